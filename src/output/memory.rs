@@ -79,9 +79,12 @@ impl Pieces {
         if size == 0 {
             return Ok(());
         }
-        let allocated: usize = buffer.iter_memories().map(|memory| memory.maxsize()).sum();
+        // Mapping several memories would copy them together anyway.
+        let share = buffer.n_memory() == 1
+            && size >= SHARE_FROM
+            && buffer.peek_memory(0).maxsize() / 2 <= size;
         let mapped = map(buffer)?;
-        if size >= SHARE_FROM && allocated / 2 <= size {
+        if share {
             self.pieces.push_back((self.end, Piece::Shared(mapped)));
         } else {
             match self.pieces.back_mut() {

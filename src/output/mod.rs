@@ -4,6 +4,10 @@ mod disk;
 mod file;
 mod memory;
 mod spill;
+mod src_output;
+mod src_queue;
+mod src_sender;
 mod store;
 
+pub use src_output::SrcOutput;
 pub use store::Store;

@@ -346,3 +346,6 @@ fn spilling(temp_dir: Option<&Path>, err: io::Error) -> io::Error {
     );
     io::Error::new(err.kind(), text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,229 @@
+//! The `src` pad's protocol: what is sent for a recording, in which order, and when not.
+//!
+//! Used by one thread, without any lock.
+
+use glib::prelude::*;
+use gst::prelude::*;
+
+/// Called with a text for the application when a recording does not leave through `src`.
+pub(super) type Warn = dyn Fn(String) + Send + Sync;
+
+/// The thread's side of the pad.
+pub(super) struct Sender<'a> {
+    pad: &'a gst::Pad,
+    warn: &'a Warn,
+    /// The latest stream-start, sent again for a downstream that may have lost it.
+    stream_start: gst::Event,
+    /// What lets a sink preroll, if it may have caps.
+    caps: Option<gst::Caps>,
+    /// Something has gone out since `stream_start` was made.
+    used: bool,
+    /// EOS has gone out since the latest stream-start.
+    eos: bool,
+    recording: Recording,
+    list: Vec<gst::Buffer>,
+}
+
+/// What becomes of the current recording.
+enum Recording {
+    /// There is none, or it is not sent: nothing goes out, not even EOS.
+    None,
+    Sending {
+        /// Downstream takes bytes anywhere.
+        seekable: bool,
+        /// Where downstream's next byte lands.
+        at: u64,
+        /// The furthest byte sent.
+        end: u64,
+    },
+    /// Given up: only EOS goes out.
+    Failed,
+}
+
+impl<'a> Sender<'a> {
+    pub(super) fn new(pad: &'a gst::Pad, warn: &'a Warn, caps: Option<gst::Caps>) -> Self {
+        Self {
+            pad,
+            warn,
+            stream_start: new_stream(),
+            caps,
+            used: false,
+            eos: false,
+            recording: Recording::None,
+            list: Vec::new(),
+        }
+    }
+
+    /// Lets a linked sink preroll while there is nothing to send.
+    pub(super) fn hello(&mut self) {
+        if self.eos {
+            // A sink linked late: the sticky EOS is all that it will get.
+            self.pad.push_event(gst::event::Eos::new());
+        } else if matches!(self.recording, Recording::None) && !self.used {
+            self.pad.push_event(self.stream_start.clone());
+            // Caps after a segment are a warning of GStreamer's ("misordering"), so that the
+            // segment has to wait when nothing can be said about caps.
+            if let Some(caps) = &self.caps {
+                self.pad.push_event(gst::event::Caps::new(caps));
+                self.pad.push_event(segment(0));
+            }
+            self.pad
+                .push_event(gst::event::Gap::builder(gst::ClockTime::ZERO).build());
+        }
+    }
+
+    /// Begins a recording, if downstream can take one.
+    pub(super) fn begin(&mut self, caps: &gst::Caps) {
+        self.recording = Recording::None;
+        let Some(peer) = real_peer(self.pad) else {
+            return;
+        };
+        // To be read first: stream-start would clear it, and the sink behind would still refuse.
+        if peer.pad_flags().contains(gst::PadFlags::EOS) {
+            (self.warn)(format!(
+                "this recording does not leave through {}: downstream has got EOS; set the state \
+                 of the elements behind src to READY and back (a filesink needs it for a new \
+                 location anyway)",
+                self.pad.name()
+            ));
+            return;
+        }
+        if self.used || self.eos {
+            self.stream_start = new_stream();
+        }
+        self.used = true;
+        self.eos = false;
+        self.pad.push_event(self.stream_start.clone());
+        self.pad.push_event(gst::event::Caps::new(caps));
+        self.pad.push_event(segment(0));
+        self.recording = Recording::Sending {
+            seekable: seekable(self.pad),
+            at: 0,
+            end: 0,
+        };
+    }
+
+    /// Sends bytes, or gathers them until [`Sender::flush`]. False when the recording needs no
+    /// more of them.
+    pub(super) fn write(&mut self, pos: u64, buffer: gst::Buffer) -> bool {
+        let Recording::Sending { seekable, at, end } = self.recording else {
+            return false;
+        };
+        let (mut pos, mut buffer) = (pos, buffer);
+        if pos != at {
+            if seekable {
+                self.flush();
+                self.pad.push_event(segment(pos));
+            } else if pos < end {
+                let known = (end - pos) as usize;
+                let flags = gst::BufferCopyFlags::FLAGS
+                    | gst::BufferCopyFlags::TIMESTAMPS
+                    | gst::BufferCopyFlags::MEMORY;
+                // What downstream has got cannot be changed; only what goes beyond it is sent.
+                match buffer.copy_region(flags, known.min(buffer.size())..) {
+                    Ok(tail) if tail.size() > 0 => buffer = tail,
+                    _ => return true,
+                }
+                pos = end;
+            }
+        }
+        let next = pos + buffer.size() as u64;
+        let inner = buffer.make_mut();
+        inner.set_offset(pos);
+        inner.set_offset_end(next);
+        self.list.push(buffer);
+        // A push that failed has ended it.
+        if let Recording::Sending { at, end, .. } = &mut self.recording {
+            *at = next;
+            *end = next.max(*end);
+        }
+        true
+    }
+
+    /// Pushes what was gathered.
+    pub(super) fn flush(&mut self) {
+        let list = std::mem::take(&mut self.list);
+        if list.is_empty() || !matches!(self.recording, Recording::Sending { .. }) {
+            return;
+        }
+        let flow = match <[gst::Buffer; 1]>::try_from(list) {
+            Ok([buffer]) => self.pad.push(buffer),
+            Err(list) => self.pad.push_list(list.into_iter().collect()),
+        };
+        if let Err(err) = flow {
+            self.recording = Recording::Failed;
+            // Being shut down ourselves is no failure of downstream's.
+            if !self.pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
+                (self.warn)(format!(
+                    "the recording goes on, but no longer leaves through {}: downstream answered \
+                     {err}",
+                    self.pad.name()
+                ));
+            }
+        }
+    }
+
+    /// Sends no more bytes of this recording.
+    pub(super) fn give_up(&mut self, reason: &str) {
+        self.flush();
+        if matches!(self.recording, Recording::Sending { .. }) {
+            self.recording = Recording::Failed;
+            (self.warn)(format!(
+                "the recording goes on, but no longer leaves through {}: {reason}",
+                self.pad.name()
+            ));
+        }
+    }
+
+    /// Ends the recording: EOS, if it was sent.
+    pub(super) fn end(&mut self) {
+        self.flush();
+        if !matches!(self.recording, Recording::None) {
+            self.eos();
+        }
+        self.recording = Recording::None;
+    }
+
+    /// EOS, if it has not gone out.
+    pub(super) fn eos(&mut self) {
+        self.flush();
+        if !self.eos {
+            self.eos = true;
+            if !self.used {
+                self.pad.push_event(self.stream_start.clone());
+            }
+            self.used = true;
+            self.pad.push_event(gst::event::Eos::new());
+        }
+    }
+}
+
+/// Whether what is behind `pad` takes bytes anywhere (answers SEEKING in BYTES).
+pub(super) fn seekable(pad: &gst::Pad) -> bool {
+    let mut query = gst::query::Seeking::new(gst::Format::Bytes);
+    pad.peer_query(&mut query) && query.result().0
+}
+
+/// The pad that `pad` is linked to, seen through the walls of bins.
+fn real_peer(pad: &gst::Pad) -> Option<gst::Pad> {
+    let mut peer = pad.peer()?;
+    while let Some(proxy) = peer.downcast_ref::<gst::ProxyPad>() {
+        peer = proxy.internal()?.peer()?;
+    }
+    Some(peer)
+}
+
+fn new_stream() -> gst::Event {
+    gst::event::StreamStart::builder(&glib::uuid_string_random())
+        .group_id(gst::GroupId::next())
+        .build()
+}
+
+/// A BYTES segment from `start` on: where the next byte belongs.
+fn segment(start: u64) -> gst::Event {
+    let start = gst::format::Bytes::from_u64(start);
+    let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();
+    segment.set_start(start);
+    segment.set_time(start);
+    gst::event::Segment::new(&segment)
+}

@@ -1,0 +1,307 @@
+//! The store against a plain `Vec<u8>`, in memory, spilled and in a file.
+
+use super::*;
+use proptest::prelude::*;
+
+/// What a muxer and an application do.
+#[derive(Clone, Debug)]
+enum Op {
+    /// Bytes at the end; the shape says how the buffer is made.
+    Append(usize, Shape),
+    /// Bytes at a place among those there are (in 1/65536 of the length); may reach beyond them.
+    Patch(u16, usize, Shape),
+    /// Bytes behind a hole.
+    Gap(usize, usize),
+    Take,
+    Flush,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    Plain,
+    /// Two memories.
+    Two,
+    /// A small part of a large allocation.
+    Loose,
+}
+
+fn buffer(bytes: &[u8], shape: Shape) -> gst::Buffer {
+    match shape {
+        Shape::Plain => gst::Buffer::from_slice(bytes.to_vec()),
+        Shape::Two => {
+            let (front, back) = bytes.split_at(bytes.len() / 2);
+            let mut buffer = gst::Buffer::from_slice(front.to_vec());
+            buffer
+                .make_mut()
+                .append_memory(gst::Memory::from_slice(back.to_vec()));
+            buffer
+        }
+        Shape::Loose => {
+            let mut buffer = gst::Buffer::with_size(bytes.len() * 20 + 100).unwrap();
+            let inner = buffer.make_mut();
+            inner.copy_from_slice(0, bytes).unwrap();
+            inner.set_size(bytes.len());
+            buffer
+        }
+    }
+}
+
+fn bytes(blob: &gst::Buffer) -> Vec<u8> {
+    blob.map_readable().unwrap().to_vec()
+}
+
+fn shape() -> impl Strategy<Value = Shape> {
+    prop_oneof![Just(Shape::Plain), Just(Shape::Two), Just(Shape::Loose)]
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => 0usize..40, 2 => 40usize..5000, 1 => 5000usize..90_000]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    prop_oneof![
+        8 => (size(), shape()).prop_map(|(size, shape)| Op::Append(size, shape)),
+        5 => (any::<u16>(), size(), shape()).prop_map(|(at, size, shape)| Op::Patch(at, size, shape)),
+        1 => (0usize..70_000, size()).prop_map(|(hole, size)| Op::Gap(hole, size)),
+        2 => Just(Op::Take),
+        1 => Just(Op::Flush),
+    ]
+}
+
+/// Bytes that differ from write to write and from place to place.
+fn noise(seed: usize, size: usize) -> Vec<u8> {
+    (0..size)
+        .map(|at| (seed.wrapping_mul(37) ^ at.wrapping_mul(11) ^ (at >> 8)) as u8)
+        .collect()
+}
+
+/// Runs `ops` and returns the whole recording as it was written, patches included.
+fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
+    let mut model: Vec<u8> = Vec::new();
+    let mut taken = 0;
+    let mut blobs: Vec<(gst::Buffer, Vec<u8>)> = Vec::new();
+    for (index, op) in ops.iter().enumerate() {
+        let (pos, new, shape) = match *op {
+            Op::Append(size, shape) => (model.len(), noise(index, size), shape),
+            Op::Patch(at, size, shape) => (
+                model.len() * usize::from(at) / 65536,
+                noise(index, size),
+                shape,
+            ),
+            Op::Gap(hole, size) => (model.len() + hole, noise(index, size), Shape::Plain),
+            Op::Take => {
+                let blob = store.take(false).unwrap();
+                prop_assert_eq!(blob.offset(), taken as u64);
+                prop_assert_eq!(blob.offset_end(), model.len() as u64);
+                prop_assert_eq!(&bytes(&blob), &model[taken..]);
+                blobs.push((blob, model[taken..].to_vec()));
+                taken = model.len();
+                prop_assert_eq!(store.taken(), taken as u64);
+                continue;
+            }
+            Op::Flush => {
+                store.flush().unwrap();
+                continue;
+            }
+        };
+        store.write(pos as u64, buffer(&new, shape)).unwrap();
+        if !new.is_empty() {
+            model.resize(model.len().max(pos + new.len()), 0);
+            model[pos..pos + new.len()].copy_from_slice(&new);
+        }
+        prop_assert_eq!(store.len(), model.len() as u64);
+    }
+    blobs.push((store.take(true).unwrap(), model[taken..].to_vec()));
+    for (blob, expected) in &blobs {
+        prop_assert_eq!(blob.size(), expected.len());
+        prop_assert!(blob.n_memory() <= 1, "one piece for whoever maps it");
+        prop_assert_eq!(&bytes(blob), expected);
+    }
+    prop_assert!(store.write(0, buffer(b"late", Shape::Plain)).is_err());
+    Ok(model)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn memory_is_the_model(ops in prop::collection::vec(op(), 0..40)) {
+        gst::init().unwrap();
+        run(&mut Store::in_memory(u64::MAX, None), &ops)?;
+    }
+
+    #[test]
+    fn spilled_is_the_model(ops in prop::collection::vec(op(), 0..40), max in 0u64..30_000) {
+        gst::init().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        run(&mut Store::in_memory(max, Some(dir.path().into())), &ops)?;
+        prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn file_is_the_model(ops in prop::collection::vec(op(), 0..40), max in 0u64..30_000) {
+        gst::init().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        let mut store = Store::in_file(&path, max, Some(dir.path().into())).unwrap();
+        let model = run(&mut store, &ops)?;
+        prop_assert_eq!(std::fs::read(&path).unwrap(), model);
+        prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn device_is_the_model(ops in prop::collection::vec(op(), 0..20)) {
+        gst::init().unwrap();
+        run(&mut Store::in_file("/dev/null", 1000, None).unwrap(), &ops)?;
+    }
+}
+
+#[test]
+fn one_piece_is_handed_out_without_a_copy() {
+    gst::init().unwrap();
+    let piece = buffer(&noise(1, 10_000), Shape::Plain);
+    let address = piece.map_readable().unwrap().as_ptr();
+    let mut store = Store::in_memory(1 << 20, None);
+    store.write(0, piece).unwrap();
+    let blob = store.take(false).unwrap();
+    assert_eq!(blob.map_readable().unwrap().as_ptr(), address);
+}
+
+#[test]
+fn a_patch_leaves_the_muxers_buffer_alone() {
+    gst::init().unwrap();
+    let piece = buffer(&noise(1, 10_000), Shape::Plain);
+    let mut store = Store::in_memory(1 << 20, None);
+    store.write(0, piece.clone()).unwrap();
+    store.write(5000, buffer(b"patch", Shape::Plain)).unwrap();
+    assert_eq!(bytes(&piece), noise(1, 10_000));
+    assert_eq!(&bytes(&store.take(true).unwrap())[5000..5005], b"patch");
+}
+
+/// Bytes whose end can be seen.
+struct Watched(
+    Vec<u8>,
+    #[allow(dead_code, reason = "counted")] std::sync::Arc<()>,
+);
+
+impl AsRef<[u8]> for Watched {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+#[test]
+fn small_packets_do_not_hold_their_large_allocations() {
+    gst::init().unwrap();
+    let watch = std::sync::Arc::new(());
+    let packet = gst::Buffer::from_slice(Watched(noise(1, 200), watch.clone()));
+    let mut store = Store::in_memory(1 << 20, None);
+    store.write(0, packet).unwrap();
+    assert_eq!(
+        std::sync::Arc::strong_count(&watch),
+        1,
+        "the packet is free"
+    );
+    assert_eq!(bytes(&store.take(true).unwrap()), noise(1, 200));
+}
+
+/// Resident anonymous memory of this process, in bytes.
+fn anonymous() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon"));
+    let kib: u64 = line
+        .and_then(|line| line.split_whitespace().nth(1))
+        .and_then(|kib| kib.parse().ok())
+        .unwrap();
+    kib * 1024
+}
+
+#[test]
+fn large_recordings_do_not_stay_in_memory() {
+    gst::init().unwrap();
+    const SIZE: u64 = 256 << 20;
+    let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let in_file = Store::in_file(dir.path().join("a"), 8 << 20, None).unwrap();
+    let spilled = Store::in_memory(8 << 20, Some(dir.path().into()));
+    for mut store in [in_file, spilled] {
+        let before = anonymous();
+        while store.len() < SIZE {
+            let at = store.len();
+            let piece = noise(at as usize >> 18, 1 << 18);
+            store.write(at, buffer(&piece, Shape::Plain)).unwrap();
+        }
+        store.write(77, buffer(b"patched", Shape::Plain)).unwrap();
+        let blob = store.take(true).unwrap();
+        assert_eq!(blob.size() as u64, SIZE);
+        {
+            let map = blob.map_readable().unwrap();
+            assert_eq!(&map[77..84], b"patched");
+            assert_eq!(map[map.len() - 1], *noise(1023, 1 << 18).last().unwrap());
+        }
+        // Other tests run beside this one: the room is for them.
+        let grown = anonymous().saturating_sub(before);
+        assert!(grown < SIZE / 2, "{grown} bytes of memory more");
+    }
+}
+
+#[test]
+fn a_full_disk_is_reported_once_and_the_rest_stays() {
+    gst::init().unwrap();
+    let mut store = Store::in_file("/dev/full", 1000, None).unwrap();
+    let err = store.write(0, buffer(b"first", Shape::Plain)).unwrap_err();
+    assert_eq!(err.kind(), io::ErrorKind::StorageFull);
+    assert!(err.to_string().contains("/dev/full"), "{err}");
+    store.write(5, buffer(b"more", Shape::Plain)).unwrap();
+    store.write(0, buffer(b"F", Shape::Plain)).unwrap();
+    assert_eq!(store.len(), 5);
+    assert_eq!(bytes(&store.take(true).unwrap()), b"First");
+}
+
+#[test]
+fn what_cannot_be_spilled_stays_in_memory() {
+    gst::init().unwrap();
+    let mut store = Store::in_memory(10, Some("/nonexistent".into()));
+    store.write(0, buffer(b"0123456789", Shape::Plain)).unwrap();
+    let err = store.write(10, buffer(b"ab", Shape::Plain)).unwrap_err();
+    assert!(err.to_string().contains("/nonexistent"), "{err}");
+    store.write(12, buffer(b"dropped", Shape::Plain)).unwrap();
+    assert_eq!(bytes(&store.take(true).unwrap()), b"0123456789ab");
+}
+
+#[test]
+fn absurd_positions_are_errors() {
+    gst::init().unwrap();
+    for pos in [u64::MAX, u64::MAX - 1, 1 << 60] {
+        let mut store = Store::in_memory(1 << 20, None);
+        store.write(0, buffer(b"abc", Shape::Plain)).unwrap();
+        assert!(store.write(pos, buffer(b"xyz", Shape::Plain)).is_err());
+        assert_eq!(bytes(&store.take(true).unwrap()), b"abc");
+    }
+}
+
+#[test]
+fn flushed_bytes_are_in_the_file() {
+    gst::init().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
+    store.write(0, buffer(b"abc", Shape::Plain)).unwrap();
+    store.flush().unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"abc");
+}
+
+#[test]
+fn the_last_blob_outlives_the_next_recording_at_the_same_place() {
+    gst::init().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
+    store.write(0, buffer(b"first", Shape::Plain)).unwrap();
+    let blob = store.take(true).unwrap();
+    drop(store);
+    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
+    store.write(0, buffer(b"2", Shape::Plain)).unwrap();
+    store.take(true).unwrap();
+    assert_eq!(bytes(&blob), b"first");
+    assert_eq!(std::fs::read(&path).unwrap(), b"2");
+}
