@@ -1,1 +1,15 @@
-//! TODO
+//! Data: which container takes which codec, what makes it, and how it is tuned.
+
+mod caps;
+mod codec_string;
+mod encoder;
+mod muxer;
+mod plan;
+mod registry;
+
+pub use caps::{codec_of_caps, encoded_caps, is_raw, kind_of_caps, raw_caps, sink_caps};
+pub use codec_string::codec_string;
+pub use encoder::{Tuning, set_bits_per_second, tune};
+pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser};
+pub use plan::{Plan, TrackInput, choose, is_type_supported};
+pub use registry::{can_encode, can_mux, creatable, encoders};

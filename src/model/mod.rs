@@ -1,1 +1,11 @@
-//! TODO
+//! The pure part: rules without GStreamer, clock, lock or log; time comes in as an argument.
+
+pub mod bitrate;
+pub mod error;
+pub mod mime;
+pub mod state;
+
+pub use bitrate::{Bitrates, VideoSize};
+pub use error::{Error, ErrorCode};
+pub use mime::{Codec, Container, Kind, MimeType, RequestedCodec};
+pub use state::{Command, Effect, State};

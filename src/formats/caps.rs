@@ -1,0 +1,148 @@
+//! Caps to codecs and back.
+
+use crate::model::{Codec, Container, Kind};
+
+/// The codec of encoded media; `None` for raw media and for what no container here takes.
+pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
+    let structure = caps.structure(0)?;
+    Some(match structure.name().as_str() {
+        "video/x-vp8" => Codec::Vp8,
+        "video/x-vp9" => Codec::Vp9,
+        "video/x-av1" => Codec::Av1,
+        "video/x-h264" => Codec::H264,
+        "video/x-h265" => Codec::H265,
+        "video/x-theora" => Codec::Theora,
+        "audio/x-opus" => Codec::Opus,
+        "audio/x-vorbis" => Codec::Vorbis,
+        "audio/x-flac" => Codec::Flac,
+        "audio/mpeg" => match structure.get::<i32>("mpegversion") {
+            Ok(2 | 4) => Codec::Aac,
+            Ok(1) if structure.get::<i32>("layer").unwrap_or(3) == 3 => Codec::Mp3,
+            _ => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Whether the media is not encoded.
+pub fn is_raw(caps: &gst::CapsRef) -> bool {
+    caps.structure(0)
+        .is_some_and(|s| matches!(s.name().as_str(), "audio/x-raw" | "video/x-raw"))
+}
+
+/// Sound or picture, raw or encoded.
+pub fn kind_of_caps(caps: &gst::CapsRef) -> Option<Kind> {
+    let name = caps.structure(0)?.name();
+    match name.split_once('/')?.0 {
+        "audio" => Some(Kind::Audio),
+        "video" => Some(Kind::Video),
+        _ => None,
+    }
+}
+
+/// The caps of media encoded with `codec`, as wide as they can be. Those of PCM are raw.
+pub fn encoded_caps(codec: Codec) -> gst::Caps {
+    let name = match codec {
+        Codec::Vp8 => "video/x-vp8",
+        Codec::Vp9 => "video/x-vp9",
+        Codec::Av1 => "video/x-av1",
+        Codec::H264 => "video/x-h264",
+        Codec::H265 => "video/x-h265",
+        Codec::Theora => "video/x-theora",
+        Codec::Opus => "audio/x-opus",
+        Codec::Vorbis => "audio/x-vorbis",
+        Codec::Flac => "audio/x-flac",
+        Codec::Pcm => "audio/x-raw",
+        Codec::Aac | Codec::Mp3 => "audio/mpeg",
+    };
+    let caps = gst::Caps::builder(name);
+    match codec {
+        Codec::Aac => caps.field("mpegversion", 4i32).build(),
+        Codec::Mp3 => caps.field("mpegversion", 1i32).field("layer", 3i32).build(),
+        _ => caps.build(),
+    }
+}
+
+/// What a sink pad of this kind takes: raw media, and encoded media that some container takes.
+pub fn sink_caps(kind: Kind) -> gst::Caps {
+    let mut all = match kind {
+        Kind::Audio => gst::Caps::new_empty_simple("audio/x-raw"),
+        Kind::Video => gst::Caps::new_empty_simple("video/x-raw"),
+    };
+    for codec in Codec::ALL {
+        let home = Container::ALL.iter().any(|c| c.takes(codec));
+        if codec.kind() == kind && codec != Codec::Pcm && home {
+            all.merge(encoded_caps(codec));
+        }
+    }
+    if kind == Kind::Audio {
+        let mpeg2 = gst::Caps::builder("audio/mpeg").field("mpegversion", 2i32);
+        all.merge(mpeg2.build());
+    }
+    all
+}
+
+/// What raw media has to be converted to in front of an encoder of `codec` (or of the muxer, for
+/// PCM); the encoder's own pad narrows it further.
+///
+/// Video is 8 bit 4:2:0, since what else encoders accept yields profiles that few can play.
+/// Sizes below 16 fit neither WebM nor MP4, odd ones not H.264 and H.265.
+pub fn raw_caps(codec: Codec) -> gst::Caps {
+    const MOST: i32 = 16_382;
+    if codec.kind() == Kind::Video {
+        let size = match codec {
+            Codec::H264 | Codec::H265 => gst::IntRange::with_step(16, MOST, 2),
+            _ => gst::IntRange::new(16, MOST),
+        };
+        return gst::Caps::builder("video/x-raw")
+            .field("format", gst::List::new(["I420", "NV12"]))
+            .field("width", size)
+            .field("height", size)
+            .build();
+    }
+    let caps = gst::Caps::builder("audio/x-raw").field("layout", "interleaved");
+    match codec {
+        // Of the rates that Opus knows, the one that loses nothing.
+        Codec::Opus => caps.field("rate", 48_000i32).build(),
+        // wavenc's formats, which are matroskamux's too: audioconvert keeps the one that comes in
+        // or takes the nearest.
+        Codec::Pcm => {
+            let formats = ["S16LE", "F32LE", "S24LE", "S32LE", "U8", "F64LE"];
+            caps.field("format", gst::List::new(formats)).build()
+        }
+        _ => caps.build(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codecs_read_back_from_their_caps() {
+        gst::init().unwrap();
+        for codec in Codec::ALL {
+            let caps = encoded_caps(codec);
+            assert_eq!(kind_of_caps(&caps), Some(codec.kind()), "{codec:?}");
+            let raw = codec == Codec::Pcm;
+            assert_eq!(is_raw(&caps), raw);
+            assert_eq!(codec_of_caps(&caps), (!raw).then_some(codec));
+            assert!(sink_caps(codec.kind()).can_intersect(&caps));
+            assert!(!raw_caps(codec).is_empty());
+        }
+        for (text, expected) in [
+            (
+                "audio/mpeg, mpegversion=2, stream-format=adts",
+                Some(Codec::Aac),
+            ),
+            ("audio/mpeg, mpegversion=1, layer=2", None),
+            ("audio/mpeg", None),
+            ("image/jpeg", None),
+            ("EMPTY", None),
+            ("ANY", None),
+        ] {
+            let caps: gst::Caps = text.parse().unwrap();
+            assert_eq!(codec_of_caps(&caps), expected, "{text}");
+        }
+    }
+}

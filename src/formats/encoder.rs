@@ -1,0 +1,535 @@
+//! Encoders: one row each, saying how it is told its bit rate and made fast enough for live input.
+
+use gst::prelude::*;
+
+/// What an encoder is told before it starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuning {
+    /// Of this track; 0 asks for the encoder's lowest.
+    pub bits_per_second: u32,
+    /// Pixels; 0 for audio.
+    pub width: u32,
+    /// Pixels; 0 for audio.
+    pub height: u32,
+    /// Frames per second; 0 if not known or variable.
+    pub fps: f64,
+    /// Samples per second; 0 for video.
+    pub rate: u32,
+    /// 0 for video.
+    pub channels: u32,
+    /// Longest time between key frames in milliseconds; 0 with `key_interval_frames` 0 means 2 s.
+    pub key_interval_ms: u32,
+    /// Most frames between key frames; 0 is no such limit.
+    pub key_interval_frames: u32,
+    /// Constant bit rate, as `audio-bitrate-mode` asks for.
+    pub constant: bool,
+    /// Processor cores that this encoder may use.
+    pub cores: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            bits_per_second: 0,
+            width: 0,
+            height: 0,
+            fps: 0.0,
+            rate: 0,
+            channels: 0,
+            key_interval_ms: 0,
+            key_interval_frames: 0,
+            constant: false,
+            cores: 1,
+        }
+    }
+}
+
+/// The frame rate that is assumed where none is known.
+const USUAL_FPS: f64 = 30.0;
+/// Players seek, fragments and cuts begin, at key frames.
+const DEFAULT_KEY_INTERVAL_MS: u32 = 2_000;
+
+impl Tuning {
+    fn fps(&self) -> f64 {
+        if self.fps.is_finite() && self.fps > 0.0 {
+            self.fps.min(1_000.0)
+        } else {
+            USUAL_FPS
+        }
+    }
+
+    /// Most frames from one key frame to the next, at least 1.
+    fn key_frames(&self) -> u32 {
+        let ms = match (self.key_interval_ms, self.key_interval_frames) {
+            (0, 0) => DEFAULT_KEY_INTERVAL_MS,
+            (0, frames) => return frames,
+            (ms, _) => ms,
+        };
+        let by_time = (f64::from(ms) * self.fps() / 1_000.0).floor().max(1.0) as u32;
+        match self.key_interval_frames {
+            0 => by_time,
+            frames => by_time.min(frames),
+        }
+    }
+
+    /// Millions of pixels that each core has to encode in a second.
+    fn load(&self) -> f64 {
+        let pixels = f64::from(self.width) * f64::from(self.height) * self.fps();
+        pixels / 1e6 / self.cores.clamp(1, 64) as f64
+    }
+}
+
+/// How an encoder is told its bit rate.
+#[derive(Clone, Copy)]
+struct Rate {
+    /// `""` if it has none.
+    property: &'static str,
+    /// Bits per second in one unit of the property.
+    unit: u32,
+    /// Bits per second below which it refuses, or takes the number for something else.
+    least: u32,
+    /// Bits per second above which it refuses.
+    most: u32,
+}
+
+impl Rate {
+    const NONE: Rate = Rate::of("", 1);
+
+    const fn of(property: &'static str, unit: u32) -> Self {
+        Self {
+            property,
+            unit,
+            least: 1_000,
+            most: u32::MAX,
+        }
+    }
+
+    const fn within(self, least: u32, most: u32) -> Self {
+        Self {
+            least,
+            most,
+            ..self
+        }
+    }
+}
+
+/// A property that trades quality for speed: the first value whose load (see [`Tuning::load`])
+/// is not exceeded, else the last.
+struct Speed {
+    property: &'static str,
+    steps: &'static [(f64, &'static str)],
+}
+
+/// An encoder, or a family of them.
+struct Row {
+    /// The factory's name; `*` stands for anything.
+    name: &'static str,
+    rate: Rate,
+    /// Properties that take the number of frames between key frames.
+    key: &'static [&'static str],
+    /// Properties that take the number of threads.
+    threads: &'static [&'static str],
+    speed: Option<Speed>,
+    /// Property and value, as in a gst-launch line.
+    fixed: &'static [(&'static str, &'static str)],
+    constant: &'static [(&'static str, &'static str)],
+    variable: &'static [(&'static str, &'static str)],
+}
+
+impl Row {
+    const fn new(name: &'static str, rate: Rate) -> Self {
+        Self {
+            name,
+            rate,
+            key: &[],
+            threads: &[],
+            speed: None,
+            fixed: &[],
+            constant: &[],
+            variable: &[],
+        }
+    }
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        key: &["keyframe-max-dist"],
+        threads: &["threads"],
+        // Negative: this speed and no other; else libvpx chooses it by the clock.
+        speed: Some(Speed {
+            property: "cpu-used",
+            steps: &[(5.0, "-4"), (14.0, "-6"), (32.0, "-8"), (0.0, "-12")],
+        }),
+        fixed: &[
+            ("deadline", "1"),
+            ("lag-in-frames", "0"),
+            ("end-usage", "vbr"),
+            ("token-partitions", "4"),
+            ("auto-alt-ref", "false"),
+        ],
+        ..Row::new("vp8enc", Rate::of("target-bitrate", 1))
+    },
+    Row {
+        key: &["keyframe-max-dist"],
+        threads: &["threads"],
+        speed: Some(Speed {
+            property: "cpu-used",
+            steps: &[(5.0, "6"), (14.0, "7"), (32.0, "8"), (0.0, "9")],
+        }),
+        fixed: &[
+            ("deadline", "1"),
+            ("lag-in-frames", "0"),
+            ("end-usage", "vbr"),
+            ("row-mt", "true"),
+            ("frame-parallel-decoding", "false"),
+            ("auto-alt-ref", "false"),
+        ],
+        ..Row::new("vp9enc", Rate::of("target-bitrate", 1))
+    },
+    Row {
+        key: &["keyframe-max-dist"],
+        threads: &["threads"],
+        speed: Some(Speed {
+            property: "cpu-used",
+            steps: &[(5.0, "8"), (14.0, "9"), (0.0, "10")],
+        }),
+        // In its realtime profile libaom's constant mode is the one that is looked after.
+        fixed: &[
+            ("usage-profile", "realtime"),
+            ("lag-in-frames", "0"),
+            ("end-usage", "cbr"),
+            ("row-mt", "true"),
+            ("tile-columns", "1"),
+            ("min-quantizer", "10"),
+            ("max-quantizer", "58"),
+        ],
+        ..Row::new("av1enc", Rate::of("target-bitrate", 1_000))
+    },
+    Row {
+        key: &["intra-period-length"],
+        threads: &["logical-processors"],
+        speed: Some(Speed {
+            property: "preset",
+            steps: &[(8.0, "10"), (20.0, "11"), (0.0, "12")],
+        }),
+        ..Row::new("svtav1enc", Rate::of("target-bitrate", 1_000))
+    },
+    Row {
+        key: &["max-key-frame-interval"],
+        threads: &["threads"],
+        fixed: &[
+            ("low-latency", "true"),
+            ("speed-preset", "10"),
+            ("min-key-frame-interval", "0"),
+        ],
+        ..Row::new("rav1enc", Rate::of("bitrate", 1))
+    },
+    Row {
+        key: &["key-int-max"],
+        threads: &["threads"],
+        speed: Some(Speed {
+            property: "speed-preset",
+            steps: &[(30.0, "veryfast"), (80.0, "superfast"), (0.0, "ultrafast")],
+        }),
+        fixed: &[
+            ("tune", "zerolatency"),
+            ("bframes", "0"),
+            ("vbv-buf-capacity", "1000"),
+        ],
+        ..Row::new("x264enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        threads: &["multi-thread"],
+        fixed: &[("rate-control", "bitrate"), ("complexity", "low")],
+        ..Row::new("openh264enc", Rate::of("bitrate", 1))
+    },
+    Row {
+        key: &["key-int-max"],
+        speed: Some(Speed {
+            property: "speed-preset",
+            steps: &[(6.0, "superfast"), (0.0, "ultrafast")],
+        }),
+        fixed: &[("tune", "zerolatency")],
+        ..Row::new("x265enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["keyframe-force", "keyframe-freq"],
+        speed: Some(Speed {
+            property: "speed-level",
+            steps: &[(10.0, "1"), (30.0, "2"), (0.0, "3")],
+        }),
+        // To drop frames is the recorder's business, which counts them.
+        fixed: &[("drop-frames", "false")],
+        ..Row::new("theoraenc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        constant: &[("bitrate-type", "cbr")],
+        variable: &[("bitrate-type", "constrained-vbr")],
+        ..Row::new("opusenc", Rate::of("bitrate", 1))
+    },
+    Row {
+        constant: &[("managed", "true")],
+        ..Row::new("vorbisenc", Rate::of("bitrate", 1))
+    },
+    Row::new("flacenc", Rate::NONE),
+    Row::new("voaacenc", Rate::of("bitrate", 1).within(16_000, 320_000)),
+    Row::new("avenc_aac", Rate::of("bitrate", 1).within(16_000, 512_000)),
+    Row {
+        constant: &[("rate-control", "cbr")],
+        variable: &[("rate-control", "vbr")],
+        ..Row::new("fdkaacenc", Rate::of("bitrate", 1).within(16_000, 512_000))
+    },
+    Row {
+        fixed: &[("target", "bitrate"), ("encoding-engine-quality", "fast")],
+        constant: &[("cbr", "true")],
+        variable: &[("cbr", "false")],
+        ..Row::new("lamemp3enc", Rate::of("bitrate", 1_000))
+    },
+    // Hardware: va before vaapi, of which it is a beginning.
+    Row {
+        key: &["keyframe-period"],
+        fixed: &[("rate-control", "vbr"), ("max-bframes", "0")],
+        ..Row::new("vaapi*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["key-int-max"],
+        fixed: &[("rate-control", "vbr"), ("b-frames", "0")],
+        ..Row::new("va*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        fixed: &[
+            ("zerolatency", "true"),
+            ("rc-mode", "vbr"),
+            ("bframes", "0"),
+            ("b-frames", "0"),
+        ],
+        ..Row::new("nv*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        fixed: &[
+            ("low-latency", "true"),
+            ("rate-control", "vbr"),
+            ("b-frames", "0"),
+        ],
+        ..Row::new("qsv*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        fixed: &[("rate-control", "vbr"), ("b-frames", "0")],
+        ..Row::new("msdk*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        fixed: &[("usage", "low-latency")],
+        ..Row::new("amf*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["gop-size"],
+        fixed: &[("low-latency", "true"), ("bframes", "0")],
+        ..Row::new("mf*enc", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["max-keyframe-interval"],
+        fixed: &[("realtime", "true"), ("allow-frame-reordering", "false")],
+        ..Row::new("vtenc_*", Rate::of("bitrate", 1_000))
+    },
+    Row {
+        key: &["interval-intraframes", "periodicity-idr"],
+        fixed: &[("control-rate", "variable")],
+        ..Row::new("omx*enc", Rate::of("target-bitrate", 1))
+    },
+    // NVIDIA's boards; before the mainline ones.
+    Row {
+        key: &["iframeinterval", "idrinterval"],
+        ..Row::new("nvv4l2*enc", Rate::of("bitrate", 1))
+    },
+    Row::new("v4l2*enc", Rate::of(V4L2, 1)),
+];
+
+/// A property of v4l2 encoders that holds a structure, with the bit rate in it.
+const V4L2: &str = "extra-controls";
+
+fn matches(pattern: &str, name: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == name,
+        Some((start, end)) => {
+            name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end)
+        }
+    }
+}
+
+fn row(encoder: &gst::Element) -> Option<&'static Row> {
+    let name = encoder.factory()?.name();
+    // The longest pattern is the most particular one: nvv4l2*enc is no nv*enc.
+    ROWS.iter()
+        .filter(|row| matches(row.name, &name))
+        .max_by_key(|row| row.name.len())
+}
+
+/// Tunes an encoder that has not started yet for `tuning`, as far as it has the properties.
+/// One that is not known keeps its defaults but for bit rate and key frames.
+pub fn tune(encoder: &gst::Element, tuning: &Tuning) {
+    if let Some(row) = row(encoder) {
+        for (property, value) in row.fixed {
+            set(encoder, property, value);
+        }
+        let mode = match tuning.constant {
+            true => row.constant,
+            false => row.variable,
+        };
+        for (property, value) in mode {
+            set(encoder, property, value);
+        }
+        for property in row.threads {
+            set_number(encoder, property, tuning.cores.clamp(1, 16) as u64);
+        }
+        if let Some(speed) = &row.speed {
+            let load = tuning.load();
+            let step = speed.steps.iter().find(|(most, _)| load <= *most);
+            if let Some((_, value)) = step.or(speed.steps.last()) {
+                set(encoder, speed.property, value);
+            }
+        }
+    }
+    let key: &[&str] = match row(encoder) {
+        Some(row) => row.key,
+        None => &[
+            "key-int-max",
+            "gop-size",
+            "keyframe-max-dist",
+            "keyframe-period",
+            "max-keyframe-interval",
+        ],
+    };
+    for property in key {
+        set_number(encoder, property, tuning.key_frames().into());
+    }
+    if row(encoder).is_some_and(|row| row.rate.property == V4L2) {
+        set_control(encoder, "video_gop_size", tuning.key_frames());
+    }
+    set_rate(encoder, tuning.bits_per_second, Some(tuning));
+}
+
+/// Gives an encoder a bit rate, before it starts or, where it can follow, while it runs. What is
+/// out of its range becomes the nearest that is in it.
+pub fn set_bits_per_second(encoder: &gst::Element, bits_per_second: u32) {
+    set_rate(encoder, bits_per_second, None);
+}
+
+fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning>) {
+    let Some(rate) = row(encoder).map(|row| row.rate).or_else(|| guess(encoder)) else {
+        return;
+    };
+    let mut bits_per_second = bits_per_second.clamp(rate.least, rate.most);
+    match rate.property {
+        "" => return,
+        V4L2 => return set_control(encoder, "video_bitrate", bits_per_second),
+        _ => (),
+    }
+    if let Some(factory) = encoder.factory() {
+        bits_per_second = match factory.name().as_str() {
+            "vorbisenc" => vorbis_rate(bits_per_second, tuning),
+            "lamemp3enc" => mp3_rate(bits_per_second, tuning),
+            _ => bits_per_second,
+        };
+    }
+    let units = (bits_per_second + rate.unit / 2) / rate.unit;
+    set_number(encoder, rate.property, units.max(1).into());
+}
+
+/// libvorbis does not start with a rate that it has no mode for; the range goes with sample rate
+/// and channels.
+fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> u32 {
+    let _ = tuning;
+    bits_per_second
+}
+
+/// The bit rates of layer III; a constant one has to be one of these.
+fn mp3_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> u32 {
+    const MPEG1: [u32; 14] = [
+        32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
+    ];
+    const MPEG2: [u32; 14] = [8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    let low = tuning.is_some_and(|tuning| (1..32_000).contains(&tuning.rate));
+    let rates = if low { MPEG2 } else { MPEG1 };
+    let nearest = rates
+        .iter()
+        .map(|kilobits| kilobits * 1_000)
+        .min_by_key(|rate| rate.abs_diff(bits_per_second));
+    nearest.unwrap_or(bits_per_second)
+}
+
+/// The bit-rate property of an encoder that has no row, with the unit that its description names.
+fn guess(encoder: &gst::Element) -> Option<Rate> {
+    let names = ["bitrate", "target-bitrate"];
+    names.into_iter().find_map(|property| {
+        let blurb = encoder.find_property(property)?;
+        let blurb = blurb.blurb().unwrap_or_default().to_ascii_lowercase();
+        let kilo = ["kbit", "kbps", "kb/s", "kilobit"];
+        let unit = match kilo.iter().any(|kilo| blurb.contains(kilo)) {
+            true => 1_000,
+            false => 1,
+        };
+        Some(Rate::of(property, unit))
+    })
+}
+
+fn set_control(encoder: &gst::Element, control: &str, value: u32) {
+    let Some(pspec) = encoder.find_property(V4L2) else {
+        return;
+    };
+    if pspec.value_type() != gst::Structure::static_type() {
+        return;
+    }
+    let mut controls = encoder
+        .property::<Option<gst::Structure>>(V4L2)
+        .unwrap_or_else(|| gst::Structure::new_empty("controls"));
+    controls.set(control, i32::try_from(value).unwrap_or(i32::MAX));
+    encoder.set_property(V4L2, controls);
+}
+
+fn writable(element: &gst::Element, property: &str) -> Option<glib::ParamSpec> {
+    let pspec = element.find_property(property)?;
+    let flags = pspec.flags();
+    let construct_only = flags.contains(glib::ParamFlags::CONSTRUCT_ONLY);
+    (flags.contains(glib::ParamFlags::WRITABLE) && !construct_only).then_some(pspec)
+}
+
+/// Sets a property from its text, as in a gst-launch line, if the element has it and knows the
+/// value.
+pub(super) fn set(element: &gst::Element, property: &str, text: &str) {
+    if let Some(pspec) = writable(element, property)
+        && let Ok(value) = glib::Value::deserialize_with_pspec(text, &pspec)
+    {
+        element.set_property_from_value(property, &value);
+    }
+}
+
+/// Sets a property of any numeric type, if the element has it, to what of its range is nearest.
+fn set_number(element: &gst::Element, property: &str, number: u64) {
+    let Some(pspec) = writable(element, property) else {
+        return;
+    };
+    let wanted = i128::from(number);
+    let value = if let Some(range) = pspec.downcast_ref::<glib::ParamSpecInt>() {
+        let value = wanted.clamp(range.minimum().into(), range.maximum().into());
+        i32::try_from(value).ok().map(|value| value.to_value())
+    } else if let Some(range) = pspec.downcast_ref::<glib::ParamSpecUInt>() {
+        let value = wanted.clamp(range.minimum().into(), range.maximum().into());
+        u32::try_from(value).ok().map(|value| value.to_value())
+    } else if let Some(range) = pspec.downcast_ref::<glib::ParamSpecInt64>() {
+        let value = wanted.clamp(range.minimum().into(), range.maximum().into());
+        i64::try_from(value).ok().map(|value| value.to_value())
+    } else if let Some(range) = pspec.downcast_ref::<glib::ParamSpecUInt64>() {
+        let value = wanted.clamp(range.minimum().into(), range.maximum().into());
+        u64::try_from(value).ok().map(|value| value.to_value())
+    } else {
+        None
+    };
+    if let Some(value) = value {
+        element.set_property_from_value(property, &value);
+    }
+}

@@ -1,0 +1,122 @@
+//! Containers: what writes them, what has to stand in front, and what their bytes are called.
+
+use super::registry::package;
+use crate::model::{Codec, Container, Error, Kind};
+
+/// The element that writes `container`. What flacenc puts out is a FLAC file already, header
+/// patch and all, so there the muxer is an element that changes nothing.
+pub(super) fn muxer_factory(container: Container) -> &'static str {
+    match container {
+        Container::WebM => "webmmux",
+        Container::Matroska => "matroskamux",
+        Container::Mp4 => "mp4mux",
+        Container::Ogg => "oggmux",
+        Container::Wav => "wavenc",
+        Container::Flac => "identity",
+        Container::Mp3 => "xingmux",
+    }
+}
+
+/// A new muxer for `container`, configured.
+pub fn muxer(container: Container) -> Result<gst::Element, Error> {
+    let factory = muxer_factory(container);
+    let muxer = gst::ElementFactory::make(factory)
+        .build()
+        .map_err(|error| {
+            Error::not_supported(format!(
+                "{} cannot be written: {error}; install {} (element {factory})",
+                container.name(),
+                package(factory)
+            ))
+        })?;
+    let settings: &[(&str, &str)] = match container {
+        // Fragments of a second: what was written plays even if the end is never reached.
+        Container::Mp4 => &[
+            ("fragment-duration", "1000"),
+            ("fragment-mode", "dash-or-mss"),
+        ],
+        Container::WebM | Container::Matroska => &[("writing-app", "gst-plugin-mediarecorder")],
+        Container::Flac => &[("signal-handoffs", "false")],
+        Container::Ogg | Container::Wav | Container::Mp3 => &[],
+    };
+    for (property, value) in settings {
+        super::encoder::set(&muxer, property, value);
+    }
+    Ok(muxer)
+}
+
+/// The template of the muxer's sink pad for a track of `kind`: a request pad, or `sink`, which is
+/// always there.
+pub fn mux_pad_template(container: Container, kind: Kind) -> &'static str {
+    match (container.takes_many(), kind) {
+        (false, _) => "sink",
+        (true, Kind::Audio) => "audio_%u",
+        (true, Kind::Video) => "video_%u",
+    }
+}
+
+/// The caps of a blob, without what is known only later. `kind` is Video if any track is.
+pub fn container_caps(container: Container, kind: Kind) -> gst::Caps {
+    match container {
+        Container::WebM | Container::Matroska | Container::Ogg => {
+            gst::Caps::new_empty_simple(container.essence(kind))
+        }
+        Container::Mp4 => gst::Caps::builder("video/quicktime")
+            .field("variant", "iso")
+            .build(),
+        Container::Wav => gst::Caps::new_empty_simple("audio/x-wav"),
+        Container::Flac => gst::Caps::new_empty_simple("audio/x-flac"),
+        Container::Mp3 => gst::Caps::builder("audio/mpeg")
+            .field("mpegversion", 1i32)
+            .field("layer", 3i32)
+            .build(),
+    }
+}
+
+/// The element that goes between encoder (or encoded input) and muxer, if there has to be one.
+pub fn parser(codec: Codec, container: Container) -> Option<&'static str> {
+    match (codec, container) {
+        (Codec::H264, _) => Some("h264parse"),
+        (Codec::H265, _) => Some("h265parse"),
+        (Codec::Av1, _) => Some("av1parse"),
+        // mp4mux wants to know profile and chroma format.
+        (Codec::Vp9, Container::Mp4) => Some("vp9parse"),
+        (Codec::Aac, _) => Some("aacparse"),
+        (Codec::Mp3, _) => Some("mpegaudioparse"),
+        // A parser would swallow the encoder's patch of the file's header.
+        (Codec::Flac, Container::Flac) => None,
+        (Codec::Flac, _) => Some("flacparse"),
+        _ => None,
+    }
+}
+
+/// What has to come out of the parser: one of the forms that a codec has, the one that the muxer
+/// wants. `None` where there is no choice.
+pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
+    let caps = gst::Caps::builder(super::caps::encoded_caps(codec).structure(0)?.name());
+    match (codec, container) {
+        (Codec::H264, _) => Some(
+            caps.field("stream-format", "avc")
+                .field("alignment", "au")
+                .build(),
+        ),
+        (Codec::H265, _) => Some(
+            caps.field("stream-format", "hvc1")
+                .field("alignment", "au")
+                .build(),
+        ),
+        (Codec::Av1, _) => Some(
+            caps.field("stream-format", "obu-stream")
+                .field("alignment", "tu")
+                .build(),
+        ),
+        (Codec::Vp9, Container::Mp4) => Some(caps.field("alignment", "super-frame").build()),
+        (Codec::Aac, _) => Some(
+            caps.field("mpegversion", 4i32)
+                .field("stream-format", "raw")
+                .build(),
+        ),
+        (Codec::Mp3, _) => Some(caps.field("mpegversion", 1i32).field("layer", 3i32).build()),
+        _ => None,
+    }
+}

@@ -1,0 +1,301 @@
+//! From what is asked for and what comes in to container, codecs and actual type.
+
+use super::codec_string::codec_string;
+use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
+use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
+use crate::model::{Codec, Container, Error, Kind, MimeType};
+
+/// A track to be recorded, as far as its caps are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TrackInput {
+    /// Sound or picture.
+    pub kind: Kind,
+    /// The codec of encoded input, `None` for raw input and while the caps are not known.
+    pub encoded: Option<Codec>,
+}
+
+/// What a recording will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The file format.
+    pub container: Container,
+    /// Video if any track is.
+    pub kind: Kind,
+    /// The codec of each track, in the order of the tracks.
+    pub codecs: Vec<Codec>,
+    /// For each track, whether encoded input is stored as it comes.
+    pub copied: Vec<bool>,
+    /// How the request wrote its video codec, if it named one.
+    video_text: Option<String>,
+}
+
+/// Whether raw media can be recorded with `codec` in `container` here.
+fn can_record(codec: Codec, container: Container) -> bool {
+    can_mux(codec, container) && can_encode(codec)
+}
+
+/// The codec of tracks of `kind` for which none is named.
+fn default_codec(container: Container, kind: Kind) -> Option<Codec> {
+    let mut codecs = container.codecs(kind).iter().copied();
+    codecs.find(|codec| can_record(*codec, container))
+}
+
+/// Why `codec` cannot be recorded in `container` here, with the packages that are missing.
+fn missing(what: &str, codec: Codec, container: Container) -> Error {
+    let mut reasons = Vec::new();
+    let needed = [Some(muxer_factory(container)), parser(codec, container)];
+    for factory in needed.into_iter().flatten() {
+        if !creatable(factory) {
+            reasons.push((factory, package(factory)));
+        }
+    }
+    if !can_encode(codec) {
+        reasons.push(encoder_package(codec));
+    }
+    let (elements, mut packages): (Vec<_>, Vec<_>) = reasons.into_iter().unzip();
+    packages.dedup();
+    Error::not_supported(format!(
+        "{what}: {} in {} cannot be made here, {} is missing; install {}",
+        codec.name(),
+        container.name(),
+        elements.join(" and "),
+        packages.join(" and "),
+    ))
+}
+
+/// The W3C draft's `isTypeSupported` against the encoders and muxers in this registry: true if
+/// they exist and can be created. The empty string is supported: it leaves the choice here.
+pub fn is_type_supported(text: &str) -> bool {
+    if text.is_empty() {
+        return true;
+    }
+    MimeType::parse(text).is_ok_and(|asked| check(&asked, text, &[]).is_ok())
+}
+
+/// Whether what `asked` names can be made here, encoders apart for what comes in encoded.
+fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Error> {
+    let what = format!("mime-type \"{}\"", text.escape_debug());
+    let container = asked.container;
+    for named in &asked.codecs {
+        let comes = tracks.iter().any(|t| t.encoded == Some(named.codec));
+        if !(can_record(named.codec, container) || comes && can_mux(named.codec, container)) {
+            return Err(missing(&what, named.codec, container));
+        }
+    }
+    if asked.codecs.is_empty() && default_codec(container, asked.kind).is_none() {
+        let comes = |t: &TrackInput| t.encoded.is_some_and(|c| can_mux(c, container));
+        if let (false, Some(codec)) = (
+            tracks.iter().any(comes),
+            container.codecs(asked.kind).first(),
+        ) {
+            return Err(missing(&what, *codec, container));
+        }
+    }
+    Ok(())
+}
+
+/// The container for encoded input when none is asked for: the first that takes all of it as it
+/// is, and in which the raw tracks can be recorded. mp4mux 1.22.0 spoils Opus' pre-skip, so with
+/// Opus MP4 comes late.
+fn natural_container(tracks: &[TrackInput]) -> Option<Container> {
+    let opus = tracks.iter().any(|t| t.encoded == Some(Codec::Opus));
+    let [early, late] = if opus {
+        [Container::Matroska, Container::Mp4]
+    } else {
+        [Container::Mp4, Container::Matroska]
+    };
+    let order = [
+        Container::WebM,
+        Container::Flac,
+        Container::Mp3,
+        early,
+        late,
+        Container::Ogg,
+    ];
+    order.into_iter().find(|container| {
+        (container.takes_many() || tracks.len() == 1)
+            && tracks.iter().all(|track| match track.encoded {
+                Some(codec) => can_mux(codec, *container),
+                None => default_codec(*container, track.kind).is_some(),
+            })
+    })
+}
+
+/// Decides what is recorded, and how.
+///
+/// `requested` is the property `mime-type`; if it is empty, the container is that of the
+/// extension of `location` if it has a known one, else one that takes encoded input as it is,
+/// else WebM. A track gets the codec that is named for its kind, else the one it comes in if the
+/// container takes that, else the container's default. Input in another codec is transcoded.
+///
+/// Fails with NotSupported if there is no track, if the type cannot be recorded here or cannot
+/// carry a track. The message names what is missing and the Debian package that has it.
+pub fn choose(
+    requested: &str,
+    location: Option<&str>,
+    tracks: &[TrackInput],
+) -> Result<Plan, Error> {
+    if tracks.is_empty() {
+        return Err(Error::not_supported(
+            "start: there is no live track; link a source to a pad audio_%u or video_%u first",
+        ));
+    }
+    let asked = match requested.is_empty() {
+        true => None,
+        false => Some(MimeType::parse(requested)?),
+    };
+    let (what, container) = match &asked {
+        Some(asked) => {
+            check(asked, requested, tracks)?;
+            let what = format!("mime-type \"{}\"", requested.escape_debug());
+            (what, asked.container)
+        }
+        None => match location.and_then(|l| Container::of_location(l).map(|c| (l, c))) {
+            Some((location, container)) => {
+                let what = format!("location \"{}\"", location.escape_debug());
+                (what, container)
+            }
+            None => ("start".to_owned(), automatic_container(tracks)?),
+        },
+    };
+    let mut plan = Plan {
+        container,
+        kind: Kind::Audio,
+        codecs: Vec::new(),
+        copied: Vec::new(),
+        video_text: asked
+            .as_ref()
+            .and_then(|asked| Some(asked.codec(Kind::Video)?.text.to_ascii_lowercase())),
+    };
+    if !container.takes_many() && tracks.len() > 1 {
+        return Err(Error::not_supported(format!(
+            "{what}: {} holds one audio track and there are {} tracks; use video/x-matroska or \
+             audio/x-matroska for more",
+            container.name(),
+            tracks.len()
+        )));
+    }
+    for track in tracks {
+        let refused = asked
+            .as_ref()
+            .is_some_and(|asked| asked.kind == Kind::Audio && track.kind == Kind::Video);
+        let Some(first) = container.codecs(track.kind).first().filter(|_| !refused) else {
+            return Err(Error::not_supported(format!(
+                "{what}: this type has no place for a video track; use {}",
+                match container.codecs(Kind::Video) {
+                    [] => "video/webm".to_owned(),
+                    _ => container.essence(Kind::Video),
+                }
+            )));
+        };
+        let named = asked.as_ref().and_then(|asked| asked.codec(track.kind));
+        let encoded = track.encoded.filter(|codec| container.takes(*codec));
+        let codec = match named.map(|named| named.codec).or(encoded) {
+            Some(codec) => codec,
+            None => default_codec(container, track.kind).unwrap_or(*first),
+        };
+        let copied = track.encoded == Some(codec);
+        if !can_mux(codec, container) || !copied && !can_encode(codec) {
+            return Err(missing(&what, codec, container));
+        }
+        if track.kind == Kind::Video {
+            plan.kind = Kind::Video;
+        }
+        plan.codecs.push(codec);
+        plan.copied.push(copied);
+    }
+    Ok(plan)
+}
+
+fn automatic_container(tracks: &[TrackInput]) -> Result<Container, Error> {
+    if tracks.iter().all(|track| track.encoded.is_none()) {
+        return Ok(Container::WebM);
+    }
+    natural_container(tracks).ok_or_else(|| {
+        let codecs: Vec<_> = tracks
+            .iter()
+            .filter_map(|track| Some(track.encoded?.name()))
+            .collect();
+        Error::not_supported(format!(
+            "start: no container here takes {} as it comes; ask for a mime-type, as in \
+             video/webm;codecs=vp8,opus, to have it transcoded",
+            codecs.join(" with ")
+        ))
+    })
+}
+
+impl Plan {
+    /// The actual type, from the caps in front of the muxer, one for each track in their order
+    /// (fewer if not all are known): `video/webm;codecs=vp8,opus`. Video codecs come first, each
+    /// codec once.
+    pub fn mime_type(&self, track_caps: &[gst::Caps]) -> String {
+        let mut listed: Vec<String> = Vec::new();
+        for kind in [Kind::Video, Kind::Audio] {
+            for (index, codec) in self.codecs.iter().enumerate() {
+                if codec.kind() != kind {
+                    continue;
+                }
+                let caps = track_caps.get(index).map(|caps| caps.as_ref());
+                let text = codec_string(*codec, self.container, caps);
+                if !listed.contains(&text) {
+                    listed.push(text);
+                }
+            }
+        }
+        let essence = self.container.essence(self.kind);
+        format!("{essence};codecs={}", listed.join(","))
+    }
+
+    /// The caps of the recording's blobs.
+    pub fn caps(&self) -> gst::Caps {
+        container_caps(self.container, self.kind)
+    }
+
+    /// What has to come out of the parser (or encoder, if there is none) of this track: the
+    /// muxer's form of the codec, with parameter sets in band if avc3 or hev1 was asked for, and
+    /// a profile that a player of the one that was asked for can play.
+    pub fn mux_caps(&self, track: usize) -> Option<gst::Caps> {
+        let codec = *self.codecs.get(track)?;
+        let mut caps = mux_caps(codec, self.container)?;
+        if codec.kind() != Kind::Video {
+            return Some(caps);
+        }
+        let asked = self.video_text.as_deref().unwrap_or_default();
+        for (entry, format) in [("avc3", "avc3"), ("hev1", "hev1")] {
+            if asked.starts_with(entry) {
+                caps.make_mut().set("stream-format", format);
+            }
+        }
+        let copied = self.copied.get(track).copied().unwrap_or_default();
+        if let (Codec::H264, false, Some(profiles)) = (codec, copied, h264_profiles(asked)) {
+            caps.make_mut().set("profile", gst::List::new(profiles));
+        }
+        Some(caps)
+    }
+}
+
+/// The H.264 profiles, as caps have them, that a decoder of the asked one understands.
+fn h264_profiles(asked: &str) -> Option<&'static [&'static str]> {
+    const HIGH: [&str; 6] = [
+        "high",
+        "progressive-high",
+        "constrained-high",
+        "main",
+        "constrained-baseline",
+        "baseline",
+    ];
+    let profile = asked.split('.').nth(1)?;
+    let number = match profile.len() {
+        6 => profile
+            .get(..2)
+            .and_then(|p| u8::from_str_radix(p, 16).ok()),
+        _ => profile.parse().ok(),
+    };
+    match number {
+        Some(66) => HIGH.get(4..),
+        Some(77) => HIGH.get(3..),
+        Some(100) => Some(&HIGH),
+        // The professional ones take in everything that is made here.
+        _ => None,
+    }
+}

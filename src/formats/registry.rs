@@ -1,0 +1,122 @@
+//! What the installed plugins can make: looked up once for each change of the registry.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use gst::prelude::*;
+use once_cell::sync::Lazy;
+
+use super::caps::encoded_caps;
+use super::muxer::{muxer_factory, parser};
+use crate::model::{Codec, Container};
+
+/// Whether a factory makes elements, by name, for one state of the registry.
+#[derive(Default)]
+struct Cache {
+    cookie: u32,
+    creatable: HashMap<String, bool>,
+}
+
+static CACHE: Lazy<Mutex<Cache>> = Lazy::new(Mutex::default);
+
+/// Whether an element of this name exists and can be created. Hardware encoders exist where the
+/// hardware does not, and to try them is slow: the answer is kept until the registry changes.
+pub fn creatable(factory: &str) -> bool {
+    let cookie = gst::Registry::get().feature_list_cookie();
+    if let Ok(mut cache) = CACHE.lock() {
+        if cache.cookie != cookie {
+            *cache = Cache {
+                cookie,
+                ..Cache::default()
+            };
+        }
+        if let Some(known) = cache.creatable.get(factory) {
+            return *known;
+        }
+    }
+    // Not under the lock: creating an element loads its plugin, which may do anything.
+    let made = gst::ElementFactory::make(factory).build().is_ok();
+    // To load a plugin may change the registry; the next call then starts the cache afresh.
+    if let Ok(mut cache) = CACHE.lock() {
+        cache.creatable.insert(factory.to_owned(), made);
+    }
+    made
+}
+
+/// Encoders of libav are wrapped wholesale, and most of them are experiments, or need hardware
+/// that is not probed for. This one is of use, as a last resort.
+const LIBAV: &str = "avenc_aac";
+
+/// The encoders of `codec` that can be created, best first: by rank, those of rank NONE only if
+/// there is no other. Empty for PCM, which needs none.
+pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
+    if codec == Codec::Pcm {
+        return Vec::new();
+    }
+    let wanted = encoded_caps(codec);
+    let makes = |factory: &gst::ElementFactory| {
+        factory.static_pad_templates().iter().any(|template| {
+            template.direction() == gst::PadDirection::Src
+                && !template.caps().is_any()
+                && template.caps().can_intersect(&wanted)
+        })
+    };
+    let mut found: Vec<_> =
+        gst::ElementFactory::factories_with_type(gst::ElementFactoryType::ENCODER, gst::Rank::NONE)
+            .into_iter()
+            .filter(|factory| {
+                let name = factory.name();
+                (!name.starts_with("avenc_") || name == LIBAV) && makes(factory)
+            })
+            .collect();
+    found.sort_by(|a, b| {
+        b.rank()
+            .cmp(&a.rank())
+            .then_with(|| a.name().cmp(&b.name()))
+    });
+    found.retain(|factory| creatable(&factory.name()));
+    if found.iter().any(|factory| factory.rank() > gst::Rank::NONE) {
+        found.retain(|factory| factory.rank() > gst::Rank::NONE);
+    }
+    found
+}
+
+/// Whether raw media can be encoded with `codec` here.
+pub fn can_encode(codec: Codec) -> bool {
+    codec == Codec::Pcm || !encoders(codec).is_empty()
+}
+
+/// Whether media encoded with `codec` can be put into `container` here.
+pub fn can_mux(codec: Codec, container: Container) -> bool {
+    container.takes(codec)
+        && creatable(muxer_factory(container))
+        && parser(codec, container).is_none_or(creatable)
+}
+
+/// The element that encodes, and the Debian package that has it, for messages.
+pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
+    match codec {
+        Codec::Vp8 => ("vp8enc", "gstreamer1.0-plugins-good"),
+        Codec::Vp9 => ("vp9enc", "gstreamer1.0-plugins-good"),
+        Codec::Av1 => ("av1enc", "gstreamer1.0-plugins-bad"),
+        Codec::H264 => ("x264enc", "gstreamer1.0-plugins-ugly"),
+        Codec::H265 => ("x265enc", "gstreamer1.0-plugins-bad"),
+        Codec::Theora => ("theoraenc", "gstreamer1.0-plugins-base"),
+        Codec::Opus => ("opusenc", "gstreamer1.0-plugins-base"),
+        Codec::Vorbis => ("vorbisenc", "gstreamer1.0-plugins-base"),
+        Codec::Flac => ("flacenc", "gstreamer1.0-plugins-good"),
+        Codec::Pcm => ("audioconvert", "gstreamer1.0-plugins-base"),
+        Codec::Aac => ("voaacenc", "gstreamer1.0-plugins-bad"),
+        Codec::Mp3 => ("lamemp3enc", "gstreamer1.0-plugins-good"),
+    }
+}
+
+/// The Debian package of a muxer or parser, for messages.
+pub(super) fn package(factory: &str) -> &'static str {
+    match factory {
+        "h264parse" | "h265parse" | "av1parse" | "vp9parse" => "gstreamer1.0-plugins-bad",
+        "oggmux" => "gstreamer1.0-plugins-base",
+        "identity" => "libgstreamer1.0-0",
+        _ => "gstreamer1.0-plugins-good",
+    }
+}

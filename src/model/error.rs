@@ -1,0 +1,111 @@
+//! The one error of the recorder: a code of the W3C's names and a message that helps.
+
+/// The codes of the error domain `gst-media-recorder-error`, after the DOMException names
+/// that the W3C MediaStream Recording draft uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, glib::ErrorDomain)]
+#[error_domain(name = "gst-media-recorder-error")]
+#[repr(i32)]
+pub enum ErrorCode {
+    /// The action does not fit the state.
+    InvalidState = 0,
+    /// What was asked for cannot be recorded here.
+    NotSupported = 1,
+    /// The set of tracks changed while recording.
+    InvalidModification = 2,
+    /// The input may not be recorded.
+    Security = 3,
+    /// Anything else that failed.
+    Unknown = 4,
+}
+
+/// An error as an application sees it. The message says what was asked, why it cannot be and
+/// what would work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    code: ErrorCode,
+    message: String,
+}
+
+impl Error {
+    /// An error of any code.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { code, message }
+    }
+
+    /// The action does not fit the state.
+    pub fn invalid_state(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidState, message)
+    }
+
+    /// What was asked for cannot be recorded here.
+    pub fn not_supported(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::NotSupported, message)
+    }
+
+    /// The set of tracks changed while recording.
+    pub fn invalid_modification(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::InvalidModification, message)
+    }
+
+    /// The input may not be recorded.
+    pub fn security(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Security, message)
+    }
+
+    /// Anything else that failed.
+    pub fn unknown(message: impl Into<String>) -> Self {
+        Self::new(ErrorCode::Unknown, message)
+    }
+
+    /// Which of the five it is.
+    pub fn code(&self) -> ErrorCode {
+        self.code
+    }
+
+    /// What was asked, why it cannot be and what would work.
+    pub fn message(&self) -> &str {
+        &self.message
+    }
+}
+
+impl From<Error> for glib::Error {
+    fn from(error: Error) -> Self {
+        // A NUL cannot pass through C; it could come in with a string that is quoted here.
+        glib::Error::new(error.code, &error.message.replace('\0', "\u{fffd}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glib::error::ErrorDomain;
+
+    #[test]
+    fn domain_and_codes_are_the_published_ones() {
+        assert_eq!(
+            ErrorCode::domain(),
+            glib::Quark::from_str("gst-media-recorder-error")
+        );
+        let codes = [
+            ErrorCode::InvalidState,
+            ErrorCode::NotSupported,
+            ErrorCode::InvalidModification,
+            ErrorCode::Security,
+            ErrorCode::Unknown,
+        ];
+        for (number, code) in codes.into_iter().enumerate() {
+            assert_eq!(code.code(), number as i32);
+            assert_eq!(ErrorCode::from(number as i32), Some(code));
+        }
+        assert_eq!(ErrorCode::from(5), None);
+    }
+
+    #[test]
+    fn becomes_a_glib_error() {
+        let error = glib::Error::from(Error::not_supported("no \0 banana"));
+        assert_eq!(error.kind::<ErrorCode>(), Some(ErrorCode::NotSupported));
+        assert_eq!(error.message(), "no \u{fffd} banana");
+    }
+}

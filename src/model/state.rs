@@ -1,0 +1,134 @@
+//! What each action does in each state: the table of INTERFACE.md, after the W3C draft and MDN.
+
+use super::error::Error;
+
+/// The state of a recorder (W3C `RecordingState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum State {
+    /// Nothing is being recorded.
+    #[default]
+    Inactive,
+    /// Input is being recorded.
+    Recording,
+    /// A recording is on, input is left out.
+    Paused,
+}
+
+/// An action that an application can ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Command {
+    /// Begin a recording.
+    Start,
+    /// Leave input out from now on.
+    Pause,
+    /// Record input again.
+    Resume,
+    /// End the recording.
+    Stop,
+    /// Hand out what has been recorded so far.
+    RequestData,
+}
+
+/// What an allowed command leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Nothing at all, no event either.
+    Nothing,
+    /// The state changes.
+    To(State),
+    /// The state stays, a blob is handed out now.
+    Blob,
+}
+
+impl State {
+    /// What `command` does in this state.
+    ///
+    /// `stop` on an inactive recorder is an error as MDN has it; the draft today says: nothing.
+    pub fn apply(self, command: Command) -> Result<Effect, Error> {
+        use Command::*;
+        use State::*;
+        match (self, command) {
+            (Inactive, Start) => Ok(Effect::To(Recording)),
+            (Recording, Pause) => Ok(Effect::To(Paused)),
+            (Paused, Resume) => Ok(Effect::To(Recording)),
+            (Paused, Pause) | (Recording, Resume) => Ok(Effect::Nothing),
+            (Recording | Paused, Stop) => Ok(Effect::To(Inactive)),
+            (Recording | Paused, RequestData) => Ok(Effect::Blob),
+            (Recording, Start) => Err(Error::invalid_state(
+                "start: a recording is already on; stop it before the next one",
+            )),
+            (Paused, Start) => Err(Error::invalid_state(
+                "start: a recording is already on and paused; resume it, or stop it before the next one",
+            )),
+            (Inactive, Pause) => Err(Error::invalid_state(
+                "pause: nothing is being recorded; start a recording first",
+            )),
+            (Inactive, Resume) => Err(Error::invalid_state(
+                "resume: nothing is being recorded, so nothing is paused; start a recording first",
+            )),
+            (Inactive, Stop) => Err(Error::invalid_state(
+                "stop: nothing is being recorded; the recording has ended already or was never started",
+            )),
+            (Inactive, RequestData) => Err(Error::invalid_state(
+                "request-data: nothing is being recorded; start a recording first",
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ErrorCode;
+    use proptest::prelude::*;
+
+    /// The table of INTERFACE.md as text: rows are actions, columns inactive, recording, paused.
+    const TABLE: [(Command, [&str; 3]); 5] = [
+        (Command::Start, ["recording", "error", "error"]),
+        (Command::Pause, ["error", "paused", "nothing"]),
+        (Command::Resume, ["error", "nothing", "recording"]),
+        (Command::Stop, ["error", "inactive", "inactive"]),
+        (Command::RequestData, ["error", "blob", "blob"]),
+    ];
+
+    fn name(state: State) -> &'static str {
+        match state {
+            State::Inactive => "inactive",
+            State::Recording => "recording",
+            State::Paused => "paused",
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn follows_the_table(commands in proptest::collection::vec(0usize..5, 0..40)) {
+            let mut state = State::default();
+            let mut expected = "inactive";
+            for index in commands {
+                let (command, row) = TABLE[index];
+                let column = ["inactive", "recording", "paused"]
+                    .iter()
+                    .position(|name| *name == expected)
+                    .unwrap();
+                let result = state.apply(command);
+                match row[column] {
+                    "error" => {
+                        let error = result.unwrap_err();
+                        prop_assert_eq!(error.code(), ErrorCode::InvalidState);
+                        prop_assert!(error.message().contains(';'), "no advice: {}", error);
+                    }
+                    "nothing" => prop_assert_eq!(result.unwrap(), Effect::Nothing),
+                    "blob" => prop_assert_eq!(result.unwrap(), Effect::Blob),
+                    next => {
+                        expected = next;
+                        let Effect::To(next) = result.unwrap() else {
+                            panic!("{command:?} in {state:?} does not change the state");
+                        };
+                        state = next;
+                    }
+                }
+                prop_assert_eq!(name(state), expected);
+            }
+        }
+    }
+}
