@@ -1,1 +1,147 @@
-//! TODO
+//! The timeline applied to real buffers: what is outside is dropped, what spans a cut is
+//! clipped, what is missing is filled, and every buffer leaves with its recorded time.
+//!
+//! A gate belongs to one track of one recording. It is pure but for the buffers: times come in
+//! as arguments, the buffers to encode go out in a list.
+
+mod audio;
+mod cuts;
+mod encoded;
+mod fill;
+mod video;
+
+pub use audio::AudioGate;
+pub use cuts::Cuts;
+pub use encoded::EncodedGate;
+pub use video::VideoGate;
+
+use crate::model::timeline::Ns;
+use smallvec::SmallVec;
+
+/// Buffers ready for the encoder, in order, stamped with recorded time.
+pub type Out = SmallVec<[gst::Buffer; 2]>;
+
+/// A buffer with its place in running time.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// As it came from upstream.
+    pub buffer: gst::Buffer,
+    /// Running time of its first instant.
+    pub running: Ns,
+    /// Its length as far as its stamps tell.
+    pub duration: Option<Ns>,
+}
+
+impl Input {
+    /// Running time of its end.
+    pub fn end(&self) -> Ns {
+        self.running.saturating_add(self.duration.unwrap_or(0))
+    }
+}
+
+/// The gate of one track, by what the track carries.
+#[derive(Debug)]
+pub enum Gate {
+    /// Raw audio, cut to the sample.
+    Audio(Box<AudioGate>),
+    /// Raw video, each frame shown until the next.
+    Video(Box<VideoGate>),
+    /// Encoded media, beginning at key frames.
+    Encoded(EncodedGate),
+}
+
+impl Gate {
+    /// The gate for what `caps` describe.
+    pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        let Some(structure) = caps.structure(0) else {
+            return Err(glib::bool_error!("empty caps"));
+        };
+        Ok(match structure.name().as_str() {
+            "audio/x-raw" => {
+                let info = gst_audio::AudioInfo::from_caps(caps)?;
+                Gate::Audio(Box::new(AudioGate::new(info)?))
+            }
+            "video/x-raw" => {
+                let info = gst_video::VideoInfo::from_caps(caps)?;
+                Gate::Video(Box::new(VideoGate::new(info)))
+            }
+            name => Gate::Encoded(EncodedGate::new(name.starts_with("video/"))),
+        })
+    }
+
+    /// Takes new caps in the middle of a recording; recorded time goes on from where it is.
+    pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
+        match self {
+            Gate::Audio(gate) => gate.set_info(gst_audio::AudioInfo::from_caps(caps)?),
+            Gate::Video(gate) => {
+                gate.set_info(gst_video::VideoInfo::from_caps(caps)?);
+                Ok(())
+            }
+            Gate::Encoded(_) => Ok(()),
+        }
+    }
+
+    /// Takes a buffer and lets out what `horizon` (running time before which no cut can come
+    /// any more) allows.
+    pub fn push(&mut self, input: Input, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+        match self {
+            Gate::Audio(gate) => gate.push(input),
+            Gate::Video(gate) => gate.push(input),
+            Gate::Encoded(gate) => gate.push(input),
+        }
+        self.advance(cuts, horizon, out);
+    }
+
+    /// Lets out what waited for `horizon`, or for a cut that is known now.
+    pub fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+        match self {
+            Gate::Audio(gate) => gate.advance(cuts, horizon, out),
+            Gate::Video(gate) => gate.advance(cuts, horizon, out),
+            Gate::Encoded(gate) => gate.advance(cuts, horizon, out),
+        }
+    }
+
+    /// Nothing has come, and nothing is waited for before running time `until`: silence, the
+    /// picture on show, or black stand in.
+    pub fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
+        match self {
+            Gate::Audio(gate) => gate.fill(cuts, until, out),
+            Gate::Video(gate) => gate.fill(cuts, until, out),
+            Gate::Encoded(gate) => gate.advance(cuts, until, out),
+        }
+    }
+
+    /// The end of the track, at recorded time `end`: the picture that is held leaves.
+    pub fn finish(&mut self, end: Ns, out: &mut Out) {
+        match self {
+            Gate::Video(gate) => gate.finish(end, out),
+            Gate::Audio(_) | Gate::Encoded(_) => {}
+        }
+    }
+
+    /// Where a key frame allows the interval that waits for one to begin.
+    pub fn key_frame(&self, cuts: &Cuts) -> Option<Ns> {
+        match self {
+            Gate::Encoded(gate) => gate.key_frame(cuts),
+            Gate::Audio(_) | Gate::Video(_) => None,
+        }
+    }
+
+    /// Running time of the first buffer that waits.
+    pub fn first_waiting(&self) -> Option<Ns> {
+        match self {
+            Gate::Audio(gate) => gate.first_waiting(),
+            Gate::Video(gate) => gate.first_waiting(),
+            Gate::Encoded(gate) => gate.first_waiting(),
+        }
+    }
+
+    /// Recorded time that silence, black or a repeated picture have stood in for.
+    pub fn filled(&self) -> Ns {
+        match self {
+            Gate::Audio(gate) => gate.filled(),
+            Gate::Video(gate) => gate.filled(),
+            Gate::Encoded(_) => 0,
+        }
+    }
+}

@@ -4,6 +4,7 @@ pub mod bitrate;
 pub mod error;
 pub mod mime;
 pub mod state;
+pub mod timeline;
 
 pub use bitrate::{Bitrates, VideoSize};
 pub use error::{Error, ErrorCode};

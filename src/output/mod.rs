@@ -1,6 +1,7 @@
-//! Where a recording's bytes go: the store that blobs are cut from, and the `src` pad.
+//! What leaves the recorder: the store that blobs are cut from, the `src` pad, and events.
 
 mod disk;
+mod dispatcher;
 mod file;
 mod memory;
 mod spill;
@@ -9,5 +10,6 @@ mod src_queue;
 mod src_sender;
 mod store;
 
+pub use dispatcher::{Dispatcher, Events, Slot};
 pub use src_output::SrcOutput;
 pub use store::Store;

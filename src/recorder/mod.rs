@@ -1,4 +1,78 @@
-//! The element.
-pub(crate) fn register(_plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
-    Ok(())
+//! The element `mediarecorder`.
+
+mod actions;
+mod api;
+mod child_proxy;
+mod emit;
+mod flow;
+mod imp;
+mod location;
+mod pad;
+mod properties;
+mod queries;
+mod signals;
+mod stats;
+
+pub use pad::MediaRecorderPad;
+
+use crate::model::State;
+use glib::prelude::*;
+
+glib::wrapper! {
+    /// Records what is given to its pads, as a browser's MediaRecorder does.
+    pub struct MediaRecorder(ObjectSubclass<imp::MediaRecorder>)
+        @extends gst::Element, gst::Object,
+        @implements gst::ChildProxy, gst::TagSetter;
+}
+
+/// The state of a recorder (W3C `RecordingState`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstMediaRecorderState")]
+pub enum RecorderState {
+    /// Nothing is being recorded.
+    #[default]
+    #[enum_value(name = "Inactive: nothing is being recorded", nick = "inactive")]
+    Inactive,
+    /// What comes in is recorded.
+    #[enum_value(name = "Recording: what comes in is recorded", nick = "recording")]
+    Recording,
+    /// A recording is on, what comes in is left out.
+    #[enum_value(name = "Paused: what comes in is left out", nick = "paused")]
+    Paused,
+}
+
+impl From<State> for RecorderState {
+    fn from(state: State) -> Self {
+        match state {
+            State::Inactive => RecorderState::Inactive,
+            State::Recording => RecorderState::Recording,
+            State::Paused => RecorderState::Paused,
+        }
+    }
+}
+
+/// Whether an audio encoder keeps its bit rate (W3C `BitrateMode`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
+#[enum_type(name = "GstMediaRecorderBitrateMode")]
+pub enum BitrateMode {
+    /// The same rate all the time.
+    #[enum_value(name = "Constant: the same rate all the time", nick = "constant")]
+    Constant,
+    /// The rate follows the sound.
+    #[default]
+    #[enum_value(name = "Variable: the rate follows the sound", nick = "variable")]
+    Variable,
+}
+
+/// Registers the element.
+pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
+    MediaRecorderPad::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    RecorderState::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    BitrateMode::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    gst::Element::register(
+        Some(plugin),
+        "mediarecorder",
+        gst::Rank::NONE,
+        MediaRecorder::static_type(),
+    )
 }

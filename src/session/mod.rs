@@ -1,1 +1,532 @@
-//! TODO
+//! A session is one recording: its tracks, its private pipeline, its end.
+//!
+//! The actions write an instant into the timeline and return; the tracks read it as their
+//! buffers pass; the supervisor, a thread of the session's own, builds, drains and takes down.
+//!
+//! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
+//! before the timeline. None is held across a state change of the pipeline or a callback.
+
+mod event;
+mod pipeline;
+mod room;
+mod supervisor;
+mod timing;
+mod track;
+mod writer;
+
+pub use event::Event;
+pub use timing::RunningTime;
+pub(crate) use timing::lock;
+pub use track::{Counts, Flow, TrackSpec};
+
+use crate::{
+    gate::Input,
+    model::{
+        Bitrates, Error,
+        timeline::{Ns, Timeline},
+    },
+    output::{Events, Slot, SrcOutput, Store},
+};
+use gst::prelude::*;
+use room::Room;
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, PoisonError,
+    },
+    time::{Duration, Instant},
+};
+use timing::SharedTimeline;
+use track::{Shared, Track};
+use writer::{BlobOutlet, Writer};
+
+/// What shapes a recording, as it was at `start`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The requested type.
+    pub mime_type: String,
+    /// Where the file goes, its number filled in.
+    pub location: Option<String>,
+    /// Recorded time per blob, 0 = one at the end.
+    pub timeslice: Ns,
+    /// Bits per second.
+    pub bitrates: Bitrates,
+    /// `audio-bitrate-mode` constant.
+    pub constant_bitrate: bool,
+    /// Most time between key frames, 0 = the default.
+    pub key_interval_ms: u32,
+    /// Most frames from key frame to key frame, 0 = the default.
+    pub key_interval_frames: u32,
+    /// Gathered bytes beyond it go to a temporary file.
+    pub max_memory: u64,
+    /// Where that is.
+    pub temp_dir: Option<PathBuf>,
+    /// Media that may wait, per track.
+    pub max_queue_time: Ns,
+    /// How long the drain may take.
+    pub stop_timeout: Duration,
+    /// Tags of the whole recording.
+    pub tags: Option<gst::TagList>,
+}
+
+/// What the session asks of whoever has it.
+pub trait Host: Send + Sync + 'static {
+    /// An encoder is about to be used for the track of this pad; it is in NULL.
+    fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
+    /// Asks upstream of this pad for a key frame at a running time.
+    fn request_key_frame(&self, pad: &str, running: Ns);
+    /// Tags that upstream has sent on this pad.
+    fn tags(&self, pad: &str) -> Option<gst::TagList>;
+    /// The session has taken all it needs and its events are queued.
+    fn finished(&self, session: u64);
+}
+
+/// When the recording begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At the moment of the call.
+    Now,
+    /// At the earliest buffer of any track.
+    EarliestBuffer,
+}
+
+/// Everything a session is made from.
+pub struct Parts {
+    /// Its number.
+    pub id: u64,
+    /// What shapes it.
+    pub settings: Settings,
+    /// Its tracks.
+    pub tracks: Vec<TrackSpec>,
+    /// The pipeline's running time.
+    pub clock: Arc<RunningTime>,
+    /// Its events.
+    pub events: Events<Event>,
+    /// The `src` pad, if it is linked.
+    pub src: Option<Arc<SrcOutput>>,
+    /// Who has it.
+    pub host: Arc<dyn Host>,
+}
+
+/// See the module.
+pub struct Session {
+    id: u64,
+    settings: Settings,
+    clock: Arc<RunningTime>,
+    timeline: Arc<SharedTimeline>,
+    begin: Begin,
+    tracks: Vec<Track>,
+    any_live: bool,
+    room: Arc<Room>,
+    events: Events<Event>,
+    host: Arc<dyn Host>,
+    writer: Mutex<Writer>,
+    control: Mutex<Control>,
+    done: Condvar,
+    /// The actual type.
+    mime_type: Mutex<Option<String>>,
+    /// By the name of the pad.
+    encoders: Mutex<Vec<(String, gst::Element)>>,
+}
+
+/// What has been asked of the supervisor.
+#[derive(Default)]
+struct Control {
+    start: Option<Slot>,
+    /// Resumes whose cut is not known yet, by interval.
+    resumes: Vec<(usize, Slot)>,
+    /// Places kept for blobs.
+    requests: VecDeque<Slot>,
+    error: Option<Error>,
+    drained: bool,
+    caps: bool,
+    stopped: Option<Instant>,
+    /// Nothing more will arrive.
+    going_down: bool,
+    finished: bool,
+}
+
+impl Session {
+    /// Begins a recording. Opens `location`; everything slow is left to the supervisor.
+    pub fn start(parts: Parts, begin: Begin) -> Result<Arc<Self>, Error> {
+        let Parts {
+            id,
+            settings,
+            tracks,
+            clock,
+            events,
+            src,
+            host,
+        } = parts;
+        let store = match &settings.location {
+            Some(location) => Store::in_file(
+                location,
+                settings.max_memory,
+                settings.temp_dir.clone(),
+            )
+            .map_err(|err| {
+                Error::unknown(format!(
+                    "start: location \"{location}\" cannot be opened for writing: {err}; \
+                     name a file in a directory that exists and may be written to"
+                ))
+            })?,
+            None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
+        };
+        let any_live = tracks.iter().any(|track| track.live);
+        // Undecided until all tracks listen: what arrives meanwhile waits.
+        let timeline = Arc::new(SharedTimeline::new(Timeline::new(0, false)));
+        let room = Arc::new(Room::default());
+        let shared = Shared {
+            clock: clock.clone(),
+            timeline: timeline.clone(),
+            room: room.clone(),
+            max_queue_time: settings.max_queue_time,
+            any_live,
+        };
+        let start = events.reserve();
+        let session = Arc::new(Session {
+            id,
+            writer: Mutex::new(Writer::new(store, src, settings.timeslice)),
+            settings,
+            clock,
+            timeline,
+            begin,
+            tracks: tracks.iter().map(|spec| Track::new(spec, &shared)).collect(),
+            any_live,
+            room,
+            events,
+            host,
+            control: Mutex::new(Control {
+                start: Some(start),
+                ..Control::default()
+            }),
+            done: Condvar::new(),
+            mime_type: Mutex::new(None),
+            encoders: Mutex::new(Vec::new()),
+        });
+        for (track, spec) in session.tracks.iter().zip(tracks) {
+            if let Some(caps) = &spec.caps {
+                track.set_caps(caps).map_err(|err| {
+                    Error::not_supported(format!(
+                        "start: the track of {} cannot be recorded ({caps}): {err}",
+                        spec.name
+                    ))
+                })?;
+            }
+        }
+        Ok(session)
+    }
+
+    /// The newest buffer that passed the pad of a track before it was given to the track.
+    pub fn replay(&self, track: usize, recent: Input) {
+        if let Some(track) = self.track(track) {
+            track.replay(recent);
+        }
+    }
+
+    /// All pads give their buffers to the tracks from now on: makes the first cut, and lets the
+    /// supervisor loose.
+    pub fn listen(self: &Arc<Self>) -> Result<(), Error> {
+        if self.begin == Begin::Now {
+            let decided = self.may_cut_anywhere();
+            self.timeline.write(|timeline| {
+                *timeline = Timeline::new(self.now(), decided);
+            });
+            self.ask_for_key_frames();
+        }
+        supervisor::spawn(self.clone())
+            .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    /// Number of this recording.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Where the file is.
+    pub fn location(&self) -> Option<&str> {
+        self.settings.location.as_deref()
+    }
+
+    /// What shapes it.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The actual type, once it is known.
+    pub fn mime_type(&self) -> Option<String> {
+        lock(&self.mime_type).clone()
+    }
+
+    /// The instant that a cut made now has: the clock's time if a track is live, else the
+    /// furthest that has arrived.
+    fn now(&self) -> Ns {
+        match self.clock.now() {
+            Some(now) if self.any_live => now,
+            _ => self.clock.furthest(),
+        }
+    }
+
+    /// Whether it is certain that no interval has to wait for a key frame.
+    fn may_cut_anywhere(&self) -> bool {
+        let open = |track: &&Track| !track.is_closed();
+        let mut open = self.tracks.iter().filter(open);
+        open.all(|track| !track.is_keyed() && track.caps().is_some())
+    }
+
+    fn ask_for_key_frames(&self) {
+        let wanted = self.timeline.read(|t| t.undecided());
+        if let Some((_, running)) = wanted {
+            for track in self.tracks.iter().filter(|track| track.is_keyed()) {
+                self.host.request_key_frame(track.name(), running);
+            }
+        }
+    }
+
+    /// Leaves out what is captured from now on.
+    pub fn pause(&self) {
+        let running_time = self.timeline.write(|timeline| timeline.pause(self.now()));
+        self.events.push(Event::Pause { running_time });
+        self.room.wake();
+    }
+
+    /// Records what is captured from now on.
+    pub fn resume(&self) {
+        let decided = self.may_cut_anywhere();
+        let slot = self.events.reserve();
+        let (running_time, decided, interval) = self.timeline.write(|timeline| {
+            let at = timeline.resume(self.now(), decided);
+            let decided = timeline.undecided().is_none();
+            (at, decided, timeline.intervals().len() - 1)
+        });
+        if decided {
+            self.events.fill(slot, Some(Event::Resume { running_time }));
+        } else {
+            lock(&self.control).resumes.push((interval, slot));
+            self.ask_for_key_frames();
+        }
+        self.room.wake();
+    }
+
+    /// Ends the recording with what has been captured until now.
+    pub fn stop(&self) {
+        self.timeline.write(|timeline| timeline.stop(self.now()));
+        self.stopped(false);
+    }
+
+    /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
+    pub fn go_down(&self) {
+        let stopped = lock(&self.control).stopped.is_some();
+        if !stopped {
+            self.timeline.write(|timeline| {
+                timeline.stop(match self.any_live {
+                    true => self.clock.left_playing(),
+                    false => self.clock.furthest(),
+                })
+            });
+        }
+        self.stopped(true);
+    }
+
+    fn stopped(&self, going_down: bool) {
+        let mut control = lock(&self.control);
+        control.stopped.get_or_insert_with(Instant::now);
+        control.going_down |= going_down;
+        drop(control);
+        if going_down {
+            self.room.open();
+        }
+        self.room.wake();
+    }
+
+    /// Ends the recording with an error; what there is is delivered.
+    pub fn fail(&self, error: Error) {
+        let mut control = lock(&self.control);
+        if control.error.is_none() {
+            control.error = Some(error);
+        }
+        drop(control);
+        self.room.open();
+    }
+
+    /// Hands out a blob of what has been gathered.
+    pub fn request_data(&self) {
+        let mut control = lock(&self.control);
+        let slot = self.events.reserve();
+        control.requests.push_back(slot);
+        drop(control);
+        self.room.wake();
+    }
+
+    /// Number of tracks.
+    pub fn track_count(&self) -> usize {
+        self.tracks.len()
+    }
+
+    /// The track of a pad.
+    pub fn track_of(&self, pad: &str) -> Option<usize> {
+        self.tracks.iter().position(|track| track.name() == pad)
+    }
+
+    fn track(&self, track: usize) -> Option<&Track> {
+        self.tracks.get(track)
+    }
+
+    /// A buffer of a track; waits for room if it is not live.
+    pub fn push(&self, track: usize, input: Input) -> Flow {
+        match self.track(track) {
+            Some(this) => {
+                self.wait_for_room(track, this, input.running);
+                this.push(input)
+            }
+            None => Flow::Done,
+        }
+    }
+
+    /// Holds a non-live upstream back while enough of it waits, unless another track starves:
+    /// its data may be behind this buffer. Beside live tracks it is held to their pace.
+    fn wait_for_room(&self, index: usize, track: &Track, running: Ns) {
+        if track.is_live() {
+            return;
+        }
+        self.room.wait_while(|| {
+            if track.need_not_wait() || self.room.is_open() {
+                return false;
+            }
+            if self.any_live && self.clock.now().is_some_and(|now| running > now) {
+                return true;
+            }
+            track.waiting() >= self.settings.max_queue_time.max(1)
+                && !self
+                    .tracks
+                    .iter()
+                    .enumerate()
+                    .any(|(other, track)| other != index && track.is_starving())
+        });
+    }
+
+    /// New caps of a track.
+    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
+        if let Some(track) = self.track(track)
+            && let Err(err) = track.set_caps(caps)
+        {
+            self.fail(Error::not_supported(format!(
+                "The track of {} cannot be recorded ({caps}): {err}",
+                track.name()
+            )));
+        }
+    }
+
+    /// Upstream has nothing for a track before running time `end`.
+    pub fn gap(&self, track: usize, end: Ns) {
+        if let Some(track) = self.track(track) {
+            track.gap(end);
+        }
+    }
+
+    /// EOS of a track.
+    pub fn end_track(&self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.end();
+        }
+    }
+
+    /// A flush begins (nobody may wait) or ends.
+    pub fn set_flushing(&self, track: usize, flushing: bool) {
+        if let Some(track) = self.track(track) {
+            track.set_flushing(flushing);
+        }
+    }
+
+    /// New bit rates, from now on.
+    pub fn set_bitrates(&self, bitrates: &Bitrates) {
+        let encoders = lock(&self.encoders).clone();
+        for kind in [crate::model::Kind::Audio, crate::model::Kind::Video] {
+            let of_kind: Vec<_> = encoders
+                .iter()
+                .filter(|(pad, _)| pad.starts_with(kind.name()))
+                .collect();
+            for (_, encoder) in &of_kind {
+                crate::formats::set_bits_per_second(encoder, bitrates.per_track(kind, of_kind.len()));
+            }
+        }
+    }
+
+    /// Recorded and left-out time, bytes and blobs so far.
+    pub fn figures(&self) -> Figures {
+        let furthest = self.tracks.iter().map(Track::arrived).max().unwrap_or(0);
+        let (duration, paused) = self.timeline.read(|t| {
+            let recorded = t.recorded_at(furthest);
+            let begun = t.intervals().first().map_or(0, |i| i.start);
+            let paused = furthest.saturating_sub(begun).saturating_sub(recorded);
+            (recorded, paused)
+        });
+        let (bytes, blobs) = lock(&self.writer).figures();
+        Figures {
+            duration,
+            paused,
+            bytes,
+            blobs,
+        }
+    }
+
+    /// Pad, encoder and counts of each track.
+    pub fn track_figures(&self) -> Vec<(String, String, Counts)> {
+        let encoders = lock(&self.encoders).clone();
+        let encoder = |pad: &str| {
+            let found = encoders.iter().find(|(name, _)| name == pad);
+            found
+                .and_then(|(_, encoder)| encoder.factory())
+                .map(|factory| factory.name().to_string())
+        };
+        self.tracks
+            .iter()
+            .map(|track| {
+                let name = track.name().to_owned();
+                let encoder = encoder(&name).unwrap_or_default();
+                (name, encoder, track.counts())
+            })
+            .collect()
+    }
+
+    /// Waits until everything is done and its events are queued, for `timeout` at the most.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let control = lock(&self.control);
+        let (control, _) = self
+            .done
+            .wait_timeout_while(control, timeout, |control| !control.finished)
+            .unwrap_or_else(PoisonError::into_inner);
+        control.finished
+    }
+
+    /// Works with the writer, whose blobs take the places that `request-data` has kept.
+    fn with_writer<R>(&self, work: impl FnOnce(&mut Writer, &BlobOutlet<'_>) -> R) -> R {
+        let hand_out = |event| {
+            let mut control = lock(&self.control);
+            match control.requests.pop_front() {
+                Some(slot) => self.events.fill(slot, Some(event)),
+                None => self.events.push(event),
+            }
+        };
+        let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
+        let outlet = BlobOutlet {
+            hand_out: &hand_out,
+            running_at: &running_at,
+        };
+        work(&mut lock(&self.writer), &outlet)
+    }
+}
+
+/// Figures for `stats`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Figures {
+    /// Recorded time.
+    pub duration: Ns,
+    /// Time left out by pauses.
+    pub paused: Ns,
+    /// Bytes of the recording.
+    pub bytes: u64,
+    /// Blobs handed out.
+    pub blobs: u64,
+}

@@ -1,0 +1,50 @@
+//! The part of the timeline that a track still has before it.
+
+use crate::model::timeline::{Interval, Ns, Timeline};
+use smallvec::SmallVec;
+
+/// A track's own copy of the intervals it has not left behind, so that a buffer costs the same
+/// after ten thousand cuts as after none.
+#[derive(Debug, Default)]
+pub struct Cuts {
+    cursor: usize,
+    ahead: SmallVec<[Interval; 4]>,
+}
+
+impl Cuts {
+    /// Copies what has changed in `timeline`.
+    pub fn refresh(&mut self, timeline: &Timeline) {
+        self.ahead.clear();
+        let ahead = timeline.intervals().get(self.cursor..).unwrap_or_default();
+        self.ahead.extend_from_slice(ahead);
+    }
+
+    /// The interval that the track is in or before; `None` while paused after the last one.
+    pub fn current(&self) -> Option<&Interval> {
+        self.ahead.first()
+    }
+
+    /// The same, if its start is decided.
+    pub fn decided(&self) -> Option<Interval> {
+        self.current().filter(|i| i.decided).copied()
+    }
+
+    /// Number of the interval [`Cuts::current`] gives.
+    pub fn cursor(&self) -> usize {
+        self.cursor
+    }
+
+    /// Leaves the current interval behind.
+    pub fn leave(&mut self) {
+        if !self.ahead.is_empty() {
+            self.ahead.remove(0);
+            self.cursor += 1;
+        }
+    }
+
+    /// The first instant from which on media is (or may be) recorded: the start of the current
+    /// interval, or `horizon` if none is known yet.
+    pub fn next_start(&self, horizon: Ns) -> Ns {
+        self.current().map_or(horizon, |i| i.start)
+    }
+}

@@ -1,0 +1,83 @@
+//! Silence and black, made where media is missing.
+
+use gst_audio::AudioInfo;
+use gst_video::{VideoConverter, VideoFrame, VideoInfo};
+
+/// A silent buffer that is shared by all the silence of a track.
+#[derive(Debug, Default)]
+pub struct Silence {
+    buffer: Option<gst::Buffer>,
+}
+
+impl Silence {
+    /// Up to `samples` samples of silence (at most half a second), and how many.
+    pub fn take(&mut self, info: &AudioInfo, samples: u64) -> Option<(gst::Buffer, u64)> {
+        let bytes_per_frame = info.bpf() as usize;
+        let most = u64::from(info.rate() / 2).max(1);
+        let samples = samples.min(most);
+        let size = usize::try_from(samples).ok()?.checked_mul(bytes_per_frame)?;
+        if self.buffer.is_none() {
+            let whole = usize::try_from(most).ok()?.checked_mul(bytes_per_frame)?;
+            let mut bytes = vec![0; whole];
+            info.format_info().fill_silence(&mut bytes);
+            self.buffer = Some(gst::Buffer::from_slice(bytes));
+        }
+        let buffer = self.buffer.as_ref()?;
+        let part = buffer
+            .copy_region(gst::BufferCopyFlags::MEMORY, ..size)
+            .ok()?;
+        Some((part, samples))
+    }
+}
+
+/// A black picture of any raw format.
+pub fn black(info: &VideoInfo) -> Result<gst::Buffer, glib::BoolError> {
+    // In full-range grey, zero is black; the converter knows what that is elsewhere.
+    let grey = VideoInfo::builder(gst_video::VideoFormat::Gray8, info.width(), info.height())
+        .fps(info.fps())
+        .interlace_mode(info.interlace_mode())
+        .colorimetry(&gst_video::VideoColorimetry::new(
+            gst_video::VideoColorRange::Range0_255,
+            gst_video::VideoColorMatrix::Rgb,
+            gst_video::VideoTransferFunction::Srgb,
+            gst_video::VideoColorPrimaries::Bt709,
+        ))
+        .build()?;
+    let zeros = gst::Buffer::from_slice(vec![0u8; grey.size()]);
+    let source = VideoFrame::from_buffer_readable(zeros, &grey)
+        .map_err(|_| glib::bool_error!("cannot map a grey picture"))?;
+    let target = gst::Buffer::with_size(info.size())?;
+    let mut target = VideoFrame::from_buffer_writable(target, info)
+        .map_err(|_| glib::bool_error!("cannot map a picture of {info:?}"))?;
+    VideoConverter::new(&grey, info, None)?.frame(&source, &mut target);
+    Ok(target.into_buffer())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn black_is_black_in_every_format() {
+        gst::init().unwrap();
+        for format in [
+            gst_video::VideoFormat::I420,
+            gst_video::VideoFormat::Nv12,
+            gst_video::VideoFormat::Yuy2,
+            gst_video::VideoFormat::Bgrx,
+            gst_video::VideoFormat::I42010le,
+        ] {
+            let info = VideoInfo::builder(format, 64, 48).build().unwrap();
+            let buffer = black(&info).unwrap();
+            let frame = VideoFrame::from_buffer_readable(buffer, &info).unwrap();
+            let first = frame.plane_data(0).unwrap()[..2].to_vec();
+            let expected: &[u8] = match format {
+                gst_video::VideoFormat::Bgrx => &[0, 0],
+                gst_video::VideoFormat::I42010le => &[64, 0],
+                gst_video::VideoFormat::Yuy2 => &[16, 128],
+                _ => &[16, 16],
+            };
+            assert_eq!(first, expected, "{format:?}");
+        }
+    }
+}

@@ -1,0 +1,440 @@
+//! The one timeline of a recording: intervals of running time that all tracks share.
+//!
+//! `start`, `pause`, `resume` and `stop` only write an instant here; each track reads it
+//! when its own buffers pass. Nothing in here knows a clock, a lock or GStreamer.
+//!
+//! Two kinds of time, both in nanoseconds: *running time* as the tracks bring it, and
+//! *recorded time*, which is running time less what was cut, 0 at the first recorded instant.
+
+/// Nanoseconds, of running time or of recorded time.
+pub type Ns = u64;
+
+const SECOND: i128 = 1_000_000_000;
+
+/// A stretch of running time that is recorded, `[start, end)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interval {
+    /// Running time of its first instant; only the requested one while not `decided`.
+    pub start: Ns,
+    /// Running time of the cut that ends it, `None` while it is open.
+    pub end: Option<Ns>,
+    /// Recorded time of `start`. Meaningless while not `decided`.
+    pub recorded: Ns,
+    /// FALSE while the start may still move to a later instant (the key frame of an encoded
+    /// track, or autostart's earliest buffer), here or in an interval before this one.
+    pub decided: bool,
+}
+
+impl Interval {
+    /// Recorded time of a running time inside this interval (clamped to it).
+    pub fn recorded_at(&self, running: Ns) -> Ns {
+        let running = running.clamp(self.start, self.end.unwrap_or(Ns::MAX));
+        self.recorded.saturating_add(running - self.start)
+    }
+
+    /// Recorded time at which it ends, `None` while it is open.
+    pub fn recorded_end(&self) -> Option<Ns> {
+        self.end.map(|end| self.recorded_at(end))
+    }
+}
+
+/// What becomes of a piece of media, see [`Timeline::map`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mapped {
+    /// Outside every interval, or after the end.
+    Drop,
+    /// From `skip` after its beginning it is recorded at `recorded`, for `duration`.
+    Keep {
+        recorded: Ns,
+        skip: Ns,
+        duration: Ns,
+    },
+    /// The interval it may belong to has no decided start yet.
+    Undecided,
+}
+
+/// The list of cuts.
+#[derive(Debug, Clone, Default)]
+pub struct Timeline {
+    intervals: Vec<Interval>,
+    stopped: bool,
+}
+
+impl Timeline {
+    /// A timeline whose first interval starts at `start`, or, if not `decided`, at an instant
+    /// not before `start` that [`Timeline::decide`] will tell.
+    pub fn new(start: Ns, decided: bool) -> Self {
+        let first = Interval {
+            start,
+            end: None,
+            recorded: 0,
+            decided,
+        };
+        Timeline {
+            intervals: vec![first],
+            stopped: false,
+        }
+    }
+
+    /// The intervals so far, in order.
+    pub fn intervals(&self) -> &[Interval] {
+        &self.intervals
+    }
+
+    /// Ends the open interval at `at`, and gives back the cut as applied: never before the
+    /// interval's own start. Without an open interval nothing changes.
+    pub fn pause(&mut self, at: Ns) -> Ns {
+        match self.intervals.last_mut() {
+            Some(last) if last.end.is_none() => {
+                let at = at.max(last.start);
+                last.end = Some(at);
+                at
+            }
+            Some(last) => last.end.unwrap_or(at),
+            None => at,
+        }
+    }
+
+    /// Opens the next interval at `at`, and gives back the cut as applied: never before the end
+    /// of the interval before.
+    pub fn resume(&mut self, at: Ns, decided: bool) -> Ns {
+        let Some(last) = self.intervals.last() else {
+            return at;
+        };
+        let Some(end) = last.end else {
+            return last.start;
+        };
+        let at = at.max(end);
+        let next = Interval {
+            start: at,
+            end: None,
+            recorded: last.recorded_at(end),
+            decided: decided && last.decided,
+        };
+        self.intervals.push(next);
+        at
+    }
+
+    /// Ends the recording at `at`; while paused, at the cut of the pause. Gives back the cut
+    /// as applied.
+    pub fn stop(&mut self, at: Ns) -> Ns {
+        self.stopped = true;
+        self.pause(at)
+    }
+
+    /// Whether [`Timeline::stop`] was called.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// The running time of the last cut of a stopped timeline.
+    pub fn end(&self) -> Option<Ns> {
+        self.stopped
+            .then(|| self.intervals.last().and_then(|last| last.end))
+            .flatten()
+    }
+
+    /// Number and requested running time of the first interval that waits for its start.
+    pub fn undecided(&self) -> Option<(usize, Ns)> {
+        let index = self.intervals.iter().rposition(|i| i.decided);
+        let index = index.map_or(0, |index| index + 1);
+        self.intervals.get(index).map(|i| (index, i.start))
+    }
+
+    /// The first undecided interval starts at `at` (clamped to the interval). Later ones follow
+    /// suit as far as `then_decided` says that they have nothing of their own to wait for.
+    pub fn decide(&mut self, at: Ns, then_decided: bool) -> Option<Ns> {
+        let (index, _) = self.undecided()?;
+        let recorded = match index.checked_sub(1).and_then(|i| self.intervals.get(i)) {
+            Some(before) => before.recorded_end().unwrap_or(before.recorded),
+            None => 0,
+        };
+        let (first, later) = self.intervals.get_mut(index..)?.split_first_mut()?;
+        first.start = at.clamp(first.start, first.end.unwrap_or(Ns::MAX));
+        first.recorded = recorded;
+        first.decided = true;
+        let applied = first.start;
+        let mut before = *first;
+        for interval in later {
+            interval.recorded = before.recorded_end().unwrap_or(before.recorded);
+            interval.decided = then_decided;
+            if !then_decided {
+                break;
+            }
+            before = *interval;
+        }
+        Some(applied)
+    }
+
+    /// The first undecided interval will not start before `at`: nothing before it is needed.
+    pub fn postpone(&mut self, at: Ns) {
+        let undecided = self.undecided().map(|(index, _)| index);
+        if let Some(interval) = undecided.and_then(|index| self.intervals.get_mut(index)) {
+            let latest = interval.end.unwrap_or(Ns::MAX);
+            interval.start = interval.start.max(at).min(latest.max(interval.start));
+        }
+    }
+
+    /// Recorded time at a running time: what was cut before it is left out.
+    pub fn recorded_at(&self, running: Ns) -> Ns {
+        let after = self.intervals.partition_point(|i| i.start <= running);
+        match after.checked_sub(1).and_then(|i| self.intervals.get(i)) {
+            Some(interval) => interval.recorded_at(running),
+            None => 0,
+        }
+    }
+
+    /// Running time at which a recorded time was on the clock (of a cut: the end before it).
+    pub fn running_at(&self, recorded: Ns) -> Ns {
+        let after = self.intervals.partition_point(|i| i.recorded < recorded);
+        match self.intervals.get(after.saturating_sub(1)) {
+            Some(i) => {
+                let running = i.start.saturating_add(recorded.saturating_sub(i.recorded));
+                running.min(i.end.unwrap_or(Ns::MAX))
+            }
+            None => recorded,
+        }
+    }
+
+    /// Recorded time in all, as far as the intervals have ended.
+    pub fn duration(&self) -> Ns {
+        match self.intervals.last() {
+            Some(last) => last.recorded_end().unwrap_or(last.recorded),
+            None => 0,
+        }
+    }
+
+    /// What becomes of media from `running` on for `duration`: the first part of it that is
+    /// recorded. The gates walk the intervals themselves; this is the rule that they keep.
+    pub fn map(&self, running: Ns, duration: Ns) -> Mapped {
+        let until = running.saturating_add(duration.max(1));
+        let first = self
+            .intervals
+            .partition_point(|i| i.end.is_some_and(|end| end <= running));
+        for interval in self.intervals.get(first..).unwrap_or_default() {
+            if interval.start >= until {
+                break;
+            }
+            if interval.end.is_some_and(|end| end == interval.start) {
+                continue;
+            }
+            if !interval.decided {
+                return Mapped::Undecided;
+            }
+            let from = running.max(interval.start);
+            let to = until.min(interval.end.unwrap_or(Ns::MAX));
+            return Mapped::Keep {
+                recorded: interval.recorded_at(from),
+                skip: from - running,
+                duration: (to - from).min(duration),
+            };
+        }
+        Mapped::Drop
+    }
+}
+
+/// The grid of samples of one audio rate in recorded time: sample `k` stands at `k / rate`.
+///
+/// Every cut is placed on it anew from exact nanoseconds, so rounding never adds up: however
+/// many cuts there are, each kept sample lies within half a sample period of its exact place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grid {
+    rate: u32,
+}
+
+impl Grid {
+    /// The grid of `rate` samples a second (at least 1).
+    pub fn new(rate: u32) -> Self {
+        Grid { rate: rate.max(1) }
+    }
+
+    /// The first sample at or after a recorded time: where an interval begins on the grid, and
+    /// so where the one before it has ended.
+    pub fn ceil(&self, recorded: Ns) -> u64 {
+        let scaled = i128::from(recorded) * i128::from(self.rate);
+        u64::try_from((scaled + SECOND - 1) / SECOND).unwrap_or(u64::MAX)
+    }
+
+    /// Recorded time of a sample, rounded down to nanoseconds.
+    pub fn time(&self, sample: u64) -> Ns {
+        let time = i128::from(sample) * SECOND / i128::from(self.rate);
+        u64::try_from(time).unwrap_or(u64::MAX)
+    }
+
+    /// The place on the grid of the source sample at running time `running`, were `interval`
+    /// to go on for ever in both directions; negative if it lies before the recording.
+    pub fn place(&self, interval: &Interval, running: Ns) -> i64 {
+        let exact = i128::from(running) - i128::from(interval.start) + i128::from(interval.recorded);
+        let scaled = exact * i128::from(self.rate);
+        let nearest = (2 * scaled + SECOND).div_euclid(2 * SECOND);
+        i64::try_from(nearest).unwrap_or(if nearest < 0 { i64::MIN } else { i64::MAX })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn cut(steps: &[u64]) -> Timeline {
+        let mut at = 5_000_000_123;
+        let mut timeline = Timeline::new(at, true);
+        for (number, step) in steps.iter().enumerate() {
+            at += step;
+            if number % 2 == 0 {
+                timeline.pause(at);
+            } else {
+                timeline.resume(at, true);
+            }
+        }
+        timeline
+    }
+
+    #[test]
+    fn what_was_paused_is_missing_from_recorded_time() {
+        let mut timeline = Timeline::new(100, true);
+        assert_eq!(timeline.pause(150), 150);
+        assert_eq!(timeline.resume(400, true), 400);
+        assert_eq!(timeline.stop(450), 450);
+        assert_eq!(timeline.duration(), 100);
+        assert_eq!(timeline.recorded_at(149), 49);
+        assert_eq!(timeline.recorded_at(300), 50);
+        assert_eq!(timeline.recorded_at(425), 75);
+        assert_eq!(timeline.running_at(75), 425);
+        assert_eq!(timeline.end(), Some(450));
+    }
+
+    #[test]
+    fn cuts_never_go_backwards() {
+        let mut timeline = Timeline::new(100, true);
+        assert_eq!(timeline.pause(90), 100);
+        assert_eq!(timeline.resume(80, true), 100);
+        assert_eq!(timeline.stop(70), 100);
+        assert_eq!(timeline.duration(), 0);
+        assert_eq!(timeline.map(100, 10), Mapped::Drop);
+    }
+
+    #[test]
+    fn a_piece_is_clipped_to_its_interval() {
+        let mut timeline = Timeline::new(100, true);
+        timeline.pause(150);
+        timeline.resume(200, true);
+        let keep = |recorded, skip, duration| Mapped::Keep {
+            recorded,
+            skip,
+            duration,
+        };
+        assert_eq!(timeline.map(90, 5), Mapped::Drop);
+        assert_eq!(timeline.map(90, 20), keep(0, 10, 10));
+        assert_eq!(timeline.map(140, 20), keep(40, 0, 10));
+        assert_eq!(timeline.map(160, 10), Mapped::Drop);
+        assert_eq!(timeline.map(190, 30), keep(50, 10, 20));
+    }
+
+    #[test]
+    fn an_undecided_start_holds_what_comes_after_it_too() {
+        let mut timeline = Timeline::new(100, false);
+        assert_eq!(timeline.map(90, 10), Mapped::Drop);
+        assert_eq!(timeline.map(100, 10), Mapped::Undecided);
+        timeline.pause(200);
+        timeline.resume(300, true);
+        assert_eq!(timeline.map(310, 10), Mapped::Undecided);
+        assert_eq!(timeline.undecided(), Some((0, 100)));
+        assert_eq!(timeline.decide(130, true), Some(130));
+        assert_eq!(timeline.undecided(), None);
+        assert_eq!(timeline.recorded_at(310), 80);
+    }
+
+    #[test]
+    fn a_start_that_is_never_decided_before_its_end_leaves_nothing() {
+        let mut timeline = Timeline::new(100, false);
+        timeline.pause(200);
+        timeline.resume(300, false);
+        assert_eq!(timeline.decide(250, false), Some(200));
+        assert_eq!(timeline.undecided(), Some((1, 300)));
+        assert_eq!(timeline.decide(310, true), Some(310));
+        assert_eq!(timeline.recorded_at(320), 10);
+    }
+
+    #[test]
+    fn cuts_on_the_grid_are_exact() {
+        let mut timeline = Timeline::new(1_000_000_000, true);
+        timeline.pause(1_020_000_000);
+        timeline.resume(3_000_000_000, true);
+        let grid = Grid::new(48_000);
+        let second = timeline.intervals()[1];
+        assert_eq!(grid.ceil(second.recorded), 960);
+        assert_eq!(grid.place(&second, 3_000_000_000), 960);
+        assert_eq!(grid.place(&second, 2_999_979_166), 959);
+        assert_eq!(grid.time(960), 20_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn recorded_time_is_monotone_and_kept_time_conserved(
+            steps in prop::collection::vec(0u64..3_000_000_000, 1..40),
+            samples in prop::collection::vec(0u64..60_000_000_000, 2..40),
+        ) {
+            let timeline = cut(&steps);
+            let kept: u64 = steps.iter().step_by(2).sum();
+            if steps.len() % 2 == 1 {
+                prop_assert_eq!(timeline.duration(), kept);
+            }
+            let mut samples = samples;
+            samples.sort_unstable();
+            for pair in samples.windows(2) {
+                let (a, b) = (timeline.recorded_at(pair[0]), timeline.recorded_at(pair[1]));
+                prop_assert!(a <= b);
+                prop_assert!(b - a <= pair[1] - pair[0]);
+            }
+        }
+
+        #[test]
+        fn pieces_of_any_size_keep_the_same_instants(
+            steps in prop::collection::vec(1u64..3_000_000, 1..40),
+            size in 1u64..2_000_000,
+        ) {
+            let mut timeline = cut(&steps);
+            let end = timeline.stop(6_000_000_000);
+            // Walk the source in pieces: what they keep must be exactly the recorded time.
+            let (mut at, mut next) = (5_000_000_000u64, 0u64);
+            while at < end {
+                let mut piece = size.min(end - at);
+                let mut from = at;
+                while piece > 0 {
+                    match timeline.map(from, piece) {
+                        Mapped::Keep { recorded, skip, duration } => {
+                            prop_assert_eq!(recorded, next);
+                            next += duration;
+                            from += skip + duration;
+                            piece -= skip + duration;
+                        }
+                        Mapped::Drop => piece = 0,
+                        Mapped::Undecided => prop_assert!(false),
+                    }
+                }
+                at += size.min(end - at);
+            }
+            prop_assert_eq!(next, timeline.duration());
+        }
+
+        #[test]
+        fn no_cut_moves_a_sample_by_more_than_half_a_period(
+            steps in prop::collection::vec(0u64..2_000_000_000, 1..400),
+            rate in prop::sample::select(vec![8_000u32, 44_100, 48_000, 96_000, 192_000]),
+            at in 0u64..1_000_000_000,
+        ) {
+            let timeline = cut(&steps);
+            let grid = Grid::new(rate);
+            for interval in timeline.intervals() {
+                let running = interval.start + at.min(interval.end.map_or(at, |e| e - interval.start));
+                let place = grid.place(interval, running) as f64;
+                let exact = interval.recorded_at(running) as f64 * f64::from(rate) / 1e9;
+                prop_assert!((place - exact).abs() <= 0.5 + 1e-3, "{} {}", place, exact);
+            }
+            for pair in timeline.intervals().windows(2) {
+                prop_assert_eq!(pair[0].recorded_end(), Some(pair[1].recorded));
+            }
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! The recorder's own thread for events: one recording after the other, in order, no lock held.
+//!
+//! A handler may do what it likes there, block included: events wait, recording goes on.
+//! The thread comes with the first event and goes with the last.
+//!
+//! Lock order: the queue is the only lock, and it is never held while an event is emitted.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::{self, ThreadId},
+    time::{Duration, Instant},
+};
+
+/// How long an idle thread stays for the next event.
+const LINGER: Duration = Duration::from_millis(500);
+
+type Emit<E> = dyn Fn(E) + Send + Sync;
+
+/// The events of all recordings of one element.
+pub struct Dispatcher<E> {
+    shared: Arc<Shared<E>>,
+}
+
+struct Shared<E> {
+    emit: Box<Emit<E>>,
+    queue: Mutex<Queue<E>>,
+    changed: Condvar,
+}
+
+struct Queue<E> {
+    lanes: VecDeque<Lane<E>>,
+    next_lane: u64,
+    thread: Option<ThreadId>,
+    busy: Option<u64>,
+}
+
+struct Lane<E> {
+    id: u64,
+    next_slot: u64,
+    slots: VecDeque<(u64, Option<E>)>,
+    closed: bool,
+}
+
+impl<E> Shared<E> {
+    fn lock(&self) -> MutexGuard<'_, Queue<E>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<E: Send + 'static> Dispatcher<E> {
+    /// A dispatcher whose thread calls `emit`.
+    pub fn new(emit: impl Fn(E) + Send + Sync + 'static) -> Self {
+        Dispatcher {
+            shared: Arc::new(Shared {
+                emit: Box::new(emit),
+                queue: Mutex::new(Queue {
+                    lanes: VecDeque::new(),
+                    next_lane: 0,
+                    thread: None,
+                    busy: None,
+                }),
+                changed: Condvar::new(),
+            }),
+        }
+    }
+
+    /// The events of a new recording: they come after those of all lanes opened before.
+    pub fn open(&self) -> Events<E> {
+        let mut queue = self.shared.lock();
+        let id = queue.next_lane;
+        queue.next_lane += 1;
+        queue.lanes.push_back(Lane {
+            id,
+            next_slot: 0,
+            slots: VecDeque::new(),
+            closed: false,
+        });
+        Events {
+            shared: self.shared.clone(),
+            lane: id,
+        }
+    }
+
+    /// Whether the caller is an event handler.
+    pub fn is_current_thread(&self) -> bool {
+        self.shared.lock().thread == Some(thread::current().id())
+    }
+
+    /// Waits until every event of every closed or open lane has been handled, for `timeout` at
+    /// the most; FALSE if that was not enough.
+    pub fn wait_until_idle(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        let mut queue = self.shared.lock();
+        while !queue.lanes.is_empty() || queue.busy.is_some() {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else {
+                return false;
+            };
+            queue = match self.shared.changed.wait_timeout(queue, left) {
+                Ok((queue, _)) => queue,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        true
+    }
+}
+
+/// The events of one recording.
+pub struct Events<E> {
+    shared: Arc<Shared<E>>,
+    lane: u64,
+}
+
+/// A place kept in the order of events, for one whose content is not known yet.
+#[derive(Debug)]
+pub struct Slot(u64);
+
+impl<E: Send + 'static> Events<E> {
+    /// Keeps a place: later events of this recording wait for [`Events::fill`].
+    pub fn reserve(&self) -> Slot {
+        self.add(None)
+    }
+
+    /// Gives a kept place its event, or, with `None`, gives it up.
+    pub fn fill(&self, slot: Slot, event: Option<E>) {
+        let mut queue = self.shared.lock();
+        if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane)
+            && let Some(at) = lane.slots.iter().position(|(id, _)| *id == slot.0)
+        {
+            match event {
+                Some(event) => {
+                    if let Some(place) = lane.slots.get_mut(at) {
+                        place.1 = Some(event);
+                    }
+                }
+                None => {
+                    lane.slots.remove(at);
+                }
+            }
+        }
+        self.wake(queue);
+    }
+
+    /// Adds an event.
+    pub fn push(&self, event: E) {
+        self.add(Some(event));
+    }
+
+    /// No more events: what was pushed still comes, then the next recording's.
+    pub fn close(&self) {
+        let mut queue = self.shared.lock();
+        if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane) {
+            lane.closed = true;
+        }
+        self.wake(queue);
+    }
+
+    fn add(&self, event: Option<E>) -> Slot {
+        let mut queue = self.shared.lock();
+        let mut slot = Slot(u64::MAX);
+        if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane) {
+            slot = Slot(lane.next_slot);
+            lane.next_slot += 1;
+            lane.slots.push_back((slot.0, event));
+        }
+        self.wake(queue);
+        slot
+    }
+
+    fn wake(&self, mut queue: MutexGuard<'_, Queue<E>>) {
+        self.shared.changed.notify_all();
+        if queue.thread.is_some() || !queue.has_work() {
+            return;
+        }
+        let shared = self.shared.clone();
+        let spawned = thread::Builder::new()
+            .name("mediarecorder:events".into())
+            .spawn(move || run(&shared));
+        // Without a thread the events wait for the next one that can be had.
+        queue.thread = spawned.ok().map(|handle| handle.thread().id());
+    }
+}
+
+impl<E> Drop for Events<E> {
+    fn drop(&mut self) {
+        let mut queue = self.shared.lock();
+        if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane) {
+            lane.closed = true;
+            lane.slots.retain(|(_, event)| event.is_some());
+        }
+        drop(queue);
+        self.shared.changed.notify_all();
+    }
+}
+
+impl<E> Queue<E> {
+    fn has_work(&self) -> bool {
+        self.lanes.front().is_some_and(|lane| match lane.slots.front() {
+            Some((_, event)) => event.is_some(),
+            None => lane.closed,
+        })
+    }
+
+    /// The next event and its lane; lanes that are through are left behind.
+    fn next(&mut self) -> Option<(u64, E)> {
+        loop {
+            let lane = self.lanes.front_mut()?;
+            match lane.slots.front() {
+                Some((_, Some(_))) => {
+                    let id = lane.id;
+                    return lane.slots.pop_front()?.1.map(|event| (id, event));
+                }
+                Some((_, None)) => return None,
+                None if lane.closed => {
+                    self.lanes.pop_front();
+                }
+                None => return None,
+            }
+        }
+    }
+}
+
+fn run<E>(shared: &Shared<E>) {
+    let mut queue = shared.lock();
+    loop {
+        if let Some((lane, event)) = queue.next() {
+            queue.busy = Some(lane);
+            drop(queue);
+            (shared.emit)(event);
+            queue = shared.lock();
+            queue.busy = None;
+            continue;
+        }
+        shared.changed.notify_all();
+        let (woken, timeout) = match shared.changed.wait_timeout(queue, LINGER) {
+            Ok(result) => result,
+            Err(poisoned) => poisoned.into_inner(),
+        };
+        queue = woken;
+        if timeout.timed_out() && !queue.has_work() {
+            queue.thread = None;
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn collector() -> (Dispatcher<u32>, mpsc::Receiver<u32>) {
+        let (sender, receiver) = mpsc::channel();
+        let sender = Mutex::new(sender);
+        let dispatcher = Dispatcher::new(move |event| {
+            sender.lock().unwrap().send(event).unwrap();
+        });
+        (dispatcher, receiver)
+    }
+
+    const SOON: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn one_recordings_events_all_come_before_the_next_ones() {
+        let (dispatcher, receiver) = collector();
+        let first = dispatcher.open();
+        let second = dispatcher.open();
+        second.push(3);
+        second.close();
+        first.push(1);
+        first.push(2);
+        first.close();
+        for expected in 1..=3 {
+            assert_eq!(receiver.recv_timeout(SOON), Ok(expected));
+        }
+        assert!(dispatcher.wait_until_idle(SOON));
+    }
+
+    #[test]
+    fn a_kept_place_holds_back_what_comes_after_it() {
+        let (dispatcher, receiver) = collector();
+        let events = dispatcher.open();
+        let slot = events.reserve();
+        events.push(2);
+        assert!(receiver.recv_timeout(Duration::from_millis(50)).is_err());
+        assert!(!dispatcher.wait_until_idle(Duration::from_millis(1)));
+        events.fill(slot, Some(1));
+        assert_eq!(receiver.recv_timeout(SOON), Ok(1));
+        assert_eq!(receiver.recv_timeout(SOON), Ok(2));
+        let given_up = events.reserve();
+        events.push(3);
+        events.fill(given_up, None);
+        assert_eq!(receiver.recv_timeout(SOON), Ok(3));
+        events.close();
+        assert!(dispatcher.wait_until_idle(SOON));
+    }
+
+    #[test]
+    fn the_thread_goes_when_idle_and_comes_back() {
+        let (dispatcher, receiver) = collector();
+        for round in 0..2 {
+            let events = dispatcher.open();
+            events.push(round);
+            events.close();
+            assert_eq!(receiver.recv_timeout(SOON), Ok(round));
+            let deadline = Instant::now() + SOON;
+            while dispatcher.shared.lock().thread.is_some() {
+                assert!(Instant::now() < deadline);
+                thread::yield_now();
+            }
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! The element's properties: what each is, and the values written to them.
+
+use super::{BitrateMode, RecorderState};
+use crate::{model::Bitrates, session};
+use gst::{glib, prelude::*};
+use once_cell::sync::Lazy;
+use std::{path::PathBuf, time::Duration};
+
+const DEFAULT_TIMESLICE: u32 = 0;
+const DEFAULT_AUDIO_RATE: u32 = 128_000;
+const DEFAULT_VIDEO_RATE: u32 = 2_500_000;
+const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
+const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
+const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
+
+/// What applications have written.
+#[derive(Debug, Clone)]
+pub struct Values {
+    pub mime_type: String,
+    pub timeslice: u32,
+    pub bitrates: Bitrates,
+    pub bitrate_mode: BitrateMode,
+    pub key_interval_ms: u32,
+    pub key_interval_frames: u32,
+    pub location: Option<String>,
+    pub autostart: bool,
+    pub blob_messages: bool,
+    pub max_memory: u64,
+    pub temp_dir: Option<String>,
+    pub max_queue_time: u64,
+    pub stop_timeout: u64,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Values {
+            mime_type: String::new(),
+            timeslice: DEFAULT_TIMESLICE,
+            bitrates: Bitrates::new(),
+            bitrate_mode: BitrateMode::Variable,
+            key_interval_ms: 0,
+            key_interval_frames: 0,
+            location: None,
+            autostart: false,
+            blob_messages: false,
+            max_memory: DEFAULT_MAX_MEMORY,
+            temp_dir: None,
+            max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
+            stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
+        }
+    }
+}
+
+impl Values {
+    /// Writes a property; FALSE if there is none of that name to write.
+    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), glib::value::GetError> {
+        match name {
+            "mime-type" => self.mime_type = value.get::<Option<String>>()?.unwrap_or_default(),
+            "timeslice" => self.timeslice = value.get()?,
+            "audio-bits-per-second" => self.bitrates.set_audio(value.get()?),
+            "video-bits-per-second" => self.bitrates.set_video(value.get()?),
+            "bits-per-second" => self.bitrates.set_total(value.get()?),
+            "audio-bitrate-mode" => self.bitrate_mode = value.get()?,
+            "video-key-frame-interval-duration" => self.key_interval_ms = value.get()?,
+            "video-key-frame-interval-count" => self.key_interval_frames = value.get()?,
+            "location" => self.location = value.get()?,
+            "autostart" => self.autostart = value.get()?,
+            "blob-messages" => self.blob_messages = value.get()?,
+            "max-memory" => self.max_memory = value.get()?,
+            "temp-dir" => self.temp_dir = value.get()?,
+            "max-queue-time" => self.max_queue_time = value.get()?,
+            "stop-timeout" => self.stop_timeout = value.get()?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Reads a property.
+    pub fn get(&self, name: &str) -> Option<glib::Value> {
+        Some(match name {
+            "mime-type" => self.mime_type.to_value(),
+            "timeslice" => self.timeslice.to_value(),
+            "audio-bits-per-second" => self.bitrates.audio().to_value(),
+            "video-bits-per-second" => self.bitrates.video().to_value(),
+            "bits-per-second" => self.bitrates.total().to_value(),
+            "audio-bitrate-mode" => self.bitrate_mode.to_value(),
+            "video-key-frame-interval-duration" => self.key_interval_ms.to_value(),
+            "video-key-frame-interval-count" => self.key_interval_frames.to_value(),
+            "location" => self.location.to_value(),
+            "autostart" => self.autostart.to_value(),
+            "blob-messages" => self.blob_messages.to_value(),
+            "max-memory" => self.max_memory.to_value(),
+            "temp-dir" => self.temp_dir.to_value(),
+            "max-queue-time" => self.max_queue_time.to_value(),
+            "stop-timeout" => self.stop_timeout.to_value(),
+            _ => return None,
+        })
+    }
+
+    /// Those that shape a recording, as they are now.
+    pub fn for_recording(
+        &self,
+        location: Option<String>,
+        tags: Option<gst::TagList>,
+    ) -> session::Settings {
+        session::Settings {
+            mime_type: self.mime_type.clone(),
+            location,
+            timeslice: u64::from(self.timeslice) * 1_000_000,
+            bitrates: self.bitrates.clone(),
+            constant_bitrate: self.bitrate_mode == BitrateMode::Constant,
+            key_interval_ms: self.key_interval_ms,
+            key_interval_frames: self.key_interval_frames,
+            max_memory: self.max_memory,
+            temp_dir: self.temp_dir.as_ref().map(PathBuf::from),
+            max_queue_time: self.max_queue_time,
+            stop_timeout: Duration::from_nanos(self.stop_timeout),
+            tags,
+        }
+    }
+}
+
+/// The names of the rates: writing one may change what the others read.
+pub const RATES: [&str; 3] = [
+    "audio-bits-per-second",
+    "video-bits-per-second",
+    "bits-per-second",
+];
+
+fn string(name: &str, nick: &str, blurb: &str, default: Option<&str>) -> glib::ParamSpec {
+    glib::ParamSpecString::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(default)
+        .mutable_playing()
+        .build()
+}
+
+fn uint(name: &str, nick: &str, blurb: &str, default: u32) -> glib::ParamSpec {
+    glib::ParamSpecUInt::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(default)
+        .mutable_playing()
+        .build()
+}
+
+fn uint64(name: &str, nick: &str, blurb: &str, default: u64) -> glib::ParamSpec {
+    glib::ParamSpecUInt64::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(default)
+        .mutable_playing()
+        .build()
+}
+
+fn boolean(name: &str, nick: &str, blurb: &str) -> glib::ParamSpec {
+    glib::ParamSpecBoolean::builder(name)
+        .nick(nick)
+        .blurb(blurb)
+        .default_value(false)
+        .mutable_playing()
+        .build()
+}
+
+/// All of them. Those that shape a recording are read at `start`.
+pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
+    vec![
+        glib::ParamSpecEnum::builder_with_default("state", RecorderState::Inactive)
+            .nick("State")
+            .blurb("Whether a recording is on (W3C: state)")
+            .read_only()
+            .build(),
+        string(
+            "mime-type",
+            "MIME type",
+            "Type to record, such as \"video/webm;codecs=vp8,opus\"; empty: chosen by location \
+             and tracks. From on-start until inactive again it reads the actual type",
+            Some(""),
+        ),
+        uint(
+            "timeslice",
+            "Timeslice",
+            "Recorded time per blob in milliseconds, 0 = one blob at the end",
+            DEFAULT_TIMESLICE,
+        ),
+        uint(
+            "audio-bits-per-second",
+            "Audio bit rate",
+            "Bits per second over all audio tracks, 0 = the encoder's lowest; may change while \
+             recording",
+            DEFAULT_AUDIO_RATE,
+        ),
+        uint(
+            "video-bits-per-second",
+            "Video bit rate",
+            "Bits per second over all video tracks, 0 = the encoder's lowest; may change while \
+             recording. Until written it follows the tracks' size and frame rate",
+            DEFAULT_VIDEO_RATE,
+        ),
+        uint(
+            "bits-per-second",
+            "Bit rate",
+            "Bits per second in total; writing it sets the audio and video rates by its split, \
+             never written = no total",
+            0,
+        ),
+        glib::ParamSpecEnum::builder_with_default("audio-bitrate-mode", BitrateMode::Variable)
+            .nick("Audio bit rate mode")
+            .blurb("Whether the audio encoder keeps its rate constant or lets it vary")
+            .mutable_playing()
+            .build(),
+        uint(
+            "video-key-frame-interval-duration",
+            "Key frame interval (time)",
+            "Most milliseconds from one video key frame to the next, 0 = two seconds; not \
+             together with video-key-frame-interval-count",
+            0,
+        ),
+        uint(
+            "video-key-frame-interval-count",
+            "Key frame interval (frames)",
+            "Most frames from one video key frame to the next, 0 = by time; not together with \
+             video-key-frame-interval-duration",
+            0,
+        ),
+        string(
+            "location",
+            "Location",
+            "File to write each recording to, in place of an older one; one %d or %0Nd counts \
+             the recordings from 0",
+            None,
+        ),
+        boolean(
+            "autostart",
+            "Autostart",
+            "Start recording at the first buffer on any pad, once per READY to PAUSED",
+        ),
+        boolean(
+            "blob-messages",
+            "Blob messages",
+            "Put the sample with the bytes into the mediarecorder-data-available message (not \
+             with gst-launch -m, which prints it)",
+        ),
+        uint64(
+            "max-memory",
+            "Most memory",
+            "Bytes gathered for a blob that may be in memory; more of them live in an unlinked \
+             temporary file",
+            DEFAULT_MAX_MEMORY,
+        ),
+        string(
+            "temp-dir",
+            "Temporary directory",
+            "Where the temporary file is; not set: $TMPDIR, else /var/tmp",
+            None,
+        ),
+        uint64(
+            "max-queue-time",
+            "Most queued time",
+            "Nanoseconds of media of a track that may wait for its encoder or for another track",
+            DEFAULT_MAX_QUEUE_TIME.nseconds(),
+        ),
+        uint64(
+            "stop-timeout",
+            "Stop timeout",
+            "Nanoseconds that draining may take at the end; then the recording ends with an \
+             error and what there is",
+            DEFAULT_STOP_TIMEOUT.nseconds(),
+        ),
+        glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
+            .nick("Statistics")
+            .blurb(
+                "application/x-mediarecorder-stats: duration, paused-duration, bytes, blobs, \
+                 location, mime-type, tracks",
+            )
+            .read_only()
+            .build(),
+    ]
+});

@@ -1,0 +1,70 @@
+//! The element's signals: actions, events, `encoder-setup`, `is-type-supported`.
+
+use super::imp::MediaRecorder;
+use crate::{
+    formats,
+    model::{Command, Error},
+};
+use glib::subclass::{Signal, prelude::*};
+use gst::prelude::*;
+use once_cell::sync::Lazy;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs what must not unwind into C, and turns a panic into an error.
+pub(super) fn guarded<R>(
+    run: impl FnOnce() -> Result<R, Error>,
+) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::unknown("The recorder has failed (it panicked).")))
+}
+
+fn action(name: &str, command: Command) -> Signal {
+    Signal::builder(name)
+        .action()
+        .return_type::<Option<glib::Error>>()
+        .class_handler(move |args| {
+            let done = guarded(|| match args.first().map(|arg| arg.get::<super::MediaRecorder>()) {
+                Some(Ok(recorder)) => MediaRecorder::act(recorder.imp(), command),
+                _ => Err(Error::unknown("This is no mediarecorder.")),
+            });
+            Some(done.err().map(glib::Error::from).to_value())
+        })
+        .build()
+}
+
+/// All of them.
+pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
+    vec![
+        action("start", Command::Start),
+        action("pause", Command::Pause),
+        action("resume", Command::Resume),
+        action("stop", Command::Stop),
+        action("request-data", Command::RequestData),
+        Signal::builder("is-type-supported")
+            .action()
+            .param_types([String::static_type()])
+            .return_type::<bool>()
+            .class_handler(|args| {
+                let supported = guarded(|| {
+                    let text = args.get(1).and_then(|arg| arg.get::<Option<String>>().ok());
+                    let text = text.flatten().unwrap_or_default();
+                    Ok(formats::is_type_supported(&text))
+                });
+                Some(supported.unwrap_or(false).to_value())
+            })
+            .build(),
+        Signal::builder("on-start").build(),
+        Signal::builder("on-pause").build(),
+        Signal::builder("on-resume").build(),
+        Signal::builder("on-data-available")
+            .param_types([gst::Sample::static_type()])
+            .build(),
+        Signal::builder("on-error")
+            .param_types([glib::Error::static_type()])
+            .build(),
+        Signal::builder("on-stop").build(),
+        Signal::builder("encoder-setup")
+            .param_types([gst::Pad::static_type(), gst::Element::static_type()])
+            .build(),
+    ]
+});

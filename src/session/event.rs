@@ -1,0 +1,39 @@
+//! What a recording has to say, in the order it is said.
+
+use crate::model::{error::Error, timeline::Ns};
+
+/// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
+/// the others the furthest recorded.
+#[derive(Debug)]
+pub enum Event {
+    /// It has begun; all tracks and the type are known.
+    Start {
+        running_time: Ns,
+        mime_type: String,
+        location: Option<String>,
+    },
+    /// It was paused.
+    Pause { running_time: Ns },
+    /// It goes on.
+    Resume { running_time: Ns },
+    /// Something that the user should know and that ends nothing.
+    Warning { message: String },
+    /// From here on the recording with this number is over, if it was not before.
+    Ended { session: u64 },
+    /// Why it is over.
+    Error { running_time: Ns, error: Error },
+    /// Bytes.
+    Data {
+        running_time: Ns,
+        mime_type: String,
+        sample: gst::Sample,
+    },
+    /// The last one.
+    Stop {
+        session: u64,
+        running_time: Ns,
+        location: Option<String>,
+        duration: Ns,
+        size: u64,
+    },
+}

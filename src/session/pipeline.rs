@@ -1,0 +1,456 @@
+//! The private pipeline of one recording.
+//!
+//! ```text
+//! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ─┐
+//! appsrc ! videoconvert ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ────┤ muxer ! appsink
+//! appsrc ! parser ! capsfilter ───────────────────────────────────────────────────────┘
+//! ```
+//!
+//! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
+//! its slowness stay inside. Must not be dropped in one of its own threads.
+
+use super::Settings;
+use crate::{
+    formats::{self, Plan, Tuning},
+    model::{Codec, Error, Kind},
+};
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// What the pipeline has to say. Called from its threads: must not block for long.
+pub trait Listener: Send + Sync + 'static {
+    /// What comes next belongs at this offset.
+    fn seek(&self, position: u64);
+    /// The muxer's caps are known: by now all tracks' are.
+    fn caps(&self, caps: &gst::Caps);
+    /// Bytes of the recording.
+    fn bytes(&self, buffer: gst::Buffer);
+    /// All has been written.
+    fn end(&self);
+    /// An element has failed.
+    fn error(&self, error: Error);
+    /// The encoder of a track has been made and tuned, it is in NULL.
+    fn encoder(&self, track: usize, encoder: &gst::Element);
+    /// A queue has run low.
+    fn hungry(&self);
+}
+
+/// A track as the pipeline gets it.
+pub struct TrackMedia<'a> {
+    /// Name of the pad.
+    pub name: &'a str,
+    /// What the gate gives.
+    pub caps: gst::Caps,
+    /// Upstream's tags.
+    pub tags: Option<gst::TagList>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Pipeline {
+    pipeline: gst::Pipeline,
+    feeds: Vec<Feed>,
+    muxer: gst::Element,
+}
+
+/// The beginning of a track, and its encoder if it has one.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    pub appsrc: gst_app::AppSrc,
+    pub encoder: Option<gst::Element>,
+    mux_pad: Option<gst::Pad>,
+}
+
+fn failed(what: &str, why: impl std::fmt::Display) -> Error {
+    Error::unknown(format!("Cannot build the recording's pipeline: {what}: {why}"))
+}
+
+fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
+    gst::ElementFactory::make(factory)
+        .name(name)
+        .build()
+        .map_err(|_| {
+            Error::not_supported(format!(
+                "Cannot record: the GStreamer element {factory} is missing here."
+            ))
+        })
+}
+
+impl Pipeline {
+    /// Builds the chain of every track, tuned; nothing runs yet.
+    pub fn build(
+        plan: &Plan,
+        tracks: &[TrackMedia<'_>],
+        settings: &Settings,
+        listener: &Arc<impl Listener>,
+    ) -> Result<Self, Error> {
+        let pipeline = gst::Pipeline::with_name("mediarecorder-session");
+        // Without a clock nothing waits for a time.
+        pipeline.use_clock(None::<&gst::Clock>);
+        let muxer = formats::muxer(plan.container)?;
+        let sink = appsink(listener);
+        pipeline
+            .add_many([&muxer, sink.upcast_ref()])
+            .map_err(|err| failed("muxer", err))?;
+        muxer.link(&sink).map_err(|err| failed("muxer", err))?;
+        if let Some(bus) = pipeline.bus() {
+            listen(&bus, listener);
+        }
+        let mut this = Pipeline {
+            pipeline,
+            feeds: Vec::new(),
+            muxer,
+        };
+        for (index, track) in tracks.iter().enumerate() {
+            let feed = this.add_track(plan, index, track, tracks, settings, listener)?;
+            this.feeds.push(feed);
+        }
+        Ok(this)
+    }
+
+    fn add_track(
+        &self,
+        plan: &Plan,
+        index: usize,
+        track: &TrackMedia<'_>,
+        tracks: &[TrackMedia<'_>],
+        settings: &Settings,
+        listener: &Arc<impl Listener>,
+    ) -> Result<Feed, Error> {
+        let name = track.name;
+        let codec = *plan
+            .codecs
+            .get(index)
+            .ok_or_else(|| failed(name, "no codec"))?;
+        let raw = formats::is_raw(&track.caps);
+        let copied = plan.copied.get(index).copied().unwrap_or_default();
+        let appsrc = appsrc(track, settings, listener);
+        let mut chain: Vec<gst::Element> = Vec::new();
+        let mut encoder = None;
+        if !copied {
+            let steps: &[&str] = match codec.kind() {
+                Kind::Audio => &["audioconvert", "audioresample"],
+                Kind::Video => &["videoconvert", "videoscale"],
+            };
+            for step in steps {
+                chain.push(make(step, &format!("{name}-{step}"))?);
+            }
+            let filter = make("capsfilter", &format!("{name}-raw"))?;
+            filter.set_property("caps", encoder_input(codec, &track.caps));
+            chain.push(filter);
+            if codec != Codec::Pcm {
+                let made = self.encoder(codec, track, tracks, settings)?;
+                listener.encoder(index, &made);
+                keep_first_caps(&made);
+                chain.push(made.clone());
+                encoder = Some(made);
+            }
+        }
+        if let Some(parser) = formats::parser(codec, plan.container) {
+            let parser = make(parser, &format!("{name}-parser"))?;
+            if parser.has_property("config-interval") && !copied {
+                parser.set_property_from_str("config-interval", "0");
+            }
+            chain.push(parser);
+        }
+        if let Some(caps) = plan.mux_caps(index) {
+            let filter = make("capsfilter", &format!("{name}-encoded"))?;
+            filter.set_property("caps", caps);
+            chain.push(filter);
+        }
+        self.link(&appsrc, &chain, raw || copied, track)?;
+        let last = chain.last().unwrap_or(appsrc.upcast_ref());
+        let template = formats::mux_pad_template(plan.container, codec.kind());
+        let mux_pad = match self.muxer.static_pad(template) {
+            Some(pad) => pad,
+            None => self
+                .muxer
+                .request_pad_simple(template)
+                .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
+        };
+        last.static_pad("src")
+            .ok_or_else(|| failed(name, "no src pad"))?
+            .link(&mux_pad)
+            .map_err(|err| {
+                Error::not_supported(format!(
+                    "{} cannot carry the track of {name} ({}): {err}",
+                    plan.container.name(),
+                    track.caps
+                ))
+            })?;
+        if let Some(tags) = track.tags.clone() {
+            appsrc
+                .static_pad("src")
+                .map(|pad| pad.store_sticky_event(&gst::event::Tag::new(tags)));
+        }
+        Ok(Feed {
+            appsrc,
+            encoder,
+            mux_pad: Some(mux_pad),
+        })
+    }
+
+    /// Links a track's elements; what is encoded but not to be kept is decoded first.
+    fn link(
+        &self,
+        appsrc: &gst_app::AppSrc,
+        chain: &[gst::Element],
+        direct: bool,
+        track: &TrackMedia<'_>,
+    ) -> Result<(), Error> {
+        let error = |err: glib::BoolError| failed(track.name, err);
+        self.pipeline.add(appsrc).map_err(error)?;
+        self.pipeline.add_many(chain).map_err(error)?;
+        gst::Element::link_many(chain).map_err(error)?;
+        let Some(first) = chain.first() else {
+            return Ok(());
+        };
+        if direct {
+            return appsrc.link(first).map_err(error);
+        }
+        let decoder = make("decodebin", &format!("{}-decoder", track.name))?;
+        self.pipeline.add(&decoder).map_err(error)?;
+        appsrc.link(&decoder).map_err(error)?;
+        let next = first.downgrade();
+        decoder.connect_pad_added(move |_, pad| {
+            if let Some(sink) = next.upgrade().and_then(|next| next.static_pad("sink"))
+                && !sink.is_linked()
+            {
+                // A failure shows as "not linked" on the bus.
+                let _ = pad.link(&sink);
+            }
+        });
+        Ok(())
+    }
+
+    fn encoder(
+        &self,
+        codec: Codec,
+        track: &TrackMedia<'_>,
+        tracks: &[TrackMedia<'_>],
+        settings: &Settings,
+    ) -> Result<gst::Element, Error> {
+        let kind = codec.kind();
+        let of_kind = tracks
+            .iter()
+            .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
+            .count();
+        let factory = formats::encoders(codec).into_iter().next().ok_or_else(|| {
+            Error::not_supported(format!("There is no encoder for {} here.", codec.name()))
+        })?;
+        let encoder = factory
+            .create()
+            .name(format!("{}-encoder", track.name))
+            .build()
+            .map_err(|err| failed(track.name, err))?;
+        formats::tune(&encoder, &tuning(track, of_kind, kind, settings));
+        Ok(encoder)
+    }
+
+    /// The tracks, in their order.
+    pub fn feeds(&self) -> &[Feed] {
+        &self.feeds
+    }
+
+    /// The caps in front of the muxer, as far as they are known, in the order of the tracks.
+    pub fn encoded_caps(&self) -> Vec<gst::Caps> {
+        self.feeds
+            .iter()
+            .map_while(|feed| feed.mux_pad.as_ref()?.current_caps())
+            .collect()
+    }
+
+    /// Sets tags of the whole recording, where the container has a place for them.
+    pub fn set_tags(&self, tags: &gst::TagList) {
+        if let Some(setter) = self.muxer.dynamic_cast_ref::<gst::TagSetter>() {
+            setter.merge_tags(tags, gst::TagMergeMode::Replace);
+        }
+    }
+
+    /// Lets it run.
+    pub fn play(&self) -> Result<(), Error> {
+        self.pipeline
+            .set_state(gst::State::Playing)
+            .map(|_| ())
+            .map_err(|err| failed("it does not start", err))
+    }
+
+    /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
+    pub fn dump(&self, moment: &str) {
+        self.pipeline
+            .debug_to_dot_file_with_ts(gst::DebugGraphDetails::ALL, format!("mediarecorder-{moment}"));
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn appsrc(
+    track: &TrackMedia<'_>,
+    settings: &Settings,
+    listener: &Arc<impl Listener>,
+) -> gst_app::AppSrc {
+    let hungry = Arc::downgrade(listener);
+    let appsrc = gst_app::AppSrc::builder()
+        .name(track.name)
+        .caps(&track.caps)
+        .format(gst::Format::Time)
+        .max_bytes(0)
+        .max_time(gst::ClockTime::from_nseconds(settings.max_queue_time.max(1)))
+        .callbacks(
+            gst_app::AppSrcCallbacks::builder()
+                .need_data(move |_, _| {
+                    if let Some(listener) = hungry.upgrade() {
+                        listener.hungry();
+                    }
+                })
+                .build(),
+        )
+        .build();
+    // Wake an upstream that waits when half of the queue is free again.
+    appsrc.set_property("min-percent", 50u32);
+    appsrc
+}
+
+fn appsink(listener: &Arc<impl Listener>) -> gst_app::AppSink {
+    let (samples, end) = (listener.clone(), listener.clone());
+    let sink = gst_app::AppSink::builder()
+        .name("bytes")
+        .sync(false)
+        .async_(false)
+        .callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    if let Some(buffer) = sample.buffer_owned() {
+                        samples.bytes(buffer);
+                    }
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .eos(move |_| end.end())
+                .build(),
+        )
+        .build();
+    if let Some(pad) = sink.static_pad("sink") {
+        answer_seeking(&pad);
+        let listener = listener.clone();
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            match info.event().map(|event| event.view()) {
+                Some(gst::EventView::Segment(segment)) => {
+                    if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
+                        listener.seek(bytes.start().map_or(0, u64::from));
+                    }
+                }
+                Some(gst::EventView::Caps(caps)) => listener.caps(&caps.caps_owned()),
+                _ => {}
+            }
+            gst::PadProbeReturn::Ok
+        });
+    }
+    sink
+}
+
+/// Muxers write duration and index only where they are told that they may go back.
+fn answer_seeking(pad: &gst::Pad) {
+    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        if let Some(gst::QueryViewMut::Seeking(seeking)) =
+            info.query_mut().map(|query| query.view_mut())
+            && seeking.format() == gst::Format::Bytes
+        {
+            seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
+            return gst::PadProbeReturn::Handled;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
+/// as they are posted.
+fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
+    let listener = Arc::downgrade(listener);
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(error) = message.view()
+            && let Some(listener) = listener.upgrade()
+        {
+            let who = error.src().map(|src| src.name().to_string());
+            listener.error(Error::unknown(format!(
+                "Recording failed in {}: {}{}",
+                who.unwrap_or_else(|| "the pipeline".into()),
+                error.error(),
+                error.debug().map(|d| format!(" ({d})")).unwrap_or_default()
+            )));
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Raw media as the encoder gets it to the end, whatever comes in later.
+fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
+    let mut wanted = formats::raw_caps(codec);
+    let structure = wanted.make_mut();
+    if let Ok(info) = gst_video::VideoInfo::from_caps(caps) {
+        let par = info.par();
+        let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
+        let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
+        let even = matches!(codec, Codec::H264 | Codec::H265);
+        let fit = |size: u64| {
+            let size = size.clamp(16, 16_382);
+            let size = if even { size & !1 } else { size };
+            i32::try_from(size).unwrap_or(16)
+        };
+        structure.set("width", fit(wide));
+        structure.set("height", fit(u64::from(info.height())));
+        structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+    } else if let Ok(info) = gst_audio::AudioInfo::from_caps(caps) {
+        if codec == Codec::Pcm {
+            structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
+        }
+        if codec == Codec::Pcm || info.channels() <= 2 {
+            structure.set("channels", i32::try_from(info.channels()).unwrap_or(2));
+        }
+    }
+    wanted
+}
+
+/// Lets no caps but the first reach the encoder: containers take a new frame rate or colorimetry
+/// badly, and the size is held by the filter in front.
+fn keep_first_caps(encoder: &gst::Element) {
+    let Some(pad) = encoder.static_pad("sink") else {
+        return;
+    };
+    let first = Mutex::new(true);
+    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        if let Some(gst::EventView::Caps(_)) = info.event().map(|event| event.view())
+            && !std::mem::take(&mut *super::timing::lock(&first))
+        {
+            return gst::PadProbeReturn::Drop;
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
+    let video = gst_video::VideoInfo::from_caps(&track.caps).ok();
+    let audio = gst_audio::AudioInfo::from_caps(&track.caps).ok();
+    let fps = video.as_ref().map_or(0.0, |info| {
+        f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1))
+    });
+    Tuning {
+        bits_per_second: settings.bitrates.per_track(kind, of_kind),
+        width: video.as_ref().map_or(0, |info| info.width()),
+        height: video.as_ref().map_or(0, |info| info.height()),
+        fps,
+        rate: audio.as_ref().map_or(0, |info| info.rate()),
+        channels: audio.as_ref().map_or(0, |info| info.channels()),
+        key_interval_ms: settings.key_interval_ms,
+        key_interval_frames: settings.key_interval_frames,
+        constant: settings.constant_bitrate && kind == Kind::Audio,
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+    }
+}

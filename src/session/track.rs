@@ -1,0 +1,509 @@
+//! One track of one recording: from a pad's buffers through the gate to the encoder.
+//!
+//! Lock order: `inner` alone. It is held while buffers go into the appsrc, so that the track's
+//! thread and the supervisor's fillers stay in order; appsrc does not block here, it only
+//! queues, and its callbacks take nothing but `Room`.
+
+use super::{
+    room::Room,
+    timing::{RunningTime, SharedTimeline, lock},
+};
+use crate::{
+    gate::{Cuts, Gate, Input, Out},
+    model::timeline::Ns,
+};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// What `start` knows of a track.
+#[derive(Debug)]
+pub struct TrackSpec {
+    /// Name of its pad.
+    pub name: String,
+    /// Its caps, if they are known.
+    pub caps: Option<gst::Caps>,
+    /// Whether upstream is live (LATENCY).
+    pub live: bool,
+    /// Upstream's latency.
+    pub latency: Duration,
+}
+
+/// Whether the pad goes on giving buffers to a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Yes.
+    More,
+    /// The track needs nothing any more.
+    Done,
+}
+
+/// What waits for the pipeline to be built.
+#[derive(Debug)]
+enum Item {
+    Buffer(gst::Buffer),
+    Caps(gst::Caps),
+    End,
+}
+
+#[derive(Debug)]
+enum Feed {
+    /// No pipeline yet.
+    Backlog(VecDeque<Item>),
+    Encoder(gst_app::AppSrc),
+    /// The end has been sent, or the track was left out.
+    Closed,
+}
+
+/// Figures for `stats`.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Counts {
+    /// Buffers taken from upstream.
+    pub buffers: u64,
+    /// Buffers given to the encoder.
+    pub encoded: u64,
+    /// Buffers left out because the encoder was too slow.
+    pub dropped: u64,
+    /// Recorded time that was made up.
+    pub filled: Ns,
+}
+
+#[derive(Debug)]
+struct Inner {
+    caps: Option<gst::Caps>,
+    gate: Option<Gate>,
+    cuts: Cuts,
+    seen: u64,
+    feed: Feed,
+    /// Recorded time given to the feed.
+    fed: Ns,
+    first: Option<Ns>,
+    counts: Counts,
+    dropping: bool,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Track {
+    name: String,
+    live: bool,
+    paced: bool,
+    latency: Duration,
+    max_queue_time: Ns,
+    clock: Arc<RunningTime>,
+    timeline: Arc<SharedTimeline>,
+    room: Arc<Room>,
+    arrived: AtomicU64,
+    closed: AtomicBool,
+    flushing: AtomicBool,
+    /// EOS on the pad.
+    ended: AtomicBool,
+    inner: Mutex<Inner>,
+}
+
+/// What all tracks of a recording have in common.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    pub clock: Arc<RunningTime>,
+    pub timeline: Arc<SharedTimeline>,
+    pub room: Arc<Room>,
+    pub max_queue_time: Ns,
+    /// Whether any track is live: then cuts are made at the clock's time.
+    pub any_live: bool,
+}
+
+impl Track {
+    /// A track that waits for its first buffer.
+    pub fn new(spec: &TrackSpec, shared: &Shared) -> Self {
+        Track {
+            name: spec.name.clone(),
+            live: spec.live,
+            paced: shared.any_live,
+            latency: spec.latency,
+            max_queue_time: shared.max_queue_time,
+            clock: shared.clock.clone(),
+            timeline: shared.timeline.clone(),
+            room: shared.room.clone(),
+            arrived: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            flushing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                caps: None,
+                gate: None,
+                cuts: Cuts::default(),
+                seen: u64::MAX,
+                feed: Feed::Backlog(VecDeque::new()),
+                fed: 0,
+                first: None,
+                counts: Counts::default(),
+                dropping: false,
+            }),
+        }
+    }
+
+    /// Name of the pad.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether upstream is live.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Upstream's latency.
+    pub fn latency(&self) -> Duration {
+        self.latency
+    }
+
+    /// Whether it needs nothing from upstream any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Whether its pad has had EOS.
+    pub fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Running time that has arrived.
+    pub fn arrived(&self) -> Ns {
+        self.arrived.load(Ordering::SeqCst)
+    }
+
+    /// Whether its intervals have to begin at a key frame.
+    pub fn is_keyed(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.is_keyed())
+    }
+
+    /// A flush begins, or ends.
+    pub fn set_flushing(&self, flushing: bool) {
+        self.flushing.store(flushing, Ordering::Release);
+        self.room.wake();
+    }
+
+    /// Whether a buffer of it must not wait for room.
+    pub fn need_not_wait(&self) -> bool {
+        self.is_closed() || self.flushing.load(Ordering::Acquire)
+    }
+
+    /// The newest buffer that passed before the recording began: part of it may belong to it,
+    /// or it is the picture on show.
+    pub fn replay(&self, input: Input) {
+        let mut inner = lock(&self.inner);
+        inner.refresh(&self.timeline);
+        let Inner { gate, cuts, .. } = &mut *inner;
+        if let Some(gate) = gate {
+            // Nothing can leave: no cut is decided yet.
+            gate.push(input, cuts, 0, &mut Out::new());
+        }
+    }
+
+    /// Running time of the first buffer.
+    pub fn first(&self) -> Option<Ns> {
+        lock(&self.inner).first
+    }
+
+    /// The caps that it came with.
+    pub fn caps(&self) -> Option<gst::Caps> {
+        lock(&self.inner).caps.clone()
+    }
+
+    /// Figures for `stats`.
+    pub fn counts(&self) -> Counts {
+        let inner = lock(&self.inner);
+        Counts {
+            filled: inner.gate.as_ref().map_or(0, Gate::filled),
+            ..inner.counts
+        }
+    }
+
+    /// Where a key frame allows the interval that waits for one to begin.
+    pub fn key_frame(&self) -> Option<Ns> {
+        let mut inner = lock(&self.inner);
+        inner.refresh(&self.timeline);
+        let Inner { gate, cuts, .. } = &*inner;
+        gate.as_ref()?.key_frame(cuts)
+    }
+
+    /// New caps on the pad.
+    pub fn set_caps(&self, caps: &gst::Caps) -> Result<(), glib::BoolError> {
+        let mut inner = lock(&self.inner);
+        if inner.caps.as_ref() == Some(caps) {
+            return Ok(());
+        }
+        match &mut inner.gate {
+            Some(gate) => gate.set_caps(caps)?,
+            gate => *gate = Some(Gate::new(caps)?),
+        }
+        inner.caps = Some(caps.clone());
+        inner.feed(Item::Caps(caps.clone()));
+        drop(inner);
+        self.room.wake();
+        Ok(())
+    }
+
+    /// A buffer from upstream.
+    pub fn push(&self, input: Input) -> Flow {
+        if self.is_closed() {
+            return Flow::Done;
+        }
+        let end = input.end();
+        self.arrived.fetch_max(end, Ordering::SeqCst);
+        let mut inner = lock(&self.inner);
+        inner.counts.buffers += 1;
+        if inner.first.is_none() {
+            inner.first = Some(input.running);
+            self.room.wake();
+        }
+        if self.live && self.is_too_slow(&mut inner) {
+            inner.counts.dropped += 1;
+            return Flow::More;
+        }
+        let horizon = self.horizon(end);
+        inner.refresh(&self.timeline);
+        let mut out = Out::new();
+        let Inner { gate, cuts, .. } = &mut *inner;
+        if let Some(gate) = gate {
+            gate.push(input, cuts, horizon, &mut out);
+            if cuts.current().is_some_and(|interval| !interval.decided) {
+                self.room.wake();
+            }
+        }
+        inner.feed_all(out);
+        self.finish_if_complete(&mut inner);
+        match inner.feed {
+            Feed::Closed => Flow::Done,
+            _ => Flow::More,
+        }
+    }
+
+    /// The instant before which no cut can come any more.
+    fn horizon(&self, end: Ns) -> Ns {
+        if !self.paced {
+            return Ns::MAX;
+        }
+        // Without a clock cuts are made at the furthest that has arrived.
+        self.clock.now().unwrap_or(end)
+    }
+
+    /// Whether a picture has to be left out, because as many as may wait do.
+    fn is_too_slow(&self, inner: &mut Inner) -> bool {
+        let waiting = inner.waiting();
+        let most = match inner.gate {
+            Some(Gate::Video(_)) => self.max_queue_time,
+            // Sound is small; it goes only when the picture has given up twice over.
+            _ => self.max_queue_time.saturating_mul(2),
+        };
+        if most > 0 && waiting >= most {
+            if !inner.dropping {
+                inner.dropping = true;
+                self.room.warn(format!(
+                    "The encoder of {} is too slow: {} ms of media wait for it, so some is left \
+                     out until it has caught up.",
+                    self.name,
+                    waiting / 1_000_000
+                ));
+            }
+            return true;
+        }
+        if inner.dropping && waiting < most / 2 {
+            inner.dropping = false;
+        }
+        false
+    }
+
+    /// Whether the encoder or the muxer has nothing of this track to work on.
+    pub fn is_starving(&self) -> bool {
+        !self.is_closed() && lock(&self.inner).waiting() == 0
+    }
+
+    /// Media that waits, here or for the encoder.
+    pub fn waiting(&self) -> Ns {
+        lock(&self.inner).waiting()
+    }
+
+    /// Whether a picture is on show that can be shown on.
+    pub fn shows_picture(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.shows_picture())
+    }
+
+    /// Upstream says that nothing will come before `end`.
+    pub fn gap(&self, end: Ns) {
+        self.arrived.fetch_max(end, Ordering::SeqCst);
+        let until = self.horizon(end).min(end);
+        self.fill(until);
+        self.finish_if_complete(&mut lock(&self.inner));
+    }
+
+    /// EOS on the pad: what there is is all there will be.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.room.wake();
+    }
+
+    /// Lets out what new cuts allow, and ends the track if it has all it needs.
+    pub fn advance(&self) {
+        let mut inner = lock(&self.inner);
+        inner.refresh(&self.timeline);
+        let horizon = match self.timeline.read(|t| t.is_stopped()) || self.is_ended() {
+            true => Ns::MAX,
+            false => self.horizon(self.arrived()),
+        };
+        let mut out = Out::new();
+        let Inner { gate, cuts, .. } = &mut *inner;
+        if let Some(gate) = gate {
+            gate.advance(cuts, horizon, &mut out);
+        }
+        inner.feed_all(out);
+        self.finish_if_complete(&mut inner);
+    }
+
+    /// Makes up what is missing before running time `until`.
+    pub fn fill(&self, until: Ns) {
+        let mut inner = lock(&self.inner);
+        inner.refresh(&self.timeline);
+        let mut out = Out::new();
+        let Inner { gate, cuts, .. } = &mut *inner;
+        if let Some(gate) = gate {
+            gate.fill(cuts, until, &mut out);
+        }
+        inner.feed_all(out);
+    }
+
+    /// Ends the track at the last cut, with what is missing made up; or, if not `whole`, as far
+    /// as it has arrived.
+    pub fn finish(&self, whole: bool) {
+        self.finish_locked(&mut lock(&self.inner), whole);
+    }
+
+    /// Once all that was captured before the last cut has arrived, the track is complete.
+    fn finish_if_complete(&self, inner: &mut Inner) {
+        let end = self.timeline.read(|t| t.end().filter(|_| t.undecided().is_none()));
+        if end.is_some_and(|end| self.arrived() >= end) {
+            self.finish_locked(inner, true);
+        }
+    }
+
+    fn finish_locked(&self, inner: &mut Inner, whole: bool) {
+        if self.is_closed() {
+            return;
+        }
+        inner.refresh(&self.timeline);
+        let mut out = Out::new();
+        let arrived = self.arrived();
+        let (until, end) = self.timeline.read(|t| {
+            let until = match t.end() {
+                Some(end) if whole => end,
+                Some(end) => end.min(arrived),
+                None => arrived,
+            };
+            (until, t.recorded_at(until))
+        });
+        let Inner { gate, cuts, .. } = &mut *inner;
+        if let Some(gate) = gate {
+            match whole {
+                true => gate.fill(cuts, until, &mut out),
+                false => gate.advance(cuts, Ns::MAX, &mut out),
+            }
+            gate.finish(end, &mut out);
+        }
+        inner.feed_all(out);
+        inner.feed(Item::End);
+        self.close(inner);
+    }
+
+    /// Nothing more of this track: it never came, or the recording has failed.
+    pub fn leave_out(&self) {
+        let mut inner = lock(&self.inner);
+        inner.feed(Item::End);
+        self.close(&mut inner);
+    }
+
+    fn close(&self, inner: &mut Inner) {
+        if let Feed::Encoder(_) = inner.feed {
+            inner.feed = Feed::Closed;
+        }
+        self.closed.store(true, Ordering::Release);
+        self.room.wake();
+    }
+
+    /// The encoder is there: gives it what has waited.
+    pub fn connect(&self, appsrc: gst_app::AppSrc) {
+        let mut inner = lock(&self.inner);
+        let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
+        if let Feed::Backlog(items) = waited {
+            for item in items {
+                inner.feed_now(item);
+            }
+        }
+        if self.is_closed() {
+            inner.feed = Feed::Closed;
+        }
+    }
+}
+
+impl Inner {
+    fn refresh(&mut self, timeline: &SharedTimeline) {
+        let Inner { cuts, seen, .. } = self;
+        if let Some((now, ())) = timeline.news(*seen, |timeline| cuts.refresh(timeline)) {
+            *seen = now;
+        }
+    }
+
+    /// Media that waits for the encoder.
+    fn waiting(&self) -> Ns {
+        match &self.feed {
+            Feed::Backlog(items) => items
+                .iter()
+                .map(|item| match item {
+                    Item::Buffer(buffer) => buffer.duration().map_or(0, |d| d.nseconds()),
+                    Item::Caps(_) | Item::End => 0,
+                })
+                .sum(),
+            Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
+            Feed::Closed => 0,
+        }
+    }
+
+    fn feed_all(&mut self, out: Out) {
+        for buffer in out {
+            self.counts.encoded += 1;
+            if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
+                self.fed = (pts + duration).nseconds();
+            }
+            self.feed(Item::Buffer(buffer));
+        }
+    }
+
+    fn feed(&mut self, item: Item) {
+        match &mut self.feed {
+            Feed::Backlog(items) => items.push_back(item),
+            Feed::Encoder(_) => self.feed_now(item),
+            Feed::Closed => {}
+        }
+    }
+
+    fn feed_now(&self, item: Item) {
+        let Feed::Encoder(appsrc) = &self.feed else {
+            return;
+        };
+        // appsrc goes on taking buffers after its pipeline has failed: the pipeline's bus is
+        // what tells.
+        match item {
+            Item::Buffer(buffer) => {
+                let _ = appsrc.push_buffer(buffer);
+            }
+            Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
+            Item::End => {
+                let _ = appsrc.end_of_stream();
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The muxer's bytes: where each belongs, and which blob it goes out with.
+
+use super::event::Event;
+use crate::{
+    model::{error::Error, timeline::Ns},
+    output::{SrcOutput, Store},
+};
+use std::{io, sync::Arc};
+
+/// Bytes may stay out of the file for this much media.
+const FLUSH_EVERY: Ns = 500_000_000;
+
+/// Takes what the muxer writes, in the muxer's thread.
+pub struct Writer {
+    store: Store,
+    src: Option<Arc<SrcOutput>>,
+    caps: Option<gst::Caps>,
+    mime_type: String,
+    /// Where the next bytes belong.
+    position: u64,
+    /// Recorded time up to which media has been written.
+    frontier: Ns,
+    flushed: Ns,
+    timeslice: Ns,
+    /// Timecode of the blob that is being gathered.
+    timecode: Ns,
+    blobs: u64,
+}
+
+impl Writer {
+    /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
+    pub fn new(store: Store, src: Option<Arc<SrcOutput>>, timeslice: Ns) -> Self {
+        Writer {
+            store,
+            src,
+            caps: None,
+            mime_type: String::new(),
+            position: 0,
+            frontier: 0,
+            flushed: 0,
+            timeslice,
+            timecode: 0,
+            blobs: 0,
+        }
+    }
+
+    /// The container's caps.
+    pub fn set_caps(&mut self, caps: &gst::Caps) {
+        if self.caps.is_none()
+            && let Some(src) = &self.src
+        {
+            src.begin(caps);
+        }
+        self.caps = Some(caps.clone());
+    }
+
+    /// The actual type, for the events.
+    pub fn set_mime_type(&mut self, mime_type: &str) {
+        self.mime_type = mime_type.to_owned();
+    }
+
+    /// What comes next belongs at `position`.
+    pub fn seek(&mut self, position: u64) {
+        self.position = position;
+    }
+
+    /// Recorded time up to which media has been written.
+    pub fn frontier(&self) -> Ns {
+        self.frontier
+    }
+
+    /// Bytes in all, and blobs so far.
+    pub fn figures(&self) -> (u64, u64) {
+        (self.store.len(), self.blobs)
+    }
+
+    /// Writes to the file what has been gathered for it.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.store.flush()
+    }
+
+    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
+    pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+        let pts = buffer.pts().map(|pts| pts.nseconds());
+        let appended = self.position >= self.store.len();
+        if let Some(pts) = pts.filter(|_| appended) {
+            if self.timeslice > 0 && pts / self.timeslice > self.timecode / self.timeslice {
+                self.frontier = self.frontier.max(pts);
+                self.take(pts, outlet)?;
+            }
+            let end = pts.saturating_add(buffer.duration().map_or(0, |d| d.nseconds()));
+            self.frontier = self.frontier.max(end);
+        }
+        let position = self.position;
+        self.position += buffer.size() as u64;
+        if let Some(src) = &self.src {
+            src.write(position, buffer.clone());
+        }
+        self.store.write(position, buffer)?;
+        if self.frontier >= self.flushed + FLUSH_EVERY {
+            self.flushed = self.frontier;
+            self.store.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A blob of what has been gathered, which ends at recorded time `end`.
+    pub fn take(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+        let bytes = self.store.take(false)?;
+        self.hand_out(bytes, end, outlet);
+        Ok(())
+    }
+
+    /// The last blob, which ends at `end`; and what went wrong with it, if something did.
+    pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> Option<Error> {
+        let mut error = None;
+        // What could be written can still be taken after a failure.
+        let bytes = (0..2).find_map(|_| match self.store.take(true) {
+            Ok(bytes) => Some(bytes),
+            Err(reason) => {
+                error = Some(Error::unknown(format!(
+                    "The end of the recording is incomplete: {reason}"
+                )));
+                None
+            }
+        });
+        if let Some(src) = &self.src {
+            src.end();
+        }
+        self.hand_out(bytes.unwrap_or_default(), end, outlet);
+        error
+    }
+
+    fn hand_out(&mut self, mut bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+        let timecode = std::mem::replace(&mut self.timecode, end);
+        let stamped = bytes.make_mut();
+        stamped.set_pts(gst::ClockTime::from_nseconds(timecode));
+        stamped.set_duration(gst::ClockTime::from_nseconds(end.saturating_sub(timecode)));
+        let mut sample = gst::Sample::builder().buffer(&bytes);
+        if let Some(caps) = &self.caps {
+            sample = sample.caps(caps);
+        }
+        self.blobs += 1;
+        (outlet.hand_out)(Event::Data {
+            running_time: (outlet.running_at)(end),
+            mime_type: self.mime_type.clone(),
+            sample: sample.build(),
+        });
+    }
+}
+
+/// Where blobs go.
+pub struct BlobOutlet<'a> {
+    /// Takes them, in order.
+    pub hand_out: &'a dyn Fn(Event),
+    /// Running time of a recorded time.
+    pub running_at: &'a dyn Fn(Ns) -> Ns,
+}
