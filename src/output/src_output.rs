@@ -241,3 +241,6 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
         sender.flush();
     }
 }
+
+#[cfg(test)]
+mod tests;
