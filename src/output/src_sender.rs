@@ -58,7 +58,8 @@ impl<'a> Sender<'a> {
     /// Lets a linked sink preroll while there is nothing to send.
     pub(super) fn hello(&mut self) {
         if self.eos {
-            // A sink linked late: the sticky EOS is all that it will get.
+            // A sink linked late. A pad sends no second EOS but after a stream-start.
+            self.pad.push_event(self.stream_start());
             self.pad.push_event(gst::event::Eos::new());
         } else if matches!(self.recording, Recording::None) && !self.used {
             self.pad.push_event(self.stream_start());
@@ -186,6 +187,10 @@ impl<'a> Sender<'a> {
     /// Ends the recording: EOS, if it was sent.
     pub(super) fn end(&mut self) {
         self.flush();
+        if matches!(self.recording, Recording::Failed) {
+            // What failed may have been cycled since, and know of no stream.
+            self.pad.push_event(self.stream_start());
+        }
         if !matches!(self.recording, Recording::None) {
             self.eos();
         }
@@ -197,9 +202,6 @@ impl<'a> Sender<'a> {
         self.flush();
         if !self.eos {
             self.eos = true;
-            if !self.used {
-                self.pad.push_event(self.stream_start());
-            }
             self.used = true;
             self.pad.push_event(gst::event::Eos::new());
         }

@@ -1,6 +1,7 @@
 //! The `src` pad's output with real sinks, and with pads that misbehave.
 
 use super::*;
+use proptest::prelude::*;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::mpsc;
@@ -227,6 +228,56 @@ fn bare(
     (pad, seen)
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
+
+    /// Whatever is written, spilled or not, downstream can make the recording of it.
+    #[test]
+    fn downstream_has_the_model(
+        writes in prop::collection::vec((any::<u16>(), any::<bool>(), 0usize..5000), 1..150),
+        max_memory in 0u64..60_000,
+        seekable: bool,
+    ) {
+        let rig = Rig::new();
+        let (sink, seen) = bare(seekable, || {
+            std::thread::yield_now();
+            Ok(gst::FlowSuccess::Ok)
+        });
+        rig.pad.link(&sink).unwrap();
+        rig.up();
+        rig.out().set_limits(max_memory, None);
+        rig.out().begin(&caps());
+        let mut model: Vec<u8> = Vec::new();
+        for (index, (at, append, size)) in writes.into_iter().enumerate() {
+            let pos = if append { model.len() } else { model.len() * usize::from(at) / 65536 };
+            let new = bytes(index as u8, size);
+            rig.out().write(pos as u64, buffer(&new));
+            let len = model.len();
+            model.resize(len.max(pos + size), 0);
+            // What is not seekable keeps what it has.
+            let from = if seekable { pos } else { len.clamp(pos, pos + size) };
+            model[from..pos + size].copy_from_slice(&new[from - pos..]);
+        }
+        rig.out().end();
+        let (mut got, mut at) = (Vec::new(), 0);
+        for seen in all(&seen) {
+            match seen {
+                Seen::Segment(start) => at = start as usize,
+                Seen::Buffer(offset, bytes) => {
+                    prop_assert_eq!(offset, at as u64);
+                    got.resize(got.len().max(at + bytes.len()), 0);
+                    got[at..at + bytes.len()].copy_from_slice(&bytes);
+                    at += bytes.len();
+                }
+                Seen::Event(_) => {}
+            }
+        }
+        prop_assert_eq!(got, model);
+        prop_assert_eq!(rig.warnings(), [""; 0]);
+        prop_assert!(rig.out().drain(DEADLINE));
+    }
+}
+
 /// Everything up to and with EOS.
 fn all(seen: &mpsc::Receiver<Seen>) -> Vec<Seen> {
     let mut all = Vec::new();
@@ -325,6 +376,34 @@ fn order_of_events_and_bytes() {
         assert!(seen.try_recv().is_err(), "one EOS");
         assert_eq!(rig.out().seekable(), seekable);
     }
+}
+
+#[test]
+fn without_caps_the_segment_waits_for_them() {
+    use gst::EventType as E;
+    let rig = Rig::new();
+    let (sink, seen) = bare(true, || Ok(gst::FlowSuccess::Ok));
+    rig.pad.link(&sink).unwrap();
+    rig.pad.set_active(true).unwrap();
+    rig.out().deactivate();
+    rig.out().activate(None).unwrap();
+    rig.record(1, 0);
+    // Two activations: what the first one sent may be cut short anywhere.
+    let seen = all(&seen);
+    let last = seen
+        .iter()
+        .rposition(|s| *s == Seen::Event(E::Gap))
+        .unwrap();
+    assert_eq!(
+        seen[last - 1..last + 4],
+        [
+            Seen::Event(E::StreamStart),
+            Seen::Event(E::Gap),
+            Seen::Event(E::StreamStart),
+            Seen::Event(E::Caps),
+            Seen::Segment(0)
+        ]
+    );
 }
 
 #[test]
@@ -561,6 +640,52 @@ fn eos_without_a_recording_goes_out_once() {
     all(&seen);
     assert!(rig.out().drain(DEADLINE));
     assert!(seen.try_recv().is_err());
+}
+
+#[test]
+fn a_sink_linked_after_eos_gets_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let rig = Rig::new();
+    rig.up();
+    rig.out().eos();
+    assert!(rig.out().drain(DEADLINE));
+    let files = Files::new(&dir.path().join("a"), false);
+    files.pipeline.set_state(gst::State::Paused).unwrap();
+    rig.link(&files.entry);
+    files.play();
+    files.eos();
+}
+
+#[test]
+fn a_sink_cycled_midway_gets_the_next_recording() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |n: u8| dir.path().join(n.to_string());
+    let rig = Rig::new();
+    let files = Files::new(&path(0), false);
+    rig.link(&files.entry);
+    files.pipeline.set_state(gst::State::Paused).unwrap();
+    rig.up();
+    files.play();
+    rig.out().begin(&caps());
+    rig.out().write(0, buffer(b"first"));
+    assert!(rig.out().drain(DEADLINE));
+    // While it is down, a piece fails; what comes later is not sent into the new file.
+    files.sink.set_state(gst::State::Null).unwrap();
+    rig.out().write(5, buffer(b"second"));
+    assert!(rig.out().drain(DEADLINE));
+    files.sink.set_property("location", path(1));
+    files.sink.sync_state_with_parent().unwrap();
+    rig.out().write(11, buffer(b"third"));
+    rig.out().end();
+    files.eos();
+    assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
+    files.cycle(&path(2));
+    let model = rig.record(3, 0);
+    files.eos();
+    drop(files);
+    assert_eq!(std::fs::read(path(0)).unwrap(), b"first");
+    assert_eq!(std::fs::read(path(1)).unwrap(), b"");
+    assert_eq!(std::fs::read(path(2)).unwrap(), model);
 }
 
 #[test]
