@@ -103,7 +103,7 @@ impl SrcOutput {
         self.deactivate();
         let queue = Arc::new(Queue::default());
         let thread = std::thread::Builder::new()
-            .name("mediarecorder-src".into())
+            .name("recorder-src".into())
             .spawn({
                 let (pad, warn, queue) = (self.pad.clone(), self.warn.clone(), queue.clone());
                 let caps = caps.cloned();
@@ -241,3 +241,6 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
         sender.flush();
     }
 }
+
+#[cfg(test)]
+mod tests;

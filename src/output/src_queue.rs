@@ -116,10 +116,14 @@ impl Queue {
     }
 
     fn add(&self, mut state: MutexGuard<'_, State>, op: Op) {
-        if !state.closed {
-            state.ops.push_back(op);
-            self.changed.notify_all();
+        if state.closed {
+            // Dropping a buffer may call into its owner.
+            drop(state);
+            drop(op);
+            return;
         }
+        state.ops.push_back(op);
+        self.changed.notify_all();
     }
 
     /// Adds an operation that holds no bytes.

@@ -12,8 +12,9 @@ pub(super) type Warn = dyn Fn(String) + Send + Sync;
 pub(super) struct Sender<'a> {
     pad: &'a gst::Pad,
     warn: &'a Warn,
-    /// The latest stream-start, sent again for a downstream that may have lost it.
-    stream_start: gst::Event,
+    /// The latest stream. Its start is sent again where downstream may have lost it, as a new
+    /// event: a pad passes the same one on only once.
+    stream: (glib::GString, gst::GroupId),
     /// What lets a sink preroll, if it may have caps.
     caps: Option<gst::Caps>,
     /// Something has gone out since `stream_start` was made.
@@ -45,7 +46,7 @@ impl<'a> Sender<'a> {
         Self {
             pad,
             warn,
-            stream_start: new_stream(),
+            stream: new_stream(),
             caps,
             used: false,
             eos: false,
@@ -57,10 +58,11 @@ impl<'a> Sender<'a> {
     /// Lets a linked sink preroll while there is nothing to send.
     pub(super) fn hello(&mut self) {
         if self.eos {
-            // A sink linked late: the sticky EOS is all that it will get.
+            // A sink linked late. A pad sends no second EOS but after a stream-start.
+            self.pad.push_event(self.stream_start());
             self.pad.push_event(gst::event::Eos::new());
         } else if matches!(self.recording, Recording::None) && !self.used {
-            self.pad.push_event(self.stream_start.clone());
+            self.pad.push_event(self.stream_start());
             // Caps after a segment are a warning of GStreamer's ("misordering"), so that the
             // segment has to wait when nothing can be said about caps.
             if let Some(caps) = &self.caps {
@@ -70,6 +72,13 @@ impl<'a> Sender<'a> {
             self.pad
                 .push_event(gst::event::Gap::builder(gst::ClockTime::ZERO).build());
         }
+    }
+
+    fn stream_start(&self) -> gst::Event {
+        let (id, group) = &self.stream;
+        gst::event::StreamStart::builder(id)
+            .group_id(*group)
+            .build()
     }
 
     /// Begins a recording, if downstream can take one.
@@ -89,11 +98,11 @@ impl<'a> Sender<'a> {
             return;
         }
         if self.used || self.eos {
-            self.stream_start = new_stream();
+            self.stream = new_stream();
         }
         self.used = true;
         self.eos = false;
-        self.pad.push_event(self.stream_start.clone());
+        self.pad.push_event(self.stream_start());
         self.pad.push_event(gst::event::Caps::new(caps));
         self.pad.push_event(segment(0));
         self.recording = Recording::Sending {
@@ -178,6 +187,10 @@ impl<'a> Sender<'a> {
     /// Ends the recording: EOS, if it was sent.
     pub(super) fn end(&mut self) {
         self.flush();
+        if matches!(self.recording, Recording::Failed) {
+            // What failed may have been cycled since, and know of no stream.
+            self.pad.push_event(self.stream_start());
+        }
         if !matches!(self.recording, Recording::None) {
             self.eos();
         }
@@ -189,9 +202,6 @@ impl<'a> Sender<'a> {
         self.flush();
         if !self.eos {
             self.eos = true;
-            if !self.used {
-                self.pad.push_event(self.stream_start.clone());
-            }
             self.used = true;
             self.pad.push_event(gst::event::Eos::new());
         }
@@ -213,10 +223,8 @@ fn real_peer(pad: &gst::Pad) -> Option<gst::Pad> {
     Some(peer)
 }
 
-fn new_stream() -> gst::Event {
-    gst::event::StreamStart::builder(&glib::uuid_string_random())
-        .group_id(gst::GroupId::next())
-        .build()
+fn new_stream() -> (glib::GString, gst::GroupId) {
+    (glib::uuid_string_random(), gst::GroupId::next())
 }
 
 /// A BYTES segment from `start` on: where the next byte belongs.

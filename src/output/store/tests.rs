@@ -221,13 +221,13 @@ fn large_recordings_do_not_stay_in_memory() {
     gst::init().unwrap();
     const SIZE: u64 = 256 << 20;
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
+    let piece = noise(1, 1 << 18);
     let in_file = Store::in_file(dir.path().join("a"), 8 << 20, None).unwrap();
     let spilled = Store::in_memory(8 << 20, Some(dir.path().into()));
     for mut store in [in_file, spilled] {
         let before = anonymous();
         while store.len() < SIZE {
             let at = store.len();
-            let piece = noise(at as usize >> 18, 1 << 18);
             store.write(at, buffer(&piece, Shape::Plain)).unwrap();
         }
         store.write(77, buffer(b"patched", Shape::Plain)).unwrap();
@@ -236,7 +236,7 @@ fn large_recordings_do_not_stay_in_memory() {
         {
             let map = blob.map_readable().unwrap();
             assert_eq!(&map[77..84], b"patched");
-            assert_eq!(map[map.len() - 1], *noise(1023, 1 << 18).last().unwrap());
+            assert_eq!(map[map.len() - 1], piece[piece.len() - 1]);
         }
         // Other tests run beside this one: the room is for them.
         let grown = anonymous().saturating_sub(before);
@@ -255,6 +255,110 @@ fn a_full_disk_is_reported_once_and_the_rest_stays() {
     store.write(0, buffer(b"F", Shape::Plain)).unwrap();
     assert_eq!(store.len(), 5);
     assert_eq!(bytes(&store.take(true).unwrap()), b"First");
+}
+
+/// A place for a megabyte, if this machine lets us mount one.
+struct Tiny(tempfile::TempDir);
+
+impl Tiny {
+    fn new() -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .arg(dir.path())
+            .output();
+        mounted
+            .is_ok_and(|out| out.status.success())
+            .then_some(Self(dir))
+    }
+}
+
+impl Drop for Tiny {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+/// Writes until the first error, and beyond; the error and what had been written.
+fn fill(store: &mut Store) -> (io::Error, Vec<u8>) {
+    let mut model = Vec::new();
+    let mut error = None;
+    for piece in 0..300 {
+        let new = noise(piece, 10_000);
+        let done = store.write(model.len() as u64, buffer(&new, Shape::Plain));
+        model.extend(new);
+        if let Err(err) = done {
+            assert!(error.is_none(), "a second error: {err}");
+            error = Some(err);
+        }
+    }
+    (error.expect("no error"), model)
+}
+
+#[test]
+fn a_file_on_a_full_disk_keeps_what_was_written() {
+    gst::init().unwrap();
+    let Some(tiny) = Tiny::new() else {
+        eprintln!("skipped: no tmpfs can be mounted");
+        return;
+    };
+    let path = tiny.0.path().join("a");
+    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
+    let (err, model) = fill(&mut store);
+    assert_eq!(err.kind(), io::ErrorKind::StorageFull);
+    assert!(
+        err.to_string().contains(&path.display().to_string()),
+        "{err}"
+    );
+    store.write(4, buffer(b"patched", Shape::Plain)).unwrap();
+    let blob = bytes(&store.take(true).unwrap());
+    assert!(blob.len() > 900_000, "{}", blob.len());
+    assert_eq!(blob[..4], model[..4]);
+    assert_eq!(&blob[4..11], b"patched");
+    assert_eq!(blob[11..], model[11..blob.len()]);
+    assert_eq!(std::fs::read(&path).unwrap(), blob);
+    assert_eq!(store.taken(), blob.len() as u64);
+}
+
+#[test]
+fn a_spill_to_a_full_disk_keeps_what_was_written() {
+    gst::init().unwrap();
+    for max_memory in [100_000, 2 << 20] {
+        let Some(tiny) = Tiny::new() else {
+            eprintln!("skipped: no tmpfs can be mounted");
+            return;
+        };
+        let mut store = Store::in_memory(max_memory, Some(tiny.0.path().into()));
+        let (err, model) = fill(&mut store);
+        assert_eq!(err.kind(), io::ErrorKind::StorageFull);
+        let blob = bytes(&store.take(true).unwrap());
+        assert!(
+            blob.len() as u64 > 900_000.max(max_memory),
+            "{}",
+            blob.len()
+        );
+        assert_eq!(blob, model[..blob.len()]);
+    }
+}
+
+#[test]
+fn a_file_that_takes_nothing_is_one_error() {
+    gst::init().unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let backing = Backing::File {
+        disk: DiskFile::new(full),
+        path: "/dev/full".into(),
+    };
+    let mut store = Store::new(backing, 0, None);
+    store.write(0, buffer(b"gathered", Shape::Plain)).unwrap();
+    let err = store.flush().unwrap_err();
+    assert_eq!(err.kind(), io::ErrorKind::StorageFull);
+    store.flush().unwrap();
+    store.write(8, buffer(b"more", Shape::Plain)).unwrap();
+    assert_eq!(store.take(true).unwrap().size(), 0);
 }
 
 #[test]
