@@ -204,9 +204,10 @@ impl AudioGate {
             std::mem::take(&mut chunk.buffer)
         } else {
             let bytes = usize::try_from(samples).unwrap_or(usize::MAX) * bytes_per_frame;
-            let part = chunk
-                .buffer
-                .copy_region(gst::BufferCopyFlags::MEMORY, ..bytes.min(chunk.buffer.size()));
+            let part = chunk.buffer.copy_region(
+                gst::BufferCopyFlags::MEMORY,
+                ..bytes.min(chunk.buffer.size()),
+            );
             chunk.skip(samples, bytes_per_frame);
             match part {
                 Ok(part) => part,
@@ -249,7 +250,9 @@ impl AudioGate {
     pub(super) fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
         self.advance(cuts, until, out);
         while let Some(interval) = cuts.decided() {
-            let to = self.grid.ceil(interval.recorded_at(until.max(interval.start)));
+            let to = self
+                .grid
+                .ceil(interval.recorded_at(until.max(interval.start)));
             self.fill_to(to, out);
             match interval.end {
                 Some(end) if until >= end => cuts.leave(),

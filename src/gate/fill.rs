@@ -15,7 +15,9 @@ impl Silence {
         let bytes_per_frame = info.bpf() as usize;
         let most = u64::from(info.rate() / 2).max(1);
         let samples = samples.min(most);
-        let size = usize::try_from(samples).ok()?.checked_mul(bytes_per_frame)?;
+        let size = usize::try_from(samples)
+            .ok()?
+            .checked_mul(bytes_per_frame)?;
         if self.buffer.is_none() {
             let whole = usize::try_from(most).ok()?.checked_mul(bytes_per_frame)?;
             let mut bytes = vec![0; whole];

@@ -264,7 +264,8 @@ impl Grid {
     /// The place on the grid of the source sample at running time `running`, were `interval`
     /// to go on for ever in both directions; negative if it lies before the recording.
     pub fn place(&self, interval: &Interval, running: Ns) -> i64 {
-        let exact = i128::from(running) - i128::from(interval.start) + i128::from(interval.recorded);
+        let exact =
+            i128::from(running) - i128::from(interval.start) + i128::from(interval.recorded);
         let scaled = exact * i128::from(self.rate);
         let nearest = (2 * scaled + SECOND).div_euclid(2 * SECOND);
         i64::try_from(nearest).unwrap_or(if nearest < 0 { i64::MIN } else { i64::MAX })

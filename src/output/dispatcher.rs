@@ -195,10 +195,12 @@ impl<E> Drop for Events<E> {
 
 impl<E> Queue<E> {
     fn has_work(&self) -> bool {
-        self.lanes.front().is_some_and(|lane| match lane.slots.front() {
-            Some((_, event)) => event.is_some(),
-            None => lane.closed,
-        })
+        self.lanes
+            .front()
+            .is_some_and(|lane| match lane.slots.front() {
+                Some((_, event)) => event.is_some(),
+                None => lane.closed,
+            })
     }
 
     /// The next event and its lane; lanes that are through are left behind.

@@ -44,7 +44,9 @@ mod tests {
 
     #[test]
     fn any_other_percent_is_refused() {
-        for bad in ["%", "100%", "%s", "%5d", "%0d", "%d%d", "%%", "%-1d", "%099d", "%d %"] {
+        for bad in [
+            "%", "100%", "%s", "%5d", "%0d", "%d%d", "%%", "%-1d", "%099d", "%d %",
+        ] {
             let error = numbered(bad, 0).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NotSupported, "{bad}");
             assert!(error.message().contains(bad), "{error:?}");

@@ -16,7 +16,7 @@ mod stats;
 pub use pad::MediaRecorderPad;
 
 use crate::model::State;
-use glib::prelude::*;
+use gst::prelude::*;
 
 glib::wrapper! {
     /// Records what is given to its pads, as a browser's MediaRecorder does.

@@ -13,6 +13,9 @@ const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
+/// A value of another type than the property's.
+pub type WrongType = glib::value::ValueTypeMismatchError;
+
 /// What applications have written.
 #[derive(Debug, Clone)]
 pub struct Values {
@@ -52,8 +55,8 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Writes a property; FALSE if there is none of that name to write.
-    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), glib::value::GetError> {
+    /// Writes a property.
+    pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), WrongType> {
         match name {
             "mime-type" => self.mime_type = value.get::<Option<String>>()?.unwrap_or_default(),
             "timeslice" => self.timeslice = value.get()?,

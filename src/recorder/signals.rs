@@ -11,9 +11,7 @@ use once_cell::sync::Lazy;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs what must not unwind into C, and turns a panic into an error.
-pub(super) fn guarded<R>(
-    run: impl FnOnce() -> Result<R, Error>,
-) -> Result<R, Error> {
+pub(super) fn guarded<R>(run: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     catch_unwind(AssertUnwindSafe(run))
         .unwrap_or_else(|_| Err(Error::unknown("The recorder has failed (it panicked).")))
 }
@@ -23,10 +21,13 @@ fn action(name: &str, command: Command) -> Signal {
         .action()
         .return_type::<Option<glib::Error>>()
         .class_handler(move |args| {
-            let done = guarded(|| match args.first().map(|arg| arg.get::<super::MediaRecorder>()) {
-                Some(Ok(recorder)) => MediaRecorder::act(recorder.imp(), command),
-                _ => Err(Error::unknown("This is no mediarecorder.")),
-            });
+            let done =
+                guarded(
+                    || match args.first().map(|arg| arg.get::<super::MediaRecorder>()) {
+                        Some(Ok(recorder)) => MediaRecorder::act(recorder.imp(), command),
+                        _ => Err(Error::unknown("This is no mediarecorder.")),
+                    },
+                );
             Some(done.err().map(glib::Error::from).to_value())
         })
         .build()

@@ -21,7 +21,11 @@ pub enum Event {
     /// From here on the recording with this number is over, if it was not before.
     Ended { session: u64 },
     /// Why it is over.
-    Error { running_time: Ns, error: Error },
+    Error {
+        session: u64,
+        running_time: Ns,
+        error: Error,
+    },
     /// Bytes.
     Data {
         running_time: Ns,

@@ -32,9 +32,7 @@ use room::Room;
 use std::{
     collections::VecDeque,
     path::PathBuf,
-    sync::{
-        Arc, Condvar, Mutex, PoisonError,
-    },
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 use timing::SharedTimeline;
@@ -160,17 +158,16 @@ impl Session {
             host,
         } = parts;
         let store = match &settings.location {
-            Some(location) => Store::in_file(
-                location,
-                settings.max_memory,
-                settings.temp_dir.clone(),
-            )
-            .map_err(|err| {
-                Error::unknown(format!(
-                    "start: location \"{location}\" cannot be opened for writing: {err}; \
+            Some(location) => {
+                Store::in_file(location, settings.max_memory, settings.temp_dir.clone()).map_err(
+                    |err| {
+                        Error::unknown(format!(
+                            "start: location \"{location}\" cannot be opened for writing: {err}; \
                      name a file in a directory that exists and may be written to"
-                ))
-            })?,
+                        ))
+                    },
+                )?
+            }
             None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
         };
         let any_live = tracks.iter().any(|track| track.live);
@@ -192,7 +189,10 @@ impl Session {
             clock,
             timeline,
             begin,
-            tracks: tracks.iter().map(|spec| Track::new(spec, &shared)).collect(),
+            tracks: tracks
+                .iter()
+                .map(|spec| Track::new(spec, &shared))
+                .collect(),
             any_live,
             room,
             events,
@@ -425,6 +425,9 @@ impl Session {
         }
     }
 
+    /// Silence or black instead of a track's media, or its media again, from now on.
+    pub fn mute(&self, _track: usize, _mute: bool) {}
+
     /// EOS of a track.
     pub fn end_track(&self, track: usize) {
         if let Some(track) = self.track(track) {
@@ -448,7 +451,10 @@ impl Session {
                 .filter(|(pad, _)| pad.starts_with(kind.name()))
                 .collect();
             for (_, encoder) in &of_kind {
-                crate::formats::set_bits_per_second(encoder, bitrates.per_track(kind, of_kind.len()));
+                crate::formats::set_bits_per_second(
+                    encoder,
+                    bitrates.per_track(kind, of_kind.len()),
+                );
             }
         }
     }

@@ -62,7 +62,9 @@ pub struct Feed {
 }
 
 fn failed(what: &str, why: impl std::fmt::Display) -> Error {
-    Error::unknown(format!("Cannot build the recording's pipeline: {what}: {why}"))
+    Error::unknown(format!(
+        "Cannot build the recording's pipeline: {what}: {why}"
+    ))
 }
 
 fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
@@ -277,8 +279,10 @@ impl Pipeline {
 
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
     pub fn dump(&self, moment: &str) {
-        self.pipeline
-            .debug_to_dot_file_with_ts(gst::DebugGraphDetails::ALL, format!("mediarecorder-{moment}"));
+        self.pipeline.debug_to_dot_file_with_ts(
+            gst::DebugGraphDetails::ALL,
+            format!("mediarecorder-{moment}"),
+        );
     }
 }
 
@@ -302,7 +306,9 @@ fn appsrc(
         .caps(&track.caps)
         .format(gst::Format::Time)
         .max_bytes(0)
-        .max_time(gst::ClockTime::from_nseconds(settings.max_queue_time.max(1)))
+        .max_time(gst::ClockTime::from_nseconds(
+            settings.max_queue_time.max(1),
+        ))
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
                 .need_data(move |_, _| {

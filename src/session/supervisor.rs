@@ -255,8 +255,9 @@ impl Supervisor {
     fn announce_resume(&self, interval: usize) {
         let mut control = lock(&self.session.control);
         let waiting = std::mem::take(&mut control.resumes);
-        let (known, waiting): (Vec<_>, Vec<_>) =
-            waiting.into_iter().partition(|(index, _)| *index <= interval);
+        let (known, waiting): (Vec<_>, Vec<_>) = waiting
+            .into_iter()
+            .partition(|(index, _)| *index <= interval);
         control.resumes = waiting;
         drop(control);
         for (index, slot) in known {
@@ -283,7 +284,10 @@ impl Supervisor {
             }
         }
         if !missing.is_empty() {
-            let start = self.session.timeline.read(|t| t.intervals().first().map(|i| i.start));
+            let start = self
+                .session
+                .timeline
+                .read(|t| t.intervals().first().map(|i| i.start));
             let ahead = self.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
                 && (self.session.any_live || ahead > self.session.settings.max_queue_time);
@@ -473,9 +477,16 @@ impl Supervisor {
                 true => most.min(LONGEST_PICTURE),
                 false => most,
             };
-            let quiet = self.seen.get(index).is_none_or(|seen| seen.1.elapsed() > GRACE);
+            let quiet = self
+                .seen
+                .get(index)
+                .is_none_or(|seen| seen.1.elapsed() > GRACE);
             if behind > patience && (track.is_live() || quiet) {
-                track.fill(progress.saturating_sub(latency).saturating_sub(patience / 2));
+                track.fill(
+                    progress
+                        .saturating_sub(latency)
+                        .saturating_sub(patience / 2),
+                );
             }
         }
     }
@@ -545,7 +556,9 @@ impl Supervisor {
             session: session.id,
         });
         // An error in the last write comes before the blob that it has made short.
-        let late = error.is_none().then(|| session.with_writer(|w, _| w.flush().err()));
+        let late = error
+            .is_none()
+            .then(|| session.with_writer(|w, _| w.flush().err()));
         let error = error.or_else(|| {
             late.flatten().map(|err| {
                 Error::unknown(format!("The end of the recording cannot be written: {err}"))
@@ -553,6 +566,7 @@ impl Supervisor {
         });
         if let Some(error) = error {
             session.events.push(Event::Error {
+                session: session.id,
                 running_time,
                 error,
             });

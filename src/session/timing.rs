@@ -122,6 +122,11 @@ impl RunningTime {
         running.saturating_add(self.shift.load(Ordering::Relaxed))
     }
 
+    /// What [`RunningTime::shifted`] adds.
+    pub fn shift(&self) -> Ns {
+        self.shift.load(Ordering::SeqCst)
+    }
+
     /// Running time begins at 0 again (a flush): it goes on from the furthest that arrived.
     pub fn restart(&self) {
         let go_on = self.furthest().max(self.left_playing());

@@ -385,7 +385,9 @@ impl Track {
 
     /// Once all that was captured before the last cut has arrived, the track is complete.
     fn finish_if_complete(&self, inner: &mut Inner) {
-        let end = self.timeline.read(|t| t.end().filter(|_| t.undecided().is_none()));
+        let end = self
+            .timeline
+            .read(|t| t.end().filter(|_| t.undecided().is_none()));
         if end.is_some_and(|end| self.arrived() >= end) {
             self.finish_locked(inner, true);
         }

@@ -1,0 +1,402 @@
+//! The actions, and everything else that begins or ends a recording.
+
+use super::{imp::MediaRecorder, location, properties, signals::guarded};
+use crate::{
+    formats::{self, TrackInput},
+    model::{Command, Effect, Error, Kind, MimeType, State, VideoSize},
+    session::{Begin, Host, Parts, Session, TrackSpec, lock},
+};
+use gst::{prelude::*, subclass::prelude::*};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+/// What a track's upstream is like, asked for at `start`.
+struct Upstream {
+    live: bool,
+    latency: Duration,
+}
+
+impl MediaRecorder {
+    /// Runs an action; `state` has its new value on return.
+    pub(super) fn act(&self, command: Command) -> Result<(), Error> {
+        let acting = lock(&self.acting);
+        let effect = self.state().apply(command)?;
+        gst::info!(super::imp::CAT, imp = self, "{command:?}: {effect:?}");
+        let current = lock(&self.control).current.clone();
+        match (effect, current) {
+            (Effect::Nothing, _) => return Ok(()),
+            (Effect::To(State::Recording), None) => {
+                self.begin(Begin::Now)?;
+            }
+            (Effect::To(state), Some(session)) => {
+                match state {
+                    State::Recording => session.resume(),
+                    State::Paused => session.pause(),
+                    State::Inactive => session.stop(),
+                }
+                self.set_state_value(state);
+            }
+            (Effect::Blob, Some(session)) => {
+                session.request_data();
+                return Ok(());
+            }
+            (_, None) => return Ok(()),
+        }
+        drop(acting);
+        self.obj().notify("state");
+        Ok(())
+    }
+
+    /// Sets `state`; the caller notifies, without a lock.
+    fn set_state_value(&self, state: State) {
+        let mut control = lock(&self.control);
+        control.state = state;
+        if state == State::Inactive {
+            control.current = None;
+            control.actual = None;
+            drop(control);
+            lock(&self.values).bitrates.end();
+        }
+    }
+
+    /// A recording that ended by itself is over: `state` is inactive from here on.
+    pub(super) fn session_ended(&self, id: u64) {
+        let acting = lock(&self.acting);
+        let current = lock(&self.control).current.as_ref().map(|s| s.id());
+        if current != Some(id) {
+            return;
+        }
+        self.set_state_value(State::Inactive);
+        drop(acting);
+        self.obj().notify("state");
+    }
+
+    /// `autostart`: begins at the first buffer, from that buffer's thread.
+    pub(super) fn autostart(&self) {
+        let acting = lock(&self.acting);
+        if self.state() != State::Inactive {
+            return;
+        }
+        match guarded(|| self.begin(Begin::EarliestBuffer)) {
+            Ok(()) => {
+                let mut control = lock(&self.control);
+                control.autostarted = control.current.as_ref().map(|s| s.id());
+                drop(control);
+                drop(acting);
+                self.obj().notify("state");
+            }
+            Err(error) => {
+                drop(acting);
+                gst::element_imp_error!(self, gst::LibraryError::Failed, ("{}", error.message()));
+            }
+        }
+    }
+
+    /// Checks everything, then begins: nothing can fail after the state has changed.
+    fn begin(&self, begin: Begin) -> Result<(), Error> {
+        let tracks = self.live_tracks()?;
+        let (inputs, specs) = self.specs(&tracks);
+        let number = lock(&self.control).recordings;
+        let values = lock(&self.values).clone();
+        let file = match &values.location {
+            Some(location) if !location.is_empty() => Some(location::numbered(location, number)?),
+            _ => None,
+        };
+        check(&values, file.as_deref(), &inputs)?;
+        let dispatcher = self
+            .dispatcher
+            .get()
+            .ok_or_else(|| Error::unknown("start: the element is not complete"))?;
+        let has = |kind| inputs.iter().any(|input| input.kind == kind);
+        let mut values = values;
+        values.bitrates.start(has(Kind::Audio), has(Kind::Video));
+        let id = lock(&self.control).next_session;
+        self.output.set_limits(
+            values.max_memory,
+            values.temp_dir.as_ref().map(std::path::PathBuf::from),
+        );
+        let session = Session::start(
+            Parts {
+                id,
+                settings: values.for_recording(file, self.tags()),
+                tracks: specs,
+                clock: self.clock.clone(),
+                events: dispatcher.open(),
+                src: Some(self.output.clone()),
+                host: Arc::new(Owner(self.obj().downgrade())),
+            },
+            begin,
+        )?;
+        for (index, pad) in tracks.iter().enumerate() {
+            if pad.is_muted() {
+                session.mute(index, true);
+            }
+            pad.stream().give_to(&session, index);
+        }
+        if let Err(error) = session.listen() {
+            for pad in &tracks {
+                pad.stream().keep_from(id);
+            }
+            return Err(error);
+        }
+        lock(&self.values)
+            .bitrates
+            .start(has(Kind::Audio), has(Kind::Video));
+        let mut control = lock(&self.control);
+        control.next_session += 1;
+        control.recordings += 1;
+        control.state = State::Recording;
+        control.latest = None;
+        control.actual = None;
+        control.sessions.push(session.clone());
+        control.current = Some(session);
+        Ok(())
+    }
+
+    /// The pads that have not ended; an error if there is nothing to record.
+    fn live_tracks(&self) -> Result<Vec<super::MediaRecorderPad>, Error> {
+        let obj = self.obj();
+        let state = obj.current_state().max(match obj.pending_state() {
+            // On the way up from READY the pads are active already.
+            gst::State::VoidPending => gst::State::Null,
+            _ => obj.current_state(),
+        });
+        if state < gst::State::Paused {
+            return Err(Error::not_supported(format!(
+                "start: the element is in {}, nothing can flow; set the pipeline to PAUSED or \
+                 PLAYING first",
+                state.name()
+            )));
+        }
+        let pads = self.tracks();
+        if pads.is_empty() {
+            return Err(Error::not_supported(
+                "start: there is no track to record; request a pad audio_%u or video_%u and link \
+                 a source to it",
+            ));
+        }
+        let live: Vec<_> = pads.into_iter().filter(|pad| !pad.stream().eos).collect();
+        if live.is_empty() {
+            return Err(Error::not_supported(
+                "start: all tracks have ended (EOS); a track that goes on is needed",
+            ));
+        }
+        Ok(live)
+    }
+
+    fn specs(&self, tracks: &[super::MediaRecorderPad]) -> (Vec<TrackInput>, Vec<TrackSpec>) {
+        let mut inputs = Vec::new();
+        let mut specs = Vec::new();
+        for pad in tracks {
+            let caps = pad.stream().caps.clone();
+            let upstream = upstream(pad.upcast_ref());
+            let name = pad.name();
+            let kind = match name.starts_with("audio") {
+                true => Kind::Audio,
+                false => Kind::Video,
+            };
+            inputs.push(TrackInput {
+                kind,
+                encoded: caps.as_ref().and_then(|caps| formats::codec_of_caps(caps)),
+            });
+            specs.push(TrackSpec {
+                name: name.to_string(),
+                caps,
+                live: upstream.live,
+                latency: upstream.latency,
+            });
+        }
+        (inputs, specs)
+    }
+
+    fn tags(&self) -> Option<gst::TagList> {
+        let obj = self.obj();
+        obj.upcast_ref::<gst::Element>()
+            .dynamic_cast_ref::<gst::TagSetter>()
+            .and_then(|setter| setter.tag_list())
+    }
+
+    /// The tracks' sizes or one of the rates has changed.
+    pub(super) fn rates_changed(&self, written: &str) {
+        let (bitrates, current) = {
+            let current = lock(&self.control).current.clone();
+            (lock(&self.values).bitrates.clone(), current)
+        };
+        if let Some(session) = current {
+            session.set_bitrates(&bitrates);
+        }
+        for name in properties::RATES {
+            if name != written {
+                self.obj().notify(name);
+            }
+        }
+    }
+
+    /// `video-bits-per-second` follows the tracks until it is written.
+    pub(super) fn follow_video_size(&self) {
+        let sizes: Vec<VideoSize> = self
+            .tracks()
+            .iter()
+            .filter_map(|pad| {
+                let caps = pad.stream().caps.clone()?;
+                let info = gst_video::VideoInfo::from_caps(&caps).ok()?;
+                Some(VideoSize {
+                    width: info.width(),
+                    height: info.height(),
+                    fps: f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1)),
+                })
+            })
+            .collect();
+        let changed = {
+            let mut values = lock(&self.values);
+            let before = values.bitrates.video();
+            values.bitrates.follow(&sizes);
+            values.bitrates.video() != before
+        };
+        if changed {
+            self.obj().notify("video-bits-per-second");
+        }
+    }
+
+    /// What the next recording's bytes will probably be, for the `src` pad before it begins.
+    pub(super) fn probable_caps(&self) -> Option<gst::Caps> {
+        let values = lock(&self.values).clone();
+        let kinds: Vec<TrackInput> = self
+            .tracks()
+            .iter()
+            .map(|pad| TrackInput {
+                kind: match pad.name().starts_with("audio") {
+                    true => Kind::Audio,
+                    false => Kind::Video,
+                },
+                encoded: None,
+            })
+            .collect();
+        formats::choose(&values.mime_type, values.location.as_deref(), &kinds)
+            .ok()
+            .map(|plan| plan.caps())
+    }
+
+    /// A track was added or has gone while a recording is on.
+    pub(super) fn tracks_modified(&self, what: String) {
+        let current = lock(&self.control).current.clone();
+        if let Some(session) = current {
+            session.fail(Error::invalid_modification(what));
+        }
+    }
+
+    /// PAUSED→READY: ends what is on, and waits until it is all there.
+    pub(super) fn go_down(&self) {
+        {
+            let mut hold = lock(&self.hold);
+            hold.playing = false;
+            hold.down = true;
+        }
+        self.held.notify_all();
+        self.armed.store(false, Ordering::SeqCst);
+        let (current, sessions) = {
+            let control = lock(&self.control);
+            (control.current.clone(), control.sessions.clone())
+        };
+        for session in &sessions {
+            session.go_down();
+        }
+        let acting = lock(&self.acting);
+        if current.is_some() && self.state() != State::Inactive {
+            self.set_state_value(State::Inactive);
+            drop(acting);
+            self.obj().notify("state");
+        } else {
+            drop(acting);
+        }
+        let timeout = Duration::from_nanos(lock(&self.values).stop_timeout);
+        for session in &sessions {
+            let drain = session.settings().stop_timeout * 2 + Duration::from_secs(1);
+            if !session.wait(drain) {
+                gst::warning!(super::imp::CAT, imp = self, "A recording does not end.");
+            }
+        }
+        if let Some(dispatcher) = self.dispatcher.get()
+            && !dispatcher.is_current_thread()
+            && !dispatcher.wait_until_idle(timeout)
+        {
+            gst::warning!(super::imp::CAT, imp = self, "A handler takes its time.");
+        }
+    }
+}
+
+/// What can be said against a recording before it begins.
+fn check(
+    values: &properties::Values,
+    location: Option<&str>,
+    inputs: &[TrackInput],
+) -> Result<(), Error> {
+    if values.key_interval_ms > 0 && values.key_interval_frames > 0 {
+        return Err(Error::not_supported(
+            "start: video-key-frame-interval-duration and video-key-frame-interval-count are \
+             both set; set one of them to 0",
+        ));
+    }
+    if !values.mime_type.is_empty() {
+        MimeType::parse(&values.mime_type)?;
+    }
+    formats::choose(&values.mime_type, location, inputs).map(|_| ())
+}
+
+fn upstream(pad: &gst::Pad) -> Upstream {
+    let mut query = gst::query::Latency::new();
+    if !pad.peer_query(&mut query) {
+        return Upstream {
+            live: false,
+            latency: Duration::ZERO,
+        };
+    }
+    let (live, min, _) = query.result();
+    Upstream {
+        live,
+        latency: Duration::from_nanos(min.nseconds()),
+    }
+}
+
+/// The recorder as its recordings see it.
+struct Owner(glib::WeakRef<super::MediaRecorder>);
+
+impl Owner {
+    fn pad(&self, name: &str) -> Option<(super::MediaRecorder, super::MediaRecorderPad)> {
+        let recorder = self.0.upgrade()?;
+        let pad = recorder.static_pad(name)?.downcast().ok()?;
+        Some((recorder, pad))
+    }
+}
+
+impl Host for Owner {
+    fn encoder_setup(&self, pad: &str, encoder: &gst::Element) {
+        if let Some((recorder, pad)) = self.pad(pad) {
+            recorder.emit_by_name::<()>("encoder-setup", &[&pad, encoder]);
+        }
+    }
+
+    fn request_key_frame(&self, pad: &str, running: u64) {
+        if let Some((_, pad)) = self.pad(pad) {
+            let event = gst_video::UpstreamForceKeyUnitEvent::builder()
+                .running_time(gst::ClockTime::from_nseconds(running))
+                .all_headers(true)
+                .build();
+            pad.push_event(event);
+        }
+    }
+
+    fn tags(&self, pad: &str) -> Option<gst::TagList> {
+        self.pad(pad)?.1.stream().tags.clone()
+    }
+
+    fn finished(&self, session: u64) {
+        if let Some(recorder) = self.0.upgrade() {
+            for pad in recorder.imp().tracks() {
+                pad.stream().keep_from(session);
+            }
+        }
+    }
+}

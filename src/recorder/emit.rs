@@ -1,0 +1,176 @@
+//! Events as signals and bus messages, from the dispatcher's thread.
+
+use super::{RecorderState, imp::MediaRecorder, stats::Latest};
+use crate::{
+    model::{Error, timeline::Ns},
+    session::{Event, lock},
+};
+use gst::{prelude::*, subclass::prelude::*};
+
+/// Builds `mediarecorder-NAME`.
+fn message(name: &str, running_time: Ns) -> gst::structure::Builder {
+    gst::Structure::builder(format!("mediarecorder-{name}")).field("running-time", running_time)
+}
+
+impl MediaRecorder {
+    fn post(&self, structure: gst::structure::Builder) {
+        let obj = self.obj();
+        let message = gst::message::Element::builder(structure.build()).src(&*obj);
+        // Without a bus there is nobody to tell.
+        let _ = obj.post_message(message.build());
+    }
+
+    /// One event; no lock is held while the handlers run.
+    pub(super) fn emit(&self, event: Event) {
+        gst::debug!(super::imp::CAT, imp = self, "{event:?}");
+        let obj = self.obj();
+        match event {
+            Event::Start {
+                running_time,
+                mime_type,
+                location,
+            } => {
+                self.started(&mime_type);
+                obj.emit_by_name::<()>("on-start", &[]);
+                self.post(
+                    message("start", running_time)
+                        .field("mime-type", mime_type)
+                        .field("location", location),
+                );
+            }
+            Event::Pause { running_time } => {
+                obj.emit_by_name::<()>("on-pause", &[]);
+                self.post(message("pause", running_time));
+            }
+            Event::Resume { running_time } => {
+                obj.emit_by_name::<()>("on-resume", &[]);
+                self.post(message("resume", running_time));
+            }
+            Event::Warning { message } => {
+                gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", message));
+            }
+            Event::Ended { session } => self.session_ended(session),
+            Event::Error {
+                session,
+                running_time,
+                error,
+            } => self.emit_error(session, running_time, error),
+            Event::Data {
+                running_time,
+                mime_type,
+                sample,
+            } => self.emit_data(running_time, mime_type, sample),
+            Event::Stop {
+                session,
+                running_time,
+                location,
+                duration,
+                size,
+            } => {
+                self.remember(session);
+                obj.emit_by_name::<()>("on-stop", &[]);
+                self.post(
+                    message("stop", running_time)
+                        .field("location", location)
+                        .field("duration", duration)
+                        .field("size", size),
+                );
+                self.check_end_of_stream();
+            }
+        }
+    }
+
+    /// From here on `mime-type` reads the actual type, unless the recording is over already.
+    fn started(&self, mime_type: &str) {
+        let changed = {
+            let mut control = lock(&self.control);
+            let current = control.current.as_ref().and_then(|s| s.mime_type());
+            let is_current = current.as_deref() == Some(mime_type);
+            if is_current {
+                control.actual = Some(mime_type.to_owned());
+            }
+            is_current
+        };
+        if changed {
+            self.obj().notify("mime-type");
+        }
+    }
+
+    fn emit_data(&self, running_time: Ns, mime_type: String, sample: gst::Sample) {
+        self.obj()
+            .emit_by_name::<()>("on-data-available", &[&sample]);
+        let Some(buffer) = sample.buffer() else {
+            return;
+        };
+        let time = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds());
+        let mut message = message("data-available", running_time)
+            .field("size", buffer.size() as u64)
+            .field("offset", buffer.offset())
+            .field("timecode", time(buffer.pts()))
+            .field("duration", time(buffer.duration()))
+            .field("mime-type", mime_type);
+        if lock(&self.values).blob_messages {
+            message = message.field("sample", &sample);
+        }
+        self.post(message);
+    }
+
+    fn emit_error(&self, session: u64, running_time: Ns, error: Error) {
+        let autostarted = lock(&self.control).autostarted == Some(session);
+        let text = error.message().to_owned();
+        let error = glib::Error::from(error);
+        self.obj().emit_by_name::<()>("on-error", &[&error]);
+        self.post(message("error", running_time).field("error", &error));
+        if autostarted {
+            gst::element_imp_error!(self, gst::StreamError::Failed, ("{}", text));
+        } else {
+            gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", text));
+        }
+    }
+
+    /// The recording is over: what `stats` goes on telling of it.
+    fn remember(&self, id: u64) {
+        let mut control = lock(&self.control);
+        let Some(at) = control.sessions.iter().position(|s| s.id() == id) else {
+            return;
+        };
+        let session = control.sessions.remove(at);
+        if control.current.is_none() {
+            control.latest = Some(Latest::of(&session));
+        }
+        drop(control);
+        // Dropped without a lock: it may be the last reference.
+        drop(session);
+    }
+
+    /// Posts EOS once every track has ended and no recording is on.
+    pub(super) fn check_end_of_stream(&self) {
+        let pads = self.tracks();
+        if !pads.iter().all(|pad| pad.stream().eos) {
+            return;
+        }
+        let seqnum = {
+            let mut control = lock(&self.control);
+            let Some(seqnum) = control.eos_seqnum else {
+                return;
+            };
+            if !control.sessions.is_empty() {
+                return;
+            }
+            let playing = lock(&self.hold).playing;
+            let post = playing && !std::mem::replace(&mut control.eos_posted, playing);
+            post.then_some(seqnum)
+        };
+        self.output.eos();
+        if let Some(seqnum) = seqnum {
+            let obj = self.obj();
+            let message = gst::message::Eos::builder().src(&*obj).seqnum(seqnum);
+            let _ = obj.post_message(message.build());
+        }
+    }
+
+    /// The state as applications see it.
+    pub(super) fn recorder_state(&self) -> RecorderState {
+        self.state().into()
+    }
+}

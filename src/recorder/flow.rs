@@ -1,0 +1,291 @@
+//! The sink pads: what comes from upstream, in upstream's threads.
+
+use super::{MediaRecorderPad, imp::MediaRecorder};
+use crate::session::{Flow, lock};
+use gst::{prelude::*, subclass::prelude::*};
+use std::sync::{PoisonError, atomic::Ordering};
+
+impl MediaRecorder {
+    pub(super) fn request_pad(
+        &self,
+        template: &gst::PadTemplate,
+        name: Option<&str>,
+    ) -> Option<gst::Pad> {
+        let name = self.pad_name(template, name)?;
+        let pad = gst::PadBuilder::<MediaRecorderPad>::from_template(template)
+            .name(&name)
+            .chain_function(|pad, parent, buffer| {
+                MediaRecorder::catch_panic_pad_function(
+                    parent,
+                    || Err(gst::FlowError::Error),
+                    |recorder| recorder.chain(pad, buffer),
+                )
+            })
+            .event_function(|pad, parent, event| {
+                MediaRecorder::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |recorder| recorder.sink_event(pad, event),
+                )
+            })
+            .query_function(|pad, parent, query| {
+                MediaRecorder::catch_panic_pad_function(
+                    parent,
+                    || false,
+                    |recorder| recorder.sink_query(pad, query),
+                )
+            })
+            .build();
+        let obj = self.obj();
+        if obj.current_state() >= gst::State::Paused
+            && let Err(err) = pad.set_active(true)
+        {
+            gst::error!(
+                super::imp::CAT,
+                imp = self,
+                "{name} does not become active: {err}"
+            );
+        }
+        obj.add_pad(&pad).ok()?;
+        obj.child_added(&pad, &name);
+        self.tracks_modified(format!(
+            "The pad {name} was requested while a recording is on: its tracks cannot change. The \
+             new pad works from the next recording on; request pads before start."
+        ));
+        Some(pad.upcast())
+    }
+
+    /// The name that was asked for, or the next free one.
+    fn pad_name(&self, template: &gst::PadTemplate, name: Option<&str>) -> Option<String> {
+        let (kind, index) = match template.name_template().starts_with("audio") {
+            true => ("audio_", 0),
+            false => ("video_", 1),
+        };
+        let obj = self.obj();
+        if let Some(number) = name.and_then(|name| name.strip_prefix(kind)?.parse::<u32>().ok()) {
+            let mut control = lock(&self.control);
+            if let Some(next) = control.next_pad.get_mut(index) {
+                *next = (*next).max(number.saturating_add(1));
+            }
+            drop(control);
+            let name = format!("{kind}{number}");
+            return obj.static_pad(&name).is_none().then_some(name);
+        }
+        loop {
+            let mut control = lock(&self.control);
+            let next = control.next_pad.get_mut(index)?;
+            let name = format!("{kind}{next}");
+            *next = next.checked_add(1)?;
+            drop(control);
+            if obj.static_pad(&name).is_none() {
+                return Some(name);
+            }
+        }
+    }
+
+    pub(super) fn release_sink_pad(&self, pad: &gst::Pad) {
+        let Some(pad) = pad.downcast_ref::<MediaRecorderPad>() else {
+            return;
+        };
+        let name = pad.name();
+        let (ended, takers) = {
+            let mut stream = pad.stream();
+            stream.flushing = true;
+            (stream.eos, stream.takers())
+        };
+        for (session, track) in &takers {
+            session.set_flushing(*track, true);
+        }
+        self.held.notify_all();
+        if !ended {
+            self.tracks_modified(format!(
+                "The pad {name} was released while a recording is on, before its track had ended: \
+                 the tracks cannot change. Send EOS to a track that ends early."
+            ));
+        }
+        for (session, track) in takers {
+            session.end_track(track);
+        }
+        let obj = self.obj();
+        // Inactive, it gives back a thread that waits in it.
+        let _ = pad.set_active(false);
+        obj.child_removed(pad, &name);
+        let _ = obj.remove_pad(pad);
+        self.check_end_of_stream();
+    }
+
+    fn chain(
+        &self,
+        pad: &MediaRecorderPad,
+        buffer: gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        if !self.flowing.load(Ordering::Acquire) {
+            self.hold(pad)?;
+        }
+        if self.armed.load(Ordering::Acquire) && self.armed.swap(false, Ordering::SeqCst) {
+            self.autostart();
+        }
+        let (input, takers) = {
+            let mut stream = pad.stream();
+            if stream.flushing {
+                return Err(gst::FlowError::Flushing);
+            }
+            if stream.eos {
+                return Err(gst::FlowError::Eos);
+            }
+            let Some(input) = stream.place(buffer) else {
+                return Ok(gst::FlowSuccess::Ok);
+            };
+            // Before a cut can miss it, see `SharedTimeline`.
+            self.clock.arrived(input.end());
+            let takers = stream.pass(&input);
+            (input, takers)
+        };
+        for (session, track) in takers {
+            if session.push(track, input.clone()) == Flow::Done {
+                pad.stream().keep_from(session.id());
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// In PAUSED, holds what is not live until PLAYING, as a sink that prerolls.
+    fn hold(&self, pad: &MediaRecorderPad) -> Result<(), gst::FlowError> {
+        let mut query = gst::query::Latency::new();
+        let live = pad.peer_query(&mut query) && query.result().0;
+        let mut hold = lock(&self.hold);
+        while !hold.playing && !live {
+            if hold.down || pad.stream().flushing {
+                return Err(gst::FlowError::Flushing);
+            }
+            hold = self.held.wait(hold).unwrap_or_else(PoisonError::into_inner);
+        }
+        Ok(())
+    }
+
+    fn sink_event(&self, pad: &MediaRecorderPad, event: gst::Event) -> bool {
+        gst::log!(super::imp::CAT, obj = pad, "{event:?}");
+        match event.view() {
+            gst::EventView::Caps(caps) => self.caps_event(pad, caps.caps()),
+            gst::EventView::Segment(segment) => self.segment_event(pad, segment.segment()),
+            gst::EventView::Gap(gap) => {
+                let (start, duration) = gap.get();
+                let end = start + duration.unwrap_or(gst::ClockTime::ZERO);
+                let (end, takers) = {
+                    let stream = pad.stream();
+                    (stream.running(end), stream.takers())
+                };
+                if let Some(end) = end {
+                    self.clock.arrived(end);
+                    for (session, track) in takers {
+                        session.gap(track, end);
+                    }
+                }
+                true
+            }
+            gst::EventView::Tag(tag) => {
+                let mut stream = pad.stream();
+                let tags = match &stream.tags {
+                    Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
+                    None => tag.tag_owned(),
+                };
+                stream.tags = Some(tags);
+                true
+            }
+            gst::EventView::StreamStart(_) => {
+                let mut stream = pad.stream();
+                stream.eos = false;
+                stream.tags = None;
+                true
+            }
+            gst::EventView::Eos(_) => {
+                self.end_of_stream(pad, event.seqnum());
+                true
+            }
+            gst::EventView::FlushStart(_) => {
+                let takers = {
+                    let mut stream = pad.stream();
+                    stream.flushing = true;
+                    stream.takers()
+                };
+                self.let_go();
+                for (session, track) in takers {
+                    session.set_flushing(track, true);
+                }
+                true
+            }
+            gst::EventView::FlushStop(flush) => {
+                if flush.resets_time() && pad.next_epoch() > self.epoch.load(Ordering::SeqCst) {
+                    self.epoch.fetch_add(1, Ordering::SeqCst);
+                    self.clock.restart();
+                }
+                let takers = {
+                    let mut stream = pad.stream();
+                    stream.flushed(flush.resets_time(), &self.clock);
+                    stream.takers()
+                };
+                for (session, track) in takers {
+                    session.set_flushing(track, false);
+                }
+                true
+            }
+            _ => gst::Pad::event_default(pad, Some(&*self.obj()), event),
+        }
+    }
+
+    /// Wakes the threads that are held: they look at their pads again.
+    fn let_go(&self) {
+        drop(lock(&self.hold));
+        self.held.notify_all();
+    }
+
+    fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
+        let caps = caps.to_owned();
+        let (new, takers) = {
+            let mut stream = pad.stream();
+            (stream.set_caps(&caps), stream.takers())
+        };
+        if new {
+            self.follow_video_size();
+            for (session, track) in takers {
+                session.set_caps(track, &caps);
+            }
+        }
+        true
+    }
+
+    fn segment_event(&self, pad: &MediaRecorderPad, segment: &gst::Segment) -> bool {
+        match segment.downcast_ref::<gst::ClockTime>() {
+            Some(segment) => {
+                pad.stream().segment = segment.clone();
+                true
+            }
+            None => {
+                gst::element_imp_error!(
+                    self,
+                    gst::StreamError::Format,
+                    (
+                        "{} needs a segment in TIME, this one is in {:?}",
+                        pad.name(),
+                        segment.format()
+                    )
+                );
+                false
+            }
+        }
+    }
+
+    /// The track has ended.
+    pub(super) fn end_of_stream(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
+        let takers = {
+            let mut stream = pad.stream();
+            stream.eos = true;
+            stream.takers()
+        };
+        lock(&self.control).eos_seqnum = Some(seqnum);
+        for (session, track) in takers {
+            session.end_track(track);
+        }
+        self.check_end_of_stream();
+    }
+}

@@ -1,0 +1,357 @@
+//! The GObject: who is asked for what. Each answer is in a file of its own.
+//!
+//! Lock order: `acting`, a pad's stream, `control`, `values`. None is held across a signal, a
+//! message, a query, a push or a state change; `acting` only serializes the actions.
+
+use super::{MediaRecorderPad, RecorderState, child_proxy, properties, signals};
+use crate::{
+    formats,
+    model::{Kind, State},
+    output::{Dispatcher, SrcOutput},
+    session::{Event, RunningTime, Session, lock},
+};
+use glib::subclass::Signal;
+use gst::{prelude::*, subclass::prelude::*};
+use once_cell::sync::Lazy;
+use std::sync::{
+    Arc, Condvar, Mutex, OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "mediarecorder",
+        gst::DebugColorFlags::empty(),
+        Some("Recorder in the manner of the browsers' MediaRecorder"),
+    )
+});
+
+/// The recordings and what they are at.
+#[derive(Default)]
+pub(super) struct Control {
+    pub state: State,
+    /// The recording that `state` speaks of.
+    pub current: Option<Arc<Session>>,
+    /// Every recording that has not yet had its last event.
+    pub sessions: Vec<Arc<Session>>,
+    /// The actual type, from `on-start` until inactive.
+    pub actual: Option<String>,
+    pub next_session: u64,
+    /// Recordings so far, for `location`.
+    pub recordings: u32,
+    pub next_pad: [u32; 2],
+    /// The recording that `autostart` began.
+    pub autostarted: Option<u64>,
+    /// `location` and type of the latest recording, for `stats`.
+    pub latest: Option<super::stats::Latest>,
+    /// The EOS message has been posted since PLAYING.
+    pub eos_posted: bool,
+    pub eos_seqnum: Option<gst::Seqnum>,
+}
+
+/// In PAUSED, non-live input is held.
+#[derive(Default)]
+pub(super) struct Hold {
+    pub playing: bool,
+    pub down: bool,
+}
+
+pub struct MediaRecorder {
+    pub(super) values: Mutex<properties::Values>,
+    pub(super) control: Mutex<Control>,
+    pub(super) acting: Mutex<()>,
+    pub(super) clock: Arc<RunningTime>,
+    pub(super) epoch: AtomicU64,
+    pub(super) hold: Mutex<Hold>,
+    pub(super) held: Condvar,
+    /// `hold` as a buffer needs it.
+    pub(super) flowing: AtomicBool,
+    pub(super) armed: AtomicBool,
+    pub(super) dispatcher: OnceLock<Dispatcher<Event>>,
+    pub(super) output: Arc<SrcOutput>,
+    src: gst::Pad,
+}
+
+#[glib::object_subclass]
+impl ObjectSubclass for MediaRecorder {
+    const NAME: &'static str = "GstMediaRecorder";
+    type Type = super::MediaRecorder;
+    type ParentType = gst::Element;
+    type Interfaces = (gst::ChildProxy, gst::TagSetter);
+
+    fn with_class(class: &Self::Class) -> Self {
+        let template = class.pad_template("src");
+        let src = match template {
+            Some(template) => gst::Pad::builder_from_template(&template),
+            None => gst::Pad::builder(gst::PadDirection::Src).name("src"),
+        }
+        .activatemode_function(|_, parent, mode, active| {
+            MediaRecorder::catch_panic_pad_function(
+                parent,
+                || Err(gst::loggable_error!(CAT, "activation failed")),
+                |recorder| recorder.activate_src(mode, active),
+            )
+        })
+        .event_function(|pad, parent, event| {
+            MediaRecorder::catch_panic_pad_function(
+                parent,
+                || false,
+                |recorder| recorder.src_event(pad, event),
+            )
+        })
+        .query_function(|pad, parent, query| {
+            MediaRecorder::catch_panic_pad_function(
+                parent,
+                || false,
+                |recorder| recorder.src_query(pad, query),
+            )
+        })
+        .build();
+        let warnings = src.downgrade();
+        let output = SrcOutput::new(
+            &src,
+            Box::new(move |message| {
+                let recorder = warnings.upgrade().and_then(|pad| pad.parent_element());
+                if let Some(recorder) = recorder {
+                    gst::element_warning!(recorder, gst::ResourceError::Write, ["{}", message]);
+                }
+            }),
+        );
+        MediaRecorder {
+            values: Mutex::default(),
+            control: Mutex::default(),
+            acting: Mutex::default(),
+            clock: Arc::default(),
+            epoch: AtomicU64::new(0),
+            hold: Mutex::default(),
+            held: Condvar::new(),
+            flowing: AtomicBool::new(false),
+            armed: AtomicBool::new(false),
+            dispatcher: OnceLock::new(),
+            output: Arc::new(output),
+            src,
+        }
+    }
+}
+
+impl ObjectImpl for MediaRecorder {
+    fn properties() -> &'static [glib::ParamSpec] {
+        &properties::PROPERTIES
+    }
+
+    fn signals() -> &'static [Signal] {
+        &signals::SIGNALS
+    }
+
+    fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
+        let name = pspec.name();
+        if let Err(err) = lock(&self.values).set(name, value) {
+            gst::error!(CAT, imp = self, "Cannot set {name}: {err}");
+        }
+        if properties::RATES.contains(&name) {
+            self.rates_changed(name);
+        }
+    }
+
+    fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
+        match pspec.name() {
+            "state" => RecorderState::from(self.state()).to_value(),
+            "stats" => self.stats().to_value(),
+            "mime-type" => {
+                let actual = lock(&self.control).actual.clone();
+                let requested = || lock(&self.values).mime_type.clone();
+                actual.unwrap_or_else(requested).to_value()
+            }
+            name => match lock(&self.values).get(name) {
+                Some(value) => value,
+                None => pspec.default_value().clone(),
+            },
+        }
+    }
+
+    fn constructed(&self) {
+        self.parent_constructed();
+        let obj = self.obj();
+        obj.set_element_flags(gst::ElementFlags::SINK);
+        if let Err(err) = obj.add_pad(&self.src) {
+            gst::error!(CAT, imp = self, "Cannot add the src pad: {err}");
+        }
+        let weak = obj.downgrade();
+        let dispatcher = Dispatcher::new(move |event| {
+            if let Some(obj) = weak.upgrade() {
+                obj.imp().emit(event);
+            }
+        });
+        // Set once: `constructed` comes once.
+        let _ = self.dispatcher.set(dispatcher);
+    }
+}
+
+impl GstObjectImpl for MediaRecorder {}
+impl TagSetterImpl for MediaRecorder {}
+
+impl ChildProxyImpl for MediaRecorder {
+    fn children_count(&self) -> u32 {
+        u32::from(self.obj().num_pads())
+    }
+
+    fn child_by_name(&self, name: &str) -> Option<glib::Object> {
+        child_proxy::by_name(&self.obj(), name)
+    }
+
+    fn child_by_index(&self, index: u32) -> Option<glib::Object> {
+        child_proxy::by_index(&self.obj(), index)
+    }
+}
+
+fn template(
+    name: &str,
+    direction: gst::PadDirection,
+    presence: gst::PadPresence,
+    caps: &gst::Caps,
+) -> Result<gst::PadTemplate, glib::BoolError> {
+    match direction {
+        gst::PadDirection::Sink => gst::PadTemplate::with_gtype(
+            name,
+            direction,
+            presence,
+            caps,
+            MediaRecorderPad::static_type(),
+        ),
+        _ => gst::PadTemplate::new(name, direction, presence, caps),
+    }
+}
+
+impl ElementImpl for MediaRecorder {
+    fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
+        static METADATA: Lazy<gst::subclass::ElementMetadata> = Lazy::new(|| {
+            gst::subclass::ElementMetadata::new(
+                "MediaRecorder",
+                "Sink/Muxer/Audio/Video",
+                "Records audio and video into a file, blobs or its src pad: start, pause, resume \
+                 and stop at any time, pauses cut to the sample, as a browser's MediaRecorder",
+                "The mediarecorder developers",
+            )
+        });
+        Some(&*METADATA)
+    }
+
+    fn pad_templates() -> &'static [gst::PadTemplate] {
+        static TEMPLATES: Lazy<Vec<gst::PadTemplate>> = Lazy::new(|| {
+            use gst::{PadDirection::*, PadPresence::*};
+            let made = [
+                template("audio_%u", Sink, Request, &formats::sink_caps(Kind::Audio)),
+                template("video_%u", Sink, Request, &formats::sink_caps(Kind::Video)),
+                template("src", Src, Always, &gst::Caps::new_any()),
+            ];
+            made.into_iter().flatten().collect()
+        });
+        &TEMPLATES
+    }
+
+    fn request_new_pad(
+        &self,
+        templ: &gst::PadTemplate,
+        name: Option<&str>,
+        _caps: Option<&gst::Caps>,
+    ) -> Option<gst::Pad> {
+        self.request_pad(templ, name)
+    }
+
+    fn release_pad(&self, pad: &gst::Pad) {
+        self.release_sink_pad(pad);
+    }
+
+    fn change_state(
+        &self,
+        transition: gst::StateChange,
+    ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
+        match transition {
+            gst::StateChange::ReadyToPaused => self.wake_up(),
+            gst::StateChange::PlayingToPaused => self.leave_playing(),
+            gst::StateChange::PausedToReady => self.go_down(),
+            _ => {}
+        }
+        let done = self.parent_change_state(transition)?;
+        match transition {
+            gst::StateChange::PausedToPlaying => self.play(),
+            gst::StateChange::PausedToReady => self.forget_streams(),
+            _ => {}
+        }
+        Ok(done)
+    }
+
+    fn send_event(&self, event: gst::Event) -> bool {
+        self.element_event(event)
+    }
+
+    fn query(&self, query: &mut gst::QueryRef) -> bool {
+        self.element_query(query)
+    }
+}
+
+impl MediaRecorder {
+    pub(super) fn state(&self) -> State {
+        lock(&self.control).state
+    }
+
+    /// The request pads.
+    pub(super) fn tracks(&self) -> Vec<MediaRecorderPad> {
+        let pads = self.obj().sink_pads();
+        pads.into_iter()
+            .filter_map(|pad| pad.downcast().ok())
+            .collect()
+    }
+
+    fn activate_src(&self, mode: gst::PadMode, active: bool) -> Result<(), gst::LoggableError> {
+        if mode != gst::PadMode::Push {
+            return Err(gst::loggable_error!(CAT, "only push mode"));
+        }
+        if active {
+            self.output
+                .activate(self.probable_caps().as_ref())
+                .map_err(|err| gst::loggable_error!(CAT, "no thread for the src pad: {err}"))
+        } else {
+            self.output.deactivate();
+            Ok(())
+        }
+    }
+
+    /// READY→PAUSED.
+    fn wake_up(&self) {
+        *lock(&self.hold) = Hold::default();
+        self.flowing.store(false, Ordering::SeqCst);
+        self.armed
+            .store(lock(&self.values).autostart, Ordering::SeqCst);
+    }
+
+    /// PAUSED→PLAYING: the clock runs, what was held flows.
+    fn play(&self) {
+        let obj = self.obj();
+        if let (Some(clock), Some(base)) = (obj.clock(), obj.base_time()) {
+            self.clock.play(clock, base);
+        }
+        lock(&self.control).eos_posted = false;
+        lock(&self.hold).playing = true;
+        self.flowing.store(true, Ordering::SeqCst);
+        self.held.notify_all();
+        self.check_end_of_stream();
+    }
+
+    fn leave_playing(&self) {
+        self.clock.leave_playing();
+        self.flowing.store(false, Ordering::SeqCst);
+        lock(&self.hold).playing = false;
+    }
+
+    fn forget_streams(&self) {
+        for pad in self.tracks() {
+            pad.reset();
+        }
+        self.clock.reset();
+        self.epoch.store(0, Ordering::SeqCst);
+        let mut control = lock(&self.control);
+        control.eos_posted = false;
+        control.eos_seqnum = None;
+    }
+}

@@ -1,0 +1,119 @@
+//! Queries and upstream events: answered as a sink answers them.
+
+use super::{MediaRecorderPad, imp::MediaRecorder};
+use gst::{prelude::*, subclass::prelude::*};
+
+impl MediaRecorder {
+    /// An event sent to the element.
+    pub(super) fn element_event(&self, event: gst::Event) -> bool {
+        if event.type_() == gst::EventType::Eos {
+            let pads = self.tracks();
+            for pad in &pads {
+                self.end_of_stream(pad, event.seqnum());
+            }
+            return !pads.is_empty();
+        }
+        if !event.is_upstream() {
+            return self.parent_send_event(event);
+        }
+        let pads = self.tracks();
+        // A seek of the pipeline needs to reach one source once; whoever sends it to a sink
+        // expects what basesink does: it goes up every pad.
+        pads.iter()
+            .fold(false, |done, pad| pad.push_event(event.clone()) || done)
+    }
+
+    /// A query of the element: upstream knows, in upstream's time.
+    pub(super) fn element_query(&self, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(latency) => self.latency(latency),
+            gst::QueryViewMut::Position(_) | gst::QueryViewMut::Duration(_) => {
+                self.tracks().iter().any(|pad| pad.peer_query(query))
+            }
+            gst::QueryViewMut::Seeking(_) => self.tracks().iter().any(|pad| pad.peer_query(query)),
+            _ => self.parent_query(query),
+        }
+    }
+
+    /// Live if any track is; the latency is the largest.
+    fn latency(&self, latency: &mut gst::query::Latency<gst::QueryRef>) -> bool {
+        let mut live = false;
+        let mut least = gst::ClockTime::ZERO;
+        let mut most = gst::ClockTime::NONE;
+        let mut answered = false;
+        for pad in self.tracks() {
+            let mut query = gst::query::Latency::new();
+            if !pad.peer_query(&mut query) {
+                continue;
+            }
+            answered = true;
+            let (is_live, min, max) = query.result();
+            if is_live {
+                live = true;
+                least = least.max(min);
+                most = match (most, max) {
+                    (Some(a), Some(b)) => Some(a.min(b)),
+                    (a, b) => a.or(b),
+                };
+            }
+        }
+        if answered {
+            // The recorder itself waits for nothing: it need not be synchronized.
+            latency.set(live, least, most);
+        }
+        answered
+    }
+
+    pub(super) fn sink_query(&self, pad: &MediaRecorderPad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Allocation(allocation) => {
+                let info = allocation
+                    .get()
+                    .0
+                    .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+                let Some(info) = info else {
+                    return false;
+                };
+                // The picture on show, the one that waits for its end, and the encoder's.
+                let size = u32::try_from(info.size()).unwrap_or(0);
+                allocation.add_allocation_pool(None::<&gst::BufferPool>, size, 3, 0);
+                allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
+                true
+            }
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+
+    /// Nothing goes up from downstream of `src`: the bytes are not the tracks.
+    pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
+        match event.view() {
+            gst::EventView::Seek(_) => false,
+            gst::EventView::Latency(_) | gst::EventView::Reconfigure(_) => true,
+            _ => {
+                gst::log!(super::imp::CAT, obj = pad, "Not for the tracks: {event:?}");
+                false
+            }
+        }
+    }
+
+    pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
+        match query.view_mut() {
+            gst::QueryViewMut::Latency(latency) => {
+                // Bytes wait for no clock.
+                latency.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                true
+            }
+            gst::QueryViewMut::Seeking(seeking) => {
+                let format = seeking.format();
+                seeking.set(
+                    false,
+                    gst::GenericFormattedValue::none_for_format(format),
+                    gst::GenericFormattedValue::none_for_format(format),
+                );
+                true
+            }
+            gst::QueryViewMut::Position(_) | gst::QueryViewMut::Duration(_) => false,
+            _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The `stats` property.
+
+use super::imp::MediaRecorder;
+use crate::session::{Counts, Figures, Session, lock};
+use gst::prelude::*;
+
+/// Figures of one recording.
+pub struct Latest {
+    figures: Figures,
+    location: Option<String>,
+    mime_type: Option<String>,
+    tracks: Vec<(String, String, Counts)>,
+}
+
+impl Latest {
+    /// As they are now.
+    pub fn of(session: &Session) -> Self {
+        Latest {
+            figures: session.figures(),
+            location: session.location().map(str::to_owned),
+            mime_type: session.mime_type(),
+            tracks: session.track_figures(),
+        }
+    }
+
+    fn empty() -> Self {
+        Latest {
+            figures: Figures::default(),
+            location: None,
+            mime_type: None,
+            tracks: Vec::new(),
+        }
+    }
+
+    fn structure(&self) -> gst::Structure {
+        let tracks = self.tracks.iter().map(|(pad, encoder, counts)| {
+            gst::Structure::builder("track")
+                .field("pad", pad)
+                .field("encoder", encoder)
+                .field("buffers", counts.buffers)
+                .field("encoded", counts.encoded)
+                .field("dropped", counts.dropped)
+                .field("filled", counts.filled)
+                .build()
+                .to_send_value()
+        });
+        gst::Structure::builder("application/x-mediarecorder-stats")
+            .field("duration", self.figures.duration)
+            .field("paused-duration", self.figures.paused)
+            .field("bytes", self.figures.bytes)
+            .field("blobs", self.figures.blobs)
+            .field("location", self.location.as_deref())
+            .field("mime-type", self.mime_type.as_deref())
+            .field("tracks", gst::Array::from_values(tracks))
+            .build()
+    }
+}
+
+impl MediaRecorder {
+    /// Of the recording that is on, else of the latest.
+    pub(super) fn stats(&self) -> gst::Structure {
+        let session = {
+            let control = lock(&self.control);
+            if let (None, Some(latest)) = (&control.current, &control.latest) {
+                return latest.structure();
+            }
+            let newest = control.sessions.last().cloned();
+            control.current.clone().or(newest)
+        };
+        match session {
+            Some(session) => Latest::of(&session).structure(),
+            None => Latest::empty().structure(),
+        }
+    }
+}
