@@ -1,8 +1,10 @@
 //! The command-line recorder, run as a user runs it, with its files judged by ffprobe.
 
 mod probe;
+#[path = "probe/sound_server.rs"]
+mod sound_server;
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use assert_cmd::assert::OutputAssertExt;
 
 use probe::assert_media;
+use sound_server::SoundServer;
 
 const SOUND_AND_PICTURE: [&str; 2] = ["audio:opus", "video:vp8"];
 
@@ -30,7 +33,7 @@ fn example() -> PathBuf {
 fn record(dir: &Path, line: &str) -> Command {
     let mut command = Command::new("timeout");
     command
-        .args(["--signal=KILL", "60"])
+        .args(["--foreground", "--signal=KILL", "60"])
         .arg(example())
         .args(line.split_whitespace())
         .current_dir(dir)
@@ -117,17 +120,18 @@ fn chunks_are_told_as_they_come() {
 fn signals_end_the_recording_properly() {
     for signal in ["INT", "TERM", "HUP"] {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut child = Command::new(example())
-            .args(["--test", "-o", "take.webm"])
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
+        // `timeout` passes the signal on.
+        let mut child = record(dir.path(), "--test --timeslice 200 -o take.webm")
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .expect("the recorder starts");
         let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
-        let recording = lines.any(|line| line.expect("a line").starts_with("recording "));
-        assert!(recording, "it ended before it recorded anything");
+        // The first chunk shows that something has been recorded.
+        let recorded = lines.any(|line| line.expect("a line").starts_with("chunk 1:"));
+        assert!(recorded, "it ended before it recorded anything");
+        // Read on, so that the recorder never waits for its reader.
+        let reader = std::thread::spawn(move || lines.count());
 
         let sent = Command::new("kill")
             .args(["-s", signal, &child.id().to_string()])
@@ -135,6 +139,7 @@ fn signals_end_the_recording_properly() {
             .expect("kill runs");
         assert!(sent.success());
         let status = child.wait().expect("it ends");
+        reader.join().expect("the rest of its stderr");
         assert!(status.success(), "after SIG{signal}: {status}");
         let probe = probe::probe(&dir.path().join("take.webm"));
         assert_eq!(probe.streams, SOUND_AND_PICTURE, "after SIG{signal}");
@@ -163,13 +168,109 @@ fn errors_are_plain() {
     }
 }
 
+/// A real device, through a sound server: found, listed, picked by a part of its name, recorded.
 #[test]
-fn devices_are_listed() {
+fn a_device_is_listed_picked_and_recorded() {
+    let server = SoundServer::start();
     let dir = tempfile::tempdir().expect("a directory");
-    let assert = record(dir.path(), "--list").assert().success();
+    let assert = server
+        .serve(&mut record(dir.path(), "--list"))
+        .assert()
+        .success();
     let out = text(&assert.get_output().stdout);
-    assert!(
-        out.contains("microphones:") && out.contains("cameras:"),
-        "{out}"
-    );
+    assert!(out.contains("microphones:"), "{out}");
+    assert!(out.contains("cameras:"), "{out}");
+    // PulseAudio calls it "Monitor of Null Output".
+    assert!(out.contains("Null Output  [pulsesrc]"), "{out}");
+
+    for pick in ["--audio null", ""] {
+        let line = format!("{pick} --no-video --duration 1 -o mic.webm");
+        let assert = server
+            .serve(&mut record(dir.path(), &line))
+            .assert()
+            .success();
+        let err = text(&assert.get_output().stderr);
+        assert!(err.contains("source: microphone"), "{line}:\n{err}");
+        assert_media(&dir.path().join("mic.webm"), &["audio:opus"], 1.0, 0.1);
+    }
+}
+
+/// In a terminal (`script` makes one): keys, the live line, and the terminal as it was at the end.
+#[test]
+fn keys_work_and_the_terminal_is_given_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = format!("{} --test -o take.webm; stty -a", example().display());
+    let mut child = Command::new("timeout")
+        .args(["--foreground", "--signal=KILL", "60"])
+        .args(["script", "-q", "-c", &line, "/dev/null"])
+        .current_dir(dir.path())
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("script runs (Debian package bsdutils)");
+    let mut keyboard = child.stdin.take().expect("its stdin");
+    let mut screen = Terminal {
+        output: child.stdout.take().expect("its stdout"),
+        seen: String::new(),
+    };
+    let mut press = |key: &str| {
+        keyboard.write_all(key.as_bytes()).expect("a key");
+        keyboard.flush().expect("a key");
+    };
+
+    screen.wait_for("REC");
+    press(" ");
+    screen.wait_for("PAUSED");
+    press(" ");
+    screen.wait_for("REC");
+    press("c");
+    screen.wait_for("chunk 1");
+    press("q");
+    let end = screen.wait_for("min = ");
+    assert!(end.contains("take.webm ("), "no summary: {end}");
+    let modes = screen.rest();
+    for mode in ["icanon", "echo", "isig", "opost"] {
+        let on = modes.split_whitespace().any(|word| word == mode);
+        assert!(on, "{mode} is not on again: {modes}");
+    }
+    drop(keyboard);
+    assert!(child.wait().expect("it ends").success());
+    let probe = probe::probe(&dir.path().join("take.webm"));
+    assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// What a terminal shows, read as far as a test has asked.
+struct Terminal<R> {
+    output: R,
+    seen: String,
+}
+
+impl<R: Read> Terminal<R> {
+    /// Reads on until `text` is shown, and hands over everything up to there. Panics at the end.
+    fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            assert!(self.read(), "{text:?} never came; last: {}", self.seen);
+        }
+    }
+
+    /// Everything until the end.
+    fn rest(&mut self) -> String {
+        while self.read() {}
+        std::mem::take(&mut self.seen)
+    }
+
+    /// False at the end.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let count = self.output.read(&mut bytes).unwrap_or(0);
+        self.seen
+            .push_str(&String::from_utf8_lossy(&bytes[..count]));
+        count > 0
+    }
 }

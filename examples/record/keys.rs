@@ -1,10 +1,17 @@
 //! Keys while recording: what they mean, and a terminal that hands them over one by one.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
 use std::time::Duration;
 
 use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal;
+
+/// How long the thread that reads keys may take to see that it is no longer wanted.
+const POLL: Duration = Duration::from_millis(50);
 
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +22,10 @@ pub enum Command {
 }
 
 /// Raw mode for as long as this lives; restored on every way out, a panic's too.
-pub struct RawTerminal(());
+pub struct RawTerminal {
+    keys: Receiver<Command>,
+    done: Arc<AtomicBool>,
+}
 
 impl RawTerminal {
     /// None without a terminal: then there are no keys, and signals or `--duration` stop.
@@ -30,26 +40,43 @@ impl RawTerminal {
             let _ = terminal::disable_raw_mode();
             previous(info);
         }));
-        Some(Self(()))
+        let done = Arc::new(AtomicBool::new(false));
+        let (sender, keys) = mpsc::channel();
+        let read_until = done.clone();
+        // A thread of its own: where the terminal is closed, crossterm's `poll` does not return,
+        // and the recording has to be ended all the same.
+        thread::spawn(move || read_keys(&sender, &read_until));
+        Some(Self { keys, done })
+    }
+
+    /// The next command typed, without waiting.
+    pub fn next_command(&self) -> Option<Command> {
+        self.keys.try_recv().ok()
     }
 }
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
+        self.done.store(true, Ordering::Relaxed);
         let _ = terminal::disable_raw_mode();
     }
 }
 
-/// The next command typed, without waiting. Only in raw mode.
-pub fn next_command() -> Option<Command> {
-    while event::poll(Duration::ZERO).unwrap_or(false) {
-        if let Ok(Event::Key(key)) = event::read()
+fn read_keys(sender: &Sender<Command>, done: &AtomicBool) {
+    while !done.load(Ordering::Relaxed) {
+        match event::poll(POLL) {
+            Ok(false) => continue,
+            Ok(true) => {}
+            Err(_) => return,
+        }
+        let Ok(event) = event::read() else { return };
+        if let Event::Key(key) = event
             && let Some(command) = command(key)
+            && sender.send(command).is_err()
         {
-            return Some(command);
+            return;
         }
     }
-    None
 }
 
 fn command(key: KeyEvent) -> Option<Command> {

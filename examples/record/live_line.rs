@@ -40,9 +40,12 @@ impl Screen {
         if !self.live {
             return;
         }
+        let columns = match crossterm::terminal::size() {
+            Ok((columns @ 1.., _)) => usize::from(columns),
+            _ => 80, // unknown; some terminals say 0
+        };
         // One column is left free: a full line would wrap, and could not be drawn over.
-        let columns = crossterm::terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-        let line: String = line.chars().take(columns.saturating_sub(1)).collect();
+        let line: String = line.chars().take(columns - 1).collect();
         let mut err = std::io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{line}");
         let _ = err.flush();

@@ -56,7 +56,7 @@ fn run(args: &Args) -> Result<()> {
     let result = {
         // Dropped at the end of this block, so that what is printed below finds the terminal as it was.
         let raw = keys::RawTerminal::enter();
-        Recording::new(args, script, &recorder, sources, raw.is_some())?.run(&mut screen)
+        Recording::new(args, script, &recorder, sources, raw.as_ref())?.run(&mut screen)
     };
     // Both lines matter after a failure: what went wrong, and what could be saved.
     let outcome = result?;

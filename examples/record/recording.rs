@@ -12,7 +12,7 @@ use signal_hook::iterator::Signals;
 
 use crate::args::Args;
 use crate::devices::Kind;
-use crate::keys::{self, Command};
+use crate::keys::{Command, RawTerminal};
 use crate::live_line::{Screen, Status, level_of, size, time};
 use crate::script::{Script, Step, Stopwatch};
 use crate::sources::Source;
@@ -57,8 +57,7 @@ pub struct Recording<'a> {
     silent_tracks: Arc<AtomicUsize>,
     /// Requests from outside to end, so that the loop can make a proper end of them.
     signals: Signals,
-    /// There is a terminal that hands over keys.
-    keys: bool,
+    keys: Option<&'a RawTerminal>,
     phase: Phase,
     script: Script,
     stopwatch: Stopwatch,
@@ -76,7 +75,7 @@ impl<'a> Recording<'a> {
         script: Script,
         recorder: &'a gst::Element,
         sources: Vec<Source>,
-        keys: bool,
+        keys: Option<&'a RawTerminal>,
     ) -> Result<Self> {
         let pipeline = gst::Pipeline::new();
         pipeline.add(recorder)?;
@@ -137,7 +136,7 @@ impl<'a> Recording<'a> {
             for _ in 0..self.signals.pending().count() {
                 self.request_stop(screen);
             }
-            while let Some(command) = self.keys.then(keys::next_command).flatten() {
+            while let Some(command) = self.keys.and_then(RawTerminal::next_command) {
                 self.obey(command, screen);
             }
             self.advance(screen)?;
@@ -333,7 +332,7 @@ impl<'a> Recording<'a> {
             recorded: Duration::from_nanos(number("duration")),
             bytes: number("bytes"),
             level: self.level,
-            keys: self.keys,
+            keys: self.keys.is_some(),
         }
         .line();
         screen.draw(&line);
