@@ -1,0 +1,92 @@
+//! A command-line recorder: what an application does with `mediarecorder`, in one small program.
+//!
+//! ```text
+//! cargo run --example record -- --help
+//! cargo run --example record -- --test --duration 3 --pause-at 1..2
+//! ```
+
+mod args;
+mod devices;
+mod keys;
+mod live_line;
+mod recording;
+mod script;
+mod sources;
+mod summary;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use gst::prelude::*;
+
+use crate::args::Args;
+use crate::live_line::Screen;
+use crate::recording::Recording;
+use crate::script::Script;
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("record: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    gst::init().context("GStreamer does not start")?;
+    gstmediarecorder::plugin_register_static().context("the plugin cannot be registered")?;
+    if args.list {
+        return devices::print_list();
+    }
+
+    // Everything that can be wrong with the command line is told before a device is opened.
+    let script = Script::new(&args.pause_at)?;
+    let mut screen = Screen::new();
+    let recorder = prepare_recorder(args)?;
+    let sources = sources::choose(args, &mut screen)?;
+    if sources.is_empty() {
+        bail!("there is nothing to record");
+    }
+    let has_video = sources.iter().any(|s| s.kind == devices::Kind::Video);
+    args.apply_type_and_location(&recorder, has_video)?;
+
+    let result = {
+        // Dropped at the end of this block, so that what is printed below finds the terminal as it was.
+        let raw = keys::RawTerminal::enter();
+        Recording::new(args, script, &recorder, sources, raw.as_ref())?.run(&mut screen)
+    };
+    // Both lines matter after a failure: what went wrong, and what could be saved.
+    let outcome = result?;
+    if let Some(location) = &outcome.location {
+        summary::print(location, &outcome);
+    }
+    match outcome.failure {
+        Some(failure) => bail!("{failure}"),
+        None if outcome.location.is_none() => bail!("nothing was recorded"),
+        None => Ok(()),
+    }
+}
+
+/// Makes the element and asks it about the type before any device is opened.
+fn prepare_recorder(args: &Args) -> Result<gst::Element> {
+    let recorder = gst::ElementFactory::make("mediarecorder")
+        .name("rec")
+        .build()
+        .context("the mediarecorder element cannot be made")?;
+    if let Some(format) = &args.format {
+        let supported: bool = recorder.emit_by_name("is-type-supported", &[format]);
+        if !supported {
+            bail!(
+                "{format} cannot be recorded here: not a type mediarecorder knows, or its encoder \
+                 or muxer is not installed (video/webm and audio/webm need the least)"
+            );
+        }
+    }
+    if let Some(timeslice) = args.timeslice {
+        recorder.set_property("timeslice", timeslice);
+    }
+    Ok(recorder)
+}

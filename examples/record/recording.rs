@@ -1,0 +1,385 @@
+//! One recording from its first buffer to its last event: keys, script and bus in one loop.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use gst::prelude::*;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::args::Args;
+use crate::devices::Kind;
+use crate::keys::{Command, RawTerminal};
+use crate::live_line::{Screen, Status, level_of, size, time};
+use crate::script::{Script, Step, Stopwatch};
+use crate::sources::Source;
+
+/// How often keys and script are looked at: what a pause by hand or script may be late.
+const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(10);
+const REDRAW: Duration = Duration::from_millis(100);
+/// Until every source has delivered something, at most this long.
+const FIRST_BUFFERS: Duration = Duration::from_secs(3);
+/// More than the element's own `stop-timeout`, after which it ends the recording by itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// A second request to stop within this time is a key held down, not impatience.
+const IMPATIENCE: Duration = Duration::from_secs(1);
+
+/// What has become of the recording.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The file, if one was begun.
+    pub location: Option<PathBuf>,
+    pub bytes: u64,
+    pub chunks: u64,
+    pub paused: Duration,
+    /// Why it ended, if not as it was meant to.
+    pub failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Sources are starting; nothing is recorded.
+    Waiting(Instant),
+    Running,
+    /// The last events are on their way.
+    Stopping(Instant),
+    Done,
+}
+
+pub struct Recording<'a> {
+    pipeline: gst::Pipeline,
+    bus: gst::Bus,
+    recorder: &'a gst::Element,
+    /// Tracks of which no buffer has come yet.
+    silent_tracks: Arc<AtomicUsize>,
+    /// Requests from outside to end, so that the loop can make a proper end of them.
+    signals: Signals,
+    keys: Option<&'a RawTerminal>,
+    phase: Phase,
+    script: Script,
+    stopwatch: Stopwatch,
+    /// Running time of the call of `start`.
+    started: gst::ClockTime,
+    duration: Option<Duration>,
+    tell_chunks: bool,
+    level: Option<f64>,
+    outcome: Outcome,
+}
+
+impl<'a> Recording<'a> {
+    pub fn new(
+        args: &Args,
+        script: Script,
+        recorder: &'a gst::Element,
+        sources: Vec<Source>,
+        keys: Option<&'a RawTerminal>,
+    ) -> Result<Self> {
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(recorder)?;
+        let silent_tracks = Arc::new(AtomicUsize::new(sources.len()));
+        let level = sources.iter().any(|s| s.kind == Kind::Audio);
+        for source in sources {
+            let pad = recorder
+                .request_pad_simple(source.kind.pad_name())
+                .with_context(|| format!("no pad for the {}", source.label))?;
+            let silent_tracks = silent_tracks.clone();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                silent_tracks.fetch_sub(1, Ordering::Relaxed);
+                gst::PadProbeReturn::Remove
+            });
+            pipeline.add(&source.bin)?;
+            source
+                .bin
+                .static_pad("src")
+                .context("a source without a pad")?
+                .link(&pad)?;
+        }
+        Ok(Self {
+            bus: pipeline.bus().context("a pipeline without a bus")?,
+            pipeline,
+            recorder,
+            silent_tracks,
+            signals: Signals::new([SIGHUP, SIGINT, SIGTERM])?,
+            keys,
+            phase: Phase::Waiting(Instant::now()),
+            script,
+            stopwatch: Stopwatch::default(),
+            started: gst::ClockTime::ZERO,
+            duration: args.duration,
+            tell_chunks: args.timeslice.is_some(),
+            level: level.then_some(f64::NEG_INFINITY),
+            outcome: Outcome::default(),
+        })
+    }
+
+    /// Records until the user, the script or a failure ends it, and its last event has come.
+    ///
+    /// An error means that nothing was recorded; a recording cut short is told in the outcome.
+    pub fn run(mut self, screen: &mut Screen) -> Result<Outcome> {
+        if self.pipeline.set_state(gst::State::Playing).is_err() {
+            let why = match self.bus.pop_filtered(&[gst::MessageType::Error]) {
+                Some(message) => failure_of(&message).unwrap_or_default(),
+                None => "no reason given".into(),
+            };
+            bail!("the sources do not start: {why}");
+        }
+        let mut drawn: Option<Instant> = None;
+        while self.phase != Phase::Done {
+            let mut message = self.bus.timed_pop(TICK);
+            while let Some(arrived) = message {
+                self.handle(&arrived, screen);
+                message = self.bus.pop();
+            }
+            for _ in 0..self.signals.pending().count() {
+                self.request_stop(screen);
+            }
+            while let Some(command) = self.keys.and_then(RawTerminal::next_command) {
+                self.obey(command, screen);
+            }
+            self.advance(screen)?;
+            if drawn.is_none_or(|drawn| drawn.elapsed() >= REDRAW) {
+                drawn = Some(Instant::now());
+                self.draw(screen);
+            }
+        }
+        screen.clear();
+        Ok(std::mem::take(&mut self.outcome))
+    }
+
+    /// What is due by time alone.
+    fn advance(&mut self, screen: &mut Screen) -> Result<()> {
+        match self.phase {
+            Phase::Waiting(since) => {
+                let all_there = self.silent_tracks.load(Ordering::Relaxed) == 0;
+                if all_there || since.elapsed() > FIRST_BUFFERS {
+                    self.start()?;
+                }
+            }
+            Phase::Running => {
+                while let Some(step) = self.script.due(self.elapsed()) {
+                    match step {
+                        Step::Pause => self.pause(screen),
+                        Step::Resume => self.resume(screen),
+                    }
+                }
+                let recorded = self.stopwatch.recorded(self.elapsed());
+                if self.duration.is_some_and(|duration| recorded >= duration) {
+                    self.request_stop(screen);
+                }
+            }
+            Phase::Stopping(since) if since.elapsed() > STOP_TIMEOUT => {
+                self.fail("the recording does not end; what is in the file may be incomplete");
+                self.phase = Phase::Done;
+            }
+            Phase::Stopping(_) | Phase::Done => {}
+        }
+        Ok(())
+    }
+
+    fn start(&mut self) -> Result<()> {
+        self.started = self.running_time();
+        if let Some(error) = self.act("start") {
+            bail!("the recording does not start: {}", error.message());
+        }
+        self.phase = Phase::Running;
+        Ok(())
+    }
+
+    fn pause(&mut self, screen: &mut Screen) {
+        let now = self.elapsed();
+        match self.act("pause") {
+            None => self.stopwatch.pause(now),
+            Some(error) => screen.note(&format!("no pause: {}", error.message())),
+        }
+    }
+
+    fn resume(&mut self, screen: &mut Screen) {
+        let now = self.elapsed();
+        match self.act("resume") {
+            None => self.stopwatch.resume(now),
+            Some(error) => screen.note(&format!("not resumed: {}", error.message())),
+        }
+    }
+
+    /// The first time it stops as it should, the second time it stops waiting for that.
+    fn request_stop(&mut self, screen: &mut Screen) {
+        match self.phase {
+            Phase::Waiting(_) => {
+                self.fail("stopped before the sources had started");
+                self.phase = Phase::Done;
+            }
+            Phase::Running => {
+                self.outcome.paused = self
+                    .elapsed()
+                    .saturating_sub(self.stopwatch.recorded(self.elapsed()));
+                // An error says that the recording has just ended by itself: its events come too.
+                if let Some(error) = self.act("stop") {
+                    screen.note(&format!("not stopped by hand: {}", error.message()));
+                }
+                self.phase = Phase::Stopping(Instant::now());
+            }
+            Phase::Stopping(since) if since.elapsed() > IMPATIENCE => {
+                self.fail("stopped twice; what is in the file may be incomplete");
+                self.phase = Phase::Done;
+            }
+            Phase::Stopping(_) | Phase::Done => {}
+        }
+    }
+
+    fn obey(&mut self, command: Command, screen: &mut Screen) {
+        match command {
+            Command::Stop => self.request_stop(screen),
+            Command::PauseOrResume if self.phase == Phase::Running => match self.state().as_str() {
+                "paused" => self.resume(screen),
+                _ => self.pause(screen),
+            },
+            Command::Chunk if self.phase == Phase::Running => {
+                self.tell_chunks = true;
+                if let Some(error) = self.act("request-data") {
+                    screen.note(&format!("no chunk: {}", error.message()));
+                }
+            }
+            Command::PauseOrResume | Command::Chunk => {}
+        }
+    }
+
+    fn handle(&mut self, message: &gst::Message, screen: &mut Screen) {
+        match message.view() {
+            gst::MessageView::Element(element) => {
+                if let Some(structure) = element.structure() {
+                    self.handle_element(structure, screen);
+                }
+            }
+            gst::MessageView::Error(_) => {
+                let why = failure_of(message).unwrap_or_default();
+                screen.note(&format!("error: {why}"));
+                self.fail(&why);
+                // What was recorded until then is kept.
+                if !matches!(self.phase, Phase::Stopping(_)) {
+                    self.request_stop(screen);
+                }
+            }
+            gst::MessageView::Warning(warning) => {
+                screen.note(&format!("warning: {}", warning.error().message()));
+            }
+            gst::MessageView::Latency(_) => {
+                let _ = self.pipeline.recalculate_latency();
+            }
+            gst::MessageView::ClockLost(_) => {
+                // The clock's device has gone: a new clock is chosen on the way up.
+                let _ = self.pipeline.set_state(gst::State::Paused);
+                let _ = self.pipeline.set_state(gst::State::Playing);
+            }
+            _ => {}
+        }
+    }
+
+    /// The recorder's events, and the input level.
+    fn handle_element(&mut self, structure: &gst::StructureRef, screen: &mut Screen) {
+        let number = |field| structure.get::<u64>(field).unwrap_or(0);
+        match structure.name().as_str() {
+            "level" => self.level = level_of(structure).or(self.level),
+            "mediarecorder-start" => {
+                let text = |field| structure.get::<String>(field).unwrap_or_default();
+                let location = text("location");
+                screen.note(&format!("recording {location} ({})", text("mime-type")));
+                self.outcome.location = Some(location.into());
+            }
+            // In a terminal the live line shows these.
+            "mediarecorder-pause" if !screen.is_live() => screen.note("paused"),
+            "mediarecorder-resume" if !screen.is_live() => screen.note("resumed"),
+            "mediarecorder-data-available" => {
+                self.outcome.chunks += 1;
+                if self.tell_chunks {
+                    screen.note(&format!(
+                        "chunk {}: {}, {} from {}",
+                        self.outcome.chunks,
+                        size(number("size")),
+                        time(Duration::from_nanos(number("duration"))),
+                        time(Duration::from_nanos(number("timecode"))),
+                    ));
+                }
+            }
+            "mediarecorder-error" => {
+                let why = structure.get::<glib::Error>("error");
+                self.fail(why.as_ref().map_or("unknown", |error| error.message()));
+                if self.phase == Phase::Running {
+                    self.phase = Phase::Stopping(Instant::now());
+                }
+            }
+            "mediarecorder-stop" => {
+                self.outcome.bytes = number("size");
+                if let Ok(location) = structure.get::<String>("location") {
+                    self.outcome.location = Some(location.into());
+                }
+                self.phase = Phase::Done;
+            }
+            _ => {}
+        }
+    }
+
+    fn draw(&self, screen: &mut Screen) {
+        if matches!(self.phase, Phase::Waiting(_) | Phase::Done) || !screen.is_live() {
+            return;
+        }
+        let stats: gst::Structure = self.recorder.property("stats");
+        let number = |field: &str| stats.get::<u64>(field).unwrap_or(0);
+        let line = Status {
+            state: &self.state(),
+            recorded: Duration::from_nanos(number("duration")),
+            bytes: number("bytes"),
+            level: self.level,
+            keys: self.keys.is_some(),
+        }
+        .line();
+        screen.draw(&line);
+    }
+
+    /// Emits an action; Some is the reason why it was not done.
+    fn act(&self, action: &str) -> Option<glib::Error> {
+        self.recorder.emit_by_name(action, &[])
+    }
+
+    /// `inactive`, `recording` or `paused`.
+    fn state(&self) -> String {
+        let value = self.recorder.property_value("state");
+        glib::EnumValue::from_value(&value)
+            .map_or_else(String::new, |(_, value)| value.nick().to_owned())
+    }
+
+    fn running_time(&self) -> gst::ClockTime {
+        self.recorder.current_running_time().unwrap_or_default()
+    }
+
+    /// Time since `start`, pauses included.
+    fn elapsed(&self) -> Duration {
+        self.running_time().saturating_sub(self.started).into()
+    }
+
+    /// Remembers why; the first reason is the one that caused the others.
+    fn fail(&mut self, why: &str) {
+        self.outcome.failure.get_or_insert_with(|| why.into());
+    }
+}
+
+impl Drop for Recording<'_> {
+    fn drop(&mut self) {
+        // Ends a recording that is still on, so that its file is whole.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// `alsasrc0: Device is being used by another application.`
+fn failure_of(message: &gst::Message) -> Option<String> {
+    let gst::MessageView::Error(error) = message.view() else {
+        return None;
+    };
+    let text = error.error().message().to_owned();
+    Some(match message.src() {
+        Some(source) => format!("{}: {text}", source.name()),
+        None => text,
+    })
+}

@@ -1,0 +1,109 @@
+//! What is in the file, as GStreamer's discoverer finds it, not as the recorder claims.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use gst::prelude::*;
+use gst_pbutils::prelude::*;
+
+use crate::live_line::{size, time};
+use crate::recording::Outcome;
+
+/// Prints where the recording is and what it holds, on standard output.
+pub fn print(location: &Path, outcome: &Outcome) {
+    println!("{} ({})", location.display(), size(outcome.bytes));
+    if !outcome.paused.is_zero() {
+        println!("    paused    {} (left out)", time(outcome.paused));
+    }
+    if outcome.chunks > 1 {
+        println!("    chunks    {}", outcome.chunks);
+    }
+    match contents(location) {
+        Ok(lines) => lines.iter().for_each(|line| println!("    {line}")),
+        // The file is there all the same: a missing demuxer is no failure of the recording.
+        Err(error) => println!("    what is in it cannot be told: {error:#}"),
+    }
+}
+
+fn contents(location: &Path) -> Result<Vec<String>> {
+    let path = std::path::absolute(location)?;
+    let uri = glib::filename_to_uri(&path, None)?;
+    let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(10))?;
+    let info = discoverer.discover_uri(&uri)?;
+
+    let duration = info.duration().context("no duration")?;
+    let mut lines = vec![format!("duration  {}", time(duration.into()))];
+    if let Some(container) = info.stream_info() {
+        lines.push(format!("container {}", description(&container)));
+    }
+    for video in info.video_streams() {
+        let rate = video.framerate();
+        let rate = f64::from(rate.numer()) / f64::from(rate.denom().max(1));
+        // 0 stands for a variable rate, which WebM does not tell.
+        let rate = if rate > 0.0 {
+            format!(", {rate:.0} frames/s")
+        } else {
+            String::new()
+        };
+        lines.push(format!(
+            "video     {}, {}x{}{rate}",
+            description(video.upcast_ref()),
+            video.width(),
+            video.height(),
+        ));
+    }
+    for audio in info.audio_streams() {
+        lines.push(format!(
+            "audio     {}, {} Hz, {} channels",
+            description(audio.upcast_ref()),
+            audio.sample_rate(),
+            audio.channels(),
+        ));
+    }
+    Ok(lines)
+}
+
+fn description(stream: &gst_pbutils::DiscovererStreamInfo) -> String {
+    stream.caps().map_or_else(
+        || "unknown".into(),
+        |caps| gst_pbutils::pb_utils_get_codec_description(&caps).to_string(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wav_is_described() {
+        gst::init().expect("GStreamer");
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("one second.wav");
+        let pipeline = gst::parse::launch(&format!(
+            "audiotestsrc num-buffers=100 samplesperbuffer=480 \
+             ! audio/x-raw,format=S16LE,rate=48000,channels=1 ! wavenc ! filesink location={:?}",
+            path.display().to_string()
+        ))
+        .expect("a pipeline");
+        pipeline.set_state(gst::State::Playing).expect("PLAYING");
+        let end = pipeline.bus().expect("a bus").timed_pop_filtered(
+            gst::ClockTime::from_seconds(10),
+            &[gst::MessageType::Eos, gst::MessageType::Error],
+        );
+        pipeline.set_state(gst::State::Null).expect("NULL");
+        assert_eq!(
+            end.map(|message| message.type_()),
+            Some(gst::MessageType::Eos)
+        );
+        let lines = contents(&path).expect("contents").join("\n");
+        for part in ["0:00:01.0", "48000 Hz", "1 channels"] {
+            assert!(lines.contains(part), "{part} is not in {lines}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_an_error() {
+        gst::init().expect("GStreamer");
+        assert!(contents(Path::new("/nonexistent/file.webm")).is_err());
+    }
+}

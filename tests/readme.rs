@@ -1,0 +1,240 @@
+//! Runs every command line and program of README.md as it stands there, and has ffprobe judge the files.
+//!
+//! The plugin's directory comes from the environment, `MEDIARECORDER_PLUGIN_DIR` (scripts/test sets
+//! it): the lines are about a plugin that GStreamer finds and loads, not about a linked crate.
+
+mod probe;
+#[path = "probe/sound_server.rs"]
+mod sound_server;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use probe::assert_media;
+use sound_server::SoundServer;
+
+const README: &str = include_str!("../README.md");
+
+/// What a line or program of README.md leaves behind.
+struct Expected {
+    file: &'static str,
+    streams: &'static [&'static str],
+    /// In seconds.
+    duration: f64,
+    tolerance: f64,
+}
+
+/// In the order of README.md: later lines read what earlier ones have written.
+const FILES: [Expected; 9] = [
+    expected("test.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
+    // Three seconds less what it takes a process and a sound server to start.
+    expected("voice.webm", &["audio:opus"], 2.0, 1.2),
+    expected("tone.wav", &["audio:pcm_s16le"], 2.0, 0.001),
+    expected("tone.webm", &["audio:opus"], 2.0, 0.03),
+    expected("streamed.webm", &["video:vp8"], 3.0, 0.1),
+    expected("preview.webm", &["video:vp8"], 3.0, 0.1),
+    expected("again.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
+    expected("python.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
+    expected("c.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
+];
+
+const fn expected(
+    file: &'static str,
+    streams: &'static [&'static str],
+    duration: f64,
+    tolerance: f64,
+) -> Expected {
+    Expected {
+        file,
+        streams,
+        duration,
+        tolerance,
+    }
+}
+
+/// The contents of all fenced blocks of a language, in order.
+fn blocks(language: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut current: Option<(bool, String)> = None;
+    for line in README.lines() {
+        let fence = line.strip_prefix("```");
+        current = match (current, fence) {
+            (None, Some(info)) => Some((info.trim() == language, String::new())),
+            (None, None) => None,
+            (Some((wanted, block)), Some(_)) => {
+                if wanted {
+                    blocks.push(block);
+                }
+                None
+            }
+            (Some((wanted, mut block)), None) => {
+                block.push_str(line);
+                block.push('\n');
+                Some((wanted, block))
+            }
+        };
+    }
+    assert!(current.is_none(), "README.md ends inside a block");
+    blocks
+}
+
+/// The command lines of the `sh` blocks, with lines that end in a backslash put together.
+fn commands() -> Vec<String> {
+    blocks("sh")
+        .iter()
+        .flat_map(|block| {
+            let joined = block.replace("\\\n", " ");
+            let lines: Vec<String> = joined.lines().map(|line| line.trim().into()).collect();
+            lines
+        })
+        .filter(|line: &String| !line.is_empty())
+        .collect()
+}
+
+/// The recording that a line or program names last.
+fn recording_of(text: &str) -> &str {
+    let (_, after) = text.rsplit_once("location=").expect("a location");
+    after
+        .split(|c: char| !(c.is_ascii_alphanumeric() || c == '.'))
+        .next()
+        .expect("a file name")
+}
+
+fn expectation(file: &str) -> &'static Expected {
+    FILES
+        .iter()
+        .find(|expected| expected.file == file)
+        .unwrap_or_else(|| panic!("README.md records {file}, of which this test knows nothing"))
+}
+
+fn plugin_dir() -> PathBuf {
+    let dir = std::env::var_os("MEDIARECORDER_PLUGIN_DIR").expect(
+        "MEDIARECORDER_PLUGIN_DIR has to name the directory of libgstmediarecorder.so, as \
+         scripts/test does; after `cargo build --release`: MEDIARECORDER_PLUGIN_DIR=target/release",
+    );
+    // Relative to the top of the crate, which is where cargo runs tests: the lines run elsewhere.
+    let dir = std::path::absolute(dir).expect("a directory");
+    assert!(
+        dir.join("libgstmediarecorder.so").is_file(),
+        "there is no libgstmediarecorder.so in {}",
+        dir.display()
+    );
+    dir
+}
+
+/// A command that finds the plugin, in `dir`, with a limit of a minute (then code 124).
+fn limited(program: &str, dir: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args(["--signal=KILL", "60", program])
+        .current_dir(dir)
+        .env("GST_PLUGIN_PATH", plugin_dir())
+        // Of its own, so that no other run's registry, nor its plugin, is read or spoilt.
+        .env("GST_REGISTRY", dir.join("registry.bin"));
+    command
+}
+
+fn tell(output: &Output) -> String {
+    format!(
+        "{}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    )
+}
+
+#[track_caller]
+fn assert_recorded(dir: &Path, file: &str) {
+    let expected = expectation(file);
+    assert_media(
+        &dir.join(file),
+        expected.streams,
+        expected.duration,
+        expected.tolerance,
+    );
+}
+
+/// Needs no plugin: nothing in README.md goes untested, and nothing is expected that is not there.
+#[test]
+fn every_line_and_program_is_known() {
+    let mut texts = commands();
+    assert!(texts.len() >= 5, "only {} lines", texts.len());
+    for line in &texts {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert!(words.contains(&"gst-launch-1.0"), "not run: {line}");
+        assert!(line.contains("autostart=true"), "never starts: {line}");
+    }
+    texts.extend(blocks("python"));
+    texts.extend(blocks("c"));
+    let written: Vec<&str> = texts.iter().map(|text| recording_of(text)).collect();
+    let written_once: BTreeSet<&str> = written.iter().copied().collect();
+    assert_eq!(written.len(), written_once.len(), "two write the same file");
+    let known: BTreeSet<&str> = FILES.iter().map(|expected| expected.file).collect();
+    assert_eq!(written_once, known);
+    assert_eq!(blocks("rust,no_run").len(), 1, "the doc test's program");
+}
+
+#[test]
+fn the_command_lines_work_when_pasted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let microphone = SoundServer::start();
+    for line in commands() {
+        let mut command = limited("sh", dir.path());
+        let output = microphone
+            .serve(&mut command)
+            .args(["-c", &line])
+            .output()
+            .expect("sh runs");
+        // `timeout`, as README.md uses it to press Ctrl-C, always says 124.
+        let pressed = line.starts_with("timeout ") && output.status.code() == Some(124);
+        assert!(
+            output.status.success() || pressed,
+            "{line}\n{}",
+            tell(&output)
+        );
+        let said = String::from_utf8_lossy(&output.stdout);
+        if line.contains("timeslice=") {
+            let blobs = said.matches("mediarecorder-data-available").count();
+            assert!((3..=4).contains(&blobs), "{blobs} blobs: {line}\n{said}");
+        }
+        assert_recorded(dir.path(), recording_of(&line));
+    }
+}
+
+#[test]
+fn the_python_program_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [program] = <[String; 1]>::try_from(blocks("python")).expect("one program");
+    std::fs::write(dir.path().join("app.py"), &program).expect("written");
+    // The system's own: another one first in the path may be without gi.
+    let output = limited("/usr/bin/python3", dir.path())
+        .arg("app.py")
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{}", tell(&output));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains(" bytes"),
+        "no blob came: {}",
+        tell(&output)
+    );
+    assert_recorded(dir.path(), recording_of(&program));
+}
+
+#[test]
+fn the_c_program_works() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [program] = <[String; 1]>::try_from(blocks("c")).expect("one program");
+    std::fs::write(dir.path().join("app.c"), &program).expect("written");
+    let compile = "cc -Wall -Wextra -Werror app.c -o app \
+                   $(pkg-config --cflags --libs gstreamer-1.0)";
+    let output = Command::new("sh")
+        .args(["-c", compile])
+        .current_dir(dir.path())
+        .output()
+        .expect("sh runs");
+    assert!(output.status.success(), "{}", tell(&output));
+    let output = limited("./app", dir.path()).output().expect("it runs");
+    assert!(output.status.success(), "{}", tell(&output));
+    assert_recorded(dir.path(), recording_of(&program));
+}

@@ -1,0 +1,276 @@
+//! The command-line recorder, run as a user runs it, with its files judged by ffprobe.
+
+mod probe;
+#[path = "probe/sound_server.rs"]
+mod sound_server;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::assert::OutputAssertExt;
+
+use probe::assert_media;
+use sound_server::SoundServer;
+
+const SOUND_AND_PICTURE: [&str; 2] = ["audio:opus", "video:vp8"];
+
+/// `cargo test` builds the examples beside the tests: `debug/examples/` next to `debug/deps/`.
+fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let example = profile.join("examples").join("record");
+    assert!(
+        example.is_file(),
+        "{} is not built: cargo build --example record",
+        example.display()
+    );
+    example
+}
+
+/// The recorder in `dir`, without a terminal; a run that hangs is ended by `timeout`, with code 124.
+fn record(dir: &Path, line: &str) -> Command {
+    let mut command = Command::new("timeout");
+    command
+        .args(["--foreground", "--signal=KILL", "60"])
+        .arg(example())
+        .args(line.split_whitespace())
+        .current_dir(dir)
+        .stdin(Stdio::null());
+    command
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_scripted_pause_is_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let began = Instant::now();
+    let line = "--test --duration 3 --pause-at 1..2 --output take.webm";
+    let assert = record(dir.path(), line).assert().success();
+    assert!(
+        began.elapsed() >= Duration::from_secs(4),
+        "the pause was not made"
+    );
+    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 3.0, 0.1);
+
+    let output = assert.get_output();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    for part in ["take.webm", "0:00:03.", "VP8", "Opus", "640x480"] {
+        assert!(out.contains(part), "{part:?} is not in the summary:\n{out}");
+    }
+    for part in ["paused", "resumed"] {
+        assert!(err.contains(part), "{part:?} is not told:\n{err}");
+    }
+    assert!(!err.contains('\x1b'), "escape codes without a terminal");
+}
+
+#[test]
+fn two_pauses_in_a_lossless_file_are_left_out() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "--test --format audio/wav --duration 1 --pause-at 0.9..1.2 --pause-at 0.3..0.5 \
+                -o take.wav";
+    record(dir.path(), line).assert().success();
+    // No codec in between: what is off is when the recorder's loop came to make the calls.
+    let probe = probe::probe(&dir.path().join("take.wav"));
+    let [stream] = probe.streams.as_slice() else {
+        panic!("not one stream: {probe:?}");
+    };
+    assert!(stream.starts_with("audio:pcm_"), "{stream}");
+    assert!((probe.duration - 1.0).abs() < 0.06, "{} s", probe.duration);
+}
+
+#[test]
+fn without_a_file_name_one_is_made_up() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "--test --no-video --duration 0.5";
+    record(dir.path(), line).assert().success();
+    let files: Vec<_> = std::fs::read_dir(dir.path())
+        .expect("the directory")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    let [file] = files.as_slice() else {
+        panic!("not one file: {files:?}");
+    };
+    let name = file.file_name().and_then(|n| n.to_str()).expect("a name");
+    assert!(name.starts_with("recording-"), "{name}");
+    assert!(name.ends_with(".webm"), "{name}");
+    assert_media(file, &["audio:opus"], 0.5, 0.1);
+}
+
+#[test]
+fn chunks_are_told_as_they_come() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "--test --timeslice 500 --duration 2 -o take.webm";
+    let assert = record(dir.path(), line).assert().success();
+    let err = text(&assert.get_output().stderr);
+    let chunks = err
+        .lines()
+        .filter(|line| line.starts_with("chunk "))
+        .count();
+    assert!((4..=5).contains(&chunks), "{chunks} chunks:\n{err}");
+    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 2.0, 0.1);
+}
+
+/// Ctrl-C, a service manager's SIGTERM and a closed terminal all leave a whole file.
+#[test]
+fn signals_end_the_recording_properly() {
+    for signal in ["INT", "TERM", "HUP"] {
+        let dir = tempfile::tempdir().expect("a directory");
+        // `timeout` passes the signal on.
+        let mut child = record(dir.path(), "--test --timeslice 200 -o take.webm")
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the recorder starts");
+        let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+        // The first chunk shows that something has been recorded.
+        let recorded = lines.any(|line| line.expect("a line").starts_with("chunk 1:"));
+        assert!(recorded, "it ended before it recorded anything");
+        // Read on, so that the recorder never waits for its reader.
+        let reader = std::thread::spawn(move || lines.count());
+
+        let sent = Command::new("kill")
+            .args(["-s", signal, &child.id().to_string()])
+            .status()
+            .expect("kill runs");
+        assert!(sent.success());
+        let status = child.wait().expect("it ends");
+        reader.join().expect("the rest of its stderr");
+        assert!(status.success(), "after SIG{signal}: {status}");
+        let probe = probe::probe(&dir.path().join("take.webm"));
+        assert_eq!(probe.streams, SOUND_AND_PICTURE, "after SIG{signal}");
+    }
+}
+
+/// Everything that goes wrong is said in words, with exit code 1, and leaves no file behind.
+#[test]
+fn errors_are_plain() {
+    for (line, words) in [
+        ("--test --format video/nonsense -o a.webm", "video/nonsense"),
+        ("--test -o no/such/directory/a.webm", "no/such/directory"),
+        ("--audio no-such-device-anywhere", "no-such-device-anywhere"),
+        ("--test --pause-at 1..3 --pause-at 2..4", "pause"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let assert = record(dir.path(), line).assert().code(1);
+        let err = text(&assert.get_output().stderr);
+        let last = err.lines().last().unwrap_or_default();
+        assert!(last.starts_with("record: "), "after {line}:\n{err}");
+        assert!(last.contains(words), "{words:?} not in {last:?}");
+        let left = std::fs::read_dir(dir.path())
+            .expect("the directory")
+            .count();
+        assert_eq!(left, 0, "{line} left something behind");
+    }
+}
+
+/// A real device, through a sound server: found, listed, picked by a part of its name, recorded.
+#[test]
+fn a_device_is_listed_picked_and_recorded() {
+    let server = SoundServer::start();
+    let dir = tempfile::tempdir().expect("a directory");
+    let assert = server
+        .serve(&mut record(dir.path(), "--list"))
+        .assert()
+        .success();
+    let out = text(&assert.get_output().stdout);
+    assert!(out.contains("microphones:"), "{out}");
+    assert!(out.contains("cameras:"), "{out}");
+    // PulseAudio calls it "Monitor of Null Output".
+    assert!(out.contains("Null Output  [pulsesrc]"), "{out}");
+
+    for pick in ["--audio null", ""] {
+        let line = format!("{pick} --no-video --duration 1 -o mic.webm");
+        let assert = server
+            .serve(&mut record(dir.path(), &line))
+            .assert()
+            .success();
+        let err = text(&assert.get_output().stderr);
+        assert!(err.contains("source: microphone"), "{line}:\n{err}");
+        assert_media(&dir.path().join("mic.webm"), &["audio:opus"], 1.0, 0.1);
+    }
+}
+
+/// In a terminal (`script` makes one): keys, the live line, and the terminal as it was at the end.
+#[test]
+fn keys_work_and_the_terminal_is_given_back() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = format!("{} --test -o take.webm; stty -a", example().display());
+    let mut child = Command::new("timeout")
+        .args(["--foreground", "--signal=KILL", "60"])
+        .args(["script", "-q", "-c", &line, "/dev/null"])
+        .current_dir(dir.path())
+        .env("TERM", "xterm")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("script runs (Debian package bsdutils)");
+    let mut keyboard = child.stdin.take().expect("its stdin");
+    let mut screen = Terminal {
+        output: child.stdout.take().expect("its stdout"),
+        seen: String::new(),
+    };
+    let mut press = |key: &str| {
+        keyboard.write_all(key.as_bytes()).expect("a key");
+        keyboard.flush().expect("a key");
+    };
+
+    screen.wait_for("REC");
+    press(" ");
+    screen.wait_for("PAUSED");
+    press(" ");
+    screen.wait_for("REC");
+    press("c");
+    screen.wait_for("chunk 1");
+    press("q");
+    let end = screen.wait_for("min = ");
+    assert!(end.contains("take.webm ("), "no summary: {end}");
+    let modes = screen.rest();
+    for mode in ["icanon", "echo", "isig", "opost"] {
+        let on = modes.split_whitespace().any(|word| word == mode);
+        assert!(on, "{mode} is not on again: {modes}");
+    }
+    drop(keyboard);
+    assert!(child.wait().expect("it ends").success());
+    let probe = probe::probe(&dir.path().join("take.webm"));
+    assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// What a terminal shows, read as far as a test has asked.
+struct Terminal<R> {
+    output: R,
+    seen: String,
+}
+
+impl<R: Read> Terminal<R> {
+    /// Reads on until `text` is shown, and hands over everything up to there. Panics at the end.
+    fn wait_for(&mut self, text: &str) -> String {
+        loop {
+            if let Some(at) = self.seen.find(text) {
+                let rest = self.seen.split_off(at + text.len());
+                return std::mem::replace(&mut self.seen, rest);
+            }
+            assert!(self.read(), "{text:?} never came; last: {}", self.seen);
+        }
+    }
+
+    /// Everything until the end.
+    fn rest(&mut self) -> String {
+        while self.read() {}
+        std::mem::take(&mut self.seen)
+    }
+
+    /// False at the end.
+    fn read(&mut self) -> bool {
+        let mut bytes = [0; 4096];
+        let count = self.output.read(&mut bytes).unwrap_or(0);
+        self.seen
+            .push_str(&String::from_utf8_lossy(&bytes[..count]));
+        count > 0
+    }
+}
