@@ -7,7 +7,7 @@ use common::harness::log::{check_recording, kinds};
 use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe};
 use common::harness::{Kind, Outer, QUIET, Recorder, Rig, State, plugin, wait_for};
 use gst::prelude::*;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -296,14 +296,14 @@ fn a_failing_downstream_disturbs_neither_recording_nor_signals() {
 }
 
 /// gst-launch-1.0 with a line of blank-separated words.
-fn launch(options: &[&str], line: &str) -> Child {
-    plugin::command("gst-launch-1.0")
-        .args(options)
-        .args(line.split_whitespace())
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("gst-launch-1.0 runs")
+fn launch(options: &[&str], line: &str) -> plugin::Running {
+    plugin::Running::spawn(
+        plugin::command("gst-launch-1.0")
+            .args(options)
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null()),
+    )
 }
 
 const LIVE: &str = "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! r.audio_0 \
@@ -336,7 +336,7 @@ fn gst_launch_records_input_that_ends() {
              videotestsrc num-buffers=30 ! video/x-raw,width=160,height=120,framerate=30/1 ! r.video_0"
         ),
     );
-    assert!(plugin::wait_exit(&mut child).success());
+    assert!(child.wait_exit().success());
     assert_file(&path);
     assert_lasts(&path, 1.0, 0.05);
     assert_eq!(frames(&path), 30);
@@ -351,8 +351,8 @@ fn gst_launch_with_e_ends_whole_on_ctrl_c() {
         &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
     );
     plugin::wait_size(&path, 15_000);
-    plugin::interrupt(&child);
-    plugin::wait_exit(&mut child);
+    child.interrupt();
+    child.wait_exit();
     assert_file(&path);
 }
 
@@ -365,8 +365,8 @@ fn gst_launch_without_e_ends_whole_on_ctrl_c() {
         &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
     );
     plugin::wait_size(&path, 15_000);
-    plugin::interrupt(&child);
-    plugin::wait_exit(&mut child);
+    child.interrupt();
+    child.wait_exit();
     assert_file(&path);
 }
 
@@ -376,11 +376,13 @@ fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
     let path = folder.path().join("sink.webm").display().to_string();
     let mut child = launch(
         &["-e"],
-        &format!("mediarecorder name=r autostart=true ! filesink buffer-mode=unbuffered location={path} {LIVE}"),
+        &format!(
+            "mediarecorder name=r autostart=true ! filesink buffer-mode=unbuffered location={path} {LIVE}"
+        ),
     );
     plugin::wait_size(&path, 15_000);
-    plugin::interrupt(&child);
-    plugin::wait_exit(&mut child);
+    child.interrupt();
+    child.wait_exit();
     assert_file(&path);
 }
 
@@ -395,7 +397,7 @@ fn gst_launch_mutes_a_pad_by_name() {
              audiotestsrc num-buffers=100 samplesperbuffer=480 ! audio/x-raw,rate=48000 ! r.audio_0"
         ),
     );
-    assert!(plugin::wait_exit(&mut child).success());
+    assert!(child.wait_exit().success());
     let sound = common::harness::media::sound(&path, 0);
     assert_eq!(sound.len(), 48_000);
     assert!(sound.iter().all(|s| *s == 0), "silence");

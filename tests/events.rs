@@ -9,6 +9,7 @@ use common::harness::{
 };
 use gst::prelude::*;
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
 
@@ -476,6 +477,79 @@ fn encoder_setup_hands_over_each_tracks_encoder_before_it_runs() {
         assert_eq!(*state, gst::State::Null);
         assert_ne!(*thread, std::thread::current().id());
     }
+}
+
+/// Runs `handle` on the encoder of each track before it starts.
+fn on_encoder(rig: &Rig, handle: impl Fn(&gst::Element) + Send + Sync + 'static) {
+    rig.recorder.connect("encoder-setup", false, move |values| {
+        handle(&values[2].get::<gst::Element>().expect("the encoder"));
+        None
+    });
+}
+
+#[test]
+fn a_failing_encoder_ends_the_recording_with_what_there_is() {
+    let (rig, tracks) = Rig::live(1, 0);
+    let encoder = Arc::<Mutex<Option<gst::Element>>>::default();
+    let note = encoder.clone();
+    on_encoder(&rig, move |encoder| {
+        *note.lock().unwrap() = Some(encoder.clone());
+    });
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[0].wait_more(50);
+    wait_for("some bytes", || rig.recorder.stat("bytes") > 0);
+    let encoder = encoder.lock().unwrap().take().expect("an encoder");
+    gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [Kind::Start, Kind::Error, Kind::Data, Kind::Stop]
+    );
+    assert_error(events[1].error.as_ref().expect("a GError"), code::UNKNOWN);
+    assert!(events[1..].iter().all(|e| e.state == State::Inactive));
+    let (bytes, _) = check_recording(&events);
+    assert!(!bytes.is_empty(), "what was recorded before is delivered");
+    rig.outer.wait("a warning of the recorder", |all| {
+        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    });
+    rig.assert_no_bus_error();
+    tracks[0].wait_more(10);
+}
+
+#[test]
+fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
+    let (rig, tracks) = Rig::live(1, 0);
+    rig.recorder
+        .set_property("stop-timeout", (SECOND / 2).nseconds());
+    let stuck = Arc::new(AtomicBool::new(false));
+    let blocked = stuck.clone();
+    on_encoder(&rig, move |encoder| {
+        let blocked = blocked.clone();
+        let pad = encoder.static_pad("src").expect("an encoder has a src pad");
+        pad.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK,
+            move |_, _| match blocked.load(Ordering::SeqCst) {
+                true => gst::PadProbeReturn::Ok,
+                false => gst::PadProbeReturn::Pass,
+            },
+        );
+    });
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[0].wait_more(30);
+    stuck.store(true, Ordering::SeqCst);
+    tracks[0].wait_more(10);
+    rig.recorder.stop().expect("stop");
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [Kind::Start, Kind::Error, Kind::Data, Kind::Stop]
+    );
+    assert_error(events[1].error.as_ref().expect("a GError"), code::UNKNOWN);
+    tracks[0].wait_more(10);
 }
 
 #[test]

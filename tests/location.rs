@@ -5,7 +5,9 @@ mod common;
 use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds};
 use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe, sound};
-use common::harness::{Kind, Outer, QUIET, Recorder, Rig, State, code, expect_error, wait_for};
+use common::harness::{
+    Kind, Outer, QUIET, Recorder, Rig, State, code, expect_error, holds_within, wait_for,
+};
 use gst::prelude::*;
 use std::path::Path;
 
@@ -288,6 +290,28 @@ fn autostart_records_the_whole_of_non_live_input() {
     assert_lasts(&path, 2.0, 0.05);
     assert_eq!(frames(&path), 60);
     rig.signals.nothing_within(QUIET);
+}
+
+#[test]
+fn in_paused_non_live_input_is_held_at_its_first_buffer() {
+    let rig = Rig::new();
+    rig.recorder.set_property("autostart", true);
+    let tracks = [rig.file_audio(100), rig.file_video(30)];
+    rig.set_state(gst::State::Paused);
+    wait_for("a first buffer on each pad", || {
+        tracks.iter().all(|t| flowed(t) > 0)
+    });
+    assert!(
+        !holds_within(QUIET, || tracks.iter().any(|t| flowed(t) > 1)),
+        "a second buffer came in PAUSED"
+    );
+    rig.set_state(gst::State::Playing);
+    let (_, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, SECOND, "and nothing of it is lost");
+}
+
+fn flowed(track: &common::harness::Track) -> u64 {
+    track.flowed.load(std::sync::atomic::Ordering::SeqCst)
 }
 
 #[test]

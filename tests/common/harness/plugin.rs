@@ -1,16 +1,16 @@
 //! The plugin as a file, for tests that run other programs: gst-launch, gst-inspect, Python.
 
-use super::{DEADLINE, wait_for};
+use super::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
-use std::time::Instant;
 
 const FILE: &str = "libgstmediarecorder.so";
 
-/// The folder with the plugin: `$MEDIARECORDER_PLUGIN_DIR`, or what `cargo build` makes for this profile.
+/// The plugin's file: in `$MEDIARECORDER_PLUGIN_DIR`, or beside this test, where cargo has just built it
+/// together with the library that the test is linked to, or else by `cargo build`.
 ///
-/// Neither there is a failure, not a reason to skip.
+/// None of these is a failure, not a reason to skip.
 fn built() -> PathBuf {
     if let Some(folder) = std::env::var_os("MEDIARECORDER_PLUGIN_DIR") {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -25,10 +25,12 @@ fn built() -> PathBuf {
     }
     // target/<profile>/deps/<this test>
     let exe = std::env::current_exe().expect("this test has a path");
-    let profile = exe
-        .parent()
-        .and_then(Path::parent)
-        .expect("the profile's folder");
+    let deps = exe.parent().expect("the folder of tests");
+    let beside = deps.join(FILE);
+    if beside.is_file() {
+        return beside;
+    }
+    let profile = deps.parent().expect("the profile's folder");
     let target = profile.parent().expect("the target folder");
     let mut build = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     build
@@ -74,26 +76,39 @@ pub fn command(program: &str) -> Command {
     command
 }
 
-/// Sends SIGINT, as Ctrl-C does.
-#[track_caller]
-pub fn interrupt(child: &Child) {
-    super::media::run(Command::new("kill").args(["-INT", &child.id().to_string()]));
+/// A program that runs beside the test, and is killed with it.
+pub struct Running(Child);
+
+impl Running {
+    #[track_caller]
+    pub fn spawn(command: &mut Command) -> Self {
+        let child = command.spawn();
+        Running(child.unwrap_or_else(|e| panic!("{command:?} does not run: {e}")))
+    }
+
+    /// Sends SIGINT, as Ctrl-C does.
+    #[track_caller]
+    pub fn interrupt(&self) {
+        super::media::run(Command::new("kill").args(["-INT", &self.0.id().to_string()]));
+    }
+
+    /// Waits until the program has ended.
+    #[track_caller]
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let mut status = None;
+        wait_for("the program's end", || {
+            status = self.0.try_wait().expect("a child can be waited for");
+            status.is_some()
+        });
+        status.expect("just seen")
+    }
 }
 
-/// Waits until `child` has ended; ends it and panics after the deadline.
-#[track_caller]
-pub fn wait_exit(child: &mut Child) -> ExitStatus {
-    let end = Instant::now() + DEADLINE;
-    loop {
-        if let Some(status) = child.try_wait().expect("a child can be waited for") {
-            return status;
-        }
-        if Instant::now() > end {
-            let _ = child.kill();
-            let _ = child.wait();
-            panic!("the program did not end within {DEADLINE:?}");
-        }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Fails only where the program has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
