@@ -1,0 +1,341 @@
+//! Blobs: when they come, what they say of themselves, and that together they are the recording.
+
+mod common;
+
+use common::harness::feed::{Feed, advance_all, sample_at};
+use common::harness::log::{check_recording, kinds, sample_bytes};
+use common::harness::media::{assert_lasts, assert_plays, frames, probe, sound};
+use common::harness::{Event, Kind, QUIET, Recorder, Rig};
+use gst::prelude::*;
+
+const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
+
+/// A rig in PLAYING with one hand-fed sound and one hand-fed picture.
+fn fed() -> (Rig, Feed, Feed) {
+    let rig = Rig::new();
+    rig.play();
+    let (audio, video) = (rig.feed_audio(), rig.feed_video());
+    (rig, audio, video)
+}
+
+/// The blobs among some events.
+fn blobs(events: &[Event]) -> Vec<&Event> {
+    events.iter().filter(|e| e.kind == Kind::Data).collect()
+}
+
+fn duration(blob: &Event) -> gst::ClockTime {
+    blob.buffer().duration().expect("a blob has a duration")
+}
+
+#[test]
+fn timeslice_counts_recorded_time_and_stands_still_in_a_pause() {
+    const SLICE: u32 = 500;
+    let (rig, audio, video) = fed();
+    rig.recorder.set_property("timeslice", SLICE);
+    let go = |seconds: u64| advance_all(&[&audio, &video], SECOND * seconds);
+    rig.recorder.start().expect("start");
+    go(1);
+    rig.recorder.pause().expect("pause");
+    go(3);
+    rig.recorder.resume().expect("resume");
+    go(2);
+    rig.recorder.stop().expect("stop");
+
+    let events = rig.wait_recording(1);
+    let (bytes, recorded) = check_recording(&events);
+    assert_eq!(recorded, SECOND * 3, "the blobs' durations add up");
+    let blobs = blobs(&events);
+    assert!(
+        (5..=8).contains(&blobs.len()),
+        "3 s in slices of half a second: {}",
+        blobs.len()
+    );
+    let slice = gst::ClockTime::from_mseconds(SLICE.into());
+    for blob in &blobs[..blobs.len() - 1] {
+        let lasts = duration(blob);
+        assert!(
+            lasts + slice / 5 >= slice && lasts <= slice + slice / 2,
+            "a blob of {lasts}"
+        );
+        assert!(!blob.bytes.is_empty());
+    }
+
+    let path = rig.save("sliced.webm", &bytes);
+    assert_plays(&path);
+    assert_eq!(frames(&path), 75);
+    let decoded = sound(&path, 0).len() as f64 / 48_000.0;
+    assert!((decoded - 3.0).abs() < 0.05, "{decoded} s of sound");
+}
+
+#[test]
+fn timeslice_in_a_live_recording() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    rig.recorder.set_property("timeslice", 200u32);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Data, 5);
+    rig.recorder.stop().expect("stop");
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
+    assert!(recorded >= SECOND * 9 / 10, "{recorded} in five slices");
+    let path = rig.save("live.webm", &bytes);
+    assert_plays(&path);
+    let seconds = recorded.nseconds() as f64 / 1e9;
+    let decoded = sound(&path, 0).len() as f64 / 48_000.0;
+    assert!((decoded - seconds).abs() < 0.05, "{decoded} of {seconds} s");
+}
+
+#[test]
+fn the_smallest_timeslice_still_gives_contiguous_blobs() {
+    let (rig, audio, video) = fed();
+    rig.recorder.set_property("timeslice", 1u32);
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    let (bytes, recorded) = check_recording(&events);
+    assert_eq!(recorded, SECOND);
+    assert!(blobs(&events).len() > 20, "{}", blobs(&events).len());
+    assert_plays(&rig.save("fine.webm", &bytes));
+}
+
+#[test]
+fn without_timeslice_one_blob_comes_at_the_end() {
+    let (rig, audio, video) = fed();
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND * 2);
+    rig.wait_event(Kind::Start, 1);
+    rig.signals.nothing_within(QUIET);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    let (bytes, recorded) = check_recording(&events);
+    assert_eq!(recorded, SECOND * 2);
+    let path = rig.save("whole.webm", &bytes);
+    assert_plays(&path);
+    assert_lasts(&path, 2.0, 0.05);
+    common::harness::media::assert_finalised(&path);
+}
+
+#[test]
+fn request_data_gives_a_blob_at_once_while_recording_and_while_paused() {
+    let (rig, audio, video) = fed();
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND);
+    rig.wait_event(Kind::Start, 1);
+    rig.recorder.request_data().expect("while recording");
+    rig.wait_event(Kind::Data, 1);
+    rig.recorder.pause().expect("pause");
+    rig.wait_event(Kind::Pause, 1);
+    // Nothing is recorded between these two: the second blob has nothing left.
+    rig.recorder.request_data().expect("while paused");
+    rig.recorder.request_data().expect("while paused, again");
+    rig.wait_event(Kind::Data, 3);
+    rig.recorder.resume().expect("resume");
+    advance_all(&[&audio, &video], SECOND);
+    rig.recorder.stop().expect("stop");
+
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [
+            Kind::Start,
+            Kind::Data,
+            Kind::Pause,
+            Kind::Data,
+            Kind::Data,
+            Kind::Resume,
+            Kind::Data,
+            Kind::Stop
+        ]
+    );
+    let (bytes, recorded) = check_recording(&events);
+    assert_eq!(recorded, SECOND * 2);
+    let path = rig.save("requested.webm", &bytes);
+    assert_plays(&path);
+    assert_eq!(frames(&path), 50);
+}
+
+#[test]
+fn request_data_may_give_an_empty_blob() {
+    let (rig, audio, video) = fed();
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND);
+    rig.wait_event(Kind::Start, 1);
+    for n in 1..=20 {
+        rig.recorder.request_data().expect("request-data");
+        rig.wait_event(Kind::Data, n);
+    }
+    rig.recorder.stop().expect("stop");
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, SECOND);
+    assert_plays(&rig.save("empty.webm", &bytes));
+}
+
+#[test]
+fn blobs_never_change_after_they_are_handed_out() {
+    for mime in ["video/webm", "audio/wav"] {
+        let rig = Rig::new();
+        rig.recorder.set_property("mime-type", mime);
+        rig.recorder.set_property("timeslice", 300u32);
+        rig.play();
+        let audio = rig.feed_audio();
+        rig.recorder.start().expect("start");
+        audio.advance(SECOND * 2);
+        rig.recorder.stop().expect("stop");
+        let events = rig.wait_recording(1);
+        assert!(blobs(&events).len() > 2);
+        for blob in blobs(&events) {
+            let now = sample_bytes(blob.sample.as_ref().expect("a sample"));
+            assert!(now == blob.bytes, "a blob of {mime} has changed");
+        }
+    }
+}
+
+#[test]
+fn blob_messages_carry_the_signals_sample_only_when_asked() {
+    for asked in [false, true] {
+        let (rig, audio, video) = fed();
+        rig.recorder.set_property("timeslice", 300u32);
+        rig.recorder.set_property("blob-messages", asked);
+        rig.recorder.start().expect("start");
+        advance_all(&[&audio, &video], SECOND);
+        rig.recorder.stop().expect("stop");
+        let events = rig.wait_recording(1);
+        let messages = rig.messages.wait("the message of stop", |m| {
+            m.last().is_some_and(|e| e.kind == Kind::Stop)
+        });
+        let told = blobs(&messages);
+        assert_eq!(told.len(), blobs(&events).len());
+        for (message, signal) in told.into_iter().zip(blobs(&events)) {
+            let buffer = signal.buffer();
+            assert_eq!(message.time("size"), signal.bytes.len() as u64);
+            assert_eq!(message.time("offset"), buffer.offset());
+            let pts = buffer.pts().expect("a timecode").nseconds();
+            assert_eq!(message.time("timecode"), pts);
+            assert_eq!(message.time("duration"), duration(signal).nseconds());
+            assert_eq!(message.sample.is_some(), asked);
+            if asked {
+                assert!(message.bytes == signal.bytes, "the same bytes");
+            }
+        }
+    }
+}
+
+#[test]
+fn recordings_one_after_another_are_each_whole_and_start_at_zero() {
+    let (rig, audio, video) = fed();
+    for n in 1..=3 {
+        // What lies between the recordings is in none of them.
+        advance_all(&[&audio, &video], SECOND / 5);
+        rig.recorder.start().expect("start");
+        advance_all(&[&audio, &video], SECOND);
+        rig.recorder.stop().expect("stop");
+        let (bytes, recorded) = check_recording(&rig.wait_recording(n));
+        assert_eq!(recorded, SECOND);
+        let path = rig.save(&format!("{n}.webm"), &bytes);
+        assert_plays(&path);
+        assert_lasts(&path, 1.0, 0.05);
+        let media = probe(&path);
+        assert!(media.start.abs() < 0.02, "starts at {}", media.start);
+        assert_eq!(frames(&path), 25);
+        common::harness::media::assert_finalised(&path);
+    }
+}
+
+/// The feed's samples of some whole tenths of a second, from and up to.
+fn tenths(from: u64, to: u64) -> impl Iterator<Item = i16> {
+    (from * 4800..to * 4800).map(sample_at)
+}
+
+#[test]
+fn wav_holds_every_sample_between_the_cuts_and_no_other() {
+    let rig = Rig::new();
+    rig.recorder.set_property("mime-type", "audio/wav");
+    rig.play();
+    let audio = rig.feed_audio();
+    let mut at = 0;
+    let mut expected = Vec::new();
+    for (action, tenths_before) in [
+        ("start", 3),
+        ("pause", 7),
+        ("resume", 4),
+        ("pause", 2),
+        ("resume", 1),
+        ("stop", 9),
+    ] {
+        audio.advance(SECOND / 10 * tenths_before);
+        if matches!(action, "pause" | "stop") {
+            expected.extend(tenths(at, at + tenths_before));
+        }
+        at += tenths_before;
+        rig.recorder.act(action).expect(action);
+    }
+    // What comes after the stop is in no file.
+    audio.advance(SECOND / 2);
+
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, SECOND / 10 * 18);
+    let path = rig.save("exact.wav", &bytes);
+    let actual = sound(&path, 0);
+    assert_eq!(actual.len(), expected.len());
+    assert!(actual == expected, "sample for sample");
+    assert_lasts(&path, 1.8, 0.001);
+}
+
+#[test]
+fn bytes_beyond_max_memory_are_kept_in_a_file_without_a_name() {
+    let rig = Rig::new();
+    let folder = tempfile::tempdir().expect("a folder");
+    rig.recorder.set_property("mime-type", "audio/wav");
+    rig.recorder.set_property("max-memory", 4096u64);
+    rig.recorder
+        .set_property("temp-dir", folder.path().to_str().expect("a path"));
+    rig.play();
+    let audio = rig.feed_audio();
+    rig.recorder.start().expect("start");
+    audio.advance(SECOND * 3);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    let left = std::fs::read_dir(folder.path())
+        .expect("the folder")
+        .count();
+    assert_eq!(left, 0, "nothing with a name is left in temp-dir");
+    let (bytes, _) = check_recording(&events);
+    let expected: Vec<i16> = tenths(0, 30).collect();
+    assert!(sound(&rig.save("spilled.wav", &bytes), 0) == expected);
+    let last = blobs(&events).pop().expect("a blob").sample.clone();
+    drop(rig);
+    assert!(
+        sample_bytes(&last.expect("a sample")) == bytes,
+        "a blob outlives its recorder"
+    );
+}
+
+#[test]
+fn stats_count_blobs_and_bytes() {
+    let (rig, audio, video) = fed();
+    rig.recorder.set_property("timeslice", 250u32);
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    let (bytes, _) = check_recording(&events);
+    assert_eq!(rig.recorder.stat("bytes"), bytes.len() as u64);
+    assert_eq!(rig.recorder.stat("blobs"), blobs(&events).len() as u64);
+    assert_eq!(rig.recorder.stat("duration"), SECOND.nseconds());
+    assert_eq!(rig.recorder.stat("paused-duration"), 0);
+    let stats = rig.recorder.property::<gst::Structure>("stats");
+    assert_eq!(stats.name(), "application/x-mediarecorder-stats");
+    let tracks = stats.get::<gst::Array>("tracks").expect("tracks");
+    let mut pads = Vec::new();
+    for track in tracks.iter() {
+        let track = track.get::<gst::Structure>().expect("a structure");
+        pads.push(track.get::<String>("pad").expect("pad"));
+        assert!(!track.get::<String>("encoder").expect("encoder").is_empty());
+        assert!(track.get::<u64>("buffers").expect("buffers") > 0);
+        assert!(track.get::<u64>("encoded").expect("encoded") > 0);
+        assert_eq!(track.get::<u64>("dropped"), Ok(0));
+        assert_eq!(track.get::<u64>("filled"), Ok(0));
+    }
+    pads.sort();
+    assert_eq!(pads, ["audio_0", "video_0"]);
+}

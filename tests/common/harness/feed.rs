@@ -1,0 +1,236 @@
+//! A track whose every buffer the test hands over itself, so that cuts fall on known instants.
+//!
+//! A pad without an element pushes straight into the recorder from a thread of its own: when a buffer is
+//! reported as taken, the recorder's chain function has returned.
+
+use super::DEADLINE;
+use gst::prelude::*;
+use std::sync::{Arc, Condvar, Mutex, mpsc};
+
+/// Sound: samples per second.
+pub const RATE: u64 = 48_000;
+/// Sound: samples in a buffer, 10 ms.
+const CHUNK: u64 = 480;
+/// Sound: samples count up to here and begin again at 0.
+pub const WRAP: u64 = 30_000;
+/// Picture: duration of a frame, 25 per second.
+pub const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
+const WIDTH: usize = 160;
+const HEIGHT: usize = 120;
+
+enum Item {
+    Event(gst::Event),
+    Buffer(gst::Buffer),
+}
+
+#[derive(Default)]
+struct Progress {
+    queued: u64,
+    taken: u64,
+    flow: Option<Result<gst::FlowSuccess, gst::FlowError>>,
+}
+
+/// A hand-fed track.
+pub struct Feed {
+    /// The recorder's pad.
+    pub pad: gst::Pad,
+    video: bool,
+    items: mpsc::Sender<Item>,
+    progress: Arc<(Mutex<Progress>, Condvar)>,
+    /// Index of the next buffer.
+    next: Mutex<u64>,
+}
+
+impl Feed {
+    pub(super) fn audio(recorder: &gst::Element) -> Self {
+        let caps = gst::Caps::builder("audio/x-raw")
+            .field("format", "S16LE")
+            .field("layout", "interleaved")
+            .field("rate", RATE as i32)
+            .field("channels", 1i32)
+            .build();
+        Feed::new(recorder, "audio_%u", caps, false)
+    }
+
+    pub(super) fn video(recorder: &gst::Element) -> Self {
+        let caps = gst::Caps::builder("video/x-raw")
+            .field("format", "I420")
+            .field("width", WIDTH as i32)
+            .field("height", HEIGHT as i32)
+            .field("framerate", gst::Fraction::new(25, 1))
+            .field("interlace-mode", "progressive")
+            .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
+            .build();
+        Feed::new(recorder, "video_%u", caps, true)
+    }
+
+    /// A track of caps that the test chooses; its buffers come by [`Feed::push`].
+    pub fn of_caps(recorder: &gst::Element, template: &str, caps: gst::Caps) -> Self {
+        Feed::new(recorder, template, caps, template.starts_with("video"))
+    }
+
+    fn new(recorder: &gst::Element, template: &str, caps: gst::Caps, video: bool) -> Self {
+        let sink = recorder
+            .request_pad_simple(template)
+            .expect("the recorder gives a pad");
+        let source = gst::Pad::builder(gst::PadDirection::Src)
+            .name(format!("feed-{}", sink.name()))
+            .query_function(|pad, parent, query| match query.view_mut() {
+                gst::QueryViewMut::Latency(q) => {
+                    q.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                    true
+                }
+                _ => gst::Pad::query_default(pad, parent, query),
+            })
+            .build();
+        source.set_active(true).expect("a free pad activates");
+        source.link(&sink).expect("the pads link");
+
+        let (items, taken_from) = mpsc::channel();
+        let progress = Arc::<(Mutex<Progress>, Condvar)>::default();
+        let report = progress.clone();
+        std::thread::spawn(move || {
+            for item in taken_from {
+                let flow = match item {
+                    Item::Event(event) => {
+                        source.push_event(event);
+                        None
+                    }
+                    Item::Buffer(buffer) => Some(source.push(buffer)),
+                };
+                let mut progress = report.0.lock().unwrap();
+                progress.taken += 1;
+                progress.flow = flow.or(progress.flow);
+                report.1.notify_all();
+            }
+        });
+
+        let feed = Feed {
+            pad: sink,
+            video,
+            items,
+            progress,
+            next: Mutex::new(0),
+        };
+        feed.queue(Item::Event(gst::event::StreamStart::new(&format!(
+            "feed/{}",
+            feed.pad.name()
+        ))));
+        feed.queue(Item::Event(gst::event::Caps::new(&caps)));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        feed.queue(Item::Event(gst::event::Segment::new(&segment)));
+        feed
+    }
+
+    fn queue(&self, item: Item) {
+        self.progress.0.lock().unwrap().queued += 1;
+        self.items.send(item).expect("the feed's thread runs");
+    }
+
+    /// Hands one buffer over, without waiting until it is taken.
+    pub fn push(&self, buffer: gst::Buffer) {
+        self.queue(Item::Buffer(buffer));
+    }
+
+    /// Hands an event over, in its place among the buffers.
+    pub fn event(&self, event: gst::Event) {
+        self.queue(Item::Event(event));
+    }
+
+    /// EOS.
+    pub fn end(&self) {
+        self.event(gst::event::Eos::new());
+    }
+
+    /// Hands `duration` of media over, without waiting until it is taken.
+    pub fn queue_media(&self, duration: gst::ClockTime) {
+        let mut next = self.next.lock().unwrap();
+        let step = if self.video {
+            FRAME
+        } else {
+            gst::ClockTime::from_mseconds(10)
+        };
+        assert_eq!(
+            duration.nseconds() % step.nseconds(),
+            0,
+            "whole buffers of {step} only"
+        );
+        for _ in 0..duration.nseconds() / step.nseconds() {
+            let index = *next;
+            *next += 1;
+            let bytes = if self.video {
+                picture(index)
+            } else {
+                sound(index)
+            };
+            let mut buffer = gst::Buffer::from_mut_slice(bytes);
+            let fields = buffer.get_mut().expect("a new buffer is writable");
+            fields.set_pts(step * index);
+            fields.set_duration(step);
+            self.push(buffer);
+        }
+    }
+
+    /// Hands `duration` of media over and waits until the recorder has taken it.
+    #[track_caller]
+    pub fn advance(&self, duration: gst::ClockTime) {
+        self.queue_media(duration);
+        self.settle();
+    }
+
+    /// Waits until everything handed over is taken.
+    #[track_caller]
+    pub fn settle(&self) {
+        let (progress, moved) = &*self.progress;
+        let (progress, result) = moved
+            .wait_timeout_while(progress.lock().unwrap(), DEADLINE, |p| p.taken < p.queued)
+            .unwrap();
+        let (taken, queued) = (progress.taken, progress.queued);
+        drop(progress);
+        assert!(
+            !result.timed_out(),
+            "{}: {taken} of {queued} taken within {DEADLINE:?}",
+            self.pad.name()
+        );
+    }
+
+    /// Whether everything handed over is taken.
+    pub fn settled(&self) -> bool {
+        let progress = self.progress.0.lock().unwrap();
+        progress.taken == progress.queued
+    }
+
+    /// What the last push returned.
+    pub fn flow(&self) -> Option<Result<gst::FlowSuccess, gst::FlowError>> {
+        self.progress.0.lock().unwrap().flow
+    }
+}
+
+/// Hands the same `duration` over on several tracks at once and waits until all is taken.
+#[track_caller]
+pub fn advance_all(feeds: &[&Feed], duration: gst::ClockTime) {
+    for feed in feeds {
+        feed.queue_media(duration);
+    }
+    for feed in feeds {
+        feed.settle();
+    }
+}
+
+/// What sample number `n` of the feed's sound is.
+pub fn sample_at(n: u64) -> i16 {
+    (n % WRAP) as i16
+}
+
+fn sound(index: u64) -> Vec<u8> {
+    (index * CHUNK..(index + 1) * CHUNK)
+        .flat_map(|n| sample_at(n).to_le_bytes())
+        .collect()
+}
+
+fn picture(index: u64) -> Vec<u8> {
+    let luma = 16 + (index * 3 % 220) as u8;
+    let mut bytes = vec![luma; WIDTH * HEIGHT];
+    bytes.resize(WIDTH * HEIGHT * 3 / 2, 128);
+    bytes
+}

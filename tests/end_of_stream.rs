@@ -1,0 +1,404 @@
+//! Ends: EOS on the pads, on `src` and on the bus; recording through filesink; gst-launch and Ctrl-C.
+
+mod common;
+
+use common::harness::feed::advance_all;
+use common::harness::log::{check_recording, kinds};
+use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe};
+use common::harness::{Kind, Outer, QUIET, Recorder, Rig, State, plugin, wait_for};
+use gst::prelude::*;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
+
+fn eos_count(rig: &Rig) -> usize {
+    let all = rig.outer.all();
+    all.iter().filter(|m| matches!(m, Outer::Eos)).count()
+}
+
+#[track_caller]
+fn wait_eos(rig: &Rig, n: usize) {
+    rig.outer.wait(&format!("EOS number {n}"), |all| {
+        all.iter().filter(|m| matches!(m, Outer::Eos)).count() >= n
+    });
+}
+
+/// A filesink on the recorder's `src`, and what was seen on its pad.
+struct FileSink {
+    element: gst::Element,
+    path: String,
+    /// EOS events.
+    eos: Arc<AtomicUsize>,
+    flushes: Arc<AtomicUsize>,
+    buffers: Arc<AtomicUsize>,
+}
+
+impl FileSink {
+    fn on(rig: &Rig, name: &str) -> Self {
+        let path = rig.path(name);
+        let element = gst::ElementFactory::make("filesink")
+            .property("location", &path)
+            .build()
+            .expect("filesink");
+        rig.pipeline.add(&element).expect("added");
+        rig.recorder
+            .link_pads(Some("src"), &element, Some("sink"))
+            .expect("src links to filesink");
+        element.sync_state_with_parent().expect("follows");
+
+        let (eos, flushes, buffers) =
+            <(Arc<AtomicUsize>, Arc<AtomicUsize>, Arc<AtomicUsize>)>::default();
+        let (e, f, b) = (eos.clone(), flushes.clone(), buffers.clone());
+        let mask = gst::PadProbeType::EVENT_DOWNSTREAM
+            | gst::PadProbeType::EVENT_FLUSH
+            | gst::PadProbeType::BUFFER;
+        let pad = element.static_pad("sink").expect("a sink pad");
+        pad.add_probe(mask, move |_, info| {
+            match info.event().map(|e| e.type_()) {
+                Some(gst::EventType::Eos) => e.fetch_add(1, Ordering::SeqCst),
+                Some(gst::EventType::FlushStart) => f.fetch_add(1, Ordering::SeqCst),
+                Some(_) => 0,
+                None => b.fetch_add(1, Ordering::SeqCst),
+            };
+            gst::PadProbeReturn::Ok
+        });
+        FileSink {
+            element,
+            path,
+            eos,
+            flushes,
+            buffers,
+        }
+    }
+
+    #[track_caller]
+    fn wait_eos(&self, n: usize) {
+        wait_for(&format!("EOS number {n} on src"), || {
+            self.eos.load(Ordering::SeqCst) >= n
+        });
+    }
+
+    /// Closes the file, as an application does that goes on with another.
+    fn close(&self) -> Vec<u8> {
+        self.element.set_state(gst::State::Null).expect("NULL");
+        std::fs::read(&self.path).unwrap_or_else(|e| panic!("{}: {e}", self.path))
+    }
+}
+
+#[test]
+fn eos_on_all_pads_ends_the_recording_then_comes_eos_on_the_bus() {
+    let (rig, tracks) = Rig::live(1, 1);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[0].end();
+    tracks[0].wait_ended();
+    tracks[1].wait_more(5);
+    assert_eq!(eos_count(&rig), 0, "one track still runs");
+    tracks[1].end();
+    wait_eos(&rig, 1);
+    assert_eq!(
+        rig.messages.kinds(),
+        [Kind::Start, Kind::Data, Kind::Stop],
+        "the recording had ended before"
+    );
+    check_recording(&rig.wait_recording(1));
+}
+
+#[test]
+fn eos_on_all_pads_without_a_recording_is_eos_on_the_bus() {
+    let (rig, tracks) = Rig::live(1, 1);
+    for track in &tracks {
+        track.end();
+    }
+    wait_eos(&rig, 1);
+    assert_eq!(rig.signals.len(), 0);
+    rig.set_state(gst::State::Paused);
+    assert_eq!(eos_count(&rig), 1, "EOS belongs to PLAYING");
+    rig.set_state(gst::State::Playing);
+    wait_eos(&rig, 2);
+}
+
+#[test]
+fn release_of_the_last_pad_that_had_not_ended_is_eos_on_the_bus() {
+    let (rig, tracks) = Rig::live(1, 1);
+    tracks[0].end();
+    tracks[0].wait_ended();
+    assert_eq!(eos_count(&rig), 0);
+    tracks[1].remove(&rig.recorder);
+    wait_eos(&rig, 1);
+}
+
+#[test]
+fn eos_sent_to_the_element_ends_all_tracks() {
+    let (rig, tracks) = Rig::live(1, 1);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[1].wait_more(5);
+    assert!(rig.recorder.send_event(gst::event::Eos::new()), "accepted");
+    let events = rig.wait_recording(1);
+    assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    wait_eos(&rig, 1);
+}
+
+#[test]
+fn eos_sent_to_the_pipeline_ends_the_recording() {
+    let (rig, tracks) = Rig::live(1, 1);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[1].wait_more(5);
+    rig.pipeline.send_event(gst::event::Eos::new());
+    let events = rig.wait_recording(1);
+    assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    wait_eos(&rig, 1);
+}
+
+#[test]
+fn a_filesink_on_src_prerolls_before_anything_is_recorded() {
+    let rig = Rig::new();
+    let _tracks = [rig.file_audio(10), rig.file_video(3)];
+    let sink = FileSink::on(&rig, "preroll.webm");
+    // Waits for the state change, which the filesink only completes with something to preroll on.
+    rig.set_state(gst::State::Paused);
+    assert_eq!(sink.element.current_state(), gst::State::Paused);
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    assert_eq!(sink.buffers.load(Ordering::SeqCst), 0, "no bytes");
+    rig.set_state(gst::State::Playing);
+    wait_eos(&rig, 1);
+    assert!(sink.close().is_empty(), "nothing was recorded");
+}
+
+#[test]
+fn filesinks_file_is_the_recording_and_is_whole() {
+    let rig = Rig::new();
+    let sink = FileSink::on(&rig, "sink.webm");
+    rig.set_state(gst::State::Paused);
+    rig.play();
+    let (audio, video) = (rig.feed_audio(), rig.feed_video());
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND * 2);
+    rig.recorder.stop().expect("stop");
+    let (bytes, _) = check_recording(&rig.wait_recording(1));
+    sink.wait_eos(1);
+    assert!(sink.close() == bytes, "the file equals the blob");
+    assert_plays(&sink.path);
+    assert_finalised(&sink.path);
+    assert_lasts(&sink.path, 2.0, 0.05);
+    assert_eq!(frames(&sink.path), 50);
+    assert_eq!(sink.flushes.load(Ordering::SeqCst), 0, "never a flush");
+}
+
+#[test]
+fn filesinks_file_equals_sliced_blobs_apart_from_the_patched_places() {
+    let rig = Rig::new();
+    rig.recorder.set_property("timeslice", 300u32);
+    let sink = FileSink::on(&rig, "sink.webm");
+    rig.play();
+    let (audio, video) = (rig.feed_audio(), rig.feed_video());
+    rig.recorder.start().expect("start");
+    advance_all(&[&audio, &video], SECOND * 2);
+    rig.recorder.stop().expect("stop");
+    let (bytes, _) = check_recording(&rig.wait_recording(1));
+    sink.wait_eos(1);
+    let file = sink.close();
+    assert_eq!(file.len(), bytes.len());
+    let patched = file.iter().zip(&bytes).filter(|(a, b)| a != b).count();
+    assert!(
+        patched * 10 < file.len(),
+        "{patched} of {} bytes differ",
+        file.len()
+    );
+    assert_plays(&sink.path);
+    assert_finalised(&sink.path);
+    assert_lasts(&sink.path, 2.0, 0.05);
+}
+
+#[test]
+fn stop_ends_src_while_the_pipeline_goes_on() {
+    let (rig, tracks) = Rig::live(1, 1);
+    let sink = FileSink::on(&rig, "first.webm");
+    for n in 1..=2 {
+        rig.recorder.start().expect("start");
+        rig.wait_event(Kind::Start, n);
+        tracks[1].wait_more(15);
+        rig.recorder.stop().expect("stop");
+        check_recording(&rig.wait_recording(n));
+        sink.wait_eos(1);
+        if n == 1 {
+            assert!(rig.outer.all().is_empty(), "{:?}", rig.outer.all());
+        }
+    }
+    // The filesink still has its EOS: the second recording could not go there, and only said so.
+    assert_eq!(sink.eos.load(Ordering::SeqCst), 1);
+    rig.outer.wait("a warning about src", |all| {
+        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    });
+    rig.assert_no_bus_error();
+    assert_eq!(eos_count(&rig), 0);
+    tracks[1].wait_more(5);
+
+    let first = sink.close();
+    assert_plays(&sink.path);
+    let second = rig.path("third.webm");
+    sink.element.set_property("location", &second);
+    sink.element.sync_state_with_parent().expect("re-armed");
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 3);
+    tracks[1].wait_more(15);
+    rig.recorder.stop().expect("stop");
+    let (bytes, _) = check_recording(&rig.wait_recording(3));
+    sink.wait_eos(2);
+    sink.element.set_state(gst::State::Null).expect("NULL");
+    let third = std::fs::read(&second).expect("the third file");
+    assert!(third == bytes, "the third recording went to its file");
+    assert!(third != first);
+    assert_plays(&second);
+    assert_finalised(&second);
+}
+
+#[test]
+fn end_of_all_pads_reaches_src_and_then_the_bus() {
+    let (rig, tracks) = Rig::live(1, 1);
+    let sink = FileSink::on(&rig, "sink.webm");
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[1].wait_more(10);
+    for track in &tracks {
+        track.end();
+    }
+    wait_eos(&rig, 1);
+    assert_eq!(sink.eos.load(Ordering::SeqCst), 1, "one EOS on src");
+    sink.close();
+    assert_plays(&sink.path);
+    assert_finalised(&sink.path);
+}
+
+#[test]
+fn a_failing_downstream_disturbs_neither_recording_nor_signals() {
+    let (rig, tracks) = Rig::live(1, 1);
+    // Refuses every buffer.
+    let pad = gst::Pad::builder(gst::PadDirection::Sink)
+        .chain_function(|_, _, _| Err(gst::FlowError::Error))
+        .event_function(|_, _, _| true)
+        .build();
+    pad.set_active(true).expect("active");
+    let src = rig.recorder.static_pad("src").expect("an always pad");
+    src.link(&pad).expect("linked");
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[1].wait_more(20);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    assert_plays(&rig.save("blob.webm", &check_recording(&events).0));
+    rig.signals.nothing_within(QUIET);
+}
+
+/// gst-launch-1.0 with a line of blank-separated words.
+fn launch(options: &[&str], line: &str) -> plugin::Running {
+    plugin::Running::spawn(
+        plugin::command("gst-launch-1.0")
+            .args(options)
+            .args(line.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null()),
+    )
+}
+
+const LIVE: &str = "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 ! r.audio_0 \
+     videotestsrc is-live=true pattern=ball ! video/x-raw,width=160,height=120,framerate=30/1 ! r.video_0";
+
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder")
+}
+
+/// Asserts that `path` is a finished WebM with sound and picture.
+#[track_caller]
+fn assert_file(path: &str) {
+    assert_plays(path);
+    assert_finalised(path);
+    let media = probe(path);
+    assert!(media.duration.is_some_and(|d| d > 0.2), "{media:?}");
+    assert_eq!(media.codecs("video"), ["vp8"]);
+    assert_eq!(media.codecs("audio"), ["opus"]);
+}
+
+#[test]
+fn gst_launch_records_input_that_ends() {
+    let folder = folder();
+    let path = folder.path().join("end.webm").display().to_string();
+    let mut child = launch(
+        &["-e"],
+        &format!(
+            "mediarecorder name=r autostart=true location={path} \
+             audiotestsrc num-buffers=100 samplesperbuffer=480 ! audio/x-raw,rate=48000 ! r.audio_0 \
+             videotestsrc num-buffers=30 ! video/x-raw,width=160,height=120,framerate=30/1 ! r.video_0"
+        ),
+    );
+    assert!(child.wait_exit().success());
+    assert_file(&path);
+    assert_lasts(&path, 1.0, 0.05);
+    assert_eq!(frames(&path), 30);
+}
+
+#[test]
+fn gst_launch_with_e_ends_whole_on_ctrl_c() {
+    let folder = folder();
+    let path = folder.path().join("ctrl-c.webm").display().to_string();
+    let mut child = launch(
+        &["-e"],
+        &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
+    );
+    plugin::wait_size(&path, 15_000);
+    child.interrupt();
+    child.wait_exit();
+    assert_file(&path);
+}
+
+#[test]
+fn gst_launch_without_e_ends_whole_on_ctrl_c() {
+    let folder = folder();
+    let path = folder.path().join("ctrl-c.webm").display().to_string();
+    let mut child = launch(
+        &[],
+        &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
+    );
+    plugin::wait_size(&path, 15_000);
+    child.interrupt();
+    child.wait_exit();
+    assert_file(&path);
+}
+
+#[test]
+fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
+    let folder = folder();
+    let path = folder.path().join("sink.webm").display().to_string();
+    let mut child = launch(
+        &["-e"],
+        &format!(
+            "mediarecorder name=r autostart=true ! filesink buffer-mode=unbuffered location={path} {LIVE}"
+        ),
+    );
+    plugin::wait_size(&path, 15_000);
+    child.interrupt();
+    child.wait_exit();
+    assert_file(&path);
+}
+
+#[test]
+fn gst_launch_mutes_a_pad_by_name() {
+    let folder = folder();
+    let path = folder.path().join("mute.wav").display().to_string();
+    let mut child = launch(
+        &["-e"],
+        &format!(
+            "mediarecorder name=r autostart=true location={path} audio_0::mute=true \
+             audiotestsrc num-buffers=100 samplesperbuffer=480 ! audio/x-raw,rate=48000 ! r.audio_0"
+        ),
+    );
+    assert!(child.wait_exit().success());
+    let sound = common::harness::media::sound(&path, 0);
+    assert_eq!(sound.len(), 48_000);
+    assert!(sound.iter().all(|s| *s == 0), "silence");
+}

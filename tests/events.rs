@@ -1,0 +1,571 @@
+//! Events: their order, their threads, what a handler may do, and the fields of the messages.
+
+mod common;
+
+use common::harness::feed::advance_all;
+use common::harness::log::{check_recording, kinds, recordings};
+use common::harness::{
+    Event, Kind, Outer, QUIET, Recorder, Rig, State, assert_error, code, make_recorder, wait_for,
+};
+use gst::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::ThreadId;
+
+const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
+
+/// A gate that handlers wait at until the test opens it.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let (open, opened) = &*self.0;
+        drop(
+            opened
+                .wait_while(open.lock().unwrap(), |open| !*open)
+                .unwrap(),
+        );
+    }
+}
+
+/// Notes the thread of everything that streams into `pad`.
+fn streaming_threads(pad: &gst::Pad) -> Arc<Mutex<Vec<ThreadId>>> {
+    let threads = Arc::<Mutex<Vec<ThreadId>>>::default();
+    let note = threads.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let mut note = note.lock().unwrap();
+        let this = std::thread::current().id();
+        if !note.contains(&this) {
+            note.push(this);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    threads
+}
+
+/// Notes thread and value of every `notify::state`.
+fn follow_state(recorder: &gst::Element) -> Arc<Mutex<Vec<(State, ThreadId)>>> {
+    let seen = Arc::<Mutex<Vec<(State, ThreadId)>>>::default();
+    let note = seen.clone();
+    recorder.connect_notify(Some("state"), move |recorder, _| {
+        let state = recorder.recording_state();
+        note.lock()
+            .unwrap()
+            .push((state, std::thread::current().id()));
+    });
+    seen
+}
+
+#[test]
+fn events_come_from_a_thread_of_the_recorders_own() {
+    let (rig, tracks) = Rig::live(1, 1);
+    let streaming: Vec<_> = tracks.iter().map(|t| streaming_threads(&t.pad)).collect();
+    rig.recorder.set_property("timeslice", 100u32);
+    for action in ["start", "pause", "resume", "request-data"] {
+        rig.recorder.act(action).expect(action);
+    }
+    rig.wait_event(Kind::Data, 3);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+
+    let thread = events[0].thread;
+    assert!(events.iter().all(|e| e.thread == thread), "one thread");
+    assert_ne!(thread, std::thread::current().id(), "not the caller's");
+    for threads in streaming {
+        assert!(!threads.lock().unwrap().contains(&thread), "not a stream's");
+    }
+}
+
+#[test]
+fn notify_state_comes_from_the_calling_thread_before_the_action_returns() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    let seen = follow_state(&rig.recorder);
+    let here = std::thread::current().id();
+    let mut expected = Vec::new();
+    for (action, state) in [
+        ("start", State::Recording),
+        ("pause", State::Paused),
+        ("resume", State::Recording),
+        ("stop", State::Inactive),
+    ] {
+        rig.recorder.act(action).expect(action);
+        expected.push((state, here));
+        assert_eq!(*seen.lock().unwrap(), expected, "after {action}");
+    }
+    rig.wait_recording(1);
+    assert_eq!(*seen.lock().unwrap(), expected, "and none at the end");
+}
+
+#[test]
+fn notify_state_of_an_end_that_nobody_called_comes_from_the_events_thread() {
+    let (rig, tracks) = Rig::live(1, 0);
+    let seen = follow_state(&rig.recorder);
+    rig.recorder.start().expect("start");
+    tracks[0].wait_more(5);
+    tracks[0].end();
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        seen.lock().unwrap().last(),
+        Some(&(State::Inactive, events[0].thread))
+    );
+}
+
+#[test]
+fn refused_and_idle_actions_notify_nothing() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    let seen = follow_state(&rig.recorder);
+    rig.recorder.stop().expect_err("stop while inactive");
+    rig.recorder.start().expect("start");
+    rig.recorder.start().expect_err("start while recording");
+    rig.recorder.resume().expect("resume while recording");
+    assert_eq!(seen.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn a_handler_that_blocks_stalls_neither_recording_nor_pipeline() {
+    let (rig, tracks) = Rig::live(1, 1);
+    let gate = Gate::default();
+    let (entered, at_gate) = (Gate::default(), gate.clone());
+    let entered_in_handler = entered.clone();
+    rig.on(Kind::Start, move |_| {
+        entered_in_handler.open();
+        at_gate.pass();
+    });
+    rig.recorder.start().expect("start");
+    entered.pass();
+
+    let before = rig.recorder.stat("bytes");
+    tracks[0].wait_more(100);
+    tracks[1].wait_more(30);
+    wait_for("bytes are recorded beside the blocked handler", || {
+        rig.recorder.stat("bytes") > before
+    });
+    rig.recorder.pause().expect("pause");
+    rig.recorder.resume().expect("resume");
+    tracks[1].wait_more(5);
+    rig.recorder.stop().expect("stop");
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    assert_eq!(rig.signals.kinds(), [Kind::Start], "still in its handler");
+
+    gate.open();
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [
+            Kind::Start,
+            Kind::Pause,
+            Kind::Resume,
+            Kind::Data,
+            Kind::Stop
+        ]
+    );
+    let (_, recorded) = check_recording(&events);
+    assert!(recorded >= SECOND, "{recorded} recorded beside the handler");
+    rig.assert_quiet_bus();
+}
+
+#[test]
+fn a_handler_may_call_every_action() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    for kind in Kind::ALL {
+        rig.on(kind, |recorder| {
+            // Refused or not does not matter here: each call has to return.
+            let _ = recorder.request_data();
+            let _ = recorder.resume();
+            let _ = recorder.number("timeslice");
+            let _ = recorder.stat("blobs");
+            let _ = recorder.supports("video/webm");
+        });
+    }
+    rig.on(Kind::Pause, |recorder| {
+        let _ = recorder.stop();
+    });
+    rig.recorder.start().expect("start");
+    rig.recorder.pause().expect("pause");
+    let events = rig.wait_recording(1);
+    check_recording(&events);
+    assert_eq!(events.last().map(|e| e.kind), Some(Kind::Stop));
+}
+
+#[test]
+fn a_handler_may_take_the_pipeline_down_and_the_events_still_come() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    let pipeline = rig.pipeline.downgrade();
+    rig.on(Kind::Start, move |_| {
+        if let Some(pipeline) = pipeline.upgrade() {
+            pipeline.set_state(gst::State::Null).expect("NULL");
+        }
+    });
+    rig.recorder.start().expect("start");
+    let events = rig.wait_recording(1);
+    assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    check_recording(&events);
+    assert_eq!(rig.recorder.current_state(), gst::State::Null);
+}
+
+#[test]
+fn on_stops_handler_may_start_the_next_recording() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    let left = Mutex::new(2);
+    rig.on(Kind::Stop, move |recorder| {
+        let mut left = left.lock().unwrap();
+        if *left > 0 {
+            *left -= 1;
+            recorder.start().expect("start from on-stop");
+        }
+    });
+    rig.on(Kind::Start, |recorder| recorder.stop().expect("stop"));
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Stop, 3);
+    rig.signals.nothing_within(QUIET);
+    for events in recordings(&rig.signals.all()) {
+        assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
+    }
+}
+
+#[test]
+fn one_recordings_events_all_come_before_the_next_ones() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    const RECORDINGS: usize = 5;
+    for _ in 0..RECORDINGS {
+        for action in ["start", "pause", "resume", "stop"] {
+            rig.recorder.act(action).expect(action);
+        }
+    }
+    rig.wait_event(Kind::Stop, RECORDINGS);
+    rig.signals.nothing_within(QUIET);
+    let all = recordings(&rig.signals.all());
+    assert_eq!(all.len(), RECORDINGS);
+    for events in all {
+        assert_eq!(
+            kinds(&events),
+            [
+                Kind::Start,
+                Kind::Pause,
+                Kind::Resume,
+                Kind::Data,
+                Kind::Stop
+            ]
+        );
+        check_recording(&events);
+    }
+}
+
+/// The names of a message's fields, with the type of each.
+fn fields(event: &Event) -> BTreeSet<(String, glib::Type)> {
+    let fields = event.fields.as_ref().expect("an event of the bus");
+    fields
+        .iter()
+        .map(|(name, value)| (name.to_string(), value.type_()))
+        .collect()
+}
+
+fn documented(kind: Kind, with_sample: bool) -> BTreeSet<(String, glib::Type)> {
+    let (numbers, strings): (&[&str], &[&str]) = match kind {
+        Kind::Start => (&[], &["mime-type", "location"]),
+        Kind::Pause | Kind::Resume | Kind::Error => (&[], &[]),
+        Kind::Data => (&["size", "offset", "timecode", "duration"], &["mime-type"]),
+        Kind::Stop => (&["duration", "size"], &["location"]),
+    };
+    let mut all: BTreeSet<_> = numbers
+        .iter()
+        .map(|name| (name.to_string(), u64::static_type()))
+        .chain(
+            strings
+                .iter()
+                .map(|name| (name.to_string(), String::static_type())),
+        )
+        .collect();
+    all.insert(("running-time".to_owned(), u64::static_type()));
+    if kind == Kind::Error {
+        all.insert(("error".to_owned(), glib::Error::static_type()));
+    }
+    if kind == Kind::Data && with_sample {
+        all.insert(("sample".to_owned(), gst::Sample::static_type()));
+    }
+    all
+}
+
+#[test]
+fn messages_have_exactly_the_documented_fields() {
+    for with_sample in [false, true] {
+        let (rig, _tracks) = Rig::live(1, 1);
+        rig.recorder.set_property("blob-messages", with_sample);
+        for action in ["start", "pause", "resume", "request-data"] {
+            rig.recorder.act(action).expect(action);
+        }
+        rig.wait_event(Kind::Data, 1);
+        let _new = rig.live_audio();
+        rig.wait_recording(1);
+        let messages = rig.messages.wait("the message of stop", |m| {
+            m.last().is_some_and(|e| e.kind == Kind::Stop)
+        });
+        for kind in Kind::ALL {
+            assert!(messages.iter().any(|m| m.kind == kind), "{kind:?} was seen");
+        }
+        for message in &messages {
+            assert_eq!(
+                fields(message),
+                documented(message.kind, with_sample),
+                "of {message:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn cuts_of_non_live_input_are_the_furthest_running_time_that_has_arrived() {
+    let rig = Rig::new();
+    let path = rig.path("cuts.webm");
+    rig.recorder.set_property("location", &path);
+    rig.play();
+    let (audio, video) = (rig.feed_audio(), rig.feed_video());
+    let step = || advance_all(&[&audio, &video], SECOND);
+    for action in ["start", "pause", "resume", "stop"] {
+        step();
+        rig.recorder.act(action).expect(action);
+    }
+    rig.wait_recording(1);
+    let messages = rig.messages.wait("the message of stop", |m| {
+        m.last().is_some_and(|e| e.kind == Kind::Stop)
+    });
+    let cut = |kind| {
+        let message = messages.iter().find(|m| m.kind == kind);
+        message.expect("each event once").time("running-time")
+    };
+    assert_eq!(cut(Kind::Start), SECOND.nseconds());
+    assert_eq!(cut(Kind::Pause), 2 * SECOND.nseconds());
+    assert_eq!(cut(Kind::Resume), 3 * SECOND.nseconds());
+    assert_eq!(cut(Kind::Stop), 4 * SECOND.nseconds());
+
+    let stop = messages.last().expect("stop");
+    assert_eq!(stop.time("duration"), 2 * SECOND.nseconds());
+    let size = std::fs::metadata(&path).expect("the file").len();
+    assert_eq!(stop.time("size"), size);
+    assert_eq!(stop.string("location").as_deref(), Some(path.as_str()));
+    assert_eq!(
+        messages[0].string("location").as_deref(),
+        Some(path.as_str())
+    );
+    assert_eq!(rig.recorder.stat("duration"), 2 * SECOND.nseconds());
+    assert_eq!(rig.recorder.stat("paused-duration"), SECOND.nseconds());
+    assert_eq!(rig.recorder.stat("bytes"), size);
+    assert_eq!(rig.recorder.stat("blobs"), 1);
+}
+
+#[test]
+fn cuts_before_anything_has_arrived_are_at_zero() {
+    let rig = Rig::new();
+    rig.play();
+    let audio = rig.feed_audio();
+    rig.recorder.start().expect("start");
+    audio.advance(SECOND);
+    rig.recorder.stop().expect("stop");
+    let (_, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, SECOND);
+    let messages = rig.messages.wait("start", |m| !m.is_empty());
+    assert_eq!(messages[0].time("running-time"), 0);
+}
+
+#[test]
+fn cuts_of_live_input_are_the_running_time_of_the_call() {
+    let (rig, tracks) = Rig::live(1, 1);
+    let clock = || rig.recorder.current_running_time().expect("a clock runs");
+    let mut calls = Vec::new();
+    for (action, kind) in [
+        ("start", Kind::Start),
+        ("pause", Kind::Pause),
+        ("resume", Kind::Resume),
+        ("stop", Kind::Stop),
+    ] {
+        tracks[1].wait_more(3);
+        let before = clock();
+        rig.recorder.act(action).expect(action);
+        calls.push((kind, before, clock()));
+    }
+    rig.wait_recording(1);
+    let messages = rig.messages.wait("the message of stop", |m| {
+        m.last().is_some_and(|e| e.kind == Kind::Stop)
+    });
+    let millisecond = gst::ClockTime::MSECOND;
+    let mut cuts = Vec::new();
+    for (kind, before, after) in calls {
+        let message = messages.iter().find(|m| m.kind == kind);
+        let cut = message.expect("each event once").time("running-time");
+        let cut = gst::ClockTime::from_nseconds(cut);
+        assert!(
+            before <= cut + millisecond && cut <= after + millisecond,
+            "{kind:?} at {cut}, called between {before} and {after}"
+        );
+        cuts.push(cut);
+    }
+    let recorded = (cuts[1] - cuts[0]) + (cuts[3] - cuts[2]);
+    let told = messages.last().expect("stop").time("duration");
+    assert_eq!(told, recorded.nseconds(), "duration is what lies between");
+}
+
+#[test]
+fn a_failed_recording_is_a_warning_on_the_bus() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    let _new = rig.live_audio();
+    rig.wait_recording(1);
+    rig.outer.wait("a warning of the recorder", |all| {
+        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    });
+    rig.assert_no_bus_error();
+    let messages = rig.messages.wait("mediarecorder-error", |m| {
+        m.iter().any(|e| e.kind == Kind::Error)
+    });
+    let error = messages.iter().find_map(|m| m.error.clone());
+    assert_error(&error.expect("the GError"), code::INVALID_MODIFICATION);
+}
+
+#[test]
+fn a_failed_recording_with_autostart_is_an_error_on_the_bus() {
+    let rig = Rig::new();
+    rig.recorder.set_property("autostart", true);
+    let _track = rig.live_audio();
+    rig.play();
+    rig.wait_event(Kind::Start, 1);
+    let _new = rig.live_audio();
+    rig.wait_recording(1);
+    rig.outer.wait("an error of the recorder", |all| {
+        all.iter().any(|m| matches!(m, Outer::Error { .. }))
+    });
+}
+
+#[test]
+fn encoder_setup_hands_over_each_tracks_encoder_before_it_runs() {
+    let (rig, tracks) = Rig::live(1, 1);
+    type Seen = (String, String, gst::State, ThreadId);
+    let seen = Arc::<Mutex<Vec<Seen>>>::default();
+    let note = seen.clone();
+    rig.recorder.connect("encoder-setup", false, move |values| {
+        let pad = values[1].get::<gst::Pad>().expect("the track's pad");
+        let encoder = values[2].get::<gst::Element>().expect("the encoder");
+        let factory = encoder.factory().expect("a factory").name().to_string();
+        note.lock().unwrap().push((
+            pad.name().to_string(),
+            factory,
+            encoder.current_state(),
+            std::thread::current().id(),
+        ));
+        None
+    });
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    rig.recorder.stop().expect("stop");
+    rig.wait_recording(1);
+
+    let seen = seen.lock().unwrap();
+    for track in &tracks {
+        let name = track.pad.name();
+        let (_, factory, state, thread) = seen
+            .iter()
+            .find(|(pad, ..)| *pad == name)
+            .unwrap_or_else(|| panic!("nothing for {name}: {seen:?}"));
+        assert!(factory.ends_with("enc"), "{factory} is an encoder");
+        assert_eq!(*state, gst::State::Null);
+        assert_ne!(*thread, std::thread::current().id());
+    }
+}
+
+/// Runs `handle` on the encoder of each track before it starts.
+fn on_encoder(rig: &Rig, handle: impl Fn(&gst::Element) + Send + Sync + 'static) {
+    rig.recorder.connect("encoder-setup", false, move |values| {
+        handle(&values[2].get::<gst::Element>().expect("the encoder"));
+        None
+    });
+}
+
+#[test]
+fn a_failing_encoder_ends_the_recording_with_what_there_is() {
+    let (rig, tracks) = Rig::live(1, 0);
+    let encoder = Arc::<Mutex<Option<gst::Element>>>::default();
+    let note = encoder.clone();
+    on_encoder(&rig, move |encoder| {
+        *note.lock().unwrap() = Some(encoder.clone());
+    });
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[0].wait_more(50);
+    wait_for("some bytes", || rig.recorder.stat("bytes") > 0);
+    let encoder = encoder.lock().unwrap().take().expect("an encoder");
+    gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [Kind::Start, Kind::Error, Kind::Data, Kind::Stop]
+    );
+    assert_error(events[1].error.as_ref().expect("a GError"), code::UNKNOWN);
+    assert!(events[1..].iter().all(|e| e.state == State::Inactive));
+    let (bytes, _) = check_recording(&events);
+    assert!(!bytes.is_empty(), "what was recorded before is delivered");
+    rig.outer.wait("a warning of the recorder", |all| {
+        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    });
+    rig.assert_no_bus_error();
+    tracks[0].wait_more(10);
+}
+
+#[test]
+fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
+    let (rig, tracks) = Rig::live(1, 0);
+    rig.recorder
+        .set_property("stop-timeout", (SECOND / 2).nseconds());
+    let stuck = Arc::new(AtomicBool::new(false));
+    let blocked = stuck.clone();
+    on_encoder(&rig, move |encoder| {
+        let blocked = blocked.clone();
+        let pad = encoder.static_pad("src").expect("an encoder has a src pad");
+        pad.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK,
+            move |_, _| match blocked.load(Ordering::SeqCst) {
+                true => gst::PadProbeReturn::Ok,
+                false => gst::PadProbeReturn::Pass,
+            },
+        );
+    });
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    tracks[0].wait_more(30);
+    stuck.store(true, Ordering::SeqCst);
+    tracks[0].wait_more(10);
+    rig.recorder.stop().expect("stop");
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    let events = rig.wait_recording(1);
+    assert_eq!(
+        kinds(&events),
+        [Kind::Start, Kind::Error, Kind::Data, Kind::Stop]
+    );
+    assert_error(events[1].error.as_ref().expect("a GError"), code::UNKNOWN);
+    tracks[0].wait_more(10);
+}
+
+#[test]
+fn a_recorder_that_nothing_watches_records_all_the_same() {
+    let pipeline = gst::Pipeline::new();
+    let recorder = make_recorder();
+    let source = gst::ElementFactory::make("audiotestsrc")
+        .property("is-live", true)
+        .build()
+        .expect("audiotestsrc");
+    pipeline.add_many([&source, &recorder]).expect("added");
+    source.link(&recorder).expect("linked");
+    pipeline.set_state(gst::State::Playing).expect("PLAYING");
+    wait_for("a start", || recorder.start().is_ok());
+    wait_for("bytes", || recorder.stat("bytes") > 0);
+    recorder.stop().expect("stop");
+    pipeline.set_state(gst::State::Null).expect("NULL");
+    assert_eq!(recorder.recording_state(), State::Inactive);
+}
