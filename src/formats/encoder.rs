@@ -439,7 +439,7 @@ fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning
             _ => bits_per_second,
         };
     }
-    let units = (bits_per_second + rate.unit / 2) / rate.unit;
+    let units = bits_per_second.saturating_add(rate.unit / 2) / rate.unit;
     set_number(encoder, rate.property, units.max(1).into());
 }
 
