@@ -100,7 +100,8 @@ impl Rate {
             property,
             unit,
             least: 1_000,
-            most: u32::MAX,
+            // Beyond this some encoders compute with a wrapped number.
+            most: 1_000_000_000,
         }
     }
 
@@ -242,7 +243,11 @@ const ROWS: &[Row] = &[
         key: &["gop-size"],
         threads: &["multi-thread"],
         fixed: &[("rate-control", "bitrate"), ("complexity", "low")],
-        ..Row::new("openh264enc", Rate::of("bitrate", 1))
+        // More than the highest level allows is refused.
+        ..Row::new(
+            "openh264enc",
+            Rate::of("bitrate", 1).within(1_000, 240_000_000),
+        )
     },
     Row {
         key: &["key-int-max"],

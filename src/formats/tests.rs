@@ -487,51 +487,89 @@ fn the_asked_h264_profile_and_entry_are_kept() {
     }
 }
 
+/// Runs `source`, converted to `caps`, through the encoder, and expects no error.
+fn runs(source: &str, caps: gst::Caps, encoder: gst::Element, what: &str) {
+    let source = gst::parse::bin_from_description(source, true).unwrap();
+    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
+    let chain = [source.upcast(), filter(caps), encoder, sink];
+    let pipeline = gst::Pipeline::new();
+    pipeline.add_many(&chain).unwrap();
+    gst::Element::link_many(&chain).unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let end = pipeline.bus().unwrap().timed_pop_filtered(
+        gst::ClockTime::from_seconds(60),
+        &[gst::MessageType::Eos, gst::MessageType::Error],
+    );
+    pipeline.set_state(gst::State::Null).unwrap();
+    let end = end.unwrap_or_else(|| panic!("{what}: no end within a minute"));
+    assert!(
+        matches!(end.view(), gst::MessageView::Eos(_)),
+        "{what}: {end:?}"
+    );
+}
+
 #[test]
 fn every_encoder_starts_with_any_rate() {
     gst::init().unwrap();
     for codec in Codec::ALL {
         let container = Container::ALL.into_iter().find(|c| c.takes(codec)).unwrap();
         for factory in encoders(codec) {
-            for bits_per_second in [0, 1, 64_000, 1_000_000, u32::MAX] {
-                for constant in [false, true] {
-                    let encoder = factory.create().build().unwrap();
-                    let tuning = Tuning {
-                        bits_per_second,
-                        constant,
-                        ..tuning(codec)
-                    };
-                    tune(&encoder, &tuning);
-                    let source = match codec.kind() {
-                        AUDIO => "audiotestsrc num-buffers=3 ! audioconvert ! audioresample",
-                        VIDEO => "videotestsrc num-buffers=3 ! videoconvert ! videoscale",
-                    };
-                    let source = gst::parse::bin_from_description(source, true).unwrap();
-                    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
-                    let chain = [source.upcast(), filter(raw_caps(codec)), encoder, sink];
-                    let pipeline = gst::Pipeline::new();
-                    pipeline.add_many(&chain).unwrap();
-                    gst::Element::link_many(&chain).unwrap();
-                    pipeline.set_state(gst::State::Playing).unwrap();
-                    let end = pipeline.bus().unwrap().timed_pop_filtered(
-                        gst::ClockTime::from_seconds(60),
-                        &[gst::MessageType::Eos, gst::MessageType::Error],
-                    );
-                    pipeline.set_state(gst::State::Null).unwrap();
-                    assert!(
-                        matches!(end.as_ref().unwrap().view(), gst::MessageView::Eos(_)),
-                        "{} at {bits_per_second}, constant {constant}: {end:?}",
-                        factory.name()
-                    );
-                }
+            for (bits_per_second, constant) in [(0, false), (1, true), (u32::MAX, false)] {
+                let encoder = factory.create().build().unwrap();
+                let tuning = Tuning {
+                    bits_per_second,
+                    constant,
+                    ..tuning(codec)
+                };
+                tune(&encoder, &tuning);
+                let source = match codec.kind() {
+                    AUDIO => {
+                        "audiotestsrc num-buffers=3 ! audio/x-raw,rate=44100,channels=2
+                         ! audioconvert ! audioresample"
+                    }
+                    VIDEO => "videotestsrc num-buffers=3 ! videoconvert ! videoscale",
+                };
+                let what = format!("{} {tuning:?}", factory.name());
+                runs(source, raw_caps(codec), encoder, &what);
             }
-            let text = format!(
-                "{};codecs={}",
-                container.essence(codec.kind()),
-                codec.text()
-            );
-            let plan = choose(&text, None, &[track(codec.kind())]).unwrap();
+            let kind = codec.kind();
+            let text = format!("{};codecs={}", container.essence(kind), codec.text());
+            let plan = choose(&text, None, &[track(kind)]).unwrap();
             check(&plan, Some(&factory));
+        }
+    }
+}
+
+#[test]
+fn vorbis_starts_with_any_sound() {
+    gst::init().unwrap();
+    if !creatable("vorbisenc") {
+        return;
+    }
+    for rate in [
+        8_000, 12_000, 16_000, 24_000, 32_000, 44_100, 48_000, 96_000,
+    ] {
+        for channels in [1, 2, 3, 6, 8] {
+            for bits_per_second in [0, 1_000_000] {
+                let encoder = gst::ElementFactory::make("vorbisenc").build().unwrap();
+                let tuning = Tuning {
+                    bits_per_second,
+                    rate,
+                    channels,
+                    ..Tuning::default()
+                };
+                tune(&encoder, &tuning);
+                let source = format!(
+                    "audiotestsrc num-buffers=1 ! audio/x-raw,rate={rate},channels={channels}
+                     ! audioconvert"
+                );
+                runs(
+                    &source,
+                    gst::Caps::new_any(),
+                    encoder,
+                    &format!("{tuning:?}"),
+                );
+            }
         }
     }
 }
