@@ -100,7 +100,8 @@ impl Rate {
             property,
             unit,
             least: 1_000,
-            most: u32::MAX,
+            // Beyond this some encoders compute with a wrapped number.
+            most: 1_000_000_000,
         }
     }
 
@@ -242,7 +243,11 @@ const ROWS: &[Row] = &[
         key: &["gop-size"],
         threads: &["multi-thread"],
         fixed: &[("rate-control", "bitrate"), ("complexity", "low")],
-        ..Row::new("openh264enc", Rate::of("bitrate", 1))
+        // More than the highest level allows is refused.
+        ..Row::new(
+            "openh264enc",
+            Rate::of("bitrate", 1).within(1_000, 240_000_000),
+        )
     },
     Row {
         key: &["key-int-max"],
@@ -431,20 +436,43 @@ fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning
     }
     if let Some(factory) = encoder.factory() {
         bits_per_second = match factory.name().as_str() {
-            "vorbisenc" => vorbis_rate(bits_per_second, tuning),
+            "vorbisenc" => match vorbis_rate(bits_per_second, tuning) {
+                Some(bits_per_second) => bits_per_second,
+                None => return,
+            },
             "lamemp3enc" => mp3_rate(bits_per_second, tuning),
             _ => bits_per_second,
         };
     }
-    let units = (bits_per_second + rate.unit / 2) / rate.unit;
+    let units = bits_per_second.saturating_add(rate.unit / 2) / rate.unit;
     set_number(encoder, rate.property, units.max(1).into());
 }
 
-/// libvorbis does not start with a rate that it has no mode for; the range goes with sample rate
-/// and channels.
-fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> u32 {
-    let _ = tuning;
-    bits_per_second
+/// libvorbis does not start with a bit rate that it has no mode for: the nearest for which it has
+/// one, `None` if for this sound it knows qualities only. It reads the rate when it starts.
+fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
+    /// The most that vorbisenc's property takes.
+    const MOST: u32 = 250_000;
+    let tuning = tuning?;
+    // Per channel: alone, in a pair, in a larger group.
+    let ([mono, pair, group], most) = match tuning.rate {
+        0..9_000 => ([8_000, 6_000, 8_000], 40_000),
+        9_000..15_000 => ([12_000, 8_000, 12_000], 48_000),
+        15_000..19_000 => ([16_000, 12_000, 16_000], 96_000),
+        19_000..26_000 => ([16_000, 16_000, 16_000], 80_000),
+        26_000..40_000 => ([32_000, 20_000, 32_000], 160_000),
+        40_000..=50_000 if tuning.channels == 6 => ([32_000, 24_000, 16_000], 240_000),
+        40_000..=50_000 => ([32_000, 24_000, 32_000], 240_000),
+        _ => return None,
+    };
+    let channels = tuning.channels.clamp(1, 255);
+    let least = match channels {
+        1 => mono,
+        2 => pair,
+        _ => group,
+    };
+    let (least, most) = (least * channels, MOST.min(most * channels));
+    (least <= most).then(|| bits_per_second.clamp(least, most))
 }
 
 /// The bit rates of layer III; a constant one has to be one of these.

@@ -13,3 +13,6 @@ pub use encoder::{Tuning, set_bits_per_second, tune};
 pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser};
 pub use plan::{Plan, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders};
+
+#[cfg(test)]
+mod tests;

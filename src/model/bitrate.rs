@@ -380,7 +380,8 @@ mod tests {
                 let sum = u64::from(rates.audio()) + u64::from(rates.video());
                 prop_assert!(sum.abs_diff(u64::from(total)) <= 100_000);
             }
-            prop_assert!(VideoSize { width, height, fps }.suitable_rate() >= 100_000);
+            let size = VideoSize { width, height, fps };
+            prop_assert!(size.suitable_rate() >= 100_000);
         }
     }
 }

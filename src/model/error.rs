@@ -97,9 +97,9 @@ mod tests {
         ];
         for (number, code) in codes.into_iter().enumerate() {
             assert_eq!(code.code(), number as i32);
-            assert_eq!(ErrorCode::from(number as i32), Some(code));
+            assert_eq!(<ErrorCode as ErrorDomain>::from(number as i32), Some(code));
         }
-        assert_eq!(ErrorCode::from(5), None);
+        assert_eq!(<ErrorCode as ErrorDomain>::from(5), None);
     }
 
     #[test]
