@@ -1,0 +1,3 @@
+//! What the tests share.
+#![allow(dead_code)]
+pub mod harness;
