@@ -25,6 +25,7 @@ struct Pulse {
 
 impl Pulse {
     fn new() -> Self {
+        init();
         let directory = tempfile::Builder::new().prefix("pulse").tempdir().unwrap();
         let daemon = Command::new("pulseaudio")
             .args([
@@ -110,7 +111,6 @@ impl Drop for Player {
 /// The way through the daemon leaves every sample as it is: without that, the tests below say nothing.
 #[test]
 fn the_played_signal_is_captured_whole() {
-    init();
     let whole = (0..TRIES).any(|_| {
         let pulse = Pulse::new();
         let _player = Player::new(&pulse, Sound::Counted);

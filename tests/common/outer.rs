@@ -87,8 +87,10 @@ impl Outer {
 
     /// Adds elements written as in `gst-launch`, and gives the pad that is left over.
     pub fn source(&self, description: &str) -> gst::Pad {
-        let bin = gst::parse::bin_from_description_with_name(description, true, "")
-            .expect("a description");
+        // A line cannot end in caps.
+        let line = format!("{description} ! identity");
+        let bin =
+            gst::parse::bin_from_description_with_name(&line, true, "").expect("a description");
         self.pipeline.add(&bin).expect("a new bin");
         bin.static_pad("src").expect("one source pad is left over")
     }
