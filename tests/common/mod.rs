@@ -1,3 +1,8 @@
-//! What the tests share.
-#![allow(dead_code)]
+//! What the integration tests share: signals that tell their own time, judges that read them
+//! back, and the pipeline around the recorder.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
 pub mod harness;
+pub mod judge;
+pub mod outer;
+pub mod signal;

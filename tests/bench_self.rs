@@ -1,0 +1,510 @@
+//! The recording bench judged against itself, on pipelines without the recorder: it reads back what
+//! it wrote, and finds what has been spoilt.
+
+mod common;
+
+use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
+use common::outer::until;
+use common::signal::tag::{self, PictureLog, SampleClock};
+use common::signal::{Sound, counted, feed, noise, picture};
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+
+/// A pipeline from a `gst-launch` description; elements named `sound` and `pictures` are tagged.
+struct Made {
+    pipeline: gst::Pipeline,
+    directory: tempfile::TempDir,
+}
+
+impl Made {
+    fn new(description: &str) -> Self {
+        gst::init().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let description =
+            description.replace("OUT", directory.path().join("out").to_str().unwrap());
+        let pipeline = gst::parse::launch(&description)
+            .unwrap()
+            .downcast::<gst::Pipeline>()
+            .unwrap();
+        Self {
+            pipeline,
+            directory,
+        }
+    }
+
+    fn pad(&self, element: &str) -> gst::Pad {
+        let element = self.pipeline.by_name(element).unwrap();
+        element.static_pad("src").unwrap()
+    }
+
+    fn sound(&self, sound: Sound, rate: u32) -> SampleClock {
+        tag::audio(&self.pad("sound"), sound, rate)
+    }
+
+    fn pictures(&self) -> PictureLog {
+        tag::video(&self.pad("pictures"))
+    }
+
+    fn out(&self) -> PathBuf {
+        self.directory.path().join("out")
+    }
+
+    /// Plays to the end.
+    fn run(&self) -> PathBuf {
+        self.pipeline.set_state(gst::State::Playing).unwrap();
+        self.end();
+        self.out()
+    }
+
+    fn end(&self) {
+        let message = self.pipeline.bus().unwrap().timed_pop_filtered(
+            gst::ClockTime::from_seconds(60),
+            &[gst::MessageType::Eos, gst::MessageType::Error],
+        );
+        self.pipeline.set_state(gst::State::Null).unwrap();
+        let message = message.expect("an end within a minute");
+        assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn wav(format: &str, rate: u32, channels: u32, extra: &str) -> Made {
+    Made::new(&format!(
+        "audiotestsrc name=source samplesperbuffer=777 num-buffers=200 {extra} ! \
+         audio/x-raw,format={format},rate={rate},channels={channels} ! identity name=sound ! \
+         wavenc ! filesink location=OUT"
+    ))
+}
+
+fn spans_of(file: &Path) -> Vec<samples::AudioSpan> {
+    samples::spans(&decode::sound(file, 0, None).unwrap())
+}
+
+#[test]
+fn every_sample_of_a_wav_is_read_back() {
+    for (format, rate, channels) in [
+        ("S16LE", 48000, 2),
+        ("S16LE", 44100, 2),
+        ("S32LE", 44100, 1),
+    ] {
+        let made = wav(format, rate, channels, "");
+        let clock = made.sound(Sound::Counted, rate);
+        let file = made.run();
+        let length = 200 * 777;
+        assert_eq!(
+            spans_of(&file),
+            [samples::AudioSpan {
+                recorded: 0..length,
+                what: samples::What::Source(0)
+            }],
+            "{format} {rate} {channels}"
+        );
+        assert_eq!(clock.stumbles(), 0);
+        let kept = Kept {
+            intervals: vec![(0, length * SECOND / u64::from(rate))],
+        };
+        let sound = decode::sound(&file, 0, None).unwrap();
+        let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+        assert!(exactness.worst_place.abs() < 0.01, "{exactness:?}");
+        assert!((file::duration(&file).unwrap() - kept.total() as f64).abs() < 1000.0);
+        file::decodes_quietly(&file).unwrap();
+    }
+}
+
+#[test]
+fn a_live_test_source_is_read_back_at_its_own_stamps() {
+    let made = wav("S16LE", 48000, 2, "is-live=true");
+    let clock = made.sound(Sound::Counted, 48000);
+    made.pipeline.set_state(gst::State::Playing).unwrap();
+    assert!(until(Duration::from_secs(20), || clock.runs()));
+    made.end();
+    let spans = spans_of(&made.out());
+    assert_eq!(spans.len(), 1, "{spans:?}");
+    assert_eq!(clock.stumbles(), 0);
+    let samples::What::Source(first) = spans[0].what else {
+        panic!("{spans:?}");
+    };
+    // Its first stamp is when it began to run: on no grid.
+    let place = clock.time_of(first) * 48000.0 / 1e9;
+    assert!((place - first as f64).abs() <= 0.5, "{place} {first}");
+}
+
+/// Judges a recording of two intervals, made by hand from samples of the source.
+fn judged(runs: &[std::ops::Range<u64>], kept: &[(u64, u64)]) -> Result<(), String> {
+    let samples: Vec<u64> = runs.iter().cloned().flatten().collect();
+    judged_samples(&samples.into_iter().map(Some).collect::<Vec<_>>(), kept)
+}
+
+fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), String> {
+    gst::init().unwrap();
+    let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2)
+        .build()
+        .unwrap();
+    let mut bytes = vec![0; 4 * samples.len()];
+    for (frame, index) in bytes.chunks_exact_mut(4).zip(samples) {
+        if let Some(index) = index {
+            counted::fill(&info, *index, frame);
+        }
+    }
+    let sound = decode::Sound {
+        rate: 48000,
+        channels: 2,
+        samples: bytes
+            .chunks_exact(2)
+            .map(|b| i32::from(i16::from_le_bytes([b[0], b[1]])) << 16)
+            .collect(),
+        blocks: vec![(0, 0.0)],
+    };
+    let kept = Kept {
+        intervals: kept.to_vec(),
+    };
+    samples::sound_is_continuous_but_for(&sound, &kept, &SampleClock::from_zero(48000)).map(|_| ())
+}
+
+#[test]
+fn one_sample_lost_doubled_or_put_in_is_found() {
+    // 0.1 s to 0.2 s, and 0.3 s to 0.4 s.
+    let kept = [(SECOND / 10, SECOND / 5), (3 * SECOND / 10, 2 * SECOND / 5)];
+    judged(&[4800..9600, 14400..19200], &kept).unwrap();
+    let bad = [
+        ("lost inside", vec![4800..7000, 7001..9600, 14400..19200]),
+        ("doubled inside", vec![4800..7000, 6999..9600, 14400..19200]),
+        ("lost before the cut", vec![4800..9599, 14400..19200]),
+        ("lost after the cut", vec![4800..9600, 14401..19200]),
+        ("lost at the start", vec![4801..9600, 14400..19200]),
+        ("lost at the end", vec![4800..9600, 14400..19199]),
+        ("one too many at the end", vec![4800..9600, 14400..19201]),
+        ("one of the pause before", vec![4800..9601, 14400..19200]),
+        ("one of the pause after", vec![4800..9600, 14399..19200]),
+        ("a sample late everywhere", vec![4801..9601, 14401..19201]),
+        ("no cut", vec![4800..9600, 9600..14400]),
+        ("nothing after the cut", vec![4800..9600, 0..0]),
+    ];
+    for (what, runs) in bad {
+        assert!(judged(&runs, &kept).is_err(), "{what}");
+    }
+    let mut silent: Vec<_> = (4800..9600).chain(14400..19200).map(Some).collect();
+    silent[100] = None;
+    assert!(judged_samples(&silent, &kept).is_err(), "silence put in");
+}
+
+#[test]
+fn drift_of_one_sample_in_a_hundred_cuts_is_found() {
+    // Kept and left out in turns, 10 ms and a third of a sample each.
+    let piece = 10 * MILLI + 6_944;
+    let kept: Vec<_> = (0..100)
+        .map(|n| (2 * n * piece, (2 * n + 1) * piece))
+        .collect();
+    let grid = |time: u64| (time * 48000 + SECOND / 2) / SECOND;
+    let slots = |n: u64| grid(n * piece)..grid((n + 1) * piece);
+    let on_grid: Vec<_> = (0..100)
+        .map(|n| {
+            let slots = slots(n);
+            // What was captured nearest to the slot's time.
+            let from = grid(2 * n * piece + slots.start * SECOND / 48000 - n * piece);
+            from..from + slots.end - slots.start
+        })
+        .collect();
+    judged(&on_grid, &kept).unwrap();
+    // The obvious way: each interval clipped on its own. It loses a third of a sample each time.
+    let drifting: Vec<_> = (0..100)
+        .map(|n| grid(2 * n * piece)..grid(2 * n * piece) + 480)
+        .collect();
+    assert!(judged(&drifting, &kept).is_err());
+}
+
+fn webm(extra_sound: &str, muxer: &str) -> Made {
+    Made::new(&format!(
+        "webmmux name=mux {muxer} ! filesink location=OUT \
+         audiotestsrc samplesperbuffer=960 num-buffers=250 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2 ! identity name=sound ! {extra_sound} \
+         opusenc bitrate=128000 ! queue max-size-time=0 max-size-bytes=0 ! mux. \
+         videotestsrc num-buffers=150 ! video/x-raw,format=I420,width=320,height=240,framerate=30/1 \
+         ! identity name=pictures ! \
+         vp8enc deadline=1 cpu-used=8 target-bitrate=500000 keyframe-max-dist=60 ! \
+         queue max-size-time=0 max-size-bytes=0 ! mux."
+    ))
+}
+
+#[test]
+fn webm_is_read_back_where_it_was_put() {
+    let made = webm("", "");
+    made.sound(Sound::Noise, 48000);
+    let log = made.pictures();
+    let file = made.run();
+    let kept = Kept {
+        intervals: vec![(0, 5 * SECOND)],
+    };
+    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    assert_eq!(sound.holes(1.5e6), []);
+    println!(
+        "first sample at {} ns, {} samples",
+        sound.blocks[0].1,
+        sound.len()
+    );
+    let places = place::places(&sound, 6e9).unwrap();
+    let worst = place::follows(&places, &kept, 1e6).unwrap();
+    let likeness = places.iter().map(|p| p.likeness).fold(1.0, f32::min);
+    println!("sound: worst {worst} ns, least likeness {likeness}");
+
+    let pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    assert_eq!(pictures.len(), 150);
+    assert_eq!(pictures[0], (0.0, 0.0));
+    sync::shows(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
+    let offset = sync::av_offset_max(&pictures, &places).unwrap();
+    println!("{offset:?}");
+    assert!(offset.furthest.abs() < 1.5e6, "{offset:?}");
+    assert!(offset.compared >= 148, "{offset:?}");
+
+    assert_eq!(file::codecs(&file).unwrap().len(), 2);
+    assert!((file::duration(&file).unwrap() - 5e9).abs() < 40e6);
+    assert!(file::has_seek_index(&file).unwrap() > 0);
+    file::decodes_quietly(&file).unwrap();
+
+    // The same recording does not pass for one with a cut, nor with a picture more or less.
+    let cut = Kept {
+        intervals: vec![(0, 2 * SECOND), (2 * SECOND + 5 * MILLI, 5 * SECOND)],
+    };
+    assert!(place::follows(&places, &cut, 1e6).is_err());
+    assert!(sync::shows(&pictures, &cut, &log.lock().unwrap(), 1e6, 0).is_err());
+    let mut more = log.lock().unwrap().clone();
+    more.insert(50, more[50] - 10 * MILLI);
+    assert!(sync::shows(&pictures, &kept, &more, 1e6, 0).is_err());
+    more.drain(50..52);
+    assert!(sync::shows(&pictures, &kept, &more, 1e6, 0).is_err());
+}
+
+#[test]
+fn a_shifted_track_is_found() {
+    let made = webm("identity name=late !", "");
+    made.sound(Sound::Noise, 48000);
+    made.pictures();
+    made.pad("late").set_offset(40 * MILLI as i64);
+    let file = made.run();
+    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    let places = place::places(&sound, 6e9).unwrap();
+    let mut pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    // Where an Opus track begins late, its first block's stamp is off by the codec's own delay.
+    pictures.retain(|(recorded, _)| *recorded > 100e6);
+    let offset = sync::av_offset_max(&pictures, &places).unwrap();
+    assert!((offset.furthest + 40e6).abs() < 1.5e6, "{offset:?}");
+    let kept = Kept {
+        intervals: vec![(0, 5 * SECOND)],
+    };
+    assert!(place::follows(&places, &kept, 1e6).is_err());
+}
+
+#[test]
+fn a_file_without_an_index_is_found() {
+    let made = webm("", "streamable=true");
+    let file = made.run();
+    assert!(file::has_seek_index(&file).is_err());
+    assert!(file::duration(&file).is_err() || file::duration(&file).unwrap() == 0.0);
+}
+
+#[test]
+fn a_broken_file_is_found() {
+    let made = webm("", "");
+    let file = made.run();
+    let bytes = std::fs::read(&file).unwrap();
+    let torn = made.directory.path().join("torn");
+    let mut spoilt = bytes.clone();
+    let middle = spoilt.len() / 2;
+    spoilt[middle..middle + 4000].fill(0xa5);
+    std::fs::write(&torn, spoilt).unwrap();
+    assert!(file::decodes_quietly(&torn).is_err());
+}
+
+#[test]
+fn pictures_survive_small_sizes_and_low_rates() {
+    for (width, height, rate) in [(160, 120, 60_000), (320, 240, 100_000), (640, 360, 300_000)] {
+        let made = Made::new(&format!(
+            "videotestsrc num-buffers=60 ! \
+             video/x-raw,format=I420,width={width},height={height},framerate=30/1 ! \
+             identity name=pictures ! vp8enc deadline=1 cpu-used=8 target-bitrate={rate} ! \
+             webmmux ! filesink location=OUT"
+        ));
+        made.pictures();
+        let pictures = decode::pictures(&made.run(), 0).unwrap();
+        assert_eq!((pictures.width, pictures.height), (width, height));
+        let read = sync::readable(&pictures).unwrap();
+        assert!(
+            read.iter()
+                .all(|(recorded, source)| (recorded - source).abs() <= 1e6)
+        );
+        assert_eq!(read.len(), 60);
+    }
+}
+
+#[test]
+fn a_spoilt_picture_is_not_read() {
+    gst::init().unwrap();
+    let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 320, 240)
+        .build()
+        .unwrap();
+    let mut bytes = vec![0; info.size()];
+    picture::draw(&info, 1_234_567_891, &mut bytes);
+    assert_eq!(picture::read(&bytes, 320, 240), Some(1_234_568_000));
+    // One block of the other colour.
+    for line in bytes.chunks_exact_mut(320).take(30) {
+        for pixel in &mut line[..40] {
+            *pixel = 255 - *pixel;
+        }
+    }
+    assert_eq!(picture::read(&bytes, 320, 240), None);
+}
+
+#[test]
+fn buffers_made_by_hand_are_the_same_signal() {
+    for (sound, rate) in [(Sound::Counted, 48000), (Sound::Noise, 48000)] {
+        let directory = tempfile::tempdir().unwrap();
+        gst::init().unwrap();
+        let pipeline = gst::Pipeline::new();
+        let encoder = gst::ElementFactory::make("wavenc").build().unwrap();
+        let path = directory.path().join("out.wav");
+        let sink = gst::ElementFactory::make("filesink")
+            .property("location", path.to_str().unwrap())
+            .property("async", false)
+            .build()
+            .unwrap();
+        pipeline.add_many([&encoder, &sink]).unwrap();
+        encoder.link(&sink).unwrap();
+        let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, rate, 2)
+            .build()
+            .unwrap();
+        let feed = feed::Feed::new(
+            &encoder.static_pad("sink").unwrap(),
+            &info.to_caps().unwrap(),
+            feed::Upstream::Live(gst::ClockTime::from_mseconds(200)),
+        );
+        let mut query = gst::query::Latency::new();
+        assert!(encoder.static_pad("sink").unwrap().peer_query(&mut query));
+        assert!(query.result().0);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let mut first = 0;
+        for samples in [1, 480, 1024, 7, 4800].into_iter().cycle().take(100) {
+            let buffer = match sound {
+                Sound::Counted => counted::buffer(&info, first, samples),
+                Sound::Noise => noise::buffer(&info, first, samples),
+            };
+            feed.push(buffer).unwrap();
+            first += samples;
+        }
+        assert!(feed.end());
+        let bus = pipeline.bus().unwrap();
+        let types = [gst::MessageType::Eos, gst::MessageType::Error];
+        let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &types);
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
+        let decoded = decode::sound(&path, 0, None).unwrap();
+        assert_eq!(decoded.len(), first);
+        if sound == Sound::Counted {
+            assert_eq!(samples::spans(&decoded).len(), 1);
+        } else {
+            let kept = Kept {
+                intervals: vec![(0, first * SECOND / u64::from(rate))],
+            };
+            let places = place::places(&decoded, 10e9).unwrap();
+            let worst = place::follows(&places, &kept, 20e3).unwrap();
+            println!("noise without a codec: worst {worst} ns");
+        }
+    }
+}
+
+/// Encodes by hand what a recorder should: `kept` of a noise and of 30 pictures in a second. `slip` is an
+/// error put into the sound at each cut.
+fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
+    gst::init().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "webmmux name=mux ! filesink async=false location={} \
+         opusenc name=sound bitrate=128000 ! queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! mux. \
+         vp8enc name=pictures deadline=1 cpu-used=8 target-bitrate=500000 keyframe-max-dist=60 ! \
+         queue max-size-time=0 max-size-bytes=0 max-size-buffers=0 ! mux.",
+        path.display()
+    ))
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let sink = |name| {
+        let element = pipeline.by_name(name).unwrap();
+        element.static_pad("sink").unwrap()
+    };
+    let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2)
+        .build()
+        .unwrap();
+    let sound = feed::Feed::new(
+        &sink("sound"),
+        &info.to_caps().unwrap(),
+        feed::Upstream::NotLive,
+    );
+    let video = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 320, 240)
+        .fps(gst::Fraction::new(30, 1))
+        .build()
+        .unwrap();
+    let pictures = feed::Feed::new(
+        &sink("pictures"),
+        &video.to_caps().unwrap(),
+        feed::Upstream::NotLive,
+    );
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let grid = |time: u64| time * 48 / MILLI;
+    let mut heard = 0;
+    for (number, (from, to)) in kept.intervals.iter().enumerate() {
+        let begins = kept.begins(number);
+        let count = grid(begins + to - from) - heard;
+        let first = grid(*from + slip * number as u64);
+        let mut buffer = noise::buffer(&info, first, count);
+        buffer
+            .make_mut()
+            .set_pts(gst::ClockTime::from_nseconds(heard * MILLI / 48));
+        sound.push(buffer).unwrap();
+        heard += count;
+    }
+    // Two pictures in one millisecond would have one stamp in WebM, of which ffmpeg complains.
+    let worth = |due: &sync::Due| due.to - due.from >= 1e6;
+    for due in sync::due(kept, sources).into_iter().filter(worth) {
+        let mut buffer = picture::buffer(&video, due.source, SECOND / 30);
+        buffer
+            .make_mut()
+            .set_pts(gst::ClockTime::from_nseconds(due.from as u64));
+        pictures.push(buffer).unwrap();
+    }
+    assert!(sound.end() && pictures.end());
+    let types = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().unwrap();
+    let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &types);
+    pipeline.set_state(gst::State::Null).unwrap();
+    assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
+}
+
+#[test]
+fn sixty_cuts_made_by_hand_pass_and_slipped_ones_do_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("cut.webm");
+    let sources: Vec<_> = (0..600).map(|n| n * SECOND / 30).collect();
+    let mut at = SECOND / 2;
+    let mut intervals = Vec::new();
+    for n in 0..60 {
+        let length = (60 + 37 * n % 100) * MILLI + 123_457;
+        intervals.push((at, at + length));
+        at += length + (20 + 53 * n % 90) * MILLI + 71_111;
+    }
+    let kept = Kept { intervals };
+    cut_by_hand(&path, &kept, &sources, 0);
+    let found = whole::webm(&path, &kept, &sources, 0).unwrap();
+    println!("{found:?}");
+    // A cut that the sound makes 2 ms later than the pictures, and than it was reported.
+    cut_by_hand(&path, &kept, &sources, 2 * MILLI);
+    let verdict = whole::webm(&path, &kept, &sources, 0);
+    println!("{verdict:?}");
+    assert!(verdict.is_err());
+}

@@ -1,0 +1,221 @@
+//! Real capture: a PulseAudio daemon of the test's own, a signal played into its null sink, and the
+//! sink's monitor recorded.
+
+mod common;
+
+use common::judge::kept::Kept;
+use common::judge::{decode, file, place, samples};
+use common::outer::{DEADLINE, Outer, init, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+const MILLI: u64 = 1_000_000;
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+/// A busy machine may starve the player or the daemon, which the test sees in what was captured, before
+/// the recorder. Then it tries again, so often.
+const TRIES: usize = 4;
+
+/// A PulseAudio daemon in a directory of its own, with the null sink `nul`; gone when dropped.
+struct Pulse {
+    daemon: Child,
+    directory: tempfile::TempDir,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        init();
+        let directory = tempfile::Builder::new().prefix("pulse").tempdir().unwrap();
+        let daemon = Command::new("pulseaudio")
+            .args([
+                "-n",
+                "--daemonize=no",
+                "--exit-idle-time=-1",
+                "--use-pid-file=no",
+            ])
+            .args(["--disable-shm", "--log-target=stderr", "--log-level=error"])
+            .arg(format!(
+                "--load=module-native-protocol-unix auth-anonymous=1 socket={}",
+                directory.path().join("native").display()
+            ))
+            .arg("--load=module-null-sink sink_name=nul rate=48000 channels=2 format=s16le")
+            .env("XDG_RUNTIME_DIR", directory.path())
+            .env("HOME", directory.path())
+            .env_remove("PULSE_SERVER")
+            .env_remove("DBUS_SESSION_BUS_ADDRESS")
+            .stdin(Stdio::null())
+            .spawn()
+            .expect("pulseaudio is installed");
+        let mut pulse = Self { daemon, directory };
+        let socket = pulse.directory.path().join("native");
+        let up = until(DEADLINE, || {
+            let gone = pulse.daemon.try_wait().unwrap();
+            assert_eq!(gone, None, "pulseaudio went away");
+            socket.exists()
+        });
+        assert!(up, "pulseaudio did not come up");
+        pulse
+    }
+
+    fn server(&self) -> String {
+        format!("unix:{}", self.directory.path().join("native").display())
+    }
+
+    fn capture(&self) -> String {
+        let server = self.server();
+        format!("pulsesrc server={server} device=nul.monitor buffer-time=500000 ! {STEREO}")
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// Plays `sound` into the null sink until dropped.
+struct Player(gst::Pipeline);
+
+impl Player {
+    fn new(pulse: &Pulse, sound: Sound) -> Self {
+        let server = pulse.server();
+        let pipeline = gst::parse::launch(&format!(
+            "audiotestsrc samplesperbuffer=480 ! {STEREO} ! identity name=sound ! \
+             pulsesink server={server} device=nul buffer-time=500000"
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let pad = pipeline
+            .by_name("sound")
+            .unwrap()
+            .static_pad("src")
+            .unwrap();
+        tag::audio(&pad, sound, 48000);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let (result, state, _) = pipeline.state(gst::ClockTime::from_seconds(20));
+        result.expect("the player plays");
+        assert_eq!(state, gst::State::Playing);
+        Self(pipeline)
+    }
+}
+
+impl Drop for Player {
+    fn drop(&mut self) {
+        let _ = self.0.set_state(gst::State::Null);
+    }
+}
+
+/// The way through the daemon leaves every sample as it is: without that, the tests below say nothing.
+#[test]
+fn the_played_signal_is_captured_whole() {
+    let whole = (0..TRIES).any(|_| {
+        let pulse = Pulse::new();
+        let _player = Player::new(&pulse, Sound::Counted);
+        let pipeline = gst::parse::launch(&format!(
+            "{} ! identity name=sound ! fakesink sync=false",
+            pulse.capture()
+        ))
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let pad = pipeline
+            .by_name("sound")
+            .unwrap()
+            .static_pad("src")
+            .unwrap();
+        let clock = tag::watch(&pad, 48000);
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let heard = until(DEADLINE, || clock.seen() > 48000);
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert!(heard, "a second of it arrives");
+        println!("stumbles: {}", clock.stumbles());
+        clock.stumbles() == 0
+    });
+    assert!(whole, "no second went through in {TRIES} tries");
+}
+
+/// Records what is captured, with one pause; gives what was kept and how the capture went. The clock is
+/// that of the captured samples if they are counted.
+fn record(mime: &str, path: &Path, sound: Sound) -> (Kept, tag::SampleClock) {
+    let pulse = Pulse::new();
+    let _player = Player::new(&pulse, sound);
+    let outer = Outer::new(mime, path);
+    let source = outer.source(&pulse.capture());
+    let clock = tag::watch(&source, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(
+        until(DEADLINE, || clock.passed() > 48000 / 2),
+        "sound is captured"
+    );
+    for (action, then) in [("start", 700), ("pause", 500), ("resume", 700), ("stop", 0)] {
+        let (before, after) = outer.act(action);
+        let cut = {
+            outer.wait_for(action, 1);
+            outer.cuts().last().unwrap().1
+        };
+        assert!(
+            cut + MILLI >= before && cut <= after + MILLI,
+            "{action} at {cut}, called between {before} and {after}"
+        );
+        outer.wait_running(after + then * MILLI);
+    }
+    assert!(!outer.ended());
+    outer.set_state(gst::State::Null);
+    file::decodes_quietly(path).unwrap();
+    (outer.kept(), clock)
+}
+
+#[test]
+fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
+    for attempt in 1..=TRIES {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("capture.wav");
+        let (kept, clock) = record("audio/wav", &path, Sound::Counted);
+        if clock.stumbles() > 0 && attempt < TRIES {
+            println!("the capture itself was not continuous, once more");
+            continue;
+        }
+        let sound = decode::sound(&path, 0, None).unwrap();
+        let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+        println!("{exactness:?}");
+        return;
+    }
+}
+
+#[test]
+fn webm_of_a_capture_is_whole_and_cut() {
+    let mut last = None;
+    for _ in 0..TRIES {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("capture.webm");
+        let (kept, _) = record("audio/webm;codecs=opus", &path, Sound::Noise);
+        let sound = decode::sound(&path, 0, Some(48000)).unwrap();
+        assert_eq!(sound.holes(1.5e6), []);
+        let mut places = place::places(&sound, 30e9).unwrap();
+        // What was played at 0 was captured at another time: the same one throughout.
+        let mut distances: Vec<_> = places
+            .iter()
+            .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
+            .collect();
+        distances.sort_by(f64::total_cmp);
+        let middle = distances[distances.len() / 2];
+        for place in &mut places {
+            place.source = place.source.map(|s| s - middle);
+        }
+        let verdict = place::follows(&places, &kept, 1.1e6);
+        println!("{verdict:?}");
+        assert!((file::duration(&path).unwrap() - kept.total() as f64).abs() < 21e6);
+        assert_eq!(file::codecs(&path).unwrap(), ["opus"]);
+        assert!(file::has_seek_index(&path).unwrap() > 0);
+        match verdict {
+            Ok(_) => return,
+            // Or the capture itself was not continuous: a recorder at fault is so each time.
+            Err(error) => last = Some(error),
+        }
+    }
+    panic!("{last:?}");
+}

@@ -1,0 +1,236 @@
+//! Judges noise: finds the source time of every window of a lossy recording.
+//!
+//! First the signs of 256 values at 12 kHz are looked up among all places of the source, which
+//! gives the place to within a third of a millisecond; then the correlation at the full rate, with a
+//! parabola through its peak, gives a fraction of a sample.
+
+use super::decode::Sound;
+use super::kept::Kept;
+use super::{Verdict, seconds};
+use crate::common::signal::noise;
+
+/// The only rate read: Opus decodes to it, others are to be resampled.
+const RATE: u32 = 48_000;
+/// Samples for one coarse value.
+const COARSE: usize = 4;
+/// Coarse values in a window, and samples in it (21.3 ms).
+const SIGNS: usize = 256;
+const WINDOW: usize = SIGNS * COARSE;
+/// From one window to the next: 10 ms.
+const HOP: usize = 480;
+/// Signs that must agree for a place to be believed without a search, and at all.
+const SURE: u32 = 215;
+const LIKELY: u32 = 190;
+/// Correlation from which on a place is trusted.
+const TRUSTED: f32 = 0.8;
+/// Windows below this RMS are silence.
+const SILENT: f32 = 0.005;
+/// Samples searched on either side of a coarse place.
+const REACH: i64 = 8;
+
+/// Half the length of a window in nanoseconds.
+pub const HALF_WINDOW: f64 = WINDOW as f64 / 2.0 * 1e9 / RATE as f64;
+
+/// What one window of the recording is.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// Recorded time in nanoseconds of the window's middle.
+    pub recorded: f64,
+    /// Source time in nanoseconds of what is heard there; `None` if it is silence, or of no one
+    /// place (a cut goes through it).
+    pub source: Option<f64>,
+    /// Correlation with the source at that place.
+    pub likeness: f32,
+    pub silent: bool,
+}
+
+/// The signs of a window, the first in the lowest bit.
+type Signs = [u64; SIGNS / 64];
+
+/// The source, prepared for looking up.
+struct Index {
+    wave: Vec<f32>,
+    /// The signs of 64 coarse values from each on.
+    signs: Vec<u64>,
+}
+
+impl Index {
+    /// Of the noise from 0 to `horizon` nanoseconds.
+    fn new(horizon: f64) -> Self {
+        let length = (horizon * f64::from(RATE) / 1e9) as usize + 2 * WINDOW;
+        let wave: Vec<f32> = (0..length)
+            .map(|n| noise::at(n as f64 * 1e9 / f64::from(RATE)))
+            .collect();
+        let signs = signs(&coarse(&wave));
+        Self { wave, signs }
+    }
+
+    /// The place in `places` whose signs agree best, and in how many.
+    fn best(&self, window: &Signs, places: std::ops::Range<usize>) -> Option<(u32, usize)> {
+        let end = places.end.min(self.signs.len().saturating_sub(SIGNS));
+        let mut best = None;
+        let mut most = 0;
+        // Plain loops: tests are built without optimisation, and this runs millions of times.
+        let mut place = places.start;
+        while place < end {
+            let agreement = (window[0] ^ self.signs[place]).count_zeros()
+                + (window[1] ^ self.signs[place + 64]).count_zeros()
+                + (window[2] ^ self.signs[place + 128]).count_zeros()
+                + (window[3] ^ self.signs[place + 192]).count_zeros();
+            if agreement > most {
+                most = agreement;
+                best = Some((agreement, place));
+            }
+            place += 1;
+        }
+        best
+    }
+
+    /// The coarse place of a window, looked for near `guess` first.
+    fn find(&self, window: &Signs, guess: Option<usize>) -> Option<usize> {
+        let near = guess.and_then(|g| self.best(window, g.saturating_sub(3)..g + 4));
+        match near {
+            Some((agreement, place)) if agreement >= SURE => Some(place),
+            _ => self
+                .best(window, 0..self.signs.len())
+                .filter(|(agreement, _)| *agreement >= LIKELY)
+                .map(|(_, place)| place),
+        }
+    }
+
+    /// Place in samples, with its fraction, and likeness.
+    fn refine(&self, window: &[f32], coarse: usize) -> Option<(f64, f32)> {
+        let middle = (coarse * COARSE) as i64;
+        let norm = energy(window).sqrt();
+        let likeness: Vec<f32> = (middle - REACH..=middle + REACH)
+            .map(|place| {
+                let Some(source) = usize::try_from(place)
+                    .ok()
+                    .and_then(|p| self.wave.get(p..p + window.len()))
+                else {
+                    return 0.0;
+                };
+                let product: f32 = source.iter().zip(window).map(|(a, b)| a * b).sum();
+                product / (norm * energy(source).sqrt())
+            })
+            .collect();
+        let best = (0..likeness.len()).max_by(|a, b| likeness[*a].total_cmp(&likeness[*b]))?;
+        let (before, peak, after) = (
+            f64::from(*likeness.get(best.wrapping_sub(1))?),
+            f64::from(likeness[best]),
+            f64::from(*likeness.get(best + 1)?),
+        );
+        let bend = before - 2.0 * peak + after;
+        let fraction = if bend < 0.0 && before.min(after) > 0.0 {
+            0.5 * (before - after) / bend
+        } else {
+            0.0
+        };
+        Some((
+            (middle - REACH + best as i64) as f64 + fraction,
+            likeness[best],
+        ))
+    }
+}
+
+fn energy(wave: &[f32]) -> f32 {
+    wave.iter().map(|v| v * v).sum()
+}
+
+fn coarse(wave: &[f32]) -> Vec<bool> {
+    wave.chunks_exact(COARSE)
+        .map(|c| c.iter().sum::<f32>() > 0.0)
+        .collect()
+}
+
+/// The signs of 64 values from each value on, the first in the lowest bit.
+fn signs(values: &[bool]) -> Vec<u64> {
+    let mut word = 0;
+    let mut words: Vec<u64> = values
+        .iter()
+        .rev()
+        .map(|positive| {
+            word = word << 1 | u64::from(*positive);
+            word
+        })
+        .collect();
+    words.reverse();
+    words
+}
+
+/// Finds the place of every window of a decoded noise, in a source of `horizon` nanoseconds.
+pub fn places(sound: &Sound, horizon: f64) -> Verdict<Vec<Place>> {
+    if sound.rate != RATE {
+        return Err(format!("noise is read at {RATE} Hz, not {}", sound.rate));
+    }
+    let index = Index::new(horizon);
+    let wave: Vec<f32> = sound
+        .samples
+        .chunks_exact(sound.channels)
+        .map(|f| f.iter().map(|s| *s as f32).sum::<f32>() / (f.len() as f32 * 2_147_483_648.0))
+        .collect();
+    let mut places = Vec::new();
+    let mut guess: Option<usize> = None;
+    for start in (0..(wave.len() + 1).saturating_sub(WINDOW)).step_by(HOP) {
+        let window = &wave[start..start + WINDOW];
+        let half = (WINDOW / 2) as f64;
+        let mut place = Place {
+            recorded: sound.time_of(start as u64 + WINDOW as u64 / 2),
+            source: None,
+            likeness: 0.0,
+            silent: (energy(window) / WINDOW as f32).sqrt() < SILENT,
+        };
+        if !place.silent {
+            let bits = signs(&coarse(window));
+            let words = [bits[0], bits[64], bits[128], bits[192]];
+            guess = index.find(&words, guess.map(|g| g + HOP / COARSE));
+            if let Some((at, likeness)) = guess.and_then(|g| index.refine(window, g)) {
+                place.likeness = likeness;
+                if likeness >= TRUSTED {
+                    place.source = Some((at + half) * 1e9 / f64::from(RATE));
+                }
+            }
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// Judges that all sound is where the cuts say, to within `tolerance` nanoseconds, except in windows
+/// that a seam goes through (or its echo in the codec, one window long). Gives the worst distance.
+pub fn follows(places: &[Place], kept: &Kept, tolerance: f64) -> Verdict<f64> {
+    let mut worst = 0f64;
+    let mut judged = 0;
+    let total = kept.total() as f64;
+    for place in places {
+        let reach = 1.5 * HALF_WINDOW;
+        if kept.near_seam(place.recorded, reach) || place.recorded + HALF_WINDOW > total {
+            continue;
+        }
+        let due = kept.source_at(place.recorded);
+        let Some(source) = place.source else {
+            return Err(format!(
+                "at {} recorded, {} was due: {place:?}",
+                seconds(place.recorded),
+                seconds(due)
+            ));
+        };
+        judged += 1;
+        let distance = source - due;
+        if distance.abs() > worst.abs() {
+            worst = distance;
+        }
+        if distance.abs() > tolerance {
+            return Err(format!(
+                "at {} recorded, {} is heard where {} was due",
+                seconds(place.recorded),
+                seconds(source),
+                seconds(due)
+            ));
+        }
+    }
+    if judged == 0 {
+        return Err("no window to judge".to_string());
+    }
+    Ok(worst)
+}

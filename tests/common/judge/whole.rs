@@ -1,0 +1,93 @@
+//! Everything that has to hold for a recording of the bench's signals.
+
+use super::kept::Kept;
+use super::{Verdict, decode, file, place, samples, seconds, sync};
+use crate::common::signal::tag::SampleClock;
+use std::path::Path;
+
+/// What stamps in WebM, which are whole milliseconds, and the reading of noise may be off.
+pub const WEBM: f64 = 1.1e6;
+/// One frame of the pictures, 30 in a second.
+pub const FRAME: f64 = 1e9 / 30.0;
+/// One block of Opus, to which an encoder may round the end up.
+const BLOCK: f64 = 20e6;
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// A WAV of counted sound.
+pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Exactness> {
+    check(clock.stumbles() == 0, || {
+        "the source itself was not continuous".to_string()
+    })?;
+    let sound = decode::sound(path, 0, None)?;
+    let exactness = samples::sound_is_continuous_but_for(&sound, kept, clock)?;
+    let said = file::duration(path)?;
+    check((said - kept.total() as f64).abs() < 1e6, || {
+        format!("the header says {}", seconds(said))
+    })?;
+    file::decodes_quietly(path)?;
+    Ok(exactness)
+}
+
+/// How good a WebM is.
+#[derive(Clone, Copy, Debug)]
+pub struct Webm {
+    /// Furthest that sound lies from where the cuts put it, in nanoseconds.
+    pub sound: f64,
+    /// Picture against sound.
+    pub offset: sync::Offset,
+    /// Pictures left out.
+    pub missing: usize,
+}
+
+/// A WebM of VP8 and Opus, of noise and pictures. `sources` are the stamps of all pictures captured,
+/// `left_out` is how many of them a slow machine may have cost.
+pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdict<Webm> {
+    let total = kept.total() as f64;
+    let horizon = kept.intervals.last().ok_or("nothing kept")?.1 as f64 + 1e9;
+
+    let sound = decode::sound(path, 0, Some(48000))?;
+    let holes = sound.holes(1.5e6);
+    check(holes.is_empty(), || {
+        format!("holes in the sound: {holes:?}")
+    })?;
+    let begins = sound.time_of(0);
+    check(begins.abs() < WEBM, || {
+        format!("sound begins at {}", seconds(begins))
+    })?;
+    let length = sound.len() as f64 * 1e9 / f64::from(sound.rate);
+    check(
+        length > total - WEBM && length < total + BLOCK + WEBM,
+        || format!("{} of sound for {}", seconds(length), seconds(total)),
+    )?;
+    let places = place::places(&sound, horizon)?;
+    let worst = place::follows(&places, kept, WEBM)?;
+
+    let pictures = sync::readable(&decode::pictures(path, 0)?)?;
+    let begins = pictures.first().ok_or("no pictures")?.0;
+    check(begins.abs() < WEBM, || {
+        format!("pictures begin at {}", seconds(begins))
+    })?;
+    let missing = sync::shows(&pictures, kept, sources, WEBM, left_out)?;
+    let offset = sync::av_offset_max(&pictures, &places)?;
+    check(offset.furthest.abs() <= FRAME + WEBM, || {
+        format!("picture and sound part: {offset:?}")
+    })?;
+
+    let said = file::duration(path)?;
+    check((said - total).abs() < FRAME + BLOCK, || {
+        format!("the head says {} for {}", seconds(said), seconds(total))
+    })?;
+    file::has_seek_index(path)?;
+    let mut codecs = file::codecs(path)?;
+    codecs.sort();
+    check(codecs == ["opus", "vp8"], || format!("{codecs:?}"))?;
+    file::decodes_quietly(path)?;
+    Ok(Webm {
+        sound: worst,
+        offset,
+        missing,
+    })
+}

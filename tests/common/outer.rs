@@ -1,0 +1,237 @@
+//! The application around the recorder: a pipeline, calls of actions, and what the bus says.
+
+use gst::prelude::*;
+use std::cell::RefCell;
+use std::path::Path;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything that should come by itself.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// GStreamer and the plugin under test, once.
+pub fn init() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        gst::init().expect("GStreamer starts");
+        gstmediarecorder::plugin_register_static().expect("the plugin registers");
+    });
+}
+
+/// Calls an action that has to succeed. Safe from any thread.
+pub fn act(recorder: &gst::Element, action: &str) {
+    if let Some(error) = recorder.emit_by_name::<Option<glib::Error>>(action, &[]) {
+        panic!("{action}: {error}");
+    }
+}
+
+/// Waits until `condition` holds; FALSE if it does not before the deadline.
+pub fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let end = Instant::now() + deadline;
+    while !condition() {
+        if Instant::now() >= end {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// An event of the recorder, from the bus.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    /// `start`, `pause`, …
+    pub name: String,
+    pub running_time: u64,
+    pub fields: gst::Structure,
+}
+
+/// A pipeline with a recorder in it.
+#[derive(Debug)]
+pub struct Outer {
+    pub pipeline: gst::Pipeline,
+    pub recorder: gst::Element,
+    bus: gst::Bus,
+    heard: RefCell<Vec<Heard>>,
+    warnings: RefCell<Vec<String>>,
+    ended: RefCell<bool>,
+}
+
+impl Outer {
+    pub fn new(mime_type: &str, location: &Path) -> Self {
+        init();
+        let recorder = gst::ElementFactory::make("mediarecorder")
+            .property("mime-type", mime_type)
+            .property("location", location.to_str().expect("a plain path"))
+            .build()
+            .expect("the element exists");
+        let pipeline = gst::Pipeline::new();
+        pipeline.add(&recorder).expect("a new element");
+        let bus = pipeline.bus().expect("a pipeline has a bus");
+        Self {
+            pipeline,
+            recorder,
+            bus,
+            heard: RefCell::default(),
+            warnings: RefCell::default(),
+            ended: RefCell::default(),
+        }
+    }
+
+    /// A new sink pad of the recorder.
+    pub fn pad(&self, template: &str) -> gst::Pad {
+        self.recorder
+            .request_pad_simple(template)
+            .expect("a request pad")
+    }
+
+    /// Adds elements written as in `gst-launch`, and gives the pad that is left over.
+    pub fn source(&self, description: &str) -> gst::Pad {
+        // A line cannot end in caps.
+        let line = format!("{description} ! identity");
+        let bin =
+            gst::parse::bin_from_description_with_name(&line, true, "").expect("a description");
+        self.pipeline.add(&bin).expect("a new bin");
+        bin.static_pad("src").expect("one source pad is left over")
+    }
+
+    pub fn set_state(&self, state: gst::State) {
+        self.pipeline.set_state(state).expect("the state changes");
+    }
+
+    /// Calls an action that has to succeed; running time in nanoseconds before and after the call.
+    pub fn act(&self, action: &str) -> (u64, u64) {
+        let before = self.running_time();
+        act(&self.recorder, action);
+        (before, self.running_time())
+    }
+
+    pub fn running_time(&self) -> u64 {
+        self.pipeline
+            .current_running_time()
+            .map_or(0, gst::ClockTime::nseconds)
+    }
+
+    /// Waits on the pipeline's clock (a real one) until this running time.
+    pub fn wait_running(&self, time: u64) {
+        let clock = self.pipeline.clock().expect("a clock in PLAYING");
+        let base = self.pipeline.base_time().expect("a base time in PLAYING");
+        let _ = clock
+            .new_single_shot_id(base + gst::ClockTime::from_nseconds(time))
+            .wait();
+    }
+
+    /// Takes what the bus has; an ERROR fails the test.
+    fn listen(&self, patience: Duration) {
+        let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
+        let Some(message) = self.bus.timed_pop(patience) else {
+            return;
+        };
+        match message.view() {
+            gst::MessageView::Error(error) => panic!(
+                "{:?}: {} ({:?})",
+                message.src().map(|s| s.path_string()),
+                error.error(),
+                error.debug()
+            ),
+            gst::MessageView::Warning(warning) => {
+                self.warnings.borrow_mut().push(warning.error().to_string());
+            }
+            gst::MessageView::Eos(_) => *self.ended.borrow_mut() = true,
+            gst::MessageView::Element(element)
+                if message.src() == Some(self.recorder.upcast_ref()) =>
+            {
+                let fields = element.structure();
+                let name = fields.and_then(|s| s.name().strip_prefix("mediarecorder-"));
+                if let (Some(name), Some(fields)) = (name, fields) {
+                    let heard = Heard {
+                        name: name.to_string(),
+                        running_time: fields.get("running-time").expect("every event has it"),
+                        fields: fields.to_owned(),
+                    };
+                    self.heard.borrow_mut().push(heard);
+                }
+            }
+            _ => (),
+        }
+    }
+
+    /// Waits until `condition` holds, hearing the bus; fails the test at the deadline.
+    #[track_caller]
+    fn hear_until(&self, what: &str, condition: impl Fn() -> bool) {
+        let end = Instant::now() + DEADLINE;
+        while !condition() {
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "no {what}; heard: {:?}, warned: {:?}",
+                self.heard
+                    .borrow()
+                    .iter()
+                    .map(|h| h.name.clone())
+                    .collect::<Vec<_>>(),
+                self.warnings.borrow()
+            );
+            self.listen(left);
+        }
+    }
+
+    /// Waits for the event `name` to have come `count` times.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, count: usize) {
+        self.hear_until(name, || {
+            self.heard
+                .borrow()
+                .iter()
+                .filter(|h| h.name == name)
+                .count()
+                >= count
+        });
+    }
+
+    /// Waits for EOS of the whole pipeline.
+    #[track_caller]
+    pub fn wait_eos(&self) {
+        self.hear_until("EOS", || *self.ended.borrow());
+    }
+
+    /// Everything heard so far, what is still on the bus included.
+    pub fn heard(&self) -> Vec<Heard> {
+        while self.bus.have_pending() {
+            self.listen(Duration::ZERO);
+        }
+        self.heard.borrow().clone()
+    }
+
+    pub fn warnings(&self) -> Vec<String> {
+        self.heard();
+        self.warnings.borrow().clone()
+    }
+
+    /// TRUE if EOS has come on the bus.
+    pub fn ended(&self) -> bool {
+        self.heard();
+        *self.ended.borrow()
+    }
+
+    /// Name and running time of all cuts, in the order of the events.
+    pub fn cuts(&self) -> Vec<(String, u64)> {
+        self.heard()
+            .into_iter()
+            .filter(|h| matches!(h.name.as_str(), "start" | "pause" | "resume" | "stop"))
+            .map(|h| (h.name, h.running_time))
+            .collect()
+    }
+
+    /// What should be in the only recording made.
+    pub fn kept(&self) -> super::judge::kept::Kept {
+        let cuts = self.cuts();
+        super::judge::kept::Kept::from_cuts(cuts.iter().map(|(n, t)| (n.as_str(), *t)))
+    }
+}
+
+impl Drop for Outer {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}

@@ -1,0 +1,205 @@
+//! Probes that write time over what the test sources produce.
+
+use super::{Sound, counted, noise, picture};
+use gst::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// From which number and time on the samples of a counted sound follow each other.
+#[derive(Clone, Copy, Debug)]
+struct Anchor {
+    index: u64,
+    /// Running time in nanoseconds.
+    time: f64,
+    /// The number that follows the samples seen so far.
+    next: u64,
+}
+
+/// When the samples of a tagged pad were captured: filled in while it runs.
+#[derive(Clone, Debug)]
+pub struct SampleClock {
+    rate: u32,
+    anchors: Arc<Mutex<Vec<Anchor>>>,
+    passed: Arc<AtomicU64>,
+}
+
+impl SampleClock {
+    /// A clock for a sound whose sample 0 is at running time 0.
+    pub fn from_zero(rate: u32) -> Self {
+        let zero = Anchor {
+            index: 0,
+            time: 0.0,
+            next: 0,
+        };
+        Self {
+            rate,
+            anchors: Arc::new(Mutex::new(vec![zero])),
+            passed: Arc::default(),
+        }
+    }
+
+    /// Running time in nanoseconds of the sample with this number.
+    pub fn time_of(&self, index: u64) -> f64 {
+        let anchors = self.anchors.lock().unwrap();
+        let anchor = anchors
+            .iter()
+            .rfind(|a| a.index <= index)
+            .or(anchors.first())
+            .expect("time asked for before the first buffer");
+        anchor.time + (index as f64 - anchor.index as f64) * 1e9 / f64::from(self.rate)
+    }
+
+    /// How many samples have passed, whatever they say.
+    pub fn passed(&self) -> u64 {
+        self.passed.load(Ordering::Relaxed)
+    }
+
+    /// How many samples in an unbroken row have been seen last.
+    pub fn seen(&self) -> u64 {
+        let anchors = self.anchors.lock().unwrap();
+        anchors.last().map_or(0, |a| a.next - a.index)
+    }
+
+    /// TRUE once a buffer has passed.
+    pub fn runs(&self) -> bool {
+        !self.anchors.lock().unwrap().is_empty()
+    }
+
+    /// How often the source's stamps left the grid of its samples: 0 in a sound source.
+    pub fn stumbles(&self) -> usize {
+        self.anchors.lock().unwrap().len().saturating_sub(1)
+    }
+
+    /// The number of the sample that starts at `time`; within a sample of the last one, it follows it.
+    fn take(&self, time: f64, samples: u64) -> u64 {
+        let period = 1e9 / f64::from(self.rate);
+        let mut anchors = self.anchors.lock().unwrap();
+        if let Some(last) = anchors.last_mut() {
+            let due = last.time + (last.next as f64 - last.index as f64) * period;
+            if (time - due).abs() < period {
+                let index = last.next;
+                last.next += samples;
+                return index;
+            }
+        }
+        let index = (time / period).round() as u64;
+        anchors.push(Anchor {
+            index,
+            time,
+            next: index + samples,
+        });
+        index
+    }
+}
+
+/// Running time in nanoseconds of `buffer` on `pad`.
+fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<u64> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?.clone();
+    segment
+        .to_running_time(buffer.pts()?)
+        .map(gst::ClockTime::nseconds)
+}
+
+/// Writes `sound` over every buffer of raw audio on `pad`, by its running time. `rate` is that of
+/// the pad's caps.
+pub fn audio(pad: &gst::Pad, sound: Sound, rate: u32) -> SampleClock {
+    let clock = SampleClock {
+        rate,
+        anchors: Arc::default(),
+        passed: Arc::default(),
+    };
+    let result = clock.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
+        let caps = pad.current_caps().expect("caps come before buffers");
+        let info = gst_audio::AudioInfo::from_caps(&caps).expect("raw audio");
+        assert_eq!(info.rate(), rate, "the rate said to the tag");
+        let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
+        // A test source that makes silence marks it as a gap.
+        buffer.unset_flags(gst::BufferFlags::GAP);
+        let Some(time) = running_time(pad, buffer) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let samples = buffer.size() as u64 / u64::from(info.bpf());
+        clock.passed.fetch_add(samples, Ordering::Relaxed);
+        let index = clock.take(time as f64, samples);
+        let start = clock.time_of(index);
+        let mut map = buffer.map_writable().expect("writable memory");
+        match sound {
+            Sound::Counted => counted::fill(&info, index, &mut map),
+            Sound::Noise => noise::fill(&info, start, &mut map),
+        }
+        gst::PadProbeReturn::Ok
+    });
+    result
+}
+
+/// Reads counted sound in S16LE stereo off a pad without touching it: for signals that came in through
+/// a capture device, whose samples have times that the test does not set.
+pub fn watch(pad: &gst::Pad, rate: u32) -> SampleClock {
+    let clock = SampleClock {
+        rate,
+        anchors: Arc::default(),
+        passed: Arc::default(),
+    };
+    let result = clock.clone();
+    let silent = Mutex::new(true);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
+        let buffer = probe.buffer().expect("a buffer probe");
+        let Some(start) = running_time(pad, buffer) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let samples = buffer.size() as u64 / 4;
+        clock.passed.fetch_add(samples, Ordering::Relaxed);
+        let map = buffer.map_readable().expect("readable memory");
+        let mut silent = silent.lock().unwrap();
+        let mut anchors = clock.anchors.lock().unwrap();
+        for (n, frame) in map.chunks_exact(4).enumerate() {
+            let wide = |b: &[u8]| i32::from(i16::from_le_bytes([b[0], b[1]])) << 16;
+            let counted::Reading::Index(index) =
+                counted::read(&[wide(&frame[..2]), wide(&frame[2..])])
+            else {
+                *silent = true;
+                continue;
+            };
+            let period = 1e9 / f64::from(rate);
+            let time = start as f64 + n as f64 * period;
+            let follows = anchors.last_mut().filter(|last| {
+                let due = last.time + (last.next as f64 - last.index as f64) * period;
+                !*silent && index == last.next && (time - due).abs() < period
+            });
+            match follows {
+                Some(last) => last.next += 1,
+                None => anchors.push(Anchor {
+                    index,
+                    time,
+                    next: index + 1,
+                }),
+            }
+            *silent = false;
+        }
+        gst::PadProbeReturn::Ok
+    });
+    result
+}
+
+/// The running times in nanoseconds of all pictures that have passed a tagged pad.
+pub type PictureLog = Arc<Mutex<Vec<u64>>>;
+
+/// Draws its running time over every raw picture on `pad`.
+pub fn video(pad: &gst::Pad) -> PictureLog {
+    let log = PictureLog::default();
+    let result = log.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
+        let caps = pad.current_caps().expect("caps come before buffers");
+        let info = gst_video::VideoInfo::from_caps(&caps).expect("raw video");
+        let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
+        if let Some(time) = running_time(pad, buffer) {
+            let mut map = buffer.map_writable().expect("writable memory");
+            picture::draw(&info, time, &mut map);
+            log.lock().unwrap().push(time);
+        }
+        gst::PadProbeReturn::Ok
+    });
+    result
+}
