@@ -82,7 +82,7 @@ impl AudioGate {
     pub fn set_info(&mut self, info: AudioInfo) -> Result<(), glib::BoolError> {
         let fresh = AudioGate::new(info)?;
         *self = AudioGate {
-            written: fresh.grid.ceil(self.grid.time(self.written)),
+            written: fresh.grid.nearest(self.grid.time(self.written)),
             filled: self.filled,
             ..fresh
         };
@@ -148,8 +148,8 @@ impl AudioGate {
             };
             let zero = self.grid.place(&interval, chunk.origin);
             let place = zero.saturating_add_unsigned(chunk.first);
-            let begin = self.grid.ceil(interval.recorded);
-            let end = interval.recorded_end().map(|end| self.grid.ceil(end));
+            let begin = self.grid.nearest(interval.recorded);
+            let end = interval.recorded_end().map(|end| self.grid.nearest(end));
             let place = match u64::try_from(place) {
                 Ok(place) if place >= begin => place,
                 _ => {
@@ -179,7 +179,7 @@ impl AudioGate {
         match running.checked_sub(chunk.origin) {
             Some(since) => self
                 .grid
-                .ceil(since)
+                .before(since)
                 .saturating_sub(chunk.first)
                 .min(chunk.samples),
             None => 0,
@@ -252,7 +252,7 @@ impl AudioGate {
         while let Some(interval) = cuts.decided() {
             let to = self
                 .grid
-                .ceil(interval.recorded_at(until.max(interval.start)));
+                .nearest(interval.recorded_at(until.max(interval.start)));
             self.fill_to(to, out);
             match interval.end {
                 Some(end) if until >= end => cuts.leave(),

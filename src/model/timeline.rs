@@ -57,7 +57,8 @@ pub enum Mapped {
 #[derive(Debug, Clone, Default)]
 pub struct Timeline {
     intervals: Vec<Interval>,
-    stopped: bool,
+    /// Running time at which it was stopped.
+    stopped: Option<Ns>,
 }
 
 impl Timeline {
@@ -72,7 +73,7 @@ impl Timeline {
         };
         Timeline {
             intervals: vec![first],
-            stopped: false,
+            stopped: None,
         }
     }
 
@@ -115,23 +116,27 @@ impl Timeline {
         at
     }
 
-    /// Ends the recording at `at`; while paused, at the cut of the pause. Gives back the cut
-    /// as applied.
+    /// Ends the recording at `at`, and gives back the cut as applied. While paused, nothing is
+    /// recorded up to it.
     pub fn stop(&mut self, at: Ns) -> Ns {
-        self.stopped = true;
-        self.pause(at)
+        let at = at.max(self.pause(at));
+        *self.stopped.get_or_insert(at)
     }
 
     /// Whether [`Timeline::stop`] was called.
     pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// The running time of the stop.
+    pub fn stopped_at(&self) -> Option<Ns> {
         self.stopped
     }
 
-    /// The running time of the last cut of a stopped timeline.
+    /// The running time at which the last interval of a stopped timeline ends.
     pub fn end(&self) -> Option<Ns> {
-        self.stopped
-            .then(|| self.intervals.last().and_then(|last| last.end))
-            .flatten()
+        self.stopped?;
+        self.intervals.last().and_then(|last| last.end)
     }
 
     /// Number and requested running time of the first interval that waits for its start.
@@ -248,10 +253,16 @@ impl Grid {
         Grid { rate: rate.max(1) }
     }
 
-    /// The first sample at or after a recorded time: where an interval begins on the grid, and
-    /// so where the one before it has ended.
-    pub fn ceil(&self, recorded: Ns) -> u64 {
+    /// The sample nearest to a recorded time: where an interval begins on the grid, and so where
+    /// the one before it has ended.
+    pub fn nearest(&self, recorded: Ns) -> u64 {
         let scaled = i128::from(recorded) * i128::from(self.rate);
+        u64::try_from((2 * scaled + SECOND) / (2 * SECOND)).unwrap_or(u64::MAX)
+    }
+
+    /// How many samples begin before a time after the first of them.
+    pub fn before(&self, time: Ns) -> u64 {
+        let scaled = i128::from(time) * i128::from(self.rate);
         u64::try_from((scaled + SECOND - 1) / SECOND).unwrap_or(u64::MAX)
     }
 
@@ -364,7 +375,7 @@ mod tests {
         timeline.resume(3_000_000_000, true);
         let grid = Grid::new(48_000);
         let second = timeline.intervals()[1];
-        assert_eq!(grid.ceil(second.recorded), 960);
+        assert_eq!(grid.nearest(second.recorded), 960);
         assert_eq!(grid.place(&second, 3_000_000_000), 960);
         assert_eq!(grid.place(&second, 2_999_979_166), 959);
         assert_eq!(grid.time(960), 20_000_000);

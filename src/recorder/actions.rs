@@ -34,7 +34,13 @@ impl MediaRecorder {
                 match state {
                     State::Recording => session.resume(),
                     State::Paused => session.pause(),
-                    State::Inactive => session.stop(),
+                    State::Inactive if session.stop() => {}
+                    State::Inactive => {
+                        return Err(Error::invalid_state(
+                            "stop: the recording has just ended with an error, see on-error; \
+                             start begins the next one",
+                        ));
+                    }
                 }
                 self.set_state_value(state);
             }

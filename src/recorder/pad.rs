@@ -55,15 +55,7 @@ impl Stream {
 
     /// Places a buffer in running time; `None` if it lies outside the segment.
     pub fn place(&self, buffer: gst::Buffer) -> Option<Input> {
-        let duration = match self.samples {
-            Some((rate, bytes)) => {
-                let samples = buffer.size() as u64 / bytes;
-                Some(gst::ClockTime::from_nseconds(
-                    samples.saturating_mul(1_000_000_000) / rate,
-                ))
-            }
-            None => buffer.duration(),
-        };
+        let duration = self.duration(&buffer);
         let running = match buffer.pts().or(buffer.dts()) {
             None => self.end,
             Some(pts) => {
@@ -82,6 +74,19 @@ impl Stream {
             running,
             duration: duration.map(|duration| duration.nseconds()),
         })
+    }
+
+    /// How long a buffer lasts: of raw audio the count of samples tells, of which stamps are
+    /// roundings.
+    fn duration(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
+        let Some((rate, bytes)) = self.samples else {
+            return buffer.duration();
+        };
+        let samples = buffer.size() as u64 / bytes;
+        let exact = samples.saturating_mul(1_000_000_000) / rate;
+        let exact = gst::ClockTime::from_nseconds(exact);
+        let rounded = |stamp: &gst::ClockTime| stamp.absdiff(exact).nseconds() <= 1;
+        Some(buffer.duration().filter(rounded).unwrap_or(exact))
     }
 
     /// Running time of a position in the segment.

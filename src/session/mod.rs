@@ -22,7 +22,7 @@ pub use track::{Counts, Flow, TrackSpec};
 use crate::{
     gate::Input,
     model::{
-        Bitrates, Error,
+        Bitrates, Error, ErrorCode,
         timeline::{Ns, Timeline},
     },
     output::{Events, Slot, SrcOutput, Store},
@@ -137,6 +137,8 @@ struct Control {
     /// Places kept for blobs.
     requests: VecDeque<Slot>,
     error: Option<Error>,
+    /// The error ends the recording.
+    failing: bool,
     drained: bool,
     caps: bool,
     stopped: Option<Instant>,
@@ -309,10 +311,21 @@ impl Session {
         self.room.wake();
     }
 
-    /// Ends the recording with what has been captured until now.
-    pub fn stop(&self) {
+    /// Ends the recording with what has been captured until now; FALSE if an error already has.
+    ///
+    /// A change of the tracks that has not ended it yet does not any more (WPT-41).
+    pub fn stop(&self) -> bool {
+        {
+            let mut control = lock(&self.control);
+            if control.failing {
+                return false;
+            }
+            let modified = |error: &mut Error| error.code() == ErrorCode::InvalidModification;
+            control.error.take_if(modified);
+        }
         self.timeline.write(|timeline| timeline.stop(self.now()));
         self.stopped(false);
+        true
     }
 
     /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.

@@ -83,7 +83,8 @@ impl Supervisor {
     fn supervise(&mut self) -> Option<Error> {
         loop {
             let (error, drained, stopped, caps) = {
-                let control = lock(&self.session.control);
+                let mut control = lock(&self.session.control);
+                control.failing = control.error.is_some();
                 (
                     control.error.clone(),
                     control.drained,
@@ -548,8 +549,8 @@ impl Supervisor {
     fn say_goodbye(&self, error: Option<Error>) {
         let session = &self.session;
         let written = session.with_writer(|writer, _| writer.frontier());
-        let (duration, running_time) = session.timeline.read(|t| match (&error, t.end()) {
-            (None, Some(end)) => (t.duration(), end),
+        let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {
+            (None, Some(stop)) => (t.duration(), stop),
             _ => (written, t.running_at(written)),
         });
         session.events.push(Event::Ended {
