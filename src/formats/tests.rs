@@ -541,6 +541,56 @@ fn every_encoder_starts_with_any_rate() {
 }
 
 #[test]
+fn a_rate_may_change_while_an_encoder_runs() {
+    gst::init().unwrap();
+    for codec in Codec::ALL {
+        for factory in encoders(codec) {
+            let encoder = factory.create().build().unwrap();
+            tune(&encoder, &tuning(codec));
+            let pad = encoder.static_pad("sink").unwrap();
+            let changed = encoder.downgrade();
+            let seen = std::sync::atomic::AtomicU32::new(0);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let seen = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if let (Some(encoder), true) = (changed.upgrade(), seen % 4 == 3) {
+                    set_bits_per_second(&encoder, [0, 40_000, 3_000_000][seen as usize / 4 % 3]);
+                }
+                gst::PadProbeReturn::Ok
+            });
+            let source = match codec.kind() {
+                AUDIO => {
+                    "audiotestsrc num-buffers=20 ! audio/x-raw,rate=44100,channels=2
+                     ! audioconvert ! audioresample"
+                }
+                VIDEO => "videotestsrc num-buffers=20 ! videoconvert ! videoscale",
+            };
+            runs(source, raw_caps(codec), encoder, &factory.name());
+        }
+    }
+}
+
+#[test]
+fn key_frames_come_at_least_every_two_seconds() {
+    let at = |key_interval_ms, key_interval_frames, fps| {
+        let tuning = Tuning {
+            key_interval_ms,
+            key_interval_frames,
+            fps,
+            ..Tuning::default()
+        };
+        tuning.key_frames()
+    };
+    assert_eq!(at(0, 0, 30.0), 60);
+    assert_eq!(at(0, 0, 0.0), 60);
+    assert_eq!(at(0, 0, f64::NAN), 60);
+    assert_eq!(at(0, 0, 29.97), 59);
+    assert_eq!(at(1_000, 0, 25.0), 25);
+    assert_eq!(at(1, 0, 25.0), 1);
+    assert_eq!(at(0, 100, 25.0), 100);
+    assert_eq!(at(u32::MAX, 0, 1_000.0), u32::MAX);
+}
+
+#[test]
 fn vorbis_starts_with_any_sound() {
     gst::init().unwrap();
     if !creatable("vorbisenc") {
