@@ -317,7 +317,20 @@ fn record(plan: &Plan, encoder: Option<&gst::ElementFactory>, path: &Path) -> Ve
             tune(&encoder, &tuning(*codec));
             chain.push(encoder);
         }
-        if let Some(parser) = parser(*codec, plan.container) {
+        if plan.copied[index] {
+            // As it may come in: the form that the muxer does not take, if there is one.
+            let form = match codec {
+                Codec::H264 => "video/x-h264,stream-format=byte-stream",
+                Codec::H265 => "video/x-h265,stream-format=byte-stream",
+                // voaacenc's ADTS says MPEG-2, which does not go into MP4.
+                Codec::Aac if plan.container == Container::Matroska => {
+                    "audio/mpeg,mpegversion=4,stream-format=adts"
+                }
+                _ => "ANY",
+            };
+            chain.push(filter(form.parse().unwrap()));
+        }
+        if let Some(parser) = plan.parser(index) {
             chain.push(gst::ElementFactory::make(parser).build().unwrap());
         }
         if let Some(caps) = plan.mux_caps(index) {
@@ -465,6 +478,30 @@ fn both_kinds_together() {
         let actual = plan.mime_type(&caps);
         assert!(is_type_supported(&actual), "{text} -> {actual}");
         assert_eq!(actual.split(',').count(), 2);
+    }
+}
+
+#[test]
+fn encoded_input_is_stored_as_it_comes() {
+    gst::init().unwrap();
+    for (text, codecs) in [
+        ("", &[Codec::H264, Codec::Aac][..]),
+        ("", &[Codec::H265]),
+        ("", &[Codec::Vp9, Codec::Vorbis]),
+        ("", &[Codec::Theora, Codec::Vorbis]),
+        ("", &[Codec::Flac]),
+        ("", &[Codec::Mp3]),
+        ("video/x-matroska", &[Codec::H264, Codec::Aac]),
+        ("video/mp4", &[Codec::Av1, Codec::Opus]),
+    ] {
+        if !codecs.iter().all(|codec| can_encode(*codec)) {
+            eprintln!("{codecs:?}: not installed, not tested");
+            continue;
+        }
+        let tracks: Vec<_> = codecs.iter().map(|codec| encoded(*codec)).collect();
+        let plan = choose(text, None, &tracks).unwrap();
+        assert!(plan.copied.iter().all(|copied| *copied), "{plan:?}");
+        check(&plan, None);
     }
 }
 
