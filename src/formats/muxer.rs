@@ -111,6 +111,12 @@ pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
                 .build(),
         ),
         (Codec::Vp9, Container::Mp4) => Some(caps.field("alignment", "super-frame").build()),
+        // ADTS may call itself MPEG-2, which Matroska has a name for and MP4 has not here.
+        (Codec::Aac, Container::Matroska) => Some(
+            caps.field("mpegversion", gst::List::new([4i32, 2]))
+                .field("stream-format", "raw")
+                .build(),
+        ),
         (Codec::Aac, _) => Some(
             caps.field("mpegversion", 4i32)
                 .field("stream-format", "raw")

@@ -251,6 +251,17 @@ impl Plan {
         container_caps(self.container, self.kind)
     }
 
+    /// The element that goes in front of the muxer for this track, if there has to be one.
+    pub fn parser(&self, track: usize) -> Option<&'static str> {
+        let codec = *self.codecs.get(track)?;
+        let copied = self.copied.get(track).copied().unwrap_or_default();
+        match parser(codec, self.container) {
+            // What is copied from the middle of a stream needs a header of its own.
+            None if copied && codec == Codec::Flac && creatable("flacparse") => Some("flacparse"),
+            parser => parser,
+        }
+    }
+
     /// What has to come out of the parser (or encoder, if there is none) of this track: the
     /// muxer's form of the codec, with parameter sets in band if avc3 or hev1 was asked for, and
     /// a profile that a player of the one that was asked for can play.

@@ -1,4 +1,4 @@
-//! What the installed plugins can make: looked up once for each change of the registry.
+//! What the installed plugins can make: tried once, unless the registry changes.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -10,35 +10,25 @@ use super::caps::encoded_caps;
 use super::muxer::{muxer_factory, parser};
 use crate::model::{Codec, Container};
 
-/// Whether a factory makes elements, by name, for one state of the registry.
-#[derive(Default)]
-struct Cache {
-    cookie: u32,
-    creatable: HashMap<String, bool>,
-}
-
-static CACHE: Lazy<Mutex<Cache>> = Lazy::new(Mutex::default);
+/// Whether a factory makes elements, by name, and the registry's cookie when that was tried.
+static TRIED: Lazy<Mutex<HashMap<String, (bool, u32)>>> = Lazy::new(Mutex::default);
 
 /// Whether an element of this name exists and can be created. Hardware encoders exist where the
-/// hardware does not, and to try them is slow: the answer is kept until the registry changes.
+/// hardware does not, and to try them is slow: the answer is kept, a no until the registry changes.
 pub fn creatable(factory: &str) -> bool {
     let cookie = gst::Registry::get().feature_list_cookie();
-    if let Ok(mut cache) = CACHE.lock() {
-        if cache.cookie != cookie {
-            *cache = Cache {
-                cookie,
-                ..Cache::default()
-            };
-        }
-        if let Some(known) = cache.creatable.get(factory) {
-            return *known;
-        }
+    if let Ok(tried) = TRIED.lock()
+        && let Some((made, when)) = tried.get(factory)
+        && (*made || *when == cookie)
+    {
+        return *made;
     }
     // Not under the lock: creating an element loads its plugin, which may do anything.
     let made = gst::ElementFactory::make(factory).build().is_ok();
-    // To load a plugin may change the registry; the next call then starts the cache afresh.
-    if let Ok(mut cache) = CACHE.lock() {
-        cache.creatable.insert(factory.to_owned(), made);
+    if let Ok(mut tried) = TRIED.lock() {
+        // Loading the plugin may have changed the cookie.
+        let cookie = gst::Registry::get().feature_list_cookie();
+        tried.insert(factory.to_owned(), (made, cookie));
     }
     made
 }

@@ -317,7 +317,20 @@ fn record(plan: &Plan, encoder: Option<&gst::ElementFactory>, path: &Path) -> Ve
             tune(&encoder, &tuning(*codec));
             chain.push(encoder);
         }
-        if let Some(parser) = parser(*codec, plan.container) {
+        if plan.copied[index] {
+            // As it may come in: the form that the muxer does not take, if there is one.
+            let form = match codec {
+                Codec::H264 => "video/x-h264,stream-format=byte-stream",
+                Codec::H265 => "video/x-h265,stream-format=byte-stream",
+                // voaacenc's ADTS says MPEG-2, which does not go into MP4.
+                Codec::Aac if plan.container == Container::Matroska => {
+                    "audio/mpeg,mpegversion=4,stream-format=adts"
+                }
+                _ => "ANY",
+            };
+            chain.push(filter(form.parse().unwrap()));
+        }
+        if let Some(parser) = plan.parser(index) {
             chain.push(gst::ElementFactory::make(parser).build().unwrap());
         }
         if let Some(caps) = plan.mux_caps(index) {
@@ -469,6 +482,30 @@ fn both_kinds_together() {
 }
 
 #[test]
+fn encoded_input_is_stored_as_it_comes() {
+    gst::init().unwrap();
+    for (text, codecs) in [
+        ("", &[Codec::H264, Codec::Aac][..]),
+        ("", &[Codec::H265]),
+        ("", &[Codec::Vp9, Codec::Vorbis]),
+        ("", &[Codec::Theora, Codec::Vorbis]),
+        ("", &[Codec::Flac]),
+        ("", &[Codec::Mp3]),
+        ("video/x-matroska", &[Codec::H264, Codec::Aac]),
+        ("video/mp4", &[Codec::Av1, Codec::Opus]),
+    ] {
+        if !codecs.iter().all(|codec| can_encode(*codec)) {
+            eprintln!("{codecs:?}: not installed, not tested");
+            continue;
+        }
+        let tracks: Vec<_> = codecs.iter().map(|codec| encoded(*codec)).collect();
+        let plan = choose(text, None, &tracks).unwrap();
+        assert!(plan.copied.iter().all(|copied| *copied), "{plan:?}");
+        check(&plan, None);
+    }
+}
+
+#[test]
 fn the_asked_h264_profile_and_entry_are_kept() {
     gst::init().unwrap();
     for (text, start) in [
@@ -538,6 +575,56 @@ fn every_encoder_starts_with_any_rate() {
             check(&plan, Some(&factory));
         }
     }
+}
+
+#[test]
+fn a_rate_may_change_while_an_encoder_runs() {
+    gst::init().unwrap();
+    for codec in Codec::ALL {
+        for factory in encoders(codec) {
+            let encoder = factory.create().build().unwrap();
+            tune(&encoder, &tuning(codec));
+            let pad = encoder.static_pad("sink").unwrap();
+            let changed = encoder.downgrade();
+            let seen = std::sync::atomic::AtomicU32::new(0);
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let seen = seen.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                if let (Some(encoder), true) = (changed.upgrade(), seen % 4 == 3) {
+                    set_bits_per_second(&encoder, [0, 40_000, 3_000_000][seen as usize / 4 % 3]);
+                }
+                gst::PadProbeReturn::Ok
+            });
+            let source = match codec.kind() {
+                AUDIO => {
+                    "audiotestsrc num-buffers=20 ! audio/x-raw,rate=44100,channels=2
+                     ! audioconvert ! audioresample"
+                }
+                VIDEO => "videotestsrc num-buffers=20 ! videoconvert ! videoscale",
+            };
+            runs(source, raw_caps(codec), encoder, &factory.name());
+        }
+    }
+}
+
+#[test]
+fn key_frames_come_at_least_every_two_seconds() {
+    let at = |key_interval_ms, key_interval_frames, fps| {
+        let tuning = Tuning {
+            key_interval_ms,
+            key_interval_frames,
+            fps,
+            ..Tuning::default()
+        };
+        tuning.key_frames()
+    };
+    assert_eq!(at(0, 0, 30.0), 60);
+    assert_eq!(at(0, 0, 0.0), 60);
+    assert_eq!(at(0, 0, f64::NAN), 60);
+    assert_eq!(at(0, 0, 29.97), 59);
+    assert_eq!(at(1_000, 0, 25.0), 25);
+    assert_eq!(at(1, 0, 25.0), 1);
+    assert_eq!(at(0, 100, 25.0), 100);
+    assert_eq!(at(u32::MAX, 0, 1_000.0), u32::MAX);
 }
 
 #[test]
