@@ -40,6 +40,23 @@ pub fn kind_of_caps(caps: &gst::CapsRef) -> Option<Kind> {
     }
 }
 
+/// What raw video with these caps is like; `None` for anything else.
+pub fn video_info(caps: &gst::CapsRef) -> Option<gst_video::VideoInfo> {
+    // Asked about anything else, the library logs an error.
+    let named = caps.structure(0)?.name() == "video/x-raw";
+    named
+        .then(|| gst_video::VideoInfo::from_caps(caps).ok())
+        .flatten()
+}
+
+/// What raw audio with these caps is like; `None` for anything else.
+pub fn audio_info(caps: &gst::CapsRef) -> Option<gst_audio::AudioInfo> {
+    let named = caps.structure(0)?.name() == "audio/x-raw";
+    named
+        .then(|| gst_audio::AudioInfo::from_caps(caps).ok())
+        .flatten()
+}
+
 /// The caps of media encoded with `codec`, as wide as they can be. Those of PCM are raw.
 pub fn encoded_caps(codec: Codec) -> gst::Caps {
     let name = match codec {

@@ -7,7 +7,9 @@ mod muxer;
 mod plan;
 mod registry;
 
-pub use caps::{codec_of_caps, encoded_caps, is_raw, kind_of_caps, raw_caps, sink_caps};
+pub use caps::{
+    audio_info, codec_of_caps, encoded_caps, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
+};
 pub use codec_string::codec_string;
 pub use encoder::{Tuning, set_bits_per_second, tune};
 pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser};

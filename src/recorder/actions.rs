@@ -79,13 +79,22 @@ impl MediaRecorder {
         self.obj().notify("state");
     }
 
-    /// `autostart`: begins at the first buffer, from that buffer's thread.
+    /// `autostart`: begins at the first buffer, from that buffer's thread. First buffers of
+    /// other pads wait here until the recording takes them.
     pub(super) fn autostart(&self) {
         let acting = lock(&self.acting);
-        if self.state() != State::Inactive {
+        if !self.armed.load(Ordering::SeqCst) {
             return;
         }
-        match guarded(|| self.begin(Begin::EarliestBuffer)) {
+        let begun = match self.state() {
+            State::Inactive => guarded(|| self.begin(Begin::EarliestBuffer)),
+            State::Recording | State::Paused => {
+                self.armed.store(false, Ordering::SeqCst);
+                return;
+            }
+        };
+        self.armed.store(false, Ordering::SeqCst);
+        match begun {
             Ok(()) => {
                 let mut control = lock(&self.control);
                 control.autostarted = control.current.as_ref().map(|s| s.id());
@@ -209,7 +218,6 @@ impl MediaRecorder {
             });
             specs.push(TrackSpec {
                 name: name.to_string(),
-                caps,
                 live: upstream.live,
                 latency: upstream.latency,
             });
@@ -247,7 +255,7 @@ impl MediaRecorder {
             .iter()
             .filter_map(|pad| {
                 let caps = pad.stream().caps.clone()?;
-                let info = gst_video::VideoInfo::from_caps(&caps).ok()?;
+                let info = formats::video_info(&caps)?;
                 Some(VideoSize {
                     width: info.width(),
                     height: info.height(),
@@ -289,7 +297,7 @@ impl MediaRecorder {
     pub(super) fn tracks_modified(&self, what: String) {
         let current = lock(&self.control).current.clone();
         if let Some(session) = current {
-            session.fail(Error::invalid_modification(what));
+            session.tracks_modified(Error::invalid_modification(what));
         }
     }
 

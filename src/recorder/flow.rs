@@ -122,7 +122,7 @@ impl MediaRecorder {
         if !self.flowing.load(Ordering::Acquire) {
             self.hold(pad)?;
         }
-        if self.armed.load(Ordering::Acquire) && self.armed.swap(false, Ordering::SeqCst) {
+        if self.armed.load(Ordering::Acquire) {
             self.autostart();
         }
         let (input, takers) = {

@@ -1,6 +1,7 @@
 //! `GstMediaRecorderPad`: a track, with what has passed it.
 
 use crate::{
+    formats,
     gate::Input,
     model::timeline::Ns,
     session::{RunningTime, Session, lock},
@@ -46,7 +47,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Sets the caps and says whether they are new.
     pub fn set_caps(&mut self, caps: &gst::Caps) -> bool {
-        let info = gst_audio::AudioInfo::from_caps(caps).ok();
+        let info = formats::audio_info(caps);
         self.samples = info
             .filter(|info| info.rate() > 0 && info.bpf() > 0)
             .map(|info| (u64::from(info.rate()), u64::from(info.bpf())));
@@ -109,8 +110,15 @@ impl Stream {
 
     /// The stream goes to one more recording, beginning with the newest buffer.
     pub fn give_to(&mut self, session: &Arc<Session>, track: usize) {
+        // What has come since the recording was put together counts too.
+        if let Some(caps) = &self.caps {
+            session.set_caps(track, caps);
+        }
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
+        }
+        if self.eos {
+            session.end_track(track);
         }
         self.takers.push((session.clone(), track));
     }

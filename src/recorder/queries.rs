@@ -1,6 +1,7 @@
 //! Queries and upstream events: answered as a sink answers them.
 
 use super::{MediaRecorderPad, imp::MediaRecorder};
+use crate::formats;
 use gst::{prelude::*, subclass::prelude::*};
 
 impl MediaRecorder {
@@ -70,7 +71,7 @@ impl MediaRecorder {
                 let info = allocation
                     .get()
                     .0
-                    .and_then(|caps| gst_video::VideoInfo::from_caps(caps).ok());
+                    .and_then(|caps| formats::video_info(caps));
                 let Some(info) = info else {
                     return false;
                 };

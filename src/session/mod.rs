@@ -22,7 +22,7 @@ pub use track::{Counts, Flow, TrackSpec};
 use crate::{
     gate::Input,
     model::{
-        Bitrates, Error, ErrorCode,
+        Bitrates, Error,
         timeline::{Ns, Timeline},
     },
     output::{Events, Slot, SrcOutput, Store},
@@ -137,8 +137,8 @@ struct Control {
     /// Places kept for blobs.
     requests: VecDeque<Slot>,
     error: Option<Error>,
-    /// The error ends the recording.
-    failing: bool,
+    /// Told at the end of the drain: the tracks were changed.
+    modified: Option<Error>,
     drained: bool,
     caps: bool,
     stopped: Option<Instant>,
@@ -207,16 +207,6 @@ impl Session {
             mime_type: Mutex::new(None),
             encoders: Mutex::new(Vec::new()),
         });
-        for (track, spec) in session.tracks.iter().zip(tracks) {
-            if let Some(caps) = &spec.caps {
-                track.set_caps(caps).map_err(|err| {
-                    Error::not_supported(format!(
-                        "start: the track of {} cannot be recorded ({caps}): {err}",
-                        spec.name
-                    ))
-                })?;
-            }
-        }
         Ok(session)
     }
 
@@ -313,19 +303,32 @@ impl Session {
 
     /// Ends the recording with what has been captured until now; FALSE if an error already has.
     ///
-    /// A change of the tracks that has not ended it yet does not any more (WPT-41).
+    /// A change of the tracks that has not been told yet is not told any more (WPT-41).
     pub fn stop(&self) -> bool {
         {
             let mut control = lock(&self.control);
-            if control.failing {
+            let told = control.stopped.is_some() && control.modified.is_none();
+            if control.error.is_some() || told {
                 return false;
             }
-            let modified = |error: &mut Error| error.code() == ErrorCode::InvalidModification;
-            control.error.take_if(modified);
+            control.modified = None;
         }
         self.timeline.write(|timeline| timeline.stop(self.now()));
         self.stopped(false);
         true
+    }
+
+    /// The tracks have changed, which ends the recording as `stop` does, but with an error.
+    pub fn tracks_modified(&self, error: Error) {
+        {
+            let mut control = lock(&self.control);
+            if control.stopped.is_some() {
+                return;
+            }
+            control.modified = Some(error);
+        }
+        self.timeline.write(|timeline| timeline.stop(self.now()));
+        self.stopped(false);
     }
 
     /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.

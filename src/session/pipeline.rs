@@ -148,7 +148,7 @@ impl Pipeline {
                 encoder = Some(made);
             }
         }
-        if let Some(parser) = formats::parser(codec, plan.container) {
+        if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
@@ -400,7 +400,7 @@ fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
 fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
     let mut wanted = formats::raw_caps(codec);
     let structure = wanted.make_mut();
-    if let Ok(info) = gst_video::VideoInfo::from_caps(caps) {
+    if let Some(info) = formats::video_info(caps) {
         let par = info.par();
         let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
         let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
@@ -413,7 +413,7 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
         structure.set("width", fit(wide));
         structure.set("height", fit(u64::from(info.height())));
         structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
-    } else if let Ok(info) = gst_audio::AudioInfo::from_caps(caps) {
+    } else if let Some(info) = formats::audio_info(caps) {
         if codec == Codec::Pcm {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
         }
@@ -442,8 +442,8 @@ fn keep_first_caps(encoder: &gst::Element) {
 }
 
 fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
-    let video = gst_video::VideoInfo::from_caps(&track.caps).ok();
-    let audio = gst_audio::AudioInfo::from_caps(&track.caps).ok();
+    let video = formats::video_info(&track.caps);
+    let audio = formats::audio_info(&track.caps);
     let fps = video.as_ref().map_or(0.0, |info| {
         f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1))
     });

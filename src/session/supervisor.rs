@@ -83,8 +83,7 @@ impl Supervisor {
     fn supervise(&mut self) -> Option<Error> {
         loop {
             let (error, drained, stopped, caps) = {
-                let mut control = lock(&self.session.control);
-                control.failing = control.error.is_some();
+                let control = lock(&self.session.control);
                 (
                     control.error.clone(),
                     control.drained,
@@ -96,7 +95,7 @@ impl Supervisor {
                 return Some(self.salvage(error));
             }
             if drained {
-                return None;
+                return lock(&self.session.control).modified.take();
             }
             for message in self.session.room.warnings() {
                 self.session.events.push(Event::Warning { message });
@@ -124,8 +123,8 @@ impl Supervisor {
                 None => self.fill_absent(),
             }
             self.end_ended_tracks();
-            if self.pipeline.is_none() && self.all_closed() {
-                return None;
+            if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {
+                return lock(&self.session.control).modified.take();
             }
             let tick = if stopped.is_some() { DRAIN_TICK } else { TICK };
             self.session.room.wait_for_news(tick);
@@ -309,22 +308,24 @@ impl Supervisor {
                 track.leave_out();
             }
         }
-        if self.session.timeline.read(|t| t.undecided().is_some()) && stopped.is_none() {
+        let undecided = self.session.timeline.read(|t| t.undecided().is_some());
+        if undecided && stopped.is_none() && !self.all_closed() {
             // Encoded tracks that bring no key frame are not known to be there.
             return Ok(());
         }
-        let ready: Vec<usize> = self
-            .session
-            .tracks
-            .iter()
-            .enumerate()
+        match self.with_caps() {
+            ready if ready.is_empty() => Ok(()),
+            ready => self.build(ready),
+        }
+    }
+
+    /// The tracks of which it is known what they are.
+    fn with_caps(&self) -> Vec<usize> {
+        let tracks = self.session.tracks.iter().enumerate();
+        tracks
             .filter(|(_, track)| track.caps().is_some())
             .map(|(index, _)| index)
-            .collect();
-        if ready.is_empty() {
-            return Ok(());
-        }
-        self.build(ready)
+            .collect()
     }
 
     fn build(&mut self, ready: Vec<usize>) -> Result<(), Error> {

@@ -26,8 +26,6 @@ use std::{
 pub struct TrackSpec {
     /// Name of its pad.
     pub name: String,
-    /// Its caps, if they are known.
-    pub caps: Option<gst::Caps>,
     /// Whether upstream is live (LATENCY).
     pub live: bool,
     /// Upstream's latency.
