@@ -39,6 +39,8 @@ fn timeslice_counts_recorded_time_and_stands_still_in_a_pause() {
     go(3);
     rig.recorder.resume().expect("resume");
     go(2);
+    // What is not out by then comes in the one blob of the end.
+    rig.wait_event(Kind::Data, 5);
     rig.recorder.stop().expect("stop");
 
     let events = rig.wait_recording(1);
@@ -89,11 +91,10 @@ fn the_smallest_timeslice_still_gives_contiguous_blobs() {
     rig.recorder.set_property("timeslice", 1u32);
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND);
+    rig.wait_event(Kind::Data, 20);
     rig.recorder.stop().expect("stop");
-    let events = rig.wait_recording(1);
-    let (bytes, recorded) = check_recording(&events);
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
     assert_eq!(recorded, SECOND);
-    assert!(blobs(&events).len() > 20, "{}", blobs(&events).len());
     assert_plays(&rig.save("fine.webm", &bytes));
 }
 
@@ -180,9 +181,9 @@ fn blobs_never_change_after_they_are_handed_out() {
         let audio = rig.feed_audio();
         rig.recorder.start().expect("start");
         audio.advance(SECOND * 2);
+        rig.wait_event(Kind::Data, 4);
         rig.recorder.stop().expect("stop");
         let events = rig.wait_recording(1);
-        assert!(blobs(&events).len() > 2);
         for blob in blobs(&events) {
             let now = sample_bytes(blob.sample.as_ref().expect("a sample"));
             assert!(now == blob.bytes, "a blob of {mime} has changed");
@@ -198,6 +199,7 @@ fn blob_messages_carry_the_signals_sample_only_when_asked() {
         rig.recorder.set_property("blob-messages", asked);
         rig.recorder.start().expect("start");
         advance_all(&[&audio, &video], SECOND);
+        rig.wait_event(Kind::Data, 2);
         rig.recorder.stop().expect("stop");
         let events = rig.wait_recording(1);
         let messages = rig.messages.wait("the message of stop", |m| {
@@ -316,6 +318,7 @@ fn stats_count_blobs_and_bytes() {
     rig.recorder.set_property("timeslice", 250u32);
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND);
+    rig.wait_event(Kind::Data, 3);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     let (bytes, _) = check_recording(&events);

@@ -4,6 +4,7 @@ mod common;
 
 use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds, recordings};
+use common::harness::media::assert_lasts;
 use common::harness::{
     Event, Kind, Outer, QUIET, Recorder, Rig, State, assert_error, code, make_recorder, wait_for,
 };
@@ -368,8 +369,9 @@ fn cuts_before_anything_has_arrived_are_at_zero() {
     rig.recorder.start().expect("start");
     audio.advance(SECOND);
     rig.recorder.stop().expect("stop");
-    let (_, recorded) = check_recording(&rig.wait_recording(1));
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
     assert_eq!(recorded, SECOND);
+    assert_lasts(&rig.save("zero.webm", &bytes), 1.0, 0.05);
     let messages = rig.messages.wait("start", |m| !m.is_empty());
     assert_eq!(messages[0].time("running-time"), 0);
 }

@@ -376,9 +376,10 @@ fn autostart_takes_the_late_pads_of_uridecodebin() {
     rig.pipeline.add(&decoder).expect("added");
     let recorder = rig.recorder.downgrade();
     decoder.connect_pad_added(move |_, pad| {
-        let (Some(recorder), Some(caps)) = (recorder.upgrade(), pad.current_caps()) else {
+        let Some(recorder) = recorder.upgrade() else {
             return;
         };
+        let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
         let audio = caps
             .structure(0)
             .is_some_and(|s| s.name().starts_with("audio/"));

@@ -12,6 +12,7 @@ pub use log::{Event, Kind, Log, Outer, State};
 pub use source::Track;
 
 use gst::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Once, mpsc};
 use std::time::{Duration, Instant};
@@ -271,10 +272,13 @@ impl Rig {
     }
 
     /// Runs `handler` for every signal of `kind`, after the log has taken it down.
+    ///
+    /// A panic in it is printed and goes no further: it must not unwind into C. The test then fails by what
+    /// the handler has not done.
     pub fn on(&self, kind: Kind, handler: impl Fn(&gst::Element) + Send + Sync + 'static) {
         self.recorder.connect(kind.signal(), false, move |values| {
             let recorder = values[0].get::<gst::Element>().expect("the emitter");
-            handler(&recorder);
+            let _ = catch_unwind(AssertUnwindSafe(|| handler(&recorder)));
             None
         });
     }

@@ -41,6 +41,8 @@ class Rig:
     def _event(self, recorder, *arguments):
         signal = arguments[-1]
         state = recorder.get_property("state").value_nick
+        # A sample is only lent to the handler: what is kept of it has to be taken here.
+        arguments = [copied(a) if isinstance(a, Gst.Sample) else a for a in arguments]
         with self.changed:
             self.events.append((signal, state, arguments[:-1]))
             self.changed.notify_all()
@@ -79,6 +81,11 @@ def refused(error, code):
     assert error.code == code, error.code
     assert error.matches(GLib.quark_from_string(DOMAIN), code)
     assert error.message, "an error without words"
+
+
+def copied(sample):
+    """(the name of a blob's caps, its bytes)."""
+    return sample.get_caps().get_structure(0).get_name(), contents(sample)
 
 
 def contents(sample):

@@ -223,7 +223,12 @@ impl<T: Clone + fmt::Debug> Log<T> {
         let (list, result) = grown
             .wait_timeout_while(list.lock().unwrap(), DEADLINE, |list| !condition(list))
             .unwrap();
-        let list = list.clone();
+        // The list is let go of before anything panics: its other side is in the recorder's threads.
+        let list = {
+            let seen = list.clone();
+            drop(list);
+            seen
+        };
         assert!(
             !result.timed_out(),
             "not within {DEADLINE:?}: {what}; {}: {list:?}",
