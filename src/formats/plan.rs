@@ -246,6 +246,17 @@ impl Plan {
         format!("{essence};codecs={}", listed.join(","))
     }
 
+    /// Whether the actual type is known without the encoders' caps.
+    pub fn is_type_certain(&self) -> bool {
+        use Codec::*;
+        let plain = |codec: &Codec| match codec {
+            H264 | H265 | Aac => false,
+            Vp9 | Av1 => self.container != Container::Mp4,
+            Vp8 | Theora | Opus | Vorbis | Flac | Pcm | Mp3 => true,
+        };
+        self.codecs.iter().all(plain)
+    }
+
     /// The caps of the recording's blobs.
     pub fn caps(&self) -> gst::Caps {
         container_caps(self.container, self.kind)

@@ -1,6 +1,6 @@
 //! Raw audio: cut to the sample, holes filled with silence, stamped from a running count.
 
-use super::{Cuts, Input, Out, fill::Silence};
+use super::{Cuts, Input, Mutes, Out, fill::Silence};
 use crate::model::timeline::{Grid, Ns};
 use gst_audio::{AudioInfo, AudioStreamAlign};
 use std::collections::VecDeque;
@@ -56,6 +56,7 @@ pub struct AudioGate {
     written: u64,
     silence: Silence,
     filled: Ns,
+    pub(super) mutes: Mutes,
 }
 
 impl AudioGate {
@@ -74,6 +75,7 @@ impl AudioGate {
             written: 0,
             silence: Silence::default(),
             filled: 0,
+            mutes: Mutes::default(),
             info,
         })
     }
@@ -84,6 +86,7 @@ impl AudioGate {
         *self = AudioGate {
             written: fresh.grid.nearest(self.grid.time(self.written)),
             filled: self.filled,
+            mutes: std::mem::take(&mut self.mutes),
             ..fresh
         };
         Ok(())
@@ -165,12 +168,25 @@ impl AudioGate {
                 cuts.leave();
                 continue;
             }
-            let known = self.samples_before(chunk, horizon);
+            while let Some(change) = self.mutes.next()
+                && self.samples_before(chunk, change) == 0
+            {
+                self.mutes.pass(change);
+            }
+            let known = horizon.min(self.mutes.next().unwrap_or(Ns::MAX));
+            let known = self.samples_before(chunk, known);
             let keep = known.min(end.map_or(u64::MAX, |end| end - place));
             if keep == 0 {
                 return;
             }
-            self.emit(chunk, place, keep, out);
+            if self.mutes.is_muted() {
+                let filled = self.filled;
+                self.fill_to(place + keep, out);
+                self.filled = filled;
+                chunk.skip(keep, bytes_per_frame);
+            } else {
+                self.emit(chunk, place, keep, out);
+            }
         }
     }
 

@@ -8,11 +8,13 @@ mod audio;
 mod cuts;
 mod encoded;
 mod fill;
+mod mute;
 mod video;
 
 pub use audio::AudioGate;
 pub use cuts::Cuts;
 pub use encoded::EncodedGate;
+pub use mute::Mutes;
 pub use video::VideoGate;
 
 use crate::model::timeline::Ns;
@@ -79,6 +81,17 @@ impl Gate {
             }
             Gate::Encoded(_) => Ok(()),
         }
+    }
+
+    /// Black or silence from running time `at` on, or the track's media again. Encoded media
+    /// cannot be muted: FALSE.
+    pub fn mute(&mut self, at: Ns, muted: bool) -> bool {
+        match self {
+            Gate::Audio(gate) => gate.mutes.set(at, muted),
+            Gate::Video(gate) => gate.mutes.set(at, muted),
+            Gate::Encoded(_) => return false,
+        }
+        true
     }
 
     /// Takes a buffer and lets out what `horizon` (running time before which no cut can come

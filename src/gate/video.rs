@@ -3,7 +3,7 @@
 //! A frame leaves only when its end is known, so that one which spans a cut is shortened to it.
 //! The frame on show when an interval begins is shown from its first instant on.
 
-use super::{Cuts, Input, Out, fill};
+use super::{Cuts, Input, Mutes, Out, fill};
 use crate::model::timeline::Ns;
 use gst_video::VideoInfo;
 use std::collections::VecDeque;
@@ -34,6 +34,8 @@ pub struct VideoGate {
     /// The interval whose first instant has its picture.
     entered: Option<usize>,
     filled: Ns,
+    pub(super) mutes: Mutes,
+    black: Option<gst::Buffer>,
 }
 
 impl VideoGate {
@@ -46,12 +48,15 @@ impl VideoGate {
             shown: None,
             entered: None,
             filled: 0,
+            mutes: Mutes::default(),
+            black: None,
         }
     }
 
     /// New caps, for the frames to come.
     pub fn set_info(&mut self, info: VideoInfo) {
         self.info = info;
+        self.black = None;
     }
 
     /// Whether a picture has come that can be shown on.
@@ -64,8 +69,15 @@ impl VideoGate {
     }
 
     pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
-        while let Some(input) = self.inbox.front() {
-            let running = input.running;
+        loop {
+            let next = self.inbox.front().map(|input| input.running);
+            if let Some(at) = self.mutes.pass(horizon.min(next.unwrap_or(Ns::MAX))) {
+                self.change_mute(at, cuts, out);
+                continue;
+            }
+            let Some(running) = next else {
+                return;
+            };
             let Some(interval) = cuts.decided() else {
                 if running >= cuts.next_start(horizon).min(horizon) {
                     return;
@@ -101,6 +113,24 @@ impl VideoGate {
         }
     }
 
+    /// The picture on show turns black, or back.
+    fn change_mute(&mut self, at: Ns, cuts: &Cuts, out: &mut Out) {
+        if let (Some(interval), Some(on_show)) = (cuts.decided(), self.on_show.clone())
+            && at >= interval.start
+            && interval.end.is_none_or(|end| at < end)
+        {
+            self.enter(cuts, out);
+            self.show(on_show, interval.recorded_at(at), false, out);
+        }
+    }
+
+    fn black(&mut self) -> Option<gst::Buffer> {
+        if self.black.is_none() {
+            self.black = fill::black(&self.info).ok();
+        }
+        self.black.clone()
+    }
+
     /// Shows at the first instant of the current interval what was on show before it.
     fn enter(&mut self, cuts: &Cuts, out: &mut Out) {
         if let (Some(interval), Some(on_show)) = (cuts.decided(), &self.on_show)
@@ -111,8 +141,12 @@ impl VideoGate {
         }
     }
 
-    /// The picture from `recorded` on is `buffer`.
+    /// The picture from `recorded` on is `buffer`, or black if the track is muted.
     fn show(&mut self, buffer: gst::Buffer, recorded: Ns, filler: bool, out: &mut Out) {
+        let buffer = match self.mutes.is_muted() {
+            true => self.black().unwrap_or(buffer),
+            false => buffer,
+        };
         let recorded = match self.shown.take() {
             Some(shown) if recorded < shown.recorded + SHORTEST => shown.recorded,
             Some(shown) => {
@@ -155,7 +189,7 @@ impl VideoGate {
                 return;
             }
             if self.on_show.is_none() {
-                self.on_show = fill::black(&self.info).ok();
+                self.on_show = self.black();
             }
             self.enter(cuts, out);
             let now = interval.recorded_at(until);

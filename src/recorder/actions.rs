@@ -146,7 +146,7 @@ impl MediaRecorder {
         )?;
         for (index, pad) in tracks.iter().enumerate() {
             if pad.is_muted() {
-                session.mute(index, true);
+                session.start_muted(index);
             }
             pad.stream().give_to(&session, index);
         }

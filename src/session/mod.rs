@@ -27,7 +27,6 @@ use crate::{
     },
     output::{Events, Slot, SrcOutput, Store},
 };
-use gst::prelude::*;
 use room::Room;
 use std::{
     collections::VecDeque,
@@ -124,8 +123,10 @@ pub struct Session {
     done: Condvar,
     /// The actual type.
     mime_type: Mutex<Option<String>>,
-    /// By the name of the pad.
+    /// The encoders that run, by the names of their pads.
     encoders: Mutex<Vec<(String, gst::Element)>>,
+    /// Names of the pads and of their encoders' factories.
+    encoder_names: Mutex<Vec<(String, String)>>,
 }
 
 /// What has been asked of the supervisor.
@@ -205,7 +206,8 @@ impl Session {
             }),
             done: Condvar::new(),
             mime_type: Mutex::new(None),
-            encoders: Mutex::new(Vec::new()),
+            encoders: Mutex::default(),
+            encoder_names: Mutex::default(),
         });
         Ok(session)
     }
@@ -442,7 +444,19 @@ impl Session {
     }
 
     /// Silence or black instead of a track's media, or its media again, from now on.
-    pub fn mute(&self, _track: usize, _mute: bool) {}
+    pub fn mute(&self, track: usize, muted: bool) {
+        if let Some(track) = self.track(track) {
+            let at = self.timeline.write(|_| self.now());
+            track.mute(at, muted);
+        }
+    }
+
+    /// The same from the beginning.
+    pub fn start_muted(&self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.mute(0, true);
+        }
+    }
 
     /// EOS of a track.
     pub fn end_track(&self, track: usize) {
@@ -495,12 +509,10 @@ impl Session {
 
     /// Pad, encoder and counts of each track.
     pub fn track_figures(&self) -> Vec<(String, String, Counts)> {
-        let encoders = lock(&self.encoders).clone();
+        let encoders = lock(&self.encoder_names).clone();
         let encoder = |pad: &str| {
-            let found = encoders.iter().find(|(name, _)| name == pad);
-            found
-                .and_then(|(_, encoder)| encoder.factory())
-                .map(|factory| factory.name().to_string())
+            let mut encoders = encoders.iter();
+            encoders.find_map(|(name, encoder)| (name == pad).then(|| encoder.clone()))
         };
         self.tracks
             .iter()

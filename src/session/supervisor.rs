@@ -10,6 +10,7 @@ use crate::{
     formats::{self, Plan, TrackInput},
     model::{Error, Kind, timeline::Ns},
 };
+use gst::prelude::*;
 use std::{
     io,
     sync::{Arc, PoisonError},
@@ -366,8 +367,12 @@ impl Supervisor {
         pipeline.play()?;
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             if let Some(encoder) = &feed.encoder {
-                let mut encoders = lock(&session.encoders);
-                encoders.push((track.name().to_owned(), encoder.clone()));
+                let name = track.name().to_owned();
+                if let Some(factory) = encoder.factory() {
+                    let names = (name.clone(), factory.name().to_string());
+                    lock(&session.encoder_names).push(names);
+                }
+                lock(&session.encoders).push((name, encoder.clone()));
             }
             track.connect(feed.appsrc.clone());
         }
@@ -379,15 +384,41 @@ impl Supervisor {
 
     /// `on-start`, once the actual type is known.
     fn announce(&mut self, caps_known: bool) {
-        let (Some(plan), Some(pipeline)) = (&self.plan, &self.pipeline) else {
-            return;
-        };
-        if self.announced || !caps_known {
+        if self.announced || self.session.timeline.read(|t| t.undecided().is_some()) {
             return;
         }
-        self.announced = true;
-        let mime_type = plan.mime_type(&pipeline.encoded_caps());
-        self.announce_start(mime_type);
+        let certain = self.plan.as_ref().is_some_and(Plan::is_type_certain);
+        // Where nothing flows, nobody waits for ever.
+        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        if caps_known || certain || self.begun.elapsed() > patience.max(GRACE) {
+            self.announced = true;
+            self.announce_start(self.likely_type());
+        }
+    }
+
+    /// The actual type, as far as it can be told now.
+    fn likely_type(&self) -> String {
+        let settings = &self.session.settings;
+        match (&self.plan, &self.pipeline) {
+            (Some(plan), Some(pipeline)) => plan.mime_type(&pipeline.encoded_caps()),
+            _ => {
+                let kind = |track: &Track| match track.name().starts_with("audio") {
+                    true => Kind::Audio,
+                    false => Kind::Video,
+                };
+                let inputs: Vec<_> = self
+                    .session
+                    .tracks
+                    .iter()
+                    .map(|track| TrackInput {
+                        kind: kind(track),
+                        encoded: None,
+                    })
+                    .collect();
+                formats::choose(&settings.mime_type, self.session.location(), &inputs)
+                    .map_or_else(|_| settings.mime_type.clone(), |plan| plan.mime_type(&[]))
+            }
+        }
     }
 
     fn announce_start(&self, mime_type: String) {
@@ -521,17 +552,13 @@ impl Supervisor {
             track.leave_out();
         }
         session.room.open();
+        self.announce_start(self.likely_type());
         if let Some(pipeline) = self.pipeline.take() {
-            if let (Some(plan), false) = (&self.plan, self.announced) {
-                let mime_type = plan.mime_type(&pipeline.encoded_caps());
-                self.announce_start(mime_type);
-            }
             pipeline.dump("stop");
             // Nothing is written any more once it is down.
             drop(pipeline);
         }
         lock(&session.encoders).clear();
-        self.announce_start(session.settings.mime_type.clone());
         self.announce_resume(usize::MAX);
         let requests = std::mem::take(&mut lock(&session.control).requests);
         for slot in requests {

@@ -83,6 +83,8 @@ struct Inner {
     first: Option<Ns>,
     counts: Counts,
     dropping: bool,
+    /// Changes of `mute` before the caps were known.
+    mutes: Vec<(Ns, bool)>,
 }
 
 /// See the module.
@@ -141,6 +143,7 @@ impl Track {
                 first: None,
                 counts: Counts::default(),
                 dropping: false,
+                mutes: Vec::new(),
             }),
         }
     }
@@ -240,6 +243,9 @@ impl Track {
             Some(gate) => gate.set_caps(caps)?,
             gate => *gate = Some(Gate::new(caps)?),
         }
+        for (at, muted) in std::mem::take(&mut inner.mutes) {
+            self.mute_locked(&mut inner, at, muted);
+        }
         inner.caps = Some(caps.clone());
         inner.feed(Item::Caps(caps.clone()));
         drop(inner);
@@ -325,6 +331,25 @@ impl Track {
     /// Media that waits, here or for the encoder.
     pub fn waiting(&self) -> Ns {
         lock(&self.inner).waiting()
+    }
+
+    /// Black or silence from running time `at` on, or not any more.
+    pub fn mute(&self, at: Ns, muted: bool) {
+        self.mute_locked(&mut lock(&self.inner), at, muted);
+    }
+
+    fn mute_locked(&self, inner: &mut Inner, at: Ns, muted: bool) {
+        match &mut inner.gate {
+            Some(gate) => {
+                if !gate.mute(at, muted) && muted {
+                    self.room.warn(format!(
+                        "{} is encoded: mute has no effect on it; mute it before its encoder.",
+                        self.name
+                    ));
+                }
+            }
+            None => inner.mutes.push((at, muted)),
+        }
     }
 
     /// Whether a picture is on show that can be shown on.
