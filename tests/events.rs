@@ -377,6 +377,22 @@ fn cuts_before_anything_has_arrived_are_at_zero() {
 }
 
 #[test]
+fn start_before_any_caps_waits_for_them() {
+    let rig = Rig::new();
+    rig.play();
+    let (audio, video) = (rig.late_audio(), rig.late_video());
+    rig.recorder.start().expect("start");
+    assert_eq!(rig.recorder.recording_state(), State::Recording);
+    rig.signals.nothing_within(QUIET);
+    advance_all(&[&audio, &video], SECOND);
+    rig.wait_event(Kind::Start, 1);
+    rig.recorder.stop().expect("stop");
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, SECOND);
+    assert_lasts(&rig.save("late.webm", &bytes), 1.0, 0.05);
+}
+
+#[test]
 fn cuts_of_live_input_are_the_running_time_of_the_call() {
     let (rig, tracks) = Rig::live(1, 1);
     let clock = || rig.recorder.current_running_time().expect("a clock runs");

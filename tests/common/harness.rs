@@ -240,12 +240,22 @@ impl Rig {
 
     /// A track whose every buffer the test hands over: sound whose samples count up.
     pub fn feed_audio(&self) -> Feed {
-        Feed::audio(&self.recorder)
+        Feed::audio(&self.recorder, false)
     }
 
     /// A track whose every buffer the test hands over: pictures at 25 frames per second.
     pub fn feed_video(&self) -> Feed {
-        Feed::video(&self.recorder)
+        Feed::video(&self.recorder, false)
+    }
+
+    /// As [`Rig::feed_audio`], but not even its caps come before its first buffer is handed over.
+    pub fn late_audio(&self) -> Feed {
+        Feed::audio(&self.recorder, true)
+    }
+
+    /// As [`Rig::feed_video`], but not even its caps come before its first buffer is handed over.
+    pub fn late_video(&self) -> Feed {
+        Feed::video(&self.recorder, true)
     }
 
     /// Goes to PLAYING and waits until something came out of every source.

@@ -39,20 +39,22 @@ pub struct Feed {
     progress: Arc<(Mutex<Progress>, Condvar)>,
     /// Index of the next buffer.
     next: Mutex<u64>,
+    /// What goes before the first buffer, until it is handed over.
+    introduction: Mutex<Vec<gst::Event>>,
 }
 
 impl Feed {
-    pub(super) fn audio(recorder: &gst::Element) -> Self {
+    pub(super) fn audio(recorder: &gst::Element, late: bool) -> Self {
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
             .field("layout", "interleaved")
             .field("rate", RATE as i32)
             .field("channels", 1i32)
             .build();
-        Feed::new(recorder, "audio_%u", caps, false)
+        Feed::new(recorder, "audio_%u", caps, late)
     }
 
-    pub(super) fn video(recorder: &gst::Element) -> Self {
+    pub(super) fn video(recorder: &gst::Element, late: bool) -> Self {
         let caps = gst::Caps::builder("video/x-raw")
             .field("format", "I420")
             .field("width", WIDTH as i32)
@@ -61,15 +63,16 @@ impl Feed {
             .field("interlace-mode", "progressive")
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .build();
-        Feed::new(recorder, "video_%u", caps, true)
+        Feed::new(recorder, "video_%u", caps, late)
     }
 
     /// A track of caps that the test chooses; its buffers come by [`Feed::push`].
     pub fn of_caps(recorder: &gst::Element, template: &str, caps: gst::Caps) -> Self {
-        Feed::new(recorder, template, caps, template.starts_with("video"))
+        Feed::new(recorder, template, caps, false)
     }
 
-    fn new(recorder: &gst::Element, template: &str, caps: gst::Caps, video: bool) -> Self {
+    fn new(recorder: &gst::Element, template: &str, caps: gst::Caps, late: bool) -> Self {
+        let video = template.starts_with("video");
         let sink = recorder
             .request_pad_simple(template)
             .expect("the recorder gives a pad");
@@ -86,6 +89,7 @@ impl Feed {
         source.set_active(true).expect("a free pad activates");
         source.link(&sink).expect("the pads link");
 
+        let stream = sink.name().to_string();
         let (items, taken_from) = mpsc::channel();
         let progress = Arc::<(Mutex<Progress>, Condvar)>::default();
         let report = progress.clone();
@@ -111,15 +115,23 @@ impl Feed {
             items,
             progress,
             next: Mutex::new(0),
+            introduction: Mutex::new(vec![
+                gst::event::StreamStart::new(&format!("feed/{stream}")),
+                gst::event::Caps::new(&caps),
+                gst::event::Segment::new(&gst::FormattedSegment::<gst::ClockTime>::new()),
+            ]),
         };
-        feed.queue(Item::Event(gst::event::StreamStart::new(&format!(
-            "feed/{}",
-            feed.pad.name()
-        ))));
-        feed.queue(Item::Event(gst::event::Caps::new(&caps)));
-        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-        feed.queue(Item::Event(gst::event::Segment::new(&segment)));
+        if !late {
+            feed.introduce();
+        }
         feed
+    }
+
+    /// Hands over what goes before the first buffer: stream-start, caps, segment.
+    fn introduce(&self) {
+        for event in std::mem::take(&mut *self.introduction.lock().unwrap()) {
+            self.event(event);
+        }
     }
 
     fn queue(&self, item: Item) {
@@ -144,6 +156,7 @@ impl Feed {
 
     /// Hands `duration` of media over, without waiting until it is taken.
     pub fn queue_media(&self, duration: gst::ClockTime) {
+        self.introduce();
         let mut next = self.next.lock().unwrap();
         let step = if self.video {
             FRAME
