@@ -18,10 +18,12 @@ impl MediaRecorder {
             return self.parent_send_event(event);
         }
         let pads = self.tracks();
-        // A seek of the pipeline needs to reach one source once; whoever sends it to a sink
-        // expects what basesink does: it goes up every pad.
-        pads.iter()
-            .fold(false, |done, pad| pad.push_event(event.clone()) || done)
+        // It goes up every pad; sources that several pads share know it by its seqnum.
+        let mut handled = false;
+        for pad in &pads {
+            handled |= pad.push_event(event.clone());
+        }
+        handled
     }
 
     /// A query of the element: upstream knows, in upstream's time.
@@ -68,10 +70,7 @@ impl MediaRecorder {
     pub(super) fn sink_query(&self, pad: &MediaRecorderPad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Allocation(allocation) => {
-                let info = allocation
-                    .get()
-                    .0
-                    .and_then(|caps| formats::video_info(caps));
+                let info = allocation.get().0.and_then(formats::video_info);
                 let Some(info) = info else {
                     return false;
                 };

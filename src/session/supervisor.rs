@@ -277,7 +277,7 @@ impl Supervisor {
         let patience = Duration::from_nanos(self.session.settings.max_queue_time);
         let mut missing = Vec::new();
         let mut known = false;
-        for (_, track) in self.session.tracks.iter().enumerate() {
+        for track in &self.session.tracks {
             match track.caps() {
                 Some(_) => known = true,
                 None if !track.is_closed() => missing.push(track),
