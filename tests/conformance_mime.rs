@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// The types that the web's tests go through (WPT-26), for both kinds of container.
 const CONTAINERS: [&str; 4] = ["mp4", "ogg", "webm", "x-matroska"];
-const AUDIO_CODECS: [&str; 4] = ["opus", "vorbis", "mp4a.40.2", "flac"];
+const AUDIO_CODECS: [&str; 3] = ["opus", "vorbis", "mp4a.40.2"];
 const VIDEO_CODECS: [&str; 10] = [
     "vp8",
     "vp9",
@@ -63,7 +63,7 @@ fn table() -> Vec<String> {
             }
         }
     }
-    types.extend(["audio/wav", "audio/flac", "audio/mpeg"].map(str::to_owned));
+    types.extend(["audio/wav", "audio/mpeg"].map(str::to_owned));
     types.extend(ALWAYS.map(str::to_owned));
     types.extend(NONSENSE.map(str::to_owned));
     types
@@ -91,6 +91,7 @@ fn rig_for(mime: &str) -> Rig {
 /// Records a moment of the given type and asserts that it begins, ends and has the type's container.
 #[track_caller]
 fn assert_records(rig: &Rig, mime: &str) -> Vec<Event> {
+    eprintln!("type {mime:?}");
     rig.recorder.set_property("mime-type", mime);
     rig.recorder
         .start()
@@ -163,6 +164,27 @@ fn wpt26_table_supported_starts_and_reads_verbatim_unsupported_is_refused() {
             assert_refused(&refusing, &mime);
         }
     }
+}
+
+/// Apart from the table, which does not have them: GStreamer's flacenc warns about its own order of
+/// events, so this test cannot run where warnings are fatal (`--skip flac`).
+#[test]
+fn types_with_flac_supported_start_unsupported_are_refused() {
+    let asked = make_recorder();
+    let (refusing, _tracks) = Rig::live(1, 1);
+    for mime in [
+        "audio/flac",
+        "audio/ogg;codecs=flac",
+        "audio/x-matroska;codecs=flac",
+        "audio/webm;codecs=flac",
+    ] {
+        if asked.supports(mime) {
+            assert_records(&Rig::live(1, 0).0, mime);
+        } else {
+            assert_refused(&refusing, mime);
+        }
+    }
+    assert!(!asked.supports("audio/webm;codecs=flac"));
 }
 
 #[test]
