@@ -8,6 +8,11 @@ pub mod output;
 pub mod recorder;
 pub mod session;
 
+/// Compiles the Rust program of README.md.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     recorder::register(plugin)
 }

@@ -1,4 +1,4 @@
-//! What each action does in each state: the table of INTERFACE.md, after the W3C draft and MDN.
+//! What each action does in each state, after the W3C draft and MDN.
 
 use super::error::Error;
 
@@ -82,7 +82,7 @@ mod tests {
     use crate::model::ErrorCode;
     use proptest::prelude::*;
 
-    /// The table of INTERFACE.md as text: rows are actions, columns inactive, recording, paused.
+    /// The table of README.md as text: rows are actions, columns inactive, recording, paused.
     const TABLE: [(Command, [&str; 3]); 5] = [
         (Command::Start, ["recording", "error", "error"]),
         (Command::Pause, ["error", "paused", "nothing"]),
