@@ -6,7 +6,7 @@ mod sound_server;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use assert_cmd::assert::OutputAssertExt;
@@ -14,6 +14,8 @@ use assert_cmd::assert::OutputAssertExt;
 use probe::assert_media;
 use sound_server::SoundServer;
 
+/// A run that hangs is ended, with code 124 or 137.
+const LIMITED: &str = "timeout --foreground --signal=KILL 60";
 const SOUND_AND_PICTURE: [&str; 2] = ["audio:opus", "video:vp8"];
 
 /// `cargo test` builds the examples beside the tests: `debug/examples/` next to `debug/deps/`.
@@ -29,11 +31,12 @@ fn example() -> PathBuf {
     example
 }
 
-/// The recorder in `dir`, without a terminal; a run that hangs is ended by `timeout`, with code 124.
+/// The recorder in `dir`, without a terminal.
 fn record(dir: &Path, line: &str) -> Command {
-    let mut command = Command::new("timeout");
+    let mut limited = LIMITED.split(' ');
+    let mut command = Command::new(limited.next().expect("a program"));
     command
-        .args(["--foreground", "--signal=KILL", "60"])
+        .args(limited)
         .arg(example())
         .args(line.split_whitespace())
         .current_dir(dir)
@@ -59,7 +62,7 @@ fn a_scripted_pause_is_left_out() {
 
     let output = assert.get_output();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
-    for part in ["take.webm", "0:00:03.", "VP8", "Opus", "640x480"] {
+    for part in ["take.webm", "duration  0:00:0", "VP8", "Opus", "640x480"] {
         assert!(out.contains(part), "{part:?} is not in the summary:\n{out}");
     }
     for part in ["paused", "resumed"] {
@@ -199,22 +202,11 @@ fn a_device_is_listed_picked_and_recorded() {
 #[test]
 fn keys_work_and_the_terminal_is_given_back() {
     let dir = tempfile::tempdir().expect("a directory");
-    let line = format!("{} --test -o take.webm; stty -a", example().display());
-    let mut child = Command::new("timeout")
-        .args(["--foreground", "--signal=KILL", "60"])
-        .args(["script", "-q", "-c", &line, "/dev/null"])
-        .current_dir(dir.path())
-        .env("TERM", "xterm")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .expect("script runs (Debian package bsdutils)");
-    let mut keyboard = child.stdin.take().expect("its stdin");
-    let mut screen = Terminal {
-        output: child.stdout.take().expect("its stdout"),
-        seen: String::new(),
-    };
+    let line = format!(
+        "{LIMITED} {} --test -o take.webm; stty -a",
+        example().display()
+    );
+    let (mut child, mut keyboard, mut screen) = in_terminal(dir.path(), &line);
     let mut press = |key: &str| {
         keyboard.write_all(key.as_bytes()).expect("a key");
         keyboard.flush().expect("a key");
@@ -239,6 +231,54 @@ fn keys_work_and_the_terminal_is_given_back() {
     assert!(child.wait().expect("it ends").success());
     let probe = probe::probe(&dir.path().join("take.webm"));
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// The window is closed in the middle: nobody reads, nobody types, and the file is whole.
+#[test]
+fn a_closed_terminal_ends_the_recording() {
+    let dir = tempfile::tempdir().expect("a directory");
+    // The shell outlives the terminal, to tell the exit code.
+    let line = format!(
+        "trap '' HUP; {LIMITED} {} --test -o take.webm; echo $? > code.part; mv code.part code",
+        example().display()
+    );
+    let (mut child, keyboard, mut screen) = in_terminal(dir.path(), &line);
+    screen.wait_for("REC");
+    // Without `script` nobody holds the other side of the terminal.
+    child.kill().expect("killed");
+    child.wait().expect("it is gone");
+    drop(keyboard);
+
+    let code = dir.path().join("code");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !code.exists() {
+        assert!(Instant::now() < deadline, "it goes on without a terminal");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let code = std::fs::read_to_string(code).expect("its exit code");
+    assert_eq!(code.trim(), "0");
+    let probe = probe::probe(&dir.path().join("take.webm"));
+    assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// A shell line in a terminal of its own, with what is typed there and what it shows.
+fn in_terminal(dir: &Path, line: &str) -> (Child, ChildStdin, Terminal<ChildStdout>) {
+    let mut child = Command::new("script")
+        .args(["-q", "-c", line, "/dev/null"])
+        .current_dir(dir)
+        .env("TERM", "xterm")
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("script runs (Debian package bsdutils)");
+    let keyboard = child.stdin.take().expect("its stdin");
+    let screen = Terminal {
+        output: child.stdout.take().expect("its stdout"),
+        seen: String::new(),
+    };
+    (child, keyboard, screen)
 }
 
 /// What a terminal shows, read as far as a test has asked.

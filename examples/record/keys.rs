@@ -1,17 +1,17 @@
 //! Keys while recording: what they mean, and a terminal that hands them over one by one.
 
-use std::io::IsTerminal;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{ErrorKind, IsTerminal, Read};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
-use crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use crossterm::terminal;
 
-/// How long the thread that reads keys may take to see that it is no longer wanted.
-const POLL: Duration = Duration::from_millis(50);
+/// When to look again at a terminal that somebody else has made non-blocking.
+const LOOK: Duration = Duration::from_millis(20);
+const ESCAPE: u8 = 0x1b;
+const CONTROL_C: u8 = 0x03;
+const CONTROL_D: u8 = 0x04;
 
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,6 @@ pub enum Command {
 /// Raw mode for as long as this lives; restored on every way out, a panic's too.
 pub struct RawTerminal {
     keys: Receiver<Command>,
-    done: Arc<AtomicBool>,
 }
 
 impl RawTerminal {
@@ -40,13 +39,11 @@ impl RawTerminal {
             let _ = terminal::disable_raw_mode();
             previous(info);
         }));
-        let done = Arc::new(AtomicBool::new(false));
         let (sender, keys) = mpsc::channel();
-        let read_until = done.clone();
-        // A thread of its own: where the terminal is closed, crossterm's `poll` does not return,
-        // and the recording has to be ended all the same.
-        thread::spawn(move || read_keys(&sender, &read_until));
-        Some(Self { keys, done })
+        // Waits in a read until the program ends. crossterm's own reader would turn in circles
+        // once the terminal is closed.
+        thread::spawn(move || read_keys(&mut std::io::stdin().lock(), &sender));
+        Some(Self { keys })
     }
 
     /// The next command typed, without waiting.
@@ -57,40 +54,41 @@ impl RawTerminal {
 
 impl Drop for RawTerminal {
     fn drop(&mut self) {
-        self.done.store(true, Ordering::Relaxed);
         let _ = terminal::disable_raw_mode();
     }
 }
 
-fn read_keys(sender: &Sender<Command>, done: &AtomicBool) {
-    while !done.load(Ordering::Relaxed) {
-        match event::poll(POLL) {
-            Ok(false) => continue,
-            Ok(true) => {}
-            Err(_) => return,
-        }
-        let Ok(event) = event::read() else { return };
-        if let Event::Key(key) = event
-            && let Some(command) = command(key)
-            && sender.send(command).is_err()
-        {
-            return;
+/// Until the terminal is closed: that ends the recording, since nobody can any more.
+fn read_keys(terminal: &mut impl Read, sender: &Sender<Command>) {
+    let mut bytes = [0; 64];
+    loop {
+        let typed = match terminal.read(&mut bytes) {
+            Ok(0) => break,
+            Ok(count) => bytes.get(..count).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                thread::sleep(LOOK);
+                continue;
+            }
+            Err(_) => break,
+        };
+        // Arrows and the like come as an escape and letters, all at once: no keys of ours.
+        let keys = typed.iter().take_while(|&&byte| byte != ESCAPE);
+        for command in keys.filter_map(|&byte| command(byte)) {
+            if sender.send(command).is_err() {
+                return;
+            }
         }
     }
+    let _ = sender.send(Command::Stop);
 }
 
-fn command(key: KeyEvent) -> Option<Command> {
-    if key.kind == KeyEventKind::Release {
-        return None;
-    }
-    let control = key.modifiers.contains(KeyModifiers::CONTROL);
-    match key.code {
+fn command(key: u8) -> Option<Command> {
+    match key {
+        b' ' => Some(Command::PauseOrResume),
+        b'c' | b'C' => Some(Command::Chunk),
         // Raw mode hands Ctrl-C over as a key; Ctrl-D ends input, so it ends the recording.
-        KeyCode::Char('c' | 'C' | 'd') if control => Some(Command::Stop),
-        _ if control => None,
-        KeyCode::Char(' ') => Some(Command::PauseOrResume),
-        KeyCode::Char('c' | 'C') => Some(Command::Chunk),
-        KeyCode::Char('q' | 'Q') | KeyCode::Enter => Some(Command::Stop),
+        b'q' | b'Q' | b'\r' | b'\n' | CONTROL_C | CONTROL_D => Some(Command::Stop),
         _ => None,
     }
 }
@@ -99,31 +97,45 @@ fn command(key: KeyEvent) -> Option<Command> {
 mod tests {
     use super::*;
 
-    fn plain(code: KeyCode) -> Option<Command> {
-        command(KeyEvent::new(code, KeyModifiers::NONE))
+    /// What comes of it when these are read one after the other, and then the terminal closes.
+    fn commands(reads: &[&[u8]]) -> Vec<Command> {
+        struct Terminal<'a>(std::slice::Iter<'a, &'a [u8]>);
+        impl Read for Terminal<'_> {
+            fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+                let Some(typed) = self.0.next() else {
+                    return Err(std::io::Error::other("closed"));
+                };
+                bytes[..typed.len()].copy_from_slice(typed);
+                Ok(typed.len())
+            }
+        }
+        let (sender, keys) = mpsc::channel();
+        read_keys(&mut Terminal(reads.iter()), &sender);
+        drop(sender);
+        keys.iter().collect()
     }
 
     #[test]
     fn keys_mean_what_the_help_says() {
-        assert_eq!(plain(KeyCode::Char(' ')), Some(Command::PauseOrResume));
-        assert_eq!(plain(KeyCode::Char('c')), Some(Command::Chunk));
-        assert_eq!(plain(KeyCode::Char('q')), Some(Command::Stop));
-        assert_eq!(plain(KeyCode::Enter), Some(Command::Stop));
-        assert_eq!(plain(KeyCode::Char('x')), None);
-        assert_eq!(plain(KeyCode::Esc), None);
+        use Command::{Chunk, PauseOrResume, Stop};
+        assert_eq!(
+            commands(&[b" ", b"x", b"c ", b"q"]),
+            [PauseOrResume, Chunk, PauseOrResume, Stop, Stop]
+        );
+        for stop in [b"\r", b"Q", b"\x03", b"\x04"] {
+            assert_eq!(commands(&[stop]), [Stop, Stop], "{stop:?}");
+        }
     }
 
     #[test]
-    fn control_c_stops_and_is_no_chunk() {
-        let control = |c| command(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
-        assert_eq!(control('c'), Some(Command::Stop));
-        assert_eq!(control('q'), None);
+    fn other_keys_do_nothing() {
+        // Escape, right arrow, F3, Delete, Alt+q
+        let keys: [&[u8]; 5] = [b"\x1b", b"\x1b[C", b"\x1bOR", b"\x1b[3~", b"\x1bq"];
+        assert_eq!(commands(&keys), [Command::Stop]);
     }
 
     #[test]
-    fn letting_go_of_a_key_does_nothing() {
-        let mut key = KeyEvent::new(KeyCode::Char(' '), KeyModifiers::NONE);
-        key.kind = KeyEventKind::Release;
-        assert_eq!(command(key), None);
+    fn a_closed_terminal_stops() {
+        assert_eq!(commands(&[]), [Command::Stop]);
     }
 }

@@ -14,6 +14,7 @@ mod script;
 mod sources;
 mod summary;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -29,7 +30,8 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("record: {error:#}");
+            // `eprintln!` would panic where the terminal has been closed.
+            let _ = writeln!(std::io::stderr(), "record: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -61,7 +61,7 @@ pub struct Recording<'a> {
     phase: Phase,
     script: Script,
     stopwatch: Stopwatch,
-    /// Running time of the call of `start`.
+    /// Running time of the first cut; of the call of `start` until that is known.
     started: gst::ClockTime,
     duration: Option<Duration>,
     tell_chunks: bool,
@@ -189,6 +189,8 @@ impl<'a> Recording<'a> {
     }
 
     fn pause(&mut self, screen: &mut Screen) {
+        // The cut is between this and the end of the call, in `resume` too: so no less is
+        // recorded than the stopwatch says.
         let now = self.elapsed();
         match self.act("pause") {
             None => self.stopwatch.pause(now),
@@ -197,9 +199,8 @@ impl<'a> Recording<'a> {
     }
 
     fn resume(&mut self, screen: &mut Screen) {
-        let now = self.elapsed();
         match self.act("resume") {
-            None => self.stopwatch.resume(now),
+            None => self.stopwatch.resume(self.elapsed()),
             Some(error) => screen.note(&format!("not resumed: {}", error.message())),
         }
     }
@@ -283,6 +284,8 @@ impl<'a> Recording<'a> {
         match structure.name().as_str() {
             "level" => self.level = level_of(structure).or(self.level),
             "mediarecorder-start" => {
+                // The very cut; the call began a little earlier.
+                self.started = gst::ClockTime::from_nseconds(number("running-time"));
                 let text = |field| structure.get::<String>(field).unwrap_or_default();
                 let location = text("location");
                 screen.note(&format!("recording {location} ({})", text("mime-type")));

@@ -1,5 +1,6 @@
 //! What is in the file, as GStreamer's discoverer finds it, not as the recorder claims.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -11,17 +12,24 @@ use crate::recording::Outcome;
 
 /// Prints where the recording is and what it holds, on standard output.
 pub fn print(location: &Path, outcome: &Outcome) {
-    println!("{} ({})", location.display(), size(outcome.bytes));
+    // `println!` would panic where the terminal has been closed, and the recording is whole.
+    let _ = write(&mut std::io::stdout().lock(), location, outcome);
+}
+
+fn write(out: &mut impl Write, location: &Path, outcome: &Outcome) -> std::io::Result<()> {
+    writeln!(out, "{} ({})", location.display(), size(outcome.bytes))?;
     if !outcome.paused.is_zero() {
-        println!("    paused    {} (left out)", time(outcome.paused));
+        writeln!(out, "    paused    {} (left out)", time(outcome.paused))?;
     }
     if outcome.chunks > 1 {
-        println!("    chunks    {}", outcome.chunks);
+        writeln!(out, "    chunks    {}", outcome.chunks)?;
     }
     match contents(location) {
-        Ok(lines) => lines.iter().for_each(|line| println!("    {line}")),
+        Ok(lines) => lines
+            .iter()
+            .try_for_each(|line| writeln!(out, "    {line}")),
         // The file is there all the same: a missing demuxer is no failure of the recording.
-        Err(error) => println!("    what is in it cannot be told: {error:#}"),
+        Err(error) => writeln!(out, "    what is in it cannot be told: {error:#}"),
     }
 }
 
