@@ -177,7 +177,8 @@ mod imp {
         fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
             if let ("mute", Ok(mute)) = (pspec.name(), value.get::<bool>()) {
                 self.mute.store(mute, Ordering::SeqCst);
-                for (session, track) in lock(&self.stream).takers() {
+                let takers = lock(&self.stream).takers();
+                for (session, track) in takers {
                     session.mute(track, mute);
                 }
             }
