@@ -175,6 +175,38 @@ fn every_line_and_program_is_known() {
     assert_eq!(blocks("rust,no_run").len(), 1, "the doc test's program");
 }
 
+/// The map of the sources has a line for each of them, and for no other.
+#[test]
+fn the_architecture_names_every_source_file() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(top.join("docs/ARCHITECTURE.md")).expect("the map");
+    let (mut room, mut named) = (String::new(), BTreeSet::from(["lib.rs".to_owned()]));
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("### src/") {
+            room = heading.split(':').next().unwrap_or_default().to_owned();
+        } else if let Some((file, _)) = line.strip_prefix("| `").and_then(|l| l.split_once("` |"))
+            && file.ends_with(".rs")
+            && !file.contains(' ')
+        {
+            named.insert(format!("{room}/{file}"));
+        }
+    }
+    let mut found = BTreeSet::new();
+    let mut directories = vec![top.join("src")];
+    while let Some(directory) = directories.pop() {
+        for entry in std::fs::read_dir(directory).expect("a directory") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else {
+                let file = path.strip_prefix(top.join("src")).expect("a source file");
+                found.insert(file.to_string_lossy().into_owned());
+            }
+        }
+    }
+    assert_eq!(named, found);
+}
+
 #[test]
 fn the_command_lines_work_when_pasted() {
     let dir = tempfile::tempdir().expect("a directory");

@@ -58,7 +58,8 @@ fn a_scripted_pause_is_left_out() {
         began.elapsed() >= Duration::from_secs(4),
         "the pause was not made"
     );
-    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 3.0, 0.1);
+    // Nothing less than was asked for; more if the machine is too busy to stop it in time.
+    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 3.2, 0.25);
 
     let output = assert.get_output();
     let (out, err) = (text(&output.stdout), text(&output.stderr));
@@ -77,13 +78,17 @@ fn two_pauses_in_a_lossless_file_are_left_out() {
     let line = "--test --format audio/wav --duration 1 --pause-at 0.9..1.2 --pause-at 0.3..0.5 \
                 -o take.wav";
     record(dir.path(), line).assert().success();
-    // No codec in between: what is off is when the recorder's loop came to make the calls.
+    // No codec in between: what is over is how late the recorder's loop came to make the call.
     let probe = probe::probe(&dir.path().join("take.wav"));
     let [stream] = probe.streams.as_slice() else {
         panic!("not one stream: {probe:?}");
     };
     assert!(stream.starts_with("audio:pcm_"), "{stream}");
-    assert!((probe.duration - 1.0).abs() < 0.06, "{} s", probe.duration);
+    assert!(
+        (0.9999..1.3).contains(&probe.duration),
+        "{} s",
+        probe.duration
+    );
 }
 
 #[test]
@@ -101,7 +106,7 @@ fn without_a_file_name_one_is_made_up() {
     let name = file.file_name().and_then(|n| n.to_str()).expect("a name");
     assert!(name.starts_with("recording-"), "{name}");
     assert!(name.ends_with(".webm"), "{name}");
-    assert_media(file, &["audio:opus"], 0.5, 0.1);
+    assert_media(file, &["audio:opus"], 0.7, 0.25);
 }
 
 #[test]
@@ -114,8 +119,8 @@ fn chunks_are_told_as_they_come() {
         .lines()
         .filter(|line| line.starts_with("chunk "))
         .count();
-    assert!((4..=5).contains(&chunks), "{chunks} chunks:\n{err}");
-    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 2.0, 0.1);
+    assert!((4..=6).contains(&chunks), "{chunks} chunks:\n{err}");
+    assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 2.2, 0.25);
 }
 
 /// Ctrl-C, a service manager's SIGTERM and a closed terminal all leave a whole file.
@@ -194,7 +199,7 @@ fn a_device_is_listed_picked_and_recorded() {
             .success();
         let err = text(&assert.get_output().stderr);
         assert!(err.contains("source: microphone"), "{line}:\n{err}");
-        assert_media(&dir.path().join("mic.webm"), &["audio:opus"], 1.0, 0.1);
+        assert_media(&dir.path().join("mic.webm"), &["audio:opus"], 1.2, 0.25);
     }
 }
 
