@@ -26,7 +26,8 @@ struct Expected {
 }
 
 /// In the order of README.md: later lines read what earlier ones have written.
-const FILES: [Expected; 9] = [
+const FILES: [Expected; 10] = [
+    expected("hello.webm", &["video:vp8"], 3.0, 0.05),
     expected("test.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
     // Three seconds less what it takes a process and a sound server to start.
     expected("voice.webm", &["audio:opus"], 2.0, 1.2),
