@@ -394,6 +394,8 @@ impl Host for Owner {
 
     fn request_key_frame(&self, pad: &str, running: u64) {
         if let Some((_, pad)) = self.pad(pad) {
+            // After a flush upstream counts from 0 again.
+            let running = pad.stream().upstream_running(running);
             let event = gst_video::UpstreamForceKeyUnitEvent::builder()
                 .running_time(gst::ClockTime::from_nseconds(running))
                 .all_headers(true)

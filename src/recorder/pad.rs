@@ -96,6 +96,11 @@ impl Stream {
         Some(running.nseconds().saturating_add(self.shift))
     }
 
+    /// What upstream calls an instant of the recordings' running time.
+    pub fn upstream_running(&self, running: Ns) -> Ns {
+        running.saturating_sub(self.shift)
+    }
+
     /// Remembers a buffer, and gives back who takes it.
     pub fn pass(&mut self, input: &Input) -> SmallVec<[Taker; 1]> {
         self.end = input.end();
