@@ -1,4 +1,5 @@
-//! Runs every command line and program of README.md as it stands there, and has ffprobe judge the files.
+//! Runs every command line and program of README.md and docs/RECIPES.md as it stands there, and has
+//! ffprobe judge the files.
 //!
 //! The plugin's directory comes from the environment, `MEDIARECORDER_PLUGIN_DIR` (scripts/test sets
 //! it): the lines are about a plugin that GStreamer finds and loads, not about a linked crate.
@@ -8,6 +9,8 @@ mod probe;
 mod sound_server;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -15,6 +18,7 @@ use probe::assert_media;
 use sound_server::SoundServer;
 
 const README: &str = include_str!("../README.md");
+const RECIPES: &str = include_str!("../docs/RECIPES.md");
 
 /// What a line or program of README.md leaves behind.
 struct Expected {
@@ -55,10 +59,10 @@ const fn expected(
 }
 
 /// The contents of all fenced blocks of a language, in order.
-fn blocks(language: &str) -> Vec<String> {
+fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut current: Option<(bool, String)> = None;
-    for line in README.lines() {
+    for line in text.lines() {
         let fence = line.strip_prefix("```");
         current = match (current, fence) {
             (None, Some(info)) => Some((info.trim() == language, String::new())),
@@ -76,13 +80,13 @@ fn blocks(language: &str) -> Vec<String> {
             }
         };
     }
-    assert!(current.is_none(), "README.md ends inside a block");
+    assert!(current.is_none(), "the text ends inside a block");
     blocks
 }
 
 /// The command lines of the `sh` blocks, with lines that end in a backslash put together.
 fn commands() -> Vec<String> {
-    blocks("sh")
+    blocks(README, "sh")
         .iter()
         .flat_map(|block| {
             let joined = block.replace("\\\n", " ");
@@ -166,14 +170,18 @@ fn every_line_and_program_is_known() {
         assert!(words.contains(&"gst-launch-1.0"), "not run: {line}");
         assert!(line.contains("autostart=true"), "never starts: {line}");
     }
-    texts.extend(blocks("python"));
-    texts.extend(blocks("c"));
+    texts.extend(blocks(README, "python"));
+    texts.extend(blocks(README, "c"));
     let written: Vec<&str> = texts.iter().map(|text| recording_of(text)).collect();
     let written_once: BTreeSet<&str> = written.iter().copied().collect();
     assert_eq!(written.len(), written_once.len(), "two write the same file");
     let known: BTreeSet<&str> = FILES.iter().map(|expected| expected.file).collect();
     assert_eq!(written_once, known);
-    assert_eq!(blocks("rust,no_run").len(), 1, "the doc test's program");
+    assert_eq!(
+        blocks(README, "rust,no_run").len(),
+        1,
+        "the doc test's program"
+    );
 }
 
 /// The map of the sources has a line for each of them, and for no other.
@@ -238,7 +246,7 @@ fn the_command_lines_work_when_pasted() {
 #[test]
 fn the_python_program_works() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [program] = <[String; 1]>::try_from(blocks("python")).expect("one program");
+    let [program] = <[String; 1]>::try_from(blocks(README, "python")).expect("one program");
     std::fs::write(dir.path().join("app.py"), &program).expect("written");
     // The system's own: another one first in the path may be without gi.
     let output = limited("/usr/bin/python3", dir.path())
@@ -255,9 +263,83 @@ fn the_python_program_works() {
 }
 
 #[test]
+fn the_recipes_work() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [files, sending] = <[String; 2]>::try_from(blocks(RECIPES, "python")).expect("two");
+    let run = |program: &str, argument: &str| {
+        std::fs::write(dir.path().join("app.py"), program).expect("written");
+        let output = limited("/usr/bin/python3", dir.path())
+            .args(["app.py", argument])
+            .output()
+            .expect("python3 runs");
+        assert!(output.status.success(), "{}", tell(&output));
+    };
+
+    run(&files, "");
+    for take in 0..3 {
+        let file = dir.path().join(format!("take-{take}.webm"));
+        assert_media(&file, &["audio:opus"], 1.2, 0.25);
+    }
+
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/talk", server.local_addr().expect("its address"));
+    let server = std::thread::spawn(move || receive(&server));
+    run(&sending, &url);
+    TcpStream::connect(url.trim_start_matches("http://").trim_end_matches("/talk"))
+        .expect("the last connection, with nothing in it");
+    let (requests, bytes) = server.join().expect("the server");
+    assert!((4..=6).contains(&requests), "{requests} blobs were sent");
+    let file = dir.path().join("sent.webm");
+    std::fs::write(&file, bytes).expect("written");
+    let decoded = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "csv=p=0", "-count_packets"])
+        .args(["-show_entries", "stream=codec_name,nb_read_packets"])
+        .arg(&file)
+        .output()
+        .expect("ffprobe runs");
+    let decoded = String::from_utf8_lossy(&decoded.stdout).into_owned();
+    let packets = decoded.trim().strip_prefix("opus,").expect("sound");
+    let packets: u32 = packets.parse().expect("a number");
+    assert!((100..130).contains(&packets), "{packets} packets of 20 ms");
+}
+
+/// Takes PUT requests until an empty connection: how many, and their bodies in order. Panics if
+/// one does not go on where the one before has ended.
+fn receive(server: &TcpListener) -> (usize, Vec<u8>) {
+    let mut bytes = Vec::new();
+    for requests in 0.. {
+        let (stream, _) = server.accept().expect("a connection");
+        let mut reader = BufReader::new(&stream);
+        let (mut length, mut range) = (0, String::new());
+        let mut line = String::new();
+        while reader.read_line(&mut line).expect("a header") > 2 {
+            if let Some((name, value)) = line.trim().split_once(": ") {
+                match name.to_ascii_lowercase().as_str() {
+                    "content-length" => length = value.parse().expect("a length"),
+                    "content-range" => range = value.to_owned(),
+                    _ => {}
+                }
+            }
+            line.clear();
+        }
+        if length == 0 {
+            return (requests, bytes);
+        }
+        let from = bytes.len();
+        assert_eq!(range, format!("bytes {from}-{}/*", from + length - 1));
+        bytes.resize(from + length, 0);
+        reader.read_exact(&mut bytes[from..]).expect("a body");
+        (&stream)
+            .write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .expect("an answer");
+    }
+    unreachable!("it goes on until an empty connection")
+}
+
+#[test]
 fn the_c_program_works() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [program] = <[String; 1]>::try_from(blocks("c")).expect("one program");
+    let [program] = <[String; 1]>::try_from(blocks(README, "c")).expect("one program");
     std::fs::write(dir.path().join("app.c"), &program).expect("written");
     let compile = "cc -Wall -Wextra -Werror app.c -o app \
                    $(pkg-config --cflags --libs gstreamer-1.0)";
