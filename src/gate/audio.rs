@@ -1,43 +1,92 @@
 //! Raw audio: cut to the sample, holes filled with silence, stamped from a running count.
 
-use super::{Cuts, Input, Mutes, Out, fill::Silence};
-use crate::model::timeline::{Grid, Ns};
-use gst_audio::{AudioInfo, AudioStreamAlign};
-use std::collections::VecDeque;
+use super::{
+    Cuts, Input, Mutes, Out,
+    align::{Align, Placed},
+    fill::Silence,
+};
+use crate::model::timeline::{Grid, Interval, Ns};
+use gst_audio::AudioInfo;
+use std::{collections::VecDeque, sync::Arc};
 
-/// Stamps may be this far off the running count before they are believed.
-const ALIGNMENT: gst::ClockTime = gst::ClockTime::from_mseconds(40);
-/// … and that for this long.
-const DISCONT_WAIT: gst::ClockTime = gst::ClockTime::from_seconds(1);
-
-/// Samples that follow each other without a break: sample `n` is at `origin + n / rate`.
-#[derive(Debug, Clone, Copy)]
-struct Run {
-    origin: Ns,
-    next: u64,
+/// What samples are.
+#[derive(Debug)]
+struct Format {
+    caps: gst::Caps,
+    info: AudioInfo,
+    grid: Grid,
 }
 
-/// A buffer of `samples` samples, the first of which is number `first` of the run.
+impl Format {
+    fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        let info = AudioInfo::from_caps(caps)?;
+        if info.rate() == 0 || info.bpf() == 0 {
+            return Err(glib::bool_error!("raw audio without rate or channels"));
+        }
+        Ok(Format {
+            caps: caps.to_owned(),
+            grid: Grid::new(info.rate()),
+            info,
+        })
+    }
+
+    /// Samples in a buffer.
+    fn samples(&self, buffer: &gst::BufferRef) -> u64 {
+        // Only the meta knows how long a plane of each channel is.
+        match buffer.meta::<gst_audio::AudioMeta>() {
+            Some(meta) => meta.samples() as u64,
+            None => (buffer.size() / self.info.bpf() as usize) as u64,
+        }
+    }
+}
+
+/// A buffer of `samples` samples, the first of which is number `first` of those that follow
+/// each other from running time `origin` on.
 #[derive(Debug)]
 struct Chunk {
     buffer: gst::Buffer,
+    format: Arc<Format>,
     origin: Ns,
     first: u64,
     samples: u64,
 }
 
 impl Chunk {
-    fn skip(&mut self, samples: u64, bytes_per_frame: usize) {
+    fn at(self, place: Placed) -> Self {
+        Chunk {
+            origin: place.origin,
+            first: place.first,
+            ..self
+        }
+    }
+
+    /// A part of its buffer.
+    fn part(&self, skip: u64, samples: u64) -> Option<gst::Buffer> {
+        let (skip, samples) = (usize::try_from(skip).ok()?, usize::try_from(samples).ok()?);
+        let bytes_per_frame = self.format.info.bpf() as usize;
+        if self.buffer.meta::<gst_audio::AudioMeta>().is_some() {
+            let bytes_per_frame = self.format.info.bpf();
+            let whole = self.buffer.clone();
+            return Some(gst_audio::audio_buffer_truncate(
+                whole,
+                bytes_per_frame,
+                skip,
+                Some(samples),
+            ));
+        }
+        let bytes = skip.checked_mul(bytes_per_frame)?
+            ..skip.checked_add(samples)?.checked_mul(bytes_per_frame)?;
+        self.buffer
+            .copy_region(gst::BufferCopyFlags::MEMORY, bytes)
+            .ok()
+    }
+
+    fn skip(&mut self, samples: u64) {
         let samples = samples.min(self.samples);
         self.first += samples;
         self.samples -= samples;
-        let from = usize::try_from(samples)
-            .unwrap_or(usize::MAX)
-            .saturating_mul(bytes_per_frame)
-            .min(self.buffer.size());
-        if let Ok(rest) = self
-            .buffer
-            .copy_region(gst::BufferCopyFlags::MEMORY, from..)
+        if self.samples > 0
+            && let Some(rest) = self.part(samples, self.samples)
         {
             self.buffer = rest;
         }
@@ -47,11 +96,15 @@ impl Chunk {
 /// See the module.
 #[derive(Debug)]
 pub struct AudioGate {
-    info: AudioInfo,
-    grid: Grid,
-    align: AudioStreamAlign,
-    run: Option<Run>,
+    /// What comes in.
+    incoming: Arc<Format>,
+    /// What goes out, and whether that has been said.
+    format: Arc<Format>,
+    said: bool,
+    align: Align,
     inbox: VecDeque<Chunk>,
+    /// What `align` cannot place yet.
+    unplaced: Option<Chunk>,
     /// Samples let out so far, so the place of the next one on the grid.
     written: u64,
     silence: Silence,
@@ -61,70 +114,62 @@ pub struct AudioGate {
 
 impl AudioGate {
     /// A gate at recorded time 0.
-    pub fn new(info: AudioInfo) -> Result<Self, glib::BoolError> {
-        if info.rate() == 0 || info.bpf() == 0 {
-            return Err(glib::bool_error!("raw audio without rate or channels"));
-        }
-        let rate = i32::try_from(info.rate())
-            .map_err(|_| glib::bool_error!("a rate of {} is absurd", info.rate()))?;
+    pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        let format = Arc::new(Format::new(caps)?);
         Ok(AudioGate {
-            grid: Grid::new(info.rate()),
-            align: AudioStreamAlign::new(rate, ALIGNMENT, DISCONT_WAIT),
-            run: None,
+            align: Align::new(format.grid),
+            incoming: format.clone(),
+            format,
+            said: false,
             inbox: VecDeque::new(),
+            unplaced: None,
             written: 0,
             silence: Silence::default(),
             filled: 0,
             mutes: Mutes::default(),
-            info,
         })
     }
 
-    /// New caps: the count goes on, in samples of the new rate.
-    pub fn set_info(&mut self, info: AudioInfo) -> Result<(), glib::BoolError> {
-        let fresh = AudioGate::new(info)?;
-        *self = AudioGate {
-            written: fresh.grid.nearest(self.grid.time(self.written)),
-            filled: self.filled,
-            mutes: std::mem::take(&mut self.mutes),
-            ..fresh
-        };
+    /// New caps, for the buffers to come.
+    pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
+        let format = Format::new(caps)?;
+        self.settle();
+        self.align = Align::new(format.grid);
+        self.incoming = Arc::new(format);
         Ok(())
     }
 
-    fn bytes_per_frame(&self) -> usize {
-        self.info.bpf() as usize
-    }
-
     pub(super) fn push(&mut self, input: Input) {
-        let samples = (input.buffer.size() / self.bytes_per_frame()) as u64;
-        let Ok(count) = u32::try_from(samples) else {
-            return;
-        };
-        if count == 0 {
+        let samples = self.incoming.samples(&input.buffer);
+        if samples == 0 {
             return;
         }
-        let discont = self.run.is_none()
-            || input
-                .buffer
-                .flags()
-                .intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-        let running = gst::ClockTime::from_nseconds(input.running);
-        let (discont, ..) = self.align.process(discont, running, count);
-        let (origin, first) = match self.run {
-            Some(run) if !discont => (run.origin, run.next),
-            _ => (input.running, 0),
-        };
-        self.run = Some(Run {
-            origin,
-            next: first + samples,
-        });
-        self.inbox.push_back(Chunk {
+        let discont = input
+            .buffer
+            .flags()
+            .intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
+        let chunk = Chunk {
             buffer: input.buffer,
-            origin,
-            first,
+            format: self.incoming.clone(),
+            origin: input.running,
+            first: 0,
             samples,
-        });
+        };
+        let (before, now) = self.align.arrive(input.running, samples, discont);
+        if let Some((place, waited)) = before.zip(self.unplaced.take()) {
+            self.inbox.push_back(waited.at(place));
+        }
+        match now {
+            Some(place) => self.inbox.push_back(chunk.at(place)),
+            None => self.unplaced = Some(chunk),
+        }
+    }
+
+    /// What waits for a later buffer to tell its place will wait no longer.
+    pub(super) fn settle(&mut self) {
+        if let Some((place, waited)) = self.align.settle().zip(self.unplaced.take()) {
+            self.inbox.push_back(waited.at(place));
+        }
     }
 
     pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
@@ -139,137 +184,135 @@ impl AudioGate {
 
     /// Takes from `chunk` what is decided: what stays in it has to wait.
     fn let_through(&mut self, chunk: &mut Chunk, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
-        let bytes_per_frame = self.bytes_per_frame();
+        let grid = chunk.format.grid;
+        self.change_format(&chunk.format);
         while chunk.samples > 0 {
             let Some(interval) = cuts.decided() else {
                 // Nothing before the start that is still to come will be recorded.
-                let from = self.samples_before(chunk, cuts.next_start(horizon).min(horizon));
+                let from = samples_before(chunk, cuts.next_start(horizon).min(horizon));
                 if from > 0 {
-                    chunk.skip(from, bytes_per_frame);
+                    chunk.skip(from);
                 }
                 return;
             };
-            let zero = self.grid.place(&interval, chunk.origin);
+            let zero = grid.place(&interval, chunk.origin);
             let place = zero.saturating_add_unsigned(chunk.first);
-            let begin = self.grid.nearest(interval.recorded);
-            let end = interval.recorded_end().map(|end| self.grid.nearest(end));
+            let begin = grid.nearest(interval.recorded);
             let place = match u64::try_from(place) {
                 Ok(place) if place >= begin => place,
                 _ => {
                     let early = i128::from(begin) - i128::from(place);
-                    let before = u64::try_from(early).unwrap_or(0).min(chunk.samples);
-                    chunk.skip(before, bytes_per_frame);
+                    chunk.skip(u64::try_from(early).unwrap_or(u64::MAX));
                     continue;
                 }
             };
+            let end = interval.recorded_end().map(|end| grid.nearest(end));
             if let Some(end) = end
                 && place >= end
             {
                 cuts.leave();
                 continue;
             }
+            // A cut or a change of `mute` at this instant would be at this place.
+            let boundary = |at: Ns| grid.nearest(interval.recorded_at(at));
             while let Some(change) = self.mutes.next()
-                && self.samples_before(chunk, change) == 0
+                && boundary(change) <= place
             {
                 self.mutes.pass(change);
             }
-            let known = horizon.min(self.mutes.next().unwrap_or(Ns::MAX));
-            let known = self.samples_before(chunk, known);
-            let keep = known.min(end.map_or(u64::MAX, |end| end - place));
+            let until = boundary(horizon)
+                .min(self.mutes.next().map_or(u64::MAX, boundary))
+                .min(end.unwrap_or(u64::MAX));
+            let keep = until.saturating_sub(place).min(chunk.samples);
             if keep == 0 {
                 return;
             }
             if self.mutes.is_muted() {
                 let filled = self.filled;
-                self.fill_to(place + keep, out);
+                self.fill_to(place.saturating_add(keep), out);
                 self.filled = filled;
-                chunk.skip(keep, bytes_per_frame);
+                chunk.skip(keep);
             } else {
                 self.emit(chunk, place, keep, out);
             }
         }
     }
 
-    /// How many samples of the chunk lie before a running time.
-    fn samples_before(&self, chunk: &Chunk, running: Ns) -> u64 {
-        match running.checked_sub(chunk.origin) {
-            Some(since) => self
-                .grid
-                .before(since)
-                .saturating_sub(chunk.first)
-                .min(chunk.samples),
-            None => 0,
+    /// The count goes on, in samples of the rate that comes now.
+    fn change_format(&mut self, format: &Arc<Format>) {
+        if Arc::ptr_eq(format, &self.format) {
+            return;
         }
+        self.written = format.grid.nearest(self.format.grid.time(self.written));
+        self.silence = Silence::default();
+        self.format = format.clone();
+        self.said = false;
     }
 
     /// Lets out the first `samples` samples of `chunk`, which stand at `place` on the grid.
     fn emit(&mut self, chunk: &mut Chunk, place: u64, samples: u64, out: &mut Out) {
-        let bytes_per_frame = self.bytes_per_frame();
         let late = self.written.saturating_sub(place).min(samples);
         if late > 0 {
-            chunk.skip(late, bytes_per_frame);
+            chunk.skip(late);
         }
         let samples = samples - late;
         if samples == 0 {
             return;
         }
-        let place = place + late;
-        self.fill_to(place, out);
-        let mut buffer = if samples == chunk.samples {
+        self.fill_to(place + late, out);
+        let buffer = if samples == chunk.samples {
             chunk.samples = 0;
-            std::mem::take(&mut chunk.buffer)
+            Some(std::mem::take(&mut chunk.buffer))
         } else {
-            let bytes = usize::try_from(samples).unwrap_or(usize::MAX) * bytes_per_frame;
-            let part = chunk.buffer.copy_region(
-                gst::BufferCopyFlags::MEMORY,
-                ..bytes.min(chunk.buffer.size()),
-            );
-            chunk.skip(samples, bytes_per_frame);
-            match part {
-                Ok(part) => part,
-                Err(_) => return,
-            }
+            let part = chunk.part(0, samples);
+            chunk.skip(samples);
+            part
         };
-        self.stamp(buffer.make_mut(), samples);
-        out.push(buffer);
+        if let Some(buffer) = buffer {
+            self.send(buffer, samples, out);
+        }
     }
 
-    /// Gives a buffer the next place on the grid.
-    fn stamp(&mut self, buffer: &mut gst::BufferRef, samples: u64) {
-        let pts = self.grid.time(self.written);
-        let end = self.grid.time(self.written + samples);
-        buffer.set_pts(gst::ClockTime::from_nseconds(pts));
-        buffer.set_dts(gst::ClockTime::NONE);
-        buffer.set_duration(gst::ClockTime::from_nseconds(end - pts));
-        buffer.set_offset(self.written);
-        buffer.set_offset_end(self.written + samples);
+    /// Gives a buffer the next place on the grid and lets it out.
+    fn send(&mut self, mut buffer: gst::Buffer, samples: u64, out: &mut Out) {
+        if !std::mem::replace(&mut self.said, true) {
+            out.caps(self.format.caps.clone());
+        }
+        let grid = self.format.grid;
+        let pts = grid.time(self.written);
+        let end = grid.time(self.written + samples);
+        let stamped = buffer.make_mut();
+        stamped.set_pts(gst::ClockTime::from_nseconds(pts));
+        stamped.set_dts(gst::ClockTime::NONE);
+        stamped.set_duration(gst::ClockTime::from_nseconds(end - pts));
+        stamped.set_offset(self.written);
+        stamped.set_offset_end(self.written + samples);
         if self.written == 0 {
-            buffer.set_flags(gst::BufferFlags::DISCONT);
+            stamped.set_flags(gst::BufferFlags::DISCONT);
         } else {
-            buffer.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
+            stamped.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
         }
         self.written += samples;
+        out.push(buffer);
     }
 
     fn fill_to(&mut self, place: u64, out: &mut Out) {
         while self.written < place {
-            let Some((mut buffer, samples)) = self.silence.take(&self.info, place - self.written)
-            else {
+            let format = self.format.clone();
+            let missing = place - self.written;
+            let Some((buffer, samples)) = self.silence.take(&format.info, missing) else {
                 return;
             };
-            self.filled += self.grid.time(samples);
-            self.stamp(buffer.make_mut(), samples);
-            out.push(buffer);
+            self.filled += format.grid.time(samples);
+            self.send(buffer, samples, out);
         }
     }
 
     pub(super) fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
+        self.settle();
         self.advance(cuts, until, out);
         while let Some(interval) = cuts.decided() {
-            let to = self
-                .grid
-                .nearest(interval.recorded_at(until.max(interval.start)));
-            self.fill_to(to, out);
+            self.fill_to(self.place_of(&interval, until), out);
             match interval.end {
                 Some(end) if until >= end => cuts.leave(),
                 _ => return,
@@ -277,13 +320,36 @@ impl AudioGate {
         }
     }
 
+    /// Where an instant (or the edge of the interval that is nearer) stands on the grid.
+    fn place_of(&self, interval: &Interval, running: Ns) -> u64 {
+        self.format.grid.nearest(interval.recorded_at(running))
+    }
+
     pub(super) fn first_waiting(&self) -> Option<Ns> {
-        self.inbox
-            .front()
-            .map(|chunk| chunk.origin.saturating_add(self.grid.time(chunk.first)))
+        let first = self.inbox.front().or(self.unplaced.as_ref());
+        first.map(|chunk| {
+            let since = chunk.format.grid.time(chunk.first);
+            chunk.origin.saturating_add(since)
+        })
     }
 
     pub(super) fn filled(&self) -> Ns {
         self.filled
     }
 }
+
+/// How many samples of the chunk begin before a running time.
+fn samples_before(chunk: &Chunk, running: Ns) -> u64 {
+    match running.checked_sub(chunk.origin) {
+        Some(since) => chunk
+            .format
+            .grid
+            .before(since)
+            .saturating_sub(chunk.first)
+            .min(chunk.samples),
+        None => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests;

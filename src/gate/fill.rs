@@ -34,24 +34,18 @@ impl Silence {
 
 /// A black picture of any raw format.
 pub fn black(info: &VideoInfo) -> Result<gst::Buffer, glib::BoolError> {
-    // In full-range grey, zero is black; the converter knows what that is elsewhere.
-    let grey = VideoInfo::builder(gst_video::VideoFormat::Gray8, info.width(), info.height())
+    // In RGB zero is black; the converter knows what that is elsewhere.
+    let rgb = VideoInfo::builder(gst_video::VideoFormat::Bgrx, info.width(), info.height())
         .fps(info.fps())
         .interlace_mode(info.interlace_mode())
-        .colorimetry(&gst_video::VideoColorimetry::new(
-            gst_video::VideoColorRange::Range0_255,
-            gst_video::VideoColorMatrix::Rgb,
-            gst_video::VideoTransferFunction::Srgb,
-            gst_video::VideoColorPrimaries::Bt709,
-        ))
         .build()?;
-    let zeros = gst::Buffer::from_slice(vec![0u8; grey.size()]);
-    let source = VideoFrame::from_buffer_readable(zeros, &grey)
-        .map_err(|_| glib::bool_error!("cannot map a grey picture"))?;
+    let zeros = gst::Buffer::from_slice(vec![0u8; rgb.size()]);
+    let source = VideoFrame::from_buffer_readable(zeros, &rgb)
+        .map_err(|_| glib::bool_error!("cannot map a black picture"))?;
     let target = gst::Buffer::with_size(info.size())?;
     let mut target = VideoFrame::from_buffer_writable(target, info)
         .map_err(|_| glib::bool_error!("cannot map a picture of {info:?}"))?;
-    VideoConverter::new(&grey, info, None)?.frame(&source, &mut target);
+    VideoConverter::new(&rgb, info, None)?.frame(&source, &mut target);
     Ok(target.into_buffer())
 }
 

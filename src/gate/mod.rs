@@ -4,6 +4,7 @@
 //! A gate belongs to one track of one recording. It is pure but for the buffers: times come in
 //! as arguments, the buffers to encode go out in a list.
 
+mod align;
 mod audio;
 mod cuts;
 mod encoded;
@@ -20,8 +21,44 @@ pub use video::VideoGate;
 use crate::model::timeline::Ns;
 use smallvec::SmallVec;
 
-/// Buffers ready for the encoder, in order, stamped with recorded time.
-pub type Out = SmallVec<[gst::Buffer; 2]>;
+/// What is ready for the encoder, in order.
+#[derive(Debug, Default)]
+pub struct Out(SmallVec<[Piece; 2]>);
+
+/// A piece of [`Out`].
+#[derive(Debug)]
+pub enum Piece {
+    /// Stamped with recorded time.
+    Buffer(gst::Buffer),
+    /// What the buffers after it are.
+    Caps(gst::Caps),
+}
+
+impl Out {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more buffer.
+    pub fn push(&mut self, buffer: gst::Buffer) {
+        self.0.push(Piece::Buffer(buffer));
+    }
+
+    /// The buffers to come are of these caps.
+    pub fn caps(&mut self, caps: gst::Caps) {
+        self.0.push(Piece::Caps(caps));
+    }
+}
+
+impl IntoIterator for Out {
+    type Item = Piece;
+    type IntoIter = smallvec::IntoIter<[Piece; 2]>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 /// A buffer with its place in running time.
 #[derive(Debug, Clone)]
@@ -59,27 +96,21 @@ impl Gate {
             return Err(glib::bool_error!("empty caps"));
         };
         Ok(match structure.name().as_str() {
-            "audio/x-raw" => {
-                let info = gst_audio::AudioInfo::from_caps(caps)?;
-                Gate::Audio(Box::new(AudioGate::new(info)?))
-            }
-            "video/x-raw" => {
-                let info = gst_video::VideoInfo::from_caps(caps)?;
-                Gate::Video(Box::new(VideoGate::new(info)))
-            }
+            "audio/x-raw" => Gate::Audio(Box::new(AudioGate::new(caps)?)),
+            "video/x-raw" => Gate::Video(Box::new(VideoGate::new(caps)?)),
             name => Gate::Encoded(EncodedGate::new(name.starts_with("video/"))),
         })
     }
 
     /// Takes new caps in the middle of a recording; recorded time goes on from where it is.
-    pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
+    pub fn set_caps(&mut self, caps: &gst::CapsRef, out: &mut Out) -> Result<(), glib::BoolError> {
         match self {
-            Gate::Audio(gate) => gate.set_info(gst_audio::AudioInfo::from_caps(caps)?),
-            Gate::Video(gate) => {
-                gate.set_info(gst_video::VideoInfo::from_caps(caps)?);
+            Gate::Audio(gate) => gate.set_caps(caps),
+            Gate::Video(gate) => gate.set_caps(caps),
+            Gate::Encoded(_) => {
+                out.caps(caps.to_owned());
                 Ok(())
             }
-            Gate::Encoded(_) => Ok(()),
         }
     }
 
@@ -121,6 +152,14 @@ impl Gate {
             Gate::Audio(gate) => gate.fill(cuts, until, out),
             Gate::Video(gate) => gate.fill(cuts, until, out),
             Gate::Encoded(gate) => gate.advance(cuts, until, out),
+        }
+    }
+
+    /// Nothing more comes in: what waits for it waits no longer.
+    pub fn settle(&mut self) {
+        match self {
+            Gate::Audio(gate) => gate.settle(),
+            Gate::Video(_) | Gate::Encoded(_) => {}
         }
     }
 

@@ -4,19 +4,56 @@
 //! The frame on show when an interval begins is shown from its first instant on.
 
 use super::{Cuts, Input, Mutes, Out, fill};
-use crate::model::timeline::Ns;
+use crate::model::timeline::{Interval, Ns};
 use gst_video::VideoInfo;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 /// A frame that would be shown for less gives way to the one after it: encoders and containers
 /// that count in milliseconds could not tell the two apart.
 const SHORTEST: Ns = 1_000_000;
+/// The first frame of all stands for so much time before it; before that it is black.
+const LATEST_FIRST: Ns = 200_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
+/// What frames are.
+#[derive(Debug)]
+struct Format {
+    caps: gst::Caps,
+    info: VideoInfo,
+    black: std::sync::OnceLock<Option<gst::Buffer>>,
+}
+
+impl Format {
+    fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        Ok(Format {
+            caps: caps.to_owned(),
+            info: VideoInfo::from_caps(caps)?,
+            black: std::sync::OnceLock::new(),
+        })
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Picture {
+    buffer: gst::Buffer,
+    format: Arc<Format>,
+}
+
+impl Picture {
+    /// Of the same format.
+    fn black(format: &Arc<Format>) -> Option<Self> {
+        let black = format.black.get_or_init(|| fill::black(&format.info).ok());
+        Some(Picture {
+            buffer: black.clone()?,
+            format: format.clone(),
+        })
+    }
+}
+
 #[derive(Debug)]
 struct Shown {
-    buffer: gst::Buffer,
+    picture: Picture,
     recorded: Ns,
     /// Whether it stands in for frames that did not come.
     filler: bool,
@@ -25,38 +62,40 @@ struct Shown {
 /// See the module.
 #[derive(Debug)]
 pub struct VideoGate {
-    info: VideoInfo,
-    inbox: VecDeque<Input>,
+    /// What comes in.
+    incoming: Arc<Format>,
+    /// What went out last.
+    said: Option<Arc<Format>>,
+    inbox: VecDeque<(Ns, Picture)>,
     /// The newest frame, for the interval that comes next.
-    on_show: Option<gst::Buffer>,
+    on_show: Option<Picture>,
     /// What leaves when its end is known.
     shown: Option<Shown>,
     /// The interval whose first instant has its picture.
     entered: Option<usize>,
     filled: Ns,
     pub(super) mutes: Mutes,
-    black: Option<gst::Buffer>,
 }
 
 impl VideoGate {
     /// A gate at recorded time 0.
-    pub fn new(info: VideoInfo) -> Self {
-        VideoGate {
-            info,
+    pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+        Ok(VideoGate {
+            incoming: Arc::new(Format::new(caps)?),
+            said: None,
             inbox: VecDeque::new(),
             on_show: None,
             shown: None,
             entered: None,
             filled: 0,
             mutes: Mutes::default(),
-            black: None,
-        }
+        })
     }
 
     /// New caps, for the frames to come.
-    pub fn set_info(&mut self, info: VideoInfo) {
-        self.info = info;
-        self.black = None;
+    pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
+        self.incoming = Arc::new(Format::new(caps)?);
+        Ok(())
     }
 
     /// Whether a picture has come that can be shown on.
@@ -65,24 +104,29 @@ impl VideoGate {
     }
 
     pub(super) fn push(&mut self, input: Input) {
-        self.inbox.push_back(input);
+        let picture = Picture {
+            buffer: input.buffer,
+            format: self.incoming.clone(),
+        };
+        self.inbox.push_back((input.running, picture));
     }
 
     pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
-        loop {
-            let next = self.inbox.front().map(|input| input.running);
-            if let Some(at) = self.mutes.pass(horizon.min(next.unwrap_or(Ns::MAX))) {
-                self.change_mute(at, cuts, out);
+        while let Some(running) = self.first_waiting() {
+            // A frame from before a change of `mute` may still come as long as none has from after.
+            if self
+                .mutes
+                .next()
+                .is_some_and(|at| at <= running.min(horizon))
+            {
+                self.change_mute(cuts, out);
                 continue;
             }
-            let Some(running) = next else {
-                return;
-            };
             let Some(interval) = cuts.decided() else {
                 if running >= cuts.next_start(horizon).min(horizon) {
                     return;
                 }
-                self.on_show = self.inbox.pop_front().map(|input| input.buffer);
+                self.on_show = self.inbox.pop_front().map(|(_, picture)| picture);
                 continue;
             };
             if interval.end.is_some_and(|end| running >= end) {
@@ -94,41 +138,56 @@ impl VideoGate {
             if running >= horizon {
                 return;
             }
-            let Some(input) = self.inbox.pop_front() else {
+            let Some((running, picture)) = self.inbox.pop_front() else {
                 return;
             };
-            if running >= interval.start {
-                if running > interval.start {
-                    self.enter(cuts, out);
-                }
-                let first = self.entered != Some(cuts.cursor());
-                self.entered = Some(cuts.cursor());
-                let recorded = match first {
-                    true => interval.recorded,
-                    false => interval.recorded_at(running),
-                };
-                self.show(input.buffer.clone(), recorded, false, out);
+            if running < interval.start {
+                self.on_show = Some(picture);
+                continue;
             }
-            self.on_show = Some(input.buffer);
+            if self.is_late(&interval, running) {
+                continue;
+            }
+            if running > interval.start {
+                if self.on_show.is_none() && running - interval.start > LATEST_FIRST {
+                    self.on_show = Picture::black(&picture.format);
+                }
+                self.enter(cuts, out);
+            }
+            let first = self.entered != Some(cuts.cursor());
+            self.entered = Some(cuts.cursor());
+            let recorded = match first {
+                true => interval.recorded,
+                false => interval.recorded_at(running),
+            };
+            self.on_show = Some(picture.clone());
+            self.show(picture, recorded, false, out);
         }
     }
 
-    /// The picture on show turns black, or back.
-    fn change_mute(&mut self, at: Ns, cuts: &Cuts, out: &mut Out) {
-        if let (Some(interval), Some(on_show)) = (cuts.decided(), self.on_show.clone())
-            && at >= interval.start
-            && interval.end.is_none_or(|end| at < end)
-        {
+    /// Whether a newer frame has come already.
+    fn is_late(&self, interval: &Interval, running: Ns) -> bool {
+        let recorded = interval.recorded_at(running);
+        let shown = self.shown.as_ref().filter(|shown| !shown.filler);
+        shown.is_some_and(|shown| recorded < shown.recorded)
+    }
+
+    /// The picture on show turns black, or back, at the next change of `mute`.
+    fn change_mute(&mut self, cuts: &Cuts, out: &mut Out) {
+        let Some(at) = self.mutes.next() else {
+            return;
+        };
+        let inside = cuts
+            .decided()
+            .filter(|interval| at >= interval.start && interval.end.is_none_or(|end| at < end));
+        if inside.is_some_and(|interval| at > interval.start) {
             self.enter(cuts, out);
+        }
+        self.mutes.pass(at);
+        if let (Some(interval), Some(on_show)) = (inside, self.on_show.clone()) {
+            self.entered = Some(cuts.cursor());
             self.show(on_show, interval.recorded_at(at), false, out);
         }
-    }
-
-    fn black(&mut self) -> Option<gst::Buffer> {
-        if self.black.is_none() {
-            self.black = fill::black(&self.info).ok();
-        }
-        self.black.clone()
     }
 
     /// Shows at the first instant of the current interval what was on show before it.
@@ -141,14 +200,14 @@ impl VideoGate {
         }
     }
 
-    /// The picture from `recorded` on is `buffer`, or black if the track is muted.
-    fn show(&mut self, buffer: gst::Buffer, recorded: Ns, filler: bool, out: &mut Out) {
-        let buffer = match self.mutes.is_muted() {
-            true => self.black().unwrap_or(buffer),
-            false => buffer,
+    /// The picture from `recorded` on is `picture`, or black if the track is muted.
+    fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut Out) {
+        let picture = match self.mutes.is_muted() {
+            true => Picture::black(&picture.format).unwrap_or(picture),
+            false => picture,
         };
         let recorded = match self.shown.take() {
-            Some(shown) if recorded < shown.recorded + SHORTEST => shown.recorded,
+            Some(shown) if recorded < shown.recorded.saturating_add(SHORTEST) => shown.recorded,
             Some(shown) => {
                 self.emit(shown, recorded, out);
                 recorded
@@ -156,7 +215,7 @@ impl VideoGate {
             None => recorded,
         };
         self.shown = Some(Shown {
-            buffer,
+            picture,
             recorded,
             filler,
         });
@@ -164,10 +223,18 @@ impl VideoGate {
 
     fn emit(&mut self, shown: Shown, end: Ns, out: &mut Out) {
         let Shown {
-            mut buffer,
+            picture: Picture { mut buffer, format },
             recorded,
             filler,
         } = shown;
+        if self
+            .said
+            .as_ref()
+            .is_none_or(|said| !Arc::ptr_eq(said, &format))
+        {
+            out.caps(format.caps.clone());
+            self.said = Some(format);
+        }
         let duration = end.saturating_sub(recorded);
         if filler {
             self.filled += duration;
@@ -184,17 +251,24 @@ impl VideoGate {
 
     pub(super) fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
         self.advance(cuts, until, out);
-        while let Some(interval) = cuts.decided() {
-            if until < interval.start {
-                return;
+        loop {
+            // The cuts come first: one that is left changes nothing after it.
+            let end = cuts.decided().and_then(|interval| interval.end);
+            let next = self.mutes.next().filter(|at| *at <= until);
+            if next.is_some_and(|at| end.is_none_or(|end| at < end)) {
+                self.change_mute(cuts, out);
+                continue;
             }
+            let Some(interval) = cuts.decided().filter(|i| until >= i.start) else {
+                return;
+            };
             if self.on_show.is_none() {
-                self.on_show = self.black();
+                self.on_show = Picture::black(&self.incoming);
             }
             self.enter(cuts, out);
             let now = interval.recorded_at(until);
             if let (Some(on_show), Some(shown)) = (&self.on_show, &self.shown)
-                && now >= shown.recorded + SHORTEST
+                && now >= shown.recorded.saturating_add(SHORTEST)
             {
                 let again = on_show.clone();
                 self.show(again, now, true, out);
@@ -216,10 +290,13 @@ impl VideoGate {
     }
 
     pub(super) fn first_waiting(&self) -> Option<Ns> {
-        self.inbox.front().map(|input| input.running)
+        self.inbox.front().map(|(running, _)| *running)
     }
 
     pub(super) fn filled(&self) -> Ns {
         self.filled
     }
 }
+
+#[cfg(test)]
+mod tests;

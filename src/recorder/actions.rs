@@ -23,6 +23,7 @@ impl MediaRecorder {
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
         let acting = lock(&self.acting);
         let effect = self.state().apply(command)?;
+        self.follow_base_time();
         gst::info!(super::imp::CAT, imp = self, "{command:?}: {effect:?}");
         let current = lock(&self.control).current.clone();
         match (effect, current) {
@@ -394,8 +395,7 @@ impl Host for Owner {
 
     fn request_key_frame(&self, pad: &str, running: u64) {
         if let Some((_, pad)) = self.pad(pad) {
-            // After a flush upstream counts from 0 again.
-            let running = pad.stream().upstream_running(running);
+            let running = pad.stream().upstream_time(running);
             let event = gst_video::UpstreamForceKeyUnitEvent::builder()
                 .running_time(gst::ClockTime::from_nseconds(running))
                 .all_headers(true)

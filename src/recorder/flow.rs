@@ -125,6 +125,8 @@ impl MediaRecorder {
         if self.armed.load(Ordering::Acquire) {
             self.autostart();
         }
+        self.follow_base_time();
+        self.ask_whether_live(pad);
         let (input, takers) = {
             let mut stream = pad.stream();
             if stream.flushing {
@@ -133,7 +135,11 @@ impl MediaRecorder {
             if stream.eos {
                 return Err(gst::FlowError::Eos);
             }
-            let Some(input) = stream.place(buffer) else {
+            if let Some(to) = stream.goes_back_to(&buffer) {
+                self.restart(pad, to);
+                stream.restarted(&self.clock);
+            }
+            let Some(input) = stream.place(buffer, &self.clock) else {
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
@@ -147,6 +153,31 @@ impl MediaRecorder {
             }
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// A base time of the element's own, or one given while PLAYING, counts from here on.
+    pub(super) fn follow_base_time(&self) {
+        if let Some(base) = self.obj().base_time() {
+            self.clock.rebase(base);
+        }
+    }
+
+    fn ask_whether_live(&self, pad: &MediaRecorderPad) {
+        if pad.stream().live.is_some() {
+            return;
+        }
+        let mut query = gst::query::Latency::new();
+        let live = pad.peer_query(&mut query) && query.result().0;
+        pad.stream().live = Some(live);
+    }
+
+    /// Running time has been set back on a pad. The first pad of all that are says from where it
+    /// goes on.
+    fn restart(&self, pad: &MediaRecorderPad, to: u64) {
+        if pad.next_epoch() > self.epoch.load(Ordering::SeqCst) {
+            self.epoch.fetch_add(1, Ordering::SeqCst);
+            self.clock.restart(to);
+        }
     }
 
     /// In PAUSED, holds what is not live until PLAYING, as a sink that prerolls.
@@ -172,8 +203,8 @@ impl MediaRecorder {
                 let (start, duration) = gap.get();
                 let end = start + duration.unwrap_or(gst::ClockTime::ZERO);
                 let (end, takers) = {
-                    let stream = pad.stream();
-                    (stream.running(end), stream.takers())
+                    let mut stream = pad.stream();
+                    (stream.gap(end, &self.clock), stream.takers())
                 };
                 if let Some(end) = end {
                     self.clock.arrived(end);
@@ -196,6 +227,7 @@ impl MediaRecorder {
                 let mut stream = pad.stream();
                 stream.eos = false;
                 stream.tags = None;
+                stream.live = None;
                 true
             }
             gst::EventView::Eos(_) => {
@@ -215,13 +247,15 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::FlushStop(flush) => {
-                if flush.resets_time() && pad.next_epoch() > self.epoch.load(Ordering::SeqCst) {
-                    self.epoch.fetch_add(1, Ordering::SeqCst);
-                    self.clock.restart();
+                if flush.resets_time() {
+                    self.restart(pad, 0);
                 }
                 let takers = {
                     let mut stream = pad.stream();
-                    stream.flushed(flush.resets_time(), &self.clock);
+                    stream.flushed();
+                    if flush.resets_time() && stream.live != Some(true) {
+                        stream.restarted(&self.clock);
+                    }
                     stream.takers()
                 };
                 for (session, track) in takers {
@@ -240,24 +274,32 @@ impl MediaRecorder {
     }
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
-        let caps = caps.to_owned();
-        let (new, takers) = {
-            let mut stream = pad.stream();
-            (stream.set_caps(&caps), stream.takers())
-        };
+        let new = pad.stream().set_caps(&caps.to_owned());
         if new {
             self.follow_video_size();
-            for (session, track) in takers {
-                session.set_caps(track, &caps);
-            }
+            self.give_caps(pad);
         }
         true
+    }
+
+    fn give_caps(&self, pad: &MediaRecorderPad) {
+        let (caps, takers) = {
+            let stream = pad.stream();
+            (stream.caps_in_time(), stream.takers())
+        };
+        for (session, track) in takers {
+            if let Some(caps) = &caps {
+                session.set_caps(track, caps);
+            }
+        }
     }
 
     fn segment_event(&self, pad: &MediaRecorderPad, segment: &gst::Segment) -> bool {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
-                pad.stream().segment = segment.clone();
+                if pad.stream().set_segment(segment) {
+                    self.give_caps(pad);
+                }
                 true
             }
             None => {

@@ -24,81 +24,221 @@ glib::wrapper! {
 /// A recording and the number of this pad's track in it.
 pub(super) type Taker = (Arc<Session>, usize);
 
+/// A segment that goes back by more begins anew.
+const REWOUND: i64 = 100_000_000;
+
+/// What the buffers of a stream are.
+#[derive(Debug, Clone, Copy, Default)]
+enum Media {
+    /// Raw audio: sample rate, and bytes per sample of all channels.
+    Sound { rate: u32, bytes: u32 },
+    /// Raw video: how long a frame lasts by the caps.
+    Picture { frame: Option<gst::ClockTime> },
+    #[default]
+    Encoded,
+}
+
+impl Media {
+    fn of(caps: &gst::CapsRef) -> Self {
+        if let Some(info) = formats::audio_info(caps).filter(|i| i.rate() > 0 && i.bpf() > 0) {
+            let (rate, bytes) = (info.rate(), info.bpf());
+            return Media::Sound { rate, bytes };
+        }
+        match formats::video_info(caps) {
+            Some(info) => {
+                let frames = u64::try_from(info.fps().numer()).ok().filter(|n| *n > 0);
+                let seconds = u64::try_from(info.fps().denom()).unwrap_or(0);
+                let frame = frames.and_then(|frames| {
+                    gst::ClockTime::SECOND.mul_div_floor(seconds, frames)
+                });
+                Media::Picture { frame }
+            }
+            None => Media::Encoded,
+        }
+    }
+}
+
 /// What the pad knows of its stream. Guarded by one lock that is never held while a buffer is
 /// given to a recording, a query is made or a signal emitted.
 #[derive(Default)]
 pub(super) struct Stream {
-    pub segment: gst::FormattedSegment<gst::ClockTime>,
+    segment: gst::FormattedSegment<gst::ClockTime>,
+    /// No buffer has come since the segment.
+    fresh: bool,
     pub caps: Option<gst::Caps>,
-    /// Sample rate and bytes per sample of all channels, of raw audio.
-    samples: Option<(u64, u64)>,
+    media: Media,
     pub tags: Option<gst::TagList>,
     pub eos: bool,
     pub flushing: bool,
+    /// Whether upstream is live, once that has been asked.
+    pub live: Option<bool>,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples.
     recent: Option<Input>,
     takers: SmallVec<[Taker; 1]>,
     /// Running time of the end of the newest buffer.
     end: Ns,
-    /// What has to be added to running time after a flush.
-    shift: Ns,
+    /// What has to be added to running time, see [`RunningTime`].
+    shift: i64,
 }
 
 impl Stream {
     /// Sets the caps and says whether they are new.
     pub fn set_caps(&mut self, caps: &gst::Caps) -> bool {
-        let info = formats::audio_info(caps);
-        self.samples = info
-            .filter(|info| info.rate() > 0 && info.bpf() > 0)
-            .map(|info| (u64::from(info.rate()), u64::from(info.bpf())));
+        self.media = Media::of(caps);
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
+    /// Sets the segment and says whether its rate is new.
+    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
+        let rate = self.segment.rate();
+        self.segment = segment.clone();
+        self.fresh = true;
+        (rate - segment.rate()).abs() > f64::EPSILON
+    }
+
+    /// The caps as they are in running time: in a segment of another rate, sound has so many
+    /// more or fewer samples in a second.
+    pub fn caps_in_time(&self) -> Option<gst::Caps> {
+        let mut caps = self.caps.clone()?;
+        if let Media::Sound { rate, .. } = self.media
+            && let Ok(in_time) = i32::try_from(self.rate_in_time(rate))
+            && i32::try_from(rate) != Ok(in_time)
+        {
+            caps.make_mut().set("rate", in_time);
+        }
+        Some(caps)
+    }
+
+    fn rate_in_time(&self, rate: u32) -> u64 {
+        let scaled = f64::from(rate) * self.segment.rate().abs();
+        // A cast that saturates; no rate at all would divide by it.
+        (scaled.round() as u64).max(1)
+    }
+
+    /// A length of stream time, in running time.
+    fn in_time(&self, length: gst::ClockTime) -> Ns {
+        let rate = self.segment.rate().abs();
+        if (rate - 1.0).abs() <= f64::EPSILON || rate <= 0.0 {
+            return length.nseconds();
+        }
+        (length.nseconds() as f64 / rate) as Ns
+    }
+
+    /// If this buffer begins a segment that sets running time back: to what.
+    pub fn goes_back_to(&mut self, buffer: &gst::BufferRef) -> Option<Ns> {
+        if !std::mem::take(&mut self.fresh) || self.live == Some(true) {
+            return None;
+        }
+        let pts = buffer.pts().or(buffer.dts())?;
+        let plain = self.segment.to_running_time(pts)?.nseconds();
+        let running = plain.saturating_add_signed(self.shift);
+        let back = i64::try_from(self.end).ok()?.saturating_sub(i64::try_from(running).ok()?);
+        (back > REWOUND).then_some(plain)
+    }
+
+    /// From here on running time is counted as it has been since [`RunningTime::restart`].
+    pub fn restarted(&mut self, clock: &RunningTime) {
+        self.shift = clock.shift();
+    }
+
     /// Places a buffer in running time; `None` if it lies outside the segment.
-    pub fn place(&self, buffer: gst::Buffer) -> Option<Input> {
+    pub fn place(&mut self, buffer: gst::Buffer, clock: &RunningTime) -> Option<Input> {
         let duration = self.duration(&buffer);
-        let running = match buffer.pts().or(buffer.dts()) {
-            None => self.end,
-            Some(pts) => {
-                let end = duration.map(|duration| pts + duration);
-                // What begins before the segment is kept whole where it reaches into it.
-                let (start, _) = self.segment.clip(pts, end)?;
-                let start = start.unwrap_or(pts);
-                let inside = self.segment.to_running_time(start)?;
-                let before = start.saturating_sub(pts);
-                let running = inside.saturating_sub(before).nseconds();
-                running.saturating_add(self.shift)
+        let Some(pts) = buffer.pts().or(buffer.dts()) else {
+            return Some(self.place_unstamped(buffer, clock));
+        };
+        let end = duration.map(|duration| pts + duration);
+        let (start, stop) = self.segment.clip(pts, end)?;
+        let start = start.unwrap_or(pts);
+        let inside = self.segment.to_running_time(start)?;
+        let whole = start <= pts && stop >= end;
+        let (buffer, plain, duration) = match self.media {
+            _ if whole => (buffer, inside.nseconds(), duration),
+            // Sound is cut to the segment, to the sample.
+            Media::Sound { rate, bytes } => {
+                let segment = self.segment.upcast_ref();
+                let part = gst_audio::audio_buffer_clip(buffer, segment, rate, bytes)?;
+                let start = part.pts().unwrap_or(start);
+                let duration = self.duration(&part);
+                let plain = self.segment.to_running_time(start)?.nseconds();
+                (part, plain, duration)
+            }
+            // A picture is shown as long as it reaches into it.
+            Media::Picture { .. } => {
+                let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
+                (buffer, inside.nseconds(), shown)
+            }
+            Media::Encoded => {
+                let before = self.in_time(start.saturating_sub(pts));
+                (buffer, inside.nseconds().saturating_sub(before), duration)
             }
         };
         Some(Input {
             buffer,
-            running,
-            duration: duration.map(|duration| duration.nseconds()),
+            running: self.shifted(plain, clock),
+            duration: duration.map(|duration| self.in_time(duration)),
         })
     }
 
-    /// How long a buffer lasts: of raw audio the count of samples tells, of which stamps are
-    /// roundings.
+    /// Without stamps, live media is taken to be captured as it comes, other media to follow.
+    fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
+        let frame = match self.media {
+            Media::Picture { frame } => frame,
+            _ => None,
+        };
+        let duration = self.duration(&buffer).or(frame).map(|d| self.in_time(d));
+        let now = clock.now().filter(|_| self.live == Some(true));
+        let running = match (now, self.media) {
+            (Some(now), Media::Sound { .. }) => now.saturating_sub(duration.unwrap_or(0)),
+            (Some(now), _) => now,
+            (None, _) => self.end,
+        };
+        Input {
+            buffer,
+            running,
+            duration,
+        }
+    }
+
+    /// Running time as recordings count it. When a new base time has moved live media, what was
+    /// already on its way still goes by the old one: the shift that lets it go on is right.
+    fn shifted(&mut self, plain: Ns, clock: &RunningTime) -> Ns {
+        let by_old = plain.saturating_add_signed(self.shift);
+        if self.live != Some(true) || self.shift == clock.live_shift() {
+            return by_old;
+        }
+        let by_new = plain.saturating_add_signed(clock.live_shift());
+        if by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
+            self.shift = clock.live_shift();
+            return by_new;
+        }
+        by_old
+    }
+
+    /// How long a buffer lasts in stream time: of raw audio the count of samples tells, of which
+    /// stamps are roundings.
     fn duration(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-        let Some((rate, bytes)) = self.samples else {
+        let Media::Sound { rate, bytes } = self.media else {
             return buffer.duration();
         };
-        let samples = buffer.size() as u64 / bytes;
-        let exact = samples.saturating_mul(1_000_000_000) / rate;
+        let samples = buffer.size() as u64 / u64::from(bytes);
+        let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);
         let exact = gst::ClockTime::from_nseconds(exact);
         let rounded = |stamp: &gst::ClockTime| stamp.absdiff(exact).nseconds() <= 1;
         Some(buffer.duration().filter(rounded).unwrap_or(exact))
     }
 
-    /// Running time of a position in the segment.
-    pub fn running(&self, position: gst::ClockTime) -> Option<Ns> {
-        let running = self.segment.to_running_time(position)?;
-        Some(running.nseconds().saturating_add(self.shift))
+    /// Upstream has nothing before this position in the segment: the running time of it.
+    pub fn gap(&mut self, end: gst::ClockTime, clock: &RunningTime) -> Option<Ns> {
+        let plain = self.segment.to_running_time(end)?.nseconds();
+        let running = self.shifted(plain, clock);
+        self.end = self.end.max(running);
+        Some(running)
     }
 
-    /// What upstream calls an instant of the recordings' running time.
-    pub fn upstream_running(&self, running: Ns) -> Ns {
-        running.saturating_sub(self.shift)
+    /// A running time of recordings as upstream counts it.
+    pub fn upstream_time(&self, running: Ns) -> Ns {
+        running.saturating_add_signed(self.shift.saturating_neg())
     }
 
     /// Remembers a buffer, and gives back who takes it.
@@ -116,8 +256,8 @@ impl Stream {
     /// The stream goes to one more recording, beginning with the newest buffer.
     pub fn give_to(&mut self, session: &Arc<Session>, track: usize) {
         // What has come since the recording was put together counts too.
-        if let Some(caps) = &self.caps {
-            session.set_caps(track, caps);
+        if let Some(caps) = self.caps_in_time() {
+            session.set_caps(track, &caps);
         }
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
@@ -134,14 +274,12 @@ impl Stream {
     }
 
     /// A flush: the stream begins anew, recorded time goes on.
-    pub fn flushed(&mut self, reset_time: bool, clock: &RunningTime) {
+    pub fn flushed(&mut self) {
         self.flushing = false;
         self.eos = false;
         self.segment = gst::FormattedSegment::new();
+        self.fresh = false;
         self.recent = None;
-        if reset_time {
-            self.shift = clock.shift();
-        }
     }
 }
 

@@ -8,7 +8,7 @@ use crate::model::timeline::{Ns, Timeline};
 use gst::prelude::*;
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicU64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering},
 };
 
 /// Locks a mutex whose data stay valid even if a thread panicked with it.
@@ -60,7 +60,22 @@ impl SharedTimeline {
     }
 }
 
+/// Running time may be set back by less when PLAYING is reached again: the pipeline and its
+/// elements read the clock one after the other.
+const SAME: i64 = 200_000_000;
+
+fn signed(time: Ns) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
+fn moved(time: Ns, by: i64) -> Ns {
+    time.saturating_add_signed(by)
+}
+
 /// The running time of the pipeline, as capture knows it.
+///
+/// It never jumps: a new base time and a flush that sets it back change what has to be added to
+/// what comes in, and recorded time goes on from where it was.
 #[derive(Debug, Default)]
 pub struct RunningTime {
     playing: Mutex<Option<Playing>>,
@@ -68,8 +83,10 @@ pub struct RunningTime {
     left: AtomicU64,
     /// Furthest running time that has arrived on any pad: the end of that buffer.
     furthest: AtomicU64,
-    /// What has to be added to running time so that it goes on after it was set back.
-    shift: AtomicU64,
+    /// What has to be added for live sources, which go by the clock.
+    live_shift: AtomicI64,
+    /// What has to be added for the others, since running time was set back.
+    shift: AtomicI64,
 }
 
 #[derive(Debug)]
@@ -78,10 +95,35 @@ struct Playing {
     base: gst::ClockTime,
 }
 
+impl Playing {
+    /// Running time by clock and base time alone.
+    fn plain(&self) -> Ns {
+        self.clock.time().saturating_sub(self.base).nseconds()
+    }
+}
+
 impl RunningTime {
     /// The pipeline is PLAYING with this clock from now on.
     pub fn play(&self, clock: gst::Clock, base: gst::ClockTime) {
-        *lock(&self.playing) = Some(Playing { clock, base });
+        let playing = Playing { clock, base };
+        let left = signed(self.left_playing());
+        let now = signed(moved(playing.plain(), self.live_shift()));
+        if left.saturating_sub(now) > SAME {
+            self.live_shift.fetch_add(left - now, Ordering::SeqCst);
+        }
+        *lock(&self.playing) = Some(playing);
+    }
+
+    /// The base time is now this one; while PLAYING too, time goes on from where it is.
+    pub fn rebase(&self, base: gst::ClockTime) {
+        let mut playing = lock(&self.playing);
+        if let Some(playing) = playing.as_mut()
+            && playing.base != base
+        {
+            let back = signed(base.nseconds()).saturating_sub(signed(playing.base.nseconds()));
+            playing.base = base;
+            self.live_shift.fetch_add(back, Ordering::SeqCst);
+        }
     }
 
     /// The pipeline leaves PLAYING.
@@ -100,9 +142,8 @@ impl RunningTime {
     /// The clock's running time, `None` without a clock or when not PLAYING.
     pub fn now(&self) -> Option<Ns> {
         let playing = lock(&self.playing);
-        let playing = playing.as_ref()?;
-        let running = playing.clock.time().saturating_sub(playing.base);
-        Some(self.shifted(running.nseconds()))
+        let plain = playing.as_ref()?.plain();
+        Some(moved(plain, self.live_shift()))
     }
 
     /// The furthest running time that has arrived.
@@ -117,26 +158,31 @@ impl RunningTime {
         }
     }
 
-    /// Running time as the timeline counts it.
-    pub fn shifted(&self, running: Ns) -> Ns {
-        running.saturating_add(self.shift.load(Ordering::Relaxed))
+    /// What has to be added to the running time of live sources.
+    pub fn live_shift(&self) -> i64 {
+        self.live_shift.load(Ordering::SeqCst)
     }
 
-    /// What [`RunningTime::shifted`] adds.
-    pub fn shift(&self) -> Ns {
+    /// What has to be added to the running time of others, from their last
+    /// [`RunningTime::restart`] on.
+    pub fn shift(&self) -> i64 {
         self.shift.load(Ordering::SeqCst)
     }
 
-    /// Running time begins at 0 again (a flush): it goes on from the furthest that arrived.
-    pub fn restart(&self) {
+    /// Running time is set back, to `to`: it goes on from the furthest that arrived.
+    pub fn restart(&self, to: Ns) {
         let go_on = self.furthest().max(self.left_playing());
-        self.shift.store(go_on, Ordering::SeqCst);
+        let shift = signed(go_on).saturating_sub(signed(to));
+        self.shift.store(shift, Ordering::SeqCst);
     }
 
     /// Forgets everything, for a new READY→PAUSED.
     pub fn reset(&self) {
         *lock(&self.playing) = None;
-        for value in [&self.left, &self.furthest, &self.shift] {
+        for value in [&self.left, &self.furthest] {
+            value.store(0, Ordering::SeqCst);
+        }
+        for value in [&self.live_shift, &self.shift] {
             value.store(0, Ordering::SeqCst);
         }
     }

@@ -9,7 +9,7 @@ use super::{
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
-    gate::{Cuts, Gate, Input, Out},
+    gate::{Cuts, Gate, Input, Out, Piece},
     model::timeline::Ns,
 };
 use std::{
@@ -73,7 +73,10 @@ pub struct Counts {
 
 #[derive(Debug)]
 struct Inner {
+    /// The newest caps.
     caps: Option<gst::Caps>,
+    /// Those of the first media.
+    first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
     cuts: Cuts,
     seen: u64,
@@ -135,6 +138,7 @@ impl Track {
             ended: AtomicBool::new(false),
             inner: Mutex::new(Inner {
                 caps: None,
+                first_caps: None,
                 gate: None,
                 cuts: Cuts::default(),
                 seen: u64::MAX,
@@ -213,7 +217,7 @@ impl Track {
 
     /// The caps that it came with.
     pub fn caps(&self) -> Option<gst::Caps> {
-        lock(&self.inner).caps.clone()
+        lock(&self.inner).first_caps.clone()
     }
 
     /// Figures for `stats`.
@@ -239,15 +243,24 @@ impl Track {
         if inner.caps.as_ref() == Some(caps) {
             return Ok(());
         }
+        let mut out = Out::new();
         match &mut inner.gate {
-            Some(gate) => gate.set_caps(caps)?,
-            gate => *gate = Some(Gate::new(caps)?),
+            Some(gate) => gate.set_caps(caps, &mut out)?,
+            gate => {
+                let new = gate.insert(Gate::new(caps)?);
+                if let Gate::Encoded(_) = new {
+                    out.caps(caps.clone());
+                }
+            }
         }
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
         inner.caps = Some(caps.clone());
-        inner.feed(Item::Caps(caps.clone()));
+        if inner.first_caps.is_none() || inner.counts.buffers == 0 {
+            inner.first_caps = Some(caps.clone());
+        }
+        inner.feed_all(out);
         drop(inner);
         self.room.wake();
         Ok(())
@@ -433,6 +446,7 @@ impl Track {
         });
         let Inner { gate, cuts, .. } = &mut *inner;
         if let Some(gate) = gate {
+            gate.settle();
             match whole {
                 true => gate.fill(cuts, until, &mut out),
                 false => gate.advance(cuts, Ns::MAX, &mut out),
@@ -498,7 +512,14 @@ impl Inner {
     }
 
     fn feed_all(&mut self, out: Out) {
-        for buffer in out {
+        for piece in out {
+            let buffer = match piece {
+                Piece::Buffer(buffer) => buffer,
+                Piece::Caps(caps) => {
+                    self.feed(Item::Caps(caps));
+                    continue;
+                }
+            };
             self.counts.encoded += 1;
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
                 self.fed = (pts + duration).nseconds();

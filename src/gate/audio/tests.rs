@@ -1,0 +1,378 @@
+//! Made-up sound, in which sample `n` says `n + 1`, through made-up timelines.
+
+use super::super::Piece;
+use super::*;
+use crate::model::timeline::Timeline;
+use gst_audio::AudioFormat;
+use proptest::prelude::*;
+
+const MS: Ns = 1_000_000;
+const SECOND: Ns = 1_000_000_000;
+
+fn caps(rate: u32) -> gst::Caps {
+    gst::init().unwrap();
+    let info = AudioInfo::builder(AudioFormat::S32le, rate, 1).build();
+    info.unwrap().to_caps().unwrap()
+}
+
+/// Samples `first..first + samples`, the first of which is at `running`.
+fn sound(first: u64, samples: u64, running: Ns) -> Input {
+    let bytes: Vec<u8> = (first..first + samples)
+        .flat_map(|n| (n as i32 + 1).to_le_bytes())
+        .collect();
+    Input {
+        buffer: gst::Buffer::from_slice(bytes),
+        running,
+        duration: None,
+    }
+}
+
+/// A gate, its timeline, and what has come out of it.
+struct Bench {
+    gate: AudioGate,
+    timeline: Timeline,
+    cuts: Cuts,
+    grid: Grid,
+    heard: Vec<i32>,
+    caps: Vec<(usize, gst::Caps)>,
+}
+
+impl Bench {
+    fn new(rate: u32, timeline: Timeline) -> Self {
+        let mut bench = Bench {
+            gate: AudioGate::new(&caps(rate)).unwrap(),
+            timeline,
+            cuts: Cuts::default(),
+            grid: Grid::new(rate),
+            heard: Vec::new(),
+            caps: Vec::new(),
+        };
+        bench.cuts.refresh(&bench.timeline);
+        bench
+    }
+
+    fn cut(&mut self, change: impl FnOnce(&mut Timeline)) {
+        change(&mut self.timeline);
+        self.cuts.refresh(&self.timeline);
+    }
+
+    fn push(&mut self, input: Input, horizon: Ns) {
+        let mut out = Out::new();
+        self.gate.push(input);
+        self.gate.advance(&mut self.cuts, horizon, &mut out);
+        self.take(out);
+    }
+
+    fn fill(&mut self, until: Ns) {
+        let mut out = Out::new();
+        self.gate.fill(&mut self.cuts, until, &mut out);
+        self.take(out);
+    }
+
+    /// Positions go on without a gap, and stamps are theirs.
+    fn take(&mut self, out: Out) {
+        for piece in out {
+            let buffer = match piece {
+                Piece::Buffer(buffer) => buffer,
+                Piece::Caps(caps) => {
+                    let info = AudioInfo::from_caps(&caps).unwrap();
+                    self.caps.push((self.heard.len(), caps));
+                    let grid = Grid::new(info.rate());
+                    let so_far = grid.nearest(self.grid.time(self.heard.len() as u64));
+                    self.heard.resize(so_far as usize, i32::MIN);
+                    self.grid = grid;
+                    continue;
+                }
+            };
+            let at = self.heard.len() as u64;
+            let map = buffer.map_readable().unwrap();
+            let samples = map
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|b| i32::from_le_bytes(*b));
+            self.heard.extend(samples);
+            let end = self.heard.len() as u64;
+            assert_eq!((buffer.offset(), buffer.offset_end()), (at, end));
+            let (from, to) = (self.grid.time(at), self.grid.time(end));
+            assert_eq!(buffer.pts().unwrap().nseconds(), from);
+            assert_eq!(buffer.duration().unwrap().nseconds(), to - from);
+            assert!(!self.caps.is_empty(), "a buffer before its caps");
+        }
+    }
+
+    /// What is heard, as runs of consecutive samples or of silence: first sample and length.
+    fn runs(&self) -> Vec<(i32, usize)> {
+        let mut runs: Vec<(i32, usize)> = Vec::new();
+        for sample in &self.heard {
+            match runs.last_mut() {
+                Some((0, length)) if *sample == 0 => *length += 1,
+                Some((first, length)) if *first > 0 && *sample == *first + *length as i32 => {
+                    *length += 1;
+                }
+                _ => runs.push((*sample, 1)),
+            }
+        }
+        runs
+    }
+}
+
+#[test]
+fn nothing_leaves_before_the_horizon() {
+    let mut bench = Bench::new(48_000, Timeline::new(0, true));
+    bench.push(sound(0, 480, 0), 5 * MS);
+    assert_eq!(bench.heard.len(), 240);
+    bench.cut(|t| {
+        t.pause(5 * MS);
+    });
+    bench.push(sound(480, 480, 10 * MS), SECOND);
+    assert_eq!(bench.runs(), [(1, 240)]);
+}
+
+#[test]
+fn a_missing_buffer_is_silence_of_its_length() {
+    let mut bench = Bench::new(48_000, Timeline::new(0, true));
+    for n in [0, 1, 3, 4, 5] {
+        bench.push(sound(n * 480, 480, n * 10 * MS), Ns::MAX);
+    }
+    assert_eq!(bench.runs(), [(1, 960), (0, 480), (1441, 1440)]);
+    assert_eq!(bench.gate.filled(), 10 * MS);
+}
+
+#[test]
+fn a_track_that_comes_late_begins_with_silence() {
+    let mut bench = Bench::new(8_000, Timeline::new(SECOND, true));
+    bench.push(sound(0, 80, 4 * SECOND), Ns::MAX);
+    assert_eq!(bench.runs(), [(0, 24_000), (1, 80)]);
+}
+
+#[test]
+fn a_track_that_never_comes_is_silence_to_the_end() {
+    let mut timeline = Timeline::new(SECOND, true);
+    timeline.pause(2 * SECOND);
+    timeline.resume(5 * SECOND, true);
+    timeline.stop(6 * SECOND);
+    let mut bench = Bench::new(8_000, timeline);
+    for until in (0..12).map(|n| n * 700 * MS) {
+        bench.fill(until);
+    }
+    assert_eq!(bench.runs(), [(0, 16_000)]);
+    assert_eq!(bench.gate.filled(), 2 * SECOND);
+}
+
+#[test]
+fn what_comes_after_silence_stood_in_for_it_is_not_heard_twice() {
+    let mut bench = Bench::new(8_000, Timeline::new(0, true));
+    bench.fill(SECOND);
+    bench.push(sound(0, 8_000, 500 * MS), Ns::MAX);
+    assert_eq!(bench.runs(), [(0, 8_000), (4_001, 4_000)]);
+}
+
+#[test]
+fn sound_that_waits_is_not_lost_when_caps_change() {
+    let mut bench = Bench::new(48_000, Timeline::new(0, true));
+    bench.push(sound(0, 48_000, 0), 0);
+    assert_eq!(bench.heard.len(), 0);
+    bench.gate.set_caps(&caps(8_000)).unwrap();
+    bench.push(sound(0, 8_000, SECOND), 500 * MS);
+    assert_eq!(bench.runs(), [(1, 24_000)]);
+    bench.push(sound(8_000, 8_000, 2 * SECOND), 3 * SECOND);
+    let (at, second) = bench.caps[1].clone();
+    assert_eq!((at, second), (48_000, caps(8_000)));
+    // The count goes on at one second, in samples of the new rate.
+    assert_eq!(bench.heard.len(), 3 * 8_000);
+    assert_eq!(&bench.heard[8_000..8_003], [1, 2, 3]);
+}
+
+#[test]
+fn planes_of_each_channel_are_cut_alike() {
+    gst::init().unwrap();
+    let info = AudioInfo::builder(AudioFormat::S32le, 8_000, 2)
+        .layout(gst_audio::AudioLayout::NonInterleaved)
+        .build()
+        .unwrap();
+    let mut gate = AudioGate::new(&info.to_caps().unwrap()).unwrap();
+    let bytes: Vec<u8> = (0..160i32).flat_map(|n| n.to_le_bytes()).collect();
+    let mut buffer = gst::Buffer::from_slice(bytes);
+    gst_audio::AudioMeta::add(buffer.get_mut().unwrap(), &info, 80, &[]).unwrap();
+    let mut timeline = Timeline::new(2 * MS, true);
+    timeline.stop(5 * MS);
+    let mut cuts = Cuts::default();
+    cuts.refresh(&timeline);
+    gate.push(Input {
+        buffer,
+        running: 0,
+        duration: None,
+    });
+    let mut out = Out::new();
+    gate.advance(&mut cuts, Ns::MAX, &mut out);
+    gate.fill(&mut cuts, 10 * MS, &mut out);
+    let buffers: Vec<_> = out
+        .into_iter()
+        .filter_map(|piece| match piece {
+            Piece::Buffer(buffer) => Some(buffer),
+            Piece::Caps(_) => None,
+        })
+        .collect();
+    assert_eq!(buffers.len(), 1);
+    let meta = buffers[0].meta::<gst_audio::AudioMeta>().unwrap();
+    assert_eq!(meta.samples(), 24);
+    let map = buffers[0].map_readable().unwrap();
+    let first = |channel: usize| {
+        let at = meta.offsets()[channel];
+        i32::from_le_bytes(map[at..at + 4].try_into().unwrap())
+    };
+    assert_eq!((first(0), first(1)), (16, 96));
+}
+
+/// Something that happens at an instant of the clock.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Cut,
+    Mute,
+    /// Samples `first..first + samples` arrive.
+    Sound(u64, u64),
+}
+
+/// Running times that rise by these steps.
+fn instants(start: Ns, steps: &[Ns]) -> Vec<Ns> {
+    let mut at = start;
+    let rising = steps.iter().map(|step| {
+        at += step;
+        at
+    });
+    rising.collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the cuts, the changes of `mute`, the sizes and the latency of buffers: each place
+    /// on the grid holds the one sample that belongs there, or silence where it is muted.
+    #[test]
+    fn every_kept_sample_is_where_the_grid_says(
+        rate in prop::sample::select(vec![8_000u32, 44_100, 48_000]),
+        cuts in prop::collection::vec(1u64..60 * MS, 0..20),
+        mutes in prop::collection::vec(1u64..150 * MS, 0..8),
+        sizes in prop::collection::vec(1u64..900, 1..20),
+        latency in 0u64..100 * MS,
+        origin in 0u64..10 * MS,
+    ) {
+        let grid = Grid::new(rate);
+        let start = 30 * MS;
+        let mut happenings = Vec::new();
+        let cuts = instants(start, &cuts);
+        happenings.extend(cuts.iter().map(|at| (*at, Happening::Cut)));
+        let mutes = instants(0, &mutes);
+        happenings.extend(mutes.iter().map(|at| (*at, Happening::Mute)));
+        let stop = cuts.last().copied().unwrap_or(start) + 20 * MS;
+        let mut first = 0;
+        for samples in sizes.iter().cycle() {
+            let at = origin + grid.time(first);
+            if at > stop {
+                break;
+            }
+            let arrives = origin + grid.time(first + samples) + latency;
+            happenings.push((arrives, Happening::Sound(first, *samples)));
+            first += samples;
+        }
+        happenings.sort_by_key(|(at, _)| *at);
+
+        let mut bench = Bench::new(rate, Timeline::new(start, true));
+        let (mut recording, mut muted) = (true, false);
+        for (now, happening) in happenings {
+            match happening {
+                Happening::Cut => {
+                    bench.cut(|t| {
+                        match recording {
+                            true => t.pause(now),
+                            false => t.resume(now, true),
+                        };
+                    });
+                    recording = !recording;
+                }
+                Happening::Mute => {
+                    muted = !muted;
+                    bench.gate.mutes.set(now, muted);
+                }
+                Happening::Sound(first, samples) => {
+                    let running = origin + grid.time(first);
+                    if now >= stop && !bench.timeline.is_stopped() {
+                        bench.cut(|t| {
+                            t.stop(stop);
+                        });
+                    }
+                    bench.push(sound(first, samples, running), now);
+                }
+            }
+        }
+        if !bench.timeline.is_stopped() {
+            bench.cut(|t| {
+                t.stop(stop);
+            });
+        }
+        bench.fill(stop);
+
+        let mut expected = Vec::new();
+        for interval in bench.timeline.intervals() {
+            let begin = grid.nearest(interval.recorded);
+            let end = grid.nearest(interval.recorded_end().unwrap());
+            let zero = grid.place(interval, origin);
+            let mute_places: Vec<_> = mutes
+                .iter()
+                .map(|at| grid.nearest(interval.recorded_at(*at)))
+                .collect();
+            for place in begin..end {
+                let muted = mute_places.iter().filter(|at| **at <= place).count() % 2 == 1;
+                let source = i64::try_from(place).unwrap() - zero;
+                expected.push(if muted || source < 0 { 0 } else { source as i32 + 1 });
+            }
+        }
+        prop_assert_eq!(bench.heard.len() as u64, grid.nearest(bench.timeline.duration()));
+        for (place, (heard, expected)) in bench.heard.iter().zip(&expected).enumerate() {
+            // The last buffer may be out of reach of the stop.
+            prop_assert!(heard == expected, "place {}: {} for {}", place, heard, expected);
+        }
+    }
+
+    /// A fifth of the buffers is missing, and nothing says so but the stamps.
+    #[test]
+    fn what_is_left_of_a_sound_with_holes_stays_where_it_was(
+        kept in prop::collection::vec(prop::bool::weighted(0.8), 2..100),
+        samples in 2u64..2_000,
+        rate in prop::sample::select(vec![8_000u32, 44_100, 48_000, 192_000]),
+    ) {
+        let grid = Grid::new(rate);
+        let mut bench = Bench::new(rate, Timeline::new(0, true));
+        for (n, _) in (0u64..).zip(&kept).filter(|(_, kept)| **kept) {
+            bench.push(sound(n * samples, samples, grid.time(n * samples)), Ns::MAX);
+        }
+        let all = samples * kept.len() as u64;
+        let end = grid.time(all) + 1;
+        bench.cut(|t| {
+            t.stop(end);
+        });
+        bench.fill(end);
+        prop_assert_eq!(bench.heard.len() as u64, all);
+        for (n, heard) in (0u64..).zip(&bench.heard) {
+            let present = kept[(n / samples) as usize];
+            prop_assert_eq!(*heard, if present { n as i32 + 1 } else { 0 }, "sample {}", n);
+        }
+    }
+
+    /// No sample leaves at or behind the horizon, whatever came in.
+    #[test]
+    fn the_horizon_is_respected(
+        pushes in prop::collection::vec((1u64..3_000, 0u64..100 * MS), 1..40),
+    ) {
+        let grid = Grid::new(48_000);
+        let mut bench = Bench::new(48_000, Timeline::new(0, true));
+        let (mut first, mut horizon) = (0, 0);
+        for (samples, step) in pushes {
+            horizon += step;
+            bench.push(sound(first, samples, grid.time(first)), horizon);
+            first += samples;
+            prop_assert_eq!(bench.heard.len() as u64, grid.nearest(horizon).min(first));
+        }
+    }
+}

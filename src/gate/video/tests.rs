@@ -1,0 +1,292 @@
+//! Made-up pictures, each of one brightness, through made-up timelines.
+
+use super::super::Piece;
+use super::*;
+use crate::model::timeline::Timeline;
+use gst_video::VideoFormat;
+use proptest::prelude::*;
+
+const MS: Ns = 1_000_000;
+const SECOND: Ns = 1_000_000_000;
+/// As bright as pictures are at least; black is darker.
+const BRIGHT: u8 = 40;
+
+fn caps(width: u32) -> gst::Caps {
+    gst::init().unwrap();
+    let info = VideoInfo::builder(VideoFormat::I420, width, 16).build();
+    info.unwrap().to_caps().unwrap()
+}
+
+fn picture(number: u8, running: Ns) -> Input {
+    Input {
+        buffer: gst::Buffer::from_slice(vec![BRIGHT + number; 16 * 16 * 3 / 2]),
+        running,
+        duration: None,
+    }
+}
+
+/// A gate, its timeline, and what has come out of it.
+struct Bench {
+    gate: VideoGate,
+    timeline: Timeline,
+    cuts: Cuts,
+    /// Number of the picture (`None` is black), from, to.
+    seen: Vec<(Option<u8>, Ns, Ns)>,
+    caps: Vec<(usize, gst::Caps)>,
+}
+
+impl Bench {
+    fn new(timeline: Timeline) -> Self {
+        let mut bench = Bench {
+            gate: VideoGate::new(&caps(16)).unwrap(),
+            timeline,
+            cuts: Cuts::default(),
+            seen: Vec::new(),
+            caps: Vec::new(),
+        };
+        bench.cuts.refresh(&bench.timeline);
+        bench
+    }
+
+    fn cut(&mut self, change: impl FnOnce(&mut Timeline)) {
+        change(&mut self.timeline);
+        self.cuts.refresh(&self.timeline);
+    }
+
+    fn push(&mut self, input: Input, horizon: Ns) {
+        let mut out = Out::new();
+        self.gate.push(input);
+        self.gate.advance(&mut self.cuts, horizon, &mut out);
+        self.take(out);
+    }
+
+    fn fill(&mut self, until: Ns) {
+        let mut out = Out::new();
+        self.gate.fill(&mut self.cuts, until, &mut out);
+        self.take(out);
+    }
+
+    /// Ends it, and gives what was on show, repetitions joined.
+    fn stop(&mut self, at: Ns) -> Vec<(Option<u8>, Ns, Ns)> {
+        self.cut(|t| {
+            t.stop(at);
+        });
+        self.fill(at);
+        let mut out = Out::new();
+        self.gate.finish(self.timeline.duration(), &mut out);
+        self.take(out);
+        let mut joined: Vec<(Option<u8>, Ns, Ns)> = Vec::new();
+        for (number, from, to) in &self.seen {
+            match joined.last_mut() {
+                Some(last) if last.0 == *number => last.2 = *to,
+                _ => joined.push((*number, *from, *to)),
+            }
+        }
+        joined
+    }
+
+    /// Each picture begins where the one before ends.
+    fn take(&mut self, out: Out) {
+        for piece in out {
+            let buffer = match piece {
+                Piece::Buffer(buffer) => buffer,
+                Piece::Caps(caps) => {
+                    self.caps.push((self.seen.len(), caps));
+                    continue;
+                }
+            };
+            let from = buffer.pts().unwrap().nseconds();
+            let to = from + buffer.duration().unwrap().nseconds();
+            let due = self.seen.last().map_or(0, |last| last.2);
+            assert_eq!(from, due, "{:?}", self.seen);
+            assert!(to > from);
+            let brightness = buffer.map_readable().unwrap()[0];
+            self.seen.push((brightness.checked_sub(BRIGHT), from, to));
+            assert!(!self.caps.is_empty(), "a picture before its caps");
+        }
+    }
+}
+
+#[test]
+fn a_frame_is_shown_until_the_next_and_shortened_to_a_cut() {
+    let mut bench = Bench::new(Timeline::new(15 * MS, true));
+    for n in 0..6u8 {
+        bench.push(picture(n, u64::from(n) * 40 * MS), Ns::MAX);
+    }
+    // On show at the start is the first, at the stop the fifth.
+    let seen = bench.stop(170 * MS);
+    let expected = [
+        (Some(0), 0, 25 * MS),
+        (Some(1), 25 * MS, 65 * MS),
+        (Some(2), 65 * MS, 105 * MS),
+        (Some(3), 105 * MS, 145 * MS),
+        (Some(4), 145 * MS, 155 * MS),
+    ];
+    assert_eq!(seen[..4], expected[..4]);
+}
+
+#[test]
+fn a_track_that_comes_late_begins_black() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.push(picture(1, 5 * SECOND), Ns::MAX);
+    let seen = bench.stop(6 * SECOND);
+    assert_eq!(
+        seen,
+        [(None, 0, 5 * SECOND), (Some(1), 5 * SECOND, 6 * SECOND)]
+    );
+}
+
+#[test]
+fn the_first_picture_stands_for_a_moment_before_it() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.push(picture(1, 33 * MS), Ns::MAX);
+    assert_eq!(bench.stop(SECOND), [(Some(1), 0, SECOND)]);
+}
+
+#[test]
+fn a_track_that_never_comes_is_black_to_the_end() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    for until in 1..9 {
+        bench.fill(until * 300 * MS);
+    }
+    assert_eq!(bench.stop(3 * SECOND), [(None, 0, 3 * SECOND)]);
+    assert!(bench.seen.len() > 5, "the others do not wait");
+}
+
+#[test]
+fn a_track_that_stops_shows_its_last_picture() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.push(picture(1, 0), 0);
+    bench.push(picture(2, 40 * MS), 80 * MS);
+    for until in 1..9 {
+        bench.fill(until * 300 * MS);
+    }
+    let seen = bench.stop(3 * SECOND);
+    assert_eq!(
+        seen,
+        [(Some(1), 0, 40 * MS), (Some(2), 40 * MS, 3 * SECOND)]
+    );
+    assert!(bench.gate.filled() > 2 * SECOND);
+}
+
+#[test]
+fn muted_is_black_from_the_instant_and_back_again() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.gate.mutes.set(50 * MS, true);
+    bench.gate.mutes.set(130 * MS, false);
+    for n in 0..5u8 {
+        bench.push(picture(n, u64::from(n) * 40 * MS), Ns::MAX);
+    }
+    let seen = bench.stop(200 * MS);
+    let expected = [
+        (Some(0), 0, 40 * MS),
+        (Some(1), 40 * MS, 50 * MS),
+        (None, 50 * MS, 130 * MS),
+        (Some(3), 130 * MS, 160 * MS),
+        (Some(4), 160 * MS, 200 * MS),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_frame_from_before_the_mute_that_comes_after_it_is_shown() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.push(picture(1, 0), 100 * MS);
+    bench.gate.mutes.set(100 * MS, true);
+    bench.push(picture(2, 40 * MS), 140 * MS);
+    bench.push(picture(3, 80 * MS), 180 * MS);
+    bench.push(picture(4, 120 * MS), 220 * MS);
+    let seen = bench.stop(300 * MS);
+    assert_eq!(seen[2], (Some(3), 80 * MS, 100 * MS));
+    assert_eq!(seen[3], (None, 100 * MS, 300 * MS));
+}
+
+#[test]
+fn each_picture_has_its_own_caps_and_is_not_lost_when_they_change() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    bench.push(picture(1, 0), 0);
+    bench.push(picture(2, 40 * MS), 0);
+    bench.gate.set_caps(&caps(8)).unwrap();
+    bench.push(picture(3, 80 * MS), 0);
+    bench.fill(120 * MS);
+    let seen = bench.stop(120 * MS);
+    assert_eq!(seen.len(), 3);
+    assert_eq!(bench.caps, [(0, caps(16)), (2, caps(8))]);
+}
+
+#[test]
+fn a_frame_that_comes_too_late_is_left_out() {
+    let mut bench = Bench::new(Timeline::new(0, true));
+    for (number, at) in [(1, 0), (2, 80), (3, 40), (4, 120)] {
+        bench.push(picture(number, at * MS), Ns::MAX);
+    }
+    let seen = bench.stop(160 * MS);
+    let numbers: Vec<_> = seen.iter().map(|s| s.0).collect();
+    assert_eq!(numbers, [Some(1), Some(2), Some(4)]);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the cuts, the frames' times and their latency: at each recorded time the frame is
+    /// on show that was on show when it was captured.
+    #[test]
+    fn at_every_instant_the_right_picture_is_on_show(
+        steps in prop::collection::vec(2 * MS..60 * MS, 1..60),
+        cuts in prop::collection::vec(2 * MS..200 * MS, 0..12),
+        latency in 0u64..100 * MS,
+        probes in prop::collection::vec(any::<prop::sample::Index>(), 30),
+    ) {
+        let start = 10 * MS;
+        let mut frames = vec![0];
+        for step in steps {
+            frames.push(frames.last().unwrap() + step);
+        }
+        let mut happenings: Vec<(Ns, Option<usize>)> = Vec::new();
+        let mut at = start;
+        for step in cuts {
+            at += step;
+            happenings.push((at, None));
+        }
+        let stop = at + 50 * MS;
+        happenings.extend(frames.iter().enumerate().map(|(n, at)| (at + latency, Some(n))));
+        happenings.sort();
+        let mut bench = Bench::new(Timeline::new(start, true));
+        let mut recording = true;
+        for (now, happening) in happenings {
+            match happening {
+                _ if now >= stop => break,
+                None => {
+                    bench.cut(|t| {
+                        match recording {
+                            true => t.pause(now),
+                            false => t.resume(now, true),
+                        };
+                    });
+                    recording = !recording;
+                }
+                Some(n) => bench.push(picture((n % 200) as u8, frames[n]), now),
+            }
+        }
+        bench.stop(stop);
+        let arrived: Vec<_> = frames.iter().filter(|at| **at + latency < stop).collect();
+        let duration = bench.timeline.duration();
+        prop_assert_eq!(bench.seen.last().map_or(0, |last| last.2), duration);
+        prop_assume!(duration > 0 && !arrived.is_empty());
+        for probe in probes {
+            let recorded = probe.index(usize::try_from(duration).unwrap()) as u64;
+            let shown = bench.seen.iter().find(|s| recorded < s.2).unwrap();
+            // A frame that would be on show for less than a millisecond gives way.
+            let due = |recorded: Ns| {
+                let interval = bench.timeline.intervals().iter()
+                    .rfind(|i| i.recorded <= recorded && i.end.unwrap() > i.start).unwrap();
+                let running = interval.start + (recorded - interval.recorded);
+                let before = arrived.partition_point(|at| **at <= running);
+                Some((before.saturating_sub(1) % 200) as u8)
+            };
+            let (now, soon) = (due(recorded), due(recorded + SHORTEST));
+            let fits = shown.0 == now || shown.0 == soon;
+            prop_assert!(fits, "{} shows {:?} for {:?}", recorded, shown, now);
+        }
+    }
+}
