@@ -21,6 +21,11 @@ glib::wrapper! {
         @extends gst::Pad, gst::Object;
 }
 
+/// Running time beyond this (73 years) is a broken stamp.
+const FURTHEST: Ns = Ns::MAX / 8;
+/// A buffer that says it is longer does not know how long it is.
+const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
+
 /// A recording and the number of this pad's track in it.
 pub(super) type Taker = (Arc<Session>, usize);
 
@@ -35,6 +40,8 @@ pub(super) struct Stream {
     pub tags: Option<gst::TagList>,
     pub eos: bool,
     pub flushing: bool,
+    /// The pad is being released.
+    pub released: bool,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples.
     recent: Option<Input>,
     takers: SmallVec<[Taker; 1]>,
@@ -54,13 +61,15 @@ impl Stream {
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Places a buffer in running time; `None` if it lies outside the segment.
+    /// Places a buffer in running time; `None` if it lies outside the segment, or beyond reason.
     pub fn place(&self, buffer: gst::Buffer) -> Option<Input> {
-        let duration = self.duration(&buffer);
+        let duration = self
+            .duration(&buffer)
+            .filter(|duration| *duration < LONGEST);
         let running = match buffer.pts().or(buffer.dts()) {
             None => self.end,
             Some(pts) => {
-                let end = duration.map(|duration| pts + duration);
+                let end = duration.map(|duration| pts.saturating_add(duration));
                 // What begins before the segment is kept whole where it reaches into it.
                 let (start, _) = self.segment.clip(pts, end)?;
                 let start = start.unwrap_or(pts);
@@ -70,6 +79,9 @@ impl Stream {
                 running.saturating_add(self.shift)
             }
         };
+        if running > FURTHEST {
+            return None;
+        }
         Some(Input {
             buffer,
             running,
@@ -93,7 +105,8 @@ impl Stream {
     /// Running time of a position in the segment.
     pub fn running(&self, position: gst::ClockTime) -> Option<Ns> {
         let running = self.segment.to_running_time(position)?;
-        Some(running.nseconds().saturating_add(self.shift))
+        let running = running.nseconds().saturating_add(self.shift);
+        (running <= FURTHEST).then_some(running)
     }
 
     /// Remembers a buffer, and gives back who takes it.
@@ -117,7 +130,7 @@ impl Stream {
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
         }
-        if self.eos {
+        if self.eos || self.released {
             session.end_track(track);
         }
         self.takers.push((session.clone(), track));
@@ -179,7 +192,7 @@ mod imp {
                 self.mute.store(mute, Ordering::SeqCst);
                 let takers = lock(&self.stream).takers();
                 for (session, track) in takers {
-                    session.mute(track, mute);
+                    session.contain(|session| session.mute(track, mute));
                 }
             }
         }

@@ -501,7 +501,7 @@ impl Inner {
         for buffer in out {
             self.counts.encoded += 1;
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
-                self.fed = (pts + duration).nseconds();
+                self.fed = pts.saturating_add(duration).nseconds();
             }
             self.feed(Item::Buffer(buffer));
         }
