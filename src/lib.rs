@@ -1,6 +1,7 @@
 //! `mediarecorder`: a GStreamer element that records what it is given as a browser's
 //! [MediaRecorder](https://www.w3.org/TR/mediastream-recording/) does.
 
+mod fault;
 pub mod formats;
 pub mod gate;
 pub mod model;

@@ -7,6 +7,7 @@
 
 use std::{
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -106,7 +107,7 @@ impl<E: Send + 'static> Dispatcher<E> {
 }
 
 /// The events of one recording.
-pub struct Events<E> {
+pub struct Events<E: Send + 'static> {
     shared: Arc<Shared<E>>,
     lane: u64,
 }
@@ -181,15 +182,15 @@ impl<E: Send + 'static> Events<E> {
     }
 }
 
-impl<E> Drop for Events<E> {
+impl<E: Send + 'static> Drop for Events<E> {
     fn drop(&mut self) {
         let mut queue = self.shared.lock();
         if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane) {
             lane.closed = true;
             lane.slots.retain(|(_, event)| event.is_some());
         }
-        drop(queue);
-        self.shared.changed.notify_all();
+        // Even an empty lane has to go: others wait behind it.
+        self.wake(queue);
     }
 }
 
@@ -228,7 +229,8 @@ fn run<E>(shared: &Shared<E>) {
         if let Some((lane, event)) = queue.next() {
             queue.busy = Some(lane);
             drop(queue);
-            (shared.emit)(event);
+            // Who emits has to deal with its own panics; the events behind this one come anyway.
+            let _ = catch_unwind(AssertUnwindSafe(|| (shared.emit)(event)));
             queue = shared.lock();
             queue.busy = None;
             continue;

@@ -3,6 +3,7 @@
 //! Lock order: `SrcOutput::worker`, then the queue's. Neither is held across a push, a query, a
 //! join, file access or a callback.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
@@ -108,8 +109,15 @@ impl SrcOutput {
                 let (pad, warn, queue) = (self.pad.clone(), self.warn.clone(), queue.clone());
                 let caps = caps.cloned();
                 move || {
-                    run(&queue, Sender::new(&pad, &*warn, caps));
+                    let sent = catch_unwind(AssertUnwindSafe(|| {
+                        run(&queue, Sender::new(&pad, &*warn, caps));
+                    }));
+                    // Nothing may gather for a thread that is no more.
+                    queue.close();
                     queue.end();
+                    if sent.is_err() {
+                        warn("the src pad has failed; signals and location carry on".into());
+                    }
                 }
             })?;
         *lock(&self.shared.worker) = Some(Worker {
@@ -218,6 +226,7 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
             if queue.is_closed() {
                 return;
             }
+            crate::fault::place("src thread");
             match op {
                 Op::Hello => sender.hello(),
                 Op::Begin(new, caps) => {

@@ -13,14 +13,31 @@ use std::{
 };
 
 /// What a track's upstream is like, asked for at `start`.
+#[derive(Clone, Copy)]
 struct Upstream {
     live: bool,
     latency: Duration,
 }
 
+impl Upstream {
+    /// It does not say.
+    const UNKNOWN: Self = Upstream {
+        live: false,
+        latency: Duration::ZERO,
+    };
+}
+
+/// What each track's upstream is like, by the name of its pad.
+type Upstreams = Vec<(String, Upstream)>;
+
 impl MediaRecorder {
     /// Runs an action; `state` has its new value on return.
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
+        crate::fault::place("action");
+        let upstreams = match command {
+            Command::Start => self.upstreams(),
+            _ => Vec::new(),
+        };
         let acting = lock(&self.acting);
         let effect = self.state().apply(command)?;
         self.follow_base_time();
@@ -29,31 +46,39 @@ impl MediaRecorder {
         match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),
             (Effect::To(State::Recording), None) => {
-                self.begin(Begin::Now)?;
+                self.begin(Begin::Now, &upstreams)?;
             }
             (Effect::To(state), Some(session)) => {
-                match state {
+                let done = match state {
                     State::Recording => session.resume(),
                     State::Paused => session.pause(),
-                    State::Inactive if session.stop() => {}
-                    State::Inactive => {
-                        return Err(Error::invalid_state(
-                            "stop: the recording has just ended with an error, see on-error; \
-                             start begins the next one",
-                        ));
-                    }
+                    State::Inactive => session.stop(),
+                };
+                if !done {
+                    return Err(just_ended(command));
                 }
                 self.set_state_value(state);
             }
             (Effect::Blob, Some(session)) => {
-                session.request_data();
-                return Ok(());
+                return match session.request_data() {
+                    true => Ok(()),
+                    false => Err(just_ended(command)),
+                };
             }
             (_, None) => return Ok(()),
         }
         drop(acting);
+        self.ask_for_key_frames();
         self.obj().notify("state");
         Ok(())
+    }
+
+    /// Lets the recording that is on ask for the key frames that it needs now.
+    fn ask_for_key_frames(&self) {
+        let current = lock(&self.control).current.clone();
+        if let Some(session) = current {
+            session.ask_for_key_frames();
+        }
     }
 
     /// Sets `state`; the caller notifies, without a lock.
@@ -83,12 +108,13 @@ impl MediaRecorder {
     /// `autostart`: begins at the first buffer, from that buffer's thread. First buffers of
     /// other pads wait here until the recording takes them.
     pub(super) fn autostart(&self) {
+        let upstreams = self.upstreams();
         let acting = lock(&self.acting);
         if !self.armed.load(Ordering::SeqCst) {
             return;
         }
         let begun = match self.state() {
-            State::Inactive => guarded(|| self.begin(Begin::EarliestBuffer)),
+            State::Inactive => guarded(|| self.begin(Begin::EarliestBuffer, &upstreams)),
             State::Recording | State::Paused => {
                 self.armed.store(false, Ordering::SeqCst);
                 return;
@@ -111,9 +137,9 @@ impl MediaRecorder {
     }
 
     /// Checks everything, then begins: nothing can fail after the state has changed.
-    fn begin(&self, begin: Begin) -> Result<(), Error> {
+    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<(), Error> {
         let tracks = self.live_tracks()?;
-        let (inputs, specs) = self.specs(&tracks);
+        let (inputs, specs) = self.specs(&tracks, upstreams);
         let number = lock(&self.control).recordings;
         let values = lock(&self.values).clone();
         let file = match &values.location {
@@ -179,7 +205,8 @@ impl MediaRecorder {
             gst::State::VoidPending => gst::State::Null,
             _ => obj.current_state(),
         });
-        if state < gst::State::Paused {
+        // Going down is decided before it is done: a recording begun now would not be ended.
+        if state < gst::State::Paused || lock(&self.hold).down {
             return Err(Error::not_supported(format!(
                 "start: the element is in {}, nothing can flow; set the pipeline to PAUSED or \
                  PLAYING first",
@@ -202,13 +229,27 @@ impl MediaRecorder {
         Ok(live)
     }
 
-    fn specs(&self, tracks: &[super::MediaRecorderPad]) -> (Vec<TrackInput>, Vec<TrackSpec>) {
+    /// Asks upstream of every pad. Goes out of the recorder: to be called without a lock.
+    fn upstreams(&self) -> Upstreams {
+        let pads = self.tracks();
+        pads.iter()
+            .map(|pad| (pad.name().to_string(), upstream(pad.upcast_ref())))
+            .collect()
+    }
+
+    fn specs(
+        &self,
+        tracks: &[super::MediaRecorderPad],
+        upstreams: &Upstreams,
+    ) -> (Vec<TrackInput>, Vec<TrackSpec>) {
         let mut inputs = Vec::new();
         let mut specs = Vec::new();
         for pad in tracks {
             let caps = pad.stream().caps.clone();
-            let upstream = upstream(pad.upcast_ref());
             let name = pad.name();
+            let mut asked = upstreams.iter();
+            let upstream = asked.find(|(asked, _)| *asked == *name);
+            let upstream = upstream.map_or(Upstream::UNKNOWN, |(_, upstream)| *upstream);
             let kind = match name.starts_with("audio") {
                 true => Kind::Audio,
                 false => Kind::Video,
@@ -311,20 +352,22 @@ impl MediaRecorder {
         }
         self.held.notify_all();
         self.armed.store(false, Ordering::SeqCst);
-        let (current, sessions) = {
-            let control = lock(&self.control);
-            (control.current.clone(), control.sessions.clone())
-        };
+        // An action that is being taken is through, and no recording begins any more.
+        let acting = lock(&self.acting);
+        let sessions = lock(&self.control).sessions.clone();
         for session in &sessions {
             session.go_down();
         }
-        let acting = lock(&self.acting);
-        if current.is_some() && self.state() != State::Inactive {
+        let ends = self.state() != State::Inactive;
+        if ends {
             self.set_state_value(State::Inactive);
-            drop(acting);
+        }
+        drop(acting);
+        if ends {
             self.obj().notify("state");
-        } else {
-            drop(acting);
+        }
+        if sessions.iter().any(|session| session.is_current_thread()) {
+            return;
         }
         let timeout = Duration::from_nanos(lock(&self.values).stop_timeout);
         for session in &sessions {
@@ -340,6 +383,14 @@ impl MediaRecorder {
             gst::warning!(super::imp::CAT, imp = self, "A handler takes its time.");
         }
     }
+}
+
+/// The recording is over, but `state` is not told before the events that come first.
+fn just_ended(command: Command) -> Error {
+    Error::invalid_state(format!(
+        "{command:?}: the recording has just ended, see on-error and on-stop; start begins the \
+         next one"
+    ))
 }
 
 /// What can be said against a recording before it begins.
@@ -363,10 +414,7 @@ fn check(
 fn upstream(pad: &gst::Pad) -> Upstream {
     let mut query = gst::query::Latency::new();
     if !pad.peer_query(&mut query) {
-        return Upstream {
-            live: false,
-            latency: Duration::ZERO,
-        };
+        return Upstream::UNKNOWN;
     }
     let (live, min, _) = query.result();
     Upstream {

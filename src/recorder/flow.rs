@@ -18,21 +18,25 @@ impl MediaRecorder {
                 MediaRecorder::catch_panic_pad_function(
                     parent,
                     || Err(gst::FlowError::Error),
-                    |recorder| recorder.chain(pad, buffer),
+                    // Even then upstream is not to notice.
+                    |recorder| {
+                        let go_on = Ok(gst::FlowSuccess::Ok);
+                        recorder.contain(go_on, || recorder.chain(pad, buffer))
+                    },
                 )
             })
             .event_function(|pad, parent, event| {
                 MediaRecorder::catch_panic_pad_function(
                     parent,
                     || false,
-                    |recorder| recorder.sink_event(pad, event),
+                    |recorder| recorder.contain(true, || recorder.sink_event(pad, event)),
                 )
             })
             .query_function(|pad, parent, query| {
                 MediaRecorder::catch_panic_pad_function(
                     parent,
                     || false,
-                    |recorder| recorder.sink_query(pad, query),
+                    |recorder| recorder.contain(false, || recorder.sink_query(pad, query)),
                 )
             })
             .build();
@@ -91,12 +95,13 @@ impl MediaRecorder {
         let (ended, takers) = {
             let mut stream = pad.stream();
             stream.flushing = true;
+            stream.released = true;
             (stream.eos, stream.takers())
         };
         for (session, track) in &takers {
             session.set_flushing(*track, true);
         }
-        self.held.notify_all();
+        self.let_go();
         if !ended {
             self.tracks_modified(format!(
                 "The pad {name} was released while a recording is on, before its track had ended: \
@@ -119,6 +124,7 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        crate::fault::place("chain");
         if !self.flowing.load(Ordering::Acquire) {
             self.hold(pad)?;
         }
@@ -196,12 +202,13 @@ impl MediaRecorder {
 
     fn sink_event(&self, pad: &MediaRecorderPad, event: gst::Event) -> bool {
         gst::log!(super::imp::CAT, obj = pad, "{event:?}");
+        crate::fault::place("sink event");
         match event.view() {
             gst::EventView::Caps(caps) => self.caps_event(pad, caps.caps()),
             gst::EventView::Segment(segment) => self.segment_event(pad, segment.segment()),
             gst::EventView::Gap(gap) => {
                 let (start, duration) = gap.get();
-                let end = start + duration.unwrap_or(gst::ClockTime::ZERO);
+                let end = start.saturating_add(duration.unwrap_or(gst::ClockTime::ZERO));
                 let (end, takers) = {
                     let mut stream = pad.stream();
                     (stream.gap(end, &self.clock), stream.takers())

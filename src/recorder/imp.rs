@@ -145,18 +145,25 @@ impl ObjectImpl for MediaRecorder {
 
     fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
         let name = pspec.name();
-        if let Err(err) = lock(&self.values).set(name, value) {
-            gst::error!(CAT, imp = self, "Cannot set {name}: {err}");
-        }
-        if properties::RATES.contains(&name) {
-            self.rates_changed(name);
-        }
+        self.contain((), || {
+            crate::fault::place("property");
+            let set = lock(&self.values).set(name, value);
+            if let Err(err) = set {
+                gst::error!(CAT, imp = self, "Cannot set {name}: {err}");
+            }
+            if properties::RATES.contains(&name) {
+                self.rates_changed(name);
+            }
+        });
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
         match pspec.name() {
             "state" => RecorderState::from(self.state()).to_value(),
-            "stats" => self.stats().to_value(),
+            "stats" => {
+                let none = gst::Structure::new_empty("application/x-mediarecorder-stats");
+                self.contain(none, || self.stats()).to_value()
+            }
             "mime-type" => {
                 let actual = lock(&self.control).actual.clone();
                 let requested = || lock(&self.values).mime_type.clone();
@@ -179,7 +186,8 @@ impl ObjectImpl for MediaRecorder {
         let weak = obj.downgrade();
         let dispatcher = Dispatcher::new(move |event| {
             if let Some(obj) = weak.upgrade() {
-                obj.imp().emit(event);
+                let recorder = obj.imp();
+                recorder.contain((), || recorder.emit(event));
             }
         });
         // Set once: `constructed` comes once.

@@ -5,6 +5,9 @@ mod api;
 mod child_proxy;
 mod emit;
 mod flow;
+mod guard;
+#[cfg(test)]
+mod guard_tests;
 mod imp;
 mod location;
 mod pad;

@@ -21,6 +21,11 @@ glib::wrapper! {
         @extends gst::Pad, gst::Object;
 }
 
+/// Running time beyond this (73 years) is a broken stamp.
+const FURTHEST: Ns = Ns::MAX / 8;
+/// A buffer that says it is longer does not know how long it is.
+const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
+
 /// A recording and the number of this pad's track in it.
 pub(super) type Taker = (Arc<Session>, usize);
 
@@ -72,6 +77,8 @@ pub(super) struct Stream {
     pub flushing: bool,
     /// Whether upstream is live, once that has been asked.
     pub live: Option<bool>,
+    /// The pad is being released.
+    pub released: bool,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples.
     recent: Option<Input>,
     takers: SmallVec<[Taker; 1]>,
@@ -143,11 +150,12 @@ impl Stream {
 
     /// Places a buffer in running time; `None` if it lies outside the segment.
     pub fn place(&mut self, buffer: gst::Buffer, clock: &RunningTime) -> Option<Input> {
-        let duration = self.duration(&buffer);
+        let reasonable = |duration: &gst::ClockTime| *duration < LONGEST;
+        let duration = self.duration(&buffer).filter(reasonable);
         let Some(pts) = buffer.pts().or(buffer.dts()) else {
             return Some(self.place_unstamped(buffer, clock));
         };
-        let end = duration.map(|duration| pts + duration);
+        let end = duration.map(|duration| pts.saturating_add(duration));
         let (start, stop) = self.segment.clip(pts, end)?;
         let start = start.unwrap_or(pts);
         let inside = self.segment.to_running_time(start)?;
@@ -173,9 +181,13 @@ impl Stream {
                 (buffer, inside.nseconds().saturating_sub(before), duration)
             }
         };
+        let running = self.shifted(plain, clock);
+        if running > FURTHEST {
+            return None;
+        }
         Some(Input {
             buffer,
-            running: self.shifted(plain, clock),
+            running,
             duration: duration.map(|duration| self.in_time(duration)),
         })
     }
@@ -232,6 +244,9 @@ impl Stream {
     pub fn gap(&mut self, end: gst::ClockTime, clock: &RunningTime) -> Option<Ns> {
         let plain = self.segment.to_running_time(end)?.nseconds();
         let running = self.shifted(plain, clock);
+        if running > FURTHEST {
+            return None;
+        }
         self.end = self.end.max(running);
         Some(running)
     }
@@ -262,7 +277,7 @@ impl Stream {
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
         }
-        if self.eos {
+        if self.eos || self.released {
             session.end_track(track);
         }
         self.takers.push((session.clone(), track));
@@ -322,7 +337,7 @@ mod imp {
                 self.mute.store(mute, Ordering::SeqCst);
                 let takers = lock(&self.stream).takers();
                 for (session, track) in takers {
-                    session.mute(track, mute);
+                    session.contain(|session| session.mute(track, mute));
                 }
             }
         }

@@ -68,6 +68,7 @@ impl MediaRecorder {
     }
 
     pub(super) fn sink_query(&self, pad: &MediaRecorderPad, query: &mut gst::QueryRef) -> bool {
+        crate::fault::place("sink query");
         match query.view_mut() {
             gst::QueryViewMut::Allocation(allocation) => {
                 let info = allocation.get().0.and_then(formats::video_info);

@@ -1,6 +1,5 @@
 //! The element's signals: actions, events, `encoder-setup`, `is-type-supported`.
 
-use super::imp::MediaRecorder;
 use crate::{
     formats,
     model::{Command, Error},
@@ -24,7 +23,11 @@ fn action(name: &str, command: Command) -> Signal {
             let done =
                 guarded(
                     || match args.first().map(|arg| arg.get::<super::MediaRecorder>()) {
-                        Some(Ok(recorder)) => MediaRecorder::act(recorder.imp(), command),
+                        Some(Ok(recorder)) => {
+                            let recorder = recorder.imp();
+                            let failed = Err(Error::unknown("The recorder has failed."));
+                            recorder.contain(failed, || recorder.act(command))
+                        }
                         _ => Err(Error::unknown("This is no mediarecorder.")),
                     },
                 );

@@ -29,14 +29,20 @@ use crate::{
 };
 use room::Room;
 use std::{
+    any::Any,
     collections::VecDeque,
+    panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, PoisonError},
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 use timing::SharedTimeline;
 use track::{Shared, Track};
 use writer::{BlobOutlet, Writer};
+
+/// No hole in a track is longer (a day): beyond it, stamps are broken.
+const LONGEST_HOLE: Ns = 86_400_000_000_000;
 
 /// What shapes a recording, as it was at `start`.
 #[derive(Debug, Clone)]
@@ -121,6 +127,8 @@ pub struct Session {
     writer: Mutex<Writer>,
     control: Mutex<Control>,
     done: Condvar,
+    /// The supervisor's thread.
+    supervisor: OnceLock<ThreadId>,
     /// The actual type.
     mime_type: Mutex<Option<String>>,
     /// The encoders that run, by the names of their pads.
@@ -146,6 +154,8 @@ struct Control {
     /// Nothing more will arrive.
     going_down: bool,
     finished: bool,
+    /// Its last events are being said: no more can be added.
+    over: bool,
 }
 
 impl Session {
@@ -205,6 +215,7 @@ impl Session {
                 ..Control::default()
             }),
             done: Condvar::new(),
+            supervisor: OnceLock::new(),
             mime_type: Mutex::new(None),
             encoders: Mutex::default(),
             encoder_names: Mutex::default(),
@@ -227,7 +238,6 @@ impl Session {
             self.timeline.write(|timeline| {
                 *timeline = Timeline::new(self.now(), decided);
             });
-            self.ask_for_key_frames();
         }
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
@@ -269,7 +279,9 @@ impl Session {
         open.all(|track| !track.is_keyed() && track.caps().is_some())
     }
 
-    fn ask_for_key_frames(&self) {
+    /// Asks upstream for the key frames that an interval waits for. Goes out of the recorder: to
+    /// be called without a lock.
+    pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.undecided());
         if let Some((_, running)) = wanted {
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
@@ -278,16 +290,26 @@ impl Session {
         }
     }
 
-    /// Leaves out what is captured from now on.
-    pub fn pause(&self) {
+    /// Leaves out what is captured from now on; FALSE if the recording is over.
+    pub fn pause(&self) -> bool {
+        let control = lock(&self.control);
+        if control.over {
+            return false;
+        }
         let running_time = self.timeline.write(|timeline| timeline.pause(self.now()));
         self.events.push(Event::Pause { running_time });
+        drop(control);
         self.room.wake();
+        true
     }
 
-    /// Records what is captured from now on.
-    pub fn resume(&self) {
+    /// Records what is captured from now on; FALSE if the recording is over.
+    pub fn resume(&self) -> bool {
         let decided = self.may_cut_anywhere();
+        let mut control = lock(&self.control);
+        if control.over {
+            return false;
+        }
         let slot = self.events.reserve();
         let (running_time, decided, interval) = self.timeline.write(|timeline| {
             let at = timeline.resume(self.now(), decided);
@@ -297,10 +319,11 @@ impl Session {
         if decided {
             self.events.fill(slot, Some(Event::Resume { running_time }));
         } else {
-            lock(&self.control).resumes.push((interval, slot));
-            self.ask_for_key_frames();
+            control.resumes.push((interval, slot));
         }
+        drop(control);
         self.room.wake();
+        true
     }
 
     /// Ends the recording with what has been captured until now; FALSE if an error already has.
@@ -368,13 +391,17 @@ impl Session {
         self.room.open();
     }
 
-    /// Hands out a blob of what has been gathered.
-    pub fn request_data(&self) {
+    /// Hands out a blob of what has been gathered; FALSE if the recording is over.
+    pub fn request_data(&self) -> bool {
         let mut control = lock(&self.control);
+        if control.over {
+            return false;
+        }
         let slot = self.events.reserve();
         control.requests.push_back(slot);
         drop(control);
         self.room.wake();
+        true
     }
 
     /// Number of tracks.
@@ -394,12 +421,38 @@ impl Session {
     /// A buffer of a track; waits for room if it is not live.
     pub fn push(&self, track: usize, input: Input) -> Flow {
         match self.track(track) {
+            Some(this) if self.is_absurd(this, input.end()) => Flow::Done,
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
                 this.push(input)
             }
             None => Flow::Done,
         }
+    }
+
+    /// A leap that no source means: what it leaves out would have to be made up. Ends the
+    /// recording.
+    fn is_absurd(&self, track: &Track, end: Ns) -> bool {
+        let start = || {
+            let first = |t: &Timeline| t.intervals().last().map_or(0, |i| i.start);
+            self.timeline.read(first)
+        };
+        let arrived = track.arrived();
+        if end.saturating_sub(arrived) <= LONGEST_HOLE
+            || end.saturating_sub(arrived.max(start())) <= LONGEST_HOLE
+            || self
+                .clock
+                .now()
+                .is_some_and(|now| end <= now.saturating_add(LONGEST_HOLE))
+        {
+            return false;
+        }
+        self.fail(Error::unknown(format!(
+            "The stamps of {} leap by {} hours: they are broken.",
+            track.name(),
+            (end - arrived) / 3_600_000_000_000
+        )));
+        true
     }
 
     /// Holds a non-live upstream back while enough of it waits, unless another track starves:
@@ -438,7 +491,9 @@ impl Session {
 
     /// Upstream has nothing for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
-        if let Some(track) = self.track(track) {
+        if let Some(track) = self.track(track)
+            && !self.is_absurd(track, end)
+        {
             track.gap(end);
         }
     }
@@ -524,6 +579,20 @@ impl Session {
             .collect()
     }
 
+    /// Whether the caller is in a callback of the recording's own thread (`encoder-setup`):
+    /// there, nothing of the recording can be waited for.
+    pub fn is_current_thread(&self) -> bool {
+        self.supervisor.get() == Some(&thread::current().id())
+    }
+
+    /// Runs a callback that must not unwind: a panic fails the recording.
+    pub(crate) fn contain(&self, run: impl FnOnce(&Self)) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
+            let what = panic_text(&*panic);
+            self.fail(Error::unknown(format!("The recorder has failed: {what}")));
+        }
+    }
+
     /// Waits until everything is done and its events are queued, for `timeout` at the most.
     pub fn wait(&self, timeout: Duration) -> bool {
         let control = lock(&self.control);
@@ -550,6 +619,13 @@ impl Session {
         };
         work(&mut lock(&self.writer), &outlet)
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it panicked".into())
 }
 
 /// Figures for `stats`.

@@ -2,7 +2,7 @@
 //! stays away, watches the drain, and takes everything down.
 
 use super::{
-    Begin, Event, Session, lock,
+    Begin, Event, Session, lock, panic_text,
     pipeline::{Listener, Pipeline, TrackMedia},
     track::Track,
 };
@@ -33,7 +33,10 @@ const LONGEST_PICTURE: Ns = 1_000_000_000;
 pub fn spawn(session: Arc<Session>) -> io::Result<()> {
     thread::Builder::new()
         .name("mediarecorder".into())
-        .spawn(move || Supervisor::new(session).run())
+        .spawn(move || {
+            let _ = session.supervisor.set(thread::current().id());
+            Supervisor::new(session).run();
+        })
         .map(|_| ())
 }
 
@@ -70,12 +73,9 @@ impl Supervisor {
     fn run(mut self) {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.supervise()));
         let error = caught.unwrap_or_else(|panic| {
-            let what = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Some(Error::unknown(format!("The recorder has failed: {what}")))
+            let what = panic_text(&*panic);
+            let error = Error::unknown(format!("The recorder has failed: {what}"));
+            Some(self.salvage(error))
         });
         self.finish(error);
     }
@@ -83,6 +83,7 @@ impl Supervisor {
     /// Until the end, or the error that ends it.
     fn supervise(&mut self) -> Option<Error> {
         loop {
+            crate::fault::place("supervisor");
             let (error, drained, stopped, caps) = {
                 let control = lock(&self.session.control);
                 (
@@ -239,7 +240,7 @@ impl Supervisor {
         let most = self.session.settings.max_queue_time.max(LONGEST_PICTURE);
         if waited > most {
             let name = first.name().to_owned();
-            timeline.write(|t| t.postpone(requested + waited - most));
+            timeline.write(|t| t.postpone(requested.saturating_add(waited - most)));
             if !std::mem::replace(&mut self.warned_key_frame, true) {
                 self.session.events.push(Event::Warning {
                     message: format!(
@@ -552,11 +553,18 @@ impl Supervisor {
             track.leave_out();
         }
         session.room.open();
-        self.announce_start(self.likely_type());
-        if let Some(pipeline) = self.pipeline.take() {
+        lock(&session.control).over = true;
+        let mime_type = self.likely_type();
+        session.contain(|_| {
+            crate::fault::place("end");
+            self.announce_start(mime_type);
+        });
+        let mut pipeline = self.pipeline.take();
+        if let Some(pipeline) = &pipeline {
             pipeline.dump("stop");
-            // Nothing is written any more once it is down.
-            drop(pipeline);
+        }
+        if lock(&session.control).drained {
+            pipeline = None;
         }
         lock(&session.encoders).clear();
         self.announce_resume(usize::MAX);
@@ -567,11 +575,16 @@ impl Supervisor {
         for message in session.room.warnings() {
             session.events.push(Event::Warning { message });
         }
+        // What failed on the way here counts too.
+        let error = error.or_else(|| lock(&session.control).error.take());
         self.say_goodbye(error);
         session.events.close();
         lock(&session.control).finished = true;
         session.done.notify_all();
         session.host.finished(session.id);
+        // What did not drain may hold this thread for as long as an element of it is stuck; the
+        // writer takes nothing of it any more.
+        drop(pipeline);
     }
 
     fn say_goodbye(&self, error: Option<Error>) {
@@ -621,16 +634,23 @@ struct Wires {
 
 impl Listener for Wires {
     fn seek(&self, position: u64) {
-        self.session.with_writer(|writer, _| writer.seek(position));
+        self.session.contain(|session| {
+            crate::fault::place("seek");
+            session.with_writer(|writer, _| writer.seek(position));
+        });
     }
 
     fn caps(&self, caps: &gst::Caps) {
-        self.session.with_writer(|writer, _| writer.set_caps(caps));
-        lock(&self.session.control).caps = true;
+        self.session.contain(|session| {
+            crate::fault::place("muxer caps");
+            session.with_writer(|writer, _| writer.set_caps(caps));
+            lock(&session.control).caps = true;
+        });
         self.session.room.wake();
     }
 
     fn bytes(&self, buffer: gst::Buffer) {
+        crate::fault::place("bytes");
         let written = self
             .session
             .with_writer(|writer, events| writer.write(buffer, events));
@@ -645,6 +665,7 @@ impl Listener for Wires {
     }
 
     fn end(&self) {
+        self.session.contain(|_| crate::fault::place("drained"));
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();
         self.session.room.wake();
@@ -655,6 +676,7 @@ impl Listener for Wires {
     }
 
     fn encoder(&self, track: usize, encoder: &gst::Element) {
+        crate::fault::place("encoder");
         if let Some(name) = self.names.get(track) {
             self.session.host.encoder_setup(name, encoder);
         }

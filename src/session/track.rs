@@ -522,7 +522,7 @@ impl Inner {
             };
             self.counts.encoded += 1;
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
-                self.fed = (pts + duration).nseconds();
+                self.fed = pts.saturating_add(duration).nseconds();
             }
             self.feed(Item::Buffer(buffer));
         }

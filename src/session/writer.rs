@@ -25,6 +25,8 @@ pub struct Writer {
     /// Timecode of the blob that is being gathered.
     timecode: Ns,
     blobs: u64,
+    /// The last blob has gone out: whatever still comes is late.
+    finished: bool,
 }
 
 impl Writer {
@@ -41,6 +43,7 @@ impl Writer {
             timeslice,
             timecode: 0,
             blobs: 0,
+            finished: false,
         }
     }
 
@@ -81,6 +84,9 @@ impl Writer {
 
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
     pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+        if self.finished {
+            return Ok(());
+        }
         let pts = buffer.pts().map(|pts| pts.nseconds());
         let appended = self.position >= self.store.len();
         if let Some(pts) = pts.filter(|_| appended) {
@@ -113,6 +119,7 @@ impl Writer {
 
     /// The last blob, which ends at `end`; and what went wrong with it, if something did.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> Option<Error> {
+        self.finished = true;
         let mut error = None;
         // What could be written can still be taken after a failure.
         let bytes = (0..2).find_map(|_| match self.store.take(true) {

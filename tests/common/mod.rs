@@ -2,6 +2,7 @@
 //! back, and the pipeline around the recorder.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod chance;
 pub mod harness;
 pub mod judge;
 pub mod outer;

@@ -1,0 +1,26 @@
+//! Panics stay inside: one behind any entry point ends the recording with an error, and neither
+//! the process nor the pipeline around.
+
+use super::imp::MediaRecorder;
+use crate::{
+    model::Error,
+    session::{lock, panic_text},
+};
+use glib::subclass::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+impl MediaRecorder {
+    /// Runs an entry point. If it panics, every recording that is on fails, and the caller gets
+    /// `otherwise`.
+    pub(super) fn contain<R>(&self, otherwise: R, run: impl FnOnce() -> R) -> R {
+        catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+            let what = panic_text(&*panic);
+            gst::error!(super::imp::CAT, imp = self, "Panicked: {what}");
+            let sessions = lock(&self.control).sessions.clone();
+            for session in sessions {
+                session.fail(Error::unknown(format!("The recorder has failed: {what}")));
+            }
+            otherwise
+        })
+    }
+}

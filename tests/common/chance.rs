@@ -1,0 +1,55 @@
+//! Random numbers that a seed brings back.
+#![allow(dead_code)]
+
+/// xorshift64*.
+pub struct Chance(u64);
+
+impl Chance {
+    pub fn new(seed: u64) -> Self {
+        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    /// Seeded by `MEDIARECORDER_SEED`, else by the time, which is printed.
+    pub fn of_now() -> Self {
+        let given = std::env::var("MEDIARECORDER_SEED").ok();
+        let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+            std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(1, |now| now.as_nanos() as u64 >> 8)
+        });
+        eprintln!("MEDIARECORDER_SEED={seed}");
+        Chance::new(seed)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
+    }
+
+    /// Less than `most`.
+    pub fn below(&mut self, most: u64) -> u64 {
+        self.next() % most.max(1)
+    }
+
+    /// One of these.
+    pub fn of<T: Copy>(&mut self, these: &[T]) -> T {
+        these[self.below(these.len() as u64) as usize]
+    }
+
+    /// A generator of its own, for another thread.
+    pub fn fork(&mut self) -> Self {
+        Chance::new(self.next())
+    }
+}
+
+/// Whether the big numbers are wanted (`scripts/test --long`).
+pub fn long() -> bool {
+    std::env::var_os("MEDIARECORDER_LONG").is_some()
+}
+
+/// `all` in a long run, a tenth of it otherwise.
+pub fn tenth(all: u64) -> u64 {
+    if long() { all } else { all / 10 }
+}
