@@ -111,12 +111,15 @@ pub fn take_with(
         .fps(gst::Fraction::new(30, 1))
         .build()
         .unwrap();
-    let feed = |template, caps: gst::Caps| {
-        Feed::new(&outer.pad(template), &caps, Upstream::NotLive)
-    };
+    let feed =
+        |template, caps: gst::Caps| Feed::new(&outer.pad(template), &caps, Upstream::NotLive);
     outer.set_state(gst::State::Ready);
-    let sound = recipe.audio.then(|| feed("audio_%u", audio_info.to_caps().unwrap()));
-    let pictures = recipe.video.then(|| feed("video_%u", video_info.to_caps().unwrap()));
+    let sound = recipe
+        .audio
+        .then(|| feed("audio_%u", audio_info.to_caps().unwrap()));
+    let pictures = recipe
+        .video
+        .then(|| feed("video_%u", video_info.to_caps().unwrap()));
     outer.set_state(gst::State::Playing);
 
     let mut calls = recipe.calls.clone();
@@ -150,7 +153,9 @@ pub fn take_with(
             (_, Some(pictures)) => {
                 on_picture(&outer.recorder, seen);
                 let end = (frames + 1) * SECOND / 30;
-                pictures.push(picture::buffer(&video_info, seen, end - seen)).unwrap();
+                pictures
+                    .push(picture::buffer(&video_info, seen, end - seen))
+                    .unwrap();
                 sources.push(seen);
                 frames += 1;
             }
@@ -169,15 +174,18 @@ pub fn take_with(
         })
         .collect();
     let heard = outer.heard();
-    let blobs = heard.iter().filter(|h| h.name == "data-available").map(|h| {
-        let sample = h.fields.get::<gst::Sample>("sample").unwrap();
-        let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
-        Blob {
-            bytes,
-            timecode: h.fields.get("timecode").unwrap(),
-            duration: h.fields.get("duration").unwrap(),
-        }
-    });
+    let blobs = heard
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .map(|h| {
+            let sample = h.fields.get::<gst::Sample>("sample").unwrap();
+            let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
+            Blob {
+                bytes,
+                timecode: h.fields.get("timecode").unwrap(),
+                duration: h.fields.get("duration").unwrap(),
+            }
+        });
     let blobs = blobs.collect();
     let start = heard.iter().find(|h| h.name == "start").expect("a start");
     let actual = start.fields.get::<String>("mime-type").unwrap();
