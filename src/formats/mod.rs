@@ -2,8 +2,10 @@
 
 mod caps;
 mod codec_string;
+mod delay;
 mod encoder;
 mod muxer;
+mod patch;
 mod plan;
 mod registry;
 
@@ -11,8 +13,10 @@ pub use caps::{
     audio_info, codec_of_caps, encoded_caps, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
 };
 pub use codec_string::codec_string;
+pub use delay::{Delay, delay};
 pub use encoder::{Tuning, set_bits_per_second, tune};
 pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser};
+pub use patch::Patch;
 pub use plan::{Plan, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders};
 

@@ -8,6 +8,7 @@
 
 mod event;
 mod pipeline;
+mod priming;
 mod room;
 mod supervisor;
 mod timing;

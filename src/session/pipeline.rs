@@ -9,9 +9,9 @@
 //! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
-use super::Settings;
+use super::{Settings, priming, timing::lock};
 use crate::{
-    formats::{self, Plan, Tuning},
+    formats::{self, Delay, Patch, Plan, Tuning},
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
@@ -59,6 +59,8 @@ pub struct Feed {
     pub appsrc: gst_app::AppSrc,
     pub encoder: Option<gst::Element>,
     mux_pad: Option<gst::Pad>,
+    /// Of sound.
+    delay: Option<Delay>,
 }
 
 fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -90,7 +92,8 @@ impl Pipeline {
         // Without a clock nothing waits for a time.
         pipeline.use_clock(None::<&gst::Clock>);
         let muxer = formats::muxer(plan.container)?;
-        let sink = appsink(listener);
+        let patch = Arc::new(Mutex::new(Patch::new(plan.container, Vec::new())));
+        let sink = appsink(listener, &patch);
         pipeline
             .add_many([&muxer, sink.upcast_ref()])
             .map_err(|err| failed("muxer", err))?;
@@ -107,6 +110,9 @@ impl Pipeline {
             let feed = this.add_track(plan, index, track, tracks, settings, listener)?;
             this.feeds.push(feed);
         }
+        // The order of the feeds is that of the muxer's pads.
+        let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
+        *lock(&patch) = Patch::new(plan.container, delays);
         Ok(this)
     }
 
@@ -129,6 +135,7 @@ impl Pipeline {
         let appsrc = appsrc(track, settings, listener);
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
+        let mut delay = (codec.kind() == Kind::Audio).then_some(Delay::None);
         if !copied {
             let steps: &[&str] = match codec.kind() {
                 Kind::Audio => &["audioconvert", "audioresample"],
@@ -144,6 +151,10 @@ impl Pipeline {
                 let made = self.encoder(codec, track, tracks, settings)?;
                 listener.encoder(index, &made);
                 keep_first_caps(&made);
+                if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
+                    *delay = formats::delay(codec, plan.container, &factory.name());
+                    priming::account(&made, *delay);
+                }
                 chain.push(made.clone());
                 encoder = Some(made);
             }
@@ -189,6 +200,7 @@ impl Pipeline {
             appsrc,
             encoder,
             mux_pad: Some(mux_pad),
+            delay,
         })
     }
 
@@ -324,8 +336,9 @@ fn appsrc(
     appsrc
 }
 
-fn appsink(listener: &Arc<impl Listener>) -> gst_app::AppSink {
+fn appsink(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst_app::AppSink {
     let (samples, end) = (listener.clone(), listener.clone());
+    let patched = patch.clone();
     let sink = gst_app::AppSink::builder()
         .name("bytes")
         .sync(false)
@@ -335,6 +348,7 @@ fn appsink(listener: &Arc<impl Listener>) -> gst_app::AppSink {
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                     if let Some(buffer) = sample.buffer_owned() {
+                        let buffer = lock(&patched).bytes(buffer);
                         samples.bytes(buffer);
                     }
                     Ok(gst::FlowSuccess::Ok)
@@ -346,11 +360,14 @@ fn appsink(listener: &Arc<impl Listener>) -> gst_app::AppSink {
     if let Some(pad) = sink.static_pad("sink") {
         answer_seeking(&pad);
         let listener = listener.clone();
+        let patch = patch.clone();
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             match info.event().map(|event| event.view()) {
                 Some(gst::EventView::Segment(segment)) => {
                     if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
-                        listener.seek(bytes.start().map_or(0, u64::from));
+                        let position = bytes.start().map_or(0, u64::from);
+                        let position = lock(&patch).seek(position);
+                        listener.seek(position);
                     }
                 }
                 Some(gst::EventView::Caps(caps)) => listener.caps(&caps.caps_owned()),
@@ -433,7 +450,7 @@ fn keep_first_caps(encoder: &gst::Element) {
     let first = Mutex::new(true);
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         if let Some(gst::EventView::Caps(_)) = info.event().map(|event| event.view())
-            && !std::mem::take(&mut *super::timing::lock(&first))
+            && !std::mem::take(&mut *lock(&first))
         {
             return gst::PadProbeReturn::Drop;
         }

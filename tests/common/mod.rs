@@ -7,3 +7,4 @@ pub mod harness;
 pub mod judge;
 pub mod outer;
 pub mod signal;
+pub mod take;

@@ -1,0 +1,43 @@
+//! How many samples late each encoder is.
+
+use crate::model::{Codec, Container};
+
+/// How the sound of a track lies in its packets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delay {
+    /// Where their stamps say.
+    #[default]
+    None,
+    /// So many samples later, which the container is told.
+    Samples(u32),
+    /// Later by Opus' own pre-skip, which the container repeats as an edit.
+    PreSkip,
+}
+
+/// Samples between what goes into an encoder and the same sound out of a decoder that knows
+/// nothing of the encoder, as measured; 0 for those that account for it themselves.
+pub fn encoder_delay(factory: &str) -> u32 {
+    match factory {
+        "voaacenc" => 1_588,
+        "avenc_aac" => 1_024,
+        // As its library documents it.
+        "fdkaacenc" => 2_048,
+        // Encoder and decoder together.
+        "lamemp3enc" => 1_105,
+        _ => 0,
+    }
+}
+
+/// What a container has to be told of a track that `factory` encodes.
+pub fn delay(codec: Codec, container: Container, factory: &str) -> Delay {
+    match (codec, container) {
+        (Codec::Opus, Container::Mp4) => Delay::PreSkip,
+        (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska) => {
+            match encoder_delay(factory) {
+                0 => Delay::None,
+                samples => Delay::Samples(samples),
+            }
+        }
+        _ => Delay::None,
+    }
+}

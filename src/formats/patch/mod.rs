@@ -1,0 +1,98 @@
+//! What muxers leave out or get wrong, put right in their bytes as these pass.
+
+mod matroska;
+mod mp4;
+
+use super::delay::Delay;
+use crate::model::Container;
+
+/// Puts the bytes of one recording right. See [`mp4`] and [`matroska`] for what that is.
+#[derive(Debug)]
+pub struct Patch {
+    delays: Vec<Delay>,
+    kind: Kind,
+    /// Where the muxer believes the next bytes to belong.
+    position: u64,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Nothing,
+    Mp4(mp4::Layout),
+    /// Until the first cluster has begun.
+    Matroska,
+}
+
+impl Patch {
+    /// For a recording whose audio tracks have these delays, in the order of the muxer's pads.
+    pub fn new(container: Container, delays: Vec<Delay>) -> Self {
+        let delayed = delays.iter().any(|delay| *delay != Delay::None);
+        let kind = match container {
+            Container::Mp4 if !delays.is_empty() => Kind::Mp4(mp4::Layout::default()),
+            Container::Matroska if delayed => Kind::Matroska,
+            _ => Kind::Nothing,
+        };
+        Patch {
+            delays,
+            kind,
+            position: 0,
+        }
+    }
+
+    /// The muxer goes on at `position`: where that is in the recording.
+    pub fn seek(&mut self, position: u64) -> u64 {
+        self.position = position;
+        match &self.kind {
+            Kind::Mp4(layout) => layout.place(position),
+            _ => position,
+        }
+    }
+
+    /// The muxer's next bytes, as they go into the recording.
+    pub fn bytes(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+        let position = self.position;
+        self.position += buffer.size() as u64;
+        let patched = match &mut self.kind {
+            Kind::Nothing => None,
+            Kind::Mp4(layout) => map(&buffer, |bytes| layout.patch(position, bytes, &self.delays)),
+            Kind::Matroska => {
+                let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
+                if patched.is_some() {
+                    self.kind = Kind::Nothing;
+                }
+                patched
+            }
+        };
+        match patched {
+            Some(bytes) => {
+                let mut patched = gst::Buffer::from_mut_slice(bytes);
+                if let Some(patched) = patched.get_mut() {
+                    // Stamps and flags tell the writer where blobs may end.
+                    let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+                    let _ = buffer.copy_into(patched, what, ..);
+                }
+                patched
+            }
+            None => buffer,
+        }
+    }
+}
+
+fn map(buffer: &gst::Buffer, patch: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+    // Headers are small; what is large is media.
+    const MOST: usize = 1 << 24;
+    if buffer.size() > MOST {
+        return None;
+    }
+    patch(&buffer.map_readable().ok()?)
+}
+
+/// Big-endian number in the bytes from `at` on.
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let field = bytes.get(at..at.checked_add(length)?)?;
+    Some(
+        field
+            .iter()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    )
+}

@@ -1,0 +1,306 @@
+//! MP4 (ISO 14496-12): an edit list for each audio track whose encoder is late, and the Opus
+//! header of mp4mux 1.22 with its bytes in the right order.
+//!
+//! The edit makes the header longer, so all that follows moves, and the index at the end is told.
+
+use super::number;
+use crate::formats::delay::Delay;
+
+/// Where things are in the file.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// The header, as the muxer wrote it: begin and end.
+    moov: Option<(u64, u64)>,
+    /// Bytes by which it has grown.
+    grown: u64,
+}
+
+impl Layout {
+    /// Where a position of the muxer's is in the file.
+    pub fn place(&self, position: u64) -> u64 {
+        match self.moov {
+            Some((_, end)) if position >= end => position + self.grown,
+            _ => position,
+        }
+    }
+
+    /// The bytes that go into the file in place of the muxer's at `position`; `None` for the same.
+    pub fn patch(&mut self, position: u64, bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
+        let first = boxes(bytes).next()?;
+        let (begins, ends) = self.moov.unwrap_or((u64::MAX, u64::MAX));
+        match first.name {
+            // Written at the begin, and once more at the end.
+            b"ftyp" | b"moov" if self.moov.is_none() || position <= begins => {}
+            b"mfra" if position >= ends && first.end == bytes.len() => {
+                return mfra(bytes, self.grown);
+            }
+            _ => return None,
+        }
+        let mut patched = Vec::with_capacity(bytes.len() + 64);
+        for part in boxes(bytes) {
+            let old = bytes.get(part.start..part.end)?;
+            if part.name != b"moov" {
+                patched.extend_from_slice(old);
+                continue;
+            }
+            let new = moov(old, delays)?;
+            let grown = new.len().checked_sub(old.len())? as u64;
+            if self.moov.is_none() {
+                self.moov = Some((position + part.start as u64, position + part.end as u64));
+                self.grown = grown;
+            }
+            patched.extend_from_slice(&new);
+        }
+        let rest = boxes(bytes).last().map_or(0, |last| last.end);
+        patched.extend_from_slice(bytes.get(rest..)?);
+        Some(patched)
+    }
+}
+
+/// A box inside some bytes: its name, and where it and its content are.
+struct Part<'a> {
+    name: &'a [u8; 4],
+    start: usize,
+    content: usize,
+    end: usize,
+}
+
+/// The boxes that `bytes` holds whole, up to the first that it does not.
+fn boxes(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let name = bytes.get(start + 4..)?.first_chunk::<4>()?;
+        let (length, content) = match number(bytes, start, 4)? {
+            1 => (number(bytes, start + 8, 8)?, start + 16),
+            length => (length, start + 8),
+        };
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        if end < content || end > bytes.len() {
+            return None;
+        }
+        let part = Part {
+            name,
+            start,
+            content,
+            end,
+        };
+        start = end;
+        Some(part)
+    })
+}
+
+/// The content of the box at the end of a path of names.
+fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
+    path.iter().try_fold(bytes, |bytes, name| {
+        let part = boxes(bytes).find(|part| part.name == *name)?;
+        bytes.get(part.content..part.end)
+    })
+}
+
+/// A box of this content.
+fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = u32::try_from(content.len() + 8)
+        .ok()?
+        .to_be_bytes()
+        .to_vec();
+    whole.extend_from_slice(name);
+    whole.extend_from_slice(content);
+    Some(whole)
+}
+
+fn moov(old: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
+    let old = old.get(8..)?;
+    let mut new = Vec::new();
+    let mut delays = delays.iter();
+    for part in boxes(old) {
+        let content = old.get(part.content..part.end)?;
+        let sound = || find(content, &[b"mdia", b"hdlr"])?.get(8..12);
+        if part.name == b"trak" && sound() == Some(b"soun") {
+            let delay = delays.next().copied().unwrap_or_default();
+            new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
+        } else {
+            new.extend_from_slice(old.get(part.start..part.end)?);
+        }
+    }
+    boxed(b"moov", &new)
+}
+
+/// Places of Opus' header in an audio track, from the begin of its sample description on.
+const STSD: &[&[u8; 4]] = &[b"mdia", b"minf", b"stbl", b"stsd"];
+/// Bytes of `stsd` before its first entry, and of that entry before its own boxes.
+const ENTRIES: usize = 8;
+const ENTRY: usize = 8 + 28;
+
+fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
+    let mut track = old.to_vec();
+    let pre_skip = fix_opus(&mut track);
+    let scale = find(old, &[b"mdia", b"mdhd"]).and_then(|mdhd| match mdhd.first()? {
+        1 => number(mdhd, 20, 4),
+        _ => number(mdhd, 12, 4),
+    });
+    let late = match delay {
+        Delay::None => None,
+        Delay::Samples(samples) => Some(u64::from(samples)),
+        // It counts at 48 kHz whatever the track's own rate is.
+        Delay::PreSkip => pre_skip
+            .zip(scale)
+            .map(|(skip, scale)| skip * scale / 48_000),
+    };
+    let listed = find(old, &[b"edts"]).is_some();
+    let Some(late) = late
+        .filter(|_| !listed)
+        .and_then(|late| i32::try_from(late).ok())
+    else {
+        return Some(track);
+    };
+    // One edit (8.6.6): to the end, however long that is, from the first sample that was recorded.
+    let mut elst = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    elst.extend_from_slice(&late.to_be_bytes());
+    elst.extend_from_slice(&[0, 1, 0, 0]);
+    let edts = boxed(b"edts", &boxed(b"elst", &elst)?)?;
+    let after = boxes(&track).find(|part| part.name == b"tkhd")?.end;
+    track.splice(after..after, edts);
+    Some(track)
+}
+
+/// mp4mux 1.22 writes numbers of the Opus header with their bytes the wrong way round. Puts them
+/// right, and gives the pre-skip in samples at 48 kHz.
+fn fix_opus(track: &mut [u8]) -> Option<u64> {
+    let description = find(track, STSD)?;
+    let opus = boxes(description.get(ENTRIES..)?).next()?;
+    if opus.name != b"Opus" {
+        return None;
+    }
+    let header = find(
+        description.get(ENTRIES + ENTRY..ENTRIES + opus.end)?,
+        &[b"dOps"],
+    )?;
+    let at = header.as_ptr() as usize - track.as_ptr() as usize;
+    // Nobody samples faster; the other way round, every usual rate is beyond it.
+    const FASTEST: u64 = 768_000;
+    let header = track.get_mut(at..at + 10)?;
+    if number(header, 4, 4)? > FASTEST {
+        for (from, to) in [(2, 4), (4, 8), (8, 10)] {
+            header.get_mut(from..to)?.reverse();
+        }
+    }
+    number(header, 2, 2)
+}
+
+/// The index with all its fragments `by` bytes further on.
+fn mfra(old: &[u8], by: u64) -> Option<Vec<u8>> {
+    let mut new = old.to_vec();
+    let content = old.get(8..)?;
+    for part in boxes(content).filter(|part| part.name == b"tfra") {
+        let tfra = content.get(part.content..part.end)?;
+        let wide = if *tfra.first()? == 1 { 8 } else { 4 };
+        let lengths = number(tfra, 8, 4)?;
+        let numbers: u64 = [4, 2, 0].iter().map(|bit| (lengths >> bit & 3) + 1).sum();
+        let entry = 2 * wide + usize::try_from(numbers).ok()?;
+        for index in 0..usize::try_from(number(tfra, 12, 4)?).ok()? {
+            let at = index.checked_mul(entry)?.checked_add(16 + wide)?;
+            let offset = number(tfra, at, wide)?.checked_add(by)?.to_be_bytes();
+            let place = 8 + part.content + at;
+            let field = new.get_mut(place..place + wide)?;
+            field.copy_from_slice(offset.get(8 - wide..)?);
+        }
+    }
+    Some(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+        boxed(name, content).unwrap()
+    }
+
+    /// A header with one audio track of 48 kHz, in which Opus' numbers are swapped.
+    fn header() -> Vec<u8> {
+        let mut mdhd = vec![0; 24];
+        mdhd[12..16].copy_from_slice(&48_000u32.to_be_bytes());
+        let mut hdlr = vec![0; 8];
+        hdlr.extend_from_slice(b"soun");
+        let dops = [0, 2, 0x38, 1, 0x80, 0xbb, 0, 0, 0, 0, 0];
+        let mut opus = vec![0; 28];
+        opus.extend(leaf(b"dOps", &dops));
+        let mut stsd = vec![0, 0, 0, 0, 0, 0, 0, 1];
+        stsd.extend(leaf(b"Opus", &opus));
+        let stbl = leaf(b"stbl", &leaf(b"stsd", &stsd));
+        let minf = leaf(b"minf", &stbl);
+        let mdia = [leaf(b"mdhd", &mdhd), leaf(b"hdlr", &hdlr), minf].concat();
+        let trak = [leaf(b"tkhd", &[0; 84]), leaf(b"mdia", &mdia)].concat();
+        let moov = [leaf(b"mvhd", &[0; 100]), leaf(b"trak", &trak)].concat();
+        [leaf(b"ftyp", b"iso5"), leaf(b"moov", &moov)].concat()
+    }
+
+    fn edit(bytes: &[u8]) -> Option<u64> {
+        number(find(bytes, &[b"moov", b"trak", b"edts", b"elst"])?, 12, 4)
+    }
+
+    #[test]
+    fn late_tracks_get_an_edit_and_all_that_follows_moves() {
+        let old = header();
+        let mut layout = Layout::default();
+        let new = layout.patch(0, &old, &[Delay::Samples(1_588)]).unwrap();
+        assert_eq!(edit(&new), Some(1_588));
+        assert_eq!(new.len(), old.len() + 36);
+        assert_eq!(layout.place(old.len() as u64), new.len() as u64);
+        assert_eq!(layout.place(4), 4);
+        // Again at the end, where only the header is written.
+        let ftyp = boxes(&old).next().unwrap().end;
+        let again = layout
+            .patch(ftyp as u64, &old[ftyp..], &[Delay::Samples(1_588)])
+            .unwrap();
+        assert_eq!(again, new[ftyp..]);
+        // Version 1, lengths 1, one entry: time, offset, three numbers.
+        let mut tfra = vec![1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+        tfra.extend_from_slice(&7u64.to_be_bytes());
+        tfra.extend_from_slice(&1_000u64.to_be_bytes());
+        tfra.extend_from_slice(&[1, 1, 1]);
+        let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
+        let moved = layout.patch(5_000, &index, &[]).unwrap();
+        assert_eq!(number(&moved, 16 + 24, 8), Some(1_036));
+        assert_eq!(number(&moved, 16 + 16, 8), Some(7));
+        // Media that looks like a header is none.
+        assert_eq!(layout.patch(5_000, &old, &[]), None);
+    }
+
+    #[test]
+    fn swapped_opus_headers_are_put_right_once() {
+        let mut layout = Layout::default();
+        let new = layout.patch(0, &header(), &[Delay::PreSkip]).unwrap();
+        assert_eq!(edit(&new), Some(312));
+        let dops = new.windows(4).position(|w| w == b"dOps").unwrap() + 4;
+        assert_eq!(
+            new[dops..dops + 11],
+            [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]
+        );
+        let again = Layout::default().patch(0, &new, &[Delay::PreSkip]).unwrap();
+        assert_eq!(again, new);
+        let copied = Layout::default()
+            .patch(0, &header(), &[Delay::None])
+            .unwrap();
+        assert_eq!(edit(&copied), None);
+        assert_eq!(copied.len(), header().len());
+    }
+
+    #[test]
+    fn broken_boxes_are_left_alone() {
+        let whole = header();
+        for length in 0..whole.len() {
+            let mut layout = Layout::default();
+            if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip]) {
+                assert_eq!(new, whole[..length]);
+            }
+        }
+        for at in 0..whole.len() {
+            for value in [0, 1, 7, 0xff] {
+                let mut broken = whole.clone();
+                broken[at] = value;
+                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip]);
+            }
+        }
+    }
+}

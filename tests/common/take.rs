@@ -1,0 +1,206 @@
+//! One recording of a type, fed by hand as fast as it is taken, with a pause in it: noise for sound and
+//! pictures that carry their time.
+
+use super::judge::kept::Kept;
+use super::outer::Outer;
+use super::signal::feed::{Feed, Upstream};
+use super::signal::{noise, picture, sample_time};
+use gst::prelude::*;
+use std::path::PathBuf;
+
+const SECOND: u64 = 1_000_000_000;
+/// One frame of the pictures, 30 in a second.
+pub const FRAME: u64 = SECOND / 30;
+/// Samples in a buffer of sound.
+const BLOCK: u64 = 480;
+pub const RATE: u32 = 48_000;
+
+/// How a recording is made.
+#[derive(Clone, Debug)]
+pub struct Recipe {
+    pub mime_type: String,
+    pub audio: bool,
+    pub video: bool,
+    /// Running times in nanoseconds, and the action called once all before it has been taken.
+    pub calls: Vec<(u64, &'static str)>,
+    /// Running time in nanoseconds at which the recorder is started.
+    pub from: u64,
+    /// Running time in nanoseconds until which media is fed.
+    pub until: u64,
+    /// Properties of the recorder, as in a `gst-launch` line.
+    pub properties: Vec<(&'static str, String)>,
+    pub size: (u32, u32),
+}
+
+impl Recipe {
+    /// About two seconds of `mime_type`, with a pause, for the kinds of track that its codecs have.
+    pub fn new(mime_type: &str, audio: bool, video: bool) -> Self {
+        Self {
+            mime_type: mime_type.to_string(),
+            audio,
+            video,
+            from: SECOND / 5,
+            calls: vec![(SECOND, "pause"), (SECOND * 3 / 2, "resume")],
+            until: SECOND * 27 / 10,
+            properties: Vec::new(),
+            size: (320, 240),
+        }
+    }
+
+    pub fn with(mut self, property: &'static str, value: impl ToString) -> Self {
+        self.properties.push((property, value.to_string()));
+        self
+    }
+
+    /// Without a pause, for `duration` nanoseconds.
+    pub fn lasting(mut self, duration: u64) -> Self {
+        self.calls.clear();
+        self.until = self.from + duration;
+        self
+    }
+}
+
+/// A finished recording.
+pub struct Take {
+    /// As `on-start` named it.
+    pub actual: String,
+    pub path: PathBuf,
+    pub kept: Kept,
+    /// Stamps of the pictures fed.
+    pub sources: Vec<u64>,
+    /// Factory names of the encoders, by pad.
+    pub encoders: Vec<(String, String)>,
+    pub blobs: Vec<Blob>,
+    pub warnings: Vec<String>,
+    _directory: tempfile::TempDir,
+}
+
+/// A blob as its message told it.
+pub struct Blob {
+    pub bytes: Vec<u8>,
+    /// Recorded times in nanoseconds.
+    pub timecode: u64,
+    pub duration: u64,
+}
+
+/// Makes the recording.
+pub fn take(recipe: &Recipe) -> Take {
+    take_with(recipe, |_| (), |_, _| ())
+}
+
+/// Makes the recording; `prepare` gets the recorder in NULL, `on_picture` the recorder as each picture
+/// (by its running time) is about to be fed.
+pub fn take_with(
+    recipe: &Recipe,
+    prepare: impl FnOnce(&gst::Element),
+    mut on_picture: impl FnMut(&gst::Element, u64),
+) -> Take {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("recording");
+    let outer = Outer::new(&recipe.mime_type, &path);
+    outer.recorder.set_property("blob-messages", true);
+    for (name, value) in &recipe.properties {
+        outer.recorder.set_property_from_str(name, value);
+    }
+    prepare(&outer.recorder);
+    let audio_info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, RATE, 2)
+        .build()
+        .unwrap();
+    let (width, height) = recipe.size;
+    let video_info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
+        .fps(gst::Fraction::new(30, 1))
+        .build()
+        .unwrap();
+    let feed =
+        |template, caps: gst::Caps| Feed::new(&outer.pad(template), &caps, Upstream::NotLive);
+    outer.set_state(gst::State::Ready);
+    let sound = recipe
+        .audio
+        .then(|| feed("audio_%u", audio_info.to_caps().unwrap()));
+    let pictures = recipe
+        .video
+        .then(|| feed("video_%u", video_info.to_caps().unwrap()));
+    outer.set_state(gst::State::Playing);
+
+    let mut calls = recipe.calls.clone();
+    calls.insert(0, (recipe.from, "start"));
+    calls.push((recipe.until, "stop"));
+    let mut calls = calls.into_iter().peekable();
+    let (mut samples, mut frames) = (0u64, 0u64);
+    let mut sources = Vec::new();
+    while let Some((at, action)) = calls.peek().copied() {
+        let heard = sample_time(samples, RATE);
+        let seen = frames * SECOND / 30;
+        let next = match (&sound, &pictures) {
+            (Some(_), Some(_)) => heard.min(seen),
+            (Some(_), None) => heard,
+            _ => seen,
+        };
+        if next >= at {
+            outer.act(action);
+            calls.next();
+            if action == "stop" {
+                break;
+            }
+            continue;
+        }
+        match (&sound, &pictures) {
+            (Some(sound), _) if next == heard => {
+                let buffer = noise::buffer(&audio_info, samples, BLOCK);
+                sound.push(buffer).unwrap();
+                samples += BLOCK;
+            }
+            (_, Some(pictures)) => {
+                on_picture(&outer.recorder, seen);
+                let end = (frames + 1) * SECOND / 30;
+                pictures
+                    .push(picture::buffer(&video_info, seen, end - seen))
+                    .unwrap();
+                sources.push(seen);
+                frames += 1;
+            }
+            _ => unreachable!("nothing to feed"),
+        }
+    }
+    outer.wait_for("stop", 1);
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    let encoders = stats
+        .get::<gst::Array>("tracks")
+        .unwrap()
+        .iter()
+        .map(|track| {
+            let track = track.get::<gst::Structure>().unwrap();
+            (track.get("pad").unwrap(), track.get("encoder").unwrap())
+        })
+        .collect();
+    let heard = outer.heard();
+    let blobs = heard
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .map(|h| {
+            let sample = h.fields.get::<gst::Sample>("sample").unwrap();
+            let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
+            Blob {
+                bytes,
+                timecode: h.fields.get("timecode").unwrap(),
+                duration: h.fields.get("duration").unwrap(),
+            }
+        });
+    let blobs = blobs.collect();
+    let start = heard.iter().find(|h| h.name == "start").expect("a start");
+    let actual = start.fields.get::<String>("mime-type").unwrap();
+    let errors: Vec<_> = heard.iter().filter(|h| h.name == "error").collect();
+    assert!(errors.is_empty(), "{}: {errors:?}", recipe.mime_type);
+    let warnings = outer.warnings();
+    outer.set_state(gst::State::Null);
+    Take {
+        actual,
+        path,
+        kept: outer.kept(),
+        sources,
+        encoders,
+        blobs,
+        warnings,
+        _directory: directory,
+    }
+}

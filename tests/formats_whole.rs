@@ -1,0 +1,356 @@
+//! Every pair of container and codec that the table promises and this registry has: recorded with a pause,
+//! and judged by programs that this project did not write.
+
+mod common;
+
+use common::judge::decode::{self, Sound};
+use common::judge::{file, place, sync};
+use common::take::{Recipe, Take, take};
+use gst_pbutils::prelude::*;
+use std::path::Path;
+use std::process::Command;
+
+/// Containers with their video and audio codecs, as the interface names them, and what ffprobe calls the
+/// format.
+const TABLE: &[(&str, &[&str], &[&str], &str)] = &[
+    (
+        "webm",
+        &["vp8", "vp9", "av1"],
+        &["opus", "vorbis"],
+        "matroska,webm",
+    ),
+    (
+        "x-matroska",
+        &["vp8", "vp9", "av1", "avc1", "avc3", "hvc1", "hev1"],
+        &["opus", "vorbis", "flac", "pcm", "mp4a.40.2", "mp3"],
+        "matroska,webm",
+    ),
+    (
+        "mp4",
+        &["avc1", "avc3", "hvc1", "hev1", "av1", "vp9"],
+        &["mp4a.40.2", "opus", "mp3"],
+        "mov,mp4,m4a,3gp,3g2,mj2",
+    ),
+    (
+        "ogg",
+        &["theora", "vp8"],
+        &["opus", "vorbis", "flac"],
+        "ogg",
+    ),
+    ("wav", &[], &["pcm"], "wav"),
+    ("flac", &[], &["flac"], "flac"),
+    ("mpeg", &[], &["mp3"], "mp3"),
+];
+
+/// What ffprobe calls a codec.
+fn ffmpeg_name(codec: &str) -> &str {
+    match codec {
+        "avc1" | "avc3" => "h264",
+        "hvc1" | "hev1" => "hevc",
+        "mp4a.40.2" => "aac",
+        "pcm" => "pcm_s16le",
+        same => same,
+    }
+}
+
+/// How far the container's duration may be from what was recorded: a picture or packet, and for codecs that
+/// begin with silence that is not played, that too.
+fn duration_tolerance(codecs: &[&str]) -> f64 {
+    match codecs
+        .iter()
+        .any(|codec| ["mp4a.40.2", "mp3"].contains(codec))
+    {
+        true => 70e6,
+        false => 35e6,
+    }
+}
+
+/// How far the sound of a codec may lie from where it belongs, in nanoseconds.
+fn sound_tolerance(container: &str, codec: &str) -> f64 {
+    const SAMPLE: f64 = 1e9 / 48_000.0;
+    match (container, codec) {
+        (_, "opus" | "vorbis" | "flac" | "pcm") => SAMPLE,
+        ("x-matroska" | "mp4", _) => 1e6,
+        _ => 1e6,
+    }
+}
+
+/// Sound without the containers' rounding of stamps: sample after sample from the first stamp on.
+fn unbroken(sound: &Sound) -> Sound {
+    // What lies before 0 is not played: an encoder's own beginning.
+    let begins = sound.blocks[0].1;
+    let before = (-begins.min(0.0) * f64::from(sound.rate) / 1e9).round() as usize;
+    Sound {
+        rate: sound.rate,
+        channels: sound.channels,
+        samples: sound.samples[before * sound.channels..].to_vec(),
+        blocks: vec![(0, begins + before as f64 * 1e9 / f64::from(sound.rate))],
+    }
+}
+
+fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, String> {
+    let total = take.kept.total() as f64;
+    let sound = decode::sound(&take.path, 0, Some(48_000))?;
+    let holes = sound.holes(1.5e6);
+    if !holes.is_empty() {
+        return Err(format!("holes: {holes:?}"));
+    }
+    let plain = unbroken(&sound);
+    let places = place::places(&plain, total + 3e9)?;
+    let length = plain.len() as f64 * 1e9 / 48_000.0;
+    let begins = plain.blocks[0].1;
+    let worst = place::follows(&places, &take.kept, sound_tolerance(container, codec));
+    let report = format!(
+        "sound {worst:?} from {:.3} ms, ends {:+.3} ms",
+        begins / 1e6,
+        (begins + length - total) / 1e6
+    );
+    worst.map_err(|e| format!("{e}; {report}"))?;
+    Ok(report)
+}
+
+fn judge_pictures(take: &Take) -> Result<(), String> {
+    let pictures = sync::readable(&decode::pictures(&take.path, 0)?)?;
+    sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
+}
+
+fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<String, String> {
+    let probe = file::ffprobe(&take.path)?;
+    let found = probe["format"]["format_name"].as_str().unwrap_or_default();
+    if found != format {
+        return Err(format!("ffprobe calls it {found}"));
+    }
+    let mut found = file::codecs(&take.path)?;
+    found.sort();
+    let mut expected: Vec<_> = codecs.iter().map(|codec| ffmpeg_name(codec)).collect();
+    expected.sort_unstable();
+    if found != expected {
+        return Err(format!("ffprobe finds {found:?}"));
+    }
+    file::decodes_quietly(&take.path)?;
+    let duration = file::duration(&take.path)?;
+    let total = take.kept.total() as f64;
+    let mut report = format!("duration {:+.3} ms", (duration - total) / 1e6);
+    if (duration - total).abs() > duration_tolerance(codecs) {
+        return Err(report);
+    }
+    mediainfo(&take.path, codecs.len())?;
+    discover(&take.path, total, codecs)?;
+    match format {
+        "matroska,webm" => mkvinfo(&take.path)?,
+        _ if format.contains("mp4") => boxes(&take.path, codecs)?,
+        _ => (),
+    }
+    let named = if codecs.contains(&"avc3") {
+        "avc3"
+    } else {
+        codecs[0]
+    };
+    if !take.actual.contains(&named[..3]) {
+        return Err(format!("on-start names {}", take.actual));
+    }
+    if codecs.iter().any(|codec| is_video(codec)) {
+        judge_pictures(take)?;
+    }
+    if let Some(codec) = codecs.iter().find(|codec| !is_video(codec)) {
+        report += ", ";
+        report += &judge_sound(take, container, codec)?;
+    }
+    Ok(report)
+}
+
+/// Judges that mediainfo counts these tracks and knows how long they are.
+fn mediainfo(path: &Path, tracks: usize) -> Result<(), String> {
+    let output = Command::new("mediainfo")
+        .arg("--Output=JSON")
+        .arg(path)
+        .output();
+    let output = output.map_err(|e| format!("mediainfo does not run: {e}"))?;
+    let report: serde_json::Value =
+        serde_json::from_slice(&output.stdout).map_err(|e| format!("mediainfo: {e}"))?;
+    let all = report["media"]["track"]
+        .as_array()
+        .ok_or("mediainfo: no media")?;
+    let found = all
+        .iter()
+        .filter(|t| t["@type"] == "Video" || t["@type"] == "Audio");
+    if found.count() != tracks || all[0]["Duration"].is_null() {
+        return Err(format!("mediainfo: {report}"));
+    }
+    Ok(())
+}
+
+/// Judges what GStreamer itself makes of the file.
+fn discover(path: &Path, total: f64, codecs: &[&str]) -> Result<(), String> {
+    let uri = glib::filename_to_uri(path, None).map_err(|e| e.to_string())?;
+    let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(30));
+    let info = discoverer
+        .and_then(|d| d.discover_uri(&uri))
+        .map_err(|e| e.to_string())?;
+    let duration = info.duration().map_or(0.0, |d| d.nseconds() as f64);
+    if info.result() != gst_pbutils::DiscovererResult::Ok
+        || (duration - total).abs() > duration_tolerance(codecs)
+        || info
+            .stream_list()
+            .iter()
+            .filter(|s| s.caps().is_some())
+            .count()
+            < codecs.len()
+    {
+        return Err(format!("Discoverer: {:?}, {duration} ns", info.result()));
+    }
+    if !info.is_seekable() {
+        return Err("Discoverer: not seekable".to_string());
+    }
+    Ok(())
+}
+
+/// Judges that a Matroska file is whole: mkvinfo has no complaint, and finds duration, index, and sizes.
+fn mkvinfo(path: &Path) -> Result<(), String> {
+    let output = Command::new("mkvinfo")
+        .args(["-v", "--ui-language", "en_US"])
+        .arg(path)
+        .output();
+    let output = output.map_err(|e| format!("mkvinfo does not run: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lacks = ["Duration:", "Cues", "Seek head", "Segment: size"]
+        .into_iter()
+        .find(|part| !text.contains(part));
+    if let Some(part) = lacks {
+        return Err(format!("mkvinfo finds no {part}: {text}"));
+    }
+    if !output.status.success() || text.contains("unknown size") || text.contains("rror") {
+        return Err(format!("mkvinfo: {text}"));
+    }
+    file::has_seek_index(path).map(|_| ())
+}
+
+/// The boxes in some bytes: name, where they begin, content.
+fn list(bytes: &[u8]) -> Vec<(String, usize, &[u8])> {
+    let mut at = 0;
+    let mut list = Vec::new();
+    while at + 8 <= bytes.len() {
+        let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert!(
+            size >= 8 && at + size <= bytes.len(),
+            "a box of {size} bytes at {at}"
+        );
+        let name = String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned();
+        list.push((name, at, &bytes[at + 8..at + size]));
+        at += size;
+    }
+    assert_eq!(at, bytes.len(), "bytes after the last box");
+    list
+}
+
+/// Judges the boxes of a fragmented MP4: nothing but whole ones, duration and index among them, and the
+/// index points at the fragments.
+fn boxes(path: &Path, codecs: &[&str]) -> Result<(), String> {
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    let all = list(&bytes);
+    let names: Vec<_> = all.iter().map(|b| b.0.as_str()).collect();
+    let fragments = names.iter().filter(|name| **name == "moof").count();
+    if names[..2] != ["ftyp", "moov"] || names.last() != Some(&"mfra") || fragments < 2 {
+        return Err(format!("boxes: {names:?}"));
+    }
+    let moov = list(all[1].2);
+    let mvex = moov.iter().find(|b| b.0 == "mvex").ok_or("no mvex")?;
+    let extends = list(mvex.2);
+    if !extends.iter().any(|b| b.0 == "mehd") {
+        return Err("no mehd".to_string());
+    }
+    if moov.iter().filter(|b| b.0 == "trak").count() != codecs.len() {
+        return Err("tracks are missing".to_string());
+    }
+    let starts: Vec<usize> = all.iter().filter(|b| b.0 == "moof").map(|b| b.1).collect();
+    let index = list(all[all.len() - 1].2);
+    for (_, _, tfra) in index.iter().filter(|b| b.0 == "tfra") {
+        let number = |at: usize, length: usize| {
+            let field = tfra[at..at + length].iter();
+            field.fold(0usize, |value, byte| value << 8 | usize::from(*byte))
+        };
+        let wide = if tfra[0] == 1 { 8 } else { 4 };
+        let extra: usize = [4, 2, 0]
+            .iter()
+            .map(|bit| (number(8, 4) >> bit & 3) + 1)
+            .sum();
+        for entry in 0..number(12, 4) {
+            let offset = number(16 + entry * (2 * wide + extra) + wide, wide);
+            if !starts.contains(&offset) {
+                return Err(format!(
+                    "the index points at {offset}; fragments are at {starts:?}"
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn is_video(codec: &str) -> bool {
+    TABLE.iter().any(|row| row.1.contains(&codec))
+}
+
+fn is_supported(mime_type: &str) -> bool {
+    use common::harness::Recorder;
+    common::harness::make_recorder().supports(mime_type)
+}
+
+/// Records and judges every pair of a container.
+fn container(name: &str) {
+    let (container, videos, audios, format) = TABLE.iter().find(|row| row.0 == name).unwrap();
+    let mut lists: Vec<Vec<&str>> = audios.iter().map(|audio| vec![*audio]).collect();
+    for (n, video) in videos.iter().enumerate() {
+        lists.push(vec![*video]);
+        lists.push(vec![*video, audios[n % audios.len()]]);
+    }
+    let mut wrong = Vec::new();
+    let mut recorded = 0;
+    for codecs in lists {
+        let video = codecs.iter().any(|codec| is_video(codec));
+        let audio = codecs.iter().any(|codec| !is_video(codec));
+        let kind = if video { "video" } else { "audio" };
+        let mime_type = format!("{kind}/{container};codecs={}", codecs.join(","));
+        if !is_supported(&mime_type) {
+            println!("{mime_type}: not installed, not tested");
+            continue;
+        }
+        recorded += 1;
+        let take = take(&Recipe::new(&mime_type, audio, video));
+        match judge(&take, container, &codecs, format) {
+            Ok(report) => println!("{mime_type} -> {}: {report}", take.actual),
+            Err(what) => {
+                println!("{mime_type} -> {}: WRONG {what}", take.actual);
+                wrong.push(format!("{mime_type}: {what}"));
+            }
+        }
+    }
+    assert!(recorded > 0, "nothing of {name} is installed");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn webm() {
+    container("webm");
+}
+
+#[test]
+fn matroska() {
+    container("x-matroska");
+}
+
+#[test]
+fn mp4() {
+    container("mp4");
+}
+
+#[test]
+fn ogg() {
+    container("ogg");
+}
+
+#[test]
+fn plain_sound() {
+    for name in ["wav", "flac", "mpeg"] {
+        container(name);
+    }
+}
