@@ -97,6 +97,7 @@
 pub mod formats;
 #[doc(hidden)]
 pub mod gate;
+mod log;
 #[doc(hidden)]
 pub mod model;
 #[doc(hidden)]

@@ -37,10 +37,10 @@ impl Engine {
     /// played where nobody hears them.
     pub fn new(test: bool) -> Result<Self> {
         let source = match test {
-            // A beep each second, for something to see.
+            // A beep that fades, again and again, for something to see.
             true => {
-                "audiotestsrc is-live=true wave=ticks tick-interval=500000000 \
-                     sine-periods-per-tick=200 volume=0.5"
+                "audiotestsrc is-live=true samplesperbuffer=480 wave=ticks tick-interval=700000000 \
+                     sine-periods-per-tick=240 apply-tick-ramp=true"
             }
             false => "autoaudiosrc",
         };

@@ -123,6 +123,8 @@ pub fn draw(frame: &mut Frame<'_>, state: &State) {
     let gauge = LineGauge::default()
         .ratio(state.level.clamp(0.0, 1.0))
         .label("level")
+        .filled_symbol("━")
+        .unfilled_symbol("─")
         .filled_style(Style::new().fg(if state.level > 0.95 {
             Color::Red
         } else {

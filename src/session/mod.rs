@@ -21,6 +21,7 @@ pub use track::{Counts, Flow, TrackSpec};
 
 use crate::{
     gate::Input,
+    log::{CAT, time},
     model::{
         Bitrates, Error,
         timeline::{Ns, Timeline},
@@ -69,6 +70,8 @@ pub struct Settings {
 
 /// What the session asks of whoever has it.
 pub trait Host: Send + Sync + 'static {
+    /// What it is called, for the log.
+    fn name(&self) -> String;
     /// An encoder is about to be used for the track of this pad; it is in NULL.
     fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
     /// Asks upstream of this pad for a key frame at a running time.
@@ -109,6 +112,8 @@ pub struct Parts {
 /// See the module.
 pub struct Session {
     id: u64,
+    /// What the log calls it.
+    label: glib::GString,
     settings: Settings,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
@@ -187,6 +192,7 @@ impl Session {
         let start = events.reserve();
         let session = Arc::new(Session {
             id,
+            label: glib::gformat!("{}/recording{id}", host.name()),
             writer: Mutex::new(Writer::new(store, src, settings.timeslice)),
             settings,
             clock,
@@ -229,8 +235,35 @@ impl Session {
             });
             self.ask_for_key_frames();
         }
+        self.tell_beginning();
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    fn tell_beginning(&self) {
+        let at = match self.begin {
+            Begin::Now => self
+                .timeline
+                .read(|t| t.intervals().first().map(|i| i.start)),
+            Begin::EarliestBuffer => None,
+        };
+        match at {
+            Some(at) => gst::info!(CAT, id = &self.label, "Begins at running time {}", time(at)),
+            None => gst::info!(CAT, id = &self.label, "Begins at the earliest buffer"),
+        }
+        for track in &self.tracks {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Track {}: {}, latency {:?}, {}",
+                track.name(),
+                if track.is_live() { "live" } else { "not live" },
+                track.latency(),
+                track
+                    .caps()
+                    .map_or_else(|| "caps not known yet".to_owned(), |caps| caps.to_string())
+            );
+        }
     }
 
     /// Number of this recording.
@@ -281,6 +314,12 @@ impl Session {
     /// Leaves out what is captured from now on.
     pub fn pause(&self) {
         let running_time = self.timeline.write(|timeline| timeline.pause(self.now()));
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Paused at running time {}",
+            time(running_time)
+        );
         self.events.push(Event::Pause { running_time });
         self.room.wake();
     }
@@ -295,8 +334,20 @@ impl Session {
             (at, decided, timeline.intervals().len() - 1)
         });
         if decided {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Goes on at running time {}",
+                time(running_time)
+            );
             self.events.fill(slot, Some(Event::Resume { running_time }));
         } else {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Goes on at the first key frame from running time {} on",
+                time(running_time)
+            );
             lock(&self.control).resumes.push((interval, slot));
             self.ask_for_key_frames();
         }
@@ -348,6 +399,19 @@ impl Session {
     }
 
     fn stopped(&self, going_down: bool) {
+        let (at, recorded) = self.timeline.read(|t| (t.stopped_at(), t.duration()));
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Stopped at running time {}, {} recorded{}",
+            time(at.unwrap_or_default()),
+            time(recorded),
+            if going_down {
+                "; nothing more will come"
+            } else {
+                ""
+            }
+        );
         let mut control = lock(&self.control);
         control.stopped.get_or_insert_with(Instant::now);
         control.going_down |= going_down;
@@ -360,6 +424,7 @@ impl Session {
 
     /// Ends the recording with an error; what there is is delivered.
     pub fn fail(&self, error: Error) {
+        gst::warning!(CAT, id = &self.label, "Fails: {error}");
         let mut control = lock(&self.control);
         if control.error.is_none() {
             control.error = Some(error);
