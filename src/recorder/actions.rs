@@ -435,6 +435,11 @@ impl Owner {
 }
 
 impl Host for Owner {
+    fn name(&self) -> String {
+        let recorder = self.0.upgrade();
+        recorder.map_or_else(String::new, |recorder| recorder.name().to_string())
+    }
+
     fn encoder_setup(&self, pad: &str, encoder: &gst::Element) {
         if let Some((recorder, pad)) = self.pad(pad) {
             recorder.emit_by_name::<()>("encoder-setup", &[&pad, encoder]);

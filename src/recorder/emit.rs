@@ -20,6 +20,13 @@ impl MediaRecorder {
         let _ = obj.post_message(message.build());
     }
 
+    /// PROGRESS of the end of a recording; START comes once, then COMPLETE or ERROR.
+    fn post_progress(&self, progress: gst::ProgressType, text: &str) {
+        let obj = self.obj();
+        let message = gst::message::Progress::builder(progress, "finalise", text).src(&*obj);
+        let _ = obj.post_message(message.build());
+    }
+
     /// One event; no lock is held while the handlers run.
     pub(super) fn emit(&self, event: Event) {
         gst::debug!(super::imp::CAT, imp = self, "{event:?}");
@@ -50,6 +57,9 @@ impl MediaRecorder {
             Event::Warning { message } => {
                 gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", message));
             }
+            Event::Finalising => {
+                self.post_progress(gst::ProgressType::Start, "Finishing the recording")
+            }
             Event::Ended { session } => self.session_ended(session),
             Event::Error {
                 session,
@@ -63,6 +73,7 @@ impl MediaRecorder {
             } => self.emit_data(running_time, mime_type, sample),
             Event::Stop {
                 session,
+                failed,
                 running_time,
                 location,
                 duration,
@@ -76,6 +87,14 @@ impl MediaRecorder {
                         .field("duration", duration)
                         .field("size", size),
                 );
+                match failed {
+                    true => {
+                        self.post_progress(gst::ProgressType::Error, "The recording has failed")
+                    }
+                    false => {
+                        self.post_progress(gst::ProgressType::Complete, "The recording is whole")
+                    }
+                }
                 self.check_end_of_stream();
             }
         }

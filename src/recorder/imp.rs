@@ -18,13 +18,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-pub(super) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
-    gst::DebugCategory::new(
-        "mediarecorder",
-        gst::DebugColorFlags::empty(),
-        Some("Recorder in the manner of the browsers' MediaRecorder"),
-    )
-});
+pub(super) use crate::log::CAT;
 
 /// The recordings and what they are at.
 #[derive(Default)]
@@ -236,8 +230,10 @@ impl ElementImpl for MediaRecorder {
             gst::subclass::ElementMetadata::new(
                 "MediaRecorder",
                 "Sink/Muxer/Audio/Video",
-                "Records audio and video into a file, blobs or its src pad: start, pause, resume \
-                 and stop at any time, pauses cut to the sample, as a browser's MediaRecorder",
+                "Records audio and video into a file (location), blobs (on-data-available) or its \
+                 src pad, as a browser's MediaRecorder. The actions start, pause, resume, stop and \
+                 request-data return NULL or a GError; autostart=true starts at the first buffer. \
+                 Pauses are cut to the sample; every event is a signal and a bus message",
                 "The mediarecorder developers",
             )
         });

@@ -2,8 +2,10 @@
 
 mod actions;
 mod api;
+mod blob;
 mod child_proxy;
 mod emit;
+mod events;
 mod flow;
 mod guard;
 #[cfg(test)]
@@ -13,10 +15,14 @@ mod location;
 mod pad;
 mod properties;
 mod queries;
+mod settings;
 mod signals;
 mod stats;
 
+pub use blob::Blob;
+pub use events::{Event, Events};
 pub use pad::MediaRecorderPad;
+pub use settings::{MediaRecorderBuilder, Stats, TrackStats};
 
 use crate::model::State;
 use gst::prelude::*;

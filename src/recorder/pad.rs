@@ -53,9 +53,8 @@ impl Media {
             Some(info) => {
                 let frames = u64::try_from(info.fps().numer()).ok().filter(|n| *n > 0);
                 let seconds = u64::try_from(info.fps().denom()).unwrap_or(0);
-                let frame = frames.and_then(|frames| {
-                    gst::ClockTime::SECOND.mul_div_floor(seconds, frames)
-                });
+                let frame =
+                    frames.and_then(|frames| gst::ClockTime::SECOND.mul_div_floor(seconds, frames));
                 Media::Picture { frame }
             }
             None => Media::Encoded,
@@ -139,7 +138,9 @@ impl Stream {
         let pts = buffer.pts().or(buffer.dts())?;
         let plain = self.segment.to_running_time(pts)?.nseconds();
         let running = plain.saturating_add_signed(self.shift);
-        let back = i64::try_from(self.end).ok()?.saturating_sub(i64::try_from(running).ok()?);
+        let back = i64::try_from(self.end)
+            .ok()?
+            .saturating_sub(i64::try_from(running).ok()?);
         (back > REWOUND).then_some(plain)
     }
 

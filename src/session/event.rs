@@ -18,6 +18,8 @@ pub enum Event {
     Resume { running_time: Ns },
     /// Something that the user should know and that ends nothing.
     Warning { message: String },
+    /// Its end has come: what was captured is encoded and written.
+    Finalising,
     /// From here on the recording with this number is over, if it was not before.
     Ended { session: u64 },
     /// Why it is over.
@@ -35,6 +37,8 @@ pub enum Event {
     /// The last one.
     Stop {
         session: u64,
+        /// After an [`Event::Error`].
+        failed: bool,
         running_time: Ns,
         location: Option<String>,
         duration: Ns,

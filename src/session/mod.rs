@@ -22,6 +22,7 @@ pub use track::{Counts, Flow, TrackSpec};
 
 use crate::{
     gate::Input,
+    log::{CAT, time},
     model::{
         Bitrates, Error,
         timeline::{Ns, Timeline},
@@ -76,6 +77,8 @@ pub struct Settings {
 
 /// What the session asks of whoever has it.
 pub trait Host: Send + Sync + 'static {
+    /// What it is called, for the log.
+    fn name(&self) -> String;
     /// An encoder is about to be used for the track of this pad; it is in NULL.
     fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
     /// Asks upstream of this pad for a key frame at a running time.
@@ -116,6 +119,8 @@ pub struct Parts {
 /// See the module.
 pub struct Session {
     id: u64,
+    /// What the log calls it.
+    label: glib::GString,
     settings: Settings,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
@@ -198,6 +203,7 @@ impl Session {
         let start = events.reserve();
         let session = Arc::new(Session {
             id,
+            label: glib::gformat!("{}/recording{id}", host.name()),
             writer: Mutex::new(Writer::new(store, src, settings.timeslice)),
             settings,
             clock,
@@ -240,8 +246,35 @@ impl Session {
                 *timeline = Timeline::new(self.now(), decided);
             });
         }
+        self.tell_beginning();
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    fn tell_beginning(&self) {
+        let at = match self.begin {
+            Begin::Now => self
+                .timeline
+                .read(|t| t.intervals().first().map(|i| i.start)),
+            Begin::EarliestBuffer => None,
+        };
+        match at {
+            Some(at) => gst::info!(CAT, id = &self.label, "Begins at running time {}", time(at)),
+            None => gst::info!(CAT, id = &self.label, "Begins at the earliest buffer"),
+        }
+        for track in &self.tracks {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Track {}: {}, latency {:?}, {}",
+                track.name(),
+                if track.is_live() { "live" } else { "not live" },
+                track.latency(),
+                track
+                    .caps()
+                    .map_or_else(|| "caps not known yet".to_owned(), |caps| caps.to_string())
+            );
+        }
     }
 
     /// Number of this recording.
@@ -298,6 +331,12 @@ impl Session {
             return false;
         }
         let running_time = self.timeline.write(|timeline| timeline.pause(self.now()));
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Paused at running time {}",
+            time(running_time)
+        );
         self.events.push(Event::Pause { running_time });
         drop(control);
         self.room.wake();
@@ -318,8 +357,20 @@ impl Session {
             (at, decided, timeline.intervals().len() - 1)
         });
         if decided {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Goes on at running time {}",
+                time(running_time)
+            );
             self.events.fill(slot, Some(Event::Resume { running_time }));
         } else {
+            gst::info!(
+                CAT,
+                id = &self.label,
+                "Goes on at the first key frame from running time {} on",
+                time(running_time)
+            );
             control.resumes.push((interval, slot));
         }
         drop(control);
@@ -372,6 +423,19 @@ impl Session {
     }
 
     fn stopped(&self, going_down: bool) {
+        let (at, recorded) = self.timeline.read(|t| (t.stopped_at(), t.duration()));
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Stopped at running time {}, {} recorded{}",
+            time(at.unwrap_or_default()),
+            time(recorded),
+            if going_down {
+                "; nothing more will come"
+            } else {
+                ""
+            }
+        );
         let mut control = lock(&self.control);
         control.stopped.get_or_insert_with(Instant::now);
         control.going_down |= going_down;
@@ -384,6 +448,7 @@ impl Session {
 
     /// Ends the recording with an error; what there is is delivered.
     pub fn fail(&self, error: Error) {
+        gst::warning!(CAT, id = &self.label, "Fails: {error}");
         let mut control = lock(&self.control);
         if control.error.is_none() {
             control.error = Some(error);

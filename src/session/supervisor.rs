@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     formats::{self, Plan, TrackInput},
+    log::{CAT, time},
     model::{Error, Kind, timeline::Ns},
 };
 use gst::prelude::*;
@@ -52,6 +53,10 @@ struct Supervisor {
     earliest_known: bool,
     warned_key_frame: bool,
     announced: bool,
+    /// The end has been announced.
+    finalising: bool,
+    /// Tracks of which the log knows that they have ended.
+    told_closed: Vec<bool>,
 }
 
 impl Supervisor {
@@ -67,6 +72,8 @@ impl Supervisor {
             pipeline: None,
             warned_key_frame: false,
             announced: false,
+            finalising: false,
+            told_closed: Vec::new(),
         }
     }
 
@@ -111,6 +118,9 @@ impl Supervisor {
             }
             self.announce(caps);
             self.hand_out_requested();
+            if stopped.is_some() || self.all_closed() {
+                self.finalise();
+            }
             match stopped {
                 Some(since) => {
                     self.complete_tracks(since);
@@ -125,6 +135,7 @@ impl Supervisor {
                 None => self.fill_absent(),
             }
             self.end_ended_tracks();
+            self.tell_closed();
             if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {
                 return lock(&self.session.control).modified.take();
             }
@@ -137,6 +148,34 @@ impl Supervisor {
     fn drain_limit(&self) -> Duration {
         let latency = self.session.tracks.iter().map(Track::latency).max();
         self.session.settings.stop_timeout + latency.unwrap_or_default() + LIVE_GRACE
+    }
+
+    /// Says once that the end has come.
+    fn finalise(&mut self) {
+        if !std::mem::replace(&mut self.finalising, true) {
+            gst::debug!(CAT, id = &self.session.label, "Drains encoders and muxer");
+            self.session.events.push(Event::Finalising);
+        }
+    }
+
+    /// Logs which tracks have had their end.
+    fn tell_closed(&mut self) {
+        self.told_closed.resize(self.session.tracks.len(), false);
+        for (told, track) in self.told_closed.iter_mut().zip(&self.session.tracks) {
+            if track.is_closed() && !std::mem::replace(told, true) {
+                let counts = track.counts();
+                gst::debug!(
+                    CAT,
+                    id = &self.session.label,
+                    "Track {} has ended: {} buffers came, {} encoded, {} left out, {} filled",
+                    track.name(),
+                    counts.buffers,
+                    counts.encoded,
+                    counts.dropped,
+                    time(counts.filled)
+                );
+            }
+        }
     }
 
     fn all_closed(&self) -> bool {
@@ -183,6 +222,13 @@ impl Supervisor {
                 t.intervals().len() > index + 1
             });
             changed = true;
+            gst::debug!(
+                CAT,
+                id = &self.session.label,
+                "Interval {index} begins at running time {}, asked for at {}",
+                time(at),
+                time(requested)
+            );
             self.announce_resume(index);
             if !resumes {
                 break;
@@ -207,6 +253,12 @@ impl Supervisor {
             return false;
         }
         self.session.timeline.write(|t| t.postpone(earliest));
+        gst::info!(
+            CAT,
+            id = &self.session.label,
+            "The earliest buffer is at running time {}",
+            time(earliest)
+        );
         self.session.ask_for_key_frames();
         self.earliest_known = true;
         true
@@ -364,8 +416,8 @@ impl Supervisor {
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
-        pipeline.dump("start");
         pipeline.play()?;
+        pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             if let Some(encoder) = &feed.encoder {
                 let name = track.name().to_owned();
@@ -375,6 +427,16 @@ impl Supervisor {
                 }
                 lock(&session.encoders).push((name, encoder.clone()));
             }
+            let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
+            let encoder = encoder.map(|factory| factory.name());
+            gst::info!(
+                CAT,
+                id = &session.label,
+                "Track {} goes through {} into {}",
+                track.name(),
+                encoder.as_deref().unwrap_or("no encoder"),
+                plan.container.name()
+            );
             track.connect(feed.appsrc.clone());
         }
         self.connected = ready;
@@ -516,6 +578,13 @@ impl Supervisor {
                 .get(index)
                 .is_none_or(|seen| seen.1.elapsed() > GRACE);
             if behind > patience && (track.is_live() || quiet) {
+                gst::debug!(
+                    CAT,
+                    id = &self.session.label,
+                    "Track {} stays away: filled, it is {} behind",
+                    track.name(),
+                    time(behind)
+                );
                 track.fill(
                     progress
                         .saturating_sub(latency)
@@ -548,10 +617,12 @@ impl Supervisor {
 
     /// The end, in order: the last blob, the last events, the pipeline's resources.
     fn finish(&mut self, error: Option<Error>) {
+        self.finalise();
         let session = self.session.clone();
         for track in &session.tracks {
             track.leave_out();
         }
+        self.tell_closed();
         session.room.open();
         lock(&session.control).over = true;
         let mime_type = self.likely_type();
@@ -606,6 +677,7 @@ impl Supervisor {
                 Error::unknown(format!("The end of the recording cannot be written: {err}"))
             })
         });
+        let failed = error.is_some();
         if let Some(error) = error {
             session.events.push(Event::Error {
                 session: session.id,
@@ -614,9 +686,23 @@ impl Supervisor {
             });
         }
         session.with_writer(|writer, events| writer.finish(duration, events));
-        let (size, _) = session.with_writer(|writer, _| writer.figures());
+        let (size, blobs) = session.with_writer(|writer, _| writer.figures());
+        gst::info!(
+            CAT,
+            id = &session.label,
+            "Over after {:?}: {} recorded, {size} bytes in {blobs} blobs{}{}",
+            self.begun.elapsed(),
+            time(duration),
+            if session.location().is_some() {
+                ", in "
+            } else {
+                ""
+            },
+            session.location().unwrap_or_default()
+        );
         session.events.push(Event::Stop {
             session: session.id,
+            failed,
             running_time,
             location: session.settings.location.clone(),
             duration,

@@ -143,7 +143,11 @@ impl Writer {
         let stamped = bytes.make_mut();
         stamped.set_pts(gst::ClockTime::from_nseconds(timecode));
         stamped.set_duration(gst::ClockTime::from_nseconds(end.saturating_sub(timecode)));
-        let mut sample = gst::Sample::builder().buffer(&bytes);
+        // Caps know the container only: the whole type goes with each blob.
+        let info = gst::Structure::builder("mediarecorder-blob")
+            .field("mime-type", self.mime_type.as_str())
+            .build();
+        let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
         if let Some(caps) = &self.caps {
             sample = sample.caps(caps);
         }

@@ -1,0 +1,190 @@
+//! Sound in and out: the pipeline round the recorder, and a player for what it has recorded.
+//!
+//! ```text
+//! source ! audioconvert ! level ! mediarecorder
+//! ```
+
+use crate::state::{Clip, loudness_of};
+use anyhow::{Context, Result};
+use gst::prelude::*;
+use gstmediarecorder::MediaRecorder;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How often `level` tells how loud it is, in nanoseconds: a column of the waveform.
+const INTERVAL: u64 = 50_000_000;
+
+/// What has happened, for the screen.
+pub enum News {
+    Level(f64),
+    /// The recorder is at work; it comes again after a pause.
+    Recording,
+    Saved(Clip),
+    Failed(String),
+    PlayedOut,
+}
+
+pub struct Engine {
+    pipeline: gst::Pipeline,
+    pub recorder: MediaRecorder,
+    player: Option<gst::Element>,
+    /// Plays into nothing, in time.
+    silent: bool,
+}
+
+impl Engine {
+    /// Listens to the microphone, or to a tone that comes and goes. With `silent`, clips are
+    /// played where nobody hears them.
+    pub fn new(test: bool) -> Result<Self> {
+        let source = match test {
+            // A beep that fades, again and again, for something to see.
+            true => {
+                "audiotestsrc is-live=true samplesperbuffer=480 wave=ticks tick-interval=700000000 \
+                     sine-periods-per-tick=240 apply-tick-ramp=true"
+            }
+            false => "autoaudiosrc",
+        };
+        let pipeline = gst::Pipeline::new();
+        let source = gst::parse::bin_from_description(
+            &format!("{source} ! audioconvert ! level interval={INTERVAL}"),
+            true,
+        )?;
+        let recorder = MediaRecorder::builder().name("recorder").build();
+        pipeline.add_many([source.upcast_ref::<gst::Element>(), recorder.upcast_ref()])?;
+        source.link(&recorder)?;
+        pipeline
+            .set_state(gst::State::Playing)
+            .context("there is no microphone (--test records a tone)")?;
+        Ok(Engine {
+            pipeline,
+            recorder,
+            player: None,
+            silent: test,
+        })
+    }
+
+    /// Begins a recording into a file of the first free name in `directory`.
+    pub fn start(&self, directory: &Path) -> Result<()> {
+        let free = (1..)
+            .map(|number| directory.join(format!("Clip {number}.webm")))
+            .find(|path| !path.exists());
+        self.recorder.set_location(free.context("no free name")?);
+        Ok(self.recorder.start()?)
+    }
+
+    pub fn play(&mut self, path: &Path) -> Result<()> {
+        self.hush();
+        let player = gst::ElementFactory::make("playbin")
+            .property("uri", glib::filename_to_uri(path.canonicalize()?, None)?)
+            .build()?;
+        if self.silent {
+            let nowhere = gst::ElementFactory::make("fakesink")
+                .property("sync", true)
+                .build()?;
+            player.set_property("audio-sink", nowhere);
+        }
+        let playing = player.set_state(gst::State::Playing);
+        self.player = Some(player);
+        playing.context("it does not play")?;
+        Ok(())
+    }
+
+    pub fn hush(&mut self) {
+        if let Some(player) = self.player.take() {
+            let _ = player.set_state(gst::State::Null);
+        }
+    }
+
+    /// Recorded time of the recording that is on.
+    pub fn recorded(&self) -> Duration {
+        self.recorder.stats().duration.into()
+    }
+
+    /// What has happened since the last time. Every event of the recorder is a message, so
+    /// nothing of this runs in another thread.
+    pub fn news(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        let bus = self.pipeline.bus();
+        while let Some(message) = bus.as_ref().and_then(|bus| bus.pop()) {
+            match message.view() {
+                gst::MessageView::Element(element) => {
+                    news.extend(element.structure().and_then(told));
+                }
+                gst::MessageView::Error(error) => {
+                    news.push(News::Failed(error.error().to_string()));
+                }
+                _ => {}
+            }
+        }
+        let bus = self.player.as_ref().and_then(|player| player.bus());
+        let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+        if let Some(end) = bus.and_then(|bus| bus.pop_filtered(&ends)) {
+            if let gst::MessageView::Error(error) = end.view() {
+                news.push(News::Failed(error.error().to_string()));
+            }
+            self.hush();
+            news.push(News::PlayedOut);
+        }
+        news
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.hush();
+        // A recording that is on is made whole by this.
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+fn told(structure: &gst::StructureRef) -> Option<News> {
+    Some(match structure.name().as_str() {
+        "level" => {
+            let peaks = structure.get::<glib::ValueArray>("peak").ok()?;
+            let loudest = peaks.iter().filter_map(|peak| peak.get::<f64>().ok());
+            News::Level(loudness_of(loudest.fold(f64::NEG_INFINITY, f64::max)))
+        }
+        "mediarecorder-start" | "mediarecorder-resume" => News::Recording,
+        "mediarecorder-error" => {
+            News::Failed(structure.get::<glib::Error>("error").ok()?.to_string())
+        }
+        "mediarecorder-stop" => News::Saved(Clip {
+            path: PathBuf::from(structure.get::<String>("location").ok()?),
+            length: Duration::from_nanos(structure.get("duration").ok()?),
+            size: structure.get("size").ok()?,
+        }),
+        _ => return None,
+    })
+}
+
+/// The clips that are in a directory already, the newest first.
+pub fn clips_in(directory: &Path) -> Result<Vec<Clip>> {
+    let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(5))?;
+    let mut clips = Vec::new();
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "webm") {
+            continue;
+        }
+        let uri = glib::filename_to_uri(path.canonicalize()?, None)?;
+        // What is no recording is not listed.
+        let Some(length) = discoverer
+            .discover_uri(&uri)
+            .ok()
+            .and_then(|info| info.duration())
+        else {
+            continue;
+        };
+        let metadata = path.metadata()?;
+        clips.push((
+            metadata.modified()?,
+            Clip {
+                path,
+                length: length.into(),
+                size: metadata.len(),
+            },
+        ));
+    }
+    clips.sort_by_key(|(modified, _)| std::cmp::Reverse(*modified));
+    Ok(clips.into_iter().map(|(_, clip)| clip).collect())
+}

@@ -1,0 +1,157 @@
+/* The element mediarecorder for C: error codes, enumerations, and its actions as functions.
+ *
+ * Everything here is in the header: nothing has to be linked but GStreamer, and the plugin is
+ * loaded by GStreamer as any other. SPDX-License-Identifier: MIT OR Apache-2.0
+ */
+
+#ifndef __GST_MEDIA_RECORDER_H__
+#define __GST_MEDIA_RECORDER_H__
+
+#include <gst/gst.h>
+
+G_BEGIN_DECLS
+
+/**
+ * GST_MEDIA_RECORDER_ERROR:
+ *
+ * Domain of the errors that the actions return, and of on-error and mediarecorder-error.
+ *
+ * Since: 0.1
+ */
+#define GST_MEDIA_RECORDER_ERROR (gst_media_recorder_error_quark ())
+
+static inline GQuark
+gst_media_recorder_error_quark (void)
+{
+  return g_quark_from_static_string ("gst-media-recorder-error");
+}
+
+/**
+ * GstMediaRecorderError:
+ * @GST_MEDIA_RECORDER_ERROR_INVALID_STATE: the action does not fit the state
+ * @GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED: what was asked for cannot be recorded here
+ * @GST_MEDIA_RECORDER_ERROR_INVALID_MODIFICATION: the tracks were changed while recording
+ * @GST_MEDIA_RECORDER_ERROR_SECURITY: the input may not be recorded
+ * @GST_MEDIA_RECORDER_ERROR_UNKNOWN: anything else that failed
+ *
+ * Codes of #GST_MEDIA_RECORDER_ERROR, after the DOMException names of the W3C draft.
+ *
+ * Since: 0.1
+ */
+typedef enum
+{
+  GST_MEDIA_RECORDER_ERROR_INVALID_STATE = 0,
+  GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED = 1,
+  GST_MEDIA_RECORDER_ERROR_INVALID_MODIFICATION = 2,
+  GST_MEDIA_RECORDER_ERROR_SECURITY = 3,
+  GST_MEDIA_RECORDER_ERROR_UNKNOWN = 4
+} GstMediaRecorderError;
+
+/**
+ * GstMediaRecorderState:
+ * @GST_MEDIA_RECORDER_STATE_INACTIVE: nothing is being recorded
+ * @GST_MEDIA_RECORDER_STATE_RECORDING: what comes in is recorded
+ * @GST_MEDIA_RECORDER_STATE_PAUSED: a recording is on, what comes in is left out
+ *
+ * Values of the property state.
+ *
+ * Since: 0.1
+ */
+typedef enum
+{
+  GST_MEDIA_RECORDER_STATE_INACTIVE = 0,
+  GST_MEDIA_RECORDER_STATE_RECORDING = 1,
+  GST_MEDIA_RECORDER_STATE_PAUSED = 2
+} GstMediaRecorderState;
+
+/**
+ * GstMediaRecorderBitrateMode:
+ * @GST_MEDIA_RECORDER_BITRATE_MODE_CONSTANT: the same rate all the time
+ * @GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE: the rate follows the sound
+ *
+ * Values of the property audio-bitrate-mode.
+ *
+ * Since: 0.1
+ */
+typedef enum
+{
+  GST_MEDIA_RECORDER_BITRATE_MODE_CONSTANT = 0,
+  GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE = 1
+} GstMediaRecorderBitrateMode;
+
+static inline gboolean
+gst_media_recorder_act (GstElement * recorder, const gchar * action,
+    GError ** error)
+{
+  GError *refused = NULL;
+
+  g_signal_emit_by_name (recorder, action, &refused);
+  if (refused == NULL)
+    return TRUE;
+  g_propagate_error (error, refused);
+  return FALSE;
+}
+
+/**
+ * gst_media_recorder_start:
+ * @recorder: a mediarecorder
+ * @error: (out) (optional): why not, in the domain #GST_MEDIA_RECORDER_ERROR
+ *
+ * Begins a recording. So the other four: they return at once, and from any thread.
+ *
+ * Returns: whether it was done
+ *
+ * Since: 0.1
+ */
+static inline gboolean
+gst_media_recorder_start (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "start", error);
+}
+
+static inline gboolean
+gst_media_recorder_pause (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "pause", error);
+}
+
+static inline gboolean
+gst_media_recorder_resume (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "resume", error);
+}
+
+static inline gboolean
+gst_media_recorder_stop (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "stop", error);
+}
+
+static inline gboolean
+gst_media_recorder_request_data (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "request-data", error);
+}
+
+/**
+ * gst_media_recorder_is_type_supported:
+ * @recorder: a mediarecorder
+ * @mime_type: such as video/webm;codecs="vp8,opus"
+ *
+ * Returns: whether it can be recorded with the plugins that are installed
+ *
+ * Since: 0.1
+ */
+static inline gboolean
+gst_media_recorder_is_type_supported (GstElement * recorder,
+    const gchar * mime_type)
+{
+  gboolean supported = FALSE;
+
+  g_signal_emit_by_name (recorder, "is-type-supported", mime_type, &supported);
+  return supported;
+}
+
+G_END_DECLS
+
+#endif /* __GST_MEDIA_RECORDER_H__ */

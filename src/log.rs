@@ -1,0 +1,17 @@
+//! The log category. `GST_DEBUG=mediarecorder:5` tells the story of each recording: INFO what
+//! begins and ends, DEBUG what was decided and why.
+
+use once_cell::sync::Lazy;
+
+pub(crate) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
+    gst::DebugCategory::new(
+        "mediarecorder",
+        gst::DebugColorFlags::empty(),
+        Some("Recorder in the manner of the browsers' MediaRecorder"),
+    )
+});
+
+/// A time in nanoseconds as a log line shows it.
+pub(crate) fn time(time: u64) -> gst::ClockTime {
+    gst::ClockTime::from_nseconds(time)
+}

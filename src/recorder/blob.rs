@@ -1,0 +1,122 @@
+//! [`Blob`]: bytes of a recording, as a Rust application gets them.
+
+use crate::model::{Error, ErrorCode};
+use std::{io, sync::OnceLock};
+
+type Mapped = gst::buffer::MappedBuffer<gst::buffer::Readable>;
+
+/// A piece of a recording (W3C `Blob`). All of a recording's blobs, in order, are the recording.
+///
+/// Cheap to clone and to send to other threads; the bytes are not copied for it, and never
+/// change. A blob keeps its memory, or the temporary file that it is a mapping of, until its
+/// last clone is dropped.
+pub struct Blob {
+    sample: gst::Sample,
+    mapped: OnceLock<Option<Mapped>>,
+}
+
+impl Blob {
+    /// A blob of what `on-data-available` or a bus message brought.
+    pub fn new(sample: gst::Sample) -> Self {
+        Blob {
+            sample,
+            mapped: OnceLock::new(),
+        }
+    }
+
+    /// Number of bytes. May be 0.
+    pub fn len(&self) -> usize {
+        self.sample.buffer().map_or(0, |buffer| buffer.size())
+    }
+
+    /// Whether there is no byte in it.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Recorded time of its first media; zero in the first blob (W3C `timecode`).
+    pub fn timecode(&self) -> gst::ClockTime {
+        let pts = self.sample.buffer().and_then(|buffer| buffer.pts());
+        pts.unwrap_or_default()
+    }
+
+    /// Recorded time that is in it.
+    pub fn duration(&self) -> gst::ClockTime {
+        let duration = self.sample.buffer().and_then(|buffer| buffer.duration());
+        duration.unwrap_or_default()
+    }
+
+    /// Where its first byte is in the recording.
+    pub fn offset(&self) -> u64 {
+        let buffer = self.sample.buffer();
+        buffer.map_or(0, |buffer| buffer.offset())
+    }
+
+    /// The actual type of the recording, such as `video/webm;codecs="vp8,opus"`; empty where
+    /// nothing could be recorded.
+    pub fn mime_type(&self) -> &str {
+        let info = self.sample.info();
+        info.and_then(|info| info.get::<&str>("mime-type").ok())
+            .unwrap_or_default()
+    }
+
+    /// What it is made of: buffer and caps.
+    pub fn sample(&self) -> &gst::Sample {
+        &self.sample
+    }
+
+    /// Writes all of it, piece by piece as it lies in memory.
+    ///
+    /// # Errors
+    /// Those of `target`; and [`Error`] of code Unknown, inside the `io::Error`, if the memory
+    /// cannot be mapped.
+    pub fn write_to(&self, mut target: impl io::Write) -> io::Result<()> {
+        let Some(buffer) = self.sample.buffer() else {
+            return Ok(());
+        };
+        for memory in buffer.iter_memories() {
+            let mapped = memory.map_readable().map_err(|err| {
+                let text = format!("A blob's memory cannot be read: {err}");
+                io::Error::other(Error::new(ErrorCode::Unknown, text))
+            })?;
+            target.write_all(&mapped)?;
+        }
+        Ok(())
+    }
+}
+
+/// All bytes in one slice. A blob that lies in pieces is put together the first time, which
+/// copies it: [`Blob::write_to`] does not. Empty if there is no memory for that.
+impl AsRef<[u8]> for Blob {
+    fn as_ref(&self) -> &[u8] {
+        let mapped = self.mapped.get_or_init(|| {
+            let buffer = self.sample.buffer_owned()?;
+            buffer.into_mapped_buffer_readable().ok()
+        });
+        mapped.as_ref().map_or(&[], |mapped| mapped.as_slice())
+    }
+}
+
+impl Clone for Blob {
+    fn clone(&self) -> Self {
+        Blob::new(self.sample.clone())
+    }
+}
+
+impl From<gst::Sample> for Blob {
+    fn from(sample: gst::Sample) -> Self {
+        Blob::new(sample)
+    }
+}
+
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blob")
+            .field("len", &self.len())
+            .field("offset", &self.offset())
+            .field("timecode", &self.timecode())
+            .field("duration", &self.duration())
+            .field("mime_type", &self.mime_type())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,216 @@
+//! The dictaphone in a real terminal: tmux gives it a screen, keys and a mouse.
+
+mod common;
+
+use common::harness::media::{assert_finalised, assert_plays, probe, run};
+use common::harness::wait_for;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A tmux server of its own, with one window.
+struct Screen {
+    socket: PathBuf,
+}
+
+impl Screen {
+    fn new(folder: &Path, line: &str) -> Self {
+        let screen = Screen {
+            socket: folder.join("tmux"),
+        };
+        screen.tmux(&[
+            "-f",
+            "/dev/null",
+            "new-session",
+            "-d",
+            "-x",
+            "90",
+            "-y",
+            "22",
+            line,
+        ]);
+        screen
+    }
+
+    fn tmux(&self, arguments: &[&str]) -> String {
+        let mut tmux = Command::new("tmux");
+        tmux.arg("-S").arg(&self.socket).args(arguments);
+        // For pictures that are more than ASCII.
+        tmux.env("LC_ALL", "C.UTF-8").env_remove("TMUX");
+        String::from_utf8_lossy(&run(&mut tmux).0).into_owned()
+    }
+
+    fn text(&self) -> String {
+        self.tmux(&["capture-pane", "-p"])
+    }
+
+    #[track_caller]
+    fn wait(&self, what: &str, condition: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        let seen = common::harness::holds_within(common::harness::DEADLINE, || {
+            text = self.text();
+            condition(&text)
+        });
+        assert!(seen, "{what} never showed:\n{text}");
+        text
+    }
+
+    fn key(&self, key: &str) {
+        self.tmux(&["send-keys", key]);
+    }
+
+    /// A click on the first place where `text` is.
+    #[track_caller]
+    fn click(&self, text: &str) {
+        let screen = self.text();
+        let place = screen.lines().enumerate().find_map(|(row, line)| {
+            let before = line.split_once(text)?.0;
+            Some((before.chars().count() + 1, row + 1))
+        });
+        let (column, row) = place.unwrap_or_else(|| panic!("no {text} in\n{screen}"));
+        for end in ["M", "m"] {
+            let bytes = format!("\x1b[<0;{column};{row}{end}");
+            let bytes: Vec<String> = bytes.bytes().map(|byte| format!("{byte:x}")).collect();
+            let mut arguments = vec!["send-keys", "-H"];
+            arguments.extend(bytes.iter().map(String::as_str));
+            self.tmux(&arguments);
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let mut tmux = Command::new("tmux");
+        // It has gone already where the program has ended.
+        let _ = tmux.arg("-S").arg(&self.socket).arg("kill-server").output();
+    }
+}
+
+fn example() -> PathBuf {
+    let test = std::env::current_exe().expect("the test's own path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let example = profile.join("examples/dictaphone");
+    assert!(
+        example.is_file(),
+        "{} is not built: cargo build --example dictaphone",
+        example.display()
+    );
+    example
+}
+
+/// Seconds of the line of a clip, or of the title.
+fn seconds(line: &str) -> f64 {
+    let time = line
+        .split_whitespace()
+        .find(|word| word.contains(':') && word.contains('.'));
+    let (minutes, seconds) = time.and_then(|time| time.split_once(':')).expect("a time");
+    minutes.parse::<f64>().expect("minutes") * 60.0 + seconds.parse::<f64>().expect("seconds")
+}
+
+#[test]
+fn records_pauses_renames_plays_and_deletes() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clips = folder.path().join("clips");
+    let line = format!(
+        "'{}' --test --directory '{}'",
+        example().display(),
+        clips.display()
+    );
+    let screen = Screen::new(folder.path(), &line);
+    screen.wait("the empty list", |text| {
+        text.contains("Ready") && text.contains("Clips: 0")
+    });
+
+    // A recording with a pause: by keys, then by the mouse.
+    screen.key("r");
+    screen.wait("a second", |text| {
+        text.contains("● Recording") && seconds(text) >= 1.0
+    });
+    screen.key("Space");
+    let paused = screen.wait("the pause", |text| text.contains("Paused"));
+    let bars = |text: &str| {
+        text.matches(['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'])
+            .count()
+    };
+    assert!(bars(&paused) > 0, "no waveform:\n{paused}");
+    assert!(!paused.contains('┊'), "a cut before its end:\n{paused}");
+    screen.click("Go on");
+    screen.wait("the mark of the pause", |text| {
+        text.contains("● Recording") && text.contains('┊')
+    });
+    screen.wait("another second", |text| seconds(text) >= 2.0);
+    screen.click("Stop");
+    let text = screen.wait("the clip", |text| {
+        text.contains("Clips: 1") && text.contains("Ready") && text.contains(" kB ")
+    });
+    let clip = text
+        .lines()
+        .find(|line| line.contains(" Clip 1 "))
+        .expect("the clip's line");
+    let length = seconds(clip);
+
+    // What the list says is what is in the file.
+    let path = clips.join("Clip 1.webm").display().to_string();
+    assert_plays(&path);
+    assert_finalised(&path);
+    let duration = probe(&path).duration.expect("a duration");
+    assert!(
+        (duration - length).abs() <= 0.15,
+        "{duration} s, but {clip}"
+    );
+
+    screen.key("n");
+    screen.wait("the question", |text| text.contains("New name: Clip 1"));
+    screen.tmux(&["send-keys", "-l", " of mine"]);
+    screen.key("Enter");
+    screen.wait("the name", |text| {
+        text.contains("Clip 1 of mine") && !text.contains("New name")
+    });
+    assert!(clips.join("Clip 1 of mine.webm").is_file());
+
+    screen.click("Play");
+    screen.wait("the player", |text| text.contains("▶ Clip 1 of mine"));
+    screen.wait("its end", |text| !text.contains("▶ Clip 1 of mine"));
+
+    screen.key("d");
+    screen.wait("the question", |text| {
+        text.contains("Delete Clip 1 of mine?")
+    });
+    screen.key("y");
+    screen.wait("the empty list", |text| text.contains("Clips: 0"));
+    assert!(!clips.join("Clip 1 of mine.webm").exists());
+    screen.key("q");
+}
+
+#[test]
+fn a_recording_is_whole_when_the_program_is_left_and_listed_the_next_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clips = folder.path().join("clips");
+    let line = format!(
+        "'{}' --test --directory '{}'; echo code $?; sleep 60",
+        example().display(),
+        clips.display()
+    );
+    let screen = Screen::new(folder.path(), &line);
+    screen.wait("the empty list", |text| text.contains("Clips: 0"));
+    screen.key("r");
+    screen.wait("a second", |text| {
+        text.contains("Recording") && seconds(text) >= 1.0
+    });
+    screen.key("q");
+    let left = screen.wait("the shell again", |text| text.contains("code "));
+    assert!(left.contains("code 0"), "{left}");
+    drop(screen);
+    let path = clips.join("Clip 1.webm").display().to_string();
+    wait_for("the file", || Path::new(&path).is_file());
+    assert_plays(&path);
+    assert_finalised(&path);
+
+    let screen = Screen::new(folder.path(), &line);
+    let text = screen.wait("the clip", |text| text.contains("Clips: 1"));
+    let clip = text
+        .lines()
+        .find(|line| line.contains(" Clip 1 "))
+        .expect("the clip's line");
+    assert!(seconds(clip) >= 1.0, "{clip}");
+    screen.key("q");
+}

@@ -1,0 +1,172 @@
+//! The example programs in C, Python, JavaScript and Rust, run as a user runs them: each records
+//! two seconds with a pause in between, and tells what cannot be done.
+
+mod common;
+
+use common::harness::media::{assert_lasts, assert_plays, probe, run};
+use common::harness::plugin;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
+}
+
+/// `program` with its arguments where GStreamer finds the plugin; one that hangs is ended by
+/// `timeout`, with code 124.
+fn ended(program: &[&Path], arguments: &[&str]) -> Output {
+    let mut command = plugin::command("timeout");
+    command.arg("60").args(program).args(arguments);
+    command
+        .output()
+        .unwrap_or_else(|e| panic!("{command:?} does not run: {e}"))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Records, and refuses a type that there is not.
+#[track_caller]
+fn assert_example(program: &[&Path], file: &str) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join(file).display().to_string();
+    let output = ended(program, &[&path]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    let told: Vec<&str> = out.lines().collect();
+    let [recording, "Paused", "Going on", saved] = told.as_slice() else {
+        panic!("{out}{err}");
+    };
+    assert!(
+        recording.starts_with("Recording video/webm;codecs="),
+        "{out}"
+    );
+    assert!(saved.starts_with("Saved "), "{out}");
+    let size = std::fs::metadata(&path).expect("a recording").len();
+    assert!(
+        saved.contains(&size.to_string()),
+        "{size} bytes, but {saved}"
+    );
+    assert_plays(&path);
+    let media = probe(&path);
+    assert_eq!(media.codecs("video"), ["vp8"]);
+    assert_eq!(media.codecs("audio"), ["opus"]);
+    // What is recorded lies between timeouts of the program's own main loop.
+    if media.duration.is_some() {
+        assert_lasts(&path, 2.0, 0.3);
+    }
+
+    let refused = ended(program, &[&path, "video/pineapple"]);
+    let err = text(&refused.stderr);
+    assert_eq!(refused.status.code(), Some(1), "{err}");
+    assert!(err.contains("Not possible here"), "{err}");
+    assert!(err.contains("video/pineapple"), "{err}");
+}
+
+/// The installed header is all that a C program needs beside GStreamer.
+fn compile(source: &Path, to: &Path) {
+    let flags = "-std=c99 -Wall -Wextra -Wpedantic -Werror";
+    let line = format!(
+        "cc {flags} -I'{}' '{}' -o '{}' $(pkg-config --cflags --libs gstreamer-1.0 | sed 's/-I/-isystem /g')",
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("include")
+            .display(),
+        source.display(),
+        to.display()
+    );
+    run(Command::new("sh").args(["-c", &line]));
+}
+
+#[test]
+fn c() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = folder.path().join("record");
+    compile(&examples().join("c/record.c"), &program);
+    assert_example(&[&program], "c.webm");
+}
+
+/// The numbers of the header are those of the types that the plugin registers.
+#[test]
+fn the_header_has_the_plugins_numbers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = folder.path().join("numbers.c");
+    let program = folder.path().join("numbers");
+    std::fs::write(
+        &source,
+        r#"
+#include <gst/mediarecorder.h>
+static void show (GType type) {
+  GEnumClass *values = g_type_class_ref (type);
+  for (guint i = 0; i < values->n_values; i++)
+    g_print ("%s %d\n", values->values[i].value_nick, values->values[i].value);
+  g_type_class_unref (values);
+}
+int main (void) {
+  GError *error = NULL;
+  gst_init (NULL, NULL);
+  GstElement *recorder = gst_element_factory_make ("mediarecorder", NULL);
+  show (g_type_from_name ("GstMediaRecorderState"));
+  show (g_type_from_name ("GstMediaRecorderBitrateMode"));
+  g_print ("inactive %d\nrecording %d\npaused %d\n", GST_MEDIA_RECORDER_STATE_INACTIVE,
+      GST_MEDIA_RECORDER_STATE_RECORDING, GST_MEDIA_RECORDER_STATE_PAUSED);
+  g_print ("constant %d\nvariable %d\n", GST_MEDIA_RECORDER_BITRATE_MODE_CONSTANT,
+      GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE);
+  if (gst_media_recorder_request_data (recorder, &error) || !g_error_matches (error,
+          GST_MEDIA_RECORDER_ERROR, GST_MEDIA_RECORDER_ERROR_INVALID_STATE))
+    return 1;
+  g_clear_error (&error);
+  if (gst_media_recorder_start (recorder, &error) || !g_error_matches (error,
+          GST_MEDIA_RECORDER_ERROR, GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED))
+    return 2;
+  g_clear_error (&error);
+  /* Who does not ask why is not told. */
+  if (gst_media_recorder_stop (recorder, NULL))
+    return 3;
+  if (!gst_media_recorder_is_type_supported (recorder, "video/webm")
+      || gst_media_recorder_is_type_supported (recorder, "video/pineapple"))
+    return 4;
+  gst_object_unref (recorder);
+  return 0;
+}
+"#,
+    )
+    .expect("written");
+    compile(&source, &program);
+    let output = ended(&[&program], &[]);
+    assert!(output.status.success(), "{:?}", output);
+    let out = text(&output.stdout);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines.len(), 10, "{out}");
+    assert_eq!(lines[..5], lines[5..], "{out}");
+}
+
+#[test]
+fn python() {
+    let script = examples().join("python/record.py");
+    // The system's own: another one first in the path may be without gi.
+    assert_example(
+        &[Path::new("/usr/bin/python3"), Path::new("-B"), &script],
+        "python.webm",
+    );
+}
+
+#[test]
+fn javascript() {
+    let script = examples().join("js/record.js");
+    assert_example(&[Path::new("gjs"), Path::new("-m"), &script], "js.webm");
+}
+
+#[test]
+fn rust() {
+    // `cargo test` builds the examples beside the tests.
+    let test = std::env::current_exe().expect("the test's own path");
+    let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    let program = profile.join("examples/pause");
+    assert!(
+        program.is_file(),
+        "{} is not built: cargo build --example pause",
+        program.display()
+    );
+    assert_example(&[&program], "rust.webm");
+}
