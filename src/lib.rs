@@ -107,10 +107,6 @@ mod recorder;
 #[doc(hidden)]
 pub mod session;
 
-/// Compiles the Rust program of README.md.
-#[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
 pub use model::{Error, ErrorCode};
 pub use recorder::{
     BitrateMode, Blob, Event, Events, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad,

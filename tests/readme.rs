@@ -189,7 +189,7 @@ fn every_line_and_program_is_known() {
 fn the_architecture_names_every_source_file() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(top.join("docs/ARCHITECTURE.md")).expect("the map");
-    let (mut room, mut named) = (String::new(), BTreeSet::from(["lib.rs".to_owned()]));
+    let (mut room, mut named) = (String::new(), BTreeSet::new());
     for line in text.lines() {
         if let Some(heading) = line.strip_prefix("### src/") {
             room = heading.split(':').next().unwrap_or_default().to_owned();
@@ -197,7 +197,7 @@ fn the_architecture_names_every_source_file() {
             && file.ends_with(".rs")
             && !file.contains(' ')
         {
-            named.insert(format!("{room}/{file}"));
+            named.insert(Path::new(&room).join(file).to_string_lossy().into_owned());
         }
     }
     let mut found = BTreeSet::new();
