@@ -176,7 +176,8 @@ fn errors_are_plain() {
     }
 }
 
-/// A real device, through a sound server: found, listed, picked by a part of its name, recorded.
+/// A real device, through a sound server: found, listed, picked by a part of its name or because
+/// it is the default, recorded.
 #[test]
 fn a_device_is_listed_picked_and_recorded() {
     let server = SoundServer::start();
@@ -188,17 +189,22 @@ fn a_device_is_listed_picked_and_recorded() {
     let out = text(&assert.get_output().stdout);
     assert!(out.contains("microphones:"), "{out}");
     assert!(out.contains("cameras:"), "{out}");
+    assert!(out.contains("* Desk_Mic  [pulsesrc]"), "{out}");
     // PulseAudio calls it "Monitor of Null Output".
     assert!(out.contains("Null Output  [pulsesrc]"), "{out}");
 
-    for pick in ["--audio null", ""] {
+    for (pick, name) in [("--audio null", "Null Output"), ("", "\"Desk_Mic\"")] {
         let line = format!("{pick} --no-video --duration 1 -o mic.webm");
         let assert = server
             .serve(&mut record(dir.path(), &line))
             .assert()
             .success();
         let err = text(&assert.get_output().stderr);
-        assert!(err.contains("source: microphone"), "{line}:\n{err}");
+        let source = err
+            .lines()
+            .find(|line| line.starts_with("source: microphone"));
+        let source = source.unwrap_or_else(|| panic!("{line}:\n{err}"));
+        assert!(source.contains(name), "{line}: {source}");
         assert_media(&dir.path().join("mic.webm"), &["audio:opus"], 1.2, 0.25);
     }
 }

@@ -1,4 +1,4 @@
-//! A PulseAudio of the test's own, whose only input is what its null output plays: silence.
+//! A PulseAudio of the test's own, with a microphone in which its null output is heard: silence.
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -18,6 +18,10 @@ impl SoundServer {
             .args(["-n", "--daemonize=no", "--exit-idle-time=-1"])
             .arg("--load=module-native-protocol-unix")
             .arg("--load=module-null-sink sink_name=nul rate=48000 channels=2")
+            .arg(
+                "--load=module-remap-source master=nul.monitor source_name=mic \
+                 source_properties=device.description=Desk_Mic",
+            )
             .envs(variables(dir.path().into()))
             .env_remove("PULSE_SERVER")
             .stdin(Stdio::null())
@@ -45,7 +49,7 @@ impl SoundServer {
         self.serve(&mut command).args(["list", "short", "sources"]);
         command
             .output()
-            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("nul.monitor"))
+            .is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("mic"))
     }
 }
 
