@@ -9,10 +9,7 @@ use common::harness::{make_recorder, plugin};
 use glib::object::ObjectClass;
 use gst::prelude::*;
 use std::fmt::Write as _;
-use std::io::{Read, Write as _};
-use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 
 const MARK: &str = "<!-- From here on ";
 
@@ -229,66 +226,11 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
 
 #[test]
 fn the_recipes_lines_work() {
-    let recipes = read("docs/recipes.md");
+    let recipes = read("docs/RECIPES.md");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let lines = blocks(&recipes, "sh");
     assert!(lines.len() >= 4, "{lines:?}");
     for line in lines {
         assert_line_works(&line, folder.path());
     }
-}
-
-/// Takes one request: its `Upload-Offset`, and its body.
-fn request(mut stream: TcpStream) -> (usize, Vec<u8>) {
-    let mut head = Vec::new();
-    let mut byte = [0];
-    while !head.ends_with(b"\r\n\r\n") {
-        stream.read_exact(&mut byte).expect("a head");
-        head.extend(byte);
-    }
-    let head = String::from_utf8_lossy(&head).to_lowercase();
-    let number = |name: &str| {
-        let line = head.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse::<usize>().ok())
-            .unwrap_or_else(|| panic!("{head}"))
-    };
-    assert!(head.starts_with("post "), "{head}");
-    let mut body = vec![0; number("content-length:")];
-    stream.read_exact(&mut body).expect("a body");
-    let answer = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n";
-    stream.write_all(answer).expect("answered");
-    (number("upload-offset:"), body)
-}
-
-#[test]
-fn the_recipe_that_uploads_works() {
-    let [program] =
-        <[String; 1]>::try_from(blocks(&read("docs/recipes.md"), "python")).expect("one program");
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    std::fs::write(folder.path().join("upload.py"), program).expect("written");
-    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/take", server.local_addr().expect("an address"));
-    let received = Arc::new(Mutex::new(Vec::<(usize, Vec<u8>)>::new()));
-    let taken = received.clone();
-    // Ends with the test's process.
-    std::thread::spawn(move || {
-        for stream in server.incoming() {
-            let piece = request(stream.expect("a connection"));
-            taken.lock().expect("no panic").push(piece);
-        }
-    });
-    let mut command = plugin::command("timeout");
-    run(command
-        .args(["60", "/usr/bin/python3", "-B", "upload.py", &url])
-        .current_dir(folder.path()));
-    let mut file = Vec::new();
-    let pieces = received.lock().expect("no panic").clone();
-    assert!(pieces.len() >= 3, "{} pieces", pieces.len());
-    for (offset, piece) in pieces {
-        assert_eq!(offset, file.len());
-        file.extend(piece);
-    }
-    let path = folder.path().join("uploaded.webm");
-    std::fs::write(&path, file).expect("written");
-    assert_plays(&path.display().to_string());
 }
