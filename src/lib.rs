@@ -125,7 +125,7 @@ gst::plugin_define!(
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    "https://github.com/mediarecorder/gst-plugin-mediarecorder",
+    env!("CARGO_PKG_REPOSITORY"),
     env!("BUILD_REL_DATE")
 );
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use gst::prelude::*;
 use gstmediarecorder::MediaRecorder;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often `level` tells how loud it is, in nanoseconds: a column of the waveform.
 const INTERVAL: u64 = 50_000_000;
@@ -17,8 +17,6 @@ const INTERVAL: u64 = 50_000_000;
 /// What has happened, for the screen.
 pub enum News {
     Level(f64),
-    /// The recorder is at work; it comes again after a pause.
-    Recording,
     Saved(Clip),
     Failed(String),
     PlayedOut,
@@ -28,20 +26,16 @@ pub struct Engine {
     pipeline: gst::Pipeline,
     pub recorder: MediaRecorder,
     player: Option<gst::Element>,
-    /// Plays into nothing, in time.
-    silent: bool,
+    /// With `test`: what is recorded instead of the microphone, since when.
+    tone: Option<(gst::Element, Instant)>,
 }
 
 impl Engine {
-    /// Listens to the microphone, or to a tone that comes and goes. With `silent`, clips are
-    /// played where nobody hears them.
+    /// Listens to the microphone; with `test` to a tone that rises and falls, and clips are then played where nobody
+    /// hears them.
     pub fn new(test: bool) -> Result<Self> {
         let source = match test {
-            // A beep that fades, again and again, for something to see.
-            true => {
-                "audiotestsrc is-live=true samplesperbuffer=480 wave=ticks tick-interval=700000000 \
-                     sine-periods-per-tick=240 apply-tick-ramp=true"
-            }
+            true => "audiotestsrc name=tone is-live=true samplesperbuffer=480 volume=0",
             false => "autoaudiosrc",
         };
         let pipeline = gst::Pipeline::new();
@@ -49,6 +43,7 @@ impl Engine {
             &format!("{source} ! audioconvert ! level interval={INTERVAL}"),
             true,
         )?;
+        let tone = source.by_name("tone");
         let recorder = MediaRecorder::builder().name("recorder").build();
         pipeline.add_many([source.upcast_ref::<gst::Element>(), recorder.upcast_ref()])?;
         source.link(&recorder)?;
@@ -59,7 +54,7 @@ impl Engine {
             pipeline,
             recorder,
             player: None,
-            silent: test,
+            tone: tone.map(|tone| (tone, Instant::now())),
         })
     }
 
@@ -77,7 +72,7 @@ impl Engine {
         let player = gst::ElementFactory::make("playbin")
             .property("uri", glib::filename_to_uri(path.canonicalize()?, None)?)
             .build()?;
-        if self.silent {
+        if self.tone.is_some() {
             let nowhere = gst::ElementFactory::make("fakesink")
                 .property("sync", true)
                 .build()?;
@@ -103,6 +98,11 @@ impl Engine {
     /// What has happened since the last time. Every event of the recorder is a message, so
     /// nothing of this runs in another thread.
     pub fn news(&mut self) -> Vec<News> {
+        if let Some((tone, since)) = &self.tone {
+            // As lively as a voice to look at.
+            let time = since.elapsed().as_secs_f64();
+            tone.set_property("volume", ((time * 4.3).sin() * (time * 1.7).sin()).abs());
+        }
         let mut news = Vec::new();
         let bus = self.pipeline.bus();
         while let Some(message) = bus.as_ref().and_then(|bus| bus.pop()) {
@@ -144,7 +144,6 @@ fn told(structure: &gst::StructureRef) -> Option<News> {
             let loudest = peaks.iter().filter_map(|peak| peak.get::<f64>().ok());
             News::Level(loudness_of(loudest.fold(f64::NEG_INFINITY, f64::max)))
         }
-        "mediarecorder-start" | "mediarecorder-resume" => News::Recording,
         "mediarecorder-error" => {
             News::Failed(structure.get::<glib::Error>("error").ok()?.to_string())
         }

@@ -85,7 +85,6 @@ fn run(
 fn told(state: &mut State, news: News) {
     match news {
         News::Level(level) => state.loudness(level),
-        News::Recording => {}
         News::Saved(clip) => {
             state.mode = Mode::Idle;
             state.recorded = clip.length;

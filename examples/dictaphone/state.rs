@@ -243,7 +243,10 @@ impl State {
 
     /// A recording is whole: it is the first in the list, and chosen.
     pub fn saved(&mut self, clip: Clip) {
-        self.notice = format!("Saved {}", clip.name());
+        // Not in place of why it has ended by itself.
+        if self.notice.is_empty() {
+            self.notice = format!("Saved {}", clip.name());
+        }
         self.clips.retain(|old| old.path != clip.path);
         self.clips.insert(0, clip);
         self.selected = 0;
@@ -402,6 +405,8 @@ mod tests {
         let mut state = two_clips();
         state.select(1);
         state.saved(clip("three"));
+        assert_eq!(state.notice, "Saved three");
+        state.notice = "no space left".into();
         assert_eq!(state.chosen(), Some(&clip("three")));
         assert_eq!(state.clips.len(), 3);
         state.saved(clip("three"));

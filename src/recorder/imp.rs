@@ -3,6 +3,32 @@
 //! Lock order: `acting`, a pad's stream, `control`, `values`. None is held across a signal, a
 //! message, a query, a push or a state change; `acting` only serializes the actions.
 
+/**
+ * SECTION:element-mediarecorder
+ * @title: mediarecorder
+ * @short_description: records audio and video as a browser's MediaRecorder does
+ *
+ * Each pad requested (`audio_%u`, `video_%u`) is a track of the recording. The action signals
+ * #GstMediaRecorder::start, #GstMediaRecorder::pause, #GstMediaRecorder::resume and
+ * #GstMediaRecorder::stop may be emitted at any time in PAUSED and PLAYING, from any thread; each
+ * is a cut at one instant for all tracks, in capture time. They return %NULL, or a #GError of the
+ * domain `gst-media-recorder-error`. The recording goes to #GstMediaRecorder:location, to
+ * #GstMediaRecorder::on-data-available as blobs, and out of the `src` pad.
+ *
+ * ## Example launch lines
+ * |[
+ * gst-launch-1.0 -e videotestsrc is-live=true num-buffers=60 ! rec.video_0 audiotestsrc is-live=true num-buffers=100 ! rec.audio_0 mediarecorder name=rec autostart=true location=section.webm
+ * ]| A picture and a sound into a WebM file.
+ * |[
+ * gst-launch-1.0 audiotestsrc num-buffers=100 ! mediarecorder autostart=true location=section.wav
+ * ]| Lossless sound, faster than real time: the type follows from the file's extension.
+ * |[
+ * gst-launch-1.0 -e -m audiotestsrc is-live=true num-buffers=100 ! mediarecorder autostart=true mime-type=audio/ogg timeslice=1000 ! filesink location=section.ogg
+ * ]| Out of the `src` pad, with a bus message for every second of it.
+ *
+ * Since: 0.1
+ */
+// (read by hotdoc; the lines are run by the tests)
 use super::{MediaRecorderPad, RecorderState, child_proxy, properties, signals};
 use crate::{
     formats,
