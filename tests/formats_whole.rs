@@ -66,11 +66,10 @@ fn duration_tolerance(codecs: &[&str]) -> f64 {
 }
 
 /// How far the sound of a codec may lie from where it belongs, in nanoseconds.
-fn sound_tolerance(container: &str, codec: &str) -> f64 {
+fn sound_tolerance(codec: &str) -> f64 {
     const SAMPLE: f64 = 1e9 / 48_000.0;
-    match (container, codec) {
-        (_, "opus" | "vorbis" | "flac" | "pcm") => SAMPLE,
-        ("x-matroska" | "mp4", _) => 1e6,
+    match codec {
+        "opus" | "vorbis" | "flac" | "pcm" => SAMPLE,
         _ => 1e6,
     }
 }
@@ -91,15 +90,25 @@ fn unbroken(sound: &Sound) -> Sound {
 fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, String> {
     let total = take.kept.total() as f64;
     let sound = decode::sound(&take.path, 0, Some(48_000))?;
-    let holes = sound.holes(1.5e6);
+    // ffmpeg guesses the stamps of Vorbis inside a page of Ogg, and errs by a short block; the samples go on.
+    let jitter = if (container, codec) == ("ogg", "vorbis") {
+        10e6
+    } else {
+        1.5e6
+    };
+    let holes = sound.holes(jitter);
     if !holes.is_empty() {
         return Err(format!("holes: {holes:?}"));
     }
-    let plain = unbroken(&sound);
+    let mut plain = unbroken(&sound);
+    if (container, codec) == ("mpeg", "mp3") {
+        // A bare stream has nowhere to say that it begins with this much of the codec's own silence.
+        plain.samples.drain(..1105 * plain.channels);
+    }
     let places = place::places(&plain, total + 3e9)?;
     let length = plain.len() as f64 * 1e9 / 48_000.0;
     let begins = plain.blocks[0].1;
-    let worst = place::follows(&places, &take.kept, sound_tolerance(container, codec));
+    let worst = place::follows(&places, &take.kept, sound_tolerance(codec));
     let report = format!(
         "sound {worst:?} from {:.3} ms, ends {:+.3} ms",
         begins / 1e6,
@@ -141,12 +150,12 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
         _ if format.contains("mp4") => boxes(&take.path, codecs)?,
         _ => (),
     }
-    let named = if codecs.contains(&"avc3") {
-        "avc3"
-    } else {
-        codecs[0]
+    let named = match codecs[0] {
+        "vp9" if container == "mp4" => "vp09.",
+        "av1" if container == "mp4" => "av01.",
+        named => named,
     };
-    if !take.actual.contains(&named[..3]) {
+    if !take.actual.contains(&format!("={named}")) {
         return Err(format!("on-start names {}", take.actual));
     }
     if codecs.iter().any(|codec| is_video(codec)) {
@@ -174,7 +183,9 @@ fn mediainfo(path: &Path, tracks: usize) -> Result<(), String> {
     let found = all
         .iter()
         .filter(|t| t["@type"] == "Video" || t["@type"] == "Audio");
-    if found.count() != tracks || all[0]["Duration"].is_null() {
+    // Of pictures in Ogg it says nothing more, and VP8 there it does not know.
+    let ogg = all[0]["Format"] == "Ogg";
+    if !ogg && (found.count() != tracks || all[0]["Duration"].is_null()) {
         return Err(format!("mediainfo: {report}"));
     }
     Ok(())
@@ -274,6 +285,9 @@ fn boxes(path: &Path, codecs: &[&str]) -> Result<(), String> {
             .iter()
             .map(|bit| (number(8, 4) >> bit & 3) + 1)
             .sum();
+        if 16 + number(12, 4) * (2 * wide + extra) != tfra.len() {
+            return Err("the index is not as long as its entries".to_string());
+        }
         for entry in 0..number(12, 4) {
             let offset = number(16 + entry * (2 * wide + extra) + wide, wide);
             if !starts.contains(&offset) {

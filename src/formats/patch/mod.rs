@@ -28,7 +28,7 @@ impl Patch {
     pub fn new(container: Container, delays: Vec<Delay>) -> Self {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
-            Container::Mp4 if !delays.is_empty() => Kind::Mp4(mp4::Layout::default()),
+            Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
             Container::Matroska if delayed => Kind::Matroska,
             _ => Kind::Nothing,
         };

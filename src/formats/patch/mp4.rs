@@ -1,7 +1,8 @@
 //! MP4 (ISO 14496-12): an edit list for each audio track whose encoder is late, and the Opus
 //! header of mp4mux 1.22 with its bytes in the right order.
 //!
-//! The edit makes the header longer, so all that follows moves, and the index at the end is told.
+//! The edit makes the header longer, so all that follows moves, and the index at the end is told;
+//! its version is put right too.
 
 use super::number;
 use crate::formats::delay::Delay;
@@ -13,6 +14,8 @@ pub struct Layout {
     moov: Option<(u64, u64)>,
     /// Bytes by which it has grown.
     grown: u64,
+    /// Track, decode time and place of each fragment.
+    fragments: Vec<(u64, u64, u64)>,
 }
 
 impl Layout {
@@ -31,8 +34,22 @@ impl Layout {
         match first.name {
             // Written at the begin, and once more at the end.
             b"ftyp" | b"moov" if self.moov.is_none() || position <= begins => {}
+            b"moof" if position >= ends => {
+                let place = self.place(position);
+                let content = bytes.get(first.content..first.end)?;
+                let trafs = boxes(content).filter(|part| part.name == b"traf");
+                let described = trafs.filter_map(|part| {
+                    let traf = content.get(part.content..part.end)?;
+                    let track = number(find(traf, &[b"tfhd"])?, 4, 4)?;
+                    let tfdt = find(traf, &[b"tfdt"])?;
+                    let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
+                    Some((track, number(tfdt, 4, wide)?, place))
+                });
+                self.fragments.extend(described);
+                return None;
+            }
             b"mfra" if position >= ends && first.end == bytes.len() => {
-                return mfra(bytes, self.grown);
+                return self.mfra(bytes);
             }
             _ => return None,
         }
@@ -54,6 +71,62 @@ impl Layout {
         let rest = boxes(bytes).last().map_or(0, |last| last.end);
         patched.extend_from_slice(bytes.get(rest..)?);
         Some(patched)
+    }
+}
+
+impl Layout {
+    /// The index with its fragments where they are now. What mp4mux 1.22 gets wrong in it: version 1,
+    /// which has wide fields, with narrow ones; and in the last entry of each track no place, for a
+    /// fragment that there may not even be.
+    fn mfra(&self, old: &[u8]) -> Option<Vec<u8>> {
+        let content = old.get(8..)?;
+        let mut new = Vec::new();
+        for part in boxes(content).filter(|part| part.name == b"tfra") {
+            let tfra = content.get(part.content..part.end)?;
+            let fixed = self.tfra(tfra).unwrap_or_else(|| tfra.to_vec());
+            new.extend_from_slice(&boxed(b"tfra", &fixed)?);
+        }
+        // By its size, which stands at the end, the index is found.
+        let size = u32::try_from(8 + new.len() + 16).ok()?.to_be_bytes();
+        new.extend_from_slice(&boxed(b"mfro", &[&[0; 4], size.as_slice()].concat())?);
+        boxed(b"mfra", &new)
+    }
+
+    fn tfra(&self, tfra: &[u8]) -> Option<Vec<u8>> {
+        let track = number(tfra, 4, 4)?;
+        let lengths = number(tfra, 8, 4)?;
+        let numbers: u64 = [4, 2, 0].iter().map(|bit| (lengths >> bit & 3) + 1).sum();
+        let numbers = usize::try_from(numbers).ok()?;
+        let entries = usize::try_from(number(tfra, 12, 4)?).ok()?;
+        let fits = |wide: &usize| {
+            let size = entries.checked_mul(2 * wide + numbers);
+            size.and_then(|size| size.checked_add(16)) == Some(tfra.len())
+        };
+        let wide = [8, 4].into_iter().find(fits)?;
+        let mut count = 0u32;
+        let mut list = Vec::new();
+        for entry in tfra.get(16..)?.chunks_exact(2 * wide + numbers) {
+            let time = number(entry, 0, wide)?;
+            let place = match number(entry, wide, wide)? {
+                0 => {
+                    let at = |f: &&(u64, u64, u64)| (f.0, f.1) == (track, time);
+                    self.fragments.iter().find(at).map(|f| f.2)
+                }
+                place => place.checked_add(self.grown),
+            };
+            let Some(place) = place else {
+                continue;
+            };
+            count += 1;
+            list.extend_from_slice(&time.to_be_bytes());
+            list.extend_from_slice(&place.to_be_bytes());
+            list.extend_from_slice(entry.get(2 * wide..)?);
+        }
+        let mut new = vec![1, 0, 0, 0];
+        new.extend_from_slice(tfra.get(4..12)?);
+        new.extend_from_slice(&count.to_be_bytes());
+        new.extend_from_slice(&list);
+        Some(new)
     }
 }
 
@@ -187,27 +260,6 @@ fn fix_opus(track: &mut [u8]) -> Option<u64> {
     number(header, 2, 2)
 }
 
-/// The index with all its fragments `by` bytes further on.
-fn mfra(old: &[u8], by: u64) -> Option<Vec<u8>> {
-    let mut new = old.to_vec();
-    let content = old.get(8..)?;
-    for part in boxes(content).filter(|part| part.name == b"tfra") {
-        let tfra = content.get(part.content..part.end)?;
-        let wide = if *tfra.first()? == 1 { 8 } else { 4 };
-        let lengths = number(tfra, 8, 4)?;
-        let numbers: u64 = [4, 2, 0].iter().map(|bit| (lengths >> bit & 3) + 1).sum();
-        let entry = 2 * wide + usize::try_from(numbers).ok()?;
-        for index in 0..usize::try_from(number(tfra, 12, 4)?).ok()? {
-            let at = index.checked_mul(entry)?.checked_add(16 + wide)?;
-            let offset = number(tfra, at, wide)?.checked_add(by)?.to_be_bytes();
-            let place = 8 + part.content + at;
-            let field = new.get_mut(place..place + wide)?;
-            field.copy_from_slice(offset.get(8 - wide..)?);
-        }
-    }
-    Some(new)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -263,6 +315,29 @@ mod tests {
         let moved = layout.patch(5_000, &index, &[]).unwrap();
         assert_eq!(number(&moved, 16 + 24, 8), Some(1_036));
         assert_eq!(number(&moved, 16 + 16, 8), Some(7));
+        // As mp4mux 1.22 has it: narrow, and without a place for the last fragment.
+        let mut tfra = vec![1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
+        for (time, place) in [(7u32, 1_000u32), (9, 0), (10, 0)] {
+            tfra.extend_from_slice(&time.to_be_bytes());
+            tfra.extend_from_slice(&place.to_be_bytes());
+            tfra.extend_from_slice(&[1, 1, 1]);
+        }
+        let tfdt = leaf(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, 9]);
+        let traf = [leaf(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]), tfdt].concat();
+        let fragment = leaf(b"moof", &leaf(b"traf", &traf));
+        assert_eq!(layout.patch(3_000, &fragment, &[]), None);
+        let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
+        let moved = layout.patch(5_000, &index, &[]).unwrap();
+        assert_eq!(number(&moved, 28, 4), Some(2), "entries");
+        let entry = |n: usize| {
+            [
+                number(&moved, 32 + 19 * n, 8),
+                number(&moved, 40 + 19 * n, 8),
+            ]
+        };
+        assert_eq!(entry(0), [Some(7), Some(1_036)]);
+        assert_eq!(entry(1), [Some(9), Some(3_036)]);
+        assert_eq!(number(&moved, moved.len() - 4, 4), Some(moved.len() as u64));
         // Media that looks like a header is none.
         assert_eq!(layout.patch(5_000, &old, &[]), None);
     }

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""Records with the element, and has Chromium play what it recorded.
+
+Each file has to play in <video> or <audio>, with a finite duration, and to seek to the frame; the blobs of a
+timeslice have to go into a media source while the recording goes on. Prints a line for each, ends with 1
+if one failed.
+"""
+
+import http.server
+import pathlib
+import sys
+import tempfile
+import threading
+
+import gi
+
+gi.require_version("Gst", "1.0")
+from gi.repository import GLib, Gst  # noqa: E402
+
+from driver import Browser  # noqa: E402
+
+HERE = pathlib.Path(__file__).parent
+FPS = 30
+SECONDS = 4
+
+# Type, and whether Chromium has a decoder for it wherever it comes from: else it may say that it has none.
+FILES = [
+    ("video/webm;codecs=vp8,opus", True),
+    ("video/webm;codecs=vp9,vorbis", True),
+    ("video/webm;codecs=av1,opus", True),
+    ("audio/webm;codecs=opus", True),
+    ("audio/webm;codecs=vorbis", True),
+    ("video/mp4;codecs=avc1,mp4a.40.2", False),
+    ("video/mp4;codecs=avc1.42E01E,opus", False),
+    ("video/mp4;codecs=avc3,mp3", False),
+    ("video/mp4;codecs=av1,opus", True),
+    ("video/mp4;codecs=vp9,opus", True),
+    ("video/mp4;codecs=hvc1,mp4a.40.2", False),
+    ("audio/mp4;codecs=mp4a.40.2", False),
+    ("audio/mp4;codecs=opus", True),
+    ("audio/mp4;codecs=mp3", True),
+    ("video/x-matroska;codecs=avc1,opus", False),
+    ("video/x-matroska;codecs=vp9,opus", False),
+    ("audio/x-matroska;codecs=mp4a.40.2", False),
+    ("audio/ogg;codecs=opus", True),
+    ("audio/ogg;codecs=vorbis", True),
+    ("audio/ogg;codecs=flac", True),
+    ("audio/wav;codecs=pcm", True),
+    ("audio/flac;codecs=flac", True),
+    ("audio/mpeg;codecs=mp3", True),
+]
+# Type and timeslice in milliseconds of the recordings that are appended while they go on.
+STREAMS = [
+    ("video/webm;codecs=vp8,opus", 200),
+    ("video/webm;codecs=vp9,opus", 1000),
+    ("audio/webm;codecs=opus", 100),
+    ("video/mp4;codecs=avc1,mp4a.40.2", 500),
+    ("video/mp4;codecs=vp9,opus", 500),
+    ("video/mp4;codecs=avc1,opus", 1000),
+]
+
+
+class Recording:
+    """A recording that runs; its blobs as they come."""
+
+    def __init__(self, mime_type, live=False, **properties):
+        self.blobs = []
+        self.news = threading.Condition()
+        self.over = False
+        self.error = None
+        self.actual = mime_type
+        self.pipeline = Gst.Pipeline.new(None)
+        self.recorder = Gst.ElementFactory.make("mediarecorder", None)
+        if self.recorder is None:
+            sys.exit("GStreamer does not find the plugin mediarecorder: set GST_PLUGIN_PATH")
+        self.pipeline.add(self.recorder)
+        self.recorder.set_property("mime-type", mime_type)
+        self.recorder.set_property("autostart", True)
+        for name, value in properties.items():
+            self.recorder.set_property(name.replace("_", "-"), value)
+        live = "is-live=true" if live else ""
+        if mime_type.startswith("video"):
+            self.attach(
+                f"videotestsrc {live} num-buffers={SECONDS * FPS} pattern=ball"
+                f" ! video/x-raw,width=320,height=240,framerate={FPS}/1",
+                "video_%u",
+            )
+        if mime_type.startswith("audio") or "," in mime_type:
+            self.attach(
+                f"audiotestsrc {live} num-buffers={SECONDS * 100} samplesperbuffer=480 wave=ticks"
+                " ! audio/x-raw,rate=48000,channels=2",
+                "audio_%u",
+            )
+        self.recorder.connect("on-start", self.on_start)
+        self.recorder.connect("on-data-available", self.on_data)
+        self.recorder.connect("on-error", self.on_error)
+        self.recorder.connect("on-stop", self.on_stop)
+        self.pipeline.set_state(Gst.State.PLAYING)
+
+    def attach(self, line, template):
+        source = Gst.parse_bin_from_description(line + " ! queue", True)
+        self.pipeline.add(source)
+        pad = self.recorder.request_pad_simple(template)
+        assert source.get_static_pad("src").link(pad) == Gst.PadLinkReturn.OK
+
+    def tell(self, **news):
+        with self.news:
+            for name, value in news.items():
+                setattr(self, name, value)
+            self.news.notify_all()
+
+    def on_start(self, recorder):
+        self.tell(actual=recorder.get_property("mime-type"))
+
+    def on_data(self, _, sample):
+        buffer = sample.get_buffer()
+        self.tell(blobs=self.blobs + [(buffer.extract_dup(0, buffer.get_size()), buffer.pts, buffer.duration)])
+
+    def on_error(self, _, error):
+        self.tell(error=error.message)
+
+    def on_stop(self, _):
+        self.tell(over=True)
+
+    def started(self):
+        """The actual type, once there is a first blob."""
+        with self.news:
+            self.news.wait_for(lambda: self.blobs or self.over, 30)
+        return self.actual
+
+    def blob(self, number):
+        """One blob, when it has come; None after the last."""
+        with self.news:
+            self.news.wait_for(lambda: len(self.blobs) > number or self.over, 30)
+            return self.blobs[number][0] if len(self.blobs) > number else None
+
+    def finish(self):
+        with self.news:
+            done = self.news.wait_for(lambda: self.over, 120)
+        self.pipeline.set_state(Gst.State.NULL)
+        if not done or self.error:
+            raise RuntimeError(f"the recording failed: {self.error or 'no end'}")
+
+
+def record(mime_type, path):
+    recording = Recording(mime_type, location=str(path))
+    recording.finish()
+    return recording.actual
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """The page, files by range, and the blobs of the recording that runs."""
+
+    daemon_threads = True
+    files = {}
+    recording = None
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_GET(self):
+        try:
+            if self.path.startswith("/file/"):
+                path, kind = self.server.files[self.path]
+                self.send_range(path.read_bytes(), kind)
+            elif self.path.startswith("/blob/"):
+                blob = self.server.recording.blob(int(self.path.rsplit("/", 1)[1]))
+                self.send(404 if blob is None else 200, blob or b"", "application/octet-stream")
+            elif self.path == "/":
+                self.send(200, (HERE / "page.html").read_bytes(), "text/html")
+            else:
+                self.send(404, b"", "text/plain")
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+
+    def send(self, status, body, kind, **headers):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def send_range(self, body, kind):
+        wanted = self.headers.get("Range", "")
+        if not wanted.startswith("bytes="):
+            return self.send(200, body, kind, Accept_Ranges="bytes")
+        first, last = wanted[6:].split("-", 1)
+        first = int(first or 0)
+        last = min(int(last), len(body) - 1) if last else len(body) - 1
+        span = f"bytes {first}-{last}/{len(body)}"
+        self.send(206, body[first : last + 1], kind, Accept_Ranges="bytes", Content_Range=span)
+
+
+def judge_file(browser, server, folder, mime_type, certain):
+    """A sentence on a file, or raises."""
+    path = folder / f"{len(server.files)}"
+    actual = record(mime_type, path)
+    says = browser.run("says", actual)
+    if not says and not certain:
+        return f"{actual}: this Chromium says that it has no decoder for it"
+    kind = actual.split("/")[0]
+    url = f"/file/{len(server.files)}"
+    server.files[url] = (path, actual.split(";")[0])
+    result = browser.run("play", url, kind)
+    duration = result["duration"]
+    if duration is None or abs(duration - SECONDS) > 0.1:
+        raise RuntimeError(f"duration {duration}")
+    if len(result["seeks"]) != 3 or not result.get("ended"):
+        raise RuntimeError(f"{result}")
+    if kind == "video" and result["width"] != 320:
+        raise RuntimeError(f"width {result['width']}")
+    furthest = 0.0
+    for seek in result["seeks"]:
+        if abs(seek["at"] - seek["target"]) > 0.05:
+            raise RuntimeError(f"a seek to {seek['target']} went to {seek['at']}")
+        if kind == "video":
+            furthest = max(furthest, abs(seek["frame"] - seek["target"]))
+    if furthest > 1 / FPS + 0.003:
+        raise RuntimeError(f"seeks miss the frame by {furthest} s: {result['seeks']}")
+    return f"{actual}: {duration:.3f} s, plays, seeks to the frame ({furthest * 1000:.0f} ms)"
+
+
+def judge_stream(browser, server, mime_type, timeslice):
+    """A sentence on blobs appended while they are recorded, or raises."""
+    server.recording = Recording(mime_type, live=True, timeslice=timeslice)
+    try:
+        actual = server.recording.started()
+        if not browser.run("says", actual):
+            return f"{actual}: this Chromium says that it has no decoder for it"
+        result = browser.run("append", actual, actual.split("/")[0])
+    finally:
+        server.recording.finish()
+    count = len(server.recording.blobs)
+    if count < SECONDS * 1000 // timeslice:
+        raise RuntimeError(f"only {count} blobs of {timeslice} ms")
+    if result["ranges"] != 1:
+        raise RuntimeError(f"what is buffered has holes: {result}")
+    if abs(result["ended"] - SECONDS) > 0.15:
+        raise RuntimeError(f"it ends at {result['ended']}")
+    if result["before"] <= 0:
+        raise RuntimeError("it did not play while it was recorded")
+    starts = [blob[:8] for blob, _, _ in server.recording.blobs[1:-1] if blob]
+    bounds = sum(s[:4] == b"\x1f\x43\xb6\x75" or s[4:] == b"moof" for s in starts)
+    return (
+        f"{actual}, timeslice {timeslice} ms: {count} blobs appended while recording,"
+        f" {bounds} of {len(starts)} begin a cluster or fragment"
+    )
+
+
+def main():
+    Gst.init(None)
+    recorder = Gst.ElementFactory.make("mediarecorder", None)
+    if recorder is None:
+        sys.exit("GStreamer does not find the plugin mediarecorder: set GST_PLUGIN_PATH")
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        server = Server(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        with Browser(folder / "profile") as browser:
+            print(f"Chromium {browser.version}")
+            browser.go(f"http://127.0.0.1:{server.server_port}/")
+            todo = [(judge_file, (folder, t, c), t) for t, c in FILES]
+            todo += [(judge_stream, (t, s), f"{t}, timeslice {s} ms") for t, s in STREAMS]
+            for judge, arguments, what in todo:
+                mime_type = what.split(", timeslice")[0]
+                if not recorder.emit("is-type-supported", mime_type):
+                    print(f"   - {mime_type}: not installed, not tested")
+                    continue
+                try:
+                    print("  ok", judge(browser, server, *arguments), flush=True)
+                except (RuntimeError, GLib.Error) as error:
+                    failed += 1
+                    print(f"FAIL {what}: {error}", flush=True)
+        server.shutdown()
+    print(f"{failed} failed")
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
