@@ -220,7 +220,9 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         most.load(Ordering::SeqCst) / 1_000_000
     );
     assert!(dropped > 0, "it was fast enough");
-    assert_eq!(buffers, encoded + dropped, "{encoded} + {dropped}");
+    // The picture on show at the start and the one on its way at the stop are on either side.
+    let on_the_edge = buffers.abs_diff(encoded + dropped);
+    assert!(on_the_edge <= 1, "{buffers} = {encoded} + {dropped}");
     let (buffers, _, dropped) = counts(&rig.recorder, "audio_0");
     assert_eq!(dropped, 0, "of {buffers} of sound");
     let warnings: Vec<_> = rig
