@@ -4,97 +4,12 @@ mod common;
 
 use common::chance::{Chance, long};
 use common::harness::{Recorder, init, make_recorder};
+use common::order::{self, Model};
 use gst::prelude::*;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// What came, in order.
-#[derive(Debug, Clone, PartialEq)]
-enum Seen {
-    Start,
-    Pause,
-    Resume,
-    Data {
-        offset: u64,
-        end: u64,
-        pts: u64,
-        duration: u64,
-    },
-    Error,
-    Stop,
-}
-
-/// What the order of the events has to be, of one recording after the other.
-#[derive(Default)]
-struct Model {
-    on: bool,
-    paused: bool,
-    failed: bool,
-    blobs: Vec<(u64, u64, u64)>,
-    last_was_data: bool,
-    blobs_after_error: u32,
-    recordings: u64,
-}
-
-impl Model {
-    fn take(&mut self, seen: &Seen) -> Result<(), String> {
-        let check = |holds: bool, what: &str| match holds {
-            true => Ok(()),
-            false => Err(format!("{seen:?}: {what}")),
-        };
-        let was_data = std::mem::take(&mut self.last_was_data);
-        check(
-            self.on != (*seen == Seen::Start),
-            "on-start once, and first",
-        )?;
-        check(
-            !self.failed || matches!(seen, Seen::Data { .. } | Seen::Stop),
-            "after an error, only the last blob and the end",
-        )?;
-        match seen {
-            Seen::Start => {
-                *self = Model {
-                    on: true,
-                    recordings: self.recordings,
-                    ..Model::default()
-                }
-            }
-            Seen::Pause => {
-                check(!self.paused, "paused twice")?;
-                self.paused = true;
-            }
-            Seen::Resume => {
-                check(self.paused, "resumed what was not paused")?;
-                self.paused = false;
-            }
-            Seen::Data {
-                offset,
-                end,
-                pts,
-                duration,
-            } => {
-                let (_, end_before, time) = self.blobs.last().copied().unwrap_or_default();
-                check(*offset == end_before, "the blobs are the recording")?;
-                check(*end >= *offset, "no blob ends before it begins")?;
-                check(*pts == time, "each blob begins where the last one ended")?;
-                self.blobs.push((*offset, *end, pts + duration));
-                self.last_was_data = true;
-                self.blobs_after_error += u32::from(self.failed);
-                check(self.blobs_after_error <= 1, "one blob after an error")?;
-            }
-            Seen::Error => self.failed = true,
-            Seen::Stop => {
-                check(was_data, "a blob comes right before the end")?;
-                self.on = false;
-                self.failed = false;
-                self.recordings += 1;
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Where each thread is, for the watchdog.
 struct Places {
@@ -322,21 +237,14 @@ fn stress(time: Duration, patience: Duration) {
         sinks.push(pad);
     }
 
-    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seen = order::follow(&recorder);
     let errors = Arc::new(Mutex::new(Vec::new()));
     let started = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
-    for (signal, what) in [
-        ("on-start", Seen::Start),
-        ("on-pause", Seen::Pause),
-        ("on-resume", Seen::Resume),
-        ("on-error", Seen::Error),
-        ("on-stop", Seen::Stop),
-    ] {
-        let (seen, started, over) = (seen.clone(), started.clone(), over.clone());
+    for signal in ["on-start", "on-pause", "on-resume", "on-error", "on-stop"] {
+        let (started, over) = (started.clone(), over.clone());
         let inside = Mutex::new(chance.fork());
         recorder.connect(signal, false, move |args| {
-            seen.lock().unwrap().push(what.clone());
             let recorder: gst::Element = args[0].get().unwrap();
             let action = {
                 let mut chance = inside.lock().unwrap();
@@ -348,20 +256,6 @@ fn stress(time: Duration, patience: Duration) {
             None
         });
     }
-    recorder.connect("on-data-available", false, {
-        let seen = seen.clone();
-        move |args| {
-            let sample: gst::Sample = args[1].get().unwrap();
-            let buffer = sample.buffer().unwrap();
-            seen.lock().unwrap().push(Seen::Data {
-                offset: buffer.offset(),
-                end: buffer.offset_end(),
-                pts: buffer.pts().unwrap().nseconds(),
-                duration: buffer.duration().unwrap().nseconds(),
-            });
-            None
-        }
-    });
     // autostart's recordings are begun by nobody.
     let begun = Arc::new(AtomicU64::new(0));
     pipeline.bus().unwrap().set_sync_handler({
@@ -447,14 +341,8 @@ fn stress(time: Duration, patience: Duration) {
     stage.pipeline.set_state(gst::State::Null).unwrap();
     places.over.store(true, Ordering::SeqCst);
 
-    let mut model = Model::default();
     let seen = seen.lock().unwrap();
-    for (index, event) in seen.iter().enumerate() {
-        if let Err(what) = model.take(event) {
-            let around = &seen[index.saturating_sub(12)..(index + 3).min(seen.len())];
-            panic!("event {index}: {what}; around it: {around:#?}");
-        }
-    }
+    let model = Model::of(&seen).unwrap();
     assert!(
         !model.on,
         "the last recording has no end: {:?}",

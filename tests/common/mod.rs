@@ -5,6 +5,7 @@
 pub mod chance;
 pub mod harness;
 pub mod judge;
+pub mod order;
 pub mod outer;
 pub mod signal;
 pub mod take;

@@ -1,0 +1,139 @@
+//! The order in which a recorder's events may come, as a model that takes one after the other.
+#![allow(dead_code)]
+
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// What came, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen {
+    Start,
+    Pause,
+    Resume,
+    Data {
+        offset: u64,
+        end: u64,
+        pts: u64,
+        duration: u64,
+    },
+    Error,
+    Stop,
+}
+
+/// What the order of the events has to be, of one recording after the other.
+#[derive(Default)]
+pub struct Model {
+    /// A recording is on.
+    pub on: bool,
+    paused: bool,
+    failed: bool,
+    blobs: Vec<(u64, u64, u64)>,
+    last_was_data: bool,
+    blobs_after_error: u32,
+    /// Recordings that have ended.
+    pub recordings: u64,
+}
+
+impl Model {
+    /// The next event.
+    pub fn take(&mut self, seen: &Seen) -> Result<(), String> {
+        let check = |holds: bool, what: &str| match holds {
+            true => Ok(()),
+            false => Err(format!("{seen:?}: {what}")),
+        };
+        let was_data = std::mem::take(&mut self.last_was_data);
+        check(
+            self.on != (*seen == Seen::Start),
+            "on-start once, and first",
+        )?;
+        check(
+            !self.failed || matches!(seen, Seen::Data { .. } | Seen::Stop),
+            "after an error, only the last blob and the end",
+        )?;
+        match seen {
+            Seen::Start => {
+                *self = Model {
+                    on: true,
+                    recordings: self.recordings,
+                    ..Model::default()
+                }
+            }
+            Seen::Pause => {
+                check(!self.paused, "paused twice")?;
+                self.paused = true;
+            }
+            Seen::Resume => {
+                check(self.paused, "resumed what was not paused")?;
+                self.paused = false;
+            }
+            Seen::Data {
+                offset,
+                end,
+                pts,
+                duration,
+            } => {
+                let (_, end_before, time) = self.blobs.last().copied().unwrap_or_default();
+                check(*offset == end_before, "the blobs are the recording")?;
+                check(*end >= *offset, "no blob ends before it begins")?;
+                check(*pts == time, "each blob begins where the last one ended")?;
+                self.blobs.push((*offset, *end, pts + duration));
+                self.last_was_data = true;
+                self.blobs_after_error += u32::from(self.failed);
+                check(self.blobs_after_error <= 1, "one blob after an error")?;
+            }
+            Seen::Error => self.failed = true,
+            Seen::Stop => {
+                check(was_data, "a blob comes right before the end")?;
+                self.on = false;
+                self.failed = false;
+                self.recordings += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Model {
+    /// What `seen` has led to, or what is wrong with it.
+    pub fn of(seen: &[Seen]) -> Result<Self, String> {
+        let mut model = Model::default();
+        for (index, event) in seen.iter().enumerate() {
+            if let Err(what) = model.take(event) {
+                let around = &seen[index.saturating_sub(12)..(index + 3).min(seen.len())];
+                return Err(format!("event {index}: {what}; around it: {around:#?}"));
+            }
+        }
+        Ok(model)
+    }
+}
+
+/// Notes the events of a recorder.
+pub fn follow(recorder: &gst::Element) -> Arc<Mutex<Vec<Seen>>> {
+    let all = Arc::<Mutex<Vec<Seen>>>::default();
+    for (signal, what) in [
+        ("on-start", Seen::Start),
+        ("on-pause", Seen::Pause),
+        ("on-resume", Seen::Resume),
+        ("on-error", Seen::Error),
+        ("on-stop", Seen::Stop),
+    ] {
+        let all = all.clone();
+        recorder.connect(signal, false, move |_| {
+            all.lock().unwrap().push(what.clone());
+            None
+        });
+    }
+    let seen = all.clone();
+    recorder.connect("on-data-available", false, move |args| {
+        let sample: gst::Sample = args[1].get().unwrap();
+        let buffer = sample.buffer().unwrap();
+        seen.lock().unwrap().push(Seen::Data {
+            offset: buffer.offset(),
+            end: buffer.offset_end(),
+            pts: buffer.pts().unwrap().nseconds(),
+            duration: buffer.duration().unwrap().nseconds(),
+        });
+        None
+    });
+    all
+}

@@ -1,0 +1,189 @@
+//! Disks that are full, read-only or gone: the recording says so and delivers what it has; the pipeline goes on.
+
+mod common;
+
+use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media};
+use gst::prelude::*;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A small file system of its own, where mounting is allowed.
+struct Small(tempfile::TempDir);
+
+impl Small {
+    fn mount(options: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            eprintln!("skipped: nothing can be mounted here");
+        }
+        mounted.then_some(Small(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// Waits for a recording that fails by itself, and gives error text and bytes.
+fn failed(rig: &Rig) -> (String, Vec<u8>) {
+    let events = rig.wait_recording(1);
+    let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
+    assert!(
+        kinds.ends_with(&[Kind::Error, Kind::Data, Kind::Stop]),
+        "{events:?}"
+    );
+    assert_eq!(kinds.iter().filter(|k| **k == Kind::Error).count(), 1);
+    let error = events.iter().find_map(|e| e.error.clone()).unwrap();
+    assert_eq!(error.code(), code::UNKNOWN, "{error}");
+    let bytes = events.iter().flat_map(|e| e.bytes.clone()).collect();
+    (error.message().to_owned(), bytes)
+}
+
+/// Sound as it is: much of it, and any end of it can be played.
+fn rig() -> (Rig, Vec<common::harness::Track>) {
+    let (rig, tracks) = Rig::live(1, 1);
+    rig.recorder
+        .set_property("mime-type", "video/x-matroska;codecs=vp8,pcm");
+    (rig, tracks)
+}
+
+#[test]
+fn location_on_a_disk_that_fills() {
+    let Some(disk) = Small::mount("size=400k") else {
+        return;
+    };
+    let (rig, tracks) = rig();
+    let path = disk.path().join("full.mkv");
+    let path = path.to_str().unwrap();
+    rig.recorder.set_property("location", path);
+    rig.recorder.start().unwrap();
+    let (error, bytes) = failed(&rig);
+    assert!(error.contains(path), "{error}");
+    assert!(error.contains("space"), "{error}");
+    // Nothing outside has noticed.
+    for track in &tracks {
+        track.wait_more(20);
+    }
+    rig.assert_no_bus_error();
+    assert!(std::fs::metadata(path).unwrap().len() > 300_000);
+    for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
+        // The last block may be half there, no more.
+        let frames = media::frames(&path);
+        assert!(frames > 10, "{path}: {frames}");
+        let sound = media::sound(&path, 0).len();
+        assert!(sound > 48_000, "{path}: {sound}");
+    }
+    // The next one goes where there is room.
+    let path = rig.path("elsewhere.mkv");
+    rig.recorder.set_property("location", &path);
+    rig.recorder.start().unwrap();
+    tracks[1].wait_more(10);
+    rig.recorder.stop().unwrap();
+    assert!(rig.wait_recording(2).iter().all(|e| e.kind != Kind::Error));
+    media::assert_plays(&path);
+}
+
+#[test]
+fn the_temporary_file_on_a_disk_that_fills() {
+    let Some(disk) = Small::mount("size=400k") else {
+        return;
+    };
+    let (rig, tracks) = rig();
+    rig.recorder
+        .set_property("temp-dir", disk.path().to_str().unwrap());
+    rig.recorder.set_property("max-memory", 50_000u64);
+    rig.recorder.start().unwrap();
+    let (error, bytes) = failed(&rig);
+    assert!(error.contains("space"), "{error}");
+    tracks[0].wait_more(20);
+    rig.assert_no_bus_error();
+    assert!(bytes.len() > 300_000, "{}", bytes.len());
+    let path = rig.save("blob.mkv", &bytes);
+    assert!(media::frames(&path) > 10);
+}
+
+#[test]
+fn a_device_that_is_full() {
+    let (rig, tracks) = rig();
+    rig.recorder.set_property("location", "/dev/full");
+    rig.recorder.start().unwrap();
+    let (error, _) = failed(&rig);
+    assert!(error.contains("/dev/full"), "{error}");
+    tracks[0].wait_more(20);
+    rig.assert_no_bus_error();
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_refused_at_once() {
+    let (rig, tracks) = rig();
+    let path = rig.path("pipe.mkv");
+    media::run(Command::new("mkfifo").arg(&path));
+    rig.recorder.set_property("location", &path);
+    let before = Instant::now();
+    expect_error(rig.recorder.start(), code::UNKNOWN);
+    assert!(before.elapsed() < Duration::from_secs(2));
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    tracks[0].wait_more(5);
+}
+
+#[test]
+fn a_folder_that_disappears() {
+    let (rig, tracks) = rig();
+    let folder = rig.folder.path().join("goes");
+    std::fs::create_dir(&folder).unwrap();
+    let path = folder.join("a.mkv");
+    rig.recorder
+        .set_property("location", path.to_str().unwrap());
+    rig.recorder.start().unwrap();
+    tracks[1].wait_more(20);
+    std::fs::remove_dir_all(&folder).unwrap();
+    tracks[1].wait_more(20);
+    rig.recorder.stop().unwrap();
+    let events = rig.wait_recording(1);
+    rig.assert_no_bus_error();
+    // The open file lives on: the blob has it all.
+    let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
+    media::assert_plays(&rig.save("blob.mkv", &bytes));
+    expect_error(rig.recorder.start(), code::UNKNOWN);
+}
+
+#[test]
+fn a_temporary_folder_that_disappears() {
+    let (rig, tracks) = rig();
+    let folder = rig.folder.path().join("goes");
+    rig.recorder
+        .set_property("temp-dir", folder.to_str().unwrap());
+    rig.recorder.set_property("max-memory", 100_000u64);
+    rig.recorder.start().unwrap();
+    let (error, bytes) = failed(&rig);
+    assert!(error.contains(folder.to_str().unwrap()), "{error}");
+    tracks[0].wait_more(20);
+    rig.assert_no_bus_error();
+    assert!(media::frames(&rig.save("blob.mkv", &bytes)) > 3);
+}
+
+#[test]
+fn a_disk_that_may_only_be_read() {
+    let Some(disk) = Small::mount("size=400k,ro") else {
+        return;
+    };
+    let (rig, tracks) = rig();
+    let path = disk.path().join("a.mkv");
+    rig.recorder
+        .set_property("location", path.to_str().unwrap());
+    let error = expect_error(rig.recorder.start(), code::UNKNOWN);
+    assert!(error.message().contains(path.to_str().unwrap()), "{error}");
+    tracks[0].wait_more(5);
+}

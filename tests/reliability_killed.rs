@@ -1,0 +1,163 @@
+//! Killed at any moment, what was written plays up to shortly before.
+
+mod common;
+
+use common::chance::{Chance, tenth};
+use common::harness::{init, make_recorder, media};
+use gst::prelude::*;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Tells the process that is to be killed what to record, and where to.
+const WHAT: &str = "MEDIARECORDER_KILLED_TYPE";
+const WHERE: &str = "MEDIARECORDER_KILLED_FILE";
+
+/// Longest from key frame to key frame, in milliseconds.
+const GOP: u32 = 500;
+const TIMESLICE: u32 = 500;
+
+/// Records until it is killed, and says on its way how far it is.
+#[test]
+fn records_until_it_is_killed() {
+    let (Ok(what), Ok(path)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
+        return;
+    };
+    init();
+    let pipeline = gst::Pipeline::new();
+    let recorder = make_recorder();
+    pipeline.add(&recorder).unwrap();
+    let (mime_type, by_src) = match what.strip_prefix("src ") {
+        Some(mime_type) => (mime_type, true),
+        None => (&*what, false),
+    };
+    recorder.set_property("mime-type", mime_type);
+    recorder.set_property("video-key-frame-interval-duration", GOP);
+    if by_src {
+        recorder.set_property("timeslice", TIMESLICE);
+        let sink = gst::ElementFactory::make("filesink")
+            .property("location", &path)
+            .property_from_str("buffer-mode", "unbuffered")
+            .build()
+            .unwrap();
+        pipeline.add(&sink).unwrap();
+        recorder.link(&sink).unwrap();
+    } else {
+        recorder.set_property("location", &path);
+    }
+    let mut lines = vec![(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=1 ! identity",
+        "audio_%u",
+    )];
+    if mime_type.starts_with("video") {
+        lines.push((
+            "videotestsrc is-live=true ! video/x-raw,width=160,height=120,framerate=30/1 ! identity",
+            "video_%u",
+        ));
+    }
+    for (line, template) in lines {
+        let source = gst::parse::bin_from_description(line, true).unwrap();
+        pipeline.add(&source).unwrap();
+        let pad = recorder.request_pad_simple(template).unwrap();
+        source.static_pad("src").unwrap().link(&pad).unwrap();
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let started: Option<glib::Error> = recorder.emit_by_name("start", &[]);
+    assert!(started.is_none(), "{started:?}");
+    let limit = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(10));
+        let stats: gst::Structure = recorder.property("stats");
+        println!("at {}", stats.get::<u64>("duration").unwrap());
+    }
+}
+
+/// Recorded time in seconds that can be read out of `path`.
+fn readable(path: &str, mime_type: &str) -> f64 {
+    if mime_type == "audio/wav" {
+        // As players do that do not believe the size in the header: all that there is.
+        let size = std::fs::metadata(path).unwrap().len().saturating_sub(44);
+        let output = Command::new("ffmpeg")
+            .args(["-nostdin", "-v", "error", "-ignore_length", "1", "-i", path])
+            .args(["-f", "null", "-"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+        return size as f64 / 2.0 / 48_000.0;
+    }
+    let ends = ["a:0", "v:0"].map(|stream| {
+        let (out, _) = media::run(
+            Command::new("ffprobe")
+                .args(["-v", "quiet", "-select_streams", stream])
+                .args(["-show_entries", "frame=pts_time", "-of", "csv=p=0", path]),
+        );
+        let times = String::from_utf8_lossy(&out).into_owned();
+        let times = times
+            .lines()
+            .filter_map(|l| l.trim_matches(',').parse().ok());
+        times.fold(None, |most: Option<f64>, t| {
+            Some(most.map_or(t, |m| m.max(t)))
+        })
+    });
+    let all = if mime_type.starts_with("video") {
+        &ends[..]
+    } else {
+        &ends[..1]
+    };
+    all.iter()
+        .map(|end| end.unwrap_or(0.0))
+        .fold(f64::MAX, f64::min)
+}
+
+#[test]
+fn what_was_written_before_a_kill_plays() {
+    if std::env::var_os(WHAT).is_some() {
+        return;
+    }
+    let mut chance = Chance::of_now();
+    let folder = tempfile::tempdir().unwrap();
+    let types = [
+        "video/webm",
+        "video/mp4",
+        "audio/ogg",
+        "audio/wav",
+        "src video/webm",
+        "src video/mp4",
+    ];
+    let mut worst = [0.0f64; 6];
+    for round in 0..tenth(100).max(6) as usize {
+        let what = types[round % types.len()];
+        let path = folder.path().join(format!("{round}"));
+        let path = path.to_str().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "records_until_it_is_killed", "--nocapture"])
+            .env(WHAT, what)
+            .env(WHERE, path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let until = 2_500_000_000 + chance.below(2_500_000_000);
+        let mut at = 0;
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if let Some(n) = line.strip_prefix("at ") {
+                at = n.parse::<u64>().unwrap();
+                if at >= until {
+                    child.kill().unwrap();
+                    break;
+                }
+            }
+        }
+        child.wait().unwrap();
+        assert!(at >= until, "{what} ended by itself at {at}");
+        let mime_type = what.trim_start_matches("src ");
+        let lost = at as f64 / 1e9 - readable(path, mime_type);
+        eprintln!("{what}: killed at {at}, lost {lost:.3} s");
+        worst[round % types.len()] = worst[round % types.len()].max(lost);
+        // A second of media, and what the encoder has not yet ended.
+        let most = 1.0 + f64::from(GOP) / 1e3;
+        assert!(lost < most, "{what}: {lost} s are lost of {at} ns");
+    }
+    eprintln!("at the worst: {types:?} {worst:?}");
+}
