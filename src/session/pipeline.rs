@@ -146,11 +146,11 @@ impl Pipeline {
             }
             let filter = make("capsfilter", &format!("{name}-raw"))?;
             filter.set_property("caps", encoder_input(codec, &track.caps));
+            keep_first_caps(&filter);
             chain.push(filter);
             if codec != Codec::Pcm {
                 let made = self.encoder(codec, track, tracks, settings)?;
                 listener.encoder(index, &made);
-                keep_first_caps(&made);
                 if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
                     *delay = formats::delay(codec, plan.container, &factory.name());
                     priming::account(&made, *delay);
@@ -441,18 +441,36 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
     wanted
 }
 
-/// Lets no caps but the first reach the encoder: containers take a new frame rate or colorimetry
-/// badly, and the size is held by the filter in front.
-fn keep_first_caps(encoder: &gst::Element) {
-    let Some(pad) = encoder.static_pad("sink") else {
+/// What comes in later is converted to what came first: containers take new caps badly. What no
+/// converter changes (frame rate, interlacing) is left at what it was at first.
+fn keep_first_caps(filter: &gst::Element) {
+    const NOT_CONVERTED: [&str; 6] = [
+        "framerate",
+        "max-framerate",
+        "interlace-mode",
+        "field-order",
+        "multiview-mode",
+        "multiview-flags",
+    ];
+    let Some(pad) = filter.static_pad("src") else {
         return;
     };
     let first = Mutex::new(true);
+    let filter = filter.downgrade();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::EventView::Caps(_)) = info.event().map(|event| event.view())
-            && !std::mem::take(&mut *lock(&first))
-        {
+        let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        if !std::mem::take(&mut *super::timing::lock(&first)) {
             return gst::PadProbeReturn::Drop;
+        }
+        let mut kept = caps.caps_owned();
+        let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        if video && let Some(structure) = kept.make_mut().structure_mut(0) {
+            structure.remove_fields(NOT_CONVERTED);
+        }
+        if let Some(filter) = filter.upgrade() {
+            filter.set_property("caps", kept);
         }
         gst::PadProbeReturn::Ok
     });
