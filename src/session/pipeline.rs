@@ -455,16 +455,24 @@ fn keep_first_caps(filter: &gst::Element) {
     let Some(pad) = filter.static_pad("src") else {
         return;
     };
-    let first = Mutex::new(true);
+    let first = Mutex::new(None::<gst::Event>);
     let filter = filter.downgrade();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
         };
-        if !std::mem::take(&mut *super::timing::lock(&first)) {
-            return gst::PadProbeReturn::Drop;
+        let gst::EventView::Caps(caps) = event.view() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut first = super::timing::lock(&first);
+        if let Some(first) = &*first {
+            // An event that is dropped would be sent again with every buffer.
+            *event = first.clone();
+            return gst::PadProbeReturn::Ok;
         }
         let mut kept = caps.caps_owned();
+        *first = Some(event.clone());
+        drop(first);
         let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
         if video && let Some(structure) = kept.make_mut().structure_mut(0) {
             structure.remove_fields(NOT_CONVERTED);

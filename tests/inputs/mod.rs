@@ -178,6 +178,7 @@ impl Take {
         self.outer.set_state(gst::State::Null);
         let heard = self.outer.heard();
         let error = heard.iter().find(|event| event.name == "error");
+        let error = error.map(|event| event.fields.get::<glib::Error>("error"));
         assert!(error.is_none(), "{error:?}");
     }
 
