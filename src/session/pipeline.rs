@@ -434,11 +434,30 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
         if codec == Codec::Pcm {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
         }
-        if codec == Codec::Pcm || info.channels() <= 2 {
-            structure.set("channels", i32::try_from(info.channels()).unwrap_or(2));
+        let channels = i32::try_from(info.channels()).unwrap_or(2);
+        if codec == Codec::Pcm || channels <= 2 {
+            structure.set("channels", channels);
+        } else {
+            // As many as there are or as everybody can play, but not any that is easy to make.
+            let taken = takes_channels(codec, channels);
+            structure.set("channels", if taken { channels } else { 2 });
         }
     }
     wanted
+}
+
+/// Whether the encoder takes so many channels.
+fn takes_channels(codec: Codec, channels: i32) -> bool {
+    let wanted = gst::Caps::builder("audio/x-raw")
+        .field("channels", channels)
+        .build();
+    formats::encoders(codec).first().is_some_and(|factory| {
+        factory
+            .static_pad_templates()
+            .iter()
+            .filter(|template| template.direction() == gst::PadDirection::Sink)
+            .any(|template| template.caps().can_intersect(&wanted))
+    })
 }
 
 /// What comes in later is converted to what came first: containers take new caps badly. What no
