@@ -282,9 +282,15 @@ impl VideoGate {
 
     pub(super) fn finish(&mut self, end: Ns, out: &mut Out) {
         self.inbox.clear();
-        if let Some(shown) = self.shown.take()
-            && end > shown.recorded
-        {
+        let Some(shown) = self.shown.take() else {
+            return;
+        };
+        // A last frame of no length is a picture all the same.
+        let end = match shown.filler {
+            true => end,
+            false => end.max(shown.recorded.saturating_add(SHORTEST)),
+        };
+        if end > shown.recorded {
             self.emit(shown, end, out);
         }
     }

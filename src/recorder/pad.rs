@@ -195,11 +195,7 @@ impl Stream {
 
     /// Without stamps, live media is taken to be captured as it comes, other media to follow.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
-        let frame = match self.media {
-            Media::Picture { frame } => frame,
-            _ => None,
-        };
-        let duration = self.duration(&buffer).or(frame).map(|d| self.in_time(d));
+        let duration = self.duration(&buffer).map(|d| self.in_time(d));
         let now = clock.now().filter(|_| self.live == Some(true));
         let running = match (now, self.media) {
             (Some(now), Media::Sound { .. }) => now.saturating_sub(duration.unwrap_or(0)),
@@ -231,8 +227,14 @@ impl Stream {
     /// How long a buffer lasts in stream time: of raw audio the count of samples tells, of which
     /// stamps are roundings.
     fn duration(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-        let Media::Sound { rate, bytes } = self.media else {
-            return buffer.duration();
+        let (rate, bytes) = match self.media {
+            Media::Sound { rate, bytes } => (rate, bytes),
+            // Without a length of its own it has the one that its caps give it.
+            Media::Picture { frame } => {
+                let own = buffer.duration().filter(|length| !length.is_zero());
+                return own.or(frame).or(buffer.duration());
+            }
+            Media::Encoded => return buffer.duration(),
         };
         let samples = buffer.size() as u64 / u64::from(bytes);
         let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);

@@ -146,11 +146,11 @@ impl Pipeline {
             }
             let filter = make("capsfilter", &format!("{name}-raw"))?;
             filter.set_property("caps", encoder_input(codec, &track.caps));
+            keep_first_caps(&filter);
             chain.push(filter);
             if codec != Codec::Pcm {
                 let made = self.encoder(codec, track, tracks, settings)?;
                 listener.encoder(index, &made);
-                keep_first_caps(&made);
                 if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
                     *delay = formats::delay(codec, plan.container, &factory.name());
                     priming::account(&made, *delay);
@@ -434,25 +434,70 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
         if codec == Codec::Pcm {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
         }
-        if codec == Codec::Pcm || info.channels() <= 2 {
-            structure.set("channels", i32::try_from(info.channels()).unwrap_or(2));
+        let channels = i32::try_from(info.channels()).unwrap_or(2);
+        if codec == Codec::Pcm || channels <= 2 {
+            structure.set("channels", channels);
+        } else {
+            // As many as there are or as everybody can play, but not any that is easy to make.
+            let taken = takes_channels(codec, channels);
+            structure.set("channels", if taken { channels } else { 2 });
         }
     }
     wanted
 }
 
-/// Lets no caps but the first reach the encoder: containers take a new frame rate or colorimetry
-/// badly, and the size is held by the filter in front.
-fn keep_first_caps(encoder: &gst::Element) {
-    let Some(pad) = encoder.static_pad("sink") else {
+/// Whether the encoder takes so many channels.
+fn takes_channels(codec: Codec, channels: i32) -> bool {
+    let wanted = gst::Caps::builder("audio/x-raw")
+        .field("channels", channels)
+        .build();
+    formats::encoders(codec).first().is_some_and(|factory| {
+        factory
+            .static_pad_templates()
+            .iter()
+            .filter(|template| template.direction() == gst::PadDirection::Sink)
+            .any(|template| template.caps().can_intersect(&wanted))
+    })
+}
+
+/// What comes in later is converted to what came first: containers take new caps badly. What no
+/// converter changes (frame rate, interlacing) is left at what it was at first.
+fn keep_first_caps(filter: &gst::Element) {
+    const NOT_CONVERTED: [&str; 6] = [
+        "framerate",
+        "max-framerate",
+        "interlace-mode",
+        "field-order",
+        "multiview-mode",
+        "multiview-flags",
+    ];
+    let Some(pad) = filter.static_pad("src") else {
         return;
     };
-    let first = Mutex::new(true);
+    let first = Mutex::new(None::<gst::Event>);
+    let filter = filter.downgrade();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::EventView::Caps(_)) = info.event().map(|event| event.view())
-            && !std::mem::take(&mut *lock(&first))
-        {
-            return gst::PadProbeReturn::Drop;
+        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let gst::EventView::Caps(caps) = event.view() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let mut first = super::timing::lock(&first);
+        if let Some(first) = &*first {
+            // An event that is dropped would be sent again with every buffer.
+            *event = first.clone();
+            return gst::PadProbeReturn::Ok;
+        }
+        let mut kept = caps.caps_owned();
+        *first = Some(event.clone());
+        drop(first);
+        let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        if video && let Some(structure) = kept.make_mut().structure_mut(0) {
+            structure.remove_fields(NOT_CONVERTED);
+        }
+        if let Some(filter) = filter.upgrade() {
+            filter.set_property("caps", kept);
         }
         gst::PadProbeReturn::Ok
     });

@@ -1,0 +1,301 @@
+//! What does not come is silence, black or the last picture, of the right length, and nothing else moves.
+
+mod common;
+mod inputs;
+
+use common::outer::{DEADLINE, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use inputs::*;
+use std::time::Instant;
+
+/// Numbers without a pattern, the same in every run: TRUE for four of five.
+fn kept(n: u64) -> bool {
+    n == 0 || n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29) % 5 != 0
+}
+
+#[test]
+fn a_fifth_of_the_buffers_missing_leaves_the_others_where_they_were() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = (
+        take.sound(&stereo(48_000), None),
+        take.pictures(&small(), None),
+    );
+    take.roll();
+    for n in 0..400u64 {
+        if kept(n) {
+            sound.push(tick(n));
+        }
+        if n % 4 == 0 && kept(n / 4) {
+            pictures.push(shot(&small(), n / 4 * FRAME));
+        }
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let (runs, length) = runs(&take.heard(0));
+    let missing = (0..400).filter(|n| !kept(*n)).count() as u64;
+    assert!(missing > 60, "{missing} of 400");
+    for (recorded, source, _) in &runs {
+        assert_eq!(recorded, source);
+    }
+    let present: u64 = runs.iter().map(|run| run.2).sum();
+    assert_eq!(present, (400 - missing) * 480);
+    assert!(length > 390 * 480, "{length}");
+    let seen = take.seen();
+    assert_eq!(seen.len(), (0..100).filter(|n| kept(*n)).count());
+    for (recorded, source) in seen {
+        assert_eq!(Some(recorded), source);
+    }
+}
+
+#[test]
+fn what_an_element_drops_on_its_way_is_silence() {
+    let take = Take::new(WAV);
+    let source = take.outer.source(
+        "audiotestsrc num-buffers=300 samplesperbuffer=480 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=tagged ! \
+         identity drop-probability=0.2",
+    );
+    let tagged = take.outer.pipeline.by_name("tagged").unwrap();
+    tag::audio(&tagged.static_pad("src").unwrap(), Sound::Counted, 48_000);
+    source.link(&take.outer.pad("audio_%u")).unwrap();
+    take.outer.recorder.set_property("autostart", true);
+    take.outer.set_state(gst::State::Playing);
+    take.wrap();
+    let (runs, _) = runs(&take.heard(0));
+    let first = runs[0].1;
+    assert!(runs.len() > 10, "{runs:?}");
+    for (recorded, source, _) in runs {
+        assert_eq!(recorded + first, source);
+    }
+}
+
+#[test]
+fn gaps_are_silence_and_the_last_picture() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = (
+        take.sound(&stereo(48_000), None),
+        take.pictures(&small(), None),
+    );
+    take.roll();
+    for n in 0..200 {
+        match n {
+            50 => sound.gap(500 * MILLI, SECOND),
+            51..150 => (),
+            _ => sound.push(tick(n)),
+        }
+        match n / 4 {
+            15 => pictures.gap(600 * MILLI, 800 * MILLI),
+            16..35 => (),
+            frame if n % 4 == 0 => pictures.push(shot(&small(), frame * FRAME)),
+            _ => (),
+        }
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let half = 24_000;
+    assert_eq!(
+        runs(&take.heard(0)),
+        (vec![(0, 0, half), (3 * half, 3 * half, half)], 4 * half)
+    );
+    let seen = take.seen();
+    assert_eq!(seen[14..16], [(560, Some(560)), (1400, Some(1400))]);
+    assert!((take.length() - 2.0).abs() < 0.002, "{}", take.length());
+}
+
+#[test]
+fn a_sound_and_a_picture_that_come_late_begin_silent_and_black() {
+    for late_sound in [true, false] {
+        let take = Take::new(BOTH);
+        let (sound, pictures) = (
+            take.sound(&stereo(48_000), None),
+            take.pictures(&small(), None),
+        );
+        take.roll();
+        for n in 0..400 {
+            if !late_sound || n >= 250 {
+                sound.push(tick(n));
+            }
+            if n % 4 == 0 && (late_sound || n >= 248) {
+                pictures.push(shot(&small(), n / 4 * FRAME));
+            }
+        }
+        sound.end();
+        pictures.end();
+        take.wrap();
+        let from = if late_sound { 250 * 480 } else { 0 };
+        let whole = 400 * 480;
+        assert_eq!(
+            runs(&take.heard(0)),
+            (vec![(from, from, whole - from)], whole)
+        );
+        let seen = take.seen();
+        if late_sound {
+            assert_eq!((seen.len(), seen[0]), (100, (0, Some(0))));
+        } else {
+            assert_eq!(seen[..2], [(0, None), (2480, Some(2480))]);
+        }
+        assert!((take.length() - 4.0).abs() < 0.002, "{}", take.length());
+    }
+}
+
+#[test]
+fn a_track_that_ends_early_does_not_end_the_others() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = (
+        take.sound(&stereo(48_000), None),
+        take.pictures(&small(), None),
+    );
+    take.roll();
+    for n in 0..200 {
+        match n {
+            0..100 => sound.push(tick(n)),
+            100 => sound.end(),
+            _ => (),
+        }
+        if n % 4 == 0 {
+            pictures.push(shot(&small(), n / 4 * FRAME));
+        }
+    }
+    pictures.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)).0, [(0, 0, 48_000)]);
+    assert_eq!(take.seen().len(), 50);
+    assert!((take.length() - 2.0).abs() < 0.002, "{}", take.length());
+}
+
+/// A live camera beside a microphone: with `sound` as told, data keep coming and `stop` is quick.
+fn beside_a_microphone(dies_after: Option<u64>) {
+    let take = Take::new(BOTH);
+    take.outer.recorder.set_property("timeslice", 500u32);
+    let camera = take.outer.source(
+        "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120,framerate=25/1",
+    );
+    let log = tag::video(&camera);
+    camera.link(&take.outer.pad("video_%u")).unwrap();
+    let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
+    take.outer.set_state(gst::State::Playing);
+    sound.introduce();
+    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    take.outer.act("start");
+    let from = take.outer.running_time();
+    if let Some(after) = dies_after {
+        let first = from / (10 * MILLI) + 1;
+        for n in first..first + after / (10 * MILLI) {
+            take.outer.wait_running((n + 1) * 10 * MILLI);
+            sound.push(tick(n));
+        }
+    }
+    take.outer.wait_running(from + 5 * SECOND);
+    let blobs = take
+        .outer
+        .heard()
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .count();
+    // At the most two seconds of it are waited for.
+    assert!(blobs >= 4, "{blobs} blobs in 5 s");
+    take.outer.act("stop");
+    let asked = Instant::now();
+    take.outer.wait_for("stop", 1);
+    assert!(asked.elapsed().as_secs_f64() < 3.0, "{:?}", asked.elapsed());
+    let kept = take.outer.kept();
+    take.wrap();
+    let (runs, length) = runs(&take.heard(0));
+    let due = kept.total() * 48 / MILLI;
+    assert!(length.abs_diff(due) <= 1, "{length} samples for {due}");
+    match dies_after {
+        None => assert_eq!(runs, []),
+        Some(after) => {
+            let [(recorded, source, samples)] = runs[..] else {
+                panic!("{runs:?}");
+            };
+            assert_eq!(samples, after * 48 / MILLI);
+            let exact = recorded as i64 - source as i64;
+            let start = (kept.intervals[0].0 * 48).div_euclid(MILLI) as i64;
+            assert!((exact + start).abs() <= 1, "{exact} {start}");
+        }
+    }
+    let seen = take.seen();
+    assert!(seen.len() > 100, "{} pictures", seen.len());
+    for (recorded, source) in &seen[1..] {
+        let exact = source.unwrap() as f64 - kept.intervals[0].0 as f64 / 1e6;
+        assert!((*recorded as f64 - exact).abs() < 1.6, "{recorded} {exact}");
+    }
+}
+
+#[test]
+fn a_dead_microphone_is_silence_and_holds_nothing_up() {
+    beside_a_microphone(None);
+}
+
+#[test]
+fn a_microphone_that_dies_is_silent_from_there_on() {
+    beside_a_microphone(Some(800 * MILLI));
+}
+
+#[test]
+fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
+    let take = Take::new(BOTH);
+    take.outer.recorder.set_property("timeslice", 500u32);
+    let source = take.outer.source(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
+    );
+    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    source.link(&take.outer.pad("audio_%u")).unwrap();
+    let camera = take.pictures(&small(), Some(FRAME));
+    take.outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    take.outer.act("start");
+    let first = take.outer.running_time() / FRAME + 1;
+    for n in first..first + 10 {
+        take.outer.wait_running((n + 1) * FRAME);
+        camera.push(shot(&small(), n * FRAME));
+    }
+    take.outer.wait_running(first * FRAME + 4 * SECOND);
+    let blobs = take
+        .outer
+        .heard()
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .count();
+    assert!(blobs >= 4, "{blobs} blobs in 4 s");
+    take.outer.act("stop");
+    take.wrap();
+    let kept = take.outer.kept();
+    let seen = take.seen();
+    assert_eq!(seen.len(), 10, "{seen:?}");
+    assert_eq!(seen[9].1, Some((first + 9) * 40));
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);
+    assert!((take.length() - kept.total() as f64 / 1e9).abs() < 0.05);
+}
+
+#[test]
+fn where_nothing_flows_at_all_the_clock_goes_on() {
+    let take = Take::new(WAV);
+    take.outer.recorder.set_property("timeslice", 500u32);
+    let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
+    take.outer.set_state(gst::State::Playing);
+    sound.introduce();
+    take.outer.act("start");
+    take.outer
+        .wait_running(take.outer.running_time() + 4 * SECOND);
+    let blobs = take
+        .outer
+        .heard()
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .count();
+    assert!(blobs >= 2, "{blobs} blobs in 4 s");
+    take.outer.act("stop");
+    take.wrap();
+    let kept = take.outer.kept();
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(runs, []);
+    assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);
+}

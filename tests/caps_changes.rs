@@ -1,0 +1,222 @@
+//! Caps change while recording: picture and sound are converted to what they were first, and time goes on.
+
+mod common;
+mod inputs;
+
+use common::judge::{decode, kept::Kept, place};
+use common::signal::{noise, picture};
+use gst::prelude::*;
+use gst_audio::{AudioFormat, AudioInfo};
+use gst_video::{VideoFormat, VideoInfo};
+use inputs::*;
+
+/// Noise in `info`'s rate for `length` from `from` on; the way to make each buffer.
+fn hiss_for(sound: &Source, info: &AudioInfo, from: u64, length: u64) {
+    let rate = u64::from(info.rate());
+    let mut time = from;
+    while time < from + length {
+        let samples = rate / 50;
+        let mut bytes = vec![0; samples as usize * info.bpf() as usize];
+        noise::fill(info, time as f64, &mut bytes);
+        let buffer = gst::Buffer::from_mut_slice(bytes);
+        sound.push(stamped(buffer, Some(time), Some(20 * MILLI)));
+        time += 20 * MILLI;
+    }
+}
+
+fn sound_changes(mime: &str, tolerance: f64) {
+    let take = Take::new(mime);
+    common::outer::init();
+    let of = |format, rate, channels| AudioInfo::builder(format, rate, channels).build().unwrap();
+    let surround = {
+        use gst_audio::AudioChannelPosition::*;
+        let places = [
+            FrontLeft,
+            FrontRight,
+            FrontCenter,
+            Lfe1,
+            RearLeft,
+            RearRight,
+        ];
+        let info = AudioInfo::builder(AudioFormat::F32le, 96_000, 6).positions(&places);
+        info.build().unwrap()
+    };
+    let kinds = [
+        of(AudioFormat::S16le, 48_000, 2),
+        of(AudioFormat::F32le, 44_100, 2),
+        of(AudioFormat::S16le, 32_000, 1),
+        surround,
+        of(AudioFormat::S16le, 48_000, 2),
+    ];
+    let sound = take.sound(&kinds[0], None);
+    take.roll();
+    for (n, info) in (0u64..).zip(&kinds) {
+        if n > 0 {
+            sound.caps(&info.to_caps().unwrap());
+        }
+        hiss_for(&sound, info, n * 600 * MILLI, 600 * MILLI);
+    }
+    sound.end();
+    take.wrap();
+    take.decodes_quietly();
+    let decoded = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let seconds = decoded.len() as f64 / 48_000.0;
+    assert!((seconds - 3.0).abs() < 0.02, "{seconds}");
+    // From caps to caps a resampler may begin anew: that is a seam.
+    let kept = Kept {
+        intervals: (0..5)
+            .map(|n| (n * 600 * MILLI, (n + 1) * 600 * MILLI))
+            .collect(),
+    };
+    let places = place::places(&decoded, 5e9).unwrap();
+    let verdict = place::follows(&places, &kept, tolerance);
+    println!("{verdict:?}");
+    verdict.unwrap();
+}
+
+#[test]
+fn rate_channels_and_format_of_sound_in_wav() {
+    sound_changes(WAV, 1e6);
+}
+
+#[test]
+fn rate_channels_and_format_of_sound_in_webm() {
+    sound_changes("audio/webm;codecs=opus", 1.5e6);
+}
+
+#[test]
+fn a_change_of_rate_behind_latency_loses_nothing() {
+    // What waits for its cut has the old caps.
+    let take = Take::new(WAV);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 3600 * SECOND);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    let first = stereo(48_000);
+    let second = stereo(24_000);
+    let sound = take.sound(&first, Some(0));
+    take.outer.set_state(gst::State::Playing);
+    take.outer.act("start");
+    // All of it comes before its time.
+    for n in 0..50 {
+        sound.push(hiss(&first, n * 960, 960));
+    }
+    sound.caps(&second.to_caps().unwrap());
+    for n in 50..100 {
+        sound.push(hiss(&second, n * 480, 480));
+    }
+    clock.set_time(gst::ClockTime::from_seconds(2));
+    take.outer.act("stop");
+    take.wrap();
+    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    assert_eq!(decoded.rate, 48_000);
+    assert!(decoded.len().abs_diff(96_000) <= 1, "{}", decoded.len());
+    let kept = Kept {
+        intervals: vec![(0, SECOND), (SECOND, 2 * SECOND)],
+    };
+    let places = place::places(&decoded, 3e9).unwrap();
+    place::follows(&places, &kept, 1e6).unwrap();
+}
+
+fn of_format(format: VideoFormat, width: u32, height: u32, fps: i32) -> VideoInfo {
+    VideoInfo::builder(format, width, height)
+        .fps(gst::Fraction::new(fps, 1))
+        .build()
+        .unwrap()
+}
+
+fn picture_changes(mime: &str) {
+    let take = Take::new(mime);
+    let narrow = size(320, 240);
+    let other_colours = VideoInfo::builder(VideoFormat::Nv12, 320, 240)
+        .fps(gst::Fraction::new(25, 1))
+        .colorimetry(&"bt709".parse().unwrap())
+        .build()
+        .unwrap();
+    let kinds = [
+        narrow.clone(),
+        of_format(VideoFormat::I420, 640, 480, 25),
+        of_format(VideoFormat::Nv12, 160, 120, 25),
+        of_format(VideoFormat::Yv12, 320, 240, 50),
+        other_colours,
+        of_format(VideoFormat::Gray8, 320, 240, 10),
+        // Not of the same shape: with black beside it.
+        of_format(VideoFormat::I420, 640, 240, 25),
+        narrow,
+    ];
+    let pictures = take.pictures(&kinds[0], None);
+    take.roll();
+    for (n, info) in (0u64..).zip(&kinds) {
+        if n > 0 {
+            pictures.caps(&info.to_caps().unwrap());
+        }
+        for frame in n * 10..n * 10 + 10 {
+            pictures.push(shot(info, frame * FRAME));
+        }
+    }
+    pictures.end();
+    take.wrap();
+    take.decodes_quietly();
+    let found = decode::pictures(&take.path, 0).unwrap();
+    assert_eq!((found.width, found.height), (320, 240), "the first size");
+    assert_eq!(found.list.len(), 80);
+    let within = luma(&take.path, "crop=320:120:0:60", (320, 120));
+    let above = luma(&take.path, "crop=320:50:0:0", (320, 50));
+    for (n, picture) in (0u64..).zip(&found.list) {
+        let time = n * FRAME;
+        assert!(
+            (picture.recorded - time as f64).abs() < 1e6,
+            "{n}: {picture:?}"
+        );
+        if n / 10 == 6 {
+            let wide = &within[n as usize];
+            assert_eq!(picture::read(wide, 320, 120), Some(time), "picture {n}");
+            assert!(above[n as usize].iter().all(|p| *p < 40), "border of {n}");
+        } else {
+            assert_eq!(picture.source, Some(time), "picture {n}");
+        }
+    }
+}
+
+#[test]
+fn size_shape_rate_format_and_colours_of_pictures_in_matroska() {
+    picture_changes(PICTURES);
+}
+
+#[test]
+fn size_shape_rate_format_and_colours_of_pictures_in_matroska_as_h264() {
+    picture_changes("video/x-matroska;codecs=avc1");
+}
+
+#[test]
+fn size_shape_rate_format_and_colours_of_pictures_in_webm() {
+    picture_changes("video/webm;codecs=vp9");
+}
+
+#[test]
+fn the_shape_of_pixels() {
+    let take = Take::new(PICTURES);
+    let square = size(320, 240);
+    let wide = VideoInfo::builder(VideoFormat::I420, 160, 240)
+        .fps(gst::Fraction::new(25, 1))
+        .par(gst::Fraction::new(2, 1))
+        .build()
+        .unwrap();
+    let pictures = take.pictures(&wide, None);
+    take.roll();
+    for frame in 0..20 {
+        if frame == 10 {
+            pictures.caps(&square.to_caps().unwrap());
+        }
+        let info = if frame < 10 { &wide } else { &square };
+        pictures.push(shot(info, frame * FRAME));
+    }
+    pictures.end();
+    take.wrap();
+    let found = decode::pictures(&take.path, 0).unwrap();
+    assert_eq!((found.width, found.height), (320, 240));
+    for (n, picture) in (0u64..).zip(&found.list) {
+        assert_eq!(picture.source, Some(n * FRAME), "picture {n}");
+    }
+}

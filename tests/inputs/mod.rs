@@ -1,0 +1,255 @@
+//! Recordings of inputs made by hand: pads fed from the test's own thread, read back afterwards.
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use crate::common::judge::{decode, file, samples};
+use crate::common::outer::Outer;
+use crate::common::signal::{counted, noise, picture};
+use gst::prelude::*;
+use gst_audio::{AudioFormat, AudioInfo};
+use gst_video::{VideoFormat, VideoInfo};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub const SECOND: u64 = 1_000_000_000;
+pub const MILLI: u64 = 1_000_000;
+/// One frame of the pictures here, 25 in a second.
+pub const FRAME: u64 = 40 * MILLI;
+
+/// Lossless sound in WAV.
+pub const WAV: &str = "audio/wav";
+/// Lossless sound beside pictures.
+pub const BOTH: &str = "video/x-matroska;codecs=\"vp8,pcm\"";
+/// Pictures alone.
+pub const PICTURES: &str = "video/x-matroska;codecs=vp8";
+
+/// S16LE stereo, as counted sound has to be.
+pub fn stereo(rate: u32) -> AudioInfo {
+    crate::common::outer::init();
+    AudioInfo::builder(AudioFormat::S16le, rate, 2)
+        .build()
+        .unwrap()
+}
+
+/// 160x120 I420 at 25 per second.
+pub fn small() -> VideoInfo {
+    size(160, 120)
+}
+
+pub fn size(width: u32, height: u32) -> VideoInfo {
+    crate::common::outer::init();
+    VideoInfo::builder(VideoFormat::I420, width, height)
+        .fps(gst::Fraction::new(25, 1))
+        .build()
+        .unwrap()
+}
+
+/// A source pad in the test's own hand.
+pub struct Source {
+    pub pad: gst::Pad,
+}
+
+impl Source {
+    /// Linked to `peer`; stream-start, caps and segment are sent. Live with this latency, or not live.
+    pub fn new(peer: &gst::Pad, caps: &gst::Caps, live: Option<u64>) -> Self {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
+        let pad = gst::Pad::builder(gst::PadDirection::Src)
+            .name(format!("source_{serial}"))
+            .query_function(move |pad, parent, query| {
+                if let gst::QueryViewMut::Latency(latency) = query.view_mut() {
+                    let least = gst::ClockTime::from_nseconds(live.unwrap_or(0));
+                    latency.set(live.is_some(), least, gst::ClockTime::NONE);
+                    return true;
+                }
+                gst::Pad::query_default(pad, parent, query)
+            })
+            .build();
+        pad.set_active(true).expect("a free pad activates");
+        pad.link(peer).expect("the recorder takes the link");
+        let source = Source { pad };
+        source.event(gst::event::StreamStart::new(&format!("source/{serial}")));
+        source.caps(caps);
+        source.segment(&gst::FormattedSegment::new());
+        source
+    }
+
+    pub fn event(&self, event: gst::Event) -> bool {
+        self.pad.push_event(event)
+    }
+
+    pub fn caps(&self, caps: &gst::Caps) {
+        assert!(self.event(gst::event::Caps::new(caps)), "{caps}");
+    }
+
+    pub fn segment(&self, segment: &gst::FormattedSegment<gst::ClockTime>) {
+        assert!(self.event(gst::event::Segment::new(segment)));
+    }
+
+    pub fn gap(&self, from: u64, length: u64) {
+        let gap = gst::event::Gap::builder(gst::ClockTime::from_nseconds(from))
+            .duration(gst::ClockTime::from_nseconds(length))
+            .build();
+        assert!(self.event(gap));
+    }
+
+    #[track_caller]
+    pub fn push(&self, buffer: gst::Buffer) {
+        self.pad
+            .push(buffer)
+            .expect("the recorder takes the buffer");
+    }
+
+    /// Says again what the stream is: what was said to a recorder in NULL it has not heard.
+    pub fn introduce(&self) {
+        if let Some(caps) = self.pad.current_caps() {
+            self.caps(&caps);
+        }
+    }
+
+    pub fn end(&self) {
+        assert!(self.event(gst::event::Eos::new()));
+    }
+}
+
+/// Sets both stamps of a buffer.
+pub fn stamped(mut buffer: gst::Buffer, pts: Option<u64>, duration: Option<u64>) -> gst::Buffer {
+    let fields = buffer.make_mut();
+    fields.set_pts(pts.map(gst::ClockTime::from_nseconds));
+    fields.set_duration(duration.map(gst::ClockTime::from_nseconds));
+    buffer
+}
+
+/// Counted sound, 480 samples in a buffer: buffer `n` of the stream.
+pub fn tick(n: u64) -> gst::Buffer {
+    counted::buffer(&stereo(48_000), n * 480, 480)
+}
+
+/// The picture of a time.
+pub fn shot(info: &VideoInfo, time: u64) -> gst::Buffer {
+    picture::buffer(info, time, FRAME)
+}
+
+/// Noise of `info`'s rate, from sample `first` on.
+pub fn hiss(info: &AudioInfo, first: u64, samples: u64) -> gst::Buffer {
+    noise::buffer(info, first, samples)
+}
+
+/// One recording of hand-made input.
+pub struct Take {
+    pub outer: Outer,
+    _folder: tempfile::TempDir,
+    pub path: PathBuf,
+}
+
+impl Take {
+    pub fn new(mime: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(match mime {
+            WAV => "take.wav",
+            _ if mime.contains("matroska") => "take.mkv",
+            _ => "take.webm",
+        });
+        Take {
+            outer: Outer::new(mime, &path),
+            _folder: folder,
+            path,
+        }
+    }
+
+    pub fn sound(&self, info: &AudioInfo, live: Option<u64>) -> Source {
+        Source::new(&self.outer.pad("audio_%u"), &info.to_caps().unwrap(), live)
+    }
+
+    pub fn pictures(&self, info: &VideoInfo, live: Option<u64>) -> Source {
+        Source::new(&self.outer.pad("video_%u"), &info.to_caps().unwrap(), live)
+    }
+
+    /// PLAYING, and recording from the first instant on.
+    pub fn roll(&self) {
+        self.outer.set_state(gst::State::Playing);
+        self.outer.act("start");
+    }
+
+    /// Waits until it has ended, without a warning.
+    #[track_caller]
+    pub fn wrap(&self) {
+        self.outer.wait_for("stop", 1);
+        self.outer.set_state(gst::State::Null);
+        let heard = self.outer.heard();
+        let error = heard.iter().find(|event| event.name == "error");
+        let error = error.map(|event| event.fields.get::<glib::Error>("error"));
+        assert!(error.is_none(), "{error:?}");
+    }
+
+    /// What is heard on sound track `track`.
+    #[track_caller]
+    pub fn heard(&self, track: usize) -> Vec<samples::AudioSpan> {
+        samples::spans(&decode::sound(&self.path, track, None).unwrap())
+    }
+
+    /// What is seen, equal neighbours joined: recorded time and the picture's own, in ms; `None`
+    /// is not a picture of the test's (black).
+    #[track_caller]
+    pub fn seen(&self) -> Vec<(u64, Option<u64>)> {
+        let pictures = decode::pictures(&self.path, 0).unwrap();
+        let ms = |time: f64| (time / 1e6).round() as u64;
+        let mut seen: Vec<_> = pictures
+            .list
+            .iter()
+            .map(|p| (ms(p.recorded), p.source.map(|s| ms(s as f64))))
+            .collect();
+        seen.dedup_by(|b, a| a.1 == b.1);
+        seen
+    }
+
+    /// The file's length in seconds.
+    #[track_caller]
+    pub fn length(&self) -> f64 {
+        file::duration(&self.path).unwrap() / 1e9
+    }
+
+    #[track_caller]
+    pub fn decodes_quietly(&self) {
+        file::decodes_quietly(&self.path).unwrap();
+    }
+}
+
+/// Source samples in `spans`, each run as (recorded, source, length), and the length of it all.
+pub fn runs(spans: &[samples::AudioSpan]) -> (Vec<(u64, u64, u64)>, u64) {
+    let sources = spans.iter().filter_map(|span| match span.what {
+        samples::What::Source(first) => Some((span.recorded.start, first, span.len())),
+        samples::What::Silence => None,
+        samples::What::Alien => panic!("sound that is nobody's: {span:?}"),
+    });
+    (
+        sources.collect(),
+        spans.last().map_or(0, |s| s.recorded.end),
+    )
+}
+
+/// Luma of every picture as ffmpeg decodes it through a filter, each `width` by `height`.
+#[track_caller]
+pub fn luma(path: &Path, filter: &str, size: (usize, usize)) -> Vec<Vec<u8>> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(path)
+        .args([
+            "-vf",
+            filter,
+            "-fps_mode",
+            "passthrough",
+            "-pix_fmt",
+            "gray",
+        ])
+        .args(["-f", "rawvideo", "pipe:1"])
+        .output()
+        .expect("ffmpeg runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let whole = output.stdout.chunks_exact(size.0 * size.1);
+    whole.map(<[u8]>::to_vec).collect()
+}

@@ -1,0 +1,208 @@
+//! Files go as fast as they can and lose nothing, live sources are never held up, and both together keep
+//! the live one's pace.
+
+mod common;
+mod inputs;
+
+use common::outer::{DEADLINE, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use inputs::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Every picture takes the encoder so long.
+fn slow_encoder(take: &Take, time: Duration) {
+    take.outer
+        .recorder
+        .connect("encoder-setup", false, move |values| {
+            let encoder = values[2].get::<gst::Element>().unwrap();
+            if let Some(pad) = encoder.static_pad("sink")
+                && values[1]
+                    .get::<gst::Pad>()
+                    .unwrap()
+                    .name()
+                    .starts_with("video")
+            {
+                pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                    std::thread::sleep(time);
+                    gst::PadProbeReturn::Ok
+                });
+            }
+            None
+        });
+}
+
+fn frame(n: u64) -> gst::Buffer {
+    shot(&small(), n * FRAME)
+}
+
+/// Five seconds of each, in pieces of so many seconds of one and then of the other, from one thread.
+fn interleaved(seconds: u64, sound_first: bool) {
+    let take = Take::new(BOTH);
+    let sound = take.sound(&stereo(48_000), None);
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    for piece in 0..10 / seconds {
+        let sounds = || {
+            (piece * seconds * 100..(piece + 1) * seconds * 100).for_each(|n| sound.push(tick(n)))
+        };
+        let frames = || {
+            (piece * seconds * 25..(piece + 1) * seconds * 25).for_each(|n| pictures.push(frame(n)))
+        };
+        if sound_first {
+            sounds();
+            frames();
+        } else {
+            frames();
+            sounds();
+        }
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
+    let due: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), due);
+}
+
+#[test]
+fn five_seconds_of_sound_before_the_picture_of_them() {
+    interleaved(5, true);
+}
+
+#[test]
+fn ten_seconds_of_picture_before_the_sound_of_them() {
+    interleaved(10, false);
+}
+
+#[test]
+fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
+    let take = Take::new(PICTURES);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 400 * MILLI);
+    slow_encoder(&take, Duration::from_millis(8));
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    let begun = Instant::now();
+    for n in 0..150 {
+        pictures.push(frame(n));
+    }
+    // All but the queue's ten or so had to be encoded before.
+    assert!(
+        begun.elapsed() > Duration::from_millis(130 * 8),
+        "{:?}",
+        begun.elapsed()
+    );
+    pictures.end();
+    take.wrap();
+    let due: Vec<_> = (0..150).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), due);
+}
+
+#[test]
+fn a_live_source_is_not_held_up_by_a_slow_encoder() {
+    let take = Take::new(PICTURES);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 400 * MILLI);
+    slow_encoder(&take, Duration::from_millis(90));
+    let pictures = take.pictures(&small(), Some(0));
+    take.outer.set_state(gst::State::Playing);
+    let first = take.outer.running_time() / FRAME + 1;
+    let mut longest = Duration::ZERO;
+    for n in first..first + 75 {
+        take.outer.wait_running(n * FRAME);
+        let begun = Instant::now();
+        pictures.push(frame(n));
+        longest = longest.max(begun.elapsed());
+        if n == first {
+            take.outer.act("start");
+        }
+    }
+    take.outer.act("stop");
+    take.wrap();
+    // A push that waited for the encoder would take 90 ms, or all the time that is missing.
+    assert!(longest < Duration::from_millis(80), "{longest:?}");
+    assert!(
+        !take.outer.warnings().is_empty(),
+        "pictures left out without a word"
+    );
+    let kept = take.outer.kept();
+    let seen = take.seen();
+    assert!((10..70).contains(&seen.len()), "{} pictures", seen.len());
+    for (recorded, source) in &seen[1..] {
+        let exact = source.unwrap() as f64 - kept.intervals[0].0 as f64 / 1e6;
+        assert!(
+            (*recorded as f64 - exact).abs() < 1.6,
+            "{recorded} for {exact}"
+        );
+    }
+    assert!((take.length() - kept.total() as f64 / 1e9).abs() < 0.01);
+}
+
+#[test]
+fn a_file_beside_a_microphone_keeps_its_pace() {
+    let take = Take::new(BOTH);
+    let source = take.outer.source(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
+    );
+    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    source.link(&take.outer.pad("audio_%u")).unwrap();
+    let pictures = take.pictures(&small(), None);
+    take.outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    take.outer.act("start");
+    let pushed = Arc::new(AtomicU64::new(0));
+    let counter = pushed.clone();
+    let film = std::thread::spawn(move || {
+        for n in 0..250 {
+            if pictures.pad.push(frame(n)).is_err() {
+                return;
+            }
+            counter.store(n, Ordering::SeqCst);
+        }
+    });
+    take.outer.wait_running(2 * SECOND);
+    let (shown, now) = (
+        pushed.load(Ordering::SeqCst) * FRAME,
+        take.outer.running_time(),
+    );
+    assert!(shown <= now && shown > SECOND, "{shown} at {now}");
+    take.outer.act("stop");
+    take.wrap();
+    film.join().unwrap();
+    let kept = take.outer.kept();
+    let start = kept.intervals[0].0;
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);
+    for (recorded, source) in &take.seen()[1..] {
+        let exact = source.unwrap() as f64 - start as f64 / 1e6;
+        assert!(
+            (*recorded as f64 - exact).abs() < 1.6,
+            "{recorded} for {exact}"
+        );
+    }
+}
+
+#[test]
+fn a_capture_pool_is_told_how_many_frames_are_held() {
+    let take = Take::new(PICTURES);
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    pictures.push(frame(0));
+    let mut query = gst::query::Allocation::new(Some(&small().to_caps().unwrap()), true);
+    assert!(pictures.pad.peer_query(&mut query));
+    let pools: Vec<_> = query.allocation_pools().collect();
+    assert_eq!(pools.len(), 1);
+    let (_, size, least, _) = &pools[0];
+    assert_eq!(*size as usize, small().size());
+    // The one on show, the one that waits for its end, the encoder's.
+    assert!(*least >= 3, "{least}");
+    pictures.end();
+    take.wrap();
+}

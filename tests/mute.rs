@@ -1,0 +1,234 @@
+//! `mute` is silence and black from the instant it was set, and the media again from where it was taken back.
+
+mod common;
+mod inputs;
+
+use common::judge::{decode, samples};
+use gst::prelude::*;
+use inputs::*;
+
+/// Time between source and recorder.
+const LATENCY: u64 = 120 * MILLI;
+
+/// A live take under a test clock: what is captured at a time comes `LATENCY` later, and `calls` happen at
+/// their instants.
+fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn())]) {
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 3600 * SECOND);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    let sound = take.sound(&stereo(48_000), Some(LATENCY));
+    let pictures = video.then(|| take.pictures(&small(), Some(LATENCY)));
+    take.outer.set_state(gst::State::Playing);
+    let mut calls = calls.iter().peekable();
+    for n in 0..(end + LATENCY) / (10 * MILLI) {
+        let now = n * 10 * MILLI + LATENCY;
+        while let Some((at, call)) = calls.next_if(|(at, _)| *at <= now) {
+            clock.set_time(gst::ClockTime::from_nseconds(*at));
+            call();
+        }
+        clock.set_time(gst::ClockTime::from_nseconds(now));
+        if n > 0 {
+            sound.push(tick(n - 1));
+        }
+        if let Some(pictures) = &pictures
+            && n % 4 == 0
+            && n > 0
+        {
+            pictures.push(shot(&small(), (n - 4) * 10 * MILLI));
+        }
+    }
+    take.wrap();
+}
+
+/// 48 samples in a millisecond, from `from` on until `to`, all in ms of recorded time; `shift` ms later in
+/// the source.
+fn run(from: u64, to: u64, shift: u64) -> (u64, u64, u64) {
+    (from * 48, (from + shift) * 48, (to - from) * 48)
+}
+
+#[test]
+fn sound_is_silent_to_the_sample() {
+    let take = Take::new(WAV);
+    let act = |action: &'static str| {
+        let recorder = take.outer.recorder.clone();
+        move || common::outer::act(&recorder, action)
+    };
+    let recorder = take.outer.recorder.clone();
+    let mute = |mute: bool| {
+        let recorder = recorder.clone();
+        move || {
+            recorder
+                .static_pad("audio_0")
+                .unwrap()
+                .set_property("mute", mute)
+        }
+    };
+    under_test_clock(
+        &take,
+        1500 * MILLI,
+        false,
+        &[
+            (100 * MILLI, &act("start")),
+            (203 * MILLI, &mute(true)),
+            (317 * MILLI, &mute(false)),
+            // Muted in a pause: from the resume on.
+            (500 * MILLI, &act("pause")),
+            (550 * MILLI, &mute(true)),
+            (600 * MILLI, &act("resume")),
+            (651 * MILLI, &mute(false)),
+            // For less than a buffer.
+            (702 * MILLI, &mute(true)),
+            (704 * MILLI, &mute(false)),
+            (900 * MILLI, &mute(true)),
+            (1000 * MILLI, &act("stop")),
+        ],
+    );
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(
+        runs,
+        [
+            run(0, 103, 100),
+            run(217, 400, 100),
+            run(451, 502, 200),
+            run(504, 700, 200),
+        ]
+    );
+    assert_eq!(length, 800 * 48);
+    let stats: gst::Structure = take.outer.recorder.property("stats");
+    let tracks: gst::Array = stats.get("tracks").unwrap();
+    let track: gst::Structure = tracks[0].get().unwrap();
+    let filled: u64 = track.get("filled").unwrap();
+    assert_eq!(filled, 0, "what is muted is not missing");
+}
+
+#[test]
+fn a_mute_anywhere_is_within_half_a_sample() {
+    let take = Take::new(WAV);
+    let recorder = take.outer.recorder.clone();
+    let toggles: Vec<u64> = (0..60u64).map(|n| 200 * MILLI + n * 17_777_777).collect();
+    let start = || common::outer::act(&recorder, "start");
+    let stop = || common::outer::act(&recorder, "stop");
+    let on = || {
+        recorder
+            .static_pad("audio_0")
+            .unwrap()
+            .set_property("mute", true)
+    };
+    let off = || {
+        recorder
+            .static_pad("audio_0")
+            .unwrap()
+            .set_property("mute", false)
+    };
+    let mut calls: Vec<(u64, &dyn Fn())> = vec![(100 * MILLI, &start)];
+    for (n, at) in toggles.iter().enumerate() {
+        calls.push((*at, if n % 2 == 0 { &on } else { &off }));
+    }
+    calls.push((1400 * MILLI, &stop));
+    under_test_clock(&take, 1600 * MILLI, false, &calls);
+    let spans = take.heard(0);
+    assert_eq!(spans.len(), 61);
+    for (span, toggle) in spans.iter().zip(&toggles) {
+        let exact = (toggle - 100 * MILLI) as f64 * 48e-6;
+        assert!(
+            (span.recorded.end as f64 - exact).abs() <= 0.5,
+            "{span:?} {exact}"
+        );
+        if let samples::What::Source(first) = span.what {
+            assert_eq!(first, span.recorded.start + 4800);
+        }
+    }
+}
+
+#[test]
+fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
+    let take = Take::new(WAV);
+    let recorder = take.outer.recorder.clone();
+    let start = || {
+        // As an application or a gst-launch line names it.
+        recorder
+            .dynamic_cast_ref::<gst::ChildProxy>()
+            .unwrap()
+            .set_child_property("audio_0::mute", true);
+        common::outer::act(&recorder, "start");
+    };
+    let unmute = || {
+        recorder
+            .static_pad("audio_0")
+            .unwrap()
+            .set_property("mute", false)
+    };
+    let stop = || common::outer::act(&recorder, "stop");
+    under_test_clock(
+        &take,
+        1200 * MILLI,
+        false,
+        &[
+            (100 * MILLI, &start),
+            (400 * MILLI, &unmute),
+            (800 * MILLI, &stop),
+        ],
+    );
+    assert_eq!(runs(&take.heard(0)), (vec![run(300, 700, 100)], 700 * 48));
+}
+
+#[test]
+fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
+    let take = Take::new(BOTH);
+    let recorder = take.outer.recorder.clone();
+    let start = || common::outer::act(&recorder, "start");
+    let stop = || common::outer::act(&recorder, "stop");
+    let on = || {
+        recorder
+            .static_pad("video_0")
+            .unwrap()
+            .set_property("mute", true)
+    };
+    let off = || {
+        recorder
+            .static_pad("video_0")
+            .unwrap()
+            .set_property("mute", false)
+    };
+    under_test_clock(
+        &take,
+        1500 * MILLI,
+        true,
+        &[
+            (100 * MILLI, &start),
+            (350 * MILLI, &on),
+            (710 * MILLI, &off),
+            (1100 * MILLI, &stop),
+        ],
+    );
+    assert_eq!(runs(&take.heard(0)), (vec![run(0, 1000, 100)], 1000 * 48));
+    let seen = take.seen();
+    let at = seen
+        .iter()
+        .position(|(_, source)| source.is_none())
+        .unwrap();
+    // The picture of 320 is on show until the call, that of 680 from the other on.
+    assert_eq!(
+        seen[at - 1..at + 3],
+        [
+            (220, Some(320)),
+            (250, None),
+            (610, Some(680)),
+            (620, Some(720))
+        ]
+    );
+    assert_eq!(seen[0], (0, Some(80)));
+    let black = luma(&take.path, "null", (160, 120));
+    let pictures = decode::pictures(&take.path, 0).unwrap();
+    for (picture, luma) in pictures.list.iter().zip(black) {
+        if picture.source.is_none() {
+            assert!(
+                luma.iter().all(|p| *p < 24),
+                "not black at {}",
+                picture.recorded
+            );
+        }
+    }
+}

@@ -1,0 +1,794 @@
+//! Time as it comes in the field: segments, flushes, jumps, no stamps at all, sizes and rates of every kind.
+
+mod common;
+mod inputs;
+
+use common::judge::{decode, file, samples};
+use common::outer::{DEADLINE, until};
+use common::signal::{Sound, counted, tag};
+use gst::prelude::*;
+use gst_video::{VideoFormat, VideoInfo};
+use inputs::*;
+
+const HALF: u64 = 24_000;
+const WHOLE: u64 = 48_000;
+
+fn segment(start: u64, base: u64, rate: f64) -> gst::FormattedSegment<gst::ClockTime> {
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(rate);
+    segment.set_start(gst::ClockTime::from_nseconds(start));
+    segment.set_time(gst::ClockTime::from_nseconds(start));
+    segment.set_position(gst::ClockTime::from_nseconds(start));
+    segment.set_base(gst::ClockTime::from_nseconds(base));
+    segment
+}
+
+/// The sound and the picture of `from` until `to` (multiples of 40 ms), stamped `later`, side by side.
+fn both(sound: &Source, pictures: &Source, from: u64, to: u64, later: u64) {
+    for n in from / (10 * MILLI)..to / (10 * MILLI) {
+        sound.push(stamped(
+            tick(n),
+            Some(n * 10 * MILLI + later),
+            Some(10 * MILLI),
+        ));
+        if n % 4 == 0 {
+            let picture = shot(&small(), n * 10 * MILLI);
+            pictures.push(stamped(picture, Some(n * 10 * MILLI + later), Some(FRAME)));
+        }
+    }
+}
+
+fn pair(take: &Take) -> (Source, Source) {
+    (
+        take.sound(&stereo(48_000), None),
+        take.pictures(&small(), None),
+    )
+}
+
+#[track_caller]
+fn end(take: &Take, sound: &Source, pictures: &Source) {
+    sound.end();
+    pictures.end();
+    take.wrap();
+    take.decodes_quietly();
+}
+
+/// The pictures that are seen from each second of recorded time on, at 25 a second, begin at these times.
+#[track_caller]
+fn assert_seconds(take: &Take, sources: &[u64]) {
+    let seen = take.seen();
+    let due: Vec<_> = (0u64..)
+        .zip(sources)
+        .flat_map(|(n, source)| {
+            (0..25u64).map(move |k| (n * 1000 + k * 40, Some(source / MILLI + k * 40)))
+        })
+        .collect();
+    assert_eq!(seen, due);
+}
+
+#[test]
+fn a_segment_that_does_not_start_at_zero() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    for source in [&sound, &pictures] {
+        source.segment(&segment(10 * SECOND + 5 * MILLI, 0, 1.0));
+    }
+    take.roll();
+    // The first buffer reaches into the segment with its second half.
+    both(&sound, &pictures, 0, SECOND, 10 * SECOND);
+    end(&take, &sound, &pictures);
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!((runs, length), (vec![(0, 240, WHOLE - 240)], WHOLE - 240));
+    let seen = take.seen();
+    assert_eq!(seen[..2], [(0, Some(0)), (35, Some(40))]);
+}
+
+#[test]
+fn segments_that_follow_each_other() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    both(&sound, &pictures, 0, SECOND, 0);
+    for source in [&sound, &pictures] {
+        source.segment(&segment(5 * SECOND, SECOND, 1.0));
+    }
+    both(&sound, &pictures, 5 * SECOND, 6 * SECOND, 0);
+    end(&take, &sound, &pictures);
+    assert_eq!(
+        runs(&take.heard(0)).0,
+        [(0, 0, WHOLE), (WHOLE, 5 * WHOLE, WHOLE)]
+    );
+    assert_seconds(&take, &[0, 5 * SECOND]);
+}
+
+#[test]
+fn segments_that_begin_at_zero_again_go_on_from_where_it_was() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    for round in 0..3 {
+        if round > 0 {
+            pictures.segment(&segment(0, 0, 1.0));
+            sound.segment(&segment(0, 0, 1.0));
+        }
+        both(&sound, &pictures, 0, SECOND, 0);
+    }
+    end(&take, &sound, &pictures);
+    let runs = runs(&take.heard(0)).0;
+    assert_eq!(
+        runs,
+        [(0, 0, WHOLE), (WHOLE, 0, WHOLE), (2 * WHOLE, 0, WHOLE)]
+    );
+    assert_seconds(&take, &[0, 0, 0]);
+}
+
+#[test]
+fn the_same_segment_said_again_changes_nothing() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    both(&sound, &pictures, 0, SECOND, 0);
+    sound.segment(&segment(0, 0, 1.0));
+    pictures.segment(&segment(0, 0, 1.0));
+    both(&sound, &pictures, SECOND, 2 * SECOND, 0);
+    end(&take, &sound, &pictures);
+    assert_eq!(runs(&take.heard(0)).0, [(0, 0, 2 * WHOLE)]);
+    assert_seconds(&take, &[0, SECOND]);
+}
+
+#[test]
+fn a_flush_goes_on_from_where_it_was() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    both(&sound, &pictures, 0, SECOND, 0);
+    for at in [30, 7] {
+        for source in [&pictures, &sound] {
+            source.event(gst::event::FlushStart::new());
+            source.event(gst::event::FlushStop::new(true));
+            source.segment(&segment(at * SECOND, 0, 1.0));
+        }
+        both(&sound, &pictures, at * SECOND, (at + 1) * SECOND, 0);
+    }
+    end(&take, &sound, &pictures);
+    assert_eq!(
+        runs(&take.heard(0)).0,
+        [
+            (0, 0, WHOLE),
+            (WHOLE, 30 * WHOLE, WHOLE),
+            (2 * WHOLE, 7 * WHOLE, WHOLE)
+        ]
+    );
+    assert_seconds(&take, &[0, 30 * SECOND, 7 * SECOND]);
+}
+
+#[test]
+fn a_seek_in_a_file_goes_on_from_where_it_was() {
+    let take = Take::new(WAV);
+    let source = take.outer.source(
+        "audiotestsrc num-buffers=100 samplesperbuffer=480 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
+    );
+    // Counted by stream time: what is where in the file.
+    source.add_probe(gst::PadProbeType::BUFFER, |_, probe| {
+        let buffer = probe.buffer_mut().unwrap().make_mut();
+        let first = (buffer.pts().unwrap().nseconds() * 48 + MILLI / 2) / MILLI;
+        let mut map = buffer.map_writable().unwrap();
+        counted::fill(&stereo(48_000), first, &mut map);
+        gst::PadProbeReturn::Ok
+    });
+    let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let pad = take.outer.pad("audio_%u");
+    source.link(&pad).unwrap();
+    let late = seen.clone();
+    let hold = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let held = hold.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let pts = probe.buffer().unwrap().pts().unwrap();
+        if pts == gst::ClockTime::from_mseconds(500)
+            && held.load(std::sync::atomic::Ordering::SeqCst)
+        {
+            late.store(true, std::sync::atomic::Ordering::SeqCst);
+            // Until the flush the source waits here; this buffer is flushed.
+            until(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
+        }
+        gst::PadProbeReturn::Ok
+    });
+    take.roll();
+    assert!(until(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
+    let seeker = {
+        let pipeline = take.outer.pipeline.clone();
+        std::thread::spawn(move || {
+            pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::from_mseconds(800))
+        })
+    };
+    let flushing = || pad.pad_flags().contains(gst::PadFlags::FLUSHING);
+    assert!(until(DEADLINE, flushing));
+    hold.store(false, std::sync::atomic::Ordering::SeqCst);
+    seeker.join().unwrap().unwrap();
+    take.wrap();
+    let runs = runs(&take.heard(0)).0;
+    assert_eq!(runs[0], (0, 0, HALF));
+    assert_eq!((runs[1].0, runs[1].1), (HALF, 800 * 48));
+}
+
+#[test]
+fn double_speed_takes_half_the_time() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    both(&sound, &pictures, 0, SECOND, 0);
+    for source in [&sound, &pictures] {
+        source.segment(&segment(SECOND, SECOND, 2.0));
+    }
+    both(&sound, &pictures, SECOND, 3 * SECOND, 0);
+    end(&take, &sound, &pictures);
+    assert!((take.length() - 2.0).abs() < 0.01, "{}", take.length());
+    let seen = take.seen();
+    assert_eq!(seen.len(), 75);
+    assert_eq!(
+        seen[24..28],
+        [
+            (960, Some(960)),
+            (1000, Some(1000)),
+            (1020, Some(1040)),
+            (1040, Some(1080)),
+        ]
+    );
+    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    assert!(decoded.len().abs_diff(2 * WHOLE) < 96, "{}", decoded.len());
+    let fast = &decoded.samples[2 * 48_100..];
+    let silent = fast.chunks(2).filter(|s| s[0] == 0 && s[1] == 0).count();
+    assert!(silent < 100, "{silent} silent samples");
+}
+
+#[test]
+fn a_jump_forward_is_a_hole_and_a_jump_back_is_not_recorded_twice() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    both(&sound, &pictures, 0, SECOND, 0);
+    both(&sound, &pictures, 2 * SECOND, 3 * SECOND, 0);
+    // Again from one second on, which is believed after a second: what has been recorded stays.
+    both(&sound, &pictures, SECOND, 6 * SECOND, 0);
+    end(&take, &sound, &pictures);
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(runs[..2], [(0, 0, WHOLE), (2 * WHOLE, 2 * WHOLE, WHOLE)]);
+    assert_eq!(length, 6 * WHOLE);
+    let last = runs.last().unwrap();
+    assert_eq!((last.0, last.0 + last.2), (last.1, 6 * WHOLE), "{runs:?}");
+    assert!(last.0 <= 4 * WHOLE + 480, "{runs:?}");
+    for (recorded, source) in take.seen() {
+        assert_eq!(Some(recorded), source);
+    }
+}
+
+#[test]
+fn without_stamps_buffers_follow_each_other() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    for n in 0..100 {
+        sound.push(stamped(tick(n), None, None));
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
+        }
+    }
+    end(&take, &sound, &pictures);
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
+    assert_seconds(&take, &[0]);
+}
+
+#[test]
+fn live_without_stamps_is_placed_as_it_comes() {
+    let take = Take::new(BOTH);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 3600 * SECOND);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    let sound = take.sound(&stereo(48_000), Some(0));
+    let pictures = take.pictures(&small(), Some(0));
+    // It runs for long before anything comes.
+    take.outer.set_state(gst::State::Playing);
+    clock.set_time(gst::ClockTime::from_seconds(100));
+    take.outer.act("start");
+    for n in 0..100 {
+        clock.set_time(gst::ClockTime::from_seconds(100) + gst::ClockTime::from_mseconds(10 * n));
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), n * 10 * MILLI), None, None));
+        }
+        clock.set_time(
+            gst::ClockTime::from_seconds(100) + gst::ClockTime::from_mseconds(10 * n + 10),
+        );
+        sound.push(stamped(tick(n), None, None));
+    }
+    take.outer.act("stop");
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
+    assert_seconds(&take, &[0]);
+}
+
+#[test]
+fn durations_of_zero_and_none() {
+    for duration in [Some(0), None] {
+        let take = Take::new(BOTH);
+        let (sound, pictures) = pair(&take);
+        take.roll();
+        for n in 0..100 {
+            sound.push(stamped(tick(n), Some(n * 10 * MILLI), duration));
+            if n % 4 == 0 {
+                let picture = shot(&small(), n * 10 * MILLI);
+                pictures.push(stamped(picture, Some(n * 10 * MILLI), duration));
+            }
+        }
+        end(&take, &sound, &pictures);
+        assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
+        assert_seconds(&take, &[0]);
+    }
+}
+
+#[test]
+fn buffers_of_one_sample_and_of_ten_seconds() {
+    let take = Take::new(WAV);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..4800 {
+        sound.push(counted::buffer(&stereo(48_000), n, 1));
+    }
+    sound.push(counted::buffer(&stereo(48_000), 4800, 480_000));
+    sound.push(counted::buffer(&stereo(48_000), 484_800, 480_000));
+    // Ten seconds are missing.
+    sound.push(counted::buffer(&stereo(48_000), 1_444_800, 480_000));
+    sound.end();
+    take.wrap();
+    assert_eq!(
+        runs(&take.heard(0)),
+        (
+            vec![(0, 0, 964_800), (1_444_800, 1_444_800, 480_000)],
+            1_924_800
+        )
+    );
+}
+
+#[test]
+fn buffer_lists() {
+    let take = Take::new(WAV);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for list in 0..10 {
+        let buffers: gst::BufferList = (list * 10..list * 10 + 10).map(tick).collect();
+        sound.pad.push_list(buffers).unwrap();
+    }
+    sound.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
+}
+
+#[test]
+fn one_picture_in_ten_seconds() {
+    let take = Take::new(BOTH);
+    let (sound, pictures) = pair(&take);
+    take.roll();
+    for n in 0..3100 {
+        sound.push(tick(n));
+        if n % 1000 == 0 {
+            pictures.push(stamped(
+                shot(&small(), n * 10 * MILLI),
+                Some(n * 10 * MILLI),
+                None,
+            ));
+        }
+    }
+    end(&take, &sound, &pictures);
+    assert_eq!(
+        take.seen(),
+        [
+            (0, Some(0)),
+            (10_000, Some(10_000)),
+            (20_000, Some(20_000)),
+            (30_000, Some(30_000))
+        ]
+    );
+    assert!((take.length() - 31.0).abs() < 0.002, "{}", take.length());
+}
+
+#[test]
+fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
+    let take = Take::new(PICTURES);
+    take.outer.recorder.set_property("timeslice", 500u32);
+    let screen = take.pictures(&small(), Some(0));
+    take.outer.set_state(gst::State::Playing);
+    // Long before the start, and then nothing.
+    screen.push(shot(&small(), 0));
+    take.outer.wait_running(600 * MILLI);
+    take.outer.act("start");
+    take.outer.wait_running(3600 * MILLI);
+    let blobs = take
+        .outer
+        .heard()
+        .iter()
+        .filter(|h| h.name == "data-available")
+        .count();
+    assert!(blobs >= 3, "{blobs} blobs in 3 s");
+    screen.push(stamped(
+        shot(&small(), 3600 * MILLI),
+        Some(3600 * MILLI),
+        None,
+    ));
+    take.outer.wait_running(4100 * MILLI);
+    take.outer.act("stop");
+    take.wrap();
+    let kept = take.outer.kept();
+    let seen = take.seen();
+    let second = (3600 * MILLI - kept.intervals[0].0) as f64 / 1e6;
+    assert_eq!((seen.len(), seen[0]), (2, (0, Some(0))), "{seen:?}");
+    assert!(
+        (seen[1].0 as f64 - second).abs() < 1.1 && seen[1].1 == Some(3600),
+        "{seen:?}"
+    );
+    let length = kept.total() as f64 / 1e9;
+    assert!(
+        (take.length() - length).abs() < 0.01,
+        "{} for {length}",
+        take.length()
+    );
+}
+
+#[test]
+fn a_thousand_pictures_in_a_second() {
+    let info = VideoInfo::builder(VideoFormat::I420, 64, 64)
+        .fps(gst::Fraction::new(1000, 1))
+        .build();
+    common::outer::init();
+    let info = info.unwrap();
+    let take = Take::new(PICTURES);
+    let pictures = take.pictures(&info, None);
+    take.roll();
+    for n in 0..1000 {
+        pictures.push(stamped(
+            shot(&info, n * MILLI),
+            Some(n * MILLI),
+            Some(MILLI),
+        ));
+    }
+    pictures.end();
+    take.wrap();
+    let due: Vec<_> = (0..1000).map(|n| (n, Some(n))).collect();
+    assert_eq!(take.seen(), due);
+}
+
+#[test]
+fn interlaced_pictures() {
+    for mime in [
+        PICTURES,
+        "video/x-matroska;codecs=avc1",
+        "video/webm;codecs=vp9",
+    ] {
+        common::outer::init();
+        let info = VideoInfo::builder(VideoFormat::I420, 160, 120)
+            .fps(gst::Fraction::new(25, 1))
+            .interlace_mode(gst_video::VideoInterlaceMode::Interleaved)
+            .field_order(gst_video::VideoFieldOrder::TopFieldFirst)
+            .build()
+            .unwrap();
+        let take = Take::new(mime);
+        let pictures = take.pictures(&info, None);
+        take.roll();
+        for n in 0..25 {
+            pictures.push(shot(&info, n * FRAME));
+        }
+        pictures.end();
+        take.wrap();
+        assert_seconds(&take, &[0]);
+    }
+}
+
+#[test]
+fn every_rate_of_sound_is_whole() {
+    for rate in [
+        8_000u32, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000,
+    ] {
+        let take = Take::new(WAV);
+        let info = stereo(rate);
+        let sound = take.sound(&info, None);
+        take.roll();
+        for n in 0..100 {
+            sound.push(counted::buffer(&info, n * 441, 441));
+        }
+        sound.end();
+        take.wrap();
+        assert_eq!(
+            runs(&take.heard(0)),
+            (vec![(0, 0, 44_100)], 44_100),
+            "{rate}"
+        );
+
+        let take = Take::new("audio/webm;codecs=opus");
+        let sound = take.sound(&info, None);
+        take.roll();
+        for n in 0..100 {
+            sound.push(hiss(
+                &info,
+                n * u64::from(rate) / 100,
+                u64::from(rate) / 100,
+            ));
+        }
+        sound.end();
+        take.wrap();
+        let decoded = decode::sound(&take.path, 0, None).unwrap();
+        assert_eq!(decoded.rate, 48_000);
+        assert!(
+            decoded.len().abs_diff(48_000) <= 960,
+            "{rate}: {}",
+            decoded.len()
+        );
+    }
+}
+
+/// Records a line of `gst-launch` until it ends.
+fn line(mime: &str, description: &str, template: &str) -> Take {
+    let take = Take::new(mime);
+    let source = take.outer.source(description);
+    source.link(&take.outer.pad(template)).unwrap();
+    take.outer.recorder.set_property("autostart", true);
+    take.outer.set_state(gst::State::Playing);
+    take.wrap();
+    take
+}
+
+#[test]
+fn one_to_eight_channels() {
+    for (channels, mask) in [
+        (1, 0u64),
+        (2, 3),
+        (3, 7),
+        (4, 0x33),
+        (5, 0x37),
+        (6, 0x3f),
+        (7, 0xd0f),
+        (8, 0xc3f),
+    ] {
+        let caps = match channels {
+            1 => "channels=1".to_owned(),
+            _ => format!("channels={channels},channel-mask=(bitmask)0x{mask:x}"),
+        };
+        let source = format!(
+            "audiotestsrc num-buffers=50 samplesperbuffer=480 ! \
+             audio/x-raw,format=S16LE,rate=48000,layout=interleaved,{caps}"
+        );
+        for (mime, expected) in [(WAV, channels), ("audio/webm;codecs=opus", channels)] {
+            let take = line(mime, &source, "audio_%u");
+            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            assert_eq!(decoded.channels, expected, "{channels} channels in {mime}");
+            assert!(decoded.len().abs_diff(HALF) <= 960, "{}", decoded.len());
+            let loud = decoded
+                .samples
+                .iter()
+                .map(|s| s.unsigned_abs())
+                .max()
+                .unwrap();
+            assert!(loud > 1 << 29, "{channels} channels in {mime} are quiet");
+        }
+    }
+}
+
+/// The formats that an element's source pad names.
+fn formats_of(element: &str) -> Vec<String> {
+    common::outer::init();
+    let element = gst::ElementFactory::make(element).build().unwrap();
+    let caps = element.static_pad("src").unwrap().pad_template_caps();
+    let mut formats: Vec<String> = caps
+        .iter()
+        .filter(|s| s.name().ends_with("/x-raw"))
+        .filter_map(|s| match s.get::<gst::List>("format") {
+            Ok(list) => Some(list.iter().filter_map(|f| f.get().ok()).collect()),
+            Err(_) => Some(vec![s.get::<String>("format").ok()?]),
+        })
+        .flat_map(|formats: Vec<String>| formats)
+        .collect();
+    formats.sort();
+    formats.dedup();
+    formats
+}
+
+#[test]
+fn every_format_of_sound() {
+    let formats = formats_of("audiotestsrc");
+    assert!(formats.len() > 10, "{formats:?}");
+    for format in formats {
+        for layout in ["interleaved", "non-interleaved"] {
+            let source = format!(
+                "audiotestsrc num-buffers=20 samplesperbuffer=480 ! audio/x-raw,format={format},\
+                 rate=48000,channels=2,layout={layout}"
+            );
+            let take = line(WAV, &source, "audio_%u");
+            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            assert_eq!(decoded.len(), 9600, "{format} {layout}");
+            let loud = decoded
+                .samples
+                .iter()
+                .map(|s| s.unsigned_abs())
+                .max()
+                .unwrap();
+            let due = 0.8 * f64::from(i32::MAX);
+            assert!(
+                (f64::from(loud) / due - 1.0).abs() < 0.02,
+                "{format} {layout}: {loud}"
+            );
+        }
+    }
+}
+
+#[test]
+fn every_format_of_pictures() {
+    let formats = formats_of("videotestsrc");
+    assert!(formats.len() > 50, "{formats:?}");
+    for format in formats {
+        let source = format!(
+            "videotestsrc num-buffers=3 pattern=white ! \
+             video/x-raw,format={format},width=64,height=48,framerate=25/1"
+        );
+        let take = line(PICTURES, &source, "video_%u");
+        let pictures = luma(&take.path, "null", (64, 48));
+        assert_eq!(pictures.len(), 3, "{format}");
+        for picture in pictures {
+            let bright = picture.iter().filter(|p| **p > 200).count();
+            assert!(
+                bright > 64 * 48 * 9 / 10,
+                "{format}: {bright} of {}",
+                picture.len()
+            );
+        }
+    }
+}
+
+/// A sound card whose clock is 100 ppm slow or fast against the pipeline's, for an hour.
+fn an_hour_of_drift(second: u64) {
+    const RATE: u64 = 8_000;
+    let take = Take::new(BOTH);
+    let info = stereo(8_000);
+    let sound = take.sound(&info, None);
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    for n in 0..3600 {
+        for part in 0..5 {
+            let at = n * second + part * second / 5;
+            let buffer = counted::buffer(&info, n * RATE + part * RATE / 5, RATE / 5);
+            sound.push(stamped(buffer, Some(at), None));
+        }
+        if n % 10 == 0 {
+            pictures.push(stamped(shot(&small(), n * second), Some(n * second), None));
+        }
+    }
+    end(&take, &sound, &pictures);
+    let spans = take.heard(0);
+    let mut heard = 0;
+    for span in &spans {
+        let samples::What::Source(first) = span.what else {
+            continue;
+        };
+        heard += span.len();
+        for (recorded, index) in [
+            (span.recorded.start, first),
+            (span.recorded.end - 1, first + span.len() - 1),
+        ] {
+            let at = recorded as f64 / RATE as f64;
+            let due = index as f64 / RATE as f64 * second as f64 / 1e9;
+            // The rule is 40 ms for a second.
+            assert!(
+                (at - due).abs() < 0.042,
+                "sample {index} at {at}, due at {due}"
+            );
+        }
+    }
+    assert!(heard > 3599 * RATE, "{heard}");
+    assert!(spans.len() < 40, "{} seams", spans.len());
+    let last = spans.last().unwrap().recorded.end as f64 / RATE as f64;
+    let due = 3600.0 * second as f64 / 1e9;
+    assert!(
+        (last - due).abs() < 0.042,
+        "sound ends at {last}, not {due}"
+    );
+    assert!((take.length() - due).abs() < 0.042, "{}", take.length());
+    for (recorded, source) in take.seen() {
+        assert!(recorded.abs_diff(source.unwrap()) <= 1);
+    }
+}
+
+#[test]
+fn an_hour_of_a_slow_sound_card() {
+    an_hour_of_drift(SECOND + 100_000);
+}
+
+#[test]
+fn an_hour_of_a_fast_sound_card() {
+    an_hour_of_drift(SECOND - 100_000);
+}
+
+#[test]
+fn a_new_base_time_goes_on_from_where_it_was() {
+    let take = Take::new(BOTH);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", 3600 * SECOND);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    let sound = take.sound(&stereo(48_000), Some(0));
+    let pictures = take.pictures(&small(), Some(0));
+    take.outer.set_state(gst::State::Playing);
+    let mut base = 0;
+    for n in 0..300u64 {
+        let now = n * 10 * MILLI;
+        clock.set_time(gst::ClockTime::from_nseconds(now));
+        match n {
+            20 => {
+                take.outer.act("start");
+            }
+            // Running time is 0 again, and later it is far ahead.
+            100 => base = now as i64,
+            200 => base = 0,
+            _ => (),
+        }
+        if n == 100 || n == 200 {
+            let base = gst::ClockTime::from_nseconds(base as u64);
+            take.outer.recorder.set_base_time(base);
+        }
+        let running = (now as i64 - base) as u64;
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
+        }
+        clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
+        sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
+    }
+    take.outer.act("stop");
+    take.wrap();
+    let samples = 280 * 480;
+    assert_eq!(
+        runs(&take.heard(0)),
+        (vec![(0, 20 * 480, samples)], samples)
+    );
+    for (recorded, source) in take.seen() {
+        assert_eq!(Some(recorded + 200), source);
+    }
+}
+
+#[test]
+fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
+    let take = Take::new(WAV);
+    let source = take.outer.source(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
+    );
+    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    source.link(&take.outer.pad("audio_%u")).unwrap();
+    take.outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    take.outer.act("start");
+    take.outer
+        .wait_running(take.outer.running_time() + 500 * MILLI);
+    take.outer.set_state(gst::State::Paused);
+    let _ = take.outer.pipeline.state(gst::ClockTime::from_seconds(5));
+    let asleep = std::time::Instant::now();
+    assert!(until(DEADLINE, || asleep.elapsed().as_millis() > 700));
+    take.outer.set_state(gst::State::Playing);
+    let _ = take.outer.pipeline.state(gst::ClockTime::from_seconds(5));
+    take.outer
+        .wait_running(take.outer.running_time() + 500 * MILLI);
+    take.outer.act("stop");
+    take.wrap();
+    let kept = take.outer.kept();
+    let spans = take.heard(0);
+    let (_, length) = runs(&spans);
+    assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);
+    assert!(kept.total() < 1400 * MILLI, "{}", kept.total());
+    for span in spans {
+        if let samples::What::Source(first) = span.what {
+            let exact = clock.time_of(first) - kept.intervals[0].0 as f64;
+            let off = span.recorded.start as f64 / 48e-6 - exact;
+            // A source may begin anew a little before where it was: that is jitter.
+            assert!(off.abs() < 40e6, "{span:?} is {off} ns off");
+        }
+    }
+    file::decodes_quietly(&take.path).unwrap();
+}
