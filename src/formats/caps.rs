@@ -24,6 +24,12 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     })
 }
 
+/// Whether headers of the stream come as buffers of their own, once, flagged HEADER.
+pub fn has_header_packets(caps: Option<&gst::Caps>) -> bool {
+    let name = caps.and_then(|caps| caps.structure(0)).map(|s| s.name());
+    name.is_some_and(|name| matches!(name.as_str(), "audio/x-vorbis" | "video/x-theora"))
+}
+
 /// Whether the media is not encoded.
 pub fn is_raw(caps: &gst::CapsRef) -> bool {
     caps.structure(0)

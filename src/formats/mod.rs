@@ -10,12 +10,13 @@ mod plan;
 mod registry;
 
 pub use caps::{
-    audio_info, codec_of_caps, encoded_caps, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
+    audio_info, codec_of_caps, encoded_caps, has_header_packets, is_raw, kind_of_caps, raw_caps,
+    sink_caps, video_info,
 };
 pub use codec_string::codec_string;
 pub use delay::{Delay, delay};
 pub use encoder::{Tuning, set_bits_per_second, tune};
-pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser};
+pub use muxer::{container_caps, mux_caps, mux_pad_template, muxer, parser, timestamper};
 pub use patch::Patch;
 pub use plan::{Plan, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders};

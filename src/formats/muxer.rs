@@ -90,6 +90,17 @@ pub fn parser(codec: Codec, container: Container) -> Option<&'static str> {
     }
 }
 
+/// The element that makes up decode times where upstream has none (Matroska has none to give), for
+/// a container that counts in them. `None` if none is needed, or none is installed.
+pub fn timestamper(codec: Codec, container: Container) -> Option<&'static str> {
+    let factory = match (codec, container) {
+        (Codec::H264, Container::Mp4) => "h264timestamper",
+        (Codec::H265, Container::Mp4) => "h265timestamper",
+        _ => return None,
+    };
+    super::registry::creatable(factory).then_some(factory)
+}
+
 /// What has to come out of the parser: one of the forms that a codec has, the one that the muxer
 /// wants. `None` where there is no choice.
 pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {

@@ -1,27 +1,101 @@
 //! Encoded media: kept as it is, beginning at a key frame, re-stamped with recorded time.
+//!
+//! Buffers come in decode order, which with B-frames is not the order of their stamps. What is
+//! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
+//! from the first picture behind a cut on nothing that may refer to it.
 
 use super::{Cuts, Input, Out};
 use crate::model::timeline::{Interval, Ns};
 use std::collections::VecDeque;
+
+/// Decode times that would fall together at a cut are kept so far apart: containers count in
+/// about half of that.
+const STEP: Ns = 1_000_000;
+/// `GST_BUFFER_OFFSET_NONE`.
+const NO_OFFSET: u64 = u64::MAX;
+
+/// What becomes of HEADER buffers, which come once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Headers {
+    /// They are frames that have their headers with them.
+    Media,
+    /// Packets that go in front of the track's first, whenever that is.
+    Ahead,
+    /// Packets that say what the caps or the frames say again; a FLAC header also tells the
+    /// length of what is not recorded.
+    Dropped,
+}
+
+impl Headers {
+    fn of(name: &str) -> Self {
+        match name {
+            "audio/x-vorbis" | "video/x-theora" => Headers::Ahead,
+            "audio/x-flac" | "audio/x-opus" | "audio/x-speex" => Headers::Dropped,
+            _ => Headers::Media,
+        }
+    }
+}
+
+/// The headers that caps hold.
+fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
+    let Ok(list) = caps.get::<gst::Array>("streamheader") else {
+        return Vec::new();
+    };
+    let buffers = list.iter().filter_map(|value| value.get().ok());
+    buffers.collect()
+}
+
+#[derive(Debug)]
+struct Waiting {
+    input: Input,
+    /// Media is missing before it.
+    after_loss: bool,
+    /// Those that it and what follows have, if they are new.
+    caps: Option<gst::Caps>,
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct EncodedGate {
     /// Whether it has to begin at a key frame (video).
     keyed: bool,
-    inbox: VecDeque<Input>,
-    /// The interval that a key frame has been let into.
-    entered: Option<usize>,
+    header_packets: Headers,
+    /// The headers, until the first media goes out.
+    headers: Vec<gst::Buffer>,
+    /// They are whole, since the caps had them.
+    headers_in_caps: bool,
+    inbox: VecDeque<Waiting>,
+    /// Media is missing before the next buffer.
+    lost: bool,
+    /// Caps for the next buffer that comes, and for the next that goes.
+    new_caps: Option<gst::Caps>,
+    due_caps: Option<gst::Caps>,
+    /// The interval that a key frame has been let into, and that frame's running time.
+    entered: Option<(usize, Ns)>,
+    last_dts: Option<Ns>,
+    /// Something has gone out.
+    begun: bool,
 }
 
 impl EncodedGate {
-    /// A gate at recorded time 0.
-    pub fn new(keyed: bool) -> Self {
-        EncodedGate {
-            keyed,
+    /// A gate at recorded time 0 for media with these caps.
+    pub fn new(caps: &gst::StructureRef) -> Self {
+        let name = caps.name().as_str();
+        let mut gate = EncodedGate {
+            keyed: name.starts_with("video/"),
+            header_packets: Headers::of(name),
+            headers: Vec::new(),
+            headers_in_caps: false,
             inbox: VecDeque::new(),
+            lost: false,
+            new_caps: None,
+            due_caps: None,
             entered: None,
-        }
+            last_dts: None,
+            begun: false,
+        };
+        gate.read_headers(caps);
+        gate
     }
 
     /// Whether it has to begin at a key frame.
@@ -29,70 +103,163 @@ impl EncodedGate {
         self.keyed
     }
 
+    /// New caps; media goes on.
+    pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
+        if let Some(structure) = caps.structure(0) {
+            self.read_headers(structure);
+        }
+        self.new_caps = Some(caps.to_owned());
+    }
+
+    fn read_headers(&mut self, caps: &gst::StructureRef) {
+        let headers = stream_headers(caps);
+        if self.header_packets == Headers::Ahead && !self.begun && !headers.is_empty() {
+            self.headers = headers;
+            self.headers_in_caps = true;
+        }
+    }
+
     pub(super) fn push(&mut self, input: Input) {
-        self.inbox.push_back(input);
+        if input.buffer.flags().contains(gst::BufferFlags::HEADER) {
+            match self.header_packets {
+                Headers::Media => {}
+                Headers::Ahead => {
+                    if !self.headers_in_caps && !self.begun {
+                        self.headers.push(input.buffer);
+                    }
+                    return;
+                }
+                Headers::Dropped => return,
+            }
+        }
+        let after_loss = std::mem::take(&mut self.lost);
+        let caps = self.new_caps.take();
+        self.inbox.push_back(Waiting {
+            input,
+            after_loss,
+            caps,
+        });
+    }
+
+    /// Media is missing after what has been pushed: what refers to it is no use.
+    pub(super) fn lose(&mut self) {
+        self.lost = true;
     }
 
     fn is_key(input: &Input) -> bool {
-        !input.buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
-            && !input.buffer.flags().contains(gst::BufferFlags::HEADER)
+        let not = gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::DECODE_ONLY;
+        !input.buffer.flags().intersects(not)
     }
 
-    pub(super) fn key_frame(&self, cuts: &Cuts) -> Option<Ns> {
-        let interval = cuts.current().filter(|i| !i.decided && self.keyed)?;
+    pub(super) fn key_frame(&self, from: Ns) -> Option<Ns> {
         self.inbox
             .iter()
-            .find(|input| Self::is_key(input) && input.running >= interval.start)
+            .map(|waiting| &waiting.input)
+            .find(|input| self.keyed && Self::is_key(input) && input.running >= from)
             .map(|input| input.running)
     }
 
     pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
-        while let Some(input) = self.inbox.front() {
+        while let Some(Waiting { input, .. }) = self.inbox.front() {
             let Some(interval) = cuts.decided() else {
                 if input.running >= cuts.next_start(horizon).min(horizon) {
                     return;
                 }
-                self.inbox.pop_front();
+                self.take();
                 continue;
             };
-            if interval.end.is_some_and(|end| input.running >= end) {
+            // A picture that would be shown for less than a container can tell does not count.
+            let shortest = if self.keyed { STEP } else { 1 };
+            if interval
+                .end
+                .is_some_and(|end| input.running.saturating_add(shortest) > end)
+            {
                 cuts.leave();
                 continue;
             }
             if input.running >= horizon {
                 return;
             }
-            let Some(input) = self.inbox.pop_front() else {
+            let Some(input) = self.take() else {
                 return;
             };
-            if input.running < interval.start {
-                continue;
+            if self.is_wanted(&input, &interval, cuts.cursor()) {
+                if let Some(caps) = self.due_caps.take() {
+                    out.caps(caps);
+                }
+                let stamped = self.stamp(input, &interval);
+                self.emit_headers(&stamped, out);
+                out.push(stamped);
             }
-            if self.keyed && self.entered != Some(cuts.cursor()) && !Self::is_key(&input) {
-                continue;
-            }
-            self.entered = Some(cuts.cursor());
-            out.push(Self::stamp(input, &interval));
         }
     }
 
-    fn stamp(input: Input, interval: &Interval) -> gst::Buffer {
+    fn take(&mut self) -> Option<Input> {
+        let Waiting {
+            input,
+            after_loss,
+            caps,
+        } = self.inbox.pop_front()?;
+        self.due_caps = caps.or(self.due_caps.take());
+        if after_loss {
+            self.entered = None;
+        }
+        Some(input)
+    }
+
+    /// Whether a buffer that begins before the interval's end can be decoded in it.
+    fn is_wanted(&mut self, input: &Input, interval: &Interval, number: usize) -> bool {
+        if input.running < interval.start {
+            return false;
+        }
+        if !self.keyed {
+            return true;
+        }
+        match self.entered.filter(|(entered, _)| *entered == number) {
+            // Leading pictures refer to what is before the key frame.
+            Some((_, key)) => input.running >= key,
+            None if Self::is_key(input) => {
+                self.entered = Some((number, input.running));
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn emit_headers(&mut self, first: &gst::Buffer, out: &mut Out) {
+        self.begun = true;
+        for mut header in self.headers.drain(..) {
+            let stamped = header.make_mut();
+            stamped.set_pts(first.pts());
+            stamped.set_dts(first.dts());
+            stamped.set_duration(gst::ClockTime::ZERO);
+            stamped.set_flags(gst::BufferFlags::HEADER);
+            out.push(header);
+        }
+    }
+
+    fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
         let recorded = interval.recorded_at(input.running);
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
-        let behind = match (stamped.pts(), stamped.dts()) {
-            (Some(pts), Some(dts)) => Some((pts.nseconds(), dts.nseconds())),
+        let lead = match (stamped.pts(), stamped.dts()) {
+            (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
         stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
-        stamped.set_dts(behind.map(|(pts, dts)| {
-            let recorded = recorded.saturating_add(dts.saturating_sub(pts));
-            gst::ClockTime::from_nseconds(recorded.saturating_sub(pts.saturating_sub(dts)))
+        stamped.set_dts(lead.map(|lead| {
+            // Where there is no room before a cut, decode times crowd together behind it.
+            let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
+            let dts = recorded.saturating_sub(lead).max(least).min(recorded);
+            self.last_dts = Some(dts);
+            gst::ClockTime::from_nseconds(dts)
         }));
+        stamped.set_offset(NO_OFFSET);
+        stamped.set_offset_end(NO_OFFSET);
         buffer
     }
 
     pub(super) fn first_waiting(&self) -> Option<Ns> {
-        self.inbox.front().map(|input| input.running)
+        self.inbox.front().map(|waiting| waiting.input.running)
     }
 }

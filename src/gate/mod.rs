@@ -76,6 +76,18 @@ impl Input {
     pub fn end(&self) -> Ns {
         self.running.saturating_add(self.duration.unwrap_or(0))
     }
+
+    /// Running time before which nothing will come after it: with B-frames, stamps go back as far
+    /// as to the decode time.
+    pub fn settled(&self) -> Ns {
+        match (self.buffer.pts(), self.buffer.dts()) {
+            (Some(pts), Some(dts)) => {
+                let ahead = pts.saturating_sub(dts).nseconds();
+                self.end().saturating_sub(ahead)
+            }
+            _ => self.end(),
+        }
+    }
 }
 
 /// The gate of one track, by what the track carries.
@@ -98,19 +110,28 @@ impl Gate {
         Ok(match structure.name().as_str() {
             "audio/x-raw" => Gate::Audio(Box::new(AudioGate::new(caps)?)),
             "video/x-raw" => Gate::Video(Box::new(VideoGate::new(caps)?)),
-            name => Gate::Encoded(EncodedGate::new(name.starts_with("video/"))),
+            _ => Gate::Encoded(EncodedGate::new(structure)),
         })
     }
 
     /// Takes new caps in the middle of a recording; recorded time goes on from where it is.
-    pub fn set_caps(&mut self, caps: &gst::CapsRef, out: &mut Out) -> Result<(), glib::BoolError> {
+    pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
         match self {
             Gate::Audio(gate) => gate.set_caps(caps),
             Gate::Video(gate) => gate.set_caps(caps),
-            Gate::Encoded(_) => {
-                out.caps(caps.to_owned());
+            Gate::Encoded(gate) => {
+                gate.set_caps(caps);
                 Ok(())
             }
+        }
+    }
+
+    /// Buffers are missing between what has been pushed and what comes next.
+    pub fn lose(&mut self) {
+        match self {
+            Gate::Encoded(gate) => gate.lose(),
+            // Raw media does not refer to what was before it.
+            Gate::Audio(_) | Gate::Video(_) => {}
         }
     }
 
@@ -171,10 +192,10 @@ impl Gate {
         }
     }
 
-    /// Where a key frame allows the interval that waits for one to begin.
-    pub fn key_frame(&self, cuts: &Cuts) -> Option<Ns> {
+    /// The first key frame from running time `from` on that waits.
+    pub fn key_frame(&self, from: Ns) -> Option<Ns> {
         match self {
-            Gate::Encoded(gate) => gate.key_frame(cuts),
+            Gate::Encoded(gate) => gate.key_frame(from),
             Gate::Audio(_) | Gate::Video(_) => None,
         }
     }

@@ -1,6 +1,6 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
-use super::{MediaRecorderPad, imp::MediaRecorder};
+use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder};
 use crate::session::{Flow, lock};
 use gst::{prelude::*, subclass::prelude::*};
 use std::sync::{PoisonError, atomic::Ordering};
@@ -133,19 +133,53 @@ impl MediaRecorder {
         }
         self.follow_base_time();
         self.ask_whether_live(pad);
+        pad.stream().flows()?;
+        match pad.framer() {
+            Some(framer) => self.give(pad, framer.push(buffer)),
+            None => self.give_buffer(pad, buffer),
+        }
+    }
+
+    /// What a framer has made goes to the recordings.
+    fn give(
+        &self,
+        pad: &MediaRecorderPad,
+        pieces: Vec<Piece>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        for piece in pieces {
+            match piece {
+                Piece::Caps(caps) => {
+                    if pad.stream().give_caps(&caps) {
+                        self.give_caps(pad);
+                    }
+                }
+                Piece::Buffer(buffer) => {
+                    self.give_buffer(pad, buffer)?;
+                }
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn give_buffer(
+        &self,
+        pad: &MediaRecorderPad,
+        buffer: gst::Buffer,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let (input, takers) = {
             let mut stream = pad.stream();
-            if stream.flushing {
-                return Err(gst::FlowError::Flushing);
-            }
-            if stream.eos {
-                return Err(gst::FlowError::Eos);
-            }
+            stream.flows()?;
             if let Some(to) = stream.goes_back_to(&buffer) {
                 self.restart(pad, to);
                 stream.restarted(&self.clock);
             }
             let Some(input) = stream.place(buffer, &self.clock) else {
+                // Outside the segment: frames that follow may need it to be decoded.
+                let takers = stream.takers();
+                drop(stream);
+                for (session, track) in takers {
+                    session.lose(track);
+                }
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
@@ -222,12 +256,18 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::Tag(tag) => {
-                let mut stream = pad.stream();
-                let tags = match &stream.tags {
-                    Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
-                    None => tag.tag_owned(),
+                let (tags, takers) = {
+                    let mut stream = pad.stream();
+                    let tags = match &stream.tags {
+                        Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
+                        None => tag.tag_owned(),
+                    };
+                    stream.tags = Some(tags.clone());
+                    (tags, stream.takers())
                 };
-                stream.tags = Some(tags);
+                for (session, track) in takers {
+                    session.set_tags(track, tags.clone());
+                }
                 true
             }
             gst::EventView::StreamStart(_) => {
@@ -238,6 +278,7 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::Eos(_) => {
+                self.drain_framer(pad);
                 self.end_of_stream(pad, event.seqnum());
                 true
             }
@@ -265,7 +306,11 @@ impl MediaRecorder {
                     }
                     stream.takers()
                 };
+                if let Some(framer) = pad.framer() {
+                    framer.flush();
+                }
                 for (session, track) in takers {
+                    session.lose(track);
                     session.set_flushing(track, false);
                 }
                 true
@@ -281,9 +326,12 @@ impl MediaRecorder {
     }
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
-        let new = pad.stream().set_caps(&caps.to_owned());
-        if new {
+        let caps = caps.to_owned();
+        if pad.stream().set_caps(&caps) {
             self.follow_video_size();
+        }
+        // Behind a framer the caps are known when a frame comes out.
+        if pad.frame(&caps).is_none() && pad.stream().give_caps(&caps) {
             self.give_caps(pad);
         }
         true
@@ -301,9 +349,18 @@ impl MediaRecorder {
         }
     }
 
+    /// What the framer has begun belongs to the stream, or segment, that ends.
+    fn drain_framer(&self, pad: &MediaRecorderPad) {
+        if let Some(framer) = pad.framer() {
+            // Nobody is left to be told that it was not wanted.
+            let _ = self.give(pad, framer.drain());
+        }
+    }
+
     fn segment_event(&self, pad: &MediaRecorderPad, segment: &gst::Segment) -> bool {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
+                self.drain_framer(pad);
                 if pad.stream().set_segment(segment) {
                     self.give_caps(pad);
                 }

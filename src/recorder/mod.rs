@@ -7,6 +7,7 @@ mod child_proxy;
 mod emit;
 mod events;
 mod flow;
+mod framer;
 mod guard;
 #[cfg(test)]
 mod guard_tests;

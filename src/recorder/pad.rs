@@ -1,5 +1,6 @@
 //! `GstMediaRecorderPad`: a track, with what has passed it.
 
+use super::framer::Framer;
 use crate::{
     formats,
     gate::Input,
@@ -70,6 +71,8 @@ pub(super) struct Stream {
     /// No buffer has come since the segment.
     fresh: bool,
     pub caps: Option<gst::Caps>,
+    /// The caps of what is given to the recordings: others, and later, where a framer is between.
+    given: Option<gst::Caps>,
     media: Media,
     pub tags: Option<gst::TagList>,
     pub eos: bool,
@@ -80,6 +83,8 @@ pub(super) struct Stream {
     pub released: bool,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples.
     recent: Option<Input>,
+    /// Buffers that are headers of what follows and come once.
+    headers: SmallVec<[Input; 3]>,
     takers: SmallVec<[Taker; 1]>,
     /// Running time of the end of the newest buffer.
     end: Ns,
@@ -105,7 +110,7 @@ impl Stream {
     /// The caps as they are in running time: in a segment of another rate, sound has so many
     /// more or fewer samples in a second.
     pub fn caps_in_time(&self) -> Option<gst::Caps> {
-        let mut caps = self.caps.clone()?;
+        let mut caps = self.given.clone()?;
         if let Media::Sound { rate, .. } = self.media
             && let Ok(in_time) = i32::try_from(self.rate_in_time(rate))
             && i32::try_from(rate) != Ok(in_time)
@@ -147,6 +152,20 @@ impl Stream {
     /// From here on running time is counted as it has been since [`RunningTime::restart`].
     pub fn restarted(&mut self, clock: &RunningTime) {
         self.shift = clock.shift();
+    }
+
+    /// Sets the caps of what is given to the recordings, and says whether they are new.
+    pub fn give_caps(&mut self, caps: &gst::Caps) -> bool {
+        self.given.replace(caps.clone()).as_ref() != Some(caps)
+    }
+
+    /// Whether buffers are taken.
+    pub fn flows(&self) -> Result<(), gst::FlowError> {
+        match (self.flushing, self.eos) {
+            (true, _) => Err(gst::FlowError::Flushing),
+            (_, true) => Err(gst::FlowError::Eos),
+            _ => Ok(()),
+        }
     }
 
     /// Places a buffer in running time; `None` if it lies outside the segment.
@@ -262,7 +281,16 @@ impl Stream {
     /// Remembers a buffer, and gives back who takes it.
     pub fn pass(&mut self, input: &Input) -> SmallVec<[Taker; 1]> {
         self.end = input.end();
-        self.recent = Some(input.clone());
+        let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
+        if header && formats::has_header_packets(self.caps.as_ref()) {
+            // Headers in the middle are those of another stream.
+            if self.recent.take().is_some() {
+                self.headers.clear();
+            }
+            self.headers.push(input.clone());
+        } else {
+            self.recent = Some(input.clone());
+        }
         self.takers.clone()
     }
 
@@ -276,6 +304,9 @@ impl Stream {
         // What has come since the recording was put together counts too.
         if let Some(caps) = self.caps_in_time() {
             session.set_caps(track, &caps);
+        }
+        for header in &self.headers {
+            session.replay(track, header.clone());
         }
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
@@ -308,6 +339,8 @@ mod imp {
     pub struct MediaRecorderPad {
         pub(in super::super) stream: Mutex<Stream>,
         mute: AtomicBool,
+        /// Used by the streaming thread, without a lock held while it works.
+        pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
         /// Flushes that set running time back, so far.
         pub(in super::super) epoch: std::sync::atomic::AtomicU64,
     }
@@ -360,6 +393,24 @@ impl MediaRecorderPad {
         lock(&self.imp().stream)
     }
 
+    /// What makes whole frames of the stream, if it does not come in such.
+    pub(super) fn framer(&self) -> Option<Arc<Framer>> {
+        lock(&self.imp().framer).clone()
+    }
+
+    /// New caps from upstream: the framer that they need is there when this returns.
+    pub(super) fn frame(&self, caps: &gst::Caps) -> Option<Arc<Framer>> {
+        if let Some(framer) = self.framer()
+            && framer.set_caps(caps)
+        {
+            return Some(framer);
+        }
+        let framer = Framer::new(caps).map(Arc::new);
+        let before = std::mem::replace(&mut *lock(&self.imp().framer), framer.clone());
+        drop(before);
+        framer
+    }
+
     /// Another flush has set running time back; gives the number of them.
     pub(super) fn next_epoch(&self) -> u64 {
         self.imp().epoch.fetch_add(1, Ordering::SeqCst) + 1
@@ -367,6 +418,8 @@ impl MediaRecorderPad {
 
     /// Forgets the stream, for a new READY→PAUSED.
     pub(super) fn reset(&self) {
+        let framer = lock(&self.imp().framer).take();
+        drop(framer);
         *self.stream() = Stream::default();
         self.imp().epoch.store(0, Ordering::SeqCst);
     }

@@ -6,7 +6,9 @@
 //! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
+mod decode_times;
 mod event;
+mod mpeg4;
 mod pipeline;
 mod priming;
 mod room;
@@ -313,13 +315,16 @@ impl Session {
         open.all(|track| !track.is_keyed() && track.caps().is_some())
     }
 
-    /// Asks upstream for the key frames that an interval waits for. Goes out of the recorder: to
-    /// be called without a lock.
+    /// Asks for the key frame at which the next interval is to begin, once on each track, as
+    /// soon as it is known to need one. Goes out of the recorder: to be called without a lock.
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.undecided());
-        if let Some((_, running)) = wanted {
+        if let Some((interval, running)) = wanted {
+            let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
-                self.host.request_key_frame(track.name(), running);
+                if !track.is_closed() && track.ask_once(interval) {
+                    self.host.request_key_frame(track.name(), running);
+                }
             }
         }
     }
@@ -552,6 +557,20 @@ impl Session {
                 "The track of {} cannot be recorded ({caps}): {err}",
                 track.name()
             )));
+        }
+    }
+
+    /// New tags of a track.
+    pub fn set_tags(&self, track: usize, tags: gst::TagList) {
+        if let Some(track) = self.track(track) {
+            track.set_tags(tags);
+        }
+    }
+
+    /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
+    pub fn lose(&self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.lose();
         }
     }
 

@@ -9,10 +9,10 @@
 //! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
-use super::{Settings, priming, timing::lock};
+use super::{Settings, decode_times::begin_at_zero, mpeg4::call_it_mpeg4, priming, timing::lock};
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
-    model::{Codec, Error, Kind},
+    model::{Codec, Container, Error, Kind},
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -41,8 +41,8 @@ pub struct TrackMedia<'a> {
     pub name: &'a str,
     /// What the gate gives.
     pub caps: gst::Caps,
-    /// Upstream's tags.
-    pub tags: Option<gst::TagList>,
+    /// Whether its first buffer lacks the decode time.
+    pub lacks_dts: bool,
 }
 
 /// See the module.
@@ -133,6 +133,12 @@ impl Pipeline {
         let raw = formats::is_raw(&track.caps);
         let copied = plan.copied.get(index).copied().unwrap_or_default();
         let appsrc = appsrc(track, settings, listener);
+        if copied
+            && (codec, plan.container) == (Codec::Aac, Container::Mp4)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            call_it_mpeg4(&pad);
+        }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
         let mut delay = (codec.kind() == Kind::Audio).then_some(Delay::None);
@@ -171,6 +177,16 @@ impl Pipeline {
             filter.set_property("caps", caps);
             chain.push(filter);
         }
+        if copied
+            && track.lacks_dts
+            && let Some(factory) = formats::timestamper(codec, plan.container)
+        {
+            let timestamper = make(factory, &format!("{name}-timestamper"))?;
+            if let Some(pad) = timestamper.static_pad("src") {
+                begin_at_zero(&pad);
+            }
+            chain.push(timestamper);
+        }
         self.link(&appsrc, &chain, raw || copied, track)?;
         let last = chain.last().unwrap_or(appsrc.upcast_ref());
         let template = formats::mux_pad_template(plan.container, codec.kind());
@@ -191,11 +207,6 @@ impl Pipeline {
                     track.caps
                 ))
             })?;
-        if let Some(tags) = track.tags.clone() {
-            appsrc
-                .static_pad("src")
-                .map(|pad| pad.store_sticky_event(&gst::event::Tag::new(tags)));
-        }
         Ok(Feed {
             appsrc,
             encoder,
@@ -279,6 +290,16 @@ impl Pipeline {
         if let Some(setter) = self.muxer.dynamic_cast_ref::<gst::TagSetter>() {
             setter.merge_tags(tags, gst::TagMergeMode::Replace);
         }
+    }
+
+    /// Whether the container has a place for tags of the whole recording.
+    pub fn takes_tags(&self) -> bool {
+        self.muxer.is::<gst::TagSetter>()
+    }
+
+    /// Gives a track the tags of its upstream; before its first buffer.
+    pub fn set_track_tags(feed: &Feed, tags: gst::TagList) {
+        feed.appsrc.send_event(gst::event::Tag::new(tags));
     }
 
     /// Lets it run.
@@ -504,18 +525,22 @@ fn keep_first_caps(filter: &gst::Element) {
 }
 
 fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
-    let video = formats::video_info(&track.caps);
-    let audio = formats::audio_info(&track.caps);
-    let fps = video.as_ref().map_or(0.0, |info| {
-        f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1))
-    });
+    // Encoded media that is to be decoded first has the same fields in its caps.
+    let structure = track.caps.structure(0);
+    let number = |field: &str| {
+        let number = structure.and_then(|s| s.get::<i32>(field).ok());
+        number.and_then(|number| u32::try_from(number).ok())
+    };
+    let fps = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok());
     Tuning {
         bits_per_second: settings.bitrates.per_track(kind, of_kind),
-        width: video.as_ref().map_or(0, |info| info.width()),
-        height: video.as_ref().map_or(0, |info| info.height()),
-        fps,
-        rate: audio.as_ref().map_or(0, |info| info.rate()),
-        channels: audio.as_ref().map_or(0, |info| info.channels()),
+        width: number("width").unwrap_or(0),
+        height: number("height").unwrap_or(0),
+        fps: fps.map_or(0.0, |fps| {
+            f64::from(fps.numer()) / f64::from(fps.denom().max(1))
+        }),
+        rate: number("rate").unwrap_or(0),
+        channels: number("channels").unwrap_or(0),
         key_interval_ms: settings.key_interval_ms,
         key_interval_frames: settings.key_interval_frames,
         constant: settings.constant_bitrate && kind == Kind::Audio,

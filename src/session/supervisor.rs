@@ -27,6 +27,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 const LIVE_GRACE: Duration = Duration::from_millis(500);
 /// How long a non-live track may bring nothing before it counts as gone.
 const GRACE: Duration = Duration::from_secs(1);
+/// A source that has not brought a key frame for so long ignores the request.
+const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 /// A picture is repeated after so long, so that sound does not wait for the next.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 
@@ -52,6 +54,8 @@ struct Supervisor {
     pipeline: Option<Pipeline>,
     earliest_known: bool,
     warned_key_frame: bool,
+    /// The interval that waits for its key frame, and since which running time.
+    waiting: Option<(usize, Ns)>,
     announced: bool,
     /// The end has been announced.
     finalising: bool,
@@ -71,6 +75,7 @@ impl Supervisor {
             connected: Vec::new(),
             pipeline: None,
             warned_key_frame: false,
+            waiting: None,
             announced: false,
             finalising: false,
             told_closed: Vec::new(),
@@ -214,13 +219,11 @@ impl Supervisor {
         }
         let mut changed = false;
         while let Some((index, requested)) = self.session.timeline.read(|t| t.undecided()) {
+            self.session.ask_for_key_frames();
             let Some(at) = self.start_of_interval(index, requested) else {
                 break;
             };
-            let resumes = self.session.timeline.write(|t| {
-                t.decide(at, false);
-                t.intervals().len() > index + 1
-            });
+            self.session.timeline.write(|t| t.decide(at, false));
             changed = true;
             gst::debug!(
                 CAT,
@@ -230,9 +233,6 @@ impl Supervisor {
                 time(requested)
             );
             self.announce_resume(index);
-            if !resumes {
-                break;
-            }
         }
         if changed {
             for track in &self.session.tracks {
@@ -259,51 +259,93 @@ impl Supervisor {
             "The earliest buffer is at running time {}",
             time(earliest)
         );
-        self.session.ask_for_key_frames();
         self.earliest_known = true;
         true
     }
 
     /// Where the undecided interval can begin, `None` if that is not known yet.
     fn start_of_interval(&mut self, index: usize, requested: Ns) -> Option<Ns> {
+        let first = self.waiting_since(index, requested);
+        // Read before the tracks: what arrives behind an end that is not known yet may be a key
+        // frame in front of it.
+        let end = self
+            .session
+            .timeline
+            .read(|t| t.intervals().get(index).and_then(|i| i.end));
         let mut keyed = Vec::new();
         for (_, track) in self.open_tracks() {
             if track.caps().is_none() && !track.is_ended() {
                 return None;
             }
             if track.is_keyed() {
-                keyed.push(track);
+                let ended = track.is_ended();
+                let (key_frame, arrived) = track.key_frame(requested);
+                // One that has ended without a key frame will not bring one.
+                if key_frame.is_some() || !ended {
+                    keyed.push((track.name(), key_frame, arrived));
+                }
             }
         }
-        let Some(first) = keyed.first() else {
+        let Some((name, _, arrived)) = keyed.iter().max_by_key(|(_, _, arrived)| *arrived) else {
             return Some(requested);
         };
-        if let Some(key_frame) = keyed.iter().find_map(|track| track.key_frame()) {
-            return Some(key_frame);
+        let (name, arrived) = ((*name).to_owned(), *arrived);
+        // What is live comes with the clock, the rest when it likes.
+        let progress = match self.session.clock.now() {
+            Some(now) if self.session.any_live => now.saturating_sub(self.most_latency()),
+            _ => arrived,
+        };
+        let most = self.session.settings.max_queue_time.max(LONGEST_PICTURE);
+        let held_too_long = progress.saturating_sub(requested) > most;
+        // The earliest of them, since each track has its own just behind the instant asked for;
+        // later ones are waited for only as long as they could be earlier.
+        if let Some(earliest) = keyed
+            .iter()
+            .filter_map(|(_, key_frame, _)| *key_frame)
+            .min()
+        {
+            let certain = keyed
+                .iter()
+                .all(|(_, key_frame, arrived)| key_frame.is_some() || *arrived > earliest);
+            return (held_too_long || certain).then_some(earliest);
         }
-        let timeline = &self.session.timeline;
-        let end = timeline.read(|t| t.intervals().get(index).and_then(|i| i.end));
         if let Some(end) = end
-            && keyed.iter().all(|t| t.arrived() >= end || t.is_ended())
+            && keyed.iter().all(|(_, _, arrived)| *arrived >= end)
         {
             return Some(end);
         }
-        let waited = self.progress().saturating_sub(requested);
-        let most = self.session.settings.max_queue_time.max(LONGEST_PICTURE);
-        if waited > most {
-            let name = first.name().to_owned();
-            timeline.write(|t| t.postpone(requested.saturating_add(waited - most)));
-            if !std::mem::replace(&mut self.warned_key_frame, true) {
-                self.session.events.push(Event::Warning {
-                    message: format!(
-                        "No key frame has come on {name} for {} ms although one was requested: \
-                         recording begins at the next one that comes.",
-                        waited / 1_000_000
-                    ),
-                });
-            }
+        if held_too_long {
+            self.session.timeline.write(|t| t.postpone(progress - most));
+        }
+        let waited = progress.saturating_sub(first);
+        if waited > KEY_FRAME_PATIENCE && !self.warned_key_frame {
+            self.warned_key_frame = true;
+            self.session.events.push(Event::Warning {
+                message: format!(
+                    "No key frame has come on {name} for {} ms although one was requested: \
+                     recording begins at the next one that comes.",
+                    waited / 1_000_000
+                ),
+            });
         }
         None
+    }
+
+    /// The instant that was asked for as the start of an interval, before it was postponed.
+    fn waiting_since(&mut self, interval: usize, requested: Ns) -> Ns {
+        match self.waiting {
+            Some((waiting, since)) if waiting == interval => since,
+            _ => {
+                self.waiting = Some((interval, requested));
+                self.warned_key_frame = false;
+                requested
+            }
+        }
+    }
+
+    fn most_latency(&self) -> Ns {
+        let latency = self.session.tracks.iter().map(Track::latency).max();
+        u64::try_from(latency.unwrap_or_default().as_nanos()).unwrap_or(0)
     }
 
     fn announce_resume(&self, interval: usize) {
@@ -331,10 +373,15 @@ impl Supervisor {
         let mut missing = Vec::new();
         let mut known = false;
         for track in &self.session.tracks {
-            match track.caps() {
-                Some(_) => known = true,
-                None if !track.is_closed() => missing.push(track),
-                None => {}
+            let came = match track.is_encoded() {
+                // Silence and black cannot stand in for it.
+                true => track.first().is_some(),
+                false => track.caps().is_some(),
+            };
+            match came {
+                true => known = true,
+                false if !track.is_closed() => missing.push(track),
+                false => {}
             }
         }
         if !missing.is_empty() {
@@ -377,7 +424,9 @@ impl Supervisor {
     fn with_caps(&self) -> Vec<usize> {
         let tracks = self.session.tracks.iter().enumerate();
         tracks
-            .filter(|(_, track)| track.caps().is_some())
+            .filter(|(_, track)| {
+                track.caps().is_some() && (!track.is_encoded() || track.first().is_some())
+            })
             .map(|(index, _)| index)
             .collect()
     }
@@ -394,7 +443,7 @@ impl Supervisor {
                 Some(TrackMedia {
                     name: track.name(),
                     caps: track.caps()?,
-                    tags: session.host.tags(track.name()),
+                    lacks_dts: track.lacks_dts(),
                 })
             })
             .collect();
@@ -419,6 +468,19 @@ impl Supervisor {
         pipeline.play()?;
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
+            let of_track = session.host.tags(track.name());
+            // Where the muxer has no place for them, the encoders may.
+            let of_all = match pipeline.takes_tags() {
+                true => None,
+                false => settings.tags.clone(),
+            };
+            let tags = match (of_all, of_track) {
+                (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
+                (all, track) => all.or(track),
+            };
+            if let Some(tags) = tags {
+                Pipeline::set_track_tags(feed, tags);
+            }
             if let Some(encoder) = &feed.encoder {
                 let name = track.name().to_owned();
                 if let Some(factory) = encoder.factory() {
@@ -577,7 +639,18 @@ impl Supervisor {
                 .seen
                 .get(index)
                 .is_none_or(|seen| seen.1.elapsed() > GRACE);
-            if behind > patience && (track.is_live() || quiet) {
+            if behind <= patience || !(track.is_live() || quiet) {
+                continue;
+            }
+            if track.is_encoded() {
+                let owed = self.session.timeline.read(|t| {
+                    t.recorded_at(progress.saturating_sub(latency))
+                        .saturating_sub(t.recorded_at(arrived))
+                });
+                if owed > most {
+                    self.leave_behind(track);
+                }
+            } else {
                 gst::debug!(
                     CAT,
                     id = &self.session.label,
@@ -592,6 +665,22 @@ impl Supervisor {
                 );
             }
         }
+    }
+
+    /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
+    fn leave_behind(&self, track: &Track) {
+        if self.pipeline.is_none() || self.session.timeline.read(|t| t.undecided().is_some()) {
+            return;
+        }
+        self.session.events.push(Event::Warning {
+            message: format!(
+                "Nothing more has come on {} for max-queue-time ({} ms): its track ends here, the \
+                 others go on. If it brings frames so rarely, set max-queue-time higher.",
+                track.name(),
+                self.session.settings.max_queue_time / 1_000_000
+            ),
+        });
+        track.finish(false);
     }
 
     /// After an error: what the encoders and the muxer still have is got out of them.

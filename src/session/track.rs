@@ -12,14 +12,18 @@ use crate::{
     gate::{Cuts, Gate, Input, Out, Piece},
     model::timeline::Ns,
 };
+use gst::prelude::*;
 use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
+
+/// What waits for the pipeline may be so much longer than what waits for the encoder.
+const BACKLOG_GRACE: Ns = 1_000_000_000;
 
 /// What `start` knows of a track.
 #[derive(Debug)]
@@ -46,6 +50,7 @@ pub enum Flow {
 enum Item {
     Buffer(gst::Buffer),
     Caps(gst::Caps),
+    Tags(gst::TagList),
     End,
 }
 
@@ -106,6 +111,8 @@ pub struct Track {
     flushing: AtomicBool,
     /// EOS on the pad.
     ended: AtomicBool,
+    /// The interval, counted from 1, for which a key frame was last asked.
+    asked: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -136,6 +143,7 @@ impl Track {
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 caps: None,
                 first_caps: None,
@@ -229,12 +237,25 @@ impl Track {
         }
     }
 
-    /// Where a key frame allows the interval that waits for one to begin.
-    pub fn key_frame(&self) -> Option<Ns> {
-        let mut inner = lock(&self.inner);
-        inner.refresh(&self.timeline);
-        let Inner { gate, cuts, .. } = &*inner;
-        gate.as_ref()?.key_frame(cuts)
+    /// Whether what waits for the pipeline comes without decode times.
+    pub fn lacks_dts(&self) -> bool {
+        let inner = lock(&self.inner);
+        let Feed::Backlog(items) = &inner.feed else {
+            return false;
+        };
+        let mut buffers = items.iter().filter_map(|item| match item {
+            Item::Buffer(buffer) => Some(buffer),
+            Item::Caps(_) | Item::Tags(_) | Item::End => None,
+        });
+        buffers.next().is_some_and(|buffer| buffer.dts().is_none())
+    }
+
+    /// The first key frame from running time `from` on that waits, among what has arrived until
+    /// the second time.
+    pub fn key_frame(&self, from: Ns) -> (Option<Ns>, Ns) {
+        let inner = lock(&self.inner);
+        let key_frame = inner.gate.as_ref().and_then(|gate| gate.key_frame(from));
+        (key_frame, self.arrived())
     }
 
     /// New caps on the pad.
@@ -243,13 +264,12 @@ impl Track {
         if inner.caps.as_ref() == Some(caps) {
             return Ok(());
         }
-        let mut out = Out::new();
         match &mut inner.gate {
-            Some(gate) => gate.set_caps(caps, &mut out)?,
+            Some(gate) => gate.set_caps(caps)?,
             gate => {
                 let new = gate.insert(Gate::new(caps)?);
                 if let Gate::Encoded(_) = new {
-                    out.caps(caps.clone());
+                    new.set_caps(caps)?;
                 }
             }
         }
@@ -260,7 +280,6 @@ impl Track {
         if inner.first_caps.is_none() || inner.counts.buffers == 0 {
             inner.first_caps = Some(caps.clone());
         }
-        inner.feed_all(out);
         drop(inner);
         self.room.wake();
         Ok(())
@@ -272,8 +291,8 @@ impl Track {
             return Flow::Done;
         }
         let end = input.end();
-        self.arrived.fetch_max(end, Ordering::SeqCst);
         let mut inner = lock(&self.inner);
+        self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
         inner.counts.buffers += 1;
         if inner.first.is_none() {
             inner.first = Some(input.running);
@@ -281,6 +300,9 @@ impl Track {
         }
         if self.live && self.is_too_slow(&mut inner) {
             inner.counts.dropped += 1;
+            if let Some(gate) = &mut inner.gate {
+                gate.lose();
+            }
             return Flow::More;
         }
         let horizon = self.horizon(end);
@@ -301,6 +323,28 @@ impl Track {
         }
     }
 
+    /// Tags from upstream: they go on in their place among the buffers.
+    pub fn set_tags(&self, tags: gst::TagList) {
+        lock(&self.inner).feed(Item::Tags(tags));
+    }
+
+    /// Buffers of upstream did not get here: what is encoded goes on at the next key frame.
+    pub fn lose(&self) {
+        if let Some(gate) = &mut lock(&self.inner).gate {
+            gate.lose();
+        }
+    }
+
+    /// Whether it carries encoded media, as far as is known.
+    pub fn is_encoded(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(_)))
+    }
+
+    /// Notes that a key frame is asked for the start of this interval; FALSE if it was before.
+    pub fn ask_once(&self, interval: usize) -> bool {
+        self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1
+    }
+
     /// The instant before which no cut can come any more.
     fn horizon(&self, end: Ns) -> Ns {
         if !self.paced {
@@ -317,6 +361,11 @@ impl Track {
             Some(Gate::Video(_)) => self.max_queue_time,
             // Sound is small; it goes only when the picture has given up twice over.
             _ => self.max_queue_time.saturating_mul(2),
+        };
+        let most = match inner.feed {
+            // It waits for the other tracks, whose absence is noticed only after so long.
+            Feed::Backlog(_) if most > 0 => most.saturating_add(BACKLOG_GRACE),
+            _ => most,
         };
         if most > 0 && waiting >= most {
             if !inner.dropping {
@@ -424,7 +473,9 @@ impl Track {
         let end = self
             .timeline
             .read(|t| t.end().filter(|_| t.undecided().is_none()));
-        if end.is_some_and(|end| self.arrived() >= end) {
+        inner.refresh(&self.timeline);
+        let behind = || inner.gate.is_some() && inner.cuts.current().is_none();
+        if end.is_some_and(|end| self.arrived() >= end || behind()) {
             self.finish_locked(inner, true);
         }
     }
@@ -503,7 +554,7 @@ impl Inner {
                 .iter()
                 .map(|item| match item {
                     Item::Buffer(buffer) => buffer.duration().map_or(0, |d| d.nseconds()),
-                    Item::Caps(_) | Item::End => 0,
+                    Item::Caps(_) | Item::Tags(_) | Item::End => 0,
                 })
                 .sum(),
             Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
@@ -547,6 +598,9 @@ impl Inner {
                 let _ = appsrc.push_buffer(buffer);
             }
             Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
+            Item::Tags(tags) => {
+                appsrc.send_event(gst::event::Tag::new(tags));
+            }
             Item::End => {
                 let _ = appsrc.end_of_stream();
             }

@@ -1,0 +1,266 @@
+//! Whole frames out of encoded video that comes in another form.
+//!
+//! The gate cuts between frames and has to know which are key frames. A byte stream of H.264 or
+//! H.265, NAL units or OBUs by themselves are put through a parser first, in upstream's thread.
+//! It listens from the first buffer on, recording or not: parameter sets that have passed once
+//! are in the caps from then on.
+
+use crate::session::lock;
+use gst::prelude::*;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// What comes out.
+#[derive(Debug)]
+pub enum Piece {
+    /// The caps of the buffers that follow.
+    Caps(gst::Caps),
+    /// One frame with all that belongs to it.
+    Buffer(gst::Buffer),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Framer {
+    /// Name of the parser's factory.
+    factory: &'static str,
+    parser: gst::Element,
+    feed: gst::Pad,
+    sink: gst::Pad,
+    out: Arc<Mutex<Vec<Piece>>>,
+    /// Something has gone in since it was drained.
+    begun: AtomicBool,
+}
+
+/// The parser for media with these caps and what it is to make of it; `None` for what comes in
+/// frames already.
+fn parser_for(caps: &gst::CapsRef) -> Option<(&'static str, gst::Caps)> {
+    let structure = caps.structure(0)?;
+    let is = |field, value: &str| structure.get::<&str>(field).is_ok_and(|v| v == value);
+    let frames = is("alignment", "au");
+    let (parser, format, alignment) = match structure.name().as_str() {
+        "video/x-h264" if frames && (is("stream-format", "avc") || is("stream-format", "avc3")) => {
+            return None;
+        }
+        "video/x-h265"
+            if frames && (is("stream-format", "hvc1") || is("stream-format", "hev1")) =>
+        {
+            return None;
+        }
+        "video/x-h264" => ("h264parse", "avc", "au"),
+        "video/x-h265" => ("h265parse", "hvc1", "au"),
+        "video/x-av1" if is("alignment", "tu") && is("stream-format", "obu-stream") => {
+            return None;
+        }
+        "video/x-av1" => ("av1parse", "obu-stream", "tu"),
+        _ => return None,
+    };
+    let wanted = gst::Caps::builder(structure.name())
+        .field("stream-format", format)
+        .field("alignment", alignment)
+        .build();
+    Some((parser, wanted))
+}
+
+/// Whether caps have all that a decoder needs; a parser may know the parameter sets later than
+/// the rest.
+fn are_complete(caps: &gst::CapsRef) -> bool {
+    caps.structure(0)
+        .is_some_and(|s| s.name() == "video/x-av1" || s.has_field("codec_data"))
+}
+
+impl Framer {
+    /// A framer for media with these caps, if it needs one and the parser is installed.
+    pub fn new(caps: &gst::Caps) -> Option<Self> {
+        let (factory, wanted) = parser_for(caps)?;
+        let parser = gst::ElementFactory::make(factory).build().ok()?;
+        let out = Arc::<Mutex<Vec<Piece>>>::default();
+        let feed = gst::Pad::builder(gst::PadDirection::Src).build();
+        let template = gst::PadTemplate::new(
+            "sink",
+            gst::PadDirection::Sink,
+            gst::PadPresence::Always,
+            &wanted,
+        )
+        .ok()?;
+        let (buffers, events) = (out.clone(), out.clone());
+        let sink = gst::Pad::builder_from_template(&template)
+            .chain_function(move |pad, _, buffer| {
+                // Without parameter sets nothing can be made of it.
+                if pad.current_caps().is_some_and(|caps| are_complete(&caps)) {
+                    lock(&buffers).push(Piece::Buffer(buffer));
+                }
+                Ok(gst::FlowSuccess::Ok)
+            })
+            .event_function(move |_, _, event| {
+                if let gst::EventView::Caps(caps) = event.view()
+                    && are_complete(caps.caps())
+                {
+                    lock(&events).push(Piece::Caps(caps.caps_owned()));
+                }
+                true
+            })
+            .build();
+        let this = Framer {
+            factory,
+            parser,
+            feed,
+            sink,
+            out,
+            begun: AtomicBool::new(false),
+        };
+        this.connect(caps).ok()?;
+        Some(this)
+    }
+
+    fn connect(&self, caps: &gst::Caps) -> Result<(), glib::BoolError> {
+        let lacks = || glib::bool_error!("a parser without pads");
+        let input = self.parser.static_pad("sink").ok_or_else(lacks)?;
+        let output = self.parser.static_pad("src").ok_or_else(lacks)?;
+        let linked =
+            |result: Result<_, gst::PadLinkError>| result.map_err(|err| glib::bool_error!("{err}"));
+        linked(self.feed.link(&input))?;
+        linked(output.link(&self.sink))?;
+        self.feed.set_active(true)?;
+        self.sink.set_active(true)?;
+        self.parser
+            .set_state(gst::State::Playing)
+            .map_err(|err| glib::bool_error!("{err}"))?;
+        self.feed.push_event(gst::event::StreamStart::new("framer"));
+        self.feed.push_event(gst::event::Caps::new(caps));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.feed.push_event(gst::event::Segment::new(&segment));
+        Ok(())
+    }
+
+    /// New caps from upstream; FALSE if another framer is needed, or none.
+    pub fn set_caps(&self, caps: &gst::Caps) -> bool {
+        parser_for(caps).is_some_and(|(factory, _)| factory == self.factory)
+            && self.feed.push_event(gst::event::Caps::new(caps))
+    }
+
+    /// A buffer from upstream; what is complete comes out.
+    pub fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
+        // All units of a frame may have the flag, and a parser ends a frame at each.
+        buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+        self.begun.store(true, Ordering::SeqCst);
+        // What it cannot parse it leaves out: later data may be better.
+        let _ = self.feed.push(buffer);
+        self.taken()
+    }
+
+    /// Upstream has ended or has gone elsewhere: what is left comes out.
+    pub fn drain(&self) -> Vec<Piece> {
+        if !self.begun.swap(false, Ordering::SeqCst) {
+            return Vec::new();
+        }
+        self.feed.push_event(gst::event::Eos::new());
+        let rest = self.taken();
+        self.flush();
+        rest
+    }
+
+    /// Forgets the frame that was begun, and nothing else.
+    pub fn flush(&self) {
+        self.feed.push_event(gst::event::FlushStart::new());
+        self.feed.push_event(gst::event::FlushStop::new(true));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        self.feed.push_event(gst::event::Segment::new(&segment));
+        self.taken();
+    }
+
+    fn taken(&self) -> Vec<Piece> {
+        std::mem::take(&mut lock(&self.out))
+    }
+}
+
+impl Drop for Framer {
+    fn drop(&mut self) {
+        let _ = self.parser.set_state(gst::State::Null);
+        let _ = self.feed.set_active(false);
+        let _ = self.sink.set_active(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Three pictures of H.264 as a byte stream, as the encoder gives them.
+    fn encoded(caps: &str) -> (gst::Caps, Vec<gst::Buffer>) {
+        gst::init().unwrap();
+        let line = format!(
+            "videotestsrc num-buffers=3 ! video/x-raw,width=64,height=64 ! x264enc tune=zerolatency \
+             ! h264parse ! {caps} ! appsink name=out sync=false"
+        );
+        let pipeline = gst::parse::launch(&line).unwrap();
+        let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+        let sink = pipeline.by_name("out").unwrap();
+        let sink = sink.downcast::<gst_app::AppSink>().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let mut all = (gst::Caps::new_empty(), Vec::new());
+        while let Ok(sample) = sink.pull_sample() {
+            all.0 = sample.caps_owned().unwrap();
+            all.1.push(sample.buffer_owned().unwrap());
+        }
+        pipeline.set_state(gst::State::Null).unwrap();
+        all
+    }
+
+    fn frames(pieces: &[Piece]) -> Vec<&gst::Buffer> {
+        let buffers = pieces.iter().filter_map(|piece| match piece {
+            Piece::Buffer(buffer) => Some(buffer),
+            Piece::Caps(_) => None,
+        });
+        buffers.collect()
+    }
+
+    #[test]
+    fn nal_units_become_frames_and_parameter_sets_are_remembered() {
+        let (caps, units) = encoded("video/x-h264,stream-format=byte-stream,alignment=nal");
+        assert!(units.len() > 5, "{}", units.len());
+        let framer = Framer::new(&caps).unwrap();
+        let mut pieces = Vec::new();
+        for unit in &units {
+            pieces.extend(framer.push(unit.clone()));
+        }
+        pieces.extend(framer.drain());
+        let whole = frames(&pieces);
+        assert_eq!(whole.len(), 3);
+        let delta = |b: &&gst::Buffer| b.flags().contains(gst::BufferFlags::DELTA_UNIT);
+        assert_eq!(
+            whole.iter().map(delta).collect::<Vec<_>>(),
+            [false, true, true]
+        );
+        let Some(Piece::Caps(caps)) = pieces.first() else {
+            panic!("caps come first: {pieces:?}");
+        };
+        assert!(caps.structure(0).unwrap().has_field("codec_data"), "{caps}");
+        // Frames without them go through from then on, after a flush too.
+        framer.flush();
+        let kind = |unit: &gst::Buffer| unit.map_readable().unwrap()[4] & 0x1f;
+        let bare = units.iter().filter(|unit| !matches!(kind(unit), 7..=9));
+        let mut pieces = Vec::new();
+        for unit in bare {
+            pieces.extend(framer.push(unit.clone()));
+        }
+        pieces.extend(framer.drain());
+        assert_eq!(frames(&pieces).len(), 3, "{pieces:?}");
+    }
+
+    #[test]
+    fn what_comes_in_frames_needs_no_framer() {
+        gst::init().unwrap();
+        for caps in [
+            "video/x-h264,stream-format=avc,alignment=au",
+            "video/x-h265,stream-format=hev1,alignment=au",
+            "video/x-av1,stream-format=obu-stream,alignment=tu",
+            "video/x-vp8",
+            "audio/x-opus",
+        ] {
+            assert!(Framer::new(&caps.parse().unwrap()).is_none(), "{caps}");
+        }
+    }
+}

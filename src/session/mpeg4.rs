@@ -1,0 +1,77 @@
+//! AAC that calls itself MPEG-2, for a container that knows only MPEG-4's.
+//!
+//! The frames are the same: what is low complexity in the one is an MPEG-4 stream as well. Only
+//! the caps and one bit in each ADTS header say otherwise, and go by the header into the file.
+
+use gst::prelude::*;
+
+/// The bit of an ADTS header's second byte that says MPEG-2.
+const MPEG2: u8 = 0x08;
+
+/// Has what leaves `pad` say that it is MPEG-4.
+pub fn call_it_mpeg4(pad: &gst::Pad) {
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    pad.add_probe(kinds, |_, info| {
+        match &mut info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Caps(caps) = event.view() {
+                    let mut caps = caps.caps_owned();
+                    caps.make_mut().set("mpegversion", 4i32);
+                    *event = gst::event::Caps::builder(&caps)
+                        .seqnum(event.seqnum())
+                        .build();
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) if has_mark(buffer) => {
+                if let Ok(mut bytes) = buffer.make_mut().map_writable() {
+                    unmark(&mut bytes);
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Whether the buffer begins with the header of an ADTS frame that says MPEG-2.
+fn has_mark(buffer: &gst::BufferRef) -> bool {
+    let mut header = [0; 2];
+    buffer.copy_to_slice(0, &mut header).is_ok() && header[0] == 0xff && header[1] & 0xfe == 0xf8
+}
+
+/// Takes the bit from every frame; frames follow each other by the lengths that they give.
+fn unmark(bytes: &mut [u8]) {
+    let mut rest = bytes;
+    while let Some([0xff, second, _, a, b, c]) = rest.get_mut(..6) {
+        if *second & 0xf6 != 0xf0 {
+            return;
+        }
+        *second &= !MPEG2;
+        let length = (usize::from(*a & 3) << 11) | (usize::from(*b) << 3) | usize::from(*c >> 5);
+        match rest.get_mut(length.max(7)..) {
+            Some(next) => rest = next,
+            None => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_frame_of_a_buffer_loses_the_mark() {
+        // Two frames of nine bytes.
+        let frame = [0xff, 0xf9, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 1, 2];
+        let mut bytes = [frame, frame].concat();
+        unmark(&mut bytes);
+        let fixed = [0xff, 0xf1, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 1, 2];
+        assert_eq!(bytes, [fixed, fixed].concat());
+        // What is no ADTS stays.
+        let mut other = frame;
+        other[1] = 0xe9;
+        unmark(&mut other);
+        assert_eq!(other[1], 0xe9);
+        unmark(&mut []);
+    }
+}

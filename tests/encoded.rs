@@ -1,0 +1,187 @@
+//! Encoded tracks are stored as they are: byte for byte, from key frame to cut, in every container
+//! that takes them.
+
+mod coded;
+mod common;
+
+use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
+use common::judge::{decode, file, kept::Kept, sync};
+use common::outer::Outer;
+use std::path::{Path, PathBuf};
+
+/// A directory for one recording, and its file.
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Plays the streams with a start between key frames and two pauses, and gives what was kept.
+fn drive(outer: &Outer, streams: &mut [&mut Playing]) -> Kept {
+    outer.set_state(gst::State::Playing);
+    let mut now = 0;
+    for (action, at) in [
+        ("start", 700),
+        ("pause", 2_150),
+        ("resume", 2_610),
+        ("pause", 3_333),
+        ("resume", 3_400),
+        ("stop", 5_000),
+    ] {
+        play_until(streams, now, at * coded::MILLI);
+        now = at * coded::MILLI;
+        outer.act(action);
+    }
+    play_until(streams, now, 6 * SECOND);
+    outer.wait_for("stop", 1);
+    outer.kept()
+}
+
+/// That every interval begins at the first key frame behind the instant that was asked for.
+fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
+    for (from, _) in &kept.intervals {
+        let key = video
+            .all
+            .iter()
+            .any(|b| coded::is_key(b) && b.pts().is_some_and(|pts| pts.nseconds() == *from));
+        assert!(key, "{from} is no key frame's: {kept:?}");
+    }
+}
+
+/// That each picture says the time at which it is shown.
+fn assert_pictures_in_place(path: &Path, kept: &Kept) {
+    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    for (recorded, source) in &pictures {
+        let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
+        assert!(
+            (source - due).abs() < 1.2e6,
+            "the picture of {source} is on show at {recorded}, due was that of {due}"
+        );
+    }
+}
+
+/// Records an encoded stream alone, with cuts, and judges its packets.
+fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, PathBuf, Kept) {
+    let (directory, path) = place_for(name);
+    let outer = Outer::new("", &path);
+    let video = coded
+        .caps
+        .structure(0)
+        .unwrap()
+        .name()
+        .starts_with("video/");
+    let (template, stream) = match video {
+        true => ("video_%u", "v:0"),
+        false => ("audio_%u", "a:0"),
+    };
+    let mut playing = Playing::new(&outer, template, coded);
+    let kept = drive(&outer, &mut [&mut playing]);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    if video {
+        assert_begins_at_keys(&kept, &playing);
+    }
+    coded::assert_copied(&path, stream, &playing.due(&kept), payload);
+    if video {
+        assert_pictures_in_place(&path, &kept);
+    }
+    (directory, path, kept)
+}
+
+const X264: &str = "x264enc key-int-max=15 bframes=3 b-adapt=false speed-preset=ultrafast";
+const X265: &str = "x265enc key-int-max=15 speed-preset=ultrafast";
+const AVC: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au";
+const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
+const HVC: &str = "h265parse ! video/x-h265,stream-format=hvc1,alignment=au";
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const VP9: &str = "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 min-quantizer=10 \
+                   max-quantizer=58 end-usage=cbr lag-in-frames=0";
+const FRAMES: u32 = 180;
+const TENTHS: u32 = 60;
+
+/// Without the parameter sets in the key frames but the first.
+fn headers_once(mut coded: Coded, kept: fn(&[u8]) -> Vec<u8>) -> Coded {
+    for buffer in coded.buffers.iter_mut().skip(1) {
+        let bytes = kept(&buffer.map_readable().unwrap());
+        let mut less = gst::Buffer::from_mut_slice(bytes);
+        buffer
+            .copy_into(
+                less.get_mut().unwrap(),
+                gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS,
+                ..,
+            )
+            .unwrap();
+        *buffer = less;
+    }
+    coded
+}
+
+/// As some demuxers give it.
+fn without_dts(mut coded: Coded) -> Coded {
+    for buffer in &mut coded.buffers {
+        buffer.make_mut().set_dts(None);
+    }
+    coded
+}
+
+/// A test that records `coded` into `file`, judges the packets, and that it plays quietly.
+macro_rules! copied {
+    ($($name:ident: $coded:expr, $payload:expr, $file:expr;)*) => {$(
+        #[test]
+        fn $name() {
+            let (_directory, path, _) = copies($file, $coded, $payload);
+            file::decodes_quietly(&path).unwrap();
+        }
+    )*};
+}
+
+copied! {
+    h264_with_b_frames_into_matroska:
+        coded::video(&format!("{X264} ! {AVC}"), FRAMES), whole, "avc.mkv";
+    h264_with_b_frames_into_mp4:
+        coded::video(&format!("{X264} ! {AVC}"), FRAMES), whole, "avc.mp4";
+    h264_byte_stream_into_matroska:
+        coded::video(&format!("{X264} ! {BYTES}"), FRAMES), with_lengths, "bytes.mkv";
+    h264_byte_stream_into_mp4:
+        coded::video(&format!("{X264} ! {BYTES}"), FRAMES), with_lengths, "bytes.mp4";
+    h264_byte_stream_whose_headers_came_once_into_matroska:
+        headers_once(coded::video(&format!("{X264} ! {BYTES}"), FRAMES), coded::avc_headers),
+        with_lengths, "once.mkv";
+    h265_byte_stream_whose_headers_came_once_into_mp4:
+        headers_once(coded::video(X265, FRAMES), coded::hvc_headers), with_lengths, "once.mp4";
+    h264_without_decode_times_into_mp4:
+        without_dts(coded::video(&format!("{X264} ! {AVC}"), FRAMES)), whole, "nodts.mp4";
+    h264_without_decode_times_into_matroska:
+        without_dts(coded::video(&format!("{X264} ! {AVC}"), FRAMES)), whole, "nodts.mkv";
+    h265_with_b_frames_into_matroska:
+        coded::video(&format!("{X265} ! {HVC}"), FRAMES), whole, "hvc.mkv";
+    h265_with_b_frames_into_mp4:
+        coded::video(&format!("{X265} ! {HVC}"), FRAMES), whole, "hvc.mp4";
+    vp8_into_webm: coded::video(VP8, FRAMES), whole, "vp8.webm";
+    vp8_into_matroska: coded::video(VP8, FRAMES), whole, "vp8.mkv";
+    vp8_into_ogg: coded::video(VP8, FRAMES), whole, "vp8.ogv";
+    vp9_into_webm: coded::video(VP9, FRAMES), whole, "vp9.webm";
+    vp9_into_mp4: coded::video(VP9, FRAMES), whole, "vp9.mp4";
+    av1_into_webm: coded::video(AV1, FRAMES), whole, "av1.webm";
+    av1_into_matroska: coded::video(AV1, FRAMES), whole, "av1.mkv";
+    av1_into_mp4: coded::video(AV1, FRAMES), whole, "av1.mp4";
+    theora_into_ogg: coded::video("theoraenc keyframe-force=15 speed-level=3", FRAMES), whole, "theora.ogv";
+    opus_into_webm: coded::audio("opusenc", TENTHS), whole, "opus.webm";
+    opus_into_matroska: coded::audio("opusenc", TENTHS), whole, "opus.mka";
+    opus_into_mp4: coded::audio("opusenc", TENTHS), whole, "opus.m4a";
+    opus_into_ogg: coded::audio("opusenc", TENTHS), whole, "opus.ogg";
+    vorbis_into_webm: coded::audio("audioconvert ! vorbisenc", TENTHS), whole, "vorbis.webm";
+    vorbis_into_matroska: coded::audio("audioconvert ! vorbisenc", TENTHS), whole, "vorbis.mka";
+    vorbis_into_ogg: coded::audio("audioconvert ! vorbisenc", TENTHS), whole, "vorbis.ogg";
+    aac_into_matroska:
+        coded::audio("voaacenc ! audio/mpeg,stream-format=raw", TENTHS), whole, "aac.mka";
+    aac_into_mp4: coded::audio("voaacenc ! audio/mpeg,stream-format=raw", TENTHS), whole, "aac.m4a";
+    adts_into_matroska:
+        coded::audio("voaacenc ! audio/mpeg,stream-format=adts", TENTHS), without_adts, "adts.mka";
+    adts_into_mp4:
+        coded::audio("voaacenc ! audio/mpeg,stream-format=adts", TENTHS), without_adts, "adts.m4a";
+    mp3_into_matroska: coded::audio("lamemp3enc", TENTHS), whole, "mp3.mka";
+    mp3_into_mp4: coded::audio("lamemp3enc", TENTHS), whole, "mp3.mp4";
+    flac_into_matroska: coded::audio("flacenc", TENTHS), whole, "flac.mka";
+    flac_into_ogg: coded::audio("flacenc", TENTHS), whole, "flac.oga";
+}

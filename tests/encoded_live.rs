@@ -1,0 +1,231 @@
+//! Encoded tracks from live encoders: a key frame is asked for at every start and resume, the cut of
+//! every track moves to it, and sound and picture stay together.
+
+mod common;
+
+use common::judge::{decode, file, place, sync};
+use common::outer::{DEADLINE, Outer, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const FRAME: u64 = SECOND / 30;
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// A live picture that tells its time, encoded as `encoder` says.
+fn camera(outer: &Outer, name: &str, encoder: &str) -> gst::Pad {
+    let source = outer.source(&format!(
+        "videotestsrc is-live=true ! {SMALL} ! identity name={name} ! queue ! {encoder}"
+    ));
+    let raw = outer.pipeline.by_name(name).unwrap();
+    tag::video(&raw.static_pad("src").unwrap());
+    let pad = outer.pad("video_%u");
+    source.link(&pad).unwrap();
+    pad
+}
+
+/// A live noise that tells its time, encoded as `encoder` says.
+fn microphone(outer: &Outer, name: &str, encoder: &str) -> gst::Pad {
+    let source = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name={name} \
+         ! queue ! {encoder}"
+    ));
+    let raw = outer.pipeline.by_name(name).unwrap();
+    tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
+    let pad = outer.pad("audio_%u");
+    source.link(&pad).unwrap();
+    pad
+}
+
+/// The running times asked for by key-unit requests that go up from `pad`; they go no further if
+/// not `heard`.
+fn requests(pad: &gst::Pad, heard: bool) -> Arc<Mutex<Vec<(u64, bool)>>> {
+    let list = Arc::<Mutex<Vec<(u64, bool)>>>::default();
+    let log = list.clone();
+    let peer = pad.peer().expect("a linked pad");
+    peer.add_probe(gst::PadProbeType::EVENT_UPSTREAM, move |_, info| {
+        let Some(event) = info.event() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        match gst_video::UpstreamForceKeyUnitEvent::parse(event) {
+            Ok(request) => {
+                let time = request.running_time.expect("a running time");
+                log.lock()
+                    .unwrap()
+                    .push((time.nseconds(), request.all_headers));
+                match heard {
+                    true => gst::PadProbeReturn::Ok,
+                    false => gst::PadProbeReturn::Drop,
+                }
+            }
+            Err(_) => gst::PadProbeReturn::Ok,
+        }
+    });
+    list
+}
+
+fn flows(pad: &gst::Pad) -> Arc<Mutex<u64>> {
+    let count = Arc::<Mutex<u64>>::default();
+    let log = count.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        *log.lock().unwrap() += 1;
+        gst::PadProbeReturn::Ok
+    });
+    count
+}
+
+/// Records with three pauses, and judges cuts, picture against sound, and the file.
+fn stays_together(name: &str, video: &str, audio: &str) {
+    let (_directory, path) = place_for(name);
+    let outer = Outer::new("", &path);
+    let camera = camera(&outer, "camera", video);
+    let microphone = microphone(&outer, "microphone", audio);
+    let asked = requests(&camera, true);
+    let pictures = flows(&camera);
+    let sounds = flows(&microphone);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 5
+        && *sounds.lock().unwrap() > 5));
+    let mut called = vec![outer.act("start")];
+    for number in 0..3 {
+        outer.wait_running(outer.running_time() + 700 * MILLI + number * 37 * MILLI);
+        assert_eq!(outer.warnings(), Vec::<String>::new());
+        outer.act("pause");
+        outer.wait_running(outer.running_time() + 211 * MILLI);
+        called.push(outer.act("resume"));
+    }
+    outer.wait_running(outer.running_time() + 800 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+
+    let kept = outer.kept();
+    assert_eq!(kept.intervals.len(), called.len());
+    for ((from, _), (before, _)) in kept.intervals.iter().zip(&called) {
+        // One frame to the next, and room for a slow machine.
+        let late = from.saturating_sub(*before);
+        assert!(
+            *from + MILLI >= *before && late < 4 * FRAME,
+            "{from}, called at {before}"
+        );
+    }
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(asked.len(), called.len(), "{asked:?}");
+    for ((running, all_headers), (before, after)) in asked.iter().zip(&called) {
+        assert!(*all_headers);
+        assert!(running + MILLI >= *before && *running <= after + MILLI);
+    }
+
+    file::decodes_quietly(&path).unwrap();
+    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    for (recorded, source) in &shown {
+        let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
+        assert!(
+            (source - due).abs() < 1.3e6,
+            "{source} shown at {recorded}, due {due}: {kept:?}"
+        );
+    }
+    let due: usize = kept
+        .intervals
+        .iter()
+        .map(|(from, to)| ((to - from) / FRAME) as usize)
+        .sum();
+    assert!(
+        shown.len() + 8 >= due,
+        "{} pictures of about {due}",
+        shown.len()
+    );
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
+    let places = place::places(&sound, horizon).unwrap();
+    // At a cut, a packet of sound reaches over it.
+    let clear: Vec<_> = shown
+        .iter()
+        .filter(|(recorded, _)| !kept.near_seam(*recorded, 60e6))
+        .copied()
+        .collect();
+    let offset = sync::av_offset_max(&clear, &places).unwrap();
+    println!("{name}: {offset:?}");
+    assert!(
+        offset.furthest.abs() < 4e6,
+        "picture and sound part: {offset:?}"
+    );
+    let middle: Vec<f64> = places
+        .iter()
+        .filter(|p| !kept.near_seam(p.recorded, 60e6))
+        .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
+        .collect();
+    assert!(middle.len() > 100);
+    let worst = middle.iter().fold(0f64, |worst, d| worst.max(d.abs()));
+    assert!(worst < 2.5e6, "sound is off by {worst} ns");
+}
+
+const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=3000";
+
+#[test]
+fn h264_and_opus_stay_together_over_pauses() {
+    stays_together(
+        "live.mkv",
+        &format!("{X264} ! video/x-h264,stream-format=avc"),
+        "opusenc",
+    );
+}
+
+#[test]
+fn nal_units_of_h264_and_raw_sound_stay_together_over_pauses() {
+    let units = "h264parse ! video/x-h264,stream-format=byte-stream,alignment=nal";
+    stays_together("units.mkv", &format!("{X264} ! {units}"), "identity");
+}
+
+#[test]
+fn vp8_and_vorbis_stay_together_over_pauses() {
+    let vp8 = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
+    stays_together("live.webm", vp8, "audioconvert ! vorbisenc");
+}
+
+#[test]
+fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
+    let (_directory, path) = place_for("deaf.mkv");
+    let outer = Outer::new("", &path);
+    let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=105";
+    let camera = camera(&outer, "camera", encoder);
+    microphone(&outer, "microphone", "identity");
+    let asked = requests(&camera, false);
+    let pictures = flows(&camera);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 10));
+    let (called, _) = outer.act("start");
+    outer.wait_for("start", 1);
+    outer.wait_running(outer.running_time() + SECOND);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert!(!asked.lock().unwrap().is_empty());
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("key frame"), "{warnings:?}");
+    let kept = outer.kept();
+    let (from, _) = kept.intervals[0];
+    assert!(from > called + 2 * SECOND, "{kept:?}");
+    // Frame 105 of the source.
+    assert!(from.abs_diff(105 * FRAME) < 2 * FRAME, "{kept:?}");
+    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let first = shown.first().unwrap();
+    assert!(
+        first.0.abs() < 1.1e6 && (first.1 - from as f64).abs() < 1.1e6,
+        "{first:?}"
+    );
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let places = place::places(&sound, 10e9).unwrap();
+    place::follows(&places, &kept, 2.5e6).unwrap();
+}

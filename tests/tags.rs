@@ -1,0 +1,141 @@
+//! Tags from upstream and from the application are in the file, as far as its container can.
+
+mod common;
+
+use common::judge::{decode, file, sync};
+use common::outer::{DEADLINE, Outer, until};
+use common::signal::tag;
+use gst::prelude::*;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+
+/// Records for half a second with tags on both tracks and on the recorder.
+fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    let outer = Outer::new(mime_type, &path);
+    let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
+    setter.add_tag::<gst::tags::Comment>(&"of the application", gst::TagMergeMode::Replace);
+    setter.add_tag::<gst::tags::Artist>(&"the band", gst::TagMergeMode::Replace);
+    let sound = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} \
+         ! taginject tags=\"language-code=fr,title=concert\""
+    ));
+    let flows = Arc::<AtomicBool>::default();
+    let came = flows.clone();
+    sound.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        came.store(true, Ordering::SeqCst);
+        gst::PadProbeReturn::Ok
+    });
+    sound.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || flows.load(Ordering::SeqCst)));
+    outer.act("start");
+    outer.wait_running(outer.running_time() + 500_000_000);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(&path).unwrap();
+    check(&path);
+}
+
+/// All tags of the file, of its streams too, with small keys.
+fn tags(path: &Path) -> Vec<(String, String)> {
+    let probe = file::ffprobe(path).unwrap();
+    let streams = probe["streams"].as_array().cloned().unwrap_or_default();
+    let mut found = Vec::new();
+    for holder in streams.iter().chain([&probe["format"]]) {
+        for (key, value) in holder["tags"].as_object().into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default().to_owned();
+            found.push((key.to_ascii_lowercase(), value));
+        }
+    }
+    found
+}
+
+#[track_caller]
+fn assert_has(path: &Path, wanted: &[(&str, &str)]) {
+    let found = tags(path);
+    for (key, value) in wanted {
+        // matroskamux of 1.22 quotes what has blanks in it.
+        let bare = |text: &str| text.replace(['"', '\\'], "");
+        let has = found.iter().any(|(k, v)| k == key && bare(v) == *value);
+        assert!(has, "{key}={value} is not among {found:?}");
+    }
+}
+
+#[test]
+fn tags_are_in_matroska() {
+    recorded("tags.mkv", "audio/x-matroska", |path| {
+        let language = tags(path).into_iter().find(|(key, _)| key == "language");
+        let language = language.map(|(_, value)| value).unwrap_or_default();
+        assert!(["fre", "fra"].contains(&language.as_str()), "{language}");
+        assert_has(path, &[("title", "concert"), ("artist", "the band")]);
+        let found = tags(path);
+        let comment = found.iter().any(|(_, value)| value.contains("application"));
+        assert!(comment, "{found:?}");
+    });
+}
+
+#[test]
+fn tags_are_in_webm() {
+    recorded("tags.webm", "", |path| {
+        assert_has(path, &[("title", "concert"), ("artist", "the band")]);
+    });
+}
+
+#[test]
+fn tags_are_in_mp4() {
+    recorded("tags.m4a", "", |path| {
+        let wanted = [
+            ("language", "fra"),
+            ("title", "concert"),
+            ("artist", "the band"),
+            ("comment", "of the application"),
+        ];
+        assert_has(path, &wanted);
+    });
+}
+
+#[test]
+fn tags_are_in_ogg() {
+    recorded("tags.ogg", "audio/ogg", |path| {
+        assert_has(path, &[("title", "concert"), ("artist", "the band")]);
+    });
+}
+
+#[test]
+fn tags_are_in_flac() {
+    recorded("tags.flac", "", |path| {
+        assert_has(path, &[("title", "concert"), ("artist", "the band")]);
+    });
+}
+
+#[test]
+fn tags_that_come_while_recording_are_in_matroska() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("late.mkv");
+    let outer = Outer::new("", &path);
+    let picture = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+    let log = tag::video(&picture);
+    picture.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    outer.act("start");
+    outer.wait_for("start", 1);
+    let mut late = gst::TagList::new();
+    late.make_mut()
+        .add::<gst::tags::Title>(&"found out later", gst::TagMergeMode::Replace);
+    picture.push_event(gst::event::Tag::new(late));
+    outer.wait_running(outer.running_time() + 400_000_000);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_has(&path, &[("title", "found out later")]);
+    sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+}

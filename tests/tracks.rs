@@ -1,0 +1,409 @@
+//! Several tracks, raw and encoded: each a track of its own, in the order of the pads, together in
+//! time; what stays away or goes does not disturb the others.
+
+mod common;
+
+use common::judge::{decode, file, place, sync};
+use common::outer::{DEADLINE, Outer, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const FRAME: u64 = SECOND / 30;
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=3000";
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
+
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// A live source on a new pad.
+struct Live {
+    pad: gst::Pad,
+    source: gst::Pad,
+    flowed: Arc<AtomicU64>,
+}
+
+impl Live {
+    fn new(outer: &Outer, template: &str, source: gst::Pad) -> Self {
+        let pad = outer.pad(template);
+        let flowed = Arc::<AtomicU64>::default();
+        let count = flowed.clone();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            count.fetch_add(1, Ordering::SeqCst);
+            gst::PadProbeReturn::Ok
+        });
+        source.link(&pad).unwrap();
+        Live {
+            pad,
+            source,
+            flowed,
+        }
+    }
+
+    fn camera(outer: &Outer, name: &str, encoder: &str) -> Self {
+        let source = outer.source(&format!(
+            "videotestsrc is-live=true ! {SMALL} ! identity name={name} ! queue ! {encoder}"
+        ));
+        let raw = outer.pipeline.by_name(name).unwrap();
+        tag::video(&raw.static_pad("src").unwrap());
+        Live::new(outer, "video_%u", source)
+    }
+
+    fn microphone(outer: &Outer, name: &str, encoder: &str) -> Self {
+        let source = outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name={name} \
+             ! queue ! {encoder}"
+        ));
+        let raw = outer.pipeline.by_name(name).unwrap();
+        tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
+        Live::new(outer, "audio_%u", source)
+    }
+
+    /// Nothing more comes, and no EOS either.
+    fn fall_silent(&self) {
+        self.source
+            .add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
+    }
+}
+
+fn wait_flowing(tracks: &[&Live]) {
+    for track in tracks {
+        assert!(
+            until(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
+            "nothing comes on {}",
+            track.pad.name()
+        );
+    }
+}
+
+fn rest(outer: &Outer, time: u64) {
+    outer.wait_running(outer.running_time() + time);
+}
+
+/// Kind and codec of each stream, and its tags.
+fn streams(path: &Path) -> Vec<(String, String, serde_json::Value)> {
+    let probe = file::ffprobe(path).unwrap();
+    let list = probe["streams"].as_array().unwrap().iter();
+    list.map(|stream| {
+        let text = |name: &str| stream[name].as_str().unwrap_or_default().to_owned();
+        (
+            text("codec_type"),
+            text("codec_name"),
+            stream["tags"].clone(),
+        )
+    })
+    .collect()
+}
+
+fn seconds_of(path: &Path, stream: &str) -> f64 {
+    let (text, _) = common::harness::media::run(
+        std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-of", "csv=p=0", "-select_streams", stream])
+            .args(["-show_entries", "packet=pts_time"])
+            .arg(path),
+    );
+    let text = String::from_utf8_lossy(&text);
+    let times = text
+        .lines()
+        .filter_map(|l| l.trim_matches(',').parse::<f64>().ok());
+    times.fold(0.0, f64::max)
+}
+
+#[test]
+fn three_cameras_and_two_microphones_raw_and_encoded() {
+    let (_directory, path) = place_for("studio.mkv");
+    let outer = Outer::new("video/x-matroska", &path);
+    let tagged = |language: &str, title: &str, encoder: &str| {
+        format!("{encoder} ! taginject tags=\"language-code={language},title={title}\"")
+    };
+    let all = [
+        Live::camera(&outer, "left", &tagged("de", "left", "identity")),
+        Live::microphone(&outer, "near", &tagged("en", "near", "opusenc")),
+        Live::camera(&outer, "middle", &tagged("fr", "middle", X264)),
+        Live::microphone(&outer, "far", &tagged("it", "far", "identity")),
+        Live::camera(&outer, "right", &tagged("es", "right", VP8)),
+    ];
+    outer.set_state(gst::State::Playing);
+    wait_flowing(&all.iter().collect::<Vec<_>>());
+    outer.act("start");
+    rest(&outer, SECOND);
+    outer.act("pause");
+    rest(&outer, 300 * MILLI);
+    outer.act("resume");
+    rest(&outer, SECOND);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+
+    let found = streams(&path);
+    let kinds: Vec<_> = found
+        .iter()
+        .map(|(kind, codec, _)| (kind.as_str(), codec.as_str()))
+        .collect();
+    assert_eq!(
+        kinds,
+        [
+            ("video", "vp8"),
+            ("audio", "opus"),
+            ("video", "h264"),
+            ("audio", "opus"),
+            ("video", "vp8")
+        ]
+    );
+    let tags: Vec<_> = found
+        .iter()
+        .map(|(_, _, tags)| {
+            let text = |name: &str| tags[name].as_str().map(str::to_owned);
+            let title = text("TITLE").or(text("title"));
+            (
+                text("language").unwrap_or_default(),
+                title.unwrap_or_default(),
+            )
+        })
+        .collect();
+    let expected = [
+        ("ger", "left"),
+        ("eng", "near"),
+        ("fre", "middle"),
+        ("ita", "far"),
+        ("spa", "right"),
+    ];
+    for ((language, title), (due, name)) in tags.iter().zip(expected) {
+        assert_eq!(title, name, "{tags:?}");
+        let other = match due {
+            "ger" => "deu",
+            "fre" => "fra",
+            due => due,
+        };
+        assert!(language == due || language == other, "{tags:?}");
+    }
+
+    file::decodes_quietly(&path).unwrap();
+    let kept = outer.kept();
+    for camera in 0..3 {
+        let shown = sync::readable(&decode::pictures(&path, camera).unwrap()).unwrap();
+        assert!(
+            shown.len() > 45,
+            "{} pictures of camera {camera}",
+            shown.len()
+        );
+        let first = shown.first().unwrap().0;
+        assert!(
+            first < 1.1 * FRAME as f64,
+            "camera {camera} begins at {first}"
+        );
+        for (recorded, source) in shown {
+            if kept.near_seam(recorded, 2.0 * FRAME as f64) || recorded < FRAME as f64 {
+                continue;
+            }
+            let due = kept.source_at(recorded);
+            assert!(
+                (source - due).abs() < 1.3e6,
+                "camera {camera}: {source} at {recorded}, {due}"
+            );
+        }
+    }
+    let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
+    for microphone in 0..2 {
+        let sound = decode::sound(&path, microphone, Some(48_000)).unwrap();
+        let places = place::places(&sound, horizon).unwrap();
+        let off: Vec<f64> = places
+            .iter()
+            .filter(|p| !kept.near_seam(p.recorded, 60e6))
+            .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
+            .collect();
+        assert!(off.len() > 100, "{} windows", off.len());
+        assert!(
+            off.iter().all(|d| d.abs() < 2.5e6),
+            "microphone {microphone}: {off:?}"
+        );
+    }
+}
+
+#[test]
+fn an_encoded_track_that_never_comes_is_left_out() {
+    let (_directory, path) = place_for("alone.mkv");
+    let outer = Outer::new("", &path);
+    let camera = Live::camera(&outer, "camera", "identity");
+    let microphone = Live::microphone(&outer, "microphone", "opusenc");
+    microphone.fall_silent();
+    outer.set_state(gst::State::Playing);
+    wait_flowing(&[&camera]);
+    assert!(until(DEADLINE, || microphone.pad.current_caps().is_some()));
+    outer.act("start");
+    outer.wait_for("start", 1);
+    rest(&outer, SECOND / 2);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("audio_0"), "{warnings:?}");
+    assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
+    file::decodes_quietly(&path).unwrap();
+    // What came while it was waited for is there.
+    assert!(seconds_of(&path, "v:0") > 2.0);
+}
+
+#[test]
+fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
+    let (_directory, path) = place_for("silent.mkv");
+    let outer = Outer::new("", &path);
+    let camera = Live::camera(&outer, "camera", X264);
+    let microphone = Live::microphone(&outer, "microphone", "identity");
+    outer.set_state(gst::State::Playing);
+    wait_flowing(&[&camera, &microphone]);
+    outer.act("start");
+    outer.wait_for("start", 1);
+    rest(&outer, SECOND);
+    camera.fall_silent();
+    rest(&outer, 4 * SECOND);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("video_0"), "{warnings:?}");
+    let kept = outer.kept();
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    assert!(
+        (length - kept.total() as f64).abs() < 25e6,
+        "{length} for {kept:?}"
+    );
+    let places = place::places(&sound, 20e9).unwrap();
+    place::follows(&places, &kept, 2.5e6).unwrap();
+}
+
+#[test]
+fn another_codec_than_asked_for_is_decoded_and_encoded() {
+    let (_directory, path) = place_for("other.webm");
+    let outer = Outer::new("video/webm;codecs=vp8,vorbis", &path);
+    let camera = Live::camera(&outer, "camera", X264);
+    let microphone = Live::microphone(&outer, "microphone", "voaacenc");
+    outer.set_state(gst::State::Playing);
+    wait_flowing(&[&camera, &microphone]);
+    outer.act("start");
+    rest(&outer, SECOND);
+    outer.act("pause");
+    rest(&outer, 200 * MILLI);
+    outer.act("resume");
+    rest(&outer, SECOND);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    let mut codecs = file::codecs(&path).unwrap();
+    codecs.sort();
+    assert_eq!(codecs, ["vorbis", "vp8"]);
+    file::decodes_quietly(&path).unwrap();
+    let kept = outer.kept();
+    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    assert!(shown.len() > 50, "{}", shown.len());
+    for (recorded, source) in shown {
+        let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
+        assert!(
+            (source - due).abs() < 1.3e6,
+            "{source} at {recorded}, due {due}"
+        );
+    }
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    assert!(
+        (length - kept.total() as f64).abs() < 80e6,
+        "{length} for {kept:?}"
+    );
+}
+
+#[test]
+fn pads_come_and_go_from_any_thread_in_any_state() {
+    let (_directory, path) = place_for("busy.webm");
+    let outer = Outer::new("", &path);
+    let camera = Live::camera(&outer, "camera", "identity");
+    for state in [
+        gst::State::Null,
+        gst::State::Ready,
+        gst::State::Paused,
+        gst::State::Playing,
+        gst::State::Paused,
+        gst::State::Playing,
+    ] {
+        outer.set_state(state);
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let recorder = &outer.recorder;
+                scope.spawn(move || {
+                    let template = if thread % 2 == 0 {
+                        "audio_%u"
+                    } else {
+                        "video_%u"
+                    };
+                    for round in 0..25 {
+                        let pad = recorder.request_pad_simple(template).expect("a pad");
+                        let source = gst::Pad::builder(gst::PadDirection::Src).build();
+                        if round % 3 > 0 {
+                            source.set_active(true).unwrap();
+                            source.link(&pad).unwrap();
+                            source.push_event(gst::event::StreamStart::new("busy"));
+                        }
+                        if round % 3 == 2 {
+                            source.push_event(gst::event::Eos::new());
+                        }
+                        recorder.release_request_pad(&pad);
+                        assert!(pad.parent().is_none());
+                    }
+                });
+            }
+        });
+        assert_eq!(outer.recorder.num_sink_pads(), 1, "in {state:?}");
+    }
+    wait_flowing(&[&camera]);
+    outer.act("start");
+    rest(&outer, 500 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    file::decodes_quietly(&path).unwrap();
+    assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
+}
+
+#[test]
+fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
+    let (_directory, path) = place_for("changed.webm");
+    let outer = Outer::new("", &path);
+    let camera = Live::camera(&outer, "camera", "identity");
+    let microphone = Live::microphone(&outer, "microphone", "identity");
+    outer.set_state(gst::State::Playing);
+    wait_flowing(&[&camera, &microphone]);
+    outer.act("start");
+    outer.wait_for("start", 1);
+    rest(&outer, SECOND);
+    let recorder = &outer.recorder;
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let pad = recorder.request_pad_simple("audio_%u").expect("a pad");
+                recorder.release_request_pad(&pad);
+            });
+        }
+    });
+    outer.wait_for("stop", 1);
+    let errors = outer.heard().iter().filter(|h| h.name == "error").count();
+    assert_eq!(errors, 1);
+    outer.set_state(gst::State::Null);
+    file::decodes_quietly(&path).unwrap();
+    for stream in ["v:0", "a:0"] {
+        let length = seconds_of(&path, stream);
+        assert!((0.9..3.0).contains(&length), "{stream}: {length}");
+    }
+}
