@@ -17,11 +17,17 @@ struct Format {
     grid: Grid,
 }
 
+/// Beyond it, caps are broken: the silence of a second would fill the memory.
+const HIGHEST_RATE: u32 = 10_000_000;
+
 impl Format {
     fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
         let info = AudioInfo::from_caps(caps)?;
         if info.rate() == 0 || info.bpf() == 0 {
             return Err(glib::bool_error!("raw audio without rate or channels"));
+        }
+        if info.rate() > HIGHEST_RATE {
+            return Err(glib::bool_error!("a rate of {} is absurd", info.rate()));
         }
         Ok(Format {
             caps: caps.to_owned(),

@@ -38,8 +38,11 @@ const REWOUND: i64 = 100_000_000;
 enum Media {
     /// Raw audio: sample rate, and bytes per sample of all channels.
     Sound { rate: u32, bytes: u32 },
-    /// Raw video: how long a frame lasts by the caps.
-    Picture { frame: Option<gst::ClockTime> },
+    /// Raw video: how long a frame lasts by the caps, and how many bytes it has at least.
+    Picture {
+        frame: Option<gst::ClockTime>,
+        size: usize,
+    },
     #[default]
     Encoded,
 }
@@ -56,7 +59,8 @@ impl Media {
                 let seconds = u64::try_from(info.fps().denom()).unwrap_or(0);
                 let frame =
                     frames.and_then(|frames| gst::ClockTime::SECOND.mul_div_floor(seconds, frames));
-                Media::Picture { frame }
+                let size = info.size();
+                Media::Picture { frame, size }
             }
             None => Media::Encoded,
         }
@@ -170,6 +174,13 @@ impl Stream {
 
     /// Places a buffer in running time; `None` if it lies outside the segment.
     pub fn place(&mut self, buffer: gst::Buffer, clock: &RunningTime) -> Option<Input> {
+        // Encoders read beyond the end of a picture that is not whole.
+        if let Media::Picture { size, .. } = self.media
+            && buffer.size() < size
+            && buffer.meta::<gst_video::VideoMeta>().is_none()
+        {
+            return None;
+        }
         let reasonable = |duration: &gst::ClockTime| *duration < LONGEST;
         let duration = self.duration(&buffer).filter(reasonable);
         let Some(pts) = buffer.pts().or(buffer.dts()) else {
@@ -249,7 +260,7 @@ impl Stream {
         let (rate, bytes) = match self.media {
             Media::Sound { rate, bytes } => (rate, bytes),
             // Without a length of its own it has the one that its caps give it.
-            Media::Picture { frame } => {
+            Media::Picture { frame, .. } => {
                 let own = buffer.duration().filter(|length| !length.is_zero());
                 return own.or(frame).or(buffer.duration());
             }

@@ -45,8 +45,8 @@ use timing::SharedTimeline;
 use track::{Shared, Track};
 use writer::{BlobOutlet, Writer};
 
-/// No hole in a track is longer (a day): beyond it, stamps are broken.
-const LONGEST_HOLE: Ns = 86_400_000_000_000;
+/// No hole in a track is longer (six hours): beyond it, stamps are broken.
+const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
 
 /// What shapes a recording, as it was at `start`.
 #[derive(Debug, Clone)]
