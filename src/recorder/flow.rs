@@ -222,12 +222,18 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::Tag(tag) => {
-                let mut stream = pad.stream();
-                let tags = match &stream.tags {
-                    Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
-                    None => tag.tag_owned(),
+                let takers = {
+                    let mut stream = pad.stream();
+                    let tags = match &stream.tags {
+                        Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
+                        None => tag.tag_owned(),
+                    };
+                    stream.tags = Some(tags);
+                    stream.takers()
                 };
-                stream.tags = Some(tags);
+                for (session, track) in takers {
+                    session.set_tags(track, tag.tag());
+                }
                 true
             }
             gst::EventView::StreamStart(_) => {

@@ -277,6 +277,9 @@ impl Stream {
         if let Some(caps) = self.caps_in_time() {
             session.set_caps(track, &caps);
         }
+        if let Some(tags) = &self.tags {
+            session.set_tags(track, tags);
+        }
         if let Some(recent) = &self.recent {
             session.replay(track, recent.clone());
         }

@@ -13,6 +13,7 @@ mod room;
 mod supervisor;
 mod timing;
 mod track;
+mod turn;
 mod writer;
 
 pub use event::Event;
@@ -541,6 +542,15 @@ impl Session {
                     .enumerate()
                     .any(|(other, track)| other != index && track.is_starving())
         });
+    }
+
+    /// Tags of a track: they may say how its pictures have to be turned.
+    pub fn set_tags(&self, track: usize, tags: &gst::TagListRef) {
+        if let Some(track) = self.track(track)
+            && let Some(turn) = turn::of_tags(tags)
+        {
+            track.set_orientation(turn);
+        }
     }
 
     /// New caps of a track.

@@ -10,8 +10,9 @@ use super::{
 };
 use crate::{
     gate::{Cuts, Gate, Input, Out, Piece},
-    model::timeline::Ns,
+    model::{Orientation, timeline::Ns},
 };
+use gst::prelude::*;
 use std::{
     collections::VecDeque,
     sync::{
@@ -41,11 +42,15 @@ pub enum Flow {
     Done,
 }
 
+/// Live pictures that wait in front of the encoder as they came.
+const HELD: u64 = 2;
+
 /// What waits for the pipeline to be built.
 #[derive(Debug)]
 enum Item {
     Buffer(gst::Buffer),
     Caps(gst::Caps),
+    Turn(Orientation),
     End,
 }
 
@@ -85,6 +90,7 @@ struct Inner {
     fed: Ns,
     first: Option<Ns>,
     counts: Counts,
+    live: bool,
     dropping: bool,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
@@ -146,6 +152,7 @@ impl Track {
                 fed: 0,
                 first: None,
                 counts: Counts::default(),
+                live: spec.live,
                 dropping: false,
                 mutes: Vec::new(),
             }),
@@ -365,6 +372,13 @@ impl Track {
         }
     }
 
+    /// Pictures to come have to be turned so.
+    pub fn set_orientation(&self, turn: Orientation) {
+        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
+            gate.set_orientation(turn);
+        }
+    }
+
     /// Whether a picture is on show that can be shown on.
     pub fn shows_picture(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.shows_picture())
@@ -503,11 +517,28 @@ impl Inner {
                 .iter()
                 .map(|item| match item {
                     Item::Buffer(buffer) => buffer.duration().map_or(0, |d| d.nseconds()),
-                    Item::Caps(_) | Item::End => 0,
+                    Item::Caps(_) | Item::Turn(_) | Item::End => 0,
                 })
                 .sum(),
             Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
             Feed::Closed => 0,
+        }
+    }
+
+    /// Of live pictures no more than a few are held: a capture pool has few. What waits longer is
+    /// a copy.
+    fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
+        if !self.live || !matches!(self.gate, Some(Gate::Video(_))) {
+            return buffer;
+        }
+        let waiting = match &self.feed {
+            Feed::Backlog(items) => items.len() as u64,
+            Feed::Encoder(appsrc) => appsrc.current_level_buffers(),
+            Feed::Closed => 0,
+        };
+        match waiting < HELD {
+            true => buffer,
+            false => buffer.copy_deep().unwrap_or(buffer),
         }
     }
 
@@ -519,7 +550,12 @@ impl Inner {
                     self.feed(Item::Caps(caps));
                     continue;
                 }
+                Piece::Turn(turn) => {
+                    self.feed(Item::Turn(turn));
+                    continue;
+                }
             };
+            let buffer = self.given_back(buffer);
             self.counts.encoded += 1;
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
                 self.fed = pts.saturating_add(duration).nseconds();
@@ -547,6 +583,9 @@ impl Inner {
                 let _ = appsrc.push_buffer(buffer);
             }
             Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
+            Item::Turn(turn) => {
+                let _ = appsrc.send_event(super::turn::event(turn));
+            }
             Item::End => {
                 let _ = appsrc.end_of_stream();
             }
