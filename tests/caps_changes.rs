@@ -220,3 +220,49 @@ fn the_shape_of_pixels() {
         assert_eq!(picture.source, Some(n * FRAME), "picture {n}");
     }
 }
+
+/// A telephone is turned while it records: its pictures are turned to what they were first.
+#[test]
+fn the_orientation_of_pictures() {
+    for first in ["rotate-0", "rotate-270"] {
+        let take = Take::new(PICTURES);
+        let info = size(320, 240);
+        let pictures = take.pictures(&info, None);
+        let turned = |to: &str| {
+            let mut tags = gst::TagList::new();
+            let value = tags.make_mut();
+            value.add::<gst::tags::ImageOrientation>(&to, gst::TagMergeMode::Replace);
+            pictures.event(gst::event::Tag::new(tags));
+        };
+        take.outer.set_state(gst::State::Playing);
+        turned(first);
+        take.outer.act("start");
+        // By a quarter more than at first, mirrored, and as at first.
+        let turns = match first {
+            "rotate-0" => ["rotate-90", "flip-rotate-0", "rotate-0"],
+            _ => ["rotate-0", "flip-rotate-270", "rotate-270"],
+        };
+        for n in 0..40 {
+            if n > 0 && n % 10 == 0 {
+                turned(turns[n as usize / 10 - 1]);
+            }
+            pictures.push(shot(&info, n * FRAME));
+        }
+        pictures.end();
+        take.wrap();
+        let found = decode::pictures(&take.path, 0).unwrap();
+        assert_eq!((found.width, found.height), (320, 240));
+        assert_eq!(found.list.len(), 40);
+        // Undone, what was done to them is as they came.
+        let quarter = luma(&take.path, "crop=180:240:70:0,transpose=cclock", (240, 180));
+        let mirrored = luma(&take.path, "hflip", (320, 240));
+        for (n, found) in (0u64..).zip(&found.list) {
+            let read = match n / 10 {
+                1 => picture::read(&quarter[n as usize], 240, 180),
+                2 => picture::read(&mirrored[n as usize], 320, 240),
+                _ => found.source,
+            };
+            assert_eq!(read, Some(n * FRAME), "picture {n} from {first}");
+        }
+    }
+}

@@ -18,7 +18,7 @@ pub use encoded::EncodedGate;
 pub use mute::Mutes;
 pub use video::VideoGate;
 
-use crate::model::timeline::Ns;
+use crate::model::{Orientation, timeline::Ns};
 use smallvec::SmallVec;
 
 /// What is ready for the encoder, in order.
@@ -32,6 +32,8 @@ pub enum Piece {
     Buffer(gst::Buffer),
     /// What the buffers after it are.
     Caps(gst::Caps),
+    /// How the pictures after it have to be turned.
+    Turn(Orientation),
 }
 
 impl Out {
@@ -48,6 +50,11 @@ impl Out {
     /// The buffers to come are of these caps.
     pub fn caps(&mut self, caps: gst::Caps) {
         self.0.push(Piece::Caps(caps));
+    }
+
+    /// The pictures to come have to be turned so.
+    pub fn turn(&mut self, turn: Orientation) {
+        self.0.push(Piece::Turn(turn));
     }
 }
 

@@ -4,7 +4,10 @@
 //! The frame on show when an interval begins is shown from its first instant on.
 
 use super::{Cuts, Input, Mutes, Out, fill};
-use crate::model::timeline::{Interval, Ns};
+use crate::model::{
+    Orientation,
+    timeline::{Interval, Ns},
+};
 use gst_video::VideoInfo;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -21,12 +24,15 @@ const NO_OFFSET: u64 = u64::MAX;
 struct Format {
     caps: gst::Caps,
     info: VideoInfo,
+    /// How frames have to be turned.
+    turn: Orientation,
     black: std::sync::OnceLock<Option<gst::Buffer>>,
 }
 
 impl Format {
-    fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
+    fn new(caps: &gst::CapsRef, turn: Orientation) -> Result<Self, glib::BoolError> {
         Ok(Format {
+            turn,
             caps: caps.to_owned(),
             info: VideoInfo::from_caps(caps)?,
             black: std::sync::OnceLock::new(),
@@ -81,7 +87,7 @@ impl VideoGate {
     /// A gate at recorded time 0.
     pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
         Ok(VideoGate {
-            incoming: Arc::new(Format::new(caps)?),
+            incoming: Arc::new(Format::new(caps, Orientation::default())?),
             said: None,
             inbox: VecDeque::new(),
             on_show: None,
@@ -94,8 +100,18 @@ impl VideoGate {
 
     /// New caps, for the frames to come.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
-        self.incoming = Arc::new(Format::new(caps)?);
+        self.incoming = Arc::new(Format::new(caps, self.incoming.turn)?);
         Ok(())
+    }
+
+    /// The frames to come have to be turned so.
+    pub fn set_orientation(&mut self, turn: Orientation) {
+        let caps = self.incoming.caps.clone();
+        if turn != self.incoming.turn
+            && let Ok(format) = Format::new(&caps, turn)
+        {
+            self.incoming = Arc::new(format);
+        }
     }
 
     /// Whether a picture has come that can be shown on.
@@ -227,12 +243,14 @@ impl VideoGate {
             recorded,
             filler,
         } = shown;
-        if self
-            .said
-            .as_ref()
-            .is_none_or(|said| !Arc::ptr_eq(said, &format))
-        {
-            out.caps(format.caps.clone());
+        let said = self.said.as_ref();
+        if said.is_none_or(|said| !Arc::ptr_eq(said, &format)) {
+            if said.map_or(Orientation::default(), |said| said.turn) != format.turn {
+                out.turn(format.turn);
+            }
+            if said.is_none_or(|said| said.caps != format.caps) {
+                out.caps(format.caps.clone());
+            }
             self.said = Some(format);
         }
         let duration = end.saturating_sub(recorded);

@@ -3,10 +3,12 @@
 pub mod bitrate;
 pub mod error;
 pub mod mime;
+pub mod orientation;
 pub mod state;
 pub mod timeline;
 
 pub use bitrate::{Bitrates, VideoSize};
 pub use error::{Error, ErrorCode};
 pub use mime::{Codec, Container, Kind, MimeType, RequestedCodec};
+pub use orientation::Orientation;
 pub use state::{Command, Effect, State};

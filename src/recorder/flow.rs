@@ -266,7 +266,7 @@ impl MediaRecorder {
                     (tags, stream.takers())
                 };
                 for (session, track) in takers {
-                    session.set_tags(track, tags.clone());
+                    session.set_tags(track, &tags);
                 }
                 true
             }

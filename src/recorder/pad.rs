@@ -316,6 +316,9 @@ impl Stream {
         if let Some(caps) = self.caps_in_time() {
             session.set_caps(track, &caps);
         }
+        if let Some(tags) = &self.tags {
+            session.set_tags(track, tags);
+        }
         for header in &self.headers {
             session.replay(track, header.clone());
         }

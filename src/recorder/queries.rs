@@ -75,9 +75,10 @@ impl MediaRecorder {
                 let Some(info) = info else {
                     return false;
                 };
-                // The picture on show, the one that waits for its end, and the encoder's.
+                // The picture on show, the one that waits for its end, two in front of the
+                // encoder, and the encoder's.
                 let size = u32::try_from(info.size()).unwrap_or(0);
-                allocation.add_allocation_pool(None::<&gst::BufferPool>, size, 3, 0);
+                allocation.add_allocation_pool(None::<&gst::BufferPool>, size, 5, 0);
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
                 true
             }

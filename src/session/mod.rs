@@ -15,6 +15,7 @@ mod room;
 mod supervisor;
 mod timing;
 mod track;
+mod turn;
 mod writer;
 
 pub use event::Event;
@@ -548,6 +549,21 @@ impl Session {
         });
     }
 
+    /// Tags of a track. Raw pictures are turned as they say; all else goes into the file.
+    pub fn set_tags(&self, track: usize, tags: &gst::TagListRef) {
+        let Some(track) = self.track(track) else {
+            return;
+        };
+        let mut tags = tags.to_owned();
+        if !track.is_encoded()
+            && let Some(turn) = turn::of_tags(&tags)
+        {
+            track.set_orientation(turn);
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        track.set_tags(tags);
+    }
+
     /// New caps of a track.
     pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
         if let Some(track) = self.track(track)
@@ -557,13 +573,6 @@ impl Session {
                 "The track of {} cannot be recorded ({caps}): {err}",
                 track.name()
             )));
-        }
-    }
-
-    /// New tags of a track.
-    pub fn set_tags(&self, track: usize, tags: gst::TagList) {
-        if let Some(track) = self.track(track) {
-            track.set_tags(tags);
         }
     }
 

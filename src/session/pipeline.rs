@@ -1,9 +1,9 @@
 //! The private pipeline of one recording.
 //!
 //! ```text
-//! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ─┐
-//! appsrc ! videoconvert ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ────┤ muxer ! appsink
-//! appsrc ! parser ! capsfilter ───────────────────────────────────────────────────────┘
+//! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ────────────┐
+//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ───┤ muxer ! appsink
+//! appsrc ! parser ! capsfilter ──────────────────────────────────────────────────────────────────┘
 //! ```
 //!
 //! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
@@ -43,6 +43,8 @@ pub struct TrackMedia<'a> {
     pub caps: gst::Caps,
     /// Whether its first buffer lacks the decode time.
     pub lacks_dts: bool,
+    /// Upstream's tags.
+    pub tags: Option<gst::TagList>,
 }
 
 /// See the module.
@@ -149,6 +151,15 @@ impl Pipeline {
             };
             for step in steps {
                 chain.push(make(step, &format!("{name}-{step}"))?);
+            }
+            if codec.kind() == Kind::Video
+                && let Ok(flip) = make("videoflip", &format!("{name}-videoflip"))
+            {
+                let tags = track.tags.as_deref();
+                let first = tags.and_then(super::turn::of_tags).unwrap_or_default();
+                super::turn::follow(&flip, first);
+                // In front of the scaler.
+                chain.insert(1, flip);
             }
             let filter = make("capsfilter", &format!("{name}-raw"))?;
             filter.set_property("caps", encoder_input(codec, &track.caps));

@@ -444,6 +444,7 @@ impl Supervisor {
                     name: track.name(),
                     caps: track.caps()?,
                     lacks_dts: track.lacks_dts(),
+                    tags: session.host.tags(track.name()),
                 })
             })
             .collect();

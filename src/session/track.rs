@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     gate::{Cuts, Gate, Input, Out, Piece},
-    model::timeline::Ns,
+    model::{Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::{
@@ -45,12 +45,16 @@ pub enum Flow {
     Done,
 }
 
+/// Live pictures that wait in front of the encoder as they came.
+const HELD: u64 = 2;
+
 /// What waits for the pipeline to be built.
 #[derive(Debug)]
 enum Item {
     Buffer(gst::Buffer),
     Caps(gst::Caps),
     Tags(gst::TagList),
+    Turn(Orientation),
     End,
 }
 
@@ -90,6 +94,7 @@ struct Inner {
     fed: Ns,
     first: Option<Ns>,
     counts: Counts,
+    live: bool,
     dropping: bool,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
@@ -154,6 +159,7 @@ impl Track {
                 fed: 0,
                 first: None,
                 counts: Counts::default(),
+                live: spec.live,
                 dropping: false,
                 mutes: Vec::new(),
             }),
@@ -245,7 +251,7 @@ impl Track {
         };
         let mut buffers = items.iter().filter_map(|item| match item {
             Item::Buffer(buffer) => Some(buffer),
-            Item::Caps(_) | Item::Tags(_) | Item::End => None,
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
         });
         buffers.next().is_some_and(|buffer| buffer.dts().is_none())
     }
@@ -414,6 +420,13 @@ impl Track {
         }
     }
 
+    /// Pictures to come have to be turned so.
+    pub fn set_orientation(&self, turn: Orientation) {
+        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
+            gate.set_orientation(turn);
+        }
+    }
+
     /// Whether a picture is on show that can be shown on.
     pub fn shows_picture(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.shows_picture())
@@ -554,11 +567,28 @@ impl Inner {
                 .iter()
                 .map(|item| match item {
                     Item::Buffer(buffer) => buffer.duration().map_or(0, |d| d.nseconds()),
-                    Item::Caps(_) | Item::Tags(_) | Item::End => 0,
+                    Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => 0,
                 })
                 .sum(),
             Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
             Feed::Closed => 0,
+        }
+    }
+
+    /// Of live pictures no more than a few are held: a capture pool has few. What waits longer is
+    /// a copy.
+    fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
+        if !self.live || !matches!(self.gate, Some(Gate::Video(_))) {
+            return buffer;
+        }
+        let waiting = match &self.feed {
+            Feed::Backlog(items) => items.len() as u64,
+            Feed::Encoder(appsrc) => appsrc.current_level_buffers(),
+            Feed::Closed => 0,
+        };
+        match waiting < HELD {
+            true => buffer,
+            false => buffer.copy_deep().unwrap_or(buffer),
         }
     }
 
@@ -570,7 +600,12 @@ impl Inner {
                     self.feed(Item::Caps(caps));
                     continue;
                 }
+                Piece::Turn(turn) => {
+                    self.feed(Item::Turn(turn));
+                    continue;
+                }
             };
+            let buffer = self.given_back(buffer);
             self.counts.encoded += 1;
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
                 self.fed = pts.saturating_add(duration).nseconds();
@@ -600,6 +635,9 @@ impl Inner {
             Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
             Item::Tags(tags) => {
                 appsrc.send_event(gst::event::Tag::new(tags));
+            }
+            Item::Turn(turn) => {
+                let _ = appsrc.send_event(super::turn::event(turn));
             }
             Item::End => {
                 let _ = appsrc.end_of_stream();

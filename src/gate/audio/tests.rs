@@ -83,6 +83,7 @@ impl Bench {
                     self.grid = grid;
                     continue;
                 }
+                Piece::Turn(_) => continue,
             };
             let at = self.heard.len() as u64;
             let map = buffer.map_readable().unwrap();
@@ -211,7 +212,7 @@ fn planes_of_each_channel_are_cut_alike() {
         .into_iter()
         .filter_map(|piece| match piece {
             Piece::Buffer(buffer) => Some(buffer),
-            Piece::Caps(_) => None,
+            Piece::Caps(_) | Piece::Turn(_) => None,
         })
         .collect();
     assert_eq!(buffers.len(), 1);
