@@ -1,4 +1,4 @@
-//! CONFORMANCE.md, creation and bit rates: WPT-1 to WPT-21, and WPT-28.
+//! The web platform's tests, creation and bit rates: WPT-1 to WPT-21, and WPT-28.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! CONFORMANCE.md, types: WPT-22 to WPT-27 and WPT-29.
+//! The web platform's tests, types: WPT-22 to WPT-27 and WPT-29.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! CONFORMANCE.md, states and errors of a recorder whose tracks stay: WPT-30 to WPT-37 and WPT-44 to WPT-49.
+//! The web platform's tests, states and errors of a recorder whose tracks stay: WPT-30 to WPT-37 and WPT-44 to WPT-49.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! CONFORMANCE.md, tracks that end, come and go: WPT-32, WPT-38 to WPT-43 and WPT-48.
+//! The web platform's tests, tracks that end, come and go: WPT-32, WPT-38 to WPT-43 and WPT-48.
 
 mod common;
 

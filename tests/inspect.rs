@@ -8,7 +8,7 @@ use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A property of INTERFACE.md.
+/// A property as it is documented.
 struct Property {
     name: &'static str,
     /// How gst-inspect-1.0 begins the line of its type.

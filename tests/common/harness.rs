@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How long a condition may take to come true. Generous: it is only ever waited out by a failure.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the absence of an event is watched where CONFORMANCE.md names no time of its own.
+/// How long the absence of an event is watched where the web platform's tests name no time of their own.
 pub const QUIET: Duration = Duration::from_millis(500);
 
 /// A rig that lives longer than this hangs: the test binary is aborted with the name of the test.
@@ -29,7 +29,7 @@ const WATCHDOG: Duration = Duration::from_secs(240);
 /// The domain of the element's errors.
 pub const DOMAIN: &str = "gst-media-recorder-error";
 
-/// The numbers that INTERFACE.md gives to the errors.
+/// The numbers of the errors.
 pub mod code {
     pub const INVALID_STATE: i32 = 0;
     pub const NOT_SUPPORTED: i32 = 1;
