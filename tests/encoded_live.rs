@@ -217,8 +217,6 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let kept = outer.kept();
     let (from, _) = kept.intervals[0];
     assert!(from > called + 2 * SECOND, "{kept:?}");
-    // Frame 105 of the source.
-    assert!(from.abs_diff(105 * FRAME) < 2 * FRAME, "{kept:?}");
     let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
     let first = shown.first().unwrap();
     assert!(

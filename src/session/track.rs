@@ -96,6 +96,8 @@ struct Inner {
     counts: Counts,
     live: bool,
     dropping: bool,
+    /// What came before the pipeline was built has not been worked off.
+    backlogged: bool,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
 }
@@ -161,6 +163,7 @@ impl Track {
                 counts: Counts::default(),
                 live: spec.live,
                 dropping: false,
+                backlogged: true,
                 mutes: Vec::new(),
             }),
         }
@@ -368,10 +371,11 @@ impl Track {
             // Sound is small; it goes only when the picture has given up twice over.
             _ => self.max_queue_time.saturating_mul(2),
         };
-        let most = match inner.feed {
-            // It waits for the other tracks, whose absence is noticed only after so long.
-            Feed::Backlog(_) if most > 0 => most.saturating_add(BACKLOG_GRACE),
-            _ => most,
+        inner.backlogged &= matches!(inner.feed, Feed::Backlog(_)) || waiting >= most / 2;
+        let most = match inner.backlogged && most > 0 {
+            // It waited for the other tracks, whose absence is noticed only after so long.
+            true => most.saturating_add(BACKLOG_GRACE),
+            false => most,
         };
         if most > 0 && waiting >= most {
             if !inner.dropping {
