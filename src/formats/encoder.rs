@@ -65,7 +65,9 @@ impl Tuning {
             (0, frames) => return frames,
             (ms, _) => ms,
         };
-        let by_time = (f64::from(ms) * self.fps() / 1_000.0).floor().max(1.0) as u32;
+        // The first frame that begins so late, whatever the rounding.
+        let frames = f64::from(ms) * self.fps() / 1_000.0;
+        let by_time = (frames - 1e-6).ceil().max(1.0) as u32;
         match self.key_interval_frames {
             0 => by_time,
             frames => by_time.min(frames),
@@ -183,7 +185,7 @@ const ROWS: &[Row] = &[
         fixed: &[
             ("deadline", "1"),
             ("lag-in-frames", "0"),
-            ("end-usage", "vbr"),
+            ("end-usage", "cbr"),
             ("token-partitions", "4"),
             ("auto-alt-ref", "false"),
         ],
@@ -199,7 +201,7 @@ const ROWS: &[Row] = &[
         fixed: &[
             ("deadline", "1"),
             ("lag-in-frames", "0"),
-            ("end-usage", "vbr"),
+            ("end-usage", "cbr"),
             ("row-mt", "true"),
             ("frame-parallel-decoding", "false"),
             ("auto-alt-ref", "false"),
@@ -256,6 +258,8 @@ const ROWS: &[Row] = &[
             ("tune", "zerolatency"),
             ("bframes", "0"),
             ("vbv-buf-capacity", "1000"),
+            // Key frames come when they are asked for.
+            ("option-string", "scenecut=0"),
         ],
         ..Row::new("x264enc", Rate::of("bitrate", 1_000))
     },
@@ -392,6 +396,11 @@ fn row(encoder: &gst::Element) -> Option<&'static Row> {
     ROWS.iter()
         .filter(|row| matches(row.name, &name))
         .max_by_key(|row| row.name.len())
+}
+
+/// Whether an encoder of this name is known here, and one that runs wherever it is installed.
+pub fn needs_no_hardware(name: &str) -> bool {
+    ROWS.iter().any(|row| row.name == name)
 }
 
 /// Tunes an encoder that has not started yet for `tuning`, as far as it has the properties.

@@ -45,6 +45,45 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
     Ok(muxer)
 }
 
+/// Has the muxer finish what it writes at least every `timeslice` nanoseconds of media, as far as it can
+/// be told so by a property.
+pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {
+    let (property, value) = match container {
+        // In milliseconds. Fragments begin where the last ended, not where slices do: short ones end near
+        // enough.
+        Container::Mp4 => ("fragment-duration", (timeslice / 8_000_000).clamp(1, 1_000)),
+        Container::Ogg => ("max-page-delay", timeslice.clamp(1, 500_000_000)),
+        _ => return,
+    };
+    super::encoder::set(muxer, property, &value.to_string());
+}
+
+/// Whether a cluster or a fragment begins with these bytes: where players can go on from.
+pub fn begins_unit(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x43, 0xb6, 0x75]) || bytes.get(4..8) == Some(b"moof")
+}
+
+/// What clusters or fragments are to a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Units {
+    /// It has none.
+    #[default]
+    None,
+    /// Media may be appended to a player's buffer in any pieces, but begins well with one.
+    Open,
+    /// Media in a part of one is of no use without the rest.
+    Closed,
+}
+
+/// What they are to the container with these caps.
+pub fn units(caps: &gst::CapsRef) -> Units {
+    match caps.structure(0).map(|structure| structure.name().as_str()) {
+        Some("video/quicktime") => Units::Closed,
+        Some(name) if name.ends_with("webm") || name.ends_with("x-matroska") => Units::Open,
+        _ => Units::None,
+    }
+}
+
 /// The template of the muxer's sink pad for a track of `kind`: a request pad, or `sink`, which is
 /// always there.
 pub fn mux_pad_template(container: Container, kind: Kind) -> &'static str {

@@ -620,7 +620,7 @@ fn key_frames_come_at_least_every_two_seconds() {
     assert_eq!(at(0, 0, 30.0), 60);
     assert_eq!(at(0, 0, 0.0), 60);
     assert_eq!(at(0, 0, f64::NAN), 60);
-    assert_eq!(at(0, 0, 29.97), 59);
+    assert_eq!(at(0, 0, 29.97), 60);
     assert_eq!(at(1_000, 0, 25.0), 25);
     assert_eq!(at(1, 0, 25.0), 1);
     assert_eq!(at(0, 100, 25.0), 100);

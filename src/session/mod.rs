@@ -8,13 +8,16 @@
 
 mod decode_times;
 mod event;
+mod keys;
 mod mpeg4;
 mod pipeline;
 mod priming;
 mod room;
+mod slices;
 mod supervisor;
 mod timing;
 mod track;
+mod trial;
 mod turn;
 mod writer;
 
@@ -76,6 +79,21 @@ pub struct Settings {
     pub stop_timeout: Duration,
     /// Tags of the whole recording.
     pub tags: Option<gst::TagList>,
+}
+
+/// Players seek, and cuts and fragments begin, at key frames.
+const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
+
+impl Settings {
+    /// Most time and most frames (0: any number) from key frame to key frame.
+    fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
+        let interval = match (self.key_interval_ms, self.key_interval_frames) {
+            (0, 0) => Some(KEY_INTERVAL),
+            (0, _) => None,
+            (milliseconds, _) => Some(gst::ClockTime::from_mseconds(milliseconds.into())),
+        };
+        (interval, self.key_interval_frames)
+    }
 }
 
 /// What the session asks of whoever has it.

@@ -9,7 +9,10 @@
 //! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
-use super::{Settings, decode_times::begin_at_zero, mpeg4::call_it_mpeg4, priming, timing::lock};
+use super::{
+    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, priming, slices,
+    timing::lock, trial,
+};
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
     model::{Codec, Container, Error, Kind},
@@ -112,6 +115,19 @@ impl Pipeline {
             let feed = this.add_track(plan, index, track, tracks, settings, listener)?;
             this.feeds.push(feed);
         }
+        if settings.timeslice > 0 {
+            formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
+            let pads = this.feeds.iter().zip(&plan.codecs);
+            // Pictures first: with them a cluster is begun at a key frame where there is one.
+            let lead = pads.min_by_key(|(_, codec)| codec.kind() != Kind::Video);
+            if let (Some((feed, _)), true) = (
+                lead,
+                matches!(plan.container, Container::WebM | Container::Matroska),
+            ) && let Some(pad) = &feed.mux_pad
+            {
+                slices::mark(pad, settings.timeslice);
+            }
+        }
         // The order of the feeds is that of the muxer's pads.
         let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
         *lock(&patch) = Patch::new(plan.container, delays);
@@ -145,12 +161,9 @@ impl Pipeline {
         let mut encoder = None;
         let mut delay = (codec.kind() == Kind::Audio).then_some(Delay::None);
         if !copied {
-            let steps: &[&str] = match codec.kind() {
-                Kind::Audio => &["audioconvert", "audioresample"],
-                Kind::Video => &["videoconvert", "videoscale"],
-            };
-            for step in steps {
-                chain.push(make(step, &format!("{name}-{step}"))?);
+            chain = front(codec, track)?;
+            if let Some(filter) = chain.last() {
+                keep_first_caps(filter);
             }
             if codec.kind() == Kind::Video
                 && let Ok(flip) = make("videoflip", &format!("{name}-videoflip"))
@@ -161,13 +174,12 @@ impl Pipeline {
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
-            let filter = make("capsfilter", &format!("{name}-raw"))?;
-            filter.set_property("caps", encoder_input(codec, &track.caps));
-            keep_first_caps(&filter);
-            chain.push(filter);
             if codec != Codec::Pcm {
-                let made = self.encoder(codec, track, tracks, settings)?;
-                listener.encoder(index, &made);
+                let made = encoder_that_works(codec, index, tracks, settings, listener)?;
+                if codec.kind() == Kind::Video {
+                    let (interval, frames) = settings.key_interval();
+                    keys::pace(&made, interval, frames);
+                }
                 if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
                     *delay = formats::delay(codec, plan.container, &factory.name());
                     priming::account(&made, *delay);
@@ -259,30 +271,6 @@ impl Pipeline {
         Ok(())
     }
 
-    fn encoder(
-        &self,
-        codec: Codec,
-        track: &TrackMedia<'_>,
-        tracks: &[TrackMedia<'_>],
-        settings: &Settings,
-    ) -> Result<gst::Element, Error> {
-        let kind = codec.kind();
-        let of_kind = tracks
-            .iter()
-            .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
-            .count();
-        let factory = formats::encoders(codec).into_iter().next().ok_or_else(|| {
-            Error::not_supported(format!("There is no encoder for {} here.", codec.name()))
-        })?;
-        let encoder = factory
-            .create()
-            .name(format!("{}-encoder", track.name))
-            .build()
-            .map_err(|err| failed(track.name, err))?;
-        formats::tune(&encoder, &tuning(track, of_kind, kind, settings));
-        Ok(encoder)
-    }
-
     /// The tracks, in their order.
     pub fn feeds(&self) -> &[Feed] {
         &self.feeds
@@ -337,6 +325,67 @@ impl Drop for Pipeline {
         }
         let _ = self.pipeline.set_state(gst::State::Null);
     }
+}
+
+/// What stands between a track's raw media and its encoder.
+fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
+    let steps = match codec.kind() {
+        Kind::Audio => ["audioconvert", "audioresample"],
+        Kind::Video => ["videoconvert", "videoscale"],
+    };
+    let name = track.name;
+    let mut chain = Vec::new();
+    for step in steps {
+        chain.push(make(step, &format!("{name}-{step}"))?);
+    }
+    let filter = make("capsfilter", &format!("{name}-raw"))?;
+    filter.set_property("caps", encoder_input(codec, &track.caps));
+    chain.push(filter);
+    Ok(chain)
+}
+
+/// The best encoder of `codec` that works, tuned. Each that has a next to pass it over for is tried,
+/// but for those that need nothing but a processor.
+fn encoder_that_works(
+    codec: Codec,
+    index: usize,
+    tracks: &[TrackMedia<'_>],
+    settings: &Settings,
+    listener: &Arc<impl Listener>,
+) -> Result<gst::Element, Error> {
+    let kind = codec.kind();
+    let track = tracks
+        .get(index)
+        .ok_or_else(|| failed("encoder", "no track"))?;
+    let of_kind = tracks
+        .iter()
+        .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
+        .count();
+    let tuning = tuning(track, of_kind, kind, settings);
+    let mut factories = formats::encoders(codec).into_iter().peekable();
+    let mut reason =
+        Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
+    while let Some(factory) = factories.next() {
+        let made = factory
+            .create()
+            .name(format!("{}-encoder", track.name))
+            .build();
+        let encoder = match made {
+            Ok(encoder) => encoder,
+            Err(err) => {
+                reason = failed(track.name, err);
+                continue;
+            }
+        };
+        formats::tune(&encoder, &tuning);
+        listener.encoder(index, &encoder);
+        let safe = factories.peek().is_none() || formats::needs_no_hardware(&factory.name());
+        let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
+        if safe || trial::works(&encoder, &front(codec, track)?, raw) {
+            return Ok(encoder);
+        }
+    }
+    Err(reason)
 }
 
 fn appsrc(

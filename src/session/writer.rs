@@ -2,6 +2,7 @@
 
 use super::event::Event;
 use crate::{
+    formats::{self, Units, begins_unit},
     model::{error::Error, timeline::Ns},
     output::{SrcOutput, Store},
 };
@@ -9,6 +10,8 @@ use std::{io, sync::Arc};
 
 /// Bytes may stay out of the file for this much media.
 const FLUSH_EVERY: Ns = 500_000_000;
+/// So much before or after the end of a timeslice may a cluster begin for the blob to end there.
+const SLACK: Ns = 50_000_000;
 
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
@@ -22,9 +25,15 @@ pub struct Writer {
     frontier: Ns,
     flushed: Ns,
     timeslice: Ns,
+    /// Recorded time at which the next blob is due.
+    slice_end: Ns,
     /// Timecode of the blob that is being gathered.
     timecode: Ns,
     blobs: u64,
+    /// The begin of a cluster or fragment, which belongs to the blob of the media after it.
+    held: Vec<(u64, gst::Buffer)>,
+    /// What those are to the container.
+    units: Units,
     /// The last blob has gone out: whatever still comes is late.
     finished: bool,
 }
@@ -42,7 +51,10 @@ impl Writer {
             flushed: 0,
             timeslice,
             timecode: 0,
+            slice_end: timeslice,
             blobs: 0,
+            held: Vec::new(),
+            units: Units::None,
             finished: false,
         }
     }
@@ -54,6 +66,7 @@ impl Writer {
         {
             src.begin(caps);
         }
+        self.units = formats::units(caps);
         self.caps = Some(caps.clone());
     }
 
@@ -87,27 +100,73 @@ impl Writer {
         if self.finished {
             return Ok(());
         }
-        let pts = buffer.pts().map(|pts| pts.nseconds());
-        let appended = self.position >= self.store.len();
-        if let Some(pts) = pts.filter(|_| appended) {
-            if self.timeslice > 0 && pts / self.timeslice > self.timecode / self.timeslice {
-                self.frontier = self.frontier.max(pts);
-                self.take(pts, outlet)?;
-            }
-            let end = pts.saturating_add(buffer.duration().map_or(0, |d| d.nseconds()));
-            self.frontier = self.frontier.max(end);
-        }
         let position = self.position;
         self.position += buffer.size() as u64;
-        if let Some(src) = &self.src {
-            src.write(position, buffer.clone());
+        if position < self.store.len() {
+            self.release()?;
+            return self.put(position, buffer);
         }
-        self.store.write(position, buffer)?;
+        let sliced = self.timeslice > 0;
+        let begins = sliced && buffer.map_readable().is_ok_and(|map| begins_unit(&map));
+        let unit = begins || !self.held.is_empty();
+        let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
+            if unit {
+                self.held.push((position, buffer));
+                return Ok(());
+            }
+            return self.put(position, buffer);
+        };
+        if self.begins_slice(pts, unit) {
+            self.frontier = self.frontier.max(pts);
+            self.take(pts.max(self.timecode), outlet)?;
+        }
+        let end = pts.saturating_add(buffer.duration().map_or(0, |d| d.nseconds()));
+        self.frontier = self.frontier.max(end);
+        self.release()?;
+        self.put(position, buffer)?;
         if self.frontier >= self.flushed + FLUSH_EVERY {
             self.flushed = self.frontier;
             self.store.flush()?;
         }
         Ok(())
+    }
+
+    /// Whether media of this recorded time is the first of a blob; `unit`: a cluster or fragment begins
+    /// with it.
+    fn begins_slice(&mut self, pts: Ns, unit: bool) -> bool {
+        if self.timeslice == 0 {
+            return false;
+        }
+        let slack = SLACK.min(self.timeslice / 2);
+        let due = match (unit, self.units) {
+            // A cluster may begin with sound from just before the picture that it was begun for.
+            (true, _) => pts.saturating_add(slack) >= self.slice_end,
+            // It may begin with the next packet.
+            (false, Units::Open) => pts >= self.slice_end.saturating_add(slack),
+            (false, Units::Closed) => false,
+            (false, Units::None) => pts >= self.slice_end,
+        };
+        if due {
+            let early = if unit { slack } else { 0 };
+            let slices = pts.saturating_add(early) / self.timeslice + 1;
+            self.slice_end = slices.saturating_mul(self.timeslice);
+        }
+        due
+    }
+
+    /// Lets go of what was held.
+    fn release(&mut self) -> io::Result<()> {
+        for (position, buffer) in std::mem::take(&mut self.held) {
+            self.put(position, buffer)?;
+        }
+        Ok(())
+    }
+
+    fn put(&mut self, position: u64, buffer: gst::Buffer) -> io::Result<()> {
+        if let Some(src) = &self.src {
+            src.write(position, buffer.clone());
+        }
+        self.store.write(position, buffer)
     }
 
     /// A blob of what has been gathered, which ends at recorded time `end`.
@@ -120,7 +179,9 @@ impl Writer {
     /// The last blob, which ends at `end`; and what went wrong with it, if something did.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> Option<Error> {
         self.finished = true;
-        let mut error = None;
+        let mut error = self.release().err().map(|reason| {
+            Error::unknown(format!("The end of the recording is incomplete: {reason}"))
+        });
         // What could be written can still be taken after a failure.
         let bytes = (0..2).find_map(|_| match self.store.take(true) {
             Ok(bytes) => Some(bytes),

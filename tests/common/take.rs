@@ -30,6 +30,8 @@ pub struct Recipe {
     /// Properties of the recorder, as in a `gst-launch` line.
     pub properties: Vec<(&'static str, String)>,
     pub size: (u32, u32),
+    /// Not 0: pictures are textured noise of this seed instead of their time.
+    pub textured: u32,
 }
 
 impl Recipe {
@@ -44,6 +46,7 @@ impl Recipe {
             until: SECOND * 27 / 10,
             properties: Vec::new(),
             size: (320, 240),
+            textured: 0,
         }
     }
 
@@ -153,9 +156,11 @@ pub fn take_with(
             (_, Some(pictures)) => {
                 on_picture(&outer.recorder, seen);
                 let end = (frames + 1) * SECOND / 30;
-                pictures
-                    .push(picture::buffer(&video_info, seen, end - seen))
-                    .unwrap();
+                let buffer = match recipe.textured {
+                    0 => picture::buffer(&video_info, seen, end - seen),
+                    seed => textured(&video_info, seen, end - seen, seed),
+                };
+                pictures.push(buffer).unwrap();
                 sources.push(seen);
                 frames += 1;
             }
@@ -203,4 +208,27 @@ pub fn take_with(
         warnings,
         _directory: directory,
     }
+}
+
+/// A picture whose texture moves, with some noise: work for any encoder, but not more than it can do.
+fn textured(info: &gst_video::VideoInfo, time: u64, duration: u64, seed: u32) -> gst::Buffer {
+    let mut bytes = vec![128u8; info.size()];
+    let (width, stride) = (info.width() as usize, info.stride()[0] as usize);
+    let frame = (time / FRAME) as usize;
+    let mut dice = seed.wrapping_add(time as u32) | 1;
+    for y in 0..info.height() as usize {
+        for (x, pixel) in bytes[y * stride..][..width].iter_mut().enumerate() {
+            dice ^= dice << 13;
+            dice ^= dice >> 17;
+            dice ^= dice << 5;
+            let (x, y) = ((x + 3 * frame) as u32, (y + frame) as u32);
+            let block = (x / 8).wrapping_mul(0x9e37_79b1) ^ (y / 8).wrapping_mul(0x85eb_ca6b);
+            *pixel = 40 + (block >> 25) as u8 + (dice >> 27) as u8;
+        }
+    }
+    let mut buffer = gst::Buffer::from_mut_slice(bytes);
+    let fields = buffer.get_mut().expect("a new buffer is writable");
+    fields.set_pts(gst::ClockTime::from_nseconds(time));
+    fields.set_duration(gst::ClockTime::from_nseconds(duration));
+    buffer
 }
