@@ -52,9 +52,9 @@ fn assert_example(program: &[&Path], file: &str) {
     let media = probe(&path);
     assert_eq!(media.codecs("video"), ["vp8"]);
     assert_eq!(media.codecs("audio"), ["opus"]);
-    // What is recorded lies between timeouts of the program's own main loop.
+    // Two seconds and what a busy machine takes to call on time; with the pause in it, three.
     if media.duration.is_some() {
-        assert_lasts(&path, 2.0, 0.3);
+        assert_lasts(&path, 2.4, 0.5);
     }
 
     let refused = ended(program, &[&path, "video/pineapple"]);
