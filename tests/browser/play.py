@@ -222,6 +222,8 @@ def judge_file(browser, server, folder, mime_type, certain):
         if abs(seek["at"] - seek["target"]) > 0.05:
             raise RuntimeError(f"a seek to {seek['target']} went to {seek['at']}")
         if kind == "video":
+            if seek["frame"] is None:
+                raise RuntimeError(f"a seek to {seek['target']} shows no frame")
             furthest = max(furthest, abs(seek["frame"] - seek["target"]))
     if furthest > 1 / FPS + 0.003:
         raise RuntimeError(f"seeks miss the frame by {furthest} s: {result['seeks']}")
