@@ -304,9 +304,9 @@ impl VideoGate {
             return;
         };
         // A last frame of no length is a picture all the same.
-        let end = match shown.filler {
-            true => end,
-            false => end.max(shown.recorded.saturating_add(SHORTEST)),
+        let end = match end <= shown.recorded && !shown.filler {
+            true => shown.recorded.saturating_add(SHORTEST),
+            false => end,
         };
         if end > shown.recorded {
             self.emit(shown, end, out);
