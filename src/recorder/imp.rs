@@ -305,6 +305,7 @@ impl ElementImpl for MediaRecorder {
         let done = self.parent_change_state(transition)?;
         match transition {
             gst::StateChange::PausedToPlaying => self.play(),
+            gst::StateChange::PlayingToPlaying => self.play_on(),
             gst::StateChange::PausedToReady => self.forget_streams(),
             _ => {}
         }
@@ -365,6 +366,12 @@ impl MediaRecorder {
         lock(&self.hold).playing = true;
         self.flowing.store(true, Ordering::SeqCst);
         self.held.notify_all();
+        self.check_end_of_stream();
+    }
+
+    /// A bin that gets to PLAYING in two goes forgets the EOS that was posted after the first.
+    fn play_on(&self) {
+        lock(&self.control).eos_posted = false;
         self.check_end_of_stream();
     }
 
