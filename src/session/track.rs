@@ -98,6 +98,10 @@ struct Inner {
     dropping: bool,
     /// What came before the pipeline was built has not been worked off.
     backlogged: bool,
+    /// Pictures since the last one that was let in.
+    thinned: u32,
+    /// How far the track had come when one was left out last.
+    last_drop: Option<Ns>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
 }
@@ -164,6 +168,8 @@ impl Track {
                 live: spec.live,
                 dropping: false,
                 backlogged: true,
+                thinned: 0,
+                last_drop: None,
                 mutes: Vec::new(),
             }),
         }
@@ -368,8 +374,8 @@ impl Track {
         let waiting = inner.waiting();
         let most = match inner.gate {
             Some(Gate::Video(_)) => self.max_queue_time,
-            // Sound is small; it goes only when the picture has given up twice over.
-            _ => self.max_queue_time.saturating_mul(2),
+            // Sound is small, and waits in the muxer for the pictures that wait.
+            _ => self.max_queue_time.saturating_mul(8),
         };
         inner.backlogged &= matches!(inner.feed, Feed::Backlog(_)) || waiting >= most / 2;
         let most = match inner.backlogged && most > 0 {
@@ -377,9 +383,23 @@ impl Track {
             true => most.saturating_add(BACKLOG_GRACE),
             false => most,
         };
-        if most > 0 && waiting >= most {
-            if !inner.dropping {
-                inner.dropping = true;
+        // Pictures are thinned out before they are left out: evenly, and so early that those
+        // which wait already do not hold up the encoder for longer than they last.
+        let one_in = match (&inner.gate, inner.dropping) {
+            _ if inner.backlogged => 1,
+            (Some(Gate::Video(_)), false) if waiting >= most / 2 => 2,
+            (Some(Gate::Video(_)), true) if waiting >= most / 2 => 8,
+            (Some(Gate::Video(_)), true) if waiting >= most / 4 => 4,
+            (Some(Gate::Video(_)), true) => 2,
+            _ => 1,
+        };
+        inner.thinned += 1;
+        if most > 0 && (waiting >= most || inner.thinned < one_in) {
+            // One warning as long as it goes on: a queue that runs empty in between ends nothing.
+            let now = self.arrived();
+            let last = inner.last_drop.replace(now);
+            inner.dropping = true;
+            if last.is_none_or(|last| now.saturating_sub(last) > most.saturating_mul(2)) {
                 self.room.warn(format!(
                     "The encoder of {} is too slow: {} ms of media wait for it, so some is left \
                      out until it has caught up.",
@@ -389,7 +409,8 @@ impl Track {
             }
             return true;
         }
-        if inner.dropping && waiting < most / 2 {
+        inner.thinned = 0;
+        if inner.dropping && waiting < most / 32 {
             inner.dropping = false;
         }
         false

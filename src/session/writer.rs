@@ -124,7 +124,7 @@ impl Writer {
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
-        if self.frontier >= self.flushed + FLUSH_EVERY {
+        if self.frontier >= self.flushed.saturating_add(FLUSH_EVERY) {
             self.flushed = self.frontier;
             self.store.flush()?;
         }
