@@ -392,6 +392,7 @@ fn autostart_takes_the_late_pads_of_uridecodebin() {
         .expect("PLAYING");
     // Not for EOS on the bus: a bin of 1.22 that has uridecodebin in it sometimes keeps it.
     let events = rig.wait_recording(1);
+    rig.assert_no_bus_error();
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
     assert_plays(&path);
     assert_finalised(&path);
