@@ -1,0 +1,114 @@
+//! Tracks that end, stay away, or owe something to the others.
+
+use super::{GRACE, LIVE_GRACE, LONGEST_PICTURE, Supervisor};
+use crate::{
+    log::{CAT, time},
+    session::{Event, lock, track::Track},
+};
+use std::time::{Duration, Instant};
+
+impl Supervisor {
+    /// How long to wait for a track after `stop`.
+    pub(super) fn grace(&self) -> Duration {
+        let latency = self.session.tracks.iter().map(Track::latency).max();
+        match self.session.any_live {
+            true => latency.unwrap_or_default() + LIVE_GRACE,
+            false => GRACE,
+        }
+    }
+
+    /// After `stop`: ends each track that has all it needs, or whose rest will not come.
+    pub(super) fn complete_tracks(&self, since: Instant) {
+        let session = &self.session;
+        let going_down = lock(&session.control).going_down;
+        for (index, track) in self.open_tracks() {
+            let quiet = self.seen.get(index).map_or(since, |seen| seen.1).max(since);
+            let late = match track.is_live() {
+                true => since.elapsed() > track.latency() + LIVE_GRACE,
+                false => quiet.elapsed() > GRACE,
+            };
+            if going_down {
+                track.finish(false);
+            } else if late {
+                track.finish(true);
+            } else {
+                track.advance();
+            }
+        }
+    }
+
+    /// Tracks whose pads have had EOS end where they are.
+    pub(super) fn end_ended_tracks(&self) {
+        for (_, track) in self.open_tracks().filter(|(_, track)| track.is_ended()) {
+            let waits = self.session.timeline.read(|t| t.undecided().is_some());
+            if track.caps().is_some() && !(waits && self.open_tracks().any(|(_, t)| !t.is_ended()))
+            {
+                track.advance();
+                track.finish(false);
+            }
+        }
+    }
+
+    /// Makes up what raw tracks that stay away owe to the others.
+    pub(super) fn fill_absent(&self) {
+        let most = self.session.settings.max_queue_time;
+        let progress = self.progress();
+        for (index, track) in self.open_tracks() {
+            if track.is_ended() || track.caps().is_none() {
+                continue;
+            }
+            let arrived = track.arrived();
+            let latency = u64::try_from(track.latency().as_nanos()).unwrap_or(0);
+            let behind = progress.saturating_sub(arrived).saturating_sub(latency);
+            let patience = match track.shows_picture() {
+                true => most.min(LONGEST_PICTURE),
+                false => most,
+            };
+            let quiet = self
+                .seen
+                .get(index)
+                .is_none_or(|seen| seen.1.elapsed() > GRACE);
+            if behind <= patience || !(track.is_live() || quiet) {
+                continue;
+            }
+            if track.is_encoded() {
+                let owed = self.session.timeline.read(|t| {
+                    t.recorded_at(progress.saturating_sub(latency))
+                        .saturating_sub(t.recorded_at(arrived))
+                });
+                if owed > most {
+                    self.leave_behind(track);
+                }
+            } else {
+                gst::debug!(
+                    CAT,
+                    id = &self.session.label,
+                    "Track {} stays away: filled, it is {} behind",
+                    track.name(),
+                    time(behind)
+                );
+                track.fill(
+                    progress
+                        .saturating_sub(latency)
+                        .saturating_sub(patience / 2),
+                );
+            }
+        }
+    }
+
+    /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
+    pub(super) fn leave_behind(&self, track: &Track) {
+        if self.pipeline.is_none() || self.session.timeline.read(|t| t.undecided().is_some()) {
+            return;
+        }
+        self.session.events.push(Event::Warning {
+            message: format!(
+                "Nothing more has come on {} for max-queue-time ({} ms): its track ends here, the \
+                 others go on. If it brings frames so rarely, set max-queue-time higher.",
+                track.name(),
+                self.session.settings.max_queue_time / 1_000_000
+            ),
+        });
+        track.finish(false);
+    }
+}

@@ -1,0 +1,218 @@
+//! Builds the pipeline once it is known what comes, and says that the recording has begun.
+
+use super::{GRACE, Supervisor, wires::Wires};
+use crate::{
+    formats::{self, Plan, TrackInput},
+    log::CAT,
+    model::{Error, Kind},
+    session::{
+        Event, lock,
+        pipeline::{Pipeline, TrackMedia},
+        track::Track,
+    },
+};
+use gst::prelude::*;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+impl Supervisor {
+    /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
+    /// is left out.
+    pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
+        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        let mut missing = Vec::new();
+        let mut known = false;
+        for track in &self.session.tracks {
+            let came = match track.is_encoded() {
+                // Silence and black cannot stand in for it.
+                true => track.first().is_some(),
+                false => track.caps().is_some(),
+            };
+            match came {
+                true => known = true,
+                false if !track.is_closed() => missing.push(track),
+                false => {}
+            }
+        }
+        if !missing.is_empty() {
+            let start = self
+                .session
+                .timeline
+                .read(|t| t.intervals().first().map(|i| i.start));
+            let ahead = self.progress().saturating_sub(start.unwrap_or(0));
+            let waited = self.begun.elapsed() > patience
+                && (self.session.any_live || ahead > self.session.settings.max_queue_time);
+            let stopped = stopped.is_some_and(|since| since.elapsed() > self.grace());
+            for track in missing {
+                let give_up = known && waited || stopped || track.is_ended();
+                if !give_up {
+                    return Ok(());
+                }
+                if !track.is_ended() {
+                    self.session.events.push(Event::Warning {
+                        message: format!(
+                            "Nothing has come on {}: it is left out of this recording.",
+                            track.name()
+                        ),
+                    });
+                }
+                track.leave_out();
+            }
+        }
+        let undecided = self.session.timeline.read(|t| t.undecided().is_some());
+        if undecided && stopped.is_none() && !self.all_closed() {
+            // Encoded tracks that bring no key frame are not known to be there.
+            return Ok(());
+        }
+        match self.with_caps() {
+            ready if ready.is_empty() => Ok(()),
+            ready => self.build(ready),
+        }
+    }
+
+    /// The tracks of which it is known what they are.
+    pub(super) fn with_caps(&self) -> Vec<usize> {
+        let tracks = self.session.tracks.iter().enumerate();
+        tracks
+            .filter(|(_, track)| {
+                track.caps().is_some() && (!track.is_encoded() || track.first().is_some())
+            })
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    pub(super) fn build(&mut self, ready: Vec<usize>) -> Result<(), Error> {
+        let session = &self.session;
+        let tracks: Vec<&Track> = ready
+            .iter()
+            .filter_map(|index| session.tracks.get(*index))
+            .collect();
+        let media: Vec<TrackMedia<'_>> = tracks
+            .iter()
+            .filter_map(|track| {
+                Some(TrackMedia {
+                    name: track.name(),
+                    caps: track.caps()?,
+                    lacks_dts: track.lacks_dts(),
+                    tags: session.host.tags(track.name()),
+                })
+            })
+            .collect();
+        let inputs: Vec<TrackInput> = media
+            .iter()
+            .map(|track| TrackInput {
+                kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
+                encoded: formats::codec_of_caps(&track.caps),
+            })
+            .collect();
+        let settings = &session.settings;
+        let plan = formats::choose(&settings.mime_type, session.location(), &inputs)?;
+        let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
+        let wires = Arc::new(Wires {
+            session: session.clone(),
+            names,
+        });
+        let pipeline = Pipeline::build(&plan, &media, settings, &wires)?;
+        if let Some(tags) = &settings.tags {
+            pipeline.set_tags(tags);
+        }
+        pipeline.play()?;
+        pipeline.dump("start");
+        for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
+            let of_track = session.host.tags(track.name());
+            // Where the muxer has no place for them, the encoders may.
+            let of_all = match pipeline.takes_tags() {
+                true => None,
+                false => settings.tags.clone(),
+            };
+            let tags = match (of_all, of_track) {
+                (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
+                (all, track) => all.or(track),
+            };
+            if let Some(tags) = tags {
+                Pipeline::set_track_tags(feed, tags);
+            }
+            if let Some(encoder) = &feed.encoder {
+                let name = track.name().to_owned();
+                if let Some(factory) = encoder.factory() {
+                    let names = (name.clone(), factory.name().to_string());
+                    lock(&session.encoder_names).push(names);
+                }
+                lock(&session.encoders).push((name, encoder.clone()));
+            }
+            let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
+            let encoder = encoder.map(|factory| factory.name());
+            gst::info!(
+                CAT,
+                id = &session.label,
+                "Track {} goes through {} into {}",
+                track.name(),
+                encoder.as_deref().unwrap_or("no encoder"),
+                plan.container.name()
+            );
+            track.connect(feed.appsrc.clone());
+        }
+        self.pipeline = Some(pipeline);
+        self.plan = Some(plan);
+        Ok(())
+    }
+
+    /// `on-start`, once the actual type is known.
+    pub(super) fn announce(&mut self, caps_known: bool) {
+        if self.announced || self.session.timeline.read(|t| t.undecided().is_some()) {
+            return;
+        }
+        let certain = self.plan.as_ref().is_some_and(Plan::is_type_certain);
+        // Where nothing flows, nobody waits for ever.
+        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        if caps_known || certain || self.begun.elapsed() > patience.max(GRACE) {
+            self.announced = true;
+            self.announce_start(self.likely_type());
+        }
+    }
+
+    /// The actual type, as far as it can be told now.
+    pub(super) fn likely_type(&self) -> String {
+        let settings = &self.session.settings;
+        match (&self.plan, &self.pipeline) {
+            (Some(plan), Some(pipeline)) => plan.mime_type(&pipeline.encoded_caps()),
+            _ => {
+                let kind = |track: &Track| match track.name().starts_with("audio") {
+                    true => Kind::Audio,
+                    false => Kind::Video,
+                };
+                let inputs: Vec<_> = self
+                    .session
+                    .tracks
+                    .iter()
+                    .map(|track| TrackInput {
+                        kind: kind(track),
+                        encoded: None,
+                    })
+                    .collect();
+                formats::choose(&settings.mime_type, self.session.location(), &inputs)
+                    .map_or_else(|_| settings.mime_type.clone(), |plan| plan.mime_type(&[]))
+            }
+        }
+    }
+
+    pub(super) fn announce_start(&self, mime_type: String) {
+        let session = &self.session;
+        let Some(slot) = lock(&session.control).start.take() else {
+            return;
+        };
+        *lock(&session.mime_type) = Some(mime_type.clone());
+        session.with_writer(|writer, _| writer.set_mime_type(&mime_type));
+        let start = session
+            .timeline
+            .read(|t| t.intervals().first().map(|interval| interval.start));
+        let event = Event::Start {
+            running_time: start.unwrap_or(0),
+            mime_type,
+            location: session.settings.location.clone(),
+        };
+        session.events.fill(slot, Some(event));
+    }
+}

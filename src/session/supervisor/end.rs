@@ -1,0 +1,127 @@
+//! The end of a recording: what can be got out is, and the last events are said.
+
+use super::Supervisor;
+use crate::{
+    log::{CAT, time},
+    model::Error,
+    session::{Event, lock},
+};
+use std::sync::PoisonError;
+
+impl Supervisor {
+    /// After an error: what the encoders and the muxer still have is got out of them.
+    pub(super) fn salvage(&mut self, error: Error) -> Error {
+        for track in &self.session.tracks {
+            track.leave_out();
+        }
+        let Some(pipeline) = &self.pipeline else {
+            return error;
+        };
+        pipeline.dump("error");
+        let control = lock(&self.session.control);
+        let timeout = self.session.settings.stop_timeout;
+        // The muxer finishes its file even after an error, if it can.
+        drop(
+            self.session
+                .done
+                .wait_timeout_while(control, timeout, |control| !control.drained)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+        error
+    }
+
+    /// The end, in order: the last blob, the last events, the pipeline's resources.
+    pub(super) fn finish(&mut self, error: Option<Error>) {
+        self.finalise();
+        let session = self.session.clone();
+        for track in &session.tracks {
+            track.leave_out();
+        }
+        self.tell_closed();
+        session.room.open();
+        lock(&session.control).over = true;
+        let mime_type = self.likely_type();
+        session.contain(|_| {
+            crate::fault::place("end");
+            self.announce_start(mime_type);
+        });
+        let mut pipeline = self.pipeline.take();
+        if let Some(pipeline) = &pipeline {
+            pipeline.dump("stop");
+        }
+        if lock(&session.control).drained {
+            pipeline = None;
+        }
+        lock(&session.encoders).clear();
+        self.announce_resume(usize::MAX);
+        let requests = std::mem::take(&mut lock(&session.control).requests);
+        for slot in requests {
+            session.events.fill(slot, None);
+        }
+        for message in session.room.warnings() {
+            session.events.push(Event::Warning { message });
+        }
+        // What failed on the way here counts too.
+        let error = error.or_else(|| lock(&session.control).error.take());
+        self.say_goodbye(error);
+        session.events.close();
+        lock(&session.control).finished = true;
+        session.done.notify_all();
+        session.host.finished(session.id);
+        // What did not drain may hold this thread for as long as an element of it is stuck; the
+        // writer takes nothing of it any more.
+        drop(pipeline);
+    }
+
+    pub(super) fn say_goodbye(&self, error: Option<Error>) {
+        let session = &self.session;
+        let written = session.with_writer(|writer, _| writer.frontier());
+        let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {
+            (None, Some(stop)) => (t.duration(), stop),
+            _ => (written, t.running_at(written)),
+        });
+        session.events.push(Event::Ended {
+            session: session.id,
+        });
+        // An error in the last write comes before the blob that it has made short.
+        let late = error
+            .is_none()
+            .then(|| session.with_writer(|w, _| w.flush().err()));
+        let error = error.or_else(|| {
+            late.flatten().map(|err| {
+                Error::unknown(format!("The end of the recording cannot be written: {err}"))
+            })
+        });
+        let failed = error.is_some();
+        if let Some(error) = error {
+            session.events.push(Event::Error {
+                session: session.id,
+                running_time,
+                error,
+            });
+        }
+        session.with_writer(|writer, events| writer.finish(duration, events));
+        let (size, blobs) = session.with_writer(|writer, _| writer.figures());
+        gst::info!(
+            CAT,
+            id = &session.label,
+            "Over after {:?}: {} recorded, {size} bytes in {blobs} blobs{}{}",
+            self.begun.elapsed(),
+            time(duration),
+            if session.location().is_some() {
+                ", in "
+            } else {
+                ""
+            },
+            session.location().unwrap_or_default()
+        );
+        session.events.push(Event::Stop {
+            session: session.id,
+            failed,
+            running_time,
+            location: session.settings.location.clone(),
+            duration,
+            size,
+        });
+    }
+}
