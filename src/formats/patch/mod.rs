@@ -6,7 +6,7 @@ mod mp4;
 use super::delay::Delay;
 use crate::model::Container;
 
-/// Puts the bytes of one recording right. See [`mp4`] and [`matroska`] for what that is.
+/// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
