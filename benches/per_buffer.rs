@@ -92,7 +92,11 @@ const SOUND: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=inter
 fn others(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("chain");
     for (name, factory, settings) in [
-        ("fakesink", "fakesink", &[("sync", "false"), ("async", "false")][..]),
+        (
+            "fakesink",
+            "fakesink",
+            &[("sync", "false"), ("async", "false")][..],
+        ),
         ("valve dropping", "valve", &[("drop", "true")]),
         ("identity and fakesink", "identity", &[]),
     ] {

@@ -52,7 +52,14 @@ const SCENARIOS: &[Scenario] = &[
         name: "vp8-360p-queues",
         what: "the same, by hand with queues",
         recorder: || recorder(640, 360, 600),
-        by_hand: || by_hand(640, 360, 600, "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 !"),
+        by_hand: || {
+            by_hand(
+                640,
+                360,
+                600,
+                "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 !",
+            )
+        },
     },
     Scenario {
         name: "vp8-720p",
@@ -172,7 +179,10 @@ fn passthrough(with_recorder: bool) -> Result<()> {
     ))?;
     // A VP8 key frame's first bytes are all that a muxer looks at.
     let mut frame = vec![0x55u8; 12_500];
-    frame.splice(..10, [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00]);
+    frame.splice(
+        ..10,
+        [0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x40, 0x01, 0xf0, 0x00],
+    );
     let feed = |name: &str, bytes: Vec<u8>, step: u64| -> Result<()> {
         let appsrc = pipeline
             .by_name(name)
