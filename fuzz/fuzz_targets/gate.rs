@@ -85,7 +85,7 @@ fuzz_target!(|input: (u8, bool, Vec<Step>)| {
             Step::Caps(which) => {
                 // A track does not turn from sound into pictures, or from raw into encoded.
                 let which = if kind % 5 < 2 { which % 2 } else { kind };
-                let _ = gate.set_caps(&caps(which), &mut left);
+                let _ = gate.set_caps(&caps(which));
             }
             Step::Stop => drop(timeline.stop(now)),
         }
