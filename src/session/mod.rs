@@ -514,7 +514,7 @@ impl Session {
             Some(this) if self.is_absurd(this, input.end()) => Flow::Done,
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
-                this.push(input)
+                this.push(input, this.is_behind() && self.others_starve(track))
             }
             None => Flow::Done,
         }
@@ -558,13 +558,14 @@ impl Session {
             if self.any_live && self.clock.now().is_some_and(|now| running > now) {
                 return true;
             }
-            track.waiting() >= self.settings.max_queue_time.max(1)
-                && !self
-                    .tracks
-                    .iter()
-                    .enumerate()
-                    .any(|(other, track)| other != index && track.is_starving())
+            track.waiting() >= self.settings.max_queue_time.max(1) && !self.others_starve(index)
         });
+    }
+
+    /// Whether the muxer has nothing of some other track, and so holds this one up.
+    fn others_starve(&self, index: usize) -> bool {
+        let mut tracks = self.tracks.iter().enumerate();
+        tracks.any(|(other, track)| other != index && track.is_starving())
     }
 
     /// Tags of a track. Raw pictures are turned as they say; all else goes into the file.

@@ -118,6 +118,8 @@ pub struct Track {
     timeline: Arc<SharedTimeline>,
     room: Arc<Room>,
     arrived: AtomicU64,
+    /// What waited when the last buffer came.
+    waited: AtomicU64,
     closed: AtomicBool,
     flushing: AtomicBool,
     /// EOS on the pad.
@@ -151,6 +153,7 @@ impl Track {
             timeline: shared.timeline.clone(),
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -300,8 +303,9 @@ impl Track {
         Ok(())
     }
 
-    /// A buffer from upstream.
-    pub fn push(&self, input: Input) -> Flow {
+    /// A buffer from upstream. `for_another` says that what waits does so for another track, not
+    /// for the encoder.
+    pub fn push(&self, input: Input, for_another: bool) -> Flow {
         if self.is_closed() {
             return Flow::Done;
         }
@@ -313,6 +317,7 @@ impl Track {
             inner.first = Some(input.running);
             self.room.wake();
         }
+        inner.backlogged |= for_another;
         if self.live && self.is_too_slow(&mut inner) {
             inner.counts.dropped += 1;
             if let Some(gate) = &mut inner.gate {
@@ -372,11 +377,13 @@ impl Track {
     /// Whether a picture has to be left out, because as many as may wait do.
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
         let waiting = inner.waiting();
+        self.waited.store(waiting, Ordering::Relaxed);
         let most = match inner.gate {
             Some(Gate::Video(_)) => self.max_queue_time,
             // Sound is small, and waits in the muxer for the pictures that wait.
             _ => self.max_queue_time.saturating_mul(8),
         };
+        // What waits may do so for another track, of which nothing has come (yet).
         inner.backlogged &= matches!(inner.feed, Feed::Backlog(_)) || waiting >= most / 2;
         let most = match inner.backlogged && most > 0 {
             // It waited for the other tracks, whose absence is noticed only after so long.
@@ -414,6 +421,11 @@ impl Track {
             inner.dropping = false;
         }
         false
+    }
+
+    /// Whether so much waited when a live track's buffer came last that some might be left out.
+    pub fn is_behind(&self) -> bool {
+        self.live && self.waited.load(Ordering::Relaxed) >= self.max_queue_time / 8
     }
 
     /// Whether the encoder or the muxer has nothing of this track to work on.
