@@ -216,6 +216,8 @@ impl AudioGate {
             if let Some(end) = end
                 && place >= end
             {
+                // What has not come before the cut will not come any more.
+                self.fill_to(end, out);
                 cuts.leave();
                 continue;
             }

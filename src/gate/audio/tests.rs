@@ -141,6 +141,19 @@ fn a_missing_buffer_is_silence_of_its_length() {
 }
 
 #[test]
+fn a_hole_across_the_last_cut_is_silence_up_to_it() {
+    let mut timeline = Timeline::new(0, true);
+    timeline.stop(35 * MS);
+    let mut bench = Bench::new(48_000, timeline);
+    // The third and the fourth are lost; what comes next lies after the cut.
+    for n in [0, 1, 4, 5] {
+        bench.push(sound(n * 480, 480, n * 10 * MS), Ns::MAX);
+    }
+    bench.fill(35 * MS);
+    assert_eq!(bench.runs(), [(1, 960), (0, 720)]);
+}
+
+#[test]
 fn a_track_that_comes_late_begins_with_silence() {
     let mut bench = Bench::new(8_000, Timeline::new(SECOND, true));
     bench.push(sound(0, 80, 4 * SECOND), Ns::MAX);
