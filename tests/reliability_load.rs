@@ -395,7 +395,7 @@ fn many(count: usize, line: &str, check: usize) {
     pipeline.set_state(gst::State::Null).unwrap();
     eprintln!(
         "{count} recorders: {:.1} threads each",
-        (busy - idle) as f64 / count as f64
+        (busy as f64 - idle as f64) / count as f64
     );
     for (n, (_, seen, path)) in recorders.iter().enumerate() {
         let seen = seen.lock().unwrap();
