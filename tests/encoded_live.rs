@@ -65,7 +65,11 @@ fn requests(pad: &gst::Pad, heard: bool) -> Arc<Mutex<Vec<(u64, bool)>>> {
                     .push((time.nseconds(), request.all_headers));
                 match heard {
                     true => gst::PadProbeReturn::Ok,
-                    false => gst::PadProbeReturn::Drop,
+                    false => {
+                        // To let 1.22 drop it makes it unref NULL.
+                        drop(info.data.take());
+                        gst::PadProbeReturn::Handled
+                    }
                 }
             }
             Err(_) => gst::PadProbeReturn::Ok,

@@ -70,8 +70,11 @@ impl Live {
 
     /// Nothing more comes, and no EOS either.
     fn fall_silent(&self) {
-        self.source
-            .add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
+        self.source.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+            // To let 1.22 drop it makes it unref NULL.
+            drop(info.data.take());
+            gst::PadProbeReturn::Handled
+        });
     }
 }
 

@@ -57,7 +57,9 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         if let (Some(pts), Some(last)) = (pts, last) {
             let left = last.saturating_sub(pts);
             if left.is_zero() {
-                return gst::PadProbeReturn::Drop;
+                // Taken and handled: to let 1.22 drop it makes it unref NULL.
+                drop(info.data.take());
+                return gst::PadProbeReturn::Handled;
             }
             if let Some(buffer) = info.buffer_mut()
                 && buffer.duration().is_some_and(|duration| duration > left)
