@@ -38,9 +38,17 @@ impl Supervisor {
     }
 
     /// Tracks whose pads have had EOS end where they are.
-    pub(super) fn end_ended_tracks(&self) {
-        for (_, track) in self.open_tracks().filter(|(_, track)| track.is_ended()) {
-            let waits = self.session.timeline.read(|t| t.undecided().is_some());
+    pub(super) fn end_ended_tracks(&mut self) {
+        let tracks = self.open_tracks().filter(|(_, track)| track.is_ended());
+        let ended: Vec<usize> = tracks.map(|(index, _)| index).collect();
+        if ended.is_empty() {
+            return;
+        }
+        // All of them may have come, and ended, since cuts were looked at last.
+        self.settle_cuts();
+        let session = &self.session;
+        for track in ended.iter().filter_map(|index| session.tracks.get(*index)) {
+            let waits = session.timeline.read(|t| t.undecided().is_some());
             if track.caps().is_some() && !(waits && self.open_tracks().any(|(_, t)| !t.is_ended()))
             {
                 track.advance();
