@@ -607,6 +607,8 @@ impl Inner {
                     Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => 0,
                 })
                 .sum(),
+            // The level still has the length of the last buffer in it when that has gone.
+            Feed::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
             Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
             Feed::Closed => 0,
         }
