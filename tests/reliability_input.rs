@@ -231,6 +231,7 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
+    #[ignore = "may take an hour: leaps of the stamps are hours of silence to encode; run it by hand"]
     fn raw_sound_beyond_reason(steps in prop::collection::vec(step(7, 4000), 1..60)) {
         run("audio", raw("audio"), [vec![Step::Act("start")], steps].concat())?;
     }
