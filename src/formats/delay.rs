@@ -10,8 +10,8 @@ pub enum Delay {
     None,
     /// So many samples later, which the container is told.
     Samples(u32),
-    /// Later by Opus' own pre-skip, which the container repeats as an edit.
-    PreSkip,
+    /// Later by Opus' own pre-skip, in samples at 48 kHz; 0 until the track's caps have told it.
+    PreSkip(u16),
 }
 
 /// Samples between what goes into an encoder and the same sound out of a decoder that knows
@@ -28,12 +28,13 @@ pub fn encoder_delay(factory: &str) -> u32 {
     }
 }
 
-/// What a container has to be told of a track that `factory` encodes.
-pub fn delay(codec: Codec, container: Container, factory: &str) -> Delay {
+/// What a container has to be told of a track that `factory` encodes, or that is stored as it came.
+pub fn delay(codec: Codec, container: Container, factory: Option<&str>) -> Delay {
     match (codec, container) {
-        (Codec::Opus, Container::Mp4) => Delay::PreSkip,
+        (Codec::Opus, Container::WebM | Container::Matroska) => Delay::PreSkip(0),
+        (Codec::Opus, Container::Mp4) if factory.is_some() => Delay::PreSkip(0),
         (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska) => {
-            match encoder_delay(factory) {
+            match factory.map_or(0, encoder_delay) {
                 0 => Delay::None,
                 samples => Delay::Samples(samples),
             }

@@ -10,6 +10,7 @@ mod decode_times;
 mod event;
 mod keys;
 mod mpeg4;
+mod opus;
 mod pipeline;
 mod priming;
 mod room;

@@ -10,7 +10,7 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, priming, slices,
+    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, opus, priming, slices,
     timing::lock, trial,
 };
 use crate::{
@@ -129,8 +129,19 @@ impl Pipeline {
             }
         }
         // The order of the feeds is that of the muxer's pads.
-        let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
+        let sound = || this.feeds.iter().filter(|feed| feed.delay.is_some());
+        let delays = sound().filter_map(|feed| feed.delay).collect();
         *lock(&patch) = Patch::new(plan.container, delays);
+        for (number, feed) in sound().enumerate() {
+            if let (Some(Delay::PreSkip(_)), Some(pad)) = (feed.delay, &feed.mux_pad) {
+                let patch = Arc::downgrade(&patch);
+                opus::stamp(pad, plan.container, move |samples| {
+                    if let Some(patch) = patch.upgrade() {
+                        lock(&patch).set_pre_skip(number, samples);
+                    }
+                });
+            }
+        }
         Ok(this)
     }
 
@@ -159,7 +170,8 @@ impl Pipeline {
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
-        let mut delay = (codec.kind() == Kind::Audio).then_some(Delay::None);
+        let mut delay =
+            (codec.kind() == Kind::Audio).then(|| formats::delay(codec, plan.container, None));
         if !copied {
             chain = front(codec, track)?;
             if let Some(filter) = chain.last() {
@@ -181,7 +193,7 @@ impl Pipeline {
                     keys::pace(&made, interval, frames);
                 }
                 if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
-                    *delay = formats::delay(codec, plan.container, &factory.name());
+                    *delay = formats::delay(codec, plan.container, Some(&factory.name()));
                     priming::account(&made, *delay);
                 }
                 chain.push(made.clone());

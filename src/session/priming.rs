@@ -23,9 +23,8 @@ pub fn account(encoder: &gst::Element, delay: Delay) {
         return;
     };
     match delay {
-        Delay::None => {}
         Delay::Samples(samples) => push_out(&sink, &src, samples.into()),
-        Delay::PreSkip => stamp_whole(&src),
+        Delay::None | Delay::PreSkip(_) => {}
     }
 }
 
@@ -88,36 +87,4 @@ fn silence(
     fields.set_pts(end);
     fields.set_duration(time(samples)?);
     Some((buffer, time(samples.saturating_sub(PUSH))?))
-}
-
-/// opusenc takes the pre-skip out of the first packet's duration, as Ogg has it. In MP4 packets
-/// are as long as they are, and the edit leaves out what has to be skipped.
-fn stamp_whole(src: &gst::Pad) {
-    let state = Mutex::new((gst::ClockTime::ZERO, true));
-    let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    src.add_probe(both, move |_, info| {
-        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
-            if let Some(skip) = caps.caps().structure(0).and_then(pre_skip) {
-                lock(&state).0 = skip;
-            }
-        } else if let Some(buffer) = info.buffer_mut() {
-            let (skip, first) = &mut *lock(&state);
-            let buffer = buffer.make_mut();
-            if std::mem::take(first) {
-                buffer.set_duration(buffer.duration().map(|duration| duration + *skip));
-            } else {
-                buffer.set_pts(buffer.pts().map(|pts| pts + *skip));
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-/// The pre-skip that an Opus header tells (RFC 7845, 5.1), in samples at 48 kHz.
-fn pre_skip(caps: &gst::StructureRef) -> Option<gst::ClockTime> {
-    let headers = caps.get::<gst::Array>("streamheader").ok()?;
-    let header = headers.first()?.get::<gst::Buffer>().ok()?;
-    let header = header.map_readable().ok()?;
-    let samples = u16::from_le_bytes(*header.get(10..12)?.first_chunk()?);
-    gst::ClockTime::SECOND.mul_div_round(samples.into(), 48_000)
 }

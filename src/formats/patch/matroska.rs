@@ -1,7 +1,8 @@
 //! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late.
 //!
-//! matroskamux knows it for Opus alone, but gives every audio track that has no title the name
-//! `Audio`, and a default duration: either element is as long as the one that is missing.
+//! matroskamux knows it for Opus alone, where it has been told another for the sake of its stamps
+//! (see `session/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
+//! default duration: either element is as long as the one that is missing.
 
 use super::number;
 use crate::formats::delay::Delay;
@@ -15,6 +16,9 @@ const SAMPLING_FREQUENCY: u64 = 0xb5;
 const NAME: u64 = 0x536e;
 const DEFAULT_DURATION: u64 = 0x23_e383;
 const CODEC_DELAY: u64 = 0x56aa;
+const CODEC_PRIVATE: u64 = 0x63a2;
+/// Where in an Opus header the pre-skip is (RFC 7845, 5.1).
+const PRE_SKIP: usize = 10;
 
 /// The bytes with the delays in them, if they are the header; `None` if not.
 pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
@@ -31,8 +35,15 @@ pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
         if field(TRACK_TYPE).and_then(value) != Some(2) {
             continue;
         }
-        let Some(Delay::Samples(samples)) = delays.next() else {
-            continue;
+        let samples = match delays.next() {
+            Some(Delay::Samples(samples)) => samples,
+            Some(Delay::PreSkip(samples)) => {
+                if let (Some(delay), Some(private)) = (field(CODEC_DELAY), field(CODEC_PRIVATE)) {
+                    tell_pre_skip(&mut new, &delay, &private, *samples);
+                }
+                continue;
+            }
+            _ => continue,
         };
         let rate = field(AUDIO)
             .and_then(|audio| inside(bytes, &audio).find(|e| e.id == SAMPLING_FREQUENCY));
@@ -46,6 +57,24 @@ pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
         }
     }
     Some(new)
+}
+
+/// Opus' delay as its header and as Matroska tells it; 0 is what they tell already.
+fn tell_pre_skip(bytes: &mut [u8], delay: &Part, private: &Part, samples: u16) {
+    let opus = bytes.get(private.content..private.end);
+    if samples == 0 || !opus.is_some_and(|header| header.starts_with(b"OpusHead")) {
+        return;
+    }
+    let skip = private.content + PRE_SKIP;
+    let nanoseconds = u64::from(samples) * 1_000_000 / 48;
+    if private.end - private.content >= PRE_SKIP + 2
+        && let Some(skip) = bytes.get_mut(skip..skip + 2)
+    {
+        skip.copy_from_slice(&samples.to_le_bytes());
+        if let Some(place) = bytes.get_mut(delay.start..delay.end) {
+            fill(place, nanoseconds);
+        }
+    }
 }
 
 /// A CodecDelay over all of `place`, if it fits.
@@ -159,6 +188,22 @@ mod tests {
         }
         let titled = header(&[0x53, 0x6e, 0x85, b'R', b'a', b'd', b'i', b'o']);
         assert_eq!(patch(&titled, &[Delay::Samples(9)]), Some(titled));
+    }
+
+    #[test]
+    fn the_pre_skip_stands_where_its_stand_in_was() {
+        let opus = |samples: u16, nanoseconds: u32| {
+            let mut filling = vec![0x63, 0xa2, 0x80 | 19];
+            filling.extend_from_slice(b"OpusHead\x01\x02");
+            filling.extend_from_slice(&samples.to_le_bytes());
+            filling.extend_from_slice(&[0x80, 0xbb, 0, 0, 0, 0, 0, 0x56, 0xaa, 0x83]);
+            filling.extend_from_slice(&nanoseconds.to_be_bytes()[1..]);
+            header(&filling)
+        };
+        let old = opus(4, 83_333);
+        let new = patch(&old, &[Delay::PreSkip(312)]).unwrap();
+        assert_eq!(new, opus(312, 6_500_000));
+        assert_eq!(patch(&old, &[Delay::PreSkip(0)]), Some(old));
     }
 
     #[test]

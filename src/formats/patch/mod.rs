@@ -29,13 +29,20 @@ impl Patch {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
-            Container::Matroska if delayed => Kind::Matroska,
+            Container::WebM | Container::Matroska if delayed => Kind::Matroska,
             _ => Kind::Nothing,
         };
         Patch {
             delays,
             kind,
             position: 0,
+        }
+    }
+
+    /// Opus packets of audio track `number` come with a pre-skip that the header has to tell.
+    pub fn set_pre_skip(&mut self, number: usize, samples: u16) {
+        if let Some(delay) = self.delays.get_mut(number) {
+            *delay = Delay::PreSkip(samples);
         }
     }
 

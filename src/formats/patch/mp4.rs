@@ -215,7 +215,7 @@ fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
         Delay::None => None,
         Delay::Samples(samples) => Some(u64::from(samples)),
         // It counts at 48 kHz whatever the track's own rate is.
-        Delay::PreSkip => pre_skip
+        Delay::PreSkip(_) => pre_skip
             .zip(scale)
             .map(|(skip, scale)| skip * scale / 48_000),
     };
@@ -345,14 +345,16 @@ mod tests {
     #[test]
     fn swapped_opus_headers_are_put_right_once() {
         let mut layout = Layout::default();
-        let new = layout.patch(0, &header(), &[Delay::PreSkip]).unwrap();
+        let new = layout.patch(0, &header(), &[Delay::PreSkip(0)]).unwrap();
         assert_eq!(edit(&new), Some(312));
         let dops = new.windows(4).position(|w| w == b"dOps").unwrap() + 4;
         assert_eq!(
             new[dops..dops + 11],
             [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]
         );
-        let again = Layout::default().patch(0, &new, &[Delay::PreSkip]).unwrap();
+        let again = Layout::default()
+            .patch(0, &new, &[Delay::PreSkip(0)])
+            .unwrap();
         assert_eq!(again, new);
         let copied = Layout::default()
             .patch(0, &header(), &[Delay::None])
@@ -366,7 +368,7 @@ mod tests {
         let whole = header();
         for length in 0..whole.len() {
             let mut layout = Layout::default();
-            if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip]) {
+            if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip(0)]) {
                 assert_eq!(new, whole[..length]);
             }
         }
@@ -374,7 +376,7 @@ mod tests {
             for value in [0, 1, 7, 0xff] {
                 let mut broken = whole.clone();
                 broken[at] = value;
-                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip]);
+                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)]);
             }
         }
     }

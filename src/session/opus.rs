@@ -1,0 +1,196 @@
+//! Opus on its way into a container: every packet is stamped as that container counts.
+//!
+//! The first samples out of an Opus decoder, its pre-skip (RFC 7845, 4.2), are to be thrown away.
+//! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
+//! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
+
+use super::timing::lock;
+use crate::model::Container;
+use gst::prelude::*;
+use std::sync::Mutex;
+
+/// The pre-skip that matroskamux is told, in samples.
+///
+/// It puts packets in order by their stamps and adds the pre-skip to them afterwards, so that they
+/// come out in disorder with pictures; the stamps in the pre-skip's length it makes 0. Told of
+/// next to none, it has neither to do. The header's bytes are as many as with the true one, which
+/// takes its place there: see `formats/patch/matroska.rs`.
+const STAND_IN: u16 = 4;
+/// Nanoseconds that Matroska writes in as many bytes as those of the stand-in.
+const SAME_WIDTH: std::ops::Range<u64> = 1 << 16..1 << 24;
+/// What matroskamux rounds stamps to.
+const UNIT: u64 = 1_000_000;
+/// Whole packets are multiples of this.
+const SHORTEST: u64 = 2_500_000;
+/// Where in an Opus header the pre-skip is (RFC 7845, 5.1).
+const PRE_SKIP: std::ops::Range<usize> = 10..12;
+
+/// Stamps what comes to the muxer's `pad` as the container has it. `told` hears the pre-skip that
+/// the container's header lacks.
+pub fn stamp(pad: &gst::Pad, container: Container, told: impl Fn(u16) + Send + Sync + 'static) {
+    match container {
+        Container::Mp4 => stamp_for_mp4(pad),
+        Container::WebM | Container::Matroska => stamp_for_matroska(pad, told),
+        _ => {}
+    }
+}
+
+/// Packets are as long as they are, and an edit leaves out what has to be skipped.
+fn stamp_for_mp4(pad: &gst::Pad) {
+    let state = Mutex::new((gst::ClockTime::ZERO, true));
+    pad.add_probe(caps_and_buffers(), move |_, info| {
+        if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
+            if let Some(samples) = headers(caps.caps()).as_deref().and_then(pre_skip) {
+                lock(&state).0 = gst::ClockTime::from_nseconds(length(samples.into()));
+            }
+        } else if let Some(buffer) = info.buffer_mut() {
+            let (skip, first) = &mut *lock(&state);
+            let buffer = buffer.make_mut();
+            if std::mem::take(first) {
+                buffer.set_duration(buffer.duration().map(|duration| duration + *skip));
+            } else {
+                buffer.set_pts(buffer.pts().map(|pts| pts + *skip));
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn stamp_for_matroska(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
+    let skip = Mutex::new(None::<u64>);
+    pad.add_probe(caps_and_buffers(), move |_, info| {
+        match &mut info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Caps(caps) = event.view()
+                    && let Some((samples, caps)) = stand_in(caps.caps())
+                {
+                    *lock(&skip) = Some(length(samples.into()));
+                    told(samples);
+                    *event = gst::event::Caps::new(&caps);
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                if let Some(skip) = *lock(&skip) {
+                    stamp_block(buffer.make_mut(), skip);
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+fn caps_and_buffers() -> gst::PadProbeType {
+    gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM
+}
+
+/// Caps with the stand-in, and the pre-skip that it stands for, if there is need of it.
+fn stand_in(caps: &gst::CapsRef) -> Option<(u16, gst::Caps)> {
+    let mut headers = headers(caps)?;
+    let samples = pre_skip(&headers).filter(|n| SAME_WIDTH.contains(&length((*n).into())))?;
+    let first = headers.first_mut()?.make_mut();
+    first
+        .copy_from_slice(PRE_SKIP.start, &STAND_IN.to_le_bytes())
+        .ok()?;
+    let mut caps = caps.to_owned();
+    caps.make_mut()
+        .set("streamheader", gst::Array::new(headers));
+    Some((samples, caps))
+}
+
+/// A stamp that comes out of the muxer, which adds the stand-in, as the true one.
+fn stamp_block(buffer: &mut gst::BufferRef, skip: u64) {
+    let clipped = clipped(buffer);
+    let Some(pts) = buffer.pts() else {
+        return;
+    };
+    let block = (pts.nseconds() + skip).saturating_sub(clipped);
+    // Rounded here, since blocks are put in order by this and then rounded.
+    let block = (block + UNIT / 2) / UNIT * UNIT;
+    let stamp = gst::ClockTime::from_nseconds(block.saturating_sub(length(STAND_IN.into())));
+    buffer.set_pts(stamp);
+    buffer.set_dts(gst::ClockTime::NONE);
+    if let Some(duration) = buffer.duration().map(gst::ClockTime::nseconds)
+        && !duration.is_multiple_of(SHORTEST)
+        && (duration + clipped).is_multiple_of(SHORTEST)
+    {
+        buffer.set_duration(gst::ClockTime::from_nseconds(duration + clipped));
+    }
+}
+
+/// Nanoseconds at a packet's beginning that are not to be heard.
+fn clipped(buffer: &gst::BufferRef) -> u64 {
+    let meta = buffer.meta::<gst_audio::AudioClippingMeta>();
+    match meta.map(|meta| meta.start()) {
+        Some(gst::GenericFormattedValue::Default(Some(samples))) => length(u64::from(samples)),
+        Some(gst::GenericFormattedValue::Time(Some(time))) => time.nseconds(),
+        _ => 0,
+    }
+}
+
+/// Samples at 48 kHz in nanoseconds.
+fn length(samples: u64) -> u64 {
+    samples.saturating_mul(1_000_000) / 48
+}
+
+fn headers(caps: &gst::CapsRef) -> Option<Vec<gst::Buffer>> {
+    let list = caps.structure(0)?.get::<gst::Array>("streamheader").ok()?;
+    list.iter().map(|value| value.get().ok()).collect()
+}
+
+/// What the first of an Opus track's headers tells, in samples at 48 kHz.
+fn pre_skip(headers: &[gst::Buffer]) -> Option<u16> {
+    let header = headers.first()?.map_readable().ok()?;
+    Some(u16::from_le_bytes(*header.get(PRE_SKIP)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(pts: u64, duration: u64, clipped: Option<u64>) -> (u64, u64) {
+        gst::init().unwrap();
+        let mut buffer = gst::Buffer::new();
+        let fields = buffer.get_mut().unwrap();
+        fields.set_pts(gst::ClockTime::from_nseconds(pts));
+        fields.set_duration(gst::ClockTime::from_nseconds(duration));
+        if let Some(samples) = clipped {
+            let samples = gst::format::Default::from_u64(samples);
+            gst_audio::AudioClippingMeta::add(fields, samples, gst::format::Default::ZERO);
+        }
+        stamp_block(fields, 6_500_000);
+        let stamp = fields.pts().unwrap().nseconds();
+        (stamp, fields.duration().unwrap().nseconds())
+    }
+
+    #[test]
+    fn a_block_is_later_than_its_sound_by_the_pre_skip() {
+        let muxer_adds = length(STAND_IN.into());
+        // The first packet of opusenc, of which the pre-skip is not heard; the one after it.
+        assert_eq!(block(0, 13_500_000, Some(312)), (0, 20_000_000));
+        let (stamp, duration) = block(13_500_000, 20_000_000, None);
+        assert_eq!((stamp + muxer_adds, duration), (20_000_000, 20_000_000));
+        // Joined in the middle, at a stamp that matroskamux alone would make 0.
+        let (stamp, _) = block(5_500_000, 20_000_000, None);
+        assert_eq!(stamp + muxer_adds, 12_000_000);
+    }
+
+    #[test]
+    fn caps_keep_all_but_the_pre_skip() {
+        gst::init().unwrap();
+        let caps = |samples: u16| {
+            let mut header = *b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0";
+            header[PRE_SKIP].copy_from_slice(&samples.to_le_bytes());
+            let headers = [header.to_vec(), b"OpusTags".to_vec()].map(gst::Buffer::from_slice);
+            gst::Caps::builder("audio/x-opus")
+                .field("channels", 2)
+                .field("streamheader", gst::Array::new(headers))
+                .build()
+        };
+        assert_eq!(stand_in(&caps(312)), Some((312, caps(STAND_IN))));
+        // One that is told in fewer bytes, or more, is left to the muxer.
+        assert_eq!(stand_in(&caps(0)), None);
+        assert_eq!(stand_in(&caps(3_840)), None);
+        assert_eq!(stand_in(&gst::Caps::new_empty_simple("audio/x-opus")), None);
+    }
+}
