@@ -13,5 +13,5 @@ pub(crate) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
 
 /// A time in nanoseconds as a log line shows it.
 pub(crate) fn time(time: u64) -> gst::ClockTime {
-    gst::ClockTime::from_nseconds(time)
+    gst::ClockTime::from_nseconds(time.min(u64::MAX - 1))
 }

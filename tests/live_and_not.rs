@@ -77,6 +77,27 @@ fn ten_seconds_of_picture_before_the_sound_of_them() {
     interleaved(10, false);
 }
 
+/// As when one of two files comes over a network.
+#[test]
+fn a_file_that_stalls_for_two_seconds_loses_nothing() {
+    let take = Take::new(BOTH);
+    let sound = take.sound(&stereo(48_000), None);
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    (0..100).for_each(|n| sound.push(tick(n)));
+    // Ten seconds, much further ahead than max-queue-time.
+    (0..250).for_each(|n| pictures.push(frame(n)));
+    pictures.end();
+    // The stall itself: there is nothing to wait for.
+    std::thread::sleep(Duration::from_secs(2));
+    (100..1000).for_each(|n| sound.push(tick(n)));
+    sound.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 480_000)], 480_000));
+    let due: Vec<_> = (0..250).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), due);
+}
+
 #[test]
 fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
     let take = Take::new(PICTURES);

@@ -196,6 +196,14 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         Duration::from_nanos(33_333_333),
         move |n| picture(n, width, height),
     );
+    let came = Arc::<Mutex<Vec<u64>>>::default();
+    let log = came.clone();
+    let pad = rig.recorder.static_pad("video_0").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let at = info.buffer().and_then(|buffer| buffer.pts());
+        log.lock().unwrap().push(at.unwrap().nseconds());
+        gst::PadProbeReturn::Ok
+    });
     for pad in rig.recorder.sink_pads() {
         wait_for("caps", || pad.current_caps().is_some());
     }
@@ -220,9 +228,25 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         most.load(Ordering::SeqCst) / 1_000_000
     );
     assert!(dropped > 0, "it was fast enough");
-    // The picture on show at the start and the one on its way at the stop are on either side.
-    let on_the_edge = buffers.abs_diff(encoded + dropped);
-    assert!(on_the_edge <= 2, "{buffers} = {encoded} + {dropped}");
+    assert_eq!(buffers, encoded + dropped);
+    let told = rig
+        .messages
+        .wait("stop", |all| all.iter().any(|e| e.kind == Kind::Stop));
+    let cut = |kind| {
+        let event = told.iter().find(|e| e.kind == kind).unwrap();
+        event
+            .fields
+            .as_ref()
+            .unwrap()
+            .get::<u64>("running-time")
+            .unwrap()
+    };
+    let (start, stop) = (cut(Kind::Start), cut(Kind::Stop));
+    let came = came.lock().unwrap().clone();
+    // The one on show at the start is recorded too, from there on.
+    let on_show = came.iter().filter(|at| **at <= start).max().unwrap();
+    let captured = came.iter().filter(|at| (*on_show..stop).contains(*at));
+    assert_eq!(buffers, captured.count() as u64, "of {start} to {stop}");
     let (buffers, _, dropped) = counts(&rig.recorder, "audio_0");
     assert_eq!(dropped, 0, "of {buffers} of sound");
     let warnings: Vec<_> = rig

@@ -55,6 +55,8 @@ struct Chunk {
     origin: Ns,
     first: u64,
     samples: u64,
+    /// A part of it has gone out.
+    counted: bool,
 }
 
 impl Chunk {
@@ -160,6 +162,7 @@ impl AudioGate {
             origin: input.running,
             first: 0,
             samples,
+            counted: false,
         };
         let (before, now) = self.align.arrive(input.running, samples, discont);
         if let Some((place, waited)) = before.zip(self.unplaced.take()) {
@@ -234,6 +237,9 @@ impl AudioGate {
             let keep = until.saturating_sub(place).min(chunk.samples);
             if keep == 0 {
                 return;
+            }
+            if !std::mem::replace(&mut chunk.counted, true) {
+                out.count_input();
             }
             if self.mutes.is_muted() {
                 let filled = self.filled;

@@ -189,6 +189,7 @@ impl EncodedGate {
                 }
                 let stamped = self.stamp(input, &interval);
                 self.emit_headers(&stamped, out);
+                out.count_input();
                 out.push(stamped);
             }
         }
@@ -242,6 +243,7 @@ impl EncodedGate {
         let recorded = interval.recorded_at(input.running);
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
+        stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
         let lead = match (stamped.pts(), stamped.dts()) {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,

@@ -23,7 +23,10 @@ use smallvec::SmallVec;
 
 /// What is ready for the encoder, in order.
 #[derive(Debug, Default)]
-pub struct Out(SmallVec<[Piece; 2]>);
+pub struct Out {
+    pieces: SmallVec<[Piece; 2]>,
+    inputs: u64,
+}
 
 /// A piece of [`Out`].
 #[derive(Debug)]
@@ -44,17 +47,27 @@ impl Out {
 
     /// One more buffer.
     pub fn push(&mut self, buffer: gst::Buffer) {
-        self.0.push(Piece::Buffer(buffer));
+        self.pieces.push(Piece::Buffer(buffer));
     }
 
     /// The buffers to come are of these caps.
     pub fn caps(&mut self, caps: gst::Caps) {
-        self.0.push(Piece::Caps(caps));
+        self.pieces.push(Piece::Caps(caps));
     }
 
     /// The pictures to come have to be turned so.
     pub fn turn(&mut self, turn: Orientation) {
-        self.0.push(Piece::Turn(turn));
+        self.pieces.push(Piece::Turn(turn));
+    }
+
+    /// An input has its first, or only, part in what goes out.
+    fn count_input(&mut self) {
+        self.inputs += 1;
+    }
+
+    /// How many inputs have their first, or only, part in it.
+    pub fn inputs(&self) -> u64 {
+        self.inputs
     }
 }
 
@@ -63,7 +76,7 @@ impl IntoIterator for Out {
     type IntoIter = smallvec::IntoIter<[Piece; 2]>;
 
     fn into_iter(self) -> Self::IntoIter {
-        self.0.into_iter()
+        self.pieces.into_iter()
     }
 }
 

@@ -44,15 +44,18 @@ impl Format {
 struct Picture {
     buffer: gst::Buffer,
     format: Arc<Format>,
+    /// Which of the frames that came it is, counted from 1; 0 for black that nobody gave.
+    number: u64,
 }
 
 impl Picture {
     /// Of the same format.
-    fn black(format: &Arc<Format>) -> Option<Self> {
+    fn black(format: &Arc<Format>, number: u64) -> Option<Self> {
         let black = format.black.get_or_init(|| fill::black(&format.info).ok());
         Some(Picture {
             buffer: black.clone()?,
             format: format.clone(),
+            number,
         })
     }
 }
@@ -79,6 +82,9 @@ pub struct VideoGate {
     shown: Option<Shown>,
     /// The interval whose first instant has its picture.
     entered: Option<usize>,
+    /// Frames that have come, and the newest that has gone out.
+    came: u64,
+    gone: u64,
     filled: Ns,
     pub(super) mutes: Mutes,
 }
@@ -93,6 +99,8 @@ impl VideoGate {
             on_show: None,
             shown: None,
             entered: None,
+            came: 0,
+            gone: 0,
             filled: 0,
             mutes: Mutes::default(),
         })
@@ -120,9 +128,11 @@ impl VideoGate {
     }
 
     pub(super) fn push(&mut self, input: Input) {
+        self.came += 1;
         let picture = Picture {
             buffer: input.buffer,
             format: self.incoming.clone(),
+            number: self.came,
         };
         self.inbox.push_back((input.running, picture));
     }
@@ -166,7 +176,7 @@ impl VideoGate {
             }
             if running > interval.start {
                 if self.on_show.is_none() && running - interval.start > LATEST_FIRST {
-                    self.on_show = Picture::black(&picture.format);
+                    self.on_show = Picture::black(&picture.format, 0);
                 }
                 self.enter(cuts, out);
             }
@@ -219,7 +229,7 @@ impl VideoGate {
     /// The picture from `recorded` on is `picture`, or black if the track is muted.
     fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut Out) {
         let picture = match self.mutes.is_muted() {
-            true => Picture::black(&picture.format).unwrap_or(picture),
+            true => Picture::black(&picture.format, picture.number).unwrap_or(picture),
             false => picture,
         };
         let recorded = match self.shown.take() {
@@ -239,7 +249,12 @@ impl VideoGate {
 
     fn emit(&mut self, shown: Shown, end: Ns, out: &mut Out) {
         let Shown {
-            picture: Picture { mut buffer, format },
+            picture:
+                Picture {
+                    mut buffer,
+                    format,
+                    number,
+                },
             recorded,
             filler,
         } = shown;
@@ -252,6 +267,10 @@ impl VideoGate {
                 out.caps(format.caps.clone());
             }
             self.said = Some(format);
+        }
+        if number > self.gone {
+            self.gone = number;
+            out.count_input();
         }
         let duration = end.saturating_sub(recorded);
         if filler {
@@ -281,7 +300,7 @@ impl VideoGate {
                 return;
             };
             if self.on_show.is_none() {
-                self.on_show = Picture::black(&self.incoming);
+                self.on_show = Picture::black(&self.incoming, 0);
             }
             self.enter(cuts, out);
             let now = interval.recorded_at(until);

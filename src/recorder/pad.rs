@@ -225,7 +225,8 @@ impl Stream {
 
     /// Without stamps, live media is taken to be captured as it comes, other media to follow.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
-        let duration = self.duration(&buffer).map(|d| self.in_time(d));
+        let duration = self.duration(&buffer).filter(|length| *length < LONGEST);
+        let duration = duration.map(|length| self.in_time(length));
         let now = clock.now().filter(|_| self.live == Some(true));
         let running = match (now, self.media) {
             (Some(now), Media::Sound { .. }) => now.saturating_sub(duration.unwrap_or(0)),

@@ -730,6 +730,7 @@ impl Session {
         let outlet = BlobOutlet {
             hand_out: &hand_out,
             running_at: &running_at,
+            fed: self.tracks.iter().map(Track::fed).max().unwrap_or(0),
         };
         work(&mut lock(&self.writer), &outlet)
     }

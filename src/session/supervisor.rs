@@ -26,8 +26,10 @@ const TICK: Duration = Duration::from_millis(100);
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// How late behind its latency a live track's last buffers may be.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
-/// How long a non-live track may bring nothing before it counts as gone.
+/// How long a non-live track may bring nothing before it counts as gone: where others are live …
 const GRACE: Duration = Duration::from_secs(1);
+/// … and where all can wait, so that nothing of one that is only slow is lost.
+const LONG_GRACE: Duration = Duration::from_secs(5);
 /// A source that has not brought a key frame for so long ignores the request.
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 /// A picture is repeated after so long, so that sound does not wait for the next.
@@ -87,7 +89,16 @@ impl Supervisor {
             let error = Error::unknown(format!("The recorder has failed: {what}"));
             Some(self.salvage(error))
         });
-        self.finish(error);
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.finish(error)));
+        if let Err(panic) = ended {
+            gst::error!(
+                CAT,
+                id = &self.session.label,
+                "Panicked at its end: {}",
+                panic_text(&*panic)
+            );
+            self.release();
+        }
     }
 
     /// Until the end, or the error that ends it.

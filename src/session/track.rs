@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     gate::{Cuts, Gate, Input, Out, Piece},
-    model::{Orientation, timeline::Ns},
+    model::{
+        Orientation,
+        timeline::{Mapped, Ns},
+    },
 };
 use gst::prelude::*;
 use std::{
@@ -61,20 +64,37 @@ enum Item {
 #[derive(Debug)]
 enum Feed {
     /// No pipeline yet.
-    Backlog(VecDeque<Item>),
+    Backlog(Backlog),
     Encoder(gst_app::AppSrc),
     /// The end has been sent, or the track was left out.
     Closed,
 }
 
+/// What waits, and how much media that is.
+#[derive(Debug, Default)]
+struct Backlog {
+    items: VecDeque<Item>,
+    waiting: Ns,
+}
+
+impl Backlog {
+    fn push(&mut self, item: Item) {
+        if let Item::Buffer(buffer) = &item {
+            let duration = buffer.duration().map_or(0, |duration| duration.nseconds());
+            self.waiting = self.waiting.saturating_add(duration);
+        }
+        self.items.push_back(item);
+    }
+}
+
 /// Figures for `stats`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
-    /// Buffers taken from upstream.
+    /// Buffers from upstream that belong to the recording.
     pub buffers: u64,
-    /// Buffers given to the encoder.
+    /// Those of them that have gone to the encoder, or into the file as they are.
     pub encoded: u64,
-    /// Buffers left out because the encoder was too slow.
+    /// Those that were left out because the encoder was too slow.
     pub dropped: u64,
     /// Recorded time that was made up.
     pub filled: Ns,
@@ -88,10 +108,12 @@ struct Inner {
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
     cuts: Cuts,
+    /// The end of the last interval, once that is known for good.
+    end: Option<Ns>,
     seen: u64,
     feed: Feed,
-    /// Recorded time given to the feed.
-    fed: Ns,
+    /// See [`Track::fed`].
+    fed: Arc<AtomicU64>,
     first: Option<Ns>,
     counts: Counts,
     live: bool,
@@ -118,6 +140,8 @@ pub struct Track {
     timeline: Arc<SharedTimeline>,
     room: Arc<Room>,
     arrived: AtomicU64,
+    /// See [`Track::fed`].
+    fed: Arc<AtomicU64>,
     /// What waited when the last buffer came.
     waited: AtomicU64,
     closed: AtomicBool,
@@ -143,6 +167,7 @@ pub struct Shared {
 impl Track {
     /// A track that waits for its first buffer.
     pub fn new(spec: &TrackSpec, shared: &Shared) -> Self {
+        let fed = Arc::<AtomicU64>::default();
         Track {
             name: spec.name.clone(),
             live: spec.live,
@@ -153,6 +178,7 @@ impl Track {
             timeline: shared.timeline.clone(),
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
+            fed: fed.clone(),
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -163,9 +189,10 @@ impl Track {
                 first_caps: None,
                 gate: None,
                 cuts: Cuts::default(),
+                end: None,
                 seen: u64::MAX,
-                feed: Feed::Backlog(VecDeque::new()),
-                fed: 0,
+                feed: Feed::Backlog(Backlog::default()),
+                fed,
                 first: None,
                 counts: Counts::default(),
                 live: spec.live,
@@ -201,6 +228,11 @@ impl Track {
     /// Whether its pad has had EOS.
     pub fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    /// Recorded time up to which media has been given on, as far as that tells its length.
+    pub fn fed(&self) -> Ns {
+        self.fed.load(Ordering::Relaxed)
     }
 
     /// Running time that has arrived.
@@ -258,7 +290,7 @@ impl Track {
     /// Whether what waits for the pipeline comes without decode times.
     pub fn lacks_dts(&self) -> bool {
         let inner = lock(&self.inner);
-        let Feed::Backlog(items) = &inner.feed else {
+        let Feed::Backlog(Backlog { items, .. }) = &inner.feed else {
             return false;
         };
         let mut buffers = items.iter().filter_map(|item| match item {
@@ -295,7 +327,7 @@ impl Track {
             self.mute_locked(&mut inner, at, muted);
         }
         inner.caps = Some(caps.clone());
-        if inner.first_caps.is_none() || inner.counts.buffers == 0 {
+        if inner.first.is_none() {
             inner.first_caps = Some(caps.clone());
         }
         drop(inner);
@@ -312,14 +344,16 @@ impl Track {
         let end = input.end();
         let mut inner = lock(&self.inner);
         self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
-        inner.counts.buffers += 1;
         if inner.first.is_none() {
             inner.first = Some(input.running);
             self.room.wake();
         }
         inner.backlogged |= for_another;
         if self.live && self.is_too_slow(&mut inner) {
-            inner.counts.dropped += 1;
+            if self.timeline.read(|t| t.map(input.running, 0)) != Mapped::Drop {
+                inner.counts.buffers += 1;
+                inner.counts.dropped += 1;
+            }
             if let Some(gate) = &mut inner.gate {
                 gate.lose();
             }
@@ -520,10 +554,8 @@ impl Track {
 
     /// Once all that was captured before the last cut has arrived, the track is complete.
     fn finish_if_complete(&self, inner: &mut Inner) {
-        let end = self
-            .timeline
-            .read(|t| t.end().filter(|_| t.undecided().is_none()));
         inner.refresh(&self.timeline);
+        let end = inner.end;
         let behind = || inner.gate.is_some() && inner.cuts.current().is_none();
         if end.is_some_and(|end| self.arrived() >= end || behind()) {
             self.finish_locked(inner, true);
@@ -578,8 +610,8 @@ impl Track {
     pub fn connect(&self, appsrc: gst_app::AppSrc) {
         let mut inner = lock(&self.inner);
         let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
-        if let Feed::Backlog(items) = waited {
-            for item in items {
+        if let Feed::Backlog(backlog) = waited {
+            for item in backlog.items {
                 inner.feed_now(item);
             }
         }
@@ -591,8 +623,14 @@ impl Track {
 
 impl Inner {
     fn refresh(&mut self, timeline: &SharedTimeline) {
-        let Inner { cuts, seen, .. } = self;
-        if let Some((now, ())) = timeline.news(*seen, |timeline| cuts.refresh(timeline)) {
+        let Inner {
+            cuts, end, seen, ..
+        } = self;
+        let news = timeline.news(*seen, |timeline| {
+            cuts.refresh(timeline);
+            *end = timeline.end().filter(|_| timeline.undecided().is_none());
+        });
+        if let Some((now, ())) = news {
             *seen = now;
         }
     }
@@ -600,13 +638,7 @@ impl Inner {
     /// Media that waits for the encoder.
     fn waiting(&self) -> Ns {
         match &self.feed {
-            Feed::Backlog(items) => items
-                .iter()
-                .map(|item| match item {
-                    Item::Buffer(buffer) => buffer.duration().map_or(0, |d| d.nseconds()),
-                    Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => 0,
-                })
-                .sum(),
+            Feed::Backlog(backlog) => backlog.waiting,
             // The level still has the length of the last buffer in it when that has gone.
             Feed::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
             Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
@@ -621,7 +653,7 @@ impl Inner {
             return buffer;
         }
         let waiting = match &self.feed {
-            Feed::Backlog(items) => items.len() as u64,
+            Feed::Backlog(backlog) => backlog.items.len() as u64,
             Feed::Encoder(appsrc) => appsrc.current_level_buffers(),
             Feed::Closed => 0,
         };
@@ -632,6 +664,8 @@ impl Inner {
     }
 
     fn feed_all(&mut self, out: Out) {
+        self.counts.buffers += out.inputs();
+        self.counts.encoded += out.inputs();
         for piece in out {
             let buffer = match piece {
                 Piece::Buffer(buffer) => buffer,
@@ -645,17 +679,16 @@ impl Inner {
                 }
             };
             let buffer = self.given_back(buffer);
-            self.counts.encoded += 1;
-            if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
-                self.fed = pts.saturating_add(duration).nseconds();
-            }
+            let end = buffer.pts().zip(buffer.duration());
+            let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
+            self.fed.fetch_max(end, Ordering::Relaxed);
             self.feed(Item::Buffer(buffer));
         }
     }
 
     fn feed(&mut self, item: Item) {
         match &mut self.feed {
-            Feed::Backlog(items) => items.push_back(item),
+            Feed::Backlog(backlog) => backlog.push(item),
             Feed::Encoder(_) => self.feed_now(item),
             Feed::Closed => {}
         }

@@ -116,11 +116,14 @@ impl Writer {
             }
             return self.put(position, buffer);
         };
+        // Opus in Matroska is stamped later than it is heard.
+        let pts = pts.min(outlet.fed);
         if self.begins_slice(pts, unit) {
             self.frontier = self.frontier.max(pts);
             self.take(pts.max(self.timecode), outlet)?;
         }
         let end = pts.saturating_add(buffer.duration().map_or(0, |d| d.nseconds()));
+        let end = end.min(outlet.fed);
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
@@ -202,8 +205,10 @@ impl Writer {
     fn hand_out(&mut self, mut bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
         let stamped = bytes.make_mut();
-        stamped.set_pts(gst::ClockTime::from_nseconds(timecode));
-        stamped.set_duration(gst::ClockTime::from_nseconds(end.saturating_sub(timecode)));
+        // u64::MAX would be no time at all.
+        let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
+        stamped.set_pts(time(timecode));
+        stamped.set_duration(time(end.saturating_sub(timecode)));
         // Caps know the container only: the whole type goes with each blob.
         let info = gst::Structure::builder("mediarecorder-blob")
             .field("mime-type", self.mime_type.as_str())
@@ -227,4 +232,6 @@ pub struct BlobOutlet<'a> {
     pub hand_out: &'a dyn Fn(Event),
     /// Running time of a recorded time.
     pub running_at: &'a dyn Fn(Ns) -> Ns,
+    /// Recorded time that has been given to the encoders: nothing is later.
+    pub fed: Ns,
 }

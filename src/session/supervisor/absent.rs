@@ -1,6 +1,6 @@
 //! Tracks that end, stay away, or owe something to the others.
 
-use super::{GRACE, LIVE_GRACE, LONGEST_PICTURE, Supervisor};
+use super::{GRACE, LIVE_GRACE, LONG_GRACE, LONGEST_PICTURE, Supervisor};
 use crate::{
     log::{CAT, time},
     session::{Event, lock, track::Track},
@@ -61,6 +61,10 @@ impl Supervisor {
     pub(super) fn fill_absent(&self) {
         let most = self.session.settings.max_queue_time;
         let progress = self.progress();
+        let grace = match self.session.any_live {
+            true => GRACE,
+            false => LONG_GRACE,
+        };
         for (index, track) in self.open_tracks() {
             if track.is_ended() || track.caps().is_none() {
                 continue;
@@ -75,7 +79,7 @@ impl Supervisor {
             let quiet = self
                 .seen
                 .get(index)
-                .is_none_or(|seen| seen.1.elapsed() > GRACE);
+                .is_none_or(|seen| seen.1.elapsed() > grace);
             if behind <= patience || !(track.is_live() || quiet) {
                 continue;
             }

@@ -64,13 +64,19 @@ impl Supervisor {
         // What failed on the way here counts too.
         let error = error.or_else(|| lock(&session.control).error.take());
         self.say_goodbye(error);
+        self.release();
+        // What did not drain may hold this thread for as long as an element of it is stuck; the
+        // writer takes nothing of it any more.
+        drop(pipeline);
+    }
+
+    /// Nobody waits for this recording any more.
+    pub(super) fn release(&self) {
+        let session = &self.session;
         session.events.close();
         lock(&session.control).finished = true;
         session.done.notify_all();
         session.host.finished(session.id);
-        // What did not drain may hold this thread for as long as an element of it is stuck; the
-        // writer takes nothing of it any more.
-        drop(pipeline);
     }
 
     pub(super) fn say_goodbye(&self, error: Option<Error>) {
