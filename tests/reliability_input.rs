@@ -275,3 +275,30 @@ fn a_leap_of_a_year_ends_the_recording() {
     run("audio", raw("audio"), steps).unwrap();
     assert!(memory() < 1 << 29);
 }
+
+#[test]
+fn frames_that_say_they_last_for_centuries() {
+    init();
+    let forever = Some(u64::MAX - 1);
+    let steps = vec![
+        Step::Act("start"),
+        Step::Buffer(Some(0), forever, 100, 0),
+        Step::Buffer(Some(20_000_000), forever, 100, 0),
+        Step::Buffer(Some(40_000_000), forever, 100, 0),
+    ];
+    for (kind, caps) in ENCODED {
+        run(kind, vec![caps], steps.clone()).unwrap();
+    }
+}
+
+#[test]
+fn frames_shorter_than_any_header() {
+    init();
+    let tiny = |n: u64| Step::Buffer(Some(n * 20_000_000), None, n as usize % 3, 0);
+    let steps = std::iter::once(Step::Act("start"))
+        .chain((0..10).map(tiny))
+        .collect::<Vec<_>>();
+    for (kind, caps) in ENCODED {
+        run(kind, vec![caps], steps.clone()).unwrap();
+    }
+}

@@ -253,6 +253,11 @@ fn in_the_probe_of_segments() {
     panics("seek", true, |_| {});
 }
 
+#[test]
+fn in_a_probe_of_what_goes_to_the_muxer() {
+    panics("probe", false, |_| {});
+}
+
 /// What leaves through `src` is apart: the recording itself goes on.
 #[test]
 fn in_the_thread_of_the_src_pad() {

@@ -3,8 +3,7 @@
 //! A timestamper lets decode times begin before 0 and moves the segment to make that possible.
 //! mp4mux takes that for a delay of the whole track. Here the first ones crowd together behind 0.
 
-use super::timing::lock;
-use gst::prelude::*;
+use super::{probe::probe, timing::lock};
 use std::sync::Mutex;
 
 /// Decode times are at least so far apart, in nanoseconds: as far as containers tell.
@@ -42,7 +41,7 @@ impl Track {
 pub fn begin_at_zero(pad: &gst::Pad) {
     let track = Mutex::new(Track::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(kinds, move |_, info| {
+    probe(pad, kinds, move |_, info| {
         match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Segment(segment) = event.view()

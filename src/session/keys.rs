@@ -1,6 +1,6 @@
 //! Key frames by the recording's own time: exact to the frame at any frame rate, a variable one too.
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::Mutex;
 
@@ -18,7 +18,7 @@ pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u3
         return;
     };
     let last = Mutex::new(Last::default());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+    probe(&pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Ok;
         };

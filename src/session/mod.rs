@@ -13,6 +13,7 @@ mod mpeg4;
 mod opus;
 mod pipeline;
 mod priming;
+mod probe;
 mod room;
 mod slices;
 mod supervisor;

@@ -3,7 +3,7 @@
 //! The frames are the same: what is low complexity in the one is an MPEG-4 stream as well. Only
 //! the caps and one bit in each ADTS header say otherwise, and go by the header into the file.
 
-use gst::prelude::*;
+use super::probe::probe;
 
 /// The bit of an ADTS header's second byte that says MPEG-2.
 const MPEG2: u8 = 0x08;
@@ -11,7 +11,7 @@ const MPEG2: u8 = 0x08;
 /// Has what leaves `pad` say that it is MPEG-4.
 pub fn call_it_mpeg4(pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(kinds, |_, info| {
+    probe(pad, kinds, |_, info| {
         match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Caps(caps) = event.view() {
@@ -36,7 +36,11 @@ pub fn call_it_mpeg4(pad: &gst::Pad) {
 /// Whether the buffer begins with the header of an ADTS frame that says MPEG-2.
 fn has_mark(buffer: &gst::BufferRef) -> bool {
     let mut header = [0; 2];
-    buffer.copy_to_slice(0, &mut header).is_ok() && header[0] == 0xff && header[1] & 0xfe == 0xf8
+    // To read beyond the end is an assertion there, not an error.
+    buffer.size() >= header.len()
+        && buffer.copy_to_slice(0, &mut header).is_ok()
+        && header[0] == 0xff
+        && header[1] & 0xfe == 0xf8
 }
 
 /// Takes the bit from every frame; frames follow each other by the lengths that they give.

@@ -4,9 +4,8 @@
 //! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
 //! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use crate::model::Container;
-use gst::prelude::*;
 use std::sync::Mutex;
 
 /// The pre-skip that matroskamux is told, in samples.
@@ -38,7 +37,7 @@ pub fn stamp(pad: &gst::Pad, container: Container, told: impl Fn(u16) + Send + S
 /// Packets are as long as they are, and an edit leaves out what has to be skipped.
 fn stamp_for_mp4(pad: &gst::Pad) {
     let state = Mutex::new((gst::ClockTime::ZERO, true));
-    pad.add_probe(caps_and_buffers(), move |_, info| {
+    probe(pad, caps_and_buffers(), move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
             if let Some(samples) = headers(caps.caps()).as_deref().and_then(pre_skip) {
                 lock(&state).0 = gst::ClockTime::from_nseconds(length(samples.into()));
@@ -58,7 +57,7 @@ fn stamp_for_mp4(pad: &gst::Pad) {
 
 fn stamp_for_matroska(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
     let skip = Mutex::new(None::<u64>);
-    pad.add_probe(caps_and_buffers(), move |_, info| {
+    probe(pad, caps_and_buffers(), move |_, info| {
         match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Caps(caps) = event.view()

@@ -10,8 +10,8 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, opus, priming, slices,
-    timing::lock, trial,
+    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, opus, priming, probe::probe,
+    slices, timing::lock, trial,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
@@ -454,7 +454,7 @@ fn appsink(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst_app:
         answer_seeking(&pad);
         let listener = listener.clone();
         let patch = patch.clone();
-        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             match info.event().map(|event| event.view()) {
                 Some(gst::EventView::Segment(segment)) => {
                     if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
@@ -474,7 +474,7 @@ fn appsink(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst_app:
 
 /// Muxers write duration and index only where they are told that they may go back.
 fn answer_seeking(pad: &gst::Pad) {
-    pad.add_probe(gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+    probe(pad, gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
         if let Some(gst::QueryViewMut::Seeking(seeking)) =
             info.query_mut().map(|query| query.view_mut())
             && seeking.format() == gst::Format::Bytes
@@ -569,7 +569,7 @@ fn keep_first_caps(filter: &gst::Element) {
     };
     let first = Mutex::new(None::<gst::Event>);
     let filter = filter.downgrade();
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
         };

@@ -1,6 +1,6 @@
 //! Encoders that are late: their last samples are got out of them, and no more than those.
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use crate::formats::Delay;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
     let fed = Arc::new(Mutex::new(Fed::default()));
     let feeding = fed.clone();
     let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    sink.add_probe(both, move |pad, info| {
+    probe(sink, both, move |pad, info| {
         if let Some(buffer) = info.buffer() {
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
                 lock(&feeding).end = Some(pts + duration);
@@ -50,7 +50,7 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         }
         gst::PadProbeReturn::Ok
     });
-    src.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+    probe(src, gst::PadProbeType::BUFFER, move |_, info| {
         let last = lock(&fed).last;
         let pts = info.buffer().and_then(|buffer| buffer.pts());
         if let (Some(pts), Some(last)) = (pts, last) {

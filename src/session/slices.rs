@@ -1,6 +1,6 @@
 //! Clusters that begin where timeslices do, so that a blob can be appended to a player's buffer.
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use crate::model::timeline::Ns;
 use gst::prelude::*;
 use std::sync::Mutex;
@@ -10,7 +10,7 @@ use std::sync::Mutex;
 /// The event stays with the muxer: no encoder is asked for a key frame.
 pub fn mark(pad: &gst::Pad, timeslice: Ns) {
     let next = Mutex::new(timeslice);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+    probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Ok;
         };

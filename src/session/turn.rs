@@ -1,6 +1,7 @@
 //! Pictures whose orientation changes in the middle of a recording are turned to what it was at
 //! its beginning, which is what the file says.
 
+use super::probe::probe;
 use crate::model::Orientation;
 use gst::prelude::*;
 
@@ -24,7 +25,7 @@ pub fn follow(flip: &gst::Element, first: Orientation) {
         return;
     };
     let flip = flip.downgrade();
-    pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
         let turn = info.event().and_then(|event| {
             let structure = event.structure().filter(|s| s.name() == NAME)?;
             Orientation::from_tag(structure.get("turn").ok()?)
