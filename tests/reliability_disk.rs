@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::chance::skipped;
 use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media};
 use gst::prelude::*;
 use std::path::Path;
@@ -20,7 +21,7 @@ impl Small {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            eprintln!("skipped: nothing can be mounted here");
+            skipped("a disk that fills, or may only be read: nothing can be mounted here");
         }
         mounted.then_some(Small(folder))
     }

@@ -172,7 +172,8 @@ fn run(kind: &'static str, caps: Vec<&'static str>, steps: Vec<Step>) -> Result<
                     segment.set_base(time(base));
                     segment.set_offset(time(offset));
                     if fast {
-                        segment.set_rate(1e6);
+                        // Any stamp at all is within minutes then: hours of silence take long to encode.
+                        segment.set_rate(1e9);
                     }
                     thread.push_event(gst::event::Segment::new(&segment));
                 }
@@ -231,7 +232,6 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    #[ignore = "may take an hour: leaps of the stamps are hours of silence to encode; run it by hand"]
     fn raw_sound_beyond_reason(steps in prop::collection::vec(step(7, 4000), 1..60)) {
         run("audio", raw("audio"), [vec![Step::Act("start")], steps].concat())?;
     }

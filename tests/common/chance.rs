@@ -1,4 +1,4 @@
-//! Random numbers that a seed brings back.
+//! How much is tried: random numbers that a seed brings back, the long tests, and what cannot run here.
 #![allow(dead_code)]
 
 /// xorshift64*.
@@ -52,4 +52,14 @@ pub fn long() -> bool {
 /// `all` in a long run, a tenth of it otherwise.
 pub fn tenth(all: u64) -> u64 {
     if long() { all } else { all / 10 }
+}
+
+/// Notes a test that cannot run here, for scripts/test to tell at its end.
+pub fn skipped(what: &str) {
+    use std::io::Write;
+    eprintln!("not run: {what}");
+    if let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
+        let mut list = std::fs::OpenOptions::new().append(true).open(list).unwrap();
+        writeln!(list, "{what}").unwrap();
+    }
 }
