@@ -560,7 +560,7 @@ impl Session {
             if self.any_live && self.clock.now().is_some_and(|now| running > now) {
                 return true;
             }
-            track.waiting() >= self.settings.max_queue_time.max(1) && !self.others_starve(index)
+            track.waiting() >= track.room() && !self.others_starve(index)
         });
     }
 

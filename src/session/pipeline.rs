@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
-    model::{Codec, Container, Error, Kind},
+    model::{Codec, Container, Error, Kind, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -44,6 +44,8 @@ pub struct TrackMedia<'a> {
     pub name: &'a str,
     /// What the gate gives.
     pub caps: gst::Caps,
+    /// Media that may wait for its encoder.
+    pub room: Ns,
     /// Whether its first buffer lacks the decode time.
     pub lacks_dts: bool,
     /// Upstream's tags.
@@ -161,7 +163,7 @@ impl Pipeline {
             .ok_or_else(|| failed(name, "no codec"))?;
         let raw = formats::is_raw(&track.caps);
         let copied = plan.copied.get(index).copied().unwrap_or_default();
-        let appsrc = appsrc(track, settings, listener);
+        let appsrc = appsrc(track, listener);
         if copied
             && (codec, plan.container) == (Codec::Aac, Container::Mp4)
             && let Some(pad) = appsrc.static_pad("src")
@@ -400,20 +402,14 @@ fn encoder_that_works(
     Err(reason)
 }
 
-fn appsrc(
-    track: &TrackMedia<'_>,
-    settings: &Settings,
-    listener: &Arc<impl Listener>,
-) -> gst_app::AppSrc {
+fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
     let hungry = Arc::downgrade(listener);
     let appsrc = gst_app::AppSrc::builder()
         .name(track.name)
         .caps(&track.caps)
         .format(gst::Format::Time)
         .max_bytes(0)
-        .max_time(gst::ClockTime::from_nseconds(
-            settings.max_queue_time.max(1),
-        ))
+        .max_time(gst::ClockTime::from_nseconds(track.room))
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
                 .need_data(move |_, _| {

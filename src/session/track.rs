@@ -28,6 +28,9 @@ use std::{
 /// What waits for the pipeline may be so much longer than what waits for the encoder.
 const BACKLOG_GRACE: Ns = 1_000_000_000;
 
+/// So much of what can be held back waits at the most: more would only grow cold in the caches.
+const HELD_BACK: Ns = 250_000_000;
+
 /// What `start` knows of a track.
 #[derive(Debug)]
 pub struct TrackSpec {
@@ -465,6 +468,14 @@ impl Track {
     /// Whether the encoder or the muxer has nothing of this track to work on.
     pub fn is_starving(&self) -> bool {
         !self.is_closed() && lock(&self.inner).waiting() == 0
+    }
+
+    /// Media that may wait for the encoder.
+    pub fn room(&self) -> Ns {
+        match self.live {
+            true => self.max_queue_time.max(1),
+            false => self.max_queue_time.clamp(1, HELD_BACK),
+        }
     }
 
     /// Media that waits, here or for the encoder.

@@ -95,6 +95,7 @@ impl Supervisor {
                 Some(TrackMedia {
                     name: track.name(),
                     caps: track.caps()?,
+                    room: track.room(),
                     lacks_dts: track.lacks_dts(),
                     tags: session.host.tags(track.name()),
                 })
