@@ -302,6 +302,10 @@ fn record(plan: &Plan, encoder: Option<&gst::ElementFactory>, path: &Path) -> Ve
                 "audiotestsrc num-buffers=100 samplesperbuffer=480 wave=ticks
                  ! audio/x-raw,rate=44100,channels=2 ! audioconvert ! audioresample"
             }
+            VIDEO if *codec == Codec::Av1 => {
+                "videotestsrc num-buffers=30 ! video/x-raw,width=162,height=122,framerate=30/1
+                 ! videoconvert ! videoscale"
+            }
             VIDEO => {
                 "videotestsrc num-buffers=30 ! video/x-raw,width=161,height=121,framerate=30/1
                  ! videoconvert ! videoscale"

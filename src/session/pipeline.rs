@@ -510,7 +510,8 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
         let par = info.par();
         let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
         let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
-        let even = matches!(codec, Codec::H264 | Codec::H265);
+        // Some encoders of AV1 take no others.
+        let even = matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1);
         let fit = |size: u64| {
             let size = size.clamp(16, 16_382);
             let size = if even { size & !1 } else { size };
