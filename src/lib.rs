@@ -125,7 +125,8 @@ gst::plugin_define!(
     "MIT/X11",
     env!("CARGO_PKG_NAME"),
     env!("CARGO_PKG_NAME"),
-    env!("CARGO_PKG_REPOSITORY"),
+    // GStreamer's own words where nobody has said where a plugin comes from.
+    "Unknown package origin",
     env!("BUILD_REL_DATE")
 );
 

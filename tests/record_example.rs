@@ -162,6 +162,7 @@ fn errors_are_plain() {
         ("--test -o no/such/directory/a.webm", "no/such/directory"),
         ("--audio no-such-device-anywhere", "no-such-device-anywhere"),
         ("--test --pause-at 1..3 --pause-at 2..4", "pause"),
+        ("--input no-such-file.mkv", "no-such-file.mkv"),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let assert = record(dir.path(), line).assert().code(1);
@@ -242,6 +243,67 @@ fn keys_work_and_the_terminal_is_given_back() {
     assert!(child.wait().expect("it ends").success());
     let probe = probe::probe(&dir.path().join("take.webm"));
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// Eight seconds of sound and picture in a file that this project did not write.
+fn foreign_file(dir: &Path) {
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error"])
+        .args(["-f", "lavfi", "-i", "testsrc=s=640x480:r=30:d=8"])
+        .args(["-f", "lavfi", "-i", "sine=d=8:r=44100"])
+        .args(["-c:v", "mpeg4", "-c:a", "pcm_s16le", "in.mkv"])
+        .current_dir(dir)
+        .status()
+        .expect("ffmpeg runs");
+    assert!(made.success());
+}
+
+#[test]
+fn a_file_is_recorded_anew_with_a_progress_bar() {
+    let dir = tempfile::tempdir().expect("a directory");
+    foreign_file(dir.path());
+    let line = format!(
+        "{LIMITED} {} --input in.mkv -o bar.webm",
+        example().display()
+    );
+    let (mut child, keyboard, mut screen) = in_terminal(dir.path(), &line);
+    screen.wait_for("source: sound of in.mkv");
+    screen.wait_for("source: picture of in.mkv");
+    let percent = |seen: &str| -> u32 {
+        let word = seen.trim_end_matches(" %").rsplit(' ').next();
+        word.and_then(|word| word.parse().ok()).expect("a number")
+    };
+    let mut shown = vec![percent(&screen.wait_for(" %"))];
+    while shown.len() < 3 || shown.first() == shown.last() {
+        shown.push(percent(&screen.wait_for(" %")));
+    }
+    assert!(
+        shown.is_sorted() && shown.iter().all(|&p| p <= 100),
+        "{shown:?}"
+    );
+    let end = screen.wait_for("duration  0:00:08.0");
+    assert!(end.contains("bar.webm ("), "no summary: {end}");
+    drop(keyboard);
+    assert!(child.wait().expect("it ends").success());
+    assert_media(&dir.path().join("bar.webm"), &SOUND_AND_PICTURE, 8.0, 0.05);
+}
+
+#[test]
+fn without_a_terminal_a_file_or_uri_is_recorded_quietly() {
+    let dir = tempfile::tempdir().expect("a directory");
+    foreign_file(dir.path());
+    let uri = format!("file://{}/in.mkv", dir.path().display());
+    let line = format!("--input {uri} -o sound.wav");
+    let assert = record(dir.path(), &line).assert().success();
+    let err = text(&assert.get_output().stderr);
+    assert!(!err.contains('\x1b') && !err.contains('%'), "{err}");
+    // An extension for sound only: the picture stays out.
+    assert_media(
+        &dir.path().join("sound.wav"),
+        &["audio:pcm_s16le"],
+        8.0,
+        0.001,
+    );
 }
 
 /// The window is closed in the middle: nobody reads, nobody types, and the file is whole.

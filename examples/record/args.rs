@@ -9,7 +9,7 @@ use gst::prelude::*;
 
 use crate::script::PauseRange;
 
-/// Records a microphone and a camera, or test sources, into a file.
+/// Records a microphone and a camera, test sources, or another file into a file.
 #[derive(Debug, Parser)]
 #[command(
     name = "record",
@@ -41,6 +41,11 @@ pub struct Args {
     /// Record a test picture and a ticking test sound instead of devices
     #[arg(long)]
     pub test: bool,
+
+    /// Record INPUT, a file or URI, anew, as fast as that goes
+    #[arg(long, short, value_name = "INPUT",
+        conflicts_with_all = ["audio", "video", "test", "duration", "pause_at"])]
+    pub input: Option<String>,
 
     /// Type of the recording, such as video/webm;codecs="vp8,opus"
     /// [default: that of FILE's extension, else WebM]
@@ -185,6 +190,8 @@ mod tests {
             "--no-audio --no-video",
             "--audio mic --no-audio",
             "--audio mic --test",
+            "--input a.wav --test",
+            "--input a.wav --pause-at 1..2",
             "--timeslice 0",
             "--timeslice soon",
             "--duration 0",

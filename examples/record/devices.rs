@@ -27,6 +27,21 @@ impl Kind {
         }
     }
 
+    /// What a decoder makes of it.
+    pub const fn raw(self) -> &'static str {
+        match self {
+            Self::Audio => "audio/x-raw",
+            Self::Video => "video/x-raw",
+        }
+    }
+
+    pub const fn content(self) -> &'static str {
+        match self {
+            Self::Audio => "sound",
+            Self::Video => "picture",
+        }
+    }
+
     pub const fn noun(self) -> &'static str {
         match self {
             Self::Audio => "microphone",

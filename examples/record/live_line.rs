@@ -3,6 +3,8 @@
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
+use crate::progress::Progress;
+
 /// The quietest level that the meter shows, in dB below full scale.
 const FLOOR_DB: f64 = -60.0;
 const METER_CELLS: usize = 16;
@@ -10,12 +12,15 @@ const METER_CELLS: usize = 16;
 /// Standard error, with a live line if it is a terminal.
 pub struct Screen {
     live: bool,
+    /// In place of the live line, where there is an end to come to.
+    progress: Option<Progress>,
 }
 
 impl Screen {
     pub fn new() -> Self {
         Self {
             live: std::io::stderr().is_terminal(),
+            progress: None,
         }
     }
 
@@ -23,8 +28,20 @@ impl Screen {
         self.live
     }
 
-    /// A line that stays. Begins and ends right in raw mode too, where a newline does not return.
+    pub fn progress(&mut self) -> &Progress {
+        self.progress.get_or_insert_with(Progress::new)
+    }
+
+    /// A line that stays.
     pub fn note(&mut self, text: &str) {
+        match &self.progress {
+            Some(progress) => progress.aside(|| self.write(text)),
+            None => self.write(text),
+        }
+    }
+
+    /// Begins and ends right in raw mode too, where a newline does not return.
+    fn write(&self, text: &str) {
         let mut err = std::io::stderr().lock();
         // A terminal that has gone away is no reason to lose a recording.
         let _ = if self.live {
@@ -52,6 +69,9 @@ impl Screen {
     }
 
     pub fn clear(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            progress.clear();
+        }
         self.draw("");
     }
 }

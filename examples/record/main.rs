@@ -3,12 +3,15 @@
 //! ```text
 //! cargo run --example record -- --help
 //! cargo run --example record -- --test --duration 3 --pause-at 1..2
+//! cargo run --example record -- --input talk.wav --output talk.webm
 //! ```
 
 mod args;
 mod devices;
+mod input;
 mod keys;
 mod live_line;
+mod progress;
 mod recording;
 mod script;
 mod sources;
@@ -48,7 +51,16 @@ fn run(args: &Args) -> Result<()> {
     let script = Script::new(&args.pause_at)?;
     let mut screen = Screen::new();
     let recorder = prepare_recorder(args)?;
-    let sources = sources::choose(args, &mut screen)?;
+    let (decoder, sources) = match &args.input {
+        Some(name) => {
+            let (decoder, sources) = input::open(name, args)?;
+            for source in &sources {
+                screen.note(&format!("source: {}", source.label));
+            }
+            (Some(decoder), sources)
+        }
+        None => (None, sources::choose(args, &mut screen)?),
+    };
     if sources.is_empty() {
         bail!("there is nothing to record");
     }
@@ -58,7 +70,11 @@ fn run(args: &Args) -> Result<()> {
     let result = {
         // Dropped at the end of this block, so that what is printed below finds the terminal as it was.
         let raw = keys::RawTerminal::enter();
-        Recording::new(args, script, &recorder, sources, raw.as_ref())?.run(&mut screen)
+        let mut recording = Recording::new(args, script, &recorder, sources, raw.as_ref())?;
+        if let Some(decoder) = &decoder {
+            recording.decode(decoder, &mut screen)?;
+        }
+        recording.run(&mut screen)
     };
     // Both lines matter after a failure: what went wrong, and what could be saved.
     let outcome = result?;

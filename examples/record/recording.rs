@@ -66,6 +66,8 @@ pub struct Recording<'a> {
     duration: Option<Duration>,
     tell_chunks: bool,
     level: Option<f64>,
+    /// The tracks come from a file, and end by themselves.
+    from_file: bool,
     outcome: Outcome,
 }
 
@@ -111,8 +113,19 @@ impl<'a> Recording<'a> {
             duration: args.duration,
             tell_chunks: args.timeslice.is_some(),
             level: level.then_some(f64::NEG_INFINITY),
+            from_file: false,
             outcome: Outcome::default(),
         })
+    }
+
+    /// Takes what the sources are fed by. Of a file everything is wanted, the first frame too: so
+    /// the recorder itself starts, when that one comes.
+    pub fn decode(&mut self, decoder: &gst::Element, screen: &mut Screen) -> Result<()> {
+        self.pipeline.add(decoder)?;
+        self.recorder.set_property("autostart", true);
+        self.from_file = true;
+        screen.progress();
+        Ok(())
     }
 
     /// Records until the user, the script or a failure ends it, and its last event has come.
@@ -152,6 +165,8 @@ impl<'a> Recording<'a> {
     /// What is due by time alone.
     fn advance(&mut self, screen: &mut Screen) -> Result<()> {
         match self.phase {
+            // `mediarecorder-start` comes, or an error.
+            Phase::Waiting(_) if self.from_file => {}
             Phase::Waiting(since) => {
                 let all_there = self.silent_tracks.load(Ordering::Relaxed) == 0;
                 if all_there || since.elapsed() > FIRST_BUFFERS {
@@ -233,6 +248,8 @@ impl<'a> Recording<'a> {
     fn obey(&mut self, command: Command, screen: &mut Screen) {
         match command {
             Command::Stop => self.request_stop(screen),
+            // A file does not wait meanwhile.
+            Command::PauseOrResume if self.from_file => screen.note("a file is recorded whole"),
             Command::PauseOrResume if self.phase == Phase::Running => match self.state().as_str() {
                 "paused" => self.resume(screen),
                 _ => self.pause(screen),
@@ -284,6 +301,10 @@ impl<'a> Recording<'a> {
         match structure.name().as_str() {
             "level" => self.level = level_of(structure).or(self.level),
             "mediarecorder-start" => {
+                self.phase = match self.phase {
+                    Phase::Waiting(_) => Phase::Running,
+                    later => later,
+                };
                 // The very cut; the call began a little earlier.
                 self.started = gst::ClockTime::from_nseconds(number("running-time"));
                 let text = |field| structure.get::<String>(field).unwrap_or_default();
@@ -330,10 +351,19 @@ impl<'a> Recording<'a> {
         }
         let stats: gst::Structure = self.recorder.property("stats");
         let number = |field: &str| stats.get::<u64>(field).unwrap_or(0);
+        let (recorded, bytes) = (Duration::from_nanos(number("duration")), number("bytes"));
+        if self.from_file {
+            let message = format!("{}  {:>9}", time(recorded), size(bytes));
+            let all = self.recorder.query_duration::<gst::ClockTime>();
+            screen
+                .progress()
+                .show(recorded, all.map(Duration::from), message);
+            return;
+        }
         let line = Status {
             state: &self.state(),
-            recorded: Duration::from_nanos(number("duration")),
-            bytes: number("bytes"),
+            recorded,
+            bytes,
             level: self.level,
             keys: self.keys.is_some(),
         }

@@ -11,9 +11,9 @@ use crate::live_line::Screen;
 const OPEN_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// `level` tells the bus how loud it is; it needs a format it can read, hence audioconvert.
-const AUDIO_TAIL: &str = "audioconvert ! level interval=50000000";
+pub const AUDIO_TAIL: &str = "audioconvert ! level interval=50000000";
 /// The recorder takes raw video of any format and size.
-const VIDEO_TAIL: &str = "capsfilter caps=video/x-raw";
+pub const VIDEO_TAIL: &str = "capsfilter caps=video/x-raw";
 /// For cameras that offer nothing but JPEG or the like.
 const VIDEO_DECODING_TAIL: &str = "decodebin ! videoconvert";
 

@@ -2,12 +2,13 @@
 """Records with the element, and has Chromium play what it recorded.
 
 Each file has to play in <video> or <audio>, with a finite duration, and to seek to the frame; the blobs of a
-timeslice have to go into a media source while the recording goes on. Prints a line for each, ends with 1
+timeslice have to go into a media source while the recording goes on, by docs/RECIPES.md's own program too. Prints a line for each, ends with 1
 if one failed.
 """
 
 import http.server
 import pathlib
+import re
 import sys
 import tempfile
 import threading
@@ -257,6 +258,20 @@ def judge_stream(browser, server, mime_type, timeslice):
     )
 
 
+def judge_recipe(browser, server, mime_type):
+    """A sentence on the recipe for a replay, as it stands in the documentation, or raises."""
+    recipes = (HERE.parent.parent / "docs" / "RECIPES.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```js\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
+    server.recording = Recording(mime_type, paced=True, timeslice=500)
+    try:
+        result = browser.run("replay", program, server.recording.started())
+    finally:
+        server.recording.finish()
+    if result["ranges"] != 1 or abs(result["end"] - SECONDS) > 0.15 or result["at"] <= 0:
+        raise RuntimeError(f"{result}")
+    return f"the recipe for a replay, {mime_type}: {result['blobs']} blobs, {result['end']:.2f} s of them buffered"
+
+
 def main():
     Gst.init(None)
     recorder = Gst.ElementFactory.make("mediarecorder", None)
@@ -272,6 +287,7 @@ def main():
             browser.go(f"http://127.0.0.1:{server.server_port}/")
             todo = [(judge_file, (folder, t, c), t) for t, c in FILES]
             todo += [(judge_stream, (t, s), f"{t}, timeslice {s} ms") for t, s in STREAMS]
+            todo += [(judge_recipe, (t,), f"{t}, timeslice, by the recipe") for t, _ in STREAMS[:2]]
             for judge, arguments, what in todo:
                 mime_type = what.split(", timeslice")[0]
                 if not recorder.emit("is-type-supported", mime_type):

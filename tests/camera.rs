@@ -1,0 +1,295 @@
+//! The camera recorder in a real window: Xvfb gives it a screen; what it shows is read, and its
+//! buttons pressed, through the interface for screen readers.
+
+mod common;
+
+use common::harness::media::{assert_finalised, assert_plays, probe, run};
+use common::harness::{DEADLINE, holds_within, plugin};
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// An X server of the test's own.
+struct Screen {
+    server: Child,
+    display: String,
+}
+
+impl Screen {
+    fn new() -> Self {
+        let mut server = Command::new("Xvfb")
+            .args(["-displayfd", "1", "-screen", "0", "680x620x24"])
+            .args(["-nolisten", "tcp"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("Xvfb runs (Debian package xvfb)");
+        let mut number = String::new();
+        BufReader::new(server.stdout.take().expect("its stdout"))
+            .read_line(&mut number)
+            .expect("the display's number");
+        let display = format!(":{}", number.trim());
+        Self { server, display }
+    }
+
+    /// What is on it, as a file.
+    fn grab(&self, to: &Path) {
+        run(Command::new("ffmpeg")
+            .args(["-v", "error", "-y", "-f", "x11grab", "-draw_mouse", "0"])
+            .args(["-i", &self.display, "-frames:v", "1"])
+            .arg(to));
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.server.kill();
+        let _ = self.server.wait();
+    }
+}
+
+/// The camera recorder, and a hand on it.
+struct Camera {
+    hand: Child,
+    /// Its end is the hand's.
+    commands: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Camera {
+    fn new(screen: &Screen, home: &Path, arguments: &[&str]) -> Self {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let python = ["/usr/bin/python3", "-B"];
+        let mut hand = plugin::command("dbus-run-session")
+            .arg("--")
+            .args(python)
+            .arg(top.join("tests/camera/hand.py"))
+            .args(python)
+            .arg(top.join("examples/camera/camera.py"))
+            .args(arguments)
+            .current_dir(home)
+            .env("DISPLAY", &screen.display)
+            .env("HOME", home)
+            .env("XDG_RUNTIME_DIR", home)
+            // There is no graphics card.
+            .env("GSK_RENDERER", "cairo")
+            .env("GDK_BACKEND", "x11")
+            .env("GTK_A11Y", "atspi")
+            .env_remove("WAYLAND_DISPLAY")
+            .env_remove("NO_AT_BRIDGE")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("dbus-run-session runs (Debian package dbus)");
+        Self {
+            commands: hand.stdin.take(),
+            answers: BufReader::new(hand.stdout.take().expect("its stdout")),
+            hand,
+        }
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        let mut commands = self.commands.as_ref().expect("the hand");
+        writeln!(commands, "{command}").expect("the hand is there");
+        let mut line = String::new();
+        loop {
+            line.clear();
+            let length = self.answers.read_line(&mut line).expect("an answer");
+            assert!(length > 0, "no answer to {command}");
+            if let Some(answer) = line.strip_prefix("> ") {
+                return answer.trim_end().to_owned();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn wait(&mut self, what: &str, condition: impl Fn(&str) -> bool) -> String {
+        let mut text = String::new();
+        let seen = holds_within(DEADLINE, || {
+            text = self.ask("read");
+            condition(&text)
+        });
+        assert!(seen, "{what} never showed: {text}");
+        text
+    }
+
+    #[track_caller]
+    fn press(&mut self, button: &str) {
+        let answer = self.ask(&format!("press {button}"));
+        assert_eq!(answer, "done", "{button}: {}", self.ask("read"));
+    }
+
+    fn exit_code(&mut self) -> String {
+        self.ask("wait")
+    }
+}
+
+impl Drop for Camera {
+    fn drop(&mut self) {
+        // Not by a signal: the session's own services would stay.
+        self.commands = None;
+        let _ = self.hand.wait();
+    }
+}
+
+/// The only file in `folder` with this ending.
+#[track_caller]
+fn only(folder: &Path, ending: &str) -> PathBuf {
+    let files = std::fs::read_dir(folder).expect("the folder");
+    let mut files: Vec<PathBuf> = files
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == ending))
+        .collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files.remove(0)
+}
+
+/// Seconds in `● 1.2 s`, the longest number before ` s`.
+fn seconds(text: &str, mark: char) -> Option<f64> {
+    let (_, after) = text.split_once(mark)?;
+    after.trim_start().split_once(" s")?.0.parse().ok()
+}
+
+#[test]
+fn records_with_a_pause_plays_and_saves() {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let folder = home.path().display().to_string();
+    let screen = Screen::new();
+    let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
+    let text = camera.wait("the window", |text| text.contains("[Record]"));
+    // Nothing to stop, to play or to save yet.
+    for button in ["(Pause)", "(Play)", "(Save as…)"] {
+        assert!(text.contains(button), "{button}: {text}");
+    }
+
+    let began = Instant::now();
+    camera.press("Record");
+    camera.wait("a second", |text| {
+        seconds(text, '●').is_some_and(|s| s >= 1.0)
+    });
+    // The preview moves while it is recorded.
+    let pictures = ["one.png", "two.png"].map(|name| home.path().join(name));
+    screen.grab(&pictures[0]);
+    std::thread::sleep(Duration::from_millis(200));
+    screen.grab(&pictures[1]);
+    assert_moves(&pictures);
+
+    camera.press("Pause");
+    let paused_from = Instant::now();
+    let paused = camera.wait("the pause", |text| text.contains('‖'));
+    assert!(paused.contains("[Go on]"), "{paused}");
+    // What is not to be in the file.
+    std::thread::sleep(Duration::from_secs(1));
+    let length = seconds(&camera.ask("read"), '‖').expect("a time");
+    let pause = paused_from.elapsed();
+    camera.press("Go on");
+    camera.wait("another second", |text| {
+        seconds(text, '●').is_some_and(|s| s >= length + 1.0)
+    });
+    camera.press("Stop");
+    let most = (began.elapsed() - pause).as_secs_f64();
+    let text = camera.wait("the clip", |text| {
+        text.contains("[Play]") && text.contains(".webm:")
+    });
+
+    // What the window says is what is in the file.
+    let path = only(home.path(), "webm");
+    let clip = path.display().to_string();
+    assert_plays(&clip);
+    assert_finalised(&clip);
+    let media = probe(&clip);
+    assert_eq!(media.codecs("video"), ["vp8"]);
+    assert_eq!(media.codecs("audio"), ["opus"]);
+    let duration = media.duration.expect("a duration");
+    let said = seconds(&text.replace(".webm:", "→"), '→').expect("its length");
+    assert!((duration - said).abs() <= 0.06, "{duration} s, but {text}");
+    assert!(
+        (length + 1.0..most).contains(&duration),
+        "{duration} s, but at most {most} s without the pause after {length} s"
+    );
+
+    camera.press("Play");
+    camera.wait("the player", |text| {
+        seconds(text, '▶').is_some_and(|s| s >= 0.5) && text.contains("[Stop playing]")
+    });
+    camera.wait("its end", |text| {
+        text.contains("[Record]") && !text.contains('▶')
+    });
+
+    camera.press("Save as…");
+    camera.wait("the dialogue", |text| text.contains("[Save]"));
+    let saved = home.path().join("mine.webm");
+    assert_eq!(camera.ask(&format!("type {}", saved.display())), "done");
+    camera.press("Save");
+    camera.wait("what has become of it", |text| text.contains("Saved as "));
+    assert!(saved.is_file() && !path.exists());
+    camera.press("Close");
+    assert_eq!(camera.exit_code(), "0");
+}
+
+/// The pictures of a screen differ where the preview is.
+#[track_caller]
+fn assert_moves(pictures: &[PathBuf; 2]) {
+    let (_, said) = run(Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "info"])
+        .arg("-i")
+        .arg(&pictures[0])
+        .arg("-i")
+        .arg(&pictures[1])
+        .args(["-lavfi", "psnr", "-f", "null", "-"]));
+    let (_, average) = said.split_once("average:").expect("ffmpeg compares them");
+    // "inf" if they are the same.
+    let average: f64 = average
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok())
+        .expect("a number");
+    assert!(average < 30.0, "the picture stands still: {average} dB");
+}
+
+#[test]
+fn a_window_closed_in_mid_recording_leaves_a_whole_file() {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let folder = home.path().display().to_string();
+    let screen = Screen::new();
+    let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
+    camera.wait("the window", |text| text.contains("[Record]"));
+    let began = Instant::now();
+    camera.press("Record");
+    camera.wait("a second", |text| {
+        seconds(text, '●').is_some_and(|s| s >= 1.0)
+    });
+    camera.press("Close");
+    let most = began.elapsed().as_secs_f64();
+    assert_eq!(camera.exit_code(), "0");
+    let clip = only(home.path(), "webm").display().to_string();
+    assert_plays(&clip);
+    assert_finalised(&clip);
+    let duration = probe(&clip).duration.expect("a duration");
+    assert!((1.0..most).contains(&duration), "{duration} s of {most} s");
+}
+
+#[test]
+fn what_cannot_be_done_is_said_in_the_window() {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let screen = Screen::new();
+    let nowhere = home.path().join("nowhere").display().to_string();
+    for (arguments, words) in [
+        (["--directory", &nowhere], "nowhere"),
+        (["--type", "video/pineapple"], "video/pineapple"),
+    ] {
+        let mut camera = Camera::new(
+            &screen,
+            home.path(),
+            &["--test", arguments[0], arguments[1]],
+        );
+        camera.wait("the window", |text| text.contains("[Record]"));
+        camera.press("Record");
+        let text = camera.wait("the reason", |text| text.contains(words));
+        // Still there, and ready for another try.
+        assert!(text.contains("[Record]"), "{text}");
+        camera.press("Close");
+        assert_eq!(camera.exit_code(), "0");
+    }
+}
