@@ -78,6 +78,8 @@ impl Camera {
             .env("GTK_A11Y", "atspi")
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("NO_AT_BRIDGE")
+            // A desktop's libraries warn of what is missing here, and that is no failure of ours.
+            .env_remove("G_DEBUG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
