@@ -5,49 +5,11 @@ mod common;
 
 use common::harness::media::{assert_finalised, assert_plays, probe, run};
 use common::harness::{DEADLINE, holds_within, plugin};
+use common::xvfb::Screen;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
-
-/// An X server of the test's own.
-struct Screen {
-    server: Child,
-    display: String,
-}
-
-impl Screen {
-    fn new() -> Self {
-        let mut server = Command::new("Xvfb")
-            .args(["-displayfd", "1", "-screen", "0", "680x620x24"])
-            .args(["-nolisten", "tcp"])
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("Xvfb runs (Debian package xvfb)");
-        let mut number = String::new();
-        BufReader::new(server.stdout.take().expect("its stdout"))
-            .read_line(&mut number)
-            .expect("the display's number");
-        let display = format!(":{}", number.trim());
-        Self { server, display }
-    }
-
-    /// What is on it, as a file.
-    fn grab(&self, to: &Path) {
-        run(Command::new("ffmpeg")
-            .args(["-v", "error", "-y", "-f", "x11grab", "-draw_mouse", "0"])
-            .args(["-i", &self.display, "-frames:v", "1"])
-            .arg(to));
-    }
-}
-
-impl Drop for Screen {
-    fn drop(&mut self) {
-        let _ = self.server.kill();
-        let _ = self.server.wait();
-    }
-}
 
 /// The camera recorder, and a hand on it.
 struct Camera {
@@ -69,7 +31,7 @@ impl Camera {
             .arg(top.join("examples/camera/camera.py"))
             .args(arguments)
             .current_dir(home)
-            .env("DISPLAY", &screen.display)
+            .env("DISPLAY", screen.display())
             .env("HOME", home)
             .env("XDG_RUNTIME_DIR", home)
             // There is no graphics card.
@@ -157,7 +119,7 @@ fn seconds(text: &str, mark: char) -> Option<f64> {
 fn records_with_a_pause_plays_and_saves() {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let folder = home.path().display().to_string();
-    let screen = Screen::new();
+    let screen = Screen::new(650, 594);
     let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
     let text = camera.wait("the window", |text| text.contains("[Record]"));
     // Nothing to stop, to play or to save yet.
@@ -254,7 +216,7 @@ fn assert_moves(pictures: &[PathBuf; 2]) {
 fn a_window_closed_in_mid_recording_leaves_a_whole_file() {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let folder = home.path().display().to_string();
-    let screen = Screen::new();
+    let screen = Screen::new(650, 594);
     let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
     camera.wait("the window", |text| text.contains("[Record]"));
     let began = Instant::now();
@@ -275,7 +237,7 @@ fn a_window_closed_in_mid_recording_leaves_a_whole_file() {
 #[test]
 fn what_cannot_be_done_is_said_in_the_window() {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
-    let screen = Screen::new();
+    let screen = Screen::new(650, 594);
     let nowhere = home.path().join("nowhere").display().to_string();
     for (arguments, words) in [
         (["--directory", &nowhere], "nowhere"),

@@ -9,3 +9,4 @@ pub mod order;
 pub mod outer;
 pub mod signal;
 pub mod take;
+pub mod xvfb;
