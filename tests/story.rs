@@ -5,6 +5,7 @@ mod common;
 use common::harness::media::run;
 use common::harness::{Recorder, init, plugin};
 use gst::prelude::*;
+use std::path::Path;
 
 /// The log of a recording at GST_DEBUG=mediarecorder:5, and the folder with its graphs.
 fn logged() -> (String, tempfile::TempDir) {
@@ -49,6 +50,48 @@ fn the_log_tells_the_story_in_order() {
         .filter(|line| line.contains(" mediarecorder "))
         .count();
     assert!((10..60).contains(&lines), "{lines} lines:\n{log}");
+}
+
+/// What an application that calls the actions sees; and one whose file cannot be made.
+#[test]
+fn every_action_is_in_the_story_the_refused_too() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python/record.py");
+    let story = |file: &str| {
+        let output = plugin::command("/usr/bin/python3")
+            .arg("-B")
+            .arg(&script)
+            .arg(folder.path().join(file))
+            .env("GST_DEBUG", "mediarecorder:5")
+            .env("GST_DEBUG_NO_COLOR", "1")
+            .output()
+            .expect("python3 runs");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let log = story("take.webm");
+    let mut rest = log.as_str();
+    for part in [
+        "Start makes it Recording",
+        "Begins at running time",
+        "on-start: video/webm;codecs=vp8,opus, into ",
+        "Pause makes it Paused",
+        "Paused at running time",
+        "on-pause",
+        "Resume makes it Recording",
+        "Goes on at running time",
+        "on-resume",
+        "Stop makes it Inactive",
+        "Stopped at running time",
+        "on-data-available: ",
+        "on-stop: ",
+    ] {
+        let Some((_, after)) = rest.split_once(part) else {
+            panic!("{part:?} is not where it belongs in\n{log}");
+        };
+        rest = after;
+    }
+    let log = story("nowhere/take.webm");
+    assert!(log.contains("Start is refused: "), "{log}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What each action does in each state, after the W3C draft and MDN.
 
 use super::error::Error;
+use std::fmt;
 
 /// The state of a recorder (W3C `RecordingState`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -38,6 +39,16 @@ pub enum Effect {
     To(State),
     /// The state stays, a blob is handed out now.
     Blob,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Nothing => f.write_str("changes nothing"),
+            Effect::To(state) => write!(f, "makes it {state:?}"),
+            Effect::Blob => f.write_str("asks for a blob"),
+        }
+    }
 }
 
 impl State {

@@ -33,6 +33,18 @@ type Upstreams = Vec<(String, Upstream)>;
 impl MediaRecorder {
     /// Runs an action; `state` has its new value on return.
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
+        let done = self.try_to_act(command);
+        if let Err(error) = &done {
+            gst::info!(
+                super::imp::CAT,
+                imp = self,
+                "{command:?} is refused: {error}"
+            );
+        }
+        done
+    }
+
+    fn try_to_act(&self, command: Command) -> Result<(), Error> {
         crate::fault::place("action");
         let upstreams = match command {
             Command::Start => self.upstreams(),
@@ -41,7 +53,7 @@ impl MediaRecorder {
         let acting = lock(&self.acting);
         let effect = self.state().apply(command)?;
         self.follow_base_time();
-        gst::info!(super::imp::CAT, imp = self, "{command:?}: {effect:?}");
+        gst::info!(super::imp::CAT, imp = self, "{command:?} {effect}");
         let current = lock(&self.control).current.clone();
         match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),

@@ -29,7 +29,7 @@ impl MediaRecorder {
 
     /// One event; no lock is held while the handlers run.
     pub(super) fn emit(&self, event: Event) {
-        gst::debug!(super::imp::CAT, imp = self, "{event:?}");
+        gst::debug!(super::imp::CAT, imp = self, "{event}");
         crate::fault::place("event");
         let obj = self.obj();
         match event {

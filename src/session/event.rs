@@ -1,6 +1,7 @@
 //! What a recording has to say, in the order it is said.
 
 use crate::model::{error::Error, timeline::Ns};
+use std::fmt;
 
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
 /// the others the furthest recorded.
@@ -44,4 +45,34 @@ pub enum Event {
         duration: Ns,
         size: u64,
     },
+}
+
+/// For the log: the signals by their names, without the bytes.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Start {
+                mime_type,
+                location,
+                ..
+            } => {
+                let place = location.as_deref().unwrap_or("no file");
+                write!(f, "on-start: {mime_type}, into {place}")
+            }
+            Event::Pause { .. } => f.write_str("on-pause"),
+            Event::Resume { .. } => f.write_str("on-resume"),
+            Event::Warning { message } => write!(f, "warning: {message}"),
+            Event::Finalising => f.write_str("progress: finalising"),
+            Event::Ended { session } => write!(f, "recording {session} is over"),
+            Event::Error { error, .. } => write!(f, "on-error: {error}"),
+            Event::Data { sample, .. } => {
+                let size = sample.buffer().map_or(0, gst::BufferRef::size);
+                write!(f, "on-data-available: {size} bytes")
+            }
+            Event::Stop { failed, size, .. } => {
+                let how = if *failed { ", after an error" } else { "" };
+                write!(f, "on-stop: {size} bytes in all{how}")
+            }
+        }
+    }
 }
