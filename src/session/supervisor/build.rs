@@ -144,13 +144,15 @@ impl Supervisor {
                 lock(&session.encoders).push((name, encoder.clone()));
             }
             let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
-            let encoder = encoder.map(|factory| factory.name());
+            let way = encoder.map_or_else(
+                || "is copied".to_owned(),
+                |factory| format!("goes through {}", factory.name()),
+            );
             gst::info!(
                 CAT,
                 id = &session.label,
-                "Track {} goes through {} into {}",
+                "Track {} {way} into {}",
                 track.name(),
-                encoder.as_deref().unwrap_or("no encoder"),
                 plan.container.name()
             );
             track.connect(feed.appsrc.clone());
