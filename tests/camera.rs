@@ -21,10 +21,15 @@ struct Camera {
 
 impl Camera {
     fn new(screen: &Screen, home: &Path, arguments: &[&str]) -> Self {
+        Self::beside("", screen, home, arguments)
+    }
+
+    /// With what a shell has started before in the same session.
+    fn beside(others: &str, screen: &Screen, home: &Path, arguments: &[&str]) -> Self {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = ["/usr/bin/python3", "-B"];
         let mut hand = plugin::command("dbus-run-session")
-            .arg("--")
+            .args(["--", "bash", "-c", &format!("{others}\n\"$@\""), "bash"])
             .args(python)
             .arg(top.join("tests/camera/hand.py"))
             .args(python)
@@ -256,4 +261,43 @@ fn what_cannot_be_done_is_said_in_the_window() {
         camera.press("Close");
         assert_eq!(camera.exit_code(), "0");
     }
+}
+
+/// PipeWire with a camera in it, and no microphone.
+const PIPEWIRE: &str = r#"
+trap 'kill $(jobs -p) 2>/dev/null' EXIT
+until_there() { for _ in $(seq 200); do "$@" && return; sleep 0.1; done; echo "never: $*" >&2; exit 1; }
+pipewire >&2 &
+until_there test -S "$XDG_RUNTIME_DIR/pipewire-0"
+wireplumber >&2 &
+gst-launch-1.0 -q videotestsrc is-live=true ! video/x-raw,format=YUY2,width=320,height=240,framerate=30/1 \
+    ! pipewiresink mode=provide stream-properties="p,media.class=Video/Source,node.name=testcam" >&2 &
+has_camera() { pw-dump | grep -q '"node.name": "testcam"'; }
+until_there has_camera
+"#;
+
+#[test]
+fn pipewires_camera_is_found_and_recorded() {
+    let home = tempfile::tempdir_in("/tmp").expect("a directory");
+    let folder = home.path().display().to_string();
+    let screen = Screen::new(650, 594);
+    let mut camera = Camera::beside(PIPEWIRE, &screen, home.path(), &["--directory", &folder]);
+    let text = camera.wait("the window", |text| text.contains("[Record]"));
+    assert!(text.contains("No microphone was found"), "{text}");
+    assert!(!text.contains("No camera"), "{text}");
+    camera.press("Record");
+    camera.wait("a second", |text| {
+        seconds(text, '●').is_some_and(|s| s >= 1.0)
+    });
+    camera.press("Stop");
+    camera.wait("the clip", |text| text.contains("[Play]"));
+    let clip = only(home.path(), "webm").display().to_string();
+    assert_plays(&clip);
+    let (size, _) = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
+        .args(["-show_entries", "stream=width,height", &clip]));
+    // The test picture would be 640x480.
+    assert_eq!(String::from_utf8_lossy(&size).trim(), "320,240");
+    camera.press("Close");
+    assert_eq!(camera.exit_code(), "0");
 }

@@ -22,10 +22,7 @@ class Pipeline:
             raise RuntimeError("GStreamer does not find the plugin mediarecorder: set GST_PLUGIN_PATH.")
         self.recorder.set_property("mime-type", mime_type)
         tee = Gst.ElementFactory.make("tee", None)
-        picture, without_camera = sources.picture(test)
-        sound, without_microphone = sources.sound(test)
-        # What the user should know about them.
-        self.remarks = " ".join(filter(None, [without_camera, without_microphone]))
+        picture, sound, self.remarks = sources.both(test)
 
         self.pipeline = Gst.Pipeline.new("camera")
         for element in (self.recorder, tee, preview, picture, sound):

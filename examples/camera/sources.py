@@ -9,28 +9,30 @@ TEST_PICTURE = (
 TEST_SOUND = "audiotestsrc is-live=true wave=ticks volume=0.3 ! capsfilter caps=audio/x-raw,rate=48000,channels=2"
 
 
-def picture(test):
-    """A bin with the camera's picture, and what there is to say about it."""
-    return choose(test, "Video/Source", "video/x-raw", "decodebin ! videoconvert", TEST_PICTURE, "camera")
+def both(test):
+    """A bin with the camera's picture, one with the microphone's sound, and what there is to say about them."""
+    found = [] if test else devices()
+    bins, remarks = [], []
+    for kind, raw, decoder, test_line, noun in (
+        ("Video/Source", "video/x-raw", "decodebin ! videoconvert", TEST_PICTURE, "camera"),
+        ("Audio/Source", "audio/x-raw", "decodebin ! audioconvert", TEST_SOUND, "microphone"),
+    ):
+        device = next((device for device in found if device.has_classes(kind)), None)
+        if device is not None:
+            bins.append(opened(device, raw, decoder))
+            continue
+        bins.append(Gst.parse_bin_from_description(test_line, True))
+        if not test:
+            remarks.append(f"No {noun} was found, so this is a test.")
+    return *bins, " ".join(remarks)
 
 
-def sound(test):
-    """A bin with the microphone's sound, and what there is to say about it."""
-    return choose(test, "Audio/Source", "audio/x-raw", "decodebin ! audioconvert", TEST_SOUND, "microphone")
-
-
-def choose(test, kind, raw, decoder, test_line, noun):
-    if not test:
-        for device in devices(kind):
-            return opened(device, raw, decoder), None
-    source = Gst.parse_bin_from_description(test_line, True)
-    return source, None if test else f"No {noun} was found, so this is a test."
-
-
-def devices(kind):
-    """Cameras or microphones, from PipeWire, PulseAudio, Video4Linux …, the default one first."""
+def devices():
+    """All that PipeWire, PulseAudio, Video4Linux … know of, the default ones first."""
+    # One monitor for both kinds: PipeWire's provider does not survive being started twice.
     monitor = Gst.DeviceMonitor.new()
-    monitor.add_filter(kind, None)
+    for kind in ("Video/Source", "Audio/Source"):
+        monitor.add_filter(kind, None)
     monitor.start()
     found = monitor.get_devices()
     monitor.stop()

@@ -17,6 +17,7 @@ class Window(Gtk.ApplicationWindow):
         self.saving = False  # between stop and the whole file
         self.playing = False
         self.closing = False
+        self.chooser = None
         self.pipeline = None
         self.build()
         self.player = Player(Frames(self.pictures["clip"], sync=True).bin, self.on_played)
@@ -133,17 +134,17 @@ class Window(Gtk.ApplicationWindow):
 
     def on_save(self):
         """The recording is a file already; here it gets the name and the place that the user wants."""
-        self.chooser = Gtk.FileChooserNative(
-            title="Save the recording", transient_for=self, action=Gtk.FileChooserAction.SAVE, modal=True
-        )
+        if self.chooser is None:
+            self.chooser = Gtk.FileChooserNative(
+                title="Save the recording", transient_for=self, action=Gtk.FileChooserAction.SAVE, modal=True
+            )
+            self.chooser.connect("response", self.on_place_chosen)
         self.chooser.set_current_name(os.path.basename(self.clip))
-        self.chooser.connect("response", self.on_place_chosen)
         self.chooser.show()
 
     def on_place_chosen(self, chooser, response):
         if response == Gtk.ResponseType.ACCEPT:
             self.on_action(None, None, lambda: self.move_to(chooser.get_file()))
-        chooser.destroy()
 
     def move_to(self, place):
         Gio.File.new_for_path(self.clip).move(place, Gio.FileCopyFlags.OVERWRITE, None, None)

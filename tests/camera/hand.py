@@ -19,7 +19,9 @@ import gi
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi, GLib  # noqa: E402
 
-BUTTONS = (Atspi.Role.PUSH_BUTTON, Atspi.Role.TOGGLE_BUTTON)
+# Later versions of the library call it by its new name.
+BUTTON = getattr(Atspi.Role, "BUTTON", None) or Atspi.Role.PUSH_BUTTON
+BUTTONS = (BUTTON, Atspi.Role.TOGGLE_BUTTON)
 
 
 def tree(node):
@@ -49,6 +51,7 @@ def enabled(node):
 
 def name_of(node):
     """GTK may give a label's source before it, mnemonic and all: "_Save Save"."""
+    node.clear_cache()  # the library is told of changes, but not of all
     name = node.get_name() or ""
     words = [word for word in name.split() if "_" not in word]
     return " ".join(words) or name.replace("_", "")
