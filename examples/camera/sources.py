@@ -1,5 +1,7 @@
 """Where picture and sound come from: the first camera and microphone that there are, or test sources."""
 
+import ctypes
+
 from gi.repository import Gst
 
 TEST_PICTURE = (
@@ -29,13 +31,13 @@ def both(test):
 
 def devices():
     """All that PipeWire, PulseAudio, Video4Linux … know of, the default ones first."""
-    # One monitor for both kinds: PipeWire's provider does not survive being started twice.
     monitor = Gst.DeviceMonitor.new()
     for kind in ("Video/Source", "Audio/Source"):
         monitor.add_filter(kind, None)
     monitor.start()
     found = monitor.get_devices()
-    monitor.stop()
+    # Never stopped, nor let go of: PipeWire's provider (0.3.65) spoils the memory of a program that stops it.
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(monitor))
 
     def rank(device):
         properties = device.get_properties()

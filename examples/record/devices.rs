@@ -70,7 +70,8 @@ pub fn find(kind: Kind) -> Vec<gst::Device> {
         return Vec::new();
     }
     let mut devices: Vec<_> = monitor.devices().into_iter().collect();
-    monitor.stop();
+    // Not stopped: PipeWire's provider (0.3.65) spoils the memory of a program that does it.
+    std::mem::forget(monitor);
     devices.sort_by_key(rank); // stable: otherwise as the system orders them
     devices
 }

@@ -4,6 +4,7 @@ use super::harness::media::run;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Runs until dropped.
 pub struct Screen {
@@ -13,7 +14,12 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(width: u32, height: u32) -> Self {
+        // Left to itself, a server takes a number that another one is just taking, too.
+        static SCREENS: AtomicU32 = AtomicU32::new(0);
+        let screen = SCREENS.fetch_add(1, Ordering::Relaxed) % 8;
+        let display = format!(":{}", 100 + std::process::id() % 8000 * 8 + screen);
         let mut server = Command::new("Xvfb")
+            .arg(&display)
             .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
             .arg(format!("{width}x{height}x24"))
             .stdout(Stdio::piped())
@@ -24,7 +30,11 @@ impl Screen {
         BufReader::new(server.stdout.take().expect("its stdout"))
             .read_line(&mut number)
             .expect("the display's number");
-        let display = format!(":{}", number.trim());
+        assert_eq!(
+            number.trim(),
+            display.trim_start_matches(':'),
+            "Xvfb does not start"
+        );
         Self { server, display }
     }
 
@@ -44,7 +54,10 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        let _ = self.server.kill();
+        // Asked, not killed, it takes its socket and its lock away.
+        let _ = Command::new("kill")
+            .arg(self.server.id().to_string())
+            .status();
         let _ = self.server.wait();
     }
 }
