@@ -45,6 +45,8 @@ impl Camera {
             .env("GTK_A11Y", "atspi")
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("NO_AT_BRIDGE")
+            // There is no loudspeaker, and OpenAL would not say so: with it, an end may never come.
+            .env("GST_PLUGIN_FEATURE_RANK", "openalsink:NONE")
             // A desktop's libraries warn of what is missing here, and that is no failure of ours.
             .env_remove("G_DEBUG")
             .stdin(Stdio::piped())

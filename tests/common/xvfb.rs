@@ -20,7 +20,10 @@ impl Screen {
         let display = format!(":{}", 100 + std::process::id() % 8000 * 8 + screen);
         let mut server = Command::new("Xvfb")
             .arg(&display)
-            .args(["-displayfd", "1", "-nolisten", "tcp", "-screen", "0"])
+            // Without -noreset nobody can connect for a moment after its last client has gone.
+            .args(["-displayfd", "1", "-noreset", "-nolisten", "tcp"])
+            .arg("-screen")
+            .arg("0")
             .arg(format!("{width}x{height}x24"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
