@@ -1,6 +1,6 @@
 //! The actions, and everything else that begins or ends a recording.
 
-use super::{imp::MediaRecorder, location, properties, signals::guarded};
+use super::{imp::MediaRecorder, location, properties, signals::guarded, upstream::Upstream};
 use crate::{
     formats::{self, TrackInput},
     model::{Command, Effect, Error, Kind, MimeType, State, VideoSize},
@@ -11,21 +11,6 @@ use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
-
-/// What a track's upstream is like, asked for at `start`.
-#[derive(Clone, Copy)]
-struct Upstream {
-    live: bool,
-    latency: Duration,
-}
-
-impl Upstream {
-    /// It does not say.
-    const UNKNOWN: Self = Upstream {
-        live: false,
-        latency: Duration::ZERO,
-    };
-}
 
 /// What each track's upstream is like, by the name of its pad.
 type Upstreams = Vec<(String, Upstream)>;
@@ -245,7 +230,7 @@ impl MediaRecorder {
     fn upstreams(&self) -> Upstreams {
         let pads = self.tracks();
         pads.iter()
-            .map(|pad| (pad.name().to_string(), upstream(pad.upcast_ref())))
+            .map(|pad| (pad.name().to_string(), Upstream::of(pad.upcast_ref())))
             .collect()
     }
 
@@ -421,18 +406,6 @@ fn check(
         MimeType::parse(&values.mime_type)?;
     }
     formats::choose(&values.mime_type, location, inputs).map(|_| ())
-}
-
-fn upstream(pad: &gst::Pad) -> Upstream {
-    let mut query = gst::query::Latency::new();
-    if !pad.peer_query(&mut query) {
-        return Upstream::UNKNOWN;
-    }
-    let (live, min, _) = query.result();
-    Upstream {
-        live,
-        latency: Duration::from_nanos(min.nseconds()),
-    }
 }
 
 /// The recorder as its recordings see it.

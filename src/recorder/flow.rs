@@ -1,6 +1,6 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
-use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder};
+use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder, upstream::Upstream};
 use crate::session::{Flow, lock};
 use gst::{prelude::*, subclass::prelude::*};
 use std::sync::{PoisonError, atomic::Ordering};
@@ -206,8 +206,7 @@ impl MediaRecorder {
         if pad.stream().live.is_some() {
             return;
         }
-        let mut query = gst::query::Latency::new();
-        let live = pad.peer_query(&mut query) && query.result().0;
+        let live = Upstream::of(pad.upcast_ref()).live;
         pad.stream().live = Some(live);
     }
 
@@ -222,8 +221,7 @@ impl MediaRecorder {
 
     /// In PAUSED, holds what is not live until PLAYING, as a sink that prerolls.
     fn hold(&self, pad: &MediaRecorderPad) -> Result<(), gst::FlowError> {
-        let mut query = gst::query::Latency::new();
-        let live = pad.peer_query(&mut query) && query.result().0;
+        let live = Upstream::of(pad.upcast_ref()).live;
         let mut hold = lock(&self.hold);
         while !hold.playing && !live {
             if hold.down || pad.stream().flushing {

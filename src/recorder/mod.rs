@@ -19,6 +19,7 @@ mod queries;
 mod settings;
 mod signals;
 mod stats;
+mod upstream;
 
 pub use blob::Blob;
 pub use events::{Event, Events};

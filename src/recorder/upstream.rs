@@ -1,0 +1,87 @@
+//! What a track's upstream is like: live or not, and how late.
+
+use gst::prelude::*;
+use gst_base::prelude::*;
+use std::time::Duration;
+
+/// Elements that are looked through on the way to a source: a loop would have no end.
+const FARTHEST: usize = 64;
+
+/// See the module.
+#[derive(Clone, Copy)]
+pub struct Upstream {
+    /// Whether it brings media as it is captured.
+    pub live: bool,
+    /// How long after that.
+    pub latency: Duration,
+}
+
+impl Upstream {
+    /// It does not say.
+    pub const UNKNOWN: Self = Upstream {
+        live: false,
+        latency: Duration::ZERO,
+    };
+
+    /// Asks the upstream of a sink pad (LATENCY). Sources that do not know their format yet give no
+    /// answer, and what is behind them may say for them that they are not live: then it is the
+    /// source's own word that counts.
+    pub fn of(pad: &gst::Pad) -> Self {
+        let mut query = gst::query::Latency::new();
+        let (live, least) = match pad.peer_query(&mut query) {
+            true => (query.result().0, query.result().1),
+            false => (false, gst::ClockTime::ZERO),
+        };
+        Upstream {
+            live: live || comes_live(pad, FARTHEST),
+            latency: Duration::from_nanos(least.nseconds()),
+        }
+    }
+}
+
+/// Whether a live source is behind a sink pad.
+fn comes_live(pad: &gst::Pad, farthest: usize) -> bool {
+    let Some(peer) = pad.peer().filter(|_| farthest > 0) else {
+        return false;
+    };
+    let source = peer.parent_element().and_downcast::<gst_base::BaseSrc>();
+    if let Some(source) = source {
+        return source.is_live();
+    }
+    let mut links = peer.iterate_internal_links();
+    std::iter::from_fn(|| links.next().ok().flatten()).any(|pad| comes_live(&pad, farthest - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_live_source_is_seen_through_bins_before_it_has_a_format() {
+        gst::init().unwrap();
+        for (live, upstream) in [
+            (
+                "true",
+                "audiotestsrc is-live=true name=source ! queue ! identity",
+            ),
+            ("false", "audiotestsrc name=source ! queue ! identity"),
+            (
+                "true",
+                "videotestsrc is-live=true name=source ! tee ! queue ! videoconvert",
+            ),
+        ] {
+            let bin = gst::parse::bin_from_description(upstream, true).unwrap();
+            let outer = gst::Bin::new();
+            outer.add(&bin).unwrap();
+            let inner = bin.static_pad("src").unwrap();
+            let ghost = gst::GhostPad::with_target(&inner).unwrap();
+            outer.add_pad(&ghost).unwrap();
+            let sink = gst::ElementFactory::make("fakesink").build().unwrap();
+            let pipeline = gst::Pipeline::new();
+            pipeline.add_many([outer.upcast_ref(), &sink]).unwrap();
+            outer.link(&sink).unwrap();
+            let pad = sink.static_pad("sink").unwrap();
+            assert_eq!(Upstream::of(&pad).live.to_string(), live, "{upstream}");
+        }
+    }
+}
