@@ -1,7 +1,10 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
 use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder};
-use crate::session::{Flow, lock};
+use crate::{
+    formats,
+    session::{Flow, lock},
+};
 use gst::{prelude::*, subclass::prelude::*};
 use std::sync::{PoisonError, atomic::Ordering};
 
@@ -326,7 +329,8 @@ impl MediaRecorder {
     }
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
-        let caps = caps.to_owned();
+        // What is in other memory is brought over behind the gate.
+        let caps = formats::in_system_memory(caps);
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }

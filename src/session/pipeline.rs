@@ -10,8 +10,8 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, opus, priming, probe::probe,
-    slices, timing::lock, trial,
+    Settings, decode_times::begin_at_zero, download, keys, mpeg4::call_it_mpeg4, opus, priming,
+    probe::probe, slices, timing::lock, trial,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
@@ -169,6 +169,17 @@ impl Pipeline {
             && let Some(pad) = appsrc.static_pad("src")
         {
             call_it_mpeg4(&pad);
+        }
+        if raw
+            && codec.kind() == Kind::Video
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            let listener = Arc::downgrade(listener);
+            download::bring_over(&pad, name, move |error| {
+                if let Some(listener) = listener.upgrade() {
+                    listener.error(error);
+                }
+            });
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
