@@ -9,6 +9,7 @@
 mod decode_times;
 mod download;
 mod event;
+mod flac;
 mod keys;
 mod mpeg4;
 mod opus;

@@ -10,8 +10,8 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, download, keys, mpeg4::call_it_mpeg4, opus, priming,
-    probe::probe, slices, timing::lock, trial,
+    Settings, decode_times::begin_at_zero, download, flac, keys, mpeg4::call_it_mpeg4, opus,
+    priming, probe::probe, slices, timing::lock, trial,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
@@ -217,6 +217,12 @@ impl Pipeline {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
+            }
+            if copied
+                && plan.container == Container::Flac
+                && let Some(pad) = parser.static_pad("src")
+            {
+                flac::count_anew(&pad);
             }
             chain.push(parser);
         }
