@@ -467,3 +467,174 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
         );
     }
 }
+
+// ---- What comes late, goes back, or is too much ----
+
+/// Caps that come while raw sound is being recorded: everything begins at the first key frame behind.
+#[test]
+fn caps_that_come_after_the_start() {
+    let (_directory, path) = place_for("late.mkv");
+    let outer = Outer::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+    let mut sound = Playing::new(&outer, "audio_%u", coded::audio("identity", 40));
+    let sink = outer.pad("video_%u");
+    outer.set_state(gst::State::Playing);
+    play_until(&mut [&mut sound], 0, 200 * MILLI);
+    outer.act("start");
+    play_until(&mut [&mut sound], 200 * MILLI, 700 * MILLI);
+    let late = inputs::Source::new(&sink, &coded.caps, None);
+    for n in 7..30 {
+        play_until(&mut [&mut sound], n * 100 * MILLI, (n + 1) * 100 * MILLI);
+        let from = ORIGIN + n * 100 * MILLI;
+        for buffer in &coded.buffers {
+            let pts = buffer.pts().unwrap().nseconds();
+            if (from..from + 100 * MILLI).contains(&pts) {
+                late.push(buffer.clone());
+            }
+        }
+    }
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let kept = outer.kept();
+    // Of those from 0.7 s on, the first key frame.
+    assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
+    assert!(assert_pictures_in_place(&path, &kept) >= 59);
+    let heard = decode::sound(&path, 0, None).unwrap();
+    assert!(
+        heard.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
+        "{}",
+        heard.len()
+    );
+    let places = place::places(&heard, 5e9).unwrap();
+    for found in places.iter().filter_map(|p| Some((p.recorded, p.source?))) {
+        let due = kept.source_at(found.0) - ORIGIN as f64;
+        assert!((found.1 - due).abs() < 0.1e6, "{found:?}, not {due}");
+    }
+}
+
+/// A seek in a file whose streams are not decoded.
+#[test]
+fn a_flush_goes_on_at_the_next_key_frame() {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+    let (_directory, path) = place_for("flush.mkv");
+    let outer = Outer::new("", &path);
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    let at = |n: usize| gst::ClockTime::from_nseconds(ORIGIN + n as u64 * SECOND / 30);
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(at(0));
+    source.segment(&segment);
+    outer.act("start");
+    coded.buffers[..40]
+        .iter()
+        .for_each(|b| source.push(b.clone()));
+    source.event(gst::event::FlushStart::new());
+    source.event(gst::event::FlushStop::new(true));
+    // Into the middle of a group: what comes before its next key frame cannot be decoded.
+    segment.set_start(at(67));
+    source.segment(&segment);
+    coded.buffers[67..]
+        .iter()
+        .for_each(|b| source.push(b.clone()));
+    source.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(&path).unwrap();
+    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(_, source)| (source * 30e-9).round() as usize)
+        .collect();
+    let due: Vec<usize> = (0..40).chain(75..100).collect();
+    assert_eq!(shown, due);
+    for ((recorded, _), n) in found.iter().zip(due) {
+        let due = if n < 40 { n } else { 40 + n - 67 } as f64 / 30.0 * 1e9;
+        assert!(
+            (recorded - due).abs() < 35e6,
+            "picture {n} stands at {recorded}, not {due}"
+        );
+    }
+}
+
+/// Buffers of the only track: taken, given on, left out.
+fn counts(outer: &Outer) -> (u64, u64, u64) {
+    let stats: gst::Structure = outer.recorder.property("stats");
+    let tracks: gst::Array = stats.get("tracks").unwrap();
+    let track: gst::Structure = tracks[0].get().unwrap();
+    let field = |name: &str| track.get::<u64>(name).unwrap();
+    (field("buffers"), field("encoded"), field("dropped"))
+}
+
+/// The encoder hangs for a while: what it cannot take is left out up to a key frame, and counted.
+#[test]
+fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
+    let (_directory, path) = place_for("much.webm");
+    let outer = Outer::new("video/webm;codecs=vp8", &path);
+    outer.recorder.set_property("max-queue-time", 125 * MILLI);
+    let clock = gst_check::TestClock::new();
+    outer.pipeline.use_clock(Some(&clock));
+    let (let_go, stuck) = std::sync::mpsc::channel::<()>();
+    let stuck = std::sync::Mutex::new(stuck);
+    let stuck = std::sync::Arc::new(stuck);
+    outer.recorder.connect("encoder-setup", false, move |args| {
+        let encoder: gst::Element = args[2].get().unwrap();
+        let stuck = stuck.clone();
+        encoder
+            .static_pad("src")
+            .unwrap()
+            .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let _ = stuck.lock().unwrap().recv();
+                gst::PadProbeReturn::Remove
+            });
+        None
+    });
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, Some(0));
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    clock.set_time(gst::ClockTime::from_nseconds(ORIGIN));
+    outer.act("start");
+    let push = |from: usize, to: usize| {
+        for (n, buffer) in coded.buffers.iter().enumerate().take(to).skip(from) {
+            let end = ORIGIN + (n as u64 + 1) * SECOND / 30;
+            clock.set_time(gst::ClockTime::from_nseconds(end));
+            source.push(buffer.clone());
+            // Whoever is not stuck is not held up by a machine that is busy.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    };
+    push(0, 100);
+    let_go.send(()).unwrap();
+    let settled = || {
+        outer.pipeline.current_running_time().is_some() && {
+            let (buffers, encoded, dropped) = counts(&outer);
+            buffers == encoded + dropped
+        }
+    };
+    let _ = settled;
+    assert!(common::outer::until(common::outer::DEADLINE, || {
+        outer
+            .recorder
+            .property::<gst::Structure>("stats")
+            .get::<u64>("bytes")
+            .unwrap()
+            > 0
+    }));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    push(100, 200);
+    outer.act("stop");
+    source.end();
+    outer.wait_for("stop", 1);
+    let (buffers, encoded, dropped) = counts(&outer);
+    println!("{buffers} = {encoded} + {dropped}; {:?}", outer.warnings());
+    file::decodes_quietly(&path).unwrap();
+    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(_, source)| (source * 30e-9).round() as usize)
+        .collect();
+    println!("{shown:?}");
+    assert_eq!(buffers, encoded + dropped);
+}
