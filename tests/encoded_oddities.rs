@@ -607,13 +607,6 @@ fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
     };
     push(0, 100);
     let_go.send(()).unwrap();
-    let settled = || {
-        outer.pipeline.current_running_time().is_some() && {
-            let (buffers, encoded, dropped) = counts(&outer);
-            buffers == encoded + dropped
-        }
-    };
-    let _ = settled;
     assert!(common::outer::until(common::outer::DEADLINE, || {
         outer
             .recorder
@@ -622,19 +615,31 @@ fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
             .unwrap()
             > 0
     }));
-    std::thread::sleep(std::time::Duration::from_millis(300));
     push(100, 200);
     outer.act("stop");
     source.end();
     outer.wait_for("stop", 1);
     let (buffers, encoded, dropped) = counts(&outer);
-    println!("{buffers} = {encoded} + {dropped}; {:?}", outer.warnings());
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("too slow"), "{warnings:?}");
     file::decodes_quietly(&path).unwrap();
     let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
-    let shown: Vec<_> = found
-        .iter()
-        .map(|(_, source)| (source * 30e-9).round() as usize)
-        .collect();
-    println!("{shown:?}");
-    assert_eq!(buffers, encoded + dropped);
+    let number = |source: f64| (source * 30e-9).round() as u64;
+    let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
+    // All that came is in the file, or is said to be left out.
+    assert_eq!((buffers, encoded), (200, shown.len() as u64), "{shown:?}");
+    assert_eq!(dropped, 200 - encoded, "{shown:?}");
+    assert!(dropped > 15, "it was fast enough: {shown:?}");
+    for pair in shown.windows(2).filter(|pair| pair[1] != pair[0] + 1) {
+        assert_eq!(pair[1] % 15, 0, "not at a key frame: {shown:?}");
+    }
+    assert_eq!(shown.last(), Some(&199), "it has caught up: {shown:?}");
+    for ((recorded, _), n) in found.iter().zip(shown) {
+        let due = n as f64 / 30.0 * 1e9;
+        assert!(
+            (recorded - due).abs() < 1.1e6,
+            "picture {n} stands at {recorded}"
+        );
+    }
 }

@@ -4,7 +4,7 @@
 //! They are copied once, so that what comes after it (scaling, an encoder that looks ahead) neither
 //! reads that memory again nor keeps it from the pool that it came from.
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use crate::{formats, model::Error};
 use gst::prelude::*;
 use gst_video::{VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
@@ -83,7 +83,7 @@ fn kinds(buffer: &gst::BufferRef) -> String {
 pub fn bring_over(pad: &gst::Pad, name: &str, failed: impl Fn(Error) + Send + Sync + 'static) {
     let shelf = Mutex::new(None::<Shelf>);
     let name = name.to_owned();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+    probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
         };

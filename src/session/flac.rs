@@ -4,7 +4,7 @@
 //! they are counted anew from the file's beginning, without the pauses. Nothing else of them changes
 //! but the checksums. When all are through, the file's head is told how many samples there are.
 
-use super::timing::lock;
+use super::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::Mutex;
 
@@ -171,7 +171,7 @@ impl Count {
 pub fn count_anew(pad: &gst::Pad) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    pad.add_probe(kinds, move |pad, info| {
+    probe(pad, kinds, move |pad, info| {
         match &mut info.data {
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 let Ok(map) = buffer.map_readable() else {
