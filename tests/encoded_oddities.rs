@@ -643,3 +643,68 @@ fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
         );
     }
 }
+
+// ---- Turned ----
+
+/// A telephone's pictures, which say how they are to be shown: a player shows them so.
+fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 30);
+    let (_directory, path) = place_for(name);
+    let outer = Outer::new(mime, &path);
+    outer.recorder.set_property("autostart", true);
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    let mut tags = gst::TagList::new();
+    let value = tags.make_mut();
+    value.add::<gst::tags::ImageOrientation>(&tag, gst::TagMergeMode::Replace);
+    source.event(gst::event::Tag::new(tags));
+    coded.buffers.iter().for_each(|b| source.push(b.clone()));
+    source.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    // ffmpeg shows it as a player would.
+    let found = decode::pictures(&path, 0).unwrap();
+    assert_eq!((found.width, found.height), size, "{tag} in {name}");
+    let undone = inputs::luma(&path, undo, (320, 240));
+    assert_eq!(undone.len(), 30);
+    for (n, picture) in undone.iter().enumerate() {
+        let source = picture::read(picture, 320, 240);
+        let due = n as u64 * SECOND / 30;
+        assert!(
+            source.is_some_and(|s| s.abs_diff(due) <= 1000),
+            "{n}: {source:?}, {tag} in {name}"
+        );
+    }
+}
+
+#[test]
+fn the_orientation_of_copied_pictures_is_in_mp4() {
+    for (tag, undo, size) in [
+        ("rotate-90", "transpose=cclock", (240, 320)),
+        ("rotate-180", "hflip,vflip", (320, 240)),
+        ("rotate-270", "transpose=clock", (240, 320)),
+        ("flip-rotate-0", "hflip", (320, 240)),
+        ("flip-rotate-90", "transpose=cclock,hflip", (240, 320)),
+    ] {
+        turned("turned.mp4", "", tag, undo, size);
+    }
+}
+
+#[test]
+fn pictures_that_are_decoded_are_turned_upright() {
+    turned(
+        "turned.webm",
+        "video/webm;codecs=vp8",
+        "rotate-90",
+        "transpose=cclock",
+        (240, 320),
+    );
+    turned(
+        "turned.mp4",
+        "video/mp4;codecs=vp09",
+        "rotate-90",
+        "transpose=cclock",
+        (240, 320),
+    );
+}
