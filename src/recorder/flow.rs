@@ -248,7 +248,7 @@ impl MediaRecorder {
                 let end = start.saturating_add(duration.unwrap_or(gst::ClockTime::ZERO));
                 let (end, takers) = {
                     let mut stream = pad.stream();
-                    (stream.gap(end, &self.clock), stream.takers())
+                    (stream.gap(start, end, &self.clock), stream.takers())
                 };
                 if let Some(end) = end {
                     self.clock.arrived(end);
@@ -367,6 +367,13 @@ impl MediaRecorder {
                 self.drain_framer(pad);
                 if pad.stream().set_segment(segment) {
                     self.give_caps(pad);
+                }
+                let backwards = {
+                    let stream = pad.stream();
+                    stream.cannot_be_turned().then(|| stream.takers())
+                };
+                for (session, track) in backwards.into_iter().flatten() {
+                    session.refuse_backwards(track);
                 }
                 true
             }

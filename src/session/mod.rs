@@ -587,6 +587,18 @@ impl Session {
         track.set_tags(tags);
     }
 
+    /// The encoded media of a track comes in the other order: what came before is all there is.
+    pub fn refuse_backwards(&self, track: usize) {
+        let Some(track) = self.track(track) else {
+            return;
+        };
+        self.tracks_modified(Error::not_supported(format!(
+            "The stream on {} is encoded and is played backwards, which no file can hold: decode it \
+             in front of the recorder.",
+            track.name()
+        )));
+    }
+
     /// New caps of a track.
     pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
         if let Some(track) = self.track(track)

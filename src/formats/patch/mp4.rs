@@ -427,7 +427,7 @@ mod tests {
             for value in [0, 1, 7, 0xff] {
                 let mut broken = whole.clone();
                 broken[at] = value;
-                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)]);
+                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
             }
         }
     }
