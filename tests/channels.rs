@@ -1,0 +1,123 @@
+//! What is in a channel stays in that channel.
+
+mod common;
+mod inputs;
+
+use common::judge::decode;
+use gst::prelude::*;
+use inputs::*;
+
+const LENGTH: u64 = SECOND;
+const RATE: u64 = 48_000;
+
+/// Records what `sample` says of each channel, and gives what each is decoded to, from -1 to 1.
+fn recorded(
+    mime: &str,
+    channels: usize,
+    mask: u64,
+    sample: impl Fn(usize, u64) -> f64,
+) -> Vec<Vec<f64>> {
+    let take = Take::new(mime);
+    let caps: gst::Caps = format!(
+        "audio/x-raw,format=S16LE,rate={RATE},layout=interleaved,channels={channels},\
+         channel-mask=(bitmask)0x{mask:x}"
+    )
+    .parse()
+    .unwrap();
+    // Enough for each of eight to have its own.
+    take.outer
+        .recorder
+        .set_property("audio-bits-per-second", 512_000u32);
+    let source = Source::new(&take.outer.pad("audio_%u"), &caps, None);
+    take.roll();
+    source.introduce();
+    for n in 0..LENGTH / (20 * MILLI) {
+        let samples = n * 960..(n + 1) * 960;
+        let values = samples.flat_map(|at| (0..channels).map(move |channel| (channel, at)));
+        let bytes: Vec<u8> = values
+            .flat_map(|(channel, at)| ((sample(channel, at) * 32_767.0) as i16).to_le_bytes())
+            .collect();
+        let buffer = gst::Buffer::from_mut_slice(bytes);
+        source.push(stamped(buffer, Some(n * 20 * MILLI), Some(20 * MILLI)));
+    }
+    source.end();
+    take.wrap();
+    take.decodes_quietly();
+    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    assert_eq!(decoded.channels, channels, "{mime}");
+    let channel = |channel: usize| {
+        let samples = decoded.samples.iter().skip(channel).step_by(channels);
+        samples.map(|s| f64::from(*s) / 2f64.powi(31)).collect()
+    };
+    (0..channels).map(channel).collect()
+}
+
+/// Places that GStreamer, WAV and ffmpeg have in the same order.
+const LAYOUTS: [(usize, u64); 5] = [(2, 0x3), (4, 0x33), (6, 0x3f), (8, 0xc3f), (5, 0x37)];
+
+#[test]
+fn every_channel_of_wav_and_flac_has_its_own() {
+    for mime in [WAV, "audio/x-matroska;codecs=flac"] {
+        for (channels, mask) in LAYOUTS.into_iter().chain([(4, 0)]) {
+            // FLAC knows no channels without places; of eight, flacenc makes an order of its own that
+            // nobody but flacdec knows.
+            if (mask == 0 || channels == 8) && mime != WAV {
+                continue;
+            }
+            let level = |channel: usize| (channel + 1) as f64 / 20.0;
+            let decoded = recorded(mime, channels, mask, |channel, _| level(channel));
+            for (channel, samples) in decoded.iter().enumerate() {
+                assert_eq!(samples.len() as u64, LENGTH * 48 / MILLI);
+                let off = samples.iter().find(|s| (**s - level(channel)).abs() > 1e-3);
+                assert_eq!(
+                    off, None,
+                    "channel {channel} of {channels} ({mask:x}) in {mime}"
+                );
+            }
+        }
+    }
+}
+
+/// How much of a tone is in the sound.
+fn tone(samples: &[f64], hertz: f64) -> f64 {
+    let turn = std::f64::consts::TAU * hertz / RATE as f64;
+    let (mut real, mut imaginary) = (0.0, 0.0);
+    for (n, sample) in samples.iter().enumerate() {
+        real += sample * (turn * n as f64).cos();
+        imaginary += sample * (turn * n as f64).sin();
+    }
+    2.0 * real.hypot(imaginary) / samples.len() as f64
+}
+
+#[test]
+fn every_channel_of_opus_has_its_own() {
+    // Of eight, opusenc of 1.22 has made another order by the time that ffmpeg reads them.
+    for (channels, mask) in LAYOUTS.into_iter().filter(|(channels, _)| *channels < 8) {
+        // The fourth of six and more is for low tones only.
+        let hertz = |channel: usize| match (channel, channels) {
+            (3, 6..) => 60.0,
+            _ => 500.0 + 300.0 * channel as f64,
+        };
+        let decoded = recorded("audio/webm;codecs=opus", channels, mask, |channel, at| {
+            let turn = std::f64::consts::TAU * hertz(channel) / RATE as f64;
+            0.4 * (turn * at as f64).sin()
+        });
+        for (channel, samples) in decoded.iter().enumerate() {
+            // In the middle, where the encoder has settled.
+            let middle = &samples[9_600..38_400];
+            for other in 0..channels {
+                let found = tone(middle, hertz(other));
+                match other == channel {
+                    true => assert!(
+                        found > 0.3,
+                        "{channel} of {channels} has {found} of its own"
+                    ),
+                    false => assert!(
+                        found < 0.04,
+                        "{channel} of {channels} has {found} of {other}"
+                    ),
+                }
+            }
+        }
+    }
+}
