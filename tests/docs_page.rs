@@ -94,7 +94,13 @@ fn reference() -> String {
     templates.sort_by_key(|template| template.name_template().to_string());
     for template in templates {
         let caps = template.caps();
-        let mut names: Vec<_> = caps.iter().map(|s| format!("`{}`", s.name())).collect();
+        let mut names: Vec<_> = caps
+            .iter_with_features()
+            .map(|(s, features)| match features.to_string().as_str() {
+                "memory:SystemMemory" => format!("`{}`", s.name()),
+                other => format!("`{}({other})`", s.name()),
+            })
+            .collect();
         names.dedup();
         let names = if caps.is_any() {
             "anything".into()

@@ -101,6 +101,8 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
     if kind == Kind::Audio {
         let mpeg2 = gst::Caps::builder("audio/mpeg").field("mpegversion", 2i32);
         all.merge(mpeg2.build());
+    } else {
+        all.merge(super::mapped_caps());
     }
     all
 }

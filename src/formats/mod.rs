@@ -4,6 +4,7 @@ mod caps;
 mod codec_string;
 mod delay;
 mod encoder;
+mod memory;
 mod muxer;
 mod patch;
 mod plan;
@@ -16,6 +17,7 @@ pub use caps::{
 pub use codec_string::codec_string;
 pub use delay::{Delay, delay};
 pub use encoder::{Tuning, needs_no_hardware, set_bits_per_second, tune};
+pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
     Units, begins_unit, container_caps, mux_caps, mux_pad_template, muxer, parser, set_timeslice,
     timestamper, units,

@@ -4,7 +4,7 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{Cuts, Input, Out};
+use super::{Cuts, Input, Loss, Out};
 use crate::model::timeline::{Interval, Ns};
 use std::collections::VecDeque;
 
@@ -48,8 +48,8 @@ fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
 #[derive(Debug)]
 struct Waiting {
     input: Input,
-    /// Media is missing before it.
-    after_loss: bool,
+    /// Media is missing before it, for this reason.
+    after_loss: Option<Loss>,
     /// Those that it and what follows have, if they are new.
     caps: Option<gst::Caps>,
 }
@@ -66,7 +66,7 @@ pub struct EncodedGate {
     headers_in_caps: bool,
     inbox: VecDeque<Waiting>,
     /// Media is missing before the next buffer.
-    lost: bool,
+    lost: Option<Loss>,
     /// Caps for the next buffer that comes, and for the next that goes.
     new_caps: Option<gst::Caps>,
     due_caps: Option<gst::Caps>,
@@ -75,6 +75,10 @@ pub struct EncodedGate {
     last_dts: Option<Ns>,
     /// Something has gone out.
     begun: bool,
+    /// No key frame has come since media was left out here.
+    broken: bool,
+    /// Frames that are of no use because of that.
+    left_out: u64,
 }
 
 impl EncodedGate {
@@ -87,12 +91,14 @@ impl EncodedGate {
             headers: Vec::new(),
             headers_in_caps: false,
             inbox: VecDeque::new(),
-            lost: false,
+            lost: None,
             new_caps: None,
             due_caps: None,
             entered: None,
             last_dts: None,
             begun: false,
+            broken: false,
+            left_out: 0,
         };
         gate.read_headers(caps);
         gate
@@ -132,7 +138,7 @@ impl EncodedGate {
                 Headers::Dropped => return,
             }
         }
-        let after_loss = std::mem::take(&mut self.lost);
+        let after_loss = self.lost.take();
         let caps = self.new_caps.take();
         self.inbox.push_back(Waiting {
             input,
@@ -142,8 +148,8 @@ impl EncodedGate {
     }
 
     /// Media is missing after what has been pushed: what refers to it is no use.
-    pub(super) fn lose(&mut self) {
-        self.lost = true;
+    pub(super) fn lose(&mut self, why: Loss) {
+        self.lost = Some(why);
     }
 
     fn is_key(input: &Input) -> bool {
@@ -202,8 +208,9 @@ impl EncodedGate {
             caps,
         } = self.inbox.pop_front()?;
         self.due_caps = caps.or(self.due_caps.take());
-        if after_loss {
+        if let Some(why) = after_loss {
             self.entered = None;
+            self.broken = why == Loss::TooSlow;
         }
         Some(input)
     }
@@ -221,10 +228,19 @@ impl EncodedGate {
             Some((_, key)) => input.running >= key,
             None if Self::is_key(input) => {
                 self.entered = Some((number, input.running));
+                self.broken = false;
                 true
             }
-            None => false,
+            None => {
+                self.left_out += u64::from(self.broken);
+                false
+            }
         }
+    }
+
+    /// Frames that could not be decoded, since others in front of them were left out here.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     fn emit_headers(&mut self, first: &gst::Buffer, out: &mut Out) {

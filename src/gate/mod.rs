@@ -110,6 +110,15 @@ impl Input {
     }
 }
 
+/// Why media is missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Upstream has left it out, or went elsewhere.
+    Upstream,
+    /// What comes behind the gate was too slow for it.
+    TooSlow,
+}
+
 /// The gate of one track, by what the track carries.
 #[derive(Debug)]
 pub enum Gate {
@@ -147,9 +156,9 @@ impl Gate {
     }
 
     /// Buffers are missing between what has been pushed and what comes next.
-    pub fn lose(&mut self) {
+    pub fn lose(&mut self, why: Loss) {
         match self {
-            Gate::Encoded(gate) => gate.lose(),
+            Gate::Encoded(gate) => gate.lose(why),
             // Raw media does not refer to what was before it.
             Gate::Audio(_) | Gate::Video(_) => {}
         }
@@ -226,6 +235,14 @@ impl Gate {
             Gate::Audio(gate) => gate.first_waiting(),
             Gate::Video(gate) => gate.first_waiting(),
             Gate::Encoded(gate) => gate.first_waiting(),
+        }
+    }
+
+    /// Frames left out because what they refer to has been, for [`Loss::TooSlow`].
+    pub fn left_out(&self) -> u64 {
+        match self {
+            Gate::Encoded(gate) => gate.left_out(),
+            Gate::Audio(_) | Gate::Video(_) => 0,
         }
     }
 

@@ -70,27 +70,22 @@ impl Orientation {
         }
     }
 
-    /// First this, then `next`.
-    pub fn then(self, next: Orientation) -> Orientation {
-        // Mirrored, a turn goes the other way round.
-        let turned = match next.mirrored {
-            true => 4 - self.quarters,
-            false => self.quarters,
-        };
-        Orientation {
-            mirrored: self.mirrored != next.mirrored,
-            quarters: (turned + next.quarters) % 4,
-        }
+    /// Whether width and height change places.
+    pub fn is_sideways(self) -> bool {
+        self.quarters % 2 == 1
     }
 
-    /// What undoes it.
-    pub fn inverse(self) -> Orientation {
+    /// Where a step to the right goes, and a step down: (right, down) of each.
+    pub fn steps(self) -> [(i32, i32); 2] {
+        let [right, down] = match self.quarters % 4 {
+            0 => [(1, 0), (0, 1)],
+            1 => [(0, 1), (-1, 0)],
+            2 => [(-1, 0), (0, -1)],
+            _ => [(0, -1), (1, 0)],
+        };
         match self.mirrored {
-            true => self,
-            false => Orientation {
-                mirrored: false,
-                quarters: (4 - self.quarters) % 4,
-            },
+            true => [(-right.0, -right.1), down],
+            false => [right, down],
         }
     }
 }
@@ -100,17 +95,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_turn_and_its_inverse_are_nothing() {
+    fn tags_are_read_back() {
         for turn in Orientation::ALL {
-            assert_eq!(turn.then(turn.inverse()), Orientation::default());
-            assert_eq!(turn.inverse().then(turn), Orientation::default());
             assert_eq!(Orientation::from_tag(turn.tag()), Some(turn));
-            for next in Orientation::ALL {
-                let both = turn.then(next);
-                assert_eq!(both.then(next.inverse()), turn);
-                assert_eq!(both.inverse(), next.inverse().then(turn.inverse()));
-            }
         }
         assert_eq!(Orientation::from_tag("rotate-45"), None);
+    }
+
+    #[test]
+    fn a_quarter_to_the_right_makes_right_down_and_down_left() {
+        let steps = |tag| Orientation::from_tag(tag).unwrap().steps();
+        assert_eq!(steps("rotate-90"), [(0, 1), (-1, 0)]);
+        assert_eq!(steps("flip-rotate-0"), [(-1, 0), (0, 1)]);
+        // Mirrored first: what was right is left, and then up.
+        assert_eq!(steps("flip-rotate-90"), [(0, -1), (-1, 0)]);
     }
 }

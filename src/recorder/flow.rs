@@ -1,7 +1,10 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
 use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder, upstream::Upstream};
-use crate::session::{Flow, lock};
+use crate::{
+    formats,
+    session::{Flow, lock},
+};
 use gst::{prelude::*, subclass::prelude::*};
 use std::sync::{PoisonError, atomic::Ordering};
 
@@ -243,7 +246,7 @@ impl MediaRecorder {
                 let end = start.saturating_add(duration.unwrap_or(gst::ClockTime::ZERO));
                 let (end, takers) = {
                     let mut stream = pad.stream();
-                    (stream.gap(end, &self.clock), stream.takers())
+                    (stream.gap(start, end, &self.clock), stream.takers())
                 };
                 if let Some(end) = end {
                     self.clock.arrived(end);
@@ -324,7 +327,8 @@ impl MediaRecorder {
     }
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
-        let caps = caps.to_owned();
+        // What is in other memory is brought over behind the gate.
+        let caps = formats::in_system_memory(caps);
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }
@@ -361,6 +365,13 @@ impl MediaRecorder {
                 self.drain_framer(pad);
                 if pad.stream().set_segment(segment) {
                     self.give_caps(pad);
+                }
+                let backwards = {
+                    let stream = pad.stream();
+                    stream.cannot_be_turned().then(|| stream.takers())
+                };
+                for (session, track) in backwards.into_iter().flatten() {
+                    session.refuse_backwards(track);
                 }
                 true
             }

@@ -172,8 +172,11 @@ impl Stream {
         }
     }
 
-    /// Places a buffer in running time; `None` if it lies outside the segment.
+    /// Places a buffer in running time; `None` if it lies outside the segment, or cannot be recorded.
     pub fn place(&mut self, buffer: gst::Buffer, clock: &RunningTime) -> Option<Input> {
+        if self.cannot_be_turned() {
+            return None;
+        }
         // Encoders read beyond the end of a picture that is not whole.
         if let Media::Picture { size, .. } = self.media
             && buffer.size() < size
@@ -189,7 +192,7 @@ impl Stream {
         let end = duration.map(|duration| pts.saturating_add(duration));
         let (start, stop) = self.segment.clip(pts, end)?;
         let start = start.unwrap_or(pts);
-        let inside = self.segment.to_running_time(start)?;
+        let inside = self.running_time(start, stop)?;
         let whole = start <= pts && stop >= end;
         let (buffer, plain, duration) = match self.media {
             _ if whole => (buffer, inside.nseconds(), duration),
@@ -199,7 +202,8 @@ impl Stream {
                 let part = gst_audio::audio_buffer_clip(buffer, segment, rate, bytes)?;
                 let start = part.pts().unwrap_or(start);
                 let duration = self.duration(&part);
-                let plain = self.segment.to_running_time(start)?.nseconds();
+                let end = duration.map(|duration| start.saturating_add(duration));
+                let plain = self.running_time(start, end)?.nseconds();
                 (part, plain, duration)
             }
             // A picture is shown as long as it reaches into it.
@@ -216,11 +220,38 @@ impl Stream {
         if running > FURTHEST {
             return None;
         }
+        let buffer = match self.media {
+            Media::Sound { bytes, .. } if self.is_backwards() => reversed(buffer, bytes)?,
+            _ => buffer,
+        };
         Some(Input {
             buffer,
             running,
             duration: duration.map(|duration| self.in_time(duration)),
         })
+    }
+
+    /// Whether it is played backwards.
+    fn is_backwards(&self) -> bool {
+        self.segment.rate() < 0.0
+    }
+
+    /// Whether it is played backwards and cannot be recorded so.
+    pub fn cannot_be_turned(&self) -> bool {
+        self.is_backwards() && self.caps.is_some() && matches!(self.media, Media::Encoded)
+    }
+
+    /// When media from `start` to `end` begins to be heard or seen: backwards, with its end.
+    fn running_time(
+        &self,
+        start: gst::ClockTime,
+        end: Option<gst::ClockTime>,
+    ) -> Option<gst::ClockTime> {
+        let first = match self.is_backwards() {
+            true => end.unwrap_or(start),
+            false => start,
+        };
+        self.segment.to_running_time(first)
     }
 
     /// Without stamps, live media is taken to be captured as it comes, other media to follow.
@@ -274,9 +305,15 @@ impl Stream {
         Some(buffer.duration().filter(rounded).unwrap_or(exact))
     }
 
-    /// Upstream has nothing before this position in the segment: the running time of it.
-    pub fn gap(&mut self, end: gst::ClockTime, clock: &RunningTime) -> Option<Ns> {
-        let plain = self.segment.to_running_time(end)?.nseconds();
+    /// Upstream has nothing between these positions in the segment: the running time up to which.
+    pub fn gap(
+        &mut self,
+        start: gst::ClockTime,
+        end: gst::ClockTime,
+        clock: &RunningTime,
+    ) -> Option<Ns> {
+        let last = if self.is_backwards() { start } else { end };
+        let plain = self.segment.to_running_time(last)?.nseconds();
         let running = self.shifted(plain, clock);
         if running > FURTHEST {
             return None;
@@ -320,6 +357,9 @@ impl Stream {
         if let Some(tags) = &self.tags {
             session.set_tags(track, tags);
         }
+        if self.cannot_be_turned() {
+            session.refuse_backwards(track);
+        }
         for header in &self.headers {
             session.replay(track, header.clone());
         }
@@ -345,6 +385,39 @@ impl Stream {
         self.fresh = false;
         self.recent = None;
     }
+}
+
+/// The samples of a buffer from the last to the first; `bytes` are those of one of all channels.
+fn reversed(mut buffer: gst::Buffer, bytes: u32) -> Option<gst::Buffer> {
+    let meta = buffer.meta::<gst_audio::AudioMeta>();
+    // Or each plane by itself.
+    let planes = meta.map(|meta| {
+        let width = bytes / meta.info().channels().max(1);
+        let planes = meta.offsets().iter().copied();
+        (planes.collect::<Vec<_>>(), meta.samples(), width)
+    });
+    let fields = buffer.make_mut();
+    let mut map = fields.map_writable().ok()?;
+    let turn = |samples: &mut [u8], width: u32| {
+        samples.reverse();
+        // And the bytes of each as they were.
+        let width = usize::try_from(width).unwrap_or(1).max(1);
+        samples.chunks_exact_mut(width).for_each(<[u8]>::reverse);
+    };
+    match planes {
+        None => {
+            let whole = map.len() - map.len() % usize::try_from(bytes).ok()?.max(1);
+            turn(map.get_mut(..whole)?, bytes);
+        }
+        Some((planes, samples, width)) => {
+            let length = samples.checked_mul(usize::try_from(width).ok()?)?;
+            for plane in planes {
+                turn(map.get_mut(plane..plane.checked_add(length)?)?, width);
+            }
+        }
+    }
+    drop(map);
+    Some(buffer)
 }
 
 mod imp {

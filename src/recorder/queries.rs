@@ -82,6 +82,16 @@ impl MediaRecorder {
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
                 true
             }
+            gst::QueryViewMut::Caps(_) => {
+                let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);
+                if let gst::QueryViewMut::Caps(caps) = query.view_mut()
+                    && let Some(result) = caps.result_owned()
+                {
+                    // The order would be the filter's.
+                    caps.set_result(&formats::system_memory_first(&result));
+                }
+                answered
+            }
             _ => gst::Pad::query_default(pad, Some(&*self.obj()), query),
         }
     }

@@ -7,7 +7,9 @@
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod decode_times;
+mod download;
 mod event;
+mod flac;
 mod keys;
 mod mpeg4;
 mod opus;
@@ -583,6 +585,18 @@ impl Session {
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         track.set_tags(tags);
+    }
+
+    /// The encoded media of a track comes in the other order: what came before is all there is.
+    pub fn refuse_backwards(&self, track: usize) {
+        let Some(track) = self.track(track) else {
+            return;
+        };
+        self.tracks_modified(Error::not_supported(format!(
+            "The stream on {} is encoded and is played backwards, which no file can hold: decode it \
+             in front of the recorder.",
+            track.name()
+        )));
     }
 
     /// New caps of a track.

@@ -10,12 +10,12 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, keys, mpeg4::call_it_mpeg4, opus, priming, probe::probe,
-    slices, timing::lock, trial,
+    Settings, decode_times::begin_at_zero, download, flac, keys, mpeg4::call_it_mpeg4, opus,
+    priming, probe::probe, slices, timing::lock, trial,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
-    model::{Codec, Container, Error, Kind, timeline::Ns},
+    model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -50,6 +50,14 @@ pub struct TrackMedia<'a> {
     pub lacks_dts: bool,
     /// Upstream's tags.
     pub tags: Option<gst::TagList>,
+}
+
+impl TrackMedia<'_> {
+    /// How its pictures have to be turned to stand upright.
+    fn turn(&self) -> Orientation {
+        let tags = self.tags.as_deref();
+        tags.and_then(super::turn::of_tags).unwrap_or_default()
+    }
 }
 
 /// See the module.
@@ -99,7 +107,11 @@ impl Pipeline {
         // Without a clock nothing waits for a time.
         pipeline.use_clock(None::<&gst::Clock>);
         let muxer = formats::muxer(plan.container)?;
-        let patch = Arc::new(Mutex::new(Patch::new(plan.container, Vec::new())));
+        let patch = Arc::new(Mutex::new(Patch::new(
+            plan.container,
+            Vec::new(),
+            Vec::new(),
+        )));
         let sink = appsink(listener, &patch);
         pipeline
             .add_many([&muxer, sink.upcast_ref()])
@@ -133,7 +145,15 @@ impl Pipeline {
         // The order of the feeds is that of the muxer's pads.
         let sound = || this.feeds.iter().filter(|feed| feed.delay.is_some());
         let delays = sound().filter_map(|feed| feed.delay).collect();
-        *lock(&patch) = Patch::new(plan.container, delays);
+        let copied = plan.copied.iter().zip(&plan.codecs).zip(tracks);
+        let turns = copied
+            .filter(|((_, codec), _)| codec.kind() == Kind::Video)
+            .map(|((copied, _), track)| match copied {
+                true => track.turn(),
+                // It has been turned.
+                false => Orientation::default(),
+            });
+        *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
         for (number, feed) in sound().enumerate() {
             if let (Some(Delay::PreSkip(_)), Some(pad)) = (feed.delay, &feed.mux_pad) {
                 let patch = Arc::downgrade(&patch);
@@ -170,6 +190,17 @@ impl Pipeline {
         {
             call_it_mpeg4(&pad);
         }
+        if raw
+            && codec.kind() == Kind::Video
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            let listener = Arc::downgrade(listener);
+            download::bring_over(&pad, name, move |error| {
+                if let Some(listener) = listener.upgrade() {
+                    listener.error(error);
+                }
+            });
+        }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
         let mut delay =
@@ -182,9 +213,11 @@ impl Pipeline {
             if codec.kind() == Kind::Video
                 && let Ok(flip) = make("videoflip", &format!("{name}-videoflip"))
             {
-                let tags = track.tags.as_deref();
-                let first = tags.and_then(super::turn::of_tags).unwrap_or_default();
-                super::turn::follow(&flip, first);
+                super::turn::follow(&flip);
+                if !raw {
+                    // The gate turns raw pictures only, as their tags come.
+                    flip.set_property_from_str("video-direction", track.turn().direction());
+                }
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
@@ -206,6 +239,12 @@ impl Pipeline {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
+            }
+            if copied
+                && plan.container == Container::Flac
+                && let Some(pad) = parser.static_pad("src")
+            {
+                flac::count_anew(&pad);
             }
             chain.push(parser);
         }
@@ -353,7 +392,7 @@ fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Erro
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
-    filter.set_property("caps", encoder_input(codec, &track.caps));
+    filter.set_property("caps", encoder_input(codec, track));
     chain.push(filter);
     Ok(chain)
 }
@@ -503,7 +542,8 @@ fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.
-fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
+fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
+    let caps = &track.caps;
     let mut wanted = formats::raw_caps(codec);
     let structure = wanted.make_mut();
     if let Some(info) = formats::video_info(caps) {
@@ -517,8 +557,13 @@ fn encoder_input(codec: Codec, caps: &gst::Caps) -> gst::Caps {
             let size = if even { size & !1 } else { size };
             i32::try_from(size).unwrap_or(16)
         };
+        let high = u64::from(info.height());
+        let (wide, high) = match track.turn().is_sideways() {
+            true => (high, wide),
+            false => (wide, high),
+        };
         structure.set("width", fit(wide));
-        structure.set("height", fit(u64::from(info.height())));
+        structure.set("height", fit(high));
         structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
     } else if let Some(info) = formats::audio_info(caps) {
         if codec == Codec::Pcm {

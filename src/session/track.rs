@@ -9,7 +9,7 @@ use super::{
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
-    gate::{Cuts, Gate, Input, Out, Piece},
+    gate::{Cuts, Gate, Input, Loss, Out, Piece},
     model::{
         Orientation,
         timeline::{Mapped, Ns},
@@ -284,8 +284,12 @@ impl Track {
     /// Figures for `stats`.
     pub fn counts(&self) -> Counts {
         let inner = lock(&self.inner);
+        // What refers to a frame that was left out is lost with it.
+        let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
         Counts {
             filled: inner.gate.as_ref().map_or(0, Gate::filled),
+            buffers: inner.counts.buffers + left_out,
+            dropped: inner.counts.dropped + left_out,
             ..inner.counts
         }
     }
@@ -358,7 +362,7 @@ impl Track {
                 inner.counts.dropped += 1;
             }
             if let Some(gate) = &mut inner.gate {
-                gate.lose();
+                gate.lose(Loss::TooSlow);
             }
             return Flow::More;
         }
@@ -388,7 +392,7 @@ impl Track {
     /// Buffers of upstream did not get here: what is encoded goes on at the next key frame.
     pub fn lose(&self) {
         if let Some(gate) = &mut lock(&self.inner).gate {
-            gate.lose();
+            gate.lose(Loss::Upstream);
         }
     }
 

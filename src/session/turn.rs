@@ -1,5 +1,5 @@
-//! Pictures whose orientation changes in the middle of a recording are turned to what it was at
-//! its beginning, which is what the file says.
+//! Pictures that say how they have to be turned to stand upright are turned so: few containers have a
+//! place for it, and none for a change of it in the middle.
 
 use super::probe::probe;
 use crate::model::Orientation;
@@ -19,8 +19,8 @@ pub fn of_tags(tags: &gst::TagListRef) -> Option<Orientation> {
     Orientation::from_tag(tag.get())
 }
 
-/// Lets a `videoflip` do what is left to do after the file's own orientation, `first`.
-pub fn follow(flip: &gst::Element, first: Orientation) {
+/// Lets a `videoflip` do what the events say.
+pub fn follow(flip: &gst::Element) {
     let Some(pad) = flip.static_pad("sink") else {
         return;
     };
@@ -34,8 +34,7 @@ pub fn follow(flip: &gst::Element, first: Orientation) {
             return gst::PadProbeReturn::Ok;
         };
         if let Some(flip) = flip.upgrade() {
-            let rest = turn.then(first.inverse());
-            flip.set_property_from_str("video-direction", rest.direction());
+            flip.set_property_from_str("video-direction", turn.direction());
         }
         // Nobody else knows it.
         drop(info.data.take());

@@ -85,6 +85,11 @@ pub fn audio(encoder: &str, length: u32) -> Coded {
     })
 }
 
+/// Pictures as they are, in which an encoder finds again what it has seen.
+pub fn plain(source: &str, encoder: &str) -> Coded {
+    encode(&format!("{source} ! {SMALL}"), encoder, |_| {})
+}
+
 /// Flags of a buffer that make it no beginning.
 pub fn is_key(buffer: &gst::BufferRef) -> bool {
     !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
@@ -242,6 +247,22 @@ fn units(bytes: &[u8]) -> Vec<&[u8]> {
         unit
     };
     starts.iter().enumerate().map(unit).collect()
+}
+
+/// Frames of a byte stream as buffers of one NAL unit each, all with their frame's stamps.
+pub fn in_units(frames: &[gst::Buffer]) -> Vec<gst::Buffer> {
+    let split = |frame: &gst::Buffer| -> Vec<gst::Buffer> {
+        let map = frame.map_readable().unwrap();
+        let buffer = |unit: &[u8]| {
+            let mut buffer = gst::Buffer::from_mut_slice([&[0, 0, 0, 1], unit].concat());
+            let fields = buffer.get_mut().unwrap();
+            fields.set_pts(frame.pts());
+            fields.set_dts(frame.dts());
+            buffer
+        };
+        units(&map).into_iter().map(buffer).collect()
+    };
+    frames.iter().flat_map(split).collect()
 }
 
 fn is_avc_header(first: u8) -> bool {

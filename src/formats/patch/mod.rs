@@ -4,12 +4,13 @@ mod matroska;
 mod mp4;
 
 use super::delay::Delay;
-use crate::model::Container;
+use crate::model::{Container, Orientation};
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
+    turns: Vec<Orientation>,
     kind: Kind,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
@@ -24,8 +25,9 @@ enum Kind {
 }
 
 impl Patch {
-    /// For a recording whose audio tracks have these delays, in the order of the muxer's pads.
-    pub fn new(container: Container, delays: Vec<Delay>) -> Self {
+    /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
+    /// turned so; each in the order of the muxer's pads.
+    pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
@@ -34,6 +36,7 @@ impl Patch {
         };
         Patch {
             delays,
+            turns,
             kind,
             position: 0,
         }
@@ -61,7 +64,9 @@ impl Patch {
         self.position += buffer.size() as u64;
         let patched = match &mut self.kind {
             Kind::Nothing => None,
-            Kind::Mp4(layout) => map(&buffer, |bytes| layout.patch(position, bytes, &self.delays)),
+            Kind::Mp4(layout) => map(&buffer, |bytes| {
+                layout.patch(position, bytes, &self.delays, &self.turns)
+            }),
             Kind::Matroska => {
                 let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
                 if patched.is_some() {

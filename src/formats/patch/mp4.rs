@@ -1,11 +1,11 @@
-//! MP4 (ISO 14496-12): an edit list for each audio track whose encoder is late, and the Opus
-//! header of mp4mux 1.22 with its bytes in the right order.
+//! MP4 (ISO 14496-12): an edit list for each audio track whose encoder is late, the Opus header of
+//! mp4mux 1.22 with its bytes in the right order, and how the pictures are turned.
 //!
 //! The edit makes the header longer, so all that follows moves, and the index at the end is told;
 //! its version is put right too.
 
 use super::number;
-use crate::formats::delay::Delay;
+use crate::{formats::delay::Delay, model::Orientation};
 
 /// Where things are in the file.
 #[derive(Debug, Default)]
@@ -28,7 +28,13 @@ impl Layout {
     }
 
     /// The bytes that go into the file in place of the muxer's at `position`; `None` for the same.
-    pub fn patch(&mut self, position: u64, bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
+    pub fn patch(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        delays: &[Delay],
+        turns: &[Orientation],
+    ) -> Option<Vec<u8>> {
         let first = boxes(bytes).next()?;
         let (begins, ends) = self.moov.unwrap_or((u64::MAX, u64::MAX));
         match first.name {
@@ -60,7 +66,7 @@ impl Layout {
                 patched.extend_from_slice(old);
                 continue;
             }
-            let new = moov(old, delays)?;
+            let new = moov(old, delays, turns)?;
             let grown = new.len().checked_sub(old.len())? as u64;
             if self.moov.is_none() {
                 self.moov = Some((position + part.start as u64, position + part.end as u64));
@@ -181,18 +187,59 @@ fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
     Some(whole)
 }
 
-fn moov(old: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
+/// A video track's `trak` that says how its pictures are turned, which mp4mux 1.22 leaves out; `None` if
+/// they are not, or if it is said already.
+fn turned(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
+    const ONE: i32 = 1 << 16;
+    const PLAIN: [i32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
+    let bytes = |matrix: [i32; 9]| matrix.map(i32::to_be_bytes).concat();
+    let tkhd = boxes(trak).find(|part| part.name == b"tkhd")?;
+    let from = match trak.get(tkhd.content)? {
+        1 => tkhd.content + 52,
+        _ => tkhd.content + 40,
+    };
+    let to = from + 36;
+    if turn == Orientation::default() || to + 8 > tkhd.end || trak.get(from..to)? != bytes(PLAIN) {
+        return None;
+    }
+    // 16.16 like the matrix.
+    let size = |at| i32::try_from(number(trak, at, 4)?).ok();
+    let (width, height) = (size(to)?, size(to + 4)?);
+    let [(a, b), (c, d)] = turn.steps();
+    // So that what goes to the left or up ends at 0.
+    let back = |over: i32, down: i32| {
+        let over = if over < 0 { width } else { 0 };
+        over.checked_add(if down < 0 { height } else { 0 })
+    };
+    let (x, y) = (back(a, c)?, back(b, d)?);
+    let matrix = [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, x, y, 1 << 30];
+    let mut turned = trak.to_vec();
+    turned.get_mut(from..to)?.copy_from_slice(&bytes(matrix));
+    Some(turned)
+}
+
+fn moov(old: &[u8], delays: &[Delay], turns: &[Orientation]) -> Option<Vec<u8>> {
     let old = old.get(8..)?;
     let mut new = Vec::new();
     let mut delays = delays.iter();
+    let mut turns = turns.iter();
     for part in boxes(old) {
         let content = old.get(part.content..part.end)?;
-        let sound = || find(content, &[b"mdia", b"hdlr"])?.get(8..12);
-        if part.name == b"trak" && sound() == Some(b"soun") {
-            let delay = delays.next().copied().unwrap_or_default();
-            new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
-        } else {
-            new.extend_from_slice(old.get(part.start..part.end)?);
+        let kind = match part.name {
+            b"trak" => find(content, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)),
+            _ => None,
+        };
+        match kind {
+            Some(b"soun") => {
+                let delay = delays.next().copied().unwrap_or_default();
+                new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
+            }
+            Some(b"vide") => {
+                let turn = turns.next().copied().unwrap_or_default();
+                let turned = turned(content, turn);
+                new.extend_from_slice(&boxed(b"trak", turned.as_deref().unwrap_or(content))?);
+            }
+            _ => new.extend_from_slice(old.get(part.start..part.end)?),
         }
     }
     boxed(b"moov", &new)
@@ -295,7 +342,9 @@ mod tests {
     fn late_tracks_get_an_edit_and_all_that_follows_moves() {
         let old = header();
         let mut layout = Layout::default();
-        let new = layout.patch(0, &old, &[Delay::Samples(1_588)]).unwrap();
+        let new = layout
+            .patch(0, &old, &[Delay::Samples(1_588)], &[])
+            .unwrap();
         assert_eq!(edit(&new), Some(1_588));
         assert_eq!(new.len(), old.len() + 36);
         assert_eq!(layout.place(old.len() as u64), new.len() as u64);
@@ -303,7 +352,7 @@ mod tests {
         // Again at the end, where only the header is written.
         let ftyp = boxes(&old).next().unwrap().end;
         let again = layout
-            .patch(ftyp as u64, &old[ftyp..], &[Delay::Samples(1_588)])
+            .patch(ftyp as u64, &old[ftyp..], &[Delay::Samples(1_588)], &[])
             .unwrap();
         assert_eq!(again, new[ftyp..]);
         // Version 1, lengths 1, one entry: time, offset, three numbers.
@@ -312,7 +361,7 @@ mod tests {
         tfra.extend_from_slice(&1_000u64.to_be_bytes());
         tfra.extend_from_slice(&[1, 1, 1]);
         let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
-        let moved = layout.patch(5_000, &index, &[]).unwrap();
+        let moved = layout.patch(5_000, &index, &[], &[]).unwrap();
         assert_eq!(number(&moved, 16 + 24, 8), Some(1_036));
         assert_eq!(number(&moved, 16 + 16, 8), Some(7));
         // As mp4mux 1.22 has it: narrow, and without a place for the last fragment.
@@ -325,9 +374,9 @@ mod tests {
         let tfdt = leaf(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, 9]);
         let traf = [leaf(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]), tfdt].concat();
         let fragment = leaf(b"moof", &leaf(b"traf", &traf));
-        assert_eq!(layout.patch(3_000, &fragment, &[]), None);
+        assert_eq!(layout.patch(3_000, &fragment, &[], &[]), None);
         let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
-        let moved = layout.patch(5_000, &index, &[]).unwrap();
+        let moved = layout.patch(5_000, &index, &[], &[]).unwrap();
         assert_eq!(number(&moved, 28, 4), Some(2), "entries");
         let entry = |n: usize| {
             [
@@ -339,13 +388,15 @@ mod tests {
         assert_eq!(entry(1), [Some(9), Some(3_036)]);
         assert_eq!(number(&moved, moved.len() - 4, 4), Some(moved.len() as u64));
         // Media that looks like a header is none.
-        assert_eq!(layout.patch(5_000, &old, &[]), None);
+        assert_eq!(layout.patch(5_000, &old, &[], &[]), None);
     }
 
     #[test]
     fn swapped_opus_headers_are_put_right_once() {
         let mut layout = Layout::default();
-        let new = layout.patch(0, &header(), &[Delay::PreSkip(0)]).unwrap();
+        let new = layout
+            .patch(0, &header(), &[Delay::PreSkip(0)], &[])
+            .unwrap();
         assert_eq!(edit(&new), Some(312));
         let dops = new.windows(4).position(|w| w == b"dOps").unwrap() + 4;
         assert_eq!(
@@ -353,11 +404,11 @@ mod tests {
             [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]
         );
         let again = Layout::default()
-            .patch(0, &new, &[Delay::PreSkip(0)])
+            .patch(0, &new, &[Delay::PreSkip(0)], &[])
             .unwrap();
         assert_eq!(again, new);
         let copied = Layout::default()
-            .patch(0, &header(), &[Delay::None])
+            .patch(0, &header(), &[Delay::None], &[])
             .unwrap();
         assert_eq!(edit(&copied), None);
         assert_eq!(copied.len(), header().len());
@@ -368,7 +419,7 @@ mod tests {
         let whole = header();
         for length in 0..whole.len() {
             let mut layout = Layout::default();
-            if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip(0)]) {
+            if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip(0)], &[]) {
                 assert_eq!(new, whole[..length]);
             }
         }
@@ -376,7 +427,7 @@ mod tests {
             for value in [0, 1, 7, 0xff] {
                 let mut broken = whole.clone();
                 broken[at] = value;
-                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)]);
+                let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
             }
         }
     }

@@ -122,7 +122,13 @@ impl Supervisor {
         pipeline.play()?;
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let of_track = session.host.tags(track.name());
+            let mut of_track = session.host.tags(track.name());
+            if feed.encoder.is_some()
+                && let Some(tags) = &mut of_track
+            {
+                // Its pictures are turned before they are encoded.
+                tags.make_mut().remove::<gst::tags::ImageOrientation>();
+            }
             // Where the muxer has no place for them, the encoders may.
             let of_all = match pipeline.takes_tags() {
                 true => None,

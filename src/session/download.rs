@@ -1,0 +1,124 @@
+//! Pictures in other memory than the system's are brought there, in the session's thread.
+//!
+//! Upstream's thread never reads them: that may take as long as a GPU or an uncached mapping takes.
+//! They are copied once, so that what comes after it (scaling, an encoder that looks ahead) neither
+//! reads that memory again nor keeps it from the pool that it came from.
+
+use super::{probe::probe, timing::lock};
+use crate::{formats, model::Error};
+use gst::prelude::*;
+use gst_video::{VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
+use std::sync::Mutex;
+
+/// Kinds of memory that a processor reads as it reads its own.
+const NEAR: [&str; 4] = ["SystemMemory", "V4l2Memory", "fd", "shm"];
+
+/// Where pictures of one format are brought.
+struct Shelf {
+    caps: gst::Caps,
+    info: VideoInfo,
+    pool: gst_video::VideoBufferPool,
+}
+
+impl Shelf {
+    fn new(caps: gst::Caps) -> Result<Self, glib::BoolError> {
+        let info = VideoInfo::from_caps(&caps)?;
+        let pool = gst_video::VideoBufferPool::new();
+        let mut config = pool.config();
+        let size = u32::try_from(info.size()).unwrap_or(u32::MAX);
+        config.set_params(Some(&caps), size, 0, 0);
+        pool.set_config(config)?;
+        pool.set_active(true)?;
+        Ok(Shelf { caps, info, pool })
+    }
+
+    fn bring(&self, far: &gst::BufferRef) -> Result<gst::Buffer, glib::BoolError> {
+        // The library aborts where warnings do if its caller has not looked.
+        if let Some(meta) = far.meta::<VideoMeta>()
+            && (meta.format() != self.info.format()
+                || meta.width() < self.info.width()
+                || meta.height() < self.info.height())
+        {
+            return Err(glib::bool_error!("it is of another format than its caps"));
+        }
+        let near = self
+            .pool
+            .acquire_buffer(None)
+            .map_err(|err| glib::bool_error!("no memory: {err}"))?;
+        let source = VideoFrameRef::from_buffer_ref_readable(far, &self.info)?;
+        let mut target = VideoFrame::from_buffer_writable(near, &self.info)
+            .map_err(|_| glib::bool_error!("no memory to write to"))?;
+        source.copy(&mut target.as_mut_video_frame_ref())?;
+        drop(source);
+        let mut near = target.into_buffer();
+        let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+        far.copy_into(near.make_mut(), what, ..)?;
+        Ok(near)
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        let _ = self.pool.set_active(false);
+    }
+}
+
+fn is_near(buffer: &gst::BufferRef) -> bool {
+    let near = |memory: &gst::MemoryRef| NEAR.iter().any(|kind| memory.is_type(*kind));
+    buffer.iter_memories().all(near)
+}
+
+/// What the buffer's memory is called.
+fn kinds(buffer: &gst::BufferRef) -> String {
+    let name = |memory: &gst::MemoryRef| {
+        let allocator = memory.allocator();
+        allocator.map(|allocator| allocator.memory_type().to_string())
+    };
+    let first = buffer.iter_memories().next().and_then(name);
+    first.unwrap_or_else(|| "no memory".to_owned())
+}
+
+/// Brings every picture that passes the pad of track `name` to the system's memory. One that cannot be
+/// read is told to `failed` and does not pass.
+pub fn bring_over(pad: &gst::Pad, name: &str, failed: impl Fn(Error) + Send + Sync + 'static) {
+    let shelf = Mutex::new(None::<Shelf>);
+    let name = name.to_owned();
+    probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
+        let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        if is_near(buffer) {
+            return gst::PadProbeReturn::Ok;
+        }
+        let brought = pad
+            .current_caps()
+            .filter(|caps| formats::video_info(caps).is_some())
+            .map(|caps| {
+                let mut shelf = lock(&shelf);
+                if shelf.as_ref().is_none_or(|shelf| shelf.caps != caps) {
+                    *shelf = Some(Shelf::new(caps)?);
+                }
+                match &*shelf {
+                    Some(shelf) => shelf.bring(buffer),
+                    None => Err(glib::bool_error!("no pool")),
+                }
+            });
+        match brought {
+            None => gst::PadProbeReturn::Ok,
+            Some(Ok(near)) => {
+                *buffer = near;
+                gst::PadProbeReturn::Ok
+            }
+            Some(Err(err)) => {
+                failed(Error::not_supported(format!(
+                    "The pictures on {name} cannot be read: their memory ({}) does not map: {err}. \
+                     Bring them to system memory before the recorder, as with gldownload, \
+                     vapostproc or cudadownload.",
+                    kinds(buffer)
+                )));
+                drop(info.data.take());
+                gst::PadProbeReturn::Handled
+            }
+        }
+    });
+}

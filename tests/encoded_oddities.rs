@@ -1,0 +1,710 @@
+//! Encoded streams as encoders, networks and files really give them: judged packet by packet against
+//! what went in, and by what ffmpeg decodes.
+
+mod coded;
+mod common;
+mod inputs;
+
+use coded::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, is_key, plain, play_until, whole};
+use common::judge::{decode, file, kept::Kept, place, sync};
+use common::outer::Outer;
+use common::signal::picture;
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+
+const X264: &str = "x264enc key-int-max=15 bframes=0 speed-preset=ultrafast";
+const AVC: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au";
+const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
+const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 threads=1 \
+                   lag-in-frames=0 ! av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu";
+
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Plays a stream of three seconds with a start between key frames and a pause.
+fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
+    outer.set_state(gst::State::Playing);
+    let mut now = 0;
+    for (action, at) in [
+        ("start", 310),
+        ("pause", 1_250),
+        ("resume", 1_710),
+        ("stop", 2_850),
+    ] {
+        play_until(&mut [playing], now, at * MILLI);
+        now = at * MILLI;
+        outer.act(action);
+    }
+    play_until(&mut [playing], now, 4 * SECOND);
+    playing.feed.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    outer.kept()
+}
+
+/// That each picture says the time at which it is shown.
+fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
+    file::decodes_quietly(path).unwrap();
+    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    for (recorded, source) in &pictures {
+        let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
+        assert!(
+            (source - due).abs() < 1.2e6,
+            "the picture of {source} is on show at {recorded}, due was that of {due}"
+        );
+    }
+    pictures.len()
+}
+
+/// Records `given`, of which `coded` is another form, and judges packets and pictures.
+fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
+    let (_directory, path) = place_for(name);
+    let outer = Outer::new("", &path);
+    let caps = coded.caps.clone();
+    let video = caps.structure(0).unwrap().name().starts_with("video/");
+    let (template, stream) = match video {
+        true => ("video_%u", "v:0"),
+        false => ("audio_%u", "a:0"),
+    };
+    let mut playing = match given {
+        Some(given) => {
+            let mut playing = Playing::new(&outer, template, given);
+            playing.all = coded.buffers;
+            playing
+        }
+        None => Playing::new(&outer, template, coded),
+    };
+    let kept = drive(&outer, &mut playing);
+    let due = playing.due(&kept);
+    assert!(due.len() > 15, "{} are due", due.len());
+    coded::assert_copied(&path, stream, &due, payload);
+    match video {
+        true => assert_pictures_in_place(&path, &kept),
+        false => 0,
+    }
+}
+
+/// The stream as another element makes it.
+fn through(coded: &Coded, line: &str) -> Coded {
+    let line = format!("appsrc name=in format=time ! {line} ! appsink name=out sync=false");
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let element = |name| pipeline.by_name(name).unwrap();
+    let source = element("in").downcast::<gst_app::AppSrc>().unwrap();
+    let sink = element("out").downcast::<gst_app::AppSink>().unwrap();
+    source.set_caps(Some(&coded.caps));
+    source.set_max_bytes(0);
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for buffer in &coded.buffers {
+        source.push_buffer(buffer.clone()).unwrap();
+    }
+    source.end_of_stream().unwrap();
+    let mut made = Coded {
+        caps: gst::Caps::new_empty(),
+        buffers: Vec::new(),
+    };
+    while let Ok(sample) = sink.pull_sample() {
+        made.caps = sample.caps_owned().unwrap();
+        made.buffers.push(sample.buffer_owned().unwrap());
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    made
+}
+
+// ---- Pictures that are decoded and not shown ----
+
+#[test]
+fn alternate_references_of_vp8_are_kept_and_not_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let notes = directory.path().join("notes");
+    // Only an encoder that has seen it all before makes them.
+    let pass = |pass: &str| {
+        let line = format!(
+            "vp8enc deadline=1000000 cpu-used=4 keyframe-max-dist=30 lag-in-frames=16 auto-alt-ref=true \
+             arnr-maxframes=5 target-bitrate=400000 multipass-mode={pass} multipass-cache-file={}",
+            notes.display()
+        );
+        plain("videotestsrc pattern=ball num-buffers=100", &line)
+    };
+    pass("first-pass");
+    let coded = pass("last-pass");
+    let hidden = |b: &gst::Buffer| b.flags().contains(gst::BufferFlags::DECODE_ONLY);
+    let count = coded.buffers.iter().filter(|b| hidden(b)).count();
+    assert!(count > 2, "{count} are hidden");
+    let (_directory, path) = place_for("alt.webm");
+    let outer = Outer::new("", &path);
+    let mut playing = Playing::new(&outer, "video_%u", coded);
+    let kept = drive(&outer, &mut playing);
+    let due = playing.due(&kept);
+    // A hidden one stands at the time of the next, so not `assert_copied`: it wants each later.
+    let sums = |b: &gst::Buffer| coded::md5(&b.map_readable().unwrap());
+    let wanted: Vec<_> = due.iter().map(|(_, b)| sums(b)).collect();
+    let found: Vec<_> = coded::packets(&path, "v:0")
+        .into_iter()
+        .map(|p| p.md5)
+        .collect();
+    assert_eq!(found, wanted);
+    file::decodes_quietly(&path).unwrap();
+    let shown = due.iter().filter(|(_, b)| !hidden(b)).count();
+    assert!(shown < due.len(), "none hidden among those that are kept");
+    let found = decode::pictures(&path, 0).unwrap();
+    assert_eq!(found.list.len(), shown);
+}
+
+// ---- Open groups of pictures ----
+
+/// A key frame that pictures in front of it refer across.
+fn assert_open(coded: &Coded) {
+    let mut leading = 0;
+    let mut key = None;
+    for buffer in &coded.buffers {
+        if is_key(buffer) {
+            key = buffer.pts();
+        } else if buffer.pts() < key {
+            leading += 1;
+        }
+    }
+    assert!(
+        leading > 3,
+        "{leading} leading pictures: the groups are closed"
+    );
+}
+
+/// Only from its beginning: H.264 counts its pictures from the last closed group on, so that what is cut
+/// out of open ones is missed.
+#[test]
+fn h264_of_open_groups_begins_at_what_can_be_decoded() {
+    for name in ["open.mkv", "open.mp4"] {
+        let coded = coded::video(
+            &format!(
+                "x264enc key-int-max=15 bframes=3 b-adapt=false speed-preset=ultrafast \
+                 option-string=\"open-gop=1\" ! {AVC}"
+            ),
+            100,
+        );
+        assert_open(&coded);
+        let (_directory, path) = place_for(name);
+        let outer = Outer::new("", &path);
+        let mut playing = Playing::new(&outer, "video_%u", coded);
+        outer.set_state(gst::State::Playing);
+        play_until(&mut [&mut playing], 0, 310 * MILLI);
+        outer.act("start");
+        play_until(&mut [&mut playing], 310 * MILLI, 4 * SECOND);
+        playing.feed.end();
+        outer.wait_for("stop", 1);
+        let kept = outer.kept();
+        coded::assert_copied(&path, "v:0", &playing.due(&kept), whole);
+        assert!(assert_pictures_in_place(&path, &kept) > 70);
+    }
+}
+
+#[test]
+fn h265_of_open_groups_begins_at_what_can_be_decoded() {
+    let coded = coded::video(
+        "x265enc key-int-max=15 speed-preset=ultrafast option-string=\"open-gop=1:bframes=3\" ! \
+         h265parse ! video/x-h265,stream-format=hvc1,alignment=au",
+        100,
+    );
+    assert_open(&coded);
+    copies("open.mp4", coded, None, whole);
+}
+
+// ---- In pieces ----
+
+fn h265_in_units(pieces: fn(&Coded) -> Coded) {
+    let coded = coded::video(
+        "x265enc key-int-max=15 speed-preset=ultrafast option-string=\"bframes=0\" ! \
+         h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au",
+        100,
+    );
+    let pieces = pieces(&coded);
+    assert!(pieces.buffers.len() > coded.buffers.len() + 20);
+    let frames = through(
+        &coded,
+        "h265parse ! video/x-h265,stream-format=hvc1,alignment=au",
+    );
+    copies("nal.mkv", frames, Some(pieces), whole);
+}
+
+/// As a network gives them: each with the stamp of its frame.
+#[test]
+fn nal_units_of_h265() {
+    h265_in_units(|coded| {
+        let mut caps = coded.caps.clone();
+        caps.make_mut().set("alignment", "nal");
+        Coded {
+            caps,
+            buffers: coded::in_units(&coded.buffers),
+        }
+    });
+}
+
+/// As a parser gives them, which stamps some.
+#[test]
+fn nal_units_of_h265_out_of_a_parser() {
+    h265_in_units(|coded| {
+        through(
+            coded,
+            "h265parse ! video/x-h265,stream-format=byte-stream,alignment=nal",
+        )
+    });
+}
+
+fn av1_in_pieces(alignment: &str) {
+    let coded = coded::video(AV1, 100);
+    let pieces = through(
+        &coded,
+        &format!("av1parse ! video/x-av1,alignment={alignment}"),
+    );
+    assert!(pieces.buffers.len() >= coded.buffers.len());
+    copies("pieces.webm", coded, Some(pieces), whole);
+}
+
+#[test]
+fn obus_of_av1() {
+    av1_in_pieces("obu");
+}
+
+#[test]
+fn frames_of_av1() {
+    av1_in_pieces("frame");
+}
+
+// ---- Stamps that are missing ----
+
+#[test]
+fn decode_times_only() {
+    for name in ["dts.mkv", "dts.mp4"] {
+        let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+        let mut given = Coded {
+            caps: coded.caps.clone(),
+            buffers: coded.buffers.clone(),
+        };
+        for buffer in &mut given.buffers {
+            let fields = buffer.make_mut();
+            fields.set_dts(fields.pts());
+            fields.set_pts(None);
+        }
+        copies(name, coded, Some(given), whole);
+    }
+}
+
+#[test]
+fn no_stamps_on_some() {
+    for name in ["some.mkv", "some.mp4"] {
+        let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+        let mut given = Coded {
+            caps: coded.caps.clone(),
+            buffers: coded.buffers.clone(),
+        };
+        for (n, buffer) in given.buffers.iter_mut().enumerate() {
+            let fields = buffer.make_mut();
+            fields.set_duration(gst::ClockTime::from_nseconds(SECOND / 30));
+            if n % 3 == 1 {
+                fields.set_pts(None);
+                fields.set_dts(None);
+            }
+        }
+        copies(name, coded, Some(given), whole);
+    }
+    let coded = coded::audio("lamemp3enc", 40);
+    let mut given = Coded {
+        caps: coded.caps.clone(),
+        buffers: coded.buffers.clone(),
+    };
+    for (n, buffer) in given.buffers.iter_mut().enumerate() {
+        if n % 3 == 1 {
+            buffer.make_mut().set_pts(None);
+            buffer.make_mut().set_dts(None);
+        }
+    }
+    copies("some.mka", coded, Some(given), whole);
+}
+
+// ---- Joined in the middle ----
+
+#[test]
+fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
+    for (encoder, name) in [
+        (format!("{X264} ! {BYTES}"), "join.mkv"),
+        (
+            "x265enc key-int-max=15 speed-preset=ultrafast option-string=\"bframes=0\" ! \
+             h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au"
+                .to_owned(),
+            "join.mp4",
+        ),
+    ] {
+        let mut coded = coded::video(&encoder, 100);
+        coded.buffers.drain(..4);
+        coded
+            .caps
+            .make_mut()
+            .structure_mut(0)
+            .unwrap()
+            .remove_field("codec_data");
+        let first_key = coded.buffers.iter().find(|b| is_key(b)).unwrap().pts();
+        let (_directory, path) = place_for(name);
+        let outer = Outer::new("", &path);
+        let mut playing = Playing::new(&outer, "video_%u", coded);
+        outer.set_state(gst::State::Playing);
+        outer.act("start");
+        play_until(&mut [&mut playing], 0, 3 * SECOND);
+        outer.act("stop");
+        outer.wait_for("stop", 1);
+        assert_eq!(outer.warnings(), Vec::<String>::new());
+        let kept = outer.kept();
+        assert_eq!(Some(kept.intervals[0].0), first_key.map(|t| t.nseconds()));
+        let shown = assert_pictures_in_place(&path, &kept);
+        assert!(shown > 70, "{shown}");
+    }
+}
+
+// ---- Copies into files of one track ----
+
+#[test]
+fn mp3_into_mpeg() {
+    copies("copy.mp3", coded::audio("lamemp3enc", 40), None, whole);
+}
+
+/// Its frames are numbered: in a file of their own from the beginning on, and nothing else changes.
+#[test]
+fn flac_into_flac() {
+    let coded = coded::audio("flacenc", 40);
+    let (_directory, path) = place_for("copy.flac");
+    let outer = Outer::new("", &path);
+    let mut playing = Playing::new(&outer, "audio_%u", coded);
+    let kept = drive(&outer, &mut playing);
+    let due = playing.due(&kept);
+    file::decodes_quietly(&path).unwrap();
+    let sound = decode::sound(&path, 0, None).unwrap();
+    let samples = 4608 * due.len() as u64;
+    assert_eq!(sound.len(), samples);
+    assert!(sound.holes(1.0).is_empty(), "{:?}", sound.holes(1.0));
+    assert_eq!(sound.time_of(0), 0.0);
+    let length = file::duration(&path).unwrap();
+    assert!((length - samples as f64 / 48e-6).abs() < 2e3, "{length}");
+    // The samples themselves are those of the source, from cut to cut.
+    let spans: Vec<_> = place::places(&sound, ORIGIN as f64 + 5e9).unwrap();
+    assert!(spans.len() > 50);
+    let mut heard = 0;
+    for found in spans {
+        let Some(source) = found.source else { continue };
+        // Frames are whole: one that spans a cut is in or out.
+        let due = kept.source_at(found.recorded) - ORIGIN as f64;
+        assert!((source - due).abs() < 97e6, "{found:?} is not of {due}");
+        heard += 1;
+    }
+    assert!(heard > 100, "{heard}");
+}
+
+#[test]
+fn vp9_into_matroska() {
+    let vp9 = "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+    copies("vp9.mkv", coded::video(vp9, 100), None, whole);
+}
+
+// ---- Decoded, since another codec is asked for ----
+
+/// What the camera sends grows and changes its shape.
+#[test]
+fn a_new_size_that_is_decoded_is_shown_in_the_first() {
+    let (_directory, path) = place_for("size.webm");
+    let outer = Outer::new("video/webm;codecs=vp8", &path);
+    outer.recorder.set_property("autostart", true);
+    let small = coded::video(&format!("{X264} tune=zerolatency ! {BYTES}"), 30);
+    let large = coded::video(
+        &format!(
+            "videoscale ! video/x-raw,width=640,height=480 ! {X264} tune=zerolatency ! {BYTES}"
+        ),
+        60,
+    );
+    let wide = coded::video(
+        &format!(
+            "videoscale add-borders=false ! video/x-raw,width=640,height=240,pixel-aspect-ratio=1/1 ! {X264} tune=zerolatency ! {BYTES}"
+        ),
+        90,
+    );
+    let playing = Playing::new(&outer, "video_%u", small);
+    outer.set_state(gst::State::Playing);
+    for buffer in &playing.all {
+        playing.feed.push(buffer.clone());
+    }
+    for (coded, from) in [(large, 30), (wide, 60)] {
+        playing.feed.event(gst::event::Caps::new(&coded.caps));
+        for buffer in &coded.buffers[from..] {
+            playing.feed.push(buffer.clone());
+        }
+    }
+    playing.feed.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(&path).unwrap();
+    let found = decode::pictures(&path, 0).unwrap();
+    assert_eq!((found.width, found.height), (320, 240));
+    assert_eq!(found.list.len(), 90);
+    let within = inputs::luma(&path, "crop=320:120:0:60", (320, 120));
+    let above = inputs::luma(&path, "crop=320:50:0:0", (320, 50));
+    for (n, found) in found.list.iter().enumerate() {
+        let due = (n as u64 * SECOND / 30 + 500) / 1000 * 1000;
+        let source = match n < 60 {
+            true => found.source,
+            false => {
+                assert!(above[n].iter().all(|p| *p < 40), "border of {n}");
+                picture::read(&within[n], 320, 120)
+            }
+        };
+        let source = source.unwrap_or_else(|| panic!("picture {n} cannot be read"));
+        assert!(
+            source.abs_diff(due) <= 1000,
+            "picture {n} is of {source}, not {due}"
+        );
+        assert!(
+            (found.recorded - due as f64).abs() < 1.1e6,
+            "{n}: {found:?}"
+        );
+    }
+}
+
+// ---- What comes late, goes back, or is too much ----
+
+/// Caps that come while raw sound is being recorded: everything begins at the first key frame behind.
+#[test]
+fn caps_that_come_after_the_start() {
+    let (_directory, path) = place_for("late.mkv");
+    let outer = Outer::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+    let mut sound = Playing::new(&outer, "audio_%u", coded::audio("identity", 40));
+    let sink = outer.pad("video_%u");
+    outer.set_state(gst::State::Playing);
+    play_until(&mut [&mut sound], 0, 200 * MILLI);
+    outer.act("start");
+    play_until(&mut [&mut sound], 200 * MILLI, 700 * MILLI);
+    let late = inputs::Source::new(&sink, &coded.caps, None);
+    for n in 7..30 {
+        play_until(&mut [&mut sound], n * 100 * MILLI, (n + 1) * 100 * MILLI);
+        let from = ORIGIN + n * 100 * MILLI;
+        for buffer in &coded.buffers {
+            let pts = buffer.pts().unwrap().nseconds();
+            if (from..from + 100 * MILLI).contains(&pts) {
+                late.push(buffer.clone());
+            }
+        }
+    }
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let kept = outer.kept();
+    // Of those from 0.7 s on, the first key frame.
+    assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
+    assert!(assert_pictures_in_place(&path, &kept) >= 59);
+    let heard = decode::sound(&path, 0, None).unwrap();
+    assert!(
+        heard.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
+        "{}",
+        heard.len()
+    );
+    let places = place::places(&heard, 5e9).unwrap();
+    for found in places.iter().filter_map(|p| Some((p.recorded, p.source?))) {
+        let due = kept.source_at(found.0) - ORIGIN as f64;
+        assert!((found.1 - due).abs() < 0.1e6, "{found:?}, not {due}");
+    }
+}
+
+/// A seek in a file whose streams are not decoded.
+#[test]
+fn a_flush_goes_on_at_the_next_key_frame() {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
+    let (_directory, path) = place_for("flush.mkv");
+    let outer = Outer::new("", &path);
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    let at = |n: usize| gst::ClockTime::from_nseconds(ORIGIN + n as u64 * SECOND / 30);
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_start(at(0));
+    source.segment(&segment);
+    outer.act("start");
+    coded.buffers[..40]
+        .iter()
+        .for_each(|b| source.push(b.clone()));
+    source.event(gst::event::FlushStart::new());
+    source.event(gst::event::FlushStop::new(true));
+    // Into the middle of a group: what comes before its next key frame cannot be decoded.
+    segment.set_start(at(67));
+    source.segment(&segment);
+    coded.buffers[67..]
+        .iter()
+        .for_each(|b| source.push(b.clone()));
+    source.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(&path).unwrap();
+    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown: Vec<_> = found
+        .iter()
+        .map(|(_, source)| (source * 30e-9).round() as usize)
+        .collect();
+    let due: Vec<usize> = (0..40).chain(75..100).collect();
+    assert_eq!(shown, due);
+    for ((recorded, _), n) in found.iter().zip(due) {
+        let due = if n < 40 { n } else { 40 + n - 67 } as f64 / 30.0 * 1e9;
+        assert!(
+            (recorded - due).abs() < 35e6,
+            "picture {n} stands at {recorded}, not {due}"
+        );
+    }
+}
+
+/// Buffers of the only track: taken, given on, left out.
+fn counts(outer: &Outer) -> (u64, u64, u64) {
+    let stats: gst::Structure = outer.recorder.property("stats");
+    let tracks: gst::Array = stats.get("tracks").unwrap();
+    let track: gst::Structure = tracks[0].get().unwrap();
+    let field = |name: &str| track.get::<u64>(name).unwrap();
+    (field("buffers"), field("encoded"), field("dropped"))
+}
+
+/// The encoder hangs for a while: what it cannot take is left out up to a key frame, and counted.
+#[test]
+fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
+    let (_directory, path) = place_for("much.webm");
+    let outer = Outer::new("video/webm;codecs=vp8", &path);
+    outer.recorder.set_property("max-queue-time", 125 * MILLI);
+    let clock = gst_check::TestClock::new();
+    outer.pipeline.use_clock(Some(&clock));
+    let (let_go, stuck) = std::sync::mpsc::channel::<()>();
+    let stuck = std::sync::Mutex::new(stuck);
+    let stuck = std::sync::Arc::new(stuck);
+    outer.recorder.connect("encoder-setup", false, move |args| {
+        let encoder: gst::Element = args[2].get().unwrap();
+        let stuck = stuck.clone();
+        encoder
+            .static_pad("src")
+            .unwrap()
+            .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let _ = stuck.lock().unwrap().recv();
+                gst::PadProbeReturn::Remove
+            });
+        None
+    });
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, Some(0));
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    clock.set_time(gst::ClockTime::from_nseconds(ORIGIN));
+    outer.act("start");
+    let push = |from: usize, to: usize| {
+        for (n, buffer) in coded.buffers.iter().enumerate().take(to).skip(from) {
+            let end = ORIGIN + (n as u64 + 1) * SECOND / 30;
+            clock.set_time(gst::ClockTime::from_nseconds(end));
+            source.push(buffer.clone());
+            // Whoever is not stuck is not held up by a machine that is busy.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    };
+    push(0, 100);
+    let_go.send(()).unwrap();
+    assert!(common::outer::until(common::outer::DEADLINE, || {
+        outer
+            .recorder
+            .property::<gst::Structure>("stats")
+            .get::<u64>("bytes")
+            .unwrap()
+            > 0
+    }));
+    push(100, 200);
+    outer.act("stop");
+    source.end();
+    outer.wait_for("stop", 1);
+    let (buffers, encoded, dropped) = counts(&outer);
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("too slow"), "{warnings:?}");
+    file::decodes_quietly(&path).unwrap();
+    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let number = |source: f64| (source * 30e-9).round() as u64;
+    let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
+    // All that came is in the file, or is said to be left out.
+    assert_eq!((buffers, encoded), (200, shown.len() as u64), "{shown:?}");
+    assert_eq!(dropped, 200 - encoded, "{shown:?}");
+    assert!(dropped > 15, "it was fast enough: {shown:?}");
+    for pair in shown.windows(2).filter(|pair| pair[1] != pair[0] + 1) {
+        assert_eq!(pair[1] % 15, 0, "not at a key frame: {shown:?}");
+    }
+    assert_eq!(shown.last(), Some(&199), "it has caught up: {shown:?}");
+    for ((recorded, _), n) in found.iter().zip(shown) {
+        let due = n as f64 / 30.0 * 1e9;
+        assert!(
+            (recorded - due).abs() < 1.1e6,
+            "picture {n} stands at {recorded}"
+        );
+    }
+}
+
+// ---- Turned ----
+
+/// A telephone's pictures, which say how they are to be shown: a player shows them so.
+fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
+    let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 30);
+    let (_directory, path) = place_for(name);
+    let outer = Outer::new(mime, &path);
+    outer.recorder.set_property("autostart", true);
+    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
+    outer.set_state(gst::State::Playing);
+    source.introduce();
+    let mut tags = gst::TagList::new();
+    let value = tags.make_mut();
+    value.add::<gst::tags::ImageOrientation>(&tag, gst::TagMergeMode::Replace);
+    source.event(gst::event::Tag::new(tags));
+    coded.buffers.iter().for_each(|b| source.push(b.clone()));
+    source.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    // ffmpeg shows it as a player would.
+    let found = decode::pictures(&path, 0).unwrap();
+    assert_eq!((found.width, found.height), size, "{tag} in {name}");
+    let undone = inputs::luma(&path, undo, (320, 240));
+    assert_eq!(undone.len(), 30);
+    for (n, picture) in undone.iter().enumerate() {
+        let source = picture::read(picture, 320, 240);
+        let due = n as u64 * SECOND / 30;
+        assert!(
+            source.is_some_and(|s| s.abs_diff(due) <= 1000),
+            "{n}: {source:?}, {tag} in {name}"
+        );
+    }
+}
+
+#[test]
+fn the_orientation_of_copied_pictures_is_in_mp4() {
+    for (tag, undo, size) in [
+        ("rotate-90", "transpose=cclock", (240, 320)),
+        ("rotate-180", "hflip,vflip", (320, 240)),
+        ("rotate-270", "transpose=clock", (240, 320)),
+        ("flip-rotate-0", "hflip", (320, 240)),
+        ("flip-rotate-90", "transpose=cclock,hflip", (240, 320)),
+    ] {
+        turned("turned.mp4", "", tag, undo, size);
+    }
+}
+
+#[test]
+fn pictures_that_are_decoded_are_turned_upright() {
+    turned(
+        "turned.webm",
+        "video/webm;codecs=vp8",
+        "rotate-90",
+        "transpose=cclock",
+        (240, 320),
+    );
+    turned(
+        "turned.mp4",
+        "video/mp4;codecs=vp09",
+        "rotate-90",
+        "transpose=cclock",
+        (240, 320),
+    );
+}
