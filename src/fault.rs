@@ -7,11 +7,20 @@
 pub(crate) fn place(_name: &str) {}
 
 #[cfg(test)]
-pub(crate) use armed::{arm, is_armed, place};
+pub(crate) use armed::{arm, init, is_armed, place};
 
 #[cfg(test)]
 mod armed {
-    use std::sync::Mutex;
+    use std::sync::{Mutex, Once};
+
+    /// GStreamer and the plugin, once for all tests of this crate.
+    pub(crate) fn init() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| {
+            gst::init().unwrap();
+            crate::plugin_register_static().unwrap();
+        });
+    }
 
     static ARMED: Mutex<Option<&'static str>> = Mutex::new(None);
 

@@ -81,23 +81,63 @@ fn webm_blobs_are_as_long_as_asked_and_begin_a_cluster() {
     }
 }
 
+/// The first stamp in nanoseconds of each stream (at most two) in each blob, as ffprobe finds its packets.
+fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
+    let (out, _) = common::harness::media::run(
+        std::process::Command::new("ffprobe")
+            .args(["-v", "error", "-of", "csv=p=0"])
+            .args(["-show_entries", "packet=stream_index,pts_time,pos"])
+            .arg(&take.path),
+    );
+    let ends = take.blobs.iter().scan(0, |end, blob| {
+        *end += blob.bytes.len();
+        Some(*end)
+    });
+    let ends: Vec<usize> = ends.collect();
+    let mut begins = vec![[None; 2]; ends.len()];
+    for line in String::from_utf8(out).unwrap().lines() {
+        let fields: Vec<&str> = line.split(',').collect();
+        let stream: usize = fields[0].parse().unwrap();
+        let place: usize = fields[2].parse().unwrap();
+        let blob = ends.partition_point(|end| *end <= place);
+        begins[blob][stream].get_or_insert(fields[1].parse::<f64>().unwrap() * 1e9);
+    }
+    begins
+}
+
 #[test]
-fn mp4_blobs_begin_a_fragment() {
-    // Fragments are an eighth of a slice long, and a picture or packet: the last one takes a blob beyond.
-    for timeslice in [250, 500, 1000] {
-        for mime_type in [
-            "video/mp4;codecs=avc1,mp4a.40.2",
-            "video/mp4;codecs=vp9,opus",
+fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
+    for timeslice in [100, 250, 500, 1000, 1300] {
+        for (mime_type, video, packet) in [
+            ("video/mp4;codecs=avc1,mp4a.40.2", true, 1024e9 / 48_000.0),
+            ("video/mp4;codecs=vp9,opus", true, 20e6),
+            ("audio/mp4;codecs=mp4a.40.2", false, 1024e9 / 48_000.0),
         ] {
-            let Some(take) = recorded(mime_type, true, true, timeslice) else {
+            let Some(take) = recorded(mime_type, true, video, timeslice) else {
                 continue;
             };
-            judge(
-                &take,
-                mime_type,
-                timeslice,
-                timeslice * 1_000_000 / 8 + 3 * FRAME / 2,
-            );
+            judge(&take, mime_type, timeslice, FRAME);
+            // A picture, or a packet of sound.
+            let longest: f64 = if video { FRAME as f64 } else { packet };
+            let mut furthest = [0.0f64; 2];
+            let begins = begins(&take);
+            for (number, pair) in begins.windows(2).enumerate() {
+                for stream in 0..1 + usize::from(video) {
+                    let Some(next) = pair[1][stream] else {
+                        // The last one holds what is left, which may be of one stream only.
+                        assert_eq!(number + 2, begins.len(), "{mime_type}, {timeslice} ms");
+                        continue;
+                    };
+                    let lasts = next - pair[0][stream].unwrap();
+                    let off = (lasts - timeslice as f64 * 1e6).abs();
+                    furthest[stream] = furthest[stream].max(off);
+                    assert!(
+                        off <= longest + 1e6,
+                        "{mime_type}, {timeslice} ms, blob {number}, stream {stream}: {lasts} ns"
+                    );
+                }
+            }
+            println!("{mime_type}, {timeslice} ms: streams off by {furthest:?} ns");
         }
     }
 }

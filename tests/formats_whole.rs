@@ -147,7 +147,7 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
     discover(&take.path, total, codecs)?;
     match format {
         "matroska,webm" => mkvinfo(&take.path)?,
-        _ if format.contains("mp4") => boxes(&take.path, codecs)?,
+        _ if format.contains("mp4") => boxes(&take.path, codecs, total)?,
         _ => (),
     }
     let named = match codecs[0] {
@@ -256,7 +256,7 @@ fn list(bytes: &[u8]) -> Vec<(String, usize, &[u8])> {
 
 /// Judges the boxes of a fragmented MP4: nothing but whole ones, duration and index among them, and the
 /// index points at the fragments.
-fn boxes(path: &Path, codecs: &[&str]) -> Result<(), String> {
+fn boxes(path: &Path, codecs: &[&str], total: f64) -> Result<(), String> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let all = list(&bytes);
     let names: Vec<_> = all.iter().map(|b| b.0.as_str()).collect();
@@ -266,20 +266,39 @@ fn boxes(path: &Path, codecs: &[&str]) -> Result<(), String> {
     }
     let moov = list(all[1].2);
     let mvex = moov.iter().find(|b| b.0 == "mvex").ok_or("no mvex")?;
+    let number = |bytes: &[u8], at: usize, length: usize| {
+        let field = bytes[at..at + length].iter();
+        field.fold(0u64, |value, byte| value << 8 | u64::from(*byte))
+    };
     let extends = list(mvex.2);
-    if !extends.iter().any(|b| b.0 == "mehd") {
-        return Err("no mehd".to_string());
+    let mehd = extends.iter().find(|b| b.0 == "mehd").ok_or("no mehd")?.2;
+    let mvhd = moov.iter().find(|b| b.0 == "mvhd").ok_or("no mvhd")?.2;
+    let scale = number(mvhd, if mvhd[0] == 1 { 20 } else { 12 }, 4) as f64;
+    let lasts = number(mehd, 4, if mehd[0] == 1 { 8 } else { 4 }) as f64 / scale * 1e9;
+    if (lasts - total).abs() > duration_tolerance(codecs) {
+        return Err(format!("mehd says {lasts} ns of {total}"));
     }
     if moov.iter().filter(|b| b.0 == "trak").count() != codecs.len() {
         return Err("tracks are missing".to_string());
     }
-    let starts: Vec<usize> = all.iter().filter(|b| b.0 == "moof").map(|b| b.1).collect();
+    // Place, track and decode time of each fragment.
+    let mut starts = Vec::new();
+    for moof in all.iter().filter(|b| b.0 == "moof") {
+        for (_, _, traf) in list(moof.2).iter().filter(|b| b.0 == "traf") {
+            let inside = list(traf);
+            let of = |name: &str| inside.iter().find(|b| b.0 == name).map(|b| b.2);
+            let tfhd = of("tfhd").ok_or("no tfhd")?;
+            let tfdt = of("tfdt").ok_or("no tfdt")?;
+            let time = number(tfdt, 4, if tfdt[0] == 1 { 8 } else { 4 });
+            starts.push((moof.1 as u64, number(tfhd, 4, 4), time));
+        }
+    }
     let index = list(all[all.len() - 1].2);
+    if index.iter().filter(|b| b.0 == "tfra").count() != codecs.len() {
+        return Err("a track has no index".to_string());
+    }
     for (_, _, tfra) in index.iter().filter(|b| b.0 == "tfra") {
-        let number = |at: usize, length: usize| {
-            let field = tfra[at..at + length].iter();
-            field.fold(0usize, |value, byte| value << 8 | usize::from(*byte))
-        };
+        let number = |at: usize, length: usize| number(tfra, at, length) as usize;
         let wide = if tfra[0] == 1 { 8 } else { 4 };
         let extra: usize = [4, 2, 0]
             .iter()
@@ -289,10 +308,16 @@ fn boxes(path: &Path, codecs: &[&str]) -> Result<(), String> {
             return Err("the index is not as long as its entries".to_string());
         }
         for entry in 0..number(12, 4) {
-            let offset = number(16 + entry * (2 * wide + extra) + wide, wide);
-            if !starts.contains(&offset) {
+            let at = 16 + entry * (2 * wide + extra);
+            let (time, offset) = (number(at, wide) as u64, number(at + wide, wide) as u64);
+            let track = number(4, 4) as u64;
+            // The entry's sample may lie within the fragment.
+            let next = starts.iter().find(|s| s.1 == track && s.0 > offset);
+            let found = starts.iter().find(|s| (s.0, s.1) == (offset, track));
+            let holds = found.is_some_and(|s| s.2 <= time) && next.is_none_or(|next| time < next.2);
+            if !holds {
                 return Err(format!(
-                    "the index points at {offset}; fragments are at {starts:?}"
+                    "the index says that {time} of track {track} is at {offset}; fragments are {starts:?}"
                 ));
             }
         }

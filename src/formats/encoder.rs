@@ -186,6 +186,9 @@ const ROWS: &[Row] = &[
             ("deadline", "1"),
             ("lag-in-frames", "0"),
             ("end-usage", "cbr"),
+            ("buffer-size", "1000"),
+            ("buffer-initial-size", "500"),
+            ("buffer-optimal-size", "600"),
             ("token-partitions", "4"),
             ("auto-alt-ref", "false"),
         ],
@@ -202,6 +205,9 @@ const ROWS: &[Row] = &[
             ("deadline", "1"),
             ("lag-in-frames", "0"),
             ("end-usage", "cbr"),
+            ("buffer-size", "1000"),
+            ("buffer-initial-size", "500"),
+            ("buffer-optimal-size", "600"),
             ("row-mt", "true"),
             ("frame-parallel-decoding", "false"),
             ("auto-alt-ref", "false"),
@@ -216,15 +222,22 @@ const ROWS: &[Row] = &[
             steps: &[(5.0, "8"), (14.0, "9"), (0.0, "10")],
         }),
         // In its realtime profile libaom's constant mode is the one that is looked after. It
-        // aborts the process if max-quantizer stays at the element's default, 0.
+        // aborts the process if max-quantizer stays at the element's default, 0. Buffers are in
+        // milliseconds: with its own of six seconds it follows a change late.
         fixed: &[
             ("usage-profile", "realtime"),
             ("lag-in-frames", "0"),
             ("end-usage", "cbr"),
             ("row-mt", "true"),
+            ("buf-sz", "1000"),
+            ("buf-initial-sz", "500"),
+            ("buf-optimal-sz", "600"),
+            // By how much it may correct itself, in percent.
+            ("undershoot-pct", "50"),
+            ("overshoot-pct", "50"),
             ("tile-columns", "1"),
             ("min-quantizer", "10"),
-            ("max-quantizer", "58"),
+            ("max-quantizer", "63"),
         ],
         ..Row::new("av1enc", Rate::of("target-bitrate", 1_000))
     },
@@ -279,7 +292,7 @@ const ROWS: &[Row] = &[
             property: "speed-preset",
             steps: &[(6.0, "superfast"), (0.0, "ultrafast")],
         }),
-        fixed: &[("tune", "zerolatency")],
+        fixed: &[("tune", "zerolatency"), ("option-string", "scenecut=0")],
         ..Row::new("x265enc", Rate::of("bitrate", 1_000))
     },
     Row {
@@ -298,7 +311,8 @@ const ROWS: &[Row] = &[
         ..Row::new("opusenc", Rate::of("bitrate", 1))
     },
     Row {
-        constant: &[("managed", "true")],
+        // Else the rate only chooses a quality.
+        fixed: &[("managed", "true")],
         ..Row::new("vorbisenc", Rate::of("bitrate", 1))
     },
     Row::new("flacenc", Rate::NONE),
@@ -401,6 +415,22 @@ fn row(encoder: &gst::Element) -> Option<&'static Row> {
 /// Whether an encoder of this name is known here, and one that runs wherever it is installed.
 pub fn needs_no_hardware(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name)
+}
+
+/// What frame rate an encoder of this name has to be told where it must not hear the true one.
+///
+/// av1enc up to GStreamer 1.22 rounds stamps down to whole frames: two get the same, and libaom makes twice the
+/// bit rate of what it takes for twice the frame rate. Told of a variable rate, it counts in ticks of 90 kHz.
+/// x265enc does not start with a variable rate.
+pub fn shown_rate(name: &str) -> Option<fn(gst::Fraction) -> gst::Fraction> {
+    match name {
+        "av1enc" => Some(|_| gst::Fraction::new(0, 1)),
+        "x265enc" => Some(|rate| match rate.numer() {
+            0 => gst::Fraction::new(USUAL_FPS as i32, 1),
+            _ => rate,
+        }),
+        _ => None,
+    }
 }
 
 /// Tunes an encoder that has not started yet for `tuning`, as far as it has the properties.

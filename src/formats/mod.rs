@@ -16,15 +16,15 @@ pub use caps::{
 };
 pub use codec_string::codec_string;
 pub use delay::{Delay, delay};
-pub use encoder::{Tuning, needs_no_hardware, set_bits_per_second, tune};
+pub use encoder::{Tuning, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
-    Units, begins_unit, container_caps, mux_caps, mux_pad_template, muxer, parser, set_timeslice,
-    timestamper, units,
+    ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
+    muxer, parser, set_fragment, set_timeslice, timestamper, units,
 };
 pub use patch::Patch;
-pub use plan::{Plan, TrackInput, choose, is_type_supported};
-pub use registry::{can_encode, can_mux, creatable, encoders};
+pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
+pub use registry::{can_encode, can_mux, creatable, encoders, package};
 
 #[cfg(test)]
 mod tests;

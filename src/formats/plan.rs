@@ -1,5 +1,6 @@
 //! From what is asked for and what comes in to container, codecs and actual type.
 
+use super::caps::encoded_caps;
 use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
@@ -29,6 +30,31 @@ pub struct Plan {
     video_text: Option<String>,
 }
 
+/// A plugin that is not installed and would help.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// The element of this name.
+    Element(&'static str),
+    /// An encoder that makes this.
+    Encoder(gst::Caps),
+}
+
+/// Why a recording cannot be, and what there would have to be for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// For the application.
+    pub error: Error,
+    /// For whoever installs plugins.
+    pub missing: Vec<Missing>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        let missing = Vec::new();
+        Refusal { error, missing }
+    }
+}
+
 /// Whether raw media can be recorded with `codec` in `container` here.
 fn can_record(codec: Codec, container: Container) -> bool {
     can_mux(codec, container) && can_encode(codec)
@@ -41,26 +67,30 @@ fn default_codec(container: Container, kind: Kind) -> Option<Codec> {
 }
 
 /// Why `codec` cannot be recorded in `container` here, with the packages that are missing.
-fn missing(what: &str, codec: Codec, container: Container) -> Error {
+fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
     let mut reasons = Vec::new();
+    let mut missing = Vec::new();
     let needed = [Some(muxer_factory(container)), parser(codec, container)];
     for factory in needed.into_iter().flatten() {
         if !creatable(factory) {
             reasons.push((factory, package(factory)));
+            missing.push(Missing::Element(factory));
         }
     }
     if !can_encode(codec) {
         reasons.push(encoder_package(codec));
+        missing.push(Missing::Encoder(encoded_caps(codec)));
     }
     let (elements, mut packages): (Vec<_>, Vec<_>) = reasons.into_iter().unzip();
     packages.dedup();
-    Error::not_supported(format!(
+    let error = Error::not_supported(format!(
         "{what}: {} in {} cannot be made here, {} is missing; install {}",
         codec.name(),
         container.name(),
         elements.join(" and "),
         packages.join(" and "),
-    ))
+    ));
+    Refusal { error, missing }
 }
 
 /// The W3C draft's `isTypeSupported` against the encoders and muxers in this registry: true if
@@ -73,7 +103,7 @@ pub fn is_type_supported(text: &str) -> bool {
 }
 
 /// Whether what `asked` names can be made here, encoders apart for what comes in encoded.
-fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Error> {
+fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Refusal> {
     let what = format!("mime-type \"{}\"", text.escape_debug());
     let container = asked.container;
     for named in &asked.codecs {
@@ -134,11 +164,12 @@ pub fn choose(
     requested: &str,
     location: Option<&str>,
     tracks: &[TrackInput],
-) -> Result<Plan, Error> {
+) -> Result<Plan, Refusal> {
     if tracks.is_empty() {
         return Err(Error::not_supported(
             "start: there is no live track; link a source to a pad audio_%u or video_%u first",
-        ));
+        )
+        .into());
     }
     let asked = match requested.is_empty() {
         true => None,
@@ -173,7 +204,8 @@ pub fn choose(
              audio/x-matroska for more",
             container.name(),
             tracks.len()
-        )));
+        ))
+        .into());
     }
     for track in tracks {
         let refused = asked
@@ -186,7 +218,8 @@ pub fn choose(
                     [] => "video/webm".to_owned(),
                     _ => container.essence(Kind::Video),
                 }
-            )));
+            ))
+            .into());
         };
         let named = asked.as_ref().and_then(|asked| asked.codec(track.kind));
         let encoded = track.encoded.filter(|codec| container.takes(*codec));

@@ -101,9 +101,13 @@ pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
     }
 }
 
-/// The Debian package of a muxer or parser, for messages.
-pub(super) fn package(factory: &str) -> &'static str {
+/// The Debian package of a muxer, a parser or a converter, for messages.
+pub fn package(factory: &str) -> &'static str {
     match factory {
+        "audioconvert" | "audioresample" | "videoconvert" | "videoscale" | "decodebin" => {
+            "gstreamer1.0-plugins-base"
+        }
+        "h264timestamper" | "h265timestamper" => "gstreamer1.0-plugins-bad",
         "h264parse" | "h265parse" | "av1parse" | "vp9parse" => "gstreamer1.0-plugins-bad",
         "oggmux" => "gstreamer1.0-plugins-base",
         "identity" => "libgstreamer1.0-0",

@@ -98,7 +98,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
                     let actual = plan.mime_type(&[]);
                     assert!(is_type_supported(&actual), "{text} -> {actual}");
                 }
-                Err(error) => {
+                Err(Refusal { error, .. }) => {
                     assert!(!is, "{text}: supported but {error}");
                     assert_eq!(error.code(), ErrorCode::NotSupported);
                 }
@@ -278,7 +278,7 @@ fn refusals_say_what_would_work() {
             "takes vp8",
         ),
     ] {
-        let error = choose(text, location, &tracks).unwrap_err();
+        let error = choose(text, location, &tracks).unwrap_err().error;
         assert_eq!(error.code(), ErrorCode::NotSupported);
         assert!(error.message().contains(advice), "{error}");
     }

@@ -2,7 +2,7 @@
 
 use super::{imp::MediaRecorder, location, properties, signals::guarded, upstream::Upstream};
 use crate::{
-    formats::{self, TrackInput},
+    formats::{self, Refusal, TrackInput},
     model::{Command, Effect, Error, Kind, MimeType, State, VideoSize},
     session::{Begin, Host, Parts, Session, TrackSpec, lock},
 };
@@ -43,7 +43,11 @@ impl MediaRecorder {
         match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),
             (Effect::To(State::Recording), None) => {
-                self.begin(Begin::Now, &upstreams)?;
+                if let Err(refusal) = self.begin(Begin::Now, &upstreams) {
+                    drop(acting);
+                    self.post_missing(&refusal.missing);
+                    return Err(refusal.error);
+                }
             }
             (Effect::To(state), Some(session)) => {
                 let done = match state {
@@ -110,8 +114,15 @@ impl MediaRecorder {
         if !self.armed.load(Ordering::SeqCst) {
             return;
         }
+        let mut missing = Vec::new();
         let begun = match self.state() {
-            State::Inactive => guarded(|| self.begin(Begin::EarliestBuffer, &upstreams)),
+            State::Inactive => guarded(|| {
+                let begun = self.begin(Begin::EarliestBuffer, &upstreams);
+                begun.map_err(|refusal| {
+                    missing = refusal.missing;
+                    refusal.error
+                })
+            }),
             State::Recording | State::Paused => {
                 self.armed.store(false, Ordering::SeqCst);
                 return;
@@ -128,13 +139,14 @@ impl MediaRecorder {
             }
             Err(error) => {
                 drop(acting);
+                self.post_missing(&missing);
                 gst::element_imp_error!(self, gst::LibraryError::Failed, ("{}", error.message()));
             }
         }
     }
 
     /// Checks everything, then begins: nothing can fail after the state has changed.
-    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<(), Error> {
+    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<(), Refusal> {
         let tracks = self.live_tracks()?;
         let (inputs, specs) = self.specs(&tracks, upstreams);
         let number = lock(&self.control).recordings;
@@ -178,7 +190,7 @@ impl MediaRecorder {
             for pad in &tracks {
                 pad.stream().keep_from(id);
             }
-            return Err(error);
+            return Err(error.into());
         }
         lock(&self.values)
             .bitrates
@@ -395,12 +407,13 @@ fn check(
     values: &properties::Values,
     location: Option<&str>,
     inputs: &[TrackInput],
-) -> Result<(), Error> {
+) -> Result<(), Refusal> {
     if values.key_interval_ms > 0 && values.key_interval_frames > 0 {
         return Err(Error::not_supported(
             "start: video-key-frame-interval-duration and video-key-frame-interval-count are \
              both set; set one of them to 0",
-        ));
+        )
+        .into());
     }
     if !values.mime_type.is_empty() {
         MimeType::parse(&values.mime_type)?;

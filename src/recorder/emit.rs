@@ -2,6 +2,7 @@
 
 use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
+    formats::Missing,
     model::{Error, timeline::Ns},
     session::{Event, lock},
 };
@@ -25,6 +26,20 @@ impl MediaRecorder {
         let obj = self.obj();
         let message = gst::message::Progress::builder(progress, "finalise", text).src(&*obj);
         let _ = obj.post_message(message.build());
+    }
+
+    /// Says what is not installed, so that the application may offer to install it. Goes out of the
+    /// recorder: to be called without a lock.
+    pub(super) fn post_missing(&self, missing: &[Missing]) {
+        use gst_pbutils::MissingPluginMessage as Message;
+        let obj = self.obj();
+        for plugin in missing {
+            let message = match plugin {
+                Missing::Element(name) => Message::builder_for_element(name).src(&*obj).build(),
+                Missing::Encoder(caps) => Message::builder_for_encoder(caps).src(&*obj).build(),
+            };
+            let _ = obj.post_message(message);
+        }
     }
 
     /// One event; no lock is held while the handlers run.
@@ -57,6 +72,7 @@ impl MediaRecorder {
             Event::Warning { message } => {
                 gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", message));
             }
+            Event::Missing(missing) => self.post_missing(&missing),
             Event::Finalising => {
                 self.post_progress(gst::ProgressType::Start, "Finishing the recording")
             }

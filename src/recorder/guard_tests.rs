@@ -3,7 +3,7 @@
 use crate::fault;
 use gst::prelude::*;
 use std::{
-    sync::{Arc, Condvar, Mutex, Once},
+    sync::{Arc, Condvar, Mutex},
     time::Duration,
 };
 
@@ -21,11 +21,7 @@ struct Stage {
 
 impl Stage {
     fn new(tail: &str) -> Self {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            gst::init().unwrap();
-            crate::plugin_register_static().unwrap();
-        });
+        fault::init();
         let pipeline = gst::parse::launch(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! identity name=before \
              ! audio/x-raw,rate=48000 ! mediarecorder name=rec timeslice=200 \

@@ -1,6 +1,9 @@
 //! What a recording has to say, in the order it is said.
 
-use crate::model::{error::Error, timeline::Ns};
+use crate::{
+    formats::Missing,
+    model::{error::Error, timeline::Ns},
+};
 use std::fmt;
 
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
@@ -19,6 +22,8 @@ pub enum Event {
     Resume { running_time: Ns },
     /// Something that the user should know and that ends nothing.
     Warning { message: String },
+    /// What is not installed, for whoever installs plugins.
+    Missing(Vec<Missing>),
     /// Its end has come: what was captured is encoded and written.
     Finalising,
     /// From here on the recording with this number is over, if it was not before.
@@ -62,6 +67,7 @@ impl fmt::Display for Event {
             Event::Pause { .. } => f.write_str("on-pause"),
             Event::Resume { .. } => f.write_str("on-resume"),
             Event::Warning { message } => write!(f, "warning: {message}"),
+            Event::Missing(missing) => write!(f, "not installed: {missing:?}"),
             Event::Finalising => f.write_str("progress: finalising"),
             Event::Ended { session } => write!(f, "recording {session} is over"),
             Event::Error { error, .. } => write!(f, "on-error: {error}"),

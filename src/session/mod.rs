@@ -10,7 +10,9 @@ mod decode_times;
 mod download;
 mod event;
 mod flac;
+mod header;
 mod keys;
+mod limit;
 mod mpeg4;
 mod opus;
 mod pipeline;
@@ -177,6 +179,8 @@ struct Control {
     /// Places kept for blobs.
     requests: VecDeque<Slot>,
     error: Option<Error>,
+    /// The factory of an encoder that has failed before anything came of it, and how.
+    failed_encoder: Option<(String, Error)>,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,

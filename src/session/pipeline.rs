@@ -10,15 +10,18 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, download, flac, keys, mpeg4::call_it_mpeg4, opus,
-    priming, probe::probe, slices, timing::lock, trial,
+    Settings, decode_times::begin_at_zero, download, flac, header, keys, limit,
+    mpeg4::call_it_mpeg4, opus, priming, probe::probe, slices, timing::lock, trial,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan, Tuning},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
 pub trait Listener: Send + Sync + 'static {
@@ -30,8 +33,10 @@ pub trait Listener: Send + Sync + 'static {
     fn bytes(&self, buffer: gst::Buffer);
     /// All has been written.
     fn end(&self);
-    /// An element has failed.
-    fn error(&self, error: Error);
+    /// An element has failed; `encoder` is its factory's name if it is an encoder.
+    fn error(&self, encoder: Option<&str>, error: Error);
+    /// Something has come out of every encoder that there would be another for.
+    fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
     /// A queue has run low.
@@ -59,6 +64,8 @@ impl TrackMedia<'_> {
         tags.and_then(super::turn::of_tags).unwrap_or_default()
     }
 }
+/// How the names of encoders end, after that of the pad.
+const ENCODER: &str = "-encoder";
 
 /// See the module.
 #[derive(Debug)]
@@ -66,6 +73,8 @@ pub struct Pipeline {
     pipeline: gst::Pipeline,
     feeds: Vec<Feed>,
     muxer: gst::Element,
+    /// Encoders that there would be another for and that nothing has come out of.
+    unproven: Arc<AtomicUsize>,
 }
 
 /// The beginning of a track, and its encoder if it has one.
@@ -90,17 +99,29 @@ fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         .build()
         .map_err(|_| {
             Error::not_supported(format!(
-                "Cannot record: the GStreamer element {factory} is missing here."
+                "Cannot record: the GStreamer element {factory} is missing here; install {}",
+                formats::package(factory)
             ))
         })
 }
 
+/// The container can say no more.
+fn full(container: Container, most: u64) -> Error {
+    Error::unknown(format!(
+        "{} holds no more than {most} bytes of media, and that many are recorded: here the recording ends. \
+         Longer ones go into audio/x-matroska;codecs=pcm, or smaller into audio/flac.",
+        container.name()
+    ))
+}
+
 impl Pipeline {
-    /// Builds the chain of every track, tuned; nothing runs yet.
+    /// Builds the chain of every track, tuned, without the encoders whose factories `failed_before` names;
+    /// nothing runs yet.
     pub fn build(
         plan: &Plan,
         tracks: &[TrackMedia<'_>],
         settings: &Settings,
+        failed_before: &[String],
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
         let pipeline = gst::Pipeline::with_name("mediarecorder-session");
@@ -124,9 +145,16 @@ impl Pipeline {
             pipeline,
             feeds: Vec::new(),
             muxer,
+            unproven: Arc::default(),
         };
         for (index, track) in tracks.iter().enumerate() {
-            let feed = this.add_track(plan, index, track, tracks, settings, listener)?;
+            let made = MadeFor {
+                index,
+                tracks,
+                settings,
+                failed_before,
+            };
+            let feed = this.add_track(plan, track, &made, listener)?;
             this.feeds.push(feed);
         }
         if settings.timeslice > 0 {
@@ -140,6 +168,9 @@ impl Pipeline {
             ) && let Some(pad) = &feed.mux_pad
             {
                 slices::mark(pad, settings.timeslice);
+            }
+            if plan.container == Container::Mp4 {
+                slices::divide(&this.muxer, settings.timeslice);
             }
         }
         // The order of the feeds is that of the muxer's pads.
@@ -167,16 +198,36 @@ impl Pipeline {
         Ok(this)
     }
 
+    /// Whether another encoder could still take the place of one.
+    pub fn is_replaceable(&self) -> bool {
+        self.unproven.load(Ordering::SeqCst) > 0
+    }
+
+    /// Tells the listener once something has come out of this encoder, and of all others of its kind.
+    fn prove(&self, encoder: &gst::Element, listener: &Arc<impl Listener>) {
+        let Some(pad) = encoder.static_pad("src") else {
+            return;
+        };
+        self.unproven.fetch_add(1, Ordering::SeqCst);
+        let (unproven, listener) = (self.unproven.clone(), Arc::downgrade(listener));
+        probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
+            if unproven.fetch_sub(1, Ordering::SeqCst) == 1
+                && let Some(listener) = listener.upgrade()
+            {
+                listener.encoders_work();
+            }
+            gst::PadProbeReturn::Remove
+        });
+    }
+
     fn add_track(
         &self,
         plan: &Plan,
-        index: usize,
         track: &TrackMedia<'_>,
-        tracks: &[TrackMedia<'_>],
-        settings: &Settings,
+        made: &MadeFor<'_>,
         listener: &Arc<impl Listener>,
     ) -> Result<Feed, Error> {
-        let name = track.name;
+        let (name, index, settings) = (track.name, made.index, made.settings);
         let codec = *plan
             .codecs
             .get(index)
@@ -197,7 +248,7 @@ impl Pipeline {
             let listener = Arc::downgrade(listener);
             download::bring_over(&pad, name, move |error| {
                 if let Some(listener) = listener.upgrade() {
-                    listener.error(error);
+                    listener.error(None, error);
                 }
             });
         }
@@ -222,17 +273,23 @@ impl Pipeline {
                 chain.insert(1, flip);
             }
             if codec != Codec::Pcm {
-                let made = encoder_that_works(codec, index, tracks, settings, listener)?;
+                let (works, is_last) = encoder_that_works(codec, made, listener)?;
                 if codec.kind() == Kind::Video {
                     let (interval, frames) = settings.key_interval();
-                    keys::pace(&made, interval, frames);
+                    keys::pace(&works, interval, frames);
                 }
-                if let (Some(delay), Some(factory)) = (&mut delay, made.factory()) {
+                if let (Some(delay), Some(factory)) = (&mut delay, works.factory()) {
                     *delay = formats::delay(codec, plan.container, Some(&factory.name()));
-                    priming::account(&made, *delay);
+                    priming::account(&works, *delay);
                 }
-                chain.push(made.clone());
-                encoder = Some(made);
+                if let Some(shown) = works.factory().and_then(|f| formats::shown_rate(&f.name())) {
+                    header::show_frame_rate(&works, shown);
+                }
+                if !is_last {
+                    self.prove(&works, listener);
+                }
+                chain.push(works.clone());
+                encoder = Some(works);
             }
         }
         if let Some(parser) = plan.parser(index) {
@@ -251,6 +308,12 @@ impl Pipeline {
         if let Some(caps) = plan.mux_caps(index) {
             let filter = make("capsfilter", &format!("{name}-encoded"))?;
             filter.set_property("caps", caps);
+            if codec == Codec::H264
+                && !copied
+                && let Some(pad) = filter.static_pad("src")
+            {
+                header::keep_level(&pad);
+            }
             chain.push(filter);
         }
         if copied
@@ -283,6 +346,15 @@ impl Pipeline {
                     track.caps
                 ))
             })?;
+        if let Some(most) = limit::in_force(formats::most_bytes(plan.container)) {
+            let listener = Arc::downgrade(listener);
+            let container = plan.container;
+            limit::watch(&mux_pad, most, move || {
+                if let Some(listener) = listener.upgrade() {
+                    listener.error(None, full(container, most));
+                }
+            });
+        }
         Ok(Feed {
             appsrc,
             encoder,
@@ -397,15 +469,28 @@ fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Erro
     Ok(chain)
 }
 
-/// The best encoder of `codec` that works, tuned. Each that has a next to pass it over for is tried,
-/// but for those that need nothing but a processor.
+/// For which track an encoder is made, and by what it is tuned.
+struct MadeFor<'a> {
+    index: usize,
+    tracks: &'a [TrackMedia<'a>],
+    settings: &'a Settings,
+    /// Factories of those that have failed in this recording.
+    failed_before: &'a [String],
+}
+
+/// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
+/// a next to pass it over for is tried, but for those that need nothing but a processor.
 fn encoder_that_works(
     codec: Codec,
-    index: usize,
-    tracks: &[TrackMedia<'_>],
-    settings: &Settings,
+    made_for: &MadeFor<'_>,
     listener: &Arc<impl Listener>,
-) -> Result<gst::Element, Error> {
+) -> Result<(gst::Element, bool), Error> {
+    let MadeFor {
+        index,
+        tracks,
+        settings,
+        failed_before,
+    } = *made_for;
     let kind = codec.kind();
     let track = tracks
         .get(index)
@@ -415,13 +500,15 @@ fn encoder_that_works(
         .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
         .count();
     let tuning = tuning(track, of_kind, kind, settings);
-    let mut factories = formats::encoders(codec).into_iter().peekable();
+    let mut factories = formats::encoders(codec);
+    factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
+    let mut factories = factories.into_iter().peekable();
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
     while let Some(factory) = factories.next() {
         let made = factory
             .create()
-            .name(format!("{}-encoder", track.name))
+            .name(format!("{}{ENCODER}", track.name))
             .build();
         let encoder = match made {
             Ok(encoder) => encoder,
@@ -432,10 +519,11 @@ fn encoder_that_works(
         };
         formats::tune(&encoder, &tuning);
         listener.encoder(index, &encoder);
-        let safe = factories.peek().is_none() || formats::needs_no_hardware(&factory.name());
+        let is_last = factories.peek().is_none();
+        let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
         if safe || trial::works(&encoder, &front(codec, track)?, raw) {
-            return Ok(encoder);
+            return Ok((encoder, is_last));
         }
     }
     Err(reason)
@@ -530,15 +618,29 @@ fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
             && let Some(listener) = listener.upgrade()
         {
             let who = error.src().map(|src| src.name().to_string());
-            listener.error(Error::unknown(format!(
+            let failed = Error::unknown(format!(
                 "Recording failed in {}: {}{}",
                 who.unwrap_or_else(|| "the pipeline".into()),
                 error.error(),
                 error.debug().map(|d| format!(" ({d})")).unwrap_or_default()
-            )));
+            ));
+            let encoder = error.src().and_then(encoder_around);
+            listener.error(encoder.as_deref(), failed);
         }
         gst::BusSyncReply::Drop
     });
+}
+
+/// The factory of the encoder that is this, or that this is a part of.
+fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
+    let mut around = Some(object.clone());
+    while let Some(object) = around {
+        if object.name().ends_with(ENCODER) {
+            return Some(object.downcast_ref::<gst::Element>()?.factory()?.name());
+        }
+        around = object.parent();
+    }
+    None
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.

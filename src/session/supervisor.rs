@@ -53,6 +53,8 @@ struct Supervisor {
     seen: Vec<(Ns, Instant)>,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
+    /// Factories of encoders that have failed.
+    failed: Vec<String>,
     earliest_known: bool,
     warned_key_frame: bool,
     /// The interval that waits for its key frame, and since which running time.
@@ -74,6 +76,7 @@ impl Supervisor {
             session,
             plan: None,
             pipeline: None,
+            failed: Vec::new(),
             warned_key_frame: false,
             waiting: None,
             announced: false,
@@ -116,6 +119,10 @@ impl Supervisor {
             };
             if let Some(error) = error {
                 return Some(self.salvage(error));
+            }
+            let failed_encoder = lock(&self.session.control).failed_encoder.take();
+            if let Some((factory, error)) = failed_encoder {
+                self.replace_pipeline(factory, &error);
             }
             if drained {
                 return lock(&self.session.control).modified.take();

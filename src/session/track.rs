@@ -55,7 +55,7 @@ pub enum Flow {
 const HELD: u64 = 2;
 
 /// What waits for the pipeline to be built.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Item {
     Buffer(gst::Buffer),
     Caps(gst::Caps),
@@ -129,6 +129,16 @@ struct Inner {
     last_drop: Option<Ns>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
+    /// What the pipeline was given, while another one may have to take its place.
+    kept: Option<Kept>,
+}
+
+/// What was given to encoders that may yet turn out not to work.
+#[derive(Debug, Default)]
+struct Kept {
+    backlog: Backlog,
+    /// How much media there may be among it.
+    most: Ns,
 }
 
 /// See the module.
@@ -204,6 +214,7 @@ impl Track {
                 thinned: 0,
                 last_drop: None,
                 mutes: Vec::new(),
+                kept: None,
             }),
         }
     }
@@ -621,17 +632,45 @@ impl Track {
         self.room.wake();
     }
 
-    /// The encoder is there: gives it what has waited.
-    pub fn connect(&self, appsrc: gst_app::AppSrc) {
+    /// The encoder is there: gives it what has waited. Until [`Track::forget`] it is kept, with what comes
+    /// after it, if another encoder may have to take over.
+    pub fn connect(&self, appsrc: gst_app::AppSrc, replaceable: bool) {
         let mut inner = lock(&self.inner);
         let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
         if let Feed::Backlog(backlog) = waited {
+            // What waits here already may be kept as well.
+            let most = self.max_queue_time.saturating_add(backlog.waiting);
+            inner.kept = replaceable.then(|| Kept {
+                most,
+                ..Kept::default()
+            });
             for item in backlog.items {
                 inner.feed_now(item);
             }
         }
         if self.is_closed() {
             inner.feed = Feed::Closed;
+        }
+    }
+}
+
+impl Track {
+    /// The encoders work: nothing has to be kept for others.
+    pub fn forget(&self) {
+        lock(&self.inner).kept = None;
+    }
+
+    /// Whether all that the pipeline was given is still here.
+    pub fn can_replay(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.kept.is_some() || matches!(inner.feed, Feed::Backlog(_))
+    }
+
+    /// The pipeline is no more: what it was given waits for the next one, and so does what comes.
+    pub fn take_back(&self) {
+        let mut inner = lock(&self.inner);
+        if let Some(kept) = inner.kept.take() {
+            inner.feed = Feed::Backlog(kept.backlog);
         }
     }
 }
@@ -709,7 +748,25 @@ impl Inner {
         }
     }
 
-    fn feed_now(&self, item: Item) {
+    /// Keeps an item for another encoder; too much of it is not worth the memory.
+    fn keep(&mut self, item: &Item) {
+        let picture = self.live && matches!(self.gate, Some(Gate::Video(_)));
+        let Some(kept) = &mut self.kept else {
+            return;
+        };
+        let copy = match item {
+            // A capture pool has few.
+            Item::Buffer(buffer) if picture => buffer.copy_deep().ok().map(Item::Buffer),
+            other => Some(other.clone()),
+        };
+        match copy {
+            Some(item) if kept.backlog.waiting <= kept.most => kept.backlog.push(item),
+            _ => self.kept = None,
+        }
+    }
+
+    fn feed_now(&mut self, item: Item) {
+        self.keep(&item);
         let Feed::Encoder(appsrc) = &self.feed else {
             return;
         };

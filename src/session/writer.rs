@@ -116,14 +116,14 @@ impl Writer {
             }
             return self.put(position, buffer);
         };
+        let lasts = buffer.duration().map_or(0, |lasts| lasts.nseconds());
         // Opus in Matroska is stamped later than it is heard.
         let pts = pts.min(outlet.fed);
-        if self.begins_slice(pts, unit) {
+        if self.begins_slice(pts, lasts, unit) {
             self.frontier = self.frontier.max(pts);
             self.take(pts.max(self.timecode), outlet)?;
         }
-        let end = pts.saturating_add(buffer.duration().map_or(0, |d| d.nseconds()));
-        let end = end.min(outlet.fed);
+        let end = pts.saturating_add(lasts).min(outlet.fed);
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
@@ -134,13 +134,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether media of this recorded time is the first of a blob; `unit`: a cluster or fragment begins
-    /// with it.
-    fn begins_slice(&mut self, pts: Ns, unit: bool) -> bool {
+    /// Whether media of this recorded time and duration is the first of a blob; `unit`: a cluster or
+    /// fragment begins with it.
+    fn begins_slice(&mut self, pts: Ns, lasts: Ns, unit: bool) -> bool {
         if self.timeslice == 0 {
             return false;
         }
-        let slack = SLACK.min(self.timeslice / 2);
+        let slack = match self.units {
+            // Fragments end with the last sample that has its end before a timeslice has.
+            Units::Closed => lasts.saturating_sub(formats::ROUNDING),
+            _ => SLACK,
+        };
+        let slack = slack.min(self.timeslice / 2);
         let due = match (unit, self.units) {
             // A cluster may begin with sound from just before the picture that it was begun for.
             (true, _) => pts.saturating_add(slack) >= self.slice_end,

@@ -64,7 +64,7 @@ STREAMS = [
 class Recording:
     """A recording that runs; its blobs as they come."""
 
-    def __init__(self, mime_type, paced=False, **properties):
+    def __init__(self, mime_type, live=False, **properties):
         self.blobs = []
         self.news = threading.Condition()
         self.over = False
@@ -79,19 +79,17 @@ class Recording:
         self.recorder.set_property("autostart", True)
         for name, value in properties.items():
             self.recorder.set_property(name.replace("_", "-"), value)
-        # As live sources would, but for their stamps, which begin at 0 together. Where they do not, matroskamux
-        # 1.22 may write a picture behind sound up to 6.5 ms (Opus' delay) later: a media source refuses that.
-        pace = " ! identity sync=true" if paced else ""
+        live = " is-live=true" if live else ""
         if mime_type.startswith("video"):
             self.attach(
-                f"videotestsrc num-buffers={SECONDS * FPS} pattern=ball"
-                f" ! video/x-raw,width=320,height=240,framerate={FPS}/1" + pace,
+                f"videotestsrc num-buffers={SECONDS * FPS} pattern=ball{live}"
+                f" ! video/x-raw,width=320,height=240,framerate={FPS}/1",
                 "video_%u",
             )
         if mime_type.startswith("audio") or "," in mime_type:
             self.attach(
-                f"audiotestsrc num-buffers={SECONDS * 100} samplesperbuffer=480 wave=ticks"
-                " ! audio/x-raw,rate=48000,channels=2" + pace,
+                f"audiotestsrc num-buffers={SECONDS * 100} samplesperbuffer=480 wave=ticks{live}"
+                " ! audio/x-raw,rate=48000,channels=2",
                 "audio_%u",
             )
         self.recorder.connect("on-start", self.on_start)
@@ -233,7 +231,7 @@ def judge_file(browser, server, folder, mime_type, certain):
 
 def judge_stream(browser, server, mime_type, timeslice):
     """A sentence on blobs appended while they are recorded, or raises."""
-    server.recording = Recording(mime_type, paced=True, timeslice=timeslice)
+    server.recording = Recording(mime_type, live=True, timeslice=timeslice)
     try:
         actual = server.recording.started()
         if not browser.run("says", actual):

@@ -3,7 +3,7 @@
 
 use super::judge::kept::Kept;
 use super::outer::Outer;
-use super::signal::feed::{Feed, Upstream};
+use super::signal::feed::{Feed, Upstream, stamped};
 use super::signal::{noise, picture, sample_time};
 use gst::prelude::*;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub struct Recipe {
     /// Properties of the recorder, as in a `gst-launch` line.
     pub properties: Vec<(&'static str, String)>,
     pub size: (u32, u32),
-    /// Not 0: pictures are textured noise of this seed instead of their time.
+    /// Not 0: pictures are textured noise of this seed instead of their time, and sound is white noise.
     pub textured: u32,
 }
 
@@ -91,8 +91,8 @@ pub fn take(recipe: &Recipe) -> Take {
     take_with(recipe, |_| (), |_, _| ())
 }
 
-/// Makes the recording; `prepare` gets the recorder in NULL, `on_picture` the recorder as each picture
-/// (by its running time) is about to be fed.
+/// Makes the recording; `prepare` gets the recorder in NULL, `on_picture` the recorder as each picture (or, without
+/// any, each block of sound), by its running time, is about to be fed.
 pub fn take_with(
     recipe: &Recipe,
     prepare: impl FnOnce(&gst::Element),
@@ -149,7 +149,13 @@ pub fn take_with(
         }
         match (&sound, &pictures) {
             (Some(sound), _) if next == heard => {
-                let buffer = noise::buffer(&audio_info, samples, BLOCK);
+                if pictures.is_none() {
+                    on_picture(&outer.recorder, heard);
+                }
+                let buffer = match recipe.textured {
+                    0 => noise::buffer(&audio_info, samples, BLOCK),
+                    seed => hiss(samples, seed),
+                };
                 sound.push(buffer).unwrap();
                 samples += BLOCK;
             }
@@ -208,6 +214,19 @@ pub fn take_with(
         warnings,
         _directory: directory,
     }
+}
+
+/// White noise, not alike in both channels.
+fn hiss(first: u64, seed: u32) -> gst::Buffer {
+    let mut dice = seed.wrapping_add(first as u32).wrapping_mul(0x9e37_79b9) | 1;
+    let mut bytes = Vec::with_capacity(BLOCK as usize * 4);
+    for _ in 0..BLOCK * 2 {
+        dice ^= dice << 13;
+        dice ^= dice >> 17;
+        dice ^= dice << 5;
+        bytes.extend_from_slice(&((dice >> 16) as i16 / 4).to_le_bytes());
+    }
+    stamped(bytes, RATE, first, BLOCK)
 }
 
 /// A picture whose texture moves, with some noise: work for any encoder, but not more than it can do.

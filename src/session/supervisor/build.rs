@@ -13,7 +13,10 @@ use crate::{
 };
 use gst::prelude::*;
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -109,13 +112,20 @@ impl Supervisor {
             })
             .collect();
         let settings = &session.settings;
-        let plan = formats::choose(&settings.mime_type, session.location(), &inputs)?;
+        let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
+        let plan = plan.map_err(|refusal| {
+            session.events.push(Event::Missing(refusal.missing));
+            refusal.error
+        })?;
         let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
         let wires = Arc::new(Wires {
             session: session.clone(),
             names,
+            proven: AtomicBool::new(false),
+            cut: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &wires)?;
+        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
@@ -161,11 +171,33 @@ impl Supervisor {
                 track.name(),
                 plan.container.name()
             );
-            track.connect(feed.appsrc.clone());
+            track.connect(feed.appsrc.clone(), replaceable);
+        }
+        if wires.proven.load(Ordering::SeqCst) {
+            // That was sooner than the last of them was connected.
+            tracks.iter().for_each(|track| track.forget());
         }
         self.pipeline = Some(pipeline);
         self.plan = Some(plan);
         Ok(())
+    }
+
+    /// An encoder has failed before anything came of it: its pipeline goes, and the next is given all that it
+    /// was given, but not that encoder.
+    pub(super) fn replace_pipeline(&mut self, factory: String, error: &Error) {
+        let session = &self.session;
+        gst::warning!(
+            CAT,
+            id = &session.label,
+            "{factory} is passed over for the next encoder: {error}"
+        );
+        self.failed.push(factory);
+        lock(&session.encoders).clear();
+        lock(&session.encoder_names).clear();
+        for track in &session.tracks {
+            track.take_back();
+        }
+        drop(self.pipeline.take());
     }
 
     /// `on-start`, once the actual type is known.

@@ -4,17 +4,41 @@ use crate::{
     model::Error,
     session::{Session, lock, pipeline::Listener},
 };
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What the pipeline says, brought to the session.
 pub(super) struct Wires {
     pub(super) session: Arc<Session>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
+    /// Something has come out of every encoder that there would be another for.
+    pub(super) proven: AtomicBool,
+    /// The pipeline is to be replaced: what it still says does not count.
+    pub(super) cut: AtomicBool,
+}
+
+impl Wires {
+    fn is_cut(&self) -> bool {
+        self.cut.load(Ordering::SeqCst)
+    }
+
+    /// Whether another pipeline can begin anew with all that this one was given.
+    fn is_replaceable(&self) -> bool {
+        let tracks = &self.session.tracks;
+        !self.proven.load(Ordering::SeqCst)
+            && !lock(&self.session.control).caps
+            && tracks.iter().all(|track| track.can_replay())
+    }
 }
 
 impl Listener for Wires {
     fn seek(&self, position: u64) {
+        if self.is_cut() {
+            return;
+        }
         self.session.contain(|session| {
             crate::fault::place("seek");
             session.with_writer(|writer, _| writer.seek(position));
@@ -22,6 +46,9 @@ impl Listener for Wires {
     }
 
     fn caps(&self, caps: &gst::Caps) {
+        if self.is_cut() {
+            return;
+        }
         self.session.contain(|session| {
             crate::fault::place("muxer caps");
             session.with_writer(|writer, _| writer.set_caps(caps));
@@ -31,6 +58,9 @@ impl Listener for Wires {
     }
 
     fn bytes(&self, buffer: gst::Buffer) {
+        if self.is_cut() {
+            return;
+        }
         crate::fault::place("bytes");
         let written = self
             .session
@@ -46,14 +76,34 @@ impl Listener for Wires {
     }
 
     fn end(&self) {
+        if self.is_cut() {
+            return;
+        }
         self.session.contain(|_| crate::fault::place("drained"));
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();
         self.session.room.wake();
     }
 
-    fn error(&self, error: Error) {
-        self.session.fail(error);
+    fn error(&self, encoder: Option<&str>, error: Error) {
+        if self.is_cut() {
+            return;
+        }
+        match encoder.filter(|_| self.is_replaceable()) {
+            Some(encoder) => {
+                self.cut.store(true, Ordering::SeqCst);
+                lock(&self.session.control).failed_encoder = Some((encoder.to_owned(), error));
+                self.session.room.wake();
+            }
+            None => self.session.fail(error),
+        }
+    }
+
+    fn encoders_work(&self) {
+        self.proven.store(true, Ordering::SeqCst);
+        for track in &self.session.tracks {
+            track.forget();
+        }
     }
 
     fn encoder(&self, track: usize, encoder: &gst::Element) {

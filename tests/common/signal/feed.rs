@@ -57,7 +57,7 @@ impl Feed {
 }
 
 /// A buffer of raw audio, stamped as samples `first..first + samples`.
-pub(super) fn stamped(bytes: Vec<u8>, rate: u32, first: u64, samples: u64) -> gst::Buffer {
+pub fn stamped(bytes: Vec<u8>, rate: u32, first: u64, samples: u64) -> gst::Buffer {
     let (start, end) = (
         super::sample_time(first, rate),
         super::sample_time(first + samples, rate),

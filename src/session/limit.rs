@@ -1,0 +1,130 @@
+//! A container that cannot count further: the recording ends while its file is still valid.
+//!
+//! What is too much is kept from the muxer, which so tells in its header what is really there.
+
+use super::probe::probe;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Lets `most` bytes of media through to this pad of the muxer's, in whole buffers, and nothing after the
+/// first that is too much. `reached` is called once, then.
+pub fn watch(pad: &gst::Pad, most: u64, reached: impl Fn() + Send + Sync + 'static) {
+    let passed = AtomicU64::new(0);
+    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
+        let Some(size) = info.buffer().map(|buffer| buffer.size() as u64) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        // One thread comes by here.
+        let before = passed.load(Ordering::Relaxed);
+        let after = before.saturating_add(size);
+        if after <= most {
+            passed.store(after, Ordering::Relaxed);
+            return gst::PadProbeReturn::Ok;
+        }
+        passed.store(u64::MAX, Ordering::Relaxed);
+        if before != u64::MAX {
+            reached();
+        }
+        // Taken and handled: to let 1.22 drop it makes it unref NULL.
+        drop(info.data.take());
+        gst::PadProbeReturn::Handled
+    });
+}
+
+/// The limit in force: the tests of this crate may set a lower one.
+#[cfg(not(test))]
+pub fn in_force(most: Option<u64>) -> Option<u64> {
+    most
+}
+
+#[cfg(test)]
+pub use lowered::{in_force, lower};
+
+#[cfg(test)]
+mod lowered {
+    use super::*;
+
+    static LOWERED: AtomicU64 = AtomicU64::new(u64::MAX);
+
+    /// Containers with a limit have this one from now on.
+    pub fn lower(most: u64) {
+        LOWERED.store(most, Ordering::SeqCst);
+    }
+
+    pub fn in_force(most: Option<u64>) -> Option<u64> {
+        most.map(|most| most.min(LOWERED.load(Ordering::SeqCst)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst::prelude::*;
+    use std::{
+        sync::{Arc, Mutex},
+        time::{Duration, Instant},
+    };
+
+    /// A whole recording with a limit of 100 kB.
+    #[test]
+    fn a_wav_file_that_is_full_ends_the_recording_and_is_valid() {
+        const MOST: u64 = 100_000;
+        crate::fault::init();
+        lower(MOST);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.wav");
+        let pipeline = gst::parse::launch(
+            "audiotestsrc samplesperbuffer=480 ! audio/x-raw,format=S16LE,rate=48000,channels=2 \
+             ! mediarecorder name=rec autostart=true mime-type=audio/wav",
+        )
+        .unwrap()
+        .downcast::<gst::Pipeline>()
+        .unwrap();
+        let recorder = pipeline.by_name("rec").unwrap();
+        recorder.set_property("location", path.to_str().unwrap());
+        let seen = Arc::<Mutex<Vec<String>>>::default();
+        for name in ["on-start", "on-error", "on-data-available", "on-stop"] {
+            let seen = seen.clone();
+            recorder.connect(name, false, move |arguments| {
+                let error = arguments
+                    .get(1)
+                    .and_then(|error| error.get::<glib::Error>().ok());
+                let what = error.map_or(name.to_owned(), |error| format!("{name} {error}"));
+                seen.lock().unwrap().push(what);
+                None
+            });
+        }
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while !seen.lock().unwrap().contains(&"on-stop".to_owned()) {
+            assert!(Instant::now() < end, "{:?}", seen.lock().unwrap());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        pipeline.set_state(gst::State::Null).unwrap();
+        lower(u64::MAX);
+        let seen = seen.lock().unwrap().clone();
+        let [start, error, data, stop] = &seen[..] else {
+            panic!("{seen:?}");
+        };
+        assert_eq!(
+            [start.as_str(), data, stop],
+            ["on-start", "on-data-available", "on-stop"]
+        );
+        assert!(
+            error.starts_with("on-error") && error.contains("x-matroska"),
+            "{error}"
+        );
+        // RIFF and the chunks in it are as long as they say, and the data is nearly the limit.
+        let bytes = std::fs::read(&path).unwrap();
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!((&bytes[..4], number(4)), (&b"RIFF"[..], bytes.len() - 8));
+        let (mut at, mut size) = (12, 0);
+        while at < bytes.len() {
+            if &bytes[at..at + 4] == b"data" {
+                size = number(at + 4) as u64;
+            }
+            at += 8 + number(at + 4);
+        }
+        assert_eq!(at, bytes.len());
+        assert!(size <= MOST && size + 4 * 480 > MOST, "{size}");
+    }
+}

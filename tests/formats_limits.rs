@@ -1,0 +1,112 @@
+//! The most that a container holds: reached, the recording ends with an error, and the file is a good one.
+
+mod common;
+
+use common::harness::{Recorder, assert_error, code, init, media};
+use gst::prelude::*;
+use std::io::Read;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+const CHANNELS: u64 = 8;
+const RATE: u64 = 192_000;
+
+/// Four gigabytes have to be written: only where there is time for it. (The unit tests go there with a lower
+/// limit.)
+#[test]
+fn a_wav_file_of_four_gibibytes_is_whole() {
+    if std::env::var_os("MEDIARECORDER_LONG").is_none() {
+        println!("only with MEDIARECORDER_LONG");
+        return;
+    }
+    init();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("full.wav");
+    let path = path.to_str().unwrap();
+    let pipeline = gst::parse::launch(&format!(
+        "audiotestsrc wave=silence samplesperbuffer=19200 \
+         ! audio/x-raw,format=S16LE,rate={RATE},channels={CHANNELS},channel-mask=(bitmask)0xc3f \
+         ! mediarecorder name=rec mime-type=audio/wav location={path}"
+    ))
+    .unwrap()
+    .downcast::<gst::Pipeline>()
+    .unwrap();
+    let recorder = pipeline.by_name("rec").unwrap();
+    pipeline.set_state(gst::State::Paused).unwrap();
+    recorder.start().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let (begun, bus) = (Instant::now(), pipeline.bus().unwrap());
+    let mut events: Vec<gst::Structure> = Vec::new();
+    while events
+        .last()
+        .is_none_or(|event| event.name() != "mediarecorder-stop")
+    {
+        assert!(
+            begun.elapsed() < Duration::from_secs(300),
+            "no end: {events:?}"
+        );
+        let wanted = [gst::MessageType::Element, gst::MessageType::Error];
+        let Some(message) = bus.timed_pop_filtered(gst::ClockTime::SECOND, &wanted) else {
+            continue;
+        };
+        assert!(message.type_() != gst::MessageType::Error, "{message:?}");
+        let event = message.structure().unwrap().to_owned();
+        if event.name().starts_with("mediarecorder-") {
+            events.push(event);
+        }
+    }
+    println!("full after {:?}", begun.elapsed());
+    pipeline.set_state(gst::State::Null).unwrap();
+    let names: Vec<_> = events.iter().map(|event| event.name().as_str()).collect();
+    assert_eq!(
+        names,
+        ["start", "error", "data-available", "stop"].map(|name| format!("mediarecorder-{name}"))
+    );
+    let error = events[1].get::<glib::Error>("error").unwrap();
+    assert_error(&error, code::UNKNOWN);
+    for part in ["WAV", "x-matroska", "flac"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+
+    // As long as it says, and as full as can be.
+    let size = std::fs::metadata(path).unwrap().len();
+    let most = u64::from(u32::MAX);
+    assert!((most - (4 << 20)..=most).contains(&size), "{size}");
+    assert_eq!(events[2].get::<u64>("size"), Ok(size));
+    let mut file = std::fs::File::open(path).unwrap();
+    let mut head = vec![0; 4096];
+    file.read_exact(&mut head).unwrap();
+    let number = |at: usize| u64::from(u32::from_le_bytes(head[at..at + 4].try_into().unwrap()));
+    assert_eq!((&head[..4], number(4)), (&b"RIFF"[..], size - 8));
+    let data = head.windows(4).position(|four| four == b"data").unwrap();
+    // Tags come after it.
+    let rest = size - data as u64 - 8 - number(data + 4);
+    assert!(rest < 1024, "{rest} bytes after the samples");
+    let samples = number(data + 4) / (2 * CHANNELS);
+    let duration = events[2].get::<u64>("duration").unwrap();
+    let lasts = samples * 1_000_000_000 / RATE;
+    assert!(
+        duration.abs_diff(lasts) < 100_000,
+        "{duration} ns of {lasts}"
+    );
+    // And so says ffprobe, which decodes the last second too.
+    let seconds = lasts as f64 / 1e9;
+    media::assert_lasts(path, seconds, 0.001);
+    let (out, _) = media::run(
+        Command::new("ffmpeg")
+            .args([
+                "-nostdin",
+                "-v",
+                "error",
+                "-ss",
+                &format!("{}", seconds - 1.0),
+            ])
+            .args(["-i", path, "-f", "s16le", "-"]),
+    );
+    let wanted = RATE * CHANNELS * 2;
+    assert!(
+        (out.len() as u64).abs_diff(wanted) < wanted / 100,
+        "{}",
+        out.len()
+    );
+}

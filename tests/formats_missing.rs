@@ -1,0 +1,171 @@
+//! A registry that lacks encoders and muxers: `start` says what would help, and so does the standard message.
+
+mod common;
+
+use common::harness::{DEADLINE, Recorder, State, code, expect_error, make_recorder};
+use gst::prelude::*;
+
+/// Takes an element away from this process.
+fn remove(name: &str) {
+    let registry = gst::Registry::get();
+    let feature = registry.lookup_feature(name);
+    registry.remove_feature(&feature.unwrap_or_else(|| panic!("{name} is installed")));
+}
+
+/// A recorder with sound and pictures that flow, and the bus that it talks to.
+struct Stage {
+    pipeline: gst::Pipeline,
+    recorder: gst::Element,
+    bus: gst::Bus,
+}
+
+impl Stage {
+    fn new(sources: &str, autostart: bool, mime_type: &str) -> Self {
+        let pipeline = gst::parse::launch(&format!("mediarecorder name=rec {sources}")).unwrap();
+        let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+        let recorder = pipeline.by_name("rec").unwrap();
+        recorder.set_property("mime-type", mime_type);
+        recorder.set_property("autostart", autostart);
+        let bus = pipeline.bus().unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        Stage {
+            pipeline,
+            recorder,
+            bus,
+        }
+    }
+
+    /// Pictures and sound, live; their caps are known.
+    fn live(mime_type: &str) -> Self {
+        let stage = Stage::new(
+            "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=30/1 ! rec. \
+             audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=1 ! rec.",
+            false,
+            mime_type,
+        );
+        for pad in stage.recorder.sink_pads() {
+            common::harness::wait_for("caps", || pad.current_caps().is_some());
+        }
+        stage
+    }
+
+    /// The next missing-plugin message of the recorder: type and detail.
+    fn missing(&self) -> (String, gst::glib::SendValue) {
+        let end = std::time::Instant::now() + DEADLINE;
+        while std::time::Instant::now() < end {
+            let message = self.bus.timed_pop_filtered(
+                gst::ClockTime::from_mseconds(50),
+                &[gst::MessageType::Element],
+            );
+            if let Some(message) = message
+                && gst_pbutils::MissingPluginMessage::is(&message)
+            {
+                assert_eq!(message.src(), Some(self.recorder.upcast_ref()));
+                let fields = message.structure().unwrap();
+                let kind = fields.get::<String>("type").unwrap();
+                return (kind, fields.value("detail").unwrap().clone());
+            }
+        }
+        panic!("no missing-plugin message");
+    }
+
+    /// That there is no other.
+    fn no_more(&self) {
+        while let Some(message) = self.bus.pop() {
+            assert!(
+                !gst_pbutils::MissingPluginMessage::is(&message),
+                "{message:?}"
+            );
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        let _ = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+/// One test: the registry is the whole process'.
+#[test]
+fn what_is_missing_is_said() {
+    let recorder = make_recorder();
+    // Before anything has been made: what was once made counts as there.
+    for name in ["vp8enc", "vp9enc", "lamemp3enc", "oggmux", "theoraenc"] {
+        remove(name);
+    }
+
+    // An encoder.
+    let stage = Stage::live("video/webm;codecs=vp8,opus");
+    let error = expect_error(stage.recorder.start(), code::NOT_SUPPORTED);
+    for part in ["vp8", "vp8enc", "gstreamer1.0-plugins-good"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    assert_eq!(stage.recorder.recording_state(), State::Inactive);
+    let (kind, detail) = stage.missing();
+    assert_eq!(kind, "encoder");
+    let caps = detail.get::<gst::Caps>().unwrap();
+    assert_eq!(caps.structure(0).unwrap().name(), "video/x-vp8");
+    stage.no_more();
+    // Another type works all the same.
+    stage
+        .recorder
+        .set_property("mime-type", "video/x-matroska;codecs=avc1,opus");
+    stage.recorder.start().unwrap();
+    stage.recorder.stop().unwrap();
+    drop(stage);
+
+    // A muxer and an encoder.
+    let stage = Stage::live("video/ogg;codecs=theora,opus");
+    let error = expect_error(stage.recorder.start(), code::NOT_SUPPORTED);
+    for part in ["oggmux", "theoraenc", "gstreamer1.0-plugins-base"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let (kind, detail) = stage.missing();
+    assert_eq!((&*kind, detail.get().unwrap()), ("element", "oggmux"));
+    let (kind, detail) = stage.missing();
+    assert_eq!(kind, "encoder");
+    let caps = detail.get::<gst::Caps>().unwrap();
+    assert_eq!(caps.structure(0).unwrap().name(), "video/x-theora");
+    stage.no_more();
+    drop(stage);
+
+    // With autostart nobody holds the handle: the message comes, then the ERROR.
+    let stage = Stage::new("audiotestsrc is-live=true ! rec.", true, "audio/mpeg");
+    let (kind, detail) = stage.missing();
+    assert_eq!(kind, "encoder");
+    let caps = detail.get::<gst::Caps>().unwrap();
+    assert_eq!(caps.structure(0).unwrap().get("mpegversion"), Ok(1));
+    let error = stage.bus.timed_pop_filtered(
+        gst::ClockTime::from_seconds(DEADLINE.as_secs()),
+        &[gst::MessageType::Error],
+    );
+    let error = error.expect("an ERROR");
+    let gst::MessageView::Error(error) = error.view() else {
+        unreachable!("filtered");
+    };
+    assert!(error.error().message().contains("lamemp3enc"), "{error:?}");
+    drop(stage);
+
+    // What is said to be supported and what start takes are the same.
+    let stage = Stage::live("");
+    let mut both = [0, 0];
+    for container in ["webm", "x-matroska", "mp4", "ogg"] {
+        for video in ["vp8", "vp9", "av1", "avc1", "hvc1", "theora"] {
+            for audio in ["opus", "vorbis", "flac", "pcm", "mp4a.40.2", "mp3"] {
+                let text = format!("video/{container};codecs={video},{audio}");
+                let supported = recorder.supports(&text);
+                stage.recorder.set_property("mime-type", &text);
+                let started = stage.recorder.start();
+                assert_eq!(started.is_ok(), supported, "{text}: {started:?}");
+                both[usize::from(supported)] += 1;
+                if supported {
+                    stage.recorder.stop().unwrap();
+                }
+            }
+        }
+    }
+    println!("{} refused, {} taken", both[0], both[1]);
+    assert!(both[0] > 50 && both[1] > 10, "{both:?}");
+    assert!(!recorder.supports("video/webm;codecs=vp9") && !recorder.supports("audio/mpeg"));
+}

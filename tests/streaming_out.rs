@@ -1,0 +1,302 @@
+//! Bytes from `src` into consumers that cannot seek, while the recording goes on: a pipe, a socket; and one
+//! that is stuck.
+
+mod common;
+
+use common::harness::log::check_recording;
+use common::harness::media::{assert_plays, probe, run};
+use common::harness::{DEADLINE, Kind, Recorder, Rig, holds_within, wait_for};
+use gst::prelude::*;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+
+/// Types that go well through a pipe.
+const TYPES: [&str; 3] = ["video/webm;codecs=vp8,opus", "video/mp4", "audio/ogg"];
+
+/// Puts `sink` on the recorder's `src`.
+fn attach(rig: &Rig, sink: &gst::Element) {
+    rig.pipeline.add(sink).unwrap();
+    rig.recorder.link(sink).unwrap();
+}
+
+/// A pipe, its reading and its writing end.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    let mut ends = [0; 2];
+    // SAFETY: `ends` has room for the two descriptors, which are owned by nobody else.
+    unsafe {
+        assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
+        (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
+    }
+}
+
+/// A player at the end of a pipe: the newest stamp of what it has decoded, in seconds.
+struct Player {
+    child: Child,
+    newest: Arc<Mutex<f64>>,
+}
+
+impl Player {
+    fn of(input: impl Into<Stdio>) -> Self {
+        let mut child = Command::new("ffprobe")
+            .args(["-v", "error", "-fflags", "nobuffer", "-probesize", "5000"])
+            .args(["-analyzeduration", "0", "-show_entries", "frame=pts_time"])
+            .args(["-of", "csv=p=0", "-i", "pipe:0"])
+            .stdin(input)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("ffprobe runs");
+        let newest = Arc::<Mutex<f64>>::default();
+        let (seen, out) = (newest.clone(), child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                if let Ok(time) = line.trim_matches(',').parse::<f64>() {
+                    let mut newest = seen.lock().unwrap();
+                    *newest = newest.max(time);
+                }
+            }
+        });
+        Player { child, newest }
+    }
+
+    fn newest(&self) -> f64 {
+        *self.newest.lock().unwrap()
+    }
+
+    /// Waits for its end, and gives back what it had to complain about.
+    fn finish(mut self) -> String {
+        let mut complaints = String::new();
+        let mut out = self.child.stderr.take().unwrap();
+        out.read_to_string(&mut complaints).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{complaints}");
+        complaints
+    }
+}
+
+/// Records from live sources until the consumer has decoded this much, and gives the recording's bytes.
+fn record_until_seen(rig: &Rig, player: &Player, mime_type: &str) -> Vec<u8> {
+    rig.recorder.start().unwrap();
+    let seen = holds_within(DEADLINE, || player.newest() > 1.5);
+    assert!(
+        seen,
+        "{mime_type}: decoded up to {} s only",
+        player.newest()
+    );
+    let at = rig.recorder.stat("duration") as f64 / 1e9;
+    let behind = at - player.newest();
+    println!("{mime_type}: a player is {behind:.2} s behind the recording");
+    // A second of media is gathered at the most, and the player has its own delay.
+    assert!(behind < 3.0, "{mime_type}: {behind} s behind");
+    rig.recorder.stop().unwrap();
+    let (bytes, _) = check_recording(&rig.wait_recording(1));
+    bytes
+}
+
+fn live(mime_type: &str) -> Rig {
+    let rig = Rig::new();
+    rig.recorder.set_property("mime-type", mime_type);
+    rig.live_audio();
+    if mime_type.starts_with("video") {
+        rig.live_video();
+    }
+    rig
+}
+
+/// Waits until the whole recording has gone downstream.
+fn wait_eos(sink: &gst::Element) {
+    let pad = sink.static_pad("sink").unwrap();
+    wait_for("EOS at the sink", || {
+        pad.pad_flags().contains(gst::PadFlags::EOS)
+    });
+}
+
+#[test]
+fn a_player_at_a_pipe_plays_while_it_grows() {
+    for mime_type in TYPES {
+        let rig = live(mime_type);
+        let (reading, writing) = pipe();
+        let sink = gst::ElementFactory::make("fdsink")
+            .property("fd", writing.as_raw_fd())
+            .property("sync", false)
+            .build()
+            .unwrap();
+        attach(&rig, &sink);
+        let player = Player::of(reading);
+        rig.play();
+        record_until_seen(&rig, &player, mime_type);
+        wait_eos(&sink);
+        rig.set_state(gst::State::Null);
+        drop(writing);
+        assert_eq!(player.finish(), "", "{mime_type}");
+    }
+}
+
+/// What cannot seek gets every byte once, in order: whole units, but for what is patched at the end.
+#[test]
+fn what_a_pipe_gets_is_the_recording_without_its_patches() {
+    for mime_type in TYPES {
+        let rig = live(mime_type);
+        let (reading, writing) = pipe();
+        let sink = gst::ElementFactory::make("fdsink")
+            .property("fd", writing.as_raw_fd())
+            .property("sync", false)
+            .build()
+            .unwrap();
+        attach(&rig, &sink);
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            std::fs::File::from(reading)
+                .read_to_end(&mut bytes)
+                .unwrap();
+            bytes
+        });
+        rig.play();
+        rig.recorder.start().unwrap();
+        wait_for("two seconds", || {
+            rig.recorder.stat("duration") > 2_000_000_000
+        });
+        rig.recorder.stop().unwrap();
+        let (whole, duration) = check_recording(&rig.wait_recording(1));
+        wait_eos(&sink);
+        rig.set_state(gst::State::Null);
+        drop(writing);
+        let piped = reader.join().unwrap();
+        assert_eq!(piped.len(), whole.len(), "{mime_type}");
+        let path = rig.save("piped", &piped);
+        assert_plays(&path);
+        let streams = if mime_type.starts_with("video") { 2 } else { 1 };
+        assert_eq!(probe(&path).streams.len(), streams, "{mime_type}");
+        // All of it is there: the last packet ends where the recording does.
+        let (out, _) = run(Command::new("ffprobe")
+            .args([
+                "-v",
+                "error",
+                "-show_entries",
+                "packet=pts_time,duration_time",
+            ])
+            .args(["-of", "csv=p=0", &path]));
+        let out = String::from_utf8(out).unwrap();
+        let ends = out.lines().filter_map(|line| {
+            let mut fields = line.split(',').map(|field| field.parse::<f64>().ok());
+            Some(fields.next()?? + fields.next().flatten().unwrap_or(0.0))
+        });
+        let end = ends.fold(0.0, f64::max);
+        let duration = duration.nseconds() as f64 / 1e9;
+        assert!(
+            (end - duration).abs() < 0.1,
+            "{mime_type}: {end} of {duration} s"
+        );
+    }
+}
+
+#[test]
+fn a_client_of_a_tcp_server_plays_while_it_grows() {
+    let mime_type = "video/webm;codecs=vp8,opus";
+    let rig = live(mime_type);
+    let sink = gst::ElementFactory::make("tcpserversink")
+        .property("host", "127.0.0.1")
+        .property("port", 0i32)
+        .property("sync", false)
+        .build()
+        .unwrap();
+    attach(&rig, &sink);
+    rig.play();
+    let port: i32 = sink.property("current-port");
+    let socket = TcpStream::connect(("127.0.0.1", port.try_into().unwrap())).unwrap();
+    wait_for("the client", || sink.property::<u32>("num-handles") == 1);
+    let player = Player::of(OwnedFd::from(socket));
+    record_until_seen(&rig, &player, mime_type);
+    wait_eos(&sink);
+    rig.set_state(gst::State::Null);
+    assert_eq!(player.finish(), "");
+    rig.assert_no_bus_error();
+}
+
+#[test]
+fn a_server_gets_all_of_it_from_a_tcp_client() {
+    let mime_type = "video/mp4";
+    let rig = live(mime_type);
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let sink = gst::ElementFactory::make("tcpclientsink")
+        .property("host", "127.0.0.1")
+        .property("port", i32::from(listener.local_addr().unwrap().port()))
+        .property("sync", false)
+        .build()
+        .unwrap();
+    attach(&rig, &sink);
+    let server = std::thread::spawn(move || listener.accept().unwrap().0);
+    rig.play();
+    let player = Player::of(OwnedFd::from(server.join().unwrap()));
+    record_until_seen(&rig, &player, mime_type);
+    wait_eos(&sink);
+    rig.set_state(gst::State::Null);
+    assert_eq!(player.finish(), "");
+}
+
+/// Nobody reads the pipe: it fills up, and the sink blocks for ever.
+#[test]
+fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
+    let rig = Rig::new();
+    let path = rig.path("unharmed.webm");
+    rig.recorder.set_property("location", &path);
+    rig.recorder.set_property("timeslice", 200u32);
+    let tracks = [rig.live_audio(), rig.live_video()];
+    let (reading, writing) = pipe();
+    // SAFETY: an open pipe, and no pointer.
+    let room = unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    assert_eq!(room, 4096);
+    let sink = gst::ElementFactory::make("fdsink")
+        .property("fd", writing.as_raw_fd())
+        .property("sync", false)
+        .build()
+        .unwrap();
+    attach(&rig, &sink);
+    rig.play();
+    rig.recorder.start().unwrap();
+    wait_for("three seconds", || {
+        rig.recorder.stat("duration") > 3_000_000_000
+    });
+    let stats: gst::Structure = rig.recorder.property("stats");
+    for track in stats.get::<gst::Array>("tracks").unwrap().iter() {
+        let track = track.get::<gst::Structure>().unwrap();
+        assert_eq!(track.get::<u64>("dropped"), Ok(0), "{track}");
+    }
+    rig.recorder.stop().unwrap();
+    let events = rig.wait_recording(1);
+    assert!(
+        events.iter().all(|event| event.kind != Kind::Error),
+        "{events:?}"
+    );
+    let (bytes, duration) = check_recording(&events);
+    assert!(events.iter().filter(|e| e.kind == Kind::Data).count() > 12);
+    let file = std::fs::read(&path).unwrap();
+    assert_eq!(file.len(), bytes.len());
+    assert_plays(&path);
+    let lasts = probe(&path).duration.unwrap();
+    assert!(
+        (lasts - duration.nseconds() as f64 / 1e9).abs() < 0.04,
+        "{lasts} of {duration}"
+    );
+    // Upstream never noticed.
+    for track in &tracks {
+        track.wait_more(10);
+    }
+    rig.assert_no_bus_error();
+    // The sink goes down once somebody takes what it is stuck with.
+    let reader = std::thread::spawn(move || {
+        let mut rest = Vec::new();
+        std::fs::File::from(reading).read_to_end(&mut rest).unwrap();
+        rest
+    });
+    wait_eos(&sink);
+    rig.set_state(gst::State::Null);
+    drop(writing);
+    assert_eq!(
+        reader.join().unwrap().len(),
+        bytes.len(),
+        "nothing was lost on its way"
+    );
+}
