@@ -41,15 +41,37 @@ impl Upstream {
 
 /// Whether a live source is behind a sink pad.
 fn comes_live(pad: &gst::Pad, farthest: usize) -> bool {
-    let Some(peer) = pad.peer().filter(|_| farthest > 0) else {
+    match pad.peer().filter(|_| farthest > 0) {
+        Some(peer) => brings_live(peer, farthest - 1),
+        None => false,
+    }
+}
+
+/// Whether what leaves this src pad comes from a live source.
+fn brings_live(pad: gst::Pad, farthest: usize) -> bool {
+    let pad = match pad.downcast::<gst::GhostPad>() {
+        // Into a bin …
+        Ok(ghost) => {
+            let inside = ghost.target().filter(|_| farthest > 0);
+            return inside.is_some_and(|pad| brings_live(pad, farthest - 1));
+        }
+        Err(pad) => pad,
+    };
+    // … and out of one.
+    if let Some(proxy) = pad.downcast_ref::<gst::ProxyPad>() {
+        let outside = proxy.internal();
+        return outside.is_some_and(|pad| comes_live(pad.upcast_ref(), farthest));
+    }
+    let Some(element) = pad.parent_element() else {
         return false;
     };
-    let source = peer.parent_element().and_downcast::<gst_base::BaseSrc>();
-    if let Some(source) = source {
-        return source.is_live();
+    match element.downcast_ref::<gst_base::BaseSrc>() {
+        Some(source) => source.is_live(),
+        None => {
+            let mut pads = element.sink_pads().into_iter();
+            pads.any(|pad| comes_live(&pad, farthest))
+        }
     }
-    let mut links = peer.iterate_internal_links();
-    std::iter::from_fn(|| links.next().ok().flatten()).any(|pad| comes_live(&pad, farthest - 1))
 }
 
 #[cfg(test)]

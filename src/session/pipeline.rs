@@ -674,6 +674,9 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
         let channels = i32::try_from(info.channels()).unwrap_or(2);
         if codec == Codec::Pcm || channels <= 2 {
             structure.set("channels", channels);
+        } else if puts_elsewhere(codec, channels) {
+            structure.set("channels", 6i32);
+            structure.set("channel-mask", gst::Bitmask::new(SURROUND));
         } else {
             // As many as there are or as everybody can play, but not any that is easy to make.
             let taken = takes_channels(codec, channels);
@@ -681,6 +684,19 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
         }
     }
     wanted
+}
+
+/// Left, right, centre, low frequencies, rear left, rear right.
+const SURROUND: u64 = 0x3f;
+
+/// Whether the encoder mistakes some of so many channels for others, as far as players hear it.
+/// What opusenc and flacenc make of six is right.
+fn puts_elsewhere(codec: Codec, channels: i32) -> bool {
+    match codec {
+        Codec::Opus => channels > 2,
+        Codec::Flac => channels > 6,
+        _ => false,
+    }
 }
 
 /// Whether the encoder takes so many channels.
