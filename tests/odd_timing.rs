@@ -557,7 +557,9 @@ fn one_to_eight_channels() {
             "audiotestsrc num-buffers=50 samplesperbuffer=480 ! \
              audio/x-raw,format=S16LE,rate=48000,layout=interleaved,{caps}"
         );
-        for (mime, expected) in [(WAV, channels), ("audio/webm;codecs=opus", channels)] {
+        // opusenc mistakes places in all that is more than two and not 5.1.
+        let surround = if channels > 2 { 6 } else { channels };
+        for (mime, expected) in [(WAV, channels), ("audio/webm;codecs=opus", surround)] {
             let take = line(mime, &source, "audio_%u");
             let decoded = decode::sound(&take.path, 0, None).unwrap();
             assert_eq!(decoded.channels, expected, "{channels} channels in {mime}");
