@@ -144,6 +144,19 @@ wireplumber &
 
 #[test]
 fn a_sound_server_and_a_camera_together() {
+    for attempt in 1..=TRIES {
+        let (passed, told) = session();
+        // PipeWire has not linked the camera: nothing has been tried yet.
+        let flows = !told.contains("nothing flows");
+        if passed || flows || attempt == TRIES {
+            assert!(passed && told.contains("1 passed"), "{told}");
+            return;
+        }
+    }
+}
+
+/// Whether the test in a session of its own has passed, and what it said.
+fn session() -> (bool, String) {
     let folder = tempfile::Builder::new()
         .prefix("session")
         .tempdir_in("/tmp")
@@ -159,9 +172,8 @@ fn a_sound_server_and_a_camera_together() {
         .expect("dbus-run-session runs (Debian packages dbus, pipewire, wireplumber)");
     let said = String::from_utf8_lossy(&output.stdout);
     let wept = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{}\n{said}\n{wept}", output.status);
-    println!("{said}");
-    assert!(said.contains("1 passed"), "{said}\n{wept}");
+    let told = format!("{}\n{said}\n{wept}", output.status);
+    (output.status.success(), told)
 }
 
 struct Pulse(Child);

@@ -73,6 +73,8 @@ pub struct EncodedGate {
     /// The interval that a key frame has been let into, and that frame's running time.
     entered: Option<(usize, Ns)>,
     last_dts: Option<Ns>,
+    /// Recorded time of the newest packet of sound.
+    last_sound: Option<Ns>,
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -96,6 +98,7 @@ impl EncodedGate {
             due_caps: None,
             entered: None,
             last_dts: None,
+            last_sound: None,
             begun: false,
             broken: false,
             left_out: 0,
@@ -256,7 +259,14 @@ impl EncodedGate {
     }
 
     fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
-        let recorded = interval.recorded_at(input.running);
+        let mut recorded = interval.recorded_at(input.running);
+        if !self.keyed {
+            // Sound comes in order, whatever a network's clock makes of its stamps.
+            let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
+            let least = self.last_sound.map_or(0, |last| last.saturating_add(step));
+            recorded = recorded.max(least);
+            self.last_sound = Some(recorded);
+        }
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
         stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));

@@ -487,7 +487,8 @@ impl Track {
 
     /// Media that may wait for the encoder.
     pub fn room(&self) -> Ns {
-        match self.live {
+        // What is encoded is small, and may have to be put in order behind the queue.
+        match self.live || self.is_encoded() {
             true => self.max_queue_time.max(1),
             false => self.max_queue_time.clamp(1, HELD_BACK),
         }

@@ -260,7 +260,7 @@ def judge_recipe(browser, server, mime_type):
     """A sentence on the recipe for a replay, as it stands in the documentation, or raises."""
     recipes = (HERE.parent.parent / "docs" / "RECIPES.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```js\n(.*?)^```$", recipes, re.DOTALL | re.MULTILINE)
-    server.recording = Recording(mime_type, paced=True, timeslice=500)
+    server.recording = Recording(mime_type, live=True, timeslice=500)
     try:
         result = browser.run("replay", program, server.recording.started())
     finally:
