@@ -64,8 +64,12 @@ impl Supervisor {
                 track.leave_out();
             }
         }
-        let undecided = self.session.timeline.read(|t| t.undecided().is_some());
-        if undecided && stopped.is_none() && !self.all_closed() {
+        // Later intervals are decided while the pipeline runs; until it does, upstream may be held.
+        let undecided = self.session.timeline.read(|t| t.undecided());
+        if undecided.is_some_and(|(interval, _)| interval == 0)
+            && stopped.is_none()
+            && !self.all_closed()
+        {
             // Encoded tracks that bring no key frame are not known to be there.
             return Ok(());
         }
