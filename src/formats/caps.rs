@@ -111,13 +111,13 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
 /// PCM); the encoder's own pad narrows it further.
 ///
 /// Video is 8 bit 4:2:0, since what else encoders accept yields profiles that few can play.
-/// Sizes below 16 fit neither WebM nor MP4, odd ones not H.264 and H.265.
+/// Sizes below 16 fit neither WebM nor MP4.
 pub fn raw_caps(codec: Codec) -> gst::Caps {
     const MOST: i32 = 16_382;
     if codec.kind() == Kind::Video {
-        let size = match codec {
-            Codec::H264 | Codec::H265 => gst::IntRange::with_step(16, MOST, 2),
-            _ => gst::IntRange::new(16, MOST),
+        let size = match has_even_sizes(codec) {
+            true => gst::IntRange::with_step(16, MOST, 2),
+            false => gst::IntRange::new(16, MOST),
         };
         return gst::Caps::builder("video/x-raw")
             .field("format", gst::List::new(["I420", "NV12"]))
@@ -137,6 +137,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
         }
         _ => caps.build(),
     }
+}
+
+/// Whether pictures have to have an even width and height: H.264's and H.265's are subsampled, and some
+/// encoders of AV1 take no others.
+pub fn has_even_sizes(codec: Codec) -> bool {
+    matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1)
 }
 
 #[cfg(test)]

@@ -2,6 +2,14 @@
 
 use crate::model::{Codec, Container};
 
+/// Where in an Opus header the pre-skip is, in little endian (RFC 7845, 5.1).
+pub const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
+
+/// Samples of Opus, which counts at 48 kHz, in nanoseconds.
+pub fn opus_length(samples: u64) -> u64 {
+    samples.saturating_mul(1_000_000) / 48
+}
+
 /// How the sound of a track lies in its packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delay {

@@ -1,6 +1,7 @@
 //! Data: which container takes which codec, what makes it, and how it is tuned.
 
 mod caps;
+mod channels;
 mod codec_string;
 mod delay;
 mod encoder;
@@ -11,11 +12,12 @@ mod plan;
 mod registry;
 
 pub use caps::{
-    audio_info, codec_of_caps, encoded_caps, has_header_packets, is_raw, kind_of_caps, raw_caps,
-    sink_caps, video_info,
+    audio_info, codec_of_caps, encoded_caps, has_even_sizes, has_header_packets, is_raw,
+    kind_of_caps, raw_caps, sink_caps, video_info,
 };
+pub use channels::encoded_channels;
 pub use codec_string::codec_string;
-pub use delay::{Delay, delay};
+pub use delay::{Delay, OPUS_PRE_SKIP, delay, opus_length};
 pub use encoder::{Tuning, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{

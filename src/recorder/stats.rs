@@ -37,7 +37,7 @@ impl Latest {
             gst::Structure::builder("track")
                 .field("pad", pad)
                 .field("encoder", encoder)
-                .field("buffers", counts.buffers)
+                .field("buffers", counts.buffers())
                 .field("encoded", counts.encoded)
                 .field("dropped", counts.dropped)
                 .field("filled", counts.filled)

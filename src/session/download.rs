@@ -4,7 +4,10 @@
 //! They are copied once, so that what comes after it (scaling, an encoder that looks ahead) neither
 //! reads that memory again nor keeps it from the pool that it came from.
 
-use super::{probe::probe, timing::lock};
+use super::{
+    probe::{leave_out, probe},
+    timing::lock,
+};
 use crate::{formats, model::Error};
 use gst::prelude::*;
 use gst_video::{VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
@@ -116,8 +119,7 @@ pub fn bring_over(pad: &gst::Pad, name: &str, failed: impl Fn(Error) + Send + Sy
                      vapostproc or cudadownload.",
                     kinds(buffer)
                 )));
-                drop(info.data.take());
-                gst::PadProbeReturn::Handled
+                leave_out(info)
             }
         }
     });

@@ -1,6 +1,6 @@
 //! What an encoder's caps say and its container must not hear, or the encoder itself.
 
-use super::{probe::probe, timing::lock};
+use super::{probe::on_caps, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -58,24 +58,6 @@ fn without_level(caps: &gst::CapsRef) -> Option<gst::Caps> {
     structure.set("codec_data", gst::Buffer::from_mut_slice(header));
     structure.remove_field("level");
     Some(caps)
-}
-
-/// Lets `change` put other caps into the place of those that pass `pad`.
-fn on_caps(
-    pad: &gst::Pad,
-    change: impl Fn(&gst::CapsRef) -> Option<gst::Caps> + Send + Sync + 'static,
-) {
-    probe(pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        if let Some(gst::PadProbeData::Event(event)) = &mut info.data
-            && let gst::EventView::Caps(caps) = event.view()
-            && let Some(caps) = change(caps.caps())
-        {
-            *event = gst::event::Caps::builder(&caps)
-                .seqnum(event.seqnum())
-                .build();
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! What is too much is kept from the muxer, which so tells in its header what is really there.
 
-use super::probe::probe;
+use super::probe::{leave_out, probe};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Lets `most` bytes of media through to this pad of the muxer's, in whole buffers, and nothing after the
@@ -24,9 +24,7 @@ pub fn watch(pad: &gst::Pad, most: u64, reached: impl Fn() + Send + Sync + 'stat
         if before != u64::MAX {
             reached();
         }
-        // Taken and handled: to let 1.22 drop it makes it unref NULL.
-        drop(info.data.take());
-        gst::PadProbeReturn::Handled
+        leave_out(info)
     });
 }
 

@@ -8,6 +8,8 @@
 
 mod decode_times;
 mod download;
+mod encoding;
+mod ends;
 mod event;
 mod flac;
 mod header;
@@ -566,7 +568,7 @@ impl Session {
             if self.any_live && self.clock.now().is_some_and(|now| running > now) {
                 return true;
             }
-            track.waiting() >= track.room() && !self.others_starve(index)
+            track.is_full() && !self.others_starve(index)
         });
     }
 

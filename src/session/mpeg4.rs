@@ -3,7 +3,7 @@
 //! The frames are the same: what is low complexity in the one is an MPEG-4 stream as well. Only
 //! the caps and one bit in each ADTS header say otherwise, and go by the header into the file.
 
-use super::probe::probe;
+use super::probe::{change_caps, probe};
 
 /// The bit of an ADTS header's second byte that says MPEG-2.
 const MPEG2: u8 = 0x08;
@@ -12,22 +12,16 @@ const MPEG2: u8 = 0x08;
 pub fn call_it_mpeg4(pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, |_, info| {
-        match &mut info.data {
-            Some(gst::PadProbeData::Event(event)) => {
-                if let gst::EventView::Caps(caps) = event.view() {
-                    let mut caps = caps.caps_owned();
-                    caps.make_mut().set("mpegversion", 4i32);
-                    *event = gst::event::Caps::builder(&caps)
-                        .seqnum(event.seqnum())
-                        .build();
-                }
-            }
-            Some(gst::PadProbeData::Buffer(buffer)) if has_mark(buffer) => {
-                if let Ok(mut bytes) = buffer.make_mut().map_writable() {
-                    unmark(&mut bytes);
-                }
-            }
-            _ => {}
+        change_caps(info, |caps| {
+            let mut caps = caps.to_owned();
+            caps.make_mut().set("mpegversion", 4i32);
+            Some(caps)
+        });
+        if let Some(buffer) = info.buffer_mut()
+            && has_mark(buffer)
+            && let Ok(mut bytes) = buffer.make_mut().map_writable()
+        {
+            unmark(&mut bytes);
         }
         gst::PadProbeReturn::Ok
     });

@@ -4,8 +4,14 @@
 //! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
 //! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
 
-use super::{probe::probe, timing::lock};
-use crate::model::Container;
+use super::{
+    probe::{change_caps, probe},
+    timing::lock,
+};
+use crate::{
+    formats::{OPUS_PRE_SKIP, opus_length as length},
+    model::Container,
+};
 use std::sync::Mutex;
 
 /// The pre-skip that matroskamux is told, in samples.
@@ -21,8 +27,6 @@ const SAME_WIDTH: std::ops::Range<u64> = 1 << 16..1 << 24;
 const UNIT: u64 = 1_000_000;
 /// Whole packets are multiples of this.
 const SHORTEST: u64 = 2_500_000;
-/// Where in an Opus header the pre-skip is (RFC 7845, 5.1).
-const PRE_SKIP: std::ops::Range<usize> = 10..12;
 
 /// Stamps what comes to the muxer's `pad` as the container has it. `told` hears the pre-skip that
 /// the container's header lacks.
@@ -58,22 +62,16 @@ fn stamp_for_mp4(pad: &gst::Pad) {
 fn stamp_for_matroska(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
     let skip = Mutex::new(None::<u64>);
     probe(pad, caps_and_buffers(), move |_, info| {
-        match &mut info.data {
-            Some(gst::PadProbeData::Event(event)) => {
-                if let gst::EventView::Caps(caps) = event.view()
-                    && let Some((samples, caps)) = stand_in(caps.caps())
-                {
-                    *lock(&skip) = Some(length(samples.into()));
-                    told(samples);
-                    *event = gst::event::Caps::new(&caps);
-                }
-            }
-            Some(gst::PadProbeData::Buffer(buffer)) => {
-                if let Some(skip) = *lock(&skip) {
-                    stamp_block(buffer.make_mut(), skip);
-                }
-            }
-            _ => {}
+        change_caps(info, |caps| {
+            let (samples, caps) = stand_in(caps)?;
+            *lock(&skip) = Some(length(samples.into()));
+            told(samples);
+            Some(caps)
+        });
+        if let Some(buffer) = info.buffer_mut()
+            && let Some(skip) = *lock(&skip)
+        {
+            stamp_block(buffer.make_mut(), skip);
         }
         gst::PadProbeReturn::Ok
     });
@@ -89,7 +87,7 @@ fn stand_in(caps: &gst::CapsRef) -> Option<(u16, gst::Caps)> {
     let samples = pre_skip(&headers).filter(|n| SAME_WIDTH.contains(&length((*n).into())))?;
     let first = headers.first_mut()?.make_mut();
     first
-        .copy_from_slice(PRE_SKIP.start, &STAND_IN.to_le_bytes())
+        .copy_from_slice(OPUS_PRE_SKIP.start, &STAND_IN.to_le_bytes())
         .ok()?;
     let mut caps = caps.to_owned();
     caps.make_mut()
@@ -127,11 +125,6 @@ fn clipped(buffer: &gst::BufferRef) -> u64 {
     }
 }
 
-/// Samples at 48 kHz in nanoseconds.
-fn length(samples: u64) -> u64 {
-    samples.saturating_mul(1_000_000) / 48
-}
-
 fn headers(caps: &gst::CapsRef) -> Option<Vec<gst::Buffer>> {
     let list = caps.structure(0)?.get::<gst::Array>("streamheader").ok()?;
     list.iter().map(|value| value.get().ok()).collect()
@@ -140,7 +133,9 @@ fn headers(caps: &gst::CapsRef) -> Option<Vec<gst::Buffer>> {
 /// What the first of an Opus track's headers tells, in samples at 48 kHz.
 fn pre_skip(headers: &[gst::Buffer]) -> Option<u16> {
     let header = headers.first()?.map_readable().ok()?;
-    Some(u16::from_le_bytes(*header.get(PRE_SKIP)?.first_chunk()?))
+    Some(u16::from_le_bytes(
+        *header.get(OPUS_PRE_SKIP)?.first_chunk()?,
+    ))
 }
 
 #[cfg(test)]
@@ -179,7 +174,7 @@ mod tests {
         gst::init().unwrap();
         let caps = |samples: u16| {
             let mut header = *b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0";
-            header[PRE_SKIP].copy_from_slice(&samples.to_le_bytes());
+            header[OPUS_PRE_SKIP].copy_from_slice(&samples.to_le_bytes());
             let headers = [header.to_vec(), b"OpusTags".to_vec()].map(gst::Buffer::from_slice);
             gst::Caps::builder("audio/x-opus")
                 .field("channels", 2)

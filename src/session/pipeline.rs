@@ -10,11 +10,20 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, decode_times::begin_at_zero, download, flac, header, keys, limit,
-    mpeg4::call_it_mpeg4, opus, priming, probe::probe, slices, timing::lock, trial,
+    Settings,
+    decode_times::begin_at_zero,
+    download,
+    encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
+    ends::{appsink, appsrc},
+    flac, header, keys, limit,
+    mpeg4::call_it_mpeg4,
+    opus, priming,
+    probe::probe,
+    slices,
+    timing::lock,
 };
 use crate::{
-    formats::{self, Delay, Patch, Plan, Tuning},
+    formats::{self, Delay, Patch, Plan},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
@@ -59,13 +68,11 @@ pub struct TrackMedia<'a> {
 
 impl TrackMedia<'_> {
     /// How its pictures have to be turned to stand upright.
-    fn turn(&self) -> Orientation {
+    pub fn turn(&self) -> Orientation {
         let tags = self.tags.as_deref();
         tags.and_then(super::turn::of_tags).unwrap_or_default()
     }
 }
-/// How the names of encoders end, after that of the pad.
-const ENCODER: &str = "-encoder";
 
 /// See the module.
 #[derive(Debug)]
@@ -87,13 +94,13 @@ pub struct Feed {
     delay: Option<Delay>,
 }
 
-fn failed(what: &str, why: impl std::fmt::Display) -> Error {
+pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
     Error::unknown(format!(
         "Cannot build the recording's pipeline: {what}: {why}"
     ))
 }
 
-fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
+pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
     gst::ElementFactory::make(factory)
         .name(name)
         .build()
@@ -103,6 +110,10 @@ fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
                 formats::package(factory)
             ))
         })
+}
+
+fn factory_name(element: &gst::Element) -> Option<glib::GString> {
+    Some(element.factory()?.name())
 }
 
 /// The container can say no more.
@@ -254,8 +265,6 @@ impl Pipeline {
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
-        let mut delay =
-            (codec.kind() == Kind::Audio).then(|| formats::delay(codec, plan.container, None));
         if !copied {
             chain = front(codec, track)?;
             if let Some(filter) = chain.last() {
@@ -278,11 +287,7 @@ impl Pipeline {
                     let (interval, frames) = settings.key_interval();
                     keys::pace(&works, interval, frames);
                 }
-                if let (Some(delay), Some(factory)) = (&mut delay, works.factory()) {
-                    *delay = formats::delay(codec, plan.container, Some(&factory.name()));
-                    priming::account(&works, *delay);
-                }
-                if let Some(shown) = works.factory().and_then(|f| formats::shown_rate(&f.name())) {
+                if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
                     header::show_frame_rate(&works, shown);
                 }
                 if !is_last {
@@ -291,6 +296,13 @@ impl Pipeline {
                 chain.push(works.clone());
                 encoder = Some(works);
             }
+        }
+        let delay = (codec.kind() == Kind::Audio).then(|| {
+            let factory = encoder.as_ref().and_then(factory_name);
+            formats::delay(codec, plan.container, factory.as_deref())
+        });
+        if let (Some(encoder), Some(delay)) = (&encoder, delay) {
+            priming::account(encoder, delay);
         }
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
@@ -452,163 +464,6 @@ impl Drop for Pipeline {
     }
 }
 
-/// What stands between a track's raw media and its encoder.
-fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
-    let steps = match codec.kind() {
-        Kind::Audio => ["audioconvert", "audioresample"],
-        Kind::Video => ["videoconvert", "videoscale"],
-    };
-    let name = track.name;
-    let mut chain = Vec::new();
-    for step in steps {
-        chain.push(make(step, &format!("{name}-{step}"))?);
-    }
-    let filter = make("capsfilter", &format!("{name}-raw"))?;
-    filter.set_property("caps", encoder_input(codec, track));
-    chain.push(filter);
-    Ok(chain)
-}
-
-/// For which track an encoder is made, and by what it is tuned.
-struct MadeFor<'a> {
-    index: usize,
-    tracks: &'a [TrackMedia<'a>],
-    settings: &'a Settings,
-    /// Factories of those that have failed in this recording.
-    failed_before: &'a [String],
-}
-
-/// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
-/// a next to pass it over for is tried, but for those that need nothing but a processor.
-fn encoder_that_works(
-    codec: Codec,
-    made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
-) -> Result<(gst::Element, bool), Error> {
-    let MadeFor {
-        index,
-        tracks,
-        settings,
-        failed_before,
-    } = *made_for;
-    let kind = codec.kind();
-    let track = tracks
-        .get(index)
-        .ok_or_else(|| failed("encoder", "no track"))?;
-    let of_kind = tracks
-        .iter()
-        .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
-        .count();
-    let tuning = tuning(track, of_kind, kind, settings);
-    let mut factories = formats::encoders(codec);
-    factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
-    let mut factories = factories.into_iter().peekable();
-    let mut reason =
-        Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
-    while let Some(factory) = factories.next() {
-        let made = factory
-            .create()
-            .name(format!("{}{ENCODER}", track.name))
-            .build();
-        let encoder = match made {
-            Ok(encoder) => encoder,
-            Err(err) => {
-                reason = failed(track.name, err);
-                continue;
-            }
-        };
-        formats::tune(&encoder, &tuning);
-        listener.encoder(index, &encoder);
-        let is_last = factories.peek().is_none();
-        let safe = is_last || formats::needs_no_hardware(&factory.name());
-        let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
-        if safe || trial::works(&encoder, &front(codec, track)?, raw) {
-            return Ok((encoder, is_last));
-        }
-    }
-    Err(reason)
-}
-
-fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
-    let hungry = Arc::downgrade(listener);
-    let appsrc = gst_app::AppSrc::builder()
-        .name(track.name)
-        .caps(&track.caps)
-        .format(gst::Format::Time)
-        .max_bytes(0)
-        .max_time(gst::ClockTime::from_nseconds(track.room))
-        .callbacks(
-            gst_app::AppSrcCallbacks::builder()
-                .need_data(move |_, _| {
-                    if let Some(listener) = hungry.upgrade() {
-                        listener.hungry();
-                    }
-                })
-                .build(),
-        )
-        .build();
-    // Wake an upstream that waits when half of the queue is free again.
-    appsrc.set_property("min-percent", 50u32);
-    appsrc
-}
-
-fn appsink(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst_app::AppSink {
-    let (samples, end) = (listener.clone(), listener.clone());
-    let patched = patch.clone();
-    let sink = gst_app::AppSink::builder()
-        .name("bytes")
-        .sync(false)
-        .async_(false)
-        .callbacks(
-            gst_app::AppSinkCallbacks::builder()
-                .new_sample(move |sink| {
-                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                    if let Some(buffer) = sample.buffer_owned() {
-                        let buffer = lock(&patched).bytes(buffer);
-                        samples.bytes(buffer);
-                    }
-                    Ok(gst::FlowSuccess::Ok)
-                })
-                .eos(move |_| end.end())
-                .build(),
-        )
-        .build();
-    if let Some(pad) = sink.static_pad("sink") {
-        answer_seeking(&pad);
-        let listener = listener.clone();
-        let patch = patch.clone();
-        probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            match info.event().map(|event| event.view()) {
-                Some(gst::EventView::Segment(segment)) => {
-                    if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
-                        let position = bytes.start().map_or(0, u64::from);
-                        let position = lock(&patch).seek(position);
-                        listener.seek(position);
-                    }
-                }
-                Some(gst::EventView::Caps(caps)) => listener.caps(&caps.caps_owned()),
-                _ => {}
-            }
-            gst::PadProbeReturn::Ok
-        });
-    }
-    sink
-}
-
-/// Muxers write duration and index only where they are told that they may go back.
-fn answer_seeking(pad: &gst::Pad) {
-    probe(pad, gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        if let Some(gst::QueryViewMut::Seeking(seeking)) =
-            info.query_mut().map(|query| query.view_mut())
-            && seeking.format() == gst::Format::Bytes
-        {
-            seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
 /// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
 /// as they are posted.
 fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
@@ -629,153 +484,4 @@ fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
         }
         gst::BusSyncReply::Drop
     });
-}
-
-/// The factory of the encoder that is this, or that this is a part of.
-fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
-    let mut around = Some(object.clone());
-    while let Some(object) = around {
-        if object.name().ends_with(ENCODER) {
-            return Some(object.downcast_ref::<gst::Element>()?.factory()?.name());
-        }
-        around = object.parent();
-    }
-    None
-}
-
-/// Raw media as the encoder gets it to the end, whatever comes in later.
-fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
-    let caps = &track.caps;
-    let mut wanted = formats::raw_caps(codec);
-    let structure = wanted.make_mut();
-    if let Some(info) = formats::video_info(caps) {
-        let par = info.par();
-        let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
-        let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
-        // Some encoders of AV1 take no others.
-        let even = matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1);
-        let fit = |size: u64| {
-            let size = size.clamp(16, 16_382);
-            let size = if even { size & !1 } else { size };
-            i32::try_from(size).unwrap_or(16)
-        };
-        let high = u64::from(info.height());
-        let (wide, high) = match track.turn().is_sideways() {
-            true => (high, wide),
-            false => (wide, high),
-        };
-        structure.set("width", fit(wide));
-        structure.set("height", fit(high));
-        structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
-    } else if let Some(info) = formats::audio_info(caps) {
-        if codec == Codec::Pcm {
-            structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
-        }
-        let channels = i32::try_from(info.channels()).unwrap_or(2);
-        if codec == Codec::Pcm || channels <= 2 {
-            structure.set("channels", channels);
-        } else if puts_elsewhere(codec, channels) {
-            structure.set("channels", 6i32);
-            structure.set("channel-mask", gst::Bitmask::new(SURROUND));
-        } else {
-            // As many as there are or as everybody can play, but not any that is easy to make.
-            let taken = takes_channels(codec, channels);
-            structure.set("channels", if taken { channels } else { 2 });
-        }
-    }
-    wanted
-}
-
-/// Left, right, centre, low frequencies, rear left, rear right.
-const SURROUND: u64 = 0x3f;
-
-/// Whether the encoder mistakes some of so many channels for others, as far as players hear it.
-/// What opusenc and flacenc make of six is right.
-fn puts_elsewhere(codec: Codec, channels: i32) -> bool {
-    match codec {
-        Codec::Opus => channels > 2,
-        Codec::Flac => channels > 6,
-        _ => false,
-    }
-}
-
-/// Whether the encoder takes so many channels.
-fn takes_channels(codec: Codec, channels: i32) -> bool {
-    let wanted = gst::Caps::builder("audio/x-raw")
-        .field("channels", channels)
-        .build();
-    formats::encoders(codec).first().is_some_and(|factory| {
-        factory
-            .static_pad_templates()
-            .iter()
-            .filter(|template| template.direction() == gst::PadDirection::Sink)
-            .any(|template| template.caps().can_intersect(&wanted))
-    })
-}
-
-/// What comes in later is converted to what came first: containers take new caps badly. What no
-/// converter changes (frame rate, interlacing) is left at what it was at first.
-fn keep_first_caps(filter: &gst::Element) {
-    const NOT_CONVERTED: [&str; 6] = [
-        "framerate",
-        "max-framerate",
-        "interlace-mode",
-        "field-order",
-        "multiview-mode",
-        "multiview-flags",
-    ];
-    let Some(pad) = filter.static_pad("src") else {
-        return;
-    };
-    let first = Mutex::new(None::<gst::Event>);
-    let filter = filter.downgrade();
-    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let gst::EventView::Caps(caps) = event.view() else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let mut first = super::timing::lock(&first);
-        if let Some(first) = &*first {
-            // An event that is dropped would be sent again with every buffer.
-            *event = first.clone();
-            return gst::PadProbeReturn::Ok;
-        }
-        let mut kept = caps.caps_owned();
-        *first = Some(event.clone());
-        drop(first);
-        let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
-        if video && let Some(structure) = kept.make_mut().structure_mut(0) {
-            structure.remove_fields(NOT_CONVERTED);
-        }
-        if let Some(filter) = filter.upgrade() {
-            filter.set_property("caps", kept);
-        }
-        gst::PadProbeReturn::Ok
-    });
-}
-
-fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
-    // Encoded media that is to be decoded first has the same fields in its caps.
-    let structure = track.caps.structure(0);
-    let number = |field: &str| {
-        let number = structure.and_then(|s| s.get::<i32>(field).ok());
-        number.and_then(|number| u32::try_from(number).ok())
-    };
-    let fps = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok());
-    Tuning {
-        bits_per_second: settings.bitrates.per_track(kind, of_kind),
-        width: number("width").unwrap_or(0),
-        height: number("height").unwrap_or(0),
-        fps: fps.map_or(0.0, |fps| {
-            f64::from(fps.numer()) / f64::from(fps.denom().max(1))
-        }),
-        rate: number("rate").unwrap_or(0),
-        channels: number("channels").unwrap_or(0),
-        key_interval_ms: settings.key_interval_ms,
-        key_interval_frames: settings.key_interval_frames,
-        constant: settings.constant_bitrate && kind == Kind::Audio,
-        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
-    }
 }

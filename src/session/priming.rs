@@ -1,6 +1,9 @@
 //! Encoders that are late: their last samples are got out of them, and no more than those.
 
-use super::{probe::probe, timing::lock};
+use super::{
+    probe::{leave_out, probe},
+    timing::lock,
+};
 use crate::formats::Delay;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -56,9 +59,7 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         if let (Some(pts), Some(last)) = (pts, last) {
             let left = last.saturating_sub(pts);
             if left.is_zero() {
-                // Taken and handled: to let 1.22 drop it makes it unref NULL.
-                drop(info.data.take());
-                return gst::PadProbeReturn::Handled;
+                return leave_out(info);
             }
             if let Some(buffer) = info.buffer_mut()
                 && buffer.duration().is_some_and(|duration| duration > left)

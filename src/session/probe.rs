@@ -28,3 +28,36 @@ pub fn probe(
         })
     });
 }
+
+/// Lets `change` put other caps into the place of those that pass `pad`.
+pub fn on_caps(
+    pad: &gst::Pad,
+    change: impl Fn(&gst::CapsRef) -> Option<gst::Caps> + Send + Sync + 'static,
+) {
+    probe(pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        change_caps(info, &change);
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// If this is a CAPS event, lets `change` put other caps into it.
+pub fn change_caps(
+    info: &mut gst::PadProbeInfo,
+    change: impl FnOnce(&gst::CapsRef) -> Option<gst::Caps>,
+) {
+    if let Some(gst::PadProbeData::Event(event)) = &mut info.data
+        && let gst::EventView::Caps(caps) = event.view()
+        && let Some(caps) = change(caps.caps())
+    {
+        *event = gst::event::Caps::builder(&caps)
+            .seqnum(event.seqnum())
+            .build();
+    }
+}
+
+/// What has come to a probe goes no further.
+pub fn leave_out(info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
+    // Taken and handled: what 1.22 drops for a probe in Rust it unrefs once too often.
+    drop(info.data.take());
+    gst::PadProbeReturn::Handled
+}

@@ -190,7 +190,7 @@ impl Supervisor {
                     id = &self.session.label,
                     "Track {} has ended: {} buffers came, {} encoded, {} left out, {} filled",
                     track.name(),
-                    counts.buffers,
+                    counts.buffers(),
                     counts.encoded,
                     counts.dropped,
                     time(counts.filled)

@@ -93,14 +93,19 @@ impl Backlog {
 /// Figures for `stats`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Counts {
-    /// Buffers from upstream that belong to the recording.
-    pub buffers: u64,
-    /// Those of them that have gone to the encoder, or into the file as they are.
+    /// Buffers from upstream that have gone to the encoder, or into the file as they are.
     pub encoded: u64,
-    /// Those that were left out because the encoder was too slow.
+    /// Those of the recording's that were left out because the encoder was too slow.
     pub dropped: u64,
     /// Recorded time that was made up.
     pub filled: Ns,
+}
+
+impl Counts {
+    /// Buffers from upstream that belong to the recording.
+    pub fn buffers(&self) -> u64 {
+        self.encoded + self.dropped
+    }
 }
 
 #[derive(Debug)]
@@ -299,7 +304,6 @@ impl Track {
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
         Counts {
             filled: inner.gate.as_ref().map_or(0, Gate::filled),
-            buffers: inner.counts.buffers + left_out,
             dropped: inner.counts.dropped + left_out,
             ..inner.counts
         }
@@ -369,7 +373,6 @@ impl Track {
         inner.backlogged |= for_another;
         if self.live && self.is_too_slow(&mut inner) {
             if self.timeline.read(|t| t.map(input.running, 0)) != Mapped::Drop {
-                inner.counts.buffers += 1;
                 inner.counts.dropped += 1;
             }
             if let Some(gate) = &mut inner.gate {
@@ -487,16 +490,21 @@ impl Track {
 
     /// Media that may wait for the encoder.
     pub fn room(&self) -> Ns {
+        self.room_locked(&lock(&self.inner))
+    }
+
+    fn room_locked(&self, inner: &Inner) -> Ns {
         // What is encoded is small, and may have to be put in order behind the queue.
-        match self.live || self.is_encoded() {
+        match self.live || matches!(inner.gate, Some(Gate::Encoded(_))) {
             true => self.max_queue_time.max(1),
             false => self.max_queue_time.clamp(1, HELD_BACK),
         }
     }
 
-    /// Media that waits, here or for the encoder.
-    pub fn waiting(&self) -> Ns {
-        lock(&self.inner).waiting()
+    /// Whether as much waits, here or for the encoder, as may.
+    pub fn is_full(&self) -> bool {
+        let inner = lock(&self.inner);
+        inner.waiting() >= self.room_locked(&inner)
     }
 
     /// Black or silence from running time `at` on, or not any more.
@@ -719,7 +727,6 @@ impl Inner {
     }
 
     fn feed_all(&mut self, out: Out) {
-        self.counts.buffers += out.inputs();
         self.counts.encoded += out.inputs();
         for piece in out {
             let buffer = match piece {

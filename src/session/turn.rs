@@ -1,7 +1,7 @@
 //! Pictures that say how they have to be turned to stand upright are turned so: few containers have a
 //! place for it, and none for a change of it in the middle.
 
-use super::probe::probe;
+use super::probe::{leave_out, probe};
 use crate::model::Orientation;
 use gst::prelude::*;
 
@@ -37,7 +37,6 @@ pub fn follow(flip: &gst::Element) {
             flip.set_property_from_str("video-direction", turn.direction());
         }
         // Nobody else knows it.
-        drop(info.data.take());
-        gst::PadProbeReturn::Handled
+        leave_out(info)
     });
 }

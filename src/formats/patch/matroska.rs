@@ -5,7 +5,7 @@
 //! default duration: either element is as long as the one that is missing.
 
 use super::number;
-use crate::formats::delay::Delay;
+use crate::formats::delay::{Delay, OPUS_PRE_SKIP, opus_length};
 
 const SEGMENT: u64 = 0x1853_8067;
 const TRACKS: u64 = 0x1654_ae6b;
@@ -17,8 +17,6 @@ const NAME: u64 = 0x536e;
 const DEFAULT_DURATION: u64 = 0x23_e383;
 const CODEC_DELAY: u64 = 0x56aa;
 const CODEC_PRIVATE: u64 = 0x63a2;
-/// Where in an Opus header the pre-skip is (RFC 7845, 5.1).
-const PRE_SKIP: usize = 10;
 
 /// The bytes with the delays in them, if they are the header; `None` if not.
 pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
@@ -61,18 +59,14 @@ pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
 
 /// Opus' delay as its header and as Matroska tells it; 0 is what they tell already.
 fn tell_pre_skip(bytes: &mut [u8], delay: &Part, private: &Part, samples: u16) {
-    let opus = bytes.get(private.content..private.end);
-    if samples == 0 || !opus.is_some_and(|header| header.starts_with(b"OpusHead")) {
-        return;
-    }
-    let skip = private.content + PRE_SKIP;
-    let nanoseconds = u64::from(samples) * 1_000_000 / 48;
-    if private.end - private.content >= PRE_SKIP + 2
-        && let Some(skip) = bytes.get_mut(skip..skip + 2)
+    let header = bytes.get_mut(private.content..private.end);
+    if samples > 0
+        && let Some(header) = header.filter(|header| header.starts_with(b"OpusHead"))
+        && let Some(skip) = header.get_mut(OPUS_PRE_SKIP)
     {
         skip.copy_from_slice(&samples.to_le_bytes());
         if let Some(place) = bytes.get_mut(delay.start..delay.end) {
-            fill(place, nanoseconds);
+            fill(place, opus_length(samples.into()));
         }
     }
 }

@@ -1,0 +1,204 @@
+//! From a track's raw media to its encoder: the encoder that works, tuned, and what it is given.
+
+use super::{
+    Settings,
+    pipeline::{Listener, TrackMedia, failed, make},
+    probe::on_caps,
+    timing::lock,
+    trial,
+};
+use crate::{
+    formats::{self, Tuning},
+    model::{Codec, Error, Kind},
+};
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// How the names of encoders end, after that of the pad.
+const ENCODER: &str = "-encoder";
+
+/// For which track an encoder is made, and by what it is tuned.
+pub struct MadeFor<'a> {
+    pub index: usize,
+    pub tracks: &'a [TrackMedia<'a>],
+    pub settings: &'a Settings,
+    /// Factories of those that have failed in this recording.
+    pub failed_before: &'a [String],
+}
+
+/// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
+/// a next to pass it over for is tried, but for those that need nothing but a processor.
+pub fn encoder_that_works(
+    codec: Codec,
+    made_for: &MadeFor<'_>,
+    listener: &Arc<impl Listener>,
+) -> Result<(gst::Element, bool), Error> {
+    let MadeFor {
+        index,
+        tracks,
+        settings,
+        failed_before,
+    } = *made_for;
+    let kind = codec.kind();
+    let track = tracks
+        .get(index)
+        .ok_or_else(|| failed("encoder", "no track"))?;
+    let of_kind = tracks
+        .iter()
+        .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
+        .count();
+    let tuning = tuning(track, of_kind, kind, settings);
+    let mut factories = formats::encoders(codec);
+    factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
+    let mut factories = factories.into_iter().peekable();
+    let mut reason =
+        Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
+    while let Some(factory) = factories.next() {
+        let made = factory
+            .create()
+            .name(format!("{}{ENCODER}", track.name))
+            .build();
+        let encoder = match made {
+            Ok(encoder) => encoder,
+            Err(err) => {
+                reason = failed(track.name, err);
+                continue;
+            }
+        };
+        formats::tune(&encoder, &tuning);
+        listener.encoder(index, &encoder);
+        let is_last = factories.peek().is_none();
+        let safe = is_last || formats::needs_no_hardware(&factory.name());
+        let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
+        if safe || trial::works(&encoder, &front(codec, track)?, raw) {
+            return Ok((encoder, is_last));
+        }
+    }
+    Err(reason)
+}
+
+/// The factory of the encoder that is this, or that this is a part of.
+pub fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
+    let mut around = Some(object.clone());
+    while let Some(object) = around {
+        if object.name().ends_with(ENCODER) {
+            return Some(object.downcast_ref::<gst::Element>()?.factory()?.name());
+        }
+        around = object.parent();
+    }
+    None
+}
+
+/// What stands between a track's raw media and its encoder.
+pub fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
+    let steps = match codec.kind() {
+        Kind::Audio => ["audioconvert", "audioresample"],
+        Kind::Video => ["videoconvert", "videoscale"],
+    };
+    let name = track.name;
+    let mut chain = Vec::new();
+    for step in steps {
+        chain.push(make(step, &format!("{name}-{step}"))?);
+    }
+    let filter = make("capsfilter", &format!("{name}-raw"))?;
+    filter.set_property("caps", encoder_input(codec, track));
+    chain.push(filter);
+    Ok(chain)
+}
+
+/// Raw media as the encoder gets it to the end, whatever comes in later.
+fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
+    let caps = &track.caps;
+    let mut wanted = formats::raw_caps(codec);
+    let structure = wanted.make_mut();
+    if let Some(info) = formats::video_info(caps) {
+        let par = info.par();
+        let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
+        let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
+        let even = formats::has_even_sizes(codec);
+        let fit = |size: u64| {
+            let size = size.clamp(16, 16_382);
+            let size = if even { size & !1 } else { size };
+            i32::try_from(size).unwrap_or(16)
+        };
+        let high = u64::from(info.height());
+        let (wide, high) = match track.turn().is_sideways() {
+            true => (high, wide),
+            false => (wide, high),
+        };
+        structure.set("width", fit(wide));
+        structure.set("height", fit(high));
+        structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+    } else if let Some(info) = formats::audio_info(caps) {
+        if codec == Codec::Pcm {
+            structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
+        }
+        let channels = i32::try_from(info.channels()).unwrap_or(2);
+        let (channels, which) = formats::encoded_channels(codec, channels);
+        structure.set("channels", channels);
+        if let Some(which) = which {
+            structure.set("channel-mask", which);
+        }
+    }
+    wanted
+}
+
+/// What comes in later is converted to what came first: containers take new caps badly. What no
+/// converter changes (frame rate, interlacing) is left at what it was at first.
+pub fn keep_first_caps(filter: &gst::Element) {
+    const NOT_CONVERTED: [&str; 6] = [
+        "framerate",
+        "max-framerate",
+        "interlace-mode",
+        "field-order",
+        "multiview-mode",
+        "multiview-flags",
+    ];
+    let Some(pad) = filter.static_pad("src") else {
+        return;
+    };
+    let first = Mutex::new(None::<gst::Caps>);
+    let filter = filter.downgrade();
+    on_caps(&pad, move |caps| {
+        let mut first = lock(&first);
+        if let Some(first) = &*first {
+            // An event that is dropped would be sent again with every buffer.
+            return Some(first.clone());
+        }
+        *first = Some(caps.to_owned());
+        drop(first);
+        let mut kept = caps.to_owned();
+        let video = kept.structure(0).is_some_and(|s| s.name() == "video/x-raw");
+        if video && let Some(structure) = kept.make_mut().structure_mut(0) {
+            structure.remove_fields(NOT_CONVERTED);
+        }
+        if let Some(filter) = filter.upgrade() {
+            filter.set_property("caps", kept);
+        }
+        None
+    });
+}
+
+fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
+    // Encoded media that is to be decoded first has the same fields in its caps.
+    let structure = track.caps.structure(0);
+    let number = |field: &str| {
+        let number = structure.and_then(|s| s.get::<i32>(field).ok());
+        number.and_then(|number| u32::try_from(number).ok())
+    };
+    let fps = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok());
+    Tuning {
+        bits_per_second: settings.bitrates.per_track(kind, of_kind),
+        width: number("width").unwrap_or(0),
+        height: number("height").unwrap_or(0),
+        fps: fps.map_or(0.0, |fps| {
+            f64::from(fps.numer()) / f64::from(fps.denom().max(1))
+        }),
+        rate: number("rate").unwrap_or(0),
+        channels: number("channels").unwrap_or(0),
+        key_interval_ms: settings.key_interval_ms,
+        key_interval_frames: settings.key_interval_frames,
+        constant: settings.constant_bitrate && kind == Kind::Audio,
+        cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
+    }
+}
