@@ -1,6 +1,6 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
-use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder, upstream::Upstream};
+use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder, pad::Taker, upstream::Upstream};
 use crate::{
     formats,
     session::{Flow, lock},
@@ -169,7 +169,7 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (input, takers) = {
+        let (input, mut takers) = {
             let mut stream = pad.stream();
             stream.flows()?;
             if let Some(to) = stream.goes_back_to(&buffer) {
@@ -190,10 +190,18 @@ impl MediaRecorder {
             let takers = stream.pass(&input);
             (input, takers)
         };
-        for (session, track) in takers {
-            if session.push(track, input.clone()) == Flow::Done {
+        let give = |(session, track): Taker, input| {
+            if session.push(track, input) == Flow::Done {
                 pad.stream().keep_from(session.id());
             }
+        };
+        // The last one gets the buffer itself, to be stamped without a copy.
+        let last = takers.pop();
+        for taker in takers {
+            give(taker, input.clone());
+        }
+        if let Some(taker) = last {
+            give(taker, input);
         }
         Ok(gst::FlowSuccess::Ok)
     }

@@ -85,8 +85,11 @@ pub(super) struct Stream {
     pub live: Option<bool>,
     /// The pad is being released.
     pub released: bool,
-    /// The newest buffer: at `start` it is the picture on show, or holds the first samples.
+    /// The newest buffer: at `start` it is the picture on show, or holds the first samples. Encoded media that
+    /// a recording takes is not kept: it could not be stamped without a copy.
     recent: Option<Input>,
+    /// Media has come behind the headers.
+    begun: bool,
     /// Buffers that are headers of what follows and come once.
     headers: SmallVec<[Input; 3]>,
     takers: SmallVec<[Taker; 1]>,
@@ -333,12 +336,15 @@ impl Stream {
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
             // Headers in the middle are those of another stream.
-            if self.recent.take().is_some() {
+            if std::mem::take(&mut self.begun) {
                 self.headers.clear();
             }
+            self.recent = None;
             self.headers.push(input.clone());
         } else {
-            self.recent = Some(input.clone());
+            self.begun = true;
+            let kept = self.takers.is_empty() || !matches!(self.media, Media::Encoded);
+            self.recent = kept.then(|| input.clone());
         }
         self.takers.clone()
     }

@@ -1,13 +1,16 @@
 //! The two ends of a recording's pipeline: where a track's media goes in, and where the bytes come out.
 
 use super::{
+    panic_text,
     pipeline::{Listener, TrackMedia},
-    probe::probe,
     timing::lock,
 };
-use crate::formats::Patch;
+use crate::{formats::Patch, model::Error};
 use gst::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
 
 /// What a track's media is given to.
 pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
@@ -33,60 +36,55 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
     appsrc
 }
 
-/// What gives the muxer's bytes to the listener, patched.
-pub fn appsink(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst_app::AppSink {
-    let (samples, end) = (listener.clone(), listener.clone());
-    let patched = patch.clone();
-    let sink = gst_app::AppSink::builder()
+/// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
+/// thread that takes it out again.
+pub fn bytes_pad(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst::Pad {
+    let (bytes, patched) = (listener.clone(), patch.clone());
+    let (told, sought) = (listener.clone(), patch.clone());
+    gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
-        .sync(false)
-        .async_(false)
-        .callbacks(
-            gst_app::AppSinkCallbacks::builder()
-                .new_sample(move |sink| {
-                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-                    if let Some(buffer) = sample.buffer_owned() {
-                        let buffer = lock(&patched).bytes(buffer);
-                        samples.bytes(buffer);
-                    }
-                    Ok(gst::FlowSuccess::Ok)
-                })
-                .eos(move |_| end.end())
-                .build(),
-        )
-        .build();
-    if let Some(pad) = sink.static_pad("sink") {
-        answer_seeking(&pad);
-        let listener = listener.clone();
-        let patch = patch.clone();
-        probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-            match info.event().map(|event| event.view()) {
-                Some(gst::EventView::Segment(segment)) => {
+        .chain_function(move |_, _, buffer| {
+            contain(&*bytes, || {
+                let buffer = lock(&patched).bytes(buffer);
+                bytes.bytes(buffer);
+            });
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(move |_, _, event| {
+            contain(&*told, || match event.view() {
+                gst::EventView::Segment(segment) => {
                     if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
                         let position = bytes.start().map_or(0, u64::from);
-                        let position = lock(&patch).seek(position);
-                        listener.seek(position);
+                        let position = lock(&sought).seek(position);
+                        told.seek(position);
                     }
                 }
-                Some(gst::EventView::Caps(caps)) => listener.caps(&caps.caps_owned()),
+                gst::EventView::Caps(caps) => told.caps(&caps.caps_owned()),
+                gst::EventView::Eos(_) => told.end(),
                 _ => {}
+            });
+            true
+        })
+        .query_function(|pad, parent, query| {
+            // Muxers write duration and index only where they are told that they may go back.
+            if let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
+                && seeking.format() == gst::Format::Bytes
+            {
+                seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
+                return true;
             }
-            gst::PadProbeReturn::Ok
-        });
-    }
-    sink
+            gst::Pad::query_default(pad, parent, query)
+        })
+        .build()
 }
 
-/// Muxers write duration and index only where they are told that they may go back.
-fn answer_seeking(pad: &gst::Pad) {
-    probe(pad, gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
-        if let Some(gst::QueryViewMut::Seeking(seeking)) =
-            info.query_mut().map(|query| query.view_mut())
-            && seeking.format() == gst::Format::Bytes
-        {
-            seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
-            return gst::PadProbeReturn::Handled;
-        }
-        gst::PadProbeReturn::Ok
-    });
+/// Calls what must not unwind: a panic fails the recording.
+fn contain(listener: &impl Listener, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        let what = panic_text(&*panic);
+        listener.error(
+            None,
+            Error::unknown(format!("The recorder has failed: {what}")),
+        );
+    }
 }

@@ -57,6 +57,8 @@ use timing::SharedTimeline;
 use track::{Shared, Track};
 use writer::{BlobOutlet, Writer};
 
+/// A track that is full waits so long for the one that starves.
+const STARVED: Duration = Duration::from_millis(10);
 /// No hole in a track is longer (six hours): beyond it, stamps are broken.
 const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
 
@@ -555,12 +557,14 @@ impl Session {
         true
     }
 
-    /// Holds a non-live upstream back while enough of it waits, unless another track starves:
-    /// its data may be behind this buffer. Beside live tracks it is held to their pace.
+    /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
+    /// than a thread may take to bring more, as much again may wait: its data may be behind this buffer.
+    /// Beside live tracks it is held to their pace.
     fn wait_for_room(&self, index: usize, track: &Track, running: Ns) {
         if track.is_live() {
             return;
         }
+        let mut starved = None;
         self.room.wait_while(|| {
             if track.need_not_wait() || self.room.is_open() {
                 return false;
@@ -568,7 +572,16 @@ impl Session {
             if self.any_live && self.clock.now().is_some_and(|now| running > now) {
                 return true;
             }
-            track.is_full() && !self.others_starve(index)
+            let full = track.is_full();
+            if !full || !self.others_starve(index) {
+                starved = None;
+                return full;
+            }
+            if starved.get_or_insert_with(Instant::now).elapsed() < STARVED {
+                return true;
+            }
+            track.widen();
+            false
         });
     }
 

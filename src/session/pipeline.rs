@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ────────────┐
-//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ───┤ muxer ! appsink
+//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ───┤ muxer ! bytes
 //! appsrc ! parser ! capsfilter ──────────────────────────────────────────────────────────────────┘
 //! ```
 //!
@@ -14,7 +14,7 @@ use super::{
     decode_times::begin_at_zero,
     download,
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
-    ends::{appsink, appsrc},
+    ends::{appsrc, bytes_pad},
     flac, header, keys, limit,
     mpeg4::call_it_mpeg4,
     opus, priming,
@@ -80,6 +80,8 @@ pub struct Pipeline {
     pipeline: gst::Pipeline,
     feeds: Vec<Feed>,
     muxer: gst::Element,
+    /// Where the muxer's bytes come out.
+    bytes: gst::Pad,
     /// Encoders that there would be another for and that nothing has come out of.
     unproven: Arc<AtomicUsize>,
 }
@@ -144,11 +146,15 @@ impl Pipeline {
             Vec::new(),
             Vec::new(),
         )));
-        let sink = appsink(listener, &patch);
-        pipeline
-            .add_many([&muxer, sink.upcast_ref()])
+        let bytes = bytes_pad(listener, &patch);
+        pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
+        // Not in the pipeline, which is all that the checks would find.
+        muxer
+            .static_pad("src")
+            .ok_or_else(|| failed("muxer", "no src pad"))?
+            .link_full(&bytes, gst::PadLinkCheck::empty())
             .map_err(|err| failed("muxer", err))?;
-        muxer.link(&sink).map_err(|err| failed("muxer", err))?;
+        bytes.set_active(true).map_err(|err| failed("muxer", err))?;
         if let Some(bus) = pipeline.bus() {
             listen(&bus, listener);
         }
@@ -156,6 +162,7 @@ impl Pipeline {
             pipeline,
             feeds: Vec::new(),
             muxer,
+            bytes,
             unproven: Arc::default(),
         };
         for (index, track) in tracks.iter().enumerate() {
@@ -461,6 +468,7 @@ impl Drop for Pipeline {
             bus.unset_sync_handler();
         }
         let _ = self.pipeline.set_state(gst::State::Null);
+        let _ = self.bytes.set_active(false);
     }
 }
 

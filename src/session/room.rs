@@ -71,7 +71,7 @@ impl Room {
     }
 
     /// Waits as long as `wait` says so; it is asked without a lock held.
-    pub fn wait_while(&self, wait: impl Fn() -> bool) {
+    pub fn wait_while(&self, mut wait: impl FnMut() -> bool) {
         if !wait() {
             return;
         }

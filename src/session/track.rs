@@ -164,6 +164,8 @@ pub struct Track {
     waited: AtomicU64,
     closed: AtomicBool,
     flushing: AtomicBool,
+    /// So much more may wait than there is room for: another track has starved for long.
+    wider: AtomicU64,
     /// EOS on the pad.
     ended: AtomicBool,
     /// The interval, counted from 1, for which a key frame was last asked.
@@ -200,6 +202,7 @@ impl Track {
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
+            wider: AtomicU64::new(0),
             ended: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
@@ -504,7 +507,16 @@ impl Track {
     /// Whether as much waits, here or for the encoder, as may.
     pub fn is_full(&self) -> bool {
         let inner = lock(&self.inner);
-        inner.waiting() >= self.room_locked(&inner)
+        let (waiting, room) = (inner.waiting(), self.room_locked(&inner));
+        if waiting < room {
+            self.wider.store(0, Ordering::Relaxed);
+        }
+        waiting >= room.saturating_add(self.wider.load(Ordering::Relaxed))
+    }
+
+    /// Lets as much again wait, until there is room anyway.
+    pub fn widen(&self) {
+        self.wider.fetch_add(self.room(), Ordering::Relaxed);
     }
 
     /// Black or silence from running time `at` on, or not any more.
