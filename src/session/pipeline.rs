@@ -114,6 +114,12 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         })
 }
 
+/// Links two elements of a chain. That they fit is known: to let GStreamer find it out takes milliseconds for
+/// each.
+fn link(from: &gst::Element, to: &gst::Element) -> Result<(), glib::BoolError> {
+    from.link_pads_full(Some("src"), to, Some("sink"), gst::PadLinkCheck::empty())
+}
+
 fn factory_name(element: &gst::Element) -> Option<glib::GString> {
     Some(element.factory()?.name())
 }
@@ -393,16 +399,18 @@ impl Pipeline {
         let error = |err: glib::BoolError| failed(track.name, err);
         self.pipeline.add(appsrc).map_err(error)?;
         self.pipeline.add_many(chain).map_err(error)?;
-        gst::Element::link_many(chain).map_err(error)?;
+        for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
+            link(from, to).map_err(error)?;
+        }
         let Some(first) = chain.first() else {
             return Ok(());
         };
         if direct {
-            return appsrc.link(first).map_err(error);
+            return link(appsrc.upcast_ref(), first).map_err(error);
         }
         let decoder = make("decodebin", &format!("{}-decoder", track.name))?;
         self.pipeline.add(&decoder).map_err(error)?;
-        appsrc.link(&decoder).map_err(error)?;
+        link(appsrc.upcast_ref(), &decoder).map_err(error)?;
         let next = first.downgrade();
         decoder.connect_pad_added(move |_, pad| {
             if let Some(sink) = next.upgrade().and_then(|next| next.static_pad("sink"))
