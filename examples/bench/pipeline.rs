@@ -1,0 +1,73 @@
+//! Pipelines from descriptions, with the encoders and muxers of those made by hand set as the recorder sets its own.
+
+use anyhow::{Context, Result, bail};
+use gst::prelude::*;
+use gstmediarecorder::{
+    formats::{Tuning, tune},
+    model::VideoSize,
+};
+
+/// What the recorder tells matroskamux and webmmux, as far as it makes a difference to the work.
+pub const MUXER: &str = "min-index-interval=500000000";
+/// For a sink that takes part in no clock.
+pub const NO_CLOCK: &str = "sync=false async=false";
+
+pub fn launch(line: &str) -> Result<gst::Pipeline> {
+    let element = gst::parse::launch(line).with_context(|| line.to_owned())?;
+    element.downcast().ok().context("no pipeline")
+}
+
+pub fn element(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element> {
+    pipeline.by_name(name).with_context(|| format!("no {name}"))
+}
+
+/// Plays to the end.
+pub fn run(pipeline: &gst::Pipeline) -> Result<()> {
+    pipeline.set_state(gst::State::Playing)?;
+    let ended = until_end(pipeline);
+    pipeline.set_state(gst::State::Null)?;
+    ended
+}
+
+fn until_end(pipeline: &gst::Pipeline) -> Result<()> {
+    let bus = pipeline.bus().context("no bus")?;
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus
+        .timed_pop_filtered(gst::ClockTime::from_seconds(600), &kinds)
+        .context("no end within 600 s")?;
+    match message.view() {
+        gst::MessageView::Error(error) => bail!("{error:?}"),
+        _ => Ok(()),
+    }
+}
+
+/// As the recorder tunes an encoder of pictures.
+pub fn tune_video(encoder: &gst::Element, width: u32, height: u32) {
+    let fps = 30.0;
+    let size = VideoSize { width, height, fps };
+    let tuning = Tuning {
+        bits_per_second: size.suitable_rate(),
+        width,
+        height,
+        fps,
+        cores: cores(),
+        ..Tuning::default()
+    };
+    tune(encoder, &tuning);
+}
+
+/// As the recorder tunes an encoder of sound.
+pub fn tune_audio(encoder: &gst::Element) {
+    let tuning = Tuning {
+        bits_per_second: 128_000,
+        rate: 48_000,
+        channels: 2,
+        cores: cores(),
+        ..Tuning::default()
+    };
+    tune(encoder, &tuning);
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get())
+}

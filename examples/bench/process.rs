@@ -1,0 +1,156 @@
+//! One run in a process of its own, and what it has cost.
+
+use crate::{Way, place::Place};
+use anyhow::{Result, bail, ensure};
+use std::{
+    io::Read,
+    mem::MaybeUninit,
+    os::unix::process::ExitStatusExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::{Duration, Instant},
+};
+
+/// How often threads are counted.
+const THREADS_EVERY: Duration = Duration::from_millis(20);
+
+/// What one run has cost.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Cost {
+    /// Seconds of processor time, user and system.
+    pub cpu: f64,
+    /// Seconds.
+    pub wall: f64,
+    /// Largest resident set in MiB.
+    pub rss: f64,
+    /// Most threads that were seen at once.
+    pub threads: f64,
+}
+
+/// What a child says of itself, where the whole process is not the question: one line of JSON.
+pub type Said = Option<serde_json::Value>;
+
+/// Runs `work` in a child and waits for its end.
+pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost, Said)> {
+    place.clear()?;
+    let begun = Instant::now();
+    let mut child = Command::new(std::env::current_exe()?)
+        .arg("child")
+        .args(["--dir".as_ref(), place.dir().as_os_str()])
+        .args(["--way", way.name(), "--amount", &amount.to_string(), work])
+        .args(place.is_kept().then_some("--keep"))
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let mut said = String::new();
+    let stdout = child.stdout.take();
+    let (over, threads) = (AtomicBool::new(false), AtomicU64::new(0));
+    let id = child.id();
+    let ended = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                threads.fetch_max(threads_of(id), Ordering::Relaxed);
+                std::thread::sleep(THREADS_EVERY);
+            }
+        });
+        // It says little, and last.
+        let read = stdout.map(|mut out| out.read_to_string(&mut said));
+        let ended = wait(&child).map(|(status, usage)| (status, usage, begun.elapsed()));
+        over.store(true, Ordering::Relaxed);
+        read.transpose()?;
+        ended
+    });
+    let (status, usage, wall) = ended?;
+    if !place.is_kept() {
+        place.clear()?;
+    }
+    ensure!(status.success(), "{work} {}: {status}", way.name());
+    let mut cost = Cost {
+        cpu: cpu_of(&usage),
+        wall: wall.as_secs_f64(),
+        rss: usage.ru_maxrss as f64 / 1024.0,
+        threads: threads.into_inner() as f64,
+    };
+    let said: Said = match said.trim() {
+        "" => None,
+        said => Some(serde_json::from_str(said)?),
+    };
+    if let Some(said) = &said {
+        let of = |name: &str, whole: f64| said[name].as_f64().unwrap_or(whole);
+        cost.cpu = of("cpu", cost.cpu);
+        cost.wall = of("wall", cost.wall);
+    }
+    Ok((cost, said))
+}
+
+/// A run of which only what it says is of interest.
+pub fn ask(place: &Place, work: &str, way: Way, amount: u64) -> Result<serde_json::Value> {
+    match measure(place, work, way, amount)?.1 {
+        Some(said) => Ok(said),
+        None => bail!("{work} {} has said nothing", way.name()),
+    }
+}
+
+/// Processor time and wall time of a part of this process.
+pub struct Part {
+    cpu: f64,
+    wall: Instant,
+}
+
+impl Part {
+    pub fn begin() -> Self {
+        Self {
+            cpu: own_cpu(),
+            wall: Instant::now(),
+        }
+    }
+
+    /// Says what it has cost, for [`measure`] to read.
+    pub fn say(self) {
+        println!(
+            "{}",
+            serde_json::json!({ "cpu": own_cpu() - self.cpu, "wall": self.wall.elapsed().as_secs_f64() })
+        );
+    }
+}
+
+fn cpu_of(usage: &libc::rusage) -> f64 {
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(usage.ru_utime) + seconds(usage.ru_stime)
+}
+
+fn own_cpu() -> f64 {
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: the pointer is to memory of ours, of the right type, that outlives the call; a zeroed
+    // rusage is a valid one.
+    let usage = unsafe {
+        libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
+        usage.assume_init()
+    };
+    cpu_of(&usage)
+}
+
+/// Waits for a child with what the kernel has counted for it.
+fn wait(child: &Child) -> Result<(ExitStatus, libc::rusage)> {
+    let pid = libc::pid_t::try_from(child.id())?;
+    let mut status = 0;
+    let mut usage = MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: both pointers are to memory of ours, of the right types, that outlives the call;
+    // a zeroed rusage is a valid one.
+    let (done, usage) = unsafe {
+        let done = libc::wait4(pid, &mut status, 0, usage.as_mut_ptr());
+        (done, usage.assume_init())
+    };
+    ensure!(done == pid, "wait4: {}", std::io::Error::last_os_error());
+    Ok((ExitStatus::from_raw(status), usage))
+}
+
+/// 0 if it has ended.
+fn threads_of(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let count = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Threads:"));
+    count
+        .and_then(|count| count.trim().parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,126 @@
+//! Raw pictures and sound, encoded and recorded.
+
+use crate::{
+    Way,
+    pipeline::{MUXER, element, launch, run, tune_audio, tune_video},
+    place::Place,
+    togglerecord,
+};
+use anyhow::Result;
+
+/// As much as the recorder lets wait.
+pub const QUEUE: &str = "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 !";
+
+/// Of the pictures.
+#[derive(Clone, Copy)]
+pub enum Codec {
+    Vp8,
+    H264,
+}
+
+impl Codec {
+    fn mime_type(self) -> &'static str {
+        match self {
+            Codec::Vp8 => "video/webm;codecs=vp8,opus",
+            Codec::H264 => "video/x-matroska;codecs=avc1,opus",
+        }
+    }
+
+    fn muxer(self) -> &'static str {
+        match self {
+            Codec::Vp8 => "webmmux",
+            Codec::H264 => "matroskamux",
+        }
+    }
+
+    fn encode(self) -> &'static str {
+        match self {
+            Codec::Vp8 => "vp8enc name=v",
+            Codec::H264 => {
+                "x264enc name=v ! h264parse ! video/x-h264,stream-format=avc,alignment=au"
+            }
+        }
+    }
+}
+
+/// The sources, up to and with the last `!`.
+fn sources((width, height): (u32, u32), frames: u32) -> (String, String) {
+    let video = format!(
+        "videotestsrc pattern=smpte horizontal-speed=3 num-buffers={frames} ! \
+         video/x-raw,format=I420,width={width},height={height},framerate=30/1 !"
+    );
+    let buffers = frames * 10 / 3;
+    let audio = format!(
+        "audiotestsrc wave=pink-noise samplesperbuffer=480 num-buffers={buffers} ! \
+         audio/x-raw,format=S16LE,rate=48000,channels=2 !"
+    );
+    (video, audio)
+}
+
+/// Encodes so many frames at 30 a second. By hand there is `between` in front of each encoder.
+pub fn record(
+    way: Way,
+    place: &Place,
+    codec: Codec,
+    size: (u32, u32),
+    frames: u32,
+    between: &str,
+) -> Result<()> {
+    let (video, audio) = sources(size, frames);
+    match way {
+        Way::Recorder => run(&launch(&format!(
+            "mediarecorder name=r autostart=true mime-type={} location={} {video} r.video_0 {audio} r.audio_0",
+            codec.mime_type(),
+            place.recording().display()
+        ))?),
+        Way::ByHand => by_hand(
+            place,
+            codec,
+            size,
+            &format!("{video} {between}"),
+            &format!("{audio} {between}"),
+        ),
+    }
+}
+
+/// The same with togglerecord in front of the encoders, for both tracks. Its streams wait for each other as the
+/// muxer waits for both, so it needs queues.
+pub fn beside_togglerecord(
+    way: Way,
+    place: &Place,
+    codec: Codec,
+    size: (u32, u32),
+    frames: u32,
+) -> Result<()> {
+    if way == Way::Recorder {
+        return record(way, place, codec, size, frames, "");
+    }
+    togglerecord::load()?;
+    let (video, audio) = sources(size, frames);
+    by_hand(
+        place,
+        codec,
+        size,
+        &format!("togglerecord name=t record=true {video} t.sink t.src ! {QUEUE}"),
+        &format!("{audio} t.sink_0 t.src_0 ! {QUEUE}"),
+    )
+}
+
+fn by_hand(
+    place: &Place,
+    codec: Codec,
+    (width, height): (u32, u32),
+    video: &str,
+    audio: &str,
+) -> Result<()> {
+    let pipeline = launch(&format!(
+        "{} name=m {MUXER} ! filesink location={} \
+         {video} videoconvert ! videoscale ! {} ! m. {audio} audioconvert ! audioresample ! opusenc name=a ! m.",
+        codec.muxer(),
+        place.recording().display(),
+        codec.encode()
+    ))?;
+    tune_video(&element(&pipeline, "v")?, width, height);
+    tune_audio(&element(&pipeline, "a")?);
+    run(&pipeline)
+}

@@ -1,0 +1,198 @@
+//! Encoded media to be recorded as it is: some seconds of it, encoded once by the parent into a file, read into
+//! memory by its children, and repeated there with new stamps.
+
+use crate::{
+    pipeline::{NO_CLOCK, element, launch, run},
+    place::Place,
+};
+use anyhow::{Context, Result, ensure};
+use gst::prelude::*;
+use std::sync::{Arc, mpsc};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// 640x360 at 30 and 1.5 Mbit/s with a key frame each second; Opus in packets of 2.5 ms.
+    Usual,
+    /// 320x180 at 30 and 300 kbit/s; Opus in packets of 20 ms.
+    Light,
+    /// 1280x720 at 30, key frames only, half a megabyte each; Opus in packets of 20 ms.
+    Large,
+}
+
+/// A track in memory.
+pub struct Track {
+    caps: gst::Caps,
+    packets: Vec<Packet>,
+    /// Nanoseconds of all its packets.
+    length: u64,
+}
+
+struct Packet {
+    bytes: &'static [u8],
+    flags: gst::BufferFlags,
+    at: u64,
+    duration: u64,
+}
+
+/// What is done when all has been given and taken.
+pub enum Then {
+    End,
+    /// No EOS: somebody is told.
+    Tell(mpsc::Sender<()>),
+}
+
+impl Sample {
+    fn name(self) -> &'static str {
+        match self {
+            Sample::Usual => "usual",
+            Sample::Light => "light",
+            Sample::Large => "large",
+        }
+    }
+
+    /// Encodes it, if that has not been done.
+    pub fn make(self, place: &Place) -> Result<()> {
+        let path = place.sample(self.name());
+        if path.exists() {
+            return Ok(());
+        }
+        let (pictures, size, encoder, packet) = match self {
+            Sample::Usual => (300, "640,height=360", "bitrate=1500 key-int-max=30", "2.5"),
+            Sample::Light => (300, "320,height=180", "bitrate=300 key-int-max=30", "20"),
+            Sample::Large => (
+                30,
+                "1280,height=720",
+                "pass=quant quantizer=24 key-int-max=1",
+                "20",
+            ),
+        };
+        let pattern = match self {
+            Sample::Large => "pattern=snow",
+            _ => "pattern=smpte horizontal-speed=3",
+        };
+        let sound = pictures * 10 / 3;
+        run(&launch(&format!(
+            "matroskamux name=m ! filesink location={} \
+             videotestsrc {pattern} num-buffers={pictures} ! video/x-raw,format=I420,width={size},framerate=30/1 ! \
+             x264enc tune=zerolatency bframes=0 speed-preset=superfast option-string=scenecut=0 {encoder} ! \
+             h264parse ! video/x-h264,stream-format=avc,alignment=au ! queue max-size-bytes=0 ! m. \
+             audiotestsrc wave=pink-noise samplesperbuffer=480 num-buffers={sound} ! \
+             audio/x-raw,format=S16LE,rate=48000,channels=2 ! opusenc frame-size={packet} bitrate=128000 ! \
+             queue max-size-bytes=0 max-size-buffers=0 ! m.",
+            path.display()
+        ))?)
+        .with_context(|| format!("encoding the sample {}", self.name()))
+    }
+
+    /// Its picture and its sound.
+    pub fn read(self, place: &Place) -> Result<(Arc<Track>, Arc<Track>)> {
+        let pipeline = launch(&format!(
+            "filesrc location={} ! matroskademux name=d \
+             d.video_0 ! appsink name=v {NO_CLOCK} d.audio_0 ! appsink name=a {NO_CLOCK}",
+            place.sample(self.name()).display()
+        ))?;
+        pipeline.set_state(gst::State::Playing)?;
+        let opus = match self {
+            Sample::Usual => SECOND / 400,
+            _ => SECOND / 50,
+        };
+        let video = take(&pipeline, "v", |number| number * SECOND / 30)?;
+        let audio = take(&pipeline, "a", |number| number * opus)?;
+        pipeline.set_state(gst::State::Null)?;
+        Ok((Arc::new(video), Arc::new(audio)))
+    }
+}
+
+/// All of a sink, stamped by its number: the container's stamps are in whole milliseconds.
+fn take(pipeline: &gst::Pipeline, sink: &str, at: impl Fn(u64) -> u64) -> Result<Track> {
+    let sink: gst_app::AppSink = element(pipeline, sink)?
+        .downcast()
+        .ok()
+        .context("no appsink")?;
+    let mut packets = Vec::new();
+    let mut caps = None;
+    while let Ok(sample) = sink.pull_sample() {
+        caps = caps.or_else(|| sample.caps_owned());
+        let buffer = sample.buffer().context("no buffer")?;
+        let number = packets.len() as u64;
+        packets.push(Packet {
+            // For as long as the process lives.
+            bytes: buffer.map_readable()?.to_vec().leak(),
+            flags: buffer.flags() & gst::BufferFlags::DELTA_UNIT,
+            at: at(number),
+            duration: at(number + 1) - at(number),
+        });
+    }
+    ensure!(!packets.is_empty(), "nothing in the sample");
+    Ok(Track {
+        caps: caps.context("no caps")?,
+        length: at(packets.len() as u64),
+        packets,
+    })
+}
+
+impl Track {
+    /// Bytes that a second of it has.
+    pub fn bytes_per_second(&self) -> f64 {
+        let bytes: usize = self.packets.iter().map(|packet| packet.bytes.len()).sum();
+        bytes as f64 / (self.length as f64 / SECOND as f64)
+    }
+
+    /// Each packet in a buffer and a memory of its own, stamped as the sample's `round`th repetition.
+    fn buffer(&self, packet: &Packet, round: u64) -> gst::Buffer {
+        let mut buffer = gst::Buffer::from_slice(packet.bytes);
+        let at = gst::ClockTime::from_nseconds(round * self.length + packet.at);
+        let stamped = buffer.make_mut();
+        stamped.set_pts(at);
+        stamped.set_dts(at);
+        stamped.set_duration(gst::ClockTime::from_nseconds(packet.duration));
+        stamped.set_flags(packet.flags);
+        buffer
+    }
+}
+
+/// Has an appsrc give `seconds` of a track, each packet when the last has been taken, in its own thread.
+pub fn feed(
+    pipeline: &gst::Pipeline,
+    name: &str,
+    track: &Arc<Track>,
+    seconds: u64,
+    then: Then,
+) -> Result<()> {
+    let appsrc: gst_app::AppSrc = element(pipeline, name)?
+        .downcast()
+        .ok()
+        .context("no appsrc")?;
+    appsrc.set_format(gst::Format::Time);
+    appsrc.set_caps(Some(&track.caps));
+    let track = track.clone();
+    let (mut round, mut next) = (0, 0);
+    appsrc.set_callbacks(
+        gst_app::AppSrcCallbacks::builder()
+            .need_data(move |appsrc, _| {
+                if next == track.packets.len() {
+                    (round, next) = (round + 1, 0);
+                }
+                let packet = &track.packets[next];
+                if round * track.length + packet.at < seconds * SECOND {
+                    next += 1;
+                    // Refused only when it is being taken down.
+                    let _ = appsrc.push_buffer(track.buffer(packet, round));
+                    return;
+                }
+                match &then {
+                    Then::End => {
+                        let _ = appsrc.end_of_stream();
+                    }
+                    Then::Tell(whom) => {
+                        let _ = whom.send(());
+                    }
+                }
+            })
+            .build(),
+    );
+    Ok(())
+}
