@@ -17,6 +17,7 @@ mod keys;
 mod limit;
 mod mpeg4;
 mod opus;
+mod pace;
 mod pipeline;
 mod priming;
 mod probe;
