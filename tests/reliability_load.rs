@@ -34,7 +34,7 @@ impl Paced {
             .query_function(|pad, parent, query| match query.view_mut() {
                 gst::QueryViewMut::Latency(latency) => {
                     // As late as a machine that is busy encoding may make it.
-                    latency.set(true, gst::ClockTime::SECOND, gst::ClockTime::NONE);
+                    latency.set(true, 5 * gst::ClockTime::SECOND, gst::ClockTime::NONE);
                     true
                 }
                 _ => gst::Pad::query_default(pad, parent, query),
@@ -626,6 +626,7 @@ fn a_day_with_thousands_of_pauses() {
         assert_eq!(paused, pauses);
     }
     let recorded = (pauses + 1) * 12 * SECOND;
+    wait_for("the end", || ended.lock().unwrap().is_some());
     assert_eq!(*ended.lock().unwrap(), Some(recorded));
     let times = media_times(&path);
     let last = times.last().unwrap() * SECOND as f64 + FRAME as f64;
