@@ -286,9 +286,10 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     rig.assert_no_bus_error();
-    // The pictures that wait are bounded by max-queue-time, and a second more before there is an encoder.
+    // The pictures that wait are bounded by max-queue-time, and a second more before there is an encoder; the
+    // last one may stand for a second more.
     let most = encoder.most.load(Ordering::SeqCst);
-    assert!(most < 3_100_000_000, "{most} ns waited");
+    assert!(most < 4_000_000_000, "{most} ns waited");
 
     // Sound: every sample of the recorded time, in order, no hole.
     let file = Path::new(&path);
