@@ -3,8 +3,9 @@
 mod common;
 
 use common::chance::skipped;
-use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media};
+use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -158,6 +159,37 @@ fn a_folder_that_disappears() {
     let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
     media::assert_plays(&rig.save("blob.mkv", &bytes));
     expect_error(rig.recorder.start(), code::UNKNOWN);
+}
+
+/// What is recorded is nobody else's business.
+#[test]
+fn the_temporary_file_has_no_name_and_belongs_to_its_owner() {
+    let (rig, tracks) = rig();
+    let folder = rig.folder.path().join("temporary");
+    std::fs::create_dir(&folder).unwrap();
+    let folder = folder.canonicalize().unwrap();
+    rig.recorder
+        .set_property("temp-dir", folder.to_str().unwrap());
+    rig.recorder.set_property("max-memory", 50_000u64);
+    rig.recorder.start().unwrap();
+    let open = || {
+        let all = std::fs::read_dir("/proc/self/fd").unwrap();
+        let links = all.filter_map(|entry| {
+            let entry = entry.unwrap().path();
+            let is_there = std::fs::read_link(&entry).ok()?.starts_with(&folder);
+            is_there.then(|| std::fs::metadata(&entry).unwrap())
+        });
+        links.collect::<Vec<_>>()
+    };
+    wait_for("a temporary file", || !open().is_empty());
+    for file in open() {
+        assert_eq!(file.mode() & 0o7777, 0o600);
+        assert_eq!(file.nlink(), 0);
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    rig.recorder.stop().unwrap();
+    drop(rig.wait_recording(1));
+    tracks[0].wait_more(1);
 }
 
 #[test]

@@ -184,6 +184,88 @@ fn a_converter_that_refuses() {
     assert_unharmed(&rig, &tracks);
 }
 
+mod pool {
+    //! A pool that has no more memory after a few buffers.
+
+    use gst::subclass::prelude::*;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    #[derive(Default)]
+    pub struct Small(AtomicU32);
+
+    #[glib::object_subclass]
+    impl ObjectSubclass for Small {
+        const NAME: &'static str = "TestSmallPool";
+        type Type = Pool;
+        type ParentType = gst::BufferPool;
+    }
+    impl ObjectImpl for Small {}
+    impl GstObjectImpl for Small {}
+    impl BufferPoolImpl for Small {
+        fn acquire_buffer(
+            &self,
+            params: Option<&gst::BufferPoolAcquireParams>,
+        ) -> Result<gst::Buffer, gst::FlowError> {
+            match self.0.fetch_add(1, Ordering::SeqCst) {
+                0..20 => self.parent_acquire_buffer(params),
+                _ => Err(gst::FlowError::Error),
+            }
+        }
+    }
+
+    glib::wrapper! {
+        pub struct Pool(ObjectSubclass<Small>) @extends gst::BufferPool, gst::Object;
+    }
+}
+
+/// The encoder offers a pool for what comes in front of it.
+#[test]
+fn a_pool_that_has_no_more_memory() {
+    let rig = Rig::new();
+    // Of another format than the encoder's: it has to be converted.
+    let source = gst::parse::bin_from_description(
+        "videotestsrc is-live=true ! video/x-raw,format=RGB,width=160,height=120,framerate=30/1 ! identity",
+        true,
+    )
+    .unwrap();
+    rig.pipeline.add(&source).unwrap();
+    let pad = rig.recorder.request_pad_simple("video_%u").unwrap();
+    source.static_pad("src").unwrap().link(&pad).unwrap();
+    let small = Arc::new(AtomicBool::new(true));
+    let is_small = small.clone();
+    rig.recorder.connect("encoder-setup", false, move |args| {
+        let encoder: gst::Element = args[2].get().unwrap();
+        let is_small = is_small.clone();
+        encoder.static_pad("sink").unwrap().add_probe(
+            gst::PadProbeType::QUERY_DOWNSTREAM,
+            move |_, info| {
+                if let Some(gst::QueryViewMut::Allocation(query)) =
+                    info.query_mut().map(|query| query.view_mut())
+                    && is_small.load(Ordering::SeqCst)
+                {
+                    let pool: pool::Pool = glib::Object::new();
+                    query.add_allocation_pool(Some(&pool), 160 * 120 * 3 / 2, 0, 0);
+                    return gst::PadProbeReturn::Handled;
+                }
+                gst::PadProbeReturn::Ok
+            },
+        );
+        None
+    });
+    rig.set_state(gst::State::Playing);
+    rig.recorder.start().unwrap();
+    let events = rig.wait_recording(1);
+    let bytes = assert_failed(&events, "video_0");
+    assert!(media::frames(&rig.save("so-far.webm", &bytes)) >= 10);
+    rig.assert_no_bus_error();
+    small.store(false, Ordering::SeqCst);
+    rig.recorder.start().unwrap();
+    rig.wait_event(Kind::Start, 2);
+    rig.recorder.stop().unwrap();
+    let events = rig.wait_recording(2);
+    assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+}
+
 #[test]
 fn a_session_that_never_drains() {
     let (rig, tracks) = Rig::live(1, 1);

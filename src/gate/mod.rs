@@ -238,11 +238,13 @@ impl Gate {
         }
     }
 
-    /// Frames left out because what they refer to has been, for [`Loss::TooSlow`].
+    /// Frames of the recording that were left out here: what they refer to has been, for [`Loss::TooSlow`]; or a
+    /// newer one had come.
     pub fn left_out(&self) -> u64 {
         match self {
             Gate::Encoded(gate) => gate.left_out(),
-            Gate::Audio(_) | Gate::Video(_) => 0,
+            Gate::Video(gate) => gate.left_out(),
+            Gate::Audio(_) => 0,
         }
     }
 

@@ -85,6 +85,7 @@ pub struct VideoGate {
     /// Frames that have come, and the newest that has gone out.
     came: u64,
     gone: u64,
+    left_out: u64,
     filled: Ns,
     pub(super) mutes: Mutes,
 }
@@ -101,6 +102,7 @@ impl VideoGate {
             entered: None,
             came: 0,
             gone: 0,
+            left_out: 0,
             filled: 0,
             mutes: Mutes::default(),
         })
@@ -172,6 +174,7 @@ impl VideoGate {
                 continue;
             }
             if self.is_late(&interval, running) {
+                self.left_out += 1;
                 continue;
             }
             if running > interval.start {
@@ -268,9 +271,11 @@ impl VideoGate {
             }
             self.said = Some(format);
         }
+        let mut counts = false;
         if number > self.gone {
             self.gone = number;
             out.count_input();
+            counts = true;
         }
         let duration = end.saturating_sub(recorded);
         if filler {
@@ -283,6 +288,11 @@ impl VideoGate {
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         stamped.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
+        // Where an encoder is too slow.
+        match counts {
+            true => stamped.set_flags(gst::BufferFlags::DROPPABLE),
+            false => stamped.unset_flags(gst::BufferFlags::DROPPABLE),
+        }
         out.push(buffer);
     }
 
@@ -334,6 +344,11 @@ impl VideoGate {
 
     pub(super) fn first_waiting(&self) -> Option<Ns> {
         self.inbox.front().map(|(running, _)| *running)
+    }
+
+    /// Frames that came when a newer one had.
+    pub(super) fn left_out(&self) -> u64 {
+        self.left_out
     }
 
     pub(super) fn filled(&self) -> Ns {

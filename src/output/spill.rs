@@ -1,7 +1,8 @@
 //! Where bytes go that are too many for memory: an unlinked temporary file.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Where temporary files go when neither `temp-dir` nor `$TMPDIR` says so: a place for large
@@ -20,10 +21,15 @@ pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
         .unwrap_or_else(|| PathBuf::from(FALLBACK))
 }
 
-/// A new file without a name, open for reading and writing: it is gone when the last handle and
+/// A new file without a name, of its owner's alone, open for reading and writing: it is gone when the last handle and
 /// mapping are, even if the process is killed.
 pub(super) fn create(directory: &Path) -> io::Result<File> {
-    tempfile::tempfile_in(directory).map_err(|err| {
+    let made = tempfile::tempfile_in(directory).and_then(|file| {
+        // A file that never had a name is made as the umask says.
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        Ok(file)
+    });
+    made.map_err(|err| {
         io::Error::new(
             err.kind(),
             format!(

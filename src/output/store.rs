@@ -204,7 +204,12 @@ impl Store {
             Backing::File { disk, path } => {
                 let size = to - from;
                 let blob = if last && (from == 0 || size > self.max_memory) {
+                    // Some file systems have no mappings (FUSE).
                     disk.map(from, to)
+                        .or_else(|err| match size <= self.max_memory {
+                            true => disk.read(from, to),
+                            false => Err(err),
+                        })
                 } else if size > self.max_memory {
                     spill::create(&spill::directory(self.temp_dir.as_deref()))
                         .and_then(|file| disk.copy_to(from, to, file))

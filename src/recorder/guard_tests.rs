@@ -210,6 +210,64 @@ fn in_a_property() {
 }
 
 #[test]
+fn in_a_property_that_is_read() {
+    panics("property read", false, |stage| {
+        // Its default.
+        assert_eq!(stage.recorder.property::<u32>("timeslice"), 0);
+    });
+}
+
+#[test]
+fn in_a_pad_request() {
+    panics("pad request", false, |stage| {
+        assert!(stage.recorder.request_pad_simple("audio_%u").is_none());
+    });
+}
+
+#[test]
+fn in_a_pad_release() {
+    panics("pad release", false, |stage| {
+        let pad = stage.recorder.static_pad("audio_0").unwrap();
+        let peer = pad.peer().unwrap();
+        stage.recorder.release_request_pad(&pad);
+        // It is still there, and works.
+        assert_eq!(pad.peer(), Some(peer));
+    });
+}
+
+#[test]
+fn in_a_state_change() {
+    panics("state change", false, |stage| {
+        stage.pipeline.set_state(gst::State::Paused).unwrap();
+        stage.pipeline.set_state(gst::State::Playing).unwrap();
+    });
+}
+
+#[test]
+fn in_an_event_for_the_element() {
+    panics("element event", false, |stage| {
+        let event = gst::event::Latency::new(gst::ClockTime::ZERO);
+        assert!(!stage.recorder.send_event(event));
+    });
+}
+
+#[test]
+fn in_a_query_for_the_element() {
+    panics("element query", false, |stage| {
+        let mut query = gst::query::Position::new(gst::Format::Time);
+        assert!(!stage.recorder.query(&mut query));
+    });
+}
+
+#[test]
+fn where_children_are_asked_for() {
+    panics("child", false, |stage| {
+        let proxy = stage.recorder.dynamic_cast_ref::<gst::ChildProxy>();
+        assert_eq!(proxy.unwrap().children_count(), 0);
+    });
+}
+
+#[test]
 fn in_the_thread_of_events() {
     panics("event", false, |_| {});
 }

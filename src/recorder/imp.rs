@@ -178,22 +178,22 @@ impl ObjectImpl for MediaRecorder {
     }
 
     fn property(&self, _id: usize, pspec: &glib::ParamSpec) -> glib::Value {
-        match pspec.name() {
-            "state" => RecorderState::from(self.state()).to_value(),
-            "stats" => {
-                let none = gst::Structure::new_empty("application/x-mediarecorder-stats");
-                self.contain(none, || self.stats()).to_value()
+        self.contain(pspec.default_value().clone(), || {
+            crate::fault::place("property read");
+            match pspec.name() {
+                "state" => RecorderState::from(self.state()).to_value(),
+                "stats" => self.stats().to_value(),
+                "mime-type" => {
+                    let actual = lock(&self.control).actual.clone();
+                    let requested = || lock(&self.values).mime_type.clone();
+                    actual.unwrap_or_else(requested).to_value()
+                }
+                name => match lock(&self.values).get(name) {
+                    Some(value) => value,
+                    None => pspec.default_value().clone(),
+                },
             }
-            "mime-type" => {
-                let actual = lock(&self.control).actual.clone();
-                let requested = || lock(&self.values).mime_type.clone();
-                actual.unwrap_or_else(requested).to_value()
-            }
-            name => match lock(&self.values).get(name) {
-                Some(value) => value,
-                None => pspec.default_value().clone(),
-            },
-        }
+        })
     }
 
     fn constructed(&self) {
@@ -220,15 +220,18 @@ impl TagSetterImpl for MediaRecorder {}
 
 impl ChildProxyImpl for MediaRecorder {
     fn children_count(&self) -> u32 {
-        u32::from(self.obj().num_pads())
+        self.contain(0, || {
+            crate::fault::place("child");
+            u32::from(self.obj().num_pads())
+        })
     }
 
     fn child_by_name(&self, name: &str) -> Option<glib::Object> {
-        child_proxy::by_name(&self.obj(), name)
+        self.contain(None, || child_proxy::by_name(&self.obj(), name))
     }
 
     fn child_by_index(&self, index: u32) -> Option<glib::Object> {
-        child_proxy::by_index(&self.obj(), index)
+        self.contain(None, || child_proxy::by_index(&self.obj(), index))
     }
 }
 
@@ -285,39 +288,54 @@ impl ElementImpl for MediaRecorder {
         name: Option<&str>,
         _caps: Option<&gst::Caps>,
     ) -> Option<gst::Pad> {
-        self.request_pad(templ, name)
+        self.contain(None, || {
+            crate::fault::place("pad request");
+            self.request_pad(templ, name)
+        })
     }
 
     fn release_pad(&self, pad: &gst::Pad) {
-        self.release_sink_pad(pad);
+        self.contain((), || {
+            crate::fault::place("pad release");
+            self.release_sink_pad(pad);
+        });
     }
 
     fn change_state(
         &self,
         transition: gst::StateChange,
     ) -> Result<gst::StateChangeSuccess, gst::StateChangeError> {
-        match transition {
-            gst::StateChange::ReadyToPaused => self.wake_up(),
-            gst::StateChange::PlayingToPaused => self.leave_playing(),
-            gst::StateChange::PausedToReady => self.go_down(),
-            _ => {}
-        }
+        self.contain((), || {
+            crate::fault::place("state change");
+            match transition {
+                gst::StateChange::ReadyToPaused => self.wake_up(),
+                gst::StateChange::PlayingToPaused => self.leave_playing(),
+                gst::StateChange::PausedToReady => self.go_down(),
+                _ => {}
+            }
+        });
         let done = self.parent_change_state(transition)?;
-        match transition {
+        self.contain((), || match transition {
             gst::StateChange::PausedToPlaying => self.play(),
             gst::StateChange::PlayingToPlaying => self.play_on(),
             gst::StateChange::PausedToReady => self.forget_streams(),
             _ => {}
-        }
+        });
         Ok(done)
     }
 
     fn send_event(&self, event: gst::Event) -> bool {
-        self.element_event(event)
+        self.contain(false, || {
+            crate::fault::place("element event");
+            self.element_event(event)
+        })
     }
 
     fn query(&self, query: &mut gst::QueryRef) -> bool {
-        self.element_query(query)
+        self.contain(false, || {
+            crate::fault::place("element query");
+            self.element_query(query)
+        })
     }
 }
 

@@ -17,6 +17,7 @@ mod keys;
 mod limit;
 mod mpeg4;
 mod opus;
+mod pace;
 mod pipeline;
 mod priming;
 mod probe;
@@ -49,18 +50,21 @@ use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     path::PathBuf,
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError},
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 use timing::SharedTimeline;
 use track::{Shared, Track};
-use writer::{BlobOutlet, Writer};
+use writer::{BlobOutlet, Progress, Writer};
 
 /// A track that is full waits so long for the one that starves.
 const STARVED: Duration = Duration::from_millis(10);
 /// No hole in a track is longer (six hours): beyond it, stamps are broken.
 const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
+
+/// How often who cannot wait for the disk looks whether the writer is free.
+const WRITER_LOOK: Duration = Duration::from_millis(1);
 
 /// What shapes a recording, as it was at `start`.
 #[derive(Debug, Clone)]
@@ -161,7 +165,10 @@ pub struct Session {
     room: Arc<Room>,
     events: Events<Event>,
     host: Arc<dyn Host>,
+    /// Held while the disk is written to, however long that takes.
     writer: Mutex<Writer>,
+    progress: Arc<Progress>,
+    src: Option<Arc<SrcOutput>>,
     control: Mutex<Control>,
     done: Condvar,
     /// The supervisor's thread.
@@ -234,10 +241,18 @@ impl Session {
             any_live,
         };
         let start = events.reserve();
+        let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
             id,
             label: glib::gformat!("{}/recording{id}", host.name()),
-            writer: Mutex::new(Writer::new(store, src, settings.timeslice)),
+            writer: Mutex::new(Writer::new(
+                store,
+                src.clone(),
+                settings.timeslice,
+                progress.clone(),
+            )),
+            progress,
+            src,
             settings,
             clock,
             timeline,
@@ -701,7 +716,7 @@ impl Session {
             let paused = furthest.saturating_sub(begun).saturating_sub(recorded);
             (recorded, paused)
         });
-        let (bytes, blobs) = lock(&self.writer).figures();
+        let (bytes, blobs) = self.progress.figures();
         Figures {
             duration,
             paused,
@@ -751,8 +766,32 @@ impl Session {
         control.finished
     }
 
-    /// Works with the writer, whose blobs take the places that `request-data` has kept.
+    /// Works with the writer, in the muxer's thread, which may wait for the disk.
     fn with_writer<R>(&self, work: impl FnOnce(&mut Writer, &BlobOutlet<'_>) -> R) -> R {
+        let mut writer = lock(&self.writer);
+        self.with_outlet(|outlet| work(&mut writer, outlet))
+    }
+
+    /// Works with the writer unless the disk keeps it for longer than `patience`.
+    fn with_writer_within<R>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&mut Writer, &BlobOutlet<'_>) -> R,
+    ) -> Option<R> {
+        let end = Instant::now() + patience;
+        let mut writer = loop {
+            match self.writer.try_lock() {
+                Ok(writer) => break writer,
+                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) if Instant::now() >= end => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(WRITER_LOOK),
+            }
+        };
+        Some(self.with_outlet(|outlet| work(&mut writer, outlet)))
+    }
+
+    /// The way out for blobs: they take the places that `request-data` has kept.
+    fn with_outlet<R>(&self, work: impl FnOnce(&BlobOutlet<'_>) -> R) -> R {
         let hand_out = |event| {
             let mut control = lock(&self.control);
             match control.requests.pop_front() {
@@ -761,12 +800,14 @@ impl Session {
             }
         };
         let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
+        let mime_type = || self.mime_type().unwrap_or_default();
         let outlet = BlobOutlet {
             hand_out: &hand_out,
+            mime_type: &mime_type,
             running_at: &running_at,
             fed: self.tracks.iter().map(Track::fed).max().unwrap_or(0),
         };
-        work(&mut lock(&self.writer), &outlet)
+        work(&outlet)
     }
 }
 

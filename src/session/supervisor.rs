@@ -24,6 +24,8 @@ use std::{
 const TICK: Duration = Duration::from_millis(100);
 /// How often it looks while it drains.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
+/// How long a look at the writer may wait for the disk.
+const DISK_PATIENCE: Duration = Duration::from_millis(100);
 /// How late behind its latency a live track's last buffers may be.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
 /// How long a non-live track may bring nothing before it counts as gone: where others are live …
@@ -231,10 +233,16 @@ impl Supervisor {
     /// Blobs for `request-data`.
     fn hand_out_requested(&self) {
         while !lock(&self.session.control).requests.is_empty() {
-            let taken = self.session.with_writer(|writer, blobs| {
-                let frontier = writer.frontier();
-                writer.take(frontier, blobs)
-            });
+            let taken = self
+                .session
+                .with_writer_within(DISK_PATIENCE, |writer, blobs| {
+                    let frontier = writer.frontier();
+                    writer.take(frontier, blobs)
+                });
+            let Some(taken) = taken else {
+                // The disk is slow: there is more to look after meanwhile.
+                return;
+            };
             if let Err(err) = taken {
                 return self.session.fail(Error::unknown(format!(
                     "request-data: the recording cannot be read back: {err}"

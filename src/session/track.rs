@@ -5,6 +5,7 @@
 //! queues, and its callbacks take nothing but `Room`.
 
 use super::{
+    pace::{self, Pace},
     room::Room,
     timing::{RunningTime, SharedTimeline, lock},
 };
@@ -125,13 +126,8 @@ struct Inner {
     first: Option<Ns>,
     counts: Counts,
     live: bool,
-    dropping: bool,
-    /// What came before the pipeline was built has not been worked off.
-    backlogged: bool,
-    /// Pictures since the last one that was let in.
-    thinned: u32,
-    /// How far the track had come when one was left out last.
-    last_drop: Option<Ns>,
+    /// How far the track had come when a buffer was let in last.
+    let_in: Ns,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
     /// What the pipeline was given, while another one may have to take its place.
@@ -160,6 +156,7 @@ pub struct Track {
     arrived: AtomicU64,
     /// See [`Track::fed`].
     fed: Arc<AtomicU64>,
+    pace: Arc<Pace>,
     /// What waited when the last buffer came.
     waited: AtomicU64,
     closed: AtomicBool,
@@ -199,6 +196,7 @@ impl Track {
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
             fed: fed.clone(),
+            pace: Arc::new(Pace::new(shared.max_queue_time)),
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -217,10 +215,7 @@ impl Track {
                 first: None,
                 counts: Counts::default(),
                 live: spec.live,
-                dropping: false,
-                backlogged: true,
-                thinned: 0,
-                last_drop: None,
+                let_in: 0,
                 mutes: Vec::new(),
                 kept: None,
             }),
@@ -305,10 +300,11 @@ impl Track {
         let inner = lock(&self.inner);
         // What refers to a frame that was left out is lost with it.
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
+        let passed_over = self.pace.passed_over();
         Counts {
             filled: inner.gate.as_ref().map_or(0, Gate::filled),
-            dropped: inner.counts.dropped + left_out,
-            ..inner.counts
+            encoded: inner.counts.encoded.saturating_sub(passed_over),
+            dropped: inner.counts.dropped + left_out + passed_over,
         }
     }
 
@@ -373,7 +369,9 @@ impl Track {
             inner.first = Some(input.running);
             self.room.wake();
         }
-        inner.backlogged |= for_another;
+        if for_another {
+            self.pace.wait_for_another();
+        }
         if self.live && self.is_too_slow(&mut inner) {
             if self.timeline.read(|t| t.map(input.running, 0)) != Mapped::Drop {
                 inner.counts.dropped += 1;
@@ -436,48 +434,28 @@ impl Track {
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
         let waiting = inner.waiting();
         self.waited.store(waiting, Ordering::Relaxed);
-        let most = match inner.gate {
-            Some(Gate::Video(_)) => self.max_queue_time,
+        let pictures = matches!(inner.gate, Some(Gate::Video(_)));
+        let most = match pictures {
+            true => self.max_queue_time,
             // Sound is small, and waits in the muxer for the pictures that wait.
-            _ => self.max_queue_time.saturating_mul(8),
+            false => self.max_queue_time.saturating_mul(8),
         };
         // What waits may do so for another track, of which nothing has come (yet).
-        inner.backlogged &= matches!(inner.feed, Feed::Backlog(_)) || waiting >= most / 2;
-        let most = match inner.backlogged && most > 0 {
+        if let Feed::Backlog(_) = inner.feed {
+            self.pace.wait_for_another();
+        }
+        let most = match self.pace.is_for_another(waiting, most) && most > 0 {
             // It waited for the other tracks, whose absence is noticed only after so long.
             true => most.saturating_add(BACKLOG_GRACE),
             false => most,
         };
-        // Pictures are thinned out before they are left out: evenly, and so early that those
-        // which wait already do not hold up the encoder for longer than they last.
-        let one_in = match (&inner.gate, inner.dropping) {
-            _ if inner.backlogged => 1,
-            (Some(Gate::Video(_)), false) if waiting >= most / 2 => 2,
-            (Some(Gate::Video(_)), true) if waiting >= most / 2 => 8,
-            (Some(Gate::Video(_)), true) if waiting >= most / 4 => 4,
-            (Some(Gate::Video(_)), true) => 2,
-            _ => 1,
-        };
-        inner.thinned += 1;
-        if most > 0 && (waiting >= most || inner.thinned < one_in) {
-            // One warning as long as it goes on: a queue that runs empty in between ends nothing.
-            let now = self.arrived();
-            let last = inner.last_drop.replace(now);
-            inner.dropping = true;
-            if last.is_none_or(|last| now.saturating_sub(last) > most.saturating_mul(2)) {
-                self.room.warn(format!(
-                    "The encoder of {} is too slow: {} ms of media wait for it, so some is left \
-                     out until it has caught up.",
-                    self.name,
-                    waiting / 1_000_000
-                ));
-            }
+        let now = self.arrived();
+        let thin = pictures && now.saturating_sub(inner.let_in) < self.pace.worth();
+        if most > 0 && (waiting >= most || thin) {
+            self.pace.warn(&self.name, waiting, &self.room);
             return true;
         }
-        inner.thinned = 0;
-        if inner.dropping && waiting < most / 32 {
-            inner.dropping = false;
-        }
+        inner.let_in = now;
         false
     }
 
@@ -657,6 +635,10 @@ impl Track {
     /// after it, if another encoder may have to take over.
     pub fn connect(&self, appsrc: gst_app::AppSrc, replaceable: bool) {
         let mut inner = lock(&self.inner);
+        if self.live && matches!(inner.gate, Some(Gate::Video(_))) {
+            let name = self.name.clone();
+            pace::keep(&appsrc, &self.pace, &self.fed, &self.room, name);
+        }
         let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
         if let Feed::Backlog(backlog) = waited {
             // What waits here already may be kept as well.
@@ -692,6 +674,7 @@ impl Track {
         let mut inner = lock(&self.inner);
         if let Some(kept) = inner.kept.take() {
             inner.feed = Feed::Backlog(kept.backlog);
+            self.pace.begin_anew();
         }
     }
 }

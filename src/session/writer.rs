@@ -6,19 +6,70 @@ use crate::{
     model::{error::Error, timeline::Ns},
     output::{SrcOutput, Store},
 };
-use std::{io, sync::Arc};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 /// Bytes may stay out of the file for this much media.
 const FLUSH_EVERY: Ns = 500_000_000;
 /// So much before or after the end of a timeslice may a cluster begin for the blob to end there.
 const SLACK: Ns = 50_000_000;
 
+/// What can be read of a writer while the disk keeps it waiting.
+#[derive(Debug, Default)]
+pub struct Progress {
+    bytes: AtomicU64,
+    blobs: AtomicU64,
+    frontier: AtomicU64,
+    timecode: AtomicU64,
+    /// The recording is over without the writer.
+    abandoned: AtomicBool,
+}
+
+impl Progress {
+    /// Bytes in all, and blobs so far.
+    pub fn figures(&self) -> (u64, u64) {
+        (
+            self.bytes.load(Ordering::SeqCst),
+            self.blobs.load(Ordering::SeqCst),
+        )
+    }
+
+    /// Recorded time up to which media has been written.
+    pub fn frontier(&self) -> Ns {
+        self.frontier.load(Ordering::SeqCst)
+    }
+
+    /// The disk does not answer: hands out an empty last blob that ends at `end`, and whatever the writer
+    /// still gets is dropped.
+    pub fn abandon(&self, end: Ns, outlet: &BlobOutlet<'_>) {
+        self.abandoned.store(true, Ordering::SeqCst);
+        self.blobs.fetch_add(1, Ordering::SeqCst);
+        let offset = self.bytes.load(Ordering::SeqCst);
+        let mut bytes = gst::Buffer::new();
+        let stamped = bytes.make_mut();
+        stamped.set_offset(offset);
+        stamped.set_offset_end(offset);
+        hand_out(
+            bytes,
+            None,
+            self.timecode.load(Ordering::SeqCst),
+            end,
+            outlet,
+        );
+    }
+}
+
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
     store: Store,
     src: Option<Arc<SrcOutput>>,
     caps: Option<gst::Caps>,
-    mime_type: String,
+    progress: Arc<Progress>,
     /// Where the next bytes belong.
     position: u64,
     /// Recorded time up to which media has been written.
@@ -29,7 +80,6 @@ pub struct Writer {
     slice_end: Ns,
     /// Timecode of the blob that is being gathered.
     timecode: Ns,
-    blobs: u64,
     /// The begin of a cluster or fragment, which belongs to the blob of the media after it.
     held: Vec<(u64, gst::Buffer)>,
     /// What those are to the container.
@@ -40,19 +90,23 @@ pub struct Writer {
 
 impl Writer {
     /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
-    pub fn new(store: Store, src: Option<Arc<SrcOutput>>, timeslice: Ns) -> Self {
+    pub fn new(
+        store: Store,
+        src: Option<Arc<SrcOutput>>,
+        timeslice: Ns,
+        progress: Arc<Progress>,
+    ) -> Self {
         Writer {
             store,
             src,
             caps: None,
-            mime_type: String::new(),
+            progress,
             position: 0,
             frontier: 0,
             flushed: 0,
             timeslice,
             timecode: 0,
             slice_end: timeslice,
-            blobs: 0,
             held: Vec::new(),
             units: Units::None,
             finished: false,
@@ -70,11 +124,6 @@ impl Writer {
         self.caps = Some(caps.clone());
     }
 
-    /// The actual type, for the events.
-    pub fn set_mime_type(&mut self, mime_type: &str) {
-        self.mime_type = mime_type.to_owned();
-    }
-
     /// What comes next belongs at `position`.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
@@ -85,9 +134,11 @@ impl Writer {
         self.frontier
     }
 
-    /// Bytes in all, and blobs so far.
-    pub fn figures(&self) -> (u64, u64) {
-        (self.store.len(), self.blobs)
+    /// Says how far it has come.
+    fn tell(&self) {
+        let progress = &self.progress;
+        progress.bytes.store(self.store.len(), Ordering::SeqCst);
+        progress.frontier.store(self.frontier, Ordering::SeqCst);
     }
 
     /// Writes to the file what has been gathered for it.
@@ -97,9 +148,15 @@ impl Writer {
 
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
     pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
-        if self.finished {
+        if self.finished || self.progress.abandoned.load(Ordering::SeqCst) {
             return Ok(());
         }
+        let written = self.write_now(buffer, outlet);
+        self.tell();
+        written
+    }
+
+    fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
@@ -184,57 +241,73 @@ impl Writer {
         Ok(())
     }
 
-    /// The last blob, which ends at `end`; and what went wrong with it, if something did.
-    pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> Option<Error> {
+    /// The last blob, which ends at `end`. What goes wrong with it is told first.
+    pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
-        let mut error = self.release().err().map(|reason| {
-            Error::unknown(format!("The end of the recording is incomplete: {reason}"))
-        });
+        let mut error = self.release().err();
         // What could be written can still be taken after a failure.
         let bytes = (0..2).find_map(|_| match self.store.take(true) {
             Ok(bytes) => Some(bytes),
             Err(reason) => {
-                error = Some(Error::unknown(format!(
-                    "The end of the recording is incomplete: {reason}"
-                )));
+                error.get_or_insert(reason);
                 None
             }
         });
+        self.tell();
         if let Some(src) = &self.src {
             src.end();
         }
+        if let Some(reason) = error {
+            failed(Error::unknown(format!(
+                "The end of the recording is incomplete: {reason}"
+            )));
+        }
         self.hand_out(bytes.unwrap_or_default(), end, outlet);
-        error
     }
 
-    fn hand_out(&mut self, mut bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+    fn hand_out(&mut self, bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
-        let stamped = bytes.make_mut();
-        // u64::MAX would be no time at all.
-        let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
-        stamped.set_pts(time(timecode));
-        stamped.set_duration(time(end.saturating_sub(timecode)));
-        // Caps know the container only: the whole type goes with each blob.
-        let info = gst::Structure::builder("mediarecorder-blob")
-            .field("mime-type", self.mime_type.as_str())
-            .build();
-        let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
-        if let Some(caps) = &self.caps {
-            sample = sample.caps(caps);
-        }
-        self.blobs += 1;
-        (outlet.hand_out)(Event::Data {
-            running_time: (outlet.running_at)(end),
-            mime_type: self.mime_type.clone(),
-            sample: sample.build(),
-        });
+        self.progress.timecode.store(end, Ordering::SeqCst);
+        self.progress.blobs.fetch_add(1, Ordering::SeqCst);
+        hand_out(bytes, self.caps.as_ref(), timecode, end, outlet);
     }
+}
+
+/// A blob of the media from `timecode` to `end`.
+fn hand_out(
+    mut bytes: gst::Buffer,
+    caps: Option<&gst::Caps>,
+    timecode: Ns,
+    end: Ns,
+    outlet: &BlobOutlet<'_>,
+) {
+    let stamped = bytes.make_mut();
+    // u64::MAX would be no time at all.
+    let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
+    stamped.set_pts(time(timecode));
+    stamped.set_duration(time(end.saturating_sub(timecode)));
+    let mime_type = (outlet.mime_type)();
+    // Caps know the container only: the whole type goes with each blob.
+    let info = gst::Structure::builder("mediarecorder-blob")
+        .field("mime-type", mime_type.as_str())
+        .build();
+    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
+    if let Some(caps) = caps {
+        sample = sample.caps(caps);
+    }
+    (outlet.hand_out)(Event::Data {
+        running_time: (outlet.running_at)(end),
+        mime_type,
+        sample: sample.build(),
+    });
 }
 
 /// Where blobs go.
 pub struct BlobOutlet<'a> {
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
+    /// The actual type.
+    pub mime_type: &'a dyn Fn() -> String,
     /// Running time of a recorded time.
     pub running_at: &'a dyn Fn(Ns) -> Ns,
     /// Recorded time that has been given to the encoders: nothing is later.

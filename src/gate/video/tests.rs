@@ -224,6 +224,7 @@ fn a_frame_that_comes_too_late_is_left_out() {
     let seen = bench.stop(160 * MS);
     let numbers: Vec<_> = seen.iter().map(|s| s.0).collect();
     assert_eq!(numbers, [Some(1), Some(2), Some(4)]);
+    assert_eq!(bench.gate.left_out(), 1);
 }
 
 proptest! {

@@ -66,7 +66,8 @@ impl Supervisor {
             false => LONG_GRACE,
         };
         for (index, track) in self.open_tracks() {
-            if track.is_ended() || track.caps().is_none() {
+            // Nobody waits for one of which as much waits as may.
+            if track.is_ended() || track.caps().is_none() || track.is_full() {
                 continue;
             }
             let arrived = track.arrived();

@@ -249,7 +249,6 @@ impl Supervisor {
             return;
         };
         *lock(&session.mime_type) = Some(mime_type.clone());
-        session.with_writer(|writer, _| writer.set_mime_type(&mime_type));
         let start = session
             .timeline
             .read(|t| t.intervals().first().map(|interval| interval.start));

@@ -79,9 +79,22 @@ impl Supervisor {
         session.host.finished(session.id);
     }
 
+    /// A write has not returned: what is behind it cannot be got at.
+    fn disk_is_stuck(&self) -> Error {
+        let place = match self.session.location() {
+            Some(location) => format!("location \"{location}\""),
+            None => "The directory of temporary files".into(),
+        };
+        Error::unknown(format!(
+            "{place} does not answer: a write there has not returned within stop-timeout ({} ms). What it \
+             has taken before is there; no more can be delivered.",
+            self.session.settings.stop_timeout.as_millis()
+        ))
+    }
+
     pub(super) fn say_goodbye(&self, error: Option<Error>) {
         let session = &self.session;
-        let written = session.with_writer(|writer, _| writer.frontier());
+        let written = session.progress.frontier();
         let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {
             (None, Some(stop)) => (t.duration(), stop),
             _ => (written, t.running_at(written)),
@@ -89,25 +102,43 @@ impl Supervisor {
         session.events.push(Event::Ended {
             session: session.id,
         });
-        // An error in the last write comes before the blob that it has made short.
-        let late = error
-            .is_none()
-            .then(|| session.with_writer(|w, _| w.flush().err()));
-        let error = error.or_else(|| {
-            late.flatten().map(|err| {
-                Error::unknown(format!("The end of the recording cannot be written: {err}"))
-            })
-        });
-        let failed = error.is_some();
-        if let Some(error) = error {
+        let say = |error| {
             session.events.push(Event::Error {
                 session: session.id,
                 running_time,
                 error,
             });
+        };
+        let mut failed = error.is_some();
+        let patience = session.settings.stop_timeout;
+        let ended = session.with_writer_within(patience, |writer, events| {
+            // An error in the last write comes before the blob that it has made short.
+            let flushed = writer.flush().err();
+            let error = error.or_else(|| {
+                let reason = flushed?;
+                Some(Error::unknown(format!(
+                    "The end of the recording cannot be written: {reason}"
+                )))
+            });
+            if let Some(error) = error {
+                failed = true;
+                say(error);
+            }
+            writer.finish(duration, events, |error| {
+                if !std::mem::replace(&mut failed, true) {
+                    say(error);
+                }
+            });
+        });
+        if ended.is_none() {
+            failed = true;
+            say(self.disk_is_stuck());
+            session.with_outlet(|events| session.progress.abandon(duration, events));
+            if let Some(src) = &session.src {
+                src.end();
+            }
         }
-        session.with_writer(|writer, events| writer.finish(duration, events));
-        let (size, blobs) = session.with_writer(|writer, _| writer.figures());
+        let (size, blobs) = session.progress.figures();
         gst::info!(
             CAT,
             id = &session.label,

@@ -4,9 +4,12 @@ use crate::{
     model::Error,
     session::{Session, lock, pipeline::Listener},
 };
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What the pipeline says, brought to the session.
@@ -31,6 +34,18 @@ impl Wires {
         !self.proven.load(Ordering::SeqCst)
             && !lock(&self.session.control).caps
             && tracks.iter().all(|track| track.can_replay())
+    }
+
+    /// The recording ends where nothing more can be written.
+    fn fail_if(&self, written: io::Result<()>) {
+        if let Err(err) = written {
+            let what = match self.session.location() {
+                Some(location) => format!("location \"{location}\""),
+                None => "The temporary file of the recording".into(),
+            };
+            self.session
+                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
+        }
     }
 }
 
@@ -65,14 +80,7 @@ impl Listener for Wires {
         let written = self
             .session
             .with_writer(|writer, events| writer.write(buffer, events));
-        if let Err(err) = written {
-            let what = match self.session.location() {
-                Some(location) => format!("location \"{location}\""),
-                None => "The temporary file of the recording".into(),
-            };
-            self.session
-                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
-        }
+        self.fail_if(written);
     }
 
     fn end(&self) {
@@ -80,6 +88,9 @@ impl Listener for Wires {
             return;
         }
         self.session.contain(|_| crate::fault::place("drained"));
+        // In this thread, which may wait for the disk.
+        let written = self.session.with_writer(|writer, _| writer.flush());
+        self.fail_if(written);
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();
         self.session.room.wake();

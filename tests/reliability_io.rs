@@ -1,0 +1,311 @@
+//! The disk fails, or does not answer, in the system call itself: strace does that to a child process.
+
+mod common;
+
+use common::chance::skipped;
+use common::harness::{Kind, Recorder, Rig, State, code, holds_within, media};
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Tells the child what to do, and where.
+const SCENARIO: &str = "MEDIARECORDER_IO_SCENARIO";
+const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
+
+/// A scenario of the child's.
+type Scenario = (&'static str, fn(&Path));
+
+const SCENARIOS: [Scenario; 6] = [
+    ("location", |folder| {
+        let (rig, tracks) = rig();
+        let path = folder.join("a.mkv");
+        let path = path.to_str().unwrap();
+        rig.recorder.set_property("location", path);
+        rig.recorder.start().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains(path), "{error}");
+        assert!(error.contains("os error 5"), "{error}");
+        outside_goes_on(&rig, &tracks);
+        for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
+            assert_plays_so_far(&path);
+        }
+        records_elsewhere(&rig, &tracks);
+    }),
+    ("temp-dir", |folder| {
+        let (rig, tracks) = rig();
+        let folder = folder.to_str().unwrap();
+        rig.recorder.set_property("temp-dir", folder);
+        rig.recorder.set_property("max-memory", 50_000u64);
+        rig.recorder.start().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains(folder), "{error}");
+        assert!(error.contains("os error 5"), "{error}");
+        outside_goes_on(&rig, &tracks);
+        assert_plays_so_far(&rig.save("blob.mkv", &bytes));
+        rig.recorder.set_property("max-memory", 8u64 << 20);
+        records_elsewhere(&rig, &tracks);
+    }),
+    // Duration and index are put into the file when it is complete.
+    ("patch", |folder| {
+        let (rig, tracks) = rig();
+        let path = folder.join("a.mkv");
+        let path = path.to_str().unwrap();
+        rig.recorder.set_property("location", path);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(30);
+        rig.recorder.stop().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains(path), "{error}");
+        outside_goes_on(&rig, &tracks);
+        for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
+            assert_plays_so_far(&path);
+        }
+    }),
+    // Blobs of what is written to `location` are read from there.
+    ("read back", |folder| {
+        let (rig, tracks) = rig();
+        let path = folder.join("a.mkv");
+        let path = path.to_str().unwrap();
+        rig.recorder.set_property("location", path);
+        rig.recorder.set_property("timeslice", 500u32);
+        rig.recorder.start().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains(path), "{error}");
+        outside_goes_on(&rig, &tracks);
+        assert_plays_so_far(path);
+        assert!(!bytes.is_empty(), "the first blob");
+        rig.recorder.set_property("timeslice", 0u32);
+        records_elsewhere(&rig, &tracks);
+    }),
+    // As on some file systems of FUSE's.
+    ("no mapping", |folder| {
+        let (rig, tracks) = rig();
+        let path = folder.join("a.mkv");
+        let path = path.to_str().unwrap();
+        rig.recorder.set_property("location", path);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(30);
+        rig.recorder.stop().unwrap();
+        let events = rig.wait_recording(1);
+        assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+        let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
+        assert!(
+            bytes == std::fs::read(path).unwrap(),
+            "blob and file differ"
+        );
+        // Too large to be read instead: that is said.
+        rig.recorder.set_property("max-memory", 1000u64);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(30);
+        rig.recorder.stop().unwrap();
+        let (error, bytes) = failed(&rig, 2);
+        assert!(error.contains(path), "{error}");
+        assert!(bytes.is_empty());
+        media::assert_plays(path);
+    }),
+    // As a network file system does whose server is gone.
+    ("hang", |folder| {
+        let (rig, tracks) = rig();
+        let path = folder.join("a.mkv");
+        rig.recorder
+            .set_property("location", path.to_str().unwrap());
+        rig.recorder.set_property("stop-timeout", 500_000_000u64);
+        rig.recorder.start().unwrap();
+        // It stands still once no more is written.
+        let mut size = 0;
+        let mut stood = Instant::now();
+        assert!(holds_within(Duration::from_secs(20), || {
+            let now = std::fs::metadata(&path).unwrap().len();
+            if std::mem::replace(&mut size, now) != now {
+                stood = Instant::now();
+            }
+            size > 0 && stood.elapsed() > Duration::from_millis(1500)
+        }));
+        // Nobody outside waits for it.
+        outside_goes_on(&rig, &tracks);
+        let before = Instant::now();
+        assert!(rig.recorder.stat("bytes") > 10_000);
+        rig.recorder.pause().unwrap();
+        rig.recorder.resume().unwrap();
+        rig.recorder.request_data().unwrap();
+        rig.recorder.stop().unwrap();
+        assert!(
+            before.elapsed() < Duration::from_secs(1),
+            "{:?}",
+            before.elapsed()
+        );
+        let (error, _) = failed(&rig, 1);
+        assert!(
+            before.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            before.elapsed()
+        );
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        records_elsewhere(&rig, &tracks);
+        let before = Instant::now();
+        rig.set_state(gst::State::Null);
+        assert!(
+            before.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            before.elapsed()
+        );
+        assert_plays_so_far(path.to_str().unwrap());
+    }),
+];
+
+/// Sound as it is: much of it, and any end of it can be played.
+fn rig() -> (Rig, Vec<common::harness::Track>) {
+    let (rig, tracks) = Rig::live(1, 1);
+    rig.recorder
+        .set_property("mime-type", "video/x-matroska;codecs=vp8,pcm");
+    (rig, tracks)
+}
+
+/// Waits for a recording that fails, and gives error text and bytes.
+fn failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
+    let events = rig.wait_recording(recording);
+    let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
+    assert!(
+        kinds.ends_with(&[Kind::Error, Kind::Data, Kind::Stop]),
+        "{events:?}"
+    );
+    assert_eq!(kinds.iter().filter(|k| **k == Kind::Error).count(), 1);
+    let error = events.iter().find_map(|e| e.error.clone()).unwrap();
+    assert_eq!(error.code(), code::UNKNOWN, "{error}");
+    let bytes = events.iter().flat_map(|e| e.bytes.clone()).collect();
+    (error.message().to_owned(), bytes)
+}
+
+fn outside_goes_on(rig: &Rig, tracks: &[common::harness::Track]) {
+    for track in tracks {
+        track.wait_more(20);
+    }
+    rig.assert_no_bus_error();
+}
+
+/// What was written before plays; the last block may be half there, no more.
+fn assert_plays_so_far(path: &str) {
+    let frames = media::frames(path);
+    assert!(frames > 10, "{path}: {frames}");
+    let sound = media::sound(path, 0).len();
+    assert!(sound > 16_000, "{path}: {sound}");
+}
+
+fn records_elsewhere(rig: &Rig, tracks: &[common::harness::Track]) {
+    assert_eq!(rig.recorder.recording_state(), State::Inactive);
+    rig.recorder.set_property("location", None::<&str>);
+    rig.recorder.start().unwrap();
+    tracks[1].wait_more(20);
+    rig.recorder.stop().unwrap();
+    let events = rig.wait_recording(2);
+    assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+    let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
+    media::assert_plays(&rig.save("elsewhere.mkv", &bytes));
+}
+
+/// What the child does.
+#[test]
+fn under_strace() {
+    let (Ok(scenario), Some(folder)) = (std::env::var(SCENARIO), std::env::var_os(FOLDER)) else {
+        return;
+    };
+    let known = SCENARIOS.iter().find(|(name, _)| *name == scenario);
+    known.unwrap().1(&PathBuf::from(folder));
+}
+
+/// Containers may forbid it.
+fn may_trace() -> bool {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let tried = tried.expect("strace is installed: see scripts/install-deps");
+    let denied = String::from_utf8_lossy(&tried.stderr).contains("not permitted");
+    assert!(tried.status.success() || denied, "{tried:?}");
+    !denied
+}
+
+/// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is
+/// named (what has no name cannot be).
+fn child(scenario: &str, injected: &str, file: Option<&str>) {
+    if !may_trace() {
+        return skipped("disks that fail: processes cannot be traced here");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    let call = injected.split(':').next().unwrap();
+    strace
+        .args([
+            "-f",
+            "-qq",
+            "-y",
+            "-s0",
+            "--seccomp-bpf",
+            "-esignal=none",
+            "-o",
+        ])
+        .arg(log.path())
+        .args(["-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={injected}")]);
+    if let Some(file) = file {
+        strace.arg("-P").arg(folder.join(file));
+    }
+    let output = strace
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "under_strace", "--nocapture"])
+        .env(SCENARIO, scenario)
+        .env(FOLDER, &folder)
+        .output()
+        .unwrap();
+    let calls = std::fs::read_to_string(log.path()).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{scenario}: {said}\n{calls}");
+    // A call that is still held up when the process ends has no result.
+    let hit = |line: &str| {
+        ["INJECTED", "DELAYED", "= ?"]
+            .iter()
+            .any(|mark| line.contains(mark))
+    };
+    assert!(
+        calls.lines().any(hit),
+        "{scenario}: nothing happened: {calls}"
+    );
+    let folder = folder.to_str().unwrap();
+    let mut made = calls
+        .lines()
+        .filter(|line| line.contains(&format!("{call}(")));
+    let elsewhere = made.find(|line| !line.contains(folder));
+    assert_eq!(elsewhere, None, "{scenario}: another file was hit");
+}
+
+#[test]
+fn location_on_a_device_that_fails() {
+    child("location", "writev:error=EIO:when=6+", Some("a.mkv"));
+}
+
+#[test]
+fn the_temporary_file_on_a_device_that_fails() {
+    child("temp-dir", "writev:error=EIO:when=6+", None);
+}
+
+#[test]
+fn location_that_cannot_be_completed() {
+    child("patch", "pwrite64:error=EIO:when=1+", Some("a.mkv"));
+}
+
+#[test]
+fn location_that_cannot_be_read_back() {
+    child("read back", "pread64:error=EIO:when=2+", Some("a.mkv"));
+}
+
+#[test]
+fn location_that_cannot_be_mapped() {
+    child("no mapping", "mmap:error=ENODEV", Some("a.mkv"));
+}
+
+#[test]
+fn location_that_does_not_answer() {
+    child("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
+}
