@@ -147,6 +147,9 @@ copied! {
     h264_byte_stream_whose_headers_came_once_into_matroska:
         headers_once(coded::video(&format!("{X264} ! {BYTES}"), FRAMES), coded::avc_headers),
         with_lengths, "once.mkv";
+    h264_whose_headers_are_in_its_caps_into_mp4:
+        headers_once(coded::video(&format!("{X264} ! {AVC}"), FRAMES), coded::avc_headers_with_lengths),
+        whole, "bare.mp4";
     h265_byte_stream_whose_headers_came_once_into_mp4:
         headers_once(coded::video(X265, FRAMES), coded::hvc_headers), with_lengths, "once.mp4";
     h264_without_decode_times_into_mp4:

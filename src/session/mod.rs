@@ -28,6 +28,7 @@ mod timing;
 mod track;
 mod trial;
 mod turn;
+mod verbatim;
 mod writer;
 
 pub use event::Event;

@@ -21,6 +21,7 @@ use super::{
     probe::probe,
     slices,
     timing::lock,
+    verbatim,
 };
 use crate::{
     formats::{self, Delay, Patch, Plan},
@@ -327,6 +328,9 @@ impl Pipeline {
                 && let Some(pad) = parser.static_pad("src")
             {
                 flac::count_anew(&pad);
+            }
+            if copied && codec == Codec::H264 {
+                verbatim::keep(&parser);
             }
             chain.push(parser);
         }

@@ -289,6 +289,20 @@ pub fn hvc_headers(bytes: &[u8]) -> Vec<u8> {
     bytes_without(bytes, is_hvc_header)
 }
 
+/// A frame of H.264 with lengths, without parameter sets and delimiters.
+pub fn avc_headers_with_lengths(bytes: &[u8]) -> Vec<u8> {
+    let mut rest = bytes;
+    let mut kept = Vec::new();
+    while let Some((length, _)) = rest.split_first_chunk() {
+        let (unit, after) = rest.split_at(4 + u32::from_be_bytes(*length) as usize);
+        if !is_avc_header(unit[4]) {
+            kept.extend_from_slice(unit);
+        }
+        rest = after;
+    }
+    kept
+}
+
 /// The NAL units of a byte stream as `avc1` and `hvc1` have them, with lengths in front.
 pub fn with_lengths(bytes: &[u8]) -> Vec<u8> {
     let units = units(bytes).into_iter();

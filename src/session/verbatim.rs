@@ -1,0 +1,91 @@
+//! Frames that are copied stay as they came, whatever a parser adds to them.
+//!
+//! From 1.26 on, h264parse puts the parameter sets of the caps in front of the first key frame, also
+//! where it does not convert. The parser is there to complete the caps, and nothing else.
+
+use super::{probe::probe, timing::lock};
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// Lets frames leave `parser` with the bytes with which they came, as long as they are in the same
+/// form on both sides of it.
+pub fn keep(parser: &gst::Element) {
+    let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
+        return;
+    };
+    // What comes in frames leaves within the very push that brought it.
+    let newest = Arc::<Mutex<Option<gst::Buffer>>>::default();
+    let came = newest.clone();
+    probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
+        *lock(&came) = info.buffer().cloned();
+        gst::PadProbeReturn::Ok
+    });
+    let input = sink.downgrade();
+    probe(&src, gst::PadProbeType::BUFFER, move |src, info| {
+        let came = lock(&newest).take();
+        if let (Some(came), Some(sink), Some(buffer)) = (came, input.upgrade(), info.buffer_mut())
+            && came.size() != buffer.size()
+            && came.pts() == buffer.pts()
+            && is_same_form(&sink, src)
+        {
+            let fields = buffer.make_mut();
+            fields.remove_all_memory();
+            for memory in came.iter_memories_owned() {
+                fields.append_memory(memory);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Whether the parser converts nothing, and the parameter sets of the frames are those that the
+/// container has got: new ones may have to be in the stream.
+fn is_same_form(sink: &gst::Pad, src: &gst::Pad) -> bool {
+    let (Some(input), Some(output)) = (sink.current_caps(), src.current_caps()) else {
+        return false;
+    };
+    let (Some(input), Some(output)) = (input.structure(0), output.structure(0)) else {
+        return false;
+    };
+    let same = |name| {
+        let field = |structure: &gst::StructureRef| structure.get::<String>(name).ok();
+        field(input).is_some() && field(input) == field(output)
+    };
+    same("stream-format") && same("alignment") && have_same_sets(input, output)
+}
+
+/// Whether two caps name the same parameter sets.
+fn have_same_sets(one: &gst::StructureRef, other: &gst::StructureRef) -> bool {
+    let header = |structure: &gst::StructureRef| {
+        let header = structure.get::<gst::Buffer>("codec_data").ok()?;
+        let bytes = header.map_readable().ok()?;
+        Some(bytes.to_vec())
+    };
+    let (Some(one), Some(other)) = (header(one), header(other)) else {
+        return false;
+    };
+    // The fields behind the parameter sets may be left out (ISO/IEC 14496-15, section 5.3.3.1).
+    one.starts_with(&other) || other.starts_with(&one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(header: &[u8]) -> gst::Structure {
+        gst::Structure::builder("video/x-h264")
+            .field("codec_data", gst::Buffer::from_slice(header.to_vec()))
+            .build()
+    }
+
+    #[test]
+    fn parameter_sets_are_compared_without_what_follows() {
+        gst::init().unwrap();
+        let same = |one: &[u8], other: &[u8]| have_same_sets(&caps(one), &caps(other));
+        assert!(same(&[1, 100, 0, 13], &[1, 100, 0, 13, 0xfd]));
+        assert!(same(&[1, 100, 0, 13, 0xfd], &[1, 100, 0, 13]));
+        assert!(!same(&[1, 100, 0, 13], &[1, 100, 0, 14]));
+        let none = gst::Structure::new_empty("video/x-h264");
+        assert!(!have_same_sets(&none, &none));
+    }
+}
