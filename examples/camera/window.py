@@ -48,7 +48,9 @@ class Window(Gtk.ApplicationWindow):
         overlay.add_overlay(self.status)
 
         self.news = Gtk.Label(label=" ", wrap=True, xalign=0, hexpand=True)
-        self.bar = Gtk.InfoBar(revealed=False, show_close_button=True)
+        self.bar = Gtk.InfoBar(revealed=False)
+        # The bar's own button is called Close from GTK 4.18 on, as the window's is.
+        self.bar.add_button("Hide", Gtk.ResponseType.CLOSE)
         self.bar.add_child(self.news)
         self.bar.connect("response", lambda bar, _: bar.set_revealed(False))
 
