@@ -19,23 +19,36 @@ pub fn of_tags(tags: &gst::TagListRef) -> Option<Orientation> {
     Orientation::from_tag(tag.get())
 }
 
-/// Lets a `videoflip` do what the events say.
+/// Lets a `videoflip` do what the events say, and what the tags of decoded pictures say. Behind it
+/// nothing says that they have to be turned: muxers that have a place for it would have it done twice.
 pub fn follow(flip: &gst::Element) {
     let Some(pad) = flip.static_pad("sink") else {
         return;
     };
     let flip = flip.downgrade();
-    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let turn = info.event().and_then(|event| {
-            let structure = event.structure().filter(|s| s.name() == NAME)?;
-            Orientation::from_tag(structure.get("turn").ok()?)
-        });
-        let Some(turn) = turn else {
-            return gst::PadProbeReturn::Ok;
-        };
+    let follow = move |turn: Orientation| {
         if let Some(flip) = flip.upgrade() {
             flip.set_property_from_str("video-direction", turn.direction());
         }
+    };
+    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        if let gst::EventView::Tag(tag) = event.view() {
+            if let Some(turn) = of_tags(tag.tag()) {
+                follow(turn);
+                let mut rest = tag.tag_owned();
+                rest.make_mut().remove::<gst::tags::ImageOrientation>();
+                *event = gst::event::Tag::new(rest);
+            }
+            return gst::PadProbeReturn::Ok;
+        }
+        let turn = event.structure().filter(|s| s.name() == NAME);
+        let Some(turn) = turn.and_then(|s| Orientation::from_tag(s.get("turn").ok()?)) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        follow(turn);
         // Nobody else knows it.
         leave_out(info)
     });
