@@ -194,7 +194,10 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
         }
         gst::PadProbeReturn::Ok
     });
-    take.roll();
+    // Before anything flows: this source waits for nobody.
+    take.outer.set_state(gst::State::Paused);
+    take.outer.act("start");
+    take.outer.set_state(gst::State::Playing);
     assert!(until(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
     let seeker = {
         let pipeline = take.outer.pipeline.clone();
