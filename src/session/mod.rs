@@ -13,6 +13,7 @@ mod ends;
 mod event;
 mod flac;
 mod header;
+mod hollow;
 mod keys;
 mod limit;
 mod mpeg4;

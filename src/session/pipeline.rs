@@ -15,7 +15,7 @@ use super::{
     download,
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     ends::{appsrc, bytes_pad},
-    flac, header, keys, limit,
+    flac, header, hollow, keys, limit,
     mpeg4::call_it_mpeg4,
     opus, priming,
     probe::probe,
@@ -83,6 +83,8 @@ pub struct Pipeline {
     muxer: gst::Element,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
+    /// How many tracks the muxer has, where that is counted.
+    in_muxer: hollow::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
     unproven: Arc<AtomicUsize>,
 }
@@ -170,6 +172,7 @@ impl Pipeline {
             feeds: Vec::new(),
             muxer,
             bytes,
+            in_muxer: hollow::Tracks::default(),
             unproven: Arc::default(),
         };
         for (index, track) in tracks.iter().enumerate() {
@@ -365,16 +368,19 @@ impl Pipeline {
                 .request_pad_simple(template)
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
-        last.static_pad("src")
-            .ok_or_else(|| failed(name, "no src pad"))?
-            .link(&mux_pad)
-            .map_err(|err| {
-                Error::not_supported(format!(
-                    "{} cannot carry the track of {name} ({}): {err}",
-                    plan.container.name(),
-                    track.caps
-                ))
-            })?;
+        let source = last
+            .static_pad("src")
+            .ok_or_else(|| failed(name, "no src pad"))?;
+        source.link(&mux_pad).map_err(|err| {
+            Error::not_supported(format!(
+                "{} cannot carry the track of {name} ({}): {err}",
+                plan.container.name(),
+                track.caps
+            ))
+        })?;
+        if matches!(plan.container, Container::WebM | Container::Matroska) {
+            hollow::take_out(&self.muxer, &source, &self.in_muxer);
+        }
         if let Some(most) = limit::in_force(formats::most_bytes(plan.container)) {
             let listener = Arc::downgrade(listener);
             let container = plan.container;
