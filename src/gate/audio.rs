@@ -36,14 +36,26 @@ impl Format {
         })
     }
 
-    /// Samples in a buffer.
+    /// Samples in a buffer; none if nobody could find them there.
     fn samples(&self, buffer: &gst::BufferRef) -> u64 {
         // Only the meta knows how long a plane of each channel is.
-        match buffer.meta::<gst_audio::AudioMeta>() {
-            Some(meta) => meta.samples() as u64,
+        let meta = buffer.meta::<gst_audio::AudioMeta>();
+        let planes = self.info.layout() == gst_audio::AudioLayout::NonInterleaved;
+        match meta {
+            Some(meta) if is_alike(meta.info(), &self.info) => meta.samples() as u64,
+            // GStreamer's own elements give up on these.
+            Some(_) => 0,
+            None if planes => 0,
             None => (buffer.size() / self.info.bpf() as usize) as u64,
         }
     }
+}
+
+/// Whether samples are found alike in memory.
+fn is_alike(one: &AudioInfo, other: &AudioInfo) -> bool {
+    let planes = one.layout() == gst_audio::AudioLayout::NonInterleaved;
+    let same = (one.format(), one.channels()) == (other.format(), other.channels());
+    one.layout() == other.layout() && (same || !planes)
 }
 
 /// A buffer of `samples` samples, the first of which is number `first` of those that follow

@@ -30,9 +30,14 @@ impl Silence {
             self.buffer = Some(gst::Buffer::from_slice(bytes));
         }
         let buffer = self.buffer.as_ref()?;
-        let part = buffer
+        let mut part = buffer
             .copy_region(gst::BufferCopyFlags::MEMORY, ..size)
             .ok()?;
+        if info.layout() == gst_audio::AudioLayout::NonInterleaved {
+            // Without it nobody may look into planes.
+            let samples = usize::try_from(samples).ok()?;
+            gst_audio::AudioMeta::add(part.get_mut()?, info, samples, &[]).ok()?;
+        }
         Some((part, samples))
     }
 }

@@ -239,6 +239,51 @@ fn planes_of_each_channel_are_cut_alike() {
     assert_eq!((first(0), first(1)), (16, 96));
 }
 
+#[test]
+fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
+    gst::init().unwrap();
+    let info = AudioInfo::builder(AudioFormat::S16le, 8_000, 2)
+        .layout(gst_audio::AudioLayout::NonInterleaved)
+        .build()
+        .unwrap();
+    let other = AudioInfo::builder(AudioFormat::S16le, 8_000, 2)
+        .build()
+        .unwrap();
+    let mut gate = AudioGate::new(&info.to_caps().unwrap()).unwrap();
+    let mut cuts = Cuts::default();
+    cuts.refresh(&Timeline::new(0, true));
+    let mut out = Out::new();
+    for (running, described) in [(0, None), (10 * MS, Some(&other)), (20 * MS, Some(&info))] {
+        let mut buffer = gst::Buffer::from_slice(vec![1u8; 80 * 4]);
+        if let Some(described) = described {
+            gst_audio::AudioMeta::add(buffer.get_mut().unwrap(), described, 80, &[]).unwrap();
+        }
+        gate.push(Input {
+            buffer,
+            running,
+            duration: None,
+        });
+        gate.advance(&mut cuts, Ns::MAX, &mut out);
+    }
+    gate.fill(&mut cuts, 40 * MS, &mut out);
+    let lengths: Vec<(usize, bool)> = out
+        .into_iter()
+        .filter_map(|piece| match piece {
+            Piece::Buffer(buffer) => {
+                let meta = buffer.meta::<gst_audio::AudioMeta>().expect("a meta");
+                assert_eq!(meta.info().layout(), info.layout());
+                Some((meta.samples(), buffer.map_readable().unwrap()[0] == 1))
+            }
+            Piece::Caps(_) | Piece::Turn(_) => None,
+        })
+        .collect();
+    let of = |loud: bool| -> usize {
+        let these = lengths.iter().filter(|(_, l)| *l == loud);
+        these.map(|(samples, _)| samples).sum()
+    };
+    assert_eq!((of(true), of(false)), (80, 240), "{lengths:?}");
+}
+
 /// Something that happens at an instant of the clock.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
