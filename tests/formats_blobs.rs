@@ -96,11 +96,15 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
     let ends: Vec<usize> = ends.collect();
     let mut begins = vec![[None; 2]; ends.len()];
     for line in String::from_utf8(out).unwrap().lines() {
-        let fields: Vec<&str> = line.split(',').collect();
-        let stream: usize = fields[0].parse().unwrap();
-        let place: usize = fields[2].parse().unwrap();
+        let mut fields = line.split(',');
+        let mut number = || fields.next()?.parse::<f64>().ok();
+        let (Some(stream), Some(time), Some(place)) = (number(), number(), number()) else {
+            // Of a packet's extras.
+            continue;
+        };
+        let (stream, place) = (stream as usize, place as usize);
         let blob = ends.partition_point(|end| *end <= place);
-        begins[blob][stream].get_or_insert(fields[1].parse::<f64>().unwrap() * 1e9);
+        begins[blob][stream].get_or_insert(time * 1e9);
     }
     begins
 }
@@ -138,6 +142,29 @@ fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
                 }
             }
             println!("{mime_type}, {timeslice} ms: streams off by {furthest:?} ns");
+        }
+    }
+}
+
+/// Sound alone is where a blob says that it is: its timecode is what a player makes of its first packet's stamp.
+#[test]
+fn timecodes_are_those_that_players_see() {
+    for mime_type in [
+        "audio/webm;codecs=opus",
+        "audio/x-matroska;codecs=opus",
+        "audio/webm;codecs=vorbis",
+    ] {
+        let Some(take) = recorded(mime_type, true, false, 250) else {
+            continue;
+        };
+        let begins = begins(&take);
+        let seen: Vec<f64> = begins.iter().filter_map(|pair| pair[0]).collect();
+        assert!(seen.len() > 10, "{mime_type}: {seen:?}");
+        for (blob, seen) in take.blobs.iter().zip(&seen).skip(1) {
+            let late = blob.timecode as f64 - seen;
+            // Matroska rounds to milliseconds.
+            let rounded = late.abs() < 1.1e6;
+            assert!(rounded, "{mime_type}: {} is {late} ns late", blob.timecode);
         }
     }
 }

@@ -2,89 +2,28 @@
 
 mod common;
 
+use common::harness::media::run;
 use common::harness::{Feed, Recorder, Rig};
 use common::judge::place;
 use common::take::{FRAME, Recipe, take, take_with};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// An encoder of the highest rank that fails at its first buffer, as one without its hardware does.
-mod broken {
+/// An encoder of the highest rank that fails: as one without its hardware at its first picture, or, if it
+/// is fickle, after it has worked when it was tried, at its sixth picture when it counts, before anything has come out.
+mod failing {
     use gst::prelude::*;
     use gst::subclass::prelude::*;
     use std::sync::LazyLock;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-    #[derive(Default)]
-    pub struct Imp;
-
-    #[glib::object_subclass]
-    impl ObjectSubclass for Imp {
-        const NAME: &'static str = "TestBrokenEncoder";
-        type Type = Broken;
-        type ParentType = gst::Element;
-    }
-
-    impl ObjectImpl for Imp {
-        fn constructed(&self) {
-            self.parent_constructed();
-            let element = self.obj();
-            let templates = Self::pad_templates();
-            let sink = gst::Pad::builder_from_template(&templates[0])
-                .chain_function(|_, parent, _| {
-                    let element = parent.unwrap().downcast_ref::<gst::Element>().unwrap();
-                    gst::element_error!(element, gst::ResourceError::Busy, ["all taken"]);
-                    Err(gst::FlowError::Error)
-                })
-                .build();
-            element.add_pad(&sink).unwrap();
-            let src = gst::Pad::from_template(&templates[1]);
-            element.add_pad(&src).unwrap();
-        }
-    }
-
-    impl GstObjectImpl for Imp {}
-
-    impl ElementImpl for Imp {
-        fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
-            static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
-                let klass = "Codec/Encoder/Video/Hardware";
-                gst::subclass::ElementMetadata::new("Broken", klass, "Fails", "The tests")
-            });
-            Some(&METADATA)
-        }
-
-        fn pad_templates() -> &'static [gst::PadTemplate] {
-            static TEMPLATES: LazyLock<Vec<gst::PadTemplate>> = LazyLock::new(|| {
-                let always = gst::PadPresence::Always;
-                let raw = gst::Caps::new_empty_simple("video/x-raw");
-                let vp8 = gst::Caps::new_empty_simple("video/x-vp8");
-                let template = |name, direction, caps| {
-                    gst::PadTemplate::new(name, direction, always, caps).unwrap()
-                };
-                vec![
-                    template("sink", gst::PadDirection::Sink, &raw),
-                    template("src", gst::PadDirection::Src, &vp8),
-                ]
-            });
-            &TEMPLATES
-        }
-    }
-
-    glib::wrapper! {
-        pub struct Broken(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
-    }
-}
-
-/// An encoder of the highest rank that works when it is tried, and fails at its sixth picture when it counts, before
-/// anything has come out of it.
-mod fickle {
-    use gst::prelude::*;
-    use gst::subclass::prelude::*;
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    /// Whether it works when it is tried.
+    pub static FICKLE: AtomicBool = AtomicBool::new(false);
 
     #[derive(Default)]
     pub struct Imp {
@@ -95,10 +34,11 @@ mod fickle {
     impl Imp {
         fn encode(&self, buffer: gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
             let element = self.obj();
-            if self.lives.load(Ordering::SeqCst) == 1 {
+            let fickle = FICKLE.load(Ordering::SeqCst);
+            if fickle && self.lives.load(Ordering::SeqCst) == 1 {
                 return element.static_pad("src").unwrap().push(buffer);
             }
-            if self.seen.fetch_add(1, Ordering::SeqCst) < 5 {
+            if fickle && self.seen.fetch_add(1, Ordering::SeqCst) < 5 {
                 return Ok(gst::FlowSuccess::Ok);
             }
             gst::element_error!(element, gst::ResourceError::Busy, ["taken by another"]);
@@ -108,8 +48,8 @@ mod fickle {
 
     #[glib::object_subclass]
     impl ObjectSubclass for Imp {
-        const NAME: &'static str = "TestFickleEncoder";
-        type Type = Fickle;
+        const NAME: &'static str = "TestFailingEncoder";
+        type Type = Failing;
         type ParentType = gst::Element;
     }
 
@@ -120,14 +60,14 @@ mod fickle {
             let templates = Self::pad_templates();
             let sink = gst::Pad::builder_from_template(&templates[0])
                 .chain_function(|_, parent, buffer| {
-                    let element = parent.unwrap().downcast_ref::<Fickle>().unwrap();
+                    let element = parent.unwrap().downcast_ref::<Failing>().unwrap();
                     element.imp().encode(buffer)
                 })
                 .event_function(|pad, parent, event| {
                     let caps = gst::Caps::new_empty_simple("video/x-theora");
                     match event.view() {
                         gst::EventView::Caps(_) => {
-                            let element = parent.unwrap().downcast_ref::<Fickle>().unwrap();
+                            let element = parent.unwrap().downcast_ref::<Failing>().unwrap();
                             let src = element.static_pad("src").unwrap();
                             src.push_event(gst::event::Caps::new(&caps))
                         }
@@ -158,7 +98,7 @@ mod fickle {
         fn metadata() -> Option<&'static gst::subclass::ElementMetadata> {
             static METADATA: LazyLock<gst::subclass::ElementMetadata> = LazyLock::new(|| {
                 let klass = "Codec/Encoder/Video/Hardware";
-                gst::subclass::ElementMetadata::new("Fickle", klass, "Fails later", "The tests")
+                gst::subclass::ElementMetadata::new("Failing", klass, "Fails", "The tests")
             });
             Some(&METADATA)
         }
@@ -191,108 +131,115 @@ mod fickle {
     }
 
     glib::wrapper! {
-        pub struct Fickle(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
+        pub struct Failing(ObjectSubclass<Imp>) @extends gst::Element, gst::Object;
     }
 }
 
+/// For tests with Theora: one of them has an encoder that fails.
+static THEORA: Mutex<()> = Mutex::new(());
+
 #[test]
 fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost() {
+    let _alone = THEORA
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
     common::outer::init();
-    gst::Element::register(
-        None,
-        "testfickleenc",
-        gst::Rank::PRIMARY + 1_000,
-        fickle::Fickle::static_type(),
-    )
-    .unwrap();
-    let mut recipe = Recipe::new("video/ogg;codecs=theora,opus", true, true);
-    // Until written it would be what suits the size.
-    recipe = recipe.with("video-bits-per-second", 1_000_000);
-    let tried = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = tried.clone();
-    let take = take_with(
-        &recipe,
-        |recorder| {
-            recorder.connect("encoder-setup", false, move |values| {
-                let encoder = values[2].get::<gst::Element>().unwrap();
-                let name = encoder.factory().unwrap().name().to_string();
-                seen.lock().unwrap().push(name);
-                None
-            });
-        },
-        |_, _| (),
-    );
-    let mut tried = tried.lock().unwrap().clone();
-    tried.retain(|name| name != "opusenc");
-    assert_eq!(tried, ["testfickleenc", "theoraenc"]);
-    let video = take
-        .encoders
-        .iter()
-        .find(|(pad, _)| pad.starts_with("video"));
-    assert_eq!(video.unwrap().1, "theoraenc");
-    let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
-    let pictures = common::judge::sync::readable(&pictures).unwrap();
-    common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
-    let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 5e9).unwrap();
-    place::follows(&places, &take.kept, 1.1e6).unwrap();
+    let (name, rank) = ("testfailingenc", gst::Rank::PRIMARY + 1_000);
+    gst::Element::register(None, name, rank, failing::Failing::static_type()).unwrap();
+    for fickle in [false, true] {
+        failing::FICKLE.store(fickle, Ordering::SeqCst);
+        // Until written the rate would be what suits the size.
+        let recipe = Recipe::new("video/ogg;codecs=theora,opus", true, true)
+            .with("video-bits-per-second", 1_000_000);
+        let tried = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = tried.clone();
+        let take = take_with(
+            &recipe,
+            |recorder| {
+                recorder.connect("encoder-setup", false, move |values| {
+                    let encoder = values[2].get::<gst::Element>().unwrap();
+                    let name = encoder.factory().unwrap().name().to_string();
+                    seen.lock().unwrap().push(name);
+                    None
+                });
+            },
+            |_, _| (),
+        );
+        let mut tried = tried.lock().unwrap().clone();
+        tried.retain(|name| name != "opusenc");
+        assert_eq!(tried, [name, "theoraenc"]);
+        let video = take
+            .encoders
+            .iter()
+            .find(|(pad, _)| pad.starts_with("video"));
+        assert_eq!(video.unwrap().1, "theoraenc", "fickle: {fickle}");
+        let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
+        let pictures = common::judge::sync::readable(&pictures).unwrap();
+        common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+        let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
+        let places = place::places(&sound, 5e9).unwrap();
+        place::follows(&places, &take.kept, 1.1e6).unwrap();
+    }
+    // The other tests are spared it.
+    let registry = gst::Registry::get();
+    registry.remove_feature(&registry.lookup_feature(name).unwrap());
 }
 
-#[test]
-fn an_encoder_that_fails_is_passed_over_and_nothing_is_lost() {
-    common::outer::init();
-    gst::Element::register(
-        None,
-        "testbrokenvp8enc",
-        gst::Rank::PRIMARY + 1_000,
-        broken::Broken::static_type(),
-    )
-    .unwrap();
-    let tried = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = tried.clone();
-    let recipe = Recipe::new("video/x-matroska;codecs=vp8,pcm", true, true);
-    let take = take_with(
-        &recipe,
-        |recorder| {
-            recorder.connect("encoder-setup", false, move |values| {
-                let encoder = values[2].get::<gst::Element>().unwrap();
-                let name = encoder.factory().unwrap().name().to_string();
-                seen.lock().unwrap().push(name);
-                None
-            });
-        },
-        |_, _| (),
-    );
-    assert_eq!(*tried.lock().unwrap(), ["testbrokenvp8enc", "vp8enc"]);
-    let pads = &take.encoders;
-    let video = pads
-        .iter()
-        .find(|(pad, _)| pad.starts_with("video"))
-        .unwrap();
-    assert_eq!(video.1, "vp8enc");
-    let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
-    let pictures = common::judge::sync::readable(&pictures).unwrap();
-    common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
-    let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 5e9).unwrap();
-    place::follows(&places, &take.kept, 1.1e6).unwrap();
-}
-
-/// Stamps of the key frames in nanoseconds.
+/// Stamps in nanoseconds of the pictures that a decoder finds to be key frames, whatever the container says.
 fn key_frames(path: &Path) -> Vec<u64> {
-    let output = Command::new("ffprobe")
+    let (out, _) = run(Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
-        .args(["-show_entries", "packet=pts_time,flags"])
-        .arg(path)
-        .output()
-        .unwrap();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let keys = text.lines().filter(|line| line.contains('K'));
-    keys.map(|line| {
-        let seconds: f64 = line.split(',').next().unwrap().parse().unwrap();
+        .args(["-show_entries", "frame=key_frame,pts_time"])
+        .arg(path));
+    let text = String::from_utf8(out).unwrap();
+    let keys = text.lines().filter_map(|line| line.strip_prefix("1,"));
+    keys.map(|time| {
+        let seconds: f64 = time.trim_matches(',').parse().unwrap();
         (seconds * 1e9) as u64
     })
     .collect()
+}
+
+/// Stamps in nanoseconds of the only track's pictures that the container marks as key frames.
+fn marks(path: &Path) -> Vec<u64> {
+    let mime = std::fs::read(path).unwrap();
+    if !mime.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]) {
+        let (out, _) = run(Command::new("ffprobe")
+            .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
+            .args(["-show_entries", "packet=pts_time,flags"])
+            .arg(path));
+        let text = String::from_utf8(out).unwrap();
+        let keys = text.lines().filter(|line| line.contains('K'));
+        return keys
+            .map(|line| {
+                let seconds: f64 = line.split(',').next().unwrap().parse().unwrap();
+                (seconds * 1e9) as u64
+            })
+            .collect();
+    }
+    // ffprobe asks its own parsers rather than a Matroska file.
+    let (out, _) = run(Command::new("mkvinfo")
+        .args(["-v", "-v", "--ui-language", "en_US"])
+        .arg(path));
+    let text = String::from_utf8(out).unwrap();
+    let mut keys = Vec::new();
+    let mut blocks = 0;
+    for line in text.lines() {
+        let block = line.contains("+ Block: ") || line.contains("+ Simple block: ");
+        blocks += usize::from(block);
+        // A block of a group is one unless the group refers to another.
+        if line.contains("+ Reference block") {
+            keys.pop();
+        } else if block && (line.contains("+ Block: ") || line.contains(": key, ")) {
+            let (_, time) = line.split_once("timestamp ").unwrap();
+            let parts = time.split([':', '.', ' ']).take(4);
+            let parts: Vec<u64> = parts.map(|part| part.parse().unwrap()).collect();
+            let seconds = (parts[0] * 60 + parts[1]) * 60 + parts[2];
+            keys.push(seconds * SECOND + parts[3]);
+        }
+    }
+    assert!(blocks > 20, "{text}");
+    keys
 }
 
 #[test]
@@ -300,6 +247,7 @@ fn key_frames_come_to_the_frame() {
     for mime_type in [
         "video/webm;codecs=vp8",
         "video/webm;codecs=vp9",
+        "video/webm;codecs=av1",
         "video/mp4;codecs=avc1",
         "video/mp4;codecs=hvc1",
     ] {
@@ -322,6 +270,7 @@ fn key_frames_come_to_the_frame() {
             let take = take(&recipe);
             let keys = key_frames(&take.path);
             let properties = &recipe.properties;
+            assert_eq!(marks(&take.path), keys, "{mime_type} {properties:?}");
             assert_eq!(
                 keys.len() as u64,
                 (5 * SECOND).div_ceil(due + 20),
@@ -353,7 +302,9 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
     for mime_type in [
         "video/webm;codecs=vp8",
         "video/webm;codecs=vp9",
+        "video/webm;codecs=av1",
         "video/x-matroska;codecs=avc1",
+        "video/x-matroska;codecs=hvc1",
         "video/mp4;codecs=hvc1",
     ] {
         if !common::harness::make_recorder().supports(mime_type) {
@@ -400,11 +351,40 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
                     due.push(*at);
                 }
             }
-            let keys: Vec<u64> = key_frames(Path::new(&path))
-                .iter()
-                .map(|key| (key + 500_000) / 1_000_000)
-                .collect();
-            assert_eq!(keys, due, "{mime_type}, {property} {value}");
+            let path = Path::new(&path);
+            for keys in [key_frames(path), marks(path)] {
+                let keys = keys.iter().map(|key| (key + 500_000) / 1_000_000);
+                let keys: Vec<u64> = keys.collect();
+                assert_eq!(keys, due, "{mime_type}, {property} {value}");
+            }
         }
     }
+}
+
+/// Theora counts pictures: those of a variable rate are shown on the places of a constant one.
+#[test]
+fn theora_shows_a_variable_frame_rate() {
+    let _alone = THEORA
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut recipe = Recipe::new("video/ogg;codecs=theora,opus", true, true)
+        .with("video-key-frame-interval-duration", 500)
+        .with("video-bits-per-second", 1_000_000);
+    recipe.lengths = vec![17, 40, 100, 250, 8, 61];
+    recipe.calls = vec![(1_013_000_000, "pause"), (1_507_000_000, "resume")];
+    // Where a picture ends.
+    recipe.until = 8 * 476_000_000;
+    let take = take(&recipe);
+    let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
+    let pictures = common::judge::sync::readable(&pictures).unwrap();
+    // Half of a place, to either side.
+    let half = 1e9 / 60.0 + 0.5e6;
+    common::judge::sync::shows(&pictures, &take.kept, &take.sources, half, 0).unwrap();
+    let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let places = place::places(&sound, 5e9).unwrap();
+    place::follows(&places, &take.kept, 1.1e6).unwrap();
+    let keys = key_frames(&take.path);
+    // With the first picture that is due, the longest of which lasts a quarter of a second.
+    let most = keys.windows(2).map(|pair| pair[1] - pair[0]).max();
+    assert!(most.unwrap() <= SECOND * 3 / 4 + SECOND / 30, "{keys:?}");
 }

@@ -1,5 +1,5 @@
-//! Bytes from `src` into consumers that cannot seek, while the recording goes on: a pipe, a socket; and one
-//! that is stuck.
+//! Bytes from `src` into consumers that cannot seek, while the recording goes on: a pipe, a socket, an HTTP server;
+//! and one that is stuck.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::harness::log::check_recording;
 use common::harness::media::{assert_plays, probe, run};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, holds_within, wait_for};
 use gst::prelude::*;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
@@ -30,6 +30,17 @@ fn pipe() -> (OwnedFd, OwnedFd) {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
     }
+}
+
+/// Has the recorder's bytes go into a pipe.
+fn into(rig: &Rig, writing: &OwnedFd) -> gst::Element {
+    let sink = gst::ElementFactory::make("fdsink")
+        .property("fd", writing.as_raw_fd())
+        .property("sync", false)
+        .build()
+        .unwrap();
+    attach(rig, &sink);
+    sink
 }
 
 /// A player at the end of a pipe: the newest stamp of what it has decoded, in seconds.
@@ -118,12 +129,7 @@ fn a_player_at_a_pipe_plays_while_it_grows() {
     for mime_type in TYPES {
         let rig = live(mime_type);
         let (reading, writing) = pipe();
-        let sink = gst::ElementFactory::make("fdsink")
-            .property("fd", writing.as_raw_fd())
-            .property("sync", false)
-            .build()
-            .unwrap();
-        attach(&rig, &sink);
+        let sink = into(&rig, &writing);
         let player = Player::of(reading);
         rig.play();
         record_until_seen(&rig, &player, mime_type);
@@ -140,12 +146,7 @@ fn what_a_pipe_gets_is_the_recording_without_its_patches() {
     for mime_type in TYPES {
         let rig = live(mime_type);
         let (reading, writing) = pipe();
-        let sink = gst::ElementFactory::make("fdsink")
-            .property("fd", writing.as_raw_fd())
-            .property("sync", false)
-            .build()
-            .unwrap();
-        attach(&rig, &sink);
+        let sink = into(&rig, &writing);
         let reader = std::thread::spawn(move || {
             let mut bytes = Vec::new();
             std::fs::File::from(reading)
@@ -194,25 +195,26 @@ fn what_a_pipe_gets_is_the_recording_without_its_patches() {
 
 #[test]
 fn a_client_of_a_tcp_server_plays_while_it_grows() {
-    let mime_type = "video/webm;codecs=vp8,opus";
-    let rig = live(mime_type);
-    let sink = gst::ElementFactory::make("tcpserversink")
-        .property("host", "127.0.0.1")
-        .property("port", 0i32)
-        .property("sync", false)
-        .build()
-        .unwrap();
-    attach(&rig, &sink);
-    rig.play();
-    let port: i32 = sink.property("current-port");
-    let socket = TcpStream::connect(("127.0.0.1", port.try_into().unwrap())).unwrap();
-    wait_for("the client", || sink.property::<u32>("num-handles") == 1);
-    let player = Player::of(OwnedFd::from(socket));
-    record_until_seen(&rig, &player, mime_type);
-    wait_eos(&sink);
-    rig.set_state(gst::State::Null);
-    assert_eq!(player.finish(), "");
-    rig.assert_no_bus_error();
+    for mime_type in TYPES {
+        let rig = live(mime_type);
+        let sink = gst::ElementFactory::make("tcpserversink")
+            .property("host", "127.0.0.1")
+            .property("port", 0i32)
+            .property("sync", false)
+            .build()
+            .unwrap();
+        attach(&rig, &sink);
+        rig.play();
+        let port: i32 = sink.property("current-port");
+        let socket = TcpStream::connect(("127.0.0.1", port.try_into().unwrap())).unwrap();
+        wait_for("the client", || sink.property::<u32>("num-handles") == 1);
+        let player = Player::of(OwnedFd::from(socket));
+        record_until_seen(&rig, &player, mime_type);
+        wait_eos(&sink);
+        rig.set_state(gst::State::Null);
+        assert_eq!(player.finish(), "", "{mime_type}");
+        rig.assert_no_bus_error();
+    }
 }
 
 #[test]
@@ -236,6 +238,98 @@ fn a_server_gets_all_of_it_from_a_tcp_client() {
     assert_eq!(player.finish(), "");
 }
 
+/// An HTTP server that takes uploads, and what has come.
+struct Server {
+    child: Child,
+    port: u16,
+    body: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Server {
+    /// Runs one whose uploads go on into a player.
+    fn with_player() -> (Self, Player) {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/server.py");
+        let mut child = Command::new("python3")
+            .arg(script)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut port = String::new();
+        let mut said = BufReader::new(child.stderr.take().unwrap());
+        said.read_line(&mut port).unwrap();
+        let port = port.trim().parse().unwrap_or_else(|_| {
+            let mut rest = String::new();
+            let _ = said.read_to_string(&mut rest);
+            panic!("the server does not run: {port}{rest}")
+        });
+        let body = Arc::<Mutex<Vec<u8>>>::default();
+        let (reading, writing) = pipe();
+        let (kept, mut uploads) = (body.clone(), child.stdout.take().unwrap());
+        std::thread::spawn(move || {
+            let mut player = std::fs::File::from(writing);
+            let mut piece = [0; 65_536];
+            while let Ok(size @ 1..) = uploads.read(&mut piece) {
+                kept.lock().unwrap().extend_from_slice(&piece[..size]);
+                // One that has failed says so itself.
+                let _ = player.write_all(&piece[..size]);
+            }
+        });
+        let server = Server { child, port, body };
+        (server, Player::of(reading))
+    }
+
+    fn received(&self) -> usize {
+        self.body.lock().unwrap().len()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It goes when its input ends.
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+/// In one request that lasts as long as the recording does, or in one for what has come since the last.
+#[test]
+fn an_http_server_gets_it_while_it_grows() {
+    for (sink, mime_type) in [
+        ("curlhttpsink", "video/webm;codecs=vp8,opus"),
+        ("curlhttpsink", "video/mp4"),
+        ("souphttpclientsink", "video/webm;codecs=vp8,opus"),
+        ("souphttpclientsink", "video/mp4"),
+        ("souphttpclientsink", "audio/ogg"),
+    ] {
+        let what = format!("{sink}, {mime_type}");
+        let (server, player) = Server::with_player();
+        let rig = live(mime_type);
+        let location = format!("http://127.0.0.1:{}/recording", server.port);
+        let sink = gst::ElementFactory::make(sink)
+            .property("location", location)
+            .build()
+            .unwrap();
+        sink.set_property("sync", false);
+        if sink.has_property("use-content-length") {
+            sink.set_property("use-content-length", false);
+        }
+        attach(&rig, &sink);
+        rig.play();
+        let bytes = record_until_seen(&rig, &player, &what);
+        wait_eos(&sink);
+        wait_for("all of it", || server.received() >= bytes.len());
+        rig.set_state(gst::State::Null);
+        rig.assert_no_bus_error();
+        let path = rig.save("uploaded", &server.body.lock().unwrap());
+        drop(server);
+        assert_eq!(player.finish(), "", "{what}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), bytes.len() as u64);
+        assert_plays(&path);
+    }
+}
+
 /// Nobody reads the pipe: it fills up, and the sink blocks for ever.
 #[test]
 fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
@@ -248,12 +342,7 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
     // SAFETY: an open pipe, and no pointer.
     let room = unsafe { libc::fcntl(writing.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
     assert_eq!(room, 4096);
-    let sink = gst::ElementFactory::make("fdsink")
-        .property("fd", writing.as_raw_fd())
-        .property("sync", false)
-        .build()
-        .unwrap();
-    attach(&rig, &sink);
+    let sink = into(&rig, &writing);
     rig.play();
     rig.recorder.start().unwrap();
     wait_for("three seconds", || {

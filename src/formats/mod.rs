@@ -18,7 +18,7 @@ pub use caps::{
 pub use channels::encoded_channels;
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, opus_length};
-pub use encoder::{Tuning, needs_no_hardware, set_bits_per_second, shown_rate, tune};
+pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,

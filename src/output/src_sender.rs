@@ -5,6 +5,9 @@
 use glib::prelude::*;
 use gst::prelude::*;
 
+/// The field of caps that has the header.
+const STREAM_HEADER: &str = "streamheader";
+
 /// Called with a text for the application when a recording does not leave through `src`.
 pub(super) type Warn = dyn Fn(String) + Send + Sync;
 
@@ -22,6 +25,10 @@ pub(super) struct Sender<'a> {
     /// EOS has gone out since the latest stream-start.
     eos: bool,
     recording: Recording,
+    /// The container's header, until media comes: so long the caps to tell it by are kept, too.
+    header: Option<(gst::Caps, Vec<gst::Buffer>)>,
+    /// No media has come yet.
+    opening: bool,
     list: Vec<gst::Buffer>,
 }
 
@@ -51,6 +58,8 @@ impl<'a> Sender<'a> {
             used: false,
             eos: false,
             recording: Recording::None,
+            header: None,
+            opening: false,
             list: Vec::new(),
         }
     }
@@ -84,6 +93,7 @@ impl<'a> Sender<'a> {
     /// Begins a recording, if downstream can take one.
     pub(super) fn begin(&mut self, caps: &gst::Caps) {
         self.recording = Recording::None;
+        self.header = None;
         let Some(peer) = real_peer(self.pad) else {
             return;
         };
@@ -110,6 +120,25 @@ impl<'a> Sender<'a> {
             at: 0,
             end: 0,
         };
+        let told = caps
+            .structure(0)
+            .is_some_and(|s| s.has_field(STREAM_HEADER));
+        self.header = (!told).then(|| (caps.clone(), Vec::new()));
+        self.opening = true;
+    }
+
+    /// Lets go of the header, which caps tell first: sinks for more than one client give it to each, and some leave
+    /// out of the stream what is flagged as one.
+    fn send_header(&mut self) {
+        let Some((mut caps, buffers)) = self.header.take() else {
+            return;
+        };
+        if !buffers.is_empty() {
+            let list = gst::Array::new(buffers.iter().cloned());
+            caps.make_mut().set(STREAM_HEADER, list);
+            self.pad.push_event(gst::event::Caps::new(&caps));
+            self.list.extend(buffers);
+        }
     }
 
     /// Sends bytes, or gathers them until [`Sender::flush`]. False when the recording needs no
@@ -119,6 +148,11 @@ impl<'a> Sender<'a> {
             return false;
         };
         let (mut pos, mut buffer) = (pos, buffer);
+        let header = pos == at && buffer.flags().contains(gst::BufferFlags::HEADER);
+        self.opening &= header;
+        if !self.opening {
+            self.send_header();
+        }
         if pos != at {
             if seekable {
                 self.flush();
@@ -140,7 +174,14 @@ impl<'a> Sender<'a> {
         let inner = buffer.make_mut();
         inner.set_offset(pos);
         inner.set_offset_end(next);
-        self.list.push(buffer);
+        if !self.opening {
+            // Those of fragments are a part of the stream: flagged, they would be another header for it.
+            inner.unset_flags(gst::BufferFlags::HEADER);
+        }
+        match &mut self.header {
+            Some((_, gathered)) => gathered.push(buffer),
+            None => self.list.push(buffer),
+        }
         // A push that failed has ended it.
         if let Recording::Sending { at, end, .. } = &mut self.recording {
             *at = next;
@@ -174,6 +215,7 @@ impl<'a> Sender<'a> {
 
     /// Sends no more bytes of this recording.
     pub(super) fn give_up(&mut self, reason: &str) {
+        self.send_header();
         self.flush();
         if matches!(self.recording, Recording::Sending { .. }) {
             self.recording = Recording::Failed;
@@ -186,6 +228,7 @@ impl<'a> Sender<'a> {
 
     /// Ends the recording: EOS, if it was sent.
     pub(super) fn end(&mut self) {
+        self.send_header();
         self.flush();
         if matches!(self.recording, Recording::Failed) {
             // What failed may have been cycled since, and know of no stream.
@@ -199,6 +242,7 @@ impl<'a> Sender<'a> {
 
     /// EOS, if it has not gone out.
     pub(super) fn eos(&mut self) {
+        self.send_header();
         self.flush();
         if !self.eos {
             self.eos = true;

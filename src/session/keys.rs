@@ -1,6 +1,7 @@
 //! Key frames by the recording's own time: exact to the frame at any frame rate, a variable one too.
 
 use super::{probe::probe, timing::lock};
+use crate::formats;
 use gst::prelude::*;
 use std::sync::Mutex;
 
@@ -9,6 +10,10 @@ use std::sync::Mutex;
 struct Last {
     pts: Option<gst::ClockTime>,
     frames: u32,
+    /// Settings that make a key frame of every frame are still in force.
+    forced: bool,
+    /// The encoder's own count has come to something else, and is off.
+    off_count: bool,
 }
 
 /// Asks `encoder` for a key frame with the first frame that begins `interval` or more after the last
@@ -17,6 +22,8 @@ pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u3
     let Some(pad) = encoder.static_pad("sink") else {
         return;
     };
+    let request = formats::key_request(encoder);
+    let encoder = encoder.downgrade();
     let last = Mutex::new(Last::default());
     probe(&pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
@@ -29,24 +36,65 @@ pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u3
         let late = interval
             .zip(last.pts)
             .is_some_and(|(interval, last)| pts >= last + interval);
-        if begins || late || frames > 0 && last.frames >= frames {
-            *last = Last {
-                pts: Some(pts),
-                frames: 0,
-            };
-        } else {
+        let due = late || frames > 0 && last.frames >= frames;
+        let count = last.frames;
+        if begins || due {
+            last.pts = Some(pts);
+            last.frames = 0;
+        }
+        if begins {
             return gst::PadProbeReturn::Ok;
         }
+        let Some(request) = &request else {
+            drop(last);
+            if due {
+                ask(pad, pts);
+            }
+            return gst::PadProbeReturn::Ok;
+        };
+        let forced = std::mem::take(&mut last.forced);
+        let by_itself = !last.off_count && count == request.every;
+        if due != by_itself {
+            last.off_count = true;
+            last.forced = due;
+        }
         drop(last);
-        if !begins {
-            let event = gst_video::DownstreamForceKeyUnitEvent::builder()
-                .timestamp(pts)
-                .stream_time(pts)
-                .running_time(pts)
-                .all_headers(false)
-                .build();
-            pad.send_event(event);
+        // In the thread that encodes, between two frames.
+        if let Some(encoder) = encoder.upgrade() {
+            if due && !by_itself {
+                request.force(&encoder);
+            } else if forced || by_itself && !due {
+                request.release(&encoder);
+            }
         }
         gst::PadProbeReturn::Ok
+    });
+}
+
+/// A key-unit request to the element of a sink pad.
+fn ask(pad: &gst::Pad, pts: gst::ClockTime) {
+    let event = gst_video::DownstreamForceKeyUnitEvent::builder()
+        .timestamp(pts)
+        .stream_time(pts)
+        .running_time(pts)
+        .all_headers(false)
+        .build();
+    pad.send_event(event);
+}
+
+/// Has matroskamux mark key frames, and no others, as what they are.
+///
+/// Up to GStreamer 1.26 at least, a picture that lasts for another time than the frame rate says goes into a block
+/// with a duration and without a reference to another, which makes a key frame of it (RFC 9559, 10.2). Players
+/// do not need the durations of pictures. What the header says by the frame rate stays.
+pub fn keep_marks(mux_pad: &gst::Pad) {
+    const DURATIONS: &str = "frame-duration";
+    if mux_pad.find_property(DURATIONS).is_none() {
+        return;
+    }
+    probe(mux_pad, gst::PadProbeType::BUFFER, |pad, _| {
+        // By now the header knows the frame rate.
+        pad.set_property(DURATIONS, false);
+        gst::PadProbeReturn::Remove
     });
 }

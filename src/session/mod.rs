@@ -24,6 +24,7 @@ mod priming;
 mod probe;
 mod room;
 mod slices;
+mod steady;
 mod supervisor;
 mod timing;
 mod track;

@@ -19,7 +19,7 @@ use super::{
     mpeg4::call_it_mpeg4,
     opus, priming,
     probe::probe,
-    slices,
+    slices, steady,
     timing::lock,
     verbatim,
 };
@@ -307,6 +307,12 @@ impl Pipeline {
                 if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
                     header::show_frame_rate(&works, shown);
                 }
+                if codec == Codec::Theora {
+                    if let Some(first) = chain.first() {
+                        steady::assume_rate(first);
+                    }
+                    steady::count(&works);
+                }
                 if !is_last {
                     self.prove(&works, listener);
                 }
@@ -368,6 +374,9 @@ impl Pipeline {
                 .request_pad_simple(template)
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
+        if codec.kind() == Kind::Video {
+            keys::keep_marks(&mux_pad);
+        }
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;

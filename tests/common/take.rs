@@ -30,6 +30,8 @@ pub struct Recipe {
     /// Properties of the recorder, as in a `gst-launch` line.
     pub properties: Vec<(&'static str, String)>,
     pub size: (u32, u32),
+    /// Milliseconds that the pictures last, over and over; empty: 30 in a second.
+    pub lengths: Vec<u64>,
     /// Not 0: pictures are textured noise of this seed instead of their time, and sound is white noise.
     pub textured: u32,
 }
@@ -46,6 +48,7 @@ impl Recipe {
             until: SECOND * 27 / 10,
             properties: Vec::new(),
             size: (320, 240),
+            lengths: Vec::new(),
             textured: 0,
         }
     }
@@ -60,6 +63,16 @@ impl Recipe {
         self.calls.clear();
         self.until = self.from + duration;
         self
+    }
+
+    /// When picture `n` begins.
+    fn picture(&self, n: u64) -> u64 {
+        let count = self.lengths.len() as u64;
+        if count == 0 {
+            return n * SECOND / 30;
+        }
+        let before: u64 = self.lengths[..(n % count) as usize].iter().sum();
+        (n / count * self.lengths.iter().sum::<u64>() + before) * 1_000_000
     }
 }
 
@@ -111,7 +124,10 @@ pub fn take_with(
         .unwrap();
     let (width, height) = recipe.size;
     let video_info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, width, height)
-        .fps(gst::Fraction::new(30, 1))
+        .fps(gst::Fraction::new(
+            if recipe.lengths.is_empty() { 30 } else { 0 },
+            1,
+        ))
         .build()
         .unwrap();
     let feed =
@@ -133,7 +149,7 @@ pub fn take_with(
     let mut sources = Vec::new();
     while let Some((at, action)) = calls.peek().copied() {
         let heard = sample_time(samples, RATE);
-        let seen = frames * SECOND / 30;
+        let seen = recipe.picture(frames);
         let next = match (&sound, &pictures) {
             (Some(_), Some(_)) => heard.min(seen),
             (Some(_), None) => heard,
@@ -161,7 +177,7 @@ pub fn take_with(
             }
             (_, Some(pictures)) => {
                 on_picture(&outer.recorder, seen);
-                let end = (frames + 1) * SECOND / 30;
+                let end = recipe.picture(frames + 1);
                 let buffer = match recipe.textured {
                     0 => picture::buffer(&video_info, seen, end - seen),
                     seed => textured(&video_info, seen, end - seen, seed),

@@ -3,7 +3,7 @@
 mod matroska;
 mod mp4;
 
-use super::delay::Delay;
+use super::delay::{Delay, opus_length};
 use crate::model::{Container, Orientation};
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
@@ -75,7 +75,7 @@ impl Patch {
                 patched
             }
         };
-        match patched {
+        let buffer = match patched {
             Some(bytes) => {
                 let mut patched = gst::Buffer::from_mut_slice(bytes);
                 if let Some(patched) = patched.get_mut() {
@@ -86,7 +86,26 @@ impl Patch {
                 patched
             }
             None => buffer,
-        }
+        };
+        self.heard(buffer)
+    }
+
+    /// The bytes with the recorded time of their sound, where the stamps of Opus are later by its pre-skip (Matroska)
+    /// and there is nothing else: blobs are told by it.
+    fn heard(&self, mut buffer: gst::Buffer) -> gst::Buffer {
+        let skips = self.delays.iter().map(|delay| match delay {
+            Delay::PreSkip(samples) => u64::from(*samples),
+            _ => 0,
+        });
+        let (true, Some(skip @ 1..), Some(pts)) =
+            (self.turns.is_empty(), skips.min(), buffer.pts())
+        else {
+            return buffer;
+        };
+        let skip = gst::ClockTime::from_nseconds(opus_length(skip));
+        let fields = buffer.make_mut();
+        fields.set_pts(pts.saturating_sub(skip));
+        buffer
     }
 }
 
