@@ -5,6 +5,7 @@
 //! cargo run --release --example bench -- check [SCENARIO…]       is it the same work?
 //! cargo run --release --example bench -- latency [--json FILE]   of start and stop
 //! cargo run --release --example bench -- growth [--json FILE] [--svg FILE]
+//! cargo run --release --example bench -- encoders [--json FILE] [ENCODER…]   what their speeds cost
 //! ```
 //!
 //! Each run is a process of its own; what counts is its CPU time (user and system), its wall
@@ -13,6 +14,7 @@
 //! pairs' ratios, and the spread of those ratios (from the lower to the upper quartile).
 
 mod encoded;
+mod encoders;
 mod figures;
 mod growth;
 mod idle;
@@ -74,6 +76,12 @@ enum Command {
         #[arg(long)]
         svg: Option<PathBuf>,
     },
+    /// What the speeds of encoders cost in processor time, and in likeness by SSIM.
+    Encoders {
+        encoders: Vec<String>,
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// One run.
     #[command(hide = true)]
     Child {
@@ -116,6 +124,7 @@ fn child(work: &str, way: Way, amount: u64, place: &Place) -> Result<()> {
         growth::MINUTES => growth::minutes(way, place, amount),
         growth::TRACKS => growth::tracks(way, place, amount),
         growth::RECORDERS => growth::recorders(way, place, amount),
+        encoders::WORK => encoders::encode(place, amount),
         growth::BUFFERS => growth::buffers(),
         _ => match SCENARIOS.iter().find(|scenario| scenario.name == work) {
             Some(scenario) => (scenario.work)(way, place),
@@ -176,6 +185,10 @@ fn main() -> Result<()> {
             }
             let figures: Vec<Value> = curves.iter().map(growth::Curve::json).collect();
             write(json.as_deref(), &json!(figures))
+        }
+        Some(Command::Encoders { encoders, json }) => {
+            let figures = encoders::report(&encoders, &mut Place::new()?)?;
+            write(json.as_deref(), &figures)
         }
         Some(Command::Child {
             dir,

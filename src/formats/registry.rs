@@ -37,12 +37,25 @@ pub fn creatable(factory: &str) -> bool {
 /// that is not probed for. This one is of use, as a last resort.
 const LIBAV: &str = "avenc_aac";
 
-/// The encoders of `codec` that can be created, best first: by rank, those of rank NONE only if
-/// there is no other. Empty for PCM, which needs none.
-pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
-    if codec == Codec::Pcm {
-        return Vec::new();
+/// The encoders of each codec by what they say of themselves, and the registry's cookie then.
+type Makers = (u32, HashMap<Codec, Vec<gst::ElementFactory>>);
+
+/// To look through all that is installed takes a good part of a millisecond.
+static MAKERS: Lazy<Mutex<Makers>> = Lazy::new(Mutex::default);
+
+fn makers(codec: Codec) -> Vec<gst::ElementFactory> {
+    let cookie = gst::Registry::get().feature_list_cookie();
+    let Ok(mut known) = MAKERS.lock() else {
+        return look_for(codec);
+    };
+    if known.0 != cookie {
+        *known = (cookie, HashMap::new());
     }
+    let of_codec = known.1.entry(codec);
+    of_codec.or_insert_with(|| look_for(codec)).clone()
+}
+
+fn look_for(codec: Codec) -> Vec<gst::ElementFactory> {
     let wanted = encoded_caps(codec);
     let makes = |factory: &gst::ElementFactory| {
         factory.static_pad_templates().iter().any(|template| {
@@ -51,14 +64,22 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
                 && template.caps().can_intersect(&wanted)
         })
     };
-    let mut found: Vec<_> =
-        gst::ElementFactory::factories_with_type(gst::ElementFactoryType::ENCODER, gst::Rank::NONE)
-            .into_iter()
-            .filter(|factory| {
-                let name = factory.name();
-                (!name.starts_with("avenc_") || name == LIBAV) && makes(factory)
-            })
-            .collect();
+    gst::ElementFactory::factories_with_type(gst::ElementFactoryType::ENCODER, gst::Rank::NONE)
+        .into_iter()
+        .filter(|factory| {
+            let name = factory.name();
+            (!name.starts_with("avenc_") || name == LIBAV) && makes(factory)
+        })
+        .collect()
+}
+
+/// The encoders of `codec` that can be created, best first: by rank, those of rank NONE only if
+/// there is no other. Empty for PCM, which needs none.
+pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
+    if codec == Codec::Pcm {
+        return Vec::new();
+    }
+    let mut found = makers(codec);
     found.sort_by(|a, b| {
         b.rank()
             .cmp(&a.rank())
