@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each run is a process of its own; what counts is its CPU time (user and system), its wall
-//! time and its peak RSS, as the kernel gives them when it ends, and the most threads that were seen in it. Runs
+//! time, and the most memory and threads that were seen in it. Runs
 //! alternate (A B A B …), so that a noisy machine disturbs both alike; reported are the medians, the median of the
 //! pairs' ratios, and the spread of those ratios (from the lower to the upper quartile).
 

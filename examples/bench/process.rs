@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often threads are counted.
-const THREADS_EVERY: Duration = Duration::from_millis(20);
+/// How often threads and memory are looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// What one run has cost.
 #[derive(Clone, Copy, Debug, Default)]
@@ -43,13 +43,16 @@ pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost
         .spawn()?;
     let mut said = String::new();
     let stdout = child.stdout.take();
-    let (over, threads) = (AtomicBool::new(false), AtomicU64::new(0));
+    let (over, threads, rss) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
     let id = child.id();
     let ended = std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                threads.fetch_max(threads_of(id), Ordering::Relaxed);
-                std::thread::sleep(THREADS_EVERY);
+                let status = status_of(id);
+                threads.fetch_max(number_of(&status, "Threads:"), Ordering::Relaxed);
+                // The kernel's own last word, ru_maxrss, counts this process too, which the child was a copy of.
+                rss.fetch_max(number_of(&status, "VmHWM:"), Ordering::Relaxed);
+                std::thread::sleep(LOOK_EVERY);
             }
         });
         // It says little, and last.
@@ -67,7 +70,7 @@ pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost
     let mut cost = Cost {
         cpu: cpu_of(&usage),
         wall: wall.as_secs_f64(),
-        rss: usage.ru_maxrss as f64 / 1024.0,
+        rss: rss.into_inner() as f64 / 1024.0,
         threads: threads.into_inner() as f64,
     };
     let said: Said = match said.trim() {
@@ -144,13 +147,14 @@ fn wait(child: &Child) -> Result<(ExitStatus, libc::rusage)> {
     Ok((ExitStatus::from_raw(status), usage))
 }
 
-/// 0 if it has ended.
-fn threads_of(process: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let count = status
-        .lines()
-        .find_map(|line| line.strip_prefix("Threads:"));
-    count
-        .and_then(|count| count.trim().parse().ok())
-        .unwrap_or(0)
+/// What the kernel says of a process; nothing if it has ended.
+fn status_of(process: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default()
+}
+
+/// A figure of its status, 0 without.
+fn number_of(status: &str, name: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
