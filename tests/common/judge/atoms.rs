@@ -1,0 +1,436 @@
+//! Judges a fragmented MP4 as a parser that this project did not write (mp4-atom) reads its boxes.
+
+use super::Verdict;
+use mp4_atom::{Any, Codec, Decode, Moof, Moov, Tfra, Trak, Trex};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::Path;
+
+/// What was recorded.
+#[derive(Clone, Copy, Debug)]
+pub struct Recorded<'a> {
+    /// The type that `on-start` named; its codecs are in the file and no others.
+    pub actual: &'a str,
+    /// Recorded time in nanoseconds, and how far the file may be from it.
+    pub total: f64,
+    pub tolerance: f64,
+    /// Width and height of the pictures.
+    pub size: (u16, u16),
+    /// Samples per second, and channels, of the sound.
+    pub rate: u16,
+    pub channels: u16,
+}
+
+/// Bit of a sample's flags that says that it is no key frame (ISO 14496-12, 8.8.3.1).
+const NOT_SYNC: u32 = 0x1_0000;
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+/// A sample, as its fragment describes it.
+struct Sample {
+    /// Decode time, in the track's timescale.
+    time: u64,
+    /// From decode to presentation.
+    shift: i64,
+    sync: bool,
+}
+
+/// What the header and the fragments so far say of a track.
+struct Track {
+    scale: f64,
+    defaults: Trex,
+    /// Where in the media the track begins to be shown, in its timescale (ISO 14496-12, 8.6.6).
+    edit: i64,
+    /// Where the next fragment has to go on, in the track's timescale.
+    next: u64,
+    /// By place of the fragment, number of the `traf` and of the `trun` in it, both from 1: samples.
+    runs: HashMap<(u64, u32, u32), Vec<Sample>>,
+}
+
+/// Judges the whole file.
+pub fn whole(path: &Path, recorded: &Recorded) -> Verdict<()> {
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    judge(&bytes, recorded)
+}
+
+/// As [`whole`], of a file's bytes.
+pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
+    let boxes = boxes(bytes)?;
+    let [
+        (_, Any::Ftyp(ftyp)),
+        (_, Any::Moov(moov)),
+        fragments @ ..,
+        (index_at, Any::Mfra(index)),
+    ] = boxes.as_slice()
+    else {
+        let names: Vec<_> = boxes.iter().map(|b| b.1.kind()).collect();
+        return Err(format!("mp4-atom: boxes {names:?}"));
+    };
+    check(!ftyp.compatible_brands.is_empty(), || {
+        "mp4-atom: compatible with nothing".to_string()
+    })?;
+    let mut tracks = header(moov, recorded)?;
+    let (pairs, rest) = fragments.as_chunks::<2>();
+    check(rest.is_empty() && pairs.len() > 1, || {
+        format!("mp4-atom: {} boxes of fragments", fragments.len())
+    })?;
+    let mut before = 0;
+    for pair in pairs {
+        let [(at, Any::Moof(moof)), (data_at, Any::Mdat(data))] = pair else {
+            return Err(format!(
+                "mp4-atom: {} where fragments are",
+                pair[0].1.kind()
+            ));
+        };
+        let sequence = moof.mfhd.sequence_number;
+        check(sequence > before, || {
+            format!("mp4-atom: fragment {sequence} after {before}")
+        })?;
+        before = sequence;
+        // The header of a box is as long as what its content leaves over.
+        let end = boxes
+            .iter()
+            .map(|b| b.0)
+            .find(|start| start > data_at)
+            .ok_or("no end")?;
+        let content = end - data.data.len() as u64..end;
+        fragment(*at, moof, content, &mut tracks)
+            .map_err(|e| format!("mp4-atom: fragment {sequence}: {e}"))?;
+    }
+    for (id, track) in &tracks {
+        let lasts = track.next as f64 / track.scale * 1e9;
+        check((lasts - recorded.total).abs() <= recorded.tolerance, || {
+            format!(
+                "mp4-atom: samples of track {id} last {lasts} ns of {}",
+                recorded.total
+            )
+        })?;
+    }
+    let size = bytes.len() as u64 - index_at;
+    check(u64::from(index.mfro.parent_size) == size, || {
+        format!(
+            "mp4-atom: mfro says {}, mfra has {size} bytes",
+            index.mfro.parent_size
+        )
+    })?;
+    check(index.tfra.len() == tracks.len(), || {
+        format!("mp4-atom: the index is of {} tracks", index.tfra.len())
+    })?;
+    for entries in &index.tfra {
+        let track = tracks
+            .get(&entries.track_id)
+            .ok_or("mp4-atom: an index of no track")?;
+        indexed(entries, track)
+            .map_err(|e| format!("mp4-atom: index of track {}: {e}", entries.track_id))?;
+    }
+    Ok(())
+}
+
+/// All boxes of the file, decoded to the last byte, each with the place where it begins.
+fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
+    let mut rest = bytes;
+    let mut boxes = Vec::new();
+    while !rest.is_empty() {
+        let at = bytes.len() - rest.len();
+        let found = Any::decode(&mut rest).map_err(|e| format!("mp4-atom: box at {at}: {e}"))?;
+        boxes.push((at as u64, found));
+    }
+    Ok(boxes)
+}
+
+/// The tracks by their numbers, each in the form that was recorded.
+fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
+    let extends = moov.mvex.as_ref().ok_or("mp4-atom: no mvex")?;
+    let lasts = extends
+        .mehd
+        .as_ref()
+        .ok_or("mp4-atom: no mehd")?
+        .fragment_duration;
+    let lasts = lasts as f64 / f64::from(moov.mvhd.timescale) * 1e9;
+    check((lasts - recorded.total).abs() <= recorded.tolerance, || {
+        format!("mp4-atom: mehd says {lasts} ns of {}", recorded.total)
+    })?;
+    let mut named = Vec::new();
+    let mut tracks = HashMap::new();
+    for trak in &moov.trak {
+        let id = trak.tkhd.track_id;
+        let defaults = extends.trex.iter().find(|trex| trex.track_id == id);
+        let defaults = defaults.ok_or_else(|| format!("mp4-atom: no trex of track {id}"))?;
+        named.push(codec(trak, recorded).map_err(|e| format!("mp4-atom: track {id}: {e}"))?);
+        let track = Track {
+            scale: f64::from(trak.mdia.mdhd.timescale),
+            defaults: defaults.clone(),
+            edit: edit(trak),
+            next: 0,
+            runs: HashMap::new(),
+        };
+        if !trak.tkhd.enabled || tracks.insert(id, track).is_some() {
+            return Err(format!("mp4-atom: track {id} is disabled, or not alone"));
+        }
+    }
+    named.sort();
+    let mut expected: Vec<_> = recorded
+        .actual
+        .split("codecs=")
+        .nth(1)
+        .unwrap_or_default()
+        .split(',')
+        .collect();
+    expected.sort_unstable();
+    check(named == expected, || {
+        format!(
+            "mp4-atom: tracks are {named:?}, on-start named {}",
+            recorded.actual
+        )
+    })?;
+    Ok(tracks)
+}
+
+/// The place in the media that is shown first.
+fn edit(trak: &Trak) -> i64 {
+    let list = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
+    let mut entries = list.into_iter().flat_map(|list| &list.entries);
+    let first = entries.find_map(|entry| entry.media_time);
+    first.map_or(0, |time| time as i64)
+}
+
+/// Judges a track's description; what a list of codecs calls it, by the codec's own record.
+fn codec(trak: &Trak, recorded: &Recorded) -> Verdict<String> {
+    let media = &trak.mdia;
+    let [entry] = media.minf.stbl.stsd.codecs.as_slice() else {
+        return Err("not one sample entry".to_string());
+    };
+    let handler: [u8; 4] = media.hdlr.handler.into();
+    let scale = media.mdhd.timescale;
+    if let Some(visual) = entry.visual() {
+        check(&handler == b"vide" && media.minf.vmhd.is_some(), || {
+            format!("pictures with handler {:?}", media.hdlr.handler)
+        })?;
+        check((visual.width, visual.height) == recorded.size, || {
+            format!("pictures of {}x{}", visual.width, visual.height)
+        })?;
+        // So that a 30th of a second is a whole number of it.
+        check(scale.is_multiple_of(30), || {
+            format!("pictures on a scale of {scale}")
+        })?;
+    } else {
+        let audio = match entry {
+            Codec::Mp4a(entry) => &entry.audio,
+            Codec::Opus(entry) => &entry.audio,
+            other => return Err(format!("sample entry {other:?}")),
+        };
+        check(&handler == b"soun" && media.minf.smhd.is_some(), || {
+            format!("sound with handler {:?}", media.hdlr.handler)
+        })?;
+        let found = (audio.sample_rate.integer(), audio.channel_count);
+        check(found == (recorded.rate, recorded.channels), || {
+            format!("sound of rate and channels {found:?}")
+        })?;
+        check(scale == u32::from(recorded.rate), || {
+            format!("sound on a scale of {scale}")
+        })?;
+    }
+    let avc = |entry: &str, record: &mp4_atom::Avcc| {
+        format!(
+            "{entry}.{:02X}{:02X}{:02X}",
+            record.avc_profile_indication,
+            record.profile_compatibility,
+            record.avc_level_indication
+        )
+    };
+    Ok(match entry {
+        Codec::Avc1(entry) => {
+            check(
+                !entry.avcc.sequence_parameter_sets.is_empty()
+                    && !entry.avcc.picture_parameter_sets.is_empty(),
+                || "avc1 without parameter sets".to_string(),
+            )?;
+            avc("avc1", &entry.avcc)
+        }
+        Codec::Avc3(entry) => avc("avc3", &entry.avcc),
+        Codec::Hvc1(entry) => {
+            // VPS, SPS and PPS (ISO 23008-2, table 7-1).
+            let has = |kind| {
+                let mut arrays = entry.hvcc.arrays.iter();
+                arrays.any(|a| a.nal_unit_type == kind && !a.nalus.is_empty())
+            };
+            check([32, 33, 34].into_iter().all(has), || {
+                "hvc1 without parameter sets".to_string()
+            })?;
+            hevc("hvc1", &entry.hvcc)
+        }
+        Codec::Hev1(entry) => hevc("hev1", &entry.hvcc),
+        Codec::Vp09(entry) => {
+            let record = &entry.vpcc;
+            format!(
+                "vp09.{:02}.{:02}.{:02}",
+                record.profile, record.level, record.bit_depth
+            )
+        }
+        Codec::Av01(entry) => {
+            let record = &entry.av1c;
+            format!(
+                "av01.{}.{:02}{}.{}",
+                record.seq_profile,
+                record.seq_level_idx_0,
+                if record.seq_tier_0 { 'H' } else { 'M' },
+                match (record.high_bitdepth, record.twelve_bit) {
+                    (false, _) => "08",
+                    (true, false) => "10",
+                    (true, true) => "12",
+                }
+            )
+        }
+        Codec::Mp4a(entry) => {
+            let config = &entry.esds.es_desc.dec_config;
+            match (config.object_type_indication, &config.dec_specific) {
+                (0x40, Some(aac)) => {
+                    // 3 stands for 48 kHz (ISO 14496-3, table 1.18).
+                    let found = (aac.freq_index, u16::from(aac.chan_conf));
+                    check(found == (3, recorded.channels), || {
+                        format!("AAC of frequency index and channels {found:?}")
+                    })?;
+                    format!("mp4a.40.{}", aac.profile)
+                }
+                // MPEG-2 and MPEG-1 audio (ISO 14496-1, table 5).
+                (0x69 | 0x6b, _) => "mp3".to_string(),
+                (other, specific) => return Err(format!("mp4a of type {other:#x}, {specific:?}")),
+            }
+        }
+        Codec::Opus(entry) => {
+            let found = (
+                u16::from(entry.dops.output_channel_count),
+                entry.dops.input_sample_rate,
+            );
+            check(
+                found == (recorded.channels, u32::from(recorded.rate)) && entry.dops.pre_skip > 0,
+                || format!("{:?}", entry.dops),
+            )?;
+            "opus".to_string()
+        }
+        other => return Err(format!("sample entry {other:?}")),
+    })
+}
+
+/// `hvc1.…` from the record (ISO 14496-15 annex E).
+fn hevc(entry: &str, record: &mp4_atom::Hvcc) -> String {
+    let space = ["", "A", "B", "C"][usize::from(record.general_profile_space)];
+    let flags = u32::from_be_bytes(record.general_profile_compatibility_flags).reverse_bits();
+    let tier = if record.general_tier_flag { 'H' } else { 'L' };
+    let mut constraints = record.general_constraint_indicator_flags.to_vec();
+    while constraints.last() == Some(&0) {
+        constraints.pop();
+    }
+    let constraints: String = constraints
+        .iter()
+        .map(|byte| format!(".{byte:X}"))
+        .collect();
+    format!(
+        "{entry}.{space}{}.{flags:X}.{tier}{}{constraints}",
+        record.general_profile_idc, record.general_level_idc
+    )
+}
+
+/// Judges a fragment at `at`: each track goes on where it was, and the samples are all of `content`, each byte
+/// of it once.
+fn fragment(
+    at: u64,
+    moof: &Moof,
+    content: Range<u64>,
+    tracks: &mut HashMap<u32, Track>,
+) -> Verdict<()> {
+    let mut places: Vec<Range<u64>> = Vec::new();
+    // Where nothing else is said, the first track's data counts from the fragment, and the others' from where the
+    // one before has its end (ISO 14496-12, 8.8.7).
+    let mut implied = at;
+    for (traf, number) in moof.traf.iter().zip(1..) {
+        let head = &traf.tfhd;
+        let track = tracks
+            .get_mut(&head.track_id)
+            .ok_or_else(|| format!("track {} is not in the header", head.track_id))?;
+        let begins = traf.tfdt.as_ref().ok_or("no tfdt")?.base_media_decode_time;
+        check(begins == track.next, || {
+            format!(
+                "track {} goes on at {begins}, not {}",
+                head.track_id, track.next
+            )
+        })?;
+        let base = match (head.base_data_offset, head.default_base_is_moof) {
+            (Some(base), _) => base,
+            (None, true) => at,
+            (None, false) => implied,
+        };
+        for (run, in_traf) in traf.trun.iter().zip(1..) {
+            let offset = run.data_offset.ok_or("a run without its place")?;
+            let mut place = base
+                .checked_add_signed(i64::from(offset))
+                .ok_or("a run before the file")?;
+            let mut samples = Vec::new();
+            for entry in &run.samples {
+                let defaults = &track.defaults;
+                let duration = entry
+                    .duration
+                    .or(head.default_sample_duration)
+                    .unwrap_or(defaults.default_sample_duration);
+                let size = entry
+                    .size
+                    .or(head.default_sample_size)
+                    .unwrap_or(defaults.default_sample_size);
+                let flags = entry
+                    .flags
+                    .or(head.default_sample_flags)
+                    .unwrap_or(defaults.default_sample_flags);
+                check(size > 0, || "an empty sample".to_string())?;
+                samples.push(Sample {
+                    time: track.next,
+                    shift: entry.cts.unwrap_or(0),
+                    sync: flags & NOT_SYNC == 0,
+                });
+                places.push(place..place + u64::from(size));
+                place += u64::from(size);
+                track.next += u64::from(duration);
+            }
+            implied = place;
+            track.runs.insert((at, number, in_traf), samples);
+        }
+    }
+    places.sort_by_key(|place| place.start);
+    let mut reached = content.start;
+    for place in places {
+        check(place.start == reached, || {
+            format!("a sample at {place:?} where {reached} is next, of {content:?}")
+        })?;
+        reached = place.end;
+    }
+    check(reached == content.end, || {
+        format!("samples end at {reached}, content is {content:?}")
+    })
+}
+
+/// Judges that each entry of a track's index names a sample that is there, at its time, and a key frame.
+fn indexed(index: &Tfra, track: &Track) -> Verdict<()> {
+    check(!index.entries.is_empty(), || "empty".to_string())?;
+    for entry in &index.entries {
+        let run = (entry.moof_offset, entry.traf_number, entry.trun_number);
+        let samples = track
+            .runs
+            .get(&run)
+            .ok_or_else(|| format!("{entry:?} is no run of this track"))?;
+        let sample = (entry.sample_delta as usize)
+            .checked_sub(1)
+            .and_then(|n| samples.get(n))
+            .ok_or_else(|| format!("{entry:?}: the run has {} samples", samples.len()))?;
+        // Writers take presentation time with the edit list or without it.
+        let shown = sample.time as i64 + sample.shift;
+        let times = [shown, shown - track.edit];
+        check(sample.sync && times.contains(&(entry.time as i64)), || {
+            format!(
+                "{entry:?}: the sample is shown at {times:?}, key frame: {}",
+                sample.sync
+            )
+        })?;
+    }
+    Ok(())
+}
