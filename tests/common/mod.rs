@@ -9,4 +9,5 @@ pub mod order;
 pub mod outer;
 pub mod signal;
 pub mod take;
+pub mod types;
 pub mod xvfb;
