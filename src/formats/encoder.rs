@@ -180,7 +180,7 @@ const ROWS: &[Row] = &[
         // Negative: this speed and no other; else libvpx chooses it by the clock.
         speed: Some(Speed {
             property: "cpu-used",
-            steps: &[(5.0, "-4"), (14.0, "-6"), (32.0, "-8"), (0.0, "-12")],
+            steps: &[(32.0, "-8"), (0.0, "-12")],
         }),
         fixed: &[
             ("deadline", "1"),
@@ -197,12 +197,10 @@ const ROWS: &[Row] = &[
     Row {
         key: &["keyframe-max-dist"],
         threads: &["threads"],
-        speed: Some(Speed {
-            property: "cpu-used",
-            steps: &[(5.0, "6"), (14.0, "7"), (32.0, "8"), (0.0, "9")],
-        }),
         fixed: &[
             ("deadline", "1"),
+            // The fastest: on libvpx 1.12 no slower one was any better, see docs/BENCHMARKS.md.
+            ("cpu-used", "9"),
             ("lag-in-frames", "0"),
             ("end-usage", "cbr"),
             ("buffer-size", "1000"),
@@ -219,7 +217,7 @@ const ROWS: &[Row] = &[
         threads: &["threads"],
         speed: Some(Speed {
             property: "cpu-used",
-            steps: &[(5.0, "8"), (14.0, "9"), (0.0, "10")],
+            steps: &[(14.0, "9"), (0.0, "10")],
         }),
         // In its realtime profile libaom's constant mode is the one that is looked after. It
         // aborts the process if max-quantizer stays at the element's default, 0. Buffers are in
@@ -265,7 +263,7 @@ const ROWS: &[Row] = &[
         threads: &["threads"],
         speed: Some(Speed {
             property: "speed-preset",
-            steps: &[(30.0, "veryfast"), (80.0, "superfast"), (0.0, "ultrafast")],
+            steps: &[(80.0, "superfast"), (0.0, "ultrafast")],
         }),
         fixed: &[
             ("tune", "zerolatency"),
