@@ -186,12 +186,7 @@ impl MediaRecorder {
             }
             pad.stream().give_to(&session, index);
         }
-        if let Err(error) = session.listen() {
-            for pad in &tracks {
-                pad.stream().keep_from(id);
-            }
-            return Err(error.into());
-        }
+        session.listen();
         lock(&self.values)
             .bitrates
             .start(has(Kind::Audio), has(Kind::Video));
@@ -202,7 +197,19 @@ impl MediaRecorder {
         control.latest = None;
         control.actual = None;
         control.sessions.push(session.clone());
-        control.current = Some(session);
+        control.current = Some(session.clone());
+        drop(control);
+        // Not before: on-start may come at once.
+        if let Err(error) = session.run() {
+            for pad in &tracks {
+                pad.stream().keep_from(id);
+            }
+            self.set_state_value(State::Inactive);
+            let mut control = lock(&self.control);
+            control.recordings -= 1;
+            control.sessions.retain(|session| session.id() != id);
+            return Err(error.into());
+        }
         Ok(())
     }
 

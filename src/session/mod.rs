@@ -288,9 +288,8 @@ impl Session {
         }
     }
 
-    /// All pads give their buffers to the tracks from now on: makes the first cut, and lets the
-    /// supervisor loose.
-    pub fn listen(self: &Arc<Self>) -> Result<(), Error> {
+    /// All pads give their buffers to the tracks from now on: makes the first cut.
+    pub fn listen(&self) {
         if self.begin == Begin::Now {
             let decided = self.may_cut_anywhere();
             self.timeline.write(|timeline| {
@@ -298,6 +297,10 @@ impl Session {
             });
         }
         self.tell_beginning();
+    }
+
+    /// Lets the supervisor loose: from here on there are events.
+    pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
     }
