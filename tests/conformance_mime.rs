@@ -94,10 +94,11 @@ fn rig_for(mime: &str) -> Rig {
 fn assert_records(rig: &Rig, mime: &str) -> Vec<Event> {
     eprintln!("type {mime:?}");
     rig.recorder.set_property("mime-type", mime);
+    // Until it begins, which it does in a thread of its own.
+    assert_eq!(rig.recorder.mime_type(), mime, "as it was requested");
     rig.recorder
         .start()
         .unwrap_or_else(|e| panic!("{mime} is supported, but start: {e}"));
-    assert_eq!(rig.recorder.mime_type(), mime, "as it was requested");
     let actual = rig.wait_event(Kind::Start, 1).mime_type;
     // Sound alone may be called audio/… where video/… was requested.
     let container = |mime: &str| {
