@@ -133,17 +133,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     let path = path.to_str().unwrap();
     media::assert_lasts(path, seconds as f64, 0.04);
     media::assert_finalised(path);
-    let (out, errors) = media::run(
-        Command::new("ffmpeg")
-            .args([
-                "-nostdin",
-                "-v",
-                "error",
-                "-ss",
-                &format!("{}", seconds - 2),
-            ])
-            .args(["-i", path, "-f", "framemd5", "-"]),
-    );
+    let (out, errors) = media::decoded_from(path, (seconds - 2) as f64, "framemd5");
     assert_eq!(errors, "");
     let pictures = String::from_utf8(out).unwrap();
     let pictures = pictures.lines().filter(|line| !line.starts_with('#'));

@@ -3,6 +3,7 @@
 mod common;
 
 use common::chance::skipped;
+use common::disk::{failed, rig};
 use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
@@ -38,29 +39,6 @@ impl Drop for Small {
     }
 }
 
-/// Waits for a recording that fails by itself, and gives error text and bytes.
-fn failed(rig: &Rig) -> (String, Vec<u8>) {
-    let events = rig.wait_recording(1);
-    let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
-    assert!(
-        kinds.ends_with(&[Kind::Error, Kind::Data, Kind::Stop]),
-        "{events:?}"
-    );
-    assert_eq!(kinds.iter().filter(|k| **k == Kind::Error).count(), 1);
-    let error = events.iter().find_map(|e| e.error.clone()).unwrap();
-    assert_eq!(error.code(), code::UNKNOWN, "{error}");
-    let bytes = events.iter().flat_map(|e| e.bytes.clone()).collect();
-    (error.message().to_owned(), bytes)
-}
-
-/// Sound as it is: much of it, and any end of it can be played.
-fn rig() -> (Rig, Vec<common::harness::Track>) {
-    let (rig, tracks) = Rig::live(1, 1);
-    rig.recorder
-        .set_property("mime-type", "video/x-matroska;codecs=vp8,pcm");
-    (rig, tracks)
-}
-
 #[test]
 fn location_on_a_disk_that_fills() {
     let Some(disk) = Small::mount("size=400k") else {
@@ -71,7 +49,7 @@ fn location_on_a_disk_that_fills() {
     let path = path.to_str().unwrap();
     rig.recorder.set_property("location", path);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig);
+    let (error, bytes) = failed(&rig, 1);
     assert!(error.contains(path), "{error}");
     assert!(error.contains("space"), "{error}");
     // Nothing outside has noticed.
@@ -107,7 +85,7 @@ fn the_temporary_file_on_a_disk_that_fills() {
         .set_property("temp-dir", disk.path().to_str().unwrap());
     rig.recorder.set_property("max-memory", 50_000u64);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig);
+    let (error, bytes) = failed(&rig, 1);
     assert!(error.contains("space"), "{error}");
     tracks[0].wait_more(20);
     rig.assert_no_bus_error();
@@ -121,7 +99,7 @@ fn a_device_that_is_full() {
     let (rig, tracks) = rig();
     rig.recorder.set_property("location", "/dev/full");
     rig.recorder.start().unwrap();
-    let (error, _) = failed(&rig);
+    let (error, _) = failed(&rig, 1);
     assert!(error.contains("/dev/full"), "{error}");
     tracks[0].wait_more(20);
     rig.assert_no_bus_error();
@@ -200,7 +178,7 @@ fn a_temporary_folder_that_disappears() {
         .set_property("temp-dir", folder.to_str().unwrap());
     rig.recorder.set_property("max-memory", 100_000u64);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig);
+    let (error, bytes) = failed(&rig, 1);
     assert!(error.contains(folder.to_str().unwrap()), "{error}");
     tracks[0].wait_more(20);
     rig.assert_no_bus_error();

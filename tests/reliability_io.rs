@@ -3,7 +3,8 @@
 mod common;
 
 use common::chance::skipped;
-use common::harness::{Kind, Recorder, Rig, State, code, holds_within, media};
+use common::disk::{failed, rig};
+use common::harness::{Kind, Recorder, Rig, State, Track, holds_within, media};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,16 +19,13 @@ type Scenario = (&'static str, fn(&Path));
 
 const SCENARIOS: [Scenario; 6] = [
     ("location", |folder| {
-        let (rig, tracks) = rig();
-        let path = folder.join("a.mkv");
-        let path = path.to_str().unwrap();
-        rig.recorder.set_property("location", path);
+        let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
         let (error, bytes) = failed(&rig, 1);
-        assert!(error.contains(path), "{error}");
+        assert!(error.contains(&path), "{error}");
         assert!(error.contains("os error 5"), "{error}");
         outside_goes_on(&rig, &tracks);
-        for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
+        for path in [path, rig.save("blob.mkv", &bytes)] {
             assert_plays_so_far(&path);
         }
         records_elsewhere(&rig, &tracks);
@@ -48,42 +46,33 @@ const SCENARIOS: [Scenario; 6] = [
     }),
     // Duration and index are put into the file when it is complete.
     ("patch", |folder| {
-        let (rig, tracks) = rig();
-        let path = folder.join("a.mkv");
-        let path = path.to_str().unwrap();
-        rig.recorder.set_property("location", path);
+        let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
         tracks[1].wait_more(30);
         rig.recorder.stop().unwrap();
         let (error, bytes) = failed(&rig, 1);
-        assert!(error.contains(path), "{error}");
+        assert!(error.contains(&path), "{error}");
         outside_goes_on(&rig, &tracks);
-        for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
+        for path in [path, rig.save("blob.mkv", &bytes)] {
             assert_plays_so_far(&path);
         }
     }),
     // Blobs of what is written to `location` are read from there.
     ("read back", |folder| {
-        let (rig, tracks) = rig();
-        let path = folder.join("a.mkv");
-        let path = path.to_str().unwrap();
-        rig.recorder.set_property("location", path);
+        let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.set_property("timeslice", 500u32);
         rig.recorder.start().unwrap();
         let (error, bytes) = failed(&rig, 1);
-        assert!(error.contains(path), "{error}");
+        assert!(error.contains(&path), "{error}");
         outside_goes_on(&rig, &tracks);
-        assert_plays_so_far(path);
+        assert_plays_so_far(&path);
         assert!(!bytes.is_empty(), "the first blob");
         rig.recorder.set_property("timeslice", 0u32);
         records_elsewhere(&rig, &tracks);
     }),
     // As on some file systems of FUSE's.
     ("no mapping", |folder| {
-        let (rig, tracks) = rig();
-        let path = folder.join("a.mkv");
-        let path = path.to_str().unwrap();
-        rig.recorder.set_property("location", path);
+        let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
         tracks[1].wait_more(30);
         rig.recorder.stop().unwrap();
@@ -91,7 +80,7 @@ const SCENARIOS: [Scenario; 6] = [
         assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
         let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
         assert!(
-            bytes == std::fs::read(path).unwrap(),
+            bytes == std::fs::read(&path).unwrap(),
             "blob and file differ"
         );
         // Too large to be read instead: that is said.
@@ -100,16 +89,13 @@ const SCENARIOS: [Scenario; 6] = [
         tracks[1].wait_more(30);
         rig.recorder.stop().unwrap();
         let (error, bytes) = failed(&rig, 2);
-        assert!(error.contains(path), "{error}");
+        assert!(error.contains(&path), "{error}");
         assert!(bytes.is_empty());
-        media::assert_plays(path);
+        media::assert_plays(&path);
     }),
     // As a network file system does whose server is gone.
     ("hang", |folder| {
-        let (rig, tracks) = rig();
-        let path = folder.join("a.mkv");
-        rig.recorder
-            .set_property("location", path.to_str().unwrap());
+        let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.set_property("stop-timeout", 500_000_000u64);
         rig.recorder.start().unwrap();
         // It stands still once no more is written.
@@ -141,7 +127,7 @@ const SCENARIOS: [Scenario; 6] = [
             "{:?}",
             before.elapsed()
         );
-        assert!(error.contains(path.to_str().unwrap()), "{error}");
+        assert!(error.contains(&path), "{error}");
         records_elsewhere(&rig, &tracks);
         let before = Instant::now();
         rig.set_state(gst::State::Null);
@@ -150,34 +136,19 @@ const SCENARIOS: [Scenario; 6] = [
             "{:?}",
             before.elapsed()
         );
-        assert_plays_so_far(path.to_str().unwrap());
+        assert_plays_so_far(&path);
     }),
 ];
 
-/// Sound as it is: much of it, and any end of it can be played.
-fn rig() -> (Rig, Vec<common::harness::Track>) {
-    let (rig, tracks) = Rig::live(1, 1);
-    rig.recorder
-        .set_property("mime-type", "video/x-matroska;codecs=vp8,pcm");
-    (rig, tracks)
+/// One that is to record to a file in `folder`, and the path of that.
+fn rig_at_location(folder: &Path) -> (Rig, Vec<Track>, String) {
+    let (rig, tracks) = rig();
+    let path = folder.join("a.mkv").to_str().unwrap().to_owned();
+    rig.recorder.set_property("location", &path);
+    (rig, tracks, path)
 }
 
-/// Waits for a recording that fails, and gives error text and bytes.
-fn failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
-    let events = rig.wait_recording(recording);
-    let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
-    assert!(
-        kinds.ends_with(&[Kind::Error, Kind::Data, Kind::Stop]),
-        "{events:?}"
-    );
-    assert_eq!(kinds.iter().filter(|k| **k == Kind::Error).count(), 1);
-    let error = events.iter().find_map(|e| e.error.clone()).unwrap();
-    assert_eq!(error.code(), code::UNKNOWN, "{error}");
-    let bytes = events.iter().flat_map(|e| e.bytes.clone()).collect();
-    (error.message().to_owned(), bytes)
-}
-
-fn outside_goes_on(rig: &Rig, tracks: &[common::harness::Track]) {
+fn outside_goes_on(rig: &Rig, tracks: &[Track]) {
     for track in tracks {
         track.wait_more(20);
     }
@@ -192,7 +163,7 @@ fn assert_plays_so_far(path: &str) {
     assert!(sound > 16_000, "{path}: {sound}");
 }
 
-fn records_elsewhere(rig: &Rig, tracks: &[common::harness::Track]) {
+fn records_elsewhere(rig: &Rig, tracks: &[Track]) {
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     rig.recorder.set_property("location", None::<&str>);
     rig.recorder.start().unwrap();

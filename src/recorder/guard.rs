@@ -2,10 +2,7 @@
 //! the process nor the pipeline around.
 
 use super::imp::MediaRecorder;
-use crate::{
-    model::Error,
-    session::{lock, panic_text},
-};
+use crate::session::{lock, panic_text, panicked};
 use glib::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -18,7 +15,7 @@ impl MediaRecorder {
             gst::error!(super::imp::CAT, imp = self, "Panicked: {what}");
             let sessions = lock(&self.control).sessions.clone();
             for session in sessions {
-                session.fail(Error::unknown(format!("The recorder has failed: {what}")));
+                session.fail(panicked(&*panic));
             }
             otherwise
         })

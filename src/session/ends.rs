@@ -1,11 +1,11 @@
 //! The two ends of a recording's pipeline: where a track's media goes in, and where the bytes come out.
 
 use super::{
-    panic_text,
+    panicked,
     pipeline::{Listener, TrackMedia},
     timing::lock,
 };
-use crate::{formats::Patch, model::Error};
+use crate::formats::Patch;
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -81,10 +81,6 @@ pub fn bytes_pad(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gs
 /// Calls what must not unwind: a panic fails the recording.
 fn contain(listener: &impl Listener, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        let what = panic_text(&*panic);
-        listener.error(
-            None,
-            Error::unknown(format!("The recorder has failed: {what}")),
-        );
+        listener.error(None, panicked(&*panic));
     }
 }

@@ -71,8 +71,8 @@ pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u3
     });
 }
 
-/// A key-unit request to the element of a sink pad.
-fn ask(pad: &gst::Pad, pts: gst::ClockTime) {
+/// A key-unit request to the element of a sink pad; one that does not know it takes no notice.
+pub fn ask(pad: &gst::Pad, pts: gst::ClockTime) {
     let event = gst_video::DownstreamForceKeyUnitEvent::builder()
         .timestamp(pts)
         .stream_time(pts)

@@ -757,8 +757,7 @@ impl Session {
     /// Runs a callback that must not unwind: a panic fails the recording.
     pub(crate) fn contain(&self, run: impl FnOnce(&Self)) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
-            let what = panic_text(&*panic);
-            self.fail(Error::unknown(format!("The recorder has failed: {what}")));
+            self.fail(panicked(&*panic));
         }
     }
 
@@ -815,6 +814,12 @@ impl Session {
         };
         work(&outlet)
     }
+}
+
+/// What a recording fails with that has panicked.
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let what = panic_text(panic);
+    Error::unknown(format!("The recorder has failed: {what}"))
 }
 
 /// What a panic says.

@@ -1,6 +1,6 @@
 //! Clusters and fragments that begin where timeslices do, so that a blob can be appended to a player's buffer.
 
-use super::{probe::probe, timing::lock};
+use super::{keys, probe::probe, timing::lock};
 use crate::{
     formats::{begins_unit, fragment, set_fragment},
     model::timeline::Ns,
@@ -23,14 +23,7 @@ pub fn mark(pad: &gst::Pad, timeslice: Ns) {
         }
         *next = (pts.nseconds() / timeslice + 1).saturating_mul(timeslice);
         drop(next);
-        let event = gst_video::DownstreamForceKeyUnitEvent::builder()
-            .timestamp(pts)
-            .stream_time(pts)
-            .running_time(pts)
-            .all_headers(false)
-            .build();
-        // The muxer takes it, or does not know it.
-        pad.send_event(event);
+        keys::ask(pad, pts);
         gst::PadProbeReturn::Ok
     });
 }

@@ -7,7 +7,7 @@ mod end;
 mod settle;
 mod wires;
 
-use super::{Begin, Event, Session, lock, panic_text, pipeline::Pipeline, track::Track};
+use super::{Begin, Event, Session, lock, panic_text, panicked, pipeline::Pipeline, track::Track};
 use crate::{
     formats::Plan,
     log::{CAT, time},
@@ -89,11 +89,7 @@ impl Supervisor {
 
     fn run(mut self) {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.supervise()));
-        let error = caught.unwrap_or_else(|panic| {
-            let what = panic_text(&*panic);
-            let error = Error::unknown(format!("The recorder has failed: {what}"));
-            Some(self.salvage(error))
-        });
+        let error = caught.unwrap_or_else(|panic| Some(self.salvage(panicked(&*panic))));
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.finish(error)));
         if let Err(panic) = ended {
             gst::error!(

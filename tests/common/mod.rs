@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod chance;
+pub mod disk;
 pub mod harness;
 pub mod judge;
 pub mod order;

@@ -54,21 +54,17 @@ impl Listener for Wires {
         if self.is_cut() {
             return;
         }
-        self.session.contain(|session| {
-            crate::fault::place("seek");
-            session.with_writer(|writer, _| writer.seek(position));
-        });
+        crate::fault::place("seek");
+        self.session.with_writer(|writer, _| writer.seek(position));
     }
 
     fn caps(&self, caps: &gst::Caps) {
         if self.is_cut() {
             return;
         }
-        self.session.contain(|session| {
-            crate::fault::place("muxer caps");
-            session.with_writer(|writer, _| writer.set_caps(caps));
-            lock(&session.control).caps = true;
-        });
+        crate::fault::place("muxer caps");
+        self.session.with_writer(|writer, _| writer.set_caps(caps));
+        lock(&self.session.control).caps = true;
         self.session.room.wake();
     }
 

@@ -41,6 +41,14 @@ pub fn run(command: &mut Command) -> (Vec<u8>, String) {
     (output.stdout, errors)
 }
 
+/// What ffmpeg decodes of `path` from `second` on, as `format`, and what it says to that.
+#[track_caller]
+pub fn decoded_from(path: &str, second: f64, format: &str) -> (Vec<u8>, String) {
+    run(Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-ss", &second.to_string()])
+        .args(["-i", path, "-f", format, "-"]))
+}
+
 /// Reads `path` with ffprobe.
 #[track_caller]
 pub fn probe(path: &str) -> Media {
