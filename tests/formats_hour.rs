@@ -8,7 +8,6 @@ mod common;
 use common::harness::{Feed, Recorder, make_recorder, media, wait_for};
 use gst::prelude::*;
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 

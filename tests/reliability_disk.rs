@@ -4,7 +4,7 @@ mod common;
 
 use common::chance::skipped;
 use common::disk::{failed, rig};
-use common::harness::{Kind, Recorder, Rig, State, code, expect_error, media, wait_for};
+use common::harness::{Kind, Recorder, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
