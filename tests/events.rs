@@ -172,6 +172,33 @@ fn a_handler_that_blocks_stalls_neither_recording_nor_pipeline() {
     rig.assert_quiet_bus();
 }
 
+/// Of a recording that is over before its on-start has come, `mime-type` no longer speaks, and of the next one not yet.
+#[test]
+fn mime_type_is_actual_from_the_recordings_own_on_start() {
+    let (rig, tracks) = Rig::live(1, 0);
+    rig.recorder.set_property("mime-type", "audio/webm");
+    let gate = Gate::default();
+    let at_gate = gate.clone();
+    rig.on(Kind::Start, move |_| at_gate.pass());
+    for _ in 0..2 {
+        rig.recorder.start().expect("start");
+        tracks[0].wait_more(10);
+        rig.recorder.stop().expect("stop");
+    }
+    rig.recorder.start().expect("start");
+    wait_for("the third recording's bytes", || {
+        rig.recorder.stat("bytes") > 0
+    });
+    gate.open();
+    rig.wait_event(Kind::Start, 3);
+    let types: Vec<_> = (1..=3)
+        .map(|n| rig.wait_event(Kind::Start, n).mime_type)
+        .collect();
+    let actual = "audio/webm;codecs=opus";
+    assert_eq!(types[1..], ["audio/webm", actual]);
+    assert_eq!(rig.recorder.mime_type(), actual);
+}
+
 #[test]
 fn a_handler_may_call_every_action() {
     let (rig, _tracks) = Rig::live(1, 1);

@@ -49,11 +49,12 @@ impl MediaRecorder {
         let obj = self.obj();
         match event {
             Event::Start {
+                session,
                 running_time,
                 mime_type,
                 location,
             } => {
-                self.started(&mime_type);
+                self.started(session, &mime_type);
                 obj.emit_by_name::<()>("on-start", &[]);
                 self.post(
                     message("start", running_time)
@@ -117,11 +118,11 @@ impl MediaRecorder {
     }
 
     /// From here on `mime-type` reads the actual type, unless the recording is over already.
-    fn started(&self, mime_type: &str) {
+    fn started(&self, session: u64, mime_type: &str) {
         let changed = {
             let mut control = lock(&self.control);
-            let current = control.current.as_ref().and_then(|s| s.mime_type());
-            let is_current = current.as_deref() == Some(mime_type);
+            let current = control.current.as_ref().map(|current| current.id());
+            let is_current = current == Some(session);
             if is_current {
                 control.actual = Some(mime_type.to_owned());
             }

@@ -12,6 +12,7 @@ use std::fmt;
 pub enum Event {
     /// It has begun; all tracks and the type are known.
     Start {
+        session: u64,
         running_time: Ns,
         mime_type: String,
         location: Option<String>,

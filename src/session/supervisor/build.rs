@@ -253,6 +253,7 @@ impl Supervisor {
             .timeline
             .read(|t| t.intervals().first().map(|interval| interval.start));
         let event = Event::Start {
+            session: self.session.id(),
             running_time: start.unwrap_or(0),
             mime_type,
             location: session.settings.location.clone(),
