@@ -42,6 +42,7 @@ pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         gst::init().expect("GStreamer starts");
+        super::leaks::told_at_exit();
         gstmediarecorder::plugin_register_static().expect("the plugin registers");
     });
 }

@@ -6,6 +6,7 @@ pub mod chance;
 pub mod disk;
 pub mod harness;
 pub mod judge;
+pub mod leaks;
 pub mod order;
 pub mod outer;
 pub mod signal;

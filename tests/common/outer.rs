@@ -1,22 +1,13 @@
 //! The application around the recorder: a pipeline, calls of actions, and what the bus says.
 
+pub use super::harness::init;
 use gst::prelude::*;
 use std::cell::RefCell;
 use std::path::Path;
-use std::sync::Once;
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should come by itself.
 pub const DEADLINE: Duration = Duration::from_secs(30);
-
-/// GStreamer and the plugin under test, once.
-pub fn init() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        gst::init().expect("GStreamer starts");
-        gstmediarecorder::plugin_register_static().expect("the plugin registers");
-    });
-}
 
 /// Calls an action that has to succeed. Safe from any thread.
 pub fn act(recorder: &gst::Element, action: &str) {
