@@ -1,6 +1,7 @@
 //! Encoded media: kept as it is, beginning at a key frame, re-stamped with recorded time.
 //!
-//! Buffers come in decode order, which with B-frames is not the order of their stamps. What is
+//! Buffers come in decode order, which with B-frames is not the order of their stamps; where it is, the order holds
+//! whatever a network's clock makes of the stamps, which may repeat and leap back by a second. What is
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
@@ -11,6 +12,13 @@ use std::collections::VecDeque;
 /// Decode times that would fall together at a cut are kept so far apart: containers count in
 /// about half of that.
 const STEP: Ns = 1_000_000;
+/// Codecs whose pictures are shown in the order in which they are decoded.
+const IN_ORDER: [&str; 4] = [
+    "video/x-vp8",
+    "video/x-vp9",
+    "video/x-av1",
+    "video/x-theora",
+];
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
@@ -59,6 +67,8 @@ struct Waiting {
 pub struct EncodedGate {
     /// Whether it has to begin at a key frame (video).
     keyed: bool,
+    /// Whether it is shown, or heard, in the order in which it comes.
+    in_order: bool,
     header_packets: Headers,
     /// The headers, until the first media goes out.
     headers: Vec<gst::Buffer>,
@@ -73,8 +83,9 @@ pub struct EncodedGate {
     /// The interval that a key frame has been let into, and that frame's running time.
     entered: Option<(usize, Ns)>,
     last_dts: Option<Ns>,
-    /// Recorded time of the newest packet of sound.
-    last_sound: Option<Ns>,
+    /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
+    latest: Ns,
+    last_in_order: Option<Ns>,
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -89,6 +100,7 @@ impl EncodedGate {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
             keyed: name.starts_with("video/"),
+            in_order: !name.starts_with("video/") || IN_ORDER.contains(&name),
             header_packets: Headers::of(name),
             headers: Vec::new(),
             headers_in_caps: false,
@@ -98,7 +110,8 @@ impl EncodedGate {
             due_caps: None,
             entered: None,
             last_dts: None,
-            last_sound: None,
+            latest: 0,
+            last_in_order: None,
             begun: false,
             broken: false,
             left_out: 0,
@@ -128,7 +141,7 @@ impl EncodedGate {
         }
     }
 
-    pub(super) fn push(&mut self, input: Input) {
+    pub(super) fn push(&mut self, mut input: Input) {
         if input.buffer.flags().contains(gst::BufferFlags::HEADER) {
             match self.header_packets {
                 Headers::Media => {}
@@ -140,6 +153,10 @@ impl EncodedGate {
                 }
                 Headers::Dropped => return,
             }
+        }
+        if self.in_order {
+            self.latest = self.latest.max(input.running);
+            input.running = self.latest;
         }
         let after_loss = self.lost.take();
         let caps = self.new_caps.take();
@@ -260,12 +277,14 @@ impl EncodedGate {
 
     fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
         let mut recorded = interval.recorded_at(input.running);
-        if !self.keyed {
-            // Sound comes in order, whatever a network's clock makes of its stamps.
+        let hidden = gst::BufferFlags::DECODE_ONLY;
+        if self.in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
-            let least = self.last_sound.map_or(0, |last| last.saturating_add(step));
+            let least = self
+                .last_in_order
+                .map_or(0, |last| last.saturating_add(step));
             recorded = recorded.max(least);
-            self.last_sound = Some(recorded);
+            self.last_in_order = Some(recorded);
         }
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
