@@ -134,13 +134,13 @@ fn null_from_any_handler_does_not_wait_for_itself() {
     ] {
         let (rig, tracks) = Rig::live(1, 1);
         let seen = order::follow(&rig.recorder);
-        let pipeline = rig.pipeline.clone();
+        let pipeline = rig.pipeline.downgrade();
         let (took, taken) = mpsc::channel();
         let once = AtomicBool::new(false);
         rig.recorder.connect(signal, false, move |_| {
             if !once.swap(true, Ordering::SeqCst) {
                 let before = Instant::now();
-                let _ = pipeline.set_state(gst::State::Null);
+                let _ = pipeline.upgrade().unwrap().set_state(gst::State::Null);
                 took.send(before.elapsed()).unwrap();
             }
             None

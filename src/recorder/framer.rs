@@ -143,6 +143,10 @@ impl Framer {
 
     /// A buffer from upstream; what is complete comes out.
     pub fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
+        // h264parse aborts the process at one behind a unit that it waits for the end of.
+        if buffer.size() == 0 {
+            return Vec::new();
+        }
         // All units of a frame may have the flag, and a parser ends a frame at each.
         buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
         self.begun.store(true, Ordering::SeqCst);
@@ -262,5 +266,22 @@ mod tests {
         ] {
             assert!(Framer::new(&caps.parse().unwrap()).is_none(), "{caps}");
         }
+    }
+
+    #[test]
+    fn what_holds_nothing_is_left_out() {
+        gst::init().unwrap();
+        let caps = "video/x-h264,stream-format=byte-stream,alignment=nal";
+        let framer = Framer::new(&caps.parse().unwrap()).unwrap();
+        for unit in [
+            &[0, 0, 0, 1, 9, 0x10][..],
+            &[0, 0, 0, 1, 6, 0x30],
+            &[0, 0, 0, 1, 9, 0x50, 0x12, 0x64, 1],
+            &[],
+            &[0x42, 0x78],
+        ] {
+            let _ = framer.push(gst::Buffer::from_slice(unit.to_vec()));
+        }
+        assert!(framer.drain().is_empty());
     }
 }
