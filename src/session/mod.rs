@@ -63,6 +63,10 @@ use writer::{BlobOutlet, Progress, Writer};
 
 /// A track that is full waits so long for the one that starves.
 const STARVED: Duration = Duration::from_millis(10);
+/// How often an upstream that waits for the clock looks at it.
+const CLOCK_LOOK: Duration = Duration::from_millis(10);
+/// How often one that waits for room looks by itself.
+const ROOM_LOOK: Duration = Duration::from_millis(200);
 /// No hole in a track is longer (six hours): beyond it, stamps are broken.
 const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
 
@@ -588,21 +592,25 @@ impl Session {
         let mut starved = None;
         self.room.wait_while(|| {
             if track.need_not_wait() || self.room.is_open() {
-                return false;
+                return None;
             }
             if self.any_live && self.clock.now().is_some_and(|now| running > now) {
-                return true;
+                return Some(CLOCK_LOOK);
             }
-            let full = track.is_full();
-            if !full || !self.others_starve(index) {
+            if !track.is_full() {
+                return None;
+            }
+            if !self.others_starve(index) {
                 starved = None;
-                return full;
+                // Room, and hunger that lasts, are told.
+                return Some(ROOM_LOOK);
             }
-            if starved.get_or_insert_with(Instant::now).elapsed() < STARVED {
-                return true;
+            let since = starved.get_or_insert_with(Instant::now).elapsed();
+            if since >= STARVED {
+                track.widen();
+                return None;
             }
-            track.widen();
-            false
+            Some(STARVED.saturating_sub(since))
         });
     }
 

@@ -4,13 +4,10 @@ use super::timing::lock;
 use std::{
     sync::{
         Condvar, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
-
-/// How often a waiting upstream looks again by itself: other tracks' hunger has no signal.
-const LOOK: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -22,6 +19,8 @@ pub struct Room {
     /// For upstreams that wait for room.
     freed: Condvar,
     waiting: AtomicUsize,
+    /// How often they have been woken.
+    woken: AtomicU64,
     /// Nobody has to wait any more.
     open: AtomicBool,
 }
@@ -43,7 +42,9 @@ impl Room {
     /// There may be room again.
     pub fn free(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
-            drop(lock(&self.queue));
+            let queue = lock(&self.queue);
+            self.woken.fetch_add(1, Ordering::SeqCst);
+            drop(queue);
             self.freed.notify_all();
         }
     }
@@ -70,19 +71,26 @@ impl Room {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// Waits as long as `wait` says so; it is asked without a lock held.
-    pub fn wait_while(&self, mut wait: impl FnMut() -> bool) {
-        if !wait() {
+    /// Waits as long as `wait` says so: until woken, or for the time that it gives. It is asked without a lock
+    /// held.
+    pub fn wait_while(&self, mut wait: impl FnMut() -> Option<Duration>) {
+        if wait().is_none() {
             return;
         }
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        while wait() {
+        loop {
+            let woken = self.woken.load(Ordering::SeqCst);
+            let Some(patience) = wait() else {
+                break;
+            };
             let queue = lock(&self.queue);
-            drop(
-                self.freed
-                    .wait_timeout(queue, LOOK)
-                    .unwrap_or_else(PoisonError::into_inner),
-            );
+            if self.woken.load(Ordering::SeqCst) == woken {
+                drop(
+                    self.freed
+                        .wait_timeout(queue, patience)
+                        .unwrap_or_else(PoisonError::into_inner),
+                );
+            }
         }
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
