@@ -62,7 +62,8 @@ fn is_alike(one: &AudioInfo, other: &AudioInfo) -> bool {
 /// each other from running time `origin` on.
 #[derive(Debug)]
 struct Chunk {
-    buffer: gst::Buffer,
+    /// None once it has gone out whole.
+    buffer: Option<gst::Buffer>,
     format: Arc<Format>,
     origin: Ns,
     first: u64,
@@ -84,9 +85,10 @@ impl Chunk {
     fn part(&self, skip: u64, samples: u64) -> Option<gst::Buffer> {
         let (skip, samples) = (usize::try_from(skip).ok()?, usize::try_from(samples).ok()?);
         let bytes_per_frame = self.format.info.bpf() as usize;
-        if self.buffer.meta::<gst_audio::AudioMeta>().is_some() {
+        let buffer = self.buffer.as_ref()?;
+        if buffer.meta::<gst_audio::AudioMeta>().is_some() {
             let bytes_per_frame = self.format.info.bpf();
-            let whole = self.buffer.clone();
+            let whole = buffer.clone();
             return Some(gst_audio::audio_buffer_truncate(
                 whole,
                 bytes_per_frame,
@@ -96,9 +98,7 @@ impl Chunk {
         }
         let bytes = skip.checked_mul(bytes_per_frame)?
             ..skip.checked_add(samples)?.checked_mul(bytes_per_frame)?;
-        self.buffer
-            .copy_region(gst::BufferCopyFlags::MEMORY, bytes)
-            .ok()
+        buffer.copy_region(gst::BufferCopyFlags::MEMORY, bytes).ok()
     }
 
     fn skip(&mut self, samples: u64) {
@@ -108,7 +108,7 @@ impl Chunk {
         if self.samples > 0
             && let Some(rest) = self.part(samples, self.samples)
         {
-            self.buffer = rest;
+            self.buffer = Some(rest);
         }
     }
 }
@@ -169,7 +169,7 @@ impl AudioGate {
             .flags()
             .intersects(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
         let chunk = Chunk {
-            buffer: input.buffer,
+            buffer: Some(input.buffer),
             format: self.incoming.clone(),
             origin: input.running,
             first: 0,
@@ -288,7 +288,7 @@ impl AudioGate {
         self.fill_to(place + late, out);
         let buffer = if samples == chunk.samples {
             chunk.samples = 0;
-            Some(std::mem::take(&mut chunk.buffer))
+            chunk.buffer.take()
         } else {
             let part = chunk.part(0, samples);
             chunk.skip(samples);

@@ -10,6 +10,7 @@
 pub type Ns = u64;
 
 const SECOND: i128 = 1_000_000_000;
+const NS_PER_S: u64 = 1_000_000_000;
 
 /// A stretch of running time that is recorded, `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -253,28 +254,41 @@ impl Grid {
         Grid { rate: rate.max(1) }
     }
 
+    /// A second's fraction times the rate, and a sample of a second times its nanoseconds, fit: so whole seconds
+    /// are counted apart, without 128 bits.
+    fn rate(&self) -> u64 {
+        u64::from(self.rate)
+    }
+
     /// The sample nearest to a recorded time: where an interval begins on the grid, and so where
     /// the one before it has ended.
     pub fn nearest(&self, recorded: Ns) -> u64 {
-        let scaled = i128::from(recorded) * i128::from(self.rate);
-        u64::try_from((2 * scaled + SECOND) / (2 * SECOND)).unwrap_or(u64::MAX)
+        let (seconds, rest) = (recorded / NS_PER_S, recorded % NS_PER_S);
+        let in_rest = (2 * rest * self.rate() + NS_PER_S) / (2 * NS_PER_S);
+        seconds.saturating_mul(self.rate()).saturating_add(in_rest)
     }
 
     /// How many samples begin before a time after the first of them.
     pub fn before(&self, time: Ns) -> u64 {
-        let scaled = i128::from(time) * i128::from(self.rate);
-        u64::try_from((scaled + SECOND - 1) / SECOND).unwrap_or(u64::MAX)
+        let (seconds, rest) = (time / NS_PER_S, time % NS_PER_S);
+        let in_rest = (rest * self.rate()).div_ceil(NS_PER_S);
+        seconds.saturating_mul(self.rate()).saturating_add(in_rest)
     }
 
     /// Recorded time of a sample, rounded down to nanoseconds.
     pub fn time(&self, sample: u64) -> Ns {
-        let time = i128::from(sample) * SECOND / i128::from(self.rate);
-        u64::try_from(time).unwrap_or(u64::MAX)
+        let (seconds, rest) = (sample / self.rate(), sample % self.rate());
+        let of_rest = rest * NS_PER_S / self.rate();
+        seconds.saturating_mul(NS_PER_S).saturating_add(of_rest)
     }
 
     /// The place on the grid of the source sample at running time `running`, were `interval`
     /// to go on for ever in both directions; negative if it lies before the recording.
     pub fn place(&self, interval: &Interval, running: Ns) -> i64 {
+        let since = running.checked_sub(interval.start);
+        if let Some(recorded) = since.and_then(|since| since.checked_add(interval.recorded)) {
+            return i64::try_from(self.nearest(recorded)).unwrap_or(i64::MAX);
+        }
         let exact =
             i128::from(running) - i128::from(interval.start) + i128::from(interval.recorded);
         let scaled = exact * i128::from(self.rate);
@@ -382,6 +396,23 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn the_grid_is_exact(time in any::<u64>(), small in 0u64..1 << 42, rate in any::<u32>(), start in any::<u64>()) {
+            let (grid, wide) = (Grid::new(rate), i128::from(rate.max(1)));
+            let whole = |exact: i128| u64::try_from(exact).unwrap_or(u64::MAX);
+            for time in [time, small] {
+                let scaled = i128::from(time) * wide;
+                prop_assert_eq!(grid.nearest(time), whole((2 * scaled + SECOND) / (2 * SECOND)));
+                prop_assert_eq!(grid.before(time), whole((scaled + SECOND - 1) / SECOND));
+                prop_assert_eq!(grid.time(time), whole(i128::from(time) * SECOND / wide));
+                let interval = Interval { start, end: None, recorded: small, decided: true };
+                let exact = i128::from(time) - i128::from(start) + i128::from(small);
+                let exact = (2 * exact * wide + SECOND).div_euclid(2 * SECOND);
+                let clamped = exact.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
+                prop_assert_eq!(i128::from(grid.place(&interval, time)), clamped);
+            }
+        }
+
         #[test]
         fn recorded_time_is_monotone_and_kept_time_conserved(
             steps in prop::collection::vec(0u64..3_000_000_000, 1..40),

@@ -135,10 +135,11 @@ impl MediaRecorder {
             self.autostart();
         }
         self.follow_base_time();
-        self.ask_whether_live(pad);
-        pad.stream().flows()?;
         match pad.framer() {
-            Some(framer) => self.give(pad, framer.push(buffer)),
+            Some(framer) => {
+                pad.stream().flows()?;
+                self.give(pad, framer.push(buffer))
+            }
             None => self.give_buffer(pad, buffer),
         }
     }
@@ -169,9 +170,16 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (input, mut takers) = {
+        let (input, mut takers, now) = {
             let mut stream = pad.stream();
             stream.flows()?;
+            if stream.live.is_none() {
+                drop(stream);
+                let live = Upstream::of(pad.upcast_ref()).live;
+                stream = pad.stream();
+                stream.flows()?;
+                stream.live = Some(live);
+            }
             if let Some(to) = stream.goes_back_to(&buffer) {
                 self.restart(pad, to);
                 stream.restarted(&self.clock);
@@ -187,11 +195,14 @@ impl MediaRecorder {
             };
             // Before a cut can miss it, see `SharedTimeline`.
             self.clock.arrived(input.end());
-            let takers = stream.pass(&input);
-            (input, takers)
+            // Read before a track looks whether there are new cuts, see `SharedTimeline`.
+            let is_asked = stream.live == Some(true) && stream.is_taken();
+            let now = is_asked.then(|| self.clock.now()).flatten();
+            let takers = stream.pass(&input, now);
+            (input, takers, now)
         };
         let give = |(session, track): Taker, input| {
-            if session.push(track, input) == Flow::Done {
+            if session.push(track, input, now) == Flow::Done {
                 pad.stream().keep_from(session.id());
             }
         };
@@ -211,14 +222,6 @@ impl MediaRecorder {
         if let Some(base) = self.obj().base_time() {
             self.clock.rebase(base);
         }
-    }
-
-    fn ask_whether_live(&self, pad: &MediaRecorderPad) {
-        if pad.stream().live.is_some() {
-            return;
-        }
-        let live = Upstream::of(pad.upcast_ref()).live;
-        pad.stream().live = Some(live);
     }
 
     /// Running time has been set back on a pad. The first pad of all that are says from where it

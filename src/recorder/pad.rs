@@ -86,7 +86,8 @@ pub(super) struct Stream {
     /// The pad is being released.
     pub released: bool,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples. Encoded media that
-    /// a recording takes is not kept: it could not be stamped without a copy.
+    /// a recording takes is not kept, nor is sound that the clock has passed: it could not be stamped without a
+    /// copy.
     recent: Option<Input>,
     /// Media has come behind the headers.
     begun: bool,
@@ -330,8 +331,9 @@ impl Stream {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
 
-    /// Remembers a buffer, and gives back who takes it.
-    pub fn pass(&mut self, input: &Input) -> SmallVec<[Taker; 1]> {
+    /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
+    /// live.
+    pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Taker; 1]> {
         self.end = input.end();
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
@@ -343,10 +345,23 @@ impl Stream {
             self.headers.push(input.clone());
         } else {
             self.begun = true;
-            let kept = self.takers.is_empty() || !matches!(self.media, Media::Encoded);
+            let kept = match self.media {
+                _ if self.takers.is_empty() => true,
+                Media::Encoded => false,
+                Media::Picture { .. } => true,
+                // A recording to come cannot begin in sound that is over.
+                Media::Sound { .. } => {
+                    self.live != Some(true) || now.is_none_or(|now| now < self.end)
+                }
+            };
             self.recent = kept.then(|| input.clone());
         }
         self.takers.clone()
+    }
+
+    /// Whether anybody takes this pad's stream.
+    pub fn is_taken(&self) -> bool {
+        !self.takers.is_empty()
     }
 
     /// Who takes this pad's stream.
@@ -435,6 +450,8 @@ mod imp {
         mute: AtomicBool,
         /// Used by the streaming thread, without a lock held while it works.
         pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
+        /// Whether there is one.
+        pub(in super::super) framed: AtomicBool,
         /// Flushes that set running time back, so far.
         pub(in super::super) epoch: std::sync::atomic::AtomicU64,
     }
@@ -489,7 +506,11 @@ impl MediaRecorderPad {
 
     /// What makes whole frames of the stream, if it does not come in such.
     pub(super) fn framer(&self) -> Option<Arc<Framer>> {
-        lock(&self.imp().framer).clone()
+        let imp = self.imp();
+        if !imp.framed.load(Ordering::SeqCst) {
+            return None;
+        }
+        lock(&imp.framer).clone()
     }
 
     /// New caps from upstream: the framer that they need is there when this returns.
@@ -500,7 +521,12 @@ impl MediaRecorderPad {
             return Some(framer);
         }
         let framer = Framer::new(caps).map(Arc::new);
-        let before = std::mem::replace(&mut *lock(&self.imp().framer), framer.clone());
+        let imp = self.imp();
+        let before = {
+            let mut place = lock(&imp.framer);
+            imp.framed.store(framer.is_some(), Ordering::SeqCst);
+            std::mem::replace(&mut *place, framer.clone())
+        };
         drop(before);
         framer
     }
@@ -512,7 +538,11 @@ impl MediaRecorderPad {
 
     /// Forgets the stream, for a new READY→PAUSED.
     pub(super) fn reset(&self) {
-        let framer = lock(&self.imp().framer).take();
+        let framer = {
+            let mut place = lock(&self.imp().framer);
+            self.imp().framed.store(false, Ordering::SeqCst);
+            place.take()
+        };
         drop(framer);
         *self.stream() = Stream::default();
         self.imp().epoch.store(0, Ordering::SeqCst);

@@ -545,13 +545,15 @@ impl Session {
         self.tracks.get(track)
     }
 
-    /// A buffer of a track; waits for room if it is not live.
-    pub fn push(&self, track: usize, input: Input) -> Flow {
+    /// A buffer of a track; waits for room if it is not live. `now`: the clock's running time, if it has been read
+    /// already.
+    pub fn push(&self, track: usize, input: Input, now: Option<Ns>) -> Flow {
         match self.track(track) {
             Some(this) if self.is_absurd(this, input.end()) => Flow::Done,
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
-                this.push(input, this.is_behind() && self.others_starve(track))
+                let for_another = this.is_behind() && self.others_starve(track);
+                this.push(input, for_another, now)
             }
             None => Flow::Done,
         }

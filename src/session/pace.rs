@@ -17,7 +17,7 @@ use gst::prelude::*;
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ const KNOWN: usize = 4;
 #[derive(Debug)]
 pub struct Pace {
     max_queue_time: Ns,
+    /// `for_another` may be set.
+    has_waited: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -53,6 +55,7 @@ impl Pace {
     pub fn new(max_queue_time: Ns) -> Self {
         Pace {
             max_queue_time,
+            has_waited: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -60,7 +63,14 @@ impl Pace {
     /// What waits does so for another track, or for the encoder to be made. When that is over, it is given as
     /// long as may wait to be worked off.
     pub fn wait_for_another(&self) {
-        lock(&self.state).for_another = Some(Instant::now());
+        let mut state = lock(&self.state);
+        state.for_another = Some(Instant::now());
+        self.has_waited.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether what waits may have done so for another track.
+    pub fn has_waited_for_another(&self) -> bool {
+        self.has_waited.load(Ordering::SeqCst)
     }
 
     /// So much waits for the encoder of what may: whether it may yet do so for another track.
@@ -73,6 +83,8 @@ impl Pace {
         let patience = Duration::from_nanos(self.max_queue_time);
         let is_young = |since: &Instant| now.saturating_duration_since(*since) < patience;
         state.for_another = state.for_another.filter(is_young).filter(|_| much);
+        self.has_waited
+            .store(state.for_another.is_some(), Ordering::SeqCst);
         state.for_another.is_some()
     }
 

@@ -76,9 +76,11 @@ fn moved(time: Ns, by: i64) -> Ns {
 ///
 /// It never jumps: a new base time and a flush that sets it back change what has to be added to
 /// what comes in, and recorded time goes on from where it was.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RunningTime {
     playing: Mutex<Option<Playing>>,
+    /// Its base time, to be looked at for every buffer; `NOT_PLAYING` without.
+    base: AtomicU64,
     /// Running time when PLAYING was left last.
     left: AtomicU64,
     /// Furthest running time that has arrived on any pad: the end of that buffer.
@@ -87,6 +89,22 @@ pub struct RunningTime {
     live_shift: AtomicI64,
     /// What has to be added for the others, since running time was set back.
     shift: AtomicI64,
+}
+
+/// No base time: GStreamer's own "none".
+const NOT_PLAYING: u64 = u64::MAX;
+
+impl Default for RunningTime {
+    fn default() -> Self {
+        RunningTime {
+            playing: Mutex::default(),
+            base: AtomicU64::new(NOT_PLAYING),
+            left: AtomicU64::default(),
+            furthest: AtomicU64::default(),
+            live_shift: AtomicI64::default(),
+            shift: AtomicI64::default(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -111,17 +129,24 @@ impl RunningTime {
         if left.saturating_sub(now) > SAME {
             self.live_shift.fetch_add(left - now, Ordering::SeqCst);
         }
-        *lock(&self.playing) = Some(playing);
+        let mut now = lock(&self.playing);
+        self.base.store(playing.base.nseconds(), Ordering::SeqCst);
+        *now = Some(playing);
     }
 
     /// The base time is now this one; while PLAYING too, time goes on from where it is.
     pub fn rebase(&self, base: gst::ClockTime) {
+        let known = self.base.load(Ordering::SeqCst);
+        if known == base.nseconds() || known == NOT_PLAYING {
+            return;
+        }
         let mut playing = lock(&self.playing);
         if let Some(playing) = playing.as_mut()
             && playing.base != base
         {
             let back = signed(base.nseconds()).saturating_sub(signed(playing.base.nseconds()));
             playing.base = base;
+            self.base.store(base.nseconds(), Ordering::SeqCst);
             self.live_shift.fetch_add(back, Ordering::SeqCst);
         }
     }
@@ -131,7 +156,13 @@ impl RunningTime {
         if let Some(now) = self.now() {
             self.left.store(now, Ordering::SeqCst);
         }
-        *lock(&self.playing) = None;
+        self.not_playing();
+    }
+
+    fn not_playing(&self) {
+        let mut playing = lock(&self.playing);
+        self.base.store(NOT_PLAYING, Ordering::SeqCst);
+        *playing = None;
     }
 
     /// Running time at which PLAYING was left last.
@@ -178,7 +209,7 @@ impl RunningTime {
 
     /// Forgets everything, for a new READY→PAUSED.
     pub fn reset(&self) {
-        *lock(&self.playing) = None;
+        self.not_playing();
         for value in [&self.left, &self.furthest] {
             value.store(0, Ordering::SeqCst);
         }

@@ -128,6 +128,8 @@ struct Inner {
     live: bool,
     /// How far the track had come when a buffer was let in last.
     let_in: Ns,
+    /// What waited for the encoder when that was looked at, and how far media had been given on then.
+    looked: Option<(Ns, Ns)>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
     /// What the pipeline was given, while another one may have to take its place.
@@ -216,6 +218,7 @@ impl Track {
                 counts: Counts::default(),
                 live: spec.live,
                 let_in: 0,
+                looked: None,
                 mutes: Vec::new(),
                 kept: None,
             }),
@@ -357,8 +360,8 @@ impl Track {
     }
 
     /// A buffer from upstream. `for_another` says that what waits does so for another track, not
-    /// for the encoder.
-    pub fn push(&self, input: Input, for_another: bool) -> Flow {
+    /// for the encoder. `now`: the clock's running time, if it has been read already.
+    pub fn push(&self, input: Input, for_another: bool, now: Option<Ns>) -> Flow {
         if self.is_closed() {
             return Flow::Done;
         }
@@ -381,7 +384,9 @@ impl Track {
             }
             return Flow::More;
         }
-        let horizon = self.horizon(end);
+        // What is not live may have waited since.
+        let now = now.filter(|_| self.live);
+        let horizon = self.horizon_at(now, end);
         inner.refresh(&self.timeline);
         let mut out = Out::new();
         let Inner { gate, cuts, .. } = &mut *inner;
@@ -423,16 +428,28 @@ impl Track {
 
     /// The instant before which no cut can come any more.
     fn horizon(&self, end: Ns) -> Ns {
+        self.horizon_at(None, end)
+    }
+
+    fn horizon_at(&self, now: Option<Ns>, end: Ns) -> Ns {
         if !self.paced {
             return Ns::MAX;
         }
         // Without a clock cuts are made at the furthest that has arrived.
-        self.clock.now().unwrap_or(end)
+        now.or_else(|| self.clock.now()).unwrap_or(end)
     }
 
     /// Whether a picture has to be left out, because as many as may wait do.
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
+        if let Some(at_most) = inner.waits_at_most(self.fed())
+            && at_most < self.max_queue_time / 8
+            && !self.pace.has_waited_for_another()
+        {
+            self.waited.store(at_most, Ordering::Relaxed);
+            return false;
+        }
         let waiting = inner.waiting();
+        inner.looked = Some((waiting, self.fed()));
         self.waited.store(waiting, Ordering::Relaxed);
         let pictures = matches!(inner.gate, Some(Gate::Video(_)));
         let most = match pictures {
@@ -640,6 +657,8 @@ impl Track {
             pace::keep(&appsrc, &self.pace, &self.fed, &self.room, name);
         }
         let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
+        // Looked at behind what it is given first.
+        inner.looked = None;
         if let Feed::Backlog(backlog) = waited {
             // What waits here already may be kept as well.
             let most = self.max_queue_time.saturating_add(backlog.waiting);
@@ -690,6 +709,17 @@ impl Inner {
         });
         if let Some((now, ())) = news {
             *seen = now;
+        }
+    }
+
+    /// Of sound, of which all has a length: no more waits for the encoder than did, and what was given on since.
+    /// That takes no lock of appsrc, at which its thread may be.
+    fn waits_at_most(&self, fed: Ns) -> Option<Ns> {
+        match (&self.gate, &self.feed, self.looked) {
+            (Some(Gate::Audio(_)), Feed::Encoder(_), Some((waited, then))) => {
+                Some(waited.saturating_add(fed.saturating_sub(then)))
+            }
+            _ => None,
         }
     }
 
