@@ -149,8 +149,9 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
         "matroska,webm" => mkvinfo(&take.path)?,
         _ if format.contains("mp4") => {
             boxes(&take.path, codecs, total)?;
-            if let Some(fault) = atoms_but_for_known_faults(take, codecs)? {
-                report += &format!(", KNOWN FAULT {fault}");
+            atoms::whole(&take.path, &recorded(take, codecs))?;
+            if ["av1", "vp9"].contains(&codecs[0]) {
+                as_ffmpeg_describes(&take.path)?;
             }
         }
         _ => (),
@@ -185,28 +186,24 @@ fn recorded<'a>(take: &'a Take, codecs: &[&str]) -> atoms::Recorded<'a> {
     }
 }
 
-/// Judges the boxes by mp4-atom. What mp4mux 1.22 is known to get wrong is given back; nothing else may be wrong
-/// beside it.
-fn atoms_but_for_known_faults(take: &Take, codecs: &[&str]) -> Result<Option<String>, String> {
-    let recorded = recorded(take, codecs);
-    let Err(said) = atoms::whole(&take.path, &recorded) else {
-        return Ok(None);
-    };
-    match codecs[0] {
-        // Its av1C is that of a draft: nothing but zeros, where the version has to be 1 with a marker. The parser
-        // reads no further.
-        "av1" if said.ends_with("unknown version: 0") => Ok(Some(said)),
-        // Its vpcC says level 1 whatever the pictures are. All else is judged.
-        "vp9" if take.actual.contains("vp09.00.20.08") => {
-            let actual = take.actual.replace("vp09.00.20.08", "vp09.00.10.08");
-            let other = atoms::Recorded {
-                actual: &actual,
-                ..recorded
-            };
-            atoms::whole(&take.path, &other).map(|()| Some(said))
+/// Judges that what decoders of AV1 and VP9 are told is what FFmpeg makes of the pictures themselves.
+fn as_ffmpeg_describes(path: &Path) -> Result<(), String> {
+    let copy = |from: &Path, name: &str| {
+        let to = path.with_file_name(name);
+        let mut ffmpeg = Command::new("ffmpeg");
+        ffmpeg.args(["-v", "error", "-y", "-i"]).arg(from);
+        ffmpeg.args(["-map", "0:v", "-c", "copy"]).arg(&to);
+        match ffmpeg.status() {
+            Ok(status) if status.success() => Ok(to),
+            other => Err(format!("{ffmpeg:?}: {other:?}")),
         }
-        _ => Err(said),
-    }
+    };
+    let bare = match file::codecs(path)?.iter().any(|codec| codec == "av1") {
+        // It would keep an av1C that it is given.
+        true => copy(path, "bare.obu")?,
+        false => path.to_path_buf(),
+    };
+    atoms::described_alike(path, &copy(&bare, "described.mp4")?)
 }
 
 /// Judges that mediainfo counts these tracks and knows how long they are.

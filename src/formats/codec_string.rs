@@ -115,7 +115,13 @@ fn av1(structure: &gst::StructureRef) -> Option<String> {
 /// `vp09.PP.LL.DD` (VP codec ISO media file format binding).
 fn vp9(structure: &gst::StructureRef) -> Option<String> {
     let profile: u32 = structure.get::<&str>("profile").ok()?.parse().ok()?;
-    const LEVELS: [(u64, u64, u32); 12] = [
+    let level = vp9_level(structure)?;
+    Some(format!("vp09.{profile:02}.{level}.{:02}", depth(structure)))
+}
+
+/// Ten times the level of VP9 that takes pictures of this size at this rate.
+pub(super) fn vp9_level(structure: &gst::StructureRef) -> Option<u32> {
+    const LEVELS: [(u64, u64, u32); 14] = [
         (36_864, 829_440, 10),
         (73_728, 2_764_800, 11),
         (122_880, 4_608_000, 20),
@@ -128,9 +134,10 @@ fn vp9(structure: &gst::StructureRef) -> Option<String> {
         (8_912_896, 588_251_136, 51),
         (8_912_896, 1_176_502_272, 52),
         (35_651_584, 1_176_502_272, 60),
+        (35_651_584, 2_353_004_544, 61),
+        (35_651_584, 4_706_009_088, 62),
     ];
-    let level = level(structure, &LEVELS)?;
-    Some(format!("vp09.{profile:02}.{level}.{:02}", depth(structure)))
+    level(structure, &LEVELS)
 }
 
 fn depth(structure: &gst::StructureRef) -> u32 {

@@ -1,8 +1,10 @@
 //! Data: which container takes which codec, what makes it, and how it is tuned.
 
+mod av1;
 mod caps;
 mod channels;
 mod codec_string;
+mod decoder;
 mod delay;
 mod encoder;
 mod memory;
@@ -17,6 +19,7 @@ pub use caps::{
 };
 pub use channels::encoded_channels;
 pub use codec_string::codec_string;
+pub use decoder::Decoder;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};

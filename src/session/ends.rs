@@ -59,7 +59,10 @@ pub fn bytes_pad(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gs
                         told.seek(position);
                     }
                 }
-                gst::EventView::Caps(caps) => told.caps(&caps.caps_owned()),
+                gst::EventView::Caps(caps) => {
+                    let caps = lock(&sought).caps(caps.caps());
+                    told.caps(&caps);
+                }
                 gst::EventView::Eos(_) => told.end(),
                 _ => {}
             });

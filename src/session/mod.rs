@@ -7,6 +7,7 @@
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod decode_times;
+mod decoder;
 mod download;
 mod encoding;
 mod ends;

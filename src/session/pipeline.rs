@@ -12,7 +12,7 @@
 use super::{
     Settings,
     decode_times::begin_at_zero,
-    download,
+    decoder, download,
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     ends::{appsrc, bytes_pad},
     flac, header, hollow, keys, limit,
@@ -24,12 +24,12 @@ use super::{
     verbatim,
 };
 use crate::{
-    formats::{self, Delay, Patch, Plan},
+    formats::{self, Decoder, Delay, Patch, Plan},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -97,6 +97,8 @@ pub struct Feed {
     mux_pad: Option<gst::Pad>,
     /// Of sound.
     delay: Option<Delay>,
+    /// What its decoder has to know, once its first picture has told.
+    decoder: Arc<OnceLock<Decoder>>,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -220,6 +222,21 @@ impl Pipeline {
                     if let Some(patch) = patch.upgrade() {
                         lock(&patch).set_pre_skip(number, samples);
                     }
+                });
+            }
+        }
+        let seen = this.feeds.iter().zip(&plan.codecs);
+        let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
+        for (number, (feed, codec)) in seen.enumerate() {
+            if Decoder::is_needed(*codec, plan.container)
+                && let Some(pad) = &feed.mux_pad
+            {
+                let (patch, known) = (Arc::downgrade(&patch), feed.decoder.clone());
+                decoder::listen(pad, *codec, move |decoder| {
+                    if let Some(patch) = patch.upgrade() {
+                        lock(&patch).set_decoder(number, decoder.clone());
+                    }
+                    let _ = known.set(decoder);
                 });
             }
         }
@@ -404,6 +421,7 @@ impl Pipeline {
             encoder,
             mux_pad: Some(mux_pad),
             delay,
+            decoder: Arc::default(),
         })
     }
 
@@ -451,7 +469,13 @@ impl Pipeline {
     pub fn encoded_caps(&self) -> Vec<gst::Caps> {
         self.feeds
             .iter()
-            .map_while(|feed| feed.mux_pad.as_ref()?.current_caps())
+            .map_while(|feed| {
+                let caps = feed.mux_pad.as_ref()?.current_caps()?;
+                Some(match feed.decoder.get() {
+                    Some(decoder) => decoder.add_to(caps),
+                    None => caps,
+                })
+            })
             .collect()
     }
 

@@ -57,6 +57,7 @@ STREAMS = [
     ("audio/webm;codecs=opus", 100),
     ("video/mp4;codecs=avc1,mp4a.40.2", 500),
     ("video/mp4;codecs=vp9,opus", 500),
+    ("video/mp4;codecs=av1,opus", 500),
     ("video/mp4;codecs=avc1,opus", 1000),
 ]
 

@@ -3,14 +3,26 @@
 mod matroska;
 mod mp4;
 
-use super::delay::{Delay, opus_length};
+use super::{
+    decoder::Decoder,
+    delay::{Delay, opus_length},
+};
 use crate::model::{Container, Orientation};
+
+/// What a container is told of a video track.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Pictures {
+    /// How they have to be shown turned.
+    pub turn: Orientation,
+    /// What their decoder has to know, where the muxer does not tell it.
+    pub decoder: Option<Decoder>,
+}
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
-    turns: Vec<Orientation>,
+    pictures: Vec<Pictures>,
     kind: Kind,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
@@ -28,6 +40,11 @@ impl Patch {
     /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
     /// turned so; each in the order of the muxer's pads.
     pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
+        let pictures = turns.into_iter().map(|turn| Pictures {
+            turn,
+            decoder: None,
+        });
+        let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
@@ -36,7 +53,7 @@ impl Patch {
         };
         Patch {
             delays,
-            turns,
+            pictures,
             kind,
             position: 0,
         }
@@ -47,6 +64,24 @@ impl Patch {
         if let Some(delay) = self.delays.get_mut(number) {
             *delay = Delay::PreSkip(samples);
         }
+    }
+
+    /// What the decoder of video track `number` has to know. Once the header has been written it is too late.
+    pub fn set_decoder(&mut self, number: usize, decoder: Decoder) {
+        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
+            pictures.decoder = Some(decoder);
+        }
+    }
+
+    /// The muxer's caps, without the header as the muxer wrote it where that has been changed.
+    pub fn caps(&self, caps: &gst::CapsRef) -> gst::Caps {
+        let mut caps = caps.to_owned();
+        if let Kind::Mp4(_) = self.kind
+            && let Some(structure) = caps.make_mut().structure_mut(0)
+        {
+            structure.remove_field("streamheader");
+        }
+        caps
     }
 
     /// The muxer goes on at `position`: where that is in the recording.
@@ -65,7 +100,7 @@ impl Patch {
         let patched = match &mut self.kind {
             Kind::Nothing => None,
             Kind::Mp4(layout) => map(&buffer, |bytes| {
-                layout.patch(position, bytes, &self.delays, &self.turns)
+                layout.patch(position, bytes, &self.delays, &self.pictures)
             }),
             Kind::Matroska => {
                 let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
@@ -98,7 +133,7 @@ impl Patch {
             _ => 0,
         });
         let (true, Some(skip @ 1..), Some(pts)) =
-            (self.turns.is_empty(), skips.min(), buffer.pts())
+            (self.pictures.is_empty(), skips.min(), buffer.pts())
         else {
             return buffer;
         };

@@ -1,19 +1,23 @@
 //! MP4 (ISO 14496-12): an edit list for each audio track whose encoder is late, the Opus header of
-//! mp4mux 1.22 with its bytes in the right order, and how the pictures are turned.
+//! mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 are told, and how the
+//! pictures are turned.
 //!
-//! The edit makes the header longer, so all that follows moves, and the index at the end is told;
+//! This makes the header longer or shorter, so all that follows moves, and the index at the end is told;
 //! its version is put right too.
 
-use super::number;
-use crate::{formats::delay::Delay, model::Orientation};
+use super::{Pictures, number};
+use crate::{
+    formats::{decoder::Decoder, delay::Delay},
+    model::Orientation,
+};
 
 /// Where things are in the file.
 #[derive(Debug, Default)]
 pub struct Layout {
     /// The header, as the muxer wrote it: begin and end.
     moov: Option<(u64, u64)>,
-    /// Bytes by which it has grown.
-    grown: u64,
+    /// Bytes by which it has grown, or shrunk.
+    grown: i64,
     /// Track, decode time and place of each fragment.
     fragments: Vec<(u64, u64, u64)>,
 }
@@ -22,7 +26,7 @@ impl Layout {
     /// Where a position of the muxer's is in the file.
     pub fn place(&self, position: u64) -> u64 {
         match self.moov {
-            Some((_, end)) if position >= end => position + self.grown,
+            Some((_, end)) if position >= end => position.saturating_add_signed(self.grown),
             _ => position,
         }
     }
@@ -33,7 +37,7 @@ impl Layout {
         position: u64,
         bytes: &[u8],
         delays: &[Delay],
-        turns: &[Orientation],
+        pictures: &[Pictures],
     ) -> Option<Vec<u8>> {
         let first = boxes(bytes).next()?;
         let (begins, ends) = self.moov.unwrap_or((u64::MAX, u64::MAX));
@@ -66,8 +70,8 @@ impl Layout {
                 patched.extend_from_slice(old);
                 continue;
             }
-            let new = moov(old, delays, turns)?;
-            let grown = new.len().checked_sub(old.len())? as u64;
+            let new = moov(old, delays, pictures)?;
+            let grown = new.len() as i64 - old.len() as i64;
             if self.moov.is_none() {
                 self.moov = Some((position + part.start as u64, position + part.end as u64));
                 self.grown = grown;
@@ -118,7 +122,7 @@ impl Layout {
                     let at = |f: &&(u64, u64, u64)| (f.0, f.1) == (track, time);
                     self.fragments.iter().find(at).map(|f| f.2)
                 }
-                place => place.checked_add(self.grown),
+                place => place.checked_add_signed(self.grown),
             };
             let Some(place) = place else {
                 continue;
@@ -218,11 +222,61 @@ fn turned(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
     Some(turned)
 }
 
-fn moov(old: &[u8], delays: &[Delay], turns: &[Orientation]) -> Option<Vec<u8>> {
+/// A video track's `trak` with a configuration record that is true of the stream; `None` if it is that already.
+fn told(trak: &[u8], decoder: &Decoder) -> Option<Vec<u8>> {
+    let (entry, record): (&[u8; 4], &[u8; 4]) = match decoder {
+        Decoder::Av1(_) => (b"av01", b"av1C"),
+        Decoder::Vp9 { .. } => (b"vp09", b"vpcC"),
+    };
+    let path = [
+        (b"mdia", 0),
+        (b"minf", 0),
+        (b"stbl", 0),
+        (b"stsd", ENTRIES),
+        (entry, VISUAL_ENTRY),
+        (record, 0),
+    ];
+    changed(trak, &path, &|old| match decoder {
+        Decoder::Av1(right) => {
+            // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always the same level, and bits of
+            // memory that nobody has set. The OBUs after the first four bytes may be left out.
+            (old.get(..4) != right.get(..4)).then(|| right.clone())
+        }
+        Decoder::Vp9 { level } => {
+            // Level 1 for all, up to 1.26 at least. Before it: version, flags, profile.
+            const AT: usize = 5;
+            let mut new = old.to_vec();
+            let stands = new.get_mut(AT).filter(|stands| **stands == 10)?;
+            *stands = *level;
+            (new != old).then_some(new)
+        }
+    })
+}
+
+/// Boxes with the content of one of them changed, which is found by a path of names, each with how many bytes
+/// there are in that box before its own boxes. `None` if it is not there, or not changed.
+fn changed(
+    bytes: &[u8],
+    path: &[(&[u8; 4], usize)],
+    change: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let Some(((name, before), path)) = path.split_first() else {
+        return change(bytes);
+    };
+    let part = boxes(bytes).find(|part| part.name == *name)?;
+    let (head, inside) = bytes
+        .get(part.content..part.end)?
+        .split_at_checked(*before)?;
+    let content = [head, &changed(inside, path, change)?].concat();
+    let (front, back) = (bytes.get(..part.start)?, bytes.get(part.end..)?);
+    Some([front, &boxed(name, &content)?, back].concat())
+}
+
+fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Vec<u8>> {
     let old = old.get(8..)?;
     let mut new = Vec::new();
     let mut delays = delays.iter();
-    let mut turns = turns.iter();
+    let mut pictures = pictures.iter();
     for part in boxes(old) {
         let content = old.get(part.content..part.end)?;
         let kind = match part.name {
@@ -235,9 +289,13 @@ fn moov(old: &[u8], delays: &[Delay], turns: &[Orientation]) -> Option<Vec<u8>> 
                 new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
             }
             Some(b"vide") => {
-                let turn = turns.next().copied().unwrap_or_default();
+                let of_track = pictures.next();
+                let turn = of_track.map_or_else(Orientation::default, |of_track| of_track.turn);
                 let turned = turned(content, turn);
-                new.extend_from_slice(&boxed(b"trak", turned.as_deref().unwrap_or(content))?);
+                let content = turned.as_deref().unwrap_or(content);
+                let decoder = of_track.and_then(|of_track| of_track.decoder.as_ref());
+                let told = decoder.and_then(|decoder| told(content, decoder));
+                new.extend_from_slice(&boxed(b"trak", told.as_deref().unwrap_or(content))?);
             }
             _ => new.extend_from_slice(old.get(part.start..part.end)?),
         }
@@ -247,9 +305,10 @@ fn moov(old: &[u8], delays: &[Delay], turns: &[Orientation]) -> Option<Vec<u8>> 
 
 /// Places of Opus' header in an audio track, from the begin of its sample description on.
 const STSD: &[&[u8; 4]] = &[b"mdia", b"minf", b"stbl", b"stsd"];
-/// Bytes of `stsd` before its first entry, and of that entry before its own boxes.
+/// Bytes of `stsd` before its first entry, and of that entry (of sound: with its head) before its own boxes.
 const ENTRIES: usize = 8;
 const ENTRY: usize = 8 + 28;
+const VISUAL_ENTRY: usize = 78;
 
 fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
     let mut track = old.to_vec();
@@ -414,6 +473,99 @@ mod tests {
         assert_eq!(copied.len(), header().len());
     }
 
+    /// A header with one video track, whose sample entry of this name has this record and a box after it.
+    fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
+        let mut hdlr = vec![0; 8];
+        hdlr.extend_from_slice(b"vide");
+        let mut visual = vec![0; VISUAL_ENTRY];
+        visual.extend(leaf(name, record));
+        visual.extend(leaf(b"btrt", &[7; 12]));
+        let mut stsd = vec![0, 0, 0, 0, 0, 0, 0, 1];
+        stsd.extend(leaf(entry, &visual));
+        let stbl = [leaf(b"stsd", &stsd), leaf(b"stts", &[0; 8])].concat();
+        let minf = [leaf(b"vmhd", &[0; 12]), leaf(b"stbl", &stbl)].concat();
+        let mdia = [leaf(b"hdlr", &hdlr), leaf(b"minf", &minf)].concat();
+        let trak = [leaf(b"tkhd", &[0; 84]), leaf(b"mdia", &mdia)].concat();
+        let moov = [leaf(b"mvhd", &[0; 100]), leaf(b"trak", &trak)].concat();
+        [leaf(b"ftyp", b"iso5"), leaf(b"moov", &moov)].concat()
+    }
+
+    #[test]
+    fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_moves() {
+        let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
+        let av1 = Pictures {
+            decoder: Some(Decoder::Av1(right.to_vec())),
+            ..Default::default()
+        };
+        let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
+        for wrong in [
+            // mp4mux 1.22, without what upstream may say and with it; 1.26, in memory that had another use.
+            &[0; 5],
+            longer.as_slice(),
+            &[0x81, 1, 0x5c, 0],
+            &[0x81, 4, 0x0c, 0],
+            &[0x81, 1, 0x0c, 0x1f],
+            &[],
+        ] {
+            let old = pictures(b"av01", b"av1C", wrong);
+            let mut layout = Layout::default();
+            let new = layout.patch(0, &old, &[], std::slice::from_ref(&av1));
+            assert_eq!(
+                new,
+                Some(pictures(b"av01", b"av1C", &right)),
+                "sizes of all around it are right: {wrong:x?}"
+            );
+            let new = new.unwrap();
+            assert_eq!(layout.place(old.len() as u64), new.len() as u64);
+            let mut tfra = vec![1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+            tfra.extend_from_slice(&7u64.to_be_bytes());
+            tfra.extend_from_slice(&(old.len() as u64).to_be_bytes());
+            tfra.extend_from_slice(&[1, 1, 1]);
+            let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
+            let moved = layout.patch(5_000, &index, &[], &[]).unwrap();
+            assert_eq!(number(&moved, 16 + 24, 8), Some(new.len() as u64));
+        }
+        for level in [10, 31] {
+            let record = |level| [1, 0, 0, 0, 0, level, 0x82, 6, 6, 6, 0, 0];
+            let vp9 = Pictures {
+                decoder: Some(Decoder::Vp9 { level }),
+                ..Default::default()
+            };
+            let old = pictures(b"vp09", b"vpcC", &record(10));
+            let new = Layout::default().patch(0, &old, &[], &[vp9]);
+            assert_eq!(new, Some(pictures(b"vp09", b"vpcC", &record(level))));
+        }
+    }
+
+    #[test]
+    fn records_that_are_right_stay() {
+        let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
+        let av1 = Pictures {
+            decoder: Some(Decoder::Av1(right.to_vec())),
+            ..Default::default()
+        };
+        let vp9 = Pictures {
+            decoder: Some(Decoder::Vp9 { level: 31 }),
+            ..Default::default()
+        };
+        let nothing = Pictures::default();
+        for (old, pictures) in [
+            (pictures(b"av01", b"av1C", &right), &av1),
+            // The OBUs may be missing (1.26 writes none), or be others that say the same.
+            (pictures(b"av01", b"av1C", &right[..4]), &av1),
+            (pictures(b"av01", b"av1C", &right[..8]), &av1),
+            (pictures(b"av01", b"av1C", &[0; 5]), &nothing),
+            (pictures(b"vp09", b"vpcC", &[1, 0, 0, 0, 0, 40, 0x82]), &vp9),
+            (pictures(b"vp09", b"vpcC", &[1, 0, 0]), &vp9),
+            (pictures(b"avc1", b"avcC", &[0; 5]), &av1),
+        ] {
+            let mut layout = Layout::default();
+            let new = layout.patch(0, &old, &[], std::slice::from_ref(pictures));
+            assert_eq!(new.as_ref(), Some(&old));
+            assert_eq!(layout.place(old.len() as u64), old.len() as u64);
+        }
+    }
+
     #[test]
     fn broken_boxes_are_left_alone() {
         let whole = header();
@@ -428,6 +580,18 @@ mod tests {
                 let mut broken = whole.clone();
                 broken[at] = value;
                 let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
+            }
+        }
+        let av1 = Pictures {
+            decoder: Some(Decoder::Av1(vec![0x81, 1, 0x0c, 0])),
+            ..Default::default()
+        };
+        let whole = pictures(b"av01", b"av1C", &[0; 5]);
+        for at in 0..whole.len() {
+            for value in [0, 1, 7, 0xff] {
+                let mut broken = whole.clone();
+                broken[at] = value;
+                let _ = Layout::default().patch(0, &broken, &[], std::slice::from_ref(&av1));
             }
         }
     }

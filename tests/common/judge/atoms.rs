@@ -128,6 +128,42 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
     Ok(())
 }
 
+/// Judges that AV1 and VP9 are described as in `other`, which another program made of the same stream.
+pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
+    let entry = |path: &Path| {
+        let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+        let entry = boxes(&bytes)?.into_iter().find_map(|(_, found)| {
+            let Any::Moov(moov) = found else { return None };
+            let mut entries = moov
+                .trak
+                .into_iter()
+                .flat_map(|t| t.mdia.minf.stbl.stsd.codecs);
+            entries.find(|entry| entry.visual().is_some())
+        });
+        entry.ok_or_else(|| "mp4-atom: no pictures".to_string())
+    };
+    match (entry(path)?, entry(other)?) {
+        (Codec::Av01(ours), Codec::Av01(mut theirs)) => {
+            if ours.av1c.config_obus.is_empty() {
+                // They may be left out.
+                theirs.av1c.config_obus.clear();
+            }
+            check(ours.av1c == theirs.av1c, || {
+                format!("{:?}, should be {:?}", ours.av1c, theirs.av1c)
+            })
+        }
+        (Codec::Vp09(ours), Codec::Vp09(theirs)) => {
+            let told = |entry: &mp4_atom::Vp09| {
+                (entry.vpcc.profile, entry.vpcc.level, entry.vpcc.bit_depth)
+            };
+            check(told(&ours) == told(&theirs), || {
+                format!("{:?}, should be {:?}", ours.vpcc, theirs.vpcc)
+            })
+        }
+        entries => Err(format!("sample entries {entries:?}")),
+    }
+}
+
 /// All boxes of the file, decoded to the last byte, each with the place where it begins.
 fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
     let mut rest = bytes;
