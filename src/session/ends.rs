@@ -1,6 +1,7 @@
 //! The two ends of a recording's pipeline: where a track's media goes in, and where the bytes come out.
 
 use super::{
+    heard::Heard,
     panicked,
     pipeline::{Listener, TrackMedia},
     timing::lock,
@@ -38,15 +39,19 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
 
 /// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
 /// thread that takes it out again.
-pub fn bytes_pad(listener: &Arc<impl Listener>, patch: &Arc<Mutex<Patch>>) -> gst::Pad {
-    let (bytes, patched) = (listener.clone(), patch.clone());
+pub fn bytes_pad(
+    listener: &Arc<impl Listener>,
+    patch: &Arc<Mutex<Patch>>,
+    heard: &Arc<Heard>,
+) -> gst::Pad {
+    let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
     let (told, sought) = (listener.clone(), patch.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
         .chain_function(move |_, _, buffer| {
             contain(&*bytes, || {
                 let buffer = lock(&patched).bytes(buffer);
-                bytes.bytes(buffer);
+                bytes.bytes(heard.stamp(buffer));
             });
             Ok(gst::FlowSuccess::Ok)
         })

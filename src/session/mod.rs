@@ -14,6 +14,7 @@ mod ends;
 mod event;
 mod flac;
 mod header;
+mod heard;
 mod hollow;
 mod keys;
 mod limit;

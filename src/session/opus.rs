@@ -28,23 +28,24 @@ const UNIT: u64 = 1_000_000;
 /// Whole packets are multiples of this.
 const SHORTEST: u64 = 2_500_000;
 
-/// Stamps what comes to the muxer's `pad` as the container has it. `told` hears the pre-skip that
-/// the container's header lacks.
+/// Stamps what comes to the muxer's `pad` as the container has it. `told` hears the pre-skip, by which
+/// these stamps are later than the sound, and which the header of Matroska lacks.
 pub fn stamp(pad: &gst::Pad, container: Container, told: impl Fn(u16) + Send + Sync + 'static) {
     match container {
-        Container::Mp4 => stamp_for_mp4(pad),
+        Container::Mp4 => stamp_for_mp4(pad, told),
         Container::WebM | Container::Matroska => stamp_for_matroska(pad, told),
         _ => {}
     }
 }
 
 /// Packets are as long as they are, and an edit leaves out what has to be skipped.
-fn stamp_for_mp4(pad: &gst::Pad) {
+fn stamp_for_mp4(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
     let state = Mutex::new((gst::ClockTime::ZERO, true));
     probe(pad, caps_and_buffers(), move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
             if let Some(samples) = headers(caps.caps()).as_deref().and_then(pre_skip) {
                 lock(&state).0 = gst::ClockTime::from_nseconds(length(samples.into()));
+                told(samples);
             }
         } else if let Some(buffer) = info.buffer_mut() {
             let (skip, first) = &mut *lock(&state);

@@ -15,7 +15,9 @@ use super::{
     decoder, download,
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     ends::{appsrc, bytes_pad},
-    flac, header, hollow, keys, limit,
+    flac, header,
+    heard::{self, Heard},
+    hollow, keys, limit,
     mpeg4::call_it_mpeg4,
     opus, priming,
     probe::probe,
@@ -97,6 +99,8 @@ pub struct Feed {
     mux_pad: Option<gst::Pad>,
     /// Of sound.
     delay: Option<Delay>,
+    /// Samples that its encoder adds in front, whether the container is told or not.
+    added: u32,
     /// What its decoder has to know, once its first picture has told.
     decoder: Arc<OnceLock<Decoder>>,
 }
@@ -157,7 +161,8 @@ impl Pipeline {
             Vec::new(),
             Vec::new(),
         )));
-        let bytes = bytes_pad(listener, &patch);
+        let heard = Arc::new(Heard::new(plan.codecs.len()));
+        let bytes = bytes_pad(listener, &patch, &heard);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer
@@ -197,15 +202,20 @@ impl Pipeline {
                 matches!(plan.container, Container::WebM | Container::Matroska),
             ) && let Some(pad) = &feed.mux_pad
             {
-                slices::mark(pad, settings.timeslice);
+                let heard = heard.clone();
+                // Opus is stamped later only behind this.
+                let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
+                slices::mark(pad, settings.timeslice, move || match later {
+                    true => heard.least(),
+                    false => 0,
+                });
             }
             if plan.container == Container::Mp4 {
-                slices::divide(&this.muxer, settings.timeslice);
+                slices::divide(&this.muxer, settings.timeslice, &heard);
             }
         }
         // The order of the feeds is that of the muxer's pads.
-        let sound = || this.feeds.iter().filter(|feed| feed.delay.is_some());
-        let delays = sound().filter_map(|feed| feed.delay).collect();
+        let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
         let copied = plan.copied.iter().zip(&plan.codecs).zip(tracks);
         let turns = copied
             .filter(|((_, codec), _)| codec.kind() == Kind::Video)
@@ -215,14 +225,31 @@ impl Pipeline {
                 false => Orientation::default(),
             });
         *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
-        for (number, feed) in sound().enumerate() {
-            if let (Some(Delay::PreSkip(_)), Some(pad)) = (feed.delay, &feed.mux_pad) {
+        let sound = this.feeds.iter().enumerate();
+        let sound = sound.filter(|(_, feed)| feed.delay.is_some());
+        for (number, (track, feed)) in sound.enumerate() {
+            let Some(pad) = &feed.mux_pad else {
+                continue;
+            };
+            let (heard, muxer) = (heard.clone(), this.muxer.downgrade());
+            let divided = plan.container == Container::Mp4 && settings.timeslice > 0;
+            let timeslice = settings.timeslice;
+            let late = move |nanoseconds| {
+                heard.set(track, nanoseconds);
+                if let (true, Some(muxer)) = (divided, muxer.upgrade()) {
+                    slices::begin(&muxer, timeslice, heard.least());
+                }
+            };
+            if let Some(Delay::PreSkip(_)) = feed.delay {
                 let patch = Arc::downgrade(&patch);
                 opus::stamp(pad, plan.container, move |samples| {
                     if let Some(patch) = patch.upgrade() {
                         lock(&patch).set_pre_skip(number, samples);
                     }
+                    late(formats::opus_length(samples.into()));
                 });
+            } else if feed.added > 0 {
+                heard::listen(pad, feed.added, late);
             }
         }
         let seen = this.feeds.iter().zip(&plan.codecs);
@@ -341,6 +368,8 @@ impl Pipeline {
             let factory = encoder.as_ref().and_then(factory_name);
             formats::delay(codec, plan.container, factory.as_deref())
         });
+        let added = encoder.as_ref().and_then(factory_name);
+        let added = added.map_or(0, |factory| formats::encoder_delay(&factory));
         if let (Some(encoder), Some(delay)) = (&encoder, delay) {
             priming::account(encoder, delay);
         }
@@ -421,6 +450,7 @@ impl Pipeline {
             encoder,
             mux_pad: Some(mux_pad),
             delay,
+            added,
             decoder: Arc::default(),
         })
     }

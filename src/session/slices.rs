@@ -1,67 +1,88 @@
 //! Clusters and fragments that begin where timeslices do, so that a blob can be appended to a player's buffer.
 
-use super::{keys, probe::probe, timing::lock};
+use super::{heard::Heard, keys, probe::probe, timing::lock};
 use crate::{
-    formats::{begins_unit, fragment, set_fragment},
+    formats::{begins_unit, fragment, fragment_track, set_fragment},
     model::timeline::Ns,
 };
 use gst::prelude::*;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// Has the muxer begin a cluster with the first buffer of each `timeslice` on this pad of its.
 ///
-/// The event stays with the muxer: no encoder is asked for a key frame.
-pub fn mark(pad: &gst::Pad, timeslice: Ns) {
+/// The event stays with the muxer: no encoder is asked for a key frame. `late`: how much later the stamps on this
+/// pad are than the timeslices count.
+pub fn mark(pad: &gst::Pad, timeslice: Ns, late: impl Fn() -> Ns + Send + Sync + 'static) {
     let next = Mutex::new(timeslice);
     probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Ok;
         };
+        let at = pts.nseconds().saturating_sub(late());
         let mut next = lock(&next);
-        if pts.nseconds() < *next {
+        if at < *next {
             return gst::PadProbeReturn::Ok;
         }
-        *next = (pts.nseconds() / timeslice + 1).saturating_mul(timeslice);
+        *next = (at / timeslice + 1).saturating_mul(timeslice);
         drop(next);
         keys::ask(pad, pts);
         gst::PadProbeReturn::Ok
     });
 }
 
-/// Has mp4mux end the fragments of each track with the last sample before the end of a `timeslice`.
+/// Has mp4mux end the fragments of each track with the last sample before the end of a `timeslice`, by when its sound
+/// is `heard`.
 ///
 /// How long a fragment may be it reads when it begins one, which is right after it has pushed the one before of
-/// the same track, in the same thread: there it is told what is left of the timeslice.
-pub fn divide(muxer: &gst::Element, timeslice: Ns) {
+/// the same track, in the same thread: there it is told what is left of the timeslice. For the first of sound alone it
+/// has to be told when it is known how late that is: see [`begin`].
+pub fn divide(muxer: &gst::Element, timeslice: Ns, heard: &Arc<Heard>) {
     let Some(pad) = muxer.static_pad("src") else {
         return;
     };
-    let muxer = muxer.downgrade();
-    // End of the fragment that is being pushed, and its longest sample.
-    let pushed = Mutex::new((0, 0));
+    let (muxer, heard) = (muxer.downgrade(), heard.clone());
+    let pushed = Mutex::new(Pushed::default());
     probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(buffer) = info.buffer() else {
             return gst::PadProbeReturn::Ok;
         };
-        let (end, longest) = {
-            let mut pushed = lock(&pushed);
-            match (buffer.pts(), buffer.duration()) {
-                (Some(pts), Some(duration)) => {
-                    pushed.0 = pushed.0.max((pts + duration).nseconds());
-                    pushed.1 = pushed.1.max(duration.nseconds());
-                }
-                _ => {
-                    if buffer.map_readable().is_ok_and(|map| begins_unit(&map)) {
-                        *pushed = (0, 0);
-                    }
-                    return gst::PadProbeReturn::Ok;
-                }
+        let mut pushed = lock(&pushed);
+        let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) else {
+            if let Ok(map) = buffer.map_readable()
+                && begins_unit(&map)
+            {
+                // They count from 1.
+                let track = fragment_track(&map).and_then(|track| track.checked_sub(1));
+                *pushed = Pushed {
+                    track,
+                    ..Pushed::default()
+                };
             }
-            *pushed
+            return gst::PadProbeReturn::Ok;
         };
+        pushed.end = pushed.end.max((pts + duration).nseconds());
+        pushed.longest = pushed.longest.max(duration.nseconds());
+        let late = pushed.track.map_or(0, |track| heard.of(track));
+        let (end, longest) = (pushed.end.saturating_sub(late), pushed.longest);
+        drop(pushed);
         if let Some(muxer) = muxer.upgrade() {
             set_fragment(&muxer, fragment(end, longest, timeslice));
         }
         gst::PadProbeReturn::Ok
     });
+}
+
+/// What is being pushed of a fragment.
+#[derive(Debug, Default)]
+struct Pushed {
+    track: Option<usize>,
+    end: Ns,
+    /// Its longest sample.
+    longest: Ns,
+}
+
+/// Has mp4mux end its first fragments with the first `timeslice`, if all tracks are so `late`.
+pub fn begin(muxer: &gst::Element, timeslice: Ns, late: Ns) {
+    let lasts = fragment(0, 0, timeslice) + late.div_ceil(1_000_000);
+    set_fragment(muxer, lasts);
 }

@@ -3,10 +3,9 @@
 mod matroska;
 mod mp4;
 
-use super::{
-    decoder::Decoder,
-    delay::{Delay, opus_length},
-};
+pub use mp4::fragment_track;
+
+use super::{decoder::Decoder, delay::Delay};
 use crate::model::{Container, Orientation};
 
 /// What a container is told of a video track.
@@ -110,7 +109,7 @@ impl Patch {
                 patched
             }
         };
-        let buffer = match patched {
+        match patched {
             Some(bytes) => {
                 let mut patched = gst::Buffer::from_mut_slice(bytes);
                 if let Some(patched) = patched.get_mut() {
@@ -121,26 +120,7 @@ impl Patch {
                 patched
             }
             None => buffer,
-        };
-        self.heard(buffer)
-    }
-
-    /// The bytes with the recorded time of their sound, where the stamps of Opus are later by its pre-skip (Matroska)
-    /// and there is nothing else: blobs are told by it.
-    fn heard(&self, mut buffer: gst::Buffer) -> gst::Buffer {
-        let skips = self.delays.iter().map(|delay| match delay {
-            Delay::PreSkip(samples) => u64::from(*samples),
-            _ => 0,
-        });
-        let (true, Some(skip @ 1..), Some(pts)) =
-            (self.pictures.is_empty(), skips.min(), buffer.pts())
-        else {
-            return buffer;
-        };
-        let skip = gst::ClockTime::from_nseconds(opus_length(skip));
-        let fields = buffer.make_mut();
-        fields.set_pts(pts.saturating_sub(skip));
-        buffer
+        }
     }
 }
 

@@ -180,6 +180,12 @@ fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     })
 }
 
+/// The track of the fragment that begins with these bytes: the first, if it has more.
+pub fn fragment_track(bytes: &[u8]) -> Option<usize> {
+    let track = number(find(bytes, &[b"moof", b"traf", b"tfhd"])?, 4, 4)?;
+    usize::try_from(track).ok()
+}
+
 /// A box of this content.
 fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
     let mut whole = u32::try_from(content.len() + 8)
@@ -434,6 +440,8 @@ mod tests {
         let traf = [leaf(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]), tfdt].concat();
         let fragment = leaf(b"moof", &leaf(b"traf", &traf));
         assert_eq!(layout.patch(3_000, &fragment, &[], &[]), None);
+        assert_eq!(fragment_track(&fragment), Some(1));
+        assert_eq!(fragment_track(&fragment[..40]), None);
         let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
         let moved = layout.patch(5_000, &index, &[], &[]).unwrap();
         assert_eq!(number(&moved, 28, 4), Some(2), "entries");

@@ -1,0 +1,121 @@
+//! When sound is heard: the stamps of its packets are later by what its encoder adds in front. Blobs are told by it,
+//! and fragments end by it.
+
+use super::probe::on_caps;
+use crate::{formats::fragment_track, model::timeline::Ns};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+/// How much later than their sound the stamps in front of the muxer are.
+#[derive(Debug)]
+pub struct Heard {
+    /// Of each track, in nanoseconds; 0 until it is known, and for pictures.
+    late: Vec<AtomicU64>,
+    /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
+    fragment: AtomicUsize,
+}
+
+impl Heard {
+    /// Of so many tracks.
+    pub fn new(tracks: usize) -> Self {
+        Heard {
+            late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
+            fragment: AtomicUsize::new(0),
+        }
+    }
+
+    /// A track is so late.
+    pub fn set(&self, track: usize, late: Ns) {
+        if let Some(of_track) = self.late.get(track) {
+            of_track.store(late, Ordering::SeqCst);
+        }
+    }
+
+    /// How late a track is.
+    pub fn of(&self, track: usize) -> Ns {
+        self.late
+            .get(track)
+            .map_or(0, |late| late.load(Ordering::SeqCst))
+    }
+
+    /// How late all tracks are at least: not at all with pictures.
+    pub fn least(&self) -> Ns {
+        let late = self.late.iter().map(|late| late.load(Ordering::SeqCst));
+        late.min().unwrap_or(0)
+    }
+
+    /// The muxer's bytes, stamped with when their sound is heard, as far as it is known whose they are.
+    pub fn stamp(&self, mut buffer: gst::Buffer) -> gst::Buffer {
+        let Some(pts) = buffer.pts() else {
+            if let Ok(map) = buffer.map_readable()
+                && let Some(track) = fragment_track(&map)
+            {
+                self.fragment.store(track, Ordering::SeqCst);
+            }
+            return buffer;
+        };
+        let late = match self.fragment.load(Ordering::SeqCst) {
+            0 => self.least(),
+            track => self.of(track - 1),
+        };
+        if late == 0 {
+            return buffer;
+        }
+        let late = gst::ClockTime::from_nseconds(late);
+        let end = buffer.duration().map(|duration| pts + duration);
+        let begin = pts.saturating_sub(late);
+        let fields = buffer.make_mut();
+        fields.set_pts(begin);
+        fields.set_duration(end.map(|end| end.saturating_sub(late).saturating_sub(begin)));
+        buffer
+    }
+}
+
+/// `told` hears how many nanoseconds `samples` are, at the rate of what comes to the muxer's `pad`.
+pub fn listen(pad: &gst::Pad, samples: u32, told: impl Fn(Ns) + Send + Sync + 'static) {
+    on_caps(pad, move |caps| {
+        let rate = caps.structure(0)?.get::<i32>("rate").ok()?;
+        let rate = u64::try_from(rate).ok().filter(|rate| *rate > 0)?;
+        told(u64::from(samples) * 1_000_000_000 / rate);
+        None
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stamps_are_those_of_the_sound() {
+        gst::init().unwrap();
+        let stamped = |heard: &Heard, pts, duration| {
+            let mut buffer = gst::Buffer::new();
+            let fields = buffer.get_mut().unwrap();
+            fields.set_pts(gst::ClockTime::from_mseconds(pts));
+            fields.set_duration(gst::ClockTime::from_mseconds(duration));
+            let buffer = heard.stamp(buffer);
+            let (pts, duration) = (buffer.pts().unwrap(), buffer.duration().unwrap());
+            (pts.mseconds(), duration.mseconds())
+        };
+        let heard = Heard::new(2);
+        heard.set(0, 33_000_000);
+        assert_eq!(stamped(&heard, 40, 20), (40, 20));
+        for (track, seen) in [(1, (7, 20)), (2, (40, 20)), (3, (40, 20))] {
+            let mut moof = *b"\0\0\0\x20moof\0\0\0\x18traf\0\0\0\x10tfhd\0\0\0\0\0\0\0\0";
+            moof[31] = track;
+            heard.stamp(gst::Buffer::from_slice(moof));
+            assert_eq!(
+                stamped(&heard, 40, 20),
+                seen,
+                "in a fragment of track {track}"
+            );
+        }
+        let heard = Heard::new(2);
+        heard.set(0, 33_000_000);
+        heard.set(1, 35_000_000);
+        // Not heard at all, in part, in whole.
+        assert_eq!(stamped(&heard, 0, 20), (0, 0));
+        assert_eq!(stamped(&heard, 20, 20), (0, 7));
+        assert_eq!(stamped(&heard, 40, 20), (7, 20));
+        assert!(heard.stamp(gst::Buffer::new()).pts().is_none());
+    }
+}
