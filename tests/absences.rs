@@ -170,6 +170,30 @@ fn a_track_that_ends_early_does_not_end_the_others() {
     assert!((take.length() - 2.0).abs() < 0.002, "{}", take.length());
 }
 
+#[test]
+fn a_sound_that_ends_before_it_began_takes_nothing_from_the_pictures() {
+    for mime in [
+        "video/ogg;codecs=\"vp8,vorbis\"",
+        "video/ogg;codecs=\"theora,opus\"",
+        BOTH,
+    ] {
+        let take = Take::new(mime);
+        let (sound, pictures) = (
+            take.sound(&stereo(48_000), None),
+            take.pictures(&small(), None),
+        );
+        take.roll();
+        sound.end();
+        for n in 0..50 {
+            pictures.push(shot(&small(), n * FRAME));
+        }
+        pictures.end();
+        take.wrap();
+        let seen = take.seen();
+        assert_eq!((seen.len(), seen[49].1), (50, Some(1960)), "{mime}");
+    }
+}
+
 /// A live camera beside a microphone: with `sound` as told, data keep coming and `stop` is quick.
 fn beside_a_microphone(dies_after: Option<u64>) {
     let take = Take::new(BOTH);

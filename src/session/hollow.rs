@@ -1,7 +1,8 @@
 //! A track that ends before anything is known of it is taken out of the muxer.
 //!
 //! matroskamux 1.26 waits for the caps of every track before it writes its header, of those too that
-//! have ended without any: it would keep a processor busy for ever, and write nothing of the others.
+//! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux
+//! logs such a track as critical, which ends a process that asks for that.
 
 use super::probe::{leave_out, probe};
 use gst::prelude::*;

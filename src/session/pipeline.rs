@@ -433,7 +433,10 @@ impl Pipeline {
                 track.caps
             ))
         })?;
-        if matches!(plan.container, Container::WebM | Container::Matroska) {
+        if matches!(
+            plan.container,
+            Container::WebM | Container::Matroska | Container::Ogg
+        ) {
             hollow::take_out(&self.muxer, &source, &self.in_muxer);
         }
         if let Some(most) = limit::in_force(formats::most_bytes(plan.container)) {
