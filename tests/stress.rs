@@ -58,14 +58,15 @@ const ACTIONS: [&str; 7] = [
     "request-data",
 ];
 
-/// Not FLAC and not Ogg: flacenc and oggmux warn (which is fatal here) about the empty tracks that
-/// a stop right after the start leaves.
-const TYPES: [&str; 6] = [
+const TYPES: [&str; 8] = [
     "",
     "video/webm",
     "video/webm;codecs=vp8,vorbis",
     "video/x-matroska;codecs=vp8,pcm",
     "video/mp4",
+    // A stop right after the start leaves tracks without anything.
+    "video/ogg;codecs=vp8,flac",
+    "video/x-matroska;codecs=vp8,flac",
     "nonsense/none",
 ];
 

@@ -6,12 +6,50 @@
 
 use super::{probe::probe, timing::lock};
 use gst::prelude::*;
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// Where the head has the samples in the stream: 4 bits of this byte and the next 4 bytes.
 const TOTAL_AT: usize = 21;
 /// The longest that a number can be.
 const LONGEST_NUMBER: usize = 7;
+
+/// Says what comes out of an encoder before it ends with less than a block of sound.
+///
+/// flacenc says so with the first block that is full, but ends with a segment that comes before it: GStreamer warns of
+/// such disorder, and a process may ask to be ended by that. What the encoder says itself comes after.
+pub fn announce(encoder: &gst::Element) {
+    let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
+        return;
+    };
+    let src = src.downgrade();
+    let fed = AtomicBool::new(false);
+    let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(&sink, both, move |sink, info| {
+        if info.buffer().is_some() {
+            fed.store(true, Ordering::SeqCst);
+        } else if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view())
+            && fed.load(Ordering::SeqCst)
+            && let Some(src) = src.upgrade().filter(|src| src.current_caps().is_none())
+            && let Some(caps) = sink.current_caps().and_then(|caps| encoded(&caps))
+        {
+            src.push_event(gst::event::Caps::new(&caps));
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// FLAC of the same rate and channels.
+fn encoded(raw: &gst::CapsRef) -> Option<gst::Caps> {
+    let raw = raw.structure(0)?;
+    let number = |field| raw.get::<i32>(field).ok();
+    let caps = gst::Caps::builder("audio/x-flac")
+        .field("rate", number("rate")?)
+        .field("channels", number("channels")?);
+    Some(caps.build())
+}
 
 /// What a frame's header says.
 #[derive(Debug, PartialEq, Eq)]

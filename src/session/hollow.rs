@@ -1,23 +1,38 @@
 //! A track that ends before anything is known of it is taken out of the muxer.
 //!
 //! matroskamux 1.26 waits for the caps of every track before it writes its header, of those too that
-//! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux
-//! logs such a track as critical, which ends a process that asks for that.
+//! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux may lose
+//! the others, too, and logs such a track as critical, which ends a process that asks for that; caps alone are not enough for
+//! it, they have to have headers.
 
 use super::probe::{leave_out, probe};
+use crate::model::Container;
 use gst::prelude::*;
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// Counts the tracks that a muxer has.
 pub type Tracks = Arc<AtomicUsize>;
 
-/// Takes the track that `source` feeds out of `muxer` if it ends without caps, unless it is the last
+/// Takes the track that `source` feeds out of a muxer of `container` if it ends without caps, unless it is the last
 /// of the `tracks` there.
-pub fn take_out(muxer: &gst::Element, source: &gst::Pad, tracks: &Tracks) {
+pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, tracks: &Tracks) {
     tracks.fetch_add(1, Ordering::SeqCst);
+    let came = Arc::new(AtomicBool::new(false));
+    let comes = came.clone();
+    probe(source, gst::PadProbeType::BUFFER, move |_, _| {
+        comes.store(true, Ordering::SeqCst);
+        gst::PadProbeReturn::Remove
+    });
+    let known = move |caps: gst::Caps| {
+        let headers = || {
+            caps.structure(0)
+                .is_some_and(|s| s.has_field("streamheader"))
+        };
+        container != Container::Ogg || came.load(Ordering::SeqCst) || headers()
+    };
     let (muxer, tracks) = (muxer.downgrade(), tracks.clone());
     probe(
         source,
@@ -29,7 +44,8 @@ pub fn take_out(muxer: &gst::Element, source: &gst::Pad, tracks: &Tracks) {
             let (Some(muxer), Some(sink)) = (muxer.upgrade(), source.peer()) else {
                 return gst::PadProbeReturn::Ok;
             };
-            if !ends || source.current_caps().is_some() || sink.current_caps().is_some() {
+            let caps = source.current_caps().or_else(|| sink.current_caps());
+            if !ends || caps.is_some_and(&known) {
                 return gst::PadProbeReturn::Ok;
             }
             let others = |left: usize| (left > 1).then(|| left - 1);

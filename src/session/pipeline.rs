@@ -373,6 +373,9 @@ impl Pipeline {
         if let (Some(encoder), Some(delay)) = (&encoder, delay) {
             priming::account(encoder, delay);
         }
+        if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
+            flac::announce(encoder);
+        }
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
@@ -437,7 +440,7 @@ impl Pipeline {
             plan.container,
             Container::WebM | Container::Matroska | Container::Ogg
         ) {
-            hollow::take_out(&self.muxer, &source, &self.in_muxer);
+            hollow::take_out(&self.muxer, plan.container, &source, &self.in_muxer);
         }
         if let Some(most) = limit::in_force(formats::most_bytes(plan.container)) {
             let listener = Arc::downgrade(listener);
