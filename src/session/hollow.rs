@@ -2,8 +2,7 @@
 //!
 //! matroskamux 1.26 waits for the caps of every track before it writes its header, of those too that
 //! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux may lose
-//! the others, too, and logs such a track as critical, which ends a process that asks for that; caps alone are not enough for
-//! it, they have to have headers.
+//! the others, too, and logs a track without any media as critical, which ends a process that asks for that.
 
 use super::probe::{leave_out, probe};
 use crate::model::Container;
@@ -16,8 +15,8 @@ use std::sync::{
 /// Counts the tracks that a muxer has.
 pub type Tracks = Arc<AtomicUsize>;
 
-/// Takes the track that `source` feeds out of a muxer of `container` if it ends without caps, unless it is the last
-/// of the `tracks` there.
+/// Takes the track that `source` feeds out of a muxer of `container` if it ends without caps, or in Ogg without
+/// media, unless it is the last of the `tracks` there.
 pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, tracks: &Tracks) {
     tracks.fetch_add(1, Ordering::SeqCst);
     let came = Arc::new(AtomicBool::new(false));
@@ -26,13 +25,7 @@ pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, t
         comes.store(true, Ordering::SeqCst);
         gst::PadProbeReturn::Remove
     });
-    let known = move |caps: gst::Caps| {
-        let headers = || {
-            caps.structure(0)
-                .is_some_and(|s| s.has_field("streamheader"))
-        };
-        container != Container::Ogg || came.load(Ordering::SeqCst) || headers()
-    };
+    let known = move || container != Container::Ogg || came.load(Ordering::SeqCst);
     let (muxer, tracks) = (muxer.downgrade(), tracks.clone());
     probe(
         source,
@@ -45,7 +38,7 @@ pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, t
                 return gst::PadProbeReturn::Ok;
             };
             let caps = source.current_caps().or_else(|| sink.current_caps());
-            if !ends || caps.is_some_and(&known) {
+            if !ends || caps.is_some() && known() {
                 return gst::PadProbeReturn::Ok;
             }
             let others = |left: usize| (left > 1).then(|| left - 1);
