@@ -179,8 +179,7 @@ fn types_however_written_are_supported_exactly_if_they_start() {
     assert!(supported.len() > 100, "{supported:?}");
 }
 
-/// Apart from the table, which does not have them: GStreamer's flacenc warns about its own order of
-/// events, so this test cannot run where warnings are fatal (`--skip flac`).
+/// FLAC, which the web's table does not have.
 #[test]
 fn types_with_flac_supported_start_unsupported_are_refused() {
     let asked = make_recorder();
