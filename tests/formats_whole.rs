@@ -268,6 +268,10 @@ fn mkvinfo(path: &Path) -> Result<(), String> {
     if let Some(part) = lacks {
         return Err(format!("mkvinfo finds no {part}: {text}"));
     }
+    // The mapping of AV1 asks for its record there.
+    if text.contains("V_AV1") && !text.contains("private data") {
+        return Err(format!("mkvinfo finds no private data of AV1's: {text}"));
+    }
     if !output.status.success() || text.contains("unknown size") || text.contains("rror") {
         return Err(format!("mkvinfo: {text}"));
     }

@@ -390,6 +390,9 @@ impl Pipeline {
             if copied && codec == Codec::H264 {
                 verbatim::keep(&parser);
             }
+            if codec == Codec::Av1 && plan.container != Container::Mp4 {
+                decoder::tell_by_caps(&parser, codec);
+            }
             chain.push(parser);
         }
         if let Some(caps) = plan.mux_caps(index) {
