@@ -214,7 +214,9 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     outer.act("stop");
     outer.wait_for("stop", 1);
     outer.set_state(gst::State::Null);
-    assert!(!asked.lock().unwrap().is_empty());
+    // Again after each second, since a network may have lost it.
+    let asked = asked.lock().unwrap().clone();
+    assert!((3..6).contains(&asked.len()), "{asked:?}");
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("key frame"), "{warnings:?}");

@@ -34,6 +34,8 @@ const GRACE: Duration = Duration::from_secs(1);
 const LONG_GRACE: Duration = Duration::from_secs(5);
 /// A source that has not brought a key frame for so long ignores the request.
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
+/// A key frame that does not come is asked for again so often: requests get lost on networks.
+const KEY_FRAME_AGAIN: Ns = 1_000_000_000;
 /// A picture is repeated after so long, so that sound does not wait for the next.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 
@@ -59,6 +61,8 @@ struct Supervisor {
     failed: Vec<String>,
     earliest_known: bool,
     warned_key_frame: bool,
+    /// How often its key frame has been asked for again.
+    asked_again: u64,
     /// The interval that waits for its key frame, and since which running time.
     waiting: Option<(usize, Ns)>,
     announced: bool,
@@ -80,6 +84,7 @@ impl Supervisor {
             pipeline: None,
             failed: Vec::new(),
             warned_key_frame: false,
+            asked_again: 0,
             waiting: None,
             announced: false,
             finalising: false,

@@ -426,6 +426,11 @@ impl Track {
         self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1
     }
 
+    /// A key frame may be asked for once more.
+    pub fn ask_again(&self) {
+        self.asked.store(0, Ordering::SeqCst);
+    }
+
     /// The instant before which no cut can come any more.
     fn horizon(&self, end: Ns) -> Ns {
         self.horizon_at(None, end)

@@ -1,6 +1,6 @@
 //! Cuts that have to wait: for the earliest buffer, or for a key frame.
 
-use super::{KEY_FRAME_PATIENCE, LONGEST_PICTURE, Supervisor};
+use super::{KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, Supervisor};
 use crate::{
     log::{CAT, time},
     model::timeline::Ns,
@@ -115,6 +115,12 @@ impl Supervisor {
             self.session.timeline.write(|t| t.postpone(progress - most));
         }
         let waited = progress.saturating_sub(first);
+        if waited / KEY_FRAME_AGAIN > self.asked_again {
+            self.asked_again = waited / KEY_FRAME_AGAIN;
+            for (_, track) in self.open_tracks() {
+                track.ask_again();
+            }
+        }
         if waited > KEY_FRAME_PATIENCE && !self.warned_key_frame {
             self.warned_key_frame = true;
             self.session.events.push(Event::Warning {
@@ -135,6 +141,7 @@ impl Supervisor {
             _ => {
                 self.waiting = Some((interval, requested));
                 self.warned_key_frame = false;
+                self.asked_again = 0;
                 requested
             }
         }
