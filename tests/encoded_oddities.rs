@@ -45,6 +45,19 @@ fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
     outer.kept()
 }
 
+/// Records the first `length` of a stream, without a pause.
+fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (Outer, Playing) {
+    let outer = Outer::new("", path);
+    let mut playing = Playing::new(&outer, template, coded);
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    play_until(&mut [&mut playing], 0, length);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    (outer, playing)
+}
+
 /// That each picture says the time at which it is shown.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
     file::decodes_quietly(path).unwrap();
@@ -335,13 +348,9 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
         "opusenc",
     ];
     for encoder in encoders {
-        let mut coded = match encoder {
-            "opusenc" => coded::audio(encoder, 40),
-            _ => coded::video(encoder, 130),
-        };
-        let (template, stream) = match encoder {
-            "opusenc" => ("audio_%u", "a:0"),
-            _ => ("video_%u", "v:0"),
+        let (mut coded, template, stream) = match encoder {
+            "opusenc" => (coded::audio(encoder, 40), "audio_%u", "a:0"),
+            _ => (coded::video(encoder, 130), "video_%u", "v:0"),
         };
         let stamp = |buffer: &gst::Buffer| buffer.pts().unwrap();
         let begin = stamp(&coded.buffers[0]);
@@ -357,14 +366,7 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
             buffer.make_mut().set_dts(None);
         }
         let (_directory, path) = place_for("network.webm");
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, template, coded);
-        outer.set_state(gst::State::Playing);
-        outer.act("start");
-        play_until(&mut [&mut playing], 0, 5 * SECOND);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
-        assert_eq!(outer.warnings(), Vec::<String>::new());
+        let (_, playing) = play_through(&path, template, coded, 5 * SECOND);
         file::decodes_quietly(&path).unwrap();
         let packets = coded::packets(&path, stream);
         let wanted = playing
@@ -410,14 +412,7 @@ fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
             .remove_field("codec_data");
         let first_key = coded.buffers.iter().find(|b| is_key(b)).unwrap().pts();
         let (_directory, path) = place_for(name);
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, "video_%u", coded);
-        outer.set_state(gst::State::Playing);
-        outer.act("start");
-        play_until(&mut [&mut playing], 0, 3 * SECOND);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
-        assert_eq!(outer.warnings(), Vec::<String>::new());
+        let (outer, _) = play_through(&path, "video_%u", coded, 3 * SECOND);
         let kept = outer.kept();
         assert_eq!(Some(kept.intervals[0].0), first_key.map(|t| t.nseconds()));
         let shown = assert_pictures_in_place(&path, &kept);

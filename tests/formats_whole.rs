@@ -269,7 +269,8 @@ fn mkvinfo(path: &Path) -> Result<(), String> {
         return Err(format!("mkvinfo finds no {part}: {text}"));
     }
     // The mapping of AV1 asks for its record there.
-    if text.contains("V_AV1") && !text.contains("private data") {
+    let mut tracks = text.split("+ Track\n").skip(1);
+    if tracks.any(|track| track.contains("V_AV1") && !track.contains("private data")) {
         return Err(format!("mkvinfo finds no private data of AV1's: {text}"));
     }
     if !output.status.success() || text.contains("unknown size") || text.contains("rror") {

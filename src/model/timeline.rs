@@ -10,6 +10,7 @@
 pub type Ns = u64;
 
 const SECOND: i128 = 1_000_000_000;
+/// Whole seconds are counted apart where 64 bits have to do: a fraction of one times any rate fits.
 const NS_PER_S: u64 = 1_000_000_000;
 
 /// A stretch of running time that is recorded, `[start, end)`.
@@ -254,8 +255,6 @@ impl Grid {
         Grid { rate: rate.max(1) }
     }
 
-    /// A second's fraction times the rate, and a sample of a second times its nanoseconds, fit: so whole seconds
-    /// are counted apart, without 128 bits.
     fn rate(&self) -> u64 {
         u64::from(self.rate)
     }

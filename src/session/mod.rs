@@ -373,8 +373,9 @@ impl Session {
         open.all(|track| !track.is_keyed() && track.caps().is_some())
     }
 
-    /// Asks for the key frame at which the next interval is to begin, on each track as
-    /// soon as it is known to need one, and once more where [`Track::ask_again`] says so. Goes out of the recorder: to be called without a lock.
+    /// Asks for the key frame at which the next interval is to begin, once on each track, as
+    /// soon as it is known to need one, and again where [`Track::ask_again`] says so. Goes out of
+    /// the recorder: to be called without a lock.
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.undecided());
         if let Some((interval, running)) = wanted {

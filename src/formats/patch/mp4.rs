@@ -481,6 +481,14 @@ mod tests {
         assert_eq!(copied.len(), header().len());
     }
 
+    /// A video track whose decoder has to know this.
+    fn told_of(decoder: Decoder) -> Pictures {
+        Pictures {
+            decoder: Some(decoder),
+            ..Default::default()
+        }
+    }
+
     /// A header with one video track, whose sample entry of this name has this record and a box after it.
     fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
         let mut hdlr = vec![0; 8];
@@ -501,10 +509,7 @@ mod tests {
     #[test]
     fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_moves() {
         let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-        let av1 = Pictures {
-            decoder: Some(Decoder::Av1(right.to_vec())),
-            ..Default::default()
-        };
+        let av1 = told_of(Decoder::Av1(right.to_vec()));
         let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
         for wrong in [
             // mp4mux 1.22, without what upstream may say and with it; 1.26, in memory that had another use.
@@ -535,10 +540,7 @@ mod tests {
         }
         for level in [10, 31] {
             let record = |level| [1, 0, 0, 0, 0, level, 0x82, 6, 6, 6, 0, 0];
-            let vp9 = Pictures {
-                decoder: Some(Decoder::Vp9 { level }),
-                ..Default::default()
-            };
+            let vp9 = told_of(Decoder::Vp9 { level });
             let old = pictures(b"vp09", b"vpcC", &record(10));
             let new = Layout::default().patch(0, &old, &[], &[vp9]);
             assert_eq!(new, Some(pictures(b"vp09", b"vpcC", &record(level))));
@@ -548,14 +550,8 @@ mod tests {
     #[test]
     fn records_that_are_right_stay() {
         let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-        let av1 = Pictures {
-            decoder: Some(Decoder::Av1(right.to_vec())),
-            ..Default::default()
-        };
-        let vp9 = Pictures {
-            decoder: Some(Decoder::Vp9 { level: 31 }),
-            ..Default::default()
-        };
+        let av1 = told_of(Decoder::Av1(right.to_vec()));
+        let vp9 = told_of(Decoder::Vp9 { level: 31 });
         let nothing = Pictures::default();
         for (old, pictures) in [
             (pictures(b"av01", b"av1C", &right), &av1),
@@ -590,10 +586,7 @@ mod tests {
                 let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
             }
         }
-        let av1 = Pictures {
-            decoder: Some(Decoder::Av1(vec![0x81, 1, 0x0c, 0])),
-            ..Default::default()
-        };
+        let av1 = told_of(Decoder::Av1(vec![0x81, 1, 0x0c, 0]));
         let whole = pictures(b"av01", b"av1C", &[0; 5]);
         for at in 0..whole.len() {
             for value in [0, 1, 7, 0xff] {
