@@ -19,7 +19,7 @@ pub fn codec_string(codec: Codec, container: Container, caps: Option<&gst::CapsR
     long.unwrap_or_else(|| codec.text().to_owned())
 }
 
-fn codec_data(structure: &gst::StructureRef) -> Option<Vec<u8>> {
+pub(super) fn codec_data(structure: &gst::StructureRef) -> Option<Vec<u8>> {
     let buffer = structure.get::<gst::Buffer>("codec_data").ok()?;
     Some(buffer.map_readable().ok()?.to_vec())
 }

@@ -1,7 +1,7 @@
 //! What a decoder has to know of a track and muxers do not tell it, or not truly.
 
-use super::{av1, codec_string::vp9_level};
-use crate::model::{Codec, Container};
+use super::{av1, codec_string::codec_data, codec_string::vp9_level};
+use crate::model::Codec;
 
 /// What goes into a container's header by the codec.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,30 +13,34 @@ pub enum Decoder {
 }
 
 impl Decoder {
-    /// Whether tracks of `codec` in `container` have anything to tell.
-    pub fn is_needed(codec: Codec, container: Container) -> bool {
-        container == Container::Mp4 && matches!(codec, Codec::Av1 | Codec::Vp9)
-    }
-
-    /// What is to be told of a track with these caps that begins with `picture`, in whole.
-    pub fn of(codec: Codec, caps: &gst::CapsRef, picture: &[u8]) -> Option<Self> {
+    /// What is to be told of a track with these caps in front of the muxer.
+    pub fn of(codec: Codec, caps: &gst::CapsRef) -> Option<Self> {
+        let structure = caps.structure(0)?;
         match codec {
-            Codec::Av1 => av1::configuration(picture).map(Decoder::Av1),
+            Codec::Av1 => codec_data(structure).map(Decoder::Av1),
             Codec::Vp9 => {
-                let level = vp9_level(caps.structure(0)?)?;
-                let level = u8::try_from(level).ok()?;
+                let level = u8::try_from(vp9_level(structure)?).ok()?;
                 Some(Decoder::Vp9 { level })
             }
             _ => None,
         }
     }
+}
 
-    /// Caps that tell it too, as parsers of other codecs put it there.
-    pub fn add_to(&self, mut caps: gst::Caps) -> gst::Caps {
-        if let Decoder::Av1(record) = self {
-            let record = gst::Buffer::from_slice(record.clone());
-            caps.make_mut().set("codec_data", record);
-        }
-        caps
+/// AV1's record, as the track's first picture tells it.
+pub fn av1_record(picture: &[u8]) -> Option<gst::Buffer> {
+    av1::configuration(picture).map(gst::Buffer::from_slice)
+}
+
+/// Caps of AV1 with this record, as parsers of other codecs put it there; `None` if they say the same already.
+pub fn with_av1_record(caps: &gst::CapsRef, record: &gst::Buffer) -> Option<gst::Caps> {
+    let known = codec_data(caps.structure(0)?);
+    let right = record.map_readable().ok()?;
+    // The OBUs behind these may be others.
+    if known.is_some_and(|known| known.get(..4) == right.get(..4)) {
+        return None;
     }
+    let mut caps = caps.to_owned();
+    caps.make_mut().set("codec_data", record);
+    Some(caps)
 }

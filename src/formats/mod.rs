@@ -19,7 +19,7 @@ pub use caps::{
 };
 pub use channels::encoded_channels;
 pub use codec_string::codec_string;
-pub use decoder::Decoder;
+pub use decoder::{Decoder, av1_record, with_av1_record};
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};

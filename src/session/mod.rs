@@ -6,8 +6,8 @@
 //! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
+mod av1;
 mod decode_times;
-mod decoder;
 mod download;
 mod encoding;
 mod ends;

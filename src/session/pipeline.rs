@@ -10,9 +10,9 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings,
+    Settings, av1,
     decode_times::begin_at_zero,
-    decoder, download,
+    download,
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     ends::{appsrc, bytes_pad},
     flac, header,
@@ -20,7 +20,7 @@ use super::{
     hollow, keys, limit,
     mpeg4::call_it_mpeg4,
     opus, priming,
-    probe::probe,
+    probe::{on_caps, probe},
     slices, steady,
     timing::lock,
     verbatim,
@@ -31,7 +31,7 @@ use crate::{
 };
 use gst::prelude::*;
 use std::sync::{
-    Arc, Mutex, OnceLock,
+    Arc, Mutex,
     atomic::{AtomicUsize, Ordering},
 };
 
@@ -101,8 +101,6 @@ pub struct Feed {
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
     added: u32,
-    /// What its decoder has to know, once its first picture has told.
-    decoder: Arc<OnceLock<Decoder>>,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -255,15 +253,14 @@ impl Pipeline {
         let seen = this.feeds.iter().zip(&plan.codecs);
         let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
         for (number, (feed, codec)) in seen.enumerate() {
-            if Decoder::is_needed(*codec, plan.container)
+            if plan.container == Container::Mp4
                 && let Some(pad) = &feed.mux_pad
             {
-                let (patch, known) = (Arc::downgrade(&patch), feed.decoder.clone());
-                decoder::listen(pad, *codec, move |decoder| {
-                    if let Some(patch) = patch.upgrade() {
-                        lock(&patch).set_decoder(number, decoder.clone());
-                    }
-                    let _ = known.set(decoder);
+                let (patch, codec) = (Arc::downgrade(&patch), *codec);
+                on_caps(pad, move |caps| {
+                    let decoder = Decoder::of(codec, caps)?;
+                    lock(&*patch.upgrade()?).set_decoder(number, decoder);
+                    None
                 });
             }
         }
@@ -390,8 +387,8 @@ impl Pipeline {
             if copied && codec == Codec::H264 {
                 verbatim::keep(&parser);
             }
-            if codec == Codec::Av1 && plan.container != Container::Mp4 {
-                decoder::tell_by_caps(&parser, codec);
+            if codec == Codec::Av1 {
+                av1::tell_by_caps(&parser);
             }
             chain.push(parser);
         }
@@ -460,7 +457,6 @@ impl Pipeline {
             mux_pad: Some(mux_pad),
             delay,
             added,
-            decoder: Arc::default(),
         })
     }
 
@@ -508,13 +504,7 @@ impl Pipeline {
     pub fn encoded_caps(&self) -> Vec<gst::Caps> {
         self.feeds
             .iter()
-            .map_while(|feed| {
-                let caps = feed.mux_pad.as_ref()?.current_caps()?;
-                Some(match feed.decoder.get() {
-                    Some(decoder) => decoder.add_to(caps),
-                    None => caps,
-                })
-            })
+            .map_while(|feed| feed.mux_pad.as_ref()?.current_caps())
             .collect()
     }
 

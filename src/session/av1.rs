@@ -1,0 +1,23 @@
+//! AV1's record in caps, where muxers look for it and av1parse does not put it.
+
+use super::probe::{on_caps, probe};
+use crate::formats::{av1_record, with_av1_record};
+use gst::prelude::*;
+use std::sync::{Arc, OnceLock};
+
+/// Puts the record into the caps that leave `parser`: by then the first picture, which tells it, has come.
+pub fn tell_by_caps(parser: &gst::Element) {
+    let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
+        return;
+    };
+    let told = Arc::new(OnceLock::new());
+    let heard = told.clone();
+    probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
+        let picture = info.buffer().and_then(|buffer| buffer.map_readable().ok());
+        if let Some(record) = picture.and_then(|picture| av1_record(&picture)) {
+            let _ = told.set(record);
+        }
+        gst::PadProbeReturn::Remove
+    });
+    on_caps(&src, move |caps| with_av1_record(caps, heard.get()?));
+}
