@@ -156,21 +156,28 @@ impl SrcOutput {
         src_sender::seekable(&self.pad)
     }
 
-    /// A recording begins. While the pad is not linked nothing of it is queued or sent.
+    /// Whether anything is behind the pad.
+    pub fn is_linked(&self) -> bool {
+        self.pad.is_linked()
+    }
+
+    /// A recording begins. While the pad is not linked nothing of it is queued or sent: false.
     ///
     /// What there is to say about the state of downstream is found out when what was queued before
     /// has been sent: after an EOS that it has not been cycled for, `warn` is called and this
     /// recording is not sent.
-    pub fn begin(&self, caps: &gst::Caps) {
+    pub fn begin(&self, caps: &gst::Caps) -> bool {
         let Some(queue) = self.shared.queue() else {
-            return;
+            return false;
         };
-        if self.pad.is_linked() {
+        let linked = self.is_linked();
+        if linked {
             let limits = lock(&self.shared.limits).clone();
             queue.begin(caps.clone(), limits.max_memory, limits.temp_dir);
         } else {
             queue.begin_without();
         }
+        linked
     }
 
     /// Bytes of the recording at offset `pos`: a buffer that the muxer has completed. Earlier

@@ -115,10 +115,8 @@ impl Writer {
 
     /// The container's caps.
     pub fn set_caps(&mut self, caps: &gst::Caps) {
-        if self.caps.is_none()
-            && let Some(src) = &self.src
-        {
-            src.begin(caps);
+        if self.caps.is_none() {
+            self.src = self.src.take().filter(|src| src.begin(caps));
         }
         self.units = formats::units(caps);
         self.caps = Some(caps.clone());
