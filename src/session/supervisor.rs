@@ -4,6 +4,7 @@
 mod absent;
 mod build;
 mod end;
+mod gather;
 mod settle;
 mod wires;
 
@@ -66,6 +67,8 @@ struct Supervisor {
     /// The interval that waits for its key frame, and since which running time.
     waiting: Option<(usize, Ns)>,
     announced: bool,
+    /// What has been gathered was let go last.
+    let_go: Instant,
     /// The end has been announced.
     finalising: bool,
     /// Tracks of which the log knows that they have ended.
@@ -87,6 +90,7 @@ impl Supervisor {
             asked_again: 0,
             waiting: None,
             announced: false,
+            let_go: now,
             finalising: false,
             told_closed: Vec::new(),
         }
@@ -141,6 +145,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps);
+            self.let_go();
             self.hand_out_requested();
             if stopped.is_some() || self.all_closed() {
                 self.finalise();

@@ -4,6 +4,8 @@
 //! thread and the supervisor's fillers stay in order; appsrc does not block here, it only
 //! queues, and its callbacks take nothing but `Room`.
 
+mod feed;
+
 use super::{
     pace::{self, Pace},
     room::Room,
@@ -16,9 +18,8 @@ use crate::{
         timeline::{Mapped, Ns},
     },
 };
-use gst::prelude::*;
+use feed::{Feed, Item};
 use std::{
-    collections::VecDeque,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -50,45 +51,6 @@ pub enum Flow {
     More,
     /// The track needs nothing any more.
     Done,
-}
-
-/// Live pictures that wait in front of the encoder as they came.
-const HELD: u64 = 2;
-
-/// What waits for the pipeline to be built.
-#[derive(Debug, Clone)]
-enum Item {
-    Buffer(gst::Buffer),
-    Caps(gst::Caps),
-    Tags(gst::TagList),
-    Turn(Orientation),
-    End,
-}
-
-#[derive(Debug)]
-enum Feed {
-    /// No pipeline yet.
-    Backlog(Backlog),
-    Encoder(gst_app::AppSrc),
-    /// The end has been sent, or the track was left out.
-    Closed,
-}
-
-/// What waits, and how much media that is.
-#[derive(Debug, Default)]
-struct Backlog {
-    items: VecDeque<Item>,
-    waiting: Ns,
-}
-
-impl Backlog {
-    fn push(&mut self, item: Item) {
-        if let Item::Buffer(buffer) = &item {
-            let duration = buffer.duration().map_or(0, |duration| duration.nseconds());
-            self.waiting = self.waiting.saturating_add(duration);
-        }
-        self.items.push_back(item);
-    }
 }
 
 /// Figures for `stats`.
@@ -132,16 +94,6 @@ struct Inner {
     looked: Option<(Ns, Ns)>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
-    /// What the pipeline was given, while another one may have to take its place.
-    kept: Option<Kept>,
-}
-
-/// What was given to encoders that may yet turn out not to work.
-#[derive(Debug, Default)]
-struct Kept {
-    backlog: Backlog,
-    /// How much media there may be among it.
-    most: Ns,
 }
 
 /// See the module.
@@ -212,7 +164,7 @@ impl Track {
                 cuts: Cuts::default(),
                 end: None,
                 seen: u64::MAX,
-                feed: Feed::Backlog(Backlog::default()),
+                feed: Feed::default(),
                 fed,
                 first: None,
                 counts: Counts::default(),
@@ -220,7 +172,6 @@ impl Track {
                 let_in: 0,
                 looked: None,
                 mutes: Vec::new(),
-                kept: None,
             }),
         }
     }
@@ -313,15 +264,7 @@ impl Track {
 
     /// Whether what waits for the pipeline comes without decode times.
     pub fn lacks_dts(&self) -> bool {
-        let inner = lock(&self.inner);
-        let Feed::Backlog(Backlog { items, .. }) = &inner.feed else {
-            return false;
-        };
-        let mut buffers = items.iter().filter_map(|item| match item {
-            Item::Buffer(buffer) => Some(buffer),
-            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
-        });
-        buffers.next().is_some_and(|buffer| buffer.dts().is_none())
+        lock(&self.inner).feed.lacks_dts()
     }
 
     /// The first key frame from running time `from` on that waits, among what has arrived until
@@ -347,6 +290,8 @@ impl Track {
                 }
             }
         }
+        let scarce = inner.has_live_pictures();
+        inner.feed.set_scarce(scarce);
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
@@ -398,15 +343,15 @@ impl Track {
         }
         inner.feed_all(out);
         self.finish_if_complete(&mut inner);
-        match inner.feed {
-            Feed::Closed => Flow::Done,
-            _ => Flow::More,
+        match inner.feed.is_closed() {
+            true => Flow::Done,
+            false => Flow::More,
         }
     }
 
     /// Tags from upstream: they go on in their place among the buffers.
     pub fn set_tags(&self, tags: gst::TagList) {
-        lock(&self.inner).feed(Item::Tags(tags));
+        lock(&self.inner).feed.give(Item::Tags(tags));
     }
 
     /// Buffers of upstream did not get here: what is encoded goes on at the next key frame.
@@ -453,7 +398,7 @@ impl Track {
             self.waited.store(at_most, Ordering::Relaxed);
             return false;
         }
-        let waiting = inner.waiting();
+        let waiting = inner.feed.waiting();
         inner.looked = Some((waiting, self.fed()));
         self.waited.store(waiting, Ordering::Relaxed);
         let pictures = matches!(inner.gate, Some(Gate::Video(_)));
@@ -463,7 +408,7 @@ impl Track {
             false => self.max_queue_time.saturating_mul(8),
         };
         // What waits may do so for another track, of which nothing has come (yet).
-        if let Feed::Backlog(_) = inner.feed {
+        if inner.feed.is_backlog() {
             self.pace.wait_for_another();
         }
         let most = match self.pace.is_for_another(waiting, most) && most > 0 {
@@ -488,7 +433,7 @@ impl Track {
 
     /// Whether the encoder or the muxer has nothing of this track to work on.
     pub fn is_starving(&self) -> bool {
-        !self.is_closed() && lock(&self.inner).waiting() == 0
+        !self.is_closed() && lock(&self.inner).feed.waiting() == 0
     }
 
     /// Media that may wait for the encoder.
@@ -507,7 +452,7 @@ impl Track {
     /// Whether as much waits, here or for the encoder, as may.
     pub fn is_full(&self) -> bool {
         let inner = lock(&self.inner);
-        let (waiting, room) = (inner.waiting(), self.room_locked(&inner));
+        let (waiting, room) = (inner.feed.waiting(), self.room_locked(&inner));
         if waiting < room {
             self.wider.store(0, Ordering::Relaxed);
         }
@@ -634,21 +579,19 @@ impl Track {
             gate.finish(end, &mut out);
         }
         inner.feed_all(out);
-        inner.feed(Item::End);
+        inner.feed.give(Item::End);
         self.close(inner);
     }
 
     /// Nothing more of this track: it never came, or the recording has failed.
     pub fn leave_out(&self) {
         let mut inner = lock(&self.inner);
-        inner.feed(Item::End);
+        inner.feed.give(Item::End);
         self.close(&mut inner);
     }
 
     fn close(&self, inner: &mut Inner) {
-        if let Feed::Encoder(_) = inner.feed {
-            inner.feed = Feed::Closed;
-        }
+        inner.feed.close();
         self.closed.store(true, Ordering::Release);
         self.room.wake();
     }
@@ -657,49 +600,43 @@ impl Track {
     /// after it, if another encoder may have to take over.
     pub fn connect(&self, appsrc: gst_app::AppSrc, replaceable: bool) {
         let mut inner = lock(&self.inner);
-        if self.live && matches!(inner.gate, Some(Gate::Video(_))) {
+        if inner.has_live_pictures() {
             let name = self.name.clone();
             pace::keep(&appsrc, &self.pace, &self.fed, &self.room, name);
         }
-        let waited = std::mem::replace(&mut inner.feed, Feed::Encoder(appsrc));
         // Looked at behind what it is given first.
         inner.looked = None;
-        if let Feed::Backlog(backlog) = waited {
-            // What waits here already may be kept as well.
-            let most = self.max_queue_time.saturating_add(backlog.waiting);
-            inner.kept = replaceable.then(|| Kept {
-                most,
-                ..Kept::default()
-            });
-            for item in backlog.items {
-                inner.feed_now(item);
-            }
-        }
+        inner.feed.connect(appsrc, replaceable, self.max_queue_time);
         if self.is_closed() {
-            inner.feed = Feed::Closed;
+            inner.feed.close();
         }
     }
-}
 
-impl Track {
     /// The encoders work: nothing has to be kept for others.
     pub fn forget(&self) {
-        lock(&self.inner).kept = None;
+        lock(&self.inner).feed.forget();
     }
 
     /// Whether all that the pipeline was given is still here.
     pub fn can_replay(&self) -> bool {
-        let inner = lock(&self.inner);
-        inner.kept.is_some() || matches!(inner.feed, Feed::Backlog(_))
+        lock(&self.inner).feed.can_replay()
     }
 
     /// The pipeline is no more: what it was given waits for the next one, and so does what comes.
     pub fn take_back(&self) {
-        let mut inner = lock(&self.inner);
-        if let Some(kept) = inner.kept.take() {
-            inner.feed = Feed::Backlog(kept.backlog);
+        if lock(&self.inner).feed.take_back() {
             self.pace.begin_anew();
         }
+    }
+
+    /// From now on buffers wait for [`Track::let_go`].
+    pub fn gather(&self) {
+        lock(&self.inner).feed.gather();
+    }
+
+    /// Gives on what has been gathered, if anything has.
+    pub fn let_go(&self) -> bool {
+        lock(&self.inner).feed.let_go()
     }
 }
 
@@ -720,110 +657,33 @@ impl Inner {
     /// Of sound, of which all has a length: no more waits for the encoder than did, and what was given on since.
     /// That takes no lock of appsrc, at which its thread may be.
     fn waits_at_most(&self, fed: Ns) -> Option<Ns> {
-        match (&self.gate, &self.feed, self.looked) {
-            (Some(Gate::Audio(_)), Feed::Encoder(_), Some((waited, then))) => {
+        match (&self.gate, self.looked) {
+            (Some(Gate::Audio(_)), Some((waited, then))) if self.feed.is_connected() => {
                 Some(waited.saturating_add(fed.saturating_sub(then)))
             }
             _ => None,
         }
     }
 
-    /// Media that waits for the encoder.
-    fn waiting(&self) -> Ns {
-        match &self.feed {
-            Feed::Backlog(backlog) => backlog.waiting,
-            // The level still has the length of the last buffer in it when that has gone.
-            Feed::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
-            Feed::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
-            Feed::Closed => 0,
-        }
-    }
-
-    /// Of live pictures no more than a few are held: a capture pool has few. What waits longer is
-    /// a copy.
-    fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
-        if !self.live || !matches!(self.gate, Some(Gate::Video(_))) {
-            return buffer;
-        }
-        let waiting = match &self.feed {
-            Feed::Backlog(backlog) => backlog.items.len() as u64,
-            Feed::Encoder(appsrc) => appsrc.current_level_buffers(),
-            Feed::Closed => 0,
-        };
-        match waiting < HELD {
-            true => buffer,
-            false => buffer.copy_deep().unwrap_or(buffer),
-        }
+    /// Capture pools have few.
+    fn has_live_pictures(&self) -> bool {
+        self.live && matches!(self.gate, Some(Gate::Video(_)))
     }
 
     fn feed_all(&mut self, out: Out) {
         self.counts.encoded += out.inputs();
         for piece in out {
-            let buffer = match piece {
-                Piece::Buffer(buffer) => buffer,
-                Piece::Caps(caps) => {
-                    self.feed(Item::Caps(caps));
-                    continue;
+            let item = match piece {
+                Piece::Buffer(buffer) => {
+                    let end = buffer.pts().zip(buffer.duration());
+                    let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
+                    self.fed.fetch_max(end, Ordering::Relaxed);
+                    Item::Buffer(buffer)
                 }
-                Piece::Turn(turn) => {
-                    self.feed(Item::Turn(turn));
-                    continue;
-                }
+                Piece::Caps(caps) => Item::Caps(caps),
+                Piece::Turn(turn) => Item::Turn(turn),
             };
-            let buffer = self.given_back(buffer);
-            let end = buffer.pts().zip(buffer.duration());
-            let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
-            self.fed.fetch_max(end, Ordering::Relaxed);
-            self.feed(Item::Buffer(buffer));
-        }
-    }
-
-    fn feed(&mut self, item: Item) {
-        match &mut self.feed {
-            Feed::Backlog(backlog) => backlog.push(item),
-            Feed::Encoder(_) => self.feed_now(item),
-            Feed::Closed => {}
-        }
-    }
-
-    /// Keeps an item for another encoder; too much of it is not worth the memory.
-    fn keep(&mut self, item: &Item) {
-        let picture = self.live && matches!(self.gate, Some(Gate::Video(_)));
-        let Some(kept) = &mut self.kept else {
-            return;
-        };
-        let copy = match item {
-            // A capture pool has few.
-            Item::Buffer(buffer) if picture => buffer.copy_deep().ok().map(Item::Buffer),
-            other => Some(other.clone()),
-        };
-        match copy {
-            Some(item) if kept.backlog.waiting <= kept.most => kept.backlog.push(item),
-            _ => self.kept = None,
-        }
-    }
-
-    fn feed_now(&mut self, item: Item) {
-        self.keep(&item);
-        let Feed::Encoder(appsrc) = &self.feed else {
-            return;
-        };
-        // appsrc goes on taking buffers after its pipeline has failed: the pipeline's bus is
-        // what tells.
-        match item {
-            Item::Buffer(buffer) => {
-                let _ = appsrc.push_buffer(buffer);
-            }
-            Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
-            Item::Tags(tags) => {
-                appsrc.send_event(gst::event::Tag::new(tags));
-            }
-            Item::Turn(turn) => {
-                let _ = appsrc.send_event(super::turn::event(turn));
-            }
-            Item::End => {
-                let _ = appsrc.end_of_stream();
-            }
+            self.feed.give(item);
         }
     }
 }

@@ -215,6 +215,7 @@ impl Supervisor {
         if caps_known || certain || self.begun.elapsed() > patience.max(GRACE) {
             self.announced = true;
             self.announce_start(self.likely_type());
+            self.gather();
         }
     }
 
