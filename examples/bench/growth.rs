@@ -17,11 +17,14 @@ use serde_json::{Value, json};
 pub const MINUTES: &str = "growth-minutes";
 pub const TRACKS: &str = "growth-tracks";
 pub const RECORDERS: &str = "growth-recorders";
+pub const LIVE: &str = "growth-live";
 pub const BUFFERS: &str = "growth-buffers";
 
 /// Of each track, where tracks are counted; of each recorder, where these are.
 const MINUTES_PER_TRACK: u64 = 2;
 const MINUTES_PER_RECORDER: u64 = 1;
+/// Between a source and whom it feeds, for one that gives what is due and no more.
+const AT_ITS_TIME: &str = "is-live=true ! identity sync=true ";
 
 /// A curve's points: how many, and what it costs then.
 type Points = Vec<(u64, f64)>;
@@ -47,7 +50,7 @@ struct Growing {
     per: fn(u64) -> u64,
 }
 
-const GROWING: [Growing; 3] = [
+const GROWING: [Growing; 4] = [
     Growing {
         title: "Length of a recording",
         amount: "minutes of media",
@@ -65,7 +68,15 @@ const GROWING: [Growing; 3] = [
         per: |tracks| tracks * MINUTES_PER_TRACK,
     },
     Growing {
-        title: "Recorders at once",
+        title: "Recorders at once, live",
+        amount: "recorders",
+        unit: "CPU ms per recorder and recorded minute",
+        work: LIVE,
+        steps: &[(1, 3), (10, 3), (100, 3)],
+        per: |recorders| recorders * MINUTES_PER_RECORDER,
+    },
+    Growing {
+        title: "Recorders at once, as fast as possible",
         amount: "recorders",
         unit: "CPU ms per recorder and recorded minute",
         work: RECORDERS,
@@ -229,8 +240,8 @@ enum Kind {
     Audio,
 }
 
-/// So many recorders, or muxers, with a picture and a sound each.
-fn several(way: Way, place: &Place, count: u64, minutes: u64) -> Result<()> {
+/// So many recorders, or muxers, with a picture and a sound each, which come through `pace`.
+fn several(way: Way, place: &Place, count: u64, minutes: u64, pace: &str) -> Result<()> {
     let mut line = String::new();
     let mut names = Vec::new();
     for number in 0..count {
@@ -239,12 +250,12 @@ fn several(way: Way, place: &Place, count: u64, minutes: u64) -> Result<()> {
         line += &match way {
             Way::Recorder => format!(
                 "mediarecorder name=r{number} autostart=true mime-type=video/x-matroska location={file} \
-                 appsrc name=v{number} ! r{number}.video_0 appsrc name=a{number} ! r{number}.audio_0 "
+                 appsrc name=v{number} {pace}! r{number}.video_0 appsrc name=a{number} {pace}! r{number}.audio_0 "
             ),
             Way::ByHand => format!(
                 "matroskamux name=m{number} {MUXER} ! filesink async=false location={file} \
-                 appsrc name=v{number} ! h264parse ! video/x-h264,stream-format=avc,alignment=au ! m{number}.video_0 \
-                 appsrc name=a{number} ! m{number}.audio_0 "
+                 appsrc name=v{number} {pace}! h264parse ! video/x-h264,stream-format=avc,alignment=au ! m{number}.video_0 \
+                 appsrc name=a{number} {pace}! m{number}.audio_0 "
             ),
         };
         names.push((format!("v{number}"), Kind::Video));
@@ -254,11 +265,15 @@ fn several(way: Way, place: &Place, count: u64, minutes: u64) -> Result<()> {
 }
 
 pub fn minutes(way: Way, place: &Place, minutes: u64) -> Result<()> {
-    several(way, place, 1, minutes)
+    several(way, place, 1, minutes, "")
+}
+
+pub fn live(way: Way, place: &Place, recorders: u64) -> Result<()> {
+    several(way, place, recorders, MINUTES_PER_RECORDER, AT_ITS_TIME)
 }
 
 pub fn recorders(way: Way, place: &Place, recorders: u64) -> Result<()> {
-    several(way, place, recorders, MINUTES_PER_RECORDER)
+    several(way, place, recorders, MINUTES_PER_RECORDER, "")
 }
 
 /// So many tracks of sound in one recording.

@@ -123,6 +123,7 @@ fn child(work: &str, way: Way, amount: u64, place: &Place) -> Result<()> {
         latency::LENGTH => latency::length(place, amount),
         growth::MINUTES => growth::minutes(way, place, amount),
         growth::TRACKS => growth::tracks(way, place, amount),
+        growth::LIVE => growth::live(way, place, amount),
         growth::RECORDERS => growth::recorders(way, place, amount),
         encoders::WORK => encoders::encode(place, amount),
         growth::BUFFERS => growth::buffers(),
