@@ -23,6 +23,8 @@ pub const BUFFERS: &str = "growth-buffers";
 /// Of each track, where tracks are counted; of each recorder, where these are.
 const MINUTES_PER_TRACK: u64 = 2;
 const MINUTES_PER_RECORDER: u64 = 1;
+/// Of each recorder, where it comes live.
+const LIVE_SECONDS: u64 = 20;
 /// Between a source and whom it feeds, for one that gives what is due and no more.
 const AT_ITS_TIME: &str = "is-live=true ! identity sync=true ";
 
@@ -47,7 +49,7 @@ struct Growing {
     unit: &'static str,
     work: &'static str,
     steps: &'static [(u64, usize)],
-    per: fn(u64) -> u64,
+    per: fn(u64) -> f64,
 }
 
 const GROWING: [Growing; 4] = [
@@ -57,7 +59,7 @@ const GROWING: [Growing; 4] = [
         unit: "CPU ms per recorded minute",
         work: MINUTES,
         steps: &[(1, 9), (10, 5), (100, 3)],
-        per: |minutes| minutes,
+        per: |minutes| minutes as f64,
     },
     Growing {
         title: "Tracks of a recording",
@@ -65,7 +67,7 @@ const GROWING: [Growing; 4] = [
         unit: "CPU ms per track and minute",
         work: TRACKS,
         steps: &[(1, 5), (2, 5), (4, 3), (8, 3), (16, 3)],
-        per: |tracks| tracks * MINUTES_PER_TRACK,
+        per: |tracks| (tracks * MINUTES_PER_TRACK) as f64,
     },
     Growing {
         title: "Recorders at once, live",
@@ -73,7 +75,7 @@ const GROWING: [Growing; 4] = [
         unit: "CPU ms per recorder and recorded minute",
         work: LIVE,
         steps: &[(1, 3), (10, 3), (100, 3)],
-        per: |recorders| recorders * MINUTES_PER_RECORDER,
+        per: |recorders| (recorders * LIVE_SECONDS) as f64 / 60.0,
     },
     Growing {
         title: "Recorders at once, as fast as possible",
@@ -81,7 +83,7 @@ const GROWING: [Growing; 4] = [
         unit: "CPU ms per recorder and recorded minute",
         work: RECORDERS,
         steps: &[(1, 9), (10, 5), (100, 3)],
-        per: |recorders| recorders * MINUTES_PER_RECORDER,
+        per: |recorders| (recorders * MINUTES_PER_RECORDER) as f64,
     },
 ];
 
@@ -121,7 +123,7 @@ fn grow(growing: &Growing, place: &Place) -> Result<Curve> {
             for (way, costs) in [Way::Recorder, Way::ByHand].into_iter().zip(&mut costs) {
                 let said = ask(place, growing.work, way, *amount)?;
                 let cpu = said["cpu"].as_f64().context("no CPU time")?;
-                costs.push(cpu * 1e3 / (growing.per)(*amount) as f64);
+                costs.push(cpu * 1e3 / (growing.per)(*amount));
             }
         }
         let [a, b] = costs.map(|costs| quantile(&costs, 0.5));
@@ -213,8 +215,8 @@ pub fn buffers() -> Result<()> {
     Ok(())
 }
 
-/// Feeds so many minutes of each pair of sources, after a second of it as warm-up, and says what it cost.
-fn play(place: &Place, line: &str, names: &[(String, Kind)], minutes: u64) -> Result<()> {
+/// Feeds so many seconds of each pair of sources, after a second of it as warm-up, and says what it cost.
+fn play(place: &Place, line: &str, names: &[(String, Kind)], seconds: u64) -> Result<()> {
     let (video, audio) = Sample::Light.read(place)?;
     let feed_all = |seconds| -> Result<gst::Pipeline> {
         let pipeline = launch(line)?;
@@ -228,7 +230,7 @@ fn play(place: &Place, line: &str, names: &[(String, Kind)], minutes: u64) -> Re
         Ok(pipeline)
     };
     run(&feed_all(1)?)?;
-    let pipeline = feed_all(minutes * 60)?;
+    let pipeline = feed_all(seconds)?;
     let part = Part::begin();
     run(&pipeline)?;
     part.say();
@@ -241,7 +243,7 @@ enum Kind {
 }
 
 /// So many recorders, or muxers, with a picture and a sound each, which come through `pace`.
-fn several(way: Way, place: &Place, count: u64, minutes: u64, pace: &str) -> Result<()> {
+fn several(way: Way, place: &Place, count: u64, seconds: u64, pace: &str) -> Result<()> {
     let mut line = String::new();
     let mut names = Vec::new();
     for number in 0..count {
@@ -261,19 +263,19 @@ fn several(way: Way, place: &Place, count: u64, minutes: u64, pace: &str) -> Res
         names.push((format!("v{number}"), Kind::Video));
         names.push((format!("a{number}"), Kind::Audio));
     }
-    play(place, &line, &names, minutes)
+    play(place, &line, &names, seconds)
 }
 
 pub fn minutes(way: Way, place: &Place, minutes: u64) -> Result<()> {
-    several(way, place, 1, minutes, "")
+    several(way, place, 1, minutes * 60, "")
 }
 
 pub fn live(way: Way, place: &Place, recorders: u64) -> Result<()> {
-    several(way, place, recorders, MINUTES_PER_RECORDER, AT_ITS_TIME)
+    several(way, place, recorders, LIVE_SECONDS, AT_ITS_TIME)
 }
 
 pub fn recorders(way: Way, place: &Place, recorders: u64) -> Result<()> {
-    several(way, place, recorders, MINUTES_PER_RECORDER, "")
+    several(way, place, recorders, MINUTES_PER_RECORDER * 60, "")
 }
 
 /// So many tracks of sound in one recording.
@@ -291,5 +293,5 @@ pub fn tracks(way: Way, place: &Place, tracks: u64) -> Result<()> {
         line += &format!("appsrc name=a{number} ! r.audio_{number} ");
         names.push((format!("a{number}"), Kind::Audio));
     }
-    play(place, &line, &names, MINUTES_PER_TRACK)
+    play(place, &line, &names, MINUTES_PER_TRACK * 60)
 }

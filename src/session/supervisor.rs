@@ -12,7 +12,10 @@ use super::{Begin, Event, Session, lock, panic_text, panicked, pipeline::Pipelin
 use crate::{
     formats::Plan,
     log::{CAT, time},
-    model::{Error, timeline::Ns},
+    model::{
+        Error,
+        timeline::{Interval, Ns},
+    },
 };
 use std::{
     io,
@@ -23,6 +26,8 @@ use std::{
 
 /// How often it looks for tracks that stay away.
 const TICK: Duration = Duration::from_millis(100);
+/// How often it looks during a pause, when nobody owes anything.
+const PAUSED_TICK: Duration = Duration::from_millis(500);
 /// How often it looks while it drains.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// How long a look at the writer may wait for the disk.
@@ -168,8 +173,22 @@ impl Supervisor {
             if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {
                 return lock(&self.session.control).modified.take();
             }
-            let tick = if stopped.is_some() { DRAIN_TICK } else { TICK };
-            self.session.room.wait_for_news(tick);
+            self.session.room.wait_for_news(self.tick(stopped));
+        }
+    }
+
+    /// How long it waits for news before it looks by itself.
+    fn tick(&self, stopped: Option<Instant>) -> Duration {
+        if stopped.is_some() {
+            return DRAIN_TICK;
+        }
+        let paused = self.session.timeline.read(|t| {
+            let ended = |interval: &Interval| interval.end.is_some();
+            t.undecided().is_none() && t.intervals().last().is_some_and(ended)
+        });
+        match self.announced && self.pipeline.is_some() && paused {
+            true => PAUSED_TICK,
+            false => TICK,
         }
     }
 
