@@ -21,6 +21,7 @@ mod limit;
 mod mpeg4;
 mod opus;
 mod pace;
+mod parts;
 mod pipeline;
 mod priming;
 mod probe;
@@ -30,18 +31,19 @@ mod steady;
 mod supervisor;
 mod timing;
 mod track;
+mod tracks;
 mod trial;
 mod turn;
 mod verbatim;
 mod writer;
 
 pub use event::Event;
+pub use parts::{Begin, Host, Parts, Settings};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Counts, Flow, TrackSpec};
 
 use crate::{
-    gate::Input,
     log::{CAT, time},
     model::{
         Bitrates, Error,
@@ -54,7 +56,6 @@ use std::{
     any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    path::PathBuf,
     sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError},
     thread::{self, ThreadId},
     time::{Duration, Instant},
@@ -63,102 +64,8 @@ use timing::SharedTimeline;
 use track::{Shared, Track};
 use writer::{BlobOutlet, Progress, Writer};
 
-/// A track that is full waits so long for the one that starves.
-const STARVED: Duration = Duration::from_millis(10);
-/// How often an upstream that waits for the clock looks at it.
-const CLOCK_LOOK: Duration = Duration::from_millis(10);
-/// How often one that waits for room looks by itself.
-const ROOM_LOOK: Duration = Duration::from_millis(200);
-/// No hole in a track is longer (six hours): beyond it, stamps are broken.
-const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
-
 /// How often who cannot wait for the disk looks whether the writer is free.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
-
-/// What shapes a recording, as it was at `start`.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// The requested type.
-    pub mime_type: String,
-    /// Where the file goes, its number filled in.
-    pub location: Option<String>,
-    /// Recorded time per blob, 0 = one at the end.
-    pub timeslice: Ns,
-    /// Bits per second.
-    pub bitrates: Bitrates,
-    /// `audio-bitrate-mode` constant.
-    pub constant_bitrate: bool,
-    /// Most time between key frames, 0 = the default.
-    pub key_interval_ms: u32,
-    /// Most frames from key frame to key frame, 0 = the default.
-    pub key_interval_frames: u32,
-    /// Gathered bytes beyond it go to a temporary file.
-    pub max_memory: u64,
-    /// Where that is.
-    pub temp_dir: Option<PathBuf>,
-    /// Media that may wait, per track.
-    pub max_queue_time: Ns,
-    /// How long the drain may take.
-    pub stop_timeout: Duration,
-    /// Tags of the whole recording.
-    pub tags: Option<gst::TagList>,
-}
-
-/// Players seek, and cuts and fragments begin, at key frames.
-const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
-
-impl Settings {
-    /// Most time and most frames (0: any number) from key frame to key frame.
-    fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
-        let interval = match (self.key_interval_ms, self.key_interval_frames) {
-            (0, 0) => Some(KEY_INTERVAL),
-            (0, _) => None,
-            (milliseconds, _) => Some(gst::ClockTime::from_mseconds(milliseconds.into())),
-        };
-        (interval, self.key_interval_frames)
-    }
-}
-
-/// What the session asks of whoever has it.
-pub trait Host: Send + Sync + 'static {
-    /// What it is called, for the log.
-    fn name(&self) -> String;
-    /// An encoder is about to be used for the track of this pad; it is in NULL.
-    fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
-    /// Asks upstream of this pad for a key frame at a running time.
-    fn request_key_frame(&self, pad: &str, running: Ns);
-    /// Tags that upstream has sent on this pad.
-    fn tags(&self, pad: &str) -> Option<gst::TagList>;
-    /// The session has taken all it needs and its events are queued.
-    fn finished(&self, session: u64);
-}
-
-/// When the recording begins.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Begin {
-    /// At the moment of the call.
-    Now,
-    /// At the earliest buffer of any track.
-    EarliestBuffer,
-}
-
-/// Everything a session is made from.
-pub struct Parts {
-    /// Its number.
-    pub id: u64,
-    /// What shapes it.
-    pub settings: Settings,
-    /// Its tracks.
-    pub tracks: Vec<TrackSpec>,
-    /// The pipeline's running time.
-    pub clock: Arc<RunningTime>,
-    /// Its events.
-    pub events: Events<Event>,
-    /// The `src` pad, if it is linked.
-    pub src: Option<Arc<SrcOutput>>,
-    /// Who has it.
-    pub host: Arc<dyn Host>,
-}
 
 /// See the module.
 pub struct Session {
@@ -285,13 +192,6 @@ impl Session {
             encoder_names: Mutex::default(),
         });
         Ok(session)
-    }
-
-    /// The newest buffer that passed the pad of a track before it was given to the track.
-    pub fn replay(&self, track: usize, recent: Input) {
-        if let Some(track) = self.track(track) {
-            track.replay(recent);
-        }
     }
 
     /// All pads give their buffers to the tracks from now on: makes the first cut.
@@ -532,181 +432,6 @@ impl Session {
         drop(control);
         self.room.wake();
         true
-    }
-
-    /// Number of tracks.
-    pub fn track_count(&self) -> usize {
-        self.tracks.len()
-    }
-
-    /// The track of a pad.
-    pub fn track_of(&self, pad: &str) -> Option<usize> {
-        self.tracks.iter().position(|track| track.name() == pad)
-    }
-
-    fn track(&self, track: usize) -> Option<&Track> {
-        self.tracks.get(track)
-    }
-
-    /// A buffer of a track; waits for room if it is not live. `now`: the clock's running time, if it has been read
-    /// already.
-    pub fn push(&self, track: usize, input: Input, now: Option<Ns>) -> Flow {
-        match self.track(track) {
-            Some(this) if self.is_absurd(this, input.end()) => Flow::Done,
-            Some(this) => {
-                self.wait_for_room(track, this, input.running);
-                let for_another = this.is_behind() && self.others_starve(track);
-                this.push(input, for_another, now)
-            }
-            None => Flow::Done,
-        }
-    }
-
-    /// A leap that no source means: what it leaves out would have to be made up. Ends the
-    /// recording.
-    fn is_absurd(&self, track: &Track, end: Ns) -> bool {
-        let start = || {
-            let first = |t: &Timeline| t.intervals().last().map_or(0, |i| i.start);
-            self.timeline.read(first)
-        };
-        let arrived = track.arrived();
-        if end.saturating_sub(arrived) <= LONGEST_HOLE
-            || end.saturating_sub(arrived.max(start())) <= LONGEST_HOLE
-            || self
-                .clock
-                .now()
-                .is_some_and(|now| end <= now.saturating_add(LONGEST_HOLE))
-        {
-            return false;
-        }
-        self.fail(Error::unknown(format!(
-            "The stamps of {} leap by {} hours: they are broken.",
-            track.name(),
-            (end - arrived) / 3_600_000_000_000
-        )));
-        true
-    }
-
-    /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
-    /// than a thread may take to bring more, as much again may wait: its data may be behind this buffer.
-    /// Beside live tracks it is held to their pace.
-    fn wait_for_room(&self, index: usize, track: &Track, running: Ns) {
-        if track.is_live() {
-            return;
-        }
-        let mut starved = None;
-        self.room.wait_while(|| {
-            if track.need_not_wait() || self.room.is_open() {
-                return None;
-            }
-            if self.any_live && self.clock.now().is_some_and(|now| running > now) {
-                return Some(CLOCK_LOOK);
-            }
-            if !track.is_full() {
-                return None;
-            }
-            if !self.others_starve(index) {
-                starved = None;
-                // Room, and hunger that lasts, are told.
-                return Some(ROOM_LOOK);
-            }
-            let since = starved.get_or_insert_with(Instant::now).elapsed();
-            if since >= STARVED {
-                track.widen();
-                return None;
-            }
-            Some(STARVED.saturating_sub(since))
-        });
-    }
-
-    /// Whether the muxer has nothing of some other track, and so holds this one up.
-    fn others_starve(&self, index: usize) -> bool {
-        let mut tracks = self.tracks.iter().enumerate();
-        tracks.any(|(other, track)| other != index && track.is_starving())
-    }
-
-    /// Tags of a track. Raw pictures are turned as they say; all else goes into the file.
-    pub fn set_tags(&self, track: usize, tags: &gst::TagListRef) {
-        let Some(track) = self.track(track) else {
-            return;
-        };
-        let mut tags = tags.to_owned();
-        if !track.is_encoded()
-            && let Some(turn) = turn::of_tags(&tags)
-        {
-            track.set_orientation(turn);
-            tags.make_mut().remove::<gst::tags::ImageOrientation>();
-        }
-        track.set_tags(tags);
-    }
-
-    /// The encoded media of a track comes in the other order: what came before is all there is.
-    pub fn refuse_backwards(&self, track: usize) {
-        let Some(track) = self.track(track) else {
-            return;
-        };
-        self.tracks_modified(Error::not_supported(format!(
-            "The stream on {} is encoded and is played backwards, which no file can hold: decode it \
-             in front of the recorder.",
-            track.name()
-        )));
-    }
-
-    /// New caps of a track.
-    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
-        if let Some(track) = self.track(track)
-            && let Err(err) = track.set_caps(caps)
-        {
-            self.fail(Error::not_supported(format!(
-                "The track of {} cannot be recorded ({caps}): {err}",
-                track.name()
-            )));
-        }
-    }
-
-    /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
-    pub fn lose(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.lose();
-        }
-    }
-
-    /// Upstream has nothing for a track before running time `end`.
-    pub fn gap(&self, track: usize, end: Ns) {
-        if let Some(track) = self.track(track)
-            && !self.is_absurd(track, end)
-        {
-            track.gap(end);
-        }
-    }
-
-    /// Silence or black instead of a track's media, or its media again, from now on.
-    pub fn mute(&self, track: usize, muted: bool) {
-        if let Some(track) = self.track(track) {
-            let at = self.timeline.write(|_| self.now());
-            track.mute(at, muted);
-        }
-    }
-
-    /// The same from the beginning.
-    pub fn start_muted(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.mute(0, true);
-        }
-    }
-
-    /// EOS of a track.
-    pub fn end_track(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.end();
-        }
-    }
-
-    /// A flush begins (nobody may wait) or ends.
-    pub fn set_flushing(&self, track: usize, flushing: bool) {
-        if let Some(track) = self.track(track) {
-            track.set_flushing(flushing);
-        }
     }
 
     /// New bit rates, from now on.

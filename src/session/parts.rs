@@ -1,0 +1,93 @@
+//! What a session is made from.
+
+use super::{RunningTime, TrackSpec, event::Event};
+use crate::{
+    model::{Bitrates, timeline::Ns},
+    output::{Events, SrcOutput},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// What shapes a recording, as it was at `start`.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The requested type.
+    pub mime_type: String,
+    /// Where the file goes, its number filled in.
+    pub location: Option<String>,
+    /// Recorded time per blob, 0 = one at the end.
+    pub timeslice: Ns,
+    /// Bits per second.
+    pub bitrates: Bitrates,
+    /// `audio-bitrate-mode` constant.
+    pub constant_bitrate: bool,
+    /// Most time between key frames, 0 = the default.
+    pub key_interval_ms: u32,
+    /// Most frames from key frame to key frame, 0 = the default.
+    pub key_interval_frames: u32,
+    /// Gathered bytes beyond it go to a temporary file.
+    pub max_memory: u64,
+    /// Where that is.
+    pub temp_dir: Option<PathBuf>,
+    /// Media that may wait, per track.
+    pub max_queue_time: Ns,
+    /// How long the drain may take.
+    pub stop_timeout: Duration,
+    /// Tags of the whole recording.
+    pub tags: Option<gst::TagList>,
+}
+
+/// Players seek, and cuts and fragments begin, at key frames.
+const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
+
+impl Settings {
+    /// Most time and most frames (0: any number) from key frame to key frame.
+    pub(super) fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
+        let interval = match (self.key_interval_ms, self.key_interval_frames) {
+            (0, 0) => Some(KEY_INTERVAL),
+            (0, _) => None,
+            (milliseconds, _) => Some(gst::ClockTime::from_mseconds(milliseconds.into())),
+        };
+        (interval, self.key_interval_frames)
+    }
+}
+
+/// What the session asks of whoever has it.
+pub trait Host: Send + Sync + 'static {
+    /// What it is called, for the log.
+    fn name(&self) -> String;
+    /// An encoder is about to be used for the track of this pad; it is in NULL.
+    fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
+    /// Asks upstream of this pad for a key frame at a running time.
+    fn request_key_frame(&self, pad: &str, running: Ns);
+    /// Tags that upstream has sent on this pad.
+    fn tags(&self, pad: &str) -> Option<gst::TagList>;
+    /// The session has taken all it needs and its events are queued.
+    fn finished(&self, session: u64);
+}
+
+/// When the recording begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Begin {
+    /// At the moment of the call.
+    Now,
+    /// At the earliest buffer of any track.
+    EarliestBuffer,
+}
+
+/// Everything a session is made from.
+pub struct Parts {
+    /// Its number.
+    pub id: u64,
+    /// What shapes it.
+    pub settings: Settings,
+    /// Its tracks.
+    pub tracks: Vec<TrackSpec>,
+    /// The pipeline's running time.
+    pub clock: Arc<RunningTime>,
+    /// Its events.
+    pub events: Events<Event>,
+    /// The `src` pad, if it is linked.
+    pub src: Option<Arc<SrcOutput>>,
+    /// Who has it.
+    pub host: Arc<dyn Host>,
+}
