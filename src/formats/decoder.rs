@@ -1,6 +1,9 @@
 //! What a decoder has to know of a track and muxers do not tell it, or not truly.
 
-use super::{av1, codec_string::codec_data, codec_string::vp9_level};
+use super::{
+    av1,
+    codec_string::{codec_data, vp9_level},
+};
 use crate::model::Codec;
 
 /// What goes into a container's header by the codec.

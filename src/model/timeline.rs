@@ -125,6 +125,12 @@ impl Timeline {
         *self.stopped.get_or_insert(at)
     }
 
+    /// Whether nothing is recorded, and nothing waits for its start.
+    pub fn is_paused(&self) -> bool {
+        let last = self.intervals.last();
+        last.is_some_and(|last| last.end.is_some()) && self.undecided().is_none()
+    }
+
     /// Whether [`Timeline::stop`] was called.
     pub fn is_stopped(&self) -> bool {
         self.stopped.is_some()
@@ -300,6 +306,17 @@ impl Grid {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn paused_is_what_records_nothing_and_waits_for_nothing() {
+        let mut timeline = Timeline::new(1, false);
+        timeline.pause(5);
+        assert!(!timeline.is_paused(), "its start is not known yet");
+        timeline.decide(1, true);
+        assert!(timeline.is_paused());
+        timeline.resume(7, true);
+        assert!(!timeline.is_paused());
+    }
 
     fn cut(steps: &[u64]) -> Timeline {
         let mut at = 5_000_000_123;

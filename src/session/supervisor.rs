@@ -14,7 +14,7 @@ use crate::{
     log::{CAT, time},
     model::{
         Error,
-        timeline::{Interval, Ns},
+        timeline::{Ns, Timeline},
     },
 };
 use std::{
@@ -72,8 +72,8 @@ struct Supervisor {
     /// The interval that waits for its key frame, and since which running time.
     waiting: Option<(usize, Ns)>,
     announced: bool,
-    /// What has been gathered was let go last.
-    let_go: Instant,
+    /// When what is gathered was let go last, if anything is gathered.
+    let_go: Option<Instant>,
     /// The end has been announced.
     finalising: bool,
     /// Tracks of which the log knows that they have ended.
@@ -95,7 +95,7 @@ impl Supervisor {
             asked_again: 0,
             waiting: None,
             announced: false,
-            let_go: now,
+            let_go: None,
             finalising: false,
             told_closed: Vec::new(),
         }
@@ -120,13 +120,14 @@ impl Supervisor {
     fn supervise(&mut self) -> Option<Error> {
         loop {
             crate::fault::place("supervisor");
-            let (error, drained, stopped, caps) = {
+            let (error, drained, stopped, caps, asked) = {
                 let control = lock(&self.session.control);
                 (
                     control.error.clone(),
                     control.drained,
                     control.stopped,
                     control.caps,
+                    !control.requests.is_empty(),
                 )
             };
             if let Some(error) = error {
@@ -150,7 +151,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps);
-            self.let_go();
+            self.let_go(asked, stopped.is_some());
             self.hand_out_requested();
             if stopped.is_some() || self.all_closed() {
                 self.finalise();
@@ -182,10 +183,7 @@ impl Supervisor {
         if stopped.is_some() {
             return DRAIN_TICK;
         }
-        let paused = self.session.timeline.read(|t| {
-            let ended = |interval: &Interval| interval.end.is_some();
-            t.undecided().is_none() && t.intervals().last().is_some_and(ended)
-        });
+        let paused = self.session.timeline.read(Timeline::is_paused);
         match self.announced && self.pipeline.is_some() && paused {
             true => PAUSED_TICK,
             false => TICK,

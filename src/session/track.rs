@@ -87,7 +87,6 @@ struct Inner {
     fed: Arc<AtomicU64>,
     first: Option<Ns>,
     counts: Counts,
-    live: bool,
     /// How far the track had come when a buffer was let in last.
     let_in: Ns,
     /// What waited for the encoder when that was looked at, and how far media had been given on then.
@@ -168,7 +167,6 @@ impl Track {
                 fed,
                 first: None,
                 counts: Counts::default(),
-                live: spec.live,
                 let_in: 0,
                 looked: None,
                 mutes: Vec::new(),
@@ -290,7 +288,7 @@ impl Track {
                 }
             }
         }
-        let scarce = inner.has_live_pictures();
+        let scarce = self.has_live_pictures(&inner);
         inner.feed.set_scarce(scarce);
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
@@ -600,7 +598,7 @@ impl Track {
     /// after it, if another encoder may have to take over.
     pub fn connect(&self, appsrc: gst_app::AppSrc, replaceable: bool) {
         let mut inner = lock(&self.inner);
-        if inner.has_live_pictures() {
+        if self.has_live_pictures(&inner) {
             let name = self.name.clone();
             pace::keep(&appsrc, &self.pace, &self.fed, &self.room, name);
         }
@@ -610,6 +608,11 @@ impl Track {
         if self.is_closed() {
             inner.feed.close();
         }
+    }
+
+    /// Capture pools have few buffers.
+    fn has_live_pictures(&self, inner: &Inner) -> bool {
+        self.live && matches!(inner.gate, Some(Gate::Video(_)))
     }
 
     /// The encoders work: nothing has to be kept for others.
@@ -663,11 +666,6 @@ impl Inner {
             }
             _ => None,
         }
-    }
-
-    /// Capture pools have few.
-    fn has_live_pictures(&self) -> bool {
-        self.live && matches!(self.gate, Some(Gate::Video(_)))
     }
 
     fn feed_all(&mut self, out: Out) {

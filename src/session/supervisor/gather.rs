@@ -3,10 +3,7 @@
 //! for each.
 
 use super::{Supervisor, TICK};
-use crate::{
-    model::timeline::Ns,
-    session::{lock, track::Track},
-};
+use crate::{model::timeline::Ns, session::track::Track};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -22,7 +19,7 @@ const THROUGH: Duration = Duration::from_millis(5);
 impl Supervisor {
     /// The recording runs: from now on its media is gathered, if all of it comes live and goes into the file as it is,
     /// and nobody wants the bytes at once.
-    pub(super) fn gather(&self) {
+    pub(super) fn gather(&mut self) {
         let session = &self.session;
         let sent = session.src.as_ref().is_some_and(|src| src.is_linked());
         let copied = session
@@ -31,6 +28,7 @@ impl Supervisor {
             .all(|track| track.is_live() && track.is_encoded());
         if copied && !sent && self.gathers_for() >= TICK {
             session.tracks.iter().for_each(Track::gather);
+            self.let_go = Some(Instant::now());
         }
     }
 
@@ -44,16 +42,16 @@ impl Supervisor {
             .min(part(settings.max_queue_time))
     }
 
-    /// Gives on what has been gathered for long enough, or is asked for.
-    pub(super) fn let_go(&mut self) {
-        let control = lock(&self.session.control);
-        let (asked, stopped) = (!control.requests.is_empty(), control.stopped.is_some());
-        drop(control);
+    /// Gives on what has been gathered for long enough, or is asked for, or is the last.
+    pub(super) fn let_go(&mut self, asked: bool, stopped: bool) {
+        let Some(last) = self.let_go else {
+            return;
+        };
         // A tick may come a little early.
-        if !asked && !stopped && self.let_go.elapsed() + TICK / 2 < self.gathers_for() {
+        if !asked && !stopped && last.elapsed() + TICK / 2 < self.gathers_for() {
             return;
         }
-        self.let_go = Instant::now();
+        self.let_go = Some(Instant::now());
         let mut any = false;
         for track in &self.session.tracks {
             any |= track.let_go();

@@ -157,7 +157,7 @@ impl Feed {
     }
 
     /// The encoder is there: gives it what has waited. If there may have to be another, what it gets is kept until
-    /// [`Feed::forget`], and what came before `most` after it.
+    /// [`Feed::forget`], or until more than `most` media has come after that.
     pub fn connect(&mut self, appsrc: gst_app::AppSrc, replaceable: bool, most: Ns) {
         let To::Backlog(backlog) = std::mem::replace(&mut self.to, To::Encoder(appsrc)) else {
             return;
