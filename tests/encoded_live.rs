@@ -8,6 +8,7 @@ use common::outer::{DEADLINE, Outer, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const SECOND: u64 = 1_000_000_000;
@@ -86,6 +87,29 @@ fn flows(pad: &gst::Pad) -> Arc<Mutex<u64>> {
         gst::PadProbeReturn::Ok
     });
     count
+}
+
+/// The running time up to which the recorder has taken media of `pad`, each buffer once the next has come.
+fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
+    let taken = Arc::<AtomicU64>::default();
+    let (told, before) = (taken.clone(), AtomicU64::new(0));
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let buffer = info.buffer().expect("a buffer");
+        let end = buffer.pts().expect("a stamp") + buffer.duration().expect("a duration");
+        told.store(
+            before.swap(end.nseconds(), Ordering::SeqCst),
+            Ordering::SeqCst,
+        );
+        gst::PadProbeReturn::Ok
+    });
+    taken
+}
+
+/// Running times up to which the blobs so far reach.
+fn reached(outer: &Outer) -> Vec<u64> {
+    let heard = outer.heard();
+    let blobs = heard.iter().filter(|event| event.name == "data-available");
+    blobs.map(|blob| blob.running_time).collect()
 }
 
 /// Records with three pauses, and judges cuts, picture against sound, and the file.
@@ -232,4 +256,69 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
+}
+
+#[test]
+fn request_data_has_all_that_had_arrived() {
+    let (_directory, path) = place_for("asked.webm");
+    let outer = Outer::new("", &path);
+    let microphone = microphone(&outer, "microphone", "opusenc frame-size=10");
+    let taken = taken(&microphone);
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    outer.wait_for("start", 1);
+    for round in 0..24 {
+        outer.wait_running(outer.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
+        // Now and then right behind another action, which the recording's own thread is busy with.
+        let paused = (round % 4 > 0).then(|| outer.act("pause").0);
+        let due = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
+        outer.act("request-data");
+        outer.wait_for("data-available", round as usize + 1);
+        let blobs = reached(&outer);
+        let last = *blobs.last().unwrap();
+        assert!(last + 20 * MILLI >= due, "round {round}: {last}, due {due}");
+        if paused.is_some() {
+            outer.act("resume");
+        }
+    }
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    file::decodes_quietly(&path).unwrap();
+}
+
+#[test]
+fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
+    const SLICE: u64 = 2 * SECOND;
+    let (_directory, path) = place_for("sliced.webm");
+    let outer = Outer::new("", &path);
+    outer.recorder.set_property("timeslice", 2_000u32);
+    let microphone = microphone(&outer, "microphone", "opusenc frame-size=10");
+    let taken = taken(&microphone);
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    outer.wait_for("start", 1);
+    let begun = outer.heard()[0].running_time;
+    let mut dues = Vec::new();
+    for slice in 1..4 {
+        let asked = begun + slice * SLICE + 40 * MILLI;
+        assert!(until(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
+        dues.push(taken.load(Ordering::SeqCst));
+        outer.act("request-data");
+    }
+    outer.wait_running(outer.running_time() + SECOND);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    // The next timeslice would have it too, but not at once.
+    let blobs = reached(&outer);
+    for due in dues {
+        let reached = blobs.iter().find(|end| **end + 20 * MILLI >= due);
+        let late = reached.map(|end| end.saturating_sub(due));
+        assert!(
+            late.is_some_and(|late| late < SECOND),
+            "{late:?}: {blobs:?}, due {due}"
+        );
+    }
+    file::decodes_quietly(&path).unwrap();
 }

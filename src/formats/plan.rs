@@ -290,6 +290,11 @@ impl Plan {
         self.codecs.iter().all(plain)
     }
 
+    /// Whether all that comes is stored as it comes.
+    pub fn copies_all(&self) -> bool {
+        self.copied.iter().all(|copied| *copied)
+    }
+
     /// The caps of the recording's blobs.
     pub fn caps(&self) -> gst::Caps {
         container_caps(self.container, self.kind)

@@ -105,6 +105,8 @@ struct Control {
     resumes: Vec<(usize, Slot)>,
     /// Places kept for blobs.
     requests: VecDeque<Slot>,
+    /// How many blobs have been asked for.
+    requested: u64,
     error: Option<Error>,
     /// The factory of an encoder that has failed before anything came of it, and how.
     failed_encoder: Option<(String, Error)>,
@@ -429,6 +431,7 @@ impl Session {
         }
         let slot = self.events.reserve();
         control.requests.push_back(slot);
+        control.requested += 1;
         drop(control);
         self.room.wake();
         true

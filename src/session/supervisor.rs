@@ -72,8 +72,10 @@ struct Supervisor {
     /// The interval that waits for its key frame, and since which running time.
     waiting: Option<(usize, Ns)>,
     announced: bool,
-    /// When what is gathered was let go last, if anything is gathered.
-    let_go: Option<Instant>,
+    /// What is known of what is gathered, if it is.
+    gathered: Option<gather::Gathered>,
+    /// How many blobs of those that were asked for have been handed out.
+    served: u64,
     /// The end has been announced.
     finalising: bool,
     /// Tracks of which the log knows that they have ended.
@@ -95,7 +97,8 @@ impl Supervisor {
             asked_again: 0,
             waiting: None,
             announced: false,
-            let_go: None,
+            gathered: None,
+            served: 0,
             finalising: false,
             told_closed: Vec::new(),
         }
@@ -120,14 +123,14 @@ impl Supervisor {
     fn supervise(&mut self) -> Option<Error> {
         loop {
             crate::fault::place("supervisor");
-            let (error, drained, stopped, caps, asked) = {
+            let (error, drained, stopped, caps, requested) = {
                 let control = lock(&self.session.control);
                 (
                     control.error.clone(),
                     control.drained,
                     control.stopped,
                     control.caps,
-                    !control.requests.is_empty(),
+                    control.requested,
                 )
             };
             if let Some(error) = error {
@@ -151,8 +154,8 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps);
-            self.let_go(asked, stopped.is_some());
-            self.hand_out_requested();
+            self.let_go(requested > self.served, stopped.is_some());
+            self.hand_out_requested(requested);
             if stopped.is_some() || self.all_closed() {
                 self.finalise();
             }
@@ -174,17 +177,20 @@ impl Supervisor {
             if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {
                 return lock(&self.session.control).modified.take();
             }
-            self.session.room.wait_for_news(self.tick(stopped));
+            self.session
+                .room
+                .wait_for_news(self.tick(stopped, requested));
         }
     }
 
     /// How long it waits for news before it looks by itself.
-    fn tick(&self, stopped: Option<Instant>) -> Duration {
+    fn tick(&self, stopped: Option<Instant>, requested: u64) -> Duration {
         if stopped.is_some() {
             return DRAIN_TICK;
         }
         let paused = self.session.timeline.read(Timeline::is_paused);
-        match self.announced && self.pipeline.is_some() && paused {
+        let owes = requested > self.served || self.has_gathered();
+        match self.announced && self.pipeline.is_some() && paused && !owes {
             true => PAUSED_TICK,
             false => TICK,
         }
@@ -253,9 +259,10 @@ impl Supervisor {
         }
     }
 
-    /// Blobs for `request-data`.
-    fn hand_out_requested(&self) {
-        while !lock(&self.session.control).requests.is_empty() {
+    /// Blobs for `request-data`, up to this number of them. One of a timeslice may have taken the place of one that was
+    /// asked for: what came before that was asked is in the next.
+    fn hand_out_requested(&mut self, requested: u64) {
+        while self.served < requested {
             let taken = self
                 .session
                 .with_writer_within(DISK_PATIENCE, |writer, blobs| {
@@ -271,6 +278,7 @@ impl Supervisor {
                     "request-data: the recording cannot be read back: {err}"
                 )));
             }
+            self.served += 1;
         }
     }
 }

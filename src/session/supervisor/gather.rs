@@ -3,7 +3,7 @@
 //! for each.
 
 use super::{Supervisor, TICK};
-use crate::{model::timeline::Ns, session::track::Track};
+use crate::{formats::Plan, model::timeline::Ns, session::track::Track};
 use std::{
     thread,
     time::{Duration, Instant},
@@ -13,8 +13,18 @@ use std::{
 const MOST: Duration = Duration::from_millis(200);
 /// … and no longer than this part of a timeslice, or of what may wait.
 const PART: u32 = 8;
-/// Media that was let go for `request-data` has so long to get through the muxer.
+/// The last packet has so long to get through the muxer.
 const THROUGH: Duration = Duration::from_millis(5);
+/// Media that was let go for `request-data` is not waited for longer than this.
+const THROUGH_AT_MOST: Duration = Duration::from_millis(100);
+
+/// What a recording's supervisor knows of what it gathers.
+pub(super) struct Gathered {
+    /// When it was let go last.
+    at: Instant,
+    /// Whether there was any then.
+    any: bool,
+}
 
 impl Supervisor {
     /// The recording runs: from now on its media is gathered, if all of it comes live and goes into the file as it is,
@@ -22,14 +32,20 @@ impl Supervisor {
     pub(super) fn gather(&mut self) {
         let session = &self.session;
         let sent = session.src.as_ref().is_some_and(|src| src.is_linked());
-        let copied = session
-            .tracks
-            .iter()
-            .all(|track| track.is_live() && track.is_encoded());
-        if copied && !sent && self.gathers_for() >= TICK {
+        let live = session.tracks.iter().all(Track::is_live);
+        let copied = self.plan.as_ref().is_some_and(Plan::copies_all);
+        if live && copied && !sent && self.gathers_for() >= TICK {
             session.tracks.iter().for_each(Track::gather);
-            self.let_go = Some(Instant::now());
+            self.gathered = Some(Gathered {
+                at: Instant::now(),
+                any: true,
+            });
         }
+    }
+
+    /// Whether something is gathered, as far as is known.
+    pub(super) fn has_gathered(&self) -> bool {
+        self.gathered.as_ref().is_some_and(|gathered| gathered.any)
     }
 
     fn gathers_for(&self) -> Duration {
@@ -44,20 +60,31 @@ impl Supervisor {
 
     /// Gives on what has been gathered for long enough, or is asked for, or is the last.
     pub(super) fn let_go(&mut self, asked: bool, stopped: bool) {
-        let Some(last) = self.let_go else {
+        let Some(last) = &self.gathered else {
             return;
         };
         // A tick may come a little early.
-        if !asked && !stopped && last.elapsed() + TICK / 2 < self.gathers_for() {
+        if !asked && !stopped && last.at.elapsed() + TICK / 2 < self.gathers_for() {
             return;
         }
-        self.let_go = Some(Instant::now());
         let mut any = false;
         for track in &self.session.tracks {
             any |= track.let_go();
         }
-        if any && asked {
-            thread::sleep(THROUGH);
+        let at = Instant::now();
+        self.gathered = Some(Gathered { at, any });
+        // It may have been let go just before that.
+        if asked {
+            self.wait_until_through(at);
         }
+    }
+
+    /// Waits until the muxer has taken what it can of what there was at `since`: all of some track.
+    fn wait_until_through(&self, since: Instant) {
+        let starves = || self.session.tracks.iter().any(Track::is_starving);
+        while !starves() && !self.all_closed() && since.elapsed() < THROUGH_AT_MOST {
+            thread::sleep(THROUGH / 5);
+        }
+        thread::sleep(THROUGH);
     }
 }

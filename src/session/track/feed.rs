@@ -185,10 +185,14 @@ impl Feed {
 
     /// The pipeline is no more: what it was given waits for the next one, if that was kept.
     pub fn take_back(&mut self) -> bool {
-        let Some(kept) = self.kept.take() else {
+        let gathered = std::mem::take(&mut self.gathered);
+        let Some(Kept { mut backlog, .. }) = self.kept.take() else {
             return false;
         };
-        self.to = To::Backlog(kept.backlog);
+        for buffer in gathered {
+            backlog.push(Item::Buffer(buffer));
+        }
+        self.to = To::Backlog(backlog);
         true
     }
 
@@ -265,14 +269,19 @@ mod tests {
         Item::Buffer(buffer)
     }
 
-    /// A feed that gathers, and where it leads.
-    fn gathering() -> (Feed, gst::Pipeline, gst_app::AppSink) {
+    fn appsrc_and_appsink() -> (gst::Pipeline, gst_app::AppSrc, gst_app::AppSink) {
         gst::init().unwrap();
         let pipeline = gst::parse::launch("appsrc name=in ! appsink name=out sync=false").unwrap();
         let pipeline: gst::Pipeline = pipeline.downcast().unwrap();
         let appsrc = pipeline.by_name("in").unwrap().downcast().unwrap();
         let appsink = pipeline.by_name("out").unwrap().downcast().unwrap();
         pipeline.set_state(gst::State::Playing).unwrap();
+        (pipeline, appsrc, appsink)
+    }
+
+    /// A feed that gathers, and where it leads.
+    fn gathering() -> (Feed, gst::Pipeline, gst_app::AppSink) {
+        let (pipeline, appsrc, appsink) = appsrc_and_appsink();
         let mut feed = Feed::default();
         feed.give(packet(0));
         feed.connect(appsrc, false, 0);
@@ -298,6 +307,22 @@ mod tests {
         let long = gst::ClockTime::from_seconds(10);
         assert_eq!(offsets(&appsink, long), [1, 2, 3, 4, 5]);
         pipeline.set_state(gst::State::Null).unwrap();
+    }
+
+    #[test]
+    fn what_is_gathered_goes_to_the_next_encoder_in_its_place() {
+        let (mut feed, failed, _) = gathering();
+        feed.give(packet(1));
+        feed.kept = Some(Kept::default());
+        assert!(feed.take_back());
+        failed.set_state(gst::State::Null).unwrap();
+        feed.give(packet(2));
+        feed.give(Item::End);
+        let (next, appsrc, appsink) = appsrc_and_appsink();
+        feed.connect(appsrc, false, 0);
+        let long = gst::ClockTime::from_seconds(10);
+        assert_eq!(offsets(&appsink, long), [1, 2]);
+        next.set_state(gst::State::Null).unwrap();
     }
 
     #[test]
