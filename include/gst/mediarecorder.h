@@ -31,7 +31,7 @@ gst_media_recorder_error_quark (void)
  * @GST_MEDIA_RECORDER_ERROR_INVALID_STATE: the action does not fit the state
  * @GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED: what was asked for cannot be recorded here
  * @GST_MEDIA_RECORDER_ERROR_INVALID_MODIFICATION: the tracks were changed while recording
- * @GST_MEDIA_RECORDER_ERROR_SECURITY: the input may not be recorded
+ * @GST_MEDIA_RECORDER_ERROR_SECURITY: reserved for input that may not be recorded; nothing raises it
  * @GST_MEDIA_RECORDER_ERROR_UNKNOWN: anything else that failed
  *
  * Codes of #GST_MEDIA_RECORDER_ERROR, after the DOMException names of the W3C draft.

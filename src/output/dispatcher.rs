@@ -1,7 +1,7 @@
 //! The recorder's own thread for events: one recording after the other, in order, no lock held.
 //!
 //! A handler may do what it likes there, block included: events wait, recording goes on.
-//! The thread comes with the first event and goes with the last.
+//! The thread comes with the first event and goes half a second after the last.
 //!
 //! Lock order: the queue is the only lock, and it is never held while an event is emitted.
 
