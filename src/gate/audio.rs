@@ -351,14 +351,6 @@ impl AudioGate {
         self.format.grid.nearest(interval.recorded_at(running))
     }
 
-    pub(super) fn first_waiting(&self) -> Option<Ns> {
-        let first = self.inbox.front().or(self.unplaced.as_ref());
-        first.map(|chunk| {
-            let since = chunk.format.grid.time(chunk.first);
-            chunk.origin.saturating_add(since)
-        })
-    }
-
     pub(super) fn filled(&self) -> Ns {
         self.filled
     }

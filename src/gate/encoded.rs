@@ -305,8 +305,4 @@ impl EncodedGate {
         stamped.set_offset_end(NO_OFFSET);
         buffer
     }
-
-    pub(super) fn first_waiting(&self) -> Option<Ns> {
-        self.inbox.front().map(|waiting| waiting.input.running)
-    }
 }

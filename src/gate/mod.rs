@@ -229,15 +229,6 @@ impl Gate {
         }
     }
 
-    /// Running time of the first buffer that waits.
-    pub fn first_waiting(&self) -> Option<Ns> {
-        match self {
-            Gate::Audio(gate) => gate.first_waiting(),
-            Gate::Video(gate) => gate.first_waiting(),
-            Gate::Encoded(gate) => gate.first_waiting(),
-        }
-    }
-
     /// Frames of the recording that were left out here: what they refer to has been, for [`Loss::TooSlow`]; or a
     /// newer one had come.
     pub fn left_out(&self) -> u64 {

@@ -342,7 +342,8 @@ impl VideoGate {
         }
     }
 
-    pub(super) fn first_waiting(&self) -> Option<Ns> {
+    /// Running time of the first picture that waits.
+    fn first_waiting(&self) -> Option<Ns> {
         self.inbox.front().map(|(running, _)| *running)
     }
 

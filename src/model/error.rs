@@ -12,7 +12,7 @@ pub enum ErrorCode {
     NotSupported = 1,
     /// The set of tracks changed while recording.
     InvalidModification = 2,
-    /// The input may not be recorded.
+    /// Reserved for input that may not be recorded; nothing raises it.
     Security = 3,
     /// Anything else that failed.
     Unknown = 4,
@@ -47,11 +47,6 @@ impl Error {
     /// The set of tracks changed while recording.
     pub fn invalid_modification(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidModification, message)
-    }
-
-    /// The input may not be recorded.
-    pub fn security(message: impl Into<String>) -> Self {
-        Self::new(ErrorCode::Security, message)
     }
 
     /// Anything else that failed.
