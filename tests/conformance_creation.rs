@@ -1,4 +1,5 @@
-//! The web platform's tests, creation and bit rates: WPT-1 to WPT-21, and WPT-28.
+//! The web platform's tests, creation and bit rates: MediaRecorder-creation.https.html, MediaRecorder-bitrate.https.html
+//! and MediaRecorder-detached-context.html. Tests that begin with `wpt` restate theirs, numbered in their order.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! The web platform's tests, types: WPT-22 to WPT-27 and WPT-29.
+//! The web platform's tests, types: MediaRecorder-mimetype.html. Tests that begin with `wpt` restate theirs, numbered in their order.
 
 mod common;
 
@@ -9,7 +9,7 @@ use common::types;
 use gst::prelude::*;
 use std::time::Duration;
 
-/// The types that the web's tests go through (WPT-26), for both kinds of container.
+/// The types that the web's tests go through, for both kinds of container.
 const CONTAINERS: [&str; 4] = ["mp4", "ogg", "webm", "x-matroska"];
 const AUDIO_CODECS: [&str; 3] = ["opus", "vorbis", "mp4a.40.2"];
 const VIDEO_CODECS: [&str; 10] = [

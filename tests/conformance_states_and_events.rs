@@ -1,4 +1,6 @@
-//! The web platform's tests, states and errors of a recorder whose tracks stay: WPT-30 to WPT-37 and WPT-44 to WPT-49.
+//! The web platform's tests, states and errors of a recorder whose tracks stay: of
+//! MediaRecorder-events-and-exceptions.html, MediaRecorder-error.html, MediaRecorder-pause-resume.html and
+//! MediaRecorder-stop.html. Tests that begin with `wpt` restate theirs, numbered in their order.
 
 mod common;
 
@@ -6,7 +8,7 @@ use common::harness::log::{check_recording, kinds};
 use common::harness::{Event, Kind, QUIET, Recorder, Rig, State, code, expect_error};
 use gst::prelude::*;
 
-/// The types that the situations of WPT-43 to WPT-49 are gone through with, and tracks that suit them.
+/// The types that the situations of MediaRecorder-stop.html are gone through with, and tracks that suit them.
 const VARIANTS: [(&str, usize, usize); 9] = [
     ("", 1, 1),
     ("", 1, 0),

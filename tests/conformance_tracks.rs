@@ -1,4 +1,5 @@
-//! The web platform's tests, tracks that end, come and go: WPT-32, WPT-38 to WPT-43 and WPT-48.
+//! The web platform's tests, tracks that end, come and go: of MediaRecorder-error.html, MediaRecorder-stop.html
+//! and MediaRecorder-events-and-exceptions.html. Tests that begin with `wpt` restate theirs, numbered in their order.
 
 mod common;
 

@@ -81,7 +81,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
         supported += u32::from(is);
         let kinds = match asked.as_ref().map(|asked| (asked.kind, asked.codecs.len())) {
             Ok((AUDIO, _)) => vec![AUDIO],
-            // WPT-27: a container of video starts with sound alone, too.
+            // MediaRecorder-mimetype.html of the web platform's tests: a container of video starts with sound alone, too.
             Ok((VIDEO, 0)) => vec![VIDEO, AUDIO],
             Ok((VIDEO, _)) => asked
                 .unwrap()

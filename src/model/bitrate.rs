@@ -1,4 +1,5 @@
-//! The three bit-rate properties: what they read after which writes, starts and ends.
+//! The three bit-rate properties: what they read after which writes, starts and ends. The files
+//! named here, and those that the tests beginning with `wpt` restate, are of the web platform's tests.
 
 use super::mime::Kind;
 
@@ -7,7 +8,8 @@ pub const DEFAULT_AUDIO: u32 = 128_000;
 /// `video-bits-per-second` until written, and what 1280x720 at 30 frames per second gets.
 pub const DEFAULT_VIDEO: u32 = 2_500_000;
 
-/// No split of a total gives audio less than this, so that both readings stay above 0 (WPT-5).
+/// No split of a total gives audio less than this, so that both readings stay above 0
+/// (MediaRecorder-bitrate.https.html).
 const LEAST_AUDIO: u32 = 8_000;
 /// No split of a total gives video less than this.
 const LEAST_VIDEO: u32 = 16_000;
@@ -76,8 +78,8 @@ impl Split {
 /// The properties `audio-bits-per-second`, `video-bits-per-second` and `bits-per-second`, all in
 /// bits per second over all tracks of a kind.
 ///
-/// A total, once written, overrides the others whatever the order of the writes (WPT-8, WPT-9):
-/// a rate written for one kind then moves the split, and the sum stays the total.
+/// A total, once written, overrides the others whatever the order of the writes
+/// (MediaRecorder-bitrate.https.html): a rate written for one kind then moves the split, and the sum stays the total.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bitrates {
     /// As written, or the default.
@@ -155,7 +157,7 @@ impl Bitrates {
         if let Some((Kind::Audio, lone)) = &mut self.lone {
             *lone = rate;
         }
-        // Under a total, 0 is no wish: WPT-9 writes it and still wants both above 0.
+        // Under a total, 0 is no wish: MediaRecorder-bitrate.https.html writes it and still wants both above 0.
         if let Some((total, split)) = &mut self.total
             && rate != 0
         {

@@ -346,7 +346,7 @@ impl Session {
 
     /// Ends the recording with what has been captured until now; FALSE if an error already has.
     ///
-    /// A change of the tracks that has not been told yet is not told any more (WPT-41).
+    /// A change of the tracks that has not been told yet is not told any more (MediaRecorder-stop.html).
     pub fn stop(&self) -> bool {
         {
             let mut control = lock(&self.control);
