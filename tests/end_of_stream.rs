@@ -387,6 +387,43 @@ fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
 }
 
 #[test]
+fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
+    let rig = Rig::new();
+    let path = rig.path("units.mkv");
+    rig.recorder.set_property("location", &path);
+    rig.recorder.set_property("autostart", true);
+    let source = gst::parse::bin_from_description(
+        "videotestsrc num-buffers=30 ! video/x-raw,width=160,height=120,framerate=30/1 ! \
+         x264enc speed-preset=ultrafast tune=zerolatency ! h264parse ! capsfilter \
+         caps=video/x-h264,stream-format=byte-stream,alignment=nal",
+        true,
+    )
+    .expect("a description");
+    rig.pipeline.add(&source).expect("a new bin");
+    let pad = rig.recorder.request_pad_simple("video_%u").expect("a pad");
+    let src = source.static_pad("src").expect("one is left over");
+    src.link(&pad).expect("the pads link");
+    // What is in the stream behind the last buffer never comes: its source has gone silent.
+    let (told, silent) = std::sync::mpsc::channel();
+    src.add_probe(
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |_, info| match info.event().map(|event| event.type_()) {
+            Some(gst::EventType::Eos) => {
+                let _ = told.send(());
+                gst::PadProbeReturn::Drop
+            }
+            _ => gst::PadProbeReturn::Ok,
+        },
+    );
+    rig.set_state(gst::State::Playing);
+    silent.recv().expect("the end of the source");
+    assert!(rig.recorder.send_event(gst::event::Eos::new()));
+    rig.wait_recording(1);
+    assert_plays(&path);
+    assert_eq!(frames(&path), 30);
+}
+
+#[test]
 fn gst_launch_mutes_a_pad_by_name() {
     let folder = folder();
     let path = folder.path().join("mute.wav").display().to_string();

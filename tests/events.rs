@@ -13,6 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::ThreadId;
+use std::time::Duration;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
@@ -102,6 +103,90 @@ fn notify_state_comes_from_the_calling_thread_before_the_action_returns() {
     }
     rig.wait_recording(1);
     assert_eq!(*seen.lock().unwrap(), expected, "and none at the end");
+}
+
+#[test]
+fn events_come_when_notify_state_has_been_heard() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    let heard = Arc::<Mutex<Vec<&'static str>>>::default();
+    let note = heard.clone();
+    rig.recorder.connect_notify(Some("state"), move |_, _| {
+        // Long enough for any event to overtake it.
+        std::thread::sleep(Duration::from_millis(150));
+        note.lock().unwrap().push("state");
+    });
+    for (kind, name) in [
+        (Kind::Start, "start"),
+        (Kind::Pause, "pause"),
+        (Kind::Resume, "resume"),
+        (Kind::Stop, "stop"),
+    ] {
+        let note = heard.clone();
+        rig.on(kind, move |_| note.lock().unwrap().push(name));
+    }
+    for (action, kind) in [
+        ("start", Kind::Start),
+        ("pause", Kind::Pause),
+        ("resume", Kind::Resume),
+        ("stop", Kind::Stop),
+    ] {
+        rig.recorder.act(action).expect(action);
+        rig.wait_event(kind, 1);
+    }
+    wait_for("the handler of on-stop", || {
+        heard.lock().unwrap().len() == 8
+    });
+    assert_eq!(
+        *heard.lock().unwrap(),
+        [
+            "state", "start", "state", "pause", "state", "resume", "state", "stop"
+        ]
+    );
+}
+
+#[test]
+fn what_reads_otherwise_with_the_state_is_notified() {
+    let rates = ["audio-bits-per-second", "video-bits-per-second"];
+    let (rig, _tracks) = Rig::live(1, 0);
+    rig.recorder.set_property("bits-per-second", 1_000_000u32);
+    let seen = Arc::<Mutex<Vec<String>>>::default();
+    let note = seen.clone();
+    rig.recorder.connect_notify(None, move |_, spec| {
+        note.lock().unwrap().push(spec.name().to_owned());
+    });
+    let has = |names: &[&str]| {
+        let seen = std::mem::take(&mut *seen.lock().unwrap());
+        let missing = names.iter().find(|name| !seen.iter().any(|n| n == *name));
+        assert!(missing.is_none(), "{missing:?} is not among {seen:?}");
+    };
+    rig.recorder.start().expect("start");
+    assert_eq!(rates.map(|name| rig.recorder.number(name)), [1_000_000, 0]);
+    has(&rates);
+    rig.wait_event(Kind::Start, 1);
+    assert!(rig.recorder.mime_type().contains("codecs"));
+    has(&["mime-type"]);
+    rig.recorder.stop().expect("stop");
+    assert_eq!(rig.recorder.mime_type(), "");
+    assert_eq!(
+        rates.map(|name| rig.recorder.number(name)),
+        [125_000, 875_000]
+    );
+    has(&[&rates[..], &["mime-type"]].concat());
+    rig.wait_recording(1);
+}
+
+#[test]
+fn the_rate_of_pictures_is_the_default_again_without_any() {
+    let (rig, tracks) = Rig::live(0, 1);
+    let rate = "video-bits-per-second";
+    wait_for("a smaller rate", || rig.recorder.number(rate) < 2_500_000);
+    let notified = Arc::<Mutex<u32>>::default();
+    let note = notified.clone();
+    rig.recorder
+        .connect_notify(Some(rate), move |_, _| *note.lock().unwrap() += 1);
+    tracks[0].remove(&rig.recorder);
+    assert_eq!(rig.recorder.number(rate), 2_500_000);
+    assert_eq!(*notified.lock().unwrap(), 1);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use common::harness::{
 };
 use gst::prelude::*;
 use std::path::Path;
+use std::sync::Mutex;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
@@ -346,6 +347,54 @@ fn autostart_is_armed_again_by_ready_to_paused() {
         assert_plays(&path);
         assert_lasts(&path, 0.5, 0.05);
     }
+}
+
+#[test]
+fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
+    let rig = Rig::new();
+    rig.recorder.set_property("autostart", true);
+    rig.set_state(gst::State::Ready);
+    let [early, late] = ["audio_0", "audio_1"].map(|name| {
+        let pad = rig.recorder.request_pad_simple(name);
+        pad.expect("a pad")
+    });
+    let source = gst::Pad::builder(gst::PadDirection::Src)
+        .query_function(|pad, parent, query| match query.view_mut() {
+            gst::QueryViewMut::Latency(latency) => {
+                latency.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
+                true
+            }
+            _ => gst::Pad::query_default(pad, parent, query),
+        })
+        .build();
+    source.set_active(true).expect("active");
+    source.link(&early).expect("linked");
+    let taken = Mutex::new(None);
+    // The second pad is activated behind the first, which takes a buffer meanwhile.
+    // SAFETY: the pad is in no state in which the function could be in use.
+    unsafe {
+        late.set_activatemode_function(move |_, _, _, active| {
+            let mut taken = taken.lock().expect("no panic");
+            if active && taken.is_none() {
+                let caps = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1";
+                let caps: gst::Caps = caps.parse().expect("caps");
+                let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+                source.push_event(gst::event::StreamStart::new("early"));
+                source.push_event(gst::event::Caps::new(&caps));
+                source.push_event(gst::event::Segment::new(&segment));
+                let mut buffer = gst::Buffer::from_mut_slice(vec![0; 960]);
+                let stamped = buffer.get_mut().expect("a new buffer");
+                stamped.set_pts(gst::ClockTime::ZERO);
+                *taken = Some(source.push(buffer));
+            }
+            Ok(())
+        });
+    }
+    rig.set_state(gst::State::Playing);
+    assert_eq!(rig.recorder.recording_state(), State::Recording);
+    rig.assert_no_bus_error();
+    rig.recorder.stop().expect("stop");
+    rig.wait_recording(1);
 }
 
 /// A file with sound and picture of two seconds.

@@ -143,6 +143,47 @@ fn a_mute_anywhere_is_within_half_a_sample() {
 }
 
 #[test]
+fn a_control_binding_mutes_from_buffer_to_buffer() {
+    use gst_controller::prelude::*;
+    let take = Take::new(WAV);
+    let act = |action: &'static str| {
+        let recorder = take.outer.recorder.clone();
+        move || common::outer::act(&recorder, action)
+    };
+    let source = gst_controller::InterpolationControlSource::new();
+    source.set_mode(gst_controller::InterpolationMode::None);
+    for (at, mute) in [(0, 0.0), (300 * MILLI, 1.0), (500 * MILLI, 0.0)] {
+        assert!(source.set(gst::ClockTime::from_nseconds(at), mute));
+    }
+    let heard = std::sync::Arc::<std::sync::Mutex<Vec<bool>>>::default();
+    let (recorder, note) = (take.outer.recorder.clone(), heard.clone());
+    let bind = || {
+        let pad = recorder.static_pad("audio_0").unwrap();
+        let binding = gst_controller::DirectControlBinding::new(&pad, "mute", &source);
+        pad.add_control_binding(&binding).unwrap();
+        let note = note.clone();
+        pad.connect_notify(Some("mute"), move |pad, _| {
+            note.lock().unwrap().push(pad.property("mute"));
+        });
+    };
+    under_test_clock(
+        &take,
+        900 * MILLI,
+        false,
+        &[
+            (50 * MILLI, &bind),
+            (100 * MILLI, &act("start")),
+            (700 * MILLI, &act("stop")),
+        ],
+    );
+    // Buffers are of 10 ms.
+    let (runs, length) = runs(&take.heard(0));
+    assert_eq!(runs, [run(0, 200, 100), run(400, 600, 100)]);
+    assert_eq!(length, 600 * 48);
+    assert_eq!(*heard.lock().unwrap(), [true, false]);
+}
+
+#[test]
 fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
     let take = Take::new(WAV);
     let recorder = take.outer.recorder.clone();

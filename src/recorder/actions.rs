@@ -1,10 +1,10 @@
 //! The actions, and everything else that begins or ends a recording.
 
-use super::{imp::MediaRecorder, location, properties, signals::guarded, upstream::Upstream};
+use super::{guard::guarded, imp::MediaRecorder, location, properties, upstream::Upstream};
 use crate::{
     formats::{self, Refusal, TrackInput},
     model::{Command, Effect, Error, Kind, MimeType, State, VideoSize},
-    session::{Begin, Host, Parts, Session, TrackSpec, lock},
+    session::{Begin, HeldEvents, Host, Parts, Session, TrackSpec, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
 use std::{
@@ -39,17 +39,20 @@ impl MediaRecorder {
         let effect = self.state().apply(command)?;
         self.follow_base_time();
         gst::info!(super::imp::CAT, imp = self, "{command:?} {effect}");
+        let before = self.readings();
         let current = lock(&self.control).current.clone();
-        match (effect, current) {
+        let events = match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),
-            (Effect::To(State::Recording), None) => {
-                if let Err(refusal) = self.begin(Begin::Now, &upstreams) {
+            (Effect::To(State::Recording), None) => match self.begin(Begin::Now, &upstreams) {
+                Ok(events) => events,
+                Err(refusal) => {
                     drop(acting);
                     self.post_missing(&refusal.missing);
                     return Err(refusal.error);
                 }
-            }
+            },
             (Effect::To(state), Some(session)) => {
+                let events = session.hold_events();
                 let done = match state {
                     State::Recording => session.resume(),
                     State::Paused => session.pause(),
@@ -59,6 +62,7 @@ impl MediaRecorder {
                     return Err(just_ended(command));
                 }
                 self.set_state_value(state);
+                events
             }
             (Effect::Blob, Some(session)) => {
                 return match session.request_data() {
@@ -67,10 +71,11 @@ impl MediaRecorder {
                 };
             }
             (_, None) => return Ok(()),
-        }
+        };
         drop(acting);
         self.ask_for_key_frames();
-        self.obj().notify("state");
+        self.tell_state(&before);
+        drop(events);
         Ok(())
     }
 
@@ -101,9 +106,10 @@ impl MediaRecorder {
         if current != Some(id) {
             return;
         }
+        let before = self.readings();
         self.set_state_value(State::Inactive);
         drop(acting);
-        self.obj().notify("state");
+        self.tell_state(&before);
     }
 
     /// `autostart`: begins at the first buffer, from that buffer's thread. First buffers of
@@ -114,6 +120,7 @@ impl MediaRecorder {
         if !self.armed.load(Ordering::SeqCst) {
             return;
         }
+        let before = self.readings();
         let mut missing = Vec::new();
         let begun = match self.state() {
             State::Inactive => guarded(|| {
@@ -130,12 +137,13 @@ impl MediaRecorder {
         };
         self.armed.store(false, Ordering::SeqCst);
         match begun {
-            Ok(()) => {
+            Ok(events) => {
                 let mut control = lock(&self.control);
                 control.autostarted = control.current.as_ref().map(|s| s.id());
                 drop(control);
                 drop(acting);
-                self.obj().notify("state");
+                self.tell_state(&before);
+                drop(events);
             }
             Err(error) => {
                 drop(acting);
@@ -145,8 +153,9 @@ impl MediaRecorder {
         }
     }
 
-    /// Checks everything, then begins: nothing can fail after the state has changed.
-    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<(), Refusal> {
+    /// Checks everything, then begins: nothing can fail after the state has changed. Its events come when the caller
+    /// has told that.
+    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<HeldEvents, Refusal> {
         let tracks = self.live_tracks()?;
         let (inputs, specs) = self.specs(&tracks, upstreams);
         let number = lock(&self.control).recordings;
@@ -172,6 +181,7 @@ impl MediaRecorder {
             Parts {
                 id,
                 settings: values.for_recording(file, self.tags()),
+                bitrates: values.bitrates.clone(),
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
@@ -180,6 +190,7 @@ impl MediaRecorder {
             },
             begin,
         )?;
+        let events = session.hold_events();
         for (index, pad) in tracks.iter().enumerate() {
             if pad.is_muted() {
                 session.start_muted(index);
@@ -199,6 +210,9 @@ impl MediaRecorder {
         control.sessions.push(session.clone());
         control.current = Some(session.clone());
         drop(control);
+        // They may have been written since.
+        let bitrates = lock(&self.values).bitrates.clone();
+        session.expect_bitrates(&bitrates);
         // Not before: on-start may come at once.
         if let Err(error) = session.run() {
             for pad in &tracks {
@@ -210,19 +224,17 @@ impl MediaRecorder {
             control.sessions.retain(|session| session.id() != id);
             return Err(error.into());
         }
-        Ok(())
+        Ok(events)
     }
 
     /// The pads that have not ended; an error if there is nothing to record.
     fn live_tracks(&self) -> Result<Vec<super::MediaRecorderPad>, Error> {
         let obj = self.obj();
-        let state = obj.current_state().max(match obj.pending_state() {
-            // On the way up from READY the pads are active already.
-            gst::State::VoidPending => gst::State::Null,
-            _ => obj.current_state(),
-        });
+        let state = obj.current_state();
+        // On the way up from READY the pads are active already, and what is live may have come.
+        let rises = state == gst::State::Ready && obj.pending_state() >= gst::State::Paused;
         // Going down is decided before it is done: a recording begun now would not be ended.
-        if state < gst::State::Paused || lock(&self.hold).down {
+        if state < gst::State::Paused && !rises || lock(&self.hold).down {
             return Err(Error::not_supported(format!(
                 "start: the element is in {}, nothing can flow; set the pipeline to PAUSED or \
                  PLAYING first",
@@ -266,16 +278,14 @@ impl MediaRecorder {
             let mut asked = upstreams.iter();
             let upstream = asked.find(|(asked, _)| *asked == *name);
             let upstream = upstream.map_or(Upstream::UNKNOWN, |(_, upstream)| *upstream);
-            let kind = match name.starts_with("audio") {
-                true => Kind::Audio,
-                false => Kind::Video,
-            };
+            let kind = pad.kind();
             inputs.push(TrackInput {
                 kind,
                 encoded: caps.as_ref().and_then(|caps| formats::codec_of_caps(caps)),
             });
             specs.push(TrackSpec {
                 name: name.to_string(),
+                kind,
                 live: upstream.live,
                 latency: upstream.latency,
             });
@@ -321,13 +331,19 @@ impl MediaRecorder {
                 })
             })
             .collect();
-        let changed = {
+        let (changed, bitrates) = {
             let mut values = lock(&self.values);
             let before = values.bitrates.video();
             values.bitrates.follow(&sizes);
-            values.bitrates.video() != before
+            let changed = values.bitrates.video() != before;
+            (changed, values.bitrates.clone())
         };
         if changed {
+            let current = lock(&self.control).current.clone();
+            if let Some(session) = current {
+                // Its encoders keep the size that they began with, and their rates.
+                session.expect_bitrates(&bitrates);
+            }
             self.obj().notify("video-bits-per-second");
         }
     }
@@ -339,10 +355,7 @@ impl MediaRecorder {
             .tracks()
             .iter()
             .map(|pad| TrackInput {
-                kind: match pad.name().starts_with("audio") {
-                    true => Kind::Audio,
-                    false => Kind::Video,
-                },
+                kind: pad.kind(),
                 encoded: None,
             })
             .collect();
@@ -374,13 +387,13 @@ impl MediaRecorder {
         for session in &sessions {
             session.go_down();
         }
-        let ends = self.state() != State::Inactive;
-        if ends {
+        let before = (self.state() != State::Inactive).then(|| self.readings());
+        if before.is_some() {
             self.set_state_value(State::Inactive);
         }
         drop(acting);
-        if ends {
-            self.obj().notify("state");
+        if let Some(before) = before {
+            self.tell_state(&before);
         }
         if sessions.iter().any(|session| session.is_current_thread()) {
             return;

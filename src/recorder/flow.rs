@@ -119,6 +119,7 @@ impl MediaRecorder {
         let _ = pad.set_active(false);
         obj.child_removed(pad, &name);
         let _ = obj.remove_pad(pad);
+        self.follow_video_size();
         self.check_end_of_stream();
     }
 
@@ -138,7 +139,12 @@ impl MediaRecorder {
         match pad.framer() {
             Some(framer) => {
                 pad.stream().flows()?;
-                self.give(pad, framer.push(buffer))
+                let given = {
+                    let _framing = pad.framing();
+                    self.give(pad, framer.push(buffer))
+                };
+                self.end_if_asked(pad);
+                given
             }
             None => self.give_buffer(pad, buffer),
         }
@@ -170,7 +176,7 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (input, mut takers, now) = {
+        let (input, mut takers, now, stream_time) = {
             let mut stream = pad.stream();
             stream.flows()?;
             if stream.live.is_none() {
@@ -199,8 +205,15 @@ impl MediaRecorder {
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
             let takers = stream.pass(&input, now);
-            (input, takers, now)
+            let stream_time = match pad.has_active_control_bindings() {
+                true => stream.stream_time(&input),
+                false => None,
+            };
+            (input, takers, now, stream_time)
         };
+        if let Some(stream_time) = stream_time {
+            pad.follow_control(stream_time, input.running);
+        }
         let give = |(session, track): Taker, input| {
             if session.push(track, input, now) == Flow::Done {
                 pad.stream().keep_from(session.id());
@@ -319,6 +332,7 @@ impl MediaRecorder {
                     stream.takers()
                 };
                 if let Some(framer) = pad.framer() {
+                    let _framing = pad.framing();
                     framer.flush();
                 }
                 for (session, track) in takers {
@@ -364,9 +378,32 @@ impl MediaRecorder {
 
     /// What the framer has begun belongs to the stream, or segment, that ends.
     fn drain_framer(&self, pad: &MediaRecorderPad) {
+        let _framing = pad.framing();
+        self.drain_framing(pad);
+    }
+
+    fn drain_framing(&self, pad: &MediaRecorderPad) {
         if let Some(framer) = pad.framer() {
             // Nobody is left to be told that it was not wanted.
             let _ = self.give(pad, framer.drain());
+        }
+    }
+
+    /// EOS that does not come in the stream: what the framer has begun belongs to the track. If the streaming thread is
+    /// in it just now, that thread ends the track behind its buffer.
+    pub(super) fn end_when_framed(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
+        pad.ask_for_end(seqnum);
+        self.end_if_asked(pad);
+    }
+
+    fn end_if_asked(&self, pad: &MediaRecorderPad) {
+        let Some(framing) = pad.try_framing() else {
+            return;
+        };
+        if let Some(seqnum) = pad.end_asked() {
+            self.drain_framing(pad);
+            drop(framing);
+            self.end_of_stream(pad, seqnum);
         }
     }
 

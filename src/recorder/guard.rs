@@ -2,9 +2,18 @@
 //! the process nor the pipeline around.
 
 use super::imp::MediaRecorder;
-use crate::session::{lock, panic_text, panicked};
+use crate::{
+    model::Error,
+    session::{lock, panic_text, panicked},
+};
 use glib::subclass::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Runs what must not unwind into C, and turns a panic into an error.
+pub(super) fn guarded<R>(run: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Error::unknown("The recorder has failed (it panicked).")))
+}
 
 impl MediaRecorder {
     /// Runs an entry point. If it panics, every recording that is on fails, and the caller gets

@@ -1,6 +1,6 @@
 //! The GObject: who is asked for what. Each answer is in a file of its own.
 //!
-//! Lock order: `acting`, a pad's stream, `control`, `values`. None is held across a signal, a
+//! Lock order: `acting`, `control`, `hold`, a pad's stream; `values` is a leaf. None is held across a signal, a
 //! message, a query, a push or a state change; `acting` only serializes the actions.
 
 /**
@@ -62,7 +62,7 @@ pub(super) struct Control {
     pub next_pad: [u32; 2],
     /// The recording that `autostart` began.
     pub autostarted: Option<u64>,
-    /// `location` and type of the latest recording, for `stats`.
+    /// The latest recording, for `stats`.
     pub latest: Option<super::stats::Latest>,
     /// The EOS message has been posted since PLAYING.
     pub eos_posted: bool,
@@ -183,11 +183,7 @@ impl ObjectImpl for MediaRecorder {
             match pspec.name() {
                 "state" => RecorderState::from(self.state()).to_value(),
                 "stats" => self.stats().to_value(),
-                "mime-type" => {
-                    let actual = lock(&self.control).actual.clone();
-                    let requested = || lock(&self.values).mime_type.clone();
-                    actual.unwrap_or_else(requested).to_value()
-                }
+                "mime-type" => self.mime_type().to_value(),
                 name => match lock(&self.values).get(name) {
                     Some(value) => value,
                     None => pspec.default_value().clone(),

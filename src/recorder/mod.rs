@@ -16,6 +16,7 @@ mod location;
 mod pad;
 mod properties;
 mod queries;
+mod readings;
 mod settings;
 mod signals;
 mod stats;

@@ -4,7 +4,7 @@ use super::framer::Framer;
 use crate::{
     formats,
     gate::Input,
-    model::timeline::Ns,
+    model::{Kind, timeline::Ns},
     session::{RunningTime, Session, lock},
 };
 use glib::subclass::prelude::*;
@@ -12,7 +12,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 use smallvec::SmallVec;
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, MutexGuard, TryLockError,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -67,8 +67,8 @@ impl Media {
     }
 }
 
-/// What the pad knows of its stream. Guarded by one lock that is never held while a buffer is
-/// given to a recording, a query is made or a signal emitted.
+/// What the pad knows of its stream. Guarded by one lock that is never held while a buffer that comes is given to the
+/// recordings (a recording that begins gets the newest under it), a query is made or a signal emitted.
 #[derive(Default)]
 pub(super) struct Stream {
     segment: gst::FormattedSegment<gst::ClockTime>,
@@ -326,6 +326,11 @@ impl Stream {
         Some(running)
     }
 
+    /// Where a buffer that has been placed is in the stream.
+    pub fn stream_time(&self, input: &Input) -> Option<gst::ClockTime> {
+        self.segment.to_stream_time(input.buffer.pts()?)
+    }
+
     /// A running time of recordings as upstream counts it.
     pub fn upstream_time(&self, running: Ns) -> Ns {
         running.saturating_add_signed(self.shift.saturating_neg())
@@ -448,10 +453,14 @@ mod imp {
     pub struct MediaRecorderPad {
         pub(in super::super) stream: Mutex<Stream>,
         mute: AtomicBool,
-        /// Used by the streaming thread, without a lock held while it works.
+        /// Used with `framing` held.
         pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
         /// Whether there is one.
         pub(in super::super) framed: AtomicBool,
+        /// Held from a framer's work until what it has made has been given on.
+        pub(in super::super) framing: Mutex<()>,
+        /// EOS that has not come in the stream, until it is taken.
+        pub(in super::super) asked_end: Mutex<Option<gst::Seqnum>>,
         /// Flushes that set running time back, so far.
         pub(in super::super) epoch: std::sync::atomic::AtomicU64,
     }
@@ -481,11 +490,7 @@ mod imp {
 
         fn set_property(&self, _id: usize, value: &glib::Value, pspec: &glib::ParamSpec) {
             if let ("mute", Ok(mute)) = (pspec.name(), value.get::<bool>()) {
-                self.mute.store(mute, Ordering::SeqCst);
-                let takers = lock(&self.stream).takers();
-                for (session, track) in takers {
-                    session.contain(|session| session.mute(track, mute));
-                }
+                self.set_mute(mute, None);
             }
         }
 
@@ -496,11 +501,22 @@ mod imp {
 
     impl GstObjectImpl for MediaRecorderPad {}
     impl PadImpl for MediaRecorderPad {}
+
+    impl MediaRecorderPad {
+        /// Mutes or does not, from this running time, or from now on.
+        pub(super) fn set_mute(&self, mute: bool, from: Option<Ns>) {
+            self.mute.store(mute, Ordering::SeqCst);
+            let takers = lock(&self.stream).takers();
+            for (session, track) in takers {
+                session.contain(|session| session.mute(track, mute, from));
+            }
+        }
+    }
 }
 
 impl MediaRecorderPad {
     /// The pad's stream, locked.
-    pub(super) fn stream(&self) -> std::sync::MutexGuard<'_, Stream> {
+    pub(super) fn stream(&self) -> MutexGuard<'_, Stream> {
         lock(&self.imp().stream)
     }
 
@@ -511,6 +527,52 @@ impl MediaRecorderPad {
             return None;
         }
         lock(&imp.framer).clone()
+    }
+
+    /// Nobody else works with the framer until this is dropped.
+    pub(super) fn framing(&self) -> MutexGuard<'_, ()> {
+        lock(&self.imp().framing)
+    }
+
+    /// The same, if nobody does.
+    pub(super) fn try_framing(&self) -> Option<MutexGuard<'_, ()>> {
+        match self.imp().framing.try_lock() {
+            Ok(framing) => Some(framing),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// The track is to end, though its stream has not.
+    pub(super) fn ask_for_end(&self, seqnum: gst::Seqnum) {
+        *lock(&self.imp().asked_end) = Some(seqnum);
+    }
+
+    /// Whether that is so, for one who sees to it.
+    pub(super) fn end_asked(&self) -> Option<gst::Seqnum> {
+        lock(&self.imp().asked_end).take()
+    }
+
+    /// A GstControlBinding of `mute` says what it is at a buffer's place in the stream; it holds from that buffer's
+    /// running time on.
+    pub(super) fn follow_control(&self, stream_time: gst::ClockTime, running: Ns) {
+        let binding = self.control_binding("mute");
+        let binding = binding.filter(|binding| !binding.is_disabled());
+        let value = binding.and_then(|binding| ControlBindingExt::value(&binding, stream_time));
+        if let Some(mute) = value.and_then(|value| value.get::<bool>().ok())
+            && mute != self.is_muted()
+        {
+            self.imp().set_mute(mute, Some(running));
+            self.notify("mute");
+        }
+    }
+
+    /// What it is a track of.
+    pub(super) fn kind(&self) -> Kind {
+        match self.name().starts_with(Kind::Audio.name()) {
+            true => Kind::Audio,
+            false => Kind::Video,
+        }
     }
 
     /// New caps from upstream: the framer that they need is there when this returns.
@@ -545,6 +607,7 @@ impl MediaRecorderPad {
         };
         drop(framer);
         *self.stream() = Stream::default();
+        let _ = self.end_asked();
         self.imp().epoch.store(0, Ordering::SeqCst);
     }
 

@@ -1,14 +1,15 @@
 //! The element's properties: what each is, and the values written to them.
 
 use super::{BitrateMode, RecorderState};
-use crate::{model::Bitrates, session};
+use crate::{
+    model::bitrate::{Bitrates, DEFAULT_AUDIO, DEFAULT_VIDEO},
+    session,
+};
 use gst::{glib, prelude::*};
 use once_cell::sync::Lazy;
 use std::{path::PathBuf, time::Duration};
 
 const DEFAULT_TIMESLICE: u32 = 0;
-const DEFAULT_AUDIO_RATE: u32 = 128_000;
-const DEFAULT_VIDEO_RATE: u32 = 2_500_000;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
@@ -110,7 +111,6 @@ impl Values {
             mime_type: self.mime_type.clone(),
             location,
             timeslice: u64::from(self.timeslice) * 1_000_000,
-            bitrates: self.bitrates.clone(),
             constant_bitrate: self.bitrate_mode == BitrateMode::Constant,
             key_interval_ms: self.key_interval_ms,
             key_interval_frames: self.key_interval_frames,
@@ -192,14 +192,14 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Audio bit rate",
             "Bits per second over all audio tracks, 0 = the encoder's lowest; may change while \
              recording",
-            DEFAULT_AUDIO_RATE,
+            DEFAULT_AUDIO,
         ),
         uint(
             "video-bits-per-second",
             "Video bit rate",
             "Bits per second over all video tracks, 0 = the encoder's lowest; may change while \
              recording. Until written it follows the tracks' size and frame rate",
-            DEFAULT_VIDEO_RATE,
+            DEFAULT_VIDEO,
         ),
         uint(
             "bits-per-second",

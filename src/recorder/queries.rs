@@ -10,7 +10,7 @@ impl MediaRecorder {
         if event.type_() == gst::EventType::Eos {
             let pads = self.tracks();
             for pad in &pads {
-                self.end_of_stream(pad, event.seqnum());
+                self.end_when_framed(pad, event.seqnum());
             }
             return !pads.is_empty();
         }

@@ -1,5 +1,6 @@
 //! The element's signals: actions, events, `encoder-setup`, `is-type-supported`.
 
+use super::guard::guarded;
 use crate::{
     formats,
     model::{Command, Error},
@@ -7,13 +8,6 @@ use crate::{
 use glib::subclass::{Signal, prelude::*};
 use gst::prelude::*;
 use once_cell::sync::Lazy;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
-/// Runs what must not unwind into C, and turns a panic into an error.
-pub(super) fn guarded<R>(run: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
-    catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err(Error::unknown("The recorder has failed (it panicked).")))
-}
 
 fn action(name: &str, command: Command) -> Signal {
     Signal::builder(name)

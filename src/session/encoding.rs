@@ -43,11 +43,7 @@ pub fn encoder_that_works(
     let track = tracks
         .get(index)
         .ok_or_else(|| failed("encoder", "no track"))?;
-    let of_kind = tracks
-        .iter()
-        .filter(|track| formats::kind_of_caps(&track.caps) == Some(kind))
-        .count();
-    let tuning = tuning(track, of_kind, kind, settings);
+    let tuning = tuning(track, kind, settings);
     let mut factories = formats::encoders(codec);
     factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
     let mut factories = factories.into_iter().peekable();
@@ -179,7 +175,7 @@ pub fn keep_first_caps(filter: &gst::Element) {
     });
 }
 
-fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Settings) -> Tuning {
+fn tuning(track: &TrackMedia<'_>, kind: Kind, settings: &Settings) -> Tuning {
     // Encoded media that is to be decoded first has the same fields in its caps.
     let structure = track.caps.structure(0);
     let number = |field: &str| {
@@ -188,7 +184,7 @@ fn tuning(track: &TrackMedia<'_>, of_kind: usize, kind: Kind, settings: &Setting
     };
     let fps = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok());
     Tuning {
-        bits_per_second: settings.bitrates.per_track(kind, of_kind),
+        bits_per_second: track.bits_per_second,
         width: number("width").unwrap_or(0),
         height: number("height").unwrap_or(0),
         fps: fps.map_or(0.0, |fps| {

@@ -7,6 +7,7 @@
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod av1;
+mod bitrates;
 mod decode_times;
 mod download;
 mod encoding;
@@ -51,6 +52,7 @@ use crate::{
     },
     output::{Events, Slot, SrcOutput, Store},
 };
+use bitrates::RunningEncoder;
 use room::Room;
 use std::{
     any::Any,
@@ -85,14 +87,14 @@ pub struct Session {
     writer: Mutex<Writer>,
     progress: Arc<Progress>,
     src: Option<Arc<SrcOutput>>,
+    bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
     done: Condvar,
     /// The supervisor's thread.
     supervisor: OnceLock<ThreadId>,
     /// The actual type.
     mime_type: Mutex<Option<String>>,
-    /// The encoders that run, by the names of their pads.
-    encoders: Mutex<Vec<(String, gst::Element)>>,
+    encoders: Mutex<Vec<RunningEncoder>>,
     /// Names of the pads and of their encoders' factories.
     encoder_names: Mutex<Vec<(String, String)>>,
 }
@@ -100,6 +102,8 @@ pub struct Session {
 /// What has been asked of the supervisor.
 #[derive(Default)]
 struct Control {
+    /// Places of events that come after the caller of an action has told `state`.
+    held: Vec<Slot>,
     start: Option<Slot>,
     /// Resumes whose cut is not known yet, by interval.
     resumes: Vec<(usize, Slot)>,
@@ -128,6 +132,7 @@ impl Session {
         let Parts {
             id,
             settings,
+            bitrates,
             tracks,
             clock,
             events,
@@ -158,7 +163,6 @@ impl Session {
             max_queue_time: settings.max_queue_time,
             any_live,
         };
-        let start = events.reserve();
         let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
             id,
@@ -171,6 +175,7 @@ impl Session {
             )),
             progress,
             src,
+            bitrates: Mutex::new(bitrates),
             settings,
             clock,
             timeline,
@@ -183,10 +188,7 @@ impl Session {
             room,
             events,
             host,
-            control: Mutex::new(Control {
-                start: Some(start),
-                ..Control::default()
-            }),
+            control: Mutex::default(),
             done: Condvar::new(),
             supervisor: OnceLock::new(),
             mime_type: Mutex::new(None),
@@ -198,6 +200,7 @@ impl Session {
 
     /// All pads give their buffers to the tracks from now on: makes the first cut.
     pub fn listen(&self) {
+        lock(&self.control).start = Some(self.events.reserve());
         if self.begin == Begin::Now {
             let decided = self.may_cut_anywhere();
             self.timeline.write(|timeline| {
@@ -290,6 +293,21 @@ impl Session {
         }
     }
 
+    /// Events of what is done from now on come when this is dropped, or when [`Session::go_down`] is called: whoever
+    /// acts tells `state` first.
+    pub fn hold_events(self: &Arc<Self>) -> HeldEvents {
+        let slot = self.events.reserve();
+        lock(&self.control).held.push(slot);
+        HeldEvents(self.clone())
+    }
+
+    fn let_events_go(&self) {
+        let held = std::mem::take(&mut lock(&self.control).held);
+        for slot in held {
+            self.events.fill(slot, None);
+        }
+    }
+
     /// Leaves out what is captured from now on; FALSE if the recording is over.
     pub fn pause(&self) -> bool {
         let control = lock(&self.control);
@@ -376,6 +394,7 @@ impl Session {
 
     /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
     pub fn go_down(&self) {
+        self.let_events_go();
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
@@ -435,23 +454,6 @@ impl Session {
         drop(control);
         self.room.wake();
         true
-    }
-
-    /// New bit rates, from now on.
-    pub fn set_bitrates(&self, bitrates: &Bitrates) {
-        let encoders = lock(&self.encoders).clone();
-        for kind in [crate::model::Kind::Audio, crate::model::Kind::Video] {
-            let of_kind: Vec<_> = encoders
-                .iter()
-                .filter(|(pad, _)| pad.starts_with(kind.name()))
-                .collect();
-            for (_, encoder) in &of_kind {
-                crate::formats::set_bits_per_second(
-                    encoder,
-                    bitrates.per_track(kind, of_kind.len()),
-                );
-            }
-        }
     }
 
     /// Recorded and left-out time, bytes and blobs so far.
@@ -554,6 +556,16 @@ impl Session {
             fed: self.tracks.iter().map(Track::fed).max().unwrap_or(0),
         };
         work(&outlet)
+    }
+}
+
+/// See [`Session::hold_events`].
+#[must_use]
+pub struct HeldEvents(Arc<Session>);
+
+impl Drop for HeldEvents {
+    fn drop(&mut self) {
+        self.0.let_events_go();
     }
 }
 

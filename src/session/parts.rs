@@ -16,8 +16,6 @@ pub struct Settings {
     pub location: Option<String>,
     /// Recorded time per blob, 0 = one at the end.
     pub timeslice: Ns,
-    /// Bits per second.
-    pub bitrates: Bitrates,
     /// `audio-bitrate-mode` constant.
     pub constant_bitrate: bool,
     /// Most time between key frames, 0 = the default.
@@ -80,6 +78,8 @@ pub struct Parts {
     pub id: u64,
     /// What shapes it.
     pub settings: Settings,
+    /// Bits per second.
+    pub bitrates: Bitrates,
     /// Its tracks.
     pub tracks: Vec<TrackSpec>,
     /// The pipeline's running time.

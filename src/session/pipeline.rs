@@ -61,6 +61,8 @@ pub struct TrackMedia<'a> {
     pub name: &'a str,
     /// What the gate gives.
     pub caps: gst::Caps,
+    /// What its encoder is given.
+    pub bits_per_second: u32,
     /// Media that may wait for its encoder.
     pub room: Ns,
     /// Whether its first buffer lacks the decode time.

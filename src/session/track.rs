@@ -14,7 +14,7 @@ use super::{
 use crate::{
     gate::{Cuts, Gate, Input, Loss, Out, Piece},
     model::{
-        Orientation,
+        Kind, Orientation,
         timeline::{Mapped, Ns},
     },
 };
@@ -38,6 +38,8 @@ const HELD_BACK: Ns = 250_000_000;
 pub struct TrackSpec {
     /// Name of its pad.
     pub name: String,
+    /// What it is a track of.
+    pub kind: Kind,
     /// Whether upstream is live (LATENCY).
     pub live: bool,
     /// Upstream's latency.
@@ -99,6 +101,7 @@ struct Inner {
 #[derive(Debug)]
 pub struct Track {
     name: String,
+    kind: Kind,
     live: bool,
     paced: bool,
     latency: Duration,
@@ -140,6 +143,7 @@ impl Track {
         let fed = Arc::<AtomicU64>::default();
         Track {
             name: spec.name.clone(),
+            kind: spec.kind,
             live: spec.live,
             paced: shared.any_live,
             latency: spec.latency,
@@ -177,6 +181,11 @@ impl Track {
     /// Name of the pad.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What it is a track of.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Whether upstream is live.

@@ -31,16 +31,6 @@ impl Session {
         }
     }
 
-    /// Number of tracks.
-    pub fn track_count(&self) -> usize {
-        self.tracks.len()
-    }
-
-    /// The track of a pad.
-    pub fn track_of(&self, pad: &str) -> Option<usize> {
-        self.tracks.iter().position(|track| track.name() == pad)
-    }
-
     fn track(&self, track: usize) -> Option<&Track> {
         self.tracks.get(track)
     }
@@ -177,10 +167,10 @@ impl Session {
         }
     }
 
-    /// Silence or black instead of a track's media, or its media again, from now on.
-    pub fn mute(&self, track: usize, muted: bool) {
+    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
+    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
         if let Some(track) = self.track(track) {
-            let at = self.timeline.write(|_| self.now());
+            let at = from.unwrap_or_else(|| self.timeline.write(|_| self.now()));
             track.mute(at, muted);
         }
     }

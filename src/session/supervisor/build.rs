@@ -6,7 +6,9 @@ use crate::{
     log::CAT,
     model::{Error, Kind},
     session::{
-        Event, lock,
+        Event,
+        bitrates::RunningEncoder,
+        lock,
         pipeline::{Pipeline, TrackMedia},
         track::Track,
     },
@@ -96,12 +98,15 @@ impl Supervisor {
             .iter()
             .filter_map(|index| session.tracks.get(*index))
             .collect();
+        let bitrates = session.bitrates();
+        let of_kind = |kind| tracks.iter().filter(|track| track.kind() == kind).count();
         let media: Vec<TrackMedia<'_>> = tracks
             .iter()
             .filter_map(|track| {
                 Some(TrackMedia {
                     name: track.name(),
                     caps: track.caps()?,
+                    bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(),
                     tags: session.host.tags(track.name()),
@@ -156,12 +161,15 @@ impl Supervisor {
                 Pipeline::set_track_tags(feed, tags);
             }
             if let Some(encoder) = &feed.encoder {
-                let name = track.name().to_owned();
                 if let Some(factory) = encoder.factory() {
-                    let names = (name.clone(), factory.name().to_string());
+                    let names = (track.name().to_owned(), factory.name().to_string());
                     lock(&session.encoder_names).push(names);
                 }
-                lock(&session.encoders).push((name, encoder.clone()));
+                lock(&session.encoders).push(RunningEncoder {
+                    element: encoder.clone(),
+                    kind: track.kind(),
+                    of_kind: of_kind(track.kind()),
+                });
             }
             let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
             let way = encoder.map_or_else(
@@ -176,6 +184,10 @@ impl Supervisor {
                 plan.container.name()
             );
             track.connect(feed.appsrc.clone(), replaceable);
+        }
+        if session.bitrates() != bitrates {
+            // Written after the encoders had been made, and before it was known which they are.
+            session.apply_bitrates();
         }
         if wires.proven.load(Ordering::SeqCst) {
             // That was sooner than the last of them was connected.
@@ -225,16 +237,12 @@ impl Supervisor {
         match (&self.plan, &self.pipeline) {
             (Some(plan), Some(pipeline)) => plan.mime_type(&pipeline.encoded_caps()),
             _ => {
-                let kind = |track: &Track| match track.name().starts_with("audio") {
-                    true => Kind::Audio,
-                    false => Kind::Video,
-                };
                 let inputs: Vec<_> = self
                     .session
                     .tracks
                     .iter()
                     .map(|track| TrackInput {
-                        kind: kind(track),
+                        kind: track.kind(),
                         encoded: None,
                     })
                     .collect();

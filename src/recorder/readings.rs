@@ -1,0 +1,49 @@
+//! What properties read that changes with `state`, and telling it.
+
+use super::{imp::MediaRecorder, properties::RATES};
+use crate::session::lock;
+use gst::{glib, prelude::*, subclass::prelude::*};
+
+/// See the module.
+pub(super) struct Readings {
+    mime_type: String,
+    rates: [Option<u32>; RATES.len()],
+}
+
+impl MediaRecorder {
+    /// What `mime-type` reads: the actual type while it is known, else the one that was asked for.
+    pub(super) fn mime_type(&self) -> String {
+        let actual = lock(&self.control).actual.clone();
+        actual.unwrap_or_else(|| lock(&self.values).mime_type.clone())
+    }
+
+    /// The readings now.
+    pub(super) fn readings(&self) -> Readings {
+        let mime_type = self.mime_type();
+        let values = lock(&self.values);
+        let rate = |name| {
+            values
+                .get(name)
+                .and_then(|value: glib::Value| value.get().ok())
+        };
+        Readings {
+            mime_type,
+            rates: RATES.map(rate),
+        }
+    }
+
+    /// Notifies `state`, and whatever reads otherwise than `before`. To be called without a lock.
+    pub(super) fn tell_state(&self, before: &Readings) {
+        let now = self.readings();
+        let obj = self.obj();
+        obj.notify("state");
+        if now.mime_type != before.mime_type {
+            obj.notify("mime-type");
+        }
+        for (name, (now, before)) in RATES.iter().zip(now.rates.iter().zip(before.rates)) {
+            if *now != before {
+                obj.notify(name);
+            }
+        }
+    }
+}

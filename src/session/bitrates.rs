@@ -1,0 +1,44 @@
+//! The bit rates of a recording: each encoder has its share of what its kind has.
+
+use super::{Session, lock};
+use crate::{
+    formats,
+    model::{Bitrates, Kind},
+};
+
+/// An encoder that runs.
+#[derive(Debug, Clone)]
+pub struct RunningEncoder {
+    pub element: gst::Element,
+    pub kind: Kind,
+    /// Tracks of its kind, be they copied or not: each has an equal share.
+    pub of_kind: usize,
+}
+
+impl Session {
+    /// New bit rates, from now on.
+    pub fn set_bitrates(&self, bitrates: &Bitrates) {
+        self.expect_bitrates(bitrates);
+        self.apply_bitrates();
+    }
+
+    /// New bit rates for encoders that are yet to be made.
+    pub fn expect_bitrates(&self, bitrates: &Bitrates) {
+        *lock(&self.bitrates) = bitrates.clone();
+    }
+
+    /// Gives the encoders that run the rates that hold now.
+    pub(super) fn apply_bitrates(&self) {
+        let bitrates = self.bitrates();
+        let encoders = lock(&self.encoders).clone();
+        for encoder in encoders {
+            let share = bitrates.per_track(encoder.kind, encoder.of_kind);
+            formats::set_bits_per_second(&encoder.element, share);
+        }
+    }
+
+    /// The rates that hold now.
+    pub(super) fn bitrates(&self) -> Bitrates {
+        lock(&self.bitrates).clone()
+    }
+}
