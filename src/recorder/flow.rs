@@ -205,7 +205,7 @@ impl MediaRecorder {
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
             let takers = stream.pass(&input, now);
-            let stream_time = match pad.has_active_control_bindings() {
+            let stream_time = match !takers.is_empty() && pad.has_active_control_bindings() {
                 true => stream.stream_time(&input),
                 false => None,
             };
