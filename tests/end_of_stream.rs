@@ -5,11 +5,13 @@ mod common;
 use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds};
 use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe};
-use common::harness::{Kind, Outer, QUIET, Recorder, Rig, State, plugin, wait_for};
+use common::harness::{
+    DEADLINE, Kind, Outer, QUIET, Recorder, Rig, State, holds_within, plugin, wait_for,
+};
 use gst::prelude::*;
 use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
@@ -255,6 +257,77 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
     assert!(third != first);
     assert_plays(&second);
     assert_finalised(&second);
+}
+
+/// The first recording's encoder stops after 46 pictures, until what is returned is true.
+fn hold_first(rig: &Rig) -> Arc<AtomicBool> {
+    let released = Arc::<AtomicBool>::default();
+    let (let_go, setups) = (released.clone(), AtomicUsize::new(0));
+    rig.recorder.connect("encoder-setup", false, move |values| {
+        let pad = values[1].get::<gst::Pad>().expect("a pad");
+        let encoder = values[2].get::<gst::Element>().expect("an encoder");
+        if pad.name().starts_with("video") && setups.fetch_add(1, Ordering::SeqCst) == 0 {
+            let (let_go, passed) = (let_go.clone(), AtomicUsize::new(0));
+            let sink = encoder.static_pad("sink").expect("a sink pad");
+            sink.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                if passed.fetch_add(1, Ordering::SeqCst) >= 46 {
+                    holds_within(DEADLINE, || let_go.load(Ordering::SeqCst));
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+        None
+    });
+    released
+}
+
+/// A recording that begins while the one before is still being finished leaves its file alone.
+#[test]
+fn recordings_that_overlap_do_not_mix_on_src() {
+    for ends_at_once in [false, true] {
+        let rig = Rig::new();
+        rig.recorder
+            .set_property("stop-timeout", 2 * DEADLINE.as_nanos() as u64);
+        let released = hold_first(&rig);
+        let sink = FileSink::on(&rig, "first.webm");
+        rig.play();
+        let (audio, video) = (rig.feed_audio(), rig.feed_video());
+        rig.recorder.start().expect("start");
+        advance_all(&[&audio, &video], SECOND * 2);
+        wait_for("bytes of the first", || rig.recorder.stat("bytes") > 0);
+        rig.recorder.stop().expect("stop");
+        rig.recorder.start().expect("start while the first drains");
+        if ends_at_once {
+            rig.recorder.stop().expect("stop before anything has come");
+        } else {
+            advance_all(&[&audio, &video], SECOND);
+        }
+        rig.outer.wait("a warning about src", |all| {
+            all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+        });
+        let ended = holds_within(QUIET, || sink.eos.load(Ordering::SeqCst) > 0);
+        assert!(!ended, "the second one ended the first");
+        released.store(true, Ordering::SeqCst);
+        let (bytes, _) = check_recording(&rig.wait_recording(1));
+        sink.wait_eos(1);
+        if !ends_at_once {
+            advance_all(&[&audio, &video], SECOND);
+            rig.recorder.stop().expect("stop");
+        }
+        let events = rig.wait_recording(2);
+        assert!(sink.close() == bytes, "the file is the first recording");
+        assert_plays(&sink.path);
+        assert_finalised(&sink.path);
+        assert_lasts(&sink.path, 2.0, 0.05);
+        assert_eq!(frames(&sink.path), 50);
+        assert_eq!(sink.eos.load(Ordering::SeqCst), 1);
+        assert_eq!(rig.outer.all().len(), 1, "one warning");
+        if !ends_at_once {
+            let second = rig.save("second.webm", &check_recording(&events).0);
+            assert_plays(&second);
+            assert_lasts(&second, 2.0, 0.05);
+        }
+    }
 }
 
 #[test]

@@ -20,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What leaves through the always `src` pad.
 ///
-/// A recording is [`begin`](Self::begin), [`write`](Self::write)…, [`end`](Self::end). These
+/// A recording is [`begin`](Self::begin), [`write`](Self::write)…, [`end`](Self::end), of one number. These
 /// never wait for downstream: a thread of the pad's own sends what is queued, as the muxer
 /// completed it. What does not fit in `max_memory` waits in an unlinked temporary file. A
 /// downstream that fails is given up for this recording with one warning.
@@ -161,38 +161,33 @@ impl SrcOutput {
         self.pad.is_linked()
     }
 
-    /// A recording begins. While the pad is not linked nothing of it is queued or sent: false.
+    /// The recording `number` begins. While the pad is not linked, or another recording has begun and not ended,
+    /// nothing of it is queued or sent: false; `warn` is called in the latter case.
     ///
     /// What there is to say about the state of downstream is found out when what was queued before
     /// has been sent: after an EOS that it has not been cycled for, `warn` is called and this
     /// recording is not sent.
-    pub fn begin(&self, caps: &gst::Caps) -> bool {
-        let Some(queue) = self.shared.queue() else {
+    pub fn begin(&self, number: u64, caps: &gst::Caps) -> bool {
+        let Some(queue) = self.shared.queue().filter(|_| self.is_linked()) else {
             return false;
         };
-        let linked = self.is_linked();
-        if linked {
-            let limits = lock(&self.shared.limits).clone();
-            queue.begin(caps.clone(), limits.max_memory, limits.temp_dir);
-        } else {
-            queue.begin_without();
-        }
-        linked
+        let limits = lock(&self.shared.limits).clone();
+        queue.begin(number, caps.clone(), limits.max_memory, limits.temp_dir)
     }
 
-    /// Bytes of the recording at offset `pos`: a buffer that the muxer has completed. Earlier
+    /// Bytes of the recording `number` at offset `pos`: a buffer that the muxer has completed. Earlier
     /// bytes are overwritten through a new BYTES segment, or left as they are if downstream is
     /// not seekable.
-    pub fn write(&self, pos: u64, buffer: gst::Buffer) {
+    pub fn write(&self, number: u64, pos: u64, buffer: gst::Buffer) {
         if let Some(queue) = self.shared.queue() {
-            queue.write(pos, buffer);
+            queue.write(number, pos, buffer);
         }
     }
 
-    /// The recording is complete: EOS.
-    pub fn end(&self) {
+    /// The recording `number` is complete: EOS. What has not begun, or has ended, has no other end.
+    pub fn end(&self, number: u64) {
         if let Some(queue) = self.shared.queue() {
-            queue.push(Op::End);
+            queue.end_recording(number);
         }
     }
 
@@ -241,6 +236,7 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
                     sender.flush();
                     sender.begin(&caps);
                 }
+                Op::TooEarly => sender.too_early(),
                 Op::Write(pos, payload) => match payload.into_buffer() {
                     Ok(buffer) => {
                         if !sender.write(pos, buffer) {

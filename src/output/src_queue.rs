@@ -23,8 +23,10 @@ const BATCH_BYTES: u64 = 1 << 20;
 pub(super) enum Op {
     /// Let a sink preroll that has just been linked.
     Hello,
-    /// With a number to tell recordings apart.
+    /// A recording of this number.
     Begin(u64, gst::Caps),
+    /// A recording has come before the end of another, and is not sent.
+    TooEarly,
     Write(u64, Payload),
     /// Nothing more of this recording can be kept, for this reason.
     GiveUp(String),
@@ -100,13 +102,19 @@ struct State {
     busy: bool,
     closed: bool,
     ended: bool,
-    /// A recording has begun that takes writes.
+    /// The number of the recording that has begun and not ended.
+    recording: Option<u64>,
+    /// It takes writes.
     open: bool,
-    /// The number of that recording.
-    recording: u64,
     spill: Option<(Arc<File>, u64)>,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
+}
+
+impl State {
+    fn takes(&self, number: u64) -> bool {
+        self.open && self.recording == Some(number) && !self.closed
+    }
 }
 
 impl Queue {
@@ -128,43 +136,55 @@ impl Queue {
 
     /// Adds an operation that holds no bytes.
     pub(super) fn push(&self, op: Op) {
-        let mut state = self.lock();
-        if matches!(op, Op::End) {
-            state.open = false;
-        }
-        self.add(state, op);
+        self.add(self.lock(), op);
     }
 
-    /// A recording begins. The limits are for what waits of it.
-    pub(super) fn begin(&self, caps: gst::Caps, max_memory: u64, temp_dir: Option<PathBuf>) {
+    /// A recording begins, unless another has that has not ended: false. The limits are for what waits of it.
+    pub(super) fn begin(
+        &self,
+        number: u64,
+        caps: gst::Caps,
+        max_memory: u64,
+        temp_dir: Option<PathBuf>,
+    ) -> bool {
         let mut state = self.lock();
+        if state.recording.is_some() {
+            self.add(state, Op::TooEarly);
+            return false;
+        }
+        state.recording = Some(number);
         state.open = true;
         state.max_memory = max_memory;
         state.temp_dir = temp_dir;
-        state.recording += 1;
-        let number = state.recording;
         self.add(state, Op::Begin(number, caps));
+        true
     }
 
-    /// A recording begins of which nothing is to be sent.
-    pub(super) fn begin_without(&self) {
-        self.lock().open = false;
+    /// The recording is complete; nothing if it has not begun here, or has ended.
+    pub(super) fn end_recording(&self, number: u64) {
+        let mut state = self.lock();
+        if state.recording == Some(number) {
+            state.recording = None;
+            state.open = false;
+            self.add(state, Op::End);
+        }
     }
 
     /// No more bytes of the recording `number` are wanted; a later one may have begun.
     pub(super) fn refuse(&self, number: u64) {
         let mut state = self.lock();
-        if state.recording == number {
+        if state.recording == Some(number) {
             state.open = false;
         }
     }
 
-    /// Adds bytes of the recording, in memory if there is room, else in the file.
-    pub(super) fn write(&self, pos: u64, buffer: gst::Buffer) {
+    /// Adds bytes of the recording, in memory if there is room, else in the file; nothing if it has not begun here, or
+    /// has ended.
+    pub(super) fn write(&self, number: u64, pos: u64, buffer: gst::Buffer) {
         let bytes = allocated(&buffer);
         let size = buffer.size() as u64;
         let mut state = self.lock();
-        if !state.open || state.closed || size == 0 {
+        if !state.takes(number) || size == 0 {
             return;
         }
         if state.bytes + bytes <= state.max_memory {
@@ -185,10 +205,15 @@ impl Queue {
         });
         let temp_dir = state.temp_dir.clone();
         drop(state);
-        match self.spill(space, temp_dir, &buffer) {
-            Ok(payload) => self.add(self.lock(), Op::Write(pos, payload)),
+        let spilled = self.spill(space, temp_dir, &buffer);
+        let mut state = self.lock();
+        // It may have been ended while the disk did not answer.
+        if !state.takes(number) {
+            return;
+        }
+        match spilled {
+            Ok(payload) => self.add(state, Op::Write(pos, payload)),
             Err(err) => {
-                let mut state = self.lock();
                 state.open = false;
                 self.add(
                     state,

@@ -127,6 +127,15 @@ impl<'a> Sender<'a> {
         self.opening = true;
     }
 
+    /// Tells of a recording that has come too early.
+    pub(super) fn too_early(&self) {
+        (self.warn)(format!(
+            "this recording does not leave through {}: the one before is still being finished; start \
+             after its EOS, once the state of the elements behind src has been set to READY and back",
+            self.pad.name()
+        ));
+    }
+
     /// Lets go of the header, which caps tell first: sinks for more than one client give it to each, and some leave
     /// out of the stream what is flagged as one.
     fn send_header(&mut self) {

@@ -169,7 +169,7 @@ impl Session {
             label: glib::gformat!("{}/recording{id}", host.name()),
             writer: Mutex::new(Writer::new(
                 store,
-                src.clone(),
+                src.clone().map(|src| (src, id)),
                 settings.timeslice,
                 progress.clone(),
             )),

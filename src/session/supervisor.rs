@@ -115,6 +115,7 @@ impl Supervisor {
                 "Panicked at its end: {}",
                 panic_text(&*panic)
             );
+            self.end_src();
             self.release();
         }
     }

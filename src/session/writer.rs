@@ -67,7 +67,8 @@ impl Progress {
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
     store: Store,
-    src: Option<Arc<SrcOutput>>,
+    /// What its bytes leave through, and the recording's number there.
+    src: Option<(Arc<SrcOutput>, u64)>,
     caps: Option<gst::Caps>,
     progress: Arc<Progress>,
     /// Where the next bytes belong.
@@ -84,7 +85,7 @@ pub struct Writer {
     held: Vec<(u64, gst::Buffer)>,
     /// What those are to the container.
     units: Units,
-    /// The last blob has gone out: whatever still comes is late.
+    /// The last blob has gone out.
     finished: bool,
 }
 
@@ -92,7 +93,7 @@ impl Writer {
     /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
     pub fn new(
         store: Store,
-        src: Option<Arc<SrcOutput>>,
+        src: Option<(Arc<SrcOutput>, u64)>,
         timeslice: Ns,
         progress: Arc<Progress>,
     ) -> Self {
@@ -113,10 +114,17 @@ impl Writer {
         }
     }
 
+    /// Whether whatever still comes is late.
+    fn is_over(&self) -> bool {
+        self.finished || self.progress.abandoned.load(Ordering::SeqCst)
+    }
+
     /// The container's caps.
     pub fn set_caps(&mut self, caps: &gst::Caps) {
-        if self.caps.is_none() {
-            self.src = self.src.take().filter(|src| src.begin(caps));
+        // Nobody would end on `src` what begins there when the recording is over.
+        if self.caps.is_none() && !self.is_over() {
+            let src = self.src.take();
+            self.src = src.filter(|(src, number)| src.begin(*number, caps));
         }
         self.units = formats::units(caps);
         self.caps = Some(caps.clone());
@@ -146,7 +154,7 @@ impl Writer {
 
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
     pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
-        if self.finished || self.progress.abandoned.load(Ordering::SeqCst) {
+        if self.is_over() {
             return Ok(());
         }
         let written = self.write_now(buffer, outlet);
@@ -226,8 +234,8 @@ impl Writer {
     }
 
     fn put(&mut self, position: u64, buffer: gst::Buffer) -> io::Result<()> {
-        if let Some(src) = &self.src {
-            src.write(position, buffer.clone());
+        if let Some((src, number)) = &self.src {
+            src.write(*number, position, buffer.clone());
         }
         self.store.write(position, buffer)
     }
@@ -239,7 +247,8 @@ impl Writer {
         Ok(())
     }
 
-    /// The last blob, which ends at `end`. What goes wrong with it is told first.
+    /// The last blob, which ends at `end`. What goes wrong with it is told first. Nothing more goes out through `src`
+    /// then; to end it there is the session's.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
         let mut error = self.release().err();
@@ -252,9 +261,6 @@ impl Writer {
             }
         });
         self.tell();
-        if let Some(src) = &self.src {
-            src.end();
-        }
         if let Some(reason) = error {
             failed(Error::unknown(format!(
                 "The end of the recording is incomplete: {reason}"
@@ -310,4 +316,40 @@ pub struct BlobOutlet<'a> {
     pub running_at: &'a dyn Fn(Ns) -> Ns,
     /// Recorded time that has been given to the encoders: nothing is later.
     pub fed: Ns,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gst::prelude::*;
+
+    #[test]
+    fn caps_that_come_after_the_end_begin_nothing_on_src() {
+        gst::init().unwrap();
+        let src = gst::Pad::new(gst::PadDirection::Src);
+        let sink = gst::Pad::builder(gst::PadDirection::Sink)
+            .event_function(|_, _, _| true)
+            .build();
+        sink.set_active(true).unwrap();
+        src.set_active(true).unwrap();
+        src.link(&sink).unwrap();
+        let output = Arc::new(SrcOutput::new(&src, Box::new(|_| ())));
+        output.activate(None).unwrap();
+        let outlet = BlobOutlet {
+            hand_out: &|_| (),
+            mime_type: &String::new,
+            running_at: &|at| at,
+            fed: 0,
+        };
+        let caps = gst::Caps::new_empty_simple("video/webm");
+        let mut writer = Writer::new(
+            Store::in_memory(0, None),
+            Some((output.clone(), 1)),
+            0,
+            Arc::default(),
+        );
+        writer.finish(0, &outlet, |error| panic!("{error}"));
+        writer.set_caps(&caps);
+        assert!(output.begin(2, &caps), "the next recording has the pad");
+    }
 }

@@ -72,15 +72,15 @@ impl Rig {
     /// A recording of `pieces`, with a patch at 3 before the end; what the bytes then are.
     fn record(&self, pieces: usize, seed: u8) -> Vec<u8> {
         let mut model = Vec::new();
-        self.out().begin(&caps());
+        self.out().begin(0, &caps());
         for piece in 0..pieces {
             let new = bytes(seed.wrapping_add(piece as u8), 1000);
-            self.out().write(model.len() as u64, buffer(&new));
+            self.out().write(0, model.len() as u64, buffer(&new));
             model.extend(new);
         }
-        self.out().write(3, buffer(b"patched"));
+        self.out().write(0, 3, buffer(b"patched"));
         model[3..10].copy_from_slice(b"patched");
-        self.out().end();
+        self.out().end(0);
         model
     }
 }
@@ -246,19 +246,19 @@ proptest! {
         rig.pad.link(&sink).unwrap();
         rig.up();
         rig.out().set_limits(max_memory, None);
-        rig.out().begin(&caps());
+        rig.out().begin(0, &caps());
         let mut model: Vec<u8> = Vec::new();
         for (index, (at, append, size)) in writes.into_iter().enumerate() {
             let pos = if append { model.len() } else { model.len() * usize::from(at) / 65536 };
             let new = bytes(index as u8, size);
-            rig.out().write(pos as u64, buffer(&new));
+            rig.out().write(0, pos as u64, buffer(&new));
             let len = model.len();
             model.resize(len.max(pos + size), 0);
             // What is not seekable keeps what it has.
             let from = if seekable { pos } else { len.clamp(pos, pos + size) };
             model[from..pos + size].copy_from_slice(&new[from - pos..]);
         }
-        rig.out().end();
+        rig.out().end(0);
         let (mut got, mut at) = (Vec::new(), 0);
         for seen in all(&seen) {
             match seen {
@@ -304,8 +304,8 @@ fn a_filesink_ends_up_with_the_patched_bytes() {
     files.play();
 
     let mut model = bytes(0, 50);
-    rig.out().begin(&caps());
-    rig.out().write(0, buffer(&model));
+    rig.out().begin(0, &caps());
+    rig.out().write(0, 0, buffer(&model));
     for round in 1..200usize {
         let new = bytes(round as u8, 1 + round * 37 % 500);
         // Now and then over earlier bytes, or over the end.
@@ -314,11 +314,11 @@ fn a_filesink_ends_up_with_the_patched_bytes() {
             1 => model.len() - 1,
             _ => model.len(),
         };
-        rig.out().write(pos as u64, buffer(&new));
+        rig.out().write(0, pos as u64, buffer(&new));
         model.resize(model.len().max(pos + new.len()), 0);
         model[pos..pos + new.len()].copy_from_slice(&new);
     }
-    rig.out().end();
+    rig.out().end(0);
     files.eos();
     drop(files);
     assert_eq!(std::fs::read(&path).unwrap(), model);
@@ -337,13 +337,13 @@ fn order_of_events_and_bytes() {
         while all_seen.last() != Some(&Seen::Event(E::Gap)) {
             all_seen.push(seen.recv_timeout(DEADLINE).unwrap());
         }
-        rig.out().begin(&caps());
-        rig.out().write(0, buffer(b"header"));
-        rig.out().write(6, buffer(b"body"));
-        rig.out().write(1, buffer(b"EA"));
-        rig.out().write(10, buffer(b"more"));
-        rig.out().write(12, buffer(b"RE!"));
-        rig.out().end();
+        rig.out().begin(0, &caps());
+        rig.out().write(0, 0, buffer(b"header"));
+        rig.out().write(0, 6, buffer(b"body"));
+        rig.out().write(0, 1, buffer(b"EA"));
+        rig.out().write(0, 10, buffer(b"more"));
+        rig.out().write(0, 12, buffer(b"RE!"));
+        rig.out().end(0);
         rig.out().eos();
         all_seen.extend(all(&seen));
         let data = |at, bytes: &[u8]| Seen::Buffer(at, bytes.to_vec());
@@ -466,17 +466,17 @@ fn a_stuck_sink_holds_up_nobody() {
         .unwrap();
 
     rig.out().set_limits(1 << 20, Some(dir.path().into()));
-    rig.out().begin(&caps());
+    rig.out().begin(0, &caps());
     let mut model = Vec::new();
     for piece in 0..PIECES {
         let mut new = buffer(&bytes(piece as u8, PIECE));
         new.make_mut()
             .set_pts(gst::ClockTime::from_mseconds(piece as u64));
-        rig.out().write(model.len() as u64, new);
+        rig.out().write(0, model.len() as u64, new);
         model.extend(bytes(piece as u8, PIECE));
         assert!(rig.backlog().0 <= 1 << 20);
     }
-    rig.out().end();
+    rig.out().end(0);
     assert!(rig.backlog().1, "the rest is in a file");
     assert!(!rig.out().drain(Duration::from_millis(10)));
     // The file has no name.
@@ -504,13 +504,13 @@ fn a_backlog_that_cannot_be_kept_is_one_warning() {
     rig.pad.link(&sink).unwrap();
     rig.up();
     rig.out().set_limits(100, Some("/nonexistent".into()));
-    rig.out().begin(&caps());
-    rig.out().write(0, buffer(b"first"));
+    rig.out().begin(0, &caps());
+    rig.out().write(0, 0, buffer(b"first"));
     entered.recv_timeout(DEADLINE).unwrap();
     for piece in 0..10 {
-        rig.out().write(5 + piece * 1000, buffer(&[7; 1000]));
+        rig.out().write(0, 5 + piece * 1000, buffer(&[7; 1000]));
     }
-    rig.out().end();
+    rig.out().end(0);
     drop(leave);
     all(&seen);
     let warnings = rig.warnings();
@@ -618,13 +618,13 @@ fn unlinked_midway_is_one_warning() {
     let (sink, seen) = bare(true, || Ok(gst::FlowSuccess::Ok));
     rig.pad.link(&sink).unwrap();
     rig.up();
-    rig.out().begin(&caps());
-    rig.out().write(0, buffer(b"first"));
+    rig.out().begin(0, &caps());
+    rig.out().write(0, 0, buffer(b"first"));
     while !matches!(seen.recv_timeout(DEADLINE).unwrap(), Seen::Buffer(..)) {}
     rig.pad.unlink(&sink).unwrap();
-    rig.out().write(5, buffer(b"second"));
-    rig.out().write(11, buffer(b"third"));
-    rig.out().end();
+    rig.out().write(0, 5, buffer(b"second"));
+    rig.out().write(0, 11, buffer(b"third"));
+    rig.out().end(0);
     assert!(rig.out().drain(DEADLINE));
     assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
 }
@@ -666,17 +666,17 @@ fn a_sink_cycled_midway_gets_the_next_recording() {
     files.pipeline.set_state(gst::State::Paused).unwrap();
     rig.up();
     files.play();
-    rig.out().begin(&caps());
-    rig.out().write(0, buffer(b"first"));
+    rig.out().begin(0, &caps());
+    rig.out().write(0, 0, buffer(b"first"));
     assert!(rig.out().drain(DEADLINE));
     // While it is down, a piece fails; what comes later is not sent into the new file.
     files.sink.set_state(gst::State::Null).unwrap();
-    rig.out().write(5, buffer(b"second"));
+    rig.out().write(0, 5, buffer(b"second"));
     assert!(rig.out().drain(DEADLINE));
     files.sink.set_property("location", path(1));
     files.sink.sync_state_with_parent().unwrap();
-    rig.out().write(11, buffer(b"third"));
-    rig.out().end();
+    rig.out().write(0, 11, buffer(b"third"));
+    rig.out().end(0);
     files.eos();
     assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
     files.cycle(&path(2));
@@ -756,5 +756,91 @@ fn up_and_down_again() {
         rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), model);
     }
+    assert_eq!(rig.warnings(), [""; 0]);
+}
+
+/// What two recordings that overlap leave in a file; each step says of which one it is.
+fn overlapping(steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a");
+    let rig = Rig::new();
+    let files = Files::new(&path, false);
+    rig.link(&files.entry);
+    files.pipeline.set_state(gst::State::Paused).unwrap();
+    rig.up();
+    files.play();
+    for (number, step) in steps {
+        match step {
+            Step::Begin(taken) => assert_eq!(rig.out().begin(*number, &caps()), *taken),
+            Step::Write(pos, text) => rig.out().write(*number, *pos, buffer(text)),
+            Step::End => rig.out().end(*number),
+        }
+    }
+    files.eos();
+    assert!(rig.out().drain(DEADLINE));
+    drop(files);
+    (std::fs::read(&path).unwrap(), rig.warnings())
+}
+
+/// Something that a recording does.
+enum Step {
+    /// And whether it may.
+    Begin(bool),
+    Write(u64, &'static [u8]),
+    End,
+}
+
+#[test]
+fn a_recording_before_the_end_of_another_is_a_warning_and_leaves_it_alone() {
+    let (file, warnings) = overlapping(&[
+        (7, Step::Begin(true)),
+        (7, Step::Write(0, b"header")),
+        (8, Step::Begin(false)),
+        (8, Step::Write(0, b"HEADER")),
+        (7, Step::Write(6, b"body")),
+        (8, Step::Write(6, b"BODY")),
+        (7, Step::Write(0, b"H")),
+        (7, Step::End),
+        (7, Step::Write(10, b"late")),
+        (8, Step::Write(10, b"MORE")),
+        (8, Step::End),
+    ]);
+    assert_eq!(file.escape_ascii().to_string(), "Headerbody");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("being finished"), "{warnings:?}");
+}
+
+#[test]
+fn an_end_without_a_begin_ends_nothing() {
+    let (file, warnings) = overlapping(&[
+        (8, Step::End),
+        (7, Step::Begin(true)),
+        (7, Step::Write(0, b"header")),
+        (8, Step::End),
+        (7, Step::Write(6, b"body")),
+        (7, Step::End),
+        (7, Step::End),
+    ]);
+    assert_eq!(file.escape_ascii().to_string(), "headerbody");
+    assert_eq!(warnings, [""; 0]);
+}
+
+#[test]
+fn a_recording_unsent_while_unlinked_leaves_room_for_the_next() {
+    let rig = Rig::new();
+    rig.up();
+    assert!(!rig.out().begin(7, &caps()));
+    let (sink, seen) = bare(true, || Ok(gst::FlowSuccess::Ok));
+    rig.pad.link(&sink).unwrap();
+    assert!(rig.out().begin(8, &caps()));
+    rig.out().write(7, 0, buffer(b"unsent"));
+    rig.out().end(7);
+    rig.out().write(8, 0, buffer(b"sent"));
+    rig.out().end(8);
+    let buffers: Vec<_> = all(&seen)
+        .into_iter()
+        .filter(|seen| matches!(seen, Seen::Buffer(..)))
+        .collect();
+    assert_eq!(buffers, [Seen::Buffer(0, b"sent".to_vec())]);
     assert_eq!(rig.warnings(), [""; 0]);
 }

@@ -70,6 +70,13 @@ impl Supervisor {
         drop(pipeline);
     }
 
+    /// Nothing more of it leaves through `src`: another recording may.
+    pub(super) fn end_src(&self) {
+        if let Some(src) = &self.session.src {
+            src.end(self.session.id);
+        }
+    }
+
     /// Nobody waits for this recording any more.
     pub(super) fn release(&self) {
         let session = &self.session;
@@ -134,10 +141,8 @@ impl Supervisor {
             failed = true;
             say(self.disk_is_stuck());
             session.with_outlet(|events| session.progress.abandon(duration, events));
-            if let Some(src) = &session.src {
-                src.end();
-            }
         }
+        self.end_src();
         let (size, blobs) = session.progress.figures();
         gst::info!(
             CAT,
