@@ -497,6 +497,29 @@ fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
 }
 
 #[test]
+fn tracks_that_end_right_behind_a_recording_of_nothing_end_it_too() {
+    let types = ["video/webm", "video/x-matroska", "video/ogg", "video/mp4"];
+    for (round, mime_type) in types.iter().cycle().enumerate().take(60) {
+        let rig = Rig::new();
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.play();
+        let (audio, video) = (rig.feed_audio(), rig.feed_video());
+        advance_all(&[&audio, &video], SECOND / 5);
+        rig.recorder.start().expect("start");
+        rig.recorder.stop().expect("stop");
+        audio.end();
+        video.end();
+        let events = rig.wait_recording(1);
+        assert_eq!(
+            kinds(&events),
+            [Kind::Start, Kind::Data, Kind::Stop],
+            "round {round}, {mime_type}"
+        );
+        rig.assert_no_bus_error();
+    }
+}
+
+#[test]
 fn gst_launch_mutes_a_pad_by_name() {
     let folder = folder();
     let path = folder.path().join("mute.wav").display().to_string();

@@ -15,6 +15,29 @@ use std::sync::{
 /// Counts the tracks that a muxer has.
 pub type Tracks = Arc<AtomicUsize>;
 
+/// When a pad goes, GstCollectPads does not look whether it was the last that the others' ends have waited for: it is told
+/// one of those again.
+fn let_end(muxer: &gst::Element) {
+    if muxer.is::<gst_base::Aggregator>() {
+        return;
+    }
+    let has_ended = |pad: &gst::Pad| {
+        // An end that is on its way in is there when its thread has let go of the pad.
+        drop(pad.stream_lock());
+        pad.pad_flags().contains(gst::PadFlags::EOS)
+    };
+    let sinks = muxer.sink_pads();
+    let Some(sink) = sinks.first().filter(|_| sinks.iter().all(has_ended)) else {
+        return;
+    };
+    let is_through = muxer.src_pads().iter().any(has_ended);
+    if !is_through && let Some(start) = sink.sticky_event::<gst::event::StreamStart>(0) {
+        // Without it nothing is taken behind an end.
+        sink.send_event(gst::Event::from(start));
+        sink.send_event(gst::event::Eos::new());
+    }
+}
+
 /// Takes the track that `source` feeds out of a muxer of `container` if it ends without caps, or in Ogg without
 /// media, unless it is the last of the `tracks` there.
 pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, tracks: &Tracks) {
@@ -49,6 +72,7 @@ pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, t
                 return gst::PadProbeReturn::Ok;
             }
             muxer.release_request_pad(&sink);
+            let_end(&muxer);
             // Nobody is left to hear it.
             leave_out(info)
         },
