@@ -185,7 +185,7 @@ impl MediaRecorder {
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
-                src: Some(self.output.clone()),
+                src: self.output.clone(),
                 host: Arc::new(Owner(self.obj().downgrade())),
             },
             begin,

@@ -86,7 +86,7 @@ pub struct Session {
     /// Held while the disk is written to, however long that takes.
     writer: Mutex<Writer>,
     progress: Arc<Progress>,
-    src: Option<Arc<SrcOutput>>,
+    src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
     done: Condvar,
@@ -169,7 +169,7 @@ impl Session {
             label: glib::gformat!("{}/recording{id}", host.name()),
             writer: Mutex::new(Writer::new(
                 store,
-                src.clone().map(|src| (src, id)),
+                (src.clone(), id),
                 settings.timeslice,
                 progress.clone(),
             )),

@@ -86,8 +86,8 @@ pub struct Parts {
     pub clock: Arc<RunningTime>,
     /// Its events.
     pub events: Events<Event>,
-    /// The `src` pad, if it is linked.
-    pub src: Option<Arc<SrcOutput>>,
+    /// The `src` pad.
+    pub src: Arc<SrcOutput>,
     /// Who has it.
     pub host: Arc<dyn Host>,
 }

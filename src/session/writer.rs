@@ -67,7 +67,7 @@ impl Progress {
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
     store: Store,
-    /// What its bytes leave through, and the recording's number there.
+    /// What its bytes leave through, if they do, and the recording's number there.
     src: Option<(Arc<SrcOutput>, u64)>,
     caps: Option<gst::Caps>,
     progress: Arc<Progress>,
@@ -93,13 +93,13 @@ impl Writer {
     /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
     pub fn new(
         store: Store,
-        src: Option<(Arc<SrcOutput>, u64)>,
+        src: (Arc<SrcOutput>, u64),
         timeslice: Ns,
         progress: Arc<Progress>,
     ) -> Self {
         Writer {
             store,
-            src,
+            src: Some(src),
             caps: None,
             progress,
             position: 0,
@@ -344,7 +344,7 @@ mod tests {
         let caps = gst::Caps::new_empty_simple("video/webm");
         let mut writer = Writer::new(
             Store::in_memory(0, None),
-            Some((output.clone(), 1)),
+            (output.clone(), 1),
             0,
             Arc::default(),
         );

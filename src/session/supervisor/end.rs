@@ -72,9 +72,7 @@ impl Supervisor {
 
     /// Nothing more of it leaves through `src`: another recording may.
     pub(super) fn end_src(&self) {
-        if let Some(src) = &self.session.src {
-            src.end(self.session.id);
-        }
+        self.session.src.end(self.session.id);
     }
 
     /// Nobody waits for this recording any more.

@@ -31,7 +31,7 @@ impl Supervisor {
     /// and nobody wants the bytes at once.
     pub(super) fn gather(&mut self) {
         let session = &self.session;
-        let sent = session.src.as_ref().is_some_and(|src| src.is_linked());
+        let sent = session.src.is_linked();
         let live = session.tracks.iter().all(Track::is_live);
         let copied = self.plan.as_ref().is_some_and(Plan::copies_all);
         if live && copied && !sent && self.gathers_for() >= TICK {
