@@ -79,3 +79,19 @@ fn a_rate_written_while_the_encoder_is_set_up_is_its_rate() {
     let (_, encoder) = seen.lock().unwrap().clone().expect("vp8enc");
     assert_eq!(encoder.property::<i32>("target-bitrate"), 444_000);
 }
+
+#[test]
+fn a_larger_size_in_mid_recording_leaves_the_encoder_its_rate() {
+    let (rig, audio, video, seen) = recording();
+    record_on(&rig, &audio, &video);
+    let (given, encoder) = seen.lock().unwrap().clone().expect("vp8enc");
+    let caps = "video/x-raw,format=I420,width=1920,height=1080,framerate=25/1";
+    video.event(gst::event::Caps::new(&caps.parse().expect("caps")));
+    video.settle();
+    assert!(rig.recorder.number(RATE) > 2_500_000);
+    rig.recorder
+        .set_property("audio-bits-per-second", 64_000u32);
+    assert_eq!(encoder.property::<i32>("target-bitrate"), given);
+    rig.recorder.set_property(RATE, 3_000_000u32);
+    assert_eq!(encoder.property::<i32>("target-bitrate"), 3_000_000);
+}

@@ -145,6 +145,50 @@ fn events_come_when_notify_state_has_been_heard() {
 }
 
 #[test]
+fn an_action_in_a_handler_of_notify_state_lets_no_event_overtake_the_other_handlers() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    let heard = Arc::<Mutex<Vec<&'static str>>>::default();
+    rig.recorder.connect_notify(Some("state"), |recorder, _| {
+        if recorder.recording_state() == State::Recording {
+            recorder.pause().expect("pause");
+        }
+    });
+    let note = heard.clone();
+    rig.recorder.connect_notify(Some("state"), move |_, _| {
+        std::thread::sleep(Duration::from_millis(150));
+        note.lock().unwrap().push("state");
+    });
+    for (kind, name) in [(Kind::Start, "start"), (Kind::Pause, "pause")] {
+        let note = heard.clone();
+        rig.on(kind, move |_| note.lock().unwrap().push(name));
+    }
+    rig.recorder.start().expect("start");
+    wait_for("the handler of on-pause", || {
+        heard.lock().unwrap().contains(&"pause")
+    });
+    let heard = heard.lock().unwrap().clone();
+    // Of a notify within a notify, GObject makes one.
+    assert_eq!(heard, ["state", "start", "pause"]);
+}
+
+#[test]
+fn on_stop_comes_behind_notify_state_when_the_element_goes_down_too() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    rig.recorder.start().expect("start");
+    rig.wait_event(Kind::Start, 1);
+    let heard = Arc::<Mutex<Vec<&'static str>>>::default();
+    let note = heard.clone();
+    rig.recorder.connect_notify(Some("state"), move |_, _| {
+        std::thread::sleep(Duration::from_millis(150));
+        note.lock().unwrap().push("state");
+    });
+    let note = heard.clone();
+    rig.on(Kind::Stop, move |_| note.lock().unwrap().push("stop"));
+    rig.set_state(gst::State::Ready);
+    assert_eq!(*heard.lock().unwrap(), ["state", "stop"]);
+}
+
+#[test]
 fn what_reads_otherwise_with_the_state_is_notified() {
     let rates = ["audio-bits-per-second", "video-bits-per-second"];
     let (rig, _tracks) = Rig::live(1, 0);

@@ -348,6 +348,17 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
     wait_for("three seconds", || {
         rig.recorder.stat("duration") > 3_000_000_000
     });
+    // As an encoder sends them, and one that changes its format.
+    let upstream = tracks[1].pad.peer().unwrap();
+    let (done, through) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        upstream.push_event(gst_video::DownstreamForceKeyUnitEvent::builder().build());
+        upstream.peer_query(&mut gst::query::Drain::new());
+        let _ = done.send(());
+    });
+    through
+        .recv_timeout(DEADLINE)
+        .expect("upstream is not held up");
     let stats: gst::Structure = rig.recorder.property("stats");
     for track in stats.get::<gst::Array>("tracks").unwrap().iter() {
         let track = track.get::<gst::Structure>().unwrap();

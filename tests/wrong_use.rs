@@ -241,6 +241,33 @@ fn unusable_locations_are_refused_before_anything_is_written() {
 }
 
 #[test]
+fn a_location_that_is_not_utf8_is_refused_and_harms_no_recording() {
+    let (rig, _tracks) = Rig::live(1, 0);
+    rig.recorder.start().expect("start");
+    let mut value = glib::Value::from_type(glib::Type::STRING);
+    // SAFETY: a value of this type, and a string that lasts; as C writes it.
+    unsafe {
+        let value = glib::translate::ToGlibPtrMut::to_glib_none_mut(&mut value).0;
+        glib::gobject_ffi::g_value_set_string(value, c"/tmp/caf\xe9.webm".as_ptr());
+    }
+    rig.recorder.set_property_from_value("location", &value);
+    rig.wait_event(Kind::Start, 1);
+    rig.recorder.stop().expect("stop");
+    assert_eq!(
+        kinds(&rig.wait_recording(1)),
+        [Kind::Start, Kind::Data, Kind::Stop]
+    );
+    let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
+    assert_says(&error, &["location", "UTF-8"]);
+    let path = rig.path("caf\u{e9}.webm");
+    rig.recorder.set_property("location", &path);
+    rig.recorder.start().expect("start");
+    rig.recorder.stop().expect("stop");
+    rig.wait_recording(2);
+    assert!(std::path::Path::new(&path).exists());
+}
+
+#[test]
 fn a_pad_requested_in_mid_recording_names_itself_and_loses_nothing() {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", "audio/wav");

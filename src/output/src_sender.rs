@@ -24,6 +24,8 @@ pub(super) struct Sender<'a> {
     used: bool,
     /// EOS has gone out since the latest stream-start.
     eos: bool,
+    /// It was the last: all that there is to record has ended.
+    over: bool,
     recording: Recording,
     /// The container's header, until media comes: so long the caps to tell it by are kept, too.
     header: Option<(gst::Caps, Vec<gst::Buffer>)>,
@@ -57,6 +59,7 @@ impl<'a> Sender<'a> {
             caps,
             used: false,
             eos: false,
+            over: false,
             recording: Recording::None,
             header: None,
             opening: false,
@@ -66,11 +69,19 @@ impl<'a> Sender<'a> {
 
     /// Lets a linked sink preroll while there is nothing to send.
     pub(super) fn hello(&mut self) {
-        if self.eos {
+        if self.over {
             // A sink linked late. A pad sends no second EOS but after a stream-start.
             self.pad.push_event(self.stream_start());
             self.pad.push_event(gst::event::Eos::new());
-        } else if matches!(self.recording, Recording::None) && !self.used {
+            return;
+        }
+        if self.eos && !is_done(self.pad) {
+            // Another sink, for the next recording.
+            self.stream = new_stream();
+            self.used = false;
+            self.eos = false;
+        }
+        if matches!(self.recording, Recording::None) && !self.used {
             self.pad.push_event(self.stream_start());
             // Caps after a segment are a warning of GStreamer's ("misordering"), so that the
             // segment has to wait when nothing can be said about caps.
@@ -94,11 +105,10 @@ impl<'a> Sender<'a> {
     pub(super) fn begin(&mut self, caps: &gst::Caps) {
         self.recording = Recording::None;
         self.header = None;
-        let Some(peer) = real_peer(self.pad) else {
+        if real_peer(self.pad).is_none() {
             return;
-        };
-        // To be read first: stream-start would clear it, and the sink behind would still refuse.
-        if peer.pad_flags().contains(gst::PadFlags::EOS) {
+        }
+        if is_done(self.pad) {
             (self.warn)(format!(
                 "this recording does not leave through {}: downstream has got EOS; set the state \
                  of the elements behind src to READY and back (a filesink needs it for a new \
@@ -112,6 +122,7 @@ impl<'a> Sender<'a> {
         }
         self.used = true;
         self.eos = false;
+        self.over = false;
         self.pad.push_event(self.stream_start());
         self.pad.push_event(gst::event::Caps::new(caps));
         self.pad.push_event(segment(0));
@@ -244,13 +255,18 @@ impl<'a> Sender<'a> {
             self.pad.push_event(self.stream_start());
         }
         if !matches!(self.recording, Recording::None) {
-            self.eos();
+            self.send_eos();
         }
         self.recording = Recording::None;
     }
 
-    /// EOS, if it has not gone out.
+    /// All has ended: EOS, if it has not gone out.
     pub(super) fn eos(&mut self) {
+        self.over = true;
+        self.send_eos();
+    }
+
+    fn send_eos(&mut self) {
         self.send_header();
         self.flush();
         if !self.eos {
@@ -265,6 +281,12 @@ impl<'a> Sender<'a> {
 pub(super) fn seekable(pad: &gst::Pad) -> bool {
     let mut query = gst::query::Seeking::new(gst::Format::Bytes);
     pad.peer_query(&mut query) && query.result().0
+}
+
+/// Whether what is behind `pad` takes no more before its state is cycled. To be read before anything is sent:
+/// stream-start would clear it, and the sink behind would still refuse.
+fn is_done(pad: &gst::Pad) -> bool {
+    real_peer(pad).is_some_and(|peer| peer.pad_flags().contains(gst::PadFlags::EOS))
 }
 
 /// The pad that `pad` is linked to, seen through the walls of bins.

@@ -3,7 +3,7 @@
 use super::{guard::guarded, imp::MediaRecorder, location, properties, upstream::Upstream};
 use crate::{
     formats::{self, Refusal, TrackInput},
-    model::{Command, Effect, Error, Kind, MimeType, State, VideoSize},
+    model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
     session::{Begin, HeldEvents, Host, Parts, Session, TrackSpec, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
@@ -300,14 +300,17 @@ impl MediaRecorder {
             .and_then(|setter| setter.tag_list())
     }
 
-    /// The tracks' sizes or one of the rates has changed.
-    pub(super) fn rates_changed(&self, written: &str) {
+    /// One of the rates has been written; they were `before`.
+    pub(super) fn rates_changed(&self, written: &str, before: &Bitrates) {
         let (bitrates, current) = {
             let current = lock(&self.control).current.clone();
             (lock(&self.values).bitrates.clone(), current)
         };
         if let Some(session) = current {
-            session.set_bitrates(&bitrates);
+            // What has followed the tracks since the encoders were made is not theirs.
+            session.set_bitrates(&bitrates, |kind| {
+                written.starts_with(kind.name()) || bitrates.of(kind) != before.of(kind)
+            });
         }
         for name in properties::RATES {
             if name != written {
@@ -383,18 +386,27 @@ impl MediaRecorder {
         self.armed.store(false, Ordering::SeqCst);
         // An action that is being taken is through, and no recording begins any more.
         let acting = lock(&self.acting);
-        let sessions = lock(&self.control).sessions.clone();
+        let (sessions, current) = {
+            let control = lock(&self.control);
+            (control.sessions.clone(), control.current.clone())
+        };
+        // Whoever has acted and is about to tell it may be waiting for this.
+        for session in &sessions {
+            session.let_events_go();
+        }
+        let before = self.readings();
+        let events = current.map(|session| session.hold_events());
         for session in &sessions {
             session.go_down();
         }
-        let before = (self.state() != State::Inactive).then(|| self.readings());
-        if before.is_some() {
+        if events.is_some() {
             self.set_state_value(State::Inactive);
         }
         drop(acting);
-        if let Some(before) = before {
+        if events.is_some() {
             self.tell_state(&before);
         }
+        drop(events);
         if sessions.iter().any(|session| session.is_current_thread()) {
             return;
         }
@@ -428,6 +440,12 @@ fn check(
     location: Option<&str>,
     inputs: &[TrackInput],
 ) -> Result<(), Refusal> {
+    if let Some(name) = values.garbled.first() {
+        return Err(Error::not_supported(format!(
+            "start: what was written to {name} is not UTF-8; write it as UTF-8"
+        ))
+        .into());
+    }
     if values.key_interval_ms > 0 && values.key_interval_frames > 0 {
         return Err(Error::not_supported(
             "start: video-key-frame-interval-duration and video-key-frame-interval-count are \

@@ -42,6 +42,8 @@ impl MediaRecorder {
                     |recorder| recorder.contain(false, || recorder.sink_query(pad, query)),
                 )
             })
+            // What comes in here ends here: `src` is another stream, and may be stuck.
+            .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
@@ -295,7 +297,13 @@ impl MediaRecorder {
                 }
                 true
             }
+            gst::EventView::SinkMessage(message) => {
+                // Without a bus there is nobody to tell.
+                let _ = self.obj().post_message(message.message());
+                true
+            }
             gst::EventView::StreamStart(_) => {
+                let _ = pad.end_asked();
                 let mut stream = pad.stream();
                 stream.eos = false;
                 stream.tags = None;
@@ -331,9 +339,12 @@ impl MediaRecorder {
                     }
                     stream.takers()
                 };
+                let _ = pad.end_asked();
                 if let Some(framer) = pad.framer() {
-                    let _framing = pad.framing();
+                    let framing = pad.framing();
                     framer.flush();
+                    drop(framing);
+                    self.end_if_asked(pad);
                 }
                 for (session, track) in takers {
                     session.lose(track);
@@ -378,8 +389,10 @@ impl MediaRecorder {
 
     /// What the framer has begun belongs to the stream, or segment, that ends.
     fn drain_framer(&self, pad: &MediaRecorderPad) {
-        let _framing = pad.framing();
+        let framing = pad.framing();
         self.drain_framing(pad);
+        drop(framing);
+        self.end_if_asked(pad);
     }
 
     fn drain_framing(&self, pad: &MediaRecorderPad) {
@@ -390,20 +403,27 @@ impl MediaRecorder {
     }
 
     /// EOS that does not come in the stream: what the framer has begun belongs to the track. If the streaming thread is
-    /// in it just now, that thread ends the track behind its buffer.
+    /// in it just now, that thread ends the track when it is through.
     pub(super) fn end_when_framed(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
         pad.ask_for_end(seqnum);
         self.end_if_asked(pad);
     }
 
+    /// To be called by whoever has let go of [`MediaRecorderPad::framing`].
     fn end_if_asked(&self, pad: &MediaRecorderPad) {
-        let Some(framing) = pad.try_framing() else {
-            return;
-        };
-        if let Some(seqnum) = pad.end_asked() {
-            self.drain_framing(pad);
+        while pad.is_asked_to_end() {
+            // Or else whoever holds it looks.
+            let Some(framing) = pad.try_framing() else {
+                return;
+            };
+            let asked = pad.end_asked();
+            if asked.is_some() {
+                self.drain_framing(pad);
+            }
             drop(framing);
-            self.end_of_stream(pad, seqnum);
+            if let Some(seqnum) = asked {
+                self.end_of_stream(pad, seqnum);
+            }
         }
     }
 

@@ -167,12 +167,16 @@ impl ObjectImpl for MediaRecorder {
         let name = pspec.name();
         self.contain((), || {
             crate::fault::place("property");
-            let set = lock(&self.values).set(name, value);
+            let (before, set) = {
+                let mut values = lock(&self.values);
+                let before = values.bitrates.clone();
+                (before, values.set(name, value))
+            };
             if let Err(err) = set {
                 gst::error!(CAT, imp = self, "Cannot set {name}: {err}");
             }
             if properties::RATES.contains(&name) {
-                self.rates_changed(name);
+                self.rates_changed(name, &before);
             }
         });
     }

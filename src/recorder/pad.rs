@@ -548,7 +548,12 @@ impl MediaRecorderPad {
         *lock(&self.imp().asked_end) = Some(seqnum);
     }
 
-    /// Whether that is so, for one who sees to it.
+    /// Whether it is.
+    pub(super) fn is_asked_to_end(&self) -> bool {
+        lock(&self.imp().asked_end).is_some()
+    }
+
+    /// Whether it is, for one who sees to that.
     pub(super) fn end_asked(&self) -> Option<gst::Seqnum> {
         lock(&self.imp().asked_end).take()
     }

@@ -33,6 +33,8 @@ pub struct Values {
     pub temp_dir: Option<String>,
     pub max_queue_time: u64,
     pub stop_timeout: u64,
+    /// Names of properties that were written as something that is not UTF-8.
+    pub garbled: Vec<&'static str>,
 }
 
 impl Default for Values {
@@ -51,6 +53,7 @@ impl Default for Values {
             temp_dir: None,
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
+            garbled: Vec::new(),
         }
     }
 }
@@ -59,7 +62,7 @@ impl Values {
     /// Writes a property.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), WrongType> {
         match name {
-            "mime-type" => self.mime_type = value.get::<Option<String>>()?.unwrap_or_default(),
+            "mime-type" => self.mime_type = self.text("mime-type", value)?.unwrap_or_default(),
             "timeslice" => self.timeslice = value.get()?,
             "audio-bits-per-second" => self.bitrates.set_audio(value.get()?),
             "video-bits-per-second" => self.bitrates.set_video(value.get()?),
@@ -67,16 +70,31 @@ impl Values {
             "audio-bitrate-mode" => self.bitrate_mode = value.get()?,
             "video-key-frame-interval-duration" => self.key_interval_ms = value.get()?,
             "video-key-frame-interval-count" => self.key_interval_frames = value.get()?,
-            "location" => self.location = value.get()?,
+            "location" => self.location = self.text("location", value)?,
             "autostart" => self.autostart = value.get()?,
             "blob-messages" => self.blob_messages = value.get()?,
             "max-memory" => self.max_memory = value.get()?,
-            "temp-dir" => self.temp_dir = value.get()?,
+            "temp-dir" => self.temp_dir = self.text("temp-dir", value)?,
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// A text, in which what is not UTF-8 is replaced, and noted.
+    fn text(
+        &mut self,
+        name: &'static str,
+        value: &glib::Value,
+    ) -> Result<Option<String>, WrongType> {
+        // Of a String, glib wants UTF-8.
+        let bytes = value.get::<Option<PathBuf>>()?;
+        self.garbled.retain(|garbled| *garbled != name);
+        if bytes.as_ref().is_some_and(|bytes| bytes.to_str().is_none()) {
+            self.garbled.push(name);
+        }
+        Ok(bytes.map(|bytes| bytes.to_string_lossy().into_owned()))
     }
 
     /// Reads a property.

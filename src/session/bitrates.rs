@@ -16,10 +16,10 @@ pub struct RunningEncoder {
 }
 
 impl Session {
-    /// New bit rates, from now on.
-    pub fn set_bitrates(&self, bitrates: &Bitrates) {
+    /// New bit rates, from now on; those that run are given them if they are of such a kind.
+    pub fn set_bitrates(&self, bitrates: &Bitrates, of: impl Fn(Kind) -> bool) {
         self.expect_bitrates(bitrates);
-        self.apply_bitrates();
+        self.apply_bitrates(of);
     }
 
     /// New bit rates for encoders that are yet to be made.
@@ -27,11 +27,11 @@ impl Session {
         *lock(&self.bitrates) = bitrates.clone();
     }
 
-    /// Gives the encoders that run the rates that hold now.
-    pub(super) fn apply_bitrates(&self) {
+    /// Gives the encoders of such a kind that run the rates that hold now.
+    pub(super) fn apply_bitrates(&self, of: impl Fn(Kind) -> bool) {
         let bitrates = self.bitrates();
         let encoders = lock(&self.encoders).clone();
-        for encoder in encoders {
+        for encoder in encoders.iter().filter(|encoder| of(encoder.kind)) {
             let share = bitrates.per_track(encoder.kind, encoder.of_kind);
             formats::set_bits_per_second(&encoder.element, share);
         }

@@ -102,8 +102,9 @@ pub struct Session {
 /// What has been asked of the supervisor.
 #[derive(Default)]
 struct Control {
-    /// Places of events that come after the caller of an action has told `state`.
-    held: Vec<Slot>,
+    /// Places kept by [`Session::hold_events`], by the numbers of who keeps them.
+    held: Vec<(u64, Slot)>,
+    next_held: u64,
     start: Option<Slot>,
     /// Resumes whose cut is not known yet, by interval.
     resumes: Vec<(usize, Slot)>,
@@ -293,17 +294,25 @@ impl Session {
         }
     }
 
-    /// Events of what is done from now on come when this is dropped, or when [`Session::go_down`] is called: whoever
-    /// acts tells `state` first.
+    /// Events of what is done from now on come when this is dropped, or at [`Session::let_events_go`]: whoever acts
+    /// tells `state` first.
     pub fn hold_events(self: &Arc<Self>) -> HeldEvents {
         let slot = self.events.reserve();
-        lock(&self.control).held.push(slot);
-        HeldEvents(self.clone())
+        let mut control = lock(&self.control);
+        let number = control.next_held;
+        control.next_held += 1;
+        control.held.push((number, slot));
+        drop(control);
+        HeldEvents {
+            session: self.clone(),
+            number,
+        }
     }
 
-    fn let_events_go(&self) {
+    /// Nobody's events are held any more.
+    pub fn let_events_go(&self) {
         let held = std::mem::take(&mut lock(&self.control).held);
-        for slot in held {
+        for (_, slot) in held {
             self.events.fill(slot, None);
         }
     }
@@ -394,7 +403,6 @@ impl Session {
 
     /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
     pub fn go_down(&self) {
-        self.let_events_go();
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
@@ -561,11 +569,21 @@ impl Session {
 
 /// See [`Session::hold_events`].
 #[must_use]
-pub struct HeldEvents(Arc<Session>);
+pub struct HeldEvents {
+    session: Arc<Session>,
+    number: u64,
+}
 
 impl Drop for HeldEvents {
     fn drop(&mut self) {
-        self.0.let_events_go();
+        let mut control = lock(&self.session.control);
+        let mut held = control.held.iter();
+        let at = held.position(|(number, _)| *number == self.number);
+        let kept = at.map(|at| control.held.remove(at));
+        drop(control);
+        if let Some((_, slot)) = kept {
+            self.session.events.fill(slot, None);
+        }
     }
 }
 

@@ -657,6 +657,37 @@ fn a_sink_linked_after_eos_gets_it() {
 }
 
 #[test]
+fn a_sink_linked_between_two_recordings_gets_the_second() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |n: u8| dir.path().join(n.to_string());
+    let rig = Rig::new();
+    rig.up();
+    let first = Files::new(&path(0), false);
+    first.pipeline.set_state(gst::State::Paused).unwrap();
+    rig.link(&first.entry);
+    first.play();
+    let one = rig.record(3, 0);
+    first.eos();
+    // Linked once more, it is as it was: it has had its end.
+    rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
+    rig.link(&first.entry);
+    rig.record(1, 1);
+    assert!(rig.out().drain(DEADLINE));
+    assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
+    rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
+    let second = Files::new(&path(1), false);
+    second.pipeline.set_state(gst::State::Paused).unwrap();
+    rig.link(&second.entry);
+    second.play();
+    let two = rig.record(4, 2);
+    second.eos();
+    drop((first, second));
+    assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
+    assert!(std::fs::read(path(0)).unwrap() == one);
+    assert!(std::fs::read(path(1)).unwrap() == two);
+}
+
+#[test]
 fn a_sink_cycled_midway_gets_the_next_recording() {
     let dir = tempfile::tempdir().unwrap();
     let path = |n: u8| dir.path().join(n.to_string());

@@ -187,7 +187,7 @@ impl Supervisor {
         }
         if session.bitrates() != bitrates {
             // Written after the encoders had been made, and before it was known which they are.
-            session.apply_bitrates();
+            session.apply_bitrates(|_| true);
         }
         if wires.proven.load(Ordering::SeqCst) {
             // That was sooner than the last of them was connected.
