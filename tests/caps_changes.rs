@@ -242,6 +242,7 @@ fn the_orientation_of_pictures() {
         ("flip-rotate-270", "transpose=clock,hflip", (320, 240)),
         ("rotate-180", "crop=240:180:0:70,hflip,vflip", (240, 180)),
     ];
+    // What stands as it is at the end is of another stream, without the tag.
     for (turns, size) in [(level, (320, 240)), (upright, (240, 320))] {
         let take = Take::new(PICTURES);
         let info = inputs::size(320, 240);
@@ -256,8 +257,13 @@ fn the_orientation_of_pictures() {
         turned(turns[0].0);
         take.outer.act("start");
         for n in 0..40 {
-            if n > 0 && n % 10 == 0 {
-                turned(turns[n as usize / 10].0);
+            let turn = turns[n as usize / 10].0;
+            if n == 30 && turn == "rotate-0" {
+                pictures.event(gst::event::StreamStart::new("another"));
+                pictures.caps(&info.to_caps().unwrap());
+                pictures.segment(&gst::FormattedSegment::new());
+            } else if n > 0 && n % 10 == 0 {
+                turned(turn);
             }
             pictures.push(shot(&info, n * FRAME));
         }

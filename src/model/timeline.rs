@@ -99,12 +99,12 @@ impl Timeline {
     }
 
     /// Opens the next interval at `at`, and gives back the cut as applied: never before the end
-    /// of the interval before.
+    /// of the interval before. Behind a stop there is none.
     pub fn resume(&mut self, at: Ns, decided: bool) -> Ns {
         let Some(last) = self.intervals.last() else {
             return at;
         };
-        let Some(end) = last.end else {
+        let Some(end) = last.end.filter(|_| self.stopped.is_none()) else {
             return last.start;
         };
         let at = at.max(end);
@@ -188,9 +188,17 @@ impl Timeline {
         }
     }
 
+    /// The intervals of which it is known where they start. Nothing is in the others yet.
+    fn decided(&self) -> &[Interval] {
+        let undecided = self
+            .undecided()
+            .map_or(self.intervals.len(), |(index, _)| index);
+        self.intervals.get(..undecided).unwrap_or_default()
+    }
+
     /// Recorded time at a running time: what was cut before it is left out.
     pub fn recorded_at(&self, running: Ns) -> Ns {
-        let after = self.intervals.partition_point(|i| i.start <= running);
+        let after = self.decided().partition_point(|i| i.start <= running);
         match after.checked_sub(1).and_then(|i| self.intervals.get(i)) {
             Some(interval) => interval.recorded_at(running),
             None => 0,
@@ -211,7 +219,7 @@ impl Timeline {
 
     /// Recorded time in all, as far as the intervals have ended.
     pub fn duration(&self) -> Ns {
-        match self.intervals.last() {
+        match self.decided().last() {
             Some(last) => last.recorded_end().unwrap_or(last.recorded),
             None => 0,
         }
@@ -316,6 +324,28 @@ mod tests {
         assert!(timeline.is_paused());
         timeline.resume(7, true);
         assert!(!timeline.is_paused());
+    }
+
+    #[test]
+    fn nothing_is_in_an_interval_of_which_the_start_is_not_known() {
+        let mut timeline = Timeline::new(0, true);
+        timeline.pause(10);
+        timeline.resume(20, false);
+        assert_eq!(timeline.recorded_at(40), 10);
+        timeline.stop(50);
+        assert_eq!(timeline.duration(), 10);
+        assert_eq!(timeline.recorded_at(50), 10);
+        timeline.decide(45, true);
+        assert_eq!(timeline.duration(), 15);
+    }
+
+    #[test]
+    fn nothing_is_resumed_behind_a_stop() {
+        let mut timeline = Timeline::new(0, true);
+        timeline.stop(10);
+        timeline.resume(20, true);
+        assert_eq!(timeline.end(), Some(10));
+        assert_eq!(timeline.duration(), 10);
     }
 
     fn cut(steps: &[u64]) -> Timeline {

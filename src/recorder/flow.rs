@@ -187,6 +187,7 @@ impl MediaRecorder {
                 stream = pad.stream();
                 stream.flows()?;
                 stream.live = Some(live);
+                self.clock.add_source(live);
             }
             if let Some(to) = stream.goes_back_to(&buffer) {
                 self.restart(pad, to);
@@ -304,10 +305,16 @@ impl MediaRecorder {
             }
             gst::EventView::StreamStart(_) => {
                 let _ = pad.end_asked();
-                let mut stream = pad.stream();
-                stream.eos = false;
-                stream.tags = None;
-                stream.live = None;
+                let takers = {
+                    let mut stream = pad.stream();
+                    stream.eos = false;
+                    stream.tags = None;
+                    stream.live = None;
+                    stream.takers()
+                };
+                for (session, track) in takers {
+                    session.forget_tags(track);
+                }
                 true
             }
             gst::EventView::Eos(_) => {
@@ -431,9 +438,9 @@ impl MediaRecorder {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
                 self.drain_framer(pad);
-                if pad.stream().set_segment(segment) {
-                    self.give_caps(pad);
-                }
+                pad.stream().set_segment(segment);
+                // At another rate sound is of other caps.
+                self.give_caps(pad);
                 let backwards = {
                     let stream = pad.stream();
                     stream.cannot_be_turned().then(|| stream.takers())

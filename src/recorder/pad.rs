@@ -107,12 +107,10 @@ impl Stream {
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Sets the segment and says whether its rate is new.
-    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
-        let rate = self.segment.rate();
+    /// Sets the segment.
+    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) {
         self.segment = segment.clone();
         self.fresh = true;
-        (rate - segment.rate()).abs() > f64::EPSILON
     }
 
     /// The caps as they are in running time: in a segment of another rate, sound has so many

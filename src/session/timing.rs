@@ -8,7 +8,7 @@ use crate::model::timeline::{Ns, Timeline};
 use gst::prelude::*;
 use std::sync::{
     Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicI64, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
 };
 
 /// Locks a mutex whose data stay valid even if a thread panicked with it.
@@ -89,6 +89,8 @@ pub struct RunningTime {
     live_shift: AtomicI64,
     /// What has to be added for the others, since running time was set back.
     shift: AtomicI64,
+    /// Whether some source is live.
+    live: AtomicBool,
 }
 
 /// No base time: GStreamer's own "none".
@@ -103,6 +105,7 @@ impl Default for RunningTime {
             furthest: AtomicU64::default(),
             live_shift: AtomicI64::default(),
             shift: AtomicI64::default(),
+            live: AtomicBool::default(),
         }
     }
 }
@@ -200,9 +203,18 @@ impl RunningTime {
         self.shift.load(Ordering::SeqCst)
     }
 
-    /// Running time is set back, to `to`: it goes on from the furthest that arrived.
+    /// A source brings its first buffer.
+    pub fn add_source(&self, live: bool) {
+        self.live.fetch_or(live, Ordering::SeqCst);
+    }
+
+    /// Running time is set back, to `to`: it goes on from the furthest that arrived. Live sources have gone on with the
+    /// clock.
     pub fn restart(&self, to: Ns) {
-        let go_on = self.furthest().max(self.left_playing());
+        let go_on = match self.live.load(Ordering::SeqCst) {
+            true => self.furthest().max(self.left_playing()),
+            false => self.furthest(),
+        };
         let shift = signed(go_on).saturating_sub(signed(to));
         self.shift.store(shift, Ordering::SeqCst);
     }
@@ -216,5 +228,6 @@ impl RunningTime {
         for value in [&self.live_shift, &self.shift] {
             value.store(0, Ordering::SeqCst);
         }
+        self.live.store(false, Ordering::SeqCst);
     }
 }

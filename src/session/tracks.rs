@@ -8,7 +8,7 @@ use super::{
 use crate::{
     gate::Input,
     model::{
-        Error,
+        Error, Orientation,
         timeline::{Ns, Timeline},
     },
 };
@@ -125,6 +125,13 @@ impl Session {
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         track.set_tags(tags);
+    }
+
+    /// Another stream begins on a track: its pictures stand as they are until its tags come.
+    pub fn forget_tags(&self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.set_orientation(Orientation::default());
+        }
     }
 
     /// The encoded media of a track comes in the other order: what came before is all there is.

@@ -1,0 +1,77 @@
+//! Flushing seeks of a player in mid recording: at another speed, and behind a pause.
+
+mod common;
+mod inputs;
+
+use common::judge::samples;
+use gst::prelude::*;
+use inputs::*;
+
+const WHOLE: u64 = 48_000;
+
+/// As a flushing seek to `start` at this rate brings it.
+fn seek(source: &Source, start: u64, rate: f64) {
+    let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
+    segment.set_rate(rate);
+    for set in [
+        gst::FormattedSegment::set_start,
+        gst::FormattedSegment::set_time,
+        gst::FormattedSegment::set_position,
+    ] {
+        set(&mut segment, gst::ClockTime::from_nseconds(start));
+    }
+    source.event(gst::event::FlushStart::new());
+    source.event(gst::event::FlushStop::new(true));
+    source.segment(&segment);
+}
+
+/// The sound of these seconds.
+fn sound(source: &Source, from: u64, to: u64) {
+    for n in from * 100..to * 100 {
+        let at = Some(n * 10 * MILLI);
+        source.push(stamped(tick(n), at, Some(10 * MILLI)));
+    }
+}
+
+#[test]
+fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
+    let take = Take::new(WAV);
+    let source = take.sound(&stereo(48_000), None);
+    take.roll();
+    sound(&source, 0, 1);
+    seek(&source, SECOND, 2.0);
+    sound(&source, 1, 3);
+    seek(&source, 5 * SECOND, 1.0);
+    sound(&source, 5, 6);
+    source.end();
+    take.wrap();
+    // In between it is another sound.
+    let last = take.heard(0).pop().expect("some sound");
+    assert!(last.recorded.end.abs_diff(3 * WHOLE) < 50, "{last:?}");
+    let length = last.recorded.end - last.recorded.start;
+    assert!(length.abs_diff(WHOLE) < 50, "{last:?}");
+    let first = match last.what {
+        samples::What::Source(first) => first,
+        other => panic!("{other:?}"),
+    };
+    assert!(first.abs_diff(5 * WHOLE) < 50, "{last:?}");
+}
+
+#[test]
+fn a_seek_in_paused_goes_on_from_the_media_however_far_the_clock_is() {
+    let take = Take::new(WAV);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    let source = take.sound(&stereo(48_000), None);
+    take.outer.set_state(gst::State::Playing);
+    sound(&source, 0, 1);
+    clock.set_time(gst::ClockTime::from_seconds(60));
+    take.outer.set_state(gst::State::Paused);
+    seek(&source, 0, 1.0);
+    take.outer.act("start");
+    take.outer.set_state(gst::State::Playing);
+    sound(&source, 0, 1);
+    source.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
+}
