@@ -322,3 +322,46 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     }
     file::decodes_quietly(&path).unwrap();
 }
+
+#[test]
+fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
+    let (_directory, path) = place_for("silent.mkv");
+    let outer = Outer::new("", &path);
+    outer.recorder.set_property("max-queue-time", SECOND);
+    let camera = camera(
+        &outer,
+        "camera",
+        "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30",
+    );
+    microphone(&outer, "microphone", "identity");
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    outer.wait_for("start", 1);
+    outer.wait_running(outer.running_time() + SECOND);
+    outer.act("pause");
+    let source = camera.peer().unwrap();
+    source.add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
+    outer.wait_running(outer.running_time() + SECOND / 2);
+    let (resumed, _) = outer.act("resume");
+    outer.wait_for("resume", 1);
+    outer.wait_running(outer.running_time() + 2 * SECOND);
+    let (stopped, _) = outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    let warnings = outer.warnings();
+    assert!(
+        warnings.iter().any(|text| text.contains("video_0")),
+        "{warnings:?}"
+    );
+    let kept = outer.kept();
+    let (from, to) = kept.intervals[1];
+    // Until it is certain that no key frame comes.
+    assert!(
+        from >= resumed && from < resumed + 2 * SECOND,
+        "{kept:?}, {resumed}"
+    );
+    assert!(to >= stopped && to - from > SECOND, "{kept:?}, {stopped}");
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let places = place::places(&sound, 10e9).unwrap();
+    place::follows(&places, &kept, 2.5e6).unwrap();
+}

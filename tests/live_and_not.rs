@@ -98,6 +98,28 @@ fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     assert_eq!(take.seen(), due);
 }
 
+/// As a player that buffers does it.
+#[test]
+fn a_pipeline_that_is_paused_for_long_loses_nothing() {
+    let take = Take::new(BOTH);
+    let sound = take.sound(&stereo(48_000), None);
+    let pictures = take.pictures(&small(), None);
+    take.roll();
+    (0..25).for_each(|n| pictures.push(frame(n)));
+    (0..400).for_each(|n| sound.push(tick(n)));
+    take.outer.set_state(gst::State::Paused);
+    // Longer than a source may stay away.
+    std::thread::sleep(Duration::from_millis(5_700));
+    take.outer.set_state(gst::State::Playing);
+    (25..100).for_each(|n| pictures.push(frame(n)));
+    pictures.end();
+    sound.end();
+    take.wrap();
+    assert_eq!(runs(&take.heard(0)), (vec![(0, 0, 192_000)], 192_000));
+    let due: Vec<_> = (0..100).map(|n| (n * 40, Some(n * 40))).collect();
+    assert_eq!(take.seen(), due);
+}
+
 #[test]
 fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
     let take = Take::new(PICTURES);

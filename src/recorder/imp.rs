@@ -370,6 +370,7 @@ impl MediaRecorder {
     fn wake_up(&self) {
         *lock(&self.hold) = Hold::default();
         self.flowing.store(false, Ordering::SeqCst);
+        self.clock.hold(true);
         self.armed
             .store(lock(&self.values).autostart, Ordering::SeqCst);
     }
@@ -380,6 +381,7 @@ impl MediaRecorder {
         if let (Some(clock), Some(base)) = (obj.clock(), obj.base_time()) {
             self.clock.play(clock, base);
         }
+        self.clock.hold(false);
         lock(&self.control).eos_posted = false;
         lock(&self.hold).playing = true;
         self.flowing.store(true, Ordering::SeqCst);
@@ -395,6 +397,7 @@ impl MediaRecorder {
 
     fn leave_playing(&self) {
         self.clock.leave_playing();
+        self.clock.hold(true);
         self.flowing.store(false, Ordering::SeqCst);
         lock(&self.hold).playing = false;
     }

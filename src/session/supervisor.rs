@@ -147,7 +147,7 @@ impl Supervisor {
             for message in self.session.room.warnings() {
                 self.session.events.push(Event::Warning { message });
             }
-            self.watch_arrivals();
+            self.watch_arrivals(stopped.is_some());
             self.settle_cuts();
             if self.pipeline.is_none()
                 && let Err(error) = self.build_if_ready(stopped)
@@ -235,10 +235,13 @@ impl Supervisor {
         self.session.tracks.iter().all(Track::is_closed)
     }
 
-    fn watch_arrivals(&mut self) {
-        for (seen, track) in self.seen.iter_mut().zip(&self.session.tracks) {
+    fn watch_arrivals(&mut self, stopped: bool) {
+        let session = &self.session;
+        // What the recorder itself holds does not stay away.
+        let held = session.clock.holds() && !session.any_live && !stopped;
+        for (seen, track) in self.seen.iter_mut().zip(&session.tracks) {
             let arrived = track.arrived();
-            if arrived != seen.0 {
+            if arrived != seen.0 || held {
                 *seen = (arrived, Instant::now());
             }
         }

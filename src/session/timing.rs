@@ -91,6 +91,8 @@ pub struct RunningTime {
     shift: AtomicI64,
     /// Whether some source is live.
     live: AtomicBool,
+    /// Whether sources that are not live are held.
+    holds: AtomicBool,
 }
 
 /// No base time: GStreamer's own "none".
@@ -106,6 +108,7 @@ impl Default for RunningTime {
             live_shift: AtomicI64::default(),
             shift: AtomicI64::default(),
             live: AtomicBool::default(),
+            holds: AtomicBool::default(),
         }
     }
 }
@@ -201,6 +204,16 @@ impl RunningTime {
     /// [`RunningTime::restart`] on.
     pub fn shift(&self) -> i64 {
         self.shift.load(Ordering::SeqCst)
+    }
+
+    /// In PAUSED, sources that are not live are held.
+    pub fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::SeqCst);
+    }
+
+    /// Whether they are.
+    pub fn holds(&self) -> bool {
+        self.holds.load(Ordering::SeqCst)
     }
 
     /// A source brings its first buffer.

@@ -85,11 +85,16 @@ impl Supervisor {
                 continue;
             }
             if track.is_encoded() {
-                let owed = self.session.timeline.read(|t| {
-                    t.recorded_at(progress.saturating_sub(latency))
-                        .saturating_sub(t.recorded_at(arrived))
+                let (owed, undecided) = self.session.timeline.read(|t| {
+                    let due = t.recorded_at(progress.saturating_sub(latency));
+                    (due.saturating_sub(t.recorded_at(arrived)), t.undecided())
                 });
-                if owed > most {
+                // A cut that waits for its key frame holds up all the others, and nothing is owed meanwhile.
+                let held_up = match (undecided, self.waiting) {
+                    (Some(_), Some((_, since))) => behind.min(progress.saturating_sub(since)),
+                    _ => 0,
+                };
+                if owed.max(held_up) > most {
                     self.leave_behind(track);
                 }
             } else {
@@ -111,7 +116,7 @@ impl Supervisor {
 
     /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
     pub(super) fn leave_behind(&self, track: &Track) {
-        if self.pipeline.is_none() || self.session.timeline.read(|t| t.undecided().is_some()) {
+        if self.pipeline.is_none() {
             return;
         }
         self.session.events.push(Event::Warning {
