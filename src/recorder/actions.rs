@@ -192,10 +192,11 @@ impl MediaRecorder {
         )?;
         let events = session.hold_events();
         for (index, pad) in tracks.iter().enumerate() {
+            pad.stream().give_to(&session, index);
+            // Behind that: what is written from here on is heard as it comes.
             if pad.is_muted() {
                 session.start_muted(index);
             }
-            pad.stream().give_to(&session, index);
         }
         session.listen();
         lock(&self.values)
