@@ -483,7 +483,9 @@ fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
         move |_, info| match info.event().map(|event| event.type_()) {
             Some(gst::EventType::Eos) => {
                 let _ = told.send(());
-                gst::PadProbeReturn::Drop
+                // To let 1.22 drop it makes it unref NULL.
+                drop(info.data.take());
+                gst::PadProbeReturn::Handled
             }
             _ => gst::PadProbeReturn::Ok,
         },
