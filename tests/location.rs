@@ -8,6 +8,7 @@ use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frame
 use common::harness::{
     Kind, Outer, QUIET, Recorder, Rig, State, code, expect_error, holds_within, wait_for,
 };
+use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Mutex;
@@ -358,17 +359,6 @@ fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
         let pad = rig.recorder.request_pad_simple(name);
         pad.expect("a pad")
     });
-    let source = gst::Pad::builder(gst::PadDirection::Src)
-        .query_function(|pad, parent, query| match query.view_mut() {
-            gst::QueryViewMut::Latency(latency) => {
-                latency.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
-                true
-            }
-            _ => gst::Pad::query_default(pad, parent, query),
-        })
-        .build();
-    source.set_active(true).expect("active");
-    source.link(&early).expect("linked");
     let taken = Mutex::new(None);
     // The second pad is activated behind the first, which takes a buffer meanwhile.
     // SAFETY: the pad is in no state in which the function could be in use.
@@ -378,10 +368,7 @@ fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
             if active && taken.is_none() {
                 let caps = "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1";
                 let caps: gst::Caps = caps.parse().expect("caps");
-                let segment = gst::FormattedSegment::<gst::ClockTime>::new();
-                source.push_event(gst::event::StreamStart::new("early"));
-                source.push_event(gst::event::Caps::new(&caps));
-                source.push_event(gst::event::Segment::new(&segment));
+                let source = Feed::new(&early, &caps, Upstream::Live(gst::ClockTime::ZERO));
                 let mut buffer = gst::Buffer::from_mut_slice(vec![0; 960]);
                 let stamped = buffer.get_mut().expect("a new buffer");
                 stamped.set_pts(gst::ClockTime::ZERO);

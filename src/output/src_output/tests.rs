@@ -144,6 +144,25 @@ impl Files {
         }
     }
 
+    /// Behind a recorder that goes to PLAYING together with it.
+    fn playing_behind(rig: &Rig, path: &Path, boxed: bool) -> Self {
+        let files = Self::new(path, boxed);
+        rig.link(&files.entry);
+        files.pipeline.set_state(gst::State::Paused).unwrap();
+        rig.up();
+        files.play();
+        files
+    }
+
+    /// Linked in PAUSED to a recorder that runs.
+    fn linked_late(rig: &Rig, path: &Path) -> Self {
+        let files = Self::new(path, false);
+        files.pipeline.set_state(gst::State::Paused).unwrap();
+        rig.link(&files.entry);
+        files.play();
+        files
+    }
+
     fn play(&self) {
         self.pipeline.set_state(gst::State::Playing).unwrap();
         self.prerolled();
@@ -452,11 +471,7 @@ fn a_stuck_sink_holds_up_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     let rig = Rig::new();
-    let files = Files::new(&path, false);
-    rig.link(&files.entry);
-    files.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.up();
-    files.play();
+    let files = Files::playing_behind(&rig, &path, false);
     let sink = files.sink.static_pad("sink").unwrap();
     let block = sink
         .add_probe(
@@ -524,11 +539,7 @@ fn recordings_follow_one_another_when_the_sink_is_cycled() {
         let dir = tempfile::tempdir().unwrap();
         let path = |n: u8| dir.path().join(n.to_string());
         let rig = Rig::new();
-        let files = Files::new(&path(0), boxed);
-        rig.link(&files.entry);
-        files.pipeline.set_state(gst::State::Paused).unwrap();
-        rig.up();
-        files.play();
+        let files = Files::playing_behind(&rig, &path(0), boxed);
         for n in 0..3 {
             let model = rig.record(10, n);
             files.eos();
@@ -567,11 +578,7 @@ fn a_sink_not_cycled_is_a_warning_and_keeps_its_file() {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("a"), dir.path().join("b"));
         let rig = Rig::new();
-        let files = Files::new(&path, boxed);
-        rig.link(&files.entry);
-        files.pipeline.set_state(gst::State::Paused).unwrap();
-        rig.up();
-        files.play();
+        let files = Files::playing_behind(&rig, &path, boxed);
         let model = rig.record(10, 1);
         files.eos();
         rig.record(10, 2);
@@ -649,10 +656,7 @@ fn a_sink_linked_after_eos_gets_it() {
     rig.up();
     rig.out().eos();
     assert!(rig.out().drain(DEADLINE));
-    let files = Files::new(&dir.path().join("a"), false);
-    files.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.link(&files.entry);
-    files.play();
+    let files = Files::linked_late(&rig, &dir.path().join("a"));
     files.eos();
 }
 
@@ -662,10 +666,7 @@ fn a_sink_linked_between_two_recordings_gets_the_second() {
     let path = |n: u8| dir.path().join(n.to_string());
     let rig = Rig::new();
     rig.up();
-    let first = Files::new(&path(0), false);
-    first.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.link(&first.entry);
-    first.play();
+    let first = Files::linked_late(&rig, &path(0));
     let one = rig.record(3, 0);
     first.eos();
     // Linked once more, it is as it was: it has had its end.
@@ -675,10 +676,7 @@ fn a_sink_linked_between_two_recordings_gets_the_second() {
     assert!(rig.out().drain(DEADLINE));
     assert_eq!(rig.warnings().len(), 1, "{:?}", rig.warnings());
     rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
-    let second = Files::new(&path(1), false);
-    second.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.link(&second.entry);
-    second.play();
+    let second = Files::linked_late(&rig, &path(1));
     let two = rig.record(4, 2);
     second.eos();
     drop((first, second));
@@ -692,11 +690,7 @@ fn a_sink_cycled_midway_gets_the_next_recording() {
     let dir = tempfile::tempdir().unwrap();
     let path = |n: u8| dir.path().join(n.to_string());
     let rig = Rig::new();
-    let files = Files::new(&path(0), false);
-    rig.link(&files.entry);
-    files.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.up();
-    files.play();
+    let files = Files::playing_behind(&rig, &path(0), false);
     rig.out().begin(0, &caps());
     rig.out().write(0, 0, buffer(b"first"));
     assert!(rig.out().drain(DEADLINE));
@@ -775,11 +769,7 @@ fn up_and_down_again() {
     let rig = Rig::new();
     for n in 0..5u8 {
         let path = dir.path().join(n.to_string());
-        let files = Files::new(&path, false);
-        rig.link(&files.entry);
-        files.pipeline.set_state(gst::State::Paused).unwrap();
-        rig.up();
-        files.play();
+        let files = Files::playing_behind(&rig, &path, false);
         let model = rig.record(10, n);
         files.eos();
         files.pipeline.set_state(gst::State::Null).unwrap();
@@ -795,11 +785,7 @@ fn overlapping(steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     let rig = Rig::new();
-    let files = Files::new(&path, false);
-    rig.link(&files.entry);
-    files.pipeline.set_state(gst::State::Paused).unwrap();
-    rig.up();
-    files.play();
+    let files = Files::playing_behind(&rig, &path, false);
     for (number, step) in steps {
         match step {
             Step::Begin(taken) => assert_eq!(rig.out().begin(*number, &caps()), *taken),
