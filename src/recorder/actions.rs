@@ -170,8 +170,6 @@ impl MediaRecorder {
             .get()
             .ok_or_else(|| Error::unknown("start: the element is not complete"))?;
         let has = |kind| inputs.iter().any(|input| input.kind == kind);
-        let mut values = values;
-        values.bitrates.start(has(Kind::Audio), has(Kind::Video));
         let id = lock(&self.control).next_session;
         self.output.set_limits(
             values.max_memory,
@@ -181,7 +179,6 @@ impl MediaRecorder {
             Parts {
                 id,
                 settings: values.for_recording(file, self.tags()),
-                bitrates: values.bitrates.clone(),
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
@@ -211,9 +208,8 @@ impl MediaRecorder {
         control.sessions.push(session.clone());
         control.current = Some(session.clone());
         drop(control);
-        // They may have been written since.
-        let bitrates = lock(&self.values).bitrates.clone();
-        session.expect_bitrates(&bitrates);
+        // What is written from here on is told to it.
+        session.expect_bitrates(&lock(&self.values).bitrates);
         // Not before: on-start may come at once.
         if let Err(error) = session.run() {
             for pad in &tracks {

@@ -131,7 +131,7 @@ impl MediaRecorder {
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         crate::fault::place("chain");
-        if !self.flowing.load(Ordering::Acquire) {
+        if self.clock.holds() {
             self.hold(pad)?;
         }
         if self.armed.load(Ordering::Acquire) {

@@ -84,8 +84,6 @@ pub struct MediaRecorder {
     pub(super) epoch: AtomicU64,
     pub(super) hold: Mutex<Hold>,
     pub(super) held: Condvar,
-    /// `hold` as a buffer needs it.
-    pub(super) flowing: AtomicBool,
     pub(super) armed: AtomicBool,
     pub(super) dispatcher: OnceLock<Dispatcher<Event>>,
     pub(super) output: Arc<SrcOutput>,
@@ -145,7 +143,6 @@ impl ObjectSubclass for MediaRecorder {
             epoch: AtomicU64::new(0),
             hold: Mutex::default(),
             held: Condvar::new(),
-            flowing: AtomicBool::new(false),
             armed: AtomicBool::new(false),
             dispatcher: OnceLock::new(),
             output: Arc::new(output),
@@ -369,7 +366,6 @@ impl MediaRecorder {
     /// READY→PAUSED.
     fn wake_up(&self) {
         *lock(&self.hold) = Hold::default();
-        self.flowing.store(false, Ordering::SeqCst);
         self.clock.hold(true);
         self.armed
             .store(lock(&self.values).autostart, Ordering::SeqCst);
@@ -381,10 +377,9 @@ impl MediaRecorder {
         if let (Some(clock), Some(base)) = (obj.clock(), obj.base_time()) {
             self.clock.play(clock, base);
         }
-        self.clock.hold(false);
         lock(&self.control).eos_posted = false;
         lock(&self.hold).playing = true;
-        self.flowing.store(true, Ordering::SeqCst);
+        self.clock.hold(false);
         self.held.notify_all();
         self.check_end_of_stream();
     }
@@ -398,7 +393,6 @@ impl MediaRecorder {
     fn leave_playing(&self) {
         self.clock.leave_playing();
         self.clock.hold(true);
-        self.flowing.store(false, Ordering::SeqCst);
         lock(&self.hold).playing = false;
     }
 

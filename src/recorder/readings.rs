@@ -2,12 +2,13 @@
 
 use super::{imp::MediaRecorder, properties::RATES};
 use crate::session::lock;
-use gst::{glib, prelude::*, subclass::prelude::*};
+use gst::{prelude::*, subclass::prelude::*};
 
 /// See the module.
 pub(super) struct Readings {
     mime_type: String,
-    rates: [Option<u32>; RATES.len()],
+    /// In the order of [`RATES`].
+    rates: [u32; RATES.len()],
 }
 
 impl MediaRecorder {
@@ -20,15 +21,10 @@ impl MediaRecorder {
     /// The readings now.
     pub(super) fn readings(&self) -> Readings {
         let mime_type = self.mime_type();
-        let values = lock(&self.values);
-        let rate = |name| {
-            values
-                .get(name)
-                .and_then(|value: glib::Value| value.get().ok())
-        };
+        let rates = &lock(&self.values).bitrates;
         Readings {
             mime_type,
-            rates: RATES.map(rate),
+            rates: [rates.audio(), rates.video(), rates.total()],
         }
     }
 

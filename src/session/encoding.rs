@@ -20,7 +20,7 @@ const ENCODER: &str = "-encoder";
 /// For which track an encoder is made, and by what it is tuned.
 pub struct MadeFor<'a> {
     pub index: usize,
-    pub tracks: &'a [TrackMedia<'a>],
+    pub track: &'a TrackMedia<'a>,
     pub settings: &'a Settings,
     /// Factories of those that have failed in this recording.
     pub failed_before: &'a [String],
@@ -35,15 +35,11 @@ pub fn encoder_that_works(
 ) -> Result<(gst::Element, bool), Error> {
     let MadeFor {
         index,
-        tracks,
+        track,
         settings,
         failed_before,
     } = *made_for;
-    let kind = codec.kind();
-    let track = tracks
-        .get(index)
-        .ok_or_else(|| failed("encoder", "no track"))?;
-    let tuning = tuning(track, kind, settings);
+    let tuning = tuning(track, codec.kind(), settings);
     let mut factories = formats::encoders(codec);
     factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
     let mut factories = factories.into_iter().peekable();

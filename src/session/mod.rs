@@ -133,7 +133,6 @@ impl Session {
         let Parts {
             id,
             settings,
-            bitrates,
             tracks,
             clock,
             events,
@@ -176,7 +175,7 @@ impl Session {
             )),
             progress,
             src,
-            bitrates: Mutex::new(bitrates),
+            bitrates: Mutex::default(),
             settings,
             clock,
             timeline,

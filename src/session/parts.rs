@@ -2,7 +2,7 @@
 
 use super::{RunningTime, TrackSpec, event::Event};
 use crate::{
-    model::{Bitrates, timeline::Ns},
+    model::timeline::Ns,
     output::{Events, SrcOutput},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -78,8 +78,6 @@ pub struct Parts {
     pub id: u64,
     /// What shapes it.
     pub settings: Settings,
-    /// Bits per second.
-    pub bitrates: Bitrates,
     /// Its tracks.
     pub tracks: Vec<TrackSpec>,
     /// The pipeline's running time.

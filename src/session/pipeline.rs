@@ -185,11 +185,11 @@ impl Pipeline {
         for (index, track) in tracks.iter().enumerate() {
             let made = MadeFor {
                 index,
-                tracks,
+                track,
                 settings,
                 failed_before,
             };
-            let feed = this.add_track(plan, track, &made, listener)?;
+            let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
         }
         if settings.timeslice > 0 {
@@ -294,11 +294,16 @@ impl Pipeline {
     fn add_track(
         &self,
         plan: &Plan,
-        track: &TrackMedia<'_>,
         made: &MadeFor<'_>,
         listener: &Arc<impl Listener>,
     ) -> Result<Feed, Error> {
-        let (name, index, settings) = (track.name, made.index, made.settings);
+        let MadeFor {
+            index,
+            track,
+            settings,
+            ..
+        } = *made;
+        let name = track.name;
         let codec = *plan
             .codecs
             .get(index)

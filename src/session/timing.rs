@@ -91,7 +91,7 @@ pub struct RunningTime {
     shift: AtomicI64,
     /// Whether some source is live.
     live: AtomicBool,
-    /// Whether sources that are not live are held.
+    /// Whether sources that are not live are held, as a buffer needs it.
     holds: AtomicBool,
 }
 
