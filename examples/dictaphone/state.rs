@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bars that are kept of a recording: more than any terminal is wide.
-const MOST_BARS: usize = 1000;
+const MAX_BARS: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Mode {
@@ -235,7 +235,7 @@ impl State {
     }
 
     fn bar(&mut self, bar: Bar) {
-        if self.bars.len() >= MOST_BARS {
+        if self.bars.len() >= MAX_BARS {
             self.bars.remove(0);
         }
         self.bars.push(bar);
@@ -325,10 +325,10 @@ mod tests {
         state.mode = Mode::Idle;
         state.recording();
         assert!(state.bars.is_empty(), "a new recording");
-        for _ in 0..2 * MOST_BARS {
+        for _ in 0..2 * MAX_BARS {
             state.loudness(0.1);
         }
-        assert_eq!(state.bars.len(), MOST_BARS);
+        assert_eq!(state.bars.len(), MAX_BARS);
     }
 
     #[test]

@@ -113,11 +113,11 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
 /// Video is 8 bit 4:2:0, since what else encoders accept yields profiles that few can play.
 /// Sizes below 16 fit neither WebM nor MP4.
 pub fn raw_caps(codec: Codec) -> gst::Caps {
-    const MOST: i32 = 16_382;
+    const MAX_SIZE: i32 = 16_382;
     if codec.kind() == Kind::Video {
         let size = match has_even_sizes(codec) {
-            true => gst::IntRange::with_step(16, MOST, 2),
-            false => gst::IntRange::new(16, MOST),
+            true => gst::IntRange::with_step(16, MAX_SIZE, 2),
+            false => gst::IntRange::new(16, MAX_SIZE),
         };
         return gst::Caps::builder("video/x-raw")
             .field("format", gst::List::new(["I420", "NV12"]))

@@ -566,7 +566,7 @@ fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning
 /// one, `None` if for this sound it knows qualities only. It reads the rate when it starts.
 fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
     /// The most that vorbisenc's property takes.
-    const MOST: u32 = 250_000;
+    const MAX_BITRATE: u32 = 250_000;
     let tuning = tuning?;
     // Per channel: alone, in a pair, in a larger group.
     let ([mono, pair, group], most) = match tuning.rate {
@@ -585,7 +585,7 @@ fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
         2 => pair,
         _ => group,
     };
-    let (least, most) = (least * channels, MOST.min(most * channels));
+    let (least, most) = (least * channels, MAX_BITRATE.min(most * channels));
     (least <= most).then(|| bits_per_second.clamp(least, most))
 }
 

@@ -3,8 +3,8 @@
 mod av1;
 mod caps;
 mod channels;
+mod codec_config;
 mod codec_string;
-mod decoder;
 mod delay;
 mod encoder;
 mod memory;
@@ -18,8 +18,8 @@ pub use caps::{
     kind_of_caps, raw_caps, sink_caps, video_info,
 };
 pub use channels::encoded_channels;
+pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
-pub use decoder::{Decoder, av1_record, with_av1_record};
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};

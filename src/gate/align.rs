@@ -1,7 +1,7 @@
 //! Where sound belongs by its stamps: tells missing buffers from jitter of the stamps.
 //!
-//! Stamps that stray by less than 40 ms, or for less than a second, are jitter: the samples
-//! follow each other without a break (the rule of GstAudioStreamAlign). That alone would close
+//! Stamps that note_jitter by less than 40 ms, or for less than a second, are jitter: the samples
+//! continue_run each other without a break (the rule of GstAudioStreamAlign). That alone would close
 //! every hole up to 40 ms and notice longer ones a second late. But a hole is a step of the
 //! stamps themselves, always forward, and the stamps that come after it go on from there, where
 //! jitter comes back. So a buffer behind a step waits until the next one has told which it is.
@@ -19,7 +19,7 @@ const EXACT: Ns = 100_000;
 /// Jitter seen so long ago is half forgotten.
 const MEMORY: Ns = 1_000_000_000;
 
-/// Where a buffer's first sample belongs: it is number `first` of samples that follow each other
+/// Where a buffer's first sample belongs: it is number `first` of samples that continue_run each other
 /// without a break from running time `origin` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
@@ -79,10 +79,10 @@ impl Align {
             let due = waited.stamp.saturating_add(self.grid.time(waited.samples));
             let back = due.saturating_sub(stamp);
             if !discont && back > step / 2 {
-                self.stray(back);
-                self.follow(waited)
+                self.note_jitter(back);
+                self.continue_run(waited)
             } else {
-                self.believe(waited)
+                self.accept_gap(waited)
             }
         });
         let due = std::mem::replace(&mut self.due, stamp.saturating_add(self.grid.time(samples)));
@@ -94,17 +94,17 @@ impl Align {
         let (ahead, back) = (stamp.saturating_sub(due), due.saturating_sub(stamp));
         self.forget(samples);
         if back > tolerance {
-            self.stray(back);
+            self.note_jitter(back);
         } else if ahead > tolerance.max(self.jitter.saturating_mul(2)) {
             self.waits = Some((now, ahead));
             return (before, None);
         }
-        (before, Some(self.follow(now)))
+        (before, Some(self.continue_run(now)))
     }
 
     /// Nothing will tell any more: the place of the buffer that waits.
     pub fn settle(&mut self) -> Option<Placed> {
-        self.waits.take().map(|(waited, _)| self.believe(waited))
+        self.waits.take().map(|(waited, _)| self.accept_gap(waited))
     }
 
     /// What rounding may do to the stamps beside a buffer.
@@ -116,7 +116,7 @@ impl Align {
         }
     }
 
-    fn stray(&mut self, back: Ns) {
+    fn note_jitter(&mut self, back: Ns) {
         self.rough = true;
         self.jitter = self.jitter.max(back.min(ASTRAY));
     }
@@ -141,8 +141,8 @@ impl Align {
         placed
     }
 
-    /// The samples follow the ones before, unless their stamps have been astray for long.
-    fn follow(&mut self, at: Arrival) -> Placed {
+    /// The samples continue_run the ones before, unless their stamps have been astray for long.
+    fn continue_run(&mut self, at: Arrival) -> Placed {
         let Some(run) = self.run else {
             return self.begin(at);
         };
@@ -161,7 +161,7 @@ impl Align {
     }
 
     /// The step before these samples is a hole.
-    fn believe(&mut self, at: Arrival) -> Placed {
+    fn accept_gap(&mut self, at: Arrival) -> Placed {
         let Some(run) = self.run.filter(|_| self.rough) else {
             return self.begin(at);
         };

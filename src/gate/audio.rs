@@ -1,7 +1,7 @@
 //! Raw audio: cut to the sample, holes filled with silence, stamped from a running count.
 
 use super::{
-    Cuts, Input, Mutes, Out,
+    GateOutput, Input, IntervalCursor, Mutes,
     align::{Align, Placed},
     fill::Silence,
 };
@@ -193,9 +193,14 @@ impl AudioGate {
         }
     }
 
-    pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    pub(super) fn advance(
+        &mut self,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        out: &mut GateOutput,
+    ) {
         while let Some(mut chunk) = self.inbox.pop_front() {
-            self.let_through(&mut chunk, cuts, horizon, out);
+            self.let_through(&mut chunk, cursor, safe_until, out);
             if chunk.samples > 0 {
                 self.inbox.push_front(chunk);
                 break;
@@ -203,14 +208,20 @@ impl AudioGate {
         }
     }
 
-    /// Takes from `chunk` what is decided: what stays in it has to wait.
-    fn let_through(&mut self, chunk: &mut Chunk, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    /// Takes from `chunk` what is resolved: what stays in it has to wait.
+    fn let_through(
+        &mut self,
+        chunk: &mut Chunk,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        out: &mut GateOutput,
+    ) {
         let grid = chunk.format.grid;
         self.change_format(&chunk.format);
         while chunk.samples > 0 {
-            let Some(interval) = cuts.decided() else {
+            let Some(interval) = cursor.resolved() else {
                 // Nothing before the start that is still to come will be recorded.
-                let from = samples_before(chunk, cuts.next_start(horizon).min(horizon));
+                let from = samples_before(chunk, cursor.next_start(safe_until).min(safe_until));
                 if from > 0 {
                     chunk.skip(from);
                 }
@@ -233,7 +244,7 @@ impl AudioGate {
             {
                 // What has not come before the cut will not come any more.
                 self.fill_to(end, out);
-                cuts.leave();
+                cursor.leave();
                 continue;
             }
             // A cut or a change of `mute` at this instant would be at this place.
@@ -243,7 +254,7 @@ impl AudioGate {
             {
                 self.mutes.pass(change);
             }
-            let until = boundary(horizon)
+            let until = boundary(safe_until)
                 .min(self.mutes.next().map_or(u64::MAX, boundary))
                 .min(end.unwrap_or(u64::MAX));
             let keep = until.saturating_sub(place).min(chunk.samples);
@@ -276,7 +287,7 @@ impl AudioGate {
     }
 
     /// Lets out the first `samples` samples of `chunk`, which stand at `place` on the grid.
-    fn emit(&mut self, chunk: &mut Chunk, place: u64, samples: u64, out: &mut Out) {
+    fn emit(&mut self, chunk: &mut Chunk, place: u64, samples: u64, out: &mut GateOutput) {
         let late = self.written.saturating_sub(place).min(samples);
         if late > 0 {
             chunk.skip(late);
@@ -300,7 +311,7 @@ impl AudioGate {
     }
 
     /// Gives a buffer the next place on the grid and lets it out.
-    fn send(&mut self, mut buffer: gst::Buffer, samples: u64, out: &mut Out) {
+    fn send(&mut self, mut buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         if !std::mem::replace(&mut self.said, true) {
             out.caps(self.format.caps.clone());
         }
@@ -322,7 +333,7 @@ impl AudioGate {
         out.push(buffer);
     }
 
-    fn fill_to(&mut self, place: u64, out: &mut Out) {
+    fn fill_to(&mut self, place: u64, out: &mut GateOutput) {
         while self.written < place {
             let format = self.format.clone();
             let missing = place - self.written;
@@ -334,13 +345,13 @@ impl AudioGate {
         }
     }
 
-    pub(super) fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
+    pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.settle();
-        self.advance(cuts, until, out);
-        while let Some(interval) = cuts.decided() {
+        self.advance(cursor, until, out);
+        while let Some(interval) = cursor.resolved() {
             self.fill_to(self.place_of(&interval, until), out);
             match interval.end {
-                Some(end) if until >= end => cuts.leave(),
+                Some(end) if until >= end => cursor.leave(),
                 _ => return,
             }
         }

@@ -5,7 +5,7 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{Cuts, Input, Loss, Out};
+use super::{GateOutput, Input, IntervalCursor, Loss};
 use crate::model::timeline::{Interval, Ns};
 use std::collections::VecDeque;
 
@@ -185,10 +185,15 @@ impl EncodedGate {
             .map(|input| input.running)
     }
 
-    pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    pub(super) fn advance(
+        &mut self,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        out: &mut GateOutput,
+    ) {
         while let Some(Waiting { input, .. }) = self.inbox.front() {
-            let Some(interval) = cuts.decided() else {
-                if input.running >= cuts.next_start(horizon).min(horizon) {
+            let Some(interval) = cursor.resolved() else {
+                if input.running >= cursor.next_start(safe_until).min(safe_until) {
                     return;
                 }
                 self.take();
@@ -200,16 +205,16 @@ impl EncodedGate {
                 .end
                 .is_some_and(|end| input.running.saturating_add(shortest) > end)
             {
-                cuts.leave();
+                cursor.leave();
                 continue;
             }
-            if input.running >= horizon {
+            if input.running >= safe_until {
                 return;
             }
             let Some(input) = self.take() else {
                 return;
             };
-            if self.is_wanted(&input, &interval, cuts.cursor()) {
+            if self.is_wanted(&input, &interval, cursor.cursor()) {
                 if let Some(caps) = self.due_caps.take() {
                     out.caps(caps);
                 }
@@ -263,7 +268,7 @@ impl EncodedGate {
         self.left_out
     }
 
-    fn emit_headers(&mut self, first: &gst::Buffer, out: &mut Out) {
+    fn emit_headers(&mut self, first: &gst::Buffer, out: &mut GateOutput) {
         self.begun = true;
         for mut header in self.headers.drain(..) {
             let stamped = header.make_mut();

@@ -4,7 +4,7 @@ use gst_audio::AudioInfo;
 use gst_video::{VideoConverter, VideoFrame, VideoInfo};
 
 /// Bytes of silence in a piece, whatever rate and channels the caps claim.
-const MOST: usize = 1 << 20;
+const MAX_SILENCE_BYTES: usize = 1 << 20;
 
 /// A silent buffer that is shared by all the silence of a track.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ impl Silence {
     pub fn take(&mut self, info: &AudioInfo, samples: u64) -> Option<(gst::Buffer, u64)> {
         let bytes_per_frame = info.bpf() as usize;
         let half_a_second = u64::from(info.rate() / 2);
-        let most = half_a_second.min((MOST / bytes_per_frame.max(1)) as u64);
+        let most = half_a_second.min((MAX_SILENCE_BYTES / bytes_per_frame.max(1)) as u64);
         let most = most.max(1);
         let samples = samples.min(most);
         let size = usize::try_from(samples)

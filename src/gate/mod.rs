@@ -6,14 +6,14 @@
 
 mod align;
 mod audio;
-mod cuts;
+mod cursor;
 mod encoded;
 mod fill;
 mod mute;
 mod video;
 
 pub use audio::AudioGate;
-pub use cuts::Cuts;
+pub use cursor::IntervalCursor;
 pub use encoded::EncodedGate;
 pub use mute::Mutes;
 pub use video::VideoGate;
@@ -23,12 +23,12 @@ use smallvec::SmallVec;
 
 /// What is ready for the encoder, in order.
 #[derive(Debug, Default)]
-pub struct Out {
+pub struct GateOutput {
     pieces: SmallVec<[Piece; 2]>,
     inputs: u64,
 }
 
-/// A piece of [`Out`].
+/// A piece of [`GateOutput`].
 #[derive(Debug)]
 pub enum Piece {
     /// Stamped with recorded time.
@@ -39,7 +39,7 @@ pub enum Piece {
     Turn(Orientation),
 }
 
-impl Out {
+impl GateOutput {
     /// Nothing yet.
     pub fn new() -> Self {
         Self::default()
@@ -71,7 +71,7 @@ impl Out {
     }
 }
 
-impl IntoIterator for Out {
+impl IntoIterator for GateOutput {
     type Item = Piece;
     type IntoIter = smallvec::IntoIter<[Piece; 2]>;
 
@@ -175,33 +175,39 @@ impl Gate {
         true
     }
 
-    /// Takes a buffer and lets out what `horizon` (running time before which no cut can come
+    /// Takes a buffer and lets out what `safe_until` (running time before which no cut can come
     /// any more) allows.
-    pub fn push(&mut self, input: Input, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    pub fn push(
+        &mut self,
+        input: Input,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        out: &mut GateOutput,
+    ) {
         match self {
             Gate::Audio(gate) => gate.push(input),
             Gate::Video(gate) => gate.push(input),
             Gate::Encoded(gate) => gate.push(input),
         }
-        self.advance(cuts, horizon, out);
+        self.advance(cursor, safe_until, out);
     }
 
-    /// Lets out what waited for `horizon`, or for a cut that is known now.
-    pub fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    /// Lets out what waited for `safe_until`, or for a cut that is known now.
+    pub fn advance(&mut self, cursor: &mut IntervalCursor, safe_until: Ns, out: &mut GateOutput) {
         match self {
-            Gate::Audio(gate) => gate.advance(cuts, horizon, out),
-            Gate::Video(gate) => gate.advance(cuts, horizon, out),
-            Gate::Encoded(gate) => gate.advance(cuts, horizon, out),
+            Gate::Audio(gate) => gate.advance(cursor, safe_until, out),
+            Gate::Video(gate) => gate.advance(cursor, safe_until, out),
+            Gate::Encoded(gate) => gate.advance(cursor, safe_until, out),
         }
     }
 
     /// Nothing has come, and nothing is waited for before running time `until`: silence, the
     /// picture on show, or black stand in.
-    pub fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
+    pub fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         match self {
-            Gate::Audio(gate) => gate.fill(cuts, until, out),
-            Gate::Video(gate) => gate.fill(cuts, until, out),
-            Gate::Encoded(gate) => gate.advance(cuts, until, out),
+            Gate::Audio(gate) => gate.fill(cursor, until, out),
+            Gate::Video(gate) => gate.fill(cursor, until, out),
+            Gate::Encoded(gate) => gate.advance(cursor, until, out),
         }
     }
 
@@ -214,7 +220,7 @@ impl Gate {
     }
 
     /// The end of the track, at recorded time `end`: the picture that is held leaves.
-    pub fn finish(&mut self, end: Ns, out: &mut Out) {
+    pub fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.finish(end, out),
             Gate::Audio(_) | Gate::Encoded(_) => {}

@@ -3,7 +3,7 @@
 //! A frame leaves only when its end is known, so that one which spans a cut is shortened to it.
 //! The frame on show when an interval begins is shown from its first instant on.
 
-use super::{Cuts, Input, Mutes, Out, fill};
+use super::{GateOutput, Input, IntervalCursor, Mutes, fill};
 use crate::model::{
     Orientation,
     timeline::{Interval, Ns},
@@ -74,10 +74,10 @@ pub struct VideoGate {
     /// What comes in.
     incoming: Arc<Format>,
     /// What went out last.
-    said: Option<Arc<Format>>,
+    last_sent_format: Option<Arc<Format>>,
     inbox: VecDeque<(Ns, Picture)>,
     /// The newest frame, for the interval that comes next.
-    on_show: Option<Picture>,
+    current_frame: Option<Picture>,
     /// What leaves when its end is known.
     shown: Option<Shown>,
     /// The interval whose first instant has its picture.
@@ -95,9 +95,9 @@ impl VideoGate {
     pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
         Ok(VideoGate {
             incoming: Arc::new(Format::new(caps, Orientation::default())?),
-            said: None,
+            last_sent_format: None,
             inbox: VecDeque::new(),
-            on_show: None,
+            current_frame: None,
             shown: None,
             entered: None,
             came: 0,
@@ -126,7 +126,7 @@ impl VideoGate {
 
     /// Whether a picture has come that can be shown on.
     pub fn shows_picture(&self) -> bool {
-        self.on_show.is_some()
+        self.current_frame.is_some()
     }
 
     pub(super) fn push(&mut self, input: Input) {
@@ -139,38 +139,43 @@ impl VideoGate {
         self.inbox.push_back((input.running, picture));
     }
 
-    pub(super) fn advance(&mut self, cuts: &mut Cuts, horizon: Ns, out: &mut Out) {
+    pub(super) fn advance(
+        &mut self,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        out: &mut GateOutput,
+    ) {
         while let Some(running) = self.first_waiting() {
             // A frame from before a change of `mute` may still come as long as none has from after.
             if self
                 .mutes
                 .next()
-                .is_some_and(|at| at <= running.min(horizon))
+                .is_some_and(|at| at <= running.min(safe_until))
             {
-                self.change_mute(cuts, out);
+                self.change_mute(cursor, out);
                 continue;
             }
-            let Some(interval) = cuts.decided() else {
-                if running >= cuts.next_start(horizon).min(horizon) {
+            let Some(interval) = cursor.resolved() else {
+                if running >= cursor.next_start(safe_until).min(safe_until) {
                     return;
                 }
-                self.on_show = self.inbox.pop_front().map(|(_, picture)| picture);
+                self.current_frame = self.inbox.pop_front().map(|(_, picture)| picture);
                 continue;
             };
             if interval.end.is_some_and(|end| running >= end) {
                 // An interval that no frame fell into still shows the one before it.
-                self.enter(cuts, out);
-                cuts.leave();
+                self.enter(cursor, out);
+                cursor.leave();
                 continue;
             }
-            if running >= horizon {
+            if running >= safe_until {
                 return;
             }
             let Some((running, picture)) = self.inbox.pop_front() else {
                 return;
             };
             if running < interval.start {
-                self.on_show = Some(picture);
+                self.current_frame = Some(picture);
                 continue;
             }
             if self.is_late(&interval, running) {
@@ -178,18 +183,18 @@ impl VideoGate {
                 continue;
             }
             if running > interval.start {
-                if self.on_show.is_none() && running - interval.start > LATEST_FIRST {
-                    self.on_show = Picture::black(&picture.format, 0);
+                if self.current_frame.is_none() && running - interval.start > LATEST_FIRST {
+                    self.current_frame = Picture::black(&picture.format, 0);
                 }
-                self.enter(cuts, out);
+                self.enter(cursor, out);
             }
-            let first = self.entered != Some(cuts.cursor());
-            self.entered = Some(cuts.cursor());
+            let first = self.entered != Some(cursor.cursor());
+            self.entered = Some(cursor.cursor());
             let recorded = match first {
                 true => interval.recorded,
                 false => interval.recorded_at(running),
             };
-            self.on_show = Some(picture.clone());
+            self.current_frame = Some(picture.clone());
             self.show(picture, recorded, false, out);
         }
     }
@@ -202,35 +207,35 @@ impl VideoGate {
     }
 
     /// The picture on show turns black, or back, at the next change of `mute`.
-    fn change_mute(&mut self, cuts: &Cuts, out: &mut Out) {
+    fn change_mute(&mut self, cursor: &IntervalCursor, out: &mut GateOutput) {
         let Some(at) = self.mutes.next() else {
             return;
         };
-        let inside = cuts
-            .decided()
+        let inside = cursor
+            .resolved()
             .filter(|interval| at >= interval.start && interval.end.is_none_or(|end| at < end));
         if inside.is_some_and(|interval| at > interval.start) {
-            self.enter(cuts, out);
+            self.enter(cursor, out);
         }
         self.mutes.pass(at);
-        if let (Some(interval), Some(on_show)) = (inside, self.on_show.clone()) {
-            self.entered = Some(cuts.cursor());
-            self.show(on_show, interval.recorded_at(at), false, out);
+        if let (Some(interval), Some(current_frame)) = (inside, self.current_frame.clone()) {
+            self.entered = Some(cursor.cursor());
+            self.show(current_frame, interval.recorded_at(at), false, out);
         }
     }
 
     /// Shows at the first instant of the current interval what was on show before it.
-    fn enter(&mut self, cuts: &Cuts, out: &mut Out) {
-        if let (Some(interval), Some(on_show)) = (cuts.decided(), &self.on_show)
-            && self.entered != Some(cuts.cursor())
+    fn enter(&mut self, cursor: &IntervalCursor, out: &mut GateOutput) {
+        if let (Some(interval), Some(current_frame)) = (cursor.resolved(), &self.current_frame)
+            && self.entered != Some(cursor.cursor())
         {
-            self.entered = Some(cuts.cursor());
-            self.show(on_show.clone(), interval.recorded, false, out);
+            self.entered = Some(cursor.cursor());
+            self.show(current_frame.clone(), interval.recorded, false, out);
         }
     }
 
     /// The picture from `recorded` on is `picture`, or black if the track is muted.
-    fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut Out) {
+    fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut GateOutput) {
         let picture = match self.mutes.is_muted() {
             true => Picture::black(&picture.format, picture.number).unwrap_or(picture),
             false => picture,
@@ -250,7 +255,7 @@ impl VideoGate {
         });
     }
 
-    fn emit(&mut self, shown: Shown, end: Ns, out: &mut Out) {
+    fn emit(&mut self, shown: Shown, end: Ns, out: &mut GateOutput) {
         let Shown {
             picture:
                 Picture {
@@ -261,15 +266,19 @@ impl VideoGate {
             recorded,
             filler,
         } = shown;
-        let said = self.said.as_ref();
-        if said.is_none_or(|said| !Arc::ptr_eq(said, &format)) {
-            if said.map_or(Orientation::default(), |said| said.turn) != format.turn {
+        let last_sent_format = self.last_sent_format.as_ref();
+        if last_sent_format.is_none_or(|last_sent_format| !Arc::ptr_eq(last_sent_format, &format)) {
+            if last_sent_format.map_or(Orientation::default(), |last_sent_format| {
+                last_sent_format.turn
+            }) != format.turn
+            {
                 out.turn(format.turn);
             }
-            if said.is_none_or(|said| said.caps != format.caps) {
+            if last_sent_format.is_none_or(|last_sent_format| last_sent_format.caps != format.caps)
+            {
                 out.caps(format.caps.clone());
             }
-            self.said = Some(format);
+            self.last_sent_format = Some(format);
         }
         let mut counts = false;
         if number > self.gone {
@@ -296,38 +305,38 @@ impl VideoGate {
         out.push(buffer);
     }
 
-    pub(super) fn fill(&mut self, cuts: &mut Cuts, until: Ns, out: &mut Out) {
-        self.advance(cuts, until, out);
+    pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
+        self.advance(cursor, until, out);
         loop {
             // The cuts come first: one that is left changes nothing after it.
-            let end = cuts.decided().and_then(|interval| interval.end);
+            let end = cursor.resolved().and_then(|interval| interval.end);
             let next = self.mutes.next().filter(|at| *at <= until);
             if next.is_some_and(|at| end.is_none_or(|end| at < end)) {
-                self.change_mute(cuts, out);
+                self.change_mute(cursor, out);
                 continue;
             }
-            let Some(interval) = cuts.decided().filter(|i| until >= i.start) else {
+            let Some(interval) = cursor.resolved().filter(|i| until >= i.start) else {
                 return;
             };
-            if self.on_show.is_none() {
-                self.on_show = Picture::black(&self.incoming, 0);
+            if self.current_frame.is_none() {
+                self.current_frame = Picture::black(&self.incoming, 0);
             }
-            self.enter(cuts, out);
+            self.enter(cursor, out);
             let now = interval.recorded_at(until);
-            if let (Some(on_show), Some(shown)) = (&self.on_show, &self.shown)
+            if let (Some(current_frame), Some(shown)) = (&self.current_frame, &self.shown)
                 && now >= shown.recorded.saturating_add(SHORTEST)
             {
-                let again = on_show.clone();
+                let again = current_frame.clone();
                 self.show(again, now, true, out);
             }
             match interval.end {
-                Some(end) if until >= end => cuts.leave(),
+                Some(end) if until >= end => cursor.leave(),
                 _ => return,
             }
         }
     }
 
-    pub(super) fn finish(&mut self, end: Ns, out: &mut Out) {
+    pub(super) fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         self.inbox.clear();
         let Some(shown) = self.shown.take() else {
             return;

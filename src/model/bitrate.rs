@@ -10,9 +10,9 @@ pub const DEFAULT_VIDEO: u32 = 2_500_000;
 
 /// No split of a total gives audio less than this, so that both readings stay above 0
 /// (MediaRecorder-bitrate.https.html).
-const LEAST_AUDIO: u32 = 8_000;
+const MIN_AUDIO: u32 = 8_000;
 /// No split of a total gives video less than this.
-const LEAST_VIDEO: u32 = 16_000;
+const MIN_VIDEO: u32 = 16_000;
 /// Of a total, audio gets one part in this many, up to [`DEFAULT_AUDIO`].
 const AUDIO_SHARE: u32 = 8;
 
@@ -52,25 +52,21 @@ struct Split {
 
 impl Split {
     fn of(total: u32) -> Self {
-        let audio = (total / AUDIO_SHARE).clamp(LEAST_AUDIO, DEFAULT_AUDIO);
+        let audio = (total / AUDIO_SHARE).clamp(MIN_AUDIO, DEFAULT_AUDIO);
         Self::with_audio(total, audio)
     }
 
     /// The split of `total` in which audio has `audio`, as far as the least rates allow.
     fn with_audio(total: u32, audio: u32) -> Self {
-        let audio = audio
-            .min(total.saturating_sub(LEAST_VIDEO))
-            .max(LEAST_AUDIO);
-        let video = total.saturating_sub(audio).max(LEAST_VIDEO);
+        let audio = audio.min(total.saturating_sub(MIN_VIDEO)).max(MIN_AUDIO);
+        let video = total.saturating_sub(audio).max(MIN_VIDEO);
         Self { audio, video }
     }
 
     /// The split of `total` in which video has `video`, as far as the least rates allow.
     fn with_video(total: u32, video: u32) -> Self {
-        let video = video
-            .min(total.saturating_sub(LEAST_AUDIO))
-            .max(LEAST_VIDEO);
-        let audio = total.saturating_sub(video).max(LEAST_AUDIO);
+        let video = video.min(total.saturating_sub(MIN_AUDIO)).max(MIN_VIDEO);
+        let audio = total.saturating_sub(video).max(MIN_AUDIO);
         Self { audio, video }
     }
 }
@@ -91,7 +87,7 @@ pub struct Bitrates {
     /// As written, with its split.
     total: Option<(u32, Split)>,
     /// The readings of a recording that has a total and lacks a kind, until its end.
-    lone: Option<(Kind, u32)>,
+    single_kind_total: Option<(Kind, u32)>,
 }
 
 impl Default for Bitrates {
@@ -101,7 +97,7 @@ impl Default for Bitrates {
             video: None,
             followed: DEFAULT_VIDEO,
             total: None,
-            lone: None,
+            single_kind_total: None,
         }
     }
 }
@@ -114,7 +110,7 @@ impl Bitrates {
 
     /// What `audio-bits-per-second` reads.
     pub fn audio(&self) -> u32 {
-        match (self.lone, self.total) {
+        match (self.single_kind_total, self.total) {
             (Some((Kind::Audio, rate)), _) => rate,
             (Some((Kind::Video, _)), _) => 0,
             (None, Some((_, split))) => split.audio,
@@ -124,7 +120,7 @@ impl Bitrates {
 
     /// What `video-bits-per-second` reads.
     pub fn video(&self) -> u32 {
-        match (self.lone, self.total) {
+        match (self.single_kind_total, self.total) {
             (Some((Kind::Video, rate)), _) => rate,
             (Some((Kind::Audio, _)), _) => 0,
             (None, Some((_, split))) => split.video,
@@ -154,8 +150,8 @@ impl Bitrates {
     /// `audio-bits-per-second` is written.
     pub fn set_audio(&mut self, rate: u32) {
         self.audio = rate;
-        if let Some((Kind::Audio, lone)) = &mut self.lone {
-            *lone = rate;
+        if let Some((Kind::Audio, single_kind_total)) = &mut self.single_kind_total {
+            *single_kind_total = rate;
         }
         // Under a total, 0 is no wish: MediaRecorder-bitrate.https.html writes it and still wants both above 0.
         if let Some((total, split)) = &mut self.total
@@ -168,8 +164,8 @@ impl Bitrates {
     /// `video-bits-per-second` is written.
     pub fn set_video(&mut self, rate: u32) {
         self.video = Some(rate);
-        if let Some((Kind::Video, lone)) = &mut self.lone {
-            *lone = rate;
+        if let Some((Kind::Video, single_kind_total)) = &mut self.single_kind_total {
+            *single_kind_total = rate;
         }
         if let Some((total, split)) = &mut self.total
             && rate != 0
@@ -181,8 +177,8 @@ impl Bitrates {
     /// `bits-per-second` is written, 0 being a total like any other.
     pub fn set_total(&mut self, rate: u32) {
         self.total = Some((rate, Split::of(rate)));
-        if let Some((_, lone)) = &mut self.lone {
-            *lone = rate;
+        if let Some((_, single_kind_total)) = &mut self.single_kind_total {
+            *single_kind_total = rate;
         }
     }
 
@@ -200,7 +196,7 @@ impl Bitrates {
     /// A recording begins with tracks of these kinds. If there is a total, a kind that is absent
     /// reads 0 from here on and the other has all of it.
     pub fn start(&mut self, has_audio: bool, has_video: bool) {
-        self.lone = match (self.total, has_audio, has_video) {
+        self.single_kind_total = match (self.total, has_audio, has_video) {
             (Some((total, _)), true, false) => Some((Kind::Audio, total)),
             (Some((total, _)), false, true) => Some((Kind::Video, total)),
             _ => None,
@@ -209,7 +205,7 @@ impl Bitrates {
 
     /// The recording has ended: the earlier readings come back.
     pub fn end(&mut self) {
-        self.lone = None;
+        self.single_kind_total = None;
     }
 }
 

@@ -349,8 +349,8 @@ pub struct MimeType {
 
 /// As much of a string from outside as is good to quote in a message.
 fn quoted(text: &str) -> String {
-    const MOST: usize = 80;
-    let mut short: String = text.chars().take(MOST).collect();
+    const MAX_CHARS: usize = 80;
+    let mut short: String = text.chars().take(MAX_CHARS).collect();
     if short.len() < text.len() {
         short.push('…');
     }

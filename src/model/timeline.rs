@@ -16,15 +16,15 @@ const NS_PER_S: u64 = 1_000_000_000;
 /// A stretch of running time that is recorded, `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {
-    /// Running time of its first instant; only the requested one while not `decided`.
+    /// Running time of its first instant; only the requested one while not `resolved`.
     pub start: Ns,
     /// Running time of the cut that ends it, `None` while it is open.
     pub end: Option<Ns>,
-    /// Recorded time of `start`. Meaningless while not `decided`.
+    /// Recorded time of `start`. Meaningless while not `resolved`.
     pub recorded: Ns,
     /// FALSE while the start may still move to a later instant (the key frame of an encoded
     /// track, or autostart's earliest buffer), here or in an interval before this one.
-    pub decided: bool,
+    pub resolved: bool,
 }
 
 impl Interval {
@@ -42,7 +42,7 @@ impl Interval {
 
 /// What becomes of a piece of media, see [`Timeline::map`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mapped {
+pub enum Placement {
     /// Outside every interval, or after the end.
     Drop,
     /// From `skip` after its beginning it is recorded at `recorded`, for `duration`.
@@ -51,8 +51,8 @@ pub enum Mapped {
         skip: Ns,
         duration: Ns,
     },
-    /// The interval it may belong to has no decided start yet.
-    Undecided,
+    /// The interval it may belong to has no resolved start yet.
+    Pending,
 }
 
 /// The list of cuts.
@@ -64,14 +64,14 @@ pub struct Timeline {
 }
 
 impl Timeline {
-    /// A timeline whose first interval starts at `start`, or, if not `decided`, at an instant
-    /// not before `start` that [`Timeline::decide`] will tell.
-    pub fn new(start: Ns, decided: bool) -> Self {
+    /// A timeline whose first interval starts at `start`, or, if not `resolved`, at an instant
+    /// not before `start` that [`Timeline::resolve`] will tell.
+    pub fn new(start: Ns, resolved: bool) -> Self {
         let first = Interval {
             start,
             end: None,
             recorded: 0,
-            decided,
+            resolved,
         };
         Timeline {
             intervals: vec![first],
@@ -100,7 +100,7 @@ impl Timeline {
 
     /// Opens the next interval at `at`, and gives back the cut as applied: never before the end
     /// of the interval before. Behind a stop there is none.
-    pub fn resume(&mut self, at: Ns, decided: bool) -> Ns {
+    pub fn resume(&mut self, at: Ns, resolved: bool) -> Ns {
         let Some(last) = self.intervals.last() else {
             return at;
         };
@@ -112,7 +112,7 @@ impl Timeline {
             start: at,
             end: None,
             recorded: last.recorded_at(end),
-            decided: decided && last.decided,
+            resolved: resolved && last.resolved,
         };
         self.intervals.push(next);
         at
@@ -128,7 +128,7 @@ impl Timeline {
     /// Whether nothing is recorded, and nothing waits for its start.
     pub fn is_paused(&self) -> bool {
         let last = self.intervals.last();
-        last.is_some_and(|last| last.end.is_some()) && self.undecided().is_none()
+        last.is_some_and(|last| last.end.is_some()) && self.pending().is_none()
     }
 
     /// Whether [`Timeline::stop`] was called.
@@ -148,16 +148,16 @@ impl Timeline {
     }
 
     /// Number and requested running time of the first interval that waits for its start.
-    pub fn undecided(&self) -> Option<(usize, Ns)> {
-        let index = self.intervals.iter().rposition(|i| i.decided);
+    pub fn pending(&self) -> Option<(usize, Ns)> {
+        let index = self.intervals.iter().rposition(|i| i.resolved);
         let index = index.map_or(0, |index| index + 1);
         self.intervals.get(index).map(|i| (index, i.start))
     }
 
-    /// The first undecided interval starts at `at` (clamped to the interval). Later ones follow
-    /// suit as far as `then_decided` says that they have nothing of their own to wait for.
-    pub fn decide(&mut self, at: Ns, then_decided: bool) -> Option<Ns> {
-        let (index, _) = self.undecided()?;
+    /// The first pending interval starts at `at` (clamped to the interval). Later ones follow
+    /// suit as far as `then_resolved` says that they have nothing of their own to wait for.
+    pub fn resolve(&mut self, at: Ns, then_resolved: bool) -> Option<Ns> {
+        let (index, _) = self.pending()?;
         let recorded = match index.checked_sub(1).and_then(|i| self.intervals.get(i)) {
             Some(before) => before.recorded_end().unwrap_or(before.recorded),
             None => 0,
@@ -165,13 +165,13 @@ impl Timeline {
         let (first, later) = self.intervals.get_mut(index..)?.split_first_mut()?;
         first.start = at.clamp(first.start, first.end.unwrap_or(Ns::MAX));
         first.recorded = recorded;
-        first.decided = true;
+        first.resolved = true;
         let applied = first.start;
         let mut before = *first;
         for interval in later {
             interval.recorded = before.recorded_end().unwrap_or(before.recorded);
-            interval.decided = then_decided;
-            if !then_decided {
+            interval.resolved = then_resolved;
+            if !then_resolved {
                 break;
             }
             before = *interval;
@@ -179,26 +179,26 @@ impl Timeline {
         Some(applied)
     }
 
-    /// The first undecided interval will not start before `at`: nothing before it is needed.
-    pub fn postpone(&mut self, at: Ns) {
-        let undecided = self.undecided().map(|(index, _)| index);
-        if let Some(interval) = undecided.and_then(|index| self.intervals.get_mut(index)) {
+    /// The first pending interval will not start before `at`: nothing before it is needed.
+    pub fn defer(&mut self, at: Ns) {
+        let pending = self.pending().map(|(index, _)| index);
+        if let Some(interval) = pending.and_then(|index| self.intervals.get_mut(index)) {
             let latest = interval.end.unwrap_or(Ns::MAX);
             interval.start = interval.start.max(at).min(latest.max(interval.start));
         }
     }
 
     /// The intervals of which it is known where they start. Nothing is in the others yet.
-    fn decided(&self) -> &[Interval] {
-        let undecided = self
-            .undecided()
+    fn resolved(&self) -> &[Interval] {
+        let pending = self
+            .pending()
             .map_or(self.intervals.len(), |(index, _)| index);
-        self.intervals.get(..undecided).unwrap_or_default()
+        self.intervals.get(..pending).unwrap_or_default()
     }
 
     /// Recorded time at a running time: what was cut before it is left out.
     pub fn recorded_at(&self, running: Ns) -> Ns {
-        let after = self.decided().partition_point(|i| i.start <= running);
+        let after = self.resolved().partition_point(|i| i.start <= running);
         match after.checked_sub(1).and_then(|i| self.intervals.get(i)) {
             Some(interval) => interval.recorded_at(running),
             None => 0,
@@ -219,7 +219,7 @@ impl Timeline {
 
     /// Recorded time in all, as far as the intervals have ended.
     pub fn duration(&self) -> Ns {
-        match self.decided().last() {
+        match self.resolved().last() {
             Some(last) => last.recorded_end().unwrap_or(last.recorded),
             None => 0,
         }
@@ -227,7 +227,7 @@ impl Timeline {
 
     /// What becomes of media from `running` on for `duration`: the first part of it that is
     /// recorded. The gates walk the intervals themselves; this is the rule that they keep.
-    pub fn map(&self, running: Ns, duration: Ns) -> Mapped {
+    pub fn map(&self, running: Ns, duration: Ns) -> Placement {
         let until = running.saturating_add(duration.max(1));
         let first = self
             .intervals
@@ -239,18 +239,18 @@ impl Timeline {
             if interval.end.is_some_and(|end| end == interval.start) {
                 continue;
             }
-            if !interval.decided {
-                return Mapped::Undecided;
+            if !interval.resolved {
+                return Placement::Pending;
             }
             let from = running.max(interval.start);
             let to = until.min(interval.end.unwrap_or(Ns::MAX));
-            return Mapped::Keep {
+            return Placement::Keep {
                 recorded: interval.recorded_at(from),
                 skip: from - running,
                 duration: (to - from).min(duration),
             };
         }
-        Mapped::Drop
+        Placement::Drop
     }
 }
 
@@ -320,7 +320,7 @@ mod tests {
         let mut timeline = Timeline::new(1, false);
         timeline.pause(5);
         assert!(!timeline.is_paused(), "its start is not known yet");
-        timeline.decide(1, true);
+        timeline.resolve(1, true);
         assert!(timeline.is_paused());
         timeline.resume(7, true);
         assert!(!timeline.is_paused());
@@ -335,7 +335,7 @@ mod tests {
         timeline.stop(50);
         assert_eq!(timeline.duration(), 10);
         assert_eq!(timeline.recorded_at(50), 10);
-        timeline.decide(45, true);
+        timeline.resolve(45, true);
         assert_eq!(timeline.duration(), 15);
     }
 
@@ -383,7 +383,7 @@ mod tests {
         assert_eq!(timeline.resume(80, true), 100);
         assert_eq!(timeline.stop(70), 100);
         assert_eq!(timeline.duration(), 0);
-        assert_eq!(timeline.map(100, 10), Mapped::Drop);
+        assert_eq!(timeline.map(100, 10), Placement::Drop);
     }
 
     #[test]
@@ -391,29 +391,29 @@ mod tests {
         let mut timeline = Timeline::new(100, true);
         timeline.pause(150);
         timeline.resume(200, true);
-        let keep = |recorded, skip, duration| Mapped::Keep {
+        let keep = |recorded, skip, duration| Placement::Keep {
             recorded,
             skip,
             duration,
         };
-        assert_eq!(timeline.map(90, 5), Mapped::Drop);
+        assert_eq!(timeline.map(90, 5), Placement::Drop);
         assert_eq!(timeline.map(90, 20), keep(0, 10, 10));
         assert_eq!(timeline.map(140, 20), keep(40, 0, 10));
-        assert_eq!(timeline.map(160, 10), Mapped::Drop);
+        assert_eq!(timeline.map(160, 10), Placement::Drop);
         assert_eq!(timeline.map(190, 30), keep(50, 10, 20));
     }
 
     #[test]
     fn an_undecided_start_holds_what_comes_after_it_too() {
         let mut timeline = Timeline::new(100, false);
-        assert_eq!(timeline.map(90, 10), Mapped::Drop);
-        assert_eq!(timeline.map(100, 10), Mapped::Undecided);
+        assert_eq!(timeline.map(90, 10), Placement::Drop);
+        assert_eq!(timeline.map(100, 10), Placement::Pending);
         timeline.pause(200);
         timeline.resume(300, true);
-        assert_eq!(timeline.map(310, 10), Mapped::Undecided);
-        assert_eq!(timeline.undecided(), Some((0, 100)));
-        assert_eq!(timeline.decide(130, true), Some(130));
-        assert_eq!(timeline.undecided(), None);
+        assert_eq!(timeline.map(310, 10), Placement::Pending);
+        assert_eq!(timeline.pending(), Some((0, 100)));
+        assert_eq!(timeline.resolve(130, true), Some(130));
+        assert_eq!(timeline.pending(), None);
         assert_eq!(timeline.recorded_at(310), 80);
     }
 
@@ -422,9 +422,9 @@ mod tests {
         let mut timeline = Timeline::new(100, false);
         timeline.pause(200);
         timeline.resume(300, false);
-        assert_eq!(timeline.decide(250, false), Some(200));
-        assert_eq!(timeline.undecided(), Some((1, 300)));
-        assert_eq!(timeline.decide(310, true), Some(310));
+        assert_eq!(timeline.resolve(250, false), Some(200));
+        assert_eq!(timeline.pending(), Some((1, 300)));
+        assert_eq!(timeline.resolve(310, true), Some(310));
         assert_eq!(timeline.recorded_at(320), 10);
     }
 
@@ -451,7 +451,7 @@ mod tests {
                 prop_assert_eq!(grid.nearest(time), whole((2 * scaled + SECOND) / (2 * SECOND)));
                 prop_assert_eq!(grid.before(time), whole((scaled + SECOND - 1) / SECOND));
                 prop_assert_eq!(grid.time(time), whole(i128::from(time) * SECOND / wide));
-                let interval = Interval { start, end: None, recorded: small, decided: true };
+                let interval = Interval { start, end: None, recorded: small, resolved: true };
                 let exact = i128::from(time) - i128::from(start) + i128::from(small);
                 let exact = (2 * exact * wide + SECOND).div_euclid(2 * SECOND);
                 let clamped = exact.clamp(i128::from(i64::MIN), i128::from(i64::MAX));
@@ -492,14 +492,14 @@ mod tests {
                 let mut from = at;
                 while piece > 0 {
                     match timeline.map(from, piece) {
-                        Mapped::Keep { recorded, skip, duration } => {
+                        Placement::Keep { recorded, skip, duration } => {
                             prop_assert_eq!(recorded, next);
                             next += duration;
                             from += skip + duration;
                             piece -= skip + duration;
                         }
-                        Mapped::Drop => piece = 0,
-                        Mapped::Undecided => prop_assert!(false),
+                        Placement::Drop => piece = 0,
+                        Placement::Pending => prop_assert!(false),
                     }
                 }
                 at += size.min(end - at);

@@ -48,14 +48,14 @@ impl Piece {
 
 /// The bytes `start..end()` of a recording, in memory. Owned by one thread.
 #[derive(Debug)]
-pub(super) struct Pieces {
+pub(super) struct MemoryChunks {
     start: u64,
     end: u64,
     /// Each with the position of its first byte in the recording, in order, none empty.
     pieces: VecDeque<(u64, Piece)>,
 }
 
-impl Pieces {
+impl MemoryChunks {
     /// None yet; the first will be at `start`.
     pub(super) fn new(start: u64) -> Self {
         Self {

@@ -84,7 +84,7 @@ impl SrcOutput {
     }
 
     /// How many bytes may wait in memory, and where the file for more of them is (else in
-    /// `$TMPDIR`, else in /var/tmp). Counts from the next [`begin`](Self::begin) on.
+    /// `$TMPDIR`, else in /var/tmp). TrackStats from the next [`begin`](Self::begin) on.
     pub fn set_limits(&self, max_memory: u64, temp_dir: Option<PathBuf>) {
         *lock(&self.shared.limits) = Limits {
             max_memory,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk::{DiskFile, GATHER};
 use super::file::{self, Target};
-use super::memory::Pieces;
+use super::memory::MemoryChunks;
 use super::spill;
 
 /// A hole longer than this between two writes is taken for a mistake.
@@ -39,7 +39,7 @@ pub struct Store {
 enum Backing {
     /// `taken..len` in memory; `device` gets everything as it comes.
     Memory {
-        pieces: Pieces,
+        pieces: MemoryChunks,
         device: Option<(File, PathBuf)>,
     },
     /// `taken..len` in an unlinked file that begins with the byte `start`.
@@ -57,7 +57,7 @@ impl Store {
     /// an unlinked file in `temp_dir`, else in `$TMPDIR`, else in /var/tmp, which is made only then.
     pub fn in_memory(max_memory: u64, temp_dir: Option<PathBuf>) -> Self {
         let backing = Backing::Memory {
-            pieces: Pieces::new(0),
+            pieces: MemoryChunks::new(0),
             device: None,
         };
         Self::new(backing, max_memory, temp_dir)
@@ -84,7 +84,7 @@ impl Store {
                 path,
             },
             Target::Device(file) => Backing::Memory {
-                pieces: Pieces::new(0),
+                pieces: MemoryChunks::new(0),
                 device: Some((file, path)),
             },
         };
@@ -229,13 +229,13 @@ impl Store {
                     .map_err(|err| spilling(self.temp_dir.as_deref(), err))?;
                 // The mapping alone keeps the file: its space is free again with the blob.
                 self.backing = Backing::Memory {
-                    pieces: Pieces::new(to),
+                    pieces: MemoryChunks::new(to),
                     device: device.take(),
                 };
                 blob
             }
             Backing::Memory { pieces, .. } => {
-                std::mem::replace(pieces, Pieces::new(to)).into_buffer()?
+                std::mem::replace(pieces, MemoryChunks::new(to)).into_buffer()?
             }
         };
         let buffer = blob.make_mut();

@@ -4,7 +4,7 @@ use super::{guard::guarded, imp::MediaRecorder, location, properties, upstream::
 use crate::{
     formats::{self, Refusal, TrackInput},
     model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
-    session::{Begin, HeldEvents, Host, Parts, Session, TrackSpec, lock},
+    session::{Begin, HeldEvents, Session, SessionConfig, SessionDelegate, TrackSpec, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
 use std::{
@@ -176,14 +176,14 @@ impl MediaRecorder {
             values.temp_dir.as_ref().map(std::path::PathBuf::from),
         );
         let session = Session::start(
-            Parts {
+            SessionConfig {
                 id,
                 settings: values.for_recording(file, self.tags()),
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
                 src: self.output.clone(),
-                host: Arc::new(Owner(self.obj().downgrade())),
+                delegate: Arc::new(Owner(self.obj().downgrade())),
             },
             begin,
         )?;
@@ -467,7 +467,7 @@ impl Owner {
     }
 }
 
-impl Host for Owner {
+impl SessionDelegate for Owner {
     fn name(&self) -> String {
         let recorder = self.0.upgrade();
         recorder.map_or_else(String::new, |recorder| recorder.name().to_string())

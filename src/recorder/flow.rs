@@ -1,6 +1,8 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
-use super::{MediaRecorderPad, framer::Piece, imp::MediaRecorder, pad::Taker, upstream::Upstream};
+use super::{
+    MediaRecorderPad, framer::Piece, imp::MediaRecorder, pad::Subscriber, upstream::Upstream,
+};
 use crate::{
     formats,
     session::{Flow, lock},
@@ -97,13 +99,13 @@ impl MediaRecorder {
             return;
         };
         let name = pad.name();
-        let (ended, takers) = {
+        let (ended, subscribers) = {
             let mut stream = pad.stream();
             stream.flushing = true;
             stream.released = true;
-            (stream.eos, stream.takers())
+            (stream.eos, stream.subscribers())
         };
-        for (session, track) in &takers {
+        for (session, track) in &subscribers {
             session.set_flushing(*track, true);
         }
         self.let_go();
@@ -113,7 +115,7 @@ impl MediaRecorder {
                  the tracks cannot change. Send EOS to a track that ends early."
             ));
         }
-        for (session, track) in takers {
+        for (session, track) in subscribers {
             session.end_track(track);
         }
         let obj = self.obj();
@@ -178,7 +180,7 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (input, mut takers, now, stream_time) = {
+        let (input, mut subscribers, now, stream_time) = {
             let mut stream = pad.stream();
             stream.flows()?;
             if stream.live.is_none() {
@@ -195,9 +197,9 @@ impl MediaRecorder {
             }
             let Some(input) = stream.place(buffer, &self.clock) else {
                 // Outside the segment: frames that follow may need it to be decoded.
-                let takers = stream.takers();
+                let subscribers = stream.subscribers();
                 drop(stream);
-                for (session, track) in takers {
+                for (session, track) in subscribers {
                     session.lose(track);
                 }
                 return Ok(gst::FlowSuccess::Ok);
@@ -207,24 +209,24 @@ impl MediaRecorder {
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
-            let takers = stream.pass(&input, now);
-            let stream_time = match !takers.is_empty() && pad.has_active_control_bindings() {
+            let subscribers = stream.pass(&input, now);
+            let stream_time = match !subscribers.is_empty() && pad.has_active_control_bindings() {
                 true => stream.stream_time(&input),
                 false => None,
             };
-            (input, takers, now, stream_time)
+            (input, subscribers, now, stream_time)
         };
         if let Some(stream_time) = stream_time {
             pad.follow_control(stream_time, input.running);
         }
-        let give = |(session, track): Taker, input| {
+        let give = |(session, track): Subscriber, input| {
             if session.push(track, input, now) == Flow::Done {
                 pad.stream().keep_from(session.id());
             }
         };
         // The last one gets the buffer itself, to be stamped without a copy.
-        let last = takers.pop();
-        for taker in takers {
+        let last = subscribers.pop();
+        for taker in subscribers {
             give(taker, input.clone());
         }
         if let Some(taker) = last {
@@ -271,29 +273,29 @@ impl MediaRecorder {
             gst::EventView::Gap(gap) => {
                 let (start, duration) = gap.get();
                 let end = start.saturating_add(duration.unwrap_or(gst::ClockTime::ZERO));
-                let (end, takers) = {
+                let (end, subscribers) = {
                     let mut stream = pad.stream();
-                    (stream.gap(start, end, &self.clock), stream.takers())
+                    (stream.gap(start, end, &self.clock), stream.subscribers())
                 };
                 if let Some(end) = end {
                     self.clock.arrived(end);
-                    for (session, track) in takers {
+                    for (session, track) in subscribers {
                         session.gap(track, end);
                     }
                 }
                 true
             }
             gst::EventView::Tag(tag) => {
-                let (tags, takers) = {
+                let (tags, subscribers) = {
                     let mut stream = pad.stream();
                     let tags = match &stream.tags {
                         Some(tags) => tags.merge(tag.tag(), gst::TagMergeMode::Replace),
                         None => tag.tag_owned(),
                     };
                     stream.tags = Some(tags.clone());
-                    (tags, stream.takers())
+                    (tags, stream.subscribers())
                 };
-                for (session, track) in takers {
+                for (session, track) in subscribers {
                     session.set_tags(track, &tags);
                 }
                 true
@@ -305,14 +307,14 @@ impl MediaRecorder {
             }
             gst::EventView::StreamStart(_) => {
                 let _ = pad.end_asked();
-                let takers = {
+                let subscribers = {
                     let mut stream = pad.stream();
                     stream.eos = false;
                     stream.tags = None;
                     stream.live = None;
-                    stream.takers()
+                    stream.subscribers()
                 };
-                for (session, track) in takers {
+                for (session, track) in subscribers {
                     session.forget_tags(track);
                 }
                 true
@@ -323,13 +325,13 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::FlushStart(_) => {
-                let takers = {
+                let subscribers = {
                     let mut stream = pad.stream();
                     stream.flushing = true;
-                    stream.takers()
+                    stream.subscribers()
                 };
                 self.let_go();
-                for (session, track) in takers {
+                for (session, track) in subscribers {
                     session.set_flushing(track, true);
                 }
                 true
@@ -338,13 +340,13 @@ impl MediaRecorder {
                 if flush.resets_time() {
                     self.restart(pad, 0);
                 }
-                let takers = {
+                let subscribers = {
                     let mut stream = pad.stream();
                     stream.flushed();
                     if flush.resets_time() && stream.live != Some(true) {
                         stream.restarted(&self.clock);
                     }
-                    stream.takers()
+                    stream.subscribers()
                 };
                 let _ = pad.end_asked();
                 if let Some(framer) = pad.framer() {
@@ -353,7 +355,7 @@ impl MediaRecorder {
                     drop(framing);
                     self.end_if_asked(pad);
                 }
-                for (session, track) in takers {
+                for (session, track) in subscribers {
                     session.lose(track);
                     session.set_flushing(track, false);
                 }
@@ -383,11 +385,11 @@ impl MediaRecorder {
     }
 
     fn give_caps(&self, pad: &MediaRecorderPad) {
-        let (caps, takers) = {
+        let (caps, subscribers) = {
             let stream = pad.stream();
-            (stream.caps_in_time(), stream.takers())
+            (stream.caps_in_time(), stream.subscribers())
         };
-        for (session, track) in takers {
+        for (session, track) in subscribers {
             if let Some(caps) = &caps {
                 session.set_caps(track, caps);
             }
@@ -443,7 +445,7 @@ impl MediaRecorder {
                 self.give_caps(pad);
                 let backwards = {
                     let stream = pad.stream();
-                    stream.cannot_be_turned().then(|| stream.takers())
+                    stream.cannot_be_turned().then(|| stream.subscribers())
                 };
                 for (session, track) in backwards.into_iter().flatten() {
                     session.refuse_backwards(track);
@@ -467,13 +469,13 @@ impl MediaRecorder {
 
     /// The track has ended.
     pub(super) fn end_of_stream(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
-        let takers = {
+        let subscribers = {
             let mut stream = pad.stream();
             stream.eos = true;
-            stream.takers()
+            stream.subscribers()
         };
         lock(&self.control).eos_seqnum = Some(seqnum);
-        for (session, track) in takers {
+        for (session, track) in subscribers {
             session.end_track(track);
         }
         self.check_end_of_stream();

@@ -28,7 +28,7 @@ const FURTHEST: Ns = Ns::MAX / 8;
 const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
 
 /// A recording and the number of this pad's track in it.
-pub(super) type Taker = (Arc<Session>, usize);
+pub(super) type Subscriber = (Arc<Session>, usize);
 
 /// A segment that goes back by more begins anew.
 const REWOUND: i64 = 100_000_000;
@@ -93,7 +93,7 @@ pub(super) struct Stream {
     begun: bool,
     /// Buffers that are headers of what follows and come once.
     headers: SmallVec<[Input; 3]>,
-    takers: SmallVec<[Taker; 1]>,
+    subscribers: SmallVec<[Subscriber; 1]>,
     /// Running time of the end of the newest buffer.
     end: Ns,
     /// What has to be added to running time, see [`RunningTime`].
@@ -336,7 +336,7 @@ impl Stream {
 
     /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
     /// live.
-    pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Taker; 1]> {
+    pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Subscriber; 1]> {
         self.end = input.end();
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
@@ -349,7 +349,7 @@ impl Stream {
         } else {
             self.begun = true;
             let kept = match self.media {
-                _ if self.takers.is_empty() => true,
+                _ if self.subscribers.is_empty() => true,
                 Media::Encoded => false,
                 Media::Picture { .. } => true,
                 // A recording to come cannot begin in sound that is over.
@@ -359,17 +359,17 @@ impl Stream {
             };
             self.recent = kept.then(|| input.clone());
         }
-        self.takers.clone()
+        self.subscribers.clone()
     }
 
     /// Whether anybody takes this pad's stream.
     pub fn is_taken(&self) -> bool {
-        !self.takers.is_empty()
+        !self.subscribers.is_empty()
     }
 
     /// Who takes this pad's stream.
-    pub fn takers(&self) -> SmallVec<[Taker; 1]> {
-        self.takers.clone()
+    pub fn subscribers(&self) -> SmallVec<[Subscriber; 1]> {
+        self.subscribers.clone()
     }
 
     /// The stream goes to one more recording, beginning with the newest buffer.
@@ -393,12 +393,12 @@ impl Stream {
         if self.eos || self.released {
             session.end_track(track);
         }
-        self.takers.push((session.clone(), track));
+        self.subscribers.push((session.clone(), track));
     }
 
     /// The stream does not go to this recording any more.
     pub fn keep_from(&mut self, session: u64) {
-        self.takers.retain(|(taker, _)| taker.id() != session);
+        self.subscribers.retain(|(taker, _)| taker.id() != session);
     }
 
     /// A flush: the stream begins anew, recorded time goes on.
@@ -504,8 +504,8 @@ mod imp {
         /// Mutes or does not, from this running time, or from now on.
         pub(super) fn set_mute(&self, mute: bool, from: Option<Ns>) {
             self.mute.store(mute, Ordering::SeqCst);
-            let takers = lock(&self.stream).takers();
-            for (session, track) in takers {
+            let subscribers = lock(&self.stream).subscribers();
+            for (session, track) in subscribers {
                 session.contain(|session| session.mute(track, mute, from));
             }
         }

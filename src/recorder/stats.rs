@@ -1,7 +1,7 @@
 //! The `stats` property.
 
 use super::imp::MediaRecorder;
-use crate::session::{Counts, Figures, Session, lock};
+use crate::session::{Figures, Session, TrackStats, lock};
 use gst::prelude::*;
 
 /// Figures of one recording.
@@ -9,7 +9,7 @@ pub struct Latest {
     figures: Figures,
     location: Option<String>,
     mime_type: Option<String>,
-    tracks: Vec<(String, String, Counts)>,
+    tracks: Vec<(String, String, TrackStats)>,
 }
 
 impl Latest {

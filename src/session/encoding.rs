@@ -1,11 +1,10 @@
 //! From a track's raw media to its encoder: the encoder that works, tuned, and what it is given.
 
 use super::{
-    Settings,
+    Settings, encoder_probe,
     pipeline::{Listener, TrackMedia, failed, make},
     probe::on_caps,
     timing::lock,
-    trial,
 };
 use crate::{
     formats::{self, Tuning},
@@ -62,7 +61,7 @@ pub fn encoder_that_works(
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
-        if safe || trial::works(&encoder, &front(codec, track)?, raw) {
+        if safe || encoder_probe::works(&encoder, &front(codec, track)?, raw) {
             return Ok((encoder, is_last));
         }
     }

@@ -6,43 +6,34 @@
 //! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
-mod av1;
+mod backpressure;
 mod bitrates;
-mod decode_times;
-mod download;
+mod config;
+mod container_limit;
+mod encoder_delay;
+mod encoder_probe;
 mod encoding;
-mod ends;
 mod event;
-mod flac;
-mod header;
-mod heard;
-mod hollow;
-mod keys;
-mod limit;
-mod mpeg4;
-mod opus;
-mod pace;
-mod parts;
+mod fixups;
+mod fragment_alignment;
+mod frame_dropper;
+mod io_pads;
+mod key_units;
+mod orientation;
 mod pipeline;
-mod priming;
 mod probe;
-mod room;
-mod slices;
-mod steady;
 mod supervisor;
+mod system_memory;
 mod timing;
 mod track;
 mod tracks;
-mod trial;
-mod turn;
-mod verbatim;
 mod writer;
 
+pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub use event::Event;
-pub use parts::{Begin, Host, Parts, Settings};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
-pub use track::{Counts, Flow, TrackSpec};
+pub use track::{Flow, TrackSpec, TrackStats};
 
 use crate::{
     log::{CAT, time},
@@ -52,8 +43,8 @@ use crate::{
     },
     output::{Events, Slot, SrcOutput, Store},
 };
+use backpressure::Backpressure;
 use bitrates::RunningEncoder;
-use room::Room;
 use std::{
     any::Any,
     collections::VecDeque,
@@ -80,9 +71,9 @@ pub struct Session {
     begin: Begin,
     tracks: Vec<Track>,
     any_live: bool,
-    room: Arc<Room>,
+    room: Arc<Backpressure>,
     events: Events<Event>,
-    host: Arc<dyn Host>,
+    delegate: Arc<dyn SessionDelegate>,
     /// Held while the disk is written to, however long that takes.
     writer: Mutex<Writer>,
     progress: Arc<Progress>,
@@ -129,15 +120,15 @@ struct Control {
 
 impl Session {
     /// Begins a recording. Opens `location`; everything slow is left to the supervisor.
-    pub fn start(parts: Parts, begin: Begin) -> Result<Arc<Self>, Error> {
-        let Parts {
+    pub fn start(parts: SessionConfig, begin: Begin) -> Result<Arc<Self>, Error> {
+        let SessionConfig {
             id,
             settings,
             tracks,
             clock,
             events,
             src,
-            host,
+            delegate,
         } = parts;
         let store = match &settings.location {
             Some(location) => {
@@ -153,9 +144,9 @@ impl Session {
             None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
         };
         let any_live = tracks.iter().any(|track| track.live);
-        // Undecided until all tracks listen: what arrives meanwhile waits.
+        // Pending until all tracks listen: what arrives meanwhile waits.
         let timeline = Arc::new(SharedTimeline::new(Timeline::new(0, false)));
-        let room = Arc::new(Room::default());
+        let room = Arc::new(Backpressure::default());
         let shared = Shared {
             clock: clock.clone(),
             timeline: timeline.clone(),
@@ -166,7 +157,7 @@ impl Session {
         let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
             id,
-            label: glib::gformat!("{}/recording{id}", host.name()),
+            label: glib::gformat!("{}/recording{id}", delegate.name()),
             writer: Mutex::new(Writer::new(
                 store,
                 (src.clone(), id),
@@ -187,7 +178,7 @@ impl Session {
             any_live,
             room,
             events,
-            host,
+            delegate,
             control: Mutex::default(),
             done: Condvar::new(),
             supervisor: OnceLock::new(),
@@ -202,9 +193,9 @@ impl Session {
     pub fn listen(&self) {
         lock(&self.control).start = Some(self.events.reserve());
         if self.begin == Begin::Now {
-            let decided = self.may_cut_anywhere();
+            let resolved = self.may_cut_anywhere();
             self.timeline.write(|timeline| {
-                *timeline = Timeline::new(self.now(), decided);
+                *timeline = Timeline::new(self.now(), resolved);
             });
         }
         self.tell_beginning();
@@ -282,12 +273,12 @@ impl Session {
     /// soon as it is known to need one, and again where [`Track::ask_again`] says so. Goes out of
     /// the recorder: to be called without a lock.
     pub fn ask_for_key_frames(&self) {
-        let wanted = self.timeline.read(|t| t.undecided());
+        let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
             let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
-                    self.host.request_key_frame(track.name(), running);
+                    self.delegate.request_key_frame(track.name(), running);
                 }
             }
         }
@@ -337,18 +328,18 @@ impl Session {
 
     /// Records what is captured from now on; FALSE if the recording is over.
     pub fn resume(&self) -> bool {
-        let decided = self.may_cut_anywhere();
+        let resolved = self.may_cut_anywhere();
         let mut control = lock(&self.control);
         if control.over {
             return false;
         }
         let slot = self.events.reserve();
-        let (running_time, decided, interval) = self.timeline.write(|timeline| {
-            let at = timeline.resume(self.now(), decided);
-            let decided = timeline.undecided().is_none();
-            (at, decided, timeline.intervals().len() - 1)
+        let (running_time, resolved, interval) = self.timeline.write(|timeline| {
+            let at = timeline.resume(self.now(), resolved);
+            let resolved = timeline.pending().is_none();
+            (at, resolved, timeline.intervals().len() - 1)
         });
-        if decided {
+        if resolved {
             gst::info!(
                 CAT,
                 id = &self.label,
@@ -482,7 +473,7 @@ impl Session {
     }
 
     /// Pad, encoder and counts of each track.
-    pub fn track_figures(&self) -> Vec<(String, String, Counts)> {
+    pub fn track_figures(&self) -> Vec<(String, String, TrackStats)> {
         let encoders = lock(&self.encoder_names).clone();
         let encoder = |pad: &str| {
             let mut encoders = encoders.iter();
@@ -493,7 +484,7 @@ impl Session {
             .map(|track| {
                 let name = track.name().to_owned();
                 let encoder = encoder(&name).unwrap_or_default();
-                (name, encoder, track.counts())
+                (name, encoder, track.stats())
             })
             .collect()
     }

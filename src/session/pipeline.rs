@@ -10,23 +10,22 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, av1,
-    decode_times::begin_at_zero,
-    download,
+    Settings, container_limit,
+    encoder_delay::{self, Heard},
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
-    ends::{appsrc, bytes_pad},
-    flac, header,
-    heard::{self, Heard},
-    hollow, keys, limit,
-    mpeg4::call_it_mpeg4,
-    opus, priming,
+    fixups::{
+        av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
+        keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+    },
+    fragment_alignment,
+    io_pads::{appsrc, bytes_pad},
+    key_units,
     probe::{on_caps, probe},
-    slices, steady,
+    system_memory,
     timing::lock,
-    verbatim,
 };
 use crate::{
-    formats::{self, Decoder, Delay, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Patch, Plan},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
@@ -52,7 +51,7 @@ pub trait Listener: Send + Sync + 'static {
     /// The encoder of a track has been made and tuned, it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
     /// A queue has run low.
-    fn hungry(&self);
+    fn need_data(&self);
 }
 
 /// A track as the pipeline gets it.
@@ -75,7 +74,8 @@ impl TrackMedia<'_> {
     /// How its pictures have to be turned to stand upright.
     pub fn turn(&self) -> Orientation {
         let tags = self.tags.as_deref();
-        tags.and_then(super::turn::of_tags).unwrap_or_default()
+        tags.and_then(super::orientation::of_tags)
+            .unwrap_or_default()
     }
 }
 
@@ -88,7 +88,7 @@ pub struct Pipeline {
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
     /// How many tracks the muxer has, where that is counted.
-    in_muxer: hollow::Tracks,
+    in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
     unproven: Arc<AtomicUsize>,
 }
@@ -179,7 +179,7 @@ impl Pipeline {
             feeds: Vec::new(),
             muxer,
             bytes,
-            in_muxer: hollow::Tracks::default(),
+            in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
         };
         for (index, track) in tracks.iter().enumerate() {
@@ -205,13 +205,13 @@ impl Pipeline {
                 let heard = heard.clone();
                 // Opus is stamped later only behind this.
                 let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
-                slices::mark(pad, settings.timeslice, move || match later {
+                fragment_alignment::mark(pad, settings.timeslice, move || match later {
                     true => heard.least(),
                     false => 0,
                 });
             }
             if plan.container == Container::Mp4 {
-                slices::divide(&this.muxer, settings.timeslice, &heard);
+                fragment_alignment::divide(&this.muxer, settings.timeslice, &heard);
             }
         }
         // The order of the feeds is that of the muxer's pads.
@@ -237,7 +237,7 @@ impl Pipeline {
             let late = move |nanoseconds| {
                 heard.set(track, nanoseconds);
                 if let (true, Some(muxer)) = (divided, muxer.upgrade()) {
-                    slices::begin(&muxer, timeslice, heard.least());
+                    fragment_alignment::begin(&muxer, timeslice, heard.least());
                 }
             };
             if let Some(Delay::PreSkip(_)) = feed.delay {
@@ -249,7 +249,7 @@ impl Pipeline {
                     late(formats::opus_length(samples.into()));
                 });
             } else if feed.added > 0 {
-                heard::listen(pad, feed.added, late);
+                encoder_delay::listen(pad, feed.added, late);
             }
         }
         let seen = this.feeds.iter().zip(&plan.codecs);
@@ -260,8 +260,8 @@ impl Pipeline {
             {
                 let (patch, codec) = (Arc::downgrade(&patch), *codec);
                 on_caps(pad, move |caps| {
-                    let decoder = Decoder::of(codec, caps)?;
-                    lock(&*patch.upgrade()?).set_decoder(number, decoder);
+                    let config = CodecConfig::of(codec, caps)?;
+                    lock(&*patch.upgrade()?).set_codec_config(number, config);
                     None
                 });
             }
@@ -322,7 +322,7 @@ impl Pipeline {
             && let Some(pad) = appsrc.static_pad("src")
         {
             let listener = Arc::downgrade(listener);
-            download::bring_over(&pad, name, move |error| {
+            system_memory::bring_over(&pad, name, move |error| {
                 if let Some(listener) = listener.upgrade() {
                     listener.error(None, error);
                 }
@@ -338,7 +338,7 @@ impl Pipeline {
             if codec.kind() == Kind::Video
                 && let Ok(flip) = make("videoflip", &format!("{name}-videoflip"))
             {
-                super::turn::follow(&flip);
+                super::orientation::follow(&flip);
                 if !raw {
                     // The gate turns raw pictures only, as their tags come.
                     flip.set_property_from_str("video-direction", track.turn().direction());
@@ -350,16 +350,16 @@ impl Pipeline {
                 let (works, is_last) = encoder_that_works(codec, made, listener)?;
                 if codec.kind() == Kind::Video {
                     let (interval, frames) = settings.key_interval();
-                    keys::pace(&works, interval, frames);
+                    key_units::pace(&works, interval, frames);
                 }
                 if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
-                    header::show_frame_rate(&works, shown);
+                    caps_overrides::show_frame_rate(&works, shown);
                 }
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
-                        steady::assume_rate(first);
+                        theora_cfr::assume_rate(first);
                     }
-                    steady::count(&works);
+                    theora_cfr::count(&works);
                 }
                 if !is_last {
                     self.prove(&works, listener);
@@ -375,7 +375,7 @@ impl Pipeline {
         let added = encoder.as_ref().and_then(factory_name);
         let added = added.map_or(0, |factory| formats::encoder_delay(&factory));
         if let (Some(encoder), Some(delay)) = (&encoder, delay) {
-            priming::account(encoder, delay);
+            encoder_drain::account(encoder, delay);
         }
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
@@ -392,7 +392,7 @@ impl Pipeline {
                 flac::count_anew(&pad);
             }
             if copied && codec == Codec::H264 {
-                verbatim::keep(&parser);
+                keep_payload::keep(&parser);
             }
             if codec == Codec::Av1 {
                 av1::tell_by_caps(&parser);
@@ -406,7 +406,7 @@ impl Pipeline {
                 && !copied
                 && let Some(pad) = filter.static_pad("src")
             {
-                header::keep_level(&pad);
+                caps_overrides::keep_level(&pad);
             }
             chain.push(filter);
         }
@@ -431,7 +431,7 @@ impl Pipeline {
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
         if codec.kind() == Kind::Video {
-            keys::keep_marks(&mux_pad);
+            key_units::keep_marks(&mux_pad);
         }
         let source = last
             .static_pad("src")
@@ -447,12 +447,12 @@ impl Pipeline {
             plan.container,
             Container::WebM | Container::Matroska | Container::Ogg
         ) {
-            hollow::take_out(&self.muxer, plan.container, &source, &self.in_muxer);
+            empty_tracks::take_out(&self.muxer, plan.container, &source, &self.in_muxer);
         }
-        if let Some(most) = limit::in_force(formats::most_bytes(plan.container)) {
+        if let Some(most) = container_limit::in_force(formats::most_bytes(plan.container)) {
             let listener = Arc::downgrade(listener);
             let container = plan.container;
-            limit::watch(&mux_pad, most, move || {
+            container_limit::watch(&mux_pad, most, move || {
                 if let Some(listener) = listener.upgrade() {
                     listener.error(None, full(container, most));
                 }

@@ -1,12 +1,12 @@
 //! The thread of a session: decides cuts that have to wait, builds the pipeline, fills what
 //! stays away, watches the drain, and takes everything down.
 
-mod absent;
+mod batching;
 mod build;
+mod cut_resolution;
 mod end;
-mod gather;
-mod settle;
-mod wires;
+mod gap_filling;
+mod pipeline_events;
 
 use super::{Begin, Event, Session, lock, panic_text, panicked, pipeline::Pipeline, track::Track};
 use crate::{
@@ -72,8 +72,8 @@ struct Supervisor {
     /// The interval that waits for its key frame, and since which running time.
     waiting: Option<(usize, Ns)>,
     announced: bool,
-    /// What is known of what is gathered, if it is.
-    gathered: Option<gather::Gathered>,
+    /// What is known of what is batched, if it is.
+    batch: Option<batching::Batch>,
     /// How many blobs of those that were asked for have been handed out.
     served: u64,
     /// The end has been announced.
@@ -97,7 +97,7 @@ impl Supervisor {
             asked_again: 0,
             waiting: None,
             announced: false,
-            gathered: None,
+            batch: None,
             served: 0,
             finalising: false,
             told_closed: Vec::new(),
@@ -106,7 +106,7 @@ impl Supervisor {
 
     fn run(mut self) {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.supervise()));
-        let error = caught.unwrap_or_else(|panic| Some(self.salvage(panicked(&*panic))));
+        let error = caught.unwrap_or_else(|panic| Some(self.drain_after_error(panicked(&*panic))));
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.finish(error)));
         if let Err(panic) = ended {
             gst::error!(
@@ -135,7 +135,7 @@ impl Supervisor {
                 )
             };
             if let Some(error) = error {
-                return Some(self.salvage(error));
+                return Some(self.drain_after_error(error));
             }
             let failed_encoder = lock(&self.session.control).failed_encoder.take();
             if let Some((factory, error)) = failed_encoder {
@@ -155,7 +155,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps);
-            self.let_go(requested > self.served, stopped.is_some());
+            self.flush_batch(requested > self.served, stopped.is_some());
             self.hand_out_requested(requested);
             if stopped.is_some() || self.all_closed() {
                 self.finalise();
@@ -190,7 +190,7 @@ impl Supervisor {
             return DRAIN_TICK;
         }
         let paused = self.session.timeline.read(Timeline::is_paused);
-        let owes = requested > self.served || self.has_gathered();
+        let owes = requested > self.served || self.has_batch();
         match self.announced && self.pipeline.is_some() && paused && !owes {
             true => PAUSED_TICK,
             false => TICK,
@@ -216,7 +216,7 @@ impl Supervisor {
         self.told_closed.resize(self.session.tracks.len(), false);
         for (told, track) in self.told_closed.iter_mut().zip(&self.session.tracks) {
             if track.is_closed() && !std::mem::replace(told, true) {
-                let counts = track.counts();
+                let counts = track.stats();
                 gst::debug!(
                     CAT,
                     id = &self.session.label,

@@ -33,7 +33,7 @@ impl SharedTimeline {
         }
     }
 
-    /// Writes to the timeline. Instants read inside `write` are after every horizon that a
+    /// Writes to the timeline. Instants read inside `write` are after every instant up to which it was safe that a
     /// track has used without seeing the change.
     pub fn write<R>(&self, write: impl FnOnce(&mut Timeline) -> R) -> R {
         let mut timeline = lock(&self.timeline);

@@ -2,20 +2,20 @@
 //!
 //! Lock order: `inner` alone. It is held while buffers go into the appsrc, so that the track's
 //! thread and the supervisor's fillers stay in order; appsrc does not block here, it only
-//! queues, and its callbacks take nothing but `Room`.
+//! queues, and its callbacks take nothing but `Backpressure`.
 
 mod feed;
 
 use super::{
-    pace::{self, Pace},
-    room::Room,
+    backpressure::Backpressure,
+    frame_dropper::{self, FrameDropper},
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
-    gate::{Cuts, Gate, Input, Loss, Out, Piece},
+    gate::{Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
     model::{
         Kind, Orientation,
-        timeline::{Mapped, Ns},
+        timeline::{Ns, Placement},
     },
 };
 use feed::{Feed, Item};
@@ -57,7 +57,7 @@ pub enum Flow {
 
 /// Figures for `stats`.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Counts {
+pub struct TrackStats {
     /// Buffers from upstream that have gone to the encoder, or into the file as they are.
     pub encoded: u64,
     /// Those of the recording's that were left out because the encoder was too slow.
@@ -66,7 +66,7 @@ pub struct Counts {
     pub filled: Ns,
 }
 
-impl Counts {
+impl TrackStats {
     /// Buffers from upstream that belong to the recording.
     pub fn buffers(&self) -> u64 {
         self.encoded + self.dropped
@@ -80,7 +80,7 @@ struct Inner {
     /// Those of the first media.
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
-    cuts: Cuts,
+    cursor: IntervalCursor,
     /// The end of the last interval, once that is known for good.
     end: Option<Ns>,
     seen: u64,
@@ -88,7 +88,7 @@ struct Inner {
     /// See [`Track::fed`].
     fed: Arc<AtomicU64>,
     first: Option<Ns>,
-    counts: Counts,
+    counts: TrackStats,
     /// How far the track had come when a buffer was let in last.
     let_in: Ns,
     /// What waited for the encoder when that was looked at, and how far media had been given on then.
@@ -108,11 +108,11 @@ pub struct Track {
     max_queue_time: Ns,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
-    room: Arc<Room>,
+    room: Arc<Backpressure>,
     arrived: AtomicU64,
     /// See [`Track::fed`].
     fed: Arc<AtomicU64>,
-    pace: Arc<Pace>,
+    dropper: Arc<FrameDropper>,
     /// What waited when the last buffer came.
     waited: AtomicU64,
     closed: AtomicBool,
@@ -131,7 +131,7 @@ pub struct Track {
 pub struct Shared {
     pub clock: Arc<RunningTime>,
     pub timeline: Arc<SharedTimeline>,
-    pub room: Arc<Room>,
+    pub room: Arc<Backpressure>,
     pub max_queue_time: Ns,
     /// Whether any track is live: then cuts are made at the clock's time.
     pub any_live: bool,
@@ -153,7 +153,7 @@ impl Track {
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
             fed: fed.clone(),
-            pace: Arc::new(Pace::new(shared.max_queue_time)),
+            dropper: Arc::new(FrameDropper::new(shared.max_queue_time)),
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -164,13 +164,13 @@ impl Track {
                 caps: None,
                 first_caps: None,
                 gate: None,
-                cuts: Cuts::default(),
+                cursor: IntervalCursor::default(),
                 end: None,
                 seen: u64::MAX,
                 feed: Feed::default(),
                 fed,
                 first: None,
-                counts: Counts::default(),
+                counts: TrackStats::default(),
                 let_in: 0,
                 looked: None,
                 mutes: Vec::new(),
@@ -239,10 +239,10 @@ impl Track {
     pub fn replay(&self, input: Input) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
-        let Inner { gate, cuts, .. } = &mut *inner;
+        let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            // Nothing can leave: no cut is decided yet.
-            gate.push(input, cuts, 0, &mut Out::new());
+            // Nothing can leave: no cut is resolved yet.
+            gate.push(input, cursor, 0, &mut GateOutput::new());
         }
     }
 
@@ -257,12 +257,12 @@ impl Track {
     }
 
     /// Figures for `stats`.
-    pub fn counts(&self) -> Counts {
+    pub fn stats(&self) -> TrackStats {
         let inner = lock(&self.inner);
         // What refers to a frame that was left out is lost with it.
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
-        let passed_over = self.pace.passed_over();
-        Counts {
+        let passed_over = self.dropper.passed_over();
+        TrackStats {
             filled: inner.gate.as_ref().map_or(0, Gate::filled),
             encoded: inner.counts.encoded.saturating_sub(passed_over),
             dropped: inner.counts.dropped + left_out + passed_over,
@@ -325,10 +325,10 @@ impl Track {
             self.room.wake();
         }
         if for_another {
-            self.pace.wait_for_another();
+            self.dropper.wait_for_another();
         }
         if self.live && self.is_too_slow(&mut inner) {
-            if self.timeline.read(|t| t.map(input.running, 0)) != Mapped::Drop {
+            if self.timeline.read(|t| t.map(input.running, 0)) != Placement::Drop {
                 inner.counts.dropped += 1;
             }
             if let Some(gate) = &mut inner.gate {
@@ -338,13 +338,13 @@ impl Track {
         }
         // What is not live may have waited since.
         let now = now.filter(|_| self.live);
-        let horizon = self.horizon_at(now, end);
+        let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
-        let mut out = Out::new();
-        let Inner { gate, cuts, .. } = &mut *inner;
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            gate.push(input, cuts, horizon, &mut out);
-            if cuts.current().is_some_and(|interval| !interval.decided) {
+            gate.push(input, cursor, safe_until, &mut out);
+            if cursor.current().is_some_and(|interval| !interval.resolved) {
                 self.room.wake();
             }
         }
@@ -384,11 +384,11 @@ impl Track {
     }
 
     /// The instant before which no cut can come any more.
-    fn horizon(&self, end: Ns) -> Ns {
-        self.horizon_at(None, end)
+    fn safe_until(&self, end: Ns) -> Ns {
+        self.safe_until_at(None, end)
     }
 
-    fn horizon_at(&self, now: Option<Ns>, end: Ns) -> Ns {
+    fn safe_until_at(&self, now: Option<Ns>, end: Ns) -> Ns {
         if !self.paced {
             return Ns::MAX;
         }
@@ -400,7 +400,7 @@ impl Track {
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
         if let Some(at_most) = inner.waits_at_most(self.fed())
             && at_most < self.max_queue_time / 8
-            && !self.pace.has_waited_for_another()
+            && !self.dropper.has_waited_for_another()
         {
             self.waited.store(at_most, Ordering::Relaxed);
             return false;
@@ -416,17 +416,17 @@ impl Track {
         };
         // What waits may do so for another track, of which nothing has come (yet).
         if inner.feed.is_backlog() {
-            self.pace.wait_for_another();
+            self.dropper.wait_for_another();
         }
-        let most = match self.pace.is_for_another(waiting, most) && most > 0 {
+        let most = match self.dropper.is_for_another(waiting, most) && most > 0 {
             // It waited for the other tracks, whose absence is noticed only after so long.
             true => most.saturating_add(BACKLOG_GRACE),
             false => most,
         };
         let now = self.arrived();
-        let thin = pictures && now.saturating_sub(inner.let_in) < self.pace.worth();
+        let thin = pictures && now.saturating_sub(inner.let_in) < self.dropper.worth();
         if most > 0 && (waiting >= most || thin) {
-            self.pace.warn(&self.name, waiting, &self.room);
+            self.dropper.warn(&self.name, waiting, &self.room);
             return true;
         }
         inner.let_in = now;
@@ -505,7 +505,7 @@ impl Track {
     /// Upstream says that nothing will come before `end`.
     pub fn gap(&self, end: Ns) {
         self.arrived.fetch_max(end, Ordering::SeqCst);
-        let until = self.horizon(end).min(end);
+        let until = self.safe_until(end).min(end);
         self.fill(until);
         self.finish_if_complete(&mut lock(&self.inner));
     }
@@ -520,14 +520,14 @@ impl Track {
     pub fn advance(&self) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
-        let horizon = match self.timeline.read(|t| t.is_stopped()) || self.is_ended() {
+        let safe_until = match self.timeline.read(|t| t.is_stopped()) || self.is_ended() {
             true => Ns::MAX,
-            false => self.horizon(self.arrived()),
+            false => self.safe_until(self.arrived()),
         };
-        let mut out = Out::new();
-        let Inner { gate, cuts, .. } = &mut *inner;
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            gate.advance(cuts, horizon, &mut out);
+            gate.advance(cursor, safe_until, &mut out);
         }
         inner.feed_all(out);
         self.finish_if_complete(&mut inner);
@@ -537,10 +537,10 @@ impl Track {
     pub fn fill(&self, until: Ns) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
-        let mut out = Out::new();
-        let Inner { gate, cuts, .. } = &mut *inner;
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            gate.fill(cuts, until, &mut out);
+            gate.fill(cursor, until, &mut out);
         }
         inner.feed_all(out);
     }
@@ -555,7 +555,7 @@ impl Track {
     fn finish_if_complete(&self, inner: &mut Inner) {
         inner.refresh(&self.timeline);
         let end = inner.end;
-        let behind = || inner.gate.is_some() && inner.cuts.current().is_none();
+        let behind = || inner.gate.is_some() && inner.cursor.current().is_none();
         if end.is_some_and(|end| self.arrived() >= end || behind()) {
             self.finish_locked(inner, true);
         }
@@ -566,7 +566,7 @@ impl Track {
             return;
         }
         inner.refresh(&self.timeline);
-        let mut out = Out::new();
+        let mut out = GateOutput::new();
         let arrived = self.arrived();
         let (until, end) = self.timeline.read(|t| {
             let until = match t.end() {
@@ -576,12 +576,12 @@ impl Track {
             };
             (until, t.recorded_at(until))
         });
-        let Inner { gate, cuts, .. } = &mut *inner;
+        let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
             gate.settle();
             match whole {
-                true => gate.fill(cuts, until, &mut out),
-                false => gate.advance(cuts, Ns::MAX, &mut out),
+                true => gate.fill(cursor, until, &mut out),
+                false => gate.advance(cursor, Ns::MAX, &mut out),
             }
             gate.finish(end, &mut out);
         }
@@ -609,7 +609,7 @@ impl Track {
         let mut inner = lock(&self.inner);
         if self.has_live_pictures(&inner) {
             let name = self.name.clone();
-            pace::keep(&appsrc, &self.pace, &self.fed, &self.room, name);
+            frame_dropper::keep(&appsrc, &self.dropper, &self.fed, &self.room, name);
         }
         // Looked at behind what it is given first.
         inner.looked = None;
@@ -637,29 +637,29 @@ impl Track {
     /// The pipeline is no more: what it was given waits for the next one, and so does what comes.
     pub fn take_back(&self) {
         if lock(&self.inner).feed.take_back() {
-            self.pace.begin_anew();
+            self.dropper.begin_anew();
         }
     }
 
-    /// From now on buffers wait for [`Track::let_go`].
-    pub fn gather(&self) {
-        lock(&self.inner).feed.gather();
+    /// From now on buffers wait for [`Track::flush_batch`].
+    pub fn start_batching(&self) {
+        lock(&self.inner).feed.start_batching();
     }
 
-    /// Gives on what has been gathered, if anything has.
-    pub fn let_go(&self) -> bool {
-        lock(&self.inner).feed.let_go()
+    /// Gives on what has been batched, if anything has.
+    pub fn flush_batch(&self) -> bool {
+        lock(&self.inner).feed.flush_batch()
     }
 }
 
 impl Inner {
     fn refresh(&mut self, timeline: &SharedTimeline) {
         let Inner {
-            cuts, end, seen, ..
+            cursor, end, seen, ..
         } = self;
         let news = timeline.news(*seen, |timeline| {
-            cuts.refresh(timeline);
-            *end = timeline.end().filter(|_| timeline.undecided().is_none());
+            cursor.refresh(timeline);
+            *end = timeline.end().filter(|_| timeline.pending().is_none());
         });
         if let Some((now, ())) = news {
             *seen = now;
@@ -677,7 +677,7 @@ impl Inner {
         }
     }
 
-    fn feed_all(&mut self, out: Out) {
+    fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
         for piece in out {
             let item = match piece {

@@ -1,9 +1,8 @@
 //! What comes from the pads, to the tracks that it belongs to; and how long who brings it has to wait.
 
 use super::{
-    Session,
+    Session, orientation,
     track::{Flow, Track},
-    turn,
 };
 use crate::{
     gate::Input,
@@ -94,7 +93,7 @@ impl Session {
             }
             if !self.others_starve(index) {
                 starved = None;
-                // Room, and hunger that lasts, are told.
+                // Backpressure, and hunger that lasts, are told.
                 return Some(ROOM_LOOK);
             }
             let since = starved.get_or_insert_with(Instant::now).elapsed();
@@ -119,7 +118,7 @@ impl Session {
         };
         let mut tags = tags.to_owned();
         if !track.is_encoded()
-            && let Some(turn) = turn::of_tags(&tags)
+            && let Some(turn) = orientation::of_tags(&tags)
         {
             track.set_orientation(turn);
             tags.make_mut().remove::<gst::tags::ImageOrientation>();

@@ -5,7 +5,7 @@ mod mp4;
 
 pub use mp4::fragment_track;
 
-use super::{decoder::Decoder, delay::Delay};
+use super::{codec_config::CodecConfig, delay::Delay};
 use crate::model::{Container, Orientation};
 
 /// What a container is told of a video track.
@@ -14,7 +14,7 @@ pub struct Pictures {
     /// How they have to be shown turned.
     pub turn: Orientation,
     /// What their decoder has to know, where the muxer does not tell it.
-    pub decoder: Option<Decoder>,
+    pub codec_config: Option<CodecConfig>,
 }
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
@@ -41,7 +41,7 @@ impl Patch {
     pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
         let pictures = turns.into_iter().map(|turn| Pictures {
             turn,
-            decoder: None,
+            codec_config: None,
         });
         let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
@@ -66,9 +66,9 @@ impl Patch {
     }
 
     /// What the decoder of video track `number` has to know. Once the header has been written it is too late.
-    pub fn set_decoder(&mut self, number: usize, decoder: Decoder) {
+    pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
-            pictures.decoder = Some(decoder);
+            pictures.codec_config = Some(config);
         }
     }
 
@@ -126,8 +126,8 @@ impl Patch {
 
 fn map(buffer: &gst::Buffer, patch: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
     // Headers are small; what is large is media.
-    const MOST: usize = 1 << 24;
-    if buffer.size() > MOST {
+    const MAX_BUFFER_SIZE: usize = 1 << 24;
+    if buffer.size() > MAX_BUFFER_SIZE {
         return None;
     }
     patch(&buffer.map_readable().ok()?)

@@ -7,7 +7,7 @@
 
 use super::{Pictures, number};
 use crate::{
-    formats::{decoder::Decoder, delay::Delay},
+    formats::{codec_config::CodecConfig, delay::Delay},
     model::Orientation,
 };
 
@@ -229,10 +229,10 @@ fn turned(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
 }
 
 /// A video track's `trak` with a configuration record that is true of the stream; `None` if it is that already.
-fn told(trak: &[u8], decoder: &Decoder) -> Option<Vec<u8>> {
-    let (entry, record): (&[u8; 4], &[u8; 4]) = match decoder {
-        Decoder::Av1(_) => (b"av01", b"av1C"),
-        Decoder::Vp9 { .. } => (b"vp09", b"vpcC"),
+fn told(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
+    let (entry, record): (&[u8; 4], &[u8; 4]) = match config {
+        CodecConfig::Av1(_) => (b"av01", b"av1C"),
+        CodecConfig::Vp9 { .. } => (b"vp09", b"vpcC"),
     };
     let path = [
         (b"mdia", 0),
@@ -242,13 +242,13 @@ fn told(trak: &[u8], decoder: &Decoder) -> Option<Vec<u8>> {
         (entry, VISUAL_ENTRY),
         (record, 0),
     ];
-    changed(trak, &path, &|old| match decoder {
-        Decoder::Av1(right) => {
+    changed(trak, &path, &|old| match config {
+        CodecConfig::Av1(right) => {
             // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always the same level, and bits of
             // memory that nobody has set. The OBUs after the first four bytes may be left out.
             (old.get(..4) != right.get(..4)).then(|| right.clone())
         }
-        Decoder::Vp9 { level } => {
+        CodecConfig::Vp9 { level } => {
             // Level 1 for all, up to 1.26 at least. Before it: version, flags, profile.
             const AT: usize = 5;
             let mut new = old.to_vec();
@@ -299,7 +299,7 @@ fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Vec<u8>> 
                 let turn = of_track.map_or_else(Orientation::default, |of_track| of_track.turn);
                 let turned = turned(content, turn);
                 let content = turned.as_deref().unwrap_or(content);
-                let decoder = of_track.and_then(|of_track| of_track.decoder.as_ref());
+                let decoder = of_track.and_then(|of_track| of_track.codec_config.as_ref());
                 let told = decoder.and_then(|decoder| told(content, decoder));
                 new.extend_from_slice(&boxed(b"trak", told.as_deref().unwrap_or(content))?);
             }
@@ -482,9 +482,9 @@ mod tests {
     }
 
     /// A video track whose decoder has to know this.
-    fn told_of(decoder: Decoder) -> Pictures {
+    fn told_of(config: CodecConfig) -> Pictures {
         Pictures {
-            decoder: Some(decoder),
+            codec_config: Some(config),
             ..Default::default()
         }
     }
@@ -509,7 +509,7 @@ mod tests {
     #[test]
     fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_moves() {
         let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-        let av1 = told_of(Decoder::Av1(right.to_vec()));
+        let av1 = told_of(CodecConfig::Av1(right.to_vec()));
         let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
         for wrong in [
             // mp4mux 1.22, without what upstream may say and with it; 1.26, in memory that had another use.
@@ -540,7 +540,7 @@ mod tests {
         }
         for level in [10, 31] {
             let record = |level| [1, 0, 0, 0, 0, level, 0x82, 6, 6, 6, 0, 0];
-            let vp9 = told_of(Decoder::Vp9 { level });
+            let vp9 = told_of(CodecConfig::Vp9 { level });
             let old = pictures(b"vp09", b"vpcC", &record(10));
             let new = Layout::default().patch(0, &old, &[], &[vp9]);
             assert_eq!(new, Some(pictures(b"vp09", b"vpcC", &record(level))));
@@ -550,8 +550,8 @@ mod tests {
     #[test]
     fn records_that_are_right_stay() {
         let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-        let av1 = told_of(Decoder::Av1(right.to_vec()));
-        let vp9 = told_of(Decoder::Vp9 { level: 31 });
+        let av1 = told_of(CodecConfig::Av1(right.to_vec()));
+        let vp9 = told_of(CodecConfig::Vp9 { level: 31 });
         let nothing = Pictures::default();
         for (old, pictures) in [
             (pictures(b"av01", b"av1C", &right), &av1),
@@ -586,7 +586,7 @@ mod tests {
                 let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
             }
         }
-        let av1 = told_of(Decoder::Av1(vec![0x81, 1, 0x0c, 0]));
+        let av1 = told_of(CodecConfig::Av1(vec![0x81, 1, 0x0c, 0]));
         let whole = pictures(b"av01", b"av1C", &[0; 5]);
         for at in 0..whole.len() {
             for value in [0, 1, 7, 0xff] {

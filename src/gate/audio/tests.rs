@@ -31,7 +31,7 @@ fn sound(first: u64, samples: u64, running: Ns) -> Input {
 struct Bench {
     gate: AudioGate,
     timeline: Timeline,
-    cuts: Cuts,
+    cursor: IntervalCursor,
     grid: Grid,
     heard: Vec<i32>,
     caps: Vec<(usize, gst::Caps)>,
@@ -42,35 +42,35 @@ impl Bench {
         let mut bench = Bench {
             gate: AudioGate::new(&caps(rate)).unwrap(),
             timeline,
-            cuts: Cuts::default(),
+            cursor: IntervalCursor::default(),
             grid: Grid::new(rate),
             heard: Vec::new(),
             caps: Vec::new(),
         };
-        bench.cuts.refresh(&bench.timeline);
+        bench.cursor.refresh(&bench.timeline);
         bench
     }
 
     fn cut(&mut self, change: impl FnOnce(&mut Timeline)) {
         change(&mut self.timeline);
-        self.cuts.refresh(&self.timeline);
+        self.cursor.refresh(&self.timeline);
     }
 
-    fn push(&mut self, input: Input, horizon: Ns) {
-        let mut out = Out::new();
+    fn push(&mut self, input: Input, safe_until: Ns) {
+        let mut out = GateOutput::new();
         self.gate.push(input);
-        self.gate.advance(&mut self.cuts, horizon, &mut out);
+        self.gate.advance(&mut self.cursor, safe_until, &mut out);
         self.take(out);
     }
 
     fn fill(&mut self, until: Ns) {
-        let mut out = Out::new();
-        self.gate.fill(&mut self.cuts, until, &mut out);
+        let mut out = GateOutput::new();
+        self.gate.fill(&mut self.cursor, until, &mut out);
         self.take(out);
     }
 
     /// Positions go on without a gap, and stamps are theirs.
-    fn take(&mut self, out: Out) {
+    fn take(&mut self, out: GateOutput) {
         for piece in out {
             let buffer = match piece {
                 Piece::Buffer(buffer) => buffer,
@@ -211,16 +211,16 @@ fn planes_of_each_channel_are_cut_alike() {
     gst_audio::AudioMeta::add(buffer.get_mut().unwrap(), &info, 80, &[]).unwrap();
     let mut timeline = Timeline::new(2 * MS, true);
     timeline.stop(5 * MS);
-    let mut cuts = Cuts::default();
-    cuts.refresh(&timeline);
+    let mut cursor = IntervalCursor::default();
+    cursor.refresh(&timeline);
     gate.push(Input {
         buffer,
         running: 0,
         duration: None,
     });
-    let mut out = Out::new();
-    gate.advance(&mut cuts, Ns::MAX, &mut out);
-    gate.fill(&mut cuts, 10 * MS, &mut out);
+    let mut out = GateOutput::new();
+    gate.advance(&mut cursor, Ns::MAX, &mut out);
+    gate.fill(&mut cursor, 10 * MS, &mut out);
     let buffers: Vec<_> = out
         .into_iter()
         .filter_map(|piece| match piece {
@@ -250,9 +250,9 @@ fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
         .build()
         .unwrap();
     let mut gate = AudioGate::new(&info.to_caps().unwrap()).unwrap();
-    let mut cuts = Cuts::default();
-    cuts.refresh(&Timeline::new(0, true));
-    let mut out = Out::new();
+    let mut cursor = IntervalCursor::default();
+    cursor.refresh(&Timeline::new(0, true));
+    let mut out = GateOutput::new();
     for (running, described) in [(0, None), (10 * MS, Some(&other)), (20 * MS, Some(&info))] {
         let mut buffer = gst::Buffer::from_slice(vec![1u8; 80 * 4]);
         if let Some(described) = described {
@@ -263,9 +263,9 @@ fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
             running,
             duration: None,
         });
-        gate.advance(&mut cuts, Ns::MAX, &mut out);
+        gate.advance(&mut cursor, Ns::MAX, &mut out);
     }
-    gate.fill(&mut cuts, 40 * MS, &mut out);
+    gate.fill(&mut cursor, 40 * MS, &mut out);
     let lengths: Vec<(usize, bool)> = out
         .into_iter()
         .filter_map(|piece| match piece {
@@ -419,19 +419,19 @@ proptest! {
         }
     }
 
-    /// No sample leaves at or behind the horizon, whatever came in.
+    /// No sample leaves at or behind the instant up to which it is safe, whatever came in.
     #[test]
     fn the_horizon_is_respected(
         pushes in prop::collection::vec((1u64..3_000, 0u64..100 * MS), 1..40),
     ) {
         let grid = Grid::new(48_000);
         let mut bench = Bench::new(48_000, Timeline::new(0, true));
-        let (mut first, mut horizon) = (0, 0);
+        let (mut first, mut safe_until) = (0, 0);
         for (samples, step) in pushes {
-            horizon += step;
-            bench.push(sound(first, samples, grid.time(first)), horizon);
+            safe_until += step;
+            bench.push(sound(first, samples, grid.time(first)), safe_until);
             first += samples;
-            prop_assert_eq!(bench.heard.len() as u64, grid.nearest(horizon).min(first));
+            prop_assert_eq!(bench.heard.len() as u64, grid.nearest(safe_until).min(first));
         }
     }
 }

@@ -29,7 +29,7 @@ fn picture(number: u8, running: Ns) -> Input {
 struct Bench {
     gate: VideoGate,
     timeline: Timeline,
-    cuts: Cuts,
+    cursor: IntervalCursor,
     /// Number of the picture (`None` is black), from, to.
     seen: Vec<(Option<u8>, Ns, Ns)>,
     caps: Vec<(usize, gst::Caps)>,
@@ -40,29 +40,29 @@ impl Bench {
         let mut bench = Bench {
             gate: VideoGate::new(&caps(16)).unwrap(),
             timeline,
-            cuts: Cuts::default(),
+            cursor: IntervalCursor::default(),
             seen: Vec::new(),
             caps: Vec::new(),
         };
-        bench.cuts.refresh(&bench.timeline);
+        bench.cursor.refresh(&bench.timeline);
         bench
     }
 
     fn cut(&mut self, change: impl FnOnce(&mut Timeline)) {
         change(&mut self.timeline);
-        self.cuts.refresh(&self.timeline);
+        self.cursor.refresh(&self.timeline);
     }
 
-    fn push(&mut self, input: Input, horizon: Ns) {
-        let mut out = Out::new();
+    fn push(&mut self, input: Input, safe_until: Ns) {
+        let mut out = GateOutput::new();
         self.gate.push(input);
-        self.gate.advance(&mut self.cuts, horizon, &mut out);
+        self.gate.advance(&mut self.cursor, safe_until, &mut out);
         self.take(out);
     }
 
     fn fill(&mut self, until: Ns) {
-        let mut out = Out::new();
-        self.gate.fill(&mut self.cuts, until, &mut out);
+        let mut out = GateOutput::new();
+        self.gate.fill(&mut self.cursor, until, &mut out);
         self.take(out);
     }
 
@@ -72,7 +72,7 @@ impl Bench {
             t.stop(at);
         });
         self.fill(at);
-        let mut out = Out::new();
+        let mut out = GateOutput::new();
         self.gate.finish(self.timeline.duration(), &mut out);
         self.take(out);
         let mut joined: Vec<(Option<u8>, Ns, Ns)> = Vec::new();
@@ -86,7 +86,7 @@ impl Bench {
     }
 
     /// Each picture begins where the one before ends.
-    fn take(&mut self, out: Out) {
+    fn take(&mut self, out: GateOutput) {
         for piece in out {
             let buffer = match piece {
                 Piece::Buffer(buffer) => buffer,

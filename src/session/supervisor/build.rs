@@ -1,6 +1,6 @@
 //! Builds the pipeline once it is known what comes, and says that the recording has begun.
 
-use super::{GRACE, Supervisor, wires::Wires};
+use super::{GRACE, Supervisor, pipeline_events::PipelineEvents};
 use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
@@ -66,9 +66,9 @@ impl Supervisor {
                 track.leave_out();
             }
         }
-        // Later intervals are decided while the pipeline runs; until it does, upstream may be held.
-        let undecided = self.session.timeline.read(|t| t.undecided());
-        if undecided.is_some_and(|(interval, _)| interval == 0)
+        // Later intervals are resolved while the pipeline runs; until it does, upstream may be held.
+        let pending = self.session.timeline.read(|t| t.pending());
+        if pending.is_some_and(|(interval, _)| interval == 0)
             && stopped.is_none()
             && !self.all_closed()
         {
@@ -109,7 +109,7 @@ impl Supervisor {
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(),
-                    tags: session.host.tags(track.name()),
+                    tags: session.delegate.tags(track.name()),
                 })
             })
             .collect();
@@ -127,7 +127,7 @@ impl Supervisor {
             refusal.error
         })?;
         let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
-        let wires = Arc::new(Wires {
+        let wires = Arc::new(PipelineEvents {
             session: session.clone(),
             names,
             proven: AtomicBool::new(false),
@@ -141,7 +141,7 @@ impl Supervisor {
         pipeline.play()?;
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.host.tags(track.name());
+            let mut of_track = session.delegate.tags(track.name());
             if feed.encoder.is_some()
                 && let Some(tags) = &mut of_track
             {
@@ -218,7 +218,7 @@ impl Supervisor {
 
     /// `on-start`, once the actual type is known.
     pub(super) fn announce(&mut self, caps_known: bool) {
-        if self.announced || self.session.timeline.read(|t| t.undecided().is_some()) {
+        if self.announced || self.session.timeline.read(|t| t.pending().is_some()) {
             return;
         }
         let certain = self.plan.as_ref().is_some_and(Plan::is_type_certain);
@@ -227,7 +227,7 @@ impl Supervisor {
         if caps_known || certain || self.begun.elapsed() > patience.max(GRACE) {
             self.announced = true;
             self.announce_start(self.likely_type());
-            self.gather();
+            self.start_batching();
         }
     }
 

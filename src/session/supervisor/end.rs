@@ -10,7 +10,7 @@ use std::sync::PoisonError;
 
 impl Supervisor {
     /// After an error: what the encoders and the muxer still have is got out of them.
-    pub(super) fn salvage(&mut self, error: Error) -> Error {
+    pub(super) fn drain_after_error(&mut self, error: Error) -> Error {
         for track in &self.session.tracks {
             track.leave_out();
         }
@@ -63,7 +63,7 @@ impl Supervisor {
         }
         // What failed on the way here counts too.
         let error = error.or_else(|| lock(&session.control).error.take());
-        self.say_goodbye(error);
+        self.emit_final_events(error);
         self.release();
         // What did not drain may hold this thread for as long as an element of it is stuck; the
         // writer takes nothing of it any more.
@@ -81,7 +81,7 @@ impl Supervisor {
         session.events.close();
         lock(&session.control).finished = true;
         session.done.notify_all();
-        session.host.finished(session.id);
+        session.delegate.finished(session.id);
     }
 
     /// A write has not returned: what is behind it cannot be got at.
@@ -97,7 +97,7 @@ impl Supervisor {
         ))
     }
 
-    pub(super) fn say_goodbye(&self, error: Option<Error>) {
+    pub(super) fn emit_final_events(&self, error: Option<Error>) {
         let session = &self.session;
         let written = session.progress.frontier();
         let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {

@@ -1,9 +1,9 @@
 //! What a track has let through, on its way into the pipeline: it waits until there is one, is kept while another may
-//! have to take its place, and may be gathered so that threads are woken for several buffers at once.
+//! have to take its place, and may be batched so that threads are woken for several buffers at once.
 
 use crate::{
     model::{Orientation, timeline::Ns},
-    session::turn,
+    session::orientation,
 };
 use gst::prelude::*;
 use std::collections::VecDeque;
@@ -11,8 +11,8 @@ use std::collections::VecDeque;
 /// Live pictures that wait in front of the encoder as they came.
 const HELD: u64 = 2;
 
-/// More buffers are not gathered.
-const MOST_GATHERED: usize = 64;
+/// More buffers are not batched.
+const MAX_BATCH: usize = 64;
 
 /// One thing of a track, in its place among the others.
 #[derive(Debug, Clone)]
@@ -30,8 +30,8 @@ pub struct Feed {
     to: To,
     /// What the pipeline was given, while another one may have to take its place.
     kept: Option<Kept>,
-    gathers: bool,
-    gathered: Vec<gst::Buffer>,
+    batching: bool,
+    batch: Vec<gst::Buffer>,
     /// Its buffers are of a pool that has few: live pictures.
     scarce: bool,
 }
@@ -109,7 +109,7 @@ impl Feed {
         buffers.next().is_some_and(|buffer| buffer.dts().is_none())
     }
 
-    /// Media that waits for the encoder; what is gathered does not wait for that.
+    /// Media that waits for the encoder; what is batched does not wait for that.
     pub fn waiting(&self) -> Ns {
         match &self.to {
             To::Backlog(backlog) => backlog.waiting,
@@ -129,28 +129,28 @@ impl Feed {
         match (&mut self.to, item) {
             (To::Backlog(backlog), item) => backlog.push(item),
             (To::Encoder(_), Item::Buffer(buffer))
-                if self.gathers && self.gathered.len() < MOST_GATHERED =>
+                if self.batching && self.batch.len() < MAX_BATCH =>
             {
-                self.gathered.push(buffer);
+                self.batch.push(buffer);
             }
             (To::Encoder(_), item) => {
-                self.let_go();
+                self.flush_batch();
                 self.give_now(item);
             }
             (To::Closed, _) => {}
         }
     }
 
-    /// From now on buffers wait for [`Feed::let_go`].
-    pub fn gather(&mut self) {
-        self.gathers = true;
+    /// From now on buffers wait for [`Feed::flush_batch`].
+    pub fn start_batching(&mut self) {
+        self.batching = true;
     }
 
-    /// Gives on what has been gathered, if anything has.
-    pub fn let_go(&mut self) -> bool {
-        let gathered = std::mem::take(&mut self.gathered);
-        let any = !gathered.is_empty();
-        for buffer in gathered {
+    /// Gives on what has been batched, if anything has.
+    pub fn flush_batch(&mut self) -> bool {
+        let batch = std::mem::take(&mut self.batch);
+        let any = !batch.is_empty();
+        for buffer in batch {
             self.give_now(Item::Buffer(buffer));
         }
         any
@@ -185,11 +185,11 @@ impl Feed {
 
     /// The pipeline is no more: what it was given waits for the next one, if that was kept.
     pub fn take_back(&mut self) -> bool {
-        let gathered = std::mem::take(&mut self.gathered);
+        let batch = std::mem::take(&mut self.batch);
         let Some(Kept { mut backlog, .. }) = self.kept.take() else {
             return false;
         };
-        for buffer in gathered {
+        for buffer in batch {
             backlog.push(Item::Buffer(buffer));
         }
         self.to = To::Backlog(backlog);
@@ -250,7 +250,7 @@ impl Feed {
                 appsrc.send_event(gst::event::Tag::new(tags));
             }
             Item::Turn(turn) => {
-                let _ = appsrc.send_event(turn::event(turn));
+                let _ = appsrc.send_event(orientation::event(turn));
             }
             Item::End => {
                 let _ = appsrc.end_of_stream();
@@ -279,13 +279,13 @@ mod tests {
         (pipeline, appsrc, appsink)
     }
 
-    /// A feed that gathers, and where it leads.
+    /// A feed that batching, and where it leads.
     fn gathering() -> (Feed, gst::Pipeline, gst_app::AppSink) {
         let (pipeline, appsrc, appsink) = appsrc_and_appsink();
         let mut feed = Feed::default();
         feed.give(packet(0));
         feed.connect(appsrc, false, 0);
-        feed.gather();
+        feed.start_batching();
         (feed, pipeline, appsink)
     }
 
@@ -300,8 +300,8 @@ mod tests {
         (1..5).for_each(|number| feed.give(packet(number)));
         let moment = gst::ClockTime::from_mseconds(100);
         assert_eq!(offsets(&appsink, moment), [0]);
-        assert!(feed.let_go());
-        assert!(!feed.let_go());
+        assert!(feed.flush_batch());
+        assert!(!feed.flush_batch());
         feed.give(packet(5));
         feed.give(Item::End);
         let long = gst::ClockTime::from_seconds(10);
@@ -331,7 +331,7 @@ mod tests {
         (1..=200).for_each(|number| feed.give(packet(number)));
         let moment = gst::ClockTime::from_mseconds(100);
         let came = offsets(&appsink, moment);
-        assert!(came.len() > 200 - MOST_GATHERED, "{came:?}");
+        assert!(came.len() > 200 - MAX_BATCH, "{came:?}");
         assert!(came.iter().copied().eq(0..came.len() as u64), "{came:?}");
         pipeline.set_state(gst::State::Null).unwrap();
     }

@@ -1,7 +1,7 @@
 //! AV1's record in caps, where muxers look for it and av1parse does not put it.
 
-use super::probe::{on_caps, probe};
 use crate::formats::{av1_record, with_av1_record};
+use crate::session::probe::{on_caps, probe};
 use gst::prelude::*;
 use std::sync::{Arc, OnceLock};
 

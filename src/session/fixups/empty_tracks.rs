@@ -4,15 +4,15 @@
 //! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux may lose
 //! the others, too, and logs a track without any media as critical, which ends a process that asks for that.
 
-use super::probe::{leave_out, probe};
 use crate::model::Container;
+use crate::session::probe::{leave_out, probe};
 use gst::prelude::*;
 use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// Counts the tracks that a muxer has.
+/// TrackStats the tracks that a muxer has.
 pub type Tracks = Arc<AtomicUsize>;
 
 /// When a pad goes, GstCollectPads does not look whether it was the last that the others' ends have waited for: it is told

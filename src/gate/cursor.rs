@@ -6,12 +6,12 @@ use smallvec::SmallVec;
 /// A track's own copy of the intervals it has not left behind, so that a buffer costs the same
 /// after ten thousand cuts as after none.
 #[derive(Debug, Default)]
-pub struct Cuts {
+pub struct IntervalCursor {
     cursor: usize,
     ahead: SmallVec<[Interval; 4]>,
 }
 
-impl Cuts {
+impl IntervalCursor {
     /// Copies what has changed in `timeline`.
     pub fn refresh(&mut self, timeline: &Timeline) {
         self.ahead.clear();
@@ -24,12 +24,12 @@ impl Cuts {
         self.ahead.first()
     }
 
-    /// The same, if its start is decided.
-    pub fn decided(&self) -> Option<Interval> {
-        self.current().filter(|i| i.decided).copied()
+    /// The same, if its start is resolved.
+    pub fn resolved(&self) -> Option<Interval> {
+        self.current().filter(|i| i.resolved).copied()
     }
 
-    /// Number of the interval [`Cuts::current`] gives.
+    /// Number of the interval [`IntervalCursor::current`] gives.
     pub fn cursor(&self) -> usize {
         self.cursor
     }
@@ -43,8 +43,8 @@ impl Cuts {
     }
 
     /// The first instant from which on media is (or may be) recorded: the start of the current
-    /// interval, or `horizon` if none is known yet.
-    pub fn next_start(&self, horizon: Ns) -> Ns {
-        self.current().map_or(horizon, |i| i.start)
+    /// interval, or `safe_until` if none is known yet.
+    pub fn next_start(&self, safe_until: Ns) -> Ns {
+        self.current().map_or(safe_until, |i| i.start)
     }
 }

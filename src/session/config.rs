@@ -50,7 +50,7 @@ impl Settings {
 }
 
 /// What the session asks of whoever has it.
-pub trait Host: Send + Sync + 'static {
+pub trait SessionDelegate: Send + Sync + 'static {
     /// What it is called, for the log.
     fn name(&self) -> String;
     /// An encoder is about to be used for the track of this pad; it is in NULL.
@@ -73,7 +73,7 @@ pub enum Begin {
 }
 
 /// Everything a session is made from.
-pub struct Parts {
+pub struct SessionConfig {
     /// Its number.
     pub id: u64,
     /// What shapes it.
@@ -87,5 +87,5 @@ pub struct Parts {
     /// The `src` pad.
     pub src: Arc<SrcOutput>,
     /// Who has it.
-    pub host: Arc<dyn Host>,
+    pub delegate: Arc<dyn SessionDelegate>,
 }

@@ -4,7 +4,7 @@
 //! they are counted anew from the file's beginning, without the pauses. Nothing else of them changes
 //! but the checksums. When all are through, the file's head is told how many samples there are.
 
-use super::{probe::probe, timing::lock};
+use crate::session::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::{
     Mutex,
@@ -205,7 +205,7 @@ impl Count {
     }
 }
 
-/// Counts the frames that leave `pad` from 0 on.
+/// TrackStats the frames that leave `pad` from 0 on.
 pub fn count_anew(pad: &gst::Pad) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

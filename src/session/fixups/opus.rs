@@ -4,7 +4,7 @@
 //! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
 //! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
 
-use super::{
+use crate::session::{
     probe::{change_caps, probe},
     timing::lock,
 };

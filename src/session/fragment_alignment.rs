@@ -1,6 +1,6 @@
 //! Clusters and fragments that begin where timeslices do, so that a blob can be appended to a player's buffer.
 
-use super::{heard::Heard, keys, probe::probe, timing::lock};
+use super::{encoder_delay::Heard, key_units, probe::probe, timing::lock};
 use crate::{
     formats::{begins_unit, fragment, fragment_track, set_fragment},
     model::timeline::Ns,
@@ -25,7 +25,7 @@ pub fn mark(pad: &gst::Pad, timeslice: Ns, late: impl Fn() -> Ns + Send + Sync +
         }
         *next = (at / timeslice + 1).saturating_mul(timeslice);
         drop(next);
-        keys::ask(pad, pts);
+        key_units::ask(pad, pts);
         gst::PadProbeReturn::Ok
     });
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 /// What the pipeline says, brought to the session.
-pub(super) struct Wires {
+pub(super) struct PipelineEvents {
     pub(super) session: Arc<Session>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
@@ -23,7 +23,7 @@ pub(super) struct Wires {
     pub(super) cut: AtomicBool,
 }
 
-impl Wires {
+impl PipelineEvents {
     fn is_cut(&self) -> bool {
         self.cut.load(Ordering::SeqCst)
     }
@@ -49,7 +49,7 @@ impl Wires {
     }
 }
 
-impl Listener for Wires {
+impl Listener for PipelineEvents {
     fn seek(&self, position: u64) {
         if self.is_cut() {
             return;
@@ -116,11 +116,11 @@ impl Listener for Wires {
     fn encoder(&self, track: usize, encoder: &gst::Element) {
         crate::fault::place("encoder");
         if let Some(name) = self.names.get(track) {
-            self.session.host.encoder_setup(name, encoder);
+            self.session.delegate.encoder_setup(name, encoder);
         }
     }
 
-    fn hungry(&self) {
+    fn need_data(&self) {
         self.session.room.free();
     }
 }

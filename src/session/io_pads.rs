@@ -1,7 +1,7 @@
 //! The two ends of a recording's pipeline: where a track's media goes in, and where the bytes come out.
 
 use super::{
-    heard::Heard,
+    encoder_delay::Heard,
     panicked,
     pipeline::{Listener, TrackMedia},
     timing::lock,
@@ -15,7 +15,7 @@ use std::{
 
 /// What a track's media is given to.
 pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
-    let hungry = Arc::downgrade(listener);
+    let need_data = Arc::downgrade(listener);
     let appsrc = gst_app::AppSrc::builder()
         .name(track.name)
         .caps(&track.caps)
@@ -25,8 +25,8 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
                 .need_data(move |_, _| {
-                    if let Some(listener) = hungry.upgrade() {
-                        listener.hungry();
+                    if let Some(listener) = need_data.upgrade() {
+                        listener.need_data();
                     }
                 })
                 .build(),

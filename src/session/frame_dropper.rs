@@ -8,8 +8,8 @@
 //! Lock order: `state` is a leaf.
 
 use super::{
+    backpressure::Backpressure,
     probe::{leave_out, probe},
-    room::Room,
     timing::lock,
 };
 use crate::model::timeline::Ns;
@@ -27,7 +27,7 @@ const KNOWN: usize = 4;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Pace {
+pub struct FrameDropper {
     max_queue_time: Ns,
     /// `for_another` may be set.
     has_waited: AtomicBool,
@@ -50,10 +50,10 @@ struct State {
     passed_over: u64,
 }
 
-impl Pace {
+impl FrameDropper {
     /// Nothing has come yet.
     pub fn new(max_queue_time: Ns) -> Self {
-        Pace {
+        FrameDropper {
             max_queue_time,
             has_waited: AtomicBool::new(false),
             state: Mutex::default(),
@@ -117,7 +117,7 @@ impl Pace {
     }
 
     /// Something of the track `name` has been left out, while so much waited.
-    pub fn warn(&self, name: &str, waiting: Ns, room: &Room) {
+    pub fn warn(&self, name: &str, waiting: Ns, room: &Backpressure) {
         if self.is_news(Instant::now()) {
             room.warn(format!(
                 "The encoder of {name} is too slow: {} ms of media wait for it, so some is left out until \
@@ -154,15 +154,15 @@ impl Pace {
 /// which media has been given to `appsrc`.
 pub fn keep(
     appsrc: &gst_app::AppSrc,
-    pace: &Arc<Pace>,
+    dropper: &Arc<FrameDropper>,
     fed: &Arc<AtomicU64>,
-    room: &Arc<Room>,
+    room: &Arc<Backpressure>,
     name: String,
 ) {
     let Some(pad) = appsrc.static_pad("src") else {
         return;
     };
-    let (pace, fed, room) = (pace.clone(), fed.clone(), room.clone());
+    let (dropper, fed, room) = (dropper.clone(), fed.clone(), room.clone());
     probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
@@ -172,8 +172,8 @@ pub fn keep(
         };
         let droppable = buffer.flags().contains(gst::BufferFlags::DROPPABLE);
         let waiting = fed.load(Ordering::Relaxed).saturating_sub(at.nseconds());
-        if !pace.takes(at.nseconds(), waiting, droppable, Instant::now()) {
-            pace.warn(&name, waiting, &room);
+        if !dropper.takes(at.nseconds(), waiting, droppable, Instant::now()) {
+            dropper.warn(&name, waiting, &room);
             return leave_out(info);
         }
         if droppable {
@@ -218,7 +218,7 @@ mod tests {
     /// Pictures each 33 ms for `length` into an encoder that is busy with each for as long as `busy` says;
     /// those that it has got.
     fn run(length: Ns, busy: impl Fn(Ns) -> Ns) -> Vec<Ns> {
-        let pace = Pace::new(MOST);
+        let dropper = FrameDropper::new(MOST);
         let began = Instant::now();
         let mut waiting = VecDeque::new();
         let (mut free_at, mut let_in) = (0, 0);
@@ -227,7 +227,7 @@ mod tests {
             if now % FRAME == 0 {
                 let span = now - waiting.front().copied().unwrap_or(now);
                 let full = span >= MOST;
-                if !full && (now == 0 || now - let_in >= pace.worth()) {
+                if !full && (now == 0 || now - let_in >= dropper.worth()) {
                     waiting.push_back(now);
                     let_in = now;
                 }
@@ -236,7 +236,7 @@ mod tests {
                 && let Some(at) = waiting.pop_front()
             {
                 let wall = began + Duration::from_nanos(now);
-                if pace.takes(at, let_in + FRAME - at, true, wall) {
+                if dropper.takes(at, let_in + FRAME - at, true, wall) {
                     got.push(at);
                     free_at = now + busy(now);
                 }
@@ -289,12 +289,12 @@ mod tests {
 
     #[test]
     fn what_waited_for_another_track_is_kept() {
-        let pace = Pace::new(MOST);
-        pace.wait_for_another();
+        let dropper = FrameDropper::new(MOST);
+        dropper.wait_for_another();
         let began = Instant::now();
         let took = |n: Ns, waiting| {
             let now = began + Duration::from_millis(100 * n);
-            pace.takes(n * FRAME, waiting, true, now)
+            dropper.takes(n * FRAME, waiting, true, now)
         };
         assert!((0..18).all(|n| took(n, MOST)));
         // By now it would have been worked off.
@@ -303,11 +303,11 @@ mod tests {
 
     #[test]
     fn one_warning_as_long_as_it_goes_on() {
-        let pace = Pace::new(MOST);
+        let dropper = FrameDropper::new(MOST);
         let began = Instant::now();
-        assert!(pace.is_news(began));
-        assert!(!pace.is_news(began + Duration::from_secs(3)));
-        assert!(!pace.is_news(began + Duration::from_secs(6)));
-        assert!(pace.is_news(began + Duration::from_secs(11)));
+        assert!(dropper.is_news(began));
+        assert!(!dropper.is_news(began + Duration::from_secs(3)));
+        assert!(!dropper.is_news(began + Duration::from_secs(6)));
+        assert!(dropper.is_news(began + Duration::from_secs(11)));
     }
 }

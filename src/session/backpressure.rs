@@ -11,7 +11,7 @@ use std::{
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Room {
+pub struct Backpressure {
     news: Mutex<News>,
     /// For the supervisor.
     told: Condvar,
@@ -31,7 +31,7 @@ struct News {
     warnings: Vec<String>,
 }
 
-impl Room {
+impl Backpressure {
     /// Something has changed: everybody looks again.
     pub fn wake(&self) {
         lock(&self.news).some = true;

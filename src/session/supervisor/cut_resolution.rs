@@ -1,4 +1,4 @@
-//! Cuts that have to wait: for the earliest buffer, or for a key frame.
+//! IntervalCursor that have to wait: for the earliest buffer, or for a key frame.
 
 use super::{KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, Supervisor};
 use crate::{
@@ -15,12 +15,12 @@ impl Supervisor {
             return;
         }
         let mut changed = false;
-        while let Some((index, requested)) = self.session.timeline.read(|t| t.undecided()) {
+        while let Some((index, requested)) = self.session.timeline.read(|t| t.pending()) {
             self.session.ask_for_key_frames();
             let Some(at) = self.start_of_interval(index, requested) else {
                 break;
             };
-            self.session.timeline.write(|t| t.decide(at, false));
+            self.session.timeline.write(|t| t.resolve(at, false));
             changed = true;
             gst::debug!(
                 CAT,
@@ -49,7 +49,7 @@ impl Supervisor {
         if firsts.iter().any(Option::is_none) && !stopped && self.begun.elapsed() < patience {
             return false;
         }
-        self.session.timeline.write(|t| t.postpone(earliest));
+        self.session.timeline.write(|t| t.defer(earliest));
         gst::info!(
             CAT,
             id = &self.session.label,
@@ -60,7 +60,7 @@ impl Supervisor {
         true
     }
 
-    /// Where the undecided interval can begin, `None` if that is not known yet.
+    /// Where the pending interval can begin, `None` if that is not known yet.
     pub(super) fn start_of_interval(&mut self, index: usize, requested: Ns) -> Option<Ns> {
         let first = self.waiting_since(index, requested);
         // Read before the tracks: what arrives behind an end that is not known yet may be a key
@@ -112,7 +112,7 @@ impl Supervisor {
             return Some(end);
         }
         if held_too_long {
-            self.session.timeline.write(|t| t.postpone(progress - most));
+            self.session.timeline.write(|t| t.defer(progress - most));
         }
         let waited = progress.saturating_sub(first);
         if waited / KEY_FRAME_AGAIN > self.asked_again {

@@ -5,7 +5,7 @@
 //! written as packets without content, which repeat the picture before (Theora specification, 7). That holds for a
 //! variable frame rate, across cuts, and where pictures were left out.
 
-use super::{
+use crate::session::{
     probe::{change_caps, leave_out, probe},
     timing::lock,
 };
@@ -17,7 +17,7 @@ use std::{
 };
 
 /// No more than this is written as repeated: it would not fit into a stamp, which counts from a key frame in 15 bits.
-const MOST: u64 = 30_000;
+const MAX_HOLE_FRAMES: u64 = 30_000;
 
 /// Frames per second where no rate is known.
 const USUAL: i32 = 30;
@@ -122,7 +122,7 @@ impl Grid {
     fn repeat(&mut self, frame: u64) -> Vec<gst::Buffer> {
         let missing = self.written..frame;
         self.written = self.written.max(frame);
-        if missing.end.saturating_sub(missing.start) > MOST {
+        if missing.end.saturating_sub(missing.start) > MAX_HOLE_FRAMES {
             return Vec::new();
         }
         let packet = |frame| {
@@ -140,7 +140,7 @@ impl Grid {
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Counts the pictures of an encoder that knows its frame rate.
+/// TrackStats the pictures of an encoder that knows its frame rate.
 pub fn count(encoder: &gst::Element) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;

@@ -3,7 +3,7 @@
 //! From 1.26 on, h264parse puts the parameter sets of the caps in front of the first key frame, also
 //! where it does not convert. The parser is there to complete the caps, and nothing else.
 
-use super::{probe::probe, timing::lock};
+use crate::session::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 

@@ -1,10 +1,10 @@
 //! Encoders that are late: their last samples are got out of them, and no more than those.
 
-use super::{
+use crate::formats::Delay;
+use crate::session::{
     probe::{leave_out, probe},
     timing::lock,
 };
-use crate::formats::Delay;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 

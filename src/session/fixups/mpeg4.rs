@@ -3,7 +3,7 @@
 //! The frames are the same: what is low complexity in the one is an MPEG-4 stream as well. Only
 //! the caps and one bit in each ADTS header say otherwise, and go by the header into the file.
 
-use super::probe::{change_caps, probe};
+use crate::session::probe::{change_caps, probe};
 
 /// The bit of an ADTS header's second byte that says MPEG-2.
 const MPEG2: u8 = 0x08;

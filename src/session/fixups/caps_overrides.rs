@@ -1,6 +1,6 @@
 //! What an encoder's caps say and its container must not hear, or the encoder itself.
 
-use super::{probe::on_caps, timing::lock};
+use crate::session::{probe::on_caps, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 

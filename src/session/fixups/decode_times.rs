@@ -3,7 +3,7 @@
 //! A timestamper lets decode times begin before 0 and moves the segment to make that possible.
 //! mp4mux takes that for a delay of the whole track. Here the first ones crowd together behind 0.
 
-use super::{probe::probe, timing::lock};
+use crate::session::{probe::probe, timing::lock};
 use std::sync::Mutex;
 
 /// Decode times are at least so far apart, in nanoseconds: as far as containers tell.

@@ -8,22 +8,22 @@ use crate::model::Codec;
 
 /// What goes into a container's header by the codec.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Decoder {
+pub enum CodecConfig {
     /// The content of `av1C`.
     Av1(Vec<u8>),
     /// The level, times ten, in `vpcC`.
     Vp9 { level: u8 },
 }
 
-impl Decoder {
+impl CodecConfig {
     /// What is to be told of a track with these caps in front of the muxer.
     pub fn of(codec: Codec, caps: &gst::CapsRef) -> Option<Self> {
         let structure = caps.structure(0)?;
         match codec {
-            Codec::Av1 => codec_data(structure).map(Decoder::Av1),
+            Codec::Av1 => codec_data(structure).map(CodecConfig::Av1),
             Codec::Vp9 => {
                 let level = u8::try_from(vp9_level(structure)?).ok()?;
-                Some(Decoder::Vp9 { level })
+                Some(CodecConfig::Vp9 { level })
             }
             _ => None,
         }

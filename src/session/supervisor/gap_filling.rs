@@ -48,7 +48,7 @@ impl Supervisor {
         self.settle_cuts();
         let session = &self.session;
         for track in ended.iter().filter_map(|index| session.tracks.get(*index)) {
-            let waits = session.timeline.read(|t| t.undecided().is_some());
+            let waits = session.timeline.read(|t| t.pending().is_some());
             if track.caps().is_some() && !(waits && self.open_tracks().any(|(_, t)| !t.is_ended()))
             {
                 track.advance();
@@ -85,12 +85,12 @@ impl Supervisor {
                 continue;
             }
             if track.is_encoded() {
-                let (owed, undecided) = self.session.timeline.read(|t| {
+                let (owed, pending) = self.session.timeline.read(|t| {
                     let due = t.recorded_at(progress.saturating_sub(latency));
-                    (due.saturating_sub(t.recorded_at(arrived)), t.undecided())
+                    (due.saturating_sub(t.recorded_at(arrived)), t.pending())
                 });
                 // A cut that waits for its key frame holds up all the others, and nothing is owed meanwhile.
-                let held_up = match (undecided, self.waiting) {
+                let held_up = match (pending, self.waiting) {
                     (Some(_), Some((_, since))) => behind.min(progress.saturating_sub(since)),
                     _ => 0,
                 };
