@@ -119,10 +119,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
             true => gst::IntRange::with_step(16, MAX_SIZE, 2),
             false => gst::IntRange::new(16, MAX_SIZE),
         };
+        let colorimetry = (!carries_colorimetry(codec)).then_some("bt601");
         return gst::Caps::builder("video/x-raw")
             .field("format", gst::List::new(["I420", "NV12"]))
             .field("width", size)
             .field("height", size)
+            .field_if_some("colorimetry", colorimetry)
             .build();
     }
     let caps = gst::Caps::builder("audio/x-raw").field("layout", "interleaved");
@@ -137,6 +139,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
         }
         _ => caps.build(),
     }
+}
+
+/// Whether the bitstream says what its colours are. VP8 (RFC 6386, section 9.2) and Theora (6.2) are BT.601 in limited
+/// range by definition; av1enc 1.22 writes nothing, which players take for the same.
+pub fn carries_colorimetry(codec: Codec) -> bool {
+    !matches!(codec, Codec::Vp8 | Codec::Theora | Codec::Av1)
 }
 
 /// Whether pictures have to have an even width and height: H.264's and H.265's are subsampled, and some

@@ -14,8 +14,8 @@ mod plan;
 mod registry;
 
 pub use caps::{
-    audio_info, codec_of_caps, encoded_caps, has_even_sizes, has_header_packets, is_raw,
-    kind_of_caps, raw_caps, sink_caps, video_info,
+    audio_info, carries_colorimetry, codec_of_caps, encoded_caps, has_even_sizes,
+    has_header_packets, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
 };
 pub use channels::encoded_channels;
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};

@@ -2,6 +2,7 @@
 
 use super::{
     Settings, encoder_probe,
+    fixups::colorimetry,
     pipeline::{Listener, TrackMedia, failed, make},
     probe::on_caps,
     timing::lock,
@@ -88,12 +89,20 @@ pub fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, 
     };
     let name = track.name;
     let mut chain = Vec::new();
+    if codec.kind() == Kind::Video && !formats::carries_colorimetry(codec) {
+        chain.extend(colorimetry::range_converter(name)?);
+    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(codec, track));
     chain.push(filter);
+    if codec.kind() == Kind::Video
+        && let Some(pad) = chain.first().and_then(|first| first.static_pad("sink"))
+    {
+        colorimetry::complete(&pad);
+    }
     Ok(chain)
 }
 

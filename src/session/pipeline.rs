@@ -14,8 +14,8 @@ use super::{
     encoder_delay::{self, Heard},
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
-        keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        av1, caps_overrides, colorimetry, decode_times::begin_at_zero, empty_tracks, encoder_drain,
+        flac, keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -432,6 +432,9 @@ impl Pipeline {
         };
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
+        }
+        if plan.container == Container::Mp4 && matches!(codec, Codec::H264 | Codec::H265) {
+            colorimetry::keep_full_range_from_colr(&mux_pad);
         }
         let source = last
             .static_pad("src")

@@ -4,6 +4,7 @@
 
 pub mod av1;
 pub mod caps_overrides;
+pub mod colorimetry;
 pub mod decode_times;
 pub mod empty_tracks;
 pub mod encoder_drain;
