@@ -31,7 +31,7 @@ mod wall_clock;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::{Event, Part, RecordedInterval};
+pub use event::{Blob, Event, Part, RecordedInterval};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};

@@ -1,10 +1,10 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
-use super::event::Event;
+use super::event::{Blob, Event};
 use crate::{
     formats::{self, Units, begins_unit},
     model::{error::Error, timeline::Ns},
-    output::{SrcOutput, Store},
+    output::{BlobBytes, SrcOutput, Store},
 };
 use std::{
     io,
@@ -66,12 +66,8 @@ impl Progress {
         self.damaged.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
         let offset = self.bytes.load(Ordering::SeqCst);
-        let mut bytes = gst::Buffer::new();
-        let stamped = bytes.make_mut();
-        stamped.set_offset(offset);
-        stamped.set_offset_end(offset);
         hand_out(
-            bytes,
+            BlobBytes::empty(offset),
             None,
             self.timecode.load(Ordering::SeqCst),
             end,
@@ -288,10 +284,14 @@ impl Writer {
                 "The end of the recording is incomplete: {reason}"
             )));
         }
-        self.hand_out(bytes.unwrap_or_default(), end, outlet);
+        self.hand_out(
+            bytes.unwrap_or_else(|| BlobBytes::empty(self.store.len())),
+            end,
+            outlet,
+        );
     }
 
-    fn hand_out(&mut self, bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+    fn hand_out(&mut self, bytes: BlobBytes, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
         self.progress.timecode.store(end, Ordering::SeqCst);
         self.progress.blobs.fetch_add(1, Ordering::SeqCst);
@@ -301,31 +301,22 @@ impl Writer {
 
 /// A blob of the media from `timecode` to `end`.
 fn hand_out(
-    mut bytes: gst::Buffer,
+    bytes: BlobBytes,
     caps: Option<&gst::Caps>,
     timecode: Ns,
     end: Ns,
     outlet: &BlobOutlet<'_>,
 ) {
-    let stamped = bytes.make_mut();
-    // u64::MAX would be no time at all.
-    let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
-    stamped.set_pts(time(timecode));
-    stamped.set_duration(time(end.saturating_sub(timecode)));
-    let mime_type = (outlet.mime_type)();
-    // Caps know the container only: the whole type goes with each blob.
-    let info = gst::Structure::builder("mediarecorder-blob")
-        .field("mime-type", mime_type.as_str())
-        .build();
-    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
-    if let Some(caps) = caps {
-        sample = sample.caps(caps);
-    }
     (outlet.hand_out)(Event::Data {
         running_time: (outlet.running_at)(end),
         part: FIRST_PART,
-        mime_type,
-        sample: sample.build(),
+        blob: Blob {
+            bytes,
+            caps: caps.cloned(),
+            timecode,
+            duration: end.saturating_sub(timecode),
+            mime_type: (outlet.mime_type)(),
+        },
     });
 }
 
