@@ -12,10 +12,11 @@ mod muxer;
 mod patch;
 mod plan;
 mod registry;
+mod unreadable;
 
 pub use caps::{
-    audio_info, codec_of_caps, encoded_caps, has_even_sizes, has_header_packets, is_raw,
-    kind_of_caps, raw_caps, sink_caps, video_info,
+    audio_info, clipping_rate, codec_of_caps, encoded_caps, has_even_sizes, has_header_packets,
+    is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
 };
 pub use channels::encoded_channels;
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
@@ -30,6 +31,7 @@ pub use muxer::{
 pub use patch::{Patch, fragment_track};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders, package};
+pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,7 @@ impl MediaRecorder {
             let message = match plugin {
                 Missing::Element(name) => Message::builder_for_element(name).src(&*obj).build(),
                 Missing::Encoder(caps) => Message::builder_for_encoder(caps).src(&*obj).build(),
+                Missing::Decoder(caps) => Message::builder_for_decoder(caps).src(&*obj).build(),
             };
             let _ = obj.post_message(message);
         }

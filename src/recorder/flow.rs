@@ -373,7 +373,7 @@ impl MediaRecorder {
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
         // What is in other memory is brought over behind the gate.
-        let caps = formats::in_system_memory(caps);
+        let caps = formats::in_system_memory(&formats::without_unreadable(caps));
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }

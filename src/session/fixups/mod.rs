@@ -4,11 +4,14 @@
 
 pub mod av1;
 pub mod caps_overrides;
+pub mod clipping;
 pub mod decode_times;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
 pub mod mpeg4;
+pub mod muxer_caps;
 pub mod opus;
+mod opus_header;
 pub mod theora_cfr;
