@@ -3,9 +3,18 @@
 /// Frames in a second, more than which are no frame rate.
 const MAX_RATE: i64 = 100_000;
 
-/// Caps of encoded media without such fields.
+/// Caps of encoded media without such fields, and of raw audio that does say that its channels have no places.
 pub fn without_unreadable(caps: &gst::CapsRef) -> gst::Caps {
     let mut caps = caps.to_owned();
+    if let Some(fields) = caps.structure(0)
+        && fields.name() == "audio/x-raw"
+        && fields
+            .get::<i32>("channels")
+            .is_ok_and(|channels| channels > 2)
+        && !fields.has_field("channel-mask")
+    {
+        caps.make_mut().set("channel-mask", gst::Bitmask::new(0));
+    }
     if !super::is_raw(&caps)
         && let Some(fields) = caps.make_mut().structure_mut(0)
     {

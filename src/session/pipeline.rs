@@ -15,8 +15,8 @@ use super::{
     encoder_delay::{self, Heard},
     encoding::{MadeFor, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, clipping, decode_times::begin_at_zero, empty_tracks, encoder_drain,
-        flac, keep_payload, mpeg4::call_it_mpeg4, muxer_caps, opus, theora_cfr,
+        av1, caps_overrides, channel_order, clipping, decode_times::begin_at_zero, empty_tracks,
+        encoder_drain, flac, keep_payload, mpeg4::call_it_mpeg4, muxer_caps, opus, theora_cfr,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -372,6 +372,7 @@ impl Pipeline {
                 if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
                     caps_overrides::show_frame_rate(&works, shown);
                 }
+                channel_order::mend(&works);
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);

@@ -4,6 +4,7 @@
 
 pub mod av1;
 pub mod caps_overrides;
+pub mod channel_order;
 pub mod clipping;
 pub mod decode_times;
 pub mod empty_tracks;
