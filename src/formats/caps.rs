@@ -24,6 +24,18 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     })
 }
 
+/// In how many samples a second encoded sound counts those that are clipped from it; `None` where none are.
+pub fn clipping_rate(caps: &gst::CapsRef) -> Option<u64> {
+    match codec_of_caps(caps)? {
+        Codec::Opus => Some(48_000),
+        codec if codec.kind() == Kind::Audio => {
+            let rate = caps.structure(0)?.get::<i32>("rate").ok();
+            rate.and_then(|rate| u64::try_from(rate).ok())
+        }
+        _ => None,
+    }
+}
+
 /// Whether headers of the stream come as buffers of their own, once, flagged HEADER.
 pub fn has_header_packets(caps: Option<&gst::Caps>) -> bool {
     let name = caps.and_then(|caps| caps.structure(0)).map(|s| s.name());

@@ -12,12 +12,13 @@ mod muxer;
 mod patch;
 mod plan;
 mod registry;
+mod unreadable;
 
 pub use caps::{
-    audio_info, carries_colorimetry, codec_of_caps, encoded_caps, has_even_sizes,
+    audio_info, carries_colorimetry, clipping_rate, codec_of_caps, encoded_caps, has_even_sizes,
     has_header_packets, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
 };
-pub use channels::encoded_channels;
+pub use channels::{channel_order, encoded_channels, encoders_for, lacks_places, with_places};
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
@@ -29,7 +30,8 @@ pub use muxer::{
 };
 pub use patch::{Patch, fragment_track};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
-pub use registry::{can_encode, can_mux, creatable, encoders, package};
+pub use registry::{can_encode, can_mux, creatable, package};
+pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 
 #[cfg(test)]
 mod tests;

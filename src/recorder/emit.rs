@@ -52,6 +52,7 @@ impl MediaRecorder {
             let message = match plugin {
                 Missing::Element(name) => Message::builder_for_element(name).src(&*obj).build(),
                 Missing::Encoder(caps) => Message::builder_for_encoder(caps).src(&*obj).build(),
+                Missing::Decoder(caps) => Message::builder_for_decoder(caps).src(&*obj).build(),
             };
             let _ = obj.post_message(message);
         }
@@ -252,6 +253,23 @@ impl MediaRecorder {
             let obj = self.obj();
             let message = gst::message::Eos::builder().src(&*obj).seqnum(seqnum);
             let _ = obj.post_message(message.build());
+        }
+        // Behind that: the pipeline asks for the EOS of those that are sinks when one comes.
+        self.be_sink_of_pads();
+    }
+
+    /// A track goes on behind its EOS: the next one is another.
+    pub(super) fn end_of_stream_is_over(&self) {
+        lock(&self.control).eos_posted = false;
+    }
+
+    /// Without a sink pad the element is no sink, so that its pipeline does not wait for an EOS of it. To be called in
+    /// PAUSED and PLAYING, without a lock.
+    pub(super) fn be_sink_of_pads(&self) {
+        let obj = self.obj();
+        match obj.num_sink_pads() {
+            0 => obj.unset_element_flags(gst::ElementFlags::SINK),
+            _ => obj.set_element_flags(gst::ElementFlags::SINK),
         }
     }
 

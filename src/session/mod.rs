@@ -10,6 +10,7 @@ mod backpressure;
 mod bitrates;
 mod config;
 mod container_limit;
+mod diagnosis;
 mod encoder_delay;
 mod encoder_probe;
 mod encoding;

@@ -11,11 +11,13 @@
 
 use super::{
     Settings, container_limit,
+    diagnosis::{TrackPath, listen},
     encoder_delay::{self, Heard},
-    encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
+    encoding::{MadeFor, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, colorimetry, decode_times::begin_at_zero, empty_tracks, encoder_drain,
-        flac, keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        av1, caps_overrides, channel_order, clipping, colorimetry, decode_times::begin_at_zero,
+        empty_tracks, encoder_drain, flac, keep_payload, mpeg4::call_it_mpeg4, muxer_caps, opus,
+        theora_cfr,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -25,13 +27,13 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Missing, Patch, Plan},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
@@ -46,6 +48,8 @@ pub trait Listener: Send + Sync + 'static {
     fn end(&self);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
     fn error(&self, encoder: Option<&str>, error: Error);
+    /// Plugins are missing.
+    fn missing(&self, missing: Vec<Missing>);
     /// Something has come out of every encoder that there would be another for.
     fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
@@ -87,6 +91,8 @@ pub struct Pipeline {
     muxer: gst::Element,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
+    /// Whether any media has come to the muxer.
+    begun: Arc<AtomicBool>,
     /// How many tracks the muxer has, where that is counted.
     in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
@@ -162,7 +168,8 @@ impl Pipeline {
             Vec::new(),
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
-        let bytes = bytes_pad(listener, &patch, &heard);
+        let begun = Arc::<AtomicBool>::default();
+        let bytes = bytes_pad(listener, &patch, &heard, &begun);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer
@@ -171,14 +178,12 @@ impl Pipeline {
             .link_full(&bytes, gst::PadLinkCheck::empty())
             .map_err(|err| failed("muxer", err))?;
         bytes.set_active(true).map_err(|err| failed("muxer", err))?;
-        if let Some(bus) = pipeline.bus() {
-            listen(&bus, listener);
-        }
         let mut this = Pipeline {
             pipeline,
             feeds: Vec::new(),
             muxer,
             bytes,
+            begun,
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
         };
@@ -191,6 +196,14 @@ impl Pipeline {
             };
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
+        }
+        if let Some(bus) = this.pipeline.bus() {
+            listen(
+                &bus,
+                plan.container,
+                paths(plan, tracks, &this.feeds),
+                listener,
+            );
         }
         if settings.timeslice > 0 {
             formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
@@ -317,6 +330,11 @@ impl Pipeline {
         {
             call_it_mpeg4(&pad);
         }
+        if let Some(rate) = formats::clipping_rate(&track.caps)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            clipping::count_in_samples(&pad, rate);
+        }
         if raw
             && codec.kind() == Kind::Video
             && let Some(pad) = appsrc.static_pad("src")
@@ -355,6 +373,7 @@ impl Pipeline {
                 if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
                     caps_overrides::show_frame_rate(&works, shown);
                 }
+                channel_order::mend(&works);
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);
@@ -439,6 +458,8 @@ impl Pipeline {
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
+        vet((&source, &mux_pad), plan.container, codec, name, listener);
+        self.begins_with(&mux_pad);
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -468,6 +489,18 @@ impl Pipeline {
             delay,
             added,
         })
+    }
+
+    /// Notes that media has come to the muxer, on this pad of it.
+    fn begins_with(&self, mux_pad: &gst::Pad) {
+        let begun = self.begun.clone();
+        probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, _| {
+            if !pad.has_current_caps() {
+                return gst::PadProbeReturn::Ok;
+            }
+            begun.store(true, Ordering::Release);
+            gst::PadProbeReturn::Remove
+        });
     }
 
     /// Links a track's elements; what is encoded but not to be kept is decoded first.
@@ -552,6 +585,43 @@ impl Pipeline {
     }
 }
 
+fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPath> {
+    let tracks = tracks.iter().zip(&plan.codecs).zip(feeds);
+    tracks
+        .map(|((track, codec), feed)| TrackPath {
+            name: track.name.to_owned(),
+            caps: track.caps.clone(),
+            codec: *codec,
+            begin: feed
+                .appsrc
+                .static_pad("src")
+                .map(|pad| pad.downgrade())
+                .unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
+fn vet(
+    (source, mux_pad): (&gst::Pad, &gst::Pad),
+    container: Container,
+    codec: Codec,
+    name: &str,
+    listener: &Arc<impl Listener>,
+) {
+    let (listener, name) = (Arc::downgrade(listener), name.to_owned());
+    let taken = mux_pad.pad_template_caps();
+    muxer_caps::vet(source, taken, container, codec, move |caps, reason| {
+        if let Some(listener) = listener.upgrade() {
+            let error = Error::not_supported(format!(
+                "{} cannot carry the track of {name} with the caps {caps}: {reason}.",
+                container.name()
+            ));
+            listener.error(None, error);
+        }
+    });
+}
+
 impl Drop for Pipeline {
     fn drop(&mut self) {
         if let Some(bus) = self.pipeline.bus() {
@@ -560,26 +630,4 @@ impl Drop for Pipeline {
         let _ = self.pipeline.set_state(gst::State::Null);
         let _ = self.bytes.set_active(false);
     }
-}
-
-/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
-/// as they are posted.
-fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
-    let listener = Arc::downgrade(listener);
-    bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Error(error) = message.view()
-            && let Some(listener) = listener.upgrade()
-        {
-            let who = error.src().map(|src| src.name().to_string());
-            let failed = Error::unknown(format!(
-                "Recording failed in {}: {}{}",
-                who.unwrap_or_else(|| "the pipeline".into()),
-                error.error(),
-                error.debug().map(|d| format!(" ({d})")).unwrap_or_default()
-            ));
-            let encoder = error.src().and_then(encoder_around);
-            listener.error(encoder.as_deref(), failed);
-        }
-        gst::BusSyncReply::Drop
-    });
 }

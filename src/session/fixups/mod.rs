@@ -4,6 +4,8 @@
 
 pub mod av1;
 pub mod caps_overrides;
+pub mod channel_order;
+pub mod clipping;
 pub mod colorimetry;
 pub mod decode_times;
 pub mod empty_tracks;
@@ -11,5 +13,7 @@ pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
 pub mod mpeg4;
+pub mod muxer_caps;
 pub mod opus;
+mod opus_header;
 pub mod theora_cfr;
