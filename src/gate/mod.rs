@@ -14,7 +14,7 @@ mod video;
 
 pub use audio::AudioGate;
 pub use cursor::IntervalCursor;
-pub use encoded::EncodedGate;
+pub use encoded::{EncodedGate, KEY_FRAME_LIMIT};
 pub use mute::Mutes;
 pub use video::VideoGate;
 
@@ -232,6 +232,13 @@ impl Gate {
         match self {
             Gate::Encoded(gate) => gate.key_frame(from),
             Gate::Audio(_) | Gate::Video(_) => None,
+        }
+    }
+
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&mut self) {
+        if let Gate::Encoded(gate) = self {
+            gate.begin_anywhere();
         }
     }
 

@@ -282,6 +282,13 @@ impl Track {
         (key_frame, self.arrived())
     }
 
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&self) {
+        if let Some(gate) = &mut lock(&self.inner).gate {
+            gate.begin_anywhere();
+        }
+    }
+
     /// New caps on the pad.
     pub fn set_caps(&self, caps: &gst::Caps) -> Result<(), glib::BoolError> {
         let mut inner = lock(&self.inner);
