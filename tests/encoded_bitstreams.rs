@@ -273,3 +273,86 @@ fn copies_frames(coded: &Coded, given: Coded) -> usize {
     assert_eq!((shown, all.len()), (due, due));
     shown
 }
+
+// ---- Frames that are decoded in another order ----
+
+fn duration(path: &std::path::Path, stream: &str) -> f64 {
+    let mut ffprobe = std::process::Command::new("ffprobe");
+    let ffprobe = ffprobe.args(["-v", "error", "-of", "csv=p=0", "-select_streams", stream]);
+    let ffprobe = ffprobe.args(["-show_entries", "stream=duration"]).arg(path);
+    let (seconds, _) = common::harness::media::run(ffprobe);
+    String::from_utf8_lossy(&seconds).trim().parse().unwrap()
+}
+
+#[test]
+fn b_frames_keep_their_decode_times_and_their_whole_duration() {
+    let h264 =
+        format!("x264enc bframes=2 b-adapt=false key-int-max=30 speed-preset=ultrafast ! {AVC}");
+    let hvc = "h265parse ! video/x-h265,stream-format=hvc1,alignment=au";
+    let h265 = format!(
+        "x265enc key-int-max=30 speed-preset=ultrafast option-string=\"bframes=2:b-adapt=0\" ! {hvc}"
+    );
+    for encoder in [h264, h265] {
+        for has_dts in [true, false] {
+            let mut coded = coded::video(&encoder, 90);
+            for buffer in coded.buffers.iter_mut().filter(|_| !has_dts) {
+                buffer.make_mut().set_dts(None);
+            }
+            let (_directory, path) = place_for("order.mp4");
+            let (outer, playing) = coded::drive::play_through(&path, "video_%u", coded, 4 * SECOND);
+            let found = coded::packets(&path, "v:0");
+            assert_eq!(found.len(), playing.all.len(), "{encoder}");
+            let lasts = duration(&path, "v:0");
+            assert!((lasts - 3.0).abs() < 0.002, "{encoder}: {lasts} s");
+            let steps = found
+                .windows(2)
+                .map(|pair| pair[1].dts.unwrap() - pair[0].dts.unwrap());
+            let even = |step: f64| (step - 1e9 / 30.0).abs() < 2e6;
+            assert!(
+                !has_dts || steps.clone().all(even),
+                "{encoder}: {:?}",
+                steps.collect::<Vec<_>>()
+            );
+            // As GStreamer reads them, too.
+            coded::drive::assert_pictures_in_place(&path, &outer.kept());
+        }
+    }
+}
+
+#[test]
+fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
+    let encoder =
+        format!("x264enc bframes=2 b-adapt=false key-int-max=15 speed-preset=ultrafast ! {AVC}");
+    let (_directory, path) = place_for("together.mp4");
+    let outer = Outer::new("", &path);
+    gst::prelude::ObjectExt::set_property(&outer.recorder, "timeslice", 500u32);
+    let mut video = Playing::new(&outer, "video_%u", coded::video(&encoder, FRAMES));
+    let mut audio = Playing::new(&outer, "audio_%u", coded::audio("opusenc", 40));
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    play_until(&mut [&mut video, &mut audio], 0, 3_200 * MILLI);
+    outer.act("stop");
+    // Frames from before it that are decoded later.
+    play_until(&mut [&mut video, &mut audio], 3_200 * MILLI, 4 * SECOND);
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    for (playing, stream) in [(&video, "v:0"), (&audio, "a:0")] {
+        coded::assert_copied(&path, stream, &playing.due(&kept), coded::whole);
+    }
+    let blobs = outer
+        .heard()
+        .into_iter()
+        .filter(|heard| heard.name == "data-available");
+    let ends: Vec<_> = blobs
+        .map(|blob| blob.running_time - kept.intervals[0].0)
+        .collect();
+    let whole = ends.get(..ends.len() - 1).unwrap_or_default();
+    for (number, end) in (1..).zip(whole) {
+        let due = number * 500 * MILLI;
+        assert!(
+            end.abs_diff(due) < 45 * MILLI,
+            "blob {number} ends at {end}: {ends:?}"
+        );
+    }
+    assert!(ends.len() >= 6, "{ends:?}");
+}

@@ -10,11 +10,10 @@ use coded::{
     drive::{assert_pictures_in_place, copies, drive, place_for, play_through, through},
     is_key, plain, play_until, whole,
 };
-use common::judge::{decode, file, kept::Kept, place, sync};
+use common::judge::{decode, file, place, sync};
 use common::outer::Outer;
 use common::signal::picture;
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
 
 const X264: &str = "x264enc key-int-max=15 bframes=0 speed-preset=ultrafast";
 const AVC: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au";

@@ -25,6 +25,9 @@ const IN_ORDER: [&str; 4] = [
 /// A stream that has brought no key frame for so long may never bring one (intra refresh): it is taken as it is, since
 /// the other tracks, and the muxer, wait for it.
 pub const KEY_FRAME_LIMIT: Ns = 10_000_000_000;
+/// Frames that are decoded in another order than they are shown in are stamped so much later than recorded time: the first
+/// of them are decoded before it begins.
+const HEADROOM: Ns = 10_000_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
@@ -57,6 +60,19 @@ fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
     };
     let buffers = list.iter().filter_map(|value| value.get().ok());
     buffers.collect()
+}
+
+/// Whether media is shown, or heard, in the order in which it comes.
+fn is_in_order(name: &str) -> bool {
+    !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
+}
+
+/// How much later than recorded time media with these caps leaves the gate, in nanoseconds.
+pub fn headroom(caps: &gst::CapsRef) -> Ns {
+    match caps.structure(0) {
+        Some(structure) if !is_in_order(structure.name().as_str()) => HEADROOM,
+        _ => 0,
+    }
 }
 
 #[derive(Debug)]
@@ -168,7 +184,7 @@ impl EncodedGate {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
             keyed: name.starts_with("video/"),
-            in_order: !name.starts_with("video/") || IN_ORDER.contains(&name),
+            in_order: is_in_order(name),
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),
             headers: Vec::new(),
@@ -194,6 +210,11 @@ impl EncodedGate {
     /// Whether it has to begin at a key frame.
     pub fn is_keyed(&self) -> bool {
         self.keyed
+    }
+
+    /// How much later than recorded time its buffers leave.
+    pub(super) fn headroom(&self) -> Ns {
+        if self.in_order { 0 } else { HEADROOM }
     }
 
     /// New caps; media goes on.
@@ -378,11 +399,12 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
+        let pts = recorded.saturating_add(self.headroom());
+        stamped.set_pts(gst::ClockTime::from_nseconds(pts));
         stamped.set_dts(lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
             let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
-            let dts = recorded.saturating_sub(lead).max(least).min(recorded);
+            let dts = pts.saturating_sub(lead).max(least).min(pts);
             self.last_dts = Some(dts);
             gst::ClockTime::from_nseconds(dts)
         }));

@@ -14,8 +14,11 @@ use super::{
     encoder_delay::{self, Heard},
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
-        keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        av1, caps_overrides,
+        decode_times::{begin_at_zero, take_headroom},
+        empty_tracks, encoder_drain, flac, keep_payload,
+        mpeg4::call_it_mpeg4,
+        opus, theora_cfr,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -26,6 +29,7 @@ use super::{
 };
 use crate::{
     formats::{self, CodecConfig, Delay, Patch, Plan},
+    gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
@@ -103,6 +107,8 @@ pub struct Feed {
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
     added: u32,
+    /// How much later than recorded time its stamps are in front of the muxer, in nanoseconds.
+    headroom: Ns,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -252,12 +258,21 @@ impl Pipeline {
                 encoder_delay::listen(pad, feed.added, late);
             }
         }
-        let seen = this.feeds.iter().zip(&plan.codecs);
-        let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
-        for (number, (feed, codec)) in seen.enumerate() {
+        let seen = this.feeds.iter().zip(&plan.codecs).enumerate();
+        let seen = seen.filter(|(_, (_, codec))| codec.kind() == Kind::Video);
+        for (number, (track, (feed, codec))) in seen.enumerate() {
             if plan.container == Container::Mp4
                 && let Some(pad) = &feed.mux_pad
             {
+                if matches!(codec, Codec::H264 | Codec::H265) {
+                    let (heard, patch) = (heard.clone(), Arc::downgrade(&patch));
+                    begin_at_zero(pad, feed.headroom, move |delay| {
+                        heard.set_reordered(track, delay);
+                        if let Some(patch) = patch.upgrade() {
+                            lock(&patch).set_decode_delay(number, delay);
+                        }
+                    });
+                }
                 let (patch, codec) = (Arc::downgrade(&patch), *codec);
                 on_caps(pad, move |caps| {
                     let config = CodecConfig::of(codec, caps)?;
@@ -327,6 +342,15 @@ impl Pipeline {
                     listener.error(None, error);
                 }
             });
+        }
+        let mut headroom = headroom(&track.caps);
+        let reordered = copied && matches!(codec, Codec::H264 | Codec::H265);
+        if headroom > 0
+            && !(reordered && plan.container == Container::Mp4)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            take_headroom(&pad, headroom);
+            headroom = 0;
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
@@ -415,9 +439,6 @@ impl Pipeline {
             && let Some(factory) = formats::timestamper(codec, plan.container)
         {
             let timestamper = make(factory, &format!("{name}-timestamper"))?;
-            if let Some(pad) = timestamper.static_pad("src") {
-                begin_at_zero(&pad);
-            }
             chain.push(timestamper);
         }
         self.link(&appsrc, &chain, raw || copied, track)?;
@@ -464,6 +485,7 @@ impl Pipeline {
             mux_pad: Some(mux_pad),
             delay,
             added,
+            headroom,
         })
     }
 
