@@ -356,3 +356,15 @@ fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
     }
     assert!(ends.len() >= 6, "{ends:?}");
 }
+
+// ---- What caps leave out ----
+
+#[test]
+fn vp8_of_a_network_is_copied_into_ogg() {
+    let mut coded = coded::video("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15", FRAMES);
+    // Neither a rate nor the header that Ogg wants.
+    let caps = coded.caps.make_mut().structure_mut(0).unwrap();
+    caps.remove_fields(["framerate", "streamheader"]);
+    let shown = copies("network.ogv", coded, None, coded::whole);
+    assert!(shown > 30, "{shown}");
+}

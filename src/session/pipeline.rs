@@ -16,9 +16,9 @@ use super::{
     fixups::{
         av1, caps_overrides,
         decode_times::{begin_at_zero, take_headroom},
-        empty_tracks, encoder_drain, flac, keep_payload,
+        durations, empty_tracks, encoder_drain, flac, keep_payload,
         mpeg4::call_it_mpeg4,
-        opus, theora_cfr,
+        opus, theora_cfr, vp8_in_ogg,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -370,6 +370,12 @@ impl Pipeline {
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
+            if (codec, plan.container) == (Codec::Vp8, Container::Ogg)
+                && let (Some(first), Some(filter)) = (chain.first(), chain.last())
+            {
+                theora_cfr::assume_rate(first);
+                vp8_in_ogg::repeat_frames(filter);
+            }
             if codec != Codec::Pcm {
                 let (works, is_last) = encoder_that_works(codec, made, listener)?;
                 if codec.kind() == Kind::Video {
@@ -454,9 +460,22 @@ impl Pipeline {
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
         }
+        if (codec, plan.container) == (Codec::Vp8, Container::Ogg) {
+            vp8_in_ogg::write_header(&mux_pad);
+        }
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
+        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
+            // Of raw frames some may be left out in front of the encoder.
+            let entry = match &encoder {
+                Some(encoder) => encoder.static_pad("sink"),
+                None => appsrc.static_pad("src").filter(|_| copied),
+            };
+            if let Some(entry) = entry {
+                durations::keep(&entry, &source);
+            }
+        }
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",

@@ -5,6 +5,7 @@
 pub mod av1;
 pub mod caps_overrides;
 pub mod decode_times;
+pub mod durations;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
@@ -12,3 +13,4 @@ pub mod keep_payload;
 pub mod mpeg4;
 pub mod opus;
 pub mod theora_cfr;
+pub mod vp8_in_ogg;
