@@ -18,7 +18,7 @@ use super::{
         decode_times::{begin_at_zero, take_headroom},
         durations, empty_tracks, encoder_drain, flac, keep_payload,
         mpeg4::call_it_mpeg4,
-        opus, theora_cfr, vp8_in_ogg,
+        ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -198,6 +198,16 @@ impl Pipeline {
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
         }
+        if plan.container == Container::Ogg {
+            let audio = this.feeds.iter().zip(&plan.codecs);
+            let audio = audio.filter(|(_, codec)| codec.kind() == Kind::Audio);
+            for pad in audio.filter_map(|(feed, _)| feed.mux_pad.as_ref()) {
+                ogg_pages::divide(pad, settings.timeslice);
+            }
+            if plan.codecs.iter().all(|codec| codec.kind() == Kind::Audio) {
+                ogg_pages::unflag(&this.muxer);
+            }
+        }
         if settings.timeslice > 0 {
             formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
             let pads = this.feeds.iter().zip(&plan.codecs);
@@ -211,7 +221,8 @@ impl Pipeline {
                 let heard = heard.clone();
                 // Opus is stamped later only behind this.
                 let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
-                fragment_alignment::mark(pad, settings.timeslice, move || match later {
+                let others = plan.codecs.len() > 1;
+                fragment_alignment::mark(pad, settings.timeslice, others, move || match later {
                     true => heard.least(),
                     false => 0,
                 });

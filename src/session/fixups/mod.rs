@@ -11,6 +11,7 @@ pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
 pub mod mpeg4;
+pub mod ogg_pages;
 pub mod opus;
 pub mod theora_cfr;
 pub mod vp8_in_ogg;
