@@ -15,9 +15,11 @@ use super::{
     encoder_delay::{self, Heard},
     encoding::{MadeFor, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, channel_order, clipping, colorimetry, decode_times::begin_at_zero,
-        empty_tracks, encoder_drain, flac, keep_payload, mpeg4::call_it_mpeg4, muxer_caps, opus,
-        theora_cfr,
+        av1, caps_overrides, channel_order, clipping, colorimetry,
+        decode_times::{begin_at_zero, take_headroom},
+        durations, empty_tracks, encoder_drain, flac, keep_payload,
+        mpeg4::call_it_mpeg4,
+        muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -28,6 +30,7 @@ use super::{
 };
 use crate::{
     formats::{self, CodecConfig, Delay, Missing, Patch, Plan},
+    gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
@@ -109,6 +112,8 @@ pub struct Feed {
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
     added: u32,
+    /// How much later than recorded time its stamps are in front of the muxer, in nanoseconds.
+    headroom: Ns,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -205,6 +210,16 @@ impl Pipeline {
                 listener,
             );
         }
+        if plan.container == Container::Ogg {
+            let audio = this.feeds.iter().zip(&plan.codecs);
+            let audio = audio.filter(|(_, codec)| codec.kind() == Kind::Audio);
+            for pad in audio.filter_map(|(feed, _)| feed.mux_pad.as_ref()) {
+                ogg_pages::divide(pad, settings.timeslice);
+            }
+            if plan.codecs.iter().all(|codec| codec.kind() == Kind::Audio) {
+                ogg_pages::unflag(&this.muxer);
+            }
+        }
         if settings.timeslice > 0 {
             formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
             let pads = this.feeds.iter().zip(&plan.codecs);
@@ -218,7 +233,8 @@ impl Pipeline {
                 let heard = heard.clone();
                 // Opus is stamped later only behind this.
                 let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
-                fragment_alignment::mark(pad, settings.timeslice, move || match later {
+                let others = plan.codecs.len() > 1;
+                fragment_alignment::mark(pad, settings.timeslice, others, move || match later {
                     true => heard.least(),
                     false => 0,
                 });
@@ -265,12 +281,21 @@ impl Pipeline {
                 encoder_delay::listen(pad, feed.added, late);
             }
         }
-        let seen = this.feeds.iter().zip(&plan.codecs);
-        let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
-        for (number, (feed, codec)) in seen.enumerate() {
+        let seen = this.feeds.iter().zip(&plan.codecs).enumerate();
+        let seen = seen.filter(|(_, (_, codec))| codec.kind() == Kind::Video);
+        for (number, (track, (feed, codec))) in seen.enumerate() {
             if plan.container == Container::Mp4
                 && let Some(pad) = &feed.mux_pad
             {
+                if matches!(codec, Codec::H264 | Codec::H265) {
+                    let (heard, patch) = (heard.clone(), Arc::downgrade(&patch));
+                    begin_at_zero(pad, feed.headroom, move |delay| {
+                        heard.set_reordered(track, delay);
+                        if let Some(patch) = patch.upgrade() {
+                            lock(&patch).set_decode_delay(number, delay);
+                        }
+                    });
+                }
                 let (patch, codec) = (Arc::downgrade(&patch), *codec);
                 on_caps(pad, move |caps| {
                     let config = CodecConfig::of(codec, caps)?;
@@ -346,6 +371,15 @@ impl Pipeline {
                 }
             });
         }
+        let mut headroom = headroom(&track.caps);
+        let reordered = copied && matches!(codec, Codec::H264 | Codec::H265);
+        if headroom > 0
+            && !(reordered && plan.container == Container::Mp4)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            take_headroom(&pad, headroom);
+            headroom = 0;
+        }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
         if !copied {
@@ -363,6 +397,12 @@ impl Pipeline {
                 }
                 // In front of the scaler.
                 chain.insert(1, flip);
+            }
+            if (codec, plan.container) == (Codec::Vp8, Container::Ogg)
+                && let (Some(first), Some(filter)) = (chain.first(), chain.last())
+            {
+                theora_cfr::assume_rate(first);
+                vp8_in_ogg::repeat_frames(filter);
             }
             if codec != Codec::Pcm {
                 let (works, is_last) = encoder_that_works(codec, made, listener)?;
@@ -434,9 +474,6 @@ impl Pipeline {
             && let Some(factory) = formats::timestamper(codec, plan.container)
         {
             let timestamper = make(factory, &format!("{name}-timestamper"))?;
-            if let Some(pad) = timestamper.static_pad("src") {
-                begin_at_zero(&pad);
-            }
             chain.push(timestamper);
         }
         self.link(&appsrc, &chain, raw || copied, track)?;
@@ -455,9 +492,22 @@ impl Pipeline {
         if plan.container == Container::Mp4 && matches!(codec, Codec::H264 | Codec::H265) {
             colorimetry::keep_full_range_from_colr(&mux_pad);
         }
+        if (codec, plan.container) == (Codec::Vp8, Container::Ogg) {
+            vp8_in_ogg::write_header(&mux_pad);
+        }
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
+        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
+            // Of raw frames some may be left out in front of the encoder.
+            let entry = match &encoder {
+                Some(encoder) => encoder.static_pad("sink"),
+                None => appsrc.static_pad("src").filter(|_| copied),
+            };
+            if let Some(entry) = entry {
+                durations::keep(&entry, &source);
+            }
+        }
         vet((&source, &mux_pad), plan.container, codec, name, listener);
         self.begins_with(&mux_pad);
         source.link(&mux_pad).map_err(|err| {
@@ -488,6 +538,7 @@ impl Pipeline {
             mux_pad: Some(mux_pad),
             delay,
             added,
+            headroom,
         })
     }
 

@@ -16,8 +16,8 @@ use std::{
 
 /// Bytes may stay out of the file for this much media.
 const FLUSH_EVERY: Ns = 500_000_000;
-/// So much before or after the end of a timeslice may a cluster begin for the blob to end there.
-const SLACK: Ns = 50_000_000;
+/// So long after the end of a timeslice a cluster is waited for, for the blob to end with it.
+const SLACK: Ns = 150_000_000;
 
 /// What can be read of a writer while the disk keeps it waiting.
 #[derive(Debug, Default)]
@@ -218,24 +218,28 @@ impl Writer {
         if self.timeslice == 0 {
             return false;
         }
-        let slack = match self.units {
-            // Fragments end with the last sample that has its end before a timeslice has.
-            Units::Closed => lasts.saturating_sub(formats::ROUNDING),
-            _ => SLACK,
-        };
-        let slack = slack.min(self.timeslice / 2);
+        // Fragments end with the last sample that has its end before a timeslice has.
+        let early = lasts.saturating_sub(formats::ROUNDING);
+        let early = early.min(self.timeslice / 2);
         let due = match (unit, self.units) {
-            // A cluster may begin with sound from just before the picture that it was begun for.
-            (true, _) => pts.saturating_add(slack) >= self.slice_end,
-            // It may begin with the next packet.
-            (false, Units::Open) => pts >= self.slice_end.saturating_add(slack),
+            (true, Units::Closed) => pts.saturating_add(early) >= self.slice_end,
             (false, Units::Closed) => false,
-            (false, Units::None) => pts >= self.slice_end,
+            (false, Units::Open) => {
+                let late = SLACK.min(self.timeslice);
+                pts >= self.slice_end.saturating_add(late)
+            }
+            _ => pts >= self.slice_end,
         };
         if due {
-            let early = if unit { slack } else { 0 };
-            let slices = pts.saturating_add(early) / self.timeslice + 1;
-            self.slice_end = slices.saturating_mul(self.timeslice);
+            self.slice_end = match self.units {
+                // Fragments of all tracks end by the same grid.
+                Units::Closed => {
+                    let slices = pts.saturating_add(early) / self.timeslice + 1;
+                    slices.saturating_mul(self.timeslice)
+                }
+                // None is shorter than asked for (MediaStream Recording, 2.3).
+                Units::Open | Units::None => pts.saturating_add(self.timeslice),
+            };
         }
         due
     }
