@@ -173,6 +173,9 @@ impl Supervisor {
                 }
                 None => self.fill_absent(),
             }
+            if let Some(error) = self.end_unusable_tracks() {
+                return Some(self.drain_after_error(error));
+            }
             self.end_ended_tracks();
             self.tell_closed();
             if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {

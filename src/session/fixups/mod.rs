@@ -3,6 +3,7 @@
 //! Each file here exists because of one fault; it goes when the oldest GStreamer that is supported has none.
 
 pub mod av1;
+pub mod caps_once;
 pub mod caps_overrides;
 pub mod decode_times;
 pub mod empty_tracks;

@@ -2,7 +2,9 @@
 
 use super::{GRACE, LIVE_GRACE, LONG_GRACE, LONGEST_PICTURE, Supervisor};
 use crate::{
+    formats,
     log::{CAT, time},
+    model::Error,
     session::{Event, lock, track::Track},
 };
 use std::time::{Duration, Instant};
@@ -55,6 +57,34 @@ impl Supervisor {
                 track.finish(false);
             }
         }
+    }
+
+    /// Tracks that have gone on as something of which nothing can be made end there; gives an error if there is no
+    /// other.
+    pub(super) fn end_unusable_tracks(&mut self) -> Option<Error> {
+        let session = self.session.clone();
+        let ended = std::mem::take(&mut lock(&session.control).ended_by_caps);
+        let mut error = None;
+        for (name, caps) in ended {
+            let Some(track) = session.tracks.iter().find(|track| *track.name() == name) else {
+                continue;
+            };
+            track.leave_out();
+            let what = format!(
+                "{name} goes on as {caps}, which fits no more into its track: {}",
+                match formats::can_decode(&caps) || formats::is_raw(&caps) {
+                    true => "what its header says cannot be made anew",
+                    false => "nothing here decodes it",
+                }
+            );
+            if self.all_closed() {
+                error = Some(Error::not_supported(format!("{what}; the recording ends.")));
+            } else {
+                let message = format!("{what}; the track ends here, the others go on.");
+                session.events.push(Event::Warning { message });
+            }
+        }
+        error
     }
 
     /// Makes up what raw tracks that stay away owe to the others.
