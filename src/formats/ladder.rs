@@ -2,6 +2,7 @@
 
 use super::{
     caps::{codec_of_caps, is_raw},
+    parameter_sets::ParameterSets,
     registry::{can_decode, can_encode},
 };
 use crate::model::{Codec, Kind};
@@ -89,6 +90,23 @@ fn can_be_made(track: &Recorded) -> bool {
         _ => None,
     };
     depth.is_none_or(|depth| flac_format(depth).is_some())
+}
+
+/// Whether frames with caps `new` can refer to none with caps `old`: what comes before their first key frame is of no use.
+pub fn begins_anew(old: &gst::CapsRef, new: &gst::CapsRef) -> bool {
+    let name = |caps: &gst::CapsRef| caps.structure(0).map(|s| s.name().to_owned());
+    name(old) != name(new) || !same(old, new, &["width", "height"]) || {
+        let sets = |caps| parameter_sets(codec_of_caps(caps)?, caps);
+        sets(old)
+            .zip(sets(new))
+            .is_some_and(|(old, new)| !old.are_same_sequence(&new))
+    }
+}
+
+/// The parameter sets that caps have.
+pub fn parameter_sets(codec: Codec, caps: &gst::CapsRef) -> Option<ParameterSets> {
+    let header = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
+    ParameterSets::parse(codec, &bytes(&header))
 }
 
 /// Raw media of the form that `caps` of encoded media stand for: what is to be encoded into the same track.

@@ -24,7 +24,7 @@ pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
-pub use ladder::{Recorded, Rung, decoded_form, flac_block, rung};
+pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,

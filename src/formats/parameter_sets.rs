@@ -114,6 +114,22 @@ impl ParameterSets {
         self.units == others.units
     }
 
+    /// Whether others let frames refer to those of before: only picture parameter sets differ. Records without any
+    /// sets, which are in band, tell nothing.
+    pub fn are_same_sequence(&self, others: &Self) -> bool {
+        let sequence = |sets: &Self| -> Vec<Vec<u8>> {
+            let pps = match sets.codec {
+                Codec::H264 => 8,
+                _ => 34,
+            };
+            let mut units = sets.units.clone();
+            units.retain(|unit| unit_kind(sets.codec, unit) != UnitKind::Set(pps));
+            units
+        };
+        let (one, other) = (sequence(self), sequence(others));
+        one.is_empty() || other.is_empty() || one == other
+    }
+
     /// The access unit with lengths of `length_size` bytes, and if `complete` with those of the sets of which it has
     /// none of their kind. `None` where it can stay as it is, or is broken.
     pub fn put_into(
@@ -212,6 +228,10 @@ mod tests {
         );
         let long = ParameterSets::parse(Codec::H264, &record(4, SPS, &[PPS])).unwrap();
         assert!(short.are_same(&long));
+        let more = ParameterSets::parse(Codec::H264, &record(4, SPS, &[PPS, &[0x68, 4]])).unwrap();
+        assert!(!more.are_same(&long) && more.are_same_sequence(&long));
+        let other = ParameterSets::parse(Codec::H264, &record(4, &[0x67, 9], &[PPS])).unwrap();
+        assert!(!other.are_same_sequence(&long));
         assert_eq!(
             long.put_into(&access_unit(4, &[&[0x65; 256]]), 1, false),
             None

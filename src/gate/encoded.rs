@@ -13,7 +13,8 @@ use std::collections::VecDeque;
 /// about half of that.
 const STEP: Ns = 1_000_000;
 /// Codecs whose pictures are shown in the order in which they are decoded.
-const IN_ORDER: [&str; 4] = [
+const IN_ORDER: [&str; 5] = [
+    "video/x-raw",
     "video/x-vp8",
     "video/x-vp9",
     "video/x-av1",
@@ -51,6 +52,10 @@ fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
     };
     let buffers = list.iter().filter_map(|value| value.get().ok());
     buffers.collect()
+}
+
+fn is_in_order(name: &str) -> bool {
+    !name.starts_with("video/") || IN_ORDER.contains(&name)
 }
 
 #[derive(Debug)]
@@ -100,7 +105,7 @@ impl EncodedGate {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
             keyed: name.starts_with("video/"),
-            in_order: !name.starts_with("video/") || IN_ORDER.contains(&name),
+            in_order: is_in_order(name),
             header_packets: Headers::of(name),
             headers: Vec::new(),
             headers_in_caps: false,
@@ -128,6 +133,9 @@ impl EncodedGate {
     /// New caps; media goes on.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
+            let name = structure.name().as_str();
+            self.in_order = is_in_order(name);
+            self.header_packets = Headers::of(name);
             self.read_headers(structure);
         }
         self.new_caps = Some(caps.to_owned());

@@ -4,7 +4,7 @@
 //! which loses the file. Decoders need neither: H.264 and H.265 have their parameter sets in the access units from the
 //! change on, all other codecs have what changes in their frames.
 
-use crate::formats::ParameterSets;
+use crate::formats::{self, ParameterSets};
 use crate::model::Codec;
 use crate::session::{probe::probe, timing::lock};
 use std::sync::{Arc, Mutex};
@@ -76,7 +76,7 @@ impl Caps {
     /// Other caps come; gives those that the muxer has got, if it has.
     fn change(&mut self, codec: Codec, new: gst::Caps) -> Option<gst::Caps> {
         if self.newest.as_ref() != Some(&new) {
-            let sets = parameter_sets(codec, &new);
+            let sets = formats::parameter_sets(codec, &new);
             match (&self.sets, &sets) {
                 (Some(old), Some(new)) if old.are_same(new) => {}
                 (None, _) | (_, None) => {}
@@ -118,10 +118,4 @@ impl Caps {
         fields.remove_all_memory();
         fields.append_memory(gst::Memory::from_slice(whole));
     }
-}
-
-fn parameter_sets(codec: Codec, caps: &gst::CapsRef) -> Option<ParameterSets> {
-    let header = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
-    let header = header.map_readable().ok()?;
-    ParameterSets::parse(codec, &header)
 }
