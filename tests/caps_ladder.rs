@@ -6,6 +6,8 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
+use common::harness::log::check_recording;
+use common::harness::{Rig, assert_error, code};
 use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, place};
 use common::outer::Outer;
 use gst::prelude::*;
@@ -25,11 +27,12 @@ const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
 const NALS: &str = "h264parse ! video/x-h264,stream-format=byte-stream,alignment=nal";
 const HVC: &str = "h265parse ! video/x-h265,stream-format=hvc1,alignment=au";
 const HEV: &str = "h265parse ! video/x-h265,stream-format=hev1,alignment=au";
-const HEVC_BYTES: &str = "video/x-h265,stream-format=byte-stream,alignment=au";
+/// With the parameter sets in each key frame, which x265enc writes once.
+const HEVC_BYTES: &str =
+    "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au";
 const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
 const VP9: &str = "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15";
-const AV1: &str =
-    "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 end-usage=cbr lag-in-frames=0";
+const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 min-quantizer=10 max-quantizer=58 end-usage=cbr lag-in-frames=0";
 const THEORA: &str = "theoraenc keyframe-force=15 speed-level=3";
 const JOINED: &str = "identity";
 
@@ -74,14 +77,13 @@ impl Take {
         }
     }
 
-    /// Waits for the end; gives what was said.
-    fn wrap(&self) -> (Vec<String>, Vec<glib::Error>) {
+    /// Waits for the end, without an error; gives the warnings.
+    fn wrap(&self) -> Vec<String> {
         self.outer.wait_for("stop", 1);
         self.outer.set_state(gst::State::Null);
         let heard = self.outer.heard();
-        let errors = heard.iter().filter(|event| event.name == "error");
-        let errors = errors.map(|event| event.fields.get("error").unwrap());
-        (self.outer.warnings(), errors.collect())
+        assert!(heard.iter().all(|event| event.name != "error"), "{heard:?}");
+        self.outer.warnings()
     }
 }
 
@@ -120,9 +122,13 @@ fn with_another_pps(mut coded: Coded) -> Coded {
 fn part(coded: Coded, number: usize) -> Coded {
     let from = ORIGIN + (number * PART) as u64 * PICTURE;
     let to = from + PART as u64 * PICTURE;
+    let mut newest = 0;
     let within = |buffer: &gst::Buffer| {
-        let pts = buffer.pts().map_or(0, |pts| pts.nseconds()) + PICTURE / 2;
-        (from..to).contains(&pts)
+        // Not every unit of a picture is stamped.
+        newest = buffer
+            .pts()
+            .map_or(newest, |pts| pts.nseconds() + PICTURE / 2);
+        (from..to).contains(&newest)
     };
     let buffers = coded.buffers.into_iter().filter(within).collect();
     Coded { buffers, ..coded }
@@ -161,8 +167,7 @@ fn pictures(parts: &[Coded], files: &[&str]) {
     for file in files {
         let take = Take::new(file);
         play(&take, "video_%u", parts);
-        let (warnings, errors) = take.wrap();
-        assert!(errors.is_empty(), "{file}: {errors:?}");
+        let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
         file::decodes_quietly(&take.path).unwrap();
         let count = parts.len() * PART;
@@ -277,16 +282,31 @@ fn sound_part(line: &str, number: u32) -> Coded {
     Coded { buffers, ..coded }
 }
 
-/// That the noise is heard to the end, with all parts as late as the first to within `tolerance` nanoseconds.
-fn assert_in_step(sound: &Sound, parts: u32, tolerance: f64) -> Verdict<()> {
+/// How much later than its stamps say a stream is heard, in nanoseconds.
+fn lateness(line: &str) -> f64 {
+    let rate = if line.contains("44100") {
+        44_100.0
+    } else {
+        48_000.0
+    };
+    let samples = match line {
+        _ if line.contains("voaacenc") => 1_600.0,
+        _ if line.contains("lamemp3enc") => 1_105.0,
+        _ => 0.0,
+    };
+    samples * 1e9 / rate
+}
+
+/// That the noise is heard to the end, each part as late as its packets to within `tolerance` nanoseconds.
+fn assert_in_step(sound: &Sound, due: &[f64], tolerance: f64) -> Verdict<()> {
     const SEAM: f64 = 120e6;
+    let parts = due.len() as u32;
     let length = sound.len() as f64 / 48_000.0;
     if (length - f64::from(parts)).abs() > 0.15 {
         return Err(format!("{length} s of sound"));
     }
     let places = place::places(sound, f64::from(parts + 1) * 1e9)?;
-    let mut first = None;
-    for part in 0..parts {
+    for (part, due) in (0..).zip(due) {
         let (from, to) = (
             f64::from(part) * 1e9 + SEAM,
             f64::from(part + 1) * 1e9 - SEAM,
@@ -304,22 +324,28 @@ fn assert_in_step(sound: &Sound, parts: u32, tolerance: f64) -> Verdict<()> {
             late[late.len() / 10],
             late[late.len() - 1 - late.len() / 10],
         );
-        let first = *first.get_or_insert(late[late.len() / 2]);
         println!("part {part}: {} … {} ms late", least / 1e6, most / 1e6);
-        if (least - first).abs() > tolerance || (most - first).abs() > tolerance {
-            return Err(format!(
-                "part {part} is {least} to {most} late, the first {first}"
-            ));
+        if (least - due).abs() > tolerance || (most - due).abs() > tolerance {
+            return Err(format!("part {part} is {least} to {most} late, not {due}"));
         }
     }
     Ok(())
 }
 
-fn listen(path: &Path, what: &str, tolerance: f64) {
-    let heard = decode::sound(path, 0, Some(48_000)).unwrap();
-    assert_in_step(&heard, 3, tolerance).unwrap_or_else(|err| panic!("{what} in FFmpeg: {err}"));
-    let heard = gstreamer::sound(path).unwrap();
-    assert_in_step(&heard, 3, tolerance).unwrap_or_else(|err| panic!("{what} in GStreamer: {err}"));
+fn listen(path: &Path, what: &str, due: &[f64], tolerance: f64) {
+    // A FLAC file is what its samples say, one after the other: its frames' numbers count blocks that are all as long as
+    // the first, and the last of a stream that goes on as another is not.
+    let counted = |mut sound: Sound| {
+        if what.ends_with(".flac") {
+            sound.blocks = vec![(0, 0.0)];
+        }
+        sound
+    };
+    let heard = counted(decode::sound(path, 0, Some(48_000)).unwrap());
+    assert_in_step(&heard, due, tolerance).unwrap_or_else(|err| panic!("{what} in FFmpeg: {err}"));
+    let heard = counted(gstreamer::sound(path).unwrap());
+    assert_in_step(&heard, due, tolerance)
+        .unwrap_or_else(|err| panic!("{what} in GStreamer: {err}"));
 }
 
 fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
@@ -327,22 +353,42 @@ fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
         .zip(lines)
         .map(|(n, line)| sound_part(line, n))
         .collect();
+    let due = lines.map(lateness);
     // Each part ends where the next begins.
     let mut cut = Vec::new();
     for (number, part) in (1u64..).zip(parts) {
         let end = ORIGIN + number * SECOND;
-        let begins = |buffer: &gst::Buffer| buffer.pts().is_some_and(|pts| pts.nseconds() < end);
-        let buffers = part.buffers.into_iter().filter(begins).collect();
+        let ends = |buffer: &gst::Buffer| match (buffer.pts(), buffer.duration()) {
+            (Some(pts), duration) => {
+                let length = duration.map_or(0, |duration| duration.nseconds());
+                pts.nseconds() + length <= end + inputs::MILLI
+            }
+            _ => true,
+        };
+        let buffers = part.buffers.into_iter().filter(ends).collect();
         cut.push(Coded { buffers, ..part });
     }
     for file in files {
         let take = Take::new(file);
         play(&take, "audio_%u", &cut);
-        let (warnings, errors) = take.wrap();
-        assert!(errors.is_empty(), "{file}: {errors:?}");
+        let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
-        file::decodes_quietly(&take.path).unwrap();
-        listen(&take.path, file, tolerance);
+        if let Err(said) = file::decodes_quietly(&take.path) {
+            // Stamps in milliseconds may overlap by half of one, which is the null muxer's concern.
+            let own = said
+                .lines()
+                .filter(|line| !line.contains("non monotonically"));
+            assert_eq!(own.count(), 0, "{file}: {said}");
+        }
+        // They have no stamps, or only of pages: where packets do not meet, all behind is early.
+        let tolerance = match file.rsplit('.').next() {
+            Some("mp3") => 2.0 * 26e6,
+            Some("wav") => 2.0 * 22e6,
+            Some("flac") => 2.0 * 97e6,
+            Some("ogg" | "oga") => 2.0 * 20e6,
+            _ => tolerance,
+        };
+        listen(&take.path, file, &due, tolerance);
     }
 }
 
@@ -394,6 +440,7 @@ sound_changes! {
 /// Sound and pictures, and sound that becomes what its header cannot say: its track ends, the other goes on.
 #[test]
 fn other_codebooks_end_a_track_and_not_the_recording() {
+    const SHOWN: usize = 90;
     for (file, first, other) in [
         ("take.webm", VORBIS, OTHER_VORBIS),
         ("take.ogv", VORBIS, OPUS),
@@ -401,7 +448,7 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
     ] {
         let take = Take::new(file);
         let sound = [sound_part(first, 0), sound_part(other, 1)];
-        let shown = part(coded::video(VP8, PART as u32), 0);
+        let shown = coded::video(VP8, SHOWN as u32);
         let listens = Source::new(&take.outer.pad("audio_%u"), &sound[0].caps, None);
         let sees = Source::new(&take.outer.pad("video_%u"), &shown.caps, None);
         take.outer.set_state(gst::State::Playing);
@@ -429,32 +476,43 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
                 sees.end();
             });
         });
-        let (warnings, errors) = take.wrap();
-        assert!(errors.is_empty(), "{file}: {errors:?}");
+        let warnings = take.wrap();
         assert_eq!(warnings.len(), 1, "{file}: {warnings:?}");
         assert!(warnings[0].contains("audio_0"), "{file}: {warnings:?}");
         let found = decode::pictures(&take.path, 0).unwrap();
-        assert_pictures(&found, PART, file);
+        assert_pictures(&found, SHOWN, file);
         let heard = decode::sound(&take.path, 0, None).unwrap();
         let length = heard.len() as f64 / 48_000.0;
-        assert!((length - 0.5).abs() < 0.05, "{file}: {length} s");
+        assert!((length - 1.0).abs() < 0.05, "{file}: {length} s");
     }
 }
 
 /// It was the only track: the recording ends, says why, and is whole.
 #[test]
 fn other_codebooks_of_the_only_track_end_the_recording() {
-    let take = Take::new("take.ogv");
     let parts = [
         part(coded::video(THEORA, PART as u32), 0),
         part(coded::video(&x264(AVC), 2 * PART as u32), 1),
     ];
-    play(&take, "video_%u", &parts);
-    let (warnings, errors) = take.wrap();
-    assert_eq!(warnings, Vec::<String>::new());
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    assert!(errors[0].message().contains("video_0"), "{errors:?}");
-    file::decodes_quietly(&take.path).unwrap();
-    let found = decode::pictures(&take.path, 0).unwrap();
+    let rig = Rig::new();
+    rig.recorder.set_property("mime-type", "video/ogg");
+    rig.recorder.set_property("autostart", true);
+    let pad = rig.recorder.request_pad_simple("video_%u").unwrap();
+    rig.play();
+    let source = Source::new(&pad, &parts[0].caps, None);
+    for part in &parts {
+        source.caps(&part.caps);
+        for buffer in &part.buffers {
+            let _ = source.pad.push(buffer.clone());
+        }
+    }
+    let events = rig.wait_recording(1);
+    let error = events[1].error.clone().expect("on-error");
+    assert_error(&error, code::NOT_SUPPORTED);
+    assert!(error.message().contains("video_0"), "{error}");
+    let (bytes, _) = check_recording(&events);
+    let path = PathBuf::from(rig.save("theora.ogv", &bytes));
+    file::decodes_quietly(&path).unwrap();
+    let found = decode::pictures(&path, 0).unwrap();
     assert_eq!(found.list.len(), PART);
 }

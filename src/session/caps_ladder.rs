@@ -14,7 +14,7 @@ use super::{
     Settings,
     encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
     exchange::Section,
-    fixups::encoder_drain,
+    fixups::{decoder_start, encoder_drain},
     pipeline::{Listener, TrackMedia, factory_name, make},
     probe::{leave_out, probe},
     timing::lock,
@@ -71,13 +71,14 @@ pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watche
             return gst::PadProbeReturn::Ok;
         }
         let shared = Arc::downgrade(&shared);
-        probe(pad, gst::PadProbeType::BUFFER, move |pad, _| {
+        probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
+            let from = info.buffer().and_then(|buffer| buffer.pts());
             if let Some(shared) = shared.upgrade() {
                 let (watched, state) = &*shared;
                 // The pad's caps pass within, in this thread.
                 let due = lock(state).due.take();
                 if let Some((rung, caps)) = due {
-                    lock(state).exchange(watched, pad, rung, caps);
+                    lock(state).exchange(watched, pad, (rung, caps), from);
                 }
             }
             gst::PadProbeReturn::Remove
@@ -109,8 +110,8 @@ impl State {
         &mut self,
         watched: &Watched<L>,
         upstream: &gst::Pad,
-        rung: Rung,
-        caps: gst::Caps,
+        (rung, caps): (Rung, gst::Caps),
+        from: Option<gst::ClockTime>,
     ) {
         gst::info!(CAT, "{} goes on as {caps}: {rung:?}", watched.name);
         let Some(listener) = watched.listener.upgrade() else {
@@ -119,12 +120,20 @@ impl State {
         self.rung = rung;
         self.current = Some(caps.clone());
         if rung == Rung::End {
-            return self.end(watched, upstream, &listener, &caps);
+            return self.end(watched, upstream, &listener, (&caps, from));
         }
         let exchanged = watched
             .elements(rung, &caps, &listener)
             .and_then(|(elements, encoder)| {
                 let patience = watched.settings.stop_timeout;
+                if let (Some(from), Kind::Audio) = (from, watched.recorded.codec.kind())
+                    && !formats::is_raw(&caps)
+                    && rung == Rung::Reencode
+                {
+                    let next = elements.get(1).and_then(|next| next.static_pad("sink"));
+                    let next = next.unwrap_or_else(|| self.section.downstream().clone());
+                    decoder_start::fill(&next, from);
+                }
                 self.section.exchange(elements, patience)?;
                 Ok(encoder)
             });
@@ -135,7 +144,7 @@ impl State {
             Ok(_) => {}
             Err(error) => {
                 gst::warning!(CAT, "{} cannot go on: {error}", watched.name);
-                self.end(watched, upstream, &listener, &caps);
+                self.end(watched, upstream, &listener, (&caps, from));
             }
         }
     }
@@ -145,13 +154,14 @@ impl State {
         watched: &Watched<L>,
         upstream: &gst::Pad,
         listener: &Arc<L>,
-        caps: &gst::Caps,
+        (caps, from): (&gst::Caps, Option<gst::ClockTime>),
     ) {
         self.rung = Rung::End;
         self.section.end();
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         probe(upstream, all, |_, info| leave_out(info));
-        listener.track_ends(watched.index, caps);
+        let at = from.map_or(0, |from| from.nseconds());
+        listener.track_ends(watched.index, caps, at);
     }
 }
 

@@ -66,6 +66,11 @@ impl Section {
         }
     }
 
+    /// The pad that takes what comes out of the section.
+    pub fn downstream(&self) -> &gst::Pad {
+        &self.downstream
+    }
+
     /// Puts `elements` in the place of those that are there, which first give out what they hold for `patience` at the
     /// most.
     ///

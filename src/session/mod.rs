@@ -108,8 +108,8 @@ struct Control {
     error: Option<Error>,
     /// The factory of an encoder that has failed before anything came of it, and how.
     failed_encoder: Option<(String, Error)>,
-    /// Tracks, by their pads, that have ended because of these caps.
-    ended_by_caps: Vec<(String, gst::Caps)>,
+    /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
+    ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,

@@ -53,8 +53,8 @@ pub trait Listener: Send + Sync + 'static {
     fn encoder(&self, track: usize, encoder: &gst::Element);
     /// A track that is copied goes through this encoder from now on, or through none.
     fn exchanged(&self, track: usize, encoder: Option<&gst::Element>);
-    /// A track has ended: these caps have come on it, of which nothing can be made.
-    fn track_ends(&self, track: usize, caps: &gst::Caps);
+    /// A track has ended at this recorded time: these caps have come on it, of which nothing can be made.
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns);
     /// A queue has run low.
     fn need_data(&self);
 }

@@ -725,6 +725,9 @@ impl Inner {
         if let Some(at) = at.filter(|at| *at <= safe_until && !waits)
             && let Some((next, _)) = self.next_gate.take()
         {
+            if let Gate::Audio(_) = now {
+                now.fill(cursor, at, &mut out);
+            }
             now.finish(timeline.read(|t| t.recorded_at(at)), &mut out);
             self.counts.filled += now.filled();
             self.counts.dropped += now.left_out();

@@ -6,6 +6,7 @@ pub mod av1;
 pub mod caps_once;
 pub mod caps_overrides;
 pub mod decode_times;
+pub mod decoder_start;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;

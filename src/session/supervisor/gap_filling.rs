@@ -65,22 +65,25 @@ impl Supervisor {
         let session = self.session.clone();
         let ended = std::mem::take(&mut lock(&session.control).ended_by_caps);
         let mut error = None;
-        for (name, caps) in ended {
+        for (name, caps, at) in ended {
             let Some(track) = session.tracks.iter().find(|track| *track.name() == name) else {
                 continue;
             };
             track.leave_out();
-            let what = format!(
-                "{name} goes on as {caps}, which fits no more into its track: {}",
-                match formats::can_decode(&caps) || formats::is_raw(&caps) {
-                    true => "what its header says cannot be made anew",
-                    false => "nothing here decodes it",
-                }
-            );
-            if self.all_closed() {
-                error = Some(Error::not_supported(format!("{what}; the recording ends.")));
+            let media = caps.structure(0).map_or("nothing", |s| s.name().as_str());
+            let why = match formats::can_decode(&caps) || formats::is_raw(&caps) {
+                true => "the headers of its track cannot be made anew",
+                false => "nothing here decodes it",
+            };
+            let what = format!("{name} goes on as other {media}, and {why}");
+            gst::warning!(CAT, id = &session.label, "{what}: {caps}");
+            let mut others = session.tracks.iter().filter(|other| *other.name() != name);
+            if others.all(|other| other.is_closed() && other.fed() <= at) {
+                error = Some(Error::not_supported(format!(
+                    "{what}: the recording ends here. Record Opus, AAC, VP8 or H.264, which can go on."
+                )));
             } else {
-                let message = format!("{what}; the track ends here, the others go on.");
+                let message = format!("{what}: its track ends here, the others go on.");
                 session.events.push(Event::Warning { message });
             }
         }

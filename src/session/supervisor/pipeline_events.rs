@@ -1,7 +1,7 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    model::Error,
+    model::{Error, timeline::Ns},
     session::{Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
 use gst::prelude::*;
@@ -152,9 +152,9 @@ impl Listener for PipelineEvents {
         session.apply_bitrates(|of| of == kind);
     }
 
-    fn track_ends(&self, track: usize, caps: &gst::Caps) {
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
         if let Some(name) = self.names.get(track) {
-            let ended = (name.clone(), caps.clone());
+            let ended = (name.clone(), caps.clone(), at);
             lock(&self.session.control).ended_by_caps.push(ended);
             self.session.room.wake();
         }

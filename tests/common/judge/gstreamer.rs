@@ -28,7 +28,7 @@ fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict
     }
     let at_end = sink.is_eos();
     let bus = pipeline.bus().expect("a pipeline has a bus");
-    let said = bus.pop_filtered(&[gst::MessageType::Error, gst::MessageType::Warning]);
+    let said = bus.pop_filtered(&[gst::MessageType::Error]);
     pipeline
         .set_state(gst::State::Null)
         .map_err(|err| err.to_string())?;
