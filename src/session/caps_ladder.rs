@@ -36,6 +36,8 @@ pub struct Watched<L> {
     pub name: String,
     pub bits_per_second: u32,
     pub room: Ns,
+    /// Media is stamped so much later than recorded time.
+    pub headroom: Ns,
     pub settings: Settings,
     pub failed_before: Vec<String>,
     /// The muxer's pad: its caps are those of the track in the file.
@@ -160,7 +162,7 @@ impl State {
         self.section.end();
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         probe(upstream, all, |_, info| leave_out(info));
-        let at = from.map_or(0, |from| from.nseconds());
+        let at = from.map_or(0, |from| from.nseconds().saturating_sub(watched.headroom));
         listener.track_ends(watched.index, caps, at);
     }
 }

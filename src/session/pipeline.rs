@@ -17,7 +17,7 @@ use super::{
     exchange::{self, Section},
     fixups::{
         av1, caps_once, clipping, colorimetry,
-        decode_times::{begin_at_zero, take_headroom},
+        decode_times::{begin_at_zero, give_headroom},
         durations, empty_tracks, encoder_drain, flac, keep_payload,
         mpeg4::call_it_mpeg4,
         muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
@@ -370,14 +370,14 @@ impl Pipeline {
                 }
             });
         }
-        let mut headroom = headroom(&track.caps);
-        let reordered = copied && matches!(codec, Codec::H264 | Codec::H265);
-        if headroom > 0
-            && !(reordered && plan.container == Container::Mp4)
-            && let Some(pad) = appsrc.static_pad("src")
-        {
-            take_headroom(&pad, headroom);
-            headroom = 0;
+        // In MP4 decode times begin at 0 behind the parser, which tells them.
+        let has_edit_list = plan.container == Container::Mp4;
+        let headroom = match copied && has_edit_list && matches!(codec, Codec::H264 | Codec::H265) {
+            true => headroom(&track.caps),
+            false => 0,
+        };
+        if let Some(pad) = appsrc.static_pad("src") {
+            give_headroom(&pad, headroom);
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
@@ -479,6 +479,8 @@ impl Pipeline {
                 .request_pad_simple(template)
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
+        vet(&mux_pad, plan.container, codec, name, listener);
+        self.begins_with(&mux_pad);
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
         }
@@ -506,8 +508,6 @@ impl Pipeline {
                 durations::keep(&entry, &source);
             }
         }
-        vet((&source, &mux_pad), plan.container, codec, name, listener);
-        self.begins_with(&mux_pad);
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -529,6 +529,7 @@ impl Pipeline {
                 name: name.to_owned(),
                 bits_per_second: track.bits_per_second,
                 room: track.room,
+                headroom,
                 settings: settings.clone(),
                 failed_before: made.failed_before.to_vec(),
                 mux_pad: mux_pad.downgrade(),
@@ -645,15 +646,14 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
 
 /// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
 fn vet(
-    (source, mux_pad): (&gst::Pad, &gst::Pad),
+    mux_pad: &gst::Pad,
     container: Container,
     codec: Codec,
     name: &str,
     listener: &Arc<impl Listener>,
 ) {
     let (listener, name) = (Arc::downgrade(listener), name.to_owned());
-    let taken = mux_pad.pad_template_caps();
-    muxer_caps::vet(source, taken, container, codec, move |caps, reason| {
+    muxer_caps::vet(mux_pad, container, codec, move |caps, reason| {
         if let Some(listener) = listener.upgrade() {
             let error = Error::not_supported(format!(
                 "{} cannot carry the track of {name} with the caps {caps}: {reason}.",

@@ -8,23 +8,24 @@ use super::opus_header;
 use crate::formats::{self, stream_header as header};
 use crate::model::{Codec, Container};
 use crate::session::probe::{leave_out, probe};
+use gst::prelude::*;
 
 /// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds.
 const VP8_TICKS: gst::Fraction = gst::Fraction::new_raw(1_000, 1);
 
-/// Lets only such caps get out of `source` as the muxer behind it, whose pad takes `taken`, can read. `refuse` gets why others are kept from it,
-/// and so is what follows them, up to the end.
+/// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, and so is what
+/// follows them, up to the end.
 pub fn vet(
-    source: &gst::Pad,
-    taken: gst::Caps,
+    mux_pad: &gst::Pad,
     container: Container,
     codec: Codec,
     refuse: impl Fn(&gst::CapsRef, &str) + Send + Sync + 'static,
 ) {
+    let taken = mux_pad.pad_template_caps();
     probe(
-        source,
+        mux_pad,
         gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |source, info| {
+        move |mux_pad, info| {
             let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
                 return gst::PadProbeReturn::Ok;
             };
@@ -40,7 +41,7 @@ pub fn vet(
                 }
                 Err(reason) => {
                     refuse(caps.caps(), &reason);
-                    keep_all_but_the_end(source);
+                    keep_all_but_the_end(mux_pad);
                     leave_out(info)
                 }
             }
@@ -49,9 +50,9 @@ pub fn vet(
 }
 
 /// A muxer does not look whether there were caps in front of media.
-fn keep_all_but_the_end(source: &gst::Pad) {
+fn keep_all_but_the_end(mux_pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    probe(source, kinds, |_, info| {
+    probe(mux_pad, kinds, |_, info| {
         let ends = info
             .event()
             .is_some_and(|event| event.type_() == gst::EventType::Eos);
