@@ -17,6 +17,7 @@ mod pad;
 mod properties;
 mod queries;
 mod readings;
+mod refused_caps;
 mod settings;
 mod signals;
 mod stats;

@@ -90,7 +90,10 @@ fn readable(
     let sized = !matches!(codec, Codec::Theora) && fields.name().starts_with("video/");
     let number = |name| fields.get::<i32>(name).unwrap_or(0);
     if sized && (number("width") <= 0 || number("height") <= 0) {
-        return Err("they have no width and height".into());
+        return Err(
+            "they have no width and height; link its encoder or a demuxer, whose caps have them"
+                .into(),
+        );
     }
     let rate = fields.get::<gst::Fraction>("framerate").ok();
     let is_slow = rate.is_some_and(|rate| rate.numer() < rate.denom());
@@ -108,8 +111,12 @@ fn readable(
     }
     match (taken.is_any() || caps.is_subset(taken), named) {
         (true, _) => Ok(caps),
-        (false, Some(form)) => Err(format!("it takes {form} only")),
-        (false, None) => Err("it takes no such media".into()),
+        (false, Some(form)) => Err(format!(
+            "it takes only {}; ask for another mime-type, such as {}/x-matroska",
+            form.to_string().trim_end_matches(';'),
+            codec.kind().name()
+        )),
+        (false, None) => Err("it takes no such media; ask for another mime-type".into()),
     }
 }
 
