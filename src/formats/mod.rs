@@ -26,7 +26,7 @@ pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, s
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_timeslice, timestamper, units,
+    muxer, parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,
 };
 pub use patch::{Patch, fragment_track};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};

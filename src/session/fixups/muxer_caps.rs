@@ -9,7 +9,8 @@ use crate::formats::{self, stream_header as header};
 use crate::model::{Codec, Container};
 use crate::session::probe::{leave_out, probe};
 
-/// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds.
+/// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds. Players count on
+/// from the last page by it, so that each frame has to have a page of its own.
 const VP8_TICKS: gst::Fraction = gst::Fraction::new_raw(1_000, 1);
 
 /// Lets only such caps get out of `source` as the muxer behind it, whose pad takes `taken`, can read. `refuse` gets why others are kept from it,
@@ -46,6 +47,14 @@ pub fn vet(
             }
         },
     );
+}
+
+/// Whether this is VP8 without a frame rate.
+pub fn is_vp8_of_no_rate(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|fields| {
+        let rate = fields.get::<gst::Fraction>("framerate");
+        fields.name() == "video/x-vp8" && rate.map_or(true, |rate| rate.numer() == 0)
+    })
 }
 
 /// A muxer does not look whether there were caps in front of media.
