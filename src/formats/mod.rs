@@ -33,7 +33,7 @@ pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, paramete
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_timeslice, timestamper, units,
+    muxer, parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;

@@ -18,6 +18,7 @@ mod part;
 mod properties;
 mod queries;
 mod readings;
+mod refused_caps;
 mod settings;
 mod signals;
 mod stats;

@@ -79,6 +79,8 @@ pub(super) struct Stream {
     given: Option<gst::Caps>,
     media: Media,
     pub tags: Option<gst::TagList>,
+    /// Caps that it has been said of that they are not taken.
+    pub refused: Vec<gst::Caps>,
     pub eos: bool,
     pub flushing: bool,
     /// Whether upstream is live, once that has been asked.
