@@ -32,12 +32,12 @@ pub use entry_point::{EntryPoint, FrameFormat};
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
-    ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,
+    ROUNDING, Units, container_caps, fragment, most_bytes, mux_caps, mux_pad_template, muxer,
+    parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Patch, fragment_track};
+pub use patch::{Patch, Unit};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};

@@ -47,7 +47,7 @@ pub trait Listener: Send + Sync + 'static {
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
-    fn bytes(&self, buffer: gst::Buffer);
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
     /// All has been written.
     fn end(&self);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
@@ -170,6 +170,7 @@ impl Pipeline {
             plan.container,
             Vec::new(),
             Vec::new(),
+            false,
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
@@ -259,7 +260,12 @@ impl Pipeline {
                 // It has been turned.
                 false => Orientation::default(),
             });
-        *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
+        *lock(&patch) = Patch::new(
+            plan.container,
+            delays,
+            turns.collect(),
+            settings.timeslice > 0,
+        );
         let sound = this.feeds.iter().enumerate();
         let sound = sound.filter(|(_, feed)| feed.delay.is_some());
         for (number, (track, feed)) in sound.enumerate() {

@@ -2,7 +2,7 @@
 
 use super::event::{Blob, Event};
 use crate::{
-    formats::{self, Units, begins_unit},
+    formats::{self, Units},
     model::{error::Error, timeline::Ns},
     output::{BlobBytes, SrcOutput, Store},
 };
@@ -167,26 +167,35 @@ impl Writer {
         self.progress.note_failure(self.store.flush())
     }
 
-    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
-    pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
+    /// begins with them.
+    pub fn write(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         if self.is_over() {
             return Ok(());
         }
-        let written = self.write_now(buffer, outlet);
+        let written = self.write_now(buffer, begins, outlet);
         self.tell();
         self.progress.note_failure(written)
     }
 
-    fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    fn write_now(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
             self.release()?;
             return self.put(position, buffer);
         }
-        let sliced = self.timeslice > 0;
-        let begins = sliced && buffer.map_readable().is_ok_and(|map| begins_unit(&map));
-        let unit = begins || !self.held.is_empty();
+        let unit = (begins && self.timeslice > 0) || !self.held.is_empty();
         let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
             if unit {
                 self.held.push((position, buffer));
