@@ -25,7 +25,10 @@ use crate::{
     model::{Codec, Error, Kind, timeline::Ns},
 };
 use gst::prelude::*;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{
+    Arc, Mutex, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What goes on with a track: kept to make its encoder when one is needed.
 pub struct Watched<L> {
@@ -38,6 +41,8 @@ pub struct Watched<L> {
     pub room: Ns,
     pub settings: Settings,
     pub failed_before: Vec<String>,
+    /// Set once frames of another encoder are put among those that are copied.
+    pub is_mixed: Arc<AtomicBool>,
     /// The muxer's pad: its caps are those of the track in the file.
     pub mux_pad: glib::WeakRef<gst::Pad>,
     pub listener: Weak<L>,
@@ -119,6 +124,7 @@ impl State {
         };
         self.rung = rung;
         self.current = Some(caps.clone());
+        watched.is_mixed.store(true, Ordering::SeqCst);
         if rung == Rung::End {
             return self.end(watched, upstream, &listener, (&caps, from));
         }

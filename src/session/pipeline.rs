@@ -32,7 +32,7 @@ use crate::{
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
@@ -372,16 +372,21 @@ impl Pipeline {
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
         }
+        let is_mixed = Arc::<AtomicBool>::default();
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
             }
             if copied
-                && plan.container == Container::Flac
+                && codec == Codec::Flac
                 && let Some(pad) = parser.static_pad("src")
             {
-                flac::count_anew(&pad);
+                let counted = match plan.container {
+                    Container::Flac => flac::Counted::All,
+                    _ => flac::Counted::From(is_mixed.clone()),
+                };
+                flac::count_anew(&pad, counted);
             }
             if copied && codec == Codec::H264 {
                 keep_payload::keep(&parser);
@@ -458,6 +463,7 @@ impl Pipeline {
                 room: track.room,
                 settings: settings.clone(),
                 failed_before: made.failed_before.to_vec(),
+                is_mixed,
                 mux_pad: mux_pad.downgrade(),
                 listener: Arc::downgrade(listener),
             };
