@@ -10,6 +10,7 @@ use common::harness::log::check_recording;
 use common::harness::{Rig, assert_error, code};
 use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, place};
 use common::outer::Outer;
+use common::signal::picture;
 use gst::prelude::*;
 use inputs::Source;
 use std::path::{Path, PathBuf};
@@ -245,6 +246,63 @@ changes! {
     // Decoded from the beginning, since the container does not take it.
     h264_to_vp9_in_webm: x264(AVC), LARGE.to_owned() + VP9, &["take.webm"];
     h264_to_raw_in_webm: x264(BYTES), LARGE.to_owned() + JOINED, &["take.webm"];
+}
+
+/// Encoded anew, a picture of another shape stands in the first, with its aspect kept.
+#[test]
+fn another_shape_is_shown_in_the_first() {
+    let wide = format!(
+        "videoscale add-borders=false ! video/x-raw,width=640,height=240,pixel-aspect-ratio=1/1 ! {VP8}"
+    );
+    let parts = [
+        part(coded::video(&x264(AVC), PART as u32), 0),
+        part(coded::video(&wide, 2 * PART as u32), 1),
+    ];
+    for file in MP4_AND_MATROSKA {
+        let take = Take::new(file);
+        play(&take, "video_%u", &parts);
+        assert_eq!(take.wrap(), Vec::<String>::new());
+        let found = decode::pictures(&take.path, 0).unwrap();
+        assert_eq!((found.width, found.height), (320, 240), "{file}");
+        let within = inputs::luma(&take.path, "crop=320:120:0:60", (320, 120));
+        let above = inputs::luma(&take.path, "crop=320:50:0:0", (320, 50));
+        assert_eq!(within.len(), 2 * PART, "{file}");
+        for number in PART..2 * PART {
+            let due = number as u64 * PICTURE;
+            let read = picture::read(&within[number], 320, 120);
+            let near = read.is_some_and(|read| read.abs_diff(due) <= 2_000);
+            assert!(near, "{file}, {number}: {read:?}");
+            assert!(above[number].iter().all(|p| *p < 40), "border of {number}");
+        }
+    }
+}
+
+/// What comes behind a change and before a key frame refers to what has not come: it is left out.
+#[test]
+fn what_goes_on_begins_with_a_key_frame() {
+    let late = |number: usize| {
+        let frames = u32::try_from((number + 1) * PART).unwrap();
+        let mut coded = coded::video(&other_x264(AVC), frames);
+        coded.buffers.drain(..(number - 1) * PART + 5);
+        coded
+    };
+    for file in MP4_AND_MATROSKA {
+        let take = Take::new(file);
+        let mut first = part(coded::video(&x264(AVC), PART as u32), 0);
+        first.buffers.truncate(5);
+        play(&take, "video_%u", &[first, late(1)]);
+        assert_eq!(take.wrap(), Vec::<String>::new());
+        file::decodes_quietly(&take.path).unwrap();
+        let found = decode::pictures(&take.path, 0).unwrap();
+        let shown: Vec<_> = found
+            .list
+            .iter()
+            .filter_map(|picture| picture.source)
+            .collect();
+        assert_eq!(shown.len(), 5 + PART, "{file}: {shown:?}");
+        let key = PART as u64 * PICTURE;
+        assert!(shown[5].abs_diff(key) <= 2_000, "{file}: {shown:?}");
+    }
 }
 
 #[test]
