@@ -137,8 +137,9 @@ impl State {
                     && rung == Rung::Reencode
                 {
                     let next = elements.get(1).and_then(|next| next.static_pad("sink"));
-                    let next = next.unwrap_or_else(|| self.section.downstream().clone());
-                    decoder_start::fill(&next, from);
+                    if let Some(next) = next.or_else(|| self.section.downstream()) {
+                        decoder_start::fill(&next, from);
+                    }
                 }
                 self.section.exchange(elements, patience)?;
                 Ok(encoder)

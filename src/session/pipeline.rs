@@ -450,7 +450,7 @@ impl Pipeline {
         if let Some(upstream) = appsrc.static_pad("src") {
             let section = decoder.into_iter().collect();
             let downstream = takes.unwrap_or_else(|| mux_pad.clone());
-            let section = Section::new(upstream.clone(), downstream, section);
+            let section = Section::new(&upstream, &downstream, section);
             let watched = caps_ladder::Watched {
                 recorded: Recorded {
                     codec,
