@@ -164,11 +164,12 @@ impl State {
         (caps, from): (&gst::Caps, Option<gst::ClockTime>),
     ) {
         self.rung = Rung::End;
-        self.section.end();
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         probe(upstream, all, |_, info| leave_out(info));
         let at = from.map_or(0, |from| from.nseconds());
+        // Before the end is in the file, behind which nobody looks any more.
         listener.track_ends(watched.index, caps, at);
+        self.section.end();
     }
 }
 
