@@ -443,16 +443,21 @@ impl Pipeline {
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
         }
+        let is_mixed = Arc::<AtomicBool>::default();
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
             }
             if copied
-                && plan.container == Container::Flac
+                && codec == Codec::Flac
                 && let Some(pad) = parser.static_pad("src")
             {
-                flac::count_anew(&pad);
+                let counted = match plan.container {
+                    Container::Flac => flac::Counted::All,
+                    _ => flac::Counted::From(is_mixed.clone()),
+                };
+                flac::count_anew(&pad, counted);
             }
             if copied && codec == Codec::H264 {
                 keep_payload::keep(&parser);
@@ -531,7 +536,7 @@ impl Pipeline {
         if let Some(upstream) = appsrc.static_pad("src") {
             let section = decoder.into_iter().collect();
             let downstream = takes.unwrap_or_else(|| mux_pad.clone());
-            let section = Section::new(upstream.clone(), downstream, section);
+            let section = Section::new(&upstream, &downstream, section);
             let watched = caps_ladder::Watched {
                 recorded: Recorded {
                     codec,
@@ -545,6 +550,7 @@ impl Pipeline {
                 headroom,
                 settings: settings.clone(),
                 failed_before: made.failed_before.to_vec(),
+                is_mixed,
                 mux_pad: mux_pad.downgrade(),
                 listener: Arc::downgrade(listener),
             };
