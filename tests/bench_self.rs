@@ -351,8 +351,8 @@ fn a_spoilt_picture_is_not_read() {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 320, 240)
         .build()
         .unwrap();
-    let mut bytes = vec![0; info.size()];
-    picture::draw(&info, 1_234_567_891, &mut bytes);
+    let picture = picture::buffer(&info, 1_234_567_891, 0);
+    let mut bytes = picture.map_readable().unwrap().to_vec();
     assert_eq!(picture::read(&bytes, 320, 240), Some(1_234_568_000));
     // One block of the other colour.
     for line in bytes.chunks_exact_mut(320).take(30) {
