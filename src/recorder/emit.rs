@@ -3,8 +3,8 @@
 use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
-    model::{Error, timeline::Ns},
-    session::{Event, lock},
+    model::{EndReason, Error, timeline::Ns},
+    session::{Event, Part, RecordedInterval, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
 
@@ -13,10 +13,24 @@ fn message(name: &str, running_time: Ns) -> gst::structure::Builder {
     gst::Structure::builder(format!("mediarecorder-{name}")).field("running-time", running_time)
 }
 
+/// The `intervals` of messages and of `stats`.
+pub(super) fn interval_array(intervals: &[RecordedInterval]) -> gst::Array {
+    let structures = intervals.iter().map(|interval| {
+        gst::Structure::builder("interval")
+            .field("running-time", interval.running_time)
+            .field("recorded-time", interval.recorded_time)
+            .field("duration", interval.duration)
+            .field("utc", interval.utc)
+            .build()
+            .to_send_value()
+    });
+    gst::Array::from_values(structures)
+}
+
 impl MediaRecorder {
-    fn post(&self, structure: gst::structure::Builder) {
+    fn post(&self, structure: gst::Structure) {
         let obj = self.obj();
-        let message = gst::message::Element::builder(structure.build()).src(&*obj);
+        let message = gst::message::Element::builder(structure).src(&*obj);
         // Without a bus there is nobody to tell.
         let _ = obj.post_message(message.build());
     }
@@ -59,16 +73,17 @@ impl MediaRecorder {
                 self.post(
                     message("start", running_time)
                         .field("mime-type", mime_type)
-                        .field("location", location),
+                        .field("location", location)
+                        .build(),
                 );
             }
             Event::Pause { running_time } => {
                 obj.emit_by_name::<()>("on-pause", &[]);
-                self.post(message("pause", running_time));
+                self.post(message("pause", running_time).build());
             }
             Event::Resume { running_time } => {
                 obj.emit_by_name::<()>("on-resume", &[]);
-                self.post(message("resume", running_time));
+                self.post(message("resume", running_time).build());
             }
             Event::Warning { message } => {
                 gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", message));
@@ -85,12 +100,15 @@ impl MediaRecorder {
             } => self.emit_error(session, running_time, error),
             Event::Data {
                 running_time,
+                part,
                 mime_type,
                 sample,
-            } => self.emit_data(running_time, mime_type, sample),
+            } => self.emit_data(running_time, part, mime_type, sample),
+            Event::Part(part) => self.emit_part(part),
             Event::Stop {
                 session,
-                failed,
+                reason,
+                intervals,
                 running_time,
                 location,
                 duration,
@@ -102,15 +120,15 @@ impl MediaRecorder {
                     message("stop", running_time)
                         .field("location", location)
                         .field("duration", duration)
-                        .field("size", size),
+                        .field("size", size)
+                        .field("reason", reason.as_str())
+                        .field("intervals", interval_array(&intervals))
+                        .build(),
                 );
-                match failed {
-                    true => {
-                        self.post_progress(gst::ProgressType::Error, "The recording has failed")
-                    }
-                    false => {
-                        self.post_progress(gst::ProgressType::Complete, "The recording is whole")
-                    }
+                if reason == EndReason::Error {
+                    self.post_progress(gst::ProgressType::Error, "The recording has failed");
+                } else {
+                    self.post_progress(gst::ProgressType::Complete, "The recording is whole");
                 }
                 self.check_end_of_stream();
             }
@@ -133,7 +151,21 @@ impl MediaRecorder {
         }
     }
 
-    fn emit_data(&self, running_time: Ns, mime_type: String, sample: gst::Sample) {
+    fn emit_part(&self, part: Part) {
+        let structure = message("part", part.running_time)
+            .field("part", part.number)
+            .field("location", part.location)
+            .field("mime-type", part.mime_type)
+            .field("timecode", part.timecode)
+            .field("duration", part.duration)
+            .field("size", part.size)
+            .field("whole", part.whole)
+            .build();
+        self.obj().emit_by_name::<()>("on-part", &[&structure]);
+        self.post(structure);
+    }
+
+    fn emit_data(&self, running_time: Ns, part: u32, mime_type: String, sample: gst::Sample) {
         self.obj()
             .emit_by_name::<()>("on-data-available", &[&sample]);
         let Some(buffer) = sample.buffer() else {
@@ -145,11 +177,12 @@ impl MediaRecorder {
             .field("offset", buffer.offset())
             .field("timecode", time(buffer.pts()))
             .field("duration", time(buffer.duration()))
-            .field("mime-type", mime_type);
+            .field("mime-type", mime_type)
+            .field("part", part);
         if lock(&self.values).blob_messages {
             message = message.field("sample", &sample);
         }
-        self.post(message);
+        self.post(message.build());
     }
 
     fn emit_error(&self, session: u64, running_time: Ns, error: Error) {
@@ -157,7 +190,11 @@ impl MediaRecorder {
         let text = error.message().to_owned();
         let error = glib::Error::from(error);
         self.obj().emit_by_name::<()>("on-error", &[&error]);
-        self.post(message("error", running_time).field("error", &error));
+        self.post(
+            message("error", running_time)
+                .field("error", &error)
+                .build(),
+        );
         if autostarted {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("{}", text));
         } else {

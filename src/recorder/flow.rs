@@ -206,6 +206,7 @@ impl MediaRecorder {
             };
             // Before a cut can miss it, see `SharedTimeline`.
             self.clock.arrived(input.end());
+            self.clock.reference().note(&input.buffer, input.running);
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();

@@ -14,6 +14,7 @@ mod guard_tests;
 mod imp;
 mod location;
 mod pad;
+mod part;
 mod properties;
 mod queries;
 mod readings;
@@ -25,6 +26,7 @@ mod upstream;
 pub use blob::Blob;
 pub use events::{Event, Events};
 pub use pad::MediaRecorderPad;
+pub use part::{Part, RecordedInterval};
 pub use settings::{MediaRecorderBuilder, Stats, TrackStats};
 
 use crate::model::State;

@@ -28,6 +28,8 @@ pub struct Settings {
     pub temp_dir: Option<PathBuf>,
     /// Media that may wait, per track.
     pub max_queue_time: Ns,
+    /// Recorded time after which the recording ends, 0 = none.
+    pub max_duration: Ns,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// Tags of the whole recording.

@@ -2,9 +2,43 @@
 
 use crate::{
     formats::Missing,
-    model::{error::Error, timeline::Ns},
+    model::{end_reason::EndReason, error::Error, timeline::Ns},
 };
 use std::fmt;
+
+/// A stretch of time that was recorded without a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedInterval {
+    /// Running time of its first instant.
+    pub running_time: Ns,
+    /// Recorded time of its first instant.
+    pub recorded_time: Ns,
+    /// How long it is; up to what has arrived while it goes on.
+    pub duration: Ns,
+    /// Wall-clock time of its first instant, nanoseconds since 1970.
+    pub utc: i64,
+}
+
+/// A part of a recording, which is a file of its own.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Where its file is.
+    pub location: Option<String>,
+    /// Its actual type.
+    pub mime_type: String,
+    /// Recorded time of its first instant.
+    pub timecode: Ns,
+    /// Recorded time in it.
+    pub duration: Ns,
+    /// Bytes in it.
+    pub size: u64,
+    /// FALSE where its file may lack something, because the disk has failed.
+    pub whole: bool,
+    /// Running time of its first instant.
+    pub running_time: Ns,
+}
 
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
 /// the others the furthest recorded.
@@ -38,14 +72,17 @@ pub enum Event {
     /// Bytes.
     Data {
         running_time: Ns,
+        part: u32,
         mime_type: String,
         sample: gst::Sample,
     },
+    /// A part is over, and its file whole.
+    Part(Part),
     /// The last one.
     Stop {
         session: u64,
-        /// After an [`Event::Error`].
-        failed: bool,
+        reason: EndReason,
+        intervals: Vec<RecordedInterval>,
         running_time: Ns,
         location: Option<String>,
         duration: Ns,
@@ -76,9 +113,11 @@ impl fmt::Display for Event {
                 let size = sample.buffer().map_or(0, gst::BufferRef::size);
                 write!(f, "on-data-available: {size} bytes")
             }
-            Event::Stop { failed, size, .. } => {
-                let how = if *failed { ", after an error" } else { "" };
-                write!(f, "on-stop: {size} bytes in all{how}")
+            Event::Part(part) => {
+                write!(f, "on-part: {}, {} bytes", part.number, part.size)
+            }
+            Event::Stop { reason, size, .. } => {
+                write!(f, "on-stop: {size} bytes in all, {}", reason.as_str())
             }
         }
     }

@@ -27,10 +27,11 @@ mod system_memory;
 mod timing;
 mod track;
 mod tracks;
+mod wall_clock;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::Event;
+pub use event::{Event, Part, RecordedInterval};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};
@@ -38,7 +39,7 @@ pub use track::{Flow, TrackSpec, TrackStats};
 use crate::{
     log::{CAT, time},
     model::{
-        Bitrates, Error,
+        Bitrates, EndReason, Error,
         timeline::{Ns, Timeline},
     },
     output::{Events, Slot, SrcOutput, Store},
@@ -88,6 +89,8 @@ pub struct Session {
     encoders: Mutex<Vec<RunningEncoder>>,
     /// Names of the pads and of their encoders' factories.
     encoder_names: Mutex<Vec<(String, String)>>,
+    /// How far the wall clock was ahead of running time when each interval was begun, in nanoseconds since 1970.
+    utc_offsets: Mutex<Vec<i64>>,
 }
 
 /// What has been asked of the supervisor.
@@ -113,6 +116,8 @@ struct Control {
     stopped: Option<Instant>,
     /// Nothing more will arrive.
     going_down: bool,
+    /// Why it was stopped, `None` while it goes on or if its tracks have ended.
+    reason: Option<EndReason>,
     finished: bool,
     /// Its last events are being said: no more can be added.
     over: bool,
@@ -145,7 +150,12 @@ impl Session {
         };
         let any_live = tracks.iter().any(|track| track.live);
         // Pending until all tracks listen: what arrives meanwhile waits.
-        let timeline = Arc::new(SharedTimeline::new(Timeline::new(0, false)));
+        let max_duration = match settings.max_duration {
+            0 => Ns::MAX,
+            max_duration => max_duration,
+        };
+        let unresolved = Timeline::new(0, false).with_max_duration(max_duration);
+        let timeline = Arc::new(SharedTimeline::new(unresolved));
         let room = Arc::new(Backpressure::default());
         let shared = Shared {
             clock: clock.clone(),
@@ -185,6 +195,7 @@ impl Session {
             mime_type: Mutex::new(None),
             encoders: Mutex::default(),
             encoder_names: Mutex::default(),
+            utc_offsets: Mutex::default(),
         });
         Ok(session)
     }
@@ -195,9 +206,10 @@ impl Session {
         if self.begin == Begin::Now {
             let resolved = self.may_cut_anywhere();
             self.timeline.write(|timeline| {
-                *timeline = Timeline::new(self.now(), resolved);
+                timeline.begin(self.now(), resolved);
             });
         }
+        self.note_wall_clock();
         self.tell_beginning();
     }
 
@@ -205,6 +217,12 @@ impl Session {
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    /// Remembers which wall-clock time the interval that was opened last began at.
+    fn note_wall_clock(&self) {
+        let offset = wall_clock::system_offset(|| self.now());
+        lock(&self.utc_offsets).push(offset);
     }
 
     fn tell_beginning(&self) {
@@ -357,6 +375,7 @@ impl Session {
             control.resumes.push((interval, slot));
         }
         drop(control);
+        self.note_wall_clock();
         self.room.wake();
         true
     }
@@ -372,10 +391,27 @@ impl Session {
                 return false;
             }
             control.modified = None;
+            control.reason.get_or_insert(EndReason::Stop);
         }
         self.timeline.write(|timeline| timeline.stop(self.now()));
         self.stopped(false);
         true
+    }
+
+    /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
+    fn stop_at_max_duration(&self, progress: Ns) {
+        let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) else {
+            return;
+        };
+        {
+            let mut control = lock(&self.control);
+            if control.stopped.is_some() || control.error.is_some() {
+                return;
+            }
+            control.reason = Some(EndReason::MaxDuration);
+        }
+        self.timeline.write(|timeline| timeline.stop(end));
+        self.stopped(false);
     }
 
     /// The tracks have changed, which ends the recording as `stop` does, but with an error.
@@ -422,6 +458,9 @@ impl Session {
         let mut control = lock(&self.control);
         control.stopped.get_or_insert_with(Instant::now);
         control.going_down |= going_down;
+        if going_down {
+            control.reason.get_or_insert(EndReason::StateChange);
+        }
         drop(control);
         if going_down {
             self.room.open();
@@ -470,6 +509,29 @@ impl Session {
             bytes,
             blobs,
         }
+    }
+
+    /// The intervals of which it is known where they begin, as they are now.
+    pub fn intervals(&self) -> Vec<RecordedInterval> {
+        let furthest = self.clock.furthest();
+        let offsets = lock(&self.utc_offsets).clone();
+        self.timeline.read(|timeline| {
+            let intervals = timeline.intervals_from(0).take_while(|i| i.resolved);
+            let numbered = intervals.enumerate();
+            let recorded = numbered.map(|(number, interval)| {
+                let end = interval.end.unwrap_or(furthest).max(interval.start);
+                let system = offsets.get(number).or(offsets.last());
+                let system = system.copied().unwrap_or_default();
+                let reference = self.clock.reference().utc(interval.start);
+                RecordedInterval {
+                    running_time: interval.start,
+                    recorded_time: interval.recorded,
+                    duration: end - interval.start,
+                    utc: reference.unwrap_or(system.saturating_add_unsigned(interval.start)),
+                }
+            });
+            recorded.collect()
+        })
     }
 
     /// Pad, encoder and counts of each track.

@@ -149,6 +149,7 @@ impl Supervisor {
             }
             self.watch_arrivals(stopped.is_some());
             self.settle_cuts();
+            self.session.stop_at_max_duration(self.progress());
             if self.pipeline.is_none()
                 && let Err(error) = self.build_if_ready(stopped)
             {

@@ -4,6 +4,7 @@
 //! and still not see the cut. [`SharedTimeline`] is a sequence lock that gives just that for
 //! the price of one atomic load per buffer.
 
+use super::wall_clock::ReferenceTime;
 use crate::model::timeline::{Ns, Timeline};
 use gst::prelude::*;
 use std::sync::{
@@ -17,7 +18,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The timeline of one recording.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedTimeline {
     /// Odd while a cut is being written.
     sequence: AtomicU64,
@@ -93,6 +94,8 @@ pub struct RunningTime {
     live: AtomicBool,
     /// Whether sources that are not live are held, as a buffer needs it.
     holds: AtomicBool,
+    /// See [`RunningTime::reference`].
+    reference: ReferenceTime,
 }
 
 /// No base time: GStreamer's own "none".
@@ -109,6 +112,7 @@ impl Default for RunningTime {
             shift: AtomicI64::default(),
             live: AtomicBool::default(),
             holds: AtomicBool::default(),
+            reference: ReferenceTime::default(),
         }
     }
 }
@@ -195,6 +199,11 @@ impl RunningTime {
         }
     }
 
+    /// What upstream's reference timestamps say of running time.
+    pub fn reference(&self) -> &ReferenceTime {
+        &self.reference
+    }
+
     /// What has to be added to the running time of live sources.
     pub fn live_shift(&self) -> i64 {
         self.live_shift.load(Ordering::SeqCst)
@@ -242,5 +251,6 @@ impl RunningTime {
             value.store(0, Ordering::SeqCst);
         }
         self.live.store(false, Ordering::SeqCst);
+        self.reference.reset();
     }
 }

@@ -28,6 +28,8 @@ pub struct Progress {
     timecode: AtomicU64,
     /// The recording is over without the writer.
     abandoned: AtomicBool,
+    /// The disk has failed: the file may lack something.
+    damaged: AtomicBool,
 }
 
 impl Progress {
@@ -44,10 +46,24 @@ impl Progress {
         self.frontier.load(Ordering::SeqCst)
     }
 
+    /// Whether all that was to be written has been.
+    pub fn is_whole(&self) -> bool {
+        !self.damaged.load(Ordering::SeqCst)
+    }
+
+    /// Takes note of a write that has failed.
+    fn note_failure<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        if written.is_err() {
+            self.damaged.store(true, Ordering::SeqCst);
+        }
+        written
+    }
+
     /// The disk does not answer: hands out an empty last blob that ends at `end`, and whatever the writer
     /// still gets is dropped.
     pub fn abandon(&self, end: Ns, outlet: &BlobOutlet<'_>) {
         self.abandoned.store(true, Ordering::SeqCst);
+        self.damaged.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
         let offset = self.bytes.load(Ordering::SeqCst);
         let mut bytes = gst::Buffer::new();
@@ -63,6 +79,9 @@ impl Progress {
         );
     }
 }
+
+/// A recording that is never split has one part.
+pub const FIRST_PART: u32 = 0;
 
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
@@ -149,7 +168,7 @@ impl Writer {
 
     /// Writes to the file what has been gathered for it.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.store.flush()
+        self.progress.note_failure(self.store.flush())
     }
 
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
@@ -159,7 +178,7 @@ impl Writer {
         }
         let written = self.write_now(buffer, outlet);
         self.tell();
-        written
+        self.progress.note_failure(written)
     }
 
     fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
@@ -251,15 +270,18 @@ impl Writer {
     /// then; to end it there is the session's.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
-        let mut error = self.release().err();
+        let released = self.release();
+        let mut error = self.progress.note_failure(released).err();
         // What could be written can still be taken after a failure.
-        let bytes = (0..2).find_map(|_| match self.store.take(true) {
-            Ok(bytes) => Some(bytes),
-            Err(reason) => {
-                error.get_or_insert(reason);
-                None
-            }
-        });
+        let bytes = (0..2).find_map(
+            |_| match self.progress.note_failure(self.store.take(true)) {
+                Ok(bytes) => Some(bytes),
+                Err(reason) => {
+                    error.get_or_insert(reason);
+                    None
+                }
+            },
+        );
         self.tell();
         if let Some(reason) = error {
             failed(Error::unknown(format!(
@@ -301,6 +323,7 @@ fn hand_out(
     }
     (outlet.hand_out)(Event::Data {
         running_time: (outlet.running_at)(end),
+        part: FIRST_PART,
         mime_type,
         sample: sample.build(),
     });

@@ -3,8 +3,8 @@
 use super::Supervisor;
 use crate::{
     log::{CAT, time},
-    model::Error,
-    session::{Event, lock},
+    model::{EndReason, Error},
+    session::{Event, Part, lock, writer::FIRST_PART},
 };
 use std::sync::PoisonError;
 
@@ -155,9 +155,27 @@ impl Supervisor {
             },
             session.location().unwrap_or_default()
         );
+        let intervals = session.intervals();
+        session.events.push(Event::Part(Part {
+            number: FIRST_PART,
+            location: session.settings.location.clone(),
+            mime_type: session.mime_type().unwrap_or_default(),
+            timecode: 0,
+            duration,
+            size,
+            whole: session.progress.is_whole(),
+            running_time: intervals.first().map_or(running_time, |i| i.running_time),
+        }));
+        let reason = match failed {
+            true => EndReason::Error,
+            false => lock(&session.control)
+                .reason
+                .unwrap_or(EndReason::EndOfStream),
+        };
         session.events.push(Event::Stop {
             session: session.id,
-            failed,
+            reason,
+            intervals,
             running_time,
             location: session.settings.location.clone(),
             duration,
