@@ -5,127 +5,21 @@ mod coded;
 mod common;
 mod inputs;
 
-use coded::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, is_key, plain, play_until, whole};
-use common::judge::{decode, file, kept::Kept, place, sync};
+use coded::{
+    Coded, MILLI, ORIGIN, Playing, SECOND,
+    drive::{assert_pictures_in_place, copies, drive, place_for, play_through, through},
+    is_key, plain, play_until, whole,
+};
+use common::judge::{decode, file, place, sync};
 use common::outer::Outer;
 use common::signal::picture;
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
 
 const X264: &str = "x264enc key-int-max=15 bframes=0 speed-preset=ultrafast";
 const AVC: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au";
 const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
 const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 threads=1 \
                    lag-in-frames=0 ! av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu";
-
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
-
-/// Plays a stream of three seconds with a start between key frames and a pause.
-fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
-    outer.set_state(gst::State::Playing);
-    let mut now = 0;
-    for (action, at) in [
-        ("start", 310),
-        ("pause", 1_250),
-        ("resume", 1_710),
-        ("stop", 2_850),
-    ] {
-        play_until(&mut [playing], now, at * MILLI);
-        now = at * MILLI;
-        outer.act(action);
-    }
-    play_until(&mut [playing], now, 4 * SECOND);
-    playing.feed.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    outer.kept()
-}
-
-/// Records the first `length` of a stream, without a pause.
-fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (Outer, Playing) {
-    let outer = Outer::new("", path);
-    let mut playing = Playing::new(&outer, template, coded);
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
-    play_until(&mut [&mut playing], 0, length);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    (outer, playing)
-}
-
-/// That each picture says the time at which it is shown.
-fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
-    file::decodes_quietly(path).unwrap();
-    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
-    for (recorded, source) in &pictures {
-        let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
-        assert!(
-            (source - due).abs() < 1.2e6,
-            "the picture of {source} is on show at {recorded}, due was that of {due}"
-        );
-    }
-    pictures.len()
-}
-
-/// Records `given`, of which `coded` is another form, and judges packets and pictures.
-fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
-    let (_directory, path) = place_for(name);
-    let outer = Outer::new("", &path);
-    let caps = coded.caps.clone();
-    let video = caps.structure(0).unwrap().name().starts_with("video/");
-    let (template, stream) = match video {
-        true => ("video_%u", "v:0"),
-        false => ("audio_%u", "a:0"),
-    };
-    let mut playing = match given {
-        Some(given) => {
-            let mut playing = Playing::new(&outer, template, given);
-            playing.all = coded.buffers;
-            playing
-        }
-        None => Playing::new(&outer, template, coded),
-    };
-    let kept = drive(&outer, &mut playing);
-    let due = playing.due(&kept);
-    assert!(due.len() > 15, "{} are due", due.len());
-    coded::assert_copied(&path, stream, &due, payload);
-    match video {
-        true => assert_pictures_in_place(&path, &kept),
-        false => 0,
-    }
-}
-
-/// The stream as another element makes it.
-fn through(coded: &Coded, line: &str) -> Coded {
-    let line = format!("appsrc name=in format=time ! {line} ! appsink name=out sync=false");
-    let pipeline = gst::parse::launch(&line).unwrap();
-    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
-    let element = |name| pipeline.by_name(name).unwrap();
-    let source = element("in").downcast::<gst_app::AppSrc>().unwrap();
-    let sink = element("out").downcast::<gst_app::AppSink>().unwrap();
-    source.set_caps(Some(&coded.caps));
-    source.set_max_bytes(0);
-    pipeline.set_state(gst::State::Playing).unwrap();
-    for buffer in &coded.buffers {
-        source.push_buffer(buffer.clone()).unwrap();
-    }
-    source.end_of_stream().unwrap();
-    let mut made = Coded {
-        caps: gst::Caps::new_empty(),
-        buffers: Vec::new(),
-    };
-    while let Ok(sample) = sink.pull_sample() {
-        made.caps = sample.caps_owned().unwrap();
-        made.buffers.push(sample.buffer_owned().unwrap());
-    }
-    pipeline.set_state(gst::State::Null).unwrap();
-    made
-}
 
 // ---- Pictures that are decoded and not shown ----
 

@@ -69,6 +69,12 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
             let delay = timeslice.clamp(1, 500_000_000);
             super::encoder::set(muxer, "max-page-delay", &delay.to_string());
         }
+        // A cluster that begins by itself just before a timeslice ends would end it.
+        Container::WebM | Container::Matroska => {
+            let cluster = timeslice.saturating_add(100_000_000);
+            let cluster = cluster.clamp(SHORTEST_CLUSTER, LONGEST_CLUSTER);
+            super::encoder::set(muxer, "min-cluster-duration", &cluster.to_string());
+        }
         _ => {}
     }
 }
@@ -78,6 +84,9 @@ pub fn set_fragment(muxer: &gst::Element, milliseconds: u64) {
     super::encoder::set(muxer, "fragment-duration", &milliseconds.to_string());
 }
 
+/// matroskamux' own least, and as long as clusters may become for the sake of timeslices.
+const SHORTEST_CLUSTER: u64 = 500_000_000;
+const LONGEST_CLUSTER: u64 = 5_000_000_000;
 /// Longest part of a timeslice that is one fragment: a kill loses no more.
 const LONGEST_FRAGMENT: u64 = 1_000_000_000;
 /// What ends so little after a timeslice ends with it: stamps are rounded.

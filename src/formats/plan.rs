@@ -37,6 +37,8 @@ pub enum Missing {
     Element(&'static str),
     /// An encoder that makes this.
     Encoder(gst::Caps),
+    /// A decoder that takes this.
+    Decoder(gst::Caps),
 }
 
 /// Why a recording cannot be, and what there would have to be for it.

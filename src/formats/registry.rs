@@ -79,6 +79,15 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     if codec == Codec::Pcm {
         return Vec::new();
     }
+    let mut found = all_encoders(codec);
+    if found.iter().any(|factory| factory.rank() > gst::Rank::NONE) {
+        found.retain(|factory| factory.rank() > gst::Rank::NONE);
+    }
+    found
+}
+
+/// The same, with those of rank NONE among others.
+pub(super) fn all_encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     let mut found = makers(codec);
     found.sort_by(|a, b| {
         b.rank()
@@ -86,9 +95,6 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
             .then_with(|| a.name().cmp(&b.name()))
     });
     found.retain(|factory| creatable(&factory.name()));
-    if found.iter().any(|factory| factory.rank() > gst::Rank::NONE) {
-        found.retain(|factory| factory.rank() > gst::Rank::NONE);
-    }
     found
 }
 

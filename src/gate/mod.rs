@@ -14,7 +14,7 @@ mod video;
 
 pub use audio::AudioGate;
 pub use cursor::IntervalCursor;
-pub use encoded::EncodedGate;
+pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom};
 pub use mute::Mutes;
 pub use video::VideoGate;
 
@@ -31,7 +31,7 @@ pub struct GateOutput {
 /// A piece of [`GateOutput`].
 #[derive(Debug)]
 pub enum Piece {
-    /// Stamped with recorded time.
+    /// Stamped with recorded time, plus the gate's headroom.
     Buffer(gst::Buffer),
     /// What the buffers after it are.
     Caps(gst::Caps),
@@ -232,6 +232,21 @@ impl Gate {
         match self {
             Gate::Encoded(gate) => gate.key_frame(from),
             Gate::Audio(_) | Gate::Video(_) => None,
+        }
+    }
+
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&mut self) {
+        if let Gate::Encoded(gate) = self {
+            gate.begin_anywhere();
+        }
+    }
+
+    /// How much later than recorded time buffers leave.
+    pub fn headroom(&self) -> Ns {
+        match self {
+            Gate::Encoded(gate) => gate.headroom(),
+            Gate::Audio(_) | Gate::Video(_) => 0,
         }
     }
 

@@ -4,8 +4,9 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{EndReason, Error, timeline::Ns},
-    session::{Event, Part, RecordedInterval, lock},
+    session::{Blob, Event, Part, RecordedInterval, lock},
 };
+use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
 
 /// Builds `mediarecorder-NAME`.
@@ -51,6 +52,7 @@ impl MediaRecorder {
             let message = match plugin {
                 Missing::Element(name) => Message::builder_for_element(name).src(&*obj).build(),
                 Missing::Encoder(caps) => Message::builder_for_encoder(caps).src(&*obj).build(),
+                Missing::Decoder(caps) => Message::builder_for_decoder(caps).src(&*obj).build(),
             };
             let _ = obj.post_message(message);
         }
@@ -101,9 +103,8 @@ impl MediaRecorder {
             Event::Data {
                 running_time,
                 part,
-                mime_type,
-                sample,
-            } => self.emit_data(running_time, part, mime_type, sample),
+                blob,
+            } => self.emit_data(running_time, part, blob),
             Event::Part(part) => self.emit_part(part),
             Event::Stop {
                 session,
@@ -165,22 +166,34 @@ impl MediaRecorder {
         self.post(structure);
     }
 
-    fn emit_data(&self, running_time: Ns, part: u32, mime_type: String, sample: gst::Sample) {
-        self.obj()
-            .emit_by_name::<()>("on-data-available", &[&sample]);
-        let Some(buffer) = sample.buffer() else {
-            return;
-        };
-        let time = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds());
+    fn emit_data(&self, running_time: Ns, part: u32, blob: Blob) {
+        let obj = self.obj();
         let mut message = message("data-available", running_time)
-            .field("size", buffer.size() as u64)
-            .field("offset", buffer.offset())
-            .field("timecode", time(buffer.pts()))
-            .field("duration", time(buffer.duration()))
-            .field("mime-type", mime_type)
+            .field("size", blob.bytes.size())
+            .field("offset", blob.bytes.offset())
+            .field("timecode", blob.timecode)
+            .field("duration", blob.duration)
+            .field("mime-type", &blob.mime_type)
             .field("part", part);
-        if lock(&self.values).blob_messages {
-            message = message.field("sample", &sample);
+        // Bytes that are in the file are not read, or copied, for nobody.
+        let in_message = lock(&self.values).blob_messages;
+        let listens = SignalId::lookup("on-data-available", obj.type_())
+            .is_none_or(|signal| signal_has_handler_pending(&*obj, signal, None, false));
+        if in_message || listens {
+            let (sample, error) = blob.into_sample();
+            if let Some(error) = error {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("A blob has no bytes, but the file has them: {}", error)
+                );
+            }
+            if listens {
+                obj.emit_by_name::<()>("on-data-available", &[&sample]);
+            }
+            if in_message {
+                message = message.field("sample", &sample);
+            }
         }
         self.post(message.build());
     }
@@ -240,6 +253,23 @@ impl MediaRecorder {
             let obj = self.obj();
             let message = gst::message::Eos::builder().src(&*obj).seqnum(seqnum);
             let _ = obj.post_message(message.build());
+        }
+        // Behind that: the pipeline asks for the EOS of those that are sinks when one comes.
+        self.be_sink_of_pads();
+    }
+
+    /// A track goes on behind its EOS: the next one is another.
+    pub(super) fn end_of_stream_is_over(&self) {
+        lock(&self.control).eos_posted = false;
+    }
+
+    /// Without a sink pad the element is no sink, so that its pipeline does not wait for an EOS of it. To be called in
+    /// PAUSED and PLAYING, without a lock.
+    pub(super) fn be_sink_of_pads(&self) {
+        let obj = self.obj();
+        match obj.num_sink_pads() {
+            0 => obj.unset_element_flags(gst::ElementFlags::SINK),
+            _ => obj.set_element_flags(gst::ElementFlags::SINK),
         }
     }
 

@@ -58,6 +58,7 @@ impl MediaRecorder {
             );
         }
         obj.add_pad(&pad).ok()?;
+        obj.set_element_flags(gst::ElementFlags::SINK);
         obj.child_added(&pad, &name);
         self.tracks_modified(format!(
             "The pad {name} was requested while a recording is on: its tracks cannot change. The \
@@ -123,8 +124,22 @@ impl MediaRecorder {
         let _ = pad.set_active(false);
         obj.child_removed(pad, &name);
         let _ = obj.remove_pad(pad);
+        if obj.num_sink_pads() == 0 && obj.current_state() >= gst::State::Paused {
+            self.last_pad_gone();
+        }
         self.follow_video_size();
         self.check_end_of_stream();
+    }
+
+    /// In PLAYING this is the end of the stream, whether that had come or not.
+    fn last_pad_gone(&self) {
+        let playing = lock(&self.hold).playing;
+        if playing {
+            let mut control = lock(&self.control);
+            control.eos_seqnum.get_or_insert_with(gst::Seqnum::next);
+        } else {
+            self.be_sink_of_pads();
+        }
     }
 
     fn chain(
@@ -308,13 +323,16 @@ impl MediaRecorder {
             }
             gst::EventView::StreamStart(_) => {
                 let _ = pad.end_asked();
-                let subscribers = {
+                let (goes_on, subscribers) = {
                     let mut stream = pad.stream();
-                    stream.eos = false;
+                    let goes_on = std::mem::take(&mut stream.eos);
                     stream.tags = None;
                     stream.live = None;
-                    stream.subscribers()
+                    (goes_on, stream.subscribers())
                 };
+                if goes_on {
+                    self.end_of_stream_is_over();
+                }
                 for (session, track) in subscribers {
                     session.forget_tags(track);
                 }
@@ -341,14 +359,18 @@ impl MediaRecorder {
                 if flush.resets_time() {
                     self.restart(pad, 0);
                 }
-                let subscribers = {
+                let (goes_on, subscribers) = {
                     let mut stream = pad.stream();
+                    let goes_on = stream.eos;
                     stream.flushed();
                     if flush.resets_time() && stream.live != Some(true) {
                         stream.restarted(&self.clock);
                     }
-                    stream.subscribers()
+                    (goes_on, stream.subscribers())
                 };
+                if goes_on {
+                    self.end_of_stream_is_over();
+                }
                 let _ = pad.end_asked();
                 if let Some(framer) = pad.framer() {
                     let framing = pad.framing();
@@ -374,7 +396,7 @@ impl MediaRecorder {
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
         // What is in other memory is brought over behind the gate.
-        let caps = formats::in_system_memory(caps);
+        let caps = formats::in_system_memory(&formats::without_unreadable(caps));
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }

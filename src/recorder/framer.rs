@@ -5,7 +5,10 @@
 //! It listens from the first buffer on, recording or not: parameter sets that have passed once
 //! are in the caps from then on.
 
-use crate::session::lock;
+use crate::{
+    formats::{NalCodec, in_order},
+    session::lock,
+};
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
@@ -30,6 +33,8 @@ pub struct Framer {
     feed: gst::Pad,
     sink: gst::Pad,
     out: Arc<Mutex<Vec<Piece>>>,
+    /// Each buffer is an access unit of this codec's NAL units.
+    access_units: Mutex<Option<NalCodec>>,
     /// Something has gone in since it was drained.
     begun: AtomicBool,
 }
@@ -62,6 +67,33 @@ fn parser_for(caps: &gst::CapsRef) -> Option<(&'static str, gst::Caps)> {
         .field("alignment", alignment)
         .build();
     Some((parser, wanted))
+}
+
+/// Whose NAL units come, if each buffer is a whole access unit of them.
+fn access_units(caps: &gst::CapsRef) -> Option<NalCodec> {
+    let structure = caps.structure(0)?;
+    let is = |field, value: &str| structure.get::<&str>(field).is_ok_and(|v| v == value);
+    if !is("alignment", "au") || !is("stream-format", "byte-stream") {
+        return None;
+    }
+    match structure.name().as_str() {
+        "video/x-h264" => Some(NalCodec::H264),
+        "video/x-h265" => Some(NalCodec::H265),
+        _ => None,
+    }
+}
+
+/// An access unit in the order in which its units have to stand: a parser would end it at the first behind its slices
+/// that may begin another.
+fn ordered(buffer: gst::Buffer, codec: NalCodec) -> gst::Buffer {
+    let bytes = buffer.map_readable().ok();
+    let Some(bytes) = bytes.and_then(|bytes| in_order(&bytes, codec)) else {
+        return buffer;
+    };
+    let mut ordered = gst::Buffer::from_mut_slice(bytes);
+    // Without metadata the picture is still the same.
+    let _ = buffer.copy_into(ordered.make_mut(), gst::BUFFER_COPY_METADATA, ..);
+    ordered
 }
 
 /// Whether caps have all that a decoder needs; a parser may know the parameter sets later than
@@ -109,6 +141,7 @@ impl Framer {
             feed,
             sink,
             out,
+            access_units: Mutex::new(access_units(caps)),
             begun: AtomicBool::new(false),
         };
         this.connect(caps).ok()?;
@@ -137,8 +170,12 @@ impl Framer {
 
     /// New caps from upstream; FALSE if another framer is needed, or none.
     pub fn set_caps(&self, caps: &gst::Caps) -> bool {
-        parser_for(caps).is_some_and(|(factory, _)| factory == self.factory)
-            && self.feed.push_event(gst::event::Caps::new(caps))
+        let fits = parser_for(caps).is_some_and(|(factory, _)| factory == self.factory)
+            && self.feed.push_event(gst::event::Caps::new(caps));
+        if fits {
+            *lock(&self.access_units) = access_units(caps);
+        }
+        fits
     }
 
     /// A buffer from upstream; what is complete comes out.
@@ -146,6 +183,10 @@ impl Framer {
         // h264parse aborts the process at one behind a unit that it waits for the end of.
         if buffer.size() == 0 {
             return Vec::new();
+        }
+        let codec = *lock(&self.access_units);
+        if let Some(codec) = codec {
+            buffer = ordered(buffer, codec);
         }
         // All units of a frame may have the flag, and a parser ends a frame at each.
         buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);

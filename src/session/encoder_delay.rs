@@ -1,5 +1,5 @@
-//! When sound is heard: the stamps of its packets are later by what its encoder adds in front. Blobs are told by it,
-//! and fragments end by it.
+//! When sound is heard: the stamps of its packets are later by what its encoder adds in front, those of frames that are
+//! decoded in another order by what the first is shown after its decoding. Blobs are told by it, and fragments end by it.
 
 use super::probe::on_caps;
 use crate::{formats::fragment_track, model::timeline::Ns};
@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Heard {
     /// Of each track, in nanoseconds; 0 until it is known, and for pictures.
     late: Vec<AtomicU64>,
+    /// Of each video track, in nanoseconds: how much later than its decode time its first frame is shown.
+    reordered: Vec<AtomicU64>,
     /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
     fragment: AtomicUsize,
 }
@@ -19,6 +21,7 @@ impl Heard {
     pub fn new(tracks: usize) -> Self {
         Heard {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
+            reordered: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             fragment: AtomicUsize::new(0),
         }
     }
@@ -30,11 +33,20 @@ impl Heard {
         }
     }
 
-    /// How late a track is.
+    /// Frames of a track are decoded from so much before their first is shown.
+    pub fn set_reordered(&self, track: usize, before: Ns) {
+        if let Some(of_track) = self.reordered.get(track) {
+            of_track.store(before, Ordering::SeqCst);
+        }
+    }
+
+    /// How late a track's stamps are.
     pub fn of(&self, track: usize) -> Ns {
-        self.late
-            .get(track)
-            .map_or(0, |late| late.load(Ordering::SeqCst))
+        let of = |late: &Vec<AtomicU64>| {
+            late.get(track)
+                .map_or(0, |late| late.load(Ordering::SeqCst))
+        };
+        of(&self.late) + of(&self.reordered)
     }
 
     /// How late all tracks are at least: not at all with pictures.

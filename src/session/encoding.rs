@@ -2,6 +2,7 @@
 
 use super::{
     Settings, encoder_probe,
+    fixups::colorimetry,
     pipeline::{Listener, TrackMedia, failed, make},
     probe::on_caps,
     timing::lock,
@@ -39,7 +40,10 @@ pub fn encoder_that_works(
         failed_before,
     } = *made_for;
     let tuning = tuning(track, codec.kind(), settings);
-    let mut factories = formats::encoders(codec);
+    let channels =
+        formats::audio_info(&track.caps).and_then(|info| i32::try_from(info.channels()).ok());
+    let (channels, _) = formats::encoded_channels(codec, channels.unwrap_or(2));
+    let mut factories = formats::encoders_for(codec, channels);
     factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
     let mut factories = factories.into_iter().peekable();
     let mut reason =
@@ -88,13 +92,39 @@ pub fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, 
     };
     let name = track.name;
     let mut chain = Vec::new();
+    if codec.kind() == Kind::Video && !formats::carries_colorimetry(codec) {
+        chain.extend(colorimetry::range_converter(name)?);
+    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
+    }
+    if let Some(convert) = chain.first()
+        && codec.kind() == Kind::Audio
+        && codec != Codec::Pcm
+    {
+        give_places(convert, track);
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(codec, track));
     chain.push(filter);
+    if codec.kind() == Kind::Video
+        && let Some(pad) = chain.first().and_then(|first| first.static_pad("sink"))
+    {
+        colorimetry::complete(&pad);
+    }
     Ok(chain)
+}
+
+/// audioconvert never gives places to channels that have none, as those of an interface with many inputs. More than
+/// there are places for it mixes evenly.
+fn give_places(convert: &gst::Element, track: &TrackMedia<'_>) {
+    if let Some(pad) = convert.static_pad("sink") {
+        on_caps(&pad, formats::with_places);
+    }
+    if let Some(channels) = formats::lacks_places(&track.caps) {
+        let row = || gst::Array::new(vec![1.0 / channels as f32; channels]);
+        convert.set_property("mix-matrix", gst::Array::new([row(), row()]));
+    }
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.
@@ -125,7 +155,10 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
         }
         let channels = i32::try_from(info.channels()).unwrap_or(2);
-        let (channels, which) = formats::encoded_channels(codec, channels);
+        let (channels, which) = match formats::lacks_places(caps) {
+            Some(_) if codec != Codec::Pcm => (2, None),
+            _ => formats::encoded_channels(codec, channels),
+        };
         structure.set("channels", channels);
         if let Some(which) = which {
             structure.set("channel-mask", which);

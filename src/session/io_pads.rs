@@ -10,7 +10,10 @@ use crate::formats::Patch;
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What a track's media is given to.
@@ -38,17 +41,23 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
 }
 
 /// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
-/// thread that takes it out again.
+/// thread that takes it out again. Until media has `begun` to come to the muxer nothing is taken: a header of nothing is
+/// no file.
 pub fn bytes_pad(
     listener: &Arc<impl Listener>,
     patch: &Arc<Mutex<Patch>>,
     heard: &Arc<Heard>,
+    begun: &Arc<AtomicBool>,
 ) -> gst::Pad {
+    let begun = begun.clone();
     let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
     let (told, sought) = (listener.clone(), patch.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
         .chain_function(move |_, _, buffer| {
+            if !begun.load(Ordering::Acquire) {
+                return Ok(gst::FlowSuccess::Ok);
+            }
             contain(&*bytes, || {
                 let buffer = lock(&patched).bytes(buffer);
                 bytes.bytes(heard.stamp(buffer));

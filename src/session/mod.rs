@@ -10,6 +10,7 @@ mod backpressure;
 mod bitrates;
 mod config;
 mod container_limit;
+mod diagnosis;
 mod encoder_delay;
 mod encoder_probe;
 mod encoding;
@@ -31,7 +32,7 @@ mod wall_clock;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::{Event, Part, RecordedInterval};
+pub use event::{Blob, Event, Part, RecordedInterval};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};

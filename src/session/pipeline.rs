@@ -11,11 +11,15 @@
 
 use super::{
     Settings, container_limit,
+    diagnosis::{TrackPath, listen},
     encoder_delay::{self, Heard},
-    encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
+    encoding::{MadeFor, encoder_that_works, front, keep_first_caps},
     fixups::{
-        av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
-        keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        av1, caps_overrides, channel_order, clipping, colorimetry,
+        decode_times::{begin_at_zero, take_headroom},
+        durations, empty_tracks, encoder_drain, flac, keep_payload,
+        mpeg4::call_it_mpeg4,
+        muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -25,13 +29,14 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Missing, Patch, Plan},
+    gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
@@ -46,6 +51,8 @@ pub trait Listener: Send + Sync + 'static {
     fn end(&self);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
     fn error(&self, encoder: Option<&str>, error: Error);
+    /// Plugins are missing.
+    fn missing(&self, missing: Vec<Missing>);
     /// Something has come out of every encoder that there would be another for.
     fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
@@ -87,6 +94,8 @@ pub struct Pipeline {
     muxer: gst::Element,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
+    /// Whether any media has come to the muxer.
+    begun: Arc<AtomicBool>,
     /// How many tracks the muxer has, where that is counted.
     in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
@@ -103,6 +112,8 @@ pub struct Feed {
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
     added: u32,
+    /// How much later than recorded time its stamps are in front of the muxer, in nanoseconds.
+    headroom: Ns,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -162,7 +173,8 @@ impl Pipeline {
             Vec::new(),
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
-        let bytes = bytes_pad(listener, &patch, &heard);
+        let begun = Arc::<AtomicBool>::default();
+        let bytes = bytes_pad(listener, &patch, &heard, &begun);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer
@@ -171,14 +183,12 @@ impl Pipeline {
             .link_full(&bytes, gst::PadLinkCheck::empty())
             .map_err(|err| failed("muxer", err))?;
         bytes.set_active(true).map_err(|err| failed("muxer", err))?;
-        if let Some(bus) = pipeline.bus() {
-            listen(&bus, listener);
-        }
         let mut this = Pipeline {
             pipeline,
             feeds: Vec::new(),
             muxer,
             bytes,
+            begun,
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
         };
@@ -191,6 +201,24 @@ impl Pipeline {
             };
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
+        }
+        if let Some(bus) = this.pipeline.bus() {
+            listen(
+                &bus,
+                plan.container,
+                paths(plan, tracks, &this.feeds),
+                listener,
+            );
+        }
+        if plan.container == Container::Ogg {
+            let audio = this.feeds.iter().zip(&plan.codecs);
+            let audio = audio.filter(|(_, codec)| codec.kind() == Kind::Audio);
+            for pad in audio.filter_map(|(feed, _)| feed.mux_pad.as_ref()) {
+                ogg_pages::divide(pad, settings.timeslice);
+            }
+            if plan.codecs.iter().all(|codec| codec.kind() == Kind::Audio) {
+                ogg_pages::unflag(&this.muxer);
+            }
         }
         if settings.timeslice > 0 {
             formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
@@ -205,7 +233,8 @@ impl Pipeline {
                 let heard = heard.clone();
                 // Opus is stamped later only behind this.
                 let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
-                fragment_alignment::mark(pad, settings.timeslice, move || match later {
+                let others = plan.codecs.len() > 1;
+                fragment_alignment::mark(pad, settings.timeslice, others, move || match later {
                     true => heard.least(),
                     false => 0,
                 });
@@ -252,12 +281,21 @@ impl Pipeline {
                 encoder_delay::listen(pad, feed.added, late);
             }
         }
-        let seen = this.feeds.iter().zip(&plan.codecs);
-        let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
-        for (number, (feed, codec)) in seen.enumerate() {
+        let seen = this.feeds.iter().zip(&plan.codecs).enumerate();
+        let seen = seen.filter(|(_, (_, codec))| codec.kind() == Kind::Video);
+        for (number, (track, (feed, codec))) in seen.enumerate() {
             if plan.container == Container::Mp4
                 && let Some(pad) = &feed.mux_pad
             {
+                if matches!(codec, Codec::H264 | Codec::H265) {
+                    let (heard, patch) = (heard.clone(), Arc::downgrade(&patch));
+                    begin_at_zero(pad, feed.headroom, move |delay| {
+                        heard.set_reordered(track, delay);
+                        if let Some(patch) = patch.upgrade() {
+                            lock(&patch).set_decode_delay(number, delay);
+                        }
+                    });
+                }
                 let (patch, codec) = (Arc::downgrade(&patch), *codec);
                 on_caps(pad, move |caps| {
                     let config = CodecConfig::of(codec, caps)?;
@@ -317,6 +355,11 @@ impl Pipeline {
         {
             call_it_mpeg4(&pad);
         }
+        if let Some(rate) = formats::clipping_rate(&track.caps)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            clipping::count_in_samples(&pad, rate);
+        }
         if raw
             && codec.kind() == Kind::Video
             && let Some(pad) = appsrc.static_pad("src")
@@ -327,6 +370,15 @@ impl Pipeline {
                     listener.error(None, error);
                 }
             });
+        }
+        let mut headroom = headroom(&track.caps);
+        let reordered = copied && matches!(codec, Codec::H264 | Codec::H265);
+        if headroom > 0
+            && !(reordered && plan.container == Container::Mp4)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            take_headroom(&pad, headroom);
+            headroom = 0;
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
@@ -346,6 +398,12 @@ impl Pipeline {
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
+            if (codec, plan.container) == (Codec::Vp8, Container::Ogg)
+                && let (Some(first), Some(filter)) = (chain.first(), chain.last())
+            {
+                theora_cfr::assume_rate(first);
+                vp8_in_ogg::repeat_frames(filter);
+            }
             if codec != Codec::Pcm {
                 let (works, is_last) = encoder_that_works(codec, made, listener)?;
                 if codec.kind() == Kind::Video {
@@ -355,6 +413,7 @@ impl Pipeline {
                 if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
                     caps_overrides::show_frame_rate(&works, shown);
                 }
+                channel_order::mend(&works);
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);
@@ -415,9 +474,6 @@ impl Pipeline {
             && let Some(factory) = formats::timestamper(codec, plan.container)
         {
             let timestamper = make(factory, &format!("{name}-timestamper"))?;
-            if let Some(pad) = timestamper.static_pad("src") {
-                begin_at_zero(&pad);
-            }
             chain.push(timestamper);
         }
         self.link(&appsrc, &chain, raw || copied, track)?;
@@ -433,9 +489,27 @@ impl Pipeline {
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
         }
+        if plan.container == Container::Mp4 && matches!(codec, Codec::H264 | Codec::H265) {
+            colorimetry::keep_full_range_from_colr(&mux_pad);
+        }
+        if (codec, plan.container) == (Codec::Vp8, Container::Ogg) {
+            vp8_in_ogg::write_header(&mux_pad);
+        }
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
+        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
+            // Of raw frames some may be left out in front of the encoder.
+            let entry = match &encoder {
+                Some(encoder) => encoder.static_pad("sink"),
+                None => appsrc.static_pad("src").filter(|_| copied),
+            };
+            if let Some(entry) = entry {
+                durations::keep(&entry, &source);
+            }
+        }
+        vet((&source, &mux_pad), plan.container, codec, name, listener);
+        self.begins_with(&mux_pad);
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -464,7 +538,20 @@ impl Pipeline {
             mux_pad: Some(mux_pad),
             delay,
             added,
+            headroom,
         })
+    }
+
+    /// Notes that media has come to the muxer, on this pad of it.
+    fn begins_with(&self, mux_pad: &gst::Pad) {
+        let begun = self.begun.clone();
+        probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, _| {
+            if !pad.has_current_caps() {
+                return gst::PadProbeReturn::Ok;
+            }
+            begun.store(true, Ordering::Release);
+            gst::PadProbeReturn::Remove
+        });
     }
 
     /// Links a track's elements; what is encoded but not to be kept is decoded first.
@@ -549,6 +636,43 @@ impl Pipeline {
     }
 }
 
+fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPath> {
+    let tracks = tracks.iter().zip(&plan.codecs).zip(feeds);
+    tracks
+        .map(|((track, codec), feed)| TrackPath {
+            name: track.name.to_owned(),
+            caps: track.caps.clone(),
+            codec: *codec,
+            begin: feed
+                .appsrc
+                .static_pad("src")
+                .map(|pad| pad.downgrade())
+                .unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
+fn vet(
+    (source, mux_pad): (&gst::Pad, &gst::Pad),
+    container: Container,
+    codec: Codec,
+    name: &str,
+    listener: &Arc<impl Listener>,
+) {
+    let (listener, name) = (Arc::downgrade(listener), name.to_owned());
+    let taken = mux_pad.pad_template_caps();
+    muxer_caps::vet(source, taken, container, codec, move |caps, reason| {
+        if let Some(listener) = listener.upgrade() {
+            let error = Error::not_supported(format!(
+                "{} cannot carry the track of {name} with the caps {caps}: {reason}.",
+                container.name()
+            ));
+            listener.error(None, error);
+        }
+    });
+}
+
 impl Drop for Pipeline {
     fn drop(&mut self) {
         if let Some(bus) = self.pipeline.bus() {
@@ -557,26 +681,4 @@ impl Drop for Pipeline {
         let _ = self.pipeline.set_state(gst::State::Null);
         let _ = self.bytes.set_active(false);
     }
-}
-
-/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
-/// as they are posted.
-fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
-    let listener = Arc::downgrade(listener);
-    bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Error(error) = message.view()
-            && let Some(listener) = listener.upgrade()
-        {
-            let who = error.src().map(|src| src.name().to_string());
-            let failed = Error::unknown(format!(
-                "Recording failed in {}: {}{}",
-                who.unwrap_or_else(|| "the pipeline".into()),
-                error.error(),
-                error.debug().map(|d| format!(" ({d})")).unwrap_or_default()
-            ));
-            let encoder = error.src().and_then(encoder_around);
-            listener.error(encoder.as_deref(), failed);
-        }
-        gst::BusSyncReply::Drop
-    });
 }

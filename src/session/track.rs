@@ -282,6 +282,13 @@ impl Track {
         (key_frame, self.arrived())
     }
 
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&self) {
+        if let Some(gate) = &mut lock(&self.inner).gate {
+            gate.begin_anywhere();
+        }
+    }
+
     /// New caps on the pad.
     pub fn set_caps(&self, caps: &gst::Caps) -> Result<(), glib::BoolError> {
         let mut inner = lock(&self.inner);
@@ -679,11 +686,13 @@ impl Inner {
 
     fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
+        let headroom = self.gate.as_ref().map_or(0, Gate::headroom);
         for piece in out {
             let item = match piece {
                 Piece::Buffer(buffer) => {
                     let end = buffer.pts().zip(buffer.duration());
                     let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
+                    let end = end.saturating_sub(headroom);
                     self.fed.fetch_max(end, Ordering::Relaxed);
                     Item::Buffer(buffer)
                 }

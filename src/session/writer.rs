@@ -1,10 +1,10 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
-use super::event::Event;
+use super::event::{Blob, Event};
 use crate::{
     formats::{self, Units, begins_unit},
     model::{error::Error, timeline::Ns},
-    output::{SrcOutput, Store},
+    output::{BlobBytes, SrcOutput, Store},
 };
 use std::{
     io,
@@ -16,8 +16,8 @@ use std::{
 
 /// Bytes may stay out of the file for this much media.
 const FLUSH_EVERY: Ns = 500_000_000;
-/// So much before or after the end of a timeslice may a cluster begin for the blob to end there.
-const SLACK: Ns = 50_000_000;
+/// So long after the end of a timeslice a cluster is waited for, for the blob to end with it.
+const SLACK: Ns = 150_000_000;
 
 /// What can be read of a writer while the disk keeps it waiting.
 #[derive(Debug, Default)]
@@ -66,12 +66,8 @@ impl Progress {
         self.damaged.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
         let offset = self.bytes.load(Ordering::SeqCst);
-        let mut bytes = gst::Buffer::new();
-        let stamped = bytes.make_mut();
-        stamped.set_offset(offset);
-        stamped.set_offset_end(offset);
         hand_out(
-            bytes,
+            BlobBytes::empty(offset),
             None,
             self.timecode.load(Ordering::SeqCst),
             end,
@@ -222,24 +218,28 @@ impl Writer {
         if self.timeslice == 0 {
             return false;
         }
-        let slack = match self.units {
-            // Fragments end with the last sample that has its end before a timeslice has.
-            Units::Closed => lasts.saturating_sub(formats::ROUNDING),
-            _ => SLACK,
-        };
-        let slack = slack.min(self.timeslice / 2);
+        // Fragments end with the last sample that has its end before a timeslice has.
+        let early = lasts.saturating_sub(formats::ROUNDING);
+        let early = early.min(self.timeslice / 2);
         let due = match (unit, self.units) {
-            // A cluster may begin with sound from just before the picture that it was begun for.
-            (true, _) => pts.saturating_add(slack) >= self.slice_end,
-            // It may begin with the next packet.
-            (false, Units::Open) => pts >= self.slice_end.saturating_add(slack),
+            (true, Units::Closed) => pts.saturating_add(early) >= self.slice_end,
             (false, Units::Closed) => false,
-            (false, Units::None) => pts >= self.slice_end,
+            (false, Units::Open) => {
+                let late = SLACK.min(self.timeslice);
+                pts >= self.slice_end.saturating_add(late)
+            }
+            _ => pts >= self.slice_end,
         };
         if due {
-            let early = if unit { slack } else { 0 };
-            let slices = pts.saturating_add(early) / self.timeslice + 1;
-            self.slice_end = slices.saturating_mul(self.timeslice);
+            self.slice_end = match self.units {
+                // Fragments of all tracks end by the same grid.
+                Units::Closed => {
+                    let slices = pts.saturating_add(early) / self.timeslice + 1;
+                    slices.saturating_mul(self.timeslice)
+                }
+                // None is shorter than asked for (MediaStream Recording, 2.3).
+                Units::Open | Units::None => pts.saturating_add(self.timeslice),
+            };
         }
         due
     }
@@ -288,10 +288,14 @@ impl Writer {
                 "The end of the recording is incomplete: {reason}"
             )));
         }
-        self.hand_out(bytes.unwrap_or_default(), end, outlet);
+        self.hand_out(
+            bytes.unwrap_or_else(|| BlobBytes::empty(self.store.len())),
+            end,
+            outlet,
+        );
     }
 
-    fn hand_out(&mut self, bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+    fn hand_out(&mut self, bytes: BlobBytes, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
         self.progress.timecode.store(end, Ordering::SeqCst);
         self.progress.blobs.fetch_add(1, Ordering::SeqCst);
@@ -301,31 +305,22 @@ impl Writer {
 
 /// A blob of the media from `timecode` to `end`.
 fn hand_out(
-    mut bytes: gst::Buffer,
+    bytes: BlobBytes,
     caps: Option<&gst::Caps>,
     timecode: Ns,
     end: Ns,
     outlet: &BlobOutlet<'_>,
 ) {
-    let stamped = bytes.make_mut();
-    // u64::MAX would be no time at all.
-    let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
-    stamped.set_pts(time(timecode));
-    stamped.set_duration(time(end.saturating_sub(timecode)));
-    let mime_type = (outlet.mime_type)();
-    // Caps know the container only: the whole type goes with each blob.
-    let info = gst::Structure::builder("mediarecorder-blob")
-        .field("mime-type", mime_type.as_str())
-        .build();
-    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
-    if let Some(caps) = caps {
-        sample = sample.caps(caps);
-    }
     (outlet.hand_out)(Event::Data {
         running_time: (outlet.running_at)(end),
         part: FIRST_PART,
-        mime_type,
-        sample: sample.build(),
+        blob: Blob {
+            bytes,
+            caps: caps.cloned(),
+            timecode,
+            duration: end.saturating_sub(timecode),
+            mime_type: (outlet.mime_type)(),
+        },
     });
 }
 

@@ -13,6 +13,8 @@ use crate::model::{Container, Orientation};
 pub struct Pictures {
     /// How they have to be shown turned.
     pub turn: Orientation,
+    /// How much later than recorded time they are stamped, in nanoseconds.
+    pub decode_delay: u64,
     /// What their decoder has to know, where the muxer does not tell it.
     pub codec_config: Option<CodecConfig>,
 }
@@ -41,7 +43,7 @@ impl Patch {
     pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
         let pictures = turns.into_iter().map(|turn| Pictures {
             turn,
-            codec_config: None,
+            ..Pictures::default()
         });
         let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
@@ -69,6 +71,14 @@ impl Patch {
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.codec_config = Some(config);
+        }
+    }
+
+    /// Video track `number` is stamped later than recorded time by so many nanoseconds. Once the header has been written
+    /// it is too late.
+    pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
+        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
+            pictures.decode_delay = nanoseconds;
         }
     }
 

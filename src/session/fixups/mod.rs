@@ -4,11 +4,19 @@
 
 pub mod av1;
 pub mod caps_overrides;
+pub mod channel_order;
+pub mod clipping;
+pub mod colorimetry;
 pub mod decode_times;
+pub mod durations;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
 pub mod mpeg4;
+pub mod muxer_caps;
+pub mod ogg_pages;
 pub mod opus;
+mod opus_header;
 pub mod theora_cfr;
+pub mod vp8_in_ogg;

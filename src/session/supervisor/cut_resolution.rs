@@ -2,6 +2,7 @@
 
 use super::{KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, Supervisor};
 use crate::{
+    gate::KEY_FRAME_LIMIT,
     log::{CAT, time},
     model::timeline::Ns,
     session::{Event, lock, track::Track},
@@ -111,10 +112,23 @@ impl Supervisor {
         {
             return Some(end);
         }
+        let waited = progress.saturating_sub(first);
+        if waited > KEY_FRAME_LIMIT.max(self.session.settings.max_queue_time) {
+            self.session.events.push(Event::Warning {
+                message: format!(
+                    "No key frame has come on {name} for {} ms: recording begins without one, and its pictures are \
+                     whole only from the next one on.",
+                    waited / 1_000_000
+                ),
+            });
+            for (_, track) in self.open_tracks() {
+                track.begin_anywhere();
+            }
+            return Some(requested);
+        }
         if held_too_long {
             self.session.timeline.write(|t| t.defer(progress - most));
         }
-        let waited = progress.saturating_sub(first);
         if waited / KEY_FRAME_AGAIN > self.asked_again {
             self.asked_again = waited / KEY_FRAME_AGAIN;
             for (_, track) in self.open_tracks() {

@@ -1,8 +1,9 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
+    formats::Missing,
     model::Error,
-    session::{Session, lock, pipeline::Listener},
+    session::{Event, Session, lock, pipeline::Listener},
 };
 use std::{
     io,
@@ -103,6 +104,14 @@ impl Listener for PipelineEvents {
                 self.session.room.wake();
             }
             None => self.session.fail(error),
+        }
+    }
+
+    fn missing(&self, missing: Vec<Missing>) {
+        // Of what fails because something else has, nobody is told.
+        let first = lock(&self.session.control).error.is_none();
+        if first && !self.is_cut() && !missing.is_empty() {
+            self.session.events.push(Event::Missing(missing));
         }
     }
 
