@@ -103,6 +103,30 @@ pub fn can_encode(codec: Codec) -> bool {
     codec == Codec::Pcm || !encoders(codec).is_empty()
 }
 
+/// Whether a decoder that decodebin would take is there for media with these caps.
+pub fn can_decode(caps: &gst::CapsRef) -> bool {
+    let caps = without_form(caps);
+    gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL)
+        .iter()
+        .any(|factory| {
+            factory.static_pad_templates().iter().any(|template| {
+                template.direction() == gst::PadDirection::Sink
+                    && !template.caps().is_any()
+                    && template.caps().can_intersect(&caps)
+            })
+        })
+}
+
+/// Caps without the form of the frames, which parsers change.
+fn without_form(caps: &gst::CapsRef) -> gst::Caps {
+    const FORM: [&str; 4] = ["stream-format", "alignment", "framed", "parsed"];
+    let mut caps = caps.to_owned();
+    if let Some(structure) = caps.make_mut().structure_mut(0) {
+        structure.remove_fields(FORM);
+    }
+    caps
+}
+
 /// Whether media encoded with `codec` can be put into `container` here.
 pub fn can_mux(codec: Codec, container: Container) -> bool {
     container.takes(codec)

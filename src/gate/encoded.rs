@@ -16,7 +16,8 @@ use std::{cell::Cell, collections::VecDeque};
 /// about half of that.
 const STEP: Ns = 1_000_000;
 /// Codecs whose pictures are shown in the order in which they are decoded.
-const IN_ORDER: [&str; 4] = [
+const IN_ORDER: [&str; 5] = [
+    "video/x-raw",
     "video/x-vp8",
     "video/x-vp9",
     "video/x-av1",
@@ -220,6 +221,9 @@ impl EncodedGate {
     /// New caps; media goes on.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
+            let name = structure.name().as_str();
+            self.in_order = is_in_order(name);
+            self.header_packets = Headers::of(name);
             self.read_headers(structure);
             self.format = FrameFormat::of(structure);
         }

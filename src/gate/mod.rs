@@ -184,12 +184,17 @@ impl Gate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
+        self.hold(input);
+        self.advance(cursor, safe_until, out);
+    }
+
+    /// Takes a buffer and lets nothing out yet.
+    pub fn hold(&mut self, input: Input) {
         match self {
             Gate::Audio(gate) => gate.push(input),
             Gate::Video(gate) => gate.push(input),
             Gate::Encoded(gate) => gate.push(input),
         }
-        self.advance(cursor, safe_until, out);
     }
 
     /// Lets out what waited for `safe_until`, or for a cut that is known now.

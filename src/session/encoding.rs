@@ -2,8 +2,9 @@
 
 use super::{
     Settings, encoder_probe,
-    fixups::colorimetry,
-    pipeline::{Listener, TrackMedia, failed, make},
+    fixups::{caps_overrides, channel_order, colorimetry},
+    key_units,
+    pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
@@ -28,7 +29,7 @@ pub struct MadeFor<'a> {
 
 /// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
 /// a next to pass it over for is tried, but for those that need nothing but a processor.
-pub fn encoder_that_works(
+fn encoder_that_works(
     codec: Codec,
     made_for: &MadeFor<'_>,
     listener: &Arc<impl Listener>,
@@ -70,6 +71,24 @@ pub fn encoder_that_works(
         }
     }
     Err(reason)
+}
+
+/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
+pub fn set_up_encoder(
+    codec: Codec,
+    made_for: &MadeFor<'_>,
+    listener: &Arc<impl Listener>,
+) -> Result<(gst::Element, bool), Error> {
+    let (works, is_last) = encoder_that_works(codec, made_for, listener)?;
+    if codec.kind() == Kind::Video {
+        let (interval, frames) = made_for.settings.key_interval();
+        key_units::pace(&works, interval, frames);
+    }
+    if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
+        caps_overrides::show_frame_rate(&works, shown);
+    }
+    channel_order::mend(&works);
+    Ok((works, is_last))
 }
 
 /// The factory of the encoder that is this, or that this is a part of.

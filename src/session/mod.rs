@@ -8,6 +8,7 @@
 
 mod backpressure;
 mod bitrates;
+mod caps_ladder;
 mod config;
 mod container_limit;
 mod diagnosis;
@@ -15,6 +16,7 @@ mod encoder_delay;
 mod encoder_probe;
 mod encoding;
 mod event;
+mod exchange;
 mod fixups;
 mod fragment_alignment;
 mod frame_dropper;
@@ -110,6 +112,8 @@ struct Control {
     error: Option<Error>,
     /// The factory of an encoder that has failed before anything came of it, and how.
     failed_encoder: Option<(String, Error)>,
+    /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
+    ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,

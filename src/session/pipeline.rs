@@ -10,12 +10,13 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, container_limit,
+    Settings, caps_ladder, container_limit,
     diagnosis::{TrackPath, listen},
     encoder_delay::{self, Heard},
-    encoding::{MadeFor, encoder_that_works, front, keep_first_caps},
+    encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
+    exchange::{self, Section},
     fixups::{
-        av1, caps_overrides, channel_order, clipping, colorimetry,
+        av1, caps_once, clipping, colorimetry,
         decode_times::{begin_at_zero, take_headroom},
         durations, empty_tracks, encoder_drain, flac, keep_payload,
         mpeg4::call_it_mpeg4,
@@ -29,7 +30,7 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Missing, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Missing, Patch, Plan, Recorded},
     gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
@@ -57,6 +58,10 @@ pub trait Listener: Send + Sync + 'static {
     fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
+    /// A track that is copied goes through this encoder from now on, or through none.
+    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>);
+    /// A track has ended at this recorded time: these caps have come on it, of which nothing can be made.
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns);
     /// A queue has run low.
     fn need_data(&self);
 }
@@ -134,13 +139,7 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         })
 }
 
-/// Links two elements of a chain. That they fit is known: to let GStreamer find it out takes milliseconds for
-/// each.
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), glib::BoolError> {
-    from.link_pads_full(Some("src"), to, Some("sink"), gst::PadLinkCheck::empty())
-}
-
-fn factory_name(element: &gst::Element) -> Option<glib::GString> {
+pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
     Some(element.factory()?.name())
 }
 
@@ -405,15 +404,7 @@ impl Pipeline {
                 vp8_in_ogg::repeat_frames(filter);
             }
             if codec != Codec::Pcm {
-                let (works, is_last) = encoder_that_works(codec, made, listener)?;
-                if codec.kind() == Kind::Video {
-                    let (interval, frames) = settings.key_interval();
-                    key_units::pace(&works, interval, frames);
-                }
-                if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
-                    caps_overrides::show_frame_rate(&works, shown);
-                }
-                channel_order::mend(&works);
+                let (works, is_last) = set_up_encoder(codec, made, listener)?;
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);
@@ -461,12 +452,6 @@ impl Pipeline {
         if let Some(caps) = plan.mux_caps(index) {
             let filter = make("capsfilter", &format!("{name}-encoded"))?;
             filter.set_property("caps", caps);
-            if codec == Codec::H264
-                && !copied
-                && let Some(pad) = filter.static_pad("src")
-            {
-                caps_overrides::keep_level(&pad);
-            }
             chain.push(filter);
         }
         if copied
@@ -476,8 +461,16 @@ impl Pipeline {
             let timestamper = make(factory, &format!("{name}-timestamper"))?;
             chain.push(timestamper);
         }
-        self.link(&appsrc, &chain, raw || copied, track)?;
-        let last = chain.last().unwrap_or(appsrc.upcast_ref());
+        let takes = chain.first().and_then(|first| first.static_pad("sink"));
+        // What is encoded but not to be kept is decoded first.
+        let decoder = match raw || copied {
+            true => None,
+            false => Some(make("decodebin", &format!("{name}-decoder"))?),
+        };
+        let mut row = vec![appsrc.clone().upcast()];
+        row.extend(decoder.iter().cloned().chain(chain));
+        self.link(&row, name)?;
+        let last = row.last().unwrap_or(appsrc.upcast_ref());
         let template = formats::mux_pad_template(plan.container, codec.kind());
         let mux_pad = match self.muxer.static_pad(template) {
             Some(pad) => pad,
@@ -495,6 +488,11 @@ impl Pipeline {
         if (codec, plan.container) == (Codec::Vp8, Container::Ogg) {
             vp8_in_ogg::write_header(&mux_pad);
         }
+        let in_band = match copied {
+            true => caps_once::InBand::OnceChanged,
+            false => caps_once::InBand::Always,
+        };
+        caps_once::keep_first(&mux_pad, codec, in_band);
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
@@ -517,6 +515,27 @@ impl Pipeline {
                 track.caps
             ))
         })?;
+        if let Some(upstream) = appsrc.static_pad("src") {
+            let section = decoder.into_iter().collect();
+            let downstream = takes.unwrap_or_else(|| mux_pad.clone());
+            let section = Section::new(upstream.clone(), downstream, section);
+            let watched = caps_ladder::Watched {
+                recorded: Recorded {
+                    codec,
+                    copied,
+                    first: track.caps.clone(),
+                },
+                index,
+                name: name.to_owned(),
+                bits_per_second: track.bits_per_second,
+                room: track.room,
+                settings: settings.clone(),
+                failed_before: made.failed_before.to_vec(),
+                mux_pad: mux_pad.downgrade(),
+                listener: Arc::downgrade(listener),
+            };
+            caps_ladder::watch(&upstream, section, watched);
+        }
         if matches!(
             plan.container,
             Container::WebM | Container::Matroska | Container::Ogg
@@ -554,39 +573,11 @@ impl Pipeline {
         });
     }
 
-    /// Links a track's elements; what is encoded but not to be kept is decoded first.
-    fn link(
-        &self,
-        appsrc: &gst_app::AppSrc,
-        chain: &[gst::Element],
-        direct: bool,
-        track: &TrackMedia<'_>,
-    ) -> Result<(), Error> {
-        let error = |err: glib::BoolError| failed(track.name, err);
-        self.pipeline.add(appsrc).map_err(error)?;
+    /// Puts a track's elements into the pipeline and links them.
+    fn link(&self, chain: &[gst::Element], name: &str) -> Result<(), Error> {
+        let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(chain).map_err(error)?;
-        for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
-            link(from, to).map_err(error)?;
-        }
-        let Some(first) = chain.first() else {
-            return Ok(());
-        };
-        if direct {
-            return link(appsrc.upcast_ref(), first).map_err(error);
-        }
-        let decoder = make("decodebin", &format!("{}-decoder", track.name))?;
-        self.pipeline.add(&decoder).map_err(error)?;
-        link(appsrc.upcast_ref(), &decoder).map_err(error)?;
-        let next = first.downgrade();
-        decoder.connect_pad_added(move |_, pad| {
-            if let Some(sink) = next.upgrade().and_then(|next| next.static_pad("sink"))
-                && !sink.is_linked()
-            {
-                // A failure shows as "not linked" on the bus.
-                let _ = pad.link(&sink);
-            }
-        });
-        Ok(())
+        exchange::link_all(chain).map_err(error)
     }
 
     /// The tracks, in their order.

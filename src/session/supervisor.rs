@@ -141,6 +141,9 @@ impl Supervisor {
             if let Some((factory, error)) = failed_encoder {
                 self.replace_pipeline(factory, &error);
             }
+            if let Some(error) = self.end_unusable_tracks() {
+                return Some(self.drain_after_error(error));
+            }
             if drained {
                 return lock(&self.session.control).modified.take();
             }

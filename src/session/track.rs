@@ -12,6 +12,7 @@ use super::{
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
+    formats,
     gate::{Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
     model::{
         Kind, Orientation,
@@ -80,6 +81,8 @@ struct Inner {
     /// Those of the first media.
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
+    /// For what has come since raw media became encoded, and the running time at which that was.
+    next_gate: Option<(Gate, Option<Ns>)>,
     cursor: IntervalCursor,
     /// The end of the last interval, once that is known for good.
     end: Option<Ns>,
@@ -164,6 +167,7 @@ impl Track {
                 caps: None,
                 first_caps: None,
                 gate: None,
+                next_gate: None,
                 cursor: IntervalCursor::default(),
                 end: None,
                 seen: u64::MAX,
@@ -263,7 +267,7 @@ impl Track {
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
         let passed_over = self.dropper.passed_over();
         TrackStats {
-            filled: inner.gate.as_ref().map_or(0, Gate::filled),
+            filled: inner.counts.filled + inner.gate.as_ref().map_or(0, Gate::filled),
             encoded: inner.counts.encoded.saturating_sub(passed_over),
             dropped: inner.counts.dropped + left_out + passed_over,
         }
@@ -295,16 +299,24 @@ impl Track {
         if inner.caps.as_ref() == Some(caps) {
             return Ok(());
         }
-        match &mut inner.gate {
-            Some(gate) => gate.set_caps(caps)?,
-            gate => {
-                let new = gate.insert(Gate::new(caps)?);
-                if let Gate::Encoded(_) = new {
-                    new.set_caps(caps)?;
+        let before = inner.caps.clone();
+        let Inner {
+            gate, next_gate, ..
+        } = &mut *inner;
+        // Encoded media that becomes raw is copied into the pipeline as it is.
+        let is_new = |gate: &Gate| !matches!(gate, Gate::Encoded(_)) && !formats::is_raw(caps);
+        match (next_gate.as_mut(), gate.as_mut()) {
+            (None, Some(gate)) if is_new(gate) => *next_gate = Some((gate_for(caps)?, None)),
+            (Some((gate, _)), _) | (None, Some(gate)) => {
+                gate.set_caps(caps)?;
+                if before.is_some_and(|before| formats::begins_anew(&before, caps)) {
+                    gate.lose(Loss::Upstream);
                 }
             }
+            (None, None) => *gate = Some(gate_for(caps)?),
         }
-        let scarce = self.has_live_pictures(&inner);
+        // Capture pools have few buffers.
+        let scarce = self.live && self.kind == Kind::Video && formats::is_raw(caps);
         inner.feed.set_scarce(scarce);
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
@@ -347,6 +359,12 @@ impl Track {
         let now = now.filter(|_| self.live);
         let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
+        if let Some((next, at)) = &mut inner.next_gate {
+            at.get_or_insert(input.running);
+            next.hold(input);
+            inner.advance(safe_until, &self.timeline);
+            return self.after_push(&mut inner);
+        }
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
@@ -356,7 +374,11 @@ impl Track {
             }
         }
         inner.feed_all(out);
-        self.finish_if_complete(&mut inner);
+        self.after_push(&mut inner)
+    }
+
+    fn after_push(&self, inner: &mut Inner) -> Flow {
+        self.finish_if_complete(inner);
         match inner.feed.is_closed() {
             true => Flow::Done,
             false => Flow::More,
@@ -531,12 +553,7 @@ impl Track {
             true => Ns::MAX,
             false => self.safe_until(self.arrived()),
         };
-        let mut out = GateOutput::new();
-        let Inner { gate, cursor, .. } = &mut *inner;
-        if let Some(gate) = gate {
-            gate.advance(cursor, safe_until, &mut out);
-        }
-        inner.feed_all(out);
+        inner.advance(safe_until, &self.timeline);
         self.finish_if_complete(&mut inner);
     }
 
@@ -573,6 +590,9 @@ impl Track {
             return;
         }
         inner.refresh(&self.timeline);
+        if inner.next_gate.is_some() {
+            inner.advance(Ns::MAX, &self.timeline);
+        }
         let mut out = GateOutput::new();
         let arrived = self.arrived();
         let (until, end) = self.timeline.read(|t| {
@@ -659,6 +679,15 @@ impl Track {
     }
 }
 
+/// A gate for media with these caps, which it passes on.
+fn gate_for(caps: &gst::CapsRef) -> Result<Gate, glib::BoolError> {
+    let mut gate = Gate::new(caps)?;
+    if let Gate::Encoded(_) = gate {
+        gate.set_caps(caps)?;
+    }
+    Ok(gate)
+}
+
 impl Inner {
     fn refresh(&mut self, timeline: &SharedTimeline) {
         let Inner {
@@ -682,6 +711,37 @@ impl Inner {
             }
             _ => None,
         }
+    }
+
+    /// Lets out what `safe_until` allows; then the next gate takes over, if there is one and the other is through.
+    fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = self;
+        let Some(now) = gate else {
+            return;
+        };
+        let at = match self.next_gate {
+            Some((_, at)) => {
+                now.settle();
+                at
+            }
+            None => None,
+        };
+        now.advance(cursor, at.unwrap_or(Ns::MAX).min(safe_until), &mut out);
+        let waits = cursor.current().is_some_and(|interval| !interval.resolved);
+        if let Some(at) = at.filter(|at| *at <= safe_until && !waits)
+            && let Some((next, _)) = self.next_gate.take()
+        {
+            if let Gate::Audio(_) = now {
+                now.fill(cursor, at, &mut out);
+            }
+            now.finish(timeline.read(|t| t.recorded_at(at)), &mut out);
+            self.counts.filled += now.filled();
+            self.counts.dropped += now.left_out();
+            *now = next;
+            now.advance(cursor, safe_until, &mut out);
+        }
+        self.feed_all(out);
     }
 
     fn feed_all(&mut self, out: GateOutput) {

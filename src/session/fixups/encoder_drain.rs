@@ -44,11 +44,11 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         } else if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view()) {
             let end = lock(&feeding).end;
             if let Some(end) = end
-                && let Some(silence) = silence(pad, end, delay + PUSH)
+                && let Some((silence, rate)) = silence(pad, end, delay + PUSH)
             {
-                lock(&feeding).last = Some(end + silence.1);
+                lock(&feeding).last = Some(end + length(delay, rate));
                 // The encoder's own failure is told on the bus.
-                let _ = pad.chain(silence.0);
+                let _ = pad.chain(silence);
             }
         }
         gst::PadProbeReturn::Ok
@@ -71,21 +71,21 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
     });
 }
 
-/// So many samples of silence from `end` on for this pad, and how long they are but for [`PUSH`].
-fn silence(
-    pad: &gst::Pad,
-    end: gst::ClockTime,
-    samples: u64,
-) -> Option<(gst::Buffer, gst::ClockTime)> {
+/// So many samples of silence from `at` on for this pad, and how many are in a second.
+pub fn silence(pad: &gst::Pad, at: gst::ClockTime, samples: u64) -> Option<(gst::Buffer, u64)> {
     let info = gst_audio::AudioInfo::from_caps(pad.current_caps()?.as_ref()).ok()?;
-    let time =
-        |samples: u64| gst::ClockTime::SECOND.mul_div_round(samples, u64::from(info.rate()).max(1));
+    let rate = u64::from(info.rate());
     let size = usize::try_from(samples).ok()? * usize::try_from(info.bpf()).ok()?;
     let mut bytes = vec![0; size];
     info.format_info().fill_silence(&mut bytes);
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let fields = buffer.get_mut()?;
-    fields.set_pts(end);
-    fields.set_duration(time(samples)?);
-    Some((buffer, time(samples.saturating_sub(PUSH))?))
+    fields.set_pts(at);
+    fields.set_duration(length(samples, rate));
+    Some((buffer, rate))
+}
+
+fn length(samples: u64, rate: u64) -> gst::ClockTime {
+    let length = gst::ClockTime::SECOND.mul_div_round(samples, rate.max(1));
+    length.unwrap_or(gst::ClockTime::ZERO)
 }

@@ -3,11 +3,13 @@
 //! Each file here exists because of one fault; it goes when the oldest GStreamer that is supported has none.
 
 pub mod av1;
+pub mod caps_once;
 pub mod caps_overrides;
 pub mod channel_order;
 pub mod clipping;
 pub mod colorimetry;
 pub mod decode_times;
+pub mod decoder_start;
 pub mod durations;
 pub mod empty_tracks;
 pub mod encoder_drain;

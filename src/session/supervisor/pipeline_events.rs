@@ -2,9 +2,10 @@
 
 use crate::{
     formats::Missing,
-    model::Error,
-    session::{Event, Session, lock, pipeline::Listener},
+    model::{Error, timeline::Ns},
+    session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
+use gst::prelude::*;
 use std::{
     io,
     sync::{
@@ -126,6 +127,45 @@ impl Listener for PipelineEvents {
         crate::fault::place("encoder");
         if let Some(name) = self.names.get(track) {
             self.session.delegate.encoder_setup(name, encoder);
+        }
+    }
+
+    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
+        let session = &self.session;
+        let Some(name) = self.names.get(track) else {
+            return;
+        };
+        let Some(kind) = session.kind_of(name) else {
+            return;
+        };
+        {
+            let mut names = lock(&session.encoder_names);
+            names.retain(|(of, _)| of != name);
+            let factory = encoder.and_then(|encoder| encoder.factory());
+            names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
+        }
+        let of_kind = self
+            .names
+            .iter()
+            .filter(|other| session.kind_of(other) == Some(kind))
+            .count();
+        let mut running = lock(&session.encoders);
+        // Those that were exchanged are in no pipeline any more.
+        running.retain(|encoder| encoder.element.parent().is_some());
+        running.extend(encoder.map(|encoder| RunningEncoder {
+            element: encoder.clone(),
+            kind,
+            of_kind,
+        }));
+        drop(running);
+        session.apply_bitrates(|of| of == kind);
+    }
+
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
+        if let Some(name) = self.names.get(track) {
+            let ended = (name.clone(), caps.clone(), at);
+            lock(&self.session.control).ended_by_caps.push(ended);
+            self.session.room.wake();
         }
     }
 
