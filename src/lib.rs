@@ -130,7 +130,7 @@ gst::plugin_define!(
     env!("BUILD_REL_DATE")
 );
 
-/// The README's programs are tested with the documentation.
+/// The Rust program in there is tested with the documentation.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/USING.md")]
+struct Using;

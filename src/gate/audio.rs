@@ -113,6 +113,30 @@ impl Chunk {
     }
 }
 
+/// Where a chunk may be split because the rest of it is not safe yet.
+#[derive(Clone, Copy)]
+enum Split {
+    /// At any sample.
+    Anywhere,
+    /// Where neither part is shorter than a millisecond: in Matroska the stamps of PCM, whose blocks are these
+    /// buffers, would be the same. What is left waits with the rest.
+    Milliseconds,
+}
+
+impl Split {
+    /// How many of the `safe` samples at the chunk's beginning may leave.
+    fn before(self, safe: u64, chunk: &Chunk) -> u64 {
+        match self {
+            Split::Anywhere => safe,
+            Split::Milliseconds => {
+                let least = u64::from(chunk.format.info.rate()).div_ceil(1000);
+                let keep = safe.min(chunk.samples.saturating_sub(least));
+                if keep < least { 0 } else { keep }
+            }
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct AudioGate {
@@ -199,8 +223,18 @@ impl AudioGate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
+        self.advance_to(cursor, safe_until, Split::Milliseconds, out);
+    }
+
+    fn advance_to(
+        &mut self,
+        cursor: &mut IntervalCursor,
+        safe_until: Ns,
+        split: Split,
+        out: &mut GateOutput,
+    ) {
         while let Some(mut chunk) = self.inbox.pop_front() {
-            self.let_through(&mut chunk, cursor, safe_until, out);
+            self.let_through(&mut chunk, cursor, safe_until, split, out);
             if chunk.samples > 0 {
                 self.inbox.push_front(chunk);
                 break;
@@ -214,6 +248,7 @@ impl AudioGate {
         chunk: &mut Chunk,
         cursor: &mut IntervalCursor,
         safe_until: Ns,
+        split: Split,
         out: &mut GateOutput,
     ) {
         let grid = chunk.format.grid;
@@ -254,10 +289,13 @@ impl AudioGate {
             {
                 self.mutes.pass(change);
             }
-            let until = boundary(safe_until)
-                .min(self.mutes.next().map_or(u64::MAX, boundary))
-                .min(end.unwrap_or(u64::MAX));
-            let keep = until.saturating_sub(place).min(chunk.samples);
+            let safe = boundary(safe_until);
+            let cut = end.unwrap_or(u64::MAX);
+            let cut = cut.min(self.mutes.next().map_or(u64::MAX, boundary));
+            let mut keep = safe.min(cut).saturating_sub(place).min(chunk.samples);
+            if safe < cut && keep < chunk.samples {
+                keep = split.before(keep, chunk);
+            }
             if keep == 0 {
                 return;
             }
@@ -347,7 +385,8 @@ impl AudioGate {
 
     pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.settle();
-        self.advance(cursor, until, out);
+        // Silence follows at once, so nothing before it may wait.
+        self.advance_to(cursor, until, Split::Anywhere, out);
         while let Some(interval) = cursor.resolved() {
             self.fill_to(self.place_of(&interval, until), out);
             match interval.end {
