@@ -4,7 +4,7 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{Error, timeline::Ns},
-    session::{Event, lock},
+    session::{Event, lock, typed},
 };
 use gst::{prelude::*, subclass::prelude::*};
 
@@ -84,9 +84,21 @@ impl MediaRecorder {
                 error,
             } => self.emit_error(session, running_time, error),
             Event::Data {
+                session,
                 running_time,
                 mime_type,
                 sample,
+            } if mime_type.is_empty() => {
+                // By now `on-start` has said it.
+                let mime_type = self.actual_type(session).unwrap_or_default();
+                let sample = typed(&sample, &mime_type);
+                self.emit_data(running_time, mime_type, sample);
+            }
+            Event::Data {
+                running_time,
+                mime_type,
+                sample,
+                ..
             } => self.emit_data(running_time, mime_type, sample),
             Event::Stop {
                 session,
@@ -131,6 +143,16 @@ impl MediaRecorder {
         if changed {
             self.obj().notify("mime-type");
         }
+    }
+
+    /// The actual type of a recording, once it is known.
+    fn actual_type(&self, session: u64) -> Option<String> {
+        let session = {
+            let control = lock(&self.control);
+            let mut sessions = control.sessions.iter();
+            sessions.find(|other| other.id() == session).cloned()
+        };
+        session?.mime_type()
     }
 
     fn emit_data(&self, running_time: Ns, mime_type: String, sample: gst::Sample) {

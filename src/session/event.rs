@@ -35,8 +35,9 @@ pub enum Event {
         running_time: Ns,
         error: Error,
     },
-    /// Bytes.
+    /// Bytes. The type is "" where it was not known yet when they were cut off: see [`typed`].
     Data {
+        session: u64,
         running_time: Ns,
         mime_type: String,
         sample: gst::Sample,
@@ -51,6 +52,22 @@ pub enum Event {
         duration: Ns,
         size: u64,
     },
+}
+
+/// The same blob with this type: caps know the container only, so the whole type goes with each.
+pub fn typed(sample: &gst::SampleRef, mime_type: &str) -> gst::Sample {
+    let info = gst::Structure::builder("mediarecorder-blob")
+        .field("mime-type", mime_type)
+        .build();
+    let (buffer, caps) = (sample.buffer_owned(), sample.caps_owned());
+    let mut typed = gst::Sample::builder().info(info);
+    if let Some(buffer) = &buffer {
+        typed = typed.buffer(buffer);
+    }
+    if let Some(caps) = &caps {
+        typed = typed.caps(caps);
+    }
+    typed.build()
 }
 
 /// For the log: the signals by their names, without the bytes.

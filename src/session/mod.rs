@@ -30,7 +30,7 @@ mod tracks;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::Event;
+pub use event::{Event, typed};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};
@@ -548,6 +548,7 @@ impl Session {
         let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
         let mime_type = || self.mime_type().unwrap_or_default();
         let outlet = BlobOutlet {
+            session: self.id,
             hand_out: &hand_out,
             mime_type: &mime_type,
             running_at: &running_at,

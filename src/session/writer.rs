@@ -1,6 +1,6 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
-use super::event::Event;
+use super::event::{Event, typed};
 use crate::{
     formats::{self, Units, begins_unit},
     model::{error::Error, timeline::Ns},
@@ -128,6 +128,11 @@ impl Writer {
         }
         self.units = formats::units(caps);
         self.caps = Some(caps.clone());
+    }
+
+    /// The container's caps, for blobs of a recording that ends before its muxer has said them.
+    pub fn assume_caps(&mut self, caps: gst::Caps) {
+        self.caps.get_or_insert(caps);
     }
 
     /// What comes next belongs at `position`.
@@ -295,23 +300,22 @@ fn hand_out(
     stamped.set_pts(time(timecode));
     stamped.set_duration(time(end.saturating_sub(timecode)));
     let mime_type = (outlet.mime_type)();
-    // Caps know the container only: the whole type goes with each blob.
-    let info = gst::Structure::builder("mediarecorder-blob")
-        .field("mime-type", mime_type.as_str())
-        .build();
-    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
+    let mut sample = gst::Sample::builder().buffer(&bytes);
     if let Some(caps) = caps {
         sample = sample.caps(caps);
     }
     (outlet.hand_out)(Event::Data {
+        session: outlet.session,
         running_time: (outlet.running_at)(end),
+        sample: typed(&sample.build(), &mime_type),
         mime_type,
-        sample: sample.build(),
     });
 }
 
 /// Where blobs go.
 pub struct BlobOutlet<'a> {
+    /// Number of the recording.
+    pub session: u64,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
@@ -340,6 +344,7 @@ mod tests {
         let output = Arc::new(SrcOutput::new(&src, Box::new(|_| ())));
         output.activate(None).unwrap();
         let outlet = BlobOutlet {
+            session: 1,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,
