@@ -41,12 +41,11 @@ pub fn delay(codec: Codec, container: Container, factory: Option<&str>) -> Delay
     match (codec, container) {
         (Codec::Opus, Container::WebM | Container::Matroska) => Delay::PreSkip(0),
         (Codec::Opus, Container::Mp4) if factory.is_some() => Delay::PreSkip(0),
-        (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska) => {
-            match factory.map_or(0, encoder_delay) {
-                0 => Delay::None,
-                samples => Delay::Samples(samples),
-            }
-        }
+        (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska)
+        | (Codec::Mp3, Container::Mp3) => match factory.map_or(0, encoder_delay) {
+            0 => Delay::None,
+            samples => Delay::Samples(samples),
+        },
         _ => Delay::None,
     }
 }

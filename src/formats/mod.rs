@@ -10,6 +10,7 @@ mod delay;
 mod encoder;
 mod entry_point;
 mod memory;
+mod mp3;
 mod muxer;
 mod nal;
 mod patch;
@@ -27,6 +28,7 @@ pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
+pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
     muxer, parser, set_fragment, set_timeslice, timestamper, units,

@@ -16,7 +16,7 @@ use super::{
     fixups::{
         av1, caps_overrides,
         decode_times::{begin_at_zero, take_headroom},
-        durations, empty_tracks, encoder_drain, flac, keep_payload,
+        durations, empty_tracks, encoder_drain, flac, keep_payload, mp3_file,
         mpeg4::call_it_mpeg4,
         ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
@@ -197,6 +197,10 @@ impl Pipeline {
             };
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
+        }
+        if plan.container == Container::Mp3 {
+            let added = this.feeds.first().map_or(0, |feed| feed.added);
+            mp3_file::write(&this.muxer, added);
         }
         if plan.container == Container::Ogg {
             let audio = this.feeds.iter().zip(&plan.codecs);
@@ -477,11 +481,12 @@ impl Pipeline {
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
-        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
-            // Of raw frames some may be left out in front of the encoder.
-            let entry = match &encoder {
-                Some(encoder) => encoder.static_pad("sink"),
-                None => appsrc.static_pad("src").filter(|_| copied),
+        if plan.parser(index).is_some() {
+            // Of raw frames some may be left out in front of the encoder; packets of sound are not its buffers.
+            let entry = match (&encoder, codec.kind()) {
+                (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
+                (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
+                (None, _) => appsrc.static_pad("src").filter(|_| copied),
             };
             if let Some(entry) = entry {
                 durations::keep(&entry, &source);

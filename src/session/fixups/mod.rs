@@ -10,6 +10,7 @@ pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
+pub mod mp3_file;
 pub mod mpeg4;
 pub mod ogg_pages;
 pub mod opus;
