@@ -26,7 +26,7 @@ pub enum Delay {
 /// nothing of the encoder, as measured; 0 for those that account for it themselves.
 pub fn encoder_delay(factory: &str) -> u32 {
     match factory {
-        "voaacenc" => 1_588,
+        "voaacenc" => 1_600,
         "avenc_aac" => 1_024,
         // As its library documents it.
         "fdkaacenc" => 2_048,

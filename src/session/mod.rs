@@ -275,7 +275,6 @@ impl Session {
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
-            let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
                     self.delegate.request_key_frame(track.name(), running);

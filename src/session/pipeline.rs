@@ -597,6 +597,16 @@ impl Pipeline {
             .map_err(|err| failed("it does not start", err))
     }
 
+    /// The factory of the encoder whose change of state has failed, if one has.
+    pub fn failed_encoder(&self) -> Option<String> {
+        let encoders = self.feeds.iter().filter_map(|feed| feed.encoder.as_ref());
+        let mut failed = encoders.filter(|encoder| {
+            let (result, _, _) = encoder.state(gst::ClockTime::ZERO);
+            result.is_err()
+        });
+        failed.find_map(factory_name).map(|name| name.to_string())
+    }
+
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
     pub fn dump(&self, moment: &str) {
         self.pipeline.debug_to_dot_file_with_ts(

@@ -139,7 +139,17 @@ impl Supervisor {
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
-        pipeline.play()?;
+        if let Err(error) = pipeline.play() {
+            // Which encoder it was is on the bus, or else seen by its state.
+            let failed = lock(&session.control).failed_encoder.is_some();
+            let next = pipeline.failed_encoder().filter(|_| replaceable);
+            if let (false, Some(factory)) = (failed, next) {
+                wires.cut.store(true, Ordering::SeqCst);
+                lock(&session.control).failed_encoder = Some((factory, error));
+                return Ok(());
+            }
+            return if failed { Ok(()) } else { Err(error) };
+        }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             let mut of_track = session.delegate.tags(track.name());
