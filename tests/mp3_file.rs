@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::harness::media;
+use common::harness::{Recorder, media};
 use common::judge::place;
 use common::take::{Recipe, take};
 use std::process::Command;

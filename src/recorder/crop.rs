@@ -94,17 +94,17 @@ mod tests {
 
     /// A frame in which each pixel says where it is.
     fn frame(info: &VideoInfo) -> gst::Buffer {
-        let mut buffer = gst::Buffer::with_size(info.size()).unwrap();
-        let mut frame = gst_video::VideoFrame::from_buffer_writable(buffer.clone(), info)
-            .unwrap_or_else(|_| panic!());
+        let buffer = gst::Buffer::with_size(info.size()).unwrap();
+        let frame = gst_video::VideoFrame::from_buffer_writable(buffer, info);
+        let mut frame = frame.ok().unwrap();
         for plane in 0..frame.n_planes() {
             let stride = frame.plane_stride()[plane as usize] as usize;
-            for (at, byte) in frame.plane_data_mut(plane).unwrap().iter_mut().enumerate() {
+            let bytes = frame.plane_data_mut(plane).unwrap();
+            for (at, byte) in bytes.iter_mut().enumerate() {
                 *byte = (at / stride * 16 + at % stride) as u8;
             }
         }
-        buffer = frame.into_buffer();
-        buffer
+        frame.into_buffer()
     }
 
     #[test]
