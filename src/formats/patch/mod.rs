@@ -33,8 +33,12 @@ pub struct Patch {
 enum Kind {
     Nothing,
     Mp4(mp4::Layout),
-    /// Until the first cluster has begun.
-    Matroska,
+    Matroska {
+        /// Its header has yet to be put right.
+        header: bool,
+        /// Its tags have begun: they come at the end, element by element.
+        tags: bool,
+    },
 }
 
 impl Patch {
@@ -49,7 +53,10 @@ impl Patch {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
-            Container::WebM | Container::Matroska if delayed => Kind::Matroska,
+            Container::WebM | Container::Matroska => Kind::Matroska {
+                header: delayed,
+                tags: false,
+            },
             _ => Kind::Nothing,
         };
         Patch {
@@ -111,13 +118,16 @@ impl Patch {
             Kind::Mp4(layout) => map(&buffer, |bytes| {
                 layout.patch(position, bytes, &self.delays, &self.pictures)
             }),
-            Kind::Matroska => {
-                let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
-                if patched.is_some() {
-                    self.kind = Kind::Nothing;
-                }
-                patched
-            }
+            Kind::Matroska { header, tags } => map(&buffer, |bytes| {
+                let patched = match header {
+                    true => matroska::patch(bytes, &self.delays),
+                    false => None,
+                };
+                *header &= patched.is_none();
+                *tags |= matroska::begins_tags(bytes);
+                let new = patched.as_deref().unwrap_or(bytes);
+                matroska::patch_tags(new, *tags).or(patched)
+            }),
         };
         match patched {
             Some(bytes) => {
