@@ -9,6 +9,7 @@ mod codec_string;
 mod delay;
 mod encoder;
 mod entry_point;
+mod loas;
 mod memory;
 mod mp3;
 mod muxer;
@@ -27,6 +28,7 @@ pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat};
+pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
