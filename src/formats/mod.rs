@@ -10,7 +10,9 @@ mod delay;
 mod encoder;
 mod entry_point;
 mod ladder;
+mod loas;
 mod memory;
+mod mp3;
 mod muxer;
 mod nal;
 mod parameter_sets;
@@ -30,7 +32,9 @@ pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat};
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
+pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
+pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
     ROUNDING, Units, container_caps, fragment, most_bytes, mux_caps, mux_pad_template, muxer,
     parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,

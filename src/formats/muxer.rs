@@ -4,7 +4,8 @@ use super::registry::package;
 use crate::model::{Codec, Container, Error, Kind};
 
 /// The element that writes `container`. What flacenc puts out is a FLAC file already, header
-/// patch and all, so there the muxer is an element that changes nothing.
+/// patch and all, and frames of MP3 are a file with what stands in front of them: there the muxer is an element that
+/// changes nothing.
 pub(super) fn muxer_factory(container: Container) -> &'static str {
     match container {
         Container::WebM => "webmmux",
@@ -12,8 +13,7 @@ pub(super) fn muxer_factory(container: Container) -> &'static str {
         Container::Mp4 => "mp4mux",
         Container::Ogg => "oggmux",
         Container::Wav => "wavenc",
-        Container::Flac => "identity",
-        Container::Mp3 => "xingmux",
+        Container::Flac | Container::Mp3 => "identity",
     }
 }
 
@@ -40,8 +40,8 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
             // Half a second: else the index has an entry for each packet of sound, a sixth of the file.
             ("min-index-interval", "500000000"),
         ],
-        Container::Flac => &[("signal-handoffs", "false")],
-        Container::Ogg | Container::Wav | Container::Mp3 => &[],
+        Container::Flac | Container::Mp3 => &[("signal-handoffs", "false")],
+        Container::Ogg | Container::Wav => &[],
     };
     for (property, value) in settings {
         super::encoder::set(&muxer, property, value);

@@ -4,6 +4,7 @@ mod actions;
 mod api;
 mod blob;
 mod child_proxy;
+mod crop;
 mod emit;
 mod events;
 mod flow;

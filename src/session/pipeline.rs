@@ -18,7 +18,7 @@ use super::{
     fixups::{
         av1, caps_once, clipping, colorimetry,
         decode_times::{begin_at_zero, give_headroom},
-        durations, empty_tracks, encoder_drain, flac, keep_payload,
+        durations, empty_tracks, encoder_drain, flac, keep_payload, mp3_file,
         mpeg4::call_it_mpeg4,
         muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
@@ -170,7 +170,6 @@ impl Pipeline {
             plan.container,
             Vec::new(),
             Vec::new(),
-            false,
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
@@ -209,6 +208,10 @@ impl Pipeline {
                 paths(plan, tracks, &this.feeds),
                 listener,
             );
+        }
+        if plan.container == Container::Mp3 {
+            let added = this.feeds.first().map_or(0, |feed| feed.added);
+            mp3_file::write(&this.muxer, added);
         }
         if plan.container == Container::Ogg {
             let audio = this.feeds.iter().zip(&plan.codecs);
@@ -260,12 +263,7 @@ impl Pipeline {
                 // It has been turned.
                 false => Orientation::default(),
             });
-        *lock(&patch) = Patch::new(
-            plan.container,
-            delays,
-            turns.collect(),
-            settings.timeslice > 0,
-        );
+        *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
         let sound = this.feeds.iter().enumerate();
         let sound = sound.filter(|(_, feed)| feed.delay.is_some());
         for (number, (track, feed)) in sound.enumerate() {
@@ -516,11 +514,12 @@ impl Pipeline {
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
-        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
-            // Of raw frames some may be left out in front of the encoder.
-            let entry = match &encoder {
-                Some(encoder) => encoder.static_pad("sink"),
-                None => appsrc.static_pad("src").filter(|_| copied),
+        if plan.parser(index).is_some() {
+            // Of raw frames some may be left out in front of the encoder; packets of sound are not its buffers.
+            let entry = match (&encoder, codec.kind()) {
+                (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
+                (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
+                (None, _) => appsrc.static_pad("src").filter(|_| copied),
             };
             if let Some(entry) = entry {
                 durations::keep(&entry, &source);
@@ -636,6 +635,16 @@ impl Pipeline {
             .set_state(gst::State::Playing)
             .map(|_| ())
             .map_err(|err| failed("it does not start", err))
+    }
+
+    /// The factory of the encoder whose change of state has failed, if one has.
+    pub fn failed_encoder(&self) -> Option<String> {
+        let encoders = self.feeds.iter().filter_map(|feed| feed.encoder.as_ref());
+        let mut failed = encoders.filter(|encoder| {
+            let (result, _, _) = encoder.state(gst::ClockTime::ZERO);
+            result.is_err()
+        });
+        failed.find_map(factory_name).map(|name| name.to_string())
     }
 
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.

@@ -145,6 +145,11 @@ impl Writer {
         self.caps = Some(caps.clone());
     }
 
+    /// The container's caps, for blobs of a recording that ends before its muxer has said them.
+    pub fn assume_caps(&mut self, caps: gst::Caps) {
+        self.caps.get_or_insert(caps);
+    }
+
     /// What comes next belongs at `position`.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
@@ -321,6 +326,7 @@ fn hand_out(
     outlet: &BlobOutlet<'_>,
 ) {
     (outlet.hand_out)(Event::Data {
+        session: outlet.session,
         running_time: (outlet.running_at)(end),
         part: FIRST_PART,
         blob: Blob {
@@ -335,6 +341,8 @@ fn hand_out(
 
 /// Where blobs go.
 pub struct BlobOutlet<'a> {
+    /// Number of the recording.
+    pub session: u64,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
@@ -363,6 +371,7 @@ mod tests {
         let output = Arc::new(SrcOutput::new(&src, Box::new(|_| ())));
         output.activate(None).unwrap();
         let outlet = BlobOutlet {
+            session: 1,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,

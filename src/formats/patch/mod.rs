@@ -28,8 +28,6 @@ pub struct Patch {
     pictures: Vec<Pictures>,
     kind: Kind,
     structure: Structure,
-    /// Whether it matters where clusters begin.
-    units: bool,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
 }
@@ -38,20 +36,18 @@ pub struct Patch {
 enum Kind {
     Nothing,
     Mp4(mp4::Layout),
-    /// Until the tracks have been described.
-    Matroska,
+    Matroska {
+        /// Its header has yet to be put right.
+        header: bool,
+        /// Its tags have begun: they come at the end, element by element.
+        tags: bool,
+    },
 }
 
 impl Patch {
     /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
-    /// turned so; each in the order of the muxer's pads. `units`: it matters where clusters begin (of fragments it is
-    /// always known).
-    pub fn new(
-        container: Container,
-        delays: Vec<Delay>,
-        turns: Vec<Orientation>,
-        units: bool,
-    ) -> Self {
+    /// turned so; each in the order of the muxer's pads.
+    pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
         let pictures = turns.into_iter().map(|turn| Pictures {
             turn,
             ..Pictures::default()
@@ -60,12 +56,15 @@ impl Patch {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
-            Container::WebM | Container::Matroska if delayed => Kind::Matroska,
+            Container::WebM | Container::Matroska => Kind::Matroska {
+                header: delayed,
+                tags: false,
+            },
             _ => Kind::Nothing,
         };
         let syntax = match container {
             Container::Mp4 => Some(Syntax::Mp4),
-            Container::WebM | Container::Matroska if delayed || units => Some(Syntax::Matroska),
+            Container::WebM | Container::Matroska => Some(Syntax::Matroska),
             _ => None,
         };
         Patch {
@@ -73,7 +72,6 @@ impl Patch {
             pictures,
             kind,
             structure: Structure::new(syntax),
-            units,
             position: 0,
         }
     }
@@ -145,16 +143,16 @@ impl Patch {
                 }
                 patched
             }
-            Kind::Matroska => {
-                let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
-                if patched.is_some() {
-                    self.kind = Kind::Nothing;
-                    if !self.units {
-                        self.structure.stop();
-                    }
-                }
-                patched
-            }
+            Kind::Matroska { header, tags } => map(&buffer, |bytes| {
+                let patched = match header {
+                    true => matroska::patch(bytes, &self.delays),
+                    false => None,
+                };
+                *header &= patched.is_none();
+                *tags |= matroska::begins_tags(bytes);
+                let new = patched.as_deref().unwrap_or(bytes);
+                matroska::patch_tags(new, *tags).or(patched)
+            }),
         };
         let Some(bytes) = patched else {
             return Some((buffer, unit));
@@ -202,7 +200,7 @@ mod tests {
     #[test]
     fn what_is_written_again_has_the_same_length() {
         gst::init().unwrap();
-        let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new(), false);
+        let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new());
         let moov = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0";
         let longer = b"\0\0\0\x19moov\0\0\0\x11mvhd\0\0\0\0\0\0\0\0\0";
         let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
@@ -228,7 +226,7 @@ mod tests {
         assert_eq!(write(&mut patch, 0, &whole), Some(32));
         assert_eq!(write(&mut patch, 0, ftyp), Some(8));
         assert_eq!(write(&mut patch, 48, b"\0\0\0\x08free"), Some(8));
-        let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new(), false);
+        let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new());
         assert_eq!(write(&mut patch, 0, b"RIFF...."), Some(8));
         assert_eq!(write(&mut patch, 4, b"size"), Some(4));
         assert_eq!(write(&mut patch, 4, b"sizes"), None);

@@ -53,11 +53,6 @@ impl Structure {
         }
     }
 
-    /// Takes all that comes for media.
-    pub fn stop(&mut self) {
-        self.next = None;
-    }
-
     /// Where all that was written ends.
     pub fn end(&self) -> u64 {
         self.end
