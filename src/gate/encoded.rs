@@ -263,6 +263,18 @@ impl EncodedGate {
         }
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .map(|waiting| waiting.input.buffer.size() as u64);
+        sizes.sum()
+    }
+
     /// Frames that could not be decoded, since others in front of them were left out here.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out

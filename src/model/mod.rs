@@ -4,6 +4,7 @@ pub mod bitrate;
 pub mod error;
 pub mod mime;
 pub mod orientation;
+pub mod stamps;
 pub mod state;
 pub mod timeline;
 

@@ -185,7 +185,7 @@ impl MediaRecorder {
             stream.flows()?;
             if stream.live.is_none() {
                 drop(stream);
-                let live = Upstream::of(pad.upcast_ref()).live;
+                let live = self.ask_upstream(pad);
                 stream = pad.stream();
                 stream.flows()?;
                 stream.live = Some(live);
@@ -205,7 +205,7 @@ impl MediaRecorder {
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
-            self.clock.arrived(input.end());
+            stream.arrive(&input, &self.clock);
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
@@ -233,6 +233,24 @@ impl MediaRecorder {
             give(taker, input);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Asks whether a pad's upstream is live, and tells its recordings. Goes out of the recorder: to be called without
+    /// a lock.
+    fn ask_upstream(&self, pad: &MediaRecorderPad) -> bool {
+        let upstream = Upstream::of(pad.upcast_ref());
+        let subscribers = pad.stream().subscribers();
+        for (session, track) in subscribers {
+            session.set_upstream(track, upstream.live, upstream.latency);
+        }
+        upstream.live
+    }
+
+    /// Latencies have changed: every pad's upstream is asked anew when its next buffer comes.
+    pub(super) fn latency_changed(&self) {
+        for pad in self.tracks() {
+            pad.stream().live = None;
+        }
     }
 
     /// A base time of the element's own, or one given while PLAYING, counts from here on.
@@ -356,6 +374,7 @@ impl MediaRecorder {
                     self.end_if_asked(pad);
                 }
                 for (session, track) in subscribers {
+                    session.begin_anew(track);
                     session.lose(track);
                     session.set_flushing(track, false);
                 }
@@ -376,6 +395,11 @@ impl MediaRecorder {
         let caps = formats::in_system_memory(caps);
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
+        }
+        let is_asked = pad.stream().live.is_some();
+        if !is_asked {
+            // What waits for the caps is decided by that, too.
+            let _ = self.ask_upstream(pad);
         }
         // Behind a framer the caps are known when a frame comes out.
         if pad.frame(&caps).is_none() && pad.stream().give_caps(&caps) {
@@ -440,7 +464,14 @@ impl MediaRecorder {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
                 self.drain_framer(pad);
-                pad.stream().set_segment(segment);
+                let subscribers = {
+                    let mut stream = pad.stream();
+                    let is_new = stream.set_segment(segment);
+                    is_new.then(|| stream.subscribers())
+                };
+                for (session, track) in subscribers.into_iter().flatten() {
+                    session.begin_anew(track);
+                }
                 // At another rate sound is of other caps.
                 self.give_caps(pad);
                 let backwards = {

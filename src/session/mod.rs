@@ -49,7 +49,10 @@ use std::{
     any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -70,7 +73,7 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
-    any_live: bool,
+    any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
     delegate: Arc<dyn SessionDelegate>,
@@ -97,6 +100,8 @@ struct Control {
     held: Vec<(u64, Slot)>,
     next_held: u64,
     start: Option<Slot>,
+    /// The clock's running time at `start`, while no track is known to be live.
+    clock_at_start: Option<Ns>,
     /// Resumes whose cut is not known yet, by interval.
     resumes: Vec<(usize, Slot)>,
     /// Places kept for blobs.
@@ -143,7 +148,7 @@ impl Session {
             }
             None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
         };
-        let any_live = tracks.iter().any(|track| track.live);
+        let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
         // Pending until all tracks listen: what arrives meanwhile waits.
         let timeline = Arc::new(SharedTimeline::new(Timeline::new(0, false)));
         let room = Arc::new(Backpressure::default());
@@ -151,8 +156,9 @@ impl Session {
             clock: clock.clone(),
             timeline: timeline.clone(),
             room: room.clone(),
-            max_queue_time: settings.max_queue_time,
-            any_live,
+            queue_limit: settings.queue_limit(),
+            patience: settings.patience_ns(),
+            any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
@@ -194,9 +200,11 @@ impl Session {
         lock(&self.control).start = Some(self.events.reserve());
         if self.begin == Begin::Now {
             let resolved = self.may_cut_anywhere();
-            self.timeline.write(|timeline| {
+            let clock = self.timeline.write(|timeline| {
                 *timeline = Timeline::new(self.now(), resolved);
+                self.clock.now()
             });
+            lock(&self.control).clock_at_start = clock.filter(|_| !self.any_live());
         }
         self.tell_beginning();
     }
@@ -257,9 +265,14 @@ impl Session {
     /// furthest that has arrived.
     fn now(&self) -> Ns {
         match self.clock.now() {
-            Some(now) if self.any_live => now,
+            Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
         }
+    }
+
+    /// Whether any track is live, as far as is known: then cuts are made at the clock's time.
+    fn any_live(&self) -> bool {
+        self.any_live.load(Ordering::SeqCst)
     }
 
     /// Whether it is certain that no interval has to wait for a key frame.
@@ -275,9 +288,10 @@ impl Session {
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
-            let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
+                    // As the track's stamps count it.
+                    let running = running.saturating_add_signed(track.shift().saturating_neg());
                     self.delegate.request_key_frame(track.name(), running);
                 }
             }
@@ -396,7 +410,7 @@ impl Session {
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
-                timeline.stop(match self.any_live {
+                timeline.stop(match self.any_live() {
                     true => self.clock.left_playing(),
                     false => self.clock.furthest(),
                 })

@@ -34,6 +34,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
 /// How late behind its latency a live track's last buffers may be.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
+/// Where nothing has come on any track for so long, the source of all is away.
+const BREAK: Duration = Duration::from_secs(1);
 /// How long a non-live track may bring nothing before it counts as gone: where others are live …
 const GRACE: Duration = Duration::from_secs(1);
 /// … and where all can wait, so that nothing of one that is only slow is lost.
@@ -59,8 +61,11 @@ pub fn spawn(session: Arc<Session>) -> io::Result<()> {
 struct Supervisor {
     session: Arc<Session>,
     begun: Instant,
-    /// When something last arrived on each track, and what.
-    seen: Vec<(Ns, Instant)>,
+    /// How many buffers have come on each track, and when the last.
+    seen: Vec<(u64, Instant)>,
+    /// When something came last on any track, and since when it has done so without a break.
+    any_seen: Instant,
+    comes_since: Instant,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
     /// Factories of encoders that have failed.
@@ -88,6 +93,8 @@ impl Supervisor {
         Supervisor {
             begun: now,
             seen: session.tracks.iter().map(|_| (0, now)).collect(),
+            any_seen: now,
+            comes_since: now,
             earliest_known: session.begin == Begin::Now,
             session,
             plan: None,
@@ -238,13 +245,38 @@ impl Supervisor {
     fn watch_arrivals(&mut self, stopped: bool) {
         let session = &self.session;
         // What the recorder itself holds does not stay away.
-        let held = session.clock.holds() && !session.any_live && !stopped;
+        let held = session.clock.holds() && !session.any_live() && !stopped;
+        let now = Instant::now();
+        let mut any = false;
         for (seen, track) in self.seen.iter_mut().zip(&session.tracks) {
-            let arrived = track.arrived();
-            if arrived != seen.0 || held {
-                *seen = (arrived, Instant::now());
+            let came = track.came();
+            if came != seen.0 || held {
+                *seen = (came, now);
+                any = true;
             }
+            // One that is held back would bring more.
+            any |= !track.is_live() && !track.is_closed() && track.is_full();
         }
+        if any {
+            if now.saturating_duration_since(self.any_seen) > BREAK {
+                self.comes_since = now;
+            }
+            self.any_seen = now;
+        }
+    }
+
+    /// For how long nothing has come on a track while something has on others: silence of everybody, as when the network
+    /// is away, counts for none.
+    fn absence(&self, index: usize) -> Duration {
+        let seen = self.seen.get(index).map_or(self.begun, |seen| seen.1);
+        self.any_seen
+            .saturating_duration_since(seen.max(self.comes_since))
+    }
+
+    /// For how long nothing has come on a track.
+    fn quiet(&self, index: usize) -> Duration {
+        let seen = self.seen.get(index);
+        seen.map_or(Duration::MAX, |seen| seen.1.elapsed())
     }
 
     fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {
@@ -255,7 +287,7 @@ impl Supervisor {
     /// How far the recording has come: the clock where it drives, else the furthest track.
     fn progress(&self) -> Ns {
         match self.session.clock.now() {
-            Some(now) if self.session.any_live => now,
+            Some(now) if self.session.any_live() => now,
             _ => {
                 let arrived = self.session.tracks.iter().map(Track::arrived);
                 arrived.max().unwrap_or(0)

@@ -85,6 +85,8 @@ pub struct RunningTime {
     left: AtomicU64,
     /// Furthest running time that has arrived on any pad: the end of that buffer.
     furthest: AtomicU64,
+    /// A running time that a single buffer claims to have come from, far ahead of the others of its pad; 0 without.
+    jumped: AtomicU64,
     /// What has to be added for live sources, which go by the clock.
     live_shift: AtomicI64,
     /// What has to be added for the others, since running time was set back.
@@ -105,6 +107,7 @@ impl Default for RunningTime {
             base: AtomicU64::new(NOT_PLAYING),
             left: AtomicU64::default(),
             furthest: AtomicU64::default(),
+            jumped: AtomicU64::default(),
             live_shift: AtomicI64::default(),
             shift: AtomicI64::default(),
             live: AtomicBool::default(),
@@ -185,7 +188,13 @@ impl RunningTime {
 
     /// The furthest running time that has arrived.
     pub fn furthest(&self) -> Ns {
-        self.furthest.load(Ordering::SeqCst)
+        let furthest = self.furthest.load(Ordering::SeqCst);
+        furthest.max(self.jumped.load(Ordering::SeqCst))
+    }
+
+    /// A buffer that ends at `end` has arrived, if its stamp is right; or that is known now.
+    pub fn jumped(&self, end: Option<Ns>) {
+        self.jumped.store(end.unwrap_or(0), Ordering::SeqCst);
     }
 
     /// A buffer that ends at `end` has arrived.
@@ -235,7 +244,7 @@ impl RunningTime {
     /// Forgets everything, for a new READY→PAUSED.
     pub fn reset(&self) {
         self.not_playing();
-        for value in [&self.left, &self.furthest] {
+        for value in [&self.left, &self.furthest, &self.jumped] {
             value.store(0, Ordering::SeqCst);
         }
         for value in [&self.live_shift, &self.shift] {

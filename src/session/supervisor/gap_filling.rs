@@ -3,6 +3,7 @@
 use super::{GRACE, LIVE_GRACE, LONG_GRACE, LONGEST_PICTURE, Supervisor};
 use crate::{
     log::{CAT, time},
+    model::timeline::Ns,
     session::{Event, lock, track::Track},
 };
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ impl Supervisor {
     /// How long to wait for a track after `stop`.
     pub(super) fn grace(&self) -> Duration {
         let latency = self.session.tracks.iter().map(Track::latency).max();
-        match self.session.any_live {
+        match self.session.any_live() {
             true => latency.unwrap_or_default() + LIVE_GRACE,
             false => GRACE,
         }
@@ -59,9 +60,9 @@ impl Supervisor {
 
     /// Makes up what raw tracks that stay away owe to the others.
     pub(super) fn fill_absent(&self) {
-        let most = self.session.settings.max_queue_time;
+        let most = self.session.settings.patience_ns();
         let progress = self.progress();
-        let grace = match self.session.any_live {
+        let grace = match self.session.any_live() {
             true => GRACE,
             false => LONG_GRACE,
         };
@@ -72,16 +73,17 @@ impl Supervisor {
             }
             let arrived = track.arrived();
             let latency = u64::try_from(track.latency().as_nanos()).unwrap_or(0);
-            let behind = progress.saturating_sub(arrived).saturating_sub(latency);
+            let mut behind = progress.saturating_sub(arrived).saturating_sub(latency);
+            let quiet = self.quiet(index);
+            if track.is_live() && track.first().is_some() {
+                // One that comes late comes all the same.
+                behind = behind.min(u64::try_from(quiet.as_nanos()).unwrap_or(Ns::MAX));
+            }
             let patience = match track.shows_picture() {
                 true => most.min(LONGEST_PICTURE),
                 false => most,
             };
-            let quiet = self
-                .seen
-                .get(index)
-                .is_none_or(|seen| seen.1.elapsed() > grace);
-            if behind <= patience || !(track.is_live() || quiet) {
+            if behind <= patience || !(track.is_live() || quiet > grace) {
                 continue;
             }
             if track.is_encoded() {
@@ -94,7 +96,9 @@ impl Supervisor {
                     (Some(_), Some((_, since))) => behind.min(progress.saturating_sub(since)),
                     _ => 0,
                 };
-                if owed.max(held_up) > most {
+                let absent =
+                    !track.is_live() || self.absence(index) > self.session.settings.patience();
+                if owed.max(held_up) > most && absent {
                     self.leave_behind(track);
                 }
             } else {
@@ -105,11 +109,12 @@ impl Supervisor {
                     track.name(),
                     time(behind)
                 );
-                track.fill(
-                    progress
-                        .saturating_sub(latency)
-                        .saturating_sub(patience / 2),
-                );
+                let until = progress.saturating_sub(latency);
+                let until = match track.first() {
+                    Some(_) => until.min(arrived.saturating_add(behind)),
+                    None => until,
+                };
+                track.fill(until.saturating_sub(patience / 2));
             }
         }
     }
@@ -121,10 +126,10 @@ impl Supervisor {
         }
         self.session.events.push(Event::Warning {
             message: format!(
-                "Nothing more has come on {} for max-queue-time ({} ms): its track ends here, the \
-                 others go on. If it brings frames so rarely, set max-queue-time higher.",
+                "Nothing has come on {} for {} ms while something has on others: its track ends here, the others \
+                 go on. If it brings frames so rarely, set max-queue-time higher.",
                 track.name(),
-                self.session.settings.max_queue_time / 1_000_000
+                self.session.settings.patience().as_millis()
             ),
         });
         track.finish(false);

@@ -1,0 +1,360 @@
+//! Live media whose stamps are wrong, early, late or stand still, and networks that are away: it is recorded where it
+//! belongs, and nothing ends because of it.
+
+mod coded;
+mod common;
+mod inputs;
+
+use coded::{Coded, ORIGIN, Packet};
+use common::judge::file;
+use gst::prelude::*;
+use inputs::*;
+use std::path::Path;
+
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! \
+                    video/x-h264,stream-format=avc,alignment=au";
+
+/// A buffer that comes at a running time.
+struct Coming<'a> {
+    at: u64,
+    to: &'a Source,
+    buffer: gst::Buffer,
+}
+
+/// Hands over each buffer when the pipeline's clock says so.
+fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
+    coming.sort_by_key(|coming| coming.at);
+    for Coming { at, to, buffer } in coming {
+        take.outer.wait_running(at);
+        to.push(buffer);
+    }
+}
+
+/// Records from the first buffer on, what `coming` says, and stops.
+fn record(take: &Take, coming: Vec<Coming<'_>>) {
+    play(take, coming);
+    take.outer.act("stop");
+    take.wrap();
+}
+
+fn live(take: &Take, template: &str, caps: &gst::Caps) -> Source {
+    let source = Source::new(&take.outer.pad(template), caps, Some(0));
+    take.outer.recorder.set_property("autostart", true);
+    source
+}
+
+/// The frames of an encoded stream, from 0 on.
+fn frames(coded: &Coded) -> Vec<(u64, gst::Buffer)> {
+    let from_zero =
+        |stamp: Option<gst::ClockTime>| stamp.map_or(0, |t| t.nseconds().saturating_sub(ORIGIN));
+    let mut frames: Vec<_> = coded
+        .buffers
+        .iter()
+        .map(|b| (from_zero(b.pts()), b.clone()))
+        .collect();
+    if coded
+        .caps
+        .structure(0)
+        .unwrap()
+        .name()
+        .starts_with("audio/")
+    {
+        frames.retain(|(_, buffer)| !buffer.flags().contains(gst::BufferFlags::HEADER));
+    }
+    frames
+}
+
+fn at(mut buffer: gst::Buffer, pts: u64) -> gst::Buffer {
+    let fields = buffer.make_mut();
+    fields.set_pts(gst::ClockTime::from_nseconds(pts));
+    fields.set_dts(gst::ClockTime::NONE);
+    buffer
+}
+
+fn packets(path: &Path, stream: &str) -> Vec<Packet> {
+    coded::packets(path, stream)
+}
+
+/// Three seconds of pictures and sound of 25 and 100 buffers a second; the first stamp of each that is at 1.5 s is
+/// off by `off`.
+fn raw_with_a_wrong_stamp(off: i64) {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let wrong = |n: u64, bad: u64, at: u64| {
+        if n == bad {
+            at.saturating_add_signed(off)
+        } else {
+            at
+        }
+    };
+    let mut coming = Vec::new();
+    for n in 0..75 {
+        let (time, stamp) = (n * FRAME, wrong(n, 37, n * FRAME));
+        let buffer = stamped(shot(&small(), time), Some(stamp), Some(FRAME));
+        coming.push(Coming {
+            at: time + FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..300 {
+        let (time, stamp) = (n * 10 * MILLI, wrong(n, 150, n * 10 * MILLI));
+        let buffer = stamped(tick(n), Some(stamp), Some(10 * MILLI));
+        coming.push(Coming {
+            at: time + 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    record(&take, coming);
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+    let seen = take.seen();
+    assert!(seen.len() >= 73, "{off}: {} of 75 pictures", seen.len());
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+    let (runs, length) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 298 * 480, "{off}: {heard} samples");
+    assert!(runs.iter().all(|run| run.0 == run.1), "{off}: {runs:?}");
+    assert!(length < 301 * 480 + 4_800, "{length}");
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_five_seconds_ahead_costs_no_other() {
+    raw_with_a_wrong_stamp(5 * SECOND as i64);
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_an_hour_ahead_costs_no_other() {
+    raw_with_a_wrong_stamp(3_600 * SECOND as i64);
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_far_behind_costs_no_other() {
+    raw_with_a_wrong_stamp(-5 * SECOND as i64);
+}
+
+#[test]
+fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
+    for (encoder, name) in [(VP8, "v"), (H264, "v"), ("opusenc", "a")] {
+        let coded = match name {
+            "v" => coded::video(encoder, 90),
+            _ => coded::audio(encoder, 30),
+        };
+        for off in [5 * SECOND as i64, 3_600 * SECOND as i64, -5 * SECOND as i64] {
+            let take = Take::new("video/x-matroska");
+            let template = if name == "v" { "video_%u" } else { "audio_%u" };
+            let source = live(&take, template, &coded.caps);
+            take.outer.set_state(gst::State::Playing);
+            let frames = frames(&coded);
+            let bad = frames.len() / 2;
+            let coming = frames.iter().enumerate().map(|(n, (time, buffer))| {
+                let stamp = if n == bad {
+                    time.saturating_add_signed(off)
+                } else {
+                    *time
+                };
+                Coming {
+                    at: time + 5 * MILLI,
+                    to: &source,
+                    buffer: at(buffer.clone(), stamp),
+                }
+            });
+            record(&take, coming.collect());
+            let found = packets(&take.path, name);
+            assert_eq!(found.len(), frames.len(), "{encoder}, {off}");
+            let times: Vec<_> = found.iter().map(|packet| packet.pts).collect();
+            assert!(times.is_sorted(), "{encoder}, {off}: {times:?}");
+            let last = frames.last().unwrap().0 as f64 - times.last().unwrap();
+            assert!(
+                last.abs() < 20e6,
+                "{encoder}, {off}: the last is {last} ns off"
+            );
+            file::decodes_quietly(&take.path).unwrap();
+        }
+    }
+}
+
+/// As appsrc is not live, and the stamps of files are no better.
+#[test]
+fn one_wrong_stamp_of_a_file_costs_no_other() {
+    for off in [5 * SECOND, 3_600 * SECOND, 100 * 3_600 * SECOND] {
+        let take = Take::new(BOTH);
+        let pictures = take.pictures(&small(), None);
+        let sound = take.sound(&stereo(48_000), None);
+        take.roll();
+        for n in 0..200u64 {
+            let stamp = n * 10 * MILLI + if n == 100 { off } else { 0 };
+            sound.push(stamped(tick(n), Some(stamp), None));
+            if n % 4 == 0 {
+                let stamp = n * 10 * MILLI + if n == 120 { off } else { 0 };
+                pictures.push(stamped(shot(&small(), n * 10 * MILLI), Some(stamp), None));
+            }
+        }
+        sound.end();
+        pictures.end();
+        take.wrap();
+        let seen = take.seen();
+        assert_eq!(seen.len(), 50, "{off}");
+        assert!(
+            seen.iter()
+                .all(|(recorded, source)| Some(*recorded) == *source),
+            "{seen:?}"
+        );
+        let whole = 200 * 480;
+        assert_eq!(runs(&take.heard(0)), (vec![(0, 0, whole)], whole), "{off}");
+    }
+}
+
+/// Pictures and sound, encoded, of which those from two seconds on come after five seconds, with stamps as `stamp`
+/// says.
+fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
+    let (video, audio) = (coded::video(VP8, 120), coded::audio("opusenc", 40));
+    let take = Take::new("video/webm");
+    let pictures = live(&take, "video_%u", &video.caps);
+    let sound = live(&take, "audio_%u", &audio.caps);
+    take.outer.set_state(gst::State::Playing);
+    let away = |time: u64| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 };
+    let (video, audio) = (frames(&video), frames(&audio));
+    let coming = |to, list: &[(u64, gst::Buffer)]| -> Vec<_> {
+        list.iter()
+            .map(|(time, buffer)| Coming {
+                at: away(*time) + 5 * MILLI,
+                to,
+                buffer: at(buffer.clone(), stamp(*time)),
+            })
+            .collect()
+    };
+    let mut all = coming(&pictures, &video);
+    all.extend(coming(&sound, &audio));
+    record(&take, all);
+    let found = (
+        packets(&take.path, "v").len(),
+        packets(&take.path, "a").len(),
+    );
+    assert_eq!(found.0, video.len());
+    assert!(found.1 + 1 >= audio.len(), "{} of {}", found.1, audio.len());
+    file::decodes_quietly(&take.path).unwrap();
+    let last = |stream| {
+        packets(&take.path, stream)
+            .last()
+            .map_or(0.0, |packet| packet.pts)
+    };
+    for stream in ["v", "a"] {
+        let off = last(stream) - 8.97e9;
+        assert!(off.abs() < 60e6, "{stream} ends at {}", last(stream));
+    }
+    (take, video.len(), audio.len())
+}
+
+#[test]
+fn a_network_that_is_away_for_seconds_ends_nothing() {
+    let (take, _, _) = network_away(|time| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 });
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+}
+
+#[test]
+fn stamps_that_stood_still_while_the_network_was_away_are_shifted_with_a_warning() {
+    let (take, _, _) = network_away(|time| time);
+    let warnings = take.outer.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|text| text.contains("behind")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn stamps_that_step_back_for_good_are_shifted_with_a_warning() {
+    let (take, _, _) = network_away(|time| {
+        if time >= 2 * SECOND {
+            time - 2 * SECOND
+        } else {
+            time
+        }
+    });
+    assert_eq!(take.outer.warnings().len(), 2);
+}
+
+/// Raw media of a source that counts from where it should not.
+fn raw_from(stamps: u64, comes: u64) -> Take {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..75 {
+        let buffer = stamped(
+            shot(&small(), n * FRAME),
+            Some(stamps + n * FRAME),
+            Some(FRAME),
+        );
+        coming.push(Coming {
+            at: comes + n * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..300 {
+        let time = n * 10 * MILLI;
+        let buffer = stamped(tick(n), Some(stamps + time), Some(10 * MILLI));
+        coming.push(Coming {
+            at: comes + time,
+            to: &sound,
+            buffer,
+        });
+    }
+    play(&take, coming);
+    take.outer.wait_running(comes + 3 * SECOND + 20 * MILLI);
+    take.outer.act("stop");
+    take.wrap();
+    let warnings = take.outer.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let seen = take.seen();
+    assert!(seen.len() >= 74, "{} of 75 pictures", seen.len());
+    for (recorded, source) in &seen[1..] {
+        let off = recorded.abs_diff(source.unwrap());
+        assert!(off <= 60, "{source:?} at {recorded}");
+    }
+    let (runs, _) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 295 * 480, "{heard} of {} samples", 300 * 480);
+    take
+}
+
+#[test]
+fn stamps_from_zero_after_a_late_beginning_are_shifted() {
+    let take = raw_from(0, 3 * SECOND);
+    let stats: gst::Structure = take.outer.recorder.property("stats");
+    let tracks = stats.get::<gst::Array>("tracks").unwrap();
+    for track in tracks.iter() {
+        let shifted = track
+            .get::<gst::Structure>()
+            .unwrap()
+            .get::<i64>("shifted")
+            .unwrap();
+        assert!(
+            shifted.abs_diff(3 * SECOND as i64) < 200 * MILLI,
+            "{shifted}"
+        );
+    }
+}
+
+#[test]
+fn stamps_ten_seconds_ahead_of_the_clock_are_shifted() {
+    raw_from(10 * SECOND, 500 * MILLI);
+}
