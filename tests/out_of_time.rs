@@ -6,7 +6,7 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, Packet};
-use common::judge::file;
+use common::judge::{decode, file};
 use gst::prelude::*;
 use inputs::*;
 use std::path::Path;
@@ -357,4 +357,330 @@ fn stamps_from_zero_after_a_late_beginning_are_shifted() {
 #[test]
 fn stamps_ten_seconds_ahead_of_the_clock_are_shifted() {
     raw_from(10 * SECOND, 500 * MILLI);
+}
+
+/// H.264 of which two frames now and then have one stamp, decode times too or none.
+#[test]
+fn h264_frames_with_one_stamp_are_all_there() {
+    let coded = coded::video(H264, 50);
+    for (container, with_dts) in [
+        ("mp4", true),
+        ("mp4", false),
+        ("x-matroska", true),
+        ("x-matroska", false),
+    ] {
+        let take = Take::new(&format!("video/{container}"));
+        take.outer.recorder.set_property("autostart", true);
+        let source = Source::new(&take.outer.pad("video_%u"), &coded.caps, None);
+        take.outer.set_state(gst::State::Playing);
+        for (n, (time, buffer)) in frames(&coded).into_iter().enumerate() {
+            let stamp = if n % 5 == 4 { time - SECOND / 30 } else { time };
+            let mut buffer = at(buffer, stamp);
+            if with_dts {
+                buffer
+                    .make_mut()
+                    .set_dts(gst::ClockTime::from_nseconds(stamp));
+            }
+            source.push(buffer);
+        }
+        source.end();
+        take.wrap();
+        let found = packets(&take.path, "v");
+        assert_eq!(found.len(), 50, "{container}, {with_dts}");
+        let times: Vec<_> = found.iter().map(|packet| packet.pts).collect();
+        assert!(
+            times.is_sorted_by(|a, b| a < b),
+            "{container}, {with_dts}: {times:?}"
+        );
+        file::decodes_quietly(&take.path).unwrap();
+    }
+}
+
+/// Pictures and sound at their time, with `max-queue-time` as told.
+fn without_a_limit(max_queue_time: u64) {
+    let take = Take::new(BOTH);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", max_queue_time);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..50 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: (n + 1) * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..200 {
+        let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
+        coming.push(Coming {
+            at: (n + 1) * 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    record(&take, coming);
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+    let seen = take.seen();
+    assert_eq!(seen.len(), 50);
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(0, 0, 200 * 480)]);
+}
+
+#[test]
+fn a_max_queue_time_of_0_sets_no_limit() {
+    without_a_limit(0);
+}
+
+#[test]
+fn the_greatest_max_queue_time_sets_no_limit() {
+    without_a_limit(u64::MAX);
+}
+
+#[test]
+fn a_stop_timeout_of_0_calls_no_disk_stuck() {
+    let take = Take::new(WAV);
+    take.outer.recorder.set_property("stop-timeout", 0u64);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..3_000 {
+        sound.push(tick(n));
+    }
+    take.outer.act("stop");
+    take.outer.wait_for("stop", 1);
+    let heard = take.outer.heard();
+    let errors = heard.iter().filter(|event| event.name == "error");
+    let errors: Vec<_> = errors
+        .map(|event| {
+            event
+                .fields
+                .get::<glib::Error>("error")
+                .unwrap()
+                .to_string()
+        })
+        .collect();
+    assert!(
+        !errors.iter().any(|text| text.contains("does not answer")),
+        "{errors:?}"
+    );
+    assert!(!take.heard(0).is_empty());
+}
+
+/// As demuxers send them for a track that begins late.
+#[test]
+fn gaps_before_the_first_sound_leave_it_where_it_belongs() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..26 {
+        sound.gap(n * SECOND, SECOND);
+        for frame in 0..25 {
+            pictures.push(shot(&small(), n * SECOND + frame * FRAME));
+        }
+    }
+    for n in 0..100 {
+        sound.push(stamped(
+            tick(2_600 + n),
+            Some(26 * SECOND + n * 10 * MILLI),
+            None,
+        ));
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(26 * 48_000, 26 * 48_000, 48_000)]);
+}
+
+#[test]
+fn one_gap_before_the_only_sound_leaves_it_where_it_belongs() {
+    for mime in [WAV, "audio/x-matroska;codecs=pcm"] {
+        let take = Take::new(mime);
+        let sound = take.sound(&stereo(48_000), None);
+        take.roll();
+        sound.gap(0, 25 * SECOND);
+        for n in 0..100 {
+            sound.push(stamped(
+                tick(2_500 + n),
+                Some(25 * SECOND + n * 10 * MILLI),
+                None,
+            ));
+        }
+        sound.end();
+        take.wrap();
+        let (runs, _) = runs(&take.heard(0));
+        assert_eq!(runs, [(25 * 48_000, 25 * 48_000, 48_000)], "{mime}");
+    }
+}
+
+#[test]
+fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
+    for mime in [
+        "audio/webm",
+        "audio/ogg",
+        "audio/ogg;codecs=vorbis",
+        "audio/mp4",
+    ] {
+        for gaps in [1, 25] {
+            let take = Take::new(mime);
+            let sound = take.sound(&stereo(48_000), None);
+            take.roll();
+            for n in 0..gaps {
+                sound.gap(n * 25 * SECOND / gaps, 25 * SECOND / gaps);
+            }
+            for n in 0..100 {
+                let buffer = hiss(&stereo(48_000), n * 480, 480);
+                sound.push(stamped(buffer, Some(25 * SECOND + n * 10 * MILLI), None));
+            }
+            sound.end();
+            take.wrap();
+            let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+            let first = sound
+                .samples
+                .iter()
+                .position(|sample| sample.unsigned_abs() > 1 << 26);
+            let first = first.unwrap() / 2;
+            assert!(
+                first.abs_diff(25 * 48_000) < 2_400,
+                "{mime}: sound begins at {first}"
+            );
+            assert!((take.length() - 26.0).abs() < 0.05, "{}", take.length());
+        }
+    }
+}
+
+#[test]
+fn gaps_before_the_first_encoded_sound_leave_it_where_it_belongs() {
+    let coded = coded::audio("opusenc", 10);
+    let take = Take::new("audio/webm");
+    let source = Source::new(&take.outer.pad("audio_%u"), &coded.caps, None);
+    take.roll();
+    for n in 0..25 {
+        source.gap(n * SECOND, SECOND);
+    }
+    for (time, buffer) in frames(&coded) {
+        source.push(at(buffer, 25 * SECOND + time));
+    }
+    source.end();
+    take.wrap();
+    let first = packets(&take.path, "a")[0].pts;
+    assert!((first - 25e9).abs() < 30e6, "{first}");
+}
+
+/// Beside pictures that come live, as a camera's.
+#[test]
+fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let begun = 3 * SECOND;
+    let mut coming = Vec::new();
+    for n in 0..125 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: (n + 1) * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..200 {
+        let time = begun + n * 10 * MILLI;
+        let buffer = stamped(tick(300 + n), Some(time), Some(10 * MILLI));
+        coming.push(Coming {
+            at: time + 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    // All of it at once.
+    take.outer.wait_running(20 * MILLI);
+    sound.gap(0, begun);
+    record(&take, coming);
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(3 * 48_000, 3 * 48_000, 96_000)]);
+}
+
+/// Late by 1.5 s for good, which is less than is waited for: all of it is there, and at its time.
+#[test]
+fn raw_media_that_is_always_late_is_not_made_up() {
+    const LATE: u64 = 1_500 * MILLI;
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..125 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: n * FRAME + LATE,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..500 {
+        let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
+        coming.push(Coming {
+            at: n * 10 * MILLI + 50 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    play(&take, coming);
+    take.outer.act("stop");
+    take.wrap();
+    let seen = take.seen();
+    assert!(seen.len() >= 110, "{} of 125 pictures", seen.len());
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+}
+
+/// As an rtspsrc or a webrtcbin, whose pads come when the peer does: `start` was long before.
+#[test]
+fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
+    let take = Take::new(WAV);
+    let pad = take.outer.pad("audio_%u");
+    take.outer.set_state(gst::State::Playing);
+    take.outer.wait_running(700 * MILLI);
+    let (called, returned) = take.outer.act("start");
+    take.outer.wait_running(1_200 * MILLI);
+    let sound = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
+    let coming = (130..230).map(|n| Coming {
+        at: (n + 1) * 10 * MILLI,
+        to: &sound,
+        buffer: stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI)),
+    });
+    record(&take, coming.collect());
+    let kept = take.outer.kept();
+    let (from, to) = kept.intervals[0];
+    assert!(
+        (called..=returned).contains(&from),
+        "{kept:?}, called at {called}"
+    );
+    assert!(to > 2_200 * MILLI, "{kept:?}");
+    let (runs, _) = runs(&take.heard(0));
+    let [(recorded, source, samples)] = runs[..] else {
+        panic!("{runs:?}");
+    };
+    assert!(samples >= 99 * 480, "{runs:?}");
+    assert!(
+        (recorded + from * 48 / MILLI).abs_diff(source) <= 1,
+        "{runs:?}, {kept:?}"
+    );
 }

@@ -12,6 +12,10 @@ use std::collections::VecDeque;
 /// Decode times that would fall together at a cut are kept so far apart: containers count in
 /// about half of that.
 const STEP: Ns = 1_000_000;
+/// Stamps that are no further apart are the same one, rounded.
+const SAME: Ns = 100_000;
+/// No more frames than these are shown in another order than they are decoded in.
+const REORDERED: usize = 16;
 /// Codecs whose pictures are shown in the order in which they are decoded.
 const IN_ORDER: [&str; 4] = [
     "video/x-vp8",
@@ -86,6 +90,8 @@ pub struct EncodedGate {
     /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
     latest: Ns,
     last_in_order: Option<Ns>,
+    /// Of what does not: recorded times of the last frames.
+    recent: [Ns; REORDERED],
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -112,6 +118,7 @@ impl EncodedGate {
             last_dts: None,
             latest: 0,
             last_in_order: None,
+            recent: [Ns::MAX; REORDERED],
             begun: false,
             broken: false,
             left_out: 0,
@@ -292,6 +299,23 @@ impl EncodedGate {
         }
     }
 
+    /// Where a frame is shown so that no other of the last ones is: parsers take those for one. Decode times keep
+    /// frames apart that have them.
+    fn apart(&mut self, recorded: Ns, has_decode_time: bool) -> Ns {
+        if self.in_order || has_decode_time {
+            return recorded;
+        }
+        let mut place = recorded;
+        while self.recent.iter().any(|at| at.abs_diff(place) < SAME) {
+            place = place.saturating_add(STEP);
+        }
+        self.recent.rotate_right(1);
+        if let Some(newest) = self.recent.first_mut() {
+            *newest = place;
+        }
+        place
+    }
+
     fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
@@ -310,14 +334,17 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
-        stamped.set_dts(lead.map(|lead| {
+        let dts = lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
             let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
-            let dts = recorded.saturating_sub(lead).max(least).min(recorded);
-            self.last_dts = Some(dts);
-            gst::ClockTime::from_nseconds(dts)
-        }));
+            recorded.saturating_sub(lead).max(least)
+        });
+        // Frames in one place, or behind those that have been decoded, follow in their order.
+        let recorded = recorded.max(dts.unwrap_or(0));
+        let recorded = self.apart(recorded, dts.is_some());
+        self.last_dts = dts.or(self.last_dts);
+        stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
+        stamped.set_dts(dts.map(gst::ClockTime::from_nseconds));
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         buffer

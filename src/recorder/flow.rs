@@ -47,6 +47,8 @@ impl MediaRecorder {
             // What comes in here ends here: `src` is another stream, and may be stuck.
             .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
+        // Its running time is counted as that of the others.
+        pad.join(self.epoch.load(Ordering::SeqCst), &self.clock);
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
             && let Err(err) = pad.set_active(true)

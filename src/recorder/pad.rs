@@ -288,7 +288,8 @@ impl Stream {
             return by_old;
         }
         let by_new = plain.saturating_add_signed(clock.live_shift());
-        if by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
+        let is_first = self.end == 0;
+        if is_first || by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
             self.shift = clock.live_shift();
             return by_new;
         }
@@ -626,6 +627,12 @@ impl MediaRecorderPad {
         };
         drop(before);
         framer
+    }
+
+    /// Begins where the other pads are: so many flushes have set running time back.
+    pub(super) fn join(&self, epoch: u64, clock: &RunningTime) {
+        self.imp().epoch.store(epoch, Ordering::SeqCst);
+        self.stream().restarted(clock);
     }
 
     /// Another flush has set running time back; gives the number of them.

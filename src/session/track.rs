@@ -600,9 +600,11 @@ impl Track {
         self.wider.fetch_add(self.room(), Ordering::Relaxed);
     }
 
-    /// Black or silence from running time `at` on, or not any more.
-    pub fn mute(&self, at: Ns, muted: bool) {
-        self.mute_locked(&mut lock(&self.inner), at, muted);
+    /// Black or silence from the running time on that `at` gives, or not any more. It is asked with the track held:
+    /// nothing from behind that instant has left.
+    pub fn mute(&self, at: impl FnOnce() -> Ns, muted: bool) {
+        let mut inner = lock(&self.inner);
+        self.mute_locked(&mut inner, at(), muted);
     }
 
     fn mute_locked(&self, inner: &mut Inner, at: Ns, muted: bool) {
@@ -656,8 +658,8 @@ impl Track {
         let mut inner = lock(&self.inner);
         // The clock first: a cut that is not seen behind it is later.
         let safe_until = self.safe_until(self.arrived());
-        inner.refresh(&self.timeline);
         let over = self.timeline.read(|t| t.is_stopped()) || self.is_ended();
+        inner.refresh(&self.timeline);
         if over && !self.is_live() {
             self.settle_stamps(&mut inner);
         }
@@ -704,10 +706,11 @@ impl Track {
             return;
         }
         self.settle_stamps(inner);
-        inner.refresh(&self.timeline);
         let mut out = GateOutput::new();
         let arrived = self.arrived();
+        // In one go: a cut in between would be in the one and not in the other.
         let (until, end) = self.timeline.read(|t| {
+            inner.cursor.refresh(t);
             let until = match t.end() {
                 Some(end) if whole => end,
                 Some(end) => end.min(arrived),

@@ -190,15 +190,15 @@ impl Session {
     /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
     pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
         if let Some(track) = self.track(track) {
-            let at = from.unwrap_or_else(|| self.timeline.write(|_| self.now()));
-            track.mute(at, muted);
+            let now = || self.timeline.write(|_| self.now());
+            track.mute(|| from.unwrap_or_else(now), muted);
         }
     }
 
     /// The same from the beginning.
     pub fn start_muted(&self, track: usize) {
         if let Some(track) = self.track(track) {
-            track.mute(0, true);
+            track.mute(|| 0, true);
         }
     }
 

@@ -1,6 +1,6 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::Supervisor;
+use super::{DISK_PATIENCE, Supervisor};
 use crate::{
     log::{CAT, time},
     model::Error,
@@ -115,7 +115,8 @@ impl Supervisor {
             });
         };
         let mut failed = error.is_some();
-        let patience = session.settings.stop_timeout;
+        // A disk that is busy just then is not stuck.
+        let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
         let ended = session.with_writer_within(patience, |writer, events| {
             // An error in the last write comes before the blob that it has made short.
             let flushed = writer.flush().err();
