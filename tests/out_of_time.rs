@@ -684,3 +684,93 @@ fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
         "{runs:?}, {kept:?}"
     );
 }
+
+/// Anonymous memory of this process in bytes, at its most since the counter was reset.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap() * 1024
+}
+
+/// A live source that pushes as fast as it can, and one that is ten seconds ahead: three gigabytes each.
+#[test]
+fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
+    let info = size(1920, 1080);
+    for ahead in [0, 10 * SECOND] {
+        let take = Take::new(PICTURES);
+        let pictures = live(&take, "video_%u", &info.to_caps().unwrap());
+        take.outer.set_state(gst::State::Playing);
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = most_memory();
+        for n in 0..1_000 {
+            let buffer = gst::Buffer::from_mut_slice(vec![n as u8 | 1; info.size()]);
+            pictures.push(stamped(buffer, Some(ahead + n * FRAME), Some(FRAME)));
+        }
+        let grown = most_memory().saturating_sub(before);
+        take.outer.act("stop");
+        take.wrap();
+        assert!(
+            grown < 800 << 20,
+            "{} MiB more, {ahead} ns ahead",
+            grown >> 20
+        );
+        assert!(file::duration(&take.path).is_ok());
+    }
+}
+
+/// Pads that were there when running time was set back, and one that came later, go by the same time.
+#[test]
+fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    take.outer.set_state(gst::State::Playing);
+    for n in 0..100 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    pictures.event(gst::event::FlushStart::new());
+    pictures.event(gst::event::FlushStop::new(true));
+    pictures.segment(&gst::FormattedSegment::new());
+    let sound = take.sound(&stereo(48_000), None);
+    for n in 0..25 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    take.outer.act("start");
+    for n in 25..75 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    for n in 100..300 {
+        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+    }
+    // Both are flushed now: the newer pad is no flush behind.
+    for source in [&pictures, &sound] {
+        source.event(gst::event::FlushStart::new());
+        source.event(gst::event::FlushStop::new(true));
+        source.segment(&gst::FormattedSegment::new());
+    }
+    for n in 0..25 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    for n in 0..100 {
+        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let second = 48_000;
+    assert_eq!(
+        runs(&take.heard(0)),
+        (
+            vec![(0, second, 2 * second), (2 * second, 0, second)],
+            3 * second
+        )
+    );
+    for (recorded, source) in take.seen() {
+        let due = if recorded < 2_000 {
+            recorded + 1_000
+        } else {
+            recorded - 2_000
+        };
+        assert_eq!(source, Some(due), "at {recorded}");
+    }
+}
