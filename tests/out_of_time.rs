@@ -774,3 +774,57 @@ fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
         assert_eq!(source, Some(due), "at {recorded}");
     }
 }
+
+/// A camera's pictures, of which there are few, while a start waits for another camera's key frame, and when they are
+/// stamped ahead of the clock.
+#[test]
+fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
+    for (ahead, key_comes) in [(0, 50), (SECOND, 0)] {
+        let take = Take::new("video/x-matroska;codecs=vp8");
+        let raw = take.pictures(&small(), Some(0));
+        let coded = coded::video(VP8, 100);
+        let encoded = Source::new(&take.outer.pad("video_%u"), &coded.caps, Some(0));
+        let frames = frames(&coded);
+        take.outer.set_state(gst::State::Playing);
+        let pool = gst::BufferPool::new();
+        let mut config = pool.config();
+        config.set_params(
+            Some(&small().to_caps().unwrap()),
+            small().size() as u32,
+            6,
+            6,
+        );
+        pool.set_config(config).unwrap();
+        pool.set_active(true).unwrap();
+        let at_once =
+            gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
+        for n in 0..75u64 {
+            take.outer.wait_running((n + 1) * FRAME);
+            let buffer = pool.acquire_buffer(Some(&at_once));
+            let mut buffer =
+                buffer.unwrap_or_else(|err| panic!("no free buffer for picture {n}: {err}"));
+            buffer.make_mut().map_writable().unwrap().fill(n as u8);
+            raw.push(stamped(buffer, Some(n * FRAME + ahead), Some(FRAME)));
+            if n == 0 {
+                take.outer.act("start");
+            }
+            // All but those are of no use without the first.
+            let (_, frame) = &frames[if n < key_comes {
+                1
+            } else {
+                15 + (n % 15) as usize
+            }];
+            let mut frame = at(frame.clone(), n * FRAME);
+            let is_key = n >= key_comes && (n - key_comes).is_multiple_of(15);
+            if is_key {
+                frame = at(frames[0].1.clone(), n * FRAME);
+            } else {
+                frame.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            encoded.push(frame);
+        }
+        take.outer.act("stop");
+        take.wrap();
+        assert!(packets(&take.path, "v:0").len() > 10);
+    }
+}

@@ -1,5 +1,6 @@
 //! The pure part: rules without GStreamer, clock, lock or log; time comes in as an argument.
 
+pub mod absence;
 pub mod bitrate;
 pub mod error;
 pub mod mime;

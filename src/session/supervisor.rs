@@ -14,6 +14,7 @@ use crate::{
     log::{CAT, time},
     model::{
         Error,
+        absence::{Absences, Patience},
         timeline::{Ns, Timeline},
     },
 };
@@ -34,12 +35,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
 /// How late behind its latency a live track's last buffers may be.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
-/// Where nothing has come on any track for so long, the source of all is away.
-const BREAK: Duration = Duration::from_secs(1);
-/// How long a non-live track may bring nothing before it counts as gone: where others are live …
+/// How long is waited for what is not live at the end, and for a beginning at the least.
 const GRACE: Duration = Duration::from_secs(1);
-/// … and where all can wait, so that nothing of one that is only slow is lost.
-const LONG_GRACE: Duration = Duration::from_secs(5);
 /// A source that has not brought a key frame for so long ignores the request.
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 /// A key frame that does not come is asked for again so often: requests get lost on networks.
@@ -61,11 +58,8 @@ pub fn spawn(session: Arc<Session>) -> io::Result<()> {
 struct Supervisor {
     session: Arc<Session>,
     begun: Instant,
-    /// How many buffers have come on each track, and when the last.
-    seen: Vec<(u64, Instant)>,
-    /// When something came last on any track, and since when it has done so without a break.
-    any_seen: Instant,
-    comes_since: Instant,
+    /// Which tracks stay away.
+    absences: Absences,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
     /// Factories of encoders that have failed.
@@ -92,9 +86,10 @@ impl Supervisor {
         let now = Instant::now();
         Supervisor {
             begun: now,
-            seen: session.tracks.iter().map(|_| (0, now)).collect(),
-            any_seen: now,
-            comes_since: now,
+            absences: Absences::new(
+                session.tracks.len(),
+                Patience::new(session.settings.patience()),
+            ),
             earliest_known: session.begin == Begin::Now,
             session,
             plan: None,
@@ -246,37 +241,8 @@ impl Supervisor {
         let session = &self.session;
         // What the recorder itself holds does not stay away.
         let held = session.clock.holds() && !session.any_live() && !stopped;
-        let now = Instant::now();
-        let mut any = false;
-        for (seen, track) in self.seen.iter_mut().zip(&session.tracks) {
-            let came = track.came();
-            if came != seen.0 || held {
-                *seen = (came, now);
-                any = true;
-            }
-            // One that is held back would bring more.
-            any |= !track.is_live() && !track.is_closed() && track.is_full();
-        }
-        if any {
-            if now.saturating_duration_since(self.any_seen) > BREAK {
-                self.comes_since = now;
-            }
-            self.any_seen = now;
-        }
-    }
-
-    /// For how long nothing has come on a track while something has on others: silence of everybody, as when the network
-    /// is away, counts for none.
-    fn absence(&self, index: usize) -> Duration {
-        let seen = self.seen.get(index).map_or(self.begun, |seen| seen.1);
-        self.any_seen
-            .saturating_duration_since(seen.max(self.comes_since))
-    }
-
-    /// For how long nothing has come on a track.
-    fn quiet(&self, index: usize) -> Duration {
-        let seen = self.seen.get(index);
-        seen.map_or(Duration::MAX, |seen| seen.1.elapsed())
+        let now = self.begun.elapsed();
+        self.absences.watch(now, &self.views(), held);
     }
 
     fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {

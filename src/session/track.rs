@@ -859,3 +859,6 @@ impl Inner {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

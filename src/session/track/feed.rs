@@ -122,6 +122,19 @@ impl Feed {
         }
     }
 
+    /// The recorded times of what waits for the pipeline.
+    #[cfg(test)]
+    pub fn backlog_stamps(&self) -> Vec<Ns> {
+        let To::Backlog(Backlog { items, .. }) = &self.to else {
+            return Vec::new();
+        };
+        let stamp = |item: &Item| match item {
+            Item::Buffer(buffer) => buffer.pts().map(|pts| pts.nseconds()),
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+        };
+        items.iter().filter_map(stamp).collect()
+    }
+
     /// Bytes that wait for the encoder.
     pub fn bytes(&self) -> u64 {
         match &self.to {
