@@ -828,3 +828,34 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
         assert!(packets(&take.path, "v:0").len() > 10);
     }
 }
+
+/// Sixty days, as of a file put together of two: it goes on from where it was, and `stop` is where that is.
+#[test]
+fn stamps_of_a_file_that_leap_by_days_go_on_from_where_they_were() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..200u64 {
+        let time = n * 10 * MILLI;
+        let stamp = time + if n >= 100 { 60 * 86_400 * SECOND } else { 0 };
+        sound.push(stamped(tick(n), Some(stamp), None));
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), time), Some(stamp), Some(FRAME)));
+        }
+    }
+    take.outer.act("stop");
+    take.wrap();
+    let seen = take.seen();
+    assert!(seen.len() >= 49, "{} of 50 pictures", seen.len());
+    for (recorded, source) in seen {
+        assert!(
+            recorded.abs_diff(source.unwrap()) <= 40,
+            "{source:?} at {recorded}"
+        );
+    }
+    let (runs, length) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 199 * 480, "{runs:?}");
+    assert!(length <= 201 * 480 + 1_920, "{length}");
+}

@@ -91,7 +91,7 @@ pub struct EncodedGate {
     latest: Ns,
     last_in_order: Option<Ns>,
     /// Of what does not: recorded times of the last frames.
-    recent: [Ns; REORDERED],
+    recent: Box<[Ns; REORDERED]>,
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -118,7 +118,7 @@ impl EncodedGate {
             last_dts: None,
             latest: 0,
             last_in_order: None,
-            recent: [Ns::MAX; REORDERED],
+            recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
             broken: false,
             left_out: 0,

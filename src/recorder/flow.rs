@@ -197,7 +197,7 @@ impl MediaRecorder {
                 self.restart(pad, to);
                 stream.restarted(&self.clock);
             }
-            let Some(input) = stream.place(buffer, &self.clock) else {
+            let Some(mut input) = stream.place(buffer, &self.clock) else {
                 // Outside the segment: frames that follow may need it to be decoded.
                 let subscribers = stream.subscribers();
                 drop(stream);
@@ -207,7 +207,7 @@ impl MediaRecorder {
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
-            stream.arrive(&input, &self.clock);
+            stream.arrive(&mut input, &self.clock);
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();

@@ -4,7 +4,7 @@ use super::framer::Framer;
 use crate::{
     formats,
     gate::Input,
-    model::{Kind, timeline::Ns},
+    model::{Kind, stamps::LONGEST_HOLE, timeline::Ns},
     session::{RunningTime, Session, lock},
 };
 use glib::subclass::prelude::*;
@@ -344,7 +344,7 @@ impl Stream {
 
     /// A buffer has come, before a cut can miss it. How far a stream has come one buffer alone does not tell whose
     /// stamp is far ahead of the others.
-    pub fn arrive(&mut self, input: &Input, clock: &RunningTime) {
+    pub fn arrive(&mut self, input: &mut Input, clock: &RunningTime) {
         let end = input.end();
         let expected = self.end.saturating_add(JUMP);
         if input.running <= expected || self.end == 0 {
@@ -358,6 +358,10 @@ impl Stream {
             // The next goes on from there.
             Some(jumped) if end >= jumped => {
                 clock.jumped(None);
+                let end = match input.running - self.end > LONGEST_HOLE {
+                    true => self.go_on(input),
+                    false => end,
+                };
                 self.end = end;
                 clock.arrived(end);
             }
@@ -366,6 +370,14 @@ impl Stream {
                 clock.jumped(Some(end));
             }
         }
+    }
+
+    /// Stamps have leapt by more than any hole there is: they go on from where they were, from this buffer on.
+    fn go_on(&mut self, input: &mut Input) -> Ns {
+        let by = i64::try_from(input.running - self.end).unwrap_or(i64::MAX);
+        self.shift = self.shift.saturating_sub(by);
+        input.running = self.end;
+        input.end()
     }
 
     /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
