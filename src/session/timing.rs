@@ -125,8 +125,8 @@ struct Playing {
 
 /// A clock is compared with the system's after so long …
 const LOOK: i64 = 1_000_000_000;
-/// … or when it has stepped by this, which it may where nobody has read it for that long.
-const CLOCK_STEP: i64 = 10_000_000_000;
+/// … and has been set if it has come further than the system's by this: what it steps by less is made up.
+const CLOCK_STEP: i64 = 600_000_000_000;
 
 impl Playing {
     fn new(clock: gst::Clock, base: gst::ClockTime) -> Self {
