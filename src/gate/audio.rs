@@ -401,6 +401,18 @@ impl AudioGate {
         self.format.grid.nearest(interval.recorded_at(running))
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .filter_map(|chunk| Some(chunk.buffer.as_ref()?.size() as u64));
+        sizes.sum()
+    }
+
     pub(super) fn filled(&self) -> Ns {
         self.filled
     }

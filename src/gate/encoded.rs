@@ -15,6 +15,10 @@ use std::{cell::Cell, collections::VecDeque};
 /// Decode times that would fall together at a cut are kept so far apart: containers count in
 /// about half of that.
 const STEP: Ns = 1_000_000;
+/// Stamps that are no further apart are the same one, rounded.
+const SAME: Ns = 100_000;
+/// No more frames than these are shown in another order than they are decoded in.
+const REORDERED: usize = 16;
 /// Codecs whose pictures are shown in the order in which they are decoded.
 const IN_ORDER: [&str; 5] = [
     "video/x-raw",
@@ -171,6 +175,8 @@ pub struct EncodedGate {
     /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
     latest: Ns,
     last_in_order: Option<Ns>,
+    /// Of what does not: recorded times of the last frames.
+    recent: Box<[Ns; REORDERED]>,
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -200,6 +206,7 @@ impl EncodedGate {
             last_dts: None,
             latest: 0,
             last_in_order: None,
+            recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
             broken: false,
             left_out: 0,
@@ -370,6 +377,18 @@ impl EncodedGate {
         self.begins_anywhere || running.saturating_sub(since) > KEY_FRAME_LIMIT
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .map(|waiting| waiting.input.buffer.size() as u64);
+        sizes.sum()
+    }
+
     /// Frames that could not be decoded, since others in front of them were left out here.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
@@ -385,6 +404,23 @@ impl EncodedGate {
             stamped.set_flags(gst::BufferFlags::HEADER);
             out.push(header);
         }
+    }
+
+    /// Where a frame is shown so that no other of the last ones is: parsers take those for one. Decode times keep
+    /// frames apart that have them.
+    fn apart(&mut self, recorded: Ns, has_decode_time: bool) -> Ns {
+        if self.in_order || has_decode_time {
+            return recorded;
+        }
+        let mut place = recorded;
+        while self.recent.iter().any(|at| at.abs_diff(place) < SAME) {
+            place = place.saturating_add(STEP);
+        }
+        self.recent.rotate_right(1);
+        if let Some(newest) = self.recent.first_mut() {
+            *newest = place;
+        }
+        place
     }
 
     fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
@@ -405,15 +441,18 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        let pts = recorded.saturating_add(self.headroom());
-        stamped.set_pts(gst::ClockTime::from_nseconds(pts));
-        stamped.set_dts(lead.map(|lead| {
+        let placed = recorded.saturating_add(self.headroom());
+        let dts = lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
             let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
-            let dts = pts.saturating_sub(lead).max(least).min(pts);
-            self.last_dts = Some(dts);
-            gst::ClockTime::from_nseconds(dts)
-        }));
+            placed.saturating_sub(lead).max(least)
+        });
+        // Frames in one place, or behind those that have been decoded, follow in their order.
+        let placed = placed.max(dts.unwrap_or(0));
+        let placed = self.apart(placed, dts.is_some());
+        self.last_dts = dts.or(self.last_dts);
+        stamped.set_pts(gst::ClockTime::from_nseconds(placed));
+        stamped.set_dts(dts.map(gst::ClockTime::from_nseconds));
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         buffer

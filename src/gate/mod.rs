@@ -232,6 +232,24 @@ impl Gate {
         }
     }
 
+    /// How many buffers wait here.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Gate::Audio(gate) => gate.waiting(),
+            Gate::Video(gate) => gate.waiting(),
+            Gate::Encoded(gate) => gate.waiting(),
+        }
+    }
+
+    /// How many bytes those are; takes time for each of them.
+    pub fn waiting_bytes(&self) -> u64 {
+        match self {
+            Gate::Audio(gate) => gate.waiting_bytes(),
+            Gate::Video(gate) => gate.waiting_bytes(),
+            Gate::Encoded(gate) => gate.waiting_bytes(),
+        }
+    }
+
     /// The first key frame from running time `from` on that waits.
     pub fn key_frame(&self, from: Ns) -> Option<Ns> {
         match self {

@@ -1,10 +1,12 @@
 //! The pure part: rules without GStreamer, clock, lock or log; time comes in as an argument.
 
+pub mod absence;
 pub mod bitrate;
 pub mod end_reason;
 pub mod error;
 pub mod mime;
 pub mod orientation;
+pub mod stamps;
 pub mod state;
 pub mod timeline;
 

@@ -48,6 +48,8 @@ impl MediaRecorder {
             // What comes in here ends here: `src` is another stream, and may be stuck.
             .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
+        // Its running time is counted as that of the others.
+        pad.join(self.epoch.load(Ordering::SeqCst), &self.clock);
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
             && let Err(err) = pad.set_active(true)
@@ -203,7 +205,7 @@ impl MediaRecorder {
             stream.flows()?;
             if stream.live.is_none() {
                 drop(stream);
-                let live = Upstream::of(pad.upcast_ref()).live;
+                let live = self.ask_upstream(pad);
                 stream = pad.stream();
                 stream.flows()?;
                 stream.live = Some(live);
@@ -213,7 +215,7 @@ impl MediaRecorder {
                 self.restart(pad, to);
                 stream.restarted(&self.clock);
             }
-            let Some(input) = stream.place(buffer, &self.clock) else {
+            let Some(mut input) = stream.place(buffer, &self.clock) else {
                 // Outside the segment: frames that follow may need it to be decoded.
                 let subscribers = stream.subscribers();
                 drop(stream);
@@ -223,7 +225,7 @@ impl MediaRecorder {
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
-            self.clock.arrived(input.end());
+            stream.arrive(&mut input, &self.clock);
             self.clock.reference().note(&input.buffer, input.running);
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
@@ -273,6 +275,24 @@ impl MediaRecorder {
             self.give_caps(pad);
         }
         buffer
+    }
+
+    /// Asks whether a pad's upstream is live, and tells its recordings. Goes out of the recorder: to be called without
+    /// a lock.
+    fn ask_upstream(&self, pad: &MediaRecorderPad) -> bool {
+        let upstream = Upstream::of(pad.upcast_ref());
+        let subscribers = pad.stream().subscribers();
+        for (session, track) in subscribers {
+            session.set_upstream(track, upstream.live, upstream.latency);
+        }
+        upstream.live
+    }
+
+    /// Latencies have changed: every pad's upstream is asked anew when its next buffer comes.
+    pub(super) fn latency_changed(&self) {
+        for pad in self.tracks() {
+            pad.stream().live = None;
+        }
     }
 
     /// A base time of the element's own, or one given while PLAYING, counts from here on.
@@ -403,6 +423,7 @@ impl MediaRecorder {
                     self.end_if_asked(pad);
                 }
                 for (session, track) in subscribers {
+                    session.begin_anew(track);
                     session.lose(track);
                     session.set_flushing(track, false);
                 }
@@ -423,6 +444,11 @@ impl MediaRecorder {
         let caps = formats::in_system_memory(&formats::without_unreadable(caps));
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
+        }
+        let is_asked = pad.stream().live.is_some();
+        if !is_asked {
+            // What waits for the caps is decided by that, too.
+            let _ = self.ask_upstream(pad);
         }
         // Behind a framer the caps are known when a frame comes out.
         if pad.frame(&caps).is_none() && pad.stream().give_caps(&caps) {
@@ -487,7 +513,14 @@ impl MediaRecorder {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
                 self.drain_framer(pad);
-                pad.stream().set_segment(segment);
+                let subscribers = {
+                    let mut stream = pad.stream();
+                    let is_new = stream.set_segment(segment);
+                    is_new.then(|| stream.subscribers())
+                };
+                for (session, track) in subscribers.into_iter().flatten() {
+                    session.begin_anew(track);
+                }
                 // At another rate sound is of other caps.
                 self.give_caps(pad);
                 let backwards = {

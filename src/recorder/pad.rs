@@ -4,7 +4,7 @@ use super::framer::Framer;
 use crate::{
     formats,
     gate::Input,
-    model::{Kind, timeline::Ns},
+    model::{Kind, stamps::LONGEST_HOLE, timeline::Ns},
     session::{RunningTime, Session, lock},
 };
 use glib::subclass::prelude::*;
@@ -29,6 +29,9 @@ const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
 
 /// A recording and the number of this pad's track in it.
 pub(super) type Subscriber = (Arc<Session>, usize);
+
+/// A buffer that is further ahead of the one before may have a wrong stamp.
+const JUMP: Ns = 1_000_000_000;
 
 /// A segment that goes back by more begins anew.
 const REWOUND: i64 = 100_000_000;
@@ -100,6 +103,8 @@ pub(super) struct Stream {
     subscribers: SmallVec<[Subscriber; 1]>,
     /// Running time of the end of the newest buffer.
     end: Ns,
+    /// The same of one that is far ahead of the one before: its stamp may be wrong.
+    jumped: Option<Ns>,
     /// What has to be added to running time, see [`RunningTime`].
     shift: i64,
 }
@@ -111,10 +116,12 @@ impl Stream {
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Sets the segment.
-    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) {
-        self.segment = segment.clone();
+    /// Sets the segment and says whether it is a new one.
+    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
         self.fresh = true;
+        let is_new = self.segment != *segment;
+        self.segment = segment.clone();
+        is_new
     }
 
     /// The caps as they are in running time: in a segment of another rate, sound has so many
@@ -285,7 +292,8 @@ impl Stream {
             return by_old;
         }
         let by_new = plain.saturating_add_signed(clock.live_shift());
-        if by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
+        let is_first = self.end == 0;
+        if is_first || by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
             self.shift = clock.live_shift();
             return by_new;
         }
@@ -338,10 +346,48 @@ impl Stream {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
 
+    /// A buffer has come, before a cut can miss it. How far a stream has come one buffer alone does not tell whose
+    /// stamp is far ahead of the others.
+    pub fn arrive(&mut self, input: &mut Input, clock: &RunningTime) {
+        let end = input.end();
+        let expected = self.end.saturating_add(JUMP);
+        if input.running <= expected || self.end == 0 {
+            if self.jumped.take().is_some() {
+                clock.jumped(None);
+            }
+            self.end = end;
+            return clock.arrived(end);
+        }
+        match self.jumped.take() {
+            // The next goes on from there.
+            Some(jumped) if end >= jumped => {
+                clock.jumped(None);
+                let end = match input.running - self.end > LONGEST_HOLE {
+                    true => self.go_on(input),
+                    false => end,
+                };
+                self.end = end;
+                clock.arrived(end);
+            }
+            _ => {
+                self.jumped = Some(end);
+                clock.jumped(Some(end));
+            }
+        }
+    }
+
+    /// Stamps have leapt by more than any hole there is: they go on from where they were, from this buffer on.
+    fn go_on(&mut self, input: &mut Input) -> Ns {
+        let by = i64::try_from(input.running - self.end).unwrap_or(i64::MAX);
+        self.shift = self.shift.saturating_sub(by);
+        input.running = self.end;
+        input.end()
+    }
+
     /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
     /// live.
     pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Subscriber; 1]> {
-        self.end = input.end();
+        let end = input.end();
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
             // Headers in the middle are those of another stream.
@@ -357,9 +403,7 @@ impl Stream {
                 Media::Encoded => false,
                 Media::Picture { .. } => true,
                 // A recording to come cannot begin in sound that is over.
-                Media::Sound { .. } => {
-                    self.live != Some(true) || now.is_none_or(|now| now < self.end)
-                }
+                Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
             };
             self.recent = kept.then(|| input.clone());
         }
@@ -412,6 +456,7 @@ impl Stream {
         self.segment = gst::FormattedSegment::new();
         self.fresh = false;
         self.recent = None;
+        self.jumped = None;
     }
 }
 
@@ -601,6 +646,12 @@ impl MediaRecorderPad {
         };
         drop(before);
         framer
+    }
+
+    /// Begins where the other pads are: so many flushes have set running time back.
+    pub(super) fn join(&self, epoch: u64, clock: &RunningTime) {
+        self.imp().epoch.store(epoch, Ordering::SeqCst);
+        self.stream().restarted(clock);
     }
 
     /// Another flush has set running time back; gives the number of them.

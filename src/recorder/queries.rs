@@ -17,6 +17,9 @@ impl MediaRecorder {
         if !event.is_upstream() {
             return self.parent_send_event(event);
         }
+        if event.type_() == gst::EventType::Latency {
+            self.latency_changed();
+        }
         let pads = self.tracks();
         // It goes up every pad; sources that several pads share know it by its seqnum.
         let mut handled = false;

@@ -47,6 +47,7 @@ impl Latest {
                 .field("encoded", counts.encoded)
                 .field("dropped", counts.dropped)
                 .field("filled", counts.filled)
+                .field("shifted", counts.shifted)
                 .build()
                 .to_send_value()
         });

@@ -53,7 +53,10 @@ use std::{
     any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -74,7 +77,7 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
-    any_live: bool,
+    any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
     delegate: Arc<dyn SessionDelegate>,
@@ -103,6 +106,8 @@ struct Control {
     held: Vec<(u64, Slot)>,
     next_held: u64,
     start: Option<Slot>,
+    /// The clock's running time at `start`, while no track is known to be live.
+    clock_at_start: Option<Ns>,
     /// Resumes whose cut is not known yet, by interval.
     resumes: Vec<(usize, Slot)>,
     /// Places kept for blobs.
@@ -153,7 +158,7 @@ impl Session {
             }
             None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
         };
-        let any_live = tracks.iter().any(|track| track.live);
+        let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
         // Pending until all tracks listen: what arrives meanwhile waits.
         let max_duration = match settings.max_duration {
             0 => Ns::MAX,
@@ -166,8 +171,9 @@ impl Session {
             clock: clock.clone(),
             timeline: timeline.clone(),
             room: room.clone(),
-            max_queue_time: settings.max_queue_time,
-            any_live,
+            queue_limit: settings.queue_limit(),
+            patience: settings.patience_ns(),
+            any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
@@ -210,9 +216,11 @@ impl Session {
         lock(&self.control).start = Some(self.events.reserve());
         if self.begin == Begin::Now {
             let resolved = self.may_cut_anywhere();
-            self.timeline.write(|timeline| {
+            let clock = self.timeline.write(|timeline| {
                 timeline.begin(self.now(), resolved);
+                self.clock.now()
             });
+            lock(&self.control).clock_at_start = clock.filter(|_| !self.any_live());
         }
         self.note_wall_clock();
         self.tell_beginning();
@@ -280,9 +288,14 @@ impl Session {
     /// furthest that has arrived.
     fn now(&self) -> Ns {
         match self.clock.now() {
-            Some(now) if self.any_live => now,
+            Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
         }
+    }
+
+    /// Whether any track is live, as far as is known: then cuts are made at the clock's time.
+    fn any_live(&self) -> bool {
+        self.any_live.load(Ordering::SeqCst)
     }
 
     /// Whether it is certain that no interval has to wait for a key frame.
@@ -300,6 +313,8 @@ impl Session {
         if let Some((interval, running)) = wanted {
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
+                    // As the track's stamps count it.
+                    let running = running.saturating_add_signed(track.shift().saturating_neg());
                     self.delegate.request_key_frame(track.name(), running);
                 }
             }
@@ -436,7 +451,7 @@ impl Session {
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
-                timeline.stop(match self.any_live {
+                timeline.stop(match self.any_live() {
                     true => self.clock.left_playing(),
                     false => self.clock.furthest(),
                 })

@@ -19,14 +19,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
     /// is left out.
     pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
-        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        let patience = self.session.settings.patience();
         let mut missing = Vec::new();
         let mut known = false;
         for track in &self.session.tracks {
@@ -48,7 +48,7 @@ impl Supervisor {
                 .read(|t| t.intervals().first().map(|i| i.start));
             let ahead = self.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
-                && (self.session.any_live || ahead > self.session.settings.max_queue_time);
+                && (self.session.any_live() || ahead > self.session.settings.patience_ns());
             let stopped = stopped.is_some_and(|since| since.elapsed() > self.grace());
             for track in missing {
                 let give_up = known && waited || stopped || track.is_ended();
@@ -233,7 +233,7 @@ impl Supervisor {
             return;
         }
         // So that there is something to ask for from then on; but where nothing flows, nobody waits for ever.
-        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        let patience = self.session.settings.patience();
         let (bytes, _) = self.session.progress.figures();
         let paused = self.session.timeline.read(Timeline::is_paused);
         let waited = self.begun.elapsed() > patience.max(GRACE);

@@ -1,6 +1,6 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::Supervisor;
+use super::{DISK_PATIENCE, Supervisor};
 use crate::{
     log::{CAT, time},
     model::{EndReason, Error},
@@ -116,7 +116,8 @@ impl Supervisor {
         };
         let mut failed = error.is_some();
         let caps = self.likely_caps();
-        let patience = session.settings.stop_timeout;
+        // A disk that is busy just then is not stuck.
+        let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
         let ended = session.with_writer_within(patience, |writer, events| {
             if let Some(caps) = caps {
                 writer.assume_caps(caps);
