@@ -208,7 +208,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         uint(
             "timeslice",
             "Timeslice",
-            "Recorded time per blob in milliseconds, 0 = one blob at the end",
+            "Least recorded time per blob in milliseconds, 0 = one blob at the end; the W3C's timeslice of 0, as often as can be, is 1 here",
             DEFAULT_TIMESLICE,
         ),
         uint(
