@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::FileExt;
 
 use memmap2::{Mmap, MmapOptions};
+
+use super::platform;
 
 /// So many bytes are gathered before they are written: few system calls, and little is lost when
 /// the process is killed between two flushes.
@@ -93,7 +94,7 @@ impl DiskFile {
     /// Overwrites bytes that were appended before; `pos + bytes.len()` is not beyond their end.
     pub(super) fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
         self.flush()?;
-        self.file.write_all_at(bytes, pos)
+        platform::write_all_at(&self.file, bytes, pos)
     }
 
     /// Bytes `from..to` in memory of their own.
@@ -151,7 +152,7 @@ pub(super) fn read(file: &File, from: u64, to: u64) -> io::Result<gst::Buffer> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(io::Error::other)?;
     bytes.resize(len, 0);
-    file.read_exact_at(&mut bytes, from)?;
+    platform::read_exact_at(file, &mut bytes, from)?;
     Ok(gst::Buffer::from_slice(bytes))
 }
 

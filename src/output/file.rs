@@ -1,9 +1,10 @@
 //! Opens `location`: a new file in place of an older one.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use super::platform;
 
 /// What a `location` turned out to be.
 #[derive(Debug)]
@@ -28,6 +29,13 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
     };
     let target = match fs::metadata(path) {
+        meta if platform::is_device(path, meta.as_ref().ok()) => {
+            return OpenOptions::new()
+                .write(true)
+                .open(path)
+                .map(Target::Device)
+                .map_err(|err| context("cannot open for writing:", err));
+        }
         Ok(meta) if meta.is_file() => {
             // Replacing needs only the directory's permission; a file that may not be written
             // has to stay all the same.
@@ -36,13 +44,6 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                 .open(path)
                 .map_err(|err| context("cannot open for writing:", err))?;
             fs::canonicalize(path).map_err(|err| context("cannot resolve", err))?
-        }
-        Ok(meta) if meta.file_type().is_char_device() => {
-            return OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map(Target::Device)
-                .map_err(|err| context("cannot open for writing:", err));
         }
         Ok(meta) => {
             let (kind, what) = if meta.is_dir() {
@@ -68,9 +69,7 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let new = tempfile::Builder::new()
-        .prefix(".mediarecorder-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask, as for any new file
+    let new = platform::with_default_mode(tempfile::Builder::new().prefix(".mediarecorder-"))
         .tempfile_in(directory)
         .map_err(|err| {
             io::Error::new(
@@ -83,9 +82,9 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                 ),
             )
         })?;
-    new.persist(&target)
+    platform::put_in_place(new, &target)
         .map(Target::File)
-        .map_err(|err| context("cannot put a new file at", err.error))
+        .map_err(|err| context("cannot put a new file at", err))
 }
 
 /// What a symbolic link without a file behind it points to; other paths as they are.

@@ -4,6 +4,7 @@ mod disk;
 mod dispatcher;
 mod file;
 mod memory;
+mod platform;
 mod spill;
 mod src_output;
 mod src_queue;

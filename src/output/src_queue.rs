@@ -6,12 +6,11 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{disk, spill};
+use super::{disk, platform, spill};
 
 /// One turn of the thread takes no more operations,
 const BATCH: usize = 64;
@@ -242,7 +241,7 @@ impl Queue {
             }
         };
         let mapped = buffer.map_readable().map_err(io::Error::other)?;
-        file.write_all_at(&mapped, at)?;
+        platform::write_all_at(&file, &mapped, at)?;
         let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
         let mut stamps = gst::Buffer::new();
         buffer

@@ -1,0 +1,183 @@
+//! What differs between Unix and Windows about files; all else in this crate is portable.
+
+pub(super) use imp::{
+    default_temp_dir, is_device, make_private, put_in_place, read_exact_at, with_default_mode,
+    write_all_at,
+};
+
+#[cfg(unix)]
+mod imp {
+    use std::fs::{File, Metadata, Permissions};
+    use std::io;
+    use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};
+    use std::path::{Path, PathBuf};
+
+    use tempfile::NamedTempFile;
+
+    /// A place for large temporary files, which on many machines /tmp (a RAM disk) is not.
+    pub fn default_temp_dir() -> PathBuf {
+        PathBuf::from("/var/tmp")
+    }
+
+    /// Fills `bytes` from `pos` on. The file's cursor stays where it is.
+    pub fn read_exact_at(file: &File, bytes: &mut [u8], pos: u64) -> io::Result<()> {
+        file.read_exact_at(bytes, pos)
+    }
+
+    /// Writes `bytes` at `pos`. The file's cursor stays where it is.
+    pub fn write_all_at(file: &File, bytes: &[u8], pos: u64) -> io::Result<()> {
+        file.write_all_at(bytes, pos)
+    }
+
+    /// Whether `path`, of which `fs::metadata` said `meta`, is a device such as /dev/null.
+    pub fn is_device(_path: &Path, meta: Option<&Metadata>) -> bool {
+        meta.is_some_and(|meta| meta.file_type().is_char_device())
+    }
+
+    /// Gives the file that `builder` will make the mode of any new file: the umask's.
+    pub fn with_default_mode<'a, 'b>(
+        builder: &'b mut tempfile::Builder<'a, 'a>,
+    ) -> &'b mut tempfile::Builder<'a, 'a> {
+        builder.permissions(Permissions::from_mode(0o666))
+    }
+
+    /// Takes everybody else's permissions from a temporary file: one that never had a name is made as the umask says.
+    pub fn make_private(file: &File) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(0o600))
+    }
+
+    /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
+    pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
+        new.persist(target).map_err(|err| err.error)
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use std::fs::{self, File, Metadata};
+    use std::io::{self, Seek, SeekFrom};
+    use std::os::windows::fs::FileExt;
+    use std::path::{Path, PathBuf};
+
+    use tempfile::NamedTempFile;
+
+    /// The user's own: `%TMP%`.
+    pub fn default_temp_dir() -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    /// Fills `bytes` from `pos` on. The file's cursor is afterwards where it was.
+    pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
+        keep_cursor(file, || {
+            while !bytes.is_empty() {
+                match file.seek_read(bytes, pos) {
+                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                    Ok(count) => {
+                        bytes = bytes.get_mut(count..).unwrap_or_default();
+                        pos += count as u64;
+                    }
+                    Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                    Err(err) => return Err(err),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Writes `bytes` at `pos`. The file's cursor is afterwards where it was.
+    pub fn write_all_at(file: &File, mut bytes: &[u8], mut pos: u64) -> io::Result<()> {
+        keep_cursor(file, || {
+            while !bytes.is_empty() {
+                match file.seek_write(bytes, pos) {
+                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                    Ok(count) => {
+                        bytes = bytes.get(count..).unwrap_or_default();
+                        pos += count as u64;
+                    }
+                    Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                    Err(err) => return Err(err),
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Here reading and writing at a position move the cursor.
+    fn keep_cursor(
+        mut file: &File,
+        at_position: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        let cursor = file.stream_position()?;
+        let done = at_position();
+        file.seek(SeekFrom::Start(cursor))?;
+        done
+    }
+
+    /// Whether `path` is the device that takes everything. It has no metadata.
+    pub fn is_device(path: &Path, _meta: Option<&Metadata>) -> bool {
+        path.as_os_str().eq_ignore_ascii_case("nul")
+            || path.as_os_str().eq_ignore_ascii_case(r"\\.\nul")
+    }
+
+    /// A new file has its directory's permissions.
+    pub fn with_default_mode<'a, 'b>(
+        builder: &'b mut tempfile::Builder<'a, 'a>,
+    ) -> &'b mut tempfile::Builder<'a, 'a> {
+        builder
+    }
+
+    /// A temporary file is opened for this process alone.
+    pub fn make_private(_file: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Gives `new` the name `target`, in place of an older file.
+    ///
+    /// A file that somebody has open cannot be replaced, but it can be renamed (if he lets others delete it): it is,
+    /// and then deleted, so that it lives on without a name. What is mapped cannot even be deleted: it stays, under its
+    /// other name, beside the new one.
+    pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
+        let new = match new.persist(target) {
+            Ok(file) => return Ok(file),
+            Err(err) => err.file,
+        };
+        let directory = target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let aside = tempfile::Builder::new()
+            .prefix(".mediarecorder-old-")
+            .tempfile_in(directory.unwrap_or(Path::new(".")))?
+            .into_temp_path();
+        fs::rename(target, &aside)?;
+        match new.persist(target) {
+            // Dropping `aside` deletes it.
+            Ok(file) => Ok(file),
+            Err(err) => {
+                fs::rename(&aside, target)?;
+                Err(err.error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Seek, SeekFrom, Write};
+
+    #[test]
+    fn the_cursor_is_left_alone() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"0123456789").unwrap();
+        write_all_at(&file, b"ab", 2).unwrap();
+        let mut four = [0; 4];
+        read_exact_at(&file, &mut four, 1).unwrap();
+        assert_eq!(&four, b"1ab4");
+        file.write_all(b"!").unwrap();
+        file.seek(SeekFrom::Start(0)).unwrap();
+        let mut all = String::new();
+        file.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "01ab456789!");
+        assert!(read_exact_at(&file, &mut four, 9).is_err());
+    }
+}
