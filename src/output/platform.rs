@@ -67,13 +67,16 @@ mod imp {
     }
 
     /// Fills `bytes` from `pos` on. The file's cursor is afterwards where it was.
-    pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
+    pub fn read_exact_at(file: &File, bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
         keep_cursor(file, || {
-            while !bytes.is_empty() {
-                match file.seek_read(bytes, pos) {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                match file.seek_read(rest, pos) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(count) => {
-                        bytes = bytes.get_mut(count..).unwrap_or_default();
+                        rest = std::mem::take(&mut rest)
+                            .get_mut(count..)
+                            .unwrap_or_default();
                         pos += count as u64;
                     }
                     Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
@@ -85,13 +88,14 @@ mod imp {
     }
 
     /// Writes `bytes` at `pos`. The file's cursor is afterwards where it was.
-    pub fn write_all_at(file: &File, mut bytes: &[u8], mut pos: u64) -> io::Result<()> {
+    pub fn write_all_at(file: &File, bytes: &[u8], mut pos: u64) -> io::Result<()> {
         keep_cursor(file, || {
-            while !bytes.is_empty() {
-                match file.seek_write(bytes, pos) {
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                match file.seek_write(rest, pos) {
                     Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Ok(count) => {
-                        bytes = bytes.get(count..).unwrap_or_default();
+                        rest = rest.get(count..).unwrap_or_default();
                         pos += count as u64;
                     }
                     Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
