@@ -1,7 +1,7 @@
 //! A file that a recording is written to: gathered vectored writes, patches, reading back.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 
 use memmap2::{Mmap, MmapOptions};
 
@@ -78,7 +78,7 @@ impl DiskFile {
         // An empty slice at the front would read as "nothing could be written".
         IoSlice::advance_slices(&mut rest, 0);
         while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
+            match platform::write_vectored_at(&self.file, rest, self.written) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => {
                     self.written += count as u64;

@@ -2,13 +2,13 @@
 
 pub(super) use imp::{
     default_temp_dir, is_device, make_private, put_in_place, read_exact_at, with_default_mode,
-    write_all_at,
+    write_all_at, write_vectored_at,
 };
 
 #[cfg(unix)]
 mod imp {
     use std::fs::{File, Metadata, Permissions};
-    use std::io;
+    use std::io::{self, IoSlice, Write};
     use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};
     use std::path::{Path, PathBuf};
 
@@ -27,6 +27,15 @@ mod imp {
     /// Writes `bytes` at `pos`. The file's cursor stays where it is.
     pub fn write_all_at(file: &File, bytes: &[u8], pos: u64) -> io::Result<()> {
         file.write_all_at(bytes, pos)
+    }
+
+    /// Writes some of `slices` at `pos`, where the file's cursor is, and says how much.
+    pub fn write_vectored_at(
+        mut file: &File,
+        slices: &[IoSlice<'_>],
+        _pos: u64,
+    ) -> io::Result<usize> {
+        file.write_vectored(slices)
     }
 
     /// Whether `path`, of which `fs::metadata` said `meta`, is a device such as /dev/null.
@@ -55,7 +64,7 @@ mod imp {
 #[cfg(windows)]
 mod imp {
     use std::fs::{self, File, Metadata};
-    use std::io::{self, Seek, SeekFrom};
+    use std::io::{self, IoSlice};
     use std::os::windows::fs::FileExt;
     use std::path::{Path, PathBuf};
 
@@ -66,55 +75,45 @@ mod imp {
         std::env::temp_dir()
     }
 
-    /// Fills `bytes` from `pos` on. The file's cursor is afterwards where it was.
-    pub fn read_exact_at(file: &File, bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
-        keep_cursor(file, || {
-            let mut rest = bytes;
-            while !rest.is_empty() {
-                match file.seek_read(rest, pos) {
-                    Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                    Ok(count) => {
-                        rest = std::mem::take(&mut rest)
-                            .get_mut(count..)
-                            .unwrap_or_default();
-                        pos += count as u64;
-                    }
-                    Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                    Err(err) => return Err(err),
+    /// Fills `bytes` from `pos` on.
+    pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_read(bytes, pos) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    bytes = bytes.get_mut(count..).unwrap_or_default();
+                    pos += count as u64;
                 }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
-    /// Writes `bytes` at `pos`. The file's cursor is afterwards where it was.
-    pub fn write_all_at(file: &File, bytes: &[u8], mut pos: u64) -> io::Result<()> {
-        keep_cursor(file, || {
-            let mut rest = bytes;
-            while !rest.is_empty() {
-                match file.seek_write(rest, pos) {
-                    Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                    Ok(count) => {
-                        rest = rest.get(count..).unwrap_or_default();
-                        pos += count as u64;
-                    }
-                    Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                    Err(err) => return Err(err),
+    /// Writes `bytes` at `pos`.
+    pub fn write_all_at(file: &File, mut bytes: &[u8], mut pos: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_write(bytes, pos) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    pos += count as u64;
                 }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
             }
-            Ok(())
-        })
+        }
+        Ok(())
     }
 
-    /// Here reading and writing at a position move the cursor.
-    fn keep_cursor(
-        mut file: &File,
-        at_position: impl FnOnce() -> io::Result<()>,
-    ) -> io::Result<()> {
-        let cursor = file.stream_position()?;
-        let done = at_position();
-        file.seek(SeekFrom::Start(cursor))?;
-        done
+    /// Writes some of `slices` at `pos`, and says how much. Other threads may read or write elsewhere in the file: here
+    /// that moves its cursor, which nothing relies on.
+    pub fn write_vectored_at(file: &File, slices: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
+        match slices.iter().find(|slice| !slice.is_empty()) {
+            Some(slice) => file.seek_write(slice, pos),
+            None => Ok(0),
+        }
     }
 
     /// Whether `path` is the device that takes everything. It has no metadata.
@@ -167,21 +166,24 @@ mod imp {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Read, Seek, SeekFrom, Write};
+    use std::io::IoSlice;
 
     #[test]
-    fn the_cursor_is_left_alone() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(b"0123456789").unwrap();
+    fn bytes_go_where_they_belong() {
+        let file = tempfile::tempfile().unwrap();
+        let written =
+            write_vectored_at(&file, &[IoSlice::new(b""), IoSlice::new(b"0123456789")], 0);
+        assert_eq!(written.unwrap(), 10);
         write_all_at(&file, b"ab", 2).unwrap();
         let mut four = [0; 4];
         read_exact_at(&file, &mut four, 1).unwrap();
         assert_eq!(&four, b"1ab4");
-        file.write_all(b"!").unwrap();
-        file.seek(SeekFrom::Start(0)).unwrap();
-        let mut all = String::new();
-        file.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "01ab456789!");
+        assert_eq!(
+            write_vectored_at(&file, &[IoSlice::new(b"!")], 10).unwrap(),
+            1
+        );
+        read_exact_at(&file, &mut four, 7).unwrap();
+        assert_eq!(&four, b"789!");
         assert!(read_exact_at(&file, &mut four, 9).is_err());
     }
 }

@@ -20,11 +20,11 @@ async def first(rig):
     recorder, events = rig.recorder, []
     recorder.start()
     # Whatever comes before the iteration is kept.
-    await rig.recorded_more(500_000_000)
+    await rig.recorded_more(600_000_000)
     recorder.pause()
     paused = rig.recorded()
     recorder.resume()
-    await rig.recorded_more(500_000_000)
+    await rig.recorded_more(600_000_000)
     assert rig.recorded() >= paused
     async for event in recorder:
         events.append(event)

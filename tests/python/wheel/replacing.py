@@ -19,7 +19,7 @@ async def record(rig, nanoseconds):
     last = None
     async for event in rig.recorder:
         if isinstance(event, Start):
-            await rig.recorded_more(nanoseconds)
+            await rig.recorded_more(nanoseconds + 100_000_000)
             rig.recorder.stop()
         if isinstance(event, Data):
             last = event

@@ -36,7 +36,7 @@ class Rig:
         self.pipeline.set_state(Gst.State.NULL)
 
     def recorded(self):
-        """Recorded time so far, in nanoseconds."""
+        """Nanoseconds recorded so far: to the end of what has arrived, which a cut may shorten by a frame."""
         return self.recorder.stats.get_uint64("duration")[1]
 
     async def recorded_more(self, nanoseconds):
