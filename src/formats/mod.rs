@@ -24,10 +24,10 @@ pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use muxer::{
-    ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_timeslice, timestamper, units,
+    ROUNDING, Units, container_caps, fragment, most_bytes, mux_caps, mux_pad_template, muxer,
+    parser, set_fragment, set_timeslice, timestamper, units,
 };
-pub use patch::{Patch, fragment_track};
+pub use patch::{Patch, Unit};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders, package};
 

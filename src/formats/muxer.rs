@@ -98,11 +98,6 @@ pub fn fragment(from: u64, sample: u64, timeslice: u64) -> u64 {
         .clamp(1, u32::MAX.into())
 }
 
-/// Whether a cluster or a fragment begins with these bytes: where players can go on from.
-pub fn begins_unit(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x43, 0xb6, 0x75]) || bytes.get(4..8) == Some(b"moof")
-}
-
 /// What clusters or fragments are to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Units {

@@ -102,9 +102,7 @@ impl MemoryChunks {
     }
 
     /// Overwrites bytes; what lies outside `start..end()` is ignored.
-    pub(super) fn patch(&mut self, pos: u64, buffer: &gst::Buffer) -> io::Result<()> {
-        let mapped = map(buffer.clone())?;
-        let patch = mapped.as_slice();
+    pub(super) fn patch(&mut self, pos: u64, patch: &[u8]) -> io::Result<()> {
         let from = pos.max(self.start);
         let to = pos.saturating_add(patch.len() as u64).min(self.end);
         let mut at = from;

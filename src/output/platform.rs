@@ -1,15 +1,15 @@
 //! What differs between Unix and Windows about files; all else in this crate is portable.
 
 pub(super) use imp::{
-    default_temp_dir, is_device, make_private, put_in_place, read_exact_at, with_default_mode,
-    write_all_at, write_vectored_at,
+    Identity, default_temp_dir, identity, is_device, keep_owner_and_mode, make_private,
+    put_in_place, read_exact_at, set_mode, with_default_mode, write_all_at, write_vectored_at,
 };
 
 #[cfg(unix)]
 mod imp {
     use std::fs::{File, Metadata, Permissions};
     use std::io::{self, IoSlice, Write};
-    use std::os::unix::fs::{FileExt, FileTypeExt, PermissionsExt};
+    use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, fchown};
     use std::path::{Path, PathBuf};
 
     use tempfile::NamedTempFile;
@@ -55,6 +55,28 @@ mod imp {
         file.set_permissions(Permissions::from_mode(0o600))
     }
 
+    /// Gives `new` the owner and mode of `older`.
+    pub fn keep_owner_and_mode(new: &File, older: &Metadata) -> io::Result<()> {
+        let meta = new.metadata()?;
+        if (meta.uid(), meta.gid()) != (older.uid(), older.gid()) {
+            fchown(new, Some(older.uid()), Some(older.gid()))?;
+        }
+        set_mode(new, older.mode() & 0o7777)
+    }
+
+    pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(mode))
+    }
+
+    /// Device and inode.
+    pub type Identity = (u64, u64);
+
+    /// Which file this is, whatever its name.
+    pub fn identity(file: &File) -> io::Result<Identity> {
+        let meta = file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
     /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
     pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
         new.persist(target).map_err(|err| err.error)
@@ -66,9 +88,13 @@ mod imp {
     use std::fs::{self, File, Metadata};
     use std::io::{self, IoSlice};
     use std::os::windows::fs::FileExt;
+    use std::os::windows::io::AsRawHandle;
     use std::path::{Path, PathBuf};
 
     use tempfile::NamedTempFile;
+    use windows_sys::Win32::Storage::FileSystem::{
+        BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle,
+    };
 
     /// The user's own: `%TMP%`.
     pub fn default_temp_dir() -> PathBuf {
@@ -132,6 +158,30 @@ mod imp {
     /// A temporary file is opened for this process alone.
     pub fn make_private(_file: &File) -> io::Result<()> {
         Ok(())
+    }
+
+    /// A new file has its directory's owner and permissions, as programs are used to here.
+    pub fn keep_owner_and_mode(_new: &File, _older: &Metadata) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The volume's number, and the file's on it.
+    pub type Identity = (u64, u64);
+
+    /// Which file this is, whatever its name.
+    pub fn identity(file: &File) -> io::Result<Identity> {
+        let mut found = BY_HANDLE_FILE_INFORMATION::default();
+        // SAFETY: the handle is open as long as `file` is borrowed, and `found` is what the function fills in.
+        let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
+        Ok((found.dwVolumeSerialNumber.into(), number))
     }
 
     /// Gives `new` the name `target`, in place of an older file.

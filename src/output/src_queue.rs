@@ -4,13 +4,15 @@
 //! drop of buffers, or anything that calls out.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{disk, platform, spill};
+use super::{
+    disk, platform,
+    spill::{self, UnlinkedFile},
+};
 
 /// One turn of the thread takes no more operations,
 const BATCH: usize = 64;
@@ -40,7 +42,7 @@ pub(super) enum Op {
 pub(super) enum Payload {
     Memory(gst::Buffer),
     Spilled {
-        file: Arc<File>,
+        file: Arc<UnlinkedFile>,
         at: u64,
         size: u64,
         /// The buffer's stamps and flags, without bytes.
@@ -66,7 +68,7 @@ impl Payload {
                 size,
                 stamps,
             } => {
-                let mut buffer = disk::read(&file, at, at + size)?;
+                let mut buffer = gst::Buffer::from_slice(disk::read(&file, at, at + size)?);
                 let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
                 stamps
                     .copy_into(buffer.make_mut(), flags, ..)
@@ -105,7 +107,7 @@ struct State {
     recording: Option<u64>,
     /// It takes writes.
     open: bool,
-    spill: Option<(Arc<File>, u64)>,
+    spill: Option<(Arc<UnlinkedFile>, u64)>,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
 }
@@ -227,7 +229,7 @@ impl Queue {
     /// Writes `buffer` to the file. Called without lock.
     fn spill(
         &self,
-        space: Option<(Arc<File>, u64)>,
+        space: Option<(Arc<UnlinkedFile>, u64)>,
         temp_dir: Option<PathBuf>,
         buffer: &gst::Buffer,
     ) -> io::Result<Payload> {

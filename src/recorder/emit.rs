@@ -4,8 +4,9 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{Error, timeline::Ns},
-    session::{Event, lock},
+    session::{Blob, Event, lock},
 };
+use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
 
 /// Builds `mediarecorder-NAME`.
@@ -83,11 +84,7 @@ impl MediaRecorder {
                 running_time,
                 error,
             } => self.emit_error(session, running_time, error),
-            Event::Data {
-                running_time,
-                mime_type,
-                sample,
-            } => self.emit_data(running_time, mime_type, sample),
+            Event::Data { running_time, blob } => self.emit_data(running_time, blob),
             Event::Stop {
                 session,
                 failed,
@@ -133,21 +130,33 @@ impl MediaRecorder {
         }
     }
 
-    fn emit_data(&self, running_time: Ns, mime_type: String, sample: gst::Sample) {
-        self.obj()
-            .emit_by_name::<()>("on-data-available", &[&sample]);
-        let Some(buffer) = sample.buffer() else {
-            return;
-        };
-        let time = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds());
+    fn emit_data(&self, running_time: Ns, blob: Blob) {
+        let obj = self.obj();
         let mut message = message("data-available", running_time)
-            .field("size", buffer.size() as u64)
-            .field("offset", buffer.offset())
-            .field("timecode", time(buffer.pts()))
-            .field("duration", time(buffer.duration()))
-            .field("mime-type", mime_type);
-        if lock(&self.values).blob_messages {
-            message = message.field("sample", &sample);
+            .field("size", blob.bytes.size())
+            .field("offset", blob.bytes.offset())
+            .field("timecode", blob.timecode)
+            .field("duration", blob.duration)
+            .field("mime-type", &blob.mime_type);
+        // Bytes that are in the file are not read, or copied, for nobody.
+        let in_message = lock(&self.values).blob_messages;
+        let listens = SignalId::lookup("on-data-available", obj.type_())
+            .is_none_or(|signal| signal_has_handler_pending(&*obj, signal, None, false));
+        if in_message || listens {
+            let (sample, error) = blob.into_sample();
+            if let Some(error) = error {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("A blob has no bytes, but the file has them: {}", error)
+                );
+            }
+            if listens {
+                obj.emit_by_name::<()>("on-data-available", &[&sample]);
+            }
+            if in_message {
+                message = message.field("sample", &sample);
+            }
         }
         self.post(message);
     }

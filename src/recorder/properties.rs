@@ -248,8 +248,8 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         string(
             "location",
             "Location",
-            "File to write each recording to, in place of an older one; one %d or %0Nd counts \
-             the recordings from 0",
+            "File to write each recording to, in place of an older one, whose mode and owner it keeps; \
+             one %d or %0Nd counts the recordings from 0, %% is a percent sign",
             None,
         ),
         boolean(

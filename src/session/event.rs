@@ -3,8 +3,9 @@
 use crate::{
     formats::Missing,
     model::{error::Error, timeline::Ns},
+    output::BlobBytes,
 };
-use std::fmt;
+use std::{fmt, io};
 
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
 /// the others the furthest recorded.
@@ -36,11 +37,7 @@ pub enum Event {
         error: Error,
     },
     /// Bytes.
-    Data {
-        running_time: Ns,
-        mime_type: String,
-        sample: gst::Sample,
-    },
+    Data { running_time: Ns, blob: Blob },
     /// The last one.
     Stop {
         session: u64,
@@ -51,6 +48,41 @@ pub enum Event {
         duration: Ns,
         size: u64,
     },
+}
+
+/// A blob on its way out.
+#[derive(Debug)]
+pub struct Blob {
+    pub bytes: BlobBytes,
+    /// The container's.
+    pub caps: Option<gst::Caps>,
+    /// Recorded time of its first media.
+    pub timecode: Ns,
+    /// Recorded time that is in it.
+    pub duration: Ns,
+    /// The actual type.
+    pub mime_type: String,
+}
+
+impl Blob {
+    /// The sample that applications get. May have to wait for a disk; see [`BlobBytes::into_buffer`] for the error.
+    pub fn into_sample(self) -> (gst::Sample, Option<io::Error>) {
+        let (mut bytes, error) = self.bytes.into_buffer();
+        let stamped = bytes.make_mut();
+        // u64::MAX would be no time at all.
+        let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
+        stamped.set_pts(time(self.timecode));
+        stamped.set_duration(time(self.duration));
+        // Caps know the container only: the whole type goes with each blob.
+        let info = gst::Structure::builder("mediarecorder-blob")
+            .field("mime-type", self.mime_type)
+            .build();
+        let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
+        if let Some(caps) = &self.caps {
+            sample = sample.caps(caps);
+        }
+        (sample.build(), error)
+    }
 }
 
 /// For the log: the signals by their names, without the bytes.
@@ -72,9 +104,8 @@ impl fmt::Display for Event {
             Event::Finalising => f.write_str("progress: finalising"),
             Event::Ended { session } => write!(f, "recording {session} is over"),
             Event::Error { error, .. } => write!(f, "on-error: {error}"),
-            Event::Data { sample, .. } => {
-                let size = sample.buffer().map_or(0, gst::BufferRef::size);
-                write!(f, "on-data-available: {size} bytes")
+            Event::Data { blob, .. } => {
+                write!(f, "on-data-available: {} bytes", blob.bytes.size())
             }
             Event::Stop { failed, size, .. } => {
                 let how = if *failed { ", after an error" } else { "" };

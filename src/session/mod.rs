@@ -30,7 +30,7 @@ mod tracks;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::Event;
+pub use event::{Blob, Event};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};

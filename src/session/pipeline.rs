@@ -41,7 +41,7 @@ pub trait Listener: Send + Sync + 'static {
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
-    fn bytes(&self, buffer: gst::Buffer);
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
     /// All has been written.
     fn end(&self);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
@@ -160,6 +160,7 @@ impl Pipeline {
             plan.container,
             Vec::new(),
             Vec::new(),
+            false,
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
         let bytes = bytes_pad(listener, &patch, &heard);
@@ -224,7 +225,12 @@ impl Pipeline {
                 // It has been turned.
                 false => Orientation::default(),
             });
-        *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
+        *lock(&patch) = Patch::new(
+            plan.container,
+            delays,
+            turns.collect(),
+            settings.timeslice > 0,
+        );
         let sound = this.feeds.iter().enumerate();
         let sound = sound.filter(|(_, feed)| feed.delay.is_some());
         for (number, (track, feed)) in sound.enumerate() {

@@ -1,10 +1,10 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
-use super::event::Event;
+use super::event::{Blob, Event};
 use crate::{
-    formats::{self, Units, begins_unit},
+    formats::{self, Units},
     model::{error::Error, timeline::Ns},
-    output::{SrcOutput, Store},
+    output::{BlobBytes, SrcOutput, Store},
 };
 use std::{
     io,
@@ -50,12 +50,8 @@ impl Progress {
         self.abandoned.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
         let offset = self.bytes.load(Ordering::SeqCst);
-        let mut bytes = gst::Buffer::new();
-        let stamped = bytes.make_mut();
-        stamped.set_offset(offset);
-        stamped.set_offset_end(offset);
         hand_out(
-            bytes,
+            BlobBytes::empty(offset),
             None,
             self.timecode.load(Ordering::SeqCst),
             end,
@@ -152,26 +148,35 @@ impl Writer {
         self.store.flush()
     }
 
-    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
-    pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
+    /// begins with them.
+    pub fn write(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         if self.is_over() {
             return Ok(());
         }
-        let written = self.write_now(buffer, outlet);
+        let written = self.write_now(buffer, begins, outlet);
         self.tell();
         written
     }
 
-    fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    fn write_now(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
             self.release()?;
             return self.put(position, buffer);
         }
-        let sliced = self.timeslice > 0;
-        let begins = sliced && buffer.map_readable().is_ok_and(|map| begins_unit(&map));
-        let unit = begins || !self.held.is_empty();
+        let unit = (begins && self.timeslice > 0) || !self.held.is_empty();
         let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
             if unit {
                 self.held.push((position, buffer));
@@ -266,10 +271,14 @@ impl Writer {
                 "The end of the recording is incomplete: {reason}"
             )));
         }
-        self.hand_out(bytes.unwrap_or_default(), end, outlet);
+        self.hand_out(
+            bytes.unwrap_or_else(|| BlobBytes::empty(self.store.len())),
+            end,
+            outlet,
+        );
     }
 
-    fn hand_out(&mut self, bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+    fn hand_out(&mut self, bytes: BlobBytes, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
         self.progress.timecode.store(end, Ordering::SeqCst);
         self.progress.blobs.fetch_add(1, Ordering::SeqCst);
@@ -279,30 +288,21 @@ impl Writer {
 
 /// A blob of the media from `timecode` to `end`.
 fn hand_out(
-    mut bytes: gst::Buffer,
+    bytes: BlobBytes,
     caps: Option<&gst::Caps>,
     timecode: Ns,
     end: Ns,
     outlet: &BlobOutlet<'_>,
 ) {
-    let stamped = bytes.make_mut();
-    // u64::MAX would be no time at all.
-    let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
-    stamped.set_pts(time(timecode));
-    stamped.set_duration(time(end.saturating_sub(timecode)));
-    let mime_type = (outlet.mime_type)();
-    // Caps know the container only: the whole type goes with each blob.
-    let info = gst::Structure::builder("mediarecorder-blob")
-        .field("mime-type", mime_type.as_str())
-        .build();
-    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
-    if let Some(caps) = caps {
-        sample = sample.caps(caps);
-    }
     (outlet.hand_out)(Event::Data {
         running_time: (outlet.running_at)(end),
-        mime_type,
-        sample: sample.build(),
+        blob: Blob {
+            bytes,
+            caps: caps.cloned(),
+            timecode,
+            duration: end.saturating_sub(timecode),
+            mime_type: (outlet.mime_type)(),
+        },
     });
 }
 

@@ -4,7 +4,7 @@
 //! (see `session/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 
-use super::number;
+use super::{number, structure::element};
 use crate::formats::delay::{Delay, OPUS_PRE_SKIP, opus_length};
 
 const SEGMENT: u64 = 0x1853_8067;
@@ -126,16 +126,10 @@ fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + u
 fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1);
-        let id_length = length(start).filter(|length| *length <= 4)?;
-        let id = number(bytes, start, id_length)?;
-        let size_length = length(start + id_length).filter(|length| *length <= 8)?;
-        let mask = (1u64 << (7 * size_length)) - 1;
-        let size = number(bytes, start + id_length, size_length)? & mask;
-        let content = start + id_length + size_length;
-        let end = match usize::try_from(size) {
-            Ok(size) if size as u64 != mask => content.saturating_add(size).min(bytes.len()),
-            _ => bytes.len(),
+        let (id, content, size) = element(bytes, start)?;
+        let end = match size.and_then(|size| usize::try_from(size).ok()) {
+            Some(size) => content.saturating_add(size).min(bytes.len()),
+            None => bytes.len(),
         };
         let part = Part {
             id,

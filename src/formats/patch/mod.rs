@@ -2,11 +2,13 @@
 
 mod matroska;
 mod mp4;
+mod structure;
 
-pub use mp4::fragment_track;
+pub use structure::Unit;
 
 use super::{codec_config::CodecConfig, delay::Delay};
 use crate::model::{Container, Orientation};
+use structure::{Structure, Syntax, Written};
 
 /// What a container is told of a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +25,9 @@ pub struct Patch {
     delays: Vec<Delay>,
     pictures: Vec<Pictures>,
     kind: Kind,
+    structure: Structure,
+    /// Whether it matters where clusters begin.
+    units: bool,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
 }
@@ -31,14 +36,20 @@ pub struct Patch {
 enum Kind {
     Nothing,
     Mp4(mp4::Layout),
-    /// Until the first cluster has begun.
+    /// Until the tracks have been described.
     Matroska,
 }
 
 impl Patch {
     /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
-    /// turned so; each in the order of the muxer's pads.
-    pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
+    /// turned so; each in the order of the muxer's pads. `units`: it matters where clusters begin (of fragments it is
+    /// always known).
+    pub fn new(
+        container: Container,
+        delays: Vec<Delay>,
+        turns: Vec<Orientation>,
+        units: bool,
+    ) -> Self {
         let pictures = turns.into_iter().map(|turn| Pictures {
             turn,
             codec_config: None,
@@ -50,10 +61,17 @@ impl Patch {
             Container::WebM | Container::Matroska if delayed => Kind::Matroska,
             _ => Kind::Nothing,
         };
+        let syntax = match container {
+            Container::Mp4 => Some(Syntax::Mp4),
+            Container::WebM | Container::Matroska if delayed || units => Some(Syntax::Matroska),
+            _ => None,
+        };
         Patch {
             delays,
             pictures,
             kind,
+            structure: Structure::new(syntax),
+            units,
             position: 0,
         }
     }
@@ -92,35 +110,52 @@ impl Patch {
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording.
-    pub fn bytes(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+    /// The muxer's next bytes, as they go into the recording, and what begins with them. Media is never touched.
+    ///
+    /// `None`: they are refused, since they are to replace what is not as long as they are.
+    pub fn bytes(&mut self, buffer: gst::Buffer) -> Option<(gst::Buffer, Option<Unit>)> {
         let position = self.position;
         self.position += buffer.size() as u64;
+        let end = self.structure.end();
+        let unit = match self.structure.follow(position, &buffer) {
+            Written::Media => return Some((buffer, None)),
+            Written::Structure(unit) => unit,
+            Written::Again if self.position > end => return None,
+            Written::Again => None,
+        };
         let patched = match &mut self.kind {
             Kind::Nothing => None,
-            Kind::Mp4(layout) => map(&buffer, |bytes| {
-                layout.patch(position, bytes, &self.delays, &self.pictures)
-            }),
+            Kind::Mp4(layout) => {
+                let patched = map(&buffer, |bytes| {
+                    layout.patch(position, bytes, &self.delays, &self.pictures)
+                });
+                let size = patched.as_ref().map_or(buffer.size(), Vec::len);
+                if !layout.fits(position, self.position, size as u64) {
+                    return None;
+                }
+                patched
+            }
             Kind::Matroska => {
                 let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
                 if patched.is_some() {
                     self.kind = Kind::Nothing;
+                    if !self.units {
+                        self.structure.stop();
+                    }
                 }
                 patched
             }
         };
-        match patched {
-            Some(bytes) => {
-                let mut patched = gst::Buffer::from_mut_slice(bytes);
-                if let Some(patched) = patched.get_mut() {
-                    // Stamps and flags tell the writer where blobs may end.
-                    let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-                    let _ = buffer.copy_into(patched, what, ..);
-                }
-                patched
-            }
-            None => buffer,
+        let Some(bytes) = patched else {
+            return Some((buffer, unit));
+        };
+        let mut patched = gst::Buffer::from_mut_slice(bytes);
+        if let Some(patched) = patched.get_mut() {
+            // Stamps and flags tell the writer where blobs may end.
+            let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+            let _ = buffer.copy_into(patched, what, ..);
         }
+        Some((patched, unit))
     }
 }
 
@@ -141,4 +176,52 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
             .iter()
             .fold(0, |value, byte| value << 8 | u64::from(*byte)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
+    fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
+        patch.seek(position);
+        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
+        written.map(|(buffer, _)| buffer.size())
+    }
+
+    #[test]
+    fn what_is_written_again_has_the_same_length() {
+        gst::init().unwrap();
+        let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new(), false);
+        let moov = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0";
+        let longer = b"\0\0\0\x19moov\0\0\0\x11mvhd\0\0\0\0\0\0\0\0\0";
+        let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
+        let ftyp = b"\0\0\0\x08ftyp";
+        let whole = [ftyp.as_slice(), moov].concat();
+        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        assert_eq!(
+            write(&mut patch, 32, b"\0\0\0\x10moof\0\0\0\x08traf"),
+            Some(16)
+        );
+        for (position, header) in [
+            (8, longer.as_slice()),
+            (8, shorter),
+            (8, &moov[..20]),
+            (12, &moov[4..]),
+            (0, &[ftyp.as_slice(), longer].concat()),
+            // Beyond the end.
+            (40, moov),
+        ] {
+            assert_eq!(write(&mut patch, position, header), None, "{position}");
+        }
+        assert_eq!(write(&mut patch, 8, moov), Some(24));
+        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        assert_eq!(write(&mut patch, 0, ftyp), Some(8));
+        assert_eq!(write(&mut patch, 48, b"\0\0\0\x08free"), Some(8));
+        let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new(), false);
+        assert_eq!(write(&mut patch, 0, b"RIFF...."), Some(8));
+        assert_eq!(write(&mut patch, 4, b"size"), Some(4));
+        assert_eq!(write(&mut patch, 4, b"sizes"), None);
+        assert_eq!(write(&mut patch, 8, b"data"), Some(4));
+    }
 }

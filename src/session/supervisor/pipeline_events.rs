@@ -68,14 +68,14 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
-    fn bytes(&self, buffer: gst::Buffer) {
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
         }
         crate::fault::place("bytes");
         let written = self
             .session
-            .with_writer(|writer, events| writer.write(buffer, events));
+            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
         self.fail_if(written);
     }
 
