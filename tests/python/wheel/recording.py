@@ -42,6 +42,8 @@ async def first(rig):
             assert (piece.offset, piece.timecode) == (size, time), piece
             assert piece.size == len(piece) == len(piece.data)
             assert bytes(piece) == piece.data == b"".join(piece.chunks(1000))
+            if sys.version_info >= (3, 12):
+                assert memoryview(piece) == piece.data
             file.write(piece.data)
             size, time = size + piece.size, time + piece.duration
     assert (stop.size, stop.duration) == (size, time), stop
