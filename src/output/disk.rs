@@ -1,12 +1,12 @@
 //! A file that a recording is written to: gathered vectored writes, and patches.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::ops::Deref;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::memory::MemoryChunks;
+use super::platform;
 
 /// So many bytes are gathered before they are written: few system calls, and little is lost when
 /// the process is killed between two flushes.
@@ -98,7 +98,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
             .map(|piece| IoSlice::new(piece.as_slice()))
             .collect();
         let mut count = 0;
-        let done = write_vectored(&self.file, &mut slices, &mut count);
+        let done = write_vectored(&self.file, self.written, &mut slices, &mut count);
         self.written += count;
         if done.is_err() {
             self.tail = Some(self.unwritten(count));
@@ -131,7 +131,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
 
     /// Writes `slices`, which are the first bytes.
     pub(super) fn begin(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        write_vectored(&self.file, slices, &mut self.written)
+        write_vectored(&self.file, 0, slices, &mut self.written)
     }
 
     /// Overwrites bytes that were appended before; `pos + bytes.len()` is not beyond their end.
@@ -145,23 +145,29 @@ impl<F: Deref<Target = File>> DiskFile<F> {
             .len()
             .min(usize::try_from(in_file).unwrap_or(usize::MAX));
         let patched = match bytes.get(..in_file) {
-            Some(bytes) if !bytes.is_empty() => self.file.write_all_at(bytes, pos),
+            Some(bytes) if !bytes.is_empty() => platform::write_all_at(&self.file, bytes, pos),
             _ => Ok(()),
         };
         flushed.and(patched)
     }
 }
 
-/// Writes all of `slices` at the cursor of `file`; `count` follows what has been written.
-fn write_vectored(mut file: &File, slices: &mut [IoSlice<'_>], count: &mut u64) -> io::Result<()> {
+/// Writes all of `slices` at `pos`, where the cursor of `file` is; `count` follows what has been written.
+fn write_vectored(
+    file: &File,
+    mut pos: u64,
+    slices: &mut [IoSlice<'_>],
+    count: &mut u64,
+) -> io::Result<()> {
     let mut rest = slices;
     // An empty slice at the front would read as "nothing could be written".
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
-        match file.write_vectored(rest) {
+        match platform::write_vectored_at(file, rest, pos) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => {
                 *count += written as u64;
+                pos += written as u64;
                 IoSlice::advance_slices(&mut rest, written);
             }
             Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
@@ -177,6 +183,6 @@ pub(super) fn read(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(io::Error::other)?;
     bytes.resize(len, 0);
-    file.read_exact_at(&mut bytes, from)?;
+    platform::read_exact_at(file, &mut bytes, from)?;
     Ok(bytes)
 }

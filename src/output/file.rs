@@ -2,14 +2,15 @@
 //! cannot be replaced.
 
 use once_cell::sync::{Lazy, OnceCell};
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::ops::Deref;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
+
+use super::platform::{self, Identity};
 
 /// What a `location` turned out to be.
 #[derive(Debug)]
@@ -19,9 +20,6 @@ pub(super) enum Target {
     /// A character device such as /dev/null: takes bytes, but gives none back.
     Device(File),
 }
-
-/// Device and inode.
-type Identity = (u64, u64);
 
 /// The files that recordings of this process are written to, or that blobs of theirs have still to be read from.
 static OPEN_FILES: Lazy<Mutex<Vec<Identity>>> = Lazy::new(Mutex::default);
@@ -39,14 +37,14 @@ pub(super) struct OpenFile {
 
 impl OpenFile {
     /// `None` if it is open already.
-    fn new(file: File, meta: &Metadata) -> Option<Self> {
-        let identity = (meta.dev(), meta.ino());
+    fn new(file: File) -> io::Result<Option<Self>> {
+        let identity = platform::identity(&file)?;
         let mut open = open_files();
         if open.contains(&identity) {
-            return None;
+            return Ok(None);
         }
         open.push(identity);
-        Some(Self { file, identity })
+        Ok(Some(Self { file, identity }))
     }
 }
 
@@ -80,6 +78,11 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
     };
     match fs::metadata(path) {
+        meta if platform::is_device(path, meta.as_ref().ok()) => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map(Target::Device)
+            .map_err(|err| context("cannot open for writing:", err)),
         Ok(meta) if meta.is_file() => {
             // Replacing needs only the directory's permission; a file that may not be written
             // has to stay all the same.
@@ -90,6 +93,7 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
             let meta = older
                 .metadata()
                 .map_err(|err| context("cannot look at", err))?;
+            drop(older);
             let replaced = fs::canonicalize(path).and_then(|path| replace(&path, Some(&meta)));
             let opened = match replaced {
                 Ok(new) => Ok(new),
@@ -99,11 +103,6 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                 .map(Target::File)
                 .map_err(|err| context("cannot write in place:", err))
         }
-        Ok(meta) if meta.file_type().is_char_device() => OpenOptions::new()
-            .write(true)
-            .open(path)
-            .map(Target::Device)
-            .map_err(|err| context("cannot open for writing:", err)),
         Ok(meta) => {
             let (kind, what) = if meta.is_dir() {
                 (io::ErrorKind::IsADirectory, "a directory")
@@ -134,9 +133,7 @@ fn replace(path: &Path, older: Option<&Metadata>) -> io::Result<OpenFile> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let new = tempfile::Builder::new()
-        .prefix(".mediarecorder-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask
+    let new = platform::with_default_mode(tempfile::Builder::new().prefix(".mediarecorder-"))
         .tempfile_in(directory)
         .map_err(|err| {
             let text = format!(
@@ -146,30 +143,23 @@ fn replace(path: &Path, older: Option<&Metadata>) -> io::Result<OpenFile> {
             );
             io::Error::new(err.kind(), text)
         })?;
-    let file = new.as_file();
-    let meta = file.metadata()?;
-    let mode = match older {
-        Some(older) => {
-            if (meta.uid(), meta.gid()) != (older.uid(), older.gid()) {
-                fchown(file, Some(older.uid()), Some(older.gid()))?;
-            }
-            Some(older.mode() & 0o7777)
-        }
+    match older {
+        Some(older) => platform::keep_owner_and_mode(new.as_file(), older)?,
         // Not only by the umask that there was a moment ago: see there.
-        None => umask().map(|umask| 0o666 & !umask),
-    };
-    if let Some(mode) = mode {
-        file.set_permissions(Permissions::from_mode(mode))?;
+        None => {
+            if let Some(umask) = umask() {
+                platform::set_mode(new.as_file(), 0o666 & !umask)?;
+            }
+        }
     }
-    let file = new.persist(path).map_err(|err| err.error)?;
-    OpenFile::new(file, &meta).ok_or_else(|| io::ErrorKind::ResourceBusy.into())
+    let file = platform::put_in_place(new, path)?;
+    OpenFile::new(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
 }
 
 /// The older file at `path`, emptied.
 fn empty(path: &Path) -> io::Result<OpenFile> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let meta = file.metadata()?;
-    let file = OpenFile::new(file, &meta).ok_or_else(|| {
+    let file = OpenFile::new(file)?.ok_or_else(|| {
         let text =
             "it cannot be replaced, and another recording of this process is not done with it";
         io::Error::new(io::ErrorKind::ResourceBusy, text)
@@ -220,8 +210,9 @@ fn dangling(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
     use std::io::{Read, Write};
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink};
 
     fn file(target: Target) -> OpenFile {
         match target {

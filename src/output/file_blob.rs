@@ -2,12 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use super::disk::read;
 use super::file::OpenFile;
+use super::platform::{read_exact_at, write_all_at};
 use super::spill::{self, UnlinkedFile};
 
 /// Bytes and where they belong in the recording.
@@ -92,8 +92,7 @@ impl FileBlob {
             }
         };
         for (at, edit) in self.edits()? {
-            own.write_all_at(&edit, at - self.from + start)
-                .map_err(|err| self.reading(err))?;
+            write_all_at(&own, &edit, at - self.from + start).map_err(|err| self.reading(err))?;
         }
         own.map(start, start + self.end - self.from)
             .map_err(|err| self.reading(err))
@@ -208,8 +207,8 @@ fn copy(file: &File, from: u64, to: u64, directory: &Path) -> io::Result<Unlinke
     while at < to {
         let count = bytes.len().min((to - at) as usize);
         let step = bytes.get_mut(..count).unwrap_or_default();
-        file.read_exact_at(step, at)?;
-        own.write_all_at(step, at - from)?;
+        read_exact_at(file, step, at)?;
+        write_all_at(&own, step, at - from)?;
         at += count as u64;
     }
     Ok(own)

@@ -6,6 +6,7 @@ mod dispatcher;
 mod file;
 mod file_blob;
 mod memory;
+mod platform;
 mod spill;
 mod src_output;
 mod src_queue;

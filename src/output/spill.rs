@@ -1,16 +1,13 @@
 //! Where bytes go that are too many for memory: an unlinked temporary file.
 
 use memmap2::{Mmap, MmapOptions};
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where temporary files go when neither `temp-dir` nor `$TMPDIR` says so: a place for large
-/// files, which on many machines /tmp (a RAM disk) is not.
-const FALLBACK: &str = "/var/tmp";
+use super::platform;
 
-/// The directory of temporary files: `configured`, else `$TMPDIR`, else /var/tmp.
+/// The directory of temporary files: `configured`, else `$TMPDIR`, else /var/tmp (Windows: `%TMP%`).
 pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
     configured
         .map(Path::to_path_buf)
@@ -19,7 +16,7 @@ pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
                 .filter(|dir| !dir.is_empty())
                 .map(PathBuf::from)
         })
-        .unwrap_or_else(|| PathBuf::from(FALLBACK))
+        .unwrap_or_else(platform::default_temp_dir)
 }
 
 /// A file without a name, of its owner's alone, open for reading and writing: nobody else can open it, and it is
@@ -67,8 +64,7 @@ impl AsRef<[u8]> for MappedFile {
 /// Makes one.
 pub(super) fn create(directory: &Path) -> io::Result<UnlinkedFile> {
     let made = tempfile::tempfile_in(directory).and_then(|file| {
-        // A file that never had a name is made as the umask says.
-        file.set_permissions(Permissions::from_mode(0o600))?;
+        platform::make_private(&file)?;
         Ok(UnlinkedFile(file))
     });
     made.map_err(|err| {

@@ -5,13 +5,12 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{
-    disk,
+    disk, platform,
     spill::{self, UnlinkedFile},
 };
 
@@ -244,7 +243,7 @@ impl Queue {
             }
         };
         let mapped = buffer.map_readable().map_err(io::Error::other)?;
-        file.write_all_at(&mapped, at)?;
+        platform::write_all_at(&file, &mapped, at)?;
         let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
         let mut stamps = gst::Buffer::new();
         buffer
