@@ -74,7 +74,7 @@ const INPUTS: [Input; 9] = [
     },
 ];
 
-const TYPES: [&str; 11] = [
+const TYPES: [&str; 12] = [
     "video/webm;codecs=vp8",
     "video/webm;codecs=vp9",
     "video/webm;codecs=av1",
@@ -84,6 +84,7 @@ const TYPES: [&str; 11] = [
     "video/x-matroska;codecs=hvc1",
     "video/mp4;codecs=avc1",
     "video/mp4;codecs=hvc1",
+    "video/mp4;codecs=vp9",
     "video/mp4;codecs=av1",
     "video/ogg;codecs=theora",
 ];

@@ -407,3 +407,46 @@ fn packets_behind_a_hole_stay_in_their_place_in_ogg() {
         assert!(off.len() <= 2, "{encoder}: {off:?}");
     }
 }
+
+// ---- Forms of AAC ----
+
+/// The same frames in LOAS, as FFmpeg packs them.
+fn in_loas(adts: &Coded) -> Coded {
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (
+        directory.path().join("a.aac"),
+        directory.path().join("a.latm"),
+    );
+    let map = |buffer: &gst::Buffer| buffer.map_readable().unwrap().to_vec();
+    std::fs::write(&from, adts.buffers.iter().flat_map(map).collect::<Vec<_>>()).unwrap();
+    let mut ffmpeg = std::process::Command::new("ffmpeg");
+    let ffmpeg = ffmpeg.args(["-v", "error", "-nostdin", "-i"]).arg(&from);
+    common::harness::media::run(ffmpeg.args(["-c", "copy", "-f", "latm"]).arg(&to));
+    let packed = std::fs::read(&to).unwrap();
+    let mut rest = packed.as_slice();
+    let mut buffers = Vec::new();
+    for buffer in &adts.buffers {
+        let length = usize::from(rest[1] & 0x1f) << 8 | usize::from(rest[2]);
+        let (frame, behind) = rest.split_at(3 + length);
+        let mut packed = gst::Buffer::from_mut_slice(frame.to_vec());
+        let to = packed.get_mut().unwrap();
+        let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+        buffer.copy_into(to, what, ..).unwrap();
+        buffers.push(packed);
+        rest = behind;
+    }
+    let caps = "audio/mpeg,mpegversion=4,stream-format=loas,framed=true,rate=48000,channels=2";
+    Coded {
+        caps: caps.parse().unwrap(),
+        buffers,
+    }
+}
+
+#[test]
+fn aac_in_loas_is_copied_as_raw_aac() {
+    for name in ["loas.m4a", "loas.mka"] {
+        let adts = coded::audio("voaacenc ! audio/mpeg,stream-format=adts", 40);
+        let given = in_loas(&adts);
+        copies(name, adts, Some(given), coded::without_adts);
+    }
+}

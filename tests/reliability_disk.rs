@@ -146,6 +146,46 @@ fn a_file_that_is_shortened_while_its_blob_is_held() {
     }
 }
 
+/// As in a container that is given one file of its host's: that file gets the recording, whoever has it.
+#[test]
+fn a_file_that_cannot_be_replaced_is_written_in_place() {
+    let (rig, tracks) = rig();
+    let (behind, path) = (rig.path("behind.mkv"), rig.path("a.mkv"));
+    std::fs::write(&behind, vec![7; 3_000_000]).unwrap();
+    std::fs::write(&path, b"").unwrap();
+    let mounted = Command::new("mount")
+        .args(["--bind", &behind, &path])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        return skipped("a file that cannot be replaced: nothing can be mounted here");
+    }
+    rig.recorder.set_property("location", &path);
+    let mut held = Vec::new();
+    for number in 1..=2 {
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(20);
+        rig.recorder.stop().unwrap();
+        held = rig.wait_recording(number);
+        media::assert_plays(&behind);
+        media::assert_finalised(&behind);
+    }
+    for blob in held.iter().filter(|e| e.kind == Kind::Data) {
+        assert!(*blob.buffer().map_readable().unwrap() == *blob.bytes);
+    }
+    let bytes: Vec<u8> = held.iter().flat_map(|e| e.bytes.clone()).collect();
+    assert!(std::fs::read(&behind).unwrap().ends_with(&bytes));
+    assert_eq!(
+        rig.signals
+            .all()
+            .iter()
+            .filter(|e| e.kind == Kind::Error)
+            .count(),
+        0
+    );
+    drop(Command::new("umount").arg("-l").arg(&path).status());
+}
+
 /// What is in the file needs no other place: a blob for which there is no room has no bytes, and that is all.
 #[test]
 fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {

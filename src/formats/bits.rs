@@ -1,6 +1,7 @@
 //! Bits of a header, the first of a byte being its highest.
 
 /// Reads bits; `None` behind the last one.
+#[derive(Clone)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -10,6 +11,11 @@ impl<'a> Bits<'a> {
     /// From the first bit of `bytes` on.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Bits { bytes, at: 0 }
+    }
+
+    /// How many bits have been read.
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     pub(super) fn flag(&mut self) -> Option<bool> {

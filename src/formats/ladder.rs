@@ -139,10 +139,10 @@ pub fn decoded_form(codec: Codec, caps: &gst::CapsRef) -> gst::Caps {
             par.unwrap_or(gst::Fraction::new(1, 1)),
         );
     }
-    if let (Codec::Flac, Some(info)) = (codec, stream_info(caps)) {
-        if let Some(format) = flac_format(info.depth) {
-            form.set("format", format);
-        }
+    if codec == Codec::Flac
+        && let Some(format) = stream_info(caps).and_then(|info| flac_format(info.depth))
+    {
+        form.set("format", format);
     }
     raw
 }

@@ -10,7 +10,9 @@ mod delay;
 mod encoder;
 mod entry_point;
 mod ladder;
+mod loas;
 mod memory;
+mod mp3;
 mod muxer;
 mod nal;
 mod parameter_sets;
@@ -30,14 +32,16 @@ pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat};
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
+pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
+pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
-    ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_timeslice, timestamper, units,
+    ROUNDING, Units, container_caps, fragment, most_bytes, mux_caps, mux_pad_template, muxer,
+    parser, set_fragment, set_page_for_each_packet, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Patch, fragment_track};
+pub use patch::{Patch, Unit};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};

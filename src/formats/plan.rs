@@ -281,17 +281,6 @@ impl Plan {
         format!("{essence};codecs={}", listed.join(","))
     }
 
-    /// Whether the actual type is known without the encoders' caps.
-    pub fn is_type_certain(&self) -> bool {
-        use Codec::*;
-        let plain = |codec: &Codec| match codec {
-            H264 | H265 | Aac => false,
-            Vp9 | Av1 => self.container != Container::Mp4,
-            Vp8 | Theora | Opus | Vorbis | Flac | Pcm | Mp3 => true,
-        };
-        self.codecs.iter().all(plain)
-    }
-
     /// Whether all that comes is stored as it comes.
     pub fn copies_all(&self) -> bool {
         self.copied.iter().all(|copied| *copied)

@@ -232,7 +232,9 @@ impl EncodedGate {
 
     fn read_headers(&mut self, caps: &gst::StructureRef) {
         let headers = stream_headers(caps);
-        if self.header_packets == Headers::Ahead && !self.begun && !headers.is_empty() {
+        // Those of what waits are not those of what comes behind it.
+        let is_first = !self.begun && self.inbox.is_empty();
+        if self.header_packets == Headers::Ahead && is_first && !headers.is_empty() {
             self.headers = headers;
             self.headers_in_caps = true;
         }

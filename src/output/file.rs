@@ -310,6 +310,46 @@ mod tests {
         }
     }
 
+    const OF_ANOTHER: &str = "MEDIARECORDER_FILE_OF_ANOTHER";
+
+    /// What a process does that may write to a file of another's, but not give it away.
+    #[test]
+    fn as_another_user() {
+        let Some(path) = std::env::var_os(OF_ANOTHER).map(PathBuf::from) else {
+            return;
+        };
+        let older = fs::metadata(&path).unwrap();
+        let new = file(open(&path).unwrap());
+        (&*new).write_all(b"new").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let of = |meta: &Metadata| (meta.ino(), meta.mode(), meta.uid(), meta.gid());
+        assert_eq!(of(&meta), of(&older), "in place");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_of_another_user_stays_his() {
+        use std::os::unix::process::CommandExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"older and longer").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "output::file::tests::as_another_user"])
+            .env(OF_ANOTHER, &path)
+            .uid(65_534)
+            .gid(65_534)
+            .output();
+        // Only root may become another user.
+        let Ok(output) = child else {
+            return;
+        };
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
     /// Mounts, if this machine lets us; unmounts at the end.
     struct Mounted(PathBuf);
 

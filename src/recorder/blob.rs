@@ -10,6 +10,9 @@ type Mapped = gst::buffer::MappedBuffer<gst::buffer::Readable>;
 /// Cheap to clone and to send to other threads; the bytes are not copied for it, and never
 /// change. A blob keeps its memory, or the unlinked file that it is a mapping of, until its
 /// last clone is dropped.
+///
+/// Where the bytes could not be had, because there was no room for them or they could not be read back, it is empty, and
+/// a WARNING has said so: then the file at `location` has them.
 pub struct Blob {
     sample: gst::Sample,
     mapped: OnceLock<Option<Mapped>>,

@@ -101,10 +101,17 @@ impl MediaRecorder {
                 error,
             } => self.emit_error(session, running_time, error),
             Event::Data {
+                session,
                 running_time,
                 part,
-                blob,
-            } => self.emit_data(running_time, part, blob),
+                mut blob,
+            } => {
+                if blob.mime_type.is_empty() {
+                    // By now `on-start` has said it.
+                    blob.mime_type = self.actual_type(session).unwrap_or_default();
+                }
+                self.emit_data(running_time, part, blob);
+            }
             Event::Part(part) => self.emit_part(part),
             Event::Stop {
                 session,
@@ -164,6 +171,16 @@ impl MediaRecorder {
             .build();
         self.obj().emit_by_name::<()>("on-part", &[&structure]);
         self.post(structure);
+    }
+
+    /// The actual type of a recording, once it is known.
+    fn actual_type(&self, session: u64) -> Option<String> {
+        let session = {
+            let control = lock(&self.control);
+            let mut sessions = control.sessions.iter();
+            sessions.find(|other| other.id() == session).cloned()
+        };
+        session?.mime_type()
     }
 
     fn emit_data(&self, running_time: Ns, part: u32, blob: Blob) {

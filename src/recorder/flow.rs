@@ -1,7 +1,8 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
 use super::{
-    MediaRecorderPad, framer::Piece, imp::MediaRecorder, pad::Subscriber, upstream::Upstream,
+    MediaRecorderPad, crop::cropped, framer::Piece, imp::MediaRecorder, pad::Subscriber,
+    upstream::Upstream,
 };
 use crate::{
     formats,
@@ -151,6 +152,8 @@ impl MediaRecorder {
         if self.clock.holds() {
             self.hold(pad)?;
         }
+        // A recording that begins with it begins with its caps.
+        let buffer = self.crop(pad, buffer);
         if self.armed.load(Ordering::Acquire) {
             self.autostart();
         }
@@ -249,6 +252,27 @@ impl MediaRecorder {
             give(taker, input);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// The part of a raw frame that is to be seen; it has caps of its own.
+    fn crop(&self, pad: &MediaRecorderPad, buffer: gst::Buffer) -> gst::Buffer {
+        let has_crop = buffer.meta::<gst_video::VideoCropMeta>().is_some();
+        let mut stream = pad.stream();
+        if !has_crop && !stream.crops {
+            return buffer;
+        }
+        let Some(whole) = stream.caps.clone() else {
+            return buffer;
+        };
+        let part = cropped(&buffer, &whole);
+        stream.crops = part.is_some();
+        let (buffer, caps) = part.unwrap_or((buffer, whole));
+        let is_new = stream.give_caps(&caps);
+        drop(stream);
+        if is_new {
+            self.give_caps(pad);
+        }
+        buffer
     }
 
     /// A base time of the element's own, or one given while PLAYING, counts from here on.

@@ -78,7 +78,11 @@ pub(super) struct Stream {
     /// The caps of what is given to the recordings: others, and later, where a framer is between.
     given: Option<gst::Caps>,
     media: Media,
+    /// Only a part of the newest frame is given to the recordings.
+    pub crops: bool,
     pub tags: Option<gst::TagList>,
+    /// Caps that it has been said of that they are not taken.
+    pub refused: Vec<gst::Caps>,
     pub eos: bool,
     pub flushing: bool,
     /// Whether upstream is live, once that has been asked.
@@ -451,6 +455,8 @@ mod imp {
     pub struct MediaRecorderPad {
         pub(in super::super) stream: Mutex<Stream>,
         mute: AtomicBool,
+        /// Held while `mute` changes, and while a recording that begins is told what it is.
+        pub(in super::super) muting: Mutex<()>,
         /// Used with `framing` held.
         pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
         /// Whether there is one.
@@ -503,6 +509,7 @@ mod imp {
     impl MediaRecorderPad {
         /// Mutes or does not, from this running time, or from now on.
         pub(super) fn set_mute(&self, mute: bool, from: Option<Ns>) {
+            let _muting = lock(&self.muting);
             self.mute.store(mute, Ordering::SeqCst);
             let subscribers = lock(&self.stream).subscribers();
             for (session, track) in subscribers {
@@ -612,6 +619,11 @@ impl MediaRecorderPad {
         *self.stream() = Stream::default();
         let _ = self.end_asked();
         self.imp().epoch.store(0, Ordering::SeqCst);
+    }
+
+    /// `mute` does not change until this is dropped.
+    pub(super) fn muting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.imp().muting)
     }
 
     /// Whether silence or black is recorded instead of this track.

@@ -82,6 +82,16 @@ impl MediaRecorder {
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
                 true
             }
+            gst::QueryViewMut::AcceptCaps(_) => {
+                let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);
+                if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut()
+                    && answered
+                    && !accept.result()
+                {
+                    self.refuses(pad, accept.caps());
+                }
+                answered
+            }
             gst::QueryViewMut::Caps(_) => {
                 let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);
                 if let gst::QueryViewMut::Caps(caps) = query.view_mut()

@@ -25,7 +25,10 @@ use crate::{
     model::{Codec, Error, Kind, timeline::Ns},
 };
 use gst::prelude::*;
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{
+    Arc, Mutex, Weak,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What goes on with a track: kept to make its encoder when one is needed.
 pub struct Watched<L> {
@@ -36,8 +39,12 @@ pub struct Watched<L> {
     pub name: String,
     pub bits_per_second: u32,
     pub room: Ns,
+    /// Media is stamped so much later than recorded time.
+    pub headroom: Ns,
     pub settings: Settings,
     pub failed_before: Vec<String>,
+    /// Set once frames of another encoder are put among those that are copied.
+    pub is_mixed: Arc<AtomicBool>,
     /// The muxer's pad: its caps are those of the track in the file.
     pub mux_pad: glib::WeakRef<gst::Pad>,
     pub listener: Weak<L>,
@@ -119,6 +126,7 @@ impl State {
         };
         self.rung = rung;
         self.current = Some(caps.clone());
+        watched.is_mixed.store(true, Ordering::SeqCst);
         if rung == Rung::End {
             return self.end(watched, upstream, &listener, (&caps, from));
         }
@@ -131,8 +139,9 @@ impl State {
                     && rung == Rung::Reencode
                 {
                     let next = elements.get(1).and_then(|next| next.static_pad("sink"));
-                    let next = next.unwrap_or_else(|| self.section.downstream().clone());
-                    decoder_start::fill(&next, from);
+                    if let Some(next) = next.or_else(|| self.section.downstream()) {
+                        decoder_start::fill(&next, from);
+                    }
                 }
                 self.section.exchange(elements, patience)?;
                 Ok(encoder)
@@ -157,11 +166,12 @@ impl State {
         (caps, from): (&gst::Caps, Option<gst::ClockTime>),
     ) {
         self.rung = Rung::End;
-        self.section.end();
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         probe(upstream, all, |_, info| leave_out(info));
-        let at = from.map_or(0, |from| from.nseconds());
+        let at = from.map_or(0, |from| from.nseconds().saturating_sub(watched.headroom));
+        // Before the end is in the file, behind which nobody looks any more.
         listener.track_ends(watched.index, caps, at);
+        self.section.end();
     }
 }
 

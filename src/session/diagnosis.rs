@@ -64,7 +64,7 @@ fn explain(
     let Some(path) = path else {
         return (
             Vec::new(),
-            failed_elsewhere(container, paths, &source, &what, &debug),
+            failed_elsewhere(container, paths, &source, &what, &said(&what, &debug)),
         );
     };
     let is_flow = failed == Some(gst::StreamError::Failed) && debug.contains("streaming stopped");
@@ -82,14 +82,30 @@ fn explain(
     if undecoded {
         return path.no_decoder();
     }
+    let (name, caps) = (&path.name, &path.caps);
+    if source == format!("{name}-parser") {
+        return (Vec::new(), path.refused_by(container, &source, caps));
+    }
+    let decoder = format!("{name}-decoder");
+    if around(error.src()).iter().any(|name| *name == decoder) {
+        return (Vec::new(), path.not_decoded(&source, &said(&what, &debug)));
+    }
     let why = if is_flow {
         "an element on its way into the file has taken no more of it".to_owned()
     } else {
-        format!("{what} ({debug})")
+        said(&what, &debug)
     };
-    let (name, caps) = (&path.name, &path.caps);
     let text = format!("The track of {name} ({caps}) cannot be recorded: {source}: {why}.");
     (Vec::new(), Error::unknown(text))
+}
+
+/// What an element says of its failure, without the place in its source.
+fn said(what: &glib::Error, debug: &str) -> String {
+    let what = what.message().trim_end_matches('.');
+    match debug.split_once('\n') {
+        Some((_, detail)) => format!("{what} ({detail})"),
+        None => what.to_owned(),
+    }
 }
 
 /// An element failed that is no track's: the muxer, of which a track may have been the reason.
@@ -98,7 +114,7 @@ fn failed_elsewhere(
     paths: &[TrackPath],
     source: &str,
     what: &glib::Error,
-    debug: &str,
+    said: &str,
 ) -> Error {
     let refused = paths
         .iter()
@@ -108,13 +124,13 @@ fn failed_elsewhere(
             let (name, caps) = (&path.name, path.reaches_muxer());
             let caps = caps.unwrap_or_else(|| path.caps.clone());
             Error::not_supported(format!(
-                "{} cannot carry the track of {name} ({caps}): {debug}. {}",
+                "{} cannot carry the track of {name} ({caps}): {said}. {}",
                 container.name(),
                 another_way(path.codec)
             ))
         }
         _ => Error::unknown(format!(
-            "Recording failed in {source}, which writes {}: {what} ({debug})",
+            "Recording failed in {source}, which writes {}: {said}.",
             container.name()
         )),
     }
@@ -133,24 +149,34 @@ fn another_way(codec: Codec) -> String {
 impl TrackPath {
     /// Why its caps were not taken, and by which step.
     fn refusal(&self, container: Container) -> (Vec<Missing>, Error) {
-        let (name, container) = (&self.name, container.name());
+        let name = &self.name;
         let Some(Refused { step, caps }) = self.refused() else {
             // The muxer looks at caps when it takes the first buffer.
             let caps = self.reaches_muxer().unwrap_or_else(|| self.caps.clone());
             let text = format!(
-                "{container} cannot carry the track of {name} with the caps {caps}. {}",
+                "{} cannot carry the track of {name} with the caps {caps}. {}",
+                container.name(),
                 another_way(self.codec)
             );
             return (Vec::new(), Error::not_supported(text));
         };
-        let step = step.name();
-        let step = step.strip_prefix(&format!("{name}-")).unwrap_or(&step);
+        if step.name() == format!("{name}-decoder") {
+            return self.no_decoder();
+        }
         let given = caps.unwrap_or_else(|| self.caps.clone());
-        let codec = self.codec.name();
+        (Vec::new(), self.refused_by(container, &step.name(), &given))
+    }
+
+    /// The step of this name does not take what it is given.
+    fn refused_by(&self, container: Container, step: &str, given: &gst::CapsRef) -> Error {
+        let (name, codec, container) = (&self.name, self.codec.name(), container.name());
+        let step = step.strip_prefix(&format!("{name}-")).unwrap_or(step);
         let (step, way) = match step {
-            "decoder" => return self.no_decoder(),
             "parser" | "timestamper" | "encoded" => (
-                format!("its parser ({step})"),
+                match step {
+                    "parser" => "its parser".to_owned(),
+                    _ => format!("the step behind its parser ({step})"),
+                },
                 format!(
                     "It is not {codec} as its caps say, or cannot be made what {container} wants; put the parser \
                      of its codec or a demuxer in front of the recorder, or decode it there."
@@ -172,7 +198,17 @@ impl TrackPath {
         };
         let text =
             format!("The track of {name} cannot be recorded: {step} does not take {given}. {way}");
-        (Vec::new(), Error::not_supported(text))
+        Error::not_supported(text)
+    }
+
+    fn not_decoded(&self, decoder: &str, said: &str) -> Error {
+        let (name, caps) = (&self.name, &self.caps);
+        Error::unknown(format!(
+            "The track of {name} cannot be recorded as {}: {decoder} does not decode it, it is damaged or not what its \
+             caps say ({caps}): {said}. Leave mime-type empty to store it as it comes, or decode it in front of the \
+             recorder.",
+            self.codec.name()
+        ))
     }
 
     fn no_decoder(&self) -> (Vec<Missing>, Error) {

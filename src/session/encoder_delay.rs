@@ -2,7 +2,7 @@
 //! decoded in another order by what the first is shown after its decoding. Blobs are told by it, and fragments end by it.
 
 use super::probe::on_caps;
-use crate::{formats::fragment_track, model::timeline::Ns};
+use crate::model::timeline::Ns;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How much later than their sound the stamps in front of the muxer are.
@@ -14,6 +14,8 @@ pub struct Heard {
     reordered: Vec<AtomicU64>,
     /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
     fragment: AtomicUsize,
+    /// How many fragments there were.
+    fragments: AtomicU64,
 }
 
 impl Heard {
@@ -23,6 +25,7 @@ impl Heard {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             reordered: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             fragment: AtomicUsize::new(0),
+            fragments: AtomicU64::new(0),
         }
     }
 
@@ -55,14 +58,21 @@ impl Heard {
         late.min().unwrap_or(0)
     }
 
+    /// The muxer begins a fragment of this track, which counts from 1.
+    pub fn begins(&self, track: usize) {
+        self.fragment.store(track, Ordering::SeqCst);
+        self.fragments.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many fragments have begun, and the track of the last, counted from 0.
+    pub fn fragment(&self) -> (u64, Option<usize>) {
+        let track = self.fragment.load(Ordering::SeqCst).checked_sub(1);
+        (self.fragments.load(Ordering::SeqCst), track)
+    }
+
     /// The muxer's bytes, stamped with when their sound is heard, as far as it is known whose they are.
     pub fn stamp(&self, mut buffer: gst::Buffer) -> gst::Buffer {
         let Some(pts) = buffer.pts() else {
-            if let Ok(map) = buffer.map_readable()
-                && let Some(track) = fragment_track(&map)
-            {
-                self.fragment.store(track, Ordering::SeqCst);
-            }
             return buffer;
         };
         let late = match self.fragment.load(Ordering::SeqCst) {
@@ -112,9 +122,7 @@ mod tests {
         heard.set(0, 33_000_000);
         assert_eq!(stamped(&heard, 40, 20), (40, 20));
         for (track, seen) in [(1, (7, 20)), (2, (40, 20)), (3, (40, 20))] {
-            let mut moof = *b"\0\0\0\x20moof\0\0\0\x18traf\0\0\0\x10tfhd\0\0\0\0\0\0\0\0";
-            moof[31] = track;
-            heard.stamp(gst::Buffer::from_slice(moof));
+            heard.begins(track);
             assert_eq!(
                 stamped(&heard, 40, 20),
                 seen,

@@ -70,8 +70,9 @@ pub enum Event {
         running_time: Ns,
         error: Error,
     },
-    /// Bytes.
+    /// Bytes. The type is "" where it was not known yet when they were cut off: `on-start` tells it.
     Data {
+        session: u64,
         running_time: Ns,
         part: u32,
         blob: Blob,

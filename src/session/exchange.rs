@@ -13,11 +13,12 @@ use std::{
 /// How often it looks whether the chain goes down while an old section drains.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// The elements between two pads, in order; none where the pads are linked.
+/// The elements between two pads, in order; none where the pads are linked. It does not keep the pads: it may live in a
+/// probe of one of them.
 #[derive(Debug)]
 pub struct Section {
-    upstream: gst::Pad,
-    downstream: gst::Pad,
+    upstream: glib::WeakRef<gst::Pad>,
+    downstream: glib::WeakRef<gst::Pad>,
     elements: Vec<gst::Element>,
 }
 
@@ -58,17 +59,21 @@ fn sink_of(element: &gst::Element) -> Result<gst::Pad, glib::BoolError> {
 
 impl Section {
     /// What stands between the two pads now.
-    pub fn new(upstream: gst::Pad, downstream: gst::Pad, elements: Vec<gst::Element>) -> Self {
+    pub fn new(upstream: &gst::Pad, downstream: &gst::Pad, elements: Vec<gst::Element>) -> Self {
         Section {
-            upstream,
-            downstream,
+            upstream: upstream.downgrade(),
+            downstream: downstream.downgrade(),
             elements,
         }
     }
 
     /// The pad that takes what comes out of the section.
-    pub fn downstream(&self) -> &gst::Pad {
-        &self.downstream
+    pub fn downstream(&self) -> Option<gst::Pad> {
+        self.downstream.upgrade()
+    }
+
+    fn pads(&self) -> Option<(gst::Pad, gst::Pad)> {
+        Some((self.upstream.upgrade()?, self.downstream.upgrade()?))
     }
 
     /// Puts `elements` in the place of those that are there, which first give out what they hold for `patience` at the
@@ -81,21 +86,22 @@ impl Section {
         elements: Vec<gst::Element>,
         patience: Duration,
     ) -> Result<(), Error> {
-        let bin = self
-            .upstream
+        let gone = || failed("exchange", "the chain is no more");
+        let (upstream, downstream) = self.pads().ok_or_else(gone)?;
+        let bin = upstream
             .parent_element()
             .and_then(|element| element.parent())
             .and_downcast::<gst::Bin>()
             .ok_or_else(|| failed("exchange", "the chain is in no pipeline"))?;
-        self.drain(patience);
-        self.take_out(&bin);
-        self.put_in(&bin, elements)
+        self.drain(&upstream, &downstream, patience);
+        self.take_out(&bin, &upstream, &downstream);
+        self.put_in(&bin, (&upstream, &downstream), elements)
             .map_err(|err| failed("exchange", err))
     }
 
     /// The old elements give out what they hold, as they do at the end. It does not reach what follows.
-    fn drain(&self, patience: Duration) {
-        let (Some(first), Some(last)) = (self.upstream.peer(), self.downstream.peer()) else {
+    fn drain(&self, upstream: &gst::Pad, downstream: &gst::Pad, patience: Duration) {
+        let (Some(first), Some(last)) = (upstream.peer(), downstream.peer()) else {
             return;
         };
         if self.elements.is_empty() {
@@ -116,8 +122,8 @@ impl Section {
         first.send_event(gst::event::Eos::new());
         let begun = Instant::now();
         let goes_down = || {
-            let pads = [&self.upstream, &self.downstream];
-            pads.iter()
+            [upstream, downstream]
+                .iter()
                 .any(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
         };
         while let Err(RecvTimeoutError::Timeout) = is_drained.recv_timeout(DRAIN_LOOK) {
@@ -127,12 +133,12 @@ impl Section {
         }
     }
 
-    fn take_out(&mut self, bin: &gst::Bin) {
-        if let Some(first) = self.upstream.peer() {
-            let _ = self.upstream.unlink(&first);
+    fn take_out(&mut self, bin: &gst::Bin, upstream: &gst::Pad, downstream: &gst::Pad) {
+        if let Some(first) = upstream.peer() {
+            let _ = upstream.unlink(&first);
         }
-        if let Some(last) = self.downstream.peer() {
-            let _ = last.unlink(&self.downstream);
+        if let Some(last) = downstream.peer() {
+            let _ = last.unlink(downstream);
         }
         for element in self.elements.drain(..) {
             let _ = element.set_state(gst::State::Null);
@@ -143,22 +149,23 @@ impl Section {
     fn put_in(
         &mut self,
         bin: &gst::Bin,
+        (upstream, downstream): (&gst::Pad, &gst::Pad),
         elements: Vec<gst::Element>,
     ) -> Result<(), glib::BoolError> {
         let first = match elements.first() {
             Some(first) => sink_of(first)?,
-            None => self.downstream.clone(),
+            None => downstream.clone(),
         };
         bin.add_many(&elements)?;
         self.elements = elements;
         link_all(&self.elements)?;
         if let Some(last) = self.elements.last() {
-            link(last, &self.downstream)?;
+            link(last, downstream)?;
         }
         for element in self.elements.iter().rev() {
             element.sync_state_with_parent()?;
         }
-        self.upstream
+        upstream
             .link_full(&first, gst::PadLinkCheck::empty())
             .map_err(|err| glib::bool_error!("{err}"))?;
         Ok(())
@@ -166,7 +173,7 @@ impl Section {
 
     /// What is there gives out what it holds, and the track ends behind it.
     pub fn end(&self) {
-        if let Some(first) = self.upstream.peer() {
+        if let Some(first) = self.upstream.upgrade().and_then(|pad| pad.peer()) {
             first.send_event(gst::event::Eos::new());
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{encoder_delay::Heard, key_units, probe::probe, timing::lock};
 use crate::{
-    formats::{begins_unit, fragment, fragment_track, set_fragment},
+    formats::{fragment, set_fragment},
     model::timeline::Ns,
 };
 use gst::prelude::*;
@@ -56,23 +56,20 @@ pub fn divide(muxer: &gst::Element, timeslice: Ns, heard: &Arc<Heard>) {
         let Some(buffer) = info.buffer() else {
             return gst::PadProbeReturn::Ok;
         };
-        let mut pushed = lock(&pushed);
         let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) else {
-            if let Ok(map) = buffer.map_readable()
-                && begins_unit(&map)
-            {
-                // They count from 1.
-                let track = fragment_track(&map).and_then(|track| track.checked_sub(1));
-                *pushed = Pushed {
-                    track,
-                    ..Pushed::default()
-                };
-            }
             return gst::PadProbeReturn::Ok;
         };
+        let mut pushed = lock(&pushed);
+        let (number, track) = heard.fragment();
+        if pushed.number != number {
+            *pushed = Pushed {
+                number,
+                ..Pushed::default()
+            };
+        }
         pushed.end = pushed.end.max((pts + duration).nseconds());
         pushed.longest = pushed.longest.max(duration.nseconds());
-        let late = pushed.track.map_or(0, |track| heard.of(track));
+        let late = track.map_or(0, |track| heard.of(track));
         let (end, longest) = (pushed.end.saturating_sub(late), pushed.longest);
         drop(pushed);
         if let Some(muxer) = muxer.upgrade() {
@@ -85,7 +82,8 @@ pub fn divide(muxer: &gst::Element, timeslice: Ns, heard: &Arc<Heard>) {
 /// What is being pushed of a fragment.
 #[derive(Debug, Default)]
 struct Pushed {
-    track: Option<usize>,
+    /// How many there were before.
+    number: u64,
     end: Ns,
     /// Its longest sample.
     longest: Ns,

@@ -6,7 +6,7 @@ use super::{
     pipeline::{Listener, TrackMedia},
     timing::lock,
 };
-use crate::formats::Patch;
+use crate::{formats::Patch, log::CAT};
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -59,8 +59,19 @@ pub fn bytes_pad(
                 return Ok(gst::FlowSuccess::Ok);
             }
             contain(&*bytes, || {
-                let buffer = lock(&patched).bytes(buffer);
-                bytes.bytes(heard.stamp(buffer));
+                // Its own lock, held no longer than that.
+                let patched = lock(&patched).bytes(buffer);
+                let Some((buffer, unit)) = patched else {
+                    gst::warning!(
+                        CAT,
+                        "Refused of the muxer: a patch of another length than what it replaces"
+                    );
+                    return;
+                };
+                if let Some(track) = unit.and_then(|unit| unit.track) {
+                    heard.begins(track);
+                }
+                bytes.bytes(heard.stamp(buffer), unit.is_some());
             });
             Ok(gst::FlowSuccess::Ok)
         })

@@ -298,7 +298,6 @@ impl Session {
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
-            let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
                     self.delegate.request_key_frame(track.name(), running);
@@ -615,6 +614,7 @@ impl Session {
         let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
         let mime_type = || self.mime_type().unwrap_or_default();
         let outlet = BlobOutlet {
+            session: self.id,
             hand_out: &hand_out,
             mime_type: &mime_type,
             running_at: &running_at,

@@ -17,8 +17,8 @@ use super::{
     exchange::{self, Section},
     fixups::{
         av1, caps_once, clipping, colorimetry,
-        decode_times::{begin_at_zero, take_headroom},
-        durations, empty_tracks, encoder_drain, flac, keep_payload,
+        decode_times::{begin_at_zero, give_headroom},
+        durations, empty_tracks, encoder_drain, flac, keep_payload, mp3_file,
         mpeg4::call_it_mpeg4,
         muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
@@ -47,7 +47,7 @@ pub trait Listener: Send + Sync + 'static {
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
-    fn bytes(&self, buffer: gst::Buffer);
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
     /// All has been written.
     fn end(&self);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
@@ -209,6 +209,10 @@ impl Pipeline {
                 listener,
             );
         }
+        if plan.container == Container::Mp3 {
+            let added = this.feeds.first().map_or(0, |feed| feed.added);
+            mp3_file::write(&this.muxer, added);
+        }
         if plan.container == Container::Ogg {
             let audio = this.feeds.iter().zip(&plan.codecs);
             let audio = audio.filter(|(_, codec)| codec.kind() == Kind::Audio);
@@ -241,6 +245,13 @@ impl Pipeline {
             if plan.container == Container::Mp4 {
                 fragment_alignment::divide(&this.muxer, settings.timeslice, &heard);
             }
+        }
+        if plan.container == Container::Ogg
+            && tracks
+                .iter()
+                .any(|track| muxer_caps::is_vp8_of_no_rate(&track.caps))
+        {
+            formats::set_page_for_each_packet(&this.muxer);
         }
         // The order of the feeds is that of the muxer's pads.
         let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
@@ -370,14 +381,14 @@ impl Pipeline {
                 }
             });
         }
-        let mut headroom = headroom(&track.caps);
-        let reordered = copied && matches!(codec, Codec::H264 | Codec::H265);
-        if headroom > 0
-            && !(reordered && plan.container == Container::Mp4)
-            && let Some(pad) = appsrc.static_pad("src")
-        {
-            take_headroom(&pad, headroom);
-            headroom = 0;
+        // In MP4 decode times begin at 0 behind the parser, which tells them.
+        let has_edit_list = plan.container == Container::Mp4;
+        let headroom = match copied && has_edit_list && matches!(codec, Codec::H264 | Codec::H265) {
+            true => headroom(&track.caps),
+            false => 0,
+        };
+        if let Some(pad) = appsrc.static_pad("src") {
+            give_headroom(&pad, headroom);
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
@@ -430,16 +441,21 @@ impl Pipeline {
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
         }
+        let is_mixed = Arc::<AtomicBool>::default();
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
             }
             if copied
-                && plan.container == Container::Flac
+                && codec == Codec::Flac
                 && let Some(pad) = parser.static_pad("src")
             {
-                flac::count_anew(&pad);
+                let counted = match plan.container {
+                    Container::Flac => flac::Counted::All,
+                    _ => flac::Counted::From(is_mixed.clone()),
+                };
+                flac::count_anew(&pad, counted);
             }
             if copied && codec == Codec::H264 {
                 keep_payload::keep(&parser);
@@ -479,6 +495,8 @@ impl Pipeline {
                 .request_pad_simple(template)
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
+        vet(&mux_pad, plan.container, codec, name, listener);
+        self.begins_with(&mux_pad);
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
         }
@@ -496,18 +514,17 @@ impl Pipeline {
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
-        if plan.parser(index).is_some() && codec.kind() == Kind::Video {
-            // Of raw frames some may be left out in front of the encoder.
-            let entry = match &encoder {
-                Some(encoder) => encoder.static_pad("sink"),
-                None => appsrc.static_pad("src").filter(|_| copied),
+        if plan.parser(index).is_some() {
+            // Of raw frames some may be left out in front of the encoder; packets of sound are not its buffers.
+            let entry = match (&encoder, codec.kind()) {
+                (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
+                (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
+                (None, _) => appsrc.static_pad("src").filter(|_| copied),
             };
             if let Some(entry) = entry {
                 durations::keep(&entry, &source);
             }
         }
-        vet((&source, &mux_pad), plan.container, codec, name, listener);
-        self.begins_with(&mux_pad);
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -518,7 +535,7 @@ impl Pipeline {
         if let Some(upstream) = appsrc.static_pad("src") {
             let section = decoder.into_iter().collect();
             let downstream = takes.unwrap_or_else(|| mux_pad.clone());
-            let section = Section::new(upstream.clone(), downstream, section);
+            let section = Section::new(&upstream, &downstream, section);
             let watched = caps_ladder::Watched {
                 recorded: Recorded {
                     codec,
@@ -529,8 +546,10 @@ impl Pipeline {
                 name: name.to_owned(),
                 bits_per_second: track.bits_per_second,
                 room: track.room,
+                headroom,
                 settings: settings.clone(),
                 failed_before: made.failed_before.to_vec(),
+                is_mixed,
                 mux_pad: mux_pad.downgrade(),
                 listener: Arc::downgrade(listener),
             };
@@ -618,6 +637,16 @@ impl Pipeline {
             .map_err(|err| failed("it does not start", err))
     }
 
+    /// The factory of the encoder whose change of state has failed, if one has.
+    pub fn failed_encoder(&self) -> Option<String> {
+        let encoders = self.feeds.iter().filter_map(|feed| feed.encoder.as_ref());
+        let mut failed = encoders.filter(|encoder| {
+            let (result, _, _) = encoder.state(gst::ClockTime::ZERO);
+            result.is_err()
+        });
+        failed.find_map(factory_name).map(|name| name.to_string())
+    }
+
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
     pub fn dump(&self, moment: &str) {
         self.pipeline.debug_to_dot_file_with_ts(
@@ -645,15 +674,14 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
 
 /// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
 fn vet(
-    (source, mux_pad): (&gst::Pad, &gst::Pad),
+    mux_pad: &gst::Pad,
     container: Container,
     codec: Codec,
     name: &str,
     listener: &Arc<impl Listener>,
 ) {
     let (listener, name) = (Arc::downgrade(listener), name.to_owned());
-    let taken = mux_pad.pad_template_caps();
-    muxer_caps::vet(source, taken, container, codec, move |caps, reason| {
+    muxer_caps::vet(mux_pad, container, codec, move |caps, reason| {
         if let Some(listener) = listener.upgrade() {
             let error = Error::not_supported(format!(
                 "{} cannot carry the track of {name} with the caps {caps}: {reason}.",

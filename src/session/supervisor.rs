@@ -158,9 +158,11 @@ impl Supervisor {
             {
                 return Some(error);
             }
-            self.announce(caps);
+            self.announce(caps, stopped.is_some());
             self.flush_batch(requested > self.served, stopped.is_some());
-            self.hand_out_requested(requested);
+            if self.announced {
+                self.hand_out_requested(requested);
+            }
             if stopped.is_some() || self.all_closed() {
                 self.finalise();
             }

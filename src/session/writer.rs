@@ -2,7 +2,7 @@
 
 use super::event::{Blob, Event};
 use crate::{
-    formats::{self, Units, begins_unit},
+    formats::{self, Units},
     model::{error::Error, timeline::Ns},
     output::{BlobBytes, SrcOutput, Store},
 };
@@ -145,6 +145,11 @@ impl Writer {
         self.caps = Some(caps.clone());
     }
 
+    /// The container's caps, for blobs of a recording that ends before its muxer has said them.
+    pub fn assume_caps(&mut self, caps: gst::Caps) {
+        self.caps.get_or_insert(caps);
+    }
+
     /// What comes next belongs at `position`.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
@@ -167,26 +172,35 @@ impl Writer {
         self.progress.note_failure(self.store.flush())
     }
 
-    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
-    pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
+    /// begins with them.
+    pub fn write(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         if self.is_over() {
             return Ok(());
         }
-        let written = self.write_now(buffer, outlet);
+        let written = self.write_now(buffer, begins, outlet);
         self.tell();
         self.progress.note_failure(written)
     }
 
-    fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    fn write_now(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
             self.release()?;
             return self.put(position, buffer);
         }
-        let sliced = self.timeslice > 0;
-        let begins = sliced && buffer.map_readable().is_ok_and(|map| begins_unit(&map));
-        let unit = begins || !self.held.is_empty();
+        let unit = (begins && self.timeslice > 0) || !self.held.is_empty();
         let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
             if unit {
                 self.held.push((position, buffer));
@@ -312,6 +326,7 @@ fn hand_out(
     outlet: &BlobOutlet<'_>,
 ) {
     (outlet.hand_out)(Event::Data {
+        session: outlet.session,
         running_time: (outlet.running_at)(end),
         part: FIRST_PART,
         blob: Blob {
@@ -326,6 +341,8 @@ fn hand_out(
 
 /// Where blobs go.
 pub struct BlobOutlet<'a> {
+    /// Number of the recording.
+    pub session: u64,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
@@ -354,6 +371,7 @@ mod tests {
         let output = Arc::new(SrcOutput::new(&src, Box::new(|_| ())));
         output.activate(None).unwrap();
         let outlet = BlobOutlet {
+            session: 1,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,

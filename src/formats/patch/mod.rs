@@ -2,11 +2,13 @@
 
 mod matroska;
 mod mp4;
+mod structure;
 
-pub use mp4::fragment_track;
+pub use structure::Unit;
 
 use super::{codec_config::CodecConfig, delay::Delay};
 use crate::model::{Container, Orientation};
+use structure::{Structure, Syntax, Written};
 
 /// What a container is told of a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -25,6 +27,7 @@ pub struct Patch {
     delays: Vec<Delay>,
     pictures: Vec<Pictures>,
     kind: Kind,
+    structure: Structure,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
 }
@@ -33,8 +36,12 @@ pub struct Patch {
 enum Kind {
     Nothing,
     Mp4(mp4::Layout),
-    /// Until the first cluster has begun.
-    Matroska,
+    Matroska {
+        /// Its header has yet to be put right.
+        header: bool,
+        /// Its tags have begun: they come at the end, element by element.
+        tags: bool,
+    },
 }
 
 impl Patch {
@@ -49,13 +56,22 @@ impl Patch {
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
-            Container::WebM | Container::Matroska if delayed => Kind::Matroska,
+            Container::WebM | Container::Matroska => Kind::Matroska {
+                header: delayed,
+                tags: false,
+            },
             _ => Kind::Nothing,
+        };
+        let syntax = match container {
+            Container::Mp4 => Some(Syntax::Mp4),
+            Container::WebM | Container::Matroska => Some(Syntax::Matroska),
+            _ => None,
         };
         Patch {
             delays,
             pictures,
             kind,
+            structure: Structure::new(syntax),
             position: 0,
         }
     }
@@ -102,35 +118,52 @@ impl Patch {
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording.
-    pub fn bytes(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+    /// The muxer's next bytes, as they go into the recording, and what begins with them. Media is never touched.
+    ///
+    /// `None`: they are refused, since they are to replace what is not as long as they are.
+    pub fn bytes(&mut self, buffer: gst::Buffer) -> Option<(gst::Buffer, Option<Unit>)> {
         let position = self.position;
         self.position += buffer.size() as u64;
+        let end = self.structure.end();
+        let unit = match self.structure.follow(position, &buffer) {
+            Written::Media => return Some((buffer, None)),
+            Written::Structure(unit) => unit,
+            Written::Again if self.position > end => return None,
+            Written::Again => None,
+        };
         let patched = match &mut self.kind {
             Kind::Nothing => None,
-            Kind::Mp4(layout) => map(&buffer, |bytes| {
-                layout.patch(position, bytes, &self.delays, &self.pictures)
+            Kind::Mp4(layout) => {
+                let patched = map(&buffer, |bytes| {
+                    layout.patch(position, bytes, &self.delays, &self.pictures)
+                });
+                let size = patched.as_ref().map_or(buffer.size(), Vec::len);
+                if !layout.fits(position, self.position, size as u64) {
+                    return None;
+                }
+                patched
+            }
+            Kind::Matroska { header, tags } => map(&buffer, |bytes| {
+                let patched = match header {
+                    true => matroska::patch(bytes, &self.delays),
+                    false => None,
+                };
+                *header &= patched.is_none();
+                *tags |= matroska::begins_tags(bytes);
+                let new = patched.as_deref().unwrap_or(bytes);
+                matroska::patch_tags(new, *tags).or(patched)
             }),
-            Kind::Matroska => {
-                let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
-                if patched.is_some() {
-                    self.kind = Kind::Nothing;
-                }
-                patched
-            }
         };
-        match patched {
-            Some(bytes) => {
-                let mut patched = gst::Buffer::from_mut_slice(bytes);
-                if let Some(patched) = patched.get_mut() {
-                    // Stamps and flags tell the writer where blobs may end.
-                    let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-                    let _ = buffer.copy_into(patched, what, ..);
-                }
-                patched
-            }
-            None => buffer,
+        let Some(bytes) = patched else {
+            return Some((buffer, unit));
+        };
+        let mut patched = gst::Buffer::from_mut_slice(bytes);
+        if let Some(patched) = patched.get_mut() {
+            // Stamps and flags tell the writer where blobs may end.
+            let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+            let _ = buffer.copy_into(patched, what, ..);
         }
+        Some((patched, unit))
     }
 }
 
@@ -151,4 +184,52 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
             .iter()
             .fold(0, |value, byte| value << 8 | u64::from(*byte)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
+    fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
+        patch.seek(position);
+        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
+        written.map(|(buffer, _)| buffer.size())
+    }
+
+    #[test]
+    fn what_is_written_again_has_the_same_length() {
+        gst::init().unwrap();
+        let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new());
+        let moov = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0";
+        let longer = b"\0\0\0\x19moov\0\0\0\x11mvhd\0\0\0\0\0\0\0\0\0";
+        let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
+        let ftyp = b"\0\0\0\x08ftyp";
+        let whole = [ftyp.as_slice(), moov].concat();
+        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        assert_eq!(
+            write(&mut patch, 32, b"\0\0\0\x10moof\0\0\0\x08traf"),
+            Some(16)
+        );
+        for (position, header) in [
+            (8, longer.as_slice()),
+            (8, shorter),
+            (8, &moov[..20]),
+            (12, &moov[4..]),
+            (0, &[ftyp.as_slice(), longer].concat()),
+            // Beyond the end.
+            (40, moov),
+        ] {
+            assert_eq!(write(&mut patch, position, header), None, "{position}");
+        }
+        assert_eq!(write(&mut patch, 8, moov), Some(24));
+        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        assert_eq!(write(&mut patch, 0, ftyp), Some(8));
+        assert_eq!(write(&mut patch, 48, b"\0\0\0\x08free"), Some(8));
+        let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new());
+        assert_eq!(write(&mut patch, 0, b"RIFF...."), Some(8));
+        assert_eq!(write(&mut patch, 4, b"size"), Some(4));
+        assert_eq!(write(&mut patch, 4, b"sizes"), None);
+        assert_eq!(write(&mut patch, 8, b"data"), Some(4));
+    }
 }

@@ -6,7 +6,7 @@
 //! This makes the header longer or shorter, so all that follows moves, and the index at the end is told;
 //! its version is put right too.
 
-use super::{Pictures, number};
+use super::{Pictures, Unit, number};
 use crate::{
     formats::{codec_config::CodecConfig, delay::Delay},
     model::Orientation,
@@ -29,6 +29,17 @@ impl Layout {
         match self.moov {
             Some((_, end)) if position >= end => position.saturating_add_signed(self.grown),
             _ => position,
+        }
+    }
+
+    /// Whether `size` bytes may stand in the file for those of the muxer's from `from` to `to`: not if they are a header
+    /// that is written again and has another length, or is not whole.
+    pub fn fits(&self, from: u64, to: u64, size: u64) -> bool {
+        match self.moov {
+            Some((begins, ends)) if from < ends && to > begins => {
+                to == ends && from <= begins && self.place(to) - from == size
+            }
+            _ => true,
         }
     }
 
@@ -181,10 +192,13 @@ fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     })
 }
 
-/// The track of the fragment that begins with these bytes: the first, if it has more.
-pub fn fragment_track(bytes: &[u8]) -> Option<usize> {
-    let track = number(find(bytes, &[b"moof", b"traf", b"tfhd"])?, 4, 4)?;
-    usize::try_from(track).ok()
+/// The fragment that begins with these bytes, with its track: the first, if it has more.
+pub fn fragment(bytes: &[u8]) -> Option<Unit> {
+    boxes(bytes).next().filter(|first| first.name == b"moof")?;
+    let track = find(bytes, &[b"moof", b"traf", b"tfhd"]).and_then(|tfhd| number(tfhd, 4, 4));
+    Some(Unit {
+        track: track.and_then(|track| usize::try_from(track).ok()),
+    })
 }
 
 /// A box of this content.
@@ -463,10 +477,10 @@ mod tests {
         }
         let tfdt = leaf(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, 9]);
         let traf = [leaf(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]), tfdt].concat();
-        let fragment = leaf(b"moof", &leaf(b"traf", &traf));
-        assert_eq!(layout.patch(3_000, &fragment, &[], &[]), None);
-        assert_eq!(fragment_track(&fragment), Some(1));
-        assert_eq!(fragment_track(&fragment[..40]), None);
+        let moof = leaf(b"moof", &leaf(b"traf", &traf));
+        assert_eq!(layout.patch(3_000, &moof, &[], &[]), None);
+        assert_eq!(fragment(&moof), Some(Unit { track: Some(1) }));
+        assert_eq!(fragment(&moof[..40]), None);
         let index = leaf(b"mfra", &leaf(b"tfra", &tfra));
         let moved = layout.patch(5_000, &index, &[], &[]).unwrap();
         assert_eq!(number(&moved, 28, 4), Some(2), "entries");

@@ -4,11 +4,18 @@
 //! a headroom ([`crate::gate::headroom`]), and an encoder or a timestamper moves its segment. mp4mux takes either for a
 //! delay of the whole track.
 
-use crate::session::{probe::probe, timing::lock};
-use std::sync::Mutex;
+use crate::{
+    gate,
+    session::{probe::probe, timing::lock},
+};
+use std::sync::{Arc, Mutex};
 
 /// Decode times are at least so far apart, in nanoseconds: as far as containers tell.
 const STEP: i64 = 1_000_000;
+
+fn signed(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(0)
+}
 
 /// Stamps of a track in recorded time.
 struct Track {
@@ -21,7 +28,7 @@ impl Track {
     fn new(headroom: u64) -> Self {
         Track {
             segment: gst::FormattedSegment::new(),
-            headroom: i64::try_from(headroom).unwrap_or(0),
+            headroom: signed(headroom),
             last: None,
         }
     }
@@ -53,15 +60,44 @@ fn stamp(buffer: &mut gst::BufferRef, pts: i64, dts: i64) {
     buffer.set_dts(time(dts));
 }
 
-/// What leaves `pad` is stamped in recorded time, without the headroom. The first decode times crowd together behind 0.
-pub fn take_headroom(pad: &gst::Pad, headroom: u64) {
-    let track = Mutex::new(Track::new(headroom));
+/// What leaves `pad` is stamped later than recorded time by `headroom` nanoseconds, whatever the gate gives media of its
+/// caps. Without one, the first decode times crowd together behind 0.
+pub fn give_headroom(pad: &gst::Pad, headroom: u64) {
+    let given = Arc::new(Mutex::new(None::<Track>));
+    probe(
+        pad,
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |pad, info| {
+            let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let of_caps = gate::headroom(caps.caps());
+            let mut track = lock(&given);
+            match &mut *track {
+                Some(track) => track.headroom = signed(of_caps),
+                None if of_caps != headroom => {
+                    *track = Some(Track::new(of_caps));
+                    shift(pad, given.clone(), signed(headroom));
+                }
+                None => {}
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+}
+
+/// Stamps what leaves `pad` in recorded time, plus `headroom`.
+fn shift(pad: &gst::Pad, given: Arc<Mutex<Option<Track>>>, headroom: i64) {
     probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
-        if let Some(buffer) = info.buffer_mut() {
+        let mut track = lock(&given);
+        if let (Some(buffer), Some(track)) = (info.buffer_mut(), &mut *track)
+            && track.headroom != headroom
+        {
             let buffer = buffer.make_mut();
             let has_dts = buffer.dts().is_some();
-            if let Some((pts, dts)) = lock(&track).place(buffer, 0) {
-                stamp(buffer, pts, dts);
+            let earliest = headroom.saturating_neg();
+            if let Some((pts, dts)) = track.place(buffer, earliest) {
+                stamp(buffer, pts + headroom, dts + headroom);
                 if !has_dts {
                     buffer.set_dts(gst::ClockTime::NONE);
                 }

@@ -1,7 +1,7 @@
 //! Frames last as long as they did when they came in.
 //!
-//! Parsers of video give each frame the length that its frame rate tells, and none where the rate is unknown or variable.
-//! Containers tell that of the last frame by it alone.
+//! Parsers of video give each frame the length that its frame rate tells, and none where the rate is unknown or variable;
+//! those of audio give each the length of a whole one. Containers tell that of the last frame by it alone.
 
 use crate::session::{probe::probe, timing::lock};
 use std::{

@@ -15,6 +15,7 @@ pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
 pub mod keep_payload;
+pub mod mp3_file;
 pub mod mpeg4;
 pub mod muxer_caps;
 pub mod ogg_pages;

@@ -8,23 +8,25 @@ use super::opus_header;
 use crate::formats::{self, stream_header as header};
 use crate::model::{Codec, Container};
 use crate::session::probe::{leave_out, probe};
+use gst::prelude::*;
 
-/// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds.
+/// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds. Players count on
+/// from the last page by it, so that each frame has to have a page of its own.
 const VP8_TICKS: gst::Fraction = gst::Fraction::new_raw(1_000, 1);
 
-/// Lets only such caps get out of `source` as the muxer behind it, whose pad takes `taken`, can read. `refuse` gets why others are kept from it,
-/// and so is what follows them, up to the end.
+/// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, and so is what
+/// follows them, up to the end.
 pub fn vet(
-    source: &gst::Pad,
-    taken: gst::Caps,
+    mux_pad: &gst::Pad,
     container: Container,
     codec: Codec,
     refuse: impl Fn(&gst::CapsRef, &str) + Send + Sync + 'static,
 ) {
+    let taken = mux_pad.pad_template_caps();
     probe(
-        source,
+        mux_pad,
         gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |source, info| {
+        move |mux_pad, info| {
             let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
                 return gst::PadProbeReturn::Ok;
             };
@@ -40,7 +42,7 @@ pub fn vet(
                 }
                 Err(reason) => {
                     refuse(caps.caps(), &reason);
-                    keep_all_but_the_end(source);
+                    keep_all_but_the_end(mux_pad);
                     leave_out(info)
                 }
             }
@@ -48,10 +50,18 @@ pub fn vet(
     );
 }
 
+/// Whether this is VP8 without a frame rate.
+pub fn is_vp8_of_no_rate(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|fields| {
+        let rate = fields.get::<gst::Fraction>("framerate");
+        fields.name() == "video/x-vp8" && rate.map_or(true, |rate| rate.numer() == 0)
+    })
+}
+
 /// A muxer does not look whether there were caps in front of media.
-fn keep_all_but_the_end(source: &gst::Pad) {
+fn keep_all_but_the_end(mux_pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    probe(source, kinds, |_, info| {
+    probe(mux_pad, kinds, |_, info| {
         let ends = info
             .event()
             .is_some_and(|event| event.type_() == gst::EventType::Eos);
@@ -90,7 +100,10 @@ fn readable(
     let sized = !matches!(codec, Codec::Theora) && fields.name().starts_with("video/");
     let number = |name| fields.get::<i32>(name).unwrap_or(0);
     if sized && (number("width") <= 0 || number("height") <= 0) {
-        return Err("they have no width and height".into());
+        return Err(
+            "they have no width and height; link its encoder or a demuxer, whose caps have them"
+                .into(),
+        );
     }
     let rate = fields.get::<gst::Fraction>("framerate").ok();
     let is_slow = rate.is_some_and(|rate| rate.numer() < rate.denom());
@@ -108,8 +121,12 @@ fn readable(
     }
     match (taken.is_any() || caps.is_subset(taken), named) {
         (true, _) => Ok(caps),
-        (false, Some(form)) => Err(format!("it takes {form} only")),
-        (false, None) => Err("it takes no such media".into()),
+        (false, Some(form)) => Err(format!(
+            "it takes only {}; ask for another mime-type, such as {}/x-matroska",
+            form.to_string().trim_end_matches(';'),
+            codec.kind().name()
+        )),
+        (false, None) => Err("it takes no such media; ask for another mime-type".into()),
     }
 }
 

@@ -115,8 +115,12 @@ impl Supervisor {
             });
         };
         let mut failed = error.is_some();
+        let caps = self.likely_caps();
         let patience = session.settings.stop_timeout;
         let ended = session.with_writer_within(patience, |writer, events| {
+            if let Some(caps) = caps {
+                writer.assume_caps(caps);
+            }
             // An error in the last write comes before the blob that it has made short.
             let flushed = writer.flush().err();
             let error = error.or_else(|| {

@@ -21,6 +21,8 @@ pub(super) struct PipelineEvents {
     pub(super) names: Vec<String>,
     /// Something has come out of every encoder that there would be another for.
     pub(super) proven: AtomicBool,
+    /// Bytes have come.
+    pub(super) begun: AtomicBool,
     /// The pipeline is to be replaced: what it still says does not count.
     pub(super) cut: AtomicBool,
 }
@@ -70,15 +72,19 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
-    fn bytes(&self, buffer: gst::Buffer) {
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
         }
         crate::fault::place("bytes");
         let written = self
             .session
-            .with_writer(|writer, events| writer.write(buffer, events));
+            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
         self.fail_if(written);
+        if !self.begun.swap(true, Ordering::SeqCst) {
+            // `on-start` waits for them.
+            self.session.room.wake();
+        }
     }
 
     fn end(&self) {
