@@ -7,11 +7,12 @@
 //     for await (const blob of recorder)     // until the recording has ended
 //         save(blob.bytes);
 //
-// Methods throw where the browsers' do. Times are in nanoseconds, as everywhere in GStreamer.
+// Methods throw where the browsers' do. Times are in nanoseconds, as everywhere in GStreamer; `utc` is a BigInt.
 //
 // gjs runs no callback in a foreign thread, so the events are taken from the bus: the element has to be in its
 // pipeline already, and a main loop has to run.
 
+import GObject from 'gi://GObject';
 import Gst from 'gi://Gst?version=1.0';
 
 const NAMES = ['InvalidStateError', 'NotSupportedError', 'InvalidModificationError', 'SecurityError', 'UnknownError'];
@@ -38,13 +39,20 @@ function toObject(structure) {
     for (let i = 0; i < structure.n_fields(); i++) {
         const field = structure.nth_field_name(i);
         const name = field.replace(/-./g, dash => dash[1].toUpperCase());
-        // gjs has no conversion for a GstValueArray.
-        const [isArray, array] = structure.get_array(field);
-        result[name] = isArray
-            ? Array.from({length: array.n_values}, (_, n) => toItem(array.get_nth(n)))
-            : structure.get_value(field);
+        result[name] = toValue(structure, field);
     }
     return result;
+}
+
+function toValue(structure, field) {
+    // gjs has no conversion for a GstValueArray.
+    const [isArray, array] = structure.get_array(field);
+    if (isArray)
+        return Array.from({length: array.n_values}, (_, n) => toItem(array.get_nth(n)));
+    // Nanoseconds since 1970 are more than a Number can hold.
+    if (structure.get_field_type(field) === GObject.TYPE_INT64)
+        return BigInt(structure.to_string().match(`\\b${field}=\\(gint64\\)(-?\\d+)`)[1]);
+    return structure.get_value(field);
 }
 
 const toItem = value => value instanceof Gst.Structure ? toObject(value) : value;

@@ -70,6 +70,8 @@ struct Chunk {
     samples: u64,
     /// A part of it has gone out.
     counted: bool,
+    /// It has been split.
+    split: bool,
 }
 
 impl Chunk {
@@ -105,34 +107,11 @@ impl Chunk {
         let samples = samples.min(self.samples);
         self.first += samples;
         self.samples -= samples;
+        self.split = true;
         if self.samples > 0
             && let Some(rest) = self.part(samples, self.samples)
         {
             self.buffer = Some(rest);
-        }
-    }
-}
-
-/// Where a chunk may be split because the rest of it is not safe yet.
-#[derive(Clone, Copy)]
-enum Split {
-    /// At any sample.
-    Anywhere,
-    /// Where neither part is shorter than a millisecond: in Matroska the stamps of PCM, whose blocks are these
-    /// buffers, would be the same. What is left waits with the rest.
-    Milliseconds,
-}
-
-impl Split {
-    /// How many of the `safe` samples at the chunk's beginning may leave.
-    fn before(self, safe: u64, chunk: &Chunk) -> u64 {
-        match self {
-            Split::Anywhere => safe,
-            Split::Milliseconds => {
-                let least = u64::from(chunk.format.info.rate()).div_ceil(1000);
-                let keep = safe.min(chunk.samples.saturating_sub(least));
-                if keep < least { 0 } else { keep }
-            }
         }
     }
 }
@@ -151,6 +130,8 @@ pub struct AudioGate {
     unplaced: Option<Chunk>,
     /// Samples let out so far, so the place of the next one on the grid.
     written: u64,
+    /// The last of those, and how many: see [`Self::send_part`].
+    splinter: Option<(gst::Buffer, u64)>,
     silence: Silence,
     filled: Ns,
     pub(super) mutes: Mutes,
@@ -168,6 +149,7 @@ impl AudioGate {
             inbox: VecDeque::new(),
             unplaced: None,
             written: 0,
+            splinter: None,
             silence: Silence::default(),
             filled: 0,
             mutes: Mutes::default(),
@@ -199,6 +181,7 @@ impl AudioGate {
             first: 0,
             samples,
             counted: false,
+            split: false,
         };
         let (before, now) = self.align.arrive(input.running, samples, discont);
         if let Some((place, waited)) = before.zip(self.unplaced.take()) {
@@ -223,18 +206,8 @@ impl AudioGate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
-        self.advance_to(cursor, safe_until, Split::Milliseconds, out);
-    }
-
-    fn advance_to(
-        &mut self,
-        cursor: &mut IntervalCursor,
-        safe_until: Ns,
-        split: Split,
-        out: &mut GateOutput,
-    ) {
         while let Some(mut chunk) = self.inbox.pop_front() {
-            self.let_through(&mut chunk, cursor, safe_until, split, out);
+            self.let_through(&mut chunk, cursor, safe_until, out);
             if chunk.samples > 0 {
                 self.inbox.push_front(chunk);
                 break;
@@ -248,11 +221,10 @@ impl AudioGate {
         chunk: &mut Chunk,
         cursor: &mut IntervalCursor,
         safe_until: Ns,
-        split: Split,
         out: &mut GateOutput,
     ) {
         let grid = chunk.format.grid;
-        self.change_format(&chunk.format);
+        self.change_format(&chunk.format, out);
         while chunk.samples > 0 {
             let Some(interval) = cursor.resolved() else {
                 // Nothing before the start that is still to come will be recorded.
@@ -289,13 +261,10 @@ impl AudioGate {
             {
                 self.mutes.pass(change);
             }
-            let safe = boundary(safe_until);
-            let cut = end.unwrap_or(u64::MAX);
-            let cut = cut.min(self.mutes.next().map_or(u64::MAX, boundary));
-            let mut keep = safe.min(cut).saturating_sub(place).min(chunk.samples);
-            if safe < cut && keep < chunk.samples {
-                keep = split.before(keep, chunk);
-            }
+            let until = boundary(safe_until)
+                .min(self.mutes.next().map_or(u64::MAX, boundary))
+                .min(end.unwrap_or(u64::MAX));
+            let keep = until.saturating_sub(place).min(chunk.samples);
             if keep == 0 {
                 return;
             }
@@ -314,10 +283,11 @@ impl AudioGate {
     }
 
     /// The count goes on, in samples of the rate that comes now.
-    fn change_format(&mut self, format: &Arc<Format>) {
+    fn change_format(&mut self, format: &Arc<Format>, out: &mut GateOutput) {
         if Arc::ptr_eq(format, &self.format) {
             return;
         }
+        self.finish(out);
         self.written = format.grid.nearest(self.format.grid.time(self.written));
         self.silence = Silence::default();
         self.format = format.clone();
@@ -335,6 +305,7 @@ impl AudioGate {
             return;
         }
         self.fill_to(place + late, out);
+        let is_part = chunk.split || samples < chunk.samples;
         let buffer = if samples == chunk.samples {
             chunk.samples = 0;
             chunk.buffer.take()
@@ -343,13 +314,53 @@ impl AudioGate {
             chunk.skip(samples);
             part
         };
-        if let Some(buffer) = buffer {
+        match buffer {
+            Some(buffer) if is_part => self.send_part(buffer, samples, out),
+            Some(buffer) => self.send(buffer, samples, out),
+            None => {}
+        }
+    }
+
+    /// Lets out what a cut, or the safe instant, has split off; less than a millisecond of it waits, to leave as one
+    /// buffer with what follows. Blocks of PCM in Matroska are these buffers, and would have the same stamp.
+    fn send_part(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+        let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
+        let is_long = (waiting + samples) * 1000 >= u64::from(self.format.info.rate());
+        // Planes cannot be put one behind the other.
+        if is_long || buffer.meta::<gst_audio::AudioMeta>().is_some() {
+            self.send(buffer, samples, out);
+            return;
+        }
+        let buffer = self.behind_splinter(buffer);
+        self.splinter = Some((buffer, waiting + samples));
+        self.written += samples;
+    }
+
+    /// The buffer with what waits in front of it.
+    fn behind_splinter(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+        match self.splinter.take() {
+            Some((mut splinter, _)) => {
+                splinter.append(buffer);
+                splinter
+            }
+            None => buffer,
+        }
+    }
+
+    /// The end, as far as anybody knows: nothing waits any longer to be joined to what follows.
+    pub(super) fn finish(&mut self, out: &mut GateOutput) {
+        if let Some((buffer, samples)) = self.splinter.take() {
+            self.written -= samples;
             self.send(buffer, samples, out);
         }
     }
 
     /// Gives a buffer the next place on the grid and lets it out.
-    fn send(&mut self, mut buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+    fn send(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+        let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
+        let mut buffer = self.behind_splinter(buffer);
+        let samples = waiting + samples;
+        self.written -= waiting;
         if !std::mem::replace(&mut self.said, true) {
             out.caps(self.format.caps.clone());
         }
@@ -385,15 +396,15 @@ impl AudioGate {
 
     pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.settle();
-        // Silence follows at once, so nothing before it may wait.
-        self.advance_to(cursor, until, Split::Anywhere, out);
+        self.advance(cursor, until, out);
         while let Some(interval) = cursor.resolved() {
             self.fill_to(self.place_of(&interval, until), out);
             match interval.end {
                 Some(end) if until >= end => cursor.leave(),
-                _ => return,
+                _ => break,
             }
         }
+        self.finish(out);
     }
 
     /// Where an instant (or the edge of the interval that is nearer) stands on the grid.

@@ -228,7 +228,8 @@ impl Gate {
     pub fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.finish(end, out),
-            Gate::Audio(_) | Gate::Encoded(_) => {}
+            Gate::Audio(gate) => gate.finish(out),
+            Gate::Encoded(_) => {}
         }
     }
 

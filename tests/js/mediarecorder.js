@@ -81,6 +81,9 @@ async function blobsArrive(recorder) {
 
     const stopped = await recorder.stop();
     check(recorder.state === 'inactive', 'inactive again');
+    check(stopped.reason === 'stop' && stopped.intervals.length === 2, `${stopped.reason}, ${stopped.intervals}`);
+    const begun = Number(stopped.intervals[0].utc / 1000000n);
+    check(Math.abs(Date.now() - begun) < 600000, `it began at ${new Date(begun)}`);
     const blobs = (await early).all;
     check(size(blobs) === stopped.size && stopped.size > 0, `${size(blobs)} of ${stopped.size} bytes`);
     check(blobs.every((blob, i) => i === 0 || blob.offset === blobs[i - 1].offset + blobs[i - 1].size), 'in a row');
