@@ -349,31 +349,30 @@ impl Stream {
     /// A buffer has come, before a cut can miss it. How far a stream has come one buffer alone does not tell whose
     /// stamp is far ahead of the others.
     pub fn arrive(&mut self, input: &mut Input, clock: &RunningTime) {
+        if input.running > self.end.saturating_add(JUMP) && self.end > 0 || self.jumped.is_some() {
+            return self.arrive_elsewhere(input, clock);
+        }
+        self.end = input.end();
+        clock.arrived(self.end);
+    }
+
+    #[cold]
+    fn arrive_elsewhere(&mut self, input: &mut Input, clock: &RunningTime) {
         let end = input.end();
-        let expected = self.end.saturating_add(JUMP);
-        if input.running <= expected || self.end == 0 {
-            if self.jumped.take().is_some() {
-                clock.jumped(None);
-            }
-            self.end = end;
-            return clock.arrived(end);
-        }
+        let is_ahead = input.running > self.end.saturating_add(JUMP);
         match self.jumped.take() {
-            // The next goes on from there.
-            Some(jumped) if end >= jumped => {
-                clock.jumped(None);
-                let end = match input.running - self.end > LONGEST_HOLE {
-                    true => self.go_on(input),
-                    false => end,
-                };
-                self.end = end;
-                clock.arrived(end);
-            }
-            _ => {
+            // It is the first there, or does not go on from the one before.
+            jumped if is_ahead && jumped.is_none_or(|jumped| end < jumped) => {
                 self.jumped = Some(end);
-                clock.jumped(Some(end));
+                return clock.jumped(Some(end));
             }
+            Some(_) if is_ahead && input.running - self.end > LONGEST_HOLE => {
+                self.end = self.go_on(input);
+            }
+            Some(_) | None => self.end = end,
         }
+        clock.jumped(None);
+        clock.arrived(self.end);
     }
 
     /// Stamps have leapt by more than any hole there is: they go on from where they were, from this buffer on.
