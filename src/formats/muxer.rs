@@ -79,11 +79,6 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
-/// Has oggmux end a page with each packet.
-pub fn set_page_for_each_packet(muxer: &gst::Element) {
-    super::encoder::set(muxer, "max-page-delay", "0");
-}
-
 /// Tells mp4mux how many milliseconds the fragments are to last that it begins from now on.
 pub fn set_fragment(muxer: &gst::Element, milliseconds: u64) {
     super::encoder::set(muxer, "fragment-duration", &milliseconds.to_string());

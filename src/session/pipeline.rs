@@ -246,13 +246,6 @@ impl Pipeline {
                 fragment_alignment::divide(&this.muxer, settings.timeslice, &heard);
             }
         }
-        if plan.container == Container::Ogg
-            && tracks
-                .iter()
-                .any(|track| muxer_caps::is_vp8_of_no_rate(&track.caps))
-        {
-            formats::set_page_for_each_packet(&this.muxer);
-        }
         // The order of the feeds is that of the muxer's pads.
         let delays = this.feeds.iter().filter_map(|feed| feed.delay).collect();
         let copied = plan.copied.iter().zip(&plan.codecs).zip(tracks);

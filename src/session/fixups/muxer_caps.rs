@@ -2,17 +2,13 @@
 //!
 //! mp4mux 1.22 crashes where VP9 has no chroma-site, and writes a time scale of 0 where a frame lasts longer than
 //! 100 s. matroskamux divides by the pixel aspect ratio. Both trust that headers are buffers. oggmux writes
-//! a file without media where Opus, Vorbis or Theora have no stream header, and where VP8 has no frame rate.
+//! a file without media where Opus, Vorbis or Theora have no stream header.
 
 use super::opus_header;
 use crate::formats::{self, stream_header as header};
 use crate::model::{Codec, Container};
 use crate::session::probe::{leave_out, probe};
 use gst::prelude::*;
-
-/// The frame rate of VP8 in Ogg, which counts in frames, where its caps have none: in milliseconds. Players count on
-/// from the last page by it, so that each frame has to have a page of its own.
-const VP8_TICKS: gst::Fraction = gst::Fraction::new_raw(1_000, 1);
 
 /// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, and so is what
 /// follows them, up to the end.
@@ -48,14 +44,6 @@ pub fn vet(
             }
         },
     );
-}
-
-/// Whether this is VP8 without a frame rate.
-pub fn is_vp8_of_no_rate(caps: &gst::CapsRef) -> bool {
-    caps.structure(0).is_some_and(|fields| {
-        let rate = fields.get::<gst::Fraction>("framerate");
-        fields.name() == "video/x-vp8" && rate.map_or(true, |rate| rate.numer() == 0)
-    })
 }
 
 /// A muxer does not look whether there were caps in front of media.
@@ -110,9 +98,6 @@ fn readable(
     match container {
         // It counts in hundredths of a frame, or in microseconds where it knows no rate.
         Container::Mp4 if is_slow => fields.remove_field("framerate"),
-        Container::Ogg if codec == Codec::Vp8 && rate.is_none_or(|rate| rate.numer() == 0) => {
-            fields.set("framerate", VP8_TICKS);
-        }
         // In a template that names it, it has to be there: 0 is any.
         _ if rate.is_none() && named.is_some_and(|form| form.has_field("framerate")) => {
             fields.set("framerate", gst::Fraction::new(0, 1));
@@ -206,9 +191,6 @@ mod tests {
         let slow = "video/x-h264,width=64,height=48,framerate=1/1000";
         let caps = given(Container::Mp4, Codec::H264, slow).unwrap();
         assert!(!caps.structure(0).unwrap().has_field("framerate"));
-        let vp8 = "video/x-vp8,width=64,height=48,framerate=0/1";
-        let caps = given(Container::Ogg, Codec::Vp8, vp8).unwrap();
-        assert_eq!(caps.structure(0).unwrap().get("framerate"), Ok(VP8_TICKS));
     }
 
     #[test]
