@@ -7,11 +7,15 @@
 use super::opus_header;
 use crate::formats::{self, stream_header as header};
 use crate::model::{Codec, Container};
-use crate::session::probe::{leave_out, probe};
+use crate::session::{
+    probe::{leave_out, probe},
+    timing::lock,
+};
 use gst::prelude::*;
+use std::sync::{Arc, Mutex};
 
-/// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, and so is what
-/// follows them, up to the end.
+/// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, once media comes
+/// with them (theoraenc has caps without its headers first), and so is what follows them, up to the end.
 pub fn vet(
     mux_pad: &gst::Pad,
     container: Container,
@@ -19,31 +23,48 @@ pub fn vet(
     refuse: impl Fn(&gst::CapsRef, &str) + Send + Sync + 'static,
 ) {
     let taken = mux_pad.pad_template_caps();
-    probe(
-        mux_pad,
-        gst::PadProbeType::EVENT_DOWNSTREAM,
-        move |mux_pad, info| {
-            let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
-                return gst::PadProbeReturn::Ok;
-            };
-            let gst::EventView::Caps(caps) = event.view() else {
-                return gst::PadProbeReturn::Ok;
-            };
-            match readable(container, codec, caps.caps(), &taken) {
-                Ok(readable) if caps.caps() == readable.as_ref() => gst::PadProbeReturn::Ok,
-                Ok(readable) => {
+    let refused = Arc::new(Mutex::new(None::<(gst::Caps, String)>));
+    let refuse = Arc::new(refuse);
+    let kinds = gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(mux_pad, kinds, move |mux_pad, info| {
+        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let gst::EventView::Caps(caps) = event.view() else {
+            return gst::PadProbeReturn::Ok;
+        };
+        match readable(container, codec, caps.caps(), &taken) {
+            Ok(readable) => {
+                *lock(&refused) = None;
+                if caps.caps() != readable.as_ref() {
                     let seqnum = event.seqnum();
                     *event = gst::event::Caps::builder(&readable).seqnum(seqnum).build();
-                    gst::PadProbeReturn::Ok
                 }
-                Err(reason) => {
-                    refuse(caps.caps(), &reason);
-                    keep_all_but_the_end(mux_pad);
-                    leave_out(info)
-                }
+                gst::PadProbeReturn::Ok
             }
-        },
-    );
+            Err(reason) => {
+                *lock(&refused) = Some((caps.caps_owned(), reason));
+                refuse_media(mux_pad, refused.clone(), refuse.clone());
+                leave_out(info)
+            }
+        }
+    });
+}
+
+/// Refuses what comes with caps that are refused by then.
+fn refuse_media(
+    mux_pad: &gst::Pad,
+    refused: Arc<Mutex<Option<(gst::Caps, String)>>>,
+    refuse: Arc<impl Fn(&gst::CapsRef, &str) + Send + Sync + 'static>,
+) {
+    probe(mux_pad, gst::PadProbeType::BUFFER, move |mux_pad, info| {
+        let Some((caps, reason)) = lock(&refused).take() else {
+            return gst::PadProbeReturn::Remove;
+        };
+        refuse(&caps, &reason);
+        keep_all_but_the_end(mux_pad);
+        leave_out(info)
+    });
 }
 
 /// A muxer does not look whether there were caps in front of media.
