@@ -83,6 +83,8 @@ struct Waiting {
     after_loss: Option<Loss>,
     /// Those that it and what follows have, if they are new.
     caps: Option<gst::Caps>,
+    /// Whether the media that it is of is shown in the order in which it comes.
+    in_order: bool,
     /// How it tells what it is.
     format: Option<FrameFormat>,
     /// What it is to a decoder, once that has been looked at.
@@ -213,11 +215,6 @@ impl EncodedGate {
         self.keyed
     }
 
-    /// How much later than recorded time its buffers leave.
-    pub(super) fn headroom(&self) -> Ns {
-        if self.in_order { 0 } else { HEADROOM }
-    }
-
     /// New caps; media goes on.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
@@ -263,6 +260,7 @@ impl EncodedGate {
             input,
             after_loss,
             caps,
+            in_order: self.in_order,
             format: self.format,
             entry_point: Cell::new(None),
         });
@@ -318,7 +316,7 @@ impl EncodedGate {
                 if let Some(caps) = self.due_caps.take() {
                     out.caps(caps);
                 }
-                let stamped = self.stamp(waiting.input, &interval);
+                let stamped = self.stamp(waiting, &interval);
                 self.emit_headers(&stamped, out);
                 out.count_input();
                 out.push(stamped);
@@ -387,10 +385,13 @@ impl EncodedGate {
         }
     }
 
-    fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
+    fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
+        let Waiting {
+            input, in_order, ..
+        } = waiting;
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
-        if self.in_order && !input.buffer.flags().contains(hidden) {
+        if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
             let least = self
                 .last_in_order
@@ -405,7 +406,8 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        let pts = recorded.saturating_add(self.headroom());
+        let headroom = if in_order { 0 } else { HEADROOM };
+        let pts = recorded.saturating_add(headroom);
         stamped.set_pts(gst::ClockTime::from_nseconds(pts));
         stamped.set_dts(lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
