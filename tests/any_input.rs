@@ -334,3 +334,19 @@ proptest! {
         case(mime, stream, fields, &packets)?;
     }
 }
+
+/// Media goes on to come behind caps of which no header can be made.
+#[test]
+fn caps_that_are_refused_end_the_recording_and_nothing_else() {
+    let packet = |byte: u8| Packet {
+        beginning: 0,
+        bytes: vec![byte; 40],
+        flags: 0,
+        caps: None,
+    };
+    let packets: Vec<_> = (0..5).map(packet).collect();
+    let (stream, fields) = ("audio/x-opus", "rate=48000,channels=255");
+    for mime in ["video/webm", "audio/x-matroska", "video/mp4", "audio/ogg"] {
+        case(mime, stream, fields, &packets).unwrap();
+    }
+}
