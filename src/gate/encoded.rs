@@ -87,6 +87,8 @@ struct Waiting {
     after_loss: Option<Loss>,
     /// Those that it and what follows have, if they are new.
     caps: Option<gst::Caps>,
+    /// Whether the media that it is of is shown in the order in which it comes.
+    in_order: bool,
     /// How it tells what it is.
     format: Option<FrameFormat>,
     /// What it is to a decoder, once that has been looked at.
@@ -220,11 +222,6 @@ impl EncodedGate {
         self.keyed
     }
 
-    /// How much later than recorded time its buffers leave.
-    pub(super) fn headroom(&self) -> Ns {
-        if self.in_order { 0 } else { HEADROOM }
-    }
-
     /// New caps; media goes on.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
@@ -270,6 +267,7 @@ impl EncodedGate {
             input,
             after_loss,
             caps,
+            in_order: self.in_order,
             format: self.format,
             entry_point: Cell::new(None),
         });
@@ -325,7 +323,7 @@ impl EncodedGate {
                 if let Some(caps) = self.due_caps.take() {
                     out.caps(caps);
                 }
-                let stamped = self.stamp(waiting.input, &interval);
+                let stamped = self.stamp(waiting, &interval);
                 self.emit_headers(&stamped, out);
                 out.count_input();
                 out.push(stamped);
@@ -408,8 +406,8 @@ impl EncodedGate {
 
     /// Where a frame is shown so that no other of the last ones is: parsers take those for one. Decode times keep
     /// frames apart that have them.
-    fn apart(&mut self, recorded: Ns, has_decode_time: bool) -> Ns {
-        if self.in_order || has_decode_time {
+    fn apart(&mut self, recorded: Ns, is_apart: bool) -> Ns {
+        if is_apart {
             return recorded;
         }
         let mut place = recorded;
@@ -423,10 +421,13 @@ impl EncodedGate {
         place
     }
 
-    fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
+    fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
+        let Waiting {
+            input, in_order, ..
+        } = waiting;
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
-        if self.in_order && !input.buffer.flags().contains(hidden) {
+        if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
             let least = self
                 .last_in_order
@@ -441,7 +442,8 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        let placed = recorded.saturating_add(self.headroom());
+        let headroom = if in_order { 0 } else { HEADROOM };
+        let placed = recorded.saturating_add(headroom);
         let dts = lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
             let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
@@ -449,7 +451,7 @@ impl EncodedGate {
         });
         // Frames in one place, or behind those that have been decoded, follow in their order.
         let placed = placed.max(dts.unwrap_or(0));
-        let placed = self.apart(placed, dts.is_some());
+        let placed = self.apart(placed, in_order || dts.is_some());
         self.last_dts = dts.or(self.last_dts);
         stamped.set_pts(gst::ClockTime::from_nseconds(placed));
         stamped.set_dts(dts.map(gst::ClockTime::from_nseconds));

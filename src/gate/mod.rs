@@ -31,7 +31,7 @@ pub struct GateOutput {
 /// A piece of [`GateOutput`].
 #[derive(Debug)]
 pub enum Piece {
-    /// Stamped with recorded time, plus the gate's headroom.
+    /// Stamped with recorded time, plus the [`headroom`] of the caps before it.
     Buffer(gst::Buffer),
     /// What the buffers after it are.
     Caps(gst::Caps),
@@ -263,14 +263,6 @@ impl Gate {
     pub fn begin_anywhere(&mut self) {
         if let Gate::Encoded(gate) = self {
             gate.begin_anywhere();
-        }
-    }
-
-    /// How much later than recorded time buffers leave.
-    pub fn headroom(&self) -> Ns {
-        match self {
-            Gate::Encoded(gate) => gate.headroom(),
-            Gate::Audio(_) | Gate::Video(_) => 0,
         }
     }
 

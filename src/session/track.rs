@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     formats,
-    gate::{Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
+    gate::{self, Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
     model::{
         Kind, Orientation,
         stamps::{Arrival, Decided, Stamp, Stamps},
@@ -104,6 +104,8 @@ struct Inner {
     end: Option<Ns>,
     seen: u64,
     feed: Feed,
+    /// How much later than recorded time what is given on is stamped.
+    headroom: Ns,
     /// See [`Track::fed`].
     fed: Arc<AtomicU64>,
     first: Option<Ns>,
@@ -196,6 +198,7 @@ impl Track {
                 end: None,
                 seen: u64::MAX,
                 feed: Feed::default(),
+                headroom: 0,
                 fed,
                 first: None,
                 counts: TrackStats::default(),
@@ -909,17 +912,19 @@ impl Inner {
 
     fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
-        let headroom = self.gate.as_ref().map_or(0, Gate::headroom);
         for piece in out {
             let item = match piece {
                 Piece::Buffer(buffer) => {
                     let end = buffer.pts().zip(buffer.duration());
                     let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
-                    let end = end.saturating_sub(headroom);
+                    let end = end.saturating_sub(self.headroom);
                     self.fed.fetch_max(end, Ordering::Relaxed);
                     Item::Buffer(buffer)
                 }
-                Piece::Caps(caps) => Item::Caps(caps),
+                Piece::Caps(caps) => {
+                    self.headroom = gate::headroom(&caps);
+                    Item::Caps(caps)
+                }
                 Piece::Turn(turn) => Item::Turn(turn),
             };
             self.feed.give(item);

@@ -15,7 +15,7 @@ use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
 /// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, once media comes
-/// with them (theoraenc has caps without its headers first), and so is what follows them, up to the end.
+/// with them (theoraenc has caps without its headers first), and so is what follows them, but for its segment and the end.
 pub fn vet(
     mux_pad: &gst::Pad,
     container: Container,
@@ -62,21 +62,19 @@ fn refuse_media(
             return gst::PadProbeReturn::Remove;
         };
         refuse(&caps, &reason);
-        keep_all_but_the_end(mux_pad);
+        keep_media_out(mux_pad);
         leave_out(info)
     });
 }
 
-/// A muxer does not look whether there were caps in front of media.
-fn keep_all_but_the_end(mux_pad: &gst::Pad) {
+/// A muxer does not look whether there were caps in front of media. A pad that receives media warns of the missing
+/// segment before its probes are called, so that the segment passes.
+fn keep_media_out(mux_pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(mux_pad, kinds, |_, info| {
-        let ends = info
-            .event()
-            .is_some_and(|event| event.type_() == gst::EventType::Eos);
-        match ends {
-            true => gst::PadProbeReturn::Ok,
-            false => leave_out(info),
+        match info.event().map(|event| event.type_()) {
+            Some(gst::EventType::Segment | gst::EventType::Eos) => gst::PadProbeReturn::Ok,
+            _ => leave_out(info),
         }
     });
 }
