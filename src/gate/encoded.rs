@@ -67,6 +67,10 @@ fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
     buffers.collect()
 }
 
+fn signed(time: Ns) -> i64 {
+    i64::try_from(time).unwrap_or(i64::MAX)
+}
+
 /// Whether media is shown, or heard, in the order in which it comes.
 fn is_in_order(name: &str) -> bool {
     !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
@@ -173,7 +177,8 @@ pub struct EncodedGate {
     keyless: Option<(usize, Ns)>,
     /// The next interval may begin with any frame.
     begins_anywhere: bool,
-    last_dts: Option<Ns>,
+    /// Recorded time at which the last frame is decoded; before 0 there is only headroom.
+    last_dts: Option<i64>,
     /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
     latest: Ns,
     last_in_order: Option<Ns>,
@@ -443,18 +448,28 @@ impl EncodedGate {
             _ => None,
         };
         let headroom = if in_order { 0 } else { HEADROOM };
-        let placed = recorded.saturating_add(headroom);
         let dts = lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
-            let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
-            placed.saturating_sub(lead).max(least)
+            let first = signed(headroom).saturating_neg();
+            let least = self
+                .last_dts
+                .map_or(first, |last| last.saturating_add(STEP.cast_signed()));
+            signed(recorded)
+                .saturating_sub(signed(lead))
+                .max(least)
+                .max(first)
         });
         // Frames in one place, or behind those that have been decoded, follow in their order.
-        let placed = placed.max(dts.unwrap_or(0));
-        let placed = self.apart(placed, in_order || dts.is_some());
+        let recorded = dts.map_or(recorded, |dts| {
+            recorded.max(u64::try_from(dts).unwrap_or(0))
+        });
+        let recorded = self.apart(recorded, in_order || dts.is_some());
         self.last_dts = dts.or(self.last_dts);
-        stamped.set_pts(gst::ClockTime::from_nseconds(placed));
-        stamped.set_dts(dts.map(gst::ClockTime::from_nseconds));
+        let time = |at: Ns| gst::ClockTime::from_nseconds(at.saturating_add(headroom));
+        stamped.set_pts(time(recorded));
+        stamped.set_dts(
+            dts.map(|dts| gst::ClockTime::from_nseconds(headroom.saturating_add_signed(dts))),
+        );
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         buffer
