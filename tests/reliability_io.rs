@@ -75,7 +75,7 @@ const SCENARIOS: [Scenario; 5] = [
         assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
         media::assert_plays(&path);
         let blobs: Vec<_> = events.iter().filter(|e| e.kind == Kind::Data).collect();
-        assert!(!blobs[0].bytes.is_empty(), "the first blob");
+        assert!(blobs.len() > 1, "a blob each 500 ms");
         assert!(blobs.iter().any(|blob| blob.bytes.is_empty()));
         let ends = blobs.iter().map(|blob| blob.buffer().offset_end());
         let begins = blobs.iter().skip(1).map(|blob| blob.buffer().offset());
@@ -258,7 +258,8 @@ fn location_that_cannot_be_completed() {
 
 #[test]
 fn location_that_cannot_be_read_back() {
-    child("read back", "pread64:error=EIO:when=2+", Some("a.mkv"));
+    // Injected calls are counted by thread, and a thread of events may be there for one blob only.
+    child("read back", "pread64:error=EIO", Some("a.mkv"));
 }
 
 #[test]
