@@ -262,6 +262,11 @@ impl EncodedGate {
                 Headers::Dropped => return,
             }
         }
+        // No codec of audio has packets without content: parsers and muxers stumble over them.
+        if !self.keyed && input.buffer.size() == 0 {
+            self.left_out += 1;
+            return;
+        }
         if self.in_order {
             self.latest = self.latest.max(input.running);
             input.running = self.latest;
