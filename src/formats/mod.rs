@@ -27,7 +27,7 @@ pub use muxer::{
     ROUNDING, Units, begins_unit, container_caps, fragment, most_bytes, mux_caps, mux_pad_template,
     muxer, parser, set_fragment, set_timeslice, timestamper, units,
 };
-pub use patch::{Patch, fragment_track};
+pub use patch::{Ending, Ordinary, Patch, fragment_track};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_encode, can_mux, creatable, encoders, package};
 

@@ -96,6 +96,21 @@ impl DiskFile {
         self.file.write_all_at(bytes, pos)
     }
 
+    /// Leaves out what lies behind the first `len` bytes, written or not. No mapping reaches so far.
+    pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
+        use std::io::{Seek, SeekFrom};
+        if len >= self.written {
+            self.pending.clear();
+            self.pending_bytes = 0;
+            return Ok(());
+        }
+        self.flush()?;
+        self.file.set_len(len)?;
+        self.file.seek(SeekFrom::Start(len))?;
+        self.written = len;
+        Ok(())
+    }
+
     /// Bytes `from..to` in memory of their own.
     pub(super) fn read(&mut self, from: u64, to: u64) -> io::Result<gst::Buffer> {
         self.flush()?;
@@ -112,8 +127,8 @@ impl DiskFile {
         }
         let len = usize::try_from(to - from).map_err(io::Error::other)?;
         // SAFETY: a mapping is sound as long as nobody changes or shortens the file behind it.
-        // This process does not: `from..to` lies in the file (`to <= written`, and no code here
-        // ever truncates), callers give up the range (see above), a file is only ever created
+        // This process does not: `from..to` lies in the file (`to <= written`, and [`DiskFile::truncate`]
+        // only leaves out what is beyond every mapping), callers give up the range (see above), a file is only ever created
         // anew by this crate (`file::open` makes a new inode in place of an older one, and
         // `spill::create` makes one without a name), and the mapping is read-only. A spill file
         // cannot be reached by anyone else. A file at `location` can, by a process that opens

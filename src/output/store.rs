@@ -30,6 +30,8 @@ pub struct Store {
     /// Bytes that came, patches not counted twice.
     len: u64,
     taken: u64,
+    /// Bytes from here on are the file's alone.
+    blobs_end: Option<u64>,
     failed: bool,
     finished: bool,
 }
@@ -98,6 +100,7 @@ impl Store {
             temp_dir,
             len: 0,
             taken: 0,
+            blobs_end: None,
             failed: false,
             finished: false,
         }
@@ -199,7 +202,7 @@ impl Store {
             Backing::Memory { .. } => Ok(()),
         };
         self.note(flushed)?;
-        let (from, to) = (self.taken, self.len);
+        let (from, to) = (self.taken, self.blobs_end.unwrap_or(self.len));
         let mut blob = match &mut self.backing {
             Backing::File { disk, path } => {
                 let size = to - from;
@@ -352,5 +355,6 @@ fn spilling(temp_dir: Option<&Path>, err: io::Error) -> io::Error {
     io::Error::new(err.kind(), text)
 }
 
+mod append;
 #[cfg(test)]
 mod tests;

@@ -50,8 +50,10 @@ pub fn bytes_pad(
         .name("bytes")
         .chain_function(move |_, _, buffer| {
             contain(&*bytes, || {
-                let buffer = lock(&patched).bytes(buffer);
-                bytes.bytes(heard.stamp(buffer));
+                let buffers = lock(&patched).bytes(buffer);
+                for buffer in buffers {
+                    bytes.bytes(heard.stamp(buffer));
+                }
             });
             Ok(gst::FlowSuccess::Ok)
         })
@@ -68,7 +70,10 @@ pub fn bytes_pad(
                     let caps = lock(&sought).caps(caps.caps());
                     told.caps(&caps);
                 }
-                gst::EventView::Eos(_) => told.end(),
+                gst::EventView::Eos(_) => {
+                    let ending = lock(&sought).take_ending();
+                    told.end(ending);
+                }
                 _ => {}
             });
             true

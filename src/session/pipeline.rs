@@ -25,7 +25,7 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Ending, Patch, Plan},
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
@@ -42,8 +42,8 @@ pub trait Listener: Send + Sync + 'static {
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer);
-    /// All has been written.
-    fn end(&self);
+    /// All has been written but for how it ends.
+    fn end(&self, ending: Ending);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
     fn error(&self, encoder: Option<&str>, error: Error);
     /// Something has come out of every encoder that there would be another for.
@@ -87,6 +87,8 @@ pub struct Pipeline {
     muxer: gst::Element,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
+    /// What they are put right by.
+    patch: Arc<Mutex<Patch>>,
     /// How many tracks the muxer has, where that is counted.
     in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
@@ -179,6 +181,7 @@ impl Pipeline {
             feeds: Vec::new(),
             muxer,
             bytes,
+            patch: patch.clone(),
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
         };
@@ -530,6 +533,11 @@ impl Pipeline {
     /// Gives a track the tags of its upstream; before its first buffer.
     pub fn set_track_tags(feed: &Feed, tags: gst::TagList) {
         feed.appsrc.send_event(gst::event::Tag::new(tags));
+    }
+
+    /// What is left to be done with the bytes where the muxer has not come to its end: once.
+    pub fn take_ending(&self) -> Ending {
+        lock(&self.patch).take_ending()
     }
 
     /// Lets it run.

@@ -1,5 +1,7 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
+mod finalise;
+
 use super::event::Event;
 use crate::{
     formats::{self, Units, begins_unit},
@@ -85,6 +87,8 @@ pub struct Writer {
     held: Vec<(u64, gst::Buffer)>,
     /// What those are to the container.
     units: Units,
+    /// Nothing can be written any more.
+    complete: bool,
     /// The last blob has gone out.
     finished: bool,
 }
@@ -110,6 +114,7 @@ impl Writer {
             slice_end: timeslice,
             held: Vec::new(),
             units: Units::None,
+            complete: false,
             finished: false,
         }
     }
@@ -147,14 +152,9 @@ impl Writer {
         progress.frontier.store(self.frontier, Ordering::SeqCst);
     }
 
-    /// Writes to the file what has been gathered for it.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.store.flush()
-    }
-
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
     pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
-        if self.is_over() {
+        if self.complete || self.is_over() {
             return Ok(());
         }
         let written = self.write_now(buffer, outlet);

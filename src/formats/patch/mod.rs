@@ -3,7 +3,7 @@
 mod matroska;
 mod mp4;
 
-pub use mp4::fragment_track;
+pub use mp4::{Ending, Ordinary, fragment_track};
 
 use super::{codec_config::CodecConfig, delay::Delay};
 use crate::model::{Container, Orientation};
@@ -92,39 +92,65 @@ impl Patch {
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording.
-    pub fn bytes(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+    /// The muxer's next bytes, as they go into the recording: in one buffer, in two, or in none.
+    pub fn bytes(&mut self, buffer: gst::Buffer) -> impl Iterator<Item = gst::Buffer> + use<> {
         let position = self.position;
         self.position += buffer.size() as u64;
         let patched = match &mut self.kind {
             Kind::Nothing => None,
-            Kind::Mp4(layout) => map(&buffer, |bytes| {
-                layout.patch(position, bytes, &self.delays, &self.pictures)
-            }),
+            Kind::Mp4(layout) => {
+                layout.patch_buffer(position, &buffer, &self.delays, &self.pictures)
+            }
             Kind::Matroska => {
                 let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
                 if patched.is_some() {
                     self.kind = Kind::Nothing;
                 }
-                patched
+                patched.map(Patched::Changed)
             }
         };
-        match patched {
-            Some(bytes) => {
-                let mut patched = gst::Buffer::from_mut_slice(bytes);
-                if let Some(patched) = patched.get_mut() {
-                    // Stamps and flags tell the writer where blobs may end.
-                    let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-                    let _ = buffer.copy_into(patched, what, ..);
-                }
-                patched
-            }
-            None => buffer,
+        let (before, buffer) = match patched.unwrap_or(Patched::Same) {
+            Patched::Same => (None, Some(buffer)),
+            Patched::Changed(bytes) => (None, Some(in_place_of(&buffer, bytes))),
+            Patched::Behind(bytes) => (Some(gst::Buffer::from_mut_slice(bytes)), Some(buffer)),
+            Patched::Withheld => (None, None),
+        };
+        before.into_iter().chain(buffer)
+    }
+
+    /// What is left to be done when the last bytes have come: once.
+    pub fn take_ending(&mut self) -> Ending {
+        match &mut self.kind {
+            Kind::Mp4(layout) => layout.take_ending(),
+            _ => Ending::default(),
         }
     }
 }
 
-fn map(buffer: &gst::Buffer, patch: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+/// What becomes of some bytes of the muxer's.
+#[derive(Debug, PartialEq, Eq)]
+enum Patched {
+    /// They go into the recording as they are.
+    Same,
+    /// These go in their place.
+    Changed(Vec<u8>),
+    /// They go as they are, behind these.
+    Behind(Vec<u8>),
+    /// They do not go there.
+    Withheld,
+}
+
+/// These bytes, stamped and flagged as `buffer`, which tells the writer where blobs may end.
+fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
+    let mut patched = gst::Buffer::from_mut_slice(bytes);
+    if let Some(patched) = patched.get_mut() {
+        let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+        let _ = buffer.copy_into(patched, what, ..);
+    }
+    patched
+}
+
+fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     // Headers are small; what is large is media.
     const MAX_BUFFER_SIZE: usize = 1 << 24;
     if buffer.size() > MAX_BUFFER_SIZE {
