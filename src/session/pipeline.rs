@@ -377,9 +377,10 @@ impl Pipeline {
         });
         let added = encoder.as_ref().and_then(factory_name);
         let added = added.map_or(0, |factory| formats::encoder_delay(&factory));
-        if let (Some(encoder), Some(delay)) = (&encoder, delay) {
-            encoder_drain::account(encoder, delay);
-        }
+        let end = match (&encoder, delay) {
+            (Some(encoder), Some(delay)) => encoder_drain::account(encoder, delay),
+            _ => None,
+        };
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
         }
@@ -435,6 +436,9 @@ impl Pipeline {
         };
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
+        }
+        if let Some(end) = end {
+            encoder_drain::keep_end(&mux_pad, end);
         }
         let source = last
             .static_pad("src")

@@ -20,21 +20,45 @@ struct Fed {
     last: Option<gst::ClockTime>,
 }
 
-/// Lets the container's account of an encoder's delay come true.
-pub fn account(encoder: &gst::Element, delay: Delay) {
-    let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
-        return;
+/// Where an encoder's last packet ends, once it is known.
+#[derive(Debug, Clone, Default)]
+pub struct End(Arc<Mutex<Fed>>);
+
+/// Lets the container's account of an encoder's delay come true. The end is to be kept where packets reach the muxer,
+/// too: see [`keep_end`].
+pub fn account(encoder: &gst::Element, delay: Delay) -> Option<End> {
+    let (sink, src) = (encoder.static_pad("sink")?, encoder.static_pad("src")?);
+    let Delay::Samples(samples) = delay else {
+        return None;
     };
-    match delay {
-        Delay::Samples(samples) => push_out(&sink, &src, samples.into()),
-        Delay::None | Delay::PreSkip(_) => {}
-    }
+    let end = End::default();
+    push_out(&sink, &src, samples.into(), &end);
+    Some(end)
+}
+
+/// Packets that reach `pad` end there: parsers (mpegaudioparse) give the last a whole packet's duration again.
+pub fn keep_end(pad: &gst::Pad, end: End) {
+    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
+        let last = lock(&end.0).last;
+        let pts = info.buffer().and_then(|buffer| buffer.pts());
+        if let (Some(pts), Some(last)) = (pts, last) {
+            let left = last.saturating_sub(pts);
+            if left.is_zero() {
+                return leave_out(info);
+            }
+            if let Some(buffer) = info.buffer_mut()
+                && buffer.duration().is_some_and(|duration| duration > left)
+            {
+                buffer.make_mut().set_duration(left);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Silence after the end pushes the last samples out; packets of nothing else are left out.
-fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
-    let fed = Arc::new(Mutex::new(Fed::default()));
-    let feeding = fed.clone();
+fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64, end: &End) {
+    let feeding = end.0.clone();
     let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(sink, both, move |pad, info| {
         if let Some(buffer) = info.buffer() {
@@ -53,22 +77,7 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         }
         gst::PadProbeReturn::Ok
     });
-    probe(src, gst::PadProbeType::BUFFER, move |_, info| {
-        let last = lock(&fed).last;
-        let pts = info.buffer().and_then(|buffer| buffer.pts());
-        if let (Some(pts), Some(last)) = (pts, last) {
-            let left = last.saturating_sub(pts);
-            if left.is_zero() {
-                return leave_out(info);
-            }
-            if let Some(buffer) = info.buffer_mut()
-                && buffer.duration().is_some_and(|duration| duration > left)
-            {
-                buffer.make_mut().set_duration(left);
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
+    keep_end(src, end.clone());
 }
 
 /// So many samples of silence from `end` on for this pad, and how long they are but for [`PUSH`].
