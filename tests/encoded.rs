@@ -5,7 +5,7 @@ mod coded;
 mod common;
 
 use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
-use common::judge::{decode, file, kept::Kept, sync};
+use common::judge::{decode, file, kept::Kept, ordinary, sync};
 use common::outer::Outer;
 use std::path::{Path, PathBuf};
 
@@ -131,6 +131,11 @@ macro_rules! copied {
         fn $name() {
             let (_directory, path, _) = copies($file, $coded, $payload);
             file::decodes_quietly(&path).unwrap();
+            if $file.ends_with(".mp4") || $file.ends_with(".m4a") {
+                let fragmented = ordinary::fragmented_beside(&path).unwrap();
+                ordinary::plays_alike(&path, &fragmented).unwrap();
+                ordinary::plays_alike_in_gstreamer(&path, &fragmented).unwrap();
+            }
         }
     )*};
 }

@@ -152,6 +152,7 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
             let fragmented = ordinary::fragmented_beside(&take.path)?;
             file::decodes_quietly(&fragmented)?;
             ordinary::plays_alike(&take.path, &fragmented)?;
+            ordinary::plays_alike_in_gstreamer(&take.path, &fragmented)?;
             let begins = file::starts(&take.path)?;
             if begins.iter().any(|begin| begin.abs() > 1e3) {
                 return Err(format!("streams begin at {begins:?}"));

@@ -15,7 +15,7 @@ use super::{
     encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
     fixups::{
         av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
-        keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        keep_durations, keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -377,6 +377,7 @@ impl Pipeline {
         });
         let added = encoder.as_ref().and_then(factory_name);
         let added = added.map_or(0, |factory| formats::encoder_delay(&factory));
+        let mut parser_pad = None;
         let end = match (&encoder, delay) {
             (Some(encoder), Some(delay)) => encoder_drain::account(encoder, delay),
             _ => None,
@@ -401,6 +402,7 @@ impl Pipeline {
             if codec == Codec::Av1 {
                 av1::tell_by_caps(&parser);
             }
+            parser_pad = parser.static_pad("sink");
             chain.push(parser);
         }
         if let Some(caps) = plan.mux_caps(index) {
@@ -439,6 +441,12 @@ impl Pipeline {
         }
         if let Some(end) = end {
             encoder_drain::keep_end(&mux_pad, end);
+        }
+        if plan.container == Container::Mp4
+            && codec.kind() == Kind::Video
+            && let Some(parser) = &parser_pad
+        {
+            keep_durations::keep(parser, &mux_pad);
         }
         let source = last
             .static_pad("src")

@@ -8,6 +8,7 @@ pub mod decode_times;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
+pub mod keep_durations;
 pub mod keep_payload;
 pub mod mpeg4;
 pub mod opus;
