@@ -99,12 +99,10 @@ impl DiskFile {
     /// Leaves out what lies behind the first `len` bytes, written or not. No mapping reaches so far.
     pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
         use std::io::{Seek, SeekFrom};
+        self.flush()?;
         if len >= self.written {
-            self.pending.clear();
-            self.pending_bytes = 0;
             return Ok(());
         }
-        self.flush()?;
         self.file.set_len(len)?;
         self.file.seek(SeekFrom::Start(len))?;
         self.written = len;

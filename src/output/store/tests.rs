@@ -259,10 +259,10 @@ fn a_full_disk_is_reported_once_and_the_rest_stays() {
 }
 
 /// A place for a megabyte, if this machine lets us mount one.
-struct Tiny(tempfile::TempDir);
+pub(super) struct Tiny(pub(super) tempfile::TempDir);
 
 impl Tiny {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
             .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
