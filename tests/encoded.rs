@@ -134,7 +134,11 @@ macro_rules! copied {
             if $file.ends_with(".mp4") || $file.ends_with(".m4a") {
                 let fragmented = ordinary::fragmented_beside(&path).unwrap();
                 ordinary::plays_alike(&path, &fragmented).unwrap();
-                ordinary::plays_alike_in_gstreamer(&path, &fragmented).unwrap();
+                // What mpg123 makes of MP3 behind a cut, which lacks what frames before it hold of it, depends on how the
+                // frames come to it.
+                if $file != "mp3.mp4" {
+                    ordinary::plays_alike_in_gstreamer(&path, &fragmented).unwrap();
+                }
             }
         }
     )*};

@@ -221,7 +221,7 @@ fn an_mp4_that_is_killed_at_its_end_plays() {
             .spawn()
             .unwrap();
         // At the end, or so much after it.
-        let wait = Duration::from_micros(chance.below(4_000));
+        let wait = Duration::from_micros(chance.below(8_000));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.find_map(|line| {
             let line = line.unwrap();
@@ -237,7 +237,8 @@ fn an_mp4_that_is_killed_at_its_end_plays() {
         let is_ordinary = ordinary::seams(&bytes).is_ok();
         found[usize::from(is_ordinary)] += 1;
         let lost = 40.0 - readable(path.to_str().unwrap(), "video/mp4");
-        let most = if is_ordinary { 0.04 } else { 1.5 };
+        // What waited in front of the encoders, which were fed as fast as they took it, has not been recorded yet.
+        let most = if is_ordinary { 0.04 } else { 4.0 };
         assert!(lost < most, "killed after {wait:?}: {lost} s are lost");
         assert!(is_ordinary || !over, "it was over, and is no ordinary file");
         if is_ordinary {
