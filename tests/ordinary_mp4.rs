@@ -4,7 +4,7 @@
 mod common;
 
 use common::chance::skipped;
-use common::disk::{Small, traced};
+use common::disk::{Small, failed, traced};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, init, make_recorder, media};
 use common::judge::{file, ordinary};
 use common::take::{Recipe, take};
@@ -257,6 +257,33 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
     assert_eq!(ordinary::outermost(&bytes).last().unwrap().2, bytes.len());
     let without_dates = |bytes: &[u8]| bytes[4_096..end].to_vec();
     assert_eq!(without_dates(&bytes), without_dates(&whole));
+    file::decodes_quietly(&path).unwrap();
+}
+
+/// A disk that fills meanwhile: what it has is whole fragments.
+#[test]
+fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
+    let Some(disk) = Small::mount("size=400k") else {
+        return;
+    };
+    if !is_supported("video/mp4") {
+        return;
+    }
+    let (rig, _tracks) = Rig::live(1, 1);
+    let path = disk.path().join("full.mp4");
+    rig.recorder.set_property("mime-type", "video/mp4");
+    rig.recorder
+        .set_property("video-bits-per-second", 4_000_000u32);
+    rig.recorder
+        .set_property("location", path.to_str().unwrap());
+    rig.recorder.start().unwrap();
+    let (error, _) = failed(&rig, 1);
+    assert!(error.contains("space"), "{error}");
+    let bytes = std::fs::read(&path).unwrap();
+    let boxes = ordinary::outermost(&bytes);
+    let (name, _, end) = boxes[boxes.len() - 1];
+    assert_eq!((name, end), (*b"mdat", bytes.len()));
+    assert!(bytes.len() > 100_000);
     file::decodes_quietly(&path).unwrap();
 }
 
