@@ -11,6 +11,10 @@ use common::take::{Recipe, take};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 
 /// Plays a gst-launch line, in which `rec` is the recorder, to its end; what it warned of.
 fn play(line: &str, location: &Path) -> Vec<String> {
@@ -285,6 +289,49 @@ fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
     assert_eq!((name, end), (*b"mdat", bytes.len()));
     assert!(bytes.len() > 100_000);
     file::decodes_quietly(&path).unwrap();
+}
+
+/// An encoder that hangs: what has been written of the others becomes an ordinary file as well.
+#[test]
+fn what_has_not_drained_is_an_ordinary_file_too() {
+    if !is_supported("video/mp4") {
+        return;
+    }
+    let (rig, tracks) = Rig::live(1, 1);
+    let path = rig.path("hung.mp4");
+    rig.recorder.set_property("mime-type", "video/mp4");
+    rig.recorder.set_property("stop-timeout", 300_000_000u64);
+    rig.recorder.set_property("location", &path);
+    let stuck = Arc::new((Mutex::new(false), Condvar::new()));
+    let free = stuck.clone();
+    rig.recorder.connect("encoder-setup", false, move |values| {
+        let pad = values[1].get::<gst::Pad>().unwrap();
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if pad.name() == "video_0" {
+            let (stuck, frames) = (stuck.clone(), AtomicU64::new(0));
+            let out = encoder.static_pad("src").unwrap();
+            out.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                if frames.fetch_add(1, Ordering::SeqCst) == 80 {
+                    let (free, freed) = &*stuck;
+                    let limit = std::time::Duration::from_secs(60);
+                    drop(freed.wait_timeout_while(free.lock().unwrap(), limit, |free| !*free));
+                }
+                gst::PadProbeReturn::Ok
+            });
+        }
+        None
+    });
+    rig.recorder.start().unwrap();
+    tracks[1].wait_more(100);
+    rig.recorder.stop().unwrap();
+    let (error, bytes) = failed(&rig, 1);
+    assert!(error.contains("stop-timeout"), "{error}");
+    assert!(bytes == std::fs::read(&path).unwrap());
+    *free.0.lock().unwrap() = true;
+    free.1.notify_all();
+    ordinary::seams(&bytes).unwrap();
+    file::decodes_quietly(Path::new(&path)).unwrap();
+    assert!(media::frames(&path) > 25);
 }
 
 /// Tells the process whose writes are logged where to record to.
