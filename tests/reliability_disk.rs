@@ -6,7 +6,6 @@ use common::disk::{Small, failed, rig};
 use common::harness::{Kind, Recorder, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 

@@ -180,7 +180,7 @@ fn samples(trak: &Trak) -> Verdict<Vec<Sample>> {
             list.push(Sample {
                 place: place..place + size,
                 time,
-                shift: shifts.get(n).map_or(0, |shift| i64::from(*shift)),
+                shift: shifts.get(n).copied().unwrap_or_default(),
                 sync: syncs.is_none_or(|stss| stss.entries.contains(&(n as u32 + 1))),
             });
             time += u64::from(durations[n]);
@@ -229,7 +229,7 @@ pub fn plays_alike(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
     check(ours == theirs, || {
         format!("streams {ours:?}, were {theirs:?}")
     })?;
-    for stream in 0..ours.len() {
+    for (stream, codec) in ours.iter().enumerate() {
         let (one, other) = (
             decoded(ordinary, stream, "framemd5")?,
             decoded(fragmented, stream, "framemd5")?,
@@ -242,8 +242,7 @@ pub fn plays_alike(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
                 decoded(ordinary, stream, "s32le")?,
                 decoded(fragmented, stream, "s32le")?,
             );
-            sounds_alike(&one, &other)
-                .map_err(|e| format!("stream {stream} ({}): {e}", ours[stream]))?;
+            sounds_alike(&one, &other).map_err(|e| format!("stream {stream} ({codec}): {e}"))?;
         }
     }
     Ok(())
