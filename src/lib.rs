@@ -109,8 +109,8 @@ pub mod session;
 
 pub use model::{Error, ErrorCode};
 pub use recorder::{
-    BitrateMode, Blob, Event, Events, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad,
-    RecorderState, Stats, TrackStats,
+    BitrateMode, Blob, Event, Events, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad, Part,
+    RecordedInterval, RecorderState, Stats, TrackStats,
 };
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
@@ -130,7 +130,7 @@ gst::plugin_define!(
     env!("BUILD_REL_DATE")
 );
 
-/// The README's programs are tested with the documentation.
+/// The Rust program in there is tested with the documentation.
 #[cfg(doctest)]
-#[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/USING.md")]
+struct Using;

@@ -92,6 +92,7 @@ fn names(events: &[Event]) -> Vec<&'static str> {
             Event::Resume => "resume",
             Event::Data(_) => "data",
             Event::Error(_) => "error",
+            Event::Part(_) => "part",
             Event::Stop => "stop",
             _ => "unknown",
         })
@@ -196,7 +197,7 @@ fn tokio_takes_the_events_of_a_paused_recording() {
             "{told:?}"
         );
     }
-    assert_eq!(told[told.len() - 2..], ["data", "stop"]);
+    assert_eq!(told[told.len() - 3..], ["data", "part", "stop"]);
 
     let blobs = blobs(&all);
     assert!(blobs.len() >= 4, "{blobs:?}");
@@ -220,6 +221,23 @@ fn tokio_takes_the_events_of_a_paused_recording() {
     assert_eq!(stats.bytes, bytes.len() as u64);
     assert_eq!(stats.blobs, blobs.len() as u64);
     assert_eq!(stats.duration, recorded);
+    let parts: Vec<_> = all
+        .iter()
+        .filter_map(|event| match event {
+            Event::Part(part) => Some(part),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(parts.len(), 1, "{parts:?}");
+    assert_eq!((parts[0].number, parts[0].is_whole), (0, true));
+    assert_eq!((parts[0].size, parts[0].duration), (stats.bytes, recorded));
+    assert_eq!(stats.intervals.len(), 2, "{stats:?}");
+    let kept: gst::ClockTime = stats
+        .intervals
+        .iter()
+        .map(|interval| interval.duration)
+        .sum();
+    assert_eq!(kept, recorded);
     assert!(
         stats.paused_duration >= gst::ClockTime::from_mseconds(500),
         "{stats:?}"
@@ -251,7 +269,7 @@ fn the_main_loop_takes_events_and_sees_an_error() {
         let rest = glib::future_with_timeout(DEADLINE, rest).await;
         rest.expect("it ends in time")
     });
-    assert_eq!(names(&all), ["error", "data", "stop"]);
+    assert_eq!(names(&all), ["error", "data", "part", "stop"]);
     let Some(Event::Error(error)) = all.first() else {
         panic!("{all:?}");
     };

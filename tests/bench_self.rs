@@ -3,13 +3,14 @@
 
 mod common;
 
+use common::asleep::Moment;
 use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
 use common::outer::until;
 use common::signal::tag::{self, PictureLog, SampleClock};
 use common::signal::{Sound, counted, feed, noise, picture};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -351,8 +352,8 @@ fn a_spoilt_picture_is_not_read() {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 320, 240)
         .build()
         .unwrap();
-    let mut bytes = vec![0; info.size()];
-    picture::draw(&info, 1_234_567_891, &mut bytes);
+    let picture = picture::buffer(&info, 1_234_567_891, 0);
+    let mut bytes = picture.map_readable().unwrap().to_vec();
     assert_eq!(picture::read(&bytes, 320, 240), Some(1_234_568_000));
     // One block of the other colour.
     for line in bytes.chunks_exact_mut(320).take(30) {
@@ -507,4 +508,18 @@ fn sixty_cuts_made_by_hand_pass_and_slipped_ones_do_not() {
     let verdict = whole::webm(&path, &kept, &sources, 0);
     println!("{verdict:?}");
     assert!(verdict.is_err());
+}
+
+/// Else a busy machine would be taken for a recorder that blocks.
+#[test]
+fn sleep_is_told_from_work() {
+    let moment = Moment::now();
+    let until = Instant::now() + Duration::from_millis(50);
+    while Instant::now() < until {}
+    let working = moment.slept();
+    assert!(working < Duration::from_millis(20), "{working:?}");
+    let moment = Moment::now();
+    std::thread::sleep(Duration::from_millis(50));
+    let sleeping = moment.slept();
+    assert!(sleeping > Duration::from_millis(45), "{sleeping:?}");
 }

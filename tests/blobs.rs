@@ -318,7 +318,7 @@ fn stats_count_blobs_and_bytes() {
     rig.recorder.set_property("timeslice", 250u32);
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND);
-    rig.wait_event(Kind::Data, 3);
+    rig.wait_event(Kind::Data, 2);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     let (bytes, _) = check_recording(&events);
@@ -341,4 +341,84 @@ fn stats_count_blobs_and_bytes() {
     }
     pads.sort();
     assert_eq!(pads, ["audio_0", "video_0"]);
+}
+
+/// What a blob says of its type: the name of its caps, and the type that goes with it.
+fn types(event: &Event) -> (String, String) {
+    let sample = event.sample.as_ref().expect("a sample");
+    let caps = sample
+        .caps()
+        .and_then(|caps| Some(caps.structure(0)?.name().to_string()));
+    let info = sample
+        .info()
+        .and_then(|info| info.get::<String>("mime-type").ok());
+    (caps.unwrap_or_default(), info.unwrap_or_default())
+}
+
+#[test]
+fn on_start_has_bytes_that_can_be_asked_for() {
+    for (mime_type, audio, video) in [
+        ("video/webm;codecs=vp8,opus", 1, 1),
+        ("video/mp4;codecs=avc1,mp4a.40.2", 1, 1),
+        ("audio/ogg;codecs=opus", 1, 0),
+        ("audio/wav", 1, 0),
+        ("audio/flac", 1, 0),
+        ("audio/mpeg", 1, 0),
+    ] {
+        let (rig, _tracks) = Rig::live(audio, video);
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.on(Kind::Start, |recorder| {
+            recorder.act("request-data").expect("it records");
+        });
+        rig.recorder.start().expect("start");
+        let asked = rig.wait_event(Kind::Data, 1);
+        assert!(!asked.bytes.is_empty(), "{mime_type}");
+        rig.recorder.stop().expect("stop");
+        check_recording(&rig.wait_recording(1));
+    }
+}
+
+#[test]
+fn a_blob_says_its_type_even_if_it_was_asked_for_before_that_was_known() {
+    let (rig, _tracks) = Rig::live(1, 1);
+    let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
+    rig.recorder.set_property("mime-type", mime_type);
+    rig.recorder.start().expect("start");
+    rig.recorder.request_data().expect("request-data");
+    let asked = rig.wait_event(Kind::Data, 1);
+    rig.recorder.stop().expect("stop");
+    let events = rig.wait_recording(1);
+    assert_eq!(events[0].kind, Kind::Start);
+    let actual = &events[0].mime_type;
+    assert!(
+        actual.contains("avc1.") && actual.contains("mp4a.40.2"),
+        "{actual}"
+    );
+    assert_eq!(
+        types(&asked),
+        ("video/quicktime".to_owned(), actual.clone())
+    );
+}
+
+#[test]
+fn the_blob_of_a_recording_that_ended_at_once_has_caps_and_type() {
+    for (mime_type, caps) in [
+        ("", "video/webm"),
+        ("audio/ogg;codecs=opus", "audio/ogg"),
+        ("video/mp4", "video/quicktime"),
+    ] {
+        let rig = Rig::new();
+        rig.recorder.set_property("mime-type", mime_type);
+        let _silent = rig.feed_audio();
+        let _dark = (!mime_type.starts_with("audio")).then(|| rig.feed_video());
+        rig.play();
+        rig.recorder.start().expect("start");
+        rig.recorder.stop().expect("stop");
+        let events = rig.wait_recording(1);
+        let blob = blobs(&events)[0];
+        let (found, of_blob) = types(blob);
+        assert_eq!(found, caps, "{mime_type}");
+        let essence = format!("{caps};codecs=").replace("quicktime", "mp4");
+        assert!(of_blob.starts_with(&essence), "{mime_type}: {of_blob}");
+    }
 }

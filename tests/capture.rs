@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
 use common::outer::{DEADLINE, Outer, init, until};
@@ -27,7 +28,8 @@ impl Pulse {
     fn new() -> Self {
         init();
         let directory = tempfile::Builder::new().prefix("pulse").tempdir().unwrap();
-        let daemon = Command::new("pulseaudio")
+        let mut daemon = Command::new("pulseaudio");
+        daemon
             .args([
                 "-n",
                 "--daemonize=no",
@@ -44,7 +46,8 @@ impl Pulse {
             .env("HOME", directory.path())
             .env_remove("PULSE_SERVER")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
-            .stdin(Stdio::null())
+            .stdin(Stdio::null());
+        let daemon = dies_with_test(&mut daemon)
             .spawn()
             .expect("pulseaudio is installed");
         let mut pulse = Self { daemon, directory };

@@ -132,6 +132,130 @@ fn release_of_the_last_pad_that_had_not_ended_is_eos_on_the_bus() {
     wait_eos(&rig, 1);
 }
 
+/// A pipeline whose other end is a fakesink, and what feeds that.
+fn beside_a_fakesink(rig: &Rig) -> gst::Element {
+    let source = gst::ElementFactory::make("audiotestsrc")
+        .property("num-buffers", 5)
+        .build()
+        .unwrap();
+    let sink = gst::ElementFactory::make("fakesink").build().unwrap();
+    rig.pipeline.add_many([&source, &sink]).unwrap();
+    source.link(&sink).unwrap();
+    sink
+}
+
+#[track_caller]
+fn wait_eos_of(sink: &gst::Element) {
+    let pad = sink.static_pad("sink").unwrap();
+    wait_for("EOS of the other sink", || {
+        pad.pad_flags().contains(gst::PadFlags::EOS)
+    });
+}
+
+#[test]
+fn a_recorder_without_pads_does_not_hold_up_the_end() {
+    let rig = Rig::new();
+    let is_sink = || {
+        rig.recorder
+            .element_flags()
+            .contains(gst::ElementFlags::SINK)
+    };
+    assert!(is_sink(), "from construction");
+    beside_a_fakesink(&rig);
+    rig.set_state(gst::State::Playing);
+    wait_eos(&rig, 1);
+    assert!(!is_sink());
+    rig.set_state(gst::State::Ready);
+    assert!(is_sink(), "again below PAUSED");
+    let feed = rig.feed_audio();
+    rig.set_state(gst::State::Playing);
+    assert!(is_sink(), "with a pad");
+    drop(feed);
+}
+
+#[test]
+fn a_last_pad_that_goes_does_not_hold_up_the_end() {
+    let rig = Rig::new();
+    let other = beside_a_fakesink(&rig);
+    let pad = rig.recorder.request_pad_simple("audio_%u").unwrap();
+    rig.set_state(gst::State::Playing);
+    wait_eos_of(&other);
+    assert_eq!(eos_count(&rig), 0, "the recorder has a track");
+    rig.recorder.release_request_pad(&pad);
+    wait_eos(&rig, 1);
+    assert!(
+        !rig.recorder
+            .element_flags()
+            .contains(gst::ElementFlags::SINK)
+    );
+    let _pad = rig.recorder.request_pad_simple("audio_%u").unwrap();
+    assert!(
+        rig.recorder
+            .element_flags()
+            .contains(gst::ElementFlags::SINK)
+    );
+}
+
+#[test]
+fn a_last_pad_that_goes_in_mid_recording_ends_that_first() {
+    let rig = Rig::new();
+    let other = beside_a_fakesink(&rig);
+    let feed = rig.feed_audio();
+    rig.set_state(gst::State::Playing);
+    rig.recorder.start().expect("start");
+    feed.advance(SECOND);
+    wait_eos_of(&other);
+    rig.recorder.release_request_pad(&feed.pad);
+    wait_eos(&rig, 1);
+    let kinds = rig.messages.kinds();
+    assert_eq!(kinds.last(), Some(&Kind::Stop), "{kinds:?}");
+    assert!(kinds.contains(&Kind::Error), "{kinds:?}");
+}
+
+#[test]
+fn a_last_pad_that_goes_in_paused_leaves_no_sink() {
+    let rig = Rig::new();
+    let pad = rig.recorder.request_pad_simple("audio_%u").unwrap();
+    rig.set_state(gst::State::Paused);
+    rig.recorder.release_request_pad(&pad);
+    assert!(
+        !rig.recorder
+            .element_flags()
+            .contains(gst::ElementFlags::SINK)
+    );
+    beside_a_fakesink(&rig);
+    rig.set_state(gst::State::Playing);
+    wait_eos(&rig, 1);
+}
+
+#[test]
+fn eos_is_posted_again_behind_a_flushing_seek() {
+    let rig = Rig::new();
+    let feeds = [rig.feed_audio(), rig.feed_video()];
+    rig.set_state(gst::State::Playing);
+    for feed in &feeds {
+        feed.end();
+    }
+    wait_eos(&rig, 1);
+    for feed in &feeds {
+        feed.event(gst::event::FlushStart::new());
+        feed.event(gst::event::FlushStop::new(true));
+        let segment = gst::FormattedSegment::<gst::ClockTime>::new();
+        feed.event(gst::event::Segment::new(&segment));
+    }
+    assert_eq!(eos_count(&rig), 1);
+    for feed in &feeds {
+        feed.end();
+    }
+    wait_eos(&rig, 2);
+    // So it is where a new stream follows without a flush.
+    for feed in &feeds {
+        feed.event(gst::event::StreamStart::new("again"));
+        feed.end();
+    }
+    wait_eos(&rig, 3);
+}
+
 #[test]
 fn eos_sent_to_the_element_ends_all_tracks() {
     let (rig, tracks) = Rig::live(1, 1);

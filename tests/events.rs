@@ -444,6 +444,13 @@ fn documented(kind: Kind, with_sample: bool) -> BTreeSet<(String, glib::Type)> {
     if kind == Kind::Error {
         all.insert(("error".to_owned(), glib::Error::static_type()));
     }
+    if kind == Kind::Data {
+        all.insert(("part".to_owned(), u32::static_type()));
+    }
+    if kind == Kind::Stop {
+        all.insert(("reason".to_owned(), String::static_type()));
+        all.insert(("intervals".to_owned(), gst::Array::static_type()));
+    }
     if kind == Kind::Data && with_sample {
         all.insert(("sample".to_owned(), gst::Sample::static_type()));
     }

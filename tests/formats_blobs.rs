@@ -39,24 +39,39 @@ fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
         timecode += blob.duration;
     }
     let (last, whole) = take.blobs.split_last().unwrap();
-    let furthest = (1..)
-        .zip(whole)
-        .map(|(n, b)| (b.timecode + b.duration).abs_diff(n * slice));
-    let furthest = furthest.max().unwrap_or(0);
+    let lengths = whole.iter().map(|blob| blob.duration);
     println!(
-        "{mime_type}, {timeslice} ms: {} blobs, edges off by {} us",
+        "{mime_type}, {timeslice} ms: {} blobs of {:?} to {:?} ns",
         take.blobs.len(),
-        furthest / 1000
+        lengths.clone().min(),
+        lengths.clone().max()
     );
-    assert!(
-        furthest <= tolerance,
-        "{mime_type}, {timeslice} ms: an edge is off by {furthest} ns"
-    );
+    // A grid has both edges off.
+    let least = match mime_type.contains("mp4") {
+        true => slice.saturating_sub(2 * tolerance),
+        false => slice,
+    };
+    for (number, length) in lengths.enumerate() {
+        assert!(
+            length >= least && length <= slice + 2 * tolerance,
+            "{mime_type}, {timeslice} ms: blob {number} is {length} ns"
+        );
+    }
     assert!(
         last.duration <= slice + tolerance,
         "{mime_type}: the last is {} ns",
         last.duration
     );
+    if mime_type.contains("mp4") {
+        let edges = (1..)
+            .zip(whole)
+            .map(|(n, b)| (b.timecode + b.duration).abs_diff(n * slice));
+        let furthest = edges.max().unwrap_or(0);
+        assert!(
+            furthest <= tolerance,
+            "{mime_type}, {timeslice} ms: an edge is off by {furthest} ns"
+        );
+    }
     for (number, blob) in whole.iter().enumerate().skip(1) {
         assert!(
             begins_unit(&blob.bytes),
@@ -101,6 +116,32 @@ fn webm_blobs_are_as_long_as_asked_and_begin_a_cluster() {
                 continue;
             };
             judge(&take, mime_type, timeslice, FRAME);
+        }
+    }
+}
+
+/// With sound alone, as fast as it can be recorded.
+#[test]
+fn a_slice_holds_its_time_and_no_more_than_a_packet_beyond_it() {
+    for (mime_type, packet) in [
+        ("audio/ogg;codecs=opus", 20_000_000),
+        ("audio/ogg;codecs=vorbis", 1024 * SECOND / 48_000),
+        ("audio/ogg;codecs=flac", 4608 * SECOND / 48_000),
+        ("audio/webm;codecs=opus", 20_000_000),
+        ("audio/x-matroska;codecs=pcm", 30_000_000),
+        ("audio/wav", 30_000_000),
+        ("audio/flac", 4608 * SECOND / 48_000),
+        ("audio/mpeg", 1152 * SECOND / 48_000),
+    ] {
+        let Some(take) = recorded(mime_type, true, false, 1_000) else {
+            continue;
+        };
+        let (_, whole) = take.blobs.split_last().unwrap();
+        assert!(whole.len() >= 2, "{mime_type}: {} blobs", whole.len());
+        for blob in whole {
+            let beyond = blob.duration.checked_sub(SECOND);
+            let beyond = beyond.unwrap_or_else(|| panic!("{mime_type}: {} ns", blob.duration));
+            assert!(beyond <= packet, "{mime_type}: {beyond} ns beyond");
         }
     }
 }

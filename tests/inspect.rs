@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 18] = [
+const PROPERTIES: [Property; 19] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
@@ -84,6 +84,7 @@ const PROPERTIES: [Property; 18] = [
         "Default: 5000000000",
         true,
     ),
+    property("max-duration", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.
     property("name", "String.", "", true),

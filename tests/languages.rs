@@ -157,6 +157,17 @@ fn javascript() {
     assert_example(&[Path::new("gjs"), Path::new("-m"), &script], "js.webm");
 }
 
+/// What a browser's MediaRecorder does: methods that throw, a promise of the end, blobs to iterate over.
+#[test]
+fn the_javascript_module() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js/mediarecorder.js");
+    let output = ended(&[Path::new("gjs"), Path::new("-m"), &script], &[]);
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    assert_eq!(out, "ok\n", "{err}");
+    assert_eq!(err, "");
+}
+
 #[test]
 fn rust() {
     // `cargo test` builds the examples beside the tests.

@@ -66,6 +66,10 @@ fn a_number_in_the_name_counts_recordings_from_zero() {
             ["take-00000.webm", "take-00001.webm", "take-00002.webm"],
         ),
         ("t%d.webm", ["t0.webm", "t1.webm", "t2.webm"]),
+        (
+            "100%%-%d%%d.webm",
+            ["100%-0%d.webm", "100%-1%d.webm", "100%-2%d.webm"],
+        ),
     ] {
         let (rig, tracks) = Rig::live(1, 0);
         rig.recorder.set_property("location", rig.path(pattern));
@@ -98,7 +102,7 @@ fn any_other_percent_sign_is_not_supported() {
         "%x.webm",
         "%5d.webm",
         "%.webm",
-        "%%.webm",
+        "%%%.webm",
         "%d-%d.webm",
         "%05d%s.webm",
         "a%",

@@ -9,6 +9,7 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
+use common::beside::dies_with_test;
 use common::judge::{decode, file, kept::Kept};
 use common::outer::{DEADLINE, Outer, until};
 use gst::prelude::*;
@@ -279,7 +280,8 @@ struct Display {
 
 impl Display {
     fn new() -> Self {
-        let mut server = Command::new("Xvfb")
+        let mut server = Command::new("Xvfb");
+        server
             .args([
                 "-displayfd",
                 "1",
@@ -291,7 +293,8 @@ impl Display {
             ])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = dies_with_test(&mut server)
             .spawn()
             .expect("Xvfb runs (Debian package xvfb)");
         let mut number = String::new();

@@ -1,5 +1,5 @@
-//! Runs every command line and program of README.md and docs/RECIPES.md as it stands there, and has
-//! ffprobe judge the files.
+//! Runs every command line and program of README.md, docs/USING.md, docs/FAQ.md and docs/RECIPES.md as it stands
+//! there, and has ffprobe judge the files.
 //!
 //! The plugin's directory comes from the environment, `MEDIARECORDER_PLUGIN_DIR` (scripts/test sets
 //! it): the lines are about a plugin that GStreamer finds and loads, not about a linked crate.
@@ -18,9 +18,11 @@ use probe::assert_media;
 use sound_server::SoundServer;
 
 const README: &str = include_str!("../README.md");
+const USING: &str = include_str!("../docs/USING.md");
+const FAQ: &str = include_str!("../docs/FAQ.md");
 const RECIPES: &str = include_str!("../docs/RECIPES.md");
 
-/// What a line or program of README.md leaves behind.
+/// What a line or program leaves behind.
 struct Expected {
     file: &'static str,
     streams: &'static [&'static str],
@@ -29,9 +31,10 @@ struct Expected {
     tolerance: f64,
 }
 
-/// In the order of README.md: later lines read what earlier ones have written.
-const FILES: [Expected; 10] = [
+/// Of README.md and docs/USING.md, in their order: later lines read what earlier ones have written.
+const FILES: [Expected; 11] = [
     expected("hello.webm", &["video:vp8"], 3.0, 0.05),
+    expected("talk.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
     expected("test.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
     // Three seconds less what it takes a process and a sound server to start.
     expected("voice.webm", &["audio:opus"], 2.0, 1.2),
@@ -42,6 +45,24 @@ const FILES: [Expected; 10] = [
     expected("again.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
     expected("python.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
     expected("c.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
+];
+
+/// Of docs/FAQ.md.
+const ANSWERS: [Expected; 14] = [
+    expected("duration.webm", &["video:vp8"], 3.0, 0.05),
+    expected("repaired.webm", &["video:vp8"], 3.0, 0.05),
+    expected("paused.webm", &["audio:opus"], 1.5, 0.2),
+    expected("sync.webm", &["audio:opus", "video:vp8"], 1.0, 0.1),
+    expected("long.mkv", &["video:vp8"], 10.0, 0.05),
+    expected("piece-000.mkv", &["video:vp8"], 3.0, 0.1),
+    expected("piece-003.mkv", &["video:vp8"], 1.0, 0.1),
+    expected("part-00.webm", &["audio:opus"], 1.0, 0.2),
+    expected("part-02.webm", &["audio:opus"], 1.0, 0.2),
+    expected("received.webm", &["audio:opus"], 2.1, 0.1),
+    expected("chosen.mkv", &["audio:flac", "video:vp9"], 3.0, 0.1),
+    expected("small.webm", &["video:vp8"], 5.0, 0.1),
+    expected("copied.mkv", &["video:h264"], 3.0, 0.1),
+    expected("told.webm", &["audio:opus"], 2.1, 0.1),
 ];
 
 const fn expected(
@@ -84,10 +105,12 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// The command lines of the `sh` blocks, with lines that end in a backslash put together.
+/// The command lines of the `sh` blocks of README.md and docs/USING.md, with lines that end in a backslash put
+/// together.
 fn commands() -> Vec<String> {
-    blocks(README, "sh")
+    [README, USING]
         .iter()
+        .flat_map(|text| blocks(text, "sh"))
         .flat_map(|block| {
             let joined = block.replace("\\\n", " ");
             let lines: Vec<String> = joined.lines().map(|line| line.trim().into()).collect();
@@ -110,7 +133,7 @@ fn expectation(file: &str) -> &'static Expected {
     FILES
         .iter()
         .find(|expected| expected.file == file)
-        .unwrap_or_else(|| panic!("README.md records {file}, of which this test knows nothing"))
+        .unwrap_or_else(|| panic!("{file} is recorded, of which this test knows nothing"))
 }
 
 fn plugin_dir() -> PathBuf {
@@ -149,18 +172,39 @@ fn tell(output: &Output) -> String {
     )
 }
 
-#[track_caller]
-fn assert_recorded(dir: &Path, file: &str) {
-    let expected = expectation(file);
-    assert_media(
-        &dir.join(file),
-        expected.streams,
-        expected.duration,
-        expected.tolerance,
-    );
+impl Expected {
+    #[track_caller]
+    fn assert_in(&self, dir: &Path) {
+        assert_media(
+            &dir.join(self.file),
+            self.streams,
+            self.duration,
+            self.tolerance,
+        );
+    }
 }
 
-/// Needs no plugin: nothing in README.md goes untested, and nothing is expected that is not there.
+/// The Python programs of README.md and docs/USING.md.
+fn python_programs() -> Vec<String> {
+    let texts = [README, USING].iter();
+    texts.flat_map(|text| blocks(text, "python")).collect()
+}
+
+/// Runs a Python program in `dir`.
+#[track_caller]
+fn run_python(program: &str, argument: Option<&str>, dir: &Path) -> Output {
+    std::fs::write(dir.join("app.py"), program).expect("written");
+    // The system's own: another one first in the path may be without gi.
+    let output = limited("/usr/bin/python3", dir)
+        .arg("app.py")
+        .args(argument)
+        .output()
+        .expect("python3 runs");
+    assert!(output.status.success(), "{program}\n{}", tell(&output));
+    output
+}
+
+/// Needs no plugin: no line goes untested, and nothing is expected that is not there.
 #[test]
 fn every_line_and_program_is_known() {
     let mut texts = commands();
@@ -170,15 +214,15 @@ fn every_line_and_program_is_known() {
         assert!(words.contains(&"gst-launch-1.0"), "not run: {line}");
         assert!(line.contains("autostart=true"), "never starts: {line}");
     }
-    texts.extend(blocks(README, "python"));
-    texts.extend(blocks(README, "c"));
+    texts.extend(python_programs());
+    texts.extend(blocks(USING, "c"));
     let written: Vec<&str> = texts.iter().map(|text| recording_of(text)).collect();
     let written_once: BTreeSet<&str> = written.iter().copied().collect();
     assert_eq!(written.len(), written_once.len(), "two write the same file");
     let known: BTreeSet<&str> = FILES.iter().map(|expected| expected.file).collect();
     assert_eq!(written_once, known);
     assert_eq!(
-        blocks(README, "rust,no_run").len(),
+        blocks(USING, "rust,no_run").len(),
         1,
         "the doc test's program"
     );
@@ -227,7 +271,7 @@ fn the_command_lines_work_when_pasted() {
             .args(["-c", &line])
             .output()
             .expect("sh runs");
-        // `timeout`, as README.md uses it to press Ctrl-C, always says 124.
+        // `timeout`, where it presses Ctrl-C, always says 124.
         let pressed = line.starts_with("timeout ") && output.status.code() == Some(124);
         assert!(
             output.status.success() || pressed,
@@ -239,43 +283,112 @@ fn the_command_lines_work_when_pasted() {
             let blobs = said.matches("mediarecorder-data-available").count();
             assert!((3..=4).contains(&blobs), "{blobs} blobs: {line}\n{said}");
         }
-        assert_recorded(dir.path(), recording_of(&line));
+        expectation(recording_of(&line)).assert_in(dir.path());
     }
 }
 
 #[test]
-fn the_python_program_works() {
+fn the_python_programs_work() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [program] = <[String; 1]>::try_from(blocks(README, "python")).expect("one program");
-    std::fs::write(dir.path().join("app.py"), &program).expect("written");
-    // The system's own: another one first in the path may be without gi.
-    let output = limited("/usr/bin/python3", dir.path())
-        .arg("app.py")
-        .output()
-        .expect("python3 runs");
-    assert!(output.status.success(), "{}", tell(&output));
-    assert!(
-        String::from_utf8_lossy(&output.stdout).contains(" bytes"),
-        "no blob came: {}",
-        tell(&output)
-    );
-    assert_recorded(dir.path(), recording_of(&program));
+    let programs = python_programs();
+    assert_eq!(programs.len(), 2);
+    for program in programs {
+        let output = run_python(&program, None, dir.path());
+        let told = String::from_utf8_lossy(&output.stdout);
+        let tells = program.contains("\"bytes\"");
+        assert!(!tells || told.contains(" bytes"), "no blob came: {told}");
+        expectation(recording_of(&program)).assert_in(dir.path());
+    }
+}
+
+/// Each block of the answers, in order: a block may read what one above it has written.
+#[test]
+fn the_answers_work_when_pasted() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut text = FAQ;
+    while let Some((_, rest)) = text.split_once("\n```") {
+        let (language, rest) = rest.split_once('\n').expect("a block");
+        let (block, rest) = rest.split_once("```\n").expect("closed");
+        text = rest;
+        let output = match language {
+            "sh" => limited("sh", dir.path()).args(["-c", block]).output(),
+            "python" => Ok(run_python(block, None, dir.path())),
+            other => panic!("a block of {other} is not run"),
+        };
+        let output = output.expect("sh runs");
+        assert!(output.status.success(), "{block}\n{}", tell(&output));
+        // What a block shows is its point.
+        let shows = ["ffprobe ", "grep ", "print("];
+        let told = String::from_utf8_lossy(&output.stdout);
+        let is_silent = told.trim().is_empty();
+        assert!(
+            !is_silent || !shows.iter().any(|program| block.contains(program)),
+            "shows nothing: {block}\n{}",
+            tell(&output)
+        );
+        if block.contains("grep -o 'mediarecorder-") {
+            let events: Vec<&str> = told.lines().collect();
+            assert_eq!(events.first(), Some(&"mediarecorder-start"), "{told}");
+            assert_eq!(events.last(), Some(&"mediarecorder-stop"), "{told}");
+        }
+    }
+    for expected in &ANSWERS {
+        expected.assert_in(dir.path());
+    }
+    // Killed after four seconds, of which it took some to start.
+    let killed = probe::probe(&dir.path().join("killed.mp4"));
+    assert_eq!(killed.streams, ["video:h264"]);
+}
+
+/// Links within the documents lead somewhere.
+#[test]
+fn links_lead_to_files_and_headings() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut documents = vec!["README.md".into(), "CONTRIBUTING.md".into()];
+    for entry in std::fs::read_dir(top.join("docs")).expect("docs") {
+        let name = entry.expect("an entry").file_name();
+        documents.push(format!("docs/{}", name.to_string_lossy()));
+    }
+    for document in documents.iter().filter(|name| name.ends_with(".md")) {
+        let here = top.join(document);
+        let text = std::fs::read_to_string(&here).expect("a document");
+        for link in text.split("](").skip(1) {
+            let (link, _) = link.split_once(')').expect("closed");
+            if link.contains("://") {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let there = match file {
+                "" => here.clone(),
+                file => here.parent().expect("a folder").join(file),
+            };
+            assert!(there.exists(), "{document}: {link} leads nowhere");
+            if !heading.is_empty() {
+                let text = std::fs::read_to_string(&there).expect("a document");
+                let mut headings = text.lines().filter(|line| line.starts_with('#')).map(slug);
+                assert!(
+                    headings.any(|slug| slug == heading),
+                    "{document}: no heading {link}"
+                );
+            }
+        }
+    }
+}
+
+/// The anchor that GitHub gives a heading.
+fn slug(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
 #[test]
 fn the_recipes_work() {
     let dir = tempfile::tempdir().expect("a directory");
     let [files, sending] = <[String; 2]>::try_from(blocks(RECIPES, "python")).expect("two");
-    let run = |program: &str, argument: &str| {
-        std::fs::write(dir.path().join("app.py"), program).expect("written");
-        let output = limited("/usr/bin/python3", dir.path())
-            .args(["app.py", argument])
-            .output()
-            .expect("python3 runs");
-        assert!(output.status.success(), "{}", tell(&output));
-    };
-
-    run(&files, "");
+    run_python(&files, None, dir.path());
     for take in 0..3 {
         let file = dir.path().join(format!("take-{take}.webm"));
         assert_media(&file, &["audio:opus"], 1.2, 0.25);
@@ -284,7 +397,7 @@ fn the_recipes_work() {
     let server = TcpListener::bind("127.0.0.1:0").expect("a port");
     let url = format!("http://{}/talk", server.local_addr().expect("its address"));
     let server = std::thread::spawn(move || receive(&server));
-    run(&sending, &url);
+    run_python(&sending, Some(&url), dir.path());
     TcpStream::connect(url.trim_start_matches("http://").trim_end_matches("/talk"))
         .expect("the last connection, with nothing in it");
     let (requests, bytes) = server.join().expect("the server");
@@ -339,7 +452,7 @@ fn receive(server: &TcpListener) -> (usize, Vec<u8>) {
 #[test]
 fn the_c_program_works() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [program] = <[String; 1]>::try_from(blocks(README, "c")).expect("one program");
+    let [program] = <[String; 1]>::try_from(blocks(USING, "c")).expect("one program");
     std::fs::write(dir.path().join("app.c"), &program).expect("written");
     let compile = "cc -Wall -Wextra -Werror app.c -o app \
                    $(pkg-config --cflags --libs gstreamer-1.0)";
@@ -351,5 +464,5 @@ fn the_c_program_works() {
     assert!(output.status.success(), "{}", tell(&output));
     let output = limited("./app", dir.path()).output().expect("it runs");
     assert!(output.status.success(), "{}", tell(&output));
-    assert_recorded(dir.path(), recording_of(&program));
+    expectation(recording_of(&program)).assert_in(dir.path());
 }

@@ -3,6 +3,7 @@
 mod common;
 mod inputs;
 
+use common::beside::dies_with_test;
 use common::judge::{decode, place};
 use common::outer::{DEADLINE, init, until};
 use common::signal::{Sound, tag};
@@ -186,7 +187,8 @@ impl Drop for Pulse {
 }
 
 fn pulse(socket: &std::path::Path) -> Pulse {
-    let daemon = Command::new("pulseaudio")
+    let mut daemon = Command::new("pulseaudio");
+    daemon
         .args([
             "-n",
             "--daemonize=no",
@@ -199,7 +201,8 @@ fn pulse(socket: &std::path::Path) -> Pulse {
             socket.display()
         ))
         .arg("--load=module-null-sink sink_name=nul rate=48000 channels=2 format=s16le")
-        .stdin(Stdio::null())
+        .stdin(Stdio::null());
+    let daemon = dies_with_test(&mut daemon)
         .spawn()
         .expect("pulseaudio runs");
     assert!(until(DEADLINE, || socket.exists()));

@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::chance::skipped;
 use common::disk::{Small, failed, rig};
-use common::harness::{Kind, Recorder, State, code, expect_error, media, wait_for};
+use common::harness::{Kind, Outer, Recorder, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -64,15 +65,176 @@ fn the_temporary_file_on_a_disk_that_fills() {
     assert!(media::frames(&path) > 10);
 }
 
+/// What the disk does not take is in memory, and so it is in the blob: to the end, with the index.
 #[test]
 fn a_device_that_is_full() {
+    for mime_type in [
+        "video/x-matroska;codecs=vp8,pcm",
+        "video/mp4;codecs=avc1,opus",
+        "video/webm;codecs=vp8,opus",
+    ] {
+        let (rig, tracks) = rig();
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.recorder.set_property("location", "/dev/full");
+        rig.recorder.start().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains("/dev/full"), "{error}");
+        tracks[0].wait_more(20);
+        rig.assert_no_bus_error();
+        let path = rig.save("blob", &bytes);
+        let frames = media::frames(&path);
+        assert!(frames > 0, "{mime_type}: none in {} bytes", bytes.len());
+        if !mime_type.contains("mp4") {
+            media::assert_finalised(&path);
+        }
+    }
+}
+
+/// Whatever becomes of the file: a blob in hand stays as it was, and nobody is killed who reads it.
+#[test]
+fn a_file_that_is_shortened_while_its_blob_is_held() {
+    for max_memory in [1000, 8u64 << 20] {
+        let (rig, tracks) = rig();
+        let path = rig.path("a.mkv");
+        rig.recorder.set_property("location", &path);
+        rig.recorder.set_property("max-memory", max_memory);
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(20);
+        rig.recorder.request_data().unwrap();
+        rig.wait_event(Kind::Data, 1);
+        tracks[1].wait_more(10);
+        rig.recorder.stop().unwrap();
+        let events = rig.wait_recording(1);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(0).unwrap();
+        let mut whole = Vec::new();
+        for blob in events.iter().filter(|e| e.kind == Kind::Data) {
+            assert!(blob.buffer().size() > 10_000);
+            assert!(*blob.buffer().map_readable().unwrap() == *blob.bytes);
+            whole.extend_from_slice(&blob.bytes);
+        }
+        media::assert_plays(&rig.save("whole.mkv", &whole));
+    }
+}
+
+/// As in a container that is given one file of its host's: that file gets the recording, whoever has it.
+#[test]
+fn a_file_that_cannot_be_replaced_is_written_in_place() {
     let (rig, tracks) = rig();
-    rig.recorder.set_property("location", "/dev/full");
+    let (behind, path) = (rig.path("behind.mkv"), rig.path("a.mkv"));
+    std::fs::write(&behind, vec![7; 3_000_000]).unwrap();
+    std::fs::write(&path, b"").unwrap();
+    let mounted = Command::new("mount")
+        .args(["--bind", &behind, &path])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    if !mounted {
+        return skipped("a file that cannot be replaced: nothing can be mounted here");
+    }
+    rig.recorder.set_property("location", &path);
+    let mut held = Vec::new();
+    for number in 1..=2 {
+        rig.recorder.start().unwrap();
+        tracks[1].wait_more(20);
+        rig.recorder.stop().unwrap();
+        held = rig.wait_recording(number);
+        media::assert_plays(&behind);
+        media::assert_finalised(&behind);
+    }
+    for blob in held.iter().filter(|e| e.kind == Kind::Data) {
+        assert!(*blob.buffer().map_readable().unwrap() == *blob.bytes);
+    }
+    let bytes: Vec<u8> = held.iter().flat_map(|e| e.bytes.clone()).collect();
+    assert!(std::fs::read(&behind).unwrap().ends_with(&bytes));
+    assert_eq!(
+        rig.signals
+            .all()
+            .iter()
+            .filter(|e| e.kind == Kind::Error)
+            .count(),
+        0
+    );
+    drop(Command::new("umount").arg("-l").arg(&path).status());
+}
+
+/// What is in the file needs no other place: a blob for which there is no room has no bytes, and that is all.
+#[test]
+fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
+    // Neither shares blocks between files.
+    let (Some(disk), Some(small)) = (Small::mount("size=100m"), Small::mount("size=50k")) else {
+        return;
+    };
+    let (rig, tracks) = rig();
+    let path = disk.path().join("a.mkv");
+    let small = small.path().to_str().unwrap();
+    rig.recorder
+        .set_property("location", path.to_str().unwrap());
+    rig.recorder.set_property("temp-dir", small);
+    rig.recorder.set_property("max-memory", 60_000u64);
+    rig.recorder.set_property("timeslice", 500u32);
     rig.recorder.start().unwrap();
-    let (error, _) = failed(&rig, 1);
-    assert!(error.contains("/dev/full"), "{error}");
-    tracks[0].wait_more(20);
+    rig.outer.wait("a warning", |all| {
+        all.iter().any(|message| {
+            matches!(message, Outer::Warning { error, .. } if error.message().contains(small))
+        })
+    });
+    tracks[1].wait_more(20);
+    rig.recorder.stop().unwrap();
+    let events = rig.wait_recording(1);
+    assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
     rig.assert_no_bus_error();
+    media::assert_plays(path.to_str().unwrap());
+    media::assert_finalised(path.to_str().unwrap());
+    // The file has what they have not.
+    let file = std::fs::read(&path).unwrap();
+    let mut at = 0;
+    for blob in events.iter().filter(|e| e.kind == Kind::Data) {
+        assert_eq!(blob.buffer().offset(), at);
+        at = blob.buffer().offset_end();
+        assert!(blob.bytes.is_empty() || blob.bytes.len() as u64 == at - blob.buffer().offset());
+    }
+    assert_eq!(at, file.len() as u64);
+}
+
+/// No room is taken for the bytes of a blob that nobody listens for.
+#[test]
+fn blobs_that_nobody_wants_are_not_copied() {
+    let (Some(disk), Some(small)) = (Small::mount("size=10m"), Small::mount("size=50k")) else {
+        return;
+    };
+    common::harness::init();
+    for wanted in [false, true] {
+        let pipeline = gst::parse::launch(&format!(
+            "videotestsrc pattern=snow num-buffers=60 ! mediarecorder autostart=true \
+             location={}/a.webm temp-dir={} max-memory=1000 blob-messages={wanted}",
+            disk.path().display(),
+            small.path().display()
+        ))
+        .unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let bus = pipeline.bus().unwrap();
+        let mut warned = false;
+        loop {
+            let message = bus.timed_pop(gst::ClockTime::from_seconds(60));
+            let message = message.expect("the end");
+            match message.view() {
+                gst::MessageView::Warning(_) => warned = true,
+                gst::MessageView::Error(error) => panic!("{error:?}"),
+                gst::MessageView::Element(element) => {
+                    let fields = element.structure().unwrap();
+                    if fields.name() == "mediarecorder-data-available" {
+                        assert!(fields.get::<u64>("size").unwrap() > 50_000);
+                    }
+                    if fields.name() == "mediarecorder-stop" {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        pipeline.set_state(gst::State::Null).unwrap();
+        assert_eq!(warned, wanted);
+    }
 }
 
 #[test]

@@ -139,3 +139,34 @@ fn tags_that_come_while_recording_are_in_matroska() {
     assert_has(&path, &[("title", "found out later")]);
     sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
 }
+
+/// Texts with blanks and other letters, of which muxers make what they like.
+#[test]
+fn titles_are_as_they_were_given() {
+    for (name, mime_type) in [
+        ("title.mka", "audio/x-matroska;codecs=opus"),
+        ("title.webm", "audio/webm;codecs=opus"),
+        ("title.mp3", "audio/mpeg"),
+        ("title.ogg", "audio/ogg;codecs=opus"),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(name);
+        let outer = Outer::new(mime_type, &path);
+        let sound = outer.source(&format!(
+            "audiotestsrc num-buffers=50 ! {STEREO} ! taginject name=tags"
+        ));
+        let tags = outer.pipeline.by_name("tags").unwrap();
+        tags.set_property("tags", r#"title="My\ S\303\266ng",artist="The\ \"Band\"""#);
+        outer.recorder.set_property("autostart", true);
+        sound.link(&outer.pad("audio_%u")).unwrap();
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        outer.set_state(gst::State::Null);
+        let found = self::tags(&path);
+        for (key, due) in [("title", "My S\u{f6}ng"), ("artist", "The \"Band\"")] {
+            let value = found.iter().find(|(name, _)| name == key);
+            let value = value.map(|(_, value)| value.as_str());
+            assert_eq!(value, Some(due), "{name}: {found:?}");
+        }
+    }
+}

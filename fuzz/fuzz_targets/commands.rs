@@ -16,7 +16,9 @@ enum Does {
 
 fuzz_target!(|does: Vec<(Does, u32)>| {
     let mut state = State::Inactive;
-    let mut timeline = Timeline::default();
+    // As one that is over: inactive.
+    let mut timeline = Timeline::new(0, true);
+    timeline.stop(0);
     let mut now = 0u64;
     for (does, later) in does {
         now += u64::from(later);

@@ -4,7 +4,7 @@
 
 use arbitrary::Arbitrary;
 use gstmediarecorder::{
-    gate::{Cuts, Gate, Input, Out, Piece},
+    gate::{Gate, GateOutput, Input, IntervalCursor, Piece},
     model::timeline::Timeline,
 };
 use libfuzzer_sys::fuzz_target;
@@ -15,7 +15,7 @@ enum Step {
     Push(i16, u16, Option<u16>, u8),
     Pause,
     Resume(bool),
-    Decide(u16),
+    Resolve(u16),
     Mute(bool),
     Fill(u16),
     Caps(u8),
@@ -48,17 +48,17 @@ fn caps(which: u8) -> gst::Caps {
 const MS: u64 = 1_000_000;
 
 fuzz_target!(|input: (u8, bool, Vec<Step>)| {
-    let (kind, decided, steps) = input;
+    let (kind, resolved, steps) = input;
     let _ = gst::init();
     let Ok(mut gate) = Gate::new(&caps(kind)) else {
         return;
     };
-    let mut timeline = Timeline::new(100 * MS, decided);
-    let mut cuts = Cuts::default();
+    let mut timeline = Timeline::new(100 * MS, resolved);
+    let mut cursor = IntervalCursor::default();
     let mut now = 0u64;
-    let mut left = Out::new();
+    let mut left = GateOutput::new();
     for step in steps.into_iter().take(200) {
-        cuts.refresh(&timeline);
+        cursor.refresh(&timeline);
         match step {
             Step::Push(later, size, duration, flags) => {
                 let at = now.saturating_add_signed(i64::from(later) * MS as i64);
@@ -72,15 +72,15 @@ fuzz_target!(|input: (u8, bool, Vec<Step>)| {
                     running: at,
                     duration: duration.map(|ms| u64::from(ms) * MS),
                 };
-                gate.push(input, &mut cuts, now, &mut left);
+                gate.push(input, &mut cursor, now, &mut left);
             }
             Step::Pause => drop(timeline.pause(now)),
-            Step::Resume(decided) => drop(timeline.resume(now, decided)),
-            Step::Decide(later) => drop(timeline.decide(now + u64::from(later) * MS, true)),
+            Step::Resume(resolved) => drop(timeline.resume(now, resolved)),
+            Step::Resolve(later) => drop(timeline.resolve(now + u64::from(later) * MS, true)),
             Step::Mute(muted) => drop(gate.mute(now, muted)),
             Step::Fill(later) => {
                 now += u64::from(later) * MS;
-                gate.fill(&mut cuts, now, &mut left);
+                gate.fill(&mut cursor, now, &mut left);
             }
             Step::Caps(which) => {
                 // A track does not turn from sound into pictures, or from raw into encoded.
@@ -90,10 +90,10 @@ fuzz_target!(|input: (u8, bool, Vec<Step>)| {
             Step::Stop => drop(timeline.stop(now)),
         }
     }
-    while timeline.decide(now, true).is_some() {}
+    while timeline.resolve(now, true).is_some() {}
     timeline.stop(now);
-    cuts.refresh(&timeline);
-    gate.fill(&mut cuts, now, &mut left);
+    cursor.refresh(&timeline);
+    gate.fill(&mut cursor, now, &mut left);
     gate.finish(timeline.duration(), &mut left);
     let mut last = 0;
     for piece in left {

@@ -1,8 +1,8 @@
-//! Cuts at any instants, decided or not: recorded time never runs backwards, and nothing panics.
+//! Cuts at any instants, resolved or not: recorded time never runs backwards, and nothing panics.
 #![no_main]
 
 use arbitrary::Arbitrary;
-use gstmediarecorder::model::timeline::{Grid, Mapped, Timeline};
+use gstmediarecorder::model::timeline::{Grid, Placement, Timeline};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -10,26 +10,26 @@ enum Step {
     Pause(u64),
     Resume(u64, bool),
     Stop(u64),
-    Decide(u64, bool),
-    Postpone(u64),
+    Resolve(u64, bool),
+    Defer(u64),
 }
 
 fuzz_target!(|input: (u64, bool, Vec<Step>, Vec<(u64, u64)>, u32)| {
-    let (start, decided, steps, media, rate) = input;
-    let mut timeline = Timeline::new(start, decided);
+    let (start, resolved, steps, media, rate) = input;
+    let mut timeline = Timeline::new(start, resolved);
     for step in steps {
         match step {
             Step::Pause(at) => drop(timeline.pause(at)),
-            Step::Resume(at, decided) => drop(timeline.resume(at, decided)),
+            Step::Resume(at, resolved) => drop(timeline.resume(at, resolved)),
             Step::Stop(at) => drop(timeline.stop(at)),
-            Step::Decide(at, then) => drop(timeline.decide(at, then)),
-            Step::Postpone(at) => timeline.postpone(at),
+            Step::Resolve(at, then) => drop(timeline.resolve(at, then)),
+            Step::Defer(at) => timeline.defer(at),
         }
     }
     let grid = Grid::new(rate.max(1));
     for (running, duration) in media {
         match timeline.map(running, duration) {
-            Mapped::Keep {
+            Placement::Keep {
                 recorded,
                 skip,
                 duration: kept,
@@ -37,7 +37,7 @@ fuzz_target!(|input: (u64, bool, Vec<Step>, Vec<(u64, u64)>, u32)| {
                 assert!(skip <= duration.max(1) && kept <= duration);
                 assert_eq!(recorded, timeline.recorded_at(running + skip));
             }
-            Mapped::Drop | Mapped::Undecided => {}
+            Placement::Drop | Placement::Pending => {}
         }
         let _ = timeline.running_at(running);
         let sample = grid.nearest(running);

@@ -1,4 +1,7 @@
-//! AV1's configuration record (AV1 Codec ISO Media File Format Binding 1.2, 2.3.3) from the stream itself.
+//! AV1's configuration record (AV1 Codec ISO Media File Format Binding 1.2, 2.3.3) from the stream itself, and whether a
+//! frame is a key frame.
+
+use super::bits::Bits;
 
 /// The record for a track whose first picture these OBUs hold, with the sequence header in it; `None` if they
 /// have none that can be read.
@@ -18,7 +21,31 @@ pub fn configuration(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(record)
 }
 
+/// Whether a temporal unit begins with a key frame that is shown (AV1 5.9.2); `None` if it has no frame.
+pub(super) fn is_key(unit: &[u8]) -> Option<bool> {
+    let mut reduced = false;
+    for (kind, content) in obus(unit) {
+        let mut bits = Bits::new(content);
+        match kind {
+            SEQUENCE_HEADER => {
+                // seq_profile, still_picture
+                bits.number(3 + 1)?;
+                reduced = bits.flag()?;
+            }
+            FRAME_HEADER | FRAME => {
+                let shows_existing = !reduced && bits.flag()?;
+                let is_key = reduced || !shows_existing && bits.number(2)? == 0 && bits.flag()?;
+                return Some(is_key);
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 const SEQUENCE_HEADER: u8 = 1;
+const FRAME_HEADER: u8 = 3;
+const FRAME: u8 = 6;
 /// Bits of an OBU's first byte (AV1 5.3.2).
 const HAS_SIZE: u8 = 2;
 const HAS_EXTENSION: u8 = 4;
@@ -45,45 +72,9 @@ fn obus(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// Bits, the first of a byte being its highest.
-struct Bits<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl Bits<'_> {
-    fn flag(&mut self) -> Option<bool> {
-        let byte = self.bytes.get(self.at / 8)?;
-        let bit = byte >> (7 - self.at % 8) & 1;
-        self.at += 1;
-        Some(bit == 1)
-    }
-
-    /// The next `count` bits, 32 at the most.
-    fn number(&mut self, count: u32) -> Option<u32> {
-        (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.flag()?)))
-    }
-
-    /// `uvlc()` (AV1 4.10.3) is passed over.
-    fn pass_over_uvlc(&mut self) -> Option<()> {
-        let mut zeros = 0;
-        while !self.flag()? {
-            zeros += 1;
-        }
-        // 32 of them stand for a number by themselves.
-        if zeros < 32 {
-            self.number(zeros)?;
-        }
-        Some(())
-    }
-}
-
 /// What the record says of a sequence header (AV1 5.5): the four bytes in front of the OBUs.
 fn described(header: &[u8]) -> Option<[u8; 4]> {
-    let mut bits = Bits {
-        bytes: header,
-        at: 0,
-    };
+    let mut bits = Bits::new(header);
     let profile = bits.number(3)?;
     // still_picture
     bits.flag()?;
@@ -119,7 +110,7 @@ fn operating_points(bits: &mut Bits<'_>) -> Option<(u32, bool)> {
         bits.number(32)?;
         bits.number(32)?;
         if bits.flag()? {
-            bits.pass_over_uvlc()?;
+            bits.exp_golomb()?;
         }
         if bits.flag()? {
             delay_length = Some(bits.number(5)? + 1);

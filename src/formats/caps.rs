@@ -24,6 +24,18 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     })
 }
 
+/// In how many samples a second encoded sound counts those that are clipped from it; `None` where none are.
+pub fn clipping_rate(caps: &gst::CapsRef) -> Option<u64> {
+    match codec_of_caps(caps)? {
+        Codec::Opus => Some(48_000),
+        codec if codec.kind() == Kind::Audio => {
+            let rate = caps.structure(0)?.get::<i32>("rate").ok();
+            rate.and_then(|rate| u64::try_from(rate).ok())
+        }
+        _ => None,
+    }
+}
+
 /// Whether headers of the stream come as buffers of their own, once, flagged HEADER.
 pub fn has_header_packets(caps: Option<&gst::Caps>) -> bool {
     let name = caps.and_then(|caps| caps.structure(0)).map(|s| s.name());
@@ -119,10 +131,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
             true => gst::IntRange::with_step(16, MAX_SIZE, 2),
             false => gst::IntRange::new(16, MAX_SIZE),
         };
+        let colorimetry = (!carries_colorimetry(codec)).then_some("bt601");
         return gst::Caps::builder("video/x-raw")
             .field("format", gst::List::new(["I420", "NV12"]))
             .field("width", size)
             .field("height", size)
+            .field_if_some("colorimetry", colorimetry)
             .build();
     }
     let caps = gst::Caps::builder("audio/x-raw").field("layout", "interleaved");
@@ -137,6 +151,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
         }
         _ => caps.build(),
     }
+}
+
+/// Whether the bitstream says what its colours are. VP8 (RFC 6386, section 9.2) and Theora (6.2) are BT.601 in limited
+/// range by definition; av1enc 1.22 writes nothing, which players take for the same.
+pub fn carries_colorimetry(codec: Codec) -> bool {
+    !matches!(codec, Codec::Vp8 | Codec::Theora | Codec::Av1)
 }
 
 /// Whether pictures have to have an even width and height: H.264's and H.265's are subsampled, and some

@@ -26,7 +26,7 @@ pub enum Delay {
 /// nothing of the encoder, as measured; 0 for those that account for it themselves.
 pub fn encoder_delay(factory: &str) -> u32 {
     match factory {
-        "voaacenc" => 1_588,
+        "voaacenc" => 1_600,
         "avenc_aac" => 1_024,
         // As its library documents it.
         "fdkaacenc" => 2_048,
@@ -41,12 +41,11 @@ pub fn delay(codec: Codec, container: Container, factory: Option<&str>) -> Delay
     match (codec, container) {
         (Codec::Opus, Container::WebM | Container::Matroska) => Delay::PreSkip(0),
         (Codec::Opus, Container::Mp4) if factory.is_some() => Delay::PreSkip(0),
-        (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska) => {
-            match factory.map_or(0, encoder_delay) {
-                0 => Delay::None,
-                samples => Delay::Samples(samples),
-            }
-        }
+        (Codec::Aac | Codec::Mp3, Container::Mp4 | Container::Matroska)
+        | (Codec::Mp3, Container::Mp3) => match factory.map_or(0, encoder_delay) {
+            0 => Delay::None,
+            samples => Delay::Samples(samples),
+        },
         _ => Delay::None,
     }
 }

@@ -4,7 +4,8 @@ use super::registry::package;
 use crate::model::{Codec, Container, Error, Kind};
 
 /// The element that writes `container`. What flacenc puts out is a FLAC file already, header
-/// patch and all, so there the muxer is an element that changes nothing.
+/// patch and all, and frames of MP3 are a file with what stands in front of them: there the muxer is an element that
+/// changes nothing.
 pub(super) fn muxer_factory(container: Container) -> &'static str {
     match container {
         Container::WebM => "webmmux",
@@ -12,8 +13,7 @@ pub(super) fn muxer_factory(container: Container) -> &'static str {
         Container::Mp4 => "mp4mux",
         Container::Ogg => "oggmux",
         Container::Wav => "wavenc",
-        Container::Flac => "identity",
-        Container::Mp3 => "xingmux",
+        Container::Flac | Container::Mp3 => "identity",
     }
 }
 
@@ -40,8 +40,8 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
             // Half a second: else the index has an entry for each packet of sound, a sixth of the file.
             ("min-index-interval", "500000000"),
         ],
-        Container::Flac => &[("signal-handoffs", "false")],
-        Container::Ogg | Container::Wav | Container::Mp3 => &[],
+        Container::Flac | Container::Mp3 => &[("signal-handoffs", "false")],
+        Container::Ogg | Container::Wav => &[],
     };
     for (property, value) in settings {
         super::encoder::set(&muxer, property, value);
@@ -69,6 +69,12 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
             let delay = timeslice.clamp(1, 500_000_000);
             super::encoder::set(muxer, "max-page-delay", &delay.to_string());
         }
+        // A cluster that begins by itself just before a timeslice ends would end it.
+        Container::WebM | Container::Matroska => {
+            let cluster = timeslice.saturating_add(100_000_000);
+            let cluster = cluster.clamp(SHORTEST_CLUSTER, LONGEST_CLUSTER);
+            super::encoder::set(muxer, "min-cluster-duration", &cluster.to_string());
+        }
         _ => {}
     }
 }
@@ -78,6 +84,9 @@ pub fn set_fragment(muxer: &gst::Element, milliseconds: u64) {
     super::encoder::set(muxer, "fragment-duration", &milliseconds.to_string());
 }
 
+/// matroskamux' own least, and as long as clusters may become for the sake of timeslices.
+const SHORTEST_CLUSTER: u64 = 500_000_000;
+const LONGEST_CLUSTER: u64 = 5_000_000_000;
 /// Longest part of a timeslice that is one fragment: a kill loses no more.
 const LONGEST_FRAGMENT: u64 = 1_000_000_000;
 /// What ends so little after a timeslice ends with it: stamps are rounded.
@@ -96,11 +105,6 @@ pub fn fragment(from: u64, sample: u64, timeslice: u64) -> u64 {
     end.saturating_sub(from)
         .div_ceil(1_000_000)
         .clamp(1, u32::MAX.into())
-}
-
-/// Whether a cluster or a fragment begins with these bytes: where players can go on from.
-pub fn begins_unit(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x43, 0xb6, 0x75]) || bytes.get(4..8) == Some(b"moof")
 }
 
 /// What clusters or fragments are to a container.

@@ -37,6 +37,8 @@ pub enum Missing {
     Element(&'static str),
     /// An encoder that makes this.
     Encoder(gst::Caps),
+    /// A decoder that takes this.
+    Decoder(gst::Caps),
 }
 
 /// Why a recording cannot be, and what there would have to be for it.
@@ -277,17 +279,6 @@ impl Plan {
         }
         let essence = self.container.essence(self.kind);
         format!("{essence};codecs={}", listed.join(","))
-    }
-
-    /// Whether the actual type is known without the encoders' caps.
-    pub fn is_type_certain(&self) -> bool {
-        use Codec::*;
-        let plain = |codec: &Codec| match codec {
-            H264 | H265 | Aac => false,
-            Vp9 | Av1 => self.container != Container::Mp4,
-            Vp8 | Theora | Opus | Vorbis | Flac | Pcm | Mp3 => true,
-        };
-        self.codecs.iter().all(plain)
     }
 
     /// Whether all that comes is stored as it comes.

@@ -79,6 +79,15 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     if codec == Codec::Pcm {
         return Vec::new();
     }
+    let mut found = all_encoders(codec);
+    if found.iter().any(|factory| factory.rank() > gst::Rank::NONE) {
+        found.retain(|factory| factory.rank() > gst::Rank::NONE);
+    }
+    found
+}
+
+/// The same, with those of rank NONE among others.
+pub(super) fn all_encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     let mut found = makers(codec);
     found.sort_by(|a, b| {
         b.rank()
@@ -86,15 +95,36 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
             .then_with(|| a.name().cmp(&b.name()))
     });
     found.retain(|factory| creatable(&factory.name()));
-    if found.iter().any(|factory| factory.rank() > gst::Rank::NONE) {
-        found.retain(|factory| factory.rank() > gst::Rank::NONE);
-    }
     found
 }
 
 /// Whether raw media can be encoded with `codec` here.
 pub fn can_encode(codec: Codec) -> bool {
     codec == Codec::Pcm || !encoders(codec).is_empty()
+}
+
+/// Whether a decoder that decodebin would take is there for media with these caps.
+pub fn can_decode(caps: &gst::CapsRef) -> bool {
+    let caps = without_form(caps);
+    gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL)
+        .iter()
+        .any(|factory| {
+            factory.static_pad_templates().iter().any(|template| {
+                template.direction() == gst::PadDirection::Sink
+                    && !template.caps().is_any()
+                    && template.caps().can_intersect(&caps)
+            })
+        })
+}
+
+/// Caps without the form of the frames, which parsers change.
+fn without_form(caps: &gst::CapsRef) -> gst::Caps {
+    const FORM: [&str; 4] = ["stream-format", "alignment", "framed", "parsed"];
+    let mut caps = caps.to_owned();
+    if let Some(structure) = caps.make_mut().structure_mut(0) {
+        structure.remove_fields(FORM);
+    }
+    caps
 }
 
 /// Whether media encoded with `codec` can be put into `container` here.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use gst::prelude::*;
 
-use super::*;
+use super::{registry::encoders, *};
 use crate::model::{Codec, Container, ErrorCode, Kind, MimeType};
 
 fn track(kind: Kind) -> TrackInput {

@@ -70,6 +70,8 @@ struct Chunk {
     samples: u64,
     /// A part of it has gone out.
     counted: bool,
+    /// It has been split.
+    split: bool,
 }
 
 impl Chunk {
@@ -105,6 +107,7 @@ impl Chunk {
         let samples = samples.min(self.samples);
         self.first += samples;
         self.samples -= samples;
+        self.split = true;
         if self.samples > 0
             && let Some(rest) = self.part(samples, self.samples)
         {
@@ -127,6 +130,8 @@ pub struct AudioGate {
     unplaced: Option<Chunk>,
     /// Samples let out so far, so the place of the next one on the grid.
     written: u64,
+    /// The last of those, and how many: see [`Self::send_part`].
+    splinter: Option<(gst::Buffer, u64)>,
     silence: Silence,
     filled: Ns,
     pub(super) mutes: Mutes,
@@ -144,6 +149,7 @@ impl AudioGate {
             inbox: VecDeque::new(),
             unplaced: None,
             written: 0,
+            splinter: None,
             silence: Silence::default(),
             filled: 0,
             mutes: Mutes::default(),
@@ -175,6 +181,7 @@ impl AudioGate {
             first: 0,
             samples,
             counted: false,
+            split: false,
         };
         let (before, now) = self.align.arrive(input.running, samples, discont);
         if let Some((place, waited)) = before.zip(self.unplaced.take()) {
@@ -217,7 +224,7 @@ impl AudioGate {
         out: &mut GateOutput,
     ) {
         let grid = chunk.format.grid;
-        self.change_format(&chunk.format);
+        self.change_format(&chunk.format, out);
         while chunk.samples > 0 {
             let Some(interval) = cursor.resolved() else {
                 // Nothing before the start that is still to come will be recorded.
@@ -276,10 +283,11 @@ impl AudioGate {
     }
 
     /// The count goes on, in samples of the rate that comes now.
-    fn change_format(&mut self, format: &Arc<Format>) {
+    fn change_format(&mut self, format: &Arc<Format>, out: &mut GateOutput) {
         if Arc::ptr_eq(format, &self.format) {
             return;
         }
+        self.finish(out);
         self.written = format.grid.nearest(self.format.grid.time(self.written));
         self.silence = Silence::default();
         self.format = format.clone();
@@ -297,6 +305,7 @@ impl AudioGate {
             return;
         }
         self.fill_to(place + late, out);
+        let is_part = chunk.split || samples < chunk.samples;
         let buffer = if samples == chunk.samples {
             chunk.samples = 0;
             chunk.buffer.take()
@@ -305,13 +314,53 @@ impl AudioGate {
             chunk.skip(samples);
             part
         };
-        if let Some(buffer) = buffer {
+        match buffer {
+            Some(buffer) if is_part => self.send_part(buffer, samples, out),
+            Some(buffer) => self.send(buffer, samples, out),
+            None => {}
+        }
+    }
+
+    /// Lets out what a cut, or the safe instant, has split off; less than a millisecond of it waits, to leave as one
+    /// buffer with what follows. Blocks of PCM in Matroska are these buffers, and would have the same stamp.
+    fn send_part(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+        let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
+        let is_long = (waiting + samples) * 1000 >= u64::from(self.format.info.rate());
+        // Planes cannot be put one behind the other.
+        if is_long || buffer.meta::<gst_audio::AudioMeta>().is_some() {
+            self.send(buffer, samples, out);
+            return;
+        }
+        let buffer = self.behind_splinter(buffer);
+        self.splinter = Some((buffer, waiting + samples));
+        self.written += samples;
+    }
+
+    /// The buffer with what waits in front of it.
+    fn behind_splinter(&mut self, buffer: gst::Buffer) -> gst::Buffer {
+        match self.splinter.take() {
+            Some((mut splinter, _)) => {
+                splinter.append(buffer);
+                splinter
+            }
+            None => buffer,
+        }
+    }
+
+    /// The end, as far as anybody knows: nothing waits any longer to be joined to what follows.
+    pub(super) fn finish(&mut self, out: &mut GateOutput) {
+        if let Some((buffer, samples)) = self.splinter.take() {
+            self.written -= samples;
             self.send(buffer, samples, out);
         }
     }
 
     /// Gives a buffer the next place on the grid and lets it out.
-    fn send(&mut self, mut buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+    fn send(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
+        let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
+        let mut buffer = self.behind_splinter(buffer);
+        let samples = waiting + samples;
+        self.written -= waiting;
         if !std::mem::replace(&mut self.said, true) {
             out.caps(self.format.caps.clone());
         }
@@ -352,14 +401,27 @@ impl AudioGate {
             self.fill_to(self.place_of(&interval, until), out);
             match interval.end {
                 Some(end) if until >= end => cursor.leave(),
-                _ => return,
+                _ => break,
             }
         }
+        self.finish(out);
     }
 
     /// Where an instant (or the edge of the interval that is nearer) stands on the grid.
     fn place_of(&self, interval: &Interval, running: Ns) -> u64 {
         self.format.grid.nearest(interval.recorded_at(running))
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .filter_map(|chunk| Some(chunk.buffer.as_ref()?.size() as u64));
+        sizes.sum()
     }
 
     pub(super) fn filled(&self) -> Ns {

@@ -15,8 +15,7 @@ impl IntervalCursor {
     /// Copies what has changed in `timeline`.
     pub fn refresh(&mut self, timeline: &Timeline) {
         self.ahead.clear();
-        let ahead = timeline.intervals().get(self.cursor..).unwrap_or_default();
-        self.ahead.extend_from_slice(ahead);
+        self.ahead.extend(timeline.intervals_from(self.cursor));
     }
 
     /// The interval that the track is in or before; `None` while paused after the last one.

@@ -6,19 +6,33 @@
 //! from the first picture behind a cut on nothing that may refer to it.
 
 use super::{GateOutput, Input, IntervalCursor, Loss};
-use crate::model::timeline::{Interval, Ns};
-use std::collections::VecDeque;
+use crate::{
+    formats::{EntryPoint, FrameFormat},
+    model::timeline::{Interval, Ns},
+};
+use std::{cell::Cell, collections::VecDeque};
 
 /// Decode times that would fall together at a cut are kept so far apart: containers count in
 /// about half of that.
 const STEP: Ns = 1_000_000;
+/// Stamps that are no further apart are the same one, rounded.
+const SAME: Ns = 100_000;
+/// No more frames than these are shown in another order than they are decoded in.
+const REORDERED: usize = 16;
 /// Codecs whose pictures are shown in the order in which they are decoded.
-const IN_ORDER: [&str; 4] = [
+const IN_ORDER: [&str; 5] = [
+    "video/x-raw",
     "video/x-vp8",
     "video/x-vp9",
     "video/x-av1",
     "video/x-theora",
 ];
+/// A stream that has brought no key frame for so long may never bring one (intra refresh): it is taken as it is, since
+/// the other tracks, and the muxer, wait for it.
+pub const KEY_FRAME_LIMIT: Ns = 10_000_000_000;
+/// Frames that are decoded in another order than they are shown in are stamped so much later than recorded time: the first
+/// of them are decoded before it begins.
+const HEADROOM: Ns = 10_000_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
@@ -53,6 +67,19 @@ fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
     buffers.collect()
 }
 
+/// Whether media is shown, or heard, in the order in which it comes.
+fn is_in_order(name: &str) -> bool {
+    !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
+}
+
+/// How much later than recorded time media with these caps leaves the gate, in nanoseconds.
+pub fn headroom(caps: &gst::CapsRef) -> Ns {
+    match caps.structure(0) {
+        Some(structure) if !is_in_order(structure.name().as_str()) => HEADROOM,
+        _ => 0,
+    }
+}
+
 #[derive(Debug)]
 struct Waiting {
     input: Input,
@@ -60,6 +87,64 @@ struct Waiting {
     after_loss: Option<Loss>,
     /// Those that it and what follows have, if they are new.
     caps: Option<gst::Caps>,
+    /// Whether the media that it is of is shown in the order in which it comes.
+    in_order: bool,
+    /// How it tells what it is.
+    format: Option<FrameFormat>,
+    /// What it is to a decoder, once that has been looked at.
+    entry_point: Cell<Option<EntryPoint>>,
+}
+
+impl Waiting {
+    /// What it is to a decoder. Upstream's flags count where the frame itself cannot be read.
+    fn entry_point(&self) -> EntryPoint {
+        if let Some(known) = self.entry_point.get() {
+            return known;
+        }
+        let is_delta = self.is_delta();
+        let flagged = if is_delta {
+            EntryPoint::No
+        } else {
+            EntryPoint::Key
+        };
+        let read = || {
+            let frame = self.input.buffer.map_readable().ok()?;
+            self.format?.entry_point(&frame)
+        };
+        let found = match read() {
+            Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
+            found => found.unwrap_or(flagged),
+        };
+        self.entry_point.set(Some(found));
+        found
+    }
+
+    fn is_delta(&self) -> bool {
+        let flags = self.input.buffer.flags();
+        flags.contains(gst::BufferFlags::DELTA_UNIT)
+    }
+
+    /// Whether a recording can begin with it.
+    fn is_beginning(&self) -> bool {
+        let hidden = self
+            .input
+            .buffer
+            .flags()
+            .contains(gst::BufferFlags::DECODE_ONLY);
+        !hidden && self.entry_point() != EntryPoint::No
+    }
+
+    /// Has it flagged as what it is, if upstream flags it as a key frame or it `begins` something.
+    fn flag(&mut self, begins: bool) {
+        let is_delta = self.is_delta();
+        if begins && is_delta {
+            let buffer = self.input.buffer.make_mut();
+            buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
+        } else if !begins && !is_delta && self.entry_point() == EntryPoint::No {
+            let buffer = self.input.buffer.make_mut();
+            buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+    }
 }
 
 /// See the module.
@@ -69,6 +154,8 @@ pub struct EncodedGate {
     keyed: bool,
     /// Whether it is shown, or heard, in the order in which it comes.
     in_order: bool,
+    /// How its frames tell what they are, where it is keyed.
+    format: Option<FrameFormat>,
     header_packets: Headers,
     /// The headers, until the first media goes out.
     headers: Vec<gst::Buffer>,
@@ -82,10 +169,16 @@ pub struct EncodedGate {
     due_caps: Option<gst::Caps>,
     /// The interval that a key frame has been let into, and that frame's running time.
     entered: Option<(usize, Ns)>,
+    /// The interval, and the running time in it, since which frames are left out for want of a key frame.
+    keyless: Option<(usize, Ns)>,
+    /// The next interval may begin with any frame.
+    begins_anywhere: bool,
     last_dts: Option<Ns>,
     /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
     latest: Ns,
     last_in_order: Option<Ns>,
+    /// Of what does not: recorded times of the last frames.
+    recent: Box<[Ns; REORDERED]>,
     /// Something has gone out.
     begun: bool,
     /// No key frame has come since media was left out here.
@@ -100,7 +193,8 @@ impl EncodedGate {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
             keyed: name.starts_with("video/"),
-            in_order: !name.starts_with("video/") || IN_ORDER.contains(&name),
+            in_order: is_in_order(name),
+            format: FrameFormat::of(caps),
             header_packets: Headers::of(name),
             headers: Vec::new(),
             headers_in_caps: false,
@@ -109,9 +203,12 @@ impl EncodedGate {
             new_caps: None,
             due_caps: None,
             entered: None,
+            keyless: None,
+            begins_anywhere: false,
             last_dts: None,
             latest: 0,
             last_in_order: None,
+            recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
             broken: false,
             left_out: 0,
@@ -128,14 +225,20 @@ impl EncodedGate {
     /// New caps; media goes on.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
+            let name = structure.name().as_str();
+            self.in_order = is_in_order(name);
+            self.header_packets = Headers::of(name);
             self.read_headers(structure);
+            self.format = FrameFormat::of(structure);
         }
         self.new_caps = Some(caps.to_owned());
     }
 
     fn read_headers(&mut self, caps: &gst::StructureRef) {
         let headers = stream_headers(caps);
-        if self.header_packets == Headers::Ahead && !self.begun && !headers.is_empty() {
+        // Those of what waits are not those of what comes behind it.
+        let is_first = !self.begun && self.inbox.is_empty();
+        if self.header_packets == Headers::Ahead && is_first && !headers.is_empty() {
             self.headers = headers;
             self.headers_in_caps = true;
         }
@@ -164,6 +267,9 @@ impl EncodedGate {
             input,
             after_loss,
             caps,
+            in_order: self.in_order,
+            format: self.format,
+            entry_point: Cell::new(None),
         });
     }
 
@@ -172,17 +278,16 @@ impl EncodedGate {
         self.lost = Some(why);
     }
 
-    fn is_key(input: &Input) -> bool {
-        let not = gst::BufferFlags::DELTA_UNIT | gst::BufferFlags::DECODE_ONLY;
-        !input.buffer.flags().intersects(not)
+    pub(super) fn key_frame(&self, from: Ns) -> Option<Ns> {
+        let mut waiting = self.inbox.iter();
+        waiting
+            .find(|waiting| self.keyed && waiting.input.running >= from && waiting.is_beginning())
+            .map(|waiting| waiting.input.running)
     }
 
-    pub(super) fn key_frame(&self, from: Ns) -> Option<Ns> {
-        self.inbox
-            .iter()
-            .map(|waiting| &waiting.input)
-            .find(|input| self.keyed && Self::is_key(input) && input.running >= from)
-            .map(|input| input.running)
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&mut self) {
+        self.begins_anywhere = true;
     }
 
     pub(super) fn advance(
@@ -211,14 +316,14 @@ impl EncodedGate {
             if input.running >= safe_until {
                 return;
             }
-            let Some(input) = self.take() else {
+            let Some(mut waiting) = self.take() else {
                 return;
             };
-            if self.is_wanted(&input, &interval, cursor.cursor()) {
+            if self.is_wanted(&mut waiting, &interval, cursor.cursor()) {
                 if let Some(caps) = self.due_caps.take() {
                     out.caps(caps);
                 }
-                let stamped = self.stamp(input, &interval);
+                let stamped = self.stamp(waiting, &interval);
                 self.emit_headers(&stamped, out);
                 out.count_input();
                 out.push(stamped);
@@ -226,41 +331,60 @@ impl EncodedGate {
         }
     }
 
-    fn take(&mut self) -> Option<Input> {
-        let Waiting {
-            input,
-            after_loss,
-            caps,
-        } = self.inbox.pop_front()?;
-        self.due_caps = caps.or(self.due_caps.take());
-        if let Some(why) = after_loss {
+    fn take(&mut self) -> Option<Waiting> {
+        let mut waiting = self.inbox.pop_front()?;
+        self.due_caps = waiting.caps.take().or(self.due_caps.take());
+        if let Some(why) = waiting.after_loss {
             self.entered = None;
             self.broken = why == Loss::TooSlow;
         }
-        Some(input)
+        Some(waiting)
     }
 
     /// Whether a buffer that begins before the interval's end can be decoded in it.
-    fn is_wanted(&mut self, input: &Input, interval: &Interval, number: usize) -> bool {
-        if input.running < interval.start {
+    fn is_wanted(&mut self, waiting: &mut Waiting, interval: &Interval, number: usize) -> bool {
+        let running = waiting.input.running;
+        if running < interval.start {
             return false;
         }
         if !self.keyed {
             return true;
         }
-        match self.entered.filter(|(entered, _)| *entered == number) {
+        if let Some((_, key)) = self.entered.filter(|(entered, _)| *entered == number) {
+            waiting.flag(false);
             // Leading pictures refer to what is before the key frame.
-            Some((_, key)) => input.running >= key,
-            None if Self::is_key(input) => {
-                self.entered = Some((number, input.running));
-                self.broken = false;
-                true
-            }
-            None => {
-                self.left_out += u64::from(self.broken);
-                false
-            }
+            return running >= key;
         }
+        let begins = waiting.is_beginning();
+        if !begins && !self.has_waited_for_key(number, running) {
+            self.left_out += u64::from(self.broken);
+            return false;
+        }
+        waiting.flag(begins);
+        self.entered = Some((number, running));
+        self.keyless = None;
+        self.begins_anywhere = false;
+        self.broken = false;
+        true
+    }
+
+    /// Whether a key frame has been waited for long enough.
+    fn has_waited_for_key(&mut self, interval: usize, running: Ns) -> bool {
+        let known = self.keyless.filter(|(of, _)| *of == interval);
+        let (_, since) = *self.keyless.insert(known.unwrap_or((interval, running)));
+        self.begins_anywhere || running.saturating_sub(since) > KEY_FRAME_LIMIT
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .map(|waiting| waiting.input.buffer.size() as u64);
+        sizes.sum()
     }
 
     /// Frames that could not be decoded, since others in front of them were left out here.
@@ -280,10 +404,30 @@ impl EncodedGate {
         }
     }
 
-    fn stamp(&mut self, input: Input, interval: &Interval) -> gst::Buffer {
+    /// Where a frame is shown so that no other of the last ones is: parsers take those for one. Decode times keep
+    /// frames apart that have them.
+    fn apart(&mut self, recorded: Ns, is_apart: bool) -> Ns {
+        if is_apart {
+            return recorded;
+        }
+        let mut place = recorded;
+        while self.recent.iter().any(|at| at.abs_diff(place) < SAME) {
+            place = place.saturating_add(STEP);
+        }
+        self.recent.rotate_right(1);
+        if let Some(newest) = self.recent.first_mut() {
+            *newest = place;
+        }
+        place
+    }
+
+    fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
+        let Waiting {
+            input, in_order, ..
+        } = waiting;
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
-        if self.in_order && !input.buffer.flags().contains(hidden) {
+        if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
             let least = self
                 .last_in_order
@@ -298,14 +442,19 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
-        stamped.set_dts(lead.map(|lead| {
+        let headroom = if in_order { 0 } else { HEADROOM };
+        let placed = recorded.saturating_add(headroom);
+        let dts = lead.map(|lead| {
             // Where there is no room before a cut, decode times crowd together behind it.
             let least = self.last_dts.map_or(0, |last| last.saturating_add(STEP));
-            let dts = recorded.saturating_sub(lead).max(least).min(recorded);
-            self.last_dts = Some(dts);
-            gst::ClockTime::from_nseconds(dts)
-        }));
+            placed.saturating_sub(lead).max(least)
+        });
+        // Frames in one place, or behind those that have been decoded, follow in their order.
+        let placed = placed.max(dts.unwrap_or(0));
+        let placed = self.apart(placed, in_order || dts.is_some());
+        self.last_dts = dts.or(self.last_dts);
+        stamped.set_pts(gst::ClockTime::from_nseconds(placed));
+        stamped.set_dts(dts.map(gst::ClockTime::from_nseconds));
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         buffer

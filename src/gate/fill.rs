@@ -6,10 +6,14 @@ use gst_video::{VideoConverter, VideoFrame, VideoInfo};
 /// Bytes of silence in a piece, whatever rate and channels the caps claim.
 const MAX_SILENCE_BYTES: usize = 1 << 20;
 
-/// A silent buffer that is shared by all the silence of a track.
+/// GstMemory counts in 16 bits who shares it: a hole of hours in one piece would be too many.
+const MAX_SHARES: u32 = 4096;
+
+/// A silent buffer that is shared by the silence of a track.
 #[derive(Debug, Default)]
 pub struct Silence {
     buffer: Option<gst::Buffer>,
+    shares: u32,
 }
 
 impl Silence {
@@ -23,7 +27,12 @@ impl Silence {
         let size = usize::try_from(samples)
             .ok()?
             .checked_mul(bytes_per_frame)?;
+        self.shares += 1;
+        if self.shares > MAX_SHARES {
+            self.buffer = None;
+        }
         if self.buffer.is_none() {
+            self.shares = 0;
             let whole = usize::try_from(most).ok()?.checked_mul(bytes_per_frame)?;
             let mut bytes = vec![0; whole];
             info.format_info().fill_silence(&mut bytes);

@@ -14,7 +14,7 @@ mod video;
 
 pub use audio::AudioGate;
 pub use cursor::IntervalCursor;
-pub use encoded::EncodedGate;
+pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom};
 pub use mute::Mutes;
 pub use video::VideoGate;
 
@@ -31,7 +31,7 @@ pub struct GateOutput {
 /// A piece of [`GateOutput`].
 #[derive(Debug)]
 pub enum Piece {
-    /// Stamped with recorded time.
+    /// Stamped with recorded time, plus the [`headroom`] of the caps before it.
     Buffer(gst::Buffer),
     /// What the buffers after it are.
     Caps(gst::Caps),
@@ -184,12 +184,17 @@ impl Gate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
+        self.hold(input);
+        self.advance(cursor, safe_until, out);
+    }
+
+    /// Takes a buffer and lets nothing out yet.
+    pub fn hold(&mut self, input: Input) {
         match self {
             Gate::Audio(gate) => gate.push(input),
             Gate::Video(gate) => gate.push(input),
             Gate::Encoded(gate) => gate.push(input),
         }
-        self.advance(cursor, safe_until, out);
     }
 
     /// Lets out what waited for `safe_until`, or for a cut that is known now.
@@ -223,7 +228,26 @@ impl Gate {
     pub fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.finish(end, out),
-            Gate::Audio(_) | Gate::Encoded(_) => {}
+            Gate::Audio(gate) => gate.finish(out),
+            Gate::Encoded(_) => {}
+        }
+    }
+
+    /// How many buffers wait here.
+    pub fn waiting(&self) -> usize {
+        match self {
+            Gate::Audio(gate) => gate.waiting(),
+            Gate::Video(gate) => gate.waiting(),
+            Gate::Encoded(gate) => gate.waiting(),
+        }
+    }
+
+    /// How many bytes those are; takes time for each of them.
+    pub fn waiting_bytes(&self) -> u64 {
+        match self {
+            Gate::Audio(gate) => gate.waiting_bytes(),
+            Gate::Video(gate) => gate.waiting_bytes(),
+            Gate::Encoded(gate) => gate.waiting_bytes(),
         }
     }
 
@@ -232,6 +256,13 @@ impl Gate {
         match self {
             Gate::Encoded(gate) => gate.key_frame(from),
             Gate::Audio(_) | Gate::Video(_) => None,
+        }
+    }
+
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&mut self) {
+        if let Gate::Encoded(gate) = self {
+            gate.begin_anywhere();
         }
     }
 

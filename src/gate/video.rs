@@ -361,6 +361,18 @@ impl VideoGate {
         self.left_out
     }
 
+    pub(super) fn waiting(&self) -> usize {
+        self.inbox.len()
+    }
+
+    pub(super) fn waiting_bytes(&self) -> u64 {
+        let sizes = self
+            .inbox
+            .iter()
+            .map(|(_, picture)| picture.buffer.size() as u64);
+        sizes.sum()
+    }
+
     pub(super) fn filled(&self) -> Ns {
         self.filled
     }

@@ -1,13 +1,17 @@
 //! The pure part: rules without GStreamer, clock, lock or log; time comes in as an argument.
 
+pub mod absence;
 pub mod bitrate;
+pub mod end_reason;
 pub mod error;
 pub mod mime;
 pub mod orientation;
+pub mod stamps;
 pub mod state;
 pub mod timeline;
 
 pub use bitrate::{Bitrates, VideoSize};
+pub use end_reason::EndReason;
 pub use error::{Error, ErrorCode};
 pub use mime::{Codec, Container, Kind, MimeType, RequestedCodec};
 pub use orientation::Orientation;

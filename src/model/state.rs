@@ -93,7 +93,7 @@ mod tests {
     use crate::model::ErrorCode;
     use proptest::prelude::*;
 
-    /// The table of README.md as text: rows are actions, columns inactive, recording, paused.
+    /// The table of docs/REFERENCE.md as text: rows are actions, columns inactive, recording, paused.
     const TABLE: [(Command, [&str; 3]); 5] = [
         (Command::Start, ["recording", "error", "error"]),
         (Command::Pause, ["error", "paused", "nothing"]),

@@ -34,6 +34,21 @@ impl Interval {
         self.recorded.saturating_add(running - self.start)
     }
 
+    /// Running time at which it has to end because `max_duration` is recorded then; none is known before its start is.
+    fn latest_end(&self, max_duration: Ns) -> Ns {
+        if !self.resolved {
+            return Ns::MAX;
+        }
+        let room = max_duration.saturating_sub(self.recorded);
+        self.start.saturating_add(room)
+    }
+
+    /// Ends it where `max_duration` is recorded, if it would end later.
+    fn limit(&mut self, max_duration: Ns) {
+        let latest = self.latest_end(max_duration);
+        self.end = self.end.map(|end| end.min(latest));
+    }
+
     /// Recorded time at which it ends, `None` while it is open.
     pub fn recorded_end(&self) -> Option<Ns> {
         self.end.map(|end| self.recorded_at(end))
@@ -56,11 +71,13 @@ pub enum Placement {
 }
 
 /// The list of cuts.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Timeline {
     intervals: Vec<Interval>,
     /// Running time at which it was stopped.
     stopped: Option<Ns>,
+    /// Recorded time beyond which nothing is recorded.
+    max_duration: Ns,
 }
 
 impl Timeline {
@@ -76,7 +93,45 @@ impl Timeline {
         Timeline {
             intervals: vec![first],
             stopped: None,
+            max_duration: Ns::MAX,
         }
+    }
+
+    /// Begins anew at `start`.
+    pub fn begin(&mut self, start: Ns, resolved: bool) {
+        *self = Timeline::new(start, resolved).with_max_duration(self.max_duration);
+    }
+
+    /// The same, with an end: no more than `max_duration` is recorded.
+    pub fn with_max_duration(mut self, max_duration: Ns) -> Self {
+        self.max_duration = max_duration;
+        self
+    }
+
+    fn latest_end(&self, interval: &Interval) -> Ns {
+        interval.latest_end(self.max_duration)
+    }
+
+    /// Running time at which `max_duration` is recorded, once the timeline is open there and `progress` has reached it.
+    pub fn max_duration_reached(&self, progress: Ns) -> Option<Ns> {
+        let last = self.intervals.last()?;
+        let end = self.latest_end(last);
+        let is_reached = self.stopped.is_none() && progress >= end;
+        // Paused at that very instant, it is complete as well.
+        (is_reached && last.end.is_none_or(|paused| paused == end)).then_some(end)
+    }
+
+    /// The intervals from number `first` on as gates apply them: an open one ends where `max_duration` is recorded.
+    pub fn intervals_from(&self, first: usize) -> impl Iterator<Item = Interval> + '_ {
+        let ahead = self.intervals.get(first..).unwrap_or_default();
+        ahead.iter().map(|interval| {
+            let latest = self.latest_end(interval);
+            let end = interval.end.unwrap_or(Ns::MAX).min(latest);
+            Interval {
+                end: (end != Ns::MAX).then_some(end),
+                ..*interval
+            }
+        })
     }
 
     /// The intervals so far, in order.
@@ -87,9 +142,10 @@ impl Timeline {
     /// Ends the open interval at `at`, and gives back the cut as applied: never before the
     /// interval's own start. Without an open interval nothing changes.
     pub fn pause(&mut self, at: Ns) -> Ns {
+        let latest = self.intervals.last().map(|last| self.latest_end(last));
         match self.intervals.last_mut() {
             Some(last) if last.end.is_none() => {
-                let at = at.max(last.start);
+                let at = at.max(last.start).min(latest.unwrap_or(Ns::MAX));
                 last.end = Some(at);
                 at
             }
@@ -121,7 +177,9 @@ impl Timeline {
     /// Ends the recording at `at`, and gives back the cut as applied. While paused, nothing is
     /// recorded up to it.
     pub fn stop(&mut self, at: Ns) -> Ns {
-        let at = at.max(self.pause(at));
+        let open = self.intervals.last().is_some_and(|last| last.end.is_none());
+        let cut = self.pause(at);
+        let at = if open { cut } else { at.max(cut) };
         *self.stopped.get_or_insert(at)
     }
 
@@ -158,6 +216,7 @@ impl Timeline {
     /// suit as far as `then_resolved` says that they have nothing of their own to wait for.
     pub fn resolve(&mut self, at: Ns, then_resolved: bool) -> Option<Ns> {
         let (index, _) = self.pending()?;
+        let max_duration = self.max_duration;
         let recorded = match index.checked_sub(1).and_then(|i| self.intervals.get(i)) {
             Some(before) => before.recorded_end().unwrap_or(before.recorded),
             None => 0,
@@ -166,6 +225,7 @@ impl Timeline {
         first.start = at.clamp(first.start, first.end.unwrap_or(Ns::MAX));
         first.recorded = recorded;
         first.resolved = true;
+        first.limit(max_duration);
         let applied = first.start;
         let mut before = *first;
         for interval in later {
@@ -174,6 +234,7 @@ impl Timeline {
             if !then_resolved {
                 break;
             }
+            interval.limit(max_duration);
             before = *interval;
         }
         Some(applied)
@@ -232,11 +293,14 @@ impl Timeline {
         let first = self
             .intervals
             .partition_point(|i| i.end.is_some_and(|end| end <= running));
-        for interval in self.intervals.get(first..).unwrap_or_default() {
+        for interval in self.intervals_from(first) {
             if interval.start >= until {
                 break;
             }
-            if interval.end.is_some_and(|end| end == interval.start) {
+            if interval
+                .end
+                .is_some_and(|end| end <= running.max(interval.start))
+            {
                 continue;
             }
             if !interval.resolved {
@@ -314,6 +378,43 @@ impl Grid {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn nothing_is_recorded_beyond_the_maximum_duration() {
+        let mut timeline = Timeline::new(100, true).with_max_duration(30);
+        assert_eq!(timeline.max_duration_reached(129), None);
+        assert_eq!(timeline.pause(120), 120);
+        assert_eq!(timeline.resume(200, true), 200);
+        let end = timeline.intervals_from(1).next().and_then(|open| open.end);
+        assert_eq!(end, Some(210));
+        assert_eq!(
+            timeline.map(205, 10),
+            Placement::Keep {
+                recorded: 25,
+                skip: 0,
+                duration: 5
+            }
+        );
+        assert_eq!(timeline.map(210, 10), Placement::Drop);
+        assert_eq!(timeline.max_duration_reached(210), Some(210));
+        assert_eq!(timeline.stop(250), 210, "the call came late");
+        assert_eq!(timeline.max_duration_reached(300), None);
+        assert_eq!(timeline.duration(), 30);
+    }
+
+    #[test]
+    fn a_pause_behind_the_maximum_duration_is_cut_there() {
+        let mut timeline = Timeline::new(100, false).with_max_duration(30);
+        assert_eq!(
+            timeline.max_duration_reached(500),
+            None,
+            "its start is not known"
+        );
+        assert_eq!(timeline.pause(180), 180);
+        assert_eq!(timeline.resolve(140, true), Some(140));
+        assert_eq!(timeline.duration(), 30);
+        assert_eq!(timeline.max_duration_reached(170), Some(170));
+    }
 
     #[test]
     fn paused_is_what_records_nothing_and_waits_for_nothing() {

@@ -1,38 +1,43 @@
-//! A file that a recording is written to: gathered vectored writes, patches, reading back.
+//! A file that a recording is written to: gathered vectored writes, and patches.
 
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSlice, Seek, SeekFrom};
+use std::ops::Deref;
+use std::sync::Arc;
 
-use memmap2::{Mmap, MmapOptions};
+use super::memory::MemoryChunks;
+use super::platform;
 
 /// So many bytes are gathered before they are written: few system calls, and little is lost when
 /// the process is killed between two flushes.
-pub(super) const GATHER: usize = 64 * 1024;
+pub(super) const GATHER: u64 = 64 * 1024;
 
 type Mapped = gst::MappedBuffer<gst::buffer::Readable>;
 
-/// An append-only file with patches. Owned by one thread.
+/// An append-only file with patches. Owned by one thread. `F` is what the file belongs to.
 ///
 /// Appended buffers are held, mapped, until [`GATHER`] bytes have come, and then written without
-/// a copy. An error loses what was not yet written; [`DiskFile::written`] says what was.
+/// a copy. After the first error nothing is appended to the file any more: what was gathered, and what comes
+/// then, is kept in memory as its tail.
 #[derive(Debug)]
-pub(super) struct DiskFile {
-    /// Its cursor is always at `written`.
-    file: File,
+pub(super) struct DiskFile<F> {
+    /// Its cursor is always at `written`. Shared with blobs that read from it at offsets of their own.
+    file: Arc<F>,
     written: u64,
     pending: Vec<Mapped>,
-    pending_bytes: usize,
+    pending_bytes: u64,
+    tail: Option<MemoryChunks>,
 }
 
-impl DiskFile {
+impl<F: Deref<Target = File>> DiskFile<F> {
     /// `file` is empty, or its content is to be overwritten from the start.
-    pub(super) fn new(file: File) -> Self {
+    pub(super) fn new(file: F) -> Self {
         Self {
-            file,
+            file: Arc::new(file),
             written: 0,
             pending: Vec::new(),
             pending_bytes: 0,
+            tail: None,
         }
     }
 
@@ -41,15 +46,40 @@ impl DiskFile {
         self.written
     }
 
-    /// Adds `buffer` at the end, now or with one of the next calls.
+    /// Bytes in all: in the file, gathered for it, or in its tail.
+    pub(super) fn len(&self) -> u64 {
+        match &self.tail {
+            Some(tail) => tail.end(),
+            None => self.written + self.pending_bytes,
+        }
+    }
+
+    /// The file itself, for whoever reads from it later.
+    pub(super) fn file(&self) -> &Arc<F> {
+        &self.file
+    }
+
+    /// What the file has not taken since the last call, behind what is in it.
+    pub(super) fn take_tail(&mut self) -> io::Result<Option<gst::Buffer>> {
+        let Some(tail) = &mut self.tail else {
+            return Ok(None);
+        };
+        let next = MemoryChunks::new(tail.end());
+        std::mem::replace(tail, next).into_buffer().map(Some)
+    }
+
+    /// Adds `buffer` at the end, now or with one of the next calls. Even after an error it is there.
     pub(super) fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
+        if let Some(tail) = &mut self.tail {
+            return tail.append(buffer);
+        }
         if buffer.size() == 0 {
             return Ok(());
         }
         let mapped = buffer
             .into_mapped_buffer_readable()
             .map_err(|_| io::Error::other("a buffer cannot be read"))?;
-        self.pending_bytes += mapped.size();
+        self.pending_bytes += mapped.size() as u64;
         self.pending.push(mapped);
         if self.pending_bytes >= GATHER {
             self.flush()?;
@@ -57,122 +87,146 @@ impl DiskFile {
         Ok(())
     }
 
-    /// Writes what was gathered. After an error nothing is pending any more.
+    /// Writes what was gathered. After an error the rest of it is the tail.
     pub(super) fn flush(&mut self) -> io::Result<()> {
-        let pending = std::mem::take(&mut self.pending);
-        self.pending_bytes = 0;
-        let mut slices: Vec<_> = pending
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let mut slices: Vec<_> = self
+            .pending
             .iter()
             .map(|piece| IoSlice::new(piece.as_slice()))
             .collect();
-        self.write_vectored(&mut slices)
+        let mut count = 0;
+        let done = write_vectored(&self.file, self.written, &mut slices, &mut count);
+        self.written += count;
+        if done.is_err() {
+            self.tail = Some(self.unwritten(count));
+        }
+        self.pending.clear();
+        self.pending_bytes = 0;
+        done
     }
 
-    /// Writes `slices` at the end, behind what was gathered before.
-    pub(super) fn write_vectored(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
-        if !self.pending.is_empty() {
-            self.flush()?;
+    /// What was gathered, without the first `skip` bytes of it.
+    fn unwritten(&mut self, skip: u64) -> MemoryChunks {
+        let mut unwritten = MemoryChunks::new(self.written);
+        let mut skip = skip as usize;
+        for piece in self.pending.drain(..) {
+            if skip >= piece.size() {
+                skip -= piece.size();
+                continue;
+            }
+            let rest = piece
+                .into_buffer()
+                .copy_region(gst::BufferCopyFlags::MEMORY, std::mem::take(&mut skip)..)
+                .map_err(io::Error::other)
+                .and_then(|rest| unwritten.append(rest));
+            if rest.is_err() {
+                break;
+            }
         }
-        let mut rest = slices;
-        // An empty slice at the front would read as "nothing could be written".
-        IoSlice::advance_slices(&mut rest, 0);
-        while !rest.is_empty() {
-            match self.file.write_vectored(rest) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    self.written += count as u64;
-                    IoSlice::advance_slices(&mut rest, count);
-                }
-                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
-                Err(err) => return Err(err),
+        unwritten
+    }
+
+    /// Writes `slices`, which are the first bytes.
+    pub(super) fn begin(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+        write_vectored(&self.file, 0, slices, &mut self.written)
+    }
+
+    /// Overwrites bytes that were appended before; `pos + bytes.len()` is not beyond their end.
+    pub(super) fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        let flushed = self.flush();
+        if let Some(tail) = &mut self.tail {
+            tail.patch(pos, bytes)?;
+        }
+        let in_file = self.written.saturating_sub(pos);
+        let in_file = bytes
+            .len()
+            .min(usize::try_from(in_file).unwrap_or(usize::MAX));
+        let patched = match bytes.get(..in_file) {
+            Some(bytes) if !bytes.is_empty() => platform::write_all_at(&self.file, bytes, pos),
+            _ => Ok(()),
+        };
+        flushed.and(patched)
+    }
+
+    /// Adds `buffer` at the end of the file, now. On an error there is nothing of it, there or in the tail.
+    pub(super) fn append_whole(&mut self, buffer: &gst::Buffer) -> io::Result<()> {
+        self.flush()?;
+        if self.tail.is_some() {
+            return Err(io::Error::other("the file takes nothing any more"));
+        }
+        let mapped = buffer.map_readable().map_err(io::Error::other)?;
+        let mut count = 0;
+        let mut slices = [IoSlice::new(&mapped)];
+        match write_vectored(&self.file, self.written, &mut slices, &mut count) {
+            Ok(()) => self.written += count,
+            Err(err) => {
+                self.shorten(self.written)?;
+                return Err(err);
             }
         }
         Ok(())
     }
 
-    /// Overwrites bytes that were appended before; `pos + bytes.len()` is not beyond their end.
-    pub(super) fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
-        self.flush()?;
-        self.file.write_all_at(bytes, pos)
-    }
-
-    /// Leaves out what lies behind the first `len` bytes, written or not. No mapping reaches so far.
-    pub(super) fn truncate(&mut self, len: u64) -> io::Result<()> {
-        use std::io::{Seek, SeekFrom};
-        self.flush()?;
+    /// Keeps what lies behind the first `len` bytes of the file in memory instead.
+    pub(super) fn take_back(&mut self, len: u64) -> io::Result<()> {
         if len >= self.written {
             return Ok(());
         }
-        self.file.set_len(len)?;
-        self.file.seek(SeekFrom::Start(len))?;
+        let mut tail = MemoryChunks::new(len);
+        tail.append(gst::Buffer::from_mut_slice(read(
+            &self.file,
+            len,
+            self.written,
+        )?))?;
+        if let Some(rest) = self.take_tail()? {
+            tail.append(rest)?;
+        }
+        self.tail = Some(tail);
         self.written = len;
-        Ok(())
+        self.shorten(len)
     }
 
-    /// Bytes `from..to` in memory of their own.
-    pub(super) fn read(&mut self, from: u64, to: u64) -> io::Result<gst::Buffer> {
-        self.flush()?;
-        read(&self.file, from, to)
+    fn shorten(&self, len: u64) -> io::Result<()> {
+        let mut file: &File = &self.file;
+        file.set_len(len)?;
+        file.seek(SeekFrom::Start(len)).map(drop)
     }
+}
 
-    /// Bytes `from..to` as a mapping of the file, which is not read for it. The caller writes to
-    /// that range no more.
-    pub(super) fn map(&mut self, from: u64, to: u64) -> io::Result<gst::Buffer> {
-        self.flush()?;
-        let to = to.min(self.written);
-        if from >= to {
-            return Ok(gst::Buffer::new());
+/// Writes all of `slices` at `pos`, where the cursor of `file` is; `count` follows what has been written.
+fn write_vectored(
+    file: &File,
+    mut pos: u64,
+    slices: &mut [IoSlice<'_>],
+    count: &mut u64,
+) -> io::Result<()> {
+    let mut rest = slices;
+    // An empty slice at the front would read as "nothing could be written".
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match platform::write_vectored_at(file, rest, pos) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => {
+                *count += written as u64;
+                pos += written as u64;
+                IoSlice::advance_slices(&mut rest, written);
+            }
+            Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+            Err(err) => return Err(err),
         }
-        let len = usize::try_from(to - from).map_err(io::Error::other)?;
-        // SAFETY: a mapping is sound as long as nobody changes or shortens the file behind it.
-        // This process does not: `from..to` lies in the file (`to <= written`, and [`DiskFile::truncate`]
-        // only leaves out what is beyond every mapping), callers give up the range (see above), a file is only ever created
-        // anew by this crate (`file::open` makes a new inode in place of an older one, and
-        // `spill::create` makes one without a name), and the mapping is read-only. A spill file
-        // cannot be reached by anyone else. A file at `location` can, by a process that opens
-        // it for writing while a blob of it lives; that is the same trust that every reader of a
-        // mapped file, such as a shared library's loader, has to place in the file's owner.
-        let map = unsafe { MmapOptions::new().offset(from).len(len).map(&self.file)? };
-        Ok(gst::Buffer::from_slice(MappedFile(map)))
     }
-
-    /// Bytes `from..to` copied to the file `to_file`, without passing through this process'
-    /// memory where the kernel can.
-    pub(super) fn copy_to(&mut self, from: u64, to: u64, to_file: File) -> io::Result<DiskFile> {
-        use std::io::{Read, Seek, SeekFrom};
-        self.flush()?;
-        // A second handle would share the cursor: it is put back afterwards.
-        let mut source = &self.file;
-        source.seek(SeekFrom::Start(from))?;
-        let mut target = DiskFile::new(to_file);
-        let copied = io::copy(&mut source.take(to - from), &mut target.file);
-        (&self.file).seek(SeekFrom::Start(self.written))?;
-        target.written = copied?;
-        if target.written != to - from {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(target)
-    }
+    Ok(())
 }
 
 /// Bytes `from..to` of `file` in memory of their own.
-pub(super) fn read(file: &File, from: u64, to: u64) -> io::Result<gst::Buffer> {
+pub(super) fn read(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let len = usize::try_from(to.saturating_sub(from)).map_err(io::Error::other)?;
-    if len == 0 {
-        return Ok(gst::Buffer::new());
-    }
     let mut bytes = Vec::new();
     bytes.try_reserve_exact(len).map_err(io::Error::other)?;
     bytes.resize(len, 0);
-    file.read_exact_at(&mut bytes, from)?;
-    Ok(gst::Buffer::from_slice(bytes))
-}
-
-/// A mapping as a buffer's memory.
-struct MappedFile(Mmap);
-
-impl AsRef<[u8]> for MappedFile {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
+    platform::read_exact_at(file, &mut bytes, from)?;
+    Ok(bytes)
 }

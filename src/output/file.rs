@@ -1,48 +1,107 @@
-//! Opens `location`: a new file in place of an older one.
+//! Opens `location`: a new file in place of an older one, whose mode and owner it keeps; or that one, emptied, where it
+//! cannot be replaced.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use once_cell::sync::{Lazy, OnceCell};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::platform::{self, Identity};
 
 /// What a `location` turned out to be.
 #[derive(Debug)]
 pub(super) enum Target {
-    /// A new, empty regular file, open for reading and writing, at this path.
-    File(File),
+    /// An empty regular file, open for reading and writing, at this path.
+    File(OpenFile),
     /// A character device such as /dev/null: takes bytes, but gives none back.
     Device(File),
 }
 
+/// The files that recordings of this process are written to, or that blobs of theirs have still to be read from.
+static OPEN_FILES: Lazy<Mutex<Vec<Identity>>> = Lazy::new(Mutex::default);
+
+fn open_files() -> MutexGuard<'static, Vec<Identity>> {
+    OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file at `location`. As long as it is open, no recording of this process empties it.
+#[derive(Debug)]
+pub(super) struct OpenFile {
+    file: File,
+    identity: Identity,
+}
+
+impl OpenFile {
+    /// `None` if it is open already.
+    fn new(file: File) -> io::Result<Option<Self>> {
+        let identity = platform::identity(&file)?;
+        let mut open = open_files();
+        if open.contains(&identity) {
+            return Ok(None);
+        }
+        open.push(identity);
+        Ok(Some(Self { file, identity }))
+    }
+}
+
+impl Deref for OpenFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.file
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        open_files().retain(|open| *open != self.identity);
+    }
+}
+
 /// Opens `path` for a recording.
 ///
-/// An older file is *replaced* by a new one (a new inode), never truncated: the last blob of the
-/// recording before may be a mapping of it. The new file exists before the older one goes, so
-/// that any error leaves the older one as it was. A symbolic link is followed.
+/// An older file is *replaced* by a new one (a new inode): who reads it, and a recording that is still being
+/// completed there, keeps it. The new file exists before the older one goes, so that any error leaves the
+/// older one as it was. Where that is impossible (a bind-mounted file, a folder that may only be read), or
+/// mode and owner could not be kept, the older file is emptied instead. A symbolic link is followed.
 ///
 /// # Errors
 /// When the file, or an older one in its place, cannot be opened for writing, its directory does
-/// not exist, or it is neither a file nor a character device. The message names the path.
+/// not exist, it is neither a file nor a character device, or it would have to be emptied while a recording of this
+/// process needs it. The message names the path.
 pub(super) fn open(path: &Path) -> io::Result<Target> {
     let context = |what: &str, err: io::Error| {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
     };
-    let target = match fs::metadata(path) {
+    match fs::metadata(path) {
+        meta if platform::is_device(path, meta.as_ref().ok()) => OpenOptions::new()
+            .write(true)
+            .open(path)
+            .map(Target::Device)
+            .map_err(|err| context("cannot open for writing:", err)),
         Ok(meta) if meta.is_file() => {
             // Replacing needs only the directory's permission; a file that may not be written
             // has to stay all the same.
-            OpenOptions::new()
+            let older = OpenOptions::new()
                 .write(true)
                 .open(path)
                 .map_err(|err| context("cannot open for writing:", err))?;
-            fs::canonicalize(path).map_err(|err| context("cannot resolve", err))?
-        }
-        Ok(meta) if meta.file_type().is_char_device() => {
-            return OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map(Target::Device)
-                .map_err(|err| context("cannot open for writing:", err));
+            let meta = older
+                .metadata()
+                .map_err(|err| context("cannot look at", err))?;
+            drop(older);
+            let replaced = fs::canonicalize(path).and_then(|path| replace(&path, Some(&meta)));
+            let opened = match replaced {
+                Ok(new) => Ok(new),
+                Err(_) => empty(path),
+            };
+            opened
+                .map(Target::File)
+                .map_err(|err| context("cannot write in place:", err))
         }
         Ok(meta) => {
             let (kind, what) = if meta.is_dir() {
@@ -53,39 +112,91 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                     "a pipe, socket or block device",
                 )
             };
-            return Err(io::Error::new(
+            Err(io::Error::new(
                 kind,
                 format!(
                     "cannot record to {}: it is {what}; name a regular file",
                     path.display()
                 ),
-            ));
+            ))
         }
-        Err(err) if err.kind() == io::ErrorKind::NotFound => dangling(path),
-        Err(err) => return Err(context("cannot open", err)),
-    };
-    let directory = match target.parent() {
+        Err(err) if err.kind() == io::ErrorKind::NotFound => replace(&dangling(path), None)
+            .map(Target::File)
+            .map_err(|err| context("cannot open for writing:", err)),
+        Err(err) => Err(context("cannot open", err)),
+    }
+}
+
+/// A new file at `path`, with mode and owner of the older one there, if there is one.
+fn replace(path: &Path, older: Option<&Metadata>) -> io::Result<OpenFile> {
+    let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let new = tempfile::Builder::new()
-        .prefix(".mediarecorder-")
-        .permissions(Permissions::from_mode(0o666)) // less the umask, as for any new file
+    let new = platform::with_default_mode(tempfile::Builder::new().prefix(".mediarecorder-"))
         .tempfile_in(directory)
         .map_err(|err| {
-            io::Error::new(
-                err.kind(),
-                format!(
-                    "cannot open {} for writing: no file can be made in {}: {}",
-                    path.display(),
-                    directory.display(),
-                    err.kind()
-                ),
-            )
+            let text = format!(
+                "no file can be made in {}: {}",
+                directory.display(),
+                err.kind()
+            );
+            io::Error::new(err.kind(), text)
         })?;
-    new.persist(&target)
-        .map(Target::File)
-        .map_err(|err| context("cannot put a new file at", err.error))
+    match older {
+        Some(older) => platform::keep_owner_and_mode(new.as_file(), older)?,
+        // Not only by the umask that there was a moment ago: see there.
+        None => {
+            if let Some(umask) = umask() {
+                platform::set_mode(new.as_file(), 0o666 & !umask)?;
+            }
+        }
+    }
+    let file = platform::put_in_place(new, path)?;
+    OpenFile::new(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
+}
+
+/// The older file at `path`, emptied.
+fn empty(path: &Path) -> io::Result<OpenFile> {
+    let file = OpenOptions::new().read(true).write(true).open(path)?;
+    let file = OpenFile::new(file)?.ok_or_else(|| {
+        let text =
+            "it cannot be replaced, and another recording of this process is not done with it";
+        io::Error::new(io::ErrorKind::ResourceBusy, text)
+    })?;
+    file.set_len(0)?;
+    Ok(file)
+}
+
+/// The umask that liborc (inside GStreamer's converters) sets for moments while it compiles, in any thread.
+const LIBORC_UMASK: u32 = 0o066;
+
+/// This process' umask: not what it is only for a moment. `None` where it could only be read by changing it.
+fn umask() -> Option<u32> {
+    // Some processes have that very one.
+    static USUAL: OnceCell<Option<u32>> = OnceCell::new();
+    let read = || {
+        let status = fs::read_to_string("/proc/self/status").ok()?;
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(mask.trim(), 8).ok()
+    };
+    let usual = *USUAL.get_or_init(|| lasting(None, read));
+    lasting(usual, read)
+}
+
+/// The umask that is read, unless it is liborc's for a moment and not the `usual` one.
+fn lasting(usual: Option<u32>, mut read: impl FnMut() -> Option<u32>) -> Option<u32> {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let begun = Instant::now();
+    loop {
+        let mask = read();
+        if mask != Some(LIBORC_UMASK) || mask == usual || begun.elapsed() >= MOMENT {
+            return mask;
+        }
+        thread::sleep(Duration::from_micros(100));
+    }
 }
 
 /// What a symbolic link without a file behind it points to; other paths as they are.
@@ -99,10 +210,11 @@ fn dangling(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs::Permissions;
     use std::io::{Read, Write};
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown, symlink};
 
-    fn file(target: Target) -> File {
+    fn file(target: Target) -> OpenFile {
         match target {
             Target::File(file) => file,
             Target::Device(_) => panic!("a device"),
@@ -126,8 +238,8 @@ mod tests {
         let mut older = File::open(&path).unwrap();
         let inode = older.metadata().unwrap().ino();
 
-        let mut new = file(open(&path).unwrap());
-        new.write_all(b"new").unwrap();
+        let new = file(open(&path).unwrap());
+        (&*new).write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
         let mut text = String::new();
@@ -150,12 +262,158 @@ mod tests {
     }
 
     #[test]
+    fn a_umask_of_a_moment_does_not_count() {
+        let reads = |masks: &'static [u32]| {
+            let mut masks = masks.iter().copied();
+            let mut last = None;
+            move || {
+                last = masks.next().or(last);
+                last
+            }
+        };
+        let of_a_moment = reads(&[LIBORC_UMASK, LIBORC_UMASK, 0o027]);
+        assert_eq!(lasting(Some(0o022), of_a_moment), Some(0o027));
+        assert_eq!(
+            lasting(Some(LIBORC_UMASK), reads(&[LIBORC_UMASK, 0o022])),
+            Some(LIBORC_UMASK)
+        );
+        // It has been chosen meanwhile.
+        let chosen = reads(&[LIBORC_UMASK]);
+        assert_eq!(lasting(Some(0o022), chosen), Some(LIBORC_UMASK));
+        assert_eq!(lasting(None, || None), None);
+    }
+
+    #[test]
+    fn mode_and_owner_of_an_older_file_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.webm");
+        for mode in [0o600, 0o640, 0o666, 0o777] {
+            fs::write(&path, b"older").unwrap();
+            fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
+            // Only root may give a file away; for others it stays their own.
+            let _ = fchown(File::open(&path).unwrap(), Some(1234), Some(5678));
+            let older = fs::metadata(&path).unwrap();
+            open(&path).unwrap();
+            let new = fs::metadata(&path).unwrap();
+            assert_ne!(new.ino(), older.ino(), "replaced");
+            assert_eq!((new.mode() & 0o7777, new.len()), (mode, 0));
+            assert_eq!((new.uid(), new.gid()), (older.uid(), older.gid()));
+        }
+    }
+
+    const OF_ANOTHER: &str = "MEDIARECORDER_FILE_OF_ANOTHER";
+
+    /// What a process does that may write to a file of another's, but not give it away.
+    #[test]
+    fn as_another_user() {
+        let Some(path) = std::env::var_os(OF_ANOTHER).map(PathBuf::from) else {
+            return;
+        };
+        let older = fs::metadata(&path).unwrap();
+        let new = file(open(&path).unwrap());
+        (&*new).write_all(b"new").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let of = |meta: &Metadata| (meta.ino(), meta.mode(), meta.uid(), meta.gid());
+        assert_eq!(of(&meta), of(&older), "in place");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_file_of_another_user_stays_his() {
+        use std::os::unix::process::CommandExt;
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let path = dir.path().join("a");
+        fs::write(&path, b"older and longer").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "output::file::tests::as_another_user"])
+            .env(OF_ANOTHER, &path)
+            .uid(65_534)
+            .gid(65_534)
+            .output();
+        // Only root may become another user.
+        let Ok(output) = child else {
+            return;
+        };
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(names(dir.path()), ["a"]);
+    }
+
+    /// Mounts, if this machine lets us; unmounts at the end.
+    struct Mounted(PathBuf);
+
+    impl Mounted {
+        fn new(args: &[&str], at: &Path) -> Option<Self> {
+            let mut mount = std::process::Command::new("mount");
+            let done = mount.args(args).arg(at).output();
+            let mounted = done.is_ok_and(|output| output.status.success());
+            // scripts/test tells at its end.
+            if !mounted && let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
+                let mut list = File::options().append(true).open(list).unwrap();
+                writeln!(
+                    list,
+                    "files that cannot be replaced: nothing can be mounted here"
+                )
+                .unwrap();
+            }
+            mounted.then(|| Mounted(at.to_path_buf()))
+        }
+    }
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let mut umount = std::process::Command::new("umount");
+            let _ = umount.arg("-l").arg(&self.0).status();
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_replaced_is_written_in_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let (behind, at) = (dir.path().join("behind"), dir.path().join("at"));
+        let folder = dir.path().join("folder");
+        fs::create_dir(&folder).unwrap();
+        let Some(_folder) = Mounted::new(&["-t", "tmpfs", "tmpfs"], &folder) else {
+            return;
+        };
+        let in_folder = folder.join("a");
+        for path in [&at, &in_folder] {
+            fs::write(path, b"hidden").unwrap();
+            fs::write(&behind, b"older and longer").unwrap();
+            let Some(_file) = Mounted::new(&["--bind", behind.to_str().unwrap()], path) else {
+                return;
+            };
+            if path == &in_folder {
+                // Nothing can be made there, and nothing renamed.
+                let mut mount = std::process::Command::new("mount");
+                let ro = mount.args(["-o", "remount,ro"]).arg(&folder).status();
+                assert!(ro.unwrap().success());
+            }
+            let opened = file(open(path).unwrap());
+            (&*opened).write_all(b"new").unwrap();
+            assert_eq!(fs::read(&behind).unwrap(), b"new");
+            // Nobody empties it under a recording that is still at it.
+            let err = open(path).unwrap_err();
+            assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
+            assert!(err.to_string().contains(path.to_str().unwrap()), "{err}");
+            assert_eq!(fs::read(&behind).unwrap(), b"new");
+            drop(opened);
+            drop(open(path).unwrap());
+            assert_eq!(fs::read(&behind).unwrap(), b"");
+        }
+        assert_eq!(names(dir.path()), ["at", "behind", "folder"]);
+    }
+
+    #[test]
     fn links_are_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (link, behind) = (dir.path().join("link"), dir.path().join("behind"));
         symlink("behind", &link).unwrap();
         for round in 0..2 {
-            file(open(&link).unwrap()).write_all(&[round]).unwrap();
+            let new = file(open(&link).unwrap());
+            (&*new).write_all(&[round]).unwrap();
             assert_eq!(fs::read(&behind).unwrap(), [round]);
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         }

@@ -101,22 +101,8 @@ impl MemoryChunks {
         Ok(())
     }
 
-    /// Leaves out what lies behind `end`, in whole buffers where they are shared.
-    pub(super) fn truncate(&mut self, end: u64) {
-        while self.pieces.back().is_some_and(|(begin, _)| *begin >= end) {
-            self.pieces.pop_back();
-        }
-        if let Some((begin, Piece::Own(bytes))) = self.pieces.back_mut() {
-            bytes.truncate(end.saturating_sub(*begin) as usize);
-        }
-        let last = self.pieces.back();
-        self.end = last.map_or(self.start, |(begin, piece)| *begin + piece.len() as u64);
-    }
-
     /// Overwrites bytes; what lies outside `start..end()` is ignored.
-    pub(super) fn patch(&mut self, pos: u64, buffer: &gst::Buffer) -> io::Result<()> {
-        let mapped = map(buffer.clone())?;
-        let patch = mapped.as_slice();
+    pub(super) fn patch(&mut self, pos: u64, patch: &[u8]) -> io::Result<()> {
         let from = pos.max(self.start);
         let to = pos.saturating_add(patch.len() as u64).min(self.end);
         let mut at = from;

@@ -1,15 +1,19 @@
 //! What leaves the recorder: the store that blobs are cut from, the `src` pad, and events.
 
+mod blob;
 mod disk;
 mod dispatcher;
 mod file;
+mod file_blob;
 mod memory;
+mod platform;
 mod spill;
 mod src_output;
 mod src_queue;
 mod src_sender;
 mod store;
 
+pub use blob::BlobBytes;
 pub use dispatcher::{Dispatcher, Events, Slot};
 pub use src_output::SrcOutput;
 pub use src_queue::Audience;

@@ -1,15 +1,13 @@
 //! Where bytes go that are too many for memory: an unlinked temporary file.
 
-use std::fs::{File, Permissions};
+use memmap2::{Mmap, MmapOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// Where temporary files go when neither `temp-dir` nor `$TMPDIR` says so: a place for large
-/// files, which on many machines /tmp (a RAM disk) is not.
-const FALLBACK: &str = "/var/tmp";
+use super::platform;
 
-/// The directory of temporary files: `configured`, else `$TMPDIR`, else /var/tmp.
+/// The directory of temporary files: `configured`, else `$TMPDIR`, else /var/tmp (Windows: `%TMP%`).
 pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
     configured
         .map(Path::to_path_buf)
@@ -18,16 +16,56 @@ pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
                 .filter(|dir| !dir.is_empty())
                 .map(PathBuf::from)
         })
-        .unwrap_or_else(|| PathBuf::from(FALLBACK))
+        .unwrap_or_else(platform::default_temp_dir)
 }
 
-/// A new file without a name, of its owner's alone, open for reading and writing: it is gone when the last handle and
-/// mapping are, even if the process is killed.
-pub(super) fn create(directory: &Path) -> io::Result<File> {
+/// A file without a name, of its owner's alone, open for reading and writing: nobody else can open it, and it is
+/// gone when the last handle and mapping are, even if the process is killed.
+#[derive(Debug)]
+pub(super) struct UnlinkedFile(File);
+
+impl std::ops::Deref for UnlinkedFile {
+    type Target = File;
+
+    fn deref(&self) -> &File {
+        &self.0
+    }
+}
+
+impl UnlinkedFile {
+    /// Bytes `from..to` as a mapping, which keeps the file and is not read for it. The caller writes nothing more.
+    ///
+    /// # Errors
+    /// When the file is shorter, or its file system has no mappings.
+    pub(super) fn map(&self, from: u64, to: u64) -> io::Result<gst::Buffer> {
+        if from >= to {
+            return Ok(gst::Buffer::new());
+        }
+        if to > self.0.metadata()?.len() {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let len = usize::try_from(to - from).map_err(io::Error::other)?;
+        // SAFETY: a mapping is sound as long as nobody changes or shortens the file. This one has no name, so
+        // that nobody else can; the caller writes to it no more, and no code here ever shortens it.
+        let map = unsafe { MmapOptions::new().offset(from).len(len).map(&self.0)? };
+        Ok(gst::Buffer::from_slice(MappedFile(map)))
+    }
+}
+
+/// A mapping as a buffer's memory.
+struct MappedFile(Mmap);
+
+impl AsRef<[u8]> for MappedFile {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Makes one.
+pub(super) fn create(directory: &Path) -> io::Result<UnlinkedFile> {
     let made = tempfile::tempfile_in(directory).and_then(|file| {
-        // A file that never had a name is made as the umask says.
-        file.set_permissions(Permissions::from_mode(0o600))?;
-        Ok(file)
+        platform::make_private(&file)?;
+        Ok(UnlinkedFile(file))
     });
     made.map_err(|err| {
         io::Error::new(

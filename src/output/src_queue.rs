@@ -4,14 +4,15 @@
 //! drop of buffers, or anything that calls out.
 
 use std::collections::VecDeque;
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{disk, spill};
+use super::{
+    disk, platform,
+    spill::{self, UnlinkedFile},
+};
 
 /// One turn of the thread takes no more operations,
 const BATCH: usize = 64;
@@ -52,7 +53,7 @@ pub enum Audience {
 pub(super) enum Payload {
     Memory(gst::Buffer),
     Spilled {
-        file: Arc<File>,
+        file: Arc<UnlinkedFile>,
         at: u64,
         size: u64,
         /// The buffer's stamps and flags, without bytes.
@@ -78,7 +79,7 @@ impl Payload {
                 size,
                 stamps,
             } => {
-                let mut buffer = disk::read(&file, at, at + size)?;
+                let mut buffer = gst::Buffer::from_slice(disk::read(&file, at, at + size)?);
                 let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
                 stamps
                     .copy_into(buffer.make_mut(), flags, ..)
@@ -117,7 +118,7 @@ struct State {
     recording: Option<u64>,
     /// It takes writes.
     open: bool,
-    spill: Option<(Arc<File>, u64)>,
+    spill: Option<(Arc<UnlinkedFile>, u64)>,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
 }
@@ -247,7 +248,7 @@ impl Queue {
     /// Writes `buffer` to the file. Called without lock.
     fn spill(
         &self,
-        space: Option<(Arc<File>, u64)>,
+        space: Option<(Arc<UnlinkedFile>, u64)>,
         temp_dir: Option<PathBuf>,
         buffer: &gst::Buffer,
     ) -> io::Result<Payload> {
@@ -261,7 +262,7 @@ impl Queue {
             }
         };
         let mapped = buffer.map_readable().map_err(io::Error::other)?;
-        file.write_all_at(&mapped, at)?;
+        platform::write_all_at(&file, &mapped, at)?;
         let flags = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
         let mut stamps = gst::Buffer::new();
         buffer

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::blob::{BlobBytes, stamped};
 use super::disk::{DiskFile, GATHER};
-use super::file::{self, Target};
+use super::file::{self, OpenFile, Target};
+use super::file_blob::{Edit, FileBlob, UnreadBlobs};
 use super::memory::MemoryChunks;
-use super::spill;
+use super::spill::{self, UnlinkedFile};
 
 /// A hole longer than this between two writes is taken for a mistake.
 const LONGEST_GAP: u64 = 1 << 30;
@@ -20,8 +22,8 @@ const LONGEST_GAP: u64 = 1 << 30;
 /// A blob never changes after [`Store::take`] has returned it. A write behind it to bytes that
 /// it holds still reaches the file at `location`, if there is one, and nothing else.
 ///
-/// The first write error is returned, once. From then on the recording is what could be written
-/// before it: it can still be taken and patched, what would make it longer is dropped.
+/// The first write error is returned, once. From then on what a file does not take is kept in memory: what has been
+/// gathered for it, what else comes until the end, as long as it is not more than `max_memory`, and patches.
 #[derive(Debug)]
 pub struct Store {
     backing: Backing,
@@ -32,7 +34,8 @@ pub struct Store {
     taken: u64,
     /// Bytes from here on are the file's alone.
     blobs_end: Option<u64>,
-    failed: bool,
+    /// After an error: beyond this the recording grows no more.
+    grows_until: Option<u64>,
     finished: bool,
 }
 
@@ -46,12 +49,22 @@ enum Backing {
     },
     /// `taken..len` in an unlinked file that begins with the byte `start`.
     Spilled {
-        disk: DiskFile,
+        disk: DiskFile<UnlinkedFile>,
         start: u64,
         device: Option<(File, PathBuf)>,
     },
     /// Everything in the file at `location`.
-    File { disk: DiskFile, path: PathBuf },
+    File(AtLocation),
+}
+
+/// The file at `location`.
+#[derive(Debug)]
+struct AtLocation {
+    disk: DiskFile<OpenFile>,
+    path: PathBuf,
+    /// Patches that it did not take.
+    unwritten: Vec<Edit>,
+    unread: UnreadBlobs,
 }
 
 impl Store {
@@ -65,9 +78,8 @@ impl Store {
         Self::new(backing, max_memory, temp_dir)
     }
 
-    /// A store in the file `path`: a new one in place of an older one, which is never truncated
-    /// (blobs of the recording before may be mappings of it). `max_memory` and `temp_dir` matter
-    /// for blobs that are taken before the end: larger ones are copied to a temporary file.
+    /// A store in the file `path`: see [`file::open`]. `max_memory` and `temp_dir` matter for blobs: larger ones may be
+    /// copied to a temporary file.
     ///
     /// A character device (/dev/null) is written to, and blobs are cut as in a store in memory.
     ///
@@ -81,10 +93,7 @@ impl Store {
     ) -> io::Result<Self> {
         let path = path.as_ref().to_path_buf();
         let backing = match file::open(&path)? {
-            Target::File(file) => Backing::File {
-                disk: DiskFile::new(file),
-                path,
-            },
+            Target::File(file) => Backing::File(AtLocation::new(file, path)),
             Target::Device(file) => Backing::Memory {
                 pieces: MemoryChunks::new(0),
                 device: Some((file, path)),
@@ -101,7 +110,7 @@ impl Store {
             len: 0,
             taken: 0,
             blobs_end: None,
-            failed: false,
+            grows_until: None,
             finished: false,
         }
     }
@@ -125,19 +134,14 @@ impl Store {
     /// A hole between the last byte and `pos` is filled with zeros.
     ///
     /// # Errors
-    /// The first that a file gives; later calls then return `Ok` and make nothing longer. Also
-    /// when `pos` is absurd, or the last blob has been taken.
+    /// The first that a file gives; later calls then return `Ok`. Also when `pos` is absurd, or the last blob has
+    /// been taken.
     pub fn write(&mut self, pos: u64, buffer: gst::Buffer) -> io::Result<()> {
         if self.finished {
             return Err(io::Error::other("the recording's last blob has been taken"));
         }
         let size = buffer.size() as u64;
         if size == 0 {
-            return Ok(());
-        }
-        if self.failed {
-            // Best effort: a header completed at the end makes what there is more useful.
-            let _ = self.patch(pos, &buffer, self.len);
             return Ok(());
         }
         let end = pos
@@ -154,18 +158,23 @@ impl Store {
     fn write_checked(&mut self, pos: u64, end: u64, buffer: gst::Buffer) -> io::Result<()> {
         let len = self.len;
         if pos < len {
-            self.patch(pos, &buffer, len)?;
+            let patched = self.patch(pos, &buffer, len);
             if end > len {
                 let tail = buffer
                     .copy_region(gst::BufferCopyFlags::MEMORY, (len - pos) as usize..)
                     .map_err(io::Error::other)?;
-                self.append(tail)?;
+                let appended = self.append(tail);
+                return patched.and(appended);
             }
-            return Ok(());
+            return patched;
         }
         while self.len < pos {
-            let hole = (pos - self.len).min(GATHER as u64) as usize;
+            let hole = (pos - self.len).min(GATHER) as usize;
+            let before = self.len;
             self.append(gst::Buffer::from_slice(vec![0; hole]))?;
+            if self.len == before {
+                return Ok(());
+            }
         }
         self.append(buffer)
     }
@@ -177,25 +186,24 @@ impl Store {
     /// As [`Store::write`].
     pub fn flush(&mut self) -> io::Result<()> {
         let done = match &mut self.backing {
-            Backing::File { disk, path } => disk.flush().map_err(|err| writing(path, err)),
+            Backing::File(file) => file.flush(),
             Backing::Memory { .. } | Backing::Spilled { .. } => Ok(()),
         };
         self.note(done)
     }
 
-    /// The bytes not yet taken, as one buffer with `offset` and `offset_end` set; empty if there
-    /// are none. `last` says that the recording ends with it: nothing can be written any more.
+    /// The bytes not yet taken; none if there are none. `last` says that the recording ends with them: nothing can be
+    /// written any more.
     ///
-    /// A spilled blob, and the last one of a file if it is the whole recording or large, is a
-    /// mapping of the file and costs neither memory nor reading.
+    /// A spilled blob is a mapping of its file, and one of a file at `location` is not read before it is
+    /// wanted: neither costs memory or reading.
     ///
     /// # Errors
-    /// When the bytes cannot be written out or read back; they stay and can be taken again,
-    /// as far as they were written.
-    pub fn take(&mut self, last: bool) -> io::Result<gst::Buffer> {
+    /// When the bytes cannot be written out; they stay and can be taken again.
+    pub fn take(&mut self, last: bool) -> io::Result<BlobBytes> {
         self.finished |= last;
         let flushed = match &mut self.backing {
-            Backing::File { disk, path } => disk.flush().map_err(|err| writing(path, err)),
+            Backing::File(file) => file.flush(),
             Backing::Spilled { disk, .. } => disk
                 .flush()
                 .map_err(|err| spilling(self.temp_dir.as_deref(), err)),
@@ -203,33 +211,24 @@ impl Store {
         };
         self.note(flushed)?;
         let (from, to) = (self.taken, self.blobs_end.unwrap_or(self.len));
-        let mut blob = match &mut self.backing {
-            Backing::File { disk, path } => {
-                let size = to - from;
-                let blob = if last && (from == 0 || size > self.max_memory) {
-                    // Some file systems have no mappings (FUSE).
-                    disk.map(from, to)
-                        .or_else(|err| match size <= self.max_memory {
-                            true => disk.read(from, to),
-                            false => Err(err),
-                        })
-                } else if size > self.max_memory {
-                    spill::create(&spill::directory(self.temp_dir.as_deref()))
-                        .and_then(|file| disk.copy_to(from, to, file))
-                        .and_then(|mut copy| copy.map(0, size))
-                } else {
-                    disk.read(from, to)
-                };
-                blob.map_err(|err| reading(path, err))?
+        let blob = match &mut self.backing {
+            Backing::File(file) => {
+                let blob = file.blob(from, to, self.max_memory, self.temp_dir.clone())?;
+                self.taken = to;
+                return Ok(BlobBytes::InFile(blob));
             }
             Backing::Spilled {
                 disk,
                 start,
                 device,
             } => {
-                let blob = disk
-                    .map(from - *start, to - *start)
+                let mut blob = disk
+                    .file()
+                    .map(from - *start, disk.written())
                     .map_err(|err| spilling(self.temp_dir.as_deref(), err))?;
+                if let Some(tail) = disk.take_tail()? {
+                    blob.append(tail);
+                }
                 // The mapping alone keeps the file: its space is free again with the blob.
                 self.backing = Backing::Memory {
                     pieces: MemoryChunks::new(to),
@@ -241,40 +240,43 @@ impl Store {
                 std::mem::replace(pieces, MemoryChunks::new(to)).into_buffer()?
             }
         };
-        let buffer = blob.make_mut();
-        buffer.set_offset(from);
-        buffer.set_offset_end(to);
         self.taken = to;
-        Ok(blob)
+        Ok(BlobBytes::Ready(stamped(blob, from, to)))
     }
 
     /// Adds bytes at the end; `len` follows what could be stored.
     fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
         let size = buffer.size() as u64;
+        if let Some(limit) = &mut self.grows_until
+            && self.len + size > *limit
+        {
+            // Nothing that comes later may stand where this should.
+            *limit = self.len;
+            return Ok(());
+        }
         match &mut self.backing {
-            Backing::File { disk, path } => {
-                disk.append(buffer).map_err(|err| writing(path, err))?;
+            Backing::File(file) => {
+                file.append(buffer)?;
                 self.len += size;
-                return Ok(());
             }
             Backing::Spilled { disk, device, .. } => {
-                let to_device = device.as_mut().map(|device| feed(device, &buffer));
+                let to_device = feed(device, &buffer);
                 disk.append(buffer)
                     .map_err(|err| spilling(self.temp_dir.as_deref(), err))?;
+                to_device?;
                 self.len += size;
-                return to_device.unwrap_or(Ok(()));
             }
             Backing::Memory { pieces, device } => {
-                let to_device = device.as_mut().map(|device| feed(device, &buffer));
+                let to_device = feed(device, &buffer);
                 pieces.append(buffer)?;
                 self.len = pieces.end();
-                to_device.unwrap_or(Ok(()))?;
-                if pieces.size() <= self.max_memory {
-                    return Ok(());
+                to_device?;
+                if pieces.size() > self.max_memory && self.grows_until.is_none() {
+                    self.spill()?;
                 }
             }
         }
-        self.spill()
+        Ok(())
     }
 
     /// Moves what is in memory to a new file. On an error it stays in memory.
@@ -284,7 +286,7 @@ impl Store {
         };
         let directory = spill::directory(self.temp_dir.as_deref());
         let mut disk = DiskFile::new(spill::create(&directory)?);
-        disk.write_vectored(&mut pieces.slices())
+        disk.begin(&mut pieces.slices())
             .map_err(|err| spilling(Some(&directory), err))?;
         self.backing = Backing::Spilled {
             disk,
@@ -296,54 +298,126 @@ impl Store {
 
     /// Overwrites what `buffer` covers of the bytes before `end`.
     fn patch(&mut self, pos: u64, buffer: &gst::Buffer, end: u64) -> io::Result<()> {
-        let (disk, start) = match &mut self.backing {
-            Backing::Memory { pieces, .. } => return pieces.patch(pos, buffer),
-            Backing::Spilled { disk, start, .. } => (disk, *start),
-            Backing::File { disk, .. } => (disk, 0),
+        let start = match &self.backing {
+            Backing::Spilled { start, .. } => *start,
+            Backing::Memory { .. } | Backing::File(_) => 0,
         };
-        let from = pos.max(start);
-        let to = pos.saturating_add(buffer.size() as u64).min(end);
+        let mapped = buffer.map_readable().map_err(io::Error::other)?;
+        let (from, to) = (
+            pos.max(start),
+            pos.saturating_add(mapped.len() as u64).min(end),
+        );
         if from >= to {
             return Ok(());
         }
-        let mapped = buffer.map_readable().map_err(io::Error::other)?;
         let bytes = mapped.get((from - pos) as usize..(to - pos) as usize);
-        disk.patch(from - start, bytes.unwrap_or_default())
-            .map_err(|err| match &self.backing {
-                Backing::File { path, .. } => writing(path, err),
-                _ => spilling(self.temp_dir.as_deref(), err),
-            })
+        let bytes = bytes.unwrap_or_default();
+        match &mut self.backing {
+            Backing::Memory { pieces, .. } => pieces.patch(from, bytes),
+            Backing::Spilled { disk, .. } => disk
+                .patch(from - start, bytes)
+                .map_err(|err| spilling(self.temp_dir.as_deref(), err)),
+            Backing::File(file) => file.patch(from, bytes),
+        }
     }
 
-    /// Remembers an error, so that the recording ends where the bytes end.
+    /// Remembers an error: from then on memory takes what a file does not.
     fn note(&mut self, done: io::Result<()>) -> io::Result<()> {
         let Err(err) = done else {
             return Ok(());
         };
-        let written = match &self.backing {
-            Backing::Memory { pieces, .. } => pieces.end(),
-            Backing::Spilled { disk, start, .. } => start + disk.written(),
-            Backing::File { disk, .. } => disk.written(),
+        self.len = match &mut self.backing {
+            Backing::Memory { pieces, device } => {
+                *device = None;
+                pieces.end()
+            }
+            Backing::Spilled {
+                disk,
+                start,
+                device,
+            } => {
+                *device = None;
+                *start + disk.len()
+            }
+            Backing::File(file) => file.disk.len(),
         };
-        self.len = written;
-        self.failed = true;
+        if self.grows_until.is_some() {
+            // It has been said.
+            return Ok(());
+        }
+        self.grows_until = Some(self.len.saturating_add(self.max_memory));
         Err(err)
     }
 }
 
-/// Writes `buffer` to a device. Once it has failed it gets nothing more: see [`Store`].
-fn feed((device, path): &mut (File, PathBuf), buffer: &gst::Buffer) -> io::Result<()> {
+impl AtLocation {
+    fn new(file: OpenFile, path: PathBuf) -> Self {
+        Self {
+            disk: DiskFile::new(file),
+            path,
+            unwritten: Vec::new(),
+            unread: UnreadBlobs::default(),
+        }
+    }
+
+    fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
+        let done = self.disk.append(buffer);
+        done.map_err(|err| writing(&self.path, err))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.disk.flush().map_err(|err| writing(&self.path, err))
+    }
+
+    /// Overwrites bytes. What the file does not take, blobs get all the same.
+    fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        let file = self.disk.file().clone();
+        let disk = &mut self.disk;
+        let to = pos + bytes.len() as u64;
+        let patched = self
+            .unread
+            .preserve(&file, pos, to, || disk.patch(pos, bytes));
+        patched.map_err(|err| {
+            self.unwritten.push((pos, bytes.to_vec()));
+            writing(&self.path, err)
+        })
+    }
+
+    /// A blob of all from `from` to `to`, which has been flushed.
+    fn blob(
+        &mut self,
+        from: u64,
+        to: u64,
+        max_memory: u64,
+        temp_dir: Option<PathBuf>,
+    ) -> io::Result<FileBlob> {
+        let tail = self.disk.take_tail()?;
+        let end = self.disk.written().min(to).max(from);
+        Ok(FileBlob {
+            file: self.disk.file().clone(),
+            path: self.path.clone(),
+            from,
+            end,
+            tail,
+            unwritten: self.unwritten.clone(),
+            overwritten: self.unread.add(from, end),
+            max_memory,
+            temp_dir,
+        })
+    }
+}
+
+/// Writes `buffer` to a device, if there is one.
+fn feed(device: &mut Option<(File, PathBuf)>, buffer: &gst::Buffer) -> io::Result<()> {
+    let Some((device, path)) = device else {
+        return Ok(());
+    };
     let mapped = buffer.map_readable().map_err(io::Error::other)?;
     device.write_all(&mapped).map_err(|err| writing(path, err))
 }
 
 fn writing(path: &Path, err: io::Error) -> io::Error {
     let text = format!("cannot write to {}: {err}", path.display());
-    io::Error::new(err.kind(), text)
-}
-
-fn reading(path: &Path, err: io::Error) -> io::Error {
-    let text = format!("cannot cut a blob from {}: {err}", path.display());
     io::Error::new(err.kind(), text)
 }
 

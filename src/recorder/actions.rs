@@ -189,8 +189,9 @@ impl MediaRecorder {
         )?;
         let events = session.hold_events();
         for (index, pad) in tracks.iter().enumerate() {
+            // What is written from here on is heard as it comes.
+            let _muting = pad.muting();
             pad.stream().give_to(&session, index);
-            // Behind that: what is written from here on is heard as it comes.
             if pad.is_muted() {
                 session.start_muted(index);
             }

@@ -1,6 +1,6 @@
 //! The typed Rust API: construction, tracks, actions, events.
 
-use super::{Blob, Events, MediaRecorder, MediaRecorderPad, RecorderState};
+use super::{Blob, Events, MediaRecorder, MediaRecorderPad, Part, RecorderState};
 use crate::model::{Command, Error, ErrorCode};
 use glib::SignalHandlerId;
 use gst::{prelude::*, subclass::prelude::*};
@@ -138,6 +138,15 @@ impl MediaRecorder {
             "on-error",
             false,
             glib::closure!(move |this: Self, error: glib::Error| f(&this, typed(&error))),
+        )
+    }
+
+    /// A part of the recording is over, and its file whole. A recording that is never split has one.
+    pub fn connect_part(&self, f: impl Fn(&Self, Part) + Send + Sync + 'static) -> SignalHandlerId {
+        self.connect_closure(
+            "on-part",
+            false,
+            glib::closure!(move |this: Self, part: gst::Structure| f(&this, Part::of(&part))),
         )
     }
 

@@ -8,8 +8,11 @@ type Mapped = gst::buffer::MappedBuffer<gst::buffer::Readable>;
 /// A piece of a recording (W3C `Blob`). All of a recording's blobs, in order, are the recording.
 ///
 /// Cheap to clone and to send to other threads; the bytes are not copied for it, and never
-/// change. A blob keeps its memory, or the temporary file that it is a mapping of, until its
+/// change. A blob keeps its memory, or the unlinked file that it is a mapping of, until its
 /// last clone is dropped.
+///
+/// Where the bytes could not be had, because there was no room for them or they could not be read back, it is empty, and
+/// a WARNING has said so: then the file at `location` has them.
 pub struct Blob {
     sample: gst::Sample,
     mapped: OnceLock<Option<Mapped>>,

@@ -3,9 +3,10 @@
 use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
-    model::{Error, timeline::Ns},
-    session::{Event, lock},
+    model::{EndReason, Error, timeline::Ns},
+    session::{Blob, Event, Part, RecordedInterval, lock},
 };
+use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
 
 /// Builds `mediarecorder-NAME`.
@@ -13,10 +14,24 @@ fn message(name: &str, running_time: Ns) -> gst::structure::Builder {
     gst::Structure::builder(format!("mediarecorder-{name}")).field("running-time", running_time)
 }
 
+/// The `intervals` of messages and of `stats`.
+pub(super) fn interval_array(intervals: &[RecordedInterval]) -> gst::Array {
+    let structures = intervals.iter().map(|interval| {
+        gst::Structure::builder("interval")
+            .field("running-time", interval.running_time)
+            .field("recorded-time", interval.recorded_time)
+            .field("duration", interval.duration)
+            .field("utc", interval.utc)
+            .build()
+            .to_send_value()
+    });
+    gst::Array::from_values(structures)
+}
+
 impl MediaRecorder {
-    fn post(&self, structure: gst::structure::Builder) {
+    fn post(&self, structure: gst::Structure) {
         let obj = self.obj();
-        let message = gst::message::Element::builder(structure.build()).src(&*obj);
+        let message = gst::message::Element::builder(structure).src(&*obj);
         // Without a bus there is nobody to tell.
         let _ = obj.post_message(message.build());
     }
@@ -37,6 +52,7 @@ impl MediaRecorder {
             let message = match plugin {
                 Missing::Element(name) => Message::builder_for_element(name).src(&*obj).build(),
                 Missing::Encoder(caps) => Message::builder_for_encoder(caps).src(&*obj).build(),
+                Missing::Decoder(caps) => Message::builder_for_decoder(caps).src(&*obj).build(),
             };
             let _ = obj.post_message(message);
         }
@@ -59,16 +75,17 @@ impl MediaRecorder {
                 self.post(
                     message("start", running_time)
                         .field("mime-type", mime_type)
-                        .field("location", location),
+                        .field("location", location)
+                        .build(),
                 );
             }
             Event::Pause { running_time } => {
                 obj.emit_by_name::<()>("on-pause", &[]);
-                self.post(message("pause", running_time));
+                self.post(message("pause", running_time).build());
             }
             Event::Resume { running_time } => {
                 obj.emit_by_name::<()>("on-resume", &[]);
-                self.post(message("resume", running_time));
+                self.post(message("resume", running_time).build());
             }
             Event::Warning { message } => {
                 gst::element_imp_warning!(self, gst::StreamError::Failed, ("{}", message));
@@ -84,13 +101,22 @@ impl MediaRecorder {
                 error,
             } => self.emit_error(session, running_time, error),
             Event::Data {
+                session,
                 running_time,
-                mime_type,
-                sample,
-            } => self.emit_data(running_time, mime_type, sample),
+                part,
+                mut blob,
+            } => {
+                if blob.mime_type.is_empty() {
+                    // By now `on-start` has said it.
+                    blob.mime_type = self.actual_type(session).unwrap_or_default();
+                }
+                self.emit_data(running_time, part, blob);
+            }
+            Event::Part(part) => self.emit_part(part),
             Event::Stop {
                 session,
-                failed,
+                reason,
+                intervals,
                 running_time,
                 location,
                 duration,
@@ -102,15 +128,15 @@ impl MediaRecorder {
                     message("stop", running_time)
                         .field("location", location)
                         .field("duration", duration)
-                        .field("size", size),
+                        .field("size", size)
+                        .field("reason", reason.as_str())
+                        .field("intervals", interval_array(&intervals))
+                        .build(),
                 );
-                match failed {
-                    true => {
-                        self.post_progress(gst::ProgressType::Error, "The recording has failed")
-                    }
-                    false => {
-                        self.post_progress(gst::ProgressType::Complete, "The recording is whole")
-                    }
+                if reason == EndReason::Error {
+                    self.post_progress(gst::ProgressType::Error, "The recording has failed");
+                } else {
+                    self.post_progress(gst::ProgressType::Complete, "The recording is whole");
                 }
                 self.check_end_of_stream();
             }
@@ -133,23 +159,60 @@ impl MediaRecorder {
         }
     }
 
-    fn emit_data(&self, running_time: Ns, mime_type: String, sample: gst::Sample) {
-        self.obj()
-            .emit_by_name::<()>("on-data-available", &[&sample]);
-        let Some(buffer) = sample.buffer() else {
-            return;
+    fn emit_part(&self, part: Part) {
+        let structure = message("part", part.running_time)
+            .field("part", part.number)
+            .field("location", part.location)
+            .field("mime-type", part.mime_type)
+            .field("timecode", part.timecode)
+            .field("duration", part.duration)
+            .field("size", part.size)
+            .field("whole", part.whole)
+            .build();
+        self.obj().emit_by_name::<()>("on-part", &[&structure]);
+        self.post(structure);
+    }
+
+    /// The actual type of a recording, once it is known.
+    fn actual_type(&self, session: u64) -> Option<String> {
+        let session = {
+            let control = lock(&self.control);
+            let mut sessions = control.sessions.iter();
+            sessions.find(|other| other.id() == session).cloned()
         };
-        let time = |time: Option<gst::ClockTime>| time.map_or(0, |time| time.nseconds());
+        session?.mime_type()
+    }
+
+    fn emit_data(&self, running_time: Ns, part: u32, blob: Blob) {
+        let obj = self.obj();
         let mut message = message("data-available", running_time)
-            .field("size", buffer.size() as u64)
-            .field("offset", buffer.offset())
-            .field("timecode", time(buffer.pts()))
-            .field("duration", time(buffer.duration()))
-            .field("mime-type", mime_type);
-        if lock(&self.values).blob_messages {
-            message = message.field("sample", &sample);
+            .field("size", blob.bytes.size())
+            .field("offset", blob.bytes.offset())
+            .field("timecode", blob.timecode)
+            .field("duration", blob.duration)
+            .field("mime-type", &blob.mime_type)
+            .field("part", part);
+        // Bytes that are in the file are not read, or copied, for nobody.
+        let in_message = lock(&self.values).blob_messages;
+        let listens = SignalId::lookup("on-data-available", obj.type_())
+            .is_none_or(|signal| signal_has_handler_pending(&*obj, signal, None, false));
+        if in_message || listens {
+            let (sample, error) = blob.into_sample();
+            if let Some(error) = error {
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Read,
+                    ("A blob has no bytes, but the file has them: {}", error)
+                );
+            }
+            if listens {
+                obj.emit_by_name::<()>("on-data-available", &[&sample]);
+            }
+            if in_message {
+                message = message.field("sample", &sample);
+            }
         }
-        self.post(message);
+        self.post(message.build());
     }
 
     fn emit_error(&self, session: u64, running_time: Ns, error: Error) {
@@ -157,7 +220,11 @@ impl MediaRecorder {
         let text = error.message().to_owned();
         let error = glib::Error::from(error);
         self.obj().emit_by_name::<()>("on-error", &[&error]);
-        self.post(message("error", running_time).field("error", &error));
+        self.post(
+            message("error", running_time)
+                .field("error", &error)
+                .build(),
+        );
         if autostarted {
             gst::element_imp_error!(self, gst::StreamError::Failed, ("{}", text));
         } else {
@@ -203,6 +270,23 @@ impl MediaRecorder {
             let obj = self.obj();
             let message = gst::message::Eos::builder().src(&*obj).seqnum(seqnum);
             let _ = obj.post_message(message.build());
+        }
+        // Behind that: the pipeline asks for the EOS of those that are sinks when one comes.
+        self.be_sink_of_pads();
+    }
+
+    /// A track goes on behind its EOS: the next one is another.
+    pub(super) fn end_of_stream_is_over(&self) {
+        lock(&self.control).eos_posted = false;
+    }
+
+    /// Without a sink pad the element is no sink, so that its pipeline does not wait for an EOS of it. To be called in
+    /// PAUSED and PLAYING, without a lock.
+    pub(super) fn be_sink_of_pads(&self) {
+        let obj = self.obj();
+        match obj.num_sink_pads() {
+            0 => obj.unset_element_flags(gst::ElementFlags::SINK),
+            _ => obj.set_element_flags(gst::ElementFlags::SINK),
         }
     }
 

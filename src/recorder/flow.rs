@@ -1,7 +1,8 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
 use super::{
-    MediaRecorderPad, framer::Piece, imp::MediaRecorder, pad::Subscriber, upstream::Upstream,
+    MediaRecorderPad, crop::cropped, framer::Piece, imp::MediaRecorder, pad::Subscriber,
+    upstream::Upstream,
 };
 use crate::{
     formats,
@@ -47,6 +48,8 @@ impl MediaRecorder {
             // What comes in here ends here: `src` is another stream, and may be stuck.
             .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
+        // Its running time is counted as that of the others.
+        pad.join(self.epoch.load(Ordering::SeqCst), &self.clock);
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
             && let Err(err) = pad.set_active(true)
@@ -58,6 +61,7 @@ impl MediaRecorder {
             );
         }
         obj.add_pad(&pad).ok()?;
+        obj.set_element_flags(gst::ElementFlags::SINK);
         obj.child_added(&pad, &name);
         self.tracks_modified(format!(
             "The pad {name} was requested while a recording is on: its tracks cannot change. The \
@@ -123,8 +127,22 @@ impl MediaRecorder {
         let _ = pad.set_active(false);
         obj.child_removed(pad, &name);
         let _ = obj.remove_pad(pad);
+        if obj.num_sink_pads() == 0 && obj.current_state() >= gst::State::Paused {
+            self.last_pad_gone();
+        }
         self.follow_video_size();
         self.check_end_of_stream();
+    }
+
+    /// In PLAYING this is the end of the stream, whether that had come or not.
+    fn last_pad_gone(&self) {
+        let playing = lock(&self.hold).playing;
+        if playing {
+            let mut control = lock(&self.control);
+            control.eos_seqnum.get_or_insert_with(gst::Seqnum::next);
+        } else {
+            self.be_sink_of_pads();
+        }
     }
 
     fn chain(
@@ -136,6 +154,8 @@ impl MediaRecorder {
         if self.clock.holds() {
             self.hold(pad)?;
         }
+        // A recording that begins with it begins with its caps.
+        let buffer = self.crop(pad, buffer);
         if self.armed.load(Ordering::Acquire) {
             self.autostart();
         }
@@ -185,7 +205,7 @@ impl MediaRecorder {
             stream.flows()?;
             if stream.live.is_none() {
                 drop(stream);
-                let live = Upstream::of(pad.upcast_ref()).live;
+                let live = self.ask_upstream(pad);
                 stream = pad.stream();
                 stream.flows()?;
                 stream.live = Some(live);
@@ -195,7 +215,7 @@ impl MediaRecorder {
                 self.restart(pad, to);
                 stream.restarted(&self.clock);
             }
-            let Some(input) = stream.place(buffer, &self.clock) else {
+            let Some(mut input) = stream.place(buffer, &self.clock) else {
                 // Outside the segment: frames that follow may need it to be decoded.
                 let subscribers = stream.subscribers();
                 drop(stream);
@@ -205,7 +225,8 @@ impl MediaRecorder {
                 return Ok(gst::FlowSuccess::Ok);
             };
             // Before a cut can miss it, see `SharedTimeline`.
-            self.clock.arrived(input.end());
+            stream.arrive(&mut input, &self.clock);
+            self.clock.reference().note(&input.buffer, input.running);
             // Read before a track looks whether there are new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
@@ -233,6 +254,45 @@ impl MediaRecorder {
             give(taker, input);
         }
         Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// The part of a raw frame that is to be seen; it has caps of its own.
+    fn crop(&self, pad: &MediaRecorderPad, buffer: gst::Buffer) -> gst::Buffer {
+        let has_crop = buffer.meta::<gst_video::VideoCropMeta>().is_some();
+        let mut stream = pad.stream();
+        if !has_crop && !stream.crops {
+            return buffer;
+        }
+        let Some(whole) = stream.caps.clone() else {
+            return buffer;
+        };
+        let part = cropped(&buffer, &whole);
+        stream.crops = part.is_some();
+        let (buffer, caps) = part.unwrap_or((buffer, whole));
+        let is_new = stream.give_caps(&caps);
+        drop(stream);
+        if is_new {
+            self.give_caps(pad);
+        }
+        buffer
+    }
+
+    /// Asks whether a pad's upstream is live, and tells its recordings. Goes out of the recorder: to be called without
+    /// a lock.
+    fn ask_upstream(&self, pad: &MediaRecorderPad) -> bool {
+        let upstream = Upstream::of(pad.upcast_ref());
+        let subscribers = pad.stream().subscribers();
+        for (session, track) in subscribers {
+            session.set_upstream(track, upstream.live, upstream.latency);
+        }
+        upstream.live
+    }
+
+    /// Latencies have changed: every pad's upstream is asked anew when its next buffer comes.
+    pub(super) fn latency_changed(&self) {
+        for pad in self.tracks() {
+            pad.stream().live = None;
+        }
     }
 
     /// A base time of the element's own, or one given while PLAYING, counts from here on.
@@ -307,13 +367,16 @@ impl MediaRecorder {
             }
             gst::EventView::StreamStart(_) => {
                 let _ = pad.end_asked();
-                let subscribers = {
+                let (goes_on, subscribers) = {
                     let mut stream = pad.stream();
-                    stream.eos = false;
+                    let goes_on = std::mem::take(&mut stream.eos);
                     stream.tags = None;
                     stream.live = None;
-                    stream.subscribers()
+                    (goes_on, stream.subscribers())
                 };
+                if goes_on {
+                    self.end_of_stream_is_over();
+                }
                 for (session, track) in subscribers {
                     session.forget_tags(track);
                 }
@@ -340,14 +403,18 @@ impl MediaRecorder {
                 if flush.resets_time() {
                     self.restart(pad, 0);
                 }
-                let subscribers = {
+                let (goes_on, subscribers) = {
                     let mut stream = pad.stream();
+                    let goes_on = stream.eos;
                     stream.flushed();
                     if flush.resets_time() && stream.live != Some(true) {
                         stream.restarted(&self.clock);
                     }
-                    stream.subscribers()
+                    (goes_on, stream.subscribers())
                 };
+                if goes_on {
+                    self.end_of_stream_is_over();
+                }
                 let _ = pad.end_asked();
                 if let Some(framer) = pad.framer() {
                     let framing = pad.framing();
@@ -356,6 +423,7 @@ impl MediaRecorder {
                     self.end_if_asked(pad);
                 }
                 for (session, track) in subscribers {
+                    session.begin_anew(track);
                     session.lose(track);
                     session.set_flushing(track, false);
                 }
@@ -373,9 +441,14 @@ impl MediaRecorder {
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
         // What is in other memory is brought over behind the gate.
-        let caps = formats::in_system_memory(caps);
+        let caps = formats::in_system_memory(&formats::without_unreadable(caps));
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
+        }
+        let is_asked = pad.stream().live.is_some();
+        if !is_asked {
+            // What waits for the caps is decided by that, too.
+            let _ = self.ask_upstream(pad);
         }
         // Behind a framer the caps are known when a frame comes out.
         if pad.frame(&caps).is_none() && pad.stream().give_caps(&caps) {
@@ -440,7 +513,14 @@ impl MediaRecorder {
         match segment.downcast_ref::<gst::ClockTime>() {
             Some(segment) => {
                 self.drain_framer(pad);
-                pad.stream().set_segment(segment);
+                let subscribers = {
+                    let mut stream = pad.stream();
+                    let is_new = stream.set_segment(segment);
+                    is_new.then(|| stream.subscribers())
+                };
+                for (session, track) in subscribers.into_iter().flatten() {
+                    session.begin_anew(track);
+                }
                 // At another rate sound is of other caps.
                 self.give_caps(pad);
                 let backwards = {

@@ -5,7 +5,10 @@
 //! It listens from the first buffer on, recording or not: parameter sets that have passed once
 //! are in the caps from then on.
 
-use crate::session::lock;
+use crate::{
+    formats::{Loas, NalCodec, in_order},
+    session::lock,
+};
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
@@ -23,13 +26,111 @@ pub enum Piece {
 
 /// See the module.
 #[derive(Debug)]
-pub struct Framer {
+pub enum Framer {
+    /// By a parser of GStreamer's.
+    Parser(Box<ParserFramer>),
+    /// AAC in LOAS, which no parser brings into the form that containers have.
+    Loas(LoasFramer),
+}
+
+impl Framer {
+    /// A framer for media with these caps, if it needs one and the parser is installed.
+    pub fn new(caps: &gst::Caps) -> Option<Self> {
+        if is_loas(caps) {
+            return Some(Framer::Loas(LoasFramer::default()));
+        }
+        let framer = ParserFramer::new(caps)?;
+        Some(Framer::Parser(Box::new(framer)))
+    }
+
+    /// New caps from upstream; FALSE if another framer is needed, or none.
+    pub fn set_caps(&self, caps: &gst::Caps) -> bool {
+        match self {
+            Framer::Parser(framer) => framer.set_caps(caps),
+            Framer::Loas(_) => is_loas(caps),
+        }
+    }
+
+    /// A buffer from upstream; what is complete comes out.
+    pub fn push(&self, buffer: gst::Buffer) -> Vec<Piece> {
+        match self {
+            Framer::Parser(framer) => framer.push(buffer),
+            Framer::Loas(framer) => framer.push(&buffer),
+        }
+    }
+
+    /// Upstream has ended or has gone elsewhere: what is left comes out.
+    pub fn drain(&self) -> Vec<Piece> {
+        match self {
+            Framer::Parser(framer) => framer.drain(),
+            Framer::Loas(_) => Vec::new(),
+        }
+    }
+
+    /// Forgets the frame that was begun, and nothing else.
+    pub fn flush(&self) {
+        if let Framer::Parser(framer) = self {
+            framer.flush();
+        }
+    }
+}
+
+fn is_loas(caps: &gst::CapsRef) -> bool {
+    caps.structure(0).is_some_and(|structure| {
+        structure.name() == "audio/mpeg" && structure.get::<&str>("stream-format") == Ok("loas")
+    })
+}
+
+/// Raw AAC out of frames of LOAS.
+#[derive(Debug, Default)]
+pub struct LoasFramer {
+    loas: Mutex<Loas>,
+    /// Those that have been said.
+    config: Mutex<Option<gst::Caps>>,
+}
+
+impl LoasFramer {
+    fn push(&self, buffer: &gst::Buffer) -> Vec<Piece> {
+        let mut loas = lock(&self.loas);
+        let Ok(bytes) = buffer.map_readable() else {
+            return Vec::new();
+        };
+        let Some((payload, config)) = loas.read(&bytes) else {
+            return Vec::new();
+        };
+        let caps = gst::Caps::builder("audio/mpeg")
+            .field("mpegversion", 4i32)
+            .field("stream-format", "raw")
+            .field("framed", true)
+            .field("rate", i32::try_from(config.rate).unwrap_or(0))
+            .field("channels", i32::try_from(config.channels).unwrap_or(0))
+            .field("codec_data", gst::Buffer::from_slice(config.data.clone()))
+            .build();
+        let mut raw = gst::Buffer::from_mut_slice(payload);
+        // Without metadata the frame is still the same.
+        let _ = buffer.copy_into(raw.make_mut(), gst::BUFFER_COPY_METADATA, ..);
+        let mut said = lock(&self.config);
+        let mut pieces = Vec::new();
+        if said.as_ref() != Some(&caps) {
+            *said = Some(caps.clone());
+            pieces.push(Piece::Caps(caps));
+        }
+        pieces.push(Piece::Buffer(raw));
+        pieces
+    }
+}
+
+/// A parser, with what it makes.
+#[derive(Debug)]
+pub struct ParserFramer {
     /// Name of the parser's factory.
     factory: &'static str,
     parser: gst::Element,
     feed: gst::Pad,
     sink: gst::Pad,
     out: Arc<Mutex<Vec<Piece>>>,
+    /// Each buffer is an access unit of this codec's NAL units.
+    access_units: Mutex<Option<NalCodec>>,
     /// Something has gone in since it was drained.
     begun: AtomicBool,
 }
@@ -64,6 +165,33 @@ fn parser_for(caps: &gst::CapsRef) -> Option<(&'static str, gst::Caps)> {
     Some((parser, wanted))
 }
 
+/// Whose NAL units come, if each buffer is a whole access unit of them.
+fn access_units(caps: &gst::CapsRef) -> Option<NalCodec> {
+    let structure = caps.structure(0)?;
+    let is = |field, value: &str| structure.get::<&str>(field).is_ok_and(|v| v == value);
+    if !is("alignment", "au") || !is("stream-format", "byte-stream") {
+        return None;
+    }
+    match structure.name().as_str() {
+        "video/x-h264" => Some(NalCodec::H264),
+        "video/x-h265" => Some(NalCodec::H265),
+        _ => None,
+    }
+}
+
+/// An access unit in the order in which its units have to stand: a parser would end it at the first behind its slices
+/// that may begin another.
+fn ordered(buffer: gst::Buffer, codec: NalCodec) -> gst::Buffer {
+    let bytes = buffer.map_readable().ok();
+    let Some(bytes) = bytes.and_then(|bytes| in_order(&bytes, codec)) else {
+        return buffer;
+    };
+    let mut ordered = gst::Buffer::from_mut_slice(bytes);
+    // Without metadata the picture is still the same.
+    let _ = buffer.copy_into(ordered.make_mut(), gst::BUFFER_COPY_METADATA, ..);
+    ordered
+}
+
 /// Whether caps have all that a decoder needs; a parser may know the parameter sets later than
 /// the rest.
 fn are_complete(caps: &gst::CapsRef) -> bool {
@@ -71,9 +199,8 @@ fn are_complete(caps: &gst::CapsRef) -> bool {
         .is_some_and(|s| s.name() == "video/x-av1" || s.has_field("codec_data"))
 }
 
-impl Framer {
-    /// A framer for media with these caps, if it needs one and the parser is installed.
-    pub fn new(caps: &gst::Caps) -> Option<Self> {
+impl ParserFramer {
+    fn new(caps: &gst::Caps) -> Option<Self> {
         let (factory, wanted) = parser_for(caps)?;
         let parser = gst::ElementFactory::make(factory).build().ok()?;
         let out = Arc::<Mutex<Vec<Piece>>>::default();
@@ -103,12 +230,13 @@ impl Framer {
                 true
             })
             .build();
-        let this = Framer {
+        let this = ParserFramer {
             factory,
             parser,
             feed,
             sink,
             out,
+            access_units: Mutex::new(access_units(caps)),
             begun: AtomicBool::new(false),
         };
         this.connect(caps).ok()?;
@@ -135,17 +263,23 @@ impl Framer {
         Ok(())
     }
 
-    /// New caps from upstream; FALSE if another framer is needed, or none.
-    pub fn set_caps(&self, caps: &gst::Caps) -> bool {
-        parser_for(caps).is_some_and(|(factory, _)| factory == self.factory)
-            && self.feed.push_event(gst::event::Caps::new(caps))
+    fn set_caps(&self, caps: &gst::Caps) -> bool {
+        let fits = parser_for(caps).is_some_and(|(factory, _)| factory == self.factory)
+            && self.feed.push_event(gst::event::Caps::new(caps));
+        if fits {
+            *lock(&self.access_units) = access_units(caps);
+        }
+        fits
     }
 
-    /// A buffer from upstream; what is complete comes out.
-    pub fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
+    fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
         // h264parse aborts the process at one behind a unit that it waits for the end of.
         if buffer.size() == 0 {
             return Vec::new();
+        }
+        let codec = *lock(&self.access_units);
+        if let Some(codec) = codec {
+            buffer = ordered(buffer, codec);
         }
         // All units of a frame may have the flag, and a parser ends a frame at each.
         buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
@@ -155,8 +289,7 @@ impl Framer {
         self.taken()
     }
 
-    /// Upstream has ended or has gone elsewhere: what is left comes out.
-    pub fn drain(&self) -> Vec<Piece> {
+    fn drain(&self) -> Vec<Piece> {
         if !self.begun.swap(false, Ordering::SeqCst) {
             return Vec::new();
         }
@@ -166,8 +299,7 @@ impl Framer {
         rest
     }
 
-    /// Forgets the frame that was begun, and nothing else.
-    pub fn flush(&self) {
+    fn flush(&self) {
         self.feed.push_event(gst::event::FlushStart::new());
         self.feed.push_event(gst::event::FlushStop::new(true));
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
@@ -180,7 +312,7 @@ impl Framer {
     }
 }
 
-impl Drop for Framer {
+impl Drop for ParserFramer {
     fn drop(&mut self) {
         let _ = self.parser.set_state(gst::State::Null);
         let _ = self.feed.set_active(false);

@@ -366,6 +366,7 @@ impl MediaRecorder {
     /// READY→PAUSED.
     fn wake_up(&self) {
         *lock(&self.hold) = Hold::default();
+        self.be_sink_of_pads();
         self.clock.hold(true);
         self.armed
             .store(lock(&self.values).autostart, Ordering::SeqCst);
@@ -397,6 +398,8 @@ impl MediaRecorder {
     }
 
     fn forget_streams(&self) {
+        // Whoever builds a pipeline sees a sink.
+        self.obj().set_element_flags(gst::ElementFlags::SINK);
         for pad in self.tracks() {
             pad.reset();
         }

@@ -2,31 +2,46 @@
 
 use crate::model::Error;
 
-/// Fills in the recording's number: at most one `%d` or `%0Nd`, no other `%`.
+/// Fills in the recording's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, and there is no other `%`.
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
-    let Some((before, after)) = location.split_once('%') else {
-        return Ok(location.to_owned());
-    };
     let refused = || {
         Error::not_supported(format!(
             "start: location \"{location}\" has a % that is not understood; at most one %d or \
-             %0Nd (such as %05d) stands for the number of the recording"
+             %0Nd (such as %05d) stands for the number of the recording, and %% for a percent sign"
         ))
     };
-    let (digits, rest) = after.split_once('d').ok_or_else(refused)?;
-    if rest.contains('%') {
-        return Err(refused());
+    let mut name = String::with_capacity(location.len());
+    let mut rest = location;
+    let mut is_numbered = false;
+    while let Some((before, after)) = rest.split_once('%') {
+        name.push_str(before);
+        if let Some(after) = after.strip_prefix('%') {
+            name.push('%');
+            rest = after;
+            continue;
+        }
+        let (digits, after) = after.split_once('d').ok_or_else(refused)?;
+        if std::mem::replace(&mut is_numbered, true) {
+            return Err(refused());
+        }
+        let width = width(digits).ok_or_else(refused)?;
+        name.push_str(&format!("{number:0width$}"));
+        rest = after;
     }
-    let width = match digits {
-        "" => 0,
-        _ => digits
-            .strip_prefix('0')
-            .filter(|width| !width.is_empty() && width.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|width| width.parse::<usize>().ok())
-            .filter(|width| *width <= 20)
-            .ok_or_else(refused)?,
-    };
-    Ok(format!("{before}{number:0width$}{rest}"))
+    name.push_str(rest);
+    Ok(name)
+}
+
+/// How many digits there are at least, from what stands between `%` and `d`.
+fn width(digits: &str) -> Option<usize> {
+    if digits.is_empty() {
+        return Some(0);
+    }
+    digits
+        .strip_prefix('0')
+        .filter(|width| !width.is_empty() && width.bytes().all(|b| b.is_ascii_digit()))
+        .and_then(|width| width.parse().ok())
+        .filter(|width| *width <= 20)
 }
 
 #[cfg(test)]
@@ -43,9 +58,16 @@ mod tests {
     }
 
     #[test]
+    fn two_percent_signs_are_one() {
+        assert_eq!(numbered("100%%.webm", 3).unwrap(), "100%.webm");
+        assert_eq!(numbered("%%d%d%%", 3).unwrap(), "%d3%");
+        assert_eq!(numbered("%%%02d%%%%", 3).unwrap(), "%03%%");
+    }
+
+    #[test]
     fn any_other_percent_is_refused() {
         for bad in [
-            "%", "100%", "%s", "%5d", "%0d", "%d%d", "%%", "%-1d", "%099d", "%d %",
+            "%", "100%", "%s", "%5d", "%0d", "%d%d", "%%%", "%-1d", "%099d", "%d %", "%05%%d",
         ] {
             let error = numbered(bad, 0).unwrap_err();
             assert_eq!(error.code(), ErrorCode::NotSupported, "{bad}");

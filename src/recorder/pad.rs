@@ -4,7 +4,7 @@ use super::framer::Framer;
 use crate::{
     formats,
     gate::Input,
-    model::{Kind, timeline::Ns},
+    model::{Kind, stamps::LONGEST_HOLE, timeline::Ns},
     session::{RunningTime, Session, lock},
 };
 use glib::subclass::prelude::*;
@@ -29,6 +29,9 @@ const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
 
 /// A recording and the number of this pad's track in it.
 pub(super) type Subscriber = (Arc<Session>, usize);
+
+/// A buffer that is further ahead of the one before may have a wrong stamp.
+const JUMP: Ns = 1_000_000_000;
 
 /// A segment that goes back by more begins anew.
 const REWOUND: i64 = 100_000_000;
@@ -78,7 +81,11 @@ pub(super) struct Stream {
     /// The caps of what is given to the recordings: others, and later, where a framer is between.
     given: Option<gst::Caps>,
     media: Media,
+    /// Only a part of the newest frame is given to the recordings.
+    pub crops: bool,
     pub tags: Option<gst::TagList>,
+    /// Caps that it has been said of that they are not taken.
+    pub refused: Vec<gst::Caps>,
     pub eos: bool,
     pub flushing: bool,
     /// Whether upstream is live, once that has been asked.
@@ -96,6 +103,8 @@ pub(super) struct Stream {
     subscribers: SmallVec<[Subscriber; 1]>,
     /// Running time of the end of the newest buffer.
     end: Ns,
+    /// The same of one that is far ahead of the one before: its stamp may be wrong.
+    jumped: Option<Ns>,
     /// What has to be added to running time, see [`RunningTime`].
     shift: i64,
 }
@@ -107,10 +116,12 @@ impl Stream {
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Sets the segment.
-    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) {
-        self.segment = segment.clone();
+    /// Sets the segment and says whether it is a new one.
+    pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
         self.fresh = true;
+        let is_new = self.segment != *segment;
+        self.segment = segment.clone();
+        is_new
     }
 
     /// The caps as they are in running time: in a segment of another rate, sound has so many
@@ -281,7 +292,8 @@ impl Stream {
             return by_old;
         }
         let by_new = plain.saturating_add_signed(clock.live_shift());
-        if by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
+        let is_first = self.end == 0;
+        if is_first || by_new.abs_diff(self.end) <= by_old.abs_diff(self.end) {
             self.shift = clock.live_shift();
             return by_new;
         }
@@ -334,10 +346,47 @@ impl Stream {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
 
+    /// A buffer has come, before a cut can miss it. How far a stream has come one buffer alone does not tell whose
+    /// stamp is far ahead of the others.
+    pub fn arrive(&mut self, input: &mut Input, clock: &RunningTime) {
+        if input.running > self.end.saturating_add(JUMP) && self.end > 0 || self.jumped.is_some() {
+            return self.arrive_elsewhere(input, clock);
+        }
+        self.end = input.end();
+        clock.arrived(self.end);
+    }
+
+    #[cold]
+    fn arrive_elsewhere(&mut self, input: &mut Input, clock: &RunningTime) {
+        let end = input.end();
+        let is_ahead = input.running > self.end.saturating_add(JUMP);
+        match self.jumped.take() {
+            // It is the first there, or does not go on from the one before.
+            jumped if is_ahead && jumped.is_none_or(|jumped| end < jumped) => {
+                self.jumped = Some(end);
+                return clock.jumped(Some(end));
+            }
+            Some(_) if is_ahead && input.running - self.end > LONGEST_HOLE => {
+                self.end = self.go_on(input);
+            }
+            Some(_) | None => self.end = end,
+        }
+        clock.jumped(None);
+        clock.arrived(self.end);
+    }
+
+    /// Stamps have leapt by more than any hole there is: they go on from where they were, from this buffer on.
+    fn go_on(&mut self, input: &mut Input) -> Ns {
+        let by = i64::try_from(input.running - self.end).unwrap_or(i64::MAX);
+        self.shift = self.shift.saturating_sub(by);
+        input.running = self.end;
+        input.end()
+    }
+
     /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
     /// live.
     pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Subscriber; 1]> {
-        self.end = input.end();
+        let end = input.end();
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
             // Headers in the middle are those of another stream.
@@ -353,9 +402,7 @@ impl Stream {
                 Media::Encoded => false,
                 Media::Picture { .. } => true,
                 // A recording to come cannot begin in sound that is over.
-                Media::Sound { .. } => {
-                    self.live != Some(true) || now.is_none_or(|now| now < self.end)
-                }
+                Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
             };
             self.recent = kept.then(|| input.clone());
         }
@@ -408,6 +455,7 @@ impl Stream {
         self.segment = gst::FormattedSegment::new();
         self.fresh = false;
         self.recent = None;
+        self.jumped = None;
     }
 }
 
@@ -451,6 +499,8 @@ mod imp {
     pub struct MediaRecorderPad {
         pub(in super::super) stream: Mutex<Stream>,
         mute: AtomicBool,
+        /// Held while `mute` changes, and while a recording that begins is told what it is.
+        pub(in super::super) muting: Mutex<()>,
         /// Used with `framing` held.
         pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
         /// Whether there is one.
@@ -503,6 +553,7 @@ mod imp {
     impl MediaRecorderPad {
         /// Mutes or does not, from this running time, or from now on.
         pub(super) fn set_mute(&self, mute: bool, from: Option<Ns>) {
+            let _muting = lock(&self.muting);
             self.mute.store(mute, Ordering::SeqCst);
             let subscribers = lock(&self.stream).subscribers();
             for (session, track) in subscribers {
@@ -596,6 +647,12 @@ impl MediaRecorderPad {
         framer
     }
 
+    /// Begins where the other pads are: so many flushes have set running time back.
+    pub(super) fn join(&self, epoch: u64, clock: &RunningTime) {
+        self.imp().epoch.store(epoch, Ordering::SeqCst);
+        self.stream().restarted(clock);
+    }
+
     /// Another flush has set running time back; gives the number of them.
     pub(super) fn next_epoch(&self) -> u64 {
         self.imp().epoch.fetch_add(1, Ordering::SeqCst) + 1
@@ -612,6 +669,11 @@ impl MediaRecorderPad {
         *self.stream() = Stream::default();
         let _ = self.end_asked();
         self.imp().epoch.store(0, Ordering::SeqCst);
+    }
+
+    /// `mute` does not change until this is dropped.
+    pub(super) fn muting(&self) -> MutexGuard<'_, ()> {
+        lock(&self.imp().muting)
     }
 
     /// Whether silence or black is recorded instead of this track.

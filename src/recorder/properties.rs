@@ -12,6 +12,7 @@ use std::{path::PathBuf, time::Duration};
 const DEFAULT_TIMESLICE: u32 = 0;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
+const DEFAULT_MAX_DURATION: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// A value of another type than the property's.
@@ -33,6 +34,7 @@ pub struct Values {
     pub temp_dir: Option<String>,
     pub max_queue_time: u64,
     pub stop_timeout: u64,
+    pub max_duration: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
 }
@@ -53,6 +55,7 @@ impl Default for Values {
             temp_dir: None,
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
+            max_duration: DEFAULT_MAX_DURATION,
             garbled: Vec::new(),
         }
     }
@@ -77,6 +80,7 @@ impl Values {
             "temp-dir" => self.temp_dir = self.text("temp-dir", value)?,
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
+            "max-duration" => self.max_duration = value.get()?,
             _ => {}
         }
         Ok(())
@@ -115,6 +119,7 @@ impl Values {
             "temp-dir" => self.temp_dir.to_value(),
             "max-queue-time" => self.max_queue_time.to_value(),
             "stop-timeout" => self.stop_timeout.to_value(),
+            "max-duration" => self.max_duration.to_value(),
             _ => return None,
         })
     }
@@ -136,6 +141,7 @@ impl Values {
             temp_dir: self.temp_dir.as_ref().map(PathBuf::from),
             max_queue_time: self.max_queue_time,
             stop_timeout: Duration::from_nanos(self.stop_timeout),
+            max_duration: self.max_duration,
             tags,
         }
     }
@@ -202,7 +208,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         uint(
             "timeslice",
             "Timeslice",
-            "Recorded time per blob in milliseconds, 0 = one blob at the end",
+            "Least recorded time per blob in milliseconds, 0 = one blob at the end; the W3C's timeslice of 0, as often as can be, is 1 here",
             DEFAULT_TIMESLICE,
         ),
         uint(
@@ -248,8 +254,8 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         string(
             "location",
             "Location",
-            "File to write each recording to, in place of an older one; one %d or %0Nd counts \
-             the recordings from 0",
+            "File to write each recording to, in place of an older one, whose mode and owner it keeps; \
+             one %d or %0Nd counts the recordings from 0, %% is a percent sign",
             None,
         ),
         boolean(
@@ -289,11 +295,17 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
              error and what there is",
             DEFAULT_STOP_TIMEOUT.nseconds(),
         ),
+        uint64(
+            "max-duration",
+            "Maximum duration",
+            "Recorded time in nanoseconds after which the recording ends as by stop, 0 = unlimited",
+            DEFAULT_MAX_DURATION,
+        ),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "application/x-mediarecorder-stats: duration, paused-duration, bytes, blobs, \
-                 location, mime-type, tracks",
+                 location, mime-type, tracks, parts, intervals",
             )
             .read_only()
             .build(),

@@ -17,6 +17,9 @@ impl MediaRecorder {
         if !event.is_upstream() {
             return self.parent_send_event(event);
         }
+        if event.type_() == gst::EventType::Latency {
+            self.latency_changed();
+        }
         let pads = self.tracks();
         // It goes up every pad; sources that several pads share know it by its seqnum.
         let mut handled = false;
@@ -81,6 +84,16 @@ impl MediaRecorder {
                 allocation.add_allocation_pool(None::<&gst::BufferPool>, size, 5, 0);
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
                 true
+            }
+            gst::QueryViewMut::AcceptCaps(_) => {
+                let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);
+                if let gst::QueryViewMut::AcceptCaps(accept) = query.view_mut()
+                    && answered
+                    && !accept.result()
+                {
+                    self.refuses(pad, accept.caps());
+                }
+                answered
             }
             gst::QueryViewMut::Caps(_) => {
                 let answered = gst::Pad::query_default(pad, Some(&*self.obj()), query);

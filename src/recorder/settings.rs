@@ -1,6 +1,6 @@
 //! The properties as typed Rust: getters and setters, and the builder that sets them at once.
 
-use super::{BitrateMode, MediaRecorder};
+use super::{BitrateMode, MediaRecorder, RecordedInterval};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -128,6 +128,8 @@ properties! {
         gst::ClockTime: gst::ClockTime = same same;
     /// How long draining may take at the end; then the recording ends with an error.
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
+    /// Recorded time after which the recording ends as by `stop`; zero: unlimited.
+    max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
 }
 
 /// Figures of the recording that is on, else of the latest.
@@ -148,6 +150,10 @@ pub struct Stats {
     pub mime_type: Option<String>,
     /// One for each track.
     pub tracks: Vec<TrackStats>,
+    /// Parts so far, the one that grows included.
+    pub parts: u32,
+    /// What was recorded between the cuts, as far as it is known where it begins.
+    pub intervals: Vec<RecordedInterval>,
 }
 
 /// Figures of one track.
@@ -191,6 +197,8 @@ impl MediaRecorder {
                         .collect()
                 },
             ),
+            parts: stats.get("parts").unwrap_or_default(),
+            intervals: RecordedInterval::all_of(&stats),
         }
     }
 }

@@ -57,6 +57,9 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
         Signal::builder("on-data-available")
             .param_types([gst::Sample::static_type()])
             .build(),
+        Signal::builder("on-part")
+            .param_types([gst::Structure::static_type()])
+            .build(),
         Signal::builder("on-error")
             .param_types([glib::Error::static_type()])
             .build(),

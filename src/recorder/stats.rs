@@ -1,7 +1,7 @@
 //! The `stats` property.
 
-use super::imp::MediaRecorder;
-use crate::session::{Figures, Session, TrackStats, lock};
+use super::{emit::interval_array, imp::MediaRecorder};
+use crate::session::{Figures, RecordedInterval, Session, TrackStats, lock};
 use gst::prelude::*;
 
 /// Figures of one recording.
@@ -10,6 +10,8 @@ pub struct Latest {
     location: Option<String>,
     mime_type: Option<String>,
     tracks: Vec<(String, String, TrackStats)>,
+    parts: u32,
+    intervals: Vec<RecordedInterval>,
 }
 
 impl Latest {
@@ -20,6 +22,8 @@ impl Latest {
             location: session.location().map(str::to_owned),
             mime_type: session.mime_type(),
             tracks: session.track_figures(),
+            parts: 1,
+            intervals: session.intervals(),
         }
     }
 
@@ -29,6 +33,8 @@ impl Latest {
             location: None,
             mime_type: None,
             tracks: Vec::new(),
+            parts: 0,
+            intervals: Vec::new(),
         }
     }
 
@@ -41,6 +47,7 @@ impl Latest {
                 .field("encoded", counts.encoded)
                 .field("dropped", counts.dropped)
                 .field("filled", counts.filled)
+                .field("shifted", counts.shifted)
                 .build()
                 .to_send_value()
         });
@@ -52,6 +59,8 @@ impl Latest {
             .field("location", self.location.as_deref())
             .field("mime-type", self.mime_type.as_deref())
             .field("tracks", gst::Array::from_values(tracks))
+            .field("parts", self.parts)
+            .field("intervals", interval_array(&self.intervals))
             .build()
     }
 }

@@ -37,6 +37,12 @@ impl Session {
         }
     }
 
+    /// What the track of this pad is a track of.
+    pub(super) fn kind_of(&self, pad: &str) -> Option<Kind> {
+        let mut tracks = self.tracks.iter();
+        Some(tracks.find(|track| track.name() == pad)?.kind())
+    }
+
     /// The rates that hold now.
     pub(super) fn bitrates(&self) -> Bitrates {
         lock(&self.bitrates).clone()

@@ -28,6 +28,8 @@ pub struct Settings {
     pub temp_dir: Option<PathBuf>,
     /// Media that may wait, per track.
     pub max_queue_time: Ns,
+    /// Recorded time after which the recording ends, 0 = none.
+    pub max_duration: Ns,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// Tags of the whole recording.
@@ -37,7 +39,32 @@ pub struct Settings {
 /// Players seek, and cuts and fragments begin, at key frames.
 const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
+/// `max-queue-time` where it sets no limit.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Settings {
+    /// How long is waited for media that stays away: `max-queue-time`, or 2 s where that is 0 or the greatest there
+    /// is, and sets no limit.
+    pub(super) fn patience(&self) -> Duration {
+        match self.max_queue_time {
+            0 | Ns::MAX => PATIENCE,
+            time => Duration::from_nanos(time),
+        }
+    }
+
+    /// The same in nanoseconds.
+    pub(super) fn patience_ns(&self) -> Ns {
+        u64::try_from(self.patience().as_nanos()).unwrap_or(Ns::MAX)
+    }
+
+    /// Media that may wait, per track; more than can be counted where `max-queue-time` sets no limit.
+    pub(super) fn queue_limit(&self) -> Ns {
+        match self.max_queue_time {
+            0 => Ns::MAX / 4,
+            time => time.min(Ns::MAX / 4),
+        }
+    }
+
     /// Most time and most frames (0: any number) from key frame to key frame.
     pub(super) fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
         let interval = match (self.key_interval_ms, self.key_interval_frames) {

@@ -1,8 +1,8 @@
-//! When sound is heard: the stamps of its packets are later by what its encoder adds in front. Blobs are told by it,
-//! and fragments end by it.
+//! When sound is heard: the stamps of its packets are later by what its encoder adds in front, those of frames that are
+//! decoded in another order by what the first is shown after its decoding. Blobs are told by it, and fragments end by it.
 
 use super::probe::on_caps;
-use crate::{formats::fragment_track, model::timeline::Ns};
+use crate::model::timeline::Ns;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// How much later than their sound the stamps in front of the muxer are.
@@ -10,8 +10,12 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Heard {
     /// Of each track, in nanoseconds; 0 until it is known, and for pictures.
     late: Vec<AtomicU64>,
+    /// Of each video track, in nanoseconds: how much later than its decode time its first frame is shown.
+    reordered: Vec<AtomicU64>,
     /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
     fragment: AtomicUsize,
+    /// How many fragments there were.
+    fragments: AtomicU64,
 }
 
 impl Heard {
@@ -19,7 +23,9 @@ impl Heard {
     pub fn new(tracks: usize) -> Self {
         Heard {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
+            reordered: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             fragment: AtomicUsize::new(0),
+            fragments: AtomicU64::new(0),
         }
     }
 
@@ -30,11 +36,20 @@ impl Heard {
         }
     }
 
-    /// How late a track is.
+    /// Frames of a track are decoded from so much before their first is shown.
+    pub fn set_reordered(&self, track: usize, before: Ns) {
+        if let Some(of_track) = self.reordered.get(track) {
+            of_track.store(before, Ordering::SeqCst);
+        }
+    }
+
+    /// How late a track's stamps are.
     pub fn of(&self, track: usize) -> Ns {
-        self.late
-            .get(track)
-            .map_or(0, |late| late.load(Ordering::SeqCst))
+        let of = |late: &Vec<AtomicU64>| {
+            late.get(track)
+                .map_or(0, |late| late.load(Ordering::SeqCst))
+        };
+        of(&self.late) + of(&self.reordered)
     }
 
     /// How late all tracks are at least: not at all with pictures.
@@ -43,14 +58,21 @@ impl Heard {
         late.min().unwrap_or(0)
     }
 
+    /// The muxer begins a fragment of this track, which counts from 1.
+    pub fn begins(&self, track: usize) {
+        self.fragment.store(track, Ordering::SeqCst);
+        self.fragments.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many fragments have begun, and the track of the last, counted from 0.
+    pub fn fragment(&self) -> (u64, Option<usize>) {
+        let track = self.fragment.load(Ordering::SeqCst).checked_sub(1);
+        (self.fragments.load(Ordering::SeqCst), track)
+    }
+
     /// The muxer's bytes, stamped with when their sound is heard, as far as it is known whose they are.
     pub fn stamp(&self, mut buffer: gst::Buffer) -> gst::Buffer {
         let Some(pts) = buffer.pts() else {
-            if let Ok(map) = buffer.map_readable()
-                && let Some(track) = fragment_track(&map)
-            {
-                self.fragment.store(track, Ordering::SeqCst);
-            }
             return buffer;
         };
         let late = match self.fragment.load(Ordering::SeqCst) {
@@ -100,9 +122,7 @@ mod tests {
         heard.set(0, 33_000_000);
         assert_eq!(stamped(&heard, 40, 20), (40, 20));
         for (track, seen) in [(1, (7, 20)), (2, (40, 20)), (3, (40, 20))] {
-            let mut moof = *b"\0\0\0\x20moof\0\0\0\x18traf\0\0\0\x10tfhd\0\0\0\0\0\0\0\0";
-            moof[31] = track;
-            heard.stamp(gst::Buffer::from_slice(moof));
+            heard.begins(track);
             assert_eq!(
                 stamped(&heard, 40, 20),
                 seen,

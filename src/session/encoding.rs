@@ -2,7 +2,9 @@
 
 use super::{
     Settings, encoder_probe,
-    pipeline::{Listener, TrackMedia, failed, make},
+    fixups::{caps_overrides, channel_order, colorimetry},
+    key_units,
+    pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
@@ -27,7 +29,7 @@ pub struct MadeFor<'a> {
 
 /// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
 /// a next to pass it over for is tried, but for those that need nothing but a processor.
-pub fn encoder_that_works(
+fn encoder_that_works(
     codec: Codec,
     made_for: &MadeFor<'_>,
     listener: &Arc<impl Listener>,
@@ -39,7 +41,10 @@ pub fn encoder_that_works(
         failed_before,
     } = *made_for;
     let tuning = tuning(track, codec.kind(), settings);
-    let mut factories = formats::encoders(codec);
+    let channels =
+        formats::audio_info(&track.caps).and_then(|info| i32::try_from(info.channels()).ok());
+    let (channels, _) = formats::encoded_channels(codec, channels.unwrap_or(2));
+    let mut factories = formats::encoders_for(codec, channels);
     factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
     let mut factories = factories.into_iter().peekable();
     let mut reason =
@@ -68,6 +73,24 @@ pub fn encoder_that_works(
     Err(reason)
 }
 
+/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
+pub fn set_up_encoder(
+    codec: Codec,
+    made_for: &MadeFor<'_>,
+    listener: &Arc<impl Listener>,
+) -> Result<(gst::Element, bool), Error> {
+    let (works, is_last) = encoder_that_works(codec, made_for, listener)?;
+    if codec.kind() == Kind::Video {
+        let (interval, frames) = made_for.settings.key_interval();
+        key_units::pace(&works, interval, frames);
+    }
+    if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
+        caps_overrides::show_frame_rate(&works, shown);
+    }
+    channel_order::mend(&works);
+    Ok((works, is_last))
+}
+
 /// The factory of the encoder that is this, or that this is a part of.
 pub fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
     let mut around = Some(object.clone());
@@ -88,13 +111,39 @@ pub fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, 
     };
     let name = track.name;
     let mut chain = Vec::new();
+    if codec.kind() == Kind::Video && !formats::carries_colorimetry(codec) {
+        chain.extend(colorimetry::range_converter(name)?);
+    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
+    }
+    if let Some(convert) = chain.first()
+        && codec.kind() == Kind::Audio
+        && codec != Codec::Pcm
+    {
+        give_places(convert, track);
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(codec, track));
     chain.push(filter);
+    if codec.kind() == Kind::Video
+        && let Some(pad) = chain.first().and_then(|first| first.static_pad("sink"))
+    {
+        colorimetry::complete(&pad);
+    }
     Ok(chain)
+}
+
+/// audioconvert never gives places to channels that have none, as those of an interface with many inputs. More than
+/// there are places for it mixes evenly.
+fn give_places(convert: &gst::Element, track: &TrackMedia<'_>) {
+    if let Some(pad) = convert.static_pad("sink") {
+        on_caps(&pad, formats::with_places);
+    }
+    if let Some(channels) = formats::lacks_places(&track.caps) {
+        let row = || gst::Array::new(vec![1.0 / channels as f32; channels]);
+        convert.set_property("mix-matrix", gst::Array::new([row(), row()]));
+    }
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.
@@ -125,7 +174,10 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));
         }
         let channels = i32::try_from(info.channels()).unwrap_or(2);
-        let (channels, which) = formats::encoded_channels(codec, channels);
+        let (channels, which) = match formats::lacks_places(caps) {
+            Some(_) if codec != Codec::Pcm => (2, None),
+            _ => formats::encoded_channels(codec, channels),
+        };
         structure.set("channels", channels);
         if let Some(which) = which {
             structure.set("channel-mask", which);

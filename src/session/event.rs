@@ -2,9 +2,44 @@
 
 use crate::{
     formats::Missing,
-    model::{error::Error, timeline::Ns},
+    model::{end_reason::EndReason, error::Error, timeline::Ns},
+    output::BlobBytes,
 };
-use std::fmt;
+use std::{fmt, io};
+
+/// A stretch of time that was recorded without a cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecordedInterval {
+    /// Running time of its first instant.
+    pub running_time: Ns,
+    /// Recorded time of its first instant.
+    pub recorded_time: Ns,
+    /// How long it is; up to what has arrived while it goes on.
+    pub duration: Ns,
+    /// Wall-clock time of its first instant, nanoseconds since 1970.
+    pub utc: i64,
+}
+
+/// A part of a recording, which is a file of its own.
+#[derive(Debug, Clone)]
+pub struct Part {
+    /// Its number, from 0.
+    pub number: u32,
+    /// Where its file is.
+    pub location: Option<String>,
+    /// Its actual type.
+    pub mime_type: String,
+    /// Recorded time of its first instant.
+    pub timecode: Ns,
+    /// Recorded time in it.
+    pub duration: Ns,
+    /// Bytes in it.
+    pub size: u64,
+    /// FALSE where its file may lack something, because the disk has failed.
+    pub whole: bool,
+    /// Running time of its first instant.
+    pub running_time: Ns,
+}
 
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
 /// the others the furthest recorded.
@@ -35,22 +70,60 @@ pub enum Event {
         running_time: Ns,
         error: Error,
     },
-    /// Bytes.
+    /// Bytes. The type is "" where it was not known yet when they were cut off: `on-start` tells it.
     Data {
+        session: u64,
         running_time: Ns,
-        mime_type: String,
-        sample: gst::Sample,
+        part: u32,
+        blob: Blob,
     },
+    /// A part is over, and its file whole.
+    Part(Part),
     /// The last one.
     Stop {
         session: u64,
-        /// After an [`Event::Error`].
-        failed: bool,
+        reason: EndReason,
+        intervals: Vec<RecordedInterval>,
         running_time: Ns,
         location: Option<String>,
         duration: Ns,
         size: u64,
     },
+}
+
+/// A blob on its way out.
+#[derive(Debug)]
+pub struct Blob {
+    pub bytes: BlobBytes,
+    /// The container's.
+    pub caps: Option<gst::Caps>,
+    /// Recorded time of its first media.
+    pub timecode: Ns,
+    /// Recorded time that is in it.
+    pub duration: Ns,
+    /// The actual type.
+    pub mime_type: String,
+}
+
+impl Blob {
+    /// The sample that applications get. May have to wait for a disk; see [`BlobBytes::into_buffer`] for the error.
+    pub fn into_sample(self) -> (gst::Sample, Option<io::Error>) {
+        let (mut bytes, error) = self.bytes.into_buffer();
+        let stamped = bytes.make_mut();
+        // u64::MAX would be no time at all.
+        let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
+        stamped.set_pts(time(self.timecode));
+        stamped.set_duration(time(self.duration));
+        // Caps know the container only: the whole type goes with each blob.
+        let info = gst::Structure::builder("mediarecorder-blob")
+            .field("mime-type", self.mime_type)
+            .build();
+        let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
+        if let Some(caps) = &self.caps {
+            sample = sample.caps(caps);
+        }
+        (sample.build(), error)
+    }
 }
 
 /// For the log: the signals by their names, without the bytes.
@@ -72,13 +145,14 @@ impl fmt::Display for Event {
             Event::Finalising => f.write_str("progress: finalising"),
             Event::Ended { session } => write!(f, "recording {session} is over"),
             Event::Error { error, .. } => write!(f, "on-error: {error}"),
-            Event::Data { sample, .. } => {
-                let size = sample.buffer().map_or(0, gst::BufferRef::size);
-                write!(f, "on-data-available: {size} bytes")
+            Event::Data { blob, .. } => {
+                write!(f, "on-data-available: {} bytes", blob.bytes.size())
             }
-            Event::Stop { failed, size, .. } => {
-                let how = if *failed { ", after an error" } else { "" };
-                write!(f, "on-stop: {size} bytes in all{how}")
+            Event::Part(part) => {
+                write!(f, "on-part: {}, {} bytes", part.number, part.size)
+            }
+            Event::Stop { reason, size, .. } => {
+                write!(f, "on-stop: {size} bytes in all, {}", reason.as_str())
             }
         }
     }

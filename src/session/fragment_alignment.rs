@@ -2,7 +2,7 @@
 
 use super::{encoder_delay::Heard, key_units, probe::probe, timing::lock};
 use crate::{
-    formats::{begins_unit, fragment, fragment_track, set_fragment},
+    formats::{fragment, set_fragment},
     model::timeline::Ns,
 };
 use gst::prelude::*;
@@ -11,20 +11,30 @@ use std::sync::{Arc, Mutex};
 /// Has the muxer begin a cluster with the first buffer of each `timeslice` on this pad of its.
 ///
 /// The event stays with the muxer: no encoder is asked for a key frame. `late`: how much later the stamps on this
-/// pad are than the timeslices count.
-pub fn mark(pad: &gst::Pad, timeslice: Ns, late: impl Fn() -> Ns + Send + Sync + 'static) {
-    let next = Mutex::new(timeslice);
+/// pad are than the timeslices count. `has_others`: the cluster may begin with a packet of another track, from behind
+/// the buffer before on this one.
+pub fn mark(
+    pad: &gst::Pad,
+    timeslice: Ns,
+    has_others: bool,
+    late: impl Fn() -> Ns + Send + Sync + 'static,
+) {
+    // Where the next begins, and where the buffer before stood.
+    let state = Mutex::new((timeslice, 0));
     probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {
             return gst::PadProbeReturn::Ok;
         };
         let at = pts.nseconds().saturating_sub(late());
-        let mut next = lock(&next);
-        if at < *next {
+        let mut state = lock(&state);
+        let (next, before) = &mut *state;
+        let before = std::mem::replace(before, at);
+        let begins = if has_others { before } else { at };
+        if begins < *next {
             return gst::PadProbeReturn::Ok;
         }
-        *next = (at / timeslice + 1).saturating_mul(timeslice);
-        drop(next);
+        *next = at.saturating_add(timeslice);
+        drop(state);
         key_units::ask(pad, pts);
         gst::PadProbeReturn::Ok
     });
@@ -46,23 +56,20 @@ pub fn divide(muxer: &gst::Element, timeslice: Ns, heard: &Arc<Heard>) {
         let Some(buffer) = info.buffer() else {
             return gst::PadProbeReturn::Ok;
         };
-        let mut pushed = lock(&pushed);
         let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) else {
-            if let Ok(map) = buffer.map_readable()
-                && begins_unit(&map)
-            {
-                // They count from 1.
-                let track = fragment_track(&map).and_then(|track| track.checked_sub(1));
-                *pushed = Pushed {
-                    track,
-                    ..Pushed::default()
-                };
-            }
             return gst::PadProbeReturn::Ok;
         };
+        let mut pushed = lock(&pushed);
+        let (number, track) = heard.fragment();
+        if pushed.number != number {
+            *pushed = Pushed {
+                number,
+                ..Pushed::default()
+            };
+        }
         pushed.end = pushed.end.max((pts + duration).nseconds());
         pushed.longest = pushed.longest.max(duration.nseconds());
-        let late = pushed.track.map_or(0, |track| heard.of(track));
+        let late = track.map_or(0, |track| heard.of(track));
         let (end, longest) = (pushed.end.saturating_sub(late), pushed.longest);
         drop(pushed);
         if let Some(muxer) = muxer.upgrade() {
@@ -75,7 +82,8 @@ pub fn divide(muxer: &gst::Element, timeslice: Ns, heard: &Arc<Heard>) {
 /// What is being pushed of a fragment.
 #[derive(Debug, Default)]
 struct Pushed {
-    track: Option<usize>,
+    /// How many there were before.
+    number: u64,
     end: Ns,
     /// Its longest sample.
     longest: Ns,

@@ -6,11 +6,14 @@ use super::{
     pipeline::{Listener, TrackMedia},
     timing::lock,
 };
-use crate::formats::Patch;
+use crate::{formats::Patch, log::CAT};
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// What a track's media is given to.
@@ -38,21 +41,38 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
 }
 
 /// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
-/// thread that takes it out again.
+/// thread that takes it out again. Until media has `begun` to come to the muxer nothing is taken: a header of nothing is
+/// no file.
 pub fn bytes_pad(
     listener: &Arc<impl Listener>,
     patch: &Arc<Mutex<Patch>>,
     heard: &Arc<Heard>,
+    begun: &Arc<AtomicBool>,
 ) -> gst::Pad {
+    let begun = begun.clone();
     let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
     let (told, sought) = (listener.clone(), patch.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
         .chain_function(move |_, _, buffer| {
+            if !begun.load(Ordering::Acquire) {
+                return Ok(gst::FlowSuccess::Ok);
+            }
             contain(&*bytes, || {
-                let buffers = lock(&patched).bytes(buffer);
-                for buffer in buffers {
-                    bytes.bytes(heard.stamp(buffer));
+                // Its own lock, held no longer than that.
+                let patched = lock(&patched).bytes(buffer);
+                let Some(patched) = patched else {
+                    gst::warning!(
+                        CAT,
+                        "Refused of the muxer: a patch of another length than what it replaces"
+                    );
+                    return;
+                };
+                for (buffer, unit) in patched {
+                    if let Some(track) = unit.and_then(|unit| unit.track) {
+                        heard.begins(track);
+                    }
+                    bytes.bytes(heard.stamp(buffer), unit.is_some());
                 }
             });
             Ok(gst::FlowSuccess::Ok)

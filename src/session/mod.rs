@@ -8,12 +8,15 @@
 
 mod backpressure;
 mod bitrates;
+mod caps_ladder;
 mod config;
 mod container_limit;
+mod diagnosis;
 mod encoder_delay;
 mod encoder_probe;
 mod encoding;
 mod event;
+mod exchange;
 mod fixups;
 mod fragment_alignment;
 mod frame_dropper;
@@ -27,10 +30,11 @@ mod system_memory;
 mod timing;
 mod track;
 mod tracks;
+mod wall_clock;
 mod writer;
 
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::Event;
+pub use event::{Blob, Event, Part, RecordedInterval};
 pub use timing::RunningTime;
 pub(crate) use timing::lock;
 pub use track::{Flow, TrackSpec, TrackStats};
@@ -38,7 +42,7 @@ pub use track::{Flow, TrackSpec, TrackStats};
 use crate::{
     log::{CAT, time},
     model::{
-        Bitrates, Error,
+        Bitrates, EndReason, Error,
         timeline::{Ns, Timeline},
     },
     output::{Events, Slot, SrcOutput, Store},
@@ -50,7 +54,10 @@ use std::{
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError},
+    sync::{
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
@@ -71,7 +78,7 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
-    any_live: bool,
+    any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
     delegate: Arc<dyn SessionDelegate>,
@@ -89,6 +96,8 @@ pub struct Session {
     encoders: Mutex<Vec<RunningEncoder>>,
     /// Names of the pads and of their encoders' factories.
     encoder_names: Mutex<Vec<(String, String)>>,
+    /// How far the wall clock was ahead of running time when each interval was begun, in nanoseconds since 1970.
+    utc_offsets: Mutex<Vec<i64>>,
 }
 
 /// What has been asked of the supervisor.
@@ -98,6 +107,8 @@ struct Control {
     held: Vec<(u64, Slot)>,
     next_held: u64,
     start: Option<Slot>,
+    /// The clock's running time at `start`, while no track is known to be live.
+    clock_at_start: Option<Ns>,
     /// Resumes whose cut is not known yet, by interval.
     resumes: Vec<(usize, Slot)>,
     /// Places kept for blobs.
@@ -107,6 +118,8 @@ struct Control {
     error: Option<Error>,
     /// The factory of an encoder that has failed before anything came of it, and how.
     failed_encoder: Option<(String, Error)>,
+    /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
+    ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,
@@ -114,6 +127,8 @@ struct Control {
     stopped: Option<Instant>,
     /// Nothing more will arrive.
     going_down: bool,
+    /// Why it was stopped, `None` while it goes on or if its tracks have ended.
+    reason: Option<EndReason>,
     finished: bool,
     /// Its last events are being said: no more can be added.
     over: bool,
@@ -144,16 +159,22 @@ impl Session {
             }
             None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
         };
-        let any_live = tracks.iter().any(|track| track.live);
+        let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
         // Pending until all tracks listen: what arrives meanwhile waits.
-        let timeline = Arc::new(SharedTimeline::new(Timeline::new(0, false)));
+        let max_duration = match settings.max_duration {
+            0 => Ns::MAX,
+            max_duration => max_duration,
+        };
+        let unresolved = Timeline::new(0, false).with_max_duration(max_duration);
+        let timeline = Arc::new(SharedTimeline::new(unresolved));
         let room = Arc::new(Backpressure::default());
         let shared = Shared {
             clock: clock.clone(),
             timeline: timeline.clone(),
             room: room.clone(),
-            max_queue_time: settings.max_queue_time,
-            any_live,
+            queue_limit: settings.queue_limit(),
+            patience: settings.patience_ns(),
+            any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
         let session = Arc::new(Session {
@@ -186,6 +207,7 @@ impl Session {
             mime_type: Mutex::new(None),
             encoders: Mutex::default(),
             encoder_names: Mutex::default(),
+            utc_offsets: Mutex::default(),
         });
         Ok(session)
     }
@@ -195,10 +217,13 @@ impl Session {
         lock(&self.control).start = Some(self.events.reserve());
         if self.begin == Begin::Now {
             let resolved = self.may_cut_anywhere();
-            self.timeline.write(|timeline| {
-                *timeline = Timeline::new(self.now(), resolved);
+            let clock = self.timeline.write(|timeline| {
+                timeline.begin(self.now(), resolved);
+                self.clock.now()
             });
+            lock(&self.control).clock_at_start = clock.filter(|_| !self.any_live());
         }
+        self.note_wall_clock();
         self.tell_beginning();
     }
 
@@ -206,6 +231,12 @@ impl Session {
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    /// Remembers which wall-clock time the interval that was opened last began at.
+    fn note_wall_clock(&self) {
+        let offset = wall_clock::system_offset(|| self.now());
+        lock(&self.utc_offsets).push(offset);
     }
 
     fn tell_beginning(&self) {
@@ -258,9 +289,14 @@ impl Session {
     /// furthest that has arrived.
     fn now(&self) -> Ns {
         match self.clock.now() {
-            Some(now) if self.any_live => now,
+            Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
         }
+    }
+
+    /// Whether any track is live, as far as is known: then cuts are made at the clock's time.
+    fn any_live(&self) -> bool {
+        self.any_live.load(Ordering::SeqCst)
     }
 
     /// Whether it is certain that no interval has to wait for a key frame.
@@ -276,9 +312,10 @@ impl Session {
     pub fn ask_for_key_frames(&self) {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
-            let running = running.saturating_add_signed(self.clock.shift().saturating_neg());
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
                 if !track.is_closed() && track.ask_once(interval) {
+                    // As the track's stamps count it.
+                    let running = running.saturating_add_signed(track.shift().saturating_neg());
                     self.delegate.request_key_frame(track.name(), running);
                 }
             }
@@ -358,6 +395,7 @@ impl Session {
             control.resumes.push((interval, slot));
         }
         drop(control);
+        self.note_wall_clock();
         self.room.wake();
         true
     }
@@ -373,10 +411,27 @@ impl Session {
                 return false;
             }
             control.modified = None;
+            control.reason.get_or_insert(EndReason::Stop);
         }
         self.timeline.write(|timeline| timeline.stop(self.now()));
         self.stopped(false);
         true
+    }
+
+    /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
+    fn stop_at_max_duration(&self, progress: Ns) {
+        let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) else {
+            return;
+        };
+        {
+            let mut control = lock(&self.control);
+            if control.stopped.is_some() || control.error.is_some() {
+                return;
+            }
+            control.reason = Some(EndReason::MaxDuration);
+        }
+        self.timeline.write(|timeline| timeline.stop(end));
+        self.stopped(false);
     }
 
     /// The tracks have changed, which ends the recording as `stop` does, but with an error.
@@ -397,7 +452,7 @@ impl Session {
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
-                timeline.stop(match self.any_live {
+                timeline.stop(match self.any_live() {
                     true => self.clock.left_playing(),
                     false => self.clock.furthest(),
                 })
@@ -423,6 +478,9 @@ impl Session {
         let mut control = lock(&self.control);
         control.stopped.get_or_insert_with(Instant::now);
         control.going_down |= going_down;
+        if going_down {
+            control.reason.get_or_insert(EndReason::StateChange);
+        }
         drop(control);
         if going_down {
             self.room.open();
@@ -471,6 +529,29 @@ impl Session {
             bytes,
             blobs,
         }
+    }
+
+    /// The intervals of which it is known where they begin, as they are now.
+    pub fn intervals(&self) -> Vec<RecordedInterval> {
+        let furthest = self.clock.furthest();
+        let offsets = lock(&self.utc_offsets).clone();
+        self.timeline.read(|timeline| {
+            let intervals = timeline.intervals_from(0).take_while(|i| i.resolved);
+            let numbered = intervals.enumerate();
+            let recorded = numbered.map(|(number, interval)| {
+                let end = interval.end.unwrap_or(furthest).max(interval.start);
+                let system = offsets.get(number).or(offsets.last());
+                let system = system.copied().unwrap_or_default();
+                let reference = self.clock.reference().utc(interval.start);
+                RecordedInterval {
+                    running_time: interval.start,
+                    recorded_time: interval.recorded,
+                    duration: end - interval.start,
+                    utc: reference.unwrap_or(system.saturating_add_unsigned(interval.start)),
+                }
+            });
+            recorded.collect()
+        })
     }
 
     /// Pad, encoder and counts of each track.
@@ -559,6 +640,7 @@ impl Session {
         let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
         let mime_type = || self.mime_type().unwrap_or_default();
         let outlet = BlobOutlet {
+            session: self.id,
             hand_out: &hand_out,
             mime_type: &mime_type,
             running_at: &running_at,

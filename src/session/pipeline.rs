@@ -10,12 +10,17 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, container_limit,
+    Settings, caps_ladder, container_limit,
+    diagnosis::{TrackPath, listen},
     encoder_delay::{self, Heard},
-    encoding::{MadeFor, encoder_around, encoder_that_works, front, keep_first_caps},
+    encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
+    exchange::{self, Section},
     fixups::{
-        av1, caps_overrides, decode_times::begin_at_zero, empty_tracks, encoder_drain, flac,
-        keep_durations, keep_payload, mpeg4::call_it_mpeg4, opus, theora_cfr,
+        av1, caps_once, clipping, colorimetry,
+        decode_times::{begin_at_zero, give_headroom},
+        durations, empty_tracks, encoder_drain, flac, keep_payload, mp3_file,
+        mpeg4::call_it_mpeg4,
+        muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
     fragment_alignment,
     io_pads::{appsrc, bytes_pad},
@@ -25,13 +30,14 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Ending, Patch, Plan},
+    formats::{self, CodecConfig, Delay, Ending, Missing, Patch, Plan, Recorded},
+    gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
 use gst::prelude::*;
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
@@ -41,15 +47,21 @@ pub trait Listener: Send + Sync + 'static {
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
-    fn bytes(&self, buffer: gst::Buffer);
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
     /// All has been written but for how it ends.
     fn end(&self, ending: Ending);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
     fn error(&self, encoder: Option<&str>, error: Error);
+    /// Plugins are missing.
+    fn missing(&self, missing: Vec<Missing>);
     /// Something has come out of every encoder that there would be another for.
     fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
+    /// A track that is copied goes through this encoder from now on, or through none.
+    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>);
+    /// A track has ended at this recorded time: these caps have come on it, of which nothing can be made.
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns);
     /// A queue has run low.
     fn need_data(&self);
 }
@@ -89,6 +101,8 @@ pub struct Pipeline {
     bytes: gst::Pad,
     /// What they are put right by.
     patch: Arc<Mutex<Patch>>,
+    /// Whether any media has come to the muxer.
+    begun: Arc<AtomicBool>,
     /// How many tracks the muxer has, where that is counted.
     in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
@@ -105,6 +119,8 @@ pub struct Feed {
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
     added: u32,
+    /// How much later than recorded time its stamps are in front of the muxer, in nanoseconds.
+    headroom: Ns,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -125,13 +141,7 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         })
 }
 
-/// Links two elements of a chain. That they fit is known: to let GStreamer find it out takes milliseconds for
-/// each.
-fn link(from: &gst::Element, to: &gst::Element) -> Result<(), glib::BoolError> {
-    from.link_pads_full(Some("src"), to, Some("sink"), gst::PadLinkCheck::empty())
-}
-
-fn factory_name(element: &gst::Element) -> Option<glib::GString> {
+pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
     Some(element.factory()?.name())
 }
 
@@ -164,7 +174,8 @@ impl Pipeline {
             Vec::new(),
         )));
         let heard = Arc::new(Heard::new(plan.codecs.len()));
-        let bytes = bytes_pad(listener, &patch, &heard);
+        let begun = Arc::<AtomicBool>::default();
+        let bytes = bytes_pad(listener, &patch, &heard, &begun);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer
@@ -173,15 +184,13 @@ impl Pipeline {
             .link_full(&bytes, gst::PadLinkCheck::empty())
             .map_err(|err| failed("muxer", err))?;
         bytes.set_active(true).map_err(|err| failed("muxer", err))?;
-        if let Some(bus) = pipeline.bus() {
-            listen(&bus, listener);
-        }
         let mut this = Pipeline {
             pipeline,
             feeds: Vec::new(),
             muxer,
             bytes,
             patch: patch.clone(),
+            begun,
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
         };
@@ -194,6 +203,28 @@ impl Pipeline {
             };
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
+        }
+        if let Some(bus) = this.pipeline.bus() {
+            listen(
+                &bus,
+                plan.container,
+                paths(plan, tracks, &this.feeds),
+                listener,
+            );
+        }
+        if plan.container == Container::Mp3 {
+            let added = this.feeds.first().map_or(0, |feed| feed.added);
+            mp3_file::write(&this.muxer, added);
+        }
+        if plan.container == Container::Ogg {
+            let audio = this.feeds.iter().zip(&plan.codecs);
+            let audio = audio.filter(|(_, codec)| codec.kind() == Kind::Audio);
+            for pad in audio.filter_map(|(feed, _)| feed.mux_pad.as_ref()) {
+                ogg_pages::divide(pad, settings.timeslice);
+            }
+            if plan.codecs.iter().all(|codec| codec.kind() == Kind::Audio) {
+                ogg_pages::unflag(&this.muxer);
+            }
         }
         if settings.timeslice > 0 {
             formats::set_timeslice(&this.muxer, plan.container, settings.timeslice);
@@ -208,7 +239,8 @@ impl Pipeline {
                 let heard = heard.clone();
                 // Opus is stamped later only behind this.
                 let later = !matches!(feed.delay, Some(Delay::PreSkip(_)));
-                fragment_alignment::mark(pad, settings.timeslice, move || match later {
+                let others = plan.codecs.len() > 1;
+                fragment_alignment::mark(pad, settings.timeslice, others, move || match later {
                     true => heard.least(),
                     false => 0,
                 });
@@ -255,12 +287,21 @@ impl Pipeline {
                 encoder_delay::listen(pad, feed.added, late);
             }
         }
-        let seen = this.feeds.iter().zip(&plan.codecs);
-        let seen = seen.filter(|(_, codec)| codec.kind() == Kind::Video);
-        for (number, (feed, codec)) in seen.enumerate() {
+        let seen = this.feeds.iter().zip(&plan.codecs).enumerate();
+        let seen = seen.filter(|(_, (_, codec))| codec.kind() == Kind::Video);
+        for (number, (track, (feed, codec))) in seen.enumerate() {
             if plan.container == Container::Mp4
                 && let Some(pad) = &feed.mux_pad
             {
+                if matches!(codec, Codec::H264 | Codec::H265) {
+                    let (heard, patch) = (heard.clone(), Arc::downgrade(&patch));
+                    begin_at_zero(pad, feed.headroom, move |delay| {
+                        heard.set_reordered(track, delay);
+                        if let Some(patch) = patch.upgrade() {
+                            lock(&patch).set_decode_delay(number, delay);
+                        }
+                    });
+                }
                 let (patch, codec) = (Arc::downgrade(&patch), *codec);
                 on_caps(pad, move |caps| {
                     let config = CodecConfig::of(codec, caps)?;
@@ -320,6 +361,11 @@ impl Pipeline {
         {
             call_it_mpeg4(&pad);
         }
+        if let Some(rate) = formats::clipping_rate(&track.caps)
+            && let Some(pad) = appsrc.static_pad("src")
+        {
+            clipping::count_in_samples(&pad, rate);
+        }
         if raw
             && codec.kind() == Kind::Video
             && let Some(pad) = appsrc.static_pad("src")
@@ -330,6 +376,15 @@ impl Pipeline {
                     listener.error(None, error);
                 }
             });
+        }
+        // In MP4 decode times begin at 0 behind the parser, which tells them.
+        let has_edit_list = plan.container == Container::Mp4;
+        let headroom = match copied && has_edit_list && matches!(codec, Codec::H264 | Codec::H265) {
+            true => headroom(&track.caps),
+            false => 0,
+        };
+        if let Some(pad) = appsrc.static_pad("src") {
+            give_headroom(&pad, headroom);
         }
         let mut chain: Vec<gst::Element> = Vec::new();
         let mut encoder = None;
@@ -349,15 +404,14 @@ impl Pipeline {
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
+            if (codec, plan.container) == (Codec::Vp8, Container::Ogg)
+                && let (Some(first), Some(filter)) = (chain.first(), chain.last())
+            {
+                theora_cfr::assume_rate(first);
+                vp8_in_ogg::repeat_frames(filter);
+            }
             if codec != Codec::Pcm {
-                let (works, is_last) = encoder_that_works(codec, made, listener)?;
-                if codec.kind() == Kind::Video {
-                    let (interval, frames) = settings.key_interval();
-                    key_units::pace(&works, interval, frames);
-                }
-                if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
-                    caps_overrides::show_frame_rate(&works, shown);
-                }
+                let (works, is_last) = set_up_encoder(codec, made, listener)?;
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);
@@ -377,24 +431,27 @@ impl Pipeline {
         });
         let added = encoder.as_ref().and_then(factory_name);
         let added = added.map_or(0, |factory| formats::encoder_delay(&factory));
-        let mut parser_pad = None;
-        let end = match (&encoder, delay) {
-            (Some(encoder), Some(delay)) => encoder_drain::account(encoder, delay),
-            _ => None,
-        };
+        if let (Some(encoder), Some(delay)) = (&encoder, delay) {
+            encoder_drain::account(encoder, delay);
+        }
         if let (Some(encoder), Codec::Flac) = (&encoder, codec) {
             flac::announce(encoder);
         }
+        let is_mixed = Arc::<AtomicBool>::default();
         if let Some(parser) = plan.parser(index) {
             let parser = make(parser, &format!("{name}-parser"))?;
             if parser.has_property("config-interval") && !copied {
                 parser.set_property_from_str("config-interval", "0");
             }
             if copied
-                && plan.container == Container::Flac
+                && codec == Codec::Flac
                 && let Some(pad) = parser.static_pad("src")
             {
-                flac::count_anew(&pad);
+                let counted = match plan.container {
+                    Container::Flac => flac::Counted::All,
+                    _ => flac::Counted::From(is_mixed.clone()),
+                };
+                flac::count_anew(&pad, counted);
             }
             if copied && codec == Codec::H264 {
                 keep_payload::keep(&parser);
@@ -402,18 +459,11 @@ impl Pipeline {
             if codec == Codec::Av1 {
                 av1::tell_by_caps(&parser);
             }
-            parser_pad = parser.static_pad("sink");
             chain.push(parser);
         }
         if let Some(caps) = plan.mux_caps(index) {
             let filter = make("capsfilter", &format!("{name}-encoded"))?;
             filter.set_property("caps", caps);
-            if codec == Codec::H264
-                && !copied
-                && let Some(pad) = filter.static_pad("src")
-            {
-                caps_overrides::keep_level(&pad);
-            }
             chain.push(filter);
         }
         if copied
@@ -421,13 +471,18 @@ impl Pipeline {
             && let Some(factory) = formats::timestamper(codec, plan.container)
         {
             let timestamper = make(factory, &format!("{name}-timestamper"))?;
-            if let Some(pad) = timestamper.static_pad("src") {
-                begin_at_zero(&pad);
-            }
             chain.push(timestamper);
         }
-        self.link(&appsrc, &chain, raw || copied, track)?;
-        let last = chain.last().unwrap_or(appsrc.upcast_ref());
+        let takes = chain.first().and_then(|first| first.static_pad("sink"));
+        // What is encoded but not to be kept is decoded first.
+        let decoder = match raw || copied {
+            true => None,
+            false => Some(make("decodebin", &format!("{name}-decoder"))?),
+        };
+        let mut row = vec![appsrc.clone().upcast()];
+        row.extend(decoder.iter().cloned().chain(chain));
+        self.link(&row, name)?;
+        let last = row.last().unwrap_or(appsrc.upcast_ref());
         let template = formats::mux_pad_template(plan.container, codec.kind());
         let mux_pad = match self.muxer.static_pad(template) {
             Some(pad) => pad,
@@ -436,21 +491,36 @@ impl Pipeline {
                 .request_pad_simple(template)
                 .ok_or_else(|| failed(name, "the muxer takes no more tracks"))?,
         };
+        vet(&mux_pad, plan.container, codec, name, listener);
+        self.begins_with(&mux_pad);
         if codec.kind() == Kind::Video {
             key_units::keep_marks(&mux_pad);
         }
-        if let Some(end) = end {
-            encoder_drain::keep_end(&mux_pad, end);
+        if plan.container == Container::Mp4 && matches!(codec, Codec::H264 | Codec::H265) {
+            colorimetry::keep_full_range_from_colr(&mux_pad);
         }
-        if plan.container == Container::Mp4
-            && codec.kind() == Kind::Video
-            && let Some(parser) = &parser_pad
-        {
-            keep_durations::keep(parser, &mux_pad);
+        if (codec, plan.container) == (Codec::Vp8, Container::Ogg) {
+            vp8_in_ogg::write_header(&mux_pad);
         }
+        let in_band = match copied {
+            true => caps_once::InBand::OnceChanged,
+            false => caps_once::InBand::Always,
+        };
+        caps_once::keep_first(&mux_pad, codec, in_band);
         let source = last
             .static_pad("src")
             .ok_or_else(|| failed(name, "no src pad"))?;
+        if plan.parser(index).is_some() {
+            // Of raw frames some may be left out in front of the encoder; packets of sound are not its buffers.
+            let entry = match (&encoder, codec.kind()) {
+                (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
+                (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
+                (None, _) => appsrc.static_pad("src").filter(|_| copied),
+            };
+            if let Some(entry) = entry {
+                durations::keep(&entry, &source);
+            }
+        }
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -458,6 +528,29 @@ impl Pipeline {
                 track.caps
             ))
         })?;
+        if let Some(upstream) = appsrc.static_pad("src") {
+            let section = decoder.into_iter().collect();
+            let downstream = takes.unwrap_or_else(|| mux_pad.clone());
+            let section = Section::new(&upstream, &downstream, section);
+            let watched = caps_ladder::Watched {
+                recorded: Recorded {
+                    codec,
+                    copied,
+                    first: track.caps.clone(),
+                },
+                index,
+                name: name.to_owned(),
+                bits_per_second: track.bits_per_second,
+                room: track.room,
+                headroom,
+                settings: settings.clone(),
+                failed_before: made.failed_before.to_vec(),
+                is_mixed,
+                mux_pad: mux_pad.downgrade(),
+                listener: Arc::downgrade(listener),
+            };
+            caps_ladder::watch(&upstream, section, watched);
+        }
         if matches!(
             plan.container,
             Container::WebM | Container::Matroska | Container::Ogg
@@ -479,42 +572,27 @@ impl Pipeline {
             mux_pad: Some(mux_pad),
             delay,
             added,
+            headroom,
         })
     }
 
-    /// Links a track's elements; what is encoded but not to be kept is decoded first.
-    fn link(
-        &self,
-        appsrc: &gst_app::AppSrc,
-        chain: &[gst::Element],
-        direct: bool,
-        track: &TrackMedia<'_>,
-    ) -> Result<(), Error> {
-        let error = |err: glib::BoolError| failed(track.name, err);
-        self.pipeline.add(appsrc).map_err(error)?;
-        self.pipeline.add_many(chain).map_err(error)?;
-        for (from, to) in chain.iter().zip(chain.iter().skip(1)) {
-            link(from, to).map_err(error)?;
-        }
-        let Some(first) = chain.first() else {
-            return Ok(());
-        };
-        if direct {
-            return link(appsrc.upcast_ref(), first).map_err(error);
-        }
-        let decoder = make("decodebin", &format!("{}-decoder", track.name))?;
-        self.pipeline.add(&decoder).map_err(error)?;
-        link(appsrc.upcast_ref(), &decoder).map_err(error)?;
-        let next = first.downgrade();
-        decoder.connect_pad_added(move |_, pad| {
-            if let Some(sink) = next.upgrade().and_then(|next| next.static_pad("sink"))
-                && !sink.is_linked()
-            {
-                // A failure shows as "not linked" on the bus.
-                let _ = pad.link(&sink);
+    /// Notes that media has come to the muxer, on this pad of it.
+    fn begins_with(&self, mux_pad: &gst::Pad) {
+        let begun = self.begun.clone();
+        probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, _| {
+            if !pad.has_current_caps() {
+                return gst::PadProbeReturn::Ok;
             }
+            begun.store(true, Ordering::Release);
+            gst::PadProbeReturn::Remove
         });
-        Ok(())
+    }
+
+    /// Puts a track's elements into the pipeline and links them.
+    fn link(&self, chain: &[gst::Element], name: &str) -> Result<(), Error> {
+        let error = |err: glib::BoolError| failed(name, err);
+        self.pipeline.add_many(chain).map_err(error)?;
+        exchange::link_all(chain).map_err(error)
     }
 
     /// The tracks, in their order.
@@ -560,6 +638,16 @@ impl Pipeline {
             .map_err(|err| failed("it does not start", err))
     }
 
+    /// The factory of the encoder whose change of state has failed, if one has.
+    pub fn failed_encoder(&self) -> Option<String> {
+        let encoders = self.feeds.iter().filter_map(|feed| feed.encoder.as_ref());
+        let mut failed = encoders.filter(|encoder| {
+            let (result, _, _) = encoder.state(gst::ClockTime::ZERO);
+            result.is_err()
+        });
+        failed.find_map(factory_name).map(|name| name.to_string())
+    }
+
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
     pub fn dump(&self, moment: &str) {
         self.pipeline.debug_to_dot_file_with_ts(
@@ -567,6 +655,42 @@ impl Pipeline {
             format!("mediarecorder-{moment}"),
         );
     }
+}
+
+fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPath> {
+    let tracks = tracks.iter().zip(&plan.codecs).zip(feeds);
+    tracks
+        .map(|((track, codec), feed)| TrackPath {
+            name: track.name.to_owned(),
+            caps: track.caps.clone(),
+            codec: *codec,
+            begin: feed
+                .appsrc
+                .static_pad("src")
+                .map(|pad| pad.downgrade())
+                .unwrap_or_default(),
+        })
+        .collect()
+}
+
+/// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
+fn vet(
+    mux_pad: &gst::Pad,
+    container: Container,
+    codec: Codec,
+    name: &str,
+    listener: &Arc<impl Listener>,
+) {
+    let (listener, name) = (Arc::downgrade(listener), name.to_owned());
+    muxer_caps::vet(mux_pad, container, codec, move |caps, reason| {
+        if let Some(listener) = listener.upgrade() {
+            let error = Error::not_supported(format!(
+                "{} cannot carry the track of {name} with the caps {caps}: {reason}.",
+                container.name()
+            ));
+            listener.error(None, error);
+        }
+    });
 }
 
 impl Drop for Pipeline {
@@ -577,26 +701,4 @@ impl Drop for Pipeline {
         let _ = self.pipeline.set_state(gst::State::Null);
         let _ = self.bytes.set_active(false);
     }
-}
-
-/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
-/// as they are posted.
-fn listen(bus: &gst::Bus, listener: &Arc<impl Listener>) {
-    let listener = Arc::downgrade(listener);
-    bus.set_sync_handler(move |_, message| {
-        if let gst::MessageView::Error(error) = message.view()
-            && let Some(listener) = listener.upgrade()
-        {
-            let who = error.src().map(|src| src.name().to_string());
-            let failed = Error::unknown(format!(
-                "Recording failed in {}: {}{}",
-                who.unwrap_or_else(|| "the pipeline".into()),
-                error.error(),
-                error.debug().map(|d| format!(" ({d})")).unwrap_or_default()
-            ));
-            let encoder = error.src().and_then(encoder_around);
-            listener.error(encoder.as_deref(), failed);
-        }
-        gst::BusSyncReply::Drop
-    });
 }

@@ -14,6 +14,7 @@ use crate::{
     log::{CAT, time},
     model::{
         Error,
+        absence::{Absences, Patience},
         timeline::{Ns, Timeline},
     },
 };
@@ -34,10 +35,8 @@ const DRAIN_TICK: Duration = Duration::from_millis(10);
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
 /// How late behind its latency a live track's last buffers may be.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
-/// How long a non-live track may bring nothing before it counts as gone: where others are live …
+/// How long is waited for what is not live at the end, and for a beginning at the least.
 const GRACE: Duration = Duration::from_secs(1);
-/// … and where all can wait, so that nothing of one that is only slow is lost.
-const LONG_GRACE: Duration = Duration::from_secs(5);
 /// A source that has not brought a key frame for so long ignores the request.
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 /// A key frame that does not come is asked for again so often: requests get lost on networks.
@@ -59,8 +58,8 @@ pub fn spawn(session: Arc<Session>) -> io::Result<()> {
 struct Supervisor {
     session: Arc<Session>,
     begun: Instant,
-    /// When something last arrived on each track, and what.
-    seen: Vec<(Ns, Instant)>,
+    /// Which tracks stay away.
+    absences: Absences,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
     /// Factories of encoders that have failed.
@@ -87,7 +86,10 @@ impl Supervisor {
         let now = Instant::now();
         Supervisor {
             begun: now,
-            seen: session.tracks.iter().map(|_| (0, now)).collect(),
+            absences: Absences::new(
+                session.tracks.len(),
+                Patience::new(session.settings.patience()),
+            ),
             earliest_known: session.begin == Begin::Now,
             session,
             plan: None,
@@ -141,6 +143,9 @@ impl Supervisor {
             if let Some((factory, error)) = failed_encoder {
                 self.replace_pipeline(factory, &error);
             }
+            if let Some(error) = self.end_unusable_tracks() {
+                return Some(self.drain_after_error(error));
+            }
             if drained {
                 return lock(&self.session.control).modified.take();
             }
@@ -149,14 +154,17 @@ impl Supervisor {
             }
             self.watch_arrivals(stopped.is_some());
             self.settle_cuts();
+            self.session.stop_at_max_duration(self.progress());
             if self.pipeline.is_none()
                 && let Err(error) = self.build_if_ready(stopped)
             {
                 return Some(error);
             }
-            self.announce(caps);
+            self.announce(caps, stopped.is_some());
             self.flush_batch(requested > self.served, stopped.is_some());
-            self.hand_out_requested(requested);
+            if self.announced {
+                self.hand_out_requested(requested);
+            }
             if stopped.is_some() || self.all_closed() {
                 self.finalise();
             }
@@ -238,13 +246,9 @@ impl Supervisor {
     fn watch_arrivals(&mut self, stopped: bool) {
         let session = &self.session;
         // What the recorder itself holds does not stay away.
-        let held = session.clock.holds() && !session.any_live && !stopped;
-        for (seen, track) in self.seen.iter_mut().zip(&session.tracks) {
-            let arrived = track.arrived();
-            if arrived != seen.0 || held {
-                *seen = (arrived, Instant::now());
-            }
-        }
+        let held = session.clock.holds() && !session.any_live() && !stopped;
+        let now = self.begun.elapsed();
+        self.absences.watch(now, &self.views(), held);
     }
 
     fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {
@@ -255,7 +259,7 @@ impl Supervisor {
     /// How far the recording has come: the clock where it drives, else the furthest track.
     fn progress(&self) -> Ns {
         match self.session.clock.now() {
-            Some(now) if self.session.any_live => now,
+            Some(now) if self.session.any_live() => now,
             _ => {
                 let arrived = self.session.tracks.iter().map(Track::arrived);
                 arrived.max().unwrap_or(0)

@@ -4,11 +4,15 @@
 //! and still not see the cut. [`SharedTimeline`] is a sequence lock that gives just that for
 //! the price of one atomic load per buffer.
 
+use super::wall_clock::ReferenceTime;
 use crate::model::timeline::{Ns, Timeline};
 use gst::prelude::*;
-use std::sync::{
-    Mutex, MutexGuard, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::Instant,
 };
 
 /// Locks a mutex whose data stay valid even if a thread panicked with it.
@@ -17,7 +21,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// The timeline of one recording.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct SharedTimeline {
     /// Odd while a cut is being written.
     sequence: AtomicU64,
@@ -68,10 +72,6 @@ fn signed(time: Ns) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-fn moved(time: Ns, by: i64) -> Ns {
-    time.saturating_add_signed(by)
-}
-
 /// The running time of the pipeline, as capture knows it.
 ///
 /// It never jumps: a new base time and a flush that sets it back change what has to be added to
@@ -85,6 +85,8 @@ pub struct RunningTime {
     left: AtomicU64,
     /// Furthest running time that has arrived on any pad: the end of that buffer.
     furthest: AtomicU64,
+    /// A running time that a single buffer claims to have come from, far ahead of the others of its pad; 0 without.
+    jumped: AtomicU64,
     /// What has to be added for live sources, which go by the clock.
     live_shift: AtomicI64,
     /// What has to be added for the others, since running time was set back.
@@ -93,6 +95,8 @@ pub struct RunningTime {
     live: AtomicBool,
     /// Whether sources that are not live are held, as a buffer needs it.
     holds: AtomicBool,
+    /// See [`RunningTime::reference`].
+    reference: ReferenceTime,
 }
 
 /// No base time: GStreamer's own "none".
@@ -105,10 +109,12 @@ impl Default for RunningTime {
             base: AtomicU64::new(NOT_PLAYING),
             left: AtomicU64::default(),
             furthest: AtomicU64::default(),
+            jumped: AtomicU64::default(),
             live_shift: AtomicI64::default(),
             shift: AtomicI64::default(),
             live: AtomicBool::default(),
             holds: AtomicBool::default(),
+            reference: ReferenceTime::default(),
         }
     }
 }
@@ -117,21 +123,61 @@ impl Default for RunningTime {
 struct Playing {
     clock: gst::Clock,
     base: gst::ClockTime,
+    /// A reading of the clock, and when that was.
+    seen: Option<(i64, Instant)>,
 }
 
+/// A clock is compared with the system's after so long …
+const LOOK: i64 = 1_000_000_000;
+/// … and has been set if it has come further than the system's by this: what it steps by less is made up.
+const CLOCK_STEP: i64 = 600_000_000_000;
+
 impl Playing {
-    /// Running time by clock and base time alone.
-    fn plain(&self) -> Ns {
-        self.clock.time().saturating_sub(self.base).nseconds()
+    fn new(clock: gst::Clock, base: gst::ClockTime) -> Self {
+        Playing {
+            clock,
+            base,
+            seen: None,
+        }
+    }
+
+    /// Running time by clock and base time alone; negative if the clock has been set back to before the base time.
+    fn plain(&self) -> i64 {
+        signed(self.clock.time().nseconds()).saturating_sub(signed(self.base.nseconds()))
+    }
+
+    /// How far the clock has leapt since it was read last, as one that follows the time of day does when that is set.
+    fn leap(&mut self, plain: i64) -> i64 {
+        leap(&mut self.seen, plain, Instant::now)
+    }
+}
+
+fn leap(seen: &mut Option<(i64, Instant)>, plain: i64, now: impl FnOnce() -> Instant) -> i64 {
+    let Some((before, at)) = *seen else {
+        *seen = Some((plain, now()));
+        return 0;
+    };
+    let step = plain.saturating_sub(before);
+    if (0..LOOK).contains(&step) {
+        return 0;
+    }
+    let now = now();
+    *seen = Some((plain, now));
+    let passed =
+        signed(u64::try_from(now.saturating_duration_since(at).as_nanos()).unwrap_or(Ns::MAX));
+    // One that stands still for a while is none that leaps.
+    match step.saturating_sub(passed) > CLOCK_STEP || step < -LOOK {
+        true => step.saturating_sub(passed),
+        false => 0,
     }
 }
 
 impl RunningTime {
     /// The pipeline is PLAYING with this clock from now on.
     pub fn play(&self, clock: gst::Clock, base: gst::ClockTime) {
-        let playing = Playing { clock, base };
+        let playing = Playing::new(clock, base);
         let left = signed(self.left_playing());
-        let now = signed(moved(playing.plain(), self.live_shift()));
+        let now = playing.plain().saturating_add(self.live_shift());
         if left.saturating_sub(now) > SAME {
             self.live_shift.fetch_add(left - now, Ordering::SeqCst);
         }
@@ -152,6 +198,7 @@ impl RunningTime {
         {
             let back = signed(base.nseconds()).saturating_sub(signed(playing.base.nseconds()));
             playing.base = base;
+            playing.seen = None;
             self.base.store(base.nseconds(), Ordering::SeqCst);
             self.live_shift.fetch_add(back, Ordering::SeqCst);
         }
@@ -178,14 +225,25 @@ impl RunningTime {
 
     /// The clock's running time, `None` without a clock or when not PLAYING.
     pub fn now(&self) -> Option<Ns> {
-        let playing = lock(&self.playing);
-        let plain = playing.as_ref()?.plain();
-        Some(moved(plain, self.live_shift()))
+        let mut playing = lock(&self.playing);
+        let playing = playing.as_mut()?;
+        let plain = playing.plain();
+        let leap = playing.leap(plain);
+        if leap != 0 {
+            self.live_shift.fetch_sub(leap, Ordering::SeqCst);
+        }
+        Some(u64::try_from(plain.saturating_add(self.live_shift())).unwrap_or(0))
     }
 
     /// The furthest running time that has arrived.
     pub fn furthest(&self) -> Ns {
-        self.furthest.load(Ordering::SeqCst)
+        let furthest = self.furthest.load(Ordering::SeqCst);
+        furthest.max(self.jumped.load(Ordering::SeqCst))
+    }
+
+    /// A buffer that ends at `end` has arrived, if its stamp is right; or that is known now.
+    pub fn jumped(&self, end: Option<Ns>) {
+        self.jumped.store(end.unwrap_or(0), Ordering::SeqCst);
     }
 
     /// A buffer that ends at `end` has arrived.
@@ -193,6 +251,11 @@ impl RunningTime {
         if end > self.furthest.load(Ordering::Relaxed) {
             self.furthest.fetch_max(end, Ordering::SeqCst);
         }
+    }
+
+    /// What upstream's reference timestamps say of running time.
+    pub fn reference(&self) -> &ReferenceTime {
+        &self.reference
     }
 
     /// What has to be added to the running time of live sources.
@@ -235,12 +298,50 @@ impl RunningTime {
     /// Forgets everything, for a new READY→PAUSED.
     pub fn reset(&self) {
         self.not_playing();
-        for value in [&self.left, &self.furthest] {
+        for value in [&self.left, &self.furthest, &self.jumped] {
             value.store(0, Ordering::SeqCst);
         }
         for value in [&self.live_shift, &self.shift] {
             value.store(0, Ordering::SeqCst);
         }
         self.live.store(false, Ordering::SeqCst);
+        self.reference.reset();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const SECOND: i64 = 1_000_000_000;
+
+    #[test]
+    fn a_clock_that_is_set_leaps_and_others_do_not() {
+        let begun = Instant::now();
+        for (step, passed, leap_due) in [
+            (SECOND / 50, 0, 0),
+            (5 * SECOND, 5, 0),
+            // Nobody has looked for an hour.
+            (3_600 * SECOND, 3_600, 0),
+            (60 * 86_400 * SECOND, 1, 60 * 86_400 - 1),
+            (SECOND, 3_600, 0),
+        ] {
+            let mut seen = None;
+            assert_eq!(leap(&mut seen, 10 * SECOND, || begun), 0);
+            let later = begun + Duration::from_secs(passed);
+            let found = leap(&mut seen, 10 * SECOND + step, || later);
+            assert_eq!(found, leap_due * SECOND, "{step} in {passed} s");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_leaps() {
+        let begun = Instant::now();
+        let mut seen = None;
+        let hour = 3_600 * SECOND;
+        assert_eq!(leap(&mut seen, 2 * hour, || begun), 0);
+        assert_eq!(leap(&mut seen, hour, || begun), -hour);
+        assert_eq!(leap(&mut seen, hour + SECOND / 2, || begun), 0);
     }
 }

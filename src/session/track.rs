@@ -12,10 +12,12 @@ use super::{
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
-    gate::{Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
+    formats,
+    gate::{self, Gate, GateOutput, Input, IntervalCursor, Loss, Piece},
     model::{
         Kind, Orientation,
-        timeline::{Ns, Placement},
+        stamps::{Arrival, Decided, Stamp, Stamps},
+        timeline::{Ns, Placement, Timeline},
     },
 };
 use feed::{Feed, Item};
@@ -26,6 +28,18 @@ use std::{
     },
     time::Duration,
 };
+
+/// A track holds no more bytes than this, however little time that is.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// Less media than this is no queue.
+const QUEUE: Ns = 100_000_000;
+
+/// No frame is decoded so long before it is shown.
+const MAX_LEAD: Ns = 10_000_000_000;
+
+/// Live pictures that wait for their place as they came: capture pools have few.
+const SCARCE: usize = 2;
 
 /// What waits for the pipeline may be so much longer than what waits for the encoder.
 const BACKLOG_GRACE: Ns = 1_000_000_000;
@@ -64,6 +78,8 @@ pub struct TrackStats {
     pub dropped: u64,
     /// Recorded time that was made up.
     pub filled: Ns,
+    /// What has been added to its stamps, in nanoseconds, since they could not be right.
+    pub shifted: i64,
 }
 
 impl TrackStats {
@@ -80,11 +96,16 @@ struct Inner {
     /// Those of the first media.
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
+    /// For what has come since raw media became encoded, and the running time at which that was.
+    next_gate: Option<(Gate, Option<Ns>)>,
+    stamps: Stamps<Input>,
     cursor: IntervalCursor,
     /// The end of the last interval, once that is known for good.
     end: Option<Ns>,
     seen: u64,
     feed: Feed,
+    /// How much later than recorded time what is given on is stamped.
+    headroom: Ns,
     /// See [`Track::fed`].
     fed: Arc<AtomicU64>,
     first: Option<Ns>,
@@ -102,10 +123,13 @@ struct Inner {
 pub struct Track {
     name: String,
     kind: Kind,
-    live: bool,
-    paced: bool,
-    latency: Duration,
-    max_queue_time: Ns,
+    live: AtomicBool,
+    any_live: Arc<AtomicBool>,
+    /// Upstream's latency, in nanoseconds.
+    latency: AtomicU64,
+    /// Buffers that have come, whatever has become of them.
+    came: AtomicU64,
+    queue_limit: Ns,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
     room: Arc<Backpressure>,
@@ -132,9 +156,12 @@ pub struct Shared {
     pub clock: Arc<RunningTime>,
     pub timeline: Arc<SharedTimeline>,
     pub room: Arc<Backpressure>,
-    pub max_queue_time: Ns,
+    /// Media that may wait.
+    pub queue_limit: Ns,
+    /// How far stamps may be off the clock.
+    pub patience: Ns,
     /// Whether any track is live: then cuts are made at the clock's time.
-    pub any_live: bool,
+    pub any_live: Arc<AtomicBool>,
 }
 
 impl Track {
@@ -144,16 +171,17 @@ impl Track {
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
-            live: spec.live,
-            paced: shared.any_live,
-            latency: spec.latency,
-            max_queue_time: shared.max_queue_time,
+            live: AtomicBool::new(spec.live),
+            any_live: shared.any_live.clone(),
+            latency: AtomicU64::new(nanoseconds(spec.latency)),
+            came: AtomicU64::new(0),
+            queue_limit: shared.queue_limit,
             clock: shared.clock.clone(),
             timeline: shared.timeline.clone(),
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
             fed: fed.clone(),
-            dropper: Arc::new(FrameDropper::new(shared.max_queue_time)),
+            dropper: Arc::new(FrameDropper::new(shared.queue_limit)),
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -164,10 +192,13 @@ impl Track {
                 caps: None,
                 first_caps: None,
                 gate: None,
+                next_gate: None,
+                stamps: Stamps::new(shared.patience),
                 cursor: IntervalCursor::default(),
                 end: None,
                 seen: u64::MAX,
                 feed: Feed::default(),
+                headroom: 0,
                 fed,
                 first: None,
                 counts: TrackStats::default(),
@@ -188,14 +219,34 @@ impl Track {
         self.kind
     }
 
-    /// Whether upstream is live.
+    /// Whether upstream is live, as far as is known.
     pub fn is_live(&self) -> bool {
-        self.live
+        self.live.load(Ordering::Relaxed)
     }
 
     /// Upstream's latency.
     pub fn latency(&self) -> Duration {
-        self.latency
+        Duration::from_nanos(self.latency.load(Ordering::Relaxed))
+    }
+
+    /// What upstream is like, when that is asked anew.
+    pub fn set_upstream(&self, live: bool, latency: Duration) {
+        self.latency.store(nanoseconds(latency), Ordering::Relaxed);
+        self.live.store(live, Ordering::Relaxed);
+        self.any_live.fetch_or(live, Ordering::SeqCst);
+        let mut inner = lock(&self.inner);
+        let scarce = self.has_live_pictures(&inner);
+        inner.feed.set_scarce(scarce);
+    }
+
+    /// How many buffers have come, whatever has become of them.
+    pub fn came(&self) -> u64 {
+        self.came.load(Ordering::Relaxed)
+    }
+
+    /// What is added to its stamps.
+    pub fn shift(&self) -> i64 {
+        lock(&self.inner).stamps.shift()
     }
 
     /// Whether it needs nothing from upstream any more.
@@ -263,9 +314,10 @@ impl Track {
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
         let passed_over = self.dropper.passed_over();
         TrackStats {
-            filled: inner.gate.as_ref().map_or(0, Gate::filled),
+            filled: inner.counts.filled + inner.gate.as_ref().map_or(0, Gate::filled),
             encoded: inner.counts.encoded.saturating_sub(passed_over),
             dropped: inner.counts.dropped + left_out + passed_over,
+            shifted: inner.stamps.shift(),
         }
     }
 
@@ -282,22 +334,39 @@ impl Track {
         (key_frame, self.arrived())
     }
 
+    /// No key frame comes: the next interval begins with whatever frame does.
+    pub fn begin_anywhere(&self) {
+        if let Some(gate) = &mut lock(&self.inner).gate {
+            gate.begin_anywhere();
+        }
+    }
+
     /// New caps on the pad.
     pub fn set_caps(&self, caps: &gst::Caps) -> Result<(), glib::BoolError> {
         let mut inner = lock(&self.inner);
         if inner.caps.as_ref() == Some(caps) {
             return Ok(());
         }
-        match &mut inner.gate {
-            Some(gate) => gate.set_caps(caps)?,
-            gate => {
-                let new = gate.insert(Gate::new(caps)?);
-                if let Gate::Encoded(_) = new {
-                    new.set_caps(caps)?;
+        // What waits came with the caps before.
+        self.settle_stamps(&mut inner);
+        let before = inner.caps.clone();
+        let Inner {
+            gate, next_gate, ..
+        } = &mut *inner;
+        // Encoded media that becomes raw is copied into the pipeline as it is.
+        let is_new = |gate: &Gate| !matches!(gate, Gate::Encoded(_)) && !formats::is_raw(caps);
+        match (next_gate.as_mut(), gate.as_mut()) {
+            (None, Some(gate)) if is_new(gate) => *next_gate = Some((gate_for(caps)?, None)),
+            (Some((gate, _)), _) | (None, Some(gate)) => {
+                gate.set_caps(caps)?;
+                if before.is_some_and(|before| formats::begins_anew(&before, caps)) {
+                    gate.lose(Loss::Upstream);
                 }
             }
+            (None, None) => *gate = Some(gate_for(caps)?),
         }
-        let scarce = self.has_live_pictures(&inner);
+        // Capture pools have few buffers.
+        let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
         inner.feed.set_scarce(scarce);
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
@@ -317,29 +386,79 @@ impl Track {
         if self.is_closed() {
             return Flow::Done;
         }
-        let end = input.end();
         let mut inner = lock(&self.inner);
+        self.came.fetch_add(1, Ordering::Relaxed);
+        if for_another {
+            self.dropper.wait_for_another();
+        }
+        // What is not live may have waited since.
+        let now = now.filter(|_| self.is_live());
+        let stamp = stamp_of(&input);
+        let arrival = Arrival {
+            now,
+            latency: self.latency.load(Ordering::Relaxed),
+        };
+        if now.is_none() && inner.stamps.is_fresh() {
+            let begin = |t: &Timeline| t.intervals().last().map_or(0, |i| i.start);
+            inner.stamps.begin_at(self.timeline.read(begin));
+        }
+        match inner.stamps.plain(stamp, arrival) {
+            Some(running) => self.let_in(&mut inner, Input { running, ..input }, now),
+            None => {
+                let waiting = inner.stamps.waiting();
+                let input = self.spared(&inner, input, waiting);
+                let decided = inner.stamps.push(stamp, arrival, input);
+                self.take(&mut inner, decided, now);
+            }
+        }
+        self.finish_if_complete(&mut inner);
+        match inner.feed.is_closed() {
+            true => Flow::Done,
+            false => Flow::More,
+        }
+    }
+
+    /// What is known of stamps that waited.
+    fn take(&self, inner: &mut Inner, decided: Decided<Input>, now: Option<Ns>) {
+        if let Some(by) = decided.shifted {
+            let (much, way) = (
+                by.unsigned_abs() / 1_000_000,
+                if by < 0 { "ahead of" } else { "behind" },
+            );
+            self.room.warn(format!(
+                "The stamps of {} were {much} ms {way} the time at which they came: they are shifted by that from \
+                 here on.",
+                self.name
+            ));
+        }
+        for input in decided.too_early {
+            self.leave_out_one(inner, &input);
+        }
+        for (running, input) in decided.placed {
+            self.let_in(inner, Input { running, ..input }, now);
+        }
+    }
+
+    /// A buffer whose place is known goes through the gate.
+    fn let_in(&self, inner: &mut Inner, input: Input, now: Option<Ns>) {
+        let end = input.end();
         self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
         if inner.first.is_none() {
             inner.first = Some(input.running);
             self.room.wake();
         }
-        if for_another {
-            self.dropper.wait_for_another();
+        if self.is_live() && self.is_too_slow(inner) {
+            return self.leave_out_one(inner, &input);
         }
-        if self.live && self.is_too_slow(&mut inner) {
-            if self.timeline.read(|t| t.map(input.running, 0)) != Placement::Drop {
-                inner.counts.dropped += 1;
-            }
-            if let Some(gate) = &mut inner.gate {
-                gate.lose(Loss::TooSlow);
-            }
-            return Flow::More;
-        }
-        // What is not live may have waited since.
-        let now = now.filter(|_| self.live);
         let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
+        if let Some((next, at)) = &mut inner.next_gate {
+            at.get_or_insert(input.running);
+            next.hold(input);
+            return inner.advance(safe_until, &self.timeline);
+        }
+        let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
+        let input = self.spared(inner, input, waiting);
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
@@ -349,10 +468,35 @@ impl Track {
             }
         }
         inner.feed_all(out);
-        self.finish_if_complete(&mut inner);
-        match inner.feed.is_closed() {
-            true => Flow::Done,
-            false => Flow::More,
+    }
+
+    /// There is no room for a buffer.
+    fn leave_out_one(&self, inner: &mut Inner, input: &Input) {
+        if self.timeline.read(|t| t.map(input.running, 0)) != Placement::Drop {
+            inner.counts.dropped += 1;
+        }
+        if let Some(gate) = &mut inner.gate {
+            gate.lose(Loss::TooSlow);
+        }
+    }
+
+    /// Behind `waiting` others a live picture waits as a copy, so that upstream's pool does not run dry.
+    fn spared(&self, inner: &Inner, input: Input, waiting: usize) -> Input {
+        if waiting < SCARCE || !self.has_live_pictures(inner) {
+            return input;
+        }
+        let copy = input.buffer.copy_deep();
+        Input {
+            buffer: copy.unwrap_or_else(|_| input.buffer.clone()),
+            ..input
+        }
+    }
+
+    /// Nothing will come that could tell where what waits belongs.
+    fn settle_stamps(&self, inner: &mut Inner) {
+        if inner.stamps.waiting() > 0 {
+            let decided = inner.stamps.settle();
+            self.take(inner, decided, None);
         }
     }
 
@@ -366,6 +510,13 @@ impl Track {
         if let Some(gate) = &mut lock(&self.inner).gate {
             gate.lose(Loss::Upstream);
         }
+    }
+
+    /// Another piece of the stream begins, behind a flush or in another segment.
+    pub fn begin_anew(&self) {
+        let mut inner = lock(&self.inner);
+        self.settle_stamps(&mut inner);
+        inner.stamps.begin_anew();
     }
 
     /// Whether it carries encoded media, as far as is known.
@@ -389,7 +540,7 @@ impl Track {
     }
 
     fn safe_until_at(&self, now: Option<Ns>, end: Ns) -> Ns {
-        if !self.paced {
+        if !self.any_live.load(Ordering::Relaxed) {
             return Ns::MAX;
         }
         // Without a clock cuts are made at the furthest that has arrived.
@@ -399,7 +550,7 @@ impl Track {
     /// Whether a picture has to be left out, because as many as may wait do.
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
         if let Some(at_most) = inner.waits_at_most(self.fed())
-            && at_most < self.max_queue_time / 8
+            && at_most < self.queue_limit / 8
             && !self.dropper.has_waited_for_another()
         {
             self.waited.store(at_most, Ordering::Relaxed);
@@ -410,9 +561,9 @@ impl Track {
         self.waited.store(waiting, Ordering::Relaxed);
         let pictures = matches!(inner.gate, Some(Gate::Video(_)));
         let most = match pictures {
-            true => self.max_queue_time,
+            true => self.queue_limit,
             // Sound is small, and waits in the muxer for the pictures that wait.
-            false => self.max_queue_time.saturating_mul(8),
+            false => self.queue_limit.saturating_mul(8),
         };
         // What waits may do so for another track, of which nothing has come (yet).
         if inner.feed.is_backlog() {
@@ -423,6 +574,10 @@ impl Track {
             true => most.saturating_add(BACKLOG_GRACE),
             false => most,
         };
+        if waiting >= QUEUE && inner.bytes() >= MAX_BYTES {
+            self.dropper.warn(&self.name, waiting, &self.room);
+            return true;
+        }
         let now = self.arrived();
         let thin = pictures && now.saturating_sub(inner.let_in) < self.dropper.worth();
         if most > 0 && (waiting >= most || thin) {
@@ -435,7 +590,7 @@ impl Track {
 
     /// Whether so much waited when a live track's buffer came last that some might be left out.
     pub fn is_behind(&self) -> bool {
-        self.live && self.waited.load(Ordering::Relaxed) >= self.max_queue_time / 8
+        self.is_live() && self.waited.load(Ordering::Relaxed) >= self.queue_limit / 8
     }
 
     /// Whether the encoder or the muxer has nothing of this track to work on.
@@ -450,9 +605,9 @@ impl Track {
 
     fn room_locked(&self, inner: &Inner) -> Ns {
         // What is encoded is small, and may have to be put in order behind the queue.
-        match self.live || matches!(inner.gate, Some(Gate::Encoded(_))) {
-            true => self.max_queue_time.max(1),
-            false => self.max_queue_time.clamp(1, HELD_BACK),
+        match self.is_live() || matches!(inner.gate, Some(Gate::Encoded(_))) {
+            true => self.queue_limit.max(1),
+            false => self.queue_limit.clamp(1, HELD_BACK),
         }
     }
 
@@ -460,6 +615,9 @@ impl Track {
     pub fn is_full(&self) -> bool {
         let inner = lock(&self.inner);
         let (waiting, room) = (inner.feed.waiting(), self.room_locked(&inner));
+        if waiting >= QUEUE && inner.bytes() >= MAX_BYTES {
+            return true;
+        }
         if waiting < room {
             self.wider.store(0, Ordering::Relaxed);
         }
@@ -471,9 +629,11 @@ impl Track {
         self.wider.fetch_add(self.room(), Ordering::Relaxed);
     }
 
-    /// Black or silence from running time `at` on, or not any more.
-    pub fn mute(&self, at: Ns, muted: bool) {
-        self.mute_locked(&mut lock(&self.inner), at, muted);
+    /// Black or silence from the running time on that `at` gives, or not any more. It is asked with the track held:
+    /// nothing from behind that instant has left.
+    pub fn mute(&self, at: impl FnOnce() -> Ns, muted: bool) {
+        let mut inner = lock(&self.inner);
+        self.mute_locked(&mut inner, at(), muted);
     }
 
     fn mute_locked(&self, inner: &mut Inner, at: Ns, muted: bool) {
@@ -504,6 +664,12 @@ impl Track {
 
     /// Upstream says that nothing will come before `end`.
     pub fn gap(&self, end: Ns) {
+        let end = {
+            let mut inner = lock(&self.inner);
+            self.came.fetch_add(1, Ordering::Relaxed);
+            self.settle_stamps(&mut inner);
+            inner.stamps.gap(end)
+        };
         self.arrived.fetch_max(end, Ordering::SeqCst);
         let until = self.safe_until(end).min(end);
         self.fill(until);
@@ -519,17 +685,15 @@ impl Track {
     /// Lets out what new cuts allow, and ends the track if it has all it needs.
     pub fn advance(&self) {
         let mut inner = lock(&self.inner);
+        // The clock first: a cut that is not seen behind it is later.
+        let safe_until = self.safe_until(self.arrived());
+        let over = self.timeline.read(|t| t.is_stopped()) || self.is_ended();
         inner.refresh(&self.timeline);
-        let safe_until = match self.timeline.read(|t| t.is_stopped()) || self.is_ended() {
-            true => Ns::MAX,
-            false => self.safe_until(self.arrived()),
-        };
-        let mut out = GateOutput::new();
-        let Inner { gate, cursor, .. } = &mut *inner;
-        if let Some(gate) = gate {
-            gate.advance(cursor, safe_until, &mut out);
+        if over && !self.is_live() {
+            self.settle_stamps(&mut inner);
         }
-        inner.feed_all(out);
+        let safe_until = if over { Ns::MAX } else { safe_until };
+        inner.advance(safe_until, &self.timeline);
         self.finish_if_complete(&mut inner);
     }
 
@@ -565,10 +729,16 @@ impl Track {
         if self.is_closed() {
             return;
         }
+        self.settle_stamps(inner);
         inner.refresh(&self.timeline);
+        if inner.next_gate.is_some() {
+            inner.advance(Ns::MAX, &self.timeline);
+        }
         let mut out = GateOutput::new();
         let arrived = self.arrived();
+        // In one go: a cut in between would be in the one and not in the other.
         let (until, end) = self.timeline.read(|t| {
+            inner.cursor.refresh(t);
             let until = match t.end() {
                 Some(end) if whole => end,
                 Some(end) => end.min(arrived),
@@ -613,7 +783,7 @@ impl Track {
         }
         // Looked at behind what it is given first.
         inner.looked = None;
-        inner.feed.connect(appsrc, replaceable, self.max_queue_time);
+        inner.feed.connect(appsrc, replaceable, self.queue_limit);
         if self.is_closed() {
             inner.feed.close();
         }
@@ -621,7 +791,7 @@ impl Track {
 
     /// Capture pools have few buffers.
     fn has_live_pictures(&self, inner: &Inner) -> bool {
-        self.live && matches!(inner.gate, Some(Gate::Video(_)))
+        self.is_live() && matches!(inner.gate, Some(Gate::Video(_)))
     }
 
     /// The encoders work: nothing has to be kept for others.
@@ -652,7 +822,39 @@ impl Track {
     }
 }
 
+/// A gate for media with these caps, which it passes on.
+fn gate_for(caps: &gst::CapsRef) -> Result<Gate, glib::BoolError> {
+    let mut gate = Gate::new(caps)?;
+    if let Gate::Encoded(_) = gate {
+        gate.set_caps(caps)?;
+    }
+    Ok(gate)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn stamp_of(input: &Input) -> Stamp {
+    let lead = match (input.buffer.pts(), input.buffer.dts()) {
+        (Some(pts), Some(dts)) => pts.saturating_sub(dts).nseconds(),
+        _ => 0,
+    };
+    Stamp {
+        running: input.running,
+        duration: input.duration.unwrap_or(0),
+        // Decode times that are further off mean nothing.
+        lead: if lead < MAX_LEAD { lead } else { 0 },
+    }
+}
+
 impl Inner {
+    /// How many bytes the track holds.
+    fn bytes(&self) -> u64 {
+        let gate = self.gate.as_ref().map_or(0, Gate::waiting_bytes);
+        gate.saturating_add(self.feed.bytes())
+    }
+
     fn refresh(&mut self, timeline: &SharedTimeline) {
         let Inner {
             cursor, end, seen, ..
@@ -677,6 +879,37 @@ impl Inner {
         }
     }
 
+    /// Lets out what `safe_until` allows; then the next gate takes over, if there is one and the other is through.
+    fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = self;
+        let Some(now) = gate else {
+            return;
+        };
+        let at = match self.next_gate {
+            Some((_, at)) => {
+                now.settle();
+                at
+            }
+            None => None,
+        };
+        now.advance(cursor, at.unwrap_or(Ns::MAX).min(safe_until), &mut out);
+        let waits = cursor.current().is_some_and(|interval| !interval.resolved);
+        if let Some(at) = at.filter(|at| *at <= safe_until && !waits)
+            && let Some((next, _)) = self.next_gate.take()
+        {
+            if let Gate::Audio(_) = now {
+                now.fill(cursor, at, &mut out);
+            }
+            now.finish(timeline.read(|t| t.recorded_at(at)), &mut out);
+            self.counts.filled += now.filled();
+            self.counts.dropped += now.left_out();
+            *now = next;
+            now.advance(cursor, safe_until, &mut out);
+        }
+        self.feed_all(out);
+    }
+
     fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
         for piece in out {
@@ -684,13 +917,20 @@ impl Inner {
                 Piece::Buffer(buffer) => {
                     let end = buffer.pts().zip(buffer.duration());
                     let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
+                    let end = end.saturating_sub(self.headroom);
                     self.fed.fetch_max(end, Ordering::Relaxed);
                     Item::Buffer(buffer)
                 }
-                Piece::Caps(caps) => Item::Caps(caps),
+                Piece::Caps(caps) => {
+                    self.headroom = gate::headroom(&caps);
+                    Item::Caps(caps)
+                }
                 Piece::Turn(turn) => Item::Turn(turn),
             };
             self.feed.give(item);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,15 +1,12 @@
 //! What comes from the pads, to the tracks that it belongs to; and how long who brings it has to wait.
 
 use super::{
-    Session, orientation,
+    Session, lock, orientation,
     track::{Flow, Track},
 };
 use crate::{
     gate::Input,
-    model::{
-        Error, Orientation,
-        timeline::{Ns, Timeline},
-    },
+    model::{Error, Orientation, stamps::LONGEST_HOLE, timeline::Ns},
 };
 use std::time::{Duration, Instant};
 
@@ -19,8 +16,8 @@ const STARVED: Duration = Duration::from_millis(10);
 const CLOCK_LOOK: Duration = Duration::from_millis(10);
 /// How often one that waits for room looks by itself.
 const ROOM_LOOK: Duration = Duration::from_millis(200);
-/// No hole in a track is longer (six hours): beyond it, stamps are broken.
-const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
+/// A buffer that is further ahead of what has come may have a wrong stamp.
+const STEP: Ns = 1_000_000_000;
 
 impl Session {
     /// The newest buffer that passed the pad of a track before it was given to the track.
@@ -38,7 +35,6 @@ impl Session {
     /// already.
     pub fn push(&self, track: usize, input: Input, now: Option<Ns>) -> Flow {
         match self.track(track) {
-            Some(this) if self.is_absurd(this, input.end()) => Flow::Done,
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
                 let for_another = this.is_behind() && self.others_starve(track);
@@ -46,31 +42,6 @@ impl Session {
             }
             None => Flow::Done,
         }
-    }
-
-    /// A leap that no source means: what it leaves out would have to be made up. Ends the
-    /// recording.
-    fn is_absurd(&self, track: &Track, end: Ns) -> bool {
-        let start = || {
-            let first = |t: &Timeline| t.intervals().last().map_or(0, |i| i.start);
-            self.timeline.read(first)
-        };
-        let arrived = track.arrived();
-        if end.saturating_sub(arrived) <= LONGEST_HOLE
-            || end.saturating_sub(arrived.max(start())) <= LONGEST_HOLE
-            || self
-                .clock
-                .now()
-                .is_some_and(|now| end <= now.saturating_add(LONGEST_HOLE))
-        {
-            return false;
-        }
-        self.fail(Error::unknown(format!(
-            "The stamps of {} leap by {} hours: they are broken.",
-            track.name(),
-            (end - arrived) / 3_600_000_000_000
-        )));
-        true
     }
 
     /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
@@ -85,7 +56,9 @@ impl Session {
             if track.need_not_wait() || self.room.is_open() {
                 return None;
             }
-            if self.any_live && self.clock.now().is_some_and(|now| running > now) {
+            // A stamp far ahead of the others may be wrong: the track decides.
+            let is_expected = running <= track.arrived().saturating_add(STEP);
+            if is_expected && self.any_live() && self.clock.now().is_some_and(|now| running > now) {
                 return Some(CLOCK_LOOK);
             }
             if !track.is_full() {
@@ -167,24 +140,65 @@ impl Session {
     /// Upstream has nothing for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
         if let Some(track) = self.track(track)
-            && !self.is_absurd(track, end)
+            && end
+                <= track
+                    .arrived()
+                    .max(self.begun())
+                    .saturating_add(LONGEST_HOLE)
         {
             track.gap(end);
+        }
+    }
+
+    /// Where the interval begins that is on.
+    fn begun(&self) -> Ns {
+        self.timeline
+            .read(|t| t.intervals().last().map_or(0, |i| i.start))
+    }
+
+    /// What upstream of a track is like, when that is asked anew.
+    pub fn set_upstream(&self, track: usize, live: bool, latency: Duration) {
+        let Some(track) = self.track(track) else {
+            return;
+        };
+        track.set_upstream(live, latency);
+        let clock = match live {
+            true => lock(&self.control).clock_at_start.take(),
+            false => None,
+        };
+        if let Some(at) = clock {
+            // It is one that goes by the clock, as nobody knew; nothing has been recorded yet.
+            self.timeline.write(|timeline| {
+                if timeline
+                    .pending()
+                    .is_some_and(|(interval, _)| interval == 0)
+                {
+                    timeline.defer(at);
+                }
+            });
+        }
+        self.room.wake();
+    }
+
+    /// Another piece of a track's stream begins, behind a flush or in another segment.
+    pub fn begin_anew(&self, track: usize) {
+        if let Some(track) = self.track(track) {
+            track.begin_anew();
         }
     }
 
     /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
     pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
         if let Some(track) = self.track(track) {
-            let at = from.unwrap_or_else(|| self.timeline.write(|_| self.now()));
-            track.mute(at, muted);
+            let now = || self.timeline.write(|_| self.now());
+            track.mute(|| from.unwrap_or_else(now), muted);
         }
     }
 
     /// The same from the beginning.
     pub fn start_muted(&self, track: usize) {
         if let Some(track) = self.track(track) {
-            track.mute(0, true);
+            track.mute(|| 0, true);
         }
     }
 

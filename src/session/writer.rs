@@ -2,11 +2,11 @@
 
 mod finalise;
 
-use super::event::Event;
+use super::event::{Blob, Event};
 use crate::{
-    formats::{self, Units, begins_unit},
+    formats::{self, Units},
     model::{error::Error, timeline::Ns},
-    output::{SrcOutput, Store},
+    output::{BlobBytes, SrcOutput, Store},
 };
 use std::{
     io,
@@ -18,8 +18,8 @@ use std::{
 
 /// Bytes may stay out of the file for this much media.
 const FLUSH_EVERY: Ns = 500_000_000;
-/// So much before or after the end of a timeslice may a cluster begin for the blob to end there.
-const SLACK: Ns = 50_000_000;
+/// So long after the end of a timeslice a cluster is waited for, for the blob to end with it.
+const SLACK: Ns = 150_000_000;
 
 /// What can be read of a writer while the disk keeps it waiting.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub struct Progress {
     timecode: AtomicU64,
     /// The recording is over without the writer.
     abandoned: AtomicBool,
+    /// The disk has failed: the file may lack something.
+    damaged: AtomicBool,
 }
 
 impl Progress {
@@ -46,18 +48,28 @@ impl Progress {
         self.frontier.load(Ordering::SeqCst)
     }
 
+    /// Whether all that was to be written has been.
+    pub fn is_whole(&self) -> bool {
+        !self.damaged.load(Ordering::SeqCst)
+    }
+
+    /// Takes note of a write that has failed.
+    fn note_failure<T>(&self, written: io::Result<T>) -> io::Result<T> {
+        if written.is_err() {
+            self.damaged.store(true, Ordering::SeqCst);
+        }
+        written
+    }
+
     /// The disk does not answer: hands out an empty last blob that ends at `end`, and whatever the writer
     /// still gets is dropped.
     pub fn abandon(&self, end: Ns, outlet: &BlobOutlet<'_>) {
         self.abandoned.store(true, Ordering::SeqCst);
+        self.damaged.store(true, Ordering::SeqCst);
         self.blobs.fetch_add(1, Ordering::SeqCst);
         let offset = self.bytes.load(Ordering::SeqCst);
-        let mut bytes = gst::Buffer::new();
-        let stamped = bytes.make_mut();
-        stamped.set_offset(offset);
-        stamped.set_offset_end(offset);
         hand_out(
-            bytes,
+            BlobBytes::empty(offset),
             None,
             self.timecode.load(Ordering::SeqCst),
             end,
@@ -65,6 +77,9 @@ impl Progress {
         );
     }
 }
+
+/// A recording that is never split has one part.
+pub const FIRST_PART: u32 = 0;
 
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
@@ -135,6 +150,11 @@ impl Writer {
         self.caps = Some(caps.clone());
     }
 
+    /// The container's caps, for blobs of a recording that ends before its muxer has said them.
+    pub fn assume_caps(&mut self, caps: gst::Caps) {
+        self.caps.get_or_insert(caps);
+    }
+
     /// What comes next belongs at `position`.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
@@ -152,26 +172,35 @@ impl Writer {
         progress.frontier.store(self.frontier, Ordering::SeqCst);
     }
 
-    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them.
-    pub fn write(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
+    /// begins with them.
+    pub fn write(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         if self.complete || self.is_over() {
             return Ok(());
         }
-        let written = self.write_now(buffer, outlet);
+        let written = self.write_now(buffer, begins, outlet);
         self.tell();
-        written
+        self.progress.note_failure(written)
     }
 
-    fn write_now(&mut self, buffer: gst::Buffer, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+    fn write_now(
+        &mut self,
+        buffer: gst::Buffer,
+        begins: bool,
+        outlet: &BlobOutlet<'_>,
+    ) -> io::Result<()> {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
             self.release()?;
             return self.put(position, buffer);
         }
-        let sliced = self.timeslice > 0;
-        let begins = sliced && buffer.map_readable().is_ok_and(|map| begins_unit(&map));
-        let unit = begins || !self.held.is_empty();
+        let unit = (begins && self.timeslice > 0) || !self.held.is_empty();
         let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
             if unit {
                 self.held.push((position, buffer));
@@ -203,24 +232,28 @@ impl Writer {
         if self.timeslice == 0 {
             return false;
         }
-        let slack = match self.units {
-            // Fragments end with the last sample that has its end before a timeslice has.
-            Units::Closed => lasts.saturating_sub(formats::ROUNDING),
-            _ => SLACK,
-        };
-        let slack = slack.min(self.timeslice / 2);
+        // Fragments end with the last sample that has its end before a timeslice has.
+        let early = lasts.saturating_sub(formats::ROUNDING);
+        let early = early.min(self.timeslice / 2);
         let due = match (unit, self.units) {
-            // A cluster may begin with sound from just before the picture that it was begun for.
-            (true, _) => pts.saturating_add(slack) >= self.slice_end,
-            // It may begin with the next packet.
-            (false, Units::Open) => pts >= self.slice_end.saturating_add(slack),
+            (true, Units::Closed) => pts.saturating_add(early) >= self.slice_end,
             (false, Units::Closed) => false,
-            (false, Units::None) => pts >= self.slice_end,
+            (false, Units::Open) => {
+                let late = SLACK.min(self.timeslice);
+                pts >= self.slice_end.saturating_add(late)
+            }
+            _ => pts >= self.slice_end,
         };
         if due {
-            let early = if unit { slack } else { 0 };
-            let slices = pts.saturating_add(early) / self.timeslice + 1;
-            self.slice_end = slices.saturating_mul(self.timeslice);
+            self.slice_end = match self.units {
+                // Fragments of all tracks end by the same grid.
+                Units::Closed => {
+                    let slices = pts.saturating_add(early) / self.timeslice + 1;
+                    slices.saturating_mul(self.timeslice)
+                }
+                // None is shorter than asked for (MediaStream Recording, 2.3).
+                Units::Open | Units::None => pts.saturating_add(self.timeslice),
+            };
         }
         due
     }
@@ -251,25 +284,32 @@ impl Writer {
     /// then; to end it there is the session's.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
-        let mut error = self.release().err();
+        let released = self.release();
+        let mut error = self.progress.note_failure(released).err();
         // What could be written can still be taken after a failure.
-        let bytes = (0..2).find_map(|_| match self.store.take(true) {
-            Ok(bytes) => Some(bytes),
-            Err(reason) => {
-                error.get_or_insert(reason);
-                None
-            }
-        });
+        let bytes = (0..2).find_map(
+            |_| match self.progress.note_failure(self.store.take(true)) {
+                Ok(bytes) => Some(bytes),
+                Err(reason) => {
+                    error.get_or_insert(reason);
+                    None
+                }
+            },
+        );
         self.tell();
         if let Some(reason) = error {
             failed(Error::unknown(format!(
                 "The end of the recording is incomplete: {reason}"
             )));
         }
-        self.hand_out(bytes.unwrap_or_default(), end, outlet);
+        self.hand_out(
+            bytes.unwrap_or_else(|| BlobBytes::empty(self.store.len())),
+            end,
+            outlet,
+        );
     }
 
-    fn hand_out(&mut self, bytes: gst::Buffer, end: Ns, outlet: &BlobOutlet<'_>) {
+    fn hand_out(&mut self, bytes: BlobBytes, end: Ns, outlet: &BlobOutlet<'_>) {
         let timecode = std::mem::replace(&mut self.timecode, end);
         self.progress.timecode.store(end, Ordering::SeqCst);
         self.progress.blobs.fetch_add(1, Ordering::SeqCst);
@@ -279,35 +319,30 @@ impl Writer {
 
 /// A blob of the media from `timecode` to `end`.
 fn hand_out(
-    mut bytes: gst::Buffer,
+    bytes: BlobBytes,
     caps: Option<&gst::Caps>,
     timecode: Ns,
     end: Ns,
     outlet: &BlobOutlet<'_>,
 ) {
-    let stamped = bytes.make_mut();
-    // u64::MAX would be no time at all.
-    let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
-    stamped.set_pts(time(timecode));
-    stamped.set_duration(time(end.saturating_sub(timecode)));
-    let mime_type = (outlet.mime_type)();
-    // Caps know the container only: the whole type goes with each blob.
-    let info = gst::Structure::builder("mediarecorder-blob")
-        .field("mime-type", mime_type.as_str())
-        .build();
-    let mut sample = gst::Sample::builder().buffer(&bytes).info(info);
-    if let Some(caps) = caps {
-        sample = sample.caps(caps);
-    }
     (outlet.hand_out)(Event::Data {
+        session: outlet.session,
         running_time: (outlet.running_at)(end),
-        mime_type,
-        sample: sample.build(),
+        part: FIRST_PART,
+        blob: Blob {
+            bytes,
+            caps: caps.cloned(),
+            timecode,
+            duration: end.saturating_sub(timecode),
+            mime_type: (outlet.mime_type)(),
+        },
     });
 }
 
 /// Where blobs go.
 pub struct BlobOutlet<'a> {
+    /// Number of the recording.
+    pub session: u64,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
@@ -336,6 +371,7 @@ mod tests {
         let output = Arc::new(SrcOutput::new(&src, Box::new(|_| ())));
         output.activate(None).unwrap();
         let outlet = BlobOutlet {
+            session: 1,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,

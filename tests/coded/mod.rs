@@ -2,6 +2,8 @@
 //! buffer, and what a recording has of them, packet by packet.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod drive;
+
 use crate::common::harness::{Feed, media};
 use crate::common::judge::kept::Kept;
 use crate::common::outer::{Outer, init};
@@ -234,7 +236,8 @@ pub fn whole(bytes: &[u8]) -> Vec<u8> {
     bytes.to_vec()
 }
 
-fn units(bytes: &[u8]) -> Vec<&[u8]> {
+/// The NAL units of a byte stream.
+pub fn units(bytes: &[u8]) -> Vec<&[u8]> {
     let starts: Vec<usize> = (0..bytes.len().saturating_sub(3))
         .filter(|at| bytes[*at..].starts_with(&[0, 0, 1]))
         .collect();
@@ -277,6 +280,12 @@ fn bytes_without(bytes: &[u8], dropped: fn(u8) -> bool) -> Vec<u8> {
     let kept = units(bytes).into_iter().filter(|unit| !dropped(unit[0]));
     kept.flat_map(|unit| [&[0, 0, 0, 1], unit].concat())
         .collect()
+}
+
+/// NAL units as a byte stream.
+pub fn with_start_codes(units: &[&[u8]]) -> Vec<u8> {
+    let unit = |unit: &&[u8]| [&[0, 0, 0, 1], *unit].concat();
+    units.iter().flat_map(unit).collect()
 }
 
 /// A byte stream of H.264 without parameter sets and delimiters.

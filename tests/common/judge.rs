@@ -9,6 +9,7 @@
 pub mod atoms;
 pub mod decode;
 pub mod file;
+pub mod gstreamer;
 pub mod kept;
 pub mod ordinary;
 pub mod place;

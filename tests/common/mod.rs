@@ -2,6 +2,8 @@
 //! back, and the pipeline around the recorder.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod asleep;
+pub mod beside;
 pub mod chance;
 pub mod disk;
 pub mod harness;

@@ -2,7 +2,7 @@
 //! pictures that carry their time.
 
 use super::judge::kept::Kept;
-use super::outer::Outer;
+use super::outer::{DEADLINE, Outer};
 use super::signal::feed::{Feed, Upstream, stamped};
 use super::signal::{noise, picture, sample_time};
 use gst::prelude::*;
@@ -115,6 +115,9 @@ pub fn take_with(
     let path = directory.path().join("recording");
     let outer = Outer::new(&recipe.mime_type, &path);
     outer.recorder.set_property("blob-messages", true);
+    // What is judged is the recording, not how fast this machine drains slow encoders beside other work.
+    let patience = DEADLINE.as_nanos() as u64;
+    outer.recorder.set_property("stop-timeout", patience);
     for (name, value) in &recipe.properties {
         outer.recorder.set_property_from_str(name, value);
     }

@@ -1,5 +1,6 @@
 //! A screen of the test's own, without a screen.
 
+use super::beside::dies_with_test;
 use super::harness::media::run;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -18,7 +19,8 @@ impl Screen {
         static SCREENS: AtomicU32 = AtomicU32::new(0);
         let screen = SCREENS.fetch_add(1, Ordering::Relaxed) % 8;
         let display = format!(":{}", 100 + std::process::id() % 8000 * 8 + screen);
-        let mut server = Command::new("Xvfb")
+        let mut server = Command::new("Xvfb");
+        server
             .arg(&display)
             // Without -noreset nobody can connect for a moment after its last client has gone.
             .args(["-displayfd", "1", "-noreset", "-nolisten", "tcp"])
@@ -26,7 +28,8 @@ impl Screen {
             .arg("0")
             .arg(format!("{width}x{height}x24"))
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::null());
+        let mut server = dies_with_test(&mut server)
             .spawn()
             .expect("Xvfb runs (Debian package xvfb)");
         let mut number = String::new();

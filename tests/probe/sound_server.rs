@@ -1,5 +1,9 @@
 //! A PulseAudio of the test's own, with a microphone in which its null output is heard: silence.
 
+#[path = "../common/beside.rs"]
+mod beside;
+
+use beside::dies_with_test;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,7 +18,8 @@ impl SoundServer {
     pub fn start() -> Self {
         // 0700, as PulseAudio demands; /tmp, because a socket's path must not be long.
         let dir = tempfile::tempdir_in("/tmp").expect("a directory");
-        let child = Command::new("pulseaudio")
+        let mut child = Command::new("pulseaudio");
+        child
             .args(["-n", "--daemonize=no", "--exit-idle-time=-1"])
             .arg("--load=module-native-protocol-unix")
             .arg("--load=module-null-sink sink_name=nul rate=48000 channels=2")
@@ -25,7 +30,8 @@ impl SoundServer {
             .envs(variables(dir.path().into()))
             .env_remove("PULSE_SERVER")
             .stdin(Stdio::null())
-            .stderr(Stdio::null())
+            .stderr(Stdio::null());
+        let child = dies_with_test(&mut child)
             .spawn()
             .expect("pulseaudio runs (Debian package pulseaudio)");
         let server = Self { child, dir };

@@ -1,13 +1,17 @@
-//! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late.
+//! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, and tags as they were given.
 //!
 //! matroskamux knows it for Opus alone, where it has been told another for the sake of its stamps
 //! (see `session/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 
-use super::number;
+use super::{number, structure::element};
 use crate::formats::delay::{Delay, OPUS_PRE_SKIP, opus_length};
 
 const SEGMENT: u64 = 0x1853_8067;
+const TAGS: u64 = 0x1254_c367;
+const TAG: u64 = 0x7373;
+const SIMPLE_TAG: u64 = 0x67c8;
+const TAG_STRING: u64 = 0x4487;
 const TRACKS: u64 = 0x1654_ae6b;
 const TRACK_ENTRY: u64 = 0xae;
 const TRACK_TYPE: u64 = 0x83;
@@ -55,6 +59,91 @@ pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
         }
     }
     Some(new)
+}
+
+/// The bytes with the texts of tags as they were given, if they are tags, alone or in the header; `None` if not, or if they
+/// are so already. matroskamux 1.22 writes them as GStreamer serialises values: in quotes, with backslashes, where they
+/// have a blank.
+///
+/// `in_tags`: the element that they are in has begun in an earlier buffer.
+pub fn patch_tags(bytes: &[u8], in_tags: bool) -> Option<Vec<u8>> {
+    let first = elements(bytes).next()?;
+    if in_tags && first.id == TAG_STRING {
+        let plain = unserialised(bytes.get(first.content..first.end)?)?;
+        let mut new = bytes.to_vec();
+        pad(new.get_mut(first.content..first.end)?, &plain);
+        return Some(new);
+    }
+    if first.id != SEGMENT && first.id != TAGS {
+        return None;
+    }
+    let mut new = bytes.to_vec();
+    let mut changed = false;
+    let found = elements(bytes).filter(|element| matches!(element.id, SEGMENT | TAGS));
+    let inner = |element: &Part, id| {
+        let parts = inside(bytes, element).filter(move |part| part.id == id);
+        parts.collect::<Vec<_>>()
+    };
+    let all = found.flat_map(|element| match element.id {
+        TAGS => vec![element],
+        _ => inner(&element, TAGS),
+    });
+    let tags = all.flat_map(|tags| inner(&tags, TAG));
+    let simple = tags.flat_map(|tag| inner(&tag, SIMPLE_TAG));
+    for text in simple.flat_map(|tag| inner(&tag, TAG_STRING)) {
+        let content = bytes.get(text.content..text.end);
+        if let Some(plain) = content.and_then(unserialised)
+            && let Some(place) = new.get_mut(text.content..text.end)
+        {
+            pad(place, &plain);
+            changed = true;
+        }
+    }
+    changed.then_some(new)
+}
+
+/// Whether these bytes begin the element that all tags are in.
+pub fn begins_tags(bytes: &[u8]) -> bool {
+    bytes.starts_with(&(TAGS as u32).to_be_bytes())
+}
+
+/// A text in place of a longer one: the rest is padding (RFC 8794, 7.4).
+fn pad(place: &mut [u8], text: &[u8]) {
+    let padded = text.iter().copied().chain(std::iter::repeat(0));
+    place
+        .iter_mut()
+        .zip(padded)
+        .for_each(|(to, from)| *to = from);
+}
+
+/// The text that a string of `gst_value_serialize` stands for; `None` if it is none with quotes.
+fn unserialised(text: &[u8]) -> Option<Vec<u8>> {
+    let end = text.iter().rposition(|byte| *byte != 0)? + 1;
+    let inside = text.get(..end)?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let mut plain = Vec::with_capacity(inside.len());
+    let mut rest = inside;
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        if *first != b'\\' {
+            plain.push(*first);
+            continue;
+        }
+        // Three octal digits, or the byte itself.
+        let digit = |at: usize| behind.get(at).filter(|byte| (b'0'..=b'7').contains(*byte));
+        match (digit(0), digit(1), digit(2)) {
+            (Some(a), Some(b), Some(c)) => {
+                let [a, b, c] = [a, b, c].map(|digit| u32::from(digit - b'0'));
+                plain.push((a << 6 | b << 3 | c) as u8);
+                rest = behind.get(3..)?;
+            }
+            _ => {
+                let (byte, behind) = behind.split_first()?;
+                plain.push(*byte);
+                rest = behind;
+            }
+        }
+    }
+    (!plain.is_empty()).then_some(plain)
 }
 
 /// Opus' delay as its header and as Matroska tells it; 0 is what they tell already.
@@ -126,16 +215,10 @@ fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + u
 fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1);
-        let id_length = length(start).filter(|length| *length <= 4)?;
-        let id = number(bytes, start, id_length)?;
-        let size_length = length(start + id_length).filter(|length| *length <= 8)?;
-        let mask = (1u64 << (7 * size_length)) - 1;
-        let size = number(bytes, start + id_length, size_length)? & mask;
-        let content = start + id_length + size_length;
-        let end = match usize::try_from(size) {
-            Ok(size) if size as u64 != mask => content.saturating_add(size).min(bytes.len()),
-            _ => bytes.len(),
+        let (id, content, size) = element(bytes, start)?;
+        let end = match size.and_then(|size| usize::try_from(size).ok()) {
+            Some(size) => content.saturating_add(size).min(bytes.len()),
+            None => bytes.len(),
         };
         let part = Part {
             id,
@@ -198,6 +281,28 @@ mod tests {
         let new = patch(&old, &[Delay::PreSkip(312)]).unwrap();
         assert_eq!(new, opus(312, 6_500_000));
         assert_eq!(patch(&old, &[Delay::PreSkip(0)]), Some(old));
+    }
+
+    #[test]
+    fn texts_of_tags_are_as_they_were_given() {
+        let tag = |text: &[u8]| {
+            let string = [&[0x44, 0x87, 0x80 | text.len() as u8], text].concat();
+            let simple = [&[0x67, 0xc8, 0x80 | string.len() as u8], string.as_slice()].concat();
+            let tag = [&[0x73, 0x73, 0x80 | simple.len() as u8], simple.as_slice()].concat();
+            [
+                &[0x12, 0x54, 0xc3, 0x67, 0x80 | tag.len() as u8],
+                tag.as_slice(),
+            ]
+            .concat()
+        };
+        let escaped = tag(b"\"My\\ \\\"S\\303\\266ng\\\"\"\0");
+        let plain = tag("My \"S\u{f6}ng\"\0\0\0\0\0\0\0\0\0\0\0\0".as_bytes());
+        assert_eq!(patch_tags(&escaped, false), Some(plain));
+        assert_eq!(patch_tags(&tag(b"MySong\0"), false), None);
+        for length in 0..escaped.len() {
+            let _ = patch_tags(&escaped[..length], length % 2 == 0);
+        }
+        assert_eq!(patch_tags(&header(&[]), false), None);
     }
 
     #[test]

@@ -2,17 +2,22 @@
 
 mod matroska;
 mod mp4;
+mod structure;
 
-pub use mp4::{Ending, Ordinary, fragment_track};
+pub use mp4::{Ending, Ordinary};
+pub use structure::Unit;
 
 use super::{codec_config::CodecConfig, delay::Delay};
 use crate::model::{Container, Orientation};
+use structure::{Structure, Syntax, Written};
 
 /// What a container is told of a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pictures {
     /// How they have to be shown turned.
     pub turn: Orientation,
+    /// How much later than recorded time they are stamped, in nanoseconds.
+    pub decode_delay: u64,
     /// What their decoder has to know, where the muxer does not tell it.
     pub codec_config: Option<CodecConfig>,
 }
@@ -23,6 +28,7 @@ pub struct Patch {
     delays: Vec<Delay>,
     pictures: Vec<Pictures>,
     kind: Kind,
+    structure: Structure,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
 }
@@ -31,8 +37,12 @@ pub struct Patch {
 enum Kind {
     Nothing,
     Mp4(mp4::Layout),
-    /// Until the first cluster has begun.
-    Matroska,
+    Matroska {
+        /// Its header has yet to be put right.
+        header: bool,
+        /// Its tags have begun: they come at the end, element by element.
+        tags: bool,
+    },
 }
 
 impl Patch {
@@ -41,19 +51,28 @@ impl Patch {
     pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
         let pictures = turns.into_iter().map(|turn| Pictures {
             turn,
-            codec_config: None,
+            ..Pictures::default()
         });
         let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
-            Container::WebM | Container::Matroska if delayed => Kind::Matroska,
+            Container::WebM | Container::Matroska => Kind::Matroska {
+                header: delayed,
+                tags: false,
+            },
             _ => Kind::Nothing,
+        };
+        let syntax = match container {
+            Container::Mp4 => Some(Syntax::Mp4),
+            Container::WebM | Container::Matroska => Some(Syntax::Matroska),
+            _ => None,
         };
         Patch {
             delays,
             pictures,
             kind,
+            structure: Structure::new(syntax),
             position: 0,
         }
     }
@@ -69,6 +88,14 @@ impl Patch {
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.codec_config = Some(config);
+        }
+    }
+
+    /// Video track `number` is stamped later than recorded time by so many nanoseconds. Once the header has been written
+    /// it is too late.
+    pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
+        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
+            pictures.decode_delay = nanoseconds;
         }
     }
 
@@ -92,22 +119,22 @@ impl Patch {
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording: in one buffer, in two, or in none.
-    pub fn bytes(&mut self, buffer: gst::Buffer) -> impl Iterator<Item = gst::Buffer> + use<> {
+    /// The muxer's next bytes, as they go into the recording, in up to two buffers, and what begins with each. Media is
+    /// never touched.
+    ///
+    /// `None`: they are refused, since they are to replace what is not as long as they are.
+    pub fn bytes(
+        &mut self,
+        buffer: gst::Buffer,
+    ) -> Option<impl Iterator<Item = (gst::Buffer, Option<Unit>)> + use<>> {
         let position = self.position;
         self.position += buffer.size() as u64;
-        let patched = match &mut self.kind {
-            Kind::Nothing => None,
-            Kind::Mp4(layout) => {
-                layout.patch_buffer(position, &buffer, &self.delays, &self.pictures)
-            }
-            Kind::Matroska => {
-                let patched = map(&buffer, |bytes| matroska::patch(bytes, &self.delays));
-                if patched.is_some() {
-                    self.kind = Kind::Nothing;
-                }
-                patched.map(Patched::Changed)
-            }
+        let end = self.structure.end();
+        let (unit, patched) = match self.structure.follow(position, &buffer) {
+            Written::Media => (None, None),
+            Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
+            Written::Again if self.position > end => return None,
+            Written::Again => (None, self.patch(position, &buffer)?),
         };
         let (before, buffer) = match patched.unwrap_or(Patched::Same) {
             Patched::Same => (None, Some(buffer)),
@@ -115,7 +142,41 @@ impl Patch {
             Patched::Behind(bytes) => (Some(gst::Buffer::from_mut_slice(bytes)), Some(buffer)),
             Patched::Withheld => (None, None),
         };
-        before.into_iter().chain(buffer)
+        let before = before.map(|before| (before, None));
+        Some(
+            before
+                .into_iter()
+                .chain(buffer.map(|buffer| (buffer, unit))),
+        )
+    }
+
+    /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
+    fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
+        match &mut self.kind {
+            Kind::Nothing => Some(None),
+            Kind::Mp4(layout) => {
+                let patched = map(buffer, |bytes| {
+                    layout.patch(position, bytes, &self.delays, &self.pictures)
+                });
+                let size = match &patched {
+                    Some(Patched::Changed(bytes)) => bytes.len(),
+                    _ => buffer.size(),
+                };
+                let fits = layout.fits(position, self.position, size as u64);
+                fits.then_some(patched)
+            }
+            Kind::Matroska { header, tags } => Some(map(buffer, |bytes| {
+                let patched = match header {
+                    true => matroska::patch(bytes, &self.delays),
+                    false => None,
+                };
+                *header &= patched.is_none();
+                *tags |= matroska::begins_tags(bytes);
+                let new = patched.as_deref().unwrap_or(bytes);
+                let patched = matroska::patch_tags(new, *tags).or(patched);
+                patched.map(Patched::Changed)
+            })),
+        }
     }
 
     /// What is left to be done when the last bytes have come: once.
@@ -167,4 +228,53 @@ fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
             .iter()
             .fold(0, |value, byte| value << 8 | u64::from(*byte)),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
+    fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
+        patch.seek(position);
+        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
+        written.map(|written| written.map(|(buffer, _)| buffer.size()).sum())
+    }
+
+    #[test]
+    fn what_is_written_again_has_the_same_length() {
+        gst::init().unwrap();
+        let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new());
+        let moov = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0";
+        let longer = b"\0\0\0\x19moov\0\0\0\x11mvhd\0\0\0\0\0\0\0\0\0";
+        let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
+        let ftyp = b"\0\0\0\x08ftyp";
+        let whole = [ftyp.as_slice(), moov].concat();
+        // With a box of room in it.
+        assert_eq!(write(&mut patch, 0, &whole), Some(48));
+        assert_eq!(
+            write(&mut patch, 32, b"\0\0\0\x10moof\0\0\0\x08traf"),
+            Some(16)
+        );
+        for (position, header) in [
+            (8, longer.as_slice()),
+            (8, shorter),
+            (8, &moov[..20]),
+            (12, &moov[4..]),
+            (0, &[ftyp.as_slice(), longer].concat()),
+            // Beyond the end.
+            (40, moov),
+        ] {
+            assert_eq!(write(&mut patch, position, header), None, "{position}");
+        }
+        assert_eq!(write(&mut patch, 8, moov), Some(24));
+        assert_eq!(write(&mut patch, 0, &whole), None, "without the room");
+        assert_eq!(write(&mut patch, 0, ftyp), Some(8));
+        assert_eq!(write(&mut patch, 48, b"\0\0\0\x08free"), Some(8));
+        let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new());
+        assert_eq!(write(&mut patch, 0, b"RIFF...."), Some(8));
+        assert_eq!(write(&mut patch, 4, b"size"), Some(4));
+        assert_eq!(write(&mut patch, 4, b"sizes"), None);
+        assert_eq!(write(&mut patch, 8, b"data"), Some(4));
+    }
 }

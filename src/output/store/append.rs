@@ -9,9 +9,17 @@ impl Store {
         matches!(self.backing, Backing::File { .. })
     }
 
-    /// Whether a write has failed: nothing makes it longer any more.
+    /// Whether a write has failed: nothing can be made whole any more.
     pub fn has_failed(&self) -> bool {
-        self.failed
+        self.grows_until.is_some()
+    }
+
+    /// Bytes that are where they are to stay: of a file, those that it has taken.
+    pub fn stored(&self) -> u64 {
+        match &self.backing {
+            Backing::File(file) => file.disk.written(),
+            Backing::Memory { .. } | Backing::Spilled { .. } => self.len,
+        }
     }
 
     /// Adds `buffer` at the end and writes it out. `aside`: it goes into the file only, and into no blob. A device does
@@ -21,58 +29,50 @@ impl Store {
     /// When there is no room for it: then there is nothing of it, and all that has come before is as it was.
     pub fn append_whole(&mut self, buffer: gst::Buffer, aside: bool) -> io::Result<()> {
         self.flush()?;
-        if self.failed || self.finished {
+        if self.has_failed() || self.finished {
             return Err(io::Error::other("nothing can be added to the recording"));
         }
-        let before = self.len;
         let size = buffer.size() as u64;
-        if aside {
-            self.blobs_end.get_or_insert(before);
-        }
         let temp_dir = self.temp_dir.as_deref();
-        let added = match &mut self.backing {
+        match &mut self.backing {
             Backing::Memory { .. } | Backing::Spilled { .. } if aside => return Ok(()),
             // It is little beside the media: a file is not begun for it.
-            Backing::Memory { pieces, .. } => pieces.append(buffer),
+            Backing::Memory { pieces, .. } => pieces.append(buffer)?,
             Backing::Spilled { disk, .. } => {
-                let added = disk.append(buffer).and_then(|()| disk.flush());
-                added.map_err(|err| spilling(temp_dir, err))
+                let added = disk.append_whole(&buffer);
+                added.map_err(|err| spilling(temp_dir, err))?;
             }
-            Backing::File { disk, path } => {
-                let added = disk.append(buffer).and_then(|()| disk.flush());
-                added.map_err(|err| writing(path, err))
+            Backing::File(file) => {
+                let added = file.disk.append_whole(&buffer);
+                added.map_err(|err| writing(&file.path, err))?;
             }
-        };
-        match added {
-            Ok(()) => self.len += size,
-            Err(_) => self.cut_off(before)?,
         }
-        added
+        if aside {
+            self.blobs_end.get_or_insert(self.len);
+        }
+        self.len += size;
+        Ok(())
     }
 
-    /// Leaves out what lies behind the first `length` bytes, unless a blob has it.
+    /// Makes the file at `location` end behind its first `length` bytes, unless a blob has more of it. The last blob
+    /// has the rest all the same.
     ///
     /// # Errors
-    /// When a file cannot be made shorter.
+    /// When the file cannot be made shorter.
     pub fn cut_off(&mut self, length: u64) -> io::Result<()> {
-        if length < self.taken {
-            return Ok(());
-        }
         match &mut self.backing {
-            Backing::Memory { pieces, .. } => pieces.truncate(length),
-            Backing::Spilled { disk, start, .. } => disk.truncate(length.saturating_sub(*start))?,
-            Backing::File { disk, path } => {
-                disk.truncate(length).map_err(|err| writing(path, err))?;
+            Backing::File(file) if length >= self.taken => {
+                let cut = file.disk.take_back(length);
+                cut.map_err(|err| writing(&file.path, err))
             }
+            _ => Ok(()),
         }
-        self.len = self.len.min(length);
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::Tiny;
+    use super::super::tests::{Tiny, taken};
     use super::*;
 
     fn write(store: &mut Store, bytes: &[u8]) {
@@ -81,7 +81,8 @@ mod tests {
     }
 
     fn take(store: &mut Store, last: bool) -> Vec<u8> {
-        store.take(last).unwrap().map_readable().unwrap().to_vec()
+        let blob = taken(store, last);
+        blob.map_readable().unwrap().to_vec()
     }
 
     fn end() -> gst::Buffer {
@@ -130,26 +131,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_was_never_there() {
+    fn what_is_cut_off_is_in_the_last_blob_alone() {
         let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
         for mut store in stores(folder.path()) {
             write(&mut store, &[7; 60]);
+            assert_eq!(take(&mut store, false), [7; 60]);
             write(&mut store, &[8; 40]);
-            store.cut_off(70).unwrap();
-            assert_eq!(store.len(), 70);
-            store.append_whole(end(), false).unwrap();
-            assert_eq!(
-                take(&mut store, false),
-                [&[7; 60], &[8; 10][..], b"end"].concat()
-            );
+            store.flush().unwrap();
             // A blob has it.
             store.cut_off(20).unwrap();
-            assert_eq!(store.len(), 73);
+            assert_eq!(store.stored(), 100);
+            store.cut_off(70).unwrap();
+            assert_eq!(store.stored(), if store.is_in_file() { 70 } else { 100 });
+            assert_eq!(store.len(), 100);
+            assert_eq!(take(&mut store, true), [8; 40]);
         }
-        assert_eq!(
-            std::fs::metadata(folder.path().join("file")).unwrap().len(),
-            73
-        );
+        assert_eq!(std::fs::metadata(path).unwrap().len(), 70);
     }
 
     #[test]
@@ -160,7 +158,7 @@ mod tests {
         };
         let folder = tiny.0.path();
         let path = folder.join("file");
-        let in_file = Store::in_file(&path, 0, Some(folder.into())).unwrap();
+        let in_file = Store::in_file(&path, 1 << 20, None).unwrap();
         let spilled = Store::in_memory(10, Some(folder.into()));
         for mut store in [in_file, spilled] {
             write(&mut store, &vec![7; 600_000]);

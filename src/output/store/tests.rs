@@ -13,7 +13,8 @@ enum Op {
     Patch(u16, usize, Shape),
     /// Bytes behind a hole.
     Gap(usize, usize),
-    Take,
+    /// A blob; FALSE: its bytes are wanted only at the end.
+    Take(bool),
     Flush,
 }
 
@@ -47,6 +48,18 @@ fn buffer(bytes: &[u8], shape: Shape) -> gst::Buffer {
     }
 }
 
+/// A blob's bytes, which can be had.
+fn whole(blob: BlobBytes) -> gst::Buffer {
+    let (buffer, error) = blob.into_buffer();
+    assert!(error.is_none(), "{error:?}");
+    buffer
+}
+
+/// The bytes that are taken from a store.
+pub(super) fn taken(store: &mut Store, last: bool) -> gst::Buffer {
+    whole(store.take(last).unwrap())
+}
+
 fn bytes(blob: &gst::Buffer) -> Vec<u8> {
     blob.map_readable().unwrap().to_vec()
 }
@@ -64,7 +77,7 @@ fn op() -> impl Strategy<Value = Op> {
         8 => (size(), shape()).prop_map(|(size, shape)| Op::Append(size, shape)),
         5 => (any::<u16>(), size(), shape()).prop_map(|(at, size, shape)| Op::Patch(at, size, shape)),
         1 => (0usize..70_000, size()).prop_map(|(hole, size)| Op::Gap(hole, size)),
-        2 => Just(Op::Take),
+        2 => any::<bool>().prop_map(Op::Take),
         1 => Just(Op::Flush),
     ]
 }
@@ -81,6 +94,7 @@ fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
     let mut model: Vec<u8> = Vec::new();
     let mut taken = 0;
     let mut blobs: Vec<(gst::Buffer, Vec<u8>)> = Vec::new();
+    let mut unread: Vec<(BlobBytes, Vec<u8>)> = Vec::new();
     for (index, op) in ops.iter().enumerate() {
         let (pos, new, shape) = match *op {
             Op::Append(size, shape) => (model.len(), noise(index, size), shape),
@@ -90,14 +104,21 @@ fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
                 shape,
             ),
             Op::Gap(hole, size) => (model.len() + hole, noise(index, size), Shape::Plain),
-            Op::Take => {
+            Op::Take(at_once) => {
                 let blob = store.take(false).unwrap();
+                let expected = model[taken..].to_vec();
                 prop_assert_eq!(blob.offset(), taken as u64);
-                prop_assert_eq!(blob.offset_end(), model.len() as u64);
-                prop_assert_eq!(&bytes(&blob), &model[taken..]);
-                blobs.push((blob, model[taken..].to_vec()));
+                prop_assert_eq!(blob.size(), expected.len() as u64);
                 taken = model.len();
                 prop_assert_eq!(store.taken(), taken as u64);
+                if at_once {
+                    let blob = whole(blob);
+                    prop_assert_eq!(blob.offset_end(), taken as u64);
+                    prop_assert_eq!(&bytes(&blob), &expected);
+                    blobs.push((blob, expected));
+                } else {
+                    unread.push((blob, expected));
+                }
                 continue;
             }
             Op::Flush => {
@@ -112,7 +133,12 @@ fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
         }
         prop_assert_eq!(store.len(), model.len() as u64);
     }
-    blobs.push((store.take(true).unwrap(), model[taken..].to_vec()));
+    unread.push((store.take(true).unwrap(), model[taken..].to_vec()));
+    blobs.extend(
+        unread
+            .into_iter()
+            .map(|(blob, expected)| (whole(blob), expected)),
+    );
     for (blob, expected) in &blobs {
         prop_assert_eq!(blob.size(), expected.len());
         prop_assert!(blob.n_memory() <= 1, "one piece for whoever maps it");
@@ -164,7 +190,7 @@ fn one_piece_is_handed_out_without_a_copy() {
     let address = piece.map_readable().unwrap().as_ptr();
     let mut store = Store::in_memory(1 << 20, None);
     store.write(0, piece).unwrap();
-    let blob = store.take(false).unwrap();
+    let blob = taken(&mut store, false);
     assert_eq!(blob.map_readable().unwrap().as_ptr(), address);
 }
 
@@ -176,7 +202,7 @@ fn a_patch_leaves_the_muxers_buffer_alone() {
     store.write(0, piece.clone()).unwrap();
     store.write(5000, buffer(b"patch", Shape::Plain)).unwrap();
     assert_eq!(bytes(&piece), noise(1, 10_000));
-    assert_eq!(&bytes(&store.take(true).unwrap())[5000..5005], b"patch");
+    assert_eq!(&bytes(&taken(&mut store, true))[5000..5005], b"patch");
 }
 
 /// Bytes whose end can be seen.
@@ -203,7 +229,7 @@ fn small_packets_do_not_hold_their_large_allocations() {
         1,
         "the packet is free"
     );
-    assert_eq!(bytes(&store.take(true).unwrap()), noise(1, 200));
+    assert_eq!(bytes(&taken(&mut store, true)), noise(1, 200));
 }
 
 /// Resident anonymous memory of this process, in bytes.
@@ -223,7 +249,7 @@ fn large_recordings_do_not_stay_in_memory() {
     const SIZE: u64 = 256 << 20;
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
     let piece = noise(1, 1 << 18);
-    let in_file = Store::in_file(dir.path().join("a"), 8 << 20, None).unwrap();
+    let in_file = Store::in_file(dir.path().join("a"), 8 << 20, Some(dir.path().into())).unwrap();
     let spilled = Store::in_memory(8 << 20, Some(dir.path().into()));
     for mut store in [in_file, spilled] {
         let before = anonymous();
@@ -232,7 +258,7 @@ fn large_recordings_do_not_stay_in_memory() {
             store.write(at, buffer(&piece, Shape::Plain)).unwrap();
         }
         store.write(77, buffer(b"patched", Shape::Plain)).unwrap();
-        let blob = store.take(true).unwrap();
+        let blob = taken(&mut store, true);
         assert_eq!(blob.size() as u64, SIZE);
         {
             let map = blob.map_readable().unwrap();
@@ -246,35 +272,61 @@ fn large_recordings_do_not_stay_in_memory() {
 }
 
 #[test]
-fn a_full_disk_is_reported_once_and_the_rest_stays() {
+fn a_full_disk_is_reported_once_and_memory_goes_on() {
     gst::init().unwrap();
-    let mut store = Store::in_file("/dev/full", 1000, None).unwrap();
+    let mut store = Store::in_file("/dev/full", 10, None).unwrap();
     let err = store.write(0, buffer(b"first", Shape::Plain)).unwrap_err();
     assert_eq!(err.kind(), io::ErrorKind::StorageFull);
     assert!(err.to_string().contains("/dev/full"), "{err}");
     store.write(5, buffer(b"more", Shape::Plain)).unwrap();
     store.write(0, buffer(b"F", Shape::Plain)).unwrap();
-    assert_eq!(store.len(), 5);
-    assert_eq!(bytes(&store.take(true).unwrap()), b"First");
+    // As much again as `max_memory` is kept, and nothing behind a hole.
+    store.write(9, buffer(b"too much", Shape::Plain)).unwrap();
+    store.write(9, buffer(b"late", Shape::Plain)).unwrap();
+    assert_eq!(store.len(), 9);
+    assert_eq!(bytes(&taken(&mut store, true)), b"Firstmore");
 }
 
-/// A place for a megabyte, if this machine lets us mount one.
+/// A small file system of its own, if this machine lets us mount one.
 pub(super) struct Tiny(pub(super) tempfile::TempDir);
 
 impl Tiny {
+    /// A place for a megabyte.
     pub(super) fn new() -> Option<Self> {
+        Self::mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+    }
+
+    /// One whose files can share blocks.
+    fn sharing(image: &Path) -> Option<Self> {
+        File::create(image).unwrap().set_len(120 << 20).unwrap();
+        let mut mkfs = std::process::Command::new("mkfs.btrfs");
+        let made = mkfs.arg("-q").arg(image).output();
+        if !made.is_ok_and(|out| out.status.success()) {
+            skipped("blobs that share blocks with a file: no mkfs.btrfs");
+            return None;
+        }
+        Self::mount(&["-o", "loop", image.to_str().unwrap()])
+    }
+
+    fn mount(args: &[&str]) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let mounted = std::process::Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
+            .args(args)
             .arg(dir.path())
             .output();
         let mounted = mounted.is_ok_and(|out| out.status.success());
-        // scripts/test tells at its end.
-        if !mounted && let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
-            let mut list = File::options().append(true).open(list).unwrap();
-            writeln!(list, "a store on a full disk: nothing can be mounted here").unwrap();
+        if !mounted {
+            skipped("a store on a file system of its own: nothing can be mounted here");
         }
         mounted.then_some(Self(dir))
+    }
+}
+
+/// scripts/test tells at its end.
+fn skipped(what: &str) {
+    if let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
+        let mut list = File::options().append(true).open(list).unwrap();
+        writeln!(list, "{what}").unwrap();
     }
 }
 
@@ -304,64 +356,102 @@ fn fill(store: &mut Store) -> (io::Error, Vec<u8>) {
 }
 
 #[test]
-fn a_file_on_a_full_disk_keeps_what_was_written() {
+fn a_file_on_a_full_disk_loses_nothing_that_was_in_memory() {
     gst::init().unwrap();
     let Some(tiny) = Tiny::new() else {
         return;
     };
     let path = tiny.0.path().join("a");
     let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
-    let (err, model) = fill(&mut store);
+    let (err, mut model) = fill(&mut store);
     assert_eq!(err.kind(), io::ErrorKind::StorageFull);
     assert!(
         err.to_string().contains(&path.display().to_string()),
         "{err}"
     );
-    store.write(4, buffer(b"patched", Shape::Plain)).unwrap();
-    let blob = bytes(&store.take(true).unwrap());
-    assert!(blob.len() > 900_000, "{}", blob.len());
-    assert_eq!(blob[..4], model[..4]);
-    assert_eq!(&blob[4..11], b"patched");
-    assert_eq!(blob[11..], model[11..blob.len()]);
-    assert_eq!(std::fs::read(&path).unwrap(), blob);
+    let in_file = std::fs::metadata(&path).unwrap().len() as usize;
+    assert!(in_file > 900_000, "{in_file}");
+    for at in [4, in_file - 3, in_file + 50_000] {
+        store
+            .write(at as u64, buffer(b"patched", Shape::Plain))
+            .unwrap();
+        model[at..at + 7].copy_from_slice(b"patched");
+    }
+    let blob = bytes(&taken(&mut store, true));
+    // What was gathered, and then up to `max_memory` more.
+    assert!(blob.len() > in_file + (1 << 20) - 10_000, "{}", blob.len());
+    assert!(blob.len() < in_file + (1 << 20) + 100_000, "{}", blob.len());
+    let wrong = (0..blob.len()).find(|at| blob[*at] != model[*at]);
+    assert_eq!(wrong, None, "of {} in the file {in_file}", blob.len());
+    assert!(std::fs::read(&path).unwrap() == model[..in_file]);
     assert_eq!(store.taken(), blob.len() as u64);
 }
 
 #[test]
-fn a_spill_to_a_full_disk_keeps_what_was_written() {
+fn a_spill_to_a_full_disk_loses_nothing_that_was_in_memory() {
     gst::init().unwrap();
     for max_memory in [100_000, 2 << 20] {
         let Some(tiny) = Tiny::new() else {
             return;
         };
         let mut store = Store::in_memory(max_memory, Some(tiny.0.path().into()));
-        let (err, model) = fill(&mut store);
+        let (err, mut model) = fill(&mut store);
         assert_eq!(err.kind(), io::ErrorKind::StorageFull);
-        let blob = bytes(&store.take(true).unwrap());
-        assert!(
-            blob.len() as u64 > 900_000.max(max_memory),
-            "{}",
-            blob.len()
-        );
-        assert_eq!(blob, model[..blob.len()]);
+        for at in [7, model.len() - 2_000_000] {
+            store
+                .write(at as u64, buffer(b"patched", Shape::Plain))
+                .unwrap();
+            model[at..at + 7].copy_from_slice(b"patched");
+        }
+        let blob = bytes(&taken(&mut store, true));
+        let least = max_memory as usize + 900_000.max(max_memory as usize) - 10_000;
+        assert!(blob.len() > least.min(model.len() - 1), "{}", blob.len());
+        assert!(blob == model[..blob.len()], "all of it, in order");
     }
 }
 
 #[test]
-fn a_file_that_takes_nothing_is_one_error() {
+fn a_file_that_takes_nothing_is_one_error_and_loses_nothing() {
     gst::init().unwrap();
-    let full = File::options().write(true).open("/dev/full").unwrap();
-    let backing = Backing::File {
-        disk: DiskFile::new(full),
-        path: "/dev/full".into(),
+    let Some(tiny) = Tiny::new() else {
+        return;
     };
-    let mut store = Store::new(backing, 0, None);
+    let path = tiny.0.path().join("a");
+    let mut store = Store::in_file(&path, 100, None).unwrap();
+    std::fs::write(tiny.0.path().join("filler"), vec![0; 2 << 20]).unwrap_err();
     store.write(0, buffer(b"gathered", Shape::Plain)).unwrap();
     let err = store.flush().unwrap_err();
     assert_eq!(err.kind(), io::ErrorKind::StorageFull);
     store.flush().unwrap();
     store.write(8, buffer(b"more", Shape::Plain)).unwrap();
-    assert_eq!(store.take(true).unwrap().size(), 0);
+    let first = taken(&mut store, false);
+    assert_eq!(bytes(&first), b"gatheredmore");
+    store.write(12, buffer(b"last", Shape::Plain)).unwrap();
+    store.write(10, buffer(b"RE", Shape::Plain)).unwrap();
+    let last = taken(&mut store, true);
+    assert_eq!((last.offset(), bytes(&last)), (12, b"last".to_vec()));
+    assert_eq!(bytes(&first), b"gatheredmore");
+}
+
+#[test]
+fn a_patch_that_comes_with_the_first_error_is_not_lost() {
+    gst::init().unwrap();
+    let Some(tiny) = Tiny::new() else {
+        return;
+    };
+    let path = tiny.0.path().join("a");
+    let mut store = Store::in_file(&path, 100, None).unwrap();
+    store
+        .write(0, buffer(b"in the file", Shape::Plain))
+        .unwrap();
+    store.flush().unwrap();
+    std::fs::write(tiny.0.path().join("filler"), vec![0; 2 << 20]).unwrap_err();
+    let rest = noise(1, 50_000);
+    store.write(11, buffer(&rest, Shape::Plain)).unwrap();
+    let both = [b"FILE".as_slice(), &rest[..3]].concat();
+    store.write(7, buffer(&both, Shape::Plain)).unwrap_err();
+    let blob = bytes(&taken(&mut store, true));
+    assert!(blob == [b"in the FILE".as_slice(), &rest].concat());
 }
 
 #[test]
@@ -371,8 +461,11 @@ fn what_cannot_be_spilled_stays_in_memory() {
     store.write(0, buffer(b"0123456789", Shape::Plain)).unwrap();
     let err = store.write(10, buffer(b"ab", Shape::Plain)).unwrap_err();
     assert!(err.to_string().contains("/nonexistent"), "{err}");
-    store.write(12, buffer(b"dropped", Shape::Plain)).unwrap();
-    assert_eq!(bytes(&store.take(true).unwrap()), b"0123456789ab");
+    store
+        .write(12, buffer(b"cdefghijkl", Shape::Plain))
+        .unwrap();
+    store.write(22, buffer(b"dropped", Shape::Plain)).unwrap();
+    assert_eq!(bytes(&taken(&mut store, true)), b"0123456789abcdefghijkl");
 }
 
 #[test]
@@ -382,7 +475,7 @@ fn absurd_positions_are_errors() {
         let mut store = Store::in_memory(1 << 20, None);
         store.write(0, buffer(b"abc", Shape::Plain)).unwrap();
         assert!(store.write(pos, buffer(b"xyz", Shape::Plain)).is_err());
-        assert_eq!(bytes(&store.take(true).unwrap()), b"abc");
+        assert_eq!(bytes(&taken(&mut store, true)), b"abc");
     }
 }
 
@@ -397,18 +490,112 @@ fn flushed_bytes_are_in_the_file() {
     assert_eq!(std::fs::read(&path).unwrap(), b"abc");
 }
 
+/// What becomes of a file whose blobs are still held, or not even read.
 #[test]
-fn the_last_blob_outlives_the_next_recording_at_the_same_place() {
+fn blobs_do_not_change_whatever_becomes_of_the_file() {
     gst::init().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
-    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
-    store.write(0, buffer(b"first", Shape::Plain)).unwrap();
-    let blob = store.take(true).unwrap();
-    drop(store);
-    let mut store = Store::in_file(&path, 1 << 20, None).unwrap();
-    store.write(0, buffer(b"2", Shape::Plain)).unwrap();
-    store.take(true).unwrap();
-    assert_eq!(bytes(&blob), b"first");
-    assert_eq!(std::fs::read(&path).unwrap(), b"2");
+    let content = noise(3, 300_000);
+    let spoil: [fn(&Path); 4] = [
+        |path| {
+            File::options()
+                .write(true)
+                .open(path)
+                .unwrap()
+                .set_len(10)
+                .unwrap()
+        },
+        |path| std::fs::write(path, vec![0; 300_000]).unwrap(),
+        |path| std::fs::remove_file(path).unwrap(),
+        |path| drop(Store::in_file(path, 0, None).unwrap()),
+    ];
+    for (index, spoil) in spoil.iter().enumerate() {
+        for max_memory in [0, 1 << 20] {
+            let mut store = Store::in_file(&path, max_memory, Some(dir.path().into())).unwrap();
+            store.write(0, buffer(&content, Shape::Plain)).unwrap();
+            let blob = taken(&mut store, index % 2 == 0);
+            spoil(&path);
+            assert!(bytes(&blob) == content, "{index}, {max_memory}");
+        }
+    }
+    // Not even read yet: the older file is still there, or there is nothing, but never anything else.
+    for (index, spoil) in spoil.iter().enumerate() {
+        let mut store = Store::in_file(&path, 0, Some(dir.path().into())).unwrap();
+        store.write(0, buffer(&content, Shape::Plain)).unwrap();
+        let blob = store.take(true).unwrap();
+        drop(store);
+        spoil(&path);
+        let (blob, error) = blob.into_buffer();
+        assert_eq!((blob.offset(), blob.offset_end()), (0, 300_000));
+        match index {
+            0 => assert!(error.is_some() && blob.size() == 0),
+            1 => assert!(error.is_none() && blob.size() == 300_000),
+            _ => assert!(error.is_none() && bytes(&blob) == content),
+        }
+    }
+    assert!(
+        std::fs::read_dir(dir.path()).unwrap().count() <= 1,
+        "no copy has a name"
+    );
+}
+
+#[test]
+fn a_blob_that_has_no_room_has_no_bytes_and_takes_no_room() {
+    gst::init().unwrap();
+    let Some(tiny) = Tiny::new() else {
+        return;
+    };
+    let Some(larger) = Tiny::mount(&["-t", "tmpfs", "-o", "size=9m", "tmpfs"]) else {
+        return;
+    };
+    let path = larger.0.path().join("a");
+    let temp_dir = tiny.0.path();
+    let mut store = Store::in_file(&path, 1000, Some(temp_dir.into())).unwrap();
+    let content = noise(3, 2 << 20);
+    store.write(0, buffer(&content, Shape::Plain)).unwrap();
+    let (blob, error) = store.take(false).unwrap().into_buffer();
+    let error = error.expect("no room").to_string();
+    assert!(error.contains(&temp_dir.display().to_string()), "{error}");
+    assert_eq!((blob.size(), blob.offset_end()), (0, 2 << 20));
+    // The recording goes on, and smaller ones have it.
+    store.write(2 << 20, buffer(b"more", Shape::Plain)).unwrap();
+    let blob = taken(&mut store, true);
+    assert_eq!((blob.offset(), bytes(&blob)), (2 << 20, b"more".to_vec()));
+    assert!(std::fs::read(&path).unwrap() == [content.as_slice(), b"more"].concat());
+}
+
+#[test]
+fn a_large_blob_shares_the_blocks_of_its_file_where_it_can() {
+    gst::init().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(sharing) = Tiny::sharing(&dir.path().join("image")) else {
+        return;
+    };
+    let path = sharing.0.path().join("a");
+    // There is no room for a copy elsewhere.
+    let mut store = Store::in_file(&path, 1000, Some("/nonexistent".into())).unwrap();
+    let content = noise(3, 10 << 20);
+    let at = 12_345;
+    store
+        .write(0, buffer(&content[..at], Shape::Plain))
+        .unwrap();
+    let small = store.take(false).unwrap();
+    store
+        .write(at as u64, buffer(&content[at..], Shape::Plain))
+        .unwrap();
+    let large = store.take(false).unwrap();
+    // What comes later reaches neither of them.
+    store
+        .write(at as u64 - 2, buffer(b"patch", Shape::Plain))
+        .unwrap();
+    store
+        .write(10 << 20, buffer(b"more", Shape::Plain))
+        .unwrap();
+    store.flush().unwrap();
+    let (small, large) = (whole(small), whole(large));
+    std::fs::write(&path, b"spoiled").unwrap();
+    assert!(bytes(&small) == content[..at]);
+    assert!(bytes(&large) == content[at..]);
+    assert_eq!(std::fs::read_dir(sharing.0.path()).unwrap().count(), 1);
 }

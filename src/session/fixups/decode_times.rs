@@ -1,59 +1,142 @@
-//! Decode times that were made up, moved to where a recording has room for them.
+//! Decode times of frames that are decoded in another order than they are shown in.
 //!
-//! A timestamper lets decode times begin before 0 and moves the segment to make that possible.
-//! mp4mux takes that for a delay of the whole track. Here the first ones crowd together behind 0.
+//! The first of them lie before recorded time 0, where GStreamer has no stamps: so the gate stamps such streams later by
+//! a headroom ([`crate::gate::headroom`]), and an encoder or a timestamper moves its segment. mp4mux takes either for a
+//! delay of the whole track.
 
-use crate::session::{probe::probe, timing::lock};
-use std::sync::Mutex;
+use crate::{
+    gate,
+    session::{probe::probe, timing::lock},
+};
+use std::sync::{Arc, Mutex};
 
 /// Decode times are at least so far apart, in nanoseconds: as far as containers tell.
-const STEP: u64 = 1_000_000;
+const STEP: i64 = 1_000_000;
 
-#[derive(Default)]
+fn signed(time: u64) -> i64 {
+    i64::try_from(time).unwrap_or(0)
+}
+
+/// Stamps of a track in recorded time.
 struct Track {
     segment: gst::FormattedSegment<gst::ClockTime>,
-    last: Option<u64>,
+    headroom: i64,
+    last: Option<i64>,
 }
 
 impl Track {
-    /// Running time, 0 for what is before it.
-    fn running(&self, stamp: Option<gst::ClockTime>) -> Option<u64> {
-        match self.segment.to_running_time_full(stamp?)? {
-            gst::Signed::Positive(running) => Some(running.nseconds()),
-            gst::Signed::Negative(_) => Some(0),
+    fn new(headroom: u64) -> Self {
+        Track {
+            segment: gst::FormattedSegment::new(),
+            headroom: signed(headroom),
+            last: None,
         }
     }
 
-    fn stamp(&mut self, buffer: &mut gst::BufferRef) {
-        let Some(pts) = self.running(buffer.pts()) else {
-            return;
+    fn recorded(&self, stamp: Option<gst::ClockTime>) -> Option<i64> {
+        let running = match self.segment.to_running_time_full(stamp?)? {
+            gst::Signed::Positive(running) => i64::try_from(running.nseconds()).ok()?,
+            gst::Signed::Negative(before) => {
+                i64::try_from(before.nseconds()).ok()?.checked_neg()?
+            }
         };
-        let least = self.last.map_or(0, |last| last.saturating_add(STEP));
-        let dts = self.running(buffer.dts()).unwrap_or(pts);
+        running.checked_sub(self.headroom)
+    }
+
+    /// A frame's recorded time and its decode time, not before `earliest`.
+    fn place(&mut self, buffer: &gst::BufferRef, earliest: i64) -> Option<(i64, i64)> {
+        let pts = self.recorded(buffer.pts())?;
+        let least = self.last.map_or(earliest, |last| last.saturating_add(STEP));
+        let dts = self.recorded(buffer.dts()).unwrap_or(pts);
         let dts = dts.max(least).min(pts);
         self.last = Some(dts);
-        buffer.set_pts(gst::ClockTime::from_nseconds(pts));
-        buffer.set_dts(gst::ClockTime::from_nseconds(dts));
+        Some((pts, dts))
     }
 }
 
-/// Has what leaves `pad` be stamped in running time, with no decode time before 0.
-pub fn begin_at_zero(pad: &gst::Pad) {
-    let track = Mutex::new(Track::default());
+fn stamp(buffer: &mut gst::BufferRef, pts: i64, dts: i64) {
+    let time = |time: i64| gst::ClockTime::from_nseconds(u64::try_from(time).unwrap_or(0));
+    buffer.set_pts(time(pts));
+    buffer.set_dts(time(dts));
+}
+
+/// What leaves `pad` is stamped later than recorded time by `headroom` nanoseconds, whatever the gate gives media of its
+/// caps. Without one, the first decode times crowd together behind 0.
+pub fn give_headroom(pad: &gst::Pad, headroom: u64) {
+    let given = Arc::new(Mutex::new(None::<Track>));
+    probe(
+        pad,
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |pad, info| {
+            let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let of_caps = gate::headroom(caps.caps());
+            let mut track = lock(&given);
+            match &mut *track {
+                Some(track) => track.headroom = signed(of_caps),
+                None if of_caps != headroom => {
+                    *track = Some(Track::new(of_caps));
+                    shift(pad, given.clone(), signed(headroom));
+                }
+                None => {}
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+}
+
+/// Stamps what leaves `pad` in recorded time, plus `headroom`.
+fn shift(pad: &gst::Pad, given: Arc<Mutex<Option<Track>>>, headroom: i64) {
+    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
+        let mut track = lock(&given);
+        if let (Some(buffer), Some(track)) = (info.buffer_mut(), &mut *track)
+            && track.headroom != headroom
+        {
+            let buffer = buffer.make_mut();
+            let has_dts = buffer.dts().is_some();
+            let earliest = headroom.saturating_neg();
+            if let Some((pts, dts)) = track.place(buffer, earliest) {
+                stamp(buffer, pts + headroom, dts + headroom);
+                if !has_dts {
+                    buffer.set_dts(gst::ClockTime::NONE);
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+/// Decode times on `pad` begin at 0, and all stamps are later than recorded time by what the first frame is shown after
+/// its decoding: `told` hears how much that is, in nanoseconds, with the first frame. The container says it in an edit
+/// list.
+pub fn begin_at_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync + 'static) {
+    let track = Mutex::new((Track::new(headroom), None::<i64>));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, move |_, info| {
+        let (track, delay) = &mut *lock(&track);
         match &mut info.data {
             Some(gst::PadProbeData::Event(event)) => {
                 if let gst::EventView::Segment(segment) = event.view()
                     && let Some(time) = segment.segment().downcast_ref::<gst::ClockTime>()
                 {
-                    lock(&track).segment = time.clone();
+                    track.segment = time.clone();
                     let plain = gst::FormattedSegment::<gst::ClockTime>::new();
                     let seqnum = event.seqnum();
                     *event = gst::event::Segment::builder(&plain).seqnum(seqnum).build();
                 }
             }
-            Some(gst::PadProbeData::Buffer(buffer)) => lock(&track).stamp(buffer.make_mut()),
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let earliest = delay.map_or(i64::MIN, |delay: i64| -delay);
+                if let Some((pts, dts)) = track.place(buffer, earliest) {
+                    let delay = *delay.get_or_insert_with(|| {
+                        let delay = dts.saturating_neg().max(0);
+                        told(delay.unsigned_abs());
+                        delay
+                    });
+                    stamp(buffer.make_mut(), pts + delay, dts + delay);
+                }
+            }
             _ => {}
         }
         gst::PadProbeReturn::Ok
@@ -64,21 +147,35 @@ pub fn begin_at_zero(pad: &gst::Pad) {
 mod tests {
     use super::*;
 
-    #[test]
-    fn decode_times_rise_and_never_pass_the_presentation() {
-        gst::init().unwrap();
-        let mut track = Track::default();
-        track.segment.set_start(gst::ClockTime::from_mseconds(80));
-        let stamps = [(80, 0), (240, 40), (160, 80), (120, 120), (200, 160)];
-        let stamped = stamps.map(|(pts, dts)| {
+    /// B-frames as an encoder stamps them, in milliseconds.
+    const STAMPS: [(u64, u64); 5] = [(80, 0), (240, 40), (160, 80), (120, 120), (200, 160)];
+
+    fn placed(track: &mut Track, earliest: i64) -> Vec<(i64, i64)> {
+        let stamps = STAMPS.map(|(pts, dts)| {
             let mut buffer = gst::Buffer::new();
             let fields = buffer.make_mut();
             fields.set_pts(gst::ClockTime::from_mseconds(pts));
             fields.set_dts(gst::ClockTime::from_mseconds(dts));
-            track.stamp(fields);
-            let ms = |time: Option<gst::ClockTime>| time.unwrap().mseconds();
-            (ms(buffer.pts()), ms(buffer.dts()))
+            let (pts, dts) = track.place(fields, earliest).unwrap();
+            (pts / 1_000_000, dts / 1_000_000)
         });
-        assert_eq!(stamped, [(0, 0), (160, 1), (80, 2), (40, 40), (120, 80)]);
+        stamps.to_vec()
+    }
+
+    #[test]
+    fn decode_times_rise_and_never_pass_the_presentation() {
+        gst::init().unwrap();
+        let crowded = [(0, 0), (160, 1), (80, 2), (40, 40), (120, 80)];
+        assert_eq!(placed(&mut Track::new(80_000_000), 0), crowded);
+        let mut moved = Track::new(0);
+        moved.segment.set_start(gst::ClockTime::from_mseconds(80));
+        assert_eq!(placed(&mut moved, 0), crowded);
+    }
+
+    #[test]
+    fn decode_times_keep_their_distance_before_0() {
+        gst::init().unwrap();
+        let kept = [(0, -80), (160, -40), (80, 0), (40, 40), (120, 80)];
+        assert_eq!(placed(&mut Track::new(80_000_000), i64::MIN), kept);
     }
 }

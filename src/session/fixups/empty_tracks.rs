@@ -60,8 +60,7 @@ pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, t
             let (Some(muxer), Some(sink)) = (muxer.upgrade(), source.peer()) else {
                 return gst::PadProbeReturn::Ok;
             };
-            let caps = source.current_caps().or_else(|| sink.current_caps());
-            if !ends || caps.is_some() && known() {
+            if !ends || sink.has_current_caps() && known() {
                 return gst::PadProbeReturn::Ok;
             }
             let others = |left: usize| (left > 1).then(|| left - 1);

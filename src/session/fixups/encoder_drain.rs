@@ -20,26 +20,41 @@ struct Fed {
     last: Option<gst::ClockTime>,
 }
 
-/// Where an encoder's last packet ends, once it is known.
-#[derive(Debug, Clone, Default)]
-pub struct End(Arc<Mutex<Fed>>);
-
-/// Lets the container's account of an encoder's delay come true. The end is to be kept where packets reach the muxer,
-/// too: see [`keep_end`].
-pub fn account(encoder: &gst::Element, delay: Delay) -> Option<End> {
-    let (sink, src) = (encoder.static_pad("sink")?, encoder.static_pad("src")?);
-    let Delay::Samples(samples) = delay else {
-        return None;
+/// Lets the container's account of an encoder's delay come true.
+pub fn account(encoder: &gst::Element, delay: Delay) {
+    let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
+        return;
     };
-    let end = End::default();
-    push_out(&sink, &src, samples.into(), &end);
-    Some(end)
+    match delay {
+        Delay::Samples(samples) => push_out(&sink, &src, samples.into()),
+        Delay::None | Delay::PreSkip(_) => {}
+    }
 }
 
-/// Packets that reach `pad` end there: parsers (mpegaudioparse) give the last a whole packet's duration again.
-pub fn keep_end(pad: &gst::Pad, end: End) {
-    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
-        let last = lock(&end.0).last;
+/// Silence after the end pushes the last samples out; packets of nothing else are left out.
+fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
+    let fed = Arc::new(Mutex::new(Fed::default()));
+    let feeding = fed.clone();
+    let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(sink, both, move |pad, info| {
+        if let Some(buffer) = info.buffer() {
+            if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
+                lock(&feeding).end = Some(pts + duration);
+            }
+        } else if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view()) {
+            let end = lock(&feeding).end;
+            if let Some(end) = end
+                && let Some((silence, rate)) = silence(pad, end, delay + PUSH)
+            {
+                lock(&feeding).last = Some(end + length(delay, rate));
+                // The encoder's own failure is told on the bus.
+                let _ = pad.chain(silence);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+    probe(src, gst::PadProbeType::BUFFER, move |_, info| {
+        let last = lock(&fed).last;
         let pts = info.buffer().and_then(|buffer| buffer.pts());
         if let (Some(pts), Some(last)) = (pts, last) {
             let left = last.saturating_sub(pts);
@@ -56,45 +71,21 @@ pub fn keep_end(pad: &gst::Pad, end: End) {
     });
 }
 
-/// Silence after the end pushes the last samples out; packets of nothing else are left out.
-fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64, end: &End) {
-    let feeding = end.0.clone();
-    let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    probe(sink, both, move |pad, info| {
-        if let Some(buffer) = info.buffer() {
-            if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
-                lock(&feeding).end = Some(pts + duration);
-            }
-        } else if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view()) {
-            let end = lock(&feeding).end;
-            if let Some(end) = end
-                && let Some(silence) = silence(pad, end, delay + PUSH)
-            {
-                lock(&feeding).last = Some(end + silence.1);
-                // The encoder's own failure is told on the bus.
-                let _ = pad.chain(silence.0);
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    keep_end(src, end.clone());
-}
-
-/// So many samples of silence from `end` on for this pad, and how long they are but for [`PUSH`].
-fn silence(
-    pad: &gst::Pad,
-    end: gst::ClockTime,
-    samples: u64,
-) -> Option<(gst::Buffer, gst::ClockTime)> {
+/// So many samples of silence from `at` on for this pad, and how many are in a second.
+pub fn silence(pad: &gst::Pad, at: gst::ClockTime, samples: u64) -> Option<(gst::Buffer, u64)> {
     let info = gst_audio::AudioInfo::from_caps(pad.current_caps()?.as_ref()).ok()?;
-    let time =
-        |samples: u64| gst::ClockTime::SECOND.mul_div_round(samples, u64::from(info.rate()).max(1));
+    let rate = u64::from(info.rate());
     let size = usize::try_from(samples).ok()? * usize::try_from(info.bpf()).ok()?;
     let mut bytes = vec![0; size];
     info.format_info().fill_silence(&mut bytes);
     let mut buffer = gst::Buffer::from_mut_slice(bytes);
     let fields = buffer.get_mut()?;
-    fields.set_pts(end);
-    fields.set_duration(time(samples)?);
-    Some((buffer, time(samples.saturating_sub(PUSH))?))
+    fields.set_pts(at);
+    fields.set_duration(length(samples, rate));
+    Some((buffer, rate))
+}
+
+fn length(samples: u64, rate: u64) -> gst::ClockTime {
+    let length = gst::ClockTime::SECOND.mul_div_round(samples, rate.max(1));
+    length.unwrap_or(gst::ClockTime::ZERO)
 }

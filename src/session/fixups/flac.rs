@@ -4,10 +4,13 @@
 //! they are counted anew from the file's beginning, without the pauses. Nothing else of them changes
 //! but the checksums. When all are through, the file's head is told how many samples there are.
 
-use crate::session::{probe::probe, timing::lock};
+use crate::session::{
+    probe::{leave_out, probe},
+    timing::lock,
+};
 use gst::prelude::*;
 use std::sync::{
-    Mutex,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -172,6 +175,16 @@ struct Count {
     head: Vec<u8>,
 }
 
+/// Which frames are counted anew.
+#[derive(Debug, Clone)]
+pub enum Counted {
+    /// All: the file tells its time by them.
+    All,
+    /// Those from when this is set: decoders make up silence for numbers that are left out, and other frames have been put
+    /// among those that were copied.
+    From(Arc<AtomicBool>),
+}
+
 impl Count {
     /// The frame with the number that it has here; `None` for what is no frame.
     fn renumbered(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
@@ -206,7 +219,7 @@ impl Count {
 }
 
 /// TrackStats the frames that leave `pad` from 0 on.
-pub fn count_anew(pad: &gst::Pad) {
+pub fn count_anew(pad: &gst::Pad, counted: Counted) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, move |pad, info| {
@@ -221,8 +234,16 @@ pub fn count_anew(pad: &gst::Pad) {
                     .min(map.len());
                 count.head.extend(map.iter().take(missing));
                 let Some(bytes) = count.renumbered(&map) else {
-                    return gst::PadProbeReturn::Ok;
+                    drop(map);
+                    // The head of what goes on here is none of this file's.
+                    return match count.samples {
+                        0 => gst::PadProbeReturn::Ok,
+                        _ => leave_out(info),
+                    };
                 };
+                if matches!(&counted, Counted::From(begun) if !begun.load(Ordering::SeqCst)) {
+                    return gst::PadProbeReturn::Ok;
+                }
                 drop(map);
                 let mut renumbered = gst::Buffer::from_mut_slice(bytes);
                 let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
@@ -231,7 +252,9 @@ pub fn count_anew(pad: &gst::Pad) {
                 }
                 *buffer = renumbered;
             }
-            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => {
+            Some(gst::PadProbeData::Event(event))
+                if event.type_() == gst::EventType::Eos && matches!(counted, Counted::All) =>
+            {
                 let total = std::mem::take(&mut *lock(&count)).total();
                 // This pad has ended by now, what comes after it has not.
                 if let (Some(total), Some(next)) = (total, pad.peer()) {

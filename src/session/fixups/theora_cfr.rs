@@ -48,8 +48,8 @@ pub fn assume_rate(first: &gst::Element) {
     });
 }
 
-/// The rate that caps name, or the most that they allow.
-fn rate(caps: &gst::CapsRef) -> gst::Fraction {
+/// The rate that caps name, or the most that they allow, or the usual one.
+pub fn rate(caps: &gst::CapsRef) -> gst::Fraction {
     let structure = caps.structure(0);
     let field = |name| {
         let rate = structure.and_then(|s| s.get::<gst::Fraction>(name).ok());
@@ -63,21 +63,21 @@ fn rate(caps: &gst::CapsRef) -> gst::Fraction {
 
 /// Where the pictures of a track are, in frames.
 #[derive(Debug, Default)]
-struct Grid {
+pub(super) struct Grid {
     /// Numerator and denominator; none is known yet.
     rate: Option<(u64, u64)>,
     /// Where the next picture may begin.
     next: u64,
     /// Pictures that the encoder has.
-    encoding: VecDeque<Range<u64>>,
+    pub(super) encoding: VecDeque<Range<u64>>,
     /// Frames that have been written.
     written: u64,
     /// A picture and what repeats it are on their way.
-    passing: bool,
+    pub(super) passing: bool,
 }
 
 impl Grid {
-    fn set_rate(&mut self, caps: &gst::CapsRef) {
+    pub(super) fn set_rate(&mut self, caps: &gst::CapsRef) {
         let structure = caps.structure(0);
         let rate = structure.and_then(|s| s.get::<gst::Fraction>("framerate").ok());
         self.rate = rate.and_then(|rate| {
@@ -100,7 +100,7 @@ impl Grid {
     }
 
     /// Puts a picture on the grid; false if there is no place for it.
-    fn place(&mut self, buffer: &mut gst::BufferRef) -> bool {
+    pub(super) fn place(&mut self, buffer: &mut gst::BufferRef) -> bool {
         let Some(pts) = buffer.pts() else {
             return true;
         };
@@ -116,6 +116,19 @@ impl Grid {
         buffer.set_pts(self.time(begin));
         self.encoding.push_back(begin..end);
         true
+    }
+
+    /// The same picture in each of these frames.
+    pub(super) fn repeated(&self, picture: &gst::Buffer, frames: Range<u64>) -> Vec<gst::Buffer> {
+        let end = frames.end.min(frames.start.saturating_add(MAX_HOLE_FRAMES));
+        let at = |frame| {
+            let mut picture = picture.clone();
+            let fields = picture.make_mut();
+            fields.set_pts(self.time(frame));
+            fields.set_duration(self.time(1));
+            picture
+        };
+        (frames.start..end).map(at).collect()
     }
 
     /// Packets that repeat the picture before until `frame`.

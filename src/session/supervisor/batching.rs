@@ -56,7 +56,7 @@ impl Supervisor {
         };
         MAX_BATCH_TIME
             .min(part(settings.timeslice))
-            .min(part(settings.max_queue_time))
+            .min(part(settings.patience_ns()))
     }
 
     /// Gives on what has been batched for long enough, or is asked for, or is the last.

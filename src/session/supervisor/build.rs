@@ -4,7 +4,7 @@ use super::{GRACE, Supervisor, pipeline_events::PipelineEvents};
 use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
-    model::{Error, Kind},
+    model::{Error, Kind, timeline::Timeline},
     session::{
         Event,
         bitrates::RunningEncoder,
@@ -19,14 +19,14 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
     /// is left out.
     pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
-        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        let patience = self.session.settings.patience();
         let mut missing = Vec::new();
         let mut known = false;
         for track in &self.session.tracks {
@@ -48,7 +48,7 @@ impl Supervisor {
                 .read(|t| t.intervals().first().map(|i| i.start));
             let ahead = self.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
-                && (self.session.any_live || ahead > self.session.settings.max_queue_time);
+                && (self.session.any_live() || ahead > self.session.settings.patience_ns());
             let stopped = stopped.is_some_and(|since| since.elapsed() > self.grace());
             for track in missing {
                 let give_up = known && waited || stopped || track.is_ended();
@@ -131,6 +131,7 @@ impl Supervisor {
             session: session.clone(),
             names,
             proven: AtomicBool::new(false),
+            begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
         let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
@@ -138,7 +139,17 @@ impl Supervisor {
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
-        pipeline.play()?;
+        if let Err(error) = pipeline.play() {
+            // Which encoder it was is on the bus, or else seen by its state.
+            let failed = lock(&session.control).failed_encoder.is_some();
+            let next = pipeline.failed_encoder().filter(|_| replaceable);
+            if let (false, Some(factory)) = (failed, next) {
+                wires.cut.store(true, Ordering::SeqCst);
+                lock(&session.control).failed_encoder = Some((factory, error));
+                return Ok(());
+            }
+            return if failed { Ok(()) } else { Err(error) };
+        }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             let mut of_track = session.delegate.tags(track.name());
@@ -216,19 +227,42 @@ impl Supervisor {
         drop(self.pipeline.take());
     }
 
-    /// `on-start`, once the actual type is known.
-    pub(super) fn announce(&mut self, caps_known: bool) {
+    /// `on-start`, once the actual type is known and the first bytes are there.
+    pub(super) fn announce(&mut self, caps_known: bool, stopped: bool) {
         if self.announced || self.session.timeline.read(|t| t.pending().is_some()) {
             return;
         }
-        let certain = self.plan.as_ref().is_some_and(Plan::is_type_certain);
-        // Where nothing flows, nobody waits for ever.
-        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
-        if caps_known || certain || self.begun.elapsed() > patience.max(GRACE) {
+        // So that there is something to ask for from then on; but where nothing flows, nobody waits for ever.
+        let patience = self.session.settings.patience();
+        let (bytes, _) = self.session.progress.figures();
+        let paused = self.session.timeline.read(Timeline::is_paused);
+        let waited = self.begun.elapsed() > patience.max(GRACE);
+        if caps_known && bytes > 0 || paused || stopped || waited {
             self.announced = true;
             self.announce_start(self.likely_type());
             self.start_batching();
         }
+    }
+
+    /// The container's caps, as far as they can be told without its muxer.
+    pub(super) fn likely_caps(&self) -> Option<gst::Caps> {
+        match &self.plan {
+            Some(plan) => Some(plan.caps()),
+            None => self.expected_plan().map(|plan| plan.caps()),
+        }
+    }
+
+    /// What would be made if all tracks came raw.
+    fn expected_plan(&self) -> Option<Plan> {
+        let tracks = self.session.tracks.iter();
+        let inputs: Vec<_> = tracks
+            .map(|track| TrackInput {
+                kind: track.kind(),
+                encoded: None,
+            })
+            .collect();
+        let settings = &self.session.settings;
+        formats::choose(&settings.mime_type, self.session.location(), &inputs).ok()
     }
 
     /// The actual type, as far as it can be told now.
@@ -237,17 +271,8 @@ impl Supervisor {
         match (&self.plan, &self.pipeline) {
             (Some(plan), Some(pipeline)) => plan.mime_type(&pipeline.encoded_caps()),
             _ => {
-                let inputs: Vec<_> = self
-                    .session
-                    .tracks
-                    .iter()
-                    .map(|track| TrackInput {
-                        kind: track.kind(),
-                        encoded: None,
-                    })
-                    .collect();
-                formats::choose(&settings.mime_type, self.session.location(), &inputs)
-                    .map_or_else(|_| settings.mime_type.clone(), |plan| plan.mime_type(&[]))
+                let plan = self.expected_plan();
+                plan.map_or_else(|| settings.mime_type.clone(), |plan| plan.mime_type(&[]))
             }
         }
     }

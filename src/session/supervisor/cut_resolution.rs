@@ -2,11 +2,11 @@
 
 use super::{KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, Supervisor};
 use crate::{
+    gate::KEY_FRAME_LIMIT,
     log::{CAT, time},
     model::timeline::Ns,
     session::{Event, lock, track::Track},
 };
-use std::time::Duration;
 
 impl Supervisor {
     /// Decides the starts that had to wait, as far as that is possible now.
@@ -44,7 +44,7 @@ impl Supervisor {
         let Some(earliest) = firsts.iter().flatten().min().copied() else {
             return false;
         };
-        let patience = Duration::from_nanos(self.session.settings.max_queue_time);
+        let patience = self.session.settings.patience();
         let stopped = self.session.timeline.read(|t| t.is_stopped());
         if firsts.iter().any(Option::is_none) && !stopped && self.begun.elapsed() < patience {
             return false;
@@ -89,10 +89,10 @@ impl Supervisor {
         let (name, arrived) = ((*name).to_owned(), *arrived);
         // What is live comes with the clock, the rest when it likes.
         let progress = match self.session.clock.now() {
-            Some(now) if self.session.any_live => now.saturating_sub(self.most_latency()),
+            Some(now) if self.session.any_live() => now.saturating_sub(self.most_latency()),
             _ => arrived,
         };
-        let most = self.session.settings.max_queue_time.max(LONGEST_PICTURE);
+        let most = self.session.settings.patience_ns().max(LONGEST_PICTURE);
         let held_too_long = progress.saturating_sub(requested) > most;
         // The earliest of them, since each track has its own just behind the instant asked for;
         // later ones are waited for only as long as they could be earlier.
@@ -111,10 +111,23 @@ impl Supervisor {
         {
             return Some(end);
         }
+        let waited = progress.saturating_sub(first);
+        if waited > KEY_FRAME_LIMIT.max(self.session.settings.max_queue_time) {
+            self.session.events.push(Event::Warning {
+                message: format!(
+                    "No key frame has come on {name} for {} ms: recording begins without one, and its pictures are \
+                     whole only from the next one on.",
+                    waited / 1_000_000
+                ),
+            });
+            for (_, track) in self.open_tracks() {
+                track.begin_anywhere();
+            }
+            return Some(requested);
+        }
         if held_too_long {
             self.session.timeline.write(|t| t.defer(progress - most));
         }
-        let waited = progress.saturating_sub(first);
         if waited / KEY_FRAME_AGAIN > self.asked_again {
             self.asked_again = waited / KEY_FRAME_AGAIN;
             for (_, track) in self.open_tracks() {

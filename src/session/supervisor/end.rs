@@ -1,11 +1,11 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::{Pipeline, Supervisor};
+use super::{DISK_PATIENCE, Pipeline, Supervisor};
 use crate::{
     formats::Ending,
     log::{CAT, time},
-    model::Error,
-    session::{Event, lock},
+    model::{EndReason, Error},
+    session::{Event, Part, lock, writer::FIRST_PART},
 };
 use std::sync::PoisonError;
 
@@ -117,8 +117,13 @@ impl Supervisor {
             });
         };
         let mut failed = error.is_some();
-        let patience = session.settings.stop_timeout;
+        let caps = self.likely_caps();
+        // A disk that is busy just then is not stuck.
+        let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
         let ended = session.with_writer_within(patience, |writer, events| {
+            if let Some(caps) = caps {
+                writer.assume_caps(caps);
+            }
             // An error in the last write comes before the blob that it has made short.
             let finalised = writer.finalise(ending);
             let finalised = finalised.map(|unchanged| session.warn_of_fragments(unchanged));
@@ -158,9 +163,27 @@ impl Supervisor {
             },
             session.location().unwrap_or_default()
         );
+        let intervals = session.intervals();
+        session.events.push(Event::Part(Part {
+            number: FIRST_PART,
+            location: session.settings.location.clone(),
+            mime_type: session.mime_type().unwrap_or_default(),
+            timecode: 0,
+            duration,
+            size,
+            whole: session.progress.is_whole(),
+            running_time: intervals.first().map_or(running_time, |i| i.running_time),
+        }));
+        let reason = match failed {
+            true => EndReason::Error,
+            false => lock(&session.control)
+                .reason
+                .unwrap_or(EndReason::EndOfStream),
+        };
         session.events.push(Event::Stop {
             session: session.id,
-            failed,
+            reason,
+            intervals,
             running_time,
             location: session.settings.location.clone(),
             duration,

@@ -1,10 +1,11 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    formats::Ending,
-    model::Error,
-    session::{Session, lock, pipeline::Listener},
+    formats::{Ending, Missing},
+    model::{Error, timeline::Ns},
+    session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
+use gst::prelude::*;
 use std::{
     io,
     sync::{
@@ -20,6 +21,8 @@ pub(super) struct PipelineEvents {
     pub(super) names: Vec<String>,
     /// Something has come out of every encoder that there would be another for.
     pub(super) proven: AtomicBool,
+    /// Bytes have come.
+    pub(super) begun: AtomicBool,
     /// The pipeline is to be replaced: what it still says does not count.
     pub(super) cut: AtomicBool,
 }
@@ -69,15 +72,19 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
-    fn bytes(&self, buffer: gst::Buffer) {
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
         }
         crate::fault::place("bytes");
         let written = self
             .session
-            .with_writer(|writer, events| writer.write(buffer, events));
+            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
         self.fail_if(written);
+        if !self.begun.swap(true, Ordering::SeqCst) {
+            // `on-start` waits for them.
+            self.session.room.wake();
+        }
     }
 
     fn end(&self, ending: Ending) {
@@ -110,6 +117,14 @@ impl Listener for PipelineEvents {
         }
     }
 
+    fn missing(&self, missing: Vec<Missing>) {
+        // Of what fails because something else has, nobody is told.
+        let first = lock(&self.session.control).error.is_none();
+        if first && !self.is_cut() && !missing.is_empty() {
+            self.session.events.push(Event::Missing(missing));
+        }
+    }
+
     fn encoders_work(&self) {
         self.proven.store(true, Ordering::SeqCst);
         for track in &self.session.tracks {
@@ -121,6 +136,45 @@ impl Listener for PipelineEvents {
         crate::fault::place("encoder");
         if let Some(name) = self.names.get(track) {
             self.session.delegate.encoder_setup(name, encoder);
+        }
+    }
+
+    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
+        let session = &self.session;
+        let Some(name) = self.names.get(track) else {
+            return;
+        };
+        let Some(kind) = session.kind_of(name) else {
+            return;
+        };
+        {
+            let mut names = lock(&session.encoder_names);
+            names.retain(|(of, _)| of != name);
+            let factory = encoder.and_then(|encoder| encoder.factory());
+            names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
+        }
+        let of_kind = self
+            .names
+            .iter()
+            .filter(|other| session.kind_of(other) == Some(kind))
+            .count();
+        let mut running = lock(&session.encoders);
+        // Those that were exchanged are in no pipeline any more.
+        running.retain(|encoder| encoder.element.parent().is_some());
+        running.extend(encoder.map(|encoder| RunningEncoder {
+            element: encoder.clone(),
+            kind,
+            of_kind,
+        }));
+        drop(running);
+        session.apply_bitrates(|of| of == kind);
+    }
+
+    fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
+        if let Some(name) = self.names.get(track) {
+            let ended = (name.clone(), caps.clone(), at);
+            lock(&self.session.control).ended_by_caps.push(ended);
+            self.session.room.wake();
         }
     }
 

@@ -56,6 +56,7 @@ impl Default for To {
 struct Backlog {
     items: VecDeque<Item>,
     waiting: Ns,
+    bytes: u64,
 }
 
 impl Backlog {
@@ -63,6 +64,7 @@ impl Backlog {
         if let Item::Buffer(buffer) = &item {
             let duration = buffer.duration().map_or(0, |duration| duration.nseconds());
             self.waiting = self.waiting.saturating_add(duration);
+            self.bytes = self.bytes.saturating_add(buffer.size() as u64);
         }
         self.items.push_back(item);
     }
@@ -116,6 +118,28 @@ impl Feed {
             // The level still has the length of the last buffer in it when that has gone.
             To::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
             To::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
+            To::Closed => 0,
+        }
+    }
+
+    /// The recorded times of what waits for the pipeline.
+    #[cfg(test)]
+    pub fn backlog_stamps(&self) -> Vec<Ns> {
+        let To::Backlog(Backlog { items, .. }) = &self.to else {
+            return Vec::new();
+        };
+        let stamp = |item: &Item| match item {
+            Item::Buffer(buffer) => buffer.pts().map(|pts| pts.nseconds()),
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+        };
+        items.iter().filter_map(stamp).collect()
+    }
+
+    /// Bytes that wait for the encoder.
+    pub fn bytes(&self) -> u64 {
+        match &self.to {
+            To::Backlog(backlog) => backlog.bytes,
+            To::Encoder(appsrc) => appsrc.current_level_bytes(),
             To::Closed => 0,
         }
     }

@@ -19,21 +19,25 @@ impl Writer {
             return Ok(None);
         }
         self.complete = true;
+        let finalised = self.finalise_now(ending);
+        self.tell();
+        self.progress.note_failure(finalised)
+    }
+
+    fn finalise_now(&mut self, ending: Ending) -> io::Result<Option<io::Error>> {
         let written = self.release().and_then(|()| self.store.flush());
-        let unchanged = match (written, self.store.has_failed()) {
+        match (written, self.store.has_failed()) {
             (Ok(()), false) => self.make_ordinary(ending),
             (written, _) => {
                 // Readers may refuse a file that ends inside the head of a fragment.
-                let whole = ending.whole_until(self.store.len());
+                let whole = ending.whole_until(self.store.stored());
                 let cut = match whole {
                     0 => Ok(()),
                     whole => self.store.cut_off(whole),
                 };
                 written.and(cut).map(|()| None)
             }
-        };
-        self.tell();
-        unchanged
+        }
     }
 
     fn make_ordinary(&mut self, mut ending: Ending) -> io::Result<Option<io::Error>> {

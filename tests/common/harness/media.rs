@@ -1,5 +1,6 @@
 //! Judges of recorded bytes that this project did not write: ffprobe, ffmpeg, mkvinfo.
 
+use crate::common::judge::file::AS_STAMPED;
 use std::process::Command;
 
 /// What ffprobe reads out of a file.
@@ -75,14 +76,13 @@ pub fn probe(path: &str) -> Media {
 }
 
 /// Asserts that ffmpeg decodes all of `path` without a word.
-///
-/// Frames keep their own stamps: on a grid of the nominal rate, two frames beside a cut may meet.
 #[track_caller]
 pub fn assert_plays(path: &str) {
     let (_, errors) = run(Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error", "-i", path])
-        .args(["-map", "0", "-fps_mode", "passthrough"])
-        .args(["-enc_time_base:v", "-1", "-f", "null", "-"]));
+        .args(["-map", "0"])
+        .args(AS_STAMPED)
+        .args(["-f", "null", "-"]));
     assert_eq!(errors, "", "ffmpeg complains about {path}");
 }
 

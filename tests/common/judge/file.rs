@@ -48,14 +48,22 @@ pub fn codecs(file: &Path) -> Verdict<Vec<String>> {
         .collect())
 }
 
+/// Has ffmpeg pass frames on as they are stamped: by default it counts them at a constant rate, and where a cut
+/// brings two closer together, complains of its own rounding. The time base is finer than any container's;
+/// the input's own is `-1` before FFmpeg 6.1 and `demux` since.
+pub const AS_STAMPED: [&str; 4] = [
+    "-fps_mode",
+    "passthrough",
+    "-enc_time_base:v",
+    "1:1000000000",
+];
+
 /// Judges that the whole file decodes without a word from ffmpeg.
 pub fn decodes_quietly(file: &Path) -> Verdict<()> {
     let output = Command::new("timeout")
         .args(["120", "ffmpeg", "-nostdin", "-v", "error", "-i"])
         .arg(file)
-        // As the pictures are stamped: by default ffmpeg counts them at a constant rate, and where a cut
-        // brings two closer together, complains of its own rounding.
-        .args(["-fps_mode", "passthrough", "-enc_time_base:v", "-1"])
+        .args(AS_STAMPED)
         .args(["-f", "null", "-"])
         .output()
         .map_err(|e| format!("ffmpeg does not run: {e}"))?;

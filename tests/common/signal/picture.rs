@@ -3,6 +3,8 @@
 //! 48 bits of microseconds and 16 bits of check. Blocks are fractions of the picture, so that
 //! neither scaling nor a low bit rate hides them.
 
+use gst_video::prelude::*;
+
 const SIDE: usize = 8;
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
@@ -23,25 +25,28 @@ fn check(micros: u64) -> u64 {
     u64::from(crc)
 }
 
-/// Draws `time` (nanoseconds, kept to the microsecond) over the whole picture in `bytes`.
-pub fn draw(info: &gst_video::VideoInfo, time: u64, bytes: &mut [u8]) {
+/// Draws `time` (nanoseconds, kept to the microsecond) over the whole picture in `buffer`, plane by plane: the memories
+/// of a sink's pool stay apart, as pipewiresink insists.
+pub fn draw(info: &gst_video::VideoInfo, time: u64, buffer: &mut gst::BufferRef) {
     use gst_video::VideoFormat::{Gray8, I420, Nv12, Yv12};
     assert!(
         matches!(info.format(), I420 | Yv12 | Nv12 | Gray8),
         "no picture in {:?}",
         info.format()
     );
+    let mut frame = gst_video::VideoFrameRef::from_buffer_ref_writable(buffer, info)
+        .expect("writable memory of a whole picture");
     let micros = (time + 500) / 1000;
     let word = micros << 16 | check(micros);
     let (width, height) = (info.width() as usize, info.height() as usize);
-    if info.format() != Gray8 {
-        // Chroma planes follow the luma plane: grey.
-        bytes[info.offset()[1]..].fill(128);
+    for chroma in 1..frame.n_planes() {
+        // Grey.
+        frame.plane_data_mut(chroma).expect("a plane").fill(128);
     }
-    let (start, stride) = (info.offset()[0], info.stride()[0] as usize);
-    for y in 0..height {
-        let line = &mut bytes[start + y * stride..][..width];
-        for (x, pixel) in line.iter_mut().enumerate() {
+    let stride = frame.plane_stride()[0] as usize;
+    let luma = frame.plane_data_mut(0).expect("a plane");
+    for (y, line) in luma.chunks_mut(stride).take(height).enumerate() {
+        for (x, pixel) in line[..width].iter_mut().enumerate() {
             let bit = y * SIDE / height * SIDE + x * SIDE / width;
             *pixel = if word >> bit & 1 == 1 { WHITE } else { BLACK };
         }
@@ -73,10 +78,9 @@ pub fn read(grey: &[u8], width: usize, height: usize) -> Option<u64> {
 
 /// One picture of `time` nanoseconds, stamped so.
 pub fn buffer(info: &gst_video::VideoInfo, time: u64, duration: u64) -> gst::Buffer {
-    let mut bytes = vec![0; info.size()];
-    draw(info, time, &mut bytes);
-    let mut buffer = gst::Buffer::from_mut_slice(bytes);
+    let mut buffer = gst::Buffer::from_mut_slice(vec![0; info.size()]);
     let fields = buffer.get_mut().expect("a new buffer is writable");
+    draw(info, time, fields);
     fields.set_pts(gst::ClockTime::from_nseconds(time));
     fields.set_duration(gst::ClockTime::from_nseconds(duration));
     buffer

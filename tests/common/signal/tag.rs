@@ -195,8 +195,7 @@ pub fn video(pad: &gst::Pad) -> PictureLog {
         let info = gst_video::VideoInfo::from_caps(&caps).expect("raw video");
         let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
         if let Some(time) = running_time(pad, buffer) {
-            let mut map = buffer.map_writable().expect("writable memory");
-            picture::draw(&info, time, &mut map);
+            picture::draw(&info, time, buffer);
             log.lock().unwrap().push(time);
         }
         gst::PadProbeReturn::Ok

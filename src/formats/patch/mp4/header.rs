@@ -1,5 +1,5 @@
-//! The header of an MP4, put right: an edit list for each audio track whose encoder is late, the Opus header of
-//! mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 have to know, and the orientation of
+//! The header of an MP4, put right: an edit list for each audio track whose encoder is late and each video track whose
+//! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 have to know, and the orientation of
 //! video.
 
 use super::boxes::{boxed, boxes, changed, find};
@@ -35,7 +35,10 @@ pub(super) fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Optio
                 let content = turned.as_deref().unwrap_or(content);
                 let decoder = of_track.and_then(|of_track| of_track.codec_config.as_ref());
                 let configured = decoder.and_then(|decoder| patch_codec_config(content, decoder));
-                new.extend_from_slice(&boxed(b"trak", configured.as_deref().unwrap_or(content))?);
+                let content = configured.as_deref().unwrap_or(content);
+                let delay = of_track.map_or(0, |of_track| of_track.decode_delay);
+                let edited = decode_edit(content, delay);
+                new.extend_from_slice(&boxed(b"trak", edited.as_deref().unwrap_or(content))?);
             }
             _ => new.extend_from_slice(old.get(part.start..part.end)?),
         }
@@ -115,10 +118,7 @@ pub(super) const VISUAL_ENTRY: usize = 78;
 fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
     let mut track = old.to_vec();
     let pre_skip = fix_opus(&mut track);
-    let scale = find(old, &[b"mdia", b"mdhd"]).and_then(|mdhd| match mdhd.first()? {
-        1 => number(mdhd, 20, 4),
-        _ => number(mdhd, 12, 4),
-    });
+    let scale = timescale(old);
     let late = match delay {
         Delay::None => None,
         Delay::Samples(samples) => Some(u64::from(samples)),
@@ -127,21 +127,45 @@ fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
             .zip(scale)
             .map(|(skip, scale)| skip * scale / 48_000),
     };
-    let listed = find(old, &[b"edts"]).is_some();
-    let Some(late) = late
-        .filter(|_| !listed)
-        .and_then(|late| i32::try_from(late).ok())
-    else {
-        return Some(track);
-    };
+    if let Some(edited) = late.and_then(|late| edited(&track, late)) {
+        track = edited;
+    }
+    Some(track)
+}
+
+/// Units of a track's times in a second.
+fn timescale(trak: &[u8]) -> Option<u64> {
+    let mdhd = find(trak, &[b"mdia", b"mdhd"])?;
+    match mdhd.first()? {
+        1 => number(mdhd, 20, 4),
+        _ => number(mdhd, 12, 4),
+    }
+}
+
+/// A video track's `trak` whose first frame is shown at 0 though its stamps are later by so many nanoseconds; `None` if
+/// they are not, or if it has an edit list.
+fn decode_edit(trak: &[u8], nanoseconds: u64) -> Option<Vec<u8>> {
+    let scale = timescale(trak)?;
+    let late = u128::from(nanoseconds) * u128::from(scale);
+    let late = u64::try_from((late + 500_000_000) / 1_000_000_000).ok()?;
+    edited(trak, late).filter(|_| late > 0)
+}
+
+/// A `trak` that is presented from `late` on, in units of its own times; `None` if it has an edit list.
+fn edited(trak: &[u8], late: u64) -> Option<Vec<u8>> {
+    if find(trak, &[b"edts"]).is_some() {
+        return None;
+    }
+    let late = i32::try_from(late).ok()?;
+    let mut trak = trak.to_vec();
     // One edit (8.6.6): to the end, however long that is, from the first sample that was recorded.
     let mut elst = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     elst.extend_from_slice(&late.to_be_bytes());
     elst.extend_from_slice(&[0, 1, 0, 0]);
     let edts = boxed(b"edts", &boxed(b"elst", &elst)?)?;
-    let after = boxes(&track).find(|part| part.name == b"tkhd")?.end;
-    track.splice(after..after, edts);
-    Some(track)
+    let after = boxes(&trak).find(|part| part.name == b"tkhd")?.end;
+    trak.splice(after..after, edts);
+    Some(trak)
 }
 
 /// mp4mux 1.22 writes numbers of the Opus header with their bytes the wrong way round. Puts them

@@ -13,7 +13,7 @@ mod samples;
 
 pub use ordinary::{Ending, Ordinary};
 
-use super::{Patched, Pictures, map, number};
+use super::{Patched, Pictures, Unit, number};
 use crate::formats::delay::Delay;
 use boxes::{boxed, boxes, find};
 use std::ops::Range;
@@ -32,8 +32,6 @@ pub struct Layout {
     inserted: u64,
     /// Bytes by which all has moved that comes behind it, up to now.
     moved: i64,
-    /// Where a fragment's media ends, as the muxer counts.
-    media_end: u64,
     fragments: Vec<index::Place>,
     /// What is there for the end; the index is the muxer's.
     ending: Ending,
@@ -51,47 +49,30 @@ impl Layout {
         }
     }
 
-    /// What goes into the file in place of the muxer's buffer at `position`; `None` for the same.
-    pub fn patch_buffer(
-        &mut self,
-        position: u64,
-        buffer: &gst::BufferRef,
-        delays: &[Delay],
-        pictures: &[Pictures],
-    ) -> Option<Patched> {
-        if self.is_media(position) {
-            return None;
+    /// Whether `size` bytes may stand in the file for those of the muxer's from `from` to `to`: not if they are a header
+    /// that is written again and has another length, or is not whole.
+    pub fn fits(&self, from: u64, to: u64, size: u64) -> bool {
+        match &self.moov {
+            Some(moov) if from < moov.end && to > moov.start => {
+                to == moov.end && from <= moov.start && self.place(to) - self.place(from) == size
+            }
+            _ => true,
         }
-        map(buffer, |bytes| {
-            self.patch(position, bytes, delays, pictures)
-        })
     }
 
-    /// Whether the bytes at `position` are a fragment's media, which may look like anything.
-    fn is_media(&self, position: u64) -> bool {
-        let header = self.moov.as_ref();
-        position < self.media_end && header.is_some_and(|moov| position >= moov.end)
-    }
-
-    fn patch(
+    /// What goes into the file in place of the muxer's own bytes at `position`, which are no media; `None` for the same.
+    pub fn patch(
         &mut self,
         position: u64,
         bytes: &[u8],
         delays: &[Delay],
         pictures: &[Pictures],
     ) -> Option<Patched> {
-        if self.is_media(position) {
-            return None;
-        }
         let behind = self.moov.as_ref().map(|moov| position >= moov.end);
         match (boxes::header(bytes), behind) {
             (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, delays, pictures),
             (Some((b"moov", _)), Some(false)) => self.again(bytes, delays, pictures),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
-            (Some((b"mdat", length)), Some(true)) => {
-                self.media_end = position.saturating_add(length);
-                None
-            }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
                 self.ending.index = index::mfra(bytes, &self.fragments);
                 Some(Patched::Withheld)
@@ -146,15 +127,10 @@ impl Layout {
     /// The header as it is written again at the end.
     fn again(&mut self, bytes: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Patched> {
         let header = header::moov(find(bytes, &[b"moov"])?, delays, pictures)?;
-        let fits = header.len() == self.ending.header.len();
         let new = boxed(b"moov", &header)?;
+        // Even one that does not fit where it was is right at the end.
         self.ending.header = header;
-        // Longer, it would be written over the first fragment.
-        Some(if fits {
-            Patched::Changed(new)
-        } else {
-            Patched::Withheld
-        })
+        Some(Patched::Changed(new))
     }
 
     /// The head of a fragment, in one page with that of its media if there is room for it in one.
@@ -203,10 +179,13 @@ fn track_and_time(traf: &[u8]) -> Option<(u64, u64)> {
     Some((track, number(tfdt, 4, wide)?))
 }
 
-/// The track of the fragment that begins with these bytes: the first, if it has more.
-pub fn fragment_track(bytes: &[u8]) -> Option<usize> {
-    let track = number(find(bytes, &[b"moof", b"traf", b"tfhd"])?, 4, 4)?;
-    usize::try_from(track).ok()
+/// The fragment that begins with these bytes, with its track: the first, if it has more.
+pub fn fragment(bytes: &[u8]) -> Option<Unit> {
+    boxes(bytes).next().filter(|first| first.name == b"moof")?;
+    let track = find(bytes, &[b"moof", b"traf", b"tfhd"]).and_then(|tfhd| number(tfhd, 4, 4));
+    Some(Unit {
+        track: track.and_then(|track| usize::try_from(track).ok()),
+    })
 }
 
 #[cfg(test)]

@@ -102,11 +102,12 @@ fn late_tracks_get_an_edit_and_all_that_follows_moves() {
     assert_eq!(again, new[40..]);
     // Longer than it was, it would be written over what follows.
     let inside = leaf(b"moov", &[&old[ftyp + 8..], &leaf(b"udta", &[])].concat());
-    assert_eq!(
-        layout.patch(ftyp as u64, &inside, &delays, &[]),
-        Some(Patched::Withheld)
-    );
-    // Media that looks like a header is none.
+    let longer = patched(&mut layout, ftyp as u64, &inside, &delays, &[]);
+    let end = old.len() as u64;
+    assert!(!layout.fits(ftyp as u64, end, longer.len() as u64));
+    assert!(layout.fits(ftyp as u64, end, again.len() as u64));
+    assert_eq!(longer[8..], layout.ending.header);
+    // Behind the fragments there is none.
     assert_eq!(layout.patch(5_000, &old, &[], &[]), None);
 }
 
@@ -130,8 +131,8 @@ fn the_index_names_the_fragments_where_they_are() {
     let first = old.len() as u64;
     assert_eq!(layout.patch(first, &moof(1, 7), &[], &[]), None);
     assert_eq!(layout.patch(3_000, &moof(1, 9), &[], &[]), None);
-    assert_eq!(fragment_track(&moof(1, 9)), Some(1));
-    assert_eq!(fragment_track(&moof(1, 9)[..40]), None);
+    assert_eq!(fragment(&moof(1, 9)), Some(Unit { track: Some(1) }));
+    assert_eq!(fragment(&moof(1, 9)[..40]), None);
     let index = index_of(1, &[(7, first), (9, 3_000), (10, 4_000)]);
     let withheld = Some(Patched::Withheld);
     assert_eq!(layout.patch(5_000, &index, &[], &[]), withheld);

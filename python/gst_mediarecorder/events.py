@@ -1,0 +1,124 @@
+"""What happens in a recording. The last events of each are :class:`Error`, if it failed, :class:`Data`, :class:`Stop`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Iterator, Optional, Union
+
+from .errors import RecorderError, UnknownError
+
+
+@dataclass(frozen=True)
+class Start:
+    """The recording has begun."""
+
+    mime_type: str
+    """The actual type, such as ``video/webm;codecs="vp8,opus"``."""
+    location: Optional[str]
+    """The file that it is written to."""
+    # Read when the event comes: of a recording that was over before then they may be the next one's.
+
+
+@dataclass(frozen=True)
+class Pause:
+    """The recording is paused."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """The recording goes on."""
+
+
+@dataclass(frozen=True)
+class Error:
+    """The recording cannot go on. What was recorded so far comes next, in :class:`Data`."""
+
+    error: RecorderError
+
+
+@dataclass(frozen=True)
+class Stop:
+    """The recording is over, and its file complete."""
+
+    duration: int
+    """Recorded time, in nanoseconds."""
+    size: int
+    """Bytes of all its blobs."""
+
+
+class Data:
+    """A blob: a piece of the recording. All blobs of a recording, one after the other, are the recording.
+
+    The bytes stay where the recorder has them, which for much data is a file, until ``data`` or ``chunks`` asks for
+    them. They never change.
+    """
+
+    size: int
+    """Number of bytes; may be 0."""
+    offset: int
+    """Where its first byte is in the recording."""
+    timecode: int
+    """Recorded time of its first media, in nanoseconds."""
+    duration: int
+    """Recorded time that is in it, in nanoseconds."""
+    mime_type: str
+    """The actual type of the recording; empty where nothing could be recorded."""
+
+    def __init__(self, buffer: Any, mime_type: str) -> None:
+        """Made by the recorder, from the ``Gst.Buffer`` of an event."""
+        self._buffer = buffer
+        self._data: Optional[bytes] = None
+        self.size = buffer.get_size()
+        self.offset = buffer.offset
+        self.timecode = buffer.pts
+        self.duration = buffer.duration
+        self.mime_type = mime_type
+
+    @property
+    def data(self) -> bytes:
+        """All of its bytes, read the first time that they are asked for, and kept.
+
+        Raises:
+            UnknownError: they cannot be read.
+        """
+        if self._data is None:
+            self._data = self._read(0, self.size)
+        return self._data
+
+    def chunks(self, size: int = 1 << 20) -> Iterator[bytes]:
+        """Its bytes, ``size`` at a time: for a blob that need not be in memory as a whole.
+
+        Raises:
+            ValueError: ``size`` is not positive.
+            UnknownError: the bytes cannot be read.
+        """
+        if size < 1:
+            raise ValueError(f"chunks of {size} bytes")
+        return (self._read(at, min(size, self.size - at)) for at in range(0, self.size, size))
+
+    def _read(self, offset: int, size: int) -> bytes:
+        data: bytes = self._buffer.extract_dup(offset, size) if size else b""
+        if len(data) != size:
+            raise UnknownError("the bytes of a blob cannot be read")
+        return data
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __bytes__(self) -> bytes:
+        return self.data
+
+    def __buffer__(self, flags: int) -> memoryview:
+        return memoryview(self.data)
+
+    def __repr__(self) -> str:
+        return (
+            f"Data(size={self.size}, offset={self.offset}, timecode={self.timecode}, "
+            f"duration={self.duration}, mime_type={self.mime_type!r})"
+        )
+
+
+Event = Union[Start, Pause, Resume, Data, Error, Stop]

@@ -1,0 +1,243 @@
+//! What stands in front of the frames of a bare MP3 file: an ID3v2.4 tag, and the Info frame that tells duration, index,
+//! and where the sound begins and ends (the layout of Xing's and LAME's).
+
+/// A frame header of MPEG layer III (ISO/IEC 11172-3, 2.4.2.3; 13818-3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mp3Header {
+    bytes: [u8; 4],
+    /// Samples per second.
+    pub rate: u32,
+    /// Samples of each channel in a frame.
+    pub samples: u32,
+    /// Bytes between this header and what an Info frame holds.
+    side: usize,
+}
+
+impl Mp3Header {
+    /// Reads the header of a frame; `None` if it is none of layer III.
+    pub fn parse(frame: &[u8]) -> Option<Self> {
+        const RATES: [u32; 3] = [44_100, 48_000, 32_000];
+        let bytes: [u8; 4] = *frame.first_chunk()?;
+        let [sync, version, rates, mode] = bytes;
+        if sync != 0xff || version & 0xe6 != 0xe2 {
+            return None;
+        }
+        let mono = mode >> 6 == 3;
+        let rate = *RATES.get(usize::from(rates >> 2 & 3))?;
+        let (rate, samples, side) = match (version >> 3 & 3, mono) {
+            (3, false) => (rate, 1_152, 32),
+            (3, true) => (rate, 1_152, 17),
+            (2, false) => (rate / 2, 576, 17),
+            (2, true) => (rate / 2, 576, 9),
+            (0, false) => (rate / 4, 576, 17),
+            (0, true) => (rate / 4, 576, 9),
+            _ => return None,
+        };
+        Some(Mp3Header {
+            bytes,
+            rate,
+            samples,
+            side,
+        })
+    }
+
+    /// Whether another frame has the same bit rate.
+    pub fn has_rate_of(&self, other: &Self) -> bool {
+        let rate = |header: &Self| header.bytes[2] >> 4;
+        rate(self) == rate(other)
+    }
+}
+
+/// What an Info frame says of the frames behind it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Mp3Info {
+    /// How many there are, and how many bytes with the Info frame, and for each hundredth of the duration where it begins, in
+    /// 256ths of those bytes; `None` while that is not known.
+    pub index: Option<(u32, u32, [u8; 100])>,
+    /// Whether all have the same bit rate.
+    pub constant: bool,
+    /// Samples before the sound and behind it, as they come out of a decoder; `None` if it is not known.
+    pub gaps: Option<(u32, u32)>,
+}
+
+/// Samples that a decoder puts in front; LAME does not count them.
+const DECODER: u32 = 529;
+
+impl Mp3Info {
+    /// The Info frame for a file whose first frame has this header.
+    pub fn frame(&self, first: &Mp3Header) -> Vec<u8> {
+        let [sync, version, rates, mode] = first.bytes;
+        // 64 kbit/s: for every sample rate such a frame is long enough, and hardly longer.
+        let (index, per_second) = match first.samples {
+            1_152 => (5 << 4, 144 * 64_000),
+            _ => (8 << 4, 72 * 64_000),
+        };
+        let length = per_second / first.rate.max(1);
+        // Without a checksum, and without padding.
+        let mut frame = vec![sync, version | 1, index | rates & 0x0c, mode];
+        frame.resize(4 + first.side, 0);
+        frame.extend(if self.constant { b"Info" } else { b"Xing" });
+        match &self.index {
+            Some((frames, bytes, table)) => {
+                // Frames, bytes, table.
+                frame.extend(7u32.to_be_bytes());
+                frame.extend(frames.to_be_bytes());
+                frame.extend(bytes.to_be_bytes());
+                frame.extend(table);
+            }
+            None => frame.extend([0; 4]),
+        }
+        if let Some((before, behind)) = self.gaps {
+            frame.extend(b"LAME3.100");
+            // Revision and method (constant or variable), and what nobody has measured.
+            frame.push(if self.constant { 1 } else { 4 });
+            frame.extend([0; 11]);
+            let field = |samples: u32| samples.min(0xfff);
+            let gaps = field(before.saturating_sub(DECODER)) << 12 | field(behind + DECODER);
+            frame.extend(gaps.to_be_bytes().iter().skip(1));
+            frame.extend([0; 4]);
+            // Bytes of music, its checksum.
+            let bytes = self.index.map_or(0, |(_, bytes, _)| bytes);
+            frame.extend(bytes.to_be_bytes());
+            frame.extend([0; 2]);
+            frame.extend(checksum(&frame).to_be_bytes());
+        }
+        frame.resize(usize::try_from(length).unwrap_or(0).max(frame.len()), 0);
+        frame
+    }
+}
+
+/// CRC-16 as LAME uses it.
+fn checksum(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
+            let shifted = crc >> 1;
+            if crc & 1 == 1 {
+                shifted ^ 0xa001
+            } else {
+                shifted
+            }
+        })
+    })
+}
+
+/// An ID3v2.4 tag of text frames; nothing for no tags.
+pub fn id3(tags: &gst::TagListRef) -> Vec<u8> {
+    const TEXTS: [(&[u8; 4], &str); 12] = [
+        (b"TIT2", "title"),
+        (b"TPE1", "artist"),
+        (b"TALB", "album"),
+        (b"TPE2", "album-artist"),
+        (b"TCOM", "composer"),
+        (b"TCON", "genre"),
+        (b"TRCK", "track-number"),
+        (b"TDRC", "datetime"),
+        (b"TDRC", "date"),
+        (b"TCOP", "copyright"),
+        (b"TPUB", "organization"),
+        (b"COMM", "comment"),
+    ];
+    let mut frames = Vec::new();
+    let mut written: Vec<&[u8; 4]> = Vec::new();
+    for (name, tag) in TEXTS {
+        let Some(value) = tags
+            .index_generic(tag, 0)
+            .filter(|_| !written.contains(&name))
+        else {
+            continue;
+        };
+        let text = match value.get::<gst::DateTime>() {
+            Ok(date) => date.to_iso8601_string().ok().map(|text| text.to_string()),
+            Err(_) => match value.get::<glib::Date>() {
+                Ok(date) => date_text(&date),
+                Err(_) => value
+                    .get::<String>()
+                    .ok()
+                    .or_else(|| value.get::<u32>().ok().map(|number| number.to_string())),
+            },
+        };
+        let Some(text) = text else {
+            continue;
+        };
+        // In UTF-8; a comment has a language and a description before its text.
+        let before: &[u8] = if name == b"COMM" {
+            b"\x03und\0"
+        } else {
+            b"\x03"
+        };
+        let content = [before, text.as_bytes()].concat();
+        frames.extend(name);
+        frames.extend(synchsafe(content.len()));
+        frames.extend([0; 2]);
+        frames.extend(content);
+        written.push(name);
+    }
+    if frames.is_empty() {
+        return frames;
+    }
+    [b"ID3\x04\0\0".as_slice(), &synchsafe(frames.len()), &frames].concat()
+}
+
+/// A date as ID3 has it (ISO 8601).
+fn date_text(date: &glib::Date) -> Option<String> {
+    let month = match date.month() {
+        glib::DateMonth::BadMonth => return None,
+        month => glib::translate::IntoGlib::into_glib(month),
+    };
+    Some(format!("{:04}-{month:02}-{:02}", date.year(), date.day()))
+}
+
+/// A size in four bytes of seven bits each.
+fn synchsafe(size: usize) -> [u8; 4] {
+    [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_as_long_as_their_headers_say() {
+        for (header, rate, length) in [
+            ([0xff, 0xfb, 0x90, 0x64], 44_100, 208),
+            ([0xff, 0xfa, 0xb4, 0xc0], 48_000, 192),
+            ([0xff, 0xf3, 0x88, 0x00], 16_000, 288),
+            ([0xff, 0xe3, 0x88, 0xc0], 8_000, 576),
+        ] {
+            let header = Mp3Header::parse(&header).unwrap();
+            assert_eq!(header.rate, rate);
+            let info = Mp3Info {
+                index: Some((10, 4_000, [0; 100])),
+                constant: true,
+                gaps: Some((1_105, 47)),
+            };
+            let frame = info.frame(&header);
+            assert_eq!(frame.len(), length, "{rate}");
+            let again = Mp3Header::parse(&frame).unwrap();
+            assert_eq!((again.rate, again.samples), (header.rate, header.samples));
+            let at = frame.windows(4).position(|four| four == b"LAME").unwrap();
+            assert_eq!(frame[at + 21..at + 24], [0x24, 0x02, 0x40], "576 and 576");
+        }
+        for broken in [
+            &[][..],
+            &[0xff, 0xfb, 0x90],
+            &[0xff, 0xfd, 0x90, 0],
+            &[0xff, 0xfb, 0x9c, 0],
+        ] {
+            assert_eq!(Mp3Header::parse(broken), None);
+        }
+    }
+
+    #[test]
+    fn tags_are_text_frames() {
+        gst::init().unwrap();
+        let mut tags = gst::TagList::new();
+        assert!(id3(&tags).is_empty());
+        let list = tags.make_mut();
+        list.add::<gst::tags::Title>(&"Lied", gst::TagMergeMode::Append);
+        list.add::<gst::tags::TrackNumber>(&7, gst::TagMergeMode::Append);
+        let expected = b"ID3\x04\0\0\0\0\0\x1bTIT2\0\0\0\x05\0\0\x03LiedTRCK\0\0\0\x02\0\0\x037";
+        assert_eq!(id3(&tags), expected);
+        assert_eq!(synchsafe(300), [0, 0, 2, 44]);
+    }
+}

@@ -1,0 +1,299 @@
+//! NAL units of H.264 and H.265 (7.3.1 of both specifications): where they lie in a frame, and what they are.
+
+use super::bits::Bits;
+
+/// How NAL units lie in a buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    /// Behind start codes (H.264, annex B).
+    StartCodes,
+    /// Behind their lengths, of so many bytes (ISO/IEC 14496-15).
+    Lengths(usize),
+}
+
+/// Whose NAL units they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NalCodec {
+    H264,
+    H265,
+}
+
+/// What a NAL unit is, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NalKind {
+    /// A slice of a picture with which a decoder can begin: IDR, or IRAP.
+    KeySlice,
+    /// A slice of another picture.
+    Slice,
+    /// SEI in front of a picture's slices.
+    Sei,
+    /// An access unit delimiter.
+    Delimiter,
+    /// Parameter sets and all else that may only stand in front of a picture's slices: behind one it begins the next
+    /// access unit (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
+    Leading,
+    /// What may stand behind slices.
+    Trailing,
+}
+
+impl NalCodec {
+    /// What a NAL unit is; `None` for an empty one.
+    pub fn kind(self, unit: &[u8]) -> Option<NalKind> {
+        let first = *unit.first()?;
+        Some(match self {
+            NalCodec::H264 => match first & 0x1f {
+                5 => NalKind::KeySlice,
+                1..=4 => NalKind::Slice,
+                6 => NalKind::Sei,
+                9 => NalKind::Delimiter,
+                7 | 8 | 14..=18 => NalKind::Leading,
+                _ => NalKind::Trailing,
+            },
+            NalCodec::H265 => match first >> 1 & 0x3f {
+                16..=23 => NalKind::KeySlice,
+                0..=15 | 24..=31 => NalKind::Slice,
+                39 => NalKind::Sei,
+                35 => NalKind::Delimiter,
+                32..=34 | 41..=44 | 48..=55 => NalKind::Leading,
+                _ => NalKind::Trailing,
+            },
+        })
+    }
+
+    /// Bytes of a NAL unit's header.
+    fn header_size(self) -> usize {
+        match self {
+            NalCodec::H264 => 1,
+            NalCodec::H265 => 2,
+        }
+    }
+
+    /// Whether a slice is the first of its picture.
+    pub fn is_first_slice(self, slice: &[u8]) -> bool {
+        // first_mb_in_slice is 0, which is one bit; first_slice_segment_in_pic_flag.
+        let behind = slice.get(self.header_size());
+        behind.is_some_and(|byte| byte & 0x80 != 0)
+    }
+
+    /// Whether an SEI unit says that a decoder can begin here (recovery point: H.264 D.2.8, H.265 D.3.8).
+    pub fn has_recovery_point(self, sei: &[u8]) -> bool {
+        const RECOVERY_POINT: u64 = 6;
+        let payload = sei.get(self.header_size()..).unwrap_or_default();
+        let mut bytes = Unescaped::new(payload);
+        // Two bytes less are the trailing bits of the last message at the most.
+        loop {
+            let (Some(kind), Some(size)) = (sei_number(&mut bytes), sei_number(&mut bytes)) else {
+                return false;
+            };
+            if kind == RECOVERY_POINT {
+                return true;
+            }
+            if size > payload.len() as u64 {
+                return false;
+            }
+            for _ in 0..size {
+                bytes.next();
+            }
+        }
+    }
+}
+
+/// Type or size of an SEI message (H.264 7.3.2.3.1): bytes of 255 and one that is less, added.
+fn sei_number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
+    let mut number = 0u64;
+    loop {
+        let byte = bytes.next()?;
+        number = number.saturating_add(byte.into());
+        if byte != 0xff {
+            return Some(number);
+        }
+    }
+}
+
+/// Whether a slice of H.264 refers to no other picture: its slice_type is I or SI (7.4.3).
+pub fn is_intra_slice(slice: &[u8]) -> bool {
+    const LONGEST: usize = 16;
+    let header = slice.get(1..).unwrap_or_default();
+    let header: Vec<u8> = Unescaped::new(header).take(LONGEST).collect();
+    let mut bits = Bits::new(&header);
+    let slice_type = bits.exp_golomb().and_then(|_first_mb| bits.exp_golomb());
+    matches!(slice_type, Some(2 | 4 | 7 | 9))
+}
+
+/// The bytes of a unit without those that keep start codes out of it (H.264 7.4.1.1).
+struct Unescaped<'a> {
+    rest: std::slice::Iter<'a, u8>,
+    zeros: u8,
+}
+
+impl<'a> Unescaped<'a> {
+    fn new(bytes: &'a [u8]) -> Self {
+        Unescaped {
+            rest: bytes.iter(),
+            zeros: 0,
+        }
+    }
+}
+
+impl Iterator for Unescaped<'_> {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        let mut byte = *self.rest.next()?;
+        if self.zeros >= 2 && byte == 3 {
+            self.zeros = 0;
+            byte = *self.rest.next()?;
+        }
+        self.zeros = if byte == 0 { self.zeros + 1 } else { 0 }.min(2);
+        Some(byte)
+    }
+}
+
+/// The NAL units of a buffer, without their start codes or lengths; up to the first that is cut off.
+pub fn units(bytes: &[u8], packing: Packing) -> impl Iterator<Item = &[u8]> {
+    let mut rest = match packing {
+        // From behind the first start code on.
+        Packing::StartCodes => start_code(bytes).and_then(|at| bytes.get(at + 3..)),
+        Packing::Lengths(_) => Some(bytes),
+    };
+    std::iter::from_fn(move || {
+        let bytes = rest.take()?;
+        match packing {
+            Packing::StartCodes => {
+                let end = start_code(bytes);
+                rest = end.and_then(|end| bytes.get(end + 3..));
+                let unit = bytes.get(..end.unwrap_or(bytes.len()))?;
+                // Zeros may follow a unit, and one belongs to the next start code; a unit ends with a bit that is set.
+                let last = unit.iter().rposition(|byte| *byte != 0);
+                unit.get(..last.map_or(0, |last| last + 1))
+            }
+            Packing::Lengths(size) => {
+                let (length, behind) = bytes.split_at_checked(size)?;
+                let length = length.iter();
+                let length = length.fold(0u64, |value, byte| value << 8 | u64::from(*byte));
+                let (unit, behind) = behind.split_at_checked(usize::try_from(length).ok()?)?;
+                rest = (!behind.is_empty()).then_some(behind);
+                Some(unit)
+            }
+        }
+    })
+}
+
+/// Where the first start code is.
+fn start_code(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some([first, second, third]) = bytes.get(at..at + 3) {
+        match (first, second, third) {
+            (0, 0, 1) => return Some(at),
+            (_, _, 0) => at += 1,
+            // It can be none of the zeros of one.
+            _ => at += 3,
+        }
+    }
+    None
+}
+
+/// An access unit with start codes in which nothing stands behind a slice that would begin the next one: SEI that an
+/// encoder puts behind its slices, parameter sets that it repeats in front of each slice. `None` if it is in order
+/// already, or holds more than one picture.
+pub fn in_order(bytes: &[u8], codec: NalCodec) -> Option<Vec<u8>> {
+    let mut front: Vec<&[u8]> = Vec::new();
+    let mut slices = Vec::new();
+    let mut moved = false;
+    for unit in units(bytes, Packing::StartCodes) {
+        match codec.kind(unit) {
+            Some(NalKind::KeySlice | NalKind::Slice) => {
+                if moved && codec.is_first_slice(unit) {
+                    return None;
+                }
+                slices.push(unit);
+            }
+            Some(NalKind::Trailing) => slices.push(unit),
+            Some(NalKind::Sei | NalKind::Delimiter | NalKind::Leading) => {
+                moved |= !slices.is_empty();
+                let again = !slices.is_empty() && front.contains(&unit);
+                let delimiter = codec.kind(unit) == Some(NalKind::Delimiter);
+                if !(again || delimiter && !slices.is_empty()) {
+                    front.push(unit);
+                }
+            }
+            None => {}
+        }
+    }
+    if !moved {
+        return None;
+    }
+    // Parameter sets in front of the SEI that may refer to them.
+    front.sort_by_key(|unit| match codec.kind(unit) {
+        Some(NalKind::Delimiter) => 0,
+        Some(NalKind::Leading) => 1,
+        _ => 2,
+    });
+    let mut ordered = Vec::with_capacity(bytes.len() + 4);
+    for unit in front.into_iter().chain(slices) {
+        ordered.extend_from_slice(&[0, 0, 0, 1]);
+        ordered.extend_from_slice(unit);
+    }
+    Some(ordered)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(units: &[&[u8]]) -> Vec<u8> {
+        let unit = |unit: &&[u8]| [&[0, 0, 0, 1], *unit].concat();
+        units.iter().flat_map(unit).collect()
+    }
+
+    #[test]
+    fn units_are_found_behind_start_codes_and_lengths() {
+        let bytes = [
+            &[0, 0, 1, 9, 0x10, 0, 0, 0, 1, 6, 5, 0x80][..],
+            &[0, 0, 0, 0, 1, 0x65, 1, 2, 0, 0, 3, 1],
+        ];
+        let bytes = bytes.concat();
+        let found: Vec<_> = units(&bytes, Packing::StartCodes).collect();
+        assert_eq!(
+            found,
+            [&[9, 0x10][..], &[6, 5, 0x80], &[0x65, 1, 2, 0, 0, 3, 1]]
+        );
+        let bytes = [0, 2, 9, 16, 0, 0, 0, 1, 7, 0, 9, 1];
+        let found: Vec<_> = units(&bytes, Packing::Lengths(2)).collect();
+        assert_eq!(found, [&[9, 16][..], &[], &[7]], "the last is cut off");
+        assert_eq!(units(&[], Packing::StartCodes).count(), 0);
+        assert_eq!(units(&[0, 0, 1], Packing::StartCodes).count(), 1);
+    }
+
+    #[test]
+    fn what_stands_behind_its_slices_comes_in_front() {
+        const SPS: &[u8] = &[0x67, 1];
+        const PPS: &[u8] = &[0x68, 2];
+        const SEI: &[u8] = &[6, 5, 1, 1, 0x80];
+        let (first, second) = (&[0x65, 0x88, 1][..], &[0x65, 0x28, 1][..]);
+        let ordered = |given: &[&[u8]]| in_order(&stream(given), NalCodec::H264);
+        let whole = stream(&[&[9, 16], SPS, PPS, SEI, first, second]);
+        assert_eq!(in_order(&whole, NalCodec::H264), None);
+        let behind = ordered(&[&[9, 16], SPS, PPS, first, second, SEI]);
+        assert_eq!(behind, Some(whole));
+        let before_each = ordered(&[SPS, PPS, first, SPS, PPS, second]);
+        assert_eq!(before_each, Some(stream(&[SPS, PPS, first, second])));
+        // Two pictures in one buffer stay two.
+        assert_eq!(ordered(&[SPS, PPS, first, SEI, first]), None);
+        let (slice, suffix, prefix) = (&[2, 1, 0x80][..], &[0x50, 1, 5][..], &[0x4e, 1, 5][..]);
+        let given = stream(&[slice, suffix, prefix]);
+        let expected = stream(&[prefix, slice, suffix]);
+        assert_eq!(in_order(&given, NalCodec::H265), Some(expected));
+    }
+
+    #[test]
+    fn recovery_points_are_found_among_messages() {
+        let has = |bytes: &[u8]| NalCodec::H264.has_recovery_point(bytes);
+        assert!(has(&[6, 6, 1, 0xc4, 0x80]));
+        // Behind one of 3 bytes, of which an escaped one counts once.
+        assert!(has(&[6, 1, 4, 0, 0, 3, 1, 7, 6, 1, 0xc4, 0x80]));
+        assert!(!has(&[6, 5, 3, 6, 6, 6, 0x80]));
+        assert!(!has(&[6, 0xff, 0xff]) && !has(&[6]) && !has(&[]));
+        assert!(NalCodec::H265.has_recovery_point(&[0x4e, 1, 6, 1, 0x80]));
+    }
+}

@@ -1,0 +1,402 @@
+//! What becomes of tracks on which nothing comes: who is waited for, and for how long.
+//!
+//! The muxer waits for its emptiest track, so one that stays away holds up all the others. A raw one is filled, an
+//! encoded one, for which nothing can stand in, ends. But a track that is only late does not stay away, and silence
+//! of everybody, as when the network is away, is no reason for anything.
+//!
+//! Pure: time, since the recording began, comes in as an argument.
+
+use super::timeline::Ns;
+use smallvec::SmallVec;
+use std::time::Duration;
+
+/// How patient a recording is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Patience {
+    /// How far a track may be behind the others.
+    pub behind: Duration,
+    /// The same of one whose picture can be shown on: it is repeated sooner, so that sound does not wait for it.
+    pub picture: Duration,
+    /// Where nothing has come on any track for so long, the source of all is away.
+    pub pause: Duration,
+    /// How long a track that is not live may bring nothing before it counts as gone: where others are live …
+    pub beside_live: Duration,
+    /// … and where all can wait, so that nothing of one that is only slow is lost.
+    pub alone: Duration,
+    /// How late behind its latency a live track's last buffers may be.
+    pub last: Duration,
+}
+
+impl Patience {
+    /// That of a recording whose media may wait for `behind`.
+    pub const fn new(behind: Duration) -> Self {
+        Patience {
+            behind,
+            picture: Duration::from_secs(1),
+            pause: Duration::from_secs(1),
+            beside_live: Duration::from_secs(1),
+            alone: Duration::from_secs(5),
+            last: Duration::from_millis(500),
+        }
+    }
+}
+
+/// A track as far as it matters here.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TrackView {
+    /// Whether upstream is live, and how late.
+    pub live: bool,
+    pub latency: Duration,
+    /// Whether nothing can stand in for what does not come.
+    pub encoded: bool,
+    /// Whether there is a picture that can be shown on.
+    pub shows_picture: bool,
+    /// Whether it is waited for at all: it has not ended, it is known what it is, and it has room.
+    pub awaited: bool,
+    /// Whether upstream is held back, since as much waits as may.
+    pub held_back: bool,
+    /// How many buffers have come.
+    pub came: u64,
+    /// Whether the place of any of them is known.
+    pub begun: bool,
+    /// Running time that has arrived.
+    pub arrived: Ns,
+    /// Recorded time that the others have beyond it, or that a cut has waited for it.
+    pub owed: Ns,
+}
+
+/// What is to be done with a track.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Media is made up until this running time.
+    Fill { track: usize, until: Ns },
+    /// It ends where it is.
+    LeaveBehind { track: usize },
+}
+
+/// What is to be done with a track behind `stop`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completion {
+    /// The rest is waited for.
+    Await,
+    /// It will not come: what is missing is made up.
+    MakeUp,
+}
+
+fn nanoseconds(duration: Duration) -> Ns {
+    u64::try_from(duration.as_nanos()).unwrap_or(Ns::MAX)
+}
+
+/// When something came on each track.
+#[derive(Debug)]
+pub struct Absences {
+    patience: Patience,
+    /// How many buffers had come on each when one came last, and when that was.
+    seen: Vec<(u64, Duration)>,
+    /// When something came last on any track, and since when it has done so without a pause.
+    any_seen: Duration,
+    comes_since: Duration,
+}
+
+impl Absences {
+    /// Of so many tracks, at the beginning.
+    pub fn new(tracks: usize, patience: Patience) -> Self {
+        Absences {
+            patience,
+            seen: vec![(0, Duration::ZERO); tracks],
+            any_seen: Duration::ZERO,
+            comes_since: Duration::ZERO,
+        }
+    }
+
+    /// To be told often what has come. `held`: what has not come is what the recorder itself holds.
+    pub fn watch(&mut self, now: Duration, tracks: &[TrackView], held: bool) {
+        let mut any = false;
+        for (seen, track) in self.seen.iter_mut().zip(tracks) {
+            if track.came != seen.0 || held {
+                *seen = (track.came, now);
+                any = true;
+            }
+            // It would bring more.
+            any |= track.held_back;
+        }
+        if any {
+            if now.saturating_sub(self.any_seen) > self.patience.pause {
+                self.comes_since = now;
+            }
+            self.any_seen = now;
+        }
+    }
+
+    /// For how long nothing has come on a track.
+    fn quiet(&self, now: Duration, track: usize) -> Duration {
+        let seen = self.seen.get(track).map_or(Duration::ZERO, |seen| seen.1);
+        now.saturating_sub(seen)
+    }
+
+    /// For how long nothing has come on a track while something has on others.
+    fn absence(&self, track: usize) -> Duration {
+        let seen = self.seen.get(track).map_or(Duration::ZERO, |seen| seen.1);
+        self.any_seen.saturating_sub(seen.max(self.comes_since))
+    }
+
+    /// What is to be done with tracks that stay away, while the recording has come to running time `progress`.
+    pub fn poll(&self, now: Duration, progress: Ns, tracks: &[TrackView]) -> SmallVec<[Action; 4]> {
+        let any_live = tracks.iter().any(|track| track.live);
+        let views = tracks.iter().enumerate();
+        let awaited = views.filter(|(_, track)| track.awaited);
+        awaited
+            .filter_map(|(index, track)| self.of_track(now, progress, index, track, any_live))
+            .collect()
+    }
+
+    fn of_track(
+        &self,
+        now: Duration,
+        progress: Ns,
+        index: usize,
+        track: &TrackView,
+        any_live: bool,
+    ) -> Option<Action> {
+        let most = nanoseconds(self.patience.behind);
+        let due = progress.saturating_sub(nanoseconds(track.latency));
+        let quiet = self.quiet(now, index);
+        let mut behind = due.saturating_sub(track.arrived);
+        if track.live && track.begun {
+            // One that comes late comes all the same.
+            behind = behind.min(nanoseconds(quiet));
+        }
+        let patience = match track.shows_picture {
+            true => most.min(nanoseconds(self.patience.picture)),
+            false => most,
+        };
+        let gone = match any_live {
+            true => self.patience.beside_live,
+            false => self.patience.alone,
+        };
+        if behind <= patience || !(track.live || quiet > gone) {
+            return None;
+        }
+        if track.encoded {
+            let absent = !track.live || self.absence(index) > self.patience.behind;
+            return (track.owed > most && absent).then_some(Action::LeaveBehind { track: index });
+        }
+        let until = match track.begun {
+            true => due.min(track.arrived.saturating_add(behind)),
+            false => due,
+        };
+        Some(Action::Fill {
+            track: index,
+            until: until.saturating_sub(patience / 2),
+        })
+    }
+
+    /// What is to be done with a track that has not come to its end, when `stop` was called at `stopped`.
+    pub fn complete(
+        &self,
+        now: Duration,
+        stopped: Duration,
+        track: usize,
+        view: &TrackView,
+    ) -> Completion {
+        let since_stop = now.saturating_sub(stopped);
+        let late = match view.live {
+            true => since_stop > view.latency + self.patience.last,
+            false => self.quiet(now, track).min(since_stop) > self.patience.beside_live,
+        };
+        match late {
+            true => Completion::MakeUp,
+            false => Completion::Await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const TICK: Duration = Duration::from_millis(100);
+    const TWO: Duration = Duration::from_secs(2);
+
+    fn live(encoded: bool) -> TrackView {
+        TrackView {
+            live: true,
+            encoded,
+            awaited: true,
+            begun: true,
+            ..TrackView::default()
+        }
+    }
+
+    /// Looks each 100 ms for `length`; on each track something comes as `comes` says, `late` behind the clock.
+    fn run(
+        mut tracks: Vec<TrackView>,
+        length: Duration,
+        late: Duration,
+        comes: impl Fn(usize, Duration) -> bool,
+    ) -> Vec<(Duration, Action)> {
+        let mut absences = Absences::new(tracks.len(), Patience::new(TWO));
+        let mut done = Vec::new();
+        let mut now = Duration::ZERO;
+        while now < length {
+            now += TICK;
+            let progress = nanoseconds(now);
+            for (index, track) in tracks.iter_mut().enumerate() {
+                if comes(index, now) {
+                    track.came += 1;
+                    track.arrived = nanoseconds(now.saturating_sub(late));
+                }
+                track.owed = progress.saturating_sub(track.arrived);
+            }
+            absences.watch(now, &tracks, false);
+            for action in absences.poll(now, progress, &tracks) {
+                if let Action::LeaveBehind { track } = action
+                    && let Some(track) = tracks.get_mut(track)
+                {
+                    track.awaited = false;
+                }
+                done.push((now, action));
+            }
+        }
+        done
+    }
+
+    #[test]
+    fn silence_of_everybody_ends_nothing() {
+        for away in [1, 5, 30, 3_600] {
+            let away = 4_000 * MS..(4_000 + away * 1_000) * MS;
+            // One of them comes back a little later.
+            let comes = |track: usize, now: Duration| {
+                now < away.start || now > away.end + track as u32 * 700 * MS
+            };
+            let tracks = vec![live(true), live(true)];
+            let done = run(tracks, away.end + TWO * 3, Duration::ZERO, comes);
+            assert_eq!(done, [], "{away:?}");
+        }
+    }
+
+    #[test]
+    fn an_encoded_track_that_falls_silent_beside_another_ends() {
+        let comes = |track: usize, now: Duration| track == 0 || now < 4_000 * MS;
+        let done = run(
+            vec![live(true), live(true)],
+            20_000 * MS,
+            Duration::ZERO,
+            comes,
+        );
+        let [(when, Action::LeaveBehind { track: 1 })] = done[..] else {
+            panic!("{done:?}");
+        };
+        assert!((6_000 * MS..6_400 * MS).contains(&when), "{when:?}");
+    }
+
+    #[test]
+    fn a_raw_track_that_is_only_late_is_not_made_up() {
+        let picture = TrackView {
+            shows_picture: true,
+            ..live(false)
+        };
+        let done = run(
+            vec![picture, live(false)],
+            20_000 * MS,
+            1_800 * MS,
+            |_, _| true,
+        );
+        assert_eq!(done, []);
+    }
+
+    #[test]
+    fn a_raw_track_that_stays_away_is_made_up_behind_what_may_yet_come() {
+        let late = 1_500 * MS;
+        let comes = |track: usize, now: Duration| track == 0 || now < 4_000 * MS;
+        let done = run(vec![live(false), live(false)], 10_000 * MS, late, comes);
+        assert!(!done.is_empty());
+        for (when, action) in done {
+            let Action::Fill { track: 1, until } = action else {
+                panic!("{action:?}");
+            };
+            assert!(when >= 6_000 * MS);
+            assert!(until <= nanoseconds(when - late), "{until} at {when:?}");
+        }
+    }
+
+    #[test]
+    fn a_track_that_never_came_is_made_up_to_the_clock() {
+        let never = TrackView {
+            begun: false,
+            ..live(false)
+        };
+        let done = run(
+            vec![live(false), never],
+            5_000 * MS,
+            Duration::ZERO,
+            |track, _| track == 0,
+        );
+        let last = done.last().unwrap();
+        assert_eq!(
+            last.1,
+            Action::Fill {
+                track: 1,
+                until: nanoseconds(4_000 * MS)
+            }
+        );
+    }
+
+    #[test]
+    fn what_is_not_live_is_waited_for_longer_where_all_can_wait() {
+        let file = TrackView {
+            live: false,
+            ..live(false)
+        };
+        let comes = |track: usize, now: Duration| track == 0 || now < 1_000 * MS;
+        let done = run(vec![file, file], 20_000 * MS, Duration::ZERO, comes);
+        assert!(done[0].0 >= 6_000 * MS, "{:?}", done[0]);
+        let done = run(vec![live(false), file], 20_000 * MS, Duration::ZERO, comes);
+        assert!(done[0].0 < 3_500 * MS, "{:?}", done[0]);
+    }
+
+    #[test]
+    fn behind_a_stop_the_rest_is_waited_for_as_long_as_it_may_be_late() {
+        let absences = Absences::new(1, Patience::new(TWO));
+        let view = TrackView {
+            latency: 300 * MS,
+            ..live(false)
+        };
+        let at = |ms: u32| absences.complete(5_000 * MS + ms * MS, 5_000 * MS, 0, &view);
+        assert_eq!((at(700), at(900)), (Completion::Await, Completion::MakeUp));
+    }
+
+    proptest! {
+        /// However tracks come and stay away, one is left behind only if another came meanwhile.
+        #[test]
+        fn nobody_is_left_behind_by_nobody(
+            comes in prop::collection::vec(prop::collection::vec((any::<bool>(), 1u32..80), 1..12), 1..4),
+        ) {
+            let state = |track: usize, now: Duration| {
+                let mut at = Duration::ZERO;
+                for (comes, ticks) in &comes[track] {
+                    at += TICK * *ticks;
+                    if now <= at {
+                        return *comes;
+                    }
+                }
+                true
+            };
+            let tracks = vec![live(true); comes.len()];
+            for (when, action) in run(tracks, 30_000 * MS, Duration::ZERO, state) {
+                let Action::LeaveBehind { track } = action else {
+                    panic!("{action:?}");
+                };
+                let ticks = (0..20u32).map(|n| when - TICK * n.min((when.as_millis() / 100) as u32));
+                prop_assert!(ticks.clone().all(|at| !state(track, at)), "it was not away");
+                let mut others = (0..comes.len()).filter(|other| *other != track);
+                prop_assert!(
+                    others.any(|other| ticks.clone().any(|at| state(other, at))),
+                    "{} was left behind by nobody at {:?}", track, when
+                );
+            }
+        }
+    }
+}

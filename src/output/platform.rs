@@ -1,0 +1,239 @@
+//! What differs between Unix and Windows about files; all else in this crate is portable.
+
+pub(super) use imp::{
+    Identity, default_temp_dir, identity, is_device, keep_owner_and_mode, make_private,
+    put_in_place, read_exact_at, set_mode, with_default_mode, write_all_at, write_vectored_at,
+};
+
+#[cfg(unix)]
+mod imp {
+    use std::fs::{File, Metadata, Permissions};
+    use std::io::{self, IoSlice, Write};
+    use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt, PermissionsExt, fchown};
+    use std::path::{Path, PathBuf};
+
+    use tempfile::NamedTempFile;
+
+    /// A place for large temporary files, which on many machines /tmp (a RAM disk) is not.
+    pub fn default_temp_dir() -> PathBuf {
+        PathBuf::from("/var/tmp")
+    }
+
+    /// Fills `bytes` from `pos` on. The file's cursor stays where it is.
+    pub fn read_exact_at(file: &File, bytes: &mut [u8], pos: u64) -> io::Result<()> {
+        file.read_exact_at(bytes, pos)
+    }
+
+    /// Writes `bytes` at `pos`. The file's cursor stays where it is.
+    pub fn write_all_at(file: &File, bytes: &[u8], pos: u64) -> io::Result<()> {
+        file.write_all_at(bytes, pos)
+    }
+
+    /// Writes some of `slices` at `pos`, where the file's cursor is, and says how much.
+    pub fn write_vectored_at(
+        mut file: &File,
+        slices: &[IoSlice<'_>],
+        _pos: u64,
+    ) -> io::Result<usize> {
+        file.write_vectored(slices)
+    }
+
+    /// Whether `path`, of which `fs::metadata` said `meta`, is a device such as /dev/null.
+    pub fn is_device(_path: &Path, meta: Option<&Metadata>) -> bool {
+        meta.is_some_and(|meta| meta.file_type().is_char_device())
+    }
+
+    /// Gives the file that `builder` will make the mode of any new file: the umask's.
+    pub fn with_default_mode<'a, 'b>(
+        builder: &'b mut tempfile::Builder<'a, 'a>,
+    ) -> &'b mut tempfile::Builder<'a, 'a> {
+        builder.permissions(Permissions::from_mode(0o666))
+    }
+
+    /// Takes everybody else's permissions from a temporary file: one that never had a name is made as the umask says.
+    pub fn make_private(file: &File) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(0o600))
+    }
+
+    /// Gives `new` the owner and mode of `older`.
+    pub fn keep_owner_and_mode(new: &File, older: &Metadata) -> io::Result<()> {
+        let meta = new.metadata()?;
+        if (meta.uid(), meta.gid()) != (older.uid(), older.gid()) {
+            fchown(new, Some(older.uid()), Some(older.gid()))?;
+        }
+        set_mode(new, older.mode() & 0o7777)
+    }
+
+    pub fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+        file.set_permissions(Permissions::from_mode(mode))
+    }
+
+    /// Device and inode.
+    pub type Identity = (u64, u64);
+
+    /// Which file this is, whatever its name.
+    pub fn identity(file: &File) -> io::Result<Identity> {
+        let meta = file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
+    /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
+    pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
+        new.persist(target).map_err(|err| err.error)
+    }
+}
+
+#[cfg(windows)]
+mod imp {
+    use std::fs::{self, File, Metadata};
+    use std::io::{self, IoSlice};
+    use std::os::windows::fs::FileExt;
+    use std::os::windows::io::AsRawHandle;
+    use std::path::{Path, PathBuf};
+
+    use tempfile::NamedTempFile;
+    use windows_sys::Win32::Storage::FileSystem::{
+        BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle,
+    };
+
+    /// The user's own: `%TMP%`.
+    pub fn default_temp_dir() -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    /// Fills `bytes` from `pos` on.
+    pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_read(bytes, pos) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    bytes = bytes.get_mut(count..).unwrap_or_default();
+                    pos += count as u64;
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` at `pos`.
+    pub fn write_all_at(file: &File, mut bytes: &[u8], mut pos: u64) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match file.seek_write(bytes, pos) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes = bytes.get(count..).unwrap_or_default();
+                    pos += count as u64;
+                }
+                Err(err) if err.kind() == io::ErrorKind::Interrupted => {}
+                Err(err) => return Err(err),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes some of `slices` at `pos`, and says how much. Other threads may read or write elsewhere in the file: here
+    /// that moves its cursor, which nothing relies on.
+    pub fn write_vectored_at(file: &File, slices: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
+        match slices.iter().find(|slice| !slice.is_empty()) {
+            Some(slice) => file.seek_write(slice, pos),
+            None => Ok(0),
+        }
+    }
+
+    /// Whether `path` is the device that takes everything. It has no metadata.
+    pub fn is_device(path: &Path, _meta: Option<&Metadata>) -> bool {
+        path.as_os_str().eq_ignore_ascii_case("nul")
+            || path.as_os_str().eq_ignore_ascii_case(r"\\.\nul")
+    }
+
+    /// A new file has its directory's permissions.
+    pub fn with_default_mode<'a, 'b>(
+        builder: &'b mut tempfile::Builder<'a, 'a>,
+    ) -> &'b mut tempfile::Builder<'a, 'a> {
+        builder
+    }
+
+    /// A temporary file is opened for this process alone.
+    pub fn make_private(_file: &File) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// A new file has its directory's owner and permissions, as programs are used to here.
+    pub fn keep_owner_and_mode(_new: &File, _older: &Metadata) -> io::Result<()> {
+        Ok(())
+    }
+
+    pub fn set_mode(_file: &File, _mode: u32) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// The volume's number, and the file's on it.
+    pub type Identity = (u64, u64);
+
+    /// Which file this is, whatever its name.
+    pub fn identity(file: &File) -> io::Result<Identity> {
+        let mut found = BY_HANDLE_FILE_INFORMATION::default();
+        // SAFETY: the handle is open as long as `file` is borrowed, and `found` is what the function fills in.
+        let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) };
+        if done == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
+        Ok((found.dwVolumeSerialNumber.into(), number))
+    }
+
+    /// Gives `new` the name `target`, in place of an older file.
+    ///
+    /// A file that somebody has open cannot be replaced, but it can be renamed (if he lets others delete it): it is,
+    /// and then deleted, so that it lives on without a name. What is mapped cannot even be deleted: it stays, under its
+    /// other name, beside the new one.
+    pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
+        let new = match new.persist(target) {
+            Ok(file) => return Ok(file),
+            Err(err) => err.file,
+        };
+        let directory = target
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        let aside = tempfile::Builder::new()
+            .prefix(".mediarecorder-old-")
+            .tempfile_in(directory.unwrap_or(Path::new(".")))?
+            .into_temp_path();
+        fs::rename(target, &aside)?;
+        match new.persist(target) {
+            // Dropping `aside` deletes it.
+            Ok(file) => Ok(file),
+            Err(err) => {
+                fs::rename(&aside, target)?;
+                Err(err.error)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::IoSlice;
+
+    #[test]
+    fn bytes_go_where_they_belong() {
+        let file = tempfile::tempfile().unwrap();
+        let written =
+            write_vectored_at(&file, &[IoSlice::new(b""), IoSlice::new(b"0123456789")], 0);
+        assert_eq!(written.unwrap(), 10);
+        write_all_at(&file, b"ab", 2).unwrap();
+        let mut four = [0; 4];
+        read_exact_at(&file, &mut four, 1).unwrap();
+        assert_eq!(&four, b"1ab4");
+        assert_eq!(
+            write_vectored_at(&file, &[IoSlice::new(b"!")], 10).unwrap(),
+            1
+        );
+        read_exact_at(&file, &mut four, 7).unwrap();
+        assert_eq!(&four, b"789!");
+        assert!(read_exact_at(&file, &mut four, 9).is_err());
+    }
+}

@@ -1,0 +1,291 @@
+//! Caps that change while a track is recorded: what its media goes through from then on.
+//!
+//! Watches the pad that brings a track's media into the pipeline, and asks [`formats::rung`] at each new caps. Where the media
+//! can go on, the caps pass. Where it has to be decoded, or need not be any more, they are kept back until the first buffer
+//! that has them, and then the section behind the pad is exchanged:
+//!
+//! ```text
+//! as it is     appsrc ──────────────────────────────────────────── parser ! capsfilter ! muxer
+//! re-encoded   appsrc ! decodebin ! convert ! capsfilter ! encoder ! parser ! capsfilter ! muxer
+//! raw track    appsrc ! decodebin ! convert ! capsfilter ! encoder …
+//! ```
+
+use super::{
+    Settings,
+    encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
+    exchange::Section,
+    fixups::{decoder_start, encoder_drain},
+    pipeline::{Listener, TrackMedia, factory_name, make},
+    probe::{leave_out, probe},
+    timing::lock,
+};
+use crate::{
+    formats::{self, Delay, Recorded, Rung},
+    log::CAT,
+    model::{Codec, Error, Kind, timeline::Ns},
+};
+use gst::prelude::*;
+use std::sync::{
+    Arc, Mutex, Weak,
+    atomic::{AtomicBool, Ordering},
+};
+
+/// What goes on with a track: kept to make its encoder when one is needed.
+pub struct Watched<L> {
+    pub recorded: Recorded,
+    /// Its place among the tracks.
+    pub index: usize,
+    /// Name of its pad.
+    pub name: String,
+    pub bits_per_second: u32,
+    pub room: Ns,
+    /// Media is stamped so much later than recorded time.
+    pub headroom: Ns,
+    pub settings: Settings,
+    pub failed_before: Vec<String>,
+    /// Set once frames of another encoder are put among those that are copied.
+    pub is_mixed: Arc<AtomicBool>,
+    /// The muxer's pad: its caps are those of the track in the file.
+    pub mux_pad: glib::WeakRef<gst::Pad>,
+    pub listener: Weak<L>,
+}
+
+struct State {
+    section: Section,
+    /// The caps for which the section is made.
+    current: Option<gst::Caps>,
+    rung: Rung,
+    /// The next buffer is the first with these caps.
+    due: Option<(Rung, gst::Caps)>,
+}
+
+/// Looks at the caps that pass `upstream` from now on.
+pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watched<L>) {
+    let state = Mutex::new(State {
+        section,
+        current: None,
+        rung: Rung::AsIs,
+        due: None,
+    });
+    let shared = Arc::new((watched, state));
+    let both = gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(upstream, both, move |pad, info| {
+        let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        let (watched, state) = &*shared;
+        if lock(state).pass(watched, caps.caps()) {
+            return gst::PadProbeReturn::Ok;
+        }
+        let shared = Arc::downgrade(&shared);
+        probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
+            let from = info.buffer().and_then(|buffer| buffer.pts());
+            if let Some(shared) = shared.upgrade() {
+                let (watched, state) = &*shared;
+                // The pad's caps pass within, in this thread.
+                let due = lock(state).due.take();
+                if let Some((rung, caps)) = due {
+                    lock(state).exchange(watched, pad, (rung, caps), from);
+                }
+            }
+            gst::PadProbeReturn::Remove
+        });
+        leave_out(info)
+    });
+}
+
+impl State {
+    /// Whether caps go to what is there.
+    fn pass<L: Listener>(&mut self, watched: &Watched<L>, caps: &gst::CapsRef) -> bool {
+        let known = self.current.as_deref() == Some(caps);
+        if known || self.current.is_none() {
+            self.due = None;
+            self.current = Some(caps.to_owned());
+            return true;
+        }
+        let rung = formats::rung(&watched.recorded, caps);
+        if rung == Rung::AsIs && self.rung == Rung::AsIs {
+            self.due = None;
+            self.current = Some(caps.to_owned());
+            return true;
+        }
+        self.due = Some((rung, caps.to_owned()));
+        false
+    }
+
+    fn exchange<L: Listener>(
+        &mut self,
+        watched: &Watched<L>,
+        upstream: &gst::Pad,
+        (rung, caps): (Rung, gst::Caps),
+        from: Option<gst::ClockTime>,
+    ) {
+        gst::info!(CAT, "{} goes on as {caps}: {rung:?}", watched.name);
+        let Some(listener) = watched.listener.upgrade() else {
+            return;
+        };
+        self.rung = rung;
+        self.current = Some(caps.clone());
+        watched.is_mixed.store(true, Ordering::SeqCst);
+        if rung == Rung::End {
+            return self.end(watched, upstream, &listener, (&caps, from));
+        }
+        let exchanged = watched
+            .elements(rung, &caps, &listener)
+            .and_then(|(elements, encoder)| {
+                let patience = watched.settings.stop_timeout;
+                if let (Some(from), Kind::Audio) = (from, watched.recorded.codec.kind())
+                    && !formats::is_raw(&caps)
+                    && rung == Rung::Reencode
+                {
+                    let next = elements.get(1).and_then(|next| next.static_pad("sink"));
+                    if let Some(next) = next.or_else(|| self.section.downstream()) {
+                        decoder_start::fill(&next, from);
+                    }
+                }
+                self.section.exchange(elements, patience)?;
+                Ok(encoder)
+            });
+        match exchanged {
+            Ok(encoder) if watched.recorded.copied => {
+                listener.exchanged(watched.index, encoder.as_ref());
+            }
+            Ok(_) => {}
+            Err(error) => {
+                gst::warning!(CAT, "{} cannot go on: {error}", watched.name);
+                self.end(watched, upstream, &listener, (&caps, from));
+            }
+        }
+    }
+
+    fn end<L: Listener>(
+        &mut self,
+        watched: &Watched<L>,
+        upstream: &gst::Pad,
+        listener: &Arc<L>,
+        (caps, from): (&gst::Caps, Option<gst::ClockTime>),
+    ) {
+        self.rung = Rung::End;
+        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        probe(upstream, all, |_, info| leave_out(info));
+        let at = from.map_or(0, |from| from.nseconds().saturating_sub(watched.headroom));
+        // Before the end is in the file, behind which nobody looks any more.
+        listener.track_ends(watched.index, caps, at);
+        self.section.end();
+    }
+}
+
+impl<L: Listener> Watched<L> {
+    /// What media with these caps goes through, and the encoder among it.
+    fn elements(
+        &self,
+        rung: Rung,
+        caps: &gst::Caps,
+        listener: &Arc<L>,
+    ) -> Result<(Vec<gst::Element>, Option<gst::Element>), Error> {
+        let mut elements = Vec::new();
+        if self.recorded.copied && rung == Rung::AsIs {
+            return Ok((elements, None));
+        }
+        if !formats::is_raw(caps) {
+            elements.push(make("decodebin", &format!("{}-decoder", self.name))?);
+        }
+        if !self.recorded.copied {
+            return Ok((elements, None));
+        }
+        let (codec, form) = (self.recorded.codec, self.form());
+        let track = TrackMedia {
+            name: &self.name,
+            caps: form.clone(),
+            bits_per_second: self.bits_per_second,
+            room: self.room,
+            lacks_dts: false,
+            tags: None,
+        };
+        let chain = front(codec, &track)?;
+        if let Some(filter) = chain.last() {
+            fix_form(filter, &form);
+            keep_first_caps(filter);
+        }
+        elements.extend(chain);
+        let made = MadeFor {
+            index: self.index,
+            track: &track,
+            settings: &self.settings,
+            failed_before: &self.failed_before,
+        };
+        let (encoder, _) = set_up_encoder(codec, &made, listener)?;
+        self.join(&encoder);
+        elements.push(encoder.clone());
+        Ok((elements, Some(encoder)))
+    }
+
+    /// The form of raw media that the track has in the file.
+    fn form(&self) -> gst::Caps {
+        let in_file = self.mux_pad.upgrade().and_then(|pad| pad.current_caps());
+        let in_file = in_file.unwrap_or_else(|| self.recorded.first.clone());
+        formats::decoded_form(self.recorded.codec, &in_file)
+    }
+
+    /// Has the encoder's packets follow those before them in a track that has its header.
+    fn join(&self, encoder: &gst::Element) {
+        let codec = self.recorded.codec;
+        if codec.kind() == Kind::Video {
+            return;
+        }
+        if codec == Codec::Flac
+            && let Some(longest) = formats::flac_block(&self.recorded.first)
+            && longest < encoder.property::<u32>("blocksize")
+        {
+            encoder.set_property("blocksize", longest);
+        }
+        let factory = factory_name(encoder);
+        let delay = factory.map_or(0, |factory| formats::encoder_delay(&factory));
+        if delay > 0 {
+            encoder_drain::account(encoder, Delay::Samples(delay));
+        }
+        let Some(src) = encoder.static_pad("src") else {
+            return;
+        };
+        let first = Mutex::new(None::<gst::ClockTime>);
+        probe(&src, gst::PadProbeType::BUFFER, move |pad, info| {
+            let Some(buffer) = info.buffer_mut() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            // The track has its header.
+            if buffer.flags().contains(gst::BufferFlags::HEADER) {
+                return leave_out(info);
+            }
+            let (Some(pts), true) = (buffer.pts(), delay > 0) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            // It is heard when it was, since the container knows of no delay.
+            let first = *lock(&first).get_or_insert(pts);
+            let late = late(pad, delay).unwrap_or_default();
+            if pts < first + late {
+                return leave_out(info);
+            }
+            buffer.make_mut().set_pts(pts - late);
+            buffer.make_mut().set_dts(None);
+            gst::PadProbeReturn::Ok
+        });
+    }
+}
+
+/// How long so many samples are on this pad.
+fn late(pad: &gst::Pad, samples: u32) -> Option<gst::ClockTime> {
+    let rate = pad.current_caps()?.structure(0)?.get::<i32>("rate").ok()?;
+    let rate = u64::try_from(rate).ok()?.max(1);
+    gst::ClockTime::SECOND.mul_div_round(samples.into(), rate)
+}
+
+/// The encoder is given just this form.
+fn fix_form(filter: &gst::Element, form: &gst::Caps) {
+    let mut wanted = filter.property::<gst::Caps>("caps");
+    if let (Some(form), Some(wanted)) = (form.structure(0), wanted.make_mut().structure_mut(0)) {
+        for (field, value) in form.iter() {
+            wanted.set_value(field, value.clone());
+        }
+    }
+    filter.set_property("caps", wanted);
+}

@@ -1,0 +1,275 @@
+//! Why the pipeline has failed, in the recorder's words: which track, which caps, which step, and what would work.
+
+use super::{encoding::encoder_around, pipeline::Listener};
+use crate::{
+    formats::Missing,
+    log::CAT,
+    model::{Codec, Container, Error},
+};
+use gst::prelude::*;
+use std::sync::Arc;
+
+/// A track on its way through the pipeline.
+pub(super) struct TrackPath {
+    pub name: String,
+    /// As it comes.
+    pub caps: gst::Caps,
+    pub codec: Codec,
+    /// The pad at which it goes in.
+    pub begin: glib::WeakRef<gst::Pad>,
+}
+
+/// Where caps were not taken.
+struct Refused {
+    step: gst::Element,
+    caps: Option<gst::Caps>,
+}
+
+/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
+/// as they are posted.
+pub(super) fn listen(
+    bus: &gst::Bus,
+    container: Container,
+    paths: Vec<TrackPath>,
+    listener: &Arc<impl Listener>,
+) {
+    let listener = Arc::downgrade(listener);
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(error) = message.view()
+            && let Some(listener) = listener.upgrade()
+        {
+            let encoder = error.src().and_then(encoder_around);
+            let (missing, failed) = explain(error, container, &paths);
+            listener.missing(missing);
+            listener.error(encoder.as_deref(), failed);
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+fn explain(
+    error: &gst::message::Error,
+    container: Container,
+    paths: &[TrackPath],
+) -> (Vec<Missing>, Error) {
+    let source = error.src().map(|source| source.name().to_string());
+    let source = source.unwrap_or_default();
+    let (what, debug) = (error.error(), error.debug().unwrap_or_default());
+    gst::debug!(CAT, "{source}: {what} ({debug})");
+    let path = paths.iter().find(|path| {
+        let names = around(error.src());
+        names.iter().any(|name| is_of_track(name, &path.name))
+    });
+    let failed = what.kind::<gst::StreamError>();
+    let Some(path) = path else {
+        return (
+            Vec::new(),
+            failed_elsewhere(container, paths, &source, &what, &said(&what, &debug)),
+        );
+    };
+    let is_flow = failed == Some(gst::StreamError::Failed) && debug.contains("streaming stopped");
+    if is_flow && debug.contains("not-negotiated") {
+        return path.refusal(container);
+    }
+    let undecoded = matches!(
+        failed,
+        Some(
+            gst::StreamError::CodecNotFound
+                | gst::StreamError::WrongType
+                | gst::StreamError::TypeNotFound
+        )
+    );
+    if undecoded {
+        return path.no_decoder();
+    }
+    let (name, caps) = (&path.name, &path.caps);
+    if source == format!("{name}-parser") {
+        return (Vec::new(), path.refused_by(container, &source, caps));
+    }
+    let decoder = format!("{name}-decoder");
+    if around(error.src()).iter().any(|name| *name == decoder) {
+        return (Vec::new(), path.not_decoded(&source, &said(&what, &debug)));
+    }
+    let why = if is_flow {
+        "an element on its way into the file has taken no more of it".to_owned()
+    } else {
+        said(&what, &debug)
+    };
+    let text = format!("The track of {name} ({caps}) cannot be recorded: {source}: {why}.");
+    (Vec::new(), Error::unknown(text))
+}
+
+/// What an element says of its failure, without the place in its source.
+fn said(what: &glib::Error, debug: &str) -> String {
+    let what = what.message().trim_end_matches('.');
+    match debug.split_once('\n') {
+        Some((_, detail)) => format!("{what} ({detail})"),
+        None => what.to_owned(),
+    }
+}
+
+/// An element failed that is no track's: the muxer, of which a track may have been the reason.
+fn failed_elsewhere(
+    container: Container,
+    paths: &[TrackPath],
+    source: &str,
+    what: &glib::Error,
+    said: &str,
+) -> Error {
+    let refused = paths
+        .iter()
+        .find(|path| path.refused().is_some_and(|refused| refused.caps.is_some()));
+    match refused {
+        Some(path) if what.matches(gst::StreamError::Mux) => {
+            let (name, caps) = (&path.name, path.reaches_muxer());
+            let caps = caps.unwrap_or_else(|| path.caps.clone());
+            Error::not_supported(format!(
+                "{} cannot carry the track of {name} ({caps}): {said}. {}",
+                container.name(),
+                another_way(path.codec)
+            ))
+        }
+        _ => Error::unknown(format!(
+            "Recording failed in {source}, which writes {}: {said}.",
+            container.name()
+        )),
+    }
+}
+
+fn another_way(codec: Codec) -> String {
+    format!(
+        "Ask for another mime-type, such as {}, or decode it in front of the recorder.",
+        match codec.kind() {
+            crate::model::Kind::Audio => "audio/x-matroska",
+            crate::model::Kind::Video => "video/x-matroska",
+        }
+    )
+}
+
+impl TrackPath {
+    /// Why its caps were not taken, and by which step.
+    fn refusal(&self, container: Container) -> (Vec<Missing>, Error) {
+        let name = &self.name;
+        let Some(Refused { step, caps }) = self.refused() else {
+            // The muxer looks at caps when it takes the first buffer.
+            let caps = self.reaches_muxer().unwrap_or_else(|| self.caps.clone());
+            let text = format!(
+                "{} cannot carry the track of {name} with the caps {caps}. {}",
+                container.name(),
+                another_way(self.codec)
+            );
+            return (Vec::new(), Error::not_supported(text));
+        };
+        if step.name() == format!("{name}-decoder") {
+            return self.no_decoder();
+        }
+        let given = caps.unwrap_or_else(|| self.caps.clone());
+        (Vec::new(), self.refused_by(container, &step.name(), &given))
+    }
+
+    /// The step of this name does not take what it is given.
+    fn refused_by(&self, container: Container, step: &str, given: &gst::CapsRef) -> Error {
+        let (name, codec, container) = (&self.name, self.codec.name(), container.name());
+        let step = step.strip_prefix(&format!("{name}-")).unwrap_or(step);
+        let (step, way) = match step {
+            "parser" | "timestamper" | "encoded" => (
+                match step {
+                    "parser" => "its parser".to_owned(),
+                    _ => format!("the step behind its parser ({step})"),
+                },
+                format!(
+                    "It is not {codec} as its caps say, or cannot be made what {container} wants; put the parser \
+                     of its codec or a demuxer in front of the recorder, or decode it there."
+                ),
+            ),
+            "encoder" => (
+                format!("the encoder for {codec}"),
+                "Convert it in front of the recorder to a format that is common (audio: S16LE, up to 2 channels; \
+                 video: I420), or ask for another mime-type."
+                    .to_owned(),
+            ),
+            "raw" | "audioconvert" | "audioresample" | "videoconvert" | "videoscale" | "videoflip" => (
+                format!("the step that converts it for {codec} ({step})"),
+                "Put audioconvert or videoconvert in front of the recorder, with caps behind it that say a format \
+                 that is common."
+                    .to_owned(),
+            ),
+            other => (format!("{container} ({other})"), another_way(self.codec)),
+        };
+        let text =
+            format!("The track of {name} cannot be recorded: {step} does not take {given}. {way}");
+        Error::not_supported(text)
+    }
+
+    fn not_decoded(&self, decoder: &str, said: &str) -> Error {
+        let (name, caps) = (&self.name, &self.caps);
+        Error::unknown(format!(
+            "The track of {name} cannot be recorded as {}: {decoder} does not decode it, it is damaged or not what its \
+             caps say ({caps}): {said}. Leave mime-type empty to store it as it comes, or decode it in front of the \
+             recorder.",
+            self.codec.name()
+        ))
+    }
+
+    fn no_decoder(&self) -> (Vec<Missing>, Error) {
+        let (name, caps) = (&self.name, &self.caps);
+        let text = format!(
+            "The track of {name} cannot be recorded as {}: no decoder here takes {caps}. Install one \
+             (gstreamer1.0-libav has most), or leave mime-type empty to store it as it comes.",
+            self.codec.name()
+        );
+        (
+            vec![Missing::Decoder(caps.clone())],
+            Error::not_supported(text),
+        )
+    }
+
+    /// The pads out of which it goes from step to step, as far as they are linked.
+    fn pads(&self) -> Vec<gst::Pad> {
+        let mut pads: Vec<gst::Pad> = self.begin.upgrade().into_iter().collect();
+        while let Some(last) = pads.last()
+            && let Some(element) = last.peer().and_then(|peer| peer.parent_element())
+            && is_of_track(&element.name(), &self.name)
+            && let Some(next) = element.src_pads().into_iter().next()
+        {
+            pads.push(next);
+        }
+        pads
+    }
+
+    /// The last step that was given caps and has not taken them, or that makes nothing of them.
+    fn refused(&self) -> Option<Refused> {
+        let pads = self.pads();
+        let waits = |pad: &&gst::Pad| {
+            pad.pad_flags().contains(gst::PadFlags::PENDING_EVENTS) && pad.has_current_caps()
+        };
+        if let Some(pad) = pads.iter().rev().find(waits) {
+            return Some(Refused {
+                step: pad.peer()?.parent_element()?,
+                caps: pad.current_caps(),
+            });
+        }
+        let silent = pads.iter().find(|pad| !pad.has_current_caps())?;
+        let step = silent.parent_element()?;
+        let caps = step.static_pad("sink").and_then(|sink| sink.current_caps());
+        Some(Refused { step, caps })
+    }
+
+    /// The caps with which it comes to the muxer.
+    fn reaches_muxer(&self) -> Option<gst::Caps> {
+        self.pads().last()?.current_caps()
+    }
+}
+
+/// Names of an object and of all that it is in.
+fn around(object: Option<&gst::Object>) -> Vec<glib::GString> {
+    std::iter::successors(object.cloned(), |object| object.parent())
+        .map(|object| object.name())
+        .collect()
+}
+
+/// Whether an element of this name is one of the track's.
+fn is_of_track(name: &str, track: &str) -> bool {
+    name.strip_prefix(track)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}

@@ -1,0 +1,180 @@
+//! Exchanges a section of a running chain between two buffers: what stands between the pad that brings a track's media and
+//! the pad that takes it.
+
+use super::pipeline::failed;
+use super::probe::{leave_out, probe};
+use crate::model::Error;
+use gst::prelude::*;
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+/// How often it looks whether the chain goes down while an old section drains.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// The elements between two pads, in order; none where the pads are linked. It does not keep the pads: it may live in a
+/// probe of one of them.
+#[derive(Debug)]
+pub struct Section {
+    upstream: glib::WeakRef<gst::Pad>,
+    downstream: glib::WeakRef<gst::Pad>,
+    elements: Vec<gst::Element>,
+}
+
+/// Links two elements of a chain; a decoder is linked when it knows what it makes. That they fit is known: to let
+/// GStreamer find it out takes milliseconds for each.
+pub fn link(from: &gst::Element, to: &gst::Pad) -> Result<(), glib::BoolError> {
+    if let Some(src) = from.static_pad("src") {
+        return match src.link_full(to, gst::PadLinkCheck::empty()) {
+            Ok(_) => Ok(()),
+            Err(err) => Err(glib::bool_error!("{err}")),
+        };
+    }
+    let to = to.downgrade();
+    from.connect_pad_added(move |_, pad| {
+        if let Some(to) = to.upgrade()
+            && !to.is_linked()
+        {
+            // A failure shows as "not linked" on the bus.
+            let _ = pad.link(&to);
+        }
+    });
+    Ok(())
+}
+
+/// Links elements in a row.
+pub fn link_all(elements: &[gst::Element]) -> Result<(), glib::BoolError> {
+    for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
+        link(from, &sink_of(to)?)?;
+    }
+    Ok(())
+}
+
+fn sink_of(element: &gst::Element) -> Result<gst::Pad, glib::BoolError> {
+    element
+        .static_pad("sink")
+        .ok_or_else(|| glib::bool_error!("{} has no sink pad", element.name()))
+}
+
+impl Section {
+    /// What stands between the two pads now.
+    pub fn new(upstream: &gst::Pad, downstream: &gst::Pad, elements: Vec<gst::Element>) -> Self {
+        Section {
+            upstream: upstream.downgrade(),
+            downstream: downstream.downgrade(),
+            elements,
+        }
+    }
+
+    /// The pad that takes what comes out of the section.
+    pub fn downstream(&self) -> Option<gst::Pad> {
+        self.downstream.upgrade()
+    }
+
+    fn pads(&self) -> Option<(gst::Pad, gst::Pad)> {
+        Some((self.upstream.upgrade()?, self.downstream.upgrade()?))
+    }
+
+    /// Puts `elements` in the place of those that are there, which first give out what they hold for `patience` at the
+    /// most.
+    ///
+    /// To be called where nothing passes the upstream pad meanwhile: in a probe for buffers on that pad, or with the
+    /// pad blocked. The next buffer tells the new elements the pad's caps first.
+    pub fn exchange(
+        &mut self,
+        elements: Vec<gst::Element>,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let gone = || failed("exchange", "the chain is no more");
+        let (upstream, downstream) = self.pads().ok_or_else(gone)?;
+        let bin = upstream
+            .parent_element()
+            .and_then(|element| element.parent())
+            .and_downcast::<gst::Bin>()
+            .ok_or_else(|| failed("exchange", "the chain is in no pipeline"))?;
+        self.drain(&upstream, &downstream, patience);
+        self.take_out(&bin, &upstream, &downstream);
+        self.put_in(&bin, (&upstream, &downstream), elements)
+            .map_err(|err| failed("exchange", err))
+    }
+
+    /// The old elements give out what they hold, as they do at the end. It does not reach what follows.
+    fn drain(&self, upstream: &gst::Pad, downstream: &gst::Pad, patience: Duration) {
+        let (Some(first), Some(last)) = (upstream.peer(), downstream.peer()) else {
+            return;
+        };
+        if self.elements.is_empty() {
+            return;
+        }
+        let (drained, is_drained) = mpsc::channel();
+        probe(
+            &last,
+            gst::PadProbeType::EVENT_DOWNSTREAM,
+            move |_, info| match info.event().map(|event| event.type_()) {
+                Some(gst::EventType::Eos) => {
+                    let _ = drained.send(());
+                    leave_out(info)
+                }
+                _ => gst::PadProbeReturn::Ok,
+            },
+        );
+        first.send_event(gst::event::Eos::new());
+        let begun = Instant::now();
+        let goes_down = || {
+            [upstream, downstream]
+                .iter()
+                .any(|pad| pad.pad_flags().contains(gst::PadFlags::FLUSHING))
+        };
+        while let Err(RecvTimeoutError::Timeout) = is_drained.recv_timeout(DRAIN_LOOK) {
+            if begun.elapsed() > patience || goes_down() {
+                return;
+            }
+        }
+    }
+
+    fn take_out(&mut self, bin: &gst::Bin, upstream: &gst::Pad, downstream: &gst::Pad) {
+        if let Some(first) = upstream.peer() {
+            let _ = upstream.unlink(&first);
+        }
+        if let Some(last) = downstream.peer() {
+            let _ = last.unlink(downstream);
+        }
+        for element in self.elements.drain(..) {
+            let _ = element.set_state(gst::State::Null);
+            let _ = bin.remove(&element);
+        }
+    }
+
+    fn put_in(
+        &mut self,
+        bin: &gst::Bin,
+        (upstream, downstream): (&gst::Pad, &gst::Pad),
+        elements: Vec<gst::Element>,
+    ) -> Result<(), glib::BoolError> {
+        let first = match elements.first() {
+            Some(first) => sink_of(first)?,
+            None => downstream.clone(),
+        };
+        bin.add_many(&elements)?;
+        self.elements = elements;
+        link_all(&self.elements)?;
+        if let Some(last) = self.elements.last() {
+            link(last, downstream)?;
+        }
+        for element in self.elements.iter().rev() {
+            element.sync_state_with_parent()?;
+        }
+        upstream
+            .link_full(&first, gst::PadLinkCheck::empty())
+            .map_err(|err| glib::bool_error!("{err}"))?;
+        Ok(())
+    }
+
+    /// What is there gives out what it holds, and the track ends behind it.
+    pub fn end(&self) {
+        if let Some(first) = self.upstream.upgrade().and_then(|pad| pad.peer()) {
+            first.send_event(gst::event::Eos::new());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A bare MP3 file: frames, in front of which stand tags and an Info frame, which is written again at the end.
+//!
+//! xingmux leaves no room for where the sound begins and ends, and takes no tags.
+
+use crate::{
+    formats::{Mp3Header, Mp3Info, id3},
+    session::{probe::probe, timing::lock},
+};
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+/// Of so many frames one has its place remembered, and of twice as many each time that there are too many.
+const MAX_PLACES: usize = 4_096;
+
+#[derive(Debug, Default)]
+struct File {
+    tags: Option<gst::TagList>,
+    first: Option<Mp3Header>,
+    /// Bytes of the tags, and with the Info frame.
+    tag_size: u64,
+    size: u64,
+    frames: u32,
+    varies: bool,
+    /// Bytes before each of some frames, so many frames apart.
+    places: Vec<u64>,
+    apart: u32,
+    /// Where the sound ends, in its stamps.
+    end: gst::ClockTime,
+    /// What is written by this file is on its way.
+    passing: bool,
+}
+
+impl File {
+    fn add_tags(&mut self, new: gst::TagList) {
+        let tags = match self.tags.take() {
+            Some(tags) => tags.merge(&new, gst::TagMergeMode::Replace),
+            None => new,
+        };
+        self.tags = Some(tags);
+    }
+
+    /// What goes in front of the first frame.
+    fn begin(&mut self, frame: &[u8], delay: u32) -> Option<gst::Buffer> {
+        let first = Mp3Header::parse(frame)?;
+        let tag = self.tags.as_deref().map_or_else(Vec::new, id3);
+        self.first = Some(first);
+        self.apart = 1;
+        self.tag_size = tag.len() as u64;
+        let info = Mp3Info {
+            index: None,
+            constant: true,
+            gaps: (delay > 0).then_some((delay, 0)),
+        };
+        let info = info.frame(&first);
+        self.size = info.len() as u64;
+        Some(gst::Buffer::from_mut_slice([tag, info].concat()))
+    }
+
+    /// Takes account of a frame; what goes in front of it is on its way until `passing` is reset.
+    fn pass(&mut self, buffer: &gst::BufferRef, delay: u32) -> Option<gst::Buffer> {
+        if self.passing {
+            return None;
+        }
+        let frame = buffer.map_readable().ok()?;
+        let head = match self.first {
+            None => self.begin(&frame, delay),
+            Some(_) => None,
+        };
+        self.note(buffer, &frame);
+        self.passing = head.is_some();
+        head
+    }
+
+    fn note(&mut self, buffer: &gst::BufferRef, frame: &[u8]) {
+        if self.frames.is_multiple_of(self.apart.max(1)) {
+            if self.places.len() >= MAX_PLACES {
+                let mut keep = false;
+                self.places.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                self.apart = self.apart.saturating_mul(2);
+            }
+            if self.frames.is_multiple_of(self.apart.max(1)) {
+                self.places.push(self.size);
+            }
+        }
+        self.frames = self.frames.saturating_add(1);
+        self.size += frame.len() as u64;
+        if let (Some(first), Some(this)) = (&self.first, Mp3Header::parse(frame)) {
+            self.varies |= !first.has_rate_of(&this);
+        }
+        if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
+            self.end = self.end.max(pts + duration);
+        }
+    }
+
+    /// The Info frame as it is at the end, and where it belongs.
+    fn finish(&self, delay: u32) -> Option<(u64, gst::Buffer)> {
+        let first = self.first?;
+        let mut table = [0; 100];
+        for (hundredth, entry) in table.iter_mut().enumerate() {
+            let at = self.places.get(self.places.len() * hundredth / 100);
+            let part = at.copied().unwrap_or(0) * 256 / self.size.max(1);
+            *entry = u8::try_from(part).unwrap_or(u8::MAX);
+        }
+        let ends = self
+            .end
+            .nseconds()
+            .mul_div_round(first.rate.into(), gst::ClockTime::SECOND.nseconds());
+        let all = u64::from(self.frames) * u64::from(first.samples);
+        let behind = all.saturating_sub(ends.unwrap_or(all));
+        let info = Mp3Info {
+            index: Some((
+                self.frames,
+                u32::try_from(self.size).unwrap_or(u32::MAX),
+                table,
+            )),
+            constant: !self.varies,
+            gaps: (delay > 0).then_some((delay, u32::try_from(behind).unwrap_or(0))),
+        };
+        Some((
+            self.tag_size,
+            gst::Buffer::from_mut_slice(info.frame(&first)),
+        ))
+    }
+}
+
+/// Makes a file of the frames that pass `muxer`, which changes nothing. `delay`: samples that their encoder has put in
+/// front, together with those of a decoder; 0 if that is not known.
+pub fn write(muxer: &gst::Element, delay: u32) {
+    let (Some(sink), Some(src)) = (muxer.static_pad("sink"), muxer.static_pad("src")) else {
+        return;
+    };
+    let file = Arc::<Mutex<File>>::default();
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    let whole = file.clone();
+    probe(&src, kinds, move |pad, info| {
+        match &info.data {
+            Some(gst::PadProbeData::Event(event)) => {
+                if let gst::EventView::Tag(tag) = event.view() {
+                    lock(&file).add_tags(tag.tag_owned());
+                }
+            }
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                let head = lock(&file).pass(buffer, delay);
+                if let Some(head) = head {
+                    // The frame itself fails as well.
+                    let _ = pad.push(head);
+                    lock(&file).passing = false;
+                }
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    });
+    // In front of the muxer: behind it nothing passes any more when EOS does.
+    let src = src.downgrade();
+    probe(
+        &sink,
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |_, info| {
+            if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view())
+                && let Some(src) = src.upgrade()
+            {
+                let last = lock(&whole).finish(delay);
+                if let Some((at, frame)) = last {
+                    lock(&whole).passing = true;
+                    let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();
+                    segment.set_start(gst::format::Bytes::from_u64(at));
+                    src.push_event(gst::event::Segment::new(&segment));
+                    // What fails here has been told by whoever has failed.
+                    let _ = src.push(frame);
+                }
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+}

@@ -1,0 +1,116 @@
+//! Recordings of encoded streams that begin between key frames and have a pause, and what is due of them.
+
+use super::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, assert_copied, play_until};
+use crate::common::judge::{decode, file, kept::Kept, sync};
+use crate::common::outer::Outer;
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+
+pub fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Plays a stream of three seconds with a start between key frames and a pause.
+pub fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
+    outer.set_state(gst::State::Playing);
+    let mut now = 0;
+    for (action, at) in [
+        ("start", 310),
+        ("pause", 1_250),
+        ("resume", 1_710),
+        ("stop", 2_850),
+    ] {
+        play_until(&mut [playing], now, at * MILLI);
+        now = at * MILLI;
+        outer.act(action);
+    }
+    play_until(&mut [playing], now, 4 * SECOND);
+    playing.feed.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    outer.kept()
+}
+
+/// Records the first `length` of a stream, without a pause.
+pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (Outer, Playing) {
+    let outer = Outer::new("", path);
+    let mut playing = Playing::new(&outer, template, coded);
+    outer.set_state(gst::State::Playing);
+    outer.act("start");
+    play_until(&mut [&mut playing], 0, length);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    (outer, playing)
+}
+
+/// That each picture says the time at which it is shown.
+pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
+    file::decodes_quietly(path).unwrap();
+    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    for (recorded, source) in &pictures {
+        let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
+        assert!(
+            (source - due).abs() < 1.2e6,
+            "the picture of {source} is on show at {recorded}, due was that of {due}"
+        );
+    }
+    pictures.len()
+}
+
+/// Records `given`, of which `coded` is another form, and judges packets and pictures.
+pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
+    let (_directory, path) = place_for(name);
+    let outer = Outer::new("", &path);
+    let caps = coded.caps.clone();
+    let video = caps.structure(0).unwrap().name().starts_with("video/");
+    let (template, stream) = match video {
+        true => ("video_%u", "v:0"),
+        false => ("audio_%u", "a:0"),
+    };
+    let mut playing = match given {
+        Some(given) => {
+            let mut playing = Playing::new(&outer, template, given);
+            playing.all = coded.buffers;
+            playing
+        }
+        None => Playing::new(&outer, template, coded),
+    };
+    let kept = drive(&outer, &mut playing);
+    let due = playing.due(&kept);
+    assert!(due.len() > 15, "{} are due", due.len());
+    assert_copied(&path, stream, &due, payload);
+    match video {
+        true => assert_pictures_in_place(&path, &kept),
+        false => 0,
+    }
+}
+
+/// The stream as another element makes it.
+pub fn through(coded: &Coded, line: &str) -> Coded {
+    let line = format!("appsrc name=in format=time ! {line} ! appsink name=out sync=false");
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let element = |name| pipeline.by_name(name).unwrap();
+    let source = element("in").downcast::<gst_app::AppSrc>().unwrap();
+    let sink = element("out").downcast::<gst_app::AppSink>().unwrap();
+    source.set_caps(Some(&coded.caps));
+    source.set_max_bytes(0);
+    pipeline.set_state(gst::State::Playing).unwrap();
+    for buffer in &coded.buffers {
+        source.push_buffer(buffer.clone()).unwrap();
+    }
+    source.end_of_stream().unwrap();
+    let mut made = Coded {
+        caps: gst::Caps::new_empty(),
+        buffers: Vec::new(),
+    };
+    while let Ok(sample) = sink.pull_sample() {
+        made.caps = sample.caps_owned().unwrap();
+        made.buffers.push(sample.buffer_owned().unwrap());
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    made
+}

@@ -1,0 +1,46 @@
+//! How long a thread sleeps, whatever else the machine has to do meanwhile.
+
+use std::time::{Duration, Instant};
+
+/// A moment in the life of the thread that took it.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    at: Instant,
+    /// Time that the thread has run, or would have, had a processor been free.
+    awake: Duration,
+}
+
+impl Moment {
+    /// Of the calling thread.
+    pub fn now() -> Self {
+        Self {
+            at: Instant::now(),
+            awake: ran() + waited_for_processor(),
+        }
+    }
+
+    /// How long the calling thread, which took it, has slept since: has waited for another thread, for a disk, or
+    /// for a time, but not for a processor.
+    pub fn slept(&self) -> Duration {
+        let now = Self::now();
+        (now.at - self.at).saturating_sub(now.awake - self.awake)
+    }
+}
+
+fn ran() -> Duration {
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: it writes to `time`, which is valid, and nowhere else.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    assert_eq!(result, 0, "threads have clocks");
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// The second figure of `schedstat`; nothing where the kernel keeps no account of it.
+fn waited_for_processor() -> Duration {
+    let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let waited = figures.split_whitespace().nth(1);
+    Duration::from_nanos(waited.and_then(|ns| ns.parse().ok()).unwrap_or(0))
+}

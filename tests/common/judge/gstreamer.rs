@@ -1,0 +1,80 @@
+//! A recording as GStreamer's own demuxers, parsers and decoders decode it, with the times that they give.
+
+use super::Verdict;
+use super::decode::{Picture, Pictures, Sound};
+use gst::prelude::*;
+use std::path::Path;
+
+/// Runs `decodebin` and what follows it; each buffer with its stamp in nanoseconds.
+fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict<()> {
+    super::super::outer::init();
+    let line = format!("filesrc name=in ! decodebin ! {line} ! appsink name=out sync=false");
+    let pipeline = gst::parse::launch(&line).map_err(|err| format!("{line}: {err}"))?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    let source = pipeline.by_name("in").expect("named so");
+    source.set_property("location", file.to_str().expect("a plain path"));
+    let sink = pipeline.by_name("out").expect("named so");
+    let sink = sink.downcast::<gst_app::AppSink>().expect("an appsink");
+    let _ = pipeline.set_state(gst::State::Playing);
+    let patience = gst::ClockTime::from_seconds(30);
+    while let Some(sample) = sink.try_pull_sample(patience) {
+        let (Some(buffer), Some(segment)) = (sample.buffer(), sample.segment()) else {
+            continue;
+        };
+        let segment = segment.downcast_ref::<gst::ClockTime>();
+        let time = segment.and_then(|segment| segment.to_stream_time(buffer.pts()?));
+        let bytes = buffer.map_readable().map_err(|err| err.to_string())?;
+        each(&bytes, time.map_or(f64::NAN, |time| time.nseconds() as f64));
+    }
+    let at_end = sink.is_eos();
+    let bus = pipeline.bus().expect("a pipeline has a bus");
+    let said = bus.pop_filtered(&[gst::MessageType::Error]);
+    pipeline
+        .set_state(gst::State::Null)
+        .map_err(|err| err.to_string())?;
+    match said {
+        Some(message) => Err(format!("{}: {message:?}", file.display())),
+        None if !at_end => Err(format!("{}: does not come to its end", file.display())),
+        None => Ok(()),
+    }
+}
+
+/// Decodes the video of `file` into this size, and reads every picture.
+pub fn pictures(file: &Path, width: usize, height: usize) -> Verdict<Pictures> {
+    let mut list = Vec::new();
+    let line = format!(
+        "videoconvert ! videoscale add-borders=false ! \
+         video/x-raw,format=GRAY8,width={width},height={height},pixel-aspect-ratio=1/1"
+    );
+    decoded(file, &line, |grey, recorded| {
+        let source = crate::common::signal::picture::read(grey, width, height);
+        list.push(Picture { recorded, source });
+    })?;
+    Ok(Pictures {
+        width,
+        height,
+        list,
+    })
+}
+
+/// Decodes the audio of `file` at 48 kHz in stereo.
+pub fn sound(file: &Path) -> Verdict<Sound> {
+    let mut sound = Sound {
+        rate: 48_000,
+        channels: 2,
+        samples: Vec::new(),
+        blocks: Vec::new(),
+    };
+    let line = "audioconvert ! audioresample ! audio/x-raw,format=S32LE,rate=48000,channels=2,layout=interleaved";
+    decoded(file, line, |bytes, time| {
+        sound.blocks.push((sound.len(), time));
+        let samples = bytes.chunks_exact(4);
+        sound
+            .samples
+            .extend(samples.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+    })?;
+    match sound.is_empty() {
+        true => Err(format!("no sound in {}", file.display())),
+        false => Ok(sound),
+    }
+}

@@ -1,0 +1,62 @@
+//! Raw frames of which only a part is to be seen.
+
+mod common;
+mod inputs;
+
+use common::outer::Outer;
+use gst::prelude::*;
+use gst_video::VideoCropMeta;
+use inputs::{FRAME, PICTURES, Source, luma, size, stamped};
+
+/// A frame that is white on the right of column 80 and black on its left; `crop` is to be seen of it.
+fn frame(number: u64, crop: Option<(u32, u32, u32, u32)>) -> gst::Buffer {
+    let info = size(160, 120);
+    let mut bytes = vec![128u8; info.size()];
+    for (at, pixel) in bytes[..160 * 120].iter_mut().enumerate() {
+        *pixel = if at % 160 < 80 { 16 } else { 235 };
+    }
+    let buffer = gst::Buffer::from_mut_slice(bytes);
+    let mut buffer = stamped(buffer, Some(number * FRAME), Some(FRAME));
+    if let Some(crop) = crop {
+        VideoCropMeta::add(buffer.make_mut(), crop);
+    }
+    buffer
+}
+
+#[test]
+fn only_what_is_to_be_seen_of_a_window_is_recorded() {
+    common::outer::init();
+    for autostart in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("window.mkv");
+        let outer = Outer::new(PICTURES, &path);
+        outer.recorder.set_property("autostart", autostart);
+        let caps = size(160, 120).to_caps().unwrap();
+        let source = Source::new(&outer.pad("video_%u"), &caps, None);
+        outer.set_state(gst::State::Playing);
+        let right = Some((80, 20, 64, 64));
+        source.push(frame(0, right));
+        if !autostart {
+            outer.act("start");
+        }
+        for number in 1..10 {
+            source.push(frame(number, right));
+        }
+        // Another part of the same size.
+        for number in 10..20 {
+            source.push(frame(number, Some((8, 0, 64, 64))));
+        }
+        source.end();
+        outer.wait_for("stop", 1);
+        outer.set_state(gst::State::Null);
+        assert_eq!(outer.warnings(), Vec::<String>::new());
+        let pictures = luma(&path, "null", (64, 64));
+        assert!(pictures.len() >= 19, "{}", pictures.len());
+        let mean = |picture: &Vec<u8>| {
+            let sum: u64 = picture.iter().map(|pixel| u64::from(*pixel)).sum();
+            sum / picture.len() as u64
+        };
+        let (first, last) = (mean(&pictures[0]), mean(&pictures[pictures.len() - 1]));
+        assert!(first > 220 && last < 30, "{first}, {last}");
+    }
+}

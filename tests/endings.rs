@@ -1,0 +1,457 @@
+//! How recordings end, why, and what their last messages say.
+
+mod common;
+
+use common::judge::kept::Kept;
+use common::judge::{decode, whole};
+use common::outer::{DEADLINE, Heard, Outer, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::PathBuf;
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+
+/// A directory for one recording, and its file.
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// The only message of a name.
+#[track_caller]
+fn the(outer: &Outer, name: &str) -> Heard {
+    let mut all = outer.heard();
+    all.retain(|heard| heard.name == name);
+    assert_eq!(all.len(), 1, "{name}: {all:?}");
+    all.remove(0)
+}
+
+#[track_caller]
+fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &Heard, name: &str) -> T {
+    let value = heard.fields.value(name);
+    let value = value.unwrap_or_else(|_| panic!("{} has no {name}", heard.fields));
+    value
+        .get()
+        .unwrap_or_else(|err| panic!("{name} of {}: {err}", heard.fields))
+}
+
+#[track_caller]
+fn assert_reason(outer: &Outer, reason: &str) {
+    assert_eq!(field::<String>(&the(outer, "stop"), "reason"), reason);
+}
+
+/// Running time at which so much has been recorded.
+fn running_at(intervals: &[(u64, u64)], recorded: u64) -> u64 {
+    let mut left = recorded;
+    for (start, end) in intervals {
+        if left <= end - start {
+            return start + left;
+        }
+        left -= end - start;
+    }
+    panic!("{recorded} ns are not in {intervals:?}");
+}
+
+#[test]
+fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
+    let (_directory, path) = place_for("live.wav");
+    let outer = Outer::new("audio/wav", &path);
+    let most = 700 * MILLI;
+    outer.recorder.set_property("max-duration", most);
+    let source = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.act("pause");
+    outer.wait_running(outer.running_time() + 150 * MILLI);
+    outer.act("resume");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    assert_eq!(kept.total(), most);
+    assert_reason(&outer, "max-duration");
+    assert_eq!(field::<u64>(&the(&outer, "stop"), "duration"), most);
+    let refused = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("stop", &[]);
+    assert!(refused.is_some(), "nothing is being recorded any more");
+    outer.set_state(gst::State::Null);
+    let exactness = whole::wav(&path, &kept, &clock).unwrap();
+    println!("{exactness:?}");
+}
+
+#[test]
+fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
+    let (_directory, path) = place_for("fast.wav");
+    let outer = Outer::new("audio/wav", &path);
+    // Not on a buffer's edge, nor on a sample.
+    let most = SECOND + 12_345_678;
+    outer.recorder.set_property("max-duration", most);
+    outer.recorder.set_property("autostart", true);
+    let source = outer.source(&format!(
+        "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    outer.wait_eos();
+    assert_eq!(clock.seen(), 500 * 480, "all of it was taken");
+    let kept = outer.kept();
+    assert_eq!(kept.total(), most);
+    assert_reason(&outer, "max-duration");
+    outer.set_state(gst::State::Null);
+    whole::wav(&path, &kept, &clock).unwrap();
+}
+
+#[test]
+fn audio_and_video_end_together_at_the_maximum_duration() {
+    let (_directory, path) = place_for("live.webm");
+    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let most = 1_250 * MILLI;
+    outer.recorder.set_property("max-duration", most);
+    let audio = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&audio, Sound::Noise, 48000);
+    let video = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+    let log = tag::video(&video);
+    audio.link(&outer.pad("audio_%u")).unwrap();
+    video.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+    outer.act("start");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    assert_eq!(kept.total(), most);
+    outer.set_state(gst::State::Null);
+    let log = log.lock().unwrap();
+    whole::webm(&path, &kept, &log, log.len() / 10).unwrap();
+}
+
+#[test]
+fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
+    let (_directory, path) = place_for("copied.mkv");
+    let outer = Outer::new("video/x-matroska", &path);
+    outer.recorder.set_property("max-duration", SECOND);
+    outer.recorder.set_property("autostart", true);
+    let source = outer.source(&format!(
+        "videotestsrc num-buffers=75 ! {SMALL} ! vp8enc deadline=1 keyframe-max-dist=10"
+    ));
+    source.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    outer.wait_eos();
+    assert_reason(&outer, "max-duration");
+    outer.set_state(gst::State::Null);
+    let pictures = decode::pictures(&path, 0).unwrap();
+    assert_eq!(
+        pictures.list.len(),
+        30,
+        "those that begin within the second"
+    );
+}
+
+#[test]
+fn each_way_to_end_has_its_reason() {
+    type End = fn(&Outer);
+    let ends: [(&str, End); 4] = [
+        ("stop", |outer| {
+            outer.act("stop");
+        }),
+        ("end-of-stream", |outer| {
+            outer.recorder.send_event(gst::event::Eos::new());
+        }),
+        ("state-change", |outer| outer.set_state(gst::State::Ready)),
+        ("error", |outer| drop(outer.pad("audio_%u"))),
+    ];
+    for (reason, end) in ends {
+        let (_directory, path) = place_for("reason.wav");
+        let outer = Outer::new("audio/wav", &path);
+        let source = outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        let clock = tag::audio(&source, Sound::Counted, 48000);
+        source.link(&outer.pad("audio_%u")).unwrap();
+        outer.set_state(gst::State::Playing);
+        assert!(until(DEADLINE, || clock.runs()));
+        outer.act("start");
+        outer.wait_for("start", 1);
+        end(&outer);
+        outer.wait_for("stop", 1);
+        assert_reason(&outer, reason);
+    }
+}
+
+#[test]
+fn the_only_part_comes_between_the_last_blob_and_the_end() {
+    let (_directory, path) = place_for("part.ogg");
+    let outer = Outer::new("audio/ogg", &path);
+    outer.recorder.set_property("timeslice", 300u32);
+    let source = outer.source(&format!(
+        "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO}"
+    ));
+    outer.recorder.set_property("autostart", true);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    let names: Vec<_> = heard.iter().map(|heard| heard.name.as_str()).collect();
+    assert_eq!(names[names.len() - 3..], ["data-available", "part", "stop"]);
+    for blob in heard.iter().filter(|heard| heard.name == "data-available") {
+        assert_eq!(field::<u32>(blob, "part"), 0);
+    }
+    let (part, stop, start) = (
+        the(&outer, "part"),
+        the(&outer, "stop"),
+        the(&outer, "start"),
+    );
+    assert_eq!(field::<u32>(&part, "part"), 0);
+    assert_eq!(field::<u64>(&part, "timecode"), 0);
+    assert_eq!(part.running_time, start.running_time);
+    assert_eq!(
+        field::<String>(&part, "mime-type"),
+        field::<String>(&start, "mime-type")
+    );
+    assert_eq!(field::<String>(&part, "location"), path.to_str().unwrap());
+    assert!(field::<bool>(&part, "whole"));
+    for name in ["duration", "size"] {
+        assert_eq!(
+            field::<u64>(&part, name),
+            field::<u64>(&stop, name),
+            "{name}"
+        );
+    }
+    assert_eq!(
+        field::<u64>(&part, "size"),
+        std::fs::metadata(&path).unwrap().len()
+    );
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    assert_eq!(stats.get::<u32>("parts"), Ok(1));
+}
+
+/// What one interval of a `stop` message says.
+struct Interval {
+    running_time: u64,
+    recorded_time: u64,
+    duration: u64,
+    utc: i64,
+}
+
+fn intervals(stop: &gst::Structure) -> Vec<Interval> {
+    let array = stop.get::<gst::Array>("intervals").expect("intervals");
+    let structures = array
+        .iter()
+        .map(|value| value.get::<gst::Structure>().unwrap());
+    structures
+        .map(|interval| Interval {
+            running_time: interval.get("running-time").unwrap(),
+            recorded_time: interval.get("recorded-time").unwrap(),
+            duration: interval.get("duration").unwrap(),
+            utc: interval.get("utc").unwrap(),
+        })
+        .collect()
+}
+
+/// Two recorders of one live source, with pauses of their own, are put side by side by their stop messages alone: how
+/// far apart a sample of the scene lies in the two, in nanoseconds of UTC.
+fn disagreement(reference: Option<&str>) -> f64 {
+    const OFFSET: u64 = 1_700_000_000 * SECOND + 123_456_789;
+    let directory = tempfile::tempdir().unwrap();
+    let paths = ["a.wav", "b.wav"].map(|name| directory.path().join(name));
+    let outer = Outer::new("audio/wav", &paths[0]);
+    let second = gst::ElementFactory::make("mediarecorder")
+        .property("mime-type", "audio/wav")
+        .property("location", paths[1].to_str().unwrap())
+        .build()
+        .unwrap();
+    outer.pipeline.add(&second).unwrap();
+    let source = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name=stamped ! tee name=t t. ! queue"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    let other = outer
+        .pipeline
+        .by_name("t")
+        .unwrap()
+        .request_pad_simple("src_%u")
+        .unwrap();
+    // The tee's second branch leaves its bin by a ghost pad, and is tagged by itself.
+    let bin = source
+        .parent_element()
+        .unwrap()
+        .downcast::<gst::Bin>()
+        .unwrap();
+    let ghost = gst::GhostPad::with_target(&other).unwrap();
+    ghost.set_active(true).unwrap();
+    bin.add_pad(&ghost).unwrap();
+    let beside = tag::audio(ghost.upcast_ref(), Sound::Counted, 48000);
+    if let Some(kind) = reference {
+        let caps = gst::Caps::new_empty_simple(kind);
+        let epoch = match kind {
+            "timestamp/x-ntp" => 2_208_988_800 * SECOND,
+            _ => 0,
+        };
+        let stamped = bin.by_name("stamped").unwrap().static_pad("src").unwrap();
+        stamped.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+            let buffer = probe.buffer_mut().unwrap().make_mut();
+            let time = buffer.pts().unwrap() + gst::ClockTime::from_nseconds(OFFSET + epoch);
+            gst::ReferenceTimestampMeta::add(buffer, &caps, time, gst::ClockTime::NONE);
+            gst::PadProbeReturn::Ok
+        });
+    }
+    source.link(&outer.pad("audio_%u")).unwrap();
+    ghost
+        .link(&second.request_pad_simple("audio_%u").unwrap())
+        .unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs() && beside.runs()));
+
+    let (sender, ended) = std::sync::mpsc::channel();
+    let bus = outer.pipeline.bus().unwrap();
+    let recorders = [outer.recorder.clone(), second.clone()];
+    bus.set_sync_handler(move |_, message| {
+        let at = recorders
+            .iter()
+            .position(|r| message.src() == Some(r.upcast_ref()));
+        if let (Some(at), Some(fields)) = (at, message.structure())
+            && fields.name() == "mediarecorder-stop"
+        {
+            sender.send((at, fields.to_owned())).unwrap();
+        }
+        gst::BusSyncReply::Pass
+    });
+    let wait = |time: u64| outer.wait_running(outer.running_time() + time * MILLI);
+    let other = |action: &str| common::outer::act(&second, action);
+    outer.act("start");
+    wait(70);
+    other("start");
+    wait(130);
+    outer.act("pause");
+    wait(60);
+    other("pause");
+    outer.act("resume");
+    wait(90);
+    other("resume");
+    wait(200);
+    outer.act("stop");
+    other("stop");
+    let mut stops = [None, None];
+    for _ in 0..2 {
+        let (at, fields) = ended.recv_timeout(DEADLINE).expect("both end");
+        stops[at] = Some(fields);
+    }
+    outer.set_state(gst::State::Null);
+
+    // UTC of the scene's sample 0, as each interval of each file has it.
+    let mut origins = Vec::new();
+    for (path, stop) in paths.iter().zip(stops) {
+        let intervals = intervals(&stop.unwrap());
+        assert_eq!(intervals.len(), 2);
+        let sound = decode::sound(path, 0, None).unwrap();
+        for interval in &intervals {
+            // A sample from the middle: the edges belong to the judges of cuts.
+            let recorded = interval.recorded_time + interval.duration / 2;
+            let frame = (recorded as f64 * 48e-6).round() as usize;
+            let at = &sound.samples[frame * sound.channels..][..sound.channels];
+            let common::signal::counted::Reading::Index(index) = common::signal::counted::read(at)
+            else {
+                panic!("no sample of the scene at {recorded} of {}", path.display());
+            };
+            let since = (frame as f64 / 48e-6) - interval.recorded_time as f64;
+            let utc = interval.utc as f64 - OFFSET as f64 + since;
+            let captured = interval.running_time as f64 + since;
+            assert!(
+                (captured - clock.time_of(index)).abs() < 25_000.0,
+                "running time is right"
+            );
+            origins.push(match reference {
+                // Doubles hold so small a difference exactly enough.
+                Some(_) => utc - clock.time_of(index),
+                None => (interval.utc - i64::try_from(interval.running_time).unwrap()) as f64,
+            });
+        }
+    }
+    if reference.is_some() {
+        assert!(
+            origins.iter().all(|origin| origin.abs() < 25_000.0),
+            "{origins:?}"
+        );
+    }
+    let most = origins.iter().copied().fold(f64::MIN, f64::max);
+    most - origins.iter().copied().fold(f64::MAX, f64::min)
+}
+
+#[test]
+fn recordings_of_one_scene_are_aligned_by_reference_timestamps() {
+    for kind in ["timestamp/x-unix", "timestamp/x-ntp"] {
+        let apart = disagreement(Some(kind));
+        println!("{kind}: {apart} ns");
+        assert!(
+            apart < 2.0 * 20_834.0,
+            "half a sample to either side, twice: {apart}"
+        );
+    }
+}
+
+#[test]
+fn recordings_of_one_scene_are_aligned_by_the_system_clock() {
+    let apart = disagreement(None);
+    println!("the system's clock: {apart} ns");
+    // Both clocks are read within 10 µs of each other where the machine lets them, and drift apart by as much.
+    assert!(apart < MILLI as f64, "{apart}");
+}
+
+#[test]
+fn intervals_say_where_the_pauses_were() {
+    let (_directory, path) = place_for("pauses.wav");
+    let outer = Outer::new("audio/wav", &path);
+    let source = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    for action in ["pause", "resume", "pause", "resume", "stop"] {
+        outer.wait_running(outer.running_time() + 60 * MILLI);
+        outer.act(action);
+    }
+    outer.wait_for("stop", 1);
+    let kept: Kept = outer.kept();
+    let told = intervals(&the(&outer, "stop").fields);
+    let places: Vec<_> = told
+        .iter()
+        .map(|i| (i.running_time, i.running_time + i.duration))
+        .collect();
+    assert_eq!(places, kept.intervals);
+    for interval in &told {
+        assert_eq!(
+            running_at(&kept.intervals, interval.recorded_time + 1),
+            interval.running_time + 1
+        );
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let age = now.as_nanos() as i64 - interval.utc;
+        assert!(
+            (0..DEADLINE.as_nanos() as i64).contains(&age),
+            "{age} ns old"
+        );
+    }
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    assert_eq!(
+        intervals(&stats).len(),
+        told.len(),
+        "also of the latest recording"
+    );
+}

@@ -1,0 +1,861 @@
+//! Live media whose stamps are wrong, early, late or stand still, and networks that are away: it is recorded where it
+//! belongs, and nothing ends because of it.
+
+mod coded;
+mod common;
+mod inputs;
+
+use coded::{Coded, ORIGIN, Packet};
+use common::judge::{decode, file};
+use gst::prelude::*;
+use inputs::*;
+use std::path::Path;
+
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! \
+                    video/x-h264,stream-format=avc,alignment=au";
+
+/// A buffer that comes at a running time.
+struct Coming<'a> {
+    at: u64,
+    to: &'a Source,
+    buffer: gst::Buffer,
+}
+
+/// Hands over each buffer when the pipeline's clock says so.
+fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
+    coming.sort_by_key(|coming| coming.at);
+    for Coming { at, to, buffer } in coming {
+        take.outer.wait_running(at);
+        to.push(buffer);
+    }
+}
+
+/// Records from the first buffer on, what `coming` says, and stops.
+fn record(take: &Take, coming: Vec<Coming<'_>>) {
+    play(take, coming);
+    take.outer.act("stop");
+    take.wrap();
+}
+
+fn live(take: &Take, template: &str, caps: &gst::Caps) -> Source {
+    let source = Source::new(&take.outer.pad(template), caps, Some(0));
+    take.outer.recorder.set_property("autostart", true);
+    source
+}
+
+/// The frames of an encoded stream, from 0 on.
+fn frames(coded: &Coded) -> Vec<(u64, gst::Buffer)> {
+    let from_zero =
+        |stamp: Option<gst::ClockTime>| stamp.map_or(0, |t| t.nseconds().saturating_sub(ORIGIN));
+    let mut frames: Vec<_> = coded
+        .buffers
+        .iter()
+        .map(|b| (from_zero(b.pts()), b.clone()))
+        .collect();
+    if coded
+        .caps
+        .structure(0)
+        .unwrap()
+        .name()
+        .starts_with("audio/")
+    {
+        frames.retain(|(_, buffer)| !buffer.flags().contains(gst::BufferFlags::HEADER));
+    }
+    frames
+}
+
+fn at(mut buffer: gst::Buffer, pts: u64) -> gst::Buffer {
+    let fields = buffer.make_mut();
+    fields.set_pts(gst::ClockTime::from_nseconds(pts));
+    fields.set_dts(gst::ClockTime::NONE);
+    buffer
+}
+
+fn packets(path: &Path, stream: &str) -> Vec<Packet> {
+    coded::packets(path, stream)
+}
+
+/// Three seconds of pictures and sound of 25 and 100 buffers a second; the first stamp of each that is at 1.5 s is
+/// off by `off`.
+fn raw_with_a_wrong_stamp(off: i64) {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let wrong = |n: u64, bad: u64, at: u64| {
+        if n == bad {
+            at.saturating_add_signed(off)
+        } else {
+            at
+        }
+    };
+    let mut coming = Vec::new();
+    for n in 0..75 {
+        let (time, stamp) = (n * FRAME, wrong(n, 37, n * FRAME));
+        let buffer = stamped(shot(&small(), time), Some(stamp), Some(FRAME));
+        coming.push(Coming {
+            at: time + FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..300 {
+        let (time, stamp) = (n * 10 * MILLI, wrong(n, 150, n * 10 * MILLI));
+        let buffer = stamped(tick(n), Some(stamp), Some(10 * MILLI));
+        coming.push(Coming {
+            at: time + 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    record(&take, coming);
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+    let seen = take.seen();
+    assert!(seen.len() >= 73, "{off}: {} of 75 pictures", seen.len());
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+    let (runs, length) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 298 * 480, "{off}: {heard} samples");
+    assert!(runs.iter().all(|run| run.0 == run.1), "{off}: {runs:?}");
+    assert!(length < 301 * 480 + 4_800, "{length}");
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_five_seconds_ahead_costs_no_other() {
+    raw_with_a_wrong_stamp(5 * SECOND as i64);
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_an_hour_ahead_costs_no_other() {
+    raw_with_a_wrong_stamp(3_600 * SECOND as i64);
+}
+
+#[test]
+fn one_raw_buffer_with_a_stamp_far_behind_costs_no_other() {
+    raw_with_a_wrong_stamp(-5 * SECOND as i64);
+}
+
+#[test]
+fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
+    for (encoder, name) in [(VP8, "v"), (H264, "v"), ("opusenc", "a")] {
+        let coded = match name {
+            "v" => coded::video(encoder, 90),
+            _ => coded::audio(encoder, 30),
+        };
+        for off in [5 * SECOND as i64, 3_600 * SECOND as i64, -5 * SECOND as i64] {
+            let take = Take::new("video/x-matroska");
+            let template = if name == "v" { "video_%u" } else { "audio_%u" };
+            let source = live(&take, template, &coded.caps);
+            take.outer.set_state(gst::State::Playing);
+            let frames = frames(&coded);
+            let bad = frames.len() / 2;
+            let coming = frames.iter().enumerate().map(|(n, (time, buffer))| {
+                let stamp = if n == bad {
+                    time.saturating_add_signed(off)
+                } else {
+                    *time
+                };
+                Coming {
+                    at: time + 5 * MILLI,
+                    to: &source,
+                    buffer: at(buffer.clone(), stamp),
+                }
+            });
+            record(&take, coming.collect());
+            let found = packets(&take.path, name);
+            assert_eq!(found.len(), frames.len(), "{encoder}, {off}");
+            let times: Vec<_> = found.iter().map(|packet| packet.pts).collect();
+            assert!(times.is_sorted(), "{encoder}, {off}: {times:?}");
+            let last = frames.last().unwrap().0 as f64 - times.last().unwrap();
+            assert!(
+                last.abs() < 20e6,
+                "{encoder}, {off}: the last is {last} ns off"
+            );
+            file::decodes_quietly(&take.path).unwrap();
+        }
+    }
+}
+
+/// As appsrc is not live, and the stamps of files are no better.
+#[test]
+fn one_wrong_stamp_of_a_file_costs_no_other() {
+    for off in [5 * SECOND, 3_600 * SECOND, 100 * 3_600 * SECOND] {
+        let take = Take::new(BOTH);
+        let pictures = take.pictures(&small(), None);
+        let sound = take.sound(&stereo(48_000), None);
+        take.roll();
+        for n in 0..200u64 {
+            let stamp = n * 10 * MILLI + if n == 100 { off } else { 0 };
+            sound.push(stamped(tick(n), Some(stamp), None));
+            if n % 4 == 0 {
+                let stamp = n * 10 * MILLI + if n == 120 { off } else { 0 };
+                pictures.push(stamped(shot(&small(), n * 10 * MILLI), Some(stamp), None));
+            }
+        }
+        sound.end();
+        pictures.end();
+        take.wrap();
+        let seen = take.seen();
+        assert_eq!(seen.len(), 50, "{off}");
+        assert!(
+            seen.iter()
+                .all(|(recorded, source)| Some(*recorded) == *source),
+            "{seen:?}"
+        );
+        let whole = 200 * 480;
+        assert_eq!(runs(&take.heard(0)), (vec![(0, 0, whole)], whole), "{off}");
+    }
+}
+
+/// Pictures and sound, encoded, of which those from two seconds on come after five seconds, with stamps as `stamp`
+/// says.
+fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
+    let (video, audio) = (coded::video(VP8, 120), coded::audio("opusenc", 40));
+    let take = Take::new("video/webm");
+    let pictures = live(&take, "video_%u", &video.caps);
+    let sound = live(&take, "audio_%u", &audio.caps);
+    take.outer.set_state(gst::State::Playing);
+    let away = |time: u64| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 };
+    let (video, audio) = (frames(&video), frames(&audio));
+    let coming = |to, list: &[(u64, gst::Buffer)]| -> Vec<_> {
+        list.iter()
+            .map(|(time, buffer)| Coming {
+                at: away(*time) + 5 * MILLI,
+                to,
+                buffer: at(buffer.clone(), stamp(*time)),
+            })
+            .collect()
+    };
+    let mut all = coming(&pictures, &video);
+    all.extend(coming(&sound, &audio));
+    record(&take, all);
+    let found = (
+        packets(&take.path, "v").len(),
+        packets(&take.path, "a").len(),
+    );
+    assert_eq!(found.0, video.len());
+    assert!(found.1 + 1 >= audio.len(), "{} of {}", found.1, audio.len());
+    file::decodes_quietly(&take.path).unwrap();
+    let last = |stream| {
+        packets(&take.path, stream)
+            .last()
+            .map_or(0.0, |packet| packet.pts)
+    };
+    for stream in ["v", "a"] {
+        let off = last(stream) - 8.97e9;
+        assert!(off.abs() < 60e6, "{stream} ends at {}", last(stream));
+    }
+    (take, video.len(), audio.len())
+}
+
+#[test]
+fn a_network_that_is_away_for_seconds_ends_nothing() {
+    let (take, _, _) = network_away(|time| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 });
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+}
+
+#[test]
+fn stamps_that_stood_still_while_the_network_was_away_are_shifted_with_a_warning() {
+    let (take, _, _) = network_away(|time| time);
+    let warnings = take.outer.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings.iter().all(|text| text.contains("behind")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn stamps_that_step_back_for_good_are_shifted_with_a_warning() {
+    let (take, _, _) = network_away(|time| {
+        if time >= 2 * SECOND {
+            time - 2 * SECOND
+        } else {
+            time
+        }
+    });
+    assert_eq!(take.outer.warnings().len(), 2);
+}
+
+/// Raw media of a source that counts from where it should not.
+fn raw_from(stamps: u64, comes: u64) -> Take {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..75 {
+        let buffer = stamped(
+            shot(&small(), n * FRAME),
+            Some(stamps + n * FRAME),
+            Some(FRAME),
+        );
+        coming.push(Coming {
+            at: comes + n * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..300 {
+        let time = n * 10 * MILLI;
+        let buffer = stamped(tick(n), Some(stamps + time), Some(10 * MILLI));
+        coming.push(Coming {
+            at: comes + time,
+            to: &sound,
+            buffer,
+        });
+    }
+    play(&take, coming);
+    take.outer.wait_running(comes + 3 * SECOND + 20 * MILLI);
+    take.outer.act("stop");
+    take.wrap();
+    let warnings = take.outer.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    let seen = take.seen();
+    assert!(seen.len() >= 74, "{} of 75 pictures", seen.len());
+    for (recorded, source) in &seen[1..] {
+        let off = recorded.abs_diff(source.unwrap());
+        assert!(off <= 60, "{source:?} at {recorded}");
+    }
+    let (runs, _) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 295 * 480, "{heard} of {} samples", 300 * 480);
+    take
+}
+
+#[test]
+fn stamps_from_zero_after_a_late_beginning_are_shifted() {
+    let take = raw_from(0, 3 * SECOND);
+    let stats: gst::Structure = take.outer.recorder.property("stats");
+    let tracks = stats.get::<gst::Array>("tracks").unwrap();
+    for track in tracks.iter() {
+        let shifted = track
+            .get::<gst::Structure>()
+            .unwrap()
+            .get::<i64>("shifted")
+            .unwrap();
+        assert!(
+            shifted.abs_diff(3 * SECOND as i64) < 200 * MILLI,
+            "{shifted}"
+        );
+    }
+}
+
+#[test]
+fn stamps_ten_seconds_ahead_of_the_clock_are_shifted() {
+    raw_from(10 * SECOND, 500 * MILLI);
+}
+
+/// H.264 of which two frames now and then have one stamp, decode times too or none.
+#[test]
+fn h264_frames_with_one_stamp_are_all_there() {
+    let coded = coded::video(H264, 50);
+    for (container, with_dts) in [
+        ("mp4", true),
+        ("mp4", false),
+        ("x-matroska", true),
+        ("x-matroska", false),
+    ] {
+        let take = Take::new(&format!("video/{container}"));
+        take.outer.recorder.set_property("autostart", true);
+        let source = Source::new(&take.outer.pad("video_%u"), &coded.caps, None);
+        take.outer.set_state(gst::State::Playing);
+        for (n, (time, buffer)) in frames(&coded).into_iter().enumerate() {
+            let stamp = if n % 5 == 4 { time - SECOND / 30 } else { time };
+            let mut buffer = at(buffer, stamp);
+            if with_dts {
+                buffer
+                    .make_mut()
+                    .set_dts(gst::ClockTime::from_nseconds(stamp));
+            }
+            source.push(buffer);
+        }
+        source.end();
+        take.wrap();
+        let found = packets(&take.path, "v");
+        assert_eq!(found.len(), 50, "{container}, {with_dts}");
+        let times: Vec<_> = found.iter().map(|packet| packet.pts).collect();
+        assert!(
+            times.is_sorted_by(|a, b| a < b),
+            "{container}, {with_dts}: {times:?}"
+        );
+        file::decodes_quietly(&take.path).unwrap();
+    }
+}
+
+/// Pictures and sound at their time, with `max-queue-time` as told.
+fn without_a_limit(max_queue_time: u64) {
+    let take = Take::new(BOTH);
+    take.outer
+        .recorder
+        .set_property("max-queue-time", max_queue_time);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..50 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: (n + 1) * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..200 {
+        let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
+        coming.push(Coming {
+            at: (n + 1) * 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    record(&take, coming);
+    assert!(
+        take.outer.warnings().is_empty(),
+        "{:?}",
+        take.outer.warnings()
+    );
+    let seen = take.seen();
+    assert_eq!(seen.len(), 50);
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(0, 0, 200 * 480)]);
+}
+
+#[test]
+fn a_max_queue_time_of_0_sets_no_limit() {
+    without_a_limit(0);
+}
+
+#[test]
+fn the_greatest_max_queue_time_sets_no_limit() {
+    without_a_limit(u64::MAX);
+}
+
+#[test]
+fn a_stop_timeout_of_0_calls_no_disk_stuck() {
+    let take = Take::new(WAV);
+    take.outer.recorder.set_property("stop-timeout", 0u64);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..3_000 {
+        sound.push(tick(n));
+    }
+    take.outer.act("stop");
+    take.outer.wait_for("stop", 1);
+    let heard = take.outer.heard();
+    let errors = heard.iter().filter(|event| event.name == "error");
+    let errors: Vec<_> = errors
+        .map(|event| {
+            event
+                .fields
+                .get::<glib::Error>("error")
+                .unwrap()
+                .to_string()
+        })
+        .collect();
+    assert!(
+        !errors.iter().any(|text| text.contains("does not answer")),
+        "{errors:?}"
+    );
+    assert!(!take.heard(0).is_empty());
+}
+
+/// As demuxers send them for a track that begins late.
+#[test]
+fn gaps_before_the_first_sound_leave_it_where_it_belongs() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..26 {
+        sound.gap(n * SECOND, SECOND);
+        for frame in 0..25 {
+            pictures.push(shot(&small(), n * SECOND + frame * FRAME));
+        }
+    }
+    for n in 0..100 {
+        sound.push(stamped(
+            tick(2_600 + n),
+            Some(26 * SECOND + n * 10 * MILLI),
+            None,
+        ));
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(26 * 48_000, 26 * 48_000, 48_000)]);
+}
+
+#[test]
+fn one_gap_before_the_only_sound_leaves_it_where_it_belongs() {
+    for mime in [WAV, "audio/x-matroska;codecs=pcm"] {
+        let take = Take::new(mime);
+        let sound = take.sound(&stereo(48_000), None);
+        take.roll();
+        sound.gap(0, 25 * SECOND);
+        for n in 0..100 {
+            sound.push(stamped(
+                tick(2_500 + n),
+                Some(25 * SECOND + n * 10 * MILLI),
+                None,
+            ));
+        }
+        sound.end();
+        take.wrap();
+        let (runs, _) = runs(&take.heard(0));
+        assert_eq!(runs, [(25 * 48_000, 25 * 48_000, 48_000)], "{mime}");
+    }
+}
+
+#[test]
+fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
+    for mime in [
+        "audio/webm",
+        "audio/ogg",
+        "audio/ogg;codecs=vorbis",
+        "audio/mp4",
+    ] {
+        for gaps in [1, 25] {
+            let take = Take::new(mime);
+            let sound = take.sound(&stereo(48_000), None);
+            take.roll();
+            for n in 0..gaps {
+                sound.gap(n * 25 * SECOND / gaps, 25 * SECOND / gaps);
+            }
+            for n in 0..100 {
+                let buffer = hiss(&stereo(48_000), n * 480, 480);
+                sound.push(stamped(buffer, Some(25 * SECOND + n * 10 * MILLI), None));
+            }
+            sound.end();
+            take.wrap();
+            let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+            let first = sound
+                .samples
+                .iter()
+                .position(|sample| sample.unsigned_abs() > 1 << 26);
+            let first = first.unwrap() / 2;
+            assert!(
+                first.abs_diff(25 * 48_000) < 2_400,
+                "{mime}: sound begins at {first}"
+            );
+            assert!((take.length() - 26.0).abs() < 0.05, "{}", take.length());
+        }
+    }
+}
+
+#[test]
+fn gaps_before_the_first_encoded_sound_leave_it_where_it_belongs() {
+    let coded = coded::audio("opusenc", 10);
+    let take = Take::new("audio/webm");
+    let source = Source::new(&take.outer.pad("audio_%u"), &coded.caps, None);
+    take.roll();
+    for n in 0..25 {
+        source.gap(n * SECOND, SECOND);
+    }
+    for (time, buffer) in frames(&coded) {
+        source.push(at(buffer, 25 * SECOND + time));
+    }
+    source.end();
+    take.wrap();
+    let first = packets(&take.path, "a")[0].pts;
+    assert!((first - 25e9).abs() < 30e6, "{first}");
+}
+
+/// Beside pictures that come live, as a camera's.
+#[test]
+fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let begun = 3 * SECOND;
+    let mut coming = Vec::new();
+    for n in 0..125 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: (n + 1) * FRAME,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..200 {
+        let time = begun + n * 10 * MILLI;
+        let buffer = stamped(tick(300 + n), Some(time), Some(10 * MILLI));
+        coming.push(Coming {
+            at: time + 10 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    // All of it at once.
+    take.outer.wait_running(20 * MILLI);
+    sound.gap(0, begun);
+    record(&take, coming);
+    let (runs, _) = runs(&take.heard(0));
+    assert_eq!(runs, [(3 * 48_000, 3 * 48_000, 96_000)]);
+}
+
+/// Late by 1.5 s for good, which is less than is waited for: all of it is there, and at its time.
+#[test]
+fn raw_media_that_is_always_late_is_not_made_up() {
+    const LATE: u64 = 1_500 * MILLI;
+    let take = Take::new(BOTH);
+    let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
+    let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
+    take.outer.set_state(gst::State::Playing);
+    let mut coming = Vec::new();
+    for n in 0..125 {
+        let buffer = shot(&small(), n * FRAME);
+        coming.push(Coming {
+            at: n * FRAME + LATE,
+            to: &pictures,
+            buffer,
+        });
+    }
+    for n in 0..500 {
+        let buffer = stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI));
+        coming.push(Coming {
+            at: n * 10 * MILLI + 50 * MILLI,
+            to: &sound,
+            buffer,
+        });
+    }
+    play(&take, coming);
+    take.outer.act("stop");
+    take.wrap();
+    let seen = take.seen();
+    assert!(seen.len() >= 110, "{} of 125 pictures", seen.len());
+    assert!(
+        seen.iter()
+            .all(|(recorded, source)| Some(*recorded) == *source),
+        "{seen:?}"
+    );
+}
+
+/// As an rtspsrc or a webrtcbin, whose pads come when the peer does: `start` was long before.
+#[test]
+fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
+    let take = Take::new(WAV);
+    let pad = take.outer.pad("audio_%u");
+    take.outer.set_state(gst::State::Playing);
+    take.outer.wait_running(700 * MILLI);
+    let (called, returned) = take.outer.act("start");
+    take.outer.wait_running(1_200 * MILLI);
+    let sound = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
+    let coming = (130..230).map(|n| Coming {
+        at: (n + 1) * 10 * MILLI,
+        to: &sound,
+        buffer: stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI)),
+    });
+    record(&take, coming.collect());
+    let kept = take.outer.kept();
+    let (from, to) = kept.intervals[0];
+    assert!(
+        (called..=returned).contains(&from),
+        "{kept:?}, called at {called}"
+    );
+    assert!(to > 2_200 * MILLI, "{kept:?}");
+    let (runs, _) = runs(&take.heard(0));
+    let [(recorded, source, samples)] = runs[..] else {
+        panic!("{runs:?}");
+    };
+    assert!(samples >= 99 * 480, "{runs:?}");
+    assert!(
+        (recorded + from * 48 / MILLI).abs_diff(source) <= 1,
+        "{runs:?}, {kept:?}"
+    );
+}
+
+/// Anonymous memory of this process in bytes, at its most since the counter was reset.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kilobytes.unwrap() * 1024
+}
+
+/// A live source that pushes as fast as it can, and one that is ten seconds ahead: three gigabytes each.
+#[test]
+fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
+    let info = size(1920, 1080);
+    for ahead in [0, 10 * SECOND] {
+        let take = Take::new(PICTURES);
+        let pictures = live(&take, "video_%u", &info.to_caps().unwrap());
+        take.outer.set_state(gst::State::Playing);
+        std::fs::write("/proc/self/clear_refs", "5").unwrap();
+        let before = most_memory();
+        for n in 0..1_000 {
+            let buffer = gst::Buffer::from_mut_slice(vec![n as u8 | 1; info.size()]);
+            pictures.push(stamped(buffer, Some(ahead + n * FRAME), Some(FRAME)));
+        }
+        let grown = most_memory().saturating_sub(before);
+        take.outer.act("stop");
+        take.wrap();
+        assert!(
+            grown < 800 << 20,
+            "{} MiB more, {ahead} ns ahead",
+            grown >> 20
+        );
+        assert!(file::duration(&take.path).is_ok());
+    }
+}
+
+/// Pads that were there when running time was set back, and one that came later, go by the same time.
+#[test]
+fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    take.outer.set_state(gst::State::Playing);
+    for n in 0..100 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    pictures.event(gst::event::FlushStart::new());
+    pictures.event(gst::event::FlushStop::new(true));
+    pictures.segment(&gst::FormattedSegment::new());
+    let sound = take.sound(&stereo(48_000), None);
+    for n in 0..25 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    take.outer.act("start");
+    for n in 25..75 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    for n in 100..300 {
+        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+    }
+    // Both are flushed now: the newer pad is no flush behind.
+    for source in [&pictures, &sound] {
+        source.event(gst::event::FlushStart::new());
+        source.event(gst::event::FlushStop::new(true));
+        source.segment(&gst::FormattedSegment::new());
+    }
+    for n in 0..25 {
+        pictures.push(shot(&small(), n * FRAME));
+    }
+    for n in 0..100 {
+        sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
+    }
+    sound.end();
+    pictures.end();
+    take.wrap();
+    let second = 48_000;
+    assert_eq!(
+        runs(&take.heard(0)),
+        (
+            vec![(0, second, 2 * second), (2 * second, 0, second)],
+            3 * second
+        )
+    );
+    for (recorded, source) in take.seen() {
+        let due = if recorded < 2_000 {
+            recorded + 1_000
+        } else {
+            recorded - 2_000
+        };
+        assert_eq!(source, Some(due), "at {recorded}");
+    }
+}
+
+/// A camera's pictures, of which there are few, while a start waits for another camera's key frame, and when they are
+/// stamped ahead of the clock.
+#[test]
+fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
+    for (ahead, key_comes) in [(0, 50), (SECOND, 0)] {
+        let take = Take::new("video/x-matroska;codecs=vp8");
+        let raw = take.pictures(&small(), Some(0));
+        let coded = coded::video(VP8, 100);
+        let encoded = Source::new(&take.outer.pad("video_%u"), &coded.caps, Some(0));
+        let frames = frames(&coded);
+        take.outer.set_state(gst::State::Playing);
+        let pool = gst::BufferPool::new();
+        let mut config = pool.config();
+        config.set_params(
+            Some(&small().to_caps().unwrap()),
+            small().size() as u32,
+            6,
+            6,
+        );
+        pool.set_config(config).unwrap();
+        pool.set_active(true).unwrap();
+        let at_once =
+            gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
+        for n in 0..75u64 {
+            take.outer.wait_running((n + 1) * FRAME);
+            let buffer = pool.acquire_buffer(Some(&at_once));
+            let mut buffer =
+                buffer.unwrap_or_else(|err| panic!("no free buffer for picture {n}: {err}"));
+            buffer.make_mut().map_writable().unwrap().fill(n as u8);
+            raw.push(stamped(buffer, Some(n * FRAME + ahead), Some(FRAME)));
+            if n == 0 {
+                take.outer.act("start");
+            }
+            // All but those are of no use without the first.
+            let (_, frame) = &frames[if n < key_comes {
+                1
+            } else {
+                15 + (n % 15) as usize
+            }];
+            let mut frame = at(frame.clone(), n * FRAME);
+            let is_key = n >= key_comes && (n - key_comes).is_multiple_of(15);
+            if is_key {
+                frame = at(frames[0].1.clone(), n * FRAME);
+            } else {
+                frame.make_mut().set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            encoded.push(frame);
+        }
+        take.outer.act("stop");
+        take.wrap();
+        assert!(packets(&take.path, "v:0").len() > 10);
+    }
+}
+
+/// Sixty days, as of a file put together of two: it goes on from where it was, and `stop` is where that is.
+#[test]
+fn stamps_of_a_file_that_leap_by_days_go_on_from_where_they_were() {
+    let take = Take::new(BOTH);
+    let pictures = take.pictures(&small(), None);
+    let sound = take.sound(&stereo(48_000), None);
+    take.roll();
+    for n in 0..200u64 {
+        let time = n * 10 * MILLI;
+        let stamp = time + if n >= 100 { 60 * 86_400 * SECOND } else { 0 };
+        sound.push(stamped(tick(n), Some(stamp), None));
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), time), Some(stamp), Some(FRAME)));
+        }
+    }
+    take.outer.act("stop");
+    take.wrap();
+    let seen = take.seen();
+    assert!(seen.len() >= 49, "{} of 50 pictures", seen.len());
+    for (recorded, source) in seen {
+        assert!(
+            recorded.abs_diff(source.unwrap()) <= 40,
+            "{source:?} at {recorded}"
+        );
+    }
+    let (runs, length) = runs(&take.heard(0));
+    let heard: u64 = runs.iter().map(|run| run.2).sum();
+    assert!(heard >= 199 * 480, "{runs:?}");
+    assert!(length <= 201 * 480 + 1_920, "{length}");
+}

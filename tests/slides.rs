@@ -1,0 +1,71 @@
+//! Pictures without a frame rate, each of which stays for as long as it stays: slides, shared screens.
+
+mod common;
+mod inputs;
+
+use common::judge::{decode, file, sync};
+use common::outer::Outer;
+use common::signal::picture;
+use gst_video::{VideoFormat, VideoInfo};
+use inputs::{SECOND, Source};
+
+/// How long each is shown, in seconds.
+const LENGTHS: [u64; 4] = [10, 3, 7, 10];
+/// Containers that count frames have a picture within one of these of its time.
+const FRAME: f64 = 1e9 / 30.0;
+
+#[test]
+fn the_last_picture_has_its_duration_in_every_codec() {
+    common::outer::init();
+    let info = VideoInfo::builder(VideoFormat::I420, 160, 120)
+        .fps(gst::Fraction::new(0, 1))
+        .build()
+        .unwrap();
+    for mime in [
+        "video/webm;codecs=vp8",
+        "video/webm;codecs=vp9",
+        "video/webm;codecs=av1",
+        "video/x-matroska;codecs=avc1.42c01e",
+        "video/x-matroska;codecs=hvc1",
+        "video/mp4;codecs=avc1.42c01e",
+        "video/mp4;codecs=hvc1",
+        "video/mp4;codecs=av01",
+        "video/mp4;codecs=vp09",
+        "video/ogg;codecs=theora",
+        "video/ogg;codecs=vp8",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slides");
+        let outer = Outer::new(mime, &path);
+        // Enough for the whole of a picture at once.
+        let rate = 8_000_000u32;
+        gst::prelude::ObjectExt::set_property(&outer.recorder, "video-bits-per-second", rate);
+        let source = Source::new(&outer.pad("video_%u"), &info.to_caps().unwrap(), None);
+        outer.set_state(gst::State::Playing);
+        outer.act("start");
+        let mut at = 0;
+        let mut begins = Vec::new();
+        for length in LENGTHS {
+            begins.push(at as f64);
+            source.push(picture::buffer(&info, at, length * SECOND));
+            at += length * SECOND;
+        }
+        source.end();
+        outer.wait_for("stop", 1);
+        outer.set_state(gst::State::Null);
+        let lasts = file::duration(&path).unwrap();
+        let slack = if mime.contains("ogg") { FRAME } else { 2e6 };
+        assert!(
+            (lasts - at as f64).abs() <= slack,
+            "{mime}: {lasts} of {at}"
+        );
+        let seen = decode::pictures(&path, 0).and_then(|all| sync::readable(&all));
+        let mut seen = seen.unwrap_or_else(|why| panic!("{mime}: {why}"));
+        seen.dedup_by(|b, a| a.1 == b.1);
+        assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");
+        for ((recorded, source), due) in seen.iter().zip(begins) {
+            let is_near = (recorded - due).abs() <= slack && (source - due).abs() < 1e6;
+            assert!(is_near, "{mime}: {source} at {recorded}, due at {due}");
+        }
+    }
+}
