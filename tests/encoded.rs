@@ -5,7 +5,7 @@ mod coded;
 mod common;
 
 use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
-use common::judge::{decode, file, kept::Kept, sync};
+use common::judge::{decode, file, kept::Kept, ordinary, sync};
 use common::outer::Outer;
 use std::path::{Path, PathBuf};
 
@@ -131,6 +131,15 @@ macro_rules! copied {
         fn $name() {
             let (_directory, path, _) = copies($file, $coded, $payload);
             file::decodes_quietly(&path).unwrap();
+            if $file.ends_with(".mp4") || $file.ends_with(".m4a") {
+                let fragmented = ordinary::fragmented_beside(&path).unwrap();
+                ordinary::plays_alike(&path, &fragmented).unwrap();
+                // What mpg123 makes of MP3 behind a cut, which lacks what frames before it hold of it, depends on how the
+                // frames come to it.
+                if $file != "mp3.mp4" {
+                    ordinary::plays_alike_in_gstreamer(&path, &fragmented).unwrap();
+                }
+            }
         }
     )*};
 }

@@ -3,8 +3,9 @@
 mod common;
 
 use common::harness::Recorder;
-use common::judge::decode;
+use common::judge::{decode, file::decodes_quietly, ordinary};
 use common::take::{FRAME, Recipe, Take, take};
+use std::path::PathBuf;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -77,9 +78,31 @@ fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
             "{mime_type}, {timeslice} ms: blob {number} begins anywhere"
         );
     }
-    let joined: Vec<u8> = take.blobs.iter().flat_map(|b| b.bytes.clone()).collect();
-    let file = std::fs::read(&take.path).unwrap();
-    assert_eq!(joined.len(), file.len(), "the blobs are not the recording");
+    let (joined, file) = (joined(take), std::fs::read(&take.path).unwrap());
+    if mime_type.contains("mp4") {
+        // The file has become an ordinary one by what is behind the blobs, and by its head.
+        assert_eq!(file[joined.len() + 4..][..4], *b"free");
+        assert_eq!(file[joined.len() + 12..][..4], *b"moov");
+        assert_ne!(joined[..48], file[..48]);
+        let last = joined.len() - last.bytes.len();
+        assert!(last > 4_000, "the header is not in the last blob");
+        assert_eq!(joined[last..], file[last..joined.len()]);
+    } else {
+        assert_eq!(joined.len(), file.len(), "the blobs are not the recording");
+    }
+}
+
+/// All blobs in a row.
+fn joined(take: &Take) -> Vec<u8> {
+    let blobs = take.blobs.iter();
+    blobs.flat_map(|blob| blob.bytes.clone()).collect()
+}
+
+/// A file of all blobs in a row.
+fn file_of_blobs(take: &Take) -> PathBuf {
+    let path = take.path.with_file_name("joined");
+    std::fs::write(&path, joined(take)).unwrap();
+    path
 }
 
 #[test]
@@ -129,7 +152,7 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
         std::process::Command::new("ffprobe")
             .args(["-v", "error", "-of", "csv=p=0"])
             .args(["-show_entries", "packet=stream_index,pts_time,pos"])
-            .arg(&take.path),
+            .arg(file_of_blobs(take)),
     );
     let ends = take.blobs.iter().scan(0, |end, blob| {
         *end += blob.bytes.len();
@@ -163,6 +186,11 @@ fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
                 continue;
             };
             judge(&take, mime_type, timeslice, FRAME);
+            let fragments = file_of_blobs(&take);
+            for path in [&take.path, &fragments] {
+                decodes_quietly(path).unwrap();
+            }
+            ordinary::plays_alike(&take.path, &fragments).unwrap();
             // A picture, or a packet of sound.
             let longest: f64 = if video { FRAME as f64 } else { packet };
             let mut furthest = [0.0f64; 2];
@@ -221,7 +249,11 @@ fn timecodes_are_those_that_players_see() {
             // A sample.
             false => 1e9 / 48_000.0,
         };
-        let file = std::fs::read(&take.path).unwrap();
+        // What an MP4 becomes at its end is not in its blobs.
+        let file = match mime_type.contains("mp4") {
+            true => joined(&take),
+            false => std::fs::read(&take.path).unwrap(),
+        };
         let mut size = 0;
         for (number, blob) in take.blobs.iter().enumerate() {
             if [1, most / 2, most - 1].contains(&number) {
@@ -258,6 +290,7 @@ fn ten_milliseconds_give_what_there_is() {
         assert_eq!(total, take.kept.total());
         let most = take.blobs.iter().map(|b| b.duration).max().unwrap();
         assert!(most < 100_000_000, "{mime_type}: a blob of {most} ns");
-        common::judge::file::decodes_quietly(&take.path).unwrap();
+        decodes_quietly(&take.path).unwrap();
+        decodes_quietly(&file_of_blobs(&take)).unwrap();
     }
 }

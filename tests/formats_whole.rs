@@ -4,7 +4,7 @@
 mod common;
 
 use common::judge::decode::{self, Sound};
-use common::judge::{atoms, file, place, sync};
+use common::judge::{atoms, file, ordinary, place, sync};
 use common::take::{self, Recipe, Take, take};
 use gst_pbutils::prelude::*;
 use std::path::Path;
@@ -148,8 +148,15 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
     match format {
         "matroska,webm" => mkvinfo(&take.path)?,
         _ if format.contains("mp4") => {
-            boxes(&take.path, codecs, total)?;
-            atoms::whole(&take.path, &recorded(take, codecs))?;
+            ordinary::whole(&take.path, &recorded(take, codecs))?;
+            let fragmented = ordinary::fragmented_beside(&take.path)?;
+            file::decodes_quietly(&fragmented)?;
+            ordinary::plays_alike(&take.path, &fragmented)?;
+            ordinary::plays_alike_in_gstreamer(&take.path, &fragmented)?;
+            let begins = file::starts(&take.path)?;
+            if begins.iter().any(|begin| begin.abs() > 1e3) {
+                return Err(format!("streams begin at {begins:?}"));
+            }
             if ["av1", "vp9"].contains(&codecs[0]) {
                 as_ffmpeg_describes(&take.path)?;
             }
@@ -279,95 +286,6 @@ fn mkvinfo(path: &Path) -> Result<(), String> {
     file::has_seek_index(path).map(|_| ())
 }
 
-/// The boxes in some bytes: name, where they begin, content.
-fn list(bytes: &[u8]) -> Vec<(String, usize, &[u8])> {
-    let mut at = 0;
-    let mut list = Vec::new();
-    while at + 8 <= bytes.len() {
-        let size = u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        assert!(
-            size >= 8 && at + size <= bytes.len(),
-            "a box of {size} bytes at {at}"
-        );
-        let name = String::from_utf8_lossy(&bytes[at + 4..at + 8]).into_owned();
-        list.push((name, at, &bytes[at + 8..at + size]));
-        at += size;
-    }
-    assert_eq!(at, bytes.len(), "bytes after the last box");
-    list
-}
-
-/// Judges the boxes of a fragmented MP4: nothing but whole ones, duration and index among them, and the
-/// index points at the fragments.
-fn boxes(path: &Path, codecs: &[&str], total: f64) -> Result<(), String> {
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-    let all = list(&bytes);
-    let names: Vec<_> = all.iter().map(|b| b.0.as_str()).collect();
-    let fragments = names.iter().filter(|name| **name == "moof").count();
-    if names[..2] != ["ftyp", "moov"] || names.last() != Some(&"mfra") || fragments < 2 {
-        return Err(format!("boxes: {names:?}"));
-    }
-    let moov = list(all[1].2);
-    let mvex = moov.iter().find(|b| b.0 == "mvex").ok_or("no mvex")?;
-    let number = |bytes: &[u8], at: usize, length: usize| {
-        let field = bytes[at..at + length].iter();
-        field.fold(0u64, |value, byte| value << 8 | u64::from(*byte))
-    };
-    let extends = list(mvex.2);
-    let mehd = extends.iter().find(|b| b.0 == "mehd").ok_or("no mehd")?.2;
-    let mvhd = moov.iter().find(|b| b.0 == "mvhd").ok_or("no mvhd")?.2;
-    let scale = number(mvhd, if mvhd[0] == 1 { 20 } else { 12 }, 4) as f64;
-    let lasts = number(mehd, 4, if mehd[0] == 1 { 8 } else { 4 }) as f64 / scale * 1e9;
-    if (lasts - total).abs() > duration_tolerance(codecs) {
-        return Err(format!("mehd says {lasts} ns of {total}"));
-    }
-    if moov.iter().filter(|b| b.0 == "trak").count() != codecs.len() {
-        return Err("tracks are missing".to_string());
-    }
-    // Place, track and decode time of each fragment.
-    let mut starts = Vec::new();
-    for moof in all.iter().filter(|b| b.0 == "moof") {
-        for (_, _, traf) in list(moof.2).iter().filter(|b| b.0 == "traf") {
-            let inside = list(traf);
-            let of = |name: &str| inside.iter().find(|b| b.0 == name).map(|b| b.2);
-            let tfhd = of("tfhd").ok_or("no tfhd")?;
-            let tfdt = of("tfdt").ok_or("no tfdt")?;
-            let time = number(tfdt, 4, if tfdt[0] == 1 { 8 } else { 4 });
-            starts.push((moof.1 as u64, number(tfhd, 4, 4), time));
-        }
-    }
-    let index = list(all[all.len() - 1].2);
-    if index.iter().filter(|b| b.0 == "tfra").count() != codecs.len() {
-        return Err("a track has no index".to_string());
-    }
-    for (_, _, tfra) in index.iter().filter(|b| b.0 == "tfra") {
-        let number = |at: usize, length: usize| number(tfra, at, length) as usize;
-        let wide = if tfra[0] == 1 { 8 } else { 4 };
-        let extra: usize = [4, 2, 0]
-            .iter()
-            .map(|bit| (number(8, 4) >> bit & 3) + 1)
-            .sum();
-        if 16 + number(12, 4) * (2 * wide + extra) != tfra.len() {
-            return Err("the index is not as long as its entries".to_string());
-        }
-        for entry in 0..number(12, 4) {
-            let at = 16 + entry * (2 * wide + extra);
-            let (time, offset) = (number(at, wide) as u64, number(at + wide, wide) as u64);
-            let track = number(4, 4) as u64;
-            // The entry's sample may lie within the fragment.
-            let next = starts.iter().find(|s| s.1 == track && s.0 > offset);
-            let found = starts.iter().find(|s| (s.0, s.1) == (offset, track));
-            let holds = found.is_some_and(|s| s.2 <= time) && next.is_none_or(|next| time < next.2);
-            if !holds {
-                return Err(format!(
-                    "the index says that {time} of track {track} is at {offset}; fragments are {starts:?}"
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn is_video(codec: &str) -> bool {
     TABLE.iter().any(|row| row.1.contains(&codec))
 }
@@ -425,14 +343,35 @@ fn mp4() {
     container("mp4");
 }
 
-/// The judge of boxes finds what has been spoilt.
+/// Bytes with one changed behind the name of a box: so far behind it, by so much.
+fn spoilt(whole: &[u8], name: &str, at: usize, more: u8) -> Vec<u8> {
+    let find = |name: &str, from: usize| {
+        let place = whole[from..].windows(4).position(|b| b == name.as_bytes());
+        from + place.expect(name)
+    };
+    // Brands may be named like codecs.
+    let from = if name == "ftyp" { 0 } else { find("moov", 0) };
+    let place = find(name, from) + at;
+    let mut bytes = whole.to_vec();
+    bytes[place] = bytes[place].wrapping_add(more);
+    bytes
+}
+
+/// The judge of fragments finds what has been spoilt.
 #[test]
-fn spoilt_mp4() {
+fn spoilt_fragments() {
     let codecs = ["avc1", "mp4a.40.2"];
-    let take = take(&Recipe::new("video/mp4;codecs=avc1,mp4a.40.2", true, true));
+    let recipe = Recipe::new("video/mp4;codecs=avc1,mp4a.40.2", true, true);
+    let take = take(&recipe.with("timeslice", 1_000));
     let recorded = recorded(&take, &codecs);
-    let whole = std::fs::read(&take.path).unwrap();
-    atoms::judge(&whole, &recorded).unwrap();
+    // Blobs stay fragments.
+    let blobs = take.blobs.iter();
+    let whole: Vec<u8> = blobs.flat_map(|blob| blob.bytes.clone()).collect();
+    // Its header went out before its duration was known.
+    let place = whole.windows(4).position(|b| b == b"mehd").unwrap() + 8;
+    let total = (recorded.total * 3e3 / 1e9).round() as u64;
+    let whole = [&whole[..place], &total.to_be_bytes(), &whole[place + 8..]].concat();
+    atoms::fragmented(&whole, &recorded).unwrap();
     // The name of a box, how far behind it, how much more is there, and what is said to that.
     for (name, at, more, complaint) in [
         ("ftyp", 0, 1, "boxes"),
@@ -449,26 +388,55 @@ fn spoilt_mp4() {
         ("tfra", 11, 7, "an index of no track"),
         ("mfro", 11, 1, "mfro says"),
     ] {
-        let mut bytes = whole.clone();
-        let find = |name: &str, from: usize| {
-            let place = whole[from..].windows(4).position(|b| b == name.as_bytes());
-            from + place.expect(name)
-        };
-        // Brands may be named like codecs.
-        let from = if name == "ftyp" { 0 } else { find("moov", 0) };
-        let place = find(name, from) + at;
-        bytes[place] = bytes[place].wrapping_add(more);
-        let said = atoms::judge(&bytes, &recorded).expect_err(name);
+        let said = atoms::fragmented(&spoilt(&whole, name, at, more), &recorded).expect_err(name);
         assert!(said.contains(complaint), "{name}: {said}");
     }
-    let said = atoms::judge(&whole[..whole.len() - 1], &recorded).unwrap_err();
+    let said = atoms::fragmented(&whole[..whole.len() - 1], &recorded).unwrap_err();
     assert!(said.contains("box at"), "{said}");
     let longer = atoms::Recorded {
         total: recorded.total * 1.1,
         ..recorded
     };
-    let said = atoms::judge(&whole, &longer).unwrap_err();
+    let said = atoms::fragmented(&whole, &longer).unwrap_err();
     assert!(said.contains("mehd says"), "{said}");
+}
+
+/// The judge of an ordinary file finds what has been spoilt.
+#[test]
+fn spoilt_mp4() {
+    let codecs = ["avc1", "mp4a.40.2"];
+    let take = take(&Recipe::new("video/mp4;codecs=avc1,mp4a.40.2", true, true));
+    let recorded = recorded(&take, &codecs);
+    let whole = std::fs::read(&take.path).unwrap();
+    ordinary::judge(&whole, &recorded).unwrap();
+    let (_, end) = ordinary::seams(&whole).unwrap();
+    let (media, moov) = whole.split_at(end + 8);
+    for (name, at, more, complaint) in [
+        ("mvhd", 23, 1, "mvhd says"),
+        ("tkhd", 27, 1, "tkhd says"),
+        ("mdhd", 16, 1, "on a scale of"),
+        ("avc1", 29, 1, "pictures of"),
+        ("stts", 15, 1, "shifts of"),
+        ("stss", 15, 1, "that differ"),
+        ("stsc", 19, 1, "more samples in chunks"),
+        ("stsz", 19, 1, "that differ"),
+        ("stco", 15, 1, "that differ"),
+        ("elst", 15, 9, "of a media of"),
+        ("mp4a", 21, 1, "channels"),
+    ] {
+        let moov = spoilt(moov, name, at, more);
+        let said = ordinary::judge(&[media, &moov].concat(), &recorded).expect_err(name);
+        assert!(said.contains(complaint), "{name}: {said}");
+    }
+    let longer = atoms::Recorded {
+        total: recorded.total + 50_000.0,
+        ..recorded
+    };
+    let said = ordinary::judge(&whole, &longer).unwrap_err();
+    assert!(said.contains("is shown for"), "{said}");
+    let fragments = ordinary::fragmented(&whole).unwrap();
+    let said = ordinary::judge(&fragments, &recorded).unwrap_err();
+    assert!(said.contains("not an ordinary"), "{said}");
 }
 
 #[test]

@@ -3,41 +3,12 @@
 mod common;
 
 use common::chance::skipped;
-use common::disk::{failed, rig};
+use common::disk::{Small, failed, rig};
 use common::harness::{Kind, Outer, Recorder, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// A small file system of its own, where mounting is allowed.
-struct Small(tempfile::TempDir);
-
-impl Small {
-    fn mount(options: &str) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            skipped("a disk that fills, or may only be read: nothing can be mounted here");
-        }
-        mounted.then_some(Small(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
-}
 
 #[test]
 fn location_on_a_disk_that_fills() {

@@ -3,7 +3,7 @@
 mod common;
 
 use common::chance::skipped;
-use common::disk::{failed, rig};
+use common::disk::{failed, may_trace, rig};
 use common::harness::{Kind, Outer, Recorder, Rig, State, Track, holds_within, media};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
@@ -173,17 +173,6 @@ fn under_strace() {
     };
     let known = SCENARIOS.iter().find(|(name, _)| *name == scenario);
     known.unwrap().1(&PathBuf::from(folder));
-}
-
-/// Containers may forbid it.
-fn may_trace() -> bool {
-    let tried = Command::new("strace")
-        .args(["-o", "/dev/null", "true"])
-        .output();
-    let tried = tried.expect("strace is installed: see scripts/install-deps");
-    let denied = String::from_utf8_lossy(&tried.stderr).contains("not permitted");
-    assert!(tried.status.success() || denied, "{tried:?}");
-    !denied
 }
 
 /// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is

@@ -3,7 +3,8 @@
 mod common;
 
 use common::chance::{Chance, tenth};
-use common::harness::{init, make_recorder, media};
+use common::harness::{Recorder, init, make_recorder, media};
+use common::judge::{file, ordinary};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -12,6 +13,9 @@ use std::time::{Duration, Instant};
 /// Tells the process that is to be killed what to record, and where to.
 const WHAT: &str = "MEDIARECORDER_KILLED_TYPE";
 const WHERE: &str = "MEDIARECORDER_KILLED_FILE";
+
+/// Tells the process that is to be killed at its end where to record to.
+const WHERE_AT_THE_END: &str = "MEDIARECORDER_KILLED_AT_THE_END_FILE";
 
 /// Longest from key frame to key frame, in milliseconds.
 const GOP: u32 = 500;
@@ -160,4 +164,90 @@ fn what_was_written_before_a_kill_plays() {
         assert!(lost < most, "{what}: {lost} s are lost of {at} ns");
     }
     eprintln!("at the worst: {types:?} {worst:?}");
+}
+
+/// Ends a recording of much that is small, so that an MP4 has much to say at its end, and says when it begins to.
+#[test]
+fn ends_until_it_is_killed() {
+    let Ok(path) = std::env::var(WHERE_AT_THE_END) else {
+        return;
+    };
+    init();
+    let line = "mediarecorder name=rec autostart=true video-bits-per-second=100000 audio-bits-per-second=32000 \
+         mime-type=\"video/mp4;codecs=avc1,opus\" \
+         videotestsrc num-buffers=1200 pattern=black ! video/x-raw,width=64,height=48,framerate=30/1 ! rec. \
+         audiotestsrc num-buffers=4000 samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=1 ! rec.";
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let recorder = pipeline.by_name("rec").unwrap();
+    recorder.set_property("location", &path);
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    while let Some(message) = bus.timed_pop(gst::ClockTime::from_seconds(60)) {
+        match message.view() {
+            // Its end has come; what has been encoded until then is being written.
+            gst::MessageView::Progress(_) => println!("ends"),
+            gst::MessageView::Element(message)
+                if message.structure().unwrap().name() == "mediarecorder-stop" =>
+            {
+                println!("over");
+            }
+            gst::MessageView::Error(error) => panic!("{error:?}"),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn an_mp4_that_is_killed_at_its_end_plays() {
+    if std::env::var_os(WHERE_AT_THE_END).is_some() {
+        return;
+    }
+    if !make_recorder().supports("video/mp4;codecs=avc1,opus") {
+        return println!("not installed, not tested");
+    }
+    let mut chance = Chance::of_now();
+    let folder = tempfile::tempdir().unwrap();
+    // Fragmented still, and ordinary already.
+    let mut found = [0; 2];
+    let rounds = tenth(100).max(20);
+    for round in 0..rounds {
+        let path = folder.path().join(format!("{round}.mp4"));
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "ends_until_it_is_killed", "--nocapture"])
+            .env(WHERE_AT_THE_END, &path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // At the end, or so much after it.
+        let wait = Duration::from_micros(chance.below(8_000));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.find_map(|line| {
+            let line = line.unwrap();
+            let line = line.trim_start_matches("test ends_until_it_is_killed ... ");
+            (line == "ends").then_some(())
+        });
+        assert!(line.is_some(), "it ended by itself");
+        std::thread::sleep(wait);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let over = lines.map_while(Result::ok).any(|line| line == "over");
+        let bytes = std::fs::read(&path).unwrap();
+        let is_ordinary = ordinary::seams(&bytes).is_ok();
+        found[usize::from(is_ordinary)] += 1;
+        let lost = 40.0 - readable(path.to_str().unwrap(), "video/mp4");
+        // What waited in front of the encoders, which were fed as fast as they took it, has not been recorded yet.
+        let most = if is_ordinary { 0.04 } else { 4.0 };
+        assert!(lost < most, "killed after {wait:?}: {lost} s are lost");
+        assert!(is_ordinary || !over, "it was over, and is no ordinary file");
+        if is_ordinary {
+            file::decodes_quietly(&path).unwrap();
+        }
+        std::fs::remove_file(&path).unwrap();
+    }
+    println!(
+        "{} killed before they were ordinary files, {} after that",
+        found[0], found[1]
+    );
 }

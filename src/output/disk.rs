@@ -1,7 +1,7 @@
 //! A file that a recording is written to: gathered vectored writes, and patches.
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Seek, SeekFrom};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -149,6 +149,50 @@ impl<F: Deref<Target = File>> DiskFile<F> {
             _ => Ok(()),
         };
         flushed.and(patched)
+    }
+
+    /// Adds `buffer` at the end of the file, now. On an error there is nothing of it, there or in the tail.
+    pub(super) fn append_whole(&mut self, buffer: &gst::Buffer) -> io::Result<()> {
+        self.flush()?;
+        if self.tail.is_some() {
+            return Err(io::Error::other("the file takes nothing any more"));
+        }
+        let mapped = buffer.map_readable().map_err(io::Error::other)?;
+        let mut count = 0;
+        let mut slices = [IoSlice::new(&mapped)];
+        match write_vectored(&self.file, self.written, &mut slices, &mut count) {
+            Ok(()) => self.written += count,
+            Err(err) => {
+                self.shorten(self.written)?;
+                return Err(err);
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps what lies behind the first `len` bytes of the file in memory instead.
+    pub(super) fn take_back(&mut self, len: u64) -> io::Result<()> {
+        if len >= self.written {
+            return Ok(());
+        }
+        let mut tail = MemoryChunks::new(len);
+        tail.append(gst::Buffer::from_mut_slice(read(
+            &self.file,
+            len,
+            self.written,
+        )?))?;
+        if let Some(rest) = self.take_tail()? {
+            tail.append(rest)?;
+        }
+        self.tail = Some(tail);
+        self.written = len;
+        self.shorten(len)
+    }
+
+    fn shorten(&self, len: u64) -> io::Result<()> {
+        let mut file: &File = &self.file;
+        file.set_len(len)?;
+        file.seek(SeekFrom::Start(len)).map(drop)
     }
 }
 

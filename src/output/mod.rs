@@ -16,4 +16,5 @@ mod store;
 pub use blob::BlobBytes;
 pub use dispatcher::{Dispatcher, Events, Slot};
 pub use src_output::SrcOutput;
+pub use src_queue::Audience;
 pub use store::Store;

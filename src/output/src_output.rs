@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use gst::prelude::*;
 
-use super::src_queue::{Op, Queue};
+use super::src_queue::{Audience, Op, Queue};
 use super::src_sender::{self, Sender, Warn};
 
 /// So long going down waits for a downstream that holds the thread; then the thread is left to
@@ -184,6 +184,14 @@ impl SrcOutput {
         }
     }
 
+    /// What is written of the recording `number` from here on is for this kind of downstream only: how its bytes end may
+    /// depend on it.
+    pub fn write_for(&self, number: u64, audience: Audience) {
+        if let Some(queue) = self.shared.queue() {
+            queue.write_for(number, audience);
+        }
+    }
+
     /// The recording `number` is complete: EOS. What has not begun, or has ended, has no other end.
     pub fn end(&self, number: u64) {
         if let Some(queue) = self.shared.queue() {
@@ -245,6 +253,7 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
                     }
                     Err(err) => sender.give_up(&format!("what waited cannot be read: {err}")),
                 },
+                Op::For(audience) => sender.write_for(audience),
                 Op::GiveUp(reason) => sender.give_up(&reason),
                 Op::End => sender.end(),
                 Op::Eos => sender.eos(),

@@ -29,12 +29,23 @@ pub(super) enum Op {
     /// A recording has come before the end of another, and is not sent.
     TooEarly,
     Write(u64, Payload),
+    /// What is written from here on is for this kind of downstream only.
+    For(Audience),
     /// Nothing more of this recording can be kept, for this reason.
     GiveUp(String),
     /// The recording is complete.
     End,
     /// EOS if it has not gone out.
     Eos,
+}
+
+/// Which downstream some bytes are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// One that takes bytes anywhere.
+    Seekable,
+    /// One that takes them in order only.
+    Streaming,
 }
 
 /// A buffer, or where its bytes are.
@@ -168,6 +179,14 @@ impl Queue {
             state.recording = None;
             state.open = false;
             self.add(state, Op::End);
+        }
+    }
+
+    /// What is written of the recording `number` from here on is for this kind of downstream only.
+    pub(super) fn write_for(&self, number: u64, audience: Audience) {
+        let state = self.lock();
+        if state.takes(number) {
+            self.add(state, Op::For(audience));
         }
     }
 

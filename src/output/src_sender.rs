@@ -2,6 +2,7 @@
 //!
 //! Used by one thread, without any lock.
 
+use super::src_queue::Audience;
 use glib::prelude::*;
 use gst::prelude::*;
 
@@ -27,6 +28,8 @@ pub(super) struct Sender<'a> {
     /// It was the last: all that there is to record has ended.
     over: bool,
     recording: Recording,
+    /// What comes is for this kind of downstream only.
+    audience: Option<Audience>,
     /// The container's header, until media comes: so long the caps to tell it by are kept, too.
     header: Option<(gst::Caps, Vec<gst::Buffer>)>,
     /// No media has come yet.
@@ -61,6 +64,7 @@ impl<'a> Sender<'a> {
             eos: false,
             over: false,
             recording: Recording::None,
+            audience: None,
             header: None,
             opening: false,
             list: Vec::new(),
@@ -104,6 +108,7 @@ impl<'a> Sender<'a> {
     /// Begins a recording, if downstream can take one.
     pub(super) fn begin(&mut self, caps: &gst::Caps) {
         self.recording = Recording::None;
+        self.audience = None;
         self.header = None;
         if real_peer(self.pad).is_none() {
             return;
@@ -161,12 +166,25 @@ impl<'a> Sender<'a> {
         }
     }
 
+    /// What comes from here on is for this kind of downstream only.
+    pub(super) fn write_for(&mut self, audience: Audience) {
+        self.audience = Some(audience);
+    }
+
     /// Sends bytes, or gathers them until [`Sender::flush`]. False when the recording needs no
     /// more of them.
     pub(super) fn write(&mut self, pos: u64, buffer: gst::Buffer) -> bool {
         let Recording::Sending { seekable, at, end } = self.recording else {
             return false;
         };
+        let here = if seekable {
+            Audience::Seekable
+        } else {
+            Audience::Streaming
+        };
+        if self.audience.is_some_and(|audience| audience != here) {
+            return true;
+        }
         let (mut pos, mut buffer) = (pos, buffer);
         let header = pos == at && buffer.flags().contains(gst::BufferFlags::HEADER);
         self.opening &= header;

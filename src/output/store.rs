@@ -32,6 +32,8 @@ pub struct Store {
     /// Bytes that came, patches not counted twice.
     len: u64,
     taken: u64,
+    /// Bytes from here on are the file's alone.
+    blobs_end: Option<u64>,
     /// After an error: beyond this the recording grows no more.
     grows_until: Option<u64>,
     finished: bool,
@@ -107,6 +109,7 @@ impl Store {
             temp_dir,
             len: 0,
             taken: 0,
+            blobs_end: None,
             grows_until: None,
             finished: false,
         }
@@ -207,10 +210,10 @@ impl Store {
             Backing::Memory { .. } => Ok(()),
         };
         self.note(flushed)?;
-        let (from, to) = (self.taken, self.len);
+        let (from, to) = (self.taken, self.blobs_end.unwrap_or(self.len));
         let blob = match &mut self.backing {
             Backing::File(file) => {
-                let blob = file.blob(from, self.max_memory, self.temp_dir.clone())?;
+                let blob = file.blob(from, to, self.max_memory, self.temp_dir.clone())?;
                 self.taken = to;
                 return Ok(BlobBytes::InFile(blob));
             }
@@ -380,15 +383,16 @@ impl AtLocation {
         })
     }
 
-    /// A blob of all from `from` on, which has been flushed.
+    /// A blob of all from `from` to `to`, which has been flushed.
     fn blob(
         &mut self,
         from: u64,
+        to: u64,
         max_memory: u64,
         temp_dir: Option<PathBuf>,
     ) -> io::Result<FileBlob> {
         let tail = self.disk.take_tail()?;
-        let end = self.disk.written().max(from);
+        let end = self.disk.written().min(to).max(from);
         Ok(FileBlob {
             file: self.disk.file().clone(),
             path: self.path.clone(),
@@ -425,5 +429,6 @@ fn spilling(temp_dir: Option<&Path>, err: io::Error) -> io::Error {
     io::Error::new(err.kind(), text)
 }
 
+mod append;
 #[cfg(test)]
 mod tests;

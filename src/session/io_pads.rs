@@ -61,17 +61,19 @@ pub fn bytes_pad(
             contain(&*bytes, || {
                 // Its own lock, held no longer than that.
                 let patched = lock(&patched).bytes(buffer);
-                let Some((buffer, unit)) = patched else {
+                let Some(patched) = patched else {
                     gst::warning!(
                         CAT,
                         "Refused of the muxer: a patch of another length than what it replaces"
                     );
                     return;
                 };
-                if let Some(track) = unit.and_then(|unit| unit.track) {
-                    heard.begins(track);
+                for (buffer, unit) in patched {
+                    if let Some(track) = unit.and_then(|unit| unit.track) {
+                        heard.begins(track);
+                    }
+                    bytes.bytes(heard.stamp(buffer), unit.is_some());
                 }
-                bytes.bytes(heard.stamp(buffer), unit.is_some());
             });
             Ok(gst::FlowSuccess::Ok)
         })
@@ -88,7 +90,10 @@ pub fn bytes_pad(
                     let caps = lock(&sought).caps(caps.caps());
                     told.caps(&caps);
                 }
-                gst::EventView::Eos(_) => told.end(),
+                gst::EventView::Eos(_) => {
+                    let ending = lock(&sought).take_ending();
+                    told.end(ending);
+                }
                 _ => {}
             });
             true

@@ -52,6 +52,7 @@ use bitrates::RunningEncoder;
 use std::{
     any::Any,
     collections::VecDeque,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
@@ -580,6 +581,16 @@ impl Session {
     pub(crate) fn contain(&self, run: impl FnOnce(&Self)) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
             self.fail(panicked(&*panic));
+        }
+    }
+
+    /// The recording is whole, but stays in fragments.
+    fn warn_of_fragments(&self, reason: Option<io::Error>) {
+        if let Some(reason) = reason {
+            let message = format!(
+                "The recording is complete, but stays a fragmented MP4, which some players cannot seek in: {reason}"
+            );
+            self.events.push(Event::Warning { message });
         }
     }
 

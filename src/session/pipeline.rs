@@ -30,7 +30,7 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Missing, Patch, Plan, Recorded},
+    formats::{self, CodecConfig, Delay, Ending, Missing, Patch, Plan, Recorded},
     gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
@@ -48,8 +48,8 @@ pub trait Listener: Send + Sync + 'static {
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
-    /// All has been written.
-    fn end(&self);
+    /// All has been written but for how it ends.
+    fn end(&self, ending: Ending);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
     fn error(&self, encoder: Option<&str>, error: Error);
     /// Plugins are missing.
@@ -99,6 +99,8 @@ pub struct Pipeline {
     muxer: gst::Element,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
+    /// What they are put right by.
+    patch: Arc<Mutex<Patch>>,
     /// Whether any media has come to the muxer.
     begun: Arc<AtomicBool>,
     /// How many tracks the muxer has, where that is counted.
@@ -187,6 +189,7 @@ impl Pipeline {
             feeds: Vec::new(),
             muxer,
             bytes,
+            patch: patch.clone(),
             begun,
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
@@ -620,6 +623,11 @@ impl Pipeline {
     /// Gives a track the tags of its upstream; before its first buffer.
     pub fn set_track_tags(feed: &Feed, tags: gst::TagList) {
         feed.appsrc.send_event(gst::event::Tag::new(tags));
+    }
+
+    /// What is left to be done with the bytes where the muxer has not come to its end: once.
+    pub fn take_ending(&self) -> Ending {
+        lock(&self.patch).take_ending()
     }
 
     /// Lets it run.

@@ -1,5 +1,7 @@
 //! The muxer's bytes: where each belongs, and which blob it goes out with.
 
+mod finalise;
+
 use super::event::{Blob, Event};
 use crate::{
     formats::{self, Units},
@@ -100,6 +102,8 @@ pub struct Writer {
     held: Vec<(u64, gst::Buffer)>,
     /// What those are to the container.
     units: Units,
+    /// Nothing can be written any more.
+    complete: bool,
     /// The last blob has gone out.
     finished: bool,
 }
@@ -125,6 +129,7 @@ impl Writer {
             slice_end: timeslice,
             held: Vec::new(),
             units: Units::None,
+            complete: false,
             finished: false,
         }
     }
@@ -167,11 +172,6 @@ impl Writer {
         progress.frontier.store(self.frontier, Ordering::SeqCst);
     }
 
-    /// Writes to the file what has been gathered for it.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.progress.note_failure(self.store.flush())
-    }
-
     /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
     /// begins with them.
     pub fn write(
@@ -180,7 +180,7 @@ impl Writer {
         begins: bool,
         outlet: &BlobOutlet<'_>,
     ) -> io::Result<()> {
-        if self.is_over() {
+        if self.complete || self.is_over() {
             return Ok(());
         }
         let written = self.write_now(buffer, begins, outlet);

@@ -1,7 +1,12 @@
 //! Recordings for disks that fail.
 
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+use super::chance::skipped;
 use super::harness::{Kind, Rig, Track, code};
 use gst::prelude::*;
+use std::path::Path;
+use std::process::Command;
 
 /// Sound as it is: much of it, and any end of it can be played.
 pub fn rig() -> (Rig, Vec<Track>) {
@@ -24,4 +29,79 @@ pub fn failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
     assert_eq!(error.code(), code::UNKNOWN, "{error}");
     let bytes = events.iter().flat_map(|e| e.bytes.clone()).collect();
     (error.message().to_owned(), bytes)
+}
+
+/// A small file system of its own, where mounting is allowed.
+pub struct Small(tempfile::TempDir);
+
+impl Small {
+    pub fn mount(options: &str) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            skipped("a disk that fills, or may only be read: nothing can be mounted here");
+        }
+        mounted.then_some(Small(folder))
+    }
+
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+/// Containers may forbid it.
+pub fn may_trace() -> bool {
+    let tried = Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .output();
+    let tried = tried.expect("strace is installed: see scripts/install-deps");
+    let denied = String::from_utf8_lossy(&tried.stderr).contains("not permitted");
+    assert!(tried.status.success() || denied, "{tried:?}");
+    !denied
+}
+
+/// Runs `child` and logs its system calls of these names on `file`, with all bytes in hexadecimal; `None` where that
+/// is not allowed.
+pub fn traced(child: &Command, file: &Path, calls: &str) -> Option<String> {
+    if !may_trace() {
+        return None;
+    }
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    strace.args([
+        "-f",
+        "-qq",
+        "-xx",
+        "-s",
+        "16777216",
+        "--seccomp-bpf",
+        "-esignal=none",
+    ]);
+    strace
+        .args(["-e", &format!("trace={calls}"), "-P"])
+        .arg(file);
+    strace.arg("-o").arg(log.path());
+    strace.arg(child.get_program()).args(child.get_args());
+    strace.envs(
+        child
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    let output = strace.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Some(std::fs::read_to_string(log.path()).unwrap())
 }

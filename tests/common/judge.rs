@@ -3,7 +3,7 @@
 //! [`decode`] turns a file into samples and pictures with their recorded times; [`samples`] reads
 //! counted sound, [`place`] noise; [`kept`] is what should be in the recording by the cuts that the
 //! messages report; [`sync`] compares sound and picture; [`file`] looks at the
-//! file from outside, [`atoms`] at the boxes of MP4; [`whole`] does all of it for some.
+//! file from outside, [`atoms`] at the boxes of MP4, [`ordinary`] at what it was before its end; [`whole`] does all of it for some.
 //! A verdict is an `Err` that says where and by how much, so that the judges themselves can be tried.
 
 pub mod atoms;
@@ -11,6 +11,7 @@ pub mod decode;
 pub mod file;
 pub mod gstreamer;
 pub mod kept;
+pub mod ordinary;
 pub mod place;
 pub mod samples;
 pub mod sync;

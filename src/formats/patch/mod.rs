@@ -4,6 +4,7 @@ mod matroska;
 mod mp4;
 mod structure;
 
+pub use mp4::{Ending, Ordinary};
 pub use structure::Unit;
 
 use super::{codec_config::CodecConfig, delay::Delay};
@@ -118,32 +119,53 @@ impl Patch {
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording, and what begins with them. Media is never touched.
+    /// The muxer's next bytes, as they go into the recording, in up to two buffers, and what begins with each. Media is
+    /// never touched.
     ///
     /// `None`: they are refused, since they are to replace what is not as long as they are.
-    pub fn bytes(&mut self, buffer: gst::Buffer) -> Option<(gst::Buffer, Option<Unit>)> {
+    pub fn bytes(
+        &mut self,
+        buffer: gst::Buffer,
+    ) -> Option<impl Iterator<Item = (gst::Buffer, Option<Unit>)> + use<>> {
         let position = self.position;
         self.position += buffer.size() as u64;
         let end = self.structure.end();
-        let unit = match self.structure.follow(position, &buffer) {
-            Written::Media => return Some((buffer, None)),
-            Written::Structure(unit) => unit,
+        let (unit, patched) = match self.structure.follow(position, &buffer) {
+            Written::Media => (None, None),
+            Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
             Written::Again if self.position > end => return None,
-            Written::Again => None,
+            Written::Again => (None, self.patch(position, &buffer)?),
         };
-        let patched = match &mut self.kind {
-            Kind::Nothing => None,
+        let (before, buffer) = match patched.unwrap_or(Patched::Same) {
+            Patched::Same => (None, Some(buffer)),
+            Patched::Changed(bytes) => (None, Some(in_place_of(&buffer, bytes))),
+            Patched::Behind(bytes) => (Some(gst::Buffer::from_mut_slice(bytes)), Some(buffer)),
+            Patched::Withheld => (None, None),
+        };
+        let before = before.map(|before| (before, None));
+        Some(
+            before
+                .into_iter()
+                .chain(buffer.map(|buffer| (buffer, unit))),
+        )
+    }
+
+    /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
+    fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
+        match &mut self.kind {
+            Kind::Nothing => Some(None),
             Kind::Mp4(layout) => {
-                let patched = map(&buffer, |bytes| {
+                let patched = map(buffer, |bytes| {
                     layout.patch(position, bytes, &self.delays, &self.pictures)
                 });
-                let size = patched.as_ref().map_or(buffer.size(), Vec::len);
-                if !layout.fits(position, self.position, size as u64) {
-                    return None;
-                }
-                patched
+                let size = match &patched {
+                    Some(Patched::Changed(bytes)) => bytes.len(),
+                    _ => buffer.size(),
+                };
+                let fits = layout.fits(position, self.position, size as u64);
+                fits.then_some(patched)
             }
-            Kind::Matroska { header, tags } => map(&buffer, |bytes| {
+            Kind::Matroska { header, tags } => Some(map(buffer, |bytes| {
                 let patched = match header {
                     true => matroska::patch(bytes, &self.delays),
                     false => None,
@@ -151,23 +173,45 @@ impl Patch {
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);
                 let new = patched.as_deref().unwrap_or(bytes);
-                matroska::patch_tags(new, *tags).or(patched)
-            }),
-        };
-        let Some(bytes) = patched else {
-            return Some((buffer, unit));
-        };
-        let mut patched = gst::Buffer::from_mut_slice(bytes);
-        if let Some(patched) = patched.get_mut() {
-            // Stamps and flags tell the writer where blobs may end.
-            let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-            let _ = buffer.copy_into(patched, what, ..);
+                let patched = matroska::patch_tags(new, *tags).or(patched);
+                patched.map(Patched::Changed)
+            })),
         }
-        Some((patched, unit))
+    }
+
+    /// What is left to be done when the last bytes have come: once.
+    pub fn take_ending(&mut self) -> Ending {
+        match &mut self.kind {
+            Kind::Mp4(layout) => layout.take_ending(),
+            _ => Ending::default(),
+        }
     }
 }
 
-fn map(buffer: &gst::Buffer, patch: impl FnOnce(&[u8]) -> Option<Vec<u8>>) -> Option<Vec<u8>> {
+/// What becomes of some bytes of the muxer's.
+#[derive(Debug, PartialEq, Eq)]
+enum Patched {
+    /// They go into the recording as they are.
+    Same,
+    /// These go in their place.
+    Changed(Vec<u8>),
+    /// They go as they are, behind these.
+    Behind(Vec<u8>),
+    /// They do not go there.
+    Withheld,
+}
+
+/// These bytes, stamped and flagged as `buffer`, which tells the writer where blobs may end.
+fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
+    let mut patched = gst::Buffer::from_mut_slice(bytes);
+    if let Some(patched) = patched.get_mut() {
+        let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
+        let _ = buffer.copy_into(patched, what, ..);
+    }
+    patched
+}
+
+fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     // Headers are small; what is large is media.
     const MAX_BUFFER_SIZE: usize = 1 << 24;
     if buffer.size() > MAX_BUFFER_SIZE {
@@ -194,7 +238,7 @@ mod tests {
     fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
         patch.seek(position);
         let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
-        written.map(|(buffer, _)| buffer.size())
+        written.map(|written| written.map(|(buffer, _)| buffer.size()).sum())
     }
 
     #[test]
@@ -206,7 +250,8 @@ mod tests {
         let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
         let ftyp = b"\0\0\0\x08ftyp";
         let whole = [ftyp.as_slice(), moov].concat();
-        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        // With a box of room in it.
+        assert_eq!(write(&mut patch, 0, &whole), Some(48));
         assert_eq!(
             write(&mut patch, 32, b"\0\0\0\x10moof\0\0\0\x08traf"),
             Some(16)
@@ -223,7 +268,7 @@ mod tests {
             assert_eq!(write(&mut patch, position, header), None, "{position}");
         }
         assert_eq!(write(&mut patch, 8, moov), Some(24));
-        assert_eq!(write(&mut patch, 0, &whole), Some(32));
+        assert_eq!(write(&mut patch, 0, &whole), None, "without the room");
         assert_eq!(write(&mut patch, 0, ftyp), Some(8));
         assert_eq!(write(&mut patch, 48, b"\0\0\0\x08free"), Some(8));
         let mut patch = Patch::new(Container::Wav, Vec::new(), Vec::new());

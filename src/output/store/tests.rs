@@ -56,7 +56,7 @@ fn whole(blob: BlobBytes) -> gst::Buffer {
 }
 
 /// The bytes that are taken from a store.
-fn taken(store: &mut Store, last: bool) -> gst::Buffer {
+pub(super) fn taken(store: &mut Store, last: bool) -> gst::Buffer {
     whole(store.take(last).unwrap())
 }
 
@@ -288,11 +288,11 @@ fn a_full_disk_is_reported_once_and_memory_goes_on() {
 }
 
 /// A small file system of its own, if this machine lets us mount one.
-struct Tiny(tempfile::TempDir);
+pub(super) struct Tiny(pub(super) tempfile::TempDir);
 
 impl Tiny {
     /// A place for a megabyte.
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         Self::mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
     }
 

@@ -1,7 +1,8 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::{DISK_PATIENCE, Supervisor};
+use super::{DISK_PATIENCE, Pipeline, Supervisor};
 use crate::{
+    formats::Ending,
     log::{CAT, time},
     model::{EndReason, Error},
     session::{Event, Part, lock, writer::FIRST_PART},
@@ -49,6 +50,7 @@ impl Supervisor {
         if let Some(pipeline) = &pipeline {
             pipeline.dump("stop");
         }
+        let ending = pipeline.as_ref().map(Pipeline::take_ending);
         if lock(&session.control).drained {
             pipeline = None;
         }
@@ -63,7 +65,7 @@ impl Supervisor {
         }
         // What failed on the way here counts too.
         let error = error.or_else(|| lock(&session.control).error.take());
-        self.emit_final_events(error);
+        self.emit_final_events(error, ending.unwrap_or_default());
         self.release();
         // What did not drain may hold this thread for as long as an element of it is stuck; the
         // writer takes nothing of it any more.
@@ -97,7 +99,7 @@ impl Supervisor {
         ))
     }
 
-    pub(super) fn emit_final_events(&self, error: Option<Error>) {
+    fn emit_final_events(&self, error: Option<Error>, ending: Ending) {
         let session = &self.session;
         let written = session.progress.frontier();
         let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {
@@ -123,9 +125,10 @@ impl Supervisor {
                 writer.assume_caps(caps);
             }
             // An error in the last write comes before the blob that it has made short.
-            let flushed = writer.flush().err();
+            let finalised = writer.finalise(ending);
+            let finalised = finalised.map(|unchanged| session.warn_of_fragments(unchanged));
             let error = error.or_else(|| {
-                let reason = flushed?;
+                let reason = finalised.err()?;
                 Some(Error::unknown(format!(
                     "The end of the recording cannot be written: {reason}"
                 )))

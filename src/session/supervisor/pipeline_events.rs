@@ -1,7 +1,7 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    formats::Missing,
+    formats::{Ending, Missing},
     model::{Error, timeline::Ns},
     session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
@@ -87,13 +87,16 @@ impl Listener for PipelineEvents {
         }
     }
 
-    fn end(&self) {
+    fn end(&self, ending: Ending) {
         if self.is_cut() {
             return;
         }
         self.session.contain(|_| crate::fault::place("drained"));
         // In this thread, which may wait for the disk.
-        let written = self.session.with_writer(|writer, _| writer.flush());
+        let written = self
+            .session
+            .with_writer(|writer, _| writer.finalise(ending));
+        let written = written.map(|unchanged| self.session.warn_of_fragments(unchanged));
         self.fail_if(written);
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();

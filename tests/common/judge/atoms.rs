@@ -1,8 +1,8 @@
-//! Judges a fragmented MP4 as a parser that this project did not write (mp4-atom) reads its boxes.
+//! Judges the boxes of an MP4, and a fragmented one's, as a parser that this project did not write (mp4-atom) reads its boxes.
 
 use super::Verdict;
 use mp4_atom::{Any, Codec, Decode, Moof, Moov, Tfra, Trak, Trex};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::ops::Range;
 use std::path::Path;
 
@@ -28,13 +28,15 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// A sample, as its fragment describes it.
-struct Sample {
+/// A sample, as the file describes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub place: Range<u64>,
     /// Decode time, in the track's timescale.
-    time: u64,
+    pub time: u64,
     /// From decode to presentation.
-    shift: i64,
-    sync: bool,
+    pub shift: i64,
+    pub sync: bool,
 }
 
 /// What the header and the fragments so far say of a track.
@@ -47,38 +49,37 @@ struct Track {
     next: u64,
     /// By place of the fragment, number of the `traf` and of the `trun` in it, both from 1: samples.
     runs: HashMap<(u64, u32, u32), Vec<Sample>>,
+    samples: Vec<Sample>,
 }
 
-/// Judges the whole file.
-pub fn whole(path: &Path, recorded: &Recorded) -> Verdict<()> {
-    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
-    judge(&bytes, recorded)
-}
+/// The samples of each track, by the tracks' numbers.
+pub type Samples = BTreeMap<u32, Vec<Sample>>;
 
-/// As [`whole`], of a file's bytes.
-pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
-    let boxes = boxes(bytes)?;
-    let [
-        (_, Any::Ftyp(ftyp)),
-        (_, Any::Moov(moov)),
-        fragments @ ..,
-        (index_at, Any::Mfra(index)),
-    ] = boxes.as_slice()
+/// Judges a fragmented file, with an index of the fragments or without one; its samples.
+pub fn fragmented(bytes: &[u8], recorded: &Recorded) -> Verdict<Samples> {
+    let all = boxes(bytes)?;
+    let mut boxes = all.iter().filter(|b| !matches!(b.1, Any::Free(_)));
+    let (Some((_, Any::Ftyp(ftyp))), Some((_, Any::Moov(moov)))) = (boxes.next(), boxes.next())
     else {
-        let names: Vec<_> = boxes.iter().map(|b| b.1.kind()).collect();
+        let names: Vec<_> = all.iter().map(|b| b.1.kind()).collect();
         return Err(format!("mp4-atom: boxes {names:?}"));
     };
     check(!ftyp.compatible_brands.is_empty(), || {
         "mp4-atom: compatible with nothing".to_string()
     })?;
     let mut tracks = header(moov, recorded)?;
+    let fragments: Vec<_> = boxes.collect();
+    let (fragments, index) = match fragments.split_last() {
+        Some(((at, Any::Mfra(index)), fragments)) => (fragments, Some((*at, index))),
+        _ => (&fragments[..], None),
+    };
     let (pairs, rest) = fragments.as_chunks::<2>();
     check(rest.is_empty() && pairs.len() > 1, || {
         format!("mp4-atom: {} boxes of fragments", fragments.len())
     })?;
     let mut before = 0;
     for pair in pairs {
-        let [(at, Any::Moof(moof)), (data_at, Any::Mdat(data))] = pair else {
+        let [(at, Any::Moof(moof)), (data_at, Any::Mdat(data))] = pair.map(|b| (&b.0, &b.1)) else {
             return Err(format!(
                 "mp4-atom: {} where fragments are",
                 pair[0].1.kind()
@@ -90,11 +91,9 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
         })?;
         before = sequence;
         // The header of a box is as long as what its content leaves over.
-        let end = boxes
-            .iter()
-            .map(|b| b.0)
-            .find(|start| start > data_at)
-            .ok_or("no end")?;
+        let mut starts = all.iter().map(|b| b.0);
+        let end = starts.find(|start| start > data_at);
+        let end = end.unwrap_or(bytes.len() as u64);
         let content = end - data.data.len() as u64..end;
         fragment(*at, moof, content, &mut tracks)
             .map_err(|e| format!("mp4-atom: fragment {sequence}: {e}"))?;
@@ -108,24 +107,27 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
             )
         })?;
     }
-    let size = bytes.len() as u64 - index_at;
-    check(u64::from(index.mfro.parent_size) == size, || {
-        format!(
-            "mp4-atom: mfro says {}, mfra has {size} bytes",
-            index.mfro.parent_size
-        )
-    })?;
-    check(index.tfra.len() == tracks.len(), || {
-        format!("mp4-atom: the index is of {} tracks", index.tfra.len())
-    })?;
-    for entries in &index.tfra {
-        let track = tracks
-            .get(&entries.track_id)
-            .ok_or("mp4-atom: an index of no track")?;
-        indexed(entries, track)
-            .map_err(|e| format!("mp4-atom: index of track {}: {e}", entries.track_id))?;
+    if let Some((at, index)) = index {
+        let size = bytes.len() as u64 - at;
+        check(u64::from(index.mfro.parent_size) == size, || {
+            format!(
+                "mp4-atom: mfro says {}, mfra has {size} bytes",
+                index.mfro.parent_size
+            )
+        })?;
+        check(index.tfra.len() == tracks.len(), || {
+            format!("mp4-atom: the index is of {} tracks", index.tfra.len())
+        })?;
+        for entries in &index.tfra {
+            let track = tracks
+                .get(&entries.track_id)
+                .ok_or("mp4-atom: an index of no track")?;
+            indexed(entries, track)
+                .map_err(|e| format!("mp4-atom: index of track {}: {e}", entries.track_id))?;
+        }
     }
-    Ok(())
+    let samples = tracks.into_iter().map(|(id, track)| (id, track.samples));
+    Ok(samples.collect())
 }
 
 /// Judges that AV1 and VP9 are described as in `other`, which another program made of the same stream.
@@ -165,7 +167,7 @@ pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
 }
 
 /// All boxes of the file, decoded to the last byte, each with the place where it begins.
-fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
+pub fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
     let mut rest = bytes;
     let mut boxes = Vec::new();
     while !rest.is_empty() {
@@ -188,21 +190,33 @@ fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
     check((lasts - recorded.total).abs() <= recorded.tolerance, || {
         format!("mp4-atom: mehd says {lasts} ns of {}", recorded.total)
     })?;
-    let mut named = Vec::new();
+    described(moov, recorded)?;
     let mut tracks = HashMap::new();
     for trak in &moov.trak {
         let id = trak.tkhd.track_id;
         let defaults = extends.trex.iter().find(|trex| trex.track_id == id);
         let defaults = defaults.ok_or_else(|| format!("mp4-atom: no trex of track {id}"))?;
-        named.push(codec(trak, recorded).map_err(|e| format!("mp4-atom: track {id}: {e}"))?);
         let track = Track {
             scale: f64::from(trak.mdia.mdhd.timescale),
             defaults: defaults.clone(),
             edit: edit(trak),
             next: 0,
             runs: HashMap::new(),
+            samples: Vec::new(),
         };
-        if !trak.tkhd.enabled || tracks.insert(id, track).is_some() {
+        tracks.insert(id, track);
+    }
+    Ok(tracks)
+}
+
+/// Judges that the tracks are those that were recorded, and how they are described.
+pub fn described(moov: &Moov, recorded: &Recorded) -> Verdict<()> {
+    let mut named = Vec::new();
+    let mut numbers = BTreeSet::new();
+    for trak in &moov.trak {
+        let id = trak.tkhd.track_id;
+        named.push(codec(trak, recorded).map_err(|e| format!("mp4-atom: track {id}: {e}"))?);
+        if !trak.tkhd.enabled || !numbers.insert(id) {
             return Err(format!("mp4-atom: track {id} is disabled, or not alone"));
         }
     }
@@ -220,8 +234,7 @@ fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
             "mp4-atom: tracks are {named:?}, on-start named {}",
             recorded.actual
         )
-    })?;
-    Ok(tracks)
+    })
 }
 
 /// The place in the media that is shown first.
@@ -420,6 +433,7 @@ fn fragment(
                     .unwrap_or(defaults.default_sample_flags);
                 check(size > 0, || "an empty sample".to_string())?;
                 samples.push(Sample {
+                    place: place..place + u64::from(size),
                     time: track.next,
                     shift: entry.cts.unwrap_or(0),
                     sync: flags & NOT_SYNC == 0,
@@ -429,6 +443,7 @@ fn fragment(
                 track.next += u64::from(duration);
             }
             implied = place;
+            track.samples.extend_from_slice(&samples);
             track.runs.insert((at, number, in_traf), samples);
         }
     }

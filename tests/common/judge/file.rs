@@ -28,6 +28,16 @@ pub fn duration(file: &Path) -> Verdict<f64> {
         .ok_or_else(|| format!("no duration: {probe}"))
 }
 
+/// When each stream begins, in nanoseconds, as players have it.
+pub fn starts(file: &Path) -> Verdict<Vec<f64>> {
+    let probe = ffprobe(file)?;
+    let streams = probe["streams"].as_array().ok_or("no streams")?;
+    let start = |stream: &serde_json::Value| stream["start_time"].as_str()?.parse::<f64>().ok();
+    let starts = streams.iter().map(|stream| Some(start(stream)? * 1e9));
+    let starts = starts.collect::<Option<Vec<_>>>();
+    starts.ok_or_else(|| format!("no start: {probe}"))
+}
+
 /// Codecs of all streams in order.
 pub fn codecs(file: &Path) -> Verdict<Vec<String>> {
     let probe = ffprobe(file)?;

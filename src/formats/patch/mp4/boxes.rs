@@ -1,0 +1,83 @@
+//! The boxes of an MP4 (ISO 14496-12, 4.2): found, made, and changed inside others.
+
+use crate::formats::patch::number;
+
+/// A box inside some bytes: its name, and where it and its content are.
+pub(super) struct Part<'a> {
+    pub(super) name: &'a [u8; 4],
+    pub(super) start: usize,
+    pub(super) content: usize,
+    pub(super) end: usize,
+}
+
+/// The boxes that `bytes` holds whole, up to the first that it does not.
+pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
+    let mut start = 0;
+    std::iter::from_fn(move || {
+        let name = bytes.get(start + 4..)?.first_chunk::<4>()?;
+        let (length, content) = match number(bytes, start, 4)? {
+            1 => (number(bytes, start + 8, 8)?, start + 16),
+            length => (length, start + 8),
+        };
+        let end = start.checked_add(usize::try_from(length).ok()?)?;
+        if end < content || end > bytes.len() {
+            return None;
+        }
+        let part = Part {
+            name,
+            start,
+            content,
+            end,
+        };
+        start = end;
+        Some(part)
+    })
+}
+
+/// The box that some bytes begin with, of which they need not hold the content: name and length.
+pub(super) fn header(bytes: &[u8]) -> Option<(&[u8; 4], u64)> {
+    let name = bytes.get(4..)?.first_chunk::<4>()?;
+    let length = match number(bytes, 0, 4)? {
+        1 => number(bytes, 8, 8)?,
+        length => length,
+    };
+    Some((name, length))
+}
+
+/// The content of the box at the end of a path of names.
+pub(super) fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
+    path.iter().try_fold(bytes, |bytes, name| {
+        let part = boxes(bytes).find(|part| part.name == *name)?;
+        bytes.get(part.content..part.end)
+    })
+}
+
+/// A box of this content.
+pub(super) fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
+    let mut whole = u32::try_from(content.len() + 8)
+        .ok()?
+        .to_be_bytes()
+        .to_vec();
+    whole.extend_from_slice(name);
+    whole.extend_from_slice(content);
+    Some(whole)
+}
+
+/// Boxes with the content of one of them changed, which is found by a path of names, each with how many bytes
+/// there are in that box before its own boxes. `None` if it is not there, or not changed.
+pub(super) fn changed(
+    bytes: &[u8],
+    path: &[(&[u8; 4], usize)],
+    change: &dyn Fn(&[u8]) -> Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    let Some(((name, before), path)) = path.split_first() else {
+        return change(bytes);
+    };
+    let part = boxes(bytes).find(|part| part.name == *name)?;
+    let (head, inside) = bytes
+        .get(part.content..part.end)?
+        .split_at_checked(*before)?;
+    let content = [head, &changed(inside, path, change)?].concat();
+    let (front, back) = (bytes.get(..part.start)?, bytes.get(part.end..)?);
+    Some([front, &boxed(name, &content)?, back].concat())
+}

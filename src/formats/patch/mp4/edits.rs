@@ -1,0 +1,187 @@
+//! Edit lists (`elst`, ISO 14496-12, 8.6.6): which part of a track's media is shown, and when.
+
+use super::{
+    boxes::{boxed, find},
+    samples::Times,
+};
+use crate::formats::patch::number;
+
+/// `value` of one timescale in another, rounded.
+pub(super) fn rescale(value: u64, from: u32, to: u32) -> u64 {
+    let (from, to) = (u128::from(from.max(1)), u128::from(to));
+    let scaled = (u128::from(value) * to + from / 2) / from;
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+/// How a fragmented file's track begins to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Begin {
+    /// Nothing is shown for so long, in the movie's timescale.
+    pub(super) empty: u64,
+    /// Presentation time of what is shown first, in the track's timescale.
+    pub(super) media_time: u64,
+}
+
+impl Begin {
+    /// As a `trak` with this content says it.
+    pub(super) fn of(trak: &[u8]) -> Self {
+        let mut begin = Begin::default();
+        let elst = find(trak, &[b"edts", b"elst"]).unwrap_or_default();
+        let wide = if elst.first() == Some(&1) { 8 } else { 4 };
+        let entries = elst.get(8..).unwrap_or_default();
+        for entry in entries.chunks_exact(2 * wide + 4) {
+            let (Some(duration), Some(time)) = (number(entry, 0, wide), number(entry, wide, wide))
+            else {
+                break;
+            };
+            // All ones: an empty edit.
+            if time == u64::MAX >> (64 - 8 * wide) {
+                begin.empty = begin.empty.saturating_add(duration);
+                continue;
+            }
+            begin.media_time = time;
+            break;
+        }
+        begin
+    }
+}
+
+/// What is shown of a track in an ordinary file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// Nothing, for so long, in the movie's timescale.
+    pub(super) empty: u64,
+    /// Then this much, in the movie's timescale …
+    pub(super) duration: u64,
+    /// … of the media from here on, in the track's timescale.
+    pub(super) media_time: u64,
+}
+
+impl Shown {
+    /// What a fragmented file shows of the samples at `times`: to the end of the last, and not a decoder's priming
+    /// in front. Timescales are the track's, the fragmented movie's, and the ordinary movie's.
+    pub(super) fn new(begin: Begin, times: Times, track: u32, before: u32, movie: u32) -> Self {
+        let empty = rescale(begin.empty, before, movie);
+        // From here on `times` count, while the edit counts as the fragments do.
+        let first = i128::from(begin.media_time) - i128::from(times.origin);
+        let late = i128::from(times.begin) - first;
+        let (late, media_time) = match u64::try_from(late) {
+            Ok(late) => (late, times.begin),
+            Err(_) => (0, u64::try_from(first).unwrap_or(u64::MAX)),
+        };
+        Shown {
+            empty: empty.saturating_add(rescale(late, track, movie)),
+            duration: rescale(times.end.saturating_sub(media_time), track, movie),
+            media_time,
+        }
+    }
+
+    /// How long the track is with it, in the movie's timescale.
+    pub(super) fn total(&self) -> u64 {
+        self.empty.saturating_add(self.duration)
+    }
+
+    /// The box that says it; none where a reader takes it to be so without one, because the media lasts `media`, in
+    /// the movie's timescale.
+    pub(super) fn edts(&self, media: u64) -> Option<Vec<u8>> {
+        if (self.empty, self.media_time) == (0, 0) && self.duration == media {
+            return Some(Vec::new());
+        }
+        let mut edits = vec![(self.duration, self.media_time)];
+        if self.empty > 0 {
+            edits.insert(0, (self.empty, u64::MAX));
+        }
+        // A media time is signed.
+        let fits = |(duration, time): &(u64, u64)| {
+            u32::try_from(*duration).is_ok() && (*time == u64::MAX || i32::try_from(*time).is_ok())
+        };
+        let wide = !edits.iter().all(fits);
+        let mut elst = vec![u8::from(wide), 0, 0, 0];
+        elst.extend_from_slice(&u32::try_from(edits.len()).ok()?.to_be_bytes());
+        for (duration, time) in edits {
+            if wide {
+                elst.extend_from_slice(&duration.to_be_bytes());
+                elst.extend_from_slice(&time.to_be_bytes());
+            } else {
+                elst.extend_from_slice(&(duration as u32).to_be_bytes());
+                elst.extend_from_slice(&(time as u32).to_be_bytes());
+            }
+            // At the media's own rate.
+            elst.extend_from_slice(&[0, 1, 0, 0]);
+        }
+        boxed(b"edts", &boxed(b"elst", &elst)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn times(origin: u64, begin: u64, end: u64) -> Times {
+        Times { origin, begin, end }
+    }
+
+    /// `trak` with this edit list's entries, of 32 bits.
+    fn trak(edits: &[(u32, u32)]) -> Vec<u8> {
+        let mut elst = vec![0, 0, 0, 0, 0, 0, 0, edits.len() as u8];
+        for (duration, time) in edits {
+            elst.extend_from_slice(&duration.to_be_bytes());
+            elst.extend_from_slice(&time.to_be_bytes());
+            elst.extend_from_slice(&[0, 1, 0, 0]);
+        }
+        boxed(b"edts", &boxed(b"elst", &elst).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn priming_is_not_shown_and_the_end_is_that_of_the_last_sample() {
+        let begin = Begin::of(&trak(&[(0, 1_588)]));
+        assert_eq!((begin.empty, begin.media_time), (0, 1_588));
+        let shown = Shown::new(begin, times(0, 0, 97_588), 48_000, 3_000, 48_000);
+        assert_eq!((shown.empty, shown.duration), (0, 96_000));
+        assert_eq!(
+            shown.edts(97_588),
+            Some(trak(&[(96_000, 1_588)])),
+            "the edit ends where the sound does"
+        );
+    }
+
+    #[test]
+    fn what_begins_later_is_shown_later() {
+        let begin = Begin::of(&trak(&[(150, u32::MAX), (0, 0)]));
+        assert_eq!((begin.empty, begin.media_time), (150, 0));
+        // Pictures that are decoded 2 of 30 frames before they are shown.
+        let shown = Shown::new(begin, times(0, 200, 3_200), 3_000, 3_000, 48_000);
+        assert_eq!(
+            (shown.empty, shown.media_time, shown.duration),
+            ((150 + 200) * 16, 200, 48_000)
+        );
+        assert_eq!(shown.total(), 5_600 + 48_000);
+        // The first fragment has a time of its own.
+        let shown = Shown::new(Begin::default(), times(6_000, 0, 3_000), 3_000, 600, 3_000);
+        assert_eq!(
+            (shown.empty, shown.media_time, shown.duration),
+            (6_000, 0, 3_000)
+        );
+    }
+
+    #[test]
+    fn nothing_is_said_of_what_is_shown_as_it_is() {
+        let shown = Shown::new(Begin::of(&[]), times(0, 0, 3_000), 3_000, 3_000, 3_000);
+        assert_eq!(shown.edts(3_000), Some(Vec::new()));
+        assert_ne!(shown.edts(2_999), Some(Vec::new()));
+    }
+
+    #[test]
+    fn beyond_32_bits_the_entries_are_wide() {
+        let shown = Shown {
+            empty: 0,
+            duration: 1 << 32,
+            media_time: 312,
+        };
+        let edts = shown.edts(0).unwrap();
+        let elst = find(&edts, &[b"edts", b"elst"]).unwrap();
+        assert_eq!(elst[0], 1);
+        assert_eq!(Begin::of(&edts).media_time, 312);
+        assert_eq!(number(elst, 8, 8), Some(1 << 32));
+    }
+}

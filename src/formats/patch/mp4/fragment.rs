@@ -1,0 +1,164 @@
+//! A fragment (`moof`, ISO 14496-12, 8.8.4): the samples that it names.
+
+use super::{
+    boxes::{boxes, find},
+    samples::{Sample, Tables},
+};
+use crate::formats::patch::number;
+
+/// Bit of a sample's flags that says that it is no sync sample (8.8.3.1).
+const NOT_SYNC: u64 = 1 << 16;
+/// Where nothing else is said, samples are described by the track's first sample entry.
+const FIRST_DESCRIPTION: u32 = 1;
+
+/// Samples of a run that are all alike.
+const MAX_ALIKE: u64 = 1 << 20;
+
+/// What holds for samples of which nothing else is said (`trex`, and over it `tfhd`).
+#[derive(Debug, Clone, Copy)]
+struct Defaults {
+    description: u32,
+    duration: u32,
+    size: u32,
+    flags: u32,
+}
+
+/// Fields that follow each other and of which some are there, by a box's flags.
+struct Fields<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    flags: u64,
+}
+
+impl<'a> Fields<'a> {
+    /// Of a full box (4.2.2), from behind its first `fixed` bytes on.
+    fn new(bytes: &'a [u8], fixed: usize) -> Option<Self> {
+        let flags = number(bytes, 1, 3)?;
+        Some(Fields {
+            bytes,
+            at: fixed,
+            flags,
+        })
+    }
+
+    fn next(&mut self, length: usize) -> Option<u64> {
+        let value = number(self.bytes, self.at, length)?;
+        self.at += length;
+        Some(value)
+    }
+
+    /// The next field of 32 bits if this flag is set, else `other`.
+    fn given(&mut self, flag: u64, other: u32) -> Option<u32> {
+        if self.flags & flag == 0 {
+            return Some(other);
+        }
+        u32::try_from(self.next(4)?).ok()
+    }
+}
+
+/// Adds the samples of a `moof` with this content, which is at `at` in the file, to the tables of their tracks.
+/// `header` is the content of `moov`. `None` if the fragment is broken: what could be read of it is in the tables.
+pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> Option<()> {
+    // The first track's data counts from the fragment, and the others' from where the one before has its end (8.8.7).
+    let mut implied = at;
+    for part in boxes(moof).filter(|part| part.name == b"traf") {
+        let traf = moof.get(part.content..part.end)?;
+        let mut tfhd = Fields::new(find(traf, &[b"tfhd"])?, 4)?;
+        let track = u32::try_from(tfhd.next(4)?).ok()?;
+        let base = match tfhd.flags {
+            flags if flags & 0x1 != 0 => tfhd.next(8)?,
+            flags if flags & 0x2_0000 != 0 => at,
+            _ => implied,
+        };
+        let of_track = trex(header, track);
+        let defaults = Defaults {
+            description: tfhd.given(0x2, of_track.description)?,
+            duration: tfhd.given(0x8, of_track.duration)?,
+            size: tfhd.given(0x10, of_track.size)?,
+            flags: tfhd.given(0x20, of_track.flags)?,
+        };
+        let tfdt = find(traf, &[b"tfdt"])?;
+        let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
+        let mut time = number(tfdt, 4, wide)?;
+        let table = tables.of(track);
+        implied = base;
+        for part in boxes(traf).filter(|part| part.name == b"trun") {
+            let trun = traf.get(part.content..part.end)?;
+            let begins = trun_place(trun, base).unwrap_or(implied);
+            table.begin_chunk(begins, defaults.description);
+            implied = begins.checked_add(samples(trun, defaults, &mut time, |sample| {
+                table.push(sample);
+            })?)?;
+        }
+    }
+    Some(())
+}
+
+/// What the header says of a track's fragments.
+fn trex(header: &[u8], track: u32) -> Defaults {
+    let mvex = find(header, &[b"mvex"]).unwrap_or_default();
+    let all = boxes(mvex).filter(|part| part.name == b"trex");
+    let mut all = all.filter_map(|part| mvex.get(part.content..part.end));
+    let trex = all.find(|trex| number(trex, 4, 4) == Some(track.into()));
+    let field = |at| {
+        let value = trex.and_then(|trex| number(trex, at, 4));
+        value.and_then(|value| u32::try_from(value).ok())
+    };
+    Defaults {
+        description: field(8).unwrap_or(FIRST_DESCRIPTION),
+        duration: field(12).unwrap_or_default(),
+        size: field(16).unwrap_or_default(),
+        flags: field(20).unwrap_or_default(),
+    }
+}
+
+/// Where a run's samples begin in the file, if it says so.
+fn trun_place(trun: &[u8], base: u64) -> Option<u64> {
+    let says = number(trun, 1, 3)? & 0x1 != 0;
+    let offset = number(trun, 8, 4).filter(|_| says)?;
+    base.checked_add_signed(i64::from(u32::try_from(offset).ok()?.cast_signed()))
+}
+
+/// Gives each sample of a run, whose first is decoded at `time`, and how many bytes they are together.
+fn samples(
+    trun: &[u8],
+    defaults: Defaults,
+    time: &mut u64,
+    mut each: impl FnMut(Sample),
+) -> Option<u64> {
+    let signed = *trun.first()? > 0;
+    let mut fields = Fields::new(trun, 4)?;
+    let count = fields.next(4)?;
+    // Nothing else bounds how many there are of samples without fields of their own.
+    if fields.flags & 0xf00 == 0 && count > MAX_ALIKE {
+        return None;
+    }
+    fields.given(0x1, 0)?;
+    let first_flags = fields.given(0x4, defaults.flags)?;
+    let mut total = 0u64;
+    for index in 0..count {
+        let duration = fields.given(0x100, defaults.duration)?;
+        let size = fields.given(0x200, defaults.size)?;
+        let others = if index == 0 {
+            first_flags
+        } else {
+            defaults.flags
+        };
+        let flags = fields.given(0x400, others)?;
+        let shift = fields.given(0x800, 0)?;
+        each(Sample {
+            decode_time: *time,
+            shift: if signed {
+                i64::from(shift.cast_signed())
+            } else {
+                i64::from(shift)
+            },
+            duration,
+            size,
+            sync: u64::from(flags) & NOT_SYNC == 0,
+        });
+        *time = time.checked_add(duration.into())?;
+        total = total.checked_add(size.into())?;
+    }
+    Some(total)
+}

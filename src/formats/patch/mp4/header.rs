@@ -1,0 +1,193 @@
+//! The header of an MP4, put right: an edit list for each audio track whose encoder is late and each video track whose
+//! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 have to know, and the orientation of
+//! video.
+
+use super::boxes::{boxed, boxes, changed, find};
+use crate::{
+    formats::{
+        codec_config::CodecConfig,
+        delay::Delay,
+        patch::{Pictures, number},
+    },
+    model::Orientation,
+};
+
+/// The content of the muxer's `moov`, put right, in order of its audio and video tracks.
+pub(super) fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Vec<u8>> {
+    let mut new = Vec::new();
+    let mut delays = delays.iter();
+    let mut pictures = pictures.iter();
+    for part in boxes(old) {
+        let content = old.get(part.content..part.end)?;
+        let kind = match part.name {
+            b"trak" => find(content, &[b"mdia", b"hdlr"]).and_then(|hdlr| hdlr.get(8..12)),
+            _ => None,
+        };
+        match kind {
+            Some(b"soun") => {
+                let delay = delays.next().copied().unwrap_or_default();
+                new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
+            }
+            Some(b"vide") => {
+                let of_track = pictures.next();
+                let turn = of_track.map_or_else(Orientation::default, |of_track| of_track.turn);
+                let turned = patch_tkhd_matrix(content, turn);
+                let content = turned.as_deref().unwrap_or(content);
+                let decoder = of_track.and_then(|of_track| of_track.codec_config.as_ref());
+                let configured = decoder.and_then(|decoder| patch_codec_config(content, decoder));
+                let content = configured.as_deref().unwrap_or(content);
+                let delay = of_track.map_or(0, |of_track| of_track.decode_delay);
+                let edited = decode_edit(content, delay);
+                new.extend_from_slice(&boxed(b"trak", edited.as_deref().unwrap_or(content))?);
+            }
+            _ => new.extend_from_slice(old.get(part.start..part.end)?),
+        }
+    }
+    Some(new)
+}
+
+/// A video track's `trak` that says how its pictures are turned, which mp4mux 1.22 leaves out; `None` if
+/// they are not, or if it is said already.
+fn patch_tkhd_matrix(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
+    const ONE: i32 = 1 << 16;
+    const PLAIN: [i32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
+    let bytes = |matrix: [i32; 9]| matrix.map(i32::to_be_bytes).concat();
+    let tkhd = boxes(trak).find(|part| part.name == b"tkhd")?;
+    let from = match trak.get(tkhd.content)? {
+        1 => tkhd.content + 52,
+        _ => tkhd.content + 40,
+    };
+    let to = from + 36;
+    if turn == Orientation::default() || to + 8 > tkhd.end || trak.get(from..to)? != bytes(PLAIN) {
+        return None;
+    }
+    // 16.16 like the matrix.
+    let size = |at| i32::try_from(number(trak, at, 4)?).ok();
+    let (width, height) = (size(to)?, size(to + 4)?);
+    let [(a, b), (c, d)] = turn.steps();
+    // So that what goes to the left or up ends at 0.
+    let back = |over: i32, down: i32| {
+        let over = if over < 0 { width } else { 0 };
+        over.checked_add(if down < 0 { height } else { 0 })
+    };
+    let (x, y) = (back(a, c)?, back(b, d)?);
+    let matrix = [a * ONE, b * ONE, 0, c * ONE, d * ONE, 0, x, y, 1 << 30];
+    let mut turned = trak.to_vec();
+    turned.get_mut(from..to)?.copy_from_slice(&bytes(matrix));
+    Some(turned)
+}
+
+/// A video track's `trak` with a configuration record that is true of the stream; `None` if it is that already.
+fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
+    let (entry, record): (&[u8; 4], &[u8; 4]) = match config {
+        CodecConfig::Av1(_) => (b"av01", b"av1C"),
+        CodecConfig::Vp9 { .. } => (b"vp09", b"vpcC"),
+    };
+    let path = [
+        (b"mdia", 0),
+        (b"minf", 0),
+        (b"stbl", 0),
+        (b"stsd", ENTRIES),
+        (entry, VISUAL_ENTRY),
+        (record, 0),
+    ];
+    changed(trak, &path, &|old| match config {
+        CodecConfig::Av1(right) => {
+            // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always the same level, and bits of
+            // memory that nobody has set. The OBUs after the first four bytes may be left out.
+            (old.get(..4) != right.get(..4)).then(|| right.clone())
+        }
+        CodecConfig::Vp9 { level } => {
+            // Level 1 for all, up to 1.26 at least. Before it: version, flags, profile.
+            const AT: usize = 5;
+            let mut new = old.to_vec();
+            let stands = new.get_mut(AT).filter(|stands| **stands == 10)?;
+            *stands = *level;
+            (new != old).then_some(new)
+        }
+    })
+}
+
+/// Places of Opus' header in an audio track, from the begin of its sample description on.
+const STSD: &[&[u8; 4]] = &[b"mdia", b"minf", b"stbl", b"stsd"];
+/// Bytes of `stsd` before its first entry, and of that entry (of sound: with its head) before its own boxes.
+const ENTRIES: usize = 8;
+const ENTRY: usize = 8 + 28;
+pub(super) const VISUAL_ENTRY: usize = 78;
+
+fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
+    let mut track = old.to_vec();
+    let pre_skip = fix_opus(&mut track);
+    let scale = timescale(old);
+    let late = match delay {
+        Delay::None => None,
+        Delay::Samples(samples) => Some(u64::from(samples)),
+        // It counts at 48 kHz whatever the track's own rate is.
+        Delay::PreSkip(_) => pre_skip
+            .zip(scale)
+            .map(|(skip, scale)| skip * scale / 48_000),
+    };
+    if let Some(edited) = late.and_then(|late| edited(&track, late)) {
+        track = edited;
+    }
+    Some(track)
+}
+
+/// Units of a track's times in a second.
+fn timescale(trak: &[u8]) -> Option<u64> {
+    let mdhd = find(trak, &[b"mdia", b"mdhd"])?;
+    match mdhd.first()? {
+        1 => number(mdhd, 20, 4),
+        _ => number(mdhd, 12, 4),
+    }
+}
+
+/// A video track's `trak` whose first frame is shown at 0 though its stamps are later by so many nanoseconds; `None` if
+/// they are not, or if it has an edit list.
+fn decode_edit(trak: &[u8], nanoseconds: u64) -> Option<Vec<u8>> {
+    let scale = timescale(trak)?;
+    let late = u128::from(nanoseconds) * u128::from(scale);
+    let late = u64::try_from((late + 500_000_000) / 1_000_000_000).ok()?;
+    edited(trak, late).filter(|_| late > 0)
+}
+
+/// A `trak` that is presented from `late` on, in units of its own times; `None` if it has an edit list.
+fn edited(trak: &[u8], late: u64) -> Option<Vec<u8>> {
+    if find(trak, &[b"edts"]).is_some() {
+        return None;
+    }
+    let late = i32::try_from(late).ok()?;
+    let mut trak = trak.to_vec();
+    // One edit (8.6.6): to the end, however long that is, from the first sample that was recorded.
+    let mut elst = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+    elst.extend_from_slice(&late.to_be_bytes());
+    elst.extend_from_slice(&[0, 1, 0, 0]);
+    let edts = boxed(b"edts", &boxed(b"elst", &elst)?)?;
+    let after = boxes(&trak).find(|part| part.name == b"tkhd")?.end;
+    trak.splice(after..after, edts);
+    Some(trak)
+}
+
+/// mp4mux 1.22 writes numbers of the Opus header with their bytes the wrong way round. Puts them
+/// right, and gives the pre-skip in samples at 48 kHz.
+fn fix_opus(track: &mut [u8]) -> Option<u64> {
+    let description = find(track, STSD)?;
+    let opus = boxes(description.get(ENTRIES..)?).next()?;
+    if opus.name != b"Opus" {
+        return None;
+    }
+    let header = find(
+        description.get(ENTRIES + ENTRY..ENTRIES + opus.end)?,
+        &[b"dOps"],
+    )?;
+    let at = header.as_ptr() as usize - track.as_ptr() as usize;
+    // Nobody samples faster; the other way round, every usual rate is beyond it.
+    const FASTEST: u64 = 768_000;
+    let header = track.get_mut(at..at + 10)?;
+    if number(header, 4, 4)? > FASTEST {
+        for (from, to) in [(2, 4), (4, 8), (8, 10)] {
+            header.get_mut(from..to)?.reverse();
+        }
+    }
+    number(header, 2, 2)
+}

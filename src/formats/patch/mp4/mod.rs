@@ -1,0 +1,192 @@
+//! MP4 (ISO 14496-12): mp4mux' bytes put right as they pass, and what makes an ordinary file of them at the end.
+//!
+//! The header becomes longer or shorter, a box of room comes in front of it, and some fragments get filler in front:
+//! so all that follows moves, and the index of the fragments is made to say where they are.
+
+mod boxes;
+mod edits;
+mod fragment;
+mod header;
+mod index;
+mod ordinary;
+mod samples;
+
+pub use ordinary::{Ending, Ordinary};
+
+use super::{Patched, Pictures, Unit, number};
+use crate::formats::delay::Delay;
+use boxes::{boxed, boxes, find};
+use std::ops::Range;
+
+/// What is in one page of a file is there as a whole or not at all, wherever a process is killed.
+const PAGE: u64 = 4096;
+/// Length of the head of `mdat`, at the most.
+const MDAT_HEAD: u64 = 16;
+
+/// Where things are in the file, and what is in it.
+#[derive(Debug, Default)]
+pub struct Layout {
+    /// Where the header was first written, as the muxer counts.
+    moov: Option<Range<u64>>,
+    /// Bytes in front of it that are not the muxer's.
+    inserted: u64,
+    /// Bytes by which all has moved that comes behind it, up to now.
+    moved: i64,
+    fragments: Vec<index::Place>,
+    /// What is there for the end; the index is the muxer's.
+    ending: Ending,
+}
+
+impl Layout {
+    /// Where the muxer's next bytes, which it believes to be at `position`, are in the file.
+    pub fn place(&self, position: u64) -> u64 {
+        match &self.moov {
+            Some(moov) if position >= moov.end => position.saturating_add_signed(self.moved),
+            Some(moov) if position >= moov.start => position + self.inserted,
+            Some(_) => position,
+            // The box of room is behind what has been written.
+            None => position + self.inserted,
+        }
+    }
+
+    /// Whether `size` bytes may stand in the file for those of the muxer's from `from` to `to`: not if they are a header
+    /// that is written again and has another length, or is not whole.
+    pub fn fits(&self, from: u64, to: u64, size: u64) -> bool {
+        match &self.moov {
+            Some(moov) if from < moov.end && to > moov.start => {
+                to == moov.end && from <= moov.start && self.place(to) - self.place(from) == size
+            }
+            _ => true,
+        }
+    }
+
+    /// What goes into the file in place of the muxer's own bytes at `position`, which are no media; `None` for the same.
+    pub fn patch(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        delays: &[Delay],
+        pictures: &[Pictures],
+    ) -> Option<Patched> {
+        let behind = self.moov.as_ref().map(|moov| position >= moov.end);
+        match (boxes::header(bytes), behind) {
+            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, delays, pictures),
+            (Some((b"moov", _)), Some(false)) => self.again(bytes, delays, pictures),
+            (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
+            (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
+                self.ending.index = index::mfra(bytes, &self.fragments);
+                Some(Patched::Withheld)
+            }
+            _ => None,
+        }
+    }
+
+    /// What is there for the end: once.
+    pub fn take_ending(&mut self) -> Ending {
+        std::mem::take(&mut self.ending)
+    }
+
+    /// The file's first bytes, with a box of room in front of the header.
+    fn begin(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        delays: &[Delay],
+        pictures: &[Pictures],
+    ) -> Option<Patched> {
+        let mut patched = Vec::with_capacity(bytes.len() + 128);
+        let mut end = 0;
+        for part in boxes(bytes) {
+            end = part.end;
+            let old = bytes.get(part.start..part.end)?;
+            if part.name != b"moov" {
+                patched.extend_from_slice(old);
+            }
+            if self.ending.room.is_none() {
+                let (room, at) = ordinary::room(position + patched.len() as u64)?;
+                self.ending.room = Some(at);
+                self.inserted = room.len() as u64;
+                patched.extend_from_slice(&room);
+            }
+            if part.name == b"moov" && self.moov.is_none() {
+                let content = bytes.get(part.content..part.end)?;
+                let header = header::moov(content, delays, pictures)?;
+                let new = boxed(b"moov", &header)?;
+                self.moov = Some(position + part.start as u64..position + part.end as u64);
+                self.moved = self.inserted.cast_signed() + new.len() as i64 - old.len() as i64;
+                patched.extend_from_slice(&new);
+                self.ending.header = header;
+            } else if part.name == b"moov" {
+                patched.extend_from_slice(old);
+            }
+        }
+        patched.extend_from_slice(bytes.get(end..)?);
+        Some(Patched::Changed(patched))
+    }
+
+    /// The header as it is written again at the end.
+    fn again(&mut self, bytes: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Patched> {
+        let header = header::moov(find(bytes, &[b"moov"])?, delays, pictures)?;
+        let new = boxed(b"moov", &header)?;
+        // Even one that does not fit where it was is right at the end.
+        self.ending.header = header;
+        Some(Patched::Changed(new))
+    }
+
+    /// The head of a fragment, in one page with that of its media if there is room for it in one.
+    fn fragment(&mut self, position: u64, bytes: &[u8]) -> Option<Patched> {
+        let moof = boxes(bytes).next()?;
+        let filler = filler(self.place(position), moof.end as u64 + MDAT_HEAD);
+        let filler = usize::try_from(filler).ok()?;
+        self.moved += filler as i64;
+        let place = self.place(position);
+        let content = bytes.get(moof.content..moof.end)?;
+        for traf in boxes(content).filter(|part| part.name == b"traf") {
+            let traf = content.get(traf.content..traf.end)?;
+            let Some((track, decode_time)) = track_and_time(traf) else {
+                continue;
+            };
+            self.fragments.push(index::Place {
+                track,
+                decode_time,
+                muxer: position,
+                file: place,
+            });
+        }
+        let Ending { header, tables, .. } = &mut self.ending;
+        // What is broken was the muxer's: what could be read is in the tables.
+        let _ = fragment::read(content, place, header, tables);
+        let filler = filler.checked_sub(8)?;
+        Some(Patched::Behind(boxed(b"free", &vec![0; filler])?))
+    }
+}
+
+/// How long a box has to be at `place` so that `length` bytes behind it are in one page; 0 for none.
+fn filler(place: u64, length: u64) -> u64 {
+    // Of a box.
+    const LEAST: u64 = 8;
+    let fits = |filler: &u64| (place + filler) % PAGE + length <= PAGE;
+    let left = PAGE - place % PAGE;
+    let mut fillers = [0, left, LEAST, left + PAGE].into_iter();
+    let found = fillers.find(|filler| (*filler == 0 || *filler >= LEAST) && fits(filler));
+    found.unwrap_or(0)
+}
+
+fn track_and_time(traf: &[u8]) -> Option<(u64, u64)> {
+    let track = number(find(traf, &[b"tfhd"])?, 4, 4)?;
+    let tfdt = find(traf, &[b"tfdt"])?;
+    let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
+    Some((track, number(tfdt, 4, wide)?))
+}
+
+/// The fragment that begins with these bytes, with its track: the first, if it has more.
+pub fn fragment(bytes: &[u8]) -> Option<Unit> {
+    boxes(bytes).next().filter(|first| first.name == b"moof")?;
+    let track = find(bytes, &[b"moof", b"traf", b"tfhd"]).and_then(|tfhd| number(tfhd, 4, 4));
+    Some(Unit {
+        track: track.and_then(|track| usize::try_from(track).ok()),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,266 @@
+//! An ordinary MP4 out of a fragmented one, behind its media: one `moov` that names every sample.
+//!
+//! While it grows a file is `ftyp free moov (moof mdat)*`. At its end `free{moov}` is appended; then the 16 bytes of
+//! the first `free` become the head of an `mdat` that reaches from there to the new `moov`, over the old one and all
+//! fragments: first its length, where `free` has content that nobody reads, then, with one write of eight aligned
+//! bytes, length field and name. Whichever of these writes is the last to arrive, the file is one or the other.
+
+use super::{
+    boxes::{boxed, boxes, find},
+    edits::{Begin, Shown, rescale},
+    samples::{Table, Tables},
+};
+use crate::formats::patch::number;
+
+/// Length of the box in front of `moov` that becomes the head of `mdat`.
+pub(super) const ROOM: u64 = 16;
+/// Movie timescales beyond this are not used, though edits would then end exactly.
+const MAX_TIMESCALE: u32 = 100_000_000;
+
+/// What is left to be done with a recording's bytes when its last media has come.
+#[derive(Debug, Default)]
+pub struct Ending {
+    /// The fragments' index, as it goes into a file that stays fragmented.
+    pub(super) index: Option<Vec<u8>>,
+    /// Where the box is that becomes the head of `mdat`.
+    pub(super) room: Option<u64>,
+    /// The content of the `moov` in front.
+    pub(super) header: Vec<u8>,
+    pub(super) tables: Tables,
+}
+
+/// What makes an ordinary file of a fragmented one, in this order.
+#[derive(Debug)]
+pub struct Ordinary {
+    /// Goes behind the last byte.
+    pub appended: gst::Buffer,
+    /// Go over what is there, each at its offset, once that has been written as a whole.
+    pub patches: [(u64, gst::Buffer); 2],
+}
+
+impl Ending {
+    /// The fragments' index, for bytes that stay fragments: goes behind the last.
+    pub fn take_index(&mut self) -> Option<gst::Buffer> {
+        self.index.take().map(gst::Buffer::from_mut_slice)
+    }
+
+    /// Where bytes are that [`Ordinary::patches`] change, the first of them. `None` where nothing can be made ordinary.
+    pub fn head(&self) -> Option<u64> {
+        self.room.filter(|_| !self.header.is_empty())
+    }
+
+    /// Where the last fragment ends that lies as a whole within the first `length` bytes; 0 if none does.
+    pub fn whole_until(&self, length: u64) -> u64 {
+        self.tables.whole_until(length)
+    }
+
+    /// What makes an ordinary file of the first `length` bytes, and all media in them.
+    pub fn ordinary(&mut self, length: u64) -> Option<Ordinary> {
+        let room = self.head()?;
+        self.tables.keep_until(length);
+        let moov = boxed(b"moov", &moov(&self.header, &self.tables)?)?;
+        let appended = boxed(b"free", &moov)?;
+        let before = (appended.len() - moov.len()) as u64;
+        let media = length.checked_add(before)?.checked_sub(room)?;
+        let switch = [1u32.to_be_bytes(), *b"mdat"].concat();
+        Some(Ordinary {
+            appended: gst::Buffer::from_mut_slice(appended),
+            patches: [
+                (
+                    room + 8,
+                    gst::Buffer::from_slice(media.to_be_bytes().to_vec()),
+                ),
+                (room, gst::Buffer::from_slice(switch)),
+            ],
+        })
+    }
+}
+
+/// The box that becomes the head of `mdat`, and what has to stand in front of it so that it is aligned, if it comes
+/// behind `position` bytes.
+pub(super) fn room(position: u64) -> Option<(Vec<u8>, u64)> {
+    let odd = position % 8;
+    let mut bytes = Vec::new();
+    if odd > 0 {
+        let filler = usize::try_from(8 - odd).ok()?;
+        bytes = boxed(b"free", &vec![0; filler])?;
+    }
+    let at = position + bytes.len() as u64;
+    bytes.extend_from_slice(&boxed(b"free", &[0; ROOM as usize - 8])?);
+    Some((bytes, at))
+}
+
+/// A track of the fragmented file's header.
+struct Track<'a> {
+    trak: &'a [u8],
+    table: Option<&'a Table>,
+    timescale: u32,
+    video: bool,
+}
+
+impl<'a> Track<'a> {
+    fn new(trak: &'a [u8], tables: &'a Tables) -> Option<Self> {
+        let tkhd = find(trak, &[b"tkhd"])?;
+        let at = if *tkhd.first()? == 1 { 20 } else { 12 };
+        let track = u32::try_from(number(tkhd, at, 4)?).ok()?;
+        Some(Track {
+            trak,
+            table: tables.get(track).filter(|table| table.count() > 0),
+            timescale: timescale(find(trak, &[b"mdia", b"mdhd"])?)?,
+            video: find(trak, &[b"mdia", b"hdlr"])?.get(8..12)? == b"vide",
+        })
+    }
+}
+
+/// Of `mvhd` and `mdhd`.
+fn timescale(times: &[u8]) -> Option<u32> {
+    let at = if *times.first()? == 1 { 20 } else { 12 };
+    u32::try_from(number(times, at, 4)?)
+        .ok()
+        .filter(|scale| *scale > 0)
+}
+
+/// The movie's timescale: one in which every track's samples, of audio first, end at a whole number.
+fn movie_timescale(tracks: &[Track<'_>]) -> u32 {
+    let by_kind = |video| {
+        let tracks = tracks.iter().filter(move |track| track.video == video);
+        tracks.map(|track| track.timescale)
+    };
+    let gcd = |mut a: u32, mut b: u32| {
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        a
+    };
+    by_kind(false)
+        .chain(by_kind(true))
+        .fold(1, |common, scale| {
+            let least = (common / gcd(common, scale)).checked_mul(scale);
+            least
+                .filter(|least| *least <= MAX_TIMESCALE)
+                .unwrap_or(common)
+        })
+}
+
+/// The content of an ordinary file's `moov`, by that of a fragmented one's and the samples.
+pub(super) fn moov(header: &[u8], tables: &Tables) -> Option<Vec<u8>> {
+    let content = |part: &super::boxes::Part<'_>| header.get(part.content..part.end);
+    let mvhd = find(header, &[b"mvhd"])?;
+    let tracks = boxes(header)
+        .filter(|part| part.name == b"trak")
+        .map(|part| Track::new(content(&part)?, tables));
+    let tracks = tracks.collect::<Option<Vec<_>>>()?;
+    let (before, movie) = (timescale(mvhd)?, movie_timescale(&tracks));
+    let mut longest = 0;
+    let mut traks = Vec::new();
+    for track in &tracks {
+        let (trak, lasts) = trak(track, before, movie)?;
+        longest = longest.max(lasts);
+        traks.push(boxed(b"trak", &trak)?);
+    }
+    let mut traks = traks.into_iter();
+    let mut new = Vec::new();
+    for part in boxes(header) {
+        match part.name {
+            b"mvhd" => new.extend(boxed(b"mvhd", &with_times(mvhd, 4, Some(movie), longest)?)?),
+            b"trak" => new.append(&mut traks.next()?),
+            // There are no fragments any more.
+            b"mvex" => {}
+            _ => new.extend_from_slice(header.get(part.start..part.end)?),
+        }
+    }
+    Some(new)
+}
+
+/// The content of a track's `trak`, and how long it is, in the movie's timescale.
+fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
+    let times = track.table.and_then(Table::times);
+    let shown =
+        times.map(|times| Shown::new(Begin::of(track.trak), times, track.timescale, before, movie));
+    let lasts = shown.map_or(0, |shown| shown.total());
+    let decoded = track.table.map_or(0, Table::decoded);
+    let media = times.map_or(0, |times| times.end).max(decoded);
+    let mut new = Vec::new();
+    for part in boxes(track.trak) {
+        let old = track.trak.get(part.content..part.end)?;
+        match part.name {
+            b"tkhd" => {
+                new.extend(boxed(b"tkhd", &with_times(old, 8, None, lasts)?)?);
+                if let Some(shown) = shown {
+                    new.extend(shown.edts(rescale(media, track.timescale, movie))?);
+                }
+            }
+            b"edts" => {}
+            b"mdia" => new.extend(boxed(b"mdia", &mdia(old, track, media)?)?),
+            _ => new.extend_from_slice(track.trak.get(part.start..part.end)?),
+        }
+    }
+    Some((new, lasts))
+}
+
+fn mdia(old: &[u8], track: &Track<'_>, lasts: u64) -> Option<Vec<u8>> {
+    let mut new = Vec::new();
+    for part in boxes(old) {
+        let content = old.get(part.content..part.end)?;
+        match part.name {
+            b"mdhd" => new.extend(boxed(b"mdhd", &with_times(content, 4, None, lasts)?)?),
+            b"minf" => new.extend(boxed(b"minf", &minf(content, track)?)?),
+            _ => new.extend_from_slice(old.get(part.start..part.end)?),
+        }
+    }
+    Some(new)
+}
+
+fn minf(old: &[u8], track: &Track<'_>) -> Option<Vec<u8>> {
+    let mut new = Vec::new();
+    for part in boxes(old) {
+        if part.name != b"stbl" {
+            new.extend_from_slice(old.get(part.start..part.end)?);
+            continue;
+        }
+        let stbl = old.get(part.content..part.end)?;
+        let stsd = boxes(stbl).find(|part| part.name == b"stsd")?;
+        let mut content = stbl.get(stsd.start..stsd.end)?.to_vec();
+        let none = Table::default();
+        content.append(&mut track.table.unwrap_or(&none).write(track.video)?);
+        new.append(&mut boxed(b"stbl", &content)?);
+    }
+    Some(new)
+}
+
+/// `mvhd`, `tkhd` or `mdhd` with this duration, and timescale: all begin with two dates, `between` more bytes, and
+/// the duration; these are twice as wide in version 1 (8.2.2, 8.3.2, 8.4.2).
+fn with_times(
+    old: &[u8],
+    between: usize,
+    timescale: Option<u32>,
+    duration: u64,
+) -> Option<Vec<u8>> {
+    let version = *old.first()?;
+    let wide = if version == 1 { 8 } else { 4 };
+    let narrow = version == 0 && duration < u64::from(u32::MAX);
+    let mut new = vec![u8::from(!narrow)];
+    new.extend_from_slice(old.get(1..4)?);
+    for date in [number(old, 4, wide)?, number(old, 4 + wide, wide)?] {
+        if narrow {
+            new.extend_from_slice(&(date as u32).to_be_bytes());
+        } else {
+            new.extend_from_slice(&date.to_be_bytes());
+        }
+    }
+    let at = 4 + 2 * wide;
+    match timescale {
+        Some(timescale) => new.extend_from_slice(&timescale.to_be_bytes()),
+        None => new.extend_from_slice(old.get(at..at + between)?),
+    }
+    if narrow {
+        new.extend_from_slice(&(duration as u32).to_be_bytes());
+    } else {
+        new.extend_from_slice(&duration.to_be_bytes());
+    }
+    new.extend_from_slice(old.get(at + between + wide..)?);
+    Some(new)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! What comes behind a recording's last byte when it is made whole: all of it, or nothing.
+
+use super::{Backing, Store, spilling, writing};
+use std::io;
+
+impl Store {
+    /// Whether everything is in a file at `location`, so that bytes can be changed that have gone out in blobs.
+    pub fn is_in_file(&self) -> bool {
+        matches!(self.backing, Backing::File { .. })
+    }
+
+    /// Whether a write has failed: nothing can be made whole any more.
+    pub fn has_failed(&self) -> bool {
+        self.grows_until.is_some()
+    }
+
+    /// Bytes that are where they are to stay: of a file, those that it has taken.
+    pub fn stored(&self) -> u64 {
+        match &self.backing {
+            Backing::File(file) => file.disk.written(),
+            Backing::Memory { .. } | Backing::Spilled { .. } => self.len,
+        }
+    }
+
+    /// Adds `buffer` at the end and writes it out. `aside`: it goes into the file only, and into no blob. A device does
+    /// not get it, as it does not get patches.
+    ///
+    /// # Errors
+    /// When there is no room for it: then there is nothing of it, and all that has come before is as it was.
+    pub fn append_whole(&mut self, buffer: gst::Buffer, aside: bool) -> io::Result<()> {
+        self.flush()?;
+        if self.has_failed() || self.finished {
+            return Err(io::Error::other("nothing can be added to the recording"));
+        }
+        let size = buffer.size() as u64;
+        let temp_dir = self.temp_dir.as_deref();
+        match &mut self.backing {
+            Backing::Memory { .. } | Backing::Spilled { .. } if aside => return Ok(()),
+            // It is little beside the media: a file is not begun for it.
+            Backing::Memory { pieces, .. } => pieces.append(buffer)?,
+            Backing::Spilled { disk, .. } => {
+                let added = disk.append_whole(&buffer);
+                added.map_err(|err| spilling(temp_dir, err))?;
+            }
+            Backing::File(file) => {
+                let added = file.disk.append_whole(&buffer);
+                added.map_err(|err| writing(&file.path, err))?;
+            }
+        }
+        if aside {
+            self.blobs_end.get_or_insert(self.len);
+        }
+        self.len += size;
+        Ok(())
+    }
+
+    /// Makes the file at `location` end behind its first `length` bytes, unless a blob has more of it. The last blob
+    /// has the rest all the same.
+    ///
+    /// # Errors
+    /// When the file cannot be made shorter.
+    pub fn cut_off(&mut self, length: u64) -> io::Result<()> {
+        match &mut self.backing {
+            Backing::File(file) if length >= self.taken => {
+                let cut = file.disk.take_back(length);
+                cut.map_err(|err| writing(&file.path, err))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{Tiny, taken};
+    use super::*;
+
+    fn write(store: &mut Store, bytes: &[u8]) {
+        let buffer = gst::Buffer::from_slice(bytes.to_vec());
+        store.write(store.len(), buffer).unwrap();
+    }
+
+    fn take(store: &mut Store, last: bool) -> Vec<u8> {
+        let blob = taken(store, last);
+        blob.map_readable().unwrap().to_vec()
+    }
+
+    fn end() -> gst::Buffer {
+        gst::Buffer::from_slice(b"end".to_vec())
+    }
+
+    /// In memory, in a temporary file, in a file.
+    fn stores(folder: &std::path::Path) -> [Store; 3] {
+        gst::init().unwrap();
+        [
+            Store::in_memory(u64::MAX, None),
+            Store::in_memory(10, Some(folder.into())),
+            Store::in_file(folder.join("file"), 0, Some(folder.into())).unwrap(),
+        ]
+    }
+
+    #[test]
+    fn what_is_appended_is_part_of_the_last_blob() {
+        let folder = tempfile::tempdir().unwrap();
+        for mut store in stores(folder.path()) {
+            write(&mut store, &[7; 100]);
+            store.append_whole(end(), false).unwrap();
+            assert_eq!(store.len(), 103);
+            store.write(0, gst::Buffer::from_slice(b"head")).unwrap();
+            let blob = take(&mut store, true);
+            assert_eq!((&blob[..4], &blob[100..]), (&b"head"[..], &b"end"[..]));
+        }
+        let file = std::fs::read(folder.path().join("file")).unwrap();
+        assert_eq!(&file[100..], b"end");
+    }
+
+    #[test]
+    fn what_is_aside_is_the_files_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        for mut store in stores(folder.path()) {
+            let in_file = store.is_in_file();
+            write(&mut store, &[7; 60]);
+            assert_eq!(take(&mut store, false), [7; 60]);
+            write(&mut store, &[8; 40]);
+            store.append_whole(end(), true).unwrap();
+            assert_eq!(store.len(), if in_file { 103 } else { 100 });
+            assert_eq!(take(&mut store, true), [8; 40]);
+        }
+        let file = std::fs::read(folder.path().join("file")).unwrap();
+        assert_eq!((file.len(), &file[100..]), (103, &b"end"[..]));
+    }
+
+    #[test]
+    fn what_is_cut_off_is_in_the_last_blob_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for mut store in stores(folder.path()) {
+            write(&mut store, &[7; 60]);
+            assert_eq!(take(&mut store, false), [7; 60]);
+            write(&mut store, &[8; 40]);
+            store.flush().unwrap();
+            // A blob has it.
+            store.cut_off(20).unwrap();
+            assert_eq!(store.stored(), 100);
+            store.cut_off(70).unwrap();
+            assert_eq!(store.stored(), if store.is_in_file() { 70 } else { 100 });
+            assert_eq!(store.len(), 100);
+            assert_eq!(take(&mut store, true), [8; 40]);
+        }
+        assert_eq!(std::fs::metadata(path).unwrap().len(), 70);
+    }
+
+    #[test]
+    fn without_room_there_is_nothing_of_it() {
+        gst::init().unwrap();
+        let Some(tiny) = Tiny::new() else {
+            return;
+        };
+        let folder = tiny.0.path();
+        let path = folder.join("file");
+        let in_file = Store::in_file(&path, 1 << 20, None).unwrap();
+        let spilled = Store::in_memory(10, Some(folder.into()));
+        for mut store in [in_file, spilled] {
+            write(&mut store, &vec![7; 600_000]);
+            let much = gst::Buffer::from_slice(vec![9; 600_000]);
+            let err = store.append_whole(much, false).unwrap_err();
+            assert_eq!(err.kind(), io::ErrorKind::StorageFull);
+            assert!(!store.has_failed());
+            assert_eq!(store.len(), 600_000);
+            if store.is_in_file() {
+                assert_eq!(std::fs::metadata(&path).unwrap().len(), 600_000);
+            }
+            store.append_whole(end(), false).unwrap();
+            let blob = take(&mut store, true);
+            assert_eq!((blob.len(), &blob[600_000..]), (600_003, &b"end"[..]));
+            drop(store);
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Judges an ordinary MP4 by the fragmented one that it was until its end: as mp4-atom reads both, and as FFmpeg and
+//! GStreamer play them.
+
+use super::Verdict;
+use super::atoms::{self, Recorded, Sample, Samples};
+use mp4_atom::{Any, Moov, StszSamples, Trak};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
+    if holds { Ok(()) } else { Err(what()) }
+}
+
+fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
+    let field = bytes[at..at + length].iter();
+    field.fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// Name, begin and end of each box at the outermost level.
+pub fn outermost(bytes: &[u8]) -> Vec<([u8; 4], usize, usize)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at + 8 <= bytes.len() {
+        let length = match number(bytes, at, 4) {
+            1 => number(bytes, at + 8, 8),
+            length => length,
+        };
+        let end = (at as u64).saturating_add(length.max(8));
+        let end = usize::try_from(end).unwrap_or(usize::MAX);
+        found.push((bytes[at + 4..at + 8].try_into().unwrap(), at, end));
+        at = end;
+    }
+    found
+}
+
+/// Where the head of `mdat` is, and where the fragments end.
+pub fn seams(bytes: &[u8]) -> Verdict<(usize, usize)> {
+    let boxes = outermost(bytes);
+    let names: Vec<_> = boxes
+        .iter()
+        .map(|b| String::from_utf8_lossy(&b.0))
+        .collect();
+    check(names == ["ftyp", "mdat", "moov"], || {
+        format!("boxes {names:?}, not an ordinary file's")
+    })?;
+    let (mdat, moov) = (boxes[1].1, boxes[2].1);
+    check(boxes[2].2 == bytes.len(), || "moov's end".to_string())?;
+    Ok((mdat, moov - 8))
+}
+
+/// The fragmented file that an ordinary one was until its end.
+pub fn fragmented(bytes: &[u8]) -> Verdict<Vec<u8>> {
+    let (head, end) = seams(bytes)?;
+    let mut before = bytes[..end].to_vec();
+    before[head..head + 16].copy_from_slice(b"\0\0\0\x10free\0\0\0\0\0\0\0\0");
+    Ok(before)
+}
+
+/// A file beside this one with what it was until its end.
+pub fn fragmented_beside(path: &Path) -> Verdict<PathBuf> {
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    let before = path.with_extension("fragmented");
+    std::fs::write(&before, fragmented(&bytes)?).map_err(|e| e.to_string())?;
+    Ok(before)
+}
+
+/// Judges boxes, samples and edits of a whole file.
+pub fn whole(path: &Path, recorded: &Recorded) -> Verdict<()> {
+    let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
+    judge(&bytes, recorded)
+}
+
+/// As [`whole`], of a file's bytes.
+pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
+    seams(bytes)?;
+    let boxes = atoms::boxes(bytes)?;
+    let [
+        (_, Any::Ftyp(_)),
+        (at, Any::Mdat(_)),
+        (end, Any::Moov(moov)),
+    ] = boxes.as_slice()
+    else {
+        return Err("mp4-atom: other boxes".to_string());
+    };
+    check(moov.mvex.is_none(), || "mp4-atom: mvex".to_string())?;
+    atoms::described(moov, recorded)?;
+    // The head of a fragment and that of its media are in one page.
+    let before = fragmented(bytes)?;
+    for fragment in outermost(&before).iter().filter(|b| b.0 == *b"moof") {
+        let pages = [fragment.1, fragment.2 + 8 - 1].map(|at| at / 4096);
+        check(
+            pages[0] == pages[1] || fragment.2 - fragment.1 > 4088,
+            || format!("the fragment at {} is in two pages", fragment.1),
+        )?;
+    }
+    let fragments = atoms::fragmented(&before, recorded)?;
+    same_samples(moov, at + 16..*end, &fragments)?;
+    let mut longest = 0;
+    for trak in &moov.trak {
+        let id = trak.tkhd.track_id;
+        let ends = edits(trak, moov).map_err(|e| format!("mp4-atom: track {id}: {e}"))?;
+        longest = longest.max(trak.tkhd.duration);
+        let lasts = ends as f64 / f64::from(moov.mvhd.timescale) * 1e9;
+        // Less than a sample of sound.
+        let late = (lasts - recorded.total).abs();
+        check(late <= 1e9 / f64::from(recorded.rate), || {
+            format!(
+                "mp4-atom: track {id} is shown for {lasts} ns of {}",
+                recorded.total
+            )
+        })?;
+    }
+    check(moov.mvhd.duration == longest, || {
+        format!("mp4-atom: mvhd says {} of {longest}", moov.mvhd.duration)
+    })
+}
+
+/// Judges that the tables name the samples of the fragments and no others.
+fn same_samples(moov: &Moov, media: Range<u64>, fragments: &Samples) -> Verdict<()> {
+    for trak in &moov.trak {
+        let id = trak.tkhd.track_id;
+        let samples = samples(trak).map_err(|e| format!("mp4-atom: track {id}: {e}"))?;
+        let before = fragments.get(&id).map_or(&[][..], Vec::as_slice);
+        let differs = samples
+            .iter()
+            .zip(before)
+            .position(|(one, other)| one != other);
+        check(differs.is_none() && samples.len() == before.len(), || {
+            format!(
+                "mp4-atom: track {id}: {} samples, {} in fragments, that differ from {differs:?} on",
+                samples.len(),
+                before.len()
+            )
+        })?;
+        let inside = |s: &Sample| media.start <= s.place.start && s.place.end <= media.end;
+        check(samples.iter().all(inside), || {
+            format!("mp4-atom: track {id}: samples outside of mdat")
+        })?;
+    }
+    Ok(())
+}
+
+/// The samples that a track's tables name.
+fn samples(trak: &Trak) -> Verdict<Vec<Sample>> {
+    let stbl = &trak.mdia.minf.stbl;
+    let sizes = match &stbl.stsz.samples {
+        StszSamples::Identical { count, size } => vec![*size; *count as usize],
+        StszSamples::Different { sizes } => sizes.clone(),
+    };
+    let entries = stbl.stts.entries.iter();
+    let durations: Vec<_> = entries
+        .flat_map(|e| std::iter::repeat_n(e.sample_delta, e.sample_count as usize))
+        .collect();
+    let shifts = stbl.ctts.iter().flat_map(|ctts| &ctts.entries);
+    let shifts: Vec<_> = shifts
+        .flat_map(|e| std::iter::repeat_n(e.sample_offset, e.sample_count as usize))
+        .collect();
+    check(
+        durations.len() == sizes.len() && [0, sizes.len()].contains(&shifts.len()),
+        || {
+            let lengths = [sizes.len(), durations.len(), shifts.len()];
+            format!("sizes, durations and shifts of {lengths:?} samples")
+        },
+    )?;
+    let chunks: Vec<u64> = match (&stbl.stco, &stbl.co64) {
+        (Some(stco), None) => stco.entries.iter().map(|at| u64::from(*at)).collect(),
+        (None, Some(co64)) => co64.entries.clone(),
+        _ => return Err("not one list of chunks".to_string()),
+    };
+    let mut list: Vec<Sample> = Vec::new();
+    let mut time = 0;
+    for (number, mut place) in (1..).zip(chunks) {
+        let mut runs = stbl.stsc.entries.iter().rev();
+        let run = runs.find(|run| run.first_chunk <= number);
+        for _ in 0..run.ok_or("a chunk of no run")?.samples_per_chunk {
+            let n = list.len();
+            let size = u64::from(*sizes.get(n).ok_or("more samples in chunks than sizes")?);
+            let syncs = stbl.stss.as_ref();
+            list.push(Sample {
+                place: place..place + size,
+                time,
+                shift: shifts.get(n).copied().unwrap_or_default(),
+                sync: syncs.is_none_or(|stss| stss.entries.contains(&(n as u32 + 1))),
+            });
+            time += u64::from(durations[n]);
+            place += size;
+        }
+    }
+    check(list.len() == sizes.len(), || {
+        "samples in no chunk".to_string()
+    })?;
+    Ok(list)
+}
+
+/// Judges that a track's edits are within its media; how long it is with them, in the movie's timescale.
+fn edits(trak: &Trak, moov: &Moov) -> Verdict<u64> {
+    let (scale, movie) = (
+        u128::from(trak.mdia.mdhd.timescale),
+        u128::from(moov.mvhd.timescale),
+    );
+    let media = u128::from(trak.mdia.mdhd.duration);
+    let list = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
+    let total = match list {
+        None => (media * movie / scale) as u64,
+        Some(list) => {
+            for edit in &list.entries {
+                let end = edit.media_time.map_or(0, |time| {
+                    u128::from(time) * movie + u128::from(edit.segment_duration) * scale
+                });
+                check(end <= media * movie + movie, || {
+                    format!("{edit:?} of a media of {media}")
+                })?;
+            }
+            list.entries.iter().map(|edit| edit.segment_duration).sum()
+        }
+    };
+    check(trak.tkhd.duration == total, || {
+        format!("tkhd says {}, edits {total}", trak.tkhd.duration)
+    })?;
+    Ok(total)
+}
+
+/// Judges that an ordinary file plays as the fragmented one does: the same pictures at the same times, and the same
+/// sound, but for what its edits leave out.
+pub fn plays_alike(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
+    let streams = |path: &Path| super::file::codecs(path);
+    let (ours, theirs) = (streams(ordinary)?, streams(fragmented)?);
+    check(ours == theirs, || {
+        format!("streams {ours:?}, were {theirs:?}")
+    })?;
+    for (stream, codec) in ours.iter().enumerate() {
+        let (one, other) = (
+            decoded(ordinary, stream, "framemd5")?,
+            decoded(fragmented, stream, "framemd5")?,
+        );
+        if one != other {
+            check(!is_video(ordinary, stream)?, || {
+                format!("stream {stream}: other pictures, or at other times")
+            })?;
+            let (one, other) = (
+                decoded(ordinary, stream, "s32le")?,
+                decoded(fragmented, stream, "s32le")?,
+            );
+            sounds_alike(&one, &other).map_err(|e| format!("stream {stream} ({codec}): {e}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_video(path: &Path, stream: usize) -> Verdict<bool> {
+    let probe = super::file::ffprobe(path)?;
+    Ok(probe["streams"][stream]["codec_type"] == "video")
+}
+
+/// What ffmpeg makes of a stream.
+fn decoded(path: &Path, stream: usize, format: &str) -> Verdict<Vec<u8>> {
+    let output = Command::new("timeout")
+        .args(["120", "ffmpeg", "-nostdin", "-v", "error"])
+        // Else all is later where one stream begins before 0.
+        .args(["-copyts", "-i"])
+        .arg(path)
+        .args(["-map", &format!("0:{stream}")])
+        .args(["-fps_mode", "passthrough", "-enc_time_base:v", "-1"])
+        .args(["-f", format, "-"])
+        .output()
+        .map_err(|e| format!("ffmpeg does not run: {e}"))?;
+    if output.status.success() && output.stderr.is_empty() {
+        return Ok(output.stdout);
+    }
+    Err(format!(
+        "{}: {}",
+        path.display(),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+/// Judges that these samples are a part of the others, in which no more is missing than codecs add.
+fn sounds_alike(one: &[u8], other: &[u8]) -> Verdict<()> {
+    // Samples of stereo.
+    const MOST: usize = 3_000 * 8;
+    check(
+        !one.is_empty() && one.len() <= other.len() && other.len() - one.len() < MOST,
+        || format!("{} bytes decoded, were {}", one.len(), other.len()),
+    )?;
+    let found = (0..=other.len() - one.len())
+        .step_by(4)
+        .find(|at| other[*at..].starts_with(one));
+    check(found.is_some(), || {
+        "decoded otherwise than it was".to_string()
+    })
+}
+
+/// What GStreamer decodes of a file: a checksum of each picture with its time, and the sound of each stream.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Played {
+    pictures: Vec<Vec<(u64, u64)>>,
+    sounds: Vec<Vec<u8>>,
+}
+
+/// Pictures that players may miss at the end of fragments.
+const MOST_CUT: usize = 3;
+
+/// Judges as [`plays_alike`], by GStreamer's own demuxer.
+pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
+    let (one, other) = (played(ordinary)?, played(fragmented)?);
+    // Of fragments whose frames are decoded in another order qtdemux 1.22 leaves out the last.
+    let same = |one: &Vec<(u64, u64)>, other: &Vec<(u64, u64)>| {
+        one.starts_with(other) && one.len() - other.len() <= MOST_CUT
+    };
+    let mut pairs = one.pictures.iter().zip(&other.pictures);
+    let alike = one.pictures.len() == other.pictures.len();
+    check(alike && pairs.all(|(one, other)| same(one, other)), || {
+        let count = |played: &Played| played.pictures.iter().map(Vec::len).collect::<Vec<_>>();
+        format!(
+            "GStreamer: other pictures, or at other times: {:?}, were {:?}",
+            count(&one),
+            count(&other)
+        )
+    })?;
+    check(one.sounds.len() == other.sounds.len(), || {
+        format!("GStreamer: sounds of {}", one.sounds.len())
+    })?;
+    for (one, other) in one.sounds.iter().zip(&other.sounds) {
+        sounds_alike(one, other).map_err(|e| format!("GStreamer: {e}"))?;
+    }
+    Ok(())
+}
+
+/// How many pictures GStreamer decodes of a file.
+pub fn frames_in_gstreamer(path: &Path) -> Verdict<usize> {
+    Ok(played(path)?.pictures.iter().map(Vec::len).sum())
+}
+
+fn played(path: &Path) -> Verdict<Played> {
+    use gst::prelude::*;
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    use std::sync::{Arc, Mutex};
+
+    let pipeline = gst::Pipeline::new();
+    let make = |factory: &str| gst::ElementFactory::make(factory).build();
+    let make = |factory: &str| make(factory).map_err(|e| e.to_string());
+    let (source, decoder) = (make("filesrc")?, make("decodebin")?);
+    source.set_property("location", path.to_str().ok_or("path")?);
+    let all = pipeline.add_many([&source, &decoder]);
+    all.and_then(|()| source.link(&decoder))
+        .map_err(|e| e.to_string())?;
+    // By the streams' names, which are in the order of the tracks.
+    let streams = Arc::new(Mutex::new(Vec::new()));
+    let seen = streams.clone();
+    decoder.connect_pad_added(move |decoder, pad| {
+        let pipeline = decoder.parent().and_downcast::<gst::Pipeline>().unwrap();
+        let video = pad
+            .query_caps(None)
+            .structure(0)
+            .is_some_and(|s| s.name().starts_with("video"));
+        let queue = gst::ElementFactory::make("queue").build().unwrap();
+        queue.set_property("max-size-time", 0u64);
+        queue.set_property("max-size-buffers", 0u32);
+        queue.set_property("max-size-bytes", 0u32);
+        let sink = gst_app::AppSink::builder().sync(false).build();
+        pipeline.add_many([&queue, sink.upcast_ref()]).unwrap();
+        queue.link(&sink).unwrap();
+        pad.link(&queue.static_pad("sink").unwrap()).unwrap();
+        let name = pad.stream_id().unwrap();
+        let pieces = Arc::new(Mutex::new(Vec::new()));
+        seen.lock().unwrap().push((name, video, pieces.clone()));
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    let buffer = sample.buffer_owned().unwrap();
+                    let segment = sample.segment().unwrap();
+                    let time = segment.downcast_ref::<gst::ClockTime>().unwrap();
+                    let at = time
+                        .to_running_time(buffer.pts())
+                        .map_or(0, |t| t.nseconds());
+                    let bytes = buffer.map_readable().unwrap().to_vec();
+                    pieces.lock().unwrap().push((at, bytes));
+                    Ok(gst::FlowSuccess::Ok)
+                })
+                .build(),
+        );
+        for element in [sink.upcast_ref(), &queue] {
+            element.sync_state_with_parent().unwrap();
+        }
+    });
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|e| e.to_string())?;
+    let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
+    let bus = pipeline.bus().ok_or("no bus")?;
+    let message = bus.timed_pop_filtered(gst::ClockTime::from_seconds(60), &kinds);
+    let _ = pipeline.set_state(gst::State::Null);
+    match message.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Eos(_)) => {}
+        other => return Err(format!("GStreamer: {}: {other:?}", path.display())),
+    }
+    let mut streams = std::mem::take(&mut *streams.lock().unwrap());
+    streams.sort_by(|one, other| suffix(&one.0).cmp(suffix(&other.0)));
+    let mut found = Played::default();
+    for (_, video, pieces) in streams {
+        let pieces = std::mem::take(&mut *pieces.lock().unwrap());
+        if video {
+            let hashed = pieces.into_iter().map(|(at, bytes)| {
+                let mut hasher = DefaultHasher::new();
+                bytes.hash(&mut hasher);
+                // Whole microseconds: timescales differ.
+                ((at + 500) / 1_000, hasher.finish())
+            });
+            found.pictures.push(hashed.collect());
+        } else {
+            let sound = pieces.into_iter().flat_map(|(_, bytes)| bytes);
+            found.sounds.push(sound.collect());
+        }
+    }
+    Ok(found)
+}
+
+/// What tells a file's streams apart.
+fn suffix(stream: &str) -> &str {
+    stream.rsplit('/').next().unwrap_or(stream)
+}
