@@ -28,6 +28,8 @@ const MDAT_HEAD: u64 = 16;
 pub struct Layout {
     /// Where the header was first written, as the muxer counts.
     moov: Option<Range<u64>>,
+    /// How long it is in the file.
+    written: u64,
     /// Bytes in front of it that are not the muxer's.
     inserted: u64,
     /// Bytes by which all has moved that comes behind it, up to now.
@@ -54,7 +56,9 @@ impl Layout {
     pub fn fits(&self, from: u64, to: u64, size: u64) -> bool {
         match &self.moov {
             Some(moov) if from < moov.end && to > moov.start => {
-                to == moov.end && from <= moov.start && self.place(to) - self.place(from) == size
+                // What is in front of it has the box of room behind it.
+                let before = self.place(moov.start) - self.place(from);
+                to == moov.end && from <= moov.start && size == before + self.written
             }
             _ => true,
         }
@@ -113,6 +117,7 @@ impl Layout {
                 let header = header::moov(content, delays, pictures)?;
                 let new = boxed(b"moov", &header)?;
                 self.moov = Some(position + part.start as u64..position + part.end as u64);
+                self.written = new.len() as u64;
                 self.moved = self.inserted.cast_signed() + new.len() as i64 - old.len() as i64;
                 patched.extend_from_slice(&new);
                 self.ending.header = header;
