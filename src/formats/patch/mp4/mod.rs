@@ -57,7 +57,7 @@ impl Layout {
         match &self.moov {
             Some(moov) if from < moov.end && to > moov.start => {
                 // What is in front of it has the box of room behind it.
-                let before = self.place(moov.start) - self.place(from);
+                let before = self.place(moov.start).saturating_sub(self.place(from));
                 to == moov.end && from <= moov.start && size == before + self.written
             }
             _ => true,
