@@ -39,6 +39,18 @@ fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &Heard, name: &
         .unwrap_or_else(|err| panic!("{name} of {}: {err}", heard.fields))
 }
 
+/// Plays live audio whose samples are counted into the recorder.
+fn play_counted(outer: &Outer) -> tag::SampleClock {
+    let source = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    clock
+}
+
 #[track_caller]
 fn assert_reason(outer: &Outer, reason: &str) {
     assert_eq!(field::<String>(&the(outer, "stop"), "reason"), reason);
@@ -62,13 +74,7 @@ fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
     let outer = Outer::new("audio/wav", &path);
     let most = 700 * MILLI;
     outer.recorder.set_property("max-duration", most);
-    let source = outer.source(&format!(
-        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    let clock = play_counted(&outer);
     outer.act("start");
     outer.wait_running(outer.running_time() + 200 * MILLI);
     outer.act("pause");
@@ -176,13 +182,7 @@ fn each_way_to_end_has_its_reason() {
     for (reason, end) in ends {
         let (_directory, path) = place_for("reason.wav");
         let outer = Outer::new("audio/wav", &path);
-        let source = outer.source(&format!(
-            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-        ));
-        let clock = tag::audio(&source, Sound::Counted, 48000);
-        source.link(&outer.pad("audio_%u")).unwrap();
-        outer.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || clock.runs()));
+        play_counted(&outer);
         outer.act("start");
         outer.wait_for("start", 1);
         end(&outer);
@@ -414,13 +414,7 @@ fn recordings_of_one_scene_are_aligned_by_the_system_clock() {
 fn intervals_say_where_the_pauses_were() {
     let (_directory, path) = place_for("pauses.wav");
     let outer = Outer::new("audio/wav", &path);
-    let source = outer.source(&format!(
-        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    play_counted(&outer);
     outer.act("start");
     for action in ["pause", "resume", "pause", "resume", "stop"] {
         outer.wait_running(outer.running_time() + 60 * MILLI);
