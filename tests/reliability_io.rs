@@ -4,10 +4,15 @@ mod common;
 
 use common::chance::skipped;
 use common::disk::{failed, may_trace, rig};
-use common::harness::{Kind, Outer, Recorder, Rig, State, Track, holds_within, media};
+use common::harness::{Kind, Outer, Recorder, Rig, State, Track, holds_within, media, wait_for};
+use common::judge::{self, ordinary};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
 use std::time::{Duration, Instant};
 
 /// Tells the child what to do, and where.
@@ -17,7 +22,7 @@ const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
 /// A scenario of the child's.
 type Scenario = (&'static str, fn(&Path));
 
-const SCENARIOS: [Scenario; 5] = [
+const SCENARIOS: [Scenario; 9] = [
     ("location", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
@@ -128,7 +133,141 @@ const SCENARIOS: [Scenario; 5] = [
         );
         assert_plays_so_far(&path);
     }),
+    // A busy or cheap disk: each synchronising takes two seconds.
+    ("slow to synchronise", |folder| {
+        let (rig, tracks, path) = rig_at_location(folder);
+        let (longest, parts) = (longest_gap(&tracks), parts(&rig));
+        rig.recorder.set_property("sync-interval", 100_000_000u64);
+        rig.recorder.set_property("stop-timeout", 30_000_000_000u64);
+        rig.recorder.start().unwrap();
+        wait_for("two slow ones", || {
+            rig.recorder.stat("duration") > 4_500_000_000
+        });
+        let before = Instant::now();
+        rig.recorder.pause().unwrap();
+        rig.recorder.resume().unwrap();
+        rig.recorder.request_data().unwrap();
+        rig.wait_event(Kind::Data, 1);
+        rig.recorder.stop().unwrap();
+        let took = before.elapsed();
+        assert!(
+            took < Duration::from_secs(1),
+            "actions and a blob: {took:?}"
+        );
+        // Meanwhile another is recorded from begin to end.
+        let (other, _tracks) = common::disk::rig();
+        let of_other = other.path("other.mkv");
+        other.recorder.set_property("location", &of_other);
+        other.recorder.start().unwrap();
+        other.wait_event(Kind::Start, 1);
+        other.recorder.stop().unwrap();
+        other.wait_recording(1);
+        assert!(rig.signals.kinds().iter().all(|kind| *kind != Kind::Stop));
+        let events = rig.wait_recording(1);
+        assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
+        // The media and then what completes it.
+        let took = before.elapsed();
+        assert!(took > Duration::from_secs(4), "it was waited for: {took:?}");
+        assert_eq!(*parts.lock().unwrap(), [true]);
+        outside_goes_on(&rig, &tracks);
+        let longest = Duration::from_nanos(longest.load(Ordering::SeqCst));
+        assert!(longest < Duration::from_secs(1), "{longest:?}");
+        media::assert_plays(&path);
+        media::assert_finalised(&path);
+    }),
+    ("late to synchronise", |folder| {
+        let (rig, _tracks, path) = rig_at_location(folder);
+        let (error, bytes) = synchronises_late(&rig);
+        assert!(error.contains(&path), "{error}");
+        assert!(bytes == std::fs::read(&path).unwrap());
+        media::assert_plays(&path);
+        media::assert_finalised(&path);
+    }),
+    ("late to synchronise an MP4", |folder| {
+        let (rig, _tracks, path) = rig_at_location(folder);
+        let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
+        if !rig.recorder.supports(mime_type) {
+            // What is injected has to be hit.
+            let _ = std::fs::File::create(path).unwrap().sync_data();
+            return println!("{mime_type}: not installed, not tested");
+        }
+        rig.recorder.set_property("mime-type", mime_type);
+        let (_, bytes) = synchronises_late(&rig);
+        assert!(bytes == std::fs::read(&path).unwrap());
+        // What has been appended would have been put in force before it was on the disk.
+        assert!(ordinary::seams(&bytes).is_err());
+        judge::file::decodes_quietly(Path::new(&path)).unwrap();
+        assert!(media::frames(&path) > 20);
+    }),
+    ("synchronise", |folder| {
+        let (rig, tracks, path) = rig_at_location(folder);
+        let parts = parts(&rig);
+        rig.recorder.set_property("sync-interval", 500_000_000u64);
+        rig.recorder.start().unwrap();
+        let (error, bytes) = failed(&rig, 1);
+        assert!(error.contains(&path), "{error}");
+        assert!(error.contains("os error 5"), "{error}");
+        assert_eq!(*parts.lock().unwrap(), [false]);
+        outside_goes_on(&rig, &tracks);
+        for path in [path, rig.save("blob.mkv", &bytes)] {
+            assert!(media::frames(&path) > 5);
+        }
+        rig.recorder.set_property("sync-interval", 0u64);
+        records_elsewhere(&rig, &tracks);
+    }),
 ];
+
+/// Whether each part was whole, as `on-part` says it.
+fn parts(rig: &Rig) -> Arc<Mutex<Vec<bool>>> {
+    let parts = Arc::new(Mutex::new(Vec::new()));
+    let seen = parts.clone();
+    rig.recorder.connect("on-part", false, move |values| {
+        let part = values[1].get::<gst::Structure>().unwrap();
+        seen.lock()
+            .unwrap()
+            .push(part.get::<bool>("whole").unwrap());
+        None
+    });
+    parts
+}
+
+/// The longest time, in nanoseconds, from one buffer to the next on a pad.
+fn longest_gap(tracks: &[Track]) -> Arc<AtomicU64> {
+    let longest = Arc::new(AtomicU64::new(0));
+    for track in tracks {
+        let (longest, last) = (longest.clone(), Mutex::new(None::<Instant>));
+        let buffers = gst::PadProbeType::BUFFER;
+        track.pad.add_probe(buffers, move |_, _| {
+            let before = last.lock().unwrap().replace(Instant::now());
+            let gap = before.map_or(0, |before| before.elapsed().as_nanos() as u64);
+            longest.fetch_max(gap, Ordering::SeqCst);
+            gst::PadProbeReturn::Ok
+        });
+    }
+    longest
+}
+
+/// Records to a disk that takes longer than `stop-timeout` to synchronise: the error, and the bytes.
+fn synchronises_late(rig: &Rig) -> (String, Vec<u8>) {
+    let parts = parts(rig);
+    rig.recorder
+        .set_property("sync-interval", 3_600_000_000_000u64);
+    rig.recorder.set_property("stop-timeout", 300_000_000u64);
+    rig.recorder.start().unwrap();
+    wait_for("some media", || {
+        rig.recorder.stat("duration") > 1_500_000_000
+    });
+    let before = Instant::now();
+    rig.recorder.stop().unwrap();
+    let (error, bytes) = failed(rig, 1);
+    let took = before.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    for word in ["synchronised", "stop-timeout", "power cut"] {
+        assert!(error.contains(word), "{error}");
+    }
+    assert_eq!(*parts.lock().unwrap(), [false], "its event does not lie");
+    (error, bytes)
+}
 
 /// One that is to record to a file in `folder`, and the path of that.
 fn rig_at_location(folder: &Path) -> (Rig, Vec<Track>, String) {
@@ -254,4 +393,25 @@ fn location_that_cannot_be_read_back() {
 #[test]
 fn location_that_does_not_answer() {
     child("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
+}
+
+#[test]
+fn location_that_is_slow_to_synchronise() {
+    child(
+        "slow to synchronise",
+        "fdatasync:delay_enter=2s",
+        Some("a.mkv"),
+    );
+}
+
+#[test]
+fn location_that_is_not_synchronised_in_time() {
+    let delayed = "fdatasync:delay_enter=6s";
+    child("late to synchronise", delayed, Some("a.mkv"));
+    child("late to synchronise an MP4", delayed, Some("a.mkv"));
+}
+
+#[test]
+fn location_that_cannot_be_synchronised() {
+    child("synchronise", "fdatasync:error=EIO", Some("a.mkv"));
 }

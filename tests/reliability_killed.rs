@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::chance::{Chance, tenth};
+use common::chance::{Chance, long, tenth};
 use common::harness::{Recorder, init, make_recorder, media};
 use common::judge::{file, ordinary};
 use gst::prelude::*;
@@ -20,6 +20,8 @@ const WHERE_AT_THE_END: &str = "MEDIARECORDER_KILLED_AT_THE_END_FILE";
 /// Longest from key frame to key frame, in milliseconds.
 const GOP: u32 = 500;
 const TIMESLICE: u32 = 500;
+/// In nanoseconds.
+const SYNC_INTERVAL: u64 = 300_000_000;
 
 /// Records until it is killed, and says on its way how far it is.
 #[test]
@@ -31,14 +33,17 @@ fn records_until_it_is_killed() {
     let pipeline = gst::Pipeline::new();
     let recorder = make_recorder();
     pipeline.add(&recorder).unwrap();
-    let (mime_type, by_src) = match what.strip_prefix("src ") {
-        Some(mime_type) => (mime_type, true),
-        None => (&*what, false),
-    };
+    let (way, mime_type) = what.split_once(' ').unwrap();
     recorder.set_property("mime-type", mime_type);
     recorder.set_property("video-key-frame-interval-duration", GOP);
-    if by_src {
+    if way != "location" {
+        let sync_interval = if way == "sync" { SYNC_INTERVAL } else { 0 };
+        recorder.set_property("sync-interval", sync_interval);
+    }
+    if ["src", "timeslice"].contains(&way) {
         recorder.set_property("timeslice", TIMESLICE);
+    }
+    if way == "src" {
         let sink = gst::ElementFactory::make("filesink")
             .property("location", &path)
             .property_from_str("buffer-mode", "unbuffered")
@@ -115,21 +120,46 @@ fn readable(path: &str, mime_type: &str) -> f64 {
 
 #[test]
 fn what_was_written_before_a_kill_plays() {
+    kill(&[
+        "location video/webm",
+        "location video/mp4",
+        "location audio/ogg",
+        "location audio/wav",
+        "src video/webm",
+        "src video/mp4",
+    ]);
+}
+
+#[test]
+fn what_was_synchronised_before_a_kill_plays() {
+    kill(&[
+        "sync video/webm",
+        "sync video/mp4",
+        "sync audio/wav",
+        "sync audio/flac",
+    ]);
+}
+
+#[test]
+fn what_blobs_were_cut_from_before_a_kill_plays() {
+    kill(&[
+        "timeslice video/webm",
+        "timeslice video/mp4",
+        "timeslice video/x-matroska",
+    ]);
+}
+
+/// Kills recordings, each time of another of these ways and types.
+fn kill(types: &[&str]) {
     if std::env::var_os(WHAT).is_some() {
         return;
     }
     let mut chance = Chance::of_now();
     let folder = tempfile::tempdir().unwrap();
-    let types = [
-        "video/webm",
-        "video/mp4",
-        "audio/ogg",
-        "audio/wav",
-        "src video/webm",
-        "src video/mp4",
-    ];
-    let mut worst = [0.0f64; 6];
-    for round in 0..tenth(100).max(6) as usize {
+    let mut worst = vec![0.0f64; types.len()];
+    // A handful of each.
+    let rounds = if long() { 100 } else { types.len() };
+    for round in 0..rounds {
         let what = types[round % types.len()];
         let path = folder.path().join(format!("{round}"));
         let path = path.to_str().unwrap();
@@ -155,7 +185,7 @@ fn what_was_written_before_a_kill_plays() {
         }
         child.wait().unwrap();
         assert!(at >= until, "{what} ended by itself at {at}");
-        let mime_type = what.trim_start_matches("src ");
+        let (_, mime_type) = what.split_once(' ').unwrap();
         let lost = at as f64 / 1e9 - readable(path, mime_type);
         eprintln!("{what}: killed at {at}, lost {lost:.3} s");
         worst[round % types.len()] = worst[round % types.len()].max(lost);
@@ -165,6 +195,9 @@ fn what_was_written_before_a_kill_plays() {
     }
     eprintln!("at the worst: {types:?} {worst:?}");
 }
+
+/// Its `sync-interval`, in nanoseconds.
+const SYNC_AT_THE_END: &str = "MEDIARECORDER_KILLED_AT_THE_END_SYNC";
 
 /// Ends a recording of much that is small, so that an MP4 has much to say at its end, and says when it begins to.
 #[test]
@@ -181,6 +214,8 @@ fn ends_until_it_is_killed() {
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let recorder = pipeline.by_name("rec").unwrap();
     recorder.set_property("location", &path);
+    let sync_interval = std::env::var(SYNC_AT_THE_END).unwrap();
+    recorder.set_property_from_str("sync-interval", &sync_interval);
     pipeline.set_state(gst::State::Playing).unwrap();
     let bus = pipeline.bus().unwrap();
     while let Some(message) = bus.timed_pop(gst::ClockTime::from_seconds(60)) {
@@ -200,6 +235,15 @@ fn ends_until_it_is_killed() {
 
 #[test]
 fn an_mp4_that_is_killed_at_its_end_plays() {
+    kill_at_the_end(0);
+}
+
+#[test]
+fn an_mp4_that_is_killed_while_its_end_is_synchronised_plays() {
+    kill_at_the_end(SYNC_INTERVAL);
+}
+
+fn kill_at_the_end(sync_interval: u64) {
     if std::env::var_os(WHERE_AT_THE_END).is_some() {
         return;
     }
@@ -210,18 +254,19 @@ fn an_mp4_that_is_killed_at_its_end_plays() {
     let folder = tempfile::tempdir().unwrap();
     // Fragmented still, and ordinary already.
     let mut found = [0; 2];
-    let rounds = tenth(100).max(20);
-    for round in 0..rounds {
+    for round in 0..tenth(100) {
         let path = folder.path().join(format!("{round}.mp4"));
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "ends_until_it_is_killed", "--nocapture"])
             .env(WHERE_AT_THE_END, &path)
+            .env(SYNC_AT_THE_END, sync_interval.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         // At the end, or so much after it.
-        let wait = Duration::from_micros(chance.below(8_000));
+        let most = if sync_interval > 0 { 16_000 } else { 8_000 };
+        let wait = Duration::from_micros(chance.below(most));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let line = lines.find_map(|line| {
             let line = line.unwrap();

@@ -93,6 +93,8 @@ class Recorder:
     """Nanoseconds of media that may wait for an encoder, or for another track."""
     stop_timeout = _Property[int]("stop-timeout")
     """Nanoseconds after which a recording ends with what there is."""
+    sync_interval = _Property[int]("sync-interval")
+    """Nanoseconds from one synchronising of the file with its disk to the next; 0: never."""
 
     element: Any
     """The ``Gst.Element``."""

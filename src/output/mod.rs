@@ -12,9 +12,11 @@ mod src_output;
 mod src_queue;
 mod src_sender;
 mod store;
+mod sync;
 
 pub use blob::BlobBytes;
 pub use dispatcher::{Dispatcher, Events, Slot};
 pub use src_output::SrcOutput;
 pub use src_queue::Audience;
 pub use store::Store;
+pub use sync::SyncFile;

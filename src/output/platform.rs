@@ -2,7 +2,8 @@
 
 pub(super) use imp::{
     Identity, default_temp_dir, identity, is_device, keep_owner_and_mode, make_private,
-    put_in_place, read_exact_at, set_mode, with_default_mode, write_all_at, write_vectored_at,
+    open_directory_of, put_in_place, read_exact_at, set_mode, sync_directory, with_default_mode,
+    write_all_at, write_vectored_at,
 };
 
 #[cfg(unix)]
@@ -80,6 +81,24 @@ mod imp {
     /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
     pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
         new.persist(target).map_err(|err| err.error)
+    }
+
+    /// The directory that has the entry of the file at `path`, behind symbolic links; `None` where it may not be read:
+    /// then its entries cannot be synchronised but with the file.
+    pub fn open_directory_of(path: &Path) -> io::Result<Option<File>> {
+        let path = path.canonicalize()?;
+        match File::open(path.parent().unwrap_or(&path)) {
+            Err(err) if err.kind() == io::ErrorKind::PermissionDenied => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Returns when the directory's entries are on the disk, or at once where its file system has no such call.
+    pub fn sync_directory(directory: &File) -> io::Result<()> {
+        match directory.sync_all() {
+            Err(err) if err.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synchronised => synchronised,
+        }
     }
 }
 
@@ -182,6 +201,17 @@ mod imp {
         }
         let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
         Ok((found.dwVolumeSerialNumber.into(), number))
+    }
+
+    /// Nothing: a directory cannot be opened here to be synchronised, and what FlushFileBuffers brings to the disk of a
+    /// file has its entry with it.
+    pub fn open_directory_of(_path: &Path) -> io::Result<Option<File>> {
+        Ok(None)
+    }
+
+    /// See [`open_directory_of`].
+    pub fn sync_directory(_directory: &File) -> io::Result<()> {
+        Ok(())
     }
 
     /// Gives `new` the name `target`, in place of an older file.

@@ -10,6 +10,7 @@ use super::file::{self, OpenFile, Target};
 use super::file_blob::{Edit, FileBlob, UnreadBlobs};
 use super::memory::MemoryChunks;
 use super::spill::{self, UnlinkedFile};
+use super::sync::SyncFile;
 
 /// A hole longer than this between two writes is taken for a mistake.
 const LONGEST_GAP: u64 = 1 << 30;
@@ -64,7 +65,12 @@ struct AtLocation {
     path: PathBuf,
     /// Patches that it did not take.
     unwritten: Vec<Edit>,
+    /// Patches that it is given later, if they wait at all.
+    waiting: Option<Vec<Edit>>,
     unread: UnreadBlobs,
+    /// Its length when it was last synchronised, and whether it has been patched since.
+    synchronised: u64,
+    patched: bool,
 }
 
 impl Store {
@@ -339,7 +345,10 @@ impl Store {
                 *device = None;
                 *start + disk.len()
             }
-            Backing::File(file) => file.disk.len(),
+            Backing::File(file) => {
+                file.patch_at_once();
+                file.disk.len()
+            }
         };
         if self.grows_until.is_some() {
             // It has been said.
@@ -356,7 +365,10 @@ impl AtLocation {
             disk: DiskFile::new(file),
             path,
             unwritten: Vec::new(),
+            waiting: None,
             unread: UnreadBlobs::default(),
+            synchronised: 0,
+            patched: false,
         }
     }
 
@@ -369,8 +381,17 @@ impl AtLocation {
         self.disk.flush().map_err(|err| writing(&self.path, err))
     }
 
-    /// Overwrites bytes. What the file does not take, blobs get all the same.
+    /// Overwrites bytes, now or later. What the file does not take, blobs get all the same.
     fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.push((pos, bytes.to_vec()));
+            return Ok(());
+        }
+        self.patch_now(pos, bytes)
+    }
+
+    fn patch_now(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
+        self.patched = true;
         let file = self.disk.file().clone();
         let disk = &mut self.disk;
         let to = pos + bytes.len() as u64;
@@ -399,7 +420,7 @@ impl AtLocation {
             from,
             end,
             tail,
-            unwritten: self.unwritten.clone(),
+            unwritten: self.later_patches(),
             overwritten: self.unread.add(from, end),
             max_memory,
             temp_dir,
@@ -430,5 +451,6 @@ fn spilling(temp_dir: Option<&Path>, err: io::Error) -> io::Error {
 }
 
 mod append;
+mod rounds;
 #[cfg(test)]
 mod tests;

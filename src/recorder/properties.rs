@@ -13,6 +13,7 @@ const DEFAULT_TIMESLICE: u32 = 0;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
+const DEFAULT_SYNC_INTERVAL: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// A value of another type than the property's.
@@ -35,6 +36,7 @@ pub struct Values {
     pub max_queue_time: u64,
     pub stop_timeout: u64,
     pub max_duration: u64,
+    pub sync_interval: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
 }
@@ -56,6 +58,7 @@ impl Default for Values {
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
+            sync_interval: DEFAULT_SYNC_INTERVAL,
             garbled: Vec::new(),
         }
     }
@@ -81,6 +84,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
+            "sync-interval" => self.sync_interval = value.get()?,
             _ => {}
         }
         Ok(())
@@ -120,6 +124,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time.to_value(),
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
+            "sync-interval" => self.sync_interval.to_value(),
             _ => return None,
         })
     }
@@ -142,6 +147,7 @@ impl Values {
             max_queue_time: self.max_queue_time,
             stop_timeout: Duration::from_nanos(self.stop_timeout),
             max_duration: self.max_duration,
+            sync_interval: self.sync_interval,
             tags,
         }
     }
@@ -291,7 +297,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         uint64(
             "stop-timeout",
             "Stop timeout",
-            "Nanoseconds that draining may take at the end; then the recording ends with an \
+            "Nanoseconds that draining and synchronising may take at the end; then the recording ends with an \
              error and what there is",
             DEFAULT_STOP_TIMEOUT.nseconds(),
         ),
@@ -300,6 +306,13 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Maximum duration",
             "Recorded time in nanoseconds after which the recording ends as by stop, 0 = unlimited",
             DEFAULT_MAX_DURATION,
+        ),
+        uint64(
+            "sync-interval",
+            "Synchronising interval",
+            "Nanoseconds from one synchronising of the file at location with its disk to the next, which bound what a \
+             power cut costs; 0 = nothing is synchronised",
+            DEFAULT_SYNC_INTERVAL,
         ),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")

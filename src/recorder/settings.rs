@@ -130,6 +130,10 @@ properties! {
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording ends as by `stop`; zero: unlimited.
     max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
+    /// Time from one synchronising of the file at `location` with its disk to the next; zero: nothing is
+    /// synchronised. A power cut costs no more than it, the time of one synchronising, a second (the fragment or cluster
+    /// that is open) and a group of pictures.
+    sync_interval set_sync_interval "sync-interval" gst::ClockTime: gst::ClockTime = same same;
 }
 
 /// Figures of the recording that is on, else of the latest.

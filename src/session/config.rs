@@ -32,6 +32,8 @@ pub struct Settings {
     pub max_duration: Ns,
     /// How long the drain may take.
     pub stop_timeout: Duration,
+    /// The file is brought to the disk so often, 0 = never.
+    pub sync_interval: Ns,
     /// Tags of the whole recording.
     pub tags: Option<gst::TagList>,
 }

@@ -17,6 +17,7 @@ mod encoder_probe;
 mod encoding;
 mod event;
 mod exchange;
+mod finalise;
 mod fixups;
 mod fragment_alignment;
 mod frame_dropper;
@@ -26,6 +27,7 @@ mod orientation;
 mod pipeline;
 mod probe;
 mod supervisor;
+mod synchroniser;
 mod system_memory;
 mod timing;
 mod track;
@@ -61,12 +63,16 @@ use std::{
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
+use synchroniser::Synchroniser;
 use timing::SharedTimeline;
 use track::{Shared, Track};
 use writer::{BlobOutlet, Progress, Writer};
 
 /// How often who cannot wait for the disk looks whether the writer is free.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
+
+/// How late behind its latency a live track's last buffers may be.
+const LIVE_GRACE: Duration = Duration::from_millis(500);
 
 /// See the module.
 pub struct Session {
@@ -85,6 +91,8 @@ pub struct Session {
     /// Held while the disk is written to, however long that takes.
     writer: Mutex<Writer>,
     progress: Arc<Progress>,
+    /// With `sync-interval`, of a file.
+    synchroniser: Option<Arc<Synchroniser>>,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
@@ -123,6 +131,8 @@ struct Control {
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,
+    /// The muxer has written all: the file is being completed.
+    completing: bool,
     caps: bool,
     stopped: Option<Instant>,
     /// Nothing more will arrive.
@@ -146,19 +156,7 @@ impl Session {
             src,
             delegate,
         } = parts;
-        let store = match &settings.location {
-            Some(location) => {
-                Store::in_file(location, settings.max_memory, settings.temp_dir.clone()).map_err(
-                    |err| {
-                        Error::unknown(format!(
-                            "start: location \"{location}\" cannot be opened for writing: {err}; \
-                     name a file in a directory that exists and may be written to"
-                        ))
-                    },
-                )?
-            }
-            None => Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
-        };
+        let (store, synchroniser) = open(&settings)?;
         let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
         // Pending until all tracks listen: what arrives meanwhile waits.
         let max_duration = match settings.max_duration {
@@ -187,6 +185,7 @@ impl Session {
                 progress.clone(),
             )),
             progress,
+            synchroniser,
             src,
             bitrates: Mutex::default(),
             settings,
@@ -229,6 +228,10 @@ impl Session {
 
     /// Lets the supervisor loose: from here on there are events.
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
+        if let Some(synchroniser) = &self.synchroniser {
+            let spawned = synchroniser.spawn(Arc::downgrade(self));
+            spawned.map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))?;
+        }
         supervisor::spawn(self.clone())
             .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
     }
@@ -584,6 +587,15 @@ impl Session {
         }
     }
 
+    /// Ends the recording because nothing more can be written.
+    fn fail_to_write(&self, err: &io::Error) {
+        let what = match self.location() {
+            Some(location) => format!("location \"{location}\""),
+            None => "The temporary file of the recording".into(),
+        };
+        self.fail(Error::unknown(format!("{what} cannot be written: {err}")));
+    }
+
     /// The recording is whole, but stays in fragments.
     fn warn_of_fragments(&self, reason: Option<io::Error>) {
         if let Some(reason) = reason {
@@ -648,6 +660,30 @@ impl Session {
         };
         work(&outlet)
     }
+}
+
+/// Where the bytes go, and what synchronises it.
+fn open(settings: &Settings) -> Result<(Store, Option<Arc<Synchroniser>>), Error> {
+    let (max_memory, temp_dir) = (settings.max_memory, settings.temp_dir.clone());
+    let Some(location) = &settings.location else {
+        return Ok((Store::in_memory(max_memory, temp_dir), None));
+    };
+    let opened = || {
+        let mut store = Store::in_file(location, max_memory, temp_dir)?;
+        let file = match settings.sync_interval {
+            0 => None,
+            _ => store.sync_file()?,
+        };
+        let interval = Duration::from_nanos(settings.sync_interval);
+        let synchroniser = file.map(|file| Arc::new(Synchroniser::new(file, interval)));
+        Ok((store, synchroniser))
+    };
+    opened().map_err(|err: io::Error| {
+        Error::unknown(format!(
+            "start: location \"{location}\" cannot be opened for writing: {err}; name a file in a directory that \
+             exists and may be written to"
+        ))
+    })
 }
 
 /// See [`Session::hold_events`].

@@ -31,10 +31,10 @@ const TICK: Duration = Duration::from_millis(100);
 const PAUSED_TICK: Duration = Duration::from_millis(500);
 /// How often it looks while it drains.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
+/// How much longer than the drain it may take to complete the file.
+const COMPLETING_GRACE: Duration = Duration::from_millis(500);
 /// How long a look at the writer may wait for the disk.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
-/// How late behind its latency a live track's last buffers may be.
-const LIVE_GRACE: Duration = Duration::from_millis(500);
 /// How long is waited for what is not live at the end, and for a beginning at the least.
 const GRACE: Duration = Duration::from_secs(1);
 /// A source that has not brought a key frame for so long ignores the request.
@@ -205,10 +205,15 @@ impl Supervisor {
         }
     }
 
-    /// `stop-timeout` counts from when the last of the tracks can have arrived.
+    /// How long the drain may take. Who completes the file ends in time by himself, if the disk lets him.
     fn drain_limit(&self) -> Duration {
-        let latency = self.session.tracks.iter().map(Track::latency).max();
-        self.session.settings.stop_timeout + latency.unwrap_or_default() + LIVE_GRACE
+        let completing = lock(&self.session.control).completing;
+        let more = if completing {
+            COMPLETING_GRACE
+        } else {
+            Duration::ZERO
+        };
+        self.session.drain_limit() + more
     }
 
     /// Says once that the end has come.

@@ -8,6 +8,7 @@ use crate::{
     model::{error::Error, timeline::Ns},
     output::{BlobBytes, SrcOutput, Store},
 };
+use finalise::Completion;
 use std::{
     io,
     sync::{
@@ -51,6 +52,11 @@ impl Progress {
     /// Whether all that was to be written has been.
     pub fn is_whole(&self) -> bool {
         !self.damaged.load(Ordering::SeqCst)
+    }
+
+    /// What has been written may not be on the disk, though that was asked for.
+    pub fn note_unsynchronised(&self) {
+        self.damaged.store(true, Ordering::SeqCst);
     }
 
     /// Takes note of a write that has failed.
@@ -102,8 +108,11 @@ pub struct Writer {
     held: Vec<(u64, gst::Buffer)>,
     /// What those are to the container.
     units: Units,
+    /// Media has been written.
+    has_media: bool,
     /// Nothing can be written any more.
     complete: bool,
+    completion: Completion,
     /// The last blob has gone out.
     finished: bool,
 }
@@ -129,7 +138,9 @@ impl Writer {
             slice_end: timeslice,
             held: Vec::new(),
             units: Units::None,
+            has_media: false,
             complete: false,
+            completion: Completion::default(),
             finished: false,
         }
     }
@@ -163,6 +174,29 @@ impl Writer {
     /// Recorded time up to which media has been written.
     pub fn frontier(&self) -> Ns {
         self.frontier
+    }
+
+    /// Whether media has been written, and so the container's header before it.
+    pub fn has_media(&self) -> bool {
+        self.has_media
+    }
+
+    /// The file is about to be synchronised: see [`Store::begin_round`]. At the end that is the end's to do.
+    pub fn begin_round(&mut self) -> io::Result<Option<usize>> {
+        if self.complete || self.is_over() {
+            return Ok(None);
+        }
+        let begun = self.store.begin_round();
+        self.progress.note_failure(begun)
+    }
+
+    /// The file has been synchronised: see [`Store::write_patches`].
+    pub fn write_patches(&mut self, most: usize) -> io::Result<()> {
+        if self.complete || self.is_over() {
+            return Ok(());
+        }
+        let written = self.store.write_patches(most);
+        self.progress.note_failure(written)
     }
 
     /// Says how far it has come.
@@ -219,6 +253,7 @@ impl Writer {
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
+        self.has_media = true;
         if self.frontier >= self.flushed.saturating_add(FLUSH_EVERY) {
             self.flushed = self.frontier;
             self.store.flush()?;
@@ -285,7 +320,9 @@ impl Writer {
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
         let released = self.release();
-        let mut error = self.progress.note_failure(released).err();
+        // Who was completing the file has not come to it.
+        let patched = self.store.write_patches(usize::MAX);
+        let mut error = self.progress.note_failure(released.and(patched)).err();
         // What could be written can still be taken after a failure.
         let bytes = (0..2).find_map(
             |_| match self.progress.note_failure(self.store.take(true)) {

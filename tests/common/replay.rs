@@ -7,7 +7,7 @@
 use super::chance::Chance;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is written as a whole.
 pub const PAGE: usize = 4096;
@@ -28,6 +28,8 @@ pub struct Call {
     pub path: PathBuf,
     /// When it began, in seconds since 1970.
     pub at: f64,
+    /// How long it took at the most, in seconds, where another thread made a call meanwhile; 0 otherwise.
+    pub lasts: f64,
     pub what: What,
 }
 
@@ -56,7 +58,8 @@ pub fn parse(log: &str) -> Vec<Call> {
     for line in log.lines() {
         let (thread, rest) = line.split_once(char::is_whitespace).unwrap();
         let (at, call) = rest.trim_start().split_once(' ').unwrap();
-        let mut begun = (at.parse::<f64>().unwrap(), calls.len());
+        let now = at.parse::<f64>().unwrap();
+        let mut begun = (now, calls.len());
         let mut text = call.to_owned();
         if let Some(head) = call.strip_suffix(" <unfinished ...>") {
             unfinished.insert(thread.to_owned(), (begun, head.to_owned()));
@@ -88,10 +91,26 @@ pub fn parse(log: &str) -> Vec<Call> {
         if let What::Write(at, bytes) = &what {
             *end = (*end).max(at + bytes.len());
         }
-        let at = begun.0;
-        calls.push(Call { path, at, what });
+        calls.push(Call {
+            path,
+            at: begun.0,
+            lasts: now - begun.0,
+            what,
+        });
     }
     calls
+}
+
+/// Those on one file.
+pub fn on(calls: &[Call], path: &Path) -> Vec<Call> {
+    let of_file = |call: &&Call| call.path == path;
+    let mut found: Vec<_> = calls.iter().filter(of_file).cloned().collect();
+    for call in &mut found {
+        if let What::Sync(begun) = &mut call.what {
+            *begun = calls[..*begun].iter().filter(of_file).count();
+        }
+    }
+    found
 }
 
 /// Writes bytes to a file in memory.

@@ -16,6 +16,8 @@ enum Op {
     /// A blob; FALSE: its bytes are wanted only at the end.
     Take(bool),
     Flush,
+    /// It is synchronised; FALSE: its patches do not go into the file at once.
+    Round(bool),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +81,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => (0usize..70_000, size()).prop_map(|(hole, size)| Op::Gap(hole, size)),
         2 => any::<bool>().prop_map(Op::Take),
         1 => Just(Op::Flush),
+        1 => any::<bool>().prop_map(Op::Round),
     ]
 }
 
@@ -125,6 +128,13 @@ fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
                 store.flush().unwrap();
                 continue;
             }
+            Op::Round(at_once) => {
+                let patches = store.begin_round().unwrap();
+                store
+                    .write_patches(patches.filter(|_| at_once).unwrap_or(0))
+                    .unwrap();
+                continue;
+            }
         };
         store.write(pos as u64, buffer(&new, shape)).unwrap();
         if !new.is_empty() {
@@ -133,6 +143,7 @@ fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
         }
         prop_assert_eq!(store.len(), model.len() as u64);
     }
+    store.write_patches(usize::MAX).unwrap();
     unread.push((store.take(true).unwrap(), model[taken..].to_vec()));
     blobs.extend(
         unread
@@ -166,11 +177,18 @@ proptest! {
     }
 
     #[test]
-    fn file_is_the_model(ops in prop::collection::vec(op(), 0..40), max in 0u64..30_000) {
+    fn file_is_the_model(
+        ops in prop::collection::vec(op(), 0..40),
+        max in 0u64..30_000,
+        synchronised in any::<bool>(),
+    ) {
         gst::init().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a");
         let mut store = Store::in_file(&path, max, Some(dir.path().into())).unwrap();
+        if synchronised {
+            store.sync_file().unwrap();
+        }
         let model = run(&mut store, &ops)?;
         prop_assert_eq!(std::fs::read(&path).unwrap(), model);
         prop_assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);

@@ -132,6 +132,7 @@ impl Supervisor {
             names,
             proven: AtomicBool::new(false),
             begun: AtomicBool::new(false),
+            has_media: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
         let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;

@@ -81,6 +81,9 @@ impl Supervisor {
     pub(super) fn release(&self) {
         let session = &self.session;
         session.events.close();
+        if let Some(synchroniser) = &session.synchroniser {
+            synchroniser.end();
+        }
         lock(&session.control).finished = true;
         session.done.notify_all();
         session.delegate.finished(session.id);
@@ -120,28 +123,23 @@ impl Supervisor {
         let caps = self.likely_caps();
         // A disk that is busy just then is not stuck.
         let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
-        let ended = session.with_writer_within(patience, |writer, events| {
-            if let Some(caps) = caps {
-                writer.assume_caps(caps);
-            }
-            // An error in the last write comes before the blob that it has made short.
-            let finalised = writer.finalise(ending);
-            let finalised = finalised.map(|unchanged| session.warn_of_fragments(unchanged));
-            let error = error.or_else(|| {
-                let reason = finalised.err()?;
-                Some(Error::unknown(format!(
-                    "The end of the recording cannot be written: {reason}"
-                )))
-            });
-            if let Some(error) = error {
-                failed = true;
-                say(error);
-            }
-            writer.finish(duration, events, |error| {
-                if !std::mem::replace(&mut failed, true) {
+        let finalised = session.finalise(ending, Some(patience));
+        let ended = finalised.and_then(|finalised| {
+            session.with_writer_within(patience, |writer, events| {
+                if let Some(caps) = caps {
+                    writer.assume_caps(caps);
+                }
+                // An error in the last write comes before the blob that it has made short.
+                if let Some(error) = error.or(finalised.err()) {
+                    failed = true;
                     say(error);
                 }
-            });
+                writer.finish(duration, events, |error| {
+                    if !std::mem::replace(&mut failed, true) {
+                        say(error);
+                    }
+                });
+            })
         });
         if ended.is_none() {
             failed = true;

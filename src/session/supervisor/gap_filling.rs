@@ -1,6 +1,6 @@
 //! Tracks that end, stay away, or owe something to the others.
 
-use super::{GRACE, LIVE_GRACE, Supervisor};
+use super::{GRACE, Supervisor};
 use crate::{
     formats,
     log::{CAT, time},
@@ -9,7 +9,7 @@ use crate::{
         absence::{Action, Completion, TrackView},
         timeline::Ns,
     },
-    session::{Event, lock, track::Track},
+    session::{Event, LIVE_GRACE, lock, track::Track},
 };
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};

@@ -6,12 +6,9 @@ use crate::{
     session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
 use gst::prelude::*;
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 /// What the pipeline says, brought to the session.
@@ -23,6 +20,8 @@ pub(super) struct PipelineEvents {
     pub(super) proven: AtomicBool,
     /// Bytes have come.
     pub(super) begun: AtomicBool,
+    /// Media is among them.
+    pub(super) has_media: AtomicBool,
     /// The pipeline is to be replaced: what it still says does not count.
     pub(super) cut: AtomicBool,
 }
@@ -38,18 +37,6 @@ impl PipelineEvents {
         !self.proven.load(Ordering::SeqCst)
             && !lock(&self.session.control).caps
             && tracks.iter().all(|track| track.can_replay())
-    }
-
-    /// The recording ends where nothing more can be written.
-    fn fail_if(&self, written: io::Result<()>) {
-        if let Err(err) = written {
-            let what = match self.session.location() {
-                Some(location) => format!("location \"{location}\""),
-                None => "The temporary file of the recording".into(),
-            };
-            self.session
-                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
-        }
     }
 }
 
@@ -77,10 +64,16 @@ impl Listener for PipelineEvents {
             return;
         }
         crate::fault::place("bytes");
-        let written = self
-            .session
-            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
-        self.fail_if(written);
+        let (written, has_media) = self.session.with_writer(|writer, events| {
+            let written = writer.write(buffer, begins_unit, events);
+            (written, writer.has_media())
+        });
+        if let Err(err) = written {
+            self.session.fail_to_write(&err);
+        }
+        if has_media && !self.has_media.swap(true, Ordering::SeqCst) {
+            self.session.begin_synchronising();
+        }
         if !self.begun.swap(true, Ordering::SeqCst) {
             // `on-start` waits for them.
             self.session.room.wake();
@@ -92,12 +85,11 @@ impl Listener for PipelineEvents {
             return;
         }
         self.session.contain(|_| crate::fault::place("drained"));
+        lock(&self.session.control).completing = true;
         // In this thread, which may wait for the disk.
-        let written = self
-            .session
-            .with_writer(|writer, _| writer.finalise(ending));
-        let written = written.map(|unchanged| self.session.warn_of_fragments(unchanged));
-        self.fail_if(written);
+        if let Some(Err(error)) = self.session.finalise(ending, None) {
+            self.session.fail(error);
+        }
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();
         self.session.room.wake();

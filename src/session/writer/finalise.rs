@@ -1,4 +1,5 @@
-//! How a recording's bytes end: what is a fragmented MP4 while it grows becomes an ordinary one.
+//! How a recording's bytes end, in steps. Where the file is synchronised, each is on the disk before the next begins: so any
+//! crash leaves a file that plays. What is a fragmented MP4 while it grows becomes an ordinary one.
 
 use super::Writer;
 use crate::{
@@ -7,27 +8,31 @@ use crate::{
 };
 use std::io;
 
+/// What is left to be done with the bytes, once all media is written.
+#[derive(Debug, Default)]
+pub(super) struct Completion {
+    ending: Ending,
+    /// What puts the appended end of an ordinary MP4 in force.
+    switch: Vec<(u64, gst::Buffer)>,
+}
+
 impl Writer {
-    /// Completes the bytes when the last media has been written, or as much of it as there will be. Nothing can be
-    /// written any more. Why they stay as they were, if they could have been made an ordinary file: they are whole
-    /// all the same.
+    /// The first step: the last media has been written, or as much of it as there will be. Nothing can be written any
+    /// more. FALSE where somebody has been here before.
     ///
     /// # Errors
-    /// When what has come cannot be written.
-    pub fn finalise(&mut self, ending: Ending) -> io::Result<Option<io::Error>> {
+    /// When what has come cannot be written: then there is nothing to complete.
+    pub fn end_media(&mut self, ending: Ending) -> io::Result<bool> {
         if self.complete || self.is_over() {
-            return Ok(None);
+            return Ok(false);
         }
         self.complete = true;
-        let finalised = self.finalise_now(ending);
-        self.tell();
-        self.progress.note_failure(finalised)
-    }
-
-    fn finalise_now(&mut self, ending: Ending) -> io::Result<Option<io::Error>> {
         let written = self.release().and_then(|()| self.store.flush());
-        match (written, self.store.has_failed()) {
-            (Ok(()), false) => self.make_ordinary(ending),
+        let ended = match (written, self.store.has_failed()) {
+            (Ok(()), false) => {
+                self.completion.ending = ending;
+                Ok(true)
+            }
             (written, _) => {
                 // Readers may refuse a file that ends inside the head of a fragment.
                 let whole = ending.whole_until(self.store.stored());
@@ -35,12 +40,47 @@ impl Writer {
                     0 => Ok(()),
                     whole => self.store.cut_off(whole),
                 };
-                written.and(cut).map(|()| None)
+                written.and(cut).map(|()| false)
             }
-        }
+        };
+        self.tell();
+        self.progress.note_failure(ended)
     }
 
-    fn make_ordinary(&mut self, mut ending: Ending) -> io::Result<Option<io::Error>> {
+    /// The second: duration and index, or what is appended for an ordinary file. Why the bytes stay fragments, if they
+    /// could have been made an ordinary file: they are whole all the same. `safe`: the media is on the disk, where that
+    /// was asked for.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn complete(&mut self, safe: bool) -> io::Result<Option<io::Error>> {
+        if self.is_over() {
+            return Ok(None);
+        }
+        let patched = self.store.write_patches(usize::MAX);
+        let ending = std::mem::take(&mut self.completion.ending);
+        let completed = patched.and_then(|()| self.make_ordinary(ending, safe));
+        self.tell();
+        self.progress.note_failure(completed)
+    }
+
+    /// The last: what has been appended is put in force, if it is on the disk where that was asked for (`safe`). FALSE
+    /// where there is nothing to do.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn switch(&mut self, safe: bool) -> io::Result<bool> {
+        let switch = std::mem::take(&mut self.completion.switch);
+        if self.is_over() || !safe || switch.is_empty() {
+            return Ok(false);
+        }
+        let mut patches = switch.into_iter();
+        let written = patches.try_for_each(|(at, bytes)| self.store.write(at, bytes));
+        let written = written.and_then(|()| self.store.write_patches(usize::MAX));
+        self.progress.note_failure(written.map(|()| true))
+    }
+
+    fn make_ordinary(&mut self, mut ending: Ending, safe: bool) -> io::Result<Option<io::Error>> {
         let Some(head) = ending.head() else {
             return Ok(None);
         };
@@ -68,33 +108,29 @@ impl Writer {
                 src.write(*number, at, bytes);
             }
         }
-        match self.store_ordinary(ordinary, head_is_here)? {
-            None => Ok(None),
-            Some(reason) => {
-                if head_is_here && let Some(index) = index {
-                    // Of use, and not missed.
-                    let _ = self.store.append_whole(index, false);
-                }
-                Ok(Some(reason))
-            }
+        let unchanged = match safe {
+            true => self.append_ordinary(ordinary, head_is_here),
+            false => Some(io::ErrorKind::TimedOut.into()),
+        };
+        if unchanged.is_some()
+            && head_is_here
+            && let Some(index) = index
+        {
+            // Of use, and not missed.
+            let _ = self.store.append_whole(index, false);
         }
+        Ok(unchanged.filter(|_| safe))
     }
 
-    /// First what is appended, as a whole: until the last patch the file is still the fragmented one.
-    fn store_ordinary(
-        &mut self,
-        ordinary: Ordinary,
-        head_is_here: bool,
-    ) -> io::Result<Option<io::Error>> {
+    /// What is appended, as a whole: until the switch the file is still the fragmented one. Why it is not there.
+    fn append_ordinary(&mut self, ordinary: Ordinary, head_is_here: bool) -> Option<io::Error> {
         if !head_is_here && !self.store.is_in_file() {
-            return Ok(None);
+            return None;
         }
-        if let Err(reason) = self.store.append_whole(ordinary.appended, !head_is_here) {
-            return Ok(Some(reason));
+        let appended = self.store.append_whole(ordinary.appended, !head_is_here);
+        if appended.is_ok() {
+            self.completion.switch = ordinary.patches.into();
         }
-        for (at, bytes) in ordinary.patches {
-            self.store.write(at, bytes)?;
-        }
-        Ok(None)
+        appended.err()
     }
 }

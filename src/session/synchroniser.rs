@@ -1,0 +1,194 @@
+//! Brings the file at `location` to the disk, in a thread of its own: after its first media, each `sync-interval`, and when
+//! the end of the recording asks for it. A disk that is slow, or does not answer, keeps nobody else waiting.
+
+use super::{Session, lock};
+use crate::{model::Error, output::SyncFile};
+use std::{
+    fmt, io,
+    sync::{Arc, Condvar, Mutex, PoisonError, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Rounds do not follow each other faster, whatever is asked for.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
+
+/// With nothing to do it only waits for news.
+const LONG: Duration = Duration::from_secs(3600);
+
+/// Why a file may not be on the disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unsynchronised {
+    /// The disk has not answered in time.
+    Late,
+    /// The disk has failed. What was written before is not written again by another try.
+    Failed(String),
+}
+
+impl fmt::Display for Unsynchronised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Late => f.write_str("the disk is too slow, or does not answer"),
+            Self::Failed(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// What others ask of the thread.
+#[derive(Debug, Default)]
+struct State {
+    /// Media has come.
+    begun: bool,
+    /// How often [`Synchroniser::sync`] has been called, and for which of these calls it is done.
+    asked: u64,
+    served: u64,
+    failed: Option<String>,
+    over: bool,
+}
+
+/// What the thread has to do.
+#[derive(Debug, PartialEq, Eq)]
+enum Task {
+    /// For the calls up to this number.
+    Asked(u64),
+    /// The interval is over.
+    Round,
+    /// The recording is.
+    End,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Synchroniser {
+    interval: Duration,
+    /// Until the thread has it.
+    file: Mutex<Option<SyncFile>>,
+    state: Mutex<State>,
+    news: Condvar,
+}
+
+impl Synchroniser {
+    pub(super) fn new(file: SyncFile, interval: Duration) -> Self {
+        Synchroniser {
+            interval: interval.max(MIN_INTERVAL),
+            file: Mutex::new(Some(file)),
+            state: Mutex::default(),
+            news: Condvar::new(),
+        }
+    }
+
+    /// Starts its thread.
+    pub(super) fn spawn(self: &Arc<Self>, session: Weak<Session>) -> io::Result<()> {
+        let Some(file) = lock(&self.file).take() else {
+            return Ok(());
+        };
+        let synchroniser = self.clone();
+        thread::Builder::new()
+            .name("mediarecorder-sync".into())
+            .spawn(move || synchroniser.run(file, &session))
+            .map(drop)
+    }
+
+    /// Media has come, and the container's header before it: the first round is due.
+    pub(super) fn begin(&self) {
+        lock(&self.state).begun = true;
+        self.news.notify_all();
+    }
+
+    /// Returns when all that has been written until now is on the disk, or at `deadline`. To be called without a lock.
+    pub(super) fn sync(&self, deadline: Instant) -> Result<(), Unsynchronised> {
+        let mut state = lock(&self.state);
+        state.asked += 1;
+        let number = state.asked;
+        self.news.notify_all();
+        loop {
+            if let Some(reason) = &state.failed {
+                return Err(Unsynchronised::Failed(reason.clone()));
+            }
+            if state.served >= number {
+                return Ok(());
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.over {
+                return Err(Unsynchronised::Late);
+            }
+            state = self
+                .news
+                .wait_timeout(state, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
+        }
+    }
+
+    /// Nothing is synchronised any more.
+    pub(super) fn end(&self) {
+        lock(&self.state).over = true;
+        self.news.notify_all();
+    }
+
+    fn run(&self, mut file: SyncFile, session: &Weak<Session>) {
+        let mut next = None;
+        loop {
+            match self.next_task(next) {
+                Task::End => return,
+                Task::Asked(number) => {
+                    let failed = file.sync().err().map(|err| err.to_string());
+                    let mut state = lock(&self.state);
+                    state.served = number;
+                    state.failed = state.failed.take().or(failed);
+                    self.news.notify_all();
+                }
+                Task::Round => {
+                    let Some(session) = session.upgrade() else {
+                        return;
+                    };
+                    // One that takes longer than the interval is followed by the next at once.
+                    next = Instant::now().checked_add(self.interval);
+                    session.contain(|session| self.round(session, &mut file));
+                }
+            }
+        }
+    }
+
+    /// Waits for something to do; `next`: when the next round is due, once there has been one.
+    fn next_task(&self, next: Option<Instant>) -> Task {
+        let mut state = lock(&self.state);
+        loop {
+            let left = next.map(|next| next.saturating_duration_since(Instant::now()));
+            let due = left.is_none_or(|left| left.is_zero());
+            if state.over {
+                return Task::End;
+            }
+            if state.served < state.asked {
+                return Task::Asked(state.asked);
+            }
+            if state.begun && due && state.failed.is_none() {
+                return Task::Round;
+            }
+            let wait = left.filter(|left| !left.is_zero()).unwrap_or(LONG);
+            let waited = self.news.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Writes out what has come, synchronises it, and then lets the patches into the file that had to wait for it.
+    fn round(&self, session: &Session, file: &mut SyncFile) {
+        let patches = match session.with_writer(|writer, _| writer.begin_round()) {
+            Ok(Some(patches)) => patches,
+            Ok(None) => return,
+            Err(err) => return session.fail_to_write(&err),
+        };
+        if let Err(err) = file.sync() {
+            let reason = err.to_string();
+            session.progress.note_unsynchronised();
+            session.fail(Error::unknown(format!(
+                "The recording is not safe from a power cut, as sync-interval asks: {reason}"
+            )));
+            lock(&self.state).failed = Some(reason);
+            return self.news.notify_all();
+        }
+        if let Err(err) = session.with_writer(|writer, _| writer.write_patches(patches)) {
+            session.fail_to_write(&err);
+        }
+    }
+}
