@@ -100,42 +100,23 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What it is to a decoder. Upstream's flags count where the frame itself cannot be read.
+    /// What it is to a decoder.
     fn entry_point(&self) -> EntryPoint {
         if let Some(known) = self.entry_point.get() {
             return known;
         }
-        let is_delta = self.is_delta();
-        let flagged = if is_delta {
-            EntryPoint::No
-        } else {
-            EntryPoint::Key
-        };
-        let read = || {
-            let frame = self.input.buffer.map_readable().ok()?;
-            self.format?.entry_point(&frame)
-        };
-        let found = match read() {
-            Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
-            found => found.unwrap_or(flagged),
-        };
+        let found = entry_point(&self.input.buffer, self.format);
         self.entry_point.set(Some(found));
         found
     }
 
     fn is_delta(&self) -> bool {
-        let flags = self.input.buffer.flags();
-        flags.contains(gst::BufferFlags::DELTA_UNIT)
+        is_delta(&self.input.buffer)
     }
 
     /// Whether a recording can begin with it.
     fn is_beginning(&self) -> bool {
-        let hidden = self
-            .input
-            .buffer
-            .flags()
-            .contains(gst::BufferFlags::DECODE_ONLY);
-        !hidden && self.entry_point() != EntryPoint::No
+        !is_hidden(&self.input.buffer) && self.entry_point() != EntryPoint::No
     }
 
     /// Has it flagged as what it is, if upstream flags it as a key frame or it `begins` something.
@@ -149,6 +130,37 @@ impl Waiting {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
     }
+}
+
+fn is_delta(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DELTA_UNIT)
+}
+
+fn is_hidden(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
+}
+
+/// What a frame is to a decoder. Upstream's flags count where the frame itself cannot be read.
+fn entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> EntryPoint {
+    let is_delta = is_delta(frame);
+    let flagged = if is_delta {
+        EntryPoint::No
+    } else {
+        EntryPoint::Key
+    };
+    let read = || {
+        let frame = frame.map_readable().ok()?;
+        format?.entry_point(&frame)
+    };
+    match read() {
+        Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
+        found => found.unwrap_or(flagged),
+    }
+}
+
+/// Whether a recording can begin with this frame, of which `format` tells how it says what it is.
+pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
+    !is_hidden(frame) && entry_point(frame, format) != EntryPoint::No
 }
 
 /// See the module.
@@ -190,6 +202,8 @@ pub struct EncodedGate {
     broken: bool,
     /// Frames that are of no use because of that.
     left_out: u64,
+    /// See [`EncodedGate::cut_frames`].
+    cuts_frames: bool,
 }
 
 impl EncodedGate {
@@ -217,9 +231,15 @@ impl EncodedGate {
             begun: false,
             broken: false,
             left_out: 0,
+            cuts_frames: false,
         };
         gate.read_headers(caps);
         gate
+    }
+
+    /// A frame that spans a cut is shortened to it, as raw ones are.
+    pub fn cut_frames(&mut self) {
+        self.cuts_frames = true;
     }
 
     /// Whether it has to begin at a key frame.
@@ -323,7 +343,7 @@ impl EncodedGate {
                 cursor.leave();
                 continue;
             }
-            if input.running >= safe_until {
+            if input.running >= safe_until || self.cuts_frames && input.end() > safe_until {
                 return;
             }
             let Some(mut waiting) = self.take() else {
@@ -447,7 +467,10 @@ impl EncodedGate {
         }
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
-        stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
+        let longest = interval.end.filter(|_| self.cuts_frames);
+        let longest = longest.map_or(Ns::MAX, |end| end.saturating_sub(input.running));
+        let duration = input.duration.map(|duration| duration.min(longest));
+        stamped.set_duration(duration.map(gst::ClockTime::from_nseconds));
         let lead = match (stamped.pts(), stamped.dts()) {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,

@@ -213,8 +213,10 @@ impl<L: Listener> Watched<L> {
             track: &track,
             settings: &self.settings,
             failed_before: &self.failed_before,
+            key_at: None,
         };
-        let (encoder, _) = set_up_encoder(codec, &made, listener)?;
+        let told = |encoder: &gst::Element| listener.encoder(self.index, encoder);
+        let (encoder, _) = set_up_encoder(codec, &made, told)?;
         self.join(&encoder);
         elements.push(encoder.clone());
         Ok((elements, Some(encoder)))

@@ -3,8 +3,8 @@
 use super::{
     Settings, encoder_probe,
     fixups::{caps_overrides, channel_order, colorimetry},
-    key_units,
-    pipeline::{Listener, TrackMedia, factory_name, failed, make},
+    key_units::{self, KeyAt},
+    pipeline::{TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
@@ -13,7 +13,7 @@ use crate::{
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// How the names of encoders end, after that of the pad.
 const ENCODER: &str = "-encoder";
@@ -25,6 +25,8 @@ pub struct MadeFor<'a> {
     pub settings: &'a Settings,
     /// Factories of those that have failed in this recording.
     pub failed_before: &'a [String],
+    /// Which of its frames have to be key frames beside those that the settings name.
+    pub key_at: Option<KeyAt>,
 }
 
 /// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
@@ -32,13 +34,13 @@ pub struct MadeFor<'a> {
 fn encoder_that_works(
     codec: Codec,
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<(gst::Element, bool), Error> {
     let MadeFor {
-        index,
         track,
         settings,
         failed_before,
+        ..
     } = *made_for;
     let tuning = tuning(track, codec.kind(), settings);
     let channels =
@@ -50,11 +52,11 @@ fn encoder_that_works(
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
     while let Some(factory) = factories.next() {
-        let made = factory
+        let built = factory
             .create()
             .name(format!("{}{ENCODER}", track.name))
             .build();
-        let encoder = match made {
+        let encoder = match built {
             Ok(encoder) => encoder,
             Err(err) => {
                 reason = failed(track.name, err);
@@ -62,7 +64,7 @@ fn encoder_that_works(
             }
         };
         formats::tune(&encoder, &tuning);
-        listener.encoder(index, &encoder);
+        made(&encoder);
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
@@ -73,16 +75,17 @@ fn encoder_that_works(
     Err(reason)
 }
 
-/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
+/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it. Each that is tried is
+/// told to `made`, in NULL.
 pub fn set_up_encoder(
     codec: Codec,
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<(gst::Element, bool), Error> {
-    let (works, is_last) = encoder_that_works(codec, made_for, listener)?;
+    let (works, is_last) = encoder_that_works(codec, made_for, made)?;
     if codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
-        key_units::pace(&works, interval, frames);
+        key_units::pace(&works, interval, frames, made_for.key_at.clone());
     }
     if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
         caps_overrides::show_frame_rate(&works, shown);

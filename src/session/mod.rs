@@ -12,6 +12,7 @@ mod caps_ladder;
 mod config;
 mod container_limit;
 mod diagnosis;
+mod encoder_chain;
 mod encoder_delay;
 mod encoder_probe;
 mod encoding;
@@ -33,11 +34,15 @@ mod tracks;
 mod wall_clock;
 mod writer;
 
+pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
+pub(crate) use encoder_chain::{ChainSpec, EncoderChain, PacketSink};
 pub use event::{Blob, Event, Part, RecordedInterval};
+pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
-pub(crate) use timing::lock;
-pub use track::{Flow, TrackSpec, TrackStats};
+pub(crate) use timing::{SharedTimeline, lock};
+pub use track::{Flow, Origin, TrackSpec, TrackStats};
+pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
     log::{CAT, time},
@@ -47,7 +52,6 @@ use crate::{
     },
     output::{Events, Slot, SrcOutput, Store},
 };
-use backpressure::Backpressure;
 use bitrates::RunningEncoder;
 use std::{
     any::Any,
@@ -61,8 +65,6 @@ use std::{
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
-use timing::SharedTimeline;
-use track::{Shared, Track};
 use writer::{BlobOutlet, Progress, Writer};
 
 /// How often who cannot wait for the disk looks whether the writer is free.
@@ -227,6 +229,32 @@ impl Session {
         self.tell_beginning();
     }
 
+    /// The same, but the first cut lies in the past, if there is any: `past` is what has been recorded of it, interval
+    /// by interval, of which the last is open. `front` stands in front of what keeps the past from here on, and makes
+    /// each cut of this recording's too.
+    pub fn listen_to_past(&self, past: &[(Ns, Option<Ns>)], front: &Arc<SharedTimeline>) {
+        if past.is_empty() {
+            self.listen();
+            return self.timeline.lead(front.clone(), 0);
+        }
+        lock(&self.control).start = Some(self.events.reserve());
+        self.timeline
+            .write(|timeline| timeline.begin_with(past.iter().copied()));
+        self.timeline.lead(front.clone(), past.len() - 1);
+        past.iter().for_each(|_| self.note_wall_clock());
+        self.tell_beginning();
+    }
+
+    /// Whether its last events have been queued, or are being so.
+    pub fn is_over(&self) -> bool {
+        lock(&self.control).over
+    }
+
+    /// Where it ends, once that is known.
+    pub fn end(&self) -> Option<Ns> {
+        self.timeline.read(Timeline::end)
+    }
+
     /// Lets the supervisor loose: from here on there are events.
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         supervisor::spawn(self.clone())
@@ -287,7 +315,7 @@ impl Session {
 
     /// The instant that a cut made now has: the clock's time if a track is live, else the
     /// furthest that has arrived.
-    fn now(&self) -> Ns {
+    pub fn now(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
@@ -313,6 +341,10 @@ impl Session {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
+                // Its encoder, which is not upstream, follows the timeline.
+                if track.was_raw() {
+                    continue;
+                }
                 if !track.is_closed() && track.ask_once(interval) {
                     // As the track's stamps count it.
                     let running = running.saturating_add_signed(track.shift().saturating_neg());

@@ -200,6 +200,7 @@ impl Pipeline {
                 track,
                 settings,
                 failed_before,
+                key_at: None,
             };
             let feed = this.add_track(plan, &made, listener)?;
             this.feeds.push(feed);
@@ -354,7 +355,12 @@ impl Pipeline {
             .ok_or_else(|| failed(name, "no codec"))?;
         let raw = formats::is_raw(&track.caps);
         let copied = plan.copied.get(index).copied().unwrap_or_default();
-        let appsrc = appsrc(track, listener);
+        let need_data = Arc::downgrade(listener);
+        let appsrc = appsrc(track, move || {
+            if let Some(listener) = need_data.upgrade() {
+                listener.need_data();
+            }
+        });
         if copied
             && (codec, plan.container) == (Codec::Aac, Container::Mp4)
             && let Some(pad) = appsrc.static_pad("src")
@@ -411,7 +417,8 @@ impl Pipeline {
                 vp8_in_ogg::repeat_frames(filter);
             }
             if codec != Codec::Pcm {
-                let (works, is_last) = set_up_encoder(codec, made, listener)?;
+                let (works, is_last) =
+                    set_up_encoder(codec, made, |encoder| listener.encoder(index, encoder))?;
                 if codec == Codec::Theora {
                     if let Some(first) = chain.first() {
                         theora_cfr::assume_rate(first);

@@ -47,6 +47,18 @@ const BACKLOG_GRACE: Ns = 1_000_000_000;
 /// So much of what can be held back waits at the most: more would only grow cold in the caches.
 const HELD_BACK: Ns = 250_000_000;
 
+/// Where a track's media comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Its pad: as it comes, if it comes live.
+    Pad,
+    /// The past, where all that it brings has its right place, in a thread that can wait.
+    Past {
+        /// Whether it came raw, and has been encoded there: known by the time it comes.
+        was_raw: Arc<AtomicBool>,
+    },
+}
+
 /// What `start` knows of a track.
 #[derive(Debug)]
 pub struct TrackSpec {
@@ -58,6 +70,8 @@ pub struct TrackSpec {
     pub live: bool,
     /// Upstream's latency.
     pub latency: Duration,
+    /// Where its media comes from.
+    pub origin: Origin,
 }
 
 /// Whether the pad goes on giving buffers to a track.
@@ -123,6 +137,7 @@ struct Inner {
 pub struct Track {
     name: String,
     kind: Kind,
+    origin: Origin,
     live: AtomicBool,
     any_live: Arc<AtomicBool>,
     /// Upstream's latency, in nanoseconds.
@@ -171,7 +186,8 @@ impl Track {
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
-            live: AtomicBool::new(spec.live),
+            origin: spec.origin.clone(),
+            live: AtomicBool::new(spec.live && matches!(spec.origin, Origin::Pad)),
             any_live: shared.any_live.clone(),
             latency: AtomicU64::new(nanoseconds(spec.latency)),
             came: AtomicU64::new(0),
@@ -219,7 +235,20 @@ impl Track {
         self.kind
     }
 
-    /// Whether upstream is live, as far as is known.
+    /// Whether its media comes out of the past.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.origin, Origin::Past { .. })
+    }
+
+    /// Whether its media came raw and has been encoded on its way here.
+    pub fn was_raw(&self) -> bool {
+        match &self.origin {
+            Origin::Pad => false,
+            Origin::Past { was_raw } => was_raw.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether its media comes live, as far as is known: it cannot wait then.
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
     }
@@ -232,7 +261,7 @@ impl Track {
     /// What upstream is like, when that is asked anew.
     pub fn set_upstream(&self, live: bool, latency: Duration) {
         self.latency.store(nanoseconds(latency), Ordering::Relaxed);
-        self.live.store(live, Ordering::Relaxed);
+        self.live.store(live && !self.is_kept(), Ordering::Relaxed);
         self.any_live.fetch_or(live, Ordering::SeqCst);
         let mut inner = lock(&self.inner);
         let scarce = self.has_live_pictures(&inner);
@@ -365,6 +394,11 @@ impl Track {
             }
             (None, None) => *gate = Some(gate_for(caps)?),
         }
+        if self.was_raw()
+            && let Some(Gate::Encoded(gate)) = gate
+        {
+            gate.cut_frames();
+        }
         // Capture pools have few buffers.
         let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
         inner.feed.set_scarce(scarce);
@@ -390,6 +424,14 @@ impl Track {
         self.came.fetch_add(1, Ordering::Relaxed);
         if for_another {
             self.dropper.wait_for_another();
+        }
+        if self.is_kept() {
+            self.let_in(&mut inner, input, None);
+            self.finish_if_complete(&mut inner);
+            return match inner.feed.is_closed() {
+                true => Flow::Done,
+                false => Flow::More,
+            };
         }
         // What is not live may have waited since.
         let now = now.filter(|_| self.is_live());
@@ -650,6 +692,13 @@ impl Track {
         }
     }
 
+    /// What is between intervals stays between them, see [`gate::VideoGate::keep_pauses`]. Behind its caps.
+    pub fn keep_pauses(&self) {
+        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
+            gate.keep_pauses();
+        }
+    }
+
     /// Pictures to come have to be turned so.
     pub fn set_orientation(&self, turn: Orientation) {
         if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
@@ -835,7 +884,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn stamp_of(input: &Input) -> Stamp {
+/// Where a buffer says that it belongs.
+pub fn stamp_of(input: &Input) -> Stamp {
     let lead = match (input.buffer.pts(), input.buffer.dts()) {
         (Some(pts), Some(dts)) => pts.saturating_sub(dts).nseconds(),
         _ => 0,

@@ -44,6 +44,38 @@ impl Session {
         }
     }
 
+    /// A buffer of a track that comes out of the past; waits for room, in a thread that upstream does not wait for.
+    pub fn push_kept(&self, track: usize, input: Input) -> Flow {
+        let Some(this) = self.track(track) else {
+            return Flow::Done;
+        };
+        self.room.wait_while(|| {
+            let waits = !this.need_not_wait() && this.is_full();
+            waits.then_some(ROOM_LOOK)
+        });
+        this.push(input, false, None)
+    }
+
+    /// Whether a track needs nothing any more.
+    pub fn is_track_closed(&self, track: usize) -> bool {
+        self.track(track).is_none_or(Track::is_closed)
+    }
+
+    /// The past has an encoder for the track of this pad, whose factory has this name.
+    pub fn is_encoded_by(&self, pad: &str, factory: &str) {
+        lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+    }
+
+    /// What upstream says of a track, as far as it still holds for its media.
+    pub(super) fn tags_of(&self, track: &Track) -> Option<gst::TagList> {
+        let mut tags = self.delegate.tags(track.name())?;
+        if track.was_raw() {
+            // Its pictures have been turned.
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        Some(tags)
+    }
+
     /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
     /// than a thread may take to bring more, as much again may wait: its data may be behind this buffer.
     /// Beside live tracks it is held to their pace.
@@ -187,12 +219,14 @@ impl Session {
         }
     }
 
-    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
-    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
-        if let Some(track) = self.track(track) {
-            let now = || self.timeline.write(|_| self.now());
-            track.mute(|| from.unwrap_or_else(now), muted);
-        }
+    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on. Gives
+    /// that instant.
+    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) -> Option<Ns> {
+        let now = || self.timeline.write(|_| self.now());
+        let mut at = None;
+        let instant = || *at.insert(from.unwrap_or_else(now));
+        self.track(track)?.mute(instant, muted);
+        at
     }
 
     /// The same from the beginning.

@@ -109,7 +109,7 @@ impl Supervisor {
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(),
-                    tags: session.delegate.tags(track.name()),
+                    tags: session.tags_of(track),
                 })
             })
             .collect();
@@ -152,7 +152,7 @@ impl Supervisor {
         }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.delegate.tags(track.name());
+            let mut of_track = session.tags_of(track);
             if feed.encoder.is_some()
                 && let Some(tags) = &mut of_track
             {
