@@ -227,6 +227,8 @@ struct Keeper<'a> {
     /// Factories of encoders that have failed.
     failed: Vec<String>,
     spilling: Option<Spilling>,
+    /// Whether the type can be recorded has been looked at.
+    is_checked: bool,
 }
 
 impl<'a> Keeper<'a> {
@@ -235,6 +237,7 @@ impl<'a> Keeper<'a> {
             keeping,
             failed: Vec::new(),
             spilling: None,
+            is_checked: false,
         }
     }
 
@@ -254,6 +257,13 @@ impl<'a> Keeper<'a> {
                 continue;
             }
             let tracks = keeping.tracks();
+            if !self.is_checked && self.are_known(&tracks) {
+                self.is_checked = true;
+                if let Err(error) = self.plan(&tracks) {
+                    give_up(keeping, &error);
+                    continue;
+                }
+            }
             for track in &tracks {
                 self.look_after(track, &tracks);
             }
@@ -309,8 +319,7 @@ impl<'a> Keeper<'a> {
         tracks: &[Arc<KeptTrack>],
     ) -> Result<(), Error> {
         let keeping = self.keeping;
-        let known = tracks.iter().all(|track| track.is_known());
-        if !known && keeping.begun.elapsed() < keeping.settings.patience() {
+        if !self.are_known(tracks) {
             return Ok(());
         }
         let (Some(caps), Some(index)) = (
@@ -346,6 +355,16 @@ impl<'a> Keeper<'a> {
         front.track.connect(chain.appsrc().clone(), false);
         *lock(&front.chain) = Some(chain);
         Ok(())
+    }
+
+    /// Whether it is known what the tracks bring, or they do not bring it for long.
+    fn are_known(&self, tracks: &[Arc<KeptTrack>]) -> bool {
+        let waited = self.keeping.begun.elapsed() > self.keeping.settings.patience();
+        let mut known = tracks.iter().map(|track| track.is_known());
+        match waited {
+            true => known.any(|known| known),
+            false => !tracks.is_empty() && known.all(|known| known),
+        }
     }
 
     /// What recordings will be.

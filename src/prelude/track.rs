@@ -128,11 +128,6 @@ impl KeptTrack {
         }
     }
 
-    /// Whether it belongs to this keeping.
-    pub fn is_of(&self, keeping: &Arc<Keeping>) -> bool {
-        Arc::ptr_eq(&self.keeping, keeping)
-    }
-
     /// Whether its media is kept for anybody.
     pub fn is_over(&self) -> bool {
         self.keeping.is_over()
@@ -281,16 +276,26 @@ impl KeptTrack {
             return Flow::More;
         }
         self.wait_for_room(&input);
+        self.place(input, now);
+        Flow::More
+    }
+
+    /// The newest buffer that came before.
+    pub fn replay(&self, input: Input) {
+        self.place(input, None);
+    }
+
+    fn place(&self, input: Input, now: Option<Ns>) {
         if let Some(front) = self.front() {
             if front.track.push(input, false, now) == Flow::Done {
                 // It goes on behind its end.
                 self.keeping.stale.store(true, Ordering::SeqCst);
             }
-            return Flow::More;
+            return;
         }
         let mut inner = lock(&self.inner);
         if matches!(inner.media, Media::Unknown) {
-            return Flow::More;
+            return;
         }
         let stamp = stamp_of(&input);
         let arrival = Arrival {
@@ -304,7 +309,6 @@ impl KeptTrack {
                 self.take(&mut inner, decided);
             }
         }
-        Flow::More
     }
 
     /// What is known of stamps that waited.
