@@ -85,6 +85,7 @@ const PROPERTIES: [Property; 19] = [
         true,
     ),
     property("max-duration", "Unsigned Integer64.", "Default: 0", true),
+    property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.
     property("name", "String.", "", true),

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::chance::{Chance, long, tenth};
+use common::chance::{Chance, tenth};
 use common::judge::kept::Kept;
 use common::judge::whole;
 use common::outer::{DEADLINE, Heard, Outer, until};
@@ -25,7 +25,8 @@ struct Bench {
     directory: tempfile::TempDir,
     clock: Option<tag::SampleClock>,
     pictures: Option<tag::PictureLog>,
-    called: Vec<u64>,
+    /// Key frames of the camera.
+    keys: tag::PictureLog,
 }
 
 impl Bench {
@@ -40,7 +41,7 @@ impl Bench {
             directory,
             clock: None,
             pictures: None,
-            called: Vec::new(),
+            keys: tag::PictureLog::default(),
         }
     }
 
@@ -74,11 +75,19 @@ impl Bench {
             .outer
             .source(&format!("videotestsrc is-live=true ! {SMALL}"));
         self.pictures = Some(tag::video(&source));
-        let encoder = self.outer.section(
-            "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 keyframe-mode=disabled lag-in-frames=0",
-        );
+        let encoder = self
+            .outer
+            .section("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 lag-in-frames=0");
         source.link(&encoder.static_pad("sink").unwrap()).unwrap();
         let encoded = encoder.static_pad("src").unwrap();
+        let keys = self.keys.clone();
+        encoded.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let frame = info.buffer().unwrap();
+            if !frame.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                keys.lock().unwrap().push(frame.pts().unwrap().nseconds());
+            }
+            gst::PadProbeReturn::Ok
+        });
         encoded.link(&self.outer.pad("video_%u")).unwrap();
     }
 
@@ -94,10 +103,8 @@ impl Bench {
         self.outer.wait_running(self.outer.running_time() + time);
     }
 
-    fn start(&mut self) -> (u64, u64) {
-        let called = self.outer.act("start");
-        self.called.push(called.0);
-        called
+    fn start(&self) -> (u64, u64) {
+        self.outer.act("start")
     }
 
     fn stopped(&self, recordings: usize) -> Vec<Heard> {
@@ -243,4 +250,195 @@ fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
             || second.intervals.len() < first.intervals.len(),
         "{second:?} behind {first:?}"
     );
+}
+
+#[test]
+fn encoded_pictures_begin_at_their_own_key_frame() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.camera();
+    bench.play();
+    bench.rest(3000 * MILLI);
+    let (before, _) = bench.start();
+    bench.rest(400 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    let begin = kept.intervals[0].0;
+    assert!(
+        begin + past <= before && begin + past + SECOND + FRAME >= before,
+        "begins at {begin}, called at {before}"
+    );
+    let keys = bench.keys.lock().unwrap().clone();
+    let due = keys.iter().rfind(|key| **key + past <= before);
+    assert_eq!(Some(&begin), due, "{keys:?}");
+    let sources = bench.sources();
+    whole::webm(&bench.path(0, "webm"), &kept, &sources, 1).unwrap();
+}
+
+#[test]
+fn overlapping_saves_of_what_is_in_a_file_are_whole() {
+    let past = 2 * SECOND;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.outer.recorder.set_property("max-memory", 0u64);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(3 * SECOND);
+    for _ in 0..3 {
+        bench.start();
+        bench.outer.act("stop");
+        bench.rest(30 * MILLI);
+    }
+    let stops = bench.stopped(3);
+    bench.outer.set_state(gst::State::Null);
+    for (number, stop) in stops.iter().enumerate() {
+        let kept = kept(stop);
+        assert!(kept.total() >= past, "{kept:?}");
+        bench.judge_webm(number, stop);
+    }
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
+    let mut bench = Bench::new("audio/wav", "wav", 2 * SECOND);
+    bench.counted();
+    bench.play();
+    bench.rest(2500 * MILLI);
+    let told = |name: &str| {
+        let stats = bench.outer.recorder.property::<gst::Structure>("stats");
+        stats.get::<u64>(name).unwrap()
+    };
+    let time = told("pre-recorded");
+    assert!(time >= 1900 * MILLI && time < 2500 * MILLI, "{time}");
+    let bytes = told("pre-recorded-bytes");
+    assert!(bytes > 192_000 * 19 / 10, "{bytes}");
+    bench
+        .outer
+        .recorder
+        .set_property("pre-record-time", 500 * MILLI);
+    let time = told("pre-recorded");
+    assert!(time >= 400 * MILLI && time < SECOND, "{time}");
+    let before = bench.outer.act("start").0;
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    let begin = kept(&stop).intervals[0].0;
+    assert!(begin + 501 * MILLI >= before, "{begin} for {before}");
+    // Nothing is kept any more.
+    bench.outer.recorder.set_property("pre-record-time", 0u64);
+    assert_eq!(told("pre-recorded-bytes"), 0);
+    let (before, after) = bench.outer.act("start");
+    bench.rest(100 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    let begin = kept.intervals[0].0;
+    assert!(begin + MILLI >= before && begin <= after + MILLI, "{begin}");
+    whole::wav(&bench.path(1, "wav"), &kept, bench.clock()).unwrap();
+}
+
+#[test]
+fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", 2 * SECOND);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(2 * SECOND);
+    bench.start();
+    bench.rest(200 * MILLI);
+    let changed = bench.outer.running_time();
+    bench
+        .outer
+        .recorder
+        .set_property("mime-type", "video/x-matroska;codecs=\"vp8,opus\"");
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    bench.start();
+    bench.outer.act("stop");
+    let stops = bench.stopped(2);
+    bench.outer.set_state(gst::State::Null);
+    bench.judge_webm(0, &stops[0]);
+    let begin = kept(&stops[1]).intervals[0].0;
+    assert!(
+        begin + FRAME >= changed && begin <= changed + SECOND,
+        "{begin}, changed at {changed}"
+    );
+    let mime_type: String = bench
+        .outer
+        .heard()
+        .iter()
+        .rfind(|h| h.name == "start")
+        .unwrap()
+        .fields
+        .get("mime-type")
+        .unwrap();
+    assert!(mime_type.starts_with("video/x-matroska"), "{mime_type}");
+}
+
+#[test]
+fn going_down_saves_what_has_come() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(2500 * MILLI);
+    bench.start();
+    bench.rest(300 * MILLI);
+    bench.outer.set_state(gst::State::Ready);
+    let stop = bench.stopped(1).remove(0);
+    assert_eq!(stop.fields.get::<String>("reason").unwrap(), "state-change");
+    let kept = kept(&stop);
+    assert!(kept.total() > past + 200 * MILLI, "{kept:?}");
+    whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 1).unwrap();
+}
+
+#[test]
+fn a_type_that_cannot_be_recorded_is_one_warning() {
+    let mut bench = Bench::new("video/webm;codecs=\"h264,opus\"", "webm", SECOND);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    bench.rest(300 * MILLI);
+    let warnings = bench.outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let error = bench
+        .outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    assert!(error.is_some());
+    // What can be is kept from then on.
+    bench
+        .outer
+        .recorder
+        .set_property("mime-type", "video/webm;codecs=\"vp8,opus\"");
+    bench.rest(1500 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).total() >= SECOND);
+    bench.judge_webm(0, &stop);
+}
+
+#[test]
+fn there_is_no_past_with_autostart() {
+    let mut bench = Bench::new("audio/wav", "wav", SECOND);
+    bench.outer.recorder.set_property("autostart", true);
+    bench.counted();
+    bench.play();
+    bench.outer.wait_for("start", 1);
+    bench.rest(1200 * MILLI);
+    bench.outer.act("stop");
+    bench.stopped(1);
+    let (before, _) = bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).intervals[0].0 + MILLI >= before);
 }
