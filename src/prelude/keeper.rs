@@ -7,7 +7,7 @@ use crate::{
     gate::Input,
     log::CAT,
     model::{Error, timeline::Ns},
-    session::{ChainSpec, EncoderChain, PacketSink, Track, lock, panicked},
+    session::{ChainRequest, EncoderChain, PacketSink, Track, lock, panicked},
 };
 use std::{
     io,
@@ -333,7 +333,7 @@ impl<'a> Keeper<'a> {
         let plan = self.plan(tracks)?;
         let bitrates = lock(&keeping.bitrates).clone();
         let chain = EncoderChain::build(
-            &ChainSpec {
+            &ChainRequest {
                 plan: &plan,
                 index,
                 name: track.name(),

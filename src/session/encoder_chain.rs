@@ -9,9 +9,9 @@
 
 use super::{
     Settings,
-    encoding::{MadeFor, encoder_around, front, keep_first_caps, set_up_encoder},
+    encoding::{MadeFor, encoder_around, front, set_up_encoder},
     exchange,
-    fixups::{av1, durations, theora_cfr, vp8_in_ogg},
+    fixups::{self, ChainSpec},
     io_pads::appsrc,
     orientation, panicked,
     pipeline::{TrackMedia, factory_name, failed, make},
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     formats::{self, Plan},
     gate::Input,
-    model::{Codec, Container, Error, timeline::Ns},
+    model::{Error, Kind, timeline::Ns},
 };
 use gst::prelude::*;
 use std::{
@@ -48,7 +48,7 @@ pub trait PacketSink: Send + Sync + 'static {
 }
 
 /// What a chain is made for.
-pub struct ChainSpec<'a> {
+pub struct ChainRequest<'a> {
     /// What the recordings will be, and which of their tracks this is.
     pub plan: &'a Plan,
     pub index: usize,
@@ -76,12 +76,8 @@ pub struct EncoderChain {
 
 impl EncoderChain {
     /// Builds it, and lets it run.
-    pub fn build(spec: &ChainSpec<'_>, sink: &Arc<impl PacketSink>) -> Result<Self, Error> {
-        let ChainSpec { name, plan, .. } = *spec;
-        let codec = *plan
-            .codecs
-            .get(spec.index)
-            .ok_or_else(|| failed(name, "no codec"))?;
+    pub fn build(spec: &ChainRequest<'_>, sink: &Arc<impl PacketSink>) -> Result<Self, Error> {
+        let name = spec.name;
         let track = TrackMedia {
             name,
             caps: spec.caps.clone(),
@@ -98,14 +94,14 @@ impl EncoderChain {
                 sink.need_data();
             }
         });
-        let (chain, encoder) = elements(spec, codec, &track, &appsrc, sink)?;
+        let (chain, encoder) = elements(spec, &track, &appsrc, sink)?;
         let error = |err: glib::BoolError| failed(name, err);
         pipeline.add_many(&chain).map_err(error)?;
         exchange::link_all(&chain).map_err(error)?;
         let last = chain.last().and_then(|last| last.static_pad("src"));
         let last = last.ok_or_else(|| failed(name, "no src pad"))?;
         if let Some(entry) = encoder.static_pad("sink") {
-            durations::keep(&entry, &last);
+            fixups::keep_durations(&entry, &last);
         }
         let packets = packet_pad(sink);
         last.link_full(&packets, gst::PadLinkCheck::empty())
@@ -154,14 +150,28 @@ impl Drop for EncoderChain {
 
 /// The elements in their order, and which of them is the encoder.
 fn elements(
-    spec: &ChainSpec<'_>,
-    codec: Codec,
+    request: &ChainRequest<'_>,
     track: &TrackMedia<'_>,
     appsrc: &gst_app::AppSrc,
     sink: &Arc<impl PacketSink>,
 ) -> Result<(Vec<gst::Element>, gst::Element), Error> {
-    let ChainSpec { name, plan, .. } = *spec;
+    let ChainRequest {
+        name, plan, index, ..
+    } = *request;
+    let codec = plan.codecs.get(index);
+    let mut spec = ChainSpec {
+        container: plan.container,
+        codec: *codec.ok_or_else(|| failed(name, "no codec"))?,
+        copied: false,
+        has_parser: plan.parser(index).is_some(),
+        caps: track.caps.clone(),
+        encoder: None,
+        takes_over: false,
+        audio_only: plan.kind == Kind::Audio,
+        is_first: index == 0,
+    };
     if let Some(pad) = appsrc.static_pad("src") {
+        fixups::on_source(&pad, &spec);
         let failed = Arc::downgrade(sink);
         system_memory::bring_over(&pad, name, move |error| {
             if let Some(sink) = failed.upgrade() {
@@ -169,58 +179,41 @@ fn elements(
             }
         });
     }
-    let mut chain = front(codec, track)?;
-    if let Some(filter) = chain.last() {
-        keep_first_caps(filter);
-    }
+    let mut chain = vec![appsrc.clone().upcast()];
+    chain.extend(front(&spec, track)?);
     if let Ok(flip) = make("videoflip", &format!("{name}-videoflip")) {
         orientation::follow(&flip);
         // In front of the scaler.
-        chain.insert(1, flip);
-    }
-    if (codec, plan.container) == (Codec::Vp8, Container::Ogg)
-        && let (Some(first), Some(filter)) = (chain.first(), chain.last())
-    {
-        theora_cfr::assume_rate(first);
-        vp8_in_ogg::repeat_frames(filter);
+        chain.insert(2, flip);
     }
     let key_at = Arc::downgrade(sink);
-    let made = MadeFor {
-        index: spec.index,
+    let made_for = MadeFor {
         track,
-        settings: spec.settings,
-        failed_before: spec.failed_before,
+        spec: &spec,
+        settings: request.settings,
+        failed_before: request.failed_before,
         key_at: Some(Arc::new(move |before, at| {
             let sink = key_at.upgrade();
             sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))
         })),
     };
-    let (encoder, _) = set_up_encoder(codec, &made, |encoder| sink.encoder(encoder))?;
-    if codec == Codec::Theora {
-        if let Some(first) = chain.first() {
-            theora_cfr::assume_rate(first);
-        }
-        theora_cfr::count(&encoder);
-    }
+    let (encoder, _) = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
+    spec.encoder = factory_name(&encoder);
     chain.push(encoder.clone());
-    if let Some(parser) = plan.parser(spec.index) {
+    if let Some(parser) = plan.parser(index) {
         let parser = make(parser, &format!("{name}-parser"))?;
         if parser.has_property("config-interval") {
             parser.set_property_from_str("config-interval", "0");
         }
-        if codec == Codec::Av1 {
-            av1::tell_by_caps(&parser);
-        }
+        fixups::on_parser(&parser, &spec, &Arc::default());
         chain.push(parser);
     }
-    if let Some(caps) = plan.mux_caps(spec.index) {
+    if let Some(caps) = plan.mux_caps(index) {
         let filter = make("capsfilter", &format!("{name}-encoded"))?;
         filter.set_property("caps", caps);
         chain.push(filter);
     }
-    let mut all = vec![appsrc.clone().upcast()];
-    all.extend(chain);
-    Ok((all, encoder))
+    Ok((chain, encoder))
 }
 
 /// The pad behind the last element. It is no element's.

@@ -36,7 +36,7 @@ mod writer;
 
 pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub(crate) use encoder_chain::{ChainSpec, EncoderChain, PacketSink};
+pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
 pub use event::{Blob, Event, Part, RecordedInterval};
 pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
