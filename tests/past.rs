@@ -4,11 +4,14 @@ mod common;
 
 use common::chance::{Chance, tenth};
 use common::judge::kept::Kept;
-use common::judge::whole;
+use common::judge::{decode, file, whole};
 use common::outer::{DEADLINE, Heard, Outer, until};
 use common::signal::{Sound, tag};
+use common::take::{Recipe, take};
 use gst::prelude::*;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -350,6 +353,8 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
     bench.rest(2 * SECOND);
     bench.start();
     bench.rest(200 * MILLI);
+    // The picture on show then is kept, too: the newest that has come, or the one before that.
+    let shown = bench.sources().iter().rev().nth(1).copied().unwrap();
     let changed = bench.outer.running_time();
     bench
         .outer
@@ -364,7 +369,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
     bench.judge_webm(0, &stops[0]);
     let begin = kept(&stops[1]).intervals[0].0;
     assert!(
-        begin + FRAME >= changed && begin <= changed + SECOND,
+        begin >= shown && begin <= changed + SECOND,
         "{begin}, changed at {changed}"
     );
     let mime_type: String = bench
@@ -423,6 +428,130 @@ fn a_type_that_cannot_be_recorded_is_one_warning() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     assert!(kept(&stop).total() >= SECOND);
+    bench.judge_webm(0, &stop);
+}
+
+#[test]
+fn input_that_is_not_live_has_a_past_too() {
+    // What was fed before the call, in stamps, however fast that was.
+    let recipe = Recipe {
+        from: 4 * SECOND,
+        calls: vec![(4 * SECOND + 500 * MILLI, "pause"), (5 * SECOND, "resume")],
+        until: 5 * SECOND + 700 * MILLI,
+        ..Recipe::new("video/webm;codecs=\"vp8,opus\"", true, true)
+    };
+    let past = 2 * SECOND;
+    let take = take(&recipe.with("pre-record-time", past));
+    let begin = take.kept.intervals[0].0;
+    assert!(
+        begin + past <= 4 * SECOND && begin + past + KEYS + FRAME >= 4 * SECOND - 2 * FRAME,
+        "{:?}",
+        take.kept
+    );
+    let found = whole::webm(&take.path, &take.kept, &take.sources, 0).unwrap();
+    println!("{:?} {found:?}", take.kept);
+    assert_eq!(take.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn the_past_goes_on_over_paused() {
+    let past = 3 * SECOND;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(1500 * MILLI);
+    bench.outer.set_state(gst::State::Paused);
+    bench.outer.set_state(gst::State::Playing);
+    bench.rest(1200 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    assert!(kept.total() >= 2 * SECOND, "{kept:?}");
+    let path = bench.path(0, "webm");
+    decode::pictures(&path, 0).unwrap();
+    file::decodes_quietly(&path).unwrap();
+    let told = file::duration(&path).unwrap();
+    assert!(
+        (told - kept.total() as f64).abs() < 60e6,
+        "{told} for {kept:?}"
+    );
+}
+
+#[test]
+fn mute_is_kept_as_it_was() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("audio/wav", "wav", past);
+    bench.counted();
+    bench.play();
+    bench.rest(800 * MILLI);
+    let pad = bench.outer.recorder.static_pad("audio_0").unwrap();
+    let muted = bench.outer.running_time();
+    pad.set_property("mute", true);
+    bench.rest(300 * MILLI);
+    let unmuted = bench.outer.running_time();
+    pad.set_property("mute", false);
+    bench.rest(900 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let begin = kept(&stop).intervals[0].0;
+    let sound = decode::sound(&bench.path(0, "wav"), 0, None).unwrap();
+    let at = |time: u64| ((time - begin) * 48_000 / SECOND) as usize;
+    let frames = sound.samples.chunks_exact(sound.channels).enumerate();
+    let silent: Vec<usize> = frames
+        .filter(|(_, frame)| frame.iter().all(|sample| *sample == 0))
+        .map(|(at, _)| at)
+        .collect();
+    let (first, last) = (silent[0], silent[silent.len() - 1]);
+    assert!(
+        first.abs_diff(at(muted)) < 480 && last.abs_diff(at(unmuted)) < 480,
+        "{first} to {last} for {} to {}",
+        at(muted),
+        at(unmuted)
+    );
+    assert!(silent.len() > (last - first) * 99 / 100, "{silent:?}");
+}
+
+#[test]
+fn an_encoder_that_fails_is_a_warning_and_start_answers() {
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", SECOND);
+    bench.noise();
+    bench.raw_video();
+    // Whatever is tried for the past fails; a recording's own does not.
+    let recorder = bench.outer.recorder.clone();
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = fails.clone();
+    recorder.connect("encoder-setup", false, move |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if failing.load(Ordering::SeqCst) && encoder.name().starts_with("video") {
+            let pad = encoder.static_pad("sink").unwrap();
+            let element = encoder.downgrade();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let encoder = element.upgrade().unwrap();
+                gst::element_error!(encoder, gst::StreamError::Encode, ("out of order"));
+                gst::PadProbeReturn::Remove
+            });
+        }
+        None
+    });
+    bench.play();
+    assert!(until(DEADLINE, || {
+        let warnings = bench.outer.warnings();
+        warnings
+            .iter()
+            .any(|warning| warning.contains("Nothing of the past"))
+    }));
+    fails.store(false, Ordering::SeqCst);
+    let (before, _) = bench.start();
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).intervals[0].0 + MILLI >= before);
     bench.judge_webm(0, &stop);
 }
 

@@ -5,7 +5,7 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{GateOutput, Input, IntervalCursor, Loss};
+use super::{GateOutput, Input, IntervalCursor, Loss, video::LATEST_FIRST};
 use crate::{
     formats::{EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
@@ -237,7 +237,7 @@ impl EncodedGate {
         gate
     }
 
-    /// A frame that spans a cut is shortened to it, as raw ones are.
+    /// A frame that spans a cut is shortened to it, and the first of all is shown from the beginning, as raw ones are.
     pub fn cut_frames(&mut self) {
         self.cuts_frames = true;
     }
@@ -453,8 +453,16 @@ impl EncodedGate {
 
     fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
         let Waiting {
-            input, in_order, ..
+            mut input,
+            in_order,
+            ..
         } = waiting;
+        let late = input.running.saturating_sub(interval.start);
+        if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
+            // The first of all stands for so much time before it, as where frames come raw.
+            input.running -= late;
+            input.duration = input.duration.map(|duration| duration + late);
+        }
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {

@@ -15,7 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// that count in milliseconds could not tell the two apart.
 const SHORTEST: Ns = 1_000_000;
 /// The first frame of all stands for so much time before it; before that it is black.
-const LATEST_FIRST: Ns = 200_000_000;
+pub(super) const LATEST_FIRST: Ns = 200_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 

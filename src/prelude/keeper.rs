@@ -10,6 +10,7 @@ use crate::{
     session::{ChainRequest, EncoderChain, PacketSink, Track, lock, panicked},
 };
 use std::{
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
@@ -24,6 +25,10 @@ use std::{
 const TICK: Duration = Duration::from_millis(100);
 /// A picture is repeated after so long, so that recordings do not wait for the next.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
+/// Groups of pictures up to this are nobody's fault.
+const LONGEST_GROUP: Ns = 2_000_000_000;
+/// A key frame that does not come is asked for again after so long.
+const ASK_AGAIN: Ns = 1_000_000_000;
 /// How late behind its latency a live track's last frames before a cut may be.
 const LIVE_GRACE: Ns = 500_000_000;
 
@@ -132,12 +137,6 @@ impl PacketSink for Packets {
 
     fn packet(&self, packet: Input) {
         let flags = packet.buffer.flags();
-        if flags.contains(gst::BufferFlags::HEADER)
-            && packet.duration.is_none()
-            && packet.buffer.size() == 0
-        {
-            return;
-        }
         let begins = !flags.contains(gst::BufferFlags::DELTA_UNIT);
         self.store(Item::Media(packet), Some(begins));
     }
@@ -229,6 +228,8 @@ struct Keeper<'a> {
     spilling: Option<Spilling>,
     /// Whether the type can be recorded has been looked at.
     is_checked: bool,
+    /// When a key frame was asked for on each track that comes encoded.
+    asked: BTreeMap<u64, Ns>,
 }
 
 impl<'a> Keeper<'a> {
@@ -238,6 +239,7 @@ impl<'a> Keeper<'a> {
             failed: Vec::new(),
             spilling: None,
             is_checked: false,
+            asked: BTreeMap::new(),
         }
     }
 
@@ -273,7 +275,7 @@ impl<'a> Keeper<'a> {
 
     fn look_after(&mut self, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
         let Some(front) = track.front() else {
-            return;
+            return self.ask_for_key_frame(track);
         };
         let failure = lock(&front.packets.failure).take();
         if let Some((encoder, error)) = failure {
@@ -289,6 +291,22 @@ impl<'a> Keeper<'a> {
         }
         front.track.advance();
         self.show_on(track, &front);
+    }
+
+    /// What comes encoded in groups of pictures that are longer than what has to be kept could not be forgotten.
+    fn ask_for_key_frame(&mut self, track: &KeptTrack) {
+        let rings = lock(&self.keeping.rings);
+        let Some(shelf) = rings.shelf(track.number()).filter(|shelf| shelf.keyed) else {
+            return;
+        };
+        let (end, since) = (shelf.ring.end(), shelf.ring.newest().unwrap_or(0));
+        let longest = rings.time().max(LONGEST_GROUP);
+        drop(rings);
+        let last = self.asked.entry(track.number()).or_default();
+        if end.saturating_sub(since) > longest && end.saturating_sub(*last) > ASK_AGAIN {
+            *last = end;
+            self.keeping.delegate.request_key_frame(track.name(), end);
+        }
     }
 
     /// An encoder has failed: the past begins anew with the next.

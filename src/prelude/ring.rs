@@ -205,6 +205,11 @@ impl Ring {
         Some(self.points.back()?.at)
     }
 
+    /// Running time of the newest point.
+    pub fn newest(&self) -> Option<Ns> {
+        Some(self.points.back()?.running)
+    }
+
     /// Running time of the second point.
     pub fn second_point(&self) -> Option<Ns> {
         Some(self.points.get(1)?.running)
