@@ -10,7 +10,7 @@
 //! its slowness stay inside. Must not be dropped in one of its own threads.
 
 use super::{
-    Settings, caps_ladder, container_limit,
+    Settings, caps_ladder, chapters, container_limit,
     diagnosis::{TrackPath, listen},
     encoder_delay::{self, Heard},
     encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
@@ -30,7 +30,7 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, CodecConfig, Delay, Ending, Missing, Patch, Plan, Recorded},
+    formats::{self, Chapter, CodecConfig, Delay, Ending, Missing, Patch, Plan, Recorded},
     gate::headroom,
     model::{Codec, Container, Error, Kind, Orientation, timeline::Ns},
 };
@@ -48,6 +48,8 @@ pub trait Listener: Send + Sync + 'static {
     fn caps(&self, caps: &gst::Caps);
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
+    /// All chapters, and where the last of them ends: no more can come.
+    fn chapters(&self) -> (Vec<Chapter>, Ns);
     /// All has been written but for how it ends.
     fn end(&self, ending: Ending);
     /// An element has failed; `encoder` is its factory's name if it is an encoder.
@@ -91,6 +93,15 @@ impl TrackMedia<'_> {
     }
 }
 
+/// What the head of the file is told that its tracks do not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileHead {
+    /// Bytes that are set aside for chapters.
+    pub chapters_room: usize,
+    /// When the first recorded instant was, in nanoseconds since 1970.
+    pub date: Option<i64>,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -107,6 +118,8 @@ pub struct Pipeline {
     in_muxer: empty_tracks::Tracks,
     /// Encoders that there would be another for and that nothing has come out of.
     unproven: Arc<AtomicUsize>,
+    /// Bytes that matroskamux has to set aside for chapters.
+    room_in_matroska: usize,
 }
 
 /// The beginning of a track, and its encoder if it has one.
@@ -161,6 +174,7 @@ impl Pipeline {
         plan: &Plan,
         tracks: &[TrackMedia<'_>],
         settings: &Settings,
+        head: &FileHead,
         failed_before: &[String],
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
@@ -193,6 +207,10 @@ impl Pipeline {
             begun,
             in_muxer: empty_tracks::Tracks::default(),
             unproven: Arc::default(),
+            room_in_matroska: match plan.container {
+                Container::WebM | Container::Matroska => head.chapters_room,
+                _ => 0,
+            },
         };
         for (index, track) in tracks.iter().enumerate() {
             let made = MadeFor {
@@ -214,7 +232,7 @@ impl Pipeline {
         }
         if plan.container == Container::Mp3 {
             let added = this.feeds.first().map_or(0, |feed| feed.added);
-            mp3_file::write(&this.muxer, added);
+            mp3_file::write(&this.muxer, added, head.chapters_room);
         }
         if plan.container == Container::Ogg {
             let audio = this.feeds.iter().zip(&plan.codecs);
@@ -224,6 +242,12 @@ impl Pipeline {
             }
             if plan.codecs.iter().all(|codec| codec.kind() == Kind::Audio) {
                 ogg_pages::unflag(&this.muxer);
+            }
+            let track = this.feeds.get(chapters::track_in_ogg(&plan.codecs));
+            if let Some(pad) = track.and_then(|feed| feed.mux_pad.as_ref())
+                && head.chapters_room > 0
+            {
+                chapters::reserve_in_ogg(pad, head.chapters_room);
             }
         }
         if settings.timeslice > 0 {
@@ -259,7 +283,12 @@ impl Pipeline {
                 // It has been turned.
                 false => Orientation::default(),
             });
-        *lock(&patch) = Patch::new(plan.container, delays, turns.collect());
+        let mut of_file = Patch::new(plan.container, delays, turns.collect());
+        of_file.reserve_chapters(head.chapters_room);
+        if let Some(date) = head.date {
+            of_file.set_date(date);
+        }
+        *lock(&patch) = of_file;
         let sound = this.feeds.iter().enumerate();
         let sound = sound.filter(|(_, feed)| feed.delay.is_some());
         for (number, (track, feed)) in sound.enumerate() {
@@ -626,16 +655,24 @@ impl Pipeline {
     }
 
     /// What is left to be done with the bytes where the muxer has not come to its end: once.
-    pub fn take_ending(&self) -> Ending {
-        lock(&self.patch).take_ending()
+    pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
+        lock(&self.patch).take_ending(chapters, end)
+    }
+
+    /// Works with what puts its bytes right. No lock is to be taken meanwhile.
+    pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
+        work(&mut lock(&self.patch))
     }
 
     /// Lets it run.
     pub fn play(&self) -> Result<(), Error> {
         self.pipeline
             .set_state(gst::State::Playing)
-            .map(|_| ())
-            .map_err(|err| failed("it does not start", err))
+            .map_err(|err| failed("it does not start", err))?;
+        if self.room_in_matroska > 0 {
+            chapters::reserve_in_matroska(&self.muxer, self.room_in_matroska);
+        }
+        Ok(())
     }
 
     /// The factory of the encoder whose change of state has failed, if one has.

@@ -8,8 +8,8 @@ use crate::{
     session::{
         Event,
         bitrates::RunningEncoder,
-        lock,
-        pipeline::{Pipeline, TrackMedia},
+        chapters, lock,
+        pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
 };
@@ -134,7 +134,13 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let patchable = session.location().is_some() || session.src.seekable();
+        let head = FileHead {
+            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+            date: session.intervals().first().map(|interval| interval.utc),
+        };
+        self.chapters_written = 0;
+        let pipeline = Pipeline::build(&plan, &media, settings, &head, &self.failed, &wires)?;
         let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
