@@ -196,12 +196,11 @@ fn marks_over_pauses_are_chapters_to_the_millisecond() {
     }
 }
 
-/// Judges that `name` is understood by others than FFmpeg.
+/// GStreamer's demuxers, those that read chapters, and mkvextract.
 #[test]
 fn other_readers_find_the_same_chapters() {
     for (mime_type, name) in [
         ("audio/webm", "a.webm"),
-        ("audio/mp4", "a.m4a"),
         ("audio/wav", "a.wav"),
         ("audio/x-matroska;codecs=flac", "a.mkv"),
     ] {
@@ -212,7 +211,7 @@ fn other_readers_find_the_same_chapters() {
         let (path, marks) = record(&rig, mime_type, name, 20, 4);
         let expected = as_chapters(&marks);
         assert_eq!(in_ms(&toc(&path)), in_ms(&expected), "{name} in GStreamer");
-        if name.ends_with("m4a") || name.ends_with("wav") {
+        if name.ends_with("wav") {
             continue;
         }
         let (out, _) = media::run(Command::new("mkvextract").args([&path, "chapters", "--simple"]));
@@ -282,11 +281,12 @@ fn a_mark_is_where_the_recording_was() {
     assert!(refused.message().contains("start"), "{refused}");
     let made = follow(&rig.recorder);
     rig.play();
+    let mut sound = Sound::new(&rig);
     rig.recorder.start().unwrap();
     // Nothing is known of the track yet.
     mark(&rig.recorder, Some("undecided")).unwrap();
-    let mut sound = Sound::new(&rig);
     sound.advance(100);
+    rig.wait_event(Kind::Start, 1);
     mark(&rig.recorder, None).unwrap();
     sound.advance(100);
     rig.recorder.pause().unwrap();
@@ -330,9 +330,9 @@ fn marks_are_told_after_the_start_and_in_their_order() {
         });
     }
     rig.play();
+    let mut sound = Sound::new(&rig);
     rig.recorder.start().unwrap();
     mark(&rig.recorder, Some("first")).unwrap();
-    let mut sound = Sound::new(&rig);
     sound.advance(100);
     rig.recorder.pause().unwrap();
     mark(&rig.recorder, Some("second")).unwrap();
@@ -353,7 +353,6 @@ fn more_marks_than_there_is_room_for() {
         ("audio/mp4", "a.m4a", true),
         ("audio/flac", "a.flac", false),
         ("audio/ogg", "a.ogg", false),
-        ("audio/mpeg", "a.mp3", false),
     ] {
         if !is_supported(mime_type) {
             continue;
@@ -365,6 +364,7 @@ fn more_marks_than_there_is_room_for() {
         let made = follow(&rig.recorder);
         rig.play();
         let mut sound = Sound::new(&rig);
+        sound.advance(5);
         rig.recorder.start().unwrap();
         for n in 0..100 {
             sound.advance(10);
@@ -379,7 +379,8 @@ fn more_marks_than_there_is_room_for() {
         let (found, expected) = (chapters(&path), as_chapters(&marks));
         let warnings = rig.outer.all();
         if appended {
-            assert_eq!(in_ms(&found), in_ms(&expected), "{name}");
+            let most = longest_title(mime_type);
+            assert_eq!(cut(&found, most), cut(&expected, most), "{name}");
             rig.assert_quiet_bus();
         } else {
             let kept = found.len();
@@ -402,6 +403,7 @@ fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     let made = follow(&rig.recorder);
     rig.play();
     let mut sound = Sound::new(&rig);
+    sound.advance(5);
     rig.recorder.start().unwrap();
     for n in 0..30 {
         sound.advance(100);
@@ -453,6 +455,23 @@ fn title() -> impl Strategy<Value = String> {
     ]
 }
 
+/// No more of a title is in the file, or read by FFmpeg from there.
+fn longest_title(mime_type: &str) -> usize {
+    match mime_type {
+        "audio/wav" => 500,
+        "audio/mpeg" => 126,
+        _ => usize::MAX,
+    }
+}
+
+/// In milliseconds, with so much of each title.
+fn cut(chapters: &[Chapter], most: usize) -> Vec<(u64, String)> {
+    let chapters = in_ms(chapters).into_iter();
+    chapters
+        .map(|(start, title)| (start, in_files(title, most)))
+        .collect()
+}
+
 /// The title as files have it.
 fn in_files(title: &str, most: usize) -> String {
     let mut end = title.len().min(most);
@@ -480,6 +499,7 @@ proptest! {
             rig.recorder.set_property("location", &path);
             rig.play();
             let mut sound = Sound::new(&rig);
+            sound.advance(5);
             rig.recorder.start().unwrap();
             sound.advance(10);
             let (mut at, mut expected) = (10, Vec::new());
@@ -496,7 +516,8 @@ proptest! {
             rig.recorder.stop().unwrap();
             rig.wait_recording(1);
             let found = chapters(&path);
-            prop_assert_eq!(in_ms(&found), in_ms(&expected), "{}", mime_type);
+            let most = longest_title(mime_type);
+            prop_assert_eq!(cut(&found, most), cut(&expected, most), "{}", mime_type);
         }
     }
 }

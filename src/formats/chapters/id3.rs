@@ -7,6 +7,9 @@ use crate::{formats::mp3::id3_frame, model::timeline::Ns};
 const MAX_ENTRIES: usize = 255;
 /// Offsets in bytes are not used.
 const NO_OFFSET: [u8; 4] = [0xff; 4];
+/// FFmpeg reads the size of a frame in a frame as one of ID3v2.3, and gives up at a longer one: with its encoding it has to
+/// have less than 128 bytes.
+const MAX_TITLE: usize = 126;
 const TOP_LEVEL: u8 = 2;
 const ORDERED: u8 = 1;
 
@@ -57,7 +60,7 @@ pub(super) fn encode(chapters: &[Chapter], end: Ns, room: usize) -> Option<Vec<u
         content.extend_from_slice(&NO_OFFSET);
         content.extend_from_slice(&NO_OFFSET);
         // In UTF-8.
-        let title = [&[3], chapter.cut_title(usize::MAX).as_bytes()].concat();
+        let title = [&[3], chapter.cut_title(MAX_TITLE).as_bytes()].concat();
         content.extend(id3_frame(b"TIT2", &title));
         bytes.extend(id3_frame(b"CHAP", &content));
     }

@@ -84,7 +84,7 @@ fn set_date(boxes_of: &mut [u8], date: i64) {
     }
 }
 
-/// The content of `moov` with a reserve for chapters as the last of its `udta`, and where in it that begins.
+/// The content of `moov` with a reserve for chapters as the first of its `udta`, and where in it that begins.
 pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(Vec<u8>, usize)> {
     let Some(reserve) = reserve else {
         return Some((header.to_vec(), header.len()));
@@ -97,9 +97,8 @@ pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(
             new.extend_from_slice(header.get(part.start..part.end)?);
         }
     }
-    udta.extend_from_slice(reserve.bytes());
-    new.extend(boxed(b"udta", &udta)?);
-    let at = new.len() - reserve.bytes().len();
+    let at = new.len() + 8;
+    new.extend(boxed(b"udta", &[reserve.bytes(), &udta].concat())?);
     Some((new, at))
 }
 

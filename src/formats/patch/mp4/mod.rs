@@ -119,6 +119,7 @@ impl Layout {
         told: &Told<'_>,
         reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
+        let place = self.place(position);
         let mut patched = Vec::with_capacity(bytes.len() + 128);
         let mut end = 0;
         for part in boxes(bytes) {
@@ -141,7 +142,7 @@ impl Layout {
                 let (content, at) = header::with_reserve(&header, space.as_ref())?;
                 let new = boxed(b"moov", &content)?;
                 if let Some(space) = &mut space {
-                    space.shift(position + (patched.len() + MOOV_HEAD + at) as u64);
+                    space.shift(place + (patched.len() + MOOV_HEAD + at) as u64);
                 }
                 *reserve = space;
                 self.moov = Some(position + part.start as u64..position + part.end as u64);

@@ -149,5 +149,5 @@ pub(super) fn free_number(header: &[u8]) -> Option<u32> {
 pub(super) fn udta(header: &[u8], chapters: &[Chapter]) -> Option<Vec<u8>> {
     let old = find(header, &[b"udta"]).unwrap_or_default();
     let first = chapters.get(..chapters.len().min(MAX_CHPL))?;
-    boxed(b"udta", &[old, &chpl(first)?].concat())
+    boxed(b"udta", &[&chpl(first)?, old].concat())
 }
