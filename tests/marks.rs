@@ -4,7 +4,9 @@ mod common;
 
 use common::chance::{Chance, long};
 use common::harness::feed::Feed;
-use common::harness::{Kind, Outer, Recorder, Rig, code, expect_error, init, make_recorder, media};
+use common::harness::{
+    Kind, Outer, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
+};
 use gst::prelude::*;
 use proptest::prelude::*;
 use std::io::{BufRead, BufReader};
@@ -341,7 +343,11 @@ fn marks_are_told_after_the_start_and_in_their_order() {
     let expected = [
         "on-start", "on-mark", "on-pause", "on-mark", "on-part", "on-stop",
     ];
-    assert_eq!(*order.lock().unwrap(), expected);
+    wait_for("all events", || {
+        order.lock().unwrap().len() >= expected.len()
+    });
+    let order = order.lock().unwrap().clone();
+    assert_eq!(order, expected);
 }
 
 /// Where the head has no room, all go to the end, if they can; else it is said once.
@@ -608,5 +614,68 @@ fn a_killed_recording_has_its_marks() {
             found.starts_with(&in_ms(&due)),
             "{mime_type}: {found:?}, due {due:?}"
         );
+    }
+}
+
+/// The file's own date, of the first recorded instant and not of its making.
+#[test]
+fn a_file_has_the_date_of_its_first_instant() {
+    let utc = |rig: &Rig| {
+        let stats: gst::Structure = rig.recorder.property("stats");
+        let intervals = stats.get::<gst::Array>("intervals").unwrap();
+        let first = intervals[0].get::<gst::Structure>().unwrap();
+        first.get::<i64>("utc").unwrap()
+    };
+    for (mime_type, extension) in CONTAINERS {
+        if mime_type == "audio/wav" || !is_supported(mime_type) {
+            continue;
+        }
+        let rig = Rig::new();
+        let path = rig.path(&format!("dated.{extension}"));
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.recorder.set_property("location", &path);
+        rig.play();
+        let feed = rig.feed_audio();
+        rig.recorder.start().unwrap();
+        // Long before now.
+        let at = gst::ClockTime::from_seconds(1_000_000_000);
+        feed.queue_media(gst::ClockTime::ZERO);
+        for n in 0..50 {
+            let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; 960]);
+            let fields = buffer.get_mut().unwrap();
+            fields.set_pts(gst::ClockTime::from_mseconds(10 * n));
+            fields.set_duration(gst::ClockTime::from_mseconds(10));
+            let unix = gst::Caps::new_empty_simple("timestamp/x-unix");
+            let time = at + gst::ClockTime::from_mseconds(10 * n);
+            gst::ReferenceTimestampMeta::add(fields, &unix, time, None);
+            feed.push(buffer);
+        }
+        feed.settle();
+        rig.recorder.stop().unwrap();
+        rig.wait_recording(1);
+        assert_eq!(utc(&rig), 1_000_000_000_000_000_000, "{mime_type}");
+        let (out, _) = media::run(Command::new("ffprobe").args([
+            "-v",
+            "error",
+            "-show_entries",
+            "format_tags:stream_tags",
+            "-of",
+            "default=nk=0",
+            &path,
+        ]));
+        let text = String::from_utf8(out).unwrap();
+        let dates: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("TAG:")?.split_once('='))
+            .filter(|(name, _)| matches!(name.to_lowercase().as_str(), "creation_time" | "date"))
+            .map(|(_, value)| value)
+            .collect();
+        assert!(!dates.is_empty(), "{mime_type}: {text}");
+        for date in dates {
+            assert!(
+                date.starts_with("2001-09-09T01:46:40"),
+                "{mime_type}: {date}"
+            );
+        }
     }
 }

@@ -50,6 +50,9 @@ pub fn track_in_ogg(codecs: &[Codec]) -> usize {
 
 /// Gives the comments of the track on this pad of oggmux so much padding.
 pub fn reserve_in_ogg(mux_pad: &gst::Pad, room: usize) {
+    if room == 0 {
+        return;
+    }
     on_caps(mux_pad, move |caps| {
         let mut caps = caps.to_owned();
         let fields = caps.make_mut().structure_mut(0)?;
