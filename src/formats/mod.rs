@@ -4,6 +4,7 @@ mod av1;
 mod bits;
 mod caps;
 mod channels;
+mod chapters;
 mod codec_config;
 mod codec_string;
 mod delay;
@@ -26,6 +27,7 @@ pub use caps::{
     has_header_packets, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
 };
 pub use channels::{channel_order, encoded_channels, encoders_for, lacks_places, with_places};
+pub use chapters::{Chapter, padded_comments};
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
@@ -41,7 +43,7 @@ pub use muxer::{
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Ending, Ordinary, Patch, Unit};
+pub use patch::{Completion, Ending, Patch, Unit};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};

@@ -206,6 +206,11 @@ impl Container {
         self.codecs(codec.kind()).contains(&codec)
     }
 
+    /// Whether the date of a file is one of its tags, and not a field of its head.
+    pub fn has_date_as_tag(self) -> bool {
+        matches!(self, Container::Ogg | Container::Flac | Container::Mp3)
+    }
+
     /// Whether it holds more than one track.
     pub fn takes_many(self) -> bool {
         !matches!(self, Container::Wav | Container::Flac | Container::Mp3)

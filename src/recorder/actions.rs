@@ -24,7 +24,16 @@ type Upstreams = Vec<(String, Upstream)>;
 impl MediaRecorder {
     /// Runs an action; `state` has its new value on return.
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
-        let done = self.try_to_act(command);
+        self.act_with(command, "")
+    }
+
+    /// Names this instant.
+    pub(super) fn mark(&self, title: &str) -> Result<(), Error> {
+        self.act_with(Command::Mark, title)
+    }
+
+    fn act_with(&self, command: Command, title: &str) -> Result<(), Error> {
+        let done = self.try_to_act(command, title);
         if let Err(error) = &done {
             gst::info!(
                 super::imp::CAT,
@@ -35,7 +44,8 @@ impl MediaRecorder {
         done
     }
 
-    fn try_to_act(&self, command: Command) -> Result<(), Error> {
+    /// `title` is that of a mark.
+    fn try_to_act(&self, command: Command, title: &str) -> Result<(), Error> {
         crate::fault::place("action");
         let upstreams = match command {
             Command::Start => self.upstreams(),
@@ -70,10 +80,15 @@ impl MediaRecorder {
                 self.set_state_value(state);
                 events
             }
-            (Effect::Blob, Some(session)) => {
-                return match session.request_data() {
-                    true => Ok(()),
-                    false => Err(just_ended(command)),
+            (Effect::Blob | Effect::Mark, Some(session)) => {
+                let done = match effect {
+                    Effect::Mark => session.mark(title),
+                    _ => session.request_data(),
+                };
+                return if done {
+                    Ok(())
+                } else {
+                    Err(just_ended(command))
                 };
             }
             (_, None) => return Ok(()),

@@ -30,7 +30,7 @@ mod upstream;
 pub use blob::Blob;
 pub use events::{Event, Events};
 pub use pad::MediaRecorderPad;
-pub use part::{Part, RecordedInterval};
+pub use part::{Mark, Part, RecordedInterval};
 pub use settings::{MediaRecorderBuilder, Stats, TrackStats};
 
 use crate::model::State;

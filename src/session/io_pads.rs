@@ -89,7 +89,8 @@ pub fn bytes_pad(
                     told.caps(&caps);
                 }
                 gst::EventView::Eos(_) => {
-                    let ending = lock(&sought).take_ending();
+                    let (chapters, end) = told.chapters();
+                    let ending = lock(&sought).take_ending(chapters, end);
                     told.end(ending);
                 }
                 _ => {}

@@ -9,6 +9,7 @@
 mod backpressure;
 mod bitrates;
 mod caps_ladder;
+mod chapters;
 mod config;
 mod container_limit;
 mod diagnosis;
@@ -23,6 +24,7 @@ mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
 mod key_units;
+mod marks;
 mod orientation;
 mod pipeline;
 mod probe;
@@ -37,7 +39,7 @@ mod writer;
 pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
-pub use event::{Blob, Event, Part, RecordedInterval};
+pub use event::{Blob, Event, Mark, Part, RecordedInterval};
 pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
 pub(crate) use timing::{SharedTimeline, lock};
@@ -53,10 +55,10 @@ use crate::{
     output::{Events, Slot, SrcOutput, Store},
 };
 use bitrates::RunningEncoder;
+use marks::Marks;
 use std::{
     any::Any,
     collections::VecDeque,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
@@ -65,7 +67,7 @@ use std::{
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
-use writer::{BlobOutlet, Progress, Writer};
+use writer::{BlobOutlet, Incomplete, Progress, Writer};
 
 /// How often who cannot wait for the disk looks whether the writer is free.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
@@ -122,6 +124,9 @@ struct Control {
     failed_encoder: Option<(String, Error)>,
     /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
     ended_by_caps: Vec<(String, gst::Caps, Ns)>,
+    marks: Marks,
+    /// Once is enough.
+    warned_of_marks: bool,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,
@@ -616,12 +621,10 @@ impl Session {
         }
     }
 
-    /// The recording is whole, but stays in fragments.
-    fn warn_of_fragments(&self, reason: Option<io::Error>) {
-        if let Some(reason) = reason {
-            let message = format!(
-                "The recording is complete, but stays a fragmented MP4, which some players cannot seek in: {reason}"
-            );
+    /// The recording is whole, but for its last step.
+    fn warn_of_incomplete(&self, incomplete: Option<Incomplete>) {
+        if let Some(Incomplete { purpose, reason }) = incomplete {
+            let message = format!("The recording is complete, but {purpose}: {reason}");
             self.events.push(Event::Warning { message });
         }
     }

@@ -3,6 +3,7 @@
 
 mod batching;
 mod build;
+mod chapters;
 mod cut_resolution;
 mod end;
 mod gap_filling;
@@ -73,6 +74,8 @@ struct Supervisor {
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
+    /// So many chapters are in the head.
+    chapters_written: usize,
     /// How many blobs of those that were asked for have been handed out.
     served: u64,
     /// The end has been announced.
@@ -103,6 +106,7 @@ impl Supervisor {
             waiting: None,
             announced: false,
             batch: None,
+            chapters_written: 0,
             served: 0,
             finalising: false,
             told_closed: Vec::new(),
@@ -166,6 +170,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps, stopped.is_some());
+            self.write_chapters();
             self.flush_batch(requested > self.served, stopped.is_some());
             if self.announced {
                 self.hand_out_requested(requested);

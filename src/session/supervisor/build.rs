@@ -8,8 +8,8 @@ use crate::{
     session::{
         Event,
         bitrates::RunningEncoder,
-        lock,
-        pipeline::{Pipeline, TrackMedia},
+        chapters, lock,
+        pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
 };
@@ -21,6 +21,18 @@ use std::{
     },
     time::Instant,
 };
+
+/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
+    let mut tags = tags.unwrap_or_default();
+    let has_date =
+        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
+    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
+        let tags = tags.make_mut();
+        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
+    }
+    tags
+}
 
 impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
@@ -134,7 +146,13 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let patchable = session.location().is_some() || session.src.seekable();
+        let head = FileHead {
+            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+            date: session.intervals().first().map(|interval| interval.utc),
+        };
+        self.chapters_written = 0;
+        let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
         let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
@@ -167,6 +185,10 @@ impl Supervisor {
             let tags = match (of_all, of_track) {
                 (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
                 (all, track) => all.or(track),
+            };
+            let tags = match head.date.filter(|_| plan.container.has_date_as_tag()) {
+                Some(date) => Some(dated(tags, date)),
+                None => tags,
             };
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
