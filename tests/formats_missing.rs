@@ -92,7 +92,14 @@ impl Drop for Stage {
 fn what_is_missing_is_said() {
     let recorder = make_recorder();
     // Before anything has been made: what was once made counts as there.
-    for name in ["vp8enc", "vp9enc", "lamemp3enc", "oggmux", "theoraenc"] {
+    for name in [
+        "vp8enc",
+        "vp9enc",
+        "lamemp3enc",
+        "oggmux",
+        "theoraenc",
+        "alawdec",
+    ] {
         remove(name);
     }
 
@@ -129,6 +136,29 @@ fn what_is_missing_is_said() {
     let caps = detail.get::<gst::Caps>().unwrap();
     assert_eq!(caps.structure(0).unwrap().name(), "video/x-theora");
     stage.no_more();
+    drop(stage);
+
+    // A decoder, of input that is to be decoded; as it is there is no need of one.
+    let stage = Stage::new(
+        "audiotestsrc is-live=true ! audio/x-raw,rate=8000,channels=1 ! alawenc ! rec.",
+        false,
+        "audio/webm",
+    );
+    for pad in stage.recorder.sink_pads() {
+        common::harness::wait_for("caps", || pad.current_caps().is_some());
+    }
+    let error = expect_error(stage.recorder.start(), code::NOT_SUPPORTED);
+    for part in ["audio/x-alaw", "audio_0", "decoder"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let (kind, detail) = stage.missing();
+    assert_eq!(kind, "decoder");
+    let caps = detail.get::<gst::Caps>().unwrap();
+    assert_eq!(caps.structure(0).unwrap().name(), "audio/x-alaw");
+    stage.no_more();
+    stage.recorder.set_property("mime-type", "audio/wav");
+    stage.recorder.start().unwrap();
+    stage.recorder.stop().unwrap();
     drop(stage);
 
     // With autostart nobody holds the handle: the message comes, then the ERROR.

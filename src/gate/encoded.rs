@@ -7,7 +7,7 @@
 
 use super::{GateOutput, Input, IntervalCursor, Loss};
 use crate::{
-    formats::{EntryPoint, FrameFormat},
+    formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
 };
 use std::{cell::Cell, collections::VecDeque};
@@ -100,25 +100,12 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What it is to a decoder. Upstream's flags count where the frame itself cannot be read.
+    /// What it is to a decoder.
     fn entry_point(&self) -> EntryPoint {
         if let Some(known) = self.entry_point.get() {
             return known;
         }
-        let is_delta = self.is_delta();
-        let flagged = if is_delta {
-            EntryPoint::No
-        } else {
-            EntryPoint::Key
-        };
-        let read = || {
-            let frame = self.input.buffer.map_readable().ok()?;
-            self.format?.entry_point(&frame)
-        };
-        let found = match read() {
-            Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
-            found => found.unwrap_or(flagged),
-        };
+        let found = formats::entry_point(self.format, &self.input.buffer);
         self.entry_point.set(Some(found));
         found
     }
@@ -197,7 +184,7 @@ impl EncodedGate {
     pub fn new(caps: &gst::StructureRef) -> Self {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
-            keyed: name.starts_with("video/"),
+            keyed: !name.starts_with("audio/"),
             in_order: is_in_order(name),
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),

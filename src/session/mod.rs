@@ -11,6 +11,8 @@ mod bitrates;
 mod caps_ladder;
 mod config;
 mod container_limit;
+mod decoder;
+mod decoding;
 mod diagnosis;
 mod encoder_delay;
 mod encoder_probe;
@@ -49,13 +51,14 @@ use crate::{
 };
 use backpressure::Backpressure;
 use bitrates::RunningEncoder;
+use decoding::Decoding;
 use std::{
     any::Any,
     collections::VecDeque,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, ThreadId},
@@ -78,6 +81,10 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
+    /// In the order of the tracks.
+    decoding: Vec<Decoding>,
+    /// Itself, for what calls back.
+    this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
@@ -177,7 +184,7 @@ impl Session {
             any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
-        let session = Arc::new(Session {
+        let session = Arc::new_cyclic(|this| Session {
             id,
             label: glib::gformat!("{}/recording{id}", delegate.name()),
             writer: Mutex::new(Writer::new(
@@ -197,6 +204,8 @@ impl Session {
                 .iter()
                 .map(|spec| Track::new(spec, &shared))
                 .collect(),
+            decoding: tracks.iter().map(|_| Decoding::default()).collect(),
+            this: this.clone(),
             any_live,
             room,
             events,

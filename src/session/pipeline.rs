@@ -397,10 +397,6 @@ impl Pipeline {
                 && let Ok(flip) = make("videoflip", &format!("{name}-videoflip"))
             {
                 super::orientation::follow(&flip);
-                if !raw {
-                    // The gate turns raw pictures only, as their tags come.
-                    flip.set_property_from_str("video-direction", track.turn().direction());
-                }
                 // In front of the scaler.
                 chain.insert(1, flip);
             }
@@ -474,13 +470,8 @@ impl Pipeline {
             chain.push(timestamper);
         }
         let takes = chain.first().and_then(|first| first.static_pad("sink"));
-        // What is encoded but not to be kept is decoded first.
-        let decoder = match raw || copied {
-            true => None,
-            false => Some(make("decodebin", &format!("{name}-decoder"))?),
-        };
         let mut row = vec![appsrc.clone().upcast()];
-        row.extend(decoder.iter().cloned().chain(chain));
+        row.extend(chain);
         self.link(&row, name)?;
         let last = row.last().unwrap_or(appsrc.upcast_ref());
         let template = formats::mux_pad_template(plan.container, codec.kind());
@@ -529,9 +520,8 @@ impl Pipeline {
             ))
         })?;
         if let Some(upstream) = appsrc.static_pad("src") {
-            let section = decoder.into_iter().collect();
             let downstream = takes.unwrap_or_else(|| mux_pad.clone());
-            let section = Section::new(&upstream, &downstream, section);
+            let section = Section::new(&upstream, &downstream, Vec::new());
             let watched = caps_ladder::Watched {
                 recorded: Recorded {
                     codec,
