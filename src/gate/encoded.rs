@@ -7,7 +7,7 @@
 
 use super::{GateOutput, Input, IntervalCursor, Loss, video::LATEST_FIRST};
 use crate::{
-    formats::{EntryPoint, FrameFormat},
+    formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
 };
 use std::{cell::Cell, collections::VecDeque};
@@ -105,7 +105,7 @@ impl Waiting {
         if let Some(known) = self.entry_point.get() {
             return known;
         }
-        let found = entry_point(&self.input.buffer, self.format);
+        let found = formats::entry_point(self.format, &self.input.buffer);
         self.entry_point.set(Some(found));
         found
     }
@@ -140,27 +140,9 @@ fn is_hidden(frame: &gst::BufferRef) -> bool {
     frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
 }
 
-/// What a frame is to a decoder. Upstream's flags count where the frame itself cannot be read.
-fn entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> EntryPoint {
-    let is_delta = is_delta(frame);
-    let flagged = if is_delta {
-        EntryPoint::No
-    } else {
-        EntryPoint::Key
-    };
-    let read = || {
-        let frame = frame.map_readable().ok()?;
-        format?.entry_point(&frame)
-    };
-    match read() {
-        Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
-        found => found.unwrap_or(flagged),
-    }
-}
-
 /// Whether a recording can begin with this frame, of which `format` tells how it says what it is.
 pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
-    !is_hidden(frame) && entry_point(frame, format) != EntryPoint::No
+    !is_hidden(frame) && formats::entry_point(format, frame) != EntryPoint::No
 }
 
 /// See the module.
@@ -211,7 +193,7 @@ impl EncodedGate {
     pub fn new(caps: &gst::StructureRef) -> Self {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
-            keyed: name.starts_with("video/"),
+            keyed: !name.starts_with("audio/"),
             in_order: is_in_order(name),
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),

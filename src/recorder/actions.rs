@@ -5,7 +5,7 @@ use super::{
     upstream::Upstream,
 };
 use crate::{
-    formats::{self, Refusal, TrackInput},
+    formats::{self, Missing, Refusal, TrackInput},
     model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
     prelude::{Beginning, Keeping},
     session::{
@@ -182,14 +182,21 @@ impl MediaRecorder {
             Begin::Now => self.past_for(&tracks),
             Begin::EarliestBuffer => None,
         };
-        let (inputs, specs) = self.specs(&tracks, upstreams, past.as_deref());
         let number = lock(&self.control).recordings;
         let values = lock(&self.values).clone();
         let file = match &values.location {
             Some(location) if !location.is_empty() => Some(location::numbered(location, number)?),
             _ => None,
         };
+        let (inputs, specs) = self.specs(
+            &tracks,
+            upstreams,
+            past.as_deref(),
+            &values.mime_type,
+            file.as_deref(),
+        );
         check(&values, file.as_deref(), &inputs)?;
+        check_decoders(&tracks, &inputs)?;
         let dispatcher = self
             .dispatcher
             .get()
@@ -298,6 +305,8 @@ impl MediaRecorder {
         tracks: &[super::MediaRecorderPad],
         upstreams: &Upstreams,
         past: Option<&Keeping>,
+        mime_type: &str,
+        location: Option<&str>,
     ) -> (Vec<TrackInput>, Vec<TrackSpec>) {
         let mut inputs = Vec::new();
         let mut specs = Vec::new();
@@ -310,7 +319,9 @@ impl MediaRecorder {
             let kind = pad.kind();
             inputs.push(TrackInput {
                 kind,
-                encoded: caps.as_ref().and_then(|caps| formats::codec_of_caps(caps)),
+                encoded: caps
+                    .as_ref()
+                    .and_then(|caps| formats::copied_codec(caps, mime_type, location)),
             });
             specs.push(TrackSpec {
                 name: name.to_string(),
@@ -359,12 +370,8 @@ impl MediaRecorder {
             .iter()
             .filter_map(|pad| {
                 let caps = pad.stream().caps.clone()?;
-                let info = formats::video_info(&caps)?;
-                Some(VideoSize {
-                    width: info.width(),
-                    height: info.height(),
-                    fps: f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1)),
-                })
+                let (width, height, fps) = formats::encoded_size(&caps)?;
+                Some(VideoSize { width, height, fps })
             })
             .collect();
         let (changed, bitrates) = {
@@ -522,6 +529,27 @@ fn check(
         MimeType::parse(&values.mime_type)?;
     }
     formats::choose(&values.mime_type, location, inputs).map(|_| ())
+}
+
+/// Whether what is not copied can be decoded, as far as the caps are known.
+fn check_decoders(pads: &[super::MediaRecorderPad], inputs: &[TrackInput]) -> Result<(), Refusal> {
+    let decoded = pads.iter().zip(inputs);
+    for (pad, _) in decoded.filter(|(_, input)| input.encoded.is_none()) {
+        let Some(caps) = pad.stream().caps.clone() else {
+            continue;
+        };
+        if !formats::is_raw(&caps) && !formats::can_decode(&caps) {
+            return Err(Refusal {
+                error: Error::not_supported(format!(
+                    "start: {caps} on {} would have to be decoded, and nothing here does; install a decoder \
+                     (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes",
+                    pad.name()
+                )),
+                missing: vec![Missing::Decoder(caps)],
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The recorder as its recordings see it.

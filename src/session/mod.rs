@@ -12,6 +12,8 @@ mod caps_ladder;
 mod chapters;
 mod config;
 mod container_limit;
+mod decoder;
+mod decoding;
 mod diagnosis;
 mod encoder_chain;
 mod encoder_delay;
@@ -55,13 +57,14 @@ use crate::{
     output::{Events, Slot, SrcOutput, Store},
 };
 use bitrates::RunningEncoder;
+use decoding::Decoding;
 use marks::Marks;
 use std::{
     any::Any,
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, ThreadId},
@@ -82,6 +85,10 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
+    /// In the order of the tracks.
+    decoding: Vec<Decoding>,
+    /// Itself, for what calls back.
+    this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
@@ -184,7 +191,7 @@ impl Session {
             any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
-        let session = Arc::new(Session {
+        let session = Arc::new_cyclic(|this| Session {
             id,
             label: glib::gformat!("{}/recording{id}", delegate.name()),
             writer: Mutex::new(Writer::new(
@@ -204,6 +211,8 @@ impl Session {
                 .iter()
                 .map(|spec| Track::new(spec, &shared))
                 .collect(),
+            decoding: tracks.iter().map(|_| Decoding::default()).collect(),
+            this: this.clone(),
             any_live,
             room,
             events,

@@ -30,7 +30,7 @@ use std::{
 };
 
 /// A track holds no more bytes than this, however little time that is.
-const MAX_BYTES: u64 = 256 << 20;
+pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 /// Less media than this is no queue.
 const QUEUE: Ns = 100_000_000;
@@ -110,8 +110,6 @@ struct Inner {
     /// Those of the first media.
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
-    /// For what has come since raw media became encoded, and the running time at which that was.
-    next_gate: Option<(Gate, Option<Ns>)>,
     stamps: Stamps<Input>,
     cursor: IntervalCursor,
     /// The end of the last interval, once that is known for good.
@@ -130,6 +128,8 @@ struct Inner {
     looked: Option<(Ns, Ns)>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
+    /// How its frames have to be turned, before the caps are known.
+    turn: Option<Orientation>,
 }
 
 /// See the module.
@@ -160,6 +160,8 @@ pub struct Track {
     wider: AtomicU64,
     /// EOS on the pad.
     ended: AtomicBool,
+    /// It is decoded, and nothing comes out before a key frame.
+    begins_decoded: AtomicBool,
     /// The interval, counted from 1, for which a key frame was last asked.
     asked: AtomicUsize,
     inner: Mutex<Inner>,
@@ -203,12 +205,12 @@ impl Track {
             flushing: AtomicBool::new(false),
             wider: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            begins_decoded: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 caps: None,
                 first_caps: None,
                 gate: None,
-                next_gate: None,
                 stamps: Stamps::new(shared.patience),
                 cursor: IntervalCursor::default(),
                 end: None,
@@ -221,6 +223,7 @@ impl Track {
                 let_in: 0,
                 looked: None,
                 mutes: Vec::new(),
+                turn: None,
             }),
         }
     }
@@ -298,9 +301,18 @@ impl Track {
         self.arrived.load(Ordering::SeqCst)
     }
 
-    /// Whether its intervals have to begin at a key frame.
+    /// Whether its intervals have to begin at a key frame: of what is decoded, the first alone.
     pub fn is_keyed(&self) -> bool {
+        if self.begins_decoded.load(Ordering::SeqCst) {
+            let pending = self.timeline.read(|t| t.pending());
+            return pending.is_some_and(|(interval, _)| interval == 0);
+        }
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.is_keyed())
+    }
+
+    /// Its media is decoded in front of it, and can be only from a key frame on.
+    pub fn begin_decoded(&self, keyed: bool) {
+        self.begins_decoded.store(keyed, Ordering::SeqCst);
     }
 
     /// A flush begins, or ends.
@@ -359,7 +371,10 @@ impl Track {
     /// the second time.
     pub fn key_frame(&self, from: Ns) -> (Option<Ns>, Ns) {
         let inner = lock(&self.inner);
-        let key_frame = inner.gate.as_ref().and_then(|gate| gate.key_frame(from));
+        let key_frame = match self.begins_decoded.load(Ordering::SeqCst) {
+            true => inner.first.map(|first| first.max(from)),
+            false => inner.gate.as_ref().and_then(|gate| gate.key_frame(from)),
+        };
         (key_frame, self.arrived())
     }
 
@@ -379,29 +394,27 @@ impl Track {
         // What waits came with the caps before.
         self.settle_stamps(&mut inner);
         let before = inner.caps.clone();
-        let Inner {
-            gate, next_gate, ..
-        } = &mut *inner;
-        // Encoded media that becomes raw is copied into the pipeline as it is.
-        let is_new = |gate: &Gate| !matches!(gate, Gate::Encoded(_)) && !formats::is_raw(caps);
-        match (next_gate.as_mut(), gate.as_mut()) {
-            (None, Some(gate)) if is_new(gate) => *next_gate = Some((gate_for(caps)?, None)),
-            (Some((gate, _)), _) | (None, Some(gate)) => {
+        match &mut inner.gate {
+            Some(gate) => {
                 gate.set_caps(caps)?;
                 if before.is_some_and(|before| formats::begins_anew(&before, caps)) {
                     gate.lose(Loss::Upstream);
                 }
             }
-            (None, None) => *gate = Some(gate_for(caps)?),
+            gate => *gate = Some(gate_for(caps)?),
         }
         if self.was_raw()
-            && let Some(Gate::Encoded(gate)) = gate
+            && let Some(Gate::Encoded(gate)) = &mut inner.gate
         {
             gate.cut_frames();
         }
         // Capture pools have few buffers.
         let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
         inner.feed.set_scarce(scarce);
+        let Inner { gate, turn, .. } = &mut *inner;
+        if let (Some(Gate::Video(gate)), Some(turn)) = (gate, turn.take()) {
+            gate.set_orientation(turn);
+        }
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
@@ -481,6 +494,11 @@ impl Track {
         }
     }
 
+    /// There was no room for a buffer in front of its decoder.
+    pub fn drop_one(&self, input: &Input) {
+        self.leave_out_one(&mut lock(&self.inner), input);
+    }
+
     /// A buffer whose place is known goes through the gate.
     fn let_in(&self, inner: &mut Inner, input: Input, now: Option<Ns>) {
         let end = input.end();
@@ -494,11 +512,6 @@ impl Track {
         }
         let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
-        if let Some((next, at)) = &mut inner.next_gate {
-            at.get_or_insert(input.running);
-            next.hold(input);
-            return inner.advance(safe_until, &self.timeline);
-        }
         let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
         let input = self.spared(inner, input, waiting);
         let mut out = GateOutput::new();
@@ -701,8 +714,11 @@ impl Track {
 
     /// Pictures to come have to be turned so.
     pub fn set_orientation(&self, turn: Orientation) {
-        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
-            gate.set_orientation(turn);
+        let mut inner = lock(&self.inner);
+        match &mut inner.gate {
+            Some(Gate::Video(gate)) => gate.set_orientation(turn),
+            Some(_) => {}
+            None => inner.turn = Some(turn),
         }
     }
 
@@ -742,7 +758,7 @@ impl Track {
             self.settle_stamps(&mut inner);
         }
         let safe_until = if over { Ns::MAX } else { safe_until };
-        inner.advance(safe_until, &self.timeline);
+        inner.advance(safe_until);
         self.finish_if_complete(&mut inner);
     }
 
@@ -780,9 +796,6 @@ impl Track {
         }
         self.settle_stamps(inner);
         inner.refresh(&self.timeline);
-        if inner.next_gate.is_some() {
-            inner.advance(Ns::MAX, &self.timeline);
-        }
         let mut out = GateOutput::new();
         let arrived = self.arrived();
         // In one go: a cut in between would be in the one and not in the other.
@@ -929,33 +942,12 @@ impl Inner {
         }
     }
 
-    /// Lets out what `safe_until` allows; then the next gate takes over, if there is one and the other is through.
-    fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+    /// Lets out what `safe_until` allows.
+    fn advance(&mut self, safe_until: Ns) {
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = self;
-        let Some(now) = gate else {
-            return;
-        };
-        let at = match self.next_gate {
-            Some((_, at)) => {
-                now.settle();
-                at
-            }
-            None => None,
-        };
-        now.advance(cursor, at.unwrap_or(Ns::MAX).min(safe_until), &mut out);
-        let waits = cursor.current().is_some_and(|interval| !interval.resolved);
-        if let Some(at) = at.filter(|at| *at <= safe_until && !waits)
-            && let Some((next, _)) = self.next_gate.take()
-        {
-            if let Gate::Audio(_) = now {
-                now.fill(cursor, at, &mut out);
-            }
-            now.finish(timeline.read(|t| t.recorded_at(at)), &mut out);
-            self.counts.filled += now.filled();
-            self.counts.dropped += now.left_out();
-            *now = next;
-            now.advance(cursor, safe_until, &mut out);
+        if let Some(gate) = gate {
+            gate.advance(cursor, safe_until, &mut out);
         }
         self.feed_all(out);
     }

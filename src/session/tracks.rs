@@ -22,8 +22,10 @@ const STEP: Ns = 1_000_000_000;
 impl Session {
     /// The newest buffer that passed the pad of a track before it was given to the track.
     pub fn replay(&self, track: usize, recent: Input) {
-        if let Some(track) = self.track(track) {
-            track.replay(recent);
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.replay(recent),
+            (None, Some(track)) => track.replay(recent),
+            (None, None) => {}
         }
     }
 
@@ -37,8 +39,10 @@ impl Session {
         match self.track(track) {
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
-                let for_another = this.is_behind() && self.others_starve(track);
-                this.push(input, for_another, now)
+                match self.decoder(track) {
+                    Some(decoder) => self.push_encoded(track, &decoder, input),
+                    None => self.push_raw(track, this, input, now),
+                }
             }
             None => Flow::Done,
         }
@@ -74,6 +78,18 @@ impl Session {
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         Some(tags)
+    }
+
+    /// A buffer of a track, as its gate takes it; never waits.
+    pub(super) fn push_raw(
+        &self,
+        index: usize,
+        track: &Track,
+        input: Input,
+        now: Option<Ns>,
+    ) -> Flow {
+        let for_another = track.is_behind() && self.others_starve(index);
+        track.push(input, for_another, now)
     }
 
     /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
@@ -150,35 +166,28 @@ impl Session {
         )));
     }
 
-    /// New caps of a track.
-    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
-        if let Some(track) = self.track(track)
-            && let Err(err) = track.set_caps(caps)
-        {
-            self.fail(Error::not_supported(format!(
-                "The track of {} cannot be recorded ({caps}): {err}",
-                track.name()
-            )));
-        }
-    }
-
     /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
     pub fn lose(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.lose();
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.flush(),
+            (None, Some(track)) => track.lose(),
+            (None, None) => {}
         }
     }
 
     /// Upstream has nothing for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
-        if let Some(track) = self.track(track)
+        if let Some(this) = self.track(track)
             && end
-                <= track
+                <= this
                     .arrived()
                     .max(self.begun())
                     .saturating_add(LONGEST_HOLE)
         {
-            track.gap(end);
+            match self.decoder(track) {
+                Some(decoder) => decoder.gap(this.arrived().min(end), end),
+                None => this.gap(end),
+            }
         }
     }
 
@@ -238,7 +247,8 @@ impl Session {
 
     /// EOS of a track.
     pub fn end_track(&self, track: usize) {
-        if let Some(track) = self.track(track) {
+        let drains = self.decoder(track).is_some_and(|decoder| decoder.drain());
+        if !drains && let Some(track) = self.track(track) {
             track.end();
         }
     }

@@ -9,7 +9,7 @@ mod caps_once;
 mod caps_overrides;
 mod channel_order;
 mod channel_positions;
-mod clipping;
+pub(super) mod clipping;
 mod codec_config;
 mod colorimetry;
 mod decode_times;

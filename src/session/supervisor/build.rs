@@ -125,14 +125,18 @@ impl Supervisor {
                 })
             })
             .collect();
+        let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
             .iter()
             .map(|track| TrackInput {
                 kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
-                encoded: formats::codec_of_caps(&track.caps),
+                encoded: formats::copied_codec(
+                    &track.caps,
+                    &settings.mime_type,
+                    session.location(),
+                ),
             })
             .collect();
-        let settings = &session.settings;
         let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
         let plan = plan.map_err(|refusal| {
             session.events.push(Event::Missing(refusal.missing));

@@ -9,7 +9,7 @@
 use super::{
     boxes::{boxed, boxes, find},
     edits::{Begin, Shown, rescale},
-    samples::{Table, Tables},
+    samples::{Table, Tables, Times},
     text_track::{self, TextTrack},
 };
 use crate::formats::{
