@@ -48,6 +48,8 @@ pub fn bytes_pad(
     begun: &Arc<AtomicBool>,
 ) -> gst::Pad {
     let begun = begun.clone();
+    // Not before: what tells the time of the first instant comes with its media.
+    let dated = AtomicBool::new(false);
     let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
     let (told, sought) = (listener.clone(), patch.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
@@ -57,6 +59,11 @@ pub fn bytes_pad(
                 return Ok(gst::FlowSuccess::Ok);
             }
             contain(&*bytes, || {
+                if !dated.swap(true, Ordering::Relaxed)
+                    && let Some(date) = bytes.date()
+                {
+                    lock(&patched).set_date(date);
+                }
                 // Its own lock, held no longer than that.
                 let patched = lock(&patched).bytes(buffer);
                 let Some(patched) = patched else {

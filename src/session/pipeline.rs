@@ -36,6 +36,8 @@ pub trait Listener: Send + Sync + 'static {
     fn seek(&self, position: u64);
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
+    /// When the first recorded instant was, in nanoseconds since 1970.
+    fn date(&self) -> Option<i64>;
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
     /// All chapters, and where the last of them ends: no more can come.
@@ -88,8 +90,6 @@ impl TrackMedia<'_> {
 pub struct FileHead {
     /// Bytes that are set aside for chapters.
     pub chapters_room: usize,
-    /// When the first recorded instant was, in nanoseconds since 1970.
-    pub date: Option<i64>,
 }
 
 /// See the module.

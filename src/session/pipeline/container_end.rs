@@ -127,9 +127,6 @@ impl ContainerEnd {
     pub fn set_patch(&self, delays: Vec<formats::Delay>, orientations: Vec<Orientation>) {
         let mut patch = Patch::new(self.container, delays, orientations);
         patch.reserve_chapters(self.head.chapters_room);
-        if let Some(date) = self.head.date {
-            patch.set_date(date);
-        }
         *lock(&self.patch) = patch;
     }
 

@@ -153,8 +153,8 @@ impl Supervisor {
         let patchable = session.location().is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
-            date: session.intervals().first().map(|interval| interval.utc),
         };
+        let date = session.intervals().first().map(|interval| interval.utc);
         self.chapters_written = 0;
         let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
         let replaceable = pipeline.is_replaceable();
@@ -190,7 +190,7 @@ impl Supervisor {
                 (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
                 (all, track) => all.or(track),
             };
-            let tags = match head.date.filter(|_| plan.container.has_date_as_tag()) {
+            let tags = match date.filter(|_| plan.container.has_date_as_tag()) {
                 Some(date) => Some(dated(tags, date)),
                 None => tags,
             };

@@ -72,6 +72,11 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
+    fn date(&self) -> Option<i64> {
+        let intervals = self.session.intervals();
+        intervals.first().map(|interval| interval.utc)
+    }
+
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
