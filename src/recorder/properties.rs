@@ -14,6 +14,7 @@ const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
 const DEFAULT_SYNC_INTERVAL: u64 = 0;
+const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// A value of another type than the property's.
@@ -37,6 +38,7 @@ pub struct Values {
     pub stop_timeout: u64,
     pub max_duration: u64,
     pub sync_interval: u64,
+    pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
 }
@@ -59,6 +61,7 @@ impl Default for Values {
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
             sync_interval: DEFAULT_SYNC_INTERVAL,
+            pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Values {
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
             "sync-interval" => self.sync_interval = value.get()?,
+            "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
         Ok(())
@@ -125,6 +129,7 @@ impl Values {
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
             "sync-interval" => self.sync_interval.to_value(),
+            "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
     }
@@ -314,11 +319,18 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
              power cut costs; 0 = nothing is synchronised",
             DEFAULT_SYNC_INTERVAL,
         ),
+        uint64(
+            "pre-record-time",
+            "Pre-record time",
+            "Nanoseconds of the past that are kept while inactive, in PAUSED and PLAYING: start begins that long \
+             before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
+            DEFAULT_PRE_RECORD_TIME,
+        ),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "application/x-mediarecorder-stats: duration, paused-duration, bytes, blobs, \
-                 location, mime-type, tracks, parts, intervals",
+                 location, mime-type, tracks, parts, intervals, pre-recorded, pre-recorded-bytes",
             )
             .read_only()
             .build(),

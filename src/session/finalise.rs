@@ -39,7 +39,7 @@ impl Session {
         }
         let mut safe = self.synchronise(deadline);
         match self.writer_within(patience, |writer, _| writer.complete(safe.is_ok()))? {
-            Ok(unchanged) => self.warn_of_fragments(unchanged),
+            Ok(unchanged) => self.warn_of_incomplete(unchanged),
             Err(reason) => return Some(Err(cannot_write(reason))),
         }
         safe = safe.and_then(|()| self.synchronise(deadline));

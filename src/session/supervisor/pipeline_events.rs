@@ -1,7 +1,7 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    formats::{Ending, Missing},
+    formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
     session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
@@ -59,6 +59,11 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
+    fn date(&self) -> Option<i64> {
+        let intervals = self.session.intervals();
+        intervals.first().map(|interval| interval.utc)
+    }
+
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
@@ -80,11 +85,21 @@ impl Listener for PipelineEvents {
         }
     }
 
+    fn chapters(&self) -> (Vec<Chapter>, Ns) {
+        if self.is_cut() {
+            return Default::default();
+        }
+        self.session.seal_chapters()
+    }
+
     fn end(&self, ending: Ending) {
         if self.is_cut() {
             return;
         }
         self.session.contain(|_| crate::fault::place("drained"));
+        if ending.lost_chapters() > 0 {
+            self.session.warn_of_lost_chapters();
+        }
         lock(&self.session.control).completing = true;
         // In this thread, which may wait for the disk.
         if let Some(Err(error)) = self.session.finalise(ending, None) {

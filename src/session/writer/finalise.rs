@@ -1,18 +1,26 @@
 //! How a recording's bytes end, in steps. Where the file is synchronised, each is on the disk before the next begins: so any
-//! crash leaves a file that plays. What is a fragmented MP4 while it grows becomes an ordinary one.
+//! crash leaves a file that plays. What is a fragmented MP4 while it grows becomes an ordinary one, and chapters for which
+//! the head has no room go to the end.
 
 use super::Writer;
 use crate::{
-    formats::{Ending, Ordinary},
+    formats::{Completion, Ending},
     output::Audience,
 };
 use std::io;
 
+/// What a file lacks that is whole otherwise, and why.
+#[derive(Debug)]
+pub struct Incomplete {
+    pub purpose: &'static str,
+    pub reason: io::Error,
+}
+
 /// What is left to be done with the bytes, once all media is written.
 #[derive(Debug, Default)]
-pub(super) struct Completion {
+pub(super) struct Steps {
     ending: Ending,
-    /// What puts the appended end of an ordinary MP4 in force.
+    /// What puts in force what has been appended.
     switch: Vec<(u64, gst::Buffer)>,
 }
 
@@ -30,7 +38,7 @@ impl Writer {
         let written = self.release().and_then(|()| self.store.flush());
         let ended = match (written, self.store.has_failed()) {
             (Ok(()), false) => {
-                self.completion.ending = ending;
+                self.steps.ending = ending;
                 Ok(true)
             }
             (written, _) => {
@@ -47,21 +55,21 @@ impl Writer {
         self.progress.note_failure(ended)
     }
 
-    /// The second: duration and index, or what is appended for an ordinary file. Why the bytes stay fragments, if they
-    /// could have been made an ordinary file: they are whole all the same. `safe`: the media is on the disk, where that
-    /// was asked for.
+    /// The second: duration and index, and what is appended to complete the bytes. What they lack then, and why, if they
+    /// could have been completed: they play all the same. `safe`: the media is on the disk, where that was asked for.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn complete(&mut self, safe: bool) -> io::Result<Option<io::Error>> {
+    pub fn complete(&mut self, safe: bool) -> io::Result<Option<Incomplete>> {
         if self.is_over() {
             return Ok(None);
         }
-        let patched = self.store.write_patches(usize::MAX);
-        let ending = std::mem::take(&mut self.completion.ending);
-        let completed = patched.and_then(|()| self.make_ordinary(ending, safe));
+        let ending = std::mem::take(&mut self.steps.ending);
+        let purpose = ending.purpose();
+        let completed = self.complete_now(ending, safe);
         self.tell();
-        self.progress.note_failure(completed)
+        let failed = self.progress.note_failure(completed)?;
+        Ok(failed.map(|reason| Incomplete { purpose, reason }))
     }
 
     /// The last: what has been appended is put in force, if it is on the disk where that was asked for (`safe`). FALSE
@@ -70,7 +78,7 @@ impl Writer {
     /// # Errors
     /// When it cannot be written.
     pub fn switch(&mut self, safe: bool) -> io::Result<bool> {
-        let switch = std::mem::take(&mut self.completion.switch);
+        let switch = std::mem::take(&mut self.steps.switch);
         if self.is_over() || !safe || switch.is_empty() {
             return Ok(false);
         }
@@ -80,7 +88,11 @@ impl Writer {
         self.progress.note_failure(written.map(|()| true))
     }
 
-    fn make_ordinary(&mut self, mut ending: Ending, safe: bool) -> io::Result<Option<io::Error>> {
+    fn complete_now(&mut self, mut ending: Ending, safe: bool) -> io::Result<Option<io::Error>> {
+        for (at, bytes) in ending.take_patches() {
+            self.put(at, bytes)?;
+        }
+        self.store.write_patches(usize::MAX)?;
         let Some(head) = ending.head() else {
             return Ok(None);
         };
@@ -91,7 +103,7 @@ impl Writer {
             self.put(self.store.len(), index.clone())?;
         }
         let end = self.store.len();
-        let Some(ordinary) = ending.ordinary(end) else {
+        let Some(completion) = ending.complete(end) else {
             if head_is_here && let Some(index) = index {
                 self.put(end, index)?;
             }
@@ -103,33 +115,37 @@ impl Writer {
                 src.write(*number, end, index.clone());
             }
             src.write_for(*number, Audience::Seekable);
-            src.write(*number, end, ordinary.appended.clone());
-            for (at, bytes) in ordinary.patches.clone() {
+            src.write(*number, end, completion.appended.clone());
+            for (at, bytes) in completion.patches.clone() {
                 src.write(*number, at, bytes);
             }
         }
-        let unchanged = match safe {
-            true => self.append_ordinary(ordinary, head_is_here),
+        let failed = match safe {
+            true => self.append_completion(completion, head_is_here),
             false => Some(io::ErrorKind::TimedOut.into()),
         };
-        if unchanged.is_some()
+        if failed.is_some()
             && head_is_here
             && let Some(index) = index
         {
             // Of use, and not missed.
             let _ = self.store.append_whole(index, false);
         }
-        Ok(unchanged.filter(|_| safe))
+        Ok(failed.filter(|_| safe))
     }
 
-    /// What is appended, as a whole: until the switch the file is still the fragmented one. Why it is not there.
-    fn append_ordinary(&mut self, ordinary: Ordinary, head_is_here: bool) -> Option<io::Error> {
+    /// What is appended, as a whole: until the switch the file is what it was. Why it is not there.
+    fn append_completion(
+        &mut self,
+        completion: Completion,
+        head_is_here: bool,
+    ) -> Option<io::Error> {
         if !head_is_here && !self.store.is_in_file() {
             return None;
         }
-        let appended = self.store.append_whole(ordinary.appended, !head_is_here);
+        let appended = self.store.append_whole(completion.appended, !head_is_here);
         if appended.is_ok() {
-            self.completion.switch = ordinary.patches.into();
+            self.steps.switch = completion.patches;
         }
         appended.err()
     }
