@@ -27,6 +27,8 @@ mod ogg_pages;
 mod opus;
 mod opus_header;
 mod table;
+#[cfg(test)]
+mod tests;
 mod theora_cfr;
 mod vp8_in_ogg;
 
@@ -65,6 +67,16 @@ pub enum Versions {
     All,
     /// This one and those after it.
     From(u32, u32),
+}
+
+#[cfg(test)]
+impl Versions {
+    fn contain(self, version: (u32, u32)) -> bool {
+        match self {
+            Versions::All => true,
+            Versions::From(major, minor) => version >= (major, minor),
+        }
+    }
 }
 
 /// Where in a chain a fixup goes. The stages are those of [`super::pipeline`], in their order.
