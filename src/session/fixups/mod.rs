@@ -50,7 +50,7 @@ pub struct Fixup {
     pub name: &'static str,
     /// The factory of the element at fault, or of the elements.
     pub element: &'static str,
-    /// Where they have the fault.
+    /// Where they have the fault, as its proof in `tests/proofs.rs` shows it.
     pub versions: Versions,
     /// What they do wrong.
     pub report: &'static str,
@@ -65,6 +65,8 @@ pub struct Fixup {
 pub enum Versions {
     /// Every one that is known.
     All,
+    /// Those before this one.
+    Before(u32, u32),
     /// This one and those after it.
     From(u32, u32),
 }
@@ -74,6 +76,7 @@ impl Versions {
     fn contain(self, version: (u32, u32)) -> bool {
         match self {
             Versions::All => true,
+            Versions::Before(major, minor) => version < (major, minor),
             Versions::From(major, minor) => version >= (major, minor),
         }
     }

@@ -136,7 +136,8 @@ fn page() -> String {
          What GStreamer's elements get wrong, or leave undone, and the recorder puts right around them: the rows of \
          `src/session/fixups/table.rs`, in the order in which they are installed. `cargo test --lib each_row` switches each off, \
          records with the GStreamer that is installed, and compares what FFmpeg or GStreamer then finds with this table; with \
-         `-- --nocapture` it prints what it found.\n\n\
+         `-- --nocapture` it prints what it found. \u{2013}: its recording shows no fault there; a row goes when no supported release \
+         shows one, with any codec and container that it is for.\n\n\
          | fixup | element | what it does wrong | 1.22 | 1.26 | 1.28 |\n|---|---|---|---|---|---|\n",
     );
     let mut unproved = String::new();
