@@ -111,7 +111,7 @@ impl<'a> Track<'a> {
 
     /// What is shown of it; `before` is the fragmented movie's timescale, `movie` the ordinary one's.
     fn shown(&self, before: u32, movie: u32) -> Option<Shown> {
-        let times = self.table?.times()?;
+        let times = self.table?.times(self.video)?;
         let begin = Begin::of(self.trak);
         Some(Shown::new(begin, times, self.timescale, before, movie))
     }
@@ -216,10 +216,10 @@ pub(super) fn moov(
 
 /// The content of a track's `trak`, and how long it is, in the movie's timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
-    let times = track.table.and_then(Table::times);
+    let times = track.table.and_then(|table| table.times(track.video));
     let shown = track.shown(before, movie);
     let lasts = track.total(before, movie);
-    let decoded = track.table.map_or(0, Table::decoded);
+    let decoded = track.table.map_or(0, |table| table.decoded(track.video));
     let media = times.map_or(0, |times| times.end).max(decoded);
     let mut new = Vec::new();
     for part in boxes(track.trak) {
