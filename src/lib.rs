@@ -103,6 +103,7 @@ mod log;
 pub mod model;
 #[doc(hidden)]
 pub mod output;
+mod prelude;
 mod recorder;
 #[doc(hidden)]
 pub mod session;

@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 19] = [
+const PROPERTIES: [Property; 20] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
@@ -85,6 +85,7 @@ const PROPERTIES: [Property; 19] = [
         true,
     ),
     property("max-duration", "Unsigned Integer64.", "Default: 0", true),
+    property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.
     property("name", "String.", "", true),

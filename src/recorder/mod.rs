@@ -16,6 +16,7 @@ mod imp;
 mod location;
 mod pad;
 mod part;
+mod past;
 mod properties;
 mod queries;
 mod readings;
@@ -23,6 +24,7 @@ mod refused_caps;
 mod settings;
 mod signals;
 mod stats;
+mod subscriber;
 mod upstream;
 
 pub use blob::Blob;

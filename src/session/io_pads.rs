@@ -16,9 +16,11 @@ use std::{
     },
 };
 
-/// What a track's media is given to.
-pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
-    let need_data = Arc::downgrade(listener);
+/// What a track's media is given to; `need_data` hears when there is room in its queue.
+pub fn appsrc(
+    track: &TrackMedia<'_>,
+    need_data: impl Fn() + Send + Sync + 'static,
+) -> gst_app::AppSrc {
     let appsrc = gst_app::AppSrc::builder()
         .name(track.name)
         .caps(&track.caps)
@@ -27,11 +29,7 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
         .max_time(gst::ClockTime::from_nseconds(track.room))
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
-                .need_data(move |_, _| {
-                    if let Some(listener) = need_data.upgrade() {
-                        listener.need_data();
-                    }
-                })
+                .need_data(move |_, _| need_data())
                 .build(),
         )
         .build();

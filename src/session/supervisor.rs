@@ -82,6 +82,9 @@ struct Supervisor {
     finalising: bool,
     /// Tracks of which the log knows that they have ended.
     told_closed: Vec<bool>,
+    /// How many buffers have come out of the past, and when one did last.
+    kept: u64,
+    kept_came: Instant,
 }
 
 impl Supervisor {
@@ -107,6 +110,8 @@ impl Supervisor {
             served: 0,
             finalising: false,
             told_closed: Vec::new(),
+            kept: 0,
+            kept_came: now,
         }
     }
 
@@ -176,7 +181,7 @@ impl Supervisor {
             match stopped {
                 Some(since) => {
                     self.complete_tracks(since);
-                    if since.elapsed() > self.drain_limit() {
+                    if since.max(self.kept_came).elapsed() > self.drain_limit() {
                         return Some(Error::unknown(format!(
                             "The recording did not drain within stop-timeout ({} ms): an encoder \
                              or the disk is too slow; what was written until now is delivered.",
@@ -254,6 +259,11 @@ impl Supervisor {
         let held = session.clock.holds() && !session.any_live() && !stopped;
         let now = self.begun.elapsed();
         self.absences.watch(now, &self.views(), held);
+        let kept = session.tracks.iter().filter(|track| track.is_kept());
+        let kept = kept.map(Track::came).sum();
+        if std::mem::replace(&mut self.kept, kept) != kept {
+            self.kept_came = Instant::now();
+        }
     }
 
     fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {

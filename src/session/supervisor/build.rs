@@ -121,18 +121,22 @@ impl Supervisor {
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(),
-                    tags: session.delegate.tags(track.name()),
+                    tags: session.tags_of(track),
                 })
             })
             .collect();
+        let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
             .iter()
             .map(|track| TrackInput {
                 kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
-                encoded: formats::codec_of_caps(&track.caps),
+                encoded: formats::copied_codec(
+                    &track.caps,
+                    &settings.mime_type,
+                    session.location(),
+                ),
             })
             .collect();
-        let settings = &session.settings;
         let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
         let plan = plan.map_err(|refusal| {
             session.events.push(Event::Missing(refusal.missing));
@@ -170,7 +174,7 @@ impl Supervisor {
         }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.delegate.tags(track.name());
+            let mut of_track = session.tags_of(track);
             if feed.encoder.is_some()
                 && let Some(tags) = &mut of_track
             {

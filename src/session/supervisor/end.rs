@@ -89,6 +89,7 @@ impl Supervisor {
     /// Nobody waits for this recording any more.
     pub(super) fn release(&self) {
         let session = &self.session;
+        session.close_decoders();
         session.events.close();
         lock(&session.control).finished = true;
         session.done.notify_all();

@@ -9,7 +9,7 @@
 use super::{
     boxes::{boxed, boxes, find},
     edits::{Begin, Shown, rescale},
-    samples::{Table, Tables},
+    samples::{Table, Tables, Times},
     text_track::{self, TextTrack},
 };
 use crate::formats::{
@@ -109,9 +109,13 @@ impl<'a> Track<'a> {
         })
     }
 
+    fn times(&self) -> Option<Times> {
+        self.table?.times(self.video)
+    }
+
     /// What is shown of it; `before` is the fragmented movie's timescale, `movie` the ordinary one's.
     fn shown(&self, before: u32, movie: u32) -> Option<Shown> {
-        let times = self.table?.times(self.video)?;
+        let times = self.times()?;
         let begin = Begin::of(self.trak);
         Some(Shown::new(begin, times, self.timescale, before, movie))
     }
@@ -216,7 +220,7 @@ pub(super) fn moov(
 
 /// The content of a track's `trak`, and how long it is, in the movie's timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
-    let times = track.table.and_then(|table| table.times(track.video));
+    let times = track.times();
     let shown = track.shown(before, movie);
     let lasts = track.total(before, movie);
     let decoded = track.table.map_or(0, |table| table.decoded(track.video));
