@@ -38,6 +38,7 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
         action("resume", Command::Resume),
         action("stop", Command::Stop),
         action("request-data", Command::RequestData),
+        action("split-now", Command::SplitNow),
         Signal::builder("is-type-supported")
             .action()
             .param_types([String::static_type()])
