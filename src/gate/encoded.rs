@@ -320,7 +320,7 @@ impl EncodedGate {
         self.keyless = None;
         self.last_dts = None;
         self.last_in_order = None;
-        self.recent = Box::new([Ns::MAX; REORDERED]);
+        *self.recent = [Ns::MAX; REORDERED];
         self.begun = false;
         let sent = std::mem::take(&mut self.sent_headers);
         if self.headers.is_empty() {
