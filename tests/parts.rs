@@ -6,7 +6,8 @@ use common::judge::{parts, samples, sync};
 use common::outer::{DEADLINE, Outer, act, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
@@ -225,4 +226,103 @@ fn parts_of_a_file_split_by_time_begin_with_frames() {
         .map(|at| (at + 500) / 1_000)
         .collect();
     assert_eq!(found, due);
+}
+
+/// The payloads of a stream's packets, as hashes.
+fn payloads(file: &Path, stream: &str) -> Vec<String> {
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            stream,
+            "-show_data_hash",
+            "md5",
+        ])
+        .args([
+            "-show_entries",
+            "packet=data_hash",
+            "-of",
+            "default=nw=1:nk=1",
+        ])
+        .arg(file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Copies encoded pictures and sound, in parts if `size_time` is not 0; the parts.
+fn copied(
+    location: &Path,
+    mime_type: &str,
+    (video, audio): (&str, &str),
+    size_time: u64,
+) -> Vec<parts::Part> {
+    let outer = Outer::new(mime_type, location);
+    outer.recorder.set_property("max-size-time", size_time);
+    outer.recorder.set_property("autostart", true);
+    let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
+    let audio = outer.source(&format!(
+        "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
+    ));
+    video.link(&outer.pad("video_%u")).unwrap();
+    audio.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    parts::told(&outer)
+}
+
+#[test]
+fn copied_packets_are_each_in_one_part() {
+    for (name, mime_type, codecs) in [
+        (
+            "mkv",
+            "video/x-matroska",
+            (
+                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "opusenc",
+            ),
+        ),
+        (
+            "webm",
+            "video/webm",
+            ("vp8enc deadline=1 keyframe-max-dist=20", "vorbisenc"),
+        ),
+        (
+            "mp4",
+            "video/mp4",
+            (
+                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "avenc_aac ! aacparse",
+            ),
+        ),
+    ] {
+        let (_directory, whole) = place_for(&format!("whole-%d.{name}"));
+        let split = whole.with_file_name(format!("split-%d.{name}"));
+        let whole = copied(&whole, mime_type, codecs, 0);
+        let split = copied(&split, mime_type, codecs, SECOND);
+        assert!(split.len() >= 4, "{name}: {split:?}");
+        let total: u64 = whole.iter().map(|part| part.duration).sum();
+        let in_all: u64 = split.iter().map(|part| part.duration).sum();
+        assert!(
+            total.abs_diff(in_all) < 30 * MILLI,
+            "{name}: {total}, {in_all}"
+        );
+        for stream in ["v:0", "a:0"] {
+            let due = payloads(&whole[0].path, stream);
+            let found = split.iter().flat_map(|part| payloads(&part.path, stream));
+            let found: Vec<String> = found.collect();
+            assert_eq!(found, due, "{name} {stream}");
+        }
+        for part in &split {
+            common::judge::file::decodes_quietly(&part.path).unwrap();
+            let starts = common::judge::file::starts(&part.path).unwrap();
+            assert!(
+                starts.iter().all(|start| start.abs() < 70e6),
+                "{name}: {starts:?}"
+            );
+        }
+    }
 }
