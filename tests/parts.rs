@@ -266,6 +266,14 @@ fn copied(
     let audio = outer.source(&format!(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
     ));
+    // Encoders that are asked for key frames would make others.
+    video.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        let event = info.event().map(|event| event.type_());
+        match event == Some(gst::EventType::CustomUpstream) {
+            true => gst::PadProbeReturn::Drop,
+            false => gst::PadProbeReturn::Ok,
+        }
+    });
     video.link(&outer.pad("video_%u")).unwrap();
     audio.link(&outer.pad("audio_%u")).unwrap();
     outer.set_state(gst::State::Playing);
