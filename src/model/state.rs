@@ -30,6 +30,8 @@ pub enum Command {
     RequestData,
     /// Go on in the next part.
     SplitNow,
+    /// Name this instant.
+    Mark,
 }
 
 /// What an allowed command leads to.
@@ -43,6 +45,8 @@ pub enum Effect {
     Blob,
     /// The state stays, the next part begins.
     Part,
+    /// The state stays, there is a chapter here.
+    Mark,
 }
 
 impl fmt::Display for Effect {
@@ -52,6 +56,7 @@ impl fmt::Display for Effect {
             Effect::To(state) => write!(f, "makes it {state:?}"),
             Effect::Blob => f.write_str("asks for a blob"),
             Effect::Part => f.write_str("asks for the next part"),
+            Effect::Mark => f.write_str("makes a chapter"),
         }
     }
 }
@@ -71,6 +76,7 @@ impl State {
             (Recording | Paused, Stop) => Ok(Effect::To(Inactive)),
             (Recording | Paused, RequestData) => Ok(Effect::Blob),
             (Recording | Paused, SplitNow) => Ok(Effect::Part),
+            (Recording | Paused, Mark) => Ok(Effect::Mark),
             (Recording, Start) => Err(Error::invalid_state(
                 "start: a recording is already on; stop it before the next one",
             )),
@@ -92,6 +98,9 @@ impl State {
             (Inactive, SplitNow) => Err(Error::invalid_state(
                 "split-now: nothing is being recorded; start a recording first",
             )),
+            (Inactive, Mark) => Err(Error::invalid_state(
+                "mark: nothing is being recorded; start a recording first",
+            )),
         }
     }
 }
@@ -103,13 +112,14 @@ mod tests {
     use proptest::prelude::*;
 
     /// The table of docs/REFERENCE.md as text: rows are actions, columns inactive, recording, paused.
-    const TABLE: [(Command, [&str; 3]); 6] = [
+    const TABLE: [(Command, [&str; 3]); 7] = [
         (Command::Start, ["recording", "error", "error"]),
         (Command::Pause, ["error", "paused", "nothing"]),
         (Command::Resume, ["error", "nothing", "recording"]),
         (Command::Stop, ["error", "inactive", "inactive"]),
         (Command::RequestData, ["error", "blob", "blob"]),
         (Command::SplitNow, ["error", "part", "part"]),
+        (Command::Mark, ["error", "mark", "mark"]),
     ];
 
     fn name(state: State) -> &'static str {
@@ -122,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn follows_the_table(commands in proptest::collection::vec(0usize..6, 0..40)) {
+        fn follows_the_table(commands in proptest::collection::vec(0usize..7, 0..40)) {
             let mut state = State::default();
             let mut expected = "inactive";
             for index in commands {
@@ -141,6 +151,7 @@ mod tests {
                     "nothing" => prop_assert_eq!(result.unwrap(), Effect::Nothing),
                     "blob" => prop_assert_eq!(result.unwrap(), Effect::Blob),
                     "part" => prop_assert_eq!(result.unwrap(), Effect::Part),
+                    "mark" => prop_assert_eq!(result.unwrap(), Effect::Mark),
                     next => {
                         expected = next;
                         let Effect::To(next) = result.unwrap() else {

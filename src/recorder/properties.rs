@@ -14,6 +14,7 @@ const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
 const DEFAULT_MAX_SIZE_TIME: u64 = 0;
+const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// A value of another type than the property's.
@@ -37,6 +38,7 @@ pub struct Values {
     pub stop_timeout: u64,
     pub max_duration: u64,
     pub max_size_time: u64,
+    pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
 }
@@ -59,6 +61,7 @@ impl Default for Values {
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
             max_size_time: DEFAULT_MAX_SIZE_TIME,
+            pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
     }
@@ -85,6 +88,7 @@ impl Values {
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
             "max-size-time" => self.max_size_time = value.get()?,
+            "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
         Ok(())
@@ -125,6 +129,7 @@ impl Values {
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
             "max-size-time" => self.max_size_time.to_value(),
+            "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
     }
@@ -315,11 +320,18 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
              next video frame (copied: key frame); 0 = no splitting by time. location needs a %d",
             DEFAULT_MAX_SIZE_TIME,
         ),
+        uint64(
+            "pre-record-time",
+            "Pre-record time",
+            "Nanoseconds of the past that are kept while inactive, in PAUSED and PLAYING: start begins that long \
+             before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
+            DEFAULT_PRE_RECORD_TIME,
+        ),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "application/x-mediarecorder-stats: duration, paused-duration, bytes, blobs, \
-                 location, mime-type, tracks, parts, intervals",
+                 location, mime-type, tracks, parts, intervals, pre-recorded, pre-recorded-bytes",
             )
             .read_only()
             .build(),

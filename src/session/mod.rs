@@ -9,9 +9,13 @@
 mod backpressure;
 mod bitrates;
 mod caps_ladder;
+mod chapters;
 mod config;
 mod container_limit;
+mod decoder;
+mod decoding;
 mod diagnosis;
+mod encoder_chain;
 mod encoder_delay;
 mod encoder_probe;
 mod encoding;
@@ -22,6 +26,7 @@ mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
 mod key_units;
+mod marks;
 mod orientation;
 mod part;
 mod pipeline;
@@ -35,11 +40,15 @@ mod tracks;
 mod wall_clock;
 mod writer;
 
+pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::{Blob, Event, FinishedPart, RecordedInterval};
+pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
+pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
+pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
-pub(crate) use timing::lock;
-pub use track::{Flow, TrackSpec, TrackStats};
+pub(crate) use timing::{SharedTimeline, lock};
+pub use track::{Flow, Origin, TrackSpec, TrackStats};
+pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
     log::{CAT, time},
@@ -49,22 +58,21 @@ use crate::{
     },
     output::{SrcOutput, Store},
 };
-use backpressure::Backpressure;
+use decoding::Decoding;
+use marks::Marks;
 use part::{Part, PartConfig};
 use row::Row;
 use std::{
     any::Any,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, PoisonError,
+        Arc, Condvar, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 use supervisor::Front;
-use timing::SharedTimeline;
-use track::{Shared, Track};
 
 /// See the module.
 pub struct Session {
@@ -76,6 +84,10 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
+    /// In the order of the tracks.
+    decoding: Vec<Decoding>,
+    /// Itself, for what calls back.
+    this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     delegate: Arc<dyn SessionDelegate>,
@@ -103,6 +115,9 @@ struct Control {
     /// The clock's running time at `start`, while no track is known to be live.
     clock_at_start: Option<Ns>,
     error: Option<Error>,
+    marks: Marks,
+    /// Once is enough.
+    warned_of_marks: bool,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     stopped: Option<Instant>,
@@ -165,6 +180,7 @@ impl Session {
             any_live: any_live.clone(),
         };
         let label = glib::gformat!("{}/recording{id}", delegate.name());
+        let decoding = tracks.iter().map(|_| Decoding::default()).collect();
         let tracks: Vec<_> = tracks
             .iter()
             .map(|spec| Track::new(spec, &shared))
@@ -176,10 +192,10 @@ impl Session {
             events,
             store,
             src: Some((src.clone(), id)),
-            fed: tracks.iter().map(|track| track.fed(0)).collect(),
+            fed: tracks.iter().map(|track| track.progress_of(0)).collect(),
         });
         part.put_in(settings.location.clone(), None);
-        let session = Arc::new(Session {
+        let session = Arc::new_cyclic(|this| Session {
             id,
             label,
             front: Mutex::new(Front::new(tracks.len(), begin, &settings)),
@@ -192,6 +208,8 @@ impl Session {
             timeline,
             begin,
             tracks,
+            decoding,
+            this: this.clone(),
             any_live,
             room,
             delegate,
@@ -220,6 +238,34 @@ impl Session {
         }
         self.note_wall_clock();
         self.tell_beginning();
+    }
+
+    /// The same, but the first cut lies in the past, if there is any: `past` is what has been recorded of it, interval
+    /// by interval, of which the last is open. `front` stands in front of what keeps the past from here on, and makes
+    /// each cut of this recording's too.
+    pub fn listen_to_past(&self, past: &[(Ns, Option<Ns>)], front: &Arc<SharedTimeline>) {
+        if past.is_empty() {
+            self.listen();
+            return self.timeline.lead(front.clone(), 0);
+        }
+        if let Some(part) = self.part() {
+            lock(&part.control).start = Some(part.events.reserve());
+        }
+        self.timeline
+            .write(|timeline| timeline.begin_with(past.iter().copied()));
+        self.timeline.lead(front.clone(), past.len() - 1);
+        past.iter().for_each(|_| self.note_wall_clock());
+        self.tell_beginning();
+    }
+
+    /// Whether its last events have been queued, or are being so.
+    pub fn is_over(&self) -> bool {
+        lock(&self.control).over
+    }
+
+    /// Where it ends, once that is known.
+    pub fn end(&self) -> Option<Ns> {
+        self.timeline.read(Timeline::end)
     }
 
     /// Lets the supervisor loose: from here on there are events.
@@ -276,7 +322,7 @@ impl Session {
 
     /// The instant that a cut made now has: the clock's time if a track is live, else the
     /// furthest that has arrived.
-    fn now(&self) -> Ns {
+    pub fn now(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
@@ -304,7 +350,8 @@ impl Session {
             (t.pending(), split)
         });
         for track in self.tracks.iter().filter(|track| track.is_keyed()) {
-            if track.is_closed() {
+            // The encoder of what came raw, which is not upstream, follows the timeline.
+            if track.is_closed() || track.was_raw() {
                 continue;
             }
             if let Some((interval, running)) = wanted

@@ -7,7 +7,7 @@ use super::{
     HeldEvents, Session, Settings,
     bitrates::RunningEncoder,
     lock,
-    writer::{BlobOutlet, Progress, Writer},
+    writer::{BlobOutlet, Incomplete, Progress, Writer},
 };
 use crate::{
     model::{Error, timeline::Ns},
@@ -16,7 +16,6 @@ use crate::{
 };
 use std::{
     collections::VecDeque,
-    io,
     sync::{
         Arc, Condvar, Mutex, OnceLock, TryLockError,
         atomic::{AtomicU64, Ordering},
@@ -241,12 +240,10 @@ impl Session {
         }
     }
 
-    /// The recording is whole, but stays in fragments.
-    pub(super) fn warn_of_fragments(&self, part: &Part, reason: Option<io::Error>) {
-        if let Some(reason) = reason {
-            let message = format!(
-                "The recording is complete, but stays a fragmented MP4, which some players cannot seek in: {reason}"
-            );
+    /// The part is whole, but for its last step.
+    pub(super) fn warn_of_incomplete(&self, part: &Part, incomplete: Option<Incomplete>) {
+        if let Some(Incomplete { purpose, reason }) = incomplete {
+            let message = format!("The recording is complete, but {purpose}: {reason}");
             part.events.push(Event::Warning { message });
         }
     }

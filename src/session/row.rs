@@ -144,7 +144,7 @@ impl Session {
         }
         let number = last.number + 1;
         let settings = &self.settings;
-        let fed = self.tracks.iter().map(|track| track.fed(number));
+        let fed = self.tracks.iter().map(|track| track.progress_of(number));
         let part = Part::new(PartConfig {
             number,
             label: glib::gformat!("{}.{number}", self.label),

@@ -3,6 +3,7 @@
 
 mod batching;
 mod build;
+mod chapters;
 mod cut_resolution;
 mod end;
 mod front;
@@ -92,12 +93,16 @@ struct Supervisor {
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
+    /// So many chapters are in the head.
+    chapters_written: usize,
     /// How many blobs of those that were asked for have been handed out.
     served: u64,
     /// The end has been announced.
     finalising: bool,
     /// News that have been seen.
     seen: u64,
+    /// When a buffer came out of the past last.
+    kept_came: Instant,
 }
 
 impl Supervisor {
@@ -113,9 +118,11 @@ impl Supervisor {
             connected: false,
             failed: Vec::new(),
             batch: None,
+            chapters_written: 0,
             served: 0,
             finalising: false,
             seen: 0,
+            kept_came: Instant::now(),
         }
     }
 
@@ -170,6 +177,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(asked.caps, asked.stopped.is_some());
+            self.write_chapters();
             self.flush_batch(asked.requested > self.served, asked.stopped.is_some());
             if self.announced && self.connected {
                 self.hand_out_requested(asked.requested);
@@ -179,9 +187,10 @@ impl Supervisor {
             }
             if let Ok(mut front) = session.front.try_lock() {
                 front.complete(&session, asked.stopped);
+                self.kept_came = front.kept_came;
             }
             let ended = asked.stopped.into_iter().chain(asked.ended).min();
-            if ended.is_some_and(|since| since.elapsed() > self.drain_limit()) {
+            if ended.is_some_and(|since| since.max(self.kept_came).elapsed() > self.drain_limit()) {
                 return Some(Error::unknown(format!(
                     "The recording did not drain within stop-timeout ({} ms): an encoder \
                      or the disk is too slow; what was written until now is delivered.",

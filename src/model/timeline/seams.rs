@@ -39,6 +39,11 @@ impl Timeline {
         self.begin_of_part(part).map_or(0, |seam| seam.recorded)
     }
 
+    /// The part that a recorded time of the recording is in.
+    pub fn part_at(&self, recorded: Ns) -> usize {
+        self.seams.partition_point(|seam| seam.recorded <= recorded)
+    }
+
     /// The running time at which the first recorded instant of this part lies, once it is known.
     pub fn first_instant_of(&self, part: usize) -> Option<Ns> {
         if part == 0 {

@@ -9,9 +9,9 @@ use crate::{
     session::{
         Event,
         bitrates::RunningEncoder,
-        lock,
+        chapters, lock,
         part::part_number,
-        pipeline::{Pipeline, TrackMedia},
+        pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
 };
@@ -30,6 +30,18 @@ pub(super) struct Ready {
     tracks: Vec<usize>,
     replaceable: bool,
     wires: Arc<PipelineEvents>,
+}
+
+/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
+    let mut tags = tags.unwrap_or_default();
+    let has_date =
+        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
+    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
+        let tags = tags.make_mut();
+        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
+    }
+    tags
 }
 
 impl Supervisor {
@@ -136,18 +148,22 @@ impl Supervisor {
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(part),
-                    tags: session.delegate.tags(track.name()),
+                    tags: session.tags_of(track),
                 })
             })
             .collect();
+        let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
             .iter()
             .map(|track| TrackInput {
                 kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
-                encoded: formats::codec_of_caps(&track.caps),
+                encoded: formats::copied_codec(
+                    &track.caps,
+                    &settings.mime_type,
+                    settings.location.as_deref(),
+                ),
             })
             .collect();
-        let settings = &session.settings;
         let plan = formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs);
         let plan = plan.map_err(|refusal| {
             self.part.events.push(Event::Missing(refusal.missing));
@@ -162,7 +178,13 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let patchable = settings.location.is_some() || session.src.seekable();
+        let head = FileHead {
+            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+        };
+        let date = session.intervals().first().map(|interval| interval.utc);
+        self.chapters_written = 0;
+        let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
         let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
@@ -180,7 +202,7 @@ impl Supervisor {
         }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.delegate.tags(track.name());
+            let mut of_track = session.tags_of(track);
             if feed.encoder.is_some()
                 && let Some(tags) = &mut of_track
             {
@@ -195,6 +217,10 @@ impl Supervisor {
             let tags = match (of_all, of_track) {
                 (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
                 (all, track) => all.or(track),
+            };
+            let tags = match date.filter(|_| plan.container.has_date_as_tag()) {
+                Some(date) => Some(dated(tags, date)),
+                None => tags,
             };
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);

@@ -1,6 +1,6 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::{DISK_PATIENCE, Pipeline, Supervisor};
+use super::{DISK_PATIENCE, Supervisor};
 use crate::{
     formats::Ending,
     log::{CAT, time},
@@ -65,7 +65,16 @@ impl Supervisor {
         if let Some(pipeline) = &pipeline {
             pipeline.dump("stop");
         }
-        let ending = pipeline.as_ref().map(Pipeline::take_ending);
+        let (chapters, chapters_end) = session.seal_chapters(&part);
+        let ending = pipeline
+            .as_ref()
+            .map(|pipeline| pipeline.take_ending(chapters, chapters_end));
+        if ending
+            .as_ref()
+            .is_some_and(|ending| ending.lost_chapters() > 0)
+        {
+            session.warn_of_lost_chapters();
+        }
         if lock(&part.control).drained {
             pipeline = None;
         }
@@ -112,6 +121,7 @@ impl Supervisor {
         let session = &self.session;
         self.part.events.close();
         if session.forget_part(&self.part) {
+            session.close_decoders();
             lock(&session.control).finished = true;
             session.done.notify_all();
             session.delegate.finished(session.id);
@@ -208,7 +218,7 @@ impl Supervisor {
             }
             // An error in the last write comes before the blob that it has made short.
             let finalised = writer.finalise(ending);
-            let finalised = finalised.map(|unchanged| session.warn_of_fragments(part, unchanged));
+            let finalised = finalised.map(|unchanged| session.warn_of_incomplete(part, unchanged));
             let error = error.or_else(|| {
                 let reason = finalised.err()?;
                 Some(Error::unknown(format!(

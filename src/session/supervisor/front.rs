@@ -30,6 +30,9 @@ pub struct Front {
     pub(super) split_asked_again: u64,
     /// The part whose end has been prepared for.
     pub(super) expected: Option<usize>,
+    /// How many buffers have come out of the past, and when one did last.
+    kept: u64,
+    pub(super) kept_came: Instant,
     /// Tracks of which the log knows that they have ended.
     told_closed: Vec<bool>,
 }
@@ -46,6 +49,8 @@ impl Front {
             split_since: None,
             split_asked_again: 0,
             expected: None,
+            kept: 0,
+            kept_came: Instant::now(),
             told_closed: vec![false; tracks],
         }
     }
@@ -77,6 +82,11 @@ impl Front {
         let now = self.begun.elapsed();
         let views = self.views(session);
         self.absences.watch(now, &views, held);
+        let kept = session.tracks.iter().filter(|track| track.is_kept());
+        let kept = kept.map(Track::came).sum();
+        if std::mem::replace(&mut self.kept, kept) != kept {
+            self.kept_came = Instant::now();
+        }
     }
 
     /// Logs which tracks have had their end.
@@ -145,7 +155,7 @@ impl Session {
     }
 
     /// Something that the user should know, among the events of the part that is on.
-    pub(super) fn warn(&self, message: String) {
+    pub(in crate::session) fn warn(&self, message: String) {
         if let Some(part) = self.part() {
             part.events.push(Event::Warning { message });
         }

@@ -1,7 +1,7 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    formats::{Ending, Missing},
+    formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
     session::{Event, Session, bitrates::RunningEncoder, lock, part::Part, pipeline::Listener},
 };
@@ -77,6 +77,11 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
+    fn date(&self) -> Option<i64> {
+        let intervals = self.session.intervals();
+        intervals.first().map(|interval| interval.utc)
+    }
+
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         if self.is_cut() {
             return;
@@ -92,17 +97,27 @@ impl Listener for PipelineEvents {
         }
     }
 
+    fn chapters(&self) -> (Vec<Chapter>, Ns) {
+        if self.is_cut() {
+            return Default::default();
+        }
+        self.session.seal_chapters(&self.part)
+    }
+
     fn end(&self, ending: Ending) {
         if self.is_cut() {
             return;
         }
         self.session.contain(|_| crate::fault::place("drained"));
+        if ending.lost_chapters() > 0 {
+            self.session.warn_of_lost_chapters();
+        }
         // In this thread, which may wait for the disk.
         let written = self
             .session
             .with_writer(&self.part, |writer, _| writer.finalise(ending));
         let written =
-            written.map(|unchanged| self.session.warn_of_fragments(&self.part, unchanged));
+            written.map(|unchanged| self.session.warn_of_incomplete(&self.part, unchanged));
         self.fail_if(written);
         lock(&self.part.control).drained = true;
         self.part.done.notify_all();

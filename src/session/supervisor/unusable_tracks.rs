@@ -7,7 +7,6 @@ use crate::{
     model::Error,
     session::{Event, lock},
 };
-use std::sync::atomic::Ordering;
 
 impl Supervisor {
     /// Tracks that have gone on as something of which nothing can be made end there; gives an error if there is no
@@ -29,9 +28,7 @@ impl Supervisor {
             let what = format!("{name} goes on as other {media}, and {why}");
             gst::warning!(CAT, id = &session.label, "{what}: {caps}");
             let mut others = session.tracks.iter().filter(|other| *other.name() != name);
-            if others.all(|other| {
-                other.is_closed() && other.fed(self.part.number).load(Ordering::Relaxed) <= at
-            }) {
+            if others.all(|other| other.is_closed() && other.fed(self.part.number) <= at) {
                 error = Some(Error::not_supported(format!(
                     "{what}: the recording ends here. Record Opus, AAC, VP8 or H.264, which can go on."
                 )));
