@@ -1,7 +1,7 @@
 //! Brings the file at `location` to the disk, in a thread of its own: after its first media, each `sync-interval`, and when
 //! the end of the recording asks for it. A disk that is slow, or does not answer, keeps nobody else waiting.
 
-use super::{Session, lock};
+use super::{Session, lock, part::Part};
 use crate::{model::Error, output::SyncFile};
 use std::{
     fmt, io,
@@ -78,14 +78,18 @@ impl Synchroniser {
     }
 
     /// Starts its thread.
-    pub(super) fn spawn(self: &Arc<Self>, session: Weak<Session>) -> io::Result<()> {
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        session: Weak<Session>,
+        part: &Arc<Part>,
+    ) -> io::Result<()> {
         let Some(file) = lock(&self.file).take() else {
             return Ok(());
         };
-        let synchroniser = self.clone();
+        let (synchroniser, part) = (self.clone(), part.clone());
         thread::Builder::new()
             .name("mediarecorder-sync".into())
-            .spawn(move || synchroniser.run(file, &session))
+            .spawn(move || synchroniser.run(file, &session, &part))
             .map(drop)
     }
 
@@ -126,7 +130,7 @@ impl Synchroniser {
         self.news.notify_all();
     }
 
-    fn run(&self, mut file: SyncFile, session: &Weak<Session>) {
+    fn run(&self, mut file: SyncFile, session: &Weak<Session>, part: &Part) {
         let mut next = None;
         loop {
             match self.next_task(next) {
@@ -144,7 +148,7 @@ impl Synchroniser {
                     };
                     // One that takes longer than the interval is followed by the next at once.
                     next = Instant::now().checked_add(self.interval);
-                    session.contain(|session| self.round(session, &mut file));
+                    session.contain(|session| self.round(session, part, &mut file));
                 }
             }
         }
@@ -172,23 +176,24 @@ impl Synchroniser {
     }
 
     /// Writes out what has come, synchronises it, and then lets the patches into the file that had to wait for it.
-    fn round(&self, session: &Session, file: &mut SyncFile) {
-        let patches = match session.with_writer(|writer, _| writer.begin_round()) {
+    fn round(&self, session: &Session, part: &Part, file: &mut SyncFile) {
+        let patches = match session.with_writer(part, |writer, _| writer.begin_round()) {
             Ok(Some(patches)) => patches,
             Ok(None) => return,
-            Err(err) => return session.fail_to_write(&err),
+            Err(err) => return session.fail_to_write(part, &err),
         };
         if let Err(err) = file.sync() {
             let reason = err.to_string();
-            session.progress.note_unsynchronised();
-            session.fail(Error::unknown(format!(
+            part.progress.note_unsynchronised();
+            let error = format!(
                 "The recording is not safe from a power cut, as sync-interval asks: {reason}"
-            )));
+            );
+            session.fail_part(part, Error::unknown(error));
             lock(&self.state).failed = Some(reason);
             return self.news.notify_all();
         }
-        if let Err(err) = session.with_writer(|writer, _| writer.write_patches(patches)) {
-            session.fail_to_write(&err);
+        if let Err(err) = session.with_writer(part, |writer, _| writer.write_patches(patches)) {
+            session.fail_to_write(part, &err);
         }
     }
 }
