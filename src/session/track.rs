@@ -348,6 +348,11 @@ impl Track {
         lock(&self.inner).first_caps.clone()
     }
 
+    /// The caps of what came last.
+    pub fn newest_caps(&self) -> Option<gst::Caps> {
+        lock(&self.inner).caps.clone()
+    }
+
     /// Figures for `stats`.
     pub fn stats(&self) -> TrackStats {
         let inner = lock(&self.inner);

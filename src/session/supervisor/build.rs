@@ -198,6 +198,10 @@ impl Supervisor {
                 Pipeline::set_track_tags(feed, tags);
             }
             if let Some(encoder) = &feed.encoder {
+                if let Some(picture) = &feed.picture {
+                    let picture = (track.name().to_owned(), picture.clone());
+                    lock(&session.pictures).push(picture);
+                }
                 if let Some(factory) = encoder.factory() {
                     let names = (track.name().to_owned(), factory.name().to_string());
                     lock(&session.encoder_names).push(names);
@@ -247,6 +251,7 @@ impl Supervisor {
         self.failed.push(factory);
         lock(&session.encoders).clear();
         lock(&session.encoder_names).clear();
+        lock(&session.pictures).clear();
         for track in &session.tracks {
             track.take_back();
         }
