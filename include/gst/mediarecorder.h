@@ -152,6 +152,12 @@ gst_media_recorder_request_data (GstElement * recorder, GError ** error)
   return gst_media_recorder_act (recorder, "request-data", error);
 }
 
+static inline gboolean
+gst_media_recorder_split_now (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "split-now", error);
+}
+
 /**
  * gst_media_recorder_mark:
  * @recorder: a mediarecorder

@@ -387,7 +387,7 @@ impl KeptTrack {
                 return Some(ROOM_LOOK);
             }
             let busy = |front: Arc<Front>| {
-                front.track.is_full() && running > front.track.fed().saturating_add(AHEAD)
+                front.track.is_full() && running > front.track.fed(0).saturating_add(AHEAD)
             };
             let mut others = keeping.tracks().into_iter();
             if others.any(|other| other.number != self.number && other.front().is_some_and(busy)) {

@@ -14,6 +14,7 @@ const DEFAULT_TIMESLICE: u32 = 0;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
+const DEFAULT_MAX_SIZE_TIME: u64 = 0;
 const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
@@ -38,6 +39,7 @@ pub struct Values {
     pub max_queue_time: u64,
     pub stop_timeout: u64,
     pub max_duration: u64,
+    pub max_size_time: u64,
     pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
@@ -61,6 +63,7 @@ impl Default for Values {
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
+            max_size_time: DEFAULT_MAX_SIZE_TIME,
             pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
@@ -88,6 +91,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
+            "max-size-time" => self.max_size_time = value.get()?,
             "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
@@ -129,6 +133,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time.to_value(),
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
+            "max-size-time" => self.max_size_time.to_value(),
             "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
@@ -143,6 +148,7 @@ impl Values {
         session::Settings {
             mime_type: self.mime_type.clone(),
             location,
+            pattern: self.location.clone().filter(|pattern| !pattern.is_empty()),
             timeslice: u64::from(self.timeslice) * 1_000_000,
             keep: formats::Keep {
                 depth: self.keep.contains(Keep::DEPTH),
@@ -158,6 +164,7 @@ impl Values {
             max_queue_time: self.max_queue_time,
             stop_timeout: Duration::from_nanos(self.stop_timeout),
             max_duration: self.max_duration,
+            max_size_time: self.max_size_time,
             tags,
         }
     }
@@ -271,7 +278,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "location",
             "Location",
             "File to write each recording to, in place of an older one, whose mode and owner it keeps; \
-             one %d or %0Nd counts the recordings from 0, %% is a percent sign",
+             one %d or %0Nd counts the recordings, or their parts, from 0, %% is a percent sign",
             None,
         ),
         boolean(
@@ -316,6 +323,13 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Maximum duration",
             "Recorded time in nanoseconds after which the recording ends as by stop, 0 = unlimited",
             DEFAULT_MAX_DURATION,
+        ),
+        uint64(
+            "max-size-time",
+            "Maximum time of a part",
+            "Recorded time in nanoseconds after which the recording goes on in the next part, a file of its own, at the \
+             next video frame (copied: key frame); 0 = no splitting by time. location needs a %d",
+            DEFAULT_MAX_SIZE_TIME,
         ),
         uint64(
             "pre-record-time",

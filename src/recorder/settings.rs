@@ -114,8 +114,8 @@ properties! {
     /// Most frames from key frame to key frame; 0: by time.
     video_key_frame_interval_count set_video_key_frame_interval_count
         "video-key-frame-interval-count" u32: u32 = same same;
-    /// The file that each recording is also written to, in place of an older one; `%d` or
-    /// `%05d` is the recording's number. Empty: none. (In UTF-8, as all of GStreamer's.)
+    /// The file that each recording, or each part of it, is also written to, in place of an older one; `%d` or
+    /// `%05d` is the file's number. Empty: none. (In UTF-8, as all of GStreamer's.)
     location set_location "location" PathBuf: Option<String> = text path;
     /// Whether the recording begins by itself at the first buffer.
     autostart set_autostart "autostart" bool: bool = same same;
@@ -132,6 +132,8 @@ properties! {
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording ends as by `stop`; zero: unlimited.
     max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
+    /// Recorded time after which the recording goes on in the next part; zero: no splitting by time.
+    max_size_time set_max_size_time "max-size-time" gst::ClockTime: gst::ClockTime = same same;
     /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
     pre_record_time set_pre_record_time "pre-record-time"
         gst::ClockTime: gst::ClockTime = same same;

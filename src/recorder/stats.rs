@@ -19,10 +19,10 @@ impl Latest {
     pub fn of(session: &Session) -> Self {
         Latest {
             figures: session.figures(),
-            location: session.location().map(str::to_owned),
+            location: session.location(),
             mime_type: session.mime_type(),
             tracks: session.track_figures(),
-            parts: 1,
+            parts: session.part_count(),
             intervals: session.intervals(),
         }
     }

@@ -27,6 +27,8 @@ mod ogg_pages;
 mod opus;
 mod opus_header;
 mod table;
+#[cfg(test)]
+mod tests;
 mod theora_cfr;
 mod vp8_in_ogg;
 
@@ -49,7 +51,7 @@ pub struct Fixup {
     pub name: &'static str,
     /// The factory of the element at fault, or of the elements.
     pub element: &'static str,
-    /// Where they have the fault.
+    /// Where they have the fault, as its proof in `tests/proofs.rs` shows it.
     pub versions: Versions,
     /// What they do wrong.
     pub report: &'static str,
@@ -64,8 +66,21 @@ pub struct Fixup {
 pub enum Versions {
     /// Every one that is known.
     All,
+    /// Those before this one.
+    Before(u32, u32),
     /// This one and those after it.
     From(u32, u32),
+}
+
+#[cfg(test)]
+impl Versions {
+    fn contain(self, version: (u32, u32)) -> bool {
+        match self {
+            Versions::All => true,
+            Versions::Before(major, minor) => version < (major, minor),
+            Versions::From(major, minor) => version >= (major, minor),
+        }
+    }
 }
 
 /// Where in a chain a fixup goes. The stages are those of [`super::pipeline`], in their order.
