@@ -9,6 +9,7 @@ mod codec_string;
 mod delay;
 mod encoder;
 mod entry_point;
+mod flac;
 mod ladder;
 mod loas;
 mod memory;
@@ -19,6 +20,7 @@ mod parameter_sets;
 mod patch;
 mod plan;
 mod registry;
+mod silence;
 mod unreadable;
 
 pub use caps::{
@@ -31,6 +33,7 @@ pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat};
+pub use flac::FlacHeader;
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
@@ -44,6 +47,7 @@ pub use parameter_sets::ParameterSets;
 pub use patch::{Ending, Ordinary, Patch, Unit};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
+pub use silence::Silence;
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{GateOutput, Input, IntervalCursor, Loss};
+use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn};
 use crate::{
     formats::{EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
@@ -190,6 +190,7 @@ pub struct EncodedGate {
     broken: bool,
     /// Frames that are of no use because of that.
     left_out: u64,
+    stand_in: StandIn,
 }
 
 impl EncodedGate {
@@ -217,6 +218,7 @@ impl EncodedGate {
             begun: false,
             broken: false,
             left_out: 0,
+            stand_in: StandIn::new(caps),
         };
         gate.read_headers(caps);
         gate
@@ -330,15 +332,50 @@ impl EncodedGate {
                 return;
             };
             if self.is_wanted(&mut waiting, &interval, cursor.cursor()) {
-                if let Some(caps) = self.due_caps.take() {
-                    out.caps(caps);
-                }
-                let stamped = self.stamp(waiting, &interval);
-                self.emit_headers(&stamped, out);
-                out.count_input();
-                out.push(stamped);
+                self.emit(waiting, &interval, out);
             }
         }
+    }
+
+    fn emit(&mut self, waiting: Waiting, interval: &Interval, out: &mut GateOutput) {
+        let recorded = interval.recorded_at(waiting.input.running);
+        let recorded = self.stand_in.come_back(recorded, out);
+        if let Some(caps) = self.due_caps.take() {
+            if let Some(caps) = caps.structure(0) {
+                self.stand_in.set_caps(caps);
+            }
+            out.caps(caps);
+        }
+        let stamped = self.stamp(waiting, recorded);
+        self.stand_in.note(recorded, &stamped);
+        self.emit_headers(&stamped, out);
+        out.count_input();
+        out.push(stamped);
+    }
+
+    /// Nothing has come, and nothing is waited for, before running time `until`.
+    pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
+        self.advance(cursor, until, out);
+        while let Some(interval) = cursor.resolved().filter(|_| self.inbox.is_empty()) {
+            let to = interval.end.map_or(until, |end| end.min(until));
+            if to > interval.start {
+                self.stand_in.fill(interval.recorded_at(to), out);
+            }
+            if interval.end.is_none_or(|end| end > until) {
+                break;
+            }
+            cursor.leave();
+        }
+    }
+
+    /// Whether silence can stand in for what does not come.
+    pub fn has_silence(&self) -> bool {
+        self.stand_in.has_silence()
+    }
+
+    /// Recorded time that something has stood in for.
+    pub(super) fn filled(&self) -> Ns {
+        self.stand_in.filled()
     }
 
     fn take(&mut self) -> Option<Waiting> {
@@ -358,7 +395,10 @@ impl EncodedGate {
             return false;
         }
         if !self.keyed {
-            return true;
+            let length = waiting.input.duration.unwrap_or(0);
+            let covered = self.stand_in.covers(interval.recorded_at(running), length);
+            self.left_out += u64::from(covered);
+            return !covered;
         }
         if let Some((_, key)) = self.entered.filter(|(entered, _)| *entered == number) {
             waiting.flag(false);
@@ -431,11 +471,10 @@ impl EncodedGate {
         place
     }
 
-    fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
+    fn stamp(&mut self, waiting: Waiting, mut recorded: Ns) -> gst::Buffer {
         let Waiting {
             input, in_order, ..
         } = waiting;
-        let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));

@@ -18,7 +18,7 @@ use super::{
     fixups::{
         av1, caps_once, clipping, colorimetry,
         decode_times::{begin_at_zero, give_headroom},
-        durations, empty_tracks, encoder_drain, flac, keep_payload, mp3_file,
+        durations, empty_tracks, encoder_drain, flac, gaps, keep_payload, mp3_file,
         mpeg4::call_it_mpeg4,
         muxer_caps, ogg_pages, opus, theora_cfr, vp8_in_ogg,
     },
@@ -115,6 +115,8 @@ pub struct Feed {
     pub appsrc: gst_app::AppSrc,
     pub encoder: Option<gst::Element>,
     mux_pad: Option<gst::Pad>,
+    /// Whether gaps in it do not hold up the muxer.
+    pub takes_gaps: bool,
     /// Of sound.
     delay: Option<Delay>,
     /// Samples that its encoder adds in front, whether the container is told or not.
@@ -451,6 +453,9 @@ impl Pipeline {
                     Container::Flac => flac::Counted::All,
                     _ => flac::Counted::From(is_mixed.clone()),
                 };
+                if let Some(pad) = appsrc.static_pad("src") {
+                    flac::note_silence(&pad, is_mixed.clone());
+                }
                 flac::count_anew(&pad, counted);
             }
             if copied && codec == Codec::H264 {
@@ -521,6 +526,11 @@ impl Pipeline {
                 durations::keep(&entry, &source);
             }
         }
+        let counts_frames = plan.container == Container::Ogg;
+        let takes_gaps = !counts_frames || copied && codec == Codec::Theora;
+        if takes_gaps {
+            gaps::stand_in(&source, headroom, counts_frames);
+        }
         source.link(&mux_pad).map_err(|err| {
             Error::not_supported(format!(
                 "{} cannot carry the track of {name} ({}): {err}",
@@ -570,6 +580,7 @@ impl Pipeline {
             appsrc,
             encoder,
             mux_pad: Some(mux_pad),
+            takes_gaps,
             delay,
             added,
             headroom,

@@ -18,6 +18,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use smallvec::SmallVec;
 use std::{
     io,
     sync::Arc,
@@ -60,6 +61,8 @@ struct Supervisor {
     begun: Instant,
     /// Which tracks stay away.
     absences: Absences,
+    /// Those for which something stands in.
+    away: SmallVec<[usize; 4]>,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
     /// Factories of encoders that have failed.
@@ -90,6 +93,7 @@ impl Supervisor {
                 session.tracks.len(),
                 Patience::new(session.settings.patience()),
             ),
+            away: SmallVec::new(),
             earliest_known: session.begin == Begin::Now,
             session,
             plan: None,

@@ -524,6 +524,11 @@ impl Track {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(_)))
     }
 
+    /// Whether there is silence that can stand in for encoded audio that does not come.
+    pub fn has_silence(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.has_silence())
+    }
+
     /// Notes that a key frame is asked for the start of this interval; FALSE if it was before.
     pub fn ask_once(&self, interval: usize) -> bool {
         self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1
@@ -926,6 +931,7 @@ impl Inner {
                     Item::Caps(caps)
                 }
                 Piece::Turn(turn) => Item::Turn(turn),
+                Piece::Gap(until) => Item::Gap(until),
             };
             self.feed.give(item);
         }

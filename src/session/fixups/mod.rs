@@ -14,6 +14,7 @@ pub mod durations;
 pub mod empty_tracks;
 pub mod encoder_drain;
 pub mod flac;
+pub mod gaps;
 pub mod keep_payload;
 pub mod mp3_file;
 pub mod mpeg4;

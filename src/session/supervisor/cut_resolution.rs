@@ -70,15 +70,16 @@ impl Supervisor {
             .timeline
             .read(|t| t.intervals().get(index).and_then(|i| i.end));
         let mut keyed = Vec::new();
-        for (_, track) in self.open_tracks() {
+        for (index, track) in self.open_tracks() {
             if track.caps().is_none() && !track.is_ended() {
                 return None;
             }
             if track.is_keyed() {
-                let ended = track.is_ended();
+                let silent = track.is_ended() || self.is_away(index);
                 let (key_frame, arrived) = track.key_frame(requested);
-                // One that has ended without a key frame will not bring one.
-                if key_frame.is_some() || !ended {
+                // One that has ended without a key frame will not bring one, and one that is away begins at one when it is
+                // back.
+                if key_frame.is_some() || !silent {
                     keyed.push((track.name(), key_frame, arrived));
                 }
             }

@@ -9,8 +9,9 @@ use crate::{
         absence::{Action, Completion, TrackView},
         timeline::Ns,
     },
-    session::{Event, lock, track::Track},
+    session::{Event, lock, pipeline::Pipeline, track::Track},
 };
+use gst::prelude::*;
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,7 @@ impl Supervisor {
             live: track.is_live(),
             latency: track.latency(),
             encoded: track.is_encoded(),
+            fillable: self.is_fillable(track),
             shows_picture: track.shows_picture(),
             // Nobody waits for one of which as much waits as may.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
@@ -56,6 +58,18 @@ impl Supervisor {
             },
             false => view,
         }
+    }
+
+    /// Whether anything can stand in for what does not come on a track.
+    fn is_fillable(&self, track: &Track) -> bool {
+        let feeds = self.pipeline.iter().flat_map(Pipeline::feeds);
+        let mut feeds = feeds.filter(|feed| feed.appsrc.name() == track.name());
+        !track.is_encoded() || feeds.any(|feed| feed.takes_gaps) || track.has_silence()
+    }
+
+    /// Whether something stands in for a track now.
+    pub(super) fn is_away(&self, track: usize) -> bool {
+        self.away.contains(&track)
     }
 
     /// Recorded time that an encoded track owes to the others.
@@ -145,11 +159,15 @@ impl Supervisor {
         error
     }
 
-    /// Makes up what raw tracks that stay away owe to the others.
-    pub(super) fn fill_absent(&self) {
+    /// Has something stand in for tracks that stay away, as far as the others wait for them.
+    pub(super) fn fill_absent(&mut self) {
         let now = self.begun.elapsed();
         let actions = self.absences.poll(now, self.progress(), &self.views());
+        self.away.clear();
         for action in actions {
+            if let (Action::Fill { track, .. }, Some(_)) = (action, &self.pipeline) {
+                self.away.push(track);
+            }
             let (Action::Fill { track: index, .. } | Action::LeaveBehind { track: index }) = action;
             let Some(track) = self.session.tracks.get(index) else {
                 continue;
@@ -170,17 +188,20 @@ impl Supervisor {
         }
     }
 
-    /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
-    pub(super) fn leave_behind(&self, track: &Track) {
-        if self.pipeline.is_none() {
+    /// An encoded track has stopped coming, nothing can stand in for it, and the muxer would wait. (Where a part may begin,
+    /// the next would be without it: this is where to begin it.)
+    fn leave_behind(&self, track: &Track) {
+        let Some(plan) = self.plan.as_ref().filter(|_| self.pipeline.is_some()) else {
             return;
-        }
+        };
         self.session.events.push(Event::Warning {
             message: format!(
-                "Nothing has come on {} for {} ms while something has on others: its track ends here, the others \
-                 go on. If it brings frames so rarely, set max-queue-time higher.",
+                "Nothing has come on {} for {} ms while something has on others, and nothing can stand in for it in {}: \
+                 its track ends here, the others go on. In video/x-matroska or video/mp4 it would be there when it comes \
+                 back. If it brings frames so rarely, set max-queue-time higher.",
                 track.name(),
-                self.session.settings.patience().as_millis()
+                self.session.settings.patience().as_millis(),
+                plan.container.name()
             ),
         });
         track.finish(false);

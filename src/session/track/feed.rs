@@ -3,7 +3,7 @@
 
 use crate::{
     model::{Orientation, timeline::Ns},
-    session::orientation,
+    session::{fixups::gaps, orientation},
 };
 use gst::prelude::*;
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub enum Item {
     Caps(gst::Caps),
     Tags(gst::TagList),
     Turn(Orientation),
+    /// Nothing comes before this recorded time.
+    Gap(Ns),
     End,
 }
 
@@ -106,7 +108,7 @@ impl Feed {
         };
         let mut buffers = items.iter().filter_map(|item| match item {
             Item::Buffer(buffer) => Some(buffer),
-            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::Gap(_) | Item::End => None,
         });
         buffers.next().is_some_and(|buffer| buffer.dts().is_none())
     }
@@ -130,7 +132,7 @@ impl Feed {
         };
         let stamp = |item: &Item| match item {
             Item::Buffer(buffer) => buffer.pts().map(|pts| pts.nseconds()),
-            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::Gap(_) | Item::End => None,
         };
         items.iter().filter_map(stamp).collect()
     }
@@ -275,6 +277,9 @@ impl Feed {
             }
             Item::Turn(turn) => {
                 let _ = appsrc.send_event(orientation::event(turn));
+            }
+            Item::Gap(until) => {
+                appsrc.send_event(gaps::event(until));
             }
             Item::End => {
                 let _ = appsrc.end_of_stream();

@@ -1,0 +1,133 @@
+//! What stands in for encoded media that does not come: packets of silence where the codec has them, and a word to
+//! the muxer, which would wait, where it has not.
+
+use super::GateOutput;
+use crate::{formats::Silence, model::timeline::Ns};
+
+/// A hole in audio that is no longer than this is left: what is delayed on its way comes with such stamps, too.
+const MIN_HOLE: Ns = 100_000_000;
+/// `GST_BUFFER_OFFSET_NONE`.
+const NO_OFFSET: u64 = u64::MAX;
+
+/// See the module. All times are recorded time.
+#[derive(Debug)]
+pub struct StandIn {
+    caps: gst::Structure,
+    is_audio: bool,
+    /// The newest packet of audio that has gone out.
+    last: Option<gst::Buffer>,
+    /// Where what has gone out ends; `None` before anything has.
+    end: Option<Ns>,
+    /// The track stays away: until here others need not wait for it.
+    away: Option<Ns>,
+    filled: Ns,
+}
+
+impl StandIn {
+    /// For media with these caps.
+    pub fn new(caps: &gst::StructureRef) -> Self {
+        StandIn {
+            caps: caps.to_owned(),
+            is_audio: caps.name().starts_with("audio/"),
+            last: None,
+            end: None,
+            away: None,
+            filled: 0,
+        }
+    }
+
+    /// What comes next has these caps.
+    pub fn set_caps(&mut self, caps: &gst::StructureRef) {
+        self.caps = caps.to_owned();
+        self.is_audio = caps.name().starts_with("audio/");
+        self.last = None;
+    }
+
+    /// Recorded time that something has stood in for.
+    pub fn filled(&self) -> Ns {
+        self.filled
+    }
+
+    /// Whether there is silence that can stand in.
+    pub fn has_silence(&self) -> bool {
+        self.silence().is_some()
+    }
+
+    fn silence(&self) -> Option<Silence> {
+        let last = self.last.as_ref()?.map_readable().ok()?;
+        Silence::of(&self.caps, &last)
+    }
+
+    /// Nothing has come, and nothing is waited for, before `until`.
+    pub fn fill(&mut self, until: Ns, out: &mut GateOutput) {
+        let from = self.end.max(self.away).unwrap_or(0);
+        if until.saturating_sub(from) <= MIN_HOLE {
+            return;
+        }
+        match self.silence() {
+            Some(silence) => {
+                self.fill_with(&silence, until, false, out);
+                self.away = self.end;
+            }
+            None => {
+                out.gap(until);
+                self.filled = self.filled.saturating_add(until - from);
+                self.away = Some(until);
+            }
+        }
+    }
+
+    fn fill_with(&mut self, silence: &Silence, until: Ns, whole: bool, out: &mut GateOutput) {
+        let Some(from) = self.end else {
+            return;
+        };
+        let mut end = from;
+        for (at, length, packet) in silence.fill(until.saturating_sub(from), whole) {
+            let mut buffer = gst::Buffer::from_slice(packet.bytes.clone());
+            if let Some(fields) = buffer.get_mut() {
+                fields.set_pts(gst::ClockTime::from_nseconds(from.saturating_add(at)));
+                fields.set_duration(gst::ClockTime::from_nseconds(length));
+                fields.set_offset(NO_OFFSET);
+                fields.set_offset_end(NO_OFFSET);
+                fields.set_flags(gst::BufferFlags::GAP);
+            }
+            end = from.saturating_add(at).saturating_add(length);
+            out.push(buffer);
+        }
+        self.filled = self.filled.saturating_add(end - from);
+        self.end = Some(end);
+    }
+
+    /// Whether something stands already where a packet of audio comes, which is so long.
+    pub fn covers(&self, at: Ns, length: Ns) -> bool {
+        let away = self.away.filter(|_| self.is_audio);
+        away.is_some_and(|away| at.saturating_add(length / 2) < away)
+    }
+
+    /// Media comes at `at`: what is missing before it is filled. Gives where it can begin.
+    pub fn come_back(&mut self, at: Ns, out: &mut GateOutput) -> Ns {
+        let away = self.away.take();
+        let is_hole = |end| away.is_some() || at.saturating_sub(end) > MIN_HOLE;
+        if self.is_audio
+            && self.end.is_some_and(is_hole)
+            && let Some(silence) = self.silence()
+        {
+            self.fill_with(&silence, at, true, out);
+            return at.max(self.end.unwrap_or(0));
+        }
+        let Some(away) = away else {
+            return at;
+        };
+        self.filled = self.filled.saturating_add(at.saturating_sub(away));
+        at.max(away)
+    }
+
+    /// What has gone out.
+    pub fn note(&mut self, at: Ns, buffer: &gst::Buffer) {
+        let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+        self.end = self.end.max(Some(at.saturating_add(length)));
+        if self.is_audio {
+            self.last = Some(buffer.clone());
+        }
+    }
+}
