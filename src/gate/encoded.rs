@@ -347,7 +347,8 @@ impl EncodedGate {
             out.caps(caps);
         }
         let stamped = self.stamp(waiting, recorded);
-        self.stand_in.note(recorded, &stamped);
+        self.stand_in
+            .note(recorded.max(self.last_in_order.unwrap_or(0)), &stamped);
         self.emit_headers(&stamped, out);
         out.count_input();
         out.push(stamped);
