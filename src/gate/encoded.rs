@@ -17,6 +17,9 @@ use std::{cell::Cell, collections::VecDeque};
 const STEP: Ns = 1_000_000;
 /// Stamps that are no further apart are the same one, rounded.
 const SAME: Ns = 100_000;
+/// Where frames are lost for so long, those behind them are of no use before the next key frame. Of a single one the
+/// decoder makes what it can.
+const OUTAGE: Ns = 1_000_000_000;
 /// No more frames than these are shown in another order than they are decoded in.
 const REORDERED: usize = 16;
 /// Codecs whose pictures are shown in the order in which they are decoded.
@@ -191,6 +194,10 @@ pub struct EncodedGate {
     /// Frames that are of no use because of that.
     left_out: u64,
     stand_in: StandIn,
+    /// The latest running time that has come.
+    newest: Ns,
+    /// It was away, frames were lost meanwhile, and no key frame has come since.
+    lacks_key: bool,
 }
 
 impl EncodedGate {
@@ -219,6 +226,8 @@ impl EncodedGate {
             broken: false,
             left_out: 0,
             stand_in: StandIn::new(caps),
+            newest: 0,
+            lacks_key: false,
         };
         gate.read_headers(caps);
         gate
@@ -273,6 +282,13 @@ impl EncodedGate {
             self.latest = self.latest.max(input.running);
             input.running = self.latest;
         }
+        let is_discont = input.buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let behind = input.running.saturating_sub(self.newest);
+        if self.keyed && is_discont && self.begun && behind > OUTAGE {
+            self.lost.get_or_insert(Loss::Upstream);
+            self.lacks_key = true;
+        }
+        self.newest = self.newest.max(input.end());
         let after_loss = self.lost.take();
         let caps = self.new_caps.take();
         self.inbox.push_back(Waiting {
@@ -369,6 +385,11 @@ impl EncodedGate {
         }
     }
 
+    /// Whether it is back after frames were lost, and waits for a key frame.
+    pub fn lacks_key_frame(&self) -> bool {
+        self.lacks_key
+    }
+
     /// Whether silence can stand in for what does not come.
     pub fn has_silence(&self) -> bool {
         self.stand_in.has_silence()
@@ -412,6 +433,7 @@ impl EncodedGate {
             return false;
         }
         waiting.flag(begins);
+        self.lacks_key = false;
         self.entered = Some((number, running));
         self.keyless = None;
         self.begins_anywhere = false;

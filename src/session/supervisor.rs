@@ -67,6 +67,8 @@ struct Supervisor {
     pipeline: Option<Pipeline>,
     /// Factories of encoders that have failed.
     failed: Vec<String>,
+    /// When a key frame was last asked for of one that is back.
+    asked_returning: Option<Instant>,
     earliest_known: bool,
     warned_key_frame: bool,
     /// How often its key frame has been asked for again.
@@ -94,6 +96,7 @@ impl Supervisor {
                 Patience::new(session.settings.patience()),
             ),
             away: SmallVec::new(),
+            asked_returning: None,
             earliest_known: session.begin == Begin::Now,
             session,
             plan: None,
@@ -183,7 +186,10 @@ impl Supervisor {
                         )));
                     }
                 }
-                None => self.fill_absent(),
+                None => {
+                    self.fill_absent();
+                    self.ask_for_returning();
+                }
             }
             self.end_ended_tracks();
             self.tell_closed();

@@ -529,6 +529,11 @@ impl Track {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.has_silence())
     }
 
+    /// Whether it is back after frames were lost, and waits for a key frame.
+    pub fn lacks_key_frame(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.lacks_key_frame())
+    }
+
     /// Notes that a key frame is asked for the start of this interval; FALSE if it was before.
     pub fn ask_once(&self, interval: usize) -> bool {
         self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1

@@ -15,6 +15,9 @@ use gst::prelude::*;
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
+/// A key frame that does not come is asked for again so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Supervisor {
     /// How long to wait for a track after `stop`.
     pub(super) fn grace(&self) -> Duration {
@@ -185,6 +188,27 @@ impl Supervisor {
                     track.fill(until);
                 }
             }
+        }
+    }
+
+    /// Asks for the key frames from which tracks go on that were away, again and again.
+    pub(super) fn ask_for_returning(&mut self) {
+        let now = Instant::now();
+        let asked = self.asked_returning;
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN) {
+            return;
+        }
+        let session = &self.session;
+        let lacking = session
+            .tracks
+            .iter()
+            .filter(|track| track.lacks_key_frame());
+        for track in lacking.filter(|track| !track.is_closed()) {
+            self.asked_returning = Some(now);
+            let running = track
+                .arrived()
+                .saturating_add_signed(track.shift().saturating_neg());
+            session.delegate.request_key_frame(track.name(), running);
         }
     }
 
