@@ -24,6 +24,8 @@ pub fn event(until: Ns) -> gst::Event {
 struct Frames {
     length: Option<gst::ClockTime>,
     end: Option<gst::ClockTime>,
+    /// Others stand in for frames that do not come.
+    is_away: bool,
 }
 
 /// Has buffers without content leave `source`, which feeds a muxer, for the gaps that are told there: stamped `headroom`
@@ -34,9 +36,9 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
     probe(source, kinds, move |pad, info| {
         if let Some(buffer) = info.buffer() {
             if counts_frames && let Some(pts) = buffer.pts() {
-                let mut frames = lock(&frames);
-                frames.length = buffer.duration().or(frames.length);
-                frames.end = Some(pts + frames.length.unwrap_or_default());
+                let missing = lock(&frames).come_back(pts);
+                push(pad, missing, counts_frames);
+                lock(&frames).note(pts, buffer.duration());
             }
             return gst::PadProbeReturn::Ok;
         }
@@ -47,17 +49,28 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         let at = running_time(pad, until + gst::ClockTime::from_nseconds(headroom));
         // Before it is known what comes there is nothing that it could stand in for.
         if let Some(at) = at.filter(|_| pad.has_current_caps()) {
-            let begins = match counts_frames {
-                true => lock(&frames).missing(at),
+            let places = match counts_frames {
+                true => lock(&frames).stay_away(at),
                 false => vec![(at, gst::ClockTime::ZERO)],
             };
-            for (pts, duration) in begins {
-                // Errors of the muxer are on its bus.
-                let _ = pad.push(nothing(pts, duration));
-            }
+            push(pad, places, counts_frames);
         }
         leave_out(info)
     });
+}
+
+/// Has buffers without content leave `pad`, at these times and so long.
+fn push(pad: &gst::Pad, places: Vec<(gst::ClockTime, gst::ClockTime)>, are_keys: bool) {
+    for (pts, duration) in places {
+        let mut buffer = nothing(pts, duration);
+        // oggmux counts frames from the last key frame, in no more bits than the stream's own distance between these
+        // needs: it is told that they are some.
+        if let Some(fields) = buffer.get_mut().filter(|_| !are_keys) {
+            fields.set_flags(gst::BufferFlags::DELTA_UNIT);
+        }
+        // Errors of the muxer are on its bus.
+        let _ = pad.push(buffer);
+    }
 }
 
 /// The position at a running time in the segment that has left a pad.
@@ -68,8 +81,30 @@ fn running_time(pad: &gst::Pad, running: gst::ClockTime) -> Option<gst::ClockTim
 }
 
 impl Frames {
+    fn note(&mut self, pts: gst::ClockTime, length: Option<gst::ClockTime>) {
+        self.length = length.or(self.length);
+        self.end = Some(pts + self.length.unwrap_or_default());
+    }
+
+    /// Those before `until` that have not come, and will not.
+    fn stay_away(&mut self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
+        self.is_away = true;
+        let missing = self.missing(until);
+        self.end = missing.last().map(|(at, length)| *at + *length).or(self.end);
+        missing
+    }
+
+    /// Those that are missing before the first that comes behind a gap, at `pts`.
+    fn come_back(&mut self, pts: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
+        match std::mem::take(&mut self.is_away) {
+            // Stamps are rounded.
+            true => self.missing(pts + self.length.unwrap_or_default() / 2),
+            false => Vec::new(),
+        }
+    }
+
     /// Those before `until` that have not come.
-    fn missing(&mut self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
+    fn missing(&self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         let (Some(length), Some(end)) = (self.length.filter(|l| !l.is_zero()), self.end) else {
             return Vec::new();
         };
@@ -81,14 +116,13 @@ impl Frames {
     }
 }
 
-/// A buffer without content, which is no key frame.
+/// A buffer without content.
 fn nothing(pts: gst::ClockTime, duration: gst::ClockTime) -> gst::Buffer {
     let mut buffer = gst::Buffer::new();
     if let Some(fields) = buffer.get_mut() {
         fields.set_pts(pts);
         fields.set_dts(pts);
         fields.set_duration(duration);
-        fields.set_flags(gst::BufferFlags::DELTA_UNIT);
     }
     buffer
 }
