@@ -12,15 +12,15 @@
 
 use super::{
     Settings,
-    encoding::{MadeFor, front, keep_first_caps, set_up_encoder},
+    encoding::{MadeFor, front, set_up_encoder},
     exchange::Section,
-    fixups::{decoder_start, encoder_drain},
+    fixups::{self, ChainSpec},
     pipeline::{Listener, TrackMedia, factory_name, make},
     probe::{leave_out, probe},
     timing::lock,
 };
 use crate::{
-    formats::{self, Delay, Recorded, Rung},
+    formats::{self, Recorded, Rung},
     log::CAT,
     model::{Codec, Error, Kind, timeline::Ns},
 };
@@ -33,6 +33,7 @@ use std::sync::{
 /// What goes on with a track: kept to make its encoder when one is needed.
 pub struct Watched<L> {
     pub recorded: Recorded,
+    pub spec: ChainSpec,
     /// Its place among the tracks.
     pub index: usize,
     /// Name of its pad.
@@ -140,7 +141,7 @@ impl State {
                 {
                     let next = elements.get(1).and_then(|next| next.static_pad("sink"));
                     if let Some(next) = next.or_else(|| self.section.downstream()) {
-                        decoder_start::fill(&next, from);
+                        fixups::on_decoder(&next, from, &watched.spec);
                     }
                 }
                 self.section.exchange(elements, patience)?;
@@ -193,7 +194,7 @@ impl<L: Listener> Watched<L> {
         if !self.recorded.copied {
             return Ok((elements, None));
         }
-        let (codec, form) = (self.recorded.codec, self.form());
+        let form = self.form();
         let track = TrackMedia {
             name: &self.name,
             caps: form.clone(),
@@ -202,19 +203,25 @@ impl<L: Listener> Watched<L> {
             lacks_dts: false,
             tags: None,
         };
-        let chain = front(codec, &track)?;
+        let spec = ChainSpec {
+            copied: false,
+            takes_over: true,
+            caps: form.clone(),
+            ..self.spec.clone()
+        };
+        let chain = front(&spec, &track)?;
         if let Some(filter) = chain.last() {
             fix_form(filter, &form);
-            keep_first_caps(filter);
         }
         elements.extend(chain);
         let made = MadeFor {
             index: self.index,
             track: &track,
+            spec: &spec,
             settings: &self.settings,
             failed_before: &self.failed_before,
         };
-        let (encoder, _) = set_up_encoder(codec, &made, listener)?;
+        let (encoder, _) = set_up_encoder(&made, listener)?;
         self.join(&encoder);
         elements.push(encoder.clone());
         Ok((elements, Some(encoder)))
@@ -241,9 +248,6 @@ impl<L: Listener> Watched<L> {
         }
         let factory = factory_name(encoder);
         let delay = factory.map_or(0, |factory| formats::encoder_delay(&factory));
-        if delay > 0 {
-            encoder_drain::account(encoder, Delay::Samples(delay));
-        }
         let Some(src) = encoder.static_pad("src") else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use super::{
     Settings, encoder_probe,
-    fixups::{caps_overrides, channel_order, colorimetry},
+    fixups::{self, ChainSpec},
     key_units,
     pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
@@ -22,6 +22,7 @@ const ENCODER: &str = "-encoder";
 pub struct MadeFor<'a> {
     pub index: usize,
     pub track: &'a TrackMedia<'a>,
+    pub spec: &'a ChainSpec,
     pub settings: &'a Settings,
     /// Factories of those that have failed in this recording.
     pub failed_before: &'a [String],
@@ -30,16 +31,17 @@ pub struct MadeFor<'a> {
 /// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
 /// a next to pass it over for is tried, but for those that need nothing but a processor.
 fn encoder_that_works(
-    codec: Codec,
     made_for: &MadeFor<'_>,
     listener: &Arc<impl Listener>,
 ) -> Result<(gst::Element, bool), Error> {
     let MadeFor {
         index,
         track,
+        spec,
         settings,
         failed_before,
     } = *made_for;
+    let codec = spec.codec;
     let tuning = tuning(track, codec.kind(), settings);
     let channels =
         formats::audio_info(&track.caps).and_then(|info| i32::try_from(info.channels()).ok());
@@ -66,7 +68,7 @@ fn encoder_that_works(
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
-        if safe || encoder_probe::works(&encoder, &front(codec, track)?, raw) {
+        if safe || encoder_probe::works(&encoder, &front(spec, track)?, raw) {
             return Ok((encoder, is_last));
         }
     }
@@ -75,19 +77,19 @@ fn encoder_that_works(
 
 /// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
 pub fn set_up_encoder(
-    codec: Codec,
     made_for: &MadeFor<'_>,
     listener: &Arc<impl Listener>,
 ) -> Result<(gst::Element, bool), Error> {
-    let (works, is_last) = encoder_that_works(codec, made_for, listener)?;
-    if codec.kind() == Kind::Video {
+    let (works, is_last) = encoder_that_works(made_for, listener)?;
+    if made_for.spec.codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
         key_units::pace(&works, interval, frames);
     }
-    if let Some(shown) = factory_name(&works).and_then(|f| formats::shown_rate(&f)) {
-        caps_overrides::show_frame_rate(&works, shown);
-    }
-    channel_order::mend(&works);
+    let spec = ChainSpec {
+        encoder: factory_name(&works),
+        ..made_for.spec.clone()
+    };
+    fixups::on_encoder(&works, &spec);
     Ok((works, is_last))
 }
 
@@ -104,46 +106,22 @@ pub fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
 }
 
 /// What stands between a track's raw media and its encoder.
-pub fn front(codec: Codec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
-    let steps = match codec.kind() {
+pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
+    let steps = match spec.codec.kind() {
         Kind::Audio => ["audioconvert", "audioresample"],
         Kind::Video => ["videoconvert", "videoscale"],
     };
     let name = track.name;
     let mut chain = Vec::new();
-    if codec.kind() == Kind::Video && !formats::carries_colorimetry(codec) {
-        chain.extend(colorimetry::range_converter(name)?);
-    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
-    if let Some(convert) = chain.first()
-        && codec.kind() == Kind::Audio
-        && codec != Codec::Pcm
-    {
-        give_places(convert, track);
-    }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
-    filter.set_property("caps", encoder_input(codec, track));
+    filter.set_property("caps", encoder_input(spec.codec, track));
+    keep_first_caps(&filter);
     chain.push(filter);
-    if codec.kind() == Kind::Video
-        && let Some(pad) = chain.first().and_then(|first| first.static_pad("sink"))
-    {
-        colorimetry::complete(&pad);
-    }
+    fixups::on_converters(&mut chain, spec, track)?;
     Ok(chain)
-}
-
-/// audioconvert never gives places to channels that have none, as those of an interface with many inputs. More than
-/// there are places for it mixes evenly.
-fn give_places(convert: &gst::Element, track: &TrackMedia<'_>) {
-    if let Some(pad) = convert.static_pad("sink") {
-        on_caps(&pad, formats::with_places);
-    }
-    if let Some(channels) = formats::lacks_places(&track.caps) {
-        let row = || gst::Array::new(vec![1.0 / channels as f32; channels]);
-        convert.set_property("mix-matrix", gst::Array::new([row(), row()]));
-    }
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.
@@ -188,7 +166,7 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
 
 /// What comes in later is converted to what came first: containers take new caps badly. What no
 /// converter changes (frame rate, interlacing) is left at what it was at first.
-pub fn keep_first_caps(filter: &gst::Element) {
+fn keep_first_caps(filter: &gst::Element) {
     const NOT_CONVERTED: [&str; 6] = [
         "framerate",
         "max-framerate",

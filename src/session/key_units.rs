@@ -81,20 +81,3 @@ pub fn ask(pad: &gst::Pad, pts: gst::ClockTime) {
         .build();
     pad.send_event(event);
 }
-
-/// Has matroskamux mark key frames, and no others, as what they are.
-///
-/// Up to GStreamer 1.26 at least, a picture that lasts for another time than the frame rate says goes into a block
-/// with a duration and without a reference to another, which makes a key frame of it (RFC 9559, 10.2). Players
-/// do not need the durations of pictures. What the header says by the frame rate stays.
-pub fn keep_marks(mux_pad: &gst::Pad) {
-    const DURATIONS: &str = "frame-duration";
-    if mux_pad.find_property(DURATIONS).is_none() {
-        return;
-    }
-    probe(mux_pad, gst::PadProbeType::BUFFER, |pad, _| {
-        // By now the header knows the frame rate.
-        pad.set_property(DURATIONS, false);
-        gst::PadProbeReturn::Remove
-    });
-}

@@ -4,6 +4,7 @@
 //! a headroom ([`crate::gate::headroom`]), and an encoder or a timestamper moves its segment. mp4mux takes either for a
 //! delay of the whole track.
 
+use super::MuxerSite;
 use crate::{
     gate,
     session::{probe::probe, timing::lock},
@@ -107,10 +108,22 @@ fn shift(pad: &gst::Pad, given: Arc<Mutex<Option<Track>>>, headroom: i64) {
     });
 }
 
-/// Decode times on `pad` begin at 0, and all stamps are later than recorded time by what the first frame is shown after
-/// its decoding: `told` hears how much that is, in nanoseconds, with the first frame. The container says it in an edit
-/// list.
-pub fn begin_at_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync + 'static) {
+/// Decode times in front of the muxer begin at 0, and all stamps are later than recorded time by what the first frame is
+/// shown after its decoding, which the container says in an edit list: the patch of its header is told with the first frame.
+pub fn begin_at_zero(site: &MuxerSite<'_>) {
+    let (patch, number) = (Arc::downgrade(&site.end.patch), site.index_in_kind);
+    let (delays, index) = (site.end.delays.clone(), site.index);
+    let headroom = site.spec.headroom();
+    move_to_zero(site.mux_pad, headroom, move |delay| {
+        delays.set_reordered(index, delay);
+        if let Some(patch) = patch.upgrade() {
+            lock(&patch).set_decode_delay(number, delay);
+        }
+    });
+}
+
+/// `told` hears, in nanoseconds, how much later than recorded time stamps on `pad` are from now on.
+fn move_to_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync + 'static) {
     let track = Mutex::new((Track::new(headroom), None::<i64>));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, move |_, info| {

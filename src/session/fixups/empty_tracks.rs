@@ -4,6 +4,7 @@
 //! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux may lose
 //! the others, too, and logs a track without any media as critical, which ends a process that asks for that.
 
+use super::MuxerSite;
 use crate::model::Container;
 use crate::session::probe::{leave_out, probe};
 use gst::prelude::*;
@@ -12,8 +13,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// TrackStats the tracks that a muxer has.
-pub type Tracks = Arc<AtomicUsize>;
+/// How many tracks a muxer has.
+pub type TrackCount = Arc<AtomicUsize>;
 
 /// When a pad goes, GstCollectPads does not look whether it was the last that the others' ends have waited for: it is told
 /// one of those again.
@@ -38,9 +39,11 @@ fn let_end(muxer: &gst::Element) {
     }
 }
 
-/// Takes the track that `source` feeds out of a muxer of `container` if it ends without caps, or in Ogg without
-/// media, unless it is the last of the `tracks` there.
-pub fn take_out(muxer: &gst::Element, container: Container, source: &gst::Pad, tracks: &Tracks) {
+/// Takes a track out of its muxer if it ends without caps, or in Ogg without media, unless it is the last of the tracks
+/// there.
+pub fn take_out(site: &MuxerSite<'_>) {
+    let (source, container) = (site.out, site.spec.container);
+    let (muxer, tracks) = (&site.end.muxer, &site.end.tracks);
     tracks.fetch_add(1, Ordering::SeqCst);
     let came = Arc::new(AtomicBool::new(false));
     let comes = came.clone();

@@ -1,6 +1,5 @@
 //! Encoders that are late: their last samples are got out of them, and no more than those.
 
-use crate::formats::Delay;
 use crate::session::{
     probe::{leave_out, probe},
     timing::lock,
@@ -20,23 +19,16 @@ struct Fed {
     last: Option<gst::ClockTime>,
 }
 
-/// Lets the container's account of an encoder's delay come true.
-pub fn account(encoder: &gst::Element, delay: Delay) {
+/// Silence after the end pushes the last samples out, which are late by `delay`; packets of nothing else are left out.
+pub fn push_out(encoder: &gst::Element, delay: u32) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;
     };
-    match delay {
-        Delay::Samples(samples) => push_out(&sink, &src, samples.into()),
-        Delay::None | Delay::PreSkip(_) => {}
-    }
-}
-
-/// Silence after the end pushes the last samples out; packets of nothing else are left out.
-fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
+    let delay = u64::from(delay);
     let fed = Arc::new(Mutex::new(Fed::default()));
     let feeding = fed.clone();
     let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-    probe(sink, both, move |pad, info| {
+    probe(&sink, both, move |pad, info| {
         if let Some(buffer) = info.buffer() {
             if let (Some(pts), Some(duration)) = (buffer.pts(), buffer.duration()) {
                 lock(&feeding).end = Some(pts + duration);
@@ -53,7 +45,7 @@ fn push_out(sink: &gst::Pad, src: &gst::Pad, delay: u64) {
         }
         gst::PadProbeReturn::Ok
     });
-    probe(src, gst::PadProbeType::BUFFER, move |_, info| {
+    probe(&src, gst::PadProbeType::BUFFER, move |_, info| {
         let last = lock(&fed).last;
         let pts = info.buffer().and_then(|buffer| buffer.pts());
         if let (Some(pts), Some(last)) = (pts, last) {

@@ -90,7 +90,10 @@ impl Frames {
     fn stay_away(&mut self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         self.is_away = true;
         let missing = self.missing(until);
-        self.end = missing.last().map(|(at, length)| *at + *length).or(self.end);
+        self.end = missing
+            .last()
+            .map(|(at, length)| *at + *length)
+            .or(self.end);
         missing
     }
 

@@ -1,26 +1,268 @@
 //! What GStreamer's elements get wrong, or leave undone, put right by pad probes and caps around them.
 //!
-//! Each file here exists because of one fault; it goes when the oldest GStreamer that is supported has none.
+//! [`TABLE`] has one row for each, in the order in which they are installed; each file beside it does the work of one
+//! row, or of a few that belong together. A row goes when no supported version of GStreamer needs it any more:
+//! `tests.rs` switches each off and looks whether the fault appears.
 
-pub mod av1;
-pub mod caps_once;
-pub mod caps_overrides;
-pub mod channel_order;
-pub mod clipping;
-pub mod colorimetry;
-pub mod decode_times;
-pub mod decoder_start;
-pub mod durations;
-pub mod empty_tracks;
-pub mod encoder_drain;
-pub mod flac;
-pub mod gaps;
-pub mod keep_payload;
-pub mod mp3_file;
-pub mod mpeg4;
-pub mod muxer_caps;
-pub mod ogg_pages;
-pub mod opus;
+mod av1;
+mod caps_once;
+mod caps_overrides;
+mod channel_order;
+mod channel_positions;
+mod clipping;
+mod codec_config;
+mod colorimetry;
+mod decode_times;
+mod decoder_start;
+mod durations;
+mod empty_tracks;
+mod encoder_drain;
+mod flac;
+mod gaps;
+mod keep_payload;
+mod key_marks;
+mod mp3_file;
+mod mpeg4;
+mod muxer_caps;
+mod ogg_pages;
+mod opus;
 mod opus_header;
-pub mod theora_cfr;
-pub mod vp8_in_ogg;
+mod table;
+mod theora_cfr;
+mod vp8_in_ogg;
+
+pub use empty_tracks::TrackCount;
+pub use gaps::event as gap;
+pub use table::TABLE;
+
+use super::pipeline::{ContainerEnd, Listener, TrackMedia};
+use crate::{
+    formats,
+    gate::headroom,
+    log::CAT,
+    model::{Codec, Container, Error, Kind},
+};
+use gst::prelude::*;
+use std::sync::{Arc, Weak, atomic::AtomicBool};
+
+/// One fault, and what is done about it.
+pub struct Fixup {
+    pub name: &'static str,
+    /// The factory of the element at fault, or of the elements.
+    pub element: &'static str,
+    /// Where they have the fault.
+    pub versions: Versions,
+    /// What they do wrong.
+    pub report: &'static str,
+    /// Whether a chain is one in which the fault could show.
+    pub needed: fn(&ChainSpec) -> bool,
+    /// Puts it right; the variant is the stage of the chain's building.
+    pub install: Install,
+}
+
+/// Versions of GStreamer, major and minor, that have a fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    /// Every one that is known.
+    All,
+    /// This one and those after it.
+    From(u32, u32),
+}
+
+/// Where in a chain a fixup goes. The stages are those of [`super::pipeline`], in their order.
+pub enum Install {
+    /// On the pad out of which media comes as the gate gives it.
+    Source(fn(&gst::Pad, &ChainSpec)),
+    /// Into the converters in front of an encoder: the first takes any raw media, the last is the capsfilter whose
+    /// caps the encoder gets.
+    Converters(fn(&mut Vec<gst::Element>, &ChainSpec, &TrackMedia<'_>) -> Result<(), Error>),
+    /// Around an encoder that is in no pipeline yet.
+    Encoder(fn(&gst::Element, &ChainSpec)),
+    /// Behind a decoder that takes over in the middle of a track: on the pad to which its media comes, from this time on.
+    Decoder(fn(&gst::Pad, gst::ClockTime)),
+    /// Around a parser that is in no pipeline yet. The flag is set once another encoder's frames are among those that are
+    /// copied.
+    Parser(fn(&gst::Element, &ChainSpec, &Arc<AtomicBool>)),
+    /// Between what is built of the chain and the muxer.
+    Muxer(fn(&MuxerSite<'_>)),
+}
+
+/// What a track's chain is built for.
+#[derive(Debug, Clone)]
+pub struct ChainSpec {
+    pub container: Container,
+    pub codec: Codec,
+    /// Whether media is stored as it comes.
+    pub copied: bool,
+    /// Whether a parser stands in front of the muxer.
+    pub has_parser: bool,
+    /// What the gate gives at first.
+    pub caps: gst::Caps,
+    /// The encoder's factory, from [`Install::Encoder`] on.
+    pub encoder: Option<glib::GString>,
+    /// Whether it takes over in the middle of a track that has been copied, and that has its header.
+    pub takes_over: bool,
+    /// Whether the recording is of audio alone.
+    pub audio_only: bool,
+    /// Whether the track is the recording's first.
+    pub is_first: bool,
+}
+
+impl ChainSpec {
+    /// Whether raw media comes in.
+    pub fn is_raw(&self) -> bool {
+        formats::is_raw(&self.caps)
+    }
+
+    /// How much later than recorded time media is stamped, in nanoseconds: where decode times may lie before 0 and the
+    /// container can say so.
+    pub fn headroom(&self) -> u64 {
+        match self.copied && self.container == Container::Mp4 && self.is_reorderable() {
+            true => headroom(&self.caps),
+            false => 0,
+        }
+    }
+
+    /// Whether the muxer can be told that nothing comes, so that it does not wait.
+    pub fn takes_gaps(&self) -> bool {
+        self.container != Container::Ogg || self.copied && self.codec == Codec::Theora
+    }
+
+    /// Whether frames may be decoded in another order than they are shown in.
+    fn is_reorderable(&self) -> bool {
+        matches!(self.codec, Codec::H264 | Codec::H265)
+    }
+
+    /// What the container has to be told of the delay of audio.
+    pub fn delay(&self) -> Option<formats::Delay> {
+        let delay = || formats::delay(self.codec, self.container, self.encoder.as_deref());
+        (self.codec.kind() == Kind::Audio).then(delay)
+    }
+
+    /// Samples that the encoder adds in front, whether the container is told or not.
+    pub fn encoder_delay(&self) -> u32 {
+        let encoder = self.encoder.as_deref();
+        encoder.map_or(0, formats::encoder_delay)
+    }
+}
+
+/// The end of a track's chain, and the muxer's pad that it is about to be linked to.
+pub struct MuxerSite<'a> {
+    pub spec: &'a ChainSpec,
+    /// Name of the track's pad.
+    pub name: &'a str,
+    /// Its number among the recording's tracks.
+    pub index: usize,
+    /// Its number among those of its kind.
+    pub index_in_kind: usize,
+    /// Out of this media comes as the gate gives it.
+    pub source: &'a gst::Pad,
+    pub encoder: Option<&'a gst::Element>,
+    /// The last pad in front of the muxer.
+    pub out: &'a gst::Pad,
+    pub mux_pad: &'a gst::Pad,
+    pub end: &'a ContainerEnd,
+    /// Hears of what cannot be recorded.
+    pub listener: Weak<dyn Listener>,
+}
+
+/// What has to be installed in this chain at one stage, each noted in the log.
+fn needed<F>(spec: &ChainSpec, at_stage: impl Fn(&Install) -> Option<F>) -> Vec<F> {
+    let rows = TABLE.iter().filter_map(|fixup| {
+        let install = at_stage(&fixup.install)?;
+        let needed = (fixup.needed)(spec) && is_on(fixup.name);
+        let Fixup {
+            name,
+            element,
+            versions,
+            report,
+            ..
+        } = fixup;
+        needed.then(|| {
+            gst::log!(CAT, "Fixup {name}: {element} ({versions:?}) {report}");
+            install
+        })
+    });
+    rows.collect()
+}
+
+/// [`Install::Source`].
+pub fn on_source(pad: &gst::Pad, spec: &ChainSpec) {
+    for install in needed(spec, |install| match install {
+        Install::Source(install) => Some(*install),
+        _ => None,
+    }) {
+        install(pad, spec);
+    }
+}
+
+/// [`Install::Converters`].
+pub fn on_converters(
+    chain: &mut Vec<gst::Element>,
+    spec: &ChainSpec,
+    track: &TrackMedia<'_>,
+) -> Result<(), Error> {
+    for install in needed(spec, |install| match install {
+        Install::Converters(install) => Some(*install),
+        _ => None,
+    }) {
+        install(chain, spec, track)?;
+    }
+    Ok(())
+}
+
+/// [`Install::Encoder`].
+pub fn on_encoder(encoder: &gst::Element, spec: &ChainSpec) {
+    for install in needed(spec, |install| match install {
+        Install::Encoder(install) => Some(*install),
+        _ => None,
+    }) {
+        install(encoder, spec);
+    }
+}
+
+/// [`Install::Decoder`].
+pub fn on_decoder(next: &gst::Pad, from: gst::ClockTime, spec: &ChainSpec) {
+    for install in needed(spec, |install| match install {
+        Install::Decoder(install) => Some(*install),
+        _ => None,
+    }) {
+        install(next, from);
+    }
+}
+
+/// [`Install::Parser`].
+pub fn on_parser(parser: &gst::Element, spec: &ChainSpec, is_mixed: &Arc<AtomicBool>) {
+    for install in needed(spec, |install| match install {
+        Install::Parser(install) => Some(*install),
+        _ => None,
+    }) {
+        install(parser, spec, is_mixed);
+    }
+}
+
+/// [`Install::Muxer`].
+pub fn on_muxer(site: &MuxerSite<'_>) {
+    for install in needed(site.spec, |install| match install {
+        Install::Muxer(install) => Some(*install),
+        _ => None,
+    }) {
+        install(site);
+    }
+}
+
+/// Whether the tests of this crate have left it on.
+#[cfg(not(test))]
+fn is_on(_name: &str) -> bool {
+    true
+}
+
+/// Names of rows that are off, for the tests of this crate: separated by commas, in the environment.
+#[cfg(test)]
+pub const SWITCHED_OFF: &str = "MEDIARECORDER_TEST_FIXUPS_OFF";
+
+#[cfg(test)]
+fn is_on(name: &str) -> bool {
+    let off = std::env::var(SWITCHED_OFF).unwrap_or_default();
+    off.split(',').all(|off| off != name)
+}

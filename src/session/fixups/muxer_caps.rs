@@ -4,9 +4,9 @@
 //! 100 s. matroskamux divides by the pixel aspect ratio. Both trust that headers are buffers. oggmux writes
 //! a file without media where Opus, Vorbis or Theora have no stream header.
 
-use super::opus_header;
+use super::{MuxerSite, opus_header};
 use crate::formats::{self, stream_header as header};
-use crate::model::{Codec, Container};
+use crate::model::{Codec, Container, Error};
 use crate::session::{
     probe::{leave_out, probe},
     timing::lock,
@@ -14,9 +14,24 @@ use crate::session::{
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
+/// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
+pub fn vet(site: &MuxerSite<'_>) {
+    let (container, codec) = (site.spec.container, site.spec.codec);
+    let (listener, name) = (site.listener.clone(), site.name.to_owned());
+    keep_readable(site.mux_pad, container, codec, move |caps, reason| {
+        if let Some(listener) = listener.upgrade() {
+            let error = Error::not_supported(format!(
+                "{} cannot carry the track of {name} with the caps {caps}: {reason}.",
+                container.name()
+            ));
+            listener.error(None, error);
+        }
+    });
+}
+
 /// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, once media comes
 /// with them (theoraenc has caps without its headers first), and so is what follows them, but for its segment and the end.
-pub fn vet(
+fn keep_readable(
     mux_pad: &gst::Pad,
     container: Container,
     codec: Codec,

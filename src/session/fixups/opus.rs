@@ -4,6 +4,7 @@
 //! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
 //! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
 
+use super::MuxerSite;
 use crate::session::{
     probe::{change_caps, probe},
     timing::lock,
@@ -12,7 +13,7 @@ use crate::{
     formats::{OPUS_PRE_SKIP, opus_length as length},
     model::Container,
 };
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 /// The pre-skip that matroskamux is told, in samples.
 ///
@@ -28,12 +29,20 @@ const UNIT: u64 = 1_000_000;
 /// Whole packets are multiples of this.
 const SHORTEST: u64 = 2_500_000;
 
-/// Stamps what comes to the muxer's `pad` as the container has it. `told` hears the pre-skip, by which
-/// these stamps are later than the sound, and which the header of Matroska lacks.
-pub fn stamp(pad: &gst::Pad, container: Container, told: impl Fn(u16) + Send + Sync + 'static) {
-    match container {
-        Container::Mp4 => stamp_for_mp4(pad, told),
-        Container::WebM | Container::Matroska => stamp_for_matroska(pad, told),
+/// Stamps what comes to the muxer as the container has it. Its bytes are told of the pre-skip, by which these stamps are
+/// later than the audio, and which the header of Matroska lacks.
+pub fn stamp(site: &MuxerSite<'_>) {
+    let (patch, number) = (Arc::downgrade(&site.end.patch), site.index_in_kind);
+    let late = site.end.note_delay(site.index);
+    let told = move |samples: u16| {
+        if let Some(patch) = patch.upgrade() {
+            lock(&patch).set_pre_skip(number, samples);
+        }
+        late(length(samples.into()));
+    };
+    match site.spec.container {
+        Container::Mp4 => stamp_for_mp4(site.mux_pad, told),
+        Container::WebM | Container::Matroska => stamp_for_matroska(site.mux_pad, told),
         _ => {}
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     model::{Orientation, timeline::Ns},
-    session::{fixups::gaps, orientation},
+    session::{fixups, orientation},
 };
 use gst::prelude::*;
 use std::collections::VecDeque;
@@ -279,7 +279,7 @@ impl Feed {
                 let _ = appsrc.send_event(orientation::event(turn));
             }
             Item::Gap(until) => {
-                appsrc.send_event(gaps::event(until));
+                appsrc.send_event(fixups::gap(until));
             }
             Item::End => {
                 let _ = appsrc.end_of_stream();

@@ -1,0 +1,338 @@
+//! The rows, in the order in which they are installed: stage by stage, and within a stage from top to bottom.
+
+use super::{
+    Fixup,
+    Install::{Converters, Decoder, Encoder, Muxer, Parser, Source},
+    Versions::{All, From},
+    *,
+};
+use crate::formats::Delay;
+
+/// See the module above.
+pub const TABLE: &[Fixup] = &[
+    Fixup {
+        name: "mpeg2-aac",
+        element: "mp4mux",
+        versions: All,
+        report: "refuses AAC-LC that calls itself MPEG-2",
+        needed: |s| s.copied && (s.codec, s.container) == (Codec::Aac, Container::Mp4),
+        install: Source(|pad, _| mpeg4::call_it_mpeg4(pad)),
+    },
+    Fixup {
+        name: "clipping-in-time",
+        element: "matroskamux, oggmux, opusdec",
+        versions: All,
+        report: "abort at audio whose clipped samples are counted in time",
+        needed: |s| formats::clipping_rate(&s.caps).is_some(),
+        install: Source(|pad, s| {
+            if let Some(rate) = formats::clipping_rate(&s.caps) {
+                clipping::count_in_samples(pad, rate);
+            }
+        }),
+    },
+    Fixup {
+        name: "headroom",
+        element: "h264parse, h265parse",
+        versions: All,
+        report: "have no stamps before 0: the first decode times would crowd behind it",
+        needed: |s| s.codec.kind() == Kind::Video,
+        install: Source(|pad, s| decode_times::give_headroom(pad, s.headroom())),
+    },
+    Fixup {
+        name: "full-range",
+        element: "videoconvert",
+        versions: All,
+        report: "does not convert full to limited range where the matrix stays the same",
+        needed: |s| s.codec.kind() == Kind::Video && !formats::carries_colorimetry(s.codec),
+        install: Converters(|chain, _, track| {
+            chain.splice(..0, colorimetry::range_converter(track.name)?);
+            Ok(())
+        }),
+    },
+    Fixup {
+        name: "channel-positions",
+        element: "audioconvert",
+        versions: All,
+        report: "does not negotiate channels without positions",
+        needed: |s| s.codec.kind() == Kind::Audio && s.codec != Codec::Pcm,
+        install: Converters(|chain, s, _| {
+            if let Some(convert) = chain.first() {
+                channel_positions::give(convert, &s.caps);
+            }
+            Ok(())
+        }),
+    },
+    Fixup {
+        name: "unknown-colours",
+        element: "vp9enc, Chromium",
+        versions: All,
+        report: "take a full range for a limited one where primaries or transfer function are unknown",
+        needed: |s| s.codec.kind() == Kind::Video,
+        install: Converters(|chain, _, _| {
+            if let Some(pad) = chain.first().and_then(|first| first.static_pad("sink")) {
+                colorimetry::complete(&pad);
+            }
+            Ok(())
+        }),
+    },
+    Fixup {
+        name: "constant-frame-rate",
+        element: "theoraenc, oggmux",
+        versions: All,
+        report: "do not start at a variable frame rate",
+        needed: |s| !s.takes_over && (s.codec == Codec::Theora || is_vp8_in_ogg(s)),
+        install: Converters(|chain, _, _| {
+            if let Some(first) = chain.first() {
+                theora_cfr::assume_rate(first);
+            }
+            Ok(())
+        }),
+    },
+    Fixup {
+        name: "vp8-in-ogg-frames",
+        element: "oggmux",
+        versions: All,
+        report: "counts frames of VP8 instead of stamping them",
+        needed: |s| !s.takes_over && is_vp8_in_ogg(s),
+        install: Converters(|chain, _, _| {
+            if let Some(filter) = chain.last() {
+                vp8_in_ogg::repeat_frames(filter);
+            }
+            Ok(())
+        }),
+    },
+    Fixup {
+        name: "shown-frame-rate",
+        element: "av1enc, x265enc",
+        versions: All,
+        report: "round stamps down to whole frames, or do not start at a variable frame rate",
+        needed: |s| shown_rate(s).is_some(),
+        install: Encoder(|encoder, s| {
+            if let Some(shown) = shown_rate(s) {
+                caps_overrides::show_frame_rate(encoder, shown);
+            }
+        }),
+    },
+    Fixup {
+        name: "channel-order",
+        element: "opusenc, flacenc",
+        versions: All,
+        report: "do not put channels into their codec's order",
+        needed: |s| s.codec.kind() == Kind::Audio,
+        install: Encoder(|encoder, _| channel_order::mend(encoder)),
+    },
+    Fixup {
+        name: "theora-frames",
+        element: "theoraenc, oggmux",
+        versions: All,
+        report: "lose the time of frames that are not as long as the frame rate says",
+        needed: |s| !s.takes_over && s.codec == Codec::Theora,
+        install: Encoder(|encoder, _| theora_cfr::count(encoder)),
+    },
+    Fixup {
+        name: "encoder-drain",
+        element: "voaacenc, avenc_aac, lamemp3enc",
+        versions: All,
+        report: "keep the last samples for themselves, or add packets of silence",
+        needed: |s| drained_delay(s) > 0,
+        install: Encoder(|encoder, s| encoder_drain::push_out(encoder, drained_delay(s))),
+    },
+    Fixup {
+        name: "flac-caps",
+        element: "flacenc",
+        versions: All,
+        report: "sends its segment before its caps where it gets less than a block",
+        needed: |s| !s.takes_over && s.codec == Codec::Flac,
+        install: Encoder(|encoder, _| flac::announce(encoder)),
+    },
+    Fixup {
+        name: "decoder-start",
+        element: "vorbisdec, opusdec, avdec_aac",
+        versions: All,
+        report: "give nothing for the first packet, and so begin late",
+        needed: |s| s.codec.kind() == Kind::Audio,
+        install: Decoder(decoder_start::fill),
+    },
+    Fixup {
+        name: "flac-frame-numbers",
+        element: "flacparse",
+        versions: All,
+        report: "leaves frames their numbers, by which players tell the time of a FLAC file",
+        needed: |s| s.copied && s.codec == Codec::Flac,
+        install: Parser(|parser, s, is_mixed| {
+            let counted = match s.container {
+                Container::Flac => flac::Counted::All,
+                _ => flac::Counted::From(is_mixed.clone()),
+            };
+            if let Some(pad) = parser.static_pad("src") {
+                flac::count_anew(&pad, counted);
+            }
+            if let Some(pad) = parser.static_pad("sink") {
+                flac::note_silence(&pad, is_mixed.clone());
+            }
+        }),
+    },
+    Fixup {
+        name: "keep-payload",
+        element: "h264parse",
+        versions: From(1, 26),
+        report: "puts parameter sets into the first key frame where it need not convert it",
+        needed: |s| s.copied && s.codec == Codec::H264,
+        install: Parser(|parser, _, _| keep_payload::keep(parser)),
+    },
+    Fixup {
+        name: "av1-record",
+        element: "av1parse",
+        versions: All,
+        report: "has no AV1 configuration record in its caps",
+        needed: |s| s.codec == Codec::Av1,
+        install: Parser(|parser, _, _| av1::tell_by_caps(parser)),
+    },
+    Fixup {
+        name: "muxer-caps",
+        element: "mp4mux, matroskamux, oggmux",
+        versions: All,
+        report: "crash at some caps, and write files without media with others",
+        needed: |_| true,
+        install: Muxer(muxer_caps::vet),
+    },
+    Fixup {
+        name: "key-marks",
+        element: "matroskamux",
+        versions: All,
+        report: "marks frames as key frames that do not last as long as the frame rate says",
+        needed: |s| s.codec.kind() == Kind::Video && is_matroska(s),
+        install: Muxer(|site| key_marks::keep(site.mux_pad)),
+    },
+    Fixup {
+        name: "full-range-colr",
+        element: "qtdemux",
+        versions: All,
+        report: "reads a full range out of a colr box as a limited one",
+        needed: is_reorderable_in_mp4,
+        install: Muxer(|site| colorimetry::keep_full_range_from_colr(site.mux_pad)),
+    },
+    Fixup {
+        name: "vp8-in-ogg-header",
+        element: "vp8enc",
+        versions: All,
+        report: "has no header for Ogg in its caps, without which oggmux writes no times",
+        needed: is_vp8_in_ogg,
+        install: Muxer(|site| vp8_in_ogg::write_header(site.mux_pad)),
+    },
+    Fixup {
+        name: "caps-once",
+        element: "matroskamux, mp4mux",
+        versions: All,
+        report: "refuse later caps, or write a longer header over the first fragment",
+        needed: |_| true,
+        install: Muxer(|site| {
+            let in_band = match site.spec.copied {
+                true => caps_once::InBand::OnceChanged,
+                false => caps_once::InBand::Always,
+            };
+            caps_once::keep_first(site.mux_pad, site.spec.codec, in_band);
+        }),
+    },
+    Fixup {
+        name: "durations",
+        element: "h264parse, h265parse, av1parse, aacparse, mpegaudioparse, flacparse",
+        versions: All,
+        report: "give frames the length that the frame rate, or a whole frame, has",
+        needed: |s| s.has_parser,
+        install: Muxer(durations::keep_from_entry),
+    },
+    Fixup {
+        name: "empty-tracks",
+        element: "matroskamux, oggmux",
+        versions: All,
+        report: "wait for ever for the caps of a track that has ended, or lose the others",
+        needed: |s| is_matroska(s) || s.container == Container::Ogg,
+        install: Muxer(empty_tracks::take_out),
+    },
+    Fixup {
+        name: "gaps",
+        element: "matroskamux, mp4mux, oggmux",
+        versions: All,
+        report: "wait for a track on which nothing comes, whatever a GAP event says",
+        needed: ChainSpec::takes_gaps,
+        install: Muxer(|site| {
+            let counts_frames = site.spec.container == Container::Ogg;
+            gaps::stand_in(site.out, site.spec.headroom(), counts_frames);
+        }),
+    },
+    Fixup {
+        name: "ogg-pages",
+        element: "oggmux",
+        versions: All,
+        report: "begins no page behind a hole, over which readers count the packets of a page",
+        needed: |s| s.container == Container::Ogg && s.codec.kind() == Kind::Audio,
+        install: Muxer(|site| ogg_pages::divide(site.mux_pad, site.end.timeslice)),
+    },
+    Fixup {
+        name: "ogg-flags",
+        element: "oggmux",
+        versions: All,
+        report: "flags pages of audio alone as delta units",
+        needed: |s| s.container == Container::Ogg && s.audio_only && s.is_first,
+        install: Muxer(|site| ogg_pages::unflag(&site.end.muxer)),
+    },
+    Fixup {
+        name: "mp3-file",
+        element: "xingmux",
+        versions: All,
+        report: "leaves no room for where the audio begins and ends, and takes no tags",
+        needed: |s| s.container == Container::Mp3,
+        install: Muxer(|site| mp3_file::write(&site.end.muxer, site.spec.encoder_delay())),
+    },
+    Fixup {
+        name: "opus-stamps",
+        element: "matroskamux, mp4mux",
+        versions: All,
+        report: "do not count the pre-skip of Opus as their containers do",
+        needed: |s| matches!(s.delay(), Some(Delay::PreSkip(_))),
+        install: Muxer(opus::stamp),
+    },
+    Fixup {
+        name: "decode-times",
+        element: "mp4mux",
+        versions: All,
+        report: "delays a whole track by what its first frame is decoded before it is shown",
+        needed: is_reorderable_in_mp4,
+        install: Muxer(decode_times::begin_at_zero),
+    },
+    Fixup {
+        name: "codec-configuration",
+        element: "mp4mux",
+        versions: All,
+        report: "writes no av1C, or one that is not the stream's, and no level into vpcC",
+        needed: |s| s.container == Container::Mp4 && matches!(s.codec, Codec::Av1 | Codec::Vp9),
+        install: Muxer(codec_config::tell),
+    },
+];
+
+fn is_matroska(spec: &ChainSpec) -> bool {
+    matches!(spec.container, Container::WebM | Container::Matroska)
+}
+
+fn is_vp8_in_ogg(spec: &ChainSpec) -> bool {
+    (spec.codec, spec.container) == (Codec::Vp8, Container::Ogg)
+}
+
+fn is_reorderable_in_mp4(spec: &ChainSpec) -> bool {
+    spec.container == Container::Mp4 && spec.is_reorderable()
+}
+
+fn shown_rate(spec: &ChainSpec) -> Option<fn(gst::Fraction) -> gst::Fraction> {
+    formats::shown_rate(spec.encoder.as_deref()?)
+}
+
+/// Samples of an encoder's delay that have to be got out of it at the end.
+fn drained_delay(spec: &ChainSpec) -> u32 {
+    match spec.delay() {
+        // Its packets are stamped as those were that were copied before.
+        Some(_) if spec.takes_over => spec.encoder_delay(),
+        Some(Delay::Samples(samples)) => samples,
+        _ => 0,
+    }
+}
