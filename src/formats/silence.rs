@@ -68,6 +68,12 @@ impl Silence {
         Ns::try_from(length).unwrap_or(Ns::MAX)
     }
 
+    /// How long its longest packet is.
+    pub fn longest(&self) -> Ns {
+        let first = self.packets.first();
+        self.length(first.map_or(0, |packet| packet.samples.into()))
+    }
+
     /// The packets that fill `length`, each with where it begins in it and how long it is: as many as fit, and one more
     /// if that is nearer to the end and `whole` is asked for.
     pub fn fill(&self, length: Ns, whole: bool) -> impl Iterator<Item = (Ns, Ns, &Packet)> {

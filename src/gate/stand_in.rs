@@ -6,6 +6,8 @@ use crate::{formats::Silence, model::timeline::Ns};
 
 /// A hole in audio that is no longer than this is left: what is delayed on its way comes with such stamps, too.
 const MIN_HOLE: Ns = 100_000_000;
+/// A hole that would take more packets than this is left: stamps may leap by days.
+const MAX_PACKETS: u64 = 1 << 15;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
@@ -58,13 +60,20 @@ impl StandIn {
         Silence::of(&self.caps, &last)
     }
 
+    /// Silence, if it can fill what is missing before `until`.
+    fn silence_for(&self, until: Ns) -> Option<Silence> {
+        let missing = until.saturating_sub(self.end?);
+        let silence = self.silence()?;
+        (missing / silence.longest().max(1) <= MAX_PACKETS).then_some(silence)
+    }
+
     /// Nothing has come, and nothing is waited for, before `until`.
     pub fn fill(&mut self, until: Ns, out: &mut GateOutput) {
         let from = self.end.max(self.away).unwrap_or(0);
         if until.saturating_sub(from) <= MIN_HOLE {
             return;
         }
-        match self.silence() {
+        match self.silence_for(until) {
             Some(silence) => {
                 self.fill_with(&silence, until, false, out);
                 self.away = self.end;
@@ -110,7 +119,7 @@ impl StandIn {
         let is_hole = |end| away.is_some() || at.saturating_sub(end) > MIN_HOLE;
         if self.is_audio
             && self.end.is_some_and(is_hole)
-            && let Some(silence) = self.silence()
+            && let Some(silence) = self.silence_for(at)
         {
             self.fill_with(&silence, at, true, out);
             return at.max(self.end.unwrap_or(0));

@@ -19,6 +19,9 @@ pub fn event(until: Ns) -> gst::Event {
     gst::event::Gap::new(gst::ClockTime::from_nseconds(until), None)
 }
 
+/// A gap of more frames than these is told at once.
+const MAX_FRAMES: u64 = 30_000;
+
 /// Frames of a constant rate that have left a pad.
 #[derive(Debug, Default)]
 struct Frames {
@@ -34,10 +37,14 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
     let frames = Mutex::new(Frames::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(source, kinds, move |pad, info| {
-        if let Some(buffer) = info.buffer() {
+        if let Some(buffer) = info.buffer_mut() {
             if counts_frames && let Some(pts) = buffer.pts() {
                 let missing = lock(&frames).come_back(pts);
-                push(pad, missing, counts_frames);
+                if missing.is_some() {
+                    // It begins a page: FFmpeg does not count what has no content, and believes the end of a page.
+                    buffer.make_mut().unset_flags(gst::BufferFlags::DELTA_UNIT);
+                }
+                push(pad, missing.unwrap_or_default(), counts_frames);
                 lock(&frames).note(pts, buffer.duration());
             }
             return gst::PadProbeReturn::Ok;
@@ -60,12 +67,14 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
 }
 
 /// Has buffers without content leave `pad`, at these times and so long.
-fn push(pad: &gst::Pad, places: Vec<(gst::ClockTime, gst::ClockTime)>, are_keys: bool) {
-    for (pts, duration) in places {
+fn push(pad: &gst::Pad, places: Vec<(gst::ClockTime, gst::ClockTime)>, counts_frames: bool) {
+    let last = places.len().saturating_sub(1);
+    for (number, (pts, duration)) in places.into_iter().enumerate() {
         let mut buffer = nothing(pts, duration);
         // oggmux counts frames from the last key frame, in no more bits than the stream's own distance between these
-        // needs: it is told that they are some.
-        if let Some(fields) = buffer.get_mut().filter(|_| !are_keys) {
+        // needs: it is told that they are some. Behind a delta unit one begins a page.
+        let is_key = counts_frames && number < last;
+        if let Some(fields) = buffer.get_mut().filter(|_| !is_key) {
             fields.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
         // Errors of the muxer are on its bus.
@@ -97,13 +106,11 @@ impl Frames {
         missing
     }
 
-    /// Those that are missing before the first that comes behind a gap, at `pts`.
-    fn come_back(&mut self, pts: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
-        match std::mem::take(&mut self.is_away) {
-            // Stamps are rounded.
-            true => self.missing(pts + self.length.unwrap_or_default() / 2),
-            false => Vec::new(),
-        }
+    /// Those that are missing before the first that comes behind a gap, at `pts`, if this one is that.
+    fn come_back(&mut self, pts: gst::ClockTime) -> Option<Vec<(gst::ClockTime, gst::ClockTime)>> {
+        let was_away = std::mem::take(&mut self.is_away);
+        // Stamps are rounded.
+        was_away.then(|| self.missing(pts + self.length.unwrap_or_default() / 2))
     }
 
     /// Those before `until` that have not come.
@@ -111,11 +118,12 @@ impl Frames {
         let (Some(length), Some(end)) = (self.length.filter(|l| !l.is_zero()), self.end) else {
             return Vec::new();
         };
-        let begins = std::iter::successors(Some(end), |at| Some(*at + length));
-        begins
-            .take_while(|at| *at + length <= until)
-            .map(|at| (at, length))
-            .collect()
+        let count = until.saturating_sub(end).nseconds() / length.nseconds();
+        if count > MAX_FRAMES {
+            // Stamps may leap by days.
+            return vec![(until - length, length)];
+        }
+        (0..count).map(|n| (end + length * n, length)).collect()
     }
 }
 
