@@ -237,6 +237,14 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
         assert!(holes.is_empty(), "{what}, {judge}: {holes:?}");
     }
     let places = place::places(&sound, plan.length as f64 + 1e9).unwrap();
+    if plan.silent.contains(&Kind::Audio) {
+        let away = (plan.away.0 + 300 * MILLI) as f64..(plan.away.1 - 300 * MILLI) as f64;
+        let mut missing = places.iter().filter(|place| away.contains(&place.recorded));
+        assert!(
+            missing.all(|place| place.silent),
+            "{what}: what fills the hole is heard"
+        );
+    }
     let before = offset(&pictures, &places, (200 * MILLI, plan.away.0 - 200 * MILLI));
     let behind = offset(
         &pictures,

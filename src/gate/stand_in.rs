@@ -140,3 +140,72 @@ impl StandIn {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Piece;
+
+    const MS: Ns = 1_000_000;
+
+    fn opus() -> StandIn {
+        gst::init().unwrap();
+        let caps = gst::Caps::builder("audio/x-opus")
+            .field("channels", 2i32)
+            .field("channel-mapping-family", 0i32);
+        let caps = caps.build();
+        let mut stand_in = StandIn::new(caps.structure(0).unwrap());
+        let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);
+        let fields = packet.get_mut().unwrap();
+        fields.set_duration(gst::ClockTime::from_mseconds(20));
+        stand_in.note(0, &packet);
+        stand_in
+    }
+
+    /// What has gone out: where it begins, or until when nothing comes.
+    fn places(out: GateOutput) -> Vec<Ns> {
+        out.into_iter()
+            .map(|piece| match piece {
+                Piece::Buffer(buffer) => buffer.pts().unwrap().nseconds() / MS,
+                Piece::Gap(until) => until / MS,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn holes_are_filled_to_what_comes_next_and_jitter_is_left() {
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(119 * MS, &mut out), 119 * MS);
+        assert_eq!(places(out), []);
+        let mut out = GateOutput::new();
+        let mut stand_in = opus();
+        assert_eq!(stand_in.come_back(136 * MS, &mut out), 136 * MS);
+        assert_eq!(places(out), [20, 40, 60, 80, 100, 120, 130, 135]);
+        assert_eq!(stand_in.filled(), 117_500_000);
+    }
+
+    #[test]
+    fn late_media_gives_way_to_what_stands_there() {
+        let mut out = GateOutput::new();
+        let mut stand_in = opus();
+        stand_in.fill(205 * MS, &mut out);
+        assert_eq!(places(out).last(), Some(&200));
+        assert!(stand_in.covers(190 * MS, 20 * MS));
+        assert!(!stand_in.covers(200 * MS, 20 * MS));
+        let mut out = GateOutput::new();
+        assert_eq!(stand_in.come_back(198 * MS, &mut out), 205 * MS);
+        assert_eq!(places(out), []);
+    }
+
+    #[test]
+    fn stamps_that_leap_by_days_fill_no_memory() {
+        let day = 86_400_000 * MS;
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(60 * day, &mut out), 60 * day);
+        assert_eq!(places(out), []);
+        let mut out = GateOutput::new();
+        opus().fill(60 * day, &mut out);
+        assert_eq!(places(out), [60 * 86_400_000]);
+    }
+}

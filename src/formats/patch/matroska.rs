@@ -266,6 +266,27 @@ fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn blocks_without_content_are_void_and_others_are_not() {
+        let simple = [0xa3, 0x84, 0x81, 0, 5, 0];
+        assert!(is_empty_block(&simple));
+        assert_eq!(void(&simple), [0xec, 0x84, 0x81, 0, 5, 0]);
+        let group = [0xa0, 0x89, 0x9b, 0x81, 7, 0xa1, 0x84, 0x81, 0, 5, 0];
+        assert!(is_empty_block(&group));
+        let others: [&[u8]; 6] = [
+            // Their content is in the bytes behind.
+            &[0xa3, 0x85, 0x81, 0, 5, 0],
+            &[0xa0, 0x8a, 0x9b, 0x81, 7, 0xa1, 0x85, 0x81, 0, 5, 0],
+            &[0xa0, 0x83, 0x9b, 0x81, 7],
+            &[0xec, 0x84, 0x81, 0, 5, 0],
+            &[0xa3],
+            &[],
+        ];
+        for other in others {
+            assert!(!is_empty_block(other), "{other:?}");
+        }
+    }
+
     /// A header with an audio track: type, rate, and an element for `filling`.
     fn header(filling: &[u8]) -> Vec<u8> {
         let mut entry = vec![0x83, 0x81, 2];

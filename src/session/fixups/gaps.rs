@@ -38,7 +38,9 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(source, kinds, move |pad, info| {
         if let Some(buffer) = info.buffer_mut() {
-            if counts_frames && let Some(pts) = buffer.pts() {
+            // What stands in passes here, too.
+            let is_frame = counts_frames && buffer.size() > 0;
+            if let Some(pts) = buffer.pts().filter(|_| is_frame) {
                 let missing = lock(&frames).come_back(pts);
                 if missing.is_some() {
                     // It begins a page: FFmpeg does not count what has no content, and believes the end of a page.
@@ -99,10 +101,8 @@ impl Frames {
     fn stay_away(&mut self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         self.is_away = true;
         let missing = self.missing(until);
-        self.end = missing
-            .last()
-            .map(|(at, length)| *at + *length)
-            .or(self.end);
+        let end = missing.last().map(|(at, length)| *at + *length);
+        self.end = end.or(self.end);
         missing
     }
 

@@ -105,3 +105,54 @@ fn track(traf: &[u8], runs: &[Run], moved: i64) -> Option<Vec<u8>> {
     }
     Some(new)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `moof` of a track whose samples have these durations and sizes.
+    fn moof(samples: &[(u32, u32)]) -> Vec<u8> {
+        let mut trun = vec![0, 0, 3, 1];
+        trun.extend((samples.len() as u32).to_be_bytes());
+        trun.extend(200u32.to_be_bytes());
+        for (duration, size) in samples {
+            trun.extend([duration.to_be_bytes(), size.to_be_bytes()].concat());
+        }
+        let tfhd = boxed(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+        let tfdt = boxed(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, 100]).unwrap();
+        let traf = [tfhd, tfdt, boxed(b"trun", &trun).unwrap()].concat();
+        boxed(b"traf", &traf).unwrap()
+    }
+
+    /// Decode time, duration and size of each, and where they begin.
+    fn read(moof: &[u8]) -> (Vec<(u64, u32, u32)>, Option<i32>) {
+        let traf = boxes(moof).find(|part| part.name == b"traf").unwrap();
+        let (track, runs) = runs(&moof[traf.content..traf.end], &[]).unwrap();
+        assert_eq!((track, runs.len()), (1, 1));
+        let samples = runs[0].samples.iter();
+        let samples = samples.map(|(sample, _)| (sample.decode_time, sample.duration, sample.size));
+        (samples.collect(), runs[0].place)
+    }
+
+    #[test]
+    fn samples_without_content_go_and_those_before_last_longer() {
+        let old = moof(&[(5, 0), (10, 7), (20, 0), (30, 0), (40, 9)]);
+        let Some(Left::Some(new)) = without(&old, &[]) else {
+            panic!();
+        };
+        let (samples, place) = read(&new);
+        assert_eq!(samples, [(105, 60, 7), (165, 40, 9)]);
+        let moved = new.len() as i32 - old.len() as i32;
+        assert_eq!(place, Some(200 + moved));
+    }
+
+    #[test]
+    fn others_stay_as_they_are_and_nothing_else_is_nothing() {
+        assert_eq!(without(&moof(&[(10, 7), (20, 8)]), &[]), Some(Left::All));
+        assert_eq!(without(&moof(&[(10, 0), (20, 0)]), &[]), Some(Left::None));
+        let whole = moof(&[(10, 0), (20, 8)]);
+        for end in 0..whole.len() {
+            let _ = without(&whole[..end], &[]);
+        }
+    }
+}
