@@ -135,7 +135,7 @@ pub enum Gate {
     /// Raw video, each frame shown until the next.
     Video(Box<VideoGate>),
     /// Encoded media, beginning at key frames.
-    Encoded(EncodedGate),
+    Encoded(Box<EncodedGate>),
 }
 
 impl Gate {
@@ -147,7 +147,7 @@ impl Gate {
         Ok(match structure.name().as_str() {
             "audio/x-raw" => Gate::Audio(Box::new(AudioGate::new(caps)?)),
             "video/x-raw" => Gate::Video(Box::new(VideoGate::new(caps)?)),
-            _ => Gate::Encoded(EncodedGate::new(structure)),
+            _ => Gate::Encoded(Box::new(EncodedGate::new(structure))),
         })
     }
 

@@ -348,7 +348,8 @@ mod tests {
 
     #[test]
     fn frames_each_five_seconds_are_a_track() {
-        let comes = |track: usize, now: Duration| track == 0 || now.as_millis() % 5_000 == 0;
+        let comes =
+            |track: usize, now: Duration| track == 0 || now.as_millis().is_multiple_of(5_000);
         let tracks = vec![live(true), live(true)];
         let done = run(tracks, 60_000 * MS, Duration::ZERO, comes);
         assert!(!done.is_empty());
