@@ -5,9 +5,9 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn};
+use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn, video::LATEST_FIRST};
 use crate::{
-    formats::{EntryPoint, FrameFormat},
+    formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
 };
 use std::{cell::Cell, collections::VecDeque};
@@ -103,42 +103,23 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What it is to a decoder. Upstream's flags count where the frame itself cannot be read.
+    /// What it is to a decoder.
     fn entry_point(&self) -> EntryPoint {
         if let Some(known) = self.entry_point.get() {
             return known;
         }
-        let is_delta = self.is_delta();
-        let flagged = if is_delta {
-            EntryPoint::No
-        } else {
-            EntryPoint::Key
-        };
-        let read = || {
-            let frame = self.input.buffer.map_readable().ok()?;
-            self.format?.entry_point(&frame)
-        };
-        let found = match read() {
-            Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
-            found => found.unwrap_or(flagged),
-        };
+        let found = formats::entry_point(self.format, &self.input.buffer);
         self.entry_point.set(Some(found));
         found
     }
 
     fn is_delta(&self) -> bool {
-        let flags = self.input.buffer.flags();
-        flags.contains(gst::BufferFlags::DELTA_UNIT)
+        is_delta(&self.input.buffer)
     }
 
     /// Whether a recording can begin with it.
     fn is_beginning(&self) -> bool {
-        let hidden = self
-            .input
-            .buffer
-            .flags()
-            .contains(gst::BufferFlags::DECODE_ONLY);
-        !hidden && self.entry_point() != EntryPoint::No
+        !is_hidden(&self.input.buffer) && self.entry_point() != EntryPoint::No
     }
 
     /// Has it flagged as what it is, if upstream flags it as a key frame or it `begins` something.
@@ -152,6 +133,19 @@ impl Waiting {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
     }
+}
+
+fn is_delta(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DELTA_UNIT)
+}
+
+fn is_hidden(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
+}
+
+/// Whether a recording can begin with this frame, of which `format` tells how it says what it is.
+pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
+    !is_hidden(frame) && formats::entry_point(format, frame) != EntryPoint::No
 }
 
 /// See the module.
@@ -198,6 +192,8 @@ pub struct EncodedGate {
     newest: Ns,
     /// It was away, frames were lost meanwhile, and no key frame has come since.
     lacks_key: bool,
+    /// See [`EncodedGate::cut_frames`].
+    cuts_frames: bool,
 }
 
 impl EncodedGate {
@@ -205,7 +201,7 @@ impl EncodedGate {
     pub fn new(caps: &gst::StructureRef) -> Self {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
-            keyed: name.starts_with("video/"),
+            keyed: !name.starts_with("audio/"),
             in_order: is_in_order(name),
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),
@@ -228,9 +224,15 @@ impl EncodedGate {
             stand_in: StandIn::new(caps),
             newest: 0,
             lacks_key: false,
+            cuts_frames: false,
         };
         gate.read_headers(caps);
         gate
+    }
+
+    /// A frame that spans a cut is shortened to it, and the first of all is shown from the beginning, as raw ones are.
+    pub fn cut_frames(&mut self) {
+        self.cuts_frames = true;
     }
 
     /// Whether it has to begin at a key frame.
@@ -341,7 +343,7 @@ impl EncodedGate {
                 cursor.leave();
                 continue;
             }
-            if input.running >= safe_until {
+            if input.running >= safe_until || self.cuts_frames && input.end() > safe_until {
                 return;
             }
             let Some(mut waiting) = self.take() else {
@@ -353,7 +355,18 @@ impl EncodedGate {
         }
     }
 
-    fn emit(&mut self, waiting: Waiting, interval: &Interval, out: &mut GateOutput) {
+    fn emit(&mut self, mut waiting: Waiting, interval: &Interval, out: &mut GateOutput) {
+        let input = &mut waiting.input;
+        let late = input.running.saturating_sub(interval.start);
+        if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
+            // The first of all stands for so much time before it, as where frames come raw.
+            input.running -= late;
+            input.duration = input.duration.map(|duration| duration + late);
+        }
+        if let Some(end) = interval.end.filter(|_| self.cuts_frames) {
+            let longest = end.saturating_sub(input.running);
+            input.duration = input.duration.map(|duration| duration.min(longest));
+        }
         let recorded = interval.recorded_at(waiting.input.running);
         let recorded = self.stand_in.come_back(recorded, out);
         if let Some(caps) = self.due_caps.take() {

@@ -15,7 +15,7 @@ mod video;
 
 pub use audio::AudioGate;
 pub use cursor::IntervalCursor;
-pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom};
+pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom, is_entry_point};
 pub use mute::Mutes;
 pub use video::VideoGate;
 

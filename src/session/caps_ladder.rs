@@ -214,14 +214,15 @@ impl<L: Listener> Watched<L> {
             fix_form(filter, &form);
         }
         elements.extend(chain);
-        let made = MadeFor {
-            index: self.index,
+        let made_for = MadeFor {
             track: &track,
             spec: &spec,
             settings: &self.settings,
             failed_before: &self.failed_before,
+            key_at: None,
         };
-        let (encoder, _) = set_up_encoder(&made, listener)?;
+        let made = |encoder: &gst::Element| listener.encoder(self.index, encoder);
+        let (encoder, _) = set_up_encoder(&made_for, made)?;
         self.join(&encoder);
         elements.push(encoder.clone());
         Ok((elements, Some(encoder)))

@@ -3,8 +3,8 @@
 use super::{
     Settings, encoder_probe,
     fixups::{self, ChainSpec},
-    key_units,
-    pipeline::{Listener, TrackMedia, factory_name, failed, make},
+    key_units::{self, KeyAt},
+    pipeline::{TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
@@ -13,33 +13,34 @@ use crate::{
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 /// How the names of encoders end, after that of the pad.
 const ENCODER: &str = "-encoder";
 
 /// For which track an encoder is made, and by what it is tuned.
 pub struct MadeFor<'a> {
-    pub index: usize,
     pub track: &'a TrackMedia<'a>,
     pub spec: &'a ChainSpec,
     pub settings: &'a Settings,
     /// Factories of those that have failed in this recording.
     pub failed_before: &'a [String],
+    /// Which of its frames have to be key frames beside those that the settings name.
+    pub key_at: Option<KeyAt>,
 }
 
 /// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
 /// a next to pass it over for is tried, but for those that need nothing but a processor.
 fn encoder_that_works(
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<(gst::Element, bool), Error> {
     let MadeFor {
-        index,
         track,
         spec,
         settings,
         failed_before,
+        ..
     } = *made_for;
     let codec = spec.codec;
     let tuning = tuning(track, codec.kind(), settings);
@@ -52,11 +53,11 @@ fn encoder_that_works(
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
     while let Some(factory) = factories.next() {
-        let made = factory
+        let built = factory
             .create()
             .name(format!("{}{ENCODER}", track.name))
             .build();
-        let encoder = match made {
+        let encoder = match built {
             Ok(encoder) => encoder,
             Err(err) => {
                 reason = failed(track.name, err);
@@ -64,7 +65,7 @@ fn encoder_that_works(
             }
         };
         formats::tune(&encoder, &tuning);
-        listener.encoder(index, &encoder);
+        made(&encoder);
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
@@ -75,15 +76,16 @@ fn encoder_that_works(
     Err(reason)
 }
 
-/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
+/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it. Each that is tried is
+/// told to `made`, in NULL.
 pub fn set_up_encoder(
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<(gst::Element, bool), Error> {
-    let (works, is_last) = encoder_that_works(made_for, listener)?;
+    let (works, is_last) = encoder_that_works(made_for, made)?;
     if made_for.spec.codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
-        key_units::pace(&works, interval, frames);
+        key_units::pace(&works, interval, frames, made_for.key_at.clone());
     }
     let spec = ChainSpec {
         encoder: factory_name(&works),

@@ -22,8 +22,10 @@ const STEP: Ns = 1_000_000_000;
 impl Session {
     /// The newest buffer that passed the pad of a track before it was given to the track.
     pub fn replay(&self, track: usize, recent: Input) {
-        if let Some(track) = self.track(track) {
-            track.replay(recent);
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.replay(recent),
+            (None, Some(track)) => track.replay(recent),
+            (None, None) => {}
         }
     }
 
@@ -37,11 +39,57 @@ impl Session {
         match self.track(track) {
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
-                let for_another = this.is_behind() && self.others_starve(track);
-                this.push(input, for_another, now)
+                match self.decoder(track) {
+                    Some(decoder) => self.push_encoded(track, &decoder, input),
+                    None => self.push_raw(track, this, input, now),
+                }
             }
             None => Flow::Done,
         }
+    }
+
+    /// A buffer of a track that comes out of the past; waits for room, in a thread that upstream does not wait for.
+    pub fn push_kept(&self, track: usize, input: Input) -> Flow {
+        let Some(this) = self.track(track) else {
+            return Flow::Done;
+        };
+        self.room.wait_while(|| {
+            let waits = !this.need_not_wait() && this.is_full();
+            waits.then_some(ROOM_LOOK)
+        });
+        this.push(input, false, None)
+    }
+
+    /// Whether a track needs nothing any more.
+    pub fn is_track_closed(&self, track: usize) -> bool {
+        self.track(track).is_none_or(Track::is_closed)
+    }
+
+    /// The past has an encoder for the track of this pad, whose factory has this name.
+    pub fn is_encoded_by(&self, pad: &str, factory: &str) {
+        lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+    }
+
+    /// What upstream says of a track, as far as it still holds for its media.
+    pub(super) fn tags_of(&self, track: &Track) -> Option<gst::TagList> {
+        let mut tags = self.delegate.tags(track.name())?;
+        if track.was_raw() {
+            // Its pictures have been turned.
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        Some(tags)
+    }
+
+    /// A buffer of a track, as its gate takes it; never waits.
+    pub(super) fn push_raw(
+        &self,
+        index: usize,
+        track: &Track,
+        input: Input,
+        now: Option<Ns>,
+    ) -> Flow {
+        let for_another = track.is_behind() && self.others_starve(index);
+        track.push(input, for_another, now)
     }
 
     /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
@@ -118,35 +166,28 @@ impl Session {
         )));
     }
 
-    /// New caps of a track.
-    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
-        if let Some(track) = self.track(track)
-            && let Err(err) = track.set_caps(caps)
-        {
-            self.fail(Error::not_supported(format!(
-                "The track of {} cannot be recorded ({caps}): {err}",
-                track.name()
-            )));
-        }
-    }
-
     /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
     pub fn lose(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.lose();
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.flush(),
+            (None, Some(track)) => track.lose(),
+            (None, None) => {}
         }
     }
 
     /// Upstream has nothing for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
-        if let Some(track) = self.track(track)
+        if let Some(this) = self.track(track)
             && end
-                <= track
+                <= this
                     .arrived()
                     .max(self.begun())
                     .saturating_add(LONGEST_HOLE)
         {
-            track.gap(end);
+            match self.decoder(track) {
+                Some(decoder) => decoder.gap(this.arrived().min(end), end),
+                None => this.gap(end),
+            }
         }
     }
 
@@ -187,12 +228,14 @@ impl Session {
         }
     }
 
-    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
-    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
-        if let Some(track) = self.track(track) {
-            let now = || self.timeline.write(|_| self.now());
-            track.mute(|| from.unwrap_or_else(now), muted);
-        }
+    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on. Gives
+    /// that instant.
+    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) -> Option<Ns> {
+        let now = || self.timeline.write(|_| self.now());
+        let mut at = None;
+        let instant = || *at.insert(from.unwrap_or_else(now));
+        self.track(track)?.mute(instant, muted);
+        at
     }
 
     /// The same from the beginning.
@@ -204,7 +247,8 @@ impl Session {
 
     /// EOS of a track.
     pub fn end_track(&self, track: usize) {
-        if let Some(track) = self.track(track) {
+        let drains = self.decoder(track).is_some_and(|decoder| decoder.drain());
+        if !drains && let Some(track) = self.track(track) {
             track.end();
         }
     }

@@ -58,7 +58,7 @@ pub fn keep_from_entry(site: &MuxerSite<'_>) {
 }
 
 /// Frames leave `out` with the durations with which they have passed `entry`.
-fn keep(entry: &gst::Pad, out: &gst::Pad) {
+pub fn keep(entry: &gst::Pad, out: &gst::Pad) {
     let lengths = Arc::<Mutex<Lengths>>::default();
     let noted = lengths.clone();
     on_frames(entry, move |at, buffer| {

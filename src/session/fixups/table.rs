@@ -283,7 +283,10 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "leaves no room for where the audio begins and ends, and takes no tags",
         needed: |s| s.container == Container::Mp3,
-        install: Muxer(|site| mp3_file::write(&site.end.muxer, site.spec.encoder_delay())),
+        install: Muxer(|site| {
+            let room = site.end.head.chapters_room;
+            mp3_file::write(&site.end.muxer, site.spec.encoder_delay(), room);
+        }),
     },
     Fixup {
         name: "opus-stamps",

@@ -70,7 +70,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             self.add_encoder(&mut chain, index, track)?;
         }
         self.add_parser(&mut chain, index, track)?;
-        let (section, behind, out) = self.add_to_pipeline(&chain, track.name)?;
+        let (behind, out) = self.add_to_pipeline(&chain, track.name)?;
         let mux_pad = self
             .end
             .mux_pad(chain.spec.codec.kind())
@@ -85,7 +85,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             ))
         })?;
         let downstream = behind.unwrap_or_else(|| mux_pad.clone());
-        let section = Section::new(&chain.source, &downstream, section);
+        let section = Section::new(&chain.source, &downstream, Vec::new());
         caps_ladder::watch(
             &chain.source,
             section,
@@ -116,7 +116,12 @@ impl<L: Listener> ChainBuilder<'_, L> {
     }
 
     fn source(&self, spec: ChainSpec, track: &TrackMedia<'_>) -> Result<Chain, Error> {
-        let appsrc = appsrc(track, self.listener);
+        let need_data = Arc::downgrade(self.listener);
+        let appsrc = appsrc(track, move || {
+            if let Some(listener) = need_data.upgrade() {
+                listener.need_data();
+            }
+        });
         let source = appsrc
             .static_pad("src")
             .ok_or_else(|| failed(track.name, "no src pad"))?;
@@ -152,22 +157,19 @@ impl<L: Listener> ChainBuilder<'_, L> {
             && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
         {
             orientation::follow(&flip);
-            if !spec.is_raw() {
-                // The gate turns raw pictures only, as their tags come.
-                flip.set_property_from_str("video-direction", track.turn().direction());
-            }
             // In front of the scaler.
             elements.insert(1, flip);
         }
         if spec.codec != Codec::Pcm {
             let made_for = MadeFor {
-                index,
                 track,
                 spec,
                 settings: self.settings,
                 failed_before: self.failed_before,
+                key_at: None,
             };
-            let (encoder, is_last) = set_up_encoder(&made_for, self.listener)?;
+            let made = |encoder: &gst::Element| self.listener.encoder(index, encoder);
+            let (encoder, is_last) = set_up_encoder(&made_for, made)?;
             if !is_last {
                 self.prove(&encoder);
             }
@@ -226,19 +228,15 @@ impl<L: Listener> ChainBuilder<'_, L> {
         Ok(())
     }
 
-    /// Puts the chain into the pipeline, with a decoder in front of what is to be encoded anew. Returns what caps that change
-    /// may exchange (the decoder, and the pad behind it unless that is the muxer's), and the last pad.
+    /// Puts the chain into the pipeline. Returns its first pad, in front of which a decoder and an encoder may have to go, unless
+    /// that is the muxer's; and the last pad.
     fn add_to_pipeline(
         &self,
         chain: &Chain,
         name: &str,
-    ) -> Result<(Vec<gst::Element>, Option<gst::Pad>, gst::Pad), Error> {
-        let mut section = Vec::new();
-        if !chain.spec.is_raw() && !chain.spec.copied {
-            section.push(make("decodebin", &format!("{name}-decoder"))?);
-        }
+    ) -> Result<(Option<gst::Pad>, gst::Pad), Error> {
         let mut row = vec![chain.appsrc.clone().upcast()];
-        row.extend(section.iter().chain(&chain.elements).cloned());
+        row.extend(chain.elements.iter().cloned());
         let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(&row).map_err(error)?;
         exchange::link_all(&row).map_err(error)?;
@@ -249,7 +247,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             None => Some(chain.source.clone()),
         };
         let out = out.ok_or_else(|| failed(name, "no src pad"))?;
-        Ok((section, behind, out))
+        Ok((behind, out))
     }
 
     fn set_up_mux_pad(

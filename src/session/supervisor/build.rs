@@ -8,8 +8,8 @@ use crate::{
     session::{
         Event,
         bitrates::RunningEncoder,
-        lock,
-        pipeline::{Pipeline, TrackMedia},
+        chapters, lock,
+        pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
 };
@@ -21,6 +21,18 @@ use std::{
     },
     time::Instant,
 };
+
+/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
+    let mut tags = tags.unwrap_or_default();
+    let has_date =
+        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
+    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
+        let tags = tags.make_mut();
+        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
+    }
+    tags
+}
 
 impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
@@ -109,18 +121,22 @@ impl Supervisor {
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
                     lacks_dts: track.lacks_dts(),
-                    tags: session.delegate.tags(track.name()),
+                    tags: session.tags_of(track),
                 })
             })
             .collect();
+        let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
             .iter()
             .map(|track| TrackInput {
                 kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
-                encoded: formats::codec_of_caps(&track.caps),
+                encoded: formats::copied_codec(
+                    &track.caps,
+                    &settings.mime_type,
+                    session.location(),
+                ),
             })
             .collect();
-        let settings = &session.settings;
         let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
         let plan = plan.map_err(|refusal| {
             session.events.push(Event::Missing(refusal.missing));
@@ -134,7 +150,13 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let patchable = session.location().is_some() || session.src.seekable();
+        let head = FileHead {
+            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+        };
+        let date = session.intervals().first().map(|interval| interval.utc);
+        self.chapters_written = 0;
+        let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
         let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
@@ -152,7 +174,7 @@ impl Supervisor {
         }
         pipeline.dump("start");
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.delegate.tags(track.name());
+            let mut of_track = session.tags_of(track);
             if feed.encoder.is_some()
                 && let Some(tags) = &mut of_track
             {
@@ -167,6 +189,10 @@ impl Supervisor {
             let tags = match (of_all, of_track) {
                 (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
                 (all, track) => all.or(track),
+            };
+            let tags = match date.filter(|_| plan.container.has_date_as_tag()) {
+                Some(date) => Some(dated(tags, date)),
+                None => tags,
             };
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
