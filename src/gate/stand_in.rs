@@ -11,7 +11,7 @@ const MAX_PACKETS: u64 = 1 << 15;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
-/// See the module. All times are recorded time.
+/// See the module. All times are recorded time in the part that is recorded.
 #[derive(Debug)]
 pub struct StandIn {
     caps: gst::Structure,
@@ -43,6 +43,13 @@ impl StandIn {
         self.caps = caps.to_owned();
         self.is_audio = caps.name().starts_with("audio/");
         self.last = None;
+    }
+
+    /// The next part begins so long after this one did.
+    pub fn begin_part(&mut self, length: Ns) {
+        let place = |at: Ns| at.saturating_sub(length);
+        self.end = self.end.map(place);
+        self.away = self.away.map(place);
     }
 
     /// Recorded time that something has stood in for.

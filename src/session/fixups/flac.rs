@@ -109,7 +109,7 @@ pub fn note_silence(pad: &gst::Pad, is_mixed: Arc<AtomicBool>) {
     });
 }
 
-/// TrackStats the frames that leave `pad` from 0 on.
+/// Numbers the frames that leave `pad` from 0 on.
 pub fn count_anew(pad: &gst::Pad, counted: Counted) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

@@ -153,7 +153,7 @@ impl Grid {
 
 const SECOND: u64 = 1_000_000_000;
 
-/// TrackStats the pictures of an encoder that knows its frame rate.
+/// Counts the frames of an encoder that knows its frame rate.
 pub fn count(encoder: &gst::Element) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;

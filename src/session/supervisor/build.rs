@@ -5,10 +5,12 @@ use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
+    output::Store,
     session::{
         Event,
         bitrates::RunningEncoder,
         chapters, lock,
+        part::part_number,
         pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
@@ -21,6 +23,14 @@ use std::{
     },
     time::Instant,
 };
+
+/// A pipeline that is built, and whose tracks wait for the part to begin.
+pub(super) struct Ready {
+    /// Numbers of the tracks, in the pipeline's order.
+    tracks: Vec<usize>,
+    replaceable: bool,
+    wires: Arc<PipelineEvents>,
+}
 
 /// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
 fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
@@ -38,6 +48,9 @@ impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
     /// is left out.
     pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
+        if self.part.number > 0 {
+            return self.build_next();
+        }
         let patience = self.session.settings.patience();
         let mut missing = Vec::new();
         let mut known = false;
@@ -58,22 +71,20 @@ impl Supervisor {
                 .session
                 .timeline
                 .read(|t| t.intervals().first().map(|i| i.start));
-            let ahead = self.progress().saturating_sub(start.unwrap_or(0));
+            let ahead = self.session.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
                 && (self.session.any_live() || ahead > self.session.settings.patience_ns());
-            let stopped = stopped.is_some_and(|since| since.elapsed() > self.grace());
+            let stopped = stopped.is_some_and(|since| since.elapsed() > self.session.grace());
             for track in missing {
                 let give_up = known && waited || stopped || track.is_ended();
                 if !give_up {
                     return Ok(());
                 }
                 if !track.is_ended() {
-                    self.session.events.push(Event::Warning {
-                        message: format!(
-                            "Nothing has come on {}: it is left out of this recording.",
-                            track.name()
-                        ),
-                    });
+                    self.session.warn(format!(
+                        "Nothing has come on {}: it is left out of this recording.",
+                        track.name()
+                    ));
                 }
                 track.leave_out();
             }
@@ -93,19 +104,35 @@ impl Supervisor {
         }
     }
 
+    /// Builds the pipeline of a part behind another, whose tracks are known, be it before its first media comes.
+    fn build_next(&mut self) -> Result<(), Error> {
+        let mut tracks = self.session.tracks.iter();
+        if tracks.any(|track| track.caps().is_none() && !track.is_closed()) {
+            return Ok(());
+        }
+        match self.with_caps() {
+            ready if ready.is_empty() => Ok(()),
+            ready => self.build(ready),
+        }
+    }
+
     /// The tracks of which it is known what they are.
     pub(super) fn with_caps(&self) -> Vec<usize> {
+        let part = self.part.number;
         let tracks = self.session.tracks.iter().enumerate();
         tracks
             .filter(|(_, track)| {
                 track.caps().is_some() && (!track.is_encoded() || track.first().is_some())
             })
+            // One that had ended before is not of this part.
+            .filter(|(_, track)| part == 0 || !track.is_absent_from(part))
             .map(|(index, _)| index)
             .collect()
     }
 
     pub(super) fn build(&mut self, ready: Vec<usize>) -> Result<(), Error> {
         let session = &self.session;
+        let part = self.part.number;
         let tracks: Vec<&Track> = ready
             .iter()
             .filter_map(|index| session.tracks.get(*index))
@@ -117,10 +144,10 @@ impl Supervisor {
             .filter_map(|track| {
                 Some(TrackMedia {
                     name: track.name(),
-                    caps: track.caps()?,
+                    caps: track.caps_of(part)?,
                     bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
                     room: track.room(),
-                    lacks_dts: track.lacks_dts(),
+                    lacks_dts: track.lacks_dts(part),
                     tags: session.tags_of(track),
                 })
             })
@@ -133,24 +160,25 @@ impl Supervisor {
                 encoded: formats::copied_codec(
                     &track.caps,
                     &settings.mime_type,
-                    session.location(),
+                    settings.location.as_deref(),
                 ),
             })
             .collect();
-        let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
+        let plan = formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs);
         let plan = plan.map_err(|refusal| {
-            session.events.push(Event::Missing(refusal.missing));
+            self.part.events.push(Event::Missing(refusal.missing));
             refusal.error
         })?;
         let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
         let wires = Arc::new(PipelineEvents {
             session: session.clone(),
+            part: self.part.clone(),
             names,
             proven: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             cut: AtomicBool::new(false),
         });
-        let patchable = session.location().is_some() || session.src.seekable();
+        let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
         };
@@ -163,11 +191,11 @@ impl Supervisor {
         }
         if let Err(error) = pipeline.play() {
             // Which encoder it was is on the bus, or else seen by its state.
-            let failed = lock(&session.control).failed_encoder.is_some();
+            let failed = lock(&self.part.control).failed_encoder.is_some();
             let next = pipeline.failed_encoder().filter(|_| replaceable);
             if let (false, Some(factory)) = (failed, next) {
                 wires.cut.store(true, Ordering::SeqCst);
-                lock(&session.control).failed_encoder = Some((factory, error));
+                lock(&self.part.control).failed_encoder = Some((factory, error));
                 return Ok(());
             }
             return if failed { Ok(()) } else { Err(error) };
@@ -198,11 +226,13 @@ impl Supervisor {
                 Pipeline::set_track_tags(feed, tags);
             }
             if let Some(encoder) = &feed.encoder {
-                if let Some(factory) = encoder.factory() {
-                    let names = (track.name().to_owned(), factory.name().to_string());
-                    lock(&session.encoder_names).push(names);
+                if let Some(picture) = &feed.picture {
+                    let picture = (track.name().to_owned(), picture.clone());
+                    let mut pictures = lock(&session.pictures);
+                    pictures.retain(|(name, _)| *name != picture.0);
+                    pictures.push(picture);
                 }
-                lock(&session.encoders).push(RunningEncoder {
+                lock(&self.part.encoders).push(RunningEncoder {
                     element: encoder.clone(),
                     kind: track.kind(),
                     of_kind: of_kind(track.kind()),
@@ -220,18 +250,81 @@ impl Supervisor {
                 track.name(),
                 plan.container.name()
             );
-            track.connect(feed.appsrc.clone(), replaceable);
         }
         if session.bitrates() != bitrates {
             // Written after the encoders had been made, and before it was known which they are.
             session.apply_bitrates(|_| true);
         }
-        if wires.proven.load(Ordering::SeqCst) {
-            // That was sooner than the last of them was connected.
-            tracks.iter().for_each(|track| track.forget());
-        }
         self.pipeline = Some(pipeline);
         self.plan = Some(plan);
+        self.ready = Some(Ready {
+            tracks: ready,
+            replaceable,
+            wires,
+        });
+        Ok(())
+    }
+
+    /// The tracks go into the pipeline, once the part has begun and its file is open.
+    pub(super) fn connect_if_begun(&mut self) -> Result<(), Error> {
+        if self.ready.is_none() || !self.has_begun() {
+            return Ok(());
+        }
+        self.open_file()?;
+        let (Some(pipeline), Some(ready)) = (&self.pipeline, self.ready.take()) else {
+            return Ok(());
+        };
+        let session = &self.session;
+        let part = self.part.number;
+        let tracks = ready.tracks.iter();
+        let tracks = tracks.filter_map(|index| session.tracks.get(*index));
+        let tracks: Vec<&Track> = tracks.collect();
+        let mut names = lock(&session.encoder_names);
+        names.clear();
+        let encoders = tracks.iter().zip(pipeline.feeds());
+        names.extend(encoders.filter_map(|(track, feed)| {
+            let factory = feed.encoder.as_ref()?.factory()?;
+            Some((track.name().to_owned(), factory.name().to_string()))
+        }));
+        drop(names);
+        for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
+            track.set_takes_gaps(feed.takes_gaps);
+            track.connect(part, feed.appsrc.clone(), ready.replaceable);
+        }
+        if ready.wires.proven.load(Ordering::SeqCst) {
+            // That was sooner than the last of them was connected.
+            tracks.iter().for_each(|track| track.forget(part));
+        }
+        self.connected = true;
+        session.room.wake();
+        if part > 0 {
+            self.start_batching();
+        }
+        Ok(())
+    }
+
+    /// Opens the file of a part behind another.
+    fn open_file(&self) -> Result<(), Error> {
+        if self.part.number == 0 || self.part.location().is_some() {
+            return Ok(());
+        }
+        let Some(number) = self.session.number_of_file(&self.part) else {
+            return Ok(());
+        };
+        let number_of_part = part_number(self.part.number);
+        let settings = &self.session.settings;
+        let Some(pattern) = &settings.pattern else {
+            return Ok(());
+        };
+        let delegate = &self.session.delegate;
+        let location = delegate.location(pattern, number_of_part, number)?;
+        let store = Store::in_file(&location, settings.max_memory, settings.temp_dir.clone());
+        let store = store.map_err(|err| {
+            Error::unknown(format!(
+                "The next part cannot begin: location \"{location}\" cannot be opened for writing: {err}"
+            ))
+        })?;
+        self.part.put_in(Some(location), Some(store));
         Ok(())
     }
 
@@ -245,22 +338,30 @@ impl Supervisor {
             "{factory} is passed over for the next encoder: {error}"
         );
         self.failed.push(factory);
-        lock(&session.encoders).clear();
-        lock(&session.encoder_names).clear();
+        lock(&self.part.encoders).clear();
         for track in &session.tracks {
-            track.take_back();
+            track.take_back(self.part.number);
         }
+        self.ready = None;
         drop(self.pipeline.take());
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.
     pub(super) fn announce(&mut self, caps_known: bool, stopped: bool) {
-        if self.announced || self.session.timeline.read(|t| t.pending().is_some()) {
+        if self.announced {
+            let mut known = lock(&self.part.mime_type);
+            if caps_known && known.is_none() {
+                *known = Some(self.likely_type());
+                *lock(&self.session.mime_type) = known.clone();
+            }
+            return;
+        }
+        if self.session.timeline.read(|t| t.pending().is_some()) {
             return;
         }
         // So that there is something to ask for from then on; but where nothing flows, nobody waits for ever.
         let patience = self.session.settings.patience();
-        let (bytes, _) = self.session.progress.figures();
+        let (bytes, _) = self.part.progress.figures();
         let paused = self.session.timeline.read(Timeline::is_paused);
         let waited = self.begun.elapsed() > patience.max(GRACE);
         if caps_known && bytes > 0 || paused || stopped || waited {
@@ -288,7 +389,7 @@ impl Supervisor {
             })
             .collect();
         let settings = &self.session.settings;
-        formats::choose(&settings.mime_type, self.session.location(), &inputs).ok()
+        formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs).ok()
     }
 
     /// The actual type, as far as it can be told now.
@@ -305,10 +406,11 @@ impl Supervisor {
 
     pub(super) fn announce_start(&self, mime_type: String) {
         let session = &self.session;
-        let Some(slot) = lock(&session.control).start.take() else {
+        let Some(slot) = lock(&self.part.control).start.take() else {
             return;
         };
         *lock(&session.mime_type) = Some(mime_type.clone());
+        *lock(&self.part.mime_type) = Some(mime_type.clone());
         let start = session
             .timeline
             .read(|t| t.intervals().first().map(|interval| interval.start));
@@ -318,6 +420,6 @@ impl Supervisor {
             mime_type,
             location: session.settings.location.clone(),
         };
-        session.events.fill(slot, Some(event));
+        self.part.events.fill(slot, Some(event));
     }
 }

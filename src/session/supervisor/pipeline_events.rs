@@ -3,7 +3,7 @@
 use crate::{
     formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
-    session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
+    session::{Event, Session, bitrates::RunningEncoder, lock, part::Part, pipeline::Listener},
 };
 use gst::prelude::*;
 use std::{
@@ -17,6 +17,7 @@ use std::{
 /// What the pipeline says, brought to the session.
 pub(super) struct PipelineEvents {
     pub(super) session: Arc<Session>,
+    pub(super) part: Arc<Part>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
     /// Something has come out of every encoder that there would be another for.
@@ -36,19 +37,21 @@ impl PipelineEvents {
     fn is_replaceable(&self) -> bool {
         let tracks = &self.session.tracks;
         !self.proven.load(Ordering::SeqCst)
-            && !lock(&self.session.control).caps
-            && tracks.iter().all(|track| track.can_replay())
+            && !lock(&self.part.control).caps
+            && tracks
+                .iter()
+                .all(|track| track.can_replay(self.part.number))
     }
 
     /// The recording ends where nothing more can be written.
     fn fail_if(&self, written: io::Result<()>) {
         if let Err(err) = written {
-            let what = match self.session.location() {
+            let what = match self.part.location() {
                 Some(location) => format!("location \"{location}\""),
                 None => "The temporary file of the recording".into(),
             };
-            self.session
-                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
+            let error = Error::unknown(format!("{what} cannot be written: {err}"));
+            self.session.fail_part(&self.part, error);
         }
     }
 }
@@ -59,7 +62,8 @@ impl Listener for PipelineEvents {
             return;
         }
         crate::fault::place("seek");
-        self.session.with_writer(|writer, _| writer.seek(position));
+        self.session
+            .with_writer(&self.part, |writer, _| writer.seek(position));
     }
 
     fn caps(&self, caps: &gst::Caps) {
@@ -67,8 +71,9 @@ impl Listener for PipelineEvents {
             return;
         }
         crate::fault::place("muxer caps");
-        self.session.with_writer(|writer, _| writer.set_caps(caps));
-        lock(&self.session.control).caps = true;
+        self.session
+            .with_writer(&self.part, |writer, _| writer.set_caps(caps));
+        lock(&self.part.control).caps = true;
         self.session.room.wake();
     }
 
@@ -82,9 +87,9 @@ impl Listener for PipelineEvents {
             return;
         }
         crate::fault::place("bytes");
-        let written = self
-            .session
-            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
+        let written = self.session.with_writer(&self.part, |writer, events| {
+            writer.write(buffer, begins_unit, events)
+        });
         self.fail_if(written);
         if !self.begun.swap(true, Ordering::SeqCst) {
             // `on-start` waits for them.
@@ -96,7 +101,7 @@ impl Listener for PipelineEvents {
         if self.is_cut() {
             return Default::default();
         }
-        self.session.seal_chapters()
+        self.session.seal_chapters(&self.part)
     }
 
     fn end(&self, ending: Ending) {
@@ -110,11 +115,12 @@ impl Listener for PipelineEvents {
         // In this thread, which may wait for the disk.
         let written = self
             .session
-            .with_writer(|writer, _| writer.finalise(ending));
-        let written = written.map(|unchanged| self.session.warn_of_incomplete(unchanged));
+            .with_writer(&self.part, |writer, _| writer.finalise(ending));
+        let written =
+            written.map(|unchanged| self.session.warn_of_incomplete(&self.part, unchanged));
         self.fail_if(written);
-        lock(&self.session.control).drained = true;
-        self.session.done.notify_all();
+        lock(&self.part.control).drained = true;
+        self.part.done.notify_all();
         self.session.room.wake();
     }
 
@@ -125,25 +131,25 @@ impl Listener for PipelineEvents {
         match encoder.filter(|_| self.is_replaceable()) {
             Some(encoder) => {
                 self.cut.store(true, Ordering::SeqCst);
-                lock(&self.session.control).failed_encoder = Some((encoder.to_owned(), error));
+                lock(&self.part.control).failed_encoder = Some((encoder.to_owned(), error));
                 self.session.room.wake();
             }
-            None => self.session.fail(error),
+            None => self.session.fail_part(&self.part, error),
         }
     }
 
     fn missing(&self, missing: Vec<Missing>) {
         // Of what fails because something else has, nobody is told.
-        let first = lock(&self.session.control).error.is_none();
+        let first = lock(&self.part.control).error.is_none();
         if first && !self.is_cut() && !missing.is_empty() {
-            self.session.events.push(Event::Missing(missing));
+            self.part.events.push(Event::Missing(missing));
         }
     }
 
     fn encoders_work(&self) {
         self.proven.store(true, Ordering::SeqCst);
         for track in &self.session.tracks {
-            track.forget();
+            track.forget(self.part.number);
         }
     }
 
@@ -173,7 +179,7 @@ impl Listener for PipelineEvents {
             .iter()
             .filter(|other| session.kind_of(other) == Some(kind))
             .count();
-        let mut running = lock(&session.encoders);
+        let mut running = lock(&self.part.encoders);
         // Those that were exchanged are in no pipeline any more.
         running.retain(|encoder| encoder.element.parent().is_some());
         running.extend(encoder.map(|encoder| RunningEncoder {
@@ -188,7 +194,7 @@ impl Listener for PipelineEvents {
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
         if let Some(name) = self.names.get(track) {
             let ended = (name.clone(), caps.clone(), at);
-            lock(&self.session.control).ended_by_caps.push(ended);
+            lock(&self.part.control).ended_by_caps.push(ended);
             self.session.room.wake();
         }
     }
