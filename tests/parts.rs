@@ -291,20 +291,23 @@ fn copied_packets_are_each_in_one_part() {
             "mkv",
             "video/x-matroska",
             (
-                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "x264enc threads=1 pass=quant key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
                 "opusenc",
             ),
         ),
         (
             "webm",
             "video/webm",
-            ("vp8enc deadline=1 keyframe-max-dist=20", "vorbisenc"),
+            (
+                "vp8enc deadline=1 threads=1 keyframe-max-dist=20",
+                "vorbisenc",
+            ),
         ),
         (
             "mp4",
             "video/mp4",
             (
-                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "x264enc threads=1 pass=quant key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
                 "avenc_aac ! aacparse",
             ),
         ),
