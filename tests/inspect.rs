@@ -49,6 +49,7 @@ const PROPERTIES: [Property; 21] = [
         true,
     ),
     property("bits-per-second", "Unsigned Integer.", "Default: 0", true),
+    property("keep", "Flags \"", "\"(none)\"", true),
     property("audio-bitrate-mode", "Enum \"", "\"variable\"", true),
     property(
         "video-key-frame-interval-duration",

@@ -1,7 +1,8 @@
 //! The element's properties: what each is, and the values written to them.
 
-use super::{BitrateMode, RecorderState};
+use super::{BitrateMode, Keep, RecorderState};
 use crate::{
+    formats,
     model::bitrate::{Bitrates, DEFAULT_AUDIO, DEFAULT_VIDEO},
     session,
 };
@@ -27,6 +28,7 @@ pub struct Values {
     pub timeslice: u32,
     pub bitrates: Bitrates,
     pub bitrate_mode: BitrateMode,
+    pub keep: Keep,
     pub key_interval_ms: u32,
     pub key_interval_frames: u32,
     pub location: Option<String>,
@@ -50,6 +52,7 @@ impl Default for Values {
             timeslice: DEFAULT_TIMESLICE,
             bitrates: Bitrates::new(),
             bitrate_mode: BitrateMode::Variable,
+            keep: Keep::empty(),
             key_interval_ms: 0,
             key_interval_frames: 0,
             location: None,
@@ -77,6 +80,7 @@ impl Values {
             "video-bits-per-second" => self.bitrates.set_video(value.get()?),
             "bits-per-second" => self.bitrates.set_total(value.get()?),
             "audio-bitrate-mode" => self.bitrate_mode = value.get()?,
+            "keep" => self.keep = value.get()?,
             "video-key-frame-interval-duration" => self.key_interval_ms = value.get()?,
             "video-key-frame-interval-count" => self.key_interval_frames = value.get()?,
             "location" => self.location = self.text("location", value)?,
@@ -118,6 +122,7 @@ impl Values {
             "video-bits-per-second" => self.bitrates.video().to_value(),
             "bits-per-second" => self.bitrates.total().to_value(),
             "audio-bitrate-mode" => self.bitrate_mode.to_value(),
+            "keep" => self.keep.to_value(),
             "video-key-frame-interval-duration" => self.key_interval_ms.to_value(),
             "video-key-frame-interval-count" => self.key_interval_frames.to_value(),
             "location" => self.location.to_value(),
@@ -145,6 +150,12 @@ impl Values {
             location,
             pattern: self.location.clone().filter(|pattern| !pattern.is_empty()),
             timeslice: u64::from(self.timeslice) * 1_000_000,
+            keep: formats::Keep {
+                depth: self.keep.contains(Keep::DEPTH),
+                chroma: self.keep.contains(Keep::CHROMA),
+                alpha: self.keep.contains(Keep::ALPHA),
+                pixel_aspect: self.keep.contains(Keep::PIXEL_ASPECT),
+            },
             constant_bitrate: self.bitrate_mode == BitrateMode::Constant,
             key_interval_ms: self.key_interval_ms,
             key_interval_frames: self.key_interval_frames,
@@ -327,6 +338,14 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
              before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
             DEFAULT_PRE_RECORD_TIME,
         ),
+        glib::ParamSpecFlags::builder::<Keep>("keep")
+            .nick("Keep")
+            .blurb(
+                "What of raw video is kept where codec and container can; the rest is converted to 8-bit 4:2:0 with \
+                 square pixels, which stats says. PQ and HLG keep their depth unasked",
+            )
+            .mutable_playing()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(

@@ -1,6 +1,6 @@
 //! The properties as typed Rust: getters and setters, and the builder that sets them at once.
 
-use super::{BitrateMode, MediaRecorder, RecordedInterval};
+use super::{BitrateMode, Keep, MediaRecorder, RecordedInterval};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -105,6 +105,8 @@ properties! {
     /// Whether an audio encoder keeps its rate.
     audio_bitrate_mode set_audio_bitrate_mode "audio-bitrate-mode"
         BitrateMode: BitrateMode = same same;
+    /// What of raw video is kept where codec and container can.
+    keep set_keep "keep" Keep: Keep = same same;
     /// Most time from key frame to key frame, in whole milliseconds; zero: two seconds.
     /// Not together with the count.
     video_key_frame_interval_duration set_video_key_frame_interval_duration
@@ -181,6 +183,9 @@ pub struct TrackStats {
     pub dropped: u64,
     /// Recorded time that silence, black or a repeated picture stands in for.
     pub filled: gst::ClockTime,
+    /// What of raw video has been converted, such as `depth 10 to 8`, `chroma 4:4:4 to 4:2:0`, `alpha`,
+    /// `pixel-aspect 4:3 to 1:1`.
+    pub converted: Vec<String>,
 }
 
 impl MediaRecorder {
@@ -224,5 +229,9 @@ fn track_stats(track: gst::Structure) -> TrackStats {
         encoded: number("encoded"),
         dropped: number("dropped"),
         filled: gst::ClockTime::from_nseconds(number("filled")),
+        converted: track.get::<gst::Array>("converted").map_or_else(
+            |_| Vec::new(),
+            |all| all.iter().filter_map(|text| text.get().ok()).collect(),
+        ),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{RunningTime, TrackSpec, event::Event};
 use crate::{
+    formats::Keep,
     model::{Error, timeline::Ns},
     output::{Events, SrcOutput},
 };
@@ -22,6 +23,8 @@ pub struct Settings {
     pub pattern: Option<String>,
     /// Recorded time per blob, 0 = one at the end.
     pub timeslice: Ns,
+    /// What of raw pictures is to be kept.
+    pub keep: Keep,
     /// `audio-bitrate-mode` constant.
     pub constant_bitrate: bool,
     /// Most time between key frames, 0 = the default.

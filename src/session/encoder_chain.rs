@@ -165,6 +165,7 @@ fn elements(
         copied: false,
         has_parser: plan.parser(index).is_some(),
         caps: track.caps.clone(),
+        picture: plan.picture(index, &track.caps, request.settings.keep),
         encoder: None,
         takes_over: false,
         audio_only: plan.kind == Kind::Audio,

@@ -51,6 +51,7 @@ pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
+    formats::{self, Picture},
     log::{CAT, time},
     model::{
         Bitrates, EndReason, Error,
@@ -105,6 +106,8 @@ pub struct Session {
     mime_type: Mutex<Option<String>>,
     /// Names of the pads and of their encoders' factories, of the latest part.
     encoder_names: Mutex<Vec<(String, String)>>,
+    /// Names of pads, and what their encoders are given.
+    pictures: Mutex<Vec<(String, Picture)>>,
     /// How far the wall clock was ahead of running time when each interval was begun, in nanoseconds since 1970.
     utc_offsets: Mutex<Vec<i64>>,
 }
@@ -217,6 +220,7 @@ impl Session {
             done: Condvar::new(),
             mime_type: Mutex::new(None),
             encoder_names: Mutex::default(),
+            pictures: Mutex::default(),
             utc_offsets: Mutex::default(),
         });
         session.add_first(part);
@@ -601,19 +605,25 @@ impl Session {
         })
     }
 
-    /// Pad, encoder and counts of each track.
-    pub fn track_figures(&self) -> Vec<(String, String, TrackStats)> {
-        let encoders = lock(&self.encoder_names).clone();
-        let encoder = |pad: &str| {
-            let mut encoders = encoders.iter();
-            encoders.find_map(|(name, encoder)| (name == pad).then(|| encoder.clone()))
+    /// What `stats` says of each track.
+    pub fn track_figures(&self) -> Vec<TrackFigures> {
+        let (encoders, pictures) = (
+            lock(&self.encoder_names).clone(),
+            lock(&self.pictures).clone(),
+        );
+        let of_pad = |pad: &str| encoders.iter().find(|(name, _)| name == pad);
+        let converted = |track: &Track| {
+            let (_, picture) = pictures.iter().find(|(name, _)| *name == track.name())?;
+            let info = formats::video_info(&*track.newest_caps()?)?;
+            Some(picture.converted(&info))
         };
         self.tracks
             .iter()
-            .map(|track| {
-                let name = track.name().to_owned();
-                let encoder = encoder(&name).unwrap_or_default();
-                (name, encoder, track.stats())
+            .map(|track| TrackFigures {
+                pad: track.name().to_owned(),
+                encoder: of_pad(track.name()).map_or_else(String::new, |(_, name)| name.clone()),
+                counts: track.stats(),
+                converted: converted(track).unwrap_or_default(),
             })
             .collect()
     }
@@ -685,6 +695,19 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "it panicked".into())
+}
+
+/// What `stats` says of a track.
+#[derive(Debug, Clone, Default)]
+pub struct TrackFigures {
+    /// Name of its pad.
+    pub pad: String,
+    /// Factory of its encoder, empty where it has none.
+    pub encoder: String,
+    /// What came of its buffers.
+    pub counts: TrackStats,
+    /// What of its pictures has been converted.
+    pub converted: Vec<String>,
 }
 
 /// Figures for `stats`.

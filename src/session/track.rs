@@ -380,6 +380,11 @@ impl Track {
         lock(&self.inner).first_caps.clone()
     }
 
+    /// The caps of what came last.
+    pub fn newest_caps(&self) -> Option<gst::Caps> {
+        lock(&self.inner).caps.clone()
+    }
+
     /// What it is at the beginning of this part, as far as is known.
     pub fn caps_of(&self, part: usize) -> Option<gst::Caps> {
         let inner = lock(&self.inner);

@@ -38,7 +38,7 @@ pub use table::TABLE;
 
 use super::pipeline::{ContainerEnd, Listener, TrackMedia};
 use crate::{
-    formats,
+    formats::{self, Picture},
     gate::headroom,
     log::CAT,
     model::{Codec, Container, Error, Kind},
@@ -112,6 +112,8 @@ pub struct ChainSpec {
     pub has_parser: bool,
     /// What the gate gives at first.
     pub caps: gst::Caps,
+    /// What the encoder of raw video is given.
+    pub picture: Option<Picture>,
     /// The encoder's factory, from [`Install::Encoder`] on.
     pub encoder: Option<glib::GString>,
     /// Whether it takes over in the middle of a track that has been copied, and that has its header.

@@ -31,6 +31,8 @@ pub struct Feed {
     pub(super) mux_pad: gst::Pad,
     /// Of audio.
     pub(super) delay: Option<Delay>,
+    /// What its encoder is given, of raw video.
+    pub picture: Option<formats::Picture>,
 }
 
 /// Builds the chains of one recording.
@@ -91,6 +93,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         );
         Ok(Feed {
             delay: chain.spec.delay(),
+            picture: chain.spec.picture,
             appsrc: chain.appsrc,
             encoder: chain.encoder,
             mux_pad,
@@ -105,6 +108,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             copied: self.plan.copied.get(index).copied().unwrap_or_default(),
             has_parser: self.plan.parser(index).is_some(),
             caps: track.caps.clone(),
+            picture: self.plan.picture(index, &track.caps, self.settings.keep),
             encoder: None,
             takes_over: false,
             audio_only: self.plan.kind == Kind::Audio,

@@ -226,6 +226,12 @@ impl Supervisor {
                 Pipeline::set_track_tags(feed, tags);
             }
             if let Some(encoder) = &feed.encoder {
+                if let Some(picture) = &feed.picture {
+                    let picture = (track.name().to_owned(), picture.clone());
+                    let mut pictures = lock(&session.pictures);
+                    pictures.retain(|(name, _)| *name != picture.0);
+                    pictures.push(picture);
+                }
                 lock(&self.part.encoders).push(RunningEncoder {
                     element: encoder.clone(),
                     kind: track.kind(),
