@@ -299,7 +299,7 @@ fn copied_packets_are_each_in_one_part() {
             "webm",
             "video/webm",
             (
-                "vp8enc deadline=1 threads=1 keyframe-max-dist=20",
+                "vp8enc deadline=1 cpu-used=-8 threads=1 keyframe-max-dist=20",
                 "vorbisenc",
             ),
         ),
