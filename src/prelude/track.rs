@@ -393,8 +393,9 @@ impl KeptTrack {
             if others.any(|other| other.number != self.number && other.front().is_some_and(busy)) {
                 return Some(CLOCK_LOOK);
             }
-            let is_behind = lock(&keeping.rings).is_behind(self.number, UNREAD);
-            is_behind.then_some(CLOCK_LOOK)
+            let rings = lock(&keeping.rings);
+            let waits = rings.is_disk_behind() || rings.is_behind(self.number, UNREAD);
+            waits.then_some(CLOCK_LOOK)
         });
     }
 
