@@ -10,6 +10,7 @@ mod codec_string;
 mod delay;
 mod encoder;
 mod entry_point;
+mod flac;
 mod ladder;
 mod loas;
 mod memory;
@@ -21,6 +22,7 @@ mod patch;
 mod picture;
 mod plan;
 mod registry;
+mod silence;
 mod unreadable;
 
 pub use caps::{
@@ -35,6 +37,7 @@ pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
 pub use entry_point::{EntryPoint, FrameFormat, entry_point};
+pub use flac::FlacHeader;
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
@@ -49,6 +52,7 @@ pub use patch::{Completion, Ending, Patch, Unit};
 pub use picture::{Keep, Picture};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
+pub use silence::Silence;
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 
 #[cfg(test)]

@@ -41,6 +41,27 @@ impl Mp3Header {
         })
     }
 
+    /// A frame of the same kind that holds nothing: silence.
+    pub fn silence(&self) -> Vec<u8> {
+        self.frame(|_| {})
+    }
+
+    /// A frame without a checksum, and without padding, whose content behind the side information is `write`'s.
+    fn frame(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+        let [sync, version, rates, mode] = self.bytes;
+        // 64 kbit/s: for every sample rate such a frame is long enough, and hardly longer.
+        let (index, per_second) = match self.samples {
+            1_152 => (5 << 4, 144 * 64_000),
+            _ => (8 << 4, 72 * 64_000),
+        };
+        let length = per_second / self.rate.max(1);
+        let mut frame = vec![sync, version | 1, index | rates & 0x0c, mode];
+        frame.resize(4 + self.side, 0);
+        write(&mut frame);
+        frame.resize(usize::try_from(length).unwrap_or(0).max(frame.len()), 0);
+        frame
+    }
+
     /// Whether another frame has the same bit rate.
     pub fn has_rate_of(&self, other: &Self) -> bool {
         let rate = |header: &Self| header.bytes[2] >> 4;
@@ -66,16 +87,10 @@ const DECODER: u32 = 529;
 impl Mp3Info {
     /// The Info frame for a file whose first frame has this header.
     pub fn frame(&self, first: &Mp3Header) -> Vec<u8> {
-        let [sync, version, rates, mode] = first.bytes;
-        // 64 kbit/s: for every sample rate such a frame is long enough, and hardly longer.
-        let (index, per_second) = match first.samples {
-            1_152 => (5 << 4, 144 * 64_000),
-            _ => (8 << 4, 72 * 64_000),
-        };
-        let length = per_second / first.rate.max(1);
-        // Without a checksum, and without padding.
-        let mut frame = vec![sync, version | 1, index | rates & 0x0c, mode];
-        frame.resize(4 + first.side, 0);
+        first.frame(|frame| self.write(frame))
+    }
+
+    fn write(&self, frame: &mut Vec<u8>) {
         frame.extend(if self.constant { b"Info" } else { b"Xing" });
         match &self.index {
             Some((frames, bytes, table)) => {
@@ -100,10 +115,8 @@ impl Mp3Info {
             let bytes = self.index.map_or(0, |(_, bytes, _)| bytes);
             frame.extend(bytes.to_be_bytes());
             frame.extend([0; 2]);
-            frame.extend(checksum(&frame).to_be_bytes());
+            frame.extend(checksum(frame).to_be_bytes());
         }
-        frame.resize(usize::try_from(length).unwrap_or(0).max(frame.len()), 0);
-        frame
     }
 }
 

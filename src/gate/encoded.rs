@@ -5,7 +5,7 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{GateOutput, Input, IntervalCursor, Loss, video::LATEST_FIRST};
+use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn, video::LATEST_FIRST};
 use crate::{
     formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
@@ -17,6 +17,9 @@ use std::{cell::Cell, collections::VecDeque};
 const STEP: Ns = 1_000_000;
 /// Stamps that are no further apart are the same one, rounded.
 const SAME: Ns = 100_000;
+/// Where frames are lost for so long, those behind them are of no use before the next key frame. Of a single one the
+/// decoder makes what it can.
+const OUTAGE: Ns = 1_000_000_000;
 /// No more frames than these are shown in another order than they are decoded in.
 const REORDERED: usize = 16;
 /// Codecs whose pictures are shown in the order in which they are decoded.
@@ -192,6 +195,9 @@ pub struct EncodedGate {
     broken: bool,
     /// Frames that are of no use because of that.
     left_out: u64,
+    stand_in: StandIn,
+    /// It was away, frames were lost meanwhile, and no key frame has come since.
+    lacks_key: bool,
     /// See [`EncodedGate::cut_frames`].
     cuts_frames: bool,
 }
@@ -225,6 +231,8 @@ impl EncodedGate {
             begun: false,
             broken: false,
             left_out: 0,
+            stand_in: StandIn::new(caps),
+            lacks_key: false,
             cuts_frames: false,
         };
         gate.read_headers(caps);
@@ -285,6 +293,12 @@ impl EncodedGate {
             self.latest = self.latest.max(input.running);
             input.running = self.latest;
         }
+        let is_discont = input.buffer.flags().contains(gst::BufferFlags::DISCONT);
+        let behind = input.running.saturating_sub(self.newest);
+        if self.keyed && is_discont && self.begun && behind > OUTAGE {
+            self.lost.get_or_insert(Loss::Upstream);
+            self.lacks_key = true;
+        }
         self.newest = self.newest.max(input.running);
         let after_loss = self.lost.take();
         let caps = self.new_caps.take();
@@ -317,6 +331,7 @@ impl EncodedGate {
 
     /// What leaves from now on belongs to a part that decodes without the ones before it.
     pub(super) fn begin_part(&mut self, begin: Ns) {
+        self.stand_in.begin_part(begin.saturating_sub(self.begin));
         self.begin = begin;
         self.entered = None;
         self.keyless = None;
@@ -368,16 +383,78 @@ impl EncodedGate {
                 return;
             };
             if self.is_wanted(&mut waiting, &interval, cursor) {
-                if let Some(caps) = self.due_caps.take() {
-                    self.sent_caps = Some(caps.clone());
-                    out.caps(caps);
-                }
-                let stamped = self.stamp(waiting, &interval);
-                self.emit_headers(&stamped, out);
-                out.count_input();
-                out.push(stamped);
+                self.emit(waiting, &interval, out);
             }
         }
+    }
+
+    fn emit(&mut self, mut waiting: Waiting, interval: &Interval, out: &mut GateOutput) {
+        let input = &mut waiting.input;
+        let late = input.running.saturating_sub(interval.start);
+        if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
+            // The first of all stands for so much time before it, as where frames come raw.
+            input.running -= late;
+            input.duration = input.duration.map(|duration| duration + late);
+        }
+        if let Some(end) = interval.end.filter(|_| self.cuts_frames) {
+            let longest = end.saturating_sub(input.running);
+            input.duration = input.duration.map(|duration| duration.min(longest));
+        }
+        let recorded = self.stamped(interval, waiting.input.running);
+        let recorded = self.stand_in.come_back(recorded, out);
+        if let Some(caps) = self.due_caps.take() {
+            if let Some(caps) = caps.structure(0) {
+                self.stand_in.set_caps(caps);
+            }
+            self.sent_caps = Some(caps.clone());
+            out.caps(caps);
+        }
+        let stamped = self.stamp(waiting, recorded);
+        self.stand_in
+            .note(recorded.max(self.last_in_order.unwrap_or(0)), &stamped);
+        self.emit_headers(&stamped, out);
+        out.count_input();
+        out.push(stamped);
+    }
+
+    /// Where in its part a running time of an interval lies.
+    fn stamped(&self, interval: &Interval, running: Ns) -> Ns {
+        let since = running.saturating_sub(interval.start);
+        let recorded = interval.recorded.saturating_add(since);
+        recorded.saturating_sub(self.begin)
+    }
+
+    /// Nothing has come, and nothing is waited for, before running time `until`.
+    pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
+        self.advance(cursor, until, out);
+        while let Some(interval) = cursor.resolved()
+            && self.inbox.is_empty()
+            && !cursor.is_part_over()
+        {
+            let to = interval.end.map_or(until, |end| end.min(until));
+            if to > interval.start {
+                self.stand_in.fill(self.stamped(&interval, to), out);
+            }
+            if interval.end.is_none_or(|end| end > until) {
+                break;
+            }
+            cursor.leave();
+        }
+    }
+
+    /// Whether it is back after frames were lost, and waits for a key frame.
+    pub fn lacks_key_frame(&self) -> bool {
+        self.lacks_key
+    }
+
+    /// Whether silence can stand in for what does not come.
+    pub fn has_silence(&self) -> bool {
+        self.stand_in.has_silence()
+    }
+
+    /// Recorded time that something has stood in for.
+    pub(super) fn filled(&self) -> Ns {
+        self.stand_in.filled()
     }
 
     /// Where a frame, or the middle of a packet of audio, lies: by that it belongs to one part or the next.
@@ -426,7 +503,15 @@ impl EncodedGate {
         let running = waiting.input.running;
         if !self.keyed {
             // The part before has left to this one what begins in front of it.
-            return running >= interval.start || cursor.begins_at_seam();
+            if running < interval.start && !cursor.begins_at_seam() {
+                return false;
+            }
+            let length = waiting.input.duration.unwrap_or(0);
+            let covered = self
+                .stand_in
+                .covers(self.stamped(interval, running), length);
+            self.left_out += u64::from(covered);
+            return !covered;
         }
         if running < interval.start {
             return false;
@@ -442,6 +527,7 @@ impl EncodedGate {
             return false;
         }
         waiting.flag(begins);
+        self.lacks_key = false;
         self.entered = Some((number, running));
         self.keyless = None;
         self.begins_anywhere = false;
@@ -503,21 +589,10 @@ impl EncodedGate {
         place
     }
 
-    fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
+    fn stamp(&mut self, waiting: Waiting, mut recorded: Ns) -> gst::Buffer {
         let Waiting {
-            mut input,
-            in_order,
-            ..
+            input, in_order, ..
         } = waiting;
-        let late = input.running.saturating_sub(interval.start);
-        if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
-            // The first of all stands for so much time before it, as where frames come raw.
-            input.running -= late;
-            input.duration = input.duration.map(|duration| duration + late);
-        }
-        let since = input.running.saturating_sub(interval.start);
-        let recorded = interval.recorded.saturating_add(since);
-        let mut recorded = recorded.saturating_sub(self.begin);
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
@@ -529,10 +604,7 @@ impl EncodedGate {
         }
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
-        let longest = interval.end.filter(|_| self.cuts_frames);
-        let longest = longest.map_or(Ns::MAX, |end| end.saturating_sub(input.running));
-        let duration = input.duration.map(|duration| duration.min(longest));
-        stamped.set_duration(duration.map(gst::ClockTime::from_nseconds));
+        stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
         let lead = match (stamped.pts(), stamped.dts()) {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,

@@ -10,6 +10,7 @@ mod cursor;
 mod encoded;
 mod fill;
 mod mute;
+mod stand_in;
 mod video;
 
 pub use audio::AudioGate;
@@ -37,6 +38,8 @@ pub enum Piece {
     Caps(gst::Caps),
     /// How the pictures after it have to be turned.
     Turn(Orientation),
+    /// Nothing comes before this recorded time.
+    Gap(Ns),
 }
 
 impl GateOutput {
@@ -58,6 +61,11 @@ impl GateOutput {
     /// The pictures to come have to be turned so.
     pub fn turn(&mut self, turn: Orientation) {
         self.pieces.push(Piece::Turn(turn));
+    }
+
+    /// Nothing comes before this recorded time.
+    pub fn gap(&mut self, until: Ns) {
+        self.pieces.push(Piece::Gap(until));
     }
 
     /// An input has its first, or only, part in what goes out.
@@ -207,12 +215,12 @@ impl Gate {
     }
 
     /// Nothing has come, and nothing is waited for before running time `until`: silence, the
-    /// picture on show, or black stand in.
+    /// picture on show, or black stand in, or a gap is told.
     pub fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         match self {
             Gate::Audio(gate) => gate.fill(cursor, until, out),
             Gate::Video(gate) => gate.fill(cursor, until, out),
-            Gate::Encoded(gate) => gate.advance(cursor, until, out),
+            Gate::Encoded(gate) => gate.fill(cursor, until, out),
         }
     }
 
@@ -315,7 +323,7 @@ impl Gate {
         match self {
             Gate::Audio(gate) => gate.filled(),
             Gate::Video(gate) => gate.filled(),
-            Gate::Encoded(_) => 0,
+            Gate::Encoded(gate) => gate.filled(),
         }
     }
 }

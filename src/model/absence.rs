@@ -1,8 +1,8 @@
 //! What becomes of tracks on which nothing comes: who is waited for, and for how long.
 //!
-//! The muxer waits for its emptiest track, so one that stays away holds up all the others. A raw one is filled, an
-//! encoded one, for which nothing can stand in, ends. But a track that is only late does not stay away, and silence
-//! of everybody, as when the network is away, is no reason for anything.
+//! The muxer waits for its emptiest track, so one that stays away holds up all the others: something stands in for it.
+//! It ends only where codec and container have nothing that can. But a track that is only late does not stay away, and
+//! for encoded ones silence of everybody, as when the network is away, is no reason for anything.
 //!
 //! Pure: time, since the recording began, comes in as an argument.
 
@@ -47,8 +47,10 @@ pub struct TrackView {
     /// Whether upstream is live, and how late.
     pub live: bool,
     pub latency: Duration,
-    /// Whether nothing can stand in for what does not come.
+    /// Whether it is stored as it comes: what stands in for it does so for good.
     pub encoded: bool,
+    /// Whether anything can stand in for what does not come.
+    pub fillable: bool,
     /// Whether there is a picture that can be shown on.
     pub shows_picture: bool,
     /// Whether it is waited for at all: it has not ended, it is known what it is, and it has room.
@@ -68,7 +70,7 @@ pub struct TrackView {
 /// What is to be done with a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Media is made up until this running time.
+    /// Something stands in for it until this running time.
     Fill { track: usize, until: Ns },
     /// It ends where it is.
     LeaveBehind { track: usize },
@@ -145,8 +147,30 @@ impl Absences {
         let any_live = tracks.iter().any(|track| track.live);
         let views = tracks.iter().enumerate();
         let awaited = views.filter(|(_, track)| track.awaited);
+        let brought = |index: usize| {
+            let others = tracks.iter().enumerate();
+            let others = others.filter(|(other, _)| *other != index);
+            others.map(|(_, other)| other.arrived).max().unwrap_or(0)
+        };
         awaited
-            .filter_map(|(index, track)| self.of_track(now, progress, index, track, any_live))
+            .filter_map(|(index, track)| {
+                let action = self.of_track(now, progress, index, track, any_live)?;
+                match action {
+                    // Nobody waits for it beyond what the others have brought.
+                    Action::Fill {
+                        track: index,
+                        until,
+                    } if track.encoded => {
+                        let until = until.min(brought(index));
+                        let is_needed = until > track.arrived;
+                        is_needed.then_some(Action::Fill {
+                            track: index,
+                            until,
+                        })
+                    }
+                    action => Some(action),
+                }
+            })
             .collect()
     }
 
@@ -179,7 +203,12 @@ impl Absences {
         }
         if track.encoded {
             let absent = !track.live || self.absence(index) > self.patience.behind;
-            return (track.owed > most && absent).then_some(Action::LeaveBehind { track: index });
+            if track.owed <= most || !absent {
+                return None;
+            }
+        }
+        if !track.fillable {
+            return Some(Action::LeaveBehind { track: index });
         }
         let until = match track.begun {
             true => due.min(track.arrived.saturating_add(behind)),
@@ -229,6 +258,7 @@ mod tests {
         TrackView {
             live: true,
             encoded,
+            fillable: true,
             awaited: true,
             begun: true,
             ..TrackView::default()
@@ -283,18 +313,59 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_track_that_falls_silent_beside_another_ends() {
+    fn an_encoded_track_for_which_nothing_can_stand_in_ends() {
         let comes = |track: usize, now: Duration| track == 0 || now < 4_000 * MS;
-        let done = run(
-            vec![live(true), live(true)],
-            20_000 * MS,
-            Duration::ZERO,
-            comes,
-        );
+        let silent = TrackView {
+            fillable: false,
+            ..live(true)
+        };
+        let done = run(vec![live(true), silent], 20_000 * MS, Duration::ZERO, comes);
         let [(when, Action::LeaveBehind { track: 1 })] = done[..] else {
             panic!("{done:?}");
         };
         assert!((6_000 * MS..6_400 * MS).contains(&when), "{when:?}");
+    }
+
+    #[test]
+    fn an_encoded_track_that_falls_silent_beside_another_is_waited_for_no_longer_than_it_may_be_late()
+     {
+        let away = 4_000 * MS..64_000 * MS;
+        let comes = |track: usize, now: Duration| track == 0 || !away.contains(&now);
+        let done = run(
+            vec![live(true), live(true)],
+            80_000 * MS,
+            Duration::ZERO,
+            comes,
+        );
+        for (when, action) in &done {
+            let Action::Fill { track: 1, until } = *action else {
+                panic!("{action:?}");
+            };
+            assert!((6_000 * MS..away.end).contains(when), "{when:?}");
+            assert!(
+                until + nanoseconds(TWO) >= nanoseconds(*when),
+                "{until} at {when:?}"
+            );
+        }
+        // Each time that is looked.
+        assert!(done.len() >= 570, "{}", done.len());
+    }
+
+    #[test]
+    fn frames_each_five_seconds_are_a_track() {
+        let comes =
+            |track: usize, now: Duration| track == 0 || now.as_millis().is_multiple_of(5_000);
+        let tracks = vec![live(true), live(true)];
+        let done = run(tracks, 60_000 * MS, Duration::ZERO, comes);
+        assert!(!done.is_empty());
+        for (when, action) in done {
+            let Action::Fill { track: 1, until } = action else {
+                panic!("{action:?}");
+            };
+            // Never beyond a frame that comes on time.
+            let next = nanoseconds(5_000 * MS * (when.as_millis() / 5_000 + 1) as u32);
+            assert!(until < next, "{until} at {when:?}");
+        }
     }
 
     #[test]
@@ -374,9 +445,10 @@ mod tests {
     }
 
     proptest! {
-        /// However tracks come and stay away, one is left behind only if another came meanwhile.
+        /// However tracks come and stay away: something stands in only for one that is away, and only as far as another has
+        /// come; and no one that came all the time waits for another for long.
         #[test]
-        fn nobody_is_left_behind_by_nobody(
+        fn nobody_is_made_up_for_nobody_and_nobody_waits_for_long(
             comes in prop::collection::vec(prop::collection::vec((any::<bool>(), 1u32..80), 1..12), 1..4),
         ) {
             let state = |track: usize, now: Duration| {
@@ -389,18 +461,49 @@ mod tests {
                 }
                 true
             };
+            let ticks_before = |when: Duration| {
+                (0..20u32).map(move |n| when.saturating_sub(TICK * n))
+            };
             let tracks = vec![live(true); comes.len()];
-            for (when, action) in run(tracks, 30_000 * MS, Duration::ZERO, state) {
-                let Action::LeaveBehind { track } = action else {
+            let length = 30_000 * MS;
+            let done = run(tracks, length, Duration::ZERO, state);
+            for (when, action) in &done {
+                let Action::Fill { track, until } = *action else {
                     panic!("{action:?}");
                 };
-                let ticks = (0..20u32).map(|n| when - TICK * n.min((when.as_millis() / 100) as u32));
-                prop_assert!(ticks.clone().all(|at| !state(track, at)), "it was not away");
-                let mut others = (0..comes.len()).filter(|other| *other != track);
+                prop_assert!(ticks_before(*when).all(|at| !state(track, at)), "it was not away");
+                let others = (0..comes.len()).filter(|other| *other != track);
+                let ticks = (0..=(when.as_millis() / 100) as u32).map(|n| TICK * n);
+                let came = others.filter_map(|other| ticks.clone().filter(|at| state(other, *at)).max());
                 prop_assert!(
-                    others.any(|other| ticks.clone().any(|at| state(other, at))),
-                    "{} was left behind by nobody at {:?}", track, when
+                    came.max().is_some_and(|came| until <= nanoseconds(came)),
+                    "{} was made up until {} for nobody at {:?}", track, until, when
                 );
+            }
+            // Where one has come all the time, for as long as a track may be late and the next look.
+            let patient = TWO + TICK * 2;
+            for track in 0..comes.len() {
+                let (mut there, mut now) = (Duration::ZERO, Duration::ZERO);
+                while now < length {
+                    now += TICK;
+                    if state(track, now) {
+                        there = now;
+                    }
+                    let filled = done.iter().filter(|(when, action)| {
+                        *when <= now && matches!(action, Action::Fill { track: filled, .. } if *filled == track)
+                    });
+                    let until = filled.filter_map(|(_, action)| match action {
+                        Action::Fill { until, .. } => Some(Duration::from_nanos(*until)),
+                        Action::LeaveBehind { .. } => None,
+                    });
+                    let stands = until.max().unwrap_or_default().max(there);
+                    let mut last = (0..=(patient.as_millis() / 100) as u32).map(|n| now.saturating_sub(TICK * n));
+                    let beside = (0..comes.len()).any(|other| last.clone().all(|at| at.is_zero() || state(other, at)));
+                    prop_assert!(
+                        !beside || now - stands <= patient || last.all(|at| state(track, at)),
+                        "others wait for {} since {:?} at {:?}", track, stands, now
+                    );
+                }
             }
         }
     }

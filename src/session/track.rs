@@ -155,6 +155,8 @@ pub struct Track {
     arrived: AtomicU64,
     /// What waited when the last buffer came.
     waited: AtomicU64,
+    /// Whether the muxer can be told that nothing comes on it.
+    takes_gaps: AtomicBool,
     closed: AtomicBool,
     flushing: AtomicBool,
     /// So much more may wait than there is room for: another track has starved for long.
@@ -201,6 +203,7 @@ impl Track {
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
             waited: AtomicU64::new(0),
+            takes_gaps: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
             wider: AtomicU64::new(0),
@@ -656,6 +659,26 @@ impl Track {
     /// Whether it carries encoded media, as far as is known.
     pub fn is_encoded(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(_)))
+    }
+
+    /// Whether there is silence that can stand in for encoded audio that does not come.
+    pub fn has_silence(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.has_silence())
+    }
+
+    /// Whether it is back after frames were lost, and waits for a key frame.
+    pub fn lacks_key_frame(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.lacks_key_frame())
+    }
+
+    /// Whether the muxer can be told that nothing comes on it.
+    pub fn takes_gaps(&self) -> bool {
+        self.takes_gaps.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it can.
+    pub fn set_takes_gaps(&self, takes_gaps: bool) {
+        self.takes_gaps.store(takes_gaps, Ordering::Relaxed);
     }
 
     /// Notes that a key frame is asked for the start of this interval; FALSE if it was before.
@@ -1147,6 +1170,7 @@ impl Inner {
                     outlet.feed.give(Item::Caps(caps));
                 }
                 Piece::Turn(turn) => outlet.feed.give(Item::Turn(turn)),
+                Piece::Gap(until) => outlet.feed.give(Item::Gap(until)),
             }
         }
     }

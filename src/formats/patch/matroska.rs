@@ -12,6 +12,9 @@ const TAGS: u64 = 0x1254_c367;
 const TAG: u64 = 0x7373;
 const SIMPLE_TAG: u64 = 0x67c8;
 const TAG_STRING: u64 = 0x4487;
+const SIMPLE_BLOCK: u64 = 0xa3;
+const BLOCK_GROUP: u64 = 0xa0;
+const BLOCK: u64 = 0xa1;
 const TRACKS: u64 = 0x1654_ae6b;
 const TRACK_ENTRY: u64 = 0xae;
 const TRACK_TYPE: u64 = 0x83;
@@ -105,6 +108,34 @@ pub fn patch_tags(bytes: &[u8], in_tags: bool) -> Option<Vec<u8>> {
 /// Whether these bytes begin the element that all tags are in.
 pub fn begins_tags(bytes: &[u8]) -> bool {
     bytes.starts_with(&(TAGS as u32).to_be_bytes())
+}
+
+/// Whether these bytes are a block without content, with which matroskamux is kept going while a track stays away
+/// (`session/fixups/gaps.rs`).
+pub fn is_empty_block(bytes: &[u8]) -> bool {
+    // Number of the track in a byte, time, flags (RFC 9559, 10.1).
+    const HEAD: u64 = 4;
+    match element(bytes, 0) {
+        Some((SIMPLE_BLOCK, _, size)) => size == Some(HEAD),
+        Some((BLOCK_GROUP, mut at, Some(_))) => {
+            // Its block comes last, with its content in the bytes behind these.
+            while let Some((id, content, Some(size))) = element(bytes, at) {
+                if id == BLOCK {
+                    return size == HEAD;
+                }
+                at = content.saturating_add(usize::try_from(size).unwrap_or(usize::MAX));
+            }
+            false
+        }
+        _ => false,
+    }
+}
+
+/// These bytes, one element of a one-byte identifier, as an element that readers pass over (RFC 8794, 11.3.2).
+pub fn void(bytes: &[u8]) -> Vec<u8> {
+    const VOID: u8 = 0xec;
+    let rest = bytes.iter().skip(1).copied();
+    std::iter::once(VOID).chain(rest).collect()
 }
 
 /// A text in place of a longer one: the rest is padding (RFC 8794, 7.4).
@@ -235,6 +266,27 @@ pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_without_content_are_void_and_others_are_not() {
+        let simple = [0xa3, 0x84, 0x81, 0, 5, 0];
+        assert!(is_empty_block(&simple));
+        assert_eq!(void(&simple), [0xec, 0x84, 0x81, 0, 5, 0]);
+        let group = [0xa0, 0x89, 0x9b, 0x81, 7, 0xa1, 0x84, 0x81, 0, 5, 0];
+        assert!(is_empty_block(&group));
+        let others: [&[u8]; 6] = [
+            // Their content is in the bytes behind.
+            &[0xa3, 0x85, 0x81, 0, 5, 0],
+            &[0xa0, 0x8a, 0x9b, 0x81, 7, 0xa1, 0x85, 0x81, 0, 5, 0],
+            &[0xa0, 0x83, 0x9b, 0x81, 7],
+            &[0xec, 0x84, 0x81, 0, 5, 0],
+            &[0xa3],
+            &[],
+        ];
+        for other in others {
+            assert!(!is_empty_block(other), "{other:?}");
+        }
+    }
 
     /// A header with an audio track: type, rate, and an element for `filling`.
     fn header(filling: &[u8]) -> Vec<u8> {

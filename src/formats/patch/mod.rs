@@ -245,6 +245,9 @@ impl Patch {
                 };
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);
+                if matroska::is_empty_block(bytes) {
+                    return Some(Patched::Changed(matroska::void(bytes)));
+                }
                 let new = patched.as_deref().unwrap_or(bytes);
                 let mut patched = matroska::patch_tags(new, *tags).or(patched);
                 if segment.is_none() {

@@ -95,6 +95,8 @@ fn boxes_end(bytes: &[u8]) -> Option<u64> {
         let start = usize::try_from(at).ok()?;
         let size = match number(bytes, start, 4)? {
             1 => number(bytes, start.checked_add(8)?, 8).filter(|size| *size >= 16)?,
+            // mp4mux 1.22 writes this of samples without content.
+            0 if bytes.get(start + 4..) == Some(b"mdat") => 8,
             size => Some(size).filter(|size| *size >= 8)?,
         };
         at = at.checked_add(size)?;
@@ -224,7 +226,8 @@ mod tests {
         assert_eq!(structure.follow(4, &header), Written::Again);
         for broken in [
             b"\0\0\0\x07free".as_slice(),
-            b"\0\0\0\0mdat",
+            b"\0\0\0\0free",
+            b"\0\0\0\0mdat\0",
             b"\0\0",
             b"\0\0\0\x01mdat",
         ] {

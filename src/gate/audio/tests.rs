@@ -83,7 +83,7 @@ impl Bench {
                     self.grid = grid;
                     continue;
                 }
-                Piece::Turn(_) => continue,
+                Piece::Turn(_) | Piece::Gap(_) => continue,
             };
             let at = self.heard.len() as u64;
             let map = buffer.map_readable().unwrap();
@@ -261,7 +261,7 @@ fn planes_of_each_channel_are_cut_alike() {
         .into_iter()
         .filter_map(|piece| match piece {
             Piece::Buffer(buffer) => Some(buffer),
-            Piece::Caps(_) | Piece::Turn(_) => None,
+            Piece::Caps(_) | Piece::Turn(_) | Piece::Gap(_) => None,
         })
         .collect();
     assert_eq!(buffers.len(), 1);
@@ -310,7 +310,7 @@ fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
                 assert_eq!(meta.info().layout(), info.layout());
                 Some((meta.samples(), buffer.map_readable().unwrap()[0] == 1))
             }
-            Piece::Caps(_) | Piece::Turn(_) => None,
+            Piece::Caps(_) | Piece::Turn(_) | Piece::Gap(_) => None,
         })
         .collect();
     let of = |loud: bool| -> usize {

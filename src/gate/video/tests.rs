@@ -94,7 +94,7 @@ impl Bench {
                     self.caps.push((self.seen.len(), caps));
                     continue;
                 }
-                Piece::Turn(_) => continue,
+                Piece::Turn(_) | Piece::Gap(_) => continue,
             };
             let from = buffer.pts().unwrap().nseconds();
             let to = from + buffer.duration().unwrap().nseconds();

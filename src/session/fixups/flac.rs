@@ -4,9 +4,12 @@
 //! they are counted anew from the file's beginning, without the pauses. Nothing else of them changes
 //! but the checksums. When all are through, the file's head is told how many samples there are.
 
-use crate::session::{
-    probe::{leave_out, probe},
-    timing::lock,
+use crate::{
+    formats::FlacHeader,
+    session::{
+        probe::{leave_out, probe},
+        timing::lock,
+    },
 };
 use gst::prelude::*;
 use std::sync::{
@@ -16,8 +19,6 @@ use std::sync::{
 
 /// Where the head has the samples in the stream: 4 bits of this byte and the next 4 bytes.
 const TOTAL_AT: usize = 21;
-/// The longest that a number can be.
-const LONGEST_NUMBER: usize = 7;
 
 /// Says what comes out of an encoder before it ends with less than a block of sound.
 ///
@@ -54,118 +55,6 @@ fn encoded(raw: &gst::CapsRef) -> Option<gst::Caps> {
     Some(caps.build())
 }
 
-/// What a frame's header says.
-#[derive(Debug, PartialEq, Eq)]
-struct Header {
-    /// Frames are counted in samples, since they are not all of one length.
-    by_samples: bool,
-    /// Bytes of the number, which are at byte 4.
-    number: usize,
-    /// Bytes up to the checksum of the header.
-    length: usize,
-    /// Samples in the frame.
-    samples: u64,
-}
-
-impl Header {
-    fn read(frame: &[u8]) -> Option<Self> {
-        let [0xff, sync, sizes, _, first, ..] = frame else {
-            return None;
-        };
-        if sync & 0xfe != 0xf8 {
-            return None;
-        }
-        let number = match first.leading_ones() {
-            0 => 1,
-            ones @ 2..=7 => ones as usize,
-            _ => return None,
-        };
-        let mut at = 4 + number;
-        let mut tail = |bytes: usize| {
-            let value = frame.get(at..at + bytes)?;
-            at += bytes;
-            Some(
-                value
-                    .iter()
-                    .fold(0u64, |all, byte| all << 8 | u64::from(*byte)),
-            )
-        };
-        let samples = match sizes >> 4 {
-            0 => return None,
-            1 => 192,
-            code @ 2..=5 => 576 << (code - 2),
-            6 => tail(1)? + 1,
-            7 => tail(2)? + 1,
-            code => 256 << (code - 8),
-        };
-        match sizes & 15 {
-            12 => tail(1)?,
-            13 | 14 => tail(2)?,
-            15 => return None,
-            _ => 0,
-        };
-        // Both checksums are there.
-        (frame.len() >= at + 3).then_some(Header {
-            by_samples: sync & 1 == 1,
-            number,
-            length: at,
-            samples,
-        })
-    }
-}
-
-/// A number as UTF-8 would have it, up to 36 bits.
-fn coded(number: u64) -> Vec<u8> {
-    if number < 0x80 {
-        return vec![number as u8];
-    }
-    let bits = (64 - number.leading_zeros() as usize).min(36);
-    // Each further byte holds 6 bits, and the first has one less for each.
-    let more = (1..LONGEST_NUMBER)
-        .find(|more| 6 * more + 6 - more >= bits)
-        .unwrap_or(6);
-    let mark = 0xffu8 << (7 - more);
-    let part = |n: usize| (number >> (6 * n)) as u8;
-    // Of seven bytes the first is all mark.
-    let first = if more == 6 { mark } else { mark | part(more) };
-    let rest = (0..more).rev().map(|n| 0x80 | part(n) & 0x3f);
-    std::iter::once(first).chain(rest).collect()
-}
-
-fn crc8(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ byte, |crc, _| {
-            crc << 1 ^ if crc & 0x80 == 0 { 0 } else { 0x07 }
-        })
-    })
-}
-
-fn crc16(bytes: &[u8]) -> u16 {
-    // Half a byte at a time, which is enough for what sound there can be.
-    const TABLE: [u16; 16] = {
-        let mut table = [0; 16];
-        let mut n = 0;
-        while n < 16 {
-            let mut crc = (n as u16) << 12;
-            let mut bit = 0;
-            while bit < 4 {
-                crc = (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x8005 };
-                bit += 1;
-            }
-            table[n] = crc;
-            n += 1;
-        }
-        table
-    };
-    let step = |crc: u16, half: u8| {
-        let place = usize::from((crc >> 12) as u8 ^ half) & 15;
-        crc << 4 ^ TABLE.get(place).copied().unwrap_or(0)
-    };
-    bytes
-        .iter()
-        .fold(0, |crc, byte| step(step(crc, byte >> 4), byte & 15))
-}
-
 /// Frames so far, and samples in them.
 #[derive(Debug, Default)]
 struct Count {
@@ -188,23 +77,14 @@ pub enum Counted {
 impl Count {
     /// The frame with the number that it has here; `None` for what is no frame.
     fn renumbered(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
-        let header = Header::read(frame)?;
+        let header = FlacHeader::read(frame)?;
         let number = match header.by_samples {
             true => self.samples,
             false => self.frames,
         };
         self.frames += 1;
         self.samples += header.samples;
-        let (before, body) = (
-            frame.get(..4)?,
-            frame.get(header.length + 1..frame.len() - 2)?,
-        );
-        let sizes = frame.get(4 + header.number..header.length)?;
-        let mut bytes = [before, &coded(number), sizes].concat();
-        bytes.push(crc8(&bytes));
-        bytes.extend_from_slice(body);
-        bytes.extend_from_slice(&crc16(&bytes).to_be_bytes());
-        Some(bytes)
+        header.renumbered(frame, number)
     }
 
     /// What the head has to say in the end, where it is.
@@ -216,6 +96,17 @@ impl Count {
         let [_, _, _, high, a, b, c, d] = self.samples.to_be_bytes();
         (self.samples < 1 << 36).then_some([kept | high & 0x0f, a, b, c, d])
     }
+}
+
+/// Sets `is_mixed` once silence passes `pad` that stands in for frames that did not come.
+pub fn note_silence(pad: &gst::Pad, is_mixed: Arc<AtomicBool>) {
+    probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
+        let flags = info.buffer().map(|buffer| buffer.flags());
+        if flags.is_some_and(|flags| flags.contains(gst::BufferFlags::GAP)) {
+            is_mixed.store(true, Ordering::SeqCst);
+        }
+        gst::PadProbeReturn::Ok
+    });
 }
 
 /// Numbers the frames that leave `pad` from 0 on.
@@ -274,29 +165,6 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_coded_as_utf8_would() {
-        for number in [0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x1_0000, 0x10_ffff] {
-            let mut bytes = [0; 4];
-            // What UTF-8 itself leaves out is not asked.
-            let text = char::from_u32(number).unwrap().encode_utf8(&mut bytes);
-            assert_eq!(coded(number.into()), text.as_bytes(), "{number:x}");
-        }
-        assert_eq!(coded((1 << 31) - 1), [0xfd, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf]);
-        assert_eq!(coded(1 << 31), [0xfe, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80]);
-        assert_eq!(
-            coded((1 << 36) - 1),
-            [0xfe, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf]
-        );
-    }
-
-    #[test]
-    fn checksums_are_those_of_the_catalogue() {
-        // CRC-8/SMBUS and CRC-16/UMTS of "123456789".
-        assert_eq!(crc8(b"123456789"), 0xf4);
-        assert_eq!(crc16(b"123456789"), 0xfee8);
-    }
 
     #[test]
     fn what_is_no_frame_is_left_alone() {

@@ -18,6 +18,7 @@ mod durations;
 mod empty_tracks;
 mod encoder_drain;
 mod flac;
+mod gaps;
 mod keep_payload;
 mod key_marks;
 mod mp3_file;
@@ -34,6 +35,7 @@ mod vp8_in_ogg;
 
 pub use durations::keep as keep_durations;
 pub use empty_tracks::TrackCount;
+pub use gaps::event as gap;
 pub use table::TABLE;
 
 use super::pipeline::{ContainerEnd, Listener, TrackMedia};
@@ -137,6 +139,11 @@ impl ChainSpec {
             true => headroom(&self.caps),
             false => 0,
         }
+    }
+
+    /// Whether the muxer can be told that nothing comes, so that it does not wait.
+    pub fn takes_gaps(&self) -> bool {
+        self.container != Container::Ogg || self.copied && self.codec == Codec::Theora
     }
 
     /// Whether frames may be decoded in another order than they are shown in.

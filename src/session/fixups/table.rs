@@ -167,6 +167,9 @@ pub const TABLE: &[Fixup] = &[
             if let Some(pad) = parser.static_pad("src") {
                 flac::count_anew(&pad, counted);
             }
+            if let Some(pad) = parser.static_pad("sink") {
+                flac::note_silence(&pad, is_mixed.clone());
+            }
         }),
     },
     Fixup {
@@ -246,6 +249,17 @@ pub const TABLE: &[Fixup] = &[
         report: "wait for ever for the caps of a track that has ended, or lose the others",
         needed: |s| is_matroska(s) || s.container == Container::Ogg,
         install: Muxer(empty_tracks::take_out),
+    },
+    Fixup {
+        name: "gaps",
+        element: "matroskamux, mp4mux, oggmux",
+        versions: All,
+        report: "wait for a track on which nothing comes, whatever a GAP event says",
+        needed: ChainSpec::takes_gaps,
+        install: Muxer(|site| {
+            let counts_frames = site.spec.container == Container::Ogg;
+            gaps::stand_in(site.out, site.spec.headroom(), counts_frames);
+        }),
     },
     Fixup {
         name: "ogg-pages",

@@ -28,6 +28,8 @@ use std::sync::{
 pub struct Feed {
     pub appsrc: gst_app::AppSrc,
     pub encoder: Option<gst::Element>,
+    /// Whether the muxer can be told that nothing comes.
+    pub takes_gaps: bool,
     pub(super) mux_pad: gst::Pad,
     /// Of audio.
     pub(super) delay: Option<Delay>,
@@ -93,6 +95,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         );
         Ok(Feed {
             delay: chain.spec.delay(),
+            takes_gaps: chain.spec.takes_gaps(),
             picture: chain.spec.picture,
             appsrc: chain.appsrc,
             encoder: chain.encoder,

@@ -77,15 +77,16 @@ impl Front {
             .timeline
             .read(|t| t.intervals().get(index).and_then(|i| i.end));
         let mut keyed = Vec::new();
-        for (_, track) in session.open_tracks() {
+        for (index, track) in session.open_tracks() {
             if track.caps().is_none() && !track.is_ended() {
                 return None;
             }
             if track.is_keyed() {
-                let ended = track.is_ended();
+                let silent = track.is_ended() || self.is_away(index);
                 let (key_frame, arrived) = track.key_frame(requested);
-                // One that has ended without a key frame will not bring one.
-                if key_frame.is_some() || !ended {
+                // One that has ended without a key frame will not bring one, and one that is away begins at one when it is
+                // back.
+                if key_frame.is_some() || !silent {
                     keyed.push((track.name(), key_frame, arrived));
                 }
             }
@@ -274,8 +275,12 @@ impl Front {
             self.split_asked_again = waited / KEY_FRAME_AGAIN;
             track.ask_again();
         }
-        // The frames that have come are not of the next part, nor is what other tracks have had meanwhile.
-        let most = session.settings.patience_ns().max(LONGEST_PICTURE);
+        // The frames that have come are not of the next part; nor, where they come live, is what other tracks have had
+        // for long.
+        let most = match track.is_live() {
+            true => session.settings.patience_ns().max(LONGEST_PICTURE),
+            false => Ns::MAX,
+        };
         let next = track
             .newest()
             .map_or(asked, |newest| newest.saturating_add(1));

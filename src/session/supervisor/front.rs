@@ -9,6 +9,7 @@ use crate::{
     },
     session::{Begin, Event, Session, Settings, lock, track::Track},
 };
+use smallvec::SmallVec;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -19,6 +20,10 @@ pub struct Front {
     pub(super) begun: Instant,
     /// Which tracks stay away.
     pub(super) absences: Absences,
+    /// Those for which something stands in.
+    pub(super) away: SmallVec<[usize; 4]>,
+    /// When a key frame was last asked for of one that is back.
+    pub(super) asked_returning: Option<Instant>,
     pub(super) earliest_known: bool,
     pub(super) warned_key_frame: bool,
     /// How often the key frame of an interval has been asked for again.
@@ -42,6 +47,8 @@ impl Front {
         Front {
             begun: Instant::now(),
             absences: Absences::new(tracks, Patience::new(settings.patience())),
+            away: SmallVec::new(),
+            asked_returning: None,
             earliest_known: begin == Begin::Now,
             warned_key_frame: false,
             asked_again: 0,
@@ -70,7 +77,10 @@ impl Front {
     pub(super) fn complete(&mut self, session: &Arc<Session>, stopped: Option<Instant>) {
         match stopped {
             Some(since) => self.complete_tracks(session, since),
-            None => self.fill_absent(session),
+            None => {
+                self.fill_absent(session);
+                self.ask_for_returning(session);
+            }
         }
         self.end_ended_tracks(session);
         self.tell_closed(session);

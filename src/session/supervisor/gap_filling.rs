@@ -15,6 +15,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// A key frame that does not come is asked for again so often.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 impl Front {
     /// The tracks as far as it matters who stays away.
     pub(super) fn views(&self, session: &Session) -> SmallVec<[TrackView; 4]> {
@@ -32,6 +35,7 @@ impl Front {
             live: track.is_live(),
             latency: track.latency(),
             encoded: track.is_encoded(),
+            fillable: !track.is_encoded() || track.takes_gaps() || track.has_silence(),
             shows_picture: track.shows_picture(),
             // Nobody waits for one of which as much waits as may.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
@@ -48,6 +52,11 @@ impl Front {
             },
             false => view,
         }
+    }
+
+    /// Whether something stands in for a track now.
+    pub(super) fn is_away(&self, track: usize) -> bool {
+        self.away.contains(&track)
     }
 
     /// Recorded time that an encoded track owes to the others.
@@ -118,13 +127,18 @@ impl Front {
         }
     }
 
-    /// Makes up what raw tracks that stay away owe to the others.
-    pub(super) fn fill_absent(&self, session: &Session) {
+    /// Has something stand in for tracks that stay away, as far as the others wait for them.
+    pub(super) fn fill_absent(&mut self, session: &Session) {
         let now = self.begun.elapsed();
         let actions = self
             .absences
             .poll(now, session.progress(), &self.views(session));
+        self.away.clear();
         for action in actions {
+            if let Action::Fill { track, .. } = action {
+                let is_connected = session.tracks.get(track).is_some_and(Track::is_connected);
+                self.away.extend(is_connected.then_some(track));
+            }
             let (Action::Fill { track: index, .. } | Action::LeaveBehind { track: index }) = action;
             let Some(track) = session.tracks.get(index) else {
                 continue;
@@ -145,18 +159,35 @@ impl Front {
         }
     }
 
-    /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
-    pub(super) fn leave_behind(&self, session: &Session, track: &Track) {
+    /// Asks for the key frames from which tracks go on that were away, again and again.
+    pub(super) fn ask_for_returning(&mut self, session: &Session) {
+        let now = Instant::now();
+        let asked = self.asked_returning;
+        if asked.is_some_and(|asked| now.saturating_duration_since(asked) < ASK_AGAIN) {
+            return;
+        }
+        let tracks = session.open_tracks().map(|(_, track)| track);
+        for track in tracks.filter(|track| track.lacks_key_frame()) {
+            self.asked_returning = Some(now);
+            let shift = track.shift().saturating_neg();
+            let running = track.arrived().saturating_add_signed(shift);
+            session.delegate.request_key_frame(track.name(), running);
+        }
+    }
+
+    /// An encoded track has stopped coming, nothing can stand in for it, and the muxer would wait. (Where a part may begin,
+    /// the next would be without it: this is where to begin it.)
+    fn leave_behind(&self, session: &Session, track: &Track) {
         if !track.is_connected() {
             return;
         }
-        session.warn(
-            format!(
-                "Nothing has come on {} for {} ms while something has on others: its track ends here, the others \
-                 go on. If it brings frames so rarely, set max-queue-time higher.",
-                track.name(),
-                session.settings.patience().as_millis()
-            ));
+        session.warn(format!(
+            "Nothing has come on {} for {} ms while something has on others, and nothing can stand in for it in this \
+             container: its track ends here, the others go on. In video/x-matroska or video/mp4 it would be there when \
+             it comes back. If it brings frames so rarely, set max-queue-time higher.",
+            track.name(),
+            session.settings.patience().as_millis()
+        ));
         track.finish(false);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     model::{Orientation, timeline::Ns},
-    session::orientation,
+    session::{fixups, orientation},
 };
 use gst::prelude::*;
 use std::collections::VecDeque;
@@ -21,6 +21,8 @@ pub enum Item {
     Caps(gst::Caps),
     Tags(gst::TagList),
     Turn(Orientation),
+    /// Nothing comes before this recorded time.
+    Gap(Ns),
     End,
 }
 
@@ -112,7 +114,7 @@ impl Feed {
         };
         let mut buffers = items.iter().filter_map(|item| match item {
             Item::Buffer(buffer) => Some(buffer),
-            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::Gap(_) | Item::End => None,
         });
         buffers.next().map(|buffer| buffer.dts().is_none())
     }
@@ -136,7 +138,7 @@ impl Feed {
         };
         let stamp = |item: &Item| match item {
             Item::Buffer(buffer) => buffer.pts().map(|pts| pts.nseconds()),
-            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
+            Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::Gap(_) | Item::End => None,
         };
         items.iter().filter_map(stamp).collect()
     }
@@ -281,6 +283,9 @@ impl Feed {
             }
             Item::Turn(turn) => {
                 let _ = appsrc.send_event(orientation::event(turn));
+            }
+            Item::Gap(until) => {
+                appsrc.send_event(fixups::gap(until));
             }
             Item::End => {
                 let _ = appsrc.end_of_stream();

@@ -63,12 +63,56 @@ pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> 
     let mut implied = at;
     for part in boxes(moof).filter(|part| part.name == b"traf") {
         let traf = moof.get(part.content..part.end)?;
+        let TrackHead {
+            track,
+            base,
+            defaults,
+            mut time,
+        } = TrackHead::read(traf, header)?;
+        let base = match base {
+            Base::At(place) => place,
+            Base::Fragment => at,
+            Base::Implied => implied,
+        };
+        let table = tables.of(track);
+        implied = base;
+        for part in boxes(traf).filter(|part| part.name == b"trun") {
+            let trun = traf.get(part.content..part.end)?;
+            let begins = trun_place(trun, base).unwrap_or(implied);
+            table.begin_chunk(begins, defaults.description);
+            implied = begins.checked_add(samples(trun, defaults, &mut time, |sample, _| {
+                table.push(sample);
+            })?)?;
+        }
+    }
+    Some(())
+}
+
+/// Where the data of a fragment's track counts from (8.8.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Base {
+    At(u64),
+    Fragment,
+    Implied,
+}
+
+/// What a track's part of a fragment begins with.
+struct TrackHead {
+    track: u32,
+    base: Base,
+    defaults: Defaults,
+    /// Decode time of the first sample.
+    time: u64,
+}
+
+impl TrackHead {
+    fn read(traf: &[u8], header: &[u8]) -> Option<Self> {
         let mut tfhd = Fields::new(find(traf, &[b"tfhd"])?, 4)?;
         let track = u32::try_from(tfhd.next(4)?).ok()?;
         let base = match tfhd.flags {
-            flags if flags & 0x1 != 0 => tfhd.next(8)?,
-            flags if flags & 0x2_0000 != 0 => at,
-            _ => implied,
+            flags if flags & 0x1 != 0 => Base::At(tfhd.next(8)?),
+            flags if flags & 0x2_0000 != 0 => Base::Fragment,
+            _ => Base::Implied,
         };
         let of_track = trex(header, track);
         let defaults = Defaults {
@@ -79,19 +123,70 @@ pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> 
         };
         let tfdt = find(traf, &[b"tfdt"])?;
         let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
-        let mut time = number(tfdt, 4, wide)?;
-        let table = tables.of(track);
-        implied = base;
-        for part in boxes(traf).filter(|part| part.name == b"trun") {
-            let trun = traf.get(part.content..part.end)?;
-            let begins = trun_place(trun, base).unwrap_or(implied);
-            table.begin_chunk(begins, defaults.description);
-            implied = begins.checked_add(samples(trun, defaults, &mut time, |sample| {
-                table.push(sample);
-            })?)?;
-        }
+        Some(TrackHead {
+            track,
+            base,
+            defaults,
+            time: number(tfdt, 4, wide)?,
+        })
     }
-    Some(())
+}
+
+/// Samples of a track that lie one behind the other (`trun`), each with its flags.
+#[derive(Debug)]
+pub(super) struct Run {
+    /// Where their data begins, from where the fragment's counts, if that is said.
+    pub(super) place: Option<i32>,
+    pub(super) samples: Vec<(Sample, u32)>,
+}
+
+impl Run {
+    /// The content of a `trun` that says all of each sample (8.8.8), with its data `moved`.
+    pub(super) fn content(&self, moved: i64) -> Option<Vec<u8>> {
+        let samples = self.samples.iter();
+        let shifted = samples.clone().any(|(sample, _)| sample.shift != 0);
+        let flags = 0x700 | if shifted { 0x800 } else { 0 } | u32::from(self.place.is_some());
+        // Version 1: shifts have a sign.
+        let mut content = (1 << 24 | flags).to_be_bytes().to_vec();
+        content.extend(u32::try_from(self.samples.len()).ok()?.to_be_bytes());
+        if let Some(place) = self.place {
+            content.extend(i32::try_from(i64::from(place) + moved).ok()?.to_be_bytes());
+        }
+        for (sample, flags) in samples {
+            for field in [sample.duration, sample.size, *flags] {
+                content.extend(field.to_be_bytes());
+            }
+            if shifted {
+                content.extend(i32::try_from(sample.shift).ok()?.to_be_bytes());
+            }
+        }
+        Some(content)
+    }
+}
+
+/// The track of a `traf` with this content, and its runs.
+pub(super) fn runs(traf: &[u8], header: &[u8]) -> Option<(u32, Vec<Run>)> {
+    let TrackHead {
+        track,
+        defaults,
+        mut time,
+        ..
+    } = TrackHead::read(traf, header)?;
+    let mut runs = Vec::new();
+    for part in boxes(traf).filter(|part| part.name == b"trun") {
+        let trun = traf.get(part.content..part.end)?;
+        let says = number(trun, 1, 3)? & 0x1 != 0;
+        let place = number(trun, 8, 4).filter(|_| says);
+        let mut run = Run {
+            place: place.and_then(|place| Some(u32::try_from(place).ok()?.cast_signed())),
+            samples: Vec::new(),
+        };
+        samples(trun, defaults, &mut time, |sample, flags| {
+            run.samples.push((sample, flags));
+        })?;
+        runs.push(run);
+    }
+    Some((track, runs))
 }
 
 /// What the header says of a track's fragments.
@@ -119,12 +214,12 @@ fn trun_place(trun: &[u8], base: u64) -> Option<u64> {
     base.checked_add_signed(i64::from(u32::try_from(offset).ok()?.cast_signed()))
 }
 
-/// Gives each sample of a run, whose first is decoded at `time`, and how many bytes they are together.
+/// Gives each sample of a run, whose first is decoded at `time`, with its flags, and how many bytes they are together.
 fn samples(
     trun: &[u8],
     defaults: Defaults,
     time: &mut u64,
-    mut each: impl FnMut(Sample),
+    mut each: impl FnMut(Sample, u32),
 ) -> Option<u64> {
     let signed = *trun.first()? > 0;
     let mut fields = Fields::new(trun, 4)?;
@@ -146,7 +241,7 @@ fn samples(
         };
         let flags = fields.given(0x400, others)?;
         let shift = fields.given(0x800, 0)?;
-        each(Sample {
+        let sample = Sample {
             decode_time: *time,
             shift: if signed {
                 i64::from(shift.cast_signed())
@@ -156,7 +251,8 @@ fn samples(
             duration,
             size,
             sync: u64::from(flags) & NOT_SYNC == 0,
-        });
+        };
+        each(sample, flags);
         *time = time.checked_add(duration.into())?;
         total = total.checked_add(size.into())?;
     }

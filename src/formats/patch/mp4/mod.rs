@@ -6,6 +6,7 @@
 mod boxes;
 mod edits;
 mod fragment;
+mod gaps;
 mod header;
 mod index;
 mod ordinary;
@@ -20,10 +21,13 @@ use crate::formats::{
     delay::Delay,
 };
 use boxes::{boxed, boxes, find};
+use gaps::Left;
 use std::ops::Range;
 
 /// What is in one page of a file is there as a whole or not at all, wherever a process is killed.
 const PAGE: u64 = 4096;
+/// An `mdat` with nothing in it.
+const MDAT: &[u8; 8] = b"\0\0\0\x08mdat";
 /// Length of the head of `moov`.
 const MOOV_HEAD: usize = 8;
 /// Length of the head of `mdat`, at the most.
@@ -96,6 +100,10 @@ impl Layout {
             (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, told, reserve),
             (Some((b"moov", _)), Some(false)) => self.again(bytes, told, reserve.as_ref()),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
+            (Some((b"mdat", 0)), Some(true)) if bytes.len() == MDAT.len() => {
+                // mp4mux says nothing of what has no bytes; 0 would be all until the end of the file (4.2.2).
+                Some(Patched::Changed(MDAT.to_vec()))
+            }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
                 self.ending.index = index::mfra(bytes, &self.fragments);
                 Some(Patched::Withheld)
@@ -173,16 +181,51 @@ impl Layout {
         Some(Patched::Changed(new))
     }
 
-    /// The head of a fragment, in one page with that of its media if there is room for it in one.
+    /// The head of a fragment, in one page with that of its media if there is room for it in one, without what stands in
+    /// for media that has not come.
     fn fragment(&mut self, position: u64, bytes: &[u8]) -> Option<Patched> {
         let moof = boxes(bytes).next()?;
-        let filler = filler(self.place(position), moof.end as u64 + MDAT_HEAD);
+        let content = bytes.get(moof.content..moof.end)?;
+        let Ending { header, tables, .. } = &mut self.ending;
+        match gaps::without(content, header).unwrap_or(Left::All) {
+            Left::All => {
+                let filler = self.add(position, content)?;
+                Some(Patched::Behind(filler?))
+            }
+            Left::Some(without) => {
+                let (old, new) = (content.len() as i64, boxed(b"moof", &without)?);
+                let filler = self.add(position, &without)?;
+                self.moved += without.len() as i64 - old;
+                self.extend(content);
+                let behind = bytes.get(moof.end..)?;
+                Some(Patched::Changed(
+                    [&filler.unwrap_or_default(), new.as_slice(), behind].concat(),
+                ))
+            }
+            Left::None => {
+                gaps::extend(content, header, tables);
+                let mut free = bytes.to_vec();
+                free.get_mut(moof.start + 4..moof.start + 8)?
+                    .copy_from_slice(b"free");
+                Some(Patched::Changed(free))
+            }
+        }
+    }
+
+    fn extend(&mut self, moof: &[u8]) {
+        let Ending { header, tables, .. } = &mut self.ending;
+        let _ = gaps::extend(moof, header, tables);
+    }
+
+    /// Notes the fragment whose `moof` has this content, and gives the filler that goes in front of it, if any does.
+    fn add(&mut self, position: u64, moof: &[u8]) -> Option<Option<Vec<u8>>> {
+        let length = moof.len() as u64 + 8;
+        let filler = filler(self.place(position), length + MDAT_HEAD);
         let filler = usize::try_from(filler).ok()?;
         self.moved += filler as i64;
         let place = self.place(position);
-        let content = bytes.get(moof.content..moof.end)?;
-        for traf in boxes(content).filter(|part| part.name == b"traf") {
-            let traf = content.get(traf.content..traf.end)?;
+        for traf in boxes(moof).filter(|part| part.name == b"traf") {
+            let traf = moof.get(traf.content..traf.end)?;
             let Some((track, decode_time)) = track_and_time(traf) else {
                 continue;
             };
@@ -195,9 +238,11 @@ impl Layout {
         }
         let Ending { header, tables, .. } = &mut self.ending;
         // What is broken was the muxer's: what could be read is in the tables.
-        let _ = fragment::read(content, place, header, tables);
-        let filler = filler.checked_sub(8)?;
-        Some(Patched::Behind(boxed(b"free", &vec![0; filler])?))
+        let _ = fragment::read(moof, place, header, tables);
+        Some(match filler.checked_sub(8) {
+            Some(filler) => Some(boxed(b"free", &vec![0; filler])?),
+            None => None,
+        })
     }
 }
 

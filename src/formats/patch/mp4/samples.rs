@@ -124,6 +124,15 @@ impl Table {
         self.newest = (decode_time, sample.duration);
     }
 
+    /// The newest sample lasts until this decode time, at the least.
+    pub(super) fn extend(&mut self, end: u64) {
+        let (begin, lasts) = &mut self.newest;
+        if !self.sizes.is_empty() {
+            let longer = end.saturating_sub(*begin).max(u64::from(*lasts));
+            *lasts = u32::try_from(longer).unwrap_or(u32::MAX);
+        }
+    }
+
     /// How many samples it has.
     pub(super) fn count(&self) -> u32 {
         u32::try_from(self.sizes.len()).unwrap_or(u32::MAX)

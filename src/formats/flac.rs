@@ -1,0 +1,198 @@
+//! Frames of FLAC (RFC 9639): their headers and checksums.
+
+/// The longest that a number can be.
+const LONGEST_NUMBER: usize = 7;
+/// Bytes of the checksum behind a frame.
+const CHECKSUM: usize = 2;
+/// Sample rates by their code, from 1 (9.1.2).
+const RATES: [u64; 11] = [
+    88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
+];
+
+/// What a frame's header says.
+#[derive(Debug, PartialEq, Eq)]
+pub struct FlacHeader {
+    /// Frames are counted in samples, since they are not all of one length.
+    pub by_samples: bool,
+    /// Bytes of the number, which are at byte 4.
+    number: usize,
+    /// Bytes up to the checksum of the header.
+    length: usize,
+    /// Samples in the frame.
+    pub samples: u64,
+    /// Samples per second, if the header says so.
+    pub rate: Option<u32>,
+}
+
+impl FlacHeader {
+    /// Reads that of a frame; `None` if it is none.
+    pub fn read(frame: &[u8]) -> Option<Self> {
+        let [0xff, sync, sizes, _, first, ..] = frame else {
+            return None;
+        };
+        if sync & 0xfe != 0xf8 {
+            return None;
+        }
+        let number = match first.leading_ones() {
+            0 => 1,
+            ones @ 2..=7 => ones as usize,
+            _ => return None,
+        };
+        let mut at = 4 + number;
+        let mut tail = |bytes: usize| {
+            let value = frame.get(at..at + bytes)?;
+            at += bytes;
+            Some(
+                value
+                    .iter()
+                    .fold(0u64, |all, byte| all << 8 | u64::from(*byte)),
+            )
+        };
+        let samples = match sizes >> 4 {
+            0 => return None,
+            1 => 192,
+            code @ 2..=5 => 576 << (code - 2),
+            6 => tail(1)? + 1,
+            7 => tail(2)? + 1,
+            code => 256 << (code - 8),
+        };
+        let (unit, rate) = match sizes & 15 {
+            0 => (0, 0),
+            12 => (1_000, tail(1)?),
+            13 => (1, tail(2)?),
+            14 => (10, tail(2)?),
+            15 => return None,
+            code => (1, RATES.get(usize::from(code) - 1).copied()?),
+        };
+        let rate = u32::try_from(unit * rate).ok();
+        // Both checksums are there.
+        (frame.len() >= at + 3).then_some(FlacHeader {
+            by_samples: sync & 1 == 1,
+            number,
+            length: at,
+            samples,
+            rate: rate.filter(|rate| *rate > 0),
+        })
+    }
+
+    /// The frame with another number.
+    pub fn renumbered(&self, frame: &[u8], number: u64) -> Option<Vec<u8>> {
+        let body = frame.get(self.length + 1..frame.len().checked_sub(CHECKSUM)?)?;
+        let sizes = frame.get(4 + self.number..self.length)?;
+        let header = [frame.get(..4)?, &coded(number), sizes].concat();
+        Some(whole(header, body))
+    }
+
+    /// A frame like the one of which this is the header, whose channels are constant (RFC 9639, 9.2.3): silence.
+    pub fn silence(&self, frame: &[u8]) -> Option<Vec<u8>> {
+        let sizes = *frame.get(3)?;
+        let bits = match sizes >> 1 & 7 {
+            1 => 8,
+            2 => 12,
+            4 => 16,
+            5 => 20,
+            6 => 24,
+            7 => 32,
+            _ => return None,
+        };
+        let channels = match sizes >> 4 {
+            channels @ 0..=7 => channels + 1,
+            8..=10 => 2,
+            _ => return None,
+        };
+        let mut header = frame.get(..self.length)?.to_vec();
+        *header.get_mut(3)? = sizes & 15 | (channels - 1) << 4;
+        // Constant, no wasted bits, and the value: all are 0.
+        let subframes = (usize::from(channels) * (8 + bits)).div_ceil(8);
+        Some(whole(header, &vec![0; subframes]))
+    }
+}
+
+/// A frame with its checksums.
+fn whole(mut header: Vec<u8>, body: &[u8]) -> Vec<u8> {
+    header.push(crc8(&header));
+    header.extend_from_slice(body);
+    let checksum = crc16(&header).to_be_bytes();
+    header.extend(checksum);
+    header
+}
+
+/// A number as UTF-8 would have it, up to 36 bits.
+fn coded(number: u64) -> Vec<u8> {
+    if number < 0x80 {
+        return vec![number as u8];
+    }
+    let bits = (64 - number.leading_zeros() as usize).min(36);
+    // Each further byte holds 6 bits, and the first has one less for each.
+    let more = (1..LONGEST_NUMBER)
+        .find(|more| 6 * more + 6 - more >= bits)
+        .unwrap_or(6);
+    let mark = 0xffu8 << (7 - more);
+    let part = |n: usize| (number >> (6 * n)) as u8;
+    // Of seven bytes the first is all mark.
+    let first = if more == 6 { mark } else { mark | part(more) };
+    let rest = (0..more).rev().map(|n| 0x80 | part(n) & 0x3f);
+    std::iter::once(first).chain(rest).collect()
+}
+
+fn crc8(bytes: &[u8]) -> u8 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ byte, |crc, _| {
+            crc << 1 ^ if crc & 0x80 == 0 { 0 } else { 0x07 }
+        })
+    })
+}
+
+fn crc16(bytes: &[u8]) -> u16 {
+    // Half a byte at a time, which is enough for what sound there can be.
+    const TABLE: [u16; 16] = {
+        let mut table = [0; 16];
+        let mut n = 0;
+        while n < 16 {
+            let mut crc = (n as u16) << 12;
+            let mut bit = 0;
+            while bit < 4 {
+                crc = (crc << 1) ^ if crc & 0x8000 == 0 { 0 } else { 0x8005 };
+                bit += 1;
+            }
+            table[n] = crc;
+            n += 1;
+        }
+        table
+    };
+    let step = |crc: u16, half: u8| {
+        let place = usize::from((crc >> 12) as u8 ^ half) & 15;
+        crc << 4 ^ TABLE.get(place).copied().unwrap_or(0)
+    };
+    bytes
+        .iter()
+        .fold(0, |crc, byte| step(step(crc, byte >> 4), byte & 15))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_coded_as_utf8_would() {
+        for number in [0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x1_0000, 0x10_ffff] {
+            let mut bytes = [0; 4];
+            // What UTF-8 itself leaves out is not asked.
+            let text = char::from_u32(number).unwrap().encode_utf8(&mut bytes);
+            assert_eq!(coded(number.into()), text.as_bytes(), "{number:x}");
+        }
+        assert_eq!(coded((1 << 31) - 1), [0xfd, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf]);
+        assert_eq!(coded(1 << 31), [0xfe, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80]);
+        assert_eq!(
+            coded((1 << 36) - 1),
+            [0xfe, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf, 0xbf]
+        );
+    }
+
+    #[test]
+    fn checksums_are_those_of_the_catalogue() {
+        // CRC-8/SMBUS and CRC-16/UMTS of "123456789".
+        assert_eq!(crc8(b"123456789"), 0xf4);
+        assert_eq!(crc16(b"123456789"), 0xfee8);
+    }
+}

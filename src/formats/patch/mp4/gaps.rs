@@ -1,0 +1,158 @@
+//! Samples without content, which keep mp4mux going while a track stays away (`session/fixups/gaps.rs`), taken out of a
+//! fragment: the sample before lasts longer.
+
+use super::{
+    boxes::{boxed, boxes, find},
+    fragment::{Run, runs},
+    samples::Tables,
+};
+
+/// What is left of a fragment.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Left {
+    /// All of it.
+    All,
+    /// This content of its `moof`.
+    Some(Vec<u8>),
+    /// Nothing.
+    None,
+}
+
+/// The content of a `moof` without samples that have no content, in front of the same `mdat`. `None` if it is broken.
+pub(super) fn without(moof: &[u8], header: &[u8]) -> Option<Left> {
+    let Some((without, tracks)) = rebuilt(moof, header, 0)? else {
+        return Some(Left::All);
+    };
+    if tracks == 0 {
+        return Some(Left::None);
+    }
+    // What its data is counted from has come nearer, or gone further away.
+    let moved = i64::try_from(without.len()).ok()? - i64::try_from(moof.len()).ok()?;
+    let (moved, _) = rebuilt(moof, header, moved)??;
+    Some(Left::Some(moved))
+}
+
+/// Tracks last until the end of those samples, too.
+pub(super) fn extend(moof: &[u8], header: &[u8], tables: &mut Tables) -> Option<()> {
+    for part in boxes(moof).filter(|part| part.name == b"traf") {
+        let (track, runs) = runs(moof.get(part.content..part.end)?, header)?;
+        let last = runs.iter().filter_map(|run| run.samples.last()).next_back();
+        if let Some((last, _)) = last {
+            let end = last.decode_time.checked_add(last.duration.into())?;
+            tables.of(track).extend(end);
+        }
+    }
+    Some(())
+}
+
+/// The content anew, with places of data `moved`, and how many tracks are left in it; `None` inside if all stays.
+fn rebuilt(moof: &[u8], header: &[u8], moved: i64) -> Option<Option<(Vec<u8>, usize)>> {
+    let mut new = Vec::with_capacity(moof.len());
+    let (mut tracks, mut changed) = (0, false);
+    for part in boxes(moof) {
+        if part.name != b"traf" {
+            new.extend_from_slice(moof.get(part.start..part.end)?);
+            continue;
+        }
+        let traf = moof.get(part.content..part.end)?;
+        let (_, mut runs) = runs(traf, header)?;
+        changed |= take_out(&mut runs);
+        if !runs.is_empty() {
+            tracks += 1;
+            new.extend_from_slice(&boxed(b"traf", &track(traf, &runs, moved)?)?);
+        }
+    }
+    Some(changed.then_some((new, tracks)))
+}
+
+/// Takes samples without content out of the runs of a track, and runs that have no others; whether there were any.
+fn take_out(runs: &mut Vec<Run>) -> bool {
+    let mut kept = Vec::<Run>::new();
+    let mut any = false;
+    for run in runs.drain(..) {
+        let mut left = Run {
+            samples: Vec::new(),
+            ..run
+        };
+        for (sample, flags) in run.samples {
+            if sample.size > 0 {
+                left.samples.push((sample, flags));
+                continue;
+            }
+            any = true;
+            let before = kept.last_mut().map(|run| &mut run.samples);
+            let before = left.samples.last_mut().or_else(|| before?.last_mut());
+            if let Some((before, _)) = before {
+                before.duration = before.duration.saturating_add(sample.duration);
+            }
+        }
+        if !left.samples.is_empty() {
+            kept.push(left);
+        }
+    }
+    *runs = kept;
+    any
+}
+
+/// The content of a `traf` with these runs.
+fn track(traf: &[u8], runs: &[Run], moved: i64) -> Option<Vec<u8>> {
+    let first = runs.first()?.samples.first()?.0.decode_time;
+    let mut new = boxed(b"tfhd", find(traf, &[b"tfhd"])?)?;
+    let time = [&[1, 0, 0, 0], first.to_be_bytes().as_slice()].concat();
+    new.extend_from_slice(&boxed(b"tfdt", &time)?);
+    for run in runs {
+        new.extend_from_slice(&boxed(b"trun", &run.content(moved)?)?);
+    }
+    Some(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `moof` of a track whose samples have these durations and sizes.
+    fn moof(samples: &[(u32, u32)]) -> Vec<u8> {
+        let mut trun = vec![0, 0, 3, 1];
+        trun.extend((samples.len() as u32).to_be_bytes());
+        trun.extend(200u32.to_be_bytes());
+        for (duration, size) in samples {
+            trun.extend([duration.to_be_bytes(), size.to_be_bytes()].concat());
+        }
+        let tfhd = boxed(b"tfhd", &[0, 0, 0, 0, 0, 0, 0, 1]).unwrap();
+        let tfdt = boxed(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, 100]).unwrap();
+        let traf = [tfhd, tfdt, boxed(b"trun", &trun).unwrap()].concat();
+        boxed(b"traf", &traf).unwrap()
+    }
+
+    /// Decode time, duration and size of each, and where they begin.
+    fn read(moof: &[u8]) -> (Vec<(u64, u32, u32)>, Option<i32>) {
+        let traf = boxes(moof).find(|part| part.name == b"traf").unwrap();
+        let (track, runs) = runs(&moof[traf.content..traf.end], &[]).unwrap();
+        assert_eq!((track, runs.len()), (1, 1));
+        let samples = runs[0].samples.iter();
+        let samples = samples.map(|(sample, _)| (sample.decode_time, sample.duration, sample.size));
+        (samples.collect(), runs[0].place)
+    }
+
+    #[test]
+    fn samples_without_content_go_and_those_before_last_longer() {
+        let old = moof(&[(5, 0), (10, 7), (20, 0), (30, 0), (40, 9)]);
+        let Some(Left::Some(new)) = without(&old, &[]) else {
+            panic!();
+        };
+        let (samples, place) = read(&new);
+        assert_eq!(samples, [(105, 60, 7), (165, 40, 9)]);
+        let moved = new.len() as i32 - old.len() as i32;
+        assert_eq!(place, Some(200 + moved));
+    }
+
+    #[test]
+    fn others_stay_as_they_are_and_nothing_else_is_nothing() {
+        assert_eq!(without(&moof(&[(10, 7), (20, 8)]), &[]), Some(Left::All));
+        assert_eq!(without(&moof(&[(10, 0), (20, 0)]), &[]), Some(Left::None));
+        let whole = moof(&[(10, 0), (20, 8)]);
+        for end in 0..whole.len() {
+            let _ = without(&whole[..end], &[]);
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What stands in for encoded media that does not come: packets of silence where the codec has them, and a word to
+//! the muxer, which would wait, where it has not.
+
+use super::GateOutput;
+use crate::{formats::Silence, model::timeline::Ns};
+
+/// A hole in audio that is no longer than this is left: what is delayed on its way comes with such stamps, too.
+const MIN_HOLE: Ns = 100_000_000;
+/// A hole that would take more packets than this is left: stamps may leap by days.
+const MAX_PACKETS: u64 = 1 << 15;
+/// `GST_BUFFER_OFFSET_NONE`.
+const NO_OFFSET: u64 = u64::MAX;
+
+/// See the module. All times are recorded time in the part that is recorded.
+#[derive(Debug)]
+pub struct StandIn {
+    caps: gst::Structure,
+    is_audio: bool,
+    /// The newest packet of audio that has gone out.
+    last: Option<gst::Buffer>,
+    /// Where what has gone out ends; `None` before anything has.
+    end: Option<Ns>,
+    /// The track stays away: until here others need not wait for it.
+    away: Option<Ns>,
+    filled: Ns,
+}
+
+impl StandIn {
+    /// For media with these caps.
+    pub fn new(caps: &gst::StructureRef) -> Self {
+        StandIn {
+            caps: caps.to_owned(),
+            is_audio: caps.name().starts_with("audio/"),
+            last: None,
+            end: None,
+            away: None,
+            filled: 0,
+        }
+    }
+
+    /// What comes next has these caps.
+    pub fn set_caps(&mut self, caps: &gst::StructureRef) {
+        self.caps = caps.to_owned();
+        self.is_audio = caps.name().starts_with("audio/");
+        self.last = None;
+    }
+
+    /// The next part begins so long after this one did.
+    pub fn begin_part(&mut self, length: Ns) {
+        let place = |at: Ns| at.saturating_sub(length);
+        self.end = self.end.map(place);
+        self.away = self.away.map(place);
+    }
+
+    /// Recorded time that something has stood in for.
+    pub fn filled(&self) -> Ns {
+        self.filled
+    }
+
+    /// Whether there is silence that can stand in.
+    pub fn has_silence(&self) -> bool {
+        self.silence().is_some()
+    }
+
+    fn silence(&self) -> Option<Silence> {
+        let last = self.last.as_ref()?.map_readable().ok()?;
+        Silence::of(&self.caps, &last)
+    }
+
+    /// Silence, if it can fill what is missing before `until`.
+    fn silence_for(&self, until: Ns) -> Option<Silence> {
+        let missing = until.saturating_sub(self.end?);
+        let silence = self.silence()?;
+        (missing / silence.longest().max(1) <= MAX_PACKETS).then_some(silence)
+    }
+
+    /// Nothing has come, and nothing is waited for, before `until`.
+    pub fn fill(&mut self, until: Ns, out: &mut GateOutput) {
+        let from = self.end.max(self.away).unwrap_or(0);
+        if until.saturating_sub(from) <= MIN_HOLE {
+            return;
+        }
+        match self.silence_for(until) {
+            Some(silence) => {
+                self.fill_with(&silence, until, false, out);
+                self.away = self.end;
+            }
+            None => {
+                out.gap(until);
+                self.filled = self.filled.saturating_add(until - from);
+                self.away = Some(until);
+            }
+        }
+    }
+
+    fn fill_with(&mut self, silence: &Silence, until: Ns, whole: bool, out: &mut GateOutput) {
+        let Some(from) = self.end else {
+            return;
+        };
+        let mut end = from;
+        for (at, length, packet) in silence.fill(until.saturating_sub(from), whole) {
+            let mut buffer = gst::Buffer::from_slice(packet.bytes.clone());
+            if let Some(fields) = buffer.get_mut() {
+                fields.set_pts(gst::ClockTime::from_nseconds(from.saturating_add(at)));
+                fields.set_duration(gst::ClockTime::from_nseconds(length));
+                fields.set_offset(NO_OFFSET);
+                fields.set_offset_end(NO_OFFSET);
+                fields.set_flags(gst::BufferFlags::GAP);
+            }
+            end = from.saturating_add(at).saturating_add(length);
+            out.push(buffer);
+        }
+        self.filled = self.filled.saturating_add(end - from);
+        self.end = Some(end);
+    }
+
+    /// Whether something stands already where a packet of audio comes, which is so long.
+    pub fn covers(&self, at: Ns, length: Ns) -> bool {
+        let away = self.away.filter(|_| self.is_audio);
+        away.is_some_and(|away| at.saturating_add(length / 2) < away)
+    }
+
+    /// Media comes at `at`: what is missing before it is filled. Gives where it can begin.
+    pub fn come_back(&mut self, at: Ns, out: &mut GateOutput) -> Ns {
+        let away = self.away.take();
+        let is_hole = |end| away.is_some() || at.saturating_sub(end) > MIN_HOLE;
+        if self.is_audio
+            && self.end.is_some_and(is_hole)
+            && let Some(silence) = self.silence_for(at)
+        {
+            self.fill_with(&silence, at, true, out);
+            return at.max(self.end.unwrap_or(0));
+        }
+        let Some(away) = away else {
+            return at;
+        };
+        self.filled = self.filled.saturating_add(at.saturating_sub(away));
+        at.max(away)
+    }
+
+    /// What has gone out.
+    pub fn note(&mut self, at: Ns, buffer: &gst::Buffer) {
+        let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+        self.end = self.end.max(Some(at.saturating_add(length)));
+        if self.is_audio {
+            self.last = Some(buffer.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::Piece;
+
+    const MS: Ns = 1_000_000;
+
+    fn opus() -> StandIn {
+        gst::init().unwrap();
+        let caps = gst::Caps::builder("audio/x-opus")
+            .field("channels", 2i32)
+            .field("channel-mapping-family", 0i32);
+        let caps = caps.build();
+        let mut stand_in = StandIn::new(caps.structure(0).unwrap());
+        let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);
+        let fields = packet.get_mut().unwrap();
+        fields.set_duration(gst::ClockTime::from_mseconds(20));
+        stand_in.note(0, &packet);
+        stand_in
+    }
+
+    /// What has gone out: where it begins, or until when nothing comes.
+    fn places(out: GateOutput) -> Vec<Ns> {
+        out.into_iter()
+            .map(|piece| match piece {
+                Piece::Buffer(buffer) => buffer.pts().unwrap().nseconds() / MS,
+                Piece::Gap(until) => until / MS,
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn holes_are_filled_to_what_comes_next_and_jitter_is_left() {
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(119 * MS, &mut out), 119 * MS);
+        assert_eq!(places(out), Vec::<Ns>::new());
+        let mut out = GateOutput::new();
+        let mut stand_in = opus();
+        assert_eq!(stand_in.come_back(136 * MS, &mut out), 136 * MS);
+        assert_eq!(places(out), [20, 40, 60, 80, 100, 120, 130]);
+        assert_eq!(stand_in.filled(), 115 * MS);
+    }
+
+    #[test]
+    fn late_media_gives_way_to_what_stands_there() {
+        let mut out = GateOutput::new();
+        let mut stand_in = opus();
+        stand_in.fill(205 * MS, &mut out);
+        assert_eq!(places(out).last(), Some(&200));
+        assert!(stand_in.covers(190 * MS, 20 * MS));
+        assert!(!stand_in.covers(200 * MS, 20 * MS));
+        let mut out = GateOutput::new();
+        assert_eq!(stand_in.come_back(198 * MS, &mut out), 205 * MS);
+        assert_eq!(places(out), Vec::<Ns>::new());
+    }
+
+    #[test]
+    fn stamps_that_leap_by_days_fill_no_memory() {
+        let day = 86_400_000 * MS;
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(60 * day, &mut out), 60 * day);
+        assert_eq!(places(out), Vec::<Ns>::new());
+        let mut out = GateOutput::new();
+        opus().fill(60 * day, &mut out);
+        assert_eq!(places(out), [60 * 86_400_000]);
+    }
+}

@@ -1,0 +1,483 @@
+//! Encoded tracks that fall silent and come back: the others do not wait for them, and they are in the file again, on
+//! time.
+
+mod coded;
+mod common;
+
+use coded::{Coded, MILLI, ORIGIN, SECOND, audio, video};
+use common::chance::{long, skipped};
+use common::judge::{decode, gstreamer, place, sync};
+use common::outer::Outer;
+use gst::prelude::*;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! \
+                    video/x-h264,stream-format=avc,alignment=au";
+const H265: &str = "x265enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h265parse ! \
+                    video/x-h265,stream-format=hvc1,alignment=au";
+const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+const VP9: &str = "vp9enc deadline=1 cpu-used=8 lag-in-frames=0 keyframe-max-dist=15 ! vp9parse";
+const AV1: &str = "av1enc cpu-used=10 usage-profile=realtime lag-in-frames=0 keyframe-max-dist=15 ! av1parse ! \
+                   video/x-av1,stream-format=obu-stream,alignment=tu";
+const THEORA: &str = "theoraenc keyframe-freq=15 keyframe-force=15";
+const OPUS: &str = "opusenc";
+const VORBIS: &str = "audioconvert ! vorbisenc";
+const FLAC: &str = "flacenc ! flacparse";
+const AAC: &str =
+    "audioconvert ! avenc_aac ! aacparse ! audio/mpeg,stream-format=raw,mpegversion=4";
+const MP3: &str = "lamemp3enc ! mpegaudioparse";
+
+/// Container and codecs.
+const FORMATS: [(&str, &str, &str); 12] = [
+    ("mkv", H264, OPUS),
+    ("mkv", VP8, AAC),
+    ("mkv", H265, FLAC),
+    ("mkv", VP9, MP3),
+    ("webm", VP8, VORBIS),
+    ("webm", AV1, OPUS),
+    ("mp4", H264, AAC),
+    ("mp4", H265, OPUS),
+    ("mp4", VP9, MP3),
+    ("mp4", AV1, AAC),
+    ("ogv", THEORA, OPUS),
+    ("ogv", THEORA, VORBIS),
+];
+
+/// Of the whole, and of the outage; it ends between two key frames.
+struct Plan {
+    length: u64,
+    away: (u64, u64),
+    silent: &'static [Kind],
+    patience: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Audio,
+    Video,
+}
+
+/// A buffer, which of the streams it is of, and when it was captured.
+struct Due {
+    at: u64,
+    kind: Kind,
+    buffer: gst::Buffer,
+}
+
+/// What is pushed of two streams, and the source times of the pictures that can be decoded.
+fn due(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
+    let (mut list, mut shown) = (Vec::new(), Vec::new());
+    for (kind, coded) in [(Kind::Video, pictures), (Kind::Audio, sound)] {
+        let silent = plan.silent.contains(&kind);
+        let (mut lost, mut lacks_key) = (false, false);
+        for buffer in &coded.buffers {
+            // Headers are in the caps.
+            let Some(at) = buffer.pts().map(|pts| pts.nseconds() - ORIGIN) else {
+                continue;
+            };
+            if silent && (plan.away.0..plan.away.1).contains(&at) {
+                lost = true;
+                continue;
+            }
+            let mut buffer = buffer.clone();
+            if std::mem::take(&mut lost) {
+                buffer.make_mut().set_flags(gst::BufferFlags::DISCONT);
+                lacks_key = true;
+            } else {
+                buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
+            }
+            lacks_key &= !coded::is_key(&buffer);
+            if kind == Kind::Video && !lacks_key {
+                shown.push(at);
+            }
+            list.push(Due { at, kind, buffer });
+        }
+    }
+    list.sort_by_key(|due| due.at);
+    (list, shown)
+}
+
+/// A recording, and what was in its file just before the silent track came back.
+struct Recording {
+    path: PathBuf,
+    meanwhile: PathBuf,
+    shown: Vec<u64>,
+    filled: [u64; 2],
+    warnings: Vec<String>,
+    _folder: tempfile::TempDir,
+}
+
+fn filled(outer: &Outer, pad: &str) -> u64 {
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    let tracks = stats.get::<gst::Array>("tracks").unwrap();
+    let mut tracks = tracks
+        .iter()
+        .map(|track| track.get::<gst::Structure>().unwrap());
+    let track = tracks.find(|track| track.get::<&str>("pad") == Ok(pad));
+    track.unwrap().get("filled").unwrap()
+}
+
+fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Recording {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("silent.{extension}"));
+    let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
+    let outer = Outer::new("", &path);
+    outer.recorder.set_property("autostart", true);
+    outer.recorder.set_property("max-queue-time", plan.patience);
+    let source = |caps: &gst::Caps, template: &str| {
+        let appsrc = gst_app::AppSrc::builder()
+            .caps(caps)
+            .format(gst::Format::Time)
+            .is_live(true)
+            .build();
+        outer.pipeline.add(&appsrc).unwrap();
+        appsrc
+            .static_pad("src")
+            .unwrap()
+            .link(&outer.pad(template))
+            .unwrap();
+        appsrc
+    };
+    let (video, audio) = (
+        source(&pictures.caps, "video_%u"),
+        source(&sound.caps, "audio_%u"),
+    );
+    outer.set_state(gst::State::Playing);
+    let (list, shown) = due(plan, pictures, sound);
+    let base = outer.running_time() + 200 * MILLI;
+    let mut copied = false;
+    for Due {
+        at,
+        kind,
+        mut buffer,
+    } in list
+    {
+        outer.wait_running(base + at + 10 * MILLI);
+        let fields = buffer.make_mut();
+        let place = |stamp: gst::ClockTime| {
+            stamp + gst::ClockTime::from_nseconds(base) - gst::ClockTime::from_nseconds(ORIGIN)
+        };
+        fields.set_pts(fields.pts().map(place));
+        fields.set_dts(fields.dts().map(place));
+        if !copied && at >= plan.away.1 - 100 * MILLI {
+            copied = true;
+            std::fs::copy(&path, &meanwhile).unwrap();
+        }
+        let appsrc = if kind == Kind::Video { &video } else { &audio };
+        appsrc.push_buffer(buffer).unwrap();
+    }
+    outer.wait_running(base + plan.length);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let filled = [filled(&outer, "video_0"), filled(&outer, "audio_0")];
+    outer.set_state(gst::State::Null);
+    assert!(!outer.heard().iter().any(|event| event.name == "error"));
+    Recording {
+        path,
+        meanwhile,
+        shown,
+        filled,
+        warnings: outer.warnings(),
+        _folder: folder,
+    }
+}
+
+/// How far sound is behind the pictures that are shown within `span` of source time, in nanoseconds.
+fn offset(pictures: &decode::Pictures, places: &[place::Place], span: (u64, u64)) -> f64 {
+    let pictures = sync::readable(pictures).unwrap();
+    let within: Vec<_> = pictures
+        .into_iter()
+        .filter(|(_, source)| (span.0 as f64..span.1 as f64).contains(source))
+        .collect();
+    sync::av_offset_max(&within, places).unwrap().furthest
+}
+
+/// The pictures that differ from the one before.
+fn new_pictures(pictures: &decode::Pictures) -> Vec<(f64, f64)> {
+    let mut shown = sync::readable(pictures).unwrap();
+    shown.dedup_by_key(|(_, source)| *source);
+    shown
+}
+
+fn judge(plan: &Plan, what: &str, recording: &Recording) {
+    let path = &recording.path;
+    assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
+    let pictures = decode::pictures(path, 0).unwrap();
+    for (judge, pictures) in [
+        ("ffmpeg", &pictures),
+        ("gstreamer", &gstreamer::pictures(path, 320, 240).unwrap()),
+    ] {
+        let shown = new_pictures(pictures);
+        let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
+        let due = recording.shown.iter().map(|source| source / MILLI);
+        assert_eq!(
+            sources.collect::<Vec<_>>(),
+            due.collect::<Vec<_>>(),
+            "{what}, {judge}"
+        );
+        for (recorded, source) in &shown {
+            let late = recorded - shown[0].0 - source;
+            assert!(
+                late.abs() < 3e6,
+                "{what}, {judge}: {source} at {recorded}, first at {}",
+                shown[0].0
+            );
+        }
+    }
+    let sound = decode::sound(path, 0, Some(48_000)).unwrap();
+    // So that one that counts samples (Chromium) plays it at the same times.
+    for (judge, sound) in [
+        ("ffmpeg", &sound),
+        ("gstreamer", &gstreamer::sound(path).unwrap()),
+    ] {
+        let holes = sound.holes(30e6);
+        assert!(holes.is_empty(), "{what}, {judge}: {holes:?}");
+    }
+    let places = place::places(&sound, plan.length as f64 + 1e9).unwrap();
+    if plan.silent.contains(&Kind::Audio) {
+        let away = (plan.away.0 + 300 * MILLI) as f64..(plan.away.1 - 300 * MILLI) as f64;
+        let mut missing = places.iter().filter(|place| away.contains(&place.recorded));
+        assert!(
+            missing.all(|place| place.silent),
+            "{what}: what fills the hole is heard"
+        );
+    }
+    let before = offset(&pictures, &places, (200 * MILLI, plan.away.0 - 200 * MILLI));
+    let behind = offset(
+        &pictures,
+        &places,
+        (plan.away.1 + 500 * MILLI, plan.length - 300 * MILLI),
+    );
+    assert!(
+        (before - behind).abs() < 5e6,
+        "{what}: sound is {before} late, then {behind}"
+    );
+    // All that others have brought but for what may wait, and what is open of a fragment.
+    if let [silent] = plan.silent {
+        let meanwhile = &recording.meanwhile;
+        let reached = match silent {
+            Kind::Audio => {
+                decode::pictures(meanwhile, 0)
+                    .unwrap()
+                    .list
+                    .last()
+                    .unwrap()
+                    .recorded
+            }
+            Kind::Video => {
+                decode::sound(meanwhile, 0, None)
+                    .unwrap()
+                    .blocks
+                    .last()
+                    .unwrap()
+                    .1
+            }
+        };
+        let least = plan.away.1 - 100 * MILLI - plan.patience - 1_500 * MILLI;
+        assert!(
+            reached >= least as f64,
+            "{what}: the others are written up to {reached} only"
+        );
+        let filled = recording.filled[usize::from(*silent == Kind::Audio)];
+        let away = plan.away.1 - plan.away.0;
+        assert!(
+            filled.abs_diff(away) < 600 * MILLI,
+            "{what}: {filled} ns were filled"
+        );
+    }
+}
+
+fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
+    let length = plan(&[]).length;
+    let frames = u32::try_from(length * 30 / SECOND).unwrap();
+    let tenths = u32::try_from(length * 10 / SECOND).unwrap();
+    std::thread::scope(|scope| {
+        let mut videos = Vec::new();
+        let mut audios = Vec::new();
+        for (_, v, a) in FORMATS {
+            if !videos.iter().any(|(codec, _)| *codec == v) {
+                videos.push((v, scope.spawn(move || video(v, frames))));
+            }
+            if !audios.iter().any(|(codec, _)| *codec == a) {
+                audios.push((a, scope.spawn(move || audio(a, tenths))));
+            }
+        }
+        let made = |list: Vec<(&'static str, std::thread::ScopedJoinHandle<'_, Coded>)>| -> Vec<_> {
+            let list = list.into_iter();
+            list.map(|(codec, made)| (codec, made.join().unwrap()))
+                .collect()
+        };
+        let (videos, audios) = (made(videos), made(audios));
+        let silent: [&'static [Kind]; 3] =
+            [&[Kind::Video], &[Kind::Audio], &[Kind::Video, Kind::Audio]];
+        let mut running = Vec::new();
+        for (number, (extension, v, a)) in FORMATS.into_iter().enumerate() {
+            for (way, silent) in silent.into_iter().enumerate() {
+                // Each codec falls silent somewhere.
+                let is_due = if way == 2 {
+                    number % 4 == 0
+                } else {
+                    number % 2 == way
+                };
+                if !is_due && !long() {
+                    continue;
+                }
+                let find = |list: &[(&str, Coded)], codec| {
+                    list.iter().position(|(name, _)| *name == codec).unwrap()
+                };
+                let (pictures, sound) = (&videos[find(&videos, v)].1, &audios[find(&audios, a)].1);
+                let (pictures, sound) = (
+                    Coded {
+                        caps: pictures.caps.clone(),
+                        buffers: pictures.buffers.clone(),
+                    },
+                    Coded {
+                        caps: sound.caps.clone(),
+                        buffers: sound.buffers.clone(),
+                    },
+                );
+                let plan = plan(silent);
+                let name = |line: &'static str| line.split([' ', '!']).next().unwrap();
+                let what = format!(
+                    "{extension}, {} and {}, {silent:?} silent",
+                    name(v),
+                    name(a)
+                );
+                running.push((
+                    what,
+                    scope.spawn(move || {
+                        let recording = record(&plan, extension, &pictures, &sound);
+                        (plan, recording)
+                    }),
+                ));
+            }
+        }
+        let recorded = running
+            .into_iter()
+            .map(|(what, made)| (what, made.join().unwrap()));
+        let recorded = recorded.collect::<Vec<_>>();
+        let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while let Some((what, (plan, recording))) =
+                        recorded.get(next.fetch_add(1, Ordering::SeqCst))
+                    {
+                        let judged = AssertUnwindSafe(|| judge(plan, what, recording));
+                        if catch_unwind(judged).is_err() {
+                            failed.lock().unwrap().push(what.clone());
+                        }
+                    }
+                });
+            }
+        });
+        let failed = failed.into_inner().unwrap();
+        assert!(failed.is_empty(), "{failed:#?}");
+    });
+}
+
+/// Pictures that come so far apart, each the only one for as long, beside sound.
+fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
+    const PICTURES: u64 = 4;
+    let mut pictures = video(v, PICTURES as u32);
+    for (number, buffer) in (0..).zip(&mut pictures.buffers) {
+        let buffer = buffer.make_mut();
+        let at = Some(gst::ClockTime::from_nseconds(ORIGIN + number * apart));
+        buffer.set_pts(at);
+        buffer.set_dts(buffer.dts().and(at));
+        buffer.set_duration(gst::ClockTime::NONE);
+    }
+    let length = PICTURES * apart;
+    let plan = Plan {
+        length,
+        away: (length - SECOND, length),
+        silent: &[],
+        patience,
+    };
+    let sound = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
+    let recording = record(&plan, extension, &pictures, &sound);
+    for pictures in [
+        decode::pictures(&recording.path, 0).unwrap(),
+        gstreamer::pictures(&recording.path, 320, 240).unwrap(),
+    ] {
+        let shown = new_pictures(&pictures);
+        assert_eq!(shown.len() as u64, PICTURES, "{extension}: {shown:?}");
+        for (number, (recorded, source)) in (0..).zip(shown) {
+            assert_eq!(source as u64 / MILLI, number * 100 / 3, "{extension}");
+            let due = (number * apart) as f64;
+            assert!(
+                (recorded - due).abs() < 3e6,
+                "{extension}: {recorded} for {due}"
+            );
+        }
+    }
+    let sound = decode::sound(&recording.path, 0, Some(48_000)).unwrap();
+    assert_eq!(sound.holes(30e6), []);
+    assert!(
+        sound.len().abs_diff(length * 48 / MILLI) < 4_800,
+        "{}",
+        sound.len()
+    );
+}
+
+#[test]
+fn pictures_that_come_rarely_are_a_track() {
+    let (apart, patience) = match long() {
+        true => (5 * SECOND, 2 * SECOND),
+        false => (1_500 * MILLI, 500 * MILLI),
+    };
+    std::thread::scope(|scope| {
+        for (extension, v) in [("mp4", H264), ("mkv", H264), ("webm", VP9), ("mp4", AV1)] {
+            scope.spawn(move || rare_pictures(extension, v, apart, patience));
+        }
+    });
+}
+
+#[test]
+fn longer_outages_end_no_track_either() {
+    if !long() {
+        return skipped("outages of 12 and 60 s");
+    }
+    for away in [12, 60] {
+        silences(|silent| Plan {
+            length: (away + 4) * SECOND,
+            away: (2 * SECOND, (away + 2) * SECOND + 200 * MILLI),
+            silent,
+            patience: 2 * SECOND,
+        });
+    }
+}
+
+#[test]
+fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
+    let plan = Plan {
+        length: 4 * SECOND,
+        away: (SECOND, 4 * SECOND),
+        silent: &[Kind::Video],
+        patience: SECOND,
+    };
+    let recording = record(&plan, "ogv", &video(VP8, 120), &audio(OPUS, 40));
+    let [warning] = &recording.warnings[..] else {
+        panic!("{:?}", recording.warnings);
+    };
+    assert!(
+        warning.contains("video_0") && warning.contains("nothing can stand in"),
+        "{warning}"
+    );
+    assert_eq!(decode::pictures(&recording.path, 0).unwrap().list.len(), 30);
+    let sound = decode::sound(&recording.path, 0, Some(48_000)).unwrap();
+    assert!(sound.len() > 3_800 * 48, "{}", sound.len());
+}
+
+#[test]
+fn a_track_that_was_silent_is_back_on_time() {
+    silences(|silent| Plan {
+        length: 7 * SECOND,
+        away: (2 * SECOND, 5_200 * MILLI),
+        silent,
+        patience: SECOND,
+    });
+}
