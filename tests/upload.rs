@@ -254,25 +254,19 @@ fn an_ordinary_mp4_goes_up_while_it_is_recorded() {
     records_and_uploads("talk.mp4");
 }
 
-/// Twenty kills: one while it records, the others wherever they hit the upload of what there is.
+/// Twenty kills, wherever they hit: one while it records, the others during the upload of what there is.
 #[test]
 fn what_was_recorded_goes_up_however_often_it_is_killed() {
-    for file in ["talk.webm", "talk.mp4"] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let server = Server::start();
-        let network = Network::to(server.address);
-        let kill_after = |mut command: Command, wait: &dyn Fn()| {
-            let mut running = command.stderr(Stdio::null()).spawn().expect("started");
-            wait();
-            // `timeout` hands on what it is sent, but not SIGKILL.
-            run(Command::new("pkill").args(["-KILL", "-P", &running.id().to_string()]));
-            running.wait().expect("its end");
-        };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start();
+    let network = Network::to(server.address);
+    let mut kills = 0;
+    for file in ["a.webm", "b.mp4", "c.mkv"].into_iter().cycle() {
         let path = folder.path().join(file);
         let options = format!("--test --part-size {PIECE}");
-        kill_after(
-            upload(folder.path(), &network, &options, file, file),
-            &|| {
+        kill(
+            &mut upload(folder.path(), &network, &options, file, file),
+            || {
                 let begun = Instant::now();
                 while !std::fs::metadata(&path).is_ok_and(|file| file.len() > 3 * PIECE) {
                     assert!(begun.elapsed() < DEADLINE, "{file} does not grow");
@@ -281,23 +275,41 @@ fn what_was_recorded_goes_up_however_often_it_is_killed() {
             },
         );
         let kept = keep(&path);
-        for number in 1..20 {
-            let journal = folder.path().join(format!("{file}.upload"));
-            if !journal.exists() {
+        let mut resume = upload(folder.path(), &network, "--resume", file, file);
+        let mut killed = 1;
+        while killed < 7 {
+            let wait = Duration::from_millis(killed * 137 % 400 + 30);
+            if !kill(&mut resume, || thread::sleep(wait)) {
                 break;
             }
-            let wait = Duration::from_millis(number * 137 % 700 + 30);
-            kill_after(
-                upload(folder.path(), &network, "--resume", file, file),
-                &|| thread::sleep(wait),
-            );
+            killed += 1;
         }
-        if folder.path().join(format!("{file}.upload")).exists() {
-            run(&mut upload(folder.path(), &network, "--resume", file, file));
+        if path.with_file_name(format!("{file}.upload")).exists() {
+            run(resume.stderr(Stdio::piped()));
         }
         assert_uploaded(&server, file, &kept);
         assert_plays(kept.to_str().expect("a name"));
+        std::fs::remove_file(kept).expect("removed");
+        kills += killed;
+        if kills >= 20 {
+            return;
+        }
     }
+}
+
+/// Runs it until `wait` returns; FALSE if it was over before.
+fn kill(command: &mut Command, wait: impl FnOnce()) -> bool {
+    let mut running = command.stderr(Stdio::null()).spawn().expect("started");
+    wait();
+    if running.try_wait().expect("its state").is_some() {
+        return false;
+    }
+    // `timeout` passes on the signals that it gets, but this one cannot be caught.
+    let _ = Command::new("pkill")
+        .args(["-KILL", "-P", &running.id().to_string()])
+        .status();
+    running.wait().expect("its end");
+    true
 }
 
 #[test]
