@@ -10,8 +10,9 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// A track that is full waits so long for the one that starves.
-const STARVED: Duration = Duration::from_millis(10);
+/// A track that is full waits so long for the one that starves: longer than a busy machine keeps the thread that feeds
+/// that one from running, or the queue would grow for nothing.
+const STARVED: Duration = Duration::from_millis(50);
 /// How often an upstream that waits for the clock looks at it.
 const CLOCK_LOOK: Duration = Duration::from_millis(10);
 /// How often one that waits for room looks by itself.

@@ -1,0 +1,141 @@
+//! Records into a file and uploads that to object storage while it grows: seconds after the end the object is the
+//! finished file, and no second copy was ever made.
+//!
+//! ```text
+//! cargo run --example upload -- --help
+//! cargo run --example upload -- --test --seconds 60 --endpoint http://127.0.0.1:5000 s3://bucket/talk.webm talk.webm
+//! ```
+//!
+//! The pieces of a multipart upload go in the order in which they become final. The recorder patches the head of a file
+//! when the recording ends (duration, index), so the first piece goes last.
+
+mod args;
+mod journal;
+mod progress;
+mod recording;
+mod settled;
+mod upload;
+
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::args::Args;
+use crate::journal::Journal;
+use crate::progress::Progress;
+use crate::recording::Recording;
+use crate::settled::Settled;
+use crate::upload::{Server, Upload};
+
+/// How often the growing file is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `eprintln!` would panic where the terminal has been closed.
+            let _ = writeln!(std::io::stderr(), "upload: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let server = Server::new(args)?;
+    let progress = Arc::new(Progress::default());
+    let line = progress.show();
+    let result = runtime.block_on(async {
+        match args.resume {
+            true => resume(args, server, &progress).await,
+            false => record(args, server, &progress).await,
+        }
+    });
+    line.end();
+    result
+}
+
+/// Records, and uploads meanwhile.
+async fn record(args: &Args, server: Server, progress: &Arc<Progress>) -> Result<()> {
+    let mut settled = Settled::new(&args.file)?;
+    // Asked first, so that a wrong key or bucket is told before anything is recorded.
+    let id = server.begin().await?;
+    let recording = Recording::start(args)?;
+    let file = File::open(&args.file)?;
+    let journal = Journal::create(&args.file, &args.destination, args.part_size, id)?;
+    let mut upload = Upload::new(server, file, journal, progress.clone());
+
+    let mut failure = None;
+    while !recording.is_over() {
+        progress.set_recorded(upload.length()?);
+        let end = settled.look(upload.file())?;
+        // Whatever the server says, the recording goes on.
+        if failure.is_none()
+            && let Err(error) = upload.send_until(end).await
+        {
+            progress.note(&format!("{error:#}: recording goes on"));
+            failure = Some(error);
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let recorded = recording.finish();
+    // What has been recorded is worth keeping, however it ended.
+    progress.set_recorded(upload.length()?);
+    upload.finish().await.with_context(|| advice(args))?;
+    recorded?;
+    done(args, upload, progress)
+}
+
+/// Finishes the upload that the journal tells of.
+async fn resume(args: &Args, server: Server, progress: &Arc<Progress>) -> Result<()> {
+    let journal = Journal::open(&args.file, &args.destination)?;
+    if server.has(&journal).await? {
+        // Killed between the upload's end and the file's.
+        progress.note("the server has it all");
+        return remove(args, journal);
+    }
+    let file = File::open(&args.file)
+        .with_context(|| format!("--resume: {} cannot be read", args.file.display()))?;
+    let mut upload = Upload::new(server, file, journal, progress.clone());
+    progress.set_recorded(upload.length()?);
+    upload.forget_what_differs()?;
+    upload.finish().await.with_context(|| advice(args))?;
+    done(args, upload, progress)
+}
+
+fn advice(args: &Args) -> String {
+    format!(
+        "{} is not uploaded, and stays: go on with --resume",
+        args.file.display()
+    )
+}
+
+fn done(args: &Args, upload: Upload, progress: &Progress) -> Result<()> {
+    let size = upload.length()?;
+    let journal = upload.into_journal();
+    progress.note(&format!(
+        "s3://{}/{}: {size} bytes in {} pieces, checksum right",
+        args.destination.bucket,
+        args.destination.key,
+        journal.pieces.len()
+    ));
+    remove(args, journal)
+}
+
+/// The local copy goes first: a journal alone says that the server has it.
+fn remove(args: &Args, journal: Journal) -> Result<()> {
+    match std::fs::remove_file(&args.file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).context(format!("{} cannot be deleted", args.file.display()))
+        }
+        _ => journal.remove(),
+    }
+}

@@ -1,0 +1,273 @@
+//! The upload: pieces in the order in which they become final, the first one last.
+
+use std::fs::File;
+use std::future::Future;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use md5::{Digest, Md5};
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{BackoffConfig, ClientOptions, Error, ObjectStore, PutPayload, RetryConfig};
+
+use crate::args::Args;
+use crate::journal::{Journal, Piece};
+use crate::progress::Progress;
+
+/// S3 numbers no more pieces.
+const MAX_PIECES: usize = 10_000;
+/// How long a failing request is made again; `--resume` goes on later.
+const PATIENCE: Duration = Duration::from_secs(600);
+const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
+
+/// Where the object goes.
+pub struct Server {
+    store: AmazonS3,
+    key: Path,
+}
+
+impl Server {
+    pub fn new(args: &Args) -> Result<Self> {
+        // Every request is made again here, where the progress line hears of it.
+        let retry = RetryConfig {
+            max_retries: 0,
+            retry_timeout: Duration::ZERO,
+            backoff: BackoffConfig::default(),
+        };
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&args.destination.bucket)
+            .with_retry(retry)
+            .with_client_options(
+                ClientOptions::new()
+                    .with_allow_http(true)
+                    .with_timeout(Duration::from_secs(300))
+                    .with_connect_timeout(Duration::from_secs(10)),
+            );
+        if let Some(endpoint) = &args.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        Ok(Server {
+            store: builder.build()?,
+            key: Path::parse(&args.destination.key)?,
+        })
+    }
+
+    /// Begins an upload.
+    pub async fn begin(&self) -> Result<String> {
+        let begin = || self.store.create_multipart(&self.key);
+        let begun = again(&Progress::default(), begin).await;
+        begun.context("the upload cannot be begun")
+    }
+
+    /// Whether the object is there, and is made of these pieces.
+    pub async fn has(&self, journal: &Journal) -> Result<bool> {
+        let head = || self.store.head(&self.key);
+        let head = match again(&Progress::default(), head).await {
+            Ok(head) => head,
+            Err(Error::NotFound { .. }) => return Ok(false),
+            Err(error) => return Err(error).context("the object cannot be asked for"),
+        };
+        let size: u64 = journal.pieces.values().map(|piece| piece.size).sum();
+        let etag = head.e_tag.as_deref().map(unquoted);
+        Ok(!journal.pieces.is_empty()
+            && head.size == size
+            && etag == Some(object_checksum(journal)?.as_str()))
+    }
+}
+
+/// One file on its way.
+pub struct Upload {
+    server: Server,
+    file: File,
+    journal: Journal,
+    progress: Arc<Progress>,
+}
+
+impl Upload {
+    pub fn new(server: Server, file: File, journal: Journal, progress: Arc<Progress>) -> Self {
+        Upload {
+            server,
+            file,
+            journal,
+            progress,
+        }
+    }
+
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Bytes of the file by now.
+    pub fn length(&self) -> Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    pub fn into_journal(self) -> Journal {
+        self.journal
+    }
+
+    /// Pieces that the file has no longer as they were sent (after a power cut, say) are sent again.
+    pub fn forget_what_differs(&mut self) -> Result<()> {
+        let size = self.length()?;
+        let mut kept = std::mem::take(&mut self.journal.pieces);
+        let part_size = self.journal.part_size;
+        for piece in kept.values() {
+            let start = piece.index as u64 * part_size;
+            let is_whole = piece.size == part_size.min(size.saturating_sub(start));
+            if is_whole && hexadecimal(&Md5::digest(self.read(piece.index)?)) == piece.md5 {
+                self.journal.pieces.insert(piece.index, piece.clone());
+            }
+        }
+        kept.clear();
+        self.tell();
+        Ok(())
+    }
+
+    /// Sends all pieces but the first that end before `end`.
+    pub async fn send_until(&mut self, end: u64) -> Result<()> {
+        let pieces = (end / self.journal.part_size) as usize;
+        for index in 1..pieces {
+            self.send(index).await?;
+        }
+        Ok(())
+    }
+
+    /// The file is whole: sends what is left of it, and has the server make an object of the pieces.
+    pub async fn finish(&mut self) -> Result<()> {
+        let size = self.length()?;
+        if size == 0 {
+            bail!("nothing was recorded");
+        }
+        let pieces = size.div_ceil(self.journal.part_size) as usize;
+        if let Err(error) = self.send_all(pieces).await {
+            // Servers throw away what nobody completes for long.
+            if !matches!(error.downcast_ref(), Some(Error::NotFound { .. })) {
+                return Err(error);
+            }
+            self.journal.restart(self.server.begin().await?)?;
+            self.send_all(pieces).await?;
+        }
+        self.complete().await
+    }
+
+    async fn send_all(&mut self, pieces: usize) -> Result<()> {
+        for index in (1..pieces).chain([0]) {
+            self.send(index).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a piece that the server does not have yet.
+    async fn send(&mut self, index: usize) -> Result<()> {
+        if self.journal.pieces.contains_key(&index) {
+            return Ok(());
+        }
+        if index >= MAX_PIECES {
+            bail!("S3 takes {MAX_PIECES} pieces: record with a larger --part-size");
+        }
+        let bytes = self.read(index)?;
+        let md5 = hexadecimal(&Md5::digest(&bytes));
+        let bytes = PutPayload::from(bytes);
+        let Server { store, key } = &self.server;
+        let put = || store.put_part(key, &self.journal.id, index, bytes.clone());
+        let sent = again(&self.progress, put).await;
+        let etag = sent.with_context(|| format!("piece {index} cannot be uploaded"))?;
+        let etag = unquoted(&etag.content_id).to_owned();
+        if etag.len() == md5.len() && etag != md5 {
+            bail!(
+                "piece {index} has reached the server changed: its checksum is {etag}, not {md5}"
+            );
+        }
+        self.journal.add(Piece {
+            index,
+            size: bytes.content_length() as u64,
+            md5,
+            etag,
+        })?;
+        self.tell();
+        Ok(())
+    }
+
+    fn tell(&self) {
+        let pieces = self.journal.pieces.values();
+        self.progress.set_sent(pieces.map(|piece| piece.size).sum());
+    }
+
+    fn read(&self, index: usize) -> Result<Vec<u8>> {
+        let start = index as u64 * self.journal.part_size;
+        let size = self.length()?.saturating_sub(start);
+        let mut bytes = vec![0; self.journal.part_size.min(size) as usize];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
+    }
+
+    /// Only the server's checksum of the whole says that it has the whole.
+    async fn complete(&mut self) -> Result<()> {
+        let parts: Vec<_> = self.journal.pieces.values().map(part_id).collect();
+        let Server { store, key } = &self.server;
+        let id = &self.journal.id;
+        let complete = || store.complete_multipart(key, id, parts.clone());
+        let completed = again(&self.progress, complete).await;
+        // The answer to an earlier request may have been lost: the object decides.
+        if self.server.has(&self.journal).await? {
+            return Ok(());
+        }
+        completed.context("the upload cannot be completed")?;
+        bail!(
+            "the server's checksum of the object is not that of the file (or no MD5: with encryption by KMS it is none)"
+        );
+    }
+}
+
+/// Makes a request until it works, or fails for good.
+async fn again<T, F>(progress: &Progress, request: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let begun = Instant::now();
+    let mut back_off = FIRST_BACK_OFF;
+    loop {
+        match request().await {
+            Err(Error::Generic { .. }) if begun.elapsed() < PATIENCE => {
+                progress.add_retry();
+                tokio::time::sleep(back_off).await;
+                back_off = (back_off * 2).min(LONGEST_BACK_OFF);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn part_id(piece: &Piece) -> PartId {
+    PartId {
+        content_id: format!("\"{}\"", piece.etag),
+    }
+}
+
+/// What S3 calls an object of several pieces: the MD5 of their MD5s, and how many there were.
+fn object_checksum(journal: &Journal) -> Result<String> {
+    let mut all = Md5::new();
+    for piece in journal.pieces.values() {
+        all.update(bytes_of(&piece.md5).context("the journal is damaged")?);
+    }
+    let count = journal.pieces.len();
+    Ok(format!("{}-{count}", hexadecimal(&all.finalize())))
+}
+
+fn unquoted(etag: &str) -> &str {
+    etag.trim_matches('"')
+}
+
+fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn bytes_of(hexadecimal: &str) -> Option<Vec<u8>> {
+    let digits = hexadecimal.as_bytes().chunks(2);
+    let byte = |pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    digits.map(byte).collect()
+}
