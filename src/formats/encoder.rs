@@ -1,5 +1,6 @@
 //! Encoders: one row each, saying how it is told its bit rate and made fast enough for live input.
 
+use crate::model::Codec;
 use gst::prelude::*;
 
 /// What an encoder is told before it starts.
@@ -421,6 +422,12 @@ fn row(encoder: &gst::Element) -> Option<&'static Row> {
 /// Whether an encoder of this name is known here, and one that runs wherever it is installed.
 pub fn needs_no_hardware(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name)
+}
+
+/// Whether frames come out of an encoder of this name in the order in which they are shown: in all rows they do, of others
+/// that make H.264 or H.265 it is not known.
+pub fn keeps_order(codec: Codec, name: &str) -> bool {
+    !matches!(codec, Codec::H264 | Codec::H265) || ROWS.iter().any(|row| matches(row.name, name))
 }
 
 /// What frame rate an encoder of this name has to be told where it must not hear the true one.

@@ -6,6 +6,7 @@ pub mod end_reason;
 pub mod error;
 pub mod mime;
 pub mod orientation;
+pub mod stall;
 pub mod stamps;
 pub mod state;
 pub mod timeline;

@@ -38,10 +38,14 @@ pub(super) fn listen(
         if let gst::MessageView::Error(error) = message.view()
             && let Some(listener) = listener.upgrade()
         {
-            let encoder = error.src().and_then(encoder_around);
             let (missing, failed) = explain(error, container, &paths);
-            listener.missing(missing);
-            listener.error(encoder.as_deref(), failed);
+            match error.src().and_then(encoder_around) {
+                Some(encoder) => listener.encoder_failed(&encoder, failed),
+                None => {
+                    listener.missing(missing);
+                    listener.error(failed);
+                }
+            }
         }
         gst::BusSyncReply::Drop
     });

@@ -6,6 +6,7 @@
 //! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
+mod aside;
 mod backpressure;
 mod bitrates;
 mod caps_ladder;
@@ -13,6 +14,7 @@ mod config;
 mod container_limit;
 mod diagnosis;
 mod encoder_delay;
+mod encoder_monitor;
 mod encoder_probe;
 mod encoding;
 mod event;
@@ -116,8 +118,8 @@ struct Control {
     /// How many blobs have been asked for.
     requested: u64,
     error: Option<Error>,
-    /// The factory of an encoder that has failed before anything came of it, and how.
-    failed_encoder: Option<(String, Error)>,
+    /// Encoders that have failed, and how.
+    failed_encoders: Vec<(gst::Element, Error)>,
     /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
     ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     /// Told at the end of the drain: the tracks were changed.

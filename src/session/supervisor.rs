@@ -4,11 +4,15 @@
 mod batching;
 mod build;
 mod cut_resolution;
+mod encoders;
 mod end;
 mod gap_filling;
 mod pipeline_events;
 
-use super::{Begin, Event, Session, lock, panic_text, panicked, pipeline::Pipeline, track::Track};
+use super::{
+    Begin, Event, Session, encoding::FailedEncoders, lock, panic_text, panicked,
+    pipeline::Pipeline, track::Track,
+};
 use crate::{
     formats::Plan,
     log::{CAT, time},
@@ -18,6 +22,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use pipeline_events::PipelineEvents;
 use std::{
     io,
     sync::Arc,
@@ -62,8 +67,11 @@ struct Supervisor {
     absences: Absences,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
-    /// Factories of encoders that have failed.
-    failed: Vec<String>,
+    /// What the pipeline says.
+    wires: Option<Arc<PipelineEvents>>,
+    failed: FailedEncoders,
+    /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
+    refreshed: Vec<usize>,
     earliest_known: bool,
     warned_key_frame: bool,
     /// How often its key frame has been asked for again.
@@ -94,7 +102,9 @@ impl Supervisor {
             session,
             plan: None,
             pipeline: None,
-            failed: Vec::new(),
+            wires: None,
+            failed: FailedEncoders::default(),
+            refreshed: Vec::new(),
             warned_key_frame: false,
             asked_again: 0,
             waiting: None,
@@ -139,9 +149,8 @@ impl Supervisor {
             if let Some(error) = error {
                 return Some(self.drain_after_error(error));
             }
-            let failed_encoder = lock(&self.session.control).failed_encoder.take();
-            if let Some((factory, error)) = failed_encoder {
-                self.replace_pipeline(factory, &error);
+            if let Err(error) = self.look_after_encoders() {
+                return Some(self.drain_after_error(error));
             }
             if let Some(error) = self.end_unusable_tracks() {
                 return Some(self.drain_after_error(error));

@@ -5,6 +5,7 @@
 //! queues, and its callbacks take nothing but `Backpressure`.
 
 mod feed;
+mod in_flight;
 
 use super::{
     backpressure::Backpressure,
@@ -21,6 +22,7 @@ use crate::{
     },
 };
 use feed::{Feed, Item};
+pub use in_flight::{InFlight, rounding};
 use std::{
     sync::{
         Arc, Mutex,
@@ -773,42 +775,49 @@ impl Track {
         self.room.wake();
     }
 
-    /// The encoder is there: gives it what has waited. Until [`Track::forget`] it is kept, with what comes
-    /// after it, if another encoder may have to take over.
-    pub fn connect(&self, appsrc: gst_app::AppSrc, replaceable: bool) {
+    /// What the encoder has been given and has not come out of it.
+    pub fn in_flight(&self) -> Arc<InFlight> {
+        lock(&self.inner).feed.in_flight().clone()
+    }
+
+    /// The encoder is there: gives it what has waited.
+    pub fn connect(&self, appsrc: gst_app::AppSrc) {
         let mut inner = lock(&self.inner);
-        if self.has_live_pictures(&inner) {
-            let name = self.name.clone();
-            frame_dropper::keep(&appsrc, &self.dropper, &self.fed, &self.room, name);
-        }
+        self.drop_frames(&inner, &appsrc);
         // Looked at behind what it is given first.
         inner.looked = None;
-        inner.feed.connect(appsrc, replaceable, self.queue_limit);
+        let Some(caps) = inner.first_caps.clone() else {
+            return;
+        };
+        inner.feed.connect(appsrc, &caps);
         if self.is_closed() {
             inner.feed.close();
+        }
+    }
+
+    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    pub fn reconnect(&self, appsrc: gst_app::AppSrc, from: Option<Ns>) {
+        let mut inner = lock(&self.inner);
+        self.dropper.begin_anew();
+        self.drop_frames(&inner, &appsrc);
+        inner.looked = None;
+        inner.feed.reconnect(appsrc, from);
+    }
+
+    /// Leaves frames out in front of an encoder that is too slow.
+    fn drop_frames(&self, inner: &Inner, appsrc: &gst_app::AppSrc) {
+        if self.has_live_pictures(inner) {
+            let counts = frame_dropper::Counts {
+                fed: self.fed.clone(),
+                in_flight: inner.feed.in_flight().clone(),
+            };
+            frame_dropper::keep(appsrc, &self.dropper, counts, &self.room, self.name.clone());
         }
     }
 
     /// Capture pools have few buffers.
     fn has_live_pictures(&self, inner: &Inner) -> bool {
         self.is_live() && matches!(inner.gate, Some(Gate::Video(_)))
-    }
-
-    /// The encoders work: nothing has to be kept for others.
-    pub fn forget(&self) {
-        lock(&self.inner).feed.forget();
-    }
-
-    /// Whether all that the pipeline was given is still here.
-    pub fn can_replay(&self) -> bool {
-        lock(&self.inner).feed.can_replay()
-    }
-
-    /// The pipeline is no more: what it was given waits for the next one, and so does what comes.
-    pub fn take_back(&self) {
-        if lock(&self.inner).feed.take_back() {
-            self.dropper.begin_anew();
-        }
     }
 
     /// From now on buffers wait for [`Track::flush_batch`].

@@ -99,6 +99,31 @@ impl Session {
         track.set_tags(tags);
     }
 
+    /// Tags for the head of a track's chain: the track's own, and those of the recording where the muxer has no place for
+    /// them.
+    pub(super) fn track_tags(
+        &self,
+        track: &Track,
+        is_encoded: bool,
+        muxer_takes_tags: bool,
+    ) -> Option<gst::TagList> {
+        let mut of_track = self.delegate.tags(track.name());
+        if is_encoded && let Some(tags) = &mut of_track {
+            // Its pictures are turned before they are encoded.
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        let of_all = self.settings.tags.clone().filter(|_| !muxer_takes_tags);
+        match (of_all, of_track) {
+            (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
+            (all, track) => all.or(track),
+        }
+    }
+
+    /// The track of the pad with this name.
+    pub(super) fn track_named(&self, pad: &str) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.name() == pad)
+    }
+
     /// Another stream begins on a track: its pictures stand as they are until its tags come.
     pub fn forget_tags(&self, track: usize) {
         if let Some(track) = self.track(track) {

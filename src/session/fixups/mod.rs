@@ -100,6 +100,10 @@ pub struct ChainSpec {
     pub encoder: Option<glib::GString>,
     /// Whether it takes over in the middle of a track that has been copied, and that has its header.
     pub takes_over: bool,
+    /// Whether an encoder goes on with what another has begun.
+    pub resumes: bool,
+    /// What the first encoder of the track was given, once that is known.
+    pub form: Option<gst::Caps>,
     /// Whether the recording is of audio alone.
     pub audio_only: bool,
     /// Whether the track is the recording's first.

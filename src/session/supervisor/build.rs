@@ -6,19 +6,14 @@ use crate::{
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
     session::{
-        Event,
-        bitrates::RunningEncoder,
-        lock,
+        Event, lock,
         pipeline::{Pipeline, TrackMedia},
         track::Track,
     },
 };
 use gst::prelude::*;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -99,19 +94,9 @@ impl Supervisor {
             .filter_map(|index| session.tracks.get(*index))
             .collect();
         let bitrates = session.bitrates();
-        let of_kind = |kind| tracks.iter().filter(|track| track.kind() == kind).count();
         let media: Vec<TrackMedia<'_>> = tracks
             .iter()
-            .filter_map(|track| {
-                Some(TrackMedia {
-                    name: track.name(),
-                    caps: track.caps()?,
-                    bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
-                    room: track.room(),
-                    lacks_dts: track.lacks_dts(),
-                    tags: session.delegate.tags(track.name()),
-                })
-            })
+            .filter_map(|track| self.media(track, &tracks))
             .collect();
         let inputs: Vec<TrackInput> = media
             .iter()
@@ -130,59 +115,63 @@ impl Supervisor {
         let wires = Arc::new(PipelineEvents {
             session: session.clone(),
             names,
-            proven: AtomicBool::new(false),
             begun: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
         });
         let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
-        let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
-        if let Err(error) = pipeline.play() {
-            // Which encoder it was is on the bus, or else seen by its state.
-            let failed = lock(&session.control).failed_encoder.is_some();
-            let next = pipeline.failed_encoder().filter(|_| replaceable);
-            if let (false, Some(factory)) = (failed, next) {
-                wires.cut.store(true, Ordering::SeqCst);
-                lock(&session.control).failed_encoder = Some((factory, error));
-                return Ok(());
-            }
-            return if failed { Ok(()) } else { Err(error) };
+        pipeline.play()?;
+        drop(media);
+        self.pipeline = Some(pipeline);
+        self.plan = Some(plan);
+        self.wires = Some(wires);
+        self.start_encoders()?;
+        self.connect(&ready);
+        if self.session.bitrates() != bitrates {
+            // Written after the encoders had been made, and before it was known which they are.
+            self.session.apply_bitrates(|_| true);
         }
+        Ok(())
+    }
+
+    /// A track as the pipeline gets it.
+    pub(super) fn media<'a>(
+        &self,
+        track: &'a Track,
+        tracks: &[&'a Track],
+    ) -> Option<TrackMedia<'a>> {
+        let session = &self.session;
+        let of_kind = tracks.iter().filter(|other| other.kind() == track.kind());
+        Some(TrackMedia {
+            name: track.name(),
+            caps: track.caps()?,
+            bits_per_second: session.bitrates().per_track(track.kind(), of_kind.count()),
+            room: track.room(),
+            lacks_dts: track.lacks_dts(),
+            tags: session.delegate.tags(track.name()),
+            in_flight: track.in_flight(),
+        })
+    }
+
+    /// Gives the chains what has waited for them.
+    fn connect(&self, ready: &[usize]) {
+        let session = &self.session;
+        let (Some(pipeline), Some(plan)) = (&self.pipeline, &self.plan) else {
+            return;
+        };
+        let tracks = ready.iter().filter_map(|index| session.tracks.get(*index));
         pipeline.dump("start");
-        for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.delegate.tags(track.name());
-            if feed.encoder.is_some()
-                && let Some(tags) = &mut of_track
-            {
-                // Its pictures are turned before they are encoded.
-                tags.make_mut().remove::<gst::tags::ImageOrientation>();
-            }
-            // Where the muxer has no place for them, the encoders may.
-            let of_all = match pipeline.takes_tags() {
-                true => None,
-                false => settings.tags.clone(),
-            };
-            let tags = match (of_all, of_track) {
-                (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
-                (all, track) => all.or(track),
-            };
+        for (number, (track, feed)) in tracks.zip(pipeline.feeds()).enumerate() {
+            let encoder = feed.monitor.encoder();
+            let tags = session.track_tags(track, encoder.is_some(), pipeline.takes_tags());
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
             }
-            if let Some(encoder) = &feed.encoder {
-                if let Some(factory) = encoder.factory() {
-                    let names = (track.name().to_owned(), factory.name().to_string());
-                    lock(&session.encoder_names).push(names);
-                }
-                lock(&session.encoders).push(RunningEncoder {
-                    element: encoder.clone(),
-                    kind: track.kind(),
-                    of_kind: of_kind(track.kind()),
-                });
+            if let (Some(encoder), Some(wires)) = (&encoder, &self.wires) {
+                wires.register(number, Some(encoder));
             }
-            let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
+            let encoder = encoder.and_then(|encoder| encoder.factory());
             let way = encoder.map_or_else(
                 || "is copied".to_owned(),
                 |factory| format!("goes through {}", factory.name()),
@@ -194,37 +183,8 @@ impl Supervisor {
                 track.name(),
                 plan.container.name()
             );
-            track.connect(feed.appsrc.clone(), replaceable);
+            track.connect(feed.appsrc.clone());
         }
-        if session.bitrates() != bitrates {
-            // Written after the encoders had been made, and before it was known which they are.
-            session.apply_bitrates(|_| true);
-        }
-        if wires.proven.load(Ordering::SeqCst) {
-            // That was sooner than the last of them was connected.
-            tracks.iter().for_each(|track| track.forget());
-        }
-        self.pipeline = Some(pipeline);
-        self.plan = Some(plan);
-        Ok(())
-    }
-
-    /// An encoder has failed before anything came of it: its pipeline goes, and the next is given all that it
-    /// was given, but not that encoder.
-    pub(super) fn replace_pipeline(&mut self, factory: String, error: &Error) {
-        let session = &self.session;
-        gst::warning!(
-            CAT,
-            id = &session.label,
-            "{factory} is passed over for the next encoder: {error}"
-        );
-        self.failed.push(factory);
-        lock(&session.encoders).clear();
-        lock(&session.encoder_names).clear();
-        for track in &session.tracks {
-            track.take_back();
-        }
-        drop(self.pipeline.take());
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.

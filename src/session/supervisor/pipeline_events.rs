@@ -19,127 +19,13 @@ pub(super) struct PipelineEvents {
     pub(super) session: Arc<Session>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
-    /// Something has come out of every encoder that there would be another for.
-    pub(super) proven: AtomicBool,
     /// Bytes have come.
     pub(super) begun: AtomicBool,
-    /// The pipeline is to be replaced: what it still says does not count.
-    pub(super) cut: AtomicBool,
 }
 
 impl PipelineEvents {
-    fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
-    }
-
-    /// Whether another pipeline can begin anew with all that this one was given.
-    fn is_replaceable(&self) -> bool {
-        let tracks = &self.session.tracks;
-        !self.proven.load(Ordering::SeqCst)
-            && !lock(&self.session.control).caps
-            && tracks.iter().all(|track| track.can_replay())
-    }
-
-    /// The recording ends where nothing more can be written.
-    fn fail_if(&self, written: io::Result<()>) {
-        if let Err(err) = written {
-            let what = match self.session.location() {
-                Some(location) => format!("location \"{location}\""),
-                None => "The temporary file of the recording".into(),
-            };
-            self.session
-                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
-        }
-    }
-}
-
-impl Listener for PipelineEvents {
-    fn seek(&self, position: u64) {
-        if self.is_cut() {
-            return;
-        }
-        crate::fault::place("seek");
-        self.session.with_writer(|writer, _| writer.seek(position));
-    }
-
-    fn caps(&self, caps: &gst::Caps) {
-        if self.is_cut() {
-            return;
-        }
-        crate::fault::place("muxer caps");
-        self.session.with_writer(|writer, _| writer.set_caps(caps));
-        lock(&self.session.control).caps = true;
-        self.session.room.wake();
-    }
-
-    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
-        if self.is_cut() {
-            return;
-        }
-        crate::fault::place("bytes");
-        let written = self
-            .session
-            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
-        self.fail_if(written);
-        if !self.begun.swap(true, Ordering::SeqCst) {
-            // `on-start` waits for them.
-            self.session.room.wake();
-        }
-    }
-
-    fn end(&self, ending: Ending) {
-        if self.is_cut() {
-            return;
-        }
-        self.session.contain(|_| crate::fault::place("drained"));
-        // In this thread, which may wait for the disk.
-        let written = self
-            .session
-            .with_writer(|writer, _| writer.finalise(ending));
-        let written = written.map(|unchanged| self.session.warn_of_fragments(unchanged));
-        self.fail_if(written);
-        lock(&self.session.control).drained = true;
-        self.session.done.notify_all();
-        self.session.room.wake();
-    }
-
-    fn error(&self, encoder: Option<&str>, error: Error) {
-        if self.is_cut() {
-            return;
-        }
-        match encoder.filter(|_| self.is_replaceable()) {
-            Some(encoder) => {
-                self.cut.store(true, Ordering::SeqCst);
-                lock(&self.session.control).failed_encoder = Some((encoder.to_owned(), error));
-                self.session.room.wake();
-            }
-            None => self.session.fail(error),
-        }
-    }
-
-    fn missing(&self, missing: Vec<Missing>) {
-        // Of what fails because something else has, nobody is told.
-        let first = lock(&self.session.control).error.is_none();
-        if first && !self.is_cut() && !missing.is_empty() {
-            self.session.events.push(Event::Missing(missing));
-        }
-    }
-
-    fn encoders_work(&self) {
-        self.proven.store(true, Ordering::SeqCst);
-        for track in &self.session.tracks {
-            track.forget();
-        }
-    }
-
-    fn encoder(&self, track: usize, encoder: &gst::Element) {
-        crate::fault::place("encoder");
-        if let Some(name) = self.names.get(track) {
-            self.session.delegate.encoder_setup(name, encoder);
-        }
-    }
-
-    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
+    /// A track goes through this encoder from now on, or through none.
+    pub(super) fn register(&self, track: usize, encoder: Option<&gst::Element>) {
         let session = &self.session;
         let Some(name) = self.names.get(track) else {
             return;
@@ -166,8 +52,89 @@ impl Listener for PipelineEvents {
             kind,
             of_kind,
         }));
-        drop(running);
-        session.apply_bitrates(|of| of == kind);
+    }
+
+    /// The recording ends where nothing more can be written.
+    fn fail_if(&self, written: io::Result<()>) {
+        if let Err(err) = written {
+            let what = match self.session.location() {
+                Some(location) => format!("location \"{location}\""),
+                None => "The temporary file of the recording".into(),
+            };
+            self.session
+                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
+        }
+    }
+}
+
+impl Listener for PipelineEvents {
+    fn seek(&self, position: u64) {
+        crate::fault::place("seek");
+        self.session.with_writer(|writer, _| writer.seek(position));
+    }
+
+    fn caps(&self, caps: &gst::Caps) {
+        crate::fault::place("muxer caps");
+        self.session.with_writer(|writer, _| writer.set_caps(caps));
+        lock(&self.session.control).caps = true;
+        self.session.room.wake();
+    }
+
+    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
+        crate::fault::place("bytes");
+        let written = self
+            .session
+            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
+        self.fail_if(written);
+        if !self.begun.swap(true, Ordering::SeqCst) {
+            // `on-start` waits for them.
+            self.session.room.wake();
+        }
+    }
+
+    fn end(&self, ending: Ending) {
+        self.session.contain(|_| crate::fault::place("drained"));
+        // In this thread, which may wait for the disk.
+        let written = self
+            .session
+            .with_writer(|writer, _| writer.finalise(ending));
+        let written = written.map(|unchanged| self.session.warn_of_fragments(unchanged));
+        self.fail_if(written);
+        lock(&self.session.control).drained = true;
+        self.session.done.notify_all();
+        self.session.room.wake();
+    }
+
+    fn error(&self, error: Error) {
+        self.session.fail(error);
+    }
+
+    fn encoder_failed(&self, encoder: &gst::Element, error: Error) {
+        let failed = (encoder.clone(), error);
+        lock(&self.session.control).failed_encoders.push(failed);
+        self.session.room.wake();
+    }
+
+    fn missing(&self, missing: Vec<Missing>) {
+        // Of what fails because something else has, nobody is told.
+        let first = lock(&self.session.control).error.is_none();
+        if first && !missing.is_empty() {
+            self.session.events.push(Event::Missing(missing));
+        }
+    }
+
+    fn encoder(&self, track: usize, encoder: &gst::Element) {
+        crate::fault::place("encoder");
+        if let Some(name) = self.names.get(track) {
+            self.session.delegate.encoder_setup(name, encoder);
+        }
+    }
+
+    fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
+        self.register(track, encoder);
+        let name = self.names.get(track);
+        let kind = name.and_then(|name| self.session.kind_of(name));
+        self.session.apply_bitrates(|of| Some(of) == kind);
     }
 
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
