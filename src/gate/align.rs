@@ -6,7 +6,7 @@
 //! stamps themselves, always forward, and the stamps that come after it go on from there, where
 //! jitter comes back. So a buffer behind a step waits until the next one has told which it is.
 
-use crate::model::timeline::{Grid, Ns};
+use crate::model::{SampleGrid, timeline::Ns};
 
 /// Stamps may be this far off the running count …
 const ASTRAY: Ns = 40_000_000;
@@ -36,7 +36,7 @@ struct Arrival {
 /// See the module.
 #[derive(Debug)]
 pub struct Align {
-    grid: Grid,
+    grid: SampleGrid,
     /// The place of the sample that comes next.
     run: Option<Placed>,
     /// Where the newest stamp would have the next one, and the samples behind that stamp.
@@ -53,7 +53,7 @@ pub struct Align {
 
 impl Align {
     /// For sound of this grid, at its beginning.
-    pub fn new(grid: Grid) -> Self {
+    pub fn new(grid: SampleGrid) -> Self {
         Align {
             grid,
             run: None,
@@ -197,7 +197,7 @@ mod tests {
     }
 
     fn places_of(arrivals: impl Iterator<Item = (Ns, u64, bool)>) -> Vec<Ns> {
-        let grid = Grid::new(RATE);
+        let grid = SampleGrid::new(RATE);
         let mut align = Align::new(grid);
         let mut placed = Vec::new();
         for (stamp, samples, discont) in arrivals {
@@ -277,7 +277,7 @@ mod tests {
             dropped in prop::collection::vec(prop::bool::weighted(0.2), 200),
             start in 0u64..10_000_000_000,
         ) {
-            let grid = Grid::new(RATE);
+            let grid = SampleGrid::new(RATE);
             let mut first = 0;
             let mut arrivals = Vec::new();
             for (samples, dropped) in sizes.iter().zip(dropped) {
@@ -300,7 +300,7 @@ mod tests {
             dropped in prop::collection::vec(prop::bool::weighted(0.2), 4..300),
             unit in prop::sample::select(vec![1u64, 11_111, 1_000_000]),
         ) {
-            let grid = Grid::new(RATE);
+            let grid = SampleGrid::new(RATE);
             let exact: Vec<Ns> = (0u64..)
                 .zip(&dropped)
                 .filter(|(_, dropped)| !**dropped)
@@ -323,7 +323,7 @@ mod tests {
     }
 
     fn places_of_any(arrivals: &[(u64, u64, bool)]) -> usize {
-        let mut align = Align::new(Grid::new(RATE));
+        let mut align = Align::new(SampleGrid::new(RATE));
         let mut placed = 0;
         for (stamp, samples, discont) in arrivals {
             let (before, now) = align.arrive(*stamp, *samples, *discont);

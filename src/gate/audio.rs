@@ -5,7 +5,10 @@ use super::{
     align::{Align, Placed},
     fill::Silence,
 };
-use crate::model::timeline::{Grid, Interval, Ns};
+use crate::model::{
+    SampleGrid,
+    timeline::{Interval, Ns},
+};
 use gst_audio::AudioInfo;
 use std::{collections::VecDeque, sync::Arc};
 
@@ -14,7 +17,7 @@ use std::{collections::VecDeque, sync::Arc};
 struct Format {
     caps: gst::Caps,
     info: AudioInfo,
-    grid: Grid,
+    grid: SampleGrid,
 }
 
 /// Beyond it, caps are broken: the silence of a second would fill the memory.
@@ -31,7 +34,7 @@ impl Format {
         }
         Ok(Format {
             caps: caps.to_owned(),
-            grid: Grid::new(info.rate()),
+            grid: SampleGrid::new(info.rate()),
             info,
         })
     }

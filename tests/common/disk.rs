@@ -70,9 +70,9 @@ pub fn may_trace() -> bool {
     !denied
 }
 
-/// Runs `child` and logs its system calls of these names on `file`, with all bytes in hexadecimal; `None` where that
-/// is not allowed.
-pub fn traced(child: &Command, file: &Path, calls: &str) -> Option<String> {
+/// Runs `child` and logs its system calls of these names on these files and directories, for [`super::replay::parse`];
+/// `None` where that is not allowed.
+pub fn traced(child: &Command, files: &[&Path], calls: &str) -> Option<String> {
     if !may_trace() {
         return None;
     }
@@ -81,15 +81,18 @@ pub fn traced(child: &Command, file: &Path, calls: &str) -> Option<String> {
     strace.args([
         "-f",
         "-qq",
+        "-ttt",
+        "-y",
         "-xx",
         "-s",
         "16777216",
         "--seccomp-bpf",
         "-esignal=none",
     ]);
-    strace
-        .args(["-e", &format!("trace={calls}"), "-P"])
-        .arg(file);
+    strace.args(["-e", &format!("trace={calls}")]);
+    for file in files {
+        strace.arg("-P").arg(file);
+    }
     strace.arg("-o").arg(log.path());
     strace.arg(child.get_program()).args(child.get_args());
     strace.envs(

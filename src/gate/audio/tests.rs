@@ -32,7 +32,7 @@ struct Bench {
     gate: AudioGate,
     timeline: Timeline,
     cursor: IntervalCursor,
-    grid: Grid,
+    grid: SampleGrid,
     heard: Vec<i32>,
     caps: Vec<(usize, gst::Caps)>,
 }
@@ -43,7 +43,7 @@ impl Bench {
             gate: AudioGate::new(&caps(rate)).unwrap(),
             timeline,
             cursor: IntervalCursor::default(),
-            grid: Grid::new(rate),
+            grid: SampleGrid::new(rate),
             heard: Vec::new(),
             caps: Vec::new(),
         };
@@ -77,7 +77,7 @@ impl Bench {
                 Piece::Caps(caps) => {
                     let info = AudioInfo::from_caps(&caps).unwrap();
                     self.caps.push((self.heard.len(), caps));
-                    let grid = Grid::new(info.rate());
+                    let grid = SampleGrid::new(info.rate());
                     let so_far = grid.nearest(self.grid.time(self.heard.len() as u64));
                     self.heard.resize(so_far as usize, i32::MIN);
                     self.grid = grid;
@@ -353,7 +353,7 @@ proptest! {
         latency in 0u64..100 * MS,
         origin in 0u64..10 * MS,
     ) {
-        let grid = Grid::new(rate);
+        let grid = SampleGrid::new(rate);
         let start = 30 * MS;
         let mut happenings = Vec::new();
         let cuts = instants(start, &cuts);
@@ -437,7 +437,7 @@ proptest! {
         samples in 2u64..2_000,
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000, 192_000]),
     ) {
-        let grid = Grid::new(rate);
+        let grid = SampleGrid::new(rate);
         let mut bench = Bench::new(rate, Timeline::new(0, true));
         for (n, _) in (0u64..).zip(&kept).filter(|(_, kept)| **kept) {
             bench.push(sound(n * samples, samples, grid.time(n * samples)), Ns::MAX);
@@ -460,7 +460,7 @@ proptest! {
     fn the_horizon_is_respected(
         pushes in prop::collection::vec((1u64..3_000, 0u64..100 * MS), 1..40),
     ) {
-        let grid = Grid::new(48_000);
+        let grid = SampleGrid::new(48_000);
         let mut bench = Bench::new(48_000, Timeline::new(0, true));
         let (mut first, mut safe_until) = (0, 0);
         for (samples, step) in pushes {

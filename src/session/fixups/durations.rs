@@ -4,11 +4,7 @@
 //! those of audio give each the length of a whole one. Containers tell that of the last frame by it alone.
 
 use super::MuxerSite;
-use crate::{
-    model::Kind,
-    session::{probe::probe, timing::lock},
-};
-use gst::prelude::*;
+use crate::session::{probe::probe, timing::lock};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
@@ -44,21 +40,9 @@ impl Lengths {
     }
 }
 
-/// Frames come to the muxer with the durations with which they came in.
-pub fn keep_from_entry(site: &MuxerSite<'_>) {
-    // Of raw frames some may be dropped in front of the encoder; packets of audio are not its buffers.
-    let entry = match (site.encoder, site.spec.codec.kind()) {
-        (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
-        (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
-        (None, _) => site.spec.copied.then(|| site.source.clone()),
-    };
-    if let Some(entry) = entry {
-        keep(&entry, site.out);
-    }
-}
-
-/// Frames leave `out` with the durations with which they have passed `entry`.
-fn keep(entry: &gst::Pad, out: &gst::Pad) {
+/// Frames come to the muxer with the durations with which they come to the parser.
+pub fn keep(site: &MuxerSite<'_>) {
+    let (entry, out) = (site.parser, site.out);
     let lengths = Arc::<Mutex<Lengths>>::default();
     let noted = lengths.clone();
     on_frames(entry, move |at, buffer| {

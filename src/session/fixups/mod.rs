@@ -152,9 +152,8 @@ pub struct MuxerSite<'a> {
     pub index: usize,
     /// Its number among those of its kind.
     pub index_in_kind: usize,
-    /// Out of this media comes as the gate gives it.
-    pub source: &'a gst::Pad,
-    pub encoder: Option<&'a gst::Element>,
+    /// The pad that takes what is encoded.
+    pub parser: &'a gst::Pad,
     /// The last pad in front of the muxer.
     pub out: &'a gst::Pad,
     pub mux_pad: &'a gst::Pad,

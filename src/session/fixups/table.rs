@@ -127,7 +127,7 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "lose the time of frames that are not as long as the frame rate says",
         needed: |s| !s.takes_over && s.codec == Codec::Theora,
-        install: Encoder(|encoder, _| theora_cfr::count(encoder)),
+        install: Encoder(|encoder, s| theora_cfr::count(encoder, s.resumes)),
     },
     Fixup {
         name: "encoder-drain",
@@ -237,7 +237,7 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "give frames the length that the frame rate, or a whole frame, has",
         needed: |s| s.has_parser,
-        install: Muxer(durations::keep_from_entry),
+        install: Muxer(durations::keep),
     },
     Fixup {
         name: "empty-tracks",

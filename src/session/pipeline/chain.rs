@@ -116,16 +116,11 @@ impl<L: Listener> ChainBuilder<'_, L> {
             .mux_pad(head.spec.codec.kind())
             .ok_or_else(|| failed(track.name, "the muxer takes no more tracks"))?;
         let takes = tail.first().and_then(|first| first.static_pad("sink"));
-        let takes = takes.unwrap_or_else(|| mux_pad.clone());
-        let out = match tail.last().or(head.elements.last()) {
-            Some(last) => last.static_pad("src"),
-            None => Some(head.source.clone()),
-        };
-        let out = out.ok_or_else(|| failed(track.name, "no src pad"))?;
-        self.set_up_mux_pad(&head, (index, track.name), &out, &mux_pad);
-        if !tail.is_empty() {
-            self.link_to_muxer(&out, &mux_pad, track)?;
-        }
+        let out = tail.last().and_then(|last| last.static_pad("src"));
+        let no_pad = || failed(track.name, "no pad");
+        let (takes, out) = takes.zip(out).ok_or_else(no_pad)?;
+        self.set_up_mux_pad(&head, (index, track.name), (&takes, &out), &mux_pad);
+        self.link_to_muxer(&out, &mux_pad, track)?;
         let elements = self.link_head(&head, (index, track), &takes, &mux_pad)?;
         Ok(Feed {
             delay: head.spec.delay(),
@@ -320,9 +315,11 @@ impl<L: Listener> ChainBuilder<'_, L> {
             fixups::on_parser(&parser, spec, &head.is_mixed);
             elements.push(parser);
         }
-        if let Some(caps) = self.plan.mux_caps(index) {
+        let caps = self.plan.mux_caps(index);
+        if caps.is_some() || elements.is_empty() {
+            // There is a pad in front of the muxer that stays when the head is exchanged.
             let filter = make("capsfilter", &format!("{}-encoded", track.name))?;
-            filter.set_property("caps", caps);
+            filter.set_property("caps", caps.unwrap_or_else(gst::Caps::new_any));
             elements.push(filter);
         }
         if spec.copied
@@ -370,13 +367,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(&row).map_err(error)?;
         exchange::link_all(&row).map_err(error)?;
-        match row.last().and_then(|last| last.static_pad("src")) {
-            Some(out) if takes == mux_pad => self.link_to_muxer(&out, mux_pad, track)?,
-            Some(out) => {
-                let link = out.link_full(takes, gst::PadLinkCheck::empty());
-                link.map_err(|err| failed(name, err))?;
-            }
-            None => return Err(failed(name, "no src pad")),
+        if let Some(last) = row.last() {
+            exchange::link(last, takes).map_err(error)?;
         }
         let first = head.elements.first();
         let behind = first.and_then(|first| first.static_pad("sink"));
@@ -391,7 +383,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         &self,
         chain: &Head,
         (index, name): (usize, &str),
-        out: &gst::Pad,
+        (parser, out): (&gst::Pad, &gst::Pad),
         mux_pad: &gst::Pad,
     ) {
         let spec = &chain.spec;
@@ -410,8 +402,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             name,
             index,
             index_in_kind: before.filter(|codec| codec.kind() == kind).count(),
-            source: &chain.source,
-            encoder: chain.encoder.as_ref(),
+            parser,
             out,
             mux_pad,
             end: self.end,

@@ -174,11 +174,11 @@ pub(super) fn moov(header: &[u8], tables: &Tables) -> Option<Vec<u8>> {
 
 /// The content of a track's `trak`, and how long it is, in the movie's timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
-    let times = track.table.and_then(Table::times);
+    let times = track.table.and_then(|table| table.times(track.video));
     let shown =
         times.map(|times| Shown::new(Begin::of(track.trak), times, track.timescale, before, movie));
     let lasts = shown.map_or(0, |shown| shown.total());
-    let decoded = track.table.map_or(0, Table::decoded);
+    let decoded = track.table.map_or(0, |table| table.decoded(track.video));
     let media = times.map_or(0, |times| times.end).max(decoded);
     let mut new = Vec::new();
     for part in boxes(track.trak) {

@@ -192,20 +192,21 @@ impl Table {
         self.syncs.retain(|number| *number <= left);
     }
 
-    /// From each decode time to the next, the last one's duration among them.
-    fn durations(&self) -> Runs<u32> {
+    /// From each decode time to the next, the last one's duration among them. A frame of video that is so short that it
+    /// rounds to nothing would never be shown: it lasts a tick.
+    fn durations(&self, video: bool) -> Runs<u32> {
         let mut all = Runs(self.steps.0.clone());
         if !self.sizes.is_empty() {
-            all.push(self.newest.1);
+            all.push(self.newest.1.max(u32::from(video)));
         }
         all
     }
 
     /// When they are shown; `None` if there are none.
-    pub(super) fn times(&self) -> Option<Times> {
+    pub(super) fn times(&self, video: bool) -> Option<Times> {
         let mut decoded = 0i64;
         let (mut begin, mut end) = (i64::MAX, i64::MIN);
-        for (lasts, shift) in self.durations().iter().zip(self.shifts.iter()) {
+        for (lasts, shift) in self.durations(video).iter().zip(self.shifts.iter()) {
             let presented = decoded.saturating_add(shift.into());
             begin = begin.min(presented);
             end = end.max(presented.saturating_add(lasts.into()));
@@ -220,8 +221,8 @@ impl Table {
     }
 
     /// How long they are by their decode times, in the track's timescale.
-    pub(super) fn decoded(&self) -> u64 {
-        let durations = self.durations().0;
+    pub(super) fn decoded(&self, video: bool) -> u64 {
+        let durations = self.durations(video).0;
         let runs = durations.iter();
         runs.map(|(count, lasts)| u64::from(*count) * u64::from(*lasts))
             .sum()
@@ -234,7 +235,7 @@ impl Table {
             new.extend_from_slice(&boxed(name, &entries.full(version))?);
             Some(())
         };
-        let durations = self.durations().0;
+        let durations = self.durations(video).0;
         let mut stts = List::default();
         for (count, lasts) in durations {
             stts.entry(&[count, lasts]);
@@ -397,7 +398,7 @@ mod tests {
         assert_eq!(numbers(&table, b"stsc"), [1, 1, 10, 1]);
         assert_eq!(numbers(&table, b"stsz"), [100, 30]);
         assert_eq!(numbers(&table, b"stco"), [3, 1_000, 6_000, 11_000]);
-        let times = table.times().unwrap();
+        let times = table.times(true).unwrap();
         assert_eq!((times.origin, times.begin, times.end), (0, 0, 3_000));
         let audio = table.write(false).unwrap();
         assert!(find(&audio, &[b"stss"]).is_none());
@@ -417,9 +418,25 @@ mod tests {
             "the last has its own"
         );
         assert_eq!(numbers(&table, b"ctts"), [3, 3, 40, 1, 20, 1, 40]);
-        let times = table.times().unwrap();
+        let times = table.times(true).unwrap();
         assert_eq!((times.origin, times.begin, times.end), (5_000, 40, 470));
-        assert_eq!(table.decoded(), 430);
+        assert_eq!(table.decoded(true), 430);
+    }
+
+    #[test]
+    fn a_last_frame_that_rounds_to_nothing_is_shown() {
+        let mut table = Table::default();
+        table.begin_chunk(0, 1);
+        for (time, duration) in [(0, 100), (100, 100), (200, 0)] {
+            table.push(sample(time, 40, duration));
+        }
+        assert_eq!(numbers(&table, b"stts"), [2, 2, 100, 1, 1]);
+        let times = table.times(true).unwrap();
+        assert_eq!((times.begin, times.end), (40, 241));
+        assert_eq!(table.decoded(true), 201);
+        // Audio ends to the sample.
+        let times = table.times(false).unwrap();
+        assert_eq!((times.end, table.decoded(false)), (240, 200));
     }
 
     #[test]
@@ -433,9 +450,9 @@ mod tests {
         let ctts = find(&all, &[b"ctts"]).unwrap();
         assert_eq!(ctts[0], 1, "signed");
         assert_eq!(numbers(&table, b"ctts")[8], u64::from((-100i32) as u32));
-        let times = table.times().unwrap();
+        let times = table.times(true).unwrap();
         assert_eq!((times.begin, times.end), (200, 700));
-        assert_eq!(table.decoded(), 500);
+        assert_eq!(table.decoded(true), 500);
     }
 
     #[test]
@@ -466,9 +483,9 @@ mod tests {
             kept.keep_until(length);
             assert_eq!(kept.count(), samples);
             assert_eq!(numbers(&kept, b"stco")[0], chunks, "{length}");
-            let end = kept.times().map_or(0, |times| times.end);
+            let end = kept.times(true).map_or(0, |times| times.end);
             assert_eq!(end, u64::from(samples) * 250);
-            assert_eq!(kept.decoded(), end);
+            assert_eq!(kept.decoded(true), end);
         }
     }
 

@@ -1,0 +1,96 @@
+//! What encoders are tuned for.
+
+/// What an encoder is told before it starts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tuning {
+    /// Of this track; 0 asks for the encoder's lowest.
+    pub bits_per_second: u32,
+    /// Pixels; 0 for audio.
+    pub width: u32,
+    /// Pixels; 0 for audio.
+    pub height: u32,
+    /// Frames per second; 0 if not known or variable.
+    pub fps: f64,
+    /// Samples per second; 0 for video.
+    pub rate: u32,
+    /// 0 for video.
+    pub channels: u32,
+    /// Longest time between key frames in milliseconds; 0 with `key_interval_frames` 0 means 2 s.
+    pub key_interval_ms: u32,
+    /// Most frames between key frames; 0 is no such limit.
+    pub key_interval_frames: u32,
+    /// Constant bit rate, as `audio-bitrate-mode` asks for.
+    pub constant: bool,
+    /// Processor cores that this encoder may use.
+    pub cores: usize,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            bits_per_second: 0,
+            width: 0,
+            height: 0,
+            fps: 0.0,
+            rate: 0,
+            channels: 0,
+            key_interval_ms: 0,
+            key_interval_frames: 0,
+            constant: false,
+            cores: 1,
+        }
+    }
+}
+
+/// The frame rate that is assumed where none is known.
+pub const USUAL_FPS: f64 = 30.0;
+/// Players seek, fragments and cuts begin, at key frames.
+const DEFAULT_KEY_INTERVAL_MS: u32 = 2_000;
+
+impl Tuning {
+    fn fps(&self) -> f64 {
+        if self.fps.is_finite() && self.fps > 0.0 {
+            self.fps.min(1_000.0)
+        } else {
+            USUAL_FPS
+        }
+    }
+
+    /// Most frames from one key frame to the next, at least 1.
+    pub fn key_frames(&self) -> u32 {
+        let ms = match (self.key_interval_ms, self.key_interval_frames) {
+            (0, 0) => DEFAULT_KEY_INTERVAL_MS,
+            (0, frames) => return frames,
+            (ms, _) => ms,
+        };
+        // The first frame that begins so late, whatever the rounding.
+        let frames = f64::from(ms) * self.fps() / 1_000.0;
+        let by_time = (frames - 1e-6).ceil().max(1.0) as u32;
+        match self.key_interval_frames {
+            0 => by_time,
+            frames => by_time.min(frames),
+        }
+    }
+
+    /// Millions of pixels that come in a second.
+    fn megapixels(&self) -> f64 {
+        f64::from(self.width) * f64::from(self.height) * self.fps() / 1e6
+    }
+
+    /// Millions of pixels that each core has to encode in a second.
+    pub fn load(&self) -> f64 {
+        self.megapixels() / self.cores.clamp(1, 64) as f64
+    }
+
+    /// Threads that may keep a core busy each.
+    pub fn threads(&self) -> u64 {
+        self.cores.clamp(1, 16) as u64
+    }
+
+    /// Threads for an encoder whose threads spin while they wait for each other: on cores that
+    /// have other work, two of them are many times slower than one. One does 720p at 30 with ease.
+    pub fn spinning_threads(&self) -> u64 {
+        let needed = (self.megapixels() / 40.0).ceil().max(1.0) as u64;
+        needed.min(self.threads() / 2).max(1)
+    }
+}

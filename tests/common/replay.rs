@@ -1,0 +1,146 @@
+//! What is on a disk when the power goes, made anew from strace's log of the writes to a file.
+//!
+//! A page of 4 KiB is there as it was at the last synchronising that had returned, or as any later write has left it,
+//! each for itself. The file is as long as it was then, or as any later write has made it; in pages that never came are
+//! zeros.
+
+use super::chance::Chance;
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+/// What is written as a whole.
+pub const PAGE: usize = 4096;
+
+/// What a system call does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// These bytes at this offset.
+    Write(usize, Vec<u8>),
+    /// All that was written before this call began (an index) is on the disk.
+    Sync(usize),
+}
+
+/// A system call that has returned.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The file or directory.
+    pub path: PathBuf,
+    /// When it began, in seconds since 1970.
+    pub at: f64,
+    pub what: What,
+}
+
+impl Call {
+    pub fn write(&self) -> Option<(usize, &Vec<u8>)> {
+        match &self.what {
+            What::Write(at, bytes) => Some((*at, bytes)),
+            What::Sync(_) => None,
+        }
+    }
+}
+
+/// The bytes of a text in which all are in hexadecimal.
+fn unhex(text: &str) -> Vec<u8> {
+    let all = text.split("\\x").skip(1);
+    all.map(|hex| u8::from_str_radix(&hex[..2], 16).unwrap())
+        .collect()
+}
+
+/// The calls in a log that [`super::disk::traced`] has made, in the order in which they returned.
+pub fn parse(log: &str) -> Vec<Call> {
+    let mut calls = Vec::new();
+    let mut ends = BTreeMap::new();
+    // Of calls that have not returned: by thread, when they began, and after how many others.
+    let mut unfinished = BTreeMap::new();
+    for line in log.lines() {
+        let (thread, rest) = line.split_once(char::is_whitespace).unwrap();
+        let (at, call) = rest.trim_start().split_once(' ').unwrap();
+        let mut begun = (at.parse::<f64>().unwrap(), calls.len());
+        let mut text = call.to_owned();
+        if let Some(head) = call.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(thread.to_owned(), (begun, head.to_owned()));
+            continue;
+        }
+        if call.starts_with("<... ") {
+            let (began, head) = unfinished.remove(thread).expect("it has begun");
+            begun = began;
+            text = head + call.split_once("resumed>").unwrap().1;
+        }
+        let (name, rest) = text.split_once('(').expect("a system call");
+        let path = rest.split_once('<').unwrap().1.split_once('>').unwrap().0;
+        let path = PathBuf::from(std::ffi::OsString::from_vec(unhex(path)));
+        let bytes = || {
+            let quoted = rest.split('"').skip(1).step_by(2);
+            quoted.flat_map(unhex).collect::<Vec<_>>()
+        };
+        let end: &mut usize = ends.entry(path.clone()).or_default();
+        let what = match name {
+            "write" | "writev" => What::Write(*end, bytes()),
+            "pwrite64" => {
+                let places = rest.rsplit_once('"').unwrap().1;
+                let place = places.split([',', ')']).nth(2).unwrap().trim();
+                What::Write(place.parse().unwrap(), bytes())
+            }
+            "fsync" | "fdatasync" => What::Sync(begun.1),
+            other => panic!("{other}"),
+        };
+        if let What::Write(at, bytes) = &what {
+            *end = (*end).max(at + bytes.len());
+        }
+        let at = begun.0;
+        calls.push(Call { path, at, what });
+    }
+    calls
+}
+
+/// Writes bytes to a file in memory.
+pub fn apply(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
+    file.resize(file.len().max(at + bytes.len()), 0);
+    file[at..at + bytes.len()].copy_from_slice(bytes);
+}
+
+/// What is on the disk when the power goes after the first `count` of the calls, which are all on one file: as chance
+/// has it.
+pub fn crash(calls: &[Call], count: usize, chance: &mut Chance) -> Vec<u8> {
+    let synchronised = calls[..count]
+        .iter()
+        .filter_map(|call| match call.what {
+            What::Sync(begun) => Some(begun),
+            What::Write(..) => None,
+        })
+        .max();
+    let (mut disk, mut memory) = (Vec::new(), Vec::new());
+    // What each page has been since, and how long the file.
+    let mut pages: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
+    let mut lengths = Vec::new();
+    for (number, call) in calls[..count].iter().enumerate() {
+        let Some((at, bytes)) = call.write() else {
+            continue;
+        };
+        apply(&mut memory, at, bytes);
+        if synchronised.is_some_and(|synchronised| number < synchronised) {
+            disk.clone_from(&memory);
+            continue;
+        }
+        for page in at / PAGE..(at + bytes.len()).div_ceil(PAGE) {
+            let end = ((page + 1) * PAGE).min(memory.len());
+            let versions = pages.entry(page).or_default();
+            versions.push(memory[page * PAGE..end].to_vec());
+        }
+        lengths.push(memory.len());
+    }
+    lengths.push(disk.len());
+    let length = chance.of(&lengths);
+    disk.resize(memory.len().max(disk.len()), 0);
+    // Often nearly all of it has come, or nearly nothing.
+    let come = chance.of(&[2, 10, 18]);
+    for (page, versions) in pages {
+        if chance.below(20) < come {
+            let version = &versions[chance.below(versions.len() as u64) as usize];
+            disk[page * PAGE..page * PAGE + version.len()].copy_from_slice(version);
+        }
+    }
+    disk.truncate(length);
+    disk
+}
