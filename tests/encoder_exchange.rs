@@ -286,8 +286,16 @@ fn an_encoder_that_fails_in_the_middle() {
 /// Nothing comes out before it fails, or all has.
 #[test]
 fn an_encoder_that_fails_at_its_beginning_or_end() {
-    for mime_type in ["video/webm;codecs=vp8,opus", "video/mp4;codecs=avc1,mp4a.40.2"] {
-        for (kind, buffer) in [("video", 0), ("audio", 0), ("video", u64::MAX), ("audio", u64::MAX)] {
+    for mime_type in [
+        "video/webm;codecs=vp8,opus",
+        "video/mp4;codecs=avc1,mp4a.40.2",
+    ] {
+        for (kind, buffer) in [
+            ("video", 0),
+            ("audio", 0),
+            ("video", u64::MAX),
+            ("audio", u64::MAX),
+        ] {
             if is_here(mime_type) {
                 check(&recipe(mime_type), &[failure(kind, buffer, Fault::Error)]);
             }
@@ -340,12 +348,22 @@ fn the_next_encoder_of_the_codec_takes_over_then_a_fresh_one_once() {
 
 #[test]
 fn encoders_of_both_kinds_of_track_fail_at_once() {
-    for mime_type in ["video/webm;codecs=vp8,vorbis", "video/x-matroska;codecs=avc1,opus"] {
-        let failures = [failure("video", 30, Fault::Error), failure("audio", 100, Fault::Error)];
+    for mime_type in [
+        "video/webm;codecs=vp8,vorbis",
+        "video/x-matroska;codecs=avc1,opus",
+    ] {
+        let failures = [
+            failure("video", 30, Fault::Error),
+            failure("audio", 100, Fault::Error),
+        ];
         if is_here(mime_type) {
             let mut recipe = recipe(mime_type);
             recipe.audio = !mime_type.contains("vorbis");
-            let failures = if recipe.audio { &failures[..] } else { &failures[..1] };
+            let failures = if recipe.audio {
+                &failures[..]
+            } else {
+                &failures[..1]
+            };
             check(&recipe, failures);
         }
     }
@@ -354,13 +372,21 @@ fn encoders_of_both_kinds_of_track_fail_at_once() {
 /// Blobs of a timeslice, put one after the other, are the file.
 #[test]
 fn blobs_go_on_across_an_exchange() {
-    for mime_type in ["video/webm;codecs=vp8,opus", "video/mp4;codecs=avc1,mp4a.40.2"] {
+    for mime_type in [
+        "video/webm;codecs=vp8,opus",
+        "video/mp4;codecs=avc1,mp4a.40.2",
+    ] {
         if !is_here(mime_type) {
             continue;
         }
         let recipe = recipe(mime_type).with("timeslice", 500);
         let outcome = check(&recipe, &[failure("video", 20, Fault::Error)]);
-        let blobs: Vec<u8> = outcome.take.blobs.iter().flat_map(|blob| blob.bytes.clone()).collect();
+        let blobs: Vec<u8> = outcome
+            .take
+            .blobs
+            .iter()
+            .flat_map(|blob| blob.bytes.clone())
+            .collect();
         assert!(outcome.take.blobs.len() >= 4);
         let path = outcome.take.path.with_extension("blobs");
         std::fs::write(&path, &blobs).unwrap();
@@ -384,8 +410,8 @@ fn encoders_that_fail_at_random() {
         let (mime_type, kinds) = TYPES[chance.below(TYPES.len() as u64) as usize];
         let kind = kinds[chance.below(kinds.len() as u64) as usize];
         let most = if kind == "video" { 60 } else { 200 };
-        let fault = [Fault::Error, Fault::Silent, Fault::Error, Fault::Blocks]
-            [chance.below(4) as usize];
+        let fault =
+            [Fault::Error, Fault::Silent, Fault::Error, Fault::Blocks][chance.below(4) as usize];
         let first = failure(kind, chance.below(most), fault);
         let mut failures = vec![first];
         if chance.below(4) == 0 && first.buffer < most / 3 {

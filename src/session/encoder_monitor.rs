@@ -371,11 +371,10 @@ impl EncoderMonitor {
         if buffer.flags().contains(gst::BufferFlags::HEADER) {
             return run.from.is_none();
         }
-        let Some(at) = buffer
-            .pts()
-            .and_then(|pts| run.segment.to_running_time(pts))
-        else {
-            return true;
+        let pts = buffer.pts();
+        let Some(at) = pts.and_then(|pts| run.segment.to_running_time(pts)) else {
+            // It would be written where the track has begun, with another encoder.
+            return run.from.is_none();
         };
         let at = at.nseconds().saturating_sub(self.headroom);
         if self.codec.kind() == Kind::Video {
@@ -424,6 +423,9 @@ impl EncoderMonitor {
             gst::EventView::Segment(segment) => {
                 if let Some(time) = segment.segment().downcast_ref::<gst::ClockTime>() {
                     state.run.segment = time.clone();
+                } else if state.run.from.is_some() {
+                    // It would go back into what another has written.
+                    return Ok(leave_out(info));
                 }
                 if state.run.view.outputs == 0 {
                     state.run.first_segment = Some(event.to_owned());

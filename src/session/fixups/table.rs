@@ -158,12 +158,11 @@ pub const TABLE: &[Fixup] = &[
         element: "flacparse",
         versions: All,
         report: "leaves frames their numbers, by which players tell the time of a FLAC file",
-        needed: |s| s.copied && s.codec == Codec::Flac,
+        needed: |s| s.codec == Codec::Flac && (s.copied || s.container == Container::Flac),
         install: Parser(|parser, s, is_mixed| {
-            let counted = match s.container {
-                Container::Flac => flac::Counted::All,
-                _ => flac::Counted::From(is_mixed.clone()),
-            };
+            let is_bare = s.container == Container::Flac;
+            let from = (!s.copied || !is_bare).then(|| is_mixed.clone());
+            let counted = flac::Counted { from, is_bare };
             if let Some(pad) = parser.static_pad("src") {
                 flac::count_anew(&pad, counted);
             }

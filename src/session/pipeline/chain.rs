@@ -312,7 +312,6 @@ impl<L: Listener> ChainBuilder<'_, L> {
             if parser.has_property("config-interval") && !spec.copied {
                 parser.set_property_from_str("config-interval", "0");
             }
-            fixups::on_parser(&parser, spec, &head.is_mixed);
             elements.push(parser);
         }
         let caps = self.plan.mux_caps(index);
@@ -321,6 +320,9 @@ impl<L: Listener> ChainBuilder<'_, L> {
             let filter = make("capsfilter", &format!("{}-encoded", track.name))?;
             filter.set_property("caps", caps.unwrap_or_else(gst::Caps::new_any));
             elements.push(filter);
+        }
+        if let Some(first) = elements.first() {
+            fixups::on_parser(first, spec, &head.is_mixed);
         }
         if spec.copied
             && track.lacks_dts
