@@ -205,8 +205,18 @@ impl Outcome {
                 .iter()
                 .any(|codec| recipe.mime_type.contains(codec));
             let off = if has_delay { 35e6 } else { 1.1e6 };
+            // A bare stream has nowhere to say it.
+            let of_ffmpeg = if recipe.mime_type.starts_with("audio/mpeg") {
+                off
+            } else {
+                1.1e6
+            };
             for (judge, sound, off) in [
-                ("FFmpeg", decode::sound(&take.path, 0, Some(48_000)), 1.1e6),
+                (
+                    "FFmpeg",
+                    decode::sound(&take.path, 0, Some(48_000)),
+                    of_ffmpeg,
+                ),
                 ("GStreamer", gstreamer::sound(&take.path), off),
             ] {
                 let sound = sound.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));

@@ -273,7 +273,7 @@ mod tests {
         let (pipeline, appsrc, appsink) = appsrc_and_appsink();
         let mut feed = Feed::default();
         feed.give(packet(0));
-        feed.connect(appsrc, &gst::Caps::new_any());
+        feed.connect(appsrc, &gst::Caps::new_empty_simple("audio/x-opus"));
         feed.start_batching();
         (feed, pipeline, appsink)
     }
