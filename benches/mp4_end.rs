@@ -81,7 +81,7 @@ fn hour() -> (Ending, u64) {
         let packets: Vec<u32> = (0..47).map(|_| size(200, 400)).collect();
         write(&mut position, moof(2, second * 48_128, 1_024, &packets));
     }
-    (patch.take_ending(), length)
+    (patch.take_ending(Vec::new(), 0), length)
 }
 
 fn end(criterion: &mut Criterion) {
@@ -100,7 +100,7 @@ fn end(criterion: &mut Criterion) {
                 (ending, store)
             },
             |(mut ending, mut store)| {
-                let ordinary = ending.ordinary(LENGTH).expect("a moov");
+                let ordinary = ending.complete(LENGTH).expect("a moov");
                 store.append_whole(ordinary.appended, false).expect("room");
                 for (at, bytes) in ordinary.patches {
                     store.write(at, bytes).expect("room");

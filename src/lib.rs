@@ -103,14 +103,15 @@ mod log;
 pub mod model;
 #[doc(hidden)]
 pub mod output;
+mod prelude;
 mod recorder;
 #[doc(hidden)]
 pub mod session;
 
 pub use model::{Error, ErrorCode};
 pub use recorder::{
-    BitrateMode, Blob, Event, Events, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad, Part,
-    RecordedInterval, RecorderState, Stats, TrackStats,
+    BitrateMode, Blob, Event, Events, Mark, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad,
+    Part, RecordedInterval, RecorderState, Stats, TrackStats,
 };
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

@@ -102,8 +102,18 @@ fn reference() -> String {
             })
             .collect();
         names.dedup();
+        // What decoders take depends on those that are installed; the recorder's own caps come first.
+        let own = match template.name_template() {
+            "audio_%u" => Some("`audio/x-mulaw`"),
+            "video_%u" => Some("`video/x-raw(memory:D3D12Memory)`"),
+            _ => None,
+        };
+        let own = own.and_then(|last| names.iter().position(|name| name == last));
         let names = if caps.is_any() {
             "anything".into()
+        } else if let Some(last) = own {
+            names.truncate(last + 1);
+            names.join(", ") + ", and what an installed decoder takes"
         } else {
             names.join(", ")
         };

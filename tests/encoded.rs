@@ -64,12 +64,8 @@ fn assert_pictures_in_place(path: &Path, kept: &Kept) {
 fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, PathBuf, Kept) {
     let (directory, path) = place_for(name);
     let outer = Outer::new("", &path);
-    let video = coded
-        .caps
-        .structure(0)
-        .unwrap()
-        .name()
-        .starts_with("video/");
+    let audio = coded.caps.structure(0).unwrap().name();
+    let video = !audio.starts_with("audio/");
     let (template, stream) = match video {
         true => ("video_%u", "v:0"),
         false => ("audio_%u", "a:0"),
@@ -196,4 +192,9 @@ copied! {
     mp3_into_mp4: coded::audio("lamemp3enc", TENTHS), whole, "mp3.mp4";
     flac_into_matroska: coded::audio("flacenc", TENTHS), whole, "flac.mka";
     flac_into_ogg: coded::audio("flacenc", TENTHS), whole, "flac.oga";
+    mjpeg_into_matroska: coded::video("jpegenc", FRAMES), whole, "mjpeg.mkv";
+    ac3_into_matroska:
+        coded::audio("audioconvert ! avenc_ac3 ! ac3parse", TENTHS), whole, "ac3.mka";
+    a_law_into_matroska: coded::audio("alawenc", TENTHS), whole, "alaw.mka";
+    mu_law_into_matroska: coded::audio("mulawenc", TENTHS), whole, "mulaw.mka";
 }

@@ -92,7 +92,15 @@ impl Drop for Stage {
 fn what_is_missing_is_said() {
     let recorder = make_recorder();
     // Before anything has been made: what was once made counts as there.
-    for name in ["vp8enc", "vp9enc", "lamemp3enc", "oggmux", "theoraenc"] {
+    for name in [
+        "vp8enc",
+        "vp9enc",
+        "lamemp3enc",
+        "oggmux",
+        "theoraenc",
+        "avdec_dca",
+        "dtsdec",
+    ] {
         remove(name);
     }
 
@@ -128,6 +136,27 @@ fn what_is_missing_is_said() {
     assert_eq!(kind, "encoder");
     let caps = detail.get::<gst::Caps>().unwrap();
     assert_eq!(caps.structure(0).unwrap().name(), "video/x-theora");
+    stage.no_more();
+    drop(stage);
+
+    // A decoder, of input that no container here takes.
+    let stage = Stage::new(
+        "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 \
+         ! capssetter join=false replace=true caps=audio/x-dts,rate=48000,channels=2,framed=true ! rec.",
+        false,
+        "audio/webm",
+    );
+    for pad in stage.recorder.sink_pads() {
+        common::harness::wait_for("caps", || pad.current_caps().is_some());
+    }
+    let error = expect_error(stage.recorder.start(), code::NOT_SUPPORTED);
+    for part in ["audio/x-dts", "audio_0", "decoder"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    let (kind, detail) = stage.missing();
+    assert_eq!(kind, "decoder");
+    let caps = detail.get::<gst::Caps>().unwrap();
+    assert_eq!(caps.structure(0).unwrap().name(), "audio/x-dts");
     stage.no_more();
     drop(stage);
 

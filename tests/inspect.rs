@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 19] = [
+const PROPERTIES: [Property; 20] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
@@ -85,6 +85,7 @@ const PROPERTIES: [Property; 19] = [
         true,
     ),
     property("max-duration", "Unsigned Integer64.", "Default: 0", true),
+    property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.
     property("name", "String.", "", true),
@@ -210,15 +211,16 @@ fn gst_inspect_shows_every_property() {
 #[test]
 fn gst_inspect_shows_every_signal_and_action() {
     let signals = section("Element Signals:").join("\n");
-    for name in Kind::ALL
-        .map(Kind::signal)
-        .into_iter()
-        .chain(["encoder-setup"])
+    for name in
+        Kind::ALL
+            .map(Kind::signal)
+            .into_iter()
+            .chain(["encoder-setup", "on-mark", "on-part"])
     {
         assert!(signals.contains(&format!("\"{name}\"")), "{name}");
     }
     let actions = section("Element Actions:").join("\n");
-    for name in ACTIONS.into_iter().chain(["is-type-supported"]) {
+    for name in ACTIONS.into_iter().chain(["mark", "is-type-supported"]) {
         assert!(actions.contains(&format!("\"{name}\"")), "{name}");
     }
 }
@@ -319,6 +321,11 @@ fn signals_have_the_documented_arguments() {
             "{action}"
         );
     }
+    let mark = query("mark");
+    assert!(mark.flags().contains(glib::SignalFlags::ACTION));
+    assert_eq!(mark.return_type().type_(), glib::Error::static_type());
+    assert_eq!(arguments("mark"), [String::static_type()]);
+    assert_eq!(arguments("on-mark"), [gst::Structure::static_type()]);
     let supported = query("is-type-supported");
     assert!(supported.flags().contains(glib::SignalFlags::ACTION));
     assert_eq!(supported.return_type().type_(), bool::static_type());

@@ -132,6 +132,11 @@ export class MediaRecorder {
         this.#act('request-data');
     }
 
+    /** Names this instant: a chapter of this title begins here. */
+    mark(title = '') {
+        this.#act('mark', title);
+    }
+
     /** Resolves with `{location, duration, size}` once the recording is complete; rejects if it has failed. */
     stop() {
         this.#act('stop');
@@ -165,8 +170,8 @@ export class MediaRecorder {
         this.#bus.remove_signal_watch();
     }
 
-    #act(action) {
-        const error = this.#element.emit(action);
+    #act(action, ...args) {
+        const error = this.#element.emit(action, ...args);
         if (error)
             throw new MediaRecorderError(error);
     }

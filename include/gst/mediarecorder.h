@@ -134,6 +134,31 @@ gst_media_recorder_request_data (GstElement * recorder, GError ** error)
 }
 
 /**
+ * gst_media_recorder_mark:
+ * @recorder: a mediarecorder
+ * @title: (nullable): what the chapter is called; %NULL is ""
+ * @error: (out) (optional): why not, in the domain #GST_MEDIA_RECORDER_ERROR
+ *
+ * Names this instant of the recording: a chapter begins here. on-mark tells its place.
+ *
+ * Returns: whether it was done
+ *
+ * Since: 0.1
+ */
+static inline gboolean
+gst_media_recorder_mark (GstElement * recorder, const gchar * title,
+    GError ** error)
+{
+  GError *refused = NULL;
+
+  g_signal_emit_by_name (recorder, "mark", title, &refused);
+  if (refused == NULL)
+    return TRUE;
+  g_propagate_error (error, refused);
+  return FALSE;
+}
+
+/**
  * gst_media_recorder_is_type_supported:
  * @recorder: a mediarecorder
  * @mime_type: such as video/webm;codecs="vp8,opus"

@@ -198,6 +198,14 @@ class Recorder:
         """
         self._act("request-data")
 
+    def mark(self, title: str = "") -> None:
+        """Names this instant: a chapter of this title begins here. In a pause it is at the cut.
+
+        Raises:
+            InvalidStateError: no recording is on.
+        """
+        self._act("mark", title)
+
     def events(self) -> AsyncIterator[Event]:
         """The events of one recording, from this call on, to its :class:`Stop`."""
         self._listen()
@@ -216,8 +224,8 @@ class Recorder:
             if isinstance(event, Stop):
                 return
 
-    def _act(self, action: str) -> None:
-        error = self.element.emit(action)
+    def _act(self, action: str, *arguments: str) -> None:
+        error = self.element.emit(action, *arguments)
         if error is not None:
             raise from_glib(error)
 

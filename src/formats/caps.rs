@@ -1,5 +1,6 @@
 //! Caps to codecs and back.
 
+use super::registry::decodable_caps;
 use crate::model::{Codec, Container, Kind};
 
 /// The codec of encoded media; `None` for raw media and for what no container here takes.
@@ -15,6 +16,10 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
         "audio/x-opus" => Codec::Opus,
         "audio/x-vorbis" => Codec::Vorbis,
         "audio/x-flac" => Codec::Flac,
+        "image/jpeg" => Codec::Mjpeg,
+        "audio/x-ac3" => Codec::Ac3,
+        "audio/x-alaw" => Codec::Pcma,
+        "audio/x-mulaw" => Codec::Pcmu,
         "audio/mpeg" => match structure.get::<i32>("mpegversion") {
             Ok(2 | 4) => Codec::Aac,
             Ok(1) if structure.get::<i32>("layer").unwrap_or(3) == 3 => Codec::Mp3,
@@ -22,6 +27,22 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
         },
         _ => return None,
     })
+}
+
+/// Whether every packet of encoded media can be decoded by itself.
+pub fn is_intra_only(caps: &gst::CapsRef) -> bool {
+    const VIDEO: [&str; 8] = [
+        "video/x-prores",
+        "video/x-dnxhd",
+        "video/x-dv",
+        "video/x-huffyuv",
+        "video/x-ffvhuff",
+        "video/x-cineform",
+        "video/x-hap",
+        "video/x-canopus",
+    ];
+    let name = caps.structure(0).map_or("", |s| s.name().as_str());
+    !name.starts_with("video/") || VIDEO.contains(&name)
 }
 
 /// In how many samples a second encoded sound counts those that are clipped from it; `None` where none are.
@@ -53,7 +74,7 @@ pub fn kind_of_caps(caps: &gst::CapsRef) -> Option<Kind> {
     let name = caps.structure(0)?.name();
     match name.split_once('/')?.0 {
         "audio" => Some(Kind::Audio),
-        "video" => Some(Kind::Video),
+        "video" | "image" => Some(Kind::Video),
         _ => None,
     }
 }
@@ -65,6 +86,26 @@ pub fn video_info(caps: &gst::CapsRef) -> Option<gst_video::VideoInfo> {
     named
         .then(|| gst_video::VideoInfo::from_caps(caps).ok())
         .flatten()
+}
+
+/// Width, height and frames in a second of video that will be encoded: raw, or of a codec that is decoded unless a type
+/// that takes it is asked for. `None` as long as the caps do not say.
+pub fn encoded_size(caps: &gst::CapsRef) -> Option<(u32, u32, f64)> {
+    let fps = |numer: i32, denom: i32| f64::from(numer) / f64::from(denom.max(1));
+    if let Some(info) = video_info(caps) {
+        let rate = info.fps();
+        return Some((info.width(), info.height(), fps(rate.numer(), rate.denom())));
+    }
+    if kind_of_caps(caps)? != Kind::Video
+        || codec_of_caps(caps).is_some_and(|c| !c.is_only_copied())
+    {
+        return None;
+    }
+    let structure = caps.structure(0)?;
+    let size = |field| u32::try_from(structure.get::<i32>(field).ok()?).ok();
+    let rate = structure.get::<gst::Fraction>("framerate").ok();
+    let rate = rate.map_or(0.0, |rate| fps(rate.numer(), rate.denom()));
+    Some((size("width")?, size("height")?, rate))
 }
 
 /// What raw audio with these caps is like; `None` for anything else.
@@ -89,6 +130,10 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
         Codec::Flac => "audio/x-flac",
         Codec::Pcm => "audio/x-raw",
         Codec::Aac | Codec::Mp3 => "audio/mpeg",
+        Codec::Mjpeg => "image/jpeg",
+        Codec::Ac3 => "audio/x-ac3",
+        Codec::Pcma => "audio/x-alaw",
+        Codec::Pcmu => "audio/x-mulaw",
     };
     let caps = gst::Caps::builder(name);
     match codec {
@@ -98,7 +143,8 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
     }
 }
 
-/// What a sink pad of this kind takes: raw media, and encoded media that some container takes.
+/// What a sink pad of this kind takes: raw media, and encoded media that some container takes or that a decoder of this
+/// registry decodes.
 pub fn sink_caps(kind: Kind) -> gst::Caps {
     let mut all = match kind {
         Kind::Audio => gst::Caps::new_empty_simple("audio/x-raw"),
@@ -116,6 +162,7 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
     } else {
         all.merge(super::mapped_caps());
     }
+    all.merge(decodable_caps(kind));
     all
 }
 
@@ -188,7 +235,8 @@ mod tests {
             ),
             ("audio/mpeg, mpegversion=1, layer=2", None),
             ("audio/mpeg", None),
-            ("image/jpeg", None),
+            ("image/jpeg", Some(Codec::Mjpeg)),
+            ("image/png", None),
             ("EMPTY", None),
             ("ANY", None),
         ] {

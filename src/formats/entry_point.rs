@@ -32,6 +32,24 @@ pub enum EntryPoint {
     No,
 }
 
+/// What a buffer is to a decoder. Upstream's flags count where the frame itself cannot be read.
+pub fn entry_point(format: Option<FrameFormat>, buffer: &gst::BufferRef) -> EntryPoint {
+    let is_delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    let flagged = if is_delta {
+        EntryPoint::No
+    } else {
+        EntryPoint::Key
+    };
+    let read = || {
+        let frame = buffer.map_readable().ok()?;
+        format?.entry_point(&frame)
+    };
+    match read() {
+        Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
+        found => found.unwrap_or(flagged),
+    }
+}
+
 impl FrameFormat {
     /// What frames with these caps are, `None` if nothing is known of them.
     pub fn of(caps: &gst::StructureRef) -> Option<Self> {

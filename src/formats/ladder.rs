@@ -70,6 +70,9 @@ fn goes_on(track: &Recorded, new: &gst::CapsRef) -> bool {
         }
         // The codebooks of what follows have to be those of the header.
         Codec::Vorbis | Codec::Theora => same_headers(first, new),
+        // Each picture has its size.
+        Codec::Mjpeg => true,
+        Codec::Ac3 | Codec::Pcma | Codec::Pcmu => same(first, new, &["rate", "channels"]),
         Codec::Pcm => false,
     }
 }

@@ -4,6 +4,7 @@ mod av1;
 mod bits;
 mod caps;
 mod channels;
+mod chapters;
 mod codec_config;
 mod codec_string;
 mod delay;
@@ -22,17 +23,19 @@ mod registry;
 mod unreadable;
 
 pub use caps::{
-    audio_info, carries_colorimetry, clipping_rate, codec_of_caps, encoded_caps, has_even_sizes,
-    has_header_packets, is_raw, kind_of_caps, raw_caps, sink_caps, video_info,
+    audio_info, carries_colorimetry, clipping_rate, codec_of_caps, encoded_caps, encoded_size,
+    has_even_sizes, has_header_packets, is_intra_only, is_raw, kind_of_caps, raw_caps, sink_caps,
+    video_info,
 };
 pub use channels::{channel_order, encoded_channels, encoders_for, lacks_places, with_places};
+pub use chapters::{Chapter, padded_comments};
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
 pub use encoder::{
     Tuning, keeps_order, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune,
 };
-pub use entry_point::{EntryPoint, FrameFormat};
+pub use entry_point::{EntryPoint, FrameFormat, entry_point};
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
@@ -43,8 +46,8 @@ pub use muxer::{
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Ending, Ordinary, Patch, Unit};
-pub use plan::{Missing, Plan, Refusal, TrackInput, choose, is_type_supported};
+pub use patch::{Completion, Ending, Patch, Unit};
+pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
 

@@ -121,8 +121,22 @@ fn checksum(bytes: &[u8]) -> u16 {
     })
 }
 
-/// An ID3v2.4 tag of text frames; nothing for no tags.
-pub fn id3(tags: &gst::TagListRef) -> Vec<u8> {
+/// A frame of an ID3v2.4 tag.
+pub(super) fn id3_frame(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    [&name[..], &synchsafe(content.len()), &[0; 2], content].concat()
+}
+
+/// The length of the ID3v2 tag that `bytes` begin with, with its header.
+pub(super) fn id3_length(bytes: &[u8]) -> Option<usize> {
+    let size = bytes.get(6..10).filter(|_| bytes.starts_with(b"ID3"))?;
+    let size = size
+        .iter()
+        .fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
+    Some(size + 10)
+}
+
+/// An ID3v2.4 tag of text frames, and `padding` bytes behind them; nothing for neither.
+pub fn id3(tags: &gst::TagListRef, padding: usize) -> Vec<u8> {
     const TEXTS: [(&[u8; 4], &str); 12] = [
         (b"TIT2", "title"),
         (b"TPE1", "artist"),
@@ -166,12 +180,10 @@ pub fn id3(tags: &gst::TagListRef) -> Vec<u8> {
             b"\x03"
         };
         let content = [before, text.as_bytes()].concat();
-        frames.extend(name);
-        frames.extend(synchsafe(content.len()));
-        frames.extend([0; 2]);
-        frames.extend(content);
+        frames.extend(id3_frame(name, &content));
         written.push(name);
     }
+    frames.resize(frames.len() + padding, 0);
     if frames.is_empty() {
         return frames;
     }
@@ -232,12 +244,16 @@ mod tests {
     fn tags_are_text_frames() {
         gst::init().unwrap();
         let mut tags = gst::TagList::new();
-        assert!(id3(&tags).is_empty());
+        assert!(id3(&tags, 0).is_empty());
         let list = tags.make_mut();
         list.add::<gst::tags::Title>(&"Lied", gst::TagMergeMode::Append);
         list.add::<gst::tags::TrackNumber>(&7, gst::TagMergeMode::Append);
         let expected = b"ID3\x04\0\0\0\0\0\x1bTIT2\0\0\0\x05\0\0\x03LiedTRCK\0\0\0\x02\0\0\x037";
-        assert_eq!(id3(&tags), expected);
+        assert_eq!(id3(&tags, 0), expected);
+        let padded = id3(&tags, 128);
+        assert_eq!(&padded[..10], b"ID3\x04\0\0\0\0\x01\x1b");
+        assert_eq!(&padded[10..], [&expected[10..], &[0; 128]].concat());
+        assert_eq!(id3_length(&padded), Some(expected.len() + 128));
         assert_eq!(synchsafe(300), [0, 0, 2, 44]);
     }
 }

@@ -166,6 +166,7 @@ pub fn parser(codec: Codec, container: Container) -> Option<&'static str> {
         (Codec::Vp9, Container::Mp4) => Some("vp9parse"),
         (Codec::Aac, _) => Some("aacparse"),
         (Codec::Mp3, _) => Some("mpegaudioparse"),
+        (Codec::Ac3, _) => Some("ac3parse"),
         // A parser would swallow the encoder's patch of the file's header.
         (Codec::Flac, Container::Flac) => None,
         (Codec::Flac, _) => Some("flacparse"),

@@ -1,6 +1,6 @@
 //! From what is asked for and what comes in to container, codecs and actual type.
 
-use super::caps::encoded_caps;
+use super::caps::{codec_of_caps, encoded_caps};
 use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
@@ -11,8 +11,25 @@ use crate::model::{Codec, Container, Error, Kind, MimeType};
 pub struct TrackInput {
     /// Sound or picture.
     pub kind: Kind,
-    /// The codec of encoded input, `None` for raw input and while the caps are not known.
+    /// The codec of input that is copied; `None` for raw input, for what is decoded, and while the caps are not known.
     pub encoded: Option<Codec>,
+}
+
+/// The codec of media with these caps, if it goes into the file as it comes: that follows from the type asked for, or else from
+/// the extension of `location`. Without either, what players of the web know is copied.
+pub fn copied_codec(caps: &gst::CapsRef, requested: &str, location: Option<&str>) -> Option<Codec> {
+    let codec = codec_of_caps(caps)?;
+    let asked = match requested.is_empty() {
+        true => None,
+        false => Some(MimeType::parse(requested).ok()?),
+    };
+    let named = asked.as_ref().and_then(|asked| asked.codec(codec.kind()));
+    let container = asked.as_ref().map(|asked| asked.container);
+    let is_copied = match container.or_else(|| Container::of_location(location?)) {
+        Some(container) => container.takes(codec) && named.is_none_or(|named| named.codec == codec),
+        None => !codec.is_only_copied(),
+    };
+    is_copied.then_some(codec)
 }
 
 /// What a recording will be.
@@ -70,6 +87,13 @@ fn default_codec(container: Container, kind: Kind) -> Option<Codec> {
 
 /// Why `codec` cannot be recorded in `container` here, with the packages that are missing.
 fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
+    if codec.is_only_copied() {
+        return Error::not_supported(format!(
+            "{what}: {} is not encoded here, only copied from input that is {0}; leave the codecs out of the type",
+            codec.name()
+        ))
+        .into();
+    }
     let mut reasons = Vec::new();
     let mut missing = Vec::new();
     let needed = [Some(muxer_factory(container)), parser(codec, container)];

@@ -6,9 +6,9 @@ use std::sync::Mutex;
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-use super::caps::encoded_caps;
+use super::caps::{encoded_caps, is_raw, kind_of_caps};
 use super::muxer::{muxer_factory, parser};
-use crate::model::{Codec, Container};
+use crate::model::{Codec, Container, Kind};
 
 /// Whether a factory makes elements, by name, and the registry's cookie when that was tried.
 static TRIED: Lazy<Mutex<HashMap<String, (bool, u32)>>> = Lazy::new(Mutex::default);
@@ -76,7 +76,7 @@ fn look_for(codec: Codec) -> Vec<gst::ElementFactory> {
 /// The encoders of `codec` that can be created, best first: by rank, those of rank NONE only if
 /// there is no other. Empty for PCM, which needs none.
 pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
-    if codec == Codec::Pcm {
+    if codec == Codec::Pcm || codec.is_only_copied() {
         return Vec::new();
     }
     let mut found = all_encoders(codec);
@@ -117,6 +117,29 @@ pub fn can_decode(caps: &gst::CapsRef) -> bool {
         })
 }
 
+/// What the decoders that decodebin would take make of this kind.
+pub fn decodable_caps(kind: Kind) -> gst::Caps {
+    let mut all = gst::Caps::new_empty();
+    let types = gst::ElementFactoryType::DECODER;
+    for factory in gst::ElementFactory::factories_with_type(types, gst::Rank::MARGINAL) {
+        for template in factory.static_pad_templates() {
+            let caps = template.caps();
+            if template.direction() != gst::PadDirection::Sink || caps.is_any() {
+                continue;
+            }
+            for structure in caps.iter() {
+                let one = gst::Caps::builder_full()
+                    .structure(structure.to_owned())
+                    .build();
+                if kind_of_caps(&one) == Some(kind) && !is_raw(&one) {
+                    all.merge(one);
+                }
+            }
+        }
+    }
+    all
+}
+
 /// Caps without the form of the frames, which parsers change.
 fn without_form(caps: &gst::CapsRef) -> gst::Caps {
     const FORM: [&str; 4] = ["stream-format", "alignment", "framed", "parsed"];
@@ -149,6 +172,7 @@ pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
         Codec::Pcm => ("audioconvert", "gstreamer1.0-plugins-base"),
         Codec::Aac => ("voaacenc", "gstreamer1.0-plugins-bad"),
         Codec::Mp3 => ("lamemp3enc", "gstreamer1.0-plugins-good"),
+        Codec::Mjpeg | Codec::Ac3 | Codec::Pcma | Codec::Pcmu => ("", ""),
     }
 }
 

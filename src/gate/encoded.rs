@@ -5,9 +5,9 @@
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
 //! from the first picture behind a cut on nothing that may refer to it.
 
-use super::{GateOutput, Input, IntervalCursor, Loss};
+use super::{GateOutput, Input, IntervalCursor, Loss, video::LATEST_FIRST};
 use crate::{
-    formats::{EntryPoint, FrameFormat},
+    formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
 };
 use std::{cell::Cell, collections::VecDeque};
@@ -100,42 +100,23 @@ struct Waiting {
 }
 
 impl Waiting {
-    /// What it is to a decoder. Upstream's flags count where the frame itself cannot be read.
+    /// What it is to a decoder.
     fn entry_point(&self) -> EntryPoint {
         if let Some(known) = self.entry_point.get() {
             return known;
         }
-        let is_delta = self.is_delta();
-        let flagged = if is_delta {
-            EntryPoint::No
-        } else {
-            EntryPoint::Key
-        };
-        let read = || {
-            let frame = self.input.buffer.map_readable().ok()?;
-            self.format?.entry_point(&frame)
-        };
-        let found = match read() {
-            Some(EntryPoint::Intra) if is_delta => EntryPoint::No,
-            found => found.unwrap_or(flagged),
-        };
+        let found = formats::entry_point(self.format, &self.input.buffer);
         self.entry_point.set(Some(found));
         found
     }
 
     fn is_delta(&self) -> bool {
-        let flags = self.input.buffer.flags();
-        flags.contains(gst::BufferFlags::DELTA_UNIT)
+        is_delta(&self.input.buffer)
     }
 
     /// Whether a recording can begin with it.
     fn is_beginning(&self) -> bool {
-        let hidden = self
-            .input
-            .buffer
-            .flags()
-            .contains(gst::BufferFlags::DECODE_ONLY);
-        !hidden && self.entry_point() != EntryPoint::No
+        !is_hidden(&self.input.buffer) && self.entry_point() != EntryPoint::No
     }
 
     /// Has it flagged as what it is, if upstream flags it as a key frame or it `begins` something.
@@ -149,6 +130,19 @@ impl Waiting {
             buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
     }
+}
+
+fn is_delta(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DELTA_UNIT)
+}
+
+fn is_hidden(frame: &gst::BufferRef) -> bool {
+    frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
+}
+
+/// Whether a recording can begin with this frame, of which `format` tells how it says what it is.
+pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
+    !is_hidden(frame) && formats::entry_point(format, frame) != EntryPoint::No
 }
 
 /// See the module.
@@ -190,6 +184,8 @@ pub struct EncodedGate {
     broken: bool,
     /// Frames that are of no use because of that.
     left_out: u64,
+    /// See [`EncodedGate::cut_frames`].
+    cuts_frames: bool,
 }
 
 impl EncodedGate {
@@ -197,7 +193,7 @@ impl EncodedGate {
     pub fn new(caps: &gst::StructureRef) -> Self {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
-            keyed: name.starts_with("video/"),
+            keyed: !name.starts_with("audio/"),
             in_order: is_in_order(name),
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),
@@ -217,9 +213,15 @@ impl EncodedGate {
             begun: false,
             broken: false,
             left_out: 0,
+            cuts_frames: false,
         };
         gate.read_headers(caps);
         gate
+    }
+
+    /// A frame that spans a cut is shortened to it, and the first of all is shown from the beginning, as raw ones are.
+    pub fn cut_frames(&mut self) {
+        self.cuts_frames = true;
     }
 
     /// Whether it has to begin at a key frame.
@@ -323,7 +325,7 @@ impl EncodedGate {
                 cursor.leave();
                 continue;
             }
-            if input.running >= safe_until {
+            if input.running >= safe_until || self.cuts_frames && input.end() > safe_until {
                 return;
             }
             let Some(mut waiting) = self.take() else {
@@ -433,8 +435,16 @@ impl EncodedGate {
 
     fn stamp(&mut self, waiting: Waiting, interval: &Interval) -> gst::Buffer {
         let Waiting {
-            input, in_order, ..
+            mut input,
+            in_order,
+            ..
         } = waiting;
+        let late = input.running.saturating_sub(interval.start);
+        if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
+            // The first of all stands for so much time before it, as where frames come raw.
+            input.running -= late;
+            input.duration = input.duration.map(|duration| duration + late);
+        }
         let mut recorded = interval.recorded_at(input.running);
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {
@@ -447,7 +457,10 @@ impl EncodedGate {
         }
         let mut buffer = input.buffer;
         let stamped = buffer.make_mut();
-        stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
+        let longest = interval.end.filter(|_| self.cuts_frames);
+        let longest = longest.map_or(Ns::MAX, |end| end.saturating_sub(input.running));
+        let duration = input.duration.map(|duration| duration.min(longest));
+        stamped.set_duration(duration.map(gst::ClockTime::from_nseconds));
         let lead = match (stamped.pts(), stamped.dts()) {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,

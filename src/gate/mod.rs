@@ -14,7 +14,7 @@ mod video;
 
 pub use audio::AudioGate;
 pub use cursor::IntervalCursor;
-pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom};
+pub use encoded::{EncodedGate, KEY_FRAME_LIMIT, headroom, is_entry_point};
 pub use mute::Mutes;
 pub use video::VideoGate;
 
@@ -127,7 +127,7 @@ pub enum Gate {
     /// Raw video, each frame shown until the next.
     Video(Box<VideoGate>),
     /// Encoded media, beginning at key frames.
-    Encoded(EncodedGate),
+    Encoded(Box<EncodedGate>),
 }
 
 impl Gate {
@@ -139,7 +139,7 @@ impl Gate {
         Ok(match structure.name().as_str() {
             "audio/x-raw" => Gate::Audio(Box::new(AudioGate::new(caps)?)),
             "video/x-raw" => Gate::Video(Box::new(VideoGate::new(caps)?)),
-            _ => Gate::Encoded(EncodedGate::new(structure)),
+            _ => Gate::Encoded(Box::new(EncodedGate::new(structure))),
         })
     }
 

@@ -15,7 +15,7 @@ use std::{collections::VecDeque, sync::Arc};
 /// that count in milliseconds could not tell the two apart.
 const SHORTEST: Ns = 1_000_000;
 /// The first frame of all stands for so much time before it; before that it is black.
-const LATEST_FIRST: Ns = 200_000_000;
+pub(super) const LATEST_FIRST: Ns = 200_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
@@ -87,6 +87,8 @@ pub struct VideoGate {
     gone: u64,
     left_out: u64,
     filled: Ns,
+    /// See [`VideoGate::keep_pauses`].
+    keeps_pauses: bool,
     pub(super) mutes: Mutes,
 }
 
@@ -104,8 +106,15 @@ impl VideoGate {
             gone: 0,
             left_out: 0,
             filled: 0,
+            keeps_pauses: false,
             mutes: Mutes::default(),
         })
+    }
+
+    /// What is between intervals stays between them: the frame on show ends where its interval does, and the first of
+    /// all stands where it is.
+    pub fn keep_pauses(&mut self) {
+        self.keeps_pauses = true;
     }
 
     /// New caps, for the frames to come.
@@ -165,7 +174,7 @@ impl VideoGate {
             if interval.end.is_some_and(|end| running >= end) {
                 // An interval that no frame fell into still shows the one before it.
                 self.enter(cursor, out);
-                cursor.leave();
+                self.leave(cursor, out);
                 continue;
             }
             if running >= safe_until {
@@ -183,12 +192,16 @@ impl VideoGate {
                 continue;
             }
             if running > interval.start {
-                if self.current_frame.is_none() && running - interval.start > LATEST_FIRST {
+                if self.current_frame.is_none()
+                    && running - interval.start > LATEST_FIRST
+                    && !self.keeps_pauses
+                {
                     self.current_frame = Picture::black(&picture.format, 0);
                 }
                 self.enter(cursor, out);
             }
-            let first = self.entered != Some(cursor.cursor());
+            let stands = self.keeps_pauses && self.current_frame.is_none();
+            let first = self.entered != Some(cursor.cursor()) && !stands;
             self.entered = Some(cursor.cursor());
             let recorded = match first {
                 true => interval.recorded,
@@ -330,10 +343,24 @@ impl VideoGate {
                 self.show(again, now, true, out);
             }
             match interval.end {
-                Some(end) if until >= end => cursor.leave(),
+                Some(end) if until >= end => self.leave(cursor, out),
                 _ => return,
             }
         }
+    }
+
+    /// Leaves the current interval behind.
+    fn leave(&mut self, cursor: &mut IntervalCursor, out: &mut GateOutput) {
+        let end = cursor
+            .resolved()
+            .and_then(|interval| interval.recorded_end());
+        if let Some(end) = end
+            && self.keeps_pauses
+            && let Some(shown) = self.shown.take_if(|shown| shown.recorded < end)
+        {
+            self.emit(shown, end, out);
+        }
+        cursor.leave();
     }
 
     pub(super) fn finish(&mut self, end: Ns, out: &mut GateOutput) {

@@ -202,7 +202,12 @@ impl Absences {
         let since_stop = now.saturating_sub(stopped);
         let late = match view.live {
             true => since_stop > view.latency + self.patience.last,
-            false => self.quiet(now, track).min(since_stop) > self.patience.beside_live,
+            // It would bring more.
+            false if view.held_back => false,
+            false => {
+                let quiet = self.quiet(now, track).min(since_stop);
+                quiet > view.latency + self.patience.beside_live
+            }
         };
         match late {
             true => Completion::MakeUp,

@@ -73,13 +73,21 @@ pub enum Codec {
     Aac,
     /// MPEG-1 layer III audio
     Mp3,
+    /// Motion JPEG video, only copied
+    Mjpeg,
+    /// AC-3 audio, only copied
+    Ac3,
+    /// G.711 A-law audio, only copied
+    Pcma,
+    /// G.711 µ-law audio, only copied
+    Pcmu,
 }
 
 use Codec as C;
 
 impl Codec {
     /// Every codec there is.
-    pub const ALL: [Codec; 12] = [
+    pub const ALL: [Codec; 16] = [
         C::Vp8,
         C::Vp9,
         C::Av1,
@@ -92,14 +100,24 @@ impl Codec {
         C::Pcm,
         C::Aac,
         C::Mp3,
+        C::Mjpeg,
+        C::Ac3,
+        C::Pcma,
+        C::Pcmu,
     ];
 
     /// What it codes.
     pub fn kind(self) -> Kind {
         match self {
-            C::Vp8 | C::Vp9 | C::Av1 | C::H264 | C::H265 | C::Theora => Kind::Video,
+            C::Vp8 | C::Vp9 | C::Av1 | C::H264 | C::H265 | C::Theora | C::Mjpeg => Kind::Video,
             C::Opus | C::Vorbis | C::Flac | C::Pcm | C::Aac | C::Mp3 => Kind::Audio,
+            C::Ac3 | C::Pcma | C::Pcmu => Kind::Audio,
         }
+    }
+
+    /// Whether it is only ever copied from encoded input: the recorder does not encode it.
+    pub fn is_only_copied(self) -> bool {
+        matches!(self, C::Mjpeg | C::Ac3 | C::Pcma | C::Pcmu)
     }
 
     /// The name for people.
@@ -117,6 +135,10 @@ impl Codec {
             C::Pcm => "PCM",
             C::Aac => "AAC",
             C::Mp3 => "MP3",
+            C::Mjpeg => "Motion JPEG",
+            C::Ac3 => "AC-3",
+            C::Pcma => "A-law",
+            C::Pcmu => "µ-law",
         }
     }
 
@@ -135,6 +157,10 @@ impl Codec {
             C::Pcm => "pcm",
             C::Aac => "mp4a.40.2",
             C::Mp3 => "mp3",
+            C::Mjpeg => "mjpeg",
+            C::Ac3 => "ac-3",
+            C::Pcma => "pcma",
+            C::Pcmu => "pcmu",
         }
     }
 
@@ -158,6 +184,11 @@ impl Codec {
             // 1 is PCM in RFC 2361, which is what WAV's own registration uses.
             ("pcm" | "1", []) => Some(C::Pcm),
             ("mp3", []) | ("mp4a", ["69" | "6b"] | ["40", "34"]) => Some(C::Mp3),
+            ("mjpeg", []) => Some(C::Mjpeg),
+            ("ac-3", []) => Some(C::Ac3),
+            // 6 and 7 are A-law and µ-law in RFC 2361.
+            ("pcma" | "6", []) => Some(C::Pcma),
+            ("pcmu" | "7", []) => Some(C::Pcmu),
             ("mp4a", ["40", "2" | "02"] | ["67"]) => Some(C::Aac),
             ("vp08", _) => vp_fields(rest).then_some(C::Vp8),
             ("vp09", _) => vp_fields(rest).then_some(C::Vp9),
@@ -186,15 +217,25 @@ impl Container {
         match (self, kind) {
             (Container::WebM, Kind::Video) => &[C::Vp8, C::Vp9, C::Av1],
             (Container::WebM, Kind::Audio) => &[C::Opus, C::Vorbis],
-            (Container::Matroska, Kind::Video) => &[C::Vp8, C::Vp9, C::Av1, C::H264, C::H265],
-            (Container::Matroska, Kind::Audio) => {
-                &[C::Opus, C::Vorbis, C::Flac, C::Pcm, C::Aac, C::Mp3]
+            (Container::Matroska, Kind::Video) => {
+                &[C::Vp8, C::Vp9, C::Av1, C::H264, C::H265, C::Mjpeg]
             }
+            (Container::Matroska, Kind::Audio) => &[
+                C::Opus,
+                C::Vorbis,
+                C::Flac,
+                C::Pcm,
+                C::Aac,
+                C::Mp3,
+                C::Ac3,
+                C::Pcma,
+                C::Pcmu,
+            ],
             (Container::Mp4, Kind::Video) => &[C::H264, C::H265, C::Av1, C::Vp9],
             (Container::Mp4, Kind::Audio) => &[C::Aac, C::Opus, C::Mp3],
             (Container::Ogg, Kind::Video) => &[C::Theora, C::Vp8],
             (Container::Ogg, Kind::Audio) => &[C::Opus, C::Vorbis, C::Flac],
-            (Container::Wav, Kind::Audio) => &[C::Pcm],
+            (Container::Wav, Kind::Audio) => &[C::Pcm, C::Pcma, C::Pcmu],
             (Container::Flac, Kind::Audio) => &[C::Flac],
             (Container::Mp3, Kind::Audio) => &[C::Mp3],
             (Container::Wav | Container::Flac | Container::Mp3, Kind::Video) => &[],
@@ -204,6 +245,11 @@ impl Container {
     /// Whether it takes this codec.
     pub fn takes(self, codec: Codec) -> bool {
         self.codecs(codec.kind()).contains(&codec)
+    }
+
+    /// Whether the date of a file is one of its tags, and not a field of its head.
+    pub fn has_date_as_tag(self) -> bool {
+        matches!(self, Container::Ogg | Container::Flac | Container::Mp3)
     }
 
     /// Whether it holds more than one track.

@@ -28,6 +28,8 @@ pub enum Command {
     Stop,
     /// Hand out what has been recorded so far.
     RequestData,
+    /// Name this instant.
+    Mark,
 }
 
 /// What an allowed command leads to.
@@ -39,6 +41,8 @@ pub enum Effect {
     To(State),
     /// The state stays, a blob is handed out now.
     Blob,
+    /// The state stays, there is a chapter here.
+    Mark,
 }
 
 impl fmt::Display for Effect {
@@ -47,6 +51,7 @@ impl fmt::Display for Effect {
             Effect::Nothing => f.write_str("changes nothing"),
             Effect::To(state) => write!(f, "makes it {state:?}"),
             Effect::Blob => f.write_str("asks for a blob"),
+            Effect::Mark => f.write_str("makes a chapter"),
         }
     }
 }
@@ -65,6 +70,7 @@ impl State {
             (Paused, Pause) | (Recording, Resume) => Ok(Effect::Nothing),
             (Recording | Paused, Stop) => Ok(Effect::To(Inactive)),
             (Recording | Paused, RequestData) => Ok(Effect::Blob),
+            (Recording | Paused, Mark) => Ok(Effect::Mark),
             (Recording, Start) => Err(Error::invalid_state(
                 "start: a recording is already on; stop it before the next one",
             )),
@@ -83,6 +89,9 @@ impl State {
             (Inactive, RequestData) => Err(Error::invalid_state(
                 "request-data: nothing is being recorded; start a recording first",
             )),
+            (Inactive, Mark) => Err(Error::invalid_state(
+                "mark: nothing is being recorded; start a recording first",
+            )),
         }
     }
 }
@@ -94,12 +103,13 @@ mod tests {
     use proptest::prelude::*;
 
     /// The table of docs/REFERENCE.md as text: rows are actions, columns inactive, recording, paused.
-    const TABLE: [(Command, [&str; 3]); 5] = [
+    const TABLE: [(Command, [&str; 3]); 6] = [
         (Command::Start, ["recording", "error", "error"]),
         (Command::Pause, ["error", "paused", "nothing"]),
         (Command::Resume, ["error", "nothing", "recording"]),
         (Command::Stop, ["error", "inactive", "inactive"]),
         (Command::RequestData, ["error", "blob", "blob"]),
+        (Command::Mark, ["error", "mark", "mark"]),
     ];
 
     fn name(state: State) -> &'static str {
@@ -112,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn follows_the_table(commands in proptest::collection::vec(0usize..5, 0..40)) {
+        fn follows_the_table(commands in proptest::collection::vec(0usize..6, 0..40)) {
             let mut state = State::default();
             let mut expected = "inactive";
             for index in commands {
@@ -130,6 +140,7 @@ mod tests {
                     }
                     "nothing" => prop_assert_eq!(result.unwrap(), Effect::Nothing),
                     "blob" => prop_assert_eq!(result.unwrap(), Effect::Blob),
+                    "mark" => prop_assert_eq!(result.unwrap(), Effect::Mark),
                     next => {
                         expected = next;
                         let Effect::To(next) = result.unwrap() else {

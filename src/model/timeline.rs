@@ -98,6 +98,59 @@ impl Timeline {
         *self = Timeline::new(start, resolved).with_max_duration(self.max_duration);
     }
 
+    /// Begins anew in the past: with intervals that have been, each with its end, and the one that is open.
+    pub fn begin_with(&mut self, past: impl IntoIterator<Item = (Ns, Option<Ns>)>) {
+        self.stopped = None;
+        self.intervals.clear();
+        let mut recorded = 0;
+        for (start, end) in past {
+            let interval = Interval {
+                start,
+                end,
+                recorded,
+                resolved: true,
+            };
+            recorded = interval.recorded_end().unwrap_or(recorded);
+            self.intervals.push(interval);
+        }
+    }
+
+    /// Cuts out what `recording` cuts out, but goes on behind its end; recorded time is running time here.
+    ///
+    /// `from` is the number of the interval that was open when the recording began, and `of` the recording's own
+    /// number of it.
+    pub fn follow(&mut self, from: usize, recording: &Timeline, of: usize) {
+        let Some(first) = self.intervals.get(from).map(|interval| interval.start) else {
+            return;
+        };
+        self.intervals.truncate(from);
+        let followed = recording.intervals.get(of..).unwrap_or_default();
+        for (number, interval) in followed.iter().enumerate() {
+            let start = if number == 0 { first } else { interval.start };
+            self.open(start);
+            if let Some(last) = self.intervals.last_mut() {
+                last.end = interval.end;
+            }
+        }
+        let Some(stopped) = recording.stopped else {
+            return;
+        };
+        match self.intervals.last_mut() {
+            Some(last) if last.end == Some(stopped) => last.end = None,
+            _ => self.open(stopped),
+        }
+    }
+
+    /// One more interval, in which recorded time is running time.
+    fn open(&mut self, start: Ns) {
+        self.intervals.push(Interval {
+            start,
+            end: None,
+            recorded: start,
+            resolved: true,
+        });
+    }
+
     /// The same, with an end: no more than `max_duration` is recorded.
     pub fn with_max_duration(mut self, max_duration: Ns) -> Self {
         self.max_duration = max_duration;

@@ -15,6 +15,7 @@ mod store;
 
 pub use blob::BlobBytes;
 pub use dispatcher::{Dispatcher, Events, Slot};
+pub use spill::{UnlinkedFile, unlinked_file};
 pub use src_output::SrcOutput;
 pub use src_queue::Audience;
 pub use store::Store;

@@ -22,7 +22,7 @@ pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
 /// A file without a name, of its owner's alone, open for reading and writing: nobody else can open it, and it is
 /// gone when the last handle and mapping are, even if the process is killed.
 #[derive(Debug)]
-pub(super) struct UnlinkedFile(File);
+pub struct UnlinkedFile(File);
 
 impl std::ops::Deref for UnlinkedFile {
     type Target = File;
@@ -33,6 +33,22 @@ impl std::ops::Deref for UnlinkedFile {
 }
 
 impl UnlinkedFile {
+    /// Writes all of `bytes` at this offset.
+    ///
+    /// # Errors
+    /// When the file system does not take them.
+    pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        platform::write_all_at(&self.0, bytes, offset)
+    }
+
+    /// Fills `bytes` from this offset on.
+    ///
+    /// # Errors
+    /// When the file is shorter, or cannot be read.
+    pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+        platform::read_exact_at(&self.0, bytes, offset)
+    }
+
     /// Bytes `from..to` as a mapping, which keeps the file and is not read for it. The caller writes nothing more.
     ///
     /// # Errors
@@ -59,6 +75,14 @@ impl AsRef<[u8]> for MappedFile {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
+}
+
+/// One in `configured`, or where temporary files are.
+///
+/// # Errors
+/// When none can be created there.
+pub fn unlinked_file(configured: Option<&Path>) -> io::Result<UnlinkedFile> {
+    create(&directory(configured))
 }
 
 /// Makes one.

@@ -1,10 +1,16 @@
 //! The actions, and everything else that begins or ends a recording.
 
-use super::{guard::guarded, imp::MediaRecorder, location, properties, upstream::Upstream};
+use super::{
+    guard::guarded, imp::MediaRecorder, location, properties, subscriber::Subscriber,
+    upstream::Upstream,
+};
 use crate::{
-    formats::{self, Refusal, TrackInput},
+    formats::{self, Missing, Refusal, TrackInput},
     model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
-    session::{Begin, HeldEvents, Session, SessionConfig, SessionDelegate, TrackSpec, lock},
+    prelude::{Beginning, Keeping},
+    session::{
+        Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, TrackSpec, lock,
+    },
 };
 use gst::{prelude::*, subclass::prelude::*};
 use std::{
@@ -18,7 +24,16 @@ type Upstreams = Vec<(String, Upstream)>;
 impl MediaRecorder {
     /// Runs an action; `state` has its new value on return.
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
-        let done = self.try_to_act(command);
+        self.act_with(command, "")
+    }
+
+    /// Names this instant.
+    pub(super) fn mark(&self, title: &str) -> Result<(), Error> {
+        self.act_with(Command::Mark, title)
+    }
+
+    fn act_with(&self, command: Command, title: &str) -> Result<(), Error> {
+        let done = self.try_to_act(command, title);
         if let Err(error) = &done {
             gst::info!(
                 super::imp::CAT,
@@ -29,7 +44,8 @@ impl MediaRecorder {
         done
     }
 
-    fn try_to_act(&self, command: Command) -> Result<(), Error> {
+    /// `title` is that of a mark.
+    fn try_to_act(&self, command: Command, title: &str) -> Result<(), Error> {
         crate::fault::place("action");
         let upstreams = match command {
             Command::Start => self.upstreams(),
@@ -64,10 +80,15 @@ impl MediaRecorder {
                 self.set_state_value(state);
                 events
             }
-            (Effect::Blob, Some(session)) => {
-                return match session.request_data() {
-                    true => Ok(()),
-                    false => Err(just_ended(command)),
+            (Effect::Blob | Effect::Mark, Some(session)) => {
+                let done = match effect {
+                    Effect::Mark => session.mark(title),
+                    _ => session.request_data(),
+                };
+                return if done {
+                    Ok(())
+                } else {
+                    Err(just_ended(command))
                 };
             }
             (_, None) => return Ok(()),
@@ -157,14 +178,25 @@ impl MediaRecorder {
     /// has told that.
     fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<HeldEvents, Refusal> {
         let tracks = self.live_tracks()?;
-        let (inputs, specs) = self.specs(&tracks, upstreams);
+        let past = match begin {
+            Begin::Now => self.past_for(&tracks),
+            Begin::EarliestBuffer => None,
+        };
         let number = lock(&self.control).recordings;
         let values = lock(&self.values).clone();
         let file = match &values.location {
             Some(location) if !location.is_empty() => Some(location::numbered(location, number)?),
             _ => None,
         };
+        let (inputs, specs) = self.specs(
+            &tracks,
+            upstreams,
+            past.as_deref(),
+            &values.mime_type,
+            file.as_deref(),
+        );
         check(&values, file.as_deref(), &inputs)?;
+        check_decoders(&tracks, &inputs)?;
         let dispatcher = self
             .dispatcher
             .get()
@@ -188,15 +220,13 @@ impl MediaRecorder {
             begin,
         )?;
         let events = session.hold_events();
-        for (index, pad) in tracks.iter().enumerate() {
-            // What is written from here on is heard as it comes.
-            let _muting = pad.muting();
-            pad.stream().give_to(&session, index);
-            if pad.is_muted() {
-                session.start_muted(index);
+        let beginning = match &past {
+            Some(past) => Some((past, listen_to_past(&session, &tracks, past))),
+            None => {
+                listen(&session, &tracks);
+                None
             }
-        }
-        session.listen();
+        };
         lock(&self.values)
             .bitrates
             .start(has(Kind::Audio), has(Kind::Video));
@@ -216,11 +246,18 @@ impl MediaRecorder {
             for pad in &tracks {
                 pad.stream().keep_from(id);
             }
+            if let Some((past, beginning)) = beginning {
+                past.forget(beginning);
+            }
             self.set_state_value(State::Inactive);
             let mut control = lock(&self.control);
             control.recordings -= 1;
             control.sessions.retain(|session| session.id() != id);
             return Err(error.into());
+        }
+        if let Some((past, beginning)) = beginning {
+            let names: Vec<_> = tracks.iter().map(|pad| pad.name().to_string()).collect();
+            past.feed(beginning, &session, &names);
         }
         Ok(events)
     }
@@ -267,6 +304,9 @@ impl MediaRecorder {
         &self,
         tracks: &[super::MediaRecorderPad],
         upstreams: &Upstreams,
+        past: Option<&Keeping>,
+        mime_type: &str,
+        location: Option<&str>,
     ) -> (Vec<TrackInput>, Vec<TrackSpec>) {
         let mut inputs = Vec::new();
         let mut specs = Vec::new();
@@ -279,13 +319,18 @@ impl MediaRecorder {
             let kind = pad.kind();
             inputs.push(TrackInput {
                 kind,
-                encoded: caps.as_ref().and_then(|caps| formats::codec_of_caps(caps)),
+                encoded: caps
+                    .as_ref()
+                    .and_then(|caps| formats::copied_codec(caps, mime_type, location)),
             });
             specs.push(TrackSpec {
                 name: name.to_string(),
                 kind,
                 live: upstream.live,
                 latency: upstream.latency,
+                origin: past
+                    .and_then(|past| past.track(&name))
+                    .map_or(Origin::Pad, |track| track.origin()),
             });
         }
         (inputs, specs)
@@ -310,6 +355,7 @@ impl MediaRecorder {
                 written.starts_with(kind.name()) || bitrates.of(kind) != before.of(kind)
             });
         }
+        self.set_past_bitrates(&bitrates);
         for name in properties::RATES {
             if name != written {
                 self.obj().notify(name);
@@ -324,12 +370,8 @@ impl MediaRecorder {
             .iter()
             .filter_map(|pad| {
                 let caps = pad.stream().caps.clone()?;
-                let info = formats::video_info(&caps)?;
-                Some(VideoSize {
-                    width: info.width(),
-                    height: info.height(),
-                    fps: f64::from(info.fps().numer()) / f64::from(info.fps().denom().max(1)),
-                })
+                let (width, height, fps) = formats::encoded_size(&caps)?;
+                Some(VideoSize { width, height, fps })
             })
             .collect();
         let (changed, bitrates) = {
@@ -340,6 +382,7 @@ impl MediaRecorder {
             (changed, values.bitrates.clone())
         };
         if changed {
+            self.set_past_bitrates(&bitrates);
             let current = lock(&self.control).current.clone();
             if let Some(session) = current {
                 // Its encoders keep the size that they began with, and their rates.
@@ -397,6 +440,7 @@ impl MediaRecorder {
         for session in &sessions {
             session.go_down();
         }
+        self.finish_past();
         if events.is_some() {
             self.set_state_value(State::Inactive);
         }
@@ -422,6 +466,36 @@ impl MediaRecorder {
             gst::warning!(super::imp::CAT, imp = self, "A handler takes its time.");
         }
     }
+}
+
+/// Gives a recording what comes from now on, and makes its first cut.
+fn listen(session: &Arc<Session>, tracks: &[super::MediaRecorderPad]) {
+    for (index, pad) in tracks.iter().enumerate() {
+        // What is written from here on is heard as it comes.
+        let _muting = pad.muting();
+        let subscriber = Subscriber::Recording(session.clone(), index);
+        pad.stream().subscribe(subscriber);
+        if pad.is_muted() {
+            session.start_muted(index);
+        }
+    }
+    session.listen();
+}
+
+/// The same with what has come: the first cut lies in the past.
+fn listen_to_past(
+    session: &Arc<Session>,
+    tracks: &[super::MediaRecorderPad],
+    past: &Keeping,
+) -> Beginning {
+    for (index, pad) in tracks.iter().enumerate() {
+        if pad.stream().cannot_be_turned() {
+            session.refuse_backwards(index);
+        }
+    }
+    let beginning = past.beginning(session.now());
+    session.listen_to_past(&beginning.intervals, past.timeline());
+    beginning
 }
 
 /// The recording is over, but `state` is not told before the events that come first.
@@ -457,8 +531,29 @@ fn check(
     formats::choose(&values.mime_type, location, inputs).map(|_| ())
 }
 
+/// Whether what is not copied can be decoded, as far as the caps are known.
+fn check_decoders(pads: &[super::MediaRecorderPad], inputs: &[TrackInput]) -> Result<(), Refusal> {
+    let decoded = pads.iter().zip(inputs);
+    for (pad, _) in decoded.filter(|(_, input)| input.encoded.is_none()) {
+        let Some(caps) = pad.stream().caps.clone() else {
+            continue;
+        };
+        if !formats::is_raw(&caps) && !formats::can_decode(&caps) {
+            return Err(Refusal {
+                error: Error::not_supported(format!(
+                    "start: {caps} on {} would have to be decoded, and nothing here does; install a decoder \
+                     (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes",
+                    pad.name()
+                )),
+                missing: vec![Missing::Decoder(caps)],
+            });
+        }
+    }
+    Ok(())
+}
+
 /// The recorder as its recordings see it.
-struct Owner(glib::WeakRef<super::MediaRecorder>);
+pub(super) struct Owner(pub(super) glib::WeakRef<super::MediaRecorder>);
 
 impl Owner {
     fn pad(&self, name: &str) -> Option<(super::MediaRecorder, super::MediaRecorderPad)> {

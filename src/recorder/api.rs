@@ -1,6 +1,6 @@
 //! The typed Rust API: construction, tracks, actions, events.
 
-use super::{Blob, Events, MediaRecorder, MediaRecorderPad, Part, RecorderState};
+use super::{Blob, Events, Mark, MediaRecorder, MediaRecorderPad, Part, RecorderState};
 use crate::model::{Command, Error, ErrorCode};
 use glib::SignalHandlerId;
 use gst::{prelude::*, subclass::prelude::*};
@@ -92,6 +92,15 @@ impl MediaRecorder {
         self.imp().act(Command::RequestData)
     }
 
+    /// Names this instant: there is a chapter of this title in the file. In a pause it is at the cut, and before it is
+    /// known where the recording begins, at its begin. `title` may be empty.
+    ///
+    /// # Errors
+    /// InvalidState while nothing is being recorded.
+    pub fn mark(&self, title: &str) -> Result<(), Error> {
+        self.imp().mark(title)
+    }
+
     /// Whether a recording is on (W3C `state`; `state` alone is that of the element).
     pub fn recorder_state(&self) -> RecorderState {
         self.imp().recorder_state()
@@ -147,6 +156,15 @@ impl MediaRecorder {
             "on-part",
             false,
             glib::closure!(move |this: Self, part: gst::Structure| f(&this, Part::of(&part))),
+        )
+    }
+
+    /// A mark has its place in the recording.
+    pub fn connect_mark(&self, f: impl Fn(&Self, Mark) + Send + Sync + 'static) -> SignalHandlerId {
+        self.connect_closure(
+            "on-mark",
+            false,
+            glib::closure!(move |this: Self, mark: gst::Structure| f(&this, Mark::of(&mark))),
         )
     }
 

@@ -4,7 +4,7 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{EndReason, Error, timeline::Ns},
-    session::{Blob, Event, Part, RecordedInterval, lock},
+    session::{Blob, Event, Mark, Part, RecordedInterval, lock},
 };
 use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
@@ -112,6 +112,7 @@ impl MediaRecorder {
                 }
                 self.emit_data(running_time, part, blob);
             }
+            Event::Mark(mark) => self.emit_mark(mark),
             Event::Part(part) => self.emit_part(part),
             Event::Stop {
                 session,
@@ -157,6 +158,17 @@ impl MediaRecorder {
         if changed {
             self.obj().notify("mime-type");
         }
+    }
+
+    fn emit_mark(&self, mark: Mark) {
+        let structure = message("mark", mark.running_time)
+            .field("title", mark.title)
+            .field("timecode", mark.timecode)
+            .field("part", mark.part)
+            .field("part-timecode", mark.part_timecode)
+            .build();
+        self.obj().emit_by_name::<()>("on-mark", &[&structure]);
+        self.post(structure);
     }
 
     fn emit_part(&self, part: Part) {

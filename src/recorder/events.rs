@@ -1,6 +1,6 @@
 //! The events of a recorder as an asynchronous stream.
 
-use super::{Blob, MediaRecorder, Part};
+use super::{Blob, Mark, MediaRecorder, Part};
 use crate::model::Error;
 use futures_channel::mpsc;
 use futures_core::Stream;
@@ -11,7 +11,7 @@ use std::{
     task::{Context, Poll},
 };
 
-/// What happens in a recording (W3C events, and [`Event::Part`]). A recording's last are [`Event::Error`], if
+/// What happens in a recording (W3C events, [`Event::Mark`] and [`Event::Part`]). A recording's last are [`Event::Error`], if
 /// it has failed, [`Event::Data`], [`Event::Part`] and [`Event::Stop`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
@@ -26,6 +26,8 @@ pub enum Event {
     Data(Blob),
     /// It cannot go on; what there is comes next.
     Error(Error),
+    /// A mark has its place.
+    Mark(Mark),
     /// A part is over, and its file whole.
     Part(Part),
     /// It is over.
@@ -51,13 +53,14 @@ impl Events {
         // Who has dropped the stream wants nothing more.
         let tell = move |event| drop(sender.unbounded_send(event));
         let (start, pause, resume, stop) = (tell.clone(), tell.clone(), tell.clone(), tell.clone());
-        let (data, error, part) = (tell.clone(), tell.clone(), tell);
+        let (data, error, mark, part) = (tell.clone(), tell.clone(), tell.clone(), tell);
         let handlers = vec![
             recorder.connect_start(move |_| start(Event::Start)),
             recorder.connect_pause(move |_| pause(Event::Pause)),
             recorder.connect_resume(move |_| resume(Event::Resume)),
             recorder.connect_data_available(move |_, blob| data(Event::Data(blob))),
             recorder.connect_error(move |_, reason| error(Event::Error(reason))),
+            recorder.connect_mark(move |_, made| mark(Event::Mark(made))),
             recorder.connect_part(move |_, over| part(Event::Part(over))),
             recorder.connect_stop(move |_| stop(Event::Stop)),
         ];

@@ -1,7 +1,7 @@
 //! The sink pads: what comes from upstream, in upstream's threads.
 
 use super::{
-    MediaRecorderPad, crop::cropped, framer::Piece, imp::MediaRecorder, pad::Subscriber,
+    MediaRecorderPad, crop::cropped, framer::Piece, imp::MediaRecorder, subscriber::Subscriber,
     upstream::Upstream,
 };
 use crate::{
@@ -63,6 +63,7 @@ impl MediaRecorder {
         obj.add_pad(&pad).ok()?;
         obj.set_element_flags(gst::ElementFlags::SINK);
         obj.child_added(&pad, &name);
+        self.keep_past_of(&pad);
         self.tracks_modified(format!(
             "The pad {name} was requested while a recording is on: its tracks cannot change. The \
              new pad works from the next recording on; request pads before start."
@@ -109,8 +110,8 @@ impl MediaRecorder {
             stream.released = true;
             (stream.eos, stream.subscribers())
         };
-        for (session, track) in &subscribers {
-            session.set_flushing(*track, true);
+        for subscriber in &subscribers {
+            subscriber.set_flushing(true);
         }
         self.let_go();
         if !ended {
@@ -119,9 +120,10 @@ impl MediaRecorder {
                  the tracks cannot change. Send EOS to a track that ends early."
             ));
         }
-        for (session, track) in subscribers {
-            session.end_track(track);
+        for subscriber in subscribers {
+            subscriber.end_track();
         }
+        self.forget_past_of(pad);
         let obj = self.obj();
         // Inactive, it gives back a thread that waits in it.
         let _ = pad.set_active(false);
@@ -219,8 +221,8 @@ impl MediaRecorder {
                 // Outside the segment: frames that follow may need it to be decoded.
                 let subscribers = stream.subscribers();
                 drop(stream);
-                for (session, track) in subscribers {
-                    session.lose(track);
+                for subscriber in subscribers {
+                    subscriber.lose();
                 }
                 return Ok(gst::FlowSuccess::Ok);
             };
@@ -240,9 +242,9 @@ impl MediaRecorder {
         if let Some(stream_time) = stream_time {
             pad.follow_control(stream_time, input.running);
         }
-        let give = |(session, track): Subscriber, input| {
-            if session.push(track, input, now) == Flow::Done {
-                pad.stream().keep_from(session.id());
+        let give = |subscriber: Subscriber, input| {
+            if subscriber.push(input, now) == Flow::Done {
+                pad.stream().unsubscribe(&subscriber);
             }
         };
         // The last one gets the buffer itself, to be stamped without a copy.
@@ -281,9 +283,13 @@ impl MediaRecorder {
     /// a lock.
     fn ask_upstream(&self, pad: &MediaRecorderPad) -> bool {
         let upstream = Upstream::of(pad.upcast_ref());
-        let subscribers = pad.stream().subscribers();
-        for (session, track) in subscribers {
-            session.set_upstream(track, upstream.live, upstream.latency);
+        let subscribers = {
+            let mut stream = pad.stream();
+            stream.upstream = Some((upstream.live, upstream.latency));
+            stream.subscribers()
+        };
+        for subscriber in subscribers {
+            subscriber.set_upstream(upstream.live, upstream.latency);
         }
         upstream.live
     }
@@ -339,8 +345,8 @@ impl MediaRecorder {
                 };
                 if let Some(end) = end {
                     self.clock.arrived(end);
-                    for (session, track) in subscribers {
-                        session.gap(track, end);
+                    for subscriber in subscribers {
+                        subscriber.gap(end);
                     }
                 }
                 true
@@ -355,8 +361,8 @@ impl MediaRecorder {
                     stream.tags = Some(tags.clone());
                     (tags, stream.subscribers())
                 };
-                for (session, track) in subscribers {
-                    session.set_tags(track, &tags);
+                for subscriber in subscribers {
+                    subscriber.set_tags(&tags);
                 }
                 true
             }
@@ -377,8 +383,8 @@ impl MediaRecorder {
                 if goes_on {
                     self.end_of_stream_is_over();
                 }
-                for (session, track) in subscribers {
-                    session.forget_tags(track);
+                for subscriber in subscribers {
+                    subscriber.forget_tags();
                 }
                 true
             }
@@ -394,8 +400,8 @@ impl MediaRecorder {
                     stream.subscribers()
                 };
                 self.let_go();
-                for (session, track) in subscribers {
-                    session.set_flushing(track, true);
+                for subscriber in subscribers {
+                    subscriber.set_flushing(true);
                 }
                 true
             }
@@ -422,10 +428,10 @@ impl MediaRecorder {
                     drop(framing);
                     self.end_if_asked(pad);
                 }
-                for (session, track) in subscribers {
-                    session.begin_anew(track);
-                    session.lose(track);
-                    session.set_flushing(track, false);
+                for subscriber in subscribers {
+                    subscriber.begin_anew();
+                    subscriber.lose();
+                    subscriber.set_flushing(false);
                 }
                 true
             }
@@ -462,11 +468,12 @@ impl MediaRecorder {
             let stream = pad.stream();
             (stream.caps_in_time(), stream.subscribers())
         };
-        for (session, track) in subscribers {
+        for subscriber in subscribers {
             if let Some(caps) = &caps {
-                session.set_caps(track, caps);
+                subscriber.set_caps(caps);
             }
         }
+        self.renew_past();
     }
 
     /// What the framer has begun belongs to the stream, or segment, that ends.
@@ -518,8 +525,8 @@ impl MediaRecorder {
                     let is_new = stream.set_segment(segment);
                     is_new.then(|| stream.subscribers())
                 };
-                for (session, track) in subscribers.into_iter().flatten() {
-                    session.begin_anew(track);
+                for subscriber in subscribers.into_iter().flatten() {
+                    subscriber.begin_anew();
                 }
                 // At another rate sound is of other caps.
                 self.give_caps(pad);
@@ -527,8 +534,8 @@ impl MediaRecorder {
                     let stream = pad.stream();
                     stream.cannot_be_turned().then(|| stream.subscribers())
                 };
-                for (session, track) in backwards.into_iter().flatten() {
-                    session.refuse_backwards(track);
+                for subscriber in backwards.into_iter().flatten() {
+                    subscriber.refuse_backwards();
                 }
                 true
             }
@@ -555,8 +562,8 @@ impl MediaRecorder {
             stream.subscribers()
         };
         lock(&self.control).eos_seqnum = Some(seqnum);
-        for (session, track) in subscribers {
-            session.end_track(track);
+        for subscriber in subscribers {
+            subscriber.end_track();
         }
         self.check_end_of_stream();
     }

@@ -85,6 +85,9 @@ pub struct MediaRecorder {
     pub(super) hold: Mutex<Hold>,
     pub(super) held: Condvar,
     pub(super) armed: AtomicBool,
+    /// PAUSED or above, as far as `pre-record-time` goes.
+    pub(super) awake: AtomicBool,
+    pub(super) past: Mutex<super::past::Past>,
     pub(super) dispatcher: OnceLock<Dispatcher<Event>>,
     pub(super) output: Arc<SrcOutput>,
     src: gst::Pad,
@@ -144,6 +147,8 @@ impl ObjectSubclass for MediaRecorder {
             hold: Mutex::default(),
             held: Condvar::new(),
             armed: AtomicBool::new(false),
+            awake: AtomicBool::new(false),
+            past: Mutex::default(),
             dispatcher: OnceLock::new(),
             output: Arc::new(output),
             src,
@@ -174,6 +179,9 @@ impl ObjectImpl for MediaRecorder {
             }
             if properties::RATES.contains(&name) {
                 self.rates_changed(name, &before);
+            }
+            if super::past::SHAPING.contains(&name) {
+                self.follow_past();
             }
         });
     }
@@ -370,6 +378,8 @@ impl MediaRecorder {
         self.clock.hold(true);
         self.armed
             .store(lock(&self.values).autostart, Ordering::SeqCst);
+        self.awake.store(true, Ordering::SeqCst);
+        self.follow_past();
     }
 
     /// PAUSED→PLAYING: the clock runs, what was held flows.
@@ -398,6 +408,8 @@ impl MediaRecorder {
     }
 
     fn forget_streams(&self) {
+        self.awake.store(false, Ordering::SeqCst);
+        self.follow_past();
         // Whoever builds a pipeline sees a sink.
         self.obj().set_element_flags(gst::ElementFlags::SINK);
         for pad in self.tracks() {

@@ -16,6 +16,7 @@ mod imp;
 mod location;
 mod pad;
 mod part;
+mod past;
 mod properties;
 mod queries;
 mod readings;
@@ -23,12 +24,13 @@ mod refused_caps;
 mod settings;
 mod signals;
 mod stats;
+mod subscriber;
 mod upstream;
 
 pub use blob::Blob;
 pub use events::{Event, Events};
 pub use pad::MediaRecorderPad;
-pub use part::{Part, RecordedInterval};
+pub use part::{Mark, Part, RecordedInterval};
 pub use settings::{MediaRecorderBuilder, Stats, TrackStats};
 
 use crate::model::State;

@@ -2,12 +2,12 @@
 
 mod placement;
 
-use super::framer::Framer;
+use super::{framer::Framer, subscriber::Subscriber};
 use crate::{
     formats,
     gate::Input,
     model::{Kind, stamps::LONGEST_HOLE, timeline::Ns},
-    session::{RunningTime, Session, lock},
+    session::{RunningTime, lock},
 };
 use glib::subclass::prelude::*;
 use gst::{prelude::*, subclass::prelude::*};
@@ -17,15 +17,13 @@ use std::sync::{
     Arc, Mutex, MutexGuard, TryLockError,
     atomic::{AtomicBool, Ordering},
 };
+use std::time::Duration;
 
 glib::wrapper! {
     /// A sink pad of the recorder: one track.
     pub struct MediaRecorderPad(ObjectSubclass<imp::MediaRecorderPad>)
         @extends gst::Pad, gst::Object;
 }
-
-/// A recording and the number of this pad's track in it.
-pub(super) type Subscriber = (Arc<Session>, usize);
 
 /// A buffer that is further ahead of the one before may have a wrong stamp.
 const JUMP: Ns = 1_000_000_000;
@@ -84,6 +82,8 @@ pub(super) struct Stream {
     pub flushing: bool,
     /// Whether upstream is live, once that has been asked.
     pub live: Option<bool>,
+    /// What it said last: whether it is, and how late.
+    pub upstream: Option<(bool, Duration)>,
     /// The pad is being released.
     pub released: bool,
     /// The newest buffer: at `start` it is the picture on show, or holds the first samples. Encoded media that
@@ -210,33 +210,44 @@ impl Stream {
         self.subscribers.clone()
     }
 
-    /// The stream goes to one more recording, beginning with the newest buffer.
-    pub fn give_to(&mut self, session: &Arc<Session>, track: usize) {
+    /// The stream goes to one more recording, or to the past, beginning with the newest buffer.
+    pub fn subscribe(&mut self, subscriber: Subscriber) {
+        if let Some((live, latency)) = self.upstream {
+            subscriber.set_upstream(live, latency);
+        }
         // What has come since the recording was put together counts too.
         if let Some(caps) = self.caps_in_time() {
-            session.set_caps(track, &caps);
+            subscriber.set_caps(&caps);
         }
         if let Some(tags) = &self.tags {
-            session.set_tags(track, tags);
+            subscriber.set_tags(tags);
         }
         if self.cannot_be_turned() {
-            session.refuse_backwards(track);
+            subscriber.refuse_backwards();
         }
         for header in &self.headers {
-            session.replay(track, header.clone());
+            subscriber.replay(header.clone());
         }
         if let Some(recent) = &self.recent {
-            session.replay(track, recent.clone());
+            subscriber.replay(recent.clone());
         }
         if self.eos || self.released {
-            session.end_track(track);
+            subscriber.end_track();
         }
-        self.subscribers.push((session.clone(), track));
+        self.subscribers.push(subscriber);
+    }
+
+    /// The stream does not go there any more.
+    pub fn unsubscribe(&mut self, gone: &Subscriber) {
+        match gone {
+            Subscriber::Recording(session, _) => self.keep_from(session.id()),
+            Subscriber::Past(_) => self.subscribers.retain(|taker| !taker.is_over()),
+        }
     }
 
     /// The stream does not go to this recording any more.
     pub fn keep_from(&mut self, session: u64) {
-        self.subscribers.retain(|(taker, _)| taker.id() != session);
+        self.subscribers.retain(|taker| !taker.is_of(session));
     }
 
     /// A flush: the stream begins anew, recorded time goes on.
@@ -314,8 +325,8 @@ mod imp {
             let _muting = lock(&self.muting);
             self.mute.store(mute, Ordering::SeqCst);
             let subscribers = lock(&self.stream).subscribers();
-            for (session, track) in subscribers {
-                session.contain(|session| session.mute(track, mute, from));
+            for subscriber in subscribers {
+                subscriber.mute(mute, from);
             }
         }
     }

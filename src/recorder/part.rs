@@ -1,4 +1,5 @@
-//! [`Part`] and [`RecordedInterval`]: what a finished part, and each recorded stretch of time, tell a Rust application.
+//! [`Part`], [`Mark`] and [`RecordedInterval`]: what a finished part, a mark, and each recorded stretch of time tell a
+//! Rust application.
 
 use std::path::PathBuf;
 
@@ -36,6 +37,36 @@ impl Part {
             duration: time(structure, "duration"),
             size: structure.get("size").unwrap_or_default(),
             is_whole: structure.get("whole").unwrap_or_default(),
+            running_time: time(structure, "running-time"),
+        }
+    }
+}
+
+/// An instant of a recording that the application has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mark {
+    /// What it is called; may be empty.
+    pub title: String,
+    /// Its recorded time.
+    pub timecode: gst::ClockTime,
+    /// Number of the part that it is in, from 0.
+    pub part: u32,
+    /// Its recorded time in that part.
+    pub part_timecode: gst::ClockTime,
+    /// Its running time: of a mark in a pause that of the cut.
+    pub running_time: gst::ClockTime,
+}
+
+impl Mark {
+    /// What `on-mark` and the message `mediarecorder-mark` bring.
+    pub(super) fn of(structure: &gst::StructureRef) -> Self {
+        let title = structure.get::<Option<String>>("title").ok().flatten();
+        Mark {
+            title: title.unwrap_or_default(),
+            timecode: time(structure, "timecode"),
+            part: structure.get("part").unwrap_or_default(),
+            part_timecode: time(structure, "part-timecode"),
             running_time: time(structure, "running-time"),
         }
     }

@@ -13,6 +13,7 @@ const DEFAULT_TIMESLICE: u32 = 0;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
+const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
 /// A value of another type than the property's.
@@ -35,6 +36,7 @@ pub struct Values {
     pub max_queue_time: u64,
     pub stop_timeout: u64,
     pub max_duration: u64,
+    pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
 }
@@ -56,6 +58,7 @@ impl Default for Values {
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
+            pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
     }
@@ -81,6 +84,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
+            "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
         Ok(())
@@ -120,6 +124,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time.to_value(),
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
+            "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
     }
@@ -301,11 +306,18 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Recorded time in nanoseconds after which the recording ends as by stop, 0 = unlimited",
             DEFAULT_MAX_DURATION,
         ),
+        uint64(
+            "pre-record-time",
+            "Pre-record time",
+            "Nanoseconds of the past that are kept while inactive, in PAUSED and PLAYING: start begins that long \
+             before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
+            DEFAULT_PRE_RECORD_TIME,
+        ),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(
                 "application/x-mediarecorder-stats: duration, paused-duration, bytes, blobs, \
-                 location, mime-type, tracks, parts, intervals",
+                 location, mime-type, tracks, parts, intervals, pre-recorded, pre-recorded-bytes",
             )
             .read_only()
             .build(),

@@ -130,6 +130,9 @@ properties! {
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording ends as by `stop`; zero: unlimited.
     max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
+    /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
+    pre_record_time set_pre_record_time "pre-record-time"
+        gst::ClockTime: gst::ClockTime = same same;
 }
 
 /// Figures of the recording that is on, else of the latest.
@@ -154,6 +157,10 @@ pub struct Stats {
     pub parts: u32,
     /// What was recorded between the cuts, as far as it is known where it begins.
     pub intervals: Vec<RecordedInterval>,
+    /// How much of the past is kept, see [`MediaRecorder::pre_record_time`].
+    pub pre_recorded: gst::ClockTime,
+    /// Bytes that this takes, in memory or in a temporary file.
+    pub pre_recorded_bytes: u64,
 }
 
 /// Figures of one track.
@@ -199,6 +206,8 @@ impl MediaRecorder {
             ),
             parts: stats.get("parts").unwrap_or_default(),
             intervals: RecordedInterval::all_of(&stats),
+            pre_recorded: gst::ClockTime::from_nseconds(number("pre-recorded")),
+            pre_recorded_bytes: number("pre-recorded-bytes"),
         }
     }
 }

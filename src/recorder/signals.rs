@@ -1,6 +1,6 @@
 //! The element's signals: actions, events, `encoder-setup`, `is-type-supported`.
 
-use super::guard::guarded;
+use super::{guard::guarded, imp::MediaRecorder};
 use crate::{
     formats,
     model::{Command, Error},
@@ -9,9 +9,19 @@ use glib::subclass::{Signal, prelude::*};
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
+/// One without arguments.
 fn action(name: &str, command: Command) -> Signal {
+    action_with(name, &[], move |recorder, _| recorder.act(command))
+}
+
+fn action_with(
+    name: &str,
+    arguments: &[glib::Type],
+    act: impl Fn(&MediaRecorder, &[glib::Value]) -> Result<(), Error> + Send + Sync + 'static,
+) -> Signal {
     Signal::builder(name)
         .action()
+        .param_types(arguments.iter().copied())
         .return_type::<Option<glib::Error>>()
         .class_handler(move |args| {
             let done =
@@ -20,7 +30,7 @@ fn action(name: &str, command: Command) -> Signal {
                         Some(Ok(recorder)) => {
                             let recorder = recorder.imp();
                             let failed = Err(Error::unknown("The recorder has failed."));
-                            recorder.contain(failed, || recorder.act(command))
+                            recorder.contain(failed, || act(recorder, args))
                         }
                         _ => Err(Error::unknown("This is no mediarecorder.")),
                     },
@@ -38,6 +48,10 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
         action("resume", Command::Resume),
         action("stop", Command::Stop),
         action("request-data", Command::RequestData),
+        action_with("mark", &[String::static_type()], |recorder, args| {
+            let title = args.get(1).and_then(|arg| arg.get::<Option<String>>().ok());
+            recorder.mark(&title.flatten().unwrap_or_default())
+        }),
         Signal::builder("is-type-supported")
             .action()
             .param_types([String::static_type()])
@@ -58,6 +72,9 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
             .param_types([gst::Sample::static_type()])
             .build(),
         Signal::builder("on-part")
+            .param_types([gst::Structure::static_type()])
+            .build(),
+        Signal::builder("on-mark")
             .param_types([gst::Structure::static_type()])
             .build(),
         Signal::builder("on-error")

@@ -38,7 +38,7 @@ impl Latest {
         }
     }
 
-    fn structure(&self) -> gst::Structure {
+    fn structure(&self, (pre_recorded, bytes): (u64, u64)) -> gst::Structure {
         let tracks = self.tracks.iter().map(|(pad, encoder, counts)| {
             gst::Structure::builder("track")
                 .field("pad", pad)
@@ -61,6 +61,8 @@ impl Latest {
             .field("tracks", gst::Array::from_values(tracks))
             .field("parts", self.parts)
             .field("intervals", interval_array(&self.intervals))
+            .field("pre-recorded", pre_recorded)
+            .field("pre-recorded-bytes", bytes)
             .build()
     }
 }
@@ -68,17 +70,18 @@ impl Latest {
 impl MediaRecorder {
     /// Of the recording that is on, else of the latest.
     pub(super) fn stats(&self) -> gst::Structure {
+        let past = self.past_figures();
         let session = {
             let control = lock(&self.control);
             if let (None, Some(latest)) = (&control.current, &control.latest) {
-                return latest.structure();
+                return latest.structure(past);
             }
             let newest = control.sessions.last().cloned();
             control.current.clone().or(newest)
         };
         match session {
-            Some(session) => Latest::of(&session).structure(),
-            None => Latest::empty().structure(),
+            Some(session) => Latest::of(&session).structure(past),
+            None => Latest::empty().structure(past),
         }
     }
 }

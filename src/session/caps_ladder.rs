@@ -235,16 +235,17 @@ impl<L: Listener> Watched<L> {
         if let Some(filter) = chain.last() {
             fix_form(filter, &form);
         }
-        let made = MadeFor {
-            index: self.index,
+        let made_for = MadeFor {
             track: &track,
             spec: &spec,
             settings: &self.settings,
             failed: &self.failed,
+            key_at: None,
         };
         let entry = chain.last().and_then(|last| last.static_pad("src"));
         elements.extend(chain);
-        let encoder = set_up_encoder(&made, listener)?;
+        let made = |encoder: &gst::Element| listener.encoder(self.index, encoder);
+        let encoder = set_up_encoder(&made_for, made)?;
         self.join(&encoder);
         if let Some(entry) = entry {
             // Its packets are stamped as those of no delay.

@@ -45,7 +45,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 impl Settings {
     /// How long is waited for media that stays away: `max-queue-time`, or 2 s where that is 0 or the greatest there
     /// is, and sets no limit.
-    pub(super) fn patience(&self) -> Duration {
+    pub(crate) fn patience(&self) -> Duration {
         match self.max_queue_time {
             0 | Ns::MAX => PATIENCE,
             time => Duration::from_nanos(time),
@@ -53,12 +53,12 @@ impl Settings {
     }
 
     /// The same in nanoseconds.
-    pub(super) fn patience_ns(&self) -> Ns {
+    pub(crate) fn patience_ns(&self) -> Ns {
         u64::try_from(self.patience().as_nanos()).unwrap_or(Ns::MAX)
     }
 
     /// Media that may wait, per track; more than can be counted where `max-queue-time` sets no limit.
-    pub(super) fn queue_limit(&self) -> Ns {
+    pub(crate) fn queue_limit(&self) -> Ns {
         match self.max_queue_time {
             0 => Ns::MAX / 4,
             time => time.min(Ns::MAX / 4),

@@ -5,7 +5,7 @@ use super::{
     encoder_monitor::Report,
     encoder_probe,
     fixups::{self, ChainSpec},
-    key_units,
+    key_units::{self, KeyAt},
     pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
@@ -25,11 +25,12 @@ const ENCODER: &str = "-encoder";
 
 /// For which track an encoder is made, and by what it is tuned.
 pub struct MadeFor<'a> {
-    pub index: usize,
     pub track: &'a TrackMedia<'a>,
     pub spec: &'a ChainSpec,
     pub settings: &'a Settings,
     pub failed: &'a FailedEncoders,
+    /// Which of its frames have to be key frames beside those that the settings name.
+    pub key_at: Option<KeyAt>,
 }
 
 /// Factories of encoders that have failed in this recording.
@@ -37,6 +38,12 @@ pub struct MadeFor<'a> {
 pub struct FailedEncoders(Arc<Mutex<Vec<glib::GString>>>);
 
 impl FailedEncoders {
+    /// Those of these names.
+    pub fn of(names: &[String]) -> Self {
+        let names = names.iter().map(|name| name.as_str().into());
+        FailedEncoders(Arc::new(Mutex::new(names.collect())))
+    }
+
     /// This one is not taken any more.
     pub fn add(&self, factory: glib::GString) {
         lock(&self.0).push(factory);
@@ -83,14 +90,14 @@ pub fn report(listener: &Arc<impl Listener>) -> Report {
 /// a processor.
 fn encoder_that_works(
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<gst::Element, Error> {
     let MadeFor {
-        index,
         track,
         spec,
         settings,
         failed: failed_before,
+        ..
     } = *made_for;
     let codec = spec.codec;
     let tuning = tuning(track, codec.kind(), settings);
@@ -99,11 +106,11 @@ fn encoder_that_works(
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
     while let Some(factory) = factories.next() {
-        let made = factory
+        let built = factory
             .create()
             .name(format!("{}{ENCODER}", track.name))
             .build();
-        let encoder = match made {
+        let encoder = match built {
             Ok(encoder) => encoder,
             Err(err) => {
                 reason = failed(track.name, err);
@@ -111,7 +118,7 @@ fn encoder_that_works(
             }
         };
         formats::tune(&encoder, &tuning);
-        listener.encoder(index, &encoder);
+        made(&encoder);
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
@@ -122,15 +129,16 @@ fn encoder_that_works(
     Err(reason)
 }
 
-/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it.
+/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it. Each that is tried is
+/// told to `made`, in NULL.
 pub fn set_up_encoder(
     made_for: &MadeFor<'_>,
-    listener: &Arc<impl Listener>,
+    made: impl Fn(&gst::Element),
 ) -> Result<gst::Element, Error> {
-    let works = encoder_that_works(made_for, listener)?;
+    let works = encoder_that_works(made_for, made)?;
     if made_for.spec.codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
-        key_units::pace(&works, interval, frames);
+        key_units::pace(&works, interval, frames, made_for.key_at.clone());
     }
     let spec = ChainSpec {
         encoder: factory_name(&works),

@@ -41,6 +41,21 @@ pub struct Part {
     pub running_time: Ns,
 }
 
+/// An instant that the application has named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mark {
+    /// What it is called; may be empty.
+    pub title: String,
+    /// Its recorded time.
+    pub timecode: Ns,
+    /// The part that it is in.
+    pub part: u32,
+    /// The same, counted from where that begins.
+    pub part_timecode: Ns,
+    /// Its running time.
+    pub running_time: Ns,
+}
+
 /// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
 /// the others the furthest recorded.
 #[derive(Debug)]
@@ -77,6 +92,8 @@ pub enum Event {
         part: u32,
         blob: Blob,
     },
+    /// A mark has its place.
+    Mark(Mark),
     /// A part is over, and its file whole.
     Part(Part),
     /// The last one.
@@ -147,6 +164,9 @@ impl fmt::Display for Event {
             Event::Error { error, .. } => write!(f, "on-error: {error}"),
             Event::Data { blob, .. } => {
                 write!(f, "on-data-available: {} bytes", blob.bytes.size())
+            }
+            Event::Mark(mark) => {
+                write!(f, "on-mark: \"{}\" at {} ns", mark.title, mark.timecode)
             }
             Event::Part(part) => {
                 write!(f, "on-part: {}, {} bytes", part.number, part.size)

@@ -16,9 +16,11 @@ use std::{
     },
 };
 
-/// What a track's media is given to.
-pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app::AppSrc {
-    let need_data = Arc::downgrade(listener);
+/// What a track's media is given to; `need_data` hears when there is room in its queue.
+pub fn appsrc(
+    track: &TrackMedia<'_>,
+    need_data: impl Fn() + Send + Sync + 'static,
+) -> gst_app::AppSrc {
     let appsrc = gst_app::AppSrc::builder()
         .name(track.name)
         .caps(&track.caps)
@@ -27,11 +29,7 @@ pub fn appsrc(track: &TrackMedia<'_>, listener: &Arc<impl Listener>) -> gst_app:
         .max_time(gst::ClockTime::from_nseconds(track.room))
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
-                .need_data(move |_, _| {
-                    if let Some(listener) = need_data.upgrade() {
-                        listener.need_data();
-                    }
-                })
+                .need_data(move |_, _| need_data())
                 .build(),
         )
         .build();
@@ -50,6 +48,8 @@ pub fn bytes_pad(
     begun: &Arc<AtomicBool>,
 ) -> gst::Pad {
     let begun = begun.clone();
+    // Not before: what tells the time of the first instant comes with its media.
+    let dated = AtomicBool::new(false);
     let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
     let (told, sought) = (listener.clone(), patch.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
@@ -59,6 +59,11 @@ pub fn bytes_pad(
                 return Ok(gst::FlowSuccess::Ok);
             }
             contain(&*bytes, || {
+                if !dated.swap(true, Ordering::Relaxed)
+                    && let Some(date) = bytes.date()
+                {
+                    lock(&patched).set_date(date);
+                }
                 // Its own lock, held no longer than that.
                 let patched = lock(&patched).bytes(buffer);
                 let Some(patched) = patched else {
@@ -91,7 +96,8 @@ pub fn bytes_pad(
                     told.caps(&caps);
                 }
                 gst::EventView::Eos(_) => {
-                    let ending = lock(&sought).take_ending();
+                    let (chapters, end) = told.chapters();
+                    let ending = lock(&sought).take_ending(chapters, end);
                     told.end(ending);
                 }
                 _ => {}

@@ -3,12 +3,17 @@
 use super::{probe::probe, timing::lock};
 use crate::formats;
 use gst::prelude::*;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+
+/// Whether the frame at the second time has to be a key frame, behind the one at the first.
+pub type KeyAt = Arc<dyn Fn(gst::ClockTime, gst::ClockTime) -> bool + Send + Sync>;
 
 /// Where the last key frame was asked for.
 #[derive(Debug, Default)]
 struct Last {
     pts: Option<gst::ClockTime>,
+    /// The last frame of all.
+    frame: Option<gst::ClockTime>,
     frames: u32,
     /// Settings that make a key frame of every frame are still in force.
     forced: bool,
@@ -17,8 +22,13 @@ struct Last {
 }
 
 /// Asks `encoder` for a key frame with the first frame that begins `interval` or more after the last
-/// one, and with each that has `frames` frames from it (0: no matter how many).
-pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u32) {
+/// one, and with each that has `frames` frames from it (0: no matter how many), and with each that `also` names.
+pub fn pace(
+    encoder: &gst::Element,
+    interval: Option<gst::ClockTime>,
+    frames: u32,
+    also: Option<KeyAt>,
+) {
     let Some(pad) = encoder.static_pad("sink") else {
         return;
     };
@@ -36,7 +46,12 @@ pub fn pace(encoder: &gst::Element, interval: Option<gst::ClockTime>, frames: u3
         let late = interval
             .zip(last.pts)
             .is_some_and(|(interval, last)| pts >= last + interval);
-        let due = late || frames > 0 && last.frames >= frames;
+        let before = last.frame.replace(pts);
+        let named = also
+            .as_ref()
+            .zip(before)
+            .is_some_and(|(also, before)| also(before, pts));
+        let due = late || named || frames > 0 && last.frames >= frames;
         let count = last.frames;
         if begins || due {
             last.pts = Some(pts);

@@ -10,9 +10,13 @@ mod aside;
 mod backpressure;
 mod bitrates;
 mod caps_ladder;
+mod chapters;
 mod config;
 mod container_limit;
+mod decoder;
+mod decoding;
 mod diagnosis;
+mod encoder_chain;
 mod encoder_delay;
 mod encoder_monitor;
 mod encoder_probe;
@@ -24,6 +28,7 @@ mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
 mod key_units;
+mod marks;
 mod orientation;
 mod pipeline;
 mod probe;
@@ -35,11 +40,15 @@ mod tracks;
 mod wall_clock;
 mod writer;
 
+pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
-pub use event::{Blob, Event, Part, RecordedInterval};
+pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
+pub use event::{Blob, Event, Mark, Part, RecordedInterval};
+pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
-pub(crate) use timing::lock;
-pub use track::{Flow, TrackSpec, TrackStats};
+pub(crate) use timing::{SharedTimeline, lock};
+pub use track::{Flow, Origin, TrackSpec, TrackStats};
+pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
     log::{CAT, time},
@@ -49,23 +58,21 @@ use crate::{
     },
     output::{Events, Slot, SrcOutput, Store},
 };
-use backpressure::Backpressure;
 use bitrates::RunningEncoder;
+use decoding::Decoding;
+use marks::Marks;
 use std::{
     any::Any,
     collections::VecDeque,
-    io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError,
+        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError, Weak,
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, ThreadId},
     time::{Duration, Instant},
 };
-use timing::SharedTimeline;
-use track::{Shared, Track};
-use writer::{BlobOutlet, Progress, Writer};
+use writer::{BlobOutlet, Incomplete, Progress, Writer};
 
 /// How often who cannot wait for the disk looks whether the writer is free.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
@@ -80,6 +87,10 @@ pub struct Session {
     timeline: Arc<SharedTimeline>,
     begin: Begin,
     tracks: Vec<Track>,
+    /// In the order of the tracks.
+    decoding: Vec<Decoding>,
+    /// Itself, for what calls back.
+    this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
     events: Events<Event>,
@@ -122,6 +133,9 @@ struct Control {
     failed_encoders: Vec<(gst::Element, Error)>,
     /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
     ended_by_caps: Vec<(String, gst::Caps, Ns)>,
+    marks: Marks,
+    /// Once is enough.
+    warned_of_marks: bool,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
     drained: bool,
@@ -179,7 +193,7 @@ impl Session {
             any_live: any_live.clone(),
         };
         let progress = Arc::<Progress>::default();
-        let session = Arc::new(Session {
+        let session = Arc::new_cyclic(|this| Session {
             id,
             label: glib::gformat!("{}/recording{id}", delegate.name()),
             writer: Mutex::new(Writer::new(
@@ -199,6 +213,8 @@ impl Session {
                 .iter()
                 .map(|spec| Track::new(spec, &shared))
                 .collect(),
+            decoding: tracks.iter().map(|_| Decoding::default()).collect(),
+            this: this.clone(),
             any_live,
             room,
             events,
@@ -227,6 +243,32 @@ impl Session {
         }
         self.note_wall_clock();
         self.tell_beginning();
+    }
+
+    /// The same, but the first cut lies in the past, if there is any: `past` is what has been recorded of it, interval
+    /// by interval, of which the last is open. `front` stands in front of what keeps the past from here on, and makes
+    /// each cut of this recording's too.
+    pub fn listen_to_past(&self, past: &[(Ns, Option<Ns>)], front: &Arc<SharedTimeline>) {
+        if past.is_empty() {
+            self.listen();
+            return self.timeline.lead(front.clone(), 0);
+        }
+        lock(&self.control).start = Some(self.events.reserve());
+        self.timeline
+            .write(|timeline| timeline.begin_with(past.iter().copied()));
+        self.timeline.lead(front.clone(), past.len() - 1);
+        past.iter().for_each(|_| self.note_wall_clock());
+        self.tell_beginning();
+    }
+
+    /// Whether its last events have been queued, or are being so.
+    pub fn is_over(&self) -> bool {
+        lock(&self.control).over
+    }
+
+    /// Where it ends, once that is known.
+    pub fn end(&self) -> Option<Ns> {
+        self.timeline.read(Timeline::end)
     }
 
     /// Lets the supervisor loose: from here on there are events.
@@ -289,7 +331,7 @@ impl Session {
 
     /// The instant that a cut made now has: the clock's time if a track is live, else the
     /// furthest that has arrived.
-    fn now(&self) -> Ns {
+    pub fn now(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
             _ => self.clock.furthest(),
@@ -315,6 +357,10 @@ impl Session {
         let wanted = self.timeline.read(|t| t.pending());
         if let Some((interval, running)) = wanted {
             for track in self.tracks.iter().filter(|track| track.is_keyed()) {
+                // Its encoder, which is not upstream, follows the timeline.
+                if track.was_raw() {
+                    continue;
+                }
                 if !track.is_closed() && track.ask_once(interval) {
                     // As the track's stamps count it.
                     let running = running.saturating_add_signed(track.shift().saturating_neg());
@@ -586,12 +632,10 @@ impl Session {
         }
     }
 
-    /// The recording is whole, but stays in fragments.
-    fn warn_of_fragments(&self, reason: Option<io::Error>) {
-        if let Some(reason) = reason {
-            let message = format!(
-                "The recording is complete, but stays a fragmented MP4, which some players cannot seek in: {reason}"
-            );
+    /// The recording is whole, but for its last step.
+    fn warn_of_incomplete(&self, incomplete: Option<Incomplete>) {
+        if let Some(Incomplete { purpose, reason }) = incomplete {
+            let message = format!("The recording is complete, but {purpose}: {reason}");
             self.events.push(Event::Warning { message });
         }
     }

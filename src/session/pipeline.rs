@@ -15,14 +15,15 @@ mod container_end;
 pub use {chain::Feed, container_end::ContainerEnd};
 
 use super::{
-    Settings,
+    Settings, chapters,
     diagnosis::{TrackPath, listen},
     encoding::FailedEncoders,
+    lock,
     track::InFlight,
 };
 use crate::{
-    formats::{self, Ending, Missing, Plan},
-    model::{Error, Kind, Orientation, timeline::Ns},
+    formats::{self, Chapter, Ending, Missing, Patch, Plan},
+    model::{Container, Error, Kind, Orientation, timeline::Ns},
 };
 use chain::ChainBuilder;
 use gst::prelude::*;
@@ -34,8 +35,12 @@ pub trait Listener: Send + Sync + 'static {
     fn seek(&self, position: u64);
     /// The muxer's caps are known: by now all tracks' are.
     fn caps(&self, caps: &gst::Caps);
+    /// When the first recorded instant was, in nanoseconds since 1970.
+    fn date(&self) -> Option<i64>;
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
+    /// All chapters, and where the last of them ends: no more can come.
+    fn chapters(&self) -> (Vec<Chapter>, Ns);
     /// All has been written but for how it ends.
     fn end(&self, ending: Ending);
     /// An element has failed that is no encoder.
@@ -81,6 +86,13 @@ impl TrackMedia<'_> {
     }
 }
 
+/// What the head of the file is told that its tracks do not tell.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileHead {
+    /// Bytes that are set aside for chapters.
+    pub chapters_room: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Pipeline {
@@ -117,13 +129,14 @@ impl Pipeline {
         plan: &Plan,
         tracks: &[TrackMedia<'_>],
         settings: &Settings,
+        head: FileHead,
         failed: &FailedEncoders,
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
         let pipeline = gst::Pipeline::with_name("mediarecorder-session");
         // Without a clock nothing waits for a time.
         pipeline.use_clock(None::<&gst::Clock>);
-        let end = ContainerEnd::build(&pipeline, plan, settings.timeslice, listener)?;
+        let end = ContainerEnd::build(&pipeline, plan, settings.timeslice, head, listener)?;
         let mut this = Pipeline {
             pipeline,
             feeds: Vec::new(),
@@ -144,6 +157,10 @@ impl Pipeline {
         if let Some(bus) = this.pipeline.bus() {
             let paths = paths(plan, tracks, &this.feeds);
             listen(&bus, plan.container, paths, listener);
+        }
+        let track = this.feeds.get(chapters::track_in_ogg(&plan.codecs));
+        if let (Container::Ogg, Some(feed)) = (plan.container, track) {
+            chapters::reserve_in_ogg(&feed.mux_pad, head.chapters_room);
         }
         let delays = this.feeds.iter().filter_map(|feed| feed.delay);
         this.end
@@ -204,16 +221,22 @@ impl Pipeline {
     }
 
     /// What is left to be done with the bytes where the muxer has not come to its end: once.
-    pub fn take_ending(&self) -> Ending {
-        self.end.take_ending()
+    pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
+        self.end.take_ending(chapters, end)
+    }
+
+    /// Works with what puts its bytes right. No lock is to be taken meanwhile.
+    pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
+        work(&mut lock(&self.end.patch))
     }
 
     /// Lets it run, but for the encoders.
     pub fn play(&self) -> Result<(), Error> {
         self.pipeline
             .set_state(gst::State::Playing)
-            .map(|_| ())
-            .map_err(|err| failed("it does not start", err))
+            .map_err(|err| failed("it does not start", err))?;
+        self.end.reserve_chapters();
+        Ok(())
     }
 
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.

@@ -3,6 +3,7 @@
 
 mod batching;
 mod build;
+mod chapters;
 mod cut_resolution;
 mod encoders;
 mod end;
@@ -81,12 +82,17 @@ struct Supervisor {
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
+    /// So many chapters are in the head.
+    chapters_written: usize,
     /// How many blobs of those that were asked for have been handed out.
     served: u64,
     /// The end has been announced.
     finalising: bool,
     /// Tracks of which the log knows that they have ended.
     told_closed: Vec<bool>,
+    /// How many buffers have come out of the past, and when one did last.
+    kept: u64,
+    kept_came: Instant,
 }
 
 impl Supervisor {
@@ -110,9 +116,12 @@ impl Supervisor {
             waiting: None,
             announced: false,
             batch: None,
+            chapters_written: 0,
             served: 0,
             finalising: false,
             told_closed: Vec::new(),
+            kept: 0,
+            kept_came: now,
         }
     }
 
@@ -170,6 +179,7 @@ impl Supervisor {
                 return Some(error);
             }
             self.announce(caps, stopped.is_some());
+            self.write_chapters();
             self.flush_batch(requested > self.served, stopped.is_some());
             if self.announced {
                 self.hand_out_requested(requested);
@@ -180,7 +190,7 @@ impl Supervisor {
             match stopped {
                 Some(since) => {
                     self.complete_tracks(since);
-                    if since.elapsed() > self.drain_limit() {
+                    if since.max(self.kept_came).elapsed() > self.drain_limit() {
                         return Some(Error::unknown(format!(
                             "The recording did not drain within stop-timeout ({} ms): an encoder \
                              or the disk is too slow; what was written until now is delivered.",
@@ -258,6 +268,11 @@ impl Supervisor {
         let held = session.clock.holds() && !session.any_live() && !stopped;
         let now = self.begun.elapsed();
         self.absences.watch(now, &self.views(), held);
+        let kept = session.tracks.iter().filter(|track| track.is_kept());
+        let kept = kept.map(Track::came).sum();
+        if std::mem::replace(&mut self.kept, kept) != kept {
+            self.kept_came = Instant::now();
+        }
     }
 
     fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {

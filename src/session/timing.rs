@@ -9,7 +9,7 @@ use crate::model::timeline::{Ns, Timeline};
 use gst::prelude::*;
 use std::{
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Instant,
@@ -26,6 +26,15 @@ pub struct SharedTimeline {
     /// Odd while a cut is being written.
     sequence: AtomicU64,
     timeline: Mutex<Timeline>,
+    leads: Mutex<Option<Followed>>,
+}
+
+/// Who follows a timeline, see [`Timeline::follow`].
+#[derive(Debug, Clone)]
+struct Followed {
+    by: Arc<SharedTimeline>,
+    from: usize,
+    of: usize,
 }
 
 impl SharedTimeline {
@@ -34,12 +43,40 @@ impl SharedTimeline {
         SharedTimeline {
             sequence: AtomicU64::new(0),
             timeline: Mutex::new(timeline),
+            leads: Mutex::new(None),
         }
+    }
+
+    /// From here on until this one is stopped, `by` follows each cut, written with it at the same instant. `of` is the
+    /// number of the interval that is open.
+    pub fn lead(&self, by: Arc<SharedTimeline>, of: usize) {
+        let from = by.read(|t| t.intervals().len()).saturating_sub(1);
+        *lock(&self.leads) = Some(Followed { by, from, of });
     }
 
     /// Writes to the timeline. Instants read inside `write` are after every instant up to which it was safe that a
     /// track has used without seeing the change.
     pub fn write<R>(&self, write: impl FnOnce(&mut Timeline) -> R) -> R {
+        let leads = lock(&self.leads).clone();
+        let Some(Followed { by, from, of }) = leads else {
+            return self.write_alone(write);
+        };
+        by.write_alone(|follower| {
+            self.write_alone(|timeline| {
+                let result = write(timeline);
+                // Another write may have been the last.
+                if lock(&self.leads).is_some() {
+                    follower.follow(from, timeline, of);
+                }
+                if timeline.is_stopped() {
+                    *lock(&self.leads) = None;
+                }
+                result
+            })
+        })
+    }
+
+    fn write_alone<R>(&self, write: impl FnOnce(&mut Timeline) -> R) -> R {
         let mut timeline = lock(&self.timeline);
         self.sequence.fetch_add(1, Ordering::SeqCst);
         let result = write(&mut timeline);

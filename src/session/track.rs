@@ -32,7 +32,7 @@ use std::{
 };
 
 /// A track holds no more bytes than this, however little time that is.
-const MAX_BYTES: u64 = 256 << 20;
+pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 /// Less media than this is no queue.
 const QUEUE: Ns = 100_000_000;
@@ -49,6 +49,18 @@ const BACKLOG_GRACE: Ns = 1_000_000_000;
 /// So much of what can be held back waits at the most: more would only grow cold in the caches.
 const HELD_BACK: Ns = 250_000_000;
 
+/// Where a track's media comes from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// Its pad: as it comes, if it comes live.
+    Pad,
+    /// The past, where all that it brings has its right place, in a thread that can wait.
+    Past {
+        /// Whether it came raw, and has been encoded there: known by the time it comes.
+        was_raw: Arc<AtomicBool>,
+    },
+}
+
 /// What `start` knows of a track.
 #[derive(Debug)]
 pub struct TrackSpec {
@@ -60,6 +72,8 @@ pub struct TrackSpec {
     pub live: bool,
     /// Upstream's latency.
     pub latency: Duration,
+    /// Where its media comes from.
+    pub origin: Origin,
 }
 
 /// Whether the pad goes on giving buffers to a track.
@@ -98,8 +112,6 @@ struct Inner {
     /// Those of the first media.
     first_caps: Option<gst::Caps>,
     gate: Option<Gate>,
-    /// For what has come since raw media became encoded, and the running time at which that was.
-    next_gate: Option<(Gate, Option<Ns>)>,
     stamps: Stamps<Input>,
     cursor: IntervalCursor,
     /// The end of the last interval, once that is known for good.
@@ -118,6 +130,8 @@ struct Inner {
     looked: Option<(Ns, Ns)>,
     /// Changes of `mute` before the caps were known.
     mutes: Vec<(Ns, bool)>,
+    /// How its frames have to be turned, before the caps are known.
+    turn: Option<Orientation>,
 }
 
 /// See the module.
@@ -125,6 +139,7 @@ struct Inner {
 pub struct Track {
     name: String,
     kind: Kind,
+    origin: Origin,
     live: AtomicBool,
     any_live: Arc<AtomicBool>,
     /// Upstream's latency, in nanoseconds.
@@ -147,6 +162,8 @@ pub struct Track {
     wider: AtomicU64,
     /// EOS on the pad.
     ended: AtomicBool,
+    /// It is decoded, and nothing comes out before a key frame.
+    begins_decoded: AtomicBool,
     /// The interval, counted from 1, for which a key frame was last asked.
     asked: AtomicUsize,
     inner: Mutex<Inner>,
@@ -173,7 +190,8 @@ impl Track {
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
-            live: AtomicBool::new(spec.live),
+            origin: spec.origin.clone(),
+            live: AtomicBool::new(spec.live && matches!(spec.origin, Origin::Pad)),
             any_live: shared.any_live.clone(),
             latency: AtomicU64::new(nanoseconds(spec.latency)),
             came: AtomicU64::new(0),
@@ -189,12 +207,12 @@ impl Track {
             flushing: AtomicBool::new(false),
             wider: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            begins_decoded: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 caps: None,
                 first_caps: None,
                 gate: None,
-                next_gate: None,
                 stamps: Stamps::new(shared.patience),
                 cursor: IntervalCursor::default(),
                 end: None,
@@ -207,6 +225,7 @@ impl Track {
                 let_in: 0,
                 looked: None,
                 mutes: Vec::new(),
+                turn: None,
             }),
         }
     }
@@ -221,7 +240,20 @@ impl Track {
         self.kind
     }
 
-    /// Whether upstream is live, as far as is known.
+    /// Whether its media comes out of the past.
+    pub fn is_kept(&self) -> bool {
+        matches!(self.origin, Origin::Past { .. })
+    }
+
+    /// Whether its media came raw and has been encoded on its way here.
+    pub fn was_raw(&self) -> bool {
+        match &self.origin {
+            Origin::Pad => false,
+            Origin::Past { was_raw } => was_raw.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether its media comes live, as far as is known: it cannot wait then.
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
     }
@@ -234,7 +266,7 @@ impl Track {
     /// What upstream is like, when that is asked anew.
     pub fn set_upstream(&self, live: bool, latency: Duration) {
         self.latency.store(nanoseconds(latency), Ordering::Relaxed);
-        self.live.store(live, Ordering::Relaxed);
+        self.live.store(live && !self.is_kept(), Ordering::Relaxed);
         self.any_live.fetch_or(live, Ordering::SeqCst);
         let mut inner = lock(&self.inner);
         let scarce = self.has_live_pictures(&inner);
@@ -271,9 +303,18 @@ impl Track {
         self.arrived.load(Ordering::SeqCst)
     }
 
-    /// Whether its intervals have to begin at a key frame.
+    /// Whether its intervals have to begin at a key frame: of what is decoded, the first alone.
     pub fn is_keyed(&self) -> bool {
+        if self.begins_decoded.load(Ordering::SeqCst) {
+            let pending = self.timeline.read(|t| t.pending());
+            return pending.is_some_and(|(interval, _)| interval == 0);
+        }
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.is_keyed())
+    }
+
+    /// Its media is decoded in front of it, and can be only from a key frame on.
+    pub fn begin_decoded(&self, keyed: bool) {
+        self.begins_decoded.store(keyed, Ordering::SeqCst);
     }
 
     /// A flush begins, or ends.
@@ -332,7 +373,10 @@ impl Track {
     /// the second time.
     pub fn key_frame(&self, from: Ns) -> (Option<Ns>, Ns) {
         let inner = lock(&self.inner);
-        let key_frame = inner.gate.as_ref().and_then(|gate| gate.key_frame(from));
+        let key_frame = match self.begins_decoded.load(Ordering::SeqCst) {
+            true => inner.first.map(|first| first.max(from)),
+            false => inner.gate.as_ref().and_then(|gate| gate.key_frame(from)),
+        };
         (key_frame, self.arrived())
     }
 
@@ -352,24 +396,27 @@ impl Track {
         // What waits came with the caps before.
         self.settle_stamps(&mut inner);
         let before = inner.caps.clone();
-        let Inner {
-            gate, next_gate, ..
-        } = &mut *inner;
-        // Encoded media that becomes raw is copied into the pipeline as it is.
-        let is_new = |gate: &Gate| !matches!(gate, Gate::Encoded(_)) && !formats::is_raw(caps);
-        match (next_gate.as_mut(), gate.as_mut()) {
-            (None, Some(gate)) if is_new(gate) => *next_gate = Some((gate_for(caps)?, None)),
-            (Some((gate, _)), _) | (None, Some(gate)) => {
+        match &mut inner.gate {
+            Some(gate) => {
                 gate.set_caps(caps)?;
                 if before.is_some_and(|before| formats::begins_anew(&before, caps)) {
                     gate.lose(Loss::Upstream);
                 }
             }
-            (None, None) => *gate = Some(gate_for(caps)?),
+            gate => *gate = Some(gate_for(caps)?),
+        }
+        if self.was_raw()
+            && let Some(Gate::Encoded(gate)) = &mut inner.gate
+        {
+            gate.cut_frames();
         }
         // Capture pools have few buffers.
         let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
         inner.feed.set_scarce(scarce);
+        let Inner { gate, turn, .. } = &mut *inner;
+        if let (Some(Gate::Video(gate)), Some(turn)) = (gate, turn.take()) {
+            gate.set_orientation(turn);
+        }
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
@@ -392,6 +439,14 @@ impl Track {
         self.came.fetch_add(1, Ordering::Relaxed);
         if for_another {
             self.dropper.wait_for_another();
+        }
+        if self.is_kept() {
+            self.let_in(&mut inner, input, None);
+            self.finish_if_complete(&mut inner);
+            return match inner.feed.is_closed() {
+                true => Flow::Done,
+                false => Flow::More,
+            };
         }
         // What is not live may have waited since.
         let now = now.filter(|_| self.is_live());
@@ -441,6 +496,11 @@ impl Track {
         }
     }
 
+    /// There was no room for a buffer in front of its decoder.
+    pub fn drop_one(&self, input: &Input) {
+        self.leave_out_one(&mut lock(&self.inner), input);
+    }
+
     /// A buffer whose place is known goes through the gate.
     fn let_in(&self, inner: &mut Inner, input: Input, now: Option<Ns>) {
         let end = input.end();
@@ -454,11 +514,6 @@ impl Track {
         }
         let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
-        if let Some((next, at)) = &mut inner.next_gate {
-            at.get_or_insert(input.running);
-            next.hold(input);
-            return inner.advance(safe_until, &self.timeline);
-        }
         let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
         let input = self.spared(inner, input, waiting);
         let mut out = GateOutput::new();
@@ -652,10 +707,20 @@ impl Track {
         }
     }
 
+    /// What is between intervals stays between them, see [`gate::VideoGate::keep_pauses`]. Behind its caps.
+    pub fn keep_pauses(&self) {
+        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
+            gate.keep_pauses();
+        }
+    }
+
     /// Pictures to come have to be turned so.
     pub fn set_orientation(&self, turn: Orientation) {
-        if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
-            gate.set_orientation(turn);
+        let mut inner = lock(&self.inner);
+        match &mut inner.gate {
+            Some(Gate::Video(gate)) => gate.set_orientation(turn),
+            Some(_) => {}
+            None => inner.turn = Some(turn),
         }
     }
 
@@ -695,7 +760,7 @@ impl Track {
             self.settle_stamps(&mut inner);
         }
         let safe_until = if over { Ns::MAX } else { safe_until };
-        inner.advance(safe_until, &self.timeline);
+        inner.advance(safe_until);
         self.finish_if_complete(&mut inner);
     }
 
@@ -733,9 +798,6 @@ impl Track {
         }
         self.settle_stamps(inner);
         inner.refresh(&self.timeline);
-        if inner.next_gate.is_some() {
-            inner.advance(Ns::MAX, &self.timeline);
-        }
         let mut out = GateOutput::new();
         let arrived = self.arrived();
         // In one go: a cut in between would be in the one and not in the other.
@@ -844,7 +906,8 @@ fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn stamp_of(input: &Input) -> Stamp {
+/// Where a buffer says that it belongs.
+pub fn stamp_of(input: &Input) -> Stamp {
     let lead = match (input.buffer.pts(), input.buffer.dts()) {
         (Some(pts), Some(dts)) => pts.saturating_sub(dts).nseconds(),
         _ => 0,
@@ -888,33 +951,12 @@ impl Inner {
         }
     }
 
-    /// Lets out what `safe_until` allows; then the next gate takes over, if there is one and the other is through.
-    fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+    /// Lets out what `safe_until` allows.
+    fn advance(&mut self, safe_until: Ns) {
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = self;
-        let Some(now) = gate else {
-            return;
-        };
-        let at = match self.next_gate {
-            Some((_, at)) => {
-                now.settle();
-                at
-            }
-            None => None,
-        };
-        now.advance(cursor, at.unwrap_or(Ns::MAX).min(safe_until), &mut out);
-        let waits = cursor.current().is_some_and(|interval| !interval.resolved);
-        if let Some(at) = at.filter(|at| *at <= safe_until && !waits)
-            && let Some((next, _)) = self.next_gate.take()
-        {
-            if let Gate::Audio(_) = now {
-                now.fill(cursor, at, &mut out);
-            }
-            now.finish(timeline.read(|t| t.recorded_at(at)), &mut out);
-            self.counts.filled += now.filled();
-            self.counts.dropped += now.left_out();
-            *now = next;
-            now.advance(cursor, safe_until, &mut out);
+        if let Some(gate) = gate {
+            gate.advance(cursor, safe_until, &mut out);
         }
         self.feed_all(out);
     }

@@ -5,6 +5,7 @@ use super::{
     track::{Flow, Track},
 };
 use crate::{
+    formats::Plan,
     gate::Input,
     model::{Error, Orientation, stamps::LONGEST_HOLE, timeline::Ns},
 };
@@ -22,8 +23,10 @@ const STEP: Ns = 1_000_000_000;
 impl Session {
     /// The newest buffer that passed the pad of a track before it was given to the track.
     pub fn replay(&self, track: usize, recent: Input) {
-        if let Some(track) = self.track(track) {
-            track.replay(recent);
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.replay(recent),
+            (None, Some(track)) => track.replay(recent),
+            (None, None) => {}
         }
     }
 
@@ -37,11 +40,57 @@ impl Session {
         match self.track(track) {
             Some(this) => {
                 self.wait_for_room(track, this, input.running);
-                let for_another = this.is_behind() && self.others_starve(track);
-                this.push(input, for_another, now)
+                match self.decoder(track) {
+                    Some(decoder) => self.push_encoded(track, &decoder, input),
+                    None => self.push_raw(track, this, input, now),
+                }
             }
             None => Flow::Done,
         }
+    }
+
+    /// A buffer of a track that comes out of the past; waits for room, in a thread that upstream does not wait for.
+    pub fn push_kept(&self, track: usize, input: Input) -> Flow {
+        let Some(this) = self.track(track) else {
+            return Flow::Done;
+        };
+        self.room.wait_while(|| {
+            let waits = !this.need_not_wait() && this.is_full();
+            waits.then_some(ROOM_LOOK)
+        });
+        this.push(input, false, None)
+    }
+
+    /// Whether a track needs nothing any more.
+    pub fn is_track_closed(&self, track: usize) -> bool {
+        self.track(track).is_none_or(Track::is_closed)
+    }
+
+    /// The past has an encoder for the track of this pad, whose factory has this name.
+    pub fn is_encoded_by(&self, pad: &str, factory: &str) {
+        lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+    }
+
+    /// What upstream says of a track, as far as it still holds for its media.
+    pub(super) fn tags_of(&self, track: &Track) -> Option<gst::TagList> {
+        let mut tags = self.delegate.tags(track.name())?;
+        if track.was_raw() {
+            // Its pictures have been turned.
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        Some(tags)
+    }
+
+    /// A buffer of a track, as its gate takes it; never waits.
+    pub(super) fn push_raw(
+        &self,
+        index: usize,
+        track: &Track,
+        input: Input,
+        now: Option<Ns>,
+    ) -> Flow {
+        let for_another = track.is_behind() && self.others_starve(index);
+        track.push(input, for_another, now)
     }
 
     /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
@@ -101,21 +150,27 @@ impl Session {
 
     /// Tags for the head of a track's chain: the track's own, and those of the recording where the muxer has no place for
     /// them.
-    pub(super) fn track_tags(
+    pub(super) fn head_tags(
         &self,
         track: &Track,
         is_encoded: bool,
         muxer_takes_tags: bool,
+        plan: &Plan,
     ) -> Option<gst::TagList> {
-        let mut of_track = self.delegate.tags(track.name());
+        let mut of_track = self.tags_of(track);
         if is_encoded && let Some(tags) = &mut of_track {
             // Its pictures are turned before they are encoded.
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         let of_all = self.settings.tags.clone().filter(|_| !muxer_takes_tags);
-        match (of_all, of_track) {
+        let tags = match (of_all, of_track) {
             (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
             (all, track) => all.or(track),
+        };
+        let date = self.intervals().first().map(|interval| interval.utc);
+        match date.filter(|_| plan.container.has_date_as_tag()) {
+            Some(date) => Some(dated(tags, date)),
+            None => tags,
         }
     }
 
@@ -143,35 +198,28 @@ impl Session {
         )));
     }
 
-    /// New caps of a track.
-    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
-        if let Some(track) = self.track(track)
-            && let Err(err) = track.set_caps(caps)
-        {
-            self.fail(Error::not_supported(format!(
-                "The track of {} cannot be recorded ({caps}): {err}",
-                track.name()
-            )));
-        }
-    }
-
     /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
     pub fn lose(&self, track: usize) {
-        if let Some(track) = self.track(track) {
-            track.lose();
+        match (self.decoder(track), self.track(track)) {
+            (Some(decoder), _) => decoder.flush(),
+            (None, Some(track)) => track.lose(),
+            (None, None) => {}
         }
     }
 
     /// Upstream has nothing for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
-        if let Some(track) = self.track(track)
+        if let Some(this) = self.track(track)
             && end
-                <= track
+                <= this
                     .arrived()
                     .max(self.begun())
                     .saturating_add(LONGEST_HOLE)
         {
-            track.gap(end);
+            match self.decoder(track) {
+                Some(decoder) => decoder.gap(this.arrived().min(end), end),
+                None => this.gap(end),
+            }
         }
     }
 
@@ -212,12 +260,14 @@ impl Session {
         }
     }
 
-    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on.
-    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) {
-        if let Some(track) = self.track(track) {
-            let now = || self.timeline.write(|_| self.now());
-            track.mute(|| from.unwrap_or_else(now), muted);
-        }
+    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on. Gives
+    /// that instant.
+    pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) -> Option<Ns> {
+        let now = || self.timeline.write(|_| self.now());
+        let mut at = None;
+        let instant = || *at.insert(from.unwrap_or_else(now));
+        self.track(track)?.mute(instant, muted);
+        at
     }
 
     /// The same from the beginning.
@@ -229,7 +279,8 @@ impl Session {
 
     /// EOS of a track.
     pub fn end_track(&self, track: usize) {
-        if let Some(track) = self.track(track) {
+        let drains = self.decoder(track).is_some_and(|decoder| decoder.drain());
+        if !drains && let Some(track) = self.track(track) {
             track.end();
         }
     }
@@ -240,4 +291,16 @@ impl Session {
             track.set_flushing(flushing);
         }
     }
+}
+
+/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
+    let mut tags = tags.unwrap_or_default();
+    let has_date =
+        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
+    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
+        let tags = tags.make_mut();
+        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
+    }
+    tags
 }

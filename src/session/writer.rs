@@ -2,6 +2,8 @@
 
 mod finalise;
 
+pub use finalise::Incomplete;
+
 use super::event::{Blob, Event};
 use crate::{
     formats::{self, Units},
@@ -271,6 +273,24 @@ impl Writer {
             src.write(*number, position, buffer.clone());
         }
         self.store.write(position, buffer)
+    }
+
+    /// Whether bytes up to `end` have been written, so that they can be patched.
+    pub fn has_written(&self, end: u64) -> bool {
+        end <= self.store.len() && !self.complete && !self.is_over()
+    }
+
+    /// Whether the byte at `at` can still be changed: in the file, downstream of `src`, or because no blob has it.
+    pub fn can_change(&self, at: u64) -> bool {
+        self.store.is_in_file() || self.src.is_some() || at >= self.store.taken()
+    }
+
+    /// Overwrites bytes that have been written.
+    pub fn patch(&mut self, patches: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        let patched = patches
+            .into_iter()
+            .try_for_each(|(at, bytes)| self.put(at, gst::Buffer::from_mut_slice(bytes)));
+        self.progress.note_failure(patched)
     }
 
     /// A blob of what has been gathered, which ends at recorded time `end`.

@@ -140,10 +140,10 @@ impl Playing {
 
     /// What a recording of `kept` has to have, in decode order: recorded time and source buffer.
     pub fn due(&self, kept: &Kept) -> Vec<(u64, gst::Buffer)> {
-        let video = self.caps.structure(0).unwrap().name().starts_with("video/");
+        let audio = self.caps.structure(0).unwrap().name().starts_with("audio/");
         let mut due = Vec::new();
         for (number, (from, to)) in kept.intervals.iter().enumerate() {
-            let mut key = (!video).then_some(*from);
+            let mut key = audio.then_some(*from);
             for buffer in &self.all {
                 if is_header(buffer, &self.caps) {
                     continue;

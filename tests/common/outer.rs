@@ -86,6 +86,14 @@ impl Outer {
         bin.static_pad("src").expect("one source pad is left over")
     }
 
+    /// Adds elements written as in `gst-launch`, with a pad at either end.
+    pub fn section(&self, description: &str) -> gst::Element {
+        let bin = gst::parse::bin_from_description_with_name(description, true, "")
+            .expect("a description");
+        self.pipeline.add(&bin).expect("a new bin");
+        bin.upcast()
+    }
+
     pub fn set_state(&self, state: gst::State) {
         self.pipeline.set_state(state).expect("the state changes");
     }

@@ -193,14 +193,15 @@ fn float(content: &[u8]) -> Option<f64> {
 }
 
 /// An element: its identifier, where it begins, and where its content is.
-struct Part {
-    id: u64,
-    start: usize,
-    content: usize,
-    end: usize,
+pub(super) struct Part {
+    pub(super) id: u64,
+    pub(super) start: usize,
+    pub(super) content: usize,
+    pub(super) end: usize,
 }
 
-fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + use<'a> {
+/// The elements inside one of the elements of `bytes`.
+pub(super) fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + use<'a> {
     let base = element.content;
     let content = bytes.get(base..element.end).unwrap_or_default();
     elements(content).map(move |part| Part {
@@ -212,7 +213,7 @@ fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + u
 }
 
 /// The elements in `bytes`; one that goes on beyond them, or whose size is unknown, ends there.
-fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
+pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     let mut start = 0;
     std::iter::from_fn(move || {
         let (id, content, size) = element(bytes, start)?;

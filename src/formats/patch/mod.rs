@@ -1,14 +1,26 @@
 //! What muxers leave out or get wrong, put right in their bytes as these pass.
 
+mod ending;
+mod head;
 mod matroska;
 mod mp4;
+mod riff;
+mod segment;
 mod structure;
 
-pub use mp4::{Ending, Ordinary};
+pub use ending::{Completion, Ending};
 pub use structure::Unit;
 
-use super::{codec_config::CodecConfig, delay::Delay};
-use crate::model::{Container, Orientation};
+use super::{
+    chapters::{Chapter, Reserve, Rewrite},
+    codec_config::CodecConfig,
+    delay::Delay,
+};
+use crate::model::{Container, Orientation, timeline::Ns};
+use ending::Tail;
+use head::Head;
+use segment::Segment;
+use std::ops::Range;
 use structure::{Structure, Syntax, Written};
 
 /// What a container is told of a video track.
@@ -31,17 +43,46 @@ pub struct Patch {
     structure: Structure,
     /// Where the muxer believes the next bytes to belong.
     position: u64,
+    /// What is set aside for chapters.
+    chapters: ChapterSpace,
+    /// When the first recorded instant was, in nanoseconds since 1970.
+    date: Option<i64>,
+    /// What there is for the end has been taken.
+    ended: bool,
+}
+
+/// What a container's head has for chapters.
+#[derive(Debug, Default)]
+struct ChapterSpace {
+    /// So many bytes are to be set aside; 0 for none.
+    room: usize,
+    /// Where they are, once the head has been written.
+    reserve: Option<Reserve>,
+    /// What the muxer believes to be from here on has moved, by so many bytes.
+    moved: Option<(u64, u64)>,
+}
+
+impl ChapterSpace {
+    /// How far what the muxer believes to be at `position` has moved.
+    fn shift(&self, position: u64) -> u64 {
+        match self.moved {
+            Some((from, by)) if position >= from => by,
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
 enum Kind {
-    Nothing,
+    /// Its first bytes alone may be changed.
+    Head(Head),
     Mp4(mp4::Layout),
     Matroska {
         /// Its header has yet to be put right.
         header: bool,
         /// Its tags have begun: they come at the end, element by element.
         tags: bool,
+        segment: Option<Segment>,
     },
 }
 
@@ -60,8 +101,15 @@ impl Patch {
             Container::WebM | Container::Matroska => Kind::Matroska {
                 header: delayed,
                 tags: false,
+                segment: None,
             },
-            _ => Kind::Nothing,
+            Container::Wav => Kind::Head(Head::Riff),
+            Container::Flac => Kind::Head(Head::Flac { next: FLAC_MARKER }),
+            Container::Ogg => Kind::Head(Head::Ogg {
+                pages: Default::default(),
+                at: 0,
+            }),
+            Container::Mp3 => Kind::Head(Head::Id3),
         };
         let syntax = match container {
             Container::Mp4 => Some(Syntax::Mp4),
@@ -74,7 +122,21 @@ impl Patch {
             kind,
             structure: Structure::new(syntax),
             position: 0,
+            chapters: ChapterSpace::default(),
+            date: None,
+            ended: false,
         }
+    }
+
+    /// Has `room` bytes set aside for chapters in the head, where the muxer has not done that already. Once the header has
+    /// been written it is too late.
+    pub fn reserve_chapters(&mut self, room: usize) {
+        self.chapters.room = room;
+    }
+
+    /// The first recorded instant was at this time of the wall clock, in nanoseconds since 1970.
+    pub fn set_date(&mut self, date: i64) {
+        self.date = Some(date);
     }
 
     /// Opus packets of audio track `number` come with a pre-skip that the header has to tell.
@@ -115,7 +177,7 @@ impl Patch {
         self.position = position;
         match &self.kind {
             Kind::Mp4(layout) => layout.place(position),
-            _ => position,
+            _ => position + self.chapters.shift(position),
         }
     }
 
@@ -131,7 +193,7 @@ impl Patch {
         self.position += buffer.size() as u64;
         let end = self.structure.end();
         let (unit, patched) = match self.structure.follow(position, &buffer) {
-            Written::Media => (None, None),
+            Written::Media => (None, self.patch_head(position, &buffer)),
             Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
             Written::Again if self.position > end => return None,
             Written::Again => (None, self.patch(position, &buffer)?),
@@ -153,10 +215,17 @@ impl Patch {
     /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
     fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
         match &mut self.kind {
-            Kind::Nothing => Some(None),
+            Kind::Head(_) => self.patch_head_again(position, buffer),
             Kind::Mp4(layout) => {
+                let told = mp4::Told {
+                    delays: &self.delays,
+                    pictures: &self.pictures,
+                    date: self.date,
+                    room: self.chapters.room,
+                };
+                let reserve = &mut self.chapters.reserve;
                 let patched = map(buffer, |bytes| {
-                    layout.patch(position, bytes, &self.delays, &self.pictures)
+                    layout.patch(position, bytes, &told, reserve)
                 });
                 let size = match &patched {
                     Some(Patched::Changed(bytes)) => bytes.len(),
@@ -165,7 +234,11 @@ impl Patch {
                 let fits = layout.fits(position, self.position, size as u64);
                 fits.then_some(patched)
             }
-            Kind::Matroska { header, tags } => Some(map(buffer, |bytes| {
+            Kind::Matroska {
+                header,
+                tags,
+                segment,
+            } => Some(map(buffer, |bytes| {
                 let patched = match header {
                     true => matroska::patch(bytes, &self.delays),
                     false => None,
@@ -173,20 +246,116 @@ impl Patch {
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);
                 let new = patched.as_deref().unwrap_or(bytes);
-                let patched = matroska::patch_tags(new, *tags).or(patched);
+                let mut patched = matroska::patch_tags(new, *tags).or(patched);
+                if segment.is_none() {
+                    let mut head = patched.clone().unwrap_or_else(|| bytes.to_vec());
+                    if let Some((found, reserve)) = Segment::begin(position, &mut head, self.date) {
+                        *segment = Some(found);
+                        self.chapters.reserve = reserve;
+                        patched = Some(head);
+                    }
+                }
                 patched.map(Patched::Changed)
             })),
         }
     }
 
-    /// What is left to be done when the last bytes have come: once.
-    pub fn take_ending(&mut self) -> Ending {
-        match &mut self.kind {
-            Kind::Mp4(layout) => layout.take_ending(),
-            _ => Ending::default(),
+    /// What becomes of bytes in which the head of a container may be that has neither boxes nor elements.
+    fn patch_head(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Patched> {
+        let Kind::Head(head) = &mut self.kind else {
+            return None;
+        };
+        if head.is_over() {
+            return None;
+        }
+        let room = self.chapters.room;
+        let changed = map(buffer, |bytes| head.follow(position, bytes, room))?;
+        self.chapters.reserve = Some(changed.reserve);
+        self.chapters.moved = changed.moved;
+        changed.bytes.map(Patched::Changed)
+    }
+
+    /// The same for bytes that are written again. `None`: they are refused, since they reach over what has been put
+    /// between them.
+    fn patch_head_again(&self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
+        let end = position + buffer.size() as u64;
+        match (&self.chapters.reserve, self.chapters.moved) {
+            (Some(reserve), Some((from, _))) if position < from && end > from => {
+                let again = map(buffer, |bytes| head::with_chunks(bytes, reserve));
+                let whole = again.filter(|_| position == 0);
+                whole.map(|bytes| Some(Patched::Changed(bytes)))
+            }
+            _ => Some(None),
         }
     }
+
+    /// Where the space for chapters is that the head has, once it has been written.
+    pub fn reserve(&self) -> Option<Range<u64>> {
+        let reserve = self.chapters.reserve.as_ref()?;
+        Some(reserve.at()..reserve.end())
+    }
+
+    /// Puts as many of these chapters into the head as there is room for. `end`: how far has been recorded.
+    pub fn rewrite_chapters(&mut self, chapters: &[Chapter], end: Ns) -> Rewrite {
+        let reserve = self.chapters.reserve.as_mut();
+        reserve.map_or_else(Rewrite::default, |reserve| reserve.rewrite(chapters, end))
+    }
+
+    /// Whether chapters for which the head has no room go to the end.
+    pub fn appends_chapters(&self) -> bool {
+        match &self.kind {
+            Kind::Head(head) => head.rate().is_some(),
+            Kind::Mp4(_) | Kind::Matroska { .. } => true,
+        }
+    }
+
+    /// What is left to be done when the last bytes have come: once. These are all chapters, the last of which lasts until
+    /// `end`.
+    pub fn take_ending(&mut self, chapters: Vec<Chapter>, end: Ns) -> Ending {
+        if std::mem::replace(&mut self.ended, true) {
+            return Ending::default();
+        }
+        let rewrite = self.rewrite_chapters(&chapters, end);
+        let mut ending = Ending {
+            patches: rewrite.patches,
+            ..Ending::default()
+        };
+        let all_are_kept = rewrite.kept == chapters.len();
+        let reserve = self.chapters.reserve.take();
+        match &mut self.kind {
+            Kind::Mp4(layout) => ending.tail = Tail::Mp4(layout.take_ending(chapters)),
+            Kind::Matroska { segment, .. } => match *segment {
+                Some(segment) if !all_are_kept => {
+                    ending.tail = Tail::Matroska(segment::Ending {
+                        segment,
+                        chapters,
+                        reserve,
+                    });
+                }
+                Some(segment) if chapters.is_empty() && reserve.is_some() => {
+                    // The muxer has named an element that is empty.
+                    ending.patches.extend(segment.seek_entry(None));
+                }
+                _ => {}
+            },
+            Kind::Head(_) if all_are_kept => {}
+            Kind::Head(head) => match head.rate() {
+                Some(rate) => {
+                    ending.tail = Tail::Riff(riff::Ending {
+                        chapters,
+                        rate,
+                        reserve,
+                    });
+                }
+                None => ending.lost_chapters = chapters.len() - rewrite.kept,
+            },
+        }
+        ending
+    }
 }
+
+/// What a FLAC file begins with has so many bytes.
+const FLAC_MARKER: u64 = 4;
 
 /// What becomes of some bytes of the muxer's.
 #[derive(Debug, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 //! Parsers of video give each frame the length that its frame rate tells, and none where the rate is unknown or variable;
 //! those of audio give each the length of a whole one. Containers tell that of the last frame by it alone.
 
-use super::MuxerSite;
 use crate::session::{probe::probe, timing::lock};
 use std::{
     collections::VecDeque,
@@ -40,9 +39,8 @@ impl Lengths {
     }
 }
 
-/// Frames come to the muxer with the durations with which they come to the parser.
-pub fn keep(site: &MuxerSite<'_>) {
-    let (entry, out) = (site.parser, site.out);
+/// Frames leave `out` with the durations with which they have passed `entry`.
+pub fn keep(entry: &gst::Pad, out: &gst::Pad) {
     let lengths = Arc::<Mutex<Lengths>>::default();
     let noted = lengths.clone();
     on_frames(entry, move |at, buffer| {

@@ -9,7 +9,7 @@ mod caps_once;
 mod caps_overrides;
 mod channel_order;
 mod channel_positions;
-mod clipping;
+pub(super) mod clipping;
 mod codec_config;
 mod colorimetry;
 mod decode_times;
@@ -30,6 +30,7 @@ mod table;
 mod theora_cfr;
 mod vp8_in_ogg;
 
+pub use durations::keep as keep_durations;
 pub use empty_tracks::TrackCount;
 pub use table::TABLE;
 

@@ -14,6 +14,8 @@ const MAX_PLACES: usize = 4_096;
 
 #[derive(Debug, Default)]
 struct File {
+    /// Padding of its tags.
+    room: usize,
     tags: Option<gst::TagList>,
     first: Option<Mp3Header>,
     /// Bytes of the tags, and with the Info frame.
@@ -42,7 +44,8 @@ impl File {
     /// What goes in front of the first frame.
     fn begin(&mut self, frame: &[u8], delay: u32) -> Option<gst::Buffer> {
         let first = Mp3Header::parse(frame)?;
-        let tag = self.tags.as_deref().map_or_else(Vec::new, id3);
+        let none = gst::TagList::new();
+        let tag = id3(self.tags.as_deref().unwrap_or(&none), self.room);
         self.first = Some(first);
         self.apart = 1;
         self.tag_size = tag.len() as u64;
@@ -127,12 +130,15 @@ impl File {
 }
 
 /// Makes a file of the frames that pass `muxer`, which changes nothing. `delay`: samples that their encoder has put in
-/// front, together with those of a decoder; 0 if that is not known.
-pub fn write(muxer: &gst::Element, delay: u32) {
+/// front, together with those of a decoder; 0 if that is not known. `room`: bytes of padding behind the tags.
+pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
     let (Some(sink), Some(src)) = (muxer.static_pad("sink"), muxer.static_pad("src")) else {
         return;
     };
-    let file = Arc::<Mutex<File>>::default();
+    let file = Arc::new(Mutex::new(File {
+        room,
+        ..File::default()
+    }));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     let whole = file.clone();
     probe(&src, kinds, move |pad, info| {

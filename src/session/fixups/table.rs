@@ -236,7 +236,7 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "give frames the length that the frame rate, or a whole frame, has",
         needed: |s| s.has_parser,
-        install: Muxer(durations::keep),
+        install: Muxer(|site| durations::keep(site.parser, site.out)),
     },
     Fixup {
         name: "empty-tracks",
@@ -268,7 +268,10 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "leaves no room for where the audio begins and ends, and takes no tags",
         needed: |s| s.container == Container::Mp3,
-        install: Muxer(|site| mp3_file::write(&site.end.muxer, site.spec.encoder_delay())),
+        install: Muxer(|site| {
+            let room = site.end.head.chapters_room;
+            mp3_file::write(&site.end.muxer, site.spec.encoder_delay(), room);
+        }),
     },
     Fixup {
         name: "opus-stamps",

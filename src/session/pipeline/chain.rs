@@ -227,7 +227,12 @@ impl<L: Listener> ChainBuilder<'_, L> {
         (spec, monitor, is_mixed): (ChainSpec, Arc<EncoderMonitor>, Arc<AtomicBool>),
         track: &TrackMedia<'_>,
     ) -> Result<Head, Error> {
-        let appsrc = appsrc(track, self.listener);
+        let need_data = Arc::downgrade(self.listener);
+        let appsrc = appsrc(track, move || {
+            if let Some(listener) = need_data.upgrade() {
+                listener.need_data();
+            }
+        });
         let source = appsrc
             .static_pad("src")
             .ok_or_else(|| failed(track.name, "no src pad"))?;
@@ -266,22 +271,19 @@ impl<L: Listener> ChainBuilder<'_, L> {
             && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
         {
             orientation::follow(&flip);
-            if !spec.is_raw() {
-                // The gate turns raw pictures only, as their tags come.
-                flip.set_property_from_str("video-direction", track.turn().direction());
-            }
             // In front of the scaler.
             elements.insert(1, flip);
         }
         if spec.codec != Codec::Pcm {
             let made_for = MadeFor {
-                index,
                 track,
                 spec,
                 settings: self.settings,
                 failed: self.failed,
+                key_at: None,
             };
-            let encoder = set_up_encoder(&made_for, self.listener)?;
+            let made = |encoder: &gst::Element| self.listener.encoder(index, encoder);
+            let encoder = set_up_encoder(&made_for, made)?;
             if let Some(entry) = elements.last().and_then(|last| last.static_pad("src")) {
                 let report = encoding::report(self.listener);
                 let delay = factory_name(&encoder);
@@ -350,8 +352,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Puts a head into the pipeline, with a decoder in front of what is to be encoded anew, and links it to the pad that
-    /// takes what comes out. Gives its elements.
+    /// Puts a head into the pipeline, and links it to the pad that takes what comes out. Gives its elements.
     fn link_head(
         &self,
         head: &Head,
@@ -360,12 +361,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         mux_pad: &gst::Pad,
     ) -> Result<Vec<gst::Element>, Error> {
         let name = track.name;
-        let mut section = Vec::new();
-        if !head.spec.is_raw() && !head.spec.copied {
-            section.push(make("decodebin", &format!("{name}-decoder"))?);
-        }
         let mut row = vec![head.appsrc.clone().upcast()];
-        row.extend(section.iter().chain(&head.elements).cloned());
+        row.extend(head.elements.iter().cloned());
         let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(&row).map_err(error)?;
         exchange::link_all(&row).map_err(error)?;
@@ -375,7 +372,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let first = head.elements.first();
         let behind = first.and_then(|first| first.static_pad("sink"));
         let behind = behind.unwrap_or_else(|| takes.clone());
-        let section = Section::new(&head.source, &behind, section);
+        let section = Section::new(&head.source, &behind, Vec::new());
         let watched = self.watched(head, index, track, mux_pad);
         caps_ladder::watch(&head.source, section, watched);
         Ok(row)

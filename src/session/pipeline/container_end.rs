@@ -1,11 +1,11 @@
 //! The end that all tracks of a recording share: the muxer, and what its bytes go through.
 
-use super::{Listener, failed};
+use super::{FileHead, Listener, failed};
 use crate::{
-    formats::{self, Ending, Patch, Plan},
+    formats::{self, Chapter, Ending, Patch, Plan},
     model::{Container, Error, Kind, Orientation, timeline::Ns},
     session::{
-        encoder_delay::Heard, fixups::TrackCount, fragment_alignment, io_pads::bytes_pad,
+        chapters, encoder_delay::Heard, fixups::TrackCount, fragment_alignment, io_pads::bytes_pad,
         probe::probe, timing::lock,
     },
 };
@@ -21,6 +21,8 @@ pub struct ContainerEnd {
     pub muxer: gst::Element,
     /// Of the blobs; 0 for none.
     pub timeslice: Ns,
+    /// What the head is told.
+    pub head: FileHead,
     /// What the muxer's bytes are put right by.
     pub patch: Arc<Mutex<Patch>>,
     /// How late each track's stamps are.
@@ -40,6 +42,7 @@ impl ContainerEnd {
         pipeline: &gst::Pipeline,
         plan: &Plan,
         timeslice: Ns,
+        head: FileHead,
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
         let muxer = formats::muxer(plan.container)?;
@@ -65,6 +68,7 @@ impl ContainerEnd {
         Ok(ContainerEnd {
             muxer,
             timeslice,
+            head,
             patch,
             delays,
             tracks: TrackCount::default(),
@@ -121,12 +125,23 @@ impl ContainerEnd {
 
     /// What the header is told of the tracks, in the order of the muxer's pads; before any media comes.
     pub fn set_patch(&self, delays: Vec<formats::Delay>, orientations: Vec<Orientation>) {
-        *lock(&self.patch) = Patch::new(self.container, delays, orientations);
+        let mut patch = Patch::new(self.container, delays, orientations);
+        patch.reserve_chapters(self.head.chapters_room);
+        *lock(&self.patch) = patch;
+    }
+
+    /// Has the muxer set space aside for chapters, where it is the muxer that has to; in PAUSED at the least, before any
+    /// media comes.
+    pub fn reserve_chapters(&self) {
+        let has_elements = matches!(self.container, Container::WebM | Container::Matroska);
+        if has_elements && self.head.chapters_room > 0 {
+            chapters::reserve_in_matroska(&self.muxer, self.head.chapters_room);
+        }
     }
 
     /// What is left to be done with the bytes where the muxer has not come to its end: once.
-    pub fn take_ending(&self) -> Ending {
-        lock(&self.patch).take_ending()
+    pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
+        lock(&self.patch).take_ending(chapters, end)
     }
 
     /// No more bytes are taken.

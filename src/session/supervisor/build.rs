@@ -6,8 +6,8 @@ use crate::{
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
     session::{
-        Event, lock,
-        pipeline::{Pipeline, TrackMedia},
+        Event, chapters, lock,
+        pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
 };
@@ -98,14 +98,18 @@ impl Supervisor {
             .iter()
             .filter_map(|track| self.media(track, &tracks))
             .collect();
+        let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
             .iter()
             .map(|track| TrackInput {
                 kind: formats::kind_of_caps(&track.caps).unwrap_or(Kind::Video),
-                encoded: formats::codec_of_caps(&track.caps),
+                encoded: formats::copied_codec(
+                    &track.caps,
+                    &settings.mime_type,
+                    session.location(),
+                ),
             })
             .collect();
-        let settings = &session.settings;
         let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
         let plan = plan.map_err(|refusal| {
             session.events.push(Event::Missing(refusal.missing));
@@ -117,7 +121,12 @@ impl Supervisor {
             names,
             begun: AtomicBool::new(false),
         });
-        let pipeline = Pipeline::build(&plan, &media, settings, &self.failed, &wires)?;
+        let patchable = session.location().is_some() || session.src.seekable();
+        let head = FileHead {
+            chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
+        };
+        self.chapters_written = 0;
+        let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
@@ -149,7 +158,7 @@ impl Supervisor {
             bits_per_second: session.bitrates().per_track(track.kind(), of_kind.count()),
             room: track.room(),
             lacks_dts: track.lacks_dts(),
-            tags: session.delegate.tags(track.name()),
+            tags: session.tags_of(track),
             in_flight: track.in_flight(),
         })
     }
@@ -164,7 +173,7 @@ impl Supervisor {
         pipeline.dump("start");
         for (number, (track, feed)) in tracks.zip(pipeline.feeds()).enumerate() {
             let encoder = feed.monitor.encoder();
-            let tags = session.track_tags(track, encoder.is_some(), pipeline.takes_tags());
+            let tags = session.head_tags(track, encoder.is_some(), pipeline.takes_tags(), plan);
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
             }

@@ -170,7 +170,9 @@ impl Supervisor {
             encoding::start(encoder, patience)?;
         }
         feed.start()?;
-        if let Some(tags) = session.track_tags(track, encoder.is_some(), pipeline.takes_tags()) {
+        if let Some(tags) =
+            session.head_tags(track, encoder.is_some(), pipeline.takes_tags(), &plan)
+        {
             Pipeline::set_track_tags(feed, tags);
         }
         if let Some(encoder) = &encoder {

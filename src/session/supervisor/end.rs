@@ -1,6 +1,6 @@
 //! The end of a recording: what can be got out is, and the last events are said.
 
-use super::{DISK_PATIENCE, Pipeline, Supervisor};
+use super::{DISK_PATIENCE, Supervisor};
 use crate::{
     formats::Ending,
     log::{CAT, time},
@@ -50,7 +50,16 @@ impl Supervisor {
         if let Some(pipeline) = &pipeline {
             pipeline.dump("stop");
         }
-        let ending = pipeline.as_ref().map(Pipeline::take_ending);
+        let (chapters, chapters_end) = session.seal_chapters();
+        let ending = pipeline
+            .as_ref()
+            .map(|pipeline| pipeline.take_ending(chapters, chapters_end));
+        if ending
+            .as_ref()
+            .is_some_and(|ending| ending.lost_chapters() > 0)
+        {
+            session.warn_of_lost_chapters();
+        }
         if lock(&session.control).drained {
             pipeline = None;
         }
@@ -80,6 +89,7 @@ impl Supervisor {
     /// Nobody waits for this recording any more.
     pub(super) fn release(&self) {
         let session = &self.session;
+        session.close_decoders();
         session.events.close();
         lock(&session.control).finished = true;
         session.done.notify_all();
@@ -126,7 +136,7 @@ impl Supervisor {
             }
             // An error in the last write comes before the blob that it has made short.
             let finalised = writer.finalise(ending);
-            let finalised = finalised.map(|unchanged| session.warn_of_fragments(unchanged));
+            let finalised = finalised.map(|unchanged| session.warn_of_incomplete(unchanged));
             let error = error.or_else(|| {
                 let reason = finalised.err()?;
                 Some(Error::unknown(format!(

@@ -80,7 +80,8 @@ impl Supervisor {
         let now = self.begun.elapsed();
         let stopped = since.saturating_duration_since(self.begun);
         for (index, track) in self.open_tracks() {
-            if going_down {
+            // What the past has of it is on its way all the same.
+            if going_down && !track.is_kept() {
                 track.finish(false);
                 continue;
             }

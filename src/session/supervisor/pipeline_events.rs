@@ -1,7 +1,7 @@
 //! What the pipeline says, brought to the session.
 
 use crate::{
-    formats::{Ending, Missing},
+    formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
     session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
 };
@@ -80,6 +80,11 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
+    fn date(&self) -> Option<i64> {
+        let intervals = self.session.intervals();
+        intervals.first().map(|interval| interval.utc)
+    }
+
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         crate::fault::place("bytes");
         let written = self
@@ -92,13 +97,20 @@ impl Listener for PipelineEvents {
         }
     }
 
+    fn chapters(&self) -> (Vec<Chapter>, Ns) {
+        self.session.seal_chapters()
+    }
+
     fn end(&self, ending: Ending) {
         self.session.contain(|_| crate::fault::place("drained"));
+        if ending.lost_chapters() > 0 {
+            self.session.warn_of_lost_chapters();
+        }
         // In this thread, which may wait for the disk.
         let written = self
             .session
             .with_writer(|writer, _| writer.finalise(ending));
-        let written = written.map(|unchanged| self.session.warn_of_fragments(unchanged));
+        let written = written.map(|unchanged| self.session.warn_of_incomplete(unchanged));
         self.fail_if(written);
         lock(&self.session.control).drained = true;
         self.session.done.notify_all();

@@ -253,7 +253,7 @@ impl Inner {
         let keys = self.entries.iter().take(kept);
         keys.enumerate()
             .filter(|(_, entry)| entry.is_buffer() && entry.is_key)
-            .last()
+            .next_back()
             .map_or(0, |(index, _)| index)
     }
 

@@ -95,6 +95,7 @@ impl Stream {
             kind: if video { Kind::Video } else { Kind::Audio },
             live,
             latency: Duration::ZERO,
+            origin: Origin::Pad,
         };
         let track = Track::new(&spec, &shared);
         track.set_caps(&caps).unwrap();

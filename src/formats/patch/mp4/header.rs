@@ -2,21 +2,20 @@
 //! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 have to know, and the orientation of
 //! video.
 
-use super::boxes::{boxed, boxes, changed, find};
+use super::{
+    Told,
+    boxes::{boxed, boxes, changed, find},
+};
 use crate::{
-    formats::{
-        codec_config::CodecConfig,
-        delay::Delay,
-        patch::{Pictures, number},
-    },
+    formats::{chapters::Reserve, codec_config::CodecConfig, delay::Delay, patch::number},
     model::Orientation,
 };
 
 /// The content of the muxer's `moov`, put right, in order of its audio and video tracks.
-pub(super) fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Vec<u8>> {
+pub(super) fn moov(old: &[u8], told: &Told<'_>) -> Option<Vec<u8>> {
     let mut new = Vec::new();
-    let mut delays = delays.iter();
-    let mut pictures = pictures.iter();
+    let mut delays = told.delays.iter();
+    let mut pictures = told.pictures.iter();
     for part in boxes(old) {
         let content = old.get(part.content..part.end)?;
         let kind = match part.name {
@@ -43,7 +42,64 @@ pub(super) fn moov(old: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Optio
             _ => new.extend_from_slice(old.get(part.start..part.end)?),
         }
     }
+    if let Some(date) = told.date {
+        set_date(&mut new, date);
+    }
     Some(new)
+}
+
+/// Puts a date (nanoseconds since 1970) into all boxes of a `moov` that have one (8.2.2, 8.3.2, 8.4.2).
+fn set_date(boxes_of: &mut [u8], date: i64) {
+    /// Seconds from 1904, from when on they count, to 1970.
+    const EPOCH: i64 = 2_082_844_800;
+    let seconds = date.div_euclid(1_000_000_000).saturating_add(EPOCH);
+    let Ok(seconds) = u64::try_from(seconds) else {
+        return;
+    };
+    let parts: Vec<_> = boxes(boxes_of)
+        .map(|part| (*part.name, part.content..part.end))
+        .collect();
+    for (name, place) in parts {
+        let Some(content) = boxes_of.get_mut(place) else {
+            continue;
+        };
+        match &name {
+            b"trak" | b"mdia" => set_date(content, date),
+            b"mvhd" | b"tkhd" | b"mdhd" => {
+                // Made, and changed.
+                let wide = content.first() == Some(&1);
+                let (seconds, length) = match (wide, u32::try_from(seconds)) {
+                    (true, _) => (seconds.to_be_bytes().to_vec(), 8),
+                    (false, Ok(seconds)) => (seconds.to_be_bytes().to_vec(), 4),
+                    (false, Err(_)) => continue,
+                };
+                for date in [4, 4 + length] {
+                    if let Some(place) = content.get_mut(date..date + length) {
+                        place.copy_from_slice(&seconds);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The content of `moov` with a reserve for chapters as the first of its `udta`, and where in it that begins.
+pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(Vec<u8>, usize)> {
+    let Some(reserve) = reserve else {
+        return Some((header.to_vec(), header.len()));
+    };
+    let (mut new, mut udta) = (Vec::new(), Vec::new());
+    for part in boxes(header) {
+        if part.name == b"udta" {
+            udta.extend_from_slice(header.get(part.content..part.end)?);
+        } else {
+            new.extend_from_slice(header.get(part.start..part.end)?);
+        }
+    }
+    let at = new.len() + 8;
+    new.extend(boxed(b"udta", &[reserve.bytes(), &udta].concat())?);
+    Some((new, at))
 }
 
 /// A video track's `trak` that says how its pictures are turned, which mp4mux 1.22 leaves out; `None` if

@@ -10,18 +10,37 @@ mod header;
 mod index;
 mod ordinary;
 mod samples;
+mod text_track;
 
-pub use ordinary::{Ending, Ordinary};
+pub use ordinary::Ending;
 
 use super::{Patched, Pictures, Unit, number};
-use crate::formats::delay::Delay;
+use crate::formats::{
+    chapters::{Chapter, Reserve, Syntax},
+    delay::Delay,
+};
 use boxes::{boxed, boxes, find};
 use std::ops::Range;
 
 /// What is in one page of a file is there as a whole or not at all, wherever a process is killed.
 const PAGE: u64 = 4096;
+/// Length of the head of `moov`.
+const MOOV_HEAD: usize = 8;
 /// Length of the head of `mdat`, at the most.
 const MDAT_HEAD: u64 = 16;
+
+/// What the header is told that the muxer does not know.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Told<'a> {
+    /// Of the audio tracks, in their order.
+    pub delays: &'a [Delay],
+    /// Of the video tracks, in their order.
+    pub pictures: &'a [Pictures],
+    /// When the first recorded instant was, in nanoseconds since 1970.
+    pub date: Option<i64>,
+    /// Bytes that are to be set aside for chapters.
+    pub room: usize,
+}
 
 /// Where things are in the file, and what is in it.
 #[derive(Debug, Default)]
@@ -69,13 +88,13 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        delays: &[Delay],
-        pictures: &[Pictures],
+        told: &Told<'_>,
+        reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
         let behind = self.moov.as_ref().map(|moov| position >= moov.end);
         match (boxes::header(bytes), behind) {
-            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, delays, pictures),
-            (Some((b"moov", _)), Some(false)) => self.again(bytes, delays, pictures),
+            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, told, reserve),
+            (Some((b"moov", _)), Some(false)) => self.again(bytes, told, reserve.as_ref()),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
                 self.ending.index = index::mfra(bytes, &self.fragments);
@@ -85,9 +104,11 @@ impl Layout {
         }
     }
 
-    /// What is there for the end: once.
-    pub fn take_ending(&mut self) -> Ending {
-        std::mem::take(&mut self.ending)
+    /// What is there for the end, with all chapters: once.
+    pub fn take_ending(&mut self, chapters: Vec<Chapter>) -> Ending {
+        let mut ending = std::mem::take(&mut self.ending);
+        ending.chapters = chapters;
+        ending
     }
 
     /// The file's first bytes, with a box of room in front of the header.
@@ -95,9 +116,10 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        delays: &[Delay],
-        pictures: &[Pictures],
+        told: &Told<'_>,
+        reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
+        let place = self.place(position);
         let mut patched = Vec::with_capacity(bytes.len() + 128);
         let mut end = 0;
         for part in boxes(bytes) {
@@ -114,8 +136,15 @@ impl Layout {
             }
             if part.name == b"moov" && self.moov.is_none() {
                 let content = bytes.get(part.content..part.end)?;
-                let header = header::moov(content, delays, pictures)?;
-                let new = boxed(b"moov", &header)?;
+                let header = header::moov(content, told)?;
+                // Where it is becomes known below.
+                let mut space = Reserve::new(Syntax::Mp4, 0, told.room).filter(|_| told.room > 0);
+                let (content, at) = header::with_reserve(&header, space.as_ref())?;
+                let new = boxed(b"moov", &content)?;
+                if let Some(space) = &mut space {
+                    space.shift(place + (patched.len() + MOOV_HEAD + at) as u64);
+                }
+                *reserve = space;
                 self.moov = Some(position + part.start as u64..position + part.end as u64);
                 self.written = new.len() as u64;
                 self.moved = self.inserted.cast_signed() + new.len() as i64 - old.len() as i64;
@@ -130,9 +159,15 @@ impl Layout {
     }
 
     /// The header as it is written again at the end.
-    fn again(&mut self, bytes: &[u8], delays: &[Delay], pictures: &[Pictures]) -> Option<Patched> {
-        let header = header::moov(find(bytes, &[b"moov"])?, delays, pictures)?;
-        let new = boxed(b"moov", &header)?;
+    fn again(
+        &mut self,
+        bytes: &[u8],
+        told: &Told<'_>,
+        reserve: Option<&Reserve>,
+    ) -> Option<Patched> {
+        let header = header::moov(find(bytes, &[b"moov"])?, told)?;
+        let (content, _) = header::with_reserve(&header, reserve)?;
+        let new = boxed(b"moov", &content)?;
         // Even one that does not fit where it was is right at the end.
         self.ending.header = header;
         Some(Patched::Changed(new))

@@ -1,6 +1,7 @@
 //! An ordinary MP4 out of a fragmented one, behind its media: one `moov` that names every sample.
 //!
-//! While it grows a file is `ftyp free moov (moof mdat)*`. At its end `free{moov}` is appended; then the 16 bytes of
+//! While it grows a file is `ftyp free moov (moof mdat)*`. At its end `free{moov}` is appended, with the texts of
+//! chapters in front of that `moov`; then the 16 bytes of
 //! the first `free` become the head of an `mdat` that reaches from there to the new `moov`, over the old one and all
 //! fragments: first its length, where `free` has content that nobody reads, then, with one write of eight aligned
 //! bytes, length field and name. Whichever of these writes is the last to arrive, the file is one or the other.
@@ -8,12 +9,19 @@
 use super::{
     boxes::{boxed, boxes, find},
     edits::{Begin, Shown, rescale},
-    samples::{Table, Tables},
+    samples::{Table, Tables, Times},
+    text_track::{self, TextTrack},
 };
-use crate::formats::patch::number;
+use crate::formats::{
+    chapters::Chapter,
+    patch::{Completion, number},
+};
+use crate::model::timeline::Ns;
 
 /// Length of the box in front of `moov` that becomes the head of `mdat`.
 pub(super) const ROOM: u64 = 16;
+/// Units of recorded time in a second.
+const NANOSECONDS: u32 = 1_000_000_000;
 /// Movie timescales beyond this are not used, though edits would then end exactly.
 const MAX_TIMESCALE: u32 = 100_000_000;
 
@@ -27,15 +35,7 @@ pub struct Ending {
     /// The content of the `moov` in front.
     pub(super) header: Vec<u8>,
     pub(super) tables: Tables,
-}
-
-/// What makes an ordinary file of a fragmented one, in this order.
-#[derive(Debug)]
-pub struct Ordinary {
-    /// Goes behind the last byte.
-    pub appended: gst::Buffer,
-    /// Go over what is there, each at its offset, once that has been written as a whole.
-    pub patches: [(u64, gst::Buffer); 2],
+    pub(super) chapters: Vec<Chapter>,
 }
 
 impl Ending {
@@ -44,7 +44,7 @@ impl Ending {
         self.index.take().map(gst::Buffer::from_mut_slice)
     }
 
-    /// Where bytes are that [`Ordinary::patches`] change, the first of them. `None` where nothing can be made ordinary.
+    /// Where bytes are that [`Completion::patches`] change, the first of them. `None` where nothing can be made ordinary.
     pub fn head(&self) -> Option<u64> {
         self.room.filter(|_| !self.header.is_empty())
     }
@@ -55,24 +55,22 @@ impl Ending {
     }
 
     /// What makes an ordinary file of the first `length` bytes, and all media in them.
-    pub fn ordinary(&mut self, length: u64) -> Option<Ordinary> {
+    pub fn ordinary(&mut self, length: u64) -> Option<Completion> {
+        /// Of the box around what is appended.
+        const HEAD: u64 = 8;
         let room = self.head()?;
         self.tables.keep_until(length);
-        let moov = boxed(b"moov", &moov(&self.header, &self.tables)?)?;
-        let appended = boxed(b"free", &moov)?;
+        let (header, tables) = (&self.header, &self.tables);
+        let text = TextTrack::new(&self.chapters, duration(header, tables)?, length + HEAD);
+        let moov = moov(header, tables, &self.chapters, text.as_ref())?;
+        let moov = boxed(b"moov", &moov)?;
+        let texts = text.map_or_else(Vec::new, |text| text.samples);
+        let appended = boxed(b"free", &[texts, moov.clone()].concat())?;
         let before = (appended.len() - moov.len()) as u64;
         let media = length.checked_add(before)?.checked_sub(room)?;
         let switch = [1u32.to_be_bytes(), *b"mdat"].concat();
-        Some(Ordinary {
-            appended: gst::Buffer::from_mut_slice(appended),
-            patches: [
-                (
-                    room + 8,
-                    gst::Buffer::from_slice(media.to_be_bytes().to_vec()),
-                ),
-                (room, gst::Buffer::from_slice(switch)),
-            ],
-        })
+        let patches = vec![(room + 8, media.to_be_bytes().to_vec()), (room, switch)];
+        Some(Completion::new(appended, patches))
     }
 }
 
@@ -110,6 +108,23 @@ impl<'a> Track<'a> {
             video: find(trak, &[b"mdia", b"hdlr"])?.get(8..12)? == b"vide",
         })
     }
+
+    fn times(&self) -> Option<Times> {
+        self.table?.times(self.video)
+    }
+
+    /// What is shown of it; `before` is the fragmented movie's timescale, `movie` the ordinary one's.
+    fn shown(&self, before: u32, movie: u32) -> Option<Shown> {
+        let times = self.times()?;
+        let begin = Begin::of(self.trak);
+        Some(Shown::new(begin, times, self.timescale, before, movie))
+    }
+
+    /// How long that is, in the ordinary movie's timescale.
+    fn total(&self, before: u32, movie: u32) -> u64 {
+        let shown = self.shown(before, movie);
+        shown.map_or(0, |shown| shown.total())
+    }
 }
 
 /// Of `mvhd` and `mdhd`.
@@ -142,42 +157,72 @@ fn movie_timescale(tracks: &[Track<'_>]) -> u32 {
         })
 }
 
+/// The tracks of a fragmented file's header.
+fn tracks<'a>(header: &'a [u8], tables: &'a Tables) -> Option<Vec<Track<'a>>> {
+    let traks = boxes(header).filter(|part| part.name == b"trak");
+    let tracks = traks.map(|part| Track::new(header.get(part.content..part.end)?, tables));
+    tracks.collect()
+}
+
+/// How long an ordinary file is.
+fn duration(header: &[u8], tables: &Tables) -> Option<Ns> {
+    let before = timescale(find(header, &[b"mvhd"])?)?;
+    let tracks = tracks(header, tables)?;
+    let movie = movie_timescale(&tracks);
+    let lasts = tracks.iter().map(|track| track.total(before, movie)).max();
+    Some(rescale(lasts.unwrap_or(0), movie, NANOSECONDS))
+}
+
 /// The content of an ordinary file's `moov`, by that of a fragmented one's and the samples.
-pub(super) fn moov(header: &[u8], tables: &Tables) -> Option<Vec<u8>> {
-    let content = |part: &super::boxes::Part<'_>| header.get(part.content..part.end);
+pub(super) fn moov(
+    header: &[u8],
+    tables: &Tables,
+    chapters: &[Chapter],
+    text: Option<&TextTrack>,
+) -> Option<Vec<u8>> {
     let mvhd = find(header, &[b"mvhd"])?;
-    let tracks = boxes(header)
-        .filter(|part| part.name == b"trak")
-        .map(|part| Track::new(content(&part)?, tables));
-    let tracks = tracks.collect::<Option<Vec<_>>>()?;
+    let tracks = tracks(header, tables)?;
     let (before, movie) = (timescale(mvhd)?, movie_timescale(&tracks));
+    let number = text_track::free_number(header)?;
     let mut longest = 0;
     let mut traks = Vec::new();
     for track in &tracks {
-        let (trak, lasts) = trak(track, before, movie)?;
+        let (mut trak, lasts) = trak(track, before, movie)?;
         longest = longest.max(lasts);
+        if text.is_some() {
+            trak = text_track::with_reference(&trak, number)?;
+        }
         traks.push(boxed(b"trak", &trak)?);
     }
-    let mut traks = traks.into_iter();
-    let mut new = Vec::new();
+    if let Some(text) = text {
+        traks.push(text.trak(number, movie)?);
+    }
+    let mut mvhd = with_times(mvhd, 4, Some(movie), longest)?;
+    if text.is_some() {
+        let next = number.checked_add(1)?.to_be_bytes();
+        *mvhd.last_chunk_mut()? = next;
+    }
+    let mut new = boxed(b"mvhd", &mvhd)?;
+    new.extend(traks.concat());
     for part in boxes(header) {
         match part.name {
-            b"mvhd" => new.extend(boxed(b"mvhd", &with_times(mvhd, 4, Some(movie), longest)?)?),
-            b"trak" => new.append(&mut traks.next()?),
             // There are no fragments any more.
-            b"mvex" => {}
+            b"mvhd" | b"trak" | b"mvex" => {}
+            b"udta" if text.is_some() => {}
             _ => new.extend_from_slice(header.get(part.start..part.end)?),
         }
+    }
+    if text.is_some() {
+        new.extend(text_track::udta(header, chapters)?);
     }
     Some(new)
 }
 
 /// The content of a track's `trak`, and how long it is, in the movie's timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
-    let times = track.table.and_then(|table| table.times(track.video));
-    let shown =
-        times.map(|times| Shown::new(Begin::of(track.trak), times, track.timescale, before, movie));
-    let lasts = shown.map_or(0, |shown| shown.total());
+    let times = track.times();
+    let shown = track.shown(before, movie);
+    let lasts = track.total(before, movie);
     let decoded = track.table.map_or(0, |table| table.decoded(track.video));
     let media = times.map_or(0, |times| times.end).max(decoded);
     let mut new = Vec::new();

@@ -26,6 +26,14 @@ fn header() -> Vec<u8> {
     [leaf(b"ftyp", b"iso5"), leaf(b"moov", &moov)].concat()
 }
 
+fn told<'a>(delays: &'a [Delay], pictures: &'a [Pictures]) -> Told<'a> {
+    Told {
+        delays,
+        pictures,
+        ..Told::default()
+    }
+}
+
 /// What goes into the file in place of these bytes of the muxer's.
 fn patched(
     layout: &mut Layout,
@@ -34,7 +42,7 @@ fn patched(
     delays: &[Delay],
     pictures: &[Pictures],
 ) -> Vec<u8> {
-    match layout.patch(position, bytes, delays, pictures) {
+    match layout.patch(position, bytes, &told(delays, pictures), &mut None) {
         Some(Patched::Changed(bytes)) => bytes,
         other => panic!("{other:?}"),
     }
@@ -77,7 +85,7 @@ fn index_of(version: u8, entries: &[(u64, u64)]) -> Vec<u8> {
 
 /// Time and place of each entry of the index that there is for the end.
 fn indexed(layout: &mut Layout) -> Vec<(u64, u64)> {
-    let index = layout.take_ending().index.unwrap();
+    let index = layout.take_ending(Vec::new()).index.unwrap();
     assert_eq!(number(&index, index.len() - 4, 4), Some(index.len() as u64));
     let count = number(&index, 28, 4).unwrap() as usize;
     let field = |n, at| number(&index, 32 + 19 * n + at, 8).unwrap();
@@ -108,7 +116,7 @@ fn late_tracks_get_an_edit_and_all_that_follows_moves() {
     assert!(layout.fits(ftyp as u64, end, again.len() as u64));
     assert_eq!(longer[8..], layout.ending.header);
     // Behind the fragments there is none.
-    assert_eq!(layout.patch(5_000, &old, &[], &[]), None);
+    assert_eq!(layout.patch(5_000, &old, &Told::default(), &mut None), None);
 }
 
 #[test]
@@ -129,13 +137,22 @@ fn the_index_names_the_fragments_where_they_are() {
     let mut layout = Layout::default();
     let moved = patched(&mut layout, 0, &old, &[], &[]).len() - old.len();
     let first = old.len() as u64;
-    assert_eq!(layout.patch(first, &moof(1, 7), &[], &[]), None);
-    assert_eq!(layout.patch(3_000, &moof(1, 9), &[], &[]), None);
+    assert_eq!(
+        layout.patch(first, &moof(1, 7), &Told::default(), &mut None),
+        None
+    );
+    assert_eq!(
+        layout.patch(3_000, &moof(1, 9), &Told::default(), &mut None),
+        None
+    );
     assert_eq!(fragment(&moof(1, 9)), Some(Unit { track: Some(1) }));
     assert_eq!(fragment(&moof(1, 9)[..40]), None);
     let index = index_of(1, &[(7, first), (9, 3_000), (10, 4_000)]);
     let withheld = Some(Patched::Withheld);
-    assert_eq!(layout.patch(5_000, &index, &[], &[]), withheld);
+    assert_eq!(
+        layout.patch(5_000, &index, &Told::default(), &mut None),
+        withheld
+    );
     let places = [(7, first + moved as u64), (9, 3_000 + moved as u64)];
     assert_eq!(indexed(&mut layout), places);
 }
@@ -146,7 +163,7 @@ fn what_mp4mux_gets_wrong_in_its_index_is_put_right() {
     let mut layout = Layout::default();
     let moved = (patched(&mut layout, 0, &old, &[], &[]).len() - old.len()) as u64;
     for (place, time) in [(1_000, 7), (3_000, 9)] {
-        layout.patch(place, &moof(1, time), &[], &[]);
+        layout.patch(place, &moof(1, time), &Told::default(), &mut None);
     }
     // Narrow, and without a place for the last fragment.
     let mut tfra = vec![1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 3];
@@ -155,7 +172,12 @@ fn what_mp4mux_gets_wrong_in_its_index_is_put_right() {
         tfra.extend_from_slice(&place.to_be_bytes());
         tfra.extend_from_slice(&[1, 1, 1]);
     }
-    layout.patch(5_000, &leaf(b"mfra", &leaf(b"tfra", &tfra)), &[], &[]);
+    layout.patch(
+        5_000,
+        &leaf(b"mfra", &leaf(b"tfra", &tfra)),
+        &Told::default(),
+        &mut None,
+    );
     let places = [(7, 1_000 + moved), (9, 3_000 + moved)];
     assert_eq!(indexed(&mut layout), places);
 }
@@ -168,7 +190,7 @@ fn heads_of_fragments_are_in_one_page() {
         let begin = patched(&mut layout, 0, &old, &[], &[]).len() as u64;
         let before = layout.place(begin + place);
         let head = moof(1, 0);
-        let after = match layout.patch(begin + place, &head, &[], &[]) {
+        let after = match layout.patch(begin + place, &head, &Told::default(), &mut None) {
             None => before,
             Some(Patched::Behind(filler)) => {
                 assert_eq!(number(&filler, 0, 4), Some(filler.len() as u64));
@@ -200,7 +222,7 @@ fn swapped_opus_headers_are_put_right_once() {
         [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]
     );
     let moov = &new[40..];
-    let again = header::moov(find(moov, &[b"moov"]).unwrap(), &opus, &[]).unwrap();
+    let again = header::moov(find(moov, &[b"moov"]).unwrap(), &told(&opus, &[])).unwrap();
     assert_eq!(leaf(b"moov", &again), moov);
     let copied = patched(&mut Layout::default(), 0, &header(), &[Delay::None], &[]);
     assert_eq!(edit(&copied), None);
@@ -293,7 +315,12 @@ fn broken_boxes_are_left_alone() {
     let whole = header();
     for length in 0..whole.len() {
         let mut layout = Layout::default();
-        if let Some(new) = layout.patch(0, &whole[..length], &[Delay::PreSkip(0)], &[]) {
+        if let Some(new) = layout.patch(
+            0,
+            &whole[..length],
+            &told(&[Delay::PreSkip(0)], &[]),
+            &mut None,
+        ) {
             // The room is all that can be there without the whole header.
             let Patched::Changed(new) = new else {
                 panic!("{new:?}");
@@ -311,7 +338,8 @@ fn broken_boxes_are_left_alone() {
         for value in [0, 1, 7, 0xff] {
             let mut broken = whole.clone();
             broken[at] = value;
-            let _ = Layout::default().patch(0, &broken, &[Delay::PreSkip(0)], &[]);
+            let _ =
+                Layout::default().patch(0, &broken, &told(&[Delay::PreSkip(0)], &[]), &mut None);
         }
     }
     let av1 = told_of(CodecConfig::Av1(vec![0x81, 1, 0x0c, 0]));
@@ -320,7 +348,12 @@ fn broken_boxes_are_left_alone() {
         for value in [0, 1, 7, 0xff] {
             let mut broken = whole.clone();
             broken[at] = value;
-            let _ = Layout::default().patch(0, &broken, &[], std::slice::from_ref(&av1));
+            let _ = Layout::default().patch(
+                0,
+                &broken,
+                &told(&[], std::slice::from_ref(&av1)),
+                &mut None,
+            );
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A whole file out of made-up fragments, as another parser (mp4-atom) reads it.
 
 use super::*;
-use crate::formats::patch::mp4::Layout;
+use crate::formats::patch::mp4::{Layout, Told};
 use mp4_atom::{Any, Decode, Moov};
 use std::time::Instant;
 
@@ -35,7 +35,9 @@ impl Recording {
 
     fn write(&mut self, bytes: &[u8]) {
         use crate::formats::patch::Patched;
-        let patched = self.layout.patch(self.muxer, bytes, &[], &[]);
+        let patched = self
+            .layout
+            .patch(self.muxer, bytes, &Told::default(), &mut None);
         self.muxer += bytes.len() as u64;
         let all = match patched {
             None | Some(Patched::Same) => bytes.to_vec(),
@@ -87,8 +89,11 @@ impl Recording {
     }
 
     /// The ordinary file's head and end.
-    fn end(&mut self) -> Ordinary {
-        self.layout.take_ending().ordinary(self.length).unwrap()
+    fn end(&mut self) -> Completion {
+        self.layout
+            .take_ending(Vec::new())
+            .ordinary(self.length)
+            .unwrap()
     }
 }
 
@@ -172,7 +177,7 @@ fn decoded(appended: &gst::Buffer) -> Moov {
     }
 }
 
-fn applied(file: &[u8], ordinary: &Ordinary, patches: usize) -> Vec<u8> {
+fn applied(file: &[u8], ordinary: &Completion, patches: usize) -> Vec<u8> {
     let mut file = file.to_vec();
     file.extend_from_slice(&ordinary.appended.map_readable().unwrap());
     for (at, bytes) in &ordinary.patches[..patches] {
@@ -331,7 +336,7 @@ fn an_hour_is_little_in_memory_and_made_ordinary_at_once() {
         recording.fragment(2, second * 48_128, &sound, None);
     }
     let length = recording.length;
-    let mut ending = recording.layout.take_ending();
+    let mut ending = recording.layout.take_ending(Vec::new());
     let memory = ending.tables.memory();
     let begun = Instant::now();
     let ordinary = ending.ordinary(length).unwrap();
@@ -356,9 +361,9 @@ fn broken_fragments_break_nothing() {
             let mut layout = Layout::default();
             for part in boxes(&broken) {
                 let bytes = &broken[part.start..part.end];
-                let _ = layout.patch(part.start as u64, bytes, &[], &[]);
+                let _ = layout.patch(part.start as u64, bytes, &Told::default(), &mut None);
             }
-            let mut ending = layout.take_ending();
+            let mut ending = layout.take_ending(Vec::new());
             if let Some(ordinary) = ending.ordinary(whole.len() as u64) {
                 assert!(ordinary.appended.size() < 1 << 20);
             }

@@ -1,0 +1,161 @@
+//! Vorbis comments (<https://xiph.org/vorbis/doc/v-comment.html>) with chapters as `CHAPTERxxx`
+//! (<https://wiki.xiph.org/Chapter_Extension>), in FLAC's metadata and in the packets of Ogg.
+
+use super::Chapter;
+
+/// Their numbers have three digits.
+const MAX_CHAPTERS: usize = 1000;
+
+/// A list of comments, and what stands around it in a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Comments {
+    /// What a codec puts in front of the list.
+    prefix: Vec<u8>,
+    /// The vendor's name, with its length.
+    vendor: Vec<u8>,
+    count: u32,
+    /// The comments, each with its length.
+    entries: Vec<u8>,
+    /// What a codec puts behind the list.
+    suffix: Vec<u8>,
+}
+
+fn little(bytes: &[u8], at: usize) -> Option<u32> {
+    let field = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_le_bytes(field.try_into().ok()?))
+}
+
+impl Comments {
+    /// Reads a packet whose list begins behind `prefix` bytes and has `suffix` bytes that belong to it behind it.
+    /// `None` where it is not one.
+    pub fn parse(packet: &[u8], prefix: usize, suffix: usize) -> Option<Self> {
+        let string = |at: usize| {
+            let length = usize::try_from(little(packet, at)?).ok()?;
+            let end = at.checked_add(4)?.checked_add(length)?;
+            (end <= packet.len()).then_some(end)
+        };
+        let vendor_end = string(prefix)?;
+        let count = little(packet, vendor_end)?;
+        let begin = vendor_end.checked_add(4)?;
+        let mut end = begin;
+        for _ in 0..count {
+            end = string(end)?;
+        }
+        Some(Comments {
+            prefix: packet.get(..prefix)?.to_vec(),
+            vendor: packet.get(prefix..vendor_end)?.to_vec(),
+            count,
+            entries: packet.get(begin..end)?.to_vec(),
+            suffix: packet.get(end..end.checked_add(suffix)?)?.to_vec(),
+        })
+    }
+
+    /// The packet with these chapters in it, but for padding.
+    pub fn with_chapters(&self, chapters: &[Chapter]) -> Option<Vec<u8>> {
+        if chapters.len() > MAX_CHAPTERS {
+            return None;
+        }
+        let added = u32::try_from(2 * chapters.len()).ok()?;
+        let count = self.count.checked_add(added)?;
+        let mut packet = [&self.prefix[..], &self.vendor, &count.to_le_bytes()].concat();
+        packet.extend_from_slice(&self.entries);
+        for (number, chapter) in chapters.iter().enumerate() {
+            let ms = chapter.milliseconds();
+            let (s, ms) = (ms / 1000, ms % 1000);
+            let (m, s) = (s / 60, s % 60);
+            let (h, m) = (m / 60, m % 60);
+            let title = chapter.cut_title(usize::MAX);
+            for comment in [
+                format!("CHAPTER{number:03}={h:02}:{m:02}:{s:02}.{ms:03}"),
+                format!("CHAPTER{number:03}NAME={title}"),
+            ] {
+                let length = u32::try_from(comment.len()).ok()?;
+                packet.extend_from_slice(&length.to_le_bytes());
+                packet.extend_from_slice(comment.as_bytes());
+            }
+        }
+        packet.extend_from_slice(&self.suffix);
+        Some(packet)
+    }
+}
+
+/// Types of metadata blocks (RFC 9639, 8.1).
+const PADDING: u8 = 1;
+const VORBIS_COMMENT: u8 = 4;
+/// Of the head of a metadata block, with the flag of the last one.
+const BLOCK_HEAD: usize = 4;
+const LAST: u8 = 0x80;
+
+fn block(kind: u8, content: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(content.len())
+        .ok()
+        .filter(|length| *length < 1 << 24)?;
+    let [_, length @ ..] = length.to_be_bytes();
+    Some([&[kind][..], &length, content].concat())
+}
+
+/// A block of comments and one of padding, `room` bytes together. `is_last`: no metadata comes behind them.
+pub(super) fn encode_flac(
+    comments: &Comments,
+    is_last: bool,
+    chapters: &[Chapter],
+    room: usize,
+) -> Option<Vec<u8>> {
+    let mut bytes = block(VORBIS_COMMENT, &comments.with_chapters(chapters)?)?;
+    let padding = room.checked_sub(bytes.len())?.checked_sub(BLOCK_HEAD)?;
+    let kind = if is_last { PADDING | LAST } else { PADDING };
+    bytes.extend(block(kind, &vec![0; padding])?);
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn packet(comments: &[&str]) -> Vec<u8> {
+        let mut packet = b"OpusTags\x04\0\0\0maker".to_vec();
+        packet.truncate(16);
+        packet.extend((comments.len() as u32).to_le_bytes());
+        for comment in comments {
+            packet.extend((comment.len() as u32).to_le_bytes());
+            packet.extend(comment.as_bytes());
+        }
+        packet
+    }
+
+    #[test]
+    fn chapters_stand_behind_what_is_there() {
+        let comments = Comments::parse(&packet(&["TITLE=a"]), 8, 0).unwrap();
+        let chapter = Chapter {
+            start: 3_723_004_499_999,
+            title: "\u{e9}".into(),
+        };
+        let expected = packet(&[
+            "TITLE=a",
+            "CHAPTER000=01:02:03.004",
+            "CHAPTER000NAME=\u{e9}",
+        ]);
+        assert_eq!(comments.with_chapters(&[chapter]), Some(expected));
+    }
+
+    #[test]
+    fn what_the_codec_puts_behind_the_list_stays_behind_it() {
+        let framed = [&packet(&["A=b"]), &[1u8][..]].concat();
+        let comments = Comments::parse(&framed, 8, 1).unwrap();
+        assert_eq!(comments.with_chapters(&[]), Some(framed.clone()));
+        assert_eq!(Comments::parse(&framed[..framed.len() - 1], 8, 1), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..80), prefix in 0usize..10
+        ) {
+            if let Some(comments) = Comments::parse(&bytes, prefix, 0) {
+                let again = comments.with_chapters(&[]).unwrap();
+                prop_assert!(bytes.starts_with(&again));
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Chapters of an ordinary MP4 as a track of text that the others refer to (QuickTime File Format, "Chapter Lists"): any
+//! number of them, of any length.
+
+use super::{
+    boxes::{boxed, boxes, find},
+    edits::rescale,
+    samples::{Sample, Table},
+};
+use crate::formats::{
+    chapters::{Chapter, MAX_CHPL, chpl},
+    patch::number,
+};
+use crate::model::timeline::Ns;
+
+/// It counts in milliseconds.
+const TIMESCALE: u32 = 1000;
+/// A tag that the text is in UTF-8.
+const IS_UTF8: [u8; 12] = *b"\0\0\0\x0cencd\0\0\x01\0";
+
+/// See the module.
+pub(super) struct TextTrack {
+    /// What goes into the file's media.
+    pub(super) samples: Vec<u8>,
+    table: Table,
+    /// When the first begins, and the last ends, in its timescale.
+    begin: u64,
+    end: u64,
+}
+
+fn milliseconds(time: Ns) -> u64 {
+    rescale(time, 1_000_000_000, TIMESCALE)
+}
+
+impl TextTrack {
+    /// For these chapters, the last of which lasts until `end`; their media will be at offset `at`. `None` for none.
+    pub(super) fn new(chapters: &[Chapter], end: Ns, at: u64) -> Option<Self> {
+        let begin = milliseconds(chapters.first()?.start);
+        let end = milliseconds(end).max(milliseconds(chapters.last()?.start));
+        let starts = chapters.iter().map(|chapter| milliseconds(chapter.start));
+        let ends = starts.clone().skip(1).chain([end]);
+        let (mut samples, mut table) = (Vec::new(), Table::default());
+        table.begin_chunk(at, 1);
+        for ((chapter, start), end) in chapters.iter().zip(starts).zip(ends) {
+            let title = chapter.cut_title(usize::from(u16::MAX)).as_bytes();
+            let length = u16::try_from(title.len()).ok()?;
+            let sample = [&length.to_be_bytes(), title, &IS_UTF8].concat();
+            table.push(Sample {
+                decode_time: start - begin,
+                shift: 0,
+                duration: u32::try_from(end.saturating_sub(start)).unwrap_or(u32::MAX),
+                size: u32::try_from(sample.len()).ok()?,
+                sync: true,
+            });
+            samples.extend(sample);
+        }
+        Some(TextTrack {
+            samples,
+            table,
+            begin,
+            end,
+        })
+    }
+
+    /// Its `trak` with this number, in a movie of this timescale.
+    pub(super) fn trak(&self, number: u32, movie: u32) -> Option<Vec<u8>> {
+        const ONE: u32 = 1 << 16;
+        const MATRIX: [u32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
+        let lasts = self.end - self.begin;
+        let [empty, shown] = [self.begin, lasts].map(|time| rescale(time, TIMESCALE, movie));
+        let total = u32::try_from(empty + shown).ok()?;
+        // In the movie, and not enabled: nobody is to show it as text.
+        let tkhd = [
+            &[2, 0, 0, number, 0, total, 0, 0, 0, 0][..],
+            &MATRIX,
+            &[0, 0],
+        ]
+        .concat();
+        let mut edits = vec![u32::try_from(shown).ok()?, 0, ONE];
+        if empty > 0 {
+            edits.splice(0..0, [u32::try_from(empty).ok()?, u32::MAX, ONE]);
+        }
+        let count = u32::try_from(edits.len() / 3).ok()?;
+        let elst = full_box(b"elst", &[&[count], &edits[..]].concat())?;
+        let lasts = u32::try_from(lasts).ok()?;
+        // No language.
+        let mdhd = full_box(b"mdhd", &[0, 0, TIMESCALE, lasts, 0x55c4_0000])?;
+        let hdlr = [&[0; 8][..], b"text", &[0; 13]].concat();
+        let mdia = [mdhd, boxed(b"hdlr", &hdlr)?, boxed(b"minf", &self.minf()?)?];
+        let trak = [
+            boxed(b"tkhd", &words(&tkhd))?,
+            boxed(b"edts", &elst)?,
+            boxed(b"mdia", &mdia.concat())?,
+        ];
+        boxed(b"trak", &trak.concat())
+    }
+
+    fn minf(&self) -> Option<Vec<u8>> {
+        // Copied over what is there, in grey, in the middle; and a matrix for text.
+        let gmin = [
+            &[0; 4][..],
+            &[0, 0x40, 0x80, 0, 0x80, 0, 0x80, 0, 0, 0, 0, 0],
+        ]
+        .concat();
+        let text = words(&[1 << 16, 0, 0, 0, 1 << 16, 0, 0, 0, 1 << 30]);
+        let gmhd = [boxed(b"gmin", &gmin)?, boxed(b"text", &text)?].concat();
+        // The media is in this file.
+        let url = boxed(b"url ", &[0, 0, 0, 1])?;
+        let dref = [&words(&[0, 1])[..], &url].concat();
+        // A text description: no flags, colours, box or font.
+        let entry = boxed(b"text", &[&[0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 44]].concat())?;
+        let stsd = boxed(b"stsd", &[&words(&[0, 1])[..], &entry].concat())?;
+        let stbl = [stsd, self.table.write(false)?].concat();
+        let parts = [
+            boxed(b"gmhd", &gmhd)?,
+            boxed(b"dinf", &boxed(b"dref", &dref)?)?,
+            boxed(b"stbl", &stbl)?,
+        ];
+        Some(parts.concat())
+    }
+}
+
+fn words(numbers: &[u32]) -> Vec<u8> {
+    numbers.iter().flat_map(|word| word.to_be_bytes()).collect()
+}
+
+/// A box of version 0 without flags.
+fn full_box(name: &[u8; 4], numbers: &[u32]) -> Option<Vec<u8>> {
+    boxed(name, &[&[0; 4][..], &words(numbers)].concat())
+}
+
+/// A track's `trak` that says that its chapters are in the track with this number.
+pub(super) fn with_reference(trak: &[u8], chapters: u32) -> Option<Vec<u8>> {
+    let chap = boxed(b"chap", &chapters.to_be_bytes())?;
+    Some([trak, &boxed(b"tref", &chap)?].concat())
+}
+
+/// A number that no track of this `moov` has.
+pub(super) fn free_number(header: &[u8]) -> Option<u32> {
+    let traks = boxes(header).filter(|part| part.name == b"trak");
+    let numbers = traks.filter_map(|part| {
+        let tkhd = find(header.get(part.content..part.end)?, &[b"tkhd"])?;
+        let at = if *tkhd.first()? == 1 { 20 } else { 12 };
+        u32::try_from(number(tkhd, at, 4)?).ok()
+    });
+    numbers.max().unwrap_or(0).checked_add(1)
+}
+
+/// `udta` of a `moov` with the first chapters, for players that do not know the track.
+pub(super) fn udta(header: &[u8], chapters: &[Chapter]) -> Option<Vec<u8>> {
+    let old = find(header, &[b"udta"]).unwrap_or_default();
+    let first = chapters.get(..chapters.len().min(MAX_CHPL))?;
+    boxed(b"udta", &[&chpl(first)?, old].concat())
+}

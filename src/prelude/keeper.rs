@@ -1,0 +1,481 @@
+//! The thread of a keeping: makes encoders for raw video and watches them, repeats pictures that are shown for long,
+//! and moves to a file what is too much for memory.
+
+use super::{Keeping, KeptTrack, ring::Item, spill::SpillFile};
+use crate::{
+    formats::{self, Plan, TrackInput},
+    gate::Input,
+    log::CAT,
+    model::{Error, timeline::Ns},
+    session::{ChainRequest, EncoderChain, PacketSink, Track, lock, panicked},
+};
+use std::{
+    collections::BTreeMap,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// How often it looks by itself.
+const TICK: Duration = Duration::from_millis(100);
+/// A picture is repeated after so long, so that recordings do not wait for the next.
+const LONGEST_PICTURE: Ns = 1_000_000_000;
+/// Groups of pictures up to this are nobody's fault.
+const LONGEST_GROUP: Ns = 2_000_000_000;
+/// A key frame that does not come is asked for again after so long.
+const ASK_AGAIN: Ns = 1_000_000_000;
+/// How late behind its latency a live track's last frames before a cut may be.
+const LIVE_GRACE: Ns = 500_000_000;
+
+/// Raw video on its way to its encoder, with the past's timeline applied to it.
+pub struct Front {
+    pub track: Track,
+    caps: Mutex<Option<gst::Caps>>,
+    chain: Mutex<Option<EncoderChain>>,
+    packets: Arc<Packets>,
+}
+
+impl Front {
+    pub fn new(track: Track, packets: Packets) -> Self {
+        Front {
+            track,
+            caps: Mutex::default(),
+            chain: Mutex::default(),
+            packets: Arc::new(packets),
+        }
+    }
+
+    /// New caps of its frames.
+    pub fn set_caps(&self, caps: &gst::Caps) {
+        *lock(&self.caps) = Some(caps.clone());
+        if let Err(err) = self.track.set_caps(caps) {
+            let error = Error::not_supported(format!(
+                "{} cannot be encoded ({caps}): {err}",
+                self.track.name()
+            ));
+            self.packets.error(None, error);
+        }
+    }
+
+    /// The newest caps of its frames.
+    pub fn caps(&self) -> Option<gst::Caps> {
+        lock(&self.caps).clone()
+    }
+
+    /// Nothing more comes: its last frame leaves, and then its encoder's last packet.
+    pub fn end(&self) {
+        self.track.end();
+        self.track.advance();
+        self.track.finish(false);
+    }
+
+    pub fn encoder_name(&self) -> Option<String> {
+        lock(&self.chain).as_ref()?.encoder_name()
+    }
+
+    pub fn set_bits_per_second(&self, rate: u32) {
+        if let Some(chain) = &*lock(&self.chain) {
+            chain.set_bits_per_second(rate);
+        }
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        self.packets.cut.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What a chain makes, on its way into the ring.
+pub struct Packets {
+    keeping: Weak<Keeping>,
+    track: u64,
+    name: String,
+    /// What has failed: the encoder's factory, and how.
+    failure: Mutex<Option<(Option<String>, Error)>>,
+    /// What still comes does not count.
+    cut: AtomicBool,
+}
+
+impl Packets {
+    pub fn new(keeping: &Arc<Keeping>, track: u64, name: &str) -> Self {
+        Packets {
+            keeping: Arc::downgrade(keeping),
+            track,
+            name: name.to_owned(),
+            failure: Mutex::default(),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    fn keeping(&self) -> Option<Arc<Keeping>> {
+        self.keeping
+            .upgrade()
+            .filter(|_| !self.cut.load(Ordering::SeqCst))
+    }
+
+    fn store(&self, item: Item, begins: Option<bool>) {
+        let Some(keeping) = self.keeping() else {
+            return;
+        };
+        let now = keeping.now();
+        if lock(&keeping.rings).push(self.track, item, begins, now) {
+            keeping.news.notify_all();
+        }
+    }
+}
+
+impl PacketSink for Packets {
+    fn caps(&self, caps: &gst::Caps) {
+        self.store(Item::Caps(caps.clone()), None);
+    }
+
+    fn packet(&self, packet: Input) {
+        let flags = packet.buffer.flags();
+        let begins = !flags.contains(gst::BufferFlags::DELTA_UNIT);
+        self.store(Item::Media(packet), Some(begins));
+    }
+
+    fn end(&self) {
+        let Some(keeping) = self.keeping() else {
+            return;
+        };
+        if let Some(shelf) = lock(&keeping.rings).shelf_mut(self.track) {
+            shelf.ended = true;
+        }
+        keeping.news.notify_all();
+    }
+
+    fn error(&self, encoder: Option<&str>, error: Error) {
+        lock(&self.failure).get_or_insert((encoder.map(str::to_owned), error));
+        if let Some(keeping) = self.keeping() {
+            keeping.room.wake();
+        }
+    }
+
+    fn need_data(&self) {
+        if let Some(keeping) = self.keeping() {
+            keeping.room.free();
+        }
+    }
+
+    fn begins(&self, before: Ns, at: Ns) -> bool {
+        let Some(keeping) = self.keeping() else {
+            return false;
+        };
+        keeping.timeline.read(|timeline| {
+            let last = timeline.intervals().iter().rev();
+            let mut last = last.take_while(|interval| interval.start > before);
+            last.any(|interval| interval.start <= at)
+        })
+    }
+
+    fn encoder(&self, encoder: &gst::Element) {
+        if let Some(keeping) = self.keeping() {
+            keeping.delegate.encoder_setup(&self.name, encoder);
+        }
+    }
+}
+
+/// Starts the thread.
+///
+/// # Errors
+/// When there is none.
+pub fn spawn(keeping: Arc<Keeping>) -> io::Result<()> {
+    thread::Builder::new()
+        .name("mediarecorder-past".into())
+        .spawn(move || {
+            let keep = AssertUnwindSafe(|| Keeper::new(&keeping).run());
+            if let Err(panic) = catch_unwind(keep) {
+                give_up(&keeping, &panicked(&*panic));
+            }
+            keeping.over.store(true, Ordering::SeqCst);
+            keeping.room.open();
+            let tracks = std::mem::take(&mut *lock(&keeping.tracks));
+            for track in tracks {
+                drop(track.front().and_then(|front| lock(&front.chain).take()));
+            }
+        })
+        .map(|_| ())
+}
+
+/// Nothing can be kept: `start` begins at the call, as ever.
+fn give_up(keeping: &Keeping, error: &Error) {
+    (keeping.warn)(format!("Nothing of the past is kept: {error}"));
+    keeping.given_up.store(true, Ordering::SeqCst);
+    lock(&keeping.rings).clear();
+    fail_readers(keeping, error);
+    keeping.room.wake();
+}
+
+fn fail_readers(keeping: &Keeping, error: &Error) {
+    for track in keeping.tracks() {
+        for session in track.sessions() {
+            session.fail(error.clone());
+        }
+    }
+}
+
+struct Keeper<'a> {
+    keeping: &'a Arc<Keeping>,
+    /// Factories of encoders that have failed.
+    failed: Vec<String>,
+    spilling: Option<Spilling>,
+    /// Whether the type can be recorded has been looked at.
+    is_checked: bool,
+    /// When a key frame was asked for on each track that comes encoded.
+    asked: BTreeMap<u64, Ns>,
+}
+
+impl<'a> Keeper<'a> {
+    fn new(keeping: &'a Arc<Keeping>) -> Self {
+        Keeper {
+            keeping,
+            failed: Vec::new(),
+            spilling: None,
+            is_checked: false,
+            asked: BTreeMap::new(),
+        }
+    }
+
+    fn run(&mut self) {
+        let keeping = self.keeping;
+        loop {
+            keeping.room.wait_for_news(TICK);
+            crate::fault::place("keeper");
+            let is_read = lock(&keeping.rings).is_read();
+            if keeping.retired.load(Ordering::SeqCst) && !is_read {
+                return;
+            }
+            for message in keeping.room.warnings() {
+                (keeping.warn)(message);
+            }
+            if keeping.given_up.load(Ordering::SeqCst) {
+                continue;
+            }
+            let tracks = keeping.tracks();
+            if !self.is_checked && self.are_known(&tracks) {
+                self.is_checked = true;
+                if let Err(error) = self.plan(&tracks) {
+                    give_up(keeping, &error);
+                    continue;
+                }
+            }
+            for track in &tracks {
+                self.look_after(track, &tracks);
+            }
+            self.spill();
+        }
+    }
+
+    fn look_after(&mut self, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
+        let Some(front) = track.front() else {
+            return self.ask_for_key_frame(track);
+        };
+        let failure = lock(&front.packets.failure).take();
+        if let Some((encoder, error)) = failure {
+            return self.replace(track, &front, encoder, &error);
+        }
+        if lock(&front.chain).is_none() {
+            if let Err(error) = self.build(track, &front, tracks) {
+                let failure = lock(&front.packets.failure).take();
+                let encoder = failure.and_then(|(encoder, _)| encoder);
+                self.replace(track, &front, encoder, &error);
+            }
+            return;
+        }
+        front.track.advance();
+        self.show_on(track, &front);
+    }
+
+    /// What comes encoded in groups of pictures that are longer than what has to be kept could not be forgotten.
+    fn ask_for_key_frame(&mut self, track: &KeptTrack) {
+        let rings = lock(&self.keeping.rings);
+        let Some(shelf) = rings.shelf(track.number()).filter(|shelf| shelf.keyed) else {
+            return;
+        };
+        let (end, since) = (shelf.ring.end(), shelf.ring.newest().unwrap_or(0));
+        let longest = rings.time().max(LONGEST_GROUP);
+        drop(rings);
+        let last = self.asked.entry(track.number()).or_default();
+        if end.saturating_sub(since) > longest && end.saturating_sub(*last) > ASK_AGAIN {
+            *last = end;
+            self.keeping.delegate.request_key_frame(track.name(), end);
+        }
+    }
+
+    /// An encoder has failed: the past begins anew with the next.
+    fn replace(
+        &mut self,
+        track: &KeptTrack,
+        front: &Front,
+        encoder: Option<String>,
+        error: &Error,
+    ) {
+        let keeping = self.keeping;
+        drop(lock(&front.chain).take());
+        let Some(encoder) = encoder else {
+            return give_up(keeping, error);
+        };
+        (keeping.warn)(format!("The past is empty from here on: {error}"));
+        fail_readers(keeping, error);
+        self.failed.push(encoder);
+        lock(&keeping.rings).clear();
+        track.renew_front();
+    }
+
+    /// Makes the encoder once it is known what all tracks bring, or that some do not.
+    fn build(
+        &self,
+        track: &KeptTrack,
+        front: &Front,
+        tracks: &[Arc<KeptTrack>],
+    ) -> Result<(), Error> {
+        let keeping = self.keeping;
+        if !self.are_known(tracks) {
+            return Ok(());
+        }
+        let (Some(caps), Some(index)) = (
+            front.caps(),
+            tracks
+                .iter()
+                .position(|other| other.number() == track.number()),
+        ) else {
+            return Ok(());
+        };
+        let plan = self.plan(tracks)?;
+        let bitrates = lock(&keeping.bitrates).clone();
+        let chain = EncoderChain::build(
+            &ChainRequest {
+                plan: &plan,
+                index,
+                name: track.name(),
+                caps,
+                bits_per_second: keeping.rate(&bitrates, tracks, track.kind()),
+                room: front.track.room(),
+                tags: track.tags(),
+                settings: &keeping.settings,
+                failed_before: &self.failed,
+            },
+            &front.packets,
+        )?;
+        gst::info!(
+            CAT,
+            "The past of {} is kept by {}",
+            track.name(),
+            chain.encoder_name().unwrap_or_default()
+        );
+        chain.connect(&front.track);
+        *lock(&front.chain) = Some(chain);
+        Ok(())
+    }
+
+    /// Whether it is known what the tracks bring, or they do not bring it for long.
+    fn are_known(&self, tracks: &[Arc<KeptTrack>]) -> bool {
+        let waited = self.keeping.begun.elapsed() > self.keeping.settings.patience();
+        let mut known = tracks.iter().map(|track| track.is_known());
+        match waited {
+            true => known.any(|known| known),
+            false => !tracks.is_empty() && known.all(|known| known),
+        }
+    }
+
+    /// What recordings will be.
+    fn plan(&self, tracks: &[Arc<KeptTrack>]) -> Result<Plan, Error> {
+        let settings = &self.keeping.settings;
+        let inputs: Vec<TrackInput> = tracks
+            .iter()
+            .map(|track| TrackInput {
+                kind: track.kind(),
+                encoded: track.codec(),
+            })
+            .collect();
+        formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs)
+            .map_err(|refusal| refusal.error)
+    }
+
+    /// The picture on show is repeated where the next stays away, or a recording that ends waits for it.
+    fn show_on(&self, kept: &KeptTrack, front: &Front) {
+        let track = &front.track;
+        if !track.shows_picture() || track.is_closed() {
+            return;
+        }
+        let now = match kept.is_live() {
+            true => self.keeping.clock.now(),
+            false => None,
+        };
+        let due = now.map(|now| now.saturating_sub(kept.latency()));
+        for end in kept.sessions().iter().filter_map(|session| session.end()) {
+            let has_come = track.arrived() >= end;
+            let is_late = due.is_some_and(|due| due > end.saturating_add(LIVE_GRACE));
+            if track.fed() < end && (has_come || is_late) {
+                track.fill(end);
+            }
+        }
+        if let Some(due) = due
+            && due.saturating_sub(track.arrived().max(track.fed())) > LONGEST_PICTURE
+        {
+            track.fill(due - LONGEST_PICTURE / 2);
+        }
+    }
+
+    /// Has what is too much for memory moved to the file, in a thread that may wait for the disk.
+    fn spill(&mut self) {
+        if self
+            .spilling
+            .as_ref()
+            .is_some_and(|spilling| !spilling.is_done())
+        {
+            return;
+        }
+        if lock(&self.keeping.rings).spill().is_some() {
+            self.spilling = Spilling::begin(self.keeping.clone()).ok();
+        }
+    }
+}
+
+/// Chunks on their way to the file.
+struct Spilling(thread::JoinHandle<()>);
+
+impl Spilling {
+    fn begin(keeping: Arc<Keeping>) -> io::Result<Self> {
+        let spill = move || {
+            while let Some(spill) = {
+                let rings = lock(&keeping.rings);
+                rings.spill()
+            } {
+                let file = match &spill.file {
+                    Some(file) => Ok(file.clone()),
+                    None => SpillFile::create(spill.temp_dir.as_deref()),
+                };
+                let written = file.and_then(|file| {
+                    let extent = file.write(&spill.bytes)?;
+                    Ok((file, extent))
+                });
+                match written {
+                    Ok((file, extent)) => lock(&keeping.rings).spilled(&spill, file, extent),
+                    Err(err) => {
+                        (keeping.warn)(format!(
+                            "The temporary file for the past cannot be written ({err}): no more of it is kept than \
+                             max-memory has room for."
+                        ));
+                        lock(&keeping.rings).give_up_file(keeping.now());
+                    }
+                }
+            }
+        };
+        thread::Builder::new()
+            .name("mediarecorder-past".into())
+            .spawn(spill)
+            .map(Spilling)
+    }
+
+    fn is_done(&self) -> bool {
+        self.0.is_finished()
+    }
+}

@@ -1,0 +1,284 @@
+//! The past: what the tracks have brought lately, for recordings that begin before the call.
+//!
+//! A [`Keeping`] has a [`ring::Ring`] for each track: of raw audio and encoded media as they come, of raw video as an
+//! encoder has made packets of it. A recording that begins reads all of them from its cut on, for as long as it
+//! lasts, in threads of its own; what it has read stays past for the next one.
+//!
+//! Lock order: a track's `inner` → the rings; a front's own locks (see [`Track`]) → the rings. None is held across
+//! a change of state, the disk, or a call of a session.
+
+mod feeder;
+mod keeper;
+mod record;
+mod ring;
+mod rings;
+mod spill;
+mod start;
+mod track;
+
+pub use track::KeptTrack;
+
+use crate::{
+    model::{
+        Bitrates, Error, Kind,
+        timeline::{Ns, Timeline},
+    },
+    session::{
+        Backpressure, RunningTime, Session, SessionDelegate, Settings, Shared, SharedTimeline, lock,
+    },
+};
+use ring::Cursor;
+use rings::Rings;
+use smallvec::SmallVec;
+use std::{
+    io,
+    sync::{
+        Arc, Condvar, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+/// What a keeping is made from.
+pub struct KeepingConfig {
+    /// What shapes the recordings that will begin with it; `location` is the pattern's.
+    pub settings: Settings,
+    pub bitrates: Bitrates,
+    /// How much is kept.
+    pub time: Ns,
+    pub clock: Arc<RunningTime>,
+    pub delegate: Arc<dyn SessionDelegate>,
+    /// Tells the application what has gone wrong. Called from a thread of the keeping's own.
+    pub warn: Box<dyn Fn(String) + Send + Sync>,
+}
+
+/// See the module.
+pub struct Keeping {
+    settings: Settings,
+    bitrates: Mutex<Bitrates>,
+    clock: Arc<RunningTime>,
+    delegate: Arc<dyn SessionDelegate>,
+    warn: Box<dyn Fn(String) + Send + Sync>,
+    begun: Instant,
+    /// Stands in front of the encoders: recorded time is running time in it.
+    timeline: Arc<SharedTimeline>,
+    any_live: Arc<AtomicBool>,
+    room: Arc<Backpressure>,
+    tracks: Mutex<Vec<Arc<KeptTrack>>>,
+    next_track: AtomicU64,
+    rings: Mutex<Rings>,
+    /// Something has come, for those who read.
+    news: Condvar,
+    /// No recording begins with it any more.
+    retired: AtomicBool,
+    /// Nothing can be kept.
+    given_up: AtomicBool,
+    /// A track has become something else.
+    stale: AtomicBool,
+    /// Nothing more will come.
+    over: AtomicBool,
+}
+
+/// Where a recording begins, and who reads what of it.
+pub struct Beginning {
+    /// What has been recorded of the past, interval by interval; empty if nothing is kept.
+    pub intervals: SmallVec<[(Ns, Option<Ns>); 2]>,
+    readers: Vec<(Arc<KeptTrack>, u64, Cursor)>,
+}
+
+impl Keeping {
+    /// Begins to keep what tracks bring that are added.
+    ///
+    /// # Errors
+    /// When there is no thread for it.
+    pub fn begin(config: KeepingConfig) -> io::Result<Arc<Self>> {
+        let KeepingConfig {
+            settings,
+            bitrates,
+            time,
+            clock,
+            delegate,
+            warn,
+        } = config;
+        let rings = Rings::new(time, settings.max_memory, settings.temp_dir.clone());
+        let keeping = Arc::new(Keeping {
+            settings,
+            bitrates: Mutex::new(bitrates),
+            clock,
+            delegate,
+            warn,
+            begun: Instant::now(),
+            timeline: Arc::new(SharedTimeline::new(Timeline::new(0, true))),
+            any_live: Arc::default(),
+            room: Arc::default(),
+            tracks: Mutex::default(),
+            next_track: AtomicU64::new(0),
+            rings: Mutex::new(rings),
+            news: Condvar::new(),
+            retired: AtomicBool::new(false),
+            given_up: AtomicBool::new(false),
+            stale: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+        });
+        keeper::spawn(keeping.clone())?;
+        Ok(keeping)
+    }
+
+    /// One more track; what it brings goes to what this gives.
+    pub fn add_track(self: &Arc<Self>, name: &str, kind: Kind) -> Arc<KeptTrack> {
+        let number = self.next_track.fetch_add(1, Ordering::SeqCst);
+        lock(&self.rings).add(number);
+        let track = Arc::new(KeptTrack::new(self.clone(), number, name, kind));
+        lock(&self.tracks).push(track.clone());
+        track
+    }
+
+    /// A track is no more.
+    pub fn remove_track(&self, name: &str) {
+        let mut tracks = lock(&self.tracks);
+        let removed = tracks
+            .iter()
+            .position(|track| track.name() == name)
+            .map(|index| tracks.remove(index));
+        drop(tracks);
+        if let Some(track) = removed {
+            track.end();
+            lock(&self.rings).remove(track.number());
+        }
+    }
+
+    /// The track of this pad.
+    pub fn track(&self, name: &str) -> Option<Arc<KeptTrack>> {
+        let tracks = lock(&self.tracks);
+        tracks.iter().find(|track| track.name() == name).cloned()
+    }
+
+    fn tracks(&self) -> Vec<Arc<KeptTrack>> {
+        lock(&self.tracks).clone()
+    }
+
+    /// So much is kept from now on: of less, the newest.
+    pub fn set_time(&self, time: Ns) {
+        lock(&self.rings).set_time(time, self.now());
+    }
+
+    /// New rates, for the encoders that run and those that are yet to be made.
+    pub fn set_bitrates(&self, bitrates: &Bitrates) {
+        *lock(&self.bitrates) = bitrates.clone();
+        let tracks = self.tracks();
+        for track in &tracks {
+            track.set_bits_per_second(self.rate(bitrates, &tracks, track.kind()));
+        }
+    }
+
+    /// What each track of a kind has of `bitrates`.
+    fn rate(&self, bitrates: &Bitrates, tracks: &[Arc<KeptTrack>], kind: Kind) -> u32 {
+        let of_kind = tracks.iter().filter(|track| track.kind() == kind).count();
+        bitrates.per_track(kind, of_kind)
+    }
+
+    /// Whether a recording can begin with it.
+    pub fn is_usable(&self) -> bool {
+        !self.is_stale() && !self.given_up.load(Ordering::SeqCst)
+    }
+
+    /// Whether it has to begin anew, since a track has become something else.
+    pub fn is_stale(&self) -> bool {
+        self.stale.load(Ordering::SeqCst)
+    }
+
+    /// What stands in front of the encoders.
+    pub fn timeline(&self) -> &Arc<SharedTimeline> {
+        &self.timeline
+    }
+
+    /// Where a recording begins that is started at running time `now`; from here on nothing of it is forgotten.
+    pub fn beginning(&self, now: Ns) -> Beginning {
+        let intervals = self.timeline.read(|t| t.intervals().to_vec());
+        let tracks = self.tracks();
+        let mut rings = lock(&self.rings);
+        let wanted = start::outside_pauses(&intervals, now.saturating_sub(rings.time()));
+        let cut = rings.cut(wanted);
+        let readers = tracks.into_iter().filter_map(|track| {
+            let (reader, cursor) = rings.read(track.number(), cut.unwrap_or(now))?;
+            Some((track, reader, cursor))
+        });
+        let readers = readers.collect();
+        let intervals = cut.map(|cut| start::intervals_from(&intervals, cut));
+        Beginning {
+            intervals: intervals.unwrap_or_default(),
+            readers,
+        }
+    }
+
+    /// Begins to give a recording what it has read, track by track, in threads of their own. `tracks` are the names of
+    /// the recording's.
+    pub fn feed(self: &Arc<Self>, beginning: Beginning, session: &Arc<Session>, tracks: &[String]) {
+        for (track, reader, cursor) in beginning.readers {
+            let Some(index) = tracks.iter().position(|name| name == track.name()) else {
+                lock(&self.rings).close(track.number(), reader);
+                continue;
+            };
+            if let Some(encoder) = track.encoder_name() {
+                session.is_encoded_by(track.name(), &encoder);
+            }
+            track.begin_with(session, index, reader);
+            let begun = feeder::spawn(self.clone(), track.clone(), reader, cursor);
+            if let Err(err) = begun {
+                track.leave(reader);
+                let what = format!("start: no thread can be had: {err}");
+                session.fail(Error::unknown(what));
+            }
+        }
+    }
+
+    /// Nobody will read what was prepared.
+    pub fn forget(&self, beginning: Beginning) {
+        let mut rings = lock(&self.rings);
+        for (track, reader, _) in beginning.readers {
+            rings.close(track.number(), reader);
+        }
+    }
+
+    /// No recording begins with it any more; those that have go on.
+    pub fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+        self.room.wake();
+    }
+
+    /// Whether nobody needs what comes any more.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Nothing more will come on any track: what is in the encoders comes out.
+    pub fn finish(&self) {
+        for track in self.tracks() {
+            track.end();
+        }
+    }
+
+    /// How much is kept: time and bytes.
+    pub fn figures(&self) -> (Ns, u64) {
+        lock(&self.rings).figures()
+    }
+
+    /// The instant at which something takes effect that happens now.
+    fn now(&self) -> Ns {
+        match self.clock.now() {
+            Some(now) if self.any_live.load(Ordering::SeqCst) => now,
+            _ => self.clock.furthest(),
+        }
+    }
+
+    fn shared(&self) -> Shared {
+        Shared {
+            clock: self.clock.clone(),
+            timeline: self.timeline.clone(),
+            room: self.room.clone(),
+            queue_limit: self.settings.queue_limit(),
+            patience: self.settings.patience_ns(),
+            any_live: self.any_live.clone(),
+        }
+    }
+}

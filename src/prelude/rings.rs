@@ -1,0 +1,265 @@
+//! The rings of all tracks, which forget together: what a recording would begin with is kept of each.
+
+use super::{
+    ring::{Cursor, Item, Position, Ring},
+    spill::{Extent, SpillFile},
+    start::{self, Kept},
+};
+use crate::model::timeline::Ns;
+use smallvec::SmallVec;
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+/// A disk that is slow may be behind by so many bytes, before the oldest are forgotten instead.
+const DISK_BEHIND: u64 = 16 << 20;
+
+/// The past of one track.
+#[derive(Debug, Default)]
+pub struct Shelf {
+    pub ring: Ring,
+    /// Whether a recording has to begin at one of its key frames.
+    pub keyed: bool,
+    /// Nothing more comes.
+    pub ended: bool,
+    /// Its pad is no more.
+    removed: bool,
+    /// Who reads, and from where on.
+    readers: Vec<(u64, Position)>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rings {
+    shelves: BTreeMap<u64, Shelf>,
+    time: Ns,
+    next_reader: u64,
+    max_memory: u64,
+    temp_dir: Option<PathBuf>,
+    file: Option<Arc<SpillFile>>,
+    /// The file cannot be written: no more is kept than `max_memory`.
+    no_file: bool,
+}
+
+/// A chunk that is to be moved to the file.
+#[derive(Debug)]
+pub struct Spill {
+    track: u64,
+    chunk: u64,
+    pub bytes: Arc<Vec<u8>>,
+    pub file: Option<Arc<SpillFile>>,
+    pub temp_dir: Option<PathBuf>,
+}
+
+impl Rings {
+    /// Keeps so much.
+    pub fn new(time: Ns, max_memory: u64, temp_dir: Option<PathBuf>) -> Self {
+        Rings {
+            shelves: BTreeMap::new(),
+            time,
+            next_reader: 0,
+            max_memory,
+            temp_dir,
+            file: None,
+            no_file: false,
+        }
+    }
+
+    /// One more track.
+    pub fn add(&mut self, track: u64) {
+        self.shelves.insert(track, Shelf::default());
+    }
+
+    /// A track is no more; who reads it goes on.
+    pub fn remove(&mut self, track: u64) {
+        if let Some(shelf) = self.shelves.get_mut(&track) {
+            shelf.removed = true;
+        }
+        self.drop_removed();
+    }
+
+    fn drop_removed(&mut self) {
+        self.shelves
+            .retain(|_, shelf| !shelf.removed || !shelf.readers.is_empty());
+    }
+
+    pub fn shelf(&self, track: u64) -> Option<&Shelf> {
+        self.shelves.get(&track)
+    }
+
+    pub fn shelf_mut(&mut self, track: u64) -> Option<&mut Shelf> {
+        self.shelves.get_mut(&track)
+    }
+
+    /// How much is kept.
+    pub fn time(&self) -> Ns {
+        self.time
+    }
+
+    /// So much is kept from now on.
+    pub fn set_time(&mut self, time: Ns, now: Ns) {
+        self.time = time;
+        self.forget(now);
+    }
+
+    /// An item of a track, at running time `now`; see [`Ring::push`]. Whether somebody waits for it.
+    pub fn push(&mut self, track: u64, item: Item, begins: Option<bool>, now: Ns) -> bool {
+        let Some(shelf) = self.shelves.get_mut(&track) else {
+            return false;
+        };
+        let before = shelf.ring.newest_point();
+        shelf.ring.push(item, begins);
+        let is_read = !shelf.readers.is_empty();
+        if shelf.ring.newest_point() != before {
+            self.forget(now);
+        }
+        is_read
+    }
+
+    /// Forgets what no recording that begins from `now` on would begin with.
+    fn forget(&mut self, now: Ns) {
+        let wanted = now.saturating_sub(self.time);
+        let from = self.cut(wanted).unwrap_or(wanted).min(wanted);
+        self.forget_before(from);
+        // Where there is no file, or a slow one, memory counts.
+        let most = match self.no_file {
+            true => self.max_memory,
+            false => self.max_memory.saturating_add(DISK_BEHIND),
+        };
+        while self.memory() > most {
+            let largest = self
+                .shelves
+                .values()
+                .max_by_key(|shelf| shelf.ring.memory());
+            let Some(second) = largest.and_then(|shelf| shelf.ring.second_point()) else {
+                break;
+            };
+            let before = self.memory();
+            self.forget_before(second);
+            if self.memory() == before {
+                break;
+            }
+        }
+    }
+
+    fn forget_before(&mut self, from: Ns) {
+        for shelf in self.shelves.values_mut() {
+            let keep = shelf.readers.iter().map(|(_, at)| *at).min();
+            shelf.ring.forget(from, keep);
+        }
+    }
+
+    /// Where a recording begins that is to begin at `wanted`.
+    pub fn cut(&self, wanted: Ns) -> Option<Ns> {
+        let shelves = self.shelves.values().filter(|shelf| !shelf.removed);
+        let kept = shelves.filter_map(|shelf| {
+            Some(Kept {
+                keyed: shelf.keyed,
+                begin: shelf.ring.begin()?,
+                end: shelf.ring.end(),
+                point: shelf.ring.point(wanted)?,
+            })
+        });
+        start::cut(&kept.collect::<SmallVec<[Kept; 4]>>(), wanted)
+    }
+
+    /// One more reads a track from `cut` on.
+    pub fn read(&mut self, track: u64, cut: Ns) -> Option<(u64, Cursor)> {
+        let shelf = self.shelves.get_mut(&track)?;
+        let cursor = shelf.ring.cursor(cut);
+        let reader = self.next_reader;
+        self.next_reader += 1;
+        shelf.readers.push((reader, cursor.position()));
+        Some((reader, cursor))
+    }
+
+    /// A reader has come to here.
+    pub fn reads_from(&mut self, track: u64, reader: u64, at: Position) {
+        let shelf = self.shelves.get_mut(&track);
+        let readers = shelf.map(|shelf| shelf.readers.iter_mut());
+        let known = readers.and_then(|mut all| all.find(|(known, _)| *known == reader));
+        if let Some(known) = known {
+            known.1 = at;
+        }
+    }
+
+    /// A reader is through.
+    pub fn close(&mut self, track: u64, reader: u64) {
+        if let Some(shelf) = self.shelves.get_mut(&track) {
+            shelf.readers.retain(|(known, _)| *known != reader);
+        }
+        self.drop_removed();
+    }
+
+    /// Whether anybody reads.
+    pub fn is_read(&self) -> bool {
+        self.shelves.values().any(|shelf| !shelf.readers.is_empty())
+    }
+
+    /// Whether who reads `track` has more than `most` bytes before him, and no reader lacks anything.
+    pub fn is_behind(&self, track: u64, most: u64) -> bool {
+        let unread = |shelf: &Shelf| {
+            let ahead = shelf.readers.iter().map(|(_, at)| shelf.ring.ahead(at));
+            (ahead.clone().min(), ahead.max())
+        };
+        let this = self.shelves.get(&track).and_then(|shelf| unread(shelf).1);
+        this.is_some_and(|ahead| ahead > most)
+            && self
+                .shelves
+                .values()
+                .all(|shelf| shelf.ended || unread(shelf).0.is_none_or(|least| least > 0))
+    }
+
+    /// Forgets all that is kept.
+    pub fn clear(&mut self) {
+        for shelf in self.shelves.values_mut() {
+            shelf.ring.clear();
+        }
+    }
+
+    fn memory(&self) -> u64 {
+        self.shelves.values().map(|shelf| shelf.ring.memory()).sum()
+    }
+
+    /// How much is kept: time and bytes.
+    pub fn figures(&self) -> (Ns, u64) {
+        let kept = || self.shelves.values().map(|shelf| &shelf.ring);
+        let begin = kept().filter_map(Ring::begin).min();
+        let end = kept().map(Ring::end).max();
+        let time = end
+            .zip(begin)
+            .map_or(0, |(end, begin)| end.saturating_sub(begin));
+        (time, kept().map(Ring::bytes).sum())
+    }
+
+    /// What is too much for memory, if anything is.
+    pub fn spill(&self) -> Option<Spill> {
+        if self.no_file || self.memory() <= self.max_memory {
+            return None;
+        }
+        let mut shelves: Vec<_> = self.shelves.iter().collect();
+        shelves.sort_by_key(|(_, shelf)| std::cmp::Reverse(shelf.ring.memory()));
+        shelves.into_iter().find_map(|(track, shelf)| {
+            let (chunk, bytes) = shelf.ring.oldest_in_memory()?;
+            Some(Spill {
+                track: *track,
+                chunk,
+                bytes,
+                file: self.file.clone(),
+                temp_dir: self.temp_dir.clone(),
+            })
+        })
+    }
+
+    /// A chunk is in the file now.
+    pub fn spilled(&mut self, spill: &Spill, file: Arc<SpillFile>, extent: Extent) {
+        self.file = Some(file);
+        if let Some(shelf) = self.shelves.get_mut(&spill.track) {
+            shelf.ring.moved(spill.chunk, extent);
+        }
+    }
+
+    /// There is no place for more than memory has.
+    pub fn give_up_file(&mut self, now: Ns) {
+        self.no_file = true;
+        self.forget(now);
+    }
+}

@@ -1,0 +1,137 @@
+//! Where a recording begins that begins in the past.
+
+use crate::model::timeline::{Interval, Ns};
+use smallvec::SmallVec;
+
+/// What is kept of a track.
+#[derive(Debug, Clone, Copy)]
+pub struct Kept {
+    /// Whether it has to begin at a key frame.
+    pub keyed: bool,
+    /// Running time of its first record.
+    pub begin: Ns,
+    /// Running time of the end of its last.
+    pub end: Ns,
+    /// The last point at or before the instant that is wanted, else the first behind it.
+    pub point: Ns,
+}
+
+/// The instant at which everything begins when `wanted` is asked for: the key frame at or before it, of several
+/// tracks the earliest; never later, unless no more is kept.
+pub fn cut(kept: &[Kept], wanted: Ns) -> Option<Ns> {
+    // What a track brought that has been silent since does not reach into it.
+    let reach = || kept.iter().filter(|kept| kept.end > wanted);
+    let keys = reach().filter(|kept| kept.keyed && kept.point <= wanted);
+    if let Some(key) = keys.map(|kept| kept.point).min() {
+        return Some(key);
+    }
+    let begin = reach().map(|kept| kept.begin).min()?;
+    Some(begin.max(wanted))
+}
+
+/// What there is of `intervals` from `cut` on. Behind a pause it begins where that ends.
+pub fn intervals_from(intervals: &[Interval], cut: Ns) -> SmallVec<[(Ns, Option<Ns>); 2]> {
+    let reach = intervals
+        .iter()
+        .filter(|interval| interval.end.is_none_or(|end| end > cut));
+    reach
+        .map(|interval| (interval.start.max(cut), interval.end))
+        .collect()
+}
+
+/// The instant that is wanted if `wanted` may lie in a pause: what was paused is not past.
+pub fn outside_pauses(intervals: &[Interval], wanted: Ns) -> Ns {
+    let first = intervals_from(intervals, wanted);
+    first.first().map_or(wanted, |(start, _)| *start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn sound(begin: Ns, end: Ns) -> Kept {
+        Kept {
+            keyed: false,
+            begin,
+            end,
+            point: begin,
+        }
+    }
+
+    fn pictures(begin: Ns, end: Ns, point: Ns) -> Kept {
+        let keyed = true;
+        Kept {
+            keyed,
+            begin,
+            end,
+            point,
+        }
+    }
+
+    #[test]
+    fn sound_alone_begins_where_it_is_asked_for() {
+        assert_eq!(cut(&[sound(0, 100)], 40), Some(40));
+        assert_eq!(cut(&[sound(60, 100)], 40), Some(60));
+        assert_eq!(cut(&[], 40), None);
+    }
+
+    #[test]
+    fn pictures_pull_the_cut_to_their_key_frame() {
+        assert_eq!(cut(&[sound(0, 100), pictures(0, 100, 35)], 40), Some(35));
+        // Each begins at its own.
+        let both = [pictures(0, 100, 35), pictures(0, 100, 38)];
+        assert_eq!(cut(&both, 40), Some(35));
+    }
+
+    #[test]
+    fn pictures_that_came_late_or_are_gone_do_not() {
+        assert_eq!(cut(&[sound(0, 100), pictures(70, 100, 70)], 40), Some(40));
+        assert_eq!(cut(&[sound(0, 100), pictures(0, 20, 10)], 40), Some(40));
+        assert_eq!(cut(&[pictures(70, 100, 70)], 40), Some(70));
+    }
+
+    #[test]
+    fn a_pause_is_not_past() {
+        let interval = |start, end| Interval {
+            start,
+            end,
+            recorded: start,
+            resolved: true,
+        };
+        let intervals = [interval(10, Some(40)), interval(60, None)];
+        assert_eq!(outside_pauses(&intervals, 50), 60);
+        assert_eq!(outside_pauses(&intervals, 30), 30);
+        assert_eq!(
+            intervals_from(&intervals, 30).to_vec(),
+            [(30, Some(40)), (60, None)]
+        );
+        assert_eq!(intervals_from(&intervals, 60).to_vec(), [(60, None)]);
+    }
+
+    proptest! {
+        #[test]
+        fn never_later_than_asked_for_unless_nothing_is_there(
+            tracks in prop::collection::vec((any::<bool>(), 0u64..100, 1u64..100), 1..5),
+            wanted in 0u64..200,
+        ) {
+            let kept: Vec<Kept> = tracks
+                .iter()
+                .map(|(keyed, begin, length)| Kept {
+                    keyed: *keyed,
+                    begin: *begin,
+                    end: begin + length,
+                    point: (*begin).max(wanted.min(begin + length - 1) / 10 * 10),
+                })
+                .collect();
+            let there: Vec<_> = kept.iter().filter(|kept| kept.end > wanted).collect();
+            match cut(&kept, wanted) {
+                None => prop_assert!(there.is_empty()),
+                Some(at) => prop_assert!(
+                    at <= wanted || there.iter().all(|kept| kept.begin >= at),
+                    "{at}"
+                ),
+            }
+        }
+    }
+}

@@ -1,0 +1,548 @@
+//! One track of the past: what its pad brings, on its way into the ring.
+
+use super::{
+    Keeping,
+    keeper::{Front, Packets},
+    ring::Item,
+};
+use crate::{
+    formats::{self, FrameFormat},
+    gate::{self, Input},
+    model::{
+        Kind, Orientation,
+        stamps::{Arrival, Decided, Stamps},
+        timeline::Ns,
+    },
+    session::{Flow, Origin, Session, Track, TrackSpec, lock, orientation_of, stamp_of},
+};
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+/// How often an upstream that waits for the clock looks at it.
+const CLOCK_LOOK: Duration = Duration::from_millis(10);
+/// How often one that waits for room looks by itself.
+const ROOM_LOOK: Duration = Duration::from_millis(200);
+/// What is not live may be so far ahead of an encoder that is busy.
+const AHEAD: Ns = 250_000_000;
+/// A buffer that is further ahead of what has come may have a wrong stamp.
+const STEP: Ns = 1_000_000_000;
+/// So many bytes may wait for recordings that are slower than an upstream that can wait.
+const UNREAD: u64 = 32 << 20;
+
+/// What a track brings.
+#[derive(Default)]
+enum Media {
+    /// Nobody knows yet.
+    #[default]
+    Unknown,
+    /// Raw audio, or encoded media: kept as it comes.
+    AsItComes {
+        caps: gst::Caps,
+        /// How frames tell what they are, where recordings have to begin at key frames.
+        format: Option<FrameFormat>,
+        keyed: bool,
+    },
+    /// Raw video: kept as packets.
+    RawVideo(Arc<Front>),
+}
+
+struct Inner {
+    media: Media,
+    stamps: Stamps<Input>,
+    /// How far it has come.
+    arrived: Ns,
+    /// Changes of `mute`, the oldest first.
+    mutes: Vec<(Ns, bool)>,
+    tags: Option<gst::TagList>,
+}
+
+/// A recording that reads a track.
+struct Reader {
+    number: u64,
+    session: Arc<Session>,
+    track: usize,
+}
+
+/// See the module.
+pub struct KeptTrack {
+    keeping: Arc<Keeping>,
+    number: u64,
+    name: String,
+    kind: Kind,
+    live: AtomicBool,
+    /// Upstream's latency, in nanoseconds.
+    latency: AtomicU64,
+    /// Whether it is raw video.
+    was_raw: Arc<AtomicBool>,
+    flushing: AtomicBool,
+    inner: Mutex<Inner>,
+    readers: Mutex<Vec<Reader>>,
+}
+
+impl KeptTrack {
+    pub(super) fn new(keeping: Arc<Keeping>, number: u64, name: &str, kind: Kind) -> Self {
+        let stamps = Stamps::new(keeping.settings.patience_ns());
+        KeptTrack {
+            keeping,
+            number,
+            name: name.to_owned(),
+            kind,
+            live: AtomicBool::new(false),
+            latency: AtomicU64::new(0),
+            was_raw: Arc::default(),
+            flushing: AtomicBool::new(false),
+            inner: Mutex::new(Inner {
+                media: Media::Unknown,
+                stamps,
+                arrived: 0,
+                mutes: Vec::new(),
+                tags: None,
+            }),
+            readers: Mutex::default(),
+        }
+    }
+
+    /// Name of its pad.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is a track of.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Where a recording's track has its media from that reads this one.
+    pub fn origin(&self) -> Origin {
+        Origin::Past {
+            was_raw: self.was_raw.clone(),
+        }
+    }
+
+    /// Whether its media is kept for anybody.
+    pub fn is_over(&self) -> bool {
+        self.keeping.is_over()
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn latency(&self) -> Ns {
+        self.latency.load(Ordering::Relaxed)
+    }
+
+    /// Its encoder's way, if it is raw video.
+    pub(super) fn front(&self) -> Option<Arc<Front>> {
+        match &lock(&self.inner).media {
+            Media::RawVideo(front) => Some(front.clone()),
+            Media::Unknown | Media::AsItComes { .. } => None,
+        }
+    }
+
+    /// The codec in which it comes, `None` if raw or not known.
+    pub(super) fn codec(&self) -> Option<crate::model::Codec> {
+        match &lock(&self.inner).media {
+            Media::AsItComes { caps, .. } => formats::codec_of_caps(caps),
+            Media::Unknown | Media::RawVideo(_) => None,
+        }
+    }
+
+    /// Whether it is known what it brings.
+    pub(super) fn is_known(&self) -> bool {
+        !matches!(lock(&self.inner).media, Media::Unknown)
+    }
+
+    pub(super) fn tags(&self) -> Option<gst::TagList> {
+        lock(&self.inner).tags.clone()
+    }
+
+    pub(super) fn encoder_name(&self) -> Option<String> {
+        self.front()?.encoder_name()
+    }
+
+    pub(super) fn set_bits_per_second(&self, rate: u32) {
+        if let Some(front) = self.front() {
+            front.set_bits_per_second(rate);
+        }
+    }
+
+    /// What upstream is like.
+    pub fn set_upstream(&self, live: bool, latency: Duration) {
+        let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(Ns::MAX);
+        self.latency.store(nanoseconds, Ordering::Relaxed);
+        self.live.store(live, Ordering::Relaxed);
+        self.keeping.any_live.fetch_or(live, Ordering::SeqCst);
+        if let Some(front) = self.front() {
+            front.track.set_upstream(live, latency);
+        }
+        self.for_readers(|session, track| session.set_upstream(track, live, latency));
+    }
+
+    /// New caps of what comes.
+    pub fn set_caps(&self, caps: &gst::Caps) {
+        let mut inner = lock(&self.inner);
+        let is_raw_video = formats::is_raw(caps) && self.kind == Kind::Video;
+        match &mut inner.media {
+            Media::RawVideo(front) if is_raw_video => {
+                let front = front.clone();
+                drop(inner);
+                front.set_caps(caps);
+            }
+            Media::Unknown if is_raw_video => {
+                let front = self.new_front(caps, &inner);
+                inner.media = Media::RawVideo(front);
+                self.was_raw.store(true, Ordering::Relaxed);
+                drop(inner);
+                self.keeping.room.wake();
+            }
+            Media::RawVideo(_) => self.keeping.stale.store(true, Ordering::SeqCst),
+            Media::AsItComes { .. } if is_raw_video => {
+                self.keeping.stale.store(true, Ordering::SeqCst);
+            }
+            Media::Unknown | Media::AsItComes { .. } => {
+                // What waits came with the caps before.
+                self.settle(&mut inner);
+                let structure = caps.structure(0);
+                let keyed = self.kind == Kind::Video;
+                inner.media = Media::AsItComes {
+                    caps: caps.clone(),
+                    format: structure.and_then(FrameFormat::of),
+                    keyed,
+                };
+                if let Some(shelf) = lock(&self.keeping.rings).shelf_mut(self.number) {
+                    shelf.keyed = keyed;
+                }
+                self.store(Item::Caps(caps.clone()), None);
+                drop(inner);
+                self.keeping.room.wake();
+            }
+        }
+    }
+
+    fn new_front(&self, caps: &gst::Caps, inner: &Inner) -> Arc<Front> {
+        if let Some(shelf) = lock(&self.keeping.rings).shelf_mut(self.number) {
+            shelf.keyed = true;
+        }
+        let spec = TrackSpec {
+            name: self.name.clone(),
+            kind: self.kind,
+            live: self.is_live(),
+            latency: Duration::from_nanos(self.latency()),
+            origin: Origin::Pad,
+        };
+        let front = Arc::new(Front::new(
+            Track::new(&spec, &self.keeping.shared()),
+            Packets::new(&self.keeping, self.number, &self.name),
+        ));
+        front.set_caps(caps);
+        front.track.keep_pauses();
+        for (at, muted) in &inner.mutes {
+            front.track.mute(|| *at, *muted);
+        }
+        if let Some(turn) = inner.tags.as_deref().and_then(orientation_of) {
+            front.track.set_orientation(turn);
+        }
+        front
+    }
+
+    /// What came raw has to be begun anew: its encoder has failed.
+    pub(super) fn renew_front(&self) {
+        let mut inner = lock(&self.inner);
+        let Media::RawVideo(front) = &inner.media else {
+            return;
+        };
+        if let Some(caps) = front.caps() {
+            inner.media = Media::RawVideo(self.new_front(&caps, &inner));
+        }
+    }
+
+    /// A buffer. What is not live waits in here for room. `now`: the clock's running time, if it has been read
+    /// already.
+    pub fn push(&self, input: Input, now: Option<Ns>) -> Flow {
+        if self.keeping.is_over() {
+            return Flow::Done;
+        }
+        if self.keeping.given_up.load(Ordering::SeqCst) {
+            return Flow::More;
+        }
+        self.wait_for_room(&input);
+        self.place(input, now);
+        Flow::More
+    }
+
+    /// The newest buffer that came before.
+    pub fn replay(&self, input: Input) {
+        self.place(input, None);
+    }
+
+    fn place(&self, input: Input, now: Option<Ns>) {
+        if let Some(front) = self.front() {
+            if front.track.push(input, false, now) == Flow::Done {
+                // It goes on behind its end.
+                self.keeping.stale.store(true, Ordering::SeqCst);
+            }
+            return;
+        }
+        let mut inner = lock(&self.inner);
+        if matches!(inner.media, Media::Unknown) {
+            return;
+        }
+        let stamp = stamp_of(&input);
+        let arrival = Arrival {
+            now: now.filter(|_| self.is_live()),
+            latency: self.latency(),
+        };
+        match inner.stamps.plain(stamp, arrival) {
+            Some(running) => self.keep(&mut inner, Input { running, ..input }),
+            None => {
+                let decided = inner.stamps.push(stamp, arrival, input);
+                self.take(&mut inner, decided);
+            }
+        }
+    }
+
+    /// What is known of stamps that waited.
+    fn take(&self, inner: &mut Inner, decided: Decided<Input>) {
+        for (running, input) in decided.placed {
+            self.keep(inner, Input { running, ..input });
+        }
+    }
+
+    fn settle(&self, inner: &mut Inner) {
+        if inner.stamps.waiting() > 0 {
+            let decided = inner.stamps.settle();
+            self.take(inner, decided);
+        }
+    }
+
+    /// A buffer whose place is known.
+    fn keep(&self, inner: &mut Inner, input: Input) {
+        let Media::AsItComes {
+            caps,
+            format,
+            keyed,
+        } = &inner.media
+        else {
+            return;
+        };
+        let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
+        if header && formats::has_header_packets(Some(caps)) {
+            self.store(Item::Header(input), None);
+            return;
+        }
+        inner.arrived = inner.arrived.max(input.end());
+        let begins = keyed.then(|| gate::is_entry_point(&input.buffer, *format));
+        self.store(Item::Media(input), begins);
+    }
+
+    fn store(&self, item: Item, begins: Option<bool>) {
+        let keeping = &self.keeping;
+        let now = keeping.now();
+        let mut rings = lock(&keeping.rings);
+        if let Some(shelf) = rings.shelf_mut(self.number) {
+            shelf.ended = false;
+        }
+        let is_read = rings.push(self.number, item, begins, now);
+        drop(rings);
+        if is_read {
+            keeping.news.notify_all();
+        }
+    }
+
+    /// Holds an upstream that is not live to the pace of the encoders, and of who reads.
+    fn wait_for_room(&self, input: &Input) {
+        if self.is_live() {
+            return;
+        }
+        let keeping = &self.keeping;
+        let front = self.front();
+        let arrived = || match &front {
+            Some(front) => front.track.arrived(),
+            None => lock(&self.inner).arrived,
+        };
+        keeping.room.wait_while(|| {
+            let is_free = keeping.is_over()
+                || keeping.given_up.load(Ordering::SeqCst)
+                || self.flushing.load(Ordering::Acquire);
+            if is_free {
+                return None;
+            }
+            let running = input.running;
+            let is_expected = running <= arrived().saturating_add(STEP);
+            let live = keeping.any_live.load(Ordering::SeqCst);
+            if is_expected && live && keeping.clock.now().is_some_and(|now| running > now) {
+                return Some(CLOCK_LOOK);
+            }
+            if front.as_ref().is_some_and(|front| front.track.is_full()) {
+                return Some(ROOM_LOOK);
+            }
+            let busy = |front: Arc<Front>| {
+                front.track.is_full() && running > front.track.fed().saturating_add(AHEAD)
+            };
+            let mut others = keeping.tracks().into_iter();
+            if others.any(|other| other.number != self.number && other.front().is_some_and(busy)) {
+                return Some(CLOCK_LOOK);
+            }
+            let is_behind = lock(&keeping.rings).is_behind(self.number, UNREAD);
+            is_behind.then_some(CLOCK_LOOK)
+        });
+    }
+
+    /// Upstream's tags.
+    pub fn set_tags(&self, tags: &gst::TagList) {
+        lock(&self.inner).tags = Some(tags.clone());
+        let mut tags = tags.clone();
+        if let Some(front) = self.front()
+            && let Some(turn) = orientation_of(&tags)
+        {
+            front.track.set_orientation(turn);
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        self.store(Item::Tags(tags), None);
+    }
+
+    /// Another stream begins: its pictures stand as they are until its tags come.
+    pub fn forget_tags(&self) {
+        lock(&self.inner).tags = None;
+        if let Some(front) = self.front() {
+            front.track.set_orientation(Orientation::default());
+        }
+    }
+
+    /// Buffers did not get here.
+    pub fn lose(&self) {
+        if self.front().is_none() {
+            self.store(Item::Lost, None);
+        }
+    }
+
+    /// Upstream has nothing before running time `end`.
+    pub fn gap(&self, end: Ns) {
+        if let Some(front) = self.front() {
+            return front.track.gap(end);
+        }
+        let mut inner = lock(&self.inner);
+        self.settle(&mut inner);
+        let end = inner.stamps.gap(end);
+        self.store(Item::Gap(end), None);
+    }
+
+    /// Another piece of the stream begins, behind a flush or in another segment.
+    pub fn begin_anew(&self) {
+        if let Some(front) = self.front() {
+            return front.track.begin_anew();
+        }
+        let mut inner = lock(&self.inner);
+        self.settle(&mut inner);
+        inner.stamps.begin_anew();
+    }
+
+    /// A flush begins, or ends.
+    pub fn set_flushing(&self, flushing: bool) {
+        self.flushing.store(flushing, Ordering::Release);
+        if let Some(front) = self.front() {
+            front.track.set_flushing(flushing);
+        }
+        self.keeping.room.wake();
+    }
+
+    /// Its encoded media comes in the other order, which no recording can hold.
+    pub fn refuse_backwards(&self) {
+        self.for_readers(|session, track| session.refuse_backwards(track));
+    }
+
+    /// EOS: what there is is all there will be, for now.
+    pub fn end(&self) {
+        if let Some(front) = self.front() {
+            front.end();
+        } else {
+            let mut inner = lock(&self.inner);
+            self.settle(&mut inner);
+            if let Some(shelf) = lock(&self.keeping.rings).shelf_mut(self.number) {
+                shelf.ended = true;
+            }
+        }
+        self.keeping.news.notify_all();
+        self.keeping.room.wake();
+    }
+
+    /// Silence or black from now on, or from `from`, or the media again.
+    pub fn mute(&self, muted: bool, from: Option<Ns>) {
+        let mut at = from;
+        if let Some(front) = self.front() {
+            let now = || self.keeping.timeline.write(|_| self.keeping.now());
+            let instant = || *at.insert(from.unwrap_or_else(now));
+            front.track.mute(instant, muted);
+        } else {
+            // The first of them tells the others when that was.
+            self.for_readers(|session, track| at = session.mute(track, muted, at));
+        }
+        let at = at.unwrap_or_else(|| self.keeping.now());
+        lock(&self.inner).mutes.push((at, muted));
+    }
+
+    /// It is muted from the beginning.
+    pub fn start_muted(&self) {
+        lock(&self.inner).mutes.push((0, true));
+    }
+
+    fn for_readers(&self, mut call: impl FnMut(&Session, usize)) {
+        let readers = lock(&self.readers);
+        let all: Vec<_> = readers
+            .iter()
+            .map(|r| (r.session.clone(), r.track))
+            .collect();
+        drop(readers);
+        for (session, track) in all {
+            call(&session, track);
+        }
+    }
+
+    /// A recording begins to read it, as its track of this number.
+    pub(super) fn begin_with(&self, session: &Arc<Session>, track: usize, reader: u64) {
+        let mutes = lock(&self.inner).mutes.clone();
+        if self.front().is_none() {
+            for (at, muted) in mutes {
+                session.mute(track, muted, Some(at));
+            }
+        }
+        lock(&self.readers).push(Reader {
+            number: reader,
+            session: session.clone(),
+            track,
+        });
+    }
+
+    /// A recording reads it no more.
+    pub(super) fn leave(&self, reader: u64) {
+        lock(&self.readers).retain(|known| known.number != reader);
+        lock(&self.keeping.rings).close(self.number, reader);
+        self.keeping.room.wake();
+    }
+
+    /// The recording that reads it with this number, and its track there.
+    pub(super) fn reader(&self, reader: u64) -> Option<(Arc<Session>, usize)> {
+        let readers = lock(&self.readers);
+        let known = readers.iter().find(|known| known.number == reader)?;
+        Some((known.session.clone(), known.track))
+    }
+
+    /// The recordings that read it.
+    pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
+        let readers = lock(&self.readers);
+        readers
+            .iter()
+            .map(|reader| reader.session.clone())
+            .collect()
+    }
+}

@@ -1,0 +1,201 @@
+//! `pre-record-time`: what the pads bring is kept while nothing is recorded, and how it is begun anew.
+
+use super::{
+    BitrateMode, MediaRecorderPad, actions::Owner, imp::MediaRecorder, properties::Values,
+    subscriber::Subscriber,
+};
+use crate::{
+    model::{Bitrates, Container},
+    prelude::{Keeping, KeepingConfig},
+    session::{Settings, lock},
+};
+use gst::{prelude::*, subclass::prelude::*};
+use std::sync::{Arc, atomic::Ordering};
+
+/// Raw video gets a key frame at least so often, in milliseconds: a recording begins at one.
+const KEY_INTERVAL_MS: u32 = 500;
+
+/// Properties that change what is kept, or whether.
+pub const SHAPING: [&str; 5] = [
+    "pre-record-time",
+    "mime-type",
+    "location",
+    "audio-bitrate-mode",
+    "autostart",
+];
+
+/// What encoders make: when it changes, the keeping begins anew.
+#[derive(PartialEq)]
+struct Made {
+    mime_type: String,
+    /// What the extension of `location` says, where `mime-type` says nothing.
+    container: Option<Container>,
+    bitrate_mode: BitrateMode,
+}
+
+impl Made {
+    fn by(values: &Values) -> Self {
+        let location = values.location.as_deref();
+        let location = location.filter(|_| values.mime_type.is_empty());
+        Made {
+            mime_type: values.mime_type.clone(),
+            container: location.and_then(Container::of_location),
+            bitrate_mode: values.bitrate_mode,
+        }
+    }
+}
+
+/// The keeping that is on, and those that recordings still read.
+#[derive(Default)]
+pub(super) struct Past {
+    current: Option<(Arc<Keeping>, Made)>,
+    retired: Vec<Arc<Keeping>>,
+}
+
+impl Past {
+    fn all(&self) -> impl Iterator<Item = &Arc<Keeping>> {
+        let current = self.current.iter().map(|(keeping, _)| keeping);
+        current.chain(&self.retired)
+    }
+
+    fn retire(&mut self) {
+        if let Some((keeping, _)) = self.current.take() {
+            keeping.retire();
+            self.retired.push(keeping);
+        }
+        self.retired.retain(|keeping| !keeping.is_over());
+    }
+}
+
+/// What shapes the recordings that will begin with the past.
+fn settings(values: &Values) -> Settings {
+    let settings = values.for_recording(values.location.clone(), None);
+    let key_interval_ms = match settings.key_interval_ms {
+        0 => KEY_INTERVAL_MS,
+        asked => asked.min(KEY_INTERVAL_MS),
+    };
+    Settings {
+        key_interval_ms,
+        ..settings
+    }
+}
+
+impl MediaRecorder {
+    /// Keeps the past, or does not, as the properties and the state are now.
+    pub(super) fn follow_past(&self) {
+        let values = lock(&self.values).clone();
+        let is_wanted =
+            values.pre_record_time > 0 && !values.autostart && self.awake.load(Ordering::SeqCst);
+        let mut past = lock(&self.past);
+        if !is_wanted {
+            return past.retire();
+        }
+        let made = Made::by(&values);
+        if let Some((keeping, by)) = &past.current
+            && *by == made
+            && !keeping.is_stale()
+        {
+            return keeping.set_time(values.pre_record_time);
+        }
+        past.retire();
+        let weak = self.obj().downgrade();
+        let begun = Keeping::begin(KeepingConfig {
+            settings: settings(&values),
+            bitrates: values.bitrates.clone(),
+            time: values.pre_record_time,
+            clock: self.clock.clone(),
+            delegate: Arc::new(Owner(weak.clone())),
+            warn: Box::new(move |message| {
+                if let Some(recorder) = weak.upgrade() {
+                    gst::element_warning!(recorder, gst::StreamError::Failed, ("{}", message));
+                }
+            }),
+        });
+        let keeping = match begun {
+            Ok(keeping) => keeping,
+            Err(err) => {
+                drop(past);
+                gst::element_imp_warning!(
+                    self,
+                    gst::ResourceError::Failed,
+                    ("Nothing of the past is kept: no thread can be had: {err}")
+                );
+                return;
+            }
+        };
+        for pad in self.tracks() {
+            keep_pad(&keeping, &pad);
+        }
+        past.current = Some((keeping, made));
+    }
+
+    /// The same, where a track has become something else.
+    pub(super) fn renew_past(&self) {
+        let past = lock(&self.past);
+        let is_stale = past
+            .current
+            .as_ref()
+            .is_some_and(|(keeping, _)| keeping.is_stale());
+        drop(past);
+        if is_stale {
+            self.follow_past();
+        }
+    }
+
+    /// What a pad brings is kept too, from now on.
+    pub(super) fn keep_past_of(&self, pad: &MediaRecorderPad) {
+        let past = lock(&self.past);
+        if let Some((keeping, _)) = &past.current {
+            keep_pad(keeping, pad);
+        }
+    }
+
+    /// A pad is no more.
+    pub(super) fn forget_past_of(&self, pad: &MediaRecorderPad) {
+        let past = lock(&self.past);
+        for keeping in past.all() {
+            keeping.remove_track(&pad.name());
+        }
+    }
+
+    /// What a recording of these pads can begin with.
+    pub(super) fn past_for(&self, pads: &[MediaRecorderPad]) -> Option<Arc<Keeping>> {
+        let past = lock(&self.past);
+        let (keeping, _) = past.current.as_ref()?;
+        let is_kept = |pad: &MediaRecorderPad| keeping.track(&pad.name()).is_some();
+        (keeping.is_usable() && pads.iter().all(is_kept)).then(|| keeping.clone())
+    }
+
+    /// PAUSED→READY: nothing more comes.
+    pub(super) fn finish_past(&self) {
+        let keepings: Vec<_> = lock(&self.past).all().cloned().collect();
+        for keeping in keepings {
+            keeping.finish();
+        }
+    }
+
+    /// New rates, for the encoders of the past.
+    pub(super) fn set_past_bitrates(&self, bitrates: &Bitrates) {
+        let keepings: Vec<_> = lock(&self.past).all().cloned().collect();
+        for keeping in keepings {
+            keeping.set_bitrates(bitrates);
+        }
+    }
+
+    /// How much is kept: time in nanoseconds, and bytes.
+    pub(super) fn past_figures(&self) -> (u64, u64) {
+        let past = lock(&self.past);
+        let current = past.current.as_ref();
+        current.map_or((0, 0), |(keeping, _)| keeping.figures())
+    }
+}
+
+fn keep_pad(keeping: &Arc<Keeping>, pad: &MediaRecorderPad) {
+    let track = keeping.add_track(&pad.name(), pad.kind());
+    // What is written from here on is heard as it comes.
+    let _muting = pad.muting();
+    if pad.is_muted() {
+        track.start_muted();
+    }
+    pad.stream().subscribe(Subscriber::Past(track));
+}

@@ -1,0 +1,242 @@
+//! Which tracks are decoded in front of their gates, and by what.
+
+use super::{
+    Event, Session,
+    decoder::{Decoded, Decoder, Failure},
+    lock,
+    track::Flow,
+};
+use crate::{
+    formats::{self, Missing},
+    gate::Input,
+    model::{Error, timeline::Ns},
+};
+use std::{
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+/// A decoder that has failed is replaced no sooner than so long after the last one was.
+const AGAIN: Ns = 1_000_000_000;
+/// How long a decoder may take to give out what it holds when another takes its place.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// What is known of one track.
+#[derive(Debug, Default)]
+pub struct Decoding {
+    state: Mutex<State>,
+    /// Whether there is a decoder.
+    decodes: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Whether the track's first caps go into the file as they come.
+    copied: Option<bool>,
+    decoder: Option<Arc<Decoder>>,
+    /// Running time from which on one that fails may be replaced.
+    again: Ns,
+    /// Something has been decoded.
+    begun: bool,
+    /// A decoder has failed, which has been told.
+    warned: bool,
+    /// The recording is over.
+    closed: bool,
+}
+
+impl Decoding {
+    fn decoder(&self) -> Option<Arc<Decoder>> {
+        match self.decodes.load(Ordering::Acquire) {
+            true => lock(&self.state).decoder.clone(),
+            false => None,
+        }
+    }
+
+    /// Puts another in the place of the decoder that is there, which is given back.
+    fn exchange(&self, decoder: Option<Decoder>) -> Option<Arc<Decoder>> {
+        let mut state = lock(&self.state);
+        let decoder = decoder.filter(|_| !state.closed).map(Arc::new);
+        self.decodes.store(decoder.is_some(), Ordering::Release);
+        std::mem::replace(&mut state.decoder, decoder)
+    }
+}
+
+impl Session {
+    pub(super) fn decoder(&self, track: usize) -> Option<Arc<Decoder>> {
+        self.decoding.get(track)?.decoder()
+    }
+
+    /// New caps of a track.
+    pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
+        let Some(decoding) = self.decoding.get(track) else {
+            return;
+        };
+        let is_copied = {
+            let settings = &self.settings;
+            let mut state = lock(&decoding.state);
+            *state.copied.get_or_insert_with(|| {
+                formats::copied_codec(caps, &settings.mime_type, self.location()).is_some()
+            })
+        };
+        if is_copied || formats::is_raw(caps) {
+            if let Some(old) = decoding.decoder() {
+                old.drain_within(DRAIN);
+                decoding.exchange(None);
+            }
+            return self.set_track_caps(track, caps);
+        }
+        if let Some(decoder) = decoding.decoder() {
+            if decoder.set_caps(caps) {
+                return;
+            }
+            decoder.drain_within(DRAIN);
+        }
+        self.decode(track, caps);
+    }
+
+    /// Has a track's media decoded from here on.
+    fn decode(&self, index: usize, caps: &gst::Caps) {
+        let (Some(decoding), Some(track)) = (self.decoding.get(index), self.tracks.get(index))
+        else {
+            return;
+        };
+        if !formats::can_decode(caps) {
+            return self.cannot_decode(index, caps, Failure::NoDecoder);
+        }
+        let session: Weak<Session> = self.this.clone();
+        let limit = track.is_live().then(|| self.settings.queue_limit());
+        let made = Decoder::new(track.name(), caps, limit, move |decoded| {
+            if let Some(session) = session.upgrade() {
+                session.decoded(index, decoded);
+            }
+        });
+        track.begin_decoded(!formats::is_intra_only(caps));
+        match made {
+            // The old one goes in this thread, which is not its own.
+            Ok(decoder) => drop(decoding.exchange(Some(decoder))),
+            Err(err) => {
+                self.cannot_decode(index, caps, Failure::Damaged(err.to_string()));
+            }
+        }
+    }
+
+    /// A buffer of a track that is decoded.
+    pub(super) fn push_encoded(&self, index: usize, decoder: &Decoder, input: Input) -> Flow {
+        let Some(track) = self.tracks.get(index) else {
+            return Flow::Done;
+        };
+        if track.is_closed() {
+            return Flow::Done;
+        }
+        if decoder.has_failed() {
+            let is_due = self.decoding.get(index).is_some_and(|decoding| {
+                let mut state = lock(&decoding.state);
+                let is_due = input.running >= state.again;
+                if is_due {
+                    state.again = input.running.saturating_add(AGAIN);
+                }
+                is_due
+            });
+            if is_due {
+                self.decode(index, &decoder.caps());
+                if let Some(next) = self.decoder(index) {
+                    // A new one has room.
+                    let _ = next.push(input);
+                }
+            }
+        } else if let Err(input) = decoder.push(input) {
+            track.drop_one(&input);
+        }
+        match track.is_closed() {
+            true => Flow::Done,
+            false => Flow::More,
+        }
+    }
+
+    /// What a decoder gives out.
+    fn decoded(&self, index: usize, decoded: Decoded) {
+        let Some(track) = self.tracks.get(index) else {
+            return;
+        };
+        match decoded {
+            Decoded::Caps(caps) => self.set_track_caps(index, &caps),
+            Decoded::Buffer(input) => {
+                if let Some(decoding) = self.decoding.get(index) {
+                    lock(&decoding.state).begun = true;
+                }
+                self.push_raw(index, track, input, None);
+            }
+            Decoded::Replayed(input) => track.replay(input),
+            Decoded::Gap(end) => track.gap(end),
+            Decoded::Turn(turn) => track.set_orientation(turn),
+            Decoded::End => track.end(),
+            Decoded::Failed(failure) => {
+                if let Some(decoder) = self.decoder(index) {
+                    self.cannot_decode(index, &decoder.caps(), failure);
+                }
+            }
+        }
+    }
+
+    /// A decoder has failed. Behind media that has been decoded there may be more of it.
+    fn cannot_decode(&self, index: usize, caps: &gst::Caps, failure: Failure) {
+        let (Some(track), Some(decoding)) = (self.tracks.get(index), self.decoding.get(index))
+        else {
+            return;
+        };
+        let name = track.name();
+        match failure {
+            Failure::NoDecoder => {
+                self.events
+                    .push(Event::Missing(vec![Missing::Decoder(caps.clone())]));
+                self.fail(Error::not_supported(format!(
+                    "The track of {name} cannot be recorded: no decoder here takes {caps}. Install one \
+                     (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes."
+                )));
+            }
+            Failure::Damaged(what) => {
+                let mut state = lock(&decoding.state);
+                let (begun, warned) = (state.begun, std::mem::replace(&mut state.warned, true));
+                drop(state);
+                if !begun {
+                    self.fail(Error::unknown(format!(
+                        "The track of {name} cannot be recorded: no decoder here decodes it, it is damaged or not what \
+                         its caps say ({caps}): {what}. Leave mime-type empty to store it as it comes, or decode it in \
+                         front of the recorder."
+                    )));
+                } else if !warned {
+                    self.room.warn(format!(
+                        "The decoder of {name} has failed: {what}. Another takes its place at what comes next."
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Nothing is decoded any more. Not in a decoder's thread.
+    pub(super) fn close_decoders(&self) {
+        for decoding in &self.decoding {
+            let old = {
+                let mut state = lock(&decoding.state);
+                state.closed = true;
+                decoding.decodes.store(false, Ordering::Release);
+                state.decoder.take()
+            };
+            drop(old);
+        }
+    }
+
+    fn set_track_caps(&self, index: usize, caps: &gst::Caps) {
+        if let Some(track) = self.tracks.get(index)
+            && let Err(err) = track.set_caps(caps)
+        {
+            self.fail(Error::not_supported(format!(
+                "The track of {} cannot be recorded ({caps}): {err}",
+                track.name()
+            )));
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Raw video through its encoder, to whoever wants the packets: what a recording's pipeline has of a track, without a
+//! muxer.
+//!
+//! ```text
+//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ! packets
+//! ```
+//!
+//! Must not be dropped in one of its own threads.
+
+use super::{
+    Settings,
+    encoding::{FailedEncoders, MadeFor, encoder_around, front, set_up_encoder},
+    exchange,
+    fixups::{self, ChainSpec},
+    io_pads::appsrc,
+    orientation, panicked,
+    pipeline::{TrackMedia, factory_name, failed, make},
+    probe::probe,
+    system_memory,
+    timing::lock,
+    track::Track,
+};
+use crate::{
+    formats::{self, Plan},
+    gate::Input,
+    model::{Error, Kind, timeline::Ns},
+};
+use gst::prelude::*;
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Mutex},
+};
+
+/// Who gets the packets. Called from the chain's threads: must not block for long.
+pub trait PacketSink: Send + Sync + 'static {
+    /// What the packets to come are.
+    fn caps(&self, caps: &gst::Caps);
+    /// A packet, in running time.
+    fn packet(&self, packet: Input);
+    /// No more will come.
+    fn end(&self);
+    /// It has failed; `encoder` is its factory's name if it is the encoder that has.
+    fn error(&self, encoder: Option<&str>, error: Error);
+    /// Its queue has run low.
+    fn need_data(&self);
+    /// Whether the frame at the second running time has to be a key frame, behind the one at the first.
+    fn begins(&self, before: Ns, at: Ns) -> bool;
+    /// An encoder has been made and tuned, it is in NULL.
+    fn encoder(&self, encoder: &gst::Element);
+}
+
+/// What a chain is made for.
+pub struct ChainRequest<'a> {
+    /// What the recordings will be, and which of their tracks this is.
+    pub plan: &'a Plan,
+    pub index: usize,
+    /// Name of the pad.
+    pub name: &'a str,
+    /// Caps of the raw frames.
+    pub caps: gst::Caps,
+    pub bits_per_second: u32,
+    /// Media that may wait for the encoder.
+    pub room: Ns,
+    pub tags: Option<gst::TagList>,
+    pub settings: &'a Settings,
+    /// Factories of encoders that have failed.
+    pub failed_before: &'a [String],
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct EncoderChain {
+    pipeline: gst::Pipeline,
+    appsrc: gst_app::AppSrc,
+    encoder: gst::Element,
+    packets: gst::Pad,
+}
+
+impl EncoderChain {
+    /// Builds it, and lets it run.
+    pub fn build(spec: &ChainRequest<'_>, sink: &Arc<impl PacketSink>) -> Result<Self, Error> {
+        let name = spec.name;
+        let track = TrackMedia {
+            name,
+            caps: spec.caps.clone(),
+            bits_per_second: spec.bits_per_second,
+            room: spec.room,
+            lacks_dts: false,
+            tags: spec.tags.clone(),
+            in_flight: Arc::default(),
+        };
+        let pipeline = gst::Pipeline::with_name("mediarecorder-past");
+        pipeline.use_clock(None::<&gst::Clock>);
+        let need_data = Arc::downgrade(sink);
+        let appsrc = appsrc(&track, move || {
+            if let Some(sink) = need_data.upgrade() {
+                sink.need_data();
+            }
+        });
+        let (chain, encoder) = elements(spec, &track, &appsrc, sink)?;
+        let error = |err: glib::BoolError| failed(name, err);
+        pipeline.add_many(&chain).map_err(error)?;
+        exchange::link_all(&chain).map_err(error)?;
+        let last = chain.last().and_then(|last| last.static_pad("src"));
+        let last = last.ok_or_else(|| failed(name, "no src pad"))?;
+        if let Some(entry) = encoder.static_pad("sink") {
+            fixups::keep_durations(&entry, &last);
+        }
+        let packets = packet_pad(sink);
+        last.link_full(&packets, gst::PadLinkCheck::empty())
+            .map_err(|err| failed(name, err))?;
+        packets.set_active(true).map_err(error)?;
+        if let Some(bus) = pipeline.bus() {
+            listen(&bus, name, sink);
+        }
+        let this = EncoderChain {
+            pipeline,
+            appsrc,
+            encoder,
+            packets,
+        };
+        this.pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|err| failed("it does not start", err))?;
+        Ok(this)
+    }
+
+    /// Media of this track goes in from now on.
+    pub fn connect(&self, track: &Track) {
+        // Nothing is given to another encoder.
+        if let Some(pad) = self.appsrc.static_pad("src") {
+            let in_flight = track.in_flight();
+            probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
+                in_flight.sent(true);
+                gst::PadProbeReturn::Ok
+            });
+        }
+        track.connect(self.appsrc.clone());
+    }
+
+    /// Name of the encoder's factory.
+    pub fn encoder_name(&self) -> Option<String> {
+        Some(factory_name(&self.encoder)?.to_string())
+    }
+
+    /// Gives the encoder another rate.
+    pub fn set_bits_per_second(&self, rate: u32) {
+        formats::set_bits_per_second(&self.encoder, rate);
+    }
+}
+
+impl Drop for EncoderChain {
+    fn drop(&mut self) {
+        if let Some(bus) = self.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        let _ = self.pipeline.set_state(gst::State::Null);
+        let _ = self.packets.set_active(false);
+    }
+}
+
+/// The elements in their order, and which of them is the encoder.
+fn elements(
+    request: &ChainRequest<'_>,
+    track: &TrackMedia<'_>,
+    appsrc: &gst_app::AppSrc,
+    sink: &Arc<impl PacketSink>,
+) -> Result<(Vec<gst::Element>, gst::Element), Error> {
+    let ChainRequest {
+        name, plan, index, ..
+    } = *request;
+    let codec = plan.codecs.get(index);
+    let mut spec = ChainSpec {
+        container: plan.container,
+        codec: *codec.ok_or_else(|| failed(name, "no codec"))?,
+        copied: false,
+        has_parser: plan.parser(index).is_some(),
+        caps: track.caps.clone(),
+        encoder: None,
+        takes_over: false,
+        resumes: false,
+        form: None,
+        audio_only: plan.kind == Kind::Audio,
+        is_first: index == 0,
+    };
+    if let Some(pad) = appsrc.static_pad("src") {
+        fixups::on_source(&pad, &spec);
+        let failed = Arc::downgrade(sink);
+        system_memory::bring_over(&pad, name, move |error| {
+            if let Some(sink) = failed.upgrade() {
+                sink.error(None, error);
+            }
+        });
+    }
+    let mut chain = vec![appsrc.clone().upcast()];
+    chain.extend(front(&spec, track)?);
+    if let Ok(flip) = make("videoflip", &format!("{name}-videoflip")) {
+        orientation::follow(&flip);
+        // In front of the scaler.
+        chain.insert(2, flip);
+    }
+    let key_at = Arc::downgrade(sink);
+    let failed = FailedEncoders::of(request.failed_before);
+    let made_for = MadeFor {
+        track,
+        spec: &spec,
+        settings: request.settings,
+        failed: &failed,
+        key_at: Some(Arc::new(move |before, at| {
+            let sink = key_at.upgrade();
+            sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))
+        })),
+    };
+    let encoder = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
+    spec.encoder = factory_name(&encoder);
+    chain.push(encoder.clone());
+    if let Some(parser) = plan.parser(index) {
+        let parser = make(parser, &format!("{name}-parser"))?;
+        if parser.has_property("config-interval") {
+            parser.set_property_from_str("config-interval", "0");
+        }
+        fixups::on_parser(&parser, &spec, &Arc::default());
+        chain.push(parser);
+    }
+    if let Some(caps) = plan.mux_caps(index) {
+        let filter = make("capsfilter", &format!("{name}-encoded"))?;
+        filter.set_property("caps", caps);
+        chain.push(filter);
+    }
+    Ok((chain, encoder))
+}
+
+/// The pad behind the last element. It is no element's.
+fn packet_pad(sink: &Arc<impl PacketSink>) -> gst::Pad {
+    // Who gets them has the chain.
+    let (packets, events) = (Arc::downgrade(sink), Arc::downgrade(sink));
+    let segment = Arc::new(Mutex::new(gst::FormattedSegment::<gst::ClockTime>::new()));
+    let places = segment.clone();
+    gst::Pad::builder(gst::PadDirection::Sink)
+        .name("packets")
+        .chain_function(move |_, _, buffer| {
+            if let Some(packets) = packets.upgrade() {
+                contain(&*packets, || {
+                    let segment = lock(&places).clone();
+                    if let Some(packet) = placed(buffer, &segment) {
+                        packets.packet(packet);
+                    }
+                });
+            }
+            Ok(gst::FlowSuccess::Ok)
+        })
+        .event_function(move |_, _, event| {
+            if let Some(events) = events.upgrade() {
+                contain(&*events, || match event.view() {
+                    gst::EventView::Segment(new) => {
+                        if let Some(time) = new.segment().downcast_ref::<gst::ClockTime>() {
+                            *lock(&segment) = time.clone();
+                        }
+                    }
+                    gst::EventView::Caps(caps) => events.caps(&caps.caps_owned()),
+                    gst::EventView::Eos(_) => events.end(),
+                    _ => {}
+                });
+            }
+            true
+        })
+        .build()
+}
+
+/// A packet with its place in running time: encoders may count from elsewhere.
+fn placed(packet: gst::Buffer, segment: &gst::FormattedSegment<gst::ClockTime>) -> Option<Input> {
+    let running = segment.to_running_time(packet.pts()?)?.nseconds();
+    let duration = packet.duration().map(|duration| duration.nseconds());
+    Some(Input {
+        buffer: packet,
+        running,
+        duration,
+    })
+}
+
+fn listen(bus: &gst::Bus, name: &str, sink: &Arc<impl PacketSink>) {
+    let (sink, name) = (Arc::downgrade(sink), name.to_owned());
+    bus.set_sync_handler(move |_, message| {
+        if let gst::MessageView::Error(error) = message.view()
+            && let Some(sink) = sink.upgrade()
+        {
+            let encoder = error.src().and_then(encoder_around);
+            let encoder = encoder.as_ref().and_then(factory_name);
+            let what = format!("the encoder of {name} has failed: {}", error.error());
+            sink.error(encoder.as_deref(), Error::unknown(what));
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Calls what must not unwind: a panic is a failure of the chain.
+fn contain(sink: &impl PacketSink, run: impl FnOnce()) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+        sink.error(None, panicked(&*panic));
+    }
+}

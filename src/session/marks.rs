@@ -1,0 +1,154 @@
+//! Marks: instants that the application names while it records, and the chapters that they become.
+
+use super::{
+    Session,
+    event::{Event, Mark},
+    lock,
+    writer::FIRST_PART,
+};
+use crate::{
+    formats::Chapter,
+    model::timeline::{Ns, Timeline},
+    output::Slot,
+};
+
+/// A mark that has been made.
+#[derive(Debug)]
+struct Made {
+    title: String,
+    /// The interval that it is in, or at the end of which.
+    interval: usize,
+    /// Running time, as far as it is in that.
+    running: Ns,
+    /// Where its event goes, until it has a place.
+    slot: Option<Slot>,
+    /// Its recorded time, once it has a place.
+    timecode: Ns,
+}
+
+/// The marks of one recording, in the order in which they were made.
+#[derive(Debug, Default)]
+pub(super) struct Marks {
+    made: Vec<Made>,
+    /// So many of them have a place.
+    placed: usize,
+    /// The end has been written: there is no place for more.
+    sealed: bool,
+}
+
+impl Marks {
+    /// Gives a place to each mark whose interval has one; at the `end`, to all.
+    fn place(&mut self, timeline: &Timeline, end: bool) -> Vec<(Slot, Mark)> {
+        let mut events = Vec::new();
+        let before = self.placed.checked_sub(1);
+        let mut latest = before
+            .and_then(|at| self.made.get(at))
+            .map_or(0, |mark| mark.timecode);
+        for mark in self.made.iter_mut().skip(self.placed) {
+            let interval = timeline.intervals_from(mark.interval).next();
+            let (running, timecode) = match interval.filter(|interval| interval.resolved) {
+                Some(interval) => {
+                    let latest = interval.end.unwrap_or(Ns::MAX).max(interval.start);
+                    let running = mark.running.clamp(interval.start, latest);
+                    (running, interval.recorded_at(running))
+                }
+                None if end => (mark.running, timeline.duration()),
+                None => break,
+            };
+            // Running time may step back with the clock that it goes by.
+            latest = timecode.max(latest);
+            mark.timecode = latest;
+            self.placed += 1;
+            events.extend(mark.slot.take().map(|slot| {
+                let event = Mark {
+                    title: mark.title.clone(),
+                    timecode: latest,
+                    part: FIRST_PART,
+                    part_timecode: latest,
+                    running_time: running,
+                };
+                (slot, event)
+            }));
+        }
+        events
+    }
+
+    fn chapters(&self) -> Vec<Chapter> {
+        let placed = self.made.iter().take(self.placed);
+        let chapters = placed.map(|mark| Chapter {
+            start: mark.timecode,
+            title: mark.title.clone(),
+        });
+        chapters.collect()
+    }
+}
+
+impl Session {
+    /// Marks this instant; FALSE if the recording is over.
+    pub fn mark(&self, title: &str) -> bool {
+        let mut control = lock(&self.control);
+        if control.over || control.marks.sealed {
+            return false;
+        }
+        let slot = self.events.reserve();
+        let (interval, running) = self.timeline.read(|timeline| {
+            let intervals = timeline.intervals();
+            let interval = intervals.len().saturating_sub(1);
+            let undecided = intervals.first().is_none_or(|first| !first.resolved);
+            // Before it is known where the recording begins, it begins here.
+            (interval, if undecided { 0 } else { self.now() })
+        });
+        control.marks.made.push(Made {
+            // Text of GLib, and of most files, ends with the first zero.
+            title: title.replace('\0', ""),
+            interval,
+            running,
+            slot: Some(slot),
+            timecode: 0,
+        });
+        drop(control);
+        self.place_marks(false);
+        self.room.wake();
+        true
+    }
+
+    /// Gives a place to the marks that can have one, and has them told; at the `end` to all.
+    pub(super) fn place_marks(&self, end: bool) {
+        let mut control = lock(&self.control);
+        let placed = self
+            .timeline
+            .read(|timeline| control.marks.place(timeline, end));
+        for (slot, mark) in placed {
+            self.events.fill(slot, Some(Event::Mark(mark)));
+        }
+    }
+
+    /// The chapters so far, if they are more than `written`, and how far has been recorded.
+    pub(super) fn chapters_beyond(&self, written: usize) -> Option<(Vec<Chapter>, Ns)> {
+        let control = lock(&self.control);
+        let chapters = (control.marks.placed > written).then(|| control.marks.chapters())?;
+        Some((chapters, self.progress.frontier()))
+    }
+
+    /// All chapters, and where the last of them ends. No more can come.
+    pub(super) fn seal_chapters(&self) -> (Vec<Chapter>, Ns) {
+        lock(&self.control).marks.sealed = true;
+        self.place_marks(true);
+        let chapters = lock(&self.control).marks.chapters();
+        let recorded = self.timeline.read(Timeline::duration);
+        (chapters, recorded.max(self.progress.frontier()))
+    }
+
+    /// Chapters have no place in the recording: that is told once.
+    pub(super) fn warn_of_lost_chapters(&self) {
+        let told = std::mem::replace(&mut lock(&self.control).warned_of_marks, true);
+        if !told {
+            let message = "No room is left for chapters in the head of the recording: this mark, and later ones, are told \
+                           by on-mark only. Titles that are shorter need less of it; video/x-matroska, video/webm, \
+                           video/mp4 and audio/wav at a location take any number.";
+            self.events.push(Event::Warning {
+                message: message.into(),
+            });
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Encoded input that no container of the web takes: decoded, cut like raw media, and encoded; or copied, where Matroska or
+//! WAV is asked for.
+
+mod coded;
+mod common;
+
+use coded::{Coded, MILLI, ORIGIN, Playing, SECOND, drive::place_for, play_until};
+use common::judge::{decode, file, kept::Kept, place, sync};
+use common::outer::Outer;
+use gst::prelude::*;
+use std::path::Path;
+
+const FRAMES: u32 = 90;
+const TENTHS: u32 = 40;
+const ACTIONS: [(&str, u64); 4] = [
+    ("start", 310),
+    ("pause", 1_257),
+    ("resume", 1_711),
+    ("stop", 2_853),
+];
+
+/// Records the stream with a pause. None of the cuts lies at the edge of a packet.
+fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
+    outer.set_state(gst::State::Playing);
+    let mut now = 0;
+    for (action, at) in ACTIONS {
+        play_until(&mut [playing], now, at * MILLI);
+        now = at * MILLI;
+        outer.act(action);
+    }
+    play_until(&mut [playing], now, 4 * SECOND);
+    playing.feed.end();
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    outer.kept()
+}
+
+fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {
+    let outer = Outer::new(mime_type, path);
+    let mut playing = Playing::new(&outer, template, coded);
+    drive(&outer, &mut playing)
+}
+
+/// What would be due of raw video: the frame on show at each cut from there on, then each in its place.
+fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
+    file::decodes_quietly(path).unwrap();
+    let shown = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    assert!(
+        (frames..frames + 3).contains(&shown.len()),
+        "{} frames, due {frames}",
+        shown.len()
+    );
+    for (recorded, source) in &shown {
+        let due = kept.source_at(recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
+        let on_show = match *recorded < 1e6 || kept.near_seam(*recorded, 1.3e6) {
+            true => 34e6,
+            false => 1.3e6,
+        };
+        assert!(
+            (-1.3e6..on_show).contains(&(due - source)),
+            "{source} is on show at {recorded}, due {due}: {kept:?}"
+        );
+    }
+    let length = file::duration(path).unwrap();
+    assert!(
+        (length - kept.total() as f64).abs() < 2e6,
+        "{length} for {kept:?}"
+    );
+}
+
+fn decodes_video(encoder: &str) {
+    let (_directory, path) = place_for("decoded.webm");
+    let kept = record("", "video_%u", coded::video(encoder, FRAMES), &path);
+    assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
+    let frames = (kept.total() * 30 / SECOND) as usize;
+    assert_cut_like_raw_video(&path, &kept, frames);
+}
+
+/// `late`: what the codec adds in front, in nanoseconds.
+fn decodes_audio(encoder: &str, late: f64) {
+    let (_directory, path) = place_for("decoded.flac");
+    let kept = record(
+        "audio/flac",
+        "audio_%u",
+        coded::audio(encoder, TENTHS),
+        &path,
+    );
+    assert_eq!(file::codecs(&path).unwrap(), ["flac"]);
+    let sound = decode::sound(&path, 0, None).unwrap();
+    let due = kept.total() * 48_000 / SECOND;
+    assert!(
+        sound.len().abs_diff(due) <= 1,
+        "{} samples, due {due}",
+        sound.len()
+    );
+    let places = place::places(&sound, 20e9).unwrap();
+    assert!(places.len() > 10, "{}", places.len());
+    let shifted = Kept {
+        intervals: kept
+            .intervals
+            .iter()
+            .map(|(from, to)| (from - ORIGIN, to - ORIGIN))
+            .collect(),
+    };
+    let worst = place::follows(&places, &shifted, 1e6 + late).unwrap();
+    assert!(worst <= 1e6 + late);
+}
+
+#[test]
+fn motion_jpeg() {
+    decodes_video("jpegenc");
+}
+
+#[test]
+fn png() {
+    decodes_video("videoconvert ! pngenc compression-level=1");
+}
+
+#[test]
+fn mpeg_2() {
+    decodes_video("mpeg2enc max-gop-size=6 min-gop-size=6 ! mpegvideoparse");
+}
+
+#[test]
+fn prores() {
+    decodes_video("videoconvert ! avenc_prores_ks");
+}
+
+#[test]
+fn a_law() {
+    decodes_audio("alawenc", 0.0);
+}
+
+#[test]
+fn mu_law() {
+    decodes_audio("mulawenc", 0.0);
+}
+
+#[test]
+fn ac_3() {
+    decodes_audio("audioconvert ! avenc_ac3 bitrate=384000 ! ac3parse", 6e6);
+}
+
+/// The payload of the data chunk.
+fn wav_data(path: &Path) -> (u16, Vec<u8>) {
+    let bytes = std::fs::read(path).unwrap();
+    let tag = u16::from_le_bytes([bytes[20], bytes[21]]);
+    let at = bytes.windows(4).position(|four| four == b"data").unwrap();
+    let length = u32::from_le_bytes(bytes[at + 4..at + 8].try_into().unwrap()) as usize;
+    (tag, bytes[at + 8..at + 8 + length].to_vec())
+}
+
+#[test]
+fn a_law_and_mu_law_are_copied_into_wav() {
+    // The format tags of RFC 2361.
+    for (encoder, tag) in [("alawenc", 6), ("mulawenc", 7)] {
+        let (_directory, path) = place_for("copied.wav");
+        let outer = Outer::new("", &path);
+        let mut playing = Playing::new(&outer, "audio_%u", coded::audio(encoder, TENTHS));
+        let kept = drive(&outer, &mut playing);
+        let due: Vec<u8> = playing
+            .due(&kept)
+            .into_iter()
+            .flat_map(|(_, buffer)| buffer.map_readable().unwrap().to_vec())
+            .collect();
+        assert_eq!(wav_data(&path), (tag, due), "{encoder}");
+        file::decodes_quietly(&path).unwrap();
+    }
+}
+
+/// What is asked for is made, whatever comes.
+#[test]
+fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
+    for (mime_type, template, coded, codec, name) in [
+        (
+            "video/x-matroska;codecs=vp8",
+            "video_%u",
+            coded::video("jpegenc", 30),
+            "vp8",
+            "named.mkv",
+        ),
+        (
+            "audio/wav;codecs=pcm",
+            "audio_%u",
+            coded::audio("alawenc", 10),
+            "pcm_s16le",
+            "named.wav",
+        ),
+    ] {
+        let (_directory, path) = place_for(name);
+        let outer = Outer::new(mime_type, &path);
+        let mut playing = Playing::new(&outer, template, coded);
+        outer.set_state(gst::State::Playing);
+        outer.act("start");
+        play_until(&mut [&mut playing], 0, SECOND);
+        outer.act("stop");
+        outer.wait_for("stop", 1);
+        assert_eq!(file::codecs(&path).unwrap(), [codec]);
+    }
+}
+
+/// A webcam whose frames take longer than they may: frames are dropped, upstream is not held up.
+#[test]
+fn a_live_camera_and_a_telephone() {
+    let (_directory, path) = place_for("live.webm");
+    let outer = Outer::new("", &path);
+    for (template, source) in [
+        (
+            "video_%u",
+            "videotestsrc is-live=true ! video/x-raw,width=320,height=240,framerate=30/1 ! jpegenc",
+        ),
+        (
+            "audio_%u",
+            "audiotestsrc is-live=true samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 ! mulawenc",
+        ),
+    ] {
+        let from = outer.source(source);
+        from.link(&outer.pad(template)).unwrap();
+    }
+    outer.set_state(gst::State::Playing);
+    outer.wait_running(400 * MILLI);
+    outer.act("start");
+    outer.wait_running(1_400 * MILLI);
+    outer.act("pause");
+    outer.wait_running(1_700 * MILLI);
+    outer.act("resume");
+    outer.wait_running(2_700 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let kept = outer.kept();
+    file::decodes_quietly(&path).unwrap();
+    let mut codecs = file::codecs(&path).unwrap();
+    codecs.sort();
+    assert_eq!(codecs, ["opus", "vp8"]);
+    let frames = decode::pictures(&path, 0).unwrap().list.len();
+    assert!((57..66).contains(&frames), "{frames} frames");
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let length = sound.len() as f64 / 48_000.0 * 1e9;
+    assert!(
+        (length - kept.total() as f64).abs() < 8e6,
+        "{length} for {kept:?}"
+    );
+}

@@ -1,0 +1,709 @@
+//! `mark`: instants that the application names become chapters, in every container, on the recording's own time.
+
+mod common;
+
+use common::chance::{Chance, long};
+use common::harness::feed::Feed;
+use common::harness::{
+    Kind, Outer, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
+};
+use gst::prelude::*;
+use proptest::prelude::*;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const MS: u64 = 1_000_000;
+
+/// Every container, with the extension of its files.
+const CONTAINERS: [(&str, &str); 8] = [
+    ("audio/webm", "webm"),
+    ("audio/x-matroska;codecs=flac", "mkv"),
+    ("audio/mp4", "m4a"),
+    ("audio/ogg", "ogg"),
+    ("audio/ogg;codecs=vorbis", "ogg"),
+    ("audio/wav", "wav"),
+    ("audio/flac", "flac"),
+    ("audio/mpeg", "mp3"),
+];
+
+/// A chapter: where it begins, in nanoseconds, and its title.
+type Chapter = (u64, String);
+
+/// A mark was made: its fields.
+#[derive(Debug, Clone, PartialEq)]
+struct Mark {
+    title: String,
+    timecode: u64,
+    running_time: u64,
+}
+
+/// Names this instant, as applications do that do not use the typed API.
+fn mark(recorder: &gst::Element, title: Option<&str>) -> Result<(), glib::Error> {
+    match recorder.emit_by_name::<Option<glib::Error>>("mark", &[&title]) {
+        None => Ok(()),
+        Some(error) => Err(error),
+    }
+}
+
+/// Follows `on-mark`.
+fn follow(recorder: &gst::Element) -> std::sync::Arc<std::sync::Mutex<Vec<Mark>>> {
+    let marks = std::sync::Arc::<std::sync::Mutex<Vec<Mark>>>::default();
+    let log = marks.clone();
+    recorder.connect("on-mark", false, move |values| {
+        let fields = values[1].get::<gst::Structure>().unwrap();
+        assert_eq!(fields.name(), "mediarecorder-mark");
+        let timecode = fields.get("timecode").unwrap();
+        assert_eq!(fields.get("part"), Ok(0u32));
+        assert_eq!(fields.get("part-timecode"), Ok(timecode));
+        log.lock().unwrap().push(Mark {
+            title: fields.get("title").unwrap(),
+            timecode,
+            running_time: fields.get("running-time").unwrap(),
+        });
+        None
+    });
+    marks
+}
+
+/// A track of sound whose buffers are as long as the test wants them.
+struct Sound {
+    feed: Feed,
+    at: u64,
+}
+
+impl Sound {
+    fn new(rig: &Rig) -> Self {
+        Sound {
+            feed: rig.feed_audio(),
+            at: 0,
+        }
+    }
+
+    /// So many milliseconds more, up to now.
+    fn advance(&mut self, ms: u64) {
+        self.feed.queue_media(gst::ClockTime::ZERO);
+        let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; ms as usize * 48 * 2]);
+        let fields = buffer.get_mut().unwrap();
+        fields.set_pts(gst::ClockTime::from_mseconds(self.at));
+        fields.set_duration(gst::ClockTime::from_mseconds(ms));
+        self.feed.push(buffer);
+        self.feed.settle();
+        self.at += ms;
+    }
+}
+
+/// The chapters that FFmpeg reads.
+fn chapters(path: &str) -> Vec<Chapter> {
+    let (out, errors) = media::run(Command::new("ffprobe").args([
+        "-v",
+        "error",
+        "-show_chapters",
+        "-of",
+        "json",
+        path,
+    ]));
+    assert_eq!(errors, "", "{path}");
+    let probe: serde_json::Value = serde_json::from_slice(&out).unwrap();
+    let list = probe["chapters"].as_array().unwrap().iter();
+    let mut chapters: Vec<_> = list
+        .map(|chapter| {
+            let base = chapter["time_base"].as_str().unwrap();
+            let (over, under) = base.split_once('/').unwrap();
+            let number = |text: &str| text.parse::<u128>().unwrap();
+            let start = u128::from(chapter["start"].as_u64().unwrap());
+            let start = start * number(over) * 1_000_000_000 / number(under);
+            let title = chapter["tags"]["title"].as_str().unwrap_or_default();
+            (start as u64, title.to_owned())
+        })
+        .collect();
+    chapters.sort_by_key(|(start, _)| *start);
+    chapters
+}
+
+/// Milliseconds, as near as a sample of the sound is.
+fn in_ms(chapters: &[Chapter]) -> Vec<(u64, &str)> {
+    let chapters = chapters.iter();
+    chapters
+        .map(|(start, title)| ((start + MS / 2) / MS, title.as_str()))
+        .collect()
+}
+
+fn is_supported(mime_type: &str) -> bool {
+    let supported = make_recorder().supports(mime_type);
+    if !supported {
+        common::chance::skipped(&format!("marks in {mime_type}: not installed"));
+    }
+    supported
+}
+
+/// Records sound with `count` marks over `pauses` pauses; its file, and the marks by the test's own account.
+fn record(rig: &Rig, mime_type: &str, name: &str, count: u64, pauses: u64) -> (String, Vec<Mark>) {
+    let mut chance = Chance::new(count);
+    let path = rig.path(name);
+    rig.recorder.set_property("mime-type", mime_type);
+    rig.recorder.set_property("location", &path);
+    let made = follow(&rig.recorder);
+    rig.play();
+    let mut sound = Sound::new(rig);
+    sound.advance(7);
+    rig.recorder.start().unwrap();
+    let (mut recorded, mut expected) = (0, Vec::new());
+    for n in 0..count {
+        let ms = 1 + chance.below(40);
+        sound.advance(ms);
+        recorded += ms;
+        let title = format!("Chapter {n}");
+        mark(&rig.recorder, Some(&title)).unwrap();
+        expected.push(Mark {
+            title,
+            timecode: recorded * MS,
+            running_time: sound.at * MS,
+        });
+        if n % (count / pauses) == 0 {
+            rig.recorder.pause().unwrap();
+            sound.advance(1 + chance.below(40));
+            rig.recorder.resume().unwrap();
+        }
+    }
+    sound.advance(500);
+    rig.recorder.stop().unwrap();
+    rig.wait_recording(1);
+    assert_eq!(*made.lock().unwrap(), expected);
+    (path, expected)
+}
+
+fn as_chapters(marks: &[Mark]) -> Vec<Chapter> {
+    let marks = marks.iter();
+    marks
+        .map(|mark| (mark.timecode, mark.title.clone()))
+        .collect()
+}
+
+#[test]
+fn marks_over_pauses_are_chapters_to_the_millisecond() {
+    let (count, pauses) = if long() { (1000, 100) } else { (300, 30) };
+    for (number, (mime_type, extension)) in CONTAINERS.into_iter().enumerate() {
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let rig = Rig::new();
+        let name = format!("{number}.{extension}");
+        let (path, marks) = record(&rig, mime_type, &name, count, pauses);
+        let found = chapters(&path);
+        let expected = as_chapters(&marks);
+        assert_eq!(in_ms(&found), in_ms(&expected), "{mime_type}");
+        rig.assert_quiet_bus();
+        media::assert_plays(&path);
+    }
+}
+
+/// GStreamer's demuxers, those that read chapters, and mkvextract.
+#[test]
+fn other_readers_find_the_same_chapters() {
+    for (mime_type, name) in [
+        ("audio/webm", "a.webm"),
+        ("audio/wav", "a.wav"),
+        ("audio/x-matroska;codecs=flac", "a.mkv"),
+    ] {
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let rig = Rig::new();
+        let (path, marks) = record(&rig, mime_type, name, 20, 4);
+        let expected = as_chapters(&marks);
+        assert_eq!(in_ms(&toc(&path)), in_ms(&expected), "{name} in GStreamer");
+        if name.ends_with("wav") {
+            continue;
+        }
+        let (out, _) = media::run(Command::new("mkvextract").args([&path, "chapters", "--simple"]));
+        let text = String::from_utf8(out).unwrap();
+        let (times, titles): (Vec<_>, Vec<_>) = text
+            .lines()
+            .map(|line| line.split_once('=').unwrap().1)
+            .partition(|value| value.starts_with("00:00:"));
+        assert_eq!(
+            titles,
+            marks.iter().map(|mark| &mark.title).collect::<Vec<_>>()
+        );
+        let times = times
+            .iter()
+            .map(|time| (time[6..].parse::<f64>().unwrap() * 1e3).round());
+        let expected = expected.iter().map(|(start, _)| (*start / MS) as f64);
+        assert!(times.eq(expected), "{text}");
+    }
+}
+
+/// The chapters that GStreamer's demuxers read.
+fn toc(path: &str) -> Vec<Chapter> {
+    init();
+    let line = format!("filesrc location=\"{path}\" ! decodebin ! fakesink");
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let bus = pipeline.bus().unwrap();
+    let mut found = Vec::new();
+    while let Some(message) = bus.timed_pop(gst::ClockTime::from_seconds(20)) {
+        match message.view() {
+            gst::MessageView::Toc(message) => {
+                let toc = message.toc().0;
+                let mut entries = toc.entries();
+                if let [edition] = &entries[..]
+                    && edition.entry_type() == gst::TocEntryType::Edition
+                {
+                    entries = edition.sub_entries();
+                }
+                found = entries
+                    .iter()
+                    .map(|entry| {
+                        let start = entry.start_stop_times().unwrap().0 as u64;
+                        let title = entry.tags().and_then(|tags| {
+                            let title = tags.get::<gst::tags::Title>()?;
+                            Some(title.get().to_owned())
+                        });
+                        (start, title.unwrap_or_default())
+                    })
+                    .collect();
+            }
+            gst::MessageView::Eos(_) => break,
+            gst::MessageView::Error(error) => panic!("{path}: {error:?}"),
+            _ => {}
+        }
+    }
+    pipeline.set_state(gst::State::Null).unwrap();
+    found
+}
+
+#[test]
+fn a_mark_is_where_the_recording_was() {
+    let rig = Rig::new();
+    let path = rig.path("marks.webm");
+    rig.recorder.set_property("location", &path);
+    let refused = expect_error(mark(&rig.recorder, Some("early")), code::INVALID_STATE);
+    assert!(refused.message().contains("start"), "{refused}");
+    let made = follow(&rig.recorder);
+    rig.play();
+    let mut sound = Sound::new(&rig);
+    rig.recorder.start().unwrap();
+    // Nothing is known of the track yet.
+    mark(&rig.recorder, Some("undecided")).unwrap();
+    sound.advance(100);
+    rig.wait_event(Kind::Start, 1);
+    mark(&rig.recorder, None).unwrap();
+    sound.advance(100);
+    rig.recorder.pause().unwrap();
+    sound.advance(100);
+    mark(&rig.recorder, Some("in a pause")).unwrap();
+    mark(&rig.recorder, Some("twice")).unwrap();
+    rig.recorder.resume().unwrap();
+    sound.advance(100);
+    mark(&rig.recorder, Some("last")).unwrap();
+    rig.recorder.stop().unwrap();
+    expect_error(mark(&rig.recorder, Some("late")), code::INVALID_STATE);
+    rig.wait_recording(1);
+    let of = |title: &str, timecode: u64, running_time: u64| Mark {
+        title: title.into(),
+        timecode: timecode * MS,
+        running_time: running_time * MS,
+    };
+    let expected = [
+        of("undecided", 0, 0),
+        of("", 100, 100),
+        of("in a pause", 200, 200),
+        of("twice", 200, 200),
+        of("last", 300, 400),
+    ];
+    assert_eq!(*made.lock().unwrap(), expected);
+    let found = chapters(&path);
+    assert_eq!(in_ms(&found), in_ms(&as_chapters(&expected)));
+    rig.assert_quiet_bus();
+}
+
+/// `on-mark` comes in its place among the events, after `on-start`, as signal and as message alike.
+#[test]
+fn marks_are_told_after_the_start_and_in_their_order() {
+    let rig = Rig::new();
+    let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    for signal in ["on-start", "on-mark", "on-pause", "on-part", "on-stop"] {
+        let order = order.clone();
+        rig.recorder.connect(signal, false, move |_| {
+            order.lock().unwrap().push(signal);
+            None
+        });
+    }
+    rig.play();
+    let mut sound = Sound::new(&rig);
+    rig.recorder.start().unwrap();
+    mark(&rig.recorder, Some("first")).unwrap();
+    sound.advance(100);
+    rig.recorder.pause().unwrap();
+    mark(&rig.recorder, Some("second")).unwrap();
+    rig.recorder.stop().unwrap();
+    rig.wait_recording(1);
+    let expected = [
+        "on-start", "on-mark", "on-pause", "on-mark", "on-part", "on-stop",
+    ];
+    wait_for("all events", || {
+        order.lock().unwrap().len() >= expected.len()
+    });
+    let order = order.lock().unwrap().clone();
+    assert_eq!(order, expected);
+}
+
+/// Where the head has no room, all go to the end, if they can; else it is said once.
+#[test]
+fn more_marks_than_there_is_room_for() {
+    for (mime_type, name, appended) in [
+        ("audio/webm", "a.webm", true),
+        ("audio/wav", "a.wav", true),
+        ("audio/mp4", "a.m4a", true),
+        ("audio/flac", "a.flac", false),
+        ("audio/ogg", "a.ogg", false),
+    ] {
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let rig = Rig::new();
+        let path = rig.path(name);
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.recorder.set_property("location", &path);
+        let made = follow(&rig.recorder);
+        rig.play();
+        let mut sound = Sound::new(&rig);
+        sound.advance(5);
+        rig.recorder.start().unwrap();
+        for n in 0..100 {
+            sound.advance(10);
+            let title = format!("{n} {}", "x".repeat(900));
+            mark(&rig.recorder, Some(&title)).unwrap();
+        }
+        sound.advance(10);
+        rig.recorder.stop().unwrap();
+        rig.wait_recording(1);
+        let marks = made.lock().unwrap().clone();
+        assert_eq!(marks.len(), 100, "{name}: all are told");
+        let (found, expected) = (chapters(&path), as_chapters(&marks));
+        let warnings = rig.outer.all();
+        if appended {
+            let most = longest_title(mime_type);
+            assert_eq!(cut(&found, most), cut(&expected, most), "{name}");
+            rig.assert_quiet_bus();
+        } else {
+            let kept = found.len();
+            assert!((60..80).contains(&kept), "{name}: {kept}");
+            assert_eq!(in_ms(&found), in_ms(&expected[..kept]), "{name}");
+            assert!(
+                matches!(warnings[..], [Outer::Warning { .. }]),
+                "{warnings:?}"
+            );
+        }
+        media::assert_plays(&path);
+    }
+}
+
+/// A recording that goes nowhere but into blobs.
+fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
+    let rig = Rig::new();
+    rig.recorder.set_property("mime-type", mime_type);
+    rig.recorder.set_property("timeslice", timeslice);
+    let made = follow(&rig.recorder);
+    rig.play();
+    let mut sound = Sound::new(&rig);
+    sound.advance(5);
+    rig.recorder.start().unwrap();
+    for n in 0..30 {
+        sound.advance(100);
+        mark(&rig.recorder, Some(&format!("Chapter {n}"))).unwrap();
+    }
+    sound.advance(100);
+    rig.recorder.stop().unwrap();
+    let (bytes, _) = common::harness::log::check_recording(&rig.wait_recording(1));
+    let marks = made.lock().unwrap().clone();
+    (rig, bytes, marks)
+}
+
+#[test]
+fn a_single_blob_has_its_chapters() {
+    for (mime_type, extension) in CONTAINERS {
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let (rig, bytes, marks) = record_blobs(mime_type, 0);
+        let path = rig.save(&format!("blob.{extension}"), &bytes);
+        let found = chapters(&path);
+        assert_eq!(in_ms(&found), in_ms(&as_chapters(&marks)), "{mime_type}");
+        rig.assert_quiet_bus();
+    }
+}
+
+/// What has been handed out does not change: the blobs play, and lack chapters that came later.
+#[test]
+fn blobs_of_a_timeslice_play_without_later_chapters() {
+    for (mime_type, extension) in CONTAINERS {
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let (rig, bytes, marks) = record_blobs(mime_type, 500);
+        assert_eq!(marks.len(), 30, "{mime_type}");
+        let path = rig.save(&format!("blobs.{extension}"), &bytes);
+        media::assert_plays(&path);
+        rig.assert_no_bus_error();
+    }
+}
+
+/// A title that nobody designed.
+fn title() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        "[\"'=;#\\\\<&\u{e4}\u{4e2d}\u{1f3b5} ]{0,40}",
+        "\u{4e2d}{300,500}",
+        Just(String::new()),
+    ]
+}
+
+/// No more of a title is in the file, or read by FFmpeg from there.
+fn longest_title(mime_type: &str) -> usize {
+    match mime_type {
+        "audio/wav" => 500,
+        "audio/mpeg" => 126,
+        _ => usize::MAX,
+    }
+}
+
+/// With the identifiers of ID3 in place of empty titles.
+fn named(chapters: &[Chapter]) -> Vec<Chapter> {
+    let chapters = chapters.iter().enumerate();
+    chapters
+        .map(|(n, (start, title))| match title.as_str() {
+            "" => (*start, format!("ch{n}")),
+            title => (*start, title.to_owned()),
+        })
+        .collect()
+}
+
+/// In milliseconds, with so much of each title.
+fn cut(chapters: &[Chapter], most: usize) -> Vec<(u64, String)> {
+    let chapters = in_ms(chapters).into_iter();
+    chapters
+        .map(|(start, title)| (start, in_files(title, most)))
+        .collect()
+}
+
+/// The title as files have it.
+fn in_files(title: &str, most: usize) -> String {
+    let mut end = title.len().min(most);
+    while !title.is_char_boundary(end) {
+        end -= 1;
+    }
+    title[..end].to_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if long() { 60 } else { 6 }))]
+
+    /// Any titles, many of them at the same instant.
+    #[test]
+    fn any_titles_at_any_instants(
+        marks in proptest::collection::vec((title(), prop_oneof![Just(0u64), 1u64..30]), 1..25)
+    ) {
+        for (number, (mime_type, extension)) in CONTAINERS.into_iter().enumerate() {
+            if !is_supported(mime_type) {
+                continue;
+            }
+            let rig = Rig::new();
+            let path = rig.path(&format!("{number}.{extension}"));
+            rig.recorder.set_property("mime-type", mime_type);
+            rig.recorder.set_property("location", &path);
+            rig.play();
+            let mut sound = Sound::new(&rig);
+            sound.advance(5);
+            rig.recorder.start().unwrap();
+            sound.advance(10);
+            let (mut at, mut expected) = (10, Vec::new());
+            for (title, ms) in &marks {
+                if *ms > 0 {
+                    sound.advance(*ms);
+                    at += ms;
+                }
+                let title = title.replace('\0', "");
+                mark(&rig.recorder, Some(&title)).unwrap();
+                expected.push((at * MS, in_files(&title, 1024)));
+            }
+            sound.advance(100);
+            rig.recorder.stop().unwrap();
+            rig.wait_recording(1);
+            let found = chapters(&path);
+            let most = longest_title(mime_type);
+            if mime_type == "audio/mpeg" {
+                // FFmpeg calls what has no title by its identifier.
+                expected = named(&expected);
+            }
+            prop_assert_eq!(cut(&found, most), cut(&expected, most), "{}", mime_type);
+        }
+    }
+}
+
+/// Tells the process that is to be killed what to record, and where to.
+const WHAT: &str = "MEDIARECORDER_MARKS_TYPE";
+const WHERE: &str = "MEDIARECORDER_MARKS_FILE";
+
+/// Records, and names an instant each 100 ms, until it is killed; says which of them has been told.
+#[test]
+fn marks_until_it_is_killed() {
+    let (Ok(mime_type), Ok(path)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
+        return;
+    };
+    init();
+    let line = "audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=1 \
+                ! mediarecorder name=rec";
+    let pipeline = gst::parse::launch(line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let recorder = pipeline.by_name("rec").unwrap();
+    recorder.set_property("mime-type", &mime_type);
+    recorder.set_property("location", &path);
+    recorder.connect("on-mark", false, |values| {
+        let fields = values[1].get::<gst::Structure>().unwrap();
+        println!("mark {}", fields.get::<u64>("timecode").unwrap());
+        None
+    });
+    pipeline.set_state(gst::State::Playing).unwrap();
+    recorder.start().unwrap();
+    let limit = Instant::now() + Duration::from_secs(60);
+    while Instant::now() < limit {
+        std::thread::sleep(Duration::from_millis(100));
+        mark(&recorder, Some("a mark")).unwrap();
+    }
+}
+
+#[test]
+fn a_killed_recording_has_its_marks() {
+    if std::env::var_os(WHAT).is_some() {
+        return;
+    }
+    let mut chance = Chance::of_now();
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..if long() { 50 } else { CONTAINERS.len() } {
+        let (mime_type, extension) = CONTAINERS[round % CONTAINERS.len()];
+        if !is_supported(mime_type) {
+            continue;
+        }
+        let path = folder.path().join(format!("{round}.{extension}"));
+        let path = path.to_str().unwrap();
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "marks_until_it_is_killed", "--nocapture"])
+            .env(WHAT, mime_type)
+            .env(WHERE, path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let lasts = Duration::from_millis(1500 + chance.below(1500));
+        let mut told: Vec<(Instant, u64)> = Vec::new();
+        for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+            let line = line.unwrap();
+            if let Some(timecode) = line.strip_prefix("mark ") {
+                told.push((Instant::now(), timecode.parse().unwrap()));
+                if told[0].0.elapsed() > lasts {
+                    break;
+                }
+            }
+        }
+        let killed = Instant::now();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let older = |at: &Instant| killed.duration_since(*at) > Duration::from_secs(1);
+        let due: Vec<_> = told
+            .iter()
+            .filter(|(at, _)| older(at))
+            .map(|(_, timecode)| (*timecode, "a mark".to_owned()))
+            .collect();
+        assert!(due.len() > 2, "{mime_type}: {told:?}");
+        let found = chapters(path);
+        eprintln!(
+            "{mime_type}: {} of {} told are there",
+            found.len(),
+            told.len()
+        );
+        let found = in_ms(&found);
+        assert!(
+            found.starts_with(&in_ms(&due)),
+            "{mime_type}: {found:?}, due {due:?}"
+        );
+    }
+}
+
+/// What the file says of its own date.
+fn dates(path: &str) -> Vec<String> {
+    let (out, _) = media::run(Command::new("ffprobe").args([
+        "-v",
+        "error",
+        "-show_entries",
+        "format_tags:stream_tags",
+        "-of",
+        "default=nk=0",
+        path,
+    ]));
+    let text = String::from_utf8(out).unwrap();
+    let tags = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("TAG:")?.split_once('='));
+    let dates = tags
+        .filter(|(name, _)| matches!(name.to_lowercase().as_str(), "creation_time" | "date"))
+        .map(|(_, value)| value.to_owned());
+    dates.collect()
+}
+
+/// Of the first recorded instant by upstream's clock, however long ago that was, where it stands in the head; as a tag by
+/// the system's.
+#[test]
+fn a_file_has_the_date_of_its_first_instant() {
+    for (mime_type, extension) in CONTAINERS {
+        if mime_type == "audio/wav" || !is_supported(mime_type) {
+            continue;
+        }
+        let is_tag = !["webm", "mkv", "m4a"].contains(&extension);
+        let rig = Rig::new();
+        let path = rig.path(&format!("dated.{extension}"));
+        rig.recorder.set_property("mime-type", mime_type);
+        rig.recorder.set_property("location", &path);
+        rig.play();
+        let feed = rig.feed_audio();
+        rig.recorder.start().unwrap();
+        let at = gst::ClockTime::from_seconds(1_000_000_000);
+        feed.queue_media(gst::ClockTime::ZERO);
+        for n in 0..50 {
+            let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; 960]);
+            let fields = buffer.get_mut().unwrap();
+            fields.set_pts(gst::ClockTime::from_mseconds(10 * n));
+            fields.set_duration(gst::ClockTime::from_mseconds(10));
+            if !is_tag {
+                let unix = gst::Caps::new_empty_simple("timestamp/x-unix");
+                let time = at + gst::ClockTime::from_mseconds(10 * n);
+                gst::ReferenceTimestampMeta::add(fields, &unix, time, None);
+            }
+            feed.push(buffer);
+        }
+        feed.settle();
+        rig.recorder.stop().unwrap();
+        rig.wait_recording(1);
+        let stats: gst::Structure = rig.recorder.property("stats");
+        let intervals = stats.get::<gst::Array>("intervals").unwrap();
+        let first = intervals[0].get::<gst::Structure>().unwrap();
+        let utc = first.get::<i64>("utc").unwrap() / 1_000_000_000;
+        let expected = gst::DateTime::from_unix_epoch_utc(utc).unwrap();
+        let expected = expected.to_iso8601_string().unwrap();
+        let expected = expected.trim_end_matches('Z');
+        let dates = dates(&path);
+        assert!(!dates.is_empty(), "{mime_type}");
+        for date in dates {
+            assert!(
+                date.starts_with(expected),
+                "{mime_type}: {date}, not {expected}"
+            );
+        }
+        assert!(
+            is_tag || expected.starts_with("2001-09-09T01:46:40"),
+            "{expected}"
+        );
+    }
+}

@@ -1,0 +1,573 @@
+//! Recordings that begin before the call: what was kept of the past, read back instant by instant.
+
+mod common;
+
+use common::chance::{Chance, tenth};
+use common::judge::kept::Kept;
+use common::judge::{decode, file, whole};
+use common::outer::{DEADLINE, Heard, Outer, until};
+use common::signal::{Sound, tag};
+use common::take::{Recipe, take};
+use gst::prelude::*;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+/// Raw video gets a key frame at least so often.
+const KEYS: u64 = SECOND / 2;
+/// One frame of it.
+const FRAME: u64 = SECOND / 30;
+
+/// A recorder that keeps the past of live sources.
+struct Bench {
+    outer: Outer,
+    directory: tempfile::TempDir,
+    clock: Option<tag::SampleClock>,
+    pictures: Option<tag::PictureLog>,
+    /// Key frames of the camera.
+    keys: tag::PictureLog,
+}
+
+impl Bench {
+    /// Recordings go to `0.EXTENSION` and so on.
+    fn new(mime_type: &str, extension: &str, past: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = directory.path().join(format!("%d.{extension}"));
+        let outer = Outer::new(mime_type, &location);
+        outer.recorder.set_property("pre-record-time", past);
+        Self {
+            outer,
+            directory,
+            clock: None,
+            pictures: None,
+            keys: tag::PictureLog::default(),
+        }
+    }
+
+    fn counted(&mut self) {
+        let source = self.outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        self.clock = Some(tag::audio(&source, Sound::Counted, 48_000));
+        source.link(&self.outer.pad("audio_%u")).unwrap();
+    }
+
+    fn noise(&mut self) {
+        let source = self.outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        self.clock = Some(tag::audio(&source, Sound::Noise, 48_000));
+        source.link(&self.outer.pad("audio_%u")).unwrap();
+    }
+
+    fn raw_video(&mut self) {
+        let source = self
+            .outer
+            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        self.pictures = Some(tag::video(&source));
+        source.link(&self.outer.pad("video_%u")).unwrap();
+    }
+
+    /// Pictures that upstream encodes, with a key frame each second.
+    fn camera(&mut self) {
+        let source = self
+            .outer
+            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        self.pictures = Some(tag::video(&source));
+        let encoder = self
+            .outer
+            .section("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 lag-in-frames=0");
+        source.link(&encoder.static_pad("sink").unwrap()).unwrap();
+        let encoded = encoder.static_pad("src").unwrap();
+        let keys = self.keys.clone();
+        encoded.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let frame = info.buffer().unwrap();
+            if !frame.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                keys.lock().unwrap().push(frame.pts().unwrap().nseconds());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        encoded.link(&self.outer.pad("video_%u")).unwrap();
+    }
+
+    fn play(&self) {
+        self.outer.set_state(gst::State::Playing);
+        assert!(until(DEADLINE, || self
+            .clock
+            .as_ref()
+            .is_none_or(|c| c.runs())));
+    }
+
+    fn rest(&self, time: u64) {
+        self.outer.wait_running(self.outer.running_time() + time);
+    }
+
+    fn start(&self) -> (u64, u64) {
+        self.outer.act("start")
+    }
+
+    fn stopped(&self, recordings: usize) -> Vec<Heard> {
+        self.outer.wait_for("stop", recordings);
+        let heard = self.outer.heard();
+        heard.into_iter().filter(|h| h.name == "stop").collect()
+    }
+
+    fn path(&self, number: usize, extension: &str) -> PathBuf {
+        self.directory.path().join(format!("{number}.{extension}"))
+    }
+
+    fn clock(&self) -> &tag::SampleClock {
+        self.clock.as_ref().unwrap()
+    }
+
+    fn sources(&self) -> Vec<u64> {
+        self.pictures.as_ref().unwrap().lock().unwrap().clone()
+    }
+
+    /// Judges a finished recording of noise and pictures.
+    fn judge_webm(&self, number: usize, stop: &Heard) {
+        let kept = kept(stop);
+        let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
+        println!("{number}: {kept:?} {found:?}");
+    }
+}
+
+/// What should be in a recording, by its last message.
+fn kept(stop: &Heard) -> Kept {
+    let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
+    let intervals = intervals.iter().map(|interval| {
+        let interval = interval.get::<gst::Structure>().unwrap();
+        let begin: u64 = interval.get("running-time").unwrap();
+        let length: u64 = interval.get("duration").unwrap();
+        (begin, begin + length)
+    });
+    Kept {
+        intervals: intervals.collect(),
+    }
+}
+
+/// Where each recording began.
+fn begins(outer: &Outer) -> Vec<u64> {
+    let heard = outer.heard();
+    let starts = heard.iter().filter(|h| h.name == "start");
+    starts.map(|h| h.running_time).collect()
+}
+
+#[test]
+fn sound_begins_to_the_sample_where_it_was_asked_for() {
+    let past = 700 * MILLI;
+    let mut bench = Bench::new("audio/wav", "wav", past);
+    bench.counted();
+    bench.play();
+    bench.rest(SECOND);
+    let mut chance = Chance::of_now();
+    let triggers = tenth(60);
+    let mut calls = Vec::new();
+    for _ in 0..triggers {
+        bench.rest(chance.below(200) * MILLI);
+        calls.push(bench.start());
+        // Some in one go.
+        bench.rest(chance.below(3) * 20 * MILLI);
+        bench.outer.act("stop");
+    }
+    let stops = bench.stopped(calls.len());
+    let begins = begins(&bench.outer);
+    bench.outer.set_state(gst::State::Null);
+    for (number, ((before, after), begin)) in calls.iter().zip(begins).enumerate() {
+        assert!(
+            begin + past + MILLI >= *before && begin + past <= after + MILLI,
+            "{number}: begins at {begin}, called between {before} and {after}"
+        );
+        let kept = kept(&stops[number]);
+        assert_eq!(kept.intervals[0].0, begin);
+        assert!(kept.total() >= past, "{kept:?}");
+        whole::wav(&bench.path(number, "wav"), &kept, bench.clock()).unwrap();
+    }
+}
+
+#[test]
+fn no_more_is_recorded_than_there_is() {
+    let mut bench = Bench::new("audio/wav", "wav", 3600 * SECOND);
+    bench.counted();
+    bench.play();
+    bench.rest(300 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = &bench.stopped(1)[0];
+    let kept = kept(stop);
+    assert!(kept.intervals[0].0 < 100 * MILLI, "{kept:?}");
+    bench.outer.set_state(gst::State::Null);
+    whole::wav(&bench.path(0, "wav"), &kept, bench.clock()).unwrap();
+}
+
+#[test]
+fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
+    let past = 1200 * MILLI;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(2500 * MILLI);
+    let (before, _) = bench.start();
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        bench.rest(250 * MILLI);
+        calls.push(("pause", bench.outer.act("pause")));
+        bench.rest(170 * MILLI);
+        calls.push(("resume", bench.outer.act("resume")));
+    }
+    bench.rest(300 * MILLI);
+    calls.push(("stop", bench.outer.act("stop")));
+    let stop = bench.stopped(1).remove(0);
+    // What was saved is past for the next, and what was paused is not.
+    bench.start();
+    bench.outer.act("stop");
+    let again = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    let cuts = bench.outer.cuts();
+    let begin = cuts[0].1;
+    assert!(
+        begin + past <= before && begin + past + KEYS + FRAME >= before,
+        "begins at {begin}, called at {before}"
+    );
+    for ((name, cut), (called, (before, after))) in cuts[1..].iter().zip(&calls) {
+        assert_eq!(name, called);
+        assert!(
+            cut + MILLI >= *before && *cut <= after + MILLI,
+            "{name} at {cut}, called between {before} and {after}"
+        );
+    }
+    bench.judge_webm(0, &stop);
+    bench.judge_webm(1, &again);
+    let (first, second) = (kept(&stop), kept(&again));
+    assert!(second.intervals.len() > 1, "{second:?}");
+    assert!(
+        second.intervals[1..]
+            .iter()
+            .zip(&first.intervals[1..])
+            .all(|(a, b)| a.0 == b.0)
+            || second.intervals.len() < first.intervals.len(),
+        "{second:?} behind {first:?}"
+    );
+}
+
+#[test]
+fn encoded_pictures_begin_at_their_own_key_frame() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.camera();
+    bench.play();
+    bench.rest(3000 * MILLI);
+    let (before, _) = bench.start();
+    bench.rest(400 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    let begin = kept.intervals[0].0;
+    assert!(
+        begin + past <= before && begin + past + SECOND + FRAME >= before,
+        "begins at {begin}, called at {before}"
+    );
+    let keys = bench.keys.lock().unwrap().clone();
+    let due = keys.iter().rfind(|key| **key + past <= before);
+    assert_eq!(Some(&begin), due, "{keys:?}");
+    let sources = bench.sources();
+    whole::webm(&bench.path(0, "webm"), &kept, &sources, 1).unwrap();
+}
+
+#[test]
+fn overlapping_saves_of_what_is_in_a_file_are_whole() {
+    let past = 2 * SECOND;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.outer.recorder.set_property("max-memory", 0u64);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(3 * SECOND);
+    for _ in 0..3 {
+        bench.start();
+        bench.outer.act("stop");
+        bench.rest(30 * MILLI);
+    }
+    let stops = bench.stopped(3);
+    bench.outer.set_state(gst::State::Null);
+    for (number, stop) in stops.iter().enumerate() {
+        let kept = kept(stop);
+        assert!(kept.total() >= past, "{kept:?}");
+        bench.judge_webm(number, stop);
+    }
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
+    let mut bench = Bench::new("audio/wav", "wav", 2 * SECOND);
+    bench.counted();
+    bench.play();
+    bench.rest(2500 * MILLI);
+    let told = |name: &str| {
+        let stats = bench.outer.recorder.property::<gst::Structure>("stats");
+        stats.get::<u64>(name).unwrap()
+    };
+    let time = told("pre-recorded");
+    assert!((1900 * MILLI..2500 * MILLI).contains(&time), "{time}");
+    let bytes = told("pre-recorded-bytes");
+    assert!(bytes > 192_000 * 19 / 10, "{bytes}");
+    bench
+        .outer
+        .recorder
+        .set_property("pre-record-time", 500 * MILLI);
+    let time = told("pre-recorded");
+    assert!((400 * MILLI..SECOND).contains(&time), "{time}");
+    let before = bench.outer.act("start").0;
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    let begin = kept(&stop).intervals[0].0;
+    assert!(begin + 501 * MILLI >= before, "{begin} for {before}");
+    // Nothing is kept any more.
+    bench.outer.recorder.set_property("pre-record-time", 0u64);
+    assert_eq!(told("pre-recorded-bytes"), 0);
+    let (before, after) = bench.outer.act("start");
+    bench.rest(100 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    let begin = kept.intervals[0].0;
+    assert!(begin + MILLI >= before && begin <= after + MILLI, "{begin}");
+    whole::wav(&bench.path(1, "wav"), &kept, bench.clock()).unwrap();
+}
+
+#[test]
+fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", 2 * SECOND);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(2 * SECOND);
+    bench.start();
+    bench.rest(200 * MILLI);
+    // The picture on show then is kept, too: the newest that has come, or the one before that.
+    let shown = bench.sources().iter().rev().nth(1).copied().unwrap();
+    let changed = bench.outer.running_time();
+    bench
+        .outer
+        .recorder
+        .set_property("mime-type", "video/x-matroska;codecs=\"vp8,opus\"");
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    bench.start();
+    bench.outer.act("stop");
+    let stops = bench.stopped(2);
+    bench.outer.set_state(gst::State::Null);
+    bench.judge_webm(0, &stops[0]);
+    let begin = kept(&stops[1]).intervals[0].0;
+    assert!(
+        begin >= shown && begin <= changed + SECOND,
+        "{begin}, changed at {changed}"
+    );
+    let mime_type: String = bench
+        .outer
+        .heard()
+        .iter()
+        .rfind(|h| h.name == "start")
+        .unwrap()
+        .fields
+        .get("mime-type")
+        .unwrap();
+    assert!(mime_type.starts_with("video/x-matroska"), "{mime_type}");
+}
+
+#[test]
+fn going_down_saves_what_has_come() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(2500 * MILLI);
+    bench.start();
+    bench.rest(300 * MILLI);
+    bench.outer.set_state(gst::State::Ready);
+    let stop = bench.stopped(1).remove(0);
+    assert_eq!(stop.fields.get::<String>("reason").unwrap(), "state-change");
+    let kept = kept(&stop);
+    assert!(kept.total() > past + 200 * MILLI, "{kept:?}");
+    whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 1).unwrap();
+}
+
+#[test]
+fn a_type_that_cannot_be_recorded_is_one_warning() {
+    let mut bench = Bench::new("video/webm;codecs=\"h264,opus\"", "webm", SECOND);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    bench.rest(300 * MILLI);
+    let warnings = bench.outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let error = bench
+        .outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    assert!(error.is_some());
+    // What can be is kept from then on.
+    bench
+        .outer
+        .recorder
+        .set_property("mime-type", "video/webm;codecs=\"vp8,opus\"");
+    bench.rest(1500 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).total() >= SECOND);
+    bench.judge_webm(0, &stop);
+}
+
+#[test]
+fn input_that_is_not_live_has_a_past_too() {
+    // What was fed before the call, in stamps, however fast that was.
+    let recipe = Recipe {
+        from: 4 * SECOND,
+        calls: vec![(4 * SECOND + 500 * MILLI, "pause"), (5 * SECOND, "resume")],
+        until: 5 * SECOND + 700 * MILLI,
+        ..Recipe::new("video/webm;codecs=\"vp8,opus\"", true, true)
+    };
+    let past = 2 * SECOND;
+    let take = take(&recipe.with("pre-record-time", past));
+    let begin = take.kept.intervals[0].0;
+    assert!(
+        begin + past <= 4 * SECOND && begin + past + KEYS + FRAME >= 4 * SECOND - 2 * FRAME,
+        "{:?}",
+        take.kept
+    );
+    let found = whole::webm(&take.path, &take.kept, &take.sources, 0).unwrap();
+    println!("{:?} {found:?}", take.kept);
+    assert_eq!(take.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn the_past_goes_on_over_paused() {
+    let past = 3 * SECOND;
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(1500 * MILLI);
+    bench.outer.set_state(gst::State::Paused);
+    bench.outer.set_state(gst::State::Playing);
+    bench.rest(1200 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    assert!(kept.total() >= 2 * SECOND, "{kept:?}");
+    let path = bench.path(0, "webm");
+    decode::pictures(&path, 0).unwrap();
+    file::decodes_quietly(&path).unwrap();
+    let told = file::duration(&path).unwrap();
+    assert!(
+        (told - kept.total() as f64).abs() < 60e6,
+        "{told} for {kept:?}"
+    );
+}
+
+#[test]
+fn mute_is_kept_as_it_was() {
+    let past = 1500 * MILLI;
+    let mut bench = Bench::new("audio/wav", "wav", past);
+    bench.counted();
+    bench.play();
+    bench.rest(800 * MILLI);
+    let pad = bench.outer.recorder.static_pad("audio_0").unwrap();
+    let muted = bench.outer.running_time();
+    pad.set_property("mute", true);
+    bench.rest(300 * MILLI);
+    let unmuted = bench.outer.running_time();
+    pad.set_property("mute", false);
+    bench.rest(900 * MILLI);
+    bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let begin = kept(&stop).intervals[0].0;
+    let sound = decode::sound(&bench.path(0, "wav"), 0, None).unwrap();
+    let at = |time: u64| ((time - begin) * 48_000 / SECOND) as usize;
+    let frames = sound.samples.chunks_exact(sound.channels).enumerate();
+    let silent: Vec<usize> = frames
+        .filter(|(_, frame)| frame.iter().all(|sample| *sample == 0))
+        .map(|(at, _)| at)
+        .collect();
+    let (first, last) = (silent[0], silent[silent.len() - 1]);
+    assert!(
+        first.abs_diff(at(muted)) < 480 && last.abs_diff(at(unmuted)) < 480,
+        "{first} to {last} for {} to {}",
+        at(muted),
+        at(unmuted)
+    );
+    assert!(silent.len() > (last - first) * 99 / 100, "{silent:?}");
+}
+
+#[test]
+fn an_encoder_that_fails_is_a_warning_and_start_answers() {
+    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", SECOND);
+    bench.noise();
+    bench.raw_video();
+    // Whatever is tried for the past fails; a recording's own does not.
+    let recorder = bench.outer.recorder.clone();
+    let fails = Arc::new(AtomicBool::new(true));
+    let failing = fails.clone();
+    recorder.connect("encoder-setup", false, move |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if failing.load(Ordering::SeqCst) && encoder.name().starts_with("video") {
+            let pad = encoder.static_pad("sink").unwrap();
+            let element = encoder.downgrade();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                let encoder = element.upgrade().unwrap();
+                gst::element_error!(encoder, gst::StreamError::Encode, ("out of order"));
+                gst::PadProbeReturn::Remove
+            });
+        }
+        None
+    });
+    bench.play();
+    assert!(until(DEADLINE, || {
+        let warnings = bench.outer.warnings();
+        warnings
+            .iter()
+            .any(|warning| warning.contains("Nothing of the past"))
+    }));
+    fails.store(false, Ordering::SeqCst);
+    let (before, _) = bench.start();
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).intervals[0].0 + MILLI >= before);
+    bench.judge_webm(0, &stop);
+}
+
+#[test]
+fn there_is_no_past_with_autostart() {
+    let mut bench = Bench::new("audio/wav", "wav", SECOND);
+    bench.outer.recorder.set_property("autostart", true);
+    bench.counted();
+    bench.play();
+    bench.outer.wait_for("start", 1);
+    bench.rest(1200 * MILLI);
+    bench.outer.act("stop");
+    bench.stopped(1);
+    let (before, _) = bench.start();
+    bench.outer.act("stop");
+    let stop = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    assert!(kept(&stop).intervals[0].0 + MILLI >= before);
+}
