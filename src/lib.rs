@@ -110,8 +110,8 @@ pub mod session;
 
 pub use model::{Error, ErrorCode};
 pub use recorder::{
-    BitrateMode, Blob, Event, Events, Mark, MediaRecorder, MediaRecorderBuilder, MediaRecorderPad,
-    Part, RecordedInterval, RecorderState, Stats, TrackStats,
+    BitrateMode, Blob, Event, Events, Keep, Mark, MediaRecorder, MediaRecorderBuilder,
+    MediaRecorderPad, Part, RecordedInterval, RecorderState, Stats, TrackStats,
 };
 
 fn plugin_init(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {

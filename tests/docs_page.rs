@@ -83,6 +83,22 @@ fn enumeration(out: &mut String, name: &str) {
     }
 }
 
+/// The same of flags.
+fn flags(out: &mut String, name: &str) {
+    let _ = writeln!(out, "\n### {name}\n");
+    let kind = glib::Type::from_name(name).expect("a type");
+    let class = glib::FlagsClass::with_type(kind).expect("flags");
+    for value in class.values() {
+        let _ = writeln!(
+            out,
+            "- `{}` ({}): {}",
+            value.nick(),
+            value.value(),
+            value.name()
+        );
+    }
+}
+
 /// The reference part of the page, out of the element.
 fn reference() -> String {
     let recorder = make_recorder();
@@ -132,6 +148,7 @@ fn reference() -> String {
     for name in ["GstMediaRecorderState", "GstMediaRecorderBitrateMode"] {
         enumeration(&mut out, name);
     }
+    flags(&mut out, "GstMediaRecorderKeep");
     let _ = writeln!(out, "\n## Signals\n\n```text");
     for query in signals(kind) {
         let arguments = query.param_types().iter().map(|kind| kind.type_().name());

@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 20] = [
+const PROPERTIES: [Property; 21] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
@@ -49,6 +49,7 @@ const PROPERTIES: [Property; 20] = [
         true,
     ),
     property("bits-per-second", "Unsigned Integer.", "Default: 0", true),
+    property("keep", "Flags \"", "\"(none)\"", true),
     property("audio-bitrate-mode", "Enum \"", "\"variable\"", true),
     property(
         "video-key-frame-interval-duration",
@@ -85,13 +86,21 @@ const PROPERTIES: [Property; 20] = [
         true,
     ),
     property("max-duration", "Unsigned Integer64.", "Default: 0", true),
+    property("max-size-time", "Unsigned Integer64.", "Default: 0", true),
     property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.
     property("name", "String.", "", true),
 ];
 
-const ACTIONS: [&str; 5] = ["start", "pause", "resume", "stop", "request-data"];
+const ACTIONS: [&str; 6] = [
+    "start",
+    "pause",
+    "resume",
+    "stop",
+    "request-data",
+    "split-now",
+];
 
 /// The whole of `gst-inspect-1.0 mediarecorder`.
 fn inspected() -> &'static str {

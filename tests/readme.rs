@@ -384,10 +384,31 @@ fn slug(heading: &str) -> String {
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
+/// The Python programs of docs/RECIPES.md.
+fn recipes() -> [String; 4] {
+    <[String; 4]>::try_from(blocks(RECIPES, "python")).expect("four")
+}
+
+#[test]
+fn the_recipes_of_the_past_work() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let [.., replay, voice] = recipes();
+    run_python(&replay, None, dir.path());
+    for take in 0..2 {
+        let file = dir.path().join(format!("replay-{take}.webm"));
+        // Two seconds, and up to the key frame before.
+        assert_media(&file, &["audio:opus", "video:vp8"], 2.3, 0.4);
+    }
+    run_python(&voice, None, dir.path());
+    // Half a second, one that was loud, and one that was quiet.
+    let file = dir.path().join("said-0.ogg");
+    assert_media(&file, &["audio:opus"], 2.6, 0.4);
+}
+
 #[test]
 fn the_recipes_work() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [files, sending] = <[String; 2]>::try_from(blocks(RECIPES, "python")).expect("two");
+    let [files, sending, ..] = recipes();
     run_python(&files, None, dir.path());
     for take in 0..3 {
         let file = dir.path().join(format!("take-{take}.webm"));

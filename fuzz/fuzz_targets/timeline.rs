@@ -2,7 +2,10 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use gstmediarecorder::model::timeline::{Grid, Placement, Timeline};
+use gstmediarecorder::model::{
+    SampleGrid,
+    timeline::{Placement, Timeline},
+};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -26,7 +29,7 @@ fuzz_target!(|input: (u64, bool, Vec<Step>, Vec<(u64, u64)>, u32)| {
             Step::Defer(at) => timeline.defer(at),
         }
     }
-    let grid = Grid::new(rate.max(1));
+    let grid = SampleGrid::new(rate.max(1));
     for (running, duration) in media {
         match timeline.map(running, duration) {
             Placement::Keep {

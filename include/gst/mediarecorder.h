@@ -79,6 +79,25 @@ typedef enum
   GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE = 1
 } GstMediaRecorderBitrateMode;
 
+/**
+ * GstMediaRecorderKeep:
+ * @GST_MEDIA_RECORDER_KEEP_DEPTH: bits of a component
+ * @GST_MEDIA_RECORDER_KEEP_CHROMA: chroma subsampling
+ * @GST_MEDIA_RECORDER_KEEP_ALPHA: transparency
+ * @GST_MEDIA_RECORDER_KEEP_PIXEL_ASPECT: the pixel aspect ratio
+ *
+ * Flags of the property keep.
+ *
+ * Since: 0.1
+ */
+typedef enum
+{
+  GST_MEDIA_RECORDER_KEEP_DEPTH = 1 << 0,
+  GST_MEDIA_RECORDER_KEEP_CHROMA = 1 << 1,
+  GST_MEDIA_RECORDER_KEEP_ALPHA = 1 << 2,
+  GST_MEDIA_RECORDER_KEEP_PIXEL_ASPECT = 1 << 3
+} GstMediaRecorderKeep;
+
 static inline gboolean
 gst_media_recorder_act (GstElement * recorder, const gchar * action,
     GError ** error)
@@ -131,6 +150,12 @@ static inline gboolean
 gst_media_recorder_request_data (GstElement * recorder, GError ** error)
 {
   return gst_media_recorder_act (recorder, "request-data", error);
+}
+
+static inline gboolean
+gst_media_recorder_split_now (GstElement * recorder, GError ** error)
+{
+  return gst_media_recorder_act (recorder, "split-now", error);
 }
 
 /**

@@ -16,6 +16,7 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
         "audio/x-opus" => Codec::Opus,
         "audio/x-vorbis" => Codec::Vorbis,
         "audio/x-flac" => Codec::Flac,
+        "video/x-ffv" => Codec::Ffv1,
         "image/jpeg" => Codec::Mjpeg,
         "audio/x-ac3" => Codec::Ac3,
         "audio/x-alaw" => Codec::Pcma,
@@ -130,6 +131,7 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
         Codec::Flac => "audio/x-flac",
         Codec::Pcm => "audio/x-raw",
         Codec::Aac | Codec::Mp3 => "audio/mpeg",
+        Codec::Ffv1 => "video/x-ffv",
         Codec::Mjpeg => "image/jpeg",
         Codec::Ac3 => "audio/x-ac3",
         Codec::Pcma => "audio/x-alaw",
@@ -138,6 +140,7 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
     let caps = gst::Caps::builder(name);
     match codec {
         Codec::Aac => caps.field("mpegversion", 4i32).build(),
+        Codec::Ffv1 => caps.field("ffvversion", 1i32).build(),
         Codec::Mp3 => caps.field("mpegversion", 1i32).field("layer", 3i32).build(),
         _ => caps.build(),
     }

@@ -73,6 +73,9 @@ fn goes_on(track: &Recorded, new: &gst::CapsRef) -> bool {
         // Each picture has its size.
         Codec::Mjpeg => true,
         Codec::Ac3 | Codec::Pcma | Codec::Pcmu => same(first, new, &["rate", "channels"]),
+        Codec::Ffv1 => {
+            same(first, new, &["width", "height"]) && same_bytes(first, new, "codec_data")
+        }
         Codec::Pcm => false,
     }
 }

@@ -18,6 +18,7 @@ mod muxer;
 mod nal;
 mod parameter_sets;
 mod patch;
+mod picture;
 mod plan;
 mod registry;
 mod unreadable;
@@ -47,6 +48,7 @@ pub use muxer::{
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, Unit};
+pub use picture::{Keep, Picture};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};

@@ -1,10 +1,11 @@
 //! From what is asked for and what comes in to container, codecs and actual type.
 
-use super::caps::{codec_of_caps, encoded_caps};
+use super::caps::{codec_of_caps, encoded_caps, video_info};
 use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
+use super::picture::{Keep, Picture, can_encode_profile, picture};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
-use crate::model::{Codec, Container, Error, Kind, MimeType};
+use crate::model::{Codec, Container, Error, Kind, MimeType, Profile};
 
 /// A track to be recorded, as far as its caps are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +137,19 @@ fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Refu
         let comes = tracks.iter().any(|t| t.encoded == Some(named.codec));
         if !(can_record(named.codec, container) || comes && can_mux(named.codec, container)) {
             return Err(missing(&what, named.codec, container));
+        }
+        if let Some(profile) = Profile::of_codec_string(&named.text)
+            && !comes
+            && !can_encode_profile(named.codec, profile)
+        {
+            return Err(Error::not_supported(format!(
+                "{what}: {} asks for {} of {} bit, and no encoder here makes that; ask for {} without a profile",
+                named.text,
+                profile.chroma.name(),
+                profile.depth,
+                named.codec.text()
+            ))
+            .into());
         }
     }
     if asked.codecs.is_empty() && default_codec(container, asked.kind).is_none() {
@@ -303,6 +317,22 @@ impl Plan {
         }
         let essence = self.container.essence(self.kind);
         format!("{essence};codecs={}", listed.join(","))
+    }
+
+    /// What the encoder of a track is given where raw video with these caps comes in.
+    pub fn picture(&self, track: usize, caps: &gst::CapsRef, keep: Keep) -> Option<Picture> {
+        let info = video_info(caps)?;
+        Some(picture(
+            *self.codecs.get(track)?,
+            &info,
+            keep,
+            self.profile(),
+        ))
+    }
+
+    /// What the requested video codec asks for by its profile.
+    fn profile(&self) -> Option<Profile> {
+        Profile::of_codec_string(self.video_text.as_deref()?)
     }
 
     /// Whether all that comes is stored as it comes.

@@ -35,7 +35,7 @@ pub fn creatable(factory: &str) -> bool {
 
 /// Encoders of libav are wrapped wholesale, and most of them are experiments, or need hardware
 /// that is not probed for. This one is of use, as a last resort.
-const LIBAV: &str = "avenc_aac";
+const LIBAV: [&str; 2] = ["avenc_aac", "avenc_ffv1"];
 
 /// The encoders of each codec by what they say of themselves, and the registry's cookie then.
 type Makers = (u32, HashMap<Codec, Vec<gst::ElementFactory>>);
@@ -68,7 +68,7 @@ fn look_for(codec: Codec) -> Vec<gst::ElementFactory> {
         .into_iter()
         .filter(|factory| {
             let name = factory.name();
-            (!name.starts_with("avenc_") || name == LIBAV) && makes(factory)
+            (!name.starts_with("avenc_") || LIBAV.contains(&name.as_str())) && makes(factory)
         })
         .collect()
 }
@@ -172,6 +172,7 @@ pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
         Codec::Pcm => ("audioconvert", "gstreamer1.0-plugins-base"),
         Codec::Aac => ("voaacenc", "gstreamer1.0-plugins-bad"),
         Codec::Mp3 => ("lamemp3enc", "gstreamer1.0-plugins-good"),
+        Codec::Ffv1 => ("avenc_ffv1", "gstreamer1.0-libav"),
         Codec::Mjpeg | Codec::Ac3 | Codec::Pcma | Codec::Pcmu => ("", ""),
     }
 }

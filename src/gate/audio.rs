@@ -133,6 +133,8 @@ pub struct AudioGate {
     unplaced: Option<Chunk>,
     /// Samples let out so far, so the place of the next one on the grid.
     written: u64,
+    /// Recorded time at which the part begins, by which samples are stamped.
+    begin: Ns,
     /// The last of those, and how many: see [`Self::send_part`].
     splinter: Option<(gst::Buffer, u64)>,
     silence: Silence,
@@ -152,6 +154,7 @@ impl AudioGate {
             inbox: VecDeque::new(),
             unplaced: None,
             written: 0,
+            begin: 0,
             splinter: None,
             silence: Silence::default(),
             filled: 0,
@@ -209,7 +212,9 @@ impl AudioGate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
-        while let Some(mut chunk) = self.inbox.pop_front() {
+        while !cursor.is_part_over()
+            && let Some(mut chunk) = self.inbox.pop_front()
+        {
             self.let_through(&mut chunk, cursor, safe_until, out);
             if chunk.samples > 0 {
                 self.inbox.push_front(chunk);
@@ -228,7 +233,7 @@ impl AudioGate {
     ) {
         let grid = chunk.format.grid;
         self.change_format(&chunk.format, out);
-        while chunk.samples > 0 {
+        while chunk.samples > 0 && !cursor.is_part_over() {
             let Some(interval) = cursor.resolved() else {
                 // Nothing before the start that is still to come will be recorded.
                 let from = samples_before(chunk, cursor.next_start(safe_until).min(safe_until));
@@ -358,6 +363,11 @@ impl AudioGate {
         }
     }
 
+    pub(super) fn begin_part(&mut self, begin: Ns) {
+        self.begin = begin;
+        self.said = false;
+    }
+
     /// Gives a buffer the next place on the grid and lets it out.
     fn send(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
@@ -368,15 +378,16 @@ impl AudioGate {
             out.caps(self.format.caps.clone());
         }
         let grid = self.format.grid;
-        let pts = grid.time(self.written);
-        let end = grid.time(self.written + samples);
+        let first = self.written.saturating_sub(grid.nearest(self.begin));
+        let pts = grid.time(first);
+        let end = grid.time(first + samples);
         let stamped = buffer.make_mut();
         stamped.set_pts(gst::ClockTime::from_nseconds(pts));
         stamped.set_dts(gst::ClockTime::NONE);
         stamped.set_duration(gst::ClockTime::from_nseconds(end - pts));
-        stamped.set_offset(self.written);
-        stamped.set_offset_end(self.written + samples);
-        if self.written == 0 {
+        stamped.set_offset(first);
+        stamped.set_offset_end(first + samples);
+        if first == 0 {
             stamped.set_flags(gst::BufferFlags::DISCONT);
         } else {
             stamped.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
@@ -416,7 +427,7 @@ impl AudioGate {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        self.inbox.len()
+        self.inbox.len() + usize::from(self.unplaced.is_some())
     }
 
     pub(super) fn waiting_bytes(&self) -> u64 {

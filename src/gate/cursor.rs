@@ -1,21 +1,41 @@
 //! The part of the timeline that a track still has before it.
 
-use crate::model::timeline::{Interval, Ns, Timeline};
+use crate::model::timeline::{Interval, Ns, Seam, Timeline};
 use smallvec::SmallVec;
 
 /// A track's own copy of the intervals it has not left behind, so that a buffer costs the same
-/// after ten thousand cuts as after none.
+/// after ten thousand cuts as after none. It reaches to the end of the part that the track is in.
 #[derive(Debug, Default)]
 pub struct IntervalCursor {
     cursor: usize,
     ahead: SmallVec<[Interval; 4]>,
+    part: usize,
+    begin: Option<Seam>,
+    end: Option<Seam>,
 }
 
 impl IntervalCursor {
     /// Copies what has changed in `timeline`.
     pub fn refresh(&mut self, timeline: &Timeline) {
+        self.begin = timeline.begin_of_part(self.part);
+        self.end = timeline.end_of_part(self.part);
         self.ahead.clear();
-        self.ahead.extend(timeline.intervals_from(self.cursor));
+        let begin = self.begin.map_or(0, |seam| seam.running);
+        let end = self.end.map(|seam| seam.running);
+        for interval in timeline.intervals_from(self.cursor) {
+            if end.is_some_and(|end| interval.start >= end) {
+                break;
+            }
+            let start = interval.start.max(begin);
+            let recorded = interval.recorded.saturating_add(start - interval.start);
+            let reaches_over = end.filter(|end| interval.end.is_none_or(|other| other > *end));
+            self.ahead.push(Interval {
+                start,
+                recorded,
+                end: reaches_over.or(interval.end),
+                ..interval
+            });
+        }
     }
 
     /// The interval that the track is in or before; `None` while paused after the last one.
@@ -45,5 +65,42 @@ impl IntervalCursor {
     /// interval, or `safe_until` if none is known yet.
     pub fn next_start(&self, safe_until: Ns) -> Ns {
         self.current().map_or(safe_until, |i| i.start)
+    }
+
+    /// Number of the part that the track is in.
+    pub fn part(&self) -> usize {
+        self.part
+    }
+
+    /// Where that ends, once it is known.
+    pub fn end_of_part(&self) -> Option<Seam> {
+        self.end
+    }
+
+    /// Whether the current interval goes on in the next part without a cut.
+    pub fn ends_at_seam(&self) -> bool {
+        let end = self.current().and_then(|interval| interval.end);
+        end.is_some() && end == self.end.map(|seam| seam.running)
+    }
+
+    /// Whether the current interval goes on from the part before without a cut.
+    pub fn begins_at_seam(&self) -> bool {
+        let start = self.current().map(|interval| interval.start);
+        start.is_some() && start == self.begin.map(|seam| seam.running)
+    }
+
+    /// Whether the track has all of its part: what comes belongs to the next.
+    pub fn is_part_over(&self) -> bool {
+        self.ahead.is_empty() && self.end.is_some()
+    }
+
+    /// Goes on to the next part. Gives the recorded time at which that begins.
+    pub fn enter_next_part(&mut self, timeline: &Timeline) -> Ns {
+        let begin = self.end.map_or(0, |seam| seam.running);
+        self.part += 1;
+        let intervals = timeline.intervals();
+        self.cursor = intervals.partition_point(|i| i.end.is_some_and(|end| end <= begin));
+        self.refresh(timeline);
+        timeline.recorded_before(self.part)
     }
 }

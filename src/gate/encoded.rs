@@ -157,6 +157,8 @@ pub struct EncodedGate {
     header_packets: Headers,
     /// The headers, until the first media goes out.
     headers: Vec<gst::Buffer>,
+    /// Those that went out.
+    sent_headers: Vec<gst::Buffer>,
     /// They are whole, since the caps had them.
     headers_in_caps: bool,
     inbox: VecDeque<Waiting>,
@@ -165,6 +167,10 @@ pub struct EncodedGate {
     /// Caps for the next buffer that comes, and for the next that goes.
     new_caps: Option<gst::Caps>,
     due_caps: Option<gst::Caps>,
+    /// Those that went out.
+    sent_caps: Option<gst::Caps>,
+    /// Recorded time at which the part begins, by which frames are stamped.
+    begin: Ns,
     /// The interval that a key frame has been let into, and that frame's running time.
     entered: Option<(usize, Ns)>,
     /// The interval, and the running time in it, since which frames are left out for want of a key frame.
@@ -175,6 +181,8 @@ pub struct EncodedGate {
     last_dts: Option<i64>,
     /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
     latest: Ns,
+    /// The same of all that has come.
+    newest: Ns,
     last_in_order: Option<Ns>,
     /// Of what does not: recorded times of the last frames.
     recent: Box<[Ns; REORDERED]>,
@@ -198,16 +206,20 @@ impl EncodedGate {
             format: FrameFormat::of(caps),
             header_packets: Headers::of(name),
             headers: Vec::new(),
+            sent_headers: Vec::new(),
             headers_in_caps: false,
             inbox: VecDeque::new(),
             lost: None,
             new_caps: None,
             due_caps: None,
+            sent_caps: None,
+            begin: 0,
             entered: None,
             keyless: None,
             begins_anywhere: false,
             last_dts: None,
             latest: 0,
+            newest: 0,
             last_in_order: None,
             recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
@@ -273,6 +285,7 @@ impl EncodedGate {
             self.latest = self.latest.max(input.running);
             input.running = self.latest;
         }
+        self.newest = self.newest.max(input.running);
         let after_loss = self.lost.take();
         let caps = self.new_caps.take();
         self.inbox.push_back(Waiting {
@@ -297,6 +310,27 @@ impl EncodedGate {
             .map(|waiting| waiting.input.running)
     }
 
+    /// The latest running time that has come.
+    pub(super) fn newest(&self) -> Ns {
+        self.newest
+    }
+
+    /// What leaves from now on belongs to a part that decodes without the ones before it.
+    pub(super) fn begin_part(&mut self, begin: Ns) {
+        self.begin = begin;
+        self.entered = None;
+        self.keyless = None;
+        self.last_dts = None;
+        self.last_in_order = None;
+        *self.recent = [Ns::MAX; REORDERED];
+        self.begun = false;
+        let sent = std::mem::take(&mut self.sent_headers);
+        if self.headers.is_empty() {
+            self.headers = sent;
+        }
+        self.due_caps = self.due_caps.take().or(self.sent_caps.take());
+    }
+
     /// No key frame comes: the next interval begins with whatever frame does.
     pub fn begin_anywhere(&mut self) {
         self.begins_anywhere = true;
@@ -308,7 +342,10 @@ impl EncodedGate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
-        while let Some(Waiting { input, .. }) = self.inbox.front() {
+        while !cursor.is_part_over()
+            && let Some(waiting) = self.inbox.front()
+        {
+            let input = &waiting.input;
             let Some(interval) = cursor.resolved() else {
                 if input.running >= cursor.next_start(safe_until).min(safe_until) {
                     return;
@@ -316,23 +353,23 @@ impl EncodedGate {
                 self.take();
                 continue;
             };
-            // A picture that would be shown for less than a container can tell does not count.
-            let shortest = if self.keyed { STEP } else { 1 };
-            if interval
-                .end
-                .is_some_and(|end| input.running.saturating_add(shortest) > end)
-            {
+            let is_behind = |end| match cursor.ends_at_seam() {
+                true => self.is_of_next_part(waiting, end),
+                false => self.is_behind_cut(waiting, end),
+            };
+            if interval.end.is_some_and(is_behind) {
                 cursor.leave();
                 continue;
             }
-            if input.running >= safe_until || self.cuts_frames && input.end() > safe_until {
+            if self.place(input) >= safe_until || self.cuts_frames && input.end() > safe_until {
                 return;
             }
             let Some(mut waiting) = self.take() else {
                 return;
             };
-            if self.is_wanted(&mut waiting, &interval, cursor.cursor()) {
+            if self.is_wanted(&mut waiting, &interval, cursor) {
                 if let Some(caps) = self.due_caps.take() {
+                    self.sent_caps = Some(caps.clone());
                     out.caps(caps);
                 }
                 let stamped = self.stamp(waiting, &interval);
@@ -341,6 +378,31 @@ impl EncodedGate {
                 out.push(stamped);
             }
         }
+    }
+
+    /// Where a frame, or the middle of a packet of audio, lies: by that it belongs to one part or the next.
+    fn place(&self, input: &Input) -> Ns {
+        let half = input.duration.map_or(0, |duration| duration / 2);
+        let half = if self.keyed { 0 } else { half };
+        input.running.saturating_add(half)
+    }
+
+    /// Whether nothing of it is recorded before a cut. A picture that would be shown for less than a container can
+    /// tell does not count.
+    fn is_behind_cut(&self, waiting: &Waiting, end: Ns) -> bool {
+        let shortest = if self.keyed { STEP } else { 1 };
+        waiting.input.running.saturating_add(shortest) > end
+    }
+
+    /// Whether the next part begins with it, where the part ends at `end`: with a key frame, unless none comes.
+    fn is_of_next_part(&self, waiting: &Waiting, end: Ns) -> bool {
+        if !self.keyed {
+            return self.place(&waiting.input) > end;
+        }
+        let behind = waiting.input.running.checked_sub(end);
+        behind.is_some_and(|behind| {
+            waiting.is_beginning() || self.begins_anywhere || behind > KEY_FRAME_LIMIT
+        })
     }
 
     fn take(&mut self) -> Option<Waiting> {
@@ -354,13 +416,20 @@ impl EncodedGate {
     }
 
     /// Whether a buffer that begins before the interval's end can be decoded in it.
-    fn is_wanted(&mut self, waiting: &mut Waiting, interval: &Interval, number: usize) -> bool {
+    fn is_wanted(
+        &mut self,
+        waiting: &mut Waiting,
+        interval: &Interval,
+        cursor: &IntervalCursor,
+    ) -> bool {
+        let number = cursor.cursor();
         let running = waiting.input.running;
+        if !self.keyed {
+            // The part before has left to this one what begins in front of it.
+            return running >= interval.start || cursor.begins_at_seam();
+        }
         if running < interval.start {
             return false;
-        }
-        if !self.keyed {
-            return true;
         }
         if let Some((_, key)) = self.entered.filter(|(entered, _)| *entered == number) {
             waiting.flag(false);
@@ -407,6 +476,7 @@ impl EncodedGate {
     fn emit_headers(&mut self, first: &gst::Buffer, out: &mut GateOutput) {
         self.begun = true;
         for mut header in self.headers.drain(..) {
+            self.sent_headers.push(header.clone());
             let stamped = header.make_mut();
             stamped.set_pts(first.pts());
             stamped.set_dts(first.dts());
@@ -445,7 +515,9 @@ impl EncodedGate {
             input.running -= late;
             input.duration = input.duration.map(|duration| duration + late);
         }
-        let mut recorded = interval.recorded_at(input.running);
+        let since = input.running.saturating_sub(interval.start);
+        let recorded = interval.recorded.saturating_add(since);
+        let mut recorded = recorded.saturating_sub(self.begin);
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {
             let step = input.duration.map_or(STEP, |duration| duration.min(STEP));

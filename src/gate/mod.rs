@@ -233,6 +233,32 @@ impl Gate {
         }
     }
 
+    /// The track has all of its part, which ends at recorded time `end`: what is held for it leaves.
+    pub fn end_part(&mut self, end: Ns, out: &mut GateOutput) {
+        match self {
+            Gate::Video(gate) => gate.end_part(end, out),
+            Gate::Audio(gate) => gate.finish(out),
+            Gate::Encoded(_) => {}
+        }
+    }
+
+    /// What leaves from now on belongs to the part that begins at recorded time `begin`, and is stamped from there.
+    pub fn begin_part(&mut self, begin: Ns) {
+        match self {
+            Gate::Video(gate) => gate.begin_part(begin),
+            Gate::Audio(gate) => gate.begin_part(begin),
+            Gate::Encoded(gate) => gate.begin_part(begin),
+        }
+    }
+
+    /// Running time of the first frame of raw video that waits, from running time `from` on.
+    pub fn frame(&self, from: Ns) -> Option<Ns> {
+        match self {
+            Gate::Video(gate) => gate.frame(from),
+            Gate::Audio(_) | Gate::Encoded(_) => None,
+        }
+    }
+
     /// How many buffers wait here.
     pub fn waiting(&self) -> usize {
         match self {
@@ -255,6 +281,14 @@ impl Gate {
     pub fn key_frame(&self, from: Ns) -> Option<Ns> {
         match self {
             Gate::Encoded(gate) => gate.key_frame(from),
+            Gate::Audio(_) | Gate::Video(_) => None,
+        }
+    }
+
+    /// The latest running time of encoded media that has come.
+    pub fn newest(&self) -> Option<Ns> {
+        match self {
+            Gate::Encoded(gate) => Some(gate.newest()),
             Gate::Audio(_) | Gate::Video(_) => None,
         }
     }

@@ -80,6 +80,8 @@ pub struct VideoGate {
     current_frame: Option<Picture>,
     /// What leaves when its end is known.
     shown: Option<Shown>,
+    /// Recorded time at which the part begins, by which frames are stamped.
+    begin: Ns,
     /// The interval whose first instant has its picture.
     entered: Option<usize>,
     /// Frames that have come, and the newest that has gone out.
@@ -101,6 +103,7 @@ impl VideoGate {
             inbox: VecDeque::new(),
             current_frame: None,
             shown: None,
+            begin: 0,
             entered: None,
             came: 0,
             gone: 0,
@@ -154,7 +157,9 @@ impl VideoGate {
         safe_until: Ns,
         out: &mut GateOutput,
     ) {
-        while let Some(running) = self.first_waiting() {
+        while !cursor.is_part_over()
+            && let Some(running) = self.first_waiting()
+        {
             // A frame from before a change of `mute` may still come as long as none has from after.
             if self
                 .mutes
@@ -304,6 +309,7 @@ impl VideoGate {
             self.filled += duration;
         }
         let stamped = buffer.make_mut();
+        let recorded = recorded.saturating_sub(self.begin);
         stamped.set_pts(gst::ClockTime::from_nseconds(recorded));
         stamped.set_dts(gst::ClockTime::NONE);
         stamped.set_duration(gst::ClockTime::from_nseconds(duration));
@@ -320,7 +326,7 @@ impl VideoGate {
 
     pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.advance(cursor, until, out);
-        loop {
+        while !cursor.is_part_over() {
             // The cuts come first: one that is left changes nothing after it.
             let end = cursor.resolved().and_then(|interval| interval.end);
             let next = self.mutes.next().filter(|at| *at <= until);
@@ -365,6 +371,21 @@ impl VideoGate {
 
     pub(super) fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         self.inbox.clear();
+        self.end_part(end, out);
+    }
+
+    pub(super) fn begin_part(&mut self, begin: Ns) {
+        self.begin = begin;
+        self.entered = None;
+        self.last_sent_format = None;
+    }
+
+    pub(super) fn frame(&self, from: Ns) -> Option<Ns> {
+        let mut waiting = self.inbox.iter().map(|(running, _)| *running);
+        waiting.find(|running| *running >= from)
+    }
+
+    pub(super) fn end_part(&mut self, end: Ns, out: &mut GateOutput) {
         let Some(shown) = self.shown.take() else {
             return;
         };

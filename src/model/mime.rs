@@ -73,6 +73,8 @@ pub enum Codec {
     Aac,
     /// MPEG-1 layer III audio
     Mp3,
+    /// FFV1 video, lossless
+    Ffv1,
     /// Motion JPEG video, only copied
     Mjpeg,
     /// AC-3 audio, only copied
@@ -87,7 +89,7 @@ use Codec as C;
 
 impl Codec {
     /// Every codec there is.
-    pub const ALL: [Codec; 16] = [
+    pub const ALL: [Codec; 17] = [
         C::Vp8,
         C::Vp9,
         C::Av1,
@@ -100,6 +102,7 @@ impl Codec {
         C::Pcm,
         C::Aac,
         C::Mp3,
+        C::Ffv1,
         C::Mjpeg,
         C::Ac3,
         C::Pcma,
@@ -109,7 +112,9 @@ impl Codec {
     /// What it codes.
     pub fn kind(self) -> Kind {
         match self {
-            C::Vp8 | C::Vp9 | C::Av1 | C::H264 | C::H265 | C::Theora | C::Mjpeg => Kind::Video,
+            C::Vp8 | C::Vp9 | C::Av1 | C::H264 | C::H265 | C::Theora | C::Ffv1 | C::Mjpeg => {
+                Kind::Video
+            }
             C::Opus | C::Vorbis | C::Flac | C::Pcm | C::Aac | C::Mp3 => Kind::Audio,
             C::Ac3 | C::Pcma | C::Pcmu => Kind::Audio,
         }
@@ -135,6 +140,7 @@ impl Codec {
             C::Pcm => "PCM",
             C::Aac => "AAC",
             C::Mp3 => "MP3",
+            C::Ffv1 => "FFV1",
             C::Mjpeg => "Motion JPEG",
             C::Ac3 => "AC-3",
             C::Pcma => "A-law",
@@ -157,6 +163,7 @@ impl Codec {
             C::Pcm => "pcm",
             C::Aac => "mp4a.40.2",
             C::Mp3 => "mp3",
+            C::Ffv1 => "ffv1",
             C::Mjpeg => "mjpeg",
             C::Ac3 => "ac-3",
             C::Pcma => "pcma",
@@ -184,6 +191,7 @@ impl Codec {
             // 1 is PCM in RFC 2361, which is what WAV's own registration uses.
             ("pcm" | "1", []) => Some(C::Pcm),
             ("mp3", []) | ("mp4a", ["69" | "6b"] | ["40", "34"]) => Some(C::Mp3),
+            ("ffv1", []) => Some(C::Ffv1),
             ("mjpeg", []) => Some(C::Mjpeg),
             ("ac-3", []) => Some(C::Ac3),
             // 6 and 7 are A-law and µ-law in RFC 2361.
@@ -218,7 +226,7 @@ impl Container {
             (Container::WebM, Kind::Video) => &[C::Vp8, C::Vp9, C::Av1],
             (Container::WebM, Kind::Audio) => &[C::Opus, C::Vorbis],
             (Container::Matroska, Kind::Video) => {
-                &[C::Vp8, C::Vp9, C::Av1, C::H264, C::H265, C::Mjpeg]
+                &[C::Vp8, C::Vp9, C::Av1, C::H264, C::H265, C::Ffv1, C::Mjpeg]
             }
             (Container::Matroska, Kind::Audio) => &[
                 C::Opus,

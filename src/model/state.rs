@@ -28,6 +28,8 @@ pub enum Command {
     Stop,
     /// Hand out what has been recorded so far.
     RequestData,
+    /// Go on in the next part.
+    SplitNow,
     /// Name this instant.
     Mark,
 }
@@ -41,6 +43,8 @@ pub enum Effect {
     To(State),
     /// The state stays, a blob is handed out now.
     Blob,
+    /// The state stays, the next part begins.
+    Part,
     /// The state stays, there is a chapter here.
     Mark,
 }
@@ -51,6 +55,7 @@ impl fmt::Display for Effect {
             Effect::Nothing => f.write_str("changes nothing"),
             Effect::To(state) => write!(f, "makes it {state:?}"),
             Effect::Blob => f.write_str("asks for a blob"),
+            Effect::Part => f.write_str("asks for the next part"),
             Effect::Mark => f.write_str("makes a chapter"),
         }
     }
@@ -70,6 +75,7 @@ impl State {
             (Paused, Pause) | (Recording, Resume) => Ok(Effect::Nothing),
             (Recording | Paused, Stop) => Ok(Effect::To(Inactive)),
             (Recording | Paused, RequestData) => Ok(Effect::Blob),
+            (Recording | Paused, SplitNow) => Ok(Effect::Part),
             (Recording | Paused, Mark) => Ok(Effect::Mark),
             (Recording, Start) => Err(Error::invalid_state(
                 "start: a recording is already on; stop it before the next one",
@@ -89,6 +95,9 @@ impl State {
             (Inactive, RequestData) => Err(Error::invalid_state(
                 "request-data: nothing is being recorded; start a recording first",
             )),
+            (Inactive, SplitNow) => Err(Error::invalid_state(
+                "split-now: nothing is being recorded; start a recording first",
+            )),
             (Inactive, Mark) => Err(Error::invalid_state(
                 "mark: nothing is being recorded; start a recording first",
             )),
@@ -103,12 +112,13 @@ mod tests {
     use proptest::prelude::*;
 
     /// The table of docs/REFERENCE.md as text: rows are actions, columns inactive, recording, paused.
-    const TABLE: [(Command, [&str; 3]); 6] = [
+    const TABLE: [(Command, [&str; 3]); 7] = [
         (Command::Start, ["recording", "error", "error"]),
         (Command::Pause, ["error", "paused", "nothing"]),
         (Command::Resume, ["error", "nothing", "recording"]),
         (Command::Stop, ["error", "inactive", "inactive"]),
         (Command::RequestData, ["error", "blob", "blob"]),
+        (Command::SplitNow, ["error", "part", "part"]),
         (Command::Mark, ["error", "mark", "mark"]),
     ];
 
@@ -122,7 +132,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn follows_the_table(commands in proptest::collection::vec(0usize..6, 0..40)) {
+        fn follows_the_table(commands in proptest::collection::vec(0usize..7, 0..40)) {
             let mut state = State::default();
             let mut expected = "inactive";
             for index in commands {
@@ -140,6 +150,7 @@ mod tests {
                     }
                     "nothing" => prop_assert_eq!(result.unwrap(), Effect::Nothing),
                     "blob" => prop_assert_eq!(result.unwrap(), Effect::Blob),
+                    "part" => prop_assert_eq!(result.unwrap(), Effect::Part),
                     "mark" => prop_assert_eq!(result.unwrap(), Effect::Mark),
                     next => {
                         expected = next;

@@ -6,6 +6,10 @@
 //! Two kinds of time, both in nanoseconds: *running time* as the tracks bring it, and
 //! *recorded time*, which is running time less what was cut, 0 at the first recorded instant.
 
+mod seams;
+
+pub use seams::Seam;
+
 /// Nanoseconds, of running time or of recorded time.
 pub type Ns = u64;
 
@@ -74,6 +78,12 @@ pub struct Timeline {
     stopped: Option<Ns>,
     /// Recorded time beyond which nothing is recorded.
     max_duration: Ns,
+    /// Where each part but the last ends.
+    seams: Vec<Seam>,
+    /// The part that is on ends here or later: where is not known yet.
+    split: Option<Ns>,
+    /// Recorded time of a part.
+    max_size_time: Ns,
 }
 
 impl Timeline {
@@ -90,12 +100,17 @@ impl Timeline {
             intervals: vec![first],
             stopped: None,
             max_duration: Ns::MAX,
+            seams: Vec::new(),
+            split: None,
+            max_size_time: Ns::MAX,
         }
     }
 
     /// Begins anew at `start`.
     pub fn begin(&mut self, start: Ns, resolved: bool) {
-        *self = Timeline::new(start, resolved).with_max_duration(self.max_duration);
+        *self = Timeline::new(start, resolved)
+            .with_max_duration(self.max_duration)
+            .with_max_size_time(self.max_size_time);
     }
 
     /// Begins anew in the past: with intervals that have been, each with its end, and the one that is open.

@@ -112,6 +112,30 @@ pub struct Events<E: Send + 'static> {
     lane: u64,
 }
 
+impl<E: Send + 'static> Events<E> {
+    /// Events that come after these, and before those of all recordings behind this one.
+    pub fn open_next(&self) -> Events<E> {
+        let mut queue = self.shared.lock();
+        let id = queue.next_lane;
+        queue.next_lane += 1;
+        let own = queue.lanes.iter().position(|lane| lane.id == self.lane);
+        let at = own.map_or(0, |own| own + 1);
+        queue.lanes.insert(
+            at,
+            Lane {
+                id,
+                next_slot: 0,
+                slots: VecDeque::new(),
+                closed: false,
+            },
+        );
+        Events {
+            shared: self.shared.clone(),
+            lane: id,
+        }
+    }
+}
+
 /// A place kept in the order of events, for one whose content is not known yet.
 #[derive(Debug)]
 pub struct Slot(u64);

@@ -245,8 +245,9 @@ impl<'a> Keeper<'a> {
 
     fn run(&mut self) {
         let keeping = self.keeping;
+        let mut seen = 0;
         loop {
-            keeping.room.wait_for_news(TICK);
+            keeping.room.wait_for_news(&mut seen, TICK);
             crate::fault::place("keeper");
             let is_read = lock(&keeping.rings).is_read();
             if keeping.retired.load(Ordering::SeqCst) && !is_read {
@@ -413,12 +414,12 @@ impl<'a> Keeper<'a> {
         for end in kept.sessions().iter().filter_map(|session| session.end()) {
             let has_come = track.arrived() >= end;
             let is_late = due.is_some_and(|due| due > end.saturating_add(LIVE_GRACE));
-            if track.fed() < end && (has_come || is_late) {
+            if track.fed(0) < end && (has_come || is_late) {
                 track.fill(end);
             }
         }
         if let Some(due) = due
-            && due.saturating_sub(track.arrived().max(track.fed())) > LONGEST_PICTURE
+            && due.saturating_sub(track.arrived().max(track.fed(0))) > LONGEST_PICTURE
         {
             track.fill(due - LONGEST_PICTURE / 2);
         }

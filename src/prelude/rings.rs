@@ -208,6 +208,12 @@ impl Rings {
                 .all(|shelf| shelf.ended || unread(shelf).0.is_none_or(|least| least > 0))
     }
 
+    /// Whether the disk has not yet taken what is too much for memory: who can wait waits, or the oldest is forgotten.
+    pub fn is_disk_behind(&self) -> bool {
+        let most = self.max_memory.saturating_add(DISK_BEHIND / 2);
+        !self.no_file && self.memory() > most
+    }
+
     /// Forgets all that is kept.
     pub fn clear(&mut self) {
         for shelf in self.shelves.values_mut() {

@@ -387,14 +387,15 @@ impl KeptTrack {
                 return Some(ROOM_LOOK);
             }
             let busy = |front: Arc<Front>| {
-                front.track.is_full() && running > front.track.fed().saturating_add(AHEAD)
+                front.track.is_full() && running > front.track.fed(0).saturating_add(AHEAD)
             };
             let mut others = keeping.tracks().into_iter();
             if others.any(|other| other.number != self.number && other.front().is_some_and(busy)) {
                 return Some(CLOCK_LOOK);
             }
-            let is_behind = lock(&keeping.rings).is_behind(self.number, UNREAD);
-            is_behind.then_some(CLOCK_LOOK)
+            let rings = lock(&keeping.rings);
+            let waits = rings.is_disk_behind() || rings.is_behind(self.number, UNREAD);
+            waits.then_some(CLOCK_LOOK)
         });
     }
 

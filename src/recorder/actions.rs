@@ -68,7 +68,7 @@ impl MediaRecorder {
                 }
             },
             (Effect::To(state), Some(session)) => {
-                let events = session.hold_events();
+                let events = session.hold_events().ok_or_else(|| just_ended(command))?;
                 let done = match state {
                     State::Recording => session.resume(),
                     State::Paused => session.pause(),
@@ -79,6 +79,15 @@ impl MediaRecorder {
                 }
                 self.set_state_value(state);
                 events
+            }
+            (Effect::Part, Some(session)) => {
+                self.can_split("split-now", session.settings().pattern.as_deref())?;
+                if !session.split_now() {
+                    return Err(just_ended(command));
+                }
+                drop(acting);
+                self.ask_for_key_frames();
+                return Ok(());
             }
             (Effect::Blob | Effect::Mark, Some(session)) => {
                 let done = match effect {
@@ -182,12 +191,17 @@ impl MediaRecorder {
             Begin::Now => self.past_for(&tracks),
             Begin::EarliestBuffer => None,
         };
-        let number = lock(&self.control).recordings;
+        let number = self.files.load(Ordering::SeqCst);
         let values = lock(&self.values).clone();
-        let file = match &values.location {
-            Some(location) if !location.is_empty() => Some(location::numbered(location, number)?),
-            _ => None,
-        };
+        let pattern = values
+            .location
+            .as_ref()
+            .filter(|pattern| !pattern.is_empty());
+        let file = pattern.map(|pattern| location::numbered(pattern, number));
+        let file = file.transpose()?;
+        if values.max_size_time > 0 {
+            self.can_split("start: max-size-time is set", pattern.map(String::as_str))?;
+        }
         let (inputs, specs) = self.specs(
             &tracks,
             upstreams,
@@ -216,10 +230,13 @@ impl MediaRecorder {
                 events: dispatcher.open(),
                 src: self.output.clone(),
                 delegate: Arc::new(Owner(self.obj().downgrade())),
+                numbers: self.files.clone(),
             },
             begin,
         )?;
-        let events = session.hold_events();
+        let events = session
+            .hold_events()
+            .ok_or_else(|| just_ended(Command::Start))?;
         let beginning = match &past {
             Some(past) => Some((past, listen_to_past(&session, &tracks, past))),
             None => {
@@ -232,7 +249,7 @@ impl MediaRecorder {
             .start(has(Kind::Audio), has(Kind::Video));
         let mut control = lock(&self.control);
         control.next_session += 1;
-        control.recordings += 1;
+        self.files.fetch_add(1, Ordering::SeqCst);
         control.state = State::Recording;
         control.latest = None;
         control.actual = None;
@@ -251,7 +268,7 @@ impl MediaRecorder {
             }
             self.set_state_value(State::Inactive);
             let mut control = lock(&self.control);
-            control.recordings -= 1;
+            self.files.fetch_sub(1, Ordering::SeqCst);
             control.sessions.retain(|session| session.id() != id);
             return Err(error.into());
         }
@@ -260,6 +277,22 @@ impl MediaRecorder {
             past.feed(beginning, &session, &names);
         }
         Ok(events)
+    }
+
+    /// Whether another part may begin behind one of files named by `pattern`.
+    fn can_split(&self, what: &str, pattern: Option<&str>) -> Result<(), Error> {
+        if self.output.is_linked() {
+            return Err(Error::not_supported(format!(
+                "{what}, but the src pad is linked, and what leaves there is one stream; record into location, or \
+                 take the parts from on-data-available"
+            )));
+        }
+        match pattern {
+            Some(pattern) if !location::is_numbered(pattern) => Err(Error::not_supported(format!(
+                "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the parts"
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// The pads that have not ended; an error if there is nothing to record.
@@ -436,16 +469,17 @@ impl MediaRecorder {
             session.let_events_go();
         }
         let before = self.readings();
-        let events = current.map(|session| session.hold_events());
+        let is_on = current.is_some();
+        let events = current.and_then(|session| session.hold_events());
         for session in &sessions {
             session.go_down();
         }
         self.finish_past();
-        if events.is_some() {
+        if is_on {
             self.set_state_value(State::Inactive);
         }
         drop(acting);
-        if events.is_some() {
+        if is_on {
             self.tell_state(&before);
         }
         drop(events);
@@ -584,6 +618,10 @@ impl SessionDelegate for Owner {
                 .build();
             pad.push_event(event);
         }
+    }
+
+    fn location(&self, pattern: &str, _part: u32, number: u32) -> Result<String, Error> {
+        location::numbered(pattern, number)
     }
 
     fn tags(&self, pad: &str) -> Option<gst::TagList> {

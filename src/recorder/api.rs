@@ -92,6 +92,17 @@ impl MediaRecorder {
         self.imp().act(Command::RequestData)
     }
 
+    /// Ends the part that is on, and goes on in the next without a seam: each part is a file of its own, which
+    /// [`MediaRecorder::connect_part`] tells when it is whole. In a pause the next part begins at the resume. Nothing if
+    /// nothing has been recorded since the last split.
+    ///
+    /// # Errors
+    /// InvalidState while nothing is being recorded. NotSupported where no part may begin: `location` has no `%d`, or
+    /// the `src` pad is linked.
+    pub fn split_now(&self) -> Result<(), Error> {
+        self.imp().act(Command::SplitNow)
+    }
+
     /// Names this instant: there is a chapter of this title in the file. In a pause it is at the cut, and before it is
     /// known where the recording begins, at its begin. `title` may be empty.
     ///

@@ -4,7 +4,7 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{EndReason, Error, timeline::Ns},
-    session::{Blob, Event, Mark, Part, RecordedInterval, lock},
+    session::{Blob, Event, FinishedPart, Mark, RecordedInterval, lock},
 };
 use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
@@ -171,7 +171,7 @@ impl MediaRecorder {
         self.post(structure);
     }
 
-    fn emit_part(&self, part: Part) {
+    fn emit_part(&self, part: FinishedPart) {
         let structure = message("part", part.running_time)
             .field("part", part.number)
             .field("location", part.location)

@@ -41,7 +41,7 @@ use gst::{prelude::*, subclass::prelude::*};
 use once_cell::sync::Lazy;
 use std::sync::{
     Arc, Condvar, Mutex, OnceLock,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+    atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
 };
 
 pub(super) use crate::log::CAT;
@@ -57,8 +57,6 @@ pub(super) struct Control {
     /// The actual type, from `on-start` until inactive.
     pub actual: Option<String>,
     pub next_session: u64,
-    /// Recordings so far, for `location`.
-    pub recordings: u32,
     pub next_pad: [u32; 2],
     /// The recording that `autostart` began.
     pub autostarted: Option<u64>,
@@ -90,6 +88,8 @@ pub struct MediaRecorder {
     pub(super) past: Mutex<super::past::Past>,
     pub(super) dispatcher: OnceLock<Dispatcher<Event>>,
     pub(super) output: Arc<SrcOutput>,
+    /// Files so far, for `location`: one for each part of each recording.
+    pub(super) files: Arc<AtomicU32>,
     src: gst::Pad,
 }
 
@@ -151,6 +151,7 @@ impl ObjectSubclass for MediaRecorder {
             past: Mutex::default(),
             dispatcher: OnceLock::new(),
             output: Arc::new(output),
+            files: Arc::default(),
             src,
         }
     }

@@ -1,13 +1,13 @@
-//! `location` and the number of a recording in it.
+//! `location` and the number of a file in it.
 
 use crate::model::Error;
 
-/// Fills in the recording's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, and there is no other `%`.
+/// Fills in the file's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, and there is no other `%`.
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
     let refused = || {
         Error::not_supported(format!(
             "start: location \"{location}\" has a % that is not understood; at most one %d or \
-             %0Nd (such as %05d) stands for the number of the recording, and %% for a percent sign"
+             %0Nd (such as %05d) stands for the number of the file, and %% for a percent sign"
         ))
     };
     let mut name = String::with_capacity(location.len());
@@ -32,6 +32,11 @@ pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
     Ok(name)
 }
 
+/// Whether the number is in it.
+pub fn is_numbered(location: &str) -> bool {
+    matches!((numbered(location, 0), numbered(location, 1)), (Ok(one), Ok(other)) if one != other)
+}
+
 /// How many digits there are at least, from what stands between `%` and `d`.
 fn width(digits: &str) -> Option<usize> {
     if digits.is_empty() {
@@ -52,6 +57,7 @@ mod tests {
     #[test]
     fn numbers_count_the_recordings() {
         assert_eq!(numbered("a.webm", 3).unwrap(), "a.webm");
+        assert!(is_numbered("a-%03d.webm") && !is_numbered("a%%d.webm") && !is_numbered("a%"));
         assert_eq!(numbered("a-%d.webm", 3).unwrap(), "a-3.webm");
         assert_eq!(numbered("a-%05d.webm", 12).unwrap(), "a-00012.webm");
         assert_eq!(numbered("/d.d/%02dd", 1).unwrap(), "/d.d/01d");

@@ -82,11 +82,29 @@ pub enum BitrateMode {
     Variable,
 }
 
+/// What of raw video is kept where codec and container can; the rest is converted to 8-bit 4:2:0 with square pixels.
+#[glib::flags(name = "GstMediaRecorderKeep")]
+pub enum Keep {
+    /// Bits of a component.
+    #[flags_value(name = "Depth: bits of a component", nick = "depth")]
+    DEPTH = 1 << 0,
+    /// Chroma subsampling.
+    #[flags_value(name = "Chroma: its subsampling", nick = "chroma")]
+    CHROMA = 1 << 1,
+    /// Transparency.
+    #[flags_value(name = "Alpha: transparency", nick = "alpha")]
+    ALPHA = 1 << 2,
+    /// The pixel aspect ratio.
+    #[flags_value(name = "Pixel aspect: the shape of pixels", nick = "pixel-aspect")]
+    PIXEL_ASPECT = 1 << 3,
+}
+
 /// Registers the element.
 pub(crate) fn register(plugin: &gst::Plugin) -> Result<(), glib::BoolError> {
     MediaRecorderPad::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     RecorderState::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     BitrateMode::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
+    Keep::static_type().mark_as_plugin_api(gst::PluginAPIFlags::empty());
     gst::Element::register(
         Some(plugin),
         "mediarecorder",

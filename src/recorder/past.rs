@@ -1,7 +1,7 @@
 //! `pre-record-time`: what the pads bring is kept while nothing is recorded, and how it is begun anew.
 
 use super::{
-    BitrateMode, MediaRecorderPad, actions::Owner, imp::MediaRecorder, properties::Values,
+    BitrateMode, Keep, MediaRecorderPad, actions::Owner, imp::MediaRecorder, properties::Values,
     subscriber::Subscriber,
 };
 use crate::{
@@ -16,11 +16,12 @@ use std::sync::{Arc, atomic::Ordering};
 const KEY_INTERVAL_MS: u32 = 500;
 
 /// Properties that change what is kept, or whether.
-pub const SHAPING: [&str; 5] = [
+pub const SHAPING: [&str; 6] = [
     "pre-record-time",
     "mime-type",
     "location",
     "audio-bitrate-mode",
+    "keep",
     "autostart",
 ];
 
@@ -31,6 +32,7 @@ struct Made {
     /// What the extension of `location` says, where `mime-type` says nothing.
     container: Option<Container>,
     bitrate_mode: BitrateMode,
+    keep: Keep,
 }
 
 impl Made {
@@ -41,6 +43,7 @@ impl Made {
             mime_type: values.mime_type.clone(),
             container: location.and_then(Container::of_location),
             bitrate_mode: values.bitrate_mode,
+            keep: values.keep,
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The element's properties: what each is, and the values written to them.
 
-use super::{BitrateMode, RecorderState};
+use super::{BitrateMode, Keep, RecorderState};
 use crate::{
+    formats,
     model::bitrate::{Bitrates, DEFAULT_AUDIO, DEFAULT_VIDEO},
     session,
 };
@@ -13,6 +14,7 @@ const DEFAULT_TIMESLICE: u32 = 0;
 const DEFAULT_MAX_MEMORY: u64 = 8 << 20;
 const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
+const DEFAULT_MAX_SIZE_TIME: u64 = 0;
 const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
@@ -26,6 +28,7 @@ pub struct Values {
     pub timeslice: u32,
     pub bitrates: Bitrates,
     pub bitrate_mode: BitrateMode,
+    pub keep: Keep,
     pub key_interval_ms: u32,
     pub key_interval_frames: u32,
     pub location: Option<String>,
@@ -36,6 +39,7 @@ pub struct Values {
     pub max_queue_time: u64,
     pub stop_timeout: u64,
     pub max_duration: u64,
+    pub max_size_time: u64,
     pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
@@ -48,6 +52,7 @@ impl Default for Values {
             timeslice: DEFAULT_TIMESLICE,
             bitrates: Bitrates::new(),
             bitrate_mode: BitrateMode::Variable,
+            keep: Keep::empty(),
             key_interval_ms: 0,
             key_interval_frames: 0,
             location: None,
@@ -58,6 +63,7 @@ impl Default for Values {
             max_queue_time: DEFAULT_MAX_QUEUE_TIME.nseconds(),
             stop_timeout: DEFAULT_STOP_TIMEOUT.nseconds(),
             max_duration: DEFAULT_MAX_DURATION,
+            max_size_time: DEFAULT_MAX_SIZE_TIME,
             pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
@@ -74,6 +80,7 @@ impl Values {
             "video-bits-per-second" => self.bitrates.set_video(value.get()?),
             "bits-per-second" => self.bitrates.set_total(value.get()?),
             "audio-bitrate-mode" => self.bitrate_mode = value.get()?,
+            "keep" => self.keep = value.get()?,
             "video-key-frame-interval-duration" => self.key_interval_ms = value.get()?,
             "video-key-frame-interval-count" => self.key_interval_frames = value.get()?,
             "location" => self.location = self.text("location", value)?,
@@ -84,6 +91,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time = value.get()?,
             "stop-timeout" => self.stop_timeout = value.get()?,
             "max-duration" => self.max_duration = value.get()?,
+            "max-size-time" => self.max_size_time = value.get()?,
             "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
@@ -114,6 +122,7 @@ impl Values {
             "video-bits-per-second" => self.bitrates.video().to_value(),
             "bits-per-second" => self.bitrates.total().to_value(),
             "audio-bitrate-mode" => self.bitrate_mode.to_value(),
+            "keep" => self.keep.to_value(),
             "video-key-frame-interval-duration" => self.key_interval_ms.to_value(),
             "video-key-frame-interval-count" => self.key_interval_frames.to_value(),
             "location" => self.location.to_value(),
@@ -124,6 +133,7 @@ impl Values {
             "max-queue-time" => self.max_queue_time.to_value(),
             "stop-timeout" => self.stop_timeout.to_value(),
             "max-duration" => self.max_duration.to_value(),
+            "max-size-time" => self.max_size_time.to_value(),
             "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
@@ -138,7 +148,14 @@ impl Values {
         session::Settings {
             mime_type: self.mime_type.clone(),
             location,
+            pattern: self.location.clone().filter(|pattern| !pattern.is_empty()),
             timeslice: u64::from(self.timeslice) * 1_000_000,
+            keep: formats::Keep {
+                depth: self.keep.contains(Keep::DEPTH),
+                chroma: self.keep.contains(Keep::CHROMA),
+                alpha: self.keep.contains(Keep::ALPHA),
+                pixel_aspect: self.keep.contains(Keep::PIXEL_ASPECT),
+            },
             constant_bitrate: self.bitrate_mode == BitrateMode::Constant,
             key_interval_ms: self.key_interval_ms,
             key_interval_frames: self.key_interval_frames,
@@ -147,6 +164,7 @@ impl Values {
             max_queue_time: self.max_queue_time,
             stop_timeout: Duration::from_nanos(self.stop_timeout),
             max_duration: self.max_duration,
+            max_size_time: self.max_size_time,
             tags,
         }
     }
@@ -260,7 +278,7 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "location",
             "Location",
             "File to write each recording to, in place of an older one, whose mode and owner it keeps; \
-             one %d or %0Nd counts the recordings from 0, %% is a percent sign",
+             one %d or %0Nd counts the recordings, or their parts, from 0, %% is a percent sign",
             None,
         ),
         boolean(
@@ -307,12 +325,27 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             DEFAULT_MAX_DURATION,
         ),
         uint64(
+            "max-size-time",
+            "Maximum time of a part",
+            "Recorded time in nanoseconds after which the recording goes on in the next part, a file of its own, at the \
+             next video frame (copied: key frame); 0 = no splitting by time. location needs a %d",
+            DEFAULT_MAX_SIZE_TIME,
+        ),
+        uint64(
             "pre-record-time",
             "Pre-record time",
             "Nanoseconds of the past that are kept while inactive, in PAUSED and PLAYING: start begins that long \
              before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
             DEFAULT_PRE_RECORD_TIME,
         ),
+        glib::ParamSpecFlags::builder::<Keep>("keep")
+            .nick("Keep")
+            .blurb(
+                "What of raw video is kept where codec and container can; the rest is converted to 8-bit 4:2:0 with \
+                 square pixels, which stats says. PQ and HLG keep their depth unasked",
+            )
+            .mutable_playing()
+            .build(),
         glib::ParamSpecBoxed::builder::<gst::Structure>("stats")
             .nick("Statistics")
             .blurb(

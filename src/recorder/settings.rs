@@ -1,6 +1,6 @@
 //! The properties as typed Rust: getters and setters, and the builder that sets them at once.
 
-use super::{BitrateMode, MediaRecorder, RecordedInterval};
+use super::{BitrateMode, Keep, MediaRecorder, RecordedInterval};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -105,6 +105,8 @@ properties! {
     /// Whether an audio encoder keeps its rate.
     audio_bitrate_mode set_audio_bitrate_mode "audio-bitrate-mode"
         BitrateMode: BitrateMode = same same;
+    /// What of raw video is kept where codec and container can.
+    keep set_keep "keep" Keep: Keep = same same;
     /// Most time from key frame to key frame, in whole milliseconds; zero: two seconds.
     /// Not together with the count.
     video_key_frame_interval_duration set_video_key_frame_interval_duration
@@ -112,8 +114,8 @@ properties! {
     /// Most frames from key frame to key frame; 0: by time.
     video_key_frame_interval_count set_video_key_frame_interval_count
         "video-key-frame-interval-count" u32: u32 = same same;
-    /// The file that each recording is also written to, in place of an older one; `%d` or
-    /// `%05d` is the recording's number. Empty: none. (In UTF-8, as all of GStreamer's.)
+    /// The file that each recording, or each part of it, is also written to, in place of an older one; `%d` or
+    /// `%05d` is the file's number. Empty: none. (In UTF-8, as all of GStreamer's.)
     location set_location "location" PathBuf: Option<String> = text path;
     /// Whether the recording begins by itself at the first buffer.
     autostart set_autostart "autostart" bool: bool = same same;
@@ -130,6 +132,8 @@ properties! {
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording ends as by `stop`; zero: unlimited.
     max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
+    /// Recorded time after which the recording goes on in the next part; zero: no splitting by time.
+    max_size_time set_max_size_time "max-size-time" gst::ClockTime: gst::ClockTime = same same;
     /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
     pre_record_time set_pre_record_time "pre-record-time"
         gst::ClockTime: gst::ClockTime = same same;
@@ -179,6 +183,9 @@ pub struct TrackStats {
     pub dropped: u64,
     /// Recorded time that silence, black or a repeated picture stands in for.
     pub filled: gst::ClockTime,
+    /// What of raw video has been converted, such as `depth 10 to 8`, `chroma 4:4:4 to 4:2:0`, `alpha`,
+    /// `pixel-aspect 4:3 to 1:1`.
+    pub converted: Vec<String>,
 }
 
 impl MediaRecorder {
@@ -222,5 +229,9 @@ fn track_stats(track: gst::Structure) -> TrackStats {
         encoded: number("encoded"),
         dropped: number("dropped"),
         filled: gst::ClockTime::from_nseconds(number("filled")),
+        converted: track.get::<gst::Array>("converted").map_or_else(
+            |_| Vec::new(),
+            |all| all.iter().filter_map(|text| text.get().ok()).collect(),
+        ),
     }
 }

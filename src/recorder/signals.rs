@@ -48,6 +48,7 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
         action("resume", Command::Resume),
         action("stop", Command::Stop),
         action("request-data", Command::RequestData),
+        action("split-now", Command::SplitNow),
         action_with("mark", &[String::static_type()], |recorder, args| {
             let title = args.get(1).and_then(|arg| arg.get::<Option<String>>().ok());
             recorder.mark(&title.flatten().unwrap_or_default())

@@ -1,7 +1,7 @@
 //! The `stats` property.
 
 use super::{emit::interval_array, imp::MediaRecorder};
-use crate::session::{Figures, RecordedInterval, Session, TrackStats, lock};
+use crate::session::{Figures, RecordedInterval, Session, TrackFigures, lock};
 use gst::prelude::*;
 
 /// Figures of one recording.
@@ -9,7 +9,7 @@ pub struct Latest {
     figures: Figures,
     location: Option<String>,
     mime_type: Option<String>,
-    tracks: Vec<(String, String, TrackStats)>,
+    tracks: Vec<TrackFigures>,
     parts: u32,
     intervals: Vec<RecordedInterval>,
 }
@@ -19,10 +19,10 @@ impl Latest {
     pub fn of(session: &Session) -> Self {
         Latest {
             figures: session.figures(),
-            location: session.location().map(str::to_owned),
+            location: session.location(),
             mime_type: session.mime_type(),
             tracks: session.track_figures(),
-            parts: 1,
+            parts: session.part_count(),
             intervals: session.intervals(),
         }
     }
@@ -39,15 +39,17 @@ impl Latest {
     }
 
     fn structure(&self, (pre_recorded, bytes): (u64, u64)) -> gst::Structure {
-        let tracks = self.tracks.iter().map(|(pad, encoder, counts)| {
+        let tracks = self.tracks.iter().map(|track| {
+            let counts = &track.counts;
             gst::Structure::builder("track")
-                .field("pad", pad)
-                .field("encoder", encoder)
+                .field("pad", &track.pad)
+                .field("encoder", &track.encoder)
                 .field("buffers", counts.buffers())
                 .field("encoded", counts.encoded)
                 .field("dropped", counts.dropped)
                 .field("filled", counts.filled)
                 .field("shifted", counts.shifted)
+                .field("converted", gst::Array::new(&track.converted))
                 .build()
                 .to_send_value()
         });

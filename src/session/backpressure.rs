@@ -13,7 +13,7 @@ use std::{
 #[derive(Debug, Default)]
 pub struct Backpressure {
     news: Mutex<News>,
-    /// For the supervisor.
+    /// For the supervisors.
     told: Condvar,
     queue: Mutex<()>,
     /// For upstreams that wait for room.
@@ -27,14 +27,15 @@ pub struct Backpressure {
 
 #[derive(Debug, Default)]
 struct News {
-    some: bool,
+    /// How often there were any.
+    count: u64,
     warnings: Vec<String>,
 }
 
 impl Backpressure {
     /// Something has changed: everybody looks again.
     pub fn wake(&self) {
-        lock(&self.news).some = true;
+        lock(&self.news).count += 1;
         self.told.notify_all();
         self.free();
     }
@@ -95,16 +96,16 @@ impl Backpressure {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Waits for news, for `timeout` at the most.
-    pub fn wait_for_news(&self, timeout: Duration) {
+    /// Waits for news that have not been `seen`, for `timeout` at the most.
+    pub fn wait_for_news(&self, seen: &mut u64, timeout: Duration) {
         let mut news = lock(&self.news);
-        if !news.some {
+        if news.count == *seen {
             news = self
                 .told
                 .wait_timeout(news, timeout)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;
         }
-        news.some = false;
+        *seen = news.count;
     }
 }

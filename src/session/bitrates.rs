@@ -30,10 +30,12 @@ impl Session {
     /// Gives the encoders of such a kind that run the rates that hold now.
     pub(super) fn apply_bitrates(&self, of: impl Fn(Kind) -> bool) {
         let bitrates = self.bitrates();
-        let encoders = lock(&self.encoders).clone();
-        for encoder in encoders.iter().filter(|encoder| of(encoder.kind)) {
-            let share = bitrates.per_track(encoder.kind, encoder.of_kind);
-            formats::set_bits_per_second(&encoder.element, share);
+        for part in self.parts() {
+            let encoders = lock(&part.encoders).clone();
+            for encoder in encoders.iter().filter(|encoder| of(encoder.kind)) {
+                let share = bitrates.per_track(encoder.kind, encoder.of_kind);
+                formats::set_bits_per_second(&encoder.element, share);
+            }
         }
     }
 

@@ -2,20 +2,29 @@
 
 use super::{RunningTime, TrackSpec, event::Event};
 use crate::{
-    model::timeline::Ns,
+    formats::Keep,
+    model::{Error, timeline::Ns},
     output::{Events, SrcOutput},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicU32},
+    time::Duration,
+};
 
 /// What shapes a recording, as it was at `start`.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The requested type.
     pub mime_type: String,
-    /// Where the file goes, its number filled in.
+    /// Where the file of the first part goes, its number filled in.
     pub location: Option<String>,
+    /// What names the file of each part.
+    pub pattern: Option<String>,
     /// Recorded time per blob, 0 = one at the end.
     pub timeslice: Ns,
+    /// What of raw pictures is to be kept.
+    pub keep: Keep,
     /// `audio-bitrate-mode` constant.
     pub constant_bitrate: bool,
     /// Most time between key frames, 0 = the default.
@@ -30,6 +39,8 @@ pub struct Settings {
     pub max_queue_time: Ns,
     /// Recorded time after which the recording ends, 0 = none.
     pub max_duration: Ns,
+    /// Recorded time of a part, 0 = no splitting by time.
+    pub max_size_time: Ns,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// Tags of the whole recording.
@@ -86,6 +97,11 @@ pub trait SessionDelegate: Send + Sync + 'static {
     fn request_key_frame(&self, pad: &str, running: Ns);
     /// Tags that upstream has sent on this pad.
     fn tags(&self, pad: &str) -> Option<gst::TagList>;
+    /// Where the file of this part goes, by `pattern` and its number among the files of all recordings.
+    ///
+    /// # Errors
+    /// When it has no place.
+    fn location(&self, pattern: &str, part: u32, number: u32) -> Result<String, Error>;
     /// The session has taken all it needs and its events are queued.
     fn finished(&self, session: u64);
 }
@@ -115,4 +131,6 @@ pub struct SessionConfig {
     pub src: Arc<SrcOutput>,
     /// Who has it.
     pub delegate: Arc<dyn SessionDelegate>,
+    /// How many files have been begun.
+    pub numbers: Arc<AtomicU32>,
 }

@@ -78,7 +78,8 @@ impl Session {
             let settings = &self.settings;
             let mut state = lock(&decoding.state);
             *state.copied.get_or_insert_with(|| {
-                formats::copied_codec(caps, &settings.mime_type, self.location()).is_some()
+                formats::copied_codec(caps, &settings.mime_type, self.settings.location.as_deref())
+                    .is_some()
             })
         };
         if is_copied || formats::is_raw(caps) {
@@ -190,8 +191,10 @@ impl Session {
         let name = track.name();
         match failure {
             Failure::NoDecoder => {
-                self.events
-                    .push(Event::Missing(vec![Missing::Decoder(caps.clone())]));
+                if let Some(part) = self.part() {
+                    part.events
+                        .push(Event::Missing(vec![Missing::Decoder(caps.clone())]));
+                }
                 self.fail(Error::not_supported(format!(
                     "The track of {name} cannot be recorded: no decoder here takes {caps}. Install one \
                      (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes."

@@ -129,13 +129,13 @@ impl EncoderChain {
     pub fn connect(&self, track: &Track) {
         // Nothing is given to another encoder.
         if let Some(pad) = self.appsrc.static_pad("src") {
-            let in_flight = track.in_flight();
+            let in_flight = track.in_flight(0);
             probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
                 in_flight.sent(true);
                 gst::PadProbeReturn::Ok
             });
         }
-        track.connect(self.appsrc.clone());
+        track.connect(0, self.appsrc.clone());
     }
 
     /// Name of the encoder's factory.
@@ -176,6 +176,7 @@ fn elements(
         copied: false,
         has_parser: plan.parser(index).is_some(),
         caps: track.caps.clone(),
+        picture: plan.picture(index, &track.caps, request.settings.keep),
         encoder: None,
         takes_over: false,
         resumes: false,

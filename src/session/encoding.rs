@@ -69,6 +69,11 @@ pub fn candidates(
     let channels = formats::audio_info(caps).and_then(|info| i32::try_from(info.channels()).ok());
     let (channels, _) = formats::encoded_channels(spec.codec, channels.unwrap_or(2));
     let mut factories = formats::encoders_for(spec.codec, channels);
+    if let Some(picture) = &spec.picture
+        && factories.iter().any(|factory| picture.suits(factory))
+    {
+        factories.retain(|factory| picture.suits(factory));
+    }
     factories.retain(|factory| {
         let name = factory.name();
         !failed.has(&name) && (!spec.resumes || formats::keeps_order(spec.codec, &name))
@@ -186,7 +191,7 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
-    filter.set_property("caps", encoder_input(spec.codec, track));
+    filter.set_property("caps", encoder_input(spec, track));
     if let Some(form) = &spec.form {
         keep_form(&filter, form);
     }
@@ -197,12 +202,16 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
 }
 
 /// Raw media as the encoder gets it to the end, whatever comes in later.
-fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
-    let caps = &track.caps;
+fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
+    let (codec, caps) = (spec.codec, &track.caps);
     let mut wanted = formats::raw_caps(codec);
     let structure = wanted.make_mut();
     if let Some(info) = formats::video_info(caps) {
-        let par = info.par();
+        let keeps_par = spec.picture.as_ref().is_some_and(|p| p.keeps_pixel_aspect);
+        let par = match keeps_par {
+            true => gst::Fraction::new(1, 1),
+            false => info.par(),
+        };
         let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
         let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
         let even = formats::has_even_sizes(codec);
@@ -212,13 +221,23 @@ fn encoder_input(codec: Codec, track: &TrackMedia<'_>) -> gst::Caps {
             i32::try_from(size).unwrap_or(16)
         };
         let high = u64::from(info.height());
-        let (wide, high) = match track.turn().is_sideways() {
+        let is_sideways = track.turn().is_sideways();
+        let (wide, high) = match is_sideways {
             true => (high, wide),
             false => (wide, high),
         };
+        let pixel = match (keeps_par, is_sideways) {
+            (true, false) => info.par(),
+            (true, true) => gst::Fraction::new(info.par().denom(), info.par().numer()),
+            (false, _) => gst::Fraction::new(1, 1),
+        };
+        if let Some(picture) = &spec.picture {
+            let formats = picture.formats.iter().map(|format| format.to_str());
+            structure.set("format", gst::List::new(formats));
+        }
         structure.set("width", fit(wide));
         structure.set("height", fit(high));
-        structure.set("pixel-aspect-ratio", gst::Fraction::new(1, 1));
+        structure.set("pixel-aspect-ratio", pixel);
     } else if let Some(info) = formats::audio_info(caps) {
         if codec == Codec::Pcm {
             structure.set("rate", i32::try_from(info.rate()).unwrap_or(48_000));

@@ -20,9 +20,9 @@ pub struct RecordedInterval {
     pub utc: i64,
 }
 
-/// A part of a recording, which is a file of its own.
+/// A part of a recording that is over: a file of its own.
 #[derive(Debug, Clone)]
-pub struct Part {
+pub struct FinishedPart {
     /// Its number, from 0.
     pub number: u32,
     /// Where its file is.
@@ -95,7 +95,7 @@ pub enum Event {
     /// A mark has its place.
     Mark(Mark),
     /// A part is over, and its file whole.
-    Part(Part),
+    Part(FinishedPart),
     /// The last one.
     Stop {
         session: u64,

@@ -4,16 +4,16 @@ use super::{
     Session,
     event::{Event, Mark},
     lock,
-    writer::FIRST_PART,
+    part::{Part, part_number},
 };
 use crate::{
     formats::Chapter,
     model::timeline::{Ns, Timeline},
     output::Slot,
 };
+use std::sync::Arc;
 
 /// A mark that has been made.
-#[derive(Debug)]
 struct Made {
     title: String,
     /// The interval that it is in, or at the end of which.
@@ -21,13 +21,16 @@ struct Made {
     /// Running time, as far as it is in that.
     running: Ns,
     /// Where its event goes, until it has a place.
-    slot: Option<Slot>,
+    slot: Option<(Arc<Part>, Slot)>,
+    /// Its part, and when that begins, once it has a place.
+    part: usize,
+    part_timecode: Ns,
     /// Its recorded time, once it has a place.
     timecode: Ns,
 }
 
 /// The marks of one recording, in the order in which they were made.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Marks {
     made: Vec<Made>,
     /// So many of them have a place.
@@ -38,13 +41,18 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Gives a place to each mark whose interval has one; at the `end`, to all.
-    fn place(&mut self, timeline: &Timeline, end: bool) -> Vec<(Slot, Mark)> {
+    fn place(&mut self, timeline: &Timeline, end: bool) -> Vec<((Arc<Part>, Slot), Mark)> {
         let mut events = Vec::new();
         let before = self.placed.checked_sub(1);
         let mut latest = before
             .and_then(|at| self.made.get(at))
             .map_or(0, |mark| mark.timecode);
+        let hold = timeline.hold().filter(|_| !end).unwrap_or(Ns::MAX);
         for mark in self.made.iter_mut().skip(self.placed) {
+            if mark.running > hold {
+                // It is not known which part it is in.
+                break;
+            }
             let interval = timeline.intervals_from(mark.interval).next();
             let (running, timecode) = match interval.filter(|interval| interval.resolved) {
                 Some(interval) => {
@@ -58,13 +66,15 @@ impl Marks {
             // Running time may step back with the clock that it goes by.
             latest = timecode.max(latest);
             mark.timecode = latest;
+            mark.part = timeline.part_at(latest);
+            mark.part_timecode = latest - timeline.recorded_before(mark.part).min(latest);
             self.placed += 1;
             events.extend(mark.slot.take().map(|slot| {
                 let event = Mark {
                     title: mark.title.clone(),
                     timecode: latest,
-                    part: FIRST_PART,
-                    part_timecode: latest,
+                    part: part_number(mark.part),
+                    part_timecode: mark.part_timecode,
                     running_time: running,
                 };
                 (slot, event)
@@ -73,10 +83,11 @@ impl Marks {
         events
     }
 
-    fn chapters(&self) -> Vec<Chapter> {
+    fn chapters(&self, part: usize) -> Vec<Chapter> {
         let placed = self.made.iter().take(self.placed);
+        let placed = placed.filter(|mark| mark.part == part);
         let chapters = placed.map(|mark| Chapter {
-            start: mark.timecode,
+            start: mark.part_timecode,
             title: mark.title.clone(),
         });
         chapters.collect()
@@ -86,11 +97,14 @@ impl Marks {
 impl Session {
     /// Marks this instant; FALSE if the recording is over.
     pub fn mark(&self, title: &str) -> bool {
+        let Some(part) = self.part() else {
+            return false;
+        };
         let mut control = lock(&self.control);
         if control.over || control.marks.sealed {
             return false;
         }
-        let slot = self.events.reserve();
+        let slot = part.events.reserve();
         let (interval, running) = self.timeline.read(|timeline| {
             let intervals = timeline.intervals();
             let interval = intervals.len().saturating_sub(1);
@@ -103,8 +117,10 @@ impl Session {
             title: title.replace('\0', ""),
             interval,
             running,
-            slot: Some(slot),
+            slot: Some((part, slot)),
             timecode: 0,
+            part: 0,
+            part_timecode: 0,
         });
         drop(control);
         self.place_marks(false);
@@ -118,25 +134,31 @@ impl Session {
         let placed = self
             .timeline
             .read(|timeline| control.marks.place(timeline, end));
-        for (slot, mark) in placed {
-            self.events.fill(slot, Some(Event::Mark(mark)));
+        for ((part, slot), mark) in placed {
+            part.events.fill(slot, Some(Event::Mark(mark)));
         }
     }
 
-    /// The chapters so far, if they are more than `written`, and how far has been recorded.
-    pub(super) fn chapters_beyond(&self, written: usize) -> Option<(Vec<Chapter>, Ns)> {
-        let control = lock(&self.control);
-        let chapters = (control.marks.placed > written).then(|| control.marks.chapters())?;
-        Some((chapters, self.progress.frontier()))
+    /// The chapters of a part so far, if they are more than `written`, and how far it has been recorded.
+    pub(super) fn chapters_beyond(
+        &self,
+        part: &Part,
+        written: usize,
+    ) -> Option<(Vec<Chapter>, Ns)> {
+        let chapters = lock(&self.control).marks.chapters(part.number);
+        (chapters.len() > written).then(|| (chapters, part.progress.frontier()))
     }
 
-    /// All chapters, and where the last of them ends. No more can come.
-    pub(super) fn seal_chapters(&self) -> (Vec<Chapter>, Ns) {
-        lock(&self.control).marks.sealed = true;
-        self.place_marks(true);
-        let chapters = lock(&self.control).marks.chapters();
-        let recorded = self.timeline.read(Timeline::duration);
-        (chapters, recorded.max(self.progress.frontier()))
+    /// All chapters of a part, and where the last of them ends. Behind the last part no more can come.
+    pub(super) fn seal_chapters(&self, part: &Part) -> (Vec<Chapter>, Ns) {
+        let is_last = self.timeline.read(|t| t.end_of_part(part.number).is_none());
+        if is_last {
+            lock(&self.control).marks.sealed = true;
+        }
+        self.place_marks(is_last);
+        let chapters = lock(&self.control).marks.chapters(part.number);
+        let recorded = self.timeline.read(|t| t.duration_of(part.number));
+        (chapters, recorded.max(part.progress.frontier()))
     }
 
     /// Chapters have no place in the recording: that is told once.
@@ -146,9 +168,7 @@ impl Session {
             let message = "No room is left for chapters in the head of the recording: this mark, and later ones, are told \
                            by on-mark only. Titles that are shorter need less of it; video/x-matroska, video/webm, \
                            video/mp4 and audio/wav at a location take any number.";
-            self.events.push(Event::Warning {
-                message: message.into(),
-            });
+            self.warn(message.into());
         }
     }
 }

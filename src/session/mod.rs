@@ -3,7 +3,7 @@
 //! The actions write an instant into the timeline and return; the tracks read it as their
 //! buffers pass; the supervisor, a thread of the session's own, builds, drains and takes down.
 //!
-//! Lock order: `writer`, `control`, the timeline, the dispatcher's queue; a track's lock comes
+//! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod aside;
@@ -30,8 +30,10 @@ mod io_pads;
 mod key_units;
 mod marks;
 mod orientation;
+mod part;
 mod pipeline;
 mod probe;
+mod row;
 mod supervisor;
 mod system_memory;
 mod timing;
@@ -43,7 +45,7 @@ mod writer;
 pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
-pub use event::{Blob, Event, Mark, Part, RecordedInterval};
+pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
 pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
 pub(crate) use timing::{SharedTimeline, lock};
@@ -51,31 +53,29 @@ pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
+    formats::{self, Picture},
     log::{CAT, time},
     model::{
         Bitrates, EndReason, Error,
         timeline::{Ns, Timeline},
     },
-    output::{Events, Slot, SrcOutput, Store},
+    output::{SrcOutput, Store},
 };
-use bitrates::RunningEncoder;
 use decoding::Decoding;
 use marks::Marks;
+use part::{Part, PartConfig};
+use row::Row;
 use std::{
     any::Any,
-    collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, OnceLock, PoisonError, TryLockError, Weak,
-        atomic::{AtomicBool, Ordering},
+        Arc, Condvar, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    thread::{self, ThreadId},
+    thread,
     time::{Duration, Instant},
 };
-use writer::{BlobOutlet, Incomplete, Progress, Writer};
-
-/// How often who cannot wait for the disk looks whether the writer is free.
-const WRITER_LOOK: Duration = Duration::from_millis(1);
+use supervisor::Front;
 
 /// See the module.
 pub struct Session {
@@ -93,53 +93,38 @@ pub struct Session {
     this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     room: Arc<Backpressure>,
-    events: Events<Event>,
     delegate: Arc<dyn SessionDelegate>,
-    /// Held while the disk is written to, however long that takes.
-    writer: Mutex<Writer>,
-    progress: Arc<Progress>,
+    /// Its parts.
+    row: Mutex<Row>,
+    /// How many files have been begun by the recorder.
+    numbers: Arc<AtomicU32>,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
+    /// What supervisors do for all parts.
+    front: Mutex<Front>,
     done: Condvar,
-    /// The supervisor's thread.
-    supervisor: OnceLock<ThreadId>,
-    /// The actual type.
+    /// The actual type of the latest part.
     mime_type: Mutex<Option<String>>,
-    encoders: Mutex<Vec<RunningEncoder>>,
-    /// Names of the pads and of their encoders' factories.
+    /// Names of the pads and of their encoders' factories, of the latest part.
     encoder_names: Mutex<Vec<(String, String)>>,
+    /// Names of pads, and what their encoders are given.
+    pictures: Mutex<Vec<(String, Picture)>>,
     /// How far the wall clock was ahead of running time when each interval was begun, in nanoseconds since 1970.
     utc_offsets: Mutex<Vec<i64>>,
 }
 
-/// What has been asked of the supervisor.
+/// What has been asked of the recording.
 #[derive(Default)]
 struct Control {
-    /// Places kept by [`Session::hold_events`], by the numbers of who keeps them.
-    held: Vec<(u64, Slot)>,
-    next_held: u64,
-    start: Option<Slot>,
     /// The clock's running time at `start`, while no track is known to be live.
     clock_at_start: Option<Ns>,
-    /// Resumes whose cut is not known yet, by interval.
-    resumes: Vec<(usize, Slot)>,
-    /// Places kept for blobs.
-    requests: VecDeque<Slot>,
-    /// How many blobs have been asked for.
-    requested: u64,
     error: Option<Error>,
-    /// Encoders that have failed, and how.
-    failed_encoders: Vec<(gst::Element, Error)>,
-    /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
-    ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     marks: Marks,
     /// Once is enough.
     warned_of_marks: bool,
     /// Told at the end of the drain: the tracks were changed.
     modified: Option<Error>,
-    drained: bool,
-    caps: bool,
     stopped: Option<Instant>,
     /// Nothing more will arrive.
     going_down: bool,
@@ -161,6 +146,7 @@ impl Session {
             events,
             src,
             delegate,
+            numbers,
         } = parts;
         let store = match &settings.location {
             Some(location) => {
@@ -181,7 +167,13 @@ impl Session {
             0 => Ns::MAX,
             max_duration => max_duration,
         };
-        let unresolved = Timeline::new(0, false).with_max_duration(max_duration);
+        let max_size_time = match settings.max_size_time {
+            0 => Ns::MAX,
+            max_size_time => max_size_time,
+        };
+        let unresolved = Timeline::new(0, false)
+            .with_max_duration(max_duration)
+            .with_max_size_time(max_size_time);
         let timeline = Arc::new(SharedTimeline::new(unresolved));
         let room = Arc::new(Backpressure::default());
         let shared = Shared {
@@ -192,47 +184,56 @@ impl Session {
             patience: settings.patience_ns(),
             any_live: any_live.clone(),
         };
-        let progress = Arc::<Progress>::default();
+        let label = glib::gformat!("{}/recording{id}", delegate.name());
+        let decoding = tracks.iter().map(|_| Decoding::default()).collect();
+        let tracks: Vec<_> = tracks
+            .iter()
+            .map(|spec| Track::new(spec, &shared))
+            .collect();
+        let part = Part::new(PartConfig {
+            number: 0,
+            label: label.clone(),
+            settings: &settings,
+            events,
+            store,
+            src: Some((src.clone(), id)),
+            fed: tracks.iter().map(|track| track.progress_of(0)).collect(),
+        });
+        part.put_in(settings.location.clone(), None);
         let session = Arc::new_cyclic(|this| Session {
             id,
-            label: glib::gformat!("{}/recording{id}", delegate.name()),
-            writer: Mutex::new(Writer::new(
-                store,
-                (src.clone(), id),
-                settings.timeslice,
-                progress.clone(),
-            )),
-            progress,
+            label,
+            front: Mutex::new(Front::new(tracks.len(), begin, &settings)),
+            row: Mutex::default(),
+            numbers,
             src,
             bitrates: Mutex::default(),
             settings,
             clock,
             timeline,
             begin,
-            tracks: tracks
-                .iter()
-                .map(|spec| Track::new(spec, &shared))
-                .collect(),
-            decoding: tracks.iter().map(|_| Decoding::default()).collect(),
+            tracks,
+            decoding,
             this: this.clone(),
             any_live,
             room,
-            events,
             delegate,
             control: Mutex::default(),
             done: Condvar::new(),
-            supervisor: OnceLock::new(),
             mime_type: Mutex::new(None),
-            encoders: Mutex::default(),
             encoder_names: Mutex::default(),
+            pictures: Mutex::default(),
             utc_offsets: Mutex::default(),
         });
+        session.add_first(part);
         Ok(session)
     }
 
     /// All pads give their buffers to the tracks from now on: makes the first cut.
     pub fn listen(&self) {
-        lock(&self.control).start = Some(self.events.reserve());
+        if let Some(part) = self.part() {
+            lock(&part.control).start = Some(part.events.reserve());
+        }
         if self.begin == Begin::Now {
             let resolved = self.may_cut_anywhere();
             let clock = self.timeline.write(|timeline| {
@@ -253,7 +254,9 @@ impl Session {
             self.listen();
             return self.timeline.lead(front.clone(), 0);
         }
-        lock(&self.control).start = Some(self.events.reserve());
+        if let Some(part) = self.part() {
+            lock(&part.control).start = Some(part.events.reserve());
+        }
         self.timeline
             .write(|timeline| timeline.begin_with(past.iter().copied()));
         self.timeline.lead(front.clone(), past.len() - 1);
@@ -273,8 +276,7 @@ impl Session {
 
     /// Lets the supervisor loose: from here on there are events.
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
-        supervisor::spawn(self.clone())
-            .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+        self.run_first()
     }
 
     /// Remembers which wall-clock time the interval that was opened last began at.
@@ -314,11 +316,6 @@ impl Session {
         self.id
     }
 
-    /// Where the file is.
-    pub fn location(&self) -> Option<&str> {
-        self.settings.location.as_deref()
-    }
-
     /// What shapes it.
     pub fn settings(&self) -> &Settings {
         &self.settings
@@ -351,50 +348,51 @@ impl Session {
     }
 
     /// Asks for the key frame at which the next interval is to begin, once on each track, as
-    /// soon as it is known to need one, and again where [`Track::ask_again`] says so. Goes out of
-    /// the recorder: to be called without a lock.
+    /// soon as it is known to need one, and again where [`Track::ask_again`] says so; likewise for the next part. Goes
+    /// out of the recorder: to be called without a lock.
     pub fn ask_for_key_frames(&self) {
-        let wanted = self.timeline.read(|t| t.pending());
-        if let Some((interval, running)) = wanted {
-            for track in self.tracks.iter().filter(|track| track.is_keyed()) {
-                // Its encoder, which is not upstream, follows the timeline.
-                if track.was_raw() {
-                    continue;
-                }
-                if !track.is_closed() && track.ask_once(interval) {
-                    // As the track's stamps count it.
-                    let running = running.saturating_add_signed(track.shift().saturating_neg());
-                    self.delegate.request_key_frame(track.name(), running);
-                }
+        let (wanted, split) = self.timeline.read(|t| {
+            let split = t.pending_split().map(|running| (t.part(), running));
+            (t.pending(), split)
+        });
+        for track in self.tracks.iter().filter(|track| track.is_keyed()) {
+            // The encoder of what came raw, which is not upstream, follows the timeline.
+            if track.is_closed() || track.was_raw() {
+                continue;
+            }
+            if let Some((interval, running)) = wanted
+                && track.ask_once(interval)
+            {
+                self.ask_for_key_frame(track, running);
+            }
+            if let Some((part, running)) = split
+                && track.ask_once_behind(part)
+            {
+                self.ask_for_key_frame(track, running);
             }
         }
     }
 
-    /// Events of what is done from now on come when this is dropped, or at [`Session::let_events_go`]: whoever acts
-    /// tells `state` first.
-    pub fn hold_events(self: &Arc<Self>) -> HeldEvents {
-        let slot = self.events.reserve();
-        let mut control = lock(&self.control);
-        let number = control.next_held;
-        control.next_held += 1;
-        control.held.push((number, slot));
-        drop(control);
-        HeldEvents {
-            session: self.clone(),
-            number,
+    /// Asks, once, for the key frame at which this part is to end.
+    fn ask_for_key_frames_at(&self, part: usize, running: Ns) {
+        for track in self.tracks.iter().filter(|track| track.is_keyed()) {
+            if !track.is_closed() && track.ask_once_behind(part) {
+                self.ask_for_key_frame(track, running);
+            }
         }
     }
 
-    /// Nobody's events are held any more.
-    pub fn let_events_go(&self) {
-        let held = std::mem::take(&mut lock(&self.control).held);
-        for (_, slot) in held {
-            self.events.fill(slot, None);
-        }
+    fn ask_for_key_frame(&self, track: &Track, running: Ns) {
+        // As the track's stamps count it.
+        let running = running.saturating_add_signed(track.shift().saturating_neg());
+        self.delegate.request_key_frame(track.name(), running);
     }
 
     /// Leaves out what is captured from now on; FALSE if the recording is over.
     pub fn pause(&self) -> bool {
+        let Some(part) = self.part() else {
+            return false;
+        };
         let control = lock(&self.control);
         if control.over {
             return false;
@@ -406,7 +404,7 @@ impl Session {
             "Paused at running time {}",
             time(running_time)
         );
-        self.events.push(Event::Pause { running_time });
+        part.events.push(Event::Pause { running_time });
         drop(control);
         self.room.wake();
         true
@@ -415,11 +413,14 @@ impl Session {
     /// Records what is captured from now on; FALSE if the recording is over.
     pub fn resume(&self) -> bool {
         let resolved = self.may_cut_anywhere();
-        let mut control = lock(&self.control);
+        let Some(part) = self.part() else {
+            return false;
+        };
+        let control = lock(&self.control);
         if control.over {
             return false;
         }
-        let slot = self.events.reserve();
+        let slot = part.events.reserve();
         let (running_time, resolved, interval) = self.timeline.write(|timeline| {
             let at = timeline.resume(self.now(), resolved);
             let resolved = timeline.pending().is_none();
@@ -432,7 +433,7 @@ impl Session {
                 "Goes on at running time {}",
                 time(running_time)
             );
-            self.events.fill(slot, Some(Event::Resume { running_time }));
+            part.events.fill(slot, Some(Event::Resume { running_time }));
         } else {
             gst::info!(
                 CAT,
@@ -440,7 +441,7 @@ impl Session {
                 "Goes on at the first key frame from running time {} on",
                 time(running_time)
             );
-            control.resumes.push((interval, slot));
+            lock(&part.control).resumes.push((interval, slot));
         }
         drop(control);
         self.note_wall_clock();
@@ -549,14 +550,18 @@ impl Session {
 
     /// Hands out a blob of what has been gathered; FALSE if the recording is over.
     pub fn request_data(&self) -> bool {
-        let mut control = lock(&self.control);
-        if control.over {
+        let Some(part) = self.part() else {
+            return false;
+        };
+        let control = lock(&self.control);
+        let mut asked = lock(&part.control);
+        if control.over || asked.over {
             return false;
         }
-        let slot = self.events.reserve();
-        control.requests.push_back(slot);
-        control.requested += 1;
-        drop(control);
+        let slot = part.events.reserve();
+        asked.requests.push_back(slot);
+        asked.requested += 1;
+        drop((control, asked));
         self.room.wake();
         true
     }
@@ -570,7 +575,7 @@ impl Session {
             let paused = furthest.saturating_sub(begun).saturating_sub(recorded);
             (recorded, paused)
         });
-        let (bytes, blobs) = self.progress.figures();
+        let (bytes, blobs) = self.written();
         Figures {
             duration,
             paused,
@@ -602,41 +607,51 @@ impl Session {
         })
     }
 
-    /// Pad, encoder and counts of each track.
-    pub fn track_figures(&self) -> Vec<(String, String, TrackStats)> {
-        let encoders = lock(&self.encoder_names).clone();
-        let encoder = |pad: &str| {
-            let mut encoders = encoders.iter();
-            encoders.find_map(|(name, encoder)| (name == pad).then(|| encoder.clone()))
+    /// What `stats` says of each track.
+    pub fn track_figures(&self) -> Vec<TrackFigures> {
+        let (encoders, pictures) = (
+            lock(&self.encoder_names).clone(),
+            lock(&self.pictures).clone(),
+        );
+        let of_pad = |pad: &str| encoders.iter().find(|(name, _)| name == pad);
+        let converted = |track: &Track| {
+            let (_, picture) = pictures.iter().find(|(name, _)| *name == track.name())?;
+            let info = formats::video_info(&*track.newest_caps()?)?;
+            Some(picture.converted(&info))
         };
         self.tracks
             .iter()
-            .map(|track| {
-                let name = track.name().to_owned();
-                let encoder = encoder(&name).unwrap_or_default();
-                (name, encoder, track.stats())
+            .map(|track| TrackFigures {
+                pad: track.name().to_owned(),
+                encoder: of_pad(track.name()).map_or_else(String::new, |(_, name)| name.clone()),
+                counts: track.stats(),
+                converted: converted(track).unwrap_or_default(),
             })
             .collect()
+    }
+
+    /// Parts so far, the one that is on included.
+    pub fn part_count(&self) -> u32 {
+        let begun = self.timeline.read(|t| {
+            let on = t.part();
+            let is_empty = on > 0 && t.first_instant_of(on).is_none();
+            on + usize::from(!is_empty)
+        });
+        part::part_number(begun)
     }
 
     /// Whether the caller is in a callback of the recording's own thread (`encoder-setup`):
     /// there, nothing of the recording can be waited for.
     pub fn is_current_thread(&self) -> bool {
-        self.supervisor.get() == Some(&thread::current().id())
+        let current = thread::current().id();
+        let mut parts = self.parts().into_iter();
+        parts.any(|part| part.supervisor.get() == Some(&current))
     }
 
     /// Runs a callback that must not unwind: a panic fails the recording.
     pub(crate) fn contain(&self, run: impl FnOnce(&Self)) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
             self.fail(panicked(&*panic));
-        }
-    }
-
-    /// The recording is whole, but for its last step.
-    fn warn_of_incomplete(&self, incomplete: Option<Incomplete>) {
-        if let Some(Incomplete { purpose, reason }) = incomplete {
-            let message = format!("The recording is complete, but {purpose}: {reason}");
-            self.events.push(Event::Warning { message });
         }
     }
 
@@ -649,69 +664,24 @@ impl Session {
             .unwrap_or_else(PoisonError::into_inner);
         control.finished
     }
-
-    /// Works with the writer, in the muxer's thread, which may wait for the disk.
-    fn with_writer<R>(&self, work: impl FnOnce(&mut Writer, &BlobOutlet<'_>) -> R) -> R {
-        let mut writer = lock(&self.writer);
-        self.with_outlet(|outlet| work(&mut writer, outlet))
-    }
-
-    /// Works with the writer unless the disk keeps it for longer than `patience`.
-    fn with_writer_within<R>(
-        &self,
-        patience: Duration,
-        work: impl FnOnce(&mut Writer, &BlobOutlet<'_>) -> R,
-    ) -> Option<R> {
-        let end = Instant::now() + patience;
-        let mut writer = loop {
-            match self.writer.try_lock() {
-                Ok(writer) => break writer,
-                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) if Instant::now() >= end => return None,
-                Err(TryLockError::WouldBlock) => thread::sleep(WRITER_LOOK),
-            }
-        };
-        Some(self.with_outlet(|outlet| work(&mut writer, outlet)))
-    }
-
-    /// The way out for blobs: they take the places that `request-data` has kept.
-    fn with_outlet<R>(&self, work: impl FnOnce(&BlobOutlet<'_>) -> R) -> R {
-        let hand_out = |event| {
-            let mut control = lock(&self.control);
-            match control.requests.pop_front() {
-                Some(slot) => self.events.fill(slot, Some(event)),
-                None => self.events.push(event),
-            }
-        };
-        let running_at = |recorded| self.timeline.read(|t| t.running_at(recorded));
-        let mime_type = || self.mime_type().unwrap_or_default();
-        let outlet = BlobOutlet {
-            session: self.id,
-            hand_out: &hand_out,
-            mime_type: &mime_type,
-            running_at: &running_at,
-            fed: self.tracks.iter().map(Track::fed).max().unwrap_or(0),
-        };
-        work(&outlet)
-    }
 }
 
 /// See [`Session::hold_events`].
 #[must_use]
 pub struct HeldEvents {
-    session: Arc<Session>,
+    part: Arc<Part>,
     number: u64,
 }
 
 impl Drop for HeldEvents {
     fn drop(&mut self) {
-        let mut control = lock(&self.session.control);
+        let mut control = lock(&self.part.control);
         let mut held = control.held.iter();
         let at = held.position(|(number, _)| *number == self.number);
         let kept = at.map(|at| control.held.remove(at));
         drop(control);
         if let Some((_, slot)) = kept {
-            self.session.events.fill(slot, None);
+            self.part.events.fill(slot, None);
         }
     }
 }
@@ -727,6 +697,19 @@ pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "it panicked".into())
+}
+
+/// What `stats` says of a track.
+#[derive(Debug, Clone, Default)]
+pub struct TrackFigures {
+    /// Name of its pad.
+    pub pad: String,
+    /// Factory of its encoder, empty where it has none.
+    pub encoder: String,
+    /// What came of its buffers.
+    pub counts: TrackStats,
+    /// What of its pictures has been converted.
+    pub converted: Vec<String>,
 }
 
 /// Figures for `stats`.

@@ -1,4 +1,4 @@
-//! The thread of a session: decides cuts that have to wait, builds the pipeline, fills what
+//! The thread of a part: decides cuts that have to wait, builds the pipeline, fills what
 //! stays away, watches the drain, and takes everything down.
 
 mod batching;
@@ -7,19 +7,22 @@ mod chapters;
 mod cut_resolution;
 mod encoders;
 mod end;
+mod front;
 mod gap_filling;
 mod pipeline_events;
+mod unusable_tracks;
+
+pub use front::Front;
 
 use super::{
-    Begin, Event, Session, encoding::FailedEncoders, lock, panic_text, panicked,
+    Event, Session, encoding::FailedEncoders, lock, panic_text, panicked, part::Part,
     pipeline::Pipeline, track::Track,
 };
 use crate::{
     formats::Plan,
-    log::{CAT, time},
+    log::CAT,
     model::{
         Error,
-        absence::{Absences, Patience},
         timeline::{Ns, Timeline},
     },
 };
@@ -47,38 +50,52 @@ const GRACE: Duration = Duration::from_secs(1);
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 /// A key frame that does not come is asked for again so often: requests get lost on networks.
 const KEY_FRAME_AGAIN: Ns = 1_000_000_000;
+/// A part ends at the next frame, unless that does not begin within this.
+const FRAME_PATIENCE: Ns = 100_000_000;
+/// The next part is made ready so long before the one that is on has as much recorded time as it may.
+const SPLIT_AHEAD: Ns = 1_000_000_000;
+/// What ends while the recording goes on has at least so long to drain: nobody waits for it.
+const PART_DRAIN: Duration = Duration::from_secs(10);
 /// A picture is repeated after so long, so that sound does not wait for the next.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 
-/// Starts the supervisor.
-pub fn spawn(session: Arc<Session>) -> io::Result<()> {
+/// Starts the supervisor of a part.
+pub fn spawn(session: Arc<Session>, part: Arc<Part>) -> io::Result<()> {
     thread::Builder::new()
         .name("mediarecorder".into())
         .spawn(move || {
-            let _ = session.supervisor.set(thread::current().id());
-            Supervisor::new(session).run();
+            let _ = part.supervisor.set(thread::current().id());
+            Supervisor::new(session, part).run();
         })
         .map(|_| ())
 }
 
+/// What has been asked of a supervisor.
+struct Asked {
+    error: Option<Error>,
+    stopped: Option<Instant>,
+    /// When the part's end became known, if there is a next.
+    ended: Option<Instant>,
+    cancelled: bool,
+    drained: bool,
+    caps: bool,
+    requested: u64,
+}
+
 struct Supervisor {
     session: Arc<Session>,
+    part: Arc<Part>,
     begun: Instant,
-    /// Which tracks stay away.
-    absences: Absences,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
+    ready: Option<build::Ready>,
+    /// The tracks go into the pipeline.
+    connected: bool,
     /// What the pipeline says.
     wires: Option<Arc<PipelineEvents>>,
     failed: FailedEncoders,
     /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
     refreshed: Vec<usize>,
-    earliest_known: bool,
-    warned_key_frame: bool,
-    /// How often its key frame has been asked for again.
-    asked_again: u64,
-    /// The interval that waits for its key frame, and since which running time.
-    waiting: Option<(usize, Ns)>,
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
@@ -88,40 +105,32 @@ struct Supervisor {
     served: u64,
     /// The end has been announced.
     finalising: bool,
-    /// Tracks of which the log knows that they have ended.
-    told_closed: Vec<bool>,
-    /// How many buffers have come out of the past, and when one did last.
-    kept: u64,
+    /// News that have been seen.
+    seen: u64,
+    /// When a buffer came out of the past last.
     kept_came: Instant,
 }
 
 impl Supervisor {
-    fn new(session: Arc<Session>) -> Self {
-        let now = Instant::now();
+    fn new(session: Arc<Session>, part: Arc<Part>) -> Self {
         Supervisor {
-            begun: now,
-            absences: Absences::new(
-                session.tracks.len(),
-                Patience::new(session.settings.patience()),
-            ),
-            earliest_known: session.begin == Begin::Now,
+            begun: Instant::now(),
+            announced: part.number > 0,
             session,
+            part,
             plan: None,
             pipeline: None,
+            ready: None,
+            connected: false,
             wires: None,
             failed: FailedEncoders::default(),
             refreshed: Vec::new(),
-            warned_key_frame: false,
-            asked_again: 0,
-            waiting: None,
-            announced: false,
             batch: None,
             chapters_written: 0,
             served: 0,
             finalising: false,
-            told_closed: Vec::new(),
-            kept: 0,
-            kept_came: now,
+            seen: 0,
+            kept_came: Instant::now(),
         }
     }
 
@@ -132,7 +141,7 @@ impl Supervisor {
         if let Err(panic) = ended {
             gst::error!(
                 CAT,
-                id = &self.session.label,
+                id = &self.part.label,
                 "Panicked at its end: {}",
                 panic_text(&*panic)
             );
@@ -143,20 +152,15 @@ impl Supervisor {
 
     /// Until the end, or the error that ends it.
     fn supervise(&mut self) -> Option<Error> {
+        let session = self.session.clone();
         loop {
             crate::fault::place("supervisor");
-            let (error, drained, stopped, caps, requested) = {
-                let control = lock(&self.session.control);
-                (
-                    control.error.clone(),
-                    control.drained,
-                    control.stopped,
-                    control.caps,
-                    control.requested,
-                )
-            };
-            if let Some(error) = error {
+            let asked = self.asked();
+            if let Some(error) = asked.error {
                 return Some(self.drain_after_error(error));
+            }
+            if asked.cancelled {
+                return None;
             }
             if let Err(error) = self.look_after_encoders() {
                 return Some(self.drain_after_error(error));
@@ -164,61 +168,90 @@ impl Supervisor {
             if let Some(error) = self.end_unusable_tracks() {
                 return Some(self.drain_after_error(error));
             }
-            if drained {
-                return lock(&self.session.control).modified.take();
+            if asked.drained {
+                return self.modified();
             }
-            for message in self.session.room.warnings() {
-                self.session.events.push(Event::Warning { message });
+            // Another part's supervisor may be at it.
+            if let Ok(mut front) = session.front.try_lock() {
+                front.decide(&session, asked.stopped);
             }
-            self.watch_arrivals(stopped.is_some());
-            self.settle_cuts();
-            self.session.stop_at_max_duration(self.progress());
             if self.pipeline.is_none()
-                && let Err(error) = self.build_if_ready(stopped)
+                && let Err(error) = self.build_if_ready(asked.stopped)
             {
                 return Some(error);
             }
-            self.announce(caps, stopped.is_some());
-            self.write_chapters();
-            self.flush_batch(requested > self.served, stopped.is_some());
-            if self.announced {
-                self.hand_out_requested(requested);
+            if let Err(error) = self.connect_if_begun() {
+                return Some(error);
             }
-            if stopped.is_some() || self.all_closed() {
+            self.announce(asked.caps, asked.stopped.is_some());
+            self.write_chapters();
+            self.flush_batch(asked.requested > self.served, asked.stopped.is_some());
+            if self.announced && self.connected {
+                self.hand_out_requested(asked.requested);
+            }
+            if asked.stopped.is_some() || self.all_closed() {
                 self.finalise();
             }
-            match stopped {
-                Some(since) => {
-                    self.complete_tracks(since);
-                    if since.max(self.kept_came).elapsed() > self.drain_limit() {
-                        return Some(Error::unknown(format!(
-                            "The recording did not drain within stop-timeout ({} ms): an encoder \
-                             or the disk is too slow; what was written until now is delivered.",
-                            self.session.settings.stop_timeout.as_millis()
-                        )));
-                    }
-                }
-                None => self.fill_absent(),
+            if let Ok(mut front) = session.front.try_lock() {
+                front.complete(&session, asked.stopped);
+                self.kept_came = front.kept_came;
             }
-            self.end_ended_tracks();
-            self.tell_closed();
-            if self.pipeline.is_none() && self.all_closed() && self.with_caps().is_empty() {
-                return lock(&self.session.control).modified.take();
+            let ended = asked.stopped.into_iter().chain(asked.ended).min();
+            if ended.is_some_and(|since| since.max(self.kept_came).elapsed() > self.drain_limit()) {
+                return Some(Error::unknown(format!(
+                    "The recording did not drain within stop-timeout ({} ms): an encoder \
+                     or the disk is too slow; what was written until now is delivered.",
+                    session.settings.stop_timeout.as_millis()
+                )));
             }
-            self.session
-                .room
-                .wait_for_news(self.tick(stopped, requested));
+            if !self.connected && self.all_closed() && self.with_caps().is_empty() {
+                return self.modified();
+            }
+            let tick = self.tick(ended, asked.requested);
+            session.room.wait_for_news(&mut self.seen, tick);
         }
     }
 
+    fn asked(&self) -> Asked {
+        let control = lock(&self.session.control);
+        let of_part = lock(&self.part.control);
+        let is_last = of_part.ended.is_none();
+        Asked {
+            error: of_part
+                .error
+                .clone()
+                .or_else(|| control.error.clone().filter(|_| is_last)),
+            stopped: control.stopped,
+            ended: of_part.ended,
+            cancelled: of_part.cancelled,
+            drained: of_part.drained,
+            caps: of_part.caps,
+            requested: of_part.requested,
+        }
+    }
+
+    /// Why the tracks have ended, if they were changed.
+    fn modified(&self) -> Option<Error> {
+        let is_last = lock(&self.part.control).ended.is_none();
+        let mut control = lock(&self.session.control);
+        is_last.then(|| control.modified.take()).flatten()
+    }
+
+    /// Whether any media belongs to the part.
+    fn has_begun(&self) -> bool {
+        let part = self.part.number;
+        let mut tracks = self.session.tracks.iter();
+        part == 0 || tracks.any(|track| track.has_media_for(part))
+    }
+
     /// How long it waits for news before it looks by itself.
-    fn tick(&self, stopped: Option<Instant>, requested: u64) -> Duration {
-        if stopped.is_some() {
+    fn tick(&self, ended: Option<Instant>, requested: u64) -> Duration {
+        if ended.is_some() {
             return DRAIN_TICK;
         }
         let paused = self.session.timeline.read(Timeline::is_paused);
         let owes = requested > self.served || self.has_batch();
-        match self.announced && self.pipeline.is_some() && paused && !owes {
+        match self.announced && self.connected && paused && !owes {
             true => PAUSED_TICK,
             false => TICK,
         }
@@ -227,88 +260,48 @@ impl Supervisor {
     /// `stop-timeout` counts from when the last of the tracks can have arrived.
     fn drain_limit(&self) -> Duration {
         let latency = self.session.tracks.iter().map(Track::latency).max();
-        self.session.settings.stop_timeout + latency.unwrap_or_default() + LIVE_GRACE
+        let timeout = match lock(&self.part.control).ended {
+            Some(_) => self.session.settings.stop_timeout.max(PART_DRAIN),
+            None => self.session.settings.stop_timeout,
+        };
+        timeout + latency.unwrap_or_default() + LIVE_GRACE
     }
 
     /// Says once that the end has come.
     fn finalise(&mut self) {
         if !std::mem::replace(&mut self.finalising, true) {
-            gst::debug!(CAT, id = &self.session.label, "Drains encoders and muxer");
-            self.session.events.push(Event::Finalising);
-        }
-    }
-
-    /// Logs which tracks have had their end.
-    fn tell_closed(&mut self) {
-        self.told_closed.resize(self.session.tracks.len(), false);
-        for (told, track) in self.told_closed.iter_mut().zip(&self.session.tracks) {
-            if track.is_closed() && !std::mem::replace(told, true) {
-                let counts = track.stats();
-                gst::debug!(
-                    CAT,
-                    id = &self.session.label,
-                    "Track {} has ended: {} buffers came, {} encoded, {} left out, {} filled",
-                    track.name(),
-                    counts.buffers(),
-                    counts.encoded,
-                    counts.dropped,
-                    time(counts.filled)
-                );
+            gst::debug!(CAT, id = &self.part.label, "Drains encoders and muxer");
+            let is_last = lock(&self.part.control).ended.is_none();
+            if is_last {
+                self.part.events.push(Event::Finalising);
             }
         }
     }
 
     fn all_closed(&self) -> bool {
-        self.session.tracks.iter().all(Track::is_closed)
-    }
-
-    fn watch_arrivals(&mut self, stopped: bool) {
-        let session = &self.session;
-        // What the recorder itself holds does not stay away.
-        let held = session.clock.holds() && !session.any_live() && !stopped;
-        let now = self.begun.elapsed();
-        self.absences.watch(now, &self.views(), held);
-        let kept = session.tracks.iter().filter(|track| track.is_kept());
-        let kept = kept.map(Track::came).sum();
-        if std::mem::replace(&mut self.kept, kept) != kept {
-            self.kept_came = Instant::now();
-        }
-    }
-
-    fn open_tracks(&self) -> impl Iterator<Item = (usize, &Track)> {
-        let tracks = self.session.tracks.iter().enumerate();
-        tracks.filter(|(_, track)| !track.is_closed())
-    }
-
-    /// How far the recording has come: the clock where it drives, else the furthest track.
-    fn progress(&self) -> Ns {
-        match self.session.clock.now() {
-            Some(now) if self.session.any_live() => now,
-            _ => {
-                let arrived = self.session.tracks.iter().map(Track::arrived);
-                arrived.max().unwrap_or(0)
-            }
-        }
+        let mut tracks = self.session.tracks.iter();
+        tracks.all(|track| track.is_closed_for(self.part.number))
     }
 
     /// Blobs for `request-data`, up to this number of them. One of a timeslice may have taken the place of one that was
     /// asked for: what came before that was asked is in the next.
     fn hand_out_requested(&mut self, requested: u64) {
         while self.served < requested {
-            let taken = self
-                .session
-                .with_writer_within(DISK_PATIENCE, |writer, blobs| {
-                    let frontier = writer.frontier();
-                    writer.take(frontier, blobs)
-                });
+            let taken =
+                self.session
+                    .with_writer_within(&self.part, DISK_PATIENCE, |writer, blobs| {
+                        let frontier = writer.frontier();
+                        writer.take(frontier, blobs)
+                    });
             let Some(taken) = taken else {
                 // The disk is slow: there is more to look after meanwhile.
                 return;
             };
             if let Err(err) = taken {
-                return self.session.fail(Error::unknown(format!(
+                let error = Error::unknown(format!(
                     "request-data: the recording cannot be read back: {err}"
-                )));
+                ));
+                return self.session.fail_part(&self.part, error);
             }
             self.served += 1;
         }

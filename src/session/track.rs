@@ -6,10 +6,11 @@
 
 mod feed;
 mod in_flight;
+mod outlet;
 
 use super::{
     backpressure::Backpressure,
-    frame_dropper::{self, FrameDropper},
+    frame_dropper,
     timing::{RunningTime, SharedTimeline, lock},
 };
 use crate::{
@@ -23,6 +24,7 @@ use crate::{
 };
 use feed::{Feed, Item};
 pub use in_flight::{InFlight, rounding};
+use outlet::{Outlet, Outlets};
 use std::{
     sync::{
         Arc, Mutex,
@@ -117,12 +119,14 @@ struct Inner {
     /// The end of the last interval, once that is known for good.
     end: Option<Ns>,
     seen: u64,
-    feed: Feed,
-    /// How much later than recorded time what is given on is stamped.
-    headroom: Ns,
-    /// See [`Track::fed`].
-    fed: Arc<AtomicU64>,
+    /// The running time from which on it is not known to which part media belongs.
+    hold: Option<Ns>,
+    /// Recorded time at which the part begins that the track is in.
+    begin: Ns,
+    outlets: Outlets,
     first: Option<Ns>,
+    /// Whether what was given on last has no decode time.
+    lacks_dts: bool,
     counts: TrackStats,
     /// How far the track had come when a buffer was let in last.
     let_in: Ns,
@@ -151,9 +155,6 @@ pub struct Track {
     timeline: Arc<SharedTimeline>,
     room: Arc<Backpressure>,
     arrived: AtomicU64,
-    /// See [`Track::fed`].
-    fed: Arc<AtomicU64>,
-    dropper: Arc<FrameDropper>,
     /// What waited when the last buffer came.
     waited: AtomicU64,
     closed: AtomicBool,
@@ -166,6 +167,8 @@ pub struct Track {
     begins_decoded: AtomicBool,
     /// The interval, counted from 1, for which a key frame was last asked.
     asked: AtomicUsize,
+    /// The same for the end of a part.
+    asked_behind: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -186,7 +189,6 @@ pub struct Shared {
 impl Track {
     /// A track that waits for its first buffer.
     pub fn new(spec: &TrackSpec, shared: &Shared) -> Self {
-        let fed = Arc::<AtomicU64>::default();
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
@@ -200,8 +202,6 @@ impl Track {
             timeline: shared.timeline.clone(),
             room: shared.room.clone(),
             arrived: AtomicU64::new(0),
-            fed: fed.clone(),
-            dropper: Arc::new(FrameDropper::new(shared.queue_limit)),
             waited: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             flushing: AtomicBool::new(false),
@@ -209,6 +209,7 @@ impl Track {
             ended: AtomicBool::new(false),
             begins_decoded: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            asked_behind: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 caps: None,
                 first_caps: None,
@@ -217,10 +218,11 @@ impl Track {
                 cursor: IntervalCursor::default(),
                 end: None,
                 seen: u64::MAX,
-                feed: Feed::default(),
-                headroom: 0,
-                fed,
+                hold: None,
+                begin: 0,
+                outlets: Outlets::new(shared.queue_limit),
                 first: None,
+                lacks_dts: false,
                 counts: TrackStats::default(),
                 let_in: 0,
                 looked: None,
@@ -263,6 +265,16 @@ impl Track {
         Duration::from_nanos(self.latency.load(Ordering::Relaxed))
     }
 
+    /// The same in nanoseconds.
+    pub fn latency_ns(&self) -> Ns {
+        self.latency.load(Ordering::Relaxed)
+    }
+
+    /// Whether the part that it is in has its pipeline, and more to come.
+    pub fn is_connected(&self) -> bool {
+        lock(&self.inner).is_connected()
+    }
+
     /// What upstream is like, when that is asked anew.
     pub fn set_upstream(&self, live: bool, latency: Duration) {
         self.latency.store(nanoseconds(latency), Ordering::Relaxed);
@@ -270,7 +282,7 @@ impl Track {
         self.any_live.fetch_or(live, Ordering::SeqCst);
         let mut inner = lock(&self.inner);
         let scarce = self.has_live_pictures(&inner);
-        inner.feed.set_scarce(scarce);
+        inner.outlets.set_scarce(scarce);
     }
 
     /// How many buffers have come, whatever has become of them.
@@ -293,9 +305,29 @@ impl Track {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Recorded time up to which media has been given on, as far as that tells its length.
-    pub fn fed(&self) -> Ns {
-        self.fed.load(Ordering::Relaxed)
+    /// Recorded time, of this part, up to which media has been given on, as far as that tells its length.
+    pub fn fed(&self, part: usize) -> Ns {
+        self.progress_of(part).load(Ordering::Relaxed)
+    }
+
+    /// The same, to be read without the track.
+    pub fn progress_of(&self, part: usize) -> Arc<AtomicU64> {
+        lock(&self.inner).outlets.of(part).fed.clone()
+    }
+
+    /// Whether this part gets nothing from it any more.
+    pub fn is_closed_for(&self, part: usize) -> bool {
+        lock(&self.inner).outlets.of(part).closed
+    }
+
+    /// Whether this part gets nothing from it at all.
+    pub fn is_absent_from(&self, part: usize) -> bool {
+        self.is_closed_for(part) && !self.has_media_for(part)
+    }
+
+    /// Whether this part has got anything from it.
+    pub fn has_media_for(&self, part: usize) -> bool {
+        self.feed(part, |feed| feed.has_media())
     }
 
     /// Running time that has arrived.
@@ -350,12 +382,26 @@ impl Track {
         lock(&self.inner).first_caps.clone()
     }
 
+    /// The caps of what came last.
+    pub fn newest_caps(&self) -> Option<gst::Caps> {
+        lock(&self.inner).caps.clone()
+    }
+
+    /// What it is at the beginning of this part, as far as is known.
+    pub fn caps_of(&self, part: usize) -> Option<gst::Caps> {
+        let inner = lock(&self.inner);
+        match part {
+            0 => inner.first_caps.clone(),
+            _ => inner.caps.clone(),
+        }
+    }
+
     /// Figures for `stats`.
     pub fn stats(&self) -> TrackStats {
         let inner = lock(&self.inner);
         // What refers to a frame that was left out is lost with it.
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
-        let passed_over = self.dropper.passed_over();
+        let passed_over = inner.outlets.passed_over();
         TrackStats {
             filled: inner.counts.filled + inner.gate.as_ref().map_or(0, Gate::filled),
             encoded: inner.counts.encoded.saturating_sub(passed_over),
@@ -365,8 +411,21 @@ impl Track {
     }
 
     /// Whether what waits for the pipeline comes without decode times.
-    pub fn lacks_dts(&self) -> bool {
-        lock(&self.inner).feed.lacks_dts()
+    pub fn lacks_dts(&self, part: usize) -> bool {
+        let mut inner = lock(&self.inner);
+        let waits = inner.outlets.of(part).feed.lacks_dts();
+        waits.unwrap_or(inner.lacks_dts)
+    }
+
+    /// The first frame of raw video from running time `from` on that waits.
+    pub fn frame(&self, from: Ns) -> Option<Ns> {
+        let inner = lock(&self.inner);
+        inner.gate.as_ref().and_then(|gate| gate.frame(from))
+    }
+
+    /// The latest running time of encoded media that has come.
+    pub fn newest(&self) -> Option<Ns> {
+        lock(&self.inner).gate.as_ref().and_then(Gate::newest)
     }
 
     /// The first key frame from running time `from` on that waits, among what has arrived until
@@ -412,7 +471,7 @@ impl Track {
         }
         // Capture pools have few buffers.
         let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
-        inner.feed.set_scarce(scarce);
+        inner.outlets.set_scarce(scarce);
         let Inner { gate, turn, .. } = &mut *inner;
         if let (Some(Gate::Video(gate)), Some(turn)) = (gate, turn.take()) {
             gate.set_orientation(turn);
@@ -438,12 +497,12 @@ impl Track {
         let mut inner = lock(&self.inner);
         self.came.fetch_add(1, Ordering::Relaxed);
         if for_another {
-            self.dropper.wait_for_another();
+            inner.outlet().dropper.wait_for_another();
         }
         if self.is_kept() {
             self.let_in(&mut inner, input, None);
             self.finish_if_complete(&mut inner);
-            return match inner.feed.is_closed() {
+            return match self.is_closed() {
                 true => Flow::Done,
                 false => Flow::More,
             };
@@ -469,7 +528,7 @@ impl Track {
             }
         }
         self.finish_if_complete(&mut inner);
-        match inner.feed.is_closed() {
+        match self.is_closed() {
             true => Flow::Done,
             false => Flow::More,
         }
@@ -514,17 +573,33 @@ impl Track {
         }
         let safe_until = self.safe_until_at(now, end);
         inner.refresh(&self.timeline);
+        if inner.hold.is_some_and(|hold| end > hold) {
+            self.room.wake();
+        }
         let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
         let input = self.spared(inner, input, waiting);
         let mut out = GateOutput::new();
+        let until = inner.hold.unwrap_or(Ns::MAX).min(safe_until);
         let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            gate.push(input, cursor, safe_until, &mut out);
+            gate.push(input, cursor, until, &mut out);
             if cursor.current().is_some_and(|interval| !interval.resolved) {
                 self.room.wake();
             }
         }
         inner.feed_all(out);
+        if inner.cursor.is_part_over() {
+            inner.advance(safe_until, &self.timeline);
+        }
+        self.tell_next_part(inner);
+    }
+
+    /// The pipeline of the part that the track is in is connected when there is media for it.
+    fn tell_next_part(&self, inner: &mut Inner) {
+        let outlet = inner.outlet();
+        if outlet.part > 0 && outlet.feed.is_backlog() {
+            self.room.wake();
+        }
     }
 
     /// There is no room for a buffer.
@@ -559,7 +634,11 @@ impl Track {
 
     /// Tags from upstream: they go on in their place among the buffers.
     pub fn set_tags(&self, tags: gst::TagList) {
-        lock(&self.inner).feed.give(Item::Tags(tags));
+        let mut inner = lock(&self.inner);
+        let part = inner.outlet().part;
+        for outlet in inner.outlets.from(part).filter(|outlet| !outlet.closed) {
+            outlet.feed.give(Item::Tags(tags.clone()));
+        }
     }
 
     /// Buffers of upstream did not get here: what is encoded goes on at the next key frame.
@@ -586,9 +665,15 @@ impl Track {
         self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1
     }
 
+    /// Notes that a key frame is asked for the end of this part; FALSE if it was before.
+    pub fn ask_once_behind(&self, part: usize) -> bool {
+        self.asked_behind.swap(part + 1, Ordering::SeqCst) != part + 1
+    }
+
     /// A key frame may be asked for once more.
     pub fn ask_again(&self) {
         self.asked.store(0, Ordering::SeqCst);
+        self.asked_behind.store(0, Ordering::SeqCst);
     }
 
     /// The instant before which no cut can come any more.
@@ -606,15 +691,17 @@ impl Track {
 
     /// Whether a picture has to be left out, because as many as may wait do.
     fn is_too_slow(&self, inner: &mut Inner) -> bool {
-        if let Some(at_most) = inner.waits_at_most(self.fed())
+        let outlet = inner.outlet();
+        let (dropper, fed) = (outlet.dropper.clone(), outlet.fed.load(Ordering::Relaxed));
+        if let Some(at_most) = inner.waits_at_most(fed)
             && at_most < self.queue_limit / 8
-            && !self.dropper.has_waited_for_another()
+            && !dropper.has_waited_for_another()
         {
             self.waited.store(at_most, Ordering::Relaxed);
             return false;
         }
-        let waiting = inner.feed.waiting();
-        inner.looked = Some((waiting, self.fed()));
+        let waiting = inner.waiting();
+        inner.looked = Some((waiting, fed));
         self.waited.store(waiting, Ordering::Relaxed);
         let pictures = matches!(inner.gate, Some(Gate::Video(_)));
         let most = match pictures {
@@ -623,22 +710,22 @@ impl Track {
             false => self.queue_limit.saturating_mul(8),
         };
         // What waits may do so for another track, of which nothing has come (yet).
-        if inner.feed.is_backlog() {
-            self.dropper.wait_for_another();
+        if inner.outlet().feed.is_backlog() {
+            dropper.wait_for_another();
         }
-        let most = match self.dropper.is_for_another(waiting, most) && most > 0 {
+        let most = match dropper.is_for_another(waiting, most) && most > 0 {
             // It waited for the other tracks, whose absence is noticed only after so long.
             true => most.saturating_add(BACKLOG_GRACE),
             false => most,
         };
         if waiting >= QUEUE && inner.bytes() >= MAX_BYTES {
-            self.dropper.warn(&self.name, waiting, &self.room);
+            dropper.warn(&self.name, waiting, &self.room);
             return true;
         }
         let now = self.arrived();
-        let thin = pictures && now.saturating_sub(inner.let_in) < self.dropper.worth();
+        let thin = pictures && now.saturating_sub(inner.let_in) < dropper.worth();
         if most > 0 && (waiting >= most || thin) {
-            self.dropper.warn(&self.name, waiting, &self.room);
+            dropper.warn(&self.name, waiting, &self.room);
             return true;
         }
         inner.let_in = now;
@@ -652,7 +739,7 @@ impl Track {
 
     /// Whether the encoder or the muxer has nothing of this track to work on.
     pub fn is_starving(&self) -> bool {
-        !self.is_closed() && lock(&self.inner).feed.waiting() == 0
+        !self.is_closed() && lock(&self.inner).waiting() == 0
     }
 
     /// Media that may wait for the encoder.
@@ -670,8 +757,12 @@ impl Track {
 
     /// Whether as much waits, here or for the encoder, as may.
     pub fn is_full(&self) -> bool {
-        let inner = lock(&self.inner);
-        let (waiting, room) = (inner.feed.waiting(), self.room_locked(&inner));
+        let mut inner = lock(&self.inner);
+        // What is held in the gate waits as well.
+        let arrived = self.arrived();
+        let held = inner.hold.map_or(0, |hold| arrived.saturating_sub(hold));
+        let waiting = inner.waiting().saturating_add(held);
+        let room = self.room_locked(&inner);
         if waiting >= QUEUE && inner.bytes() >= MAX_BYTES {
             return true;
         }
@@ -760,20 +851,17 @@ impl Track {
             self.settle_stamps(&mut inner);
         }
         let safe_until = if over { Ns::MAX } else { safe_until };
-        inner.advance(safe_until);
+        inner.advance(safe_until, &self.timeline);
         self.finish_if_complete(&mut inner);
+        self.tell_next_part(&mut inner);
     }
 
     /// Makes up what is missing before running time `until`.
     pub fn fill(&self, until: Ns) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
-        let mut out = GateOutput::new();
-        let Inner { gate, cursor, .. } = &mut *inner;
-        if let Some(gate) = gate {
-            gate.fill(cursor, until, &mut out);
-        }
-        inner.feed_all(out);
+        inner.fill(until, &self.timeline);
+        self.tell_next_part(&mut inner);
     }
 
     /// Ends the track at the last cut, with what is missing made up; or, if not `whole`, as far
@@ -786,7 +874,8 @@ impl Track {
     fn finish_if_complete(&self, inner: &mut Inner) {
         inner.refresh(&self.timeline);
         let end = inner.end;
-        let behind = || inner.gate.is_some() && inner.cursor.current().is_none();
+        let is_last = inner.cursor.end_of_part().is_none();
+        let behind = || is_last && inner.gate.is_some() && inner.cursor.current().is_none();
         if end.is_some_and(|end| self.arrived() >= end || behind()) {
             self.finish_locked(inner, true);
         }
@@ -798,7 +887,6 @@ impl Track {
         }
         self.settle_stamps(inner);
         inner.refresh(&self.timeline);
-        let mut out = GateOutput::new();
         let arrived = self.arrived();
         // In one go: a cut in between would be in the one and not in the other.
         let (until, end) = self.timeline.read(|t| {
@@ -810,70 +898,85 @@ impl Track {
             };
             (until, t.recorded_at(until))
         });
-        let Inner { gate, cursor, .. } = &mut *inner;
-        if let Some(gate) = gate {
+        if let Some(gate) = &mut inner.gate {
             gate.settle();
-            match whole {
-                true => gate.fill(cursor, until, &mut out),
-                false => gate.advance(cursor, Ns::MAX, &mut out),
-            }
+        }
+        match whole {
+            true => inner.fill(until, &self.timeline),
+            false => inner.advance(Ns::MAX, &self.timeline),
+        }
+        let mut out = GateOutput::new();
+        if let Some(gate) = &mut inner.gate {
             gate.finish(end, &mut out);
         }
         inner.feed_all(out);
-        inner.feed.give(Item::End);
         self.close(inner);
     }
 
     /// Nothing more of this track: it never came, or the recording has failed.
     pub fn leave_out(&self) {
+        self.close(&mut lock(&self.inner));
+    }
+
+    /// Nothing more of it goes into this part, whose pipeline takes nothing more.
+    pub fn leave_out_of(&self, part: usize) {
+        lock(&self.inner).outlets.of(part).close();
+        self.room.wake();
+    }
+
+    /// This part is over, and its pipeline no more.
+    pub fn forget_part(&self, part: usize) {
         let mut inner = lock(&self.inner);
-        inner.feed.give(Item::End);
-        self.close(&mut inner);
+        let on = inner.cursor.part();
+        inner.outlets.remove(part, on);
     }
 
     fn close(&self, inner: &mut Inner) {
-        inner.feed.close();
+        inner.outlets.close();
         self.closed.store(true, Ordering::Release);
         self.room.wake();
     }
 
-    /// What the encoder has been given and has not come out of it.
-    pub fn in_flight(&self) -> Arc<InFlight> {
-        lock(&self.inner).feed.in_flight().clone()
+    /// What the encoder of a part has been given and has not come out of it.
+    pub fn in_flight(&self, part: usize) -> Arc<InFlight> {
+        self.feed(part, |feed| feed.in_flight().clone())
     }
 
     /// The encoder is there: gives it what has waited.
-    pub fn connect(&self, appsrc: gst_app::AppSrc) {
-        let mut inner = lock(&self.inner);
-        self.drop_frames(&inner, &appsrc);
-        // Looked at behind what it is given first.
-        inner.looked = None;
-        let Some(caps) = inner.first_caps.clone() else {
+    pub fn connect(&self, part: usize, appsrc: gst_app::AppSrc) {
+        let Some(caps) = self.caps_of(part) else {
             return;
         };
-        inner.feed.connect(appsrc, &caps);
-        if self.is_closed() {
-            inner.feed.close();
+        let mut inner = lock(&self.inner);
+        self.drop_frames(&mut inner, part, &appsrc);
+        let outlet = inner.outlets.of(part);
+        outlet.feed.connect(appsrc, &caps);
+        if outlet.closed {
+            outlet.feed.close();
         }
+        // Looked at behind what it is given first.
+        inner.looked = None;
     }
 
     /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
-    pub fn reconnect(&self, appsrc: gst_app::AppSrc, from: Option<Ns>) {
+    pub fn reconnect(&self, part: usize, appsrc: gst_app::AppSrc, from: Option<Ns>) {
         let mut inner = lock(&self.inner);
-        self.dropper.begin_anew();
-        self.drop_frames(&inner, &appsrc);
+        inner.outlets.of(part).dropper.begin_anew();
+        self.drop_frames(&mut inner, part, &appsrc);
         inner.looked = None;
-        inner.feed.reconnect(appsrc, from);
+        inner.outlets.of(part).feed.reconnect(appsrc, from);
     }
 
     /// Leaves frames out in front of an encoder that is too slow.
-    fn drop_frames(&self, inner: &Inner, appsrc: &gst_app::AppSrc) {
+    fn drop_frames(&self, inner: &mut Inner, part: usize, appsrc: &gst_app::AppSrc) {
         if self.has_live_pictures(inner) {
+            let outlet = inner.outlets.of(part);
             let counts = frame_dropper::Counts {
-                fed: self.fed.clone(),
-                in_flight: inner.feed.in_flight().clone(),
+                fed: outlet.fed.clone(),
+                in_flight: outlet.feed.in_flight().clone(),
             };
-            frame_dropper::keep(appsrc, &self.dropper, counts, &self.room, self.name.clone());
+            let name = self.name.clone();
+            frame_dropper::keep(appsrc, &outlet.dropper, counts, &self.room, name);
         }
     }
 
@@ -883,13 +986,17 @@ impl Track {
     }
 
     /// From now on buffers wait for [`Track::flush_batch`].
-    pub fn start_batching(&self) {
-        lock(&self.inner).feed.start_batching();
+    pub fn start_batching(&self, part: usize) {
+        self.feed(part, Feed::start_batching);
     }
 
     /// Gives on what has been batched, if anything has.
-    pub fn flush_batch(&self) -> bool {
-        lock(&self.inner).feed.flush_batch()
+    pub fn flush_batch(&self, part: usize) -> bool {
+        self.feed(part, Feed::flush_batch)
+    }
+
+    fn feed<R>(&self, part: usize, work: impl FnOnce(&mut Feed) -> R) -> R {
+        work(&mut lock(&self.inner).outlets.of(part).feed)
     }
 }
 
@@ -924,16 +1031,22 @@ impl Inner {
     /// How many bytes the track holds.
     fn bytes(&self) -> u64 {
         let gate = self.gate.as_ref().map_or(0, Gate::waiting_bytes);
-        gate.saturating_add(self.feed.bytes())
+        gate.saturating_add(self.outlets.bytes())
     }
 
     fn refresh(&mut self, timeline: &SharedTimeline) {
         let Inner {
-            cursor, end, seen, ..
+            cursor,
+            end,
+            seen,
+            hold,
+            ..
         } = self;
         let news = timeline.news(*seen, |timeline| {
             cursor.refresh(timeline);
-            *end = timeline.end().filter(|_| timeline.pending().is_none());
+            *hold = timeline.hold();
+            let is_known = timeline.pending().is_none() && hold.is_none();
+            *end = timeline.end().filter(|_| is_known);
         });
         if let Some((now, ())) = news {
             *seen = now;
@@ -944,15 +1057,82 @@ impl Inner {
     /// That takes no lock of appsrc, at which its thread may be.
     fn waits_at_most(&self, fed: Ns) -> Option<Ns> {
         match (&self.gate, self.looked) {
-            (Some(Gate::Audio(_)), Some((waited, then))) if self.feed.is_connected() => {
+            (Some(Gate::Audio(_)), Some((waited, then))) if self.is_connected() => {
                 Some(waited.saturating_add(fed.saturating_sub(then)))
             }
             _ => None,
         }
     }
 
+    /// The way into the part that the track is in.
+    fn outlet(&mut self) -> &mut Outlet {
+        self.outlets.of(self.cursor.part())
+    }
+
+    /// Whether the part that the track is in has its pipeline, and more to come.
+    fn is_connected(&self) -> bool {
+        let outlet = self.outlets.find(self.cursor.part());
+        outlet.is_some_and(|outlet| outlet.feed.is_connected())
+    }
+
+    /// Media that waits for the encoders.
+    fn waiting(&mut self) -> Ns {
+        let part = self.cursor.part();
+        let on = self.outlets.of(part).feed.waiting();
+        on.saturating_add(self.outlets.waiting_before(part))
+    }
+
+    /// Goes on to the next part, if the track has all of the one that it is in.
+    fn enter_next_part(&mut self, timeline: &SharedTimeline) -> bool {
+        let Some(end) = self.cursor.end_of_part() else {
+            return false;
+        };
+        let Some(gate) = self.gate.as_mut().filter(|_| self.cursor.is_part_over()) else {
+            return false;
+        };
+        let mut out = GateOutput::new();
+        gate.end_part(end.recorded, &mut out);
+        self.feed_all(out);
+        let part = self.cursor.part();
+        self.outlets.of(part).close();
+        self.begin = timeline.read(|timeline| self.cursor.enter_next_part(timeline));
+        self.outlets.forget_before(self.cursor.part());
+        if let Some(gate) = &mut self.gate {
+            gate.begin_part(self.begin);
+        }
+        self.looked = None;
+        true
+    }
+
+    /// Makes up what is missing before running time `until`, in as many parts as that reaches into.
+    fn fill(&mut self, until: Ns, timeline: &SharedTimeline) {
+        let until = self.hold.unwrap_or(Ns::MAX).min(until);
+        loop {
+            let mut out = GateOutput::new();
+            let Inner { gate, cursor, .. } = &mut *self;
+            if let Some(gate) = gate {
+                gate.fill(cursor, until, &mut out);
+            }
+            self.feed_all(out);
+            if !self.enter_next_part(timeline) {
+                return;
+            }
+        }
+    }
+
+    /// Lets out what `safe_until` allows, in as many parts as that reaches into.
+    fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+        let safe_until = self.hold.unwrap_or(Ns::MAX).min(safe_until);
+        loop {
+            self.advance_gate(safe_until);
+            if !self.enter_next_part(timeline) {
+                return;
+            }
+        }
+    }
+
     /// Lets out what `safe_until` allows.
-    fn advance(&mut self, safe_until: Ns) {
+    fn advance_gate(&mut self, safe_until: Ns) {
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = self;
         if let Some(gate) = gate {
@@ -963,22 +1143,19 @@ impl Inner {
 
     fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
+        let outlet = self.outlets.of(self.cursor.part());
         for piece in out {
-            let item = match piece {
+            match piece {
                 Piece::Buffer(buffer) => {
-                    let end = buffer.pts().zip(buffer.duration());
-                    let end = end.map_or(Ns::MAX, |(pts, length)| (pts + length).nseconds());
-                    let end = end.saturating_sub(self.headroom);
-                    self.fed.fetch_max(end, Ordering::Relaxed);
-                    Item::Buffer(buffer)
+                    self.lacks_dts = buffer.dts().is_none();
+                    outlet.give(buffer);
                 }
                 Piece::Caps(caps) => {
-                    self.headroom = gate::headroom(&caps);
-                    Item::Caps(caps)
+                    outlet.headroom = gate::headroom(&caps);
+                    outlet.feed.give(Item::Caps(caps));
                 }
-                Piece::Turn(turn) => Item::Turn(turn),
-            };
-            self.feed.give(item);
+                Piece::Turn(turn) => outlet.feed.give(Item::Turn(turn)),
+            }
         }
     }
 }

@@ -80,9 +80,6 @@ impl Progress {
     }
 }
 
-/// A recording that is never split has one part.
-pub const FIRST_PART: u32 = 0;
-
 /// Takes what the muxer writes, in the muxer's thread.
 pub struct Writer {
     store: Store,
@@ -114,13 +111,13 @@ impl Writer {
     /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
     pub fn new(
         store: Store,
-        src: (Arc<SrcOutput>, u64),
+        src: Option<(Arc<SrcOutput>, u64)>,
         timeslice: Ns,
         progress: Arc<Progress>,
     ) -> Self {
         Writer {
             store,
-            src: Some(src),
+            src,
             caps: None,
             progress,
             position: 0,
@@ -134,6 +131,11 @@ impl Writer {
             complete: false,
             finished: false,
         }
+    }
+
+    /// Its bytes go there. To be called before there are any.
+    pub fn put_in(&mut self, store: Store) {
+        self.store = store;
     }
 
     /// Whether whatever still comes is late.
@@ -348,11 +350,11 @@ fn hand_out(
     (outlet.hand_out)(Event::Data {
         session: outlet.session,
         running_time: (outlet.running_at)(end),
-        part: FIRST_PART,
+        part: outlet.part,
         blob: Blob {
             bytes,
             caps: caps.cloned(),
-            timecode,
+            timecode: timecode.saturating_add(outlet.begin),
             duration: end.saturating_sub(timecode),
             mime_type: (outlet.mime_type)(),
         },
@@ -363,11 +365,15 @@ fn hand_out(
 pub struct BlobOutlet<'a> {
     /// Number of the recording.
     pub session: u64,
+    /// Number of the part.
+    pub part: u32,
+    /// Recorded time at which the part begins.
+    pub begin: Ns,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
     pub mime_type: &'a dyn Fn() -> String,
-    /// Running time of a recorded time.
+    /// Running time of a recorded time of the part.
     pub running_at: &'a dyn Fn(Ns) -> Ns,
     /// Recorded time that has been given to the encoders: nothing is later.
     pub fed: Ns,
@@ -392,6 +398,8 @@ mod tests {
         output.activate(None).unwrap();
         let outlet = BlobOutlet {
             session: 1,
+            part: 0,
+            begin: 0,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,
@@ -400,7 +408,7 @@ mod tests {
         let caps = gst::Caps::new_empty_simple("video/webm");
         let mut writer = Writer::new(
             Store::in_memory(0, None),
-            (output.clone(), 1),
+            Some((output.clone(), 1)),
             0,
             Arc::default(),
         );

@@ -12,6 +12,7 @@ pub mod file;
 pub mod gstreamer;
 pub mod kept;
 pub mod ordinary;
+pub mod parts;
 pub mod place;
 pub mod samples;
 pub mod sync;

@@ -132,7 +132,7 @@ mod tests {
             most = most.max(rewrite.patches.len());
             for (at, bytes) in rewrite.patches {
                 let at = at as usize;
-                assert!(bytes.len() < 120, "{count}: {}", bytes.len());
+                assert!(bytes.len() <= PAGE as usize, "{count}: {}", bytes.len());
                 file[at..at + bytes.len()].copy_from_slice(&bytes);
             }
             assert_eq!(&file[1000..], reserve.bytes());

@@ -225,7 +225,7 @@ impl Count {
     }
 }
 
-/// TrackStats the frames that leave `pad` from 0 on.
+/// Numbers the frames that leave `pad` from 0 on.
 pub fn count_anew(pad: &gst::Pad, counted: Counted) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

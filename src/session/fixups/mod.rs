@@ -27,6 +27,8 @@ mod ogg_pages;
 mod opus;
 mod opus_header;
 mod table;
+#[cfg(test)]
+mod tests;
 mod theora_cfr;
 mod vp8_in_ogg;
 
@@ -36,7 +38,7 @@ pub use table::TABLE;
 
 use super::pipeline::{ContainerEnd, Listener, TrackMedia};
 use crate::{
-    formats,
+    formats::{self, Picture},
     gate::headroom,
     log::CAT,
     model::{Codec, Container, Error, Kind},
@@ -49,7 +51,7 @@ pub struct Fixup {
     pub name: &'static str,
     /// The factory of the element at fault, or of the elements.
     pub element: &'static str,
-    /// Where they have the fault.
+    /// Where they have the fault, as its proof in `tests/proofs.rs` shows it.
     pub versions: Versions,
     /// What they do wrong.
     pub report: &'static str,
@@ -64,8 +66,21 @@ pub struct Fixup {
 pub enum Versions {
     /// Every one that is known.
     All,
+    /// Those before this one.
+    Before(u32, u32),
     /// This one and those after it.
     From(u32, u32),
+}
+
+#[cfg(test)]
+impl Versions {
+    fn contain(self, version: (u32, u32)) -> bool {
+        match self {
+            Versions::All => true,
+            Versions::Before(major, minor) => version < (major, minor),
+            Versions::From(major, minor) => version >= (major, minor),
+        }
+    }
 }
 
 /// Where in a chain a fixup goes. The stages are those of [`super::pipeline`], in their order.
@@ -97,6 +112,8 @@ pub struct ChainSpec {
     pub has_parser: bool,
     /// What the gate gives at first.
     pub caps: gst::Caps,
+    /// What the encoder of raw video is given.
+    pub picture: Option<Picture>,
     /// The encoder's factory, from [`Install::Encoder`] on.
     pub encoder: Option<glib::GString>,
     /// Whether it takes over in the middle of a track that has been copied, and that has its header.

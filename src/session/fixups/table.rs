@@ -3,7 +3,7 @@
 use super::{
     Fixup,
     Install::{Converters, Decoder, Encoder, Muxer, Parser, Source},
-    Versions::{All, From},
+    Versions::{All, Before, From},
     *,
 };
 use crate::formats::Delay;
@@ -116,7 +116,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "channel-order",
         element: "opusenc, flacenc",
-        versions: All,
+        versions: Before(1, 28),
         report: "do not put channels into their codec's order",
         needed: |s| s.codec.kind() == Kind::Audio,
         install: Encoder(|encoder, _| channel_order::mend(encoder)),
@@ -195,7 +195,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "key-marks",
         element: "matroskamux",
-        versions: All,
+        versions: Before(1, 28),
         report: "marks frames as key frames that do not last as long as the frame rate says",
         needed: |s| s.codec.kind() == Kind::Video && is_matroska(s),
         install: Muxer(|site| key_marks::keep(site.mux_pad)),
@@ -203,7 +203,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "full-range-colr",
         element: "qtdemux",
-        versions: All,
+        versions: Before(1, 26),
         report: "reads a full range out of a colr box as a limited one",
         needed: is_reorderable_in_mp4,
         install: Muxer(|site| colorimetry::keep_full_range_from_colr(site.mux_pad)),
@@ -219,7 +219,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "caps-once",
         element: "matroskamux, mp4mux",
-        versions: All,
+        versions: Before(1, 26),
         report: "refuse later caps, or write a longer header over the first fragment",
         needed: |_| true,
         install: Muxer(|site| {
@@ -233,7 +233,7 @@ pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "durations",
         element: "h264parse, h265parse, av1parse, aacparse, mpegaudioparse, flacparse",
-        versions: All,
+        versions: Before(1, 28),
         report: "give frames the length that the frame rate, or a whole frame, has",
         needed: |s| s.has_parser,
         install: Muxer(|site| durations::keep(site.parser, site.out)),

@@ -156,7 +156,8 @@ impl Grid {
 
 const SECOND: u64 = 1_000_000_000;
 
-/// TrackStats the pictures of an encoder that knows its frame rate.
+/// Counts the frames of an encoder that knows its frame rate.
+///
 /// `resumes`: another encoder has written what is before its first picture.
 pub fn count(encoder: &gst::Element, resumes: bool) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {

@@ -30,6 +30,8 @@ pub struct Feed {
     pub(super) mux_pad: gst::Pad,
     /// Of audio.
     pub(super) delay: Option<Delay>,
+    /// What its encoder is given, of raw video.
+    pub picture: Option<formats::Picture>,
     spec: ChainSpec,
     /// What takes the media that comes out of the head.
     takes: gst::Pad,
@@ -124,6 +126,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let elements = self.link_head(&head, (index, track), &takes, &mux_pad)?;
         Ok(Feed {
             delay: head.spec.delay(),
+            picture: head.spec.picture.clone(),
             appsrc: head.appsrc,
             monitor: head.monitor,
             mux_pad,
@@ -213,6 +216,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             copied: self.plan.copied.get(index).copied().unwrap_or_default(),
             has_parser: self.plan.parser(index).is_some(),
             caps: track.caps.clone(),
+            picture: self.plan.picture(index, &track.caps, self.settings.keep),
             encoder: None,
             takes_over: false,
             resumes: false,

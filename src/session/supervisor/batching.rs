@@ -35,7 +35,9 @@ impl Supervisor {
         let live = session.tracks.iter().all(Track::is_live);
         let copied = self.plan.as_ref().is_some_and(Plan::copies_all);
         if live && copied && !sent && self.batch_time() >= TICK {
-            session.tracks.iter().for_each(Track::start_batching);
+            let part = self.part.number;
+            let tracks = session.tracks.iter();
+            tracks.for_each(|track| track.start_batching(part));
             self.batch = Some(Batch {
                 at: Instant::now(),
                 any: true,
@@ -70,7 +72,7 @@ impl Supervisor {
         }
         let mut any = false;
         for track in &self.session.tracks {
-            any |= track.flush_batch();
+            any |= track.flush_batch(self.part.number);
         }
         let at = Instant::now();
         self.batch = Some(Batch { at, any });

@@ -5,8 +5,10 @@ use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
+    output::Store,
     session::{
         Event, chapters, lock,
+        part::part_number,
         pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
@@ -17,10 +19,19 @@ use std::{
     time::Instant,
 };
 
+/// A pipeline that is built, and whose tracks wait for the part to begin.
+pub(super) struct Ready {
+    /// Numbers of the tracks, in the pipeline's order.
+    tracks: Vec<usize>,
+}
+
 impl Supervisor {
     /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
     /// is left out.
     pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
+        if self.part.number > 0 {
+            return self.build_next();
+        }
         let patience = self.session.settings.patience();
         let mut missing = Vec::new();
         let mut known = false;
@@ -41,22 +52,20 @@ impl Supervisor {
                 .session
                 .timeline
                 .read(|t| t.intervals().first().map(|i| i.start));
-            let ahead = self.progress().saturating_sub(start.unwrap_or(0));
+            let ahead = self.session.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
                 && (self.session.any_live() || ahead > self.session.settings.patience_ns());
-            let stopped = stopped.is_some_and(|since| since.elapsed() > self.grace());
+            let stopped = stopped.is_some_and(|since| since.elapsed() > self.session.grace());
             for track in missing {
                 let give_up = known && waited || stopped || track.is_ended();
                 if !give_up {
                     return Ok(());
                 }
                 if !track.is_ended() {
-                    self.session.events.push(Event::Warning {
-                        message: format!(
-                            "Nothing has come on {}: it is left out of this recording.",
-                            track.name()
-                        ),
-                    });
+                    self.session.warn(format!(
+                        "Nothing has come on {}: it is left out of this recording.",
+                        track.name()
+                    ));
                 }
                 track.leave_out();
             }
@@ -76,13 +85,28 @@ impl Supervisor {
         }
     }
 
+    /// Builds the pipeline of a part behind another, whose tracks are known, be it before its first media comes.
+    fn build_next(&mut self) -> Result<(), Error> {
+        let mut tracks = self.session.tracks.iter();
+        if tracks.any(|track| track.caps().is_none() && !track.is_closed()) {
+            return Ok(());
+        }
+        match self.with_caps() {
+            ready if ready.is_empty() => Ok(()),
+            ready => self.build(ready),
+        }
+    }
+
     /// The tracks of which it is known what they are.
     pub(super) fn with_caps(&self) -> Vec<usize> {
+        let part = self.part.number;
         let tracks = self.session.tracks.iter().enumerate();
         tracks
             .filter(|(_, track)| {
                 track.caps().is_some() && (!track.is_encoded() || track.first().is_some())
             })
+            // One that had ended before is not of this part.
+            .filter(|(_, track)| part == 0 || !track.is_absent_from(part))
             .map(|(index, _)| index)
             .collect()
     }
@@ -106,22 +130,23 @@ impl Supervisor {
                 encoded: formats::copied_codec(
                     &track.caps,
                     &settings.mime_type,
-                    session.location(),
+                    settings.location.as_deref(),
                 ),
             })
             .collect();
-        let plan = formats::choose(&settings.mime_type, session.location(), &inputs);
+        let plan = formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs);
         let plan = plan.map_err(|refusal| {
-            session.events.push(Event::Missing(refusal.missing));
+            self.part.events.push(Event::Missing(refusal.missing));
             refusal.error
         })?;
         let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
         let wires = Arc::new(PipelineEvents {
             session: session.clone(),
+            part: self.part.clone(),
             names,
             begun: AtomicBool::new(false),
         });
-        let patchable = session.location().is_some() || session.src.seekable();
+        let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
         };
@@ -136,11 +161,12 @@ impl Supervisor {
         self.plan = Some(plan);
         self.wires = Some(wires);
         self.start_encoders()?;
-        self.connect(&ready);
+        self.set_up_feeds(&ready);
         if self.session.bitrates() != bitrates {
             // Written after the encoders had been made, and before it was known which they are.
             self.session.apply_bitrates(|_| true);
         }
+        self.ready = Some(Ready { tracks: ready });
         Ok(())
     }
 
@@ -150,38 +176,45 @@ impl Supervisor {
         track: &'a Track,
         tracks: &[&'a Track],
     ) -> Option<TrackMedia<'a>> {
-        let session = &self.session;
+        let (session, part) = (&self.session, self.part.number);
         let of_kind = tracks.iter().filter(|other| other.kind() == track.kind());
         Some(TrackMedia {
             name: track.name(),
-            caps: track.caps()?,
+            caps: track.caps_of(part)?,
             bits_per_second: session.bitrates().per_track(track.kind(), of_kind.count()),
             room: track.room(),
-            lacks_dts: track.lacks_dts(),
+            lacks_dts: track.lacks_dts(part),
             tags: session.tags_of(track),
-            in_flight: track.in_flight(),
+            in_flight: track.in_flight(part),
         })
     }
 
-    /// Gives the chains what has waited for them.
-    fn connect(&self, ready: &[usize]) {
+    /// Gives the chains their tags, and takes note of their encoders.
+    fn set_up_feeds(&self, ready: &[usize]) {
         let session = &self.session;
-        let (Some(pipeline), Some(plan)) = (&self.pipeline, &self.plan) else {
+        let (Some(pipeline), Some(plan), Some(wires)) = (&self.pipeline, &self.plan, &self.wires)
+        else {
             return;
         };
-        let tracks = ready.iter().filter_map(|index| session.tracks.get(*index));
         pipeline.dump("start");
+        let tracks = ready.iter().filter_map(|index| session.tracks.get(*index));
         for (number, (track, feed)) in tracks.zip(pipeline.feeds()).enumerate() {
             let encoder = feed.monitor.encoder();
             let tags = session.head_tags(track, encoder.is_some(), pipeline.takes_tags(), plan);
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
             }
-            if let (Some(encoder), Some(wires)) = (&encoder, &self.wires) {
-                wires.register(number, Some(encoder));
+            if let Some(encoder) = &encoder {
+                if let Some(picture) = &feed.picture {
+                    let picture = (track.name().to_owned(), picture.clone());
+                    let mut pictures = lock(&session.pictures);
+                    pictures.retain(|(name, _)| *name != picture.0);
+                    pictures.push(picture);
+                }
+                wires.set_running(number, Some(encoder));
             }
-            let encoder = encoder.and_then(|encoder| encoder.factory());
-            let way = encoder.map_or_else(
+            let way = encoder.as_ref().and_then(|encoder| encoder.factory());
+            let way = way.map_or_else(
                 || "is copied".to_owned(),
                 |factory| format!("goes through {}", factory.name()),
             );
@@ -192,18 +225,83 @@ impl Supervisor {
                 track.name(),
                 plan.container.name()
             );
-            track.connect(feed.appsrc.clone());
         }
+    }
+
+    /// The tracks go into the pipeline, once the part has begun and its file is open.
+    pub(super) fn connect_if_begun(&mut self) -> Result<(), Error> {
+        if self.ready.is_none() || !self.has_begun() {
+            return Ok(());
+        }
+        self.open_file()?;
+        let (Some(pipeline), Some(ready)) = (&self.pipeline, self.ready.take()) else {
+            return Ok(());
+        };
+        let session = &self.session;
+        let part = self.part.number;
+        let tracks = ready.tracks.iter();
+        let tracks = tracks.filter_map(|index| session.tracks.get(*index));
+        let tracks: Vec<&Track> = tracks.collect();
+        let mut names = lock(&session.encoder_names);
+        names.clear();
+        let encoders = tracks.iter().zip(pipeline.feeds());
+        names.extend(encoders.filter_map(|(track, feed)| {
+            let factory = feed.monitor.encoder()?.factory()?;
+            Some((track.name().to_owned(), factory.name().to_string()))
+        }));
+        drop(names);
+        for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
+            track.connect(part, feed.appsrc.clone());
+        }
+        self.connected = true;
+        session.room.wake();
+        if part > 0 {
+            self.start_batching();
+        }
+        Ok(())
+    }
+
+    /// Opens the file of a part behind another.
+    fn open_file(&self) -> Result<(), Error> {
+        if self.part.number == 0 || self.part.location().is_some() {
+            return Ok(());
+        }
+        let Some(number) = self.session.number_of_file(&self.part) else {
+            return Ok(());
+        };
+        let number_of_part = part_number(self.part.number);
+        let settings = &self.session.settings;
+        let Some(pattern) = &settings.pattern else {
+            return Ok(());
+        };
+        let delegate = &self.session.delegate;
+        let location = delegate.location(pattern, number_of_part, number)?;
+        let store = Store::in_file(&location, settings.max_memory, settings.temp_dir.clone());
+        let store = store.map_err(|err| {
+            Error::unknown(format!(
+                "The next part cannot begin: location \"{location}\" cannot be opened for writing: {err}"
+            ))
+        })?;
+        self.part.put_in(Some(location), Some(store));
+        Ok(())
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.
     pub(super) fn announce(&mut self, caps_known: bool, stopped: bool) {
-        if self.announced || self.session.timeline.read(|t| t.pending().is_some()) {
+        if self.announced {
+            let mut known = lock(&self.part.mime_type);
+            if caps_known && known.is_none() {
+                *known = Some(self.likely_type());
+                *lock(&self.session.mime_type) = known.clone();
+            }
+            return;
+        }
+        if self.session.timeline.read(|t| t.pending().is_some()) {
             return;
         }
         // So that there is something to ask for from then on; but where nothing flows, nobody waits for ever.
         let patience = self.session.settings.patience();
-        let (bytes, _) = self.session.progress.figures();
+        let (bytes, _) = self.part.progress.figures();
         let paused = self.session.timeline.read(Timeline::is_paused);
         let waited = self.begun.elapsed() > patience.max(GRACE);
         if caps_known && bytes > 0 || paused || stopped || waited {
@@ -231,7 +329,7 @@ impl Supervisor {
             })
             .collect();
         let settings = &self.session.settings;
-        formats::choose(&settings.mime_type, self.session.location(), &inputs).ok()
+        formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs).ok()
     }
 
     /// The actual type, as far as it can be told now.
@@ -248,10 +346,11 @@ impl Supervisor {
 
     pub(super) fn announce_start(&self, mime_type: String) {
         let session = &self.session;
-        let Some(slot) = lock(&session.control).start.take() else {
+        let Some(slot) = lock(&self.part.control).start.take() else {
             return;
         };
         *lock(&session.mime_type) = Some(mime_type.clone());
+        *lock(&self.part.mime_type) = Some(mime_type.clone());
         let start = session
             .timeline
             .read(|t| t.intervals().first().map(|interval| interval.start));
@@ -261,6 +360,6 @@ impl Supervisor {
             mime_type,
             location: session.settings.location.clone(),
         };
-        session.events.fill(slot, Some(event));
+        self.part.events.fill(slot, Some(event));
     }
 }

@@ -12,10 +12,11 @@ impl Supervisor {
         let Some(pipeline) = &self.pipeline else {
             return;
         };
-        let Some((chapters, end)) = session.chapters_beyond(self.chapters_written) else {
+        let Some((chapters, end)) = session.chapters_beyond(&self.part, self.chapters_written)
+        else {
             return;
         };
-        let written = session.with_writer_within(DISK_PATIENCE, |writer, _| {
+        let written = session.with_writer_within(&self.part, DISK_PATIENCE, |writer, _| {
             pipeline.with_patch(|patch| {
                 let Some(reserve) = patch.reserve() else {
                     // Not yet, or they go to the end.
@@ -40,9 +41,12 @@ impl Supervisor {
             }
             // The disk is slow, or the head is not there yet.
             None | Some(Ok(None)) => {}
-            Some(Err(err)) => session.fail(Error::unknown(format!(
-                "The chapters of the recording cannot be written: {err}"
-            ))),
+            Some(Err(err)) => session.fail_part(
+                &self.part,
+                Error::unknown(format!(
+                    "The chapters of the recording cannot be written: {err}"
+                )),
+            ),
         }
     }
 }

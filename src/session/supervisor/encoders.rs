@@ -52,7 +52,7 @@ impl Supervisor {
 
     /// What an encoder has said of its failure.
     fn reason(&self, encoder: &gst::Element) -> Option<Error> {
-        let control = lock(&self.session.control);
+        let control = lock(&self.part.control);
         let mut said = control.failed_encoders.iter();
         let said = said.find(|(failed, _)| failed == encoder);
         said.map(|(_, error)| error.clone())
@@ -80,11 +80,11 @@ impl Supervisor {
                 failed.push((index, Error::unknown(text)));
             }
         }
-        lock(&self.session.control).failed_encoders.clear();
+        lock(&self.part.control).failed_encoders.clear();
         for (index, error) in failed {
             let message = self.replace_encoder(index, error)?;
             gst::warning!(CAT, id = &self.session.label, "{message}");
-            self.session.events.push(Event::Warning { message });
+            self.part.events.push(Event::Warning { message });
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Supervisor {
     /// What can take the place of an encoder of this factory, `old`.
     fn remedy(&mut self, index: usize, old: Option<&str>, has_next: bool) -> Option<Remedy> {
         let spec = self.pipeline.as_ref()?.feeds().get(index)?.next_spec();
-        let caps = self.track_at(index)?.caps()?;
+        let caps = self.track_at(index)?.caps_of(self.part.number)?;
         if has_next && !candidates(&spec, &caps, &self.failed).is_empty() {
             return Some(Remedy::Next);
         }
@@ -176,12 +176,17 @@ impl Supervisor {
             Pipeline::set_track_tags(feed, tags);
         }
         if let Some(encoder) = &encoder {
-            wires.register(index, Some(encoder));
+            wires.set_running(index, Some(encoder));
+            wires.set_name(index, Some(encoder));
             if feed.bits_per_second != bits_per_second {
                 session.apply_bitrates(|of| of == track.kind());
             }
         }
-        track.reconnect(feed.appsrc.clone(), feed.monitor.restart_at());
+        track.reconnect(
+            self.part.number,
+            feed.appsrc.clone(),
+            feed.monitor.restart_at(),
+        );
         Ok(())
     }
 

@@ -4,26 +4,24 @@ use super::{DISK_PATIENCE, Supervisor};
 use crate::{
     formats::Ending,
     log::{CAT, time},
-    model::{EndReason, Error},
-    session::{Event, Part, lock, writer::FIRST_PART},
+    model::{EndReason, Error, timeline::Ns},
+    session::{Event, FinishedPart, lock, part::part_number},
 };
 use std::sync::PoisonError;
 
 impl Supervisor {
     /// After an error: what the encoders and the muxer still have is got out of them.
     pub(super) fn drain_after_error(&mut self, error: Error) -> Error {
-        for track in &self.session.tracks {
-            track.leave_out();
-        }
+        self.leave_out_tracks();
         let Some(pipeline) = &self.pipeline else {
             return error;
         };
         pipeline.dump("error");
-        let control = lock(&self.session.control);
+        let control = lock(&self.part.control);
         let timeout = self.session.settings.stop_timeout;
         // The muxer finishes its file even after an error, if it can.
         drop(
-            self.session
+            self.part
                 .done
                 .wait_timeout_while(control, timeout, |control| !control.drained)
                 .unwrap_or_else(PoisonError::into_inner),
@@ -31,26 +29,43 @@ impl Supervisor {
         error
     }
 
+    /// Nothing more goes into the part; nor into any other, if it is the last.
+    fn leave_out_tracks(&self) {
+        let is_last = self.session.is_over_with(&self.part);
+        for track in &self.session.tracks {
+            match is_last {
+                true => track.leave_out(),
+                false => track.leave_out_of(self.part.number),
+            }
+        }
+    }
+
     /// The end, in order: the last blob, the last events, the pipeline's resources.
     pub(super) fn finish(&mut self, error: Option<Error>) {
-        self.finalise();
         let session = self.session.clone();
-        for track in &session.tracks {
-            track.leave_out();
+        let part = self.part.clone();
+        if lock(&part.control).cancelled {
+            part.events.close();
+            return self.release();
         }
-        self.tell_closed();
-        session.room.open();
-        lock(&session.control).over = true;
+        self.leave_out_tracks();
+        self.finalise();
+        let is_last = session.is_over_with(&part);
+        if is_last {
+            session.end_log();
+            session.room.open();
+        }
         let mime_type = self.likely_type();
         session.contain(|_| {
             crate::fault::place("end");
-            self.announce_start(mime_type);
+            self.announce_start(mime_type.clone());
         });
+        lock(&part.mime_type).get_or_insert(mime_type);
         let mut pipeline = self.pipeline.take();
         if let Some(pipeline) = &pipeline {
             pipeline.dump("stop");
         }
-        let (chapters, chapters_end) = session.seal_chapters();
+        let (chapters, chapters_end) = session.seal_chapters(&part);
         let ending = pipeline
             .as_ref()
             .map(|pipeline| pipeline.take_ending(chapters, chapters_end));
@@ -60,21 +75,36 @@ impl Supervisor {
         {
             session.warn_of_lost_chapters();
         }
-        if lock(&session.control).drained {
+        if lock(&part.control).drained {
             pipeline = None;
         }
-        lock(&session.encoders).clear();
-        self.announce_resume(usize::MAX);
-        let requests = std::mem::take(&mut lock(&session.control).requests);
+        lock(&part.encoders).clear();
+        match is_last {
+            true => session.announce_resume(usize::MAX),
+            false => session.hand_on_resumes(&part),
+        }
+        let requests = {
+            let mut control = lock(&part.control);
+            control.over = true;
+            std::mem::take(&mut control.requests)
+        };
         for slot in requests {
-            session.events.fill(slot, None);
+            part.events.fill(slot, None);
         }
         for message in session.room.warnings() {
-            session.events.push(Event::Warning { message });
+            part.events.push(Event::Warning { message });
         }
         // What failed on the way here counts too.
-        let error = error.or_else(|| lock(&session.control).error.take());
-        self.emit_final_events(error, ending.unwrap_or_default());
+        let error = error.or_else(|| {
+            let own = lock(&part.control).error.take();
+            own.or_else(|| {
+                is_last
+                    .then(|| lock(&session.control).error.take())
+                    .flatten()
+            })
+        });
+        self.emit_final_events(error, ending.unwrap_or_default(), is_last);
+        part.events.close();
         self.release();
         // What did not drain may hold this thread for as long as an element of it is stuck; the
         // writer takes nothing of it any more.
@@ -86,19 +116,21 @@ impl Supervisor {
         self.session.src.end(self.session.id);
     }
 
-    /// Nobody waits for this recording any more.
+    /// Nobody waits for this part any more, nor for the recording if it was the last.
     pub(super) fn release(&self) {
         let session = &self.session;
-        session.close_decoders();
-        session.events.close();
-        lock(&session.control).finished = true;
-        session.done.notify_all();
-        session.delegate.finished(session.id);
+        self.part.events.close();
+        if session.forget_part(&self.part) {
+            session.close_decoders();
+            lock(&session.control).finished = true;
+            session.done.notify_all();
+            session.delegate.finished(session.id);
+        }
     }
 
     /// A write has not returned: what is behind it cannot be got at.
     fn disk_is_stuck(&self) -> Error {
-        let place = match self.session.location() {
+        let place = match self.part.location() {
             Some(location) => format!("location \"{location}\""),
             None => "The directory of temporary files".into(),
         };
@@ -109,34 +141,84 @@ impl Supervisor {
         ))
     }
 
-    fn emit_final_events(&self, error: Option<Error>, ending: Ending) {
+    fn emit_final_events(&self, error: Option<Error>, ending: Ending, is_last: bool) {
         let session = &self.session;
-        let written = session.progress.frontier();
-        let (duration, running_time) = session.timeline.read(|t| match (&error, t.stopped_at()) {
-            (None, Some(stop)) => (t.duration(), stop),
-            _ => (written, t.running_at(written)),
-        });
-        session.events.push(Event::Ended {
-            session: session.id,
-        });
-        let say = |error| {
-            session.events.push(Event::Error {
+        let part = &self.part;
+        let number = part.number;
+        let written = part.progress.frontier();
+        let end = self.end(error.is_none().then_some(()), written);
+        let running_time = end.running_time;
+        if is_last {
+            part.events.push(Event::Ended {
+                session: session.id,
+            });
+        }
+        let say = |error: Error| match is_last {
+            true => part.events.push(Event::Error {
                 session: session.id,
                 running_time,
                 error,
-            });
+            }),
+            // The recording goes on.
+            false => part.events.push(Event::Warning {
+                message: format!("Part {number} lacks its end: {error}"),
+            }),
         };
         let mut failed = error.is_some();
+        if number > 0 && !self.has_begun() {
+            if let Some(error) = error {
+                say(error);
+            }
+        } else {
+            self.emit_last_blob(error, ending, end.duration, &mut failed, &say);
+            self.end_src();
+            self.emit_part(&end, failed);
+        }
+        if is_last {
+            self.emit_stop(&end, failed);
+        }
+    }
+
+    /// Where the part ends: by its cuts, or as far as has been `written` if it could not be recorded to its end.
+    fn end(&self, is_whole: Option<()>, written: Ns) -> End {
+        let number = self.part.number;
+        self.session.timeline.read(|t| {
+            let begin = t.recorded_before(number);
+            let seam = t.end_of_part(number).map(|seam| seam.running);
+            let cut = is_whole.and(seam.or(t.stopped_at()));
+            let (duration, running_time) = match cut {
+                Some(cut) => (t.duration_of(number), cut),
+                None => (written, t.running_at(begin.saturating_add(written))),
+            };
+            End {
+                begin,
+                begun: t.first_instant_of(number),
+                duration,
+                running_time,
+            }
+        })
+    }
+
+    fn emit_last_blob(
+        &self,
+        error: Option<Error>,
+        ending: Ending,
+        duration: Ns,
+        failed: &mut bool,
+        say: &dyn Fn(Error),
+    ) {
+        let session = &self.session;
+        let part = &self.part;
         let caps = self.likely_caps();
         // A disk that is busy just then is not stuck.
         let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
-        let ended = session.with_writer_within(patience, |writer, events| {
+        let ended = session.with_writer_within(part, patience, |writer, events| {
             if let Some(caps) = caps {
                 writer.assume_caps(caps);
             }
             // An error in the last write comes before the blob that it has made short.
             let finalised = writer.finalise(ending);
-            let finalised = finalised.map(|unchanged| session.warn_of_incomplete(unchanged));
+            let finalised = finalised.map(|unchanged| session.warn_of_incomplete(part, unchanged));
             let error = error.or_else(|| {
                 let reason = finalised.err()?;
                 Some(Error::unknown(format!(
@@ -144,60 +226,84 @@ impl Supervisor {
                 )))
             });
             if let Some(error) = error {
-                failed = true;
+                *failed = true;
                 say(error);
             }
             writer.finish(duration, events, |error| {
-                if !std::mem::replace(&mut failed, true) {
+                if !std::mem::replace(failed, true) {
                     say(error);
                 }
             });
         });
         if ended.is_none() {
-            failed = true;
+            *failed = true;
             say(self.disk_is_stuck());
-            session.with_outlet(|events| session.progress.abandon(duration, events));
+            session.with_outlet(part, |events| part.progress.abandon(duration, events));
         }
-        self.end_src();
-        let (size, blobs) = session.progress.figures();
+    }
+
+    fn emit_part(&self, end: &End, failed: bool) {
+        let session = &self.session;
+        let part = &self.part;
+        let (size, blobs) = part.progress.figures();
         gst::info!(
             CAT,
-            id = &session.label,
+            id = &part.label,
             "Over after {:?}: {} recorded, {size} bytes in {blobs} blobs{}{}",
             self.begun.elapsed(),
-            time(duration),
-            if session.location().is_some() {
+            time(end.duration),
+            if part.location().is_some() {
                 ", in "
             } else {
                 ""
             },
-            session.location().unwrap_or_default()
+            part.location().unwrap_or_default()
         );
-        let intervals = session.intervals();
-        session.events.push(Event::Part(Part {
-            number: FIRST_PART,
-            location: session.settings.location.clone(),
-            mime_type: session.mime_type().unwrap_or_default(),
-            timecode: 0,
-            duration,
+        let goes_on = session
+            .timeline
+            .read(|t| t.end_of_part(part.number).is_some());
+        part.events.push(Event::Part(FinishedPart {
+            number: part_number(part.number),
+            location: part.location().map(str::to_owned),
+            mime_type: part.mime_type().unwrap_or_default(),
+            timecode: end.begin,
+            duration: end.duration,
             size,
-            whole: session.progress.is_whole(),
-            running_time: intervals.first().map_or(running_time, |i| i.running_time),
+            // What a recording that ends with an error has is told by that.
+            whole: part.progress.is_whole() && !(goes_on && failed),
+            running_time: end.begun.unwrap_or(end.running_time),
         }));
+    }
+
+    fn emit_stop(&self, end: &End, failed: bool) {
+        let session = &self.session;
         let reason = match failed {
             true => EndReason::Error,
             false => lock(&session.control)
                 .reason
                 .unwrap_or(EndReason::EndOfStream),
         };
-        session.events.push(Event::Stop {
+        let (size, _) = session.written();
+        self.part.events.push(Event::Stop {
             session: session.id,
             reason,
-            intervals,
-            running_time,
-            location: session.settings.location.clone(),
-            duration,
+            intervals: session.intervals(),
+            running_time: end.running_time,
+            location: session.location(),
+            duration: end.begin.saturating_add(end.duration),
             size,
         });
     }
+}
+
+/// Where a part ends.
+struct End {
+    /// Recorded time at which it begins.
+    begin: Ns,
+    /// Running time of its first instant, if anything was recorded.
+    begun: Option<Ns>,
+    /// Recorded time in it.
+    duration: Ns,
+    /// Running time of its end.
+    running_time: Ns,
 }

@@ -1,36 +1,28 @@
 //! Tracks that end, stay away, or owe something to the others.
 
-use super::{GRACE, LIVE_GRACE, Supervisor};
+use super::Front;
 use crate::{
-    formats,
     log::{CAT, time},
     model::{
-        Error,
         absence::{Action, Completion, TrackView},
         timeline::Ns,
     },
-    session::{Event, lock, track::Track},
+    session::{Session, lock, track::Track},
 };
 use smallvec::SmallVec;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-impl Supervisor {
-    /// How long to wait for a track after `stop`.
-    pub(super) fn grace(&self) -> Duration {
-        let latency = self.session.tracks.iter().map(Track::latency).max();
-        match self.session.any_live() {
-            true => latency.unwrap_or_default() + LIVE_GRACE,
-            false => GRACE,
-        }
-    }
-
+impl Front {
     /// The tracks as far as it matters who stays away.
-    pub(super) fn views(&self) -> SmallVec<[TrackView; 4]> {
-        let tracks = self.session.tracks.iter();
-        tracks.map(|track| self.view(track)).collect()
+    pub(super) fn views(&self, session: &Session) -> SmallVec<[TrackView; 4]> {
+        let tracks = session.tracks.iter();
+        tracks.map(|track| self.view(session, track)).collect()
     }
 
-    fn view(&self, track: &Track) -> TrackView {
+    fn view(&self, session: &Session, track: &Track) -> TrackView {
         if track.is_closed() {
             return TrackView::default();
         }
@@ -51,7 +43,7 @@ impl Supervisor {
         };
         match view.encoded && view.awaited {
             true => TrackView {
-                owed: self.owed(arrived, view.latency),
+                owed: self.owed(session, arrived, view.latency),
                 ..view
             },
             false => view,
@@ -59,10 +51,10 @@ impl Supervisor {
     }
 
     /// Recorded time that an encoded track owes to the others.
-    fn owed(&self, arrived: Ns, latency: Duration) -> Ns {
-        let progress = self.progress();
+    fn owed(&self, session: &Session, arrived: Ns, latency: Duration) -> Ns {
+        let progress = session.progress();
         let due = progress.saturating_sub(u64::try_from(latency.as_nanos()).unwrap_or(0));
-        let (owed, pending) = self.session.timeline.read(|t| {
+        let (owed, pending) = session.timeline.read(|t| {
             let owed = t.recorded_at(due).saturating_sub(t.recorded_at(arrived));
             (owed, t.pending())
         });
@@ -75,11 +67,15 @@ impl Supervisor {
     }
 
     /// After `stop`: ends each track that has all it needs, or whose rest will not come.
-    pub(super) fn complete_tracks(&self, since: Instant) {
-        let going_down = lock(&self.session.control).going_down;
+    pub(super) fn complete_tracks(&self, session: &Session, since: Instant) {
+        if session.timeline.read(|t| t.hold().is_some()) {
+            // The end of a part comes first.
+            return session.open_tracks().for_each(|(_, track)| track.advance());
+        }
+        let going_down = lock(&session.control).going_down;
         let now = self.begun.elapsed();
         let stopped = since.saturating_duration_since(self.begun);
-        for (index, track) in self.open_tracks() {
+        for (index, track) in session.open_tracks() {
             // What the past has of it is on its way all the same.
             if going_down && !track.is_kept() {
                 track.finish(false);
@@ -87,7 +83,7 @@ impl Supervisor {
             }
             match self
                 .absences
-                .complete(now, stopped, index, &self.view(track))
+                .complete(now, stopped, index, &self.view(session, track))
             {
                 Completion::MakeUp => track.finish(true),
                 Completion::Await => track.advance(),
@@ -96,18 +92,25 @@ impl Supervisor {
     }
 
     /// Tracks whose pads have had EOS end where they are.
-    pub(super) fn end_ended_tracks(&mut self) {
-        let tracks = self.open_tracks().filter(|(_, track)| track.is_ended());
+    pub(super) fn end_ended_tracks(&mut self, session: &Arc<Session>) {
+        let tracks = session.open_tracks().filter(|(_, track)| track.is_ended());
         let ended: Vec<usize> = tracks.map(|(index, _)| index).collect();
         if ended.is_empty() {
             return;
         }
         // All of them may have come, and ended, since cuts were looked at last.
-        self.settle_cuts();
-        let session = &self.session;
+        self.settle_cuts(session);
+        self.settle_splits(session);
         for track in ended.iter().filter_map(|index| session.tracks.get(*index)) {
-            let waits = session.timeline.read(|t| t.pending().is_some());
-            if track.caps().is_some() && !(waits && self.open_tracks().any(|(_, t)| !t.is_ended()))
+            let (waits, hold) = session
+                .timeline
+                .read(|t| (t.pending().is_some(), t.hold().unwrap_or(Ns::MAX)));
+            if track.arrived() > hold {
+                // The end of the part comes first.
+                continue;
+            }
+            if track.caps().is_some()
+                && !(waits && session.open_tracks().any(|(_, t)| !t.is_ended()))
             {
                 track.advance();
                 track.finish(false);
@@ -115,52 +118,23 @@ impl Supervisor {
         }
     }
 
-    /// Tracks that have gone on as something of which nothing can be made end there; gives an error if there is no
-    /// other.
-    pub(super) fn end_unusable_tracks(&mut self) -> Option<Error> {
-        let session = self.session.clone();
-        let ended = std::mem::take(&mut lock(&session.control).ended_by_caps);
-        let mut error = None;
-        for (name, caps, at) in ended {
-            let Some(track) = session.tracks.iter().find(|track| *track.name() == name) else {
-                continue;
-            };
-            track.leave_out();
-            let media = caps.structure(0).map_or("nothing", |s| s.name().as_str());
-            let why = match formats::can_decode(&caps) || formats::is_raw(&caps) {
-                true => "the headers of its track cannot be made anew",
-                false => "nothing here decodes it",
-            };
-            let what = format!("{name} goes on as other {media}, and {why}");
-            gst::warning!(CAT, id = &session.label, "{what}: {caps}");
-            let mut others = session.tracks.iter().filter(|other| *other.name() != name);
-            if others.all(|other| other.is_closed() && other.fed() <= at) {
-                error = Some(Error::not_supported(format!(
-                    "{what}: the recording ends here. Record Opus, AAC, VP8 or H.264, which can go on."
-                )));
-            } else {
-                let message = format!("{what}: its track ends here, the others go on.");
-                session.events.push(Event::Warning { message });
-            }
-        }
-        error
-    }
-
     /// Makes up what raw tracks that stay away owe to the others.
-    pub(super) fn fill_absent(&self) {
+    pub(super) fn fill_absent(&self, session: &Session) {
         let now = self.begun.elapsed();
-        let actions = self.absences.poll(now, self.progress(), &self.views());
+        let actions = self
+            .absences
+            .poll(now, session.progress(), &self.views(session));
         for action in actions {
             let (Action::Fill { track: index, .. } | Action::LeaveBehind { track: index }) = action;
-            let Some(track) = self.session.tracks.get(index) else {
+            let Some(track) = session.tracks.get(index) else {
                 continue;
             };
             match action {
-                Action::LeaveBehind { .. } => self.leave_behind(track),
+                Action::LeaveBehind { .. } => self.leave_behind(session, track),
                 Action::Fill { until, .. } => {
                     gst::debug!(
                         CAT,
-                        id = &self.session.label,
+                        id = &session.label,
                         "Track {} stays away: filled until {}",
                         track.name(),
                         time(until)
@@ -172,18 +146,17 @@ impl Supervisor {
     }
 
     /// An encoded track has stopped coming: nothing can stand in for it, and the muxer would wait.
-    pub(super) fn leave_behind(&self, track: &Track) {
-        if self.pipeline.is_none() {
+    pub(super) fn leave_behind(&self, session: &Session, track: &Track) {
+        if !track.is_connected() {
             return;
         }
-        self.session.events.push(Event::Warning {
-            message: format!(
+        session.warn(
+            format!(
                 "Nothing has come on {} for {} ms while something has on others: its track ends here, the others \
                  go on. If it brings frames so rarely, set max-queue-time higher.",
                 track.name(),
-                self.session.settings.patience().as_millis()
-            ),
-        });
+                session.settings.patience().as_millis()
+            ));
         track.finish(false);
     }
 }

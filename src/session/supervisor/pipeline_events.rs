@@ -3,7 +3,7 @@
 use crate::{
     formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
-    session::{Event, Session, bitrates::RunningEncoder, lock, pipeline::Listener},
+    session::{Event, Session, bitrates::RunningEncoder, lock, part::Part, pipeline::Listener},
 };
 use gst::prelude::*;
 use std::{
@@ -17,6 +17,7 @@ use std::{
 /// What the pipeline says, brought to the session.
 pub(super) struct PipelineEvents {
     pub(super) session: Arc<Session>,
+    pub(super) part: Arc<Part>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
     /// Bytes have come.
@@ -24,32 +25,32 @@ pub(super) struct PipelineEvents {
 }
 
 impl PipelineEvents {
-    /// A track goes through this encoder from now on, or through none.
-    pub(super) fn register(&self, track: usize, encoder: Option<&gst::Element>) {
-        let session = &self.session;
+    /// A track goes through this encoder from now on, or through none, by `stats`.
+    pub(super) fn set_name(&self, track: usize, encoder: Option<&gst::Element>) {
         let Some(name) = self.names.get(track) else {
             return;
         };
-        let Some(kind) = session.kind_of(name) else {
+        let mut names = lock(&self.session.encoder_names);
+        names.retain(|(of, _)| of != name);
+        let factory = encoder.and_then(|encoder| encoder.factory());
+        names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
+    }
+
+    /// The same, for new bit rates.
+    pub(super) fn set_running(&self, track: usize, encoder: Option<&gst::Element>) {
+        let session = &self.session;
+        let kind = |name: &String| session.kind_of(name);
+        let Some(of_track) = self.names.get(track).and_then(kind) else {
             return;
         };
-        {
-            let mut names = lock(&session.encoder_names);
-            names.retain(|(of, _)| of != name);
-            let factory = encoder.and_then(|encoder| encoder.factory());
-            names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
-        }
-        let of_kind = self
-            .names
-            .iter()
-            .filter(|other| session.kind_of(other) == Some(kind))
-            .count();
-        let mut running = lock(&session.encoders);
+        let names = self.names.iter().filter_map(kind);
+        let of_kind = names.filter(|kind| *kind == of_track).count();
+        let mut running = lock(&self.part.encoders);
         // Those that were exchanged are in no pipeline any more.
         running.retain(|encoder| encoder.element.parent().is_some());
         running.extend(encoder.map(|encoder| RunningEncoder {
             element: encoder.clone(),
-            kind,
+            kind: of_track,
             of_kind,
         }));
     }
@@ -57,12 +58,12 @@ impl PipelineEvents {
     /// The recording ends where nothing more can be written.
     fn fail_if(&self, written: io::Result<()>) {
         if let Err(err) = written {
-            let what = match self.session.location() {
+            let what = match self.part.location() {
                 Some(location) => format!("location \"{location}\""),
                 None => "The temporary file of the recording".into(),
             };
-            self.session
-                .fail(Error::unknown(format!("{what} cannot be written: {err}")));
+            let error = Error::unknown(format!("{what} cannot be written: {err}"));
+            self.session.fail_part(&self.part, error);
         }
     }
 }
@@ -70,13 +71,15 @@ impl PipelineEvents {
 impl Listener for PipelineEvents {
     fn seek(&self, position: u64) {
         crate::fault::place("seek");
-        self.session.with_writer(|writer, _| writer.seek(position));
+        self.session
+            .with_writer(&self.part, |writer, _| writer.seek(position));
     }
 
     fn caps(&self, caps: &gst::Caps) {
         crate::fault::place("muxer caps");
-        self.session.with_writer(|writer, _| writer.set_caps(caps));
-        lock(&self.session.control).caps = true;
+        self.session
+            .with_writer(&self.part, |writer, _| writer.set_caps(caps));
+        lock(&self.part.control).caps = true;
         self.session.room.wake();
     }
 
@@ -87,9 +90,9 @@ impl Listener for PipelineEvents {
 
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
         crate::fault::place("bytes");
-        let written = self
-            .session
-            .with_writer(|writer, events| writer.write(buffer, begins_unit, events));
+        let written = self.session.with_writer(&self.part, |writer, events| {
+            writer.write(buffer, begins_unit, events)
+        });
         self.fail_if(written);
         if !self.begun.swap(true, Ordering::SeqCst) {
             // `on-start` waits for them.
@@ -98,7 +101,7 @@ impl Listener for PipelineEvents {
     }
 
     fn chapters(&self) -> (Vec<Chapter>, Ns) {
-        self.session.seal_chapters()
+        self.session.seal_chapters(&self.part)
     }
 
     fn end(&self, ending: Ending) {
@@ -109,29 +112,30 @@ impl Listener for PipelineEvents {
         // In this thread, which may wait for the disk.
         let written = self
             .session
-            .with_writer(|writer, _| writer.finalise(ending));
-        let written = written.map(|unchanged| self.session.warn_of_incomplete(unchanged));
+            .with_writer(&self.part, |writer, _| writer.finalise(ending));
+        let written =
+            written.map(|unchanged| self.session.warn_of_incomplete(&self.part, unchanged));
         self.fail_if(written);
-        lock(&self.session.control).drained = true;
-        self.session.done.notify_all();
+        lock(&self.part.control).drained = true;
+        self.part.done.notify_all();
         self.session.room.wake();
     }
 
     fn error(&self, error: Error) {
-        self.session.fail(error);
+        self.session.fail_part(&self.part, error);
     }
 
     fn encoder_failed(&self, encoder: &gst::Element, error: Error) {
         let failed = (encoder.clone(), error);
-        lock(&self.session.control).failed_encoders.push(failed);
+        lock(&self.part.control).failed_encoders.push(failed);
         self.session.room.wake();
     }
 
     fn missing(&self, missing: Vec<Missing>) {
         // Of what fails because something else has, nobody is told.
-        let first = lock(&self.session.control).error.is_none();
+        let first = lock(&self.part.control).error.is_none();
         if first && !missing.is_empty() {
-            self.session.events.push(Event::Missing(missing));
+            self.part.events.push(Event::Missing(missing));
         }
     }
 
@@ -143,7 +147,8 @@ impl Listener for PipelineEvents {
     }
 
     fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
-        self.register(track, encoder);
+        self.set_running(track, encoder);
+        self.set_name(track, encoder);
         let name = self.names.get(track);
         let kind = name.and_then(|name| self.session.kind_of(name));
         self.session.apply_bitrates(|of| Some(of) == kind);
@@ -152,7 +157,7 @@ impl Listener for PipelineEvents {
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {
         if let Some(name) = self.names.get(track) {
             let ended = (name.clone(), caps.clone(), at);
-            lock(&self.session.control).ended_by_caps.push(ended);
+            lock(&self.part.control).ended_by_caps.push(ended);
             self.session.room.wake();
         }
     }

@@ -86,21 +86,27 @@ impl Feed {
         matches!(self.to, To::Encoder(_))
     }
 
-    /// Whether nothing is taken any more.
-    pub fn is_closed(&self) -> bool {
-        matches!(self.to, To::Closed)
+    /// Whether any media waits for the pipeline, or has gone into it.
+    pub fn has_media(&self) -> bool {
+        match &self.to {
+            To::Backlog(backlog) => {
+                let mut items = backlog.items.iter();
+                items.any(|item| matches!(item, Item::Buffer(_)))
+            }
+            To::Encoder(_) | To::Closed => true,
+        }
     }
 
-    /// Whether what waits for the pipeline comes without decode times.
-    pub fn lacks_dts(&self) -> bool {
+    /// Whether what waits for the pipeline comes without decode times; `None` if nothing waits.
+    pub fn lacks_dts(&self) -> Option<bool> {
         let To::Backlog(Backlog { items, .. }) = &self.to else {
-            return false;
+            return None;
         };
         let mut buffers = items.iter().filter_map(|item| match item {
             Item::Buffer(buffer) => Some(buffer),
             Item::Caps(_) | Item::Tags(_) | Item::Turn(_) | Item::End => None,
         });
-        buffers.next().is_some_and(|buffer| buffer.dts().is_none())
+        buffers.next().map(|buffer| buffer.dts().is_none())
     }
 
     /// Media that waits for the encoder; what is batched does not wait for that.

@@ -231,7 +231,8 @@ proptest! {
         stream.track.timeline.write(|t| t.stop(stopped));
         stream.track.finish(true);
         prop_assert!(stream.track.is_closed());
-        let places = lock(&stream.track.inner).feed.backlog_stamps();
+        let mut inner = lock(&stream.track.inner);
+                let places = inner.outlet().feed.backlog_stamps();
         prop_assert!(places.is_sorted(), "{}: {:?}", kind.0, places);
     }
 }

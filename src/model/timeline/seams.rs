@@ -1,0 +1,276 @@
+//! Where a recording goes over from one part to the next: instants that all tracks share, like cuts, at which nothing
+//! is left out.
+
+use super::{Ns, Timeline};
+
+/// The end of a part, and the beginning of the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seam {
+    /// Running time. In a pause: the cut that began it.
+    pub running: Ns,
+    /// Recorded time, of the whole recording.
+    pub recorded: Ns,
+}
+
+impl Timeline {
+    /// The same, in parts of no more recorded time than this.
+    pub fn with_max_size_time(mut self, max_size_time: Ns) -> Self {
+        self.max_size_time = max_size_time;
+        self
+    }
+
+    /// Number of the part that is on, from 0.
+    pub fn part(&self) -> usize {
+        self.seams.len()
+    }
+
+    /// Where this part ends, once that is known.
+    pub fn end_of_part(&self, part: usize) -> Option<Seam> {
+        self.seams.get(part).copied()
+    }
+
+    /// Where this part begins, `None` for the first and for parts that are not there yet.
+    pub fn begin_of_part(&self, part: usize) -> Option<Seam> {
+        self.end_of_part(part.checked_sub(1)?)
+    }
+
+    /// Recorded time of the recording at which this part begins.
+    pub fn recorded_before(&self, part: usize) -> Ns {
+        self.begin_of_part(part).map_or(0, |seam| seam.recorded)
+    }
+
+    /// The part that a recorded time of the recording is in.
+    pub fn part_at(&self, recorded: Ns) -> usize {
+        self.seams.partition_point(|seam| seam.recorded <= recorded)
+    }
+
+    /// The running time at which the first recorded instant of this part lies, once it is known.
+    pub fn first_instant_of(&self, part: usize) -> Option<Ns> {
+        if part == 0 {
+            return self.intervals.first().map(|first| first.start);
+        }
+        let begin = self.begin_of_part(part)?;
+        let mut later = self.intervals.iter();
+        let first = later.find(|i| i.end.is_none_or(|end| end > begin.running))?;
+        first.resolved.then(|| first.start.max(begin.running))
+    }
+
+    /// Recorded time of a part, as far as the recording has come; see [`Timeline::duration`].
+    pub fn duration_of(&self, part: usize) -> Ns {
+        let end = self.end_of_part(part).map(|seam| seam.recorded);
+        end.unwrap_or_else(|| self.duration())
+            .saturating_sub(self.recorded_before(part))
+    }
+
+    /// Ends the part that is on at `at`, or at an instant behind it that [`Timeline::resolve_split`] will tell. In a
+    /// pause, and while a resume waits for its start, that is the cut which began the pause. FALSE if nothing has been
+    /// recorded in the part, it ends already, or the recording has ended.
+    pub fn split(&mut self, at: Ns) -> bool {
+        let is_empty = self.recorded_at(at) <= self.recorded_before(self.part());
+        if self.stopped.is_some() || self.split.is_some() || is_empty {
+            return false;
+        }
+        let Some(last) = self.intervals.last() else {
+            return false;
+        };
+        if last.resolved && last.end.is_none() {
+            self.split = (at < self.latest_end(last)).then_some(at);
+            return self.split.is_some();
+        }
+        let Some(before) = self.resolved().last() else {
+            return false;
+        };
+        let seam = before.end.map(|end| Seam {
+            running: end,
+            recorded: before.recorded_at(end),
+        });
+        self.seams.extend(seam);
+        seam.is_some()
+    }
+
+    /// Where the interval ends that is on at this running time.
+    pub fn end_at(&self, running: Ns) -> Option<Ns> {
+        let after = self.resolved().partition_point(|i| i.start <= running);
+        let interval = self.intervals.get(after.checked_sub(1)?)?;
+        let end = interval
+            .end
+            .unwrap_or(Ns::MAX)
+            .min(self.latest_end(interval));
+        (end < Ns::MAX).then_some(end)
+    }
+
+    /// The running time from which on it is not known to which part media belongs.
+    pub fn hold(&self) -> Option<Ns> {
+        let limit = self.end_by_size_time();
+        self.split.into_iter().chain(limit).min()
+    }
+
+    /// The instant at or behind which the part is to end, while that is not known.
+    pub fn pending_split(&self) -> Option<Ns> {
+        self.split
+    }
+
+    /// Running time at which the part that is on has as much recorded time as it may.
+    pub fn end_by_size_time(&self) -> Option<Ns> {
+        let last = self.intervals.last().filter(|last| last.resolved)?;
+        let begun = self.recorded_before(self.part());
+        let room = begun.saturating_add(self.max_size_time);
+        let at = last
+            .start
+            .saturating_add(room.saturating_sub(last.recorded));
+        let end = last.end.unwrap_or(Ns::MAX).min(self.latest_end(last));
+        (self.split.is_none() && at < end).then_some(at)
+    }
+
+    /// Ends the part that has as much recorded time as it may, once `progress` has come that far.
+    pub fn split_by_size_time(&mut self, progress: Ns) -> bool {
+        self.split = self
+            .split
+            .or_else(|| self.end_by_size_time().filter(|at| *at <= progress));
+        self.split.is_some()
+    }
+
+    /// The pending split will not come before `at`.
+    pub fn defer_split(&mut self, at: Ns) {
+        if let Some(split) = &mut self.split {
+            *split = at.max(*split);
+        }
+    }
+
+    /// The pending split comes at `at` (not before it was asked for, nor behind the interval's end). `None` if nothing
+    /// is recorded behind it: then the part does not end.
+    pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
+        let asked = self.split.take()?;
+        let number = self.resolved().partition_point(|i| i.start <= asked);
+        let interval = *self.intervals.get(number.checked_sub(1)?)?;
+        let latest = self.latest_end(&interval);
+        let end = interval.end.unwrap_or(Ns::MAX).min(latest);
+        let at = at.max(asked).min(end);
+        let is_last = number == self.intervals.len();
+        if at >= end && is_last && (self.stopped.is_some() || at >= latest) {
+            return None;
+        }
+        let seam = Seam {
+            running: at,
+            recorded: interval.recorded_at(at),
+        };
+        self.seams.push(seam);
+        Some(seam)
+    }
+
+    /// The pending split does not come.
+    pub fn cancel_split(&mut self) {
+        self.split = None;
+        self.max_size_time = Ns::MAX;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_split_waits_for_its_instant() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(!timeline.split(100), "nothing is recorded yet");
+        assert!(timeline.split(110));
+        assert!(!timeline.split(111), "they are one");
+        assert_eq!(timeline.first_instant_of(1), None);
+        assert_eq!(timeline.hold(), Some(110));
+        timeline.defer_split(115);
+        let seam = timeline.resolve_split(120).unwrap();
+        assert_eq!((seam.running, seam.recorded), (120, 20));
+        assert_eq!((timeline.part(), timeline.hold()), (1, None));
+        assert!(!timeline.split(120), "nothing is recorded since");
+        timeline.stop(150);
+        assert_eq!((timeline.duration_of(0), timeline.duration_of(1)), (20, 30));
+    }
+
+    #[test]
+    fn in_a_pause_the_next_part_begins_at_the_resume() {
+        let mut timeline = Timeline::new(100, true);
+        timeline.pause(130);
+        assert!(timeline.split(150));
+        assert!(!timeline.split(160), "they are one");
+        assert_eq!(timeline.end_of_part(0).unwrap().running, 130);
+        assert_eq!(timeline.first_instant_of(1), None);
+        timeline.resume(200, true);
+        assert_eq!(timeline.first_instant_of(1), Some(200));
+        timeline.stop(210);
+        assert_eq!((timeline.duration_of(0), timeline.duration_of(1)), (30, 10));
+    }
+
+    #[test]
+    fn a_pause_comes_between_a_split_and_its_instant() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(timeline.split(120));
+        timeline.pause(130);
+        timeline.resume(200, true);
+        let mut other = timeline.clone();
+        let seam = timeline.resolve_split(125).unwrap();
+        assert_eq!((seam.running, seam.recorded), (125, 25));
+        let seam = other.resolve_split(190).unwrap();
+        assert_eq!((seam.running, seam.recorded), (130, 30));
+        assert_eq!(other.first_instant_of(1), Some(200));
+    }
+
+    #[test]
+    fn nothing_is_recorded_behind_the_end() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(timeline.split(120));
+        timeline.stop(130);
+        assert_eq!(timeline.resolve_split(130), None);
+        let mut timeline = Timeline::new(100, true).with_max_duration(25);
+        assert!(timeline.split(120));
+        assert_eq!(timeline.resolve_split(140), None);
+        assert!(!timeline.split(126));
+    }
+
+    #[test]
+    fn parts_are_no_longer_than_they_may_be() {
+        let mut timeline = Timeline::new(100, true).with_max_size_time(50);
+        timeline.pause(130);
+        assert_eq!(timeline.hold(), None);
+        timeline.resume(200, true);
+        assert_eq!(timeline.hold(), Some(220));
+        assert!(!timeline.split_by_size_time(219));
+        assert!(timeline.split_by_size_time(220));
+        let seam = timeline.resolve_split(223).unwrap();
+        assert_eq!((seam.running, seam.recorded), (223, 53));
+        assert_eq!(timeline.hold(), Some(273));
+        timeline.stop(273);
+        assert_eq!(timeline.hold(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_recorded_instant_is_in_one_part(
+            steps in prop::collection::vec((0u8..6, 1u64..50), 0..60),
+            max_size_time in prop::sample::select(vec![7u64, 60, Ns::MAX]),
+        ) {
+            let mut timeline = Timeline::new(100, true).with_max_size_time(max_size_time);
+            let mut now = 100;
+            for (step, later) in steps {
+                now += later;
+                match step {
+                    0 => { timeline.pause(now); }
+                    1 => { timeline.resume(now, true); }
+                    2 => { timeline.split(now); }
+                    3 => { timeline.resolve_split(now); }
+                    4 => timeline.defer_split(now),
+                    _ => while timeline.split_by_size_time(now) && timeline.hold().is_some_and(|at| at <= now) {
+                        let hold = timeline.hold().unwrap_or(now);
+                        timeline.resolve_split(hold);
+                    },
+                }
+            }
+            timeline.stop(now);
+            timeline.resolve_split(now);
+            let parts = 0..=timeline.part();
+            let durations: Vec<Ns> = parts.clone().map(|part| timeline.duration_of(part)).collect();
+            prop_assert_eq!(durations.iter().sum::<Ns>(), timeline.duration());
+            prop_assert!(durations.iter().rev().skip(1).all(|duration| *duration > 0), "{:?}", durations);
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Whether each row of the table is still needed by the GStreamer that is installed: a recording is made with the row and
+//! without it, each in a process of its own (without it some crash, or never end), and judged by FFmpeg or by GStreamer's
+//! demuxers. docs/FIXUPS.md has what was found, for each release of GStreamer.
+
+mod judges;
+mod proofs;
+
+use super::{Fixup, SWITCHED_OFF, TABLE};
+use gst::prelude::*;
+use proofs::{PROOFS, Proof};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    process::{Command, Stdio},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+/// A recording that takes longer is stuck.
+const DEADLINE: Duration = Duration::from_secs(40);
+/// Which row the process is to record for, and into which folder.
+const ROW: &str = "MEDIARECORDER_TEST_FIXUP_ROW";
+const FOLDER: &str = "MEDIARECORDER_TEST_FIXUP_FOLDER";
+/// The name of [`record_for_a_row`].
+const RECORD: &str = "session::fixups::tests::record_for_a_row";
+
+#[test]
+fn every_row_has_a_name_and_a_proof_of_its_own() {
+    let names: Vec<_> = TABLE.iter().map(|fixup| fixup.name).collect();
+    let proofs: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, proofs, "in the same order");
+    let mut unique = names.clone();
+    unique.sort_unstable();
+    unique.dedup();
+    assert_eq!(unique.len(), names.len());
+}
+
+/// What is without a row: in a process of its own, since it may be no more than a crash.
+fn fault_without(row: &'static str, off: &str) -> Result<(), String> {
+    let (_, Proof::Records { file, judge, .. }) = proof(row) else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", RECORD, "--ignored", "--nocapture"])
+        .env(ROW, row)
+        .env(FOLDER, folder.path())
+        .env(SWITCHED_OFF, off)
+        .env("G_DEBUG", "fatal-warnings")
+        .env("RUST_BACKTRACE", "0")
+        .stdout(Stdio::null())
+        .stderr(std::fs::File::create(folder.path().join("stderr")).unwrap())
+        .spawn()
+        .unwrap();
+    let end = Instant::now() + DEADLINE;
+    let status = loop {
+        if let Some(status) = process.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > end {
+            process.kill().unwrap();
+            process.wait().unwrap();
+            return Err("it never ends".to_owned());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    if !status.success() {
+        let stderr = std::fs::read_to_string(folder.path().join("stderr")).unwrap_or_default();
+        let why = stderr
+            .lines()
+            .find_map(|line| line.strip_prefix("recording: "));
+        return Err(why.map_or_else(|| status.to_string(), str::to_owned));
+    }
+    judge(&folder.path().join(file))
+}
+
+fn proof(row: &str) -> &'static (&'static str, Proof) {
+    PROOFS.iter().find(|(name, _)| *name == row).unwrap()
+}
+
+/// Records for one row: what the others run in a process of its own.
+#[test]
+#[ignore = "run by the test below, with a row to record for"]
+fn record_for_a_row() {
+    let (Ok(row), Ok(folder)) = (std::env::var(ROW), std::env::var(FOLDER)) else {
+        return;
+    };
+    crate::fault::init();
+    let (
+        _,
+        Proof::Records {
+            line,
+            file,
+            prepare,
+            ..
+        },
+    ) = proof(&row)
+    else {
+        return;
+    };
+    let location = PathBuf::from(folder).join(file);
+    let recorder = format!(
+        "mediarecorder name=rec autostart=true location={}",
+        location.display()
+    );
+    let pipeline = gst::parse::launch(&line.replace("RECORDER", &recorder)).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    prepare(&pipeline, &location);
+    if let Err(error) = play(&pipeline) {
+        eprintln!("recording: {error}");
+        std::process::exit(1);
+    }
+}
+
+fn play(pipeline: &gst::Pipeline) -> Result<(), String> {
+    let bus = pipeline.bus().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let ends = [gst::MessageType::Eos, gst::MessageType::Error];
+    let message = bus.timed_pop_filtered(None, &ends);
+    pipeline.set_state(gst::State::Null).unwrap();
+    match message.as_ref().map(|message| message.view()) {
+        Some(gst::MessageView::Error(error)) => Err(error.error().to_string()),
+        _ => Ok(()),
+    }
+}
+
+/// The releases of GStreamer of which docs/FIXUPS.md tells.
+const RELEASES: [(u32, u32); 3] = [(1, 22), (1, 26), (1, 28)];
+/// The page as it is in the repository.
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FIXUPS.md");
+
+/// docs/FIXUPS.md, as the table has it.
+fn page() -> String {
+    let mut page = String::from(
+        "# Fixups\n\n\
+         What GStreamer's elements get wrong, or leave undone, and the recorder puts right around them: the rows of \
+         `src/session/fixups/table.rs`, in the order in which they are installed. `cargo test --lib each_row` switches each off, \
+         records with the GStreamer that is installed, and compares what FFmpeg or GStreamer then finds with this table; with \
+         `-- --nocapture` it prints what it found. \u{2013}: its recording shows no fault there; a row goes when no supported release \
+         shows one, with any codec and container that it is for.\n\n\
+         | fixup | element | what it does wrong | 1.22 | 1.26 | 1.28 |\n|---|---|---|---|---|---|\n",
+    );
+    let mut unproved = String::new();
+    for row in TABLE {
+        let (_, proof) = proof(row.name);
+        let cells = RELEASES.map(|release| match (proof, row.versions.contain(release)) {
+            (Proof::None(_), true) => "assumed",
+            (_, true) => "fault",
+            (_, false) => "–",
+        });
+        let Fixup {
+            name,
+            element,
+            report,
+            ..
+        } = row;
+        let cells = cells.join(" | ");
+        page += &format!("| {name} | {element} | {report} | {cells} |\n");
+        if let Proof::None(why) = proof {
+            unproved += &format!("- {name}: {why}.\n");
+        }
+    }
+    page + "\nNot proved by switching them off:\n\n" + &unproved
+}
+
+#[test]
+fn the_page_is_that_of_the_table() {
+    if std::env::var_os("MEDIARECORDER_WRITE_DOCS").is_some() {
+        std::fs::write(PAGE, page()).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(PAGE).unwrap_or_default() == page(),
+        "write docs/FIXUPS.md anew: MEDIARECORDER_WRITE_DOCS=1 cargo test --lib the_page_is"
+    );
+}
+
+/// The release that is installed here.
+fn installed() -> (u32, u32) {
+    let (major, minor, ..) = gst::version();
+    (major, minor)
+}
+
+#[test]
+fn each_row_is_needed_where_it_says() {
+    crate::fault::init();
+    let only = std::env::var("FIXUP").unwrap_or_default();
+    let rows = TABLE.iter().filter(|row| row.name.contains(&only));
+    let rows = Mutex::new(rows);
+    let found = Mutex::new(BTreeMap::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let row = rows.lock().unwrap().next();
+                    let Some(row) = row else {
+                        return;
+                    };
+                    let with = fault_without(row.name, "");
+                    let without = fault_without(row.name, row.name);
+                    found.lock().unwrap().insert(row.name, (with, without));
+                }
+            });
+        }
+    });
+    let found = found.into_inner().unwrap();
+    let mut wrong = Vec::new();
+    let (major, minor) = installed();
+    println!("GStreamer {major}.{minor}, without the row:");
+    for row in TABLE {
+        let Some((with, without)) = found.get(row.name) else {
+            continue;
+        };
+        let (_, proof) = proof(row.name);
+        let what = match (proof, without) {
+            (Proof::None(why), _) => format!("not shown: {why}"),
+            (_, Ok(())) => "no fault".to_owned(),
+            (_, Err(fault)) => fault.clone(),
+        };
+        println!("{:22} {what}", row.name);
+        if let Err(fault) = with {
+            wrong.push(format!("{}: with the row, {fault}", row.name));
+        }
+        let has_fault = row.versions.contain(installed());
+        if matches!(proof, Proof::Records { .. }) && without.is_err() != has_fault {
+            let table = if has_fault { "has it" } else { "has it not" };
+            wrong.push(format!(
+                "{}: without the row, {what}; by the table {major}.{minor} {table}",
+                row.name
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}

@@ -1,0 +1,292 @@
+//! The parts of a recording in a row: the next is made ready, begins where the one before ends, and is forgotten when its
+//! last event has been queued.
+//!
+//! Lock order: `row` comes before all others of a session.
+
+use super::{
+    HeldEvents, Session, lock,
+    part::{Part, PartConfig},
+    supervisor,
+};
+use crate::{
+    log::{CAT, time},
+    model::{Error, timeline::Ns},
+    output::Store,
+};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+/// More pipelines of a recording do not run at a time: splits that come faster than encoders drain wait for their turn,
+/// with their media.
+const MAX_PIPELINES: usize = 4;
+
+/// See the module.
+#[derive(Default)]
+pub struct Row {
+    /// Those that have not had their last event, in order; the last may be yet to begin.
+    parts: VecDeque<Arc<Part>>,
+    /// How many of them, from the front, have a supervisor.
+    running: usize,
+    /// Bytes and blobs of the others.
+    bytes: u64,
+    blobs: u64,
+    /// The file of the last of those.
+    location: Option<String>,
+}
+
+impl Session {
+    /// The first part.
+    pub(super) fn add_first(&self, part: Part) {
+        lock(&self.row).parts.push_back(Arc::new(part));
+    }
+
+    /// The parts that have not had their last event.
+    pub(super) fn parts(&self) -> Vec<Arc<Part>> {
+        lock(&self.row).parts.iter().cloned().collect()
+    }
+
+    /// The part that is on, or the last; `None` when that has had its last event.
+    pub(super) fn part(&self) -> Option<Arc<Part>> {
+        let row = lock(&self.row);
+        let on = self.timeline.read(|timeline| timeline.part());
+        let mut parts = row.parts.iter();
+        parts.find(|part| part.number == on).cloned()
+    }
+
+    /// Bytes and blobs of all parts so far.
+    pub(super) fn written(&self) -> (u64, u64) {
+        let row = lock(&self.row);
+        let on = row.parts.iter().map(|part| part.progress.figures());
+        on.fold((row.bytes, row.blobs), |all, part| {
+            (all.0 + part.0, all.1 + part.1)
+        })
+    }
+
+    /// The file of the part that is on, or of the last that has one.
+    pub fn location(&self) -> Option<String> {
+        let row = lock(&self.row);
+        let mut parts = row.parts.iter().rev();
+        let on = parts.find_map(|part| part.location().map(str::to_owned));
+        on.or_else(|| row.location.clone())
+    }
+
+    /// Ends the part that is on; the next begins at this instant, or as soon as one can. FALSE if the recording is over.
+    ///
+    /// Several in one pause, or before the instant of one is known, are one; where nothing has been recorded since the
+    /// last, nothing happens.
+    pub fn split_now(self: &Arc<Self>) -> bool {
+        let mut row = lock(&self.row);
+        if lock(&self.control).over {
+            return false;
+        }
+        self.prepare(&mut row);
+        let part = self.timeline.read(|timeline| timeline.part());
+        let (asked, at) = self.timeline.write(|timeline| {
+            let now = self.now();
+            (timeline.split(now), now)
+        });
+        if asked {
+            gst::info!(CAT, id = &self.label, "To be split at {}", time(at));
+            self.spawn(&mut row);
+        }
+        if self.timeline.read(|timeline| timeline.part()) > part {
+            self.begin_next(&mut row);
+        }
+        drop(row);
+        self.room.wake();
+        true
+    }
+
+    /// Makes the next part ready: it may begin soon.
+    pub(super) fn prepare_next(self: &Arc<Self>) {
+        let mut row = lock(&self.row);
+        if !lock(&self.control).over {
+            self.prepare(&mut row);
+            self.spawn(&mut row);
+        }
+    }
+
+    /// The part ends that has as much recorded time as it may, once `progress` has come that far.
+    pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) {
+        let is_due = |at: Option<Ns>| at.is_some_and(|at| at <= progress);
+        if is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {
+            self.prepare_next();
+            self.timeline
+                .write(|timeline| timeline.split_by_size_time(progress));
+        }
+    }
+
+    /// The pending split is at `at`, or does not come if nothing is recorded behind that.
+    pub(super) fn resolve_split(self: &Arc<Self>, at: Ns) {
+        let mut row = lock(&self.row);
+        if lock(&self.control).over {
+            return;
+        }
+        let seam = self.timeline.write(|timeline| timeline.resolve_split(at));
+        if seam.is_some() {
+            self.begin_next(&mut row);
+        }
+        drop(row);
+        self.room.wake();
+    }
+
+    /// The next part is there, though it has not begun.
+    fn prepare(&self, row: &mut Row) {
+        let on = self.timeline.read(|timeline| timeline.part());
+        let Some(last) = row.parts.back() else {
+            return;
+        };
+        if last.number > on {
+            return;
+        }
+        let number = last.number + 1;
+        let settings = &self.settings;
+        let fed = self.tracks.iter().map(|track| track.progress_of(number));
+        let part = Part::new(PartConfig {
+            number,
+            label: glib::gformat!("{}.{number}", self.label),
+            settings,
+            events: last.events.open_next(),
+            store: Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
+            src: None,
+            fed: fed.collect(),
+        });
+        row.parts.push_back(Arc::new(part));
+    }
+
+    /// Gives supervisors to as many parts as may have one.
+    fn spawn(self: &Arc<Self>, row: &mut Row) {
+        while row.running < MAX_PIPELINES
+            && let Some(part) = row.parts.get(row.running).cloned()
+        {
+            if let Err(err) = supervisor::spawn(self.clone(), part) {
+                self.fail(Error::unknown(format!(
+                    "The next part cannot begin: no thread can be had: {err}"
+                )));
+                return;
+            }
+            row.running += 1;
+        }
+    }
+
+    /// The part that was on has ended: the next is on.
+    fn begin_next(self: &Arc<Self>, row: &mut Row) {
+        let (on, seam) = self.timeline.read(|timeline| {
+            let on = timeline.part();
+            (on, timeline.begin_of_part(on))
+        });
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Part {on} begins at running time {}",
+            time(seam.map_or(0, |seam| seam.running))
+        );
+        for part in &row.parts {
+            if part.number < on {
+                let mut control = lock(&part.control);
+                control.ended.get_or_insert_with(Instant::now);
+            }
+        }
+        self.spawn(row);
+    }
+
+    /// Number of a part's file among those of the recorder, in the order of the parts.
+    pub(super) fn number_of_file(&self, part: &Part) -> Option<u32> {
+        self.settings.location.as_ref()?;
+        let row = lock(&self.row);
+        for before in row
+            .parts
+            .iter()
+            .filter(|p| (1..=part.number).contains(&p.number))
+        {
+            before
+                .file_number
+                .get_or_init(|| self.numbers.fetch_add(1, Ordering::SeqCst));
+        }
+        part.file_number.get().copied()
+    }
+
+    /// The resumes that wait for their instants are told with the next part.
+    pub(super) fn hand_on_resumes(&self, part: &Part) {
+        let row = lock(&self.row);
+        let waiting = std::mem::take(&mut lock(&part.control).resumes);
+        let mut parts = row.parts.iter();
+        let next = parts.find(|next| next.number == part.number + 1);
+        for (index, slot) in waiting {
+            part.events.fill(slot, None);
+            if let Some(next) = next {
+                let slot = next.events.reserve();
+                lock(&next.control).resumes.push((index, slot));
+            }
+        }
+    }
+
+    /// Lets the first supervisor loose.
+    pub(super) fn run_first(self: &Arc<Self>) -> Result<(), Error> {
+        let mut row = lock(&self.row);
+        let first = row.parts.front().cloned();
+        row.running = 1;
+        drop(row);
+        let Some(first) = first else {
+            return Ok(());
+        };
+        supervisor::spawn(self.clone(), first)
+            .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))
+    }
+
+    /// Whether nothing will be recorded behind this part. When it is, nothing can be done to the recording any more.
+    pub(super) fn is_over_with(&self, part: &Part) -> bool {
+        let row = lock(&self.row);
+        let is_last = self.timeline.read(|t| t.end_of_part(part.number).is_none());
+        if is_last {
+            lock(&self.control).over = true;
+            self.timeline.write(|timeline| timeline.cancel_split());
+            for next in row.parts.iter().filter(|next| next.number > part.number) {
+                lock(&next.control).cancelled = true;
+            }
+        }
+        drop(row);
+        if is_last {
+            self.room.wake();
+        }
+        is_last
+    }
+
+    /// A part has had its last event. Gives TRUE if it was the last to have that.
+    pub(super) fn forget_part(self: &Arc<Self>, part: &Part) -> bool {
+        let mut row = lock(&self.row);
+        let Some(at) = row
+            .parts
+            .iter()
+            .position(|other| other.number == part.number)
+        else {
+            return false;
+        };
+        row.parts.remove(at);
+        row.running = row.running.saturating_sub(1);
+        let (bytes, blobs) = part.progress.figures();
+        row.bytes += bytes;
+        row.blobs += blobs;
+        row.location = part.location().map(str::to_owned).or(row.location.take());
+        for track in &self.tracks {
+            track.forget_part(part.number);
+        }
+        self.spawn(&mut row);
+        row.parts.is_empty()
+    }
+
+    /// See [`Part::hold_events`].
+    pub fn hold_events(self: &Arc<Self>) -> Option<HeldEvents> {
+        self.part().map(|part| part.hold_events())
+    }
+
+    /// Nobody's events are held any more.
+    pub fn let_events_go(&self) {
+        for part in self.parts() {
+            part.let_events_go();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Judges the parts of a recording one after the other, as if they were one.
+
+use super::decode::{self, Pictures, Sound};
+use super::{Verdict, file};
+use crate::common::outer::Outer;
+use std::path::PathBuf;
+
+/// What `mediarecorder-part` says of one.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub number: u32,
+    pub path: PathBuf,
+    pub timecode: u64,
+    pub duration: u64,
+    pub running_time: u64,
+    pub size: u64,
+    pub whole: bool,
+}
+
+/// The parts that have been told, in order.
+pub fn told(outer: &Outer) -> Vec<Part> {
+    let heard = outer.heard();
+    let parts = heard.iter().filter(|heard| heard.name == "part");
+    parts
+        .map(|heard| {
+            let fields = &heard.fields;
+            let time = |name| fields.get::<u64>(name).unwrap();
+            Part {
+                number: fields.get("part").unwrap(),
+                path: fields
+                    .get::<Option<String>>("location")
+                    .unwrap()
+                    .unwrap_or_default()
+                    .into(),
+                timecode: time("timecode"),
+                duration: time("duration"),
+                running_time: heard.running_time,
+                size: time("size"),
+                whole: fields.get("whole").unwrap(),
+            }
+        })
+        .collect()
+}
+
+/// Numbers, times and sizes of a recording's parts: they follow each other, and each file is as long as is told and
+/// begins at 0.
+pub fn follow_each_other(parts: &[Part], duration: u64, tolerance: f64) -> Verdict<()> {
+    let mut timecode = 0;
+    for (part, number) in parts.iter().zip(0..) {
+        let says = format!("part {number}: {part:?}");
+        if part.number != number || part.timecode != timecode || !part.whole {
+            return Err(format!("not at {timecode}, or not whole: {says}"));
+        }
+        timecode += part.duration;
+        if part.path.as_os_str().is_empty() {
+            continue;
+        }
+        let length = std::fs::metadata(&part.path)
+            .map_err(|err| format!("{err}: {says}"))?
+            .len();
+        if length != part.size {
+            return Err(format!("{length} bytes: {says}"));
+        }
+        let lasts = file::duration(&part.path)?;
+        if (lasts - part.duration as f64).abs() > tolerance {
+            return Err(format!("lasts {lasts}: {says}"));
+        }
+        // WAV has no stamps.
+        let starts = file::starts(&part.path).unwrap_or_default();
+        if starts.iter().any(|start| start.abs() > tolerance) {
+            return Err(format!("starts at {starts:?}: {says}"));
+        }
+    }
+    match timecode == duration {
+        true => Ok(()),
+        false => Err(format!("{timecode} in all, not {duration}")),
+    }
+}
+
+/// The sound of all parts, one after the other.
+pub fn sound(parts: &[Part], rate: Option<u32>) -> Verdict<Sound> {
+    let mut all: Option<Sound> = None;
+    for part in parts {
+        let next = decode::sound(&part.path, 0, rate).map_err(|err| format!("{part:?}: {err}"))?;
+        match &mut all {
+            None => all = Some(next),
+            Some(all) => {
+                let before = all.len();
+                let blocks = next.blocks.iter();
+                all.blocks.extend(
+                    blocks.map(|(first, time)| (before + first, time + part.timecode as f64)),
+                );
+                all.samples.extend(next.samples);
+            }
+        }
+    }
+    all.ok_or_else(|| "no parts".into())
+}
+
+/// The pictures of all parts, one after the other, in recorded time.
+pub fn pictures(parts: &[Part]) -> Verdict<Pictures> {
+    let mut all: Option<Pictures> = None;
+    for part in parts {
+        let mut next = decode::pictures(&part.path, 0).map_err(|err| format!("{part:?}: {err}"))?;
+        for picture in &mut next.list {
+            picture.recorded += part.timecode as f64;
+        }
+        match &mut all {
+            None => all = Some(next),
+            Some(all) => all.list.extend(next.list),
+        }
+    }
+    all.ok_or_else(|| "no parts".into())
+}

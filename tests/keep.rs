@@ -1,0 +1,356 @@
+//! `keep`: depth, chroma, alpha and pixel aspect ratio of raw video, where codec and container can; and what `stats` says has
+//! been converted.
+
+mod common;
+
+use common::harness::{Recorder, code, expect_error, make_recorder, media};
+use common::outer::Outer;
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ALL: &str = "depth+chroma+alpha+pixel-aspect";
+
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Records `source` to its end; what `stats` says has been converted of its only track.
+fn record(source: &str, mime_type: &str, keep: &str, path: &Path) -> Vec<String> {
+    let outer = Outer::new(mime_type, path);
+    outer.recorder.set_property_from_str("keep", keep);
+    outer.recorder.set_property("autostart", true);
+    outer
+        .recorder
+        .set_property("video-bits-per-second", 8_000_000u32);
+    let from = outer.source(source);
+    from.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let tracks = stats.get::<gst::Array>("tracks").unwrap();
+    let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
+    let converted = track.get::<gst::Array>("converted").unwrap();
+    converted.iter().map(|text| text.get().unwrap()).collect()
+}
+
+/// What a command writes.
+fn run(command: &mut Command) -> (String, String) {
+    let (out, said) = media::run(command);
+    (String::from_utf8(out).unwrap(), said)
+}
+
+/// A field of the video stream, as ffprobe says it.
+fn field(path: &Path, name: &str) -> String {
+    let (text, _) = run(Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
+        .args(["-show_entries", &format!("stream={name}")])
+        .arg(path));
+    text.trim().trim_end_matches(',').to_owned()
+}
+
+/// A sum over each frame of the video, decoded by FFmpeg into this format.
+fn sums(path: &Path, format: &str) -> Vec<String> {
+    let (text, _) = run(Command::new("ffmpeg")
+        .args(["-v", "error", "-i"])
+        .arg(path)
+        .args([
+            "-map",
+            "0:v:0",
+            "-pix_fmt",
+            format,
+            "-fps_mode",
+            "passthrough",
+        ])
+        .args(["-f", "framemd5", "-"]));
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines
+        .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))
+        .collect()
+}
+
+fn source(format: &str, more: &str) -> String {
+    format!(
+        "videotestsrc num-buffers=10 pattern=smpte ! \
+         video/x-raw,format={format},width=128,height=96,framerate=30/1{more}"
+    )
+}
+
+/// Input, type, what is kept, what FFmpeg finds, and what `stats` says.
+#[test]
+fn depth_and_chroma_are_kept_where_the_codec_can() {
+    const H264: &str = "video/mp4;codecs=avc1";
+    const H265: &str = "video/x-matroska;codecs=hvc1";
+    const VP9: &str = "video/webm;codecs=vp9";
+    const VP9_MP4: &str = "video/mp4;codecs=vp09";
+    for (format, mime_type, keep, pixels, converted) in [
+        ("I420", "video/webm", "", "yuv420p", vec![]),
+        (
+            "YUY2",
+            "video/webm",
+            ALL,
+            "yuv420p",
+            vec!["chroma 4:2:2 to 4:2:0"],
+        ),
+        ("P010_10LE", H264, "", "yuv420p", vec!["depth 10 to 8"]),
+        ("P010_10LE", H264, "depth", "yuv420p10le", vec![]),
+        ("P010_10LE", H265, "depth", "yuv420p10le", vec![]),
+        ("P010_10LE", VP9, "depth", "yuv420p10le", vec![]),
+        ("P010_10LE", VP9_MP4, "depth", "yuv420p10le", vec![]),
+        (
+            "P010_10LE",
+            "video/webm;codecs=vp8",
+            ALL,
+            "yuv420p",
+            vec!["depth 10 to 8"],
+        ),
+        ("Y444", H264, "", "yuv420p", vec!["chroma 4:4:4 to 4:2:0"]),
+        ("Y444", H264, "chroma", "yuv444p", vec![]),
+        ("BGRx", H264, "chroma", "yuv444p", vec![]),
+        ("BGRx", VP9, "chroma", "yuv444p", vec![]),
+        ("BGRA", VP9_MP4, "chroma", "yuv444p", vec!["alpha"]),
+        (
+            "YUY2",
+            H264,
+            "depth",
+            "yuv420p",
+            vec!["chroma 4:2:2 to 4:2:0"],
+        ),
+        (
+            "YUY2",
+            H264,
+            "chroma",
+            "yuv420p",
+            vec!["chroma 4:2:2 to 4:2:0"],
+        ),
+        (
+            "YUY2",
+            H265,
+            "chroma",
+            "yuv420p",
+            vec!["chroma 4:2:2 to 4:2:0"],
+        ),
+        (
+            "YUY2",
+            VP9,
+            "depth+chroma",
+            "yuv420p",
+            vec!["chroma 4:2:2 to 4:2:0"],
+        ),
+        ("Y210", H264, "depth+chroma", "yuv422p10le", vec![]),
+        ("Y210", VP9, "depth+chroma", "yuv422p10le", vec![]),
+        (
+            "Y444",
+            "video/x-matroska;codecs=av1",
+            "chroma",
+            "yuv444p",
+            vec![],
+        ),
+    ] {
+        let name = if mime_type.contains("mp4") {
+            "kept.mp4"
+        } else {
+            "kept.mkv"
+        };
+        let (_directory, path) = place_for(name);
+        let found = record(&source(format, ""), mime_type, keep, &path);
+        assert_eq!(
+            field(&path, "pix_fmt"),
+            pixels,
+            "{format} {mime_type} {keep}"
+        );
+        assert_eq!(found, converted, "{format} {mime_type} {keep}");
+        assert_eq!(sums(&path, pixels).len(), 10, "{format} {mime_type} {keep}");
+    }
+}
+
+/// A ramp of more than 256 levels is still one when it has been decoded.
+#[test]
+fn ten_bits_are_ten_bits() {
+    for (keep, least, most) in [("depth", 300, 1024), ("", 1, 256)] {
+        let (_directory, path) = place_for("ramp.mkv");
+        // Every level of limited range, two lines each.
+        let line = |level: u16| std::iter::repeat_n(level.to_le_bytes(), 128).flatten();
+        let luma = (0..1_752u16).flat_map(|y| line(64 + y / 2));
+        let chroma = std::iter::repeat_n(512u16.to_le_bytes(), 64 * 1_752).flatten();
+        let frame: Vec<u8> = luma.chain(chroma).collect();
+        let raw = path.with_extension("raw");
+        std::fs::write(&raw, frame.repeat(3)).unwrap();
+        let source = format!(
+            "filesrc location={} ! rawvideoparse format=i420-10le width=128 height=1752 framerate=30/1",
+            raw.display()
+        );
+        record(&source, "video/x-matroska;codecs=h264", keep, &path);
+        let grey = Command::new("ffmpeg")
+            .args(["-v", "error", "-i"])
+            .arg(&path)
+            .args([
+                "-frames:v",
+                "1",
+                "-pix_fmt",
+                "yuv420p10le",
+                "-f",
+                "rawvideo",
+                "-",
+            ])
+            .output()
+            .unwrap()
+            .stdout;
+        let luma = &grey[..128 * 1_752 * 2];
+        let levels: std::collections::BTreeSet<u16> = luma
+            .chunks_exact(2)
+            .map(|two| u16::from_le_bytes([two[0], two[1]]))
+            .collect();
+        assert!(
+            (least..=most).contains(&levels.len()),
+            "{keep}: {}",
+            levels.len()
+        );
+    }
+}
+
+#[test]
+fn pq_and_hlg_keep_their_depth_unasked() {
+    for colorimetry in ["bt2100-pq", "bt2100-hlg"] {
+        let (_directory, path) = place_for("hdr.mp4");
+        let more = format!(",colorimetry={colorimetry}");
+        let source = source("P010_10LE", &more);
+        let converted = record(&source, "video/mp4;codecs=hvc1", "", &path);
+        assert_eq!(field(&path, "pix_fmt"), "yuv420p10le");
+        assert_eq!(converted, Vec::<String>::new());
+        let transfer = if colorimetry.ends_with("pq") {
+            "smpte2084"
+        } else {
+            "arib-std-b67"
+        };
+        assert_eq!(field(&path, "color_transfer"), transfer);
+        assert_eq!(field(&path, "color_primaries"), "bt2020");
+    }
+}
+
+#[test]
+fn pixel_aspect_ratios_are_kept_in_every_container_of_video() {
+    for (mime_type, name) in [
+        ("video/webm;codecs=vp8", "wide.webm"),
+        ("video/webm;codecs=vp9", "wide9.webm"),
+        ("video/x-matroska;codecs=h264", "wide.mkv"),
+        ("video/mp4;codecs=avc1", "wide.mp4"),
+        ("video/mp4;codecs=vp09", "wide9.mp4"),
+        ("video/ogg;codecs=theora", "wide.ogv"),
+    ] {
+        let source = source("I420", ",pixel-aspect-ratio=3/2");
+        let (_directory, path) = place_for(name);
+        let converted = record(&source, mime_type, "pixel-aspect", &path);
+        assert_eq!(converted, Vec::<String>::new(), "{name}");
+        assert_eq!(field(&path, "width,height"), "128,96", "{name}");
+        assert_eq!(field(&path, "sample_aspect_ratio"), "3:2", "{name}");
+        let converted = record(&source, mime_type, "", &path);
+        assert_eq!(converted, ["pixel-aspect 3:2 to 1:1"], "{name}");
+        let width = field(&path, "width");
+        assert_eq!(width, "192", "{name}");
+    }
+}
+
+#[test]
+fn a_profile_in_the_type_is_made() {
+    for (mime_type, pixels) in [
+        ("video/webm;codecs=vp09.02.10.10", "yuv420p10le"),
+        ("video/webm;codecs=vp09.00.10.08", "yuv420p"),
+        ("video/mp4;codecs=avc1.6e001f", "yuv420p10le"),
+        ("video/mp4;codecs=avc1.7a001f", "yuv422p10le"),
+        ("video/mp4;codecs=avc1.64001f", "yuv420p"),
+        ("video/mp4;codecs=hvc1.2.4.L93.B0", "yuv420p10le"),
+    ] {
+        let (_directory, path) = place_for("profile.mp4");
+        record(&source("Y444_10LE", ""), mime_type, "", &path);
+        assert_eq!(field(&path, "pix_fmt"), pixels, "{mime_type}");
+    }
+    let recorder = make_recorder();
+    for (mime_type, supported) in [
+        ("video/webm;codecs=vp09.02.10.10", true),
+        ("video/mp4;codecs=avc1.6e001f", true),
+        ("video/mp4;codecs=hvc1.2.4.L93.B0", true),
+        // vp9enc takes no 4:2:2 of 8 bits.
+        ("video/webm;codecs=vp09.01.10.08.02", false),
+    ] {
+        assert_eq!(recorder.supports(mime_type), supported, "{mime_type}");
+    }
+}
+
+#[test]
+fn a_profile_that_no_encoder_makes_is_refused() {
+    let (_directory, path) = place_for("refused.webm");
+    let outer = Outer::new("video/webm;codecs=vp09.01.10.08.02", &path);
+    let from = outer.source(&source("I420", "").replace("num-buffers=10 ", "is-live=true "));
+    from.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    let error = expect_error(outer.recorder.start(), code::NOT_SUPPORTED);
+    for part in ["vp09.01.10.08.02", "4:2:2", "8 bit"] {
+        assert!(error.message().contains(part), "{error}");
+    }
+    outer.set_state(gst::State::Null);
+}
+
+/// Everything is kept bit by bit: the sums are those of what went in.
+#[test]
+fn ffv1_is_lossless() {
+    for (format, pixels) in [
+        ("BGRx", "bgr0"),
+        ("RGB", "bgr0"),
+        ("BGRA", "bgra"),
+        ("I420", "yuv420p"),
+        ("I420_10LE", "yuv420p10le"),
+        ("P010_10LE", "yuv420p10le"),
+        ("Y444", "yuv444p"),
+    ] {
+        let (directory, path) = place_for("lossless.mkv");
+        let raw = directory.path().join("raw.nut");
+        let converted = record(
+            &source(format, ""),
+            "video/x-matroska;codecs=ffv1",
+            ALL,
+            &path,
+        );
+        assert_eq!(converted, Vec::<String>::new(), "{format}");
+        assert_eq!(field(&path, "codec_name"), "ffv1");
+        assert_eq!(field(&path, "pix_fmt"), pixels, "{format}");
+        // Without what stands where alpha would be.
+        let shown = if pixels == "bgr0" { "rgb24" } else { pixels };
+        // What went in, by GStreamer alone.
+        let line = format!(
+            "{} ! videoconvert ! video/x-raw,format={} ! filesink location={}",
+            source(format, ""),
+            match pixels {
+                "bgr0" => "BGRx",
+                "bgra" => "BGRA",
+                "yuv420p10le" => "I420_10LE",
+                "yuv444p" => "Y444",
+                _ => "I420",
+            },
+            raw.display()
+        );
+        let pipeline = gst::parse::launch(&line).unwrap();
+        pipeline.set_state(gst::State::Playing).unwrap();
+        let bus = pipeline.bus().unwrap();
+        let end = [gst::MessageType::Eos, gst::MessageType::Error];
+        bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &end)
+            .unwrap();
+        pipeline.set_state(gst::State::Null).unwrap();
+        let (text, _) = run(Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "rawvideo", "-video_size", "128x96"])
+            .args(["-pix_fmt", pixels, "-i"])
+            .arg(&raw)
+            .args(["-pix_fmt", shown, "-f", "framemd5", "-"]));
+        let due: Vec<String> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| Some(line.rsplit(',').next()?.trim().to_owned()))
+            .collect();
+        assert_eq!(due.len(), 10, "{format}");
+        assert_eq!(sums(&path, shown), due, "{format}");
+    }
+}

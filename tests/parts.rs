@@ -1,0 +1,336 @@
+//! A recording in parts: files that follow each other without a seam.
+
+mod common;
+
+use common::judge::{parts, samples, sync};
+use common::outer::{DEADLINE, Outer, act, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+
+/// A directory for one recording, and its files.
+fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
+
+/// Live audio whose samples are counted, flowing.
+fn counted(outer: &Outer, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::SampleClock) {
+    let number = buffers.map_or_else(String::new, |number| format!("num-buffers={number}"));
+    let source = outer.source(&format!(
+        "audiotestsrc is-live={live} {number} samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&source, Sound::Counted, 48000);
+    source.link(&outer.pad("audio_%u")).unwrap();
+    (source, clock)
+}
+
+/// Calls actions from the source's own thread, each before the buffer with its number goes on.
+fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'static str)>) {
+    let recorder = recorder.downgrade();
+    let number = AtomicUsize::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        if let Some(recorder) = recorder.upgrade() {
+            for (_, action) in steps.iter().filter(|(at, _)| *at == number) {
+                act(&recorder, action);
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+#[test]
+fn live_pcm_is_split_to_the_sample() {
+    let (_directory, path) = place_for("live-%02d.wav");
+    let outer = Outer::new("audio/wav", &path);
+    let (_source, clock) = counted(&outer, true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    for _ in 0..5 {
+        outer.wait_running(outer.running_time() + 130 * MILLI);
+        outer.act("split-now");
+    }
+    outer.wait_running(outer.running_time() + 130 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 6);
+    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn parts_of_audio_are_as_long_as_they_may_be() {
+    let (_directory, path) = place_for("fast-%d.flac");
+    let outer = Outer::new("audio/flac", &path);
+    outer
+        .recorder
+        .set_property("max-size-time", 1_000 * MILLI + 12_345);
+    outer.recorder.set_property("autostart", true);
+    let (_source, clock) = counted(&outer, false, Some(550));
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    outer.wait_eos();
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    // The last sample may be half a one early.
+    assert!(kept.total().abs_diff(5_500 * MILLI) < SECOND / 48_000);
+    assert_eq!(parts.len(), 6);
+    assert!(
+        parts
+            .iter()
+            .take(5)
+            .all(|part| part.duration == 1_000 * MILLI + 12_345)
+    );
+    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+}
+
+#[test]
+fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
+    let (_directory, path) = place_for("paused-%d.wav");
+    let outer = Outer::new("audio/wav", &path);
+    let (source, clock) = counted(&outer, false, Some(100));
+    let steps = vec![
+        (3, "start"),
+        // Nothing has been recorded.
+        (3, "split-now"),
+        (20, "pause"),
+        (22, "split-now"),
+        (25, "split-now"),
+        (30, "resume"),
+        (40, "pause"),
+        (41, "split-now"),
+        (50, "stop"),
+    ];
+    script(&source, &outer.recorder, steps);
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 2, "{parts:?}");
+    assert_eq!(parts[1].running_time, 300 * MILLI);
+    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
+    assert_eq!(files.count(), 2, "no file of a part that has nothing");
+}
+
+#[test]
+fn every_frame_is_in_one_part() {
+    let (_directory, path) = place_for("live-%d.webm");
+    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let audio = outer.source(&format!(
+        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+    ));
+    let clock = tag::audio(&audio, Sound::Noise, 48000);
+    let video = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+    let log = tag::video(&video);
+    audio.link(&outer.pad("audio_%u")).unwrap();
+    video.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+    outer.act("start");
+    for _ in 0..4 {
+        outer.wait_running(outer.running_time() + 370 * MILLI);
+        outer.act("split-now");
+    }
+    outer.wait_running(outer.running_time() + 370 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 5);
+    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let (start, end) = kept.intervals[0];
+    outer.set_state(gst::State::Null);
+    let log = log.lock().unwrap().clone();
+    let begun = log.iter().filter(|at| (start + 1..end).contains(*at));
+    // And the one on show at the start.
+    let mut due: Vec<u64> = log
+        .iter()
+        .filter(|at| **at <= start)
+        .copied()
+        .last()
+        .into_iter()
+        .collect();
+    due.extend(begun);
+    let micro = |at: u64| (at + 500) / 1_000;
+    let due: Vec<u64> = due.into_iter().map(micro).collect();
+    let found: Vec<u64> = shown
+        .iter()
+        .map(|(_, source)| micro(*source as u64))
+        .collect();
+    // A machine that is too busy may have left some out, but none comes twice, nor at another place.
+    assert!(
+        found.iter().is_sorted_by(|one, next| one < next),
+        "{found:?}"
+    );
+    assert!(
+        found.iter().all(|frame| due.contains(frame)),
+        "{found:?}, not {due:?}"
+    );
+    assert!(
+        found.len() + due.len() / 10 >= due.len(),
+        "{found:?} of {due:?}"
+    );
+    for part in &parts[1..] {
+        let instant = micro(part.running_time);
+        assert!(due.contains(&instant), "{part:?} begins with no frame");
+    }
+}
+
+#[test]
+fn parts_of_a_file_split_by_time_begin_with_frames() {
+    let (_directory, path) = place_for("fast-%d.mkv");
+    let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    outer.recorder.set_property("max-size-time", SECOND);
+    outer.recorder.set_property("autostart", true);
+    let (_source, clock) = counted(&outer, false, Some(500));
+    let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL}"));
+    let log = tag::video(&video);
+    video.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 5);
+    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let found: Vec<u64> = shown
+        .iter()
+        .map(|(_, source)| *source as u64 / 1_000)
+        .collect();
+    let due: Vec<u64> = log
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|at| (at + 500) / 1_000)
+        .collect();
+    assert_eq!(found, due);
+}
+
+/// The payloads of a stream's packets, as hashes.
+fn payloads(file: &Path, stream: &str) -> Vec<String> {
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            stream,
+            "-show_data_hash",
+            "md5",
+        ])
+        .args([
+            "-show_entries",
+            "packet=data_hash",
+            "-of",
+            "default=nw=1:nk=1",
+        ])
+        .arg(file)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+/// Copies encoded pictures and sound, in parts if `size_time` is not 0; the parts.
+fn copied(
+    location: &Path,
+    mime_type: &str,
+    (video, audio): (&str, &str),
+    size_time: u64,
+) -> Vec<parts::Part> {
+    let outer = Outer::new(mime_type, location);
+    outer.recorder.set_property("max-size-time", size_time);
+    outer.recorder.set_property("autostart", true);
+    let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
+    let audio = outer.source(&format!(
+        "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
+    ));
+    // Encoders that are asked for key frames would make others.
+    video.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
+        let event = info.event().map(|event| event.type_());
+        match event == Some(gst::EventType::CustomUpstream) {
+            true => gst::PadProbeReturn::Drop,
+            false => gst::PadProbeReturn::Ok,
+        }
+    });
+    video.link(&outer.pad("video_%u")).unwrap();
+    audio.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    parts::told(&outer)
+}
+
+#[test]
+fn copied_packets_are_each_in_one_part() {
+    for (name, mime_type, codecs) in [
+        (
+            "mkv",
+            "video/x-matroska",
+            (
+                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "opusenc",
+            ),
+        ),
+        (
+            "webm",
+            "video/webm",
+            ("vp8enc deadline=1 keyframe-max-dist=20", "vorbisenc"),
+        ),
+        (
+            "mp4",
+            "video/mp4",
+            (
+                "x264enc key-int-max=20 bframes=2 speed-preset=ultrafast ! h264parse",
+                "avenc_aac ! aacparse",
+            ),
+        ),
+    ] {
+        let (_directory, whole) = place_for(&format!("whole-%d.{name}"));
+        let split = whole.with_file_name(format!("split-%d.{name}"));
+        let whole = copied(&whole, mime_type, codecs, 0);
+        let split = copied(&split, mime_type, codecs, SECOND);
+        assert!(split.len() >= 4, "{name}: {split:?}");
+        let total: u64 = whole.iter().map(|part| part.duration).sum();
+        let in_all: u64 = split.iter().map(|part| part.duration).sum();
+        assert!(
+            total.abs_diff(in_all) < 30 * MILLI,
+            "{name}: {total}, {in_all}"
+        );
+        for stream in ["v:0", "a:0"] {
+            let due = payloads(&whole[0].path, stream);
+            let found = split.iter().flat_map(|part| payloads(&part.path, stream));
+            let found: Vec<String> = found.collect();
+            assert_eq!(found, due, "{name} {stream}");
+        }
+        for part in &split {
+            common::judge::file::decodes_quietly(&part.path).unwrap();
+            let starts = common::judge::file::starts(&part.path).unwrap();
+            assert!(
+                starts.iter().all(|start| start.abs() < 70e6),
+                "{name}: {starts:?}"
+            );
+        }
+    }
+}
