@@ -252,8 +252,7 @@ impl Inner {
         let kept = done + usize::from(done < self.entries.len());
         let keys = self.entries.iter().take(kept);
         keys.enumerate()
-            .filter(|(_, entry)| entry.is_buffer() && entry.is_key)
-            .next_back()
+            .rfind(|(_, entry)| entry.is_buffer() && entry.is_key)
             .map_or(0, |(index, _)| index)
     }
 
