@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 21] = [
+const PROPERTIES: [Property; 22] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
