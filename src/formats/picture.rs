@@ -264,7 +264,6 @@ mod tests {
             (F::P01010le, Vp9, F::I42010le, vec![]),
             (F::I42210le, Vp9, F::I42210le, vec![]),
             (F::P01010le, H264, F::I42010le, vec![]),
-            (F::Y210, H264, F::I42210le, vec![]),
             (F::Y44412le, H264, F::Y44410le, vec!["depth 12 to 10"]),
             (F::Y44412le, H265, F::Y44412le, vec![]),
             (F::Argb64, Vp9, F::Y44412le, vec!["depth 16 to 12", "alpha"]),

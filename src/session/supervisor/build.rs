@@ -233,12 +233,21 @@ impl Supervisor {
         if self.ready.is_none() || !self.has_begun() {
             return Ok(());
         }
+        let part = self.part.number;
+        let tracks = self.ready.iter().flat_map(|ready| &ready.tracks);
+        let mut tracks = tracks.filter_map(|index| self.session.tracks.get(*index));
+        if part > 0 && tracks.any(|track| track.is_absent_from(part)) {
+            // It has ended since the pipeline was built, which would have a track without media.
+            lock(&self.part.encoders).clear();
+            self.ready = None;
+            self.pipeline = None;
+            return Ok(());
+        }
         self.open_file()?;
         let (Some(pipeline), Some(ready)) = (&self.pipeline, self.ready.take()) else {
             return Ok(());
         };
         let session = &self.session;
-        let part = self.part.number;
         let tracks = ready.tracks.iter();
         let tracks = tracks.filter_map(|index| session.tracks.get(*index));
         let tracks: Vec<&Track> = tracks.collect();

@@ -274,8 +274,12 @@ impl Front {
             self.split_asked_again = waited / KEY_FRAME_AGAIN;
             track.ask_again();
         }
-        // The frames that have come are not of the next part, nor is what other tracks have had meanwhile.
-        let most = session.settings.patience_ns().max(LONGEST_PICTURE);
+        // The frames that have come are not of the next part; nor, where they come live, is what other tracks have had
+        // for long.
+        let most = match track.is_live() {
+            true => session.settings.patience_ns().max(LONGEST_PICTURE),
+            false => Ns::MAX,
+        };
         let next = track
             .newest()
             .map_or(asked, |newest| newest.saturating_add(1));
