@@ -87,8 +87,9 @@ fn assert_records_again(rig: &Rig, tracks: &[Track], n: usize) {
     media::assert_plays(&rig.save("again.webm", &bytes));
 }
 
+/// Another takes over where one fails (`encoder_exchange.rs`); here all do.
 #[test]
-fn an_encoder_that_fails_on_a_frame() {
+fn encoders_that_fail_on_a_frame() {
     for (track, frame) in [
         ("video_0", 0),
         ("video_0", 20),
@@ -96,15 +97,17 @@ fn an_encoder_that_fails_on_a_frame() {
         ("audio_0", 40),
     ] {
         let (rig, tracks) = Rig::live(1, 1);
-        let broken = AtomicBool::new(false);
+        let breaks = Arc::new(AtomicBool::new(true));
+        let is_on = breaks.clone();
         at_encoder(&rig, track, "sink", move |encoder, n| {
-            match n == frame && !broken.swap(true, Ordering::SeqCst) {
+            match n == frame && is_on.load(Ordering::SeqCst) {
                 true => break_down(encoder),
                 false => gst::PadProbeReturn::Ok,
             }
         });
         rig.recorder.start().unwrap();
         let bytes = assert_failed(&rig.wait_recording(1), "broken on purpose");
+        breaks.store(false, Ordering::SeqCst);
         if frame > 0 {
             let path = rig.save("failed.webm", &bytes);
             media::assert_plays(&path);

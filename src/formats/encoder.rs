@@ -8,6 +8,7 @@ mod tuning;
 pub(super) use properties::set;
 pub use {key_request::key_request, tuning::Tuning};
 
+use crate::model::Codec;
 use gst::prelude::*;
 use properties::set_number;
 use rows::{ROWS, Rate, V4L2, row};
@@ -16,6 +17,12 @@ use tuning::USUAL_FPS;
 /// Whether an encoder of this name is known here, and one that runs wherever it is installed.
 pub fn needs_no_hardware(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name)
+}
+
+/// Whether frames come out of an encoder of this name in the order in which they are shown: in all rows they do, of others
+/// that make H.264 or H.265 it is not known.
+pub fn keeps_order(codec: Codec, name: &str) -> bool {
+    !matches!(codec, Codec::H264 | Codec::H265) || rows::is_known(name)
 }
 
 /// What frame rate an encoder of this name has to be told where it must not hear the true one.

@@ -35,7 +35,9 @@ pub use chapters::{Chapter, padded_comments};
 pub use codec_config::{CodecConfig, av1_record, with_av1_record};
 pub use codec_string::codec_string;
 pub use delay::{Delay, OPUS_PRE_SKIP, delay, encoder_delay, opus_length};
-pub use encoder::{Tuning, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune};
+pub use encoder::{
+    Tuning, keeps_order, key_request, needs_no_hardware, set_bits_per_second, shown_rate, tune,
+};
 pub use entry_point::{EntryPoint, FrameFormat, entry_point};
 pub use flac::FlacHeader;
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};

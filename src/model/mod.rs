@@ -8,6 +8,7 @@ pub mod mime;
 pub mod orientation;
 pub mod profile;
 pub mod sample_grid;
+pub mod stall;
 pub mod stamps;
 pub mod state;
 pub mod timeline;

@@ -371,7 +371,7 @@ impl<'a> Keeper<'a> {
             track.name(),
             chain.encoder_name().unwrap_or_default()
         );
-        front.track.connect(0, chain.appsrc().clone(), false);
+        chain.connect(&front.track);
         *lock(&front.chain) = Some(chain);
         Ok(())
     }

@@ -12,7 +12,8 @@
 
 use super::{
     Settings,
-    encoding::{MadeFor, front, set_up_encoder},
+    encoder_monitor::EncoderMonitor,
+    encoding::{self, FailedEncoders, MadeFor, front, set_up_encoder},
     exchange::Section,
     fixups::{self, ChainSpec},
     pipeline::{Listener, TrackMedia, factory_name, make},
@@ -43,7 +44,8 @@ pub struct Watched<L> {
     /// Media is stamped so much later than recorded time.
     pub headroom: Ns,
     pub settings: Settings,
-    pub failed_before: Vec<String>,
+    pub failed: FailedEncoders,
+    pub monitor: Arc<EncoderMonitor>,
     /// Set once frames of another encoder are put among those that are copied.
     pub is_mixed: Arc<AtomicBool>,
     /// The muxer's pad: its caps are those of the track in the file.
@@ -62,9 +64,11 @@ struct State {
 
 /// Looks at the caps that pass `upstream` from now on.
 pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watched<L>) {
+    // Another encoder may take over behind a change.
+    let goes_on = watched.spec.resumes && watched.recorded.copied;
     let state = Mutex::new(State {
         section,
-        current: None,
+        current: goes_on.then(|| watched.recorded.first.clone()),
         rung: Rung::AsIs,
         due: None,
     });
@@ -111,6 +115,9 @@ impl State {
             return true;
         }
         self.due = Some((rung, caps.to_owned()));
+        if rung != Rung::AsIs && watched.recorded.copied {
+            watched.monitor.set_copied(false);
+        }
         false
     }
 
@@ -131,27 +138,41 @@ impl State {
         if rung == Rung::End {
             return self.end(watched, upstream, &listener, (&caps, from));
         }
-        let exchanged = watched
-            .elements(rung, &caps, &listener)
-            .and_then(|(elements, encoder)| {
-                let patience = watched.settings.stop_timeout;
-                if let (Some(from), Kind::Audio) = (from, watched.recorded.codec.kind())
-                    && !formats::is_raw(&caps)
-                    && rung == Rung::Reencode
-                {
-                    let next = elements.get(1).and_then(|next| next.static_pad("sink"));
-                    if let Some(next) = next.or_else(|| self.section.downstream()) {
-                        fixups::on_decoder(&next, from, &watched.spec);
-                    }
+        let made = watched.elements(rung, &caps, &listener);
+        let encoder = made.as_ref().ok().and_then(|(_, encoder)| encoder.clone());
+        let exchanged = made.and_then(|(elements, encoder)| {
+            let patience = watched.settings.stop_timeout;
+            if let (Some(from), Kind::Audio) = (from, watched.recorded.codec.kind())
+                && !formats::is_raw(&caps)
+                && rung == Rung::Reencode
+            {
+                let next = elements.get(1).and_then(|next| next.static_pad("sink"));
+                if let Some(next) = next.or_else(|| self.section.downstream()) {
+                    fixups::on_decoder(&next, from, &watched.spec);
                 }
-                self.section.exchange(elements, patience)?;
-                Ok(encoder)
-            });
+            }
+            watched.monitor.set_starting(true);
+            self.section.exchange(elements, patience)?;
+            watched.monitor.set_starting(false);
+            Ok(encoder)
+        });
         match exchanged {
             Ok(encoder) if watched.recorded.copied => {
+                if encoder.is_none() {
+                    watched.monitor.abandon();
+                    watched.monitor.set_copied(true);
+                }
                 listener.exchanged(watched.index, encoder.as_ref());
             }
             Ok(_) => {}
+            // What it was to be given is in flight, and goes to another.
+            Err(error) if encoder.is_some() => {
+                if let Some(encoder) = encoder {
+                    listener.encoder_failed(&encoder, error);
+                }
+                let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+                probe(upstream, all, |_, info| leave_out(info));
+            }
             Err(error) => {
                 gst::warning!(CAT, "{} cannot go on: {error}", watched.name);
                 self.end(watched, upstream, &listener, (&caps, from));
@@ -202,6 +223,7 @@ impl<L: Listener> Watched<L> {
             room: self.room,
             lacks_dts: false,
             tags: None,
+            in_flight: Arc::default(),
         };
         let spec = ChainSpec {
             copied: false,
@@ -213,17 +235,23 @@ impl<L: Listener> Watched<L> {
         if let Some(filter) = chain.last() {
             fix_form(filter, &form);
         }
-        elements.extend(chain);
         let made_for = MadeFor {
             track: &track,
             spec: &spec,
             settings: &self.settings,
-            failed_before: &self.failed_before,
+            failed: &self.failed,
             key_at: None,
         };
+        let entry = chain.last().and_then(|last| last.static_pad("src"));
+        elements.extend(chain);
         let made = |encoder: &gst::Element| listener.encoder(self.index, encoder);
-        let (encoder, _) = set_up_encoder(&made_for, made)?;
+        let encoder = set_up_encoder(&made_for, made)?;
         self.join(&encoder);
+        if let Some(entry) = entry {
+            // Its packets are stamped as those of no delay.
+            let report = encoding::report(listener);
+            self.monitor.watch(&entry, &encoder, 0, report);
+        }
         elements.push(encoder.clone());
         Ok((elements, Some(encoder)))
     }

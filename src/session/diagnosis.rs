@@ -1,6 +1,6 @@
 //! Why the pipeline has failed, in the recorder's words: which track, which caps, which step, and what would work.
 
-use super::{encoding::encoder_around, pipeline::Listener};
+use super::{encoding::encoder_around, pipeline::Listener, probe::PANICKED};
 use crate::{
     formats::Missing,
     log::CAT,
@@ -38,10 +38,17 @@ pub(super) fn listen(
         if let gst::MessageView::Error(error) = message.view()
             && let Some(listener) = listener.upgrade()
         {
-            let encoder = error.src().and_then(encoder_around);
             let (missing, failed) = explain(error, container, &paths);
-            listener.missing(missing);
-            listener.error(encoder.as_deref(), failed);
+            // A fault of the recorder's own is none of the encoder's.
+            let is_ours = error.debug().is_some_and(|debug| debug.contains(PANICKED));
+            let encoder = error.src().filter(|_| !is_ours).and_then(encoder_around);
+            match encoder {
+                Some(encoder) => listener.encoder_failed(&encoder, failed),
+                None => {
+                    listener.missing(missing);
+                    listener.error(failed);
+                }
+            }
         }
         gst::BusSyncReply::Drop
     });

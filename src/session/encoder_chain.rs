@@ -9,14 +9,16 @@
 
 use super::{
     Settings,
-    encoding::{MadeFor, encoder_around, front, set_up_encoder},
+    encoding::{FailedEncoders, MadeFor, encoder_around, front, set_up_encoder},
     exchange,
     fixups::{self, ChainSpec},
     io_pads::appsrc,
     orientation, panicked,
     pipeline::{TrackMedia, factory_name, failed, make},
+    probe::probe,
     system_memory,
     timing::lock,
+    track::Track,
 };
 use crate::{
     formats::{self, Plan},
@@ -85,6 +87,7 @@ impl EncoderChain {
             room: spec.room,
             lacks_dts: false,
             tags: spec.tags.clone(),
+            in_flight: Arc::default(),
         };
         let pipeline = gst::Pipeline::with_name("mediarecorder-past");
         pipeline.use_clock(None::<&gst::Clock>);
@@ -122,9 +125,17 @@ impl EncoderChain {
         Ok(this)
     }
 
-    /// Where the frames go in.
-    pub fn appsrc(&self) -> &gst_app::AppSrc {
-        &self.appsrc
+    /// Media of this track goes in from now on.
+    pub fn connect(&self, track: &Track) {
+        // Nothing is given to another encoder.
+        if let Some(pad) = self.appsrc.static_pad("src") {
+            let in_flight = track.in_flight(0);
+            probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
+                in_flight.sent(true);
+                gst::PadProbeReturn::Ok
+            });
+        }
+        track.connect(0, self.appsrc.clone());
     }
 
     /// Name of the encoder's factory.
@@ -168,6 +179,8 @@ fn elements(
         picture: plan.picture(index, &track.caps, request.settings.keep),
         encoder: None,
         takes_over: false,
+        resumes: false,
+        form: None,
         audio_only: plan.kind == Kind::Audio,
         is_first: index == 0,
     };
@@ -188,17 +201,18 @@ fn elements(
         chain.insert(2, flip);
     }
     let key_at = Arc::downgrade(sink);
+    let failed = FailedEncoders::of(request.failed_before);
     let made_for = MadeFor {
         track,
         spec: &spec,
         settings: request.settings,
-        failed_before: request.failed_before,
+        failed: &failed,
         key_at: Some(Arc::new(move |before, at| {
             let sink = key_at.upgrade();
             sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))
         })),
     };
-    let (encoder, _) = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
+    let encoder = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
     spec.encoder = factory_name(&encoder);
     chain.push(encoder.clone());
     if let Some(parser) = plan.parser(index) {
@@ -272,6 +286,7 @@ fn listen(bus: &gst::Bus, name: &str, sink: &Arc<impl PacketSink>) {
             && let Some(sink) = sink.upgrade()
         {
             let encoder = error.src().and_then(encoder_around);
+            let encoder = encoder.as_ref().and_then(factory_name);
             let what = format!("the encoder of {name} has failed: {}", error.error());
             sink.error(encoder.as_deref(), Error::unknown(what));
         }

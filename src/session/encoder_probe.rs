@@ -3,6 +3,7 @@
 //! Hardware encoders register where the hardware is absent, taken or unfit for the size: they
 //! fail when they are opened, or at their first picture. Nothing is lost by finding out here.
 
+use super::aside;
 use crate::formats;
 use gst::prelude::*;
 use std::time::Duration;
@@ -17,13 +18,22 @@ const PICTURES: u64 = 4;
 /// Whether `encoder`, which has no parent and is in NULL, opens; and if it is given `input` (raw caps
 /// that are fixed but for what `front` makes of them), whether something comes out of it. It is in NULL
 /// again afterwards.
-pub fn works(encoder: &gst::Element, front: &[gst::Element], input: Option<&gst::CapsRef>) -> bool {
-    let works = match input.and_then(media) {
-        None => encoder.set_state(gst::State::Ready).is_ok(),
-        Some((caps, buffers)) => encodes(encoder, front, &caps, buffers).unwrap_or(false),
-    };
-    let _ = encoder.set_state(gst::State::Null);
-    works
+/// One that hangs does not work: it is left to itself.
+pub fn works(
+    encoder: &gst::Element,
+    front: Vec<gst::Element>,
+    input: Option<&gst::CapsRef>,
+) -> bool {
+    let (encoder, media) = (encoder.clone(), input.and_then(media));
+    let works = aside::within(2 * PATIENCE, move || {
+        let works = match media {
+            None => encoder.set_state(gst::State::Ready).is_ok(),
+            Some((caps, buffers)) => encodes(&encoder, &front, &caps, buffers).unwrap_or(false),
+        };
+        let _ = encoder.set_state(gst::State::Null);
+        works
+    });
+    works.unwrap_or(false)
 }
 
 fn encodes(

@@ -1,10 +1,12 @@
 //! From a track's raw media to its encoder: the encoder that works, tuned, and what it is given.
 
 use super::{
-    Settings, encoder_probe,
+    Settings, aside,
+    encoder_monitor::Report,
+    encoder_probe,
     fixups::{self, ChainSpec},
     key_units::{self, KeyAt},
-    pipeline::{TrackMedia, factory_name, failed, make},
+    pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
@@ -13,7 +15,10 @@ use crate::{
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
-use std::sync::Mutex;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// How the names of encoders end, after that of the pad.
 const ENCODER: &str = "-encoder";
@@ -23,37 +28,85 @@ pub struct MadeFor<'a> {
     pub track: &'a TrackMedia<'a>,
     pub spec: &'a ChainSpec,
     pub settings: &'a Settings,
-    /// Factories of those that have failed in this recording.
-    pub failed_before: &'a [String],
+    pub failed: &'a FailedEncoders,
     /// Which of its frames have to be key frames beside those that the settings name.
     pub key_at: Option<KeyAt>,
 }
 
-/// The best encoder of `codec` that works, tuned, and whether it is the last that could be taken. Each that has
-/// a next to pass it over for is tried, but for those that need nothing but a processor.
-fn encoder_that_works(
-    made_for: &MadeFor<'_>,
-    made: impl Fn(&gst::Element),
-) -> Result<(gst::Element, bool), Error> {
-    let MadeFor {
-        track,
-        spec,
-        settings,
-        failed_before,
-        ..
-    } = *made_for;
-    let codec = spec.codec;
-    let tuning = tuning(track, codec.kind(), settings);
-    let channels =
-        formats::audio_info(&track.caps).and_then(|info| i32::try_from(info.channels()).ok());
-    let (channels, _) = formats::encoded_channels(codec, channels.unwrap_or(2));
-    let mut factories = formats::encoders_for(codec, channels);
+/// Factories of encoders that have failed in this recording.
+#[derive(Debug, Clone, Default)]
+pub struct FailedEncoders(Arc<Mutex<Vec<glib::GString>>>);
+
+impl FailedEncoders {
+    /// Those of these names.
+    pub fn of(names: &[String]) -> Self {
+        let names = names.iter().map(|name| name.as_str().into());
+        FailedEncoders(Arc::new(Mutex::new(names.collect())))
+    }
+
+    /// This one is not taken any more.
+    pub fn add(&self, factory: glib::GString) {
+        lock(&self.0).push(factory);
+    }
+
+    /// This one may be taken again.
+    pub fn forgive(&self, factory: &str) {
+        lock(&self.0).retain(|failed| failed != factory);
+    }
+
+    fn has(&self, factory: &str) -> bool {
+        lock(&self.0).iter().any(|failed| failed == factory)
+    }
+}
+
+/// The encoders that may be taken, best first: of those that go on with what another has begun only such as keep frames
+/// in order.
+pub fn candidates(
+    spec: &ChainSpec,
+    caps: &gst::CapsRef,
+    failed: &FailedEncoders,
+) -> Vec<gst::ElementFactory> {
+    let channels = formats::audio_info(caps).and_then(|info| i32::try_from(info.channels()).ok());
+    let (channels, _) = formats::encoded_channels(spec.codec, channels.unwrap_or(2));
+    let mut factories = formats::encoders_for(spec.codec, channels);
     if let Some(picture) = &spec.picture
         && factories.iter().any(|factory| picture.suits(factory))
     {
         factories.retain(|factory| picture.suits(factory));
     }
-    factories.retain(|factory| !failed_before.iter().any(|failed| *failed == factory.name()));
+    factories.retain(|factory| {
+        let name = factory.name();
+        !failed.has(&name) && (!spec.resumes || formats::keeps_order(spec.codec, &name))
+    });
+    factories
+}
+
+/// Tells the listener of an encoder that has failed.
+pub fn report(listener: &Arc<impl Listener>) -> Report {
+    let listener = Arc::downgrade(listener);
+    Arc::new(move |encoder, error| {
+        if let Some(listener) = listener.upgrade() {
+            listener.encoder_failed(encoder, error);
+        }
+    })
+}
+
+/// The best encoder that works, tuned. Each that has a next to pass it over for is tried, but for those that need nothing but
+/// a processor.
+fn encoder_that_works(
+    made_for: &MadeFor<'_>,
+    made: impl Fn(&gst::Element),
+) -> Result<gst::Element, Error> {
+    let MadeFor {
+        track,
+        spec,
+        settings,
+        failed: failed_before,
+        ..
+    } = *made_for;
+    let codec = spec.codec;
+    let tuning = tuning(track, codec.kind(), settings);
+    let factories = candidates(spec, &track.caps, failed_before);
     let mut factories = factories.into_iter().peekable();
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
@@ -74,8 +127,8 @@ fn encoder_that_works(
         let is_last = factories.peek().is_none();
         let safe = is_last || formats::needs_no_hardware(&factory.name());
         let raw = formats::is_raw(&track.caps).then_some(track.caps.as_ref());
-        if safe || encoder_probe::works(&encoder, &front(spec, track)?, raw) {
-            return Ok((encoder, is_last));
+        if safe || encoder_probe::works(&encoder, front(spec, track)?, raw) {
+            return Ok(encoder);
         }
     }
     Err(reason)
@@ -86,8 +139,8 @@ fn encoder_that_works(
 pub fn set_up_encoder(
     made_for: &MadeFor<'_>,
     made: impl Fn(&gst::Element),
-) -> Result<(gst::Element, bool), Error> {
-    let (works, is_last) = encoder_that_works(made_for, made)?;
+) -> Result<gst::Element, Error> {
+    let works = encoder_that_works(made_for, made)?;
     if made_for.spec.codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
         key_units::pace(&works, interval, frames, made_for.key_at.clone());
@@ -97,15 +150,29 @@ pub fn set_up_encoder(
         ..made_for.spec.clone()
     };
     fixups::on_encoder(&works, &spec);
-    Ok((works, is_last))
+    Ok(works)
 }
 
-/// The factory of the encoder that is this, or that this is a part of.
-pub fn encoder_around(object: &gst::Object) -> Option<glib::GString> {
+/// Brings an encoder of the pipeline to the pipeline's state; its states are its own business until then. An encoder that
+/// does not come back from that is no reason to wait.
+pub fn start(encoder: &gst::Element, patience: Duration) -> Result<(), Error> {
+    let starts = encoder.clone();
+    let started = aside::within(patience, move || {
+        starts.set_locked_state(false);
+        starts.sync_state_with_parent()
+    });
+    match started {
+        Some(started) => started.map_err(|err| failed(&encoder.name(), err)),
+        None => Err(failed(&encoder.name(), "it does not start")),
+    }
+}
+
+/// The encoder that is this, or that this is a part of.
+pub fn encoder_around(object: &gst::Object) -> Option<gst::Element> {
     let mut around = Some(object.clone());
     while let Some(object) = around {
         if object.name().ends_with(ENCODER) {
-            return Some(object.downcast_ref::<gst::Element>()?.factory()?.name());
+            return object.downcast().ok();
         }
         around = object.parent();
     }
@@ -125,6 +192,9 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     }
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(spec, track));
+    if let Some(form) = &spec.form {
+        keep_form(&filter, form);
+    }
     keep_first_caps(&filter);
     chain.push(filter);
     fixups::on_converters(&mut chain, spec, track)?;
@@ -219,6 +289,29 @@ fn keep_first_caps(filter: &gst::Element) {
         }
         None
     });
+}
+
+/// The encoder is given what the first of the track was given, in a format of its own.
+fn keep_form(filter: &gst::Element, form: &gst::CapsRef) {
+    const KEPT: [&str; 7] = [
+        "width",
+        "height",
+        "pixel-aspect-ratio",
+        "colorimetry",
+        "rate",
+        "channels",
+        "channel-mask",
+    ];
+    let mut wanted = filter.property::<gst::Caps>("caps");
+    if let (Some(form), Some(wanted)) = (form.structure(0), wanted.make_mut().structure_mut(0)) {
+        for (field, value) in form
+            .iter()
+            .filter(|(field, _)| KEPT.contains(&field.as_str()))
+        {
+            wanted.set_value(field, value.clone());
+        }
+    }
+    filter.set_property("caps", wanted);
 }
 
 fn tuning(track: &TrackMedia<'_>, kind: Kind, settings: &Settings) -> Tuning {

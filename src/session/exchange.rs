@@ -88,14 +88,17 @@ impl Section {
     ) -> Result<(), Error> {
         let gone = || failed("exchange", "the chain is no more");
         let (upstream, downstream) = self.pads().ok_or_else(gone)?;
-        let bin = upstream
-            .parent_element()
-            .and_then(|element| element.parent())
-            .and_downcast::<gst::Bin>()
-            .ok_or_else(|| failed("exchange", "the chain is in no pipeline"))?;
+        // Asked each time: an element that hangs may have been taken out of the pipeline meanwhile, with all of the chain.
+        let bin = || {
+            upstream
+                .parent_element()
+                .and_then(|element| element.parent())
+                .and_downcast::<gst::Bin>()
+                .ok_or_else(|| failed("exchange", "the chain is in no pipeline"))
+        };
         self.drain(&upstream, &downstream, patience);
-        self.take_out(&bin, &upstream, &downstream);
-        self.put_in(&bin, (&upstream, &downstream), elements)
+        self.take_out(&bin()?, &upstream, &downstream);
+        self.put_in(&bin()?, (&upstream, &downstream), elements)
             .map_err(|err| failed("exchange", err))
     }
 

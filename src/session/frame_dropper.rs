@@ -11,6 +11,7 @@ use super::{
     backpressure::Backpressure,
     probe::{leave_out, probe},
     timing::lock,
+    track::InFlight,
 };
 use crate::model::timeline::Ns;
 use gst::prelude::*;
@@ -150,19 +151,25 @@ impl FrameDropper {
     }
 }
 
-/// Passes over pictures that leave `appsrc` for an encoder that is too slow. `fed`: recorded time up to
-/// which media has been given to `appsrc`.
+/// What waits for an encoder.
+pub struct Counts {
+    /// Recorded time up to which media has been given to its appsrc.
+    pub fed: Arc<AtomicU64>,
+    pub in_flight: Arc<InFlight>,
+}
+
+/// Passes over pictures that leave `appsrc` for an encoder that is too slow.
 pub fn keep(
     appsrc: &gst_app::AppSrc,
     dropper: &Arc<FrameDropper>,
-    fed: &Arc<AtomicU64>,
+    Counts { fed, in_flight }: Counts,
     room: &Arc<Backpressure>,
     name: String,
 ) {
     let Some(pad) = appsrc.static_pad("src") else {
         return;
     };
-    let (dropper, fed, room) = (dropper.clone(), fed.clone(), room.clone());
+    let (dropper, room) = (dropper.clone(), room.clone());
     probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
@@ -173,6 +180,7 @@ pub fn keep(
         let droppable = buffer.flags().contains(gst::BufferFlags::DROPPABLE);
         let waiting = fed.load(Ordering::Relaxed).saturating_sub(at.nseconds());
         if !dropper.takes(at.nseconds(), waiting, droppable, Instant::now()) {
+            in_flight.left_out(at.nseconds());
             dropper.warn(&name, waiting, &room);
             return leave_out(info);
         }

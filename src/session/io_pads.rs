@@ -120,6 +120,6 @@ pub fn bytes_pad(
 /// Calls what must not unwind: a panic fails the recording.
 fn contain(listener: &impl Listener, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-        listener.error(None, panicked(&*panic));
+        listener.error(panicked(&*panic));
     }
 }

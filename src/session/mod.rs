@@ -6,6 +6,7 @@
 //! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
+mod aside;
 mod backpressure;
 mod bitrates;
 mod caps_ladder;
@@ -17,6 +18,7 @@ mod decoding;
 mod diagnosis;
 mod encoder_chain;
 mod encoder_delay;
+mod encoder_monitor;
 mod encoder_probe;
 mod encoding;
 mod event;

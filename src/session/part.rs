@@ -71,8 +71,8 @@ pub struct PartControl {
     /// How many blobs have been asked for.
     pub requested: u64,
     pub error: Option<Error>,
-    /// The factory of an encoder that has failed before anything came of it, and how.
-    pub failed_encoder: Option<(String, Error)>,
+    /// Encoders that have failed, and how.
+    pub failed_encoders: Vec<(gst::Element, Error)>,
     /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
     pub ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     pub drained: bool,

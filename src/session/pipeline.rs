@@ -17,7 +17,9 @@ pub use {chain::Feed, container_end::ContainerEnd};
 use super::{
     Settings, chapters,
     diagnosis::{TrackPath, listen},
+    encoding::FailedEncoders,
     lock,
+    track::InFlight,
 };
 use crate::{
     formats::{self, Chapter, Ending, Missing, Patch, Plan},
@@ -25,10 +27,7 @@ use crate::{
 };
 use chain::ChainBuilder;
 use gst::prelude::*;
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
 pub trait Listener: Send + Sync + 'static {
@@ -44,12 +43,12 @@ pub trait Listener: Send + Sync + 'static {
     fn chapters(&self) -> (Vec<Chapter>, Ns);
     /// All has been written but for how it ends.
     fn end(&self, ending: Ending);
-    /// An element has failed; `encoder` is its factory's name if it is an encoder.
-    fn error(&self, encoder: Option<&str>, error: Error);
+    /// An element has failed that is no encoder.
+    fn error(&self, error: Error);
+    /// An encoder has failed: this one.
+    fn encoder_failed(&self, encoder: &gst::Element, error: Error);
     /// Plugins are missing.
     fn missing(&self, missing: Vec<Missing>);
-    /// Something has come out of every encoder that there would be another for.
-    fn encoders_work(&self);
     /// The encoder of a track has been made and tuned, it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
     /// A track that is copied goes through this encoder from now on, or through none.
@@ -74,6 +73,8 @@ pub struct TrackMedia<'a> {
     pub lacks_dts: bool,
     /// Upstream's tags.
     pub tags: Option<gst::TagList>,
+    /// What its encoder has been given and has not come out of it.
+    pub in_flight: Arc<InFlight>,
 }
 
 impl TrackMedia<'_> {
@@ -98,8 +99,6 @@ pub struct Pipeline {
     pipeline: gst::Pipeline,
     feeds: Vec<Feed>,
     end: ContainerEnd,
-    /// Encoders that there would be another for and that nothing has come out of.
-    unproven: Arc<AtomicUsize>,
 }
 
 pub(super) fn failed(what: &str, why: impl std::fmt::Display) -> Error {
@@ -125,14 +124,13 @@ pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
 }
 
 impl Pipeline {
-    /// Builds the chain of every track, tuned, without the encoders whose factories `failed_before` names;
-    /// nothing runs yet.
+    /// Builds the chain of every track, tuned, without encoders that have `failed`; nothing runs yet.
     pub fn build(
         plan: &Plan,
         tracks: &[TrackMedia<'_>],
         settings: &Settings,
         head: FileHead,
-        failed_before: &[String],
+        failed: &FailedEncoders,
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
         let pipeline = gst::Pipeline::with_name("mediarecorder-session");
@@ -143,7 +141,6 @@ impl Pipeline {
             pipeline,
             feeds: Vec::new(),
             end,
-            unproven: Arc::default(),
         };
         for (index, track) in tracks.iter().enumerate() {
             let chains = ChainBuilder {
@@ -151,8 +148,7 @@ impl Pipeline {
                 end: &this.end,
                 plan,
                 settings,
-                failed_before,
-                unproven: &this.unproven,
+                failed,
                 listener,
             };
             let feed = chains.build(index, track)?;
@@ -172,9 +168,26 @@ impl Pipeline {
         Ok(this)
     }
 
-    /// Whether another encoder could still take the place of one.
-    pub fn is_replaceable(&self) -> bool {
-        self.unproven.load(Ordering::SeqCst) > 0
+    /// Another encoder takes the place of that of a track, in the same file; it does not run yet, and has been given nothing.
+    pub fn rebuild(
+        &mut self,
+        index: usize,
+        track: TrackMedia<'_>,
+        plan: &Plan,
+        (settings, failed): (&Settings, &FailedEncoders),
+        listener: &Arc<impl Listener>,
+    ) -> Result<(), Error> {
+        let chains = ChainBuilder {
+            pipeline: &self.pipeline,
+            end: &self.end,
+            plan,
+            settings,
+            failed,
+            listener,
+        };
+        let feed = self.feeds.get_mut(index);
+        let feed = feed.ok_or_else(|| chain::no_track(track.name))?;
+        chains.rebuild(feed, index, track)
     }
 
     /// The tracks, in their order.
@@ -217,23 +230,13 @@ impl Pipeline {
         work(&mut lock(&self.end.patch))
     }
 
-    /// Lets it run.
+    /// Lets it run, but for the encoders.
     pub fn play(&self) -> Result<(), Error> {
         self.pipeline
             .set_state(gst::State::Playing)
             .map_err(|err| failed("it does not start", err))?;
         self.end.reserve_chapters();
         Ok(())
-    }
-
-    /// The factory of the encoder whose change of state has failed, if one has.
-    pub fn failed_encoder(&self) -> Option<String> {
-        let encoders = self.feeds.iter().filter_map(|feed| feed.encoder.as_ref());
-        let mut failed = encoders.filter(|encoder| {
-            let (result, _, _) = encoder.state(gst::ClockTime::ZERO);
-            result.is_err()
-        });
-        failed.find_map(factory_name).map(|name| name.to_string())
     }
 
     /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.

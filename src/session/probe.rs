@@ -4,6 +4,9 @@ use super::panic_text;
 use gst::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+/// So the error begins of an element around which the recorder itself has panicked.
+pub const PANICKED: &str = "the recorder has failed";
+
 /// Calls `probe` for what passes `pad` of these kinds. A panic in it, which could only abort the
 /// process from there, is an error of the pad's element instead.
 pub fn probe(
@@ -19,7 +22,7 @@ pub fn probe(
         catch_unwind(contained).unwrap_or_else(|panic| {
             if let Some(element) = pad.parent_element() {
                 let what = panic_text(&*panic);
-                gst::element_error!(element, gst::LibraryError::Failed, ["{what}"]);
+                gst::element_error!(element, gst::LibraryError::Failed, ["{PANICKED}: {what}"]);
             }
             match info.data {
                 Some(_) => gst::PadProbeReturn::Ok,

@@ -5,6 +5,7 @@ mod batching;
 mod build;
 mod chapters;
 mod cut_resolution;
+mod encoders;
 mod end;
 mod front;
 mod gap_filling;
@@ -14,7 +15,8 @@ mod unusable_tracks;
 pub use front::Front;
 
 use super::{
-    Event, Session, lock, panic_text, panicked, part::Part, pipeline::Pipeline, track::Track,
+    Event, Session, encoding::FailedEncoders, lock, panic_text, panicked, part::Part,
+    pipeline::Pipeline, track::Track,
 };
 use crate::{
     formats::Plan,
@@ -24,6 +26,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use pipeline_events::PipelineEvents;
 use std::{
     io,
     sync::Arc,
@@ -90,8 +93,11 @@ struct Supervisor {
     ready: Option<build::Ready>,
     /// The tracks go into the pipeline.
     connected: bool,
-    /// Factories of encoders that have failed.
-    failed: Vec<String>,
+    /// What the pipeline says.
+    wires: Option<Arc<PipelineEvents>>,
+    failed: FailedEncoders,
+    /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
+    refreshed: Vec<usize>,
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
@@ -118,7 +124,9 @@ impl Supervisor {
             pipeline: None,
             ready: None,
             connected: false,
-            failed: Vec::new(),
+            wires: None,
+            failed: FailedEncoders::default(),
+            refreshed: Vec::new(),
             batch: None,
             chapters_written: 0,
             served: 0,
@@ -156,9 +164,8 @@ impl Supervisor {
             if asked.cancelled {
                 return None;
             }
-            let failed_encoder = lock(&self.part.control).failed_encoder.take();
-            if let Some((factory, error)) = failed_encoder {
-                self.replace_pipeline(factory, &error);
+            if let Err(error) = self.look_after_encoders() {
+                return Some(self.drain_after_error(error));
             }
             if let Some(error) = self.end_unusable_tracks() {
                 return Some(self.drain_after_error(error));

@@ -5,6 +5,7 @@
 //! queues, and its callbacks take nothing but `Backpressure`.
 
 mod feed;
+mod in_flight;
 mod outlet;
 
 use super::{
@@ -22,6 +23,7 @@ use crate::{
     },
 };
 use feed::{Feed, Item};
+pub use in_flight::{InFlight, rounding};
 use outlet::{Outlet, Outlets};
 use std::{
     sync::{
@@ -958,17 +960,20 @@ impl Track {
         self.room.wake();
     }
 
-    /// The encoder is there: gives it what has waited. Until [`Track::forget`] it is kept, with what comes
-    /// after it, if another encoder may have to take over.
-    pub fn connect(&self, part: usize, appsrc: gst_app::AppSrc, replaceable: bool) {
+    /// What the encoder of a part has been given and has not come out of it.
+    pub fn in_flight(&self, part: usize) -> Arc<InFlight> {
+        self.feed(part, |feed| feed.in_flight().clone())
+    }
+
+    /// The encoder is there: gives it what has waited.
+    pub fn connect(&self, part: usize, appsrc: gst_app::AppSrc) {
+        let Some(caps) = self.caps_of(part) else {
+            return;
+        };
         let mut inner = lock(&self.inner);
-        let live_pictures = self.has_live_pictures(&inner);
+        self.drop_frames(&mut inner, part, &appsrc);
         let outlet = inner.outlets.of(part);
-        if live_pictures {
-            let name = self.name.clone();
-            frame_dropper::keep(&appsrc, &outlet.dropper, &outlet.fed, &self.room, name);
-        }
-        outlet.feed.connect(appsrc, replaceable, self.queue_limit);
+        outlet.feed.connect(appsrc, &caps);
         if outlet.closed {
             outlet.feed.close();
         }
@@ -976,28 +981,31 @@ impl Track {
         inner.looked = None;
     }
 
+    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    pub fn reconnect(&self, part: usize, appsrc: gst_app::AppSrc, from: Option<Ns>) {
+        let mut inner = lock(&self.inner);
+        inner.outlets.of(part).dropper.begin_anew();
+        self.drop_frames(&mut inner, part, &appsrc);
+        inner.looked = None;
+        inner.outlets.of(part).feed.reconnect(appsrc, from);
+    }
+
+    /// Leaves frames out in front of an encoder that is too slow.
+    fn drop_frames(&self, inner: &mut Inner, part: usize, appsrc: &gst_app::AppSrc) {
+        if self.has_live_pictures(inner) {
+            let outlet = inner.outlets.of(part);
+            let counts = frame_dropper::Counts {
+                fed: outlet.fed.clone(),
+                in_flight: outlet.feed.in_flight().clone(),
+            };
+            let name = self.name.clone();
+            frame_dropper::keep(appsrc, &outlet.dropper, counts, &self.room, name);
+        }
+    }
+
     /// Capture pools have few buffers.
     fn has_live_pictures(&self, inner: &Inner) -> bool {
         self.is_live() && matches!(inner.gate, Some(Gate::Video(_)))
-    }
-
-    /// The encoders work: nothing has to be kept for others.
-    pub fn forget(&self, part: usize) {
-        self.feed(part, Feed::forget);
-    }
-
-    /// Whether all that the pipeline was given is still here.
-    pub fn can_replay(&self, part: usize) -> bool {
-        self.feed(part, |feed| feed.can_replay())
-    }
-
-    /// The pipeline is no more: what it was given waits for the next one, and so does what comes.
-    pub fn take_back(&self, part: usize) {
-        let mut inner = lock(&self.inner);
-        let outlet = inner.outlets.of(part);
-        if outlet.feed.take_back() {
-            outlet.dropper.begin_anew();
-        }
     }
 
     /// From now on buffers wait for [`Track::flush_batch`].

@@ -5,6 +5,7 @@ use super::{
     track::{Flow, Track},
 };
 use crate::{
+    formats::Plan,
     gate::Input,
     model::{Error, Orientation, stamps::LONGEST_HOLE, timeline::Ns},
 };
@@ -148,6 +149,37 @@ impl Session {
         track.set_tags(tags);
     }
 
+    /// Tags for the head of a track's chain: the track's own, and those of the recording where the muxer has no place for
+    /// them.
+    pub(super) fn head_tags(
+        &self,
+        track: &Track,
+        is_encoded: bool,
+        muxer_takes_tags: bool,
+        plan: &Plan,
+    ) -> Option<gst::TagList> {
+        let mut of_track = self.tags_of(track);
+        if is_encoded && let Some(tags) = &mut of_track {
+            // Its pictures are turned before they are encoded.
+            tags.make_mut().remove::<gst::tags::ImageOrientation>();
+        }
+        let of_all = self.settings.tags.clone().filter(|_| !muxer_takes_tags);
+        let tags = match (of_all, of_track) {
+            (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
+            (all, track) => all.or(track),
+        };
+        let date = self.intervals().first().map(|interval| interval.utc);
+        match date.filter(|_| plan.container.has_date_as_tag()) {
+            Some(date) => Some(dated(tags, date)),
+            None => tags,
+        }
+    }
+
+    /// The track of the pad with this name.
+    pub(super) fn track_named(&self, pad: &str) -> Option<&Track> {
+        self.tracks.iter().find(|track| track.name() == pad)
+    }
+
     /// Another stream begins on a track: its pictures stand as they are until its tags come.
     pub fn forget_tags(&self, track: usize) {
         if let Some(track) = self.track(track) {
@@ -260,4 +292,16 @@ impl Session {
             track.set_flushing(flushing);
         }
     }
+}
+
+/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
+    let mut tags = tags.unwrap_or_default();
+    let has_date =
+        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
+    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
+        let tags = tags.make_mut();
+        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
+    }
+    tags
 }

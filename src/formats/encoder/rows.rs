@@ -315,6 +315,11 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
+/// Whether there is a row for encoders of this name.
+pub fn is_known(name: &str) -> bool {
+    ROWS.iter().any(|row| matches(row.name, name))
+}
+
 pub fn row(encoder: &gst::Element) -> Option<&'static Row> {
     let name = encoder.factory()?.name();
     // The longest pattern is the most particular one: nvv4l2*enc is no nv*enc.

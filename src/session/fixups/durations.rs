@@ -3,12 +3,7 @@
 //! Parsers of video give each frame the length that its frame rate tells, and none where the rate is unknown or variable;
 //! those of audio give each the length of a whole one. Containers tell that of the last frame by it alone.
 
-use super::MuxerSite;
-use crate::{
-    model::Kind,
-    session::{probe::probe, timing::lock},
-};
-use gst::prelude::*;
+use crate::session::{probe::probe, timing::lock};
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
@@ -41,19 +36,6 @@ impl Lengths {
             return None;
         }
         self.frames.remove(index).map(|(_, length)| length)
-    }
-}
-
-/// Frames come to the muxer with the durations with which they came in.
-pub fn keep_from_entry(site: &MuxerSite<'_>) {
-    // Of raw frames some may be dropped in front of the encoder; packets of audio are not its buffers.
-    let entry = match (site.encoder, site.spec.codec.kind()) {
-        (Some(encoder), Kind::Video) => encoder.static_pad("sink"),
-        (Some(encoder), Kind::Audio) => encoder.static_pad("src"),
-        (None, _) => site.spec.copied.then(|| site.source.clone()),
-    };
-    if let Some(entry) = entry {
-        keep(&entry, site.out);
     }
 }
 

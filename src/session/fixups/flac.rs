@@ -66,12 +66,19 @@ struct Count {
 
 /// Which frames are counted anew.
 #[derive(Debug, Clone)]
-pub enum Counted {
-    /// All: the file tells its time by them.
-    All,
-    /// Those from when this is set: decoders make up silence for numbers that are left out, and other frames have been put
-    /// among those that were copied.
-    From(Arc<AtomicBool>),
+pub struct Counted {
+    /// Those from when this is set, or all: decoders make up silence for numbers that are left out where other frames have
+    /// been put among those of one stream.
+    pub from: Option<Arc<AtomicBool>>,
+    /// Whether the file tells its time by them, and by the samples that its head names.
+    pub is_bare: bool,
+}
+
+impl Counted {
+    fn has_begun(&self) -> bool {
+        let from = self.from.as_ref();
+        from.is_none_or(|from| from.load(Ordering::SeqCst))
+    }
 }
 
 impl Count {
@@ -132,7 +139,7 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                         _ => leave_out(info),
                     };
                 };
-                if matches!(&counted, Counted::From(begun) if !begun.load(Ordering::SeqCst)) {
+                if !counted.has_begun() {
                     return gst::PadProbeReturn::Ok;
                 }
                 drop(map);
@@ -144,7 +151,9 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                 *buffer = renumbered;
             }
             Some(gst::PadProbeData::Event(event))
-                if event.type_() == gst::EventType::Eos && matches!(counted, Counted::All) =>
+                if event.type_() == gst::EventType::Eos
+                    && counted.is_bare
+                    && counted.has_begun() =>
             {
                 let total = std::mem::take(&mut *lock(&count)).total();
                 // This pad has ended by now, what comes after it has not.

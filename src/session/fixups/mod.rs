@@ -120,6 +120,10 @@ pub struct ChainSpec {
     pub encoder: Option<glib::GString>,
     /// Whether it takes over in the middle of a track that has been copied, and that has its header.
     pub takes_over: bool,
+    /// Whether an encoder goes on with what another has begun.
+    pub resumes: bool,
+    /// What the first encoder of the track was given, once that is known.
+    pub form: Option<gst::Caps>,
     /// Whether the recording is of audio alone.
     pub audio_only: bool,
     /// Whether the track is the recording's first.
@@ -173,9 +177,8 @@ pub struct MuxerSite<'a> {
     pub index: usize,
     /// Its number among those of its kind.
     pub index_in_kind: usize,
-    /// Out of this media comes as the gate gives it.
-    pub source: &'a gst::Pad,
-    pub encoder: Option<&'a gst::Element>,
+    /// The pad that takes what is encoded.
+    pub parser: &'a gst::Pad,
     /// The last pad in front of the muxer.
     pub out: &'a gst::Pad,
     pub mux_pad: &'a gst::Pad,

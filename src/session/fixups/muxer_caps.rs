@@ -24,7 +24,7 @@ pub fn vet(site: &MuxerSite<'_>) {
                 "{} cannot carry the track of {name} with the caps {caps}: {reason}.",
                 container.name()
             ));
-            listener.error(None, error);
+            listener.error(error);
         }
     });
 }

@@ -127,7 +127,7 @@ pub const TABLE: &[Fixup] = &[
         versions: All,
         report: "lose the time of frames that are not as long as the frame rate says",
         needed: |s| !s.takes_over && s.codec == Codec::Theora,
-        install: Encoder(|encoder, _| theora_cfr::count(encoder)),
+        install: Encoder(|encoder, s| theora_cfr::count(encoder, s.resumes)),
     },
     Fixup {
         name: "encoder-drain",
@@ -158,12 +158,11 @@ pub const TABLE: &[Fixup] = &[
         element: "flacparse",
         versions: All,
         report: "leaves frames their numbers, by which players tell the time of a FLAC file",
-        needed: |s| s.copied && s.codec == Codec::Flac,
+        needed: |s| s.codec == Codec::Flac && (s.copied || s.container == Container::Flac),
         install: Parser(|parser, s, is_mixed| {
-            let counted = match s.container {
-                Container::Flac => flac::Counted::All,
-                _ => flac::Counted::From(is_mixed.clone()),
-            };
+            let is_bare = s.container == Container::Flac;
+            let from = (!s.copied || !is_bare).then(|| is_mixed.clone());
+            let counted = flac::Counted { from, is_bare };
             if let Some(pad) = parser.static_pad("src") {
                 flac::count_anew(&pad, counted);
             }
@@ -240,7 +239,7 @@ pub const TABLE: &[Fixup] = &[
         versions: Before(1, 28),
         report: "give frames the length that the frame rate, or a whole frame, has",
         needed: |s| s.has_parser,
-        install: Muxer(durations::keep_from_entry),
+        install: Muxer(|site| durations::keep(site.parser, site.out)),
     },
     Fixup {
         name: "empty-tracks",

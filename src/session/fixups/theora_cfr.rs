@@ -13,7 +13,10 @@ use gst::prelude::*;
 use std::{
     collections::VecDeque,
     ops::Range,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// No more than this is written as repeated: it would not fit into a stamp, which counts from a key frame in 15 bits.
@@ -154,12 +157,15 @@ impl Grid {
 const SECOND: u64 = 1_000_000_000;
 
 /// Counts the frames of an encoder that knows its frame rate.
-pub fn count(encoder: &gst::Element) {
+///
+/// `resumes`: another encoder has written what is before its first picture.
+pub fn count(encoder: &gst::Element, resumes: bool) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;
     };
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     let grid = Arc::new(Mutex::new(Grid::default()));
+    let first = AtomicBool::new(resumes);
     let coming = grid.clone();
     probe(&sink, kinds, move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
@@ -186,6 +192,9 @@ pub fn count(encoder: &gst::Element) {
                 return gst::PadProbeReturn::Ok;
             };
             grid.passing = true;
+            if first.swap(false, Ordering::SeqCst) {
+                grid.written = frames.start;
+            }
             // Where pictures have been left out.
             let mut packets = grid.repeat(frames.start);
             packets.extend(info.take_buffer());

@@ -5,36 +5,76 @@ use crate::{
     formats::{self, Delay, Plan, Recorded},
     model::{Codec, Container, Error, Kind},
     session::{
-        Settings,
+        Settings, aside,
         caps_ladder::{self, Watched},
         container_limit, encoder_delay,
-        encoding::{MadeFor, front, set_up_encoder},
+        encoder_monitor::EncoderMonitor,
+        encoding::{self, FailedEncoders, MadeFor, front, set_up_encoder},
         exchange::{self, Section},
         fixups::{self, ChainSpec, MuxerSite},
         io_pads::appsrc,
-        orientation,
-        probe::probe,
-        system_memory,
+        orientation, system_memory,
     },
 };
 use gst::prelude::*;
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+    atomic::{AtomicBool, Ordering},
 };
 
-/// The beginning of a track, and its encoder if it has one.
+/// A track's chain as it stands in the pipeline.
 #[derive(Debug, Clone)]
 pub struct Feed {
     pub appsrc: gst_app::AppSrc,
-    pub encoder: Option<gst::Element>,
     /// Whether the muxer can be told that nothing comes.
     pub takes_gaps: bool,
+    pub monitor: Arc<EncoderMonitor>,
     pub(super) mux_pad: gst::Pad,
     /// Of audio.
     pub(super) delay: Option<Delay>,
     /// What its encoder is given, of raw video.
     pub picture: Option<formats::Picture>,
+    spec: ChainSpec,
+    /// What takes the media that comes out of the head.
+    takes: gst::Pad,
+    /// Elements of the head.
+    head: Vec<gst::Element>,
+    is_mixed: Arc<AtomicBool>,
+    /// What its encoder was tuned for.
+    pub bits_per_second: u32,
+}
+
+impl Feed {
+    /// What an encoder is for that takes over now.
+    pub fn next_spec(&self) -> ChainSpec {
+        ChainSpec {
+            resumes: self.monitor.has_output(),
+            ..self.spec.clone()
+        }
+    }
+
+    /// Brings the head to the pipeline's state; its encoder runs already.
+    pub fn start(&self) -> Result<(), Error> {
+        for element in self.head.iter().rev() {
+            element
+                .sync_state_with_parent()
+                .map_err(|err| failed(&element.name(), err))?;
+        }
+        Ok(())
+    }
+}
+
+/// How the names of elements end that stand behind the head of a chain.
+const TAIL: [&str; 3] = ["-parser", "-encoded", "-timestamper"];
+
+pub(super) fn no_track(name: &str) -> Error {
+    failed(name, "it is no track of this recording")
+}
+
+/// Whether an element of this name is one of a track's, in front of its parser.
+fn is_of_head(name: &str, track: &str) -> bool {
+    let rest = name.strip_prefix(track);
+    rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with('-')) && !TAIL.contains(&rest))
 }
 
 /// Builds the chains of one recording.
@@ -43,15 +83,12 @@ pub struct ChainBuilder<'a, L> {
     pub end: &'a ContainerEnd,
     pub plan: &'a Plan,
     pub settings: &'a Settings,
-    /// Factories of encoders that have failed in this recording.
-    pub failed_before: &'a [String],
-    /// Encoders that there would be another for and that nothing has come out of.
-    pub unproven: &'a Arc<AtomicUsize>,
+    pub failed: &'a FailedEncoders,
     pub listener: &'a Arc<L>,
 }
 
-/// A chain as far as it is built.
-struct Chain {
+/// What stands in front of a track's parser: what an encoder that takes over comes with.
+struct Head {
     spec: ChainSpec,
     appsrc: gst_app::AppSrc,
     /// Its src pad.
@@ -59,6 +96,7 @@ struct Chain {
     /// What follows, but for a decoder.
     elements: Vec<gst::Element>,
     encoder: Option<gst::Element>,
+    monitor: Arc<EncoderMonitor>,
     /// See [`fixups::Install::Parser`].
     is_mixed: Arc<AtomicBool>,
 }
@@ -67,40 +105,110 @@ impl<L: Listener> ChainBuilder<'_, L> {
     /// The chain of a track, linked to the muxer; nothing runs yet.
     pub fn build(&self, index: usize, track: &TrackMedia<'_>) -> Result<Feed, Error> {
         let spec = self.spec(index, track)?;
-        let mut chain = self.source(spec, track)?;
-        if !chain.spec.copied {
-            self.add_encoder(&mut chain, index, track)?;
-        }
-        self.add_parser(&mut chain, index, track)?;
-        let (behind, out) = self.add_to_pipeline(&chain, track.name)?;
+        let monitor = EncoderMonitor::new(
+            (spec.codec, spec.container),
+            spec.headroom(),
+            track.in_flight.clone(),
+        );
+        let head = self.head((spec, monitor, Arc::default()), index, track)?;
+        let tail = self.parser(&head, index, track)?;
+        let error = |err: glib::BoolError| failed(track.name, err);
+        self.pipeline.add_many(&tail).map_err(error)?;
+        exchange::link_all(&tail).map_err(error)?;
         let mux_pad = self
             .end
-            .mux_pad(chain.spec.codec.kind())
+            .mux_pad(head.spec.codec.kind())
             .ok_or_else(|| failed(track.name, "the muxer takes no more tracks"))?;
-        self.set_up_mux_pad(&chain, (index, track.name), &out, &mux_pad);
-        out.link(&mux_pad).map_err(|err| {
-            Error::not_supported(format!(
-                "{} cannot carry the track of {} ({}): {err}",
-                self.plan.container.name(),
-                track.name,
-                track.caps
-            ))
-        })?;
-        let downstream = behind.unwrap_or_else(|| mux_pad.clone());
-        let section = Section::new(&chain.source, &downstream, Vec::new());
-        caps_ladder::watch(
-            &chain.source,
-            section,
-            self.watched(&chain, index, track, &mux_pad),
-        );
+        let takes = tail.first().and_then(|first| first.static_pad("sink"));
+        let out = tail.last().and_then(|last| last.static_pad("src"));
+        let no_pad = || failed(track.name, "no pad");
+        let (takes, out) = takes.zip(out).ok_or_else(no_pad)?;
+        self.set_up_mux_pad(&head, (index, track.name), (&takes, &out), &mux_pad);
+        self.link_to_muxer(&out, &mux_pad, track)?;
+        let elements = self.link_head(&head, (index, track), &takes, &mux_pad)?;
         Ok(Feed {
-            delay: chain.spec.delay(),
-            takes_gaps: chain.spec.takes_gaps(),
-            picture: chain.spec.picture,
-            appsrc: chain.appsrc,
-            encoder: chain.encoder,
+            delay: head.spec.delay(),
+            takes_gaps: head.spec.takes_gaps(),
+            picture: head.spec.picture.clone(),
+            appsrc: head.appsrc,
+            monitor: head.monitor,
             mux_pad,
+            spec: head.spec,
+            takes,
+            head: elements,
+            is_mixed: head.is_mixed,
+            bits_per_second: track.bits_per_second,
         })
+    }
+
+    /// Takes the head of a chain out of the pipeline, whatever its threads do, and puts another into its place.
+    pub fn rebuild(
+        &self,
+        feed: &mut Feed,
+        index: usize,
+        track: TrackMedia<'_>,
+    ) -> Result<(), Error> {
+        let form = feed.monitor.form();
+        feed.monitor.abandon();
+        let has_begun = feed.monitor.has_output();
+        let form = form.or(feed.spec.form.take());
+        self.take_out(feed, track.name);
+        feed.spec = ChainSpec {
+            form: form.filter(|_| !feed.spec.copied),
+            resumes: has_begun,
+            encoder: None,
+            ..feed.spec.clone()
+        };
+        // Headers are made by it.
+        let track = TrackMedia {
+            bits_per_second: feed.bits_per_second,
+            ..track
+        };
+        feed.is_mixed.store(has_begun, Ordering::SeqCst);
+        let of_track = (
+            feed.spec.clone(),
+            feed.monitor.clone(),
+            feed.is_mixed.clone(),
+        );
+        let head = self.head(of_track, index, &track)?;
+        feed.head = self.link_head(&head, (index, &track), &feed.takes, &feed.mux_pad)?;
+        feed.appsrc = head.appsrc;
+        Ok(())
+    }
+
+    /// Neither the pipeline nor its bus knows of the head any more. An element of it may never come to rest.
+    fn take_out(&self, feed: &mut Feed, name: &str) {
+        let mut elements = std::mem::take(&mut feed.head);
+        // What changed caps have put between.
+        let mut found = self.pipeline.children();
+        found.retain(|element| is_of_head(&element.name(), name) && !elements.contains(element));
+        elements.extend(found);
+        if let Some(last) = feed.takes.peer() {
+            let _ = last.unlink(&feed.takes);
+        }
+        for element in &elements {
+            let _ = self.pipeline.remove(element);
+        }
+        aside::apart(move || {
+            // Encoders first: what waits in them may be woken by it.
+            for element in elements.iter().rev() {
+                let _ = element.set_state(gst::State::Null);
+            }
+        });
+    }
+
+    /// From the appsrc to the encoder.
+    fn head(
+        &self,
+        (spec, monitor, is_mixed): (ChainSpec, Arc<EncoderMonitor>, Arc<AtomicBool>),
+        index: usize,
+        track: &TrackMedia<'_>,
+    ) -> Result<Head, Error> {
+        let mut head = self.source((spec, monitor, is_mixed), track)?;
+        if !head.spec.copied {
+            self.add_encoder(&mut head, index, track)?;
+        }
+        Ok(head)
     }
 
     fn spec(&self, index: usize, track: &TrackMedia<'_>) -> Result<ChainSpec, Error> {
@@ -114,12 +222,18 @@ impl<L: Listener> ChainBuilder<'_, L> {
             picture: self.plan.picture(index, &track.caps, self.settings.keep),
             encoder: None,
             takes_over: false,
+            resumes: false,
+            form: None,
             audio_only: self.plan.kind == Kind::Audio,
             is_first: index == 0,
         })
     }
 
-    fn source(&self, spec: ChainSpec, track: &TrackMedia<'_>) -> Result<Chain, Error> {
+    fn source(
+        &self,
+        (spec, monitor, is_mixed): (ChainSpec, Arc<EncoderMonitor>, Arc<AtomicBool>),
+        track: &TrackMedia<'_>,
+    ) -> Result<Head, Error> {
         let need_data = Arc::downgrade(self.listener);
         let appsrc = appsrc(track, move || {
             if let Some(listener) = need_data.upgrade() {
@@ -134,28 +248,31 @@ impl<L: Listener> ChainBuilder<'_, L> {
             let listener = Arc::downgrade(self.listener);
             system_memory::bring_over(&source, track.name, move |error| {
                 if let Some(listener) = listener.upgrade() {
-                    listener.error(None, error);
+                    listener.error(error);
                 }
             });
         }
-        Ok(Chain {
+        monitor.set_copied(spec.copied);
+        monitor.watch_source(&source);
+        Ok(Head {
             spec,
             appsrc,
             source,
             elements: Vec::new(),
             encoder: None,
-            is_mixed: Arc::default(),
+            monitor,
+            is_mixed,
         })
     }
 
     /// Converters, and the encoder unless the codec is raw media itself.
     fn add_encoder(
         &self,
-        chain: &mut Chain,
+        head: &mut Head,
         index: usize,
         track: &TrackMedia<'_>,
     ) -> Result<(), Error> {
-        let spec = &chain.spec;
+        let spec = &head.spec;
         let mut elements = front(spec, track)?;
         if spec.codec.kind() == Kind::Video
             && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
@@ -169,59 +286,52 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 track,
                 spec,
                 settings: self.settings,
-                failed_before: self.failed_before,
+                failed: self.failed,
                 key_at: None,
             };
             let made = |encoder: &gst::Element| self.listener.encoder(index, encoder);
-            let (encoder, is_last) = set_up_encoder(&made_for, made)?;
-            if !is_last {
-                self.prove(&encoder);
+            let encoder = set_up_encoder(&made_for, made)?;
+            if let Some(entry) = elements.last().and_then(|last| last.static_pad("src")) {
+                let report = encoding::report(self.listener);
+                let delay = factory_name(&encoder);
+                let delay = delay.map_or(0, |factory| formats::encoder_delay(&factory));
+                head.monitor.watch(&entry, &encoder, delay, report);
             }
-            chain.spec.encoder = factory_name(&encoder);
+            // It is started by itself, since that may fail or hang.
+            encoder.set_locked_state(true);
+            head.spec.encoder = factory_name(&encoder);
             elements.push(encoder.clone());
-            chain.encoder = Some(encoder);
+            head.encoder = Some(encoder);
         }
-        chain.elements = elements;
+        head.elements = elements;
         Ok(())
     }
 
-    /// Tells the listener once something has come out of this encoder, and of all others of its kind.
-    fn prove(&self, encoder: &gst::Element) {
-        let Some(pad) = encoder.static_pad("src") else {
-            return;
-        };
-        self.unproven.fetch_add(1, Ordering::SeqCst);
-        let (unproven, listener) = (self.unproven.clone(), Arc::downgrade(self.listener));
-        probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
-            if unproven.fetch_sub(1, Ordering::SeqCst) == 1
-                && let Some(listener) = listener.upgrade()
-            {
-                listener.encoders_work();
-            }
-            gst::PadProbeReturn::Remove
-        });
-    }
-
     /// What gives encoded media the form that the muxer wants.
-    fn add_parser(
+    fn parser(
         &self,
-        chain: &mut Chain,
+        head: &Head,
         index: usize,
         track: &TrackMedia<'_>,
-    ) -> Result<(), Error> {
-        let Chain { spec, elements, .. } = chain;
+    ) -> Result<Vec<gst::Element>, Error> {
+        let spec = &head.spec;
+        let mut elements = Vec::new();
         if let Some(parser) = self.plan.parser(index) {
             let parser = make(parser, &format!("{}-parser", track.name))?;
             if parser.has_property("config-interval") && !spec.copied {
                 parser.set_property_from_str("config-interval", "0");
             }
-            fixups::on_parser(&parser, spec, &chain.is_mixed);
             elements.push(parser);
         }
-        if let Some(caps) = self.plan.mux_caps(index) {
+        let caps = self.plan.mux_caps(index);
+        if caps.is_some() || elements.is_empty() {
+            // There is a pad in front of the muxer that stays when the head is exchanged.
             let filter = make("capsfilter", &format!("{}-encoded", track.name))?;
-            filter.set_property("caps", caps);
+            filter.set_property("caps", caps.unwrap_or_else(gst::Caps::new_any));
             elements.push(filter);
+        }
+        if let Some(first) = elements.first() {
+            fixups::on_parser(first, spec, &head.is_mixed);
         }
         if spec.copied
             && track.lacks_dts
@@ -229,36 +339,57 @@ impl<L: Listener> ChainBuilder<'_, L> {
         {
             elements.push(make(factory, &format!("{}-timestamper", track.name))?);
         }
-        Ok(())
+        Ok(elements)
     }
 
-    /// Puts the chain into the pipeline. Returns its first pad, in front of which a decoder and an encoder may have to go, unless
-    /// that is the muxer's; and the last pad.
-    fn add_to_pipeline(
+    fn link_to_muxer(
         &self,
-        chain: &Chain,
-        name: &str,
-    ) -> Result<(Option<gst::Pad>, gst::Pad), Error> {
-        let mut row = vec![chain.appsrc.clone().upcast()];
-        row.extend(chain.elements.iter().cloned());
+        out: &gst::Pad,
+        mux_pad: &gst::Pad,
+        track: &TrackMedia<'_>,
+    ) -> Result<(), Error> {
+        let linked = out.link(mux_pad).map(|_| ());
+        linked.map_err(|err| {
+            Error::not_supported(format!(
+                "{} cannot carry the track of {} ({}): {err}",
+                self.plan.container.name(),
+                track.name,
+                track.caps
+            ))
+        })
+    }
+
+    /// Puts a head into the pipeline, and links it to the pad that takes what comes out. Gives its elements.
+    fn link_head(
+        &self,
+        head: &Head,
+        (index, track): (usize, &TrackMedia<'_>),
+        takes: &gst::Pad,
+        mux_pad: &gst::Pad,
+    ) -> Result<Vec<gst::Element>, Error> {
+        let name = track.name;
+        let mut row = vec![head.appsrc.clone().upcast()];
+        row.extend(head.elements.iter().cloned());
         let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(&row).map_err(error)?;
         exchange::link_all(&row).map_err(error)?;
-        let behind = chain.elements.first();
-        let behind = behind.and_then(|first| first.static_pad("sink"));
-        let out = match chain.elements.last() {
-            Some(last) => last.static_pad("src"),
-            None => Some(chain.source.clone()),
-        };
-        let out = out.ok_or_else(|| failed(name, "no src pad"))?;
-        Ok((behind, out))
+        if let Some(last) = row.last() {
+            exchange::link(last, takes).map_err(error)?;
+        }
+        let first = head.elements.first();
+        let behind = first.and_then(|first| first.static_pad("sink"));
+        let behind = behind.unwrap_or_else(|| takes.clone());
+        let section = Section::new(&head.source, &behind, Vec::new());
+        let watched = self.watched(head, index, track, mux_pad);
+        caps_ladder::watch(&head.source, section, watched);
+        Ok(row)
     }
 
     fn set_up_mux_pad(
         &self,
-        chain: &Chain,
+        chain: &Head,
         (index, name): (usize, &str),
-        out: &gst::Pad,
+        (parser, out): (&gst::Pad, &gst::Pad),
         mux_pad: &gst::Pad,
     ) {
         let spec = &chain.spec;
@@ -277,8 +408,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             name,
             index,
             index_in_kind: before.filter(|codec| codec.kind() == kind).count(),
-            source: &chain.source,
-            encoder: chain.encoder.as_ref(),
+            parser,
             out,
             mux_pad,
             end: self.end,
@@ -292,7 +422,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             let (listener, container) = (Arc::downgrade(self.listener), spec.container);
             container_limit::watch(mux_pad, most, move || {
                 if let Some(listener) = listener.upgrade() {
-                    listener.error(None, full(container, most));
+                    listener.error(full(container, most));
                 }
             });
         }
@@ -308,7 +438,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
 
     fn watched(
         &self,
-        chain: &Chain,
+        chain: &Head,
         index: usize,
         track: &TrackMedia<'_>,
         mux_pad: &gst::Pad,
@@ -327,7 +457,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
             room: track.room,
             headroom: spec.headroom(),
             settings: self.settings.clone(),
-            failed_before: self.failed_before.to_vec(),
+            failed: self.failed.clone(),
+            monitor: chain.monitor.clone(),
             is_mixed: chain.is_mixed.clone(),
             mux_pad: mux_pad.downgrade(),
             listener: Arc::downgrade(self.listener),

@@ -6,9 +6,7 @@ use crate::{
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
     session::{
-        Event,
-        bitrates::RunningEncoder,
-        chapters, lock,
+        Event, chapters, lock,
         part::part_number,
         pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
@@ -16,10 +14,7 @@ use crate::{
 };
 use gst::prelude::*;
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::Instant,
 };
 
@@ -27,20 +22,6 @@ use std::{
 pub(super) struct Ready {
     /// Numbers of the tracks, in the pipeline's order.
     tracks: Vec<usize>,
-    replaceable: bool,
-    wires: Arc<PipelineEvents>,
-}
-
-/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
-fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
-    let mut tags = tags.unwrap_or_default();
-    let has_date =
-        tags.get::<gst::tags::DateTime>().is_some() || tags.get::<gst::tags::Date>().is_some();
-    if !has_date && let Ok(date) = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000) {
-        let tags = tags.make_mut();
-        tags.add::<gst::tags::DateTime>(&date, gst::TagMergeMode::Keep);
-    }
-    tags
 }
 
 impl Supervisor {
@@ -131,25 +112,14 @@ impl Supervisor {
 
     pub(super) fn build(&mut self, ready: Vec<usize>) -> Result<(), Error> {
         let session = &self.session;
-        let part = self.part.number;
         let tracks: Vec<&Track> = ready
             .iter()
             .filter_map(|index| session.tracks.get(*index))
             .collect();
         let bitrates = session.bitrates();
-        let of_kind = |kind| tracks.iter().filter(|track| track.kind() == kind).count();
         let media: Vec<TrackMedia<'_>> = tracks
             .iter()
-            .filter_map(|track| {
-                Some(TrackMedia {
-                    name: track.name(),
-                    caps: track.caps_of(part)?,
-                    bits_per_second: bitrates.per_track(track.kind(), of_kind(track.kind())),
-                    room: track.room(),
-                    lacks_dts: track.lacks_dts(part),
-                    tags: session.tags_of(track),
-                })
-            })
+            .filter_map(|track| self.media(track, &tracks))
             .collect();
         let settings = &session.settings;
         let inputs: Vec<TrackInput> = media
@@ -173,73 +143,78 @@ impl Supervisor {
             session: session.clone(),
             part: self.part.clone(),
             names,
-            proven: AtomicBool::new(false),
             begun: AtomicBool::new(false),
             has_media: AtomicBool::new(false),
-            cut: AtomicBool::new(false),
         });
         let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
         };
-        let date = session.intervals().first().map(|interval| interval.utc);
         self.chapters_written = 0;
         let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
-        let replaceable = pipeline.is_replaceable();
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
-        if let Err(error) = pipeline.play() {
-            // Which encoder it was is on the bus, or else seen by its state.
-            let failed = lock(&self.part.control).failed_encoder.is_some();
-            let next = pipeline.failed_encoder().filter(|_| replaceable);
-            if let (false, Some(factory)) = (failed, next) {
-                wires.cut.store(true, Ordering::SeqCst);
-                lock(&self.part.control).failed_encoder = Some((factory, error));
-                return Ok(());
-            }
-            return if failed { Ok(()) } else { Err(error) };
+        pipeline.play()?;
+        drop(media);
+        self.pipeline = Some(pipeline);
+        self.plan = Some(plan);
+        self.wires = Some(wires);
+        self.start_encoders()?;
+        self.set_up_feeds(&ready);
+        if self.session.bitrates() != bitrates {
+            // Written after the encoders had been made, and before it was known which they are.
+            self.session.apply_bitrates(|_| true);
         }
+        self.ready = Some(Ready { tracks: ready });
+        Ok(())
+    }
+
+    /// A track as the pipeline gets it.
+    pub(super) fn media<'a>(
+        &self,
+        track: &'a Track,
+        tracks: &[&'a Track],
+    ) -> Option<TrackMedia<'a>> {
+        let (session, part) = (&self.session, self.part.number);
+        let of_kind = tracks.iter().filter(|other| other.kind() == track.kind());
+        Some(TrackMedia {
+            name: track.name(),
+            caps: track.caps_of(part)?,
+            bits_per_second: session.bitrates().per_track(track.kind(), of_kind.count()),
+            room: track.room(),
+            lacks_dts: track.lacks_dts(part),
+            tags: session.tags_of(track),
+            in_flight: track.in_flight(part),
+        })
+    }
+
+    /// Gives the chains their tags, and takes note of their encoders.
+    fn set_up_feeds(&self, ready: &[usize]) {
+        let session = &self.session;
+        let (Some(pipeline), Some(plan), Some(wires)) = (&self.pipeline, &self.plan, &self.wires)
+        else {
+            return;
+        };
         pipeline.dump("start");
-        for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
-            let mut of_track = session.tags_of(track);
-            if feed.encoder.is_some()
-                && let Some(tags) = &mut of_track
-            {
-                // Its pictures are turned before they are encoded.
-                tags.make_mut().remove::<gst::tags::ImageOrientation>();
-            }
-            // Where the muxer has no place for them, the encoders may.
-            let of_all = match pipeline.takes_tags() {
-                true => None,
-                false => settings.tags.clone(),
-            };
-            let tags = match (of_all, of_track) {
-                (Some(all), Some(track)) => Some(all.merge(&track, gst::TagMergeMode::Keep)),
-                (all, track) => all.or(track),
-            };
-            let tags = match date.filter(|_| plan.container.has_date_as_tag()) {
-                Some(date) => Some(dated(tags, date)),
-                None => tags,
-            };
+        let tracks = ready.iter().filter_map(|index| session.tracks.get(*index));
+        for (number, (track, feed)) in tracks.zip(pipeline.feeds()).enumerate() {
+            let encoder = feed.monitor.encoder();
+            let tags = session.head_tags(track, encoder.is_some(), pipeline.takes_tags(), plan);
             if let Some(tags) = tags {
                 Pipeline::set_track_tags(feed, tags);
             }
-            if let Some(encoder) = &feed.encoder {
+            if let Some(encoder) = &encoder {
                 if let Some(picture) = &feed.picture {
                     let picture = (track.name().to_owned(), picture.clone());
                     let mut pictures = lock(&session.pictures);
                     pictures.retain(|(name, _)| *name != picture.0);
                     pictures.push(picture);
                 }
-                lock(&self.part.encoders).push(RunningEncoder {
-                    element: encoder.clone(),
-                    kind: track.kind(),
-                    of_kind: of_kind(track.kind()),
-                });
+                wires.set_running(number, Some(encoder));
             }
-            let encoder = feed.encoder.as_ref().and_then(|encoder| encoder.factory());
-            let way = encoder.map_or_else(
+            let way = encoder.as_ref().and_then(|encoder| encoder.factory());
+            let way = way.map_or_else(
                 || "is copied".to_owned(),
                 |factory| format!("goes through {}", factory.name()),
             );
@@ -251,18 +226,6 @@ impl Supervisor {
                 plan.container.name()
             );
         }
-        if session.bitrates() != bitrates {
-            // Written after the encoders had been made, and before it was known which they are.
-            session.apply_bitrates(|_| true);
-        }
-        self.pipeline = Some(pipeline);
-        self.plan = Some(plan);
-        self.ready = Some(Ready {
-            tracks: ready,
-            replaceable,
-            wires,
-        });
-        Ok(())
     }
 
     /// The tracks go into the pipeline, once the part has begun and its file is open.
@@ -292,17 +255,13 @@ impl Supervisor {
         names.clear();
         let encoders = tracks.iter().zip(pipeline.feeds());
         names.extend(encoders.filter_map(|(track, feed)| {
-            let factory = feed.encoder.as_ref()?.factory()?;
+            let factory = feed.monitor.encoder()?.factory()?;
             Some((track.name().to_owned(), factory.name().to_string()))
         }));
         drop(names);
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             track.set_takes_gaps(feed.takes_gaps);
-            track.connect(part, feed.appsrc.clone(), ready.replaceable);
-        }
-        if ready.wires.proven.load(Ordering::SeqCst) {
-            // That was sooner than the last of them was connected.
-            tracks.iter().for_each(|track| track.forget(part));
+            track.connect(part, feed.appsrc.clone());
         }
         self.connected = true;
         session.room.wake();
@@ -335,24 +294,6 @@ impl Supervisor {
         })?;
         self.part.put_in(Some(location), Some(store), synchroniser);
         self.session.spawn_synchroniser(&self.part)
-    }
-
-    /// An encoder has failed before anything came of it: its pipeline goes, and the next is given all that it
-    /// was given, but not that encoder.
-    pub(super) fn replace_pipeline(&mut self, factory: String, error: &Error) {
-        let session = &self.session;
-        gst::warning!(
-            CAT,
-            id = &session.label,
-            "{factory} is passed over for the next encoder: {error}"
-        );
-        self.failed.push(factory);
-        lock(&self.part.encoders).clear();
-        for track in &session.tracks {
-            track.take_back(self.part.number);
-        }
-        self.ready = None;
-        drop(self.pipeline.take());
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.

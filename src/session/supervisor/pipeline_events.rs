@@ -20,46 +20,52 @@ pub(super) struct PipelineEvents {
     pub(super) part: Arc<Part>,
     /// The pads of its tracks, in order.
     pub(super) names: Vec<String>,
-    /// Something has come out of every encoder that there would be another for.
-    pub(super) proven: AtomicBool,
     /// Bytes have come.
     pub(super) begun: AtomicBool,
     /// Media is among them.
     pub(super) has_media: AtomicBool,
-    /// The pipeline is to be replaced: what it still says does not count.
-    pub(super) cut: AtomicBool,
 }
 
 impl PipelineEvents {
-    fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::SeqCst)
+    /// A track goes through this encoder from now on, or through none, by `stats`.
+    pub(super) fn set_name(&self, track: usize, encoder: Option<&gst::Element>) {
+        let Some(name) = self.names.get(track) else {
+            return;
+        };
+        let mut names = lock(&self.session.encoder_names);
+        names.retain(|(of, _)| of != name);
+        let factory = encoder.and_then(|encoder| encoder.factory());
+        names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
     }
 
-    /// Whether another pipeline can begin anew with all that this one was given.
-    fn is_replaceable(&self) -> bool {
-        let tracks = &self.session.tracks;
-        !self.proven.load(Ordering::SeqCst)
-            && !lock(&self.part.control).caps
-            && tracks
-                .iter()
-                .all(|track| track.can_replay(self.part.number))
+    /// The same, for new bit rates.
+    pub(super) fn set_running(&self, track: usize, encoder: Option<&gst::Element>) {
+        let session = &self.session;
+        let kind = |name: &String| session.kind_of(name);
+        let Some(of_track) = self.names.get(track).and_then(kind) else {
+            return;
+        };
+        let names = self.names.iter().filter_map(kind);
+        let of_kind = names.filter(|kind| *kind == of_track).count();
+        let mut running = lock(&self.part.encoders);
+        // Those that were exchanged are in no pipeline any more.
+        running.retain(|encoder| encoder.element.parent().is_some());
+        running.extend(encoder.map(|encoder| RunningEncoder {
+            element: encoder.clone(),
+            kind: of_track,
+            of_kind,
+        }));
     }
 }
 
 impl Listener for PipelineEvents {
     fn seek(&self, position: u64) {
-        if self.is_cut() {
-            return;
-        }
         crate::fault::place("seek");
         self.session
             .with_writer(&self.part, |writer, _| writer.seek(position));
     }
 
     fn caps(&self, caps: &gst::Caps) {
-        if self.is_cut() {
-            return;
-        }
         crate::fault::place("muxer caps");
         self.session
             .with_writer(&self.part, |writer, _| writer.set_caps(caps));
@@ -73,9 +79,6 @@ impl Listener for PipelineEvents {
     }
 
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
-        if self.is_cut() {
-            return;
-        }
         crate::fault::place("bytes");
         let (written, has_media) = self.session.with_writer(&self.part, |writer, events| {
             let written = writer.write(buffer, begins_unit, events);
@@ -97,16 +100,10 @@ impl Listener for PipelineEvents {
     }
 
     fn chapters(&self) -> (Vec<Chapter>, Ns) {
-        if self.is_cut() {
-            return Default::default();
-        }
         self.session.seal_chapters(&self.part)
     }
 
     fn end(&self, ending: Ending) {
-        if self.is_cut() {
-            return;
-        }
         self.session.contain(|_| crate::fault::place("drained"));
         if ending.lost_chapters() > 0 {
             self.session.warn_of_lost_chapters();
@@ -121,32 +118,21 @@ impl Listener for PipelineEvents {
         self.session.room.wake();
     }
 
-    fn error(&self, encoder: Option<&str>, error: Error) {
-        if self.is_cut() {
-            return;
-        }
-        match encoder.filter(|_| self.is_replaceable()) {
-            Some(encoder) => {
-                self.cut.store(true, Ordering::SeqCst);
-                lock(&self.part.control).failed_encoder = Some((encoder.to_owned(), error));
-                self.session.room.wake();
-            }
-            None => self.session.fail_part(&self.part, error),
-        }
+    fn error(&self, error: Error) {
+        self.session.fail_part(&self.part, error);
+    }
+
+    fn encoder_failed(&self, encoder: &gst::Element, error: Error) {
+        let failed = (encoder.clone(), error);
+        lock(&self.part.control).failed_encoders.push(failed);
+        self.session.room.wake();
     }
 
     fn missing(&self, missing: Vec<Missing>) {
         // Of what fails because something else has, nobody is told.
         let first = lock(&self.part.control).error.is_none();
-        if first && !self.is_cut() && !missing.is_empty() {
+        if first && !missing.is_empty() {
             self.part.events.push(Event::Missing(missing));
-        }
-    }
-
-    fn encoders_work(&self) {
-        self.proven.store(true, Ordering::SeqCst);
-        for track in &self.session.tracks {
-            track.forget(self.part.number);
         }
     }
 
@@ -158,34 +144,11 @@ impl Listener for PipelineEvents {
     }
 
     fn exchanged(&self, track: usize, encoder: Option<&gst::Element>) {
-        let session = &self.session;
-        let Some(name) = self.names.get(track) else {
-            return;
-        };
-        let Some(kind) = session.kind_of(name) else {
-            return;
-        };
-        {
-            let mut names = lock(&session.encoder_names);
-            names.retain(|(of, _)| of != name);
-            let factory = encoder.and_then(|encoder| encoder.factory());
-            names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
-        }
-        let of_kind = self
-            .names
-            .iter()
-            .filter(|other| session.kind_of(other) == Some(kind))
-            .count();
-        let mut running = lock(&self.part.encoders);
-        // Those that were exchanged are in no pipeline any more.
-        running.retain(|encoder| encoder.element.parent().is_some());
-        running.extend(encoder.map(|encoder| RunningEncoder {
-            element: encoder.clone(),
-            kind,
-            of_kind,
-        }));
-        drop(running);
-        session.apply_bitrates(|of| of == kind);
+        self.set_running(track, encoder);
+        self.set_name(track, encoder);
+        let name = self.names.get(track);
+        let kind = name.and_then(|name| self.session.kind_of(name));
+        self.session.apply_bitrates(|of| Some(of) == kind);
     }
 
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns) {

@@ -1,15 +1,16 @@
-//! What a track has let through, on its way into the pipeline: it waits until there is one, is kept while another may
-//! have to take its place, and may be batched so that threads are woken for several buffers at once.
+//! What a track has let through, on its way into the pipeline: it waits until there is one, is in flight until it has come
+//! out of the encoder, and may be batched so that threads are woken for several buffers at once.
 
+use super::in_flight::InFlight;
 use crate::{
     model::{Orientation, timeline::Ns},
     session::{fixups, orientation},
 };
 use gst::prelude::*;
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-/// Live pictures that wait in front of the encoder as they came.
-const HELD: u64 = 2;
+/// Live pictures that wait for the encoder, or in it, as they came.
+const HELD: usize = 2;
 
 /// More buffers are not batched.
 const MAX_BATCH: usize = 64;
@@ -30,8 +31,7 @@ pub enum Item {
 #[derive(Debug, Default)]
 pub struct Feed {
     to: To,
-    /// What the pipeline was given, while another one may have to take its place.
-    kept: Option<Kept>,
+    in_flight: Arc<InFlight>,
     batching: bool,
     batch: Vec<gst::Buffer>,
     /// Its buffers are of a pool that has few: live pictures.
@@ -70,14 +70,6 @@ impl Backlog {
         }
         self.items.push_back(item);
     }
-}
-
-/// What was given to encoders that may yet turn out not to work.
-#[derive(Debug, Default)]
-struct Kept {
-    backlog: Backlog,
-    /// How much media there may be among it.
-    most: Ns,
 }
 
 impl Feed {
@@ -188,44 +180,30 @@ impl Feed {
         any
     }
 
-    /// The encoder is there: gives it what has waited. If there may have to be another, what it gets is kept until
-    /// [`Feed::forget`], or until more than `most` media has come after that.
-    pub fn connect(&mut self, appsrc: gst_app::AppSrc, replaceable: bool, most: Ns) {
+    /// What the encoder has been given and has not come out of it.
+    pub fn in_flight(&self) -> &Arc<InFlight> {
+        &self.in_flight
+    }
+
+    /// The encoder is there, for media that begins with these caps: gives it what has waited.
+    pub fn connect(&mut self, appsrc: gst_app::AppSrc, caps: &gst::Caps) {
         let To::Backlog(backlog) = std::mem::replace(&mut self.to, To::Encoder(appsrc)) else {
             return;
         };
-        // What waits here already may be kept as well.
-        let most = most.saturating_add(backlog.waiting);
-        self.kept = replaceable.then(|| Kept {
-            most,
-            ..Kept::default()
-        });
+        self.in_flight.begin_with(caps);
         for item in backlog.items {
             self.give_now(item);
         }
     }
 
-    /// The encoders work: nothing has to be kept for others.
-    pub fn forget(&mut self) {
-        self.kept = None;
-    }
-
-    /// Whether all that the pipeline was given is still here.
-    pub fn can_replay(&self) -> bool {
-        self.kept.is_some() || self.is_backlog()
-    }
-
-    /// The pipeline is no more: what it was given waits for the next one, if that was kept.
-    pub fn take_back(&mut self) -> bool {
-        let batch = std::mem::take(&mut self.batch);
-        let Some(Kept { mut backlog, .. }) = self.kept.take() else {
-            return false;
-        };
-        for buffer in batch {
-            backlog.push(Item::Buffer(buffer));
+    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    pub fn reconnect(&mut self, appsrc: gst_app::AppSrc, from: Option<Ns>) {
+        for item in self.in_flight.replay(from) {
+            give_to(&appsrc, item);
         }
-        self.to = To::Backlog(backlog);
-        true
+        if self.is_connected() {
+            self.to = To::Encoder(appsrc);
+        }
     }
 
     /// Takes nothing more. What waits for a pipeline goes on waiting.
@@ -241,8 +219,8 @@ impl Feed {
             return buffer;
         }
         let waiting = match &self.to {
-            To::Backlog(backlog) => backlog.items.len() as u64,
-            To::Encoder(appsrc) => appsrc.current_level_buffers(),
+            To::Backlog(backlog) => backlog.items.len(),
+            To::Encoder(_) => self.in_flight.buffers(),
             To::Closed => 0,
         };
         match waiting < HELD {
@@ -251,45 +229,32 @@ impl Feed {
         }
     }
 
-    /// Keeps an item for another encoder; too much of it is not worth the memory.
-    fn keep(&mut self, item: &Item) {
-        let Some(kept) = &mut self.kept else {
-            return;
-        };
-        let copy = match item {
-            Item::Buffer(buffer) if self.scarce => buffer.copy_deep().ok().map(Item::Buffer),
-            other => Some(other.clone()),
-        };
-        match copy {
-            Some(item) if kept.backlog.waiting <= kept.most => kept.backlog.push(item),
-            _ => self.kept = None,
+    fn give_now(&mut self, item: Item) {
+        if let To::Encoder(appsrc) = &self.to {
+            self.in_flight.keep(&item);
+            give_to(appsrc, item);
         }
     }
+}
 
-    fn give_now(&mut self, item: Item) {
-        self.keep(&item);
-        let To::Encoder(appsrc) = &self.to else {
-            return;
-        };
-        // appsrc goes on taking buffers after its pipeline has failed: the pipeline's bus is
-        // what tells.
-        match item {
-            Item::Buffer(buffer) => {
-                let _ = appsrc.push_buffer(buffer);
-            }
-            Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
-            Item::Tags(tags) => {
-                appsrc.send_event(gst::event::Tag::new(tags));
-            }
-            Item::Turn(turn) => {
-                let _ = appsrc.send_event(orientation::event(turn));
-            }
-            Item::Gap(until) => {
-                appsrc.send_event(fixups::gap(until));
-            }
-            Item::End => {
-                let _ = appsrc.end_of_stream();
-            }
+/// appsrc goes on taking buffers after what follows has failed: whoever watches the encoder tells.
+fn give_to(appsrc: &gst_app::AppSrc, item: Item) {
+    match item {
+        Item::Buffer(buffer) => {
+            let _ = appsrc.push_buffer(buffer);
+        }
+        Item::Caps(caps) => appsrc.set_caps(Some(&caps)),
+        Item::Tags(tags) => {
+            appsrc.send_event(gst::event::Tag::new(tags));
+        }
+        Item::Turn(turn) => {
+            let _ = appsrc.send_event(orientation::event(turn));
+        }
+        Item::Gap(until) => {
+            appsrc.send_event(fixups::gap(until));
+        }
+        Item::End => {
+            let _ = appsrc.end_of_stream();
         }
     }
 }
@@ -319,7 +284,7 @@ mod tests {
         let (pipeline, appsrc, appsink) = appsrc_and_appsink();
         let mut feed = Feed::default();
         feed.give(packet(0));
-        feed.connect(appsrc, false, 0);
+        feed.connect(appsrc, &gst::Caps::new_empty_simple("audio/x-opus"));
         feed.start_batching();
         (feed, pipeline, appsink)
     }
@@ -345,19 +310,25 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_goes_to_the_next_encoder_in_its_place() {
+    fn what_is_in_flight_goes_to_the_next_encoder_in_its_place() {
         let (mut feed, failed, _) = gathering();
         feed.give(packet(1));
-        feed.kept = Some(Kept::default());
-        assert!(feed.take_back());
-        failed.set_state(gst::State::Null).unwrap();
+        feed.flush_batch();
         feed.give(packet(2));
-        feed.give(Item::End);
+        failed.set_state(gst::State::Null).unwrap();
         let (next, appsrc, appsink) = appsrc_and_appsink();
-        feed.connect(appsrc, false, 0);
+        feed.reconnect(appsrc, None);
+        feed.give(packet(3));
+        feed.give(Item::End);
         let long = gst::ClockTime::from_seconds(10);
-        assert_eq!(offsets(&appsink, long), [1, 2]);
+        assert_eq!(offsets(&appsink, long), [0, 1, 2, 3]);
+        // Behind the end, too.
+        feed.close();
         next.set_state(gst::State::Null).unwrap();
+        let (last, appsrc, appsink) = appsrc_and_appsink();
+        feed.reconnect(appsrc, None);
+        assert_eq!(offsets(&appsink, long), [0, 1, 2, 3]);
+        last.set_state(gst::State::Null).unwrap();
     }
 
     #[test]

@@ -1,0 +1,186 @@
+//! Whether an encoder hangs: it has input and makes no progress.
+//!
+//! An encoder that only waits for more input is no such one: some look ahead by many frames, and the input may come
+//! slowly or pause. So it hangs if a call into it does not return, or if it has taken more than it ever held before.
+
+use super::timeline::Ns;
+use std::time::Duration;
+
+/// An interval between two looks counts for no more than this: the process may have been stopped.
+const MAX_STEP: Duration = Duration::from_millis(500);
+/// An encoder may look ahead by so many buffers …
+const LOOK_AHEAD: u64 = 64;
+/// … and once something has come out, by so many more than it held then.
+const MORE_THAN_BEFORE: u64 = 16;
+
+/// An encoder as it is seen from outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EncoderView {
+    /// Buffers that it has been given.
+    pub inputs: u64,
+    /// Buffers that have come out of it.
+    pub outputs: u64,
+    /// Whether a thread is in it: with a buffer, EOS or a change of state.
+    pub inside: bool,
+    /// Whether a thread of it is downstream: it may wait there for other tracks.
+    pub downstream: bool,
+    /// Media that it has been given since something came out of it.
+    pub swallowed: Ns,
+    /// Buffers that it has been given since then.
+    pub held: u64,
+    /// The most that it held before something came out of it, if anything has.
+    pub most_held: Option<u64>,
+    /// EOS has been given to it and has not come out.
+    pub draining: bool,
+}
+
+impl EncoderView {
+    fn has_too_much(&self, patience: Duration) -> bool {
+        let allowed = match self.most_held {
+            Some(most) => most + MORE_THAN_BEFORE,
+            None => LOOK_AHEAD,
+        };
+        let media = Duration::from_nanos(self.swallowed);
+        self.held >= allowed && media >= patience
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Stall {
+    last: Option<(Duration, EncoderView)>,
+    /// How long a call has not returned.
+    stuck: Duration,
+    /// How long nothing has come out.
+    silent: Duration,
+}
+
+impl Stall {
+    /// Looks at the encoder `now`, some time after the last look. Whether it hangs: for `patience`.
+    pub fn poll(&mut self, now: Duration, view: EncoderView, patience: Duration) -> bool {
+        let Some((then, before)) = self.last.replace((now, view)) else {
+            return false;
+        };
+        let step = now.saturating_sub(then).min(MAX_STEP);
+        if view.downstream || view.outputs != before.outputs {
+            self.stuck = Duration::ZERO;
+            self.silent = Duration::ZERO;
+            return false;
+        }
+        self.silent += step;
+        let same_call = view.inputs == before.inputs && view.inside && before.inside;
+        if same_call || view.draining && before.draining {
+            self.stuck += step;
+        } else {
+            self.stuck = Duration::ZERO;
+        }
+        self.stuck >= patience || self.silent >= patience && view.has_too_much(patience)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(2);
+    const FRAME: Ns = 33_000_000;
+    const TICK: Duration = Duration::from_millis(100);
+
+    /// Looks at each of these, one tick after the other; when the first is found to hang.
+    fn hangs(views: impl IntoIterator<Item = EncoderView>) -> Option<Duration> {
+        let mut stall = Stall::default();
+        let mut looks = (0..).map(|n| TICK * n).zip(views);
+        let found = looks.find(|(now, view)| stall.poll(*now, *view, PATIENCE));
+        found.map(|(now, _)| now)
+    }
+
+    #[test]
+    fn a_call_that_does_not_return() {
+        let view = EncoderView {
+            inputs: 7,
+            outputs: 6,
+            inside: true,
+            held: 1,
+            swallowed: FRAME,
+            most_held: Some(1),
+            ..EncoderView::default()
+        };
+        assert_eq!(hangs([view; 100]), Some(PATIENCE));
+        let waits_for_others = EncoderView {
+            downstream: true,
+            ..view
+        };
+        assert_eq!(hangs([waits_for_others; 100]), None);
+        // It takes one buffer after the other, in calls that are long.
+        let slow = (0..100).map(|n| EncoderView {
+            inputs: n / 15,
+            ..view
+        });
+        assert_eq!(hangs(slow), None);
+    }
+
+    #[test]
+    fn input_that_is_swallowed() {
+        // Three frames at each tick.
+        let swallows = |most_held| {
+            (0..100).map(move |n| EncoderView {
+                inputs: 100 + 3 * n,
+                outputs: 90,
+                held: 3 * n,
+                swallowed: 3 * n * FRAME,
+                most_held,
+                ..EncoderView::default()
+            })
+        };
+        let found = hangs(swallows(Some(2))).unwrap();
+        assert!(
+            (PATIENCE..PATIENCE + 3 * TICK).contains(&found),
+            "{found:?}"
+        );
+        assert!(hangs(swallows(None)).is_some());
+        assert!(hangs(swallows(Some(40))).unwrap() < 2 * PATIENCE);
+    }
+
+    #[test]
+    fn one_that_looks_ahead_and_gets_no_more() {
+        let waits = EncoderView {
+            inputs: 50,
+            held: 50,
+            swallowed: 50 * FRAME,
+            ..EncoderView::default()
+        };
+        assert_eq!(hangs([waits; 1_000]), None);
+        let slideshow = (0..1_000).map(|n| EncoderView {
+            inputs: n / 20,
+            held: (n / 20).min(40),
+            swallowed: (n / 20).min(40) * 2_000_000_000,
+            ..EncoderView::default()
+        });
+        assert_eq!(hangs(slideshow), None);
+    }
+
+    #[test]
+    fn a_drain_that_does_not_end() {
+        let view = EncoderView {
+            draining: true,
+            ..EncoderView::default()
+        };
+        assert_eq!(hangs([view; 100]), Some(PATIENCE));
+        let drains = (0..100).map(|n| EncoderView {
+            outputs: n / 10,
+            ..view
+        });
+        assert_eq!(hangs(drains), None);
+    }
+
+    #[test]
+    fn a_process_that_was_stopped() {
+        let view = EncoderView {
+            inside: true,
+            ..EncoderView::default()
+        };
+        let mut stall = Stall::default();
+        assert!(!stall.poll(TICK, view, PATIENCE));
+        assert!(!stall.poll(TICK + Duration::from_secs(3_600), view, PATIENCE));
+    }
+}

@@ -1,0 +1,42 @@
+//! Work that may never return is done in a thread of its own.
+
+use std::{sync::mpsc, thread, time::Duration};
+
+/// What `work` returns, unless that takes longer than `patience`, or it panics. Then it goes on, and what it holds is
+/// released when it returns, if ever.
+pub fn within<R: Send + 'static>(
+    patience: Duration,
+    work: impl FnOnce() -> R + Send + 'static,
+) -> Option<R> {
+    let (done, is_done) = mpsc::channel();
+    apart(move || {
+        // Nobody may listen any more.
+        let _ = done.send(work());
+    });
+    is_done.recv_timeout(patience).ok()
+}
+
+/// Does `work` without anybody waiting for it.
+pub fn apart(work: impl FnOnce() + Send + 'static) {
+    let spawned = thread::Builder::new()
+        .name("mediarecorder-aside".into())
+        .spawn(work);
+    if let Err(err) = spawned {
+        gst::warning!(crate::log::CAT, "No thread can be had: {err}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_waited_for_as_long_as_it_is_told() {
+        assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
+        let (_never, waits) = mpsc::channel::<()>();
+        assert_eq!(
+            within(Duration::from_millis(20), move || waits.recv()),
+            None
+        );
+    }
+}

@@ -1,0 +1,528 @@
+//! What becomes of the media that a track's encoder is given: what has come out of it, whether it has failed or hangs,
+//! and where the packets of the next begin that takes over in the middle.
+//!
+//! ```text
+//! … converters ─entry─▶ encoder ─exit─▶ parser ! muxer
+//! ```
+//!
+//! Probes on both pads do the pushing: so they know whether a thread is in the encoder, or waits behind it, and no
+//! failure of an encoder gets to the appsrc, which would end the track.
+//!
+//! Lock order: `turn`, which is held while a buffer goes downstream, as a pad's stream lock is; `state`; then the media in
+//! flight.
+
+use super::{
+    probe::{leave_out, probe},
+    timing::lock,
+    track::{InFlight, rounding},
+};
+use crate::{
+    formats,
+    model::{
+        Codec, Container, Error, Kind,
+        stall::{EncoderView, Stall},
+        timeline::Ns,
+    },
+};
+use gst::prelude::*;
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// So much audio from before the joint is encoded again, for the next encoder to be settled where its packets count.
+const PREROLL: Ns = 200_000_000;
+/// What is kept for that, and for the difference of delays.
+const HISTORY: Ns = 400_000_000;
+
+/// Hears of an encoder that has failed.
+pub type Report = Arc<dyn Fn(&gst::Element, Error) + Send + Sync>;
+
+/// The encoders of one track, one after the other.
+#[derive(Debug)]
+pub struct EncoderMonitor {
+    codec: Codec,
+    /// How much later than recorded time media is stamped in front of the muxer.
+    headroom: Ns,
+    /// Whether stamps are moved on the way to the encoder, onto the grid of a frame rate.
+    on_grid: bool,
+    in_flight: Arc<InFlight>,
+    state: Mutex<State>,
+    /// What an encoder has given comes before what the next gives.
+    turn: Mutex<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    encoder: Option<glib::WeakRef<gst::Element>>,
+    /// The pad in front of it.
+    entry: Option<glib::WeakRef<gst::Pad>>,
+    /// Media goes on as it is.
+    is_copied: bool,
+    /// Number of the encoder; what others still do does not count.
+    number: u64,
+    run: Run,
+    stall: Stall,
+    out: Output,
+    /// Recorded time of the last frame that has gone in.
+    last_in: Ns,
+}
+
+/// One encoder.
+#[derive(Debug, Default)]
+struct Run {
+    view: EncoderView,
+    failed: bool,
+    /// What follows has failed, which is no fault of the encoder's.
+    downstream_failed: bool,
+    /// What had come out of those before it.
+    from: Option<Ns>,
+    /// Samples that it adds in front.
+    delay: u32,
+    /// Waits for the first buffer: caps have to come before it.
+    first_segment: Option<gst::Event>,
+    segment: gst::FormattedSegment<gst::ClockTime>,
+}
+
+/// What has come out of all encoders.
+#[derive(Debug, Default, Clone)]
+struct Output {
+    /// Recorded time of the last frame, or the end of the last packet.
+    until: Option<Ns>,
+    /// How long the last packet of audio was.
+    packet: Ns,
+    /// The delay by which the track was announced, in samples.
+    delay: Option<u32>,
+    /// Of audio.
+    rate: Option<u64>,
+    /// The headers that the track has, in the caps.
+    headers: Option<Vec<gst::Buffer>>,
+}
+
+impl EncoderMonitor {
+    /// Nothing encodes yet.
+    pub fn new(
+        (codec, container): (Codec, Container),
+        headroom: Ns,
+        in_flight: Arc<InFlight>,
+    ) -> Arc<Self> {
+        Arc::new(EncoderMonitor {
+            codec,
+            headroom,
+            on_grid: codec == Codec::Theora || (codec, container) == (Codec::Vp8, Container::Ogg),
+            in_flight,
+            state: Mutex::default(),
+            turn: Mutex::default(),
+        })
+    }
+
+    /// Watches the pad out of which the track's media comes, as the gate has given it.
+    pub fn watch_source(self: &Arc<Self>, source: &gst::Pad) {
+        let monitor = self.clone();
+        probe(source, gst::PadProbeType::BUFFER, move |_, info| {
+            let pts = info.buffer().and_then(|buffer| buffer.pts());
+            let mut state = lock(&monitor.state);
+            if let Some(pts) = pts {
+                state.last_in = pts.nseconds().saturating_sub(monitor.headroom);
+            }
+            let is_copied = state.is_copied;
+            drop(state);
+            monitor.in_flight.sent(is_copied);
+            gst::PadProbeReturn::Ok
+        });
+    }
+
+    /// The encoder that the track has now.
+    pub fn encoder(&self) -> Option<gst::Element> {
+        lock(&self.state).encoder.as_ref()?.upgrade()
+    }
+
+    /// What the encoder is given.
+    pub fn form(&self) -> Option<gst::Caps> {
+        let entry = lock(&self.state).entry.as_ref()?.upgrade()?;
+        entry.current_caps()
+    }
+
+    /// Whether anything has come out of an encoder.
+    pub fn has_output(&self) -> bool {
+        lock(&self.state).out.until.is_some()
+    }
+
+    /// Media goes on as it is from here on, or through an encoder that is about to come.
+    pub fn set_copied(&self, is_copied: bool) {
+        lock(&self.state).is_copied = is_copied;
+    }
+
+    /// From now on media goes through `encoder`, which is linked behind the pad `entry`. To be called when all other probes
+    /// are on its pads.
+    ///
+    /// `delay`: samples by which its packets are stamped later than their audio.
+    pub fn watch(
+        self: &Arc<Self>,
+        entry: &gst::Pad,
+        encoder: &gst::Element,
+        delay: u32,
+        report: Report,
+    ) {
+        let Some(exit) = encoder.static_pad("src") else {
+            return;
+        };
+        let number = {
+            let mut state = lock(&self.state);
+            state.number += 1;
+            state.encoder = Some(encoder.downgrade());
+            state.entry = Some(entry.downgrade());
+            state.run = Run {
+                from: state.out.until,
+                delay,
+                ..Run::default()
+            };
+            state.stall = Stall::default();
+            state.out.delay.get_or_insert(delay);
+            state.number
+        };
+        let both = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+        let (monitor, weak, reports) = (self.clone(), encoder.downgrade(), report.clone());
+        probe(entry, both, move |pad, info| {
+            let failed = match info.data {
+                Some(gst::PadProbeData::Buffer(_)) => monitor.enter(number, pad, info),
+                _ => return monitor.event_in(number, info),
+            };
+            if let (Some(error), Some(encoder)) = (failed, weak.upgrade()) {
+                reports(&encoder, error);
+            }
+            gst::PadProbeReturn::Handled
+        });
+        let (monitor, weak) = (self.clone(), encoder.downgrade());
+        probe(&exit, both, move |pad, info| match info.data {
+            Some(gst::PadProbeData::Buffer(_)) => monitor.leave(number, pad, info),
+            _ => match monitor.event_out(number, pad, info) {
+                Ok(result) => result,
+                Err(error) => {
+                    if let Some(encoder) = weak.upgrade() {
+                        report(&encoder, error);
+                    }
+                    leave_out(info)
+                }
+            },
+        });
+    }
+
+    /// Media goes through no encoder any more; what comes out of the last one is left out.
+    pub fn abandon(&self) {
+        let mut state = lock(&self.state);
+        state.number += 1;
+        state.encoder = None;
+        state.entry = None;
+        state.run = Run::default();
+        state.stall = Stall::default();
+    }
+
+    /// A thread changes the state of the encoder, or has.
+    pub fn set_starting(&self, starting: bool) {
+        lock(&self.state).run.view.inside = starting;
+    }
+
+    /// Looks `now`, some time after the last look, whether the encoder hangs.
+    pub fn hangs(&self, now: Duration, patience: Duration) -> bool {
+        let mut state = lock(&self.state);
+        let view = match state.encoder {
+            Some(_) if !state.run.failed => state.run.view,
+            _ => return false,
+        };
+        state.stall.poll(now, view, patience)
+    }
+
+    /// From which recorded time on audio is to be given to the encoder, so that its packets follow those that have come
+    /// out of the one before.
+    pub fn restart_at(&self) -> Option<Ns> {
+        let (out, delay) = {
+            let state = lock(&self.state);
+            (state.out.clone(), state.run.delay)
+        };
+        let until = out.until?;
+        if self.codec.kind() == Kind::Video || out.packet == 0 {
+            return None;
+        }
+        let earliest = self.in_flight.begin().unwrap_or(until);
+        // opusenc stamps packets with what is heard of them.
+        let lead = match self.codec {
+            Codec::Opus => formats::opus_length(OPUS_LOOKAHEAD),
+            _ => 0,
+        };
+        let shift = out.length(i64::from(out.delay.unwrap_or(delay)) - i64::from(delay));
+        let end = (until + lead).saturating_add_signed(shift.saturating_neg());
+        let packets = PREROLL.div_ceil(out.packet);
+        let most = end.saturating_sub(earliest) / out.packet;
+        Some(
+            end.saturating_sub(packets.min(most) * out.packet)
+                .max(earliest),
+        )
+    }
+
+    /// A buffer goes into the encoder. Gives its failure.
+    fn enter(&self, number: u64, pad: &gst::Pad, info: &mut gst::PadProbeInfo) -> Option<Error> {
+        let gone = Err(gst::FlowError::Flushing);
+        let (Some(buffer), Some(sink)) = (info.take_buffer(), pad.peer()) else {
+            info.flow_res = gone;
+            return None;
+        };
+        {
+            let mut state = lock(&self.state);
+            if state.number != number || state.run.failed {
+                info.flow_res = gone;
+                return None;
+            }
+            if self.codec.kind() == Kind::Video && state.run.has(&buffer, self.headroom) {
+                // A decoder has begun at a key frame before it.
+                info.flow_res = Ok(gst::FlowSuccess::Ok);
+                return None;
+            }
+            let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+            let view = &mut state.run.view;
+            view.inputs += 1;
+            view.held += 1;
+            view.swallowed = view.swallowed.saturating_add(length);
+            view.inside = true;
+        }
+        let result = sink.chain(buffer);
+        let mut state = lock(&self.state);
+        if state.number != number {
+            info.flow_res = gone;
+            return None;
+        }
+        state.run.view.inside = false;
+        match result {
+            Err(flow @ (gst::FlowError::Error | gst::FlowError::NotSupported))
+                if !state.run.downstream_failed =>
+            {
+                state.run.failed = true;
+                // An appsrc that is told so pauses, and says nothing.
+                info.flow_res = gone;
+                Some(Error::unknown(format!("it has taken no more ({flow})")))
+            }
+            result => {
+                info.flow_res = result;
+                None
+            }
+        }
+    }
+
+    fn event_in(&self, number: u64, info: &gst::PadProbeInfo) -> gst::PadProbeReturn {
+        if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view()) {
+            let mut state = lock(&self.state);
+            if state.number == number {
+                state.run.view.draining = true;
+            }
+        }
+        gst::PadProbeReturn::Ok
+    }
+
+    /// A buffer comes out of the encoder.
+    fn leave(
+        &self,
+        number: u64,
+        pad: &gst::Pad,
+        info: &mut gst::PadProbeInfo,
+    ) -> gst::PadProbeReturn {
+        info.flow_res = Err(gst::FlowError::Flushing);
+        let (Some(mut buffer), Some(sink)) = (info.take_buffer(), pad.peer()) else {
+            return gst::PadProbeReturn::Handled;
+        };
+        {
+            let mut state = lock(&self.state);
+            if state.number == number {
+                state.run.view.downstream = true;
+            }
+        }
+        let _turn = lock(&self.turn);
+        {
+            let mut state = lock(&self.state);
+            if state.number != number {
+                return gst::PadProbeReturn::Handled;
+            }
+            let view = &mut state.run.view;
+            view.outputs += 1;
+            view.most_held = view.most_held.max(Some(view.held));
+            view.held = 0;
+            view.swallowed = 0;
+            if !self.place(&mut state, &mut buffer) {
+                state.run.view.downstream = false;
+                info.flow_res = Ok(gst::FlowSuccess::Ok);
+                return gst::PadProbeReturn::Handled;
+            }
+        }
+        self.send_first_segment(&sink);
+        let result = sink.chain(buffer);
+        let mut state = lock(&self.state);
+        if state.number == number {
+            state.run.view.downstream = false;
+            state.run.downstream_failed |= result.is_err();
+            info.flow_res = result;
+        }
+        gst::PadProbeReturn::Handled
+    }
+
+    /// Puts a packet where it belongs behind those that have come out; FALSE if it is one of them.
+    fn place(&self, state: &mut State, buffer: &mut gst::Buffer) -> bool {
+        let State {
+            run, out, last_in, ..
+        } = state;
+        if buffer.flags().contains(gst::BufferFlags::HEADER) {
+            return run.from.is_none();
+        }
+        let pts = buffer.pts();
+        let Some(at) = pts.and_then(|pts| run.segment.to_running_time(pts)) else {
+            // It would be written where the track has begun, with another encoder.
+            return run.from.is_none();
+        };
+        let at = at.nseconds().saturating_sub(self.headroom);
+        if self.codec.kind() == Kind::Video {
+            let at = if self.on_grid { *last_in } else { at };
+            out.until = out.until.max(Some(at));
+            self.in_flight.came_out(at);
+            return true;
+        }
+        let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+        let shift = out.length(i64::from(out.delay.unwrap_or(run.delay)) - i64::from(run.delay));
+        let at = at.saturating_add_signed(shift);
+        if run.from.is_some_and(|from| at + length / 2 < from) {
+            return false;
+        }
+        if shift != 0 {
+            let fields = buffer.make_mut();
+            let pts = fields.pts();
+            let moved = |stamp: gst::ClockTime| {
+                gst::ClockTime::from_nseconds(stamp.nseconds().saturating_add_signed(shift))
+            };
+            fields.set_pts(pts.map(moved));
+            fields.set_dts(gst::ClockTime::NONE);
+        }
+        out.until = Some(at + length);
+        out.packet = length;
+        self.in_flight
+            .came_out_whole((at + length).saturating_sub(HISTORY));
+        true
+    }
+
+    /// An event comes out of the encoder; an error is that it cannot go on with the track.
+    fn event_out(
+        &self,
+        number: u64,
+        pad: &gst::Pad,
+        info: &mut gst::PadProbeInfo,
+    ) -> Result<gst::PadProbeReturn, Error> {
+        let Some(event) = info.event() else {
+            return Ok(gst::PadProbeReturn::Ok);
+        };
+        let mut state = lock(&self.state);
+        if state.number != number {
+            return Ok(gst::PadProbeReturn::Ok);
+        }
+        match event.view() {
+            gst::EventView::Segment(segment) => {
+                if let Some(time) = segment.segment().downcast_ref::<gst::ClockTime>() {
+                    state.run.segment = time.clone();
+                } else if state.run.from.is_some() {
+                    // It would go back into what another has written.
+                    return Ok(leave_out(info));
+                }
+                if state.run.view.outputs == 0 {
+                    state.run.first_segment = Some(event.to_owned());
+                    return Ok(leave_out(info));
+                }
+            }
+            gst::EventView::Caps(caps) => {
+                let caps = caps.caps();
+                let rate = caps.structure(0).and_then(|s| s.get::<i32>("rate").ok());
+                state.out.rate = rate
+                    .and_then(|rate| u64::try_from(rate).ok())
+                    .or(state.out.rate);
+                if !self.has_same_headers(&mut state, caps) {
+                    state.run.failed = true;
+                    return Err(Error::unknown(
+                        "its headers are not those of the track".to_owned(),
+                    ));
+                }
+            }
+            gst::EventView::Eos(_) => {
+                if !state.run.view.draining {
+                    // Nobody has asked it to end.
+                    return Ok(leave_out(info));
+                }
+                state.run.view.draining = false;
+                self.in_flight.drained();
+                drop(state);
+                if let Some(sink) = pad.peer() {
+                    self.send_first_segment(&sink);
+                }
+            }
+            _ => {}
+        }
+        Ok(gst::PadProbeReturn::Ok)
+    }
+
+    /// What an encoder says of its stamps goes downstream in front of its first buffer.
+    fn send_first_segment(&self, sink: &gst::Pad) {
+        let segment = lock(&self.state).run.first_segment.take();
+        if let Some(segment) = segment {
+            sink.send_event(segment);
+        }
+    }
+
+    /// Whether decoders can read what follows with the headers that the track has.
+    fn has_same_headers(&self, state: &mut State, caps: &gst::CapsRef) -> bool {
+        if !matches!(self.codec, Codec::Vorbis | Codec::Theora) {
+            return true;
+        }
+        let headers = caps
+            .structure(0)
+            .and_then(|s| s.get::<gst::Array>("streamheader").ok());
+        let Some(headers) = headers else {
+            return true;
+        };
+        let headers = headers
+            .iter()
+            .filter_map(|header| header.get::<gst::Buffer>().ok());
+        let headers: Vec<gst::Buffer> = headers.collect();
+        match &state.out.headers {
+            Some(first) if state.run.from.is_some() => are_same(first, &headers),
+            _ => {
+                state.out.headers = Some(headers);
+                true
+            }
+        }
+    }
+}
+
+/// Samples that every encoder of Opus here adds in front, at 48 kHz.
+const OPUS_LOOKAHEAD: u64 = 312;
+
+/// Whether headers are the same but for the comments, which are the second.
+fn are_same(some: &[gst::Buffer], others: &[gst::Buffer]) -> bool {
+    let bytes = |buffer: &gst::Buffer| buffer.map_readable().map(|map| map.to_vec()).ok();
+    let pairs = some.iter().zip(others).enumerate();
+    some.len() == others.len()
+        && pairs
+            .filter(|(number, _)| *number != 1)
+            .all(|(_, (one, other))| bytes(one) == bytes(other))
+}
+
+impl Output {
+    /// So many samples, in nanoseconds.
+    fn length(&self, samples: i64) -> i64 {
+        let rate = self.rate.and_then(|rate| i64::try_from(rate).ok());
+        samples.saturating_mul(1_000_000_000) / rate.unwrap_or(48_000).max(1)
+    }
+}
+
+impl Run {
+    /// Whether a frame has come out of an encoder before this one.
+    fn has(&self, frame: &gst::BufferRef, headroom: Ns) -> bool {
+        let (Some(from), Some(pts)) = (self.from, frame.pts()) else {
+            return false;
+        };
+        let length = frame.duration().map_or(0, gst::ClockTime::nseconds);
+        pts.nseconds().saturating_sub(headroom) <= from.saturating_add(rounding(length))
+    }
+}

@@ -1,0 +1,440 @@
+//! Encoders that fail or hang in the middle of a recording: another takes over in the same file. Every picture is shown
+//! once, audio stays in step, and one warning says what has happened.
+
+mod common;
+
+use common::chance::Chance;
+use common::judge::{decode, file, gstreamer, place, sync};
+use common::take::{Recipe, Take, take_with};
+use gst::prelude::*;
+use std::sync::{
+    Arc, Condvar, Mutex,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
+use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// What an encoder does that fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It posts an error and takes no more.
+    Error,
+    /// It takes no more and says nothing.
+    Silent,
+    /// It takes all, and gives nothing any more.
+    Swallows,
+    /// A call into it does not return.
+    Blocks,
+}
+
+/// An encoder that fails at one of its buffers.
+#[derive(Debug, Clone, Copy)]
+struct Failure {
+    kind: &'static str,
+    /// Which encoder of the track, from 0.
+    encoder: usize,
+    /// Its first buffer is number 0; EOS counts as one where there are fewer.
+    buffer: u64,
+    fault: Fault,
+}
+
+fn failure(kind: &'static str, buffer: u64, fault: Fault) -> Failure {
+    Failure {
+        kind,
+        encoder: 0,
+        buffer,
+        fault,
+    }
+}
+
+/// Lets threads go that hang, when it goes out of scope.
+#[derive(Default)]
+struct Stuck(Arc<(Mutex<bool>, Condvar)>);
+
+impl Stuck {
+    fn wait(at: &(Mutex<bool>, Condvar)) {
+        let (free, freed) = at;
+        let limit = Duration::from_secs(120);
+        drop(freed.wait_timeout_while(free.lock().unwrap(), limit, |free| !*free));
+    }
+}
+
+impl Drop for Stuck {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+}
+
+/// What became of a recording whose encoders failed.
+struct Outcome {
+    take: Take,
+    /// Recorded times of the media with which encoders failed.
+    joints: Vec<u64>,
+    /// Factories of the encoders of each track, in the order in which they were set up.
+    tried: Vec<(String, String)>,
+    _stuck: Stuck,
+}
+
+/// Makes a recording in which encoders fail.
+fn record(recipe: &Recipe, failures: &[Failure]) -> Outcome {
+    let stuck = Stuck::default();
+    let joints = Arc::<Mutex<Vec<u64>>>::default();
+    let tried = Arc::<Mutex<Vec<(String, String)>>>::default();
+    let (failures, at) = (failures.to_vec(), stuck.0.clone());
+    let (noted, seen) = (joints.clone(), tried.clone());
+    let recipe = recipe.clone().with("max-queue-time", SECOND);
+    let take = take_with(
+        &recipe,
+        move |recorder| {
+            recorder.connect("encoder-setup", false, move |values| {
+                let pad = values[1].get::<gst::Pad>().unwrap().name().to_string();
+                let encoder = values[2].get::<gst::Element>().unwrap();
+                let mut seen = seen.lock().unwrap();
+                let number = seen.iter().filter(|(of, _)| *of == pad).count();
+                let factory = encoder.factory().unwrap().name().to_string();
+                seen.push((pad.clone(), factory));
+                let mut failures = failures.iter();
+                if let Some(failure) =
+                    failures.find(|f| pad.starts_with(f.kind) && f.encoder == number)
+                {
+                    break_down(&encoder, *failure, (at.clone(), noted.clone()));
+                }
+                None
+            });
+        },
+        |_, _| (),
+    );
+    Outcome {
+        take,
+        joints: joints.lock().unwrap().clone(),
+        tried: tried.lock().unwrap().clone(),
+        _stuck: stuck,
+    }
+}
+
+type Notes = (Arc<(Mutex<bool>, Condvar)>, Arc<Mutex<Vec<u64>>>);
+
+fn break_down(encoder: &gst::Element, failure: Failure, (stuck, joints): Notes) {
+    let (count, newest) = (AtomicU64::new(0), AtomicU64::new(0));
+    let broken = AtomicBool::new(false);
+    let encoder_of = encoder.downgrade();
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    let sink = encoder.static_pad("sink").unwrap();
+    sink.add_probe(kinds, move |_, info| {
+        let is_end = match &info.data {
+            Some(gst::PadProbeData::Buffer(buffer)) => {
+                newest.store(buffer.pts().unwrap().nseconds(), Ordering::SeqCst);
+                false
+            }
+            Some(gst::PadProbeData::Event(event)) if event.type_() == gst::EventType::Eos => true,
+            _ => return gst::PadProbeReturn::Ok,
+        };
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        if number < failure.buffer && !is_end {
+            return gst::PadProbeReturn::Ok;
+        }
+        if !broken.swap(true, Ordering::SeqCst) {
+            joints.lock().unwrap().push(newest.load(Ordering::SeqCst));
+            match failure.fault {
+                Fault::Error => {
+                    let encoder = encoder_of.upgrade().unwrap();
+                    gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+                }
+                Fault::Blocks => Stuck::wait(&stuck),
+                Fault::Silent | Fault::Swallows => {}
+            }
+        }
+        drop(info.data.take());
+        info.flow_res = match failure.fault {
+            Fault::Swallows => Ok(gst::FlowSuccess::Ok),
+            _ => Err(gst::FlowError::Error),
+        };
+        gst::PadProbeReturn::Handled
+    });
+}
+
+impl Outcome {
+    /// Factories of the encoders of a kind of track, in the order in which they were set up.
+    fn of_kind(&self, kind: &str) -> Vec<&str> {
+        let tried = self.tried.iter().filter(|(pad, _)| pad.starts_with(kind));
+        tried.map(|(_, factory)| factory.as_str()).collect()
+    }
+
+    /// That all has been recorded, in FFmpeg and in GStreamer, that there is a warning for each failure, and that `stats` has
+    /// the last encoder.
+    fn assert_whole(&self, recipe: &Recipe, failures: &[Failure]) {
+        let what = format!("{} {failures:?}", recipe.mime_type);
+        let take = &self.take;
+        assert_eq!(self.joints.len(), failures.len(), "{what}");
+        assert_eq!(
+            take.warnings.len(),
+            failures.len(),
+            "{what}: {:?}",
+            take.warnings
+        );
+        for warning in &take.warnings {
+            assert!(warning.contains("is replaced by"), "{what}: {warning}");
+        }
+        for (pad, encoder) in &take.encoders {
+            let kind = pad.split('_').next().unwrap();
+            assert_eq!(self.of_kind(kind).last(), Some(&encoder.as_str()), "{what}");
+        }
+        file::decodes_quietly(&take.path).unwrap_or_else(|err| panic!("{what}: {err}"));
+        if recipe.video {
+            let (width, height) = (recipe.size.0 as usize, recipe.size.1 as usize);
+            for (judge, pictures) in [
+                ("FFmpeg", decode::pictures(&take.path, 0)),
+                ("GStreamer", gstreamer::pictures(&take.path, width, height)),
+            ] {
+                let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let pictures = sync::readable(&pictures);
+                let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let shown = sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0);
+                shown.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let mut once: Vec<u64> =
+                    pictures.iter().map(|(_, source)| *source as u64).collect();
+                once.dedup();
+                assert_eq!(once.len(), pictures.len(), "{what}, {judge}: shown twice");
+            }
+        }
+        if recipe.audio {
+            // GStreamer 1.22 plays what an encoder adds in front.
+            let has_delay = ["mp4a", "mp3"]
+                .iter()
+                .any(|codec| recipe.mime_type.contains(codec));
+            let off = if has_delay { 35e6 } else { 1.1e6 };
+            // A bare stream has nowhere to say it.
+            let of_ffmpeg = if recipe.mime_type.starts_with("audio/mpeg") {
+                off
+            } else {
+                1.1e6
+            };
+            for (judge, sound, off) in [
+                (
+                    "FFmpeg",
+                    decode::sound(&take.path, 0, Some(48_000)),
+                    of_ffmpeg,
+                ),
+                ("GStreamer", gstreamer::sound(&take.path), off),
+            ] {
+                let sound = sound.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+                let length = sound.len() as f64 / 48_000.0;
+                let due = take.kept.total() as f64 / 1e9;
+                assert!(
+                    (length - due).abs() < 0.05,
+                    "{what}, {judge}: {length} s of {due}"
+                );
+                let mut places = place::places(&sound, 5e9).unwrap();
+                // What spans the joint is of two encoders.
+                places.retain(|place| self.is_away_from_joints(place.recorded));
+                let worst = place::follows(&places, &take.kept, off);
+                worst.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
+            }
+        }
+    }
+
+    fn is_away_from_joints(&self, recorded: f64) -> bool {
+        // In front of the first sample is what an encoder adds.
+        let near = |joint: &u64| (recorded - *joint as f64).abs() < 0.16e9;
+        recorded >= 0.1e9 && !self.joints.iter().any(near)
+    }
+}
+
+fn check(recipe: &Recipe, failures: &[Failure]) -> Outcome {
+    let outcome = record(recipe, failures);
+    outcome.assert_whole(recipe, failures);
+    outcome
+}
+
+/// Types, the kinds of track they have, and how long a recording of them may be.
+const TYPES: [(&str, &[&str]); 12] = [
+    ("video/webm;codecs=vp8,opus", &["video", "audio"]),
+    ("video/webm;codecs=vp9,vorbis", &["video"]),
+    ("video/webm;codecs=av1,opus", &["video"]),
+    ("video/x-matroska;codecs=avc1,flac", &["video", "audio"]),
+    (
+        "video/x-matroska;codecs=hvc1,mp4a.40.2",
+        &["video", "audio"],
+    ),
+    ("video/mp4;codecs=avc1,mp4a.40.2", &["video", "audio"]),
+    ("video/mp4;codecs=hvc1,opus", &["video", "audio"]),
+    ("video/mp4;codecs=vp9,mp3", &["video", "audio"]),
+    ("video/ogg;codecs=theora,opus", &["video", "audio"]),
+    ("audio/ogg;codecs=flac", &["audio"]),
+    ("audio/flac;codecs=flac", &["audio"]),
+    ("audio/mpeg;codecs=mp3", &["audio"]),
+];
+
+fn recipe(mime_type: &str) -> Recipe {
+    let (audio, video) = (
+        mime_type.contains(',') || mime_type.starts_with("audio"),
+        mime_type.starts_with("video"),
+    );
+    Recipe::new(mime_type, audio, video).with("video-bits-per-second", 1_000_000)
+}
+
+fn is_here(mime_type: &str) -> bool {
+    let here = common::harness::Recorder::supports(&common::harness::make_recorder(), mime_type);
+    if !here {
+        println!("{mime_type}: not installed, not tested");
+    }
+    here
+}
+
+#[test]
+fn an_encoder_that_fails_in_the_middle() {
+    for (mime_type, kinds) in TYPES {
+        for kind in kinds.iter().filter(|_| is_here(mime_type)) {
+            let buffer = if *kind == "video" { 25 } else { 90 };
+            check(&recipe(mime_type), &[failure(kind, buffer, Fault::Error)]);
+        }
+    }
+}
+
+/// Nothing comes out before it fails, or all has.
+#[test]
+fn an_encoder_that_fails_at_its_beginning_or_end() {
+    for mime_type in [
+        "video/webm;codecs=vp8,opus",
+        "video/mp4;codecs=avc1,mp4a.40.2",
+    ] {
+        for (kind, buffer) in [
+            ("video", 0),
+            ("audio", 0),
+            ("video", u64::MAX),
+            ("audio", u64::MAX),
+        ] {
+            if is_here(mime_type) {
+                check(&recipe(mime_type), &[failure(kind, buffer, Fault::Error)]);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encoder_that_says_nothing_of_its_failure_or_hangs() {
+    for (mime_type, kind) in [
+        ("video/webm;codecs=vp8,opus", "video"),
+        ("video/x-matroska;codecs=avc1,opus", "video"),
+        ("audio/webm;codecs=opus", "audio"),
+    ] {
+        for fault in [Fault::Silent, Fault::Blocks] {
+            if is_here(mime_type) {
+                check(&recipe(mime_type), &[failure(kind, 20, fault)]);
+            }
+        }
+    }
+}
+
+/// One that swallows its input is found out when it has had more than any encoder holds, or at the end.
+#[test]
+fn an_encoder_that_swallows_its_input() {
+    for buffer in [5, 50] {
+        let recipe = recipe("video/webm;codecs=vp8").lasting(4 * SECOND);
+        check(&recipe, &[failure("video", buffer, Fault::Swallows)]);
+    }
+}
+
+#[test]
+fn the_next_encoder_of_the_codec_takes_over_then_a_fresh_one_once() {
+    let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
+    if !is_here(mime_type) {
+        return;
+    }
+    let second = Failure {
+        encoder: 1,
+        ..failure("video", 10, Fault::Error)
+    };
+    let failures = [failure("video", 15, Fault::Error), second];
+    let outcome = check(&recipe(mime_type), &failures);
+    let tried = outcome.of_kind("video");
+    assert_eq!(tried.len(), 3);
+    assert_ne!(tried[0], tried[1]);
+    // There is no third kind here.
+    assert_eq!(tried[1], tried[2]);
+}
+
+#[test]
+fn encoders_of_both_kinds_of_track_fail_at_once() {
+    for mime_type in [
+        "video/webm;codecs=vp8,vorbis",
+        "video/x-matroska;codecs=avc1,opus",
+    ] {
+        let failures = [
+            failure("video", 30, Fault::Error),
+            failure("audio", 100, Fault::Error),
+        ];
+        if is_here(mime_type) {
+            let mut recipe = recipe(mime_type);
+            recipe.audio = !mime_type.contains("vorbis");
+            let failures = if recipe.audio {
+                &failures[..]
+            } else {
+                &failures[..1]
+            };
+            check(&recipe, failures);
+        }
+    }
+}
+
+/// Blobs of a timeslice, put one after the other, are the file.
+#[test]
+fn blobs_go_on_across_an_exchange() {
+    for mime_type in [
+        "video/webm;codecs=vp8,opus",
+        "video/mp4;codecs=avc1,mp4a.40.2",
+    ] {
+        if !is_here(mime_type) {
+            continue;
+        }
+        let recipe = recipe(mime_type).with("timeslice", 500);
+        let outcome = check(&recipe, &[failure("video", 20, Fault::Error)]);
+        let blobs: Vec<u8> = outcome
+            .take
+            .blobs
+            .iter()
+            .flat_map(|blob| blob.bytes.clone())
+            .collect();
+        assert!(outcome.take.blobs.len() >= 4);
+        let path = outcome.take.path.with_extension("blobs");
+        std::fs::write(&path, &blobs).unwrap();
+        file::decodes_quietly(&path).unwrap();
+        let pictures = decode::pictures(&path, 0).unwrap();
+        let pictures = sync::readable(&pictures).unwrap();
+        let take = &outcome.take;
+        sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+    }
+}
+
+/// Frames and faults that nobody has chosen.
+#[test]
+fn encoders_that_fail_at_random() {
+    let mut chance = Chance::of_now();
+    let count = match std::env::var_os("MEDIARECORDER_LONG") {
+        Some(_) => 500,
+        None => 8,
+    };
+    for number in 0..count {
+        let (mime_type, kinds) = TYPES[chance.below(TYPES.len() as u64) as usize];
+        let kind = kinds[chance.below(kinds.len() as u64) as usize];
+        let most = if kind == "video" { 60 } else { 200 };
+        let fault =
+            [Fault::Error, Fault::Silent, Fault::Error, Fault::Blocks][chance.below(4) as usize];
+        let first = failure(kind, chance.below(most), fault);
+        let mut failures = vec![first];
+        if chance.below(4) == 0 && first.buffer < most / 3 {
+            failures.push(Failure {
+                encoder: 1,
+                ..failure(kind, chance.below(most / 3), Fault::Error)
+            });
+        }
+        println!("{number}: {mime_type} {failures:?}");
+        if is_here(mime_type) {
+            let outcome = record(&recipe(mime_type), &failures);
+            // A second encoder of which there was no next.
+            outcome.assert_whole(&recipe(mime_type), &failures);
+        }
+    }
+}
