@@ -136,6 +136,8 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                     // The head of what goes on here is none of this file's.
                     return match count.samples {
                         0 => gst::PadProbeReturn::Ok,
+                        // An encoder that completes the head that it has written.
+                        _ if counted.is_bare && !counted.has_begun() => gst::PadProbeReturn::Ok,
                         _ => leave_out(info),
                     };
                 };
