@@ -622,9 +622,9 @@ fn counts(outer: &Outer) -> (u64, u64, u64) {
     (field("buffers"), field("encoded"), field("dropped"))
 }
 
-/// The encoder hangs for a while: what it cannot take is left out up to a key frame, and counted.
+/// The encoder hangs for a while: what it cannot take is left out, and counted.
 #[test]
-fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
+fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
     let (_directory, path) = place_for("much.webm");
     let outer = Outer::new("video/webm;codecs=vp8", &path);
@@ -686,9 +686,6 @@ fn what_is_too_much_is_left_out_up_to_a_key_frame_and_counted() {
     assert_eq!((buffers, encoded), (200, shown.len() as u64), "{shown:?}");
     assert_eq!(dropped, 200 - encoded, "{shown:?}");
     assert!(dropped > 15, "it was fast enough: {shown:?}");
-    for pair in shown.windows(2).filter(|pair| pair[1] != pair[0] + 1) {
-        assert_eq!(pair[1] % 15, 0, "not at a key frame: {shown:?}");
-    }
     assert_eq!(shown.last(), Some(&199), "it has caught up: {shown:?}");
     for ((recorded, _), n) in found.iter().zip(shown) {
         let due = n as f64 / 30.0 * 1e9;

@@ -13,6 +13,9 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+/// Bytes that a file has once a second or so is in it; 64 KiB at its head are for chapters.
+const SOME_MEDIA: u64 = (64 << 10) + 15_000;
+
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
 fn eos_count(rig: &Rig) -> usize {
@@ -547,7 +550,7 @@ fn gst_launch_with_e_ends_whole_on_ctrl_c() {
         &["-e"],
         &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
     );
-    plugin::wait_size(&path, 15_000);
+    plugin::wait_size(&path, SOME_MEDIA);
     child.interrupt();
     child.wait_exit();
     assert_file(&path);
@@ -561,7 +564,7 @@ fn gst_launch_without_e_ends_whole_on_ctrl_c() {
         &[],
         &format!("mediarecorder name=r autostart=true location={path} {LIVE}"),
     );
-    plugin::wait_size(&path, 15_000);
+    plugin::wait_size(&path, SOME_MEDIA);
     child.interrupt();
     child.wait_exit();
     assert_file(&path);
@@ -577,7 +580,7 @@ fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
             "mediarecorder name=r autostart=true ! filesink buffer-mode=unbuffered location={path} {LIVE}"
         ),
     );
-    plugin::wait_size(&path, 15_000);
+    plugin::wait_size(&path, SOME_MEDIA);
     child.interrupt();
     child.wait_exit();
     assert_file(&path);

@@ -669,7 +669,7 @@ fn on_encoder(rig: &Rig, handle: impl Fn(&gst::Element) + Send + Sync + 'static)
 }
 
 #[test]
-fn a_failing_encoder_ends_the_recording_with_what_there_is() {
+fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is() {
     let (rig, tracks) = Rig::live(1, 0);
     let encoder = Arc::<Mutex<Option<gst::Element>>>::default();
     let note = encoder.clone();
@@ -680,8 +680,14 @@ fn a_failing_encoder_ends_the_recording_with_what_there_is() {
     rig.wait_event(Kind::Start, 1);
     tracks[0].wait_more(50);
     wait_for("some bytes", || rig.recorder.stat("bytes") > 0);
-    let encoder = encoder.lock().unwrap().take().expect("an encoder");
-    gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+    // Those that take its place fail, too.
+    wait_for("the end", || {
+        let runs = |encoder: &mut gst::Element| encoder.current_state() == gst::State::Playing;
+        if let Some(encoder) = encoder.lock().unwrap().take_if(runs) {
+            gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+        }
+        rig.recorder.recording_state() == State::Inactive
+    });
 
     let events = rig.wait_recording(1);
     assert_eq!(

@@ -67,11 +67,6 @@ fn refused_caps_say_what_to_put_in_front() {
             "audio/x-opus,rate=48000,channels=2",
             &["audio_%u"],
         ),
-        (
-            "audio_%u",
-            "audio/mpeg,mpegversion=1,layer=2,rate=48000,channels=2",
-            &["in front"],
-        ),
         ("audio_%u", "text/x-raw,format=utf8", &["audio or video"]),
     ] {
         let rig = Rig::new();

@@ -257,7 +257,8 @@ impl Writer {
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
-        self.has_media = true;
+        // The head of Matroska is stamped, too.
+        self.has_media |= begins || self.frontier > 0;
         if self.frontier >= self.flushed.saturating_add(FLUSH_EVERY) {
             self.flushed = self.frontier;
             self.store.flush()?;
