@@ -275,8 +275,8 @@ fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
     outer.wait_for("stop", 1);
     outer.set_state(gst::State::Null);
     let warnings = outer.warnings();
-    assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("video_0"), "{warnings:?}");
+    assert_eq!(warnings, Vec::<String>::new());
+    assert_eq!(file::codecs(&path).unwrap(), ["h264", "opus"]);
     let kept = outer.kept();
     let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;

@@ -36,6 +36,7 @@ mod vp8_in_ogg;
 pub use durations::keep as keep_durations;
 pub use empty_tracks::TrackCount;
 pub use gaps::event as gap;
+pub use muxer_caps::accept_all;
 pub use table::TABLE;
 
 use super::pipeline::{ContainerEnd, Listener, TrackMedia};

@@ -38,6 +38,7 @@ fn keep_readable(
     refuse: impl Fn(&gst::CapsRef, &str) + Send + Sync + 'static,
 ) {
     let taken = mux_pad.pad_template_caps();
+    accept_readable(mux_pad, container, codec, taken.clone());
     let refused = Arc::new(Mutex::new(None::<(gst::Caps, String)>));
     let refuse = Arc::new(refuse);
     let kinds = gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -64,6 +65,42 @@ fn keep_readable(
             }
         }
     });
+}
+
+/// Asked beforehand, `mux_pad` accepts what can be made readable, and what is refused with a reason once it comes.
+fn accept_readable(mux_pad: &gst::Pad, container: Container, codec: Codec, taken: gst::Caps) {
+    probe(
+        mux_pad,
+        gst::PadProbeType::QUERY_DOWNSTREAM,
+        move |_, info| {
+            answer_accept_caps(info, |caps| {
+                let readable = readable(container, codec, caps, &taken);
+                readable.is_err() || readable.is_ok_and(|caps| caps.can_intersect(&taken))
+            })
+        },
+    );
+}
+
+/// Leaves it to the pads behind `pad` what caps they take.
+pub fn accept_all(pad: &gst::Pad) {
+    probe(pad, gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
+        answer_accept_caps(info, |_| true)
+    });
+}
+
+fn answer_accept_caps(
+    info: &mut gst::PadProbeInfo,
+    accepts: impl Fn(&gst::CapsRef) -> bool,
+) -> gst::PadProbeReturn {
+    let Some(query) = info.query_mut() else {
+        return gst::PadProbeReturn::Ok;
+    };
+    let gst::QueryViewMut::AcceptCaps(query) = query.view_mut() else {
+        return gst::PadProbeReturn::Ok;
+    };
+    let accepts = accepts(query.caps());
+    query.set_result(accepts);
+    gst::PadProbeReturn::Handled
 }
 
 /// Refuses what comes with caps that are refused by then.

@@ -53,6 +53,15 @@ impl Feed {
         }
     }
 
+    /// Nothing more comes out of the head: the muxer goes on without.
+    pub fn end_tail(&self) {
+        let takes = self.takes.clone();
+        // Whoever is stuck behind the encoder holds the pad.
+        aside::apart(move || {
+            takes.send_event(gst::event::Eos::new());
+        });
+    }
+
     /// Brings the head to the pipeline's state; its encoder runs already.
     pub fn start(&self) -> Result<(), Error> {
         for element in self.head.iter().rev() {
@@ -66,16 +75,6 @@ impl Feed {
 
 /// How the names of elements end that stand behind the head of a chain.
 const TAIL: [&str; 3] = ["-parser", "-encoded", "-timestamper"];
-
-/// A pad in front of the muxer that stays when the head is exchanged. Caps pass as they are: what the muxer does not
-/// take of them is completed, or refused with a reason, on its own pad.
-fn passage(track: &str) -> Result<gst::Element, Error> {
-    let passage = make("valve", &format!("{track}-encoded"))?;
-    for pad in passage.pads() {
-        pad.unset_pad_flags(gst::PadFlags::PROXY_CAPS | gst::PadFlags::PROXY_ALLOCATION);
-    }
-    Ok(passage)
-}
 
 pub(super) fn no_track(name: &str) -> Error {
     failed(name, "it is no track of this recording")
@@ -333,13 +332,16 @@ impl<L: Listener> ChainBuilder<'_, L> {
             }
             elements.push(parser);
         }
-        if let Some(caps) = self.plan.mux_caps(index) {
+        let caps = self.plan.mux_caps(index);
+        if caps.is_some() || elements.is_empty() {
+            // There is a pad in front of the muxer that stays when the head is exchanged.
             let filter = make("capsfilter", &format!("{}-encoded", track.name))?;
-            filter.set_property("caps", caps);
+            if let (None, Some(pad)) = (&caps, filter.static_pad("sink")) {
+                // What the muxer does not take is completed, or refused with a reason, on its own pad.
+                fixups::accept_all(&pad);
+            }
+            filter.set_property("caps", caps.unwrap_or_else(gst::Caps::new_any));
             elements.push(filter);
-        }
-        if elements.is_empty() {
-            elements.push(passage(track.name)?);
         }
         if let Some(first) = elements.first() {
             fixups::on_parser(first, spec, &head.is_mixed);

@@ -109,6 +109,11 @@ impl Supervisor {
                 self.failed.add(failed);
             }
             let Some(remedy) = self.remedy(index, old.as_deref(), has_next) else {
+                let feed = self
+                    .pipeline
+                    .as_ref()
+                    .and_then(|all| all.feeds().get(index));
+                feed.inspect(|feed| feed.end_tail());
                 return Err(self.no_encoder(index, old.as_deref(), &error));
             };
             match self.rebuild(index) {
