@@ -6,14 +6,13 @@ mod common;
 use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
-use common::outer::{DEADLINE, Outer, init, until};
+use common::outer::{DEADLINE, Outer, STEREO, init, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const MILLI: u64 = 1_000_000;
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 /// A busy machine may starve the player or the daemon, which the test sees in what was captured, before
 /// the recorder. Then it tries again, so often.
 const TRIES: usize = 4;

@@ -4,14 +4,13 @@ mod common;
 
 use common::judge::kept::Kept;
 use common::judge::{decode, samples, sync, whole};
-use common::outer::{DEADLINE, Outer, act, until};
+use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
 use common::signal::feed::{Feed, Upstream};
 use common::signal::{Sound, counted, noise, picture, sample_time, tag};
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
@@ -19,9 +18,6 @@ const MILLI: u64 = 1_000_000;
 const FRAME: u64 = SECOND / 30;
 /// Time between source and recorder in the tests under a test clock.
 const LATENCY: u64 = 200 * MILLI;
-
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 
 /// Numbers without a pattern, the same in every run.
 struct Dice(u64);
@@ -35,13 +31,6 @@ impl Dice {
             .wrapping_add(1_442_695_040_888_963_407);
         from + (self.0 >> 33) % (to - from)
     }
-}
-
-/// A directory for one recording, and its file.
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
 }
 
 /// Judges a counted recording, and says how exact it is.
@@ -120,16 +109,7 @@ fn wav_live_200_pauses() {
 fn live_webm(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let (_directory, path) = place_for("live.webm");
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let sound = outer.source(&format!(
-        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&sound, Sound::Noise, 48000);
-    let pictures = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
-    let log = tag::video(&pictures);
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    pictures.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+    let (clock, log) = outer.live();
     let kept = drive_live(&outer, pauses, length, gap);
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap();
@@ -147,29 +127,6 @@ fn webm_live_60_pauses() {
 }
 
 // Not live, as fast as it goes.
-
-/// Calls actions from the source's own thread, each before the buffer with its number goes on.
-fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'static str)>) -> Steps {
-    let done = Steps::default();
-    let result = done.clone();
-    let recorder = recorder.downgrade();
-    let number = AtomicUsize::new(0);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
-        let number = number.fetch_add(1, Ordering::Relaxed);
-        let pts = probe.buffer().and_then(|b| b.pts());
-        if let Some(recorder) = recorder.upgrade() {
-            for (_, action) in steps.iter().filter(|(at, _)| *at == number) {
-                act(&recorder, action);
-                done.lock().unwrap().push((action, pts.unwrap().nseconds()));
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
-    result
-}
-
-/// The actions that were called, with the stamps of the buffers before which they were.
-type Steps = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
 /// Start, `pauses` pauses and stop, each so many buffers after the one before as is rolled; and the
 /// number of buffers to make.

@@ -4,7 +4,11 @@
 mod coded;
 mod common;
 
-use coded::{Coded, MILLI, ORIGIN, Playing, SECOND, drive::place_for, play_until};
+use coded::{
+    Coded, MILLI, ORIGIN, Playing, SECOND,
+    drive::{drive_by, place_for},
+    play_until,
+};
 use common::judge::{decode, file, kept::Kept, place, sync};
 use common::outer::Outer;
 use gst::prelude::*;
@@ -21,19 +25,10 @@ const ACTIONS: [(&str, u64); 4] = [
 
 /// Records the stream with a pause. None of the cuts lies at the edge of a packet.
 fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
-    outer.set_state(gst::State::Playing);
-    let mut now = 0;
-    for (action, at) in ACTIONS {
-        play_until(&mut [playing], now, at * MILLI);
-        now = at * MILLI;
-        outer.act(action);
-    }
-    play_until(&mut [playing], now, 4 * SECOND);
-    playing.feed.end();
-    outer.wait_for("stop", 1);
+    let kept = drive_by(outer, playing, &ACTIONS);
     outer.set_state(gst::State::Null);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    outer.kept()
+    kept
 }
 
 fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {

@@ -71,31 +71,34 @@ fn properties(out: &mut String, class: &ObjectClass, owner: glib::Type) {
 fn enumeration(out: &mut String, name: &str) {
     let kind = glib::Type::from_name(name).expect("a registered type");
     let class = glib::EnumClass::with_type(kind).expect("an enumeration");
-    let _ = writeln!(out, "\n### {name}\n");
-    for value in class.values() {
-        let _ = writeln!(
-            out,
-            "- `{}` ({}): {}",
-            value.nick(),
-            value.value(),
-            value.name()
-        );
-    }
+    let values = class.values().iter();
+    values_of(
+        out,
+        name,
+        values.map(|value| (value.nick(), value.value().to_string(), value.name())),
+    );
 }
 
-/// The same of flags.
 fn flags(out: &mut String, name: &str) {
-    let _ = writeln!(out, "\n### {name}\n");
     let kind = glib::Type::from_name(name).expect("a type");
     let class = glib::FlagsClass::with_type(kind).expect("flags");
-    for value in class.values() {
-        let _ = writeln!(
-            out,
-            "- `{}` ({}): {}",
-            value.nick(),
-            value.value(),
-            value.name()
-        );
+    let values = class.values().iter();
+    values_of(
+        out,
+        name,
+        values.map(|value| (value.nick(), value.value().to_string(), value.name())),
+    );
+}
+
+/// Nick, number and meaning of each value of a type.
+fn values_of<'a>(
+    out: &mut String,
+    name: &str,
+    values: impl Iterator<Item = (&'a str, String, &'a str)>,
+) {
+    let _ = writeln!(out, "\n### {name}\n");
+    for (nick, number, meaning) in values {
+        let _ = writeln!(out, "- `{nick}` ({number}): {meaning}");
     }
 }
 

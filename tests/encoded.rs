@@ -6,15 +6,8 @@ mod common;
 
 use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
 use common::judge::{decode, file, kept::Kept, ordinary, sync};
-use common::outer::Outer;
+use common::outer::{Outer, place_for};
 use std::path::{Path, PathBuf};
-
-/// A directory for one recording, and its file.
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// Plays the streams with a start between key frames and two pauses, and gives what was kept.
 fn drive(outer: &Outer, streams: &mut [&mut Playing]) -> Kept {

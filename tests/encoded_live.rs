@@ -4,24 +4,15 @@
 mod common;
 
 use common::judge::{decode, file, place, sync};
-use common::outer::{DEADLINE, Outer, until};
+use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 const FRAME: u64 = SECOND / 30;
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// A live picture that tells its time, encoded as `encoder` says.
 fn camera(outer: &Outer, name: &str, encoder: &str) -> gst::Pad {

@@ -4,22 +4,12 @@ mod common;
 
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
-use common::outer::{DEADLINE, Heard, Outer, until};
+use common::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, place_for, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
-use std::path::PathBuf;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
-
-/// A directory for one recording, and its file.
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// The only message of a name.
 #[track_caller]
@@ -124,16 +114,7 @@ fn audio_and_video_end_together_at_the_maximum_duration() {
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
     let most = 1_250 * MILLI;
     outer.recorder.set_property("max-duration", most);
-    let audio = outer.source(&format!(
-        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&audio, Sound::Noise, 48000);
-    let video = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
-    let log = tag::video(&video);
-    audio.link(&outer.pad("audio_%u")).unwrap();
-    video.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+    let (clock, log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
     let kept = outer.kept();

@@ -4,18 +4,12 @@
 mod common;
 
 use common::harness::{Recorder, code, expect_error, make_recorder, media};
-use common::outer::Outer;
+use common::outer::{Outer, place_for};
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 const ALL: &str = "depth+chroma+alpha+pixel-aspect";
-
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// Records `source` to its end; what `stats` says has been converted of its only track.
 fn record(source: &str, mime_type: &str, keep: &str, path: &Path) -> Vec<String> {

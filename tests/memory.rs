@@ -11,23 +11,17 @@ mod common;
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
 use common::beside::dies_with_test;
 use common::judge::{decode, file, kept::Kept};
-use common::outer::{DEADLINE, Outer, until};
+use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gst_allocators::{DmaBufAllocator, prelude::*};
 use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const MKV: &str = "video/x-matroska;codecs=vp8";
 const FRAME: u64 = 1_000_000_000 / 30;
-
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// Judges that what is on show at each time is the picture of that time, but between `muted` (recorded
 /// time), where it is black.

@@ -3,24 +3,14 @@
 mod common;
 
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, act, until};
+use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
-
-/// A directory for one recording, and its files.
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// Live audio whose samples are counted, flowing.
 fn counted(outer: &Outer, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::SampleClock) {
@@ -31,21 +21,6 @@ fn counted(outer: &Outer, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::S
     let clock = tag::audio(&source, Sound::Counted, 48000);
     source.link(&outer.pad("audio_%u")).unwrap();
     (source, clock)
-}
-
-/// Calls actions from the source's own thread, each before the buffer with its number goes on.
-fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'static str)>) {
-    let recorder = recorder.downgrade();
-    let number = AtomicUsize::new(0);
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        let number = number.fetch_add(1, Ordering::Relaxed);
-        if let Some(recorder) = recorder.upgrade() {
-            for (_, action) in steps.iter().filter(|(at, _)| *at == number) {
-                act(&recorder, action);
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
 }
 
 #[test]
@@ -135,16 +110,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
 fn every_frame_is_in_one_part() {
     let (_directory, path) = place_for("live-%d.webm");
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let audio = outer.source(&format!(
-        "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&audio, Sound::Noise, 48000);
-    let video = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
-    let log = tag::video(&video);
-    audio.link(&outer.pad("audio_%u")).unwrap();
-    video.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+    let (clock, log) = outer.live();
     outer.act("start");
     for _ in 0..4 {
         outer.wait_running(outer.running_time() + 370 * MILLI);

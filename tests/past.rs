@@ -5,7 +5,7 @@ mod common;
 use common::chance::{Chance, tenth};
 use common::judge::kept::Kept;
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, Heard, Outer, until};
+use common::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
 use common::signal::{Sound, tag};
 use common::take::{Recipe, take};
 use gst::prelude::*;
@@ -15,8 +15,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 /// Raw video gets a key frame at least so often.
 const KEYS: u64 = SECOND / 2;
 /// One frame of it.

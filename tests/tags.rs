@@ -3,15 +3,12 @@
 mod common;
 
 use common::judge::{decode, file, sync};
-use common::outer::{DEADLINE, Outer, until};
+use common::outer::{DEADLINE, Outer, SMALL, STEREO, until};
 use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 
 /// Records for half a second with tags on both tracks and on the recorder.
 fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {

@@ -4,26 +4,18 @@
 mod common;
 
 use common::judge::{decode, file, place, sync};
-use common::outer::{DEADLINE, Outer, until};
+use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 const FRAME: u64 = SECOND / 30;
-const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
-const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=3000";
 const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
-
-fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
 
 /// A live source on a new pad.
 struct Live {

@@ -113,16 +113,15 @@ impl Upload {
     /// Pieces that the file has no longer as they were sent (after a power cut, say) are sent again.
     pub fn forget_what_differs(&mut self) -> Result<()> {
         let size = self.length()?;
-        let mut kept = std::mem::take(&mut self.journal.pieces);
+        let kept = std::mem::take(&mut self.journal.pieces);
         let part_size = self.journal.part_size;
-        for piece in kept.values() {
-            let start = piece.index as u64 * part_size;
+        for (index, piece) in kept {
+            let start = index as u64 * part_size;
             let is_whole = piece.size == part_size.min(size.saturating_sub(start));
-            if is_whole && hexadecimal(&Md5::digest(self.read(piece.index)?)) == piece.md5 {
-                self.journal.pieces.insert(piece.index, piece.clone());
+            if is_whole && hexadecimal(&Md5::digest(self.read(index)?)) == piece.md5 {
+                self.journal.pieces.insert(index, piece);
             }
         }
-        kept.clear();
         self.tell();
         Ok(())
     }

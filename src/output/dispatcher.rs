@@ -68,19 +68,7 @@ impl<E: Send + 'static> Dispatcher<E> {
 
     /// The events of a new recording: they come after those of all lanes opened before.
     pub fn open(&self) -> Events<E> {
-        let mut queue = self.shared.lock();
-        let id = queue.next_lane;
-        queue.next_lane += 1;
-        queue.lanes.push_back(Lane {
-            id,
-            next_slot: 0,
-            slots: VecDeque::new(),
-            closed: false,
-        });
-        Events {
-            shared: self.shared.clone(),
-            lane: id,
-        }
+        Events::in_new_lane(&self.shared, |lanes| lanes.len())
     }
 
     /// Whether the caller is an event handler.
@@ -115,22 +103,31 @@ pub struct Events<E: Send + 'static> {
 impl<E: Send + 'static> Events<E> {
     /// Events that come after these, and before those of all recordings behind this one.
     pub fn open_next(&self) -> Events<E> {
-        let mut queue = self.shared.lock();
+        Self::in_new_lane(&self.shared, |lanes| {
+            let own = lanes.iter().position(|lane| lane.id == self.lane);
+            own.map_or(0, |own| own + 1)
+        })
+    }
+
+    /// Opens a lane in the place that `place` gives it among the others.
+    fn in_new_lane(
+        shared: &Arc<Shared<E>>,
+        place: impl FnOnce(&VecDeque<Lane<E>>) -> usize,
+    ) -> Self {
+        let mut queue = shared.lock();
         let id = queue.next_lane;
         queue.next_lane += 1;
-        let own = queue.lanes.iter().position(|lane| lane.id == self.lane);
-        let at = own.map_or(0, |own| own + 1);
-        queue.lanes.insert(
-            at,
-            Lane {
-                id,
-                next_slot: 0,
-                slots: VecDeque::new(),
-                closed: false,
-            },
-        );
+        let at = place(&queue.lanes);
+        let lane = Lane {
+            id,
+            next_slot: 0,
+            slots: VecDeque::new(),
+            closed: false,
+        };
+        queue.lanes.insert(at, lane);
+        drop(queue);
         Events {
-            shared: self.shared.clone(),
+            shared: shared.clone(),
             lane: id,
         }
     }

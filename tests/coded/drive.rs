@@ -3,25 +3,26 @@
 use super::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, assert_copied, play_until};
 use crate::common::judge::{decode, file, kept::Kept, sync};
 use crate::common::outer::Outer;
+pub use crate::common::outer::place_for;
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 
-pub fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join(name);
-    (directory, path)
-}
-
 /// Plays a stream of three seconds with a start between key frames and a pause.
 pub fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
-    outer.set_state(gst::State::Playing);
-    let mut now = 0;
-    for (action, at) in [
+    let actions = [
         ("start", 310),
         ("pause", 1_250),
         ("resume", 1_710),
         ("stop", 2_850),
-    ] {
+    ];
+    drive_by(outer, playing, &actions)
+}
+
+/// Plays a stream of three seconds, with each action at its time in milliseconds; the last is `stop`.
+pub fn drive_by(outer: &Outer, playing: &mut Playing, actions: &[(&str, u64)]) -> Kept {
+    outer.set_state(gst::State::Playing);
+    let mut now = 0;
+    for (action, at) in actions {
         play_until(&mut [playing], now, at * MILLI);
         now = at * MILLI;
         outer.act(action);

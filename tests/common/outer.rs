@@ -1,13 +1,27 @@
 //! The application around the recorder: a pipeline, calls of actions, and what the bus says.
 
 pub use super::harness::init;
+use super::signal::{Sound, tag};
 use gst::prelude::*;
 use std::cell::RefCell;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Longest wait for anything that should come by itself.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Raw audio and video that nothing has to convert.
+pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
+pub const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
+
+/// A directory for one recording, and its file, or the pattern of its files.
+pub fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    (directory, path)
+}
 
 /// Calls an action that has to succeed. Safe from any thread.
 pub fn act(recorder: &gst::Element, action: &str) {
@@ -27,6 +41,29 @@ pub fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
     }
     true
 }
+
+/// Calls actions from the source's own thread, each before the buffer with its number goes on.
+pub fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'static str)>) -> Steps {
+    let done = Steps::default();
+    let result = done.clone();
+    let recorder = recorder.downgrade();
+    let number = AtomicUsize::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
+        let number = number.fetch_add(1, Ordering::Relaxed);
+        let pts = probe.buffer().and_then(|b| b.pts());
+        if let Some(recorder) = recorder.upgrade() {
+            for (_, action) in steps.iter().filter(|(at, _)| *at == number) {
+                act(&recorder, action);
+                done.lock().unwrap().push((action, pts.unwrap().nseconds()));
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+    result
+}
+
+/// The actions that were called, with the stamps of the buffers before which they were.
+pub type Steps = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
 /// An event of the recorder, from the bus.
 #[derive(Clone, Debug)]
@@ -84,6 +121,21 @@ impl Outer {
             gst::parse::bin_from_description_with_name(&line, true, "").expect("a description");
         self.pipeline.add(&bin).expect("a new bin");
         bin.static_pad("src").expect("one source pad is left over")
+    }
+
+    /// Live audio and video that tell their own time, flowing in PLAYING.
+    pub fn live(&self) -> (tag::SampleClock, tag::PictureLog) {
+        let audio = self.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        let clock = tag::audio(&audio, Sound::Noise, 48000);
+        let video = self.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        let log = tag::video(&video);
+        audio.link(&self.pad("audio_%u")).unwrap();
+        video.link(&self.pad("video_%u")).unwrap();
+        self.set_state(gst::State::Playing);
+        assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+        (clock, log)
     }
 
     /// Adds elements written as in `gst-launch`, with a pad at either end.
