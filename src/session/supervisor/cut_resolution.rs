@@ -186,6 +186,7 @@ impl Front {
             };
             session.resolve_split(at);
             self.split_since = None;
+            self.split_asked_again = 0;
             changed = true;
         }
         if changed {
