@@ -64,14 +64,15 @@ impl Supervisor {
             return Ok(());
         };
         let (now, patience) = (self.begun.elapsed(), self.encoder_patience());
+        let said = std::mem::take(&mut lock(&self.part.control).failed_encoders);
         let mut failed = Vec::new();
         for (index, feed) in pipeline.feeds().iter().enumerate() {
             let hangs = feed.monitor.hangs(now, patience);
             let Some(encoder) = feed.monitor.encoder() else {
                 continue;
             };
-            if let Some(error) = self.reason(&encoder) {
-                failed.push((index, error));
+            if let Some((_, error)) = said.iter().find(|(failed, _)| *failed == encoder) {
+                failed.push((index, error.clone()));
             } else if hangs {
                 let text = format!(
                     "it hangs: nothing has come out of it for {} ms while it held input",
@@ -80,7 +81,6 @@ impl Supervisor {
                 failed.push((index, Error::unknown(text)));
             }
         }
-        lock(&self.part.control).failed_encoders.clear();
         for (index, error) in failed {
             let message = self.replace_encoder(index, error)?;
             gst::warning!(CAT, id = &self.session.label, "{message}");
