@@ -50,6 +50,7 @@ pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
 pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
 pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;
+use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
 pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};

@@ -8,6 +8,7 @@ use super::{
     bitrates::RunningEncoder,
     lock,
     synchroniser::Synchroniser,
+    try_lock,
     writer::{BlobOutlet, Incomplete, Progress, Writer},
 };
 use crate::{
@@ -19,7 +20,7 @@ use std::{
     collections::VecDeque,
     io,
     sync::{
-        Arc, Condvar, Mutex, OnceLock, TryLockError,
+        Arc, Condvar, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     thread::{self, ThreadId},
@@ -208,12 +209,13 @@ impl Session {
     ) -> Option<R> {
         let end = Instant::now() + patience;
         let mut writer = loop {
-            match part.writer.try_lock() {
-                Ok(writer) => break writer,
-                Err(TryLockError::Poisoned(poisoned)) => break poisoned.into_inner(),
-                Err(TryLockError::WouldBlock) if Instant::now() >= end => return None,
-                Err(TryLockError::WouldBlock) => thread::sleep(WRITER_LOOK),
+            if let Some(writer) = try_lock(&part.writer) {
+                break writer;
             }
+            if Instant::now() >= end {
+                return None;
+            }
+            thread::sleep(WRITER_LOOK);
         };
         Some(self.with_outlet(part, |outlet| work(&mut writer, outlet)))
     }

@@ -16,7 +16,7 @@ pub use front::Front;
 
 use super::{
     Event, Session, encoding::FailedEncoders, lock, panic_text, panicked, part::Part,
-    pipeline::Pipeline, track::Track,
+    pipeline::Pipeline, track::Track, try_lock,
 };
 use crate::{
     formats::Plan,
@@ -174,7 +174,7 @@ impl Supervisor {
                 return self.modified();
             }
             // Another part's supervisor may be at it.
-            if let Ok(mut front) = session.front.try_lock() {
+            if let Some(mut front) = try_lock(&session.front) {
                 front.decide(&session, asked.stopped);
             }
             if self.pipeline.is_none()
@@ -194,7 +194,7 @@ impl Supervisor {
             if asked.stopped.is_some() || self.all_closed() {
                 self.finalise();
             }
-            if let Ok(mut front) = session.front.try_lock() {
+            if let Some(mut front) = try_lock(&session.front) {
                 front.complete(&session, asked.stopped);
                 self.kept_came = front.kept_came;
             }

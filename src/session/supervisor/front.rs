@@ -7,7 +7,7 @@ use crate::{
         absence::{Absences, Patience},
         timeline::Ns,
     },
-    session::{Begin, Event, Session, Settings, lock, track::Track},
+    session::{Begin, Event, Session, Settings, lock, track::Track, try_lock},
 };
 use smallvec::SmallVec;
 use std::{
@@ -159,7 +159,7 @@ impl Session {
 
     /// Logs, at the end, which tracks have had theirs.
     pub(super) fn end_log(&self) {
-        if let Ok(mut front) = self.front.try_lock() {
+        if let Some(mut front) = try_lock(&self.front) {
             front.tell_closed(self);
         }
     }
