@@ -251,13 +251,19 @@ impl Supervisor {
         let tracks = ready.tracks.iter();
         let tracks = tracks.filter_map(|index| session.tracks.get(*index));
         let tracks: Vec<&Track> = tracks.collect();
-        let mut names = lock(&session.encoder_names);
-        names.clear();
         let encoders = tracks.iter().zip(pipeline.feeds());
-        names.extend(encoders.filter_map(|(track, feed)| {
+        let encoders = encoders.filter_map(|(track, feed)| {
             let factory = feed.monitor.encoder()?.factory()?;
             Some((track.name().to_owned(), factory.name().to_string()))
-        }));
+        });
+        let encoders: Vec<_> = encoders.collect();
+        let mut names = lock(&session.encoder_names);
+        // What encodes for the past is in no pipeline of a recording's.
+        names.retain(|(pad, _)| {
+            let was_raw = session.track_named(pad).is_some_and(Track::was_raw);
+            was_raw && encoders.iter().all(|(name, _)| name != pad)
+        });
+        names.extend(encoders);
         drop(names);
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             track.set_takes_gaps(feed.takes_gaps);
