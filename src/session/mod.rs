@@ -357,11 +357,7 @@ impl Session {
             let split = t.pending_split().map(|running| (t.part(), running));
             (t.pending(), split)
         });
-        for track in self.tracks.iter().filter(|track| track.is_keyed()) {
-            // The encoder of what came raw, which is not upstream, follows the timeline.
-            if track.is_closed() || track.was_raw() {
-                continue;
-            }
+        for track in self.keyed_by_upstream() {
             if let Some((interval, running)) = wanted
                 && track.ask_once(interval)
             {
@@ -377,11 +373,18 @@ impl Session {
 
     /// Asks, once, for the key frame at which this part is to end.
     fn ask_for_key_frames_at(&self, part: usize, running: Ns) {
-        for track in self.tracks.iter().filter(|track| track.is_keyed()) {
-            if !track.is_closed() && track.ask_once_behind(part) {
+        for track in self.keyed_by_upstream() {
+            if track.ask_once_behind(part) {
                 self.ask_for_key_frame(track, running);
             }
         }
+    }
+
+    /// The tracks whose key frames are upstream's to make. (The encoder of what came raw follows the timeline.)
+    fn keyed_by_upstream(&self) -> impl Iterator<Item = &Track> {
+        let of_upstream =
+            |track: &&Track| track.is_keyed() && !track.is_closed() && !track.was_raw();
+        self.tracks.iter().filter(of_upstream)
     }
 
     fn ask_for_key_frame(&self, track: &Track, running: Ns) {

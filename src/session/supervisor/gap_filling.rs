@@ -169,9 +169,7 @@ impl Front {
         let tracks = session.open_tracks().map(|(_, track)| track);
         for track in tracks.filter(|track| track.lacks_key_frame()) {
             self.asked_returning = Some(now);
-            let shift = track.shift().saturating_neg();
-            let running = track.arrived().saturating_add_signed(shift);
-            session.delegate.request_key_frame(track.name(), running);
+            session.ask_for_key_frame(track, track.arrived());
         }
     }
 
