@@ -261,7 +261,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 }
             });
         }
-        monitor.set_copied(spec.copied);
+        // Samples as they are go through no encoder: nothing of them is in flight.
+        monitor.set_copied(spec.copied || spec.codec == Codec::Pcm);
         monitor.watch_source(&source);
         Ok(Head {
             spec,
