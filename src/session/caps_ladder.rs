@@ -41,8 +41,6 @@ pub struct Watched<L> {
     pub name: String,
     pub bits_per_second: u32,
     pub room: Ns,
-    /// Media is stamped so much later than recorded time.
-    pub headroom: Ns,
     pub settings: Settings,
     pub failed: FailedEncoders,
     pub monitor: Arc<EncoderMonitor>,
@@ -190,7 +188,9 @@ impl State {
         self.rung = Rung::End;
         let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
         probe(upstream, all, |_, info| leave_out(info));
-        let at = from.map_or(0, |from| from.nseconds().saturating_sub(watched.headroom));
+        let at = from.map_or(0, |from| {
+            from.nseconds().saturating_sub(watched.spec.headroom())
+        });
         // Before the end is in the file, behind which nobody looks any more.
         listener.track_ends(watched.index, caps, at);
         self.section.end();
