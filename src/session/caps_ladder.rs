@@ -150,9 +150,9 @@ impl State {
                 }
             }
             watched.monitor.set_starting(true);
-            self.section.exchange(elements, patience)?;
+            let exchanged = self.section.exchange(elements, patience);
             watched.monitor.set_starting(false);
-            Ok(encoder)
+            exchanged.map(|()| encoder)
         });
         match exchanged {
             Ok(encoder) if watched.recorded.copied => {
