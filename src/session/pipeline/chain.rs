@@ -191,6 +191,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         // What changed caps have put between.
         let mut found = self.pipeline.children();
         found.retain(|element| is_of_head(&element.name(), name) && !elements.contains(element));
+        // The newest are first there.
+        found.reverse();
         elements.extend(found);
         if let Some(last) = feed.takes.peer() {
             let _ = last.unlink(&feed.takes);
