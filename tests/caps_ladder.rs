@@ -8,7 +8,7 @@ mod inputs;
 use coded::{Coded, ORIGIN, SECOND};
 use common::harness::log::check_recording;
 use common::harness::{Rig, assert_error, code};
-use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, place};
+use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, parts, place};
 use common::outer::Outer;
 use common::signal::picture;
 use gst::prelude::*;
@@ -275,6 +275,42 @@ fn another_shape_is_shown_in_the_first() {
             assert!(above[number].iter().all(|p| *p < 40), "border of {number}");
         }
     }
+}
+
+/// A part of the recording that begins behind a change is encoded from its beginning.
+#[test]
+fn the_next_part_begins_as_the_track_has_gone_on() {
+    let coded = |line: &str, number: usize| {
+        let frames = u32::try_from((number + 1) * PART).unwrap();
+        part(coded::video(line, frames), number)
+    };
+    let avc = LARGE.to_owned() + &x264(AVC);
+    let parts = [coded(VP8, 0), coded(&avc, 1), coded(&avc, 2)];
+    let take = Take::new("take-%d.webm");
+    let source = Source::new(&take.outer.pad("video_%u"), &parts[0].caps, None);
+    take.outer.set_state(gst::State::Playing);
+    for (number, part) in parts.iter().enumerate() {
+        match number {
+            1 => source.caps(&part.caps),
+            2 => {
+                take.outer.wait_for("start", 1);
+                take.outer.act("split-now");
+            }
+            _ => {}
+        }
+        part.buffers.iter().for_each(|b| source.push(b.clone()));
+    }
+    source.end();
+    assert_eq!(take.wrap(), Vec::<String>::new());
+    let files = parts::told(&take.outer);
+    assert_eq!(files.len(), 2, "{files:?}");
+    for (file, number) in files.iter().zip([2 * PART, PART]) {
+        let found = decode::pictures(&file.path, 0).unwrap();
+        let shown: Vec<_> = found.list.iter().map(|p| p.source).collect();
+        assert_eq!(shown.len(), number, "{file:?}: {shown:?}");
+    }
+    let found = parts::pictures(&files).unwrap();
+    assert_pictures(&found, 3 * PART, "the parts");
 }
 
 /// What comes behind a change and before a key frame refers to what has not come: it is left out.

@@ -384,8 +384,13 @@ impl<L: Listener> ChainBuilder<'_, L> {
         mux_pad: &gst::Pad,
     ) -> Result<Vec<gst::Element>, Error> {
         let name = track.name;
+        // A track that was copied in the part before may have gone on as what this container does not take.
+        let decoder = match head.spec.copied || head.spec.is_raw() {
+            true => None,
+            false => Some(make("decodebin", &format!("{name}-decoder"))?),
+        };
         let mut row = vec![head.appsrc.clone().upcast()];
-        row.extend(head.elements.iter().cloned());
+        row.extend(decoder.iter().chain(&head.elements).cloned());
         let error = |err: glib::BoolError| failed(name, err);
         self.pipeline.add_many(&row).map_err(error)?;
         exchange::link_all(&row).map_err(error)?;
@@ -395,7 +400,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let first = head.elements.first();
         let behind = first.and_then(|first| first.static_pad("sink"));
         let behind = behind.unwrap_or_else(|| takes.clone());
-        let section = Section::new(&head.source, &behind, Vec::new());
+        let section = Section::new(&head.source, &behind, decoder.into_iter().collect());
         let watched = self.watched(head, index, track, mux_pad);
         caps_ladder::watch(&head.source, section, watched);
         Ok(row)
