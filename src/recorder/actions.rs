@@ -273,6 +273,8 @@ impl MediaRecorder {
             return Err(error.into());
         }
         if let Some((past, beginning)) = beginning {
+            // What is written from here on is heard as it comes.
+            let _muting: Vec<_> = tracks.iter().map(|pad| pad.muting()).collect();
             let names: Vec<_> = tracks.iter().map(|pad| pad.name().to_string()).collect();
             past.feed(beginning, &session, &names);
         }
