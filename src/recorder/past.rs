@@ -52,21 +52,21 @@ impl Made {
 #[derive(Default)]
 pub(super) struct Past {
     current: Option<(Arc<Keeping>, Made)>,
-    retired: Vec<Arc<Keeping>>,
+    retired: Vec<Weak<Keeping>>,
 }
 
 impl Past {
-    fn all(&self) -> impl Iterator<Item = &Arc<Keeping>> {
-        let current = self.current.iter().map(|(keeping, _)| keeping);
-        current.chain(&self.retired)
+    fn all(&self) -> impl Iterator<Item = Arc<Keeping>> + '_ {
+        let current = self.current.iter().map(|(keeping, _)| keeping.clone());
+        current.chain(self.retired.iter().filter_map(Weak::upgrade))
     }
 
     fn retire(&mut self) {
         if let Some((keeping, _)) = self.current.take() {
             keeping.retire();
-            self.retired.push(keeping);
+            self.retired.push(Arc::downgrade(&keeping));
         }
-        self.retired.retain(|keeping| !keeping.is_over());
+        self.retired.retain(|keeping| keeping.strong_count() > 0);
     }
 }
 
@@ -171,7 +171,7 @@ impl MediaRecorder {
 
     /// PAUSED→READY: nothing more comes.
     pub(super) fn finish_past(&self) {
-        let keepings: Vec<_> = lock(&self.past).all().cloned().collect();
+        let keepings: Vec<_> = lock(&self.past).all().collect();
         for keeping in keepings {
             keeping.finish();
         }
@@ -179,7 +179,7 @@ impl MediaRecorder {
 
     /// New rates, for the encoders of the past.
     pub(super) fn set_past_bitrates(&self, bitrates: &Bitrates) {
-        let keepings: Vec<_> = lock(&self.past).all().cloned().collect();
+        let keepings: Vec<_> = lock(&self.past).all().collect();
         for keeping in keepings {
             keeping.set_bitrates(bitrates);
         }
