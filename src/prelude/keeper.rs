@@ -225,7 +225,8 @@ struct Keeper<'a> {
     keeping: &'a Arc<Keeping>,
     /// Factories of encoders that have failed.
     failed: Vec<String>,
-    spilling: Option<Spilling>,
+    /// Moves what is too much for memory to the file.
+    spilling: Option<thread::JoinHandle<()>>,
     /// Whether the type can be recorded has been looked at.
     is_checked: bool,
     /// When a key frame was asked for on each track that comes encoded.
@@ -267,14 +268,14 @@ impl<'a> Keeper<'a> {
                     continue;
                 }
             }
-            for track in &tracks {
-                self.look_after(track, &tracks);
+            for (index, track) in tracks.iter().enumerate() {
+                self.look_after(index, track, &tracks);
             }
             self.spill();
         }
     }
 
-    fn look_after(&mut self, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
+    fn look_after(&mut self, index: usize, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
         let Some(front) = track.front() else {
             return self.ask_for_key_frame(track);
         };
@@ -283,7 +284,7 @@ impl<'a> Keeper<'a> {
             return self.replace(track, &front, encoder, &error);
         }
         if lock(&front.chain).is_none() {
-            if let Err(error) = self.build(track, &front, tracks) {
+            if let Err(error) = self.build(index, track, &front, tracks) {
                 let failure = lock(&front.packets.failure).take();
                 let encoder = failure.and_then(|(encoder, _)| encoder);
                 self.replace(track, &front, encoder, &error);
@@ -333,6 +334,7 @@ impl<'a> Keeper<'a> {
     /// Makes the encoder once it is known what all tracks bring, or that some do not.
     fn build(
         &self,
+        index: usize,
         track: &KeptTrack,
         front: &Front,
         tracks: &[Arc<KeptTrack>],
@@ -341,12 +343,7 @@ impl<'a> Keeper<'a> {
         if !self.are_known(tracks) {
             return Ok(());
         }
-        let (Some(caps), Some(index)) = (
-            front.caps(),
-            tracks
-                .iter()
-                .position(|other| other.number() == track.number()),
-        ) else {
+        let Some(caps) = front.caps() else {
             return Ok(());
         };
         let plan = self.plan(tracks)?;
@@ -427,56 +424,44 @@ impl<'a> Keeper<'a> {
 
     /// Has what is too much for memory moved to the file, in a thread that may wait for the disk.
     fn spill(&mut self) {
-        if self
-            .spilling
-            .as_ref()
-            .is_some_and(|spilling| !spilling.is_done())
-        {
+        let spilling = self.spilling.as_ref();
+        if spilling.is_some_and(|thread| !thread.is_finished()) {
             return;
         }
         if lock(&self.keeping.rings).spill().is_some() {
-            self.spilling = Spilling::begin(self.keeping.clone()).ok();
+            self.spilling = spill_in_a_thread(self.keeping.clone()).ok();
         }
     }
 }
 
-/// Chunks on their way to the file.
-struct Spilling(thread::JoinHandle<()>);
-
-impl Spilling {
-    fn begin(keeping: Arc<Keeping>) -> io::Result<Self> {
-        let spill = move || {
-            while let Some(spill) = {
-                let rings = lock(&keeping.rings);
-                rings.spill()
-            } {
-                let file = match &spill.file {
-                    Some(file) => Ok(file.clone()),
-                    None => SpillFile::create(spill.temp_dir.as_deref()),
-                };
-                let written = file.and_then(|file| {
-                    let extent = file.write(&spill.bytes)?;
-                    Ok((file, extent))
-                });
-                match written {
-                    Ok((file, extent)) => lock(&keeping.rings).spilled(&spill, file, extent),
-                    Err(err) => {
-                        (keeping.warn)(format!(
-                            "The temporary file for the past cannot be written ({err}): no more of it is kept than \
-                             max-memory has room for."
-                        ));
-                        lock(&keeping.rings).give_up_file(keeping.now());
-                    }
+/// Moves chunks to the file until memory has room.
+fn spill_in_a_thread(keeping: Arc<Keeping>) -> io::Result<thread::JoinHandle<()>> {
+    let spill = move || {
+        while let Some(spill) = {
+            let rings = lock(&keeping.rings);
+            rings.spill()
+        } {
+            let file = match &spill.file {
+                Some(file) => Ok(file.clone()),
+                None => SpillFile::create(spill.temp_dir.as_deref()),
+            };
+            let written = file.and_then(|file| {
+                let extent = file.write(&spill.bytes)?;
+                Ok((file, extent))
+            });
+            match written {
+                Ok((file, extent)) => lock(&keeping.rings).spilled(&spill, file, extent),
+                Err(err) => {
+                    (keeping.warn)(format!(
+                        "The temporary file for the past cannot be written ({err}): no more of it is kept than \
+                         max-memory has room for."
+                    ));
+                    lock(&keeping.rings).give_up_file(keeping.now());
                 }
             }
-        };
-        thread::Builder::new()
-            .name("mediarecorder-past".into())
-            .spawn(spill)
-            .map(Spilling)
-    }
-
-    fn is_done(&self) -> bool {
-        self.0.is_finished()
-    }
+        }
+    };
+    thread::Builder::new()
+        .name("mediarecorder-past".into())
+        .spawn(spill)
 }

@@ -10,7 +10,7 @@ use crate::{
     session::{Settings, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{Arc, Weak, atomic::Ordering};
 
 /// Raw video gets a key frame at least so often, in milliseconds: a recording begins at one.
 const KEY_INTERVAL_MS: u32 = 500;
