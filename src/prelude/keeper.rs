@@ -7,7 +7,7 @@ use crate::{
     gate::Input,
     log::CAT,
     model::{Error, timeline::Ns},
-    session::{ChainRequest, EncoderChain, PacketSink, Track, lock, panicked},
+    session::{ChainRequest, EncoderChain, FailedEncoders, PacketSink, Track, lock, panicked},
 };
 use std::{
     collections::BTreeMap,
@@ -224,7 +224,7 @@ fn fail_readers(keeping: &Keeping, error: &Error) {
 struct Keeper<'a> {
     keeping: &'a Arc<Keeping>,
     /// Factories of encoders that have failed.
-    failed: Vec<String>,
+    failed: FailedEncoders,
     /// Moves what is too much for memory to the file.
     spilling: Option<thread::JoinHandle<()>>,
     /// Whether the type can be recorded has been looked at.
@@ -237,7 +237,7 @@ impl<'a> Keeper<'a> {
     fn new(keeping: &'a Arc<Keeping>) -> Self {
         Keeper {
             keeping,
-            failed: Vec::new(),
+            failed: FailedEncoders::default(),
             spilling: None,
             is_checked: false,
             asked: BTreeMap::new(),
@@ -326,7 +326,7 @@ impl<'a> Keeper<'a> {
         };
         (keeping.warn)(format!("The past is empty from here on: {error}"));
         fail_readers(keeping, error);
-        self.failed.push(encoder);
+        self.failed.add(encoder.into());
         lock(&keeping.rings).clear();
         track.renew_front();
     }

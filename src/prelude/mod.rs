@@ -127,7 +127,7 @@ impl Keeping {
     /// One more track; what it brings goes to what this gives.
     pub fn add_track(self: &Arc<Self>, name: &str, kind: Kind) -> Arc<KeptTrack> {
         let number = self.next_track.fetch_add(1, Ordering::SeqCst);
-        lock(&self.rings).add(number);
+        lock(&self.rings).add(number, kind == Kind::Video);
         let track = Arc::new(KeptTrack::new(self.clone(), number, name, kind));
         lock(&self.tracks).push(track.clone());
         track

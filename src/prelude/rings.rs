@@ -64,8 +64,12 @@ impl Rings {
     }
 
     /// One more track.
-    pub fn add(&mut self, track: u64) {
-        self.shelves.insert(track, Shelf::default());
+    pub fn add(&mut self, track: u64, keyed: bool) {
+        let shelf = Shelf {
+            keyed,
+            ..Shelf::default()
+        };
+        self.shelves.insert(track, shelf);
     }
 
     /// A track is no more; who reads it goes on.

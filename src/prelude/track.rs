@@ -43,9 +43,8 @@ enum Media {
     /// Raw audio, or encoded media: kept as it comes.
     AsItComes {
         caps: gst::Caps,
-        /// How frames tell what they are, where recordings have to begin at key frames.
+        /// How frames tell what they are.
         format: Option<FrameFormat>,
-        keyed: bool,
     },
     /// Raw video: kept as packets.
     RawVideo(Arc<Front>),
@@ -213,15 +212,10 @@ impl KeptTrack {
                 // What waits came with the caps before.
                 self.settle(&mut inner);
                 let structure = caps.structure(0);
-                let keyed = self.kind == Kind::Video;
                 inner.media = Media::AsItComes {
                     caps: caps.clone(),
                     format: structure.and_then(FrameFormat::of),
-                    keyed,
                 };
-                if let Some(shelf) = lock(&self.keeping.rings).shelf_mut(self.number) {
-                    shelf.keyed = keyed;
-                }
                 self.store(Item::Caps(caps.clone()), None);
                 drop(inner);
                 self.keeping.room.wake();
@@ -230,9 +224,6 @@ impl KeptTrack {
     }
 
     fn new_front(&self, caps: &gst::Caps, inner: &Inner) -> Arc<Front> {
-        if let Some(shelf) = lock(&self.keeping.rings).shelf_mut(self.number) {
-            shelf.keyed = true;
-        }
         let spec = TrackSpec {
             name: self.name.clone(),
             kind: self.kind,
@@ -327,12 +318,7 @@ impl KeptTrack {
 
     /// A buffer whose place is known.
     fn keep(&self, inner: &mut Inner, input: Input) {
-        let Media::AsItComes {
-            caps,
-            format,
-            keyed,
-        } = &inner.media
-        else {
+        let Media::AsItComes { caps, format } = &inner.media else {
             return;
         };
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
@@ -341,7 +327,8 @@ impl KeptTrack {
             return;
         }
         inner.arrived = inner.arrived.max(input.end());
-        let begins = keyed.then(|| gate::is_entry_point(&input.buffer, *format));
+        let is_video = self.kind == Kind::Video;
+        let begins = is_video.then(|| gate::is_entry_point(&input.buffer, *format));
         self.store(Item::Media(input), begins);
     }
 

@@ -5,6 +5,7 @@ use crate::session::{Figures, RecordedInterval, Session, TrackFigures, lock};
 use gst::prelude::*;
 
 /// Figures of one recording.
+#[derive(Default)]
 pub struct Latest {
     figures: Figures,
     location: Option<String>,
@@ -24,17 +25,6 @@ impl Latest {
             tracks: session.track_figures(),
             parts: session.part_count(),
             intervals: session.intervals(),
-        }
-    }
-
-    fn empty() -> Self {
-        Latest {
-            figures: Figures::default(),
-            location: None,
-            mime_type: None,
-            tracks: Vec::new(),
-            parts: 0,
-            intervals: Vec::new(),
         }
     }
 
@@ -83,7 +73,7 @@ impl MediaRecorder {
         };
         match session {
             Some(session) => Latest::of(&session).structure(past),
-            None => Latest::empty().structure(past),
+            None => Latest::default().structure(past),
         }
     }
 }

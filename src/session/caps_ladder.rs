@@ -13,7 +13,7 @@
 use super::{
     Settings,
     encoder_monitor::EncoderMonitor,
-    encoding::{self, FailedEncoders, MadeFor, front, set_up_encoder},
+    encoding::{self, FailedEncoders, MadeFor, fix_form, front, set_up_encoder},
     exchange::Section,
     fixups::{self, ChainSpec},
     pipeline::{Listener, TrackMedia, factory_name, make},
@@ -168,8 +168,7 @@ impl State {
                 if let Some(encoder) = encoder {
                     listener.encoder_failed(&encoder, error);
                 }
-                let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-                probe(upstream, all, |_, info| leave_out(info));
+                leave_all_out(upstream);
             }
             Err(error) => {
                 gst::warning!(CAT, "{} cannot go on: {error}", watched.name);
@@ -186,8 +185,7 @@ impl State {
         (caps, from): (&gst::Caps, Option<gst::ClockTime>),
     ) {
         self.rung = Rung::End;
-        let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
-        probe(upstream, all, |_, info| leave_out(info));
+        leave_all_out(upstream);
         let at = from.map_or(0, |from| {
             from.nseconds().saturating_sub(watched.spec.headroom())
         });
@@ -233,7 +231,7 @@ impl<L: Listener> Watched<L> {
         };
         let chain = front(&spec, &track)?;
         if let Some(filter) = chain.last() {
-            fix_form(filter, &form);
+            fix_form(filter, &form, |_| true);
         }
         let made_for = MadeFor {
             track: &track,
@@ -305,20 +303,15 @@ impl<L: Listener> Watched<L> {
     }
 }
 
+/// Nothing passes the pad any more.
+fn leave_all_out(pad: &gst::Pad) {
+    let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(pad, all, |_, info| leave_out(info));
+}
+
 /// How long so many samples are on this pad.
 fn late(pad: &gst::Pad, samples: u32) -> Option<gst::ClockTime> {
     let rate = pad.current_caps()?.structure(0)?.get::<i32>("rate").ok()?;
     let rate = u64::try_from(rate).ok()?.max(1);
     gst::ClockTime::SECOND.mul_div_round(samples.into(), rate)
-}
-
-/// The encoder is given just this form.
-fn fix_form(filter: &gst::Element, form: &gst::Caps) {
-    let mut wanted = filter.property::<gst::Caps>("caps");
-    if let (Some(form), Some(wanted)) = (form.structure(0), wanted.make_mut().structure_mut(0)) {
-        for (field, value) in form.iter() {
-            wanted.set_value(field, value.clone());
-        }
-    }
-    filter.set_property("caps", wanted);
 }

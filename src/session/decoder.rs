@@ -340,6 +340,18 @@ fn contained(
     }
 }
 
+/// Whether decodebin says that nothing decodes what it is given.
+pub(super) fn lacks_decoder(error: &glib::Error) -> bool {
+    matches!(
+        error.kind(),
+        Some(
+            gst::StreamError::CodecNotFound
+                | gst::StreamError::WrongType
+                | gst::StreamError::TypeNotFound,
+        )
+    )
+}
+
 /// Failures show on the bus and nowhere else.
 fn listen(pipeline: &gst::Pipeline, failed: Arc<AtomicBool>, taker: Taker) {
     let Some(bus) = pipeline.bus() else {
@@ -350,13 +362,9 @@ fn listen(pipeline: &gst::Pipeline, failed: Arc<AtomicBool>, taker: Taker) {
             && !failed.swap(true, Ordering::SeqCst)
         {
             let what = error.error();
-            let failure = match what.kind::<gst::StreamError>() {
-                Some(
-                    gst::StreamError::CodecNotFound
-                    | gst::StreamError::WrongType
-                    | gst::StreamError::TypeNotFound,
-                ) => Failure::NoDecoder,
-                _ => Failure::Damaged(what.message().trim_end_matches('.').to_owned()),
+            let failure = match lacks_decoder(&what) {
+                true => Failure::NoDecoder,
+                false => Failure::Damaged(what.message().trim_end_matches('.').to_owned()),
             };
             taker(Decoded::Failed(failure));
         }

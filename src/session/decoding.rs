@@ -222,13 +222,8 @@ impl Session {
     /// Nothing is decoded any more. Not in a decoder's thread.
     pub(super) fn close_decoders(&self) {
         for decoding in &self.decoding {
-            let old = {
-                let mut state = lock(&decoding.state);
-                state.closed = true;
-                decoding.decodes.store(false, Ordering::Release);
-                state.decoder.take()
-            };
-            drop(old);
+            lock(&decoding.state).closed = true;
+            drop(decoding.exchange(None));
         }
     }
 

@@ -1,6 +1,8 @@
 //! Why the pipeline has failed, in the recorder's words: which track, which caps, which step, and what would work.
 
-use super::{encoding::encoder_around, pipeline::Listener, probe::PANICKED};
+use super::{
+    decoder::lacks_decoder, encoding::encoder_around, pipeline::Listener, probe::PANICKED,
+};
 use crate::{
     formats::Missing,
     log::CAT,
@@ -78,15 +80,7 @@ fn explain(
     if is_flow && debug.contains("not-negotiated") {
         return path.refusal(container);
     }
-    let undecoded = matches!(
-        failed,
-        Some(
-            gst::StreamError::CodecNotFound
-                | gst::StreamError::WrongType
-                | gst::StreamError::TypeNotFound
-        )
-    );
-    if undecoded {
+    if lacks_decoder(&what) {
         return path.no_decoder();
     }
     let (name, caps) = (&path.name, &path.caps);
@@ -276,7 +270,7 @@ fn around(object: Option<&gst::Object>) -> Vec<glib::GString> {
 }
 
 /// Whether an element of this name is one of the track's.
-fn is_of_track(name: &str, track: &str) -> bool {
+pub(super) fn is_of_track(name: &str, track: &str) -> bool {
     name.strip_prefix(track)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }

@@ -9,11 +9,11 @@
 
 use super::{
     Settings,
-    encoding::{FailedEncoders, MadeFor, encoder_around, front, set_up_encoder},
+    encoding::{FailedEncoders, MadeFor, encoder_around, set_up_encoder, upright_front},
     exchange,
     fixups::{self, ChainSpec},
     io_pads::appsrc,
-    orientation, panicked,
+    panicked,
     pipeline::{TrackMedia, factory_name, failed, make},
     probe::probe,
     system_memory,
@@ -23,7 +23,7 @@ use super::{
 use crate::{
     formats::{self, Plan},
     gate::Input,
-    model::{Error, Kind, timeline::Ns},
+    model::{Error, timeline::Ns},
 };
 use gst::prelude::*;
 use std::{
@@ -64,7 +64,7 @@ pub struct ChainRequest<'a> {
     pub tags: Option<gst::TagList>,
     pub settings: &'a Settings,
     /// Factories of encoders that have failed.
-    pub failed_before: &'a [String],
+    pub failed_before: &'a FailedEncoders,
 }
 
 /// See the module.
@@ -169,21 +169,7 @@ fn elements(
     let ChainRequest {
         name, plan, index, ..
     } = *request;
-    let codec = plan.codecs.get(index);
-    let mut spec = ChainSpec {
-        container: plan.container,
-        codec: *codec.ok_or_else(|| failed(name, "no codec"))?,
-        copied: false,
-        has_parser: plan.parser(index).is_some(),
-        caps: track.caps.clone(),
-        picture: plan.picture(index, &track.caps, request.settings.keep),
-        encoder: None,
-        takes_over: false,
-        resumes: false,
-        form: None,
-        audio_only: plan.kind == Kind::Audio,
-        is_first: index == 0,
-    };
+    let mut spec = ChainSpec::of(plan, index, track, request.settings.keep)?;
     if let Some(pad) = appsrc.static_pad("src") {
         fixups::on_source(&pad, &spec);
         let failed = Arc::downgrade(sink);
@@ -194,19 +180,13 @@ fn elements(
         });
     }
     let mut chain = vec![appsrc.clone().upcast()];
-    chain.extend(front(&spec, track)?);
-    if let Ok(flip) = make("videoflip", &format!("{name}-videoflip")) {
-        orientation::follow(&flip);
-        // In front of the scaler.
-        chain.insert(2, flip);
-    }
+    chain.extend(upright_front(&spec, track)?);
     let key_at = Arc::downgrade(sink);
-    let failed = FailedEncoders::of(request.failed_before);
     let made_for = MadeFor {
         track,
         spec: &spec,
         settings: request.settings,
-        failed: &failed,
+        failed: request.failed_before,
         key_at: Some(Arc::new(move |before, at| {
             let sink = key_at.upgrade();
             sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))

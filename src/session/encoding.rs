@@ -6,6 +6,7 @@ use super::{
     encoder_probe,
     fixups::{self, ChainSpec},
     key_units::{self, KeyAt},
+    orientation,
     pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
@@ -23,6 +24,17 @@ use std::{
 /// How the names of encoders end, after that of the pad.
 const ENCODER: &str = "-encoder";
 
+/// Fields of raw media that another encoder is given as the first was.
+const KEPT: [&str; 7] = [
+    "width",
+    "height",
+    "pixel-aspect-ratio",
+    "colorimetry",
+    "rate",
+    "channels",
+    "channel-mask",
+];
+
 /// For which track an encoder is made, and by what it is tuned.
 pub struct MadeFor<'a> {
     pub track: &'a TrackMedia<'a>,
@@ -38,12 +50,6 @@ pub struct MadeFor<'a> {
 pub struct FailedEncoders(Arc<Mutex<Vec<glib::GString>>>);
 
 impl FailedEncoders {
-    /// Those of these names.
-    pub fn of(names: &[String]) -> Self {
-        let names = names.iter().map(|name| name.as_str().into());
-        FailedEncoders(Arc::new(Mutex::new(names.collect())))
-    }
-
     /// This one is not taken any more.
     pub fn add(&self, factory: glib::GString) {
         lock(&self.0).push(factory);
@@ -193,11 +199,25 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(spec, track));
     if let Some(form) = &spec.form {
-        keep_form(&filter, form);
+        // The format is the encoder's own choice.
+        fix_form(&filter, form, |field| KEPT.contains(&field));
     }
     keep_first_caps(&filter);
     chain.push(filter);
     fixups::on_converters(&mut chain, spec, track)?;
+    Ok(chain)
+}
+
+/// The same, with what turns pictures upright.
+pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
+    let mut chain = front(spec, track)?;
+    if spec.codec.kind() == Kind::Video
+        && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
+    {
+        orientation::follow(&flip);
+        // In front of the scaler.
+        chain.insert(1, flip);
+    }
     Ok(chain)
 }
 
@@ -291,23 +311,11 @@ fn keep_first_caps(filter: &gst::Element) {
     });
 }
 
-/// The encoder is given what the first of the track was given, in a format of its own.
-fn keep_form(filter: &gst::Element, form: &gst::CapsRef) {
-    const KEPT: [&str; 7] = [
-        "width",
-        "height",
-        "pixel-aspect-ratio",
-        "colorimetry",
-        "rate",
-        "channels",
-        "channel-mask",
-    ];
+/// The encoder is given what the first of the track was given, in those fields that are `fixed`.
+pub fn fix_form(filter: &gst::Element, form: &gst::CapsRef, fixed: impl Fn(&str) -> bool) {
     let mut wanted = filter.property::<gst::Caps>("caps");
     if let (Some(form), Some(wanted)) = (form.structure(0), wanted.make_mut().structure_mut(0)) {
-        for (field, value) in form
-            .iter()
-            .filter(|(field, _)| KEPT.contains(&field.as_str()))
-        {
+        for (field, value) in form.iter().filter(|(field, _)| fixed(field)) {
             wanted.set_value(field, value.clone());
         }
     }

@@ -47,6 +47,7 @@ mod writer;
 pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
+pub(crate) use encoding::FailedEncoders;
 pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
 pub(crate) use orientation::of_tags as orientation_of;
 pub use timing::RunningTime;

@@ -39,9 +39,9 @@ pub use gaps::event as gap;
 pub use muxer_caps::accept_all;
 pub use table::TABLE;
 
-use super::pipeline::{ContainerEnd, Listener, TrackMedia};
+use super::pipeline::{ContainerEnd, Listener, TrackMedia, failed};
 use crate::{
-    formats::{self, Picture},
+    formats::{self, Keep, Picture, Plan},
     gate::headroom,
     log::CAT,
     model::{Codec, Container, Error, Kind},
@@ -132,6 +132,30 @@ pub struct ChainSpec {
 }
 
 impl ChainSpec {
+    /// What the plan says of a track.
+    pub fn of(
+        plan: &Plan,
+        index: usize,
+        track: &TrackMedia<'_>,
+        keep: Keep,
+    ) -> Result<Self, Error> {
+        let codec = plan.codecs.get(index);
+        Ok(ChainSpec {
+            container: plan.container,
+            codec: *codec.ok_or_else(|| failed(track.name, "no codec"))?,
+            copied: plan.copied.get(index).copied().unwrap_or_default(),
+            has_parser: plan.parser(index).is_some(),
+            caps: track.caps.clone(),
+            picture: plan.picture(index, &track.caps, keep),
+            encoder: None,
+            takes_over: false,
+            resumes: false,
+            form: None,
+            audio_only: plan.kind == Kind::Audio,
+            is_first: index == 0,
+        })
+    }
+
     /// Whether raw media comes in.
     pub fn is_raw(&self) -> bool {
         formats::is_raw(&self.caps)

@@ -7,13 +7,13 @@ use crate::{
     session::{
         Settings, aside,
         caps_ladder::{self, Watched},
-        container_limit, encoder_delay,
+        container_limit, diagnosis, encoder_delay,
         encoder_monitor::EncoderMonitor,
-        encoding::{self, FailedEncoders, MadeFor, front, set_up_encoder},
+        encoding::{self, FailedEncoders, MadeFor, set_up_encoder, upright_front},
         exchange::{self, Section},
         fixups::{self, ChainSpec, MuxerSite},
         io_pads::appsrc,
-        orientation, system_memory,
+        system_memory,
     },
 };
 use gst::prelude::*;
@@ -82,8 +82,8 @@ pub(super) fn no_track(name: &str) -> Error {
 
 /// Whether an element of this name is one of a track's, in front of its parser.
 fn is_of_head(name: &str, track: &str) -> bool {
-    let rest = name.strip_prefix(track);
-    rest.is_some_and(|rest| (rest.is_empty() || rest.starts_with('-')) && !TAIL.contains(&rest))
+    let is_tail = |rest| TAIL.contains(&rest);
+    diagnosis::is_of_track(name, track) && !name.strip_prefix(track).is_some_and(is_tail)
 }
 
 /// Builds the chains of one recording.
@@ -113,7 +113,7 @@ struct Head {
 impl<L: Listener> ChainBuilder<'_, L> {
     /// The chain of a track, linked to the muxer; nothing runs yet.
     pub fn build(&self, index: usize, track: &TrackMedia<'_>) -> Result<Feed, Error> {
-        let spec = self.spec(index, track)?;
+        let spec = ChainSpec::of(self.plan, index, track, self.settings.keep)?;
         let monitor = EncoderMonitor::new(
             (spec.codec, spec.container),
             spec.headroom(),
@@ -222,24 +222,6 @@ impl<L: Listener> ChainBuilder<'_, L> {
         Ok(head)
     }
 
-    fn spec(&self, index: usize, track: &TrackMedia<'_>) -> Result<ChainSpec, Error> {
-        let codec = self.plan.codecs.get(index);
-        Ok(ChainSpec {
-            container: self.plan.container,
-            codec: *codec.ok_or_else(|| failed(track.name, "no codec"))?,
-            copied: self.plan.copied.get(index).copied().unwrap_or_default(),
-            has_parser: self.plan.parser(index).is_some(),
-            caps: track.caps.clone(),
-            picture: self.plan.picture(index, &track.caps, self.settings.keep),
-            encoder: None,
-            takes_over: false,
-            resumes: false,
-            form: None,
-            audio_only: self.plan.kind == Kind::Audio,
-            is_first: index == 0,
-        })
-    }
-
     fn source(
         &self,
         (spec, monitor, is_mixed): (ChainSpec, Arc<EncoderMonitor>, Arc<AtomicBool>),
@@ -285,14 +267,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         track: &TrackMedia<'_>,
     ) -> Result<(), Error> {
         let spec = &head.spec;
-        let mut elements = front(spec, track)?;
-        if spec.codec.kind() == Kind::Video
-            && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
-        {
-            orientation::follow(&flip);
-            // In front of the scaler.
-            elements.insert(1, flip);
-        }
+        let mut elements = upright_front(spec, track)?;
         if spec.codec != Codec::Pcm {
             let made_for = MadeFor {
                 track,
@@ -303,15 +278,14 @@ impl<L: Listener> ChainBuilder<'_, L> {
             };
             let made = |encoder: &gst::Element| self.listener.encoder(index, encoder);
             let encoder = set_up_encoder(&made_for, made)?;
+            head.spec.encoder = factory_name(&encoder);
             if let Some(entry) = elements.last().and_then(|last| last.static_pad("src")) {
                 let report = encoding::report(self.listener);
-                let delay = factory_name(&encoder);
-                let delay = delay.map_or(0, |factory| formats::encoder_delay(&factory));
+                let delay = head.spec.encoder_delay();
                 head.monitor.watch(&entry, &encoder, delay, report);
             }
             // It is started by itself, since that may fail or hang.
             encoder.set_locked_state(true);
-            head.spec.encoder = factory_name(&encoder);
             elements.push(encoder.clone());
             head.encoder = Some(encoder);
         }
