@@ -624,9 +624,12 @@ fn a_killed_recording_has_its_marks() {
             found.len(),
             told.len()
         );
-        let found = in_ms(&found);
+        // As near as a container that counts milliseconds can say. (WAV counts samples, which round otherwise.)
+        let is_there = |((at, title), (due, due_title)): (&Chapter, &Chapter)| {
+            at.abs_diff(*due) <= MS / 2 && title == due_title
+        };
         assert!(
-            found.starts_with(&in_ms(&due)),
+            found.len() >= due.len() && found.iter().zip(&due).all(is_there),
             "{mime_type}: {found:?}, due {due:?}"
         );
     }
