@@ -176,6 +176,12 @@ impl Timeline {
         interval.latest_end(self.max_duration)
     }
 
+    /// Where an interval ends, as far as is known.
+    fn end_of(&self, interval: &Interval) -> Ns {
+        let latest = self.latest_end(interval);
+        interval.end.unwrap_or(Ns::MAX).min(latest)
+    }
+
     /// Running time at which `max_duration` is recorded, once the timeline is open there and `progress` has reached it.
     pub fn max_duration_reached(&self, progress: Ns) -> Option<Ns> {
         let last = self.intervals.last()?;
@@ -189,8 +195,7 @@ impl Timeline {
     pub fn intervals_from(&self, first: usize) -> impl Iterator<Item = Interval> + '_ {
         let ahead = self.intervals.get(first..).unwrap_or_default();
         ahead.iter().map(|interval| {
-            let latest = self.latest_end(interval);
-            let end = interval.end.unwrap_or(Ns::MAX).min(latest);
+            let end = self.end_of(interval);
             Interval {
                 end: (end != Ns::MAX).then_some(end),
                 ..*interval
@@ -321,13 +326,17 @@ impl Timeline {
         self.intervals.get(..pending).unwrap_or_default()
     }
 
+    /// The last interval that has begun at a running time, and its number.
+    fn interval_at(&self, running: Ns) -> Option<(usize, &Interval)> {
+        let after = self.resolved().partition_point(|i| i.start <= running);
+        let index = after.checked_sub(1)?;
+        Some((index, self.intervals.get(index)?))
+    }
+
     /// Recorded time at a running time: what was cut before it is left out.
     pub fn recorded_at(&self, running: Ns) -> Ns {
-        let after = self.resolved().partition_point(|i| i.start <= running);
-        match after.checked_sub(1).and_then(|i| self.intervals.get(i)) {
-            Some(interval) => interval.recorded_at(running),
-            None => 0,
-        }
+        self.interval_at(running)
+            .map_or(0, |(_, interval)| interval.recorded_at(running))
     }
 
     /// Running time at which a recorded time was on the clock (of a cut: the end before it).

@@ -41,8 +41,7 @@ impl Session {
 
     /// What the track of this pad is a track of.
     pub(super) fn kind_of(&self, pad: &str) -> Option<Kind> {
-        let mut tracks = self.tracks.iter();
-        Some(tracks.find(|track| track.name() == pad)?.kind())
+        Some(self.track_named(pad)?.kind())
     }
 
     /// The rates that hold now.

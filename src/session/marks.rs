@@ -83,10 +83,13 @@ impl Marks {
         events
     }
 
-    fn chapters(&self, part: usize) -> Vec<Chapter> {
+    fn of_part(&self, part: usize) -> impl Iterator<Item = &Made> {
         let placed = self.made.iter().take(self.placed);
-        let placed = placed.filter(|mark| mark.part == part);
-        let chapters = placed.map(|mark| Chapter {
+        placed.filter(move |mark| mark.part == part)
+    }
+
+    fn chapters(&self, part: usize) -> Vec<Chapter> {
+        let chapters = self.of_part(part).map(|mark| Chapter {
             start: mark.part_timecode,
             title: mark.title.clone(),
         });
@@ -145,8 +148,10 @@ impl Session {
         part: &Part,
         written: usize,
     ) -> Option<(Vec<Chapter>, Ns)> {
-        let chapters = lock(&self.control).marks.chapters(part.number);
-        (chapters.len() > written).then(|| (chapters, part.progress.frontier()))
+        let control = lock(&self.control);
+        let marks = &control.marks;
+        let is_more = marks.of_part(part.number).count() > written;
+        is_more.then(|| (marks.chapters(part.number), part.progress.frontier()))
     }
 
     /// All chapters of a part, and where the last of them ends. Behind the last part no more can come.

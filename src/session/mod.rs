@@ -277,11 +277,6 @@ impl Session {
         self.timeline.read(Timeline::end)
     }
 
-    /// Lets the supervisor loose: from here on there are events.
-    pub fn run(self: &Arc<Self>) -> Result<(), Error> {
-        self.run_first()
-    }
-
     /// Remembers which wall-clock time the interval that was opened last began at.
     fn note_wall_clock(&self) {
         let offset = wall_clock::system_offset(|| self.now());

@@ -229,17 +229,17 @@ impl Session {
                 None => part.events.push(event),
             }
         };
-        let begin = self.timeline.read(|t| t.recorded_before(part.number));
+        let begin = || self.timeline.read(|t| t.recorded_before(part.number));
         let running_at = |recorded: Ns| {
             self.timeline
-                .read(|t| t.running_at(recorded.saturating_add(begin)))
+                .read(|t| t.running_at(recorded.saturating_add(t.recorded_before(part.number))))
         };
         let mime_type = || part.mime_type().unwrap_or_default();
         let fed = part.fed.iter().map(|fed| fed.load(Ordering::Relaxed));
         let outlet = BlobOutlet {
             session: self.id,
             part: part_number(part.number),
-            begin,
+            begin: &begin,
             hand_out: &hand_out,
             mime_type: &mime_type,
             running_at: &running_at,

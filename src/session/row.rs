@@ -83,16 +83,15 @@ impl Session {
             return false;
         }
         self.prepare(&mut row);
-        let part = self.timeline.read(|timeline| timeline.part());
-        let (asked, at) = self.timeline.write(|timeline| {
-            let now = self.now();
-            (timeline.split(now), now)
+        let (asked, at, has_ended) = self.timeline.write(|timeline| {
+            let (now, part) = (self.now(), timeline.part());
+            (timeline.split(now), now, timeline.part() > part)
         });
         if asked {
             gst::info!(CAT, id = &self.label, "To be split at {}", time(at));
             self.spawn(&mut row);
         }
-        if self.timeline.read(|timeline| timeline.part()) > part {
+        if has_ended {
             self.begin_next(&mut row);
         }
         drop(row);
@@ -224,8 +223,8 @@ impl Session {
         }
     }
 
-    /// Lets the first supervisor loose.
-    pub(super) fn run_first(self: &Arc<Self>) -> Result<(), Error> {
+    /// Lets the first supervisor loose: from here on there are events.
+    pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         let mut row = lock(&self.row);
         let first = row.parts.front().cloned();
         row.running = 1;

@@ -16,7 +16,7 @@ pub use front::Front;
 
 use super::{
     Event, Session, encoding::FailedEncoders, lock, panic_text, panicked, part::Part,
-    pipeline::Pipeline, track::Track, try_lock,
+    pipeline::Pipeline, try_lock,
 };
 use crate::{
     formats::Plan,
@@ -271,12 +271,12 @@ impl Supervisor {
 
     /// `stop-timeout` counts from when the last of the tracks can have arrived.
     fn drain_limit(&self) -> Duration {
-        let latency = self.session.tracks.iter().map(Track::latency).max();
+        let latency = Duration::from_nanos(self.session.most_latency());
         let timeout = match lock(&self.part.control).ended {
             Some(_) => self.session.settings.stop_timeout.max(PART_DRAIN),
             None => self.session.settings.stop_timeout,
         };
-        timeout + latency.unwrap_or_default() + LIVE_GRACE
+        timeout + latency + LIVE_GRACE
     }
 
     /// Says once that the end has come.

@@ -392,7 +392,7 @@ fn hand_out(
         blob: Blob {
             bytes,
             caps: caps.cloned(),
-            timecode: timecode.saturating_add(outlet.begin),
+            timecode: timecode.saturating_add((outlet.begin)()),
             duration: end.saturating_sub(timecode),
             mime_type: (outlet.mime_type)(),
         },
@@ -406,7 +406,7 @@ pub struct BlobOutlet<'a> {
     /// Number of the part.
     pub part: u32,
     /// Recorded time at which the part begins.
-    pub begin: Ns,
+    pub begin: &'a dyn Fn() -> Ns,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
     /// The actual type.
@@ -437,7 +437,7 @@ mod tests {
         let outlet = BlobOutlet {
             session: 1,
             part: 0,
-            begin: 0,
+            begin: &|| 0,
             hand_out: &|_| (),
             mime_type: &String::new,
             running_at: &|at| at,

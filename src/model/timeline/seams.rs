@@ -90,12 +90,8 @@ impl Timeline {
 
     /// Where the interval ends that is on at this running time.
     pub fn end_at(&self, running: Ns) -> Option<Ns> {
-        let after = self.resolved().partition_point(|i| i.start <= running);
-        let interval = self.intervals.get(after.checked_sub(1)?)?;
-        let end = interval
-            .end
-            .unwrap_or(Ns::MAX)
-            .min(self.latest_end(interval));
+        let (_, interval) = self.interval_at(running)?;
+        let end = self.end_of(interval);
         (end < Ns::MAX).then_some(end)
     }
 
@@ -118,7 +114,7 @@ impl Timeline {
         let at = last
             .start
             .saturating_add(room.saturating_sub(last.recorded));
-        let end = last.end.unwrap_or(Ns::MAX).min(self.latest_end(last));
+        let end = self.end_of(last);
         (self.split.is_none() && at < end).then_some(at)
     }
 
@@ -141,13 +137,11 @@ impl Timeline {
     /// is recorded behind it: then the part does not end.
     pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
         let asked = self.split.take()?;
-        let number = self.resolved().partition_point(|i| i.start <= asked);
-        let interval = *self.intervals.get(number.checked_sub(1)?)?;
-        let latest = self.latest_end(&interval);
-        let end = interval.end.unwrap_or(Ns::MAX).min(latest);
+        let (index, interval) = self.interval_at(asked)?;
+        let end = self.end_of(interval);
         let at = at.max(asked).min(end);
-        let is_last = number == self.intervals.len();
-        if at >= end && is_last && (self.stopped.is_some() || at >= latest) {
+        let is_last = index + 1 == self.intervals.len();
+        if at >= end && is_last && (self.stopped.is_some() || at >= self.latest_end(interval)) {
             return None;
         }
         let seam = Seam {

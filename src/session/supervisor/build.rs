@@ -78,10 +78,7 @@ impl Supervisor {
             // Encoded tracks that bring no key frame are not known to be there.
             return Ok(());
         }
-        match self.with_caps() {
-            ready if ready.is_empty() => Ok(()),
-            ready => self.build(ready),
-        }
+        self.build()
     }
 
     /// Builds the pipeline of a part behind another, whose tracks are known, be it before its first media comes.
@@ -90,10 +87,7 @@ impl Supervisor {
         if tracks.any(|track| track.caps().is_none() && !track.is_closed()) {
             return Ok(());
         }
-        match self.with_caps() {
-            ready if ready.is_empty() => Ok(()),
-            ready => self.build(ready),
-        }
+        self.build()
     }
 
     /// The tracks of which it is known what they are.
@@ -110,7 +104,11 @@ impl Supervisor {
             .collect()
     }
 
-    pub(super) fn build(&mut self, ready: Vec<usize>) -> Result<(), Error> {
+    fn build(&mut self) -> Result<(), Error> {
+        let ready = self.with_caps();
+        if ready.is_empty() {
+            return Ok(());
+        }
         let session = &self.session;
         let tracks: Vec<&Track> = ready
             .iter()

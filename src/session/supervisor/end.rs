@@ -29,8 +29,8 @@ impl Supervisor {
         error
     }
 
-    /// Nothing more goes into the part; nor into any other, if it is the last.
-    fn leave_out_tracks(&self) {
+    /// Nothing more goes into the part; nor into any other, if it is the last, which this tells.
+    fn leave_out_tracks(&self) -> bool {
         let is_last = self.session.is_over_with(&self.part);
         for track in &self.session.tracks {
             match is_last {
@@ -38,6 +38,7 @@ impl Supervisor {
                 false => track.leave_out_of(self.part.number),
             }
         }
+        is_last
     }
 
     /// The end, in order: the last blob, the last events, the pipeline's resources.
@@ -45,12 +46,10 @@ impl Supervisor {
         let session = self.session.clone();
         let part = self.part.clone();
         if lock(&part.control).cancelled {
-            part.events.close();
             return self.release();
         }
-        self.leave_out_tracks();
+        let is_last = self.leave_out_tracks();
         self.finalise();
-        let is_last = session.is_over_with(&part);
         if is_last {
             session.end_log();
             session.room.open();
@@ -104,7 +103,6 @@ impl Supervisor {
             })
         });
         self.emit_final_events(error, ending.unwrap_or_default(), is_last);
-        part.events.close();
         self.release();
         // What did not drain may hold this thread for as long as an element of it is stuck; the
         // writer takes nothing of it any more.
@@ -149,7 +147,7 @@ impl Supervisor {
         let part = &self.part;
         let number = part.number;
         let written = part.progress.frontier();
-        let end = self.end(error.is_none().then_some(()), written);
+        let end = self.end(error.is_none(), written);
         let running_time = end.running_time;
         if is_last {
             part.events.push(Event::Ended {
@@ -175,7 +173,7 @@ impl Supervisor {
         } else {
             self.emit_last_blob(error, ending, end.duration, &mut failed, &say);
             self.end_src();
-            self.emit_part(&end, failed);
+            self.emit_part(&end, failed && !is_last);
         }
         if is_last {
             self.emit_stop(&end, failed);
@@ -183,12 +181,12 @@ impl Supervisor {
     }
 
     /// Where the part ends: by its cuts, or as far as has been `written` if it could not be recorded to its end.
-    fn end(&self, is_whole: Option<()>, written: Ns) -> End {
+    fn end(&self, is_whole: bool, written: Ns) -> End {
         let number = self.part.number;
         self.session.timeline.read(|t| {
             let begin = t.recorded_before(number);
             let seam = t.end_of_part(number).map(|seam| seam.running);
-            let cut = is_whole.and(seam.or(t.stopped_at()));
+            let cut = seam.or(t.stopped_at()).filter(|_| is_whole);
             let (duration, running_time) = match cut {
                 Some(cut) => (t.duration_of(number), cut),
                 None => (written, t.running_at(begin.saturating_add(written))),
@@ -241,7 +239,6 @@ impl Supervisor {
     }
 
     fn emit_part(&self, end: &End, failed: bool) {
-        let session = &self.session;
         let part = &self.part;
         let (size, blobs) = part.progress.figures();
         gst::info!(
@@ -257,9 +254,6 @@ impl Supervisor {
             },
             part.location().unwrap_or_default()
         );
-        let goes_on = session
-            .timeline
-            .read(|t| t.end_of_part(part.number).is_some());
         part.events.push(Event::Part(FinishedPart {
             number: part_number(part.number),
             location: part.location().map(str::to_owned),
@@ -268,7 +262,7 @@ impl Supervisor {
             duration: end.duration,
             size,
             // What a recording that ends with an error has is told by that.
-            whole: part.progress.is_whole() && !(goes_on && failed),
+            whole: part.progress.is_whole() && !failed,
             running_time: end.begun.unwrap_or(end.running_time),
         }));
     }

@@ -138,9 +138,8 @@ impl Session {
 
     /// How long to wait for a track after `stop`.
     pub(super) fn grace(&self) -> Duration {
-        let latency = self.tracks.iter().map(Track::latency).max();
         match self.any_live() {
-            true => latency.unwrap_or_default() + LIVE_GRACE,
+            true => Duration::from_nanos(self.most_latency()) + LIVE_GRACE,
             false => GRACE,
         }
     }

@@ -47,7 +47,7 @@ impl Front {
         };
         match view.encoded && view.awaited {
             true => TrackView {
-                owed: self.owed(session, arrived, view.latency),
+                owed: self.owed(session, arrived, track.latency_ns()),
                 ..view
             },
             false => view,
@@ -60,9 +60,9 @@ impl Front {
     }
 
     /// Recorded time that an encoded track owes to the others.
-    fn owed(&self, session: &Session, arrived: Ns, latency: Duration) -> Ns {
+    fn owed(&self, session: &Session, arrived: Ns, latency: Ns) -> Ns {
         let progress = session.progress();
-        let due = progress.saturating_sub(u64::try_from(latency.as_nanos()).unwrap_or(0));
+        let due = progress.saturating_sub(latency);
         let (owed, pending) = session.timeline.read(|t| {
             let owed = t.recorded_at(due).saturating_sub(t.recorded_at(arrived));
             (owed, t.pending())
@@ -135,10 +135,6 @@ impl Front {
             .poll(now, session.progress(), &self.views(session));
         self.away.clear();
         for action in actions {
-            if let Action::Fill { track, .. } = action {
-                let is_connected = session.tracks.get(track).is_some_and(Track::is_connected);
-                self.away.extend(is_connected.then_some(track));
-            }
             let (Action::Fill { track: index, .. } | Action::LeaveBehind { track: index }) = action;
             let Some(track) = session.tracks.get(index) else {
                 continue;
@@ -146,6 +142,9 @@ impl Front {
             match action {
                 Action::LeaveBehind { .. } => self.leave_behind(session, track),
                 Action::Fill { until, .. } => {
+                    if track.is_connected() {
+                        self.away.push(index);
+                    }
                     gst::debug!(
                         CAT,
                         id = &session.label,

@@ -16,7 +16,7 @@ impl Supervisor {
         let ended = std::mem::take(&mut lock(&self.part.control).ended_by_caps);
         let mut error = None;
         for (name, caps, at) in ended {
-            let Some(track) = session.tracks.iter().find(|track| *track.name() == name) else {
+            let Some(track) = session.track_named(&name) else {
                 continue;
             };
             track.leave_out();

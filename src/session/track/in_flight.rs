@@ -263,8 +263,10 @@ impl Inner {
         }
     }
 
-    fn drop_first(&mut self) -> Option<Entry> {
-        let entry = self.entries.pop_front()?;
+    fn drop_first(&mut self) {
+        let Some(entry) = self.entries.pop_front() else {
+            return;
+        };
         self.sent = self.sent.saturating_sub(1);
         self.forget(&entry);
         match &entry.item {
@@ -273,7 +275,6 @@ impl Inner {
             Item::Turn(_) => self.turn = Some(entry.item.clone()),
             Item::Buffer(_) | Item::Gap(_) | Item::End => {}
         }
-        Some(entry)
     }
 }
 
