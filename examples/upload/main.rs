@@ -73,16 +73,14 @@ async fn record(args: &Args, server: Server, progress: &Arc<Progress>) -> Result
     let journal = Journal::create(&args.file, &args.destination, args.part_size, id)?;
     let mut upload = Upload::new(server, file, journal, progress.clone());
 
-    let mut failure = None;
+    let mut fails = false;
     while !recording.is_over() {
         progress.set_recorded(upload.length()?);
         let end = settled.look(upload.file())?;
         // Whatever the server says, the recording goes on.
-        if failure.is_none()
-            && let Err(error) = upload.send_until(end).await
-        {
+        if !fails && let Err(error) = upload.send_until(end).await {
             progress.note(&format!("{error:#}: recording goes on"));
-            failure = Some(error);
+            fails = true;
         }
         tokio::time::sleep(LOOK).await;
     }

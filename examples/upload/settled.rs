@@ -26,8 +26,6 @@ enum Container {
 enum Header {
     /// Its end, from its beginning on.
     Complete(u64),
-    /// What it contains follows; the header itself is so long.
-    Master(u64),
     /// It is still being written, or is not there yet.
     Open,
 }
@@ -62,7 +60,7 @@ impl Settled {
                 Container::Mp4 => mp4(bytes.get(..read).unwrap_or_default()),
             };
             let end = match header {
-                Header::Complete(size) | Header::Master(size) => self.end.saturating_add(size),
+                Header::Complete(size) => self.end.saturating_add(size),
                 Header::Open => return Ok(self.end),
             };
             // The element behind it has begun: nothing of this one is changed any more.
@@ -84,7 +82,8 @@ fn ebml(bytes: &[u8]) -> Header {
     };
     let header = (id_length + size_length) as u64;
     if id == u64::from(EBML_SEGMENT) {
-        return Header::Master(header);
+        // What it contains follows.
+        return Header::Complete(header);
     }
     let marker = 1 << (7 * size_length);
     match size ^ marker {

@@ -41,8 +41,9 @@ pub fn entry_point(format: Option<FrameFormat>, buffer: &gst::BufferRef) -> Entr
         EntryPoint::Key
     };
     let read = || {
+        let format = format?;
         let frame = buffer.map_readable().ok()?;
-        format?.entry_point(&frame)
+        format.entry_point(&frame)
     };
     match read() {
         Some(EntryPoint::Intra) if is_delta => EntryPoint::No,

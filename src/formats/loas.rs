@@ -114,19 +114,25 @@ fn long_value(bits: &mut Bits<'_>) -> Option<u32> {
     bits.number(8 * bytes)
 }
 
+/// Sampling frequencies of AAC by their index (ISO/IEC 14496-3, 1.6.3.4).
+pub(super) const AAC_RATES: [u32; 13] = [
+    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
+    7_350,
+];
+
+/// A sampling frequency, by its index or as it is.
+pub(super) fn aac_rate(bits: &mut Bits<'_>) -> Option<u32> {
+    match bits.number(4)? {
+        15 => bits.number(24),
+        index => AAC_RATES.get(usize::try_from(index).ok()?).copied(),
+    }
+}
+
 /// `AudioSpecificConfig()` of AAC, with or without SBR that it names (1.6.2.1).
 fn audio_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
-    const RATES: [u32; 13] = [
-        96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025,
-        8_000, 7_350,
-    ];
     let begin = bits.clone();
-    let rate = |bits: &mut Bits<'_>| match bits.number(4)? {
-        15 => bits.number(24),
-        index => RATES.get(usize::try_from(index).ok()?).copied(),
-    };
     let mut object = bits.number(5)?;
-    let mut samples = rate(bits)?;
+    let mut samples = aac_rate(bits)?;
     let channels = match bits.number(4)? {
         channels @ 1..=6 => channels,
         7 => 8,
@@ -135,7 +141,7 @@ fn audio_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     };
     // SBR, and with PS.
     if matches!(object, 5 | 29) {
-        samples = rate(bits)?;
+        samples = aac_rate(bits)?;
         object = bits.number(5)?;
     }
     // Main, LC, SSR, LTP

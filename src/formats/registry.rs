@@ -103,37 +103,33 @@ pub fn can_encode(codec: Codec) -> bool {
     codec == Codec::Pcm || !encoders(codec).is_empty()
 }
 
+/// What the decoders that decodebin would take say that they take.
+fn decoder_caps() -> impl Iterator<Item = gst::Caps> {
+    let types = gst::ElementFactoryType::DECODER;
+    let all = gst::ElementFactory::factories_with_type(types, gst::Rank::MARGINAL);
+    all.into_iter()
+        .flat_map(|factory| factory.static_pad_templates())
+        .filter(|template| template.direction() == gst::PadDirection::Sink)
+        .map(|template| template.caps())
+        .filter(|caps| !caps.is_any())
+}
+
 /// Whether a decoder that decodebin would take is there for media with these caps.
 pub fn can_decode(caps: &gst::CapsRef) -> bool {
     let caps = without_form(caps);
-    gst::ElementFactory::factories_with_type(gst::ElementFactoryType::DECODER, gst::Rank::MARGINAL)
-        .iter()
-        .any(|factory| {
-            factory.static_pad_templates().iter().any(|template| {
-                template.direction() == gst::PadDirection::Sink
-                    && !template.caps().is_any()
-                    && template.caps().can_intersect(&caps)
-            })
-        })
+    decoder_caps().any(|taken| taken.can_intersect(&caps))
 }
 
 /// What the decoders that decodebin would take make of this kind.
 pub fn decodable_caps(kind: Kind) -> gst::Caps {
     let mut all = gst::Caps::new_empty();
-    let types = gst::ElementFactoryType::DECODER;
-    for factory in gst::ElementFactory::factories_with_type(types, gst::Rank::MARGINAL) {
-        for template in factory.static_pad_templates() {
-            let caps = template.caps();
-            if template.direction() != gst::PadDirection::Sink || caps.is_any() {
-                continue;
-            }
-            for structure in caps.iter() {
-                let one = gst::Caps::builder_full()
-                    .structure(structure.to_owned())
-                    .build();
-                if kind_of_caps(&one) == Some(kind) && !is_raw(&one) {
-                    all.merge(one);
-                }
+    for caps in decoder_caps() {
+        for structure in caps.iter() {
+            let one = gst::Caps::builder_full()
+                .structure(structure.to_owned())
+                .build();
+            if kind_of_caps(&one) == Some(kind) && !is_raw(&one) {
+                all.merge(one);
             }
         }
     }

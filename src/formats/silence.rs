@@ -3,7 +3,13 @@
 //! Players that count samples (Chromium) take no notice of a hole in the stamps of audio: what follows it plays too
 //! early. So a hole is filled, and the packets that fill it keep muxers going that wait for each of their tracks.
 
-use super::{bits::Bits, codec_string::codec_data, flac::FlacHeader, mp3::Mp3Header};
+use super::{
+    bits::Bits,
+    codec_string::codec_data,
+    flac::FlacHeader,
+    loas::{AAC_RATES, aac_rate},
+    mp3::Mp3Header,
+};
 use crate::model::timeline::Ns;
 use smallvec::{SmallVec, smallvec};
 
@@ -12,12 +18,6 @@ const OPUS_SILENCE: [u8; 2] = [0xff, 0xfe];
 /// Configurations of CELT in full band, and their samples (RFC 6716, table 2).
 const OPUS_FRAMES: [(u8, u32); 4] = [(31, 960), (30, 480), (29, 240), (28, 120)];
 const OPUS_RATE: u32 = 48_000;
-
-/// Sampling frequencies of AAC by their index (ISO/IEC 14496-3, 1.6.3.4).
-const AAC_RATES: [u32; 13] = [
-    96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
-    7_350,
-];
 
 /// A packet of silence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -138,11 +138,11 @@ impl AacConfig {
     fn parse(config: &[u8]) -> Option<Self> {
         let mut bits = Bits::new(config);
         let mut object = bits.number(5)?;
-        let mut rate = Self::rate(&mut bits)?;
+        let mut rate = aac_rate(&mut bits)?;
         let channels = bits.number(4)?;
         if matches!(object, 5 | 29) {
             // Spectral band replication: what follows is the core's.
-            let extended = Self::rate(&mut bits)?;
+            let extended = aac_rate(&mut bits)?;
             object = bits.number(5)?;
             rate = rate.min(extended);
         }
@@ -153,13 +153,6 @@ impl AacConfig {
             channels,
             samples,
         })
-    }
-
-    fn rate(bits: &mut Bits<'_>) -> Option<u32> {
-        match bits.number(4)? {
-            15 => bits.number(24),
-            index => AAC_RATES.get(usize::try_from(index).ok()?).copied(),
-        }
     }
 }
 

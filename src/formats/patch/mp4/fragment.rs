@@ -78,7 +78,9 @@ pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> 
         implied = base;
         for part in boxes(traf).filter(|part| part.name == b"trun") {
             let trun = traf.get(part.content..part.end)?;
-            let begins = trun_place(trun, base).unwrap_or(implied);
+            let place = trun_place(trun);
+            let begins = place.and_then(|place| base.checked_add_signed(place.into()));
+            let begins = begins.unwrap_or(implied);
             table.begin_chunk(begins, defaults.description);
             implied = begins.checked_add(samples(trun, defaults, &mut time, |sample, _| {
                 table.push(sample);
@@ -175,10 +177,8 @@ pub(super) fn runs(traf: &[u8], header: &[u8]) -> Option<(u32, Vec<Run>)> {
     let mut runs = Vec::new();
     for part in boxes(traf).filter(|part| part.name == b"trun") {
         let trun = traf.get(part.content..part.end)?;
-        let says = number(trun, 1, 3)? & 0x1 != 0;
-        let place = number(trun, 8, 4).filter(|_| says);
         let mut run = Run {
-            place: place.and_then(|place| Some(u32::try_from(place).ok()?.cast_signed())),
+            place: trun_place(trun),
             samples: Vec::new(),
         };
         samples(trun, defaults, &mut time, |sample, flags| {
@@ -207,11 +207,11 @@ fn trex(header: &[u8], track: u32) -> Defaults {
     }
 }
 
-/// Where a run's samples begin in the file, if it says so.
-fn trun_place(trun: &[u8], base: u64) -> Option<u64> {
+/// Where a run's samples begin, from where its fragment's data counts, if it says so.
+fn trun_place(trun: &[u8]) -> Option<i32> {
     let says = number(trun, 1, 3)? & 0x1 != 0;
-    let offset = number(trun, 8, 4).filter(|_| says)?;
-    base.checked_add_signed(i64::from(u32::try_from(offset).ok()?.cast_signed()))
+    let place = number(trun, 8, 4).filter(|_| says)?;
+    Some(u32::try_from(place).ok()?.cast_signed())
 }
 
 /// Gives each sample of a run, whose first is decoded at `time`, with its flags, and how many bytes they are together.

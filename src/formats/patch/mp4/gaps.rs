@@ -20,16 +20,23 @@ pub(super) enum Left {
 
 /// The content of a `moof` without samples that have no content, in front of the same `mdat`. `None` if it is broken.
 pub(super) fn without(moof: &[u8], header: &[u8]) -> Option<Left> {
-    let Some((without, tracks)) = rebuilt(moof, header, 0)? else {
+    let mut tracks = Vec::new();
+    for part in boxes(moof).filter(|part| part.name == b"traf") {
+        let (_, runs) = runs(moof.get(part.content..part.end)?, header)?;
+        tracks.push(runs);
+    }
+    let mut samples = tracks.iter().flatten().flat_map(|run| &run.samples);
+    if samples.all(|(sample, _)| sample.size > 0) {
         return Some(Left::All);
-    };
-    if tracks == 0 {
+    }
+    tracks.iter_mut().for_each(take_out);
+    if tracks.iter().all(Vec::is_empty) {
         return Some(Left::None);
     }
     // What its data is counted from has come nearer, or gone further away.
-    let moved = i64::try_from(without.len()).ok()? - i64::try_from(moof.len()).ok()?;
-    let (moved, _) = rebuilt(moof, header, moved)??;
-    Some(Left::Some(moved))
+    let length = rebuilt(moof, &tracks, 0)?.len();
+    let moved = i64::try_from(length).ok()? - i64::try_from(moof.len()).ok()?;
+    Some(Left::Some(rebuilt(moof, &tracks, moved)?))
 }
 
 /// Tracks last until the end of those samples, too.
@@ -45,30 +52,27 @@ pub(super) fn extend(moof: &[u8], header: &[u8], tables: &mut Tables) -> Option<
     Some(())
 }
 
-/// The content anew, with places of data `moved`, and how many tracks are left in it; `None` inside if all stays.
-fn rebuilt(moof: &[u8], header: &[u8], moved: i64) -> Option<Option<(Vec<u8>, usize)>> {
+/// The content anew, with these runs of its tracks, and places of data `moved`.
+fn rebuilt(moof: &[u8], tracks: &[Vec<Run>], moved: i64) -> Option<Vec<u8>> {
     let mut new = Vec::with_capacity(moof.len());
-    let (mut tracks, mut changed) = (0, false);
+    let mut tracks = tracks.iter();
     for part in boxes(moof) {
         if part.name != b"traf" {
             new.extend_from_slice(moof.get(part.start..part.end)?);
             continue;
         }
-        let traf = moof.get(part.content..part.end)?;
-        let (_, mut runs) = runs(traf, header)?;
-        changed |= take_out(&mut runs);
+        let runs = tracks.next()?;
         if !runs.is_empty() {
-            tracks += 1;
-            new.extend_from_slice(&boxed(b"traf", &track(traf, &runs, moved)?)?);
+            let traf = moof.get(part.content..part.end)?;
+            new.extend_from_slice(&boxed(b"traf", &track(traf, runs, moved)?)?);
         }
     }
-    Some(changed.then_some((new, tracks)))
+    Some(new)
 }
 
-/// Takes samples without content out of the runs of a track, and runs that have no others; whether there were any.
-fn take_out(runs: &mut Vec<Run>) -> bool {
+/// Takes samples without content out of the runs of a track, and runs that have no others.
+fn take_out(runs: &mut Vec<Run>) {
     let mut kept = Vec::<Run>::new();
-    let mut any = false;
     for run in runs.drain(..) {
         let mut left = Run {
             samples: Vec::new(),
@@ -79,7 +83,6 @@ fn take_out(runs: &mut Vec<Run>) -> bool {
                 left.samples.push((sample, flags));
                 continue;
             }
-            any = true;
             let before = kept.last_mut().map(|run| &mut run.samples);
             let before = left.samples.last_mut().or_else(|| before?.last_mut());
             if let Some((before, _)) = before {
@@ -91,7 +94,6 @@ fn take_out(runs: &mut Vec<Run>) -> bool {
         }
     }
     *runs = kept;
-    any
 }
 
 /// The content of a `traf` with these runs.

@@ -186,24 +186,18 @@ impl Layout {
     fn fragment(&mut self, position: u64, bytes: &[u8]) -> Option<Patched> {
         let moof = boxes(bytes).next()?;
         let content = bytes.get(moof.content..moof.end)?;
-        let Ending { header, tables, .. } = &mut self.ending;
-        match gaps::without(content, header).unwrap_or(Left::All) {
-            Left::All => {
-                let filler = self.add(position, content)?;
-                Some(Patched::Behind(filler?))
-            }
+        match gaps::without(content, &self.ending.header).unwrap_or(Left::All) {
+            Left::All => self.add(position, content).map(Patched::Behind),
             Left::Some(without) => {
                 let (old, new) = (content.len() as i64, boxed(b"moof", &without)?);
-                let filler = self.add(position, &without)?;
+                let filler = self.add(position, &without).unwrap_or_default();
                 self.moved += without.len() as i64 - old;
                 self.extend(content);
                 let behind = bytes.get(moof.end..)?;
-                Some(Patched::Changed(
-                    [&filler.unwrap_or_default(), new.as_slice(), behind].concat(),
-                ))
+                Some(Patched::Changed([&filler[..], &new, behind].concat()))
             }
             Left::None => {
-                gaps::extend(content, header, tables);
+                self.extend(content);
                 let mut free = bytes.to_vec();
                 free.get_mut(moof.start + 4..moof.start + 8)?
                     .copy_from_slice(b"free");
@@ -218,7 +212,7 @@ impl Layout {
     }
 
     /// Notes the fragment whose `moof` has this content, and gives the filler that goes in front of it, if any does.
-    fn add(&mut self, position: u64, moof: &[u8]) -> Option<Option<Vec<u8>>> {
+    fn add(&mut self, position: u64, moof: &[u8]) -> Option<Vec<u8>> {
         let length = moof.len() as u64 + 8;
         let filler = filler(self.place(position), length + MDAT_HEAD);
         let filler = usize::try_from(filler).ok()?;
@@ -239,10 +233,7 @@ impl Layout {
         let Ending { header, tables, .. } = &mut self.ending;
         // What is broken was the muxer's: what could be read is in the tables.
         let _ = fragment::read(moof, place, header, tables);
-        Some(match filler.checked_sub(8) {
-            Some(filler) => Some(boxed(b"free", &vec![0; filler])?),
-            None => None,
-        })
+        boxed(b"free", &vec![0; filler.checked_sub(8)?])
     }
 }
 

@@ -61,11 +61,14 @@ impl Ending {
         let room = self.head()?;
         self.tables.keep_until(length);
         let (header, tables) = (&self.header, &self.tables);
-        let text = TextTrack::new(&self.chapters, duration(header, tables)?, length + HEAD);
+        let text = match self.chapters.as_slice() {
+            [] => None,
+            chapters => TextTrack::new(chapters, duration(header, tables)?, length + HEAD),
+        };
         let moov = moov(header, tables, &self.chapters, text.as_ref())?;
         let moov = boxed(b"moov", &moov)?;
         let texts = text.map_or_else(Vec::new, |text| text.samples);
-        let appended = boxed(b"free", &[texts, moov.clone()].concat())?;
+        let appended = boxed(b"free", &[&texts[..], &moov].concat())?;
         let before = (appended.len() - moov.len()) as u64;
         let media = length.checked_add(before)?.checked_sub(room)?;
         let switch = [1u32.to_be_bytes(), *b"mdat"].concat();
@@ -90,8 +93,11 @@ pub(super) fn room(position: u64) -> Option<(Vec<u8>, u64)> {
 
 /// A track of the fragmented file's header.
 struct Track<'a> {
+    number: u32,
     trak: &'a [u8],
     table: Option<&'a Table>,
+    /// Of its samples.
+    times: Option<Times>,
     timescale: u32,
     video: bool,
 }
@@ -100,30 +106,24 @@ impl<'a> Track<'a> {
     fn new(trak: &'a [u8], tables: &'a Tables) -> Option<Self> {
         let tkhd = find(trak, &[b"tkhd"])?;
         let at = if *tkhd.first()? == 1 { 20 } else { 12 };
-        let track = u32::try_from(number(tkhd, at, 4)?).ok()?;
+        let number = u32::try_from(number(tkhd, at, 4)?).ok()?;
+        let table = tables.get(number).filter(|table| table.count() > 0);
+        let video = find(trak, &[b"mdia", b"hdlr"])?.get(8..12)? == b"vide";
         Some(Track {
+            number,
             trak,
-            table: tables.get(track).filter(|table| table.count() > 0),
+            table,
+            times: table.and_then(|table| table.times(video)),
             timescale: timescale(find(trak, &[b"mdia", b"mdhd"])?)?,
-            video: find(trak, &[b"mdia", b"hdlr"])?.get(8..12)? == b"vide",
+            video,
         })
-    }
-
-    fn times(&self) -> Option<Times> {
-        self.table?.times(self.video)
     }
 
     /// What is shown of it; `before` is the fragmented movie's timescale, `movie` the ordinary one's.
     fn shown(&self, before: u32, movie: u32) -> Option<Shown> {
-        let times = self.times()?;
+        let times = self.times?;
         let begin = Begin::of(self.trak);
         Some(Shown::new(begin, times, self.timescale, before, movie))
-    }
-
-    /// How long that is, in the ordinary movie's timescale.
-    fn total(&self, before: u32, movie: u32) -> u64 {
-        let shown = self.shown(before, movie);
-        shown.map_or(0, |shown| shown.total())
     }
 }
 
@@ -169,7 +169,8 @@ fn duration(header: &[u8], tables: &Tables) -> Option<Ns> {
     let before = timescale(find(header, &[b"mvhd"])?)?;
     let tracks = tracks(header, tables)?;
     let movie = movie_timescale(&tracks);
-    let lasts = tracks.iter().map(|track| track.total(before, movie)).max();
+    let shown = tracks.iter().filter_map(|track| track.shown(before, movie));
+    let lasts = shown.map(|shown| shown.total()).max();
     Some(rescale(lasts.unwrap_or(0), movie, NANOSECONDS))
 }
 
@@ -183,7 +184,8 @@ pub(super) fn moov(
     let mvhd = find(header, &[b"mvhd"])?;
     let tracks = tracks(header, tables)?;
     let (before, movie) = (timescale(mvhd)?, movie_timescale(&tracks));
-    let number = text_track::free_number(header)?;
+    let number = tracks.iter().map(|track| track.number).max();
+    let number = number.unwrap_or(0).checked_add(1)?;
     let mut longest = 0;
     let mut traks = Vec::new();
     for track in &tracks {
@@ -220,11 +222,10 @@ pub(super) fn moov(
 
 /// The content of a track's `trak`, and how long it is, in the movie's timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
-    let times = track.times();
     let shown = track.shown(before, movie);
-    let lasts = track.total(before, movie);
+    let lasts = shown.map_or(0, |shown| shown.total());
     let decoded = track.table.map_or(0, |table| table.decoded(track.video));
-    let media = times.map_or(0, |times| times.end).max(decoded);
+    let media = track.times.map_or(0, |times| times.end).max(decoded);
     let mut new = Vec::new();
     for part in boxes(track.trak) {
         let old = track.trak.get(part.content..part.end)?;

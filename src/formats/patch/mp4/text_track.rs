@@ -2,14 +2,11 @@
 //! number of them, of any length.
 
 use super::{
-    boxes::{boxed, boxes, find},
+    boxes::{boxed, find},
     edits::rescale,
     samples::{Sample, Table},
 };
-use crate::formats::{
-    chapters::{Chapter, MAX_CHPL, chpl},
-    patch::number,
-};
+use crate::formats::chapters::{Chapter, MAX_CHPL, chpl};
 use crate::model::timeline::Ns;
 
 /// It counts in milliseconds.
@@ -132,17 +129,6 @@ fn full_box(name: &[u8; 4], numbers: &[u32]) -> Option<Vec<u8>> {
 pub(super) fn with_reference(trak: &[u8], chapters: u32) -> Option<Vec<u8>> {
     let chap = boxed(b"chap", &chapters.to_be_bytes())?;
     Some([trak, &boxed(b"tref", &chap)?].concat())
-}
-
-/// A number that no track of this `moov` has.
-pub(super) fn free_number(header: &[u8]) -> Option<u32> {
-    let traks = boxes(header).filter(|part| part.name == b"trak");
-    let numbers = traks.filter_map(|part| {
-        let tkhd = find(header.get(part.content..part.end)?, &[b"tkhd"])?;
-        let at = if *tkhd.first()? == 1 { 20 } else { 12 };
-        u32::try_from(number(tkhd, at, 4)?).ok()
-    });
-    numbers.max().unwrap_or(0).checked_add(1)
 }
 
 /// `udta` of a `moov` with the first chapters, for players that do not know the track.
