@@ -7,6 +7,7 @@ pub mod error;
 pub mod mime;
 pub mod orientation;
 pub mod profile;
+pub mod queue;
 pub mod sample_grid;
 pub mod stall;
 pub mod stamps;

@@ -8,11 +8,11 @@
 //! upstream never waits: there a queue of its own decouples the decoder, and what it has no room for is dropped up to the next
 //! key frame. The decoder runs on while the recording is paused, so that a resume needs no key frame.
 
-use super::{fixups::clipping, orientation, panic_text, timing::lock, track::MAX_BYTES};
+use super::{fixups::clipping, orientation, panic_text, timing::lock};
 use crate::{
     formats::{self, EntryPoint, FrameFormat},
     gate::{Input, KEY_FRAME_LIMIT},
-    model::{Kind, Orientation, timeline::Ns},
+    model::{Kind, Orientation, queue::MAX_BYTES, timeline::Ns},
 };
 use gst::prelude::*;
 use std::{

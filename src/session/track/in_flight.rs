@@ -7,14 +7,11 @@
 use super::feed::Item;
 use crate::{
     formats, gate,
-    model::{Kind, timeline::Ns},
+    model::{Kind, queue::MAX_BYTES, timeline::Ns},
     session::timing::lock,
 };
 use gst::prelude::*;
 use std::{collections::VecDeque, sync::Mutex};
-
-/// No more bytes than these are kept.
-const MAX_BYTES: u64 = 256 << 20;
 
 /// Stamps are rounded by no more than this.
 const MAX_ROUNDING: Ns = 1_000_000;

@@ -1,6 +1,10 @@
 //! Any sequence of stamps, stalls, leaps, flushes and gaps, into a track without a pipeline behind it.
 
 use super::*;
+use crate::{
+    gate::Input,
+    model::{queue, timeline::Timeline},
+};
 use proptest::prelude::*;
 
 const MS: Ns = 1_000_000;
@@ -217,7 +221,7 @@ proptest! {
         for step in &steps {
             stream.take(step);
             // What nobody takes off is limited where nobody can be held back: by time, and what waits for its place.
-            let may_wait = (PATIENCE + BACKLOG_GRACE) * 8 / stream.length + 2_048;
+            let may_wait = (PATIENCE + queue::GRACE) * 8 / stream.length + 2_048;
             filled = stream.track.stats().filled.max(filled);
             let made_up = filled / stream.length * stream.size as u64 * 2;
             prop_assert!(

@@ -1,0 +1,84 @@
+//! The way from the gate into the pipeline of a part.
+
+use super::{Feed, InFlight, Inner, Track};
+use crate::{
+    model::timeline::Ns,
+    session::{frame_dropper, lock},
+};
+use std::sync::{Arc, atomic::Ordering};
+
+impl Track {
+    /// What the encoder of a part has been given and has not come out of it.
+    pub fn in_flight(&self, part: usize) -> Arc<InFlight> {
+        self.feed(part, |feed| feed.in_flight().clone())
+    }
+
+    /// The encoder is there: gives it what has waited.
+    pub fn connect(&self, part: usize, appsrc: gst_app::AppSrc) {
+        let Some(caps) = self.caps_of(part) else {
+            return;
+        };
+        let mut inner = lock(&self.inner);
+        self.drop_frames(&mut inner, part, &appsrc);
+        let outlet = inner.outlets.of(part);
+        outlet.feed.connect(appsrc, &caps);
+        if outlet.closed {
+            outlet.feed.close();
+        }
+        // Looked at behind what it is given first.
+        inner.looked = None;
+    }
+
+    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    pub fn reconnect(&self, part: usize, appsrc: gst_app::AppSrc, from: Option<Ns>) {
+        let mut inner = lock(&self.inner);
+        inner.outlets.of(part).dropper.begin_anew();
+        self.drop_frames(&mut inner, part, &appsrc);
+        inner.looked = None;
+        inner.outlets.of(part).feed.reconnect(appsrc, from);
+    }
+
+    /// Leaves frames out in front of an encoder that is too slow.
+    fn drop_frames(&self, inner: &mut Inner, part: usize, appsrc: &gst_app::AppSrc) {
+        if self.has_live_pictures(inner) {
+            let outlet = inner.outlets.of(part);
+            let counts = frame_dropper::Counts {
+                fed: outlet.fed.clone(),
+                in_flight: outlet.feed.in_flight().clone(),
+            };
+            let name = self.name.clone();
+            frame_dropper::keep(appsrc, &outlet.dropper, counts, &self.room, name);
+        }
+    }
+
+    /// From now on buffers wait for [`Track::flush_batch`].
+    pub fn start_batching(&self, part: usize) {
+        self.feed(part, Feed::start_batching);
+    }
+
+    /// Gives on what has been batched, if anything has.
+    pub fn flush_batch(&self, part: usize) -> bool {
+        self.feed(part, Feed::flush_batch)
+    }
+
+    pub(super) fn feed<R>(&self, part: usize, work: impl FnOnce(&mut Feed) -> R) -> R {
+        work(&mut lock(&self.inner).outlets.of(part).feed)
+    }
+
+    /// Whether what waits for the pipeline comes without decode times.
+    pub fn lacks_dts(&self, part: usize) -> bool {
+        let mut inner = lock(&self.inner);
+        let waits = inner.outlets.of(part).feed.lacks_dts();
+        waits.unwrap_or(inner.lacks_dts)
+    }
+
+    /// Whether the muxer can be told that nothing comes on it.
+    pub fn takes_gaps(&self) -> bool {
+        self.takes_gaps.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether it can.
+    pub fn set_takes_gaps(&self, takes_gaps: bool) {
+        self.takes_gaps.store(takes_gaps, Ordering::Relaxed);
+    }
+}

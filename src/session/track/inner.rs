@@ -1,0 +1,149 @@
+//! What a track holds, behind its lock.
+
+use super::{Item, Outlet, Outlets, TrackStats};
+use crate::{
+    gate::{self, Gate, GateOutput, Input, IntervalCursor, Piece},
+    model::{Orientation, stamps::Stamps, timeline::Ns},
+    session::SharedTimeline,
+};
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    /// The newest caps.
+    pub(super) caps: Option<gst::Caps>,
+    /// Those of the first media.
+    pub(super) first_caps: Option<gst::Caps>,
+    pub(super) gate: Option<Gate>,
+    pub(super) stamps: Stamps<Input>,
+    pub(super) cursor: IntervalCursor,
+    /// The end of the last interval, once that is known for good.
+    pub(super) end: Option<Ns>,
+    pub(super) seen: u64,
+    /// The running time from which on it is not known to which part media belongs.
+    pub(super) hold: Option<Ns>,
+    /// Recorded time at which the part begins that the track is in.
+    pub(super) begin: Ns,
+    pub(super) outlets: Outlets,
+    pub(super) first: Option<Ns>,
+    /// Whether what was given on last has no decode time.
+    pub(super) lacks_dts: bool,
+    pub(super) counts: TrackStats,
+    /// How far the track had come when a buffer was let in last.
+    pub(super) let_in: Ns,
+    /// What waited for the encoder when that was looked at, and how far media had been given on then.
+    pub(super) looked: Option<(Ns, Ns)>,
+    /// Changes of `mute` before the caps were known.
+    pub(super) mutes: Vec<(Ns, bool)>,
+    /// How its frames have to be turned, before the caps are known.
+    pub(super) turn: Option<Orientation>,
+}
+
+impl Inner {
+    pub(super) fn refresh(&mut self, timeline: &SharedTimeline) {
+        let Inner {
+            cursor,
+            end,
+            seen,
+            hold,
+            ..
+        } = self;
+        let news = timeline.news(*seen, |timeline| {
+            cursor.refresh(timeline);
+            *hold = timeline.hold();
+            let is_known = timeline.pending().is_none() && hold.is_none();
+            *end = timeline.end().filter(|_| is_known);
+        });
+        if let Some((now, ())) = news {
+            *seen = now;
+        }
+    }
+
+    /// The way into the part that the track is in.
+    pub(super) fn outlet(&mut self) -> &mut Outlet {
+        self.outlets.of(self.cursor.part())
+    }
+
+    /// Whether the part that the track is in has its pipeline, and more to come.
+    pub(super) fn is_connected(&self) -> bool {
+        let outlet = self.outlets.find(self.cursor.part());
+        outlet.is_some_and(|outlet| outlet.feed.is_connected())
+    }
+
+    /// Goes on to the next part, if the track has all of the one that it is in.
+    pub(super) fn enter_next_part(&mut self, timeline: &SharedTimeline) -> bool {
+        let Some(end) = self.cursor.end_of_part() else {
+            return false;
+        };
+        let Some(gate) = self.gate.as_mut().filter(|_| self.cursor.is_part_over()) else {
+            return false;
+        };
+        let mut out = GateOutput::new();
+        gate.end_part(end.recorded, &mut out);
+        self.feed_all(out);
+        let part = self.cursor.part();
+        self.outlets.of(part).close();
+        self.begin = timeline.read(|timeline| self.cursor.enter_next_part(timeline));
+        self.outlets.forget_before(self.cursor.part());
+        if let Some(gate) = &mut self.gate {
+            gate.begin_part(self.begin);
+        }
+        self.looked = None;
+        true
+    }
+
+    /// Makes up what is missing before running time `until`, in as many parts as that reaches into.
+    pub(super) fn fill(&mut self, until: Ns, timeline: &SharedTimeline) {
+        let until = self.hold.unwrap_or(Ns::MAX).min(until);
+        loop {
+            let mut out = GateOutput::new();
+            let Inner { gate, cursor, .. } = &mut *self;
+            if let Some(gate) = gate {
+                gate.fill(cursor, until, &mut out);
+            }
+            self.feed_all(out);
+            if !self.enter_next_part(timeline) {
+                return;
+            }
+        }
+    }
+
+    /// Lets out what `safe_until` allows, in as many parts as that reaches into.
+    pub(super) fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
+        let safe_until = self.hold.unwrap_or(Ns::MAX).min(safe_until);
+        loop {
+            self.advance_gate(safe_until);
+            if !self.enter_next_part(timeline) {
+                return;
+            }
+        }
+    }
+
+    /// Lets out what `safe_until` allows.
+    pub(super) fn advance_gate(&mut self, safe_until: Ns) {
+        let mut out = GateOutput::new();
+        let Inner { gate, cursor, .. } = self;
+        if let Some(gate) = gate {
+            gate.advance(cursor, safe_until, &mut out);
+        }
+        self.feed_all(out);
+    }
+
+    pub(super) fn feed_all(&mut self, out: GateOutput) {
+        self.counts.encoded += out.inputs();
+        let outlet = self.outlets.of(self.cursor.part());
+        for piece in out {
+            match piece {
+                Piece::Buffer(buffer) => {
+                    self.lacks_dts = buffer.dts().is_none();
+                    outlet.give(buffer);
+                }
+                Piece::Caps(caps) => {
+                    outlet.headroom = gate::headroom(&caps);
+                    outlet.feed.give(Item::Caps(caps));
+                }
+                Piece::Turn(turn) => outlet.feed.give(Item::Turn(turn)),
+                Piece::Gap(until) => outlet.feed.give(Item::Gap(until)),
+            }
+        }
+    }
+}
