@@ -6,6 +6,7 @@ pub mod end_reason;
 pub mod error;
 pub mod mime;
 pub mod orientation;
+pub mod phase;
 pub mod profile;
 pub mod queue;
 pub mod sample_grid;

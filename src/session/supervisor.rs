@@ -5,6 +5,7 @@ mod batching;
 mod build;
 mod chapters;
 mod cut_resolution;
+mod decisions;
 mod encoders;
 mod end;
 mod front;
@@ -23,6 +24,7 @@ use crate::{
     log::CAT,
     model::{
         Error,
+        phase::Phase,
         timeline::{Ns, Timeline},
     },
 };
@@ -80,6 +82,8 @@ struct Asked {
     ended: Option<Instant>,
     cancelled: bool,
     drained: bool,
+    /// Since when the file is being completed.
+    completing: Option<Instant>,
     caps: bool,
     requested: u64,
 }
@@ -88,16 +92,17 @@ struct Supervisor {
     session: Arc<Session>,
     part: Arc<Part>,
     begun: Instant,
+    phase: Phase,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
-    ready: Option<build::Ready>,
-    /// The tracks go into the pipeline.
-    connected: bool,
+    /// Numbers of the tracks, in the pipeline's order.
+    in_pipeline: Vec<usize>,
     /// What the pipeline says.
     wires: Option<Arc<PipelineEvents>>,
     failed: FailedEncoders,
     /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
     refreshed: Vec<usize>,
+    /// `on-start` has been announced.
     announced: bool,
     /// What is known of what is batched, if it is.
     batch: Option<batching::Batch>,
@@ -105,8 +110,6 @@ struct Supervisor {
     chapters_written: usize,
     /// How many blobs of those that were asked for have been handed out.
     served: u64,
-    /// The end has been announced.
-    finalising: bool,
     /// News that have been seen.
     seen: u64,
     /// When a buffer came out of the past last.
@@ -121,16 +124,15 @@ impl Supervisor {
             session,
             part,
             plan: None,
+            phase: Phase::Waiting,
             pipeline: None,
-            ready: None,
-            connected: false,
+            in_pipeline: Vec::new(),
             wires: None,
             failed: FailedEncoders::default(),
             refreshed: Vec::new(),
             batch: None,
             chapters_written: 0,
             served: 0,
-            finalising: false,
             seen: 0,
             kept_came: Instant::now(),
         }
@@ -170,45 +172,26 @@ impl Supervisor {
             if let Some(error) = self.end_unusable_tracks() {
                 return Some(self.drain_after_error(error));
             }
-            if asked.drained {
-                return self.modified();
-            }
             // Another part's supervisor may be at it.
             if let Some(mut front) = try_lock(&session.front) {
                 front.decide(&session, asked.stopped);
             }
-            if self.pipeline.is_none()
-                && let Err(error) = self.build_if_ready(asked.stopped)
-            {
-                return Some(error);
+            if let Some(error) = self.go_on(&asked) {
+                return error;
             }
-            if let Err(error) = self.connect_if_begun() {
-                return Some(error);
+            if asked.caps {
+                self.note_type();
             }
-            self.announce(asked.caps, asked.stopped.is_some());
             self.write_chapters();
             self.flush_batch(asked.requested > self.served, asked.stopped.is_some());
-            if self.announced && self.connected {
+            if self.announced && self.is_connected() {
                 self.hand_out_requested(asked.requested);
-            }
-            if asked.stopped.is_some() || self.all_closed() {
-                self.finalise();
             }
             if let Some(mut front) = try_lock(&session.front) {
                 front.complete(&session, asked.stopped);
                 self.kept_came = front.kept_came;
             }
-            let ended = asked.stopped.into_iter().chain(asked.ended).min();
-            if ended.is_some_and(|since| self.took_too_long(since)) {
-                return Some(Error::unknown(format!(
-                    "The recording did not drain within stop-timeout ({} ms): an encoder \
-                     or the disk is too slow; what was written until now is delivered.",
-                    session.settings.stop_timeout.as_millis()
-                )));
-            }
-            if !self.connected && self.all_closed() && self.with_caps().is_empty() {
-                return self.modified();
-            }
+            let ended = asked.stopped.is_some() || asked.ended.is_some();
             let tick = self.tick(ended, asked.requested);
             session.room.wait_for_news(&mut self.seen, tick);
         }
@@ -227,6 +210,7 @@ impl Supervisor {
             ended: of_part.ended,
             cancelled: of_part.cancelled,
             drained: of_part.drained,
+            completing: of_part.completing,
             caps: of_part.caps,
             requested: of_part.requested,
         }
@@ -239,6 +223,11 @@ impl Supervisor {
         is_last.then(|| control.modified.take()).flatten()
     }
 
+    /// Whether media goes into the pipeline.
+    fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Recording | Phase::Draining)
+    }
+
     /// Whether any media belongs to the part.
     fn has_begun(&self) -> bool {
         let part = self.part.number;
@@ -247,25 +236,15 @@ impl Supervisor {
     }
 
     /// How long it waits for news before it looks by itself.
-    fn tick(&self, ended: Option<Instant>, requested: u64) -> Duration {
-        if ended.is_some() {
+    fn tick(&self, ended: bool, requested: u64) -> Duration {
+        if ended {
             return DRAIN_TICK;
         }
         let paused = self.session.timeline.read(Timeline::is_paused);
         let owes = requested > self.served || self.has_batch();
-        match self.announced && self.connected && paused && !owes {
+        match self.announced && self.is_connected() && paused && !owes {
             true => PAUSED_TICK,
             false => TICK,
-        }
-    }
-
-    /// Whether the drain, or then what completes the file, takes longer than it may. Who completes it ends in time by
-    /// himself, if the disk lets him.
-    fn took_too_long(&self, since: Instant) -> bool {
-        let completing = lock(&self.part.control).completing;
-        match completing {
-            Some(since) => since.elapsed() > self.session.settings.stop_timeout + COMPLETING_GRACE,
-            None => since.max(self.kept_came).elapsed() > self.drain_limit(),
         }
     }
 
@@ -279,9 +258,9 @@ impl Supervisor {
         timeout + latency + LIVE_GRACE
     }
 
-    /// Says once that the end has come.
-    fn finalise(&mut self) {
-        if !std::mem::replace(&mut self.finalising, true) {
+    /// Encoders and muxer give out what they hold.
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.phase, Phase::Draining) != Phase::Draining {
             gst::debug!(CAT, id = &self.part.label, "Drains encoders and muxer");
             let is_last = lock(&self.part.control).ended.is_none();
             if is_last {

@@ -1,10 +1,10 @@
 //! Builds the pipeline once it is known what comes, and says that the recording has begun.
 
-use super::{GRACE, Supervisor, pipeline_events::PipelineEvents};
+use super::{Supervisor, pipeline_events::PipelineEvents};
 use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
-    model::{Error, Kind, timeline::Timeline},
+    model::{Error, Kind, phase::Phase},
     session::{
         Event, chapters, lock,
         part::part_number,
@@ -13,107 +13,40 @@ use crate::{
     },
 };
 use gst::prelude::*;
-use std::{
-    sync::{Arc, atomic::AtomicBool},
-    time::Instant,
-};
-
-/// A pipeline that is built, and whose tracks wait for the part to begin.
-pub(super) struct Ready {
-    /// Numbers of the tracks, in the pipeline's order.
-    tracks: Vec<usize>,
-}
+use std::sync::{Arc, atomic::AtomicBool};
 
 impl Supervisor {
-    /// Builds the pipeline once the caps of all tracks are known; a track whose caps do not come
-    /// is left out.
-    pub(super) fn build_if_ready(&mut self, stopped: Option<Instant>) -> Result<(), Error> {
-        if self.part.number > 0 {
-            return self.build_next();
+    /// Nothing has come on a track, and the others do not wait for it any longer.
+    pub(super) fn leave_out_absent(&self, track: usize) {
+        let Some(track) = self.session.tracks.get(track) else {
+            return;
+        };
+        if !track.is_ended() {
+            self.session.warn(format!(
+                "Nothing has come on {}: it is left out of this recording.",
+                track.name()
+            ));
         }
-        let patience = self.session.settings.patience();
-        let mut missing = Vec::new();
-        let mut known = false;
-        for track in &self.session.tracks {
-            let came = match track.is_encoded() {
-                // Silence and black cannot stand in for it.
-                true => track.first().is_some(),
-                false => track.caps().is_some(),
-            };
-            match came {
-                true => known = true,
-                false if !track.is_closed() => missing.push(track),
-                false => {}
-            }
-        }
-        if !missing.is_empty() {
-            let start = self
-                .session
-                .timeline
-                .read(|t| t.intervals().first().map(|i| i.start));
-            let ahead = self.session.progress().saturating_sub(start.unwrap_or(0));
-            let waited = self.begun.elapsed() > patience
-                && (self.session.any_live() || ahead > self.session.settings.patience_ns());
-            let stopped = stopped.is_some_and(|since| since.elapsed() > self.session.grace());
-            for track in missing {
-                let give_up = known && waited || stopped || track.is_ended();
-                if !give_up {
-                    return Ok(());
-                }
-                if !track.is_ended() {
-                    self.session.warn(format!(
-                        "Nothing has come on {}: it is left out of this recording.",
-                        track.name()
-                    ));
-                }
-                track.leave_out();
-            }
-        }
-        // Later intervals are resolved while the pipeline runs; until it does, upstream may be held.
-        let pending = self.session.timeline.read(|t| t.pending());
-        if pending.is_some_and(|(interval, _)| interval == 0)
-            && stopped.is_none()
-            && !self.all_closed()
-        {
-            // Encoded tracks that bring no key frame are not known to be there.
-            return Ok(());
-        }
-        self.build()
+        track.leave_out();
     }
 
-    /// Builds the pipeline of a part behind another, whose tracks are known, be it before its first media comes.
-    fn build_next(&mut self) -> Result<(), Error> {
-        let mut tracks = self.session.tracks.iter();
-        if tracks.any(|track| track.caps().is_none() && !track.is_closed()) {
-            return Ok(());
-        }
-        self.build()
-    }
-
-    /// The tracks of which it is known what they are.
-    pub(super) fn with_caps(&self) -> Vec<usize> {
+    /// Whether a track has something for this part. (Silence and black cannot stand in for encoded media.)
+    pub(super) fn is_known(&self, track: &Track) -> bool {
         let part = self.part.number;
-        let tracks = self.session.tracks.iter().enumerate();
-        tracks
-            .filter(|(_, track)| {
-                track.caps().is_some() && (!track.is_encoded() || track.first().is_some())
-            })
-            // One that had ended before is not of this part.
-            .filter(|(_, track)| part == 0 || !track.is_absent_from(part))
-            .map(|(index, _)| index)
-            .collect()
+        let has_media = track.caps().is_some() && (!track.is_encoded() || track.first().is_some());
+        // One that had ended before is not of this part.
+        has_media && (part == 0 || !track.is_absent_from(part))
     }
 
-    fn build(&mut self) -> Result<(), Error> {
-        let ready = self.with_caps();
-        if ready.is_empty() {
-            return Ok(());
-        }
+    /// Builds the pipeline, for the tracks of which it is known what they are.
+    pub(super) fn build(&mut self) -> Result<(), Error> {
         let session = &self.session;
-        let tracks: Vec<&Track> = ready
+        let (ready, tracks): (Vec<usize>, Vec<&Track>) = session
+            .tracks
             .iter()
-            .filter_map(|index| session.tracks.get(*index))
-            .collect();
+            .enumerate()
+            .filter(|(_, track)| self.is_known(track))
+            .unzip();
         let bitrates = session.bitrates();
         let media: Vec<TrackMedia<'_>> = tracks
             .iter()
@@ -164,7 +97,7 @@ impl Supervisor {
             // Written after the encoders had been made, and before it was known which they are.
             self.session.apply_bitrates(|_| true);
         }
-        self.ready = Some(Ready { tracks: ready });
+        self.in_pipeline = ready;
         Ok(())
     }
 
@@ -226,27 +159,23 @@ impl Supervisor {
         }
     }
 
-    /// The tracks go into the pipeline, once the part has begun and its file is open.
-    pub(super) fn connect_if_begun(&mut self) -> Result<(), Error> {
-        if self.ready.is_none() || !self.has_begun() {
-            return Ok(());
-        }
+    /// The part has begun: opens its file, and lets the tracks' media into the pipeline.
+    pub(super) fn connect(&mut self) -> Result<Phase, Error> {
         let part = self.part.number;
-        let tracks = self.ready.iter().flat_map(|ready| &ready.tracks);
+        let tracks = self.in_pipeline.iter();
         let mut tracks = tracks.filter_map(|index| self.session.tracks.get(*index));
         if part > 0 && tracks.any(|track| track.is_absent_from(part)) {
             // It has ended since the pipeline was built, which would have a track without media.
             lock(&self.part.encoders).clear();
-            self.ready = None;
             self.pipeline = None;
-            return Ok(());
+            return Ok(Phase::Waiting);
         }
         self.open_file()?;
-        let (Some(pipeline), Some(ready)) = (&self.pipeline, self.ready.take()) else {
-            return Ok(());
+        let Some(pipeline) = &self.pipeline else {
+            return Ok(Phase::Waiting);
         };
         let session = &self.session;
-        let tracks = ready.tracks.iter();
+        let tracks = self.in_pipeline.iter();
         let tracks = tracks.filter_map(|index| session.tracks.get(*index));
         let tracks: Vec<&Track> = tracks.collect();
         let encoders = tracks.iter().zip(pipeline.feeds());
@@ -267,12 +196,11 @@ impl Supervisor {
             track.set_takes_gaps(feed.takes_gaps);
             track.connect(part, feed.appsrc.clone());
         }
-        self.connected = true;
         session.room.wake();
         if part > 0 {
             self.start_batching();
         }
-        Ok(())
+        Ok(Phase::Recording)
     }
 
     /// Opens the file of a part behind another.
@@ -301,27 +229,18 @@ impl Supervisor {
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.
-    pub(super) fn announce(&mut self, caps_known: bool, stopped: bool) {
-        if self.announced {
-            let mut known = lock(&self.part.mime_type);
-            if caps_known && known.is_none() {
-                *known = Some(self.likely_type());
-                *lock(&self.session.mime_type) = known.clone();
-            }
-            return;
-        }
-        if self.session.timeline.read(|t| t.pending().is_some()) {
-            return;
-        }
-        // So that there is something to ask for from then on; but where nothing flows, nobody waits for ever.
-        let patience = self.session.settings.patience();
-        let (bytes, _) = self.part.progress.figures();
-        let paused = self.session.timeline.read(Timeline::is_paused);
-        let waited = self.begun.elapsed() > patience.max(GRACE);
-        if caps_known && bytes > 0 || paused || stopped || waited {
-            self.announced = true;
-            self.announce_start(self.likely_type());
-            self.start_batching();
+    pub(super) fn announce(&mut self) {
+        self.announced = true;
+        self.announce_start(self.likely_type());
+        self.start_batching();
+    }
+
+    /// Notes the actual type of a part that `on-start` does not announce, once the muxer has told it.
+    pub(super) fn note_type(&self) {
+        let mut known = lock(&self.part.mime_type);
+        if self.announced && known.is_none() {
+            *known = Some(self.likely_type());
+            *lock(&self.session.mime_type) = known.clone();
         }
     }
 

@@ -49,7 +49,7 @@ impl Supervisor {
             return self.release();
         }
         let is_last = self.leave_out_tracks();
-        self.finalise();
+        self.drain();
         if is_last {
             session.end_log();
             session.room.open();
