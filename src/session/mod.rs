@@ -23,18 +23,22 @@ mod encoder_probe;
 mod encoding;
 mod event;
 mod exchange;
+mod figures;
 mod finalise;
 mod fixups;
 mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
+mod key_requests;
 mod key_units;
 mod marks;
 mod orientation;
+mod panics;
 mod part;
 mod pipeline;
 mod probe;
 mod row;
+mod stop;
 mod supervisor;
 mod synchroniser;
 mod system_memory;
@@ -49,7 +53,9 @@ pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
 pub(crate) use encoding::FailedEncoders;
 pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
+pub use figures::{Figures, TrackFigures};
 pub(crate) use orientation::of_tags as orientation_of;
+pub(crate) use panics::{panic_text, panicked};
 pub use timing::RunningTime;
 use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
@@ -57,7 +63,7 @@ pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};
 
 use crate::{
-    formats::{self, Picture},
+    formats::Picture,
     log::{CAT, time},
     model::{
         Bitrates, EndReason, Error,
@@ -70,14 +76,12 @@ use marks::Marks;
 use part::{Part, PartConfig};
 use row::Row;
 use std::{
-    any::Any,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc, Condvar, Mutex, PoisonError, Weak,
+        Arc, Condvar, Mutex, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use supervisor::Front;
 
@@ -267,16 +271,6 @@ impl Session {
         self.tell_beginning();
     }
 
-    /// Whether its last events have been queued, or are being so.
-    pub fn is_over(&self) -> bool {
-        lock(&self.control).over
-    }
-
-    /// Where it ends, once that is known.
-    pub fn end(&self) -> Option<Ns> {
-        self.timeline.read(Timeline::end)
-    }
-
     /// Remembers which wall-clock time the interval that was opened last began at.
     fn note_wall_clock(&self) {
         let offset = wall_clock::system_offset(|| self.now());
@@ -336,57 +330,6 @@ impl Session {
     /// Whether any track is live, as far as is known: then cuts are made at the clock's time.
     fn any_live(&self) -> bool {
         self.any_live.load(Ordering::SeqCst)
-    }
-
-    /// Whether it is certain that no interval has to wait for a key frame.
-    fn may_cut_anywhere(&self) -> bool {
-        let open = |track: &&Track| !track.is_closed();
-        let mut open = self.tracks.iter().filter(open);
-        open.all(|track| !track.is_keyed() && track.caps().is_some())
-    }
-
-    /// Asks for the key frame at which the next interval is to begin, once on each track, as
-    /// soon as it is known to need one, and again where [`Track::ask_again`] says so; likewise for the next part. Goes
-    /// out of the recorder: to be called without a lock.
-    pub fn ask_for_key_frames(&self) {
-        let (wanted, split) = self.timeline.read(|t| {
-            let split = t.pending_split().map(|running| (t.part(), running));
-            (t.pending(), split)
-        });
-        for track in self.keyed_by_upstream() {
-            if let Some((interval, running)) = wanted
-                && track.ask_once(interval)
-            {
-                self.ask_for_key_frame(track, running);
-            }
-            if let Some((part, running)) = split
-                && track.ask_once_behind(part)
-            {
-                self.ask_for_key_frame(track, running);
-            }
-        }
-    }
-
-    /// Asks, once, for the key frame at which this part is to end.
-    fn ask_for_key_frames_at(&self, part: usize, running: Ns) {
-        for track in self.keyed_by_upstream() {
-            if track.ask_once_behind(part) {
-                self.ask_for_key_frame(track, running);
-            }
-        }
-    }
-
-    /// The tracks whose key frames are upstream's to make. (The encoder of what came raw follows the timeline.)
-    fn keyed_by_upstream(&self) -> impl Iterator<Item = &Track> {
-        let of_upstream =
-            |track: &&Track| track.is_keyed() && !track.is_closed() && !track.was_raw();
-        self.tracks.iter().filter(of_upstream)
-    }
-
-    fn ask_for_key_frame(&self, track: &Track, running: Ns) {
-        // As the track's stamps count it.
-        let running = running.saturating_add_signed(track.shift().saturating_neg());
-        self.delegate.request_key_frame(track.name(), running);
     }
 
     /// Leaves out what is captured from now on; FALSE if the recording is over.
@@ -450,105 +393,6 @@ impl Session {
         true
     }
 
-    /// Ends the recording with what has been captured until now; FALSE if an error already has.
-    ///
-    /// A change of the tracks that has not been told yet is not told any more (MediaRecorder-stop.html).
-    pub fn stop(&self) -> bool {
-        {
-            let mut control = lock(&self.control);
-            let told = control.stopped.is_some() && control.modified.is_none();
-            if control.error.is_some() || told {
-                return false;
-            }
-            control.modified = None;
-            control.reason.get_or_insert(EndReason::Stop);
-        }
-        self.timeline.write(|timeline| timeline.stop(self.now()));
-        self.stopped(false);
-        true
-    }
-
-    /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
-    fn stop_at_max_duration(&self, progress: Ns) {
-        let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) else {
-            return;
-        };
-        {
-            let mut control = lock(&self.control);
-            if control.stopped.is_some() || control.error.is_some() {
-                return;
-            }
-            control.reason = Some(EndReason::MaxDuration);
-        }
-        self.timeline.write(|timeline| timeline.stop(end));
-        self.stopped(false);
-    }
-
-    /// The tracks have changed, which ends the recording as `stop` does, but with an error.
-    pub fn tracks_modified(&self, error: Error) {
-        {
-            let mut control = lock(&self.control);
-            if control.stopped.is_some() {
-                return;
-            }
-            control.modified = Some(error);
-        }
-        self.timeline.write(|timeline| timeline.stop(self.now()));
-        self.stopped(false);
-    }
-
-    /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
-    pub fn go_down(&self) {
-        let stopped = lock(&self.control).stopped.is_some();
-        if !stopped {
-            self.timeline.write(|timeline| {
-                timeline.stop(match self.any_live() {
-                    true => self.clock.left_playing(),
-                    false => self.clock.furthest(),
-                })
-            });
-        }
-        self.stopped(true);
-    }
-
-    fn stopped(&self, going_down: bool) {
-        let (at, recorded) = self.timeline.read(|t| (t.stopped_at(), t.duration()));
-        gst::info!(
-            CAT,
-            id = &self.label,
-            "Stopped at running time {}, {} recorded{}",
-            time(at.unwrap_or_default()),
-            time(recorded),
-            if going_down {
-                "; nothing more will come"
-            } else {
-                ""
-            }
-        );
-        let mut control = lock(&self.control);
-        control.stopped.get_or_insert_with(Instant::now);
-        control.going_down |= going_down;
-        if going_down {
-            control.reason.get_or_insert(EndReason::StateChange);
-        }
-        drop(control);
-        if going_down {
-            self.room.open();
-        }
-        self.room.wake();
-    }
-
-    /// Ends the recording with an error; what there is is delivered.
-    pub fn fail(&self, error: Error) {
-        gst::warning!(CAT, id = &self.label, "Fails: {error}");
-        let mut control = lock(&self.control);
-        if control.error.is_none() {
-            control.error = Some(error);
-        }
-        drop(control);
-        self.room.open();
-    }
-
     /// Hands out a blob of what has been gathered; FALSE if the recording is over.
     pub fn request_data(&self) -> bool {
         let Some(part) = self.part() else {
@@ -567,103 +411,12 @@ impl Session {
         true
     }
 
-    /// Recorded and left-out time, bytes and blobs so far.
-    pub fn figures(&self) -> Figures {
-        let furthest = self.tracks.iter().map(Track::arrived).max().unwrap_or(0);
-        let (duration, paused) = self.timeline.read(|t| {
-            let recorded = t.recorded_at(furthest);
-            let begun = t.intervals().first().map_or(0, |i| i.start);
-            let paused = furthest.saturating_sub(begun).saturating_sub(recorded);
-            (recorded, paused)
-        });
-        let (bytes, blobs) = self.written();
-        Figures {
-            duration,
-            paused,
-            bytes,
-            blobs,
-        }
-    }
-
-    /// The intervals of which it is known where they begin, as they are now.
-    pub fn intervals(&self) -> Vec<RecordedInterval> {
-        let furthest = self.clock.furthest();
-        let offsets = lock(&self.utc_offsets).clone();
-        self.timeline.read(|timeline| {
-            let intervals = timeline.intervals_from(0).take_while(|i| i.resolved);
-            let numbered = intervals.enumerate();
-            let recorded = numbered.map(|(number, interval)| {
-                let end = interval.end.unwrap_or(furthest).max(interval.start);
-                let system = offsets.get(number).or(offsets.last());
-                let system = system.copied().unwrap_or_default();
-                let reference = self.clock.reference().utc(interval.start);
-                RecordedInterval {
-                    running_time: interval.start,
-                    recorded_time: interval.recorded,
-                    duration: end - interval.start,
-                    utc: reference.unwrap_or(system.saturating_add_unsigned(interval.start)),
-                }
-            });
-            recorded.collect()
-        })
-    }
-
-    /// What `stats` says of each track.
-    pub fn track_figures(&self) -> Vec<TrackFigures> {
-        let (encoders, pictures) = (
-            lock(&self.encoder_names).clone(),
-            lock(&self.pictures).clone(),
-        );
-        let of_pad = |pad: &str| encoders.iter().find(|(name, _)| name == pad);
-        let converted = |track: &Track| {
-            let (_, picture) = pictures.iter().find(|(name, _)| *name == track.name())?;
-            let info = formats::video_info(&*track.newest_caps()?)?;
-            Some(picture.converted(&info))
-        };
-        self.tracks
-            .iter()
-            .map(|track| TrackFigures {
-                pad: track.name().to_owned(),
-                encoder: of_pad(track.name()).map_or_else(String::new, |(_, name)| name.clone()),
-                counts: track.stats(),
-                converted: converted(track).unwrap_or_default(),
-            })
-            .collect()
-    }
-
-    /// Parts so far, the one that is on included.
-    pub fn part_count(&self) -> u32 {
-        let begun = self.timeline.read(|t| {
-            let on = t.part();
-            let is_empty = on > 0 && t.first_instant_of(on).is_none();
-            on + usize::from(!is_empty)
-        });
-        part::part_number(begun)
-    }
-
     /// Whether the caller is in a callback of the recording's own thread (`encoder-setup`):
     /// there, nothing of the recording can be waited for.
     pub fn is_current_thread(&self) -> bool {
         let current = thread::current().id();
         let mut parts = self.parts().into_iter();
         parts.any(|part| part.supervisor.get() == Some(&current))
-    }
-
-    /// Runs a callback that must not unwind: a panic fails the recording.
-    pub(crate) fn contain(&self, run: impl FnOnce(&Self)) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| run(self))) {
-            self.fail(panicked(&*panic));
-        }
-    }
-
-    /// Waits until everything is done and its events are queued, for `timeout` at the most.
-    pub fn wait(&self, timeout: Duration) -> bool {
-        let control = lock(&self.control);
-        let (control, _) = self
-            .done
-            .wait_timeout_while(control, timeout, |control| !control.finished)
-            .unwrap_or_else(PoisonError::into_inner);
-        control.finished
     }
 }
 
@@ -685,43 +438,4 @@ impl Drop for HeldEvents {
             self.part.events.fill(slot, None);
         }
     }
-}
-
-/// What a recording fails with that has panicked.
-pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
-    let what = panic_text(panic);
-    Error::unknown(format!("The recorder has failed: {what}"))
-}
-
-/// What a panic says.
-pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it panicked".into())
-}
-
-/// What `stats` says of a track.
-#[derive(Debug, Clone, Default)]
-pub struct TrackFigures {
-    /// Name of its pad.
-    pub pad: String,
-    /// Factory of its encoder, empty where it has none.
-    pub encoder: String,
-    /// What came of its buffers.
-    pub counts: TrackStats,
-    /// What of its pictures has been converted.
-    pub converted: Vec<String>,
-}
-
-/// Figures for `stats`.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Figures {
-    /// Recorded time.
-    pub duration: Ns,
-    /// Time left out by pauses.
-    pub paused: Ns,
-    /// Bytes of the recording.
-    pub bytes: u64,
-    /// Blobs handed out.
-    pub blobs: u64,
 }

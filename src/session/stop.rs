@@ -1,0 +1,135 @@
+//! How a recording ends: by `stop`, by itself, or because it cannot go on.
+
+use super::{Session, lock};
+use crate::{
+    log::{CAT, time},
+    model::{
+        EndReason, Error,
+        timeline::{Ns, Timeline},
+    },
+};
+use std::{
+    sync::PoisonError,
+    time::{Duration, Instant},
+};
+
+impl Session {
+    /// Ends the recording with what has been captured until now; FALSE if an error already has.
+    ///
+    /// A change of the tracks that has not been told yet is not told any more (MediaRecorder-stop.html).
+    pub fn stop(&self) -> bool {
+        {
+            let mut control = lock(&self.control);
+            let told = control.stopped.is_some() && control.modified.is_none();
+            if control.error.is_some() || told {
+                return false;
+            }
+            control.modified = None;
+            control.reason.get_or_insert(EndReason::Stop);
+        }
+        self.timeline.write(|timeline| timeline.stop(self.now()));
+        self.stopped(false);
+        true
+    }
+
+    /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
+    pub(super) fn stop_at_max_duration(&self, progress: Ns) {
+        let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) else {
+            return;
+        };
+        {
+            let mut control = lock(&self.control);
+            if control.stopped.is_some() || control.error.is_some() {
+                return;
+            }
+            control.reason = Some(EndReason::MaxDuration);
+        }
+        self.timeline.write(|timeline| timeline.stop(end));
+        self.stopped(false);
+    }
+
+    /// The tracks have changed, which ends the recording as `stop` does, but with an error.
+    pub fn tracks_modified(&self, error: Error) {
+        {
+            let mut control = lock(&self.control);
+            if control.stopped.is_some() {
+                return;
+            }
+            control.modified = Some(error);
+        }
+        self.timeline.write(|timeline| timeline.stop(self.now()));
+        self.stopped(false);
+    }
+
+    /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
+    pub fn go_down(&self) {
+        let stopped = lock(&self.control).stopped.is_some();
+        if !stopped {
+            self.timeline.write(|timeline| {
+                timeline.stop(match self.any_live() {
+                    true => self.clock.left_playing(),
+                    false => self.clock.furthest(),
+                })
+            });
+        }
+        self.stopped(true);
+    }
+
+    pub(super) fn stopped(&self, going_down: bool) {
+        let (at, recorded) = self.timeline.read(|t| (t.stopped_at(), t.duration()));
+        gst::info!(
+            CAT,
+            id = &self.label,
+            "Stopped at running time {}, {} recorded{}",
+            time(at.unwrap_or_default()),
+            time(recorded),
+            if going_down {
+                "; nothing more will come"
+            } else {
+                ""
+            }
+        );
+        let mut control = lock(&self.control);
+        control.stopped.get_or_insert_with(Instant::now);
+        control.going_down |= going_down;
+        if going_down {
+            control.reason.get_or_insert(EndReason::StateChange);
+        }
+        drop(control);
+        if going_down {
+            self.room.open();
+        }
+        self.room.wake();
+    }
+
+    /// Ends the recording with an error; what there is is delivered.
+    pub fn fail(&self, error: Error) {
+        gst::warning!(CAT, id = &self.label, "Fails: {error}");
+        let mut control = lock(&self.control);
+        if control.error.is_none() {
+            control.error = Some(error);
+        }
+        drop(control);
+        self.room.open();
+    }
+
+    /// Whether its last events have been queued, or are being so.
+    pub fn is_over(&self) -> bool {
+        lock(&self.control).over
+    }
+
+    /// Where it ends, once that is known.
+    pub fn end(&self) -> Option<Ns> {
+        self.timeline.read(Timeline::end)
+    }
+
+    /// Waits until everything is done and its events are queued, for `timeout` at the most.
+    pub fn wait(&self, timeout: Duration) -> bool {
+        let control = lock(&self.control);
+        let (control, _) = self
+            .done
+            .wait_timeout_while(control, timeout, |control| !control.finished)
+            .unwrap_or_else(PoisonError::into_inner);
+        control.finished
+    }
+}
