@@ -1,5 +1,5 @@
 //! A real RTP sender over a network that loses, delays and reorders packets, is away for seconds, and whose sender
-//! begins anew: the recording goes on, and what comes is where it belongs.
+//! begins anew, with other parameter sets: the recording goes on, and what comes is where it belongs.
 
 mod common;
 
@@ -97,8 +97,10 @@ impl Drop for Network {
     }
 }
 
-/// A sender whose pictures tell the running time of `like`: two streams, of an SSRC and stamps of their own.
-fn sender(like: &gst::Pipeline, video: &str, ports: [u16; 2]) -> gst::Pipeline {
+/// A sender whose frames carry the running time of `like`: two streams, of an SSRC and stamps of their own. Every other
+/// one has other parameter sets.
+fn sender(like: &gst::Pipeline, video: &str, number: usize, ports: [u16; 2]) -> gst::Pipeline {
+    let video = video.replace("LEVEL", ["3", "3.1"][number % 2]);
     let line = format!(
         "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! \
          identity name=raw ! {video} mtu=1200 pt=96 ! udpsink host=127.0.0.1 port={} sync=false async=false \
@@ -174,11 +176,11 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let base = outer.running_time();
     let (_video, video_port) = Network::new(ports[0], begun, outages.clone());
     let (_audio, audio_port) = Network::new(ports[1], begun, outages.clone());
-    let mut sending = sender(&outer.pipeline, video, [video_port, audio_port]);
-    for at in restarts {
+    let mut sending = sender(&outer.pipeline, video, 0, [video_port, audio_port]);
+    for (number, at) in restarts.into_iter().enumerate() {
         outer.wait_running(base + at * SECOND);
         sending.set_state(gst::State::Null).unwrap();
-        sending = sender(&outer.pipeline, video, [video_port, audio_port]);
+        sending = sender(&outer.pipeline, video, number + 1, [video_port, audio_port]);
     }
     outer.wait_running(base + length * SECOND);
     outer.act("stop");
@@ -248,7 +250,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     );
 }
 
-const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 bitrate=600 ! rtph264pay \
+const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 bitrate=600 option-string=level=LEVEL ! rtph264pay \
                     config-interval=-1";
 const DEPAY: &str = "rtph264depay ! h264parse ! video/x-h264,stream-format=avc,alignment=au";
 
