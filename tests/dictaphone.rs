@@ -6,6 +6,7 @@ use common::harness::media::{assert_finalised, assert_plays, probe, run};
 use common::harness::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A tmux server of its own, with one window.
 struct Screen {
@@ -137,6 +138,8 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.wait("the mark of the pause", |text| {
         text.contains("● Recording") && text.contains('┊')
     });
+    screen.key("m");
+    screen.wait("the mark", |text| text.contains("Mark 1 at 0:0"));
     screen.wait("another second", |text| seconds(text) >= 2.0);
     screen.click("Stop");
     let text = screen.wait("the clip", |text| {
@@ -158,6 +161,13 @@ fn records_pauses_renames_plays_and_deletes() {
         "{duration} s, but {clip}"
     );
 
+    let chapters = chapters(&path);
+    let [(start, title)] = chapters.as_slice() else {
+        panic!("not one chapter: {chapters:?}");
+    };
+    assert_eq!(title, "Mark 1");
+    assert!((1.0..duration).contains(start), "{start} of {duration} s");
+
     screen.key("n");
     screen.wait("the question", |text| text.contains("New name: Clip 1"));
     screen.tmux(&["send-keys", "-l", " of mine"]);
@@ -178,6 +188,64 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.key("y");
     screen.wait("the empty list", |text| text.contains("Clips: 0"));
     assert!(!clips.join("Clip 1 of mine.webm").exists());
+    screen.key("q");
+}
+
+/// Seconds and title of each chapter.
+fn chapters(path: &str) -> Vec<(f64, String)> {
+    let (json, _) =
+        run(Command::new("ffprobe").args(["-v", "error", "-of", "json", "-show_chapters", path]));
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let chapters = json["chapters"].as_array().expect("chapters");
+    let chapters = chapters.iter().map(|chapter| {
+        let start = chapter["start_time"].as_str().expect("a time");
+        let title = chapter["tags"]["title"].as_str().unwrap_or_default();
+        (start.parse().expect("a number"), title.to_owned())
+    });
+    chapters.collect()
+}
+
+/// What was to be heard before the key is a clip; what is recorded by hand begins at its own key.
+#[test]
+fn the_last_minute_is_kept_at_a_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clips = folder.path().join("clips");
+    let line = format!(
+        "'{}' --test --directory '{}'",
+        example().display(),
+        clips.display()
+    );
+    let screen = Screen::new(folder.path(), &line);
+    let began = Instant::now();
+    screen.wait("the empty list", |text| text.contains("Clips: 0"));
+    // Of the past there is as much as has passed.
+    wait_for("five seconds", || began.elapsed() > Duration::from_secs(5));
+    let pressed = Instant::now();
+    screen.key("r");
+    screen.wait("half a second", |text| {
+        text.contains("● Recording") && seconds(text) >= 0.5
+    });
+    screen.key("s");
+    let text = screen.wait("the clip", |text| text.contains(" kB "));
+    let by_hand = probe(&clips.join("Clip 1.webm").display().to_string());
+    let most = pressed.elapsed().as_secs_f64();
+    let length = by_hand.duration.expect("a duration");
+    assert!(
+        (0.5..=most).contains(&length),
+        "{length} s of {most} s\n{text}"
+    );
+
+    wait_for("two seconds", || pressed.elapsed() > Duration::from_secs(2));
+    screen.click("Keep last minute");
+    screen.wait("the other clip", |text| {
+        text.contains("Clips: 2") && text.contains("Saved Clip 2")
+    });
+    let path = clips.join("Clip 2.webm").display().to_string();
+    assert_plays(&path);
+    let kept = probe(&path).duration.expect("a duration");
+    // All since the recording by hand, and with it.
+    let most = pressed.elapsed().as_secs_f64();
+    assert!((1.5..=most).contains(&kept), "{kept} s of {most} s");
     screen.key("q");
 }
 
