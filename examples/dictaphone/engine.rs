@@ -50,6 +50,8 @@ impl Engine {
         let tone = source.by_name("tone");
         let recorder = MediaRecorder::builder()
             .name("recorder")
+            // Else the first file name could change what is made, and the past would begin anew.
+            .mime_type("audio/webm")
             .pre_record_time(PAST)
             .build();
         pipeline.add_many([source.upcast_ref::<gst::Element>(), recorder.upcast_ref()])?;
