@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::harness::media::{assert_finalised, assert_plays, probe, run};
+use common::harness::media::{assert_finalised, assert_plays, chapters, probe, run};
 use common::harness::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -189,20 +189,6 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.wait("the empty list", |text| text.contains("Clips: 0"));
     assert!(!clips.join("Clip 1 of mine.webm").exists());
     screen.key("q");
-}
-
-/// Seconds and title of each chapter.
-fn chapters(path: &str) -> Vec<(f64, String)> {
-    let (json, _) =
-        run(Command::new("ffprobe").args(["-v", "error", "-of", "json", "-show_chapters", path]));
-    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
-    let chapters = json["chapters"].as_array().expect("chapters");
-    let chapters = chapters.iter().map(|chapter| {
-        let start = chapter["start_time"].as_str().expect("a time");
-        let title = chapter["tags"]["title"].as_str().unwrap_or_default();
-        (start.parse().expect("a number"), title.to_owned())
-    });
-    chapters.collect()
 }
 
 /// What was to be heard before the key is a clip; what is recorded by hand begins at its own key.
