@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::harness::media::{assert_finalised, assert_plays, probe, run};
+use common::harness::media::{assert_finalised, assert_plays, chapters, probe, run};
 use common::harness::{DEADLINE, holds_within, plugin};
 use common::xvfb::Screen;
 use std::io::{BufRead, BufReader, Write};
@@ -130,7 +130,7 @@ fn records_with_a_pause_plays_and_saves() {
     let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
     let text = camera.wait("the window", |text| text.contains("[Record]"));
     // Nothing to stop, to play or to save yet.
-    for button in ["(Pause)", "(Play)", "(Save as…)"] {
+    for button in ["(Pause)", "(Mark)", "(Play)", "(Save as…)"] {
         assert!(text.contains(button), "{button}: {text}");
     }
 
@@ -155,6 +155,8 @@ fn records_with_a_pause_plays_and_saves() {
     let length = seconds(&camera.ask("read"), '‖').expect("a time");
     let pause = paused_from.elapsed();
     camera.press("Go on");
+    camera.press("Mark");
+    camera.wait("the mark", |text| text.contains("Mark 1 at "));
     camera.wait("another second", |text| {
         seconds(text, '●').is_some_and(|s| s >= length + 1.0)
     });
@@ -179,6 +181,13 @@ fn records_with_a_pause_plays_and_saves() {
         (length + 1.0..most).contains(&duration),
         "{duration} s, but at most {most} s without the pause after {length} s"
     );
+
+    let chapters = chapters(&clip);
+    let [(start, title)] = chapters.as_slice() else {
+        panic!("not one chapter: {chapters:?}");
+    };
+    assert_eq!(title, "Mark 1");
+    assert!((length - 0.1..duration).contains(start), "{start} s");
 
     camera.press("Play");
     camera.wait("the player", |text| {

@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::harness::media::{assert_finalised, assert_plays, probe, run};
+use common::harness::media::{assert_finalised, assert_plays, chapters, probe, run};
 use common::harness::wait_for;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A tmux server of its own, with one window.
 struct Screen {
@@ -137,6 +138,8 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.wait("the mark of the pause", |text| {
         text.contains("● Recording") && text.contains('┊')
     });
+    screen.key("m");
+    screen.wait("the mark", |text| text.contains("Mark 1 at 0:0"));
     screen.wait("another second", |text| seconds(text) >= 2.0);
     screen.click("Stop");
     let text = screen.wait("the clip", |text| {
@@ -158,6 +161,13 @@ fn records_pauses_renames_plays_and_deletes() {
         "{duration} s, but {clip}"
     );
 
+    let chapters = chapters(&path);
+    let [(start, title)] = chapters.as_slice() else {
+        panic!("not one chapter: {chapters:?}");
+    };
+    assert_eq!(title, "Mark 1");
+    assert!((1.0..duration).contains(start), "{start} of {duration} s");
+
     screen.key("n");
     screen.wait("the question", |text| text.contains("New name: Clip 1"));
     screen.tmux(&["send-keys", "-l", " of mine"]);
@@ -178,6 +188,45 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.key("y");
     screen.wait("the empty list", |text| text.contains("Clips: 0"));
     assert!(!clips.join("Clip 1 of mine.webm").exists());
+    screen.key("q");
+}
+
+/// What was to be heard before the key is a clip; what is recorded by hand begins at its own key.
+#[test]
+fn the_last_minute_is_kept_at_a_key() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let clips = folder.path().join("clips");
+    let line = format!(
+        "'{}' --test --directory '{}'",
+        example().display(),
+        clips.display()
+    );
+    let screen = Screen::new(folder.path(), &line);
+    screen.wait("the empty list", |text| text.contains("Clips: 0"));
+    let began = Instant::now();
+    // Of the past there is as much as has passed.
+    wait_for("four seconds", || began.elapsed() > Duration::from_secs(4));
+    screen.click("Keep last minute");
+    screen.wait("the past", |text| text.contains("Saved Clip 1"));
+    let path = clips.join("Clip 1.webm").display().to_string();
+    assert_plays(&path);
+    let kept = probe(&path).duration.expect("a duration");
+    assert!(kept > 3.5, "{kept} s");
+
+    let pressed = Instant::now();
+    screen.key("r");
+    screen.wait("half a second", |text| {
+        text.contains("● Recording") && seconds(text) >= 0.5
+    });
+    screen.key("s");
+    let text = screen.wait("the clip", |text| text.contains("Saved Clip 2"));
+    let most = pressed.elapsed().as_secs_f64();
+    let by_hand = probe(&clips.join("Clip 2.webm").display().to_string());
+    let length = by_hand.duration.expect("a duration");
+    assert!(
+        (0.5..=most).contains(&length),
+        "{length} s of {most} s\n{text}"
+    );
     screen.key("q");
 }
 

@@ -385,8 +385,8 @@ fn slug(heading: &str) -> String {
 }
 
 /// The Python programs of docs/RECIPES.md.
-fn recipes() -> [String; 4] {
-    <[String; 4]>::try_from(blocks(RECIPES, "python")).expect("four")
+fn recipes() -> [String; 5] {
+    <[String; 5]>::try_from(blocks(RECIPES, "python")).expect("five")
 }
 
 #[test]
@@ -408,7 +408,7 @@ fn the_recipes_of_the_past_work() {
 #[test]
 fn the_recipes_work() {
     let dir = tempfile::tempdir().expect("a directory");
-    let [files, sending, ..] = recipes();
+    let [files, sending, parts, ..] = recipes();
     run_python(&files, None, dir.path());
     for take in 0..3 {
         let file = dir.path().join(format!("take-{take}.webm"));
@@ -435,6 +435,51 @@ fn the_recipes_work() {
     let packets = decoded.trim().strip_prefix("opus,").expect("sound");
     let packets: u32 = packets.parse().expect("a number");
     assert!((100..130).contains(&packets), "{packets} packets of 20 ms");
+
+    let server = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("its address");
+    let uploaded = std::thread::spawn(move || uploads(&server));
+    run_python(&parts, Some(&format!("http://{address}")), dir.path());
+    TcpStream::connect(address).expect("the last connection, with nothing in it");
+    let uploaded = uploaded.join().expect("the server");
+    assert_eq!(uploaded.len(), 3, "2.5 s in parts of one");
+    for (number, (path, body)) in uploaded.iter().enumerate() {
+        assert_eq!(path, &format!("/part-{number:03}.webm"));
+        let file = dir.path().join(&path[1..]);
+        assert!(!file.exists(), "{path} is still there");
+        std::fs::write(&file, body).expect("written");
+        let length = if number < 2 { 1.0 } else { 0.5 };
+        assert_media(&file, &["audio:opus"], length, 0.4);
+    }
+}
+
+/// Path and body of each PUT request until an empty connection.
+fn uploads(server: &TcpListener) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    loop {
+        let (stream, _) = server.accept().expect("a connection");
+        let mut reader = BufReader::new(&stream);
+        let (mut path, mut length) = (String::new(), 0);
+        let mut line = String::new();
+        while reader.read_line(&mut line).expect("a header") > 2 {
+            if let Some(rest) = line.strip_prefix("PUT ") {
+                path = rest.split(' ').next().expect("a path").to_owned();
+            } else if let Some(number) = line.to_ascii_lowercase().strip_prefix("content-length: ")
+            {
+                length = number.trim().parse().expect("a length");
+            }
+            line.clear();
+        }
+        if path.is_empty() {
+            return all;
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).expect("a body");
+        (&stream)
+            .write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .expect("an answer");
+        all.push((path, body));
+    }
 }
 
 /// Takes PUT requests until an empty connection: how many, and their bodies in order. Panics if

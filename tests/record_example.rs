@@ -31,9 +31,16 @@ fn example() -> PathBuf {
     example
 }
 
+/// The same where SIGUSR1 is passed on.
+const LIMITED_USR1: &str = "timeout --foreground --signal=USR1 --kill-after=60 60";
+
 /// The recorder in `dir`, without a terminal.
 fn record(dir: &Path, line: &str) -> Command {
-    let mut limited = LIMITED.split(' ');
+    record_within(LIMITED, dir, line)
+}
+
+fn record_within(limit: &str, dir: &Path, line: &str) -> Command {
+    let mut limited = limit.split(' ');
     let mut command = Command::new(limited.next().expect("a program"));
     command
         .args(limited)
@@ -229,11 +236,16 @@ fn keys_work_and_the_terminal_is_given_back() {
     screen.wait_for("PAUSED");
     press(" ");
     screen.wait_for("REC");
+    press("m");
+    screen.wait_for("Mark 1 at 0:00:0");
     press("c");
     screen.wait_for("chunk 1");
+    press("n");
+    screen.wait_for("no next part: ");
     press("q");
     let end = screen.wait_for("min = ");
     assert!(end.contains("take.webm ("), "no summary: {end}");
+    assert!(end.contains("chapter   0:00:0"), "no chapter: {end}");
     let modes = screen.rest();
     for mode in ["icanon", "echo", "isig", "opost"] {
         let on = modes.split_whitespace().any(|word| word == mode);
@@ -243,6 +255,93 @@ fn keys_work_and_the_terminal_is_given_back() {
     assert!(child.wait().expect("it ends").success());
     let probe = probe::probe(&dir.path().join("take.webm"));
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
+}
+
+/// What was before the key is in the file, as far back as the line showed.
+#[test]
+fn the_past_is_recorded_at_a_key() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = format!(
+        "{LIMITED} {} --test --pre-record 20s -o take.webm; echo end of it",
+        example().display()
+    );
+    let (mut child, mut keyboard, mut screen) = in_terminal(dir.path(), &line);
+    screen.wait_for("[space] record");
+    screen.wait_for("KEPT    0:00:02");
+    assert!(!dir.path().join("take.webm").exists());
+    let began = Instant::now();
+    for (key, then) in [(" ", "REC"), ("q", "end of it")] {
+        keyboard.write_all(key.as_bytes()).expect("a key");
+        keyboard.flush().expect("a key");
+        screen.wait_for(then);
+    }
+    let since = began.elapsed().as_secs_f64();
+    drop(keyboard);
+    assert!(child.wait().expect("it ends").success());
+    let probe = probe::probe(&dir.path().join("take.webm"));
+    assert_eq!(probe.streams, SOUND_AND_PICTURE);
+    // Half a second from key frame to key frame, and what comes between the line and the key.
+    assert!(
+        (2.0..3.5 + since).contains(&probe.duration),
+        "{} s",
+        probe.duration
+    );
+}
+
+/// Without a terminal a signal begins it.
+#[test]
+fn a_signal_begins_it_with_the_past() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "--test --no-video --pre-record 1s --duration 1 -o take.wav";
+    let mut child = record_within(LIMITED_USR1, dir.path(), line)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the recorder starts");
+    let mut lines = BufReader::new(child.stderr.take().expect("its stderr")).lines();
+    let kept = lines.any(|line| line.expect("a line").starts_with("keeping the past"));
+    assert!(kept, "it ended before it kept anything");
+    let sent = Command::new("kill")
+        .args(["-s", "USR1", &child.id().to_string()])
+        .status()
+        .expect("kill runs");
+    assert!(sent.success());
+    let notes: Vec<String> = lines.map(|line| line.expect("a line")).collect();
+    assert!(child.wait().expect("it ends").success(), "{notes:?}");
+    let probe = probe::probe(&dir.path().join("take.wav"));
+    assert!((0.99..2.0).contains(&probe.duration), "{probe:?}");
+}
+
+/// Each file plays by itself, and they have numbers.
+#[test]
+fn parts_go_to_numbered_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let line = "--test --split 0.5 --duration 1.6 -o take.webm";
+    let assert = record(dir.path(), line).assert().success();
+    let output = assert.get_output();
+    let notes = text(&output.stderr);
+    let notes: Vec<&str> = notes.lines().collect();
+    let mut total = 0.0;
+    let parts = (0..)
+        .map(|number| format!("take-{number:03}.webm"))
+        .take_while(|name| dir.path().join(name).exists());
+    let parts: Vec<String> = parts.collect();
+    assert!((3..=6).contains(&parts.len()), "{parts:?}");
+    for name in &parts {
+        let probe = probe::probe(&dir.path().join(name));
+        assert_eq!(probe.streams, SOUND_AND_PICTURE, "{name}");
+        total += probe.duration;
+        assert!(
+            notes
+                .iter()
+                .any(|note| note.starts_with(&format!("{name}: "))),
+            "{name} is not told: {notes:?}"
+        );
+    }
+    assert!((1.6..2.6).contains(&total), "{total} s in all");
+    let summary = text(&output.stdout);
+    let count = format!("parts     {}", parts.len());
+    assert!(summary.contains(&count), "{summary}");
 }
 
 /// Eight seconds of sound and picture in a file that this project did not write.

@@ -116,9 +116,9 @@ fn recordings_by_asyncio() {
     script(
         folder.path(),
         "recording.py",
-        &["blobs.webm", "location.webm"],
+        &["blobs.webm", "location.webm", "part %d.webm"],
     );
-    for name in ["blobs.webm", "location.webm"] {
+    for name in ["blobs.webm", "location.webm", "part 2.webm", "part 3.webm"] {
         assert_recording(&folder.path().join(name), &["vp8"], &["opus"]);
     }
 }
@@ -226,16 +226,18 @@ fn types() {
     std::fs::write(
         &user,
         "from __future__ import annotations\n\
-         from gst_mediarecorder import Data, Event, Recorder, State\n\
+         from gst_mediarecorder import Data, Event, Keep, Recorder, State\n\
          \n\
          \n\
          async def sizes(recorder: Recorder) -> list[int]:\n\
          \x20   recorder.timeslice = 200\n\
+         \x20   recorder.keep = Keep.DEPTH | Keep.CHROMA\n\
+         \x20   begun: list[int] = [interval.utc for interval in recorder.intervals]\n\
          \x20   state: State = recorder.state\n\
          \x20   location: str | None = recorder.location\n\
          \x20   assert location is None or state is State.INACTIVE\n\
          \x20   seen: list[Event] = [event async for event in recorder]\n\
-         \x20   return [len(event.data) for event in seen if isinstance(event, Data)]\n",
+         \x20   return begun + [len(event.data) for event in seen if isinstance(event, Data)]\n",
     )
     .expect("written");
     let mypy = || {

@@ -30,7 +30,7 @@ def arguments():
 
 
 class Application(Gtk.Application):
-    KEYS = {"record": "<Control>r", "pause": "<Control>p", "play": "<Control>l", "save": "<Control>s"}
+    KEYS = {"record": "<Control>r", "pause": "<Control>p", "mark": "<Control>m", "play": "<Control>l", "save": "<Control>s"}
 
     def __init__(self, args):
         # Two of them are two cameras, not one application.

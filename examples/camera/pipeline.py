@@ -59,9 +59,9 @@ class Pipeline:
         self.recorder.set_property("location", location)
         self.act("start")
 
-    def act(self, action):
-        """start, pause, resume, stop; raises the GLib.Error that says why not."""
-        error = self.recorder.emit(action)
+    def act(self, action, *arguments):
+        """start, pause, resume, stop, or mark with a title; raises the GLib.Error that says why not."""
+        error = self.recorder.emit(action, *arguments)
         if error is not None:
             raise error
 

@@ -14,6 +14,7 @@ class Window(Gtk.ApplicationWindow):
         super().__init__(application=application, title="Camera", default_width=650, default_height=594)
         self.args = args
         self.clip = None  # where the last recording is
+        self.marks = 0  # of the recording that is on
         self.saving = False  # between stop and the whole file
         self.playing = False
         self.closing = False
@@ -56,12 +57,12 @@ class Window(Gtk.ApplicationWindow):
 
         row = Gtk.Box(spacing=8, halign=Gtk.Align.CENTER, margin_top=10, margin_bottom=10)
         self.buttons, self.actions = {}, {}
-        for name in ("record", "pause", "play", "save"):
+        for name in ("record", "pause", "mark", "play", "save"):
             action = Gio.SimpleAction.new(name, None)
             action.connect("activate", self.on_action, getattr(self, f"on_{name}"))
             self.add_action(action)
             self.actions[name] = action
-            self.buttons[name] = Gtk.Button(action_name=f"win.{name}", width_request=120)
+            self.buttons[name] = Gtk.Button(action_name=f"win.{name}", width_request=110)
             row.append(self.buttons[name])
         box = Gtk.Box(orientation=Gtk.Orientation.VERTICAL)
         for child in (self.bar, overlay, row):
@@ -85,12 +86,14 @@ class Window(Gtk.ApplicationWindow):
         possible = {
             "record": self.pipeline and not self.saving and not self.playing,
             "pause": state != "inactive",
+            "mark": state != "inactive",
             "play": self.clip and not busy,
             "save": self.clip and not busy and not self.playing,
         }
         labels = {
             "record": "Record" if state == "inactive" else "Stop",
             "pause": "Go on" if state == "paused" else "Pause",
+            "mark": "Mark",
             "play": "Stop playing" if self.playing else "Play",
             "save": "Save as…",
         }
@@ -120,12 +123,18 @@ class Window(Gtk.ApplicationWindow):
             self.saving = True
             return
         self.bar.set_revealed(False)
+        self.marks = 0
         now = GLib.DateTime.new_now_local().format("%Y-%m-%d %H-%M-%S")
         ending = {"video/mp4": "mp4", "video/x-matroska": "mkv"}.get(self.args.type.split(";")[0], "webm")
         self.pipeline.start(os.path.join(self.args.directory, f"Camera {now}.{ending}"))
 
     def on_pause(self):
         self.pipeline.act("resume" if self.pipeline.state == "paused" else "pause")
+
+    def on_mark(self):
+        """A chapter begins here, in a pause where it goes on; the recorder says where that is."""
+        self.pipeline.act("mark", f"Mark {self.marks + 1}")
+        self.marks += 1
 
     def on_play(self):
         self.playing = not self.playing
@@ -172,6 +181,8 @@ class Window(Gtk.ApplicationWindow):
             # What was recorded so far is saved all the same: a stop follows.
             self.saving = True
             self.tell(fields.get_value("error").message, is_error=True)
+        elif name == "mark":
+            self.tell(f"{fields.get_string('title')} at {fields.get_value('timecode') / 1e9:.1f} s")
         elif name == "stop":
             self.saving = False
             self.clip = fields.get_string("location")

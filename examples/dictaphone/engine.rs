@@ -14,9 +14,13 @@ use std::time::{Duration, Instant};
 /// How often `level` tells how loud it is, in nanoseconds: a column of the waveform.
 const INTERVAL: u64 = 50_000_000;
 
+/// What can still be made a clip when it has been said.
+const PAST: gst::ClockTime = gst::ClockTime::from_seconds(60);
+
 /// What has happened, for the screen.
 pub enum News {
     Level(f64),
+    Marked { title: String, at: Duration },
     Saved(Clip),
     Failed(String),
     PlayedOut,
@@ -44,7 +48,12 @@ impl Engine {
             true,
         )?;
         let tone = source.by_name("tone");
-        let recorder = MediaRecorder::builder().name("recorder").build();
+        let recorder = MediaRecorder::builder()
+            .name("recorder")
+            // Else the first file name could change what is made, and the past would begin anew.
+            .mime_type("audio/webm")
+            .pre_record_time(PAST)
+            .build();
         pipeline.add_many([source.upcast_ref::<gst::Element>(), recorder.upcast_ref()])?;
         source.link(&recorder)?;
         pipeline
@@ -58,13 +67,35 @@ impl Engine {
         })
     }
 
-    /// Begins a recording into a file of the first free name in `directory`.
+    /// Begins a recording of what is said from now on.
     pub fn start(&self, directory: &Path) -> Result<()> {
+        self.choose_file(directory)?;
+        self.recorder.set_pre_record_time(gst::ClockTime::ZERO);
+        let started = self.recorder.start();
+        // What is recorded is past for the next one, too.
+        self.recorder.set_pre_record_time(PAST);
+        Ok(started?)
+    }
+
+    /// A clip of the last minute: a recording that begins so long ago, and ends now.
+    pub fn keep_last(&self, directory: &Path) -> Result<()> {
+        self.choose_file(directory)?;
+        self.recorder.start()?;
+        Ok(self.recorder.stop()?)
+    }
+
+    /// How much of the last minute there is.
+    pub fn past(&self) -> Duration {
+        self.recorder.stats().pre_recorded.into()
+    }
+
+    /// The next recording goes to a file of the first free name in `directory`.
+    fn choose_file(&self, directory: &Path) -> Result<()> {
         let free = (1..)
             .map(|number| directory.join(format!("Clip {number}.webm")))
             .find(|path| !path.exists());
         self.recorder.set_location(free.context("no free name")?);
-        Ok(self.recorder.start()?)
+        Ok(())
     }
 
     pub fn play(&mut self, path: &Path) -> Result<()> {
@@ -144,6 +175,10 @@ fn told(structure: &gst::StructureRef) -> Option<News> {
             let loudest = peaks.iter().filter_map(|peak| peak.get::<f64>().ok());
             News::Level(loudness_of(loudest.fold(f64::NEG_INFINITY, f64::max)))
         }
+        "mediarecorder-mark" => News::Marked {
+            title: structure.get("title").ok()?,
+            at: Duration::from_nanos(structure.get("timecode").ok()?),
+        },
         "mediarecorder-error" => {
             News::Failed(structure.get::<glib::Error>("error").ok()?.to_string())
         }

@@ -63,7 +63,9 @@ fn run(
         for news in engine.news() {
             told(&mut state, news);
         }
-        if state.mode != Mode::Idle {
+        if state.mode == Mode::Idle {
+            state.past = engine.past();
+        } else {
             state.recorded = engine.recorded();
         }
         let screen = terminal.draw(|frame| view::draw(frame, &state))?.area;
@@ -85,6 +87,7 @@ fn run(
 fn told(state: &mut State, news: News) {
     match news {
         News::Level(level) => state.loudness(level),
+        News::Marked { title, at } => state.marked(&title, &view::time(at)),
         News::Saved(clip) => {
             state.mode = Mode::Idle;
             state.recorded = clip.length;
@@ -142,6 +145,8 @@ fn act(state: &mut State, engine: &mut Engine, action: Do, directory: &Path) -> 
             engine.recorder.resume()?;
             state.recording();
         }
+        Do::Mark(title) => engine.recorder.mark(&title)?,
+        Do::KeepLast => engine.keep_last(directory)?,
         // The clip is there once its file is whole: News::Saved.
         Do::Stop => engine.recorder.stop()?,
         Do::Play(path) => {

@@ -37,6 +37,8 @@ pub enum Bar {
     Level(f64),
     /// Here a pause was cut out.
     Cut,
+    /// Here a chapter begins.
+    Mark,
 }
 
 /// A question that keys are an answer to.
@@ -52,7 +54,9 @@ pub enum Question {
 pub enum Button {
     Record,
     Pause,
+    Mark,
     Stop,
+    KeepLast,
     Play,
     Rename,
     Delete,
@@ -77,10 +81,17 @@ pub enum Do {
     Start,
     Pause,
     Resume,
+    /// A chapter of this title begins here.
+    Mark(String),
     Stop,
+    /// A clip of what was to be heard lately.
+    KeepLast,
     Play(PathBuf),
     Hush,
-    Rename { from: PathBuf, to: PathBuf },
+    Rename {
+        from: PathBuf,
+        to: PathBuf,
+    },
     Delete(PathBuf),
     Quit,
 }
@@ -95,6 +106,10 @@ pub struct State {
     /// Of the source, 0 to 1.
     pub level: f64,
     pub recorded: Duration,
+    /// How much of the past can still be made a clip.
+    pub past: Duration,
+    /// Marks of the clip that is being recorded.
+    marks: u32,
     pub playing: Option<PathBuf>,
     pub question: Option<Question>,
     /// What went wrong last, or what was done.
@@ -117,7 +132,8 @@ impl State {
     pub fn is_enabled(&self, button: Button) -> bool {
         match button {
             Button::Record => self.mode == Mode::Idle,
-            Button::Pause | Button::Stop => self.mode != Mode::Idle,
+            Button::KeepLast => self.mode == Mode::Idle && !self.past.is_zero(),
+            Button::Pause | Button::Mark | Button::Stop => self.mode != Mode::Idle,
             Button::Play | Button::Rename | Button::Delete => self.chosen().is_some(),
             Button::Quit => true,
         }
@@ -137,7 +153,9 @@ impl State {
         match key {
             Key::Char('r' | 'R') => self.press(Button::Record),
             Key::Char(' ' | 'p' | 'P') => self.press(Button::Pause),
+            Key::Char('m' | 'M') => self.press(Button::Mark),
             Key::Char('s' | 'S') => self.press(Button::Stop),
+            Key::Char('k' | 'K') => self.press(Button::KeepLast),
             Key::Enter => self.press(Button::Play),
             Key::Char('n' | 'N') => self.press(Button::Rename),
             Key::Char('d' | 'D') | Key::Delete => self.press(Button::Delete),
@@ -159,7 +177,9 @@ impl State {
             Button::Record => Some(Do::Start),
             Button::Pause if self.mode == Mode::Paused => Some(Do::Resume),
             Button::Pause => Some(Do::Pause),
+            Button::Mark => Some(Do::Mark(format!("Mark {}", self.marks + 1))),
             Button::Stop => Some(Do::Stop),
+            Button::KeepLast => Some(Do::KeepLast),
             Button::Play => match (clip, &self.playing) {
                 (Some(clip), Some(playing)) if clip.path == *playing => Some(Do::Hush),
                 (Some(clip), _) => Some(Do::Play(clip.path.clone())),
@@ -218,6 +238,7 @@ impl State {
         match self.mode {
             Mode::Idle => {
                 self.bars.clear();
+                self.marks = 0;
                 self.recorded = Duration::ZERO;
             }
             Mode::Paused => self.bar(Bar::Cut),
@@ -232,6 +253,13 @@ impl State {
         if self.mode == Mode::Recording {
             self.bar(Bar::Level(self.level));
         }
+    }
+
+    /// A mark has its place.
+    pub fn marked(&mut self, title: &str, at: &str) {
+        self.marks += 1;
+        self.notice = format!("{title} at {at}");
+        self.bar(Bar::Mark);
     }
 
     fn bar(&mut self, bar: Bar) {
@@ -329,6 +357,33 @@ mod tests {
             state.loudness(0.1);
         }
         assert_eq!(state.bars.len(), MAX_BARS);
+    }
+
+    #[test]
+    fn marks_are_counted_anew_in_each_clip() {
+        let mut state = State::default();
+        assert_eq!(state.key(Key::Char('m')), None, "nothing is recorded");
+        state.recording();
+        let first = Some(Do::Mark("Mark 1".into()));
+        assert_eq!(state.key(Key::Char('m')), first);
+        state.marked("Mark 1", "0:01.0");
+        assert_eq!(state.notice, "Mark 1 at 0:01.0");
+        assert_eq!(state.bars, [Bar::Mark]);
+        state.mode = Mode::Paused;
+        assert_eq!(state.press(Button::Mark), Some(Do::Mark("Mark 2".into())));
+        state.mode = Mode::Idle;
+        state.recording();
+        assert_eq!(state.key(Key::Char('m')), first);
+    }
+
+    #[test]
+    fn the_past_is_kept_where_there_is_one() {
+        let mut state = State::default();
+        assert_eq!(state.key(Key::Char('k')), None);
+        state.past = Duration::from_secs(1);
+        assert_eq!(state.key(Key::Char('k')), Some(Do::KeepLast));
+        state.recording();
+        assert_eq!(state.key(Key::Char('k')), None);
     }
 
     #[test]

@@ -10,14 +10,16 @@ use ratatui::{
 };
 use std::time::Duration;
 
-const BUTTONS: [Button; 7] = [
-    Button::Record,
-    Button::Pause,
-    Button::Stop,
-    Button::Play,
-    Button::Rename,
-    Button::Delete,
-    Button::Quit,
+/// Row by row.
+const BUTTONS: [&[Button]; 2] = [
+    &[
+        Button::Record,
+        Button::Pause,
+        Button::Mark,
+        Button::Stop,
+        Button::KeepLast,
+    ],
+    &[Button::Play, Button::Rename, Button::Delete, Button::Quit],
 ];
 /// Eighths of a cell.
 const EIGHTHS: [&str; 9] = [" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"];
@@ -45,7 +47,7 @@ fn areas(whole: Rect) -> Areas {
         Constraint::Length(1),
         Constraint::Length(7),
         Constraint::Length(1),
-        Constraint::Length(1),
+        Constraint::Length(2),
         Constraint::Min(3),
         Constraint::Length(1),
     ])
@@ -65,7 +67,9 @@ fn label(button: Button, state: &State) -> &'static str {
         Button::Record => "● Record r",
         Button::Pause if state.mode == Mode::Paused => "● Go on ␣",
         Button::Pause => "‖ Pause ␣",
+        Button::Mark => "Mark m",
         Button::Stop => "■ Stop s",
+        Button::KeepLast => "Keep last minute k",
         Button::Play if is_playing(state) => "■ Hush ⏎",
         Button::Play => "▶ Play ⏎",
         Button::Rename => "Rename n",
@@ -79,15 +83,17 @@ fn is_playing(state: &State) -> bool {
     chosen.is_some() && chosen == state.playing.as_ref()
 }
 
-/// The buttons with their places in the row.
-fn buttons(row: Rect, state: &State) -> Vec<(Button, Rect)> {
-    let mut x = row.x;
+/// The buttons with their places.
+fn buttons(area: Rect, state: &State) -> Vec<(Button, Rect)> {
     let mut placed = Vec::new();
-    for button in BUTTONS {
-        let wide = label(button, state).chars().count() as u16 + 2;
-        let place = Rect::new(x, row.y, wide, 1).intersection(row);
-        x = x.saturating_add(wide + 1);
-        placed.push((button, place));
+    for (row, y) in BUTTONS.iter().zip(area.y..) {
+        let mut x = area.x;
+        for &button in *row {
+            let wide = label(button, state).chars().count() as u16 + 2;
+            let place = Rect::new(x, y, wide, 1).intersection(area);
+            x = x.saturating_add(wide + 1);
+            placed.push((button, place));
+        }
     }
     placed
 }
@@ -169,7 +175,7 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
-/// The newest bar at the right; a pause that was cut out is a line from top to bottom.
+/// The newest bar at the right; a pause that was cut out, or a mark, is a line from top to bottom.
 fn draw_wave(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let block = Block::bordered().title(" Dictaphone ");
     let inner = block.inner(area);
@@ -184,6 +190,7 @@ fn draw_wave(frame: &mut Frame<'_>, area: Rect, state: &State) {
         for row in 0..inner.height {
             let (symbol, color) = match bar {
                 Bar::Cut => ("┊", Color::Yellow),
+                Bar::Mark => ("│", Color::Cyan),
                 Bar::Level(level) => {
                     let height = (level * f64::from(inner.height) * 8.0).round().max(1.0) as usize;
                     let below = usize::from(inner.height - 1 - row) * 8;
@@ -296,11 +303,13 @@ mod tests {
         for (text, button) in [
             ("Record", Button::Record),
             ("Stop", Button::Stop),
+            ("Keep", Button::KeepLast),
             ("Quit", Button::Quit),
         ] {
-            let before = rows[9].split(text).next().unwrap().chars().count() as u16;
-            let hit = target_at(whole, &state, before, 9);
-            assert_eq!(hit, Some(Target::Button(button)), "{}", rows[9]);
+            let row = rows.iter().position(|row| row.contains(text)).unwrap();
+            let before = rows[row].split(text).next().unwrap().chars().count() as u16;
+            let hit = target_at(whole, &state, before, row as u16);
+            assert_eq!(hit, Some(Target::Button(button)), "{}", rows[row]);
         }
         state.select(20);
         let rows = shown(&state);

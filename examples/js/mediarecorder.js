@@ -7,7 +7,9 @@
 //     for await (const blob of recorder)     // until the recording has ended
 //         save(blob.bytes);
 //
-// Methods throw where the browsers' do. Times are in nanoseconds, as everywhere in GStreamer; `utc` is a BigInt.
+// Methods throw where the browsers' do. Times are in nanoseconds, as everywhere in GStreamer. gjs makes a Number of each,
+// which is exact up to 2^53 (104 days); `utc`, which is more, is a BigInt here, read from the structure's text.
+// `onpart` and `onmark` get what the browsers have not: a file that is whole, a mark that has its place.
 //
 // gjs runs no callback in a foreign thread, so the events are taken from the bus: the element has to be in its
 // pipeline already, and a main loop has to run.
@@ -132,6 +134,11 @@ export class MediaRecorder {
         this.#act('request-data');
     }
 
+    /** Goes on in the next part: a file of its own, where `location` has a `%d`, or else blobs that are one. */
+    splitNow() {
+        this.#act('split-now');
+    }
+
     /** Names this instant: a chapter of this title begins here. */
     mark(title = '') {
         this.#act('mark', title);
@@ -204,6 +211,6 @@ export class MediaRecorder {
         }
         recording.changed.resolve();
         recording.changed = deferred();
-        this[`on${event}`]?.(detail); // onstart, onpause, onresume, ondataavailable, onerror, onstop
+        this[`on${event}`]?.(detail); // onstart, onpause, onresume, ondataavailable, onpart, onmark, onerror, onstop
     }
 }

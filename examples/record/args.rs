@@ -8,14 +8,17 @@ use clap::Parser;
 use gst::prelude::*;
 
 use crate::script::PauseRange;
+use crate::units;
 
 /// Records a microphone and a camera, test sources, or another file into a file.
 #[derive(Debug, Parser)]
 #[command(
     name = "record",
-    after_help = "Keys while recording: space = pause or resume, c = chunk now, \
-                  q, Enter or Ctrl-C = stop.\n\
-                  Without a terminal, --duration, Ctrl-C or SIGTERM ends the recording."
+    after_help = "Keys while recording: space = pause or resume, m = mark (a chapter), c = chunk now, \
+                  n = next part (with --split or --keep), q, Enter or Ctrl-C = stop.\n\
+                  With --pre-record the space bar begins.\n\
+                  Without a terminal, --duration, Ctrl-C or SIGTERM ends the recording, and \
+                  SIGUSR1 begins it with --pre-record."
 )]
 pub struct Args {
     /// List the capture devices and exit
@@ -67,6 +70,18 @@ pub struct Args {
     /// Pause from A to B, in seconds since the start (pauses count); may be given again
     #[arg(long, value_name = "A..B")]
     pub pause_at: Vec<PauseRange>,
+
+    /// Wait for a key, and then record what has happened up to TIME before it, too: 30s, 2m
+    #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input")]
+    pub pre_record: Option<Duration>,
+
+    /// Go on in the next file after TIME of recorded time: 10m, 1h. The files get numbers
+    #[arg(long, value_name = "TIME", value_parser = units::duration)]
+    pub split: Option<Duration>,
+
+    /// Delete the oldest of these files so that they never take more than SIZE together: 20G
+    #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
+    pub keep: Option<u64>,
 }
 
 impl Args {
@@ -77,6 +92,11 @@ impl Args {
     /// A type that holds sound only means that no camera is wanted, unless one was named.
     pub fn wants_video(&self) -> bool {
         !self.no_video && (self.video.is_some() || !self.sound_only_type())
+    }
+
+    /// Whether there will be more than one file.
+    pub fn wants_parts(&self) -> bool {
+        self.split.is_some() || self.keep.is_some()
     }
 
     fn sound_only_type(&self) -> bool {
@@ -112,8 +132,28 @@ impl Args {
             .to_str()
             .context("the file name has to be valid UTF-8")?;
         recorder.set_property("mime-type", format);
-        recorder.set_property("location", location);
+        if self.wants_parts() {
+            recorder.set_property("location", numbered(location));
+        } else {
+            recorder.set_property("location", location);
+        }
         Ok(())
+    }
+
+    /// Sets what else the options say: blobs, parts, the past.
+    pub fn apply_options(&self, recorder: &gst::Element) {
+        if let Some(timeslice) = self.timeslice {
+            recorder.set_property("timeslice", timeslice);
+        }
+        if let Some(split) = self.split {
+            recorder.set_property("max-size-time", nanoseconds(split));
+        }
+        if let Some(keep) = self.keep {
+            recorder.set_property("max-total-bytes", keep);
+        }
+        if let Some(past) = self.pre_record {
+            recorder.set_property("pre-record-time", nanoseconds(past));
+        }
     }
 }
 
@@ -125,6 +165,25 @@ fn default_output(mime_type: &str) -> Result<PathBuf> {
         "recording-{stamp}.{}",
         extension_for(mime_type)
     )))
+}
+
+/// `take-%03d.webm` of `take.webm`; a name that has a place for the number stays as it is.
+fn numbered(location: &str) -> String {
+    if location.contains('%') {
+        return location.to_owned();
+    }
+    let path = Path::new(location);
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push("-%03d");
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name).display().to_string()
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn extension_for(mime_type: &str) -> &'static str {
@@ -201,8 +260,28 @@ mod tests {
             "--pause-at 2..1",
             "--pause-at 2",
             "--pause-at 1..",
+            "--pre-record 0s",
+            "--pre-record 30s --input a.wav",
+            "--split never",
+            "--keep 20GB",
         ] {
             assert!(parse(line).is_err(), "{line} was taken");
+        }
+    }
+
+    #[test]
+    fn parts_get_numbers() {
+        let args = parse("--split 10m --keep 20G --pre-record 30s").expect("a good line");
+        assert!(args.wants_parts() && !parse("").expect("a good line").wants_parts());
+        assert_eq!(args.split, Some(Duration::from_secs(600)));
+        assert_eq!(args.pre_record, Some(Duration::from_secs(30)));
+        assert_eq!(args.keep, Some(20_000_000_000));
+        for (given, used) in [
+            ("take.webm", "take-%03d.webm"),
+            ("a.b/take", "a.b/take-%03d"),
+            ("take %d.mp4", "take %d.mp4"),
+        ] {
+            assert_eq!(numbered(given), used);
         }
     }
 

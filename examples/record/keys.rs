@@ -16,8 +16,11 @@ const CONTROL_D: u8 = 0x04;
 /// What the user wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// With `--pre-record`: begin, first of all.
     PauseOrResume,
+    Mark,
     Chunk,
+    NextPart,
     Stop,
 }
 
@@ -86,7 +89,9 @@ fn read_keys(terminal: &mut impl Read, sender: &Sender<Command>) {
 fn command(key: u8) -> Option<Command> {
     match key {
         b' ' => Some(Command::PauseOrResume),
+        b'm' | b'M' => Some(Command::Mark),
         b'c' | b'C' => Some(Command::Chunk),
+        b'n' | b'N' => Some(Command::NextPart),
         // Raw mode hands Ctrl-C over as a key; Ctrl-D ends input, so it ends the recording.
         b'q' | b'Q' | b'\r' | b'\n' | CONTROL_C | CONTROL_D => Some(Command::Stop),
         _ => None,
@@ -117,10 +122,18 @@ mod tests {
 
     #[test]
     fn keys_mean_what_the_help_says() {
-        use Command::{Chunk, PauseOrResume, Stop};
+        use Command::{Chunk, Mark, NextPart, PauseOrResume, Stop};
         assert_eq!(
-            commands(&[b" ", b"x", b"c ", b"q"]),
-            [PauseOrResume, Chunk, PauseOrResume, Stop, Stop]
+            commands(&[b" ", b"x", b"c ", b"mN", b"q"]),
+            [
+                PauseOrResume,
+                Chunk,
+                PauseOrResume,
+                Mark,
+                NextPart,
+                Stop,
+                Stop
+            ]
         );
         for stop in [b"\r", b"Q", b"\x03", b"\x04"] {
             assert_eq!(commands(&[stop]), [Stop, Stop], "{stop:?}");

@@ -79,7 +79,7 @@ impl Screen {
 /// What the live line tells.
 #[derive(Debug)]
 pub struct Status<'a> {
-    /// The recorder's `state`.
+    /// The recorder's `state`; `armed` while only the past is kept.
     pub state: &'a str,
     pub recorded: Duration,
     pub bytes: u64,
@@ -93,6 +93,7 @@ impl Status<'_> {
         let state = match self.state {
             "recording" => "● REC   ",
             "paused" => "‖ PAUSED",
+            "armed" => "○ KEPT  ",
             _ => "■ SAVING",
         };
         let mut line = format!("{state}  {}  {:>9}", time(self.recorded), size(self.bytes));
@@ -101,12 +102,11 @@ impl Status<'_> {
             line.push_str(&meter(level));
         }
         if self.keys && self.state != "inactive" {
-            let other = if self.state == "paused" {
-                "resume"
-            } else {
-                "pause"
-            };
-            line.push_str(&format!("  [space] {other}  [c] chunk  [q] stop"));
+            line.push_str(match self.state {
+                "armed" => "  [space] record  [q] quit",
+                "paused" => "  [space] resume  [m] mark  [c] chunk  [q] stop",
+                _ => "  [space] pause  [m] mark  [c] chunk  [q] stop",
+            });
         }
         line
     }
@@ -193,6 +193,8 @@ mod tests {
         }
         status.state = "paused";
         assert!(status.line().contains("resume"));
+        status.state = "armed";
+        assert!(status.line().contains("[space] record"));
         status.keys = false;
         status.level = None;
         assert!(!status.line().contains('['));

@@ -4,6 +4,8 @@
 //! cargo run --example record -- --help
 //! cargo run --example record -- --test --duration 3 --pause-at 1..2
 //! cargo run --example record -- --input talk.wav --output talk.webm
+//! cargo run --example record -- --split 10m --keep 20G
+//! cargo run --example record -- --pre-record 30s
 //! ```
 
 mod args;
@@ -16,6 +18,7 @@ mod recording;
 mod script;
 mod sources;
 mod summary;
+mod units;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -103,8 +106,6 @@ fn prepare_recorder(args: &Args) -> Result<gst::Element> {
             );
         }
     }
-    if let Some(timeslice) = args.timeslice {
-        recorder.set_property("timeslice", timeslice);
-    }
+    args.apply_options(&recorder);
     Ok(recorder)
 }

@@ -1,5 +1,7 @@
 //! One recording from its first buffer to its last event: keys, script and bus in one loop.
 
+mod messages;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -7,15 +9,16 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::args::Args;
 use crate::devices::Kind;
 use crate::keys::{Command, RawTerminal};
-use crate::live_line::{Screen, Status, level_of, size, time};
+use crate::live_line::Screen;
 use crate::script::{Script, Step, Stopwatch};
 use crate::sources::Source;
+use messages::failure_of;
 
 /// How often keys and script are looked at: what a pause by hand or script may be late.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(10);
@@ -32,8 +35,10 @@ const IMPATIENCE: Duration = Duration::from_secs(1);
 pub struct Outcome {
     /// The file, if one was begun.
     pub location: Option<PathBuf>,
+    /// Of that file; with several parts it is the last one's.
     pub bytes: u64,
     pub chunks: u64,
+    pub parts: u32,
     pub paused: Duration,
     /// Why it ended, if not as it was meant to.
     pub failure: Option<String>,
@@ -43,6 +48,8 @@ pub struct Outcome {
 enum Phase {
     /// Sources are starting; nothing is recorded.
     Waiting(Instant),
+    /// The past is kept until the user wants it recorded.
+    Armed,
     Running,
     /// The last events are on their way.
     Stopping(Instant),
@@ -55,7 +62,7 @@ pub struct Recording<'a> {
     recorder: &'a gst::Element,
     /// Tracks of which no buffer has come yet.
     silent_tracks: Arc<AtomicUsize>,
-    /// Requests from outside to end, so that the loop can make a proper end of them.
+    /// Requests from outside to begin or to end, so that the loop can make a proper end of them.
     signals: Signals,
     keys: Option<&'a RawTerminal>,
     phase: Phase,
@@ -65,6 +72,10 @@ pub struct Recording<'a> {
     started: gst::ClockTime,
     duration: Option<Duration>,
     tell_chunks: bool,
+    /// With `--pre-record`: it begins when the user says so.
+    keeps_past: bool,
+    has_parts: bool,
+    marks: u32,
     level: Option<f64>,
     /// The tracks come from a file, and end by themselves.
     from_file: bool,
@@ -104,7 +115,7 @@ impl<'a> Recording<'a> {
             pipeline,
             recorder,
             silent_tracks,
-            signals: Signals::new([SIGHUP, SIGINT, SIGTERM])?,
+            signals: Signals::new([SIGHUP, SIGINT, SIGTERM, SIGUSR1])?,
             keys,
             phase: Phase::Waiting(Instant::now()),
             script,
@@ -112,6 +123,9 @@ impl<'a> Recording<'a> {
             started: gst::ClockTime::ZERO,
             duration: args.duration,
             tell_chunks: args.timeslice.is_some(),
+            keeps_past: args.pre_record.is_some(),
+            has_parts: args.wants_parts(),
+            marks: 0,
             level: level.then_some(f64::NEG_INFINITY),
             from_file: false,
             outcome: Outcome::default(),
@@ -146,8 +160,12 @@ impl<'a> Recording<'a> {
                 self.handle(&arrived, screen);
                 message = self.bus.pop();
             }
-            for _ in 0..self.signals.pending().count() {
-                self.request_stop(screen);
+            let signals: Vec<_> = self.signals.pending().collect();
+            for signal in signals {
+                match signal {
+                    SIGUSR1 => self.begin(screen),
+                    _ => self.request_stop(screen),
+                }
             }
             while let Some(command) = self.keys.and_then(RawTerminal::next_command) {
                 self.obey(command, screen);
@@ -170,7 +188,12 @@ impl<'a> Recording<'a> {
             Phase::Waiting(since) => {
                 let all_there = self.silent_tracks.load(Ordering::Relaxed) == 0;
                 if all_there || since.elapsed() > FIRST_BUFFERS {
-                    self.start()?;
+                    if self.keeps_past {
+                        self.phase = Phase::Armed;
+                        screen.note("keeping the past; the space bar or SIGUSR1 begins");
+                    } else {
+                        self.start()?;
+                    }
                 }
             }
             Phase::Running => {
@@ -189,9 +212,19 @@ impl<'a> Recording<'a> {
                 self.fail("the recording does not end; what is in the file may be incomplete");
                 self.phase = Phase::Done;
             }
-            Phase::Stopping(_) | Phase::Done => {}
+            Phase::Armed | Phase::Stopping(_) | Phase::Done => {}
         }
         Ok(())
+    }
+
+    /// The user wants what is kept of the past, and what comes.
+    fn begin(&mut self, screen: &mut Screen) {
+        if self.phase != Phase::Armed {
+            return;
+        }
+        if let Err(error) = self.start() {
+            screen.note(&format!("{error:#}"));
+        }
     }
 
     fn start(&mut self) -> Result<()> {
@@ -227,6 +260,7 @@ impl<'a> Recording<'a> {
                 self.fail("stopped before the sources had started");
                 self.phase = Phase::Done;
             }
+            Phase::Armed => self.phase = Phase::Done,
             Phase::Running => {
                 self.outcome.paused = self
                     .elapsed()
@@ -254,121 +288,31 @@ impl<'a> Recording<'a> {
                 "paused" => self.resume(screen),
                 _ => self.pause(screen),
             },
+            Command::PauseOrResume => self.begin(screen),
+            Command::Mark if self.phase == Phase::Running => self.mark(screen),
             Command::Chunk if self.phase == Phase::Running => {
                 self.tell_chunks = true;
                 if let Some(error) = self.act("request-data") {
                     screen.note(&format!("no chunk: {}", error.message()));
                 }
             }
-            Command::PauseOrResume | Command::Chunk => {}
+            Command::NextPart if self.phase == Phase::Running => {
+                if let Some(error) = self.act("split-now") {
+                    screen.note(&format!("no next part: {}", error.message()));
+                }
+            }
+            Command::Mark | Command::Chunk | Command::NextPart => {}
         }
     }
 
-    fn handle(&mut self, message: &gst::Message, screen: &mut Screen) {
-        match message.view() {
-            gst::MessageView::Element(element) => {
-                if let Some(structure) = element.structure() {
-                    self.handle_element(structure, screen);
-                }
-            }
-            gst::MessageView::Error(_) => {
-                let why = failure_of(message).unwrap_or_default();
-                screen.note(&format!("error: {why}"));
-                self.fail(&why);
-                // What was recorded until then is kept.
-                if !matches!(self.phase, Phase::Stopping(_)) {
-                    self.request_stop(screen);
-                }
-            }
-            gst::MessageView::Warning(warning) => {
-                screen.note(&format!("warning: {}", warning.error().message()));
-            }
-            gst::MessageView::Latency(_) => {
-                let _ = self.pipeline.recalculate_latency();
-            }
-            gst::MessageView::ClockLost(_) => {
-                // The clock's device has gone: a new clock is chosen on the way up.
-                let _ = self.pipeline.set_state(gst::State::Paused);
-                let _ = self.pipeline.set_state(gst::State::Playing);
-            }
-            _ => {}
+    /// A chapter begins here; where that is comes as a message.
+    fn mark(&mut self, screen: &mut Screen) {
+        let title = format!("Mark {}", self.marks + 1);
+        let refused: Option<glib::Error> = self.recorder.emit_by_name("mark", &[&title]);
+        match refused {
+            None => self.marks += 1,
+            Some(error) => screen.note(&format!("no mark: {}", error.message())),
         }
-    }
-
-    /// The recorder's events, and the input level.
-    fn handle_element(&mut self, structure: &gst::StructureRef, screen: &mut Screen) {
-        let number = |field| structure.get::<u64>(field).unwrap_or(0);
-        match structure.name().as_str() {
-            "level" => self.level = level_of(structure).or(self.level),
-            "mediarecorder-start" => {
-                self.phase = match self.phase {
-                    Phase::Waiting(_) => Phase::Running,
-                    later => later,
-                };
-                // The very cut; the call began a little earlier.
-                self.started = gst::ClockTime::from_nseconds(number("running-time"));
-                let text = |field| structure.get::<String>(field).unwrap_or_default();
-                let location = text("location");
-                screen.note(&format!("recording {location} ({})", text("mime-type")));
-                self.outcome.location = Some(location.into());
-            }
-            // In a terminal the live line shows these.
-            "mediarecorder-pause" if !screen.is_live() => screen.note("paused"),
-            "mediarecorder-resume" if !screen.is_live() => screen.note("resumed"),
-            "mediarecorder-data-available" => {
-                self.outcome.chunks += 1;
-                if self.tell_chunks {
-                    screen.note(&format!(
-                        "chunk {}: {}, {} from {}",
-                        self.outcome.chunks,
-                        size(number("size")),
-                        time(Duration::from_nanos(number("duration"))),
-                        time(Duration::from_nanos(number("timecode"))),
-                    ));
-                }
-            }
-            "mediarecorder-error" => {
-                let why = structure.get::<glib::Error>("error");
-                self.fail(why.as_ref().map_or("unknown", |error| error.message()));
-                if self.phase == Phase::Running {
-                    self.phase = Phase::Stopping(Instant::now());
-                }
-            }
-            "mediarecorder-stop" => {
-                self.outcome.bytes = number("size");
-                if let Ok(location) = structure.get::<String>("location") {
-                    self.outcome.location = Some(location.into());
-                }
-                self.phase = Phase::Done;
-            }
-            _ => {}
-        }
-    }
-
-    fn draw(&self, screen: &mut Screen) {
-        if matches!(self.phase, Phase::Waiting(_) | Phase::Done) || !screen.is_live() {
-            return;
-        }
-        let stats: gst::Structure = self.recorder.property("stats");
-        let number = |field: &str| stats.get::<u64>(field).unwrap_or(0);
-        let (recorded, bytes) = (Duration::from_nanos(number("duration")), number("bytes"));
-        if self.from_file {
-            let message = format!("{}  {:>9}", time(recorded), size(bytes));
-            let all = self.recorder.query_duration::<gst::ClockTime>();
-            screen
-                .progress()
-                .show(recorded, all.map(Duration::from), message);
-            return;
-        }
-        let line = Status {
-            state: &self.state(),
-            recorded,
-            bytes,
-            level: self.level,
-            keys: self.keys.is_some(),
-        }
-        .line();
-        screen.draw(&line);
     }
 
     /// Emits an action; Some is the reason why it was not done.
@@ -403,16 +347,4 @@ impl Drop for Recording<'_> {
         // Ends a recording that is still on, so that its file is whole.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
-}
-
-/// `alsasrc0: Device is being used by another application.`
-fn failure_of(message: &gst::Message) -> Option<String> {
-    let gst::MessageView::Error(error) = message.view() else {
-        return None;
-    };
-    let text = error.error().message().to_owned();
-    Some(match message.src() {
-        Some(source) => format!("{}: {text}", source.name()),
-        None => text,
-    })
 }

@@ -24,6 +24,13 @@ fn write(out: &mut impl Write, location: &Path, outcome: &Outcome) -> std::io::R
     if outcome.chunks > 1 {
         writeln!(out, "    chunks    {}", outcome.chunks)?;
     }
+    if outcome.parts > 1 {
+        writeln!(
+            out,
+            "    parts     {} (this is the last one)",
+            outcome.parts
+        )?;
+    }
     match contents(location) {
         Ok(lines) => lines
             .iter()
@@ -68,7 +75,25 @@ fn contents(location: &Path) -> Result<Vec<String>> {
             audio.channels(),
         ));
     }
+    if let Some(toc) = info.toc() {
+        lines.extend(toc.entries().iter().flat_map(chapters));
+    }
     Ok(lines)
+}
+
+/// Marks, as the container has them: within an edition, or by themselves.
+fn chapters(entry: &gst::TocEntry) -> Vec<String> {
+    if entry.entry_type() != gst::TocEntryType::Chapter {
+        return entry.sub_entries().iter().flat_map(chapters).collect();
+    }
+    let start = entry.start_stop_times().map_or(0, |(start, _)| start);
+    let at = std::time::Duration::from_nanos(u64::try_from(start).unwrap_or(0));
+    let tags = entry.tags();
+    let title = tags
+        .as_ref()
+        .and_then(|tags| tags.get::<gst::tags::Title>());
+    let title = title.as_ref().map_or("", |title| title.get());
+    vec![format!("chapter   {} {title}", time(at))]
 }
 
 fn description(stream: &gst_pbutils::DiscovererStreamInfo) -> String {

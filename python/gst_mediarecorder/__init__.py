@@ -23,17 +23,21 @@ from .errors import (  # noqa: E402
     SecurityError,
     UnknownError,
 )
-from .events import Data, Error, Event, Pause, Resume, Start, Stop  # noqa: E402
-from .recorder import BitrateMode, Recorder, State  # noqa: E402
+from .events import Data, Error, Event, Interval, Mark, Part, Pause, Resume, Start, Stop  # noqa: E402
+from .recorder import BitrateMode, Keep, Recorder, State  # noqa: E402
 
 __all__ = [
     "BitrateMode",
     "Data",
     "Error",
     "Event",
+    "Interval",
     "InvalidModificationError",
     "InvalidStateError",
+    "Keep",
+    "Mark",
     "NotSupportedError",
+    "Part",
     "Pause",
     "Recorder",
     "RecorderError",

@@ -1,9 +1,12 @@
-"""What happens in a recording. The last events of each are :class:`Error`, if it failed, :class:`Data`, :class:`Stop`."""
+"""What happens in a recording.
+
+The last events of each are :class:`Error`, if it failed, :class:`Data`, :class:`Part`, :class:`Stop`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Iterator, Optional, Union
+from typing import Any, Iterator, List, Optional, Union
 
 from .errors import RecorderError, UnknownError
 
@@ -34,6 +37,89 @@ class Error:
     """The recording cannot go on. What was recorded so far comes next, in :class:`Data`."""
 
     error: RecorderError
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A mark has its place. Times are in nanoseconds."""
+
+    title: str
+    """What it is called."""
+    timecode: int
+    """Its recorded time."""
+    part: int
+    """Number of the part that it is in, from 0."""
+    part_timecode: int
+    """Its recorded time in that part."""
+    running_time: int
+    """Its running time; of a mark in a pause that of the cut."""
+
+    @classmethod
+    def of(cls, structure: Any) -> Mark:
+        """From the ``Gst.Structure`` of ``on-mark``."""
+        field = structure.get_value
+        times = field("timecode"), field("part"), field("part-timecode"), field("running-time")
+        return cls(structure.get_string("title") or "", *times)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of the recording is over, and its file whole. A recording that is never split has one, number 0."""
+
+    number: int
+    """From 0."""
+    location: Optional[str]
+    """Its file, if there is one."""
+    mime_type: str
+    """Its actual type; empty where nothing could be recorded."""
+    timecode: int
+    """Recorded time of its first instant, in nanoseconds."""
+    duration: int
+    """Recorded time in it, in nanoseconds."""
+    size: int
+    """Bytes in it."""
+    whole: bool
+    """False where a disk has failed: the file may lack something that the blobs have."""
+    running_time: int
+    """Running time of its first instant, in nanoseconds."""
+
+    @classmethod
+    def of(cls, structure: Any) -> Part:
+        """From the ``Gst.Structure`` of ``on-part``."""
+        field = structure.get_value
+        return cls(
+            number=field("part"),
+            location=structure.get_string("location"),
+            mime_type=structure.get_string("mime-type") or "",
+            timecode=field("timecode"),
+            duration=field("duration"),
+            size=field("size"),
+            whole=field("whole"),
+            running_time=field("running-time"),
+        )
+
+
+@dataclass(frozen=True)
+class Interval:
+    """What was recorded between two cuts. No event: see ``intervals`` of the recorder. Times are in nanoseconds."""
+
+    running_time: int
+    """Running time of its first instant."""
+    recorded_time: int
+    """Recorded time of its first instant."""
+    duration: int
+    """How long it is, as far as it has come."""
+    utc: int
+    """When its first instant was, since 1970: by upstream's reference timestamps, else by the system's clock."""
+
+    @classmethod
+    def all_of(cls, structure: Any) -> List[Interval]:
+        """From the ``Gst.Structure`` of ``stats`` or of the message ``mediarecorder-stop``."""
+        names = "running-time", "recorded-time", "duration", "utc"
+        # The bindings convert no GstValueArray, but they have this for it.
+        found, array = structure.get_array("intervals")
+        items = [array.get_nth(number) for number in range(array.n_values)] if found else []
+        return [cls(*(item.get_value(name) for name in names)) for item in items]
 
 
 @dataclass(frozen=True)
@@ -121,4 +207,4 @@ class Data:
         )
 
 
-Event = Union[Start, Pause, Resume, Data, Error, Stop]
+Event = Union[Start, Pause, Resume, Data, Mark, Part, Error, Stop]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import enum
-from typing import Any, AsyncIterator, Generic, Optional, Type, TypeVar, Union, overload
+from typing import Any, AsyncIterator, Generic, List, Optional, Type, TypeVar, Union, overload
 
 from gi.repository import Gst
 
 from .errors import from_glib
-from .events import Data, Error, Event, Pause, Resume, Start, Stop
+from .events import Data, Error, Event, Interval, Mark, Part, Pause, Resume, Start, Stop
 
 _T = TypeVar("_T")
 
@@ -27,6 +27,20 @@ class BitrateMode(enum.Enum):
 
     CONSTANT = "constant"
     VARIABLE = "variable"
+
+
+class Keep(enum.Flag):
+    """What of raw pictures is kept where codec and container can; the rest is converted to what plays everywhere."""
+
+    NONE = 0
+    DEPTH = 1
+    """Bits of a component."""
+    CHROMA = 2
+    """Chroma subsampling."""
+    ALPHA = 4
+    """Transparency."""
+    PIXEL_ASPECT = 8
+    """The pixel aspect ratio."""
 
 
 class _Property(Generic[_T]):
@@ -70,7 +84,7 @@ class Recorder:
     """The type wanted, such as ``video/webm;codecs=vp8,opus``; while recording, the actual one. Empty: by the
     extension of ``location``, else WebM."""
     location = _Property[Optional[str]]("location")
-    """The file, in place of an older one; with ``%d`` or ``%05d``, a new number for each recording."""
+    """The file, in place of an older one; with ``%d`` or ``%05d``, a new number for each recording, or part of one."""
     autostart = _Property[bool]("autostart")
     """Begin at the first buffer."""
     timeslice = _Property[int]("timeslice")
@@ -95,6 +109,22 @@ class Recorder:
     """Nanoseconds after which a recording ends with what there is."""
     sync_interval = _Property[int]("sync-interval")
     """Nanoseconds from one synchronising of the file with its disk to the next; 0: never."""
+    pre_record_time = _Property[int]("pre-record-time")
+    """Nanoseconds of the past that are kept: ``start`` begins that long before the call."""
+    max_duration = _Property[int]("max-duration")
+    """Recorded nanoseconds after which the recording ends as by ``stop``; 0: unlimited."""
+    max_size_time = _Property[int]("max-size-time")
+    """Recorded nanoseconds of a part; 0: no splitting by time. ``location`` needs a ``%d``."""
+    max_size_bytes = _Property[int]("max-size-bytes")
+    """Bytes of a part; 0: no splitting by size."""
+    max_files = _Property[int]("max-files")
+    """Parts that stay: the oldest is deleted; 0: all of them."""
+    max_total_bytes = _Property[int]("max-total-bytes")
+    """Bytes of all parts together: the oldest is deleted before more is written; 0: any number."""
+    min_free_space = _Property[int]("min-free-space")
+    """Bytes that stay free on the file system of ``location``."""
+    fallback_location = _Property[Optional[str]]("fallback-location")
+    """Where the recording goes on when ``location`` fails."""
 
     element: Any
     """The ``Gst.Element``."""
@@ -130,6 +160,8 @@ class Recorder:
         element.connect("on-pause", lambda _: self._deliver(Pause()))
         element.connect("on-resume", lambda _: self._deliver(Resume()))
         element.connect("on-data-available", self._on_data)
+        element.connect("on-mark", lambda _, structure: self._deliver(Mark.of(structure)))
+        element.connect("on-part", lambda _, structure: self._deliver(Part.of(structure)))
         element.connect("on-error", lambda _, error: self._deliver(Error(from_glib(error))))
         element.connect("on-stop", self._on_stop)
 
@@ -146,6 +178,20 @@ class Recorder:
     @audio_bitrate_mode.setter
     def audio_bitrate_mode(self, mode: BitrateMode) -> None:
         Gst.util_set_object_arg(self.element, "audio-bitrate-mode", mode.value)
+
+    @property
+    def keep(self) -> Keep:
+        """What of raw pictures is kept."""
+        return Keep(int(self.element.get_property("keep")))
+
+    @keep.setter
+    def keep(self, keep: Keep) -> None:
+        Gst.util_set_object_arg(self.element, "keep", str(keep.value))
+
+    @property
+    def intervals(self) -> List[Interval]:
+        """What was recorded when: of the recording that is on, else of the latest."""
+        return Interval.all_of(self.stats)
 
     @property
     def stats(self) -> Any:
@@ -199,6 +245,15 @@ class Recorder:
             InvalidStateError: no recording is on.
         """
         self._act("request-data")
+
+    def split_now(self) -> None:
+        """Goes on in the next part, a file of its own; in a pause the next part begins at the resume.
+
+        Raises:
+            InvalidStateError: no recording is on.
+            NotSupportedError: no part may begin: ``location`` has no ``%d``, or ``src`` is linked.
+        """
+        self._act("split-now")
 
     def mark(self, title: str = "") -> None:
         """Names this instant: a chapter of this title begins here. In a pause it is at the cut.

@@ -43,7 +43,7 @@ const size = blobs => blobs.reduce((sum, blob) => sum + blob.bytes.length, 0);
 
 function methodsThrow(recorder) {
     check(recorder.state === 'inactive', 'inactive at first');
-    for (const method of ['pause', 'resume', 'requestData', 'stop'])
+    for (const method of ['pause', 'resume', 'requestData', 'splitNow', 'mark', 'stop'])
         throws('InvalidStateError', () => recorder[method]());
     const {mime_type: wanted} = recorder.element;
     recorder.element.mime_type = 'video/pineapple';
@@ -107,6 +107,41 @@ async function oneAfterTheOther(recorder) {
     check(size((await two).all) === (await second).size, 'the bytes of the second');
 }
 
+// Two files of a recording that begins in the past, with a mark in the second.
+async function partsAndThePast(recorder) {
+    const folder = GLib.dir_make_tmp('mediarecorder-XXXXXX');
+    recorder.element.location = `${folder}/%d.webm`;
+    recorder.element.pre_record_time = 200000000;
+    while (recorder.stats.preRecorded < 200000000)
+        await new Promise(resolve => GLib.timeout_add(GLib.PRIORITY_DEFAULT, 10, () => resolve()));
+    const parts = [], marks = [];
+    recorder.onpart = part => parts.push(part);
+    const marked = new Promise(resolve => (recorder.onmark = mark => {
+        marks.push(mark);
+        resolve();
+    }));
+    const split = new Promise(resolve => (recorder.ondataavailable = resolve));
+    await recorder.start();
+    recorder.splitNow();
+    await split;
+    recorder.mark('here');
+    await marked;
+    const stopped = await recorder.stop();
+    recorder.element.location = null;
+    recorder.element.pre_record_time = 0;
+    recorder.onpart = recorder.onmark = recorder.ondataavailable = null;
+
+    check(parts.length === 2 && parts.every((part, n) => part.part === n && part.whole), JSON.stringify(parts));
+    const [first, second] = parts;
+    check(first.duration >= 200000000 && second.timecode === first.duration, JSON.stringify(parts));
+    check(first.size + second.size === stopped.size, `${JSON.stringify(parts)}, ${stopped.size} bytes`);
+    check(marks[0].title === 'here' && marks[0].part === 1, JSON.stringify(marks));
+    check(stopped.intervals[0].runningTime === first.runningTime, JSON.stringify(parts));
+    for (const part of parts)
+        check(GLib.unlink(part.location) === 0, `${part.location} is a file`);
+    GLib.rmdir(folder);
+}
+
 // A new track is InvalidModification: the last blob still comes.
 async function failureIsTold(recorder) {
     let told = null;
@@ -144,6 +179,7 @@ async function main() {
     methodsThrow(recorder);
     await blobsArrive(recorder);
     await oneAfterTheOther(recorder);
+    await partsAndThePast(recorder);
     await failureIsTold(recorder);
     recorder.close();
     pipeline.set_state(Gst.State.NULL);

@@ -50,6 +50,21 @@ pub fn decoded_from(path: &str, second: f64, format: &str) -> (Vec<u8>, String) 
         .args(["-i", path, "-f", format, "-"]))
 }
 
+/// Seconds and title of each chapter.
+#[track_caller]
+pub fn chapters(path: &str) -> Vec<(f64, String)> {
+    let (json, _) =
+        run(Command::new("ffprobe").args(["-v", "error", "-of", "json", "-show_chapters", path]));
+    let json: serde_json::Value = serde_json::from_slice(&json).expect("JSON");
+    let chapters = json["chapters"].as_array().expect("chapters");
+    let chapters = chapters.iter().map(|chapter| {
+        let start = chapter["start_time"].as_str().expect("a time");
+        let title = chapter["tags"]["title"].as_str().unwrap_or_default();
+        (start.parse().expect("a number"), title.to_owned())
+    });
+    chapters.collect()
+}
+
 /// Reads `path` with ffprobe.
 #[track_caller]
 pub fn probe(path: &str) -> Media {

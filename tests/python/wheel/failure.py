@@ -4,7 +4,7 @@ import asyncio
 
 from rig import Rig, run
 
-from gst_mediarecorder import Data, Error, InvalidModificationError, Start, Stop
+from gst_mediarecorder import Data, Error, InvalidModificationError, Part, Start, Stop
 
 
 async def a_pad_too_late(rig):
@@ -15,7 +15,7 @@ async def a_pad_too_late(rig):
         if isinstance(event, Start):
             await rig.recorded_more(200_000_000)
             rig.recorder.element.request_pad_simple("audio_%u")
-    assert [type(event) for event in events] == [Start, Error, Data, Stop], events
+    assert [type(event) for event in events] == [Start, Error, Data, Part, Stop], events
     error = events[1].error
     assert type(error) is InvalidModificationError and str(error), error
 
@@ -59,7 +59,7 @@ async def cancelled(rig):
         kinds.append(type(event))
         if isinstance(event, Start):
             rig.recorder.stop()
-    assert kinds == [Start, Data, Stop], kinds
+    assert kinds == [Start, Data, Part, Stop], kinds
 
 
 with Rig() as rig:
