@@ -11,6 +11,7 @@ mod delay;
 mod encoder;
 mod entry_point;
 mod flac;
+mod hdr;
 mod ladder;
 mod loas;
 mod memory;
@@ -40,6 +41,7 @@ pub use encoder::{
 };
 pub use entry_point::{EntryPoint, FrameFormat, entry_point};
 pub use flac::FlacHeader;
+pub use hdr::HdrMetadata;
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};

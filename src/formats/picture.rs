@@ -1,10 +1,11 @@
 //! What of raw pictures goes into a file: depth, chroma subsampling, alpha, pixel aspect ratio.
 
-use super::registry::encoders;
 use super::encoder::needs_no_hardware;
+use super::hdr::is_hdr;
+use super::registry::encoders;
 use crate::model::{Chroma, Codec, Container, Profile};
 use gst::prelude::*;
-use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoTransferFunction};
+use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo};
 
 /// What of raw pictures is to be kept, where codec and container can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,14 +79,6 @@ pub struct Picture {
     sampling: Sampling,
 }
 
-/// Bits of a component and subsampling of what is PQ or HLG: 8 bits would show bands.
-fn is_hdr(info: &VideoInfo) -> bool {
-    matches!(
-        info.colorimetry().transfer(),
-        VideoTransferFunction::Smpte2084 | VideoTransferFunction::AribStdB67
-    )
-}
-
 /// What turns pictures upright. It takes not all that videoconvert does.
 const TURNER: &str = "videoflip";
 
@@ -98,7 +91,9 @@ fn accepted(codec: Codec, is_turned: bool) -> Vec<VideoFormat> {
     });
     let turns = |format: &VideoFormat| {
         let sampling = Sampling::of_format(*format);
-        turned.as_ref().is_none_or(|all| all.iter().any(|most| sampling.is_within(most)))
+        turned
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|most| sampling.is_within(most)))
     };
     let mut all = Vec::new();
     for factory in encoders(codec) {
@@ -178,7 +173,8 @@ pub fn picture(
     let wanted = Sampling {
         depth: match profile {
             Some(profile) => profile.depth,
-            None if keep.depth || is_hdr(info) => input.depth,
+            // 8 bits would show bands.
+            None if keep.depth || is_hdr(&info.colorimetry()) => input.depth,
             None => 8,
         },
         chroma: match profile {

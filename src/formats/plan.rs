@@ -329,13 +329,7 @@ impl Plan {
     ) -> Option<Picture> {
         let info = video_info(caps)?;
         let codec = (*self.codecs.get(track)?, self.container);
-        Some(picture(
-            codec,
-            &info,
-            keep,
-            self.profile(),
-            is_turned,
-        ))
+        Some(picture(codec, &info, keep, self.profile(), is_turned))
     }
 
     /// What the requested video codec asks for by its profile.

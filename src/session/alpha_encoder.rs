@@ -176,7 +176,8 @@ mod imp {
             let src = gst::Pad::builder_from_template(src).event_function(|_, parent, event| {
                 let send = |this: &Self| {
                     let ways = [&this.colour, &this.alpha];
-                    ways.map(|way| way.back.push_event(event.clone())).contains(&true)
+                    ways.map(|way| way.back.push_event(event.clone()))
+                        .contains(&true)
                 };
                 Self::catch_panic_pad_function(parent, || false, send)
             });
@@ -194,8 +195,12 @@ mod imp {
     }
 
     static TEMPLATES: Lazy<[gst::PadTemplate; 2]> = Lazy::new(|| {
-        let taken = gst_video::VideoCapsBuilder::new().format(VideoFormat::A420).build();
-        let made = formats::alpha_codecs().into_iter().map(formats::encoded_caps);
+        let taken = gst_video::VideoCapsBuilder::new()
+            .format(VideoFormat::A420)
+            .build();
+        let made = formats::alpha_codecs()
+            .into_iter()
+            .map(formats::encoded_caps);
         let made = made.reduce(|mut all, caps| {
             all.merge(caps);
             all
@@ -246,7 +251,13 @@ mod imp {
             };
             *lock(&self.bits_per_second) = rate;
             let share = rate / ALPHA_SHARE;
-            for (encoder, rate) in self.encoders.get().into_iter().flatten().zip([rate - share, share]) {
+            for (encoder, rate) in self
+                .encoders
+                .get()
+                .into_iter()
+                .flatten()
+                .zip([rate - share, share])
+            {
                 formats::set_bits_per_second(encoder, rate);
             }
         }
@@ -327,7 +338,9 @@ mod imp {
                 _ => event,
             };
             let ways = [&self.colour, &self.alpha];
-            !ways.map(|way| way.out.push_event(event.clone())).contains(&false)
+            !ways
+                .map(|way| way.out.push_event(event.clone()))
+                .contains(&false)
         }
 
         /// What the encoders are given of pictures with these caps.

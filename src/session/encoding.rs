@@ -149,7 +149,12 @@ pub fn set_up_encoder(
     made: impl Fn(&gst::Element),
 ) -> Result<gst::Element, Error> {
     let mut works = encoder_that_works(made_for, &made)?;
-    if made_for.spec.picture.as_ref().is_some_and(|p| p.splits_alpha) {
+    if made_for
+        .spec
+        .picture
+        .as_ref()
+        .is_some_and(|p| p.splits_alpha)
+    {
         works = with_alpha(works, made_for, &made)?;
     }
     if made_for.spec.codec.kind() == Kind::Video {
@@ -244,9 +249,9 @@ pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst
     let chain = front(spec, track)?;
     let is_scaler = |element: &gst::Element| element.name().ends_with("-videoscale");
     let pairs = chain.iter().zip(chain.iter().skip(1));
-    let site = pairs.filter(|(_, next)| is_scaler(next)).find_map(|(converter, scaler)| {
-        converter.static_pad("src").zip(scaler.static_pad("sink"))
-    });
+    let site = pairs
+        .filter(|(_, next)| is_scaler(next))
+        .find_map(|(converter, scaler)| converter.static_pad("src").zip(scaler.static_pad("sink")));
     if let Some((converted, scaler)) = site {
         orientation::follow(track.name, &converted, &scaler);
     }

@@ -43,12 +43,20 @@ impl Told<'_> {
     /// Whether there is anything.
     pub fn is_needed(&self) -> bool {
         let delayed = self.delays.iter().any(|delay| *delay != Delay::None);
-        delayed || self.pictures.iter().any(|told| additions(told) != Additions::default())
+        delayed
+            || self
+                .pictures
+                .iter()
+                .any(|told| additions(told) != Additions::default())
     }
 }
 
 fn additions(told: &Pictures) -> Additions {
-    Additions { alpha: told.alpha }
+    Additions {
+        alpha: told.alpha,
+        hdr: told.hdr,
+        turn: told.turn,
+    }
 }
 
 /// The bytes with what is told in them, if they are the header; `None` if not. Tracks with alpha are added to `blocks`.
@@ -69,8 +77,10 @@ pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u
                     continue;
                 };
                 let whole = bytes.get(entry.start..entry.end);
-                let changed = whole.and_then(|whole| track_entry::with_additions(whole, &additions(told)));
-                if let (Some(changed), Some(place)) = (changed, new.get_mut(entry.start..entry.end)) {
+                let changed =
+                    whole.and_then(|whole| track_entry::with_additions(whole, &additions(told)));
+                if let (Some(changed), Some(place)) = (changed, new.get_mut(entry.start..entry.end))
+                {
                     place.copy_from_slice(&changed);
                 }
                 if let (true, Some(track)) = (told.alpha, field(TRACK_NUMBER).and_then(value)) {
@@ -418,7 +428,10 @@ mod tests {
             let _ = told(&whole[..length], Delay::Samples(1_588));
             let _ = told(&whole[length..], Delay::Samples(1_588));
         }
-        assert_eq!(told(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], Delay::None), None);
+        assert_eq!(
+            told(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], Delay::None),
+            None
+        );
         assert_eq!(told(&[], Delay::None), None);
     }
 }

@@ -16,6 +16,7 @@ use super::{
     chapters::{Chapter, Reserve, Rewrite},
     codec_config::CodecConfig,
     delay::Delay,
+    hdr::HdrMetadata,
 };
 use crate::model::{Container, Orientation, timeline::Ns};
 use ending::Tail;
@@ -31,6 +32,7 @@ pub struct Pictures {
     pub alpha: bool,
     /// How they have to be shown turned.
     pub turn: Orientation,
+    pub hdr: HdrMetadata,
     /// How much later than recorded time they are stamped, in nanoseconds.
     pub decode_delay: u64,
     /// What their decoder has to know, where the muxer does not tell it.
@@ -150,6 +152,13 @@ impl Patch {
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.codec_config = Some(config);
+        }
+    }
+
+    /// What players of HDR are told of video track `number`. Once the header has been written it is too late.
+    pub fn set_hdr(&mut self, number: usize, hdr: HdrMetadata) {
+        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
+            pictures.hdr = hdr;
         }
     }
 

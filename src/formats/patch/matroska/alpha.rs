@@ -95,12 +95,15 @@ impl Blocks {
             Some((CLUSTER, content, _)) => {
                 let time = structure::element(bytes, content);
                 let time = time.filter(|(id, ..)| *id == TIMESTAMP);
-                let time = time.and_then(|(_, at, size)| number(bytes, at, usize::try_from(size?).ok()?));
+                let time =
+                    time.and_then(|(_, at, size)| number(bytes, at, usize::try_from(size?).ok()?));
                 self.cluster = time.and_then(|time| i64::try_from(time).ok()).unwrap_or(0);
                 Followed::Same
             }
             Some((SIMPLE_BLOCK, content, Some(size))) => {
-                let length = usize::try_from(size).ok().and_then(|size| content.checked_add(size));
+                let length = usize::try_from(size)
+                    .ok()
+                    .and_then(|size| content.checked_add(size));
                 let track = structure::vint(bytes, content).map(|(track, _)| track);
                 let length = length.filter(|length| *length <= MAX_LENGTH);
                 match (length, track) {
@@ -219,7 +222,11 @@ mod tests {
 
     #[test]
     fn signed_integers_are_short() {
-        for (value, bytes) in [(-1, vec![0xff]), (-40, vec![0xd8]), (-300, vec![0xfe, 0xd4])] {
+        for (value, bytes) in [
+            (-1, vec![0xff]),
+            (-40, vec![0xd8]),
+            (-300, vec![0xfe, 0xd4]),
+        ] {
             assert_eq!(signed(value), bytes);
         }
         assert_eq!(signed(i64::MIN).len(), 8);
