@@ -11,6 +11,7 @@ mod delay;
 mod encoder;
 mod entry_point;
 mod flac;
+mod hdr;
 mod ladder;
 mod loas;
 mod memory;
@@ -40,6 +41,7 @@ pub use encoder::{
 };
 pub use entry_point::{EntryPoint, FrameFormat, entry_point};
 pub use flac::FlacHeader;
+pub use hdr::HdrMetadata;
 pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
@@ -50,8 +52,8 @@ pub use muxer::{
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Completion, Ending, Patch, Unit};
-pub use picture::{Keep, Picture};
+pub use patch::{Completion, Ending, Patch, Pictures, Unit, join_alpha};
+pub use picture::{Keep, Picture, alpha_codecs};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use silence::Silence;

@@ -1,8 +1,11 @@
 //! What of raw pictures goes into a file: depth, chroma subsampling, alpha, pixel aspect ratio.
 
+use super::encoder::needs_no_hardware;
+use super::hdr::is_hdr;
 use super::registry::encoders;
-use crate::model::{Chroma, Codec, Profile};
-use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoTransferFunction};
+use crate::model::{Chroma, Codec, Container, Profile};
+use gst::prelude::*;
+use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo};
 
 /// What of raw pictures is to be kept, where codec and container can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,6 +54,10 @@ impl Sampling {
         }
     }
 
+    fn of_format(format: VideoFormat) -> Self {
+        Self::of(&VideoFormatInfo::from_format(format))
+    }
+
     /// Whether media of this kind holds no more than `most`.
     fn is_within(&self, most: &Self) -> bool {
         self.depth <= most.depth
@@ -67,24 +74,27 @@ pub struct Picture {
     pub formats: Vec<VideoFormat>,
     /// Whether the pixel aspect ratio stays what it is.
     pub keeps_pixel_aspect: bool,
+    /// Whether alpha is encoded apart, by an encoder of its own.
+    pub splits_alpha: bool,
     sampling: Sampling,
 }
 
-/// Bits of a component and subsampling of what is PQ or HLG: 8 bits would show bands.
-fn is_hdr(info: &VideoInfo) -> bool {
-    matches!(
-        info.colorimetry().transfer(),
-        VideoTransferFunction::Smpte2084 | VideoTransferFunction::AribStdB67
-    )
-}
-
-/// Stands in front of every encoder, and takes not all that videoconvert does.
+/// What turns pictures upright. It takes not all that videoconvert does.
 const TURNER: &str = "videoflip";
 
-/// What encoders of `codec` are given, those of the best first.
-fn accepted(codec: Codec) -> Vec<VideoFormat> {
-    let turned = gst::ElementFactory::find(TURNER).map(|factory| formats_of(&factory));
-    let turns = |format: &VideoFormat| turned.as_ref().is_none_or(|all| all.contains(format));
+/// What encoders of `codec` are given, those of the best first; of pictures that are turned, what loses nothing by it.
+fn accepted(codec: Codec, is_turned: bool) -> Vec<VideoFormat> {
+    let turner = gst::ElementFactory::find(TURNER).filter(|_| is_turned);
+    let turned = turner.map(|factory| {
+        let formats = formats_of(&factory).into_iter();
+        formats.map(Sampling::of_format).collect::<Vec<_>>()
+    });
+    let turns = |format: &VideoFormat| {
+        let sampling = Sampling::of_format(*format);
+        turned
+            .as_ref()
+            .is_none_or(|all| all.iter().any(|most| sampling.is_within(most)))
+    };
     let mut all = Vec::new();
     for factory in encoders(codec) {
         for format in formats_of(&factory) {
@@ -128,16 +138,43 @@ fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
     all
 }
 
-/// How pictures like these are encoded with `codec`: as `keep` says, or as a named profile does.
+/// Codecs that know no alpha, and whose packets WebM and Matroska have room beside for those of another encoder.
+///
+/// Players know it of 8 bits and 4:2:0 alone.
+pub fn alpha_codecs() -> [Codec; 2] {
+    [Codec::Vp8, Codec::Vp9]
+}
+
+/// How pictures like these, turned upright or not, are encoded with `codec` for `container`: as `keep` says, or as a named
+/// profile does.
 ///
 /// Of what the encoders here take it is the best that is no more than what comes: alpha, then depth, then chroma.
-pub fn picture(codec: Codec, info: &VideoInfo, keep: Keep, profile: Option<Profile>) -> Picture {
+pub fn picture(
+    (codec, container): (Codec, Container),
+    info: &VideoInfo,
+    keep: Keep,
+    profile: Option<Profile>,
+    is_turned: bool,
+) -> Picture {
     let input = Sampling::of(&info.format_info());
     let is_lossless = codec == Codec::Ffv1;
+    let has_additions = matches!(container, Container::WebM | Container::Matroska);
+    if keep.alpha && input.alpha && has_additions && alpha_codecs().contains(&codec) {
+        return Picture {
+            formats: vec![VideoFormat::A420],
+            keeps_pixel_aspect: keep.pixel_aspect,
+            splits_alpha: true,
+            sampling: Sampling {
+                alpha: true,
+                ..Sampling::PLAIN
+            },
+        };
+    }
     let wanted = Sampling {
         depth: match profile {
             Some(profile) => profile.depth,
-            None if keep.depth || is_hdr(info) => input.depth,
+            // 8 bits would show bands.
+            None if keep.depth || is_hdr(&info.colorimetry()) => input.depth,
             None => 8,
         },
         chroma: match profile {
@@ -152,14 +189,14 @@ pub fn picture(codec: Codec, info: &VideoInfo, keep: Keep, profile: Option<Profi
     let plain = Picture {
         formats: vec![VideoFormat::I420, VideoFormat::Nv12],
         keeps_pixel_aspect,
+        splits_alpha: false,
         sampling: Sampling::PLAIN,
     };
     if wanted == Sampling::PLAIN && !is_lossless {
         return plain;
     }
-    let takes = accepted(codec);
-    let of_format = |format: &VideoFormat| Sampling::of(&VideoFormatInfo::from_format(*format));
-    let candidates = takes.iter().map(|format| (*format, of_format(format)));
+    let takes = accepted(codec, is_turned).into_iter();
+    let candidates = takes.map(|format| (format, Sampling::of_format(format)));
     let candidates: Vec<_> = candidates
         .filter(|(format, sampling)| {
             let grey = VideoFormatInfo::from_format(*format).flags();
@@ -178,6 +215,7 @@ pub fn picture(codec: Codec, info: &VideoInfo, keep: Keep, profile: Option<Profi
                 .map(|(format, _)| *format)
                 .collect(),
             keeps_pixel_aspect,
+            splits_alpha: false,
             sampling: best,
         },
         None => plain,
@@ -189,8 +227,8 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
     if (profile.depth, profile.chroma) == (8, Chroma::Subsampled) {
         return true;
     }
-    accepted(codec).iter().any(|format| {
-        let sampling = Sampling::of(&VideoFormatInfo::from_format(*format));
+    accepted(codec, false).into_iter().any(|format| {
+        let sampling = Sampling::of_format(format);
         let same = (sampling.depth, sampling.chroma) == (profile.depth, profile.chroma);
         same && !sampling.rgb
     })
@@ -199,6 +237,10 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 impl Picture {
     /// Whether an encoder takes such pictures.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
+        if self.splits_alpha {
+            // Packets of two that do not come at once could not be told apart from ones that are lost.
+            return needs_no_hardware(&factory.name());
+        }
         let plain = self.sampling == Sampling::PLAIN;
         plain || formats_of(factory).iter().any(|f| self.formats.contains(f))
     }
@@ -255,9 +297,9 @@ mod tests {
             (F::I420, Vp8, F::I420, vec![]),
             (F::Y444, Vp8, F::I420, vec!["chroma 4:4:4 to 4:2:0"]),
             (F::P01010le, Vp8, F::I420, vec!["depth 10 to 8"]),
-            // 8-bit 4:2:2 does not become 10 bit, and webcams stay what they are.
+            // 8-bit 4:2:2 does not become 10 bit.
             (F::Yuy2, Vp9, F::I420, vec!["chroma 4:2:2 to 4:2:0"]),
-            (F::Yuy2, H264, F::I420, vec!["chroma 4:2:2 to 4:2:0"]),
+            (F::Yuy2, H264, F::Y42b, vec![]),
             (F::Y444, Vp9, F::Y444, vec![]),
             (F::Bgrx, Vp9, F::Y444, vec![]),
             (F::Bgra, Vp9, F::Y444, vec!["alpha"]),
@@ -270,13 +312,14 @@ mod tests {
             (F::I42010le, Av1, F::I420, vec!["depth 10 to 8"]),
         ] {
             let info = info(input);
-            let picture = picture(codec, &info, ALL, None);
+            let codec = (codec, Container::Mp4);
+            let picture = picture(codec, &info, ALL, None, false);
             assert!(
                 picture.formats.contains(&kept),
                 "{input} {codec:?}: {picture:?}"
             );
             assert_eq!(picture.converted(&info), converted, "{input} {codec:?}");
-            let plain = super::picture(codec, &info, Keep::default(), None);
+            let plain = super::picture(codec, &info, Keep::default(), None, false);
             assert_eq!(plain.formats, [F::I420, F::Nv12], "{input} {codec:?}");
         }
     }
@@ -290,7 +333,8 @@ mod tests {
                 .colorimetry(&colorimetry)
                 .build()
                 .unwrap();
-            let picture = picture(Codec::H265, &info, Keep::default(), None);
+            let codec = (Codec::H265, Container::Mp4);
+            let picture = picture(codec, &info, Keep::default(), None, false);
             assert_eq!(picture.sampling.depth, depth, "{colorimetry:?}");
         }
     }
@@ -314,10 +358,11 @@ mod tests {
             );
             if made {
                 let picture = picture(
-                    codec,
+                    (codec, Container::Mp4),
                     &info(VideoFormat::Y44412le),
                     Keep::default(),
                     Some(profile),
+                    false,
                 );
                 assert_eq!(
                     (picture.sampling.depth, picture.sampling.chroma),

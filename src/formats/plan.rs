@@ -320,14 +320,16 @@ impl Plan {
     }
 
     /// What the encoder of a track is given where raw video with these caps comes in.
-    pub fn picture(&self, track: usize, caps: &gst::CapsRef, keep: Keep) -> Option<Picture> {
+    pub fn picture(
+        &self,
+        track: usize,
+        caps: &gst::CapsRef,
+        keep: Keep,
+        is_turned: bool,
+    ) -> Option<Picture> {
         let info = video_info(caps)?;
-        Some(picture(
-            *self.codecs.get(track)?,
-            &info,
-            keep,
-            self.profile(),
-        ))
+        let codec = (*self.codecs.get(track)?, self.container);
+        Some(picture(codec, &info, keep, self.profile(), is_turned))
     }
 
     /// What the requested video codec asks for by its profile.

@@ -70,6 +70,17 @@ impl Orientation {
         }
     }
 
+    /// By how many degrees pictures that are not mirrored are turned counterclockwise, from -180 to 180.
+    pub fn counterclockwise(self) -> Option<i16> {
+        let degrees = match self.quarters {
+            1 => -90,
+            2 => 180,
+            3 => 90,
+            _ => 0,
+        };
+        (!self.mirrored).then_some(degrees)
+    }
+
     /// Whether width and height change places.
     pub fn is_sideways(self) -> bool {
         self.quarters % 2 == 1

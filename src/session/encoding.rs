@@ -1,7 +1,9 @@
 //! From a track's raw media to its encoder: the encoder that works, tuned, and what it is given.
 
 use super::{
-    Settings, aside,
+    Settings,
+    alpha_encoder::AlphaEncoder,
+    aside,
     encoder_monitor::Report,
     encoder_probe,
     fixups::{self, ChainSpec},
@@ -146,7 +148,15 @@ pub fn set_up_encoder(
     made_for: &MadeFor<'_>,
     made: impl Fn(&gst::Element),
 ) -> Result<gst::Element, Error> {
-    let works = encoder_that_works(made_for, made)?;
+    let mut works = encoder_that_works(made_for, &made)?;
+    if made_for
+        .spec
+        .picture
+        .as_ref()
+        .is_some_and(|p| p.splits_alpha)
+    {
+        works = with_alpha(works, made_for, &made)?;
+    }
     if made_for.spec.codec.kind() == Kind::Video {
         let (interval, frames) = made_for.settings.key_interval();
         key_units::pace(&works, interval, frames, made_for.key_at.clone());
@@ -157,6 +167,32 @@ pub fn set_up_encoder(
     };
     fixups::on_encoder(&works, &spec);
     Ok(works)
+}
+
+/// An encoder of pictures with alpha made of this one, which works, and another like it.
+fn with_alpha(
+    colour: gst::Element,
+    made_for: &MadeFor<'_>,
+    made: impl Fn(&gst::Element),
+) -> Result<gst::Element, Error> {
+    let MadeFor {
+        track,
+        spec,
+        settings,
+        ..
+    } = *made_for;
+    let name = track.name;
+    let error = |err: glib::BoolError| failed(name, err);
+    let factory = colour.factory().ok_or_else(|| failed(name, "no factory"))?;
+    let alpha = factory.create().name(format!("{name}-alpha"));
+    let alpha = alpha.build().map_err(error)?;
+    formats::tune(&alpha, &tuning(track, spec.codec.kind(), settings));
+    made(&alpha);
+    let whole = format!("{name}{ENCODER}");
+    colour.set_property("name", format!("{name}-colour"));
+    let pair = AlphaEncoder::new(&whole, &colour, &alpha).map_err(error)?;
+    formats::set_bits_per_second(pair.upcast_ref(), track.bits_per_second);
+    Ok(pair.upcast())
 }
 
 /// Brings an encoder of the pipeline to the pipeline's state; its states are its own business until then. An encoder that
@@ -208,15 +244,16 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     Ok(chain)
 }
 
-/// The same, with what turns pictures upright.
+/// The same; pictures are turned upright where they have to be.
 pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
-    let mut chain = front(spec, track)?;
-    if spec.codec.kind() == Kind::Video
-        && let Ok(flip) = make("videoflip", &format!("{}-videoflip", track.name))
-    {
-        orientation::follow(&flip);
-        // In front of the scaler.
-        chain.insert(1, flip);
+    let chain = front(spec, track)?;
+    let is_scaler = |element: &gst::Element| element.name().ends_with("-videoscale");
+    let pairs = chain.iter().zip(chain.iter().skip(1));
+    let site = pairs
+        .filter(|(_, next)| is_scaler(next))
+        .find_map(|(converter, scaler)| converter.static_pad("src").zip(scaler.static_pad("sink")));
+    if let Some((converted, scaler)) = site {
+        orientation::follow(track.name, &converted, &scaler);
     }
     Ok(chain)
 }

@@ -6,6 +6,7 @@
 //! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue; a track's lock comes
 //! before the timeline. None is held across a state change of the pipeline or a callback.
 
+mod alpha_encoder;
 mod aside;
 mod backpressure;
 mod bitrates;

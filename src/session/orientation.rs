@@ -1,9 +1,15 @@
 //! Pictures that say how they have to be turned to stand upright are turned so: few containers have a
 //! place for it, and none for a change of it in the middle.
 
-use super::probe::{leave_out, probe};
-use crate::model::Orientation;
+use super::{
+    exchange::Section,
+    pipeline::make,
+    probe::{leave_out, probe},
+    timing::lock,
+};
+use crate::model::{Error, Orientation};
 use gst::prelude::*;
+use std::{sync::Mutex, time::Duration};
 
 const NAME: &str = "mediarecorder-turn";
 
@@ -19,37 +25,74 @@ pub fn of_tags(tags: &gst::TagListRef) -> Option<Orientation> {
     Orientation::from_tag(tag.get())
 }
 
-/// Lets a `videoflip` do what the events say, and what the tags of decoded pictures say. Behind it
-/// nothing says that they have to be turned: muxers that have a place for it would have it done twice.
-pub fn follow(flip: &gst::Element) {
-    let Some(pad) = flip.static_pad("sink") else {
-        return;
-    };
-    let flip = flip.downgrade();
-    let follow = move |turn: Orientation| {
-        if let Some(flip) = flip.upgrade() {
+/// Turns the pictures between two pads of a track's chain, which get linked, as the events say, and as the tags of decoded
+/// pictures say. Behind it nothing says that they have to be turned: muxers that have a place for it would have it done
+/// twice.
+///
+/// A videoflip stands there once pictures have to be turned, and not before: it takes not all that encoders do.
+pub fn follow(track: &str, upstream: &gst::Pad, downstream: &gst::Pad) {
+    let section = Mutex::new(Flip {
+        track: track.to_owned(),
+        section: Section::new(upstream, downstream, Vec::new()),
+        flip: None,
+    });
+    probe(
+        upstream,
+        gst::PadProbeType::EVENT_DOWNSTREAM,
+        move |pad, info| {
+            let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
+                return gst::PadProbeReturn::Ok;
+            };
+            let follow = |turn| {
+                if let Err(error) = lock(&section).turn(turn)
+                    && let Some(element) = pad.parent_element()
+                {
+                    gst::element_error!(element, gst::StreamError::Failed, ["{error}"]);
+                }
+            };
+            if let gst::EventView::Tag(tag) = event.view() {
+                if let Some(turn) = of_tags(tag.tag()) {
+                    follow(turn);
+                    let mut rest = tag.tag_owned();
+                    rest.make_mut().remove::<gst::tags::ImageOrientation>();
+                    *event = gst::event::Tag::new(rest);
+                }
+                return gst::PadProbeReturn::Ok;
+            }
+            let turn = event.structure().filter(|s| s.name() == NAME);
+            let Some(turn) = turn.and_then(|s| Orientation::from_tag(s.get("turn").ok()?)) else {
+                return gst::PadProbeReturn::Ok;
+            };
+            follow(turn);
+            // Nobody else knows it.
+            leave_out(info)
+        },
+    );
+}
+
+/// A videoflip, where there is one.
+#[derive(Debug)]
+struct Flip {
+    track: String,
+    section: Section,
+    flip: Option<gst::Element>,
+}
+
+impl Flip {
+    /// Pictures have to be turned so from here on. To be called where none passes meanwhile.
+    fn turn(&mut self, turn: Orientation) -> Result<(), Error> {
+        if self.flip.is_none() && turn != Orientation::default() {
+            let name = |step| format!("{}-{step}", self.track);
+            let flip = make("videoflip", &name("videoflip"))?;
+            let before = make("videoconvert", &name("to-flip"))?;
+            let behind = make("videoconvert", &name("from-flip"))?;
+            let elements = vec![before, flip.clone(), behind];
+            self.section.exchange(elements, Duration::ZERO)?;
+            self.flip = Some(flip);
+        }
+        if let Some(flip) = &self.flip {
             flip.set_property_from_str("video-direction", turn.direction());
         }
-    };
-    probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
-        let Some(gst::PadProbeData::Event(event)) = &mut info.data else {
-            return gst::PadProbeReturn::Ok;
-        };
-        if let gst::EventView::Tag(tag) = event.view() {
-            if let Some(turn) = of_tags(tag.tag()) {
-                follow(turn);
-                let mut rest = tag.tag_owned();
-                rest.make_mut().remove::<gst::tags::ImageOrientation>();
-                *event = gst::event::Tag::new(rest);
-            }
-            return gst::PadProbeReturn::Ok;
-        }
-        let turn = event.structure().filter(|s| s.name() == NAME);
-        let Some(turn) = turn.and_then(|s| Orientation::from_tag(s.get("turn").ok()?)) else {
-            return gst::PadProbeReturn::Ok;
-        };
-        follow(turn);
-        // Nobody else knows it.
-        leave_out(info)
-    });
+        Ok(())
+    }
 }

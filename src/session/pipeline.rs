@@ -15,14 +15,16 @@ mod container_end;
 pub use {chain::Feed, container_end::ContainerEnd};
 
 use super::{
-    Settings, chapters,
+    Settings,
+    alpha_encoder::AlphaEncoder,
+    chapters,
     diagnosis::{TrackPath, listen},
     encoding::FailedEncoders,
     lock,
     track::InFlight,
 };
 use crate::{
-    formats::{self, Chapter, Ending, Missing, Patch, Plan},
+    formats::{self, Chapter, Ending, Missing, Patch, Pictures, Plan},
     model::{Container, Error, Kind, Orientation, timeline::Ns},
 };
 use chain::ChainBuilder;
@@ -78,6 +80,11 @@ pub struct TrackMedia<'a> {
 }
 
 impl TrackMedia<'_> {
+    /// Whether its pictures have to be turned to stand upright.
+    pub fn is_turned(&self) -> bool {
+        self.turn() != Orientation::default()
+    }
+
     /// How its pictures have to be turned to stand upright.
     pub fn turn(&self) -> Orientation {
         let tags = self.tags.as_deref();
@@ -119,7 +126,10 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         })
 }
 
+/// The factory of an element, or of the encoders that it is made of.
 pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
+    let pair = element.downcast_ref::<AlphaEncoder>();
+    let element = pair.and_then(AlphaEncoder::colour).unwrap_or(element);
     Some(element.factory()?.name())
 }
 
@@ -163,8 +173,8 @@ impl Pipeline {
             chapters::reserve_in_ogg(&feed.mux_pad, head.chapters_room);
         }
         let delays = this.feeds.iter().filter_map(|feed| feed.delay);
-        this.end
-            .set_patch(delays.collect(), orientations(plan, tracks));
+        let pictures = pictures(plan, tracks, &this.feeds);
+        this.end.set_patch(delays.collect(), pictures);
         Ok(this)
     }
 
@@ -264,15 +274,19 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
         .collect()
 }
 
-/// How the container has to say that each video track is turned.
-fn orientations(plan: &Plan, tracks: &[TrackMedia<'_>]) -> Vec<Orientation> {
-    let tracks = plan.copied.iter().zip(&plan.codecs).zip(tracks);
+/// What the container is told of each video track.
+fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<Pictures> {
+    let tracks = plan.codecs.iter().zip(tracks).zip(feeds);
     tracks
-        .filter(|((_, codec), _)| codec.kind() == Kind::Video)
-        .map(|((copied, _), track)| match copied {
-            true => track.turn(),
-            // It has been turned.
-            false => Orientation::default(),
+        .filter(|((codec, _), _)| codec.kind() == Kind::Video)
+        .map(|((_, track), feed)| Pictures {
+            turn: match feed.spec.copied {
+                true => track.turn(),
+                // It has been turned.
+                false => Orientation::default(),
+            },
+            alpha: feed.spec.has_joined_alpha(),
+            ..Pictures::default()
         })
         .collect()
 }

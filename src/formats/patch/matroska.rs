@@ -4,8 +4,15 @@
 //! (see `session/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 
-use super::{number, structure::element};
+mod alpha;
+mod element;
+mod track_entry;
+
+pub use alpha::{Blocks, Followed, join};
+
+use super::{Pictures, number, structure};
 use crate::formats::delay::{Delay, OPUS_PRE_SKIP, opus_length};
+use track_entry::Additions;
 
 const SEGMENT: u64 = 0x1853_8067;
 const TAGS: u64 = 0x1254_c367;
@@ -17,6 +24,7 @@ const BLOCK_GROUP: u64 = 0xa0;
 const BLOCK: u64 = 0xa1;
 const TRACKS: u64 = 0x1654_ae6b;
 const TRACK_ENTRY: u64 = 0xae;
+const TRACK_NUMBER: u64 = 0xd7;
 const TRACK_TYPE: u64 = 0x83;
 const AUDIO: u64 = 0xe1;
 const SAMPLING_FREQUENCY: u64 = 0xb5;
@@ -25,43 +33,90 @@ const DEFAULT_DURATION: u64 = 0x23_e383;
 const CODEC_DELAY: u64 = 0x56aa;
 const CODEC_PRIVATE: u64 = 0x63a2;
 
-/// The bytes with the delays in them, if they are the header; `None` if not.
-pub fn patch(bytes: &[u8], delays: &[Delay]) -> Option<Vec<u8>> {
+/// What the header is told of the tracks, in the order of the muxer's pads.
+pub struct Told<'a> {
+    pub delays: &'a [Delay],
+    pub pictures: &'a [Pictures],
+}
+
+impl Told<'_> {
+    /// Whether there is anything.
+    pub fn is_needed(&self) -> bool {
+        let delayed = self.delays.iter().any(|delay| *delay != Delay::None);
+        delayed
+            || self
+                .pictures
+                .iter()
+                .any(|told| additions(told) != Additions::default())
+    }
+}
+
+fn additions(told: &Pictures) -> Additions {
+    Additions {
+        alpha: told.alpha,
+        hdr: told.hdr,
+        turn: told.turn,
+    }
+}
+
+/// The bytes with what is told in them, if they are the header; `None` if not. Tracks with alpha are added to `blocks`.
+pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u8>> {
     let tracks = elements(bytes).find_map(|element| match element.id {
         TRACKS => Some(element),
         SEGMENT => inside(bytes, &element).find(|inner| inner.id == TRACKS),
         _ => None,
     })?;
     let mut new = bytes.to_vec();
-    let mut delays = delays.iter();
+    let (mut delays, mut pictures) = (told.delays.iter(), told.pictures.iter());
     for entry in inside(bytes, &tracks).filter(|element| element.id == TRACK_ENTRY) {
         let field = |id| inside(bytes, &entry).find(|element| element.id == id);
         let value = |element: Part| number(bytes, element.content, element.end - element.content);
-        if field(TRACK_TYPE).and_then(value) != Some(2) {
-            continue;
-        }
-        let samples = match delays.next() {
-            Some(Delay::Samples(samples)) => samples,
-            Some(Delay::PreSkip(samples)) => {
-                if let (Some(delay), Some(private)) = (field(CODEC_DELAY), field(CODEC_PRIVATE)) {
-                    tell_pre_skip(&mut new, &delay, &private, *samples);
+        match field(TRACK_TYPE).and_then(value) {
+            Some(1) => {
+                let Some(told) = pictures.next() else {
+                    continue;
+                };
+                let whole = bytes.get(entry.start..entry.end);
+                let changed =
+                    whole.and_then(|whole| track_entry::with_additions(whole, &additions(told)));
+                if let (Some(changed), Some(place)) = (changed, new.get_mut(entry.start..entry.end))
+                {
+                    place.copy_from_slice(&changed);
                 }
-                continue;
+                if let (true, Some(track)) = (told.alpha, field(TRACK_NUMBER).and_then(value)) {
+                    blocks.add(track);
+                }
             }
-            _ => continue,
-        };
-        let rate = field(AUDIO)
-            .and_then(|audio| inside(bytes, &audio).find(|e| e.id == SAMPLING_FREQUENCY));
-        let name = field(NAME).filter(|e| bytes.get(e.content..e.end) == Some(b"Audio".as_slice()));
-        if let Some(rate) = rate.and_then(|e| float(bytes.get(e.content..e.end)?))
-            && let Some(place) = name.or_else(|| field(DEFAULT_DURATION))
-            && let Some(place) = new.get_mut(place.start..place.end)
-        {
-            let nanoseconds = (f64::from(*samples) * 1e9 / rate).round() as u64;
-            fill(place, nanoseconds);
+            Some(2) => tell_delay(bytes, &mut new, &entry, delays.next()),
+            _ => {}
         }
     }
     Some(new)
+}
+
+/// Puts the delay of an audio track into its entry.
+fn tell_delay(bytes: &[u8], new: &mut [u8], entry: &Part, delay: Option<&Delay>) {
+    let field = |id| inside(bytes, entry).find(|element| element.id == id);
+    let samples = match delay {
+        Some(Delay::Samples(samples)) => samples,
+        Some(Delay::PreSkip(samples)) => {
+            if let (Some(delay), Some(private)) = (field(CODEC_DELAY), field(CODEC_PRIVATE)) {
+                tell_pre_skip(new, &delay, &private, *samples);
+            }
+            return;
+        }
+        _ => return,
+    };
+    let rate =
+        field(AUDIO).and_then(|audio| inside(bytes, &audio).find(|e| e.id == SAMPLING_FREQUENCY));
+    let name = field(NAME).filter(|e| bytes.get(e.content..e.end) == Some(b"Audio".as_slice()));
+    if let Some(rate) = rate.and_then(|e| float(bytes.get(e.content..e.end)?))
+        && let Some(place) = name.or_else(|| field(DEFAULT_DURATION))
+        && let Some(place) = new.get_mut(place.start..place.end)
+    {
+        let nanoseconds = (f64::from(*samples) * 1e9 / rate).round() as u64;
+        fill(place, nanoseconds);
+    }
 }
 
 /// The bytes with the texts of tags as they were given, if they are tags, alone or in the header; `None` if not, or if they
@@ -115,11 +170,11 @@ pub fn begins_tags(bytes: &[u8]) -> bool {
 pub fn is_empty_block(bytes: &[u8]) -> bool {
     // Number of the track in a byte, time, flags (RFC 9559, 10.1).
     const HEAD: u64 = 4;
-    match element(bytes, 0) {
+    match structure::element(bytes, 0) {
         Some((SIMPLE_BLOCK, _, size)) => size == Some(HEAD),
         Some((BLOCK_GROUP, mut at, Some(_))) => {
             // Its block comes last, with its content in the bytes behind these.
-            while let Some((id, content, Some(size))) = element(bytes, at) {
+            while let Some((id, content, Some(size))) = structure::element(bytes, at) {
                 if id == BLOCK {
                     return size == HEAD;
                 }
@@ -247,7 +302,7 @@ pub(super) fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item 
 pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     let mut start = 0;
     std::iter::from_fn(move || {
-        let (id, content, size) = element(bytes, start)?;
+        let (id, content, size) = structure::element(bytes, start)?;
         let end = match size.and_then(|size| usize::try_from(size).ok()) {
             Some(size) => content.saturating_add(size).min(bytes.len()),
             None => bytes.len(),
@@ -266,6 +321,14 @@ pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn told(bytes: &[u8], delay: Delay) -> Option<Vec<u8>> {
+        let told = Told {
+            delays: &[delay],
+            pictures: &[],
+        };
+        patch(bytes, &told, &mut Blocks::default())
+    }
 
     #[test]
     fn blocks_without_content_are_void_and_others_are_not() {
@@ -310,14 +373,14 @@ mod tests {
             [0x23, 0xe3, 0x83, 0x84, 1, 2, 3, 4],
         ] {
             let old = header(&filling);
-            let new = patch(&old, &[Delay::Samples(1_588)]).unwrap();
+            let new = told(&old, Delay::Samples(1_588)).unwrap();
             // 1588 samples are 33 083 333 ns.
             let expected = header(&[0x56, 0xaa, 0x85, 0, 0x01, 0xf8, 0xcf, 0xc5]);
             assert_eq!(new, expected);
-            assert_eq!(patch(&old, &[Delay::None]), Some(old));
+            assert_eq!(told(&old, Delay::None), Some(old));
         }
         let titled = header(&[0x53, 0x6e, 0x85, b'R', b'a', b'd', b'i', b'o']);
-        assert_eq!(patch(&titled, &[Delay::Samples(9)]), Some(titled));
+        assert_eq!(told(&titled, Delay::Samples(9)), Some(titled));
     }
 
     #[test]
@@ -331,9 +394,9 @@ mod tests {
             header(&filling)
         };
         let old = opus(4, 83_333);
-        let new = patch(&old, &[Delay::PreSkip(312)]).unwrap();
+        let new = told(&old, Delay::PreSkip(312)).unwrap();
         assert_eq!(new, opus(312, 6_500_000));
-        assert_eq!(patch(&old, &[Delay::PreSkip(0)]), Some(old));
+        assert_eq!(told(&old, Delay::PreSkip(0)), Some(old));
     }
 
     #[test]
@@ -362,10 +425,13 @@ mod tests {
     fn what_is_no_header_is_left_alone() {
         let whole = header(&[0x53, 0x6e, 0x85, b'A', b'u', b'd', b'i', b'o']);
         for length in 0..whole.len() {
-            let _ = patch(&whole[..length], &[Delay::Samples(1_588)]);
-            let _ = patch(&whole[length..], &[Delay::Samples(1_588)]);
+            let _ = told(&whole[..length], Delay::Samples(1_588));
+            let _ = told(&whole[length..], Delay::Samples(1_588));
         }
-        assert_eq!(patch(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], &[]), None);
-        assert_eq!(patch(&[], &[]), None);
+        assert_eq!(
+            told(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], Delay::None),
+            None
+        );
+        assert_eq!(told(&[], Delay::None), None);
     }
 }

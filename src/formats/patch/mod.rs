@@ -9,12 +9,14 @@ mod segment;
 mod structure;
 
 pub use ending::{Completion, Ending};
+pub use matroska::join as join_alpha;
 pub use structure::Unit;
 
 use super::{
     chapters::{Chapter, Reserve, Rewrite},
     codec_config::CodecConfig,
     delay::Delay,
+    hdr::HdrMetadata,
 };
 use crate::model::{Container, Orientation, timeline::Ns};
 use ending::Tail;
@@ -26,8 +28,11 @@ use structure::{Structure, Syntax, Written};
 /// What a container is told of a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pictures {
+    /// Its packets are of colour and of alpha, joined as [`join_alpha`] does.
+    pub alpha: bool,
     /// How they have to be shown turned.
     pub turn: Orientation,
+    pub hdr: HdrMetadata,
     /// How much later than recorded time they are stamped, in nanoseconds.
     pub decode_delay: u64,
     /// What their decoder has to know, where the muxer does not tell it.
@@ -82,25 +87,22 @@ enum Kind {
         header: bool,
         /// Its tags have begun: they come at the end, element by element.
         tags: bool,
+        /// Blocks with alpha.
+        blocks: matroska::Blocks,
         segment: Option<Segment>,
     },
 }
 
 impl Patch {
-    /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
-    /// turned so; each in the order of the muxer's pads.
-    pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
-        let pictures = turns.into_iter().map(|turn| Pictures {
-            turn,
-            ..Pictures::default()
-        });
-        let pictures = pictures.collect();
-        let delayed = delays.iter().any(|delay| *delay != Delay::None);
+    /// For a recording whose audio tracks have these delays, and whose container is told this of its video tracks; each
+    /// in the order of the muxer's pads.
+    pub fn new(container: Container, delays: Vec<Delay>, pictures: Vec<Pictures>) -> Self {
         let kind = match container {
             Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
             Container::WebM | Container::Matroska => Kind::Matroska {
-                header: delayed,
+                header: true,
                 tags: false,
+                blocks: matroska::Blocks::default(),
                 segment: None,
             },
             Container::Wav => Kind::Head(Head::Riff),
@@ -153,6 +155,13 @@ impl Patch {
         }
     }
 
+    /// What players of HDR are told of video track `number`. Once the header has been written it is too late.
+    pub fn set_hdr(&mut self, number: usize, hdr: HdrMetadata) {
+        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
+            pictures.hdr = hdr;
+        }
+    }
+
     /// Video track `number` is stamped later than recorded time by so many nanoseconds. Once the header has been written
     /// it is too late.
     pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
@@ -193,7 +202,7 @@ impl Patch {
         self.position += buffer.size() as u64;
         let end = self.structure.end();
         let (unit, patched) = match self.structure.follow(position, &buffer) {
-            Written::Media => (None, self.patch_head(position, &buffer)),
+            Written::Media => (None, self.patch_media(position, &buffer)),
             Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
             Written::Again if self.position > end => return None,
             Written::Again => (None, self.patch(position, &buffer)?),
@@ -237,16 +246,24 @@ impl Patch {
             Kind::Matroska {
                 header,
                 tags,
+                blocks,
                 segment,
             } => Some(map(buffer, |bytes| {
-                let patched = match header {
-                    true => matroska::patch(bytes, &self.delays),
+                let told = matroska::Told {
+                    delays: &self.delays,
+                    pictures: &self.pictures,
+                };
+                let patched = match *header && told.is_needed() {
+                    true => matroska::patch(bytes, &told, blocks),
                     false => None,
                 };
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);
                 if matroska::is_empty_block(bytes) {
                     return Some(Patched::Changed(matroska::void(bytes)));
+                }
+                if let Some(patched) = of_block(blocks.follow(bytes)) {
+                    return Some(patched);
                 }
                 let new = patched.as_deref().unwrap_or(bytes);
                 let mut patched = matroska::patch_tags(new, *tags).or(patched);
@@ -260,6 +277,16 @@ impl Patch {
                 }
                 patched.map(Patched::Changed)
             })),
+        }
+    }
+
+    /// What becomes of bytes that are media as far as is known.
+    fn patch_media(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Patched> {
+        match &mut self.kind {
+            Kind::Matroska { blocks, .. } if blocks.are_pending() => {
+                map(buffer, |bytes| of_block(blocks.follow(bytes)))
+            }
+            _ => self.patch_head(position, buffer),
         }
     }
 
@@ -371,6 +398,15 @@ enum Patched {
     Behind(Vec<u8>),
     /// They do not go there.
     Withheld,
+}
+
+/// What becomes of the bytes of a block.
+fn of_block(followed: matroska::Followed) -> Option<Patched> {
+    match followed {
+        matroska::Followed::Same => None,
+        matroska::Followed::Withheld => Some(Patched::Withheld),
+        matroska::Followed::Whole(block) => Some(Patched::Changed(block)),
+    }
 }
 
 /// These bytes, stamped and flagged as `buffer`, which tells the writer where blobs may end.

@@ -116,6 +116,16 @@ pub(super) fn element(bytes: &[u8], start: usize) -> Option<(u64, usize, Option<
     Some((id, content, Some(size).filter(|size| *size != mask)))
 }
 
+/// A number as track numbers are written, and where what follows it begins.
+pub(super) fn vint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
+    let length = bytes.get(start)?.leading_zeros() as usize + 1;
+    if length > 8 {
+        return None;
+    }
+    let mask = (1u64 << (7 * length)) - 1;
+    Some((number(bytes, start, length)? & mask, start + length))
+}
+
 /// Where the last of the elements ends that begin in `bytes`, from their begin; `None` if that is not told. Those inside
 /// a segment, a cluster, or one of a size that is not known yet, are followed one by one.
 fn elements_end(bytes: &[u8]) -> Option<u64> {

@@ -62,12 +62,13 @@ pub fn range_converter(track: &str) -> Result<[gst::Element; 2], Error> {
     let to_set = filter.downgrade();
     // Before the converter negotiates.
     on_caps(&pad, move |caps| {
-        let colorimetry = formats::video_info(caps)?.colorimetry();
+        let info = formats::video_info(caps)?;
+        let colorimetry = info.colorimetry();
         let is_full =
             colorimetry.range() == Range::Range0_255 && colorimetry.matrix() != Matrix::Rgb;
         let allowed = match is_full {
             true => gst::Caps::builder("video/x-raw")
-                .field("format", "BGRx")
+                .field("format", if info.has_alpha() { "BGRA" } else { "BGRx" })
                 .build(),
             false => gst::Caps::new_any(),
         };

@@ -39,6 +39,7 @@ pub use gaps::event as gap;
 pub use muxer_caps::accept_all;
 pub use table::TABLE;
 
+use super::alpha_encoder;
 use super::pipeline::{ContainerEnd, Listener, TrackMedia, failed};
 use crate::{
     formats::{self, Keep, Picture, Plan},
@@ -146,7 +147,7 @@ impl ChainSpec {
             copied: plan.copied.get(index).copied().unwrap_or_default(),
             has_parser: plan.parser(index).is_some(),
             caps: track.caps.clone(),
-            picture: plan.picture(index, &track.caps, keep),
+            picture: plan.picture(index, &track.caps, keep, track.is_turned()),
             encoder: None,
             takes_over: false,
             resumes: false,
@@ -159,6 +160,15 @@ impl ChainSpec {
     /// Whether raw media comes in.
     pub fn is_raw(&self) -> bool {
         formats::is_raw(&self.caps)
+    }
+
+    /// Whether packets come to the muxer as [`formats::join_alpha`] makes them.
+    pub fn has_joined_alpha(&self) -> bool {
+        let splits = self.picture.as_ref().is_some_and(|p| p.splits_alpha);
+        match self.copied {
+            true => alpha_encoder::are_joined(&self.caps),
+            false => splits,
+        }
     }
 
     /// How much later than recorded time media is stamped, in nanoseconds: where decode times may lie before 0 and the

@@ -311,6 +311,16 @@ pub const TABLE: &[Fixup] = &[
         needed: |s| s.container == Container::Mp4 && matches!(s.codec, Codec::Av1 | Codec::Vp9),
         install: Muxer(codec_config::tell),
     },
+    Fixup {
+        name: "hdr-metadata",
+        element: "mp4mux, matroskamux",
+        versions: All,
+        report: "write nothing of the display on which HDR was graded, or a fifth of its luminance",
+        needed: |s| {
+            s.codec.kind() == Kind::Video && (is_matroska(s) || s.container == Container::Mp4)
+        },
+        install: Muxer(codec_config::tell_hdr),
+    },
 ];
 
 fn is_matroska(spec: &ChainSpec) -> bool {

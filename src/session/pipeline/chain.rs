@@ -34,7 +34,7 @@ pub struct Feed {
     pub(super) delay: Option<Delay>,
     /// What its encoder is given, of raw video.
     pub picture: Option<formats::Picture>,
-    spec: ChainSpec,
+    pub(super) spec: ChainSpec,
     /// What takes the media that comes out of the head.
     takes: gst::Pad,
     /// Elements of the head.

@@ -3,7 +3,7 @@
 use super::{FileHead, Listener, failed};
 use crate::{
     formats::{self, Chapter, Ending, Patch, Plan},
-    model::{Container, Error, Kind, Orientation, timeline::Ns},
+    model::{Container, Error, Kind, timeline::Ns},
     session::{
         chapters, encoder_delay::Heard, fixups::TrackCount, fragment_alignment, io_pads::bytes_pad,
         probe::probe, timing::lock,
@@ -124,8 +124,8 @@ impl ContainerEnd {
     }
 
     /// What the header is told of the tracks, in the order of the muxer's pads; before any media comes.
-    pub fn set_patch(&self, delays: Vec<formats::Delay>, orientations: Vec<Orientation>) {
-        let mut patch = Patch::new(self.container, delays, orientations);
+    pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::Pictures>) {
+        let mut patch = Patch::new(self.container, delays, pictures);
         patch.reserve_chapters(self.head.chapters_room);
         *lock(&self.patch) = patch;
     }

@@ -8,11 +8,10 @@ use crate::{
     session::{
         Event, chapters, lock,
         part::part_number,
-        pipeline::{FileHead, Pipeline, TrackMedia},
+        pipeline::{FileHead, Pipeline, TrackMedia, factory_name},
         track::Track,
     },
 };
-use gst::prelude::*;
 use std::sync::{Arc, atomic::AtomicBool};
 
 impl Supervisor {
@@ -144,10 +143,10 @@ impl Supervisor {
                 }
                 wires.set_running(number, Some(encoder));
             }
-            let way = encoder.as_ref().and_then(|encoder| encoder.factory());
+            let way = encoder.as_ref().and_then(factory_name);
             let way = way.map_or_else(
                 || "is copied".to_owned(),
-                |factory| format!("goes through {}", factory.name()),
+                |factory| format!("goes through {factory}"),
             );
             gst::info!(
                 CAT,
@@ -180,8 +179,8 @@ impl Supervisor {
         let tracks: Vec<&Track> = tracks.collect();
         let encoders = tracks.iter().zip(pipeline.feeds());
         let encoders = encoders.filter_map(|(track, feed)| {
-            let factory = feed.monitor.encoder()?.factory()?;
-            Some((track.name().to_owned(), factory.name().to_string()))
+            let factory = factory_name(&feed.monitor.encoder()?)?;
+            Some((track.name().to_owned(), factory.to_string()))
         });
         let encoders: Vec<_> = encoders.collect();
         let mut names = lock(&session.encoder_names);

@@ -3,7 +3,13 @@
 use crate::{
     formats::{Chapter, Ending, Missing},
     model::{Error, timeline::Ns},
-    session::{Event, Session, bitrates::RunningEncoder, lock, part::Part, pipeline::Listener},
+    session::{
+        Event, Session,
+        bitrates::RunningEncoder,
+        lock,
+        part::Part,
+        pipeline::{Listener, factory_name},
+    },
 };
 use gst::prelude::*;
 use std::{
@@ -34,8 +40,8 @@ impl PipelineEvents {
         };
         let mut names = lock(&self.session.encoder_names);
         names.retain(|(of, _)| of != name);
-        let factory = encoder.and_then(|encoder| encoder.factory());
-        names.extend(factory.map(|factory| (name.clone(), factory.name().to_string())));
+        let factory = encoder.and_then(factory_name);
+        names.extend(factory.map(|factory| (name.clone(), factory.to_string())));
     }
 
     /// The same, for new bit rates.

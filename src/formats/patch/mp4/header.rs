@@ -7,7 +7,9 @@ use super::{
     boxes::{boxed, boxes, changed, find},
 };
 use crate::{
-    formats::{chapters::Reserve, codec_config::CodecConfig, delay::Delay, patch::number},
+    formats::{
+        chapters::Reserve, codec_config::CodecConfig, delay::Delay, hdr::HdrMetadata, patch::number,
+    },
     model::Orientation,
 };
 
@@ -35,6 +37,8 @@ pub(super) fn moov(old: &[u8], told: &Told<'_>) -> Option<Vec<u8>> {
                 let decoder = of_track.and_then(|of_track| of_track.codec_config.as_ref());
                 let configured = decoder.and_then(|decoder| patch_codec_config(content, decoder));
                 let content = configured.as_deref().unwrap_or(content);
+                let graded = of_track.and_then(|of_track| add_hdr(content, &of_track.hdr));
+                let content = graded.as_deref().unwrap_or(content);
                 let delay = of_track.map_or(0, |of_track| of_track.decode_delay);
                 let edited = decode_edit(content, delay);
                 new.extend_from_slice(&boxed(b"trak", edited.as_deref().unwrap_or(content))?);
@@ -161,6 +165,32 @@ fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
             *stands = *level;
             (new != old).then_some(new)
         }
+    })
+}
+
+/// A video track's `trak` with what players of HDR are told, in its sample entry; `None` if there is nothing.
+fn add_hdr(trak: &[u8], hdr: &HdrMetadata) -> Option<Vec<u8>> {
+    const ENTRY_NAMES: [&[u8; 4]; 6] = [b"hvc1", b"hev1", b"avc1", b"avc3", b"av01", b"vp09"];
+    let mastering = hdr.mastering().map(|display| (b"mdcv", display.mdcv()));
+    let light = hdr.light().map(|light| (b"clli", light.clli()));
+    let added: Vec<_> = mastering.into_iter().chain(light).collect();
+    if added.is_empty() {
+        return None;
+    }
+    ENTRY_NAMES.iter().find_map(|entry| {
+        let path = [
+            (b"mdia", 0),
+            (b"minf", 0),
+            (b"stbl", 0),
+            (b"stsd", ENTRIES),
+            (*entry, VISUAL_ENTRY),
+        ];
+        changed(trak, &path, &|old| {
+            let is_there = |name: &[u8; 4]| boxes(old).any(|part| part.name == name);
+            let missing = added.iter().filter(|(name, _)| !is_there(name));
+            let missing = missing.map(|(name, content)| boxed(name, content));
+            Some([old, &missing.collect::<Option<Vec<_>>>()?.concat()].concat())
+        })
     })
 }
 

@@ -409,6 +409,22 @@ pub const PROOFS: &[(&str, Proof)] = &[
             },
         ),
     ),
+    (
+        "hdr-metadata",
+        records(
+            "videotestsrc num-buffers=5 ! video/x-raw,format=I420_10LE,width=160,height=120,framerate=30/1,colorimetry=bt2100-pq \
+             ! capssetter join=true caps=video/x-raw,mastering-display-info=(string)35400:14600:8500:39850:6550:2300:15635:16450:10000000:50 \
+             ! RECORDER mime-type=video/mp4;codecs=vp9",
+            "x.mp4",
+            |path| {
+                let told = ffprobe(path, "stream_side_data=max_luminance")?;
+                match told.iter().any(|line| line.contains("10000000/10000")) {
+                    true => Ok(()),
+                    false => Err(format!("the mastering display has {told:?}")),
+                }
+            },
+        ),
+    ),
 ];
 
 /// Lets `keep` see, and change, each buffer that leaves the element, with its number; those of which it says false

@@ -1,0 +1,256 @@
+//! `TrackEntry` of a video track (RFC 9559, 5.1.4.1), with what matroskamux does not write, at the length it has.
+//!
+//! matroskamux gives each master element a size of eight bytes: shorter ones leave room for more elements.
+
+use super::{Part, element};
+use crate::{formats::hdr::HdrMetadata, model::Orientation};
+
+const NAME: u64 = 0x536e;
+const VIDEO: u64 = 0xe0;
+const ALPHA_MODE: u64 = 0x53c0;
+const COLOUR: u64 = 0x55b0;
+const MAX_CLL: u64 = 0x55bc;
+const MAX_FALL: u64 = 0x55bd;
+const MASTERING_METADATA: u64 = 0x55d0;
+/// The first of ten, which follow each other.
+const PRIMARY_R_CHROMATICITY_X: u64 = 0x55d1;
+const PROJECTION: u64 = 0x7670;
+const PROJECTION_TYPE: u64 = 0x7671;
+const PROJECTION_POSE_ROLL: u64 = 0x7675;
+const VOID: u8 = 0xec;
+
+/// What is added to a `TrackEntry`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Additions {
+    /// `BlockAdditional`s are an alpha channel.
+    pub alpha: bool,
+    pub hdr: HdrMetadata,
+    /// How pictures have to be turned. There is no element for such as have to be mirrored.
+    pub turn: Orientation,
+}
+
+/// An element, and those inside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Element {
+    id: u64,
+    content: Content,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    Master(Vec<Element>),
+    Bytes(Vec<u8>),
+}
+
+/// The entry with what is to be added, as long as it was; `None` where there is nothing to add, or no room.
+pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
+    if *additions == Additions::default() {
+        return None;
+    }
+    let whole = super::elements(entry).next()?;
+    let mut root = Element::read(entry, &whole, true)?;
+    let video = root.master(VIDEO)?;
+    if additions.alpha {
+        video.set_bytes(ALPHA_MODE, vec![1]);
+    }
+    if let Some(roll) = additions.turn.counterclockwise().filter(|roll| *roll != 0) {
+        video.set(PROJECTION, projection(f32::from(roll)));
+    }
+    video.set_hdr(&additions.hdr);
+    root.fit(entry.len()).or_else(|| {
+        // A name that says what the track's type says.
+        root.remove(NAME, b"Video");
+        root.fit(entry.len())
+    })
+}
+
+/// A projection of flat pictures that are turned counterclockwise by so many degrees.
+fn projection(roll: f32) -> Content {
+    let element = |id, bytes: &[u8]| Element {
+        id,
+        content: Content::Bytes(bytes.to_vec()),
+    };
+    Content::Master(vec![
+        element(PROJECTION_TYPE, &[0]),
+        element(PROJECTION_POSE_ROLL, &roll.to_be_bytes()),
+    ])
+}
+
+impl Element {
+    fn read(bytes: &[u8], part: &Part, is_master: bool) -> Option<Self> {
+        let content = match is_master {
+            true => {
+                let inner = super::inside(bytes, part);
+                let inner = inner.map(|inner| {
+                    let is_master = matches!(inner.id, VIDEO | COLOUR);
+                    Self::read(bytes, &inner, is_master)
+                });
+                Content::Master(inner.collect::<Option<_>>()?)
+            }
+            false => Content::Bytes(bytes.get(part.content..part.end)?.to_vec()),
+        };
+        let id = part.id;
+        Some(Element { id, content })
+    }
+
+    fn inner(&mut self) -> Option<&mut Vec<Element>> {
+        match &mut self.content {
+            Content::Master(inner) => Some(inner),
+            Content::Bytes(_) => None,
+        }
+    }
+
+    /// The master element of this kind inside it.
+    fn master(&mut self, id: u64) -> Option<&mut Element> {
+        self.inner()?.iter_mut().find(|element| element.id == id)
+    }
+
+    /// Puts an element into it, in the place of one of the same kind.
+    fn set_bytes(&mut self, id: u64, bytes: Vec<u8>) {
+        self.set(id, Content::Bytes(bytes));
+    }
+
+    /// The same for any element.
+    fn set(&mut self, id: u64, content: Content) {
+        if let Some(inner) = self.inner() {
+            inner.retain(|element| element.id != id);
+            inner.push(Element { id, content });
+        }
+    }
+
+    /// Puts into `Colour` what players of HDR are told. What matroskamux 1.22 writes of it is wrong.
+    fn set_hdr(&mut self, hdr: &HdrMetadata) {
+        if *hdr == HdrMetadata::default() {
+            return;
+        }
+        if self.master(COLOUR).is_none() {
+            self.set(COLOUR, Content::Master(Vec::new()));
+        }
+        let Some(colour) = self.master(COLOUR) else {
+            return;
+        };
+        if let Some(light) = hdr.light() {
+            colour.set_bytes(MAX_CLL, light.max.to_be_bytes().to_vec());
+            colour.set_bytes(MAX_FALL, light.max_average.to_be_bytes().to_vec());
+        }
+        if let Some(display) = hdr.mastering() {
+            let values = (PRIMARY_R_CHROMATICITY_X..).zip(display.values());
+            let values = values.map(|(id, value)| Element {
+                id,
+                content: Content::Bytes((value as f32).to_be_bytes().to_vec()),
+            });
+            colour.set(MASTERING_METADATA, Content::Master(values.collect()));
+        }
+    }
+
+    /// Takes the element out whose text this is, but for padding.
+    fn remove(&mut self, id: u64, text: &[u8]) {
+        let is_it = |element: &Element| match &element.content {
+            Content::Bytes(bytes) => bytes.split(|byte| *byte == 0).next() == Some(text),
+            Content::Master(_) => false,
+        };
+        if let Some(inner) = self.inner() {
+            inner.retain(|element| element.id != id || !is_it(element));
+        }
+    }
+
+    /// The element; sizes take up to `spare` bytes more than they need, which is how many are left then.
+    fn write(&self, spare: &mut usize) -> Option<Vec<u8>> {
+        let content = match &self.content {
+            Content::Bytes(bytes) => bytes.clone(),
+            Content::Master(inner) => {
+                let inner = inner.iter().map(|element| element.write(spare));
+                inner.collect::<Option<Vec<_>>>()?.concat()
+            }
+        };
+        let least = (1..=8).find(|width| element::size(content.len(), *width).is_some())?;
+        let width = match self.content {
+            Content::Bytes(_) => least,
+            Content::Master(_) => 8.min(least + *spare),
+        };
+        *spare -= width - least;
+        let size = element::size(content.len(), width)?;
+        Some([element::id(self.id).as_slice(), &size, &content].concat())
+    }
+
+    /// The element in so many bytes. What sizes do not take, an element takes at its end that readers pass over.
+    fn fit(&self, length: usize) -> Option<Vec<u8>> {
+        let all_spare = length.checked_sub(self.write(&mut 0)?.len())?;
+        let mut spare = all_spare;
+        let whole = self.write(&mut spare)?;
+        if spare == 0 {
+            return Some(whole);
+        }
+        let void = element::void(VOID, spare.max(2))?;
+        let mut rest = all_spare.checked_sub(void.len())?;
+        let mut padded = self.clone();
+        // Its identifier and its size take a byte each.
+        padded.set_bytes(VOID.into(), void.get(2..)?.to_vec());
+        padded
+            .write(&mut rest)
+            .filter(|bytes| bytes.len() == length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An entry as matroskamux writes it, with a name and what else there is of video.
+    fn entry(name: &str, more: &[u8]) -> Vec<u8> {
+        let long = |id: u64, content: &[u8]| {
+            let size = element::size(content.len(), 8).unwrap();
+            [element::id(id).as_slice(), &size, content].concat()
+        };
+        let video = [&[0xb0, 0x81, 64, 0xba, 0x81, 48], more].concat();
+        let name = element::with_id(NAME, name.as_bytes());
+        let inner = [
+            &[0xd7, 0x81, 1, 0x83, 0x81, 1],
+            name.as_slice(),
+            &long(VIDEO, &video),
+        ];
+        long(0xae, &inner.concat())
+    }
+
+    fn alpha() -> Additions {
+        Additions {
+            alpha: true,
+            ..Additions::default()
+        }
+    }
+
+    #[test]
+    fn additions_fit_into_what_long_sizes_leave() {
+        let old = entry("Video\0", &[]);
+        let new = with_additions(&old, &alpha()).unwrap();
+        assert_eq!(new.len(), old.len());
+        let video = [0x0a, 0xb0, 0x81, 64, 0xba, 0x81, 48, 0x53, 0xc0, 0x81, 1];
+        assert!(new.ends_with(&video), "{new:x?}");
+        assert!(new.windows(5).any(|bytes| bytes == b"Video"));
+        assert_eq!(with_additions(&new, &alpha()).unwrap().len(), old.len());
+        assert_eq!(with_additions(&old, &Additions::default()), None);
+    }
+
+    #[test]
+    fn what_sizes_do_not_take_is_an_element_that_is_passed_over() {
+        let entry = entry("Video", &[]);
+        let whole = super::super::elements(&entry).next().unwrap();
+        let mut root = Element::read(&entry, &whole, true).unwrap();
+        root.remove(NAME, b"Video");
+        for length in entry.len() - 2..entry.len() + 40 {
+            assert_eq!(root.fit(length).unwrap().len(), length);
+        }
+    }
+
+    #[test]
+    fn what_is_no_entry_is_left_alone() {
+        let whole = entry("Video", &[0x55, 0xb0, 0x83, 0x55, 0xb9, 0x80]);
+        for length in 0..whole.len() {
+            for bytes in [&whole[..length], &whole[length..]] {
+                if let Some(new) = with_additions(bytes, &alpha()) {
+                    assert_eq!(new.len(), bytes.len());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! HDR10: the display on which pictures were graded, and how bright they are, are in the file as they were in the caps.
+
+mod common;
+
+use common::judge::file;
+use common::outer::{Outer, place_for};
+use gst::prelude::*;
+use std::path::Path;
+use std::process::Command;
+
+const MASTERING: &str = "35400:14600:8500:39850:6550:2300:15635:16450:10000000:50";
+const LIGHT: &str = "1000:400";
+
+/// Records `source` to its end.
+fn record(source: &str, mime_type: &str, path: &Path) {
+    let outer = Outer::new(mime_type, path);
+    outer.recorder.set_property("autostart", true);
+    let from = outer.source(source);
+    from.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(path).unwrap();
+}
+
+/// Pictures in PQ or another colorimetry, with what is told of them.
+fn source(colorimetry: &str) -> String {
+    format!(
+        "videotestsrc num-buffers=5 ! video/x-raw,width=128,height=96,framerate=30/1,format=I420_10LE,\
+         colorimetry={colorimetry} ! capssetter join=true caps=\"video/x-raw,\
+         mastering-display-info=(string)\\\"{MASTERING}\\\",content-light-level=(string)\\\"{LIGHT}\\\"\""
+    )
+}
+
+/// A value of the stream's side data, as FFmpeg reads it.
+fn told(path: &Path) -> Vec<(String, f64)> {
+    let output = Command::new("ffprobe")
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "v:0",
+            "-show_streams",
+            "-of",
+            "json",
+        ])
+        .arg(path)
+        .output()
+        .unwrap();
+    let probe: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let side_data = probe["streams"][0]["side_data_list"].as_array().cloned();
+    let number = |value: &serde_json::Value| match value.as_str() {
+        None => value.as_f64(),
+        Some(text) => {
+            let (over, under) = text.split_once('/')?;
+            Some(over.parse::<f64>().ok()? / under.parse::<f64>().ok()?)
+        }
+    };
+    let fields = side_data.into_iter().flatten().flat_map(|data| {
+        let fields = data.as_object().unwrap().clone();
+        fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, number(&value)?)))
+    });
+    fields.collect()
+}
+
+/// That all is told as it was.
+fn is_told(path: &Path, what: &str) {
+    let found = told(path);
+    for (name, due) in [
+        ("red_x", 0.708),
+        ("red_y", 0.292),
+        ("green_x", 0.17),
+        ("green_y", 0.797),
+        ("blue_x", 0.131),
+        ("blue_y", 0.046),
+        ("white_point_x", 0.3127),
+        ("white_point_y", 0.329),
+        ("max_luminance", 1_000.0),
+        ("min_luminance", 0.005),
+        ("max_content", 1_000.0),
+        ("max_average", 400.0),
+    ] {
+        let value = found.iter().find(|(field, _)| field == name);
+        let is_right = value.is_some_and(|(_, value)| (value - due).abs() < 1e-6 * due.max(1.0));
+        assert!(is_right, "{what}: {name} is {value:?} in {found:?}");
+    }
+}
+
+#[test]
+fn raw_hdr10_is_told_in_mp4_and_matroska() {
+    for mime_type in [
+        "video/mp4;codecs=hvc1",
+        "video/mp4;codecs=avc1",
+        "video/mp4;codecs=vp09",
+        "video/x-matroska;codecs=hvc1",
+        "video/webm;codecs=vp9",
+    ] {
+        let (_directory, path) = place_for("hdr");
+        record(&source("bt2100-pq"), mime_type, &path);
+        is_told(&path, mime_type);
+    }
+}
+
+#[test]
+fn copied_hdr10_is_told_in_mp4_and_matroska() {
+    for mime_type in ["video/mp4", "video/x-matroska"] {
+        let (_directory, path) = place_for("copied");
+        let encoded = format!(
+            "{} ! x265enc speed-preset=ultrafast option-string=log-level=none",
+            source("bt2100-pq")
+        );
+        record(&encoded, mime_type, &path);
+        is_told(&path, mime_type);
+    }
+}
+
+/// What has become SDR is not said to be HDR.
+#[test]
+fn converted_colours_are_told_without_it() {
+    let (_directory, path) = place_for("converted.webm");
+    record(&source("bt2100-pq"), "video/webm;codecs=vp8", &path);
+    assert_eq!(told(&path), []);
+}
