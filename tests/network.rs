@@ -3,23 +3,17 @@
 
 mod common;
 
-use common::chance::{Chance, long};
+use common::chance::long;
 use common::judge::decode;
+use common::network::{Faults, Network, free_port, receive};
 use common::outer::Outer;
 use common::signal::tag;
 use gst::prelude::*;
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-use std::net::{SocketAddr, UdpSocket};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 const SECOND: u64 = 1_000_000_000;
-/// Packets are delayed by up to so many milliseconds, each by itself, so that they come in another order.
+/// See [`Faults`].
 const JITTER: u64 = 300;
-/// Of a thousand packets so many are lost.
 const LOSS: u64 = 50;
 
 /// When the network is away, from second to second of the test.
@@ -40,61 +34,6 @@ fn plan() -> (u64, Outages, Vec<u64>) {
     });
     let restarts = (0..minutes).map(|minute| minute * 60 + 55);
     (length, outages.collect(), restarts.collect())
-}
-
-/// Takes packets at one port of this machine and gives those that it does not lose to another.
-struct Network {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Network {
-    /// From a new port, which is returned, to `to`.
-    fn new(to: u16, begun: Instant, outages: Outages) -> (Self, u16) {
-        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let port = socket.local_addr().unwrap().port();
-        let to = SocketAddr::from(([127, 0, 0, 1], to));
-        socket
-            .set_read_timeout(Some(Duration::from_millis(2)))
-            .unwrap();
-        let stop = Arc::<AtomicBool>::default();
-        let stopped = stop.clone();
-        let mut chance = Chance::of_now();
-        let thread = std::thread::spawn(move || {
-            let mut due = BinaryHeap::<Reverse<(Instant, Vec<u8>)>>::new();
-            let mut packet = [0; 2048];
-            while !stopped.load(Ordering::SeqCst) {
-                let now = Instant::now();
-                while due.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-                    if let Some(Reverse((_, packet))) = due.pop() {
-                        let _: std::io::Result<usize> = socket.send_to(&packet, to);
-                    }
-                }
-                let Ok(length) = socket.recv(&mut packet) else {
-                    continue;
-                };
-                let second = begun.elapsed().as_secs();
-                let away = outages
-                    .iter()
-                    .any(|(from, to)| (*from..*to).contains(&second));
-                if !away && chance.below(1_000) >= LOSS {
-                    let delay = Duration::from_millis(chance.below(JITTER));
-                    due.push(Reverse((Instant::now() + delay, packet[..length].to_vec())));
-                }
-            }
-        });
-        let thread = Some(thread);
-        (Network { stop, thread }, port)
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
-        }
-    }
 }
 
 /// A sender whose frames carry the running time of `like`: two streams, of an SSRC and stamps of their own. Every other
@@ -120,35 +59,6 @@ fn sender(like: &gst::Pipeline, video: &str, number: usize, ports: [u16; 2]) -> 
     pipeline
 }
 
-/// A port that nobody uses just now.
-fn free_port() -> u16 {
-    UdpSocket::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
-}
-
-/// What comes at a port: of a sender that begins anew rtpbin makes another pad, which takes the place of the first.
-fn receive(outer: &Outer, port: u16, media: &str, depay: &str) -> gst::Pad {
-    let source = outer.source(&format!(
-        "rtpbin name=rtp{port} latency=400 udpsrc port={port} caps=\"application/x-rtp,{media}\" ! \
-         rtp{port}.recv_rtp_sink_0 funnel name=all{port} ! {depay}"
-    ));
-    let element = |name: &str| outer.pipeline.by_name(&format!("{name}{port}")).unwrap();
-    let session: glib::Object = element("rtp").emit_by_name("get-internal-session", &[&0u32]);
-    // A sender is believed at its first packet: in such a network two seldom come in order.
-    session.set_property("probation", 0u32);
-    let all = element("all").downgrade();
-    element("rtp").connect_pad_added(move |_, pad| {
-        if let (Some(all), gst::PadDirection::Src) = (all.upgrade(), pad.direction()) {
-            let sink = all.request_pad_simple("sink_%u").unwrap();
-            pad.link(&sink).unwrap();
-        }
-    });
-    source
-}
-
 fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (length, outages, restarts) = plan();
     let folder = tempfile::tempdir().unwrap();
@@ -159,13 +69,13 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let pictures = receive(
         &outer,
         ports[0],
-        &format!("media=video,payload=96,clock-rate=90000,encoding-name={codec}"),
+        &format!("application/x-rtp,media=video,payload=96,clock-rate=90000,encoding-name={codec}"),
         depay,
     );
     let sound = receive(
         &outer,
         ports[1],
-        "media=audio,payload=97,clock-rate=48000,encoding-name=OPUS,\
+        "application/x-rtp,media=audio,payload=97,clock-rate=48000,encoding-name=OPUS,\
          sprop-maxcapturerate=(string)48000,sprop-stereo=(string)0",
         "rtpopusdepay",
     );
@@ -174,8 +84,16 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     outer.set_state(gst::State::Playing);
     let begun = Instant::now();
     let base = outer.running_time();
-    let (_video, video_port) = Network::new(ports[0], begun, outages.clone());
-    let (_audio, audio_port) = Network::new(ports[1], begun, outages.clone());
+    let faults = Faults {
+        loss: LOSS,
+        jitter: JITTER,
+        away: outages
+            .iter()
+            .map(|(from, to)| from * 1_000..to * 1_000)
+            .collect(),
+    };
+    let (_video, video_port) = Network::new(ports[0], begun, faults.clone());
+    let (_audio, audio_port) = Network::new(ports[1], begun, faults);
     let mut sending = sender(&outer.pipeline, video, 0, [video_port, audio_port]);
     for (number, at) in restarts.into_iter().enumerate() {
         outer.wait_running(base + at * SECOND);

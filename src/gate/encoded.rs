@@ -401,7 +401,9 @@ impl EncodedGate {
             input.duration = input.duration.map(|duration| duration.min(longest));
         }
         let recorded = self.stamped(interval, waiting.input.running);
-        let recorded = self.stand_in.come_back(recorded, out);
+        let flags = waiting.input.buffer.flags();
+        let is_discont = flags.contains(gst::BufferFlags::DISCONT);
+        let recorded = self.stand_in.come_back(recorded, is_discont, out);
         if let Some(caps) = self.due_caps.take() {
             if let Some(caps) = caps.structure(0) {
                 self.stand_in.set_caps(caps);

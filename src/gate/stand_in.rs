@@ -6,6 +6,8 @@ use crate::{formats::Silence, model::timeline::Ns};
 
 /// A hole in audio that is no longer than this is left: what is delayed on its way comes with such stamps, too.
 const MIN_HOLE: Ns = 100_000_000;
+/// Not where upstream says that packets are lost: who plays by the count of samples would be early by each of them.
+const MIN_LOSS: Ns = 5_000_000;
 /// A hole that would take more packets than this is left: stamps may leap by days.
 const MAX_PACKETS: u64 = 1 << 15;
 /// `GST_BUFFER_OFFSET_NONE`.
@@ -60,6 +62,12 @@ impl StandIn {
     /// Whether there is silence that can stand in.
     pub fn has_silence(&self) -> bool {
         self.silence().is_some()
+    }
+
+    /// Whether it is known to the packet where what has gone out ends.
+    fn has_length(&self) -> bool {
+        let last = self.last.as_ref();
+        last.is_some_and(|last| last.duration().is_some())
     }
 
     fn silence(&self) -> Option<Silence> {
@@ -120,10 +128,15 @@ impl StandIn {
         away.is_some_and(|away| at.saturating_add(length / 2) < away)
     }
 
-    /// Media comes at `at`: what is missing before it is filled. Gives where it can begin.
-    pub fn come_back(&mut self, at: Ns, out: &mut GateOutput) -> Ns {
+    /// Media comes at `at`, behind a loss upstream if it `is_discont`: what is missing before it is filled. Gives where
+    /// it can begin.
+    pub fn come_back(&mut self, at: Ns, is_discont: bool, out: &mut GateOutput) -> Ns {
         let away = self.away.take();
-        let is_hole = |end| away.is_some() || at.saturating_sub(end) > MIN_HOLE;
+        let least = match is_discont && self.has_length() {
+            true => MIN_LOSS,
+            false => MIN_HOLE,
+        };
+        let is_hole = |end| away.is_some() || at.saturating_sub(end) > least;
         if self.is_audio
             && self.end.is_some_and(is_hole)
             && let Some(silence) = self.silence_for(at)
@@ -183,13 +196,30 @@ mod tests {
     #[test]
     fn holes_are_filled_to_what_comes_next_and_jitter_is_left() {
         let mut out = GateOutput::new();
-        assert_eq!(opus().come_back(119 * MS, &mut out), 119 * MS);
+        assert_eq!(opus().come_back(119 * MS, false, &mut out), 119 * MS);
         assert_eq!(places(out), Vec::<Ns>::new());
         let mut out = GateOutput::new();
         let mut stand_in = opus();
-        assert_eq!(stand_in.come_back(136 * MS, &mut out), 136 * MS);
+        assert_eq!(stand_in.come_back(136 * MS, false, &mut out), 136 * MS);
         assert_eq!(places(out), [20, 40, 60, 80, 100, 120, 130]);
         assert_eq!(stand_in.filled(), 115 * MS);
+    }
+
+    #[test]
+    fn a_packet_that_upstream_has_lost_is_filled() {
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(24 * MS, true, &mut out), 24 * MS);
+        assert_eq!(places(out), Vec::<Ns>::new());
+        let mut out = GateOutput::new();
+        assert_eq!(opus().come_back(41 * MS, true, &mut out), 41 * MS);
+        assert_eq!(places(out), [20]);
+        let mut out = GateOutput::new();
+        let mut unknown = opus();
+        let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);
+        packet.get_mut().unwrap().set_pts(gst::ClockTime::ZERO);
+        unknown.note(20 * MS, &packet);
+        assert_eq!(unknown.come_back(60 * MS, true, &mut out), 60 * MS);
+        assert_eq!(places(out), Vec::<Ns>::new());
     }
 
     #[test]
@@ -201,7 +231,7 @@ mod tests {
         assert!(stand_in.covers(190 * MS, 20 * MS));
         assert!(!stand_in.covers(200 * MS, 20 * MS));
         let mut out = GateOutput::new();
-        assert_eq!(stand_in.come_back(198 * MS, &mut out), 205 * MS);
+        assert_eq!(stand_in.come_back(198 * MS, false, &mut out), 205 * MS);
         assert_eq!(places(out), Vec::<Ns>::new());
     }
 
@@ -209,7 +239,7 @@ mod tests {
     fn stamps_that_leap_by_days_fill_no_memory() {
         let day = 86_400_000 * MS;
         let mut out = GateOutput::new();
-        assert_eq!(opus().come_back(60 * day, &mut out), 60 * day);
+        assert_eq!(opus().come_back(60 * day, false, &mut out), 60 * day);
         assert_eq!(places(out), Vec::<Ns>::new());
         let mut out = GateOutput::new();
         opus().fill(60 * day, &mut out);

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod harness;
 pub mod judge;
 pub mod leaks;
+pub mod network;
 pub mod order;
 pub mod outer;
 pub mod replay;

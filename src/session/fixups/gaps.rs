@@ -21,6 +21,8 @@ pub fn event(until: Ns) -> gst::Event {
 
 /// A gap of more frames than these is told at once.
 const MAX_FRAMES: u64 = 30_000;
+/// A hole in what comes that is no longer than this is jitter of the stamps: frames are counted on.
+const MAX_JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
 /// Frames of a constant rate that have left a pad.
 #[derive(Debug, Default)]
@@ -106,11 +108,16 @@ impl Frames {
         missing
     }
 
-    /// Those that are missing before the first that comes behind a gap, at `pts`, if this one is that.
+    /// Those that are missing before one that comes at `pts`, behind a gap or a hole: where nothing comes on any track,
+    /// nobody tells of a gap.
     fn come_back(&mut self, pts: gst::ClockTime) -> Option<Vec<(gst::ClockTime, gst::ClockTime)>> {
         let was_away = std::mem::take(&mut self.is_away);
+        let is_hole = |end| pts.saturating_sub(end) > MAX_JITTER;
+        if !was_away && !self.end.is_some_and(is_hole) {
+            return None;
+        }
         // Stamps are rounded.
-        was_away.then(|| self.missing(pts + self.length.unwrap_or_default() / 2))
+        Some(self.missing(pts + self.length.unwrap_or_default() / 2))
     }
 
     /// Those before `until` that have not come.
@@ -136,4 +143,40 @@ fn nothing(pts: gst::ClockTime, duration: gst::ClockTime) -> gst::Buffer {
         fields.set_duration(duration);
     }
     buffer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: gst::ClockTime = gst::ClockTime::from_mseconds(1);
+
+    /// Frames of 40 ms that have come until 400 ms.
+    fn frames() -> Frames {
+        let mut frames = Frames::default();
+        frames.note(MS * 360, Some(MS * 40));
+        frames
+    }
+
+    #[test]
+    fn a_hole_of_which_nobody_tells_is_counted_as_frames_and_jitter_is_not() {
+        assert_eq!(frames().come_back(MS * 400), None);
+        assert_eq!(frames().come_back(MS * 495), None);
+        let missing = frames().come_back(MS * 601).unwrap();
+        assert_eq!(
+            missing,
+            (0..5u64)
+                .map(|n| (MS * (400 + 40 * n), MS * 40))
+                .collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn behind_a_gap_the_frames_of_which_nobody_told_are_missing() {
+        let mut frames = frames();
+        assert_eq!(frames.stay_away(MS * 500).len(), 2);
+        assert_eq!(frames.come_back(MS * 520), Some(vec![(MS * 480, MS * 40)]));
+        frames.note(MS * 520, Some(MS * 40));
+        assert_eq!(frames.come_back(MS * 560), None);
+    }
 }

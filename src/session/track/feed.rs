@@ -7,7 +7,7 @@ use crate::{
     session::{fixups, orientation},
 };
 use gst::prelude::*;
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, ops::Range, sync::Arc};
 
 /// Live pictures that wait for the encoder, or in it, as they came.
 const HELD: usize = 2;
@@ -36,6 +36,47 @@ pub struct Feed {
     batch: Vec<gst::Buffer>,
     /// Its buffers are of a pool that has few: live pictures.
     scarce: bool,
+    stand_ins: StandIns,
+}
+
+/// What stands in for media that did not come is not media that waits: an outage of an hour is over at once, and leaves
+/// no queue behind that would make what comes next too much.
+#[derive(Debug, Default)]
+struct StandIns {
+    /// Recorded time up to which buffers have been given to the encoder.
+    fed: Ns,
+    /// Where there may yet be some in the queue, in order.
+    spans: VecDeque<Range<Ns>>,
+}
+
+impl StandIns {
+    /// `buffer` goes into a queue with so much media in it.
+    fn note(&mut self, buffer: &gst::BufferRef, level: Ns) {
+        let Some(begin) = buffer.pts().map(gst::ClockTime::nseconds) else {
+            return;
+        };
+        let left = self.fed.saturating_sub(level);
+        while self.spans.front().is_some_and(|span| span.end <= left) {
+            self.spans.pop_front();
+        }
+        let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
+        let end = begin.saturating_add(length);
+        self.fed = self.fed.max(end);
+        if buffer.flags().contains(gst::BufferFlags::GAP) {
+            match self.spans.back_mut().filter(|span| span.end >= begin) {
+                Some(span) => span.end = span.end.max(end),
+                None => self.spans.push_back(begin..end),
+            }
+        }
+    }
+
+    /// How much of the media in a queue, of which there is so much, has come from upstream.
+    fn without(&self, level: Ns) -> Ns {
+        let left = self.fed.saturating_sub(level);
+        let within = self.spans.iter();
+        let within = within.map(|span| span.end.saturating_sub(span.start.max(left)));
+        level.saturating_sub(within.sum())
+    }
 }
 
 #[derive(Debug)]
@@ -111,13 +152,17 @@ impl Feed {
         buffers.next().map(|buffer| buffer.dts().is_none())
     }
 
-    /// Media that waits for the encoder; what is batched does not wait for that.
+    /// Media that waits for the encoder, or for the muxer; what is batched does not wait for that. More than 0 if there
+    /// is any buffer.
     pub fn waiting(&self) -> Ns {
         match &self.to {
             To::Backlog(backlog) => backlog.waiting,
             // The level still has the length of the last buffer in it when that has gone.
             To::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
-            To::Encoder(appsrc) => appsrc.current_level_time().nseconds(),
+            To::Encoder(appsrc) => {
+                let level = appsrc.current_level_time().nseconds();
+                self.stand_ins.without(level).max(1)
+            }
             To::Closed => 0,
         }
     }
@@ -232,6 +277,10 @@ impl Feed {
     fn give_now(&mut self, item: Item) {
         if let To::Encoder(appsrc) = &self.to {
             self.in_flight.keep(&item);
+            if let Item::Buffer(buffer) = &item {
+                let level = appsrc.current_level_time().nseconds();
+                self.stand_ins.note(buffer, level);
+            }
             give_to(appsrc, item);
         }
     }
@@ -292,6 +341,36 @@ mod tests {
     fn offsets(appsink: &gst_app::AppSink, patience: gst::ClockTime) -> Vec<u64> {
         let samples = std::iter::from_fn(|| appsink.try_pull_sample(patience));
         samples.map(|s| s.buffer().unwrap().offset()).collect()
+    }
+
+    #[test]
+    fn what_stands_in_for_an_outage_is_no_queue() {
+        gst::init().unwrap();
+        const SECOND: Ns = 1_000_000_000;
+        let buffer = |at: Ns, length: Ns, stands_in: bool| {
+            let mut buffer = gst::Buffer::new();
+            let fields = buffer.get_mut().unwrap();
+            fields.set_pts(gst::ClockTime::from_nseconds(at));
+            fields.set_duration(gst::ClockTime::from_nseconds(length));
+            if stands_in {
+                fields.set_flags(gst::BufferFlags::GAP);
+            }
+            buffer
+        };
+        let mut stand_ins = StandIns::default();
+        stand_ins.note(&buffer(0, SECOND, false), 0);
+        for second in 1..61 {
+            stand_ins.note(&buffer(second * SECOND, SECOND, true), second * SECOND);
+        }
+        assert_eq!(stand_ins.without(61 * SECOND), SECOND);
+        // What comes behind it waits for the muxer.
+        stand_ins.note(&buffer(61 * SECOND, 2 * SECOND, false), 61 * SECOND);
+        assert_eq!(stand_ins.without(63 * SECOND), 3 * SECOND);
+        // The half of it has gone, and then all.
+        assert_eq!(stand_ins.without(32 * SECOND), 2 * SECOND);
+        assert_eq!(stand_ins.without(SECOND), SECOND);
+        stand_ins.note(&buffer(63 * SECOND, SECOND, false), 2 * SECOND);
+        assert!(stand_ins.spans.is_empty());
     }
 
     #[test]

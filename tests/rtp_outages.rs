@@ -1,0 +1,319 @@
+//! A real RTP sender, of which one stream or all do not come for seconds: the others are recorded on, and what comes back
+//! is in the file on time, for players that go by stamps and for those that count audio samples.
+
+mod common;
+
+use common::chance::{long, skipped};
+use common::judge::{decode, gstreamer, place};
+use common::network::{Faults, Network, free_port, receive};
+use common::outer::{DEADLINE, Outer, until};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::time::Instant;
+
+const MILLI: u64 = 1_000_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// Of a network that is not bad in itself: see [`Faults`].
+const LOSS: u64 = 5;
+const JITTER: u64 = 20;
+/// By how much transport may be faster or slower than it was, in nanoseconds: the jitter buffer takes the fastest packet
+/// of the last seconds for its measure.
+const TRANSPORT: f64 = 30e6;
+
+/// An encoder with its payloader, the depayloader with its parser, and how often packets are lost that belong together.
+#[derive(Clone, Copy)]
+struct Codec {
+    send: &'static str,
+    receive: &'static str,
+}
+
+const H264: Codec = Codec {
+    send: "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=12 bitrate=400 ! rtph264pay config-interval=-1 \
+           mtu=1200 pt=96",
+    receive: "rtph264depay ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
+};
+const VP8: Codec = Codec {
+    send: "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=12 target-bitrate=400000 ! rtpvp8pay mtu=1200 pt=96",
+    receive: "rtpvp8depay",
+};
+const OPUS: Codec = Codec {
+    send: "opusenc ! rtpopuspay pt=97",
+    receive: "rtpopusdepay ! opusparse",
+};
+const AAC: Codec = Codec {
+    send: "audioconvert ! avenc_aac ! aacparse ! rtpmp4gpay pt=97",
+    receive: "rtpmp4gdepay ! aacparse ! audio/mpeg,stream-format=raw",
+};
+
+const FORMATS: [(&str, Codec, Codec); 5] = [
+    ("mkv", H264, OPUS),
+    ("mp4", H264, AAC),
+    ("webm", VP8, OPUS),
+    ("mp4", H264, OPUS),
+    ("mkv", VP8, AAC),
+];
+
+/// Which streams do not come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Away {
+    Video,
+    Audio,
+    All,
+}
+
+const PICTURES: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=25/1 ! \
+                        identity name=pictures";
+const NOISE: &str = "audiotestsrc is-live=true samplesperbuffer=480 ! \
+                     audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=noise";
+
+/// The caps of the packets that `line` sends, but for what is a sender's own.
+fn packets(line: &str) -> String {
+    let line = format!("{line} ! fakesink name=out async=true");
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let pad = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
+    assert!(until(DEADLINE, || pad.current_caps().is_some()), "{line}");
+    let mut caps = pad.current_caps().unwrap();
+    pipeline.set_state(gst::State::Null).unwrap();
+    let fields = caps.make_mut().structure_mut(0).unwrap();
+    fields.remove_fields(["ssrc", "timestamp-offset", "seqnum-offset"]);
+    caps.to_string()
+}
+
+/// What is sent tells the running time of `like`.
+fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> gst::Pipeline {
+    let sink = |port| format!("udpsink host=127.0.0.1 port={port} sync=false async=false");
+    let line = format!(
+        "{PICTURES} ! {} ! {} {NOISE} ! {} ! {}",
+        video.send,
+        sink(ports[0]),
+        audio.send,
+        sink(ports[1])
+    );
+    let pipeline = gst::parse::launch(&line).unwrap();
+    let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    let pad = |name| pipeline.by_name(name).unwrap().static_pad("src").unwrap();
+    tag::video(&pad("pictures"));
+    tag::audio(&pad("noise"), Sound::Noise, 48_000);
+    pipeline.use_clock(like.clock().as_ref());
+    pipeline.set_start_time(gst::ClockTime::NONE);
+    pipeline.set_base_time(like.base_time().unwrap());
+    pipeline.set_state(gst::State::Playing).unwrap();
+    pipeline
+}
+
+/// A recording, and what it was made of, in running time.
+struct Recording {
+    path: PathBuf,
+    begun: u64,
+    away: Range<u64>,
+    end: u64,
+    filled: [u64; 2],
+    _folder: tempfile::TempDir,
+}
+
+fn filled(outer: &Outer) -> [u64; 2] {
+    let stats = outer.recorder.property::<gst::Structure>("stats");
+    let tracks = stats.get::<gst::Array>("tracks").unwrap();
+    ["video_0", "audio_0"].map(|pad| {
+        let mut tracks = tracks
+            .iter()
+            .map(|track| track.get::<gst::Structure>().unwrap());
+        let track = tracks.find(|track| track.get::<&str>("pad") == Ok(pad));
+        track.unwrap().get("filled").unwrap()
+    })
+}
+
+fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
+    let (extension, video, audio) = format;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(format!("outage.{extension}"));
+    let outer = Outer::new("", &path);
+    outer.recorder.set_property("autostart", true);
+    let ports = [free_port(), free_port()];
+    for (port, line, codec, template) in [
+        (ports[0], PICTURES, video, "video_%u"),
+        (ports[1], NOISE, audio, "audio_%u"),
+    ] {
+        let caps = packets(&format!("{line} ! {}", codec.send));
+        let pad = receive(&outer, port, &caps, codec.receive);
+        pad.link(&outer.pad(template)).unwrap();
+    }
+    outer.set_state(gst::State::Playing);
+    let (begun, base) = (Instant::now(), outer.running_time());
+    let away = 3_000..3_000 + seconds * 1_000;
+    let [pictures, sound] = [Away::Audio, Away::Video].map(|other| Faults {
+        loss: LOSS,
+        jitter: JITTER,
+        away: Vec::from_iter((who != other).then(|| away.clone())),
+    });
+    let (_pictures, video_port) = Network::new(ports[0], begun, pictures);
+    let (_sound, audio_port) = Network::new(ports[1], begun, sound);
+    let sending = sender(&outer.pipeline, video, audio, [video_port, audio_port]);
+    let away = base + away.start * MILLI..base + away.end * MILLI;
+    let end = away.end + 4 * SECOND;
+    outer.wait_running(end);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let filled = filled(&outer);
+    sending.set_state(gst::State::Null).unwrap();
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let (begun, _) = outer.kept().intervals[0];
+    Recording {
+        path,
+        begun,
+        away,
+        end,
+        filled,
+        _folder: folder,
+    }
+}
+
+/// How late each of these is, by its running time in the file: the same before the outage and behind it, and something
+/// in each second that was not away.
+fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f64, f64)]) -> f64 {
+    let late = |span: Range<u64>| {
+        let within = list
+            .iter()
+            .filter(|(_, source)| (span.start as f64..span.end as f64).contains(source));
+        let mut late: Vec<_> = within
+            .map(|(recorded, source)| recorded + recording.begun as f64 - source)
+            .collect();
+        late.sort_by(f64::total_cmp);
+        late
+    };
+    let away = &recording.away;
+    let before = late(recording.begun..away.start);
+    let usual = before[before.len() / 2];
+    let others = late(away.start..recording.end);
+    for late in before.iter().chain(&others) {
+        assert!(
+            (late - usual).abs() < TRANSPORT,
+            "{what}: {late} late, {usual} before"
+        );
+    }
+    let mut second = recording.begun + SECOND;
+    while second + 2 * SECOND < recording.end {
+        // Behind it a key frame has to come first, or the jitter buffer to be sure of a sender.
+        let is_away = was_away
+            && (away.start.saturating_sub(2 * SECOND)..away.end + SECOND).contains(&second);
+        let some = !late(second..second + 2 * SECOND).is_empty();
+        assert!(
+            some || is_away,
+            "{what}: nothing of {second} in {recording_range:?}",
+            recording_range = away
+        );
+        second += SECOND;
+    }
+    usual
+}
+
+fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
+    let path = &recording.path;
+    let pictures = [
+        ("ffmpeg", decode::pictures(path, 0).unwrap()),
+        ("gstreamer", gstreamer::pictures(path, 320, 240).unwrap()),
+    ];
+    let sounds = [
+        ("ffmpeg", decode::sound(path, 0, Some(48_000)).unwrap()),
+        ("gstreamer", gstreamer::sound(path).unwrap()),
+    ];
+    for ((judge, pictures), (_, sound)) in pictures.iter().zip(&sounds) {
+        let what = format!("{what}, {judge}");
+        // What losses have left whole.
+        let told = pictures.list.iter();
+        let told = told.filter_map(|picture| Some((picture.recorded, picture.source? as f64)));
+        let mut told: Vec<_> = told.collect();
+        told.dedup_by_key(|(_, source)| *source);
+        let seen = assert_on_time(&what, recording, who != Away::Audio, &told);
+        let holes = sound.holes(30e6);
+        assert!(holes.is_empty(), "{what}: {holes:?}");
+        let places = place::places(sound, recording.end as f64).unwrap();
+        let heard = places.iter();
+        let heard = heard.filter_map(|place| Some((place.recorded, place.source?)));
+        let heard = assert_on_time(
+            &what,
+            recording,
+            who != Away::Video,
+            &heard.collect::<Vec<_>>(),
+        );
+        // Each is synchronised by its own packets.
+        assert!(
+            (heard - seen).abs() < 100e6,
+            "{what}: {seen} and {heard} late"
+        );
+    }
+    let away = seconds * SECOND;
+    let silent: &[usize] = match who {
+        Away::Video => &[0],
+        Away::Audio => &[1],
+        Away::All => &[],
+    };
+    for track in silent {
+        let filled = recording.filled[*track];
+        assert!(
+            filled.abs_diff(away) < SECOND,
+            "{what}: {filled} ns were filled"
+        );
+    }
+}
+
+fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
+    common::outer::init();
+    std::thread::scope(|scope| {
+        let recorded: Vec<_> = formats
+            .iter()
+            .map(|(format, who)| {
+                let made = scope.spawn(|| record(*format, *who, seconds));
+                (format, *who, made)
+            })
+            .collect();
+        for (format, who, made) in recorded {
+            let (extension, video, audio) = format;
+            let name = |codec: &Codec| codec.send.split(' ').next().unwrap();
+            let what = format!(
+                "{extension}, {} and {}, {who:?} away for {seconds} s",
+                name(video),
+                name(audio)
+            );
+            let recording = made.join().unwrap_or_else(|_| panic!("{what}"));
+            judge(&what, &recording, who, seconds);
+        }
+    });
+}
+
+#[test]
+fn streams_that_are_away_for_3_s_are_back_on_time() {
+    let some = [
+        (FORMATS[0], Away::Video),
+        (FORMATS[1], Away::Audio),
+        (FORMATS[2], Away::All),
+    ];
+    outages(&some, 3);
+}
+
+fn all(seconds: u64) {
+    if !long() {
+        return skipped(&format!("RTP that is away for {seconds} s"));
+    }
+    let ways = [Away::Video, Away::Audio, Away::All];
+    let all = FORMATS
+        .iter()
+        .flat_map(|format| ways.map(|who| (*format, who)));
+    outages(&all.collect::<Vec<_>>(), seconds);
+}
+
+#[test]
+fn streams_that_are_away_for_12_s_are_back_on_time() {
+    all(12);
+}
+
+#[test]
+fn streams_that_are_away_for_60_s_are_back_on_time() {
+    all(60);
+}
