@@ -410,3 +410,54 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
         "nothing was lost on its way"
     );
 }
+
+/// Servers on `src`, and readers of blobs, give the header in the caps to whoever joins: it has to be that of the
+/// recording, whatever the muxer has written first.
+#[test]
+fn caps_have_no_other_header_than_the_recording() {
+    for mime_type in ["video/webm;codecs=vp8,opus", "video/mp4", "audio/ogg"] {
+        let rig = live(mime_type);
+        rig.recorder.set_property("timeslice", 500u32);
+        let sink = gst::ElementFactory::make("fakesink")
+            .property("sync", false)
+            .build()
+            .unwrap();
+        attach(&rig, &sink);
+        let pad = sink.static_pad("sink").unwrap();
+        let told = Arc::<Mutex<Option<gst::Caps>>>::default();
+        let seen = told.clone();
+        // EOS makes the pad forget them.
+        pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
+            if let Some(event) = info.event()
+                && let gst::EventView::Caps(caps) = event.view()
+            {
+                *seen.lock().unwrap() = Some(caps.caps_owned());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        rig.play();
+        rig.recorder.start().unwrap();
+        rig.wait_event(Kind::Data, 2);
+        rig.recorder.stop().unwrap();
+        let events = rig.wait_recording(1);
+        let (bytes, _) = check_recording(&events);
+        let header = |caps: &gst::CapsRef| {
+            let list = caps.structure(0)?.get::<gst::Array>("streamheader").ok()?;
+            let buffers = list.iter().map(|value| value.get::<gst::Buffer>().unwrap());
+            let bytes = buffers.map(|buffer| buffer.map_readable().unwrap().to_vec());
+            Some(bytes.collect::<Vec<_>>().concat())
+        };
+        for event in events.iter().filter(|event| event.kind == Kind::Data) {
+            let caps = event.sample.as_ref().unwrap().caps().unwrap().to_owned();
+            if let Some(header) = header(&caps) {
+                assert!(bytes.starts_with(&header), "{mime_type}: a blob's caps");
+            }
+        }
+        let caps = told.lock().unwrap().clone().unwrap();
+        let header = header(&caps);
+        // mp4mux does not say which of its buffers are the header.
+        assert_eq!(header.is_none(), mime_type == "video/mp4", "{mime_type}");
+        let header = header.unwrap_or_default();
+        assert!(bytes.starts_with(&header), "{mime_type}: {caps}");
+    }
+}

@@ -50,8 +50,8 @@ fn run(args: &Args) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let server = Server::new(args)?;
     let progress = Arc::new(Progress::default());
+    let server = Server::new(args, progress.clone())?;
     let line = progress.show();
     let result = runtime.block_on(async {
         match args.resume {
@@ -71,7 +71,7 @@ async fn record(args: &Args, server: Server, progress: &Arc<Progress>) -> Result
     let recording = Recording::start(args)?;
     let file = File::open(&args.file)?;
     let journal = Journal::create(&args.file, &args.destination, args.part_size, id)?;
-    let mut upload = Upload::new(server, file, journal, progress.clone());
+    let mut upload = Upload::new(server, file, journal);
 
     let mut fails = false;
     while !recording.is_over() {
@@ -102,7 +102,7 @@ async fn resume(args: &Args, server: Server, progress: &Arc<Progress>) -> Result
     }
     let file = File::open(&args.file)
         .with_context(|| format!("--resume: {} cannot be read", args.file.display()))?;
-    let mut upload = Upload::new(server, file, journal, progress.clone());
+    let mut upload = Upload::new(server, file, journal);
     progress.set_recorded(upload.length()?);
     upload.forget_what_differs()?;
     upload.finish().await.with_context(|| advice(args))?;

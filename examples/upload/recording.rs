@@ -23,8 +23,19 @@ const TEST_RATE: u32 = 20_000_000;
 /// A recording that is on.
 pub struct Recording {
     pipeline: gst::Pipeline,
-    watcher: thread::JoinHandle<Result<()>>,
+    watcher: Option<thread::JoinHandle<Result<()>>>,
     over: Arc<AtomicBool>,
+}
+
+/// Whoever drops a recording early leaves a whole file.
+impl Drop for Recording {
+    fn drop(&mut self) {
+        // Ends the recording, and so the thread that waits for its end.
+        let _ = self.pipeline.set_state(gst::State::Null);
+        if let Some(watcher) = self.watcher.take() {
+            let _ = watcher.join();
+        }
+    }
 }
 
 impl Recording {
@@ -67,7 +78,7 @@ impl Recording {
         });
         Ok(Recording {
             pipeline,
-            watcher,
+            watcher: Some(watcher),
             over,
         })
     }
@@ -78,10 +89,12 @@ impl Recording {
     }
 
     /// Takes down what is left, and says how it ended.
-    pub fn finish(self) -> Result<()> {
-        let result = self.watcher.join();
-        let _ = self.pipeline.set_state(gst::State::Null);
-        result.unwrap_or_else(|_| bail!("the recording's thread has panicked"))
+    pub fn finish(mut self) -> Result<()> {
+        let result = self.watcher.take().map(thread::JoinHandle::join);
+        match result {
+            Some(Ok(result)) => result,
+            _ => bail!("the recording's thread has panicked"),
+        }
     }
 }
 

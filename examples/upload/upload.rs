@@ -28,10 +28,11 @@ const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
 pub struct Server {
     store: AmazonS3,
     key: Path,
+    progress: Arc<Progress>,
 }
 
 impl Server {
-    pub fn new(args: &Args) -> Result<Self> {
+    pub fn new(args: &Args, progress: Arc<Progress>) -> Result<Self> {
         // Every request is made again here, where the progress line hears of it.
         let retry = RetryConfig {
             max_retries: 0,
@@ -53,20 +54,21 @@ impl Server {
         Ok(Server {
             store: builder.build()?,
             key: Path::parse(&args.destination.key)?,
+            progress,
         })
     }
 
     /// Begins an upload.
     pub async fn begin(&self) -> Result<String> {
         let begin = || self.store.create_multipart(&self.key);
-        let begun = again(&Progress::default(), begin).await;
+        let begun = again(&self.progress, begin).await;
         begun.context("the upload cannot be begun")
     }
 
     /// Whether the object is there, and is made of these pieces.
     pub async fn has(&self, journal: &Journal) -> Result<bool> {
         let head = || self.store.head(&self.key);
-        let head = match again(&Progress::default(), head).await {
+        let head = match again(&self.progress, head).await {
             Ok(head) => head,
             Err(Error::NotFound { .. }) => return Ok(false),
             Err(error) => return Err(error).context("the object cannot be asked for"),
@@ -84,16 +86,14 @@ pub struct Upload {
     server: Server,
     file: File,
     journal: Journal,
-    progress: Arc<Progress>,
 }
 
 impl Upload {
-    pub fn new(server: Server, file: File, journal: Journal, progress: Arc<Progress>) -> Self {
+    pub fn new(server: Server, file: File, journal: Journal) -> Self {
         Upload {
             server,
             file,
             journal,
-            progress,
         }
     }
 
@@ -171,9 +171,13 @@ impl Upload {
         let bytes = self.read(index)?;
         let md5 = hexadecimal(&Md5::digest(&bytes));
         let bytes = PutPayload::from(bytes);
-        let Server { store, key } = &self.server;
+        let Server {
+            store,
+            key,
+            progress,
+        } = &self.server;
         let put = || store.put_part(key, &self.journal.id, index, bytes.clone());
-        let sent = again(&self.progress, put).await;
+        let sent = again(progress, put).await;
         let etag = sent.with_context(|| format!("piece {index} cannot be uploaded"))?;
         let etag = unquoted(&etag.content_id).to_owned();
         if etag.len() == md5.len() && etag != md5 {
@@ -193,7 +197,9 @@ impl Upload {
 
     fn tell(&self) {
         let pieces = self.journal.pieces.values();
-        self.progress.set_sent(pieces.map(|piece| piece.size).sum());
+        self.server
+            .progress
+            .set_sent(pieces.map(|piece| piece.size).sum());
     }
 
     fn read(&self, index: usize) -> Result<Vec<u8>> {
@@ -207,10 +213,14 @@ impl Upload {
     /// Only the server's checksum of the whole says that it has the whole.
     async fn complete(&mut self) -> Result<()> {
         let parts: Vec<_> = self.journal.pieces.values().map(part_id).collect();
-        let Server { store, key } = &self.server;
+        let Server {
+            store,
+            key,
+            progress,
+        } = &self.server;
         let id = &self.journal.id;
         let complete = || store.complete_multipart(key, id, parts.clone());
-        let completed = again(&self.progress, complete).await;
+        let completed = again(progress, complete).await;
         // The answer to an earlier request may have been lost: the object decides.
         if self.server.has(&self.journal).await? {
             return Ok(());

@@ -1,4 +1,14 @@
-//! Bits of a header, the first of a byte being its highest.
+//! Numbers of a header, in bits or in bytes, the most significant first.
+
+/// The big-endian number of `length` bytes at `at`.
+pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    let field = bytes.get(at..at.checked_add(length)?)?;
+    Some(
+        field
+            .iter()
+            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
+    )
+}
 
 /// Reads bits; `None` behind the last one.
 #[derive(Clone)]

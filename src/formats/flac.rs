@@ -1,4 +1,41 @@
-//! Frames of FLAC (RFC 9639): their headers and checksums.
+//! FLAC (RFC 9639): headers of metadata blocks; headers and checksums of frames.
+
+/// What a file begins with.
+pub const MARKER: &[u8] = b"fLaC";
+/// Size of a metadata block's header (8.1).
+pub const BLOCK_HEADER: usize = 4;
+/// Flag of the last metadata block, in the byte of its type.
+pub const LAST_BLOCK: u8 = 0x80;
+/// Types of metadata blocks.
+const PADDING: u8 = 1;
+const VORBIS_COMMENT: u8 = 4;
+
+/// Whether a metadata block that begins with this byte has comments.
+pub fn has_comments(first: u8) -> bool {
+    first & !LAST_BLOCK == VORBIS_COMMENT
+}
+
+/// A metadata block of comments.
+pub fn comment_block(content: &[u8]) -> Option<Vec<u8>> {
+    metadata_block(VORBIS_COMMENT, content)
+}
+
+/// A metadata block of padding, `size` bytes with its header. `is_last`: media follows.
+pub fn padding_block(size: usize, is_last: bool) -> Option<Vec<u8>> {
+    let kind = if is_last {
+        PADDING | LAST_BLOCK
+    } else {
+        PADDING
+    };
+    metadata_block(kind, &vec![0; size.checked_sub(BLOCK_HEADER)?])
+}
+
+fn metadata_block(kind: u8, content: &[u8]) -> Option<Vec<u8>> {
+    let [0, size @ ..] = u32::try_from(content.len()).ok()?.to_be_bytes() else {
+        return None;
+    };
+    Some([&[kind][..], &size, content].concat())
+}
 
 /// The longest that a number can be.
 const LONGEST_NUMBER: usize = 7;

@@ -2,6 +2,7 @@
 
 use super::{
     caps::{codec_of_caps, is_raw},
+    flac,
     parameter_sets::ParameterSets,
     registry::{can_decode, can_encode},
 };
@@ -222,8 +223,8 @@ fn headers(caps: &gst::CapsRef) -> Vec<Vec<u8>> {
     buffers.map(|buffer| bytes(&buffer)).collect()
 }
 
-/// Whether no headers differ but the one with the comments.
-fn same_headers(one: &gst::CapsRef, other: &gst::CapsRef) -> bool {
+/// Whether the header packets in caps are the same but for the comments, or one has none.
+pub fn same_headers(one: &gst::CapsRef, other: &gst::CapsRef) -> bool {
     const COMMENTS: [u8; 2] = [3, 0x81];
     let without = |caps: &gst::CapsRef| {
         let mut headers = headers(caps);
@@ -241,15 +242,13 @@ struct StreamInfo {
 }
 
 fn stream_info(caps: &gst::CapsRef) -> Option<StreamInfo> {
-    const NATIVE: &[u8] = b"fLaC";
     let headers = headers(caps);
     let first = headers.first()?;
     let at = first
-        .windows(NATIVE.len())
-        .position(|four| four == NATIVE)?
-        + NATIVE.len();
-    // Behind the header of the metadata block.
-    let info = first.get(at + 4..)?;
+        .windows(flac::MARKER.len())
+        .position(|four| four == flac::MARKER)?
+        + flac::MARKER.len();
+    let info = first.get(at + flac::BLOCK_HEADER..)?;
     let (high, low) = (info.get(12)?, info.get(13)?);
     Some(StreamInfo {
         longest_block: u32::from(*info.get(2)?) << 8 | u32::from(*info.get(3)?),

@@ -2,12 +2,14 @@
 
 mod av1;
 mod bits;
+mod boxes;
 mod caps;
 mod channels;
 mod chapters;
 mod codec_config;
 mod codec_string;
 mod delay;
+mod ebml;
 mod encoder;
 mod entry_point;
 mod flac;
@@ -42,7 +44,9 @@ pub use encoder::{
 pub use entry_point::{EntryPoint, FrameFormat, entry_point};
 pub use flac::FlacHeader;
 pub use hdr::HdrMetadata;
-pub use ladder::{Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung};
+pub use ladder::{
+    Recorded, Rung, begins_anew, decoded_form, flac_block, parameter_sets, rung, same_headers,
+};
 pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};

@@ -5,7 +5,7 @@ use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
 use super::picture::{Keep, Picture, can_encode_profile, picture};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
-use crate::model::{Codec, Container, Error, Kind, MimeType, Profile};
+use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile_idc};
 
 /// A track to be recorded, as far as its caps are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -391,17 +391,11 @@ fn h264_profiles(asked: &str) -> Option<&'static [&'static str]> {
         "constrained-baseline",
         "baseline",
     ];
-    let profile = asked.split('.').nth(1)?;
-    let number = match profile.len() {
-        6 => profile
-            .get(..2)
-            .and_then(|p| u8::from_str_radix(p, 16).ok()),
-        _ => profile.parse().ok(),
-    };
-    match number {
-        Some(66) => HIGH.get(4..),
-        Some(77) => HIGH.get(3..),
-        Some(100) => Some(&HIGH),
+    let fields: Vec<&str> = asked.split('.').skip(1).collect();
+    match avc_profile_idc(&fields)? {
+        66 => HIGH.get(4..),
+        77 => HIGH.get(3..),
+        100 => Some(&HIGH),
         // The professional ones take in everything that is made here.
         _ => None,
     }

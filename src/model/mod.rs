@@ -20,6 +20,6 @@ pub use end_reason::EndReason;
 pub use error::{Error, ErrorCode};
 pub use mime::{Codec, Container, Kind, MimeType, RequestedCodec};
 pub use orientation::Orientation;
-pub use profile::{Chroma, Profile};
+pub use profile::{Chroma, Profile, avc_profile_idc};
 pub use sample_grid::SampleGrid;
 pub use state::{Command, Effect, State};

@@ -80,15 +80,18 @@ fn av1(fields: &[&str]) -> Option<Profile> {
     profile(depth.unwrap_or(8), chroma)
 }
 
+/// `profile_idc` in the fields behind `avc1` or `avc3`: `PPCCLL` in hexadecimal (RFC 6381 section 3.3), or the older
+/// `<profile>.<level>` in decimal.
+pub fn avc_profile_idc(fields: &[&str]) -> Option<u8> {
+    match fields {
+        [all] if all.len() == 6 => u8::from_str_radix(all.get(..2)?, 16).ok(),
+        [profile, _] => profile.parse().ok(),
+        _ => None,
+    }
+}
+
 fn avc(fields: &[&str]) -> Option<Profile> {
-    let first = fields.first()?;
-    let number = match first.len() {
-        6 => first
-            .get(..2)
-            .and_then(|hex| u8::from_str_radix(hex, 16).ok())?,
-        _ => first.parse().ok()?,
-    };
-    match number {
+    match avc_profile_idc(fields)? {
         110 => profile(10, Chroma::Subsampled),
         122 => profile(10, Chroma::Half),
         244 => profile(10, Chroma::Full),

@@ -81,15 +81,16 @@ fn explain(
         return path.refusal(container);
     }
     if lacks_decoder(&what) {
-        return path.no_decoder();
+        return path.no_decoder(error.src());
     }
     let (name, caps) = (&path.name, &path.caps);
     if source == format!("{name}-parser") {
         return (Vec::new(), path.refused_by(container, &source, caps));
     }
-    let decoder = format!("{name}-decoder");
-    if around(error.src()).iter().any(|name| *name == decoder) {
-        return (Vec::new(), path.not_decoded(&source, &said(&what, &debug)));
+    if let Some(decoder) = path.decoder_around(error.src()) {
+        let given = input_caps(&decoder);
+        let failed = path.not_decoded(given.as_ref(), &source, &said(&what, &debug));
+        return (Vec::new(), failed);
     }
     let why = if is_flow {
         "an element on its way into the file has taken no more of it".to_owned()
@@ -161,8 +162,8 @@ impl TrackPath {
             );
             return (Vec::new(), Error::not_supported(text));
         };
-        if step.name() == format!("{name}-decoder") {
-            return self.no_decoder();
+        if step.name() == self.decoder_name() {
+            return self.no_decoder(Some(step.upcast_ref()));
         }
         let given = caps.unwrap_or_else(|| self.caps.clone());
         (Vec::new(), self.refused_by(container, &step.name(), &given))
@@ -202,27 +203,40 @@ impl TrackPath {
         Error::not_supported(text)
     }
 
-    fn not_decoded(&self, decoder: &str, said: &str) -> Error {
-        let (name, caps) = (&self.name, &self.caps);
+    /// A decoder of the pipeline has failed. It decodes what follows a change of caps.
+    fn not_decoded(&self, given: Option<&gst::Caps>, decoder: &str, said: &str) -> Error {
+        let (name, codec) = (&self.name, self.codec.name());
+        let caps = given.unwrap_or(&self.caps);
         Error::unknown(format!(
-            "The track of {name} cannot be recorded as {}: {decoder} does not decode it, it is damaged or not what its \
-             caps say ({caps}): {said}. Leave mime-type empty to store it as it comes, or decode it in front of the \
-             recorder.",
-            self.codec.name()
+            "The track of {name} cannot go on as {codec}: its caps changed to {caps}, and {decoder} cannot decode it, \
+             which is damaged or not what its caps say: {said}. Keep to {codec}, or decode it in front of the recorder."
         ))
     }
 
-    fn no_decoder(&self) -> (Vec<Missing>, Error) {
-        let (name, caps) = (&self.name, &self.caps);
+    fn no_decoder(&self, failed: Option<&gst::Object>) -> (Vec<Missing>, Error) {
+        let (name, codec) = (&self.name, self.codec.name());
+        let decoder = self.decoder_around(failed);
+        let given = decoder.and_then(|decoder| input_caps(&decoder));
+        let caps = given.unwrap_or_else(|| self.caps.clone());
         let text = format!(
-            "The track of {name} cannot be recorded as {}: no decoder here takes {caps}. Install one \
-             (gstreamer1.0-libav has most), or leave mime-type empty to store it as it comes.",
-            self.codec.name()
+            "The track of {name} cannot go on as {codec}: its caps changed to {caps}, which no decoder here takes. \
+             Install one (gstreamer1.0-libav has most), keep to {codec}, or decode it in front of the recorder."
         );
-        (
-            vec![Missing::Decoder(caps.clone())],
-            Error::not_supported(text),
-        )
+        (vec![Missing::Decoder(caps)], Error::not_supported(text))
+    }
+
+    fn decoder_name(&self) -> String {
+        format!("{}-decoder", self.name)
+    }
+
+    /// The track's decoder, if that is this object or contains it.
+    fn decoder_around(&self, object: Option<&gst::Object>) -> Option<gst::Element> {
+        let name = self.decoder_name();
+        let mut objects = std::iter::successors(object.cloned(), |object| object.parent());
+        objects
+            .find(|object| object.name() == name)?
+            .downcast()
+            .ok()
     }
 
     /// The pads out of which it goes from step to step, as far as they are linked.
@@ -260,6 +274,10 @@ impl TrackPath {
     fn reaches_muxer(&self) -> Option<gst::Caps> {
         self.pads().last()?.current_caps()
     }
+}
+
+fn input_caps(element: &gst::Element) -> Option<gst::Caps> {
+    element.static_pad("sink")?.current_caps()
 }
 
 /// Names of an object and of all that it is in.

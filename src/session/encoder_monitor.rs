@@ -95,8 +95,8 @@ struct Output {
     delay: Option<u32>,
     /// Of audio.
     rate: Option<u64>,
-    /// The headers that the track has, in the caps.
-    headers: Option<Vec<gst::Buffer>>,
+    /// Caps with the header packets that the track has.
+    header_caps: Option<gst::Caps>,
 }
 
 impl EncoderMonitor {
@@ -475,20 +475,16 @@ impl EncoderMonitor {
         if !matches!(self.codec, Codec::Vorbis | Codec::Theora) {
             return true;
         }
-        let headers = caps
+        if !caps
             .structure(0)
-            .and_then(|s| s.get::<gst::Array>("streamheader").ok());
-        let Some(headers) = headers else {
+            .is_some_and(|caps| caps.has_field("streamheader"))
+        {
             return true;
-        };
-        let headers = headers
-            .iter()
-            .filter_map(|header| header.get::<gst::Buffer>().ok());
-        let headers: Vec<gst::Buffer> = headers.collect();
-        match &state.out.headers {
-            Some(first) if state.run.from.is_some() => are_same(first, &headers),
+        }
+        match &state.out.header_caps {
+            Some(first) if state.run.from.is_some() => formats::same_headers(first, caps),
             _ => {
-                state.out.headers = Some(headers);
+                state.out.header_caps = Some(caps.to_owned());
                 true
             }
         }
@@ -497,16 +493,6 @@ impl EncoderMonitor {
 
 /// Samples that every encoder of Opus here adds in front, at 48 kHz.
 const OPUS_LOOKAHEAD: u64 = 312;
-
-/// Whether headers are the same but for the comments, which are the second.
-fn are_same(some: &[gst::Buffer], others: &[gst::Buffer]) -> bool {
-    let bytes = |buffer: &gst::Buffer| buffer.map_readable().map(|map| map.to_vec()).ok();
-    let pairs = some.iter().zip(others).enumerate();
-    some.len() == others.len()
-        && pairs
-            .filter(|(number, _)| *number != 1)
-            .all(|(_, (one, other))| bytes(one) == bytes(other))
-}
 
 impl Output {
     /// So many samples, in nanoseconds.

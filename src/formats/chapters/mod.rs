@@ -8,6 +8,7 @@ mod reserve;
 mod riff;
 mod vorbis;
 
+pub use matroska::chapters_element;
 pub use mp4::{MAX_CHPL, chpl};
 pub use ogg::{CommentPages, Progress as PageProgress, padded_comments};
 pub use reserve::{Reserve, Rewrite};
@@ -45,7 +46,7 @@ impl Chapter {
 }
 
 /// Rounded to whole milliseconds.
-fn to_milliseconds(time: Ns) -> u64 {
+pub fn to_milliseconds(time: Ns) -> u64 {
     time.saturating_add(500_000) / 1_000_000
 }
 
@@ -81,9 +82,4 @@ impl Syntax {
         };
         bytes.filter(|bytes| bytes.len() == room)
     }
-}
-
-/// An element `Chapters` of Matroska with these chapters, for the end of a file.
-pub fn matroska_chapters(chapters: &[Chapter]) -> Option<Vec<u8>> {
-    matroska::chapters(chapters)
 }

@@ -1,17 +1,12 @@
 //! `chpl`, the list of chapters that Nero's players introduced and that most others read.
 
 use super::Chapter;
+use crate::formats::boxes::{BOX_HEADER, boxed};
 
 /// It has one byte for how many there are, and one for the length of each title.
 pub const MAX_CHPL: usize = 255;
 /// It counts in units of 100 ns.
 const UNIT: u64 = 100;
-const BOX_HEAD: usize = 8;
-
-fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
-    let length = u32::try_from(content.len() + BOX_HEAD).ok()?;
-    Some([&length.to_be_bytes(), &name[..], content].concat())
-}
 
 /// The box with these chapters; `None` if they are too many.
 pub fn chpl(chapters: &[Chapter]) -> Option<Vec<u8>> {
@@ -36,7 +31,7 @@ pub(super) fn encode(chapters: &[Chapter], room: usize) -> Option<Vec<u8>> {
     match room.checked_sub(bytes.len())? {
         0 => {}
         rest => {
-            let filler = rest.checked_sub(BOX_HEAD)?;
+            let filler = rest.checked_sub(BOX_HEADER)?;
             bytes.extend(boxed(b"free", &vec![0; filler])?);
         }
     }

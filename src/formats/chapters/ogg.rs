@@ -2,6 +2,7 @@
 //! written again, with their checksums.
 
 use super::{Chapter, Comments};
+use crate::formats::flac;
 
 /// Of a page, without its table of segments.
 const PAGE_HEAD: usize = 27;
@@ -18,14 +19,13 @@ fn frame_of(packet: &[u8]) -> Option<(usize, usize)> {
         (b"\x81theora", 7, 0),
         (b"OVP80\x02 ", 7, 0),
     ];
-    let is_flac = |first: &u8| first & 0x7f == 4;
     let known = FRAMES.iter().find(|(magic, ..)| packet.starts_with(magic));
     match known {
         Some((_, prefix, suffix)) => Some((*prefix, *suffix)),
         None => packet
             .first()
-            .filter(|first| is_flac(first))
-            .map(|_| (4, 0)),
+            .filter(|first| flac::has_comments(**first))
+            .map(|_| (flac::BLOCK_HEADER, 0)),
     }
 }
 
@@ -35,16 +35,13 @@ pub fn padded_comments(packet: &[u8], room: usize) -> Option<Vec<u8>> {
     let comments = Comments::parse(packet, prefix, suffix)?;
     let mut padded = comments.with_chapters(&[])?;
     padded.resize(padded.len().checked_add(room)?, 0);
-    if prefix == 4 {
-        // A block of FLAC metadata has its length in front.
-        let length = u32::try_from(padded.len() - prefix).ok()?;
-        let [high, length @ ..] = length.to_be_bytes();
-        padded
-            .get_mut(1..4)
-            .filter(|_| high == 0)?
-            .copy_from_slice(&length);
+    if prefix != flac::BLOCK_HEADER {
+        return Some(padded);
     }
-    Some(padded)
+    // The block has its size in front, and keeps its flag.
+    let mut block = flac::comment_block(padded.get(prefix..)?)?;
+    *block.first_mut()? = *padded.first()?;
+    Some(block)
 }
 
 /// The pages that a padded packet of comments is in, from the one that it begins to the one in which it ends.

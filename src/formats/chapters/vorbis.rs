@@ -2,6 +2,7 @@
 //! (<https://wiki.xiph.org/Chapter_Extension>), in FLAC's metadata and in the packets of Ogg.
 
 use super::Chapter;
+use crate::formats::flac;
 
 /// Their numbers have three digits.
 const MAX_CHAPTERS: usize = 1000;
@@ -79,21 +80,6 @@ impl Comments {
     }
 }
 
-/// Types of metadata blocks (RFC 9639, 8.1).
-const PADDING: u8 = 1;
-const VORBIS_COMMENT: u8 = 4;
-/// Of the head of a metadata block, with the flag of the last one.
-const BLOCK_HEAD: usize = 4;
-const LAST: u8 = 0x80;
-
-fn block(kind: u8, content: &[u8]) -> Option<Vec<u8>> {
-    let length = u32::try_from(content.len())
-        .ok()
-        .filter(|length| *length < 1 << 24)?;
-    let [_, length @ ..] = length.to_be_bytes();
-    Some([&[kind][..], &length, content].concat())
-}
-
 /// A block of comments and one of padding, `room` bytes together. `is_last`: no metadata comes behind them.
 pub(super) fn encode_flac(
     comments: &Comments,
@@ -101,10 +87,9 @@ pub(super) fn encode_flac(
     chapters: &[Chapter],
     room: usize,
 ) -> Option<Vec<u8>> {
-    let mut bytes = block(VORBIS_COMMENT, &comments.with_chapters(chapters)?)?;
-    let padding = room.checked_sub(bytes.len())?.checked_sub(BLOCK_HEAD)?;
-    let kind = if is_last { PADDING | LAST } else { PADDING };
-    bytes.extend(block(kind, &vec![0; padding])?);
+    let mut bytes = flac::comment_block(&comments.with_chapters(chapters)?)?;
+    let padding = room.checked_sub(bytes.len())?;
+    bytes.extend(flac::padding_block(padding, is_last)?);
     Some(bytes)
 }
 

@@ -3,6 +3,7 @@
 use super::number;
 use crate::formats::{
     chapters::{CommentPages, Comments, PageProgress, Reserve, Syntax},
+    flac,
     mp3::id3_length,
 };
 
@@ -49,7 +50,7 @@ impl Head {
             *self = Head::Over;
         }
         let found = match self {
-            Head::Flac { next } => match flac(position, bytes, room, next) {
+            Head::Flac { next } => match flac_head(position, bytes, room, next) {
                 Ok(found) => found,
                 Err(Over) => {
                     *self = Head::Over;
@@ -129,11 +130,13 @@ pub fn with_chunks(bytes: &[u8], reserve: &Reserve) -> Option<Vec<u8>> {
     Some(new)
 }
 
-fn flac(position: u64, bytes: &[u8], room: usize, next: &mut u64) -> Result<Option<Changed>, Over> {
-    const LAST: u8 = 0x80;
-    const COMMENTS: u8 = 4;
-    const HEAD: usize = 4;
-    if position == 0 && !bytes.starts_with(b"fLaC") {
+fn flac_head(
+    position: u64,
+    bytes: &[u8],
+    room: usize,
+    next: &mut u64,
+) -> Result<Option<Changed>, Over> {
+    if position == 0 && !bytes.starts_with(flac::MARKER) {
         return Err(Over);
     }
     while let Some(at) = next
@@ -144,11 +147,11 @@ fn flac(position: u64, bytes: &[u8], room: usize, next: &mut u64) -> Result<Opti
             // It begins in the next bytes.
             return Ok(None);
         };
-        let is_last = kind & LAST != 0;
-        let content = at + HEAD;
+        let is_last = kind & flac::LAST_BLOCK != 0;
+        let content = at + flac::BLOCK_HEADER;
         let end = content + usize::try_from(length).map_err(|_| Over)?;
         *next += (end - at) as u64;
-        let (from, comments) = if kind & !LAST == COMMENTS {
+        let (from, comments) = if flac::has_comments(*kind) {
             let block = bytes.get(content..end).ok_or(Over)?;
             (at, Comments::parse(block, 0, 0))
         } else if is_last {
@@ -165,7 +168,7 @@ fn flac(position: u64, bytes: &[u8], room: usize, next: &mut u64) -> Result<Opti
         if from > at
             && let Some(kind) = front.get_mut(at)
         {
-            *kind &= !LAST;
+            *kind &= !flac::LAST_BLOCK;
         }
         let back = bytes.get(end..).ok_or(Over)?;
         return Ok(Some(Changed {

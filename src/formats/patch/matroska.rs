@@ -1,20 +1,21 @@
 //! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, and tags as they were given.
 //!
 //! matroskamux knows it for Opus alone, where it has been told another for the sake of its stamps
-//! (see `session/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
+//! (see `session/fixups/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 
 mod alpha;
-mod element;
 mod track_entry;
 
 pub use alpha::{Blocks, Followed, join};
 
-use super::{Pictures, number, structure};
-use crate::formats::delay::{Delay, OPUS_PRE_SKIP, opus_length};
+use super::{Pictures, number};
+use crate::formats::{
+    delay::{Delay, OPUS_PRE_SKIP, opus_length},
+    ebml::{self, Part, SEGMENT, VOID, children, elements, id},
+};
 use track_entry::Additions;
 
-const SEGMENT: u64 = 0x1853_8067;
 const TAGS: u64 = 0x1254_c367;
 const TAG: u64 = 0x7373;
 const SIMPLE_TAG: u64 = 0x67c8;
@@ -63,13 +64,13 @@ fn additions(told: &Pictures) -> Additions {
 pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u8>> {
     let tracks = elements(bytes).find_map(|element| match element.id {
         TRACKS => Some(element),
-        SEGMENT => inside(bytes, &element).find(|inner| inner.id == TRACKS),
+        SEGMENT => children(bytes, &element).find(|inner| inner.id == TRACKS),
         _ => None,
     })?;
     let mut new = bytes.to_vec();
     let (mut delays, mut pictures) = (told.delays.iter(), told.pictures.iter());
-    for entry in inside(bytes, &tracks).filter(|element| element.id == TRACK_ENTRY) {
-        let field = |id| inside(bytes, &entry).find(|element| element.id == id);
+    for entry in children(bytes, &tracks).filter(|element| element.id == TRACK_ENTRY) {
+        let field = |id| children(bytes, &entry).find(|element| element.id == id);
         let value = |element: Part| number(bytes, element.content, element.end - element.content);
         match field(TRACK_TYPE).and_then(value) {
             Some(1) => {
@@ -96,7 +97,7 @@ pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u
 
 /// Puts the delay of an audio track into its entry.
 fn tell_delay(bytes: &[u8], new: &mut [u8], entry: &Part, delay: Option<&Delay>) {
-    let field = |id| inside(bytes, entry).find(|element| element.id == id);
+    let field = |id| children(bytes, entry).find(|element| element.id == id);
     let samples = match delay {
         Some(Delay::Samples(samples)) => samples,
         Some(Delay::PreSkip(samples)) => {
@@ -108,7 +109,7 @@ fn tell_delay(bytes: &[u8], new: &mut [u8], entry: &Part, delay: Option<&Delay>)
         _ => return,
     };
     let rate =
-        field(AUDIO).and_then(|audio| inside(bytes, &audio).find(|e| e.id == SAMPLING_FREQUENCY));
+        field(AUDIO).and_then(|audio| children(bytes, &audio).find(|e| e.id == SAMPLING_FREQUENCY));
     let name = field(NAME).filter(|e| bytes.get(e.content..e.end) == Some(b"Audio".as_slice()));
     if let Some(rate) = rate.and_then(|e| float(bytes.get(e.content..e.end)?))
         && let Some(place) = name.or_else(|| field(DEFAULT_DURATION))
@@ -139,7 +140,7 @@ pub fn patch_tags(bytes: &[u8], in_tags: bool) -> Option<Vec<u8>> {
     let mut changed = false;
     let found = elements(bytes).filter(|element| matches!(element.id, SEGMENT | TAGS));
     let inner = |element: &Part, id| {
-        let parts = inside(bytes, element).filter(move |part| part.id == id);
+        let parts = children(bytes, element).filter(move |part| part.id == id);
         parts.collect::<Vec<_>>()
     };
     let all = found.flat_map(|element| match element.id {
@@ -170,11 +171,11 @@ pub fn begins_tags(bytes: &[u8]) -> bool {
 pub fn is_empty_block(bytes: &[u8]) -> bool {
     // Number of the track in a byte, time, flags (RFC 9559, 10.1).
     const HEAD: u64 = 4;
-    match structure::element(bytes, 0) {
+    match ebml::header(bytes, 0) {
         Some((SIMPLE_BLOCK, _, size)) => size == Some(HEAD),
         Some((BLOCK_GROUP, mut at, Some(_))) => {
             // Its block comes last, with its content in the bytes behind these.
-            while let Some((id, content, Some(size))) = structure::element(bytes, at) {
+            while let Some((id, content, Some(size))) = ebml::header(bytes, at) {
                 if id == BLOCK {
                     return size == HEAD;
                 }
@@ -186,11 +187,9 @@ pub fn is_empty_block(bytes: &[u8]) -> bool {
     }
 }
 
-/// These bytes, one element of a one-byte identifier, as an element that readers pass over (RFC 8794, 11.3.2).
-pub fn void(bytes: &[u8]) -> Vec<u8> {
-    const VOID: u8 = 0xec;
-    let rest = bytes.iter().skip(1).copied();
-    std::iter::once(VOID).chain(rest).collect()
+/// An element with an identifier of one byte turned into one that readers skip (RFC 8794, 11.3.2).
+pub fn voided(bytes: &[u8]) -> Vec<u8> {
+    [&id(VOID), bytes.get(1..).unwrap_or_default()].concat()
 }
 
 /// A text in place of a longer one: the rest is padding (RFC 8794, 7.4).
@@ -278,46 +277,6 @@ fn float(content: &[u8]) -> Option<f64> {
     (rate.is_finite() && rate >= 1.0).then_some(rate)
 }
 
-/// An element: its identifier, where it begins, and where its content is.
-pub(super) struct Part {
-    pub(super) id: u64,
-    pub(super) start: usize,
-    pub(super) content: usize,
-    pub(super) end: usize,
-}
-
-/// The elements inside one of the elements of `bytes`.
-pub(super) fn inside<'a>(bytes: &'a [u8], element: &Part) -> impl Iterator<Item = Part> + use<'a> {
-    let base = element.content;
-    let content = bytes.get(base..element.end).unwrap_or_default();
-    elements(content).map(move |part| Part {
-        id: part.id,
-        start: part.start + base,
-        content: part.content + base,
-        end: part.end + base,
-    })
-}
-
-/// The elements in `bytes`; one that goes on beyond them, or whose size is unknown, ends there.
-pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
-    let mut start = 0;
-    std::iter::from_fn(move || {
-        let (id, content, size) = structure::element(bytes, start)?;
-        let end = match size.and_then(|size| usize::try_from(size).ok()) {
-            Some(size) => content.saturating_add(size).min(bytes.len()),
-            None => bytes.len(),
-        };
-        let part = Part {
-            id,
-            start,
-            content,
-            end,
-        };
-        start = end;
-        Some(part)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -334,7 +293,7 @@ mod tests {
     fn blocks_without_content_are_void_and_others_are_not() {
         let simple = [0xa3, 0x84, 0x81, 0, 5, 0];
         assert!(is_empty_block(&simple));
-        assert_eq!(void(&simple), [0xec, 0x84, 0x81, 0, 5, 0]);
+        assert_eq!(voided(&simple), [0xec, 0x84, 0x81, 0, 5, 0]);
         let group = [0xa0, 0x89, 0x9b, 0x81, 7, 0xa1, 0x84, 0x81, 0, 5, 0];
         assert!(is_empty_block(&group));
         let others: [&[u8]; 6] = [

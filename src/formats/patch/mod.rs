@@ -13,9 +13,11 @@ pub use matroska::join as join_alpha;
 pub use structure::Unit;
 
 use super::{
+    bits::number,
     chapters::{Chapter, Reserve, Rewrite},
     codec_config::CodecConfig,
     delay::Delay,
+    flac,
     hdr::HdrMetadata,
 };
 use crate::model::{Container, Orientation, timeline::Ns};
@@ -106,7 +108,9 @@ impl Patch {
                 segment: None,
             },
             Container::Wav => Kind::Head(Head::Riff),
-            Container::Flac => Kind::Head(Head::Flac { next: FLAC_MARKER }),
+            Container::Flac => Kind::Head(Head::Flac {
+                next: flac::MARKER.len() as u64,
+            }),
             Container::Ogg => Kind::Head(Head::Ogg {
                 pages: Default::default(),
                 at: 0,
@@ -170,10 +174,10 @@ impl Patch {
         }
     }
 
-    /// The muxer's caps, without the header as the muxer wrote it where that has been changed.
+    /// The muxer's caps, without its header (`streamheader`) where that is patched on its way into the recording.
     pub fn caps(&self, caps: &gst::CapsRef) -> gst::Caps {
         let mut caps = caps.to_owned();
-        if let Kind::Mp4(_) = self.kind
+        if matches!(self.kind, Kind::Mp4(_) | Kind::Matroska { .. })
             && let Some(structure) = caps.make_mut().structure_mut(0)
         {
             structure.remove_field("streamheader");
@@ -260,7 +264,7 @@ impl Patch {
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);
                 if matroska::is_empty_block(bytes) {
-                    return Some(Patched::Changed(matroska::void(bytes)));
+                    return Some(Patched::Changed(matroska::voided(bytes)));
                 }
                 if let Some(patched) = of_block(blocks.follow(bytes)) {
                     return Some(patched);
@@ -384,9 +388,6 @@ impl Patch {
     }
 }
 
-/// What a FLAC file begins with has so many bytes.
-const FLAC_MARKER: u64 = 4;
-
 /// What becomes of some bytes of the muxer's.
 #[derive(Debug, PartialEq, Eq)]
 enum Patched {
@@ -426,16 +427,6 @@ fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Op
         return None;
     }
     patch(&buffer.map_readable().ok()?)
-}
-
-/// Big-endian number in the bytes from `at` on.
-fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
-    let field = bytes.get(at..at.checked_add(length)?)?;
-    Some(
-        field
-            .iter()
-            .fold(0, |value, byte| value << 8 | u64::from(*byte)),
-    )
 }
 
 #[cfg(test)]

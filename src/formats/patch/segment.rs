@@ -1,26 +1,21 @@
 //! Matroska's segment as a whole (RFC 9559): its date, and the places of its chapters, in the head and at the end.
 
-use super::{
-    Completion,
-    matroska::{Part, elements, inside},
-    number,
+use super::{Completion, number};
+use crate::formats::{
+    chapters::{Chapter, Reserve, Syntax, chapters_element},
+    ebml::{CHAPTERS, Part, SEGMENT, children, elements, void},
 };
-use crate::formats::chapters::{Chapter, Reserve, Syntax, matroska_chapters};
 
-const SEGMENT: u64 = 0x1853_8067;
 const SEEK_HEAD: u64 = 0x114d_9b74;
 const SEEK: u64 = 0x4dbb;
 const SEEK_ID: u64 = 0x53ab;
 const INFO: u64 = 0x1549_a966;
 const DATE_UTC: u64 = 0x4461;
-const CHAPTERS: u64 = 0x1043_a770;
 /// An entry for the chapters, but for their place, which has eight bytes.
 const SEEK_CHAPTERS: [u8; 20] = [
     0x4d, 0xbb, 0x01, 0, 0, 0, 0, 0, 0, 18, 0x53, 0xab, 0x84, 0x10, 0x43, 0xa7, 0x70, 0x53, 0xac,
     0x88,
 ];
-/// An element of the same length that nobody reads.
-const VOID_SEEK: [u8; 2] = [0xec, 0x80 | 26];
 /// Dates count from 2001 on, in nanoseconds.
 const EPOCH: i64 = 978_307_200_000_000_000;
 
@@ -44,10 +39,10 @@ impl Segment {
         date: Option<i64>,
     ) -> Option<(Self, Option<Reserve>)> {
         let segment = elements(bytes).find(|element| element.id == SEGMENT)?;
-        let parts: Vec<_> = inside(bytes, &segment).collect();
+        let parts: Vec<_> = children(bytes, &segment).collect();
         let part = |id| parts.iter().find(|part| part.id == id);
         let seek = part(SEEK_HEAD).and_then(|seek_head| {
-            let mut entries = inside(bytes, seek_head).filter(|entry| entry.id == SEEK);
+            let mut entries = children(bytes, seek_head).filter(|entry| entry.id == SEEK);
             entries.find(|entry| names_chapters(bytes, entry))
         });
         let seek = seek.filter(|seek| seek.end - seek.start == SEEK_CHAPTERS.len() + 8);
@@ -57,7 +52,7 @@ impl Segment {
             seek_at: seek.map(|seek| position + seek.start as u64),
         };
         let dated = part(INFO).and_then(|info| {
-            let mut fields = inside(bytes, info);
+            let mut fields = children(bytes, info);
             fields.find(|field| field.id == DATE_UTC)
         });
         let chapters = part(CHAPTERS).map(|chapters| chapters.start..chapters.end);
@@ -83,18 +78,14 @@ impl Segment {
                 let place = at.checked_sub(self.begin)?;
                 [&SEEK_CHAPTERS[..], &place.to_be_bytes()].concat()
             }
-            None => {
-                let mut void = VOID_SEEK.to_vec();
-                void.resize(SEEK_CHAPTERS.len() + 8, 0);
-                void
-            }
+            None => void(SEEK_CHAPTERS.len() + 8)?,
         };
         Some((self.seek_at?, entry))
     }
 }
 
 fn names_chapters(bytes: &[u8], entry: &Part) -> bool {
-    let id = inside(bytes, entry).find(|field| field.id == SEEK_ID);
+    let id = children(bytes, entry).find(|field| field.id == SEEK_ID);
     id.and_then(|id| number(bytes, id.content, id.end - id.content)) == Some(CHAPTERS)
 }
 
@@ -115,7 +106,7 @@ impl Ending {
 
     /// What completes a file of `length` bytes.
     pub fn complete(&mut self, length: u64) -> Option<Completion> {
-        let chapters = matroska_chapters(&self.chapters)?;
+        let chapters = chapters_element(&self.chapters);
         let size = length.checked_add(chapters.len() as u64)?;
         let size = size.checked_sub(self.segment.begin)?;
         // A size of eight bytes, of which the first is the mark.

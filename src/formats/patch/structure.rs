@@ -2,8 +2,8 @@
 //! by what bytes look like, since a packet may look like anything.
 
 use super::{mp4, number};
+use crate::formats::ebml::{self, SEGMENT};
 
-const SEGMENT: u64 = 0x1853_8067;
 const CLUSTER: u64 = 0x1f43_b675;
 
 /// What a muxer's write is.
@@ -104,34 +104,12 @@ fn boxes_end(bytes: &[u8]) -> Option<u64> {
     Some(at)
 }
 
-/// An element's identifier, where its content begins, and how long that is, if it is known.
-pub(super) fn element(bytes: &[u8], start: usize) -> Option<(u64, usize, Option<u64>)> {
-    let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1);
-    let id_length = length(start).filter(|length| *length <= 4)?;
-    let id = number(bytes, start, id_length)?;
-    let size_length = length(start + id_length).filter(|length| *length <= 8)?;
-    let mask = (1u64 << (7 * size_length)) - 1;
-    let size = number(bytes, start + id_length, size_length)? & mask;
-    let content = start + id_length + size_length;
-    Some((id, content, Some(size).filter(|size| *size != mask)))
-}
-
-/// A number as track numbers are written, and where what follows it begins.
-pub(super) fn vint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
-    let length = bytes.get(start)?.leading_zeros() as usize + 1;
-    if length > 8 {
-        return None;
-    }
-    let mask = (1u64 << (7 * length)) - 1;
-    Some((number(bytes, start, length)? & mask, start + length))
-}
-
 /// Where the last of the elements ends that begin in `bytes`, from their begin; `None` if that is not told. Those inside
 /// a segment, a cluster, or one of a size that is not known yet, are followed one by one.
 fn elements_end(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     while at < bytes.len() as u64 {
-        let (id, content, size) = element(bytes, usize::try_from(at).ok()?)?;
+        let (id, content, size) = ebml::header(bytes, usize::try_from(at).ok()?)?;
         let inside = matches!(id, SEGMENT | CLUSTER);
         let skipped = size.filter(|_| !inside).unwrap_or(0);
         at = (content as u64).checked_add(skipped)?;
@@ -141,7 +119,7 @@ fn elements_end(bytes: &[u8]) -> Option<u64> {
 
 /// The cluster that begins with these bytes.
 fn cluster(bytes: &[u8]) -> Option<Unit> {
-    let (id, ..) = element(bytes, 0)?;
+    let (id, ..) = ebml::header(bytes, 0)?;
     (id == CLUSTER).then_some(Unit { track: None })
 }
 

@@ -1,5 +1,7 @@
 //! What may follow a codec's name in a type string: profile, level and the like, as the codec's registration has it.
 
+use crate::model::profile::avc_profile_idc;
+
 fn digits(text: &str, length: std::ops::RangeInclusive<usize>) -> bool {
     length.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())
 }
@@ -36,14 +38,18 @@ pub(super) fn av1_fields(fields: &[&str]) -> bool {
 
 /// `avc1.PPCCLL` (RFC 6381 section 3.3), or the older `avc1.<profile>.<level>` in decimal.
 pub(super) fn avc_fields(fields: &[&str]) -> bool {
-    let profile = match fields {
+    let is_well_formed = match fields {
         [] => return true,
-        [all] if hex(all, 6..=6) => all.get(..2).and_then(|p| u8::from_str_radix(p, 16).ok()),
-        [profile, level] if digits(level, 1..=2) => profile.parse().ok(),
-        _ => None,
+        [all] => hex(all, 6..=6),
+        [_, level] => digits(level, 1..=2),
+        _ => false,
     };
     // Baseline, main, high, high 10, high 4:2:2, high 4:4:4: what encoders make.
-    matches!(profile, Some(66 | 77 | 100 | 110 | 122 | 244))
+    is_well_formed
+        && matches!(
+            avc_profile_idc(fields),
+            Some(66 | 77 | 100 | 110 | 122 | 244)
+        )
 }
 
 /// `hvc1.<profile>.<compatibility>.<tier and level>[.<constraint byte>…]` (ISO 14496-15 annex E).

@@ -3,8 +3,7 @@
 //! matroskamux writes no block additions. It gets both packets in one, with room behind them: the `SimpleBlock` that it
 //! makes of that becomes a `BlockGroup` of the same length.
 
-use super::element;
-use crate::formats::patch::{number, structure};
+use crate::formats::{ebml, patch::number};
 use std::collections::BTreeMap;
 
 const SIMPLE_BLOCK: u64 = 0xa3;
@@ -17,7 +16,6 @@ const BLOCK_ADDITIONAL: u64 = 0xa5;
 const REFERENCE_BLOCK: u64 = 0xfb;
 const CLUSTER: u64 = 0x1f43_b675;
 const TIMESTAMP: u64 = 0xe7;
-const VOID: u8 = 0xec;
 const KEY: u8 = 0x80;
 /// Longer blocks are none that an encoder makes.
 const MAX_LENGTH: usize = 1 << 24;
@@ -91,9 +89,9 @@ impl Blocks {
             block.extend_from_slice(bytes);
             return self.complete(block, length);
         }
-        match structure::element(bytes, 0) {
+        match ebml::header(bytes, 0) {
             Some((CLUSTER, content, _)) => {
-                let time = structure::element(bytes, content);
+                let time = ebml::header(bytes, content);
                 let time = time.filter(|(id, ..)| *id == TIMESTAMP);
                 let time =
                     time.and_then(|(_, at, size)| number(bytes, at, usize::try_from(size?).ok()?));
@@ -104,7 +102,7 @@ impl Blocks {
                 let length = usize::try_from(size)
                     .ok()
                     .and_then(|size| content.checked_add(size));
-                let track = structure::vint(bytes, content).map(|(track, _)| track);
+                let track = ebml::vint(bytes, content).map(|(track, _)| track);
                 let length = length.filter(|length| *length <= MAX_LENGTH);
                 match (length, track) {
                     (Some(length), Some(track)) if self.tracks.contains_key(&track) => {
@@ -128,8 +126,8 @@ impl Blocks {
 
     /// A `BlockGroup` as long as this `SimpleBlock`; `None` if that has no alpha.
     fn group(&mut self, block: &[u8]) -> Option<Vec<u8>> {
-        let (_, content, _) = structure::element(block, 0)?;
-        let (track, at) = structure::vint(block, content)?;
+        let (_, content, _) = ebml::header(block, 0)?;
+        let (track, at) = ebml::vint(block, content)?;
         let time = i16::from_be_bytes(*block.get(at..)?.first_chunk()?);
         let flags = *block.get(at + 2)?;
         let time = self.cluster + i64::from(time);
@@ -137,21 +135,21 @@ impl Blocks {
         let (colour, alpha) = split(block.get(at + 3..)?)?;
         let head = block.get(content..at + 2)?;
         let inner = [head, &[flags & !KEY], colour].concat();
-        let additional = element::with_id(BLOCK_ADDITIONAL, alpha);
-        let more = [element::with_id(BLOCK_ADD_ID, &[1]), additional].concat();
-        let more = element::with_id(BLOCK_MORE, &more);
-        let mut group = element::with_id(BLOCK, &inner);
-        group.extend(element::with_id(BLOCK_ADDITIONS, &more));
+        let additional = ebml::element(BLOCK_ADDITIONAL, alpha);
+        let more = [ebml::element(BLOCK_ADD_ID, &[1]), additional].concat();
+        let more = ebml::element(BLOCK_MORE, &more);
+        let mut group = ebml::element(BLOCK, &inner);
+        group.extend(ebml::element(BLOCK_ADDITIONS, &more));
         if flags & KEY == 0 {
             // It refers to the block before it.
             let reference = before.map_or(-1, |before| before - time);
-            group.extend(element::with_id(REFERENCE_BLOCK, &signed(reference)));
+            group.extend(ebml::element(REFERENCE_BLOCK, &signed(reference)));
         }
         (1..=8).find_map(|width| {
             let room = block.len().checked_sub(1 + width)?;
-            let void = element::void(VOID, room.checked_sub(group.len())?)?;
-            let size = element::size(room, width)?;
-            Some([element::id(BLOCK_GROUP).as_slice(), &size, &group, &void].concat())
+            let void = ebml::void(room.checked_sub(group.len())?)?;
+            let size = ebml::size(room, width)?;
+            Some([ebml::id(BLOCK_GROUP).as_slice(), &size, &group, &void].concat())
         })
     }
 }
@@ -171,7 +169,7 @@ mod tests {
 
     fn simple_block(track: u8, time: i16, flags: u8, content: &[u8]) -> Vec<u8> {
         let head = [&[0x80 | track], time.to_be_bytes().as_slice(), &[flags]].concat();
-        element::with_id(SIMPLE_BLOCK, &[&head, content].concat())
+        ebml::element(SIMPLE_BLOCK, &[&head, content].concat())
     }
 
     fn blocks() -> Blocks {
@@ -244,8 +242,8 @@ mod tests {
             let content = join(&vec![1; colour], &vec![2; alpha]);
             let head = [&[0x82], time.to_be_bytes().as_slice(), &[flags]].concat();
             let inner = [head, content].concat();
-            prop_assume!(element::size(inner.len(), wide).is_some());
-            let size = element::size(inner.len(), wide).unwrap();
+            prop_assume!(ebml::size(inner.len(), wide).is_some());
+            let size = ebml::size(inner.len(), wide).unwrap();
             let block = [&[0xa3], size.as_slice(), &inner].concat();
             let Followed::Whole(group) = blocks().follow(&block) else {
                 panic!("not whole");

@@ -2,8 +2,13 @@
 //!
 //! matroskamux gives each master element a size of eight bytes: shorter ones leave room for more elements.
 
-use super::{Part, element};
-use crate::{formats::hdr::HdrMetadata, model::Orientation};
+use crate::{
+    formats::{
+        ebml::{self, Part, VOID},
+        hdr::HdrMetadata,
+    },
+    model::Orientation,
+};
 
 const NAME: u64 = 0x536e;
 const VIDEO: u64 = 0xe0;
@@ -17,7 +22,6 @@ const PRIMARY_R_CHROMATICITY_X: u64 = 0x55d1;
 const PROJECTION: u64 = 0x7670;
 const PROJECTION_TYPE: u64 = 0x7671;
 const PROJECTION_POSE_ROLL: u64 = 0x7675;
-const VOID: u8 = 0xec;
 
 /// What is added to a `TrackEntry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -47,7 +51,7 @@ pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
     if *additions == Additions::default() {
         return None;
     }
-    let whole = super::elements(entry).next()?;
+    let whole = ebml::elements(entry).next()?;
     let mut root = Element::read(entry, &whole, true)?;
     let video = root.master(VIDEO)?;
     if additions.alpha {
@@ -80,7 +84,7 @@ impl Element {
     fn read(bytes: &[u8], part: &Part, is_master: bool) -> Option<Self> {
         let content = match is_master {
             true => {
-                let inner = super::inside(bytes, part);
+                let inner = ebml::children(bytes, part);
                 let inner = inner.map(|inner| {
                     let is_master = matches!(inner.id, VIDEO | COLOUR);
                     Self::read(bytes, &inner, is_master)
@@ -163,14 +167,14 @@ impl Element {
                 inner.collect::<Option<Vec<_>>>()?.concat()
             }
         };
-        let least = (1..=8).find(|width| element::size(content.len(), *width).is_some())?;
+        let least = (1..=8).find(|width| ebml::size(content.len(), *width).is_some())?;
         let width = match self.content {
             Content::Bytes(_) => least,
             Content::Master(_) => 8.min(least + *spare),
         };
         *spare -= width - least;
-        let size = element::size(content.len(), width)?;
-        Some([element::id(self.id).as_slice(), &size, &content].concat())
+        let size = ebml::size(content.len(), width)?;
+        Some([ebml::id(self.id).as_slice(), &size, &content].concat())
     }
 
     /// The element in so many bytes. What sizes do not take, an element takes at its end that readers pass over.
@@ -181,11 +185,11 @@ impl Element {
         if spare == 0 {
             return Some(whole);
         }
-        let void = element::void(VOID, spare.max(2))?;
+        let void = ebml::void(spare.max(2))?;
         let mut rest = all_spare.checked_sub(void.len())?;
         let mut padded = self.clone();
         // Its identifier and its size take a byte each.
-        padded.set_bytes(VOID.into(), void.get(2..)?.to_vec());
+        padded.set_bytes(VOID, void.get(2..)?.to_vec());
         padded
             .write(&mut rest)
             .filter(|bytes| bytes.len() == length)
@@ -199,11 +203,11 @@ mod tests {
     /// An entry as matroskamux writes it, with a name and what else there is of video.
     fn entry(name: &str, more: &[u8]) -> Vec<u8> {
         let long = |id: u64, content: &[u8]| {
-            let size = element::size(content.len(), 8).unwrap();
-            [element::id(id).as_slice(), &size, content].concat()
+            let size = ebml::size(content.len(), 8).unwrap();
+            [ebml::id(id).as_slice(), &size, content].concat()
         };
         let video = [&[0xb0, 0x81, 64, 0xba, 0x81, 48], more].concat();
-        let name = element::with_id(NAME, name.as_bytes());
+        let name = ebml::element(NAME, name.as_bytes());
         let inner = [
             &[0xd7, 0x81, 1, 0x83, 0x81, 1],
             name.as_slice(),
@@ -234,7 +238,7 @@ mod tests {
     #[test]
     fn what_sizes_do_not_take_is_an_element_that_is_passed_over() {
         let entry = entry("Video", &[]);
-        let whole = super::super::elements(&entry).next().unwrap();
+        let whole = ebml::elements(&entry).next().unwrap();
         let mut root = Element::read(&entry, &whole, true).unwrap();
         root.remove(NAME, b"Video");
         for length in entry.len() - 2..entry.len() + 40 {

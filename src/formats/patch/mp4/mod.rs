@@ -3,7 +3,6 @@
 //! The header becomes longer or shorter, a box of room comes in front of it, and some fragments get filler in front:
 //! so all that follows moves, and the index of the fragments is made to say where they are.
 
-mod boxes;
 mod edits;
 mod fragment;
 mod gaps;
@@ -17,10 +16,10 @@ pub use ordinary::Ending;
 
 use super::{Patched, Pictures, Unit, number};
 use crate::formats::{
+    boxes::{self, BOX_HEADER, boxed, boxes, find},
     chapters::{Chapter, Reserve, Syntax},
     delay::Delay,
 };
-use boxes::{boxed, boxes, find};
 use gaps::Left;
 use std::ops::Range;
 
@@ -28,8 +27,6 @@ use std::ops::Range;
 const PAGE: u64 = 4096;
 /// An `mdat` with nothing in it.
 const MDAT: &[u8; 8] = b"\0\0\0\x08mdat";
-/// Length of the head of `moov`.
-const MOOV_HEAD: usize = 8;
 /// Length of the head of `mdat`, at the most.
 const MDAT_HEAD: u64 = 16;
 
@@ -150,7 +147,7 @@ impl Layout {
                 let (content, at) = header::with_reserve(&header, space.as_ref())?;
                 let new = boxed(b"moov", &content)?;
                 if let Some(space) = &mut space {
-                    space.shift(place + (patched.len() + MOOV_HEAD + at) as u64);
+                    space.shift(place + (patched.len() + BOX_HEADER + at) as u64);
                 }
                 *reserve = space;
                 self.moov = Some(position + part.start as u64..position + part.end as u64);

@@ -7,7 +7,7 @@
 //! bytes, length field and name. Whichever of these writes is the last to arrive, the file is one or the other.
 
 use super::{
-    boxes::{boxed, boxes, find},
+    boxes::{BOX_HEADER, boxed, boxes, find},
     edits::{Begin, Shown, rescale},
     samples::{Table, Tables, Times},
     text_track::{self, TextTrack},
@@ -56,14 +56,16 @@ impl Ending {
 
     /// What makes an ordinary file of the first `length` bytes, and all media in them.
     pub fn ordinary(&mut self, length: u64) -> Option<Completion> {
-        /// Of the box around what is appended.
-        const HEAD: u64 = 8;
         let room = self.head()?;
         self.tables.keep_until(length);
         let (header, tables) = (&self.header, &self.tables);
         let text = match self.chapters.as_slice() {
             [] => None,
-            chapters => TextTrack::new(chapters, duration(header, tables)?, length + HEAD),
+            chapters => TextTrack::new(
+                chapters,
+                duration(header, tables)?,
+                length + BOX_HEADER as u64,
+            ),
         };
         let moov = moov(header, tables, &self.chapters, text.as_ref())?;
         let moov = boxed(b"moov", &moov)?;

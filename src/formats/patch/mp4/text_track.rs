@@ -6,7 +6,7 @@ use super::{
     edits::rescale,
     samples::{Sample, Table},
 };
-use crate::formats::chapters::{Chapter, MAX_CHPL, chpl};
+use crate::formats::chapters::{Chapter, MAX_CHPL, chpl, to_milliseconds};
 use crate::model::timeline::Ns;
 
 /// It counts in milliseconds.
@@ -24,16 +24,14 @@ pub(super) struct TextTrack {
     end: u64,
 }
 
-fn milliseconds(time: Ns) -> u64 {
-    rescale(time, 1_000_000_000, TIMESCALE)
-}
-
 impl TextTrack {
     /// For these chapters, the last of which lasts until `end`; their media will be at offset `at`. `None` for none.
     pub(super) fn new(chapters: &[Chapter], end: Ns, at: u64) -> Option<Self> {
-        let begin = milliseconds(chapters.first()?.start);
-        let end = milliseconds(end).max(milliseconds(chapters.last()?.start));
-        let starts = chapters.iter().map(|chapter| milliseconds(chapter.start));
+        let begin = to_milliseconds(chapters.first()?.start);
+        let end = to_milliseconds(end).max(to_milliseconds(chapters.last()?.start));
+        let starts = chapters
+            .iter()
+            .map(|chapter| to_milliseconds(chapter.start));
         let ends = starts.clone().skip(1).chain([end]);
         let (mut samples, mut table) = (Vec::new(), Table::default());
         table.begin_chunk(at, 1);

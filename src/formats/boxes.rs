@@ -1,6 +1,6 @@
-//! The boxes of an MP4 (ISO 14496-12, 4.2): found, made, and changed inside others.
+//! Boxes of MP4 (ISO 14496-12, 4.2): finds, makes and changes them.
 
-use crate::formats::patch::number;
+use super::bits::number;
 
 /// A box inside some bytes: its name, and where it and its content are.
 pub(super) struct Part<'a> {
@@ -52,15 +52,13 @@ pub(super) fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     })
 }
 
-/// A box of this content.
+/// Size and type of a box.
+pub(super) const BOX_HEADER: usize = 8;
+
+/// A box with this content.
 pub(super) fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
-    let mut whole = u32::try_from(content.len() + 8)
-        .ok()?
-        .to_be_bytes()
-        .to_vec();
-    whole.extend_from_slice(name);
-    whole.extend_from_slice(content);
-    Some(whole)
+    let size = u32::try_from(content.len() + BOX_HEADER).ok()?;
+    Some([&size.to_be_bytes(), &name[..], content].concat())
 }
 
 /// Boxes with the content of one of them changed, which is found by a path of names, each with how many bytes
