@@ -225,7 +225,7 @@ fn gst_inspect_shows_every_signal_and_action() {
         Kind::ALL
             .map(Kind::signal)
             .into_iter()
-            .chain(["encoder-setup", "on-mark", "on-part"])
+            .chain(["encoder-setup", "format-location", "on-mark", "on-part"])
     {
         assert!(signals.contains(&format!("\"{name}\"")), "{name}");
     }

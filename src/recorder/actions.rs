@@ -1,12 +1,11 @@
 //! The actions, and everything else that begins or ends a recording.
 
 use super::{
-    guard::guarded, imp::MediaRecorder, location, properties, subscriber::Subscriber,
-    upstream::Upstream,
+    guard::guarded, imp::MediaRecorder, properties, subscriber::Subscriber, upstream::Upstream,
 };
 use crate::{
     formats::{self, Missing, Refusal, TrackInput},
-    model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
+    model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize, location},
     prelude::{Beginning, Keeping},
     session::{
         Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, TrackSpec, lock,
@@ -51,6 +50,10 @@ impl MediaRecorder {
             Command::Start => self.upstreams(),
             _ => Vec::new(),
         };
+        let named = match command {
+            Command::Start => self.name_of_first()?,
+            _ => None,
+        };
         let acting = lock(&self.acting);
         let effect = self.state().apply(command)?;
         self.follow_base_time();
@@ -59,7 +62,8 @@ impl MediaRecorder {
         let current = lock(&self.control).current.clone();
         let events = match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),
-            (Effect::To(State::Recording), None) => match self.begin(Begin::Now, &upstreams) {
+            (Effect::To(State::Recording), None) => match self.begin(Begin::Now, &upstreams, named)
+            {
                 Ok(events) => events,
                 Err(refusal) => {
                     drop(acting);
@@ -146,6 +150,7 @@ impl MediaRecorder {
     /// other pads wait here until the recording takes them.
     pub(super) fn autostart(&self) {
         let upstreams = self.upstreams();
+        let named = self.name_of_first();
         let acting = lock(&self.acting);
         if !self.armed.load(Ordering::SeqCst) {
             return;
@@ -154,7 +159,9 @@ impl MediaRecorder {
         let mut missing = Vec::new();
         let begun = match self.state() {
             State::Inactive => guarded(|| {
-                let begun = self.begin(Begin::EarliestBuffer, &upstreams);
+                let begun = named.map_err(Refusal::from);
+                let begun =
+                    begun.and_then(|named| self.begin(Begin::EarliestBuffer, &upstreams, named));
                 begun.map_err(|refusal| {
                     missing = refusal.missing;
                     refusal.error
@@ -184,8 +191,13 @@ impl MediaRecorder {
     }
 
     /// Checks everything, then begins: nothing can fail after the state has changed. Its events come when the caller
-    /// has told that.
-    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<HeldEvents, Refusal> {
+    /// has told that. `named`: the file, where the application has named it.
+    fn begin(
+        &self,
+        begin: Begin,
+        upstreams: &Upstreams,
+        named: Option<String>,
+    ) -> Result<HeldEvents, Refusal> {
         let tracks = self.live_tracks()?;
         let past = match begin {
             Begin::Now => self.past_for(&tracks),
@@ -197,8 +209,8 @@ impl MediaRecorder {
             .location
             .as_ref()
             .filter(|pattern| !pattern.is_empty());
-        let file = pattern.map(|pattern| location::numbered(pattern, number));
-        let file = file.transpose()?;
+        let numbered = pattern.map(|pattern| location::numbered(pattern, number));
+        let file = named.or(numbered.transpose()?);
         if values.max_size_time > 0 {
             self.can_split("start: max-size-time is set", pattern.map(String::as_str))?;
         }
@@ -290,9 +302,12 @@ impl MediaRecorder {
             )));
         }
         match pattern {
-            Some(pattern) if !location::is_numbered(pattern) => Err(Error::not_supported(format!(
-                "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the parts"
-            ))),
+            Some(pattern) if !location::is_numbered(pattern) && !self.names_files() => {
+                Err(Error::not_supported(format!(
+                    "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the \
+                     parts, or connect to format-location"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -622,8 +637,9 @@ impl SessionDelegate for Owner {
         }
     }
 
-    fn location(&self, pattern: &str, _part: u32, number: u32) -> Result<String, Error> {
-        location::numbered(pattern, number)
+    fn file_name(&self, part: u32) -> Result<Option<String>, Error> {
+        let recorder = self.0.upgrade();
+        recorder.map_or(Ok(None), |recorder| recorder.imp().file_name(part))
     }
 
     fn tags(&self, pad: &str) -> Option<gst::TagList> {

@@ -99,11 +99,12 @@ pub trait SessionDelegate: Send + Sync + 'static {
     fn request_key_frame(&self, pad: &str, running: Ns);
     /// Tags that upstream has sent on this pad.
     fn tags(&self, pad: &str) -> Option<gst::TagList>;
-    /// Where the file of this part goes, by `pattern` and its number among the files of all recordings.
+    /// What the application names the file of this part (`format-location`); `None` where it leaves that to `pattern`.
+    /// Runs its code: to be called without a lock, by who may wait.
     ///
     /// # Errors
-    /// When it has no place.
-    fn location(&self, pattern: &str, part: u32, number: u32) -> Result<String, Error>;
+    /// When it has answered something that is no name.
+    fn file_name(&self, part: u32) -> Result<Option<String>, Error>;
     /// The session has taken all it needs and its events are queued.
     fn finished(&self, session: u64);
 }

@@ -9,6 +9,7 @@ mod encoders;
 mod end;
 mod front;
 mod gap_filling;
+mod part_file;
 mod pipeline_events;
 mod unusable_tracks;
 

@@ -7,7 +7,6 @@ use crate::{
     model::{Error, Kind, timeline::Timeline},
     session::{
         Event, chapters, lock,
-        part::part_number,
         pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
@@ -241,7 +240,7 @@ impl Supervisor {
             self.pipeline = None;
             return Ok(());
         }
-        self.open_file()?;
+        self.open_file();
         let (Some(pipeline), Some(ready)) = (&self.pipeline, self.ready.take()) else {
             return Ok(());
         };
@@ -273,31 +272,6 @@ impl Supervisor {
             self.start_batching();
         }
         Ok(())
-    }
-
-    /// Opens the file of a part behind another.
-    fn open_file(&self) -> Result<(), Error> {
-        if self.part.number == 0 || self.part.location().is_some() {
-            return Ok(());
-        }
-        let Some(number) = self.session.number_of_file(&self.part) else {
-            return Ok(());
-        };
-        let number_of_part = part_number(self.part.number);
-        let settings = &self.session.settings;
-        let Some(pattern) = &settings.pattern else {
-            return Ok(());
-        };
-        let delegate = &self.session.delegate;
-        let location = delegate.location(pattern, number_of_part, number)?;
-        let opened = crate::session::part::open(&location, settings);
-        let (store, synchroniser) = opened.map_err(|err| {
-            Error::unknown(format!(
-                "The next part cannot begin: location \"{location}\" cannot be opened for writing: {err}"
-            ))
-        })?;
-        self.part.put_in(Some(location), Some(store), synchroniser);
-        self.session.spawn_synchroniser(&self.part)
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.
