@@ -1,14 +1,19 @@
 //! The actions, and everything else that begins or ends a recording.
 
 use super::{
-    guard::guarded, imp::MediaRecorder, properties, subscriber::Subscriber, upstream::Upstream,
+    guard::guarded,
+    imp::MediaRecorder,
+    properties::{self, Values},
+    subscriber::Subscriber,
+    upstream::Upstream,
 };
 use crate::{
     formats::{self, Missing, Refusal, TrackInput},
     model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize, location},
     prelude::{Beginning, Keeping},
     session::{
-        Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, TrackSpec, lock,
+        Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, Settings, TrackSpec,
+        lock,
     },
 };
 use gst::{prelude::*, subclass::prelude::*};
@@ -211,9 +216,7 @@ impl MediaRecorder {
             .filter(|pattern| !pattern.is_empty());
         let numbered = pattern.map(|pattern| location::numbered(pattern, number));
         let file = named.or(numbered.transpose()?);
-        if values.max_size_time > 0 {
-            self.can_split("start: max-size-time is set", pattern.map(String::as_str))?;
-        }
+        let may_split = self.may_split(&values)?;
         let (inputs, specs) = self.specs(
             &tracks,
             upstreams,
@@ -236,7 +239,10 @@ impl MediaRecorder {
         let session = Session::start(
             SessionConfig {
                 id,
-                settings: values.for_recording(file, self.tags()),
+                settings: Settings {
+                    may_split,
+                    ..values.for_recording(file, self.tags())
+                },
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
@@ -291,6 +297,26 @@ impl MediaRecorder {
             past.feed(beginning, &session, &names);
         }
         Ok(events)
+    }
+
+    /// Whether the recording may go on in another part; an error if it is asked to and cannot.
+    fn may_split(&self, values: &Values) -> Result<bool, Error> {
+        let pattern = values.location.as_deref();
+        let pattern = pattern.filter(|pattern| !pattern.is_empty());
+        let asking = [
+            ("max-size-time", values.max_size_time),
+            ("max-size-bytes", values.max_size_bytes),
+        ];
+        match asking.into_iter().find(|(_, limit)| *limit > 0) {
+            Some((name, _)) => {
+                let can_split = self.can_split(&format!("start: {name} is set"), pattern);
+                can_split.map(|()| true)
+            }
+            // Without a file one blob is what is asked for.
+            None => Ok(
+                (pattern.is_some() || self.names_files()) && self.can_split("", pattern).is_ok()
+            ),
+        }
     }
 
     /// Whether another part may begin behind one of files named by `pattern`.

@@ -41,6 +41,10 @@ pub struct Settings {
     pub max_duration: Ns,
     /// Recorded time of a part, 0 = no splitting by time.
     pub max_size_time: Ns,
+    /// Bytes of a part, 0 = no splitting by size.
+    pub max_size_bytes: u64,
+    /// Whether another part may begin.
+    pub may_split: bool,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// The file is brought to the disk so often, 0 = never.
@@ -76,6 +80,11 @@ impl Settings {
             0 => Ns::MAX / 4,
             time => time.min(Ns::MAX / 4),
         }
+    }
+
+    /// Bytes of a part, if there is a limit.
+    pub(super) fn part_limit(&self) -> Option<u64> {
+        Some(self.max_size_bytes).filter(|most| *most > 0)
     }
 
     /// Most time and most frames (0: any number) from key frame to key frame.

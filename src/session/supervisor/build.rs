@@ -6,7 +6,7 @@ use crate::{
     log::CAT,
     model::{Error, Kind, timeline::Timeline},
     session::{
-        Event, chapters, lock,
+        Event, chapters, container_limit, lock,
         pipeline::{FileHead, Pipeline, TrackMedia},
         track::Track,
     },
@@ -143,6 +143,10 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             has_media: AtomicBool::new(false),
         });
+        let limit = container_limit::in_force(formats::most_bytes(plan.container));
+        let limit = limit.filter(|_| settings.may_split);
+        let index = formats::index_bytes(plan.container);
+        self.part.size.set_container(index, limit);
         let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
