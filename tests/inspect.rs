@@ -87,6 +87,7 @@ const PROPERTIES: [Property; 23] = [
     ),
     property("max-duration", "Unsigned Integer64.", "Default: 0", true),
     property("sync-interval", "Unsigned Integer64.", "Default: 0", true),
+    property("max-size-bytes", "Unsigned Integer64.", "Default: 0", true),
     property("max-size-time", "Unsigned Integer64.", "Default: 0", true),
     property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
@@ -221,12 +222,12 @@ fn gst_inspect_shows_every_property() {
 #[test]
 fn gst_inspect_shows_every_signal_and_action() {
     let signals = section("Element Signals:").join("\n");
-    for name in
-        Kind::ALL
-            .map(Kind::signal)
-            .into_iter()
-            .chain(["encoder-setup", "on-mark", "on-part"])
-    {
+    for name in Kind::ALL.map(Kind::signal).into_iter().chain([
+        "encoder-setup",
+        "format-location",
+        "on-mark",
+        "on-part",
+    ]) {
         assert!(signals.contains(&format!("\"{name}\"")), "{name}");
     }
     let actions = section("Element Actions:").join("\n");

@@ -4,7 +4,7 @@ mod common;
 
 use common::judge::{parts, samples, sync};
 use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
-use common::signal::{Sound, tag};
+use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -12,22 +12,11 @@ use std::process::Command;
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 
-/// Live audio whose samples are counted, flowing.
-fn counted(outer: &Outer, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::SampleClock) {
-    let number = buffers.map_or_else(String::new, |number| format!("num-buffers={number}"));
-    let source = outer.source(&format!(
-        "audiotestsrc is-live={live} {number} samplesperbuffer=480 ! {STEREO}"
-    ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    (source, clock)
-}
-
 #[test]
 fn live_pcm_is_split_to_the_sample() {
     let (_directory, path) = place_for("live-%02d.wav");
     let outer = Outer::new("audio/wav", &path);
-    let (_source, clock) = counted(&outer, true, None);
+    let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
     assert!(until(DEADLINE, || clock.runs()));
     outer.act("start");
@@ -55,7 +44,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
         .recorder
         .set_property("max-size-time", 1_000 * MILLI + 12_345);
     outer.recorder.set_property("autostart", true);
-    let (_source, clock) = counted(&outer, false, Some(550));
+    let (_source, clock) = outer.counted(false, Some(550));
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     outer.wait_eos();
@@ -79,7 +68,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
 fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     let (_directory, path) = place_for("paused-%d.wav");
     let outer = Outer::new("audio/wav", &path);
-    let (source, clock) = counted(&outer, false, Some(100));
+    let (source, clock) = outer.counted(false, Some(100));
     let steps = vec![
         (3, "start"),
         // Nothing has been recorded.
@@ -168,7 +157,7 @@ fn parts_of_a_file_split_by_time_begin_with_frames() {
     let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND);
     outer.recorder.set_property("autostart", true);
-    let (_source, clock) = counted(&outer, false, Some(500));
+    let (_source, clock) = outer.counted(false, Some(500));
     let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL}"));
     let log = tag::video(&video);
     video.link(&outer.pad("video_%u")).unwrap();

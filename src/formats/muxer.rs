@@ -60,6 +60,15 @@ pub fn most_bytes(container: Container) -> Option<u64> {
     }
 }
 
+/// What the end of a file adds to it at the most: so many bytes, and so many for each packet in it.
+pub fn index_bytes(container: Container) -> (u64, u64) {
+    match container {
+        Container::Mp4 => (4096, 16),
+        Container::WebM | Container::Matroska => (2048, 2),
+        Container::Wav | Container::Flac | Container::Mp3 | Container::Ogg => (1024, 0),
+    }
+}
+
 /// Has the muxer finish what it writes at least every `timeslice` nanoseconds of media, as far as it can
 /// be told so by a property.
 pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {

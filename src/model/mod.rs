@@ -4,6 +4,8 @@ pub mod absence;
 pub mod bitrate;
 pub mod end_reason;
 pub mod error;
+pub mod forecast;
+pub mod location;
 pub mod mime;
 pub mod orientation;
 pub mod phase;

@@ -84,6 +84,10 @@ pub struct Timeline {
     split: Option<Ns>,
     /// Recorded time of a part.
     max_size_time: Ns,
+    /// Recorded time up to which the part that is on takes media, where that is not all.
+    horizon: Option<Ns>,
+    /// The same of a part that begins, from its beginning.
+    horizon_step: Ns,
 }
 
 impl Timeline {
@@ -103,14 +107,20 @@ impl Timeline {
             seams: Vec::new(),
             split: None,
             max_size_time: Ns::MAX,
+            horizon: None,
+            horizon_step: 0,
         }
     }
 
     /// Begins anew at `start`.
     pub fn begin(&mut self, start: Ns, resolved: bool) {
-        *self = Timeline::new(start, resolved)
-            .with_max_duration(self.max_duration)
-            .with_max_size_time(self.max_size_time);
+        *self = Timeline {
+            max_duration: self.max_duration,
+            max_size_time: self.max_size_time,
+            horizon: self.horizon,
+            horizon_step: self.horizon_step,
+            ..Timeline::new(start, resolved)
+        };
     }
 
     /// Begins anew in the past: with intervals that have been, each with its end, and the one that is open.

@@ -1,15 +1,19 @@
 //! The actions, and everything else that begins or ends a recording.
 
 use super::{
-    guard::guarded, imp::MediaRecorder, location, properties, subscriber::Subscriber,
+    guard::guarded,
+    imp::MediaRecorder,
+    properties::{self, Values},
+    subscriber::Subscriber,
     upstream::Upstream,
 };
 use crate::{
     formats::{self, Missing, Refusal, TrackInput},
-    model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize},
+    model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize, location},
     prelude::{Beginning, Keeping},
     session::{
-        Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, TrackSpec, lock,
+        Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, Settings, TrackSpec,
+        lock,
     },
 };
 use gst::{prelude::*, subclass::prelude::*};
@@ -51,6 +55,10 @@ impl MediaRecorder {
             Command::Start => self.upstreams(),
             _ => Vec::new(),
         };
+        let named = match command {
+            Command::Start => self.name_of_first()?,
+            _ => None,
+        };
         let acting = lock(&self.acting);
         let effect = self.state().apply(command)?;
         self.follow_base_time();
@@ -59,7 +67,8 @@ impl MediaRecorder {
         let current = lock(&self.control).current.clone();
         let events = match (effect, current) {
             (Effect::Nothing, _) => return Ok(()),
-            (Effect::To(State::Recording), None) => match self.begin(Begin::Now, &upstreams) {
+            (Effect::To(State::Recording), None) => match self.begin(Begin::Now, &upstreams, named)
+            {
                 Ok(events) => events,
                 Err(refusal) => {
                     drop(acting);
@@ -146,6 +155,7 @@ impl MediaRecorder {
     /// other pads wait here until the recording takes them.
     pub(super) fn autostart(&self) {
         let upstreams = self.upstreams();
+        let named = self.name_of_first();
         let acting = lock(&self.acting);
         if !self.armed.load(Ordering::SeqCst) {
             return;
@@ -154,7 +164,9 @@ impl MediaRecorder {
         let mut missing = Vec::new();
         let begun = match self.state() {
             State::Inactive => guarded(|| {
-                let begun = self.begin(Begin::EarliestBuffer, &upstreams);
+                let begun = named.map_err(Refusal::from);
+                let begun =
+                    begun.and_then(|named| self.begin(Begin::EarliestBuffer, &upstreams, named));
                 begun.map_err(|refusal| {
                     missing = refusal.missing;
                     refusal.error
@@ -184,8 +196,13 @@ impl MediaRecorder {
     }
 
     /// Checks everything, then begins: nothing can fail after the state has changed. Its events come when the caller
-    /// has told that.
-    fn begin(&self, begin: Begin, upstreams: &Upstreams) -> Result<HeldEvents, Refusal> {
+    /// has told that. `named`: the file, where the application has named it.
+    fn begin(
+        &self,
+        begin: Begin,
+        upstreams: &Upstreams,
+        named: Option<String>,
+    ) -> Result<HeldEvents, Refusal> {
         let tracks = self.live_tracks()?;
         let past = match begin {
             Begin::Now => self.past_for(&tracks),
@@ -197,11 +214,9 @@ impl MediaRecorder {
             .location
             .as_ref()
             .filter(|pattern| !pattern.is_empty());
-        let file = pattern.map(|pattern| location::numbered(pattern, number));
-        let file = file.transpose()?;
-        if values.max_size_time > 0 {
-            self.can_split("start: max-size-time is set", pattern.map(String::as_str))?;
-        }
+        let numbered = pattern.map(|pattern| location::numbered(pattern, number));
+        let file = named.or(numbered.transpose()?);
+        let may_split = self.may_split(&values)?;
         let (inputs, specs) = self.specs(
             &tracks,
             upstreams,
@@ -224,7 +239,10 @@ impl MediaRecorder {
         let session = Session::start(
             SessionConfig {
                 id,
-                settings: values.for_recording(file, self.tags()),
+                settings: Settings {
+                    may_split,
+                    ..values.for_recording(file, self.tags())
+                },
                 tracks: specs,
                 clock: self.clock.clone(),
                 events: dispatcher.open(),
@@ -281,6 +299,26 @@ impl MediaRecorder {
         Ok(events)
     }
 
+    /// Whether the recording may go on in another part; an error if it is asked to and cannot.
+    fn may_split(&self, values: &Values) -> Result<bool, Error> {
+        let pattern = values.location.as_deref();
+        let pattern = pattern.filter(|pattern| !pattern.is_empty());
+        let asking = [
+            ("max-size-time", values.max_size_time),
+            ("max-size-bytes", values.max_size_bytes),
+        ];
+        match asking.into_iter().find(|(_, limit)| *limit > 0) {
+            Some((name, _)) => {
+                let can_split = self.can_split(&format!("start: {name} is set"), pattern);
+                can_split.map(|()| true)
+            }
+            // Without a file one blob is what is asked for.
+            None => Ok(
+                (pattern.is_some() || self.names_files()) && self.can_split("", pattern).is_ok()
+            ),
+        }
+    }
+
     /// Whether another part may begin behind one of files named by `pattern`.
     fn can_split(&self, what: &str, pattern: Option<&str>) -> Result<(), Error> {
         if self.output.is_linked() {
@@ -290,9 +328,12 @@ impl MediaRecorder {
             )));
         }
         match pattern {
-            Some(pattern) if !location::is_numbered(pattern) => Err(Error::not_supported(format!(
-                "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the parts"
-            ))),
+            Some(pattern) if !location::is_numbered(pattern) && !self.names_files() => {
+                Err(Error::not_supported(format!(
+                    "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the \
+                     parts, or connect to format-location"
+                )))
+            }
             _ => Ok(()),
         }
     }
@@ -622,8 +663,9 @@ impl SessionDelegate for Owner {
         }
     }
 
-    fn location(&self, pattern: &str, _part: u32, number: u32) -> Result<String, Error> {
-        location::numbered(pattern, number)
+    fn file_name(&self, part: u32) -> Result<Option<String>, Error> {
+        let recorder = self.0.upgrade();
+        recorder.map_or(Ok(None), |recorder| recorder.imp().file_name(part))
     }
 
     fn tags(&self, pad: &str) -> Option<gst::TagList> {

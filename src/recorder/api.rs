@@ -4,6 +4,10 @@ use super::{Blob, Events, Mark, MediaRecorder, MediaRecorderPad, Part, RecorderS
 use crate::model::{Command, Error, ErrorCode};
 use glib::SignalHandlerId;
 use gst::{prelude::*, subclass::prelude::*};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::PathBuf,
+};
 
 impl Default for MediaRecorder {
     fn default() -> Self {
@@ -199,6 +203,27 @@ impl MediaRecorder {
                 }
             ),
         )
+    }
+
+    /// Names the file of each part, by its number in the recording, from 0: `None` leaves that to
+    /// [`MediaRecorder::location`], which needs no `%d` then. Called from a thread of the recorder's before the part's
+    /// first byte; its media waits until it returns. A name that cannot be used, and a panic, are a WARNING, and the
+    /// file is named by `location` if that has a `%d`; else the recording ends with an error (at
+    /// [`MediaRecorder::start`]: is refused).
+    pub fn connect_format_location(
+        &self,
+        f: impl Fn(&Self, u32) -> Option<PathBuf> + Send + Sync + 'static,
+    ) -> SignalHandlerId {
+        self.connect("format-location", false, move |values| {
+            let this = values.first().and_then(|this| this.get::<Self>().ok());
+            let part = values.get(1).and_then(|part| part.get::<u32>().ok());
+            let named = this.zip(part).and_then(|(this, part)| {
+                let named = catch_unwind(AssertUnwindSafe(|| f(&this, part)));
+                // No file has an empty name.
+                named.unwrap_or(Some(PathBuf::new()))
+            });
+            Some(named.to_value())
+        })
     }
 
     /// All of these events from now on, as an asynchronous stream.

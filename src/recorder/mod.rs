@@ -7,13 +7,13 @@ mod child_proxy;
 mod crop;
 mod emit;
 mod events;
+mod file_names;
 mod flow;
 mod framer;
 mod guard;
 #[cfg(test)]
 mod guard_tests;
 mod imp;
-mod location;
 mod pad;
 mod part;
 mod past;

@@ -16,6 +16,7 @@ const DEFAULT_MAX_QUEUE_TIME: gst::ClockTime = gst::ClockTime::from_seconds(2);
 const DEFAULT_MAX_DURATION: u64 = 0;
 const DEFAULT_SYNC_INTERVAL: u64 = 0;
 const DEFAULT_MAX_SIZE_TIME: u64 = 0;
+const DEFAULT_MAX_SIZE_BYTES: u64 = 0;
 const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
@@ -42,6 +43,7 @@ pub struct Values {
     pub max_duration: u64,
     pub sync_interval: u64,
     pub max_size_time: u64,
+    pub max_size_bytes: u64,
     pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
@@ -67,6 +69,7 @@ impl Default for Values {
             max_duration: DEFAULT_MAX_DURATION,
             sync_interval: DEFAULT_SYNC_INTERVAL,
             max_size_time: DEFAULT_MAX_SIZE_TIME,
+            max_size_bytes: DEFAULT_MAX_SIZE_BYTES,
             pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
@@ -96,6 +99,7 @@ impl Values {
             "max-duration" => self.max_duration = value.get()?,
             "sync-interval" => self.sync_interval = value.get()?,
             "max-size-time" => self.max_size_time = value.get()?,
+            "max-size-bytes" => self.max_size_bytes = value.get()?,
             "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
@@ -139,6 +143,7 @@ impl Values {
             "max-duration" => self.max_duration.to_value(),
             "sync-interval" => self.sync_interval.to_value(),
             "max-size-time" => self.max_size_time.to_value(),
+            "max-size-bytes" => self.max_size_bytes.to_value(),
             "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
@@ -171,6 +176,8 @@ impl Values {
             max_duration: self.max_duration,
             sync_interval: self.sync_interval,
             max_size_time: self.max_size_time,
+            max_size_bytes: self.max_size_bytes,
+            may_split: false,
             tags,
         }
     }
@@ -343,6 +350,13 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Recorded time in nanoseconds after which the recording goes on in the next part, a file of its own, at the \
              next video frame (copied: key frame); 0 = no splitting by time. location needs a %d",
             DEFAULT_MAX_SIZE_TIME,
+        ),
+        uint64(
+            "max-size-bytes",
+            "Maximum size of a part",
+            "Bytes of a part, its index included, after which the recording goes on in the next; foreseen from the rate, so \
+             exceeded at most by what encoders held and one group of pictures. 0 = no splitting by size. location needs a %d",
+            DEFAULT_MAX_SIZE_BYTES,
         ),
         uint64(
             "pre-record-time",

@@ -138,6 +138,8 @@ properties! {
     sync_interval set_sync_interval "sync-interval" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording goes on in the next part; zero: no splitting by time.
     max_size_time set_max_size_time "max-size-time" gst::ClockTime: gst::ClockTime = same same;
+    /// Bytes of a part, its index included, after which the recording goes on in the next; 0: no splitting by size.
+    max_size_bytes set_max_size_bytes "max-size-bytes" u64: u64 = same same;
     /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
     pre_record_time set_pre_record_time "pre-record-time"
         gst::ClockTime: gst::ClockTime = same same;

@@ -82,6 +82,10 @@ pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
             .param_types([glib::Error::static_type()])
             .build(),
         Signal::builder("on-stop").build(),
+        Signal::builder("format-location")
+            .param_types([u32::static_type()])
+            .return_type::<Option<String>>()
+            .build(),
         Signal::builder("encoder-setup")
             .param_types([gst::Pad::static_type(), gst::Element::static_type()])
             .build(),

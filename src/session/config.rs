@@ -41,6 +41,10 @@ pub struct Settings {
     pub max_duration: Ns,
     /// Recorded time of a part, 0 = no splitting by time.
     pub max_size_time: Ns,
+    /// Bytes of a part, 0 = no splitting by size.
+    pub max_size_bytes: u64,
+    /// Whether another part may begin.
+    pub may_split: bool,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// The file is brought to the disk so often, 0 = never.
@@ -78,6 +82,11 @@ impl Settings {
         }
     }
 
+    /// Bytes of a part, if there is a limit.
+    pub(super) fn part_limit(&self) -> Option<u64> {
+        Some(self.max_size_bytes).filter(|most| *most > 0)
+    }
+
     /// Most time and most frames (0: any number) from key frame to key frame.
     pub(super) fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
         let interval = match (self.key_interval_ms, self.key_interval_frames) {
@@ -99,11 +108,12 @@ pub trait SessionDelegate: Send + Sync + 'static {
     fn request_key_frame(&self, pad: &str, running: Ns);
     /// Tags that upstream has sent on this pad.
     fn tags(&self, pad: &str) -> Option<gst::TagList>;
-    /// Where the file of this part goes, by `pattern` and its number among the files of all recordings.
+    /// What the application names the file of this part (`format-location`); `None` where it leaves that to `pattern`.
+    /// Runs its code: to be called without a lock, by who may wait.
     ///
     /// # Errors
-    /// When it has no place.
-    fn location(&self, pattern: &str, part: u32, number: u32) -> Result<String, Error>;
+    /// When it has answered something that is no name.
+    fn file_name(&self, part: u32) -> Result<Option<String>, Error>;
     /// The session has taken all it needs and its events are queued.
     fn finished(&self, session: u64);
 }

@@ -54,7 +54,7 @@ impl Session {
             Err(reason) => return Some(Err(cannot_write(reason))),
         }
         Some(safe.map_err(|reason| {
-            part.progress.note_unsynchronised();
+            part.progress.note_incomplete();
             self.unsynchronised(part, &reason)
         }))
     }

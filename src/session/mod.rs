@@ -36,6 +36,7 @@ mod marks;
 mod orientation;
 mod panics;
 mod part;
+mod part_size;
 mod pipeline;
 mod probe;
 mod row;
@@ -182,6 +183,10 @@ impl Session {
         let unresolved = Timeline::new(0, false)
             .with_max_duration(max_duration)
             .with_max_size_time(max_size_time);
+        let unresolved = match settings.part_limit() {
+            Some(_) => unresolved.with_horizon(supervisor::SIZE_STEP),
+            None => unresolved,
+        };
         let timeline = Arc::new(SharedTimeline::new(unresolved));
         let room = Arc::new(Backpressure::default());
         let shared = Shared {

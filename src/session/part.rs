@@ -7,6 +7,7 @@ use super::{
     HeldEvents, Session, Settings,
     bitrates::RunningEncoder,
     lock,
+    part_size::PartSize,
     synchroniser::Synchroniser,
     try_lock,
     writer::{BlobOutlet, Incomplete, Progress, Writer},
@@ -44,6 +45,7 @@ pub struct Part {
     /// Held while the disk is written to, however long that takes.
     writer: Mutex<Writer>,
     pub progress: Arc<Progress>,
+    pub size: PartSize,
     /// With `sync-interval`, of a file.
     synchroniser: OnceLock<Arc<Synchroniser>>,
     /// How far each track has been given on, in recorded time of the part.
@@ -126,6 +128,7 @@ impl Part {
                 progress.clone(),
             )),
             progress,
+            size: PartSize::of_tracks(fed.len()),
             synchroniser: OnceLock::new(),
             fed,
             control: Mutex::default(),

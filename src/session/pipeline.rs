@@ -41,6 +41,8 @@ pub trait Listener: Send + Sync + 'static {
     fn date(&self) -> Option<i64>;
     /// Bytes of the recording.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
+    /// A packet of this track has come to the muxer: so many bytes, which end at this recorded time.
+    fn muxed(&self, track: usize, size: u64, end: Ns);
     /// All chapters, and where the last of them ends: no more can come.
     fn chapters(&self) -> (Vec<Chapter>, Ns);
     /// All has been written but for how it ends.

@@ -193,8 +193,7 @@ impl Session {
     }
 
     /// Number of a part's file among those of the recorder, in the order of the parts.
-    pub(super) fn number_of_file(&self, part: &Part) -> Option<u32> {
-        self.settings.location.as_ref()?;
+    pub(super) fn number_of_file(&self, part: &Part) -> u32 {
         let row = lock(&self.row);
         for before in row
             .parts
@@ -205,7 +204,7 @@ impl Session {
                 .file_number
                 .get_or_init(|| self.numbers.fetch_add(1, Ordering::SeqCst));
         }
-        part.file_number.get().copied()
+        part.file_number.get().copied().unwrap_or_default()
     }
 
     /// The resumes that wait for their instants are told with the next part.

@@ -10,7 +10,9 @@ mod encoders;
 mod end;
 mod front;
 mod gap_filling;
+mod part_file;
 mod pipeline_events;
+mod size;
 mod unusable_tracks;
 
 pub use front::Front;
@@ -58,6 +60,8 @@ const KEY_FRAME_AGAIN: Ns = 1_000_000_000;
 const FRAME_PATIENCE: Ns = 100_000_000;
 /// The next part is made ready so long before the one that is on has as much recorded time as it may.
 const SPLIT_AHEAD: Ns = 1_000_000_000;
+/// A part whose bytes are limited takes so much media at the least before it is looked at again.
+pub(super) const SIZE_STEP: Ns = 500_000_000;
 /// What ends while the recording goes on has at least so long to drain: nobody waits for it.
 const PART_DRAIN: Duration = Duration::from_secs(10);
 /// A picture is repeated after so long, so that sound does not wait for the next.

@@ -184,7 +184,7 @@ impl Synchroniser {
         };
         if let Err(err) = file.sync() {
             let reason = err.to_string();
-            part.progress.note_unsynchronised();
+            part.progress.note_incomplete();
             let error = format!(
                 "The recording is not safe from a power cut, as sync-interval asks: {reason}"
             );

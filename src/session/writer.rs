@@ -56,8 +56,8 @@ impl Progress {
         !self.damaged.load(Ordering::SeqCst)
     }
 
-    /// What has been written may not be on the disk, though that was asked for.
-    pub fn note_unsynchronised(&self) {
+    /// The file lacks something: what has been written may not be on the disk though that was asked for, or there is none.
+    pub fn note_incomplete(&self) {
         self.damaged.store(true, Ordering::SeqCst);
     }
 

@@ -138,6 +138,17 @@ impl Outer {
         (clock, log)
     }
 
+    /// Audio whose samples are counted, on a pad of the recorder; so many buffers of 10 ms, or for ever.
+    pub fn counted(&self, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::SampleClock) {
+        let number = buffers.map_or_else(String::new, |number| format!("num-buffers={number}"));
+        let source = self.source(&format!(
+            "audiotestsrc is-live={live} {number} samplesperbuffer=480 ! {STEREO}"
+        ));
+        let clock = tag::audio(&source, Sound::Counted, 48000);
+        source.link(&self.pad("audio_%u")).unwrap();
+        (source, clock)
+    }
+
     /// Adds elements written as in `gst-launch`, with a pad at either end.
     pub fn section(&self, description: &str) -> gst::Element {
         let bin = gst::parse::bin_from_description_with_name(description, true, "")

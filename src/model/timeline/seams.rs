@@ -19,6 +19,14 @@ impl Timeline {
         self
     }
 
+    /// The same, while it is not known, from `step` of each part on, whether the part takes more: see
+    /// [`Timeline::set_horizon`].
+    pub fn with_horizon(mut self, step: Ns) -> Self {
+        self.horizon = Some(step);
+        self.horizon_step = step;
+        self
+    }
+
     /// Number of the part that is on, from 0.
     pub fn part(&self) -> usize {
         self.seams.len()
@@ -80,12 +88,14 @@ impl Timeline {
         let Some(before) = self.resolved().last() else {
             return false;
         };
-        let seam = before.end.map(|end| Seam {
+        let Some(end) = before.end else {
+            return false;
+        };
+        self.begin_part(Seam {
             running: end,
             recorded: before.recorded_at(end),
         });
-        self.seams.extend(seam);
-        seam.is_some()
+        true
     }
 
     /// Where the interval ends that is on at this running time.
@@ -98,7 +108,32 @@ impl Timeline {
     /// The running time from which on it is not known to which part media belongs.
     pub fn hold(&self) -> Option<Ns> {
         let limit = self.end_by_size_time();
-        self.split.into_iter().chain(limit).min()
+        let known = self.split.into_iter().chain(limit);
+        known.chain(self.horizon()).min()
+    }
+
+    /// The part takes media up to this recorded time, of the recording; what comes behind it waits.
+    pub fn set_horizon(&mut self, recorded: Ns) {
+        self.horizon = Some(recorded);
+    }
+
+    /// The running time of that, as long as it is not behind the end.
+    pub fn horizon(&self) -> Option<Ns> {
+        let at = self.running_ahead(self.horizon?)?;
+        let last = self.intervals.last()?;
+        (self.split.is_none() && at < self.end_of(last)).then_some(at)
+    }
+
+    /// Whether the horizon is between these recorded times.
+    pub fn has_horizon_between(&self, from: Ns, to: Ns) -> bool {
+        self.horizon.is_some_and(|at| from <= at && at <= to)
+    }
+
+    /// The running time of a recorded time that the interval which is on has reached or will.
+    pub fn running_ahead(&self, recorded: Ns) -> Option<Ns> {
+        let last = self.intervals.last().filter(|last| last.resolved)?;
+        let ahead = recorded.saturating_sub(last.recorded);
+        Some(last.start.saturating_add(ahead))
     }
 
     /// The instant at or behind which the part is to end, while that is not known.
@@ -108,13 +143,9 @@ impl Timeline {
 
     /// Running time at which the part that is on has as much recorded time as it may.
     pub fn end_by_size_time(&self) -> Option<Ns> {
-        let last = self.intervals.last().filter(|last| last.resolved)?;
         let begun = self.recorded_before(self.part());
-        let room = begun.saturating_add(self.max_size_time);
-        let at = last
-            .start
-            .saturating_add(room.saturating_sub(last.recorded));
-        let end = self.end_of(last);
+        let at = self.running_ahead(begun.saturating_add(self.max_size_time))?;
+        let end = self.end_of(self.intervals.last()?);
         (self.split.is_none() && at < end).then_some(at)
     }
 
@@ -148,14 +179,21 @@ impl Timeline {
             running: at,
             recorded: interval.recorded_at(at),
         };
-        self.seams.push(seam);
+        self.begin_part(seam);
         Some(seam)
+    }
+
+    fn begin_part(&mut self, seam: Seam) {
+        self.seams.push(seam);
+        let horizon = seam.recorded.saturating_add(self.horizon_step);
+        self.horizon = self.horizon.map(|_| horizon);
     }
 
     /// The pending split does not come.
     pub fn cancel_split(&mut self) {
         self.split = None;
         self.max_size_time = Ns::MAX;
+        self.horizon = None;
     }
 }
 
@@ -234,6 +272,23 @@ mod tests {
         assert_eq!((seam.running, seam.recorded), (223, 53));
         assert_eq!(timeline.hold(), Some(273));
         timeline.stop(273);
+        assert_eq!(timeline.hold(), None);
+    }
+
+    #[test]
+    fn media_behind_the_horizon_waits_until_there_is_more_room() {
+        let mut timeline = Timeline::new(100, true).with_horizon(50);
+        assert_eq!(timeline.hold(), Some(150));
+        timeline.set_horizon(80);
+        assert_eq!(timeline.hold(), Some(180));
+        assert!(timeline.split(170));
+        assert_eq!(timeline.hold(), Some(170));
+        timeline.resolve_split(175);
+        assert_eq!(timeline.hold(), Some(225), "of the next part");
+        timeline.pause(190);
+        timeline.resume(300, true);
+        assert_eq!(timeline.hold(), Some(335));
+        timeline.stop(330);
         assert_eq!(timeline.hold(), None);
     }
 

@@ -13,6 +13,7 @@ use crate::{
         exchange::{self, Section},
         fixups::{self, ChainSpec, MuxerSite},
         io_pads::appsrc,
+        probe::probe,
         system_memory,
     },
 };
@@ -413,7 +414,12 @@ impl<L: Listener> ChainBuilder<'_, L> {
         if is_stamped_late && spec.encoder_delay() > 0 {
             encoder_delay::listen(mux_pad, spec.encoder_delay(), self.end.note_delay(index));
         }
-        if let Some(most) = container_limit::in_force(formats::most_bytes(spec.container)) {
+        let most = container_limit::in_force(formats::most_bytes(spec.container));
+        let splits = self.settings.may_split && most.is_some();
+        if splits || self.settings.part_limit().is_some() {
+            self.count_bytes(mux_pad, index, spec.headroom());
+        }
+        if let Some(most) = most {
             let (listener, container) = (Arc::downgrade(self.listener), spec.container);
             container_limit::watch(mux_pad, most, move || {
                 if let Some(listener) = listener.upgrade() {
@@ -421,6 +427,27 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 }
             });
         }
+    }
+
+    /// Tells what comes to the muxer; `late`: how much later than recorded time that is stamped.
+    fn count_bytes(&self, mux_pad: &gst::Pad, index: usize, late: u64) {
+        let listener = Arc::downgrade(self.listener);
+        probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, info| {
+            if let (Some(buffer), Some(listener)) = (info.buffer(), listener.upgrade()) {
+                let end = buffer
+                    .pts()
+                    .map(|pts| pts + buffer.duration().unwrap_or_default());
+                // Video encoders stamp from far behind 0.
+                let segment = pad.sticky_event::<gst::event::Segment>(0);
+                let running = segment.and_then(|event| {
+                    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+                    segment.to_running_time(end?)
+                });
+                let end = running.map_or(0, |end| end.nseconds());
+                listener.muxed(index, buffer.size() as u64, end.saturating_sub(late));
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 
     /// Whether clusters begin with buffers of this track. Video first: with it a cluster is begun at a key frame where there is

@@ -6,8 +6,7 @@ use crate::{
     log::CAT,
     model::{Error, Kind, phase::Phase},
     session::{
-        Event, chapters, lock,
-        part::part_number,
+        Event, chapters, container_limit, lock,
         pipeline::{FileHead, Pipeline, TrackMedia, factory_name},
         track::Track,
     },
@@ -76,6 +75,10 @@ impl Supervisor {
             begun: AtomicBool::new(false),
             has_media: AtomicBool::new(false),
         });
+        let limit = container_limit::in_force(formats::most_bytes(plan.container));
+        let limit = limit.filter(|_| settings.may_split);
+        let index = formats::index_bytes(plan.container);
+        self.part.size.set_container(index, limit);
         let patchable = settings.location.is_some() || session.src.seekable();
         let head = FileHead {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
@@ -169,7 +172,7 @@ impl Supervisor {
             self.pipeline = None;
             return Ok(Phase::Waiting);
         }
-        self.open_file()?;
+        self.open_file();
         let Some(pipeline) = &self.pipeline else {
             return Ok(Phase::Waiting);
         };
@@ -200,31 +203,6 @@ impl Supervisor {
             self.start_batching();
         }
         Ok(Phase::Recording)
-    }
-
-    /// Opens the file of a part behind another.
-    fn open_file(&self) -> Result<(), Error> {
-        if self.part.number == 0 || self.part.location().is_some() {
-            return Ok(());
-        }
-        let Some(number) = self.session.number_of_file(&self.part) else {
-            return Ok(());
-        };
-        let number_of_part = part_number(self.part.number);
-        let settings = &self.session.settings;
-        let Some(pattern) = &settings.pattern else {
-            return Ok(());
-        };
-        let delegate = &self.session.delegate;
-        let location = delegate.location(pattern, number_of_part, number)?;
-        let opened = crate::session::part::open(&location, settings);
-        let (store, synchroniser) = opened.map_err(|err| {
-            Error::unknown(format!(
-                "The next part cannot begin: location \"{location}\" cannot be opened for writing: {err}"
-            ))
-        })?;
-        self.part.put_in(Some(location), Some(store), synchroniser);
-        self.session.spawn_synchroniser(&self.part)
     }
 
     /// `on-start`, once the actual type is known and the first bytes are there.

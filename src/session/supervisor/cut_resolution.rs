@@ -175,6 +175,9 @@ impl Front {
             };
             self.expect_split(session, progress);
             session.split_by_size_time(progress);
+            if session.timeline.read(|t| t.pending_split().is_none()) {
+                changed |= self.settle_size(session, progress);
+            }
             let Some(asked) = session.timeline.read(|t| t.pending_split()) else {
                 break;
             };

@@ -5,6 +5,7 @@ use crate::{
     log::{CAT, time},
     model::{
         absence::{Absences, Patience},
+        forecast::Forecast,
         timeline::Ns,
     },
     session::{Begin, Event, Session, Settings, lock, track::Track, try_lock},
@@ -35,6 +36,9 @@ pub struct Front {
     pub(super) split_asked_again: u64,
     /// The part whose end has been prepared for.
     pub(super) expected: Option<usize>,
+    /// How many bytes parts will have, and the part that this is of.
+    pub(super) forecast: Forecast,
+    pub(super) sized: Option<usize>,
     /// How many buffers have come out of the past, and when one did last.
     kept: u64,
     pub(super) kept_came: Instant,
@@ -56,6 +60,8 @@ impl Front {
             split_since: None,
             split_asked_again: 0,
             expected: None,
+            forecast: Forecast::new(tracks),
+            sized: None,
             kept: 0,
             kept_came: Instant::now(),
             told_closed: vec![false; tracks],

@@ -93,6 +93,8 @@ impl Listener for PipelineEvents {
         if let Err(err) = written {
             self.session.fail_to_write(&self.part, &err);
         }
+        let (bytes, _) = self.part.progress.figures();
+        self.part.size.note_written(bytes);
         if has_media
             && !self.has_media.swap(true, Ordering::SeqCst)
             && let Some(synchroniser) = self.part.synchroniser()
@@ -102,6 +104,15 @@ impl Listener for PipelineEvents {
         if !self.begun.swap(true, Ordering::SeqCst) {
             // `on-start` waits for them.
             self.session.room.wake();
+        }
+    }
+
+    fn muxed(&self, track: usize, size: u64, end: Ns) {
+        let name = self.names.get(track);
+        let tracks = &self.session.tracks;
+        let of_name = |name: &String| tracks.iter().position(|track| track.name() == name);
+        if let Some(track) = name.and_then(of_name) {
+            self.part.size.add_packet(track, size, end);
         }
     }
 

@@ -1,6 +1,6 @@
 //! `location` and the number of a file in it.
 
-use crate::model::Error;
+use super::Error;
 
 /// Fills in the file's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, and there is no other `%`.
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {

@@ -1,0 +1,167 @@
+//! How long a part may go on until it has as many bytes as it may: foreseen from the rates of its tracks.
+
+use super::timeline::Ns;
+
+const SECOND: Ns = 1_000_000_000;
+
+/// A rate is measured over so much media.
+const WINDOW: Ns = SECOND / 2;
+
+/// A track that lies further behind the others than this has nothing in its encoder: it is silent.
+const LONGEST_DELAY: Ns = 3 * SECOND;
+
+/// What of a track has come out of its encoder, in one part.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TrackBytes {
+    pub bytes: u64,
+    /// Recorded time, of the part, up to which that reaches.
+    pub reached: Ns,
+}
+
+/// Bytes per second of one track.
+#[derive(Debug, Clone, Copy, Default)]
+struct Rate {
+    /// In the part before.
+    before: u64,
+    /// Over the last window of this part.
+    recent: u64,
+    /// Where the window began that is being measured.
+    mark: TrackBytes,
+    /// The rate to be expected.
+    expected: u64,
+}
+
+impl Rate {
+    fn measure(&mut self, track: TrackBytes) {
+        let media = track.reached.saturating_sub(self.mark.reached);
+        if media >= WINDOW {
+            self.recent = per_second(track.bytes.saturating_sub(self.mark.bytes), media);
+            self.mark = track;
+        }
+        let average = per_second(track.bytes, track.reached.max(SECOND));
+        let before = if track.reached < SECOND {
+            self.before
+        } else {
+            0
+        };
+        self.expected = average.max(self.recent).max(before);
+    }
+
+    fn begin_part(&mut self) {
+        *self = Rate {
+            before: self.expected,
+            expected: self.expected,
+            ..Rate::default()
+        };
+    }
+}
+
+fn per_second(bytes: u64, media: Ns) -> u64 {
+    let rate = u128::from(bytes) * u128::from(SECOND) / u128::from(media.max(1));
+    u64::try_from(rate).unwrap_or(u64::MAX)
+}
+
+fn bytes_in(rate: u64, media: Ns) -> u64 {
+    let bytes = u128::from(rate) * u128::from(media) / u128::from(SECOND);
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Forecast {
+    rates: Vec<Rate>,
+}
+
+impl Forecast {
+    /// Of which nothing is known.
+    pub fn new(tracks: usize) -> Self {
+        Forecast {
+            rates: vec![Rate::default(); tracks],
+        }
+    }
+
+    /// Another part begins: its rates are those of the one before until they can be measured.
+    pub fn begin_part(&mut self) {
+        self.rates.iter_mut().for_each(Rate::begin_part);
+    }
+
+    /// Recorded time, of the part, at which these tracks will have `budget` bytes in all. That may have been; and it is
+    /// never, as far as is known, where nothing has come.
+    pub fn full_at(&mut self, tracks: &[TrackBytes], budget: u64) -> Ns {
+        let furthest = tracks.iter().map(|track| track.reached).max().unwrap_or(0);
+        let mut rate = 0u64;
+        // What they will have when all have reached `furthest`.
+        let mut bytes = 0u64;
+        for (known, track) in self.rates.iter_mut().zip(tracks) {
+            known.measure(*track);
+            let behind = furthest.saturating_sub(track.reached).min(LONGEST_DELAY);
+            rate = rate.saturating_add(known.expected);
+            bytes = bytes
+                .saturating_add(track.bytes)
+                .saturating_add(bytes_in(known.expected, behind));
+        }
+        if rate == 0 {
+            return if bytes >= budget { furthest } else { Ns::MAX };
+        }
+        let media = |bytes: u64| {
+            let media = u128::from(bytes) * u128::from(SECOND) / u128::from(rate);
+            u64::try_from(media).unwrap_or(Ns::MAX)
+        };
+        match budget.checked_sub(bytes) {
+            Some(left) => furthest.saturating_add(media(left)),
+            None => furthest.saturating_sub(media(bytes - budget)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn track(bytes: u64, milliseconds: u64) -> TrackBytes {
+        TrackBytes {
+            bytes,
+            reached: milliseconds * 1_000_000,
+        }
+    }
+
+    #[test]
+    fn a_steady_rate_is_foreseen_whatever_the_encoders_hold() {
+        let mut forecast = Forecast::new(2);
+        assert_eq!(forecast.full_at(&[track(0, 0); 2], 1_000), Ns::MAX);
+        // 100 kB/s, and 10 kB/s of which the encoder still holds a second.
+        let tracks = [track(200_000, 2_000), track(10_000, 1_000)];
+        assert_eq!(forecast.full_at(&tracks, 1_100_000), 10 * SECOND);
+        // It may be too late.
+        assert_eq!(forecast.full_at(&tracks, 110_000), SECOND);
+    }
+
+    #[test]
+    fn a_rate_that_rises_counts_at_once_and_one_that_falls_on_the_average() {
+        let mut forecast = Forecast::new(1);
+        forecast.full_at(&[track(100_000, 1_000)], 0);
+        let full = forecast.full_at(&[track(600_000, 2_000)], 1_100_000);
+        assert_eq!(full, 3 * SECOND);
+        forecast.full_at(&[track(600_000, 5_000)], 0);
+        let full = forecast.full_at(&[track(600_000, 6_000)], 700_000);
+        assert_eq!(full, 7 * SECOND);
+    }
+
+    #[test]
+    fn the_rates_of_the_part_before_hold_until_there_are_others() {
+        let mut forecast = Forecast::new(1);
+        forecast.full_at(&[track(1_000_000, 1_000)], 0);
+        forecast.begin_part();
+        assert_eq!(forecast.full_at(&[track(0, 0)], 2_000_000), 2 * SECOND);
+        let full = forecast.full_at(&[track(100_000, 1_000)], 1_000_000);
+        assert_eq!(full, 10 * SECOND);
+    }
+
+    #[test]
+    fn a_track_that_is_silent_takes_no_more_than_an_encoder_holds() {
+        let mut forecast = Forecast::new(2);
+        let tracks = [track(6_000_000, 60_000), track(10_000, 1_000)];
+        let full = forecast.full_at(&tracks, 7_000_000);
+        assert!(full > 68 * SECOND, "{full}");
+    }
+}

@@ -1,0 +1,56 @@
+//! `format-location`: the application names the file of each part.
+
+use super::imp::MediaRecorder;
+use crate::model::{Error, State};
+use glib::{signal::signal_has_handler_pending, subclass::SignalId};
+use gst::{prelude::*, subclass::prelude::*};
+use std::{path::PathBuf, thread};
+
+const SIGNAL: &str = "format-location";
+
+impl MediaRecorder {
+    /// Whether somebody names the files.
+    pub(super) fn names_files(&self) -> bool {
+        let obj = self.obj();
+        SignalId::lookup(SIGNAL, obj.type_())
+            .is_some_and(|signal| signal_has_handler_pending(&*obj, signal, None, false))
+    }
+
+    /// The name of this part's file, by the application; `None` where it has none. To be called without a lock, from a
+    /// thread of the recorder's.
+    pub(super) fn file_name(&self, part: u32) -> Result<Option<String>, Error> {
+        if !self.names_files() {
+            return Ok(None);
+        }
+        let answer = self
+            .obj()
+            .emit_by_name_with_values(SIGNAL, &[part.to_value()]);
+        // Of a String, glib wants UTF-8.
+        let path = answer.and_then(|answer| answer.get::<Option<PathBuf>>().ok().flatten());
+        let Some(path) = path else {
+            return Ok(None);
+        };
+        match path.to_str().filter(|path| !path.is_empty()) {
+            Some(path) => Ok(Some(path.to_owned())),
+            None => Err(Error::not_supported(format!(
+                "format-location has answered \"{}\" for part {part}, which is no name of a file; answer with a path in \
+                 UTF-8, or with NULL for that of location",
+                path.display()
+            ))),
+        }
+    }
+
+    /// The same of the first part, from any thread but with no lock held. NULL where nothing can begin.
+    pub(super) fn name_of_first(&self) -> Result<Option<String>, Error> {
+        if !self.names_files() || self.state() != State::Inactive {
+            return Ok(None);
+        }
+        let recorder = self.obj().clone();
+        let asking = thread::Builder::new()
+            .name("mediarecorder-name".into())
+            .spawn(move || recorder.imp().file_name(0))
+            .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))?;
+        let failed = || Error::unknown("start: a handler of format-location has failed");
+        asking.join().map_err(|_| failed())?
+    }
+}

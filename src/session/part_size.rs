@@ -1,0 +1,113 @@
+//! How many bytes a part has so far, what has not been written yet included.
+
+use super::timing::lock;
+use crate::model::{forecast::TrackBytes, timeline::Ns};
+use std::sync::Mutex;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct PartSize {
+    figures: Mutex<Figures>,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    /// What has come to the muxer, in the order of the recording's tracks.
+    tracks: Vec<TrackBytes>,
+    packets: u64,
+    /// What the container adds to that, as far as has been seen.
+    container: u64,
+    /// What the end of the file will add, and with each packet.
+    index: (u64, u64),
+    /// The container holds no more.
+    limit: Option<u64>,
+}
+
+impl PartSize {
+    /// Of so many tracks, none of which has had anything.
+    pub fn of_tracks(tracks: usize) -> Self {
+        let figures = Figures {
+            tracks: vec![TrackBytes::default(); tracks],
+            ..Figures::default()
+        };
+        PartSize {
+            figures: Mutex::new(figures),
+        }
+    }
+
+    /// The container is known: what its index takes, and how much it holds.
+    pub fn set_container(&self, index: (u64, u64), limit: Option<u64>) {
+        let mut figures = lock(&self.figures);
+        figures.index = index;
+        figures.limit = limit;
+    }
+
+    /// A packet of this track has come to the muxer; it ends at this recorded time of the part.
+    pub fn add_packet(&self, track: usize, size: u64, end: Ns) {
+        let mut figures = lock(&self.figures);
+        figures.packets += 1;
+        if let Some(track) = figures.tracks.get_mut(track) {
+            track.bytes = track.bytes.saturating_add(size);
+            track.reached = track.reached.max(end);
+        }
+    }
+
+    /// So many bytes have been written.
+    pub fn note_written(&self, written: u64) {
+        let mut figures = lock(&self.figures);
+        // What the muxer holds makes it too few at times.
+        let container = written.saturating_sub(figures.media());
+        figures.container = figures.container.max(container);
+    }
+
+    /// What its tracks have, and how much they may have in all where the file may have no more than `limit`; `None`:
+    /// any number.
+    pub fn budget(&self, limit: Option<u64>) -> Option<(Vec<TrackBytes>, u64)> {
+        let figures = lock(&self.figures);
+        let limit = limit.into_iter().chain(figures.limit).min()?;
+        Some((
+            figures.tracks.clone(),
+            limit.saturating_sub(figures.beside_media()),
+        ))
+    }
+
+    /// What the file would have if it ended now, and what is in it already of that.
+    pub fn expected(&self) -> u64 {
+        let figures = lock(&self.figures);
+        figures.media().saturating_add(figures.beside_media())
+    }
+}
+
+impl Figures {
+    fn media(&self) -> u64 {
+        self.tracks.iter().map(|track| track.bytes).sum()
+    }
+
+    fn beside_media(&self) -> u64 {
+        let (fixed, per_packet) = self.index;
+        let index = fixed.saturating_add(per_packet.saturating_mul(self.packets));
+        self.container.saturating_add(index)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_container_adds_and_the_index_are_not_for_the_tracks() {
+        let size = PartSize::of_tracks(2);
+        assert_eq!(size.budget(None), None);
+        size.set_container((100, 10), Some(5_000));
+        size.note_written(300);
+        size.add_packet(1, 1_000, 40);
+        // The muxer still holds the packet.
+        size.note_written(300);
+        let (tracks, budget) = size.budget(None).unwrap();
+        assert_eq!((tracks[1].bytes, tracks[1].reached), (1_000, 40));
+        assert_eq!(budget, 5_000 - 300 - 100 - 10);
+        size.note_written(1_350);
+        assert_eq!(size.budget(Some(2_000)).unwrap().1, 2_000 - 350 - 110);
+        assert_eq!(size.expected(), 1_000 + 350 + 110);
+    }
+}

@@ -1,0 +1,200 @@
+//! `format-location`: the application names the file of each part.
+
+mod common;
+
+use common::judge::{parts, samples};
+use common::outer::{DEADLINE, Outer, place_for, until};
+use gst::prelude::*;
+use gstmediarecorder::MediaRecorder;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, ThreadId};
+
+const MILLI: u64 = 1_000_000;
+
+/// Records counted samples in so many parts.
+fn record_in_parts(outer: &Outer, parts: usize) -> Vec<parts::Part> {
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    for _ in 1..parts {
+        outer.wait_running(outer.running_time() + 60 * MILLI);
+        outer.act("split-now");
+    }
+    outer.wait_running(outer.running_time() + 60 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let told = parts::told(outer);
+    assert_eq!(told.len(), parts, "{told:?}");
+    parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&told, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    told
+}
+
+/// Answers with what `name` gives; the parts that were asked for, and in which threads.
+fn answer(
+    outer: &Outer,
+    name: impl Fn(u32) -> Option<PathBuf> + Send + Sync + 'static,
+) -> Arc<Mutex<Vec<(u32, ThreadId)>>> {
+    let asked = Arc::<Mutex<Vec<_>>>::default();
+    let result = asked.clone();
+    outer
+        .recorder
+        .connect("format-location", false, move |values| {
+            let recorder = values[0].get::<gst::Element>().unwrap();
+            let part = values[1].get::<u32>().unwrap();
+            // With no lock held.
+            recorder.property::<gst::Structure>("stats");
+            asked.lock().unwrap().push((part, thread::current().id()));
+            Some(name(part).to_value())
+        });
+    result
+}
+
+fn names(parts: &[parts::Part]) -> Vec<String> {
+    let names = parts.iter().map(|part| part.path.file_name().unwrap());
+    names
+        .map(|name| name.to_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_handler_names_each_part_and_location_needs_no_number() {
+    let (directory, path) = place_for("location.wav");
+    let folder = directory.path().to_owned();
+    let outer = Outer::new("", &path);
+    let asked = answer(&outer, move |part| {
+        let name = ["one.wav", "two 100%.wav", "drei ä.wav"].get(part as usize)?;
+        Some(folder.join(name))
+    });
+    let parts = record_in_parts(&outer, 3);
+    assert_eq!(names(&parts), ["one.wav", "two 100%.wav", "drei ä.wav"]);
+    let asked = asked.lock().unwrap().clone();
+    assert_eq!(
+        asked.iter().map(|(part, _)| *part).collect::<Vec<_>>(),
+        [0, 1, 2]
+    );
+    assert!(
+        asked
+            .iter()
+            .all(|(_, thread)| *thread != thread::current().id())
+    );
+    assert!(!path.exists());
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn without_a_location_a_handler_names_all_files() {
+    let (directory, path) = place_for("");
+    let folder = directory.path().to_owned();
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("location", None::<&str>);
+    let _asked = answer(&outer, move |part| Some(folder.join(format!("{part}.wav"))));
+    assert_eq!(names(&record_in_parts(&outer, 2)), ["0.wav", "1.wav"]);
+}
+
+#[test]
+fn null_leaves_the_name_to_location_which_goes_on_counting() {
+    let (directory, path) = place_for("by-location-%d.wav");
+    let folder = directory.path().to_owned();
+    let outer = Outer::new("", &path);
+    let _asked = answer(&outer, move |part| {
+        (part == 1).then(|| folder.join("named.wav"))
+    });
+    let parts = record_in_parts(&outer, 3);
+    let due = ["by-location-0.wav", "named.wav", "by-location-2.wav"];
+    assert_eq!(names(&parts), due);
+}
+
+#[test]
+fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
+    use std::os::unix::ffi::OsStringExt;
+    let (directory, path) = place_for("%d.wav");
+    let folder = directory.path().to_owned();
+    let outer = Outer::new("", &path);
+    let _asked = answer(&outer, move |part| match part {
+        0 => None,
+        1 => Some(PathBuf::new()),
+        2 => Some(folder.join("taken.wav")),
+        // That of the one that has just ended.
+        3 => Some(folder.join("taken.wav")),
+        _ => Some(std::ffi::OsString::from_vec(vec![b'/', 0xff]).into()),
+    });
+    let parts = record_in_parts(&outer, 5);
+    let due = ["0.wav", "1.wav", "taken.wav", "3.wav", "4.wav"];
+    assert_eq!(names(&parts), due);
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 3, "{warnings:?}");
+    assert!(warnings.iter().all(|text| text.contains("format-location")));
+}
+
+#[test]
+fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
+    let (directory, path) = place_for("one.wav");
+    let first = directory.path().join("first.wav");
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("blob-messages", true);
+    let name = first.clone();
+    let _asked = answer(&outer, move |part| (part == 0).then(|| name.clone()));
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    outer.wait_running(outer.running_time() + 60 * MILLI);
+    outer.act("split-now");
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    let error = heard.iter().find(|heard| heard.name == "error").unwrap();
+    let error = error.fields.get::<glib::Error>("error").unwrap();
+    assert!(error.message().contains("format-location"), "{error}");
+    let parts = parts::told(&outer);
+    assert_eq!(
+        (parts.len(), parts[0].whole, parts[1].whole),
+        (2, true, false)
+    );
+    let last = heard.iter().rfind(|heard| heard.name == "data-available");
+    let sample = last.unwrap().fields.get::<gst::Sample>("sample").unwrap();
+    assert_eq!(sample.buffer().unwrap().size() as u64, parts[1].size);
+    // The samples that came until then.
+    assert!(parts[1].size > 44, "{parts:?}");
+}
+
+#[test]
+fn a_first_name_that_cannot_be_used_is_refused() {
+    let (_directory, path) = place_for("a-%d.wav");
+    let outer = Outer::new("", &path);
+    let _asked = answer(&outer, |_| Some(PathBuf::new()));
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    let error = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    let error = error.expect("an error");
+    assert!(
+        error.matches(gstmediarecorder::ErrorCode::NotSupported),
+        "{error}"
+    );
+    assert!(error.message().contains("format-location"), "{error}");
+    let state = outer.recorder.property_value("state");
+    assert_eq!(
+        glib::EnumValue::from_value(&state).unwrap().1.nick(),
+        "inactive"
+    );
+}
+
+#[test]
+fn a_typed_handler_that_panics_is_as_one_with_a_bad_answer() {
+    let (_directory, path) = place_for("%d.wav");
+    let outer = Outer::new("", &path);
+    let recorder = outer.recorder.clone().downcast::<MediaRecorder>().unwrap();
+    recorder.connect_format_location(|_, part| match part {
+        0 => None,
+        _ => panic!("as an application may"),
+    });
+    assert_eq!(names(&record_in_parts(&outer, 2)), ["0.wav", "1.wav"]);
+    assert_eq!(outer.warnings().len(), 1, "{:?}", outer.warnings());
+}

@@ -1,0 +1,144 @@
+//! `max-size-bytes`: parts that end before they have more bytes than they may.
+
+mod common;
+
+use common::judge::{parts, samples, sync};
+use common::outer::{DEADLINE, Outer, SMALL, place_for, until};
+use common::signal::tag;
+use gst::prelude::*;
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+
+/// All parts but the last have nearly as many bytes as they may, and no more than `most`.
+#[track_caller]
+fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
+    let (_, full) = parts.split_last().expect("parts");
+    assert!(!full.is_empty(), "{parts:?}");
+    let sizes: Vec<u64> = parts.iter().map(|part| part.size).collect();
+    println!("{sizes:?} of {limit}");
+    assert!(sizes.iter().all(|size| *size <= most), "{sizes:?}");
+    assert!(full.iter().all(|part| part.size >= least), "{sizes:?}");
+}
+
+#[test]
+fn live_pcm_ends_before_it_has_too_many_bytes() {
+    let (_directory, path) = place_for("live-%d.wav");
+    let outer = Outer::new("audio/wav", &path);
+    // 64 KiB are set aside for chapters.
+    outer.recorder.set_property("max-size-bytes", 200_000u64);
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    outer.act("start");
+    outer.wait_running(outer.running_time() + 2_500 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    are_nearly_full(&parts, 200_000, 200_000, 185_000);
+    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+/// As fast as it goes: nobody waits for a clock.
+#[test]
+fn a_file_is_split_as_exactly_however_fast_it_is_read() {
+    let (_directory, path) = place_for("fast-%d.wav");
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("max-size-bytes", 1_000_000u64);
+    outer.recorder.set_property("autostart", true);
+    let (_source, clock) = outer.counted(false, Some(3_000));
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 7);
+    are_nearly_full(&parts, 1_000_000, 1_000_000, 990_000);
+    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+}
+
+/// Every container with pictures: what it adds, and its index, count.
+#[test]
+fn parts_with_pictures_end_before_they_have_too_many_bytes() {
+    for (name, mime_type) in [
+        ("mkv", "video/x-matroska;codecs=\"avc1,opus\""),
+        ("mp4", "video/mp4;codecs=\"avc1,opus\""),
+        ("webm", "video/webm;codecs=\"vp8,vorbis\""),
+    ] {
+        let (_directory, path) = place_for(&format!("fast-%d.{name}"));
+        let outer = Outer::new(mime_type, &path);
+        let limit = 130_000;
+        outer.recorder.set_property("max-size-bytes", limit);
+        outer.recorder.set_property("autostart", true);
+        let (_source, _) = outer.counted(false, Some(700));
+        let video = outer.source(&format!("videotestsrc num-buffers=210 ! {SMALL}"));
+        let log = tag::video(&video);
+        video.link(&outer.pad("video_%u")).unwrap();
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        let parts = parts::told(&outer);
+        // Encoders that are not live may hold one and a half seconds, at 26 kB/s.
+        are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
+        parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
+        let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
+        let due = log.lock().unwrap().clone();
+        let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
+        assert_eq!(found, due, "{name}");
+    }
+}
+
+/// Copied pictures go on at key frames: one group of pictures may be too many.
+#[test]
+fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
+    let (_directory, path) = place_for("copied-%d.mkv");
+    let outer = Outer::new("video/x-matroska", &path);
+    let limit = 300_000;
+    outer.recorder.set_property("max-size-bytes", limit);
+    outer.recorder.set_property("autostart", true);
+    let video = outer.source(&format!(
+        "videotestsrc pattern=snow num-buffers=300 ! {SMALL} ! \
+         x264enc threads=1 bitrate=1000 key-int-max=20 speed-preset=ultrafast ! h264parse"
+    ));
+    video.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let parts = parts::told(&outer);
+    // 20 frames at 1 Mbit/s are 85 kB.
+    are_nearly_full(&parts, limit, limit + 130_000, limit - 60_000);
+    parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
+    let frames: usize = parts
+        .iter()
+        .map(|part| {
+            common::judge::decode::pictures(&part.path, 0)
+                .unwrap()
+                .list
+                .len()
+        })
+        .sum();
+    assert_eq!(frames, 300);
+}
+
+#[test]
+fn start_refuses_it_where_no_part_may_begin() {
+    let (_directory, path) = place_for("one.wav");
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("max-size-bytes", SECOND);
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    let error = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    let error = error.expect("an error");
+    assert!(
+        error.matches(gstmediarecorder::ErrorCode::NotSupported),
+        "{error}"
+    );
+    assert!(error.message().contains("max-size-bytes"), "{error}");
+}
