@@ -25,6 +25,11 @@ pub fn keeps_order(codec: Codec, name: &str) -> bool {
     !matches!(codec, Codec::H264 | Codec::H265) || rows::is_known(name)
 }
 
+/// Whether an encoder of this name makes interlaced pictures of such.
+pub fn encodes_interlaced(name: &str) -> bool {
+    rows::row_of(name).is_some_and(|row| row.interlaced.is_some())
+}
+
 /// What frame rate an encoder of this name has to be told where it must not hear the true one.
 ///
 /// av1enc up to GStreamer 1.22 rounds stamps down to whole frames: two get the same, and libaom makes twice the
@@ -54,6 +59,9 @@ pub fn tune(encoder: &gst::Element, tuning: &Tuning) {
         };
         for (property, value) in mode {
             set(encoder, property, value);
+        }
+        if let (true, Some(property)) = (tuning.interlaced, row.interlaced) {
+            set(encoder, property, "true");
         }
         for property in row.spinning_threads {
             set_number(encoder, property, tuning.spinning_threads());

@@ -1,11 +1,11 @@
 //! What of raw pictures goes into a file: depth, chroma subsampling, alpha, pixel aspect ratio.
 
-use super::encoder::needs_no_hardware;
+use super::encoder::{encodes_interlaced, needs_no_hardware};
 use super::hdr::is_hdr;
 use super::registry::encoders;
 use crate::model::{Chroma, Codec, Container, Profile};
 use gst::prelude::*;
-use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo};
+use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoInterlaceMode};
 
 /// What of raw pictures is to be kept, where codec and container can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,6 +14,18 @@ pub struct Keep {
     pub chroma: bool,
     pub alpha: bool,
     pub pixel_aspect: bool,
+}
+
+/// What is asked of a track's pictures.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PictureRequest {
+    pub keep: Keep,
+    /// What the type names.
+    pub profile: Option<Profile>,
+    /// They are to be turned upright.
+    pub is_turned: bool,
+    /// The type names a profile that knows no fields.
+    pub is_progressive: bool,
 }
 
 /// What samples a picture has.
@@ -67,6 +79,17 @@ impl Sampling {
     }
 }
 
+/// What becomes of the two fields of pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fields {
+    /// They are none.
+    Progressive,
+    /// They stay.
+    Interlaced,
+    /// They become one picture.
+    Deinterlaced,
+}
+
 /// Pictures as an encoder gets them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -76,6 +99,7 @@ pub struct Picture {
     pub keeps_pixel_aspect: bool,
     /// Whether alpha is encoded apart, by an encoder of its own.
     pub splits_alpha: bool,
+    pub fields: Fields,
     sampling: Sampling,
 }
 
@@ -145,25 +169,30 @@ pub fn alpha_codecs() -> [Codec; 2] {
     [Codec::Vp8, Codec::Vp9]
 }
 
-/// How pictures like these, turned upright or not, are encoded with `codec` for `container`: as `keep` says, or as a named
-/// profile does.
+/// How pictures like these are encoded with `codec` for `container`: as `keep` says, or as a named profile does.
 ///
 /// Of what the encoders here take it is the best that is no more than what comes: alpha, then depth, then chroma.
 pub fn picture(
     (codec, container): (Codec, Container),
     info: &VideoInfo,
-    keep: Keep,
-    profile: Option<Profile>,
-    is_turned: bool,
+    request: PictureRequest,
 ) -> Picture {
+    let PictureRequest {
+        keep,
+        profile,
+        is_turned,
+        ..
+    } = request;
     let input = Sampling::of(&info.format_info());
     let is_lossless = codec == Codec::Ffv1;
+    let fields = fields(codec, info, &request);
     let has_additions = matches!(container, Container::WebM | Container::Matroska);
     if keep.alpha && input.alpha && has_additions && alpha_codecs().contains(&codec) {
         return Picture {
             formats: vec![VideoFormat::A420],
             keeps_pixel_aspect: keep.pixel_aspect,
             splits_alpha: true,
+            fields,
             sampling: Sampling {
                 alpha: true,
                 ..Sampling::PLAIN
@@ -190,6 +219,7 @@ pub fn picture(
         formats: vec![VideoFormat::I420, VideoFormat::Nv12],
         keeps_pixel_aspect,
         splits_alpha: false,
+        fields,
         sampling: Sampling::PLAIN,
     };
     if wanted == Sampling::PLAIN && !is_lossless {
@@ -216,9 +246,33 @@ pub fn picture(
                 .collect(),
             keeps_pixel_aspect,
             splits_alpha: false,
+            fields,
             sampling: best,
         },
         None => plain,
+    }
+}
+
+/// What becomes of the fields of pictures like these.
+fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
+    if !info.is_interlaced() {
+        return Fields::Progressive;
+    }
+    // Each field has whole blocks of chroma.
+    let fits = info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height() % 4 == 0;
+    let can_encode = || {
+        encoders(codec)
+            .iter()
+            .any(|factory| encodes_interlaced(&factory.name()))
+    };
+    match codec == Codec::H264
+        && fits
+        && !request.is_turned
+        && !request.is_progressive
+        && can_encode()
+    {
+        true => Fields::Interlaced,
+        false => Fields::Deinterlaced,
     }
 }
 
@@ -237,6 +291,9 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 impl Picture {
     /// Whether an encoder takes such pictures.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
+        if self.fields == Fields::Interlaced && !encodes_interlaced(&factory.name()) {
+            return false;
+        }
         if self.splits_alpha {
             // Packets of two that do not come at once could not be told apart from ones that are lost.
             return needs_no_hardware(&factory.name());
@@ -258,6 +315,9 @@ impl Picture {
         }
         if input.alpha && !output.alpha {
             all.push("alpha".to_owned());
+        }
+        if self.fields == Fields::Deinterlaced {
+            all.push("interlaced".to_owned());
         }
         let par = info.par();
         if !self.keeps_pixel_aspect && par.numer() != par.denom() {
@@ -313,13 +373,20 @@ mod tests {
         ] {
             let info = info(input);
             let codec = (codec, Container::Mp4);
-            let picture = picture(codec, &info, ALL, None, false);
+            let picture = picture(
+                codec,
+                &info,
+                PictureRequest {
+                    keep: ALL,
+                    ..Default::default()
+                },
+            );
             assert!(
                 picture.formats.contains(&kept),
                 "{input} {codec:?}: {picture:?}"
             );
             assert_eq!(picture.converted(&info), converted, "{input} {codec:?}");
-            let plain = super::picture(codec, &info, Keep::default(), None, false);
+            let plain = super::picture(codec, &info, PictureRequest::default());
             assert_eq!(plain.formats, [F::I420, F::Nv12], "{input} {codec:?}");
         }
     }
@@ -334,7 +401,7 @@ mod tests {
                 .build()
                 .unwrap();
             let codec = (Codec::H265, Container::Mp4);
-            let picture = picture(codec, &info, Keep::default(), None, false);
+            let picture = picture(codec, &info, PictureRequest::default());
             assert_eq!(picture.sampling.depth, depth, "{colorimetry:?}");
         }
     }
@@ -360,9 +427,10 @@ mod tests {
                 let picture = picture(
                     (codec, Container::Mp4),
                     &info(VideoFormat::Y44412le),
-                    Keep::default(),
-                    Some(profile),
-                    false,
+                    PictureRequest {
+                        profile: Some(profile),
+                        ..Default::default()
+                    },
                 );
                 assert_eq!(
                     (picture.sampling.depth, picture.sampling.chroma),

@@ -3,7 +3,7 @@
 use super::caps::{codec_of_caps, encoded_caps, video_info};
 use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
-use super::picture::{Keep, Picture, can_encode_profile, picture};
+use super::picture::{Keep, Picture, PictureRequest, can_encode_profile, picture};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
 use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile_idc};
 
@@ -329,7 +329,14 @@ impl Plan {
     ) -> Option<Picture> {
         let info = video_info(caps)?;
         let codec = (*self.codecs.get(track)?, self.container);
-        Some(picture(codec, &info, keep, self.profile(), is_turned))
+        let asked = self.video_text.as_deref().unwrap_or_default();
+        let request = PictureRequest {
+            keep,
+            profile: self.profile(),
+            is_turned,
+            is_progressive: h264_profiles(asked).is_some_and(|all| !all.contains(&"main")),
+        };
+        Some(picture(codec, &info, request))
     }
 
     /// What the requested video codec asks for by its profile.

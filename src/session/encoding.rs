@@ -14,7 +14,7 @@ use super::{
     timing::lock,
 };
 use crate::{
-    formats::{self, Tuning},
+    formats::{self, Fields, Tuning},
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
@@ -113,7 +113,7 @@ fn encoder_that_works(
         ..
     } = *made_for;
     let codec = spec.codec;
-    let tuning = tuning(track, codec.kind(), settings);
+    let tuning = tuning(track, spec, settings);
     let factories = candidates(spec, &track.caps, failed_before);
     let mut factories = factories.into_iter().peekable();
     let mut reason =
@@ -186,7 +186,7 @@ fn with_alpha(
     let factory = colour.factory().ok_or_else(|| failed(name, "no factory"))?;
     let alpha = factory.create().name(format!("{name}-alpha"));
     let alpha = alpha.build().map_err(error)?;
-    formats::tune(&alpha, &tuning(track, spec.codec.kind(), settings));
+    formats::tune(&alpha, &tuning(track, spec, settings));
     made(&alpha);
     let whole = format!("{name}{ENCODER}");
     colour.set_property("name", format!("{name}-colour"));
@@ -229,6 +229,13 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     };
     let name = track.name;
     let mut chain = Vec::new();
+    if spec
+        .picture
+        .as_ref()
+        .is_some_and(|p| p.fields == Fields::Deinterlaced)
+    {
+        chain.extend(deinterlacer(name)?);
+    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
@@ -242,6 +249,16 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     chain.push(filter);
     fixups::on_converters(&mut chain, spec, track)?;
     Ok(chain)
+}
+
+/// What makes one picture of two fields. It takes not all formats.
+fn deinterlacer(track: &str) -> Result<[gst::Element; 2], Error> {
+    let converter = make("videoconvert", &format!("{track}-fields"))?;
+    let deinterlacer = make("deinterlace", &format!("{track}-deinterlace"))?;
+    // As many frames as come in: each lasts as long as it did, and nothing of the frame before a cut is in one behind it.
+    deinterlacer.set_property_from_str("fields", "top");
+    deinterlacer.set_property_from_str("method", "linear");
+    Ok([converter, deinterlacer])
 }
 
 /// The same; pictures are turned upright where they have to be.
@@ -359,7 +376,7 @@ pub fn fix_form(filter: &gst::Element, form: &gst::CapsRef, fixed: impl Fn(&str)
     filter.set_property("caps", wanted);
 }
 
-fn tuning(track: &TrackMedia<'_>, kind: Kind, settings: &Settings) -> Tuning {
+fn tuning(track: &TrackMedia<'_>, spec: &ChainSpec, settings: &Settings) -> Tuning {
     // Encoded media that is to be decoded first has the same fields in its caps.
     let structure = track.caps.structure(0);
     let number = |field: &str| {
@@ -378,7 +395,11 @@ fn tuning(track: &TrackMedia<'_>, kind: Kind, settings: &Settings) -> Tuning {
         channels: number("channels").unwrap_or(0),
         key_interval_ms: settings.key_interval_ms,
         key_interval_frames: settings.key_interval_frames,
-        constant: settings.constant_bitrate && kind == Kind::Audio,
+        interlaced: spec
+            .picture
+            .as_ref()
+            .is_some_and(|p| p.fields == Fields::Interlaced),
+        constant: settings.constant_bitrate && spec.codec.kind() == Kind::Audio,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }
 }

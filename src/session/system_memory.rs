@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{formats, model::Error};
 use gst::prelude::*;
-use gst_video::{VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
+use gst_video::{VideoCaptionMeta, VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
 use std::sync::Mutex;
 
 /// Kinds of memory that a processor reads as it reads its own.
@@ -55,7 +55,11 @@ impl Shelf {
         drop(source);
         let mut near = target.into_buffer();
         let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-        far.copy_into(near.make_mut(), what, ..)?;
+        let fields = near.make_mut();
+        far.copy_into(fields, what, ..)?;
+        for captions in far.iter_meta::<VideoCaptionMeta>() {
+            VideoCaptionMeta::add(fields, captions.caption_type(), captions.data());
+        }
         Ok(near)
     }
 }

@@ -56,6 +56,8 @@ pub struct Row {
     /// The same, where they wait for each other without sleeping.
     pub spinning_threads: &'static [&'static str],
     pub speed: Option<Speed>,
+    /// A property to be TRUE for interlaced pictures; none where they cannot be encoded as such.
+    pub interlaced: Option<&'static str>,
     /// Property and value, as in a gst-launch line.
     pub fixed: &'static [(&'static str, &'static str)],
     pub constant: &'static [(&'static str, &'static str)],
@@ -71,6 +73,7 @@ impl Row {
             threads: &[],
             spinning_threads: &[],
             speed: None,
+            interlaced: None,
             fixed: &[],
             constant: &[],
             variable: &[],
@@ -170,6 +173,7 @@ pub const ROWS: &[Row] = &[
             property: "speed-preset",
             steps: &[(80.0, "superfast"), (0.0, "ultrafast")],
         }),
+        interlaced: Some("interlaced"),
         fixed: &[
             ("tune", "zerolatency"),
             ("bframes", "0"),
@@ -321,9 +325,13 @@ pub fn is_known(name: &str) -> bool {
 }
 
 pub fn row(encoder: &gst::Element) -> Option<&'static Row> {
-    let name = encoder.factory()?.name();
+    row_of(&encoder.factory()?.name())
+}
+
+/// The row for encoders of this name.
+pub fn row_of(name: &str) -> Option<&'static Row> {
     // The longest pattern is the most particular one: nvv4l2*enc is no nv*enc.
     ROWS.iter()
-        .filter(|row| matches(row.name, &name))
+        .filter(|row| matches(row.name, name))
         .max_by_key(|row| row.name.len())
 }

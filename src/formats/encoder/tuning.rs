@@ -19,6 +19,8 @@ pub struct Tuning {
     pub key_interval_ms: u32,
     /// Most frames between key frames; 0 is no such limit.
     pub key_interval_frames: u32,
+    /// Pictures are of two fields, and stay so.
+    pub interlaced: bool,
     /// Constant bit rate, as `audio-bitrate-mode` asks for.
     pub constant: bool,
     /// Processor cores that this encoder may use.
@@ -36,6 +38,7 @@ impl Default for Tuning {
             channels: 0,
             key_interval_ms: 0,
             key_interval_frames: 0,
+            interlaced: false,
             constant: false,
             cores: 1,
         }
