@@ -1,33 +1,22 @@
 //! Caps to codecs and back.
 
-use super::registry::decodable_caps;
+use super::{
+    codecs::{codec_named, row_of},
+    registry::decodable_caps,
+};
 use crate::model::{Codec, Container, Kind};
 
 /// The codec of encoded media; `None` for raw media and for what no container here takes.
 pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     let structure = caps.structure(0)?;
-    Some(match structure.name().as_str() {
-        "video/x-vp8" => Codec::Vp8,
-        "video/x-vp9" => Codec::Vp9,
-        "video/x-av1" => Codec::Av1,
-        "video/x-h264" => Codec::H264,
-        "video/x-h265" => Codec::H265,
-        "video/x-theora" => Codec::Theora,
-        "audio/x-opus" => Codec::Opus,
-        "audio/x-vorbis" => Codec::Vorbis,
-        "audio/x-flac" => Codec::Flac,
-        "video/x-ffv" => Codec::Ffv1,
-        "image/jpeg" => Codec::Mjpeg,
-        "audio/x-ac3" => Codec::Ac3,
-        "audio/x-alaw" => Codec::Pcma,
-        "audio/x-mulaw" => Codec::Pcmu,
+    match structure.name().as_str() {
         "audio/mpeg" => match structure.get::<i32>("mpegversion") {
-            Ok(2 | 4) => Codec::Aac,
-            Ok(1) if structure.get::<i32>("layer").unwrap_or(3) == 3 => Codec::Mp3,
-            _ => return None,
+            Ok(2 | 4) => Some(Codec::Aac),
+            Ok(1) if structure.get::<i32>("layer").unwrap_or(3) == 3 => Some(Codec::Mp3),
+            _ => None,
         },
-        _ => return None,
-    })
+        name => codec_named(name),
+    }
 }
 
 /// Whether every packet of encoded media can be decoded by itself.
@@ -119,31 +108,12 @@ pub fn audio_info(caps: &gst::CapsRef) -> Option<gst_audio::AudioInfo> {
 
 /// The caps of media encoded with `codec`, as wide as they can be. Those of PCM are raw.
 pub fn encoded_caps(codec: Codec) -> gst::Caps {
-    let name = match codec {
-        Codec::Vp8 => "video/x-vp8",
-        Codec::Vp9 => "video/x-vp9",
-        Codec::Av1 => "video/x-av1",
-        Codec::H264 => "video/x-h264",
-        Codec::H265 => "video/x-h265",
-        Codec::Theora => "video/x-theora",
-        Codec::Opus => "audio/x-opus",
-        Codec::Vorbis => "audio/x-vorbis",
-        Codec::Flac => "audio/x-flac",
-        Codec::Pcm => "audio/x-raw",
-        Codec::Aac | Codec::Mp3 => "audio/mpeg",
-        Codec::Ffv1 => "video/x-ffv",
-        Codec::Mjpeg => "image/jpeg",
-        Codec::Ac3 => "audio/x-ac3",
-        Codec::Pcma => "audio/x-alaw",
-        Codec::Pcmu => "audio/x-mulaw",
-    };
-    let caps = gst::Caps::builder(name);
-    match codec {
-        Codec::Aac => caps.field("mpegversion", 4i32).build(),
-        Codec::Ffv1 => caps.field("ffvversion", 1i32).build(),
-        Codec::Mp3 => caps.field("mpegversion", 1i32).field("layer", 3i32).build(),
-        _ => caps.build(),
+    let row = row_of(codec);
+    let mut caps = gst::Structure::new_empty(row.media_type);
+    for (field, value) in row.fields {
+        caps.set(*field, *value);
     }
+    gst::Caps::builder_full().structure(caps).build()
 }
 
 /// What a sink pad of this kind takes: raw media, and encoded media that some container takes or that a decoder of this
@@ -203,16 +173,14 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
     }
 }
 
-/// Whether the bitstream says what its colours are. VP8 (RFC 6386, section 9.2) and Theora (6.2) are BT.601 in limited
-/// range by definition; av1enc 1.22 writes nothing, which players take for the same.
+/// Whether the bitstream says what its colours are.
 pub fn carries_colorimetry(codec: Codec) -> bool {
-    !matches!(codec, Codec::Vp8 | Codec::Theora | Codec::Av1)
+    row_of(codec).carries_colorimetry
 }
 
-/// Whether pictures have to have an even width and height: H.264's and H.265's are subsampled, and some
-/// encoders of AV1 take no others.
+/// Whether frames have to have an even width and height.
 pub fn has_even_sizes(codec: Codec) -> bool {
-    matches!(codec, Codec::H264 | Codec::H265 | Codec::Av1)
+    row_of(codec).has_even_sizes
 }
 
 #[cfg(test)]

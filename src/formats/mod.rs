@@ -8,6 +8,7 @@ mod channels;
 mod chapters;
 mod codec_config;
 mod codec_string;
+mod codecs;
 mod delay;
 mod ebml;
 mod encoder;

@@ -1,6 +1,6 @@
 //! Containers: what writes them, what has to stand in front, and what their bytes are called.
 
-use super::registry::package;
+use super::{codecs::row_of, registry::package};
 use crate::model::{Codec, Container, Error, Kind};
 
 /// The element that writes `container`. What flacenc puts out is a FLAC file already, header
@@ -167,68 +167,32 @@ pub fn container_caps(container: Container, kind: Kind) -> gst::Caps {
 
 /// The element that goes between encoder (or encoded input) and muxer, if there has to be one.
 pub fn parser(codec: Codec, container: Container) -> Option<&'static str> {
-    match (codec, container) {
-        (Codec::H264, _) => Some("h264parse"),
-        (Codec::H265, _) => Some("h265parse"),
-        (Codec::Av1, _) => Some("av1parse"),
-        // mp4mux wants to know profile and chroma format.
-        (Codec::Vp9, Container::Mp4) => Some("vp9parse"),
-        (Codec::Aac, _) => Some("aacparse"),
-        (Codec::Mp3, _) => Some("mpegaudioparse"),
-        (Codec::Ac3, _) => Some("ac3parse"),
-        // A parser would swallow the encoder's patch of the file's header.
-        (Codec::Flac, Container::Flac) => None,
-        (Codec::Flac, _) => Some("flacparse"),
-        _ => None,
-    }
+    row_of(codec).parser(container)
 }
 
 /// The element that makes up decode times where upstream has none (Matroska has none to give), for
 /// a container that counts in them. `None` if none is needed, or none is installed.
 pub fn timestamper(codec: Codec, container: Container) -> Option<&'static str> {
-    let factory = match (codec, container) {
-        (Codec::H264, Container::Mp4) => "h264timestamper",
-        (Codec::H265, Container::Mp4) => "h265timestamper",
-        _ => return None,
-    };
-    super::registry::creatable(factory).then_some(factory)
+    let factory = row_of(codec).timestamper?;
+    (container == Container::Mp4 && super::registry::creatable(factory)).then_some(factory)
 }
 
 /// What has to come out of the parser: one of the forms that a codec has, the one that the muxer
 /// wants. `None` where there is no choice.
 pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
-    let caps = gst::Caps::builder(super::caps::encoded_caps(codec).structure(0)?.name());
-    match (codec, container) {
-        (Codec::H264, _) => Some(
-            caps.field("stream-format", "avc")
-                .field("alignment", "au")
-                .build(),
-        ),
-        (Codec::H265, _) => Some(
-            caps.field("stream-format", "hvc1")
-                .field("alignment", "au")
-                .build(),
-        ),
-        (Codec::Av1, _) => Some(
-            caps.field("stream-format", "obu-stream")
-                .field("alignment", "tu")
-                .build(),
-        ),
-        (Codec::Vp9, Container::Mp4) => Some(caps.field("alignment", "super-frame").build()),
-        // ADTS may call itself MPEG-2, which Matroska has a name for and MP4 has not here.
-        (Codec::Aac, Container::Matroska) => Some(
-            caps.field("mpegversion", gst::List::new([4i32, 2]))
-                .field("stream-format", "raw")
-                .build(),
-        ),
-        (Codec::Aac, _) => Some(
-            caps.field("mpegversion", 4i32)
-                .field("stream-format", "raw")
-                .build(),
-        ),
-        (Codec::Mp3, _) => Some(caps.field("mpegversion", 1i32).field("layer", 3i32).build()),
-        _ => None,
+    let row = row_of(codec);
+    // Without a parser it stays as it is.
+    let form = row.parser(container).and(row.form)?;
+    let mut caps = super::caps::encoded_caps(codec);
+    let structure = caps.make_mut().structure_mut(0)?;
+    for (field, value) in form {
+        structure.set(*field, *value);
     }
+    if (codec, container) == (Codec::Aac, Container::Matroska) {
+        // ADTS may call itself MPEG-2, which Matroska has a name for and MP4 has not here.
+        structure.set("mpegversion", gst::List::new([4i32, 2]));
+    }
+    Some(caps)
 }
 
 #[cfg(test)]

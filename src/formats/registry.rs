@@ -7,6 +7,7 @@ use gst::prelude::*;
 use once_cell::sync::Lazy;
 
 use super::caps::{encoded_caps, is_raw, kind_of_caps};
+use super::codecs::row_of;
 use super::muxer::{muxer_factory, parser};
 use crate::model::{Codec, Container, Kind};
 
@@ -155,22 +156,7 @@ pub fn can_mux(codec: Codec, container: Container) -> bool {
 
 /// The element that encodes, and the Debian package that has it, for messages.
 pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
-    match codec {
-        Codec::Vp8 => ("vp8enc", "gstreamer1.0-plugins-good"),
-        Codec::Vp9 => ("vp9enc", "gstreamer1.0-plugins-good"),
-        Codec::Av1 => ("av1enc", "gstreamer1.0-plugins-bad"),
-        Codec::H264 => ("x264enc", "gstreamer1.0-plugins-ugly"),
-        Codec::H265 => ("x265enc", "gstreamer1.0-plugins-bad"),
-        Codec::Theora => ("theoraenc", "gstreamer1.0-plugins-base"),
-        Codec::Opus => ("opusenc", "gstreamer1.0-plugins-base"),
-        Codec::Vorbis => ("vorbisenc", "gstreamer1.0-plugins-base"),
-        Codec::Flac => ("flacenc", "gstreamer1.0-plugins-good"),
-        Codec::Pcm => ("audioconvert", "gstreamer1.0-plugins-base"),
-        Codec::Aac => ("voaacenc", "gstreamer1.0-plugins-bad"),
-        Codec::Mp3 => ("lamemp3enc", "gstreamer1.0-plugins-good"),
-        Codec::Ffv1 => ("avenc_ffv1", "gstreamer1.0-libav"),
-        Codec::Mjpeg | Codec::Ac3 | Codec::Pcma | Codec::Pcmu => ("", ""),
-    }
+    row_of(codec).encoder
 }
 
 /// The Debian package of a muxer, a parser or a converter, for messages.
