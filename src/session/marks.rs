@@ -67,7 +67,7 @@ impl Marks {
             .map_or(0, |mark| mark.timecode);
         let hold = timeline.hold().filter(|_| !end).unwrap_or(Ns::MAX);
         for mark in self.made.iter_mut().skip(self.placed) {
-            if mark.running > hold {
+            if mark.running >= hold {
                 // It is not known which part it is in.
                 break;
             }
