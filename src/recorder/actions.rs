@@ -276,6 +276,10 @@ impl MediaRecorder {
         drop(control);
         // What is written from here on is told to it.
         session.expect_bitrates(&lock(&self.values).bitrates);
+        for pad in &tracks {
+            let chapters = pad.stream().chapters();
+            session.expect_chapters(&pad.name(), chapters);
+        }
         // Not before: on-start may come at once.
         if let Err(error) = session.run() {
             for pad in &tracks {

@@ -202,7 +202,7 @@ impl MediaRecorder {
         pad: &MediaRecorderPad,
         buffer: gst::Buffer,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
-        let (input, mut subscribers, now, stream_time) = {
+        let (input, mut subscribers, now, stream_time, chapters) = {
             let mut stream = pad.stream();
             stream.flows()?;
             if stream.live.is_none() {
@@ -237,8 +237,11 @@ impl MediaRecorder {
                 true => stream.stream_time(&input),
                 false => None,
             };
-            (input, subscribers, now, stream_time)
+            (input, subscribers, now, stream_time, stream.new_chapters())
         };
+        if let Some(chapters) = chapters {
+            self.give_chapters(pad, chapters);
+        }
         if let Some(stream_time) = stream_time {
             pad.follow_control(stream_time, input.running);
         }
@@ -366,6 +369,10 @@ impl MediaRecorder {
                 }
                 true
             }
+            gst::EventView::Toc(toc) => {
+                pad.stream().set_toc(Some(toc.toc().0));
+                true
+            }
             gst::EventView::SinkMessage(message) => {
                 // Without a bus there is nobody to tell.
                 let _ = self.obj().post_message(message.message());
@@ -377,6 +384,7 @@ impl MediaRecorder {
                     let mut stream = pad.stream();
                     let goes_on = std::mem::take(&mut stream.eos);
                     stream.tags = None;
+                    stream.set_toc(None);
                     stream.live = None;
                     (goes_on, stream.subscribers())
                 };

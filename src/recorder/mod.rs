@@ -25,6 +25,7 @@ mod settings;
 mod signals;
 mod stats;
 mod subscriber;
+mod toc;
 mod upstream;
 
 pub use blob::Blob;

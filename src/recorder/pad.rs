@@ -2,7 +2,7 @@
 
 mod placement;
 
-use super::{framer::Framer, subscriber::Subscriber};
+use super::{framer::Framer, subscriber::Subscriber, toc};
 use crate::{
     formats,
     gate::Input,
@@ -76,6 +76,10 @@ pub(super) struct Stream {
     /// Only a part of the newest frame is given to the recordings.
     pub crops: bool,
     pub tags: Option<gst::TagList>,
+    /// Upstream's chapters, in stream time.
+    toc: Vec<(gst::ClockTime, String)>,
+    /// Recordings do not know yet where these are in running time.
+    toc_is_new: bool,
     /// Caps that it has been said of that they are not taken.
     pub refused: Vec<gst::Caps>,
     pub eos: bool,
@@ -113,9 +117,22 @@ impl Stream {
     /// Sets the segment and says whether it is a new one.
     pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
         self.fresh = true;
+        self.toc_is_new = true;
         let is_new = self.segment != *segment;
         self.segment = segment.clone();
         is_new
+    }
+
+    /// Sets upstream's chapters; without a table of contents there are none.
+    pub fn set_toc(&mut self, toc: Option<&gst::TocRef>) {
+        self.toc = toc.map_or_else(Vec::new, toc::chapters);
+        self.toc_is_new = true;
+    }
+
+    /// Upstream's chapters in running time, where that has changed since they were asked for; to be called when a buffer
+    /// has been placed.
+    pub fn new_chapters(&mut self) -> Option<Vec<(Ns, String)>> {
+        std::mem::take(&mut self.toc_is_new).then(|| self.chapters())
     }
 
     /// From here on running time is counted as it has been since [`RunningTime::restart`].
@@ -158,6 +175,7 @@ impl Stream {
                 return clock.jumped(Some(end));
             }
             Some(_) if is_ahead && input.running - self.end > LONGEST_HOLE => {
+                self.toc_is_new = true;
                 self.end = self.go_on(input);
             }
             Some(_) | None => self.end = end,

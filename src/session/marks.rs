@@ -8,10 +8,18 @@ use super::{
 };
 use crate::{
     formats::Chapter,
-    model::timeline::{Ns, Timeline},
+    model::timeline::{Interval, Ns, Timeline},
     output::Slot,
 };
 use std::sync::Arc;
+
+/// Text of GLib, and of most files, ends with the first zero.
+fn without_zeros(title: &str) -> String {
+    title.replace('\0', "")
+}
+
+/// Pads of one source may differ by so much in where a chapter is.
+const ROUNDING: Ns = 1_000_000;
 
 /// A mark that has been made.
 struct Made {
@@ -29,6 +37,14 @@ struct Made {
     timecode: Ns,
 }
 
+/// A chapter of upstream's that may become one of the recording.
+struct Expected {
+    /// Name of the pad that has told of it; others tell the same.
+    pad: String,
+    running: Ns,
+    title: String,
+}
+
 /// The marks of one recording, in the order in which they were made.
 #[derive(Default)]
 pub(super) struct Marks {
@@ -37,6 +53,8 @@ pub(super) struct Marks {
     placed: usize,
     /// The end has been written: there is no place for more.
     sealed: bool,
+    /// Upstream's chapters that have not been reached.
+    expected: Vec<Expected>,
 }
 
 impl Marks {
@@ -49,7 +67,7 @@ impl Marks {
             .map_or(0, |mark| mark.timecode);
         let hold = timeline.hold().filter(|_| !end).unwrap_or(Ns::MAX);
         for mark in self.made.iter_mut().skip(self.placed) {
-            if mark.running > hold {
+            if mark.running >= hold {
                 // It is not known which part it is in.
                 break;
             }
@@ -83,6 +101,60 @@ impl Marks {
         events
     }
 
+    /// Upstream's chapters before `now` are marks: no cut can come before them any more. One that is on when an interval
+    /// begins, since it has begun before the recording or in a pause, is one there.
+    fn reach(&mut self, timeline: &Timeline, now: Ns) {
+        let is_reached = |chapter: &Expected| chapter.running < now;
+        let all = self.expected.drain(..);
+        let (mut reached, mut expected): (Vec<_>, Vec<_>) = all.partition(is_reached);
+        reached.sort_by_key(|chapter| chapter.running);
+        let mut reached = reached.into_iter().peekable();
+        while let Some(chapter) = reached.next() {
+            let mut intervals = timeline.intervals_from(0).enumerate();
+            let reaches_beyond =
+                |interval: &Interval| interval.end.is_none_or(|end| end > chapter.running);
+            let Some((number, interval)) = intervals
+                .find(|(_, interval)| reaches_beyond(interval))
+                .filter(|(_, interval)| interval.resolved)
+            else {
+                expected.push(chapter);
+                continue;
+            };
+            let is_over = reached
+                .peek()
+                .is_some_and(|next| next.running <= interval.start);
+            if !is_over {
+                self.add(chapter.title, number, chapter.running.max(interval.start));
+            }
+        }
+        self.expected = expected;
+    }
+
+    /// Adds one of upstream's chapters, unless another pad has told of it.
+    fn add(&mut self, title: String, interval: usize, running: Ns) {
+        let is_known =
+            |mark: &Made| mark.title == title && mark.running.abs_diff(running) < ROUNDING;
+        if self.made.iter().any(is_known) {
+            return;
+        }
+        // Those that wait for their place may be later.
+        let waiting = self.made.get(self.placed..).unwrap_or_default();
+        let at =
+            waiting.partition_point(|mark| (mark.interval, mark.running) <= (interval, running));
+        self.made.insert(
+            self.placed + at,
+            Made {
+                title,
+                interval,
+                running,
+                slot: None,
+                timecode: 0,
+                part: 0,
+                part_timecode: 0,
+            },
+        );
+    }
+
     fn of_part(&self, part: usize) -> impl Iterator<Item = &Made> {
         let placed = self.made.iter().take(self.placed);
         placed.filter(move |mark| mark.part == part)
@@ -107,17 +179,20 @@ impl Session {
         if control.over || control.marks.sealed {
             return false;
         }
+        // Marks are in the order of their instants.
+        let now = self.now();
+        self.timeline
+            .read(|timeline| control.marks.reach(timeline, now));
         let slot = part.events.reserve();
         let (interval, running) = self.timeline.read(|timeline| {
             let intervals = timeline.intervals();
             let interval = intervals.len().saturating_sub(1);
             let undecided = intervals.first().is_none_or(|first| !first.resolved);
             // Before it is known where the recording begins, it begins here.
-            (interval, if undecided { 0 } else { self.now() })
+            (interval, if undecided { 0 } else { now })
         });
         control.marks.made.push(Made {
-            // Text of GLib, and of most files, ends with the first zero.
-            title: title.replace('\0', ""),
+            title: without_zeros(title),
             interval,
             running,
             slot: Some((part, slot)),
@@ -131,12 +206,27 @@ impl Session {
         true
     }
 
+    /// Upstream has these chapters, at these running times: they become chapters of the recording when they are
+    /// recorded. Those that the same pad has told of before do not count any more.
+    pub fn expect_chapters(&self, pad: &str, chapters: Vec<(Ns, String)>) {
+        let mut control = lock(&self.control);
+        let expected = &mut control.marks.expected;
+        expected.retain(|chapter| chapter.pad != pad);
+        expected.extend(chapters.into_iter().map(|(running, title)| Expected {
+            pad: pad.to_owned(),
+            running,
+            title: without_zeros(&title),
+        }));
+    }
+
     /// Gives a place to the marks that can have one, and has them told; at the `end` to all.
     pub(super) fn place_marks(&self, end: bool) {
         let mut control = lock(&self.control);
-        let placed = self
-            .timeline
-            .read(|timeline| control.marks.place(timeline, end));
+        let now = if end { Ns::MAX } else { self.now() };
+        let placed = self.timeline.read(|timeline| {
+            control.marks.reach(timeline, now);
+            control.marks.place(timeline, end)
+        });
         for ((part, slot), mark) in placed {
             part.events.fill(slot, Some(Event::Mark(mark)));
         }

@@ -57,8 +57,9 @@ pub enum Syntax {
     Matroska,
     /// A box `chpl`, and `free` behind it.
     Mp4,
-    /// Chunks `cue ` and `LIST`, and `JUNK` behind them; places are counted in samples of this rate.
-    Riff { rate: u32 },
+    /// A `LIST` with the date, chunks `cue ` and `LIST`, and `JUNK` behind them; places are counted in samples of this
+    /// rate.
+    Riff { rate: u32, date: Option<String> },
     /// Comments in a block of FLAC metadata, and a block of padding behind it.
     Flac { comments: Comments, is_last: bool },
     /// Comments in a packet of Ogg.
@@ -73,7 +74,7 @@ impl Syntax {
         let bytes = match self {
             Syntax::Matroska => matroska::encode(chapters, room),
             Syntax::Mp4 => mp4::encode(chapters, room),
-            Syntax::Riff { rate } => riff::encode(chapters, *rate, room),
+            Syntax::Riff { rate, date } => riff::encode(chapters, *rate, date.as_deref(), room),
             Syntax::Flac { comments, is_last } => {
                 vorbis::encode_flac(comments, *is_last, chapters, room)
             }

@@ -40,12 +40,23 @@ pub fn chunks(chapters: &[Chapter], rate: u32) -> Option<Vec<u8>> {
     Some([chunk(b"cue ", &points)?, chunk(b"LIST", &labels)?].concat())
 }
 
-/// These chapters in `room` bytes, an even number of them.
-pub(super) fn encode(chapters: &[Chapter], rate: u32, room: usize) -> Option<Vec<u8>> {
-    let mut bytes = match chapters {
-        [] => Vec::new(),
-        chapters => chunks(chapters, rate)?,
-    };
+/// The chunk that says when the recording began.
+fn dated(date: &str) -> Option<Vec<u8>> {
+    let date = chunk(b"ICRD", &[date.as_bytes(), &[0]].concat())?;
+    chunk(b"LIST", &[&b"INFO"[..], &date].concat())
+}
+
+/// The date and these chapters in `room` bytes, an even number of them.
+pub(super) fn encode(
+    chapters: &[Chapter],
+    rate: u32,
+    date: Option<&str>,
+    room: usize,
+) -> Option<Vec<u8>> {
+    let mut bytes = date.and_then(dated).unwrap_or_default();
+    if !chapters.is_empty() {
+        bytes.extend(chunks(chapters, rate)?);
+    }
     match room.checked_sub(bytes.len())? {
         0 => {}
         rest => {

@@ -39,12 +39,19 @@ pub struct Changed {
 }
 
 impl Head {
-    /// The muxer's next bytes, which it believes to be at `position`.
-    pub fn follow(&mut self, position: u64, bytes: &[u8], room: usize) -> Option<Changed> {
+    /// The muxer's next bytes, which it believes to be at `position`. `date`: of the first recorded instant, in
+    /// nanoseconds since 1970, for heads in which the muxer itself writes none.
+    pub fn follow(
+        &mut self,
+        position: u64,
+        bytes: &[u8],
+        room: usize,
+        date: Option<i64>,
+    ) -> Option<Changed> {
         if let Head::Riff = self {
             let rate = riff_rate(bytes);
             *self = rate.map_or(Head::Over, |rate| Head::RiffOver { rate });
-            return riff(bytes, rate?, room);
+            return riff(bytes, rate?, room, date.and_then(iso_8601));
         }
         if room == 0 {
             *self = Head::Over;
@@ -109,9 +116,15 @@ fn riff_rate(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_le_bytes(*rate))
 }
 
-fn riff(bytes: &[u8], rate: u32, room: usize) -> Option<Changed> {
+fn iso_8601(date: i64) -> Option<String> {
+    let date = gst::DateTime::from_unix_epoch_utc(date / 1_000_000_000).ok()?;
+    let text = date.to_iso8601_string().ok()?;
+    Some(text.to_string())
+}
+
+fn riff(bytes: &[u8], rate: u32, room: usize, date: Option<String>) -> Option<Changed> {
     let data = chunk(bytes, b"data").filter(|_| room > 0)?;
-    let reserve = Reserve::new(Syntax::Riff { rate }, data as u64, room)?;
+    let reserve = Reserve::new(Syntax::Riff { rate, date }, data as u64, room)?;
     Some(Changed {
         bytes: Some(with_chunks(bytes, &reserve)?),
         moved: Some((data as u64, room as u64)),

@@ -302,8 +302,8 @@ impl Patch {
         if head.is_over() {
             return None;
         }
-        let room = self.chapters.room;
-        let changed = map(buffer, |bytes| head.follow(position, bytes, room))?;
+        let (room, date) = (self.chapters.room, self.date);
+        let changed = map(buffer, |bytes| head.follow(position, bytes, room, date))?;
         self.chapters.reserve = Some(changed.reserve);
         self.chapters.moved = changed.moved;
         changed.bytes.map(Patched::Changed)

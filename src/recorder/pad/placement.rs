@@ -205,6 +205,27 @@ impl Stream {
         Some(running)
     }
 
+    /// Upstream's chapters in running time, as far as the segment reaches them. One that is on when it begins, begins
+    /// there.
+    pub fn chapters(&self) -> Vec<(Ns, String)> {
+        let begin = self.segment.start();
+        let time = begin.and_then(|begin| self.segment.to_stream_time(begin));
+        let (Some(begin), Some(time), false) = (begin, time, self.is_backwards()) else {
+            return Vec::new();
+        };
+        let on = self.toc.iter().rposition(|(start, _)| *start <= time);
+        let chapters = self.toc.iter().skip(on.unwrap_or(0));
+        let chapters = chapters.filter_map(|(start, title)| {
+            let position = match *start <= time {
+                true => begin,
+                false => self.segment.position_from_stream_time(*start)?,
+            };
+            let plain = self.segment.to_running_time(position)?.nseconds();
+            Some((plain.saturating_add_signed(self.shift), title.clone()))
+        });
+        chapters.collect()
+    }
+
     /// Where a buffer that has been placed is in the stream.
     pub fn stream_time(&self, input: &Input) -> Option<gst::ClockTime> {
         self.segment.to_stream_time(input.buffer.pts()?)

@@ -1,0 +1,153 @@
+//! Chapters that upstream has (`GstToc`) are chapters of the recording, as far as they are recorded.
+
+mod common;
+
+use common::harness::media::{chapters, run};
+use common::harness::{DEADLINE, wait_for};
+use common::outer::init;
+use gst::prelude::*;
+use std::path::Path;
+use std::process::Command;
+
+/// Where chapters begin in the file that is recorded anew, in milliseconds, and what they are called.
+const CHAPTERS: [(u64, &str); 4] = [
+    (0, "Beginning"),
+    (1500, "Ünïcode"),
+    (4000, "Middle"),
+    (6250, ""),
+];
+
+/// Eight seconds with these chapters, by FFmpeg.
+fn foreign(folder: &Path, name: &str, codecs: &[&str]) -> String {
+    let mut metadata = String::from(";FFMETADATA1\n");
+    let ends = CHAPTERS[1..].iter().map(|(at, _)| *at).chain([8000]);
+    for ((start, title), end) in CHAPTERS.iter().zip(ends) {
+        metadata +=
+            &format!("[CHAPTER]\nTIMEBASE=1/1000\nSTART={start}\nEND={end}\ntitle={title}\n");
+    }
+    let list = folder.join("chapters.txt");
+    std::fs::write(&list, metadata).expect("written");
+    let path = folder.join(name);
+    run(Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error"])
+        .args(["-f", "lavfi", "-i", "testsrc=s=160x120:r=30:d=8"])
+        .args(["-f", "lavfi", "-i", "sine=d=8:r=48000"])
+        .arg("-i")
+        .arg(&list)
+        .args([
+            "-map_metadata",
+            "2",
+            "-map_chapters",
+            "2",
+            "-map",
+            "0",
+            "-map",
+            "1",
+        ])
+        .args(codecs)
+        .args(["-g", "30"])
+        .arg(&path));
+    path.display().to_string()
+}
+
+/// Runs a pipeline to its end, after `begin` in PAUSED.
+#[track_caller]
+fn play(line: &str, begin: impl FnOnce(&gst::Pipeline)) {
+    let pipeline = gst::parse::launch(line).expect("a pipeline");
+    let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    pipeline.set_state(gst::State::Paused).expect("PAUSED");
+    let (reached, ..) = pipeline.state(gst::ClockTime::from_seconds(10));
+    reached.expect("PAUSED");
+    begin(&pipeline);
+    pipeline.set_state(gst::State::Playing).expect("PLAYING");
+    let deadline = gst::ClockTime::try_from(DEADLINE).expect("a time");
+    let end = pipeline
+        .bus()
+        .expect("a bus")
+        .timed_pop_filtered(deadline, &[gst::MessageType::Eos, gst::MessageType::Error]);
+    pipeline.set_state(gst::State::Null).expect("NULL");
+    let end = end.expect("an end");
+    assert_eq!(end.type_(), gst::MessageType::Eos, "{end:?}");
+}
+
+fn in_ms(path: &str) -> Vec<(u64, String)> {
+    let chapters = chapters(path).into_iter();
+    chapters
+        .map(|(at, title)| ((at * 1000.0).round() as u64, title))
+        .collect()
+}
+
+/// From `from` on, where one is on already.
+fn expected(from: u64) -> Vec<(u64, String)> {
+    let on = CHAPTERS.iter().rposition(|(at, _)| *at <= from);
+    let chapters = CHAPTERS.iter().skip(on.expect("the first"));
+    chapters
+        .map(|(at, title)| (at.saturating_sub(from), (*title).to_owned()))
+        .collect()
+}
+
+/// Decoded and encoded, or copied, into each kind of container.
+#[test]
+fn chapters_of_a_file_are_kept() {
+    init();
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = foreign(
+        folder.path(),
+        "in.mkv",
+        &["-c:v", "libvpx", "-c:a", "libopus"],
+    );
+    let decoded = "d. ! video/x-vp8 ! queue ! vp8dec ! rec.video_0 d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0";
+    // FFmpeg's pictures begin 7 ms late, at which a copied recording begins.
+    let copied = "d. ! video/x-vp8 ! queue ! rec.video_0 d. ! audio/x-opus ! queue ! rec.audio_0";
+    let sound = "d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0";
+    for (name, tracks) in [
+        ("encoded.mkv", decoded),
+        ("copied.webm", copied),
+        ("encoded.mp4", decoded),
+        ("sound.wav", sound),
+        ("sound.ogg", sound),
+        ("sound.flac", sound),
+    ] {
+        let output = folder.path().join(name).display().to_string();
+        play(
+            &format!(
+                "filesrc location={input} ! matroskademux name=d {tracks} \
+                 mediarecorder name=rec autostart=true location={output}"
+            ),
+            |_| {},
+        );
+        let begin = if name == "copied.webm" { 7 } else { 0 };
+        assert_eq!(in_ms(&output), expected(begin), "{name}");
+    }
+}
+
+/// From where a seek has led, chapters count from there on; what is on there is the first.
+#[test]
+fn behind_a_seek_there_are_the_later_ones() {
+    init();
+    let folder = tempfile::tempdir().expect("a folder");
+    let input = foreign(
+        folder.path(),
+        "in.mkv",
+        &["-c:v", "libvpx", "-c:a", "libopus"],
+    );
+    let output = folder.path().join("later.mkv").display().to_string();
+    play(
+        &format!(
+            "filesrc location={input} ! matroskademux name=d \
+             d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0 \
+             mediarecorder name=rec autostart=false location={output}"
+        ),
+        |pipeline| {
+            let recorder = pipeline.by_name("rec").expect("the recorder");
+            let pad = recorder.static_pad("audio_0").expect("its pad");
+            wait_for("caps", || pad.has_current_caps());
+            let to = gst::ClockTime::from_seconds(3);
+            let flags = gst::SeekFlags::FLUSH | gst::SeekFlags::ACCURATE;
+            pipeline.seek_simple(flags, to).expect("a seek");
+            let refused: Option<glib::Error> = recorder.emit_by_name("start", &[]);
+            assert!(refused.is_none(), "{refused:?}");
+        },
+    );
+    assert_eq!(in_ms(&output), expected(3000));
+}
