@@ -698,11 +698,10 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
 
 // ---- Turned ----
 
-/// A telephone's pictures, which say how they are to be shown: a player shows them so.
-fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
+/// Records a telephone's pictures, which say how they are to be shown.
+fn record_turned(path: &Path, mime: &str, tag: &str) {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 30);
-    let (_directory, path) = place_for(name);
-    let outer = Outer::new(mime, &path);
+    let outer = Outer::new(mime, path);
     outer.recorder.set_property("autostart", true);
     let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
     outer.set_state(gst::State::Playing);
@@ -715,6 +714,12 @@ fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
     source.end();
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+/// A player shows such pictures as they say.
+fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
+    let (_directory, path) = place_for(name);
+    record_turned(&path, mime, tag);
     // ffmpeg shows it as a player would.
     let found = decode::pictures(&path, 0).unwrap();
     assert_eq!((found.width, found.height), size, "{tag} in {name}");
@@ -740,6 +745,29 @@ fn the_orientation_of_copied_pictures_is_in_mp4() {
         ("flip-rotate-90", "transpose=cclock,hflip", (240, 320)),
     ] {
         turned("turned.mp4", "", tag, undo, size);
+    }
+}
+
+/// FFmpeg 5.1 does not look there: mkvinfo does. Matroska has no element for pictures that are mirrored.
+#[test]
+fn the_orientation_of_copied_pictures_is_in_matroska() {
+    for (tag, roll) in [
+        ("rotate-90", Some("-90")),
+        ("rotate-180", Some("180")),
+        ("rotate-270", Some("90")),
+        ("rotate-0", None),
+        ("flip-rotate-0", None),
+    ] {
+        let (_directory, path) = place_for("turned.mkv");
+        record_turned(&path, "", tag);
+        file::decodes_quietly(&path).unwrap();
+        let output = std::process::Command::new("mkvinfo").arg(&path).output();
+        let text = String::from_utf8(output.unwrap().stdout).unwrap();
+        let told = text.lines().find_map(|line| {
+            let (name, value) = line.rsplit_once(": ")?;
+            name.contains("roll rotation").then_some(value)
+        });
+        assert_eq!(told, roll, "{tag}: {text}");
     }
 }
 

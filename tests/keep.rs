@@ -114,20 +114,8 @@ fn depth_and_chroma_are_kept_where_the_codec_can() {
             "yuv420p",
             vec!["chroma 4:2:2 to 4:2:0"],
         ),
-        (
-            "YUY2",
-            H264,
-            "chroma",
-            "yuv420p",
-            vec!["chroma 4:2:2 to 4:2:0"],
-        ),
-        (
-            "YUY2",
-            H265,
-            "chroma",
-            "yuv420p",
-            vec!["chroma 4:2:2 to 4:2:0"],
-        ),
+        ("YUY2", H264, "chroma", "yuv422p", vec![]),
+        ("YUY2", H265, "chroma", "yuv422p", vec![]),
         (
             "YUY2",
             VP9,
@@ -300,15 +288,22 @@ fn ffv1_is_lossless() {
         ("I420_10LE", "yuv420p10le"),
         ("P010_10LE", "yuv420p10le"),
         ("Y444", "yuv444p"),
+        ("YUY2", "yuv422p"),
+        ("A420", "yuva420p"),
+        ("A420_10LE", "yuva420p10le"),
+        ("A444_10LE", "yuva444p10le"),
+        ("GBRA_10LE", "gbrap10le"),
     ] {
+        let source = match format.starts_with('A') || format.starts_with("GBRA") {
+            false => source(format, ""),
+            true => source(
+                "AYUV",
+                &format!(" ! alpha alpha=0.3 ! videoconvert ! video/x-raw,format={format}"),
+            ),
+        };
         let (directory, path) = place_for("lossless.mkv");
         let raw = directory.path().join("raw.nut");
-        let converted = record(
-            &source(format, ""),
-            "video/x-matroska;codecs=ffv1",
-            ALL,
-            &path,
-        );
+        let converted = record(&source, "video/x-matroska;codecs=ffv1", ALL, &path);
         assert_eq!(converted, Vec::<String>::new(), "{format}");
         assert_eq!(field(&path, "codec_name"), "ffv1");
         assert_eq!(field(&path, "pix_fmt"), pixels, "{format}");
@@ -316,13 +311,17 @@ fn ffv1_is_lossless() {
         let shown = if pixels == "bgr0" { "rgb24" } else { pixels };
         // What went in, by GStreamer alone.
         let line = format!(
-            "{} ! videoconvert ! video/x-raw,format={} ! filesink location={}",
-            source(format, ""),
+            "{source} ! videoconvert ! video/x-raw,format={} ! filesink location={}",
             match pixels {
                 "bgr0" => "BGRx",
                 "bgra" => "BGRA",
                 "yuv420p10le" => "I420_10LE",
                 "yuv444p" => "Y444",
+                "yuv422p" => "Y42B",
+                "yuva420p" => "A420",
+                "yuva420p10le" => "A420_10LE",
+                "yuva444p10le" => "A444_10LE",
+                "gbrap10le" => "GBRA_10LE",
                 _ => "I420",
             },
             raw.display()
@@ -346,5 +345,54 @@ fn ffv1_is_lossless() {
             .collect();
         assert_eq!(due.len(), 10, "{format}");
         assert_eq!(sums(&path, shown), due, "{format}");
+    }
+}
+
+/// Pictures of two eyes are said to be that, in containers that have a place for it.
+#[test]
+fn stereo_pictures_are_marked_in_matroska() {
+    for (mime_type, name) in [
+        ("video/webm;codecs=vp8", "stereo.webm"),
+        ("video/x-matroska;codecs=avc1", "stereo.mkv"),
+    ] {
+        for (mode, due) in [("side-by-side", "left_right"), ("top-bottom", "top_bottom")] {
+            let (_directory, path) = place_for(name);
+            let source = source(
+                "I420",
+                &format!(" ! capssetter caps=video/x-raw,multiview-mode={mode}"),
+            );
+            record(&source, mime_type, "", &path);
+            let (text, _) = run(Command::new("ffprobe")
+                .args(["-v", "error", "-of", "csv=p=0", "-show_entries"])
+                .arg("stream_tags=stereo_mode")
+                .arg(&path));
+            assert_eq!(text.trim(), due, "{mime_type} {mode}");
+        }
+    }
+}
+
+/// A picture that is turned keeps its chroma, though videoflip takes not every format of it.
+#[test]
+fn turned_pictures_keep_what_others_do() {
+    for (mime_type, format, name, due) in [
+        ("video/mp4;codecs=avc1", "Y42B", "turned.mp4", "yuv422p"),
+        (
+            "video/x-matroska;codecs=avc1",
+            "I420_10LE",
+            "turned.mkv",
+            "yuv420p10le",
+        ),
+    ] {
+        let (_directory, path) = place_for(name);
+        let source = format!(
+            "{} ! taginject tags=\"image-orientation=rotate-90\"",
+            source(format, "")
+        );
+        let converted = record(&source, mime_type, ALL, &path);
+        assert_eq!(converted, Vec::<String>::new(), "{format}");
+        assert_eq!(
+            field(&path, "width,height,pix_fmt"),
+            format!("96,128,{due}")
+        );
     }
 }

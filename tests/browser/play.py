@@ -2,11 +2,12 @@
 """Records with the element, and has Chromium play what it recorded.
 
 Each file has to play in <video> or <audio>, with a finite duration, and to seek to the frame; the blobs of a
-timeslice have to go into a media source while the recording goes on, by docs/RECIPES.md's own program too. Prints a line for each, ends with 1
-if one failed.
+timeslice have to go into a media source while the recording goes on, by docs/RECIPES.md's own program too; colours have to be
+right on a canvas, and alpha composited. Prints a line for each, ends with 1 if one failed.
 """
 
 import http.server
+import os
 import pathlib
 import re
 import sys
@@ -18,6 +19,7 @@ import gi
 gi.require_version("Gst", "1.0")
 from gi.repository import GLib, Gst  # noqa: E402
 
+import colours  # noqa: E402
 from driver import Browser  # noqa: E402
 
 HERE = pathlib.Path(__file__).parent
@@ -60,6 +62,8 @@ STREAMS = [
     ("video/mp4;codecs=av1,opus", 500),
     ("video/mp4;codecs=avc1,opus", 1000),
 ]
+# Types with an alpha channel.
+ALPHA = ["video/webm;codecs=vp8", "video/webm;codecs=vp9"]
 
 
 class Recording:
@@ -288,6 +292,9 @@ def main():
             todo = [(judge_file, (folder, t, c), t) for t, c in FILES]
             todo += [(judge_stream, (t, s), f"{t}, timeslice {s} ms") for t, s in STREAMS]
             todo += [(judge_recipe, (t,), f"{t}, timeslice, by the recipe") for t, _ in STREAMS[:2]]
+            todo += [(colours.judge_alpha, (folder, t), t) for t in ALPHA]
+            pairs = colours.pairs("MEDIARECORDER_LONG" in os.environ)
+            todo += [(colours.judge_colours, (folder, *pair), pair[1]) for pair in pairs]
             for judge, arguments, what in todo:
                 mime_type = what.split(", timeslice")[0]
                 if not recorder.emit("is-type-supported", mime_type):
