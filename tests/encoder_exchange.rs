@@ -4,9 +4,12 @@
 mod common;
 
 use common::chance::Chance;
+use common::harness::media;
 use common::judge::{decode, file, gstreamer, place, sync};
 use common::take::{Recipe, Take, take_with};
 use gst::prelude::*;
+use std::path::Path;
+use std::process::Command;
 use std::sync::{
     Arc, Condvar, Mutex,
     atomic::{AtomicBool, AtomicU64, Ordering},
@@ -182,6 +185,14 @@ impl Outcome {
             assert_eq!(self.of_kind(kind).last(), Some(&encoder.as_str()), "{what}");
         }
         file::decodes_quietly(&take.path).unwrap_or_else(|err| panic!("{what}: {err}"));
+        if recipe.mime_type.contains("flac") {
+            let numbers = flac_frames(&take.path);
+            let counted = (0..numbers.len() as u8).collect::<Vec<_>>();
+            assert_eq!(
+                numbers, counted,
+                "{what}: FFmpeg 7 goes by the numbers of frames"
+            );
+        }
         if recipe.video {
             let (width, height) = (recipe.size.0 as usize, recipe.size.1 as usize);
             for (judge, pictures) in [
@@ -240,6 +251,29 @@ impl Outcome {
         let near = |joint: &u64| (recorded - *joint as f64).abs() < 0.16e9;
         recorded >= 0.1e9 && !self.joints.iter().any(near)
     }
+}
+
+/// The numbers that the frames of a short FLAC stream have in their headers.
+fn flac_frames(path: &Path) -> Vec<u8> {
+    let mut ffprobe = Command::new("ffprobe");
+    ffprobe.args([
+        "-v",
+        "error",
+        "-select_streams",
+        "a",
+        "-show_packets",
+        "-show_data",
+    ]);
+    let (listed, _) = media::run(ffprobe.arg(path));
+    let listed = String::from_utf8_lossy(&listed);
+    // As in `00000000: fff8 5a88 0037`: two bytes of a sync code, two of format, and the number.
+    let starts = listed
+        .lines()
+        .filter_map(|line| line.strip_prefix("00000000: "));
+    let numbers = starts.filter_map(|line| line.get(10..12));
+    numbers
+        .map(|number| u8::from_str_radix(number, 16).unwrap())
+        .collect()
 }
 
 fn check(recipe: &Recipe, failures: &[Failure]) -> Outcome {

@@ -130,7 +130,9 @@ fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
         .arg(path)
         .output()
         .unwrap();
-    assert_ne!(output.status.code(), Some(124), "ffprobe comes to an end");
+    // 124 is a timeout's, and more a signal's: no verdict on the file.
+    let verdict = output.status.code().filter(|code| *code < 124);
+    assert!(verdict.is_some(), "ffprobe: {:?}", output.status);
     let listed = String::from_utf8_lossy(&output.stdout);
     let lines = listed.lines().map(|line| line.trim_matches(',').to_owned());
     lines.filter(|_| output.status.success()).collect()

@@ -4,7 +4,7 @@
 mod common;
 
 use common::chance::{long, skipped};
-use common::judge::{decode, gstreamer, place};
+use common::judge::{self, decode, gstreamer, place};
 use common::network::{Faults, Network, free_port, receive};
 use common::outer::{DEADLINE, Outer, until};
 use common::signal::{Sound, tag};
@@ -19,11 +19,11 @@ const SECOND: u64 = 1_000_000_000;
 /// Of a network that is not bad in itself: see [`Faults`].
 const LOSS: u64 = 5;
 const JITTER: u64 = 20;
-/// By how much transport may be faster or slower than it was, in nanoseconds: the jitter buffer takes the fastest packet
-/// of the last seconds for its measure.
-const TRANSPORT: f64 = 30e6;
+/// By how much transport may be faster or slower than it was, in nanoseconds: behind an outage the jitter buffer measures
+/// anew, and takes any packet for its measure. Nobody sees that lips are off by so much.
+const TRANSPORT: f64 = 100e6;
 
-/// An encoder with its payloader, the depayloader with its parser, and how often packets are lost that belong together.
+/// An encoder with its payloader, and the depayloader with its parser.
 #[derive(Clone, Copy)]
 struct Codec {
     send: &'static str,
@@ -109,10 +109,13 @@ fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> 
 /// A recording, and what it was made of, in running time.
 struct Recording {
     path: PathBuf,
+    /// What was in it shortly before the end of the outage.
+    meanwhile: PathBuf,
     begun: u64,
     away: Range<u64>,
     end: u64,
     filled: [u64; 2],
+    warnings: Vec<String>,
     _folder: tempfile::TempDir,
 }
 
@@ -132,44 +135,61 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let (extension, video, audio) = format;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("outage.{extension}"));
+    let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
     let outer = Outer::new("", &path);
-    outer.recorder.set_property("autostart", true);
     let ports = [free_port(), free_port()];
-    for (port, line, codec, template) in [
+    let pads = [
         (ports[0], PICTURES, video, "video_%u"),
         (ports[1], NOISE, audio, "audio_%u"),
-    ] {
+    ];
+    let come = pads.map(|(port, line, codec, template)| {
         let caps = packets(&format!("{line} ! {}", codec.send));
         let pad = receive(&outer, port, &caps, codec.receive);
         pad.link(&outer.pad(template)).unwrap();
-    }
+        pad
+    });
     outer.set_state(gst::State::Playing);
-    let (begun, base) = (Instant::now(), outer.running_time());
-    let away = 3_000..3_000 + seconds * 1_000;
-    let [pictures, sound] = [Away::Audio, Away::Video].map(|other| Faults {
+    let faults = Faults {
         loss: LOSS,
         jitter: JITTER,
-        away: Vec::from_iter((who != other).then(|| away.clone())),
-    });
-    let (_pictures, video_port) = Network::new(ports[0], begun, pictures);
-    let (_sound, audio_port) = Network::new(ports[1], begun, sound);
+        away: Vec::new(),
+    };
+    let network = |port| Network::new(port, Instant::now(), faults.clone());
+    let (pictures, video_port) = network(ports[0]);
+    let (sound, audio_port) = network(ports[1]);
     let sending = sender(&outer.pipeline, video, audio, [video_port, audio_port]);
-    let away = base + away.start * MILLI..base + away.end * MILLI;
+    let flows = || come.iter().all(|pad| pad.current_caps().is_some());
+    assert!(until(DEADLINE, flows), "packets come");
+    let (_, started) = outer.act("start");
+    let away = started + 3 * SECOND..started + (3 + seconds) * SECOND;
     let end = away.end + 4 * SECOND;
+    let set_down = |down| {
+        [(Away::Audio, &pictures), (Away::Video, &sound)]
+            .iter()
+            .filter(|(other, _)| who != *other)
+            .for_each(|(_, network)| network.set_down(down));
+    };
+    outer.wait_running(away.start);
+    set_down(true);
+    outer.wait_running(away.end - 100 * MILLI);
+    std::fs::copy(&path, &meanwhile).unwrap();
+    outer.wait_running(away.end);
+    set_down(false);
     outer.wait_running(end);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let filled = filled(&outer);
     sending.set_state(gst::State::Null).unwrap();
     outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
     let (begun, _) = outer.kept().intervals[0];
     Recording {
         path,
+        meanwhile,
         begun,
         away,
         end,
         filled,
+        warnings: outer.warnings(),
         _folder: folder,
     }
 }
@@ -191,10 +211,16 @@ fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f6
     let before = late(recording.begun..away.start);
     let usual = before[before.len() / 2];
     let others = late(away.start..recording.end);
-    for late in before.iter().chain(&others) {
+    // A busy machine may send late now and then.
+    for late in [&before, &others] {
+        let is_astray = |late: &&f64| (*late - usual).abs() > TRANSPORT;
+        let astray = late.iter().filter(is_astray).count();
         assert!(
-            (late - usual).abs() < TRANSPORT,
-            "{what}: {late} late, {usual} before"
+            astray * 50 <= late.len(),
+            "{what}: {astray} of {} are not {usual} late, such as {:?} and {:?}",
+            late.len(),
+            late.first(),
+            late.last()
         );
     }
     let mut second = recording.begun + SECOND;
@@ -203,17 +229,35 @@ fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f6
         let is_away = was_away
             && (away.start.saturating_sub(2 * SECOND)..away.end + SECOND).contains(&second);
         let some = !late(second..second + 2 * SECOND).is_empty();
-        assert!(
-            some || is_away,
-            "{what}: nothing of {second} in {recording_range:?}",
-            recording_range = away
-        );
+        assert!(some || is_away, "{what}: nothing of {second} in {away:?}",);
         second += SECOND;
     }
     usual
 }
 
+/// All that others have brought is in the file, but for what may wait, and what is open of a fragment.
+fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
+    const PATIENCE: u64 = 2 * SECOND;
+    const OPEN: u64 = 2 * SECOND;
+    let reached = match who {
+        Away::Video => {
+            let sound = decode::sound(&recording.meanwhile, 0, None).unwrap();
+            sound.blocks.last().unwrap().1
+        }
+        _ => {
+            let pictures = decode::pictures(&recording.meanwhile, 0).unwrap();
+            pictures.list.last().unwrap().recorded
+        }
+    };
+    let least = (recording.away.end - recording.begun).saturating_sub(PATIENCE + OPEN);
+    assert!(
+        reached >= least as f64,
+        "{what}: the others are written up to {reached}, {least} are due"
+    );
+}
+
 fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
+    assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
     let path = &recording.path;
     let pictures = [
         ("ffmpeg", decode::pictures(path, 0).unwrap()),
@@ -266,24 +310,22 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
 fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
     common::outer::init();
     std::thread::scope(|scope| {
-        let recorded: Vec<_> = formats
-            .iter()
-            .map(|(format, who)| {
-                let made = scope.spawn(|| record(*format, *who, seconds));
-                (format, *who, made)
-            })
-            .collect();
-        for (format, who, made) in recorded {
+        let running = formats.iter().map(|(format, who)| {
             let (extension, video, audio) = format;
-            let name = |codec: &Codec| codec.send.split(' ').next().unwrap();
+            let name = |codec: &Codec| codec.send.split(" ! ").last().unwrap().split(' ').next();
             let what = format!(
-                "{extension}, {} and {}, {who:?} away for {seconds} s",
+                "{extension}, {:?} and {:?}, {who:?} away for {seconds} s",
                 name(video),
                 name(audio)
             );
-            let recording = made.join().unwrap_or_else(|_| panic!("{what}"));
-            judge(&what, &recording, who, seconds);
-        }
+            let made = scope.spawn(|| (*who, record(*format, *who, seconds)));
+            (what, made)
+        });
+        let running = running.collect::<Vec<_>>().into_iter();
+        let recorded = running.map(|(what, made)| (what, made.join().unwrap()));
+        judge::each(&recorded.collect::<Vec<_>>(), |what, (who, recording)| {
+            judge(what, recording, *who, seconds);
+        });
     });
 }
 

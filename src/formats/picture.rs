@@ -369,7 +369,6 @@ mod tests {
             (F::Y44412le, H264, F::Y44410le, vec!["depth 12 to 10"]),
             (F::Y44412le, H265, F::Y44412le, vec![]),
             (F::Argb64, Vp9, F::Y44412le, vec!["depth 16 to 12", "alpha"]),
-            (F::I42010le, Av1, F::I420, vec!["depth 10 to 8"]),
         ] {
             let info = info(input);
             let codec = (codec, Container::Mp4);

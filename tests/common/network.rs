@@ -25,6 +25,7 @@ pub struct Faults {
 
 /// Takes packets at one port of this machine and gives those that it does not lose to another.
 pub struct Network {
+    down: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -40,6 +41,8 @@ impl Network {
             .unwrap();
         let stop = Arc::<AtomicBool>::default();
         let stopped = stop.clone();
+        let down = Arc::<AtomicBool>::default();
+        let is_down = down.clone();
         let mut chance = Chance::of_now();
         let thread = std::thread::spawn(move || {
             let mut due = BinaryHeap::<Reverse<(Instant, Vec<u8>)>>::new();
@@ -56,6 +59,7 @@ impl Network {
                 };
                 let now = begun.elapsed().as_millis() as u64;
                 let is_away = faults.away.iter().any(|away| away.contains(&now));
+                let is_away = is_away || is_down.load(Ordering::SeqCst);
                 if !is_away && chance.below(1_000) >= faults.loss {
                     let delay = Duration::from_millis(chance.below(faults.jitter));
                     due.push(Reverse((Instant::now() + delay, packet[..length].to_vec())));
@@ -63,7 +67,12 @@ impl Network {
             }
         });
         let thread = Some(thread);
-        (Network { stop, thread }, port)
+        (Network { down, stop, thread }, port)
+    }
+
+    /// Whether it is away from now on.
+    pub fn set_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
     }
 }
 

@@ -12,7 +12,10 @@ use crate::{
     },
 };
 use gst::prelude::*;
-use std::sync::Mutex;
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
 
 /// What tells that nothing comes before this recorded time: a GAP event, which parsers and codecs pass on in its place.
 pub fn event(until: Ns) -> gst::Event {
@@ -68,6 +71,49 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         }
         leave_out(info)
     });
+}
+
+/// Has gaps pass `timestamper`, which keeps frames back, and all events for the next frame: those that it has go first.
+pub fn pass(timestamper: &gst::Element) {
+    let (Some(sink), Some(source)) = (
+        timestamper.static_pad("sink"),
+        timestamper.static_pad("src"),
+    ) else {
+        return;
+    };
+    let source = source.downgrade();
+    let is_drained = AtomicBool::new(false);
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(&sink, kinds, move |pad, info| {
+        if info.buffer().is_some() {
+            is_drained.store(false, Ordering::Relaxed);
+            return gst::PadProbeReturn::Ok;
+        }
+        let gap = info.event();
+        let gap = gap.filter(|event| event.type_() == gst::EventType::Gap);
+        let Some((gap, source)) = gap.cloned().zip(source.upgrade()) else {
+            return gst::PadProbeReturn::Ok;
+        };
+        if !is_drained.swap(true, Ordering::Relaxed) {
+            drain(pad);
+        }
+        source.push_event(gap);
+        leave_out(info)
+    });
+}
+
+/// Any other segment drains a timestamper: that of `pad` differs in what nobody reads.
+fn drain(pad: &gst::Pad) {
+    let Some(event) = pad.sticky_event::<gst::event::Segment>(0) else {
+        return;
+    };
+    if let Some(segment) = event.segment().downcast_ref::<gst::ClockTime>() {
+        let mut segment = segment.clone();
+        let position = segment.position().unwrap_or_default();
+        segment.set_position(position + gst::ClockTime::NSECOND);
+        let event = gst::event::Segment::builder(&segment).seqnum(event.seqnum());
+        pad.send_event(event.build());
+    }
 }
 
 /// Has buffers without content leave `pad`, at these times and so long.

@@ -35,7 +35,7 @@ mod vp8_in_ogg;
 
 pub use durations::keep as keep_durations;
 pub use empty_tracks::TrackCount;
-pub use gaps::event as gap;
+pub use gaps::{event as gap, pass as pass_gaps};
 pub use muxer_caps::accept_all;
 pub use table::TABLE;
 

@@ -158,7 +158,7 @@ pub const TABLE: &[Fixup] = &[
         element: "flacparse",
         versions: All,
         report: "leaves frames their numbers, by which players tell the time of a FLAC file",
-        needed: |s| s.codec == Codec::Flac && (s.copied || s.container == Container::Flac),
+        needed: |s| s.codec == Codec::Flac,
         install: Parser(|parser, s, is_mixed| {
             let is_bare = s.container == Container::Flac;
             let from = (!s.copied || !is_bare).then(|| is_mixed.clone());

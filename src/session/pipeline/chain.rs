@@ -328,7 +328,9 @@ impl<L: Listener> ChainBuilder<'_, L> {
             && track.lacks_dts
             && let Some(factory) = formats::timestamper(spec.codec, spec.container)
         {
-            elements.push(make(factory, &format!("{}-timestamper", track.name))?);
+            let timestamper = make(factory, &format!("{}-timestamper", track.name))?;
+            fixups::pass_gaps(&timestamper);
+            elements.push(timestamper);
         }
         Ok(elements)
     }

@@ -12,6 +12,9 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 /// Live pictures that wait for the encoder, or in it, as they came.
 const HELD: usize = 2;
 
+/// Frames are not so far apart, but where some do not come.
+const HOLE: Ns = 1_000_000_000;
+
 /// More buffers are not batched.
 const MAX_BATCH: usize = 64;
 
@@ -36,20 +39,20 @@ pub struct Feed {
     batch: Vec<gst::Buffer>,
     /// Its buffers are of a pool that has few: live pictures.
     scarce: bool,
-    stand_ins: StandIns,
+    absences: Absences,
 }
 
-/// What stands in for media that did not come is not media that waits: an outage of an hour is over at once, and leaves
-/// no queue behind that would make what comes next too much.
+/// A hole, and what stands in for media that did not come, is not media that waits: an outage of an hour is over at once,
+/// and leaves no queue behind that would make what comes next too much.
 #[derive(Debug, Default)]
-struct StandIns {
+struct Absences {
     /// Recorded time up to which buffers have been given to the encoder.
     fed: Ns,
     /// Where there may yet be some in the queue, in order.
     spans: VecDeque<Range<Ns>>,
 }
 
-impl StandIns {
+impl Absences {
     /// `buffer` goes into a queue with so much media in it.
     fn note(&mut self, buffer: &gst::BufferRef, level: Ns) {
         let Some(begin) = buffer.pts().map(gst::ClockTime::nseconds) else {
@@ -59,14 +62,22 @@ impl StandIns {
         while self.spans.front().is_some_and(|span| span.end <= left) {
             self.spans.pop_front();
         }
+        if begin.saturating_sub(self.fed) > HOLE {
+            self.skip(self.fed..begin);
+        }
         let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
         let end = begin.saturating_add(length);
-        self.fed = self.fed.max(end);
         if buffer.flags().contains(gst::BufferFlags::GAP) {
-            match self.spans.back_mut().filter(|span| span.end >= begin) {
-                Some(span) => span.end = span.end.max(end),
-                None => self.spans.push_back(begin..end),
-            }
+            self.skip(begin..end);
+        }
+        self.fed = self.fed.max(end);
+    }
+
+    fn skip(&mut self, empty: Range<Ns>) {
+        let mut last = self.spans.back_mut();
+        match last.as_mut().filter(|span| span.end >= empty.start) {
+            Some(span) => span.end = span.end.max(empty.end),
+            None => self.spans.push_back(empty),
         }
     }
 
@@ -161,7 +172,7 @@ impl Feed {
             To::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
             To::Encoder(appsrc) => {
                 let level = appsrc.current_level_time().nseconds();
-                self.stand_ins.without(level).max(1)
+                self.absences.without(level).max(1)
             }
             To::Closed => 0,
         }
@@ -279,7 +290,7 @@ impl Feed {
             self.in_flight.keep(&item);
             if let Item::Buffer(buffer) = &item {
                 let level = appsrc.current_level_time().nseconds();
-                self.stand_ins.note(buffer, level);
+                self.absences.note(buffer, level);
             }
             give_to(appsrc, item);
         }
@@ -344,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_for_an_outage_is_no_queue() {
+    fn an_outage_leaves_no_queue() {
         gst::init().unwrap();
         const SECOND: Ns = 1_000_000_000;
         let buffer = |at: Ns, length: Ns, stands_in: bool| {
@@ -357,20 +368,23 @@ mod tests {
             }
             buffer
         };
-        let mut stand_ins = StandIns::default();
-        stand_ins.note(&buffer(0, SECOND, false), 0);
+        let mut absences = Absences::default();
+        absences.note(&buffer(0, SECOND, false), 0);
         for second in 1..61 {
-            stand_ins.note(&buffer(second * SECOND, SECOND, true), second * SECOND);
+            absences.note(&buffer(second * SECOND, SECOND, true), second * SECOND);
         }
-        assert_eq!(stand_ins.without(61 * SECOND), SECOND);
+        assert_eq!(absences.without(61 * SECOND), SECOND);
         // What comes behind it waits for the muxer.
-        stand_ins.note(&buffer(61 * SECOND, 2 * SECOND, false), 61 * SECOND);
-        assert_eq!(stand_ins.without(63 * SECOND), 3 * SECOND);
+        absences.note(&buffer(61 * SECOND, 2 * SECOND, false), 61 * SECOND);
+        assert_eq!(absences.without(63 * SECOND), 3 * SECOND);
         // The half of it has gone, and then all.
-        assert_eq!(stand_ins.without(32 * SECOND), 2 * SECOND);
-        assert_eq!(stand_ins.without(SECOND), SECOND);
-        stand_ins.note(&buffer(63 * SECOND, SECOND, false), 2 * SECOND);
-        assert!(stand_ins.spans.is_empty());
+        assert_eq!(absences.without(32 * SECOND), 2 * SECOND);
+        assert_eq!(absences.without(SECOND), SECOND);
+        absences.note(&buffer(63 * SECOND, SECOND, false), 2 * SECOND);
+        assert!(absences.spans.is_empty());
+        // A frame behind a hole, while the one before it is held up.
+        absences.note(&buffer(124 * SECOND, SECOND, false), SECOND);
+        assert_eq!(absences.without(62 * SECOND), 2 * SECOND);
     }
 
     #[test]

@@ -11,6 +11,12 @@ fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict
     let line = format!("filesrc name=in ! decodebin ! {line} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&line).map_err(|err| format!("{line}: {err}"))?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
+    // avdec_h265 of 1.26 loses frames now and then where it has several threads.
+    pipeline.connect_deep_element_added(|_, _, element| {
+        if element.has_property("max-threads") {
+            element.set_property_from_str("max-threads", "1");
+        }
+    });
     let source = pipeline.by_name("in").expect("named so");
     source.set_property("location", file.to_str().expect("a plain path"));
     let sink = pipeline.by_name("out").expect("named so");
