@@ -433,7 +433,7 @@ mod tests {
         let err = open(&missing, &|| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(err.to_string().contains("missing/a.webm"), "{err}");
-        let err = open(dir.path()).unwrap_err();
+        let err = open(dir.path(), &|| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::IsADirectory);
         assert!(names(dir.path()).is_empty());
     }
