@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::SystemTime,
 };
 
 /// So many bytes may be on their way to a file, and are not free any more.
@@ -59,15 +60,22 @@ struct Entry {
     id: u64,
     path: PathBuf,
     identity: Identity,
+    /// Numbers of inodes are used again.
+    created: Option<SystemTime>,
     size: u64,
 }
 
 impl Entry {
-    /// Whether it is still the file that was written.
+    /// Whether it is still the file that was written, and nobody else has added to it.
     fn is_there(&self) -> bool {
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
-        let identity = || File::open(&self.path).and_then(|file| platform::identity(&file));
-        is_file && identity().is_ok_and(|identity| identity == self.identity)
+        let is_same = |file: File| {
+            let meta = file.metadata()?;
+            let identity = platform::identity(&file)?;
+            let created = meta.created().ok();
+            Ok(identity == self.identity && created == self.created && meta.len() <= self.size)
+        };
+        is_file && File::open(&self.path).and_then(is_same).unwrap_or(false)
     }
 }
 
@@ -131,6 +139,7 @@ impl RingPlace {
             id,
             path: path.clone(),
             identity,
+            created: file.metadata()?.created().ok(),
             size: 0,
         });
         drop(files);
@@ -308,7 +317,7 @@ mod tests {
         assert_eq!(names(folder), ["2", "3", "another"]);
         // What has been replaced, or moved, is somebody else's.
         fs::remove_file(folder.join("2")).unwrap();
-        fs::write(folder.join("2"), "").unwrap();
+        fs::write(folder.join("2"), "another's").unwrap();
         fs::rename(folder.join("3"), folder.join("kept")).unwrap();
         for number in 4..7 {
             begin(place(&ring, 2, 0), &folder.join(number.to_string()));
