@@ -89,6 +89,9 @@ const PROPERTIES: [Property; 24] = [
     property("sync-interval", "Unsigned Integer64.", "Default: 0", true),
     property("max-size-bytes", "Unsigned Integer64.", "Default: 0", true),
     property("max-size-time", "Unsigned Integer64.", "Default: 0", true),
+    property("max-files", "Unsigned Integer.", "Default: 0", true),
+    property("max-total-bytes", "Unsigned Integer64.", "Default: 0", true),
+    property("min-free-space", "Unsigned Integer64.", "Default: 0", true),
     property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.

@@ -11,6 +11,8 @@ pub enum EndReason {
     StateChange,
     /// As much was recorded as `max-duration` allows.
     MaxDuration,
+    /// No more is free on the disk than has to stay so.
+    MinFreeSpace,
     /// It failed: `on-error` says why.
     Error,
 }
@@ -23,6 +25,7 @@ impl EndReason {
             EndReason::EndOfStream => "end-of-stream",
             EndReason::StateChange => "state-change",
             EndReason::MaxDuration => "max-duration",
+            EndReason::MinFreeSpace => "min-free-space",
             EndReason::Error => "error",
         }
     }

@@ -87,6 +87,19 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         Ok(())
     }
 
+    /// Takes nothing more: what comes from now on is its tail.
+    pub(super) fn refuse(&mut self) -> io::Result<()> {
+        self.flush()?;
+        self.tail
+            .get_or_insert_with(|| MemoryChunks::new(self.written));
+        Ok(())
+    }
+
+    /// Whether it takes what is appended.
+    pub(super) fn takes_more(&self) -> bool {
+        self.tail.is_none()
+    }
+
     /// Writes what was gathered. After an error the rest of it is the tail.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {

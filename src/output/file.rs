@@ -73,7 +73,9 @@ impl Drop for OpenFile {
 /// When the file, or an older one in its place, cannot be opened for writing, its directory does
 /// not exist, it is neither a file nor a character device, or it would have to be emptied while a recording of this
 /// process needs it. The message names the path.
-pub(super) fn open(path: &Path) -> io::Result<Target> {
+///
+/// `make_way` is called when the new file is sure to be had, before it takes its place.
+pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
     let context = |what: &str, err: io::Error| {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
     };
@@ -94,10 +96,11 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                 .metadata()
                 .map_err(|err| context("cannot look at", err))?;
             drop(older);
-            let replaced = fs::canonicalize(path).and_then(|path| replace(&path, Some(&meta)));
+            let replaced = fs::canonicalize(path);
+            let replaced = replaced.and_then(|path| replace(&path, Some(&meta), make_way));
             let opened = match replaced {
                 Ok(new) => Ok(new),
-                Err(_) => empty(path),
+                Err(_) => empty(path, make_way),
             };
             opened
                 .map(Target::File)
@@ -120,15 +123,17 @@ pub(super) fn open(path: &Path) -> io::Result<Target> {
                 ),
             ))
         }
-        Err(err) if err.kind() == io::ErrorKind::NotFound => replace(&dangling(path), None)
-            .map(Target::File)
-            .map_err(|err| context("cannot open for writing:", err)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => {
+            replace(&dangling(path), None, make_way)
+                .map(Target::File)
+                .map_err(|err| context("cannot open for writing:", err))
+        }
         Err(err) => Err(context("cannot open", err)),
     }
 }
 
 /// A new file at `path`, with mode and owner of the older one there, if there is one.
-fn replace(path: &Path, older: Option<&Metadata>) -> io::Result<OpenFile> {
+fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -152,18 +157,20 @@ fn replace(path: &Path, older: Option<&Metadata>) -> io::Result<OpenFile> {
             }
         }
     }
+    make_way();
     let file = platform::put_in_place(new, path)?;
     OpenFile::new(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
 }
 
 /// The older file at `path`, emptied.
-fn empty(path: &Path) -> io::Result<OpenFile> {
+fn empty(path: &Path, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let file = OpenFile::new(file)?.ok_or_else(|| {
         let text =
             "it cannot be replaced, and another recording of this process is not done with it";
         io::Error::new(io::ErrorKind::ResourceBusy, text)
     })?;
+    make_way();
     file.set_len(0)?;
     Ok(file)
 }
@@ -238,7 +245,7 @@ mod tests {
         let mut older = File::open(&path).unwrap();
         let inode = older.metadata().unwrap().ino();
 
-        let new = file(open(&path).unwrap());
+        let new = file(open(&path, &|| ()).unwrap());
         (&*new).write_all(b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_ne!(fs::metadata(&path).unwrap().ino(), inode);
@@ -254,7 +261,7 @@ mod tests {
         let usual = dir.path().join("usual");
         File::create(&usual).unwrap();
         let path = dir.path().join("a.webm");
-        open(&path).unwrap();
+        open(&path, &|| ()).unwrap();
         assert_eq!(
             fs::metadata(&path).unwrap().mode(),
             fs::metadata(&usual).unwrap().mode()
@@ -293,7 +300,7 @@ mod tests {
             // Only root may give a file away; for others it stays their own.
             let _ = fchown(File::open(&path).unwrap(), Some(1234), Some(5678));
             let older = fs::metadata(&path).unwrap();
-            open(&path).unwrap();
+            open(&path, &|| ()).unwrap();
             let new = fs::metadata(&path).unwrap();
             assert_ne!(new.ino(), older.ino(), "replaced");
             assert_eq!((new.mode() & 0o7777, new.len()), (mode, 0));
@@ -310,7 +317,7 @@ mod tests {
             return;
         };
         let older = fs::metadata(&path).unwrap();
-        let new = file(open(&path).unwrap());
+        let new = file(open(&path, &|| ()).unwrap());
         (&*new).write_all(b"new").unwrap();
         let meta = fs::metadata(&path).unwrap();
         let of = |meta: &Metadata| (meta.ino(), meta.mode(), meta.uid(), meta.gid());
@@ -391,16 +398,16 @@ mod tests {
                 let ro = mount.args(["-o", "remount,ro"]).arg(&folder).status();
                 assert!(ro.unwrap().success());
             }
-            let opened = file(open(path).unwrap());
+            let opened = file(open(path, &|| ()).unwrap());
             (&*opened).write_all(b"new").unwrap();
             assert_eq!(fs::read(&behind).unwrap(), b"new");
             // Nobody empties it under a recording that is still at it.
-            let err = open(path).unwrap_err();
+            let err = open(path, &|| ()).unwrap_err();
             assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
             assert!(err.to_string().contains(path.to_str().unwrap()), "{err}");
             assert_eq!(fs::read(&behind).unwrap(), b"new");
             drop(opened);
-            drop(open(path).unwrap());
+            drop(open(path, &|| ()).unwrap());
             assert_eq!(fs::read(&behind).unwrap(), b"");
         }
         assert_eq!(names(dir.path()), ["at", "behind", "folder"]);
@@ -412,7 +419,7 @@ mod tests {
         let (link, behind) = (dir.path().join("link"), dir.path().join("behind"));
         symlink("behind", &link).unwrap();
         for round in 0..2 {
-            let new = file(open(&link).unwrap());
+            let new = file(open(&link, &|| ()).unwrap());
             (&*new).write_all(&[round]).unwrap();
             assert_eq!(fs::read(&behind).unwrap(), [round]);
             assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
@@ -423,10 +430,10 @@ mod tests {
     fn impossible_places_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing/a.webm");
-        let err = open(&missing).unwrap_err();
+        let err = open(&missing, &|| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::NotFound);
         assert!(err.to_string().contains("missing/a.webm"), "{err}");
-        let err = open(dir.path()).unwrap_err();
+        let err = open(dir.path(), &|| ()).unwrap_err();
         assert_eq!(err.kind(), io::ErrorKind::IsADirectory);
         assert!(names(dir.path()).is_empty());
     }
@@ -434,9 +441,9 @@ mod tests {
     #[test]
     fn bare_name_and_device() {
         assert!(matches!(
-            open(Path::new("/dev/null")).unwrap(),
+            open(Path::new("/dev/null"), &|| ()).unwrap(),
             Target::Device(_)
         ));
-        assert!(open(Path::new("")).is_err());
+        assert!(open(Path::new(""), &|| ()).is_err());
     }
 }

@@ -7,6 +7,7 @@ mod file;
 mod file_blob;
 mod memory;
 mod platform;
+mod ring;
 mod spill;
 mod src_output;
 mod src_queue;
@@ -16,6 +17,7 @@ mod sync;
 
 pub use blob::BlobBytes;
 pub use dispatcher::{Dispatcher, Events, Slot};
+pub use ring::{Ring, RingLimits, RingPlace, free_space};
 pub use spill::{UnlinkedFile, unlinked_file};
 pub use src_output::SrcOutput;
 pub use src_queue::Audience;

@@ -1,7 +1,7 @@
 //! What differs between Unix and Windows about files; all else in this crate is portable.
 
 pub(super) use imp::{
-    Identity, default_temp_dir, identity, is_device, keep_owner_and_mode, make_private,
+    Identity, default_temp_dir, free_space, identity, is_device, keep_owner_and_mode, make_private,
     open_directory_of, put_in_place, read_exact_at, set_mode, sync_directory, with_default_mode,
     write_all_at, write_vectored_at,
 };
@@ -78,6 +78,12 @@ mod imp {
         Ok((meta.dev(), meta.ino()))
     }
 
+    /// Bytes that are free to this process on the file system of a directory.
+    pub fn free_space(directory: &Path) -> io::Result<Option<u64>> {
+        let system = rustix::fs::statvfs(directory)?;
+        Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
+    }
+
     /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
     pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
         new.persist(target).map_err(|err| err.error)
@@ -106,13 +112,15 @@ mod imp {
 mod imp {
     use std::fs::{self, File, Metadata};
     use std::io::{self, IoSlice};
+    use std::os::windows::ffi::OsStrExt;
     use std::os::windows::fs::FileExt;
     use std::os::windows::io::AsRawHandle;
     use std::path::{Path, PathBuf};
+    use std::ptr::null_mut;
 
     use tempfile::NamedTempFile;
     use windows_sys::Win32::Storage::FileSystem::{
-        BY_HANDLE_FILE_INFORMATION, GetFileInformationByHandle,
+        BY_HANDLE_FILE_INFORMATION, GetDiskFreeSpaceExW, GetFileInformationByHandle,
     };
 
     /// The user's own: `%TMP%`.
@@ -201,6 +209,22 @@ mod imp {
         }
         let number = u64::from(found.nFileIndexHigh) << 32 | u64::from(found.nFileIndexLow);
         Ok((found.dwVolumeSerialNumber.into(), number))
+    }
+
+    /// Bytes that are free to this process on the volume of a directory.
+    pub fn free_space(directory: &Path) -> io::Result<Option<u64>> {
+        let mut wide: Vec<u16> = directory.as_os_str().encode_wide().collect();
+        // A path to a share has to end so.
+        wide.extend([u16::from(b'\\'), 0]);
+        let mut free = 0;
+        // SAFETY: `wide` ends with 0 and `free` is what the function fills in; both outlive the call, and the other two
+        // may be null.
+        let done =
+            unsafe { GetDiskFreeSpaceExW(wide.as_ptr(), &raw mut free, null_mut(), null_mut()) };
+        match done {
+            0 => Err(io::Error::last_os_error()),
+            _ => Ok(Some(free)),
+        }
     }
 
     /// Nothing: a directory cannot be opened here to be synchronised, and what FlushFileBuffers brings to the disk of a

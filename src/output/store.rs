@@ -9,6 +9,7 @@ use super::disk::{DiskFile, GATHER};
 use super::file::{self, OpenFile, Target};
 use super::file_blob::{Edit, FileBlob, UnreadBlobs};
 use super::memory::MemoryChunks;
+use super::ring::{RingFile, RingPlace};
 use super::spill::{self, UnlinkedFile};
 use super::sync::SyncFile;
 
@@ -63,6 +64,8 @@ enum Backing {
 struct AtLocation {
     disk: DiskFile<OpenFile>,
     path: PathBuf,
+    /// Its place among the files of the element, where there may only be so many, or so much.
+    ring: Option<RingFile>,
     /// Patches that it did not take.
     unwritten: Vec<Edit>,
     /// Patches that it is given later, if they wait at all.
@@ -97,9 +100,30 @@ impl Store {
         max_memory: u64,
         temp_dir: Option<PathBuf>,
     ) -> io::Result<Self> {
-        let path = path.as_ref().to_path_buf();
-        let backing = match file::open(&path)? {
-            Target::File(file) => Backing::File(AtLocation::new(file, path)),
+        Self::in_ring(path.as_ref(), max_memory, temp_dir, None)
+    }
+
+    /// The same, with a place among the files of an element.
+    ///
+    /// # Errors
+    /// As [`Store::in_file`].
+    pub fn in_ring(
+        path: &Path,
+        max_memory: u64,
+        temp_dir: Option<PathBuf>,
+        place: Option<RingPlace>,
+    ) -> io::Result<Self> {
+        let path = path.to_path_buf();
+        let make_way = || {
+            if let Some(place) = &place {
+                place.make_way(&path);
+            }
+        };
+        let backing = match file::open(&path, &make_way)? {
+            Target::File(file) => {
+                let ring = place.map(|place| place.take(&path, &file)).transpose()?;
+                Backing::File(AtLocation::new(file, path, ring))
+            }
             Target::Device(file) => Backing::Memory {
                 pieces: MemoryChunks::new(0),
                 device: Some((file, path)),
@@ -360,10 +384,11 @@ impl Store {
 }
 
 impl AtLocation {
-    fn new(file: OpenFile, path: PathBuf) -> Self {
+    fn new(file: OpenFile, path: PathBuf, ring: Option<RingFile>) -> Self {
         Self {
             disk: DiskFile::new(file),
             path,
+            ring,
             unwritten: Vec::new(),
             waiting: None,
             unread: UnreadBlobs::default(),
@@ -373,11 +398,28 @@ impl AtLocation {
     }
 
     fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
+        let grown = self.grow(buffer.size() as u64);
+        if grown.is_err() {
+            self.disk.refuse()?;
+        }
         let done = self.disk.append(buffer);
-        done.map_err(|err| writing(&self.path, err))
+        grown.and(done.map_err(|err| writing(&self.path, err)))
+    }
+
+    /// There is about to be so much more in it.
+    fn grow(&mut self, by: u64) -> io::Result<()> {
+        match &mut self.ring {
+            Some(ring) if self.disk.takes_more() => {
+                ring.grow(by).map_err(|err| writing(&self.path, err))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        if let Some(ring) = &mut self.ring {
+            ring.keep_free();
+        }
         self.disk.flush().map_err(|err| writing(&self.path, err))
     }
 

@@ -10,6 +10,7 @@ use super::{
 use crate::{
     formats::{self, Missing, Refusal, TrackInput},
     model::{Bitrates, Command, Effect, Error, Kind, MimeType, State, VideoSize, location},
+    output::free_space,
     prelude::{Beginning, Keeping},
     session::{
         Begin, HeldEvents, Origin, Session, SessionConfig, SessionDelegate, Settings, TrackSpec,
@@ -18,6 +19,7 @@ use crate::{
 };
 use gst::{prelude::*, subclass::prelude::*};
 use std::{
+    path::Path,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -226,6 +228,7 @@ impl MediaRecorder {
         );
         check(&values, file.as_deref(), &inputs)?;
         check_decoders(&tracks, &inputs)?;
+        check_free_space(&values, file.as_deref())?;
         let dispatcher = self
             .dispatcher
             .get()
@@ -249,6 +252,7 @@ impl MediaRecorder {
                 src: self.output.clone(),
                 delegate: Arc::new(Owner(self.obj().downgrade())),
                 numbers: self.files.clone(),
+                ring: self.ring.clone(),
             },
             begin,
         )?;
@@ -310,6 +314,7 @@ impl MediaRecorder {
         let asking = [
             ("max-size-time", values.max_size_time),
             ("max-size-bytes", values.max_size_bytes),
+            ("max-total-bytes", values.max_total_bytes),
         ];
         match asking.into_iter().find(|(_, limit)| *limit > 0) {
             Some((name, _)) => {
@@ -610,6 +615,22 @@ fn check(
         MimeType::parse(&values.mime_type)?;
     }
     formats::choose(&values.mime_type, location, inputs).map(|_| ())
+}
+
+/// Whether as much is free as has to stay so.
+fn check_free_space(values: &Values, file: Option<&str>) -> Result<(), Error> {
+    let least = values.min_free_space;
+    let Some(file) = file.filter(|_| least > 0) else {
+        return Ok(());
+    };
+    // What is wrong with a directory, who opens the file tells.
+    match free_space(Path::new(file)) {
+        Ok(Some(free)) if free < least => Err(Error::unknown(format!(
+            "start: {free} bytes are free where location \"{file}\" is, but min-free-space asks for {least}; make room, \
+             lower min-free-space, or name another disk"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether what is not copied can be decoded, as far as the caps are known.

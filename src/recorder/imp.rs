@@ -33,7 +33,7 @@ use super::{MediaRecorderPad, RecorderState, child_proxy, properties, signals};
 use crate::{
     formats,
     model::{Kind, State},
-    output::{Dispatcher, SrcOutput},
+    output::{Dispatcher, Ring, SrcOutput},
     session::{Event, RunningTime, Session, lock},
 };
 use glib::subclass::Signal;
@@ -90,6 +90,8 @@ pub struct MediaRecorder {
     pub(super) output: Arc<SrcOutput>,
     /// Files so far, for `location`: one for each part of each recording.
     pub(super) files: Arc<AtomicU32>,
+    /// Those files, as far as they are there.
+    pub(super) ring: Arc<Ring>,
     src: gst::Pad,
 }
 
@@ -152,6 +154,7 @@ impl ObjectSubclass for MediaRecorder {
             dispatcher: OnceLock::new(),
             output: Arc::new(output),
             files: Arc::default(),
+            ring: Arc::default(),
             src,
         }
     }

@@ -4,6 +4,7 @@ use super::{BitrateMode, Keep, RecorderState};
 use crate::{
     formats,
     model::bitrate::{Bitrates, DEFAULT_AUDIO, DEFAULT_VIDEO},
+    output::RingLimits,
     session,
 };
 use gst::{glib, prelude::*};
@@ -44,6 +45,9 @@ pub struct Values {
     pub sync_interval: u64,
     pub max_size_time: u64,
     pub max_size_bytes: u64,
+    pub max_total_bytes: u64,
+    pub min_free_space: u64,
+    pub max_files: u32,
     pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
@@ -70,6 +74,9 @@ impl Default for Values {
             sync_interval: DEFAULT_SYNC_INTERVAL,
             max_size_time: DEFAULT_MAX_SIZE_TIME,
             max_size_bytes: DEFAULT_MAX_SIZE_BYTES,
+            max_total_bytes: 0,
+            min_free_space: 0,
+            max_files: 0,
             pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
@@ -100,6 +107,9 @@ impl Values {
             "sync-interval" => self.sync_interval = value.get()?,
             "max-size-time" => self.max_size_time = value.get()?,
             "max-size-bytes" => self.max_size_bytes = value.get()?,
+            "max-total-bytes" => self.max_total_bytes = value.get()?,
+            "min-free-space" => self.min_free_space = value.get()?,
+            "max-files" => self.max_files = value.get()?,
             "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
@@ -144,6 +154,9 @@ impl Values {
             "sync-interval" => self.sync_interval.to_value(),
             "max-size-time" => self.max_size_time.to_value(),
             "max-size-bytes" => self.max_size_bytes.to_value(),
+            "max-total-bytes" => self.max_total_bytes.to_value(),
+            "min-free-space" => self.min_free_space.to_value(),
+            "max-files" => self.max_files.to_value(),
             "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
@@ -178,6 +191,11 @@ impl Values {
             max_size_time: self.max_size_time,
             max_size_bytes: self.max_size_bytes,
             may_split: false,
+            ring: RingLimits {
+                files: self.max_files,
+                bytes: self.max_total_bytes,
+                free: self.min_free_space,
+            },
             tags,
         }
     }
@@ -357,6 +375,27 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Bytes of a part, its index included, after which the recording goes on in the next; foreseen from the rate, so \
              exceeded at most by what encoders held and one group of pictures. 0 = no splitting by size. location needs a %d",
             DEFAULT_MAX_SIZE_BYTES,
+        ),
+        uint(
+            "max-files",
+            "Maximum number of files",
+            "Files that stay, the growing one included, of those that this element has written since it was made: the oldest \
+             is unlinked. 0 = all",
+            0,
+        ),
+        uint64(
+            "max-total-bytes",
+            "Maximum size of all files",
+            "Bytes in the files that this element has written since it was made, at any instant: the oldest is unlinked \
+             before more is written, and a part ends at half of it at the latest. 0 = unlimited. location needs a %d",
+            0,
+        ),
+        uint64(
+            "min-free-space",
+            "Minimum free space",
+            "Bytes that stay free on the file system of location: the oldest file is unlinked where max-files or \
+             max-total-bytes is set, else the recording ends as by stop. 0 = none",
+            0,
         ),
         uint64(
             "pre-record-time",

@@ -140,6 +140,13 @@ properties! {
     max_size_time set_max_size_time "max-size-time" gst::ClockTime: gst::ClockTime = same same;
     /// Bytes of a part, its index included, after which the recording goes on in the next; 0: no splitting by size.
     max_size_bytes set_max_size_bytes "max-size-bytes" u64: u64 = same same;
+    /// Files that stay, the growing one included, of those that this recorder has written: the oldest is unlinked. 0: all.
+    max_files set_max_files "max-files" u32: u32 = same same;
+    /// Bytes in those files, at any instant: the oldest is unlinked before more is written. 0: unlimited.
+    max_total_bytes set_max_total_bytes "max-total-bytes" u64: u64 = same same;
+    /// Bytes that stay free on the file system of `location`: the oldest file is unlinked where one of the two above is
+    /// set, else the recording ends as by `stop`. 0: none.
+    min_free_space set_min_free_space "min-free-space" u64: u64 = same same;
     /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
     pre_record_time set_pre_record_time "pre-record-time"
         gst::ClockTime: gst::ClockTime = same same;

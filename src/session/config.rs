@@ -4,7 +4,7 @@ use super::{RunningTime, TrackSpec, event::Event};
 use crate::{
     formats::Keep,
     model::{Error, timeline::Ns},
-    output::{Events, SrcOutput},
+    output::{Events, Ring, RingLimits, RingPlace, SrcOutput},
 };
 use std::{
     path::PathBuf,
@@ -45,6 +45,8 @@ pub struct Settings {
     pub max_size_bytes: u64,
     /// Whether another part may begin.
     pub may_split: bool,
+    /// Files, and bytes, that there may be.
+    pub ring: RingLimits,
     /// How long the drain may take.
     pub stop_timeout: Duration,
     /// The file is brought to the disk so often, 0 = never.
@@ -84,7 +86,19 @@ impl Settings {
 
     /// Bytes of a part, if there is a limit.
     pub(super) fn part_limit(&self) -> Option<u64> {
-        Some(self.max_size_bytes).filter(|most| *most > 0)
+        // So that there is room for the next when the one before gives way.
+        let limits = [self.max_size_bytes, self.ring.bytes / 2];
+        limits.into_iter().filter(|most| *most > 0).min()
+    }
+
+    /// Whether it has to be foreseen how many bytes parts will have.
+    pub(super) fn limits_bytes(&self) -> bool {
+        self.part_limit().is_some() || self.ring.free > 0
+    }
+
+    /// A place for a file among those of the recorder. Where there are no limits it counts for later recordings.
+    pub(super) fn place_in(&self, ring: &Arc<Ring>) -> RingPlace {
+        RingPlace::new(ring.clone(), self.ring)
     }
 
     /// Most time and most frames (0: any number) from key frame to key frame.
@@ -145,4 +159,6 @@ pub struct SessionConfig {
     pub delegate: Arc<dyn SessionDelegate>,
     /// How many files have been begun.
     pub numbers: Arc<AtomicU32>,
+    /// The files of the recorder.
+    pub ring: Arc<Ring>,
 }

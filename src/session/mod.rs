@@ -71,7 +71,7 @@ use crate::{
         Bitrates, EndReason, Error,
         timeline::{Ns, Timeline},
     },
-    output::{SrcOutput, Store},
+    output::{Ring, SrcOutput, Store},
 };
 use decoding::Decoding;
 use marks::Marks;
@@ -108,6 +108,8 @@ pub struct Session {
     row: Mutex<Row>,
     /// How many files have been begun by the recorder.
     numbers: Arc<AtomicU32>,
+    /// The files of the recorder.
+    ring: Arc<Ring>,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
@@ -157,9 +159,11 @@ impl Session {
             src,
             delegate,
             numbers,
+            ring,
         } = parts;
+        let place = settings.place_in(&ring);
         let (store, synchroniser) = match &settings.location {
-            Some(location) => part::open(location, &settings).map_err(|err| {
+            Some(location) => part::open(location, &settings, place.clone()).map_err(|err| {
                 Error::unknown(format!(
                     "start: location \"{location}\" cannot be opened for writing: {err}; name a file in a directory \
                      that exists and may be written to"
@@ -183,9 +187,9 @@ impl Session {
         let unresolved = Timeline::new(0, false)
             .with_max_duration(max_duration)
             .with_max_size_time(max_size_time);
-        let unresolved = match settings.part_limit() {
-            Some(_) => unresolved.with_horizon(supervisor::SIZE_STEP),
-            None => unresolved,
+        let unresolved = match settings.limits_bytes() {
+            true => unresolved.with_horizon(supervisor::SIZE_STEP),
+            false => unresolved,
         };
         let timeline = Arc::new(SharedTimeline::new(unresolved));
         let room = Arc::new(Backpressure::default());
@@ -212,13 +216,14 @@ impl Session {
             src: Some((src.clone(), id)),
             fed: tracks.iter().map(|track| track.progress_of(0)).collect(),
         });
-        part.put_in(settings.location.clone(), None, synchroniser);
+        part.put_in(settings.location.clone(), None, (synchroniser, place));
         let session = Arc::new_cyclic(|this| Session {
             id,
             label,
             front: Mutex::new(Front::new(tracks.len(), begin, &settings)),
             row: Mutex::default(),
             numbers,
+            ring,
             src,
             bitrates: Mutex::default(),
             settings,

@@ -14,12 +14,13 @@ use super::{
 };
 use crate::{
     model::{Error, timeline::Ns},
-    output::{Events, Slot, SrcOutput, Store},
+    output::{Events, RingPlace, Slot, SrcOutput, Store},
     session::Event,
 };
 use std::{
     collections::VecDeque,
     io,
+    path::Path,
     sync::{
         Arc, Condvar, Mutex, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -39,6 +40,8 @@ pub struct Part {
     pub label: glib::GString,
     /// Where its file is; known when that is opened.
     location: OnceLock<Option<String>>,
+    /// The place of that among those of the recorder.
+    place: OnceLock<RingPlace>,
     /// Number of its file among all of the recorder's.
     pub file_number: OnceLock<u32>,
     pub events: Events<Event>,
@@ -119,6 +122,7 @@ impl Part {
             number,
             label,
             location: OnceLock::new(),
+            place: OnceLock::new(),
             file_number: OnceLock::new(),
             events,
             writer: Mutex::new(Writer::new(
@@ -149,15 +153,21 @@ impl Part {
         &self,
         location: Option<String>,
         store: Option<Store>,
-        synchroniser: Option<Arc<Synchroniser>>,
+        (synchroniser, place): (Option<Arc<Synchroniser>>, RingPlace),
     ) {
         let _ = self.location.set(location);
+        let _ = self.place.set(place);
         if let Some(synchroniser) = synchroniser {
             let _ = self.synchroniser.set(synchroniser);
         }
         if let Some(store) = store {
             lock(&self.writer).put_in(store);
         }
+    }
+
+    /// How long its file may become before less is free than has to be, as far as is known.
+    pub fn room(&self) -> u64 {
+        self.place.get().map_or(u64::MAX, RingPlace::room)
     }
 
     /// What brings its file to the disk, where that was asked for.
@@ -285,8 +295,18 @@ impl Session {
 }
 
 /// Opens a part's file, and what synchronises it.
-pub fn open(location: &str, settings: &Settings) -> io::Result<(Store, Option<Arc<Synchroniser>>)> {
-    let mut store = Store::in_file(location, settings.max_memory, settings.temp_dir.clone())?;
+pub fn open(
+    location: &str,
+    settings: &Settings,
+    place: RingPlace,
+) -> io::Result<(Store, Option<Arc<Synchroniser>>)> {
+    let temp_dir = settings.temp_dir.clone();
+    let mut store = Store::in_ring(
+        Path::new(location),
+        settings.max_memory,
+        temp_dir,
+        Some(place),
+    )?;
     let file = match settings.sync_interval {
         0 => None,
         _ => store.sync_file()?,

@@ -71,6 +71,11 @@ impl PartSize {
         ))
     }
 
+    /// What its tracks may have where the file may have no more than `room`.
+    pub fn within(&self, room: u64) -> u64 {
+        room.saturating_sub(lock(&self.figures).beside_media())
+    }
+
     /// What the file would have if it ended now, and what is in it already of that.
     pub fn expected(&self) -> u64 {
         let figures = lock(&self.figures);

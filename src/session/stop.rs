@@ -34,17 +34,24 @@ impl Session {
 
     /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
     pub(super) fn stop_at_max_duration(&self, progress: Ns) {
-        let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) else {
-            return;
-        };
+        if let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) {
+            self.stop_because(EndReason::MaxDuration, |_| end);
+        }
+    }
+
+    /// Ends it for this reason, as `stop` does, where `at` says; it is asked with the timeline held.
+    pub(super) fn stop_because(&self, reason: EndReason, at: impl FnOnce(&Timeline) -> Ns) {
         {
             let mut control = lock(&self.control);
             if control.stopped.is_some() || control.error.is_some() {
                 return;
             }
-            control.reason = Some(EndReason::MaxDuration);
+            control.reason = Some(reason);
         }
-        self.timeline.write(|timeline| timeline.stop(end));
+        self.timeline.write(|timeline| {
+            let at = at(timeline);
+            timeline.stop(at)
+        });
         self.stopped(false);
     }
 

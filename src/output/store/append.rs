@@ -43,6 +43,7 @@ impl Store {
                 added.map_err(|err| spilling(temp_dir, err))?;
             }
             Backing::File(file) => {
+                file.grow(size)?;
                 let added = file.disk.append_whole(&buffer);
                 added.map_err(|err| writing(&file.path, err))?;
             }

@@ -418,7 +418,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         }
         let most = container_limit::in_force(formats::most_bytes(spec.container));
         let splits = self.settings.may_split && most.is_some();
-        if splits || self.settings.part_limit().is_some() {
+        if splits || self.settings.limits_bytes() {
             self.count_bytes(mux_pad, index, spec.headroom());
         }
         if let Some(most) = most {

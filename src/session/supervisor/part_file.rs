@@ -73,13 +73,16 @@ impl Supervisor {
     }
 
     fn open(&self, location: String) -> Result<(), Error> {
-        let opened = part::open(&location, &self.session.settings);
+        let session = &self.session;
+        let place = session.settings.place_in(&session.ring);
+        let opened = part::open(&location, &session.settings, place.clone());
         let (store, synchroniser) = opened.map_err(|err| {
             Error::unknown(format!(
                 "The next part cannot begin: location \"{location}\" cannot be opened for writing: {err}"
             ))
         })?;
-        self.part.put_in(Some(location), Some(store), synchroniser);
-        self.session.spawn_synchroniser(&self.part)
+        let of_file = (synchroniser, place);
+        self.part.put_in(Some(location), Some(store), of_file);
+        session.spawn_synchroniser(&self.part)
     }
 }

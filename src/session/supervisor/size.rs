@@ -3,7 +3,7 @@
 use super::{Front, SIZE_STEP, SPLIT_AHEAD};
 use crate::{
     log::{CAT, time},
-    model::timeline::Ns,
+    model::{EndReason, timeline::Ns},
     session::{Session, part::Part, track::Track},
 };
 use std::sync::Arc;
@@ -15,15 +15,21 @@ impl Front {
         let Some(part) = session.part() else {
             return false;
         };
-        let limit = session.settings.part_limit();
-        let Some((tracks, budget)) = part.size.budget(limit) else {
+        let (settings, size) = (&session.settings, &part.size);
+        // Where no more is free than has to be, the recording ends.
+        let room = Some(part.room()).filter(|_| settings.ring.free > 0);
+        let (Some((tracks, budget)), room) = (
+            size.budget(settings.part_limit().or(room)),
+            room.map_or(u64::MAX, |room| size.within(room)),
+        ) else {
             return false;
         };
         if self.sized != Some(part.number) {
             self.sized = Some(part.number);
             self.forecast.begin_part();
         }
-        let full = self.forecast.full_at(&tracks, budget);
+        let used_up = self.forecast.full_at(&tracks, room);
+        let full = self.forecast.full_at(&tracks, budget).min(used_up);
         let (on, begin, now, horizon) = session.timeline.read(|t| {
             let begin = t.recorded_before(part.number);
             let now = t.recorded_at(progress).saturating_sub(begin);
@@ -33,10 +39,19 @@ impl Front {
             return true;
         }
         let at = begin.saturating_add(full);
-        if full <= now {
-            return session.split_at(&part, at, horizon);
+        if full <= now && full == used_up {
+            session.stop_at(&part, at, horizon);
+            return true;
         }
-        if full <= now.saturating_add(SPLIT_AHEAD) && self.expected != Some(part.number) {
+        if full <= now {
+            // Where there is no other part to come, this one takes all.
+            return session.split_at(&part, at, horizon)
+                || session.move_horizon(&part, (begin, Ns::MAX));
+        }
+        if full < used_up
+            && full <= now.saturating_add(SPLIT_AHEAD)
+            && self.expected != Some(part.number)
+        {
             self.expected = Some(part.number);
             session.prepare_next();
             if let Some(at) = session.timeline.read(|t| t.running_ahead(at)) {
@@ -64,6 +79,21 @@ impl Session {
         asked.is_some()
     }
 
+    /// Ends the recording at recorded time `at`, or as soon after, since no more is free on the disk than has to be.
+    fn stop_at(&self, part: &Part, at: Ns, horizon: Option<Ns>) {
+        let least = self.settings.ring.free;
+        gst::info!(
+            CAT,
+            id = &part.label,
+            "Ends: {least} bytes are to stay free"
+        );
+        self.stop_because(EndReason::MinFreeSpace, |t| {
+            let earliest = self.now().min(horizon.unwrap_or(Ns::MAX));
+            t.running_ahead(at).unwrap_or(0).max(earliest)
+        });
+        self.timeline.write(|t| t.set_horizon(Ns::MAX));
+    }
+
     /// Lets the part take media up to where it may be full by then, `full` behind `begin`, but not too far ahead of what
     /// that is foreseen from.
     fn move_horizon(&self, part: &Part, (begin, full): (Ns, Ns)) -> bool {
@@ -72,7 +102,8 @@ impl Session {
             .iter()
             .map(|track: &Track| track.fed(part.number));
         let fed = fed.filter(|fed| *fed < Ns::MAX / 2).max().unwrap_or(0);
-        let step = (full.saturating_sub(fed) / 4).max(SIZE_STEP);
+        // By no more than has been measured.
+        let step = (full.saturating_sub(fed) / 4).min(fed).max(SIZE_STEP);
         let horizon = fed.saturating_add(step).min(full).saturating_add(begin);
         let near = fed.saturating_add(step / 2).min(full).saturating_add(begin);
         self.timeline.write(|t| {

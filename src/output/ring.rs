@@ -1,0 +1,360 @@
+//! The files that an element has written, the oldest first: where there may only be so many, or so many bytes, the oldest is
+//! unlinked before there is more.
+//!
+//! Only files that it has written are, and only while they are where it put them. Who has one open keeps its content.
+
+use super::disk::GATHER;
+use super::platform::{self, Identity};
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
+
+/// So many bytes may be on their way to a file, and are not free any more.
+const UNDERWAY: u64 = 2 * GATHER;
+
+/// Files give way before so much more is needed, or as much as the growing one has.
+const MOST_AHEAD: u64 = 64 << 20;
+
+/// What there may be; 0 is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RingLimits {
+    /// Files that stay.
+    pub files: u32,
+    /// Bytes in them.
+    pub bytes: u64,
+    /// Bytes that stay free on the file system.
+    pub free: u64,
+}
+
+impl RingLimits {
+    /// Whether older files give way.
+    pub fn unlinks(&self) -> bool {
+        self.files > 0 || self.bytes > 0
+    }
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Ring {
+    files: Mutex<Files>,
+}
+
+#[derive(Debug, Default)]
+struct Files {
+    all: VecDeque<Entry>,
+    /// Their bytes.
+    bytes: u64,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    path: PathBuf,
+    identity: Identity,
+    /// Numbers of inodes are used again.
+    created: Option<SystemTime>,
+    size: u64,
+}
+
+impl Entry {
+    /// Whether it is still the file that was written, and nobody else has added to it.
+    fn is_there(&self) -> bool {
+        let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
+        let is_same = |file: File| {
+            let meta = file.metadata()?;
+            let identity = platform::identity(&file)?;
+            let created = meta.created().ok();
+            Ok(identity == self.identity && created == self.created && meta.len() <= self.size)
+        };
+        is_file && File::open(&self.path).and_then(is_same).unwrap_or(false)
+    }
+}
+
+/// A file that is being written: its place among the others.
+#[derive(Debug, Clone)]
+pub struct RingPlace {
+    ring: Arc<Ring>,
+    limits: RingLimits,
+    /// How long the file may become before less is free than has to be.
+    room: Arc<AtomicU64>,
+}
+
+/// What a file knows of its place.
+#[derive(Debug)]
+pub(super) struct RingFile {
+    place: RingPlace,
+    id: u64,
+    path: PathBuf,
+    size: u64,
+    /// Its size when it was looked how much is free.
+    looked: Option<u64>,
+}
+
+impl RingPlace {
+    /// A place in `ring` for one file more.
+    pub fn new(ring: Arc<Ring>, limits: RingLimits) -> Self {
+        RingPlace {
+            ring,
+            limits,
+            room: Arc::new(AtomicU64::new(u64::MAX)),
+        }
+    }
+
+    /// How long the file may become before less is free than has to be, as far as is known.
+    pub fn room(&self) -> u64 {
+        self.room.load(Ordering::Relaxed)
+    }
+
+    /// A file is about to take its place at `path`: the oldest goes where there are as many as may be.
+    pub(super) fn make_way(&self, path: &Path) {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let mut files = self.ring.lock();
+        files.forget(|entry| entry.path == path);
+        let Some(others) = self.limits.files.checked_sub(1) else {
+            return;
+        };
+        if files.all.len() > others as usize {
+            files.forget(|entry| !entry.is_there());
+        }
+        while files.all.len() > others as usize && files.unlink_oldest() {}
+    }
+
+    /// The file has its place.
+    pub(super) fn take(self, path: &Path, file: &File) -> io::Result<RingFile> {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+        let identity = platform::identity(file)?;
+        let mut files = self.ring.lock();
+        let id = files.next;
+        files.next += 1;
+        files.all.push_back(Entry {
+            id,
+            path: path.clone(),
+            identity,
+            created: file.metadata()?.created().ok(),
+            size: 0,
+        });
+        drop(files);
+        let mut file = RingFile {
+            place: self,
+            id,
+            path,
+            size: 0,
+            looked: None,
+        };
+        file.keep_free();
+        Ok(file)
+    }
+}
+
+impl RingFile {
+    /// The file is about to have so many bytes more: the oldest others go until there may be as many.
+    ///
+    /// # Errors
+    /// When it would have more than there may be in all.
+    pub(super) fn grow(&mut self, by: u64) -> io::Result<()> {
+        let most = self.place.limits.bytes;
+        let mut files = self.place.ring.lock();
+        if let Some(entry) = files.all.iter_mut().find(|entry| entry.id == self.id) {
+            entry.size += by;
+            files.bytes += by;
+            if most > 0 && files.bytes > most {
+                files.forget(|entry| !entry.is_there());
+            }
+            while most > 0 && files.bytes > most {
+                if !files.unlink_oldest() {
+                    files.shrink(self.id, by);
+                    return Err(io::Error::new(
+                        io::ErrorKind::StorageFull,
+                        format!("it would have more than max-total-bytes ({most}) by itself"),
+                    ));
+                }
+            }
+        }
+        drop(files);
+        self.size += by;
+        if self
+            .looked
+            .is_none_or(|looked| self.size >= looked + GATHER)
+        {
+            self.keep_free();
+        }
+        Ok(())
+    }
+
+    /// Looks how much is free, and has the oldest files give way where that is too little.
+    pub(super) fn keep_free(&mut self) {
+        let RingLimits { free: least, .. } = self.place.limits;
+        if least == 0 {
+            return;
+        }
+        self.looked = Some(self.size);
+        let Ok(Some(mut free)) = free_space(&self.path) else {
+            return;
+        };
+        let least = least.saturating_add(UNDERWAY);
+        let mut others = 0;
+        if self.place.limits.unlinks() {
+            let mut files = self.place.ring.lock();
+            // In time: who has an unlinked file open keeps its bytes for a while.
+            let ahead = self.size.min(MOST_AHEAD);
+            while free < least.saturating_add(ahead) && files.unlink_oldest() {
+                let now = free_space(&self.path).ok().flatten().unwrap_or(free);
+                if now <= free {
+                    break;
+                }
+                free = now;
+            }
+            let growing = files.all.back().map_or(0, |entry| entry.size);
+            others = files.bytes.saturating_sub(growing);
+        }
+        let room = self.size + free.saturating_sub(least) + others;
+        self.place.room.store(room, Ordering::Relaxed);
+    }
+}
+
+impl Ring {
+    fn lock(&self) -> MutexGuard<'_, Files> {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Files {
+    /// They are not ours any more.
+    fn forget(&mut self, which: impl Fn(&Entry) -> bool) {
+        self.all.retain(|entry| !which(entry));
+        self.bytes = self.all.iter().map(|entry| entry.size).sum();
+    }
+
+    /// The oldest goes, unless it is the one that grows. FALSE where there is none.
+    fn unlink_oldest(&mut self) -> bool {
+        if self.all.len() < 2 {
+            return false;
+        }
+        let Some(oldest) = self.all.pop_front() else {
+            return false;
+        };
+        self.bytes = self.bytes.saturating_sub(oldest.size);
+        if oldest.is_there() {
+            match fs::remove_file(&oldest.path) {
+                Ok(()) => gst::info!(crate::log::CAT, "{} gives way", oldest.path.display()),
+                Err(err) => gst::warning!(
+                    crate::log::CAT,
+                    "{} cannot be unlinked: {err}",
+                    oldest.path.display()
+                ),
+            }
+        }
+        true
+    }
+
+    fn shrink(&mut self, id: u64, by: u64) {
+        if let Some(entry) = self.all.iter_mut().find(|entry| entry.id == id) {
+            entry.size -= by;
+            self.bytes -= by;
+        }
+    }
+}
+
+/// Bytes that are free on the file system of this file, or of the one that is going to be there; `None` where that cannot be
+/// told.
+///
+/// # Errors
+/// When the file's directory cannot be looked at.
+pub fn free_space(path: &Path) -> io::Result<Option<u64>> {
+    let directory = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    platform::free_space(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(ring: &Arc<Ring>, files: u32, bytes: u64) -> RingPlace {
+        let limits = RingLimits {
+            files,
+            bytes,
+            free: 0,
+        };
+        RingPlace::new(ring.clone(), limits)
+    }
+
+    fn begin(place: RingPlace, path: &Path) -> RingFile {
+        place.make_way(path);
+        let file = File::create(path).unwrap();
+        place.take(path, &file).unwrap()
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn no_more_files_stay_than_may_and_only_those_that_were_written_go() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        fs::write(folder.join("another"), "").unwrap();
+        let ring = Arc::<Ring>::default();
+        for number in 0..4 {
+            begin(place(&ring, 2, 0), &folder.join(number.to_string()));
+        }
+        assert_eq!(names(folder), ["2", "3", "another"]);
+        // What has been replaced, or moved, is somebody else's.
+        fs::remove_file(folder.join("2")).unwrap();
+        fs::write(folder.join("2"), "another's").unwrap();
+        fs::rename(folder.join("3"), folder.join("kept")).unwrap();
+        for number in 4..7 {
+            begin(place(&ring, 2, 0), &folder.join(number.to_string()));
+        }
+        assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
+        // One that is written anew counts once.
+        begin(place(&ring, 2, 0), &folder.join("6"));
+        assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
+    }
+
+    #[test]
+    fn the_oldest_goes_before_there_are_too_many_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let ring = Arc::<Ring>::default();
+        let mut older = begin(place(&ring, 0, 100), &folder.join("0"));
+        older.grow(50).unwrap();
+        let mut newer = begin(place(&ring, 0, 100), &folder.join("1"));
+        newer.grow(45).unwrap();
+        assert_eq!(names(folder), ["0", "1"]);
+        // Its end, which is late.
+        older.grow(5).unwrap();
+        assert_eq!(names(folder), ["0", "1"]);
+        newer.grow(1).unwrap();
+        assert_eq!(names(folder), ["1"]);
+        older.grow(1_000).unwrap();
+        newer.grow(54).unwrap();
+        let full = newer.grow(1).unwrap_err();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(names(folder), ["1"]);
+    }
+
+    #[test]
+    fn what_is_free_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let free = free_space(&folder.path().join("file")).unwrap();
+        assert!(free.is_some_and(|free| free > 0));
+        assert!(free_space(&folder.path().join("none/file")).is_err());
+    }
+}

@@ -1,0 +1,308 @@
+//! Rings: `max-files`, `max-total-bytes` and `min-free-space`, watched from outside while they turn.
+
+mod common;
+
+use common::disk::Small;
+use common::judge::{parts, samples};
+use common::outer::{DEADLINE, Outer, place_for, until};
+use gst::prelude::*;
+use gstmediarecorder::ErrorCode;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+const MILLI: u64 = 1_000_000;
+
+/// Looks at a folder all the time.
+struct Watcher {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    /// Most files at a time, and most bytes in them.
+    files: usize,
+    bytes: u64,
+    looks: usize,
+    /// Fewest bytes that were free.
+    free: Option<u64>,
+}
+
+impl Watcher {
+    fn of(folder: &Path) -> Self {
+        let over = Arc::new(AtomicBool::new(false));
+        let (is_over, folder) = (over.clone(), folder.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut seen = Seen::default();
+            while !is_over.load(Ordering::SeqCst) {
+                seen.look(&folder);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            seen
+        });
+        Watcher { over, thread }
+    }
+
+    fn end(self) -> Seen {
+        self.over.store(true, Ordering::SeqCst);
+        let seen = self.thread.join().unwrap();
+        assert!(seen.looks > 50, "{seen:?}");
+        seen
+    }
+}
+
+impl Seen {
+    fn look(&mut self, folder: &Path) {
+        let all: Vec<(PathBuf, u64)> = std::fs::read_dir(folder)
+            .unwrap()
+            .filter_map(|entry| {
+                let entry = entry.ok()?;
+                Some((entry.path(), entry.metadata().ok()?.len()))
+            })
+            .collect();
+        let system = rustix::fs::statvfs(folder).unwrap();
+        let free = system.f_bavail * system.f_frsize;
+        self.free = Some(self.free.map_or(free, |before| before.min(free)));
+        // Sizes that were read one after the other have all been there at once only if all files are there still.
+        if all.iter().any(|(path, _)| !path.exists()) {
+            return;
+        }
+        let is_named = |path: &&PathBuf| {
+            !path
+                .file_name()
+                .unwrap()
+                .as_encoded_bytes()
+                .starts_with(b".")
+        };
+        let files = all.iter().map(|(path, _)| path).filter(is_named).count();
+        self.files = self.files.max(files);
+        self.bytes = self.bytes.max(all.iter().map(|(_, size)| size).sum());
+        self.looks += 1;
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn stop_reason(outer: &Outer) -> String {
+    let heard = outer.heard();
+    let stop = heard.iter().rfind(|heard| heard.name == "stop").unwrap();
+    stop.fields.get("reason").unwrap()
+}
+
+/// Samples of the parts that are there still: the last ones, without a seam.
+fn the_last_are_whole(outer: &Outer, told: &[parts::Part], least: usize) {
+    let there: Vec<_> = told
+        .iter()
+        .filter(|part| part.path.exists())
+        .cloned()
+        .collect();
+    assert!(there.len() >= least, "{there:?}");
+    assert_eq!(
+        there.first().unwrap().number as usize,
+        told.len() - there.len()
+    );
+    for part in &there {
+        let sound = parts::sound(std::slice::from_ref(part), None).unwrap();
+        let lasts = sound.len() as u64 * 1_000 / 48;
+        assert!(
+            lasts.abs_diff(part.duration / 1_000) < 100,
+            "{part:?}: {lasts}"
+        );
+    }
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn no_more_files_stay_than_may_over_all_recordings() {
+    let (directory, path) = place_for("ring-%02d.wav");
+    std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
+    std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("max-files", 3u32);
+    outer.recorder.set_property("blob-messages", true);
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    let watcher = Watcher::of(directory.path());
+    for recording in 1..=2 {
+        outer.act("start");
+        for _ in 0..3 {
+            outer.wait_running(outer.running_time() + 60 * MILLI);
+            outer.act("split-now");
+        }
+        outer.wait_running(outer.running_time() + 60 * MILLI);
+        outer.act("stop");
+        outer.wait_for("stop", recording);
+    }
+    // And the one of another.
+    assert_eq!(watcher.end().files, 4);
+    let due = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
+    assert_eq!(names(directory.path()), due);
+    // All have been told, and their blobs are as readable as ever.
+    let told = parts::told(&outer);
+    assert_eq!(told.len(), 8);
+    let heard = outer.heard();
+    let blobs = heard.iter().filter(|heard| heard.name == "data-available");
+    for (blob, part) in blobs.zip(&told) {
+        let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
+        let bytes = sample.buffer().unwrap().map_readable().unwrap();
+        assert_eq!(bytes.len() as u64, part.size);
+        let copy = directory.path().join("copy.wav");
+        std::fs::write(&copy, &bytes).unwrap();
+        let part = parts::Part {
+            path: copy,
+            ..part.clone()
+        };
+        let sound = parts::sound(&[part], None).unwrap();
+        assert!(sound.samples.len() > 1_000);
+    }
+}
+
+/// As fast as it goes, and live.
+#[test]
+fn there_are_never_more_bytes_than_may_be() {
+    for (live, limit, buffers) in [(false, 2_000_000, 4_000), (true, 500_000, 400)] {
+        let (directory, path) = place_for("ring-%02d.wav");
+        let outer = Outer::new("audio/wav", &path);
+        outer.recorder.set_property("max-total-bytes", limit);
+        outer.recorder.set_property("autostart", true);
+        let (_source, _) = outer.counted(live, Some(buffers));
+        let watcher = Watcher::of(directory.path());
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        let seen = watcher.end();
+        println!("{seen:?} of {limit}");
+        assert!(seen.bytes <= limit, "{seen:?}");
+        assert!(seen.bytes > limit * 3 / 4, "{seen:?}");
+        let told = parts::told(&outer);
+        assert!(told.len() > 3, "{told:?}");
+        assert!(told.iter().all(|part| part.size <= limit / 2), "{told:?}");
+        the_last_are_whole(&outer, &told, 2);
+        assert_eq!(stop_reason(&outer), "end-of-stream");
+    }
+}
+
+/// One of all containers with both kinds of tracks, whose ends bring an index.
+#[test]
+fn an_index_at_the_end_is_no_more_than_may_be() {
+    let (directory, path) = place_for("ring-%02d.mp4");
+    let outer = Outer::new("video/mp4;codecs=\"avc1,opus\"", &path);
+    let limit = 260_000u64;
+    outer.recorder.set_property("max-total-bytes", limit);
+    outer.recorder.set_property("autostart", true);
+    let (_source, _) = outer.counted(false, Some(1_500));
+    let video = outer.source(&format!(
+        "videotestsrc num-buffers=450 ! {}",
+        common::outer::SMALL
+    ));
+    let _log = common::signal::tag::video(&video);
+    video.link(&outer.pad("video_%u")).unwrap();
+    let watcher = Watcher::of(directory.path());
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let seen = watcher.end();
+    println!("{seen:?} of {limit}");
+    assert!(seen.bytes <= limit, "{seen:?}");
+    let told = parts::told(&outer);
+    assert!(told.len() > 3, "{told:?}");
+    let there: Vec<_> = told.iter().filter(|part| part.path.exists()).collect();
+    assert!(!there.is_empty());
+    for part in there {
+        common::judge::file::decodes_quietly(&part.path).unwrap();
+    }
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
+    let Some(disk) = Small::mount("size=2m") else {
+        return;
+    };
+    let least = 1_000_000u64;
+    let outer = Outer::new("audio/wav", &disk.path().join("%d.wav"));
+    outer.recorder.set_property("min-free-space", least);
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    let watcher = Watcher::of(disk.path());
+    outer.act("start");
+    outer.wait_for("stop", 1);
+    let seen = watcher.end();
+    println!("{seen:?}");
+    assert!(seen.free.unwrap() >= least, "{seen:?}");
+    assert!(seen.free.unwrap() < least + 400_000, "{seen:?}");
+    assert_eq!(stop_reason(&outer), "min-free-space");
+    let kept = outer.kept();
+    let told = parts::told(&outer);
+    assert_eq!(told.len(), 1, "{told:?}");
+    parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&told, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    // Less is free than has to be.
+    let filler = vec![7u8; 400_000];
+    std::fs::write(disk.path().join("filler"), filler).unwrap();
+    let error = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    let error = error.expect("an error");
+    assert!(error.matches(ErrorCode::Unknown), "{error}");
+    assert!(error.message().contains("min-free-space"), "{error}");
+    assert_eq!(names(disk.path()), ["0.wav", "filler"]);
+}
+
+#[test]
+fn the_oldest_files_go_before_the_disk_has_less_free() {
+    let Some(disk) = Small::mount("size=3m") else {
+        return;
+    };
+    let least = 1_000_000u64;
+    let outer = Outer::new("audio/wav", &disk.path().join("%02d.wav"));
+    for (name, value) in [("min-free-space", least), ("max-size-bytes", 400_000)] {
+        outer.recorder.set_property(name, value);
+    }
+    outer.recorder.set_property("max-files", 100u32);
+    outer.recorder.set_property("autostart", true);
+    // Twenty times as fast as live.
+    let source = outer.source(&format!(
+        "audiotestsrc num-buffers=2500 samplesperbuffer=480 ! {} ! identity sleep-time=500",
+        common::outer::STEREO
+    ));
+    source.link(&outer.pad("audio_%u")).unwrap();
+    let watcher = Watcher::of(disk.path());
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let seen = watcher.end();
+    println!("{seen:?}");
+    assert!(seen.free.unwrap() >= least, "{seen:?}");
+    assert_eq!(stop_reason(&outer), "end-of-stream");
+    let told = parts::told(&outer);
+    assert!(told.len() > 10, "{told:?}");
+    the_last_are_whole(&outer, &told, 3);
+}
+
+#[test]
+fn a_ring_of_bytes_needs_parts() {
+    let (_directory, path) = place_for("one.wav");
+    let outer = Outer::new("audio/wav", &path);
+    outer.recorder.set_property("max-total-bytes", 1_000_000u64);
+    let (_source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    let error = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    let error = error.expect("an error");
+    assert!(error.matches(ErrorCode::NotSupported), "{error}");
+    assert!(error.message().contains("max-total-bytes"), "{error}");
+    assert!(!path.exists());
+}
