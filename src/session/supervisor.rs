@@ -58,6 +58,8 @@ const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
 const KEY_FRAME_AGAIN: Ns = 1_000_000_000;
 /// A part ends at the next frame, unless that does not begin within this.
 const FRAME_PATIENCE: Ns = 100_000_000;
+/// How much later than its latency says such a frame of a live track may arrive.
+const LATE_FRAME: Ns = 500_000_000;
 /// The next part is made ready so long before the one that is on has as much recorded time as it may.
 const SPLIT_AHEAD: Ns = 1_000_000_000;
 /// A part whose bytes are limited takes so much media at the least before it is looked at again.

@@ -1,7 +1,7 @@
 //! Cuts, and ends of parts, that have to wait: for the earliest buffer, or for a frame.
 
 use super::{
-    FRAME_PATIENCE, Front, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, SPLIT_AHEAD,
+    FRAME_PATIENCE, Front, LATE_FRAME, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, SPLIT_AHEAD,
 };
 use crate::{
     gate::KEY_FRAME_LIMIT,
@@ -237,9 +237,10 @@ impl Front {
         if let Some(frame) = track.frame(asked) {
             return Some(if frame < latest { frame } else { asked });
         }
-        // What is live comes with the clock; another is waited for as long as any that stays away.
+        // What is live comes with the clock, on a busy machine a little later; another is waited for as long as any that
+        // stays away.
         let patience = match session.clock.now() {
-            Some(_) if track.is_live() => track.latency_ns(),
+            Some(_) if track.is_live() => track.latency_ns().saturating_add(LATE_FRAME),
             _ => session.settings.patience_ns(),
         };
         let stays_away = progress >= latest.saturating_add(patience);
