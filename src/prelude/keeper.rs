@@ -250,8 +250,7 @@ impl<'a> Keeper<'a> {
         loop {
             keeping.room.wait_for_news(&mut seen, TICK);
             crate::fault::place("keeper");
-            let is_read = lock(&keeping.rings).is_read();
-            if keeping.retired.load(Ordering::SeqCst) && !is_read {
+            if keeping.retired.load(Ordering::SeqCst) && lock(&keeping.rings).close_unread() {
                 return;
             }
             for message in keeping.room.warnings() {

@@ -32,6 +32,7 @@ use rings::Rings;
 use smallvec::SmallVec;
 use std::{
     io,
+    ops::Deref,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -77,6 +78,24 @@ pub struct Keeping {
     stale: AtomicBool,
     /// Nothing more will come.
     over: AtomicBool,
+}
+
+/// A keeping that a recording is about to begin with: it is not closed meanwhile, whatever becomes of the properties.
+pub struct Reserved(Arc<Keeping>);
+
+impl Deref for Reserved {
+    type Target = Arc<Keeping>;
+
+    fn deref(&self) -> &Arc<Keeping> {
+        &self.0
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        lock(&self.0.rings).started();
+        self.0.room.wake();
+    }
 }
 
 /// Where a recording begins, and who reads what of it.
@@ -185,6 +204,12 @@ impl Keeping {
     /// Whether it has to begin anew, since a track has become something else.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
+    }
+
+    /// To begin a recording with it, if that is still possible.
+    pub fn reserve(self: &Arc<Self>) -> Option<Reserved> {
+        let is_open = lock(&self.rings).starting();
+        is_open.then(|| Reserved(self.clone()))
     }
 
     /// What stands in front of the encoders.
