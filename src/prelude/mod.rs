@@ -74,6 +74,8 @@ pub struct Keeping {
     retired: AtomicBool,
     /// Nothing can be kept.
     given_up: AtomicBool,
+    /// An encoder has failed, and no other works yet in its place.
+    is_replacing: AtomicBool,
     /// A track has become something else.
     stale: AtomicBool,
     /// Nothing more will come.
@@ -136,6 +138,7 @@ impl Keeping {
             news: Condvar::new(),
             retired: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            is_replacing: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -198,7 +201,8 @@ impl Keeping {
 
     /// Whether a recording can begin with it.
     pub fn is_usable(&self) -> bool {
-        !self.is_stale() && !self.given_up.load(Ordering::SeqCst)
+        let is_given_up = self.given_up.load(Ordering::SeqCst);
+        !self.is_stale() && !is_given_up && !self.is_replacing.load(Ordering::SeqCst)
     }
 
     /// Whether it has to begin anew, since a track has become something else.

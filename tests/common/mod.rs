@@ -11,6 +11,7 @@ pub mod judge;
 pub mod leaks;
 pub mod order;
 pub mod outer;
+pub mod past;
 pub mod replay;
 pub mod signal;
 pub mod take;
