@@ -128,6 +128,7 @@ fn parts_wait_for_an_encoder_that_takes_long_to_begin() {
     let mut bench = Bench::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.set_property("max-size-time", 300 * MILLI);
+    recorder.set_property("max-queue-time", 10 * SECOND);
     on_encoder(recorder, false, |_| {
         std::thread::sleep(Duration::from_millis(1200))
     });
@@ -140,6 +141,7 @@ fn parts_wait_for_an_encoder_that_takes_long_to_begin() {
     bench.outer.act("stop");
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     for part in &parts::told(&bench.outer) {
         let mut codecs = file::codecs(&part.path).unwrap();
         codecs.sort();

@@ -54,8 +54,13 @@ impl Supervisor {
             let ahead = self.session.progress().saturating_sub(start.unwrap_or(0));
             let waited = self.begun.elapsed() > patience
                 && (self.session.any_live() || ahead > self.session.settings.patience_ns());
-            let stopped = stopped.is_some_and(|since| since.elapsed() > self.session.grace());
             for track in missing {
+                // What has come is in the encoder of the past.
+                let grace = match track.was_raw() {
+                    true => self.session.grace().max(patience),
+                    false => self.session.grace(),
+                };
+                let stopped = stopped.is_some_and(|since| since.elapsed() > grace);
                 let give_up = known && waited || stopped || track.is_ended();
                 if !give_up {
                     return Ok(());
