@@ -3,13 +3,11 @@
 mod common;
 
 use common::chance::{Chance, tenth};
-use common::judge::kept::Kept;
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
-use common::signal::{Sound, tag};
+use common::outer::{DEADLINE, until};
+use common::past::{Bench, begins, kept};
 use common::take::{Recipe, take};
 use gst::prelude::*;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,141 +17,6 @@ const MILLI: u64 = 1_000_000;
 const KEYS: u64 = SECOND / 2;
 /// One frame of it.
 const FRAME: u64 = SECOND / 30;
-
-/// A recorder that keeps the past of live sources.
-struct Bench {
-    outer: Outer,
-    directory: tempfile::TempDir,
-    clock: Option<tag::SampleClock>,
-    pictures: Option<tag::PictureLog>,
-    /// Key frames of the camera.
-    keys: tag::PictureLog,
-}
-
-impl Bench {
-    /// Recordings go to `0.EXTENSION` and so on.
-    fn new(mime_type: &str, extension: &str, past: u64) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let location = directory.path().join(format!("%d.{extension}"));
-        let outer = Outer::new(mime_type, &location);
-        outer.recorder.set_property("pre-record-time", past);
-        Self {
-            outer,
-            directory,
-            clock: None,
-            pictures: None,
-            keys: tag::PictureLog::default(),
-        }
-    }
-
-    fn counted(&mut self) {
-        let source = self.outer.source(&format!(
-            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-        ));
-        self.clock = Some(tag::audio(&source, Sound::Counted, 48_000));
-        source.link(&self.outer.pad("audio_%u")).unwrap();
-    }
-
-    fn noise(&mut self) {
-        let source = self.outer.source(&format!(
-            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
-        ));
-        self.clock = Some(tag::audio(&source, Sound::Noise, 48_000));
-        source.link(&self.outer.pad("audio_%u")).unwrap();
-    }
-
-    fn raw_video(&mut self) {
-        let source = self
-            .outer
-            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
-        self.pictures = Some(tag::video(&source));
-        source.link(&self.outer.pad("video_%u")).unwrap();
-    }
-
-    /// Pictures that upstream encodes, with a key frame each second.
-    fn camera(&mut self) {
-        let source = self
-            .outer
-            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
-        self.pictures = Some(tag::video(&source));
-        let encoder = self
-            .outer
-            .section("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 lag-in-frames=0");
-        source.link(&encoder.static_pad("sink").unwrap()).unwrap();
-        let encoded = encoder.static_pad("src").unwrap();
-        let keys = self.keys.clone();
-        encoded.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let frame = info.buffer().unwrap();
-            if !frame.flags().contains(gst::BufferFlags::DELTA_UNIT) {
-                keys.lock().unwrap().push(frame.pts().unwrap().nseconds());
-            }
-            gst::PadProbeReturn::Ok
-        });
-        encoded.link(&self.outer.pad("video_%u")).unwrap();
-    }
-
-    fn play(&self) {
-        self.outer.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || self
-            .clock
-            .as_ref()
-            .is_none_or(|c| c.runs())));
-    }
-
-    fn rest(&self, time: u64) {
-        self.outer.wait_running(self.outer.running_time() + time);
-    }
-
-    fn start(&self) -> (u64, u64) {
-        self.outer.act("start")
-    }
-
-    fn stopped(&self, recordings: usize) -> Vec<Heard> {
-        self.outer.wait_for("stop", recordings);
-        let heard = self.outer.heard();
-        heard.into_iter().filter(|h| h.name == "stop").collect()
-    }
-
-    fn path(&self, number: usize, extension: &str) -> PathBuf {
-        self.directory.path().join(format!("{number}.{extension}"))
-    }
-
-    fn clock(&self) -> &tag::SampleClock {
-        self.clock.as_ref().unwrap()
-    }
-
-    fn sources(&self) -> Vec<u64> {
-        self.pictures.as_ref().unwrap().lock().unwrap().clone()
-    }
-
-    /// Judges a finished recording of noise and pictures.
-    fn judge_webm(&self, number: usize, stop: &Heard) {
-        let kept = kept(stop);
-        let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
-        println!("{number}: {kept:?} {found:?}");
-    }
-}
-
-/// What should be in a recording, by its last message.
-fn kept(stop: &Heard) -> Kept {
-    let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
-    let intervals = intervals.iter().map(|interval| {
-        let interval = interval.get::<gst::Structure>().unwrap();
-        let begin: u64 = interval.get("running-time").unwrap();
-        let length: u64 = interval.get("duration").unwrap();
-        (begin, begin + length)
-    });
-    Kept {
-        intervals: intervals.collect(),
-    }
-}
-
-/// Where each recording began.
-fn begins(outer: &Outer) -> Vec<u64> {
-    let heard = outer.heard();
-    let starts = heard.iter().filter(|h| h.name == "start");
-    starts.map(|h| h.running_time).collect()
-}
 
 #[test]
 fn sound_begins_to_the_sample_where_it_was_asked_for() {

@@ -51,6 +51,8 @@ pub struct TrackView {
     pub has_caps: bool,
     /// It has something for the part: caps, and a frame if it is encoded (nothing can stand in for that).
     pub is_known: bool,
+    /// What has come of it may still be in the encoder that keeps the past.
+    pub is_in_encoder: bool,
     /// EOS on its pad.
     pub has_ended: bool,
     /// Nothing more of it is recorded.
@@ -156,7 +158,11 @@ impl View<'_> {
         let others_came = self.tracks.iter().any(|track| track.is_known);
         let patience = u64::try_from(limits.patience.as_nanos()).unwrap_or(Ns::MAX);
         let waited = self.begun > limits.patience && (self.any_live || self.ahead > patience);
-        let stopped = self.stopped.is_some_and(|since| since > limits.grace);
+        let grace = match track.is_in_encoder {
+            true => limits.grace.max(limits.patience),
+            false => limits.grace,
+        };
+        let stopped = self.stopped.is_some_and(|since| since > grace);
         track.has_ended || stopped || others_came && waited
     }
 

@@ -18,11 +18,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// How often it looks by itself.
 const TICK: Duration = Duration::from_millis(100);
+/// A longer time between two looks counts for no more than this: the process may have been stopped.
+const MAX_STEP: Duration = Duration::from_millis(500);
 /// A picture is repeated after so long, so that recordings do not wait for the next.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 /// Groups of pictures up to this are nobody's fault.
@@ -136,6 +138,9 @@ impl PacketSink for Packets {
     }
 
     fn packet(&self, packet: Input) {
+        if let Some(keeping) = self.keeping() {
+            keeping.is_replacing.store(false, Ordering::SeqCst);
+        }
         let flags = packet.buffer.flags();
         let begins = !flags.contains(gst::BufferFlags::DELTA_UNIT);
         self.store(Item::Media(packet), Some(begins));
@@ -231,6 +236,9 @@ struct Keeper<'a> {
     is_checked: bool,
     /// When a key frame was asked for on each track that comes encoded.
     asked: BTreeMap<u64, Ns>,
+    /// Which buffer each track's encoder is busy with, and for how long.
+    busy: BTreeMap<u64, (u64, Duration)>,
+    looked: Instant,
 }
 
 impl<'a> Keeper<'a> {
@@ -241,6 +249,8 @@ impl<'a> Keeper<'a> {
             spilling: None,
             is_checked: false,
             asked: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            looked: Instant::now(),
         }
     }
 
@@ -250,8 +260,7 @@ impl<'a> Keeper<'a> {
         loop {
             keeping.room.wait_for_news(&mut seen, TICK);
             crate::fault::place("keeper");
-            let is_read = lock(&keeping.rings).is_read();
-            if keeping.retired.load(Ordering::SeqCst) && !is_read {
+            if keeping.retired.load(Ordering::SeqCst) && lock(&keeping.rings).close_unread() {
                 return;
             }
             for message in keeping.room.warnings() {
@@ -268,14 +277,23 @@ impl<'a> Keeper<'a> {
                     continue;
                 }
             }
+            let since = self.looked.elapsed().min(MAX_STEP);
+            self.looked = Instant::now();
             for (index, track) in tracks.iter().enumerate() {
-                self.look_after(index, track, &tracks);
+                self.look_after(index, track, &tracks, since);
             }
             self.spill();
         }
     }
 
-    fn look_after(&mut self, index: usize, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
+    /// `since`: how long ago it has looked last.
+    fn look_after(
+        &mut self,
+        index: usize,
+        track: &KeptTrack,
+        tracks: &[Arc<KeptTrack>],
+        since: Duration,
+    ) {
         let Some(front) = track.front() else {
             return self.ask_for_key_frame(track);
         };
@@ -293,6 +311,33 @@ impl<'a> Keeper<'a> {
         }
         front.track.advance();
         self.show_on(track, &front);
+        if self.hangs(track.number(), &front, since) {
+            let encoder = front.encoder_name();
+            let error = Error::unknown(format!(
+                "the encoder of {} ({}) hangs: it has taken nothing for {} ms while media waits for it",
+                track.name(),
+                encoder.as_deref().unwrap_or_default(),
+                self.keeping.settings.patience().as_millis()
+            ));
+            self.replace(track, &front, encoder, &error);
+        }
+    }
+
+    /// Whether its encoder has been busy with one buffer for so long that it hangs.
+    fn hangs(&mut self, track: u64, front: &Front, since: Duration) -> bool {
+        let chain = lock(&front.chain);
+        let Some(buffer) = chain.as_ref().and_then(EncoderChain::busy_with) else {
+            self.busy.remove(&track);
+            return false;
+        };
+        drop(chain);
+        let (with, time) = self.busy.entry(track).or_insert((buffer, Duration::ZERO));
+        if *with == buffer {
+            *time += since;
+        } else {
+            (*with, *time) = (buffer, Duration::ZERO);
+        }
+        *time >= self.keeping.settings.patience()
     }
 
     /// What comes encoded in groups of pictures that are longer than what has to be kept could not be forgotten.
@@ -320,7 +365,12 @@ impl<'a> Keeper<'a> {
         error: &Error,
     ) {
         let keeping = self.keeping;
-        drop(lock(&front.chain).take());
+        // A recording that begins now begins at the call, with encoders of its own.
+        keeping.is_replacing.store(true, Ordering::SeqCst);
+        if let Some(chain) = lock(&front.chain).take() {
+            chain.abandon();
+        }
+        self.busy.remove(&track.number());
         let Some(encoder) = encoder else {
             return give_up(keeping, error);
         };

@@ -32,6 +32,7 @@ use rings::Rings;
 use smallvec::SmallVec;
 use std::{
     io,
+    ops::Deref,
     sync::{
         Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -73,10 +74,30 @@ pub struct Keeping {
     retired: AtomicBool,
     /// Nothing can be kept.
     given_up: AtomicBool,
+    /// An encoder has failed, and no other works yet in its place.
+    is_replacing: AtomicBool,
     /// A track has become something else.
     stale: AtomicBool,
     /// Nothing more will come.
     over: AtomicBool,
+}
+
+/// A keeping that a recording is about to begin with: it is not closed meanwhile, whatever becomes of the properties.
+pub struct Reserved(Arc<Keeping>);
+
+impl Deref for Reserved {
+    type Target = Arc<Keeping>;
+
+    fn deref(&self) -> &Arc<Keeping> {
+        &self.0
+    }
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        lock(&self.0.rings).started();
+        self.0.room.wake();
+    }
 }
 
 /// Where a recording begins, and who reads what of it.
@@ -117,6 +138,7 @@ impl Keeping {
             news: Condvar::new(),
             retired: AtomicBool::new(false),
             given_up: AtomicBool::new(false),
+            is_replacing: AtomicBool::new(false),
             stale: AtomicBool::new(false),
             over: AtomicBool::new(false),
         });
@@ -179,12 +201,19 @@ impl Keeping {
 
     /// Whether a recording can begin with it.
     pub fn is_usable(&self) -> bool {
-        !self.is_stale() && !self.given_up.load(Ordering::SeqCst)
+        let is_given_up = self.given_up.load(Ordering::SeqCst);
+        !self.is_stale() && !is_given_up && !self.is_replacing.load(Ordering::SeqCst)
     }
 
     /// Whether it has to begin anew, since a track has become something else.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
+    }
+
+    /// To begin a recording with it, if that is still possible.
+    pub fn reserve(self: &Arc<Self>) -> Option<Reserved> {
+        let is_open = lock(&self.rings).starting();
+        is_open.then(|| Reserved(self.clone()))
     }
 
     /// What stands in front of the encoders.

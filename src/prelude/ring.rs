@@ -118,6 +118,10 @@ impl Ring {
     /// Appends an item. `begins`: a recording can begin with it; where it is not known, at one in some that can.
     pub fn push(&mut self, item: Item, begins: Option<bool>) {
         let Item::Media(input) = &item else {
+            // Who reads already finds it in front of the first record.
+            if self.chunks.is_empty() {
+                self.open();
+            }
             self.context.note(&item);
             let place = self.place().offset;
             if let Some(chunk) = self.chunks.back_mut() {

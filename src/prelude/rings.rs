@@ -31,6 +31,10 @@ pub struct Shelf {
 pub struct Rings {
     shelves: BTreeMap<u64, Shelf>,
     time: Ns,
+    /// Recordings that are about to read.
+    starting: usize,
+    /// Nothing more comes in, and nobody begins to read.
+    closed: bool,
     next_reader: u64,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
@@ -55,6 +59,8 @@ impl Rings {
         Rings {
             shelves: BTreeMap::new(),
             time,
+            starting: 0,
+            closed: false,
             next_reader: 0,
             max_memory,
             temp_dir,
@@ -193,9 +199,22 @@ impl Rings {
         self.drop_removed();
     }
 
-    /// Whether anybody reads.
-    pub fn is_read(&self) -> bool {
-        self.shelves.values().any(|shelf| !shelf.readers.is_empty())
+    /// A recording is about to read; until [`Rings::started`] nothing is closed. FALSE if it is too late for that.
+    pub fn starting(&mut self) -> bool {
+        self.starting += usize::from(!self.closed);
+        !self.closed
+    }
+
+    /// It reads, or will not.
+    pub fn started(&mut self) {
+        self.starting = self.starting.saturating_sub(1);
+    }
+
+    /// Closes for good, if nobody reads or is about to: whether it has.
+    pub fn close_unread(&mut self) -> bool {
+        let is_read = self.shelves.values().any(|shelf| !shelf.readers.is_empty());
+        self.closed = self.starting == 0 && !is_read;
+        self.closed
     }
 
     /// Whether who reads `track` has more than `most` bytes before him, and no reader lacks anything.

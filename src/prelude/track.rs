@@ -13,7 +13,10 @@ use crate::{
         stamps::{Arrival, Decided, Stamps},
         timeline::Ns,
     },
-    session::{Flow, Origin, Session, Track, TrackSpec, lock, orientation_of, stamp_of},
+    session::{
+        CLOCK_LOOK, Flow, Origin, ROOM_LOOK, Session, Track, TrackSpec, lock, orientation_of,
+        stamp_of,
+    },
 };
 use std::{
     sync::{
@@ -23,10 +26,6 @@ use std::{
     time::Duration,
 };
 
-/// How often an upstream that waits for the clock looks at it.
-const CLOCK_LOOK: Duration = Duration::from_millis(10);
-/// How often one that waits for room looks by itself.
-const ROOM_LOOK: Duration = Duration::from_millis(200);
 /// What is not live may be so far ahead of an encoder that is busy.
 const AHEAD: Ns = 250_000_000;
 /// A buffer that is further ahead of what has come may have a wrong stamp.
@@ -476,7 +475,16 @@ impl KeptTrack {
             self.for_readers(|session, track| at = session.mute(track, muted, at));
         }
         let at = at.unwrap_or_else(|| self.keeping.now());
-        lock(&self.inner).mutes.push((at, muted));
+        let mut inner = lock(&self.inner);
+        inner.mutes.push((at, muted));
+        let rings = lock(&self.keeping.rings);
+        let begin = rings
+            .shelf(self.number)
+            .and_then(|shelf| shelf.ring.begin());
+        drop(rings);
+        if let Some(begin) = begin {
+            forget_mutes(&mut inner.mutes, begin);
+        }
     }
 
     /// It is muted from the beginning.
@@ -532,5 +540,28 @@ impl KeptTrack {
             .iter()
             .map(|reader| reader.session.clone())
             .collect()
+    }
+}
+
+/// What was muted, and not, before the one that holds at `begin` is past for nobody.
+fn forget_mutes(mutes: &mut Vec<(Ns, bool)>, begin: Ns) {
+    let until = mutes.iter().rposition(|(at, _)| *at <= begin);
+    mutes.drain(..until.unwrap_or(0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mutes_that_no_recording_begins_behind_are_forgotten() {
+        let mut mutes = vec![(0, true), (10, false), (20, true), (30, false)];
+        forget_mutes(&mut mutes, 5);
+        assert_eq!(mutes.len(), 4);
+        forget_mutes(&mut mutes, 20);
+        assert_eq!(mutes, [(20, true), (30, false)]);
+        forget_mutes(&mut mutes, 99);
+        assert_eq!(mutes, [(30, false)]);
+        forget_mutes(&mut Vec::new(), 99);
     }
 }

@@ -222,7 +222,7 @@ impl MediaRecorder {
         let (inputs, specs) = self.specs(
             &tracks,
             upstreams,
-            past.as_deref(),
+            past.as_ref().map(|past| &***past),
             &values.mime_type,
             file.as_deref(),
         );

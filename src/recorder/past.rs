@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     model::{Bitrates, Container},
-    prelude::{Keeping, KeepingConfig},
+    prelude::{Keeping, KeepingConfig, Reserved},
     session::{Settings, lock},
 };
 use gst::{prelude::*, subclass::prelude::*};
@@ -162,11 +162,12 @@ impl MediaRecorder {
     }
 
     /// What a recording of these pads can begin with.
-    pub(super) fn past_for(&self, pads: &[MediaRecorderPad]) -> Option<Arc<Keeping>> {
+    pub(super) fn past_for(&self, pads: &[MediaRecorderPad]) -> Option<Reserved> {
         let past = lock(&self.past);
         let (keeping, _) = past.current.as_ref()?;
         let is_kept = |pad: &MediaRecorderPad| keeping.track(&pad.name()).is_some();
-        (keeping.is_usable() && pads.iter().all(is_kept)).then(|| keeping.clone())
+        let is_usable = keeping.is_usable() && pads.iter().all(is_kept);
+        is_usable.then(|| keeping.reserve()).flatten()
     }
 
     /// PAUSED→READY: nothing more comes.

@@ -8,7 +8,7 @@
 //! Must not be dropped in one of its own threads.
 
 use super::{
-    Settings,
+    Settings, aside,
     encoding::{FailedEncoders, MadeFor, encoder_around, set_up_encoder, upright_front},
     exchange,
     fixups::{self, ChainSpec},
@@ -28,7 +28,10 @@ use crate::{
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 /// Who gets the packets. Called from the chain's threads: must not block for long.
@@ -74,6 +77,8 @@ pub struct EncoderChain {
     appsrc: gst_app::AppSrc,
     encoder: gst::Element,
     packets: gst::Pad,
+    /// Buffers that have been given to the chain's elements.
+    given: Arc<AtomicU64>,
 }
 
 impl EncoderChain {
@@ -118,6 +123,7 @@ impl EncoderChain {
             appsrc,
             encoder,
             packets,
+            given: Arc::default(),
         };
         this.pipeline
             .set_state(gst::State::Playing)
@@ -129,13 +135,25 @@ impl EncoderChain {
     pub fn connect(&self, track: &Track) {
         // Nothing is given to another encoder.
         if let Some(pad) = self.appsrc.static_pad("src") {
-            let in_flight = track.in_flight(0);
+            let (in_flight, given) = (track.in_flight(0), self.given.clone());
             probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
+                given.fetch_add(1, Ordering::Relaxed);
                 in_flight.sent(true);
                 gst::PadProbeReturn::Ok
             });
         }
         track.connect(0, self.appsrc.clone());
+    }
+
+    /// While media waits for the encoder: how many buffers it has taken. As long as that stays the same, it is busy with one.
+    pub fn busy_with(&self) -> Option<u64> {
+        let waits = self.appsrc.current_level_buffers() > 0;
+        waits.then(|| self.given.load(Ordering::Relaxed))
+    }
+
+    /// Takes it down in a thread of its own: an encoder that hangs may never let itself be stopped.
+    pub fn abandon(self) {
+        aside::apart(move || drop(self));
     }
 
     /// Name of the encoder's factory.

@@ -63,6 +63,7 @@ use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
 pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};
+pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
 
 use crate::{
     formats::Picture,

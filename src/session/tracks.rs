@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 /// that one from running, or the queue would grow for nothing.
 const STARVED: Duration = Duration::from_millis(50);
 /// How often an upstream that waits for the clock looks at it.
-const CLOCK_LOOK: Duration = Duration::from_millis(10);
+pub const CLOCK_LOOK: Duration = Duration::from_millis(10);
 /// How often one that waits for room looks by itself.
-const ROOM_LOOK: Duration = Duration::from_millis(200);
+pub const ROOM_LOOK: Duration = Duration::from_millis(200);
 /// A buffer that is further ahead of what has come may have a wrong stamp.
 const STEP: Ns = 1_000_000_000;
 

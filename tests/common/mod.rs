@@ -12,6 +12,7 @@ pub mod leaks;
 pub mod network;
 pub mod order;
 pub mod outer;
+pub mod past;
 pub mod replay;
 pub mod signal;
 pub mod take;

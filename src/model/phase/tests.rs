@@ -16,6 +16,7 @@ const LIMITS: Limits = Limits {
 const KNOWN: TrackView = TrackView {
     has_caps: true,
     is_known: true,
+    is_in_encoder: false,
     has_ended: false,
     is_closed: false,
     is_closed_for_part: false,
@@ -125,6 +126,22 @@ fn the_silence_of_all_tracks_leaves_none_of_them_out() {
         ..view
     };
     assert_eq!(waiting(stopped), Some(Action::LeaveOut(0)));
+}
+
+#[test]
+fn what_is_in_the_encoder_of_the_past_is_waited_for_after_stop() {
+    let tracks = [TrackView {
+        is_in_encoder: true,
+        ..UNKNOWN
+    }];
+    let view = View {
+        tracks: &tracks,
+        stopped: Some(SECOND * 3 / 2),
+        ..FIRST
+    };
+    assert_eq!(waiting(view), None);
+    let stopped = Some(3 * SECOND);
+    assert_eq!(waiting(View { stopped, ..view }), Some(Action::LeaveOut(0)));
 }
 
 #[test]
@@ -278,6 +295,7 @@ fn any_track() -> impl Strategy<Value = TrackView> {
         |(has_caps, has_frame, has_ended, is_closed)| TrackView {
             has_caps,
             is_known: has_caps && has_frame,
+            is_in_encoder: has_caps,
             has_ended,
             is_closed,
             is_closed_for_part: is_closed,

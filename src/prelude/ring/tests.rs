@@ -152,3 +152,22 @@ fn sound_can_be_begun_at_every_quarter_of_a_second() {
     assert_eq!((ring.begin(), ring.bytes()), (None, 0));
     assert!(ring.place() >= clear);
 }
+
+/// A recording that has begun before anything came is told of the caps as any other.
+#[test]
+fn who_reads_an_empty_ring_finds_the_caps_that_come() {
+    gst::init().unwrap();
+    let mut ring = Ring::default();
+    let mut cursor = ring.cursor(0);
+    assert!(matches!(cursor.next(&ring), Found::Nothing));
+    ring.push(Item::Caps(caps(1)), None);
+    ring.push(Item::Media(media(0, 8)), Some(true));
+    assert_eq!(rest(&mut cursor, &ring), [Err(1), Ok(0)]);
+    assert_eq!(rest(&mut ring.cursor(0), &ring), [Err(1), Ok(0)]);
+    // And what has been cleared away begins anew, with what it is then.
+    ring.clear();
+    ring.push(Item::Caps(caps(2)), None);
+    ring.push(Item::Media(media(1, 8)), Some(true));
+    assert!(matches!(cursor.next(&ring), Found::Item(Item::Lost)));
+    assert_eq!(rest(&mut cursor, &ring), [Err(2), Ok(1)]);
+}

@@ -1,7 +1,8 @@
 //! Cuts, and ends of parts, that have to wait: for the earliest buffer, or for a frame.
 
 use super::{
-    FRAME_PATIENCE, Front, LATE_FRAME, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE, SPLIT_AHEAD,
+    FRAME_PATIENCE, Front, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LATE_FRAME, LONGEST_PICTURE,
+    SPLIT_AHEAD,
 };
 use crate::{
     gate::KEY_FRAME_LIMIT,
@@ -221,6 +222,13 @@ impl Front {
             .timeline
             .read(|t| t.end_at(asked))
             .unwrap_or(Ns::MAX);
+        // The encoder of the past may take long to begin: whether it makes key frames is known then.
+        let is_due = |track: &Track| {
+            track.is_kept() && !track.is_closed() && !track.is_ended() && track.caps().is_none()
+        };
+        if session.tracks.iter().any(is_due) {
+            return None;
+        }
         let is_open = |track: &&Track| !track.is_closed() && track.caps().is_some();
         let open = || session.tracks.iter().filter(is_open);
         if let Some(track) = open().find(|track| track.is_keyed()) {

@@ -57,6 +57,7 @@ impl Supervisor {
             TrackView {
                 has_caps: track.caps().is_some(),
                 is_known: self.is_known(track),
+                is_in_encoder: track.was_raw(),
                 has_ended: track.is_ended(),
                 is_closed: track.is_closed(),
                 is_closed_for_part,

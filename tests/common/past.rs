@@ -1,0 +1,147 @@
+//! A recorder that keeps the past of live sources, and what is to be in its recordings.
+
+use super::judge::kept::Kept;
+use super::judge::whole;
+use super::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
+use super::signal::{Sound, tag};
+use gst::prelude::*;
+use std::path::PathBuf;
+
+/// A recorder that keeps the past of live sources.
+pub struct Bench {
+    pub outer: Outer,
+    pub directory: tempfile::TempDir,
+    pub clock: Option<tag::SampleClock>,
+    pub pictures: Option<tag::PictureLog>,
+    /// Key frames of the camera.
+    pub keys: tag::PictureLog,
+}
+
+impl Bench {
+    /// Recordings go to `0.EXTENSION` and so on.
+    pub fn new(mime_type: &str, extension: &str, past: u64) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let location = directory.path().join(format!("%d.{extension}"));
+        let outer = Outer::new(mime_type, &location);
+        outer.recorder.set_property("pre-record-time", past);
+        Self {
+            outer,
+            directory,
+            clock: None,
+            pictures: None,
+            keys: tag::PictureLog::default(),
+        }
+    }
+
+    pub fn counted(&mut self) {
+        let source = self.outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        self.clock = Some(tag::audio(&source, Sound::Counted, 48_000));
+        source.link(&self.outer.pad("audio_%u")).unwrap();
+    }
+
+    pub fn noise(&mut self) {
+        let source = self.outer.source(&format!(
+            "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
+        ));
+        self.clock = Some(tag::audio(&source, Sound::Noise, 48_000));
+        source.link(&self.outer.pad("audio_%u")).unwrap();
+    }
+
+    pub fn raw_video(&mut self) {
+        let source = self
+            .outer
+            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        self.pictures = Some(tag::video(&source));
+        source.link(&self.outer.pad("video_%u")).unwrap();
+    }
+
+    /// Pictures that upstream encodes, with a key frame each second.
+    pub fn camera(&mut self) {
+        let source = self
+            .outer
+            .source(&format!("videotestsrc is-live=true ! {SMALL}"));
+        self.pictures = Some(tag::video(&source));
+        let encoder = self
+            .outer
+            .section("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30 lag-in-frames=0");
+        source.link(&encoder.static_pad("sink").unwrap()).unwrap();
+        let encoded = encoder.static_pad("src").unwrap();
+        let keys = self.keys.clone();
+        encoded.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let frame = info.buffer().unwrap();
+            if !frame.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+                keys.lock().unwrap().push(frame.pts().unwrap().nseconds());
+            }
+            gst::PadProbeReturn::Ok
+        });
+        encoded.link(&self.outer.pad("video_%u")).unwrap();
+    }
+
+    pub fn play(&self) {
+        self.outer.set_state(gst::State::Playing);
+        assert!(until(DEADLINE, || self
+            .clock
+            .as_ref()
+            .is_none_or(|c| c.runs())));
+    }
+
+    pub fn rest(&self, time: u64) {
+        self.outer.wait_running(self.outer.running_time() + time);
+    }
+
+    pub fn start(&self) -> (u64, u64) {
+        self.outer.act("start")
+    }
+
+    pub fn stopped(&self, recordings: usize) -> Vec<Heard> {
+        self.outer.wait_for("stop", recordings);
+        let heard = self.outer.heard();
+        heard.into_iter().filter(|h| h.name == "stop").collect()
+    }
+
+    pub fn path(&self, number: usize, extension: &str) -> PathBuf {
+        self.directory.path().join(format!("{number}.{extension}"))
+    }
+
+    pub fn clock(&self) -> &tag::SampleClock {
+        self.clock.as_ref().unwrap()
+    }
+
+    pub fn sources_log(&self) -> tag::PictureLog {
+        self.pictures.as_ref().unwrap().clone()
+    }
+
+    pub fn sources(&self) -> Vec<u64> {
+        self.pictures.as_ref().unwrap().lock().unwrap().clone()
+    }
+
+    /// Judges a finished recording of noise and pictures.
+    pub fn judge_webm(&self, number: usize, stop: &Heard) {
+        let kept = kept(stop);
+        let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
+        println!("{number}: {kept:?} {found:?}");
+    }
+}
+
+/// What should be in a recording, by its last message.
+pub fn kept(stop: &Heard) -> Kept {
+    let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
+    let intervals = intervals.iter().map(|interval| {
+        let interval = interval.get::<gst::Structure>().unwrap();
+        let begin: u64 = interval.get("running-time").unwrap();
+        let length: u64 = interval.get("duration").unwrap();
+        (begin, begin + length)
+    });
+    Kept {
+        intervals: intervals.collect(),
+    }
+}
+
+/// Where each recording began.
+pub fn begins(outer: &Outer) -> Vec<u64> {
+    let heard = outer.heard();
+    let starts = heard.iter().filter(|h| h.name == "start");
+    starts.map(|h| h.running_time).collect()
+}
