@@ -259,7 +259,8 @@ fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
         return Fields::Progressive;
     }
     // Each field has whole blocks of chroma.
-    let fits = info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height() % 4 == 0;
+    let fits =
+        info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height().is_multiple_of(4);
     let can_encode = || {
         encoders(codec)
             .iter()
