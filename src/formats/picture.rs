@@ -391,6 +391,75 @@ mod tests {
         }
     }
 
+    /// What the encoders here make of a codec, as a row of docs/FORMATS.md.
+    fn row(codec: Codec) -> String {
+        let formats = accepted(codec, false);
+        let flags = |format: &VideoFormat| VideoFormatInfo::from_format(*format).flags();
+        let coloured = formats
+            .iter()
+            .filter(|format| !flags(format).contains(VideoFormatFlags::GRAY));
+        let all: Vec<Sampling> = coloured
+            .map(|format| Sampling::of_format(*format))
+            .collect();
+        let list = |texts: Vec<String>| match texts.is_empty() {
+            true => "–".to_owned(),
+            false => texts.join(", "),
+        };
+        let of_depth = |depth: u32| {
+            let chroma = [Chroma::Subsampled, Chroma::Half, Chroma::Full];
+            let made = chroma.into_iter().filter(|chroma| {
+                let plain = Sampling {
+                    depth,
+                    chroma: *chroma,
+                    alpha: false,
+                    rgb: false,
+                };
+                all.contains(&plain)
+            });
+            list(made.map(|chroma| chroma.name().to_owned()).collect())
+        };
+        let depths = |which: &dyn Fn(&Sampling) -> bool| {
+            let mut depths: Vec<u32> = all.iter().filter(|s| which(s)).map(|s| s.depth).collect();
+            depths.sort_unstable();
+            depths.dedup();
+            list(depths.iter().map(u32::to_string).collect())
+        };
+        let alpha = match alpha_codecs().contains(&codec) {
+            true => "8".to_owned(),
+            false => depths(&|sampling| sampling.alpha),
+        };
+        let fields = encoders(codec)
+            .iter()
+            .any(|factory| encodes_interlaced(&factory.name()));
+        format!(
+            "| {} | {} | {} | {} | {} | {alpha} | {} |",
+            codec.name(),
+            of_depth(8),
+            of_depth(10),
+            of_depth(12),
+            depths(&|sampling| sampling.rgb),
+            if fields { "kept" } else { "–" }
+        )
+    }
+
+    /// The rows are those of GStreamer 1.22; of another they are printed.
+    #[test]
+    fn the_page_says_what_is_kept() {
+        use Codec::*;
+        gst::init().unwrap();
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FORMATS.md");
+        let page = std::fs::read_to_string(page).unwrap();
+        let (major, minor, ..) = gst::version();
+        println!("GStreamer {major}.{minor}");
+        let rows = [Vp8, Vp9, Av1, H264, H265, Theora, Ffv1].map(row);
+        rows.iter().for_each(|row| println!("{row}"));
+        let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
+        assert!(
+            (major, minor) != (1, 22) || missing.is_empty(),
+            "docs/FORMATS.md lacks {missing:#?}"
+        );
+    }
+
     #[test]
     fn hdr_keeps_its_depth_unasked() {
         gst::init().unwrap();

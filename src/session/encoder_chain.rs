@@ -2,7 +2,7 @@
 //! muxer.
 //!
 //! ```text
-//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ! packets
+//! appsrc ! videoconvert ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ! packets
 //! ```
 //!
 //! Must not be dropped in one of its own threads.

@@ -1,9 +1,9 @@
 //! The private pipeline of one recording.
 //!
 //! ```text
-//! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ────────────┐
-//! appsrc ! videoconvert ! videoflip ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ───┤ muxer ! bytes
-//! appsrc ! parser ! capsfilter ──────────────────────────────────────────────────────────────────┘
+//! appsrc ! audioconvert ! audioresample ! capsfilter ! encoder ! parser ! capsfilter ─┐
+//! appsrc ! videoconvert ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ────┤ muxer ! bytes
+//! appsrc ! parser ! capsfilter ───────────────────────────────────────────────────────┘
 //! ```
 //!
 //! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
