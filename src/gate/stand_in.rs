@@ -8,6 +8,8 @@ use crate::{formats::Silence, model::timeline::Ns};
 const MIN_HOLE: Ns = 100_000_000;
 /// Not where upstream says that packets are lost: who plays by the count of samples would be early by each of them.
 const MIN_LOSS: Ns = 5_000_000;
+/// Depayloaders and parsers lose more behind a loss, of which they do not say so.
+const LOSSY: Ns = 250_000_000;
 /// A hole that would take more packets than this is left: stamps may leap by days.
 const MAX_PACKETS: u64 = 1 << 15;
 /// `GST_BUFFER_OFFSET_NONE`.
@@ -24,6 +26,8 @@ pub struct StandIn {
     end: Option<Ns>,
     /// The track stays away: until here others need not wait for it.
     away: Option<Ns>,
+    /// Until here holes are losses, however short they are.
+    lossy: Ns,
     filled: Ns,
 }
 
@@ -36,6 +40,7 @@ impl StandIn {
             last: None,
             end: None,
             away: None,
+            lossy: 0,
             filled: 0,
         }
     }
@@ -52,6 +57,7 @@ impl StandIn {
         let place = |at: Ns| at.saturating_sub(length);
         self.end = self.end.map(place);
         self.away = self.away.map(place);
+        self.lossy = place(self.lossy);
     }
 
     /// Recorded time that something has stood in for.
@@ -132,7 +138,10 @@ impl StandIn {
     /// it can begin.
     pub fn come_back(&mut self, at: Ns, is_discont: bool, out: &mut GateOutput) -> Ns {
         let away = self.away.take();
-        let least = match is_discont && self.has_length() {
+        if is_discont {
+            self.lossy = at.saturating_add(LOSSY);
+        }
+        let least = match at < self.lossy && self.has_length() {
             true => MIN_LOSS,
             false => MIN_HOLE,
         };
@@ -211,8 +220,17 @@ mod tests {
         assert_eq!(opus().come_back(24 * MS, true, &mut out), 24 * MS);
         assert_eq!(places(out), Vec::<Ns>::new());
         let mut out = GateOutput::new();
-        assert_eq!(opus().come_back(41 * MS, true, &mut out), 41 * MS);
+        let mut stand_in = opus();
+        assert_eq!(stand_in.come_back(41 * MS, true, &mut out), 41 * MS);
         assert_eq!(places(out), [20]);
+        // And the next, of which nobody says so.
+        let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);
+        let fields = packet.get_mut().unwrap();
+        fields.set_duration(gst::ClockTime::from_mseconds(20));
+        stand_in.note(41 * MS, &packet);
+        let mut out = GateOutput::new();
+        assert_eq!(stand_in.come_back(81 * MS, false, &mut out), 81 * MS);
+        assert_eq!(places(out), [61]);
         let mut out = GateOutput::new();
         let mut unknown = opus();
         let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);

@@ -72,7 +72,7 @@ class Browser:
         capabilities = {"alwaysMatch": {"goog:chromeOptions": options}}
         session = self._call("POST", "/session", {"capabilities": capabilities})
         self.session = f"/session/{session['sessionId']}"
-        timeouts = {"script": 60_000, "pageLoad": 30_000}
+        timeouts = {"script": 150_000, "pageLoad": 30_000}
         self._call("POST", self.session + "/timeouts", timeouts)
         self.version = session["capabilities"]["browserVersion"]
 
@@ -93,7 +93,7 @@ class Browser:
             self.base + path, data, {"Content-Type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=90) as answer:
+            with urllib.request.urlopen(request, timeout=180) as answer:
                 return json.load(answer)["value"]
         except urllib.error.HTTPError as error:
             raise RuntimeError(error.read().decode(errors="replace")) from error

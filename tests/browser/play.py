@@ -13,6 +13,7 @@ import re
 import sys
 import tempfile
 import threading
+import time
 
 import gi
 
@@ -65,11 +66,48 @@ STREAMS = [
 # Types with an alpha channel.
 ALPHA = ["video/webm;codecs=vp8", "video/webm;codecs=vp9"]
 
+# What comes over a network: type, and the way of its pictures and of its sound into and out of packets.
+H264 = (
+    "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! rtph264pay config-interval=-1",
+    "rtph264depay ! h264parse ! video/x-h264,stream-format=avc,alignment=au",
+)
+VP8 = ("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15 ! rtpvp8pay", "rtpvp8depay")
+OPUS = ("opusenc ! rtpopuspay", "rtpopusdepay ! opusparse")
+AAC = ("audioconvert ! avenc_aac ! aacparse ! rtpmp4gpay", "rtpmp4gdepay ! aacparse ! audio/mpeg,stream-format=raw")
+NETWORKS = [
+    ("video/webm", VP8, OPUS),
+    ("video/mp4", H264, AAC),
+    ("video/mp4", H264, OPUS),
+    ("video/x-matroska", H264, OPUS),
+]
+# For how long a stream, or all, are away, in seconds: no whole number, since there is a tick each second.
+OUTAGES = [3.5, 12.5, 60.5] if os.environ.get("MEDIARECORDER_LONG") else [3.5]
+BEFORE, BEHIND = 3, 4
+
+
+def own_sources(mime_type, live):
+    """What is recorded for a type: raw media, and the pad that takes it."""
+    live = " is-live=true" if live else ""
+    sources = []
+    if mime_type.startswith("video"):
+        video = (
+            f"videotestsrc num-buffers={SECONDS * FPS} pattern=ball{live}"
+            f" ! video/x-raw,width=320,height=240,framerate={FPS}/1"
+        )
+        sources.append((video, "video_%u"))
+    if mime_type.startswith("audio") or "," in mime_type:
+        audio = (
+            f"audiotestsrc num-buffers={SECONDS * 100} samplesperbuffer=480 wave=ticks{live}"
+            " ! audio/x-raw,rate=48000,channels=2"
+        )
+        sources.append((audio, "audio_%u"))
+    return sources
+
 
 class Recording:
     """A recording that runs; its blobs as they come."""
 
-    def __init__(self, mime_type, live=False, **properties):
+    def __init__(self, mime_type, live=False, sources=None, **properties):
         self.blobs = []
         self.news = threading.Condition()
         self.over = False
@@ -84,19 +122,8 @@ class Recording:
         self.recorder.set_property("autostart", True)
         for name, value in properties.items():
             self.recorder.set_property(name.replace("_", "-"), value)
-        live = " is-live=true" if live else ""
-        if mime_type.startswith("video"):
-            self.attach(
-                f"videotestsrc num-buffers={SECONDS * FPS} pattern=ball{live}"
-                f" ! video/x-raw,width=320,height=240,framerate={FPS}/1",
-                "video_%u",
-            )
-        if mime_type.startswith("audio") or "," in mime_type:
-            self.attach(
-                f"audiotestsrc num-buffers={SECONDS * 100} samplesperbuffer=480 wave=ticks{live}"
-                " ! audio/x-raw,rate=48000,channels=2",
-                "audio_%u",
-            )
+        for line, template in sources or own_sources(mime_type, live):
+            self.attach(line, template)
         self.recorder.connect("on-start", self.on_start)
         self.recorder.connect("on-data-available", self.on_data)
         self.recorder.connect("on-error", self.on_error)
@@ -146,6 +173,81 @@ class Recording:
         self.pipeline.set_state(Gst.State.NULL)
         if not done or self.error:
             raise RuntimeError(f"the recording failed: {self.error or 'no end'}")
+
+
+class Outage:
+    """A recording of what comes over a network, in packets of RTP of which none come for some time."""
+
+    def __init__(self, what, path, away, seconds):
+        mime_type, video, audio = what
+        self.what = f"{mime_type}, {video[0].split()[0]} and {audio[0].split()[0]}"
+        self.mime_type, self.path, self.away, self.seconds = mime_type, path, away, seconds
+        sources = []
+        for kind, raw, (send, receive) in [
+            ("video", f"videotestsrc pattern=ball is-live=true ! video/x-raw,width=320,height=240,framerate={FPS}/1", video),
+            ("audio", "audiotestsrc wave=ticks is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=2", audio),
+        ]:
+            network = f"identity name={kind}-network drop-probability=0.002 ! rtpjitterbuffer latency=100"
+            sources.append((f"{raw} ! {send} ! {network} ! {receive}", f"{kind}_%u"))
+        self.recording = Recording("", live=True, sources=sources, location=str(path))
+        self.down = False
+        # Recorded times, in seconds, at which the network went and came back.
+        self.turns = []
+        for kind in away:
+            self.recording.pipeline.get_by_name(f"{kind}-network").get_static_pad("src").add_probe(
+                Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, self.pass_on
+            )
+
+    def pass_on(self, _, __):
+        return Gst.PadProbeReturn.DROP if self.down else Gst.PadProbeReturn.OK
+
+    def set_down(self, down):
+        self.down = down
+        self.turns.append(self.recording.recorder.get_property("stats").get_value("duration") / Gst.SECOND)
+
+    def judge(self, played):
+        """A sentence on what a browser made of it, or raises."""
+        # What is on its way at a turn comes yet.
+        begin, end = self.turns[0] - 0.5, self.turns[1] + 1
+        ticks = [shown % 1 for shown in played["heard"] if shown is not None and shown < begin]
+        behind = [shown % 1 for shown in played["heard"] if shown is not None and shown > end]
+        if len(ticks) < 2 or len(behind) < 2:
+            raise RuntimeError(f"{self.what}: ticks at {played['heard']}")
+        phase = ticks[-1]
+        furthest = max(abs((tick - phase + 0.5) % 1 - 0.5) for tick in ticks[1:] + behind)
+        # An outage that is not heard would be half a second.
+        if furthest > 0.2:
+            raise RuntimeError(f"{self.what}: sound is {furthest:.3f} s off behind the outage: {played['heard']}")
+        if abs(played["ended"] - played["duration"]) > 0.3:
+            raise RuntimeError(f"{self.what}: of {played['duration']} s it ends at {played['ended']}")
+        shown = [frame for frame in played["frames"] if end < frame < end + BEHIND - 2]
+        # Where the machine is busy a browser leaves out many.
+        if len(shown) < 5:
+            raise RuntimeError(f"{self.what}: {len(shown)} frames behind the outage")
+        return f"{self.what}: plays through, sound at most {furthest * 1000:.0f} ms off"
+
+
+def judge_outages(browser, server, folder, away, seconds):
+    """A sentence on recordings of a network that is away, all at a time, or raises."""
+    made = []
+    for number, what in enumerate(NETWORKS):
+        path = folder / f"outage-{'-'.join(away)}-{seconds}-{number}"
+        made.append(Outage(what, path.with_suffix("." + {"webm": "webm", "mp4": "mp4"}.get(what[0][6:], "mkv")), away, seconds))
+    for wait, down in [(BEFORE, True), (seconds, False)]:
+        time.sleep(wait)
+        for outage in made:
+            outage.set_down(down)
+    time.sleep(BEHIND)
+    for outage in made:
+        if error := outage.recording.recorder.emit("stop"):
+            raise RuntimeError(f"{outage.what}: {error.message}")
+    urls = []
+    for outage in made:
+        outage.recording.finish()
+        urls.append(f"/file/{len(server.files)}")
+        server.files[urls[-1]] = (outage.path, outage.mime_type)
+    played = browser.run("ticks", urls)
+    return "; ".join(outage.judge(one) for outage, one in zip(made, played))
 
 
 def record(mime_type, path):
@@ -295,8 +397,12 @@ def main():
             todo += [(colours.judge_alpha, (folder, t), t) for t in ALPHA]
             pairs = colours.pairs("MEDIARECORDER_LONG" in os.environ)
             todo += [(colours.judge_colours, (folder, *pair), pair[1]) for pair in pairs]
+            for seconds in OUTAGES:
+                for away in [("video",), ("audio",), ("video", "audio")]:
+                    what = f"{' and '.join(away)} away for {seconds} s"
+                    todo.append((judge_outages, (folder, away, seconds), what))
             for judge, arguments, what in todo:
-                mime_type = what.split(", timeslice")[0]
+                mime_type = "" if judge is judge_outages else what.split(", timeslice")[0]
                 if not recorder.emit("is-type-supported", mime_type):
                     print(f"   - {mime_type}: not installed, not tested")
                     continue

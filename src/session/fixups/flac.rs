@@ -62,6 +62,8 @@ struct Count {
     samples: u64,
     /// The file's first bytes.
     head: Vec<u8>,
+    /// Where the last frame ends.
+    end: Option<gst::ClockTime>,
 }
 
 /// Which frames are counted anew.
@@ -92,6 +94,17 @@ impl Count {
         self.frames += 1;
         self.samples += header.samples;
         header.renumbered(frame, number)
+    }
+
+    /// A frame lies behind the one before it: the last one of a flacenc of 1.26 that has begun in the middle says that
+    /// the encoder began at 0.
+    fn place(&mut self, frame: &mut gst::BufferRef) {
+        let (Some(pts), Some(length)) = (frame.pts(), frame.duration()) else {
+            return;
+        };
+        let end = self.end.filter(|end| pts + length / 2 < *end);
+        frame.set_pts(end.unwrap_or(pts));
+        self.end = Some(end.unwrap_or(pts) + length);
     }
 
     /// What the head has to say in the end, where it is.
@@ -149,6 +162,7 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                 let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
                 if let Some(fields) = renumbered.get_mut() {
                     let _ = buffer.copy_into(fields, what, ..);
+                    count.place(fields);
                 }
                 *buffer = renumbered;
             }
@@ -176,6 +190,21 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_frame_is_in_front_of_the_one_before_it() {
+        gst::init().unwrap();
+        let ms = gst::ClockTime::from_mseconds;
+        let mut count = Count::default();
+        for (pts, length, due) in [(1_728, 96, 1_728), (1_822, 96, 1_822), (1_344, 80, 1_918)] {
+            let mut frame = gst::Buffer::new();
+            let fields = frame.get_mut().unwrap();
+            fields.set_pts(ms(pts));
+            fields.set_duration(ms(length));
+            count.place(fields);
+            assert_eq!(frame.pts(), Some(ms(due)));
+        }
+    }
 
     #[test]
     fn what_is_no_frame_is_left_alone() {
