@@ -5,6 +5,7 @@
 //! queues, and its callbacks take nothing but `Backpressure`.
 
 mod feed;
+mod in_file;
 mod in_flight;
 mod outlet;
 
@@ -23,6 +24,8 @@ use crate::{
     },
 };
 use feed::{Feed, Item};
+pub use in_file::Asked;
+use in_file::InFile;
 pub use in_flight::{InFlight, rounding};
 use outlet::{Outlet, Outlets};
 use std::{
@@ -124,6 +127,10 @@ struct Inner {
     /// Recorded time at which the part begins that the track is in.
     begin: Ns,
     outlets: Outlets,
+    /// How it is in the file of that.
+    in_file: InFile,
+    /// The caps that have been given on last.
+    given: Option<gst::Caps>,
     first: Option<Ns>,
     /// Whether what was given on last has no decode time.
     lacks_dts: bool,
@@ -186,6 +193,8 @@ pub struct Shared {
     pub patience: Ns,
     /// Whether any track is live: then cuts are made at the clock's time.
     pub any_live: Arc<AtomicBool>,
+    /// What is asked for, where the recording may go on in another part.
+    pub may_split: Option<Asked>,
 }
 
 impl Track {
@@ -224,6 +233,8 @@ impl Track {
                 hold: None,
                 begin: 0,
                 outlets: Outlets::new(shared.queue_limit),
+                in_file: InFile::new(shared.may_split.clone()),
+                given: None,
                 first: None,
                 lacks_dts: false,
                 counts: TrackStats::default(),
@@ -393,9 +404,13 @@ impl Track {
     /// What it is at the beginning of this part, as far as is known.
     pub fn caps_of(&self, part: usize) -> Option<gst::Caps> {
         let inner = lock(&self.inner);
+        let begun = inner
+            .outlets
+            .find(part)
+            .and_then(|outlet| outlet.caps.clone());
         match part {
             0 => inner.first_caps.clone(),
-            _ => inner.caps.clone(),
+            _ => begun.or_else(|| inner.caps.clone()),
         }
     }
 
@@ -482,6 +497,7 @@ impl Track {
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
+        inner.in_file.set_caps(caps);
         inner.caps = Some(caps.clone());
         if inner.first.is_none() {
             inner.first_caps = Some(caps.clone());
@@ -575,6 +591,8 @@ impl Track {
             return self.leave_out_one(inner, &input);
         }
         let safe_until = self.safe_until_at(now, end);
+        inner.in_file.note_media(input.running);
+        self.split_if_needed(inner);
         inner.refresh(&self.timeline);
         if inner.hold.is_some_and(|hold| end > hold) {
             self.room.wake();
@@ -595,6 +613,28 @@ impl Track {
             inner.advance(safe_until, &self.timeline);
         }
         self.tell_next_part(inner);
+    }
+
+    /// Ends the part where what comes needs another, or as soon after as no track has gone on further.
+    fn split_if_needed(&self, inner: &mut Inner) {
+        let Some((at, is_alone)) = inner.in_file.split() else {
+            return;
+        };
+        let is_split = self.timeline.write(|timeline| {
+            let now = match self.clock.now() {
+                Some(now) if self.any_live.load(Ordering::SeqCst) => now,
+                _ => self.clock.furthest(),
+            };
+            let begin = timeline.begin_of_part(timeline.part());
+            timeline.split(if is_alone { at } else { at.max(now) })
+                || timeline.pending_split().is_some_and(|split| split >= at)
+                || timeline.is_stopped()
+                || begin.is_some_and(|begin| begin.running >= at)
+        });
+        if is_split {
+            inner.in_file.is_split();
+            self.room.wake();
+        }
     }
 
     /// The pipeline of the part that the track is in is connected when there is media for it.
@@ -869,6 +909,7 @@ impl Track {
         // The clock first: a cut that is not seen behind it is later.
         let safe_until = self.safe_until(self.arrived());
         let over = self.timeline.read(|t| t.is_stopped()) || self.is_ended();
+        self.split_if_needed(&mut inner);
         inner.refresh(&self.timeline);
         if over && !self.is_live() {
             self.settle_stamps(&mut inner);
@@ -1166,14 +1207,19 @@ impl Inner {
 
     fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
+        let is_encoded = matches!(self.gate, Some(Gate::Encoded(_)));
         let outlet = self.outlets.of(self.cursor.part());
         for piece in out {
             match piece {
                 Piece::Buffer(buffer) => {
                     self.lacks_dts = buffer.dts().is_none();
+                    if outlet.caps.is_none() && is_encoded {
+                        outlet.caps = self.given.clone();
+                    }
                     outlet.give(buffer);
                 }
                 Piece::Caps(caps) => {
+                    self.given = Some(caps.clone());
                     outlet.headroom = gate::headroom(&caps);
                     outlet.feed.give(Item::Caps(caps));
                 }
