@@ -8,7 +8,7 @@ use super::{
 };
 use crate::model::{Codec, Kind};
 
-/// A rung of the ladder, the best first. (A new part of the recording is to stand behind the first.)
+/// A rung of the ladder, the best first. Where another part of the recording may begin, that stands behind the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rung {
     /// It goes on as it is: decoders find what is new in the media itself, or the encoder's input is converted.

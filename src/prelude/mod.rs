@@ -308,6 +308,7 @@ impl Keeping {
             queue_limit: self.settings.queue_limit(),
             patience: self.settings.patience_ns(),
             any_live: self.any_live.clone(),
+            may_split: None,
         }
     }
 }

@@ -185,6 +185,10 @@ impl State {
         (caps, from): (&gst::Caps, Option<gst::ClockTime>),
     ) {
         self.rung = Rung::End;
+        if watched.goes_on_in_next(caps) {
+            leave_media_out(upstream);
+            return listener.left_out(watched.index, caps);
+        }
         leave_all_out(upstream);
         let at = from.map_or(0, |from| {
             from.nseconds().saturating_sub(watched.spec.headroom())
@@ -254,6 +258,15 @@ impl<L: Listener> Watched<L> {
         Ok((elements, Some(encoder)))
     }
 
+    /// Whether the next part, which is under way then, can hold media with these caps.
+    fn goes_on_in_next(&self, caps: &gst::Caps) -> bool {
+        let settings = &self.settings;
+        let location = settings.location.as_deref();
+        settings.may_split
+            && self.recorded.copied
+            && formats::copied_codec(caps, &settings.mime_type, location).is_some()
+    }
+
     /// The form of raw media that the track has in the file.
     fn form(&self) -> gst::Caps {
         let in_file = self.mux_pad.upgrade().and_then(|pad| pad.current_caps());
@@ -307,6 +320,17 @@ impl<L: Listener> Watched<L> {
 fn leave_all_out(pad: &gst::Pad) {
     let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, all, |_, info| leave_out(info));
+}
+
+/// No media passes the pad any more, but its end does.
+fn leave_media_out(pad: &gst::Pad) {
+    let media = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    probe(pad, media, |_, info| {
+        match info.event().map(|event| event.type_()) {
+            Some(gst::EventType::Eos) => gst::PadProbeReturn::Ok,
+            _ => leave_out(info),
+        }
+    });
 }
 
 /// How long so many samples are on this pad.

@@ -62,24 +62,20 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    /// A whole recording with a limit of 100 kB.
-    #[test]
-    fn a_wav_file_that_is_full_ends_the_recording_and_is_valid() {
-        const MOST: u64 = 100_000;
-        crate::fault::init();
-        lower(MOST);
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("full.wav");
-        let pipeline = gst::parse::launch(
-            "audiotestsrc samplesperbuffer=480 ! audio/x-raw,format=S16LE,rate=48000,channels=2 \
-             ! mediarecorder name=rec autostart=true mime-type=audio/wav",
-        )
-        .unwrap()
-        .downcast::<gst::Pipeline>()
-        .unwrap();
+    type Seen = Arc<Mutex<Vec<String>>>;
+
+    /// A whole recording of sound into this file, until it ends by itself; the events.
+    fn record(path: &std::path::Path, buffers: i32) -> Vec<String> {
+        let line = format!(
+            "audiotestsrc num-buffers={buffers} samplesperbuffer=480 \
+             ! audio/x-raw,format=S16LE,rate=48000,channels=2 \
+             ! mediarecorder name=rec autostart=true mime-type=audio/wav"
+        );
+        let pipeline = gst::parse::launch(&line).unwrap();
+        let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
         let recorder = pipeline.by_name("rec").unwrap();
         recorder.set_property("location", path.to_str().unwrap());
-        let seen = Arc::<Mutex<Vec<String>>>::default();
+        let seen = Seen::default();
         for name in ["on-start", "on-error", "on-data-available", "on-stop"] {
             let seen = seen.clone();
             recorder.connect(name, false, move |arguments| {
@@ -98,8 +94,34 @@ mod tests {
             std::thread::sleep(Duration::from_millis(5));
         }
         pipeline.set_state(gst::State::Null).unwrap();
-        lower(u64::MAX);
-        let seen = seen.lock().unwrap().clone();
+        seen.lock().unwrap().clone()
+    }
+
+    /// How much media is in it, if RIFF and the chunks in it are as long as they say.
+    fn media_of(path: &std::path::Path) -> u64 {
+        let bytes = std::fs::read(path).unwrap();
+        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+        assert_eq!((&bytes[..4], number(4)), (&b"RIFF"[..], bytes.len() - 8));
+        let (mut at, mut size) = (12, 0);
+        while at < bytes.len() {
+            if &bytes[at..at + 4] == b"data" {
+                size = number(at + 4) as u64;
+            }
+            at += 8 + number(at + 4);
+        }
+        assert_eq!(at, bytes.len());
+        size
+    }
+
+    /// With a limit of 100 kB, and then, where another part may begin, of 1 MB.
+    #[test]
+    fn a_full_wav_file_is_valid_and_the_next_part_begins_where_one_may() {
+        const MOST: u64 = 100_000;
+        crate::fault::init();
+        lower(MOST);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("full.wav");
+        let seen = record(&path, -1);
         let [start, error, data, stop] = &seen[..] else {
             panic!("{seen:?}");
         };
@@ -111,18 +133,17 @@ mod tests {
             error.starts_with("on-error") && error.contains("x-matroska"),
             "{error}"
         );
-        // RIFF and the chunks in it are as long as they say, and the data is nearly the limit.
-        let bytes = std::fs::read(&path).unwrap();
-        let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
-        assert_eq!((&bytes[..4], number(4)), (&b"RIFF"[..], bytes.len() - 8));
-        let (mut at, mut size) = (12, 0);
-        while at < bytes.len() {
-            if &bytes[at..at + 4] == b"data" {
-                size = number(at + 4) as u64;
-            }
-            at += 8 + number(at + 4);
-        }
-        assert_eq!(at, bytes.len());
+        let size = media_of(&path);
         assert!(size <= MOST && size + 4 * 480 > MOST, "{size}");
+
+        lower(10 * MOST);
+        let seen = record(&folder.path().join("part-%d.wav"), 1_300);
+        lower(u64::MAX);
+        let blobs = vec!["on-data-available"; 3];
+        let due: Vec<_> = [vec!["on-start"], blobs, vec!["on-stop"]].concat();
+        assert_eq!(seen, due);
+        let sizes = [0, 1, 2].map(|n| media_of(&folder.path().join(format!("part-{n}.wav"))));
+        assert_eq!(sizes.iter().sum::<u64>(), 1_300 * 480 * 4);
+        assert!(sizes[0] > 9 * MOST && sizes[0] <= 10 * MOST, "{sizes:?}");
     }
 }

@@ -61,6 +61,7 @@ pub(crate) use panics::{panic_text, panicked};
 pub use timing::RunningTime;
 use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
+use track::Asked;
 pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Shared, Track, stamp_of};
 pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
@@ -201,6 +202,11 @@ impl Session {
             queue_limit: settings.queue_limit(),
             patience: settings.patience_ns(),
             any_live: any_live.clone(),
+            may_split: settings.may_split.then(|| Asked {
+                mime_type: settings.mime_type.clone(),
+                location: settings.location.clone(),
+                is_alone: tracks.len() == 1,
+            }),
         };
         let label = glib::gformat!("{}/recording{id}", delegate.name());
         let decoding = tracks.iter().map(|_| Decoding::default()).collect();

@@ -59,6 +59,8 @@ pub trait Listener: Send + Sync + 'static {
     fn exchanged(&self, track: usize, encoder: Option<&gst::Element>);
     /// A track has ended at this recorded time: these caps have come on it, of which nothing can be made.
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns);
+    /// Media of a track with these caps is left out: the next part has what follows.
+    fn left_out(&self, track: usize, caps: &gst::Caps);
     /// A queue has run low.
     fn need_data(&self);
 }

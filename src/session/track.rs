@@ -7,6 +7,7 @@
 mod encoding;
 mod ending;
 mod feed;
+mod in_file;
 mod in_flight;
 mod inner;
 mod intake;
@@ -23,6 +24,8 @@ use crate::{
     model::{Kind, stamps::Stamps, timeline::Ns},
 };
 use feed::{Feed, Item};
+pub use in_file::Asked;
+use in_file::InFile;
 pub use in_flight::{InFlight, rounding};
 use inner::Inner;
 pub use intake::stamp_of;
@@ -139,6 +142,8 @@ pub struct Shared {
     pub patience: Ns,
     /// Whether any track is live: then cuts are made at the clock's time.
     pub any_live: Arc<AtomicBool>,
+    /// What is asked for, where the recording may go on in another part.
+    pub may_split: Option<Asked>,
 }
 
 impl Track {
@@ -177,6 +182,8 @@ impl Track {
                 hold: None,
                 begin: 0,
                 outlets: Outlets::new(shared.queue_limit),
+                in_file: InFile::new(shared.may_split.clone()),
+                given: None,
                 first: None,
                 lacks_dts: false,
                 counts: TrackStats::default(),
@@ -309,9 +316,13 @@ impl Track {
     /// What it is at the beginning of this part, as far as is known.
     pub fn caps_of(&self, part: usize) -> Option<gst::Caps> {
         let inner = lock(&self.inner);
+        let begun = inner
+            .outlets
+            .find(part)
+            .and_then(|outlet| outlet.caps.clone());
         match part {
             0 => inner.first_caps.clone(),
-            _ => inner.caps.clone(),
+            _ => begun.or_else(|| inner.caps.clone()),
         }
     }
 

@@ -21,6 +21,7 @@ pub const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=
 pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 
 /// An encoded stream.
+#[derive(Clone)]
 pub struct Coded {
     pub caps: gst::Caps,
     /// In decode order, stamped with running time.

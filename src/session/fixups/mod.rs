@@ -157,6 +157,15 @@ impl ChainSpec {
         })
     }
 
+    /// The track as the file has it.
+    pub fn recorded(&self) -> formats::Recorded {
+        formats::Recorded {
+            codec: self.codec,
+            copied: self.copied,
+            first: self.caps.clone(),
+        }
+    }
+
     /// Whether raw media comes in.
     pub fn is_raw(&self) -> bool {
         formats::is_raw(&self.caps)

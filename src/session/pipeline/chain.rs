@@ -54,6 +54,11 @@ impl Feed {
         }
     }
 
+    /// The track as the file has it.
+    pub fn recorded(&self) -> Recorded {
+        self.spec.recorded()
+    }
+
     /// Nothing more comes out of the head: the muxer goes on without.
     pub fn end_tail(&self) {
         let takes = self.takes.clone();
@@ -469,11 +474,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
     ) -> Watched<L> {
         let spec = &chain.spec;
         Watched {
-            recorded: Recorded {
-                codec: spec.codec,
-                copied: spec.copied,
-                first: spec.caps.clone(),
-            },
+            recorded: spec.recorded(),
             spec: spec.clone(),
             index,
             name: track.name.to_owned(),

@@ -7,7 +7,7 @@ use crate::{
     model::{Error, Kind, phase::Phase},
     session::{
         Event, chapters, container_limit, lock,
-        pipeline::{FileHead, Pipeline, TrackMedia, factory_name},
+        pipeline::{Feed, FileHead, Pipeline, TrackMedia, factory_name},
         track::Track,
     },
 };
@@ -165,9 +165,18 @@ impl Supervisor {
     pub(super) fn connect(&mut self) -> Result<Phase, Error> {
         let part = self.part.number;
         let tracks = self.in_pipeline.iter();
-        let mut tracks = tracks.filter_map(|index| self.session.tracks.get(*index));
-        if part > 0 && tracks.any(|track| track.is_absent_from(part)) {
-            // It has ended since the pipeline was built, which would have a track without media.
+        let tracks = tracks.filter_map(|index| self.session.tracks.get(*index));
+        let feeds = self.pipeline.iter().flat_map(Pipeline::feeds);
+        let is_another = |track: &Track, feed: &Feed| {
+            let caps = track.caps_of(part);
+            track.is_encoded() && caps.is_some_and(|caps| caps != feed.recorded().first)
+        };
+        let mut built = tracks.zip(feeds);
+        if part > 0
+            && built.any(|(track, feed)| track.is_absent_from(part) || is_another(track, feed))
+        {
+            // It has ended since the pipeline was built, which would have a track without media, or has gone on as something
+            // else.
             lock(&self.part.encoders).clear();
             self.pipeline = None;
             return Ok(Phase::Waiting);

@@ -182,6 +182,7 @@ impl Front {
             let Some(asked) = session.timeline.read(|t| t.pending_split()) else {
                 break;
             };
+            session.prepare_next();
             session.ask_for_key_frames();
             let Some(at) = self.split_instant(session, asked, progress) else {
                 // What is not of the next part goes on.

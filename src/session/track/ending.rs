@@ -17,6 +17,7 @@ impl Track {
         // The clock first: a cut that is not seen behind it is later.
         let safe_until = self.safe_until(self.arrived());
         let over = self.timeline.read(|t| t.is_stopped()) || self.is_ended();
+        self.split_if_needed(&mut inner);
         inner.refresh(&self.timeline);
         if over && !self.is_live() {
             self.settle_stamps(&mut inner);
@@ -39,6 +40,28 @@ impl Track {
     /// as it has arrived.
     pub fn finish(&self, whole: bool) {
         self.finish_locked(&mut lock(&self.inner), whole);
+    }
+
+    /// Ends the part where what comes needs another, or as soon after as no track has gone on further.
+    pub(super) fn split_if_needed(&self, inner: &mut Inner) {
+        let Some((at, is_alone)) = inner.in_file.split() else {
+            return;
+        };
+        let is_split = self.timeline.write(|timeline| {
+            let now = match self.clock.now() {
+                Some(now) if self.any_live.load(Ordering::SeqCst) => now,
+                _ => self.clock.furthest(),
+            };
+            let begin = timeline.begin_of_part(timeline.part());
+            timeline.split(if is_alone { at } else { at.max(now) })
+                || timeline.pending_split().is_some_and(|split| split >= at)
+                || timeline.is_stopped()
+                || begin.is_some_and(|begin| begin.running >= at)
+        });
+        if is_split {
+            inner.in_file.is_split();
+            self.room.wake();
+        }
     }
 
     /// Once all that was captured before the last cut has arrived, the track is complete.

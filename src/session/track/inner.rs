@@ -1,6 +1,6 @@
 //! What a track holds, behind its lock.
 
-use super::{Item, Outlet, Outlets, TrackStats};
+use super::{InFile, Item, Outlet, Outlets, TrackStats};
 use crate::{
     gate::{self, Gate, GateOutput, Input, IntervalCursor, Piece},
     model::{Orientation, stamps::Stamps, timeline::Ns},
@@ -24,6 +24,10 @@ pub(super) struct Inner {
     /// Recorded time at which the part begins that the track is in.
     pub(super) begin: Ns,
     pub(super) outlets: Outlets,
+    /// How it is in the file of that.
+    pub(super) in_file: InFile,
+    /// The caps that have been given on last.
+    pub(super) given: Option<gst::Caps>,
     pub(super) first: Option<Ns>,
     /// Whether what was given on last has no decode time.
     pub(super) lacks_dts: bool,
@@ -130,14 +134,19 @@ impl Inner {
 
     pub(super) fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
+        let is_encoded = matches!(self.gate, Some(Gate::Encoded(_)));
         let outlet = self.outlets.of(self.cursor.part());
         for piece in out {
             match piece {
                 Piece::Buffer(buffer) => {
                     self.lacks_dts = buffer.dts().is_none();
+                    if outlet.caps.is_none() && is_encoded {
+                        outlet.caps = self.given.clone();
+                    }
                     outlet.give(buffer);
                 }
                 Piece::Caps(caps) => {
+                    self.given = Some(caps.clone());
                     outlet.headroom = gate::headroom(&caps);
                     outlet.feed.give(Item::Caps(caps));
                 }

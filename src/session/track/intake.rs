@@ -53,6 +53,7 @@ impl Track {
         for (at, muted) in std::mem::take(&mut inner.mutes) {
             self.mute_locked(&mut inner, at, muted);
         }
+        inner.in_file.set_caps(caps);
         inner.caps = Some(caps.clone());
         if inner.first.is_none() {
             inner.first_caps = Some(caps.clone());
@@ -146,6 +147,8 @@ impl Track {
             return self.leave_out_one(inner, &input);
         }
         let safe_until = self.safe_until_at(now, end);
+        inner.in_file.note_media(input.running);
+        self.split_if_needed(inner);
         inner.refresh(&self.timeline);
         if inner.hold.is_some_and(|hold| end > hold) {
             self.room.wake();

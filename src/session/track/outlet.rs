@@ -15,6 +15,8 @@ use std::{
 pub struct Outlet {
     pub part: usize,
     pub feed: Feed,
+    /// What its first media is, of encoded media.
+    pub caps: Option<gst::Caps>,
     /// How much later than recorded time what is given on is stamped.
     pub headroom: Ns,
     /// Recorded time, of the part, up to which media has been given on, as far as that tells its length.
@@ -31,6 +33,7 @@ impl Outlet {
         Outlet {
             part,
             feed: Feed::default(),
+            caps: None,
             headroom: 0,
             fed: Arc::default(),
             dropper: Arc::new(FrameDropper::new(queue_limit)),

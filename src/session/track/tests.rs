@@ -93,6 +93,7 @@ impl Stream {
             queue_limit: PATIENCE,
             patience: PATIENCE,
             any_live: Arc::new(AtomicBool::new(live)),
+            may_split: None,
         };
         let spec = TrackSpec {
             name: "track".into(),

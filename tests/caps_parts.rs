@@ -1,0 +1,182 @@
+//! Encoded media that goes on as something its file cannot hold: where another part may begin, it goes on there as it came.
+
+mod coded;
+mod common;
+mod inputs;
+
+use coded::{Coded, ORIGIN, SECOND};
+use common::judge::{decode, file, parts};
+use common::outer::{Outer, place_for};
+use gst::prelude::*;
+use inputs::Source;
+use std::path::Path;
+
+/// Pictures of one stream.
+const PART: usize = 15;
+const PICTURE: u64 = SECOND / 30;
+
+const AVC: &str = "x264enc key-int-max=15 tune=zerolatency speed-preset=ultrafast ! h264parse ! \
+    video/x-h264,stream-format=avc,alignment=au";
+const HVC: &str = "x265enc key-int-max=15 tune=zerolatency speed-preset=ultrafast ! h265parse ! \
+    video/x-h265,stream-format=hvc1,alignment=au";
+const VP8: &str = "videoscale ! video/x-raw,width=640,height=480 ! vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
+
+/// The buffers of `coded` between two times.
+fn between(coded: Coded, from: u64, to: u64) -> Coded {
+    let within = |buffer: &gst::Buffer| {
+        let middle = buffer.pts().map(|pts| pts.nseconds() + PICTURE / 2);
+        middle.is_some_and(|at| (ORIGIN + from..ORIGIN + to).contains(&at))
+    };
+    let buffers = coded.buffers.into_iter().filter(within).collect();
+    Coded { buffers, ..coded }
+}
+
+/// Stream `number` of pictures, by this encoder.
+fn pictures(line: &str, number: usize) -> Coded {
+    let frames = u32::try_from((number + 1) * PART).unwrap();
+    let from = (number * PART) as u64 * PICTURE;
+    between(
+        coded::video(line, frames),
+        from,
+        from + PART as u64 * PICTURE,
+    )
+}
+
+fn play(source: &Source, streams: &[Coded]) {
+    for (number, stream) in streams.iter().enumerate() {
+        if number > 0 {
+            source.caps(&stream.caps);
+        }
+        stream.buffers.iter().for_each(|b| source.push(b.clone()));
+    }
+    source.end();
+}
+
+fn take(name: &str) -> (tempfile::TempDir, Outer) {
+    let (folder, path) = place_for(name);
+    let outer = Outer::new("", &path);
+    outer.recorder.set_property("autostart", true);
+    (folder, outer)
+}
+
+/// Payloads, in order, of a file and of a stream as it came.
+fn assert_payloads(path: &Path, stream: &str, due: &[gst::Buffer]) {
+    let found: Vec<_> = coded::packets(path, stream)
+        .into_iter()
+        .map(|p| p.md5)
+        .collect();
+    let due: Vec<_> = due
+        .iter()
+        .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))
+        .collect();
+    assert_eq!(found, due, "{path:?}");
+}
+
+/// That each of `count` pictures is in one part, and at its time.
+fn assert_pictures(files: &[parts::Part], count: usize) {
+    let found = parts::pictures(files).unwrap();
+    let said: Vec<_> = found.list.iter().map(|p| (p.recorded, p.source)).collect();
+    assert_eq!(said.len(), count, "{said:?}");
+    for (number, (recorded, source)) in (0u64..).zip(&said) {
+        let due = number * PICTURE;
+        assert!(
+            source.is_some_and(|at| at.abs_diff(due) <= 2_000),
+            "{number}: {said:?}"
+        );
+        assert!((recorded - due as f64).abs() < 1.2e6, "{number}: {said:?}");
+    }
+}
+
+#[test]
+fn another_codec_goes_on_in_the_next_part_as_it_came() {
+    let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(VP8, 2)];
+    let (_folder, outer) = take("take-%d.mkv");
+    let source = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
+    outer.set_state(gst::State::Playing);
+    play(&source, &streams);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let files = parts::told(&outer);
+    assert_eq!(files.len(), 3, "{files:?}");
+    let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
+    assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc", "vp8"]);
+    for (file, stream) in files.iter().zip(&streams) {
+        assert_payloads(&file.path, "v:0", &stream.buffers);
+        file::decodes_quietly(&file.path).unwrap();
+    }
+    parts::follow_each_other(&files, outer.kept().total(), 5e6).unwrap();
+    assert_pictures(&files, 3 * PART);
+}
+
+/// Nothing of the one can be made into the other: without parts the track would end.
+#[test]
+fn other_codebooks_go_on_in_the_next_part() {
+    const SOUND: &str = "audioconvert ! vorbisenc";
+    const OTHER: &str = "audioconvert ! vorbisenc quality=0.9";
+    let first = between(coded::audio(SOUND, 10), 0, SECOND);
+    let other = between(coded::audio(OTHER, 20), SECOND, 2 * SECOND);
+    let (_folder, outer) = take("take-%d.mkv");
+    let source = Source::new(&outer.pad("audio_%u"), &first.caps, None);
+    outer.set_state(gst::State::Playing);
+    let streams = [first, other];
+    play(&source, &streams);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let files = parts::told(&outer);
+    assert_eq!(files.len(), 2, "{files:?}");
+    for (file, stream) in files.iter().zip(&streams) {
+        assert_payloads(&file.path, "a:0", &stream.buffers);
+    }
+}
+
+/// What other tracks have had by then is in the part before, and so is what was shown meanwhile, encoded anew.
+#[test]
+fn beside_another_track_no_picture_is_lost_at_the_change() {
+    let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(HVC, 2)];
+    assert!(coded::is_key(&streams[2].buffers[0]));
+    let sound = between(
+        coded::audio("audioconvert ! opusenc", 15),
+        0,
+        3 * SECOND / 2,
+    );
+    let (_folder, outer) = take("take-%d.mkv");
+    let sees = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
+    let listens = Source::new(&outer.pad("audio_%u"), &sound.caps, None);
+    outer.set_state(gst::State::Playing);
+    for (number, stream) in (0u64..).zip(&streams) {
+        if number == 1 {
+            outer.wait_for("start", 1);
+            sees.caps(&stream.caps);
+        }
+        stream.buffers.iter().for_each(|b| sees.push(b.clone()));
+        let half = between(
+            sound.clone(),
+            number * SECOND / 2,
+            (number + 1) * SECOND / 2,
+        );
+        half.buffers.iter().for_each(|b| listens.push(b.clone()));
+    }
+    sees.end();
+    listens.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let files = parts::told(&outer);
+    assert_eq!(files.len(), 2, "{files:?}");
+    let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
+    assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc"]);
+    parts::follow_each_other(&files, outer.kept().total(), 70e6).unwrap();
+    assert_pictures(&files, 3 * PART);
+    let heard: Vec<_> = files
+        .iter()
+        .flat_map(|part| coded::packets(&part.path, "a:0"))
+        .map(|packet| packet.md5)
+        .collect();
+    let due: Vec<_> = sound
+        .buffers
+        .iter()
+        .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))
+        .collect();
+    assert_eq!(heard, due);
+    let kept = decode::sound(&files[1].path, 0, None).unwrap();
+    assert!(kept.len() > 4_800);
+}

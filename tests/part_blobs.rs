@@ -1,0 +1,103 @@
+//! Parts without a file: each is a blob that plays by itself.
+
+mod common;
+
+use common::judge::{file, parts, samples, sync};
+use common::outer::{Outer, SMALL, place_for};
+use common::signal::tag;
+use gst::prelude::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Records into blobs of a second, and saves each; the parts, in these files.
+fn blobs(outer: &Outer, folder: &std::path::Path, media: impl FnOnce(&Outer)) -> Vec<parts::Part> {
+    outer.recorder.set_property("location", None::<&str>);
+    outer.recorder.set_property("blob-messages", true);
+    outer.recorder.set_property("max-size-time", SECOND);
+    outer.recorder.set_property("autostart", true);
+    media(outer);
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let told = parts::told(outer);
+    let heard = outer.heard();
+    let blobs: Vec<_> = heard
+        .iter()
+        .filter(|heard| heard.name == "data-available")
+        .collect();
+    assert_eq!(blobs.len(), told.len(), "one for each part");
+    let saved = told.into_iter().zip(blobs).map(|(part, blob)| {
+        assert_eq!(blob.fields.get::<u32>("part").unwrap(), part.number);
+        assert_eq!(blob.fields.get::<u64>("offset").unwrap(), 0);
+        assert_eq!(blob.fields.get::<u64>("timecode").unwrap(), part.timecode);
+        let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
+        let path = folder.join(format!("{}.blob", part.number));
+        std::fs::write(&path, sample.buffer().unwrap().map_readable().unwrap()).unwrap();
+        parts::Part { path, ..part }
+    });
+    saved.collect()
+}
+
+#[test]
+fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
+    for (mime_type, is_exact) in [
+        ("audio/wav", true),
+        ("audio/flac", true),
+        ("audio/x-matroska;codecs=pcm", true),
+        ("audio/x-matroska;codecs=flac", true),
+        // The end of a stream in Ogg is told by its pages.
+        ("audio/ogg;codecs=flac", false),
+        ("audio/ogg;codecs=opus", false),
+        ("audio/webm;codecs=vorbis", false),
+        ("audio/mp4;codecs=mp4a.40.2", false),
+        ("audio/mpeg", false),
+    ] {
+        let (folder, path) = place_for("none");
+        let outer = Outer::new(mime_type, &path);
+        let mut clock = None;
+        let saved = blobs(&outer, folder.path(), |outer| {
+            clock = Some(outer.counted(false, Some(250)).1);
+        });
+        let kept = outer.kept();
+        assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
+        let tolerance = if is_exact { 100_000.0 } else { 60e6 };
+        parts::follow_each_other(&saved, kept.total(), tolerance)
+            .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
+        let sound = parts::sound(&saved, None).unwrap();
+        if is_exact {
+            samples::sound_is_continuous_but_for(&sound, &kept, &clock.unwrap())
+                .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
+        }
+    }
+}
+
+#[test]
+fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
+    for mime_type in [
+        "video/webm;codecs=\"vp8,opus\"",
+        "video/x-matroska;codecs=\"avc1,flac\"",
+        "video/mp4;codecs=\"avc1,opus\"",
+        "video/ogg;codecs=\"theora,vorbis\"",
+    ] {
+        let (folder, path) = place_for("none");
+        let outer = Outer::new(mime_type, &path);
+        let mut log = None;
+        let saved = blobs(&outer, folder.path(), |outer| {
+            let video = outer.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));
+            log = Some(tag::video(&video));
+            video.link(&outer.pad("video_%u")).unwrap();
+            outer.counted(false, Some(250));
+        });
+        assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
+        parts::follow_each_other(&saved, outer.kept().total(), 70e6)
+            .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
+        for part in &saved {
+            file::decodes_quietly(&part.path).unwrap();
+        }
+        let shown = sync::readable(&parts::pictures(&saved).unwrap()).unwrap();
+        let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
+        let due = log.unwrap().lock().unwrap().clone();
+        let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
+        assert_eq!(found, due, "{mime_type}");
+    }
+}
