@@ -292,6 +292,9 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
             "{what}: {seen} and {heard} late"
         );
     }
+    if who != Away::All {
+        assert_others_go_on(what, recording, who);
+    }
     let away = seconds * SECOND;
     let silent: &[usize] = match who {
         Away::Video => &[0],
