@@ -27,7 +27,7 @@ use crate::{
 };
 use chain::ChainBuilder;
 use gst::prelude::*;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
 pub trait Listener: Send + Sync + 'static {
@@ -223,6 +223,11 @@ impl Pipeline {
     /// What is left to be done with the bytes where the muxer has not come to its end: once.
     pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         self.end.take_ending(chapters, end)
+    }
+
+    /// Has what there is of the fragments of MP4 written; FALSE if that takes longer than `patience`.
+    pub fn end_fragments(&self, patience: Duration) -> bool {
+        self.end.end_fragments(patience)
     }
 
     /// Works with what puts its bytes right. No lock is to be taken meanwhile.

@@ -23,7 +23,7 @@ use ending::Tail;
 use head::Head;
 use segment::Segment;
 use std::ops::Range;
-use structure::{Structure, Syntax, Written};
+use structure::{Structure, Syntax, Written as Follows};
 
 /// What a container is told of a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -35,6 +35,9 @@ pub struct Pictures {
     /// What their decoder has to know, where the muxer does not tell it.
     pub codec_config: Option<CodecConfig>,
 }
+
+/// Bytes of the recording, and the cluster or fragment that begins with them.
+pub type Written = (gst::Buffer, Option<Unit>);
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
 #[derive(Debug)]
@@ -78,7 +81,7 @@ impl ChapterSpace {
 enum Kind {
     /// Its first bytes alone may be changed.
     Head(Head),
-    Mp4(mp4::Layout),
+    Mp4(Box<Mp4>),
     Matroska {
         /// Its header has yet to be put right.
         header: bool,
@@ -86,6 +89,13 @@ enum Kind {
         tags: bool,
         segment: Option<Segment>,
     },
+}
+
+/// MP4: its fragments, and then where these go.
+#[derive(Debug, Default)]
+struct Mp4 {
+    fragmenter: mp4::Fragmenter,
+    layout: mp4::Layout,
 }
 
 impl Patch {
@@ -99,7 +109,7 @@ impl Patch {
         let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
         let kind = match container {
-            Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
+            Container::Mp4 => Kind::Mp4(Box::default()),
             Container::WebM | Container::Matroska => Kind::Matroska {
                 header: delayed,
                 tags: false,
@@ -180,47 +190,77 @@ impl Patch {
     pub fn seek(&mut self, position: u64) -> u64 {
         self.position = position;
         match &self.kind {
-            Kind::Mp4(layout) => layout.place(position),
+            Kind::Mp4(mp4) => mp4.layout.place(mp4.fragmenter.place(position)),
             _ => position + self.chapters.shift(position),
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording, in up to two buffers, and what begins with each. Media is
-    /// never touched.
+    /// Has the fragments of MP4 end with timeslices of this duration; 0 for none.
+    pub fn set_timeslice(&mut self, timeslice: Ns) {
+        if let Kind::Mp4(mp4) = &mut self.kind {
+            mp4.fragmenter.set_timeslice(timeslice);
+        }
+    }
+
+    /// The muxer's next bytes, as they go into the recording, and what begins with each. Media is never touched. `late`: how
+    /// much later than recorded time the track with this index is stamped.
     ///
     /// `None`: they are refused, since they are to replace what is not as long as they are.
     pub fn bytes(
         &mut self,
         buffer: gst::Buffer,
-    ) -> Option<impl Iterator<Item = (gst::Buffer, Option<Unit>)> + use<>> {
+        late: &dyn Fn(usize) -> Ns,
+    ) -> Option<Vec<Written>> {
         let position = self.position;
         self.position += buffer.size() as u64;
-        let end = self.structure.end();
-        let (unit, patched) = match self.structure.follow(position, &buffer) {
-            Written::Media => (None, self.patch_head(position, &buffer)),
-            Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
-            Written::Again if self.position > end => return None,
-            Written::Again => (None, self.patch(position, &buffer)?),
+        match &mut self.kind {
+            Kind::Mp4(mp4) => {
+                let writes = mp4.fragmenter.push(position, buffer, late);
+                self.written(writes)
+            }
+            _ => self.written(vec![(position, buffer)]),
+        }
+    }
+
+    /// What is there of the fragments of MP4, which end here.
+    pub fn end_fragments(&mut self) -> Vec<Written> {
+        let writes = match &mut self.kind {
+            Kind::Mp4(mp4) => mp4.fragmenter.end_fragments(),
+            _ => Vec::new(),
         };
-        let (before, buffer) = match patched.unwrap_or(Patched::Same) {
-            Patched::Same => (None, Some(buffer)),
-            Patched::Changed(bytes) => (None, Some(in_place_of(&buffer, bytes))),
-            Patched::Behind(bytes) => (Some(gst::Buffer::from_mut_slice(bytes)), Some(buffer)),
-            Patched::Withheld => (None, None),
-        };
-        let before = before.map(|before| (before, None));
-        Some(
-            before
-                .into_iter()
-                .chain(buffer.map(|buffer| (buffer, unit))),
-        )
+        self.written(writes).unwrap_or_default()
+    }
+
+    fn written(&mut self, writes: Vec<(u64, gst::Buffer)>) -> Option<Vec<Written>> {
+        let mut written = Vec::with_capacity(writes.len());
+        for (position, buffer) in writes {
+            let end = position.saturating_add(buffer.size() as u64);
+            let known = self.structure.end();
+            let (unit, patched) = match self.structure.follow(position, &buffer) {
+                Follows::Media => (None, self.patch_head(position, &buffer)),
+                Follows::Structure(unit) => (unit, self.patch(position, &buffer)?),
+                Follows::Again if end > known => return None,
+                Follows::Again => (None, self.patch(position, &buffer)?),
+            };
+            match patched.unwrap_or(Patched::Same) {
+                Patched::Same => written.push((buffer, unit)),
+                Patched::Changed(bytes) => written.push((in_place_of(&buffer, bytes), unit)),
+                Patched::Behind(bytes) => {
+                    written.push((gst::Buffer::from_mut_slice(bytes), None));
+                    written.push((buffer, unit));
+                }
+                Patched::Withheld => {}
+            }
+        }
+        Some(written)
     }
 
     /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
     fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
         match &mut self.kind {
             Kind::Head(_) => self.patch_head_again(position, buffer),
-            Kind::Mp4(layout) => {
+            Kind::Mp4(mp4) => {
+                let layout = &mut mp4.layout;
                 let told = mp4::Told {
                     delays: &self.delays,
                     pictures: &self.pictures,
@@ -235,7 +275,8 @@ impl Patch {
                     Some(Patched::Changed(bytes)) => bytes.len(),
                     _ => buffer.size(),
                 };
-                let fits = layout.fits(position, self.position, size as u64);
+                let end = position + buffer.size() as u64;
+                let fits = layout.fits(position, end, size as u64);
                 fits.then_some(patched)
             }
             Kind::Matroska {
@@ -330,7 +371,7 @@ impl Patch {
         let all_are_kept = rewrite.kept == chapters.len();
         let reserve = self.chapters.reserve.take();
         match &mut self.kind {
-            Kind::Mp4(layout) => ending.tail = Tail::Mp4(layout.take_ending(chapters)),
+            Kind::Mp4(mp4) => ending.tail = Tail::Mp4(mp4.layout.take_ending(chapters)),
             Kind::Matroska { segment, .. } => match *segment {
                 Some(segment) if !all_are_kept => {
                     ending.tail = Tail::Matroska(segment::Ending {
@@ -400,8 +441,8 @@ mod tests {
     /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
     fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
         patch.seek(position);
-        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
-        written.map(|written| written.map(|(buffer, _)| buffer.size()).sum())
+        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()), &|_| 0);
+        written.map(|written| written.iter().map(|(buffer, _)| buffer.size()).sum())
     }
 
     #[test]

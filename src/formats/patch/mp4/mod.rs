@@ -5,6 +5,7 @@
 
 mod edits;
 mod fragment;
+mod fragmenter;
 mod gaps;
 mod header;
 mod index;
@@ -12,6 +13,7 @@ mod ordinary;
 mod samples;
 mod text_track;
 
+pub use fragmenter::Fragmenter;
 pub use ordinary::Ending;
 
 use super::{Patched, Pictures, Unit, number};
