@@ -49,12 +49,12 @@ pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
-    ROUNDING, Units, container_caps, most_bytes, mux_caps, mux_pad_template, muxer, parser,
-    set_timeslice, timestamper, units,
+    ROUNDING, Units, complete_header, container_caps, most_bytes, mux_caps, mux_pad_template,
+    muxer, parser, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Completion, Ending, Patch, Written};
+pub use patch::{Completion, Ending, Patch, Written, begins_fragment};
 pub use picture::{Keep, Picture};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};

@@ -75,6 +75,12 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
+/// Has mp4mux write its header again at the end, though it was told that downstream cannot seek, for the sake of which it
+/// keeps no index of the fragments: that would have an entry for every sample. To be called once it has begun.
+pub fn complete_header(muxer: &gst::Element) {
+    super::encoder::set(muxer, "fragment-mode", "dash-or-mss");
+}
+
 /// matroskamux' own least, and as long as clusters may become for the sake of timeslices.
 const SHORTEST_CLUSTER: u64 = 500_000_000;
 const LONGEST_CLUSTER: u64 = 5_000_000_000;

@@ -7,8 +7,9 @@ use super::{
     timing::{lock, try_lock},
 };
 use crate::{
-    formats::{Patch, Written},
+    formats::{self, Patch, Written},
     log::CAT,
+    model::Container,
 };
 use gst::prelude::*;
 use std::{
@@ -125,14 +126,22 @@ impl BytesOut {
 /// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
 /// thread that takes it out again. Until media has `begun` to come to the muxer nothing is taken: a header of nothing is
 /// no file.
-pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>) -> gst::Pad {
+pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Container) -> gst::Pad {
     let begun = begun.clone();
+    let has_fragments = container == Container::Mp4;
+    let completes_header = AtomicBool::new(has_fragments);
     // Not before: what tells the time of the first instant comes with its media.
     let dated = AtomicBool::new(false);
     let (taken, told) = (out.clone(), out.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
-        .chain_function(move |_, _, buffer| {
+        .chain_function(move |pad, _, buffer| {
+            if completes_header.load(Ordering::Relaxed) && formats::begins_fragment(&buffer) {
+                completes_header.store(false, Ordering::Relaxed);
+                if let Some(muxer) = pad.peer().and_then(|peer| peer.parent_element()) {
+                    formats::complete_header(&muxer);
+                }
+            }
             if !begun.load(Ordering::Acquire) {
                 return Ok(gst::FlowSuccess::Ok);
             }
@@ -173,9 +182,11 @@ pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>) -> gst::Pad {
             });
             true
         })
-        .query_function(|pad, parent, query| {
-            // Muxers write duration and index only where they are told that they may go back.
-            if let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
+        .query_function(move |pad, parent, query| {
+            // Muxers write duration and index only where they are told that they may go back; of fragments see
+            // `complete_header`.
+            if !has_fragments
+                && let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
                 && seeking.format() == gst::Format::Bytes
             {
                 seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);

@@ -425,6 +425,12 @@ fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
     patched
 }
 
+/// Whether a fragment begins with these bytes of mp4mux'.
+pub fn begins_fragment(buffer: &gst::BufferRef) -> bool {
+    let mut head = [0; 8];
+    buffer.copy_to_slice(0, &mut head).is_ok() && head.ends_with(b"moof")
+}
+
 fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
     // Headers are small; what is large is media.
     const MAX_BUFFER_SIZE: usize = 1 << 24;

@@ -61,7 +61,7 @@ impl ContainerEnd {
         let delays = Arc::new(Heard::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
         let out = BytesOut::new(listener.clone(), &patch, &delays);
-        let bytes = bytes_pad(&out, &begun);
+        let bytes = bytes_pad(&out, &begun, plan.container);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer

@@ -9,7 +9,7 @@ use crate::formats::{
     patch::number,
 };
 use crate::model::timeline::Ns;
-use joined::{Fragment, Index};
+use joined::Fragment;
 
 const SECOND: u64 = 1_000_000_000;
 /// Longest part of a timeslice that is one fragment: a kill loses no more.
@@ -38,7 +38,6 @@ pub struct Fragmenter {
     muxer: u64,
     incoming: Option<Incoming>,
     fragments: u32,
-    index: Index,
     /// The muxer's bytes cannot be followed any more: they pass as they are.
     gave_up: bool,
 }
@@ -89,16 +88,12 @@ impl Fragmenter {
         buffer: gst::Buffer,
         late: &dyn Fn(usize) -> Ns,
     ) -> Vec<Write> {
-        let is_behind = position >= self.muxer;
-        self.muxer = self
-            .muxer
-            .max(position.saturating_add(buffer.size() as u64));
-        if !is_behind || self.gave_up {
-            let place = match self.begin {
-                Some(begin) if position >= begin => self.advance(buffer.size()),
-                _ => position,
-            };
-            return vec![(place, buffer)];
+        if position < self.muxer {
+            return vec![(self.place(position), buffer)];
+        }
+        self.muxer = position.saturating_add(buffer.size() as u64);
+        if self.gave_up {
+            return vec![(self.advance(buffer.size()), buffer)];
         }
         match self.incoming.take() {
             Some(incoming) => self.media(incoming, buffer, late),
@@ -146,9 +141,7 @@ impl Fragmenter {
             Some((b"mfra", _)) => {
                 drop(bytes);
                 let mut writes = self.end_fragments();
-                let index = std::mem::take(&mut self.index).write();
-                let index = index.map_or(buffer, gst::Buffer::from_mut_slice);
-                writes.push((self.advance(index.size()), index));
+                writes.push((self.advance(buffer.size()), buffer));
                 writes
             }
             _ if self.begin.is_none() => {
@@ -249,7 +242,6 @@ impl Fragmenter {
             return;
         };
         self.fragments = number;
-        self.index.add(&open, self.position);
         let head = head.into_iter().map(gst::Buffer::from_mut_slice);
         for buffer in head.chain(open.media) {
             writes.push((self.advance(buffer.size()), buffer));
@@ -337,3 +329,6 @@ fn media_size(buffer: &gst::BufferRef) -> Option<u64> {
     let is_head = name == b"mdat" && bytes.len() >= BOX_HEADER;
     is_head.then(|| size - bytes.len() as u64)
 }
+
+#[cfg(test)]
+mod tests;

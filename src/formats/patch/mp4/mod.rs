@@ -1,7 +1,7 @@
 //! MP4 (ISO 14496-12): mp4mux' bytes put right as they pass, and what makes an ordinary file of them at the end.
 //!
 //! The header becomes longer or shorter, a box of room comes in front of it, and some fragments get filler in front:
-//! so all that follows moves, and the index of the fragments is made to say where they are.
+//! so all that follows moves. The index of the fragments is made anew.
 
 mod edits;
 mod fragment;
@@ -57,7 +57,7 @@ pub struct Layout {
     /// Bytes by which all has moved that comes behind it, up to now.
     moved: i64,
     fragments: Vec<index::Place>,
-    /// What is there for the end; the index is the muxer's.
+    /// What is there for the end.
     ending: Ending,
 }
 
@@ -104,7 +104,6 @@ impl Layout {
                 Some(Patched::Changed(MDAT.to_vec()))
             }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
-                self.ending.index = index::mfra(bytes, &self.fragments);
                 Some(Patched::Withheld)
             }
             _ => None,
@@ -114,6 +113,8 @@ impl Layout {
     /// What is there for the end, with all chapters: once.
     pub fn take_ending(&mut self, chapters: Vec<Chapter>) -> Ending {
         let mut ending = std::mem::take(&mut self.ending);
+        let places = std::mem::take(&mut self.fragments);
+        ending.index = index::mfra(&places).filter(|_| !places.is_empty());
         ending.chapters = chapters;
         ending
     }
@@ -219,15 +220,17 @@ impl Layout {
         let place = self.place(position);
         for traf in boxes(moof).filter(|part| part.name == b"traf") {
             let traf = moof.get(traf.content..traf.end)?;
-            let Some((track, decode_time)) = track_and_time(traf) else {
+            let Some((track, runs)) = fragment::runs(traf, &self.ending.header) else {
                 continue;
             };
-            self.fragments.push(index::Place {
-                track,
-                decode_time,
-                muxer: position,
-                file: place,
-            });
+            let first = runs.iter().find_map(|run| run.samples.first());
+            if let Some((first, _)) = first.filter(|(first, _)| first.sync) {
+                self.fragments.push(index::Place {
+                    track,
+                    decode_time: first.decode_time,
+                    file: place,
+                });
+            }
         }
         let Ending { header, tables, .. } = &mut self.ending;
         // What is broken was the muxer's: what could be read is in the tables.
@@ -245,13 +248,6 @@ fn filler(place: u64, length: u64) -> u64 {
     let mut fillers = [0, left, LEAST, left + PAGE].into_iter();
     let found = fillers.find(|filler| (*filler == 0 || *filler >= LEAST) && fits(filler));
     found.unwrap_or(0)
-}
-
-fn track_and_time(traf: &[u8]) -> Option<(u64, u64)> {
-    let track = number(find(traf, &[b"tfhd"])?, 4, 4)?;
-    let tfdt = find(traf, &[b"tfdt"])?;
-    let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
-    Some((track, number(tfdt, 4, wide)?))
 }
 
 /// The fragment that begins with these bytes, with its track: the first, if it has more.

@@ -1,4 +1,4 @@
-//! A fragment as it is written: one track, one run of samples (ISO 14496-12, 8.8); and the index of all.
+//! A fragment as it is written: one track, one run of samples (ISO 14496-12, 8.8).
 
 use super::{
     super::{fragment::Run, samples::Sample},
@@ -151,50 +151,5 @@ impl Fragment {
             }
         }
         Some(fields.into_iter().flat_map(u32::to_be_bytes).collect())
-    }
-}
-
-/// Fragments at whose begin decoding can begin, of each track (8.8.10).
-#[derive(Debug, Default)]
-pub struct Index {
-    tracks: Vec<(u32, Vec<(u64, u64)>)>,
-}
-
-impl Index {
-    /// A fragment is written at `position`.
-    pub fn add(&mut self, fragment: &Fragment, position: u64) {
-        if !fragment.begins_with_key_frame() {
-            return;
-        }
-        let entry = (fragment.times().0, position);
-        match self
-            .tracks
-            .iter_mut()
-            .find(|(track, _)| *track == fragment.track)
-        {
-            Some((_, entries)) => entries.push(entry),
-            None => self.tracks.push((fragment.track, vec![entry])),
-        }
-    }
-
-    /// The box `mfra`.
-    pub fn write(self) -> Option<Vec<u8>> {
-        let mut content = Vec::new();
-        for (track, entries) in self.tracks {
-            let count = u32::try_from(entries.len()).ok()?;
-            let mut tfra: Vec<u8> = [1 << 24, track, 0, count]
-                .into_iter()
-                .flat_map(u32::to_be_bytes)
-                .collect();
-            for (time, position) in entries {
-                tfra.extend([time, position].into_iter().flat_map(u64::to_be_bytes));
-                // Its first track, run and sample.
-                tfra.extend([1, 1, 1]);
-            }
-            content.extend(boxed(b"tfra", &tfra)?);
-        }
-        let size = u32::try_from(BOX_HEADER + content.len() + 2 * BOX_HEADER).ok()?;
-        content.extend(boxed(b"mfro", &[[0; 4], size.to_be_bytes()].concat())?);
-        boxed(b"mfra", &content)
     }
 }
