@@ -1,10 +1,10 @@
-//! What of raw pictures goes into a file: depth, chroma subsampling, alpha, pixel aspect ratio.
+//! Which properties of raw video are kept: depth, chroma subsampling, alpha, pixel aspect ratio.
 
 use super::registry::encoders;
 use crate::model::{Chroma, Codec, Profile};
 use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoTransferFunction};
 
-/// What of raw pictures is to be kept, where codec and container can.
+/// Properties of raw video that are kept where codec and container can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     pub depth: bool,
@@ -13,7 +13,7 @@ pub struct Keep {
     pub pixel_aspect: bool,
 }
 
-/// What samples a picture has.
+/// The samples of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sampling {
     /// Bits of a component.
@@ -60,7 +60,7 @@ impl Sampling {
     }
 }
 
-/// Pictures as an encoder gets them.
+/// Frames as an encoder gets them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
     /// The formats that it may be given.
@@ -128,7 +128,7 @@ fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
     all
 }
 
-/// How pictures like these are encoded with `codec`: as `keep` says, or as a named profile does.
+/// How frames like these are encoded with `codec`: as `keep` says, or as a named profile does.
 ///
 /// Of what the encoders here take it is the best that is no more than what comes: alpha, then depth, then chroma.
 pub fn picture(codec: Codec, info: &VideoInfo, keep: Keep, profile: Option<Profile>) -> Picture {
@@ -197,13 +197,13 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 }
 
 impl Picture {
-    /// Whether an encoder takes such pictures.
+    /// Whether an encoder takes such frames.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
         let plain = self.sampling == Sampling::PLAIN;
         plain || formats_of(factory).iter().any(|f| self.formats.contains(f))
     }
 
-    /// What of pictures like these has been converted, as `stats` says it.
+    /// What has been converted of frames like these, as in `stats`.
     pub fn converted(&self, info: &VideoInfo) -> Vec<String> {
         let (input, output) = (Sampling::of(&info.format_info()), self.sampling);
         let mut all = Vec::new();

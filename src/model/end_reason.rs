@@ -11,7 +11,7 @@ pub enum EndReason {
     StateChange,
     /// As much was recorded as `max-duration` allows.
     MaxDuration,
-    /// It failed: `on-error` says why.
+    /// It failed: `on-error` has the reason.
     Error,
 }
 

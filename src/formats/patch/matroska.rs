@@ -1,6 +1,6 @@
 //! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, and tags as they were given.
 //!
-//! matroskamux knows it for Opus alone, where it has been told another for the sake of its stamps
+//! matroskamux knows it for Opus alone, where it got another for the sake of its timestamps
 //! (see `session/fixups/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 

@@ -1,4 +1,4 @@
-//! What muxers leave out or get wrong, put right in their bytes as these pass.
+//! Patches the bytes of muxers as they pass: what these leave out or get wrong.
 
 mod ending;
 mod head;
@@ -25,14 +25,14 @@ use segment::Segment;
 use std::ops::Range;
 use structure::{Structure, Syntax, Written as Follows};
 
-/// What a container is told of a video track.
+/// What a container has to signal for a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pictures {
-    /// How they have to be shown turned.
+pub struct VideoTrack {
+    /// Rotation and flip that make them upright.
     pub turn: Orientation,
-    /// How much later than recorded time they are stamped, in nanoseconds.
+    /// How much later than recorded time their timestamps are, in nanoseconds.
     pub decode_delay: u64,
-    /// What their decoder has to know, where the muxer does not tell it.
+    /// Decoder configuration, where the muxer does not write it.
     pub codec_config: Option<CodecConfig>,
 }
 
@@ -43,7 +43,7 @@ pub type Written = (gst::Buffer, Option<Unit>);
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
-    pictures: Vec<Pictures>,
+    pictures: Vec<VideoTrack>,
     kind: Kind,
     structure: Structure,
     /// Where the muxer believes the next bytes to belong.
@@ -102,9 +102,9 @@ impl Patch {
     /// For a recording whose audio tracks have these delays, and whose video tracks have to be shown
     /// turned so; each in the order of the muxer's pads.
     pub fn new(container: Container, delays: Vec<Delay>, turns: Vec<Orientation>) -> Self {
-        let pictures = turns.into_iter().map(|turn| Pictures {
+        let pictures = turns.into_iter().map(|turn| VideoTrack {
             turn,
-            ..Pictures::default()
+            ..VideoTrack::default()
         });
         let pictures = pictures.collect();
         let delayed = delays.iter().any(|delay| *delay != Delay::None);
@@ -249,7 +249,7 @@ impl Patch {
                     written.push((gst::Buffer::from_mut_slice(bytes), None));
                     written.push((buffer, unit));
                 }
-                Patched::Withheld => {}
+                Patched::Dropped => {}
             }
         }
         Some(written)
@@ -261,7 +261,7 @@ impl Patch {
             Kind::Head(_) => self.patch_head_again(position, buffer),
             Kind::Mp4(mp4) => {
                 let layout = &mut mp4.layout;
-                let told = mp4::Told {
+                let info = mp4::HeaderInfo {
                     delays: &self.delays,
                     pictures: &self.pictures,
                     date: self.date,
@@ -269,7 +269,7 @@ impl Patch {
                 };
                 let reserve = &mut self.chapters.reserve;
                 let patched = map(buffer, |bytes| {
-                    layout.patch(position, bytes, &told, reserve)
+                    layout.patch(position, bytes, &info, reserve)
                 });
                 let size = match &patched {
                     Some(Patched::Changed(bytes)) => bytes.len(),
@@ -412,7 +412,7 @@ enum Patched {
     /// They go as they are, behind these.
     Behind(Vec<u8>),
     /// They do not go there.
-    Withheld,
+    Dropped,
 }
 
 /// These bytes, stamped and flagged as `buffer`, which tells the writer where blobs may end.

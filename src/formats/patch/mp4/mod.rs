@@ -16,7 +16,7 @@ mod text_track;
 pub use fragmenter::Fragmenter;
 pub use ordinary::Ending;
 
-use super::{Patched, Pictures, Unit, number};
+use super::{Patched, Unit, VideoTrack, number};
 use crate::formats::{
     boxes::{self, BOX_HEADER, boxed, boxes, find},
     chapters::{Chapter, Reserve, Syntax},
@@ -32,13 +32,13 @@ const MDAT: &[u8; 8] = b"\0\0\0\x08mdat";
 /// Length of the head of `mdat`, at the most.
 const MDAT_HEAD: u64 = 16;
 
-/// What the header is told that the muxer does not know.
+/// What the header needs and the muxer does not know.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told<'a> {
+pub struct HeaderInfo<'a> {
     /// Of the audio tracks, in their order.
     pub delays: &'a [Delay],
     /// Of the video tracks, in their order.
-    pub pictures: &'a [Pictures],
+    pub pictures: &'a [VideoTrack],
     /// When the first recorded instant was, in nanoseconds since 1970.
     pub date: Option<i64>,
     /// Bytes that are to be set aside for chapters.
@@ -91,20 +91,20 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
         let behind = self.moov.as_ref().map(|moov| position >= moov.end);
         match (boxes::header(bytes), behind) {
-            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, told, reserve),
-            (Some((b"moov", _)), Some(false)) => self.again(bytes, told, reserve.as_ref()),
+            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, info, reserve),
+            (Some((b"moov", _)), Some(false)) => self.again(bytes, info, reserve.as_ref()),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
             (Some((b"mdat", 0)), Some(true)) if bytes.len() == MDAT.len() => {
                 // mp4mux says nothing of what has no bytes; 0 would be all until the end of the file (4.2.2).
                 Some(Patched::Changed(MDAT.to_vec()))
             }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
-                Some(Patched::Withheld)
+                Some(Patched::Dropped)
             }
             _ => None,
         }
@@ -124,7 +124,7 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
         let place = self.place(position);
@@ -144,9 +144,9 @@ impl Layout {
             }
             if part.name == b"moov" && self.moov.is_none() {
                 let content = bytes.get(part.content..part.end)?;
-                let header = header::moov(content, told)?;
+                let header = header::moov(content, info)?;
                 // Where it is becomes known below.
-                let mut space = Reserve::new(Syntax::Mp4, 0, told.room).filter(|_| told.room > 0);
+                let mut space = Reserve::new(Syntax::Mp4, 0, info.room).filter(|_| info.room > 0);
                 let (content, at) = header::with_reserve(&header, space.as_ref())?;
                 let new = boxed(b"moov", &content)?;
                 if let Some(space) = &mut space {
@@ -170,10 +170,10 @@ impl Layout {
     fn again(
         &mut self,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: Option<&Reserve>,
     ) -> Option<Patched> {
-        let header = header::moov(find(bytes, &[b"moov"])?, told)?;
+        let header = header::moov(find(bytes, &[b"moov"])?, info)?;
         let (content, _) = header::with_reserve(&header, reserve)?;
         let new = boxed(b"moov", &content)?;
         // Even one that does not fit where it was is right at the end.

@@ -26,11 +26,11 @@ fn header() -> Vec<u8> {
     [leaf(b"ftyp", b"iso5"), leaf(b"moov", &moov)].concat()
 }
 
-fn told<'a>(delays: &'a [Delay], pictures: &'a [Pictures]) -> Told<'a> {
-    Told {
+fn info<'a>(delays: &'a [Delay], pictures: &'a [VideoTrack]) -> HeaderInfo<'a> {
+    HeaderInfo {
         delays,
         pictures,
-        ..Told::default()
+        ..HeaderInfo::default()
     }
 }
 
@@ -40,9 +40,9 @@ fn patched(
     position: u64,
     bytes: &[u8],
     delays: &[Delay],
-    pictures: &[Pictures],
+    pictures: &[VideoTrack],
 ) -> Vec<u8> {
-    match layout.patch(position, bytes, &told(delays, pictures), &mut None) {
+    match layout.patch(position, bytes, &info(delays, pictures), &mut None) {
         Some(Patched::Changed(bytes)) => bytes,
         other => panic!("{other:?}"),
     }
@@ -105,7 +105,10 @@ fn late_tracks_get_an_edit_and_all_that_follows_moves() {
     assert!(layout.fits(ftyp as u64, end, again.len() as u64));
     assert_eq!(longer[8..], layout.ending.header);
     // Behind the fragments there is none.
-    assert_eq!(layout.patch(5_000, &old, &Told::default(), &mut None), None);
+    assert_eq!(
+        layout.patch(5_000, &old, &HeaderInfo::default(), &mut None),
+        None
+    );
 }
 
 #[test]
@@ -127,20 +130,20 @@ fn the_index_names_the_fragments_where_they_are() {
     let moved = patched(&mut layout, 0, &old, &[], &[]).len() - old.len();
     let first = old.len() as u64;
     assert_eq!(
-        layout.patch(first, &moof(1, 7), &Told::default(), &mut None),
+        layout.patch(first, &moof(1, 7), &HeaderInfo::default(), &mut None),
         None
     );
     assert_eq!(
-        layout.patch(3_000, &moof(1, 9), &Told::default(), &mut None),
+        layout.patch(3_000, &moof(1, 9), &HeaderInfo::default(), &mut None),
         None
     );
     assert_eq!(fragment(&moof(1, 9)), Some(Unit { track: Some(1) }));
     assert_eq!(fragment(&moof(1, 9)[..40]), None);
     // The muxer's own is left out.
     let index = leaf(b"mfra", &[0; 8]);
-    let withheld = Some(Patched::Withheld);
+    let withheld = Some(Patched::Dropped);
     assert_eq!(
-        layout.patch(5_000, &index, &Told::default(), &mut None),
+        layout.patch(5_000, &index, &HeaderInfo::default(), &mut None),
         withheld
     );
     let places = [(7, first + moved as u64), (9, 3_000 + moved as u64)];
@@ -155,7 +158,7 @@ fn heads_of_fragments_are_in_one_page() {
         let begin = patched(&mut layout, 0, &old, &[], &[]).len() as u64;
         let before = layout.place(begin + place);
         let head = moof(1, 0);
-        let after = match layout.patch(begin + place, &head, &Told::default(), &mut None) {
+        let after = match layout.patch(begin + place, &head, &HeaderInfo::default(), &mut None) {
             None => before,
             Some(Patched::Behind(filler)) => {
                 assert_eq!(number(&filler, 0, 4), Some(filler.len() as u64));
@@ -187,7 +190,7 @@ fn swapped_opus_headers_are_put_right_once() {
         [0, 2, 1, 0x38, 0, 0, 0xbb, 0x80, 0, 0, 0]
     );
     let moov = &new[40..];
-    let again = header::moov(find(moov, &[b"moov"]).unwrap(), &told(&opus, &[])).unwrap();
+    let again = header::moov(find(moov, &[b"moov"]).unwrap(), &info(&opus, &[])).unwrap();
     assert_eq!(leaf(b"moov", &again), moov);
     let copied = patched(&mut Layout::default(), 0, &header(), &[Delay::None], &[]);
     assert_eq!(edit(&copied), None);
@@ -195,8 +198,8 @@ fn swapped_opus_headers_are_put_right_once() {
 }
 
 /// A video track whose decoder has to know this.
-fn told_of(config: CodecConfig) -> Pictures {
-    Pictures {
+fn track_with(config: CodecConfig) -> VideoTrack {
+    VideoTrack {
         codec_config: Some(config),
         ..Default::default()
     }
@@ -222,7 +225,7 @@ fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
 #[test]
 fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_moves() {
     let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-    let av1 = told_of(CodecConfig::Av1(right.to_vec()));
+    let av1 = track_with(CodecConfig::Av1(right.to_vec()));
     let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
     for wrong in [
         // mp4mux 1.22, without what upstream may say and with it; 1.26, in memory that had another use.
@@ -245,7 +248,7 @@ fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_mov
     }
     for level in [10, 31] {
         let record = |level| [1, 0, 0, 0, 0, level, 0x82, 6, 6, 6, 0, 0];
-        let vp9 = told_of(CodecConfig::Vp9 { level });
+        let vp9 = track_with(CodecConfig::Vp9 { level });
         let old = pictures(b"vp09", b"vpcC", &record(10));
         let new = patched(&mut Layout::default(), 0, &old, &[], &[vp9]);
         assert_eq!(new, with_room(&pictures(b"vp09", b"vpcC", &record(level))));
@@ -255,9 +258,9 @@ fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_mov
 #[test]
 fn records_that_are_right_stay() {
     let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
-    let av1 = told_of(CodecConfig::Av1(right.to_vec()));
-    let vp9 = told_of(CodecConfig::Vp9 { level: 31 });
-    let nothing = Pictures::default();
+    let av1 = track_with(CodecConfig::Av1(right.to_vec()));
+    let vp9 = track_with(CodecConfig::Vp9 { level: 31 });
+    let nothing = VideoTrack::default();
     for (old, pictures) in [
         (pictures(b"av01", b"av1C", &right), &av1),
         // The OBUs may be missing (1.26 writes none), or be others that say the same.
@@ -283,7 +286,7 @@ fn broken_boxes_are_left_alone() {
         if let Some(new) = layout.patch(
             0,
             &whole[..length],
-            &told(&[Delay::PreSkip(0)], &[]),
+            &info(&[Delay::PreSkip(0)], &[]),
             &mut None,
         ) {
             // The room is all that can be there without the whole header.
@@ -304,10 +307,10 @@ fn broken_boxes_are_left_alone() {
             let mut broken = whole.clone();
             broken[at] = value;
             let _ =
-                Layout::default().patch(0, &broken, &told(&[Delay::PreSkip(0)], &[]), &mut None);
+                Layout::default().patch(0, &broken, &info(&[Delay::PreSkip(0)], &[]), &mut None);
         }
     }
-    let av1 = told_of(CodecConfig::Av1(vec![0x81, 1, 0x0c, 0]));
+    let av1 = track_with(CodecConfig::Av1(vec![0x81, 1, 0x0c, 0]));
     let whole = pictures(b"av01", b"av1C", &[0; 5]);
     for at in 0..whole.len() {
         for value in [0, 1, 7, 0xff] {
@@ -316,7 +319,7 @@ fn broken_boxes_are_left_alone() {
             let _ = Layout::default().patch(
                 0,
                 &broken,
-                &told(&[], std::slice::from_ref(&av1)),
+                &info(&[], std::slice::from_ref(&av1)),
                 &mut None,
             );
         }
