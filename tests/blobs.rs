@@ -5,7 +5,7 @@ mod common;
 use common::harness::feed::{Feed, advance_all, sample_at};
 use common::harness::log::{check_recording, kinds, sample_bytes};
 use common::harness::media::{assert_lasts, assert_plays, frames, probe, sound};
-use common::harness::{Event, Kind, QUIET, Recorder, Rig};
+use common::harness::{DEADLINE, Event, Kind, QUIET, Recorder, Rig, holds_within};
 use gst::prelude::*;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
@@ -153,6 +153,48 @@ fn request_data_gives_a_blob_at_once_while_recording_and_while_paused() {
     let path = rig.save("requested.webm", &bytes);
     assert_plays(&path);
     assert_eq!(frames(&path), 50);
+}
+
+/// What has been recorded, however little, is in the blob that is asked for, and plays.
+#[test]
+fn request_data_ends_the_fragments_of_mp4() {
+    let (rig, audio, video) = fed();
+    rig.recorder.set_property("mime-type", "video/mp4");
+    rig.recorder.start().expect("start");
+    let (mut bytes, mut number) = (Vec::new(), 0);
+    let (mut had, mut fed) = (gst::ClockTime::ZERO, gst::ClockTime::ZERO);
+    let step = SECOND * 2 / 5;
+    for paused in [false, false, true] {
+        advance_all(&[&audio, &video], step);
+        fed += step;
+        if paused {
+            rig.recorder.pause().expect("pause");
+            rig.wait_event(Kind::Pause, 1);
+        }
+        // The gate and the muxer keep a frame each, and the encoder of audio its delay.
+        let least = fed - gst::ClockTime::from_mseconds(150);
+        let covers = holds_within(DEADLINE, || {
+            number += 1;
+            rig.recorder.request_data().expect("request-data");
+            let blob = rig.wait_event(Kind::Data, number);
+            bytes.extend_from_slice(&blob.bytes);
+            had += duration(&blob);
+            had >= least
+        });
+        assert!(covers, "{had} of {fed}");
+        let path = rig.save("requested.mp4", &bytes);
+        assert_plays(&path);
+        let seen = frames(&path) as u64 * 40;
+        assert!(seen + 150 >= fed.mseconds(), "{seen} ms of {fed}");
+    }
+    rig.recorder.resume().expect("resume");
+    advance_all(&[&audio, &video], SECOND);
+    rig.recorder.stop().expect("stop");
+    let (bytes, recorded) = check_recording(&rig.wait_recording(1));
+    assert_eq!(recorded, fed + SECOND);
+    let path = rig.save("requested.mp4", &bytes);
+    assert_plays(&path);
+    assert_eq!(frames(&path) as u64 * 40, recorded.mseconds());
 }
 
 #[test]

@@ -3,13 +3,13 @@
 
 use super::bits::Bits;
 
-/// The record for a track whose first picture these OBUs hold, with the sequence header in it; `None` if they
+/// The record for a track whose first temporal unit is these OBUs, with the sequence header in it; `None` if they
 /// have none that can be read.
 pub fn configuration(bytes: &[u8]) -> Option<Vec<u8>> {
     let header =
         obus(bytes).find_map(|(kind, content)| (kind == SEQUENCE_HEADER).then_some(content))?;
     let mut record = described(header)?.to_vec();
-    // With its size, which the last OBU of a picture may lack.
+    // With its size, which the last OBU of a temporal unit may lack.
     record.push(SEQUENCE_HEADER << 3 | HAS_SIZE);
     let mut size = header.len();
     while size >= 0x80 {
@@ -97,7 +97,7 @@ fn described(header: &[u8]) -> Option<[u8; 4]> {
         0x81,
         (profile << 5 | level) as u8,
         u8::from(tier) << 7 | color,
-        // No delay of presentation is told.
+        // No initial presentation delay.
         0,
     ])
 }

@@ -35,7 +35,7 @@ pub fn is_intra_only(caps: &gst::CapsRef) -> bool {
     !name.starts_with("video/") || VIDEO.contains(&name)
 }
 
-/// In how many samples a second encoded sound counts those that are clipped from it; `None` where none are.
+/// The rate of the samples clipped from encoded audio; `None` where none are.
 pub fn clipping_rate(caps: &gst::CapsRef) -> Option<u64> {
     match codec_of_caps(caps)? {
         Codec::Opus => Some(48_000),
@@ -59,7 +59,7 @@ pub fn is_raw(caps: &gst::CapsRef) -> bool {
         .is_some_and(|s| matches!(s.name().as_str(), "audio/x-raw" | "video/x-raw"))
 }
 
-/// Sound or picture, raw or encoded.
+/// Audio or video, raw or encoded.
 pub fn kind_of_caps(caps: &gst::CapsRef) -> Option<Kind> {
     let name = caps.structure(0)?.name();
     match name.split_once('/')?.0 {

@@ -1,4 +1,4 @@
-//! How many channels an encoder is given, where they are heard, and in which order it wants them.
+//! Channel count, positions and order that encoders take.
 
 use super::registry;
 use crate::model::Codec;
@@ -23,7 +23,7 @@ const FLAC_SEVEN: u64 = 0x13f;
 /// What opusenc and flacenc make of the order of channels is right from here on.
 const MENDED: [u32; 3] = [1, 26, 10];
 
-/// What sound of so many channels is encoded as: how many, and which they are if not those that come.
+/// How audio of so many channels is encoded: the count, and the positions where they change.
 pub fn encoded_channels(codec: Codec, channels: i32) -> (i32, Option<gst::Bitmask>) {
     let layout = |channels: i32| {
         let known = LAYOUTS.iter().find(|(number, _)| *number == channels);
@@ -50,7 +50,7 @@ pub fn encoded_channels(codec: Codec, channels: i32) -> (i32, Option<gst::Bitmas
     }
 }
 
-/// The encoders of `codec` that take sound of so many channels, best first. With more than two, one of rank NONE is
+/// The encoders of `codec` that take so many channels, best first. With more than two, one of rank NONE is
 /// better than to lose them.
 pub fn encoders_for(codec: Codec, channels: i32) -> Vec<gst::ElementFactory> {
     let best = registry::encoders(codec);

@@ -16,7 +16,7 @@ pub enum CodecConfig {
 }
 
 impl CodecConfig {
-    /// What is to be told of a track with these caps in front of the muxer.
+    /// The configuration to write for a track with these caps in front of the muxer.
     pub fn of(codec: Codec, caps: &gst::CapsRef) -> Option<Self> {
         let structure = caps.structure(0)?;
         match codec {
@@ -30,7 +30,7 @@ impl CodecConfig {
     }
 }
 
-/// AV1's record, as the track's first picture tells it.
+/// AV1's record, from the track's first frame.
 pub fn av1_record(picture: &[u8]) -> Option<gst::Buffer> {
     av1::configuration(picture).map(gst::Buffer::from_slice)
 }

@@ -74,7 +74,7 @@ fn aac(structure: &gst::StructureRef) -> Option<String> {
         .then(|| format!("mp4a.40.{object}"))
 }
 
-/// `av01.P.LLT.DD`, from the av1C record if there is one, else from the picture's size.
+/// `av01.P.LLT.DD`, from the av1C record if there is one, else from the frame size.
 fn av1(structure: &gst::StructureRef) -> Option<String> {
     if let Some(&[0x81, profile_level, flags, ..]) = codec_data(structure).as_deref() {
         let (profile, level) = (profile_level >> 5, profile_level & 0x1f);
@@ -119,7 +119,7 @@ fn vp9(structure: &gst::StructureRef) -> Option<String> {
     Some(format!("vp09.{profile:02}.{level}.{:02}", depth(structure)))
 }
 
-/// Ten times the level of VP9 that takes pictures of this size at this rate.
+/// Ten times the VP9 level for this frame size and rate.
 pub(super) fn vp9_level(structure: &gst::StructureRef) -> Option<u32> {
     const LEVELS: [(u64, u64, u32); 14] = [
         (36_864, 829_440, 10),
@@ -148,7 +148,7 @@ fn depth(structure: &gst::StructureRef) -> u32 {
         .unwrap_or(8)
 }
 
-/// The lowest level that takes pictures of this size (luma samples) at this rate.
+/// The lowest level for this frame size (luma samples) at this rate.
 fn level(structure: &gst::StructureRef, levels: &[(u64, u64, u32)]) -> Option<u32> {
     let size = |name| u64::try_from(structure.get::<i32>(name).ok()?).ok();
     let picture = size("width")?.checked_mul(size("height")?)?;

@@ -10,19 +10,19 @@ pub fn opus_length(samples: u64) -> u64 {
     samples.saturating_mul(1_000_000) / 48
 }
 
-/// How the sound of a track lies in its packets.
+/// How the encoder delay of a track is signalled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Delay {
     /// Where their stamps say.
     #[default]
     None,
-    /// So many samples later, which the container is told.
+    /// So many samples, which the container has to signal.
     Samples(u32),
-    /// Later by Opus' own pre-skip, in samples at 48 kHz; 0 until the track's caps have told it.
+    /// Later by Opus' own pre-skip, in samples at 48 kHz; 0 until the track's caps are known.
     PreSkip(u16),
 }
 
-/// Samples between what goes into an encoder and the same sound out of a decoder that knows
+/// Samples between the input of an encoder and the output of a decoder that knows
 /// nothing of the encoder, as measured; 0 for those that account for it themselves.
 pub fn encoder_delay(factory: &str) -> u32 {
     match factory {
@@ -36,7 +36,7 @@ pub fn encoder_delay(factory: &str) -> u32 {
     }
 }
 
-/// What a container has to be told of a track that `factory` encodes, or that is stored as it came.
+/// What a container has to signal for a track that `factory` encodes, or that is copied.
 pub fn delay(codec: Codec, container: Container, factory: Option<&str>) -> Delay {
     match (codec, container) {
         (Codec::Opus, Container::WebM | Container::Matroska) => Delay::PreSkip(0),

@@ -1,4 +1,4 @@
-//! Encoders: one row each, saying how it is told its bit rate and made fast enough for live input.
+//! Encoders: one row each, for their bit rate and for being fast enough for live input.
 
 mod key_request;
 mod properties;
@@ -25,12 +25,12 @@ pub fn keeps_order(codec: Codec, name: &str) -> bool {
     !matches!(codec, Codec::H264 | Codec::H265) || rows::is_known(name)
 }
 
-/// Whether an encoder of this name makes interlaced pictures of such.
+/// Whether an encoder of this name makes interlaced video.
 pub fn encodes_interlaced(name: &str) -> bool {
     rows::row_of(name).is_some_and(|row| row.interlaced.is_some())
 }
 
-/// What frame rate an encoder of this name has to be told where it must not hear the true one.
+/// The frame rate to put in the caps of an encoder of this name, where the true one misleads it.
 ///
 /// av1enc up to GStreamer 1.22 rounds stamps down to whole frames: two get the same, and libaom makes twice the
 /// bit rate of what it takes for twice the frame rate. Told of a variable rate, it counts in ticks of 90 kHz.
@@ -127,7 +127,7 @@ fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning
 }
 
 /// libvorbis does not start with a bit rate that it has no mode for: the nearest for which it has
-/// one, `None` if for this sound it knows qualities only. It reads the rate when it starts.
+/// one, `None` if for this format it has quality settings only. It reads the rate when it starts.
 fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
     /// The most that vorbisenc's property takes.
     const MAX_BITRATE: u32 = 250_000;

@@ -23,7 +23,7 @@ pub enum FrameFormat {
 pub enum EntryPoint {
     /// A key frame.
     Key,
-    /// Its picture, or one soon after it, will be right (intra refresh, open groups of pictures).
+    /// It, or a frame soon after it, decodes correctly (intra refresh, open GOP).
     Recovery,
     /// It refers to no other, but those behind it may refer to those before it. Broadcasters' encoders begin groups of
     /// pictures with such, without a word.
@@ -65,14 +65,14 @@ impl FrameFormat {
         })
     }
 
-    /// What a frame is; `None` if it cannot be told.
+    /// The type of a frame; `None` if it cannot be determined.
     pub fn entry_point(self, frame: &[u8]) -> Option<EntryPoint> {
         let key = match self {
             // RFC 6386, 9.1: the first bit says that it is not one; the start code is only in key frames.
             FrameFormat::Vp8 => frame.first()? & 1 == 0 && frame.get(3..6)? == [0x9d, 0x01, 0x2a],
             FrameFormat::Vp9 => vp9_is_key(frame)?,
             FrameFormat::Av1 => av1::is_key(frame)?,
-            // Theora specification, 7.1; without content it repeats the picture before.
+            // Theora specification, 7.1; without content it repeats the frame before.
             FrameFormat::Theora => frame.first().is_some_and(|byte| byte & 0xc0 == 0),
             FrameFormat::Nal(codec, packing) => return nal_entry_point(frame, codec, packing),
         };

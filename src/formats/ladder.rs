@@ -71,7 +71,7 @@ fn goes_on(track: &Recorded, new: &gst::CapsRef) -> bool {
         }
         // The codebooks of what follows have to be those of the header.
         Codec::Vorbis | Codec::Theora => same_headers(first, new),
-        // Each picture has its size.
+        // Each frame has its own size.
         Codec::Mjpeg => true,
         Codec::Ac3 | Codec::Pcma | Codec::Pcmu => same(first, new, &["rate", "channels"]),
         Codec::Ffv1 => {

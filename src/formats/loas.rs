@@ -85,7 +85,7 @@ fn stream_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     } else {
         audio_config(bits)?
     };
-    // frameLengthType of a frame whose length is told, latmBufferFullness
+    // frameLengthType of a frame with an explicit length, latmBufferFullness
     if bits.number(3)? != 0 {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Pictures in other memory than the system's: a GPU's, a capture device's.
+//! Video frames in other than system memory: a GPU's, a capture device's.
 //!
 //! All that is taken here can be mapped for reading, which brings it over. What cannot (DRM's own
 //! formats, tiled or compressed; NVMM, which maps to a description of itself) is in no caps.

@@ -52,12 +52,12 @@ pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
-    ROUNDING, Units, container_caps, fragment, index_bytes, most_bytes, mux_caps, mux_pad_template,
-    muxer, parser, set_fragment, set_timeslice, timestamper, units,
+    ROUNDING, Units, complete_header, container_caps, index_bytes, most_bytes, mux_caps,
+    mux_pad_template, muxer, parser, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
-pub use patch::{Completion, Ending, Patch, Pictures, Unit, join_alpha};
+pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
 pub use picture::{Fields, Keep, Picture, alpha_codecs};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};

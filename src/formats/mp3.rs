@@ -1,5 +1,5 @@
 //! What stands in front of the frames of a bare MP3 file: an ID3v2.4 tag, and the Info frame that tells duration, index,
-//! and where the sound begins and ends (the layout of Xing's and LAME's).
+//! and encoder delay and padding (the layout of Xing and LAME).
 
 /// A frame header of MPEG layer III (ISO/IEC 11172-3, 2.4.2.3; 13818-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub struct Mp3Info {
     pub index: Option<(u32, u32, [u8; 100])>,
     /// Whether all have the same bit rate.
     pub constant: bool,
-    /// Samples before the sound and behind it, as they come out of a decoder; `None` if it is not known.
+    /// Encoder delay and padding in samples, as a decoder outputs them; `None` if unknown.
     pub gaps: Option<(u32, u32)>,
 }
 
@@ -104,7 +104,7 @@ impl Mp3Info {
         }
         if let Some((before, behind)) = self.gaps {
             frame.extend(b"LAME3.100");
-            // Revision and method (constant or variable), and what nobody has measured.
+            // Revision and method (constant or variable), and fields that are not measured.
             frame.push(if self.constant { 1 } else { 4 });
             frame.extend([0; 11]);
             let field = |samples: u32| samples.min(0xfff);

@@ -30,11 +30,8 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
             ))
         })?;
     let settings: &[(&str, &str)] = match container {
-        // Fragments of a second: what was written plays even if the end is never reached.
-        Container::Mp4 => &[
-            ("fragment-duration", "1000"),
-            ("fragment-mode", "dash-or-mss"),
-        ],
+        // Of single samples: they are joined behind the muxer, see `patch/mp4/fragmenter.rs`.
+        Container::Mp4 => &[("fragment-duration", "1"), ("fragment-mode", "dash-or-mss")],
         Container::WebM | Container::Matroska => &[
             ("writing-app", "gst-plugin-mediarecorder"),
             // Half a second: else the index has an entry for each packet of sound, a sixth of the file.
@@ -73,7 +70,6 @@ pub fn index_bytes(container: Container) -> (u64, u64) {
 /// be told so by a property.
 pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {
     match container {
-        Container::Mp4 => set_fragment(muxer, fragment(0, 0, timeslice)),
         Container::Ogg => {
             let delay = timeslice.clamp(1, 500_000_000);
             super::encoder::set(muxer, "max-page-delay", &delay.to_string());
@@ -88,33 +84,17 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
-/// Tells mp4mux how many milliseconds the fragments are to last that it begins from now on.
-pub fn set_fragment(muxer: &gst::Element, milliseconds: u64) {
-    super::encoder::set(muxer, "fragment-duration", &milliseconds.to_string());
+/// Has mp4mux write its header again at the end, though it was told that downstream cannot seek, for the sake of which it
+/// keeps no index of the fragments: that would have an entry for every sample. To be called once it has begun.
+pub fn complete_header(muxer: &gst::Element) {
+    super::encoder::set(muxer, "fragment-mode", "dash-or-mss");
 }
 
 /// matroskamux' own least, and as long as clusters may become for the sake of timeslices.
 const SHORTEST_CLUSTER: u64 = 500_000_000;
 const LONGEST_CLUSTER: u64 = 5_000_000_000;
-/// Longest part of a timeslice that is one fragment: a kill loses no more.
-const LONGEST_FRAGMENT: u64 = 1_000_000_000;
 /// What ends so little after a timeslice ends with it: stamps are rounded.
 pub const ROUNDING: u64 = 500_000;
-
-/// Milliseconds that a fragment from `from` on has to last to end with a `timeslice`, or with an even part of
-/// one, but not before a sample of `sample` (all in nanoseconds).
-pub fn fragment(from: u64, sample: u64, timeslice: u64) -> u64 {
-    let slice = u128::from(timeslice.max(1));
-    let parts = u128::from(timeslice.div_ceil(LONGEST_FRAGMENT).max(1));
-    let least = u128::from(from) + u128::from(sample.saturating_sub(ROUNDING));
-    let number = (least * parts).div_ceil(slice);
-    // Not where the last one ended.
-    let number = number.max(u128::from(from) * parts / slice + 1);
-    let end = u64::try_from(number * slice / parts).unwrap_or(u64::MAX);
-    end.saturating_sub(from)
-        .div_ceil(1_000_000)
-        .clamp(1, u32::MAX.into())
-}
 
 /// What clusters or fragments are to a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -193,53 +173,4 @@ pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
         structure.set("mpegversion", gst::List::new([4i32, 2]));
     }
     Some(caps)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: u64 = 1_000_000;
-
-    #[test]
-    fn fragments_end_with_timeslices() {
-        // Frame by frame as mp4mux does it: a fragment takes what fits.
-        for (frame, slice) in [
-            (100 * MS / 3, 1_000 * MS),
-            (40 * MS, 250 * MS),
-            (64 * MS / 3, 500 * MS),
-            (1_001 * MS / 60, 333 * MS),
-            (100 * MS, 2_500 * MS),
-            (200 * MS, 100 * MS),
-        ] {
-            let mut from = 0;
-            let mut left = fragment(0, 0, slice) * MS;
-            let mut parts = 0;
-            for n in 0..2_000u64 {
-                let (at, end) = (n * frame, (n + 1) * frame);
-                if n > 0 && left < end - at {
-                    let part = slice / slice.div_ceil(LONGEST_FRAGMENT);
-                    let off = (at + part / 2) % part;
-                    let off = off.abs_diff(part / 2);
-                    assert!(off <= frame.min(part), "{frame} {slice}: ends at {at}");
-                    parts += 1;
-                    left = fragment(at, frame, slice) * MS;
-                    from = at;
-                }
-                left = left.saturating_sub(end - at);
-            }
-            assert!(from > 0 && parts > 5, "{frame} {slice}");
-        }
-    }
-
-    #[test]
-    fn fragments_have_a_length_whatever_is_asked_for() {
-        for from in [0, 1, MS, u64::MAX] {
-            for sample in [0, MS, u64::MAX] {
-                for slice in [0, 1, 10 * MS, u64::MAX] {
-                    assert!(fragment(from, sample, slice) >= 1);
-                }
-            }
-        }
-    }
 }

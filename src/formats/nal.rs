@@ -21,11 +21,11 @@ pub enum NalCodec {
 /// What a NAL unit is, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NalKind {
-    /// A slice of a picture with which a decoder can begin: IDR, or IRAP.
+    /// A slice of a random access picture: IDR, or IRAP.
     KeySlice,
-    /// A slice of another picture.
+    /// A slice of any other picture.
     Slice,
-    /// SEI in front of a picture's slices.
+    /// SEI in front of the slices of a picture (prefix SEI).
     Sei,
     /// An access unit delimiter.
     Delimiter,

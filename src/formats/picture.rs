@@ -1,4 +1,4 @@
-//! What of raw pictures goes into a file: depth, chroma subsampling, alpha, pixel aspect ratio.
+//! Which properties of raw video are kept: depth, chroma subsampling, alpha, pixel aspect ratio.
 
 use super::encoder::{encodes_interlaced, needs_no_hardware};
 use super::hdr::is_hdr;
@@ -7,7 +7,7 @@ use crate::model::{Chroma, Codec, Container, Profile};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoInterlaceMode};
 
-/// What of raw pictures is to be kept, where codec and container can.
+/// Properties of raw video that are kept where codec and container can.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     pub depth: bool,
@@ -290,7 +290,7 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 }
 
 impl Picture {
-    /// Whether an encoder takes such pictures.
+    /// Whether an encoder takes such frames.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
         if self.fields == Fields::Interlaced && !encodes_interlaced(&factory.name()) {
             return false;
@@ -303,7 +303,7 @@ impl Picture {
         plain || formats_of(factory).iter().any(|f| self.formats.contains(f))
     }
 
-    /// What of pictures like these has been converted, as `stats` says it.
+    /// What has been converted of frames like these, as in `stats`.
     pub fn converted(&self, info: &VideoInfo) -> Vec<String> {
         let (input, output) = (Sampling::of(&info.format_info()), self.sampling);
         let mut all = Vec::new();

@@ -10,7 +10,7 @@ use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile
 /// A track to be recorded, as far as its caps are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TrackInput {
-    /// Sound or picture.
+    /// Audio or video.
     pub kind: Kind,
     /// The codec of input that is copied; `None` for raw input, for what is decoded, and while the caps are not known.
     pub encoded: Option<Codec>,

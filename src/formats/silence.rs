@@ -125,7 +125,7 @@ fn opus(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
     })
 }
 
-/// What an AAC decoder is told of a stream.
+/// The configuration of an AAC decoder.
 struct AacConfig {
     rate: u32,
     /// Channel configuration (ISO/IEC 14496-3, table 1.19).
@@ -171,7 +171,7 @@ fn aac(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
             let rate = *AAC_RATES.get(usize::from(third >> 2 & 15))?;
             let block = raw_data_block(u32::from((third & 1) << 2 | fourth >> 6))?;
             let length = u32::try_from(HEADER + block.len()).ok()?;
-            // Without a checksum; the length has 13 bits; the buffer's fullness is not told.
+            // Without a checksum; the length has 13 bits; the buffer's fullness is unspecified.
             let length = [
                 (length >> 11) as u8,
                 (length >> 3) as u8,

@@ -1,10 +1,10 @@
-//! Where sound belongs by its stamps: tells missing buffers from jitter of the stamps.
+//! Places audio by its timestamps: tells missing buffers from timestamp jitter.
 //!
 //! Stamps that note_jitter by less than 40 ms, or for less than a second, are jitter: the samples
 //! continue_run each other without a break (the rule of GstAudioStreamAlign). That alone would close
 //! every hole up to 40 ms and notice longer ones a second late. But a hole is a step of the
 //! stamps themselves, always forward, and the stamps that come after it go on from there, where
-//! jitter comes back. So a buffer behind a step waits until the next one has told which it is.
+//! jitter comes back. So a buffer behind a step waits until the next one decides between the two.
 
 use crate::model::{SampleGrid, timeline::Ns};
 
@@ -52,7 +52,7 @@ pub struct Align {
 }
 
 impl Align {
-    /// For sound of this grid, at its beginning.
+    /// For audio on this grid, at its beginning.
     pub fn new(grid: SampleGrid) -> Self {
         Align {
             grid,

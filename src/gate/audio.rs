@@ -12,7 +12,7 @@ use crate::model::{
 use gst_audio::AudioInfo;
 use std::{collections::VecDeque, sync::Arc};
 
-/// What samples are.
+/// The format of the samples.
 #[derive(Debug)]
 struct Format {
     caps: gst::Caps,
@@ -20,7 +20,7 @@ struct Format {
     grid: SampleGrid,
 }
 
-/// Beyond it, caps are broken: the silence of a second would fill the memory.
+/// Caps beyond it are broken: a second of silence would exhaust the memory.
 const HIGHEST_RATE: u32 = 10_000_000;
 
 impl Format {
@@ -30,7 +30,10 @@ impl Format {
             return Err(glib::bool_error!("raw audio without rate or channels"));
         }
         if info.rate() > HIGHEST_RATE {
-            return Err(glib::bool_error!("a rate of {} is absurd", info.rate()));
+            return Err(glib::bool_error!(
+                "the audio rate {} is out of range",
+                info.rate()
+            ));
         }
         Ok(Format {
             caps: caps.to_owned(),
@@ -39,14 +42,14 @@ impl Format {
         })
     }
 
-    /// Samples in a buffer; none if nobody could find them there.
+    /// Samples in a buffer; 0 if its layout does not say where they are.
     fn samples(&self, buffer: &gst::BufferRef) -> u64 {
         // Only the meta knows how long a plane of each channel is.
         let meta = buffer.meta::<gst_audio::AudioMeta>();
         let planes = self.info.layout() == gst_audio::AudioLayout::NonInterleaved;
         match meta {
             Some(meta) if is_alike(meta.info(), &self.info) => meta.samples() as u64,
-            // GStreamer's own elements give up on these.
+            // GStreamer's own elements reject these.
             Some(_) => 0,
             None if planes => 0,
             None => (buffer.size() / self.info.bpf() as usize) as u64,
@@ -54,7 +57,7 @@ impl Format {
     }
 }
 
-/// Whether samples are found alike in memory.
+/// Whether samples have the same layout in memory.
 fn is_alike(one: &AudioInfo, other: &AudioInfo) -> bool {
     let planes = one.layout() == gst_audio::AudioLayout::NonInterleaved;
     let same = (one.format(), one.channels()) == (other.format(), other.channels());
@@ -122,9 +125,9 @@ impl Chunk {
 /// See the module.
 #[derive(Debug)]
 pub struct AudioGate {
-    /// What comes in.
+    /// The input format.
     incoming: Arc<Format>,
-    /// What goes out, and whether that has been said.
+    /// The output format, and whether its caps have been sent.
     format: Arc<Format>,
     said: bool,
     align: Align,

@@ -89,7 +89,7 @@ impl IntervalCursor {
         start.is_some() && start == self.begin.map(|seam| seam.running)
     }
 
-    /// Whether the track has all of its part: what comes belongs to the next.
+    /// Whether the track has all of its part: further input belongs to the next.
     pub fn is_part_over(&self) -> bool {
         self.ahead.is_empty() && self.end.is_some()
     }

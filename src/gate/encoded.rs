@@ -1,9 +1,9 @@
-//! Encoded media: kept as it is, beginning at a key frame, re-stamped with recorded time.
+//! Encoded media: passed through from a key frame on, re-stamped with recorded time.
 //!
 //! Buffers come in decode order, which with B-frames is not the order of their stamps; where it is, the order holds
 //! whatever a network's clock makes of the stamps, which may repeat and leap back by a second. What is
 //! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
-//! from the first picture behind a cut on nothing that may refer to it.
+//! from the first frame behind a cut on nothing that may refer to it.
 
 use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn, video::LATEST_FIRST};
 use crate::{
@@ -20,9 +20,9 @@ const SAME: Ns = 100_000;
 /// Where frames are lost for so long, those behind them are of no use before the next key frame. Of a single one the
 /// decoder makes what it can.
 const OUTAGE: Ns = 1_000_000_000;
-/// No more frames than these are shown in another order than they are decoded in.
+/// Maximum reorder depth.
 const REORDERED: usize = 16;
-/// Codecs whose pictures are shown in the order in which they are decoded.
+/// Codecs whose presentation order is their decode order.
 const IN_ORDER: [&str; 5] = [
     "video/x-raw",
     "video/x-vp8",
@@ -33,7 +33,7 @@ const IN_ORDER: [&str; 5] = [
 /// A stream that has brought no key frame for so long may never bring one (intra refresh): it is taken as it is, since
 /// the other tracks, and the muxer, wait for it.
 pub const KEY_FRAME_LIMIT: Ns = 10_000_000_000;
-/// Frames that are decoded in another order than they are shown in are stamped so much later than recorded time: the first
+/// Timestamps of reordered frames are this much later than recorded time: the first
 /// of them are decoded before it begins.
 const HEADROOM: Ns = 10_000_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
@@ -46,7 +46,7 @@ enum Headers {
     Media,
     /// Packets that go in front of the track's first, whenever that is.
     Ahead,
-    /// Packets that say what the caps or the frames say again; a FLAC header also tells the
+    /// Packets that say what the caps or the frames say again; a FLAC header also has the
     /// length of what is not recorded.
     Dropped,
 }
@@ -74,7 +74,7 @@ fn signed(time: Ns) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-/// Whether media is shown, or heard, in the order in which it comes.
+/// Whether presentation order is decode order.
 fn is_in_order(name: &str) -> bool {
     !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
 }
@@ -94,9 +94,9 @@ struct Waiting {
     after_loss: Option<Loss>,
     /// Those that it and what follows have, if they are new.
     caps: Option<gst::Caps>,
-    /// Whether the media that it is of is shown in the order in which it comes.
+    /// Whether its stream is in presentation order.
     in_order: bool,
-    /// How it tells what it is.
+    /// How the type of a frame is found.
     format: Option<FrameFormat>,
     /// What it is to a decoder, once that has been looked at.
     entry_point: Cell<Option<EntryPoint>>,
@@ -143,7 +143,7 @@ fn is_hidden(frame: &gst::BufferRef) -> bool {
     frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
 }
 
-/// Whether a recording can begin with this frame, of which `format` tells how it says what it is.
+/// Whether a recording can begin with this frame of the given `format`.
 pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
     !is_hidden(frame) && formats::entry_point(format, frame) != EntryPoint::No
 }
@@ -153,7 +153,7 @@ pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bo
 pub struct EncodedGate {
     /// Whether it has to begin at a key frame (video).
     keyed: bool,
-    /// Whether it is shown, or heard, in the order in which it comes.
+    /// Whether presentation order is decode order.
     in_order: bool,
     /// How its frames tell what they are, where it is keyed.
     format: Option<FrameFormat>,
@@ -176,13 +176,13 @@ pub struct EncodedGate {
     begin: Ns,
     /// The interval that a key frame has been let into, and that frame's running time.
     entered: Option<(usize, Ns)>,
-    /// The interval, and the running time in it, since which frames are left out for want of a key frame.
+    /// The interval, and the running time in it, since which frames are dropped until a key frame.
     keyless: Option<(usize, Ns)>,
     /// The next interval may begin with any frame.
     begins_anywhere: bool,
     /// Recorded time at which the last frame is decoded; before 0 there is only headroom.
     last_dts: Option<i64>,
-    /// Of what comes in order: the latest running time that has come, and recorded time that has gone.
+    /// For streams in presentation order: the latest running time received, and the latest recorded time sent.
     latest: Ns,
     /// The same of all that has come.
     newest: Ns,
@@ -191,7 +191,7 @@ pub struct EncodedGate {
     recent: Box<[Ns; REORDERED]>,
     /// Something has gone out.
     begun: bool,
-    /// No key frame has come since media was left out here.
+    /// Media was dropped here, and no key frame has followed yet.
     broken: bool,
     /// Frames that are of no use because of that.
     left_out: u64,
@@ -239,7 +239,7 @@ impl EncodedGate {
         gate
     }
 
-    /// A frame that spans a cut is shortened to it, and the first of all is shown from the beginning, as raw ones are.
+    /// A frame that spans a cut is shortened to it, and the first of all begins at 0, as in raw video.
     pub fn cut_frames(&mut self) {
         self.cuts_frames = true;
     }
@@ -263,7 +263,7 @@ impl EncodedGate {
 
     fn read_headers(&mut self, caps: &gst::StructureRef) {
         let headers = stream_headers(caps);
-        // Those of what waits are not those of what comes behind it.
+        // Queued frames have the caps from before.
         let is_first = !self.begun && self.inbox.is_empty();
         if self.header_packets == Headers::Ahead && is_first && !headers.is_empty() {
             self.headers = headers;
@@ -466,7 +466,7 @@ impl EncodedGate {
         input.running.saturating_add(half)
     }
 
-    /// Whether nothing of it is recorded before a cut. A picture that would be shown for less than a container can
+    /// Whether nothing of it is recorded before a cut. A frame that would last less than a container can
     /// tell does not count.
     fn is_behind_cut(&self, waiting: &Waiting, end: Ns) -> bool {
         let shortest = if self.keyed { STEP } else { 1 };
@@ -520,7 +520,7 @@ impl EncodedGate {
         }
         if let Some((_, key)) = self.entered.filter(|(entered, _)| *entered == number) {
             waiting.flag(false);
-            // Leading pictures refer to what is before the key frame.
+            // Leading pictures refer to frames before the key frame.
             return running >= key;
         }
         let begins = waiting.is_beginning();
@@ -556,7 +556,7 @@ impl EncodedGate {
         sizes.sum()
     }
 
-    /// Frames that could not be decoded, since others in front of them were left out here.
+    /// Frames that could not be decoded, since earlier ones were dropped here.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }

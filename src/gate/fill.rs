@@ -43,7 +43,7 @@ impl Silence {
             .copy_region(gst::BufferCopyFlags::MEMORY, ..size)
             .ok()?;
         if info.layout() == gst_audio::AudioLayout::NonInterleaved {
-            // Without it nobody may look into planes.
+            // Planar audio cannot be mapped without it.
             let samples = usize::try_from(samples).ok()?;
             gst_audio::AudioMeta::add(part.get_mut()?, info, samples, &[]).ok()?;
         }
@@ -51,7 +51,7 @@ impl Silence {
     }
 }
 
-/// A black picture of any raw format.
+/// A black frame of any raw format.
 pub fn black(info: &VideoInfo) -> Result<gst::Buffer, glib::BoolError> {
     // In RGB zero is black; the converter knows what that is elsewhere.
     let rgb = VideoInfo::builder(gst_video::VideoFormat::Bgrx, info.width(), info.height())
@@ -60,10 +60,10 @@ pub fn black(info: &VideoInfo) -> Result<gst::Buffer, glib::BoolError> {
         .build()?;
     let zeros = gst::Buffer::from_slice(vec![0u8; rgb.size()]);
     let source = VideoFrame::from_buffer_readable(zeros, &rgb)
-        .map_err(|_| glib::bool_error!("cannot map a black picture"))?;
+        .map_err(|_| glib::bool_error!("cannot map a black frame"))?;
     let target = gst::Buffer::with_size(info.size())?;
     let mut target = VideoFrame::from_buffer_writable(target, info)
-        .map_err(|_| glib::bool_error!("cannot map a picture of {info:?}"))?;
+        .map_err(|_| glib::bool_error!("cannot map a frame of {info:?}"))?;
     VideoConverter::new(&rgb, info, None)?.frame(&source, &mut target);
     Ok(target.into_buffer())
 }

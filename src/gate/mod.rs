@@ -36,7 +36,7 @@ pub enum Piece {
     Buffer(gst::Buffer),
     /// What the buffers after it are.
     Caps(gst::Caps),
-    /// How the pictures after it have to be turned.
+    /// Orientation of the frames after it.
     Turn(Orientation),
     /// Nothing comes before this recorded time.
     Gap(Ns),
@@ -58,7 +58,7 @@ impl GateOutput {
         self.pieces.push(Piece::Caps(caps));
     }
 
-    /// The pictures to come have to be turned so.
+    /// The frames that follow have this orientation.
     pub fn turn(&mut self, turn: Orientation) {
         self.pieces.push(Piece::Turn(turn));
     }
@@ -123,7 +123,7 @@ impl Input {
 pub enum Loss {
     /// Upstream has left it out, or went elsewhere.
     Upstream,
-    /// What comes behind the gate was too slow for it.
+    /// Downstream of the gate was too slow for it.
     TooSlow,
 }
 
@@ -132,7 +132,7 @@ pub enum Loss {
 pub enum Gate {
     /// Raw audio, cut to the sample.
     Audio(Box<AudioGate>),
-    /// Raw video, each frame shown until the next.
+    /// Raw video: each frame lasts until the next.
     Video(Box<VideoGate>),
     /// Encoded media, beginning at key frames.
     Encoded(Box<EncodedGate>),
@@ -163,7 +163,7 @@ impl Gate {
         }
     }
 
-    /// Buffers are missing between what has been pushed and what comes next.
+    /// Buffers are missing between the last one pushed and the next.
     pub fn lose(&mut self, why: Loss) {
         match self {
             Gate::Encoded(gate) => gate.lose(why),
@@ -215,7 +215,7 @@ impl Gate {
     }
 
     /// Nothing has come, and nothing is waited for before running time `until`: silence, the
-    /// picture on show, or black stand in, or a gap is told.
+    /// current frame or black stand in, or a GAP is sent.
     pub fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         match self {
             Gate::Audio(gate) => gate.fill(cursor, until, out),
@@ -232,7 +232,7 @@ impl Gate {
         }
     }
 
-    /// The end of the track, at recorded time `end`: the picture that is held leaves.
+    /// The end of the track, at recorded time `end`: the frame that is held leaves.
     pub fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.finish(end, out),
@@ -308,7 +308,7 @@ impl Gate {
         }
     }
 
-    /// Frames of the recording that were left out here: what they refer to has been, for [`Loss::TooSlow`]; or a
+    /// Frames of the recording that were dropped here: what they refer to has been, for [`Loss::TooSlow`]; or a
     /// newer one had come.
     pub fn left_out(&self) -> u64 {
         match self {
@@ -318,7 +318,7 @@ impl Gate {
         }
     }
 
-    /// Recorded time that silence, black or a repeated picture have stood in for.
+    /// Recorded time filled with silence, black or a repeated frame.
     pub fn filled(&self) -> Ns {
         match self {
             Gate::Audio(gate) => gate.filled(),

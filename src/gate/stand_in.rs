@@ -45,7 +45,7 @@ impl StandIn {
         }
     }
 
-    /// What comes next has these caps.
+    /// The next buffers have these caps.
     pub fn set_caps(&mut self, caps: &gst::StructureRef) {
         self.caps = caps.to_owned();
         self.is_audio = caps.name().starts_with("audio/");

@@ -1,7 +1,7 @@
-//! Raw video: every frame is shown until the next, or until the cut.
+//! Raw video: every frame lasts until the next, or until the cut.
 //!
 //! A frame leaves only when its end is known, so that one which spans a cut is shortened to it.
-//! The frame on show when an interval begins is shown from its first instant on.
+//! The frame that is current when an interval begins is repeated at its first instant.
 
 use super::{GateOutput, Input, IntervalCursor, Mutes, fill};
 use crate::model::{
@@ -11,7 +11,7 @@ use crate::model::{
 use gst_video::VideoInfo;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A frame that would be shown for less gives way to the one after it: encoders and containers
+/// A frame that would last less is dropped in favour of the next: encoders and containers
 /// that count in milliseconds could not tell the two apart.
 const SHORTEST: Ns = 1_000_000;
 /// The first frame of all stands for so much time before it; before that it is black.
@@ -44,7 +44,7 @@ impl Format {
 struct Picture {
     buffer: gst::Buffer,
     format: Arc<Format>,
-    /// Which of the frames that came it is, counted from 1; 0 for black that nobody gave.
+    /// Sequence number of the input frame, from 1; 0 for generated black.
     number: u64,
 }
 
@@ -71,7 +71,7 @@ struct Shown {
 /// See the module.
 #[derive(Debug)]
 pub struct VideoGate {
-    /// What comes in.
+    /// The input format.
     incoming: Arc<Format>,
     /// What went out last.
     last_sent_format: Option<Arc<Format>>,
@@ -82,7 +82,7 @@ pub struct VideoGate {
     shown: Option<Shown>,
     /// Recorded time at which the part begins, by which frames are stamped.
     begin: Ns,
-    /// The interval whose first instant has its picture.
+    /// The interval that already has its first frame.
     entered: Option<usize>,
     /// Frames that have come, and the newest that has gone out.
     came: u64,
@@ -136,7 +136,7 @@ impl VideoGate {
         }
     }
 
-    /// Whether a picture has come that can be shown on.
+    /// Whether there is a frame that can be repeated.
     pub fn shows_picture(&self) -> bool {
         self.current_frame.is_some()
     }
@@ -224,7 +224,7 @@ impl VideoGate {
         shown.is_some_and(|shown| recorded < shown.recorded)
     }
 
-    /// The picture on show turns black, or back, at the next change of `mute`.
+    /// Splits the current frame at the next change of `mute`.
     fn change_mute(&mut self, cursor: &IntervalCursor, out: &mut GateOutput) {
         let Some(at) = self.mutes.next() else {
             return;
@@ -252,7 +252,7 @@ impl VideoGate {
         }
     }
 
-    /// The picture from `recorded` on is `picture`, or black if the track is muted.
+    /// From `recorded` on the frame is `picture`, or black if the track is muted.
     fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut GateOutput) {
         let picture = match self.mutes.is_muted() {
             true => Picture::black(&picture.format, picture.number).unwrap_or(picture),
@@ -389,7 +389,7 @@ impl VideoGate {
         let Some(shown) = self.shown.take() else {
             return;
         };
-        // A last frame of no length is a picture all the same.
+        // A last frame of zero duration is kept.
         let end = match end <= shown.recorded && !shown.filler {
             true => shown.recorded.saturating_add(SHORTEST),
             false => end,
@@ -399,7 +399,7 @@ impl VideoGate {
         }
     }
 
-    /// Running time of the first picture that waits.
+    /// Running time of the first queued frame.
     fn first_waiting(&self) -> Option<Ns> {
         self.inbox.front().map(|(running, _)| *running)
     }

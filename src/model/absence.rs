@@ -15,7 +15,7 @@ use std::time::Duration;
 pub struct Patience {
     /// How far a track may be behind the others.
     pub behind: Duration,
-    /// The same of one whose picture can be shown on: it is repeated sooner, so that sound does not wait for it.
+    /// The same for a track whose last frame can be repeated: sooner, so that audio does not wait for it.
     pub picture: Duration,
     /// Where nothing has come on any track for so long, the source of all is away.
     pub pause: Duration,
@@ -51,7 +51,7 @@ pub struct TrackView {
     pub encoded: bool,
     /// Whether anything can stand in for what does not come.
     pub fillable: bool,
-    /// Whether there is a picture that can be shown on.
+    /// Whether there is a frame that can be repeated.
     pub shows_picture: bool,
     /// Whether it is waited for at all: it has not ended, it is known what it is, and it has room.
     pub awaited: bool,
@@ -111,7 +111,7 @@ impl Absences {
         }
     }
 
-    /// To be told often what has come. `held`: what has not come is what the recorder itself holds.
+    /// To be called often with what has arrived. `held`: what has not come is what the recorder itself holds.
     pub fn watch(&mut self, now: Duration, tracks: &[TrackView], held: bool) {
         let mut any = false;
         for (seen, track) in self.seen.iter_mut().zip(tracks) {
@@ -156,7 +156,7 @@ impl Absences {
             .filter_map(|(index, track)| {
                 let action = self.of_track(now, progress, index, track, any_live)?;
                 match action {
-                    // Nobody waits for it beyond what the others have brought.
+                    // The other tracks do not wait for it beyond what they have themselves.
                     Action::Fill {
                         track: index,
                         until,

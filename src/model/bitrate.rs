@@ -16,7 +16,7 @@ const MIN_VIDEO: u32 = 16_000;
 /// Of a total, audio gets one part in this many, up to [`DEFAULT_AUDIO`].
 const AUDIO_SHARE: u32 = 8;
 
-/// What is known of a video track's picture.
+/// What is known of a video track's format.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VideoSize {
     /// Pixels.
@@ -28,7 +28,7 @@ pub struct VideoSize {
 }
 
 impl VideoSize {
-    /// The bits per second that suit this picture: 2500000 for 1280x720 at 30. Larger pictures
+    /// The bits per second that suit this size and rate: 2500000 for 1280x720 at 30. Larger frames
     /// need fewer bits per pixel, hence the exponent.
     pub fn suitable_rate(self) -> u32 {
         let fps = if self.fps.is_finite() && self.fps > 0.0 {

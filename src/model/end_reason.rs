@@ -13,7 +13,7 @@ pub enum EndReason {
     MaxDuration,
     /// No more is free on the disk than has to stay so.
     MinFreeSpace,
-    /// It failed: `on-error` says why.
+    /// It failed: `on-error` has the reason.
     Error,
 }
 

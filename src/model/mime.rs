@@ -11,9 +11,9 @@ use profiles::{av1_fields, avc_fields, hevc_fields, vp_fields};
 /// The two kinds of track (W3C `MediaStreamTrack.kind`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Kind {
-    /// Sound.
+    /// Audio.
     Audio,
-    /// Picture.
+    /// Video.
     Video,
 }
 

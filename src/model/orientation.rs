@@ -1,4 +1,4 @@
-//! How a picture has to be turned to stand upright, and how much of that is left to do.
+//! Video orientation: which rotation or flip makes frames upright, and what is left of it to apply.
 
 /// Mirrored or not, and then turned clockwise by quarters.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -22,7 +22,7 @@ impl Chroma {
     }
 }
 
-/// What a profile says of pictures.
+/// Depth and chroma of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
     /// Bits of a component.
@@ -57,7 +57,7 @@ fn profile(depth: u32, chroma: Chroma) -> Option<Profile> {
 
 fn vp9(fields: &[&str]) -> Option<Profile> {
     let depth = fields.get(2).and_then(|depth| depth.parse().ok());
-    // The fourth field says it where there is one; else the profile leaves 4:2:2 and 4:4:4 open.
+    // The fourth field, where there is one; else the profile allows 4:2:2 and 4:4:4.
     let chroma = match (fields.first()?, fields.get(3)) {
         (&"00" | &"02", _) => Chroma::Subsampled,
         (_, Some(&"02")) => Chroma::Half,
@@ -103,7 +103,7 @@ fn hevc(fields: &[&str]) -> Option<Profile> {
     match fields.first()?.trim_start_matches(['a', 'b', 'c']) {
         "1" => profile(8, Chroma::Subsampled),
         "2" => profile(10, Chroma::Subsampled),
-        // The range extensions say it by their constraint bytes: left to what comes.
+        // The range extensions have it in their constraint bytes: left to the input.
         _ => None,
     }
 }

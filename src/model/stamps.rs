@@ -28,7 +28,7 @@ const MOST_WAITING: usize = 1024;
 /// No hole is longer (six hours): beyond it, stamps are broken.
 pub const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
 
-/// Where a buffer says that it belongs.
+/// Timestamp and duration of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Its first instant.
@@ -59,7 +59,7 @@ impl Stamp {
     }
 }
 
-/// When a buffer comes, and what that says about its stamp.
+/// Arrival time of a buffer, and what follows from it for its timestamp.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
     /// The clock's running time, of a live stream; `None` otherwise, or without a clock.
@@ -124,7 +124,7 @@ struct Waiting<T> {
 struct Last {
     order: Ns,
     end: Ns,
-    /// Whether it has told its length, so that its end is where the next begins.
+    /// Whether it has a duration, so that the next is expected at its end.
     measured: bool,
 }
 
@@ -185,7 +185,7 @@ impl<T> Stamps<T> {
         self.begin = Some(running);
     }
 
-    /// The place of a buffer, if there is nothing to be said against its stamp, and nothing waits.
+    /// The place of a buffer, if its timestamp is plausible and nothing waits.
     pub fn plain(&mut self, stamp: Stamp, arrival: Arrival) -> Option<Ns> {
         if !self.waiting.is_empty() || self.full {
             return None;
@@ -425,7 +425,7 @@ impl<T> Stamps<T> {
             return;
         };
         let first_order = first.stamp.moved(self.shift).order();
-        // The one that came soonest after its stamp tells best.
+        // The buffer that arrived soonest after its timestamp is the best measure.
         let least = self.waiting.iter().filter_map(|waiting| {
             let arrived = waiting.arrival.now?.saturating_sub(waiting.arrival.latency);
             let stamp = waiting.stamp.moved(self.shift);

@@ -11,7 +11,7 @@ pub enum State {
     Inactive,
     /// Input is being recorded.
     Recording,
-    /// A recording is on, input is left out.
+    /// Recording is suspended: input is dropped.
     Paused,
 }
 
@@ -64,7 +64,7 @@ impl fmt::Display for Effect {
 impl State {
     /// What `command` does in this state.
     ///
-    /// `stop` on an inactive recorder is an error as MDN has it; the draft today says: nothing.
+    /// `stop` on an inactive recorder is an error according to MDN; according to today's draft it does nothing.
     pub fn apply(self, command: Command) -> Result<Effect, Error> {
         use Command::*;
         use State::*;

@@ -292,7 +292,7 @@ impl Timeline {
     }
 
     /// The first pending interval starts at `at` (clamped to the interval). Later ones follow
-    /// suit as far as `then_resolved` says that they have nothing of their own to wait for.
+    /// suit as far as `then_resolved` is true: they have nothing of their own to wait for.
     pub fn resolve(&mut self, at: Ns, then_resolved: bool) -> Option<Ns> {
         let (index, _) = self.pending()?;
         let max_duration = self.max_duration;
@@ -343,7 +343,7 @@ impl Timeline {
         Some((index, self.intervals.get(index)?))
     }
 
-    /// Recorded time at a running time: what was cut before it is left out.
+    /// Recorded time at a running time: time that was cut before it does not count.
     pub fn recorded_at(&self, running: Ns) -> Ns {
         self.interval_at(running)
             .map_or(0, |(_, interval)| interval.recorded_at(running))

@@ -35,7 +35,7 @@ impl BlobBytes {
     }
 
     /// The bytes, with `offset` and `offset_end` set. May have to wait for a disk. Where they cannot be had, because
-    /// they cannot be read or there is no room for them, there are none, and the error says why: the file has them.
+    /// they cannot be read or there is no room for them, there are none, and the error has the reason: the file has them.
     pub fn into_buffer(self) -> (gst::Buffer, Option<io::Error>) {
         let blob = match self {
             Self::Ready(buffer) => return (buffer, None),

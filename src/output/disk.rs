@@ -168,7 +168,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
     pub(super) fn append_whole(&mut self, buffer: &gst::Buffer) -> io::Result<()> {
         self.flush()?;
         if self.tail.is_some() {
-            return Err(io::Error::other("the file takes nothing any more"));
+            return Err(io::Error::other("the file is closed for writing"));
         }
         let mapped = buffer.map_readable().map_err(io::Error::other)?;
         let mut count = 0;

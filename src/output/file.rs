@@ -401,7 +401,7 @@ mod tests {
             let opened = file(open(path, &|| ()).unwrap());
             (&*opened).write_all(b"new").unwrap();
             assert_eq!(fs::read(&behind).unwrap(), b"new");
-            // Nobody empties it under a recording that is still at it.
+            // It is not truncated while another recording still writes to it.
             let err = open(path, &|| ()).unwrap_err();
             assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
             assert!(err.to_string().contains(path.to_str().unwrap()), "{err}");

@@ -13,7 +13,7 @@ use super::spill::{self, UnlinkedFile};
 /// Bytes and where they belong in the recording.
 pub(super) type Edit = (u64, Vec<u8>);
 
-/// What was overwritten in the file behind a blob that nobody has read yet, oldest first; `None` if that
+/// What was overwritten in the file behind an unread blob, oldest first; `None` if that
 /// is not known.
 type Overwritten = Mutex<Option<Vec<Edit>>>;
 
@@ -119,7 +119,7 @@ impl FileBlob {
     }
 }
 
-/// The blobs of a file that nobody has read yet.
+/// The unread blobs of a file.
 #[derive(Debug, Default)]
 pub(super) struct UnreadBlobs(Vec<(u64, u64, Weak<Overwritten>)>);
 
@@ -220,7 +220,7 @@ fn allocate(file: &File, size: u64) -> io::Result<()> {
     use rustix::{fs::FallocateFlags, io::Errno};
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         Err(err @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(err.into()),
-        // Some file systems cannot: there, the copy tells.
+        // Some file systems cannot share extents: there, copying finds out.
         _ => Ok(()),
     }
 }

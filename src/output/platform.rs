@@ -30,7 +30,7 @@ mod imp {
         file.write_all_at(bytes, pos)
     }
 
-    /// Writes some of `slices` at `pos`, where the file's cursor is, and says how much.
+    /// Writes some of `slices` at `pos`, where the file's cursor is; returns the number of bytes.
     pub fn write_vectored_at(
         mut file: &File,
         slices: &[IoSlice<'_>],
@@ -39,7 +39,7 @@ mod imp {
         file.write_vectored(slices)
     }
 
-    /// Whether `path`, of which `fs::metadata` said `meta`, is a device such as /dev/null.
+    /// Whether `path` with this metadata is a device such as /dev/null.
     pub fn is_device(_path: &Path, meta: Option<&Metadata>) -> bool {
         meta.is_some_and(|meta| meta.file_type().is_char_device())
     }
@@ -51,7 +51,7 @@ mod imp {
         builder.permissions(Permissions::from_mode(0o666))
     }
 
-    /// Takes everybody else's permissions from a temporary file: one that never had a name is made as the umask says.
+    /// Restricts a temporary file to its owner: a file without a name is created by the umask.
     pub fn make_private(file: &File) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o600))
     }
@@ -160,7 +160,7 @@ mod imp {
         Ok(())
     }
 
-    /// Writes some of `slices` at `pos`, and says how much. Other threads may read or write elsewhere in the file: here
+    /// Writes some of `slices` at `pos`; returns the number of bytes. Other threads may read or write elsewhere in the file: here
     /// that moves its cursor, which nothing relies on.
     pub fn write_vectored_at(file: &File, slices: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
         match slices.iter().find(|slice| !slice.is_empty()) {

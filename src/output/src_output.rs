@@ -15,7 +15,7 @@ use super::src_queue::{Audience, Op, Queue};
 use super::src_sender::{self, Sender, Warn};
 
 /// So long going down waits for a downstream that holds the thread; then the thread is left to
-/// end when it is let go.
+/// end when it is dropped.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What leaves through the always `src` pad.
@@ -131,7 +131,7 @@ impl SrcOutput {
     /// flushing): ends the thread. What was not sent is dropped.
     ///
     /// If downstream keeps the thread, this waits a second at most; the thread then ends when
-    /// it is let go.
+    /// it is dropped.
     pub fn deactivate(&self) {
         let worker = lock(&self.shared.worker).take();
         let Some(mut worker) = worker else {

@@ -28,7 +28,7 @@ pub(super) struct Sender<'a> {
     /// It was the last: all that there is to record has ended.
     over: bool,
     recording: Recording,
-    /// What comes is for this kind of downstream only.
+    /// The next bytes are for this kind of downstream only.
     audience: Option<Audience>,
     /// The container's header, until media comes: so long the caps to tell it by are kept, too.
     header: Option<(gst::Caps, Vec<gst::Buffer>)>,
@@ -88,7 +88,7 @@ impl<'a> Sender<'a> {
         if matches!(self.recording, Recording::None) && !self.used {
             self.pad.push_event(self.stream_start());
             // Caps after a segment are a warning of GStreamer's ("misordering"), so that the
-            // segment has to wait when nothing can be said about caps.
+            // segment has to wait while the caps are unknown.
             if let Some(caps) = &self.caps {
                 self.pad.push_event(gst::event::Caps::new(caps));
                 self.pad.push_event(segment(0));
@@ -166,7 +166,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// What comes from here on is for this kind of downstream only.
+    /// All that follows is for this kind of downstream only.
     pub(super) fn write_for(&mut self, audience: Audience) {
         self.audience = Some(audience);
     }

@@ -164,7 +164,7 @@ impl Store {
     /// A hole between the last byte and `pos` is filled with zeros.
     ///
     /// # Errors
-    /// The first that a file gives; later calls then return `Ok`. Also when `pos` is absurd, or the last blob has
+    /// The first that a file gives; later calls then return `Ok`. Also when `pos` is out of range, or the last blob has
     /// been taken.
     pub fn write(&mut self, pos: u64, buffer: gst::Buffer) -> io::Result<()> {
         if self.finished {
@@ -222,7 +222,7 @@ impl Store {
         self.note(done)
     }
 
-    /// The bytes not yet taken; none if there are none. `last` says that the recording ends with them: nothing can be
+    /// The bytes not yet taken; none if there are none. `last`: the recording ends with them, and nothing can be
     /// written any more.
     ///
     /// A spilled blob is a mapping of its file, and one of a file at `location` is not read before it is
@@ -375,7 +375,7 @@ impl Store {
             }
         };
         if self.grows_until.is_some() {
-            // It has been said.
+            // It has been reported.
             return Ok(());
         }
         self.grows_until = Some(self.len.saturating_add(self.max_memory));

@@ -34,7 +34,7 @@ impl SyncFile {
     /// which comes after the bytes. Takes as long as the disk does.
     ///
     /// # Errors
-    /// What the disk says. What was written before may be lost then, and another try would not tell: the system takes
+    /// The result of synchronising. After an error earlier writes may be lost, and a retry would not find out: the system takes
     /// it for written.
     pub fn sync(&mut self) -> io::Result<()> {
         // Mode and owner have to be there once.

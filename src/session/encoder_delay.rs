@@ -14,8 +14,6 @@ pub struct Heard {
     reordered: Vec<AtomicU64>,
     /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
     fragment: AtomicUsize,
-    /// How many fragments there were.
-    fragments: AtomicU64,
 }
 
 impl Heard {
@@ -25,7 +23,6 @@ impl Heard {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             reordered: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             fragment: AtomicUsize::new(0),
-            fragments: AtomicU64::new(0),
         }
     }
 
@@ -61,13 +58,12 @@ impl Heard {
     /// The muxer begins a fragment of this track, which counts from 1.
     pub fn begins(&self, track: usize) {
         self.fragment.store(track, Ordering::SeqCst);
-        self.fragments.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// How many fragments have begun, and the track of the last, counted from 0.
-    pub fn fragment(&self) -> (u64, Option<usize>) {
-        let track = self.fragment.load(Ordering::SeqCst).checked_sub(1);
-        (self.fragments.load(Ordering::SeqCst), track)
+    /// How late the decode times of a track are.
+    pub fn of_decoding(&self, track: usize) -> Ns {
+        let late = self.late.get(track);
+        late.map_or(0, |late| late.load(Ordering::SeqCst))
     }
 
     /// The muxer's bytes, stamped with when their sound is heard, as far as it is known whose they are.

@@ -4,9 +4,13 @@ use super::{
     encoder_delay::Heard,
     panicked,
     pipeline::{Listener, TrackMedia},
-    timing::lock,
+    timing::{lock, try_lock},
 };
-use crate::{formats::Patch, log::CAT};
+use crate::{
+    formats::{self, Patch, Written},
+    log::CAT,
+    model::Container,
+};
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -14,7 +18,11 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
+
+/// How often it is looked whether bytes have been written.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// What a track's media is given to; `need_data` hears when there is room in its queue.
 pub fn appsrc(
@@ -38,75 +46,147 @@ pub fn appsrc(
     appsrc
 }
 
+/// Where the muxer's bytes go.
+pub struct BytesOut {
+    listener: Arc<dyn Listener>,
+    patch: Arc<Mutex<Patch>>,
+    heard: Arc<Heard>,
+    /// Held from when bytes are patched until they have been written: they keep their order.
+    order: Mutex<()>,
+}
+
+impl std::fmt::Debug for BytesOut {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BytesOut").finish_non_exhaustive()
+    }
+}
+
+impl BytesOut {
+    pub fn new(
+        listener: Arc<dyn Listener>,
+        patch: &Arc<Mutex<Patch>>,
+        heard: &Arc<Heard>,
+    ) -> Arc<Self> {
+        Arc::new(BytesOut {
+            listener,
+            patch: patch.clone(),
+            heard: heard.clone(),
+            order: Mutex::default(),
+        })
+    }
+
+    fn write(&self, buffer: gst::Buffer) {
+        let _order = lock(&self.order);
+        // Its own lock, held no longer than that.
+        let late = |track| self.heard.of_decoding(track);
+        let patched = lock(&self.patch).bytes(buffer, &late);
+        match patched {
+            Some(patched) => self.put(patched),
+            None => gst::warning!(
+                CAT,
+                "Refused of the muxer: a patch of another length than what it replaces"
+            ),
+        }
+    }
+
+    fn put(&self, patched: Vec<Written>) {
+        for (buffer, unit) in patched {
+            if let Some(track) = unit.and_then(|unit| unit.track) {
+                self.heard.begins(track);
+            }
+            self.listener
+                .bytes(self.heard.stamp(buffer), unit.is_some());
+        }
+    }
+
+    /// Ends the fragments of MP4 with what has come.
+    pub fn end_fragments(&self) {
+        let _order = lock(&self.order);
+        let patched = lock(&self.patch).end_fragments();
+        self.put(patched);
+    }
+
+    /// The same unless other bytes are being written for longer than `patience`: then FALSE.
+    pub fn end_fragments_within(&self, patience: Duration) -> bool {
+        let end = Instant::now() + patience;
+        loop {
+            if let Some(_order) = try_lock(&self.order) {
+                let patched = lock(&self.patch).end_fragments();
+                self.put(patched);
+                return true;
+            }
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
 /// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
 /// thread that takes it out again. Until media has `begun` to come to the muxer nothing is taken: a header of nothing is
 /// no file.
-pub fn bytes_pad(
-    listener: &Arc<impl Listener>,
-    patch: &Arc<Mutex<Patch>>,
-    heard: &Arc<Heard>,
-    begun: &Arc<AtomicBool>,
-) -> gst::Pad {
+pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Container) -> gst::Pad {
     let begun = begun.clone();
+    let has_fragments = container == Container::Mp4;
+    let completes_header = AtomicBool::new(has_fragments);
     // Not before: what tells the time of the first instant comes with its media.
     let dated = AtomicBool::new(false);
-    let (bytes, patched, heard) = (listener.clone(), patch.clone(), heard.clone());
-    let (told, sought) = (listener.clone(), patch.clone());
+    let (taken, told) = (out.clone(), out.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
         .name("bytes")
-        .chain_function(move |_, _, buffer| {
+        .chain_function(move |pad, _, buffer| {
+            if completes_header.load(Ordering::Relaxed) && formats::begins_fragment(&buffer) {
+                completes_header.store(false, Ordering::Relaxed);
+                if let Some(muxer) = pad.peer().and_then(|peer| peer.parent_element()) {
+                    formats::complete_header(&muxer);
+                }
+            }
             if !begun.load(Ordering::Acquire) {
                 return Ok(gst::FlowSuccess::Ok);
             }
-            contain(&*bytes, || {
+            contain(&*taken.listener, || {
                 if !dated.swap(true, Ordering::Relaxed)
-                    && let Some(date) = bytes.date()
+                    && let Some(date) = taken.listener.date()
                 {
-                    lock(&patched).set_date(date);
+                    lock(&taken.patch).set_date(date);
                 }
-                // Its own lock, held no longer than that.
-                let patched = lock(&patched).bytes(buffer);
-                let Some(patched) = patched else {
-                    gst::warning!(
-                        CAT,
-                        "Refused of the muxer: a patch of another length than what it replaces"
-                    );
-                    return;
-                };
-                for (buffer, unit) in patched {
-                    if let Some(track) = unit.and_then(|unit| unit.track) {
-                        heard.begins(track);
-                    }
-                    bytes.bytes(heard.stamp(buffer), unit.is_some());
-                }
+                taken.write(buffer);
             });
             Ok(gst::FlowSuccess::Ok)
         })
         .event_function(move |_, _, event| {
-            contain(&*told, || match event.view() {
+            let BytesOut {
+                listener, patch, ..
+            } = &*told;
+            contain(&**listener, || match event.view() {
                 gst::EventView::Segment(segment) => {
                     if let Some(bytes) = segment.segment().downcast_ref::<gst::format::Bytes>() {
+                        told.end_fragments();
                         let position = bytes.start().map_or(0, u64::from);
-                        let position = lock(&sought).seek(position);
-                        told.seek(position);
+                        let position = lock(patch).seek(position);
+                        listener.seek(position);
                     }
                 }
                 gst::EventView::Caps(caps) => {
-                    let caps = lock(&sought).caps(caps.caps());
-                    told.caps(&caps);
+                    let caps = lock(patch).caps(caps.caps());
+                    listener.caps(&caps);
                 }
                 gst::EventView::Eos(_) => {
-                    let (chapters, end) = told.chapters();
-                    let ending = lock(&sought).take_ending(chapters, end);
-                    told.end(ending);
+                    told.end_fragments();
+                    let (chapters, end) = listener.chapters();
+                    let ending = lock(patch).take_ending(chapters, end);
+                    listener.end(ending);
                 }
                 _ => {}
             });
             true
         })
-        .query_function(|pad, parent, query| {
-            // Muxers write duration and index only where they are told that they may go back.
-            if let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
+        .query_function(move |pad, parent, query| {
+            // Muxers write duration and index only where they are told that they may go back; of fragments see
+            // `complete_header`.
+            if !has_fragments
+                && let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
                 && seeking.format() == gst::Format::Bytes
             {
                 seeking.set(true, gst::format::Bytes::ZERO, gst::format::Bytes::NONE);
@@ -118,7 +198,7 @@ pub fn bytes_pad(
 }
 
 /// Calls what must not unwind: a panic fails the recording.
-fn contain(listener: &impl Listener, run: impl FnOnce()) {
+fn contain(listener: &dyn Listener, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         listener.error(panicked(&*panic));
     }

@@ -24,12 +24,12 @@ use super::{
     track::InFlight,
 };
 use crate::{
-    formats::{self, Chapter, Ending, Missing, Patch, Pictures, Plan},
+    formats::{self, Chapter, Ending, Missing, Patch, Plan, VideoTrack},
     model::{Container, Error, Kind, Orientation, timeline::Ns},
 };
 use chain::ChainBuilder;
 use gst::prelude::*;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What the pipeline has to say. Called from its threads: must not block for long.
 pub trait Listener: Send + Sync + 'static {
@@ -239,6 +239,11 @@ impl Pipeline {
         self.end.take_ending(chapters, end)
     }
 
+    /// Has what there is of the fragments of MP4 written; FALSE if that takes longer than `patience`.
+    pub fn end_fragments(&self, patience: Duration) -> bool {
+        self.end.end_fragments(patience)
+    }
+
     /// Works with what puts its bytes right. No lock is to be taken meanwhile.
     pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
         work(&mut lock(&self.end.patch))
@@ -279,18 +284,18 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
 }
 
 /// What the container is told of each video track.
-fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<Pictures> {
+fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<VideoTrack> {
     let tracks = plan.codecs.iter().zip(tracks).zip(feeds);
     tracks
         .filter(|((codec, _), _)| codec.kind() == Kind::Video)
-        .map(|((_, track), feed)| Pictures {
+        .map(|((_, track), feed)| VideoTrack {
             turn: match feed.spec.copied {
                 true => track.turn(),
                 // It has been turned.
                 false => Orientation::default(),
             },
             alpha: feed.spec.has_joined_alpha(),
-            ..Pictures::default()
+            ..VideoTrack::default()
         })
         .collect()
 }

@@ -284,6 +284,10 @@ impl Supervisor {
     /// asked for: what came before that was asked is in the next.
     fn hand_out_requested(&mut self, requested: u64) {
         while self.served < requested {
+            let pipeline = self.pipeline.as_ref();
+            if pipeline.is_some_and(|pipeline| !pipeline.end_fragments(DISK_PATIENCE)) {
+                return;
+            }
             let taken =
                 self.session
                     .with_writer_within(&self.part, DISK_PATIENCE, |writer, blobs| {

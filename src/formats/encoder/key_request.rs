@@ -3,11 +3,11 @@
 use super::set;
 use gst::prelude::*;
 
-/// How an encoder that knows no key-unit requests is told to make a key frame: settings that make one of every
+/// How an encoder that ignores key-unit requests is made to produce a key frame: settings that make one of every
 /// frame, in force for one frame.
 #[derive(Debug)]
 pub struct KeyRequest {
-    /// Frames from one key frame to the next that it makes by itself, until it is told of the first.
+    /// Frames from one key frame to the next that it makes by itself, until the first request.
     pub every: u32,
     force: Vec<(&'static str, String)>,
     release: Vec<(&'static str, String)>,

@@ -2,7 +2,7 @@
 
 use gst::prelude::*;
 
-/// How an encoder is told its bit rate.
+/// How the bit rate of an encoder is set.
 #[derive(Clone, Copy)]
 pub struct Rate {
     /// `""` if it has none.

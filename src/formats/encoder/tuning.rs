@@ -1,6 +1,6 @@
 //! What encoders are tuned for.
 
-/// What an encoder is told before it starts.
+/// The configuration of an encoder, set before it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
     /// Of this track; 0 asks for the encoder's lowest.

@@ -1,6 +1,6 @@
 //! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, and tags as they were given.
 //!
-//! matroskamux knows it for Opus alone, where it has been told another for the sake of its stamps
+//! matroskamux knows it for Opus alone, where it got another for the sake of its timestamps
 //! (see `session/fixups/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
 //! default duration: either element is as long as the one that is missing.
 
@@ -9,7 +9,7 @@ mod track_entry;
 
 pub use alpha::{Blocks, Followed, join};
 
-use super::{Pictures, number};
+use super::{VideoTrack, number};
 use crate::formats::{
     delay::{Delay, OPUS_PRE_SKIP, opus_length},
     ebml::{self, Part, SEGMENT, VOID, children, elements, id},
@@ -37,7 +37,7 @@ const CODEC_PRIVATE: u64 = 0x63a2;
 /// What the header is told of the tracks, in the order of the muxer's pads.
 pub struct Told<'a> {
     pub delays: &'a [Delay],
-    pub pictures: &'a [Pictures],
+    pub pictures: &'a [VideoTrack],
 }
 
 impl Told<'_> {
@@ -52,7 +52,7 @@ impl Told<'_> {
     }
 }
 
-fn additions(told: &Pictures) -> Additions {
+fn additions(told: &VideoTrack) -> Additions {
     Additions {
         alpha: told.alpha,
         hdr: told.hdr,

@@ -1,4 +1,4 @@
-//! What muxers leave out or get wrong, put right in their bytes as these pass.
+//! Patches the bytes of muxers as they pass: what these leave out or get wrong.
 
 mod ending;
 mod head;
@@ -25,11 +25,11 @@ use ending::Tail;
 use head::Head;
 use segment::Segment;
 use std::ops::Range;
-use structure::{Structure, Syntax, Written};
+use structure::{Structure, Syntax, Written as Follows};
 
-/// What a container is told of a video track.
+/// What a container has to signal for a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pictures {
+pub struct VideoTrack {
     /// Its packets are of colour and of alpha, joined as [`join_alpha`] does.
     pub alpha: bool,
     /// How they have to be shown turned.
@@ -37,15 +37,18 @@ pub struct Pictures {
     pub hdr: HdrMetadata,
     /// How much later than recorded time they are stamped, in nanoseconds.
     pub decode_delay: u64,
-    /// What their decoder has to know, where the muxer does not tell it.
+    /// Decoder configuration, where the muxer does not write it.
     pub codec_config: Option<CodecConfig>,
 }
+
+/// Bytes of the recording, and the cluster or fragment that begins with them.
+pub type Written = (gst::Buffer, Option<Unit>);
 
 /// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
-    pictures: Vec<Pictures>,
+    pictures: Vec<VideoTrack>,
     kind: Kind,
     structure: Structure,
     /// Where the muxer believes the next bytes to belong.
@@ -83,7 +86,7 @@ impl ChapterSpace {
 enum Kind {
     /// Its first bytes alone may be changed.
     Head(Head),
-    Mp4(mp4::Layout),
+    Mp4(Box<Mp4>),
     Matroska {
         /// Its header has yet to be put right.
         header: bool,
@@ -95,12 +98,19 @@ enum Kind {
     },
 }
 
+/// MP4: its fragments, and then where these go.
+#[derive(Debug, Default)]
+struct Mp4 {
+    fragmenter: mp4::Fragmenter,
+    layout: mp4::Layout,
+}
+
 impl Patch {
     /// For a recording whose audio tracks have these delays, and whose container is told this of its video tracks; each
     /// in the order of the muxer's pads.
-    pub fn new(container: Container, delays: Vec<Delay>, pictures: Vec<Pictures>) -> Self {
+    pub fn new(container: Container, delays: Vec<Delay>, pictures: Vec<VideoTrack>) -> Self {
         let kind = match container {
-            Container::Mp4 => Kind::Mp4(mp4::Layout::default()),
+            Container::Mp4 => Kind::Mp4(Box::default()),
             Container::WebM | Container::Matroska => Kind::Matroska {
                 header: true,
                 tags: false,
@@ -189,48 +199,78 @@ impl Patch {
     pub fn seek(&mut self, position: u64) -> u64 {
         self.position = position;
         match &self.kind {
-            Kind::Mp4(layout) => layout.place(position),
+            Kind::Mp4(mp4) => mp4.layout.place(mp4.fragmenter.place(position)),
             _ => position + self.chapters.shift(position),
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording, in up to two buffers, and what begins with each. Media is
-    /// never touched.
+    /// Has the fragments of MP4 end with timeslices of this duration; 0 for none.
+    pub fn set_timeslice(&mut self, timeslice: Ns) {
+        if let Kind::Mp4(mp4) = &mut self.kind {
+            mp4.fragmenter.set_timeslice(timeslice);
+        }
+    }
+
+    /// The muxer's next bytes, as they go into the recording, and what begins with each. Media is never touched. `late`: how
+    /// much later than recorded time the track with this index is stamped.
     ///
     /// `None`: they are refused, since they are to replace what is not as long as they are.
     pub fn bytes(
         &mut self,
         buffer: gst::Buffer,
-    ) -> Option<impl Iterator<Item = (gst::Buffer, Option<Unit>)> + use<>> {
+        late: &dyn Fn(usize) -> Ns,
+    ) -> Option<Vec<Written>> {
         let position = self.position;
         self.position += buffer.size() as u64;
-        let end = self.structure.end();
-        let (unit, patched) = match self.structure.follow(position, &buffer) {
-            Written::Media => (None, self.patch_media(position, &buffer)),
-            Written::Structure(unit) => (unit, self.patch(position, &buffer)?),
-            Written::Again if self.position > end => return None,
-            Written::Again => (None, self.patch(position, &buffer)?),
+        match &mut self.kind {
+            Kind::Mp4(mp4) => {
+                let writes = mp4.fragmenter.push(position, buffer, late);
+                self.written(writes)
+            }
+            _ => self.written(vec![(position, buffer)]),
+        }
+    }
+
+    /// What is there of the fragments of MP4, which end here.
+    pub fn end_fragments(&mut self) -> Vec<Written> {
+        let writes = match &mut self.kind {
+            Kind::Mp4(mp4) => mp4.fragmenter.end_fragments(),
+            _ => Vec::new(),
         };
-        let (before, buffer) = match patched.unwrap_or(Patched::Same) {
-            Patched::Same => (None, Some(buffer)),
-            Patched::Changed(bytes) => (None, Some(in_place_of(&buffer, bytes))),
-            Patched::Behind(bytes) => (Some(gst::Buffer::from_mut_slice(bytes)), Some(buffer)),
-            Patched::Withheld => (None, None),
-        };
-        let before = before.map(|before| (before, None));
-        Some(
-            before
-                .into_iter()
-                .chain(buffer.map(|buffer| (buffer, unit))),
-        )
+        self.written(writes).unwrap_or_default()
+    }
+
+    fn written(&mut self, writes: Vec<(u64, gst::Buffer)>) -> Option<Vec<Written>> {
+        let mut written = Vec::with_capacity(writes.len());
+        for (position, buffer) in writes {
+            let end = position.saturating_add(buffer.size() as u64);
+            let known = self.structure.end();
+            let (unit, patched) = match self.structure.follow(position, &buffer) {
+                Follows::Media => (None, self.patch_media(position, &buffer)),
+                Follows::Structure(unit) => (unit, self.patch(position, &buffer)?),
+                Follows::Again if end > known => return None,
+                Follows::Again => (None, self.patch(position, &buffer)?),
+            };
+            match patched.unwrap_or(Patched::Same) {
+                Patched::Same => written.push((buffer, unit)),
+                Patched::Changed(bytes) => written.push((in_place_of(&buffer, bytes), unit)),
+                Patched::Behind(bytes) => {
+                    written.push((gst::Buffer::from_mut_slice(bytes), None));
+                    written.push((buffer, unit));
+                }
+                Patched::Dropped => {}
+            }
+        }
+        Some(written)
     }
 
     /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
     fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
         match &mut self.kind {
             Kind::Head(_) => self.patch_head_again(position, buffer),
-            Kind::Mp4(layout) => {
-                let told = mp4::Told {
+            Kind::Mp4(mp4) => {
+                let layout = &mut mp4.layout;
+                let info = mp4::HeaderInfo {
                     delays: &self.delays,
                     pictures: &self.pictures,
                     date: self.date,
@@ -238,13 +278,14 @@ impl Patch {
                 };
                 let reserve = &mut self.chapters.reserve;
                 let patched = map(buffer, |bytes| {
-                    layout.patch(position, bytes, &told, reserve)
+                    layout.patch(position, bytes, &info, reserve)
                 });
                 let size = match &patched {
                     Some(Patched::Changed(bytes)) => bytes.len(),
                     _ => buffer.size(),
                 };
-                let fits = layout.fits(position, self.position, size as u64);
+                let end = position + buffer.size() as u64;
+                let fits = layout.fits(position, end, size as u64);
                 fits.then_some(patched)
             }
             Kind::Matroska {
@@ -357,7 +398,7 @@ impl Patch {
         let all_are_kept = rewrite.kept == chapters.len();
         let reserve = self.chapters.reserve.take();
         match &mut self.kind {
-            Kind::Mp4(layout) => ending.tail = Tail::Mp4(layout.take_ending(chapters)),
+            Kind::Mp4(mp4) => ending.tail = Tail::Mp4(mp4.layout.take_ending(chapters)),
             Kind::Matroska { segment, .. } => match *segment {
                 Some(segment) if !all_are_kept => {
                     ending.tail = Tail::Matroska(segment::Ending {
@@ -398,14 +439,14 @@ enum Patched {
     /// They go as they are, behind these.
     Behind(Vec<u8>),
     /// They do not go there.
-    Withheld,
+    Dropped,
 }
 
 /// What becomes of the bytes of a block.
 fn of_block(followed: matroska::Followed) -> Option<Patched> {
     match followed {
         matroska::Followed::Same => None,
-        matroska::Followed::Withheld => Some(Patched::Withheld),
+        matroska::Followed::Withheld => Some(Patched::Dropped),
         matroska::Followed::Whole(block) => Some(Patched::Changed(block)),
     }
 }
@@ -418,6 +459,12 @@ fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
         let _ = buffer.copy_into(patched, what, ..);
     }
     patched
+}
+
+/// Whether a fragment begins with these bytes of mp4mux'.
+pub fn begins_fragment(buffer: &gst::BufferRef) -> bool {
+    let mut head = [0; 8];
+    buffer.copy_to_slice(0, &mut head).is_ok() && head.ends_with(b"moof")
 }
 
 fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
@@ -436,8 +483,8 @@ mod tests {
     /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
     fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
         patch.seek(position);
-        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()));
-        written.map(|written| written.map(|(buffer, _)| buffer.size()).sum())
+        let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()), &|_| 0);
+        written.map(|written| written.iter().map(|(buffer, _)| buffer.size()).sum())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Which of the bytes that a muxer writes are the container's own: told by following the sizes that it writes, never
+//! Which of the bytes that a muxer writes are the container's own: found by following the sizes that it writes, never
 //! by what bytes look like, since a packet may look like anything.
 
 use super::{mp4, number};
@@ -9,7 +9,7 @@ const CLUSTER: u64 = 0x1f43_b675;
 /// What a muxer's write is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Media; or what cannot be told from it.
+    /// Media, or what cannot be told apart from it.
     Media,
     /// The container's own, behind all that was written before.
     Structure(Option<Unit>),
@@ -88,7 +88,7 @@ impl Structure {
     }
 }
 
-/// Where the last of the boxes ends that begin in `bytes`, from their begin; `None` if that is not told.
+/// Where the last of the boxes ends that begin in `bytes`, from their begin; `None` if that is unknown.
 fn boxes_end(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     while at < bytes.len() as u64 {
@@ -104,7 +104,7 @@ fn boxes_end(bytes: &[u8]) -> Option<u64> {
     Some(at)
 }
 
-/// Where the last of the elements ends that begin in `bytes`, from their begin; `None` if that is not told. Those inside
+/// Where the last of the elements ends that begin in `bytes`, from their begin; `None` if that is unknown. Those inside
 /// a segment, a cluster, or one of a size that is not known yet, are followed one by one.
 fn elements_end(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;

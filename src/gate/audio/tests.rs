@@ -1,4 +1,4 @@
-//! Made-up sound, in which sample `n` says `n + 1`, through made-up timelines.
+//! Synthetic audio, in which sample `n` has the value `n + 1`, through synthetic timelines.
 
 use super::super::Piece;
 use super::*;
@@ -102,7 +102,7 @@ impl Bench {
         }
     }
 
-    /// What is heard, as runs of consecutive samples or of silence: first sample and length.
+    /// The output as runs of consecutive samples or of silence: first sample and length.
     fn runs(&self) -> Vec<(i32, usize)> {
         let mut runs: Vec<(i32, usize)> = Vec::new();
         for sample in &self.heard {

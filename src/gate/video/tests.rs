@@ -1,4 +1,4 @@
-//! Made-up pictures, each of one brightness, through made-up timelines.
+//! Synthetic frames, each of one brightness, through synthetic timelines.
 
 use super::super::Piece;
 use super::*;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 const MS: Ns = 1_000_000;
 const SECOND: Ns = 1_000_000_000;
-/// As bright as pictures are at least; black is darker.
+/// Least brightness of a frame; black is darker.
 const BRIGHT: u8 = 40;
 
 fn caps(width: u32) -> gst::Caps {
@@ -30,7 +30,7 @@ struct Bench {
     gate: VideoGate,
     timeline: Timeline,
     cursor: IntervalCursor,
-    /// Number of the picture (`None` is black), from, to.
+    /// Number of the frame (`None` is black), from, to.
     seen: Vec<(Option<u8>, Ns, Ns)>,
     caps: Vec<(usize, gst::Caps)>,
 }
@@ -85,7 +85,7 @@ impl Bench {
         joined
     }
 
-    /// Each picture begins where the one before ends.
+    /// Each frame begins where the one before ends.
     fn take(&mut self, out: GateOutput) {
         for piece in out {
             let buffer = match piece {

@@ -1,5 +1,5 @@
 //! Where a recording goes over from one part to the next: instants that all tracks share, like cuts, at which nothing
-//! is left out.
+//! is dropped.
 
 use super::{Ns, Timeline};
 

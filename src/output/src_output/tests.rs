@@ -732,7 +732,7 @@ fn deactivation_does_not_wait_for_a_stuck_downstream() {
     rig.down();
     assert!(begin.elapsed() < PATIENCE * 5, "{:?}", begin.elapsed());
     assert_eq!(rig.warnings(), [""; 0]);
-    // The thread left behind ends when it is let go, and takes the pad with it.
+    // The thread left behind ends when it is dropped, and takes the pad with it.
     let pad = rig.pad.downgrade();
     drop(leave);
     drop(rig);

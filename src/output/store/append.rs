@@ -1,4 +1,4 @@
-//! What comes behind a recording's last byte when it is made whole: all of it, or nothing.
+//! Bytes appended behind a recording when it is completed: all of them, or none.
 
 use super::{Backing, Store, spilling, writing};
 use std::io;
@@ -30,7 +30,7 @@ impl Store {
     pub fn append_whole(&mut self, buffer: gst::Buffer, aside: bool) -> io::Result<()> {
         self.flush()?;
         if self.has_failed() || self.finished {
-            return Err(io::Error::other("nothing can be added to the recording"));
+            return Err(io::Error::other("nothing can be appended to the recording"));
         }
         let size = buffer.size() as u64;
         let temp_dir = self.temp_dir.as_deref();

@@ -1,5 +1,5 @@
 //! A file at `location` that is synchronised now and then, in rounds: what has come is written out, the file is
-//! synchronised, and only then it is patched. So a patch is never on the disk without the bytes that it tells of.
+//! synchronised, and only then it is patched. So a patch is never on the disk before the bytes that it refers to.
 
 use super::{AtLocation, Backing, Edit, Store, SyncFile};
 use std::io;

@@ -5,14 +5,22 @@ use crate::{
     formats::{self, Chapter, Ending, Patch, Plan},
     model::{Container, Error, Kind, timeline::Ns},
     session::{
-        chapters, encoder_delay::Heard, fixups::TrackCount, fragment_alignment, io_pads::bytes_pad,
-        probe::probe, timing::lock,
+        chapters,
+        encoder_delay::Heard,
+        fixups::TrackCount,
+        fragment_alignment,
+        io_pads::{BytesOut, bytes_pad},
+        probe::probe,
+        timing::lock,
     },
 };
 use gst::prelude::*;
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 /// See the module.
@@ -30,6 +38,8 @@ pub struct ContainerEnd {
     /// How many tracks the muxer has, where that is counted.
     pub tracks: TrackCount,
     container: Container,
+    /// Where the muxer's bytes go.
+    out: Arc<BytesOut>,
     /// Where the muxer's bytes come out.
     bytes: gst::Pad,
     /// Whether any media has come to the muxer.
@@ -50,7 +60,8 @@ impl ContainerEnd {
         let patch = Arc::new(Mutex::new(patch));
         let delays = Arc::new(Heard::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
-        let bytes = bytes_pad(listener, &patch, &delays, &begun);
+        let out = BytesOut::new(listener.clone(), &patch, &delays);
+        let bytes = bytes_pad(&out, &begun, plan.container);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // Not in the pipeline, which is all that the checks would find.
         muxer
@@ -61,9 +72,6 @@ impl ContainerEnd {
         bytes.set_active(true).map_err(|err| failed("muxer", err))?;
         if timeslice > 0 {
             formats::set_timeslice(&muxer, plan.container, timeslice);
-            if plan.container == Container::Mp4 {
-                fragment_alignment::divide(&muxer, timeslice, &delays);
-            }
         }
         Ok(ContainerEnd {
             muxer,
@@ -73,6 +81,7 @@ impl ContainerEnd {
             delays,
             tracks: TrackCount::default(),
             container: plan.container,
+            out,
             bytes,
             begun,
         })
@@ -112,21 +121,15 @@ impl ContainerEnd {
 
     /// Takes note of how much later than recorded time the stamps of a track of audio are, in nanoseconds.
     pub fn note_delay(&self, track: usize) -> impl Fn(Ns) + Send + Sync + 'static {
-        let (delays, muxer) = (self.delays.clone(), self.muxer.downgrade());
-        let timeslice = self.timeslice;
-        let divided = self.container == Container::Mp4 && timeslice > 0;
-        move |nanoseconds| {
-            delays.set(track, nanoseconds);
-            if let (true, Some(muxer)) = (divided, muxer.upgrade()) {
-                fragment_alignment::begin(&muxer, timeslice, delays.least());
-            }
-        }
+        let delays = self.delays.clone();
+        move |nanoseconds| delays.set(track, nanoseconds)
     }
 
     /// What the header is told of the tracks, in the order of the muxer's pads; before any media comes.
-    pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::Pictures>) {
+    pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::VideoTrack>) {
         let mut patch = Patch::new(self.container, delays, pictures);
         patch.reserve_chapters(self.head.chapters_room);
+        patch.set_timeslice(self.timeslice);
         *lock(&self.patch) = patch;
     }
 
@@ -142,6 +145,11 @@ impl ContainerEnd {
     /// What is left to be done with the bytes where the muxer has not come to its end: once.
     pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         lock(&self.patch).take_ending(chapters, end)
+    }
+
+    /// Has what there is of the fragments written, unless that takes longer than `patience`: then FALSE.
+    pub fn end_fragments(&self, patience: Duration) -> bool {
+        self.out.end_fragments_within(patience)
     }
 
     /// No more bytes are taken.

@@ -65,9 +65,10 @@ impl Supervisor {
             pipeline.dump("stop");
         }
         let (chapters, chapters_end) = session.seal_chapters(&part);
-        let ending = pipeline
-            .as_ref()
-            .map(|pipeline| pipeline.take_ending(chapters, chapters_end));
+        let ending = pipeline.as_ref().map(|pipeline| {
+            pipeline.end_fragments(DISK_PATIENCE);
+            pipeline.take_ending(chapters, chapters_end)
+        });
         if ending
             .as_ref()
             .is_some_and(|ending| ending.lost_chapters() > 0)

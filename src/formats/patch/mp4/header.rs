@@ -3,7 +3,7 @@
 //! video.
 
 use super::{
-    Told,
+    HeaderInfo,
     boxes::{boxed, boxes, changed, find},
 };
 use crate::{
@@ -14,10 +14,10 @@ use crate::{
 };
 
 /// The content of the muxer's `moov`, put right, in order of its audio and video tracks.
-pub(super) fn moov(old: &[u8], told: &Told<'_>) -> Option<Vec<u8>> {
+pub(super) fn moov(old: &[u8], info: &HeaderInfo<'_>) -> Option<Vec<u8>> {
     let mut new = Vec::new();
-    let mut delays = told.delays.iter();
-    let mut pictures = told.pictures.iter();
+    let mut delays = info.delays.iter();
+    let mut pictures = info.pictures.iter();
     for part in boxes(old) {
         let content = old.get(part.content..part.end)?;
         let kind = match part.name {
@@ -46,7 +46,7 @@ pub(super) fn moov(old: &[u8], told: &Told<'_>) -> Option<Vec<u8>> {
             _ => new.extend_from_slice(old.get(part.start..part.end)?),
         }
     }
-    if let Some(date) = told.date {
+    if let Some(date) = info.date {
         set_date(&mut new, date);
     }
     Some(new)
@@ -106,7 +106,7 @@ pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(
     Some((new, at))
 }
 
-/// A video track's `trak` that says how its pictures are turned, which mp4mux 1.22 leaves out; `None` if
+/// A video track's `trak` with its orientation in the matrix, which mp4mux 1.22 leaves out; `None` if
 /// they are not, or if it is said already.
 fn patch_tkhd_matrix(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
     const ONE: i32 = 1 << 16;
@@ -154,7 +154,7 @@ fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
     changed(trak, &path, &|old| match config {
         CodecConfig::Av1(right) => {
             // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always the same level, and bits of
-            // memory that nobody has set. The OBUs after the first four bytes may be left out.
+            // uninitialised memory. The OBUs after the first four bytes may be left out.
             (old.get(..4) != right.get(..4)).then(|| right.clone())
         }
         CodecConfig::Vp9 { level } => {

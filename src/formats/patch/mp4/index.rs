@@ -1,72 +1,37 @@
-//! The index of a fragmented MP4 (`mfra`, ISO 14496-12, 8.8.9), with its fragments where they are in the file.
+//! The index of a fragmented MP4 (`mfra`, ISO 14496-12, 8.8.9).
 
-use super::boxes::{boxed, boxes};
-use crate::formats::patch::number;
+use crate::formats::boxes::{BOX_HEADER, boxed};
 
 /// Where a fragment of one track is.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) track: u64,
+    pub(super) track: u32,
     pub(super) decode_time: u64,
-    /// Where the muxer believes it to be.
-    pub(super) muxer: u64,
     pub(super) file: u64,
 }
 
-/// The muxer's `mfra` with each fragment where it is in the file. What mp4mux 1.22 gets wrong in it: version 1,
-/// which has wide fields, with narrow ones; and in the last entry of each track no place, for a
-/// fragment that there may not even be. `places` are in the order of the file.
-pub(super) fn mfra(old: &[u8], places: &[Place]) -> Option<Vec<u8>> {
-    let content = old.get(8..)?;
-    let mut new = Vec::new();
-    for part in boxes(content).filter(|part| part.name == b"tfra") {
-        let old = content.get(part.content..part.end)?;
-        if let Some(fixed) = tfra(old, places) {
-            new.extend_from_slice(&boxed(b"tfra", &fixed)?);
+/// The `mfra` of fragments with whose first sample decoding can begin, in the order of the file.
+pub(super) fn mfra(places: &[Place]) -> Option<Vec<u8>> {
+    let mut tracks: Vec<u32> = places.iter().map(|place| place.track).collect();
+    tracks.sort_unstable();
+    tracks.dedup();
+    let mut content = Vec::new();
+    for track in tracks {
+        let places = || places.iter().filter(|place| place.track == track);
+        let count = u32::try_from(places().count()).ok()?;
+        // Version 1 has wide times and places; three numbers of one byte.
+        let head = [1 << 24, track, 0, count];
+        let mut tfra: Vec<u8> = head.into_iter().flat_map(u32::to_be_bytes).collect();
+        for place in places() {
+            let entry = [place.decode_time, place.file];
+            tfra.extend(entry.into_iter().flat_map(u64::to_be_bytes));
+            // Its first track, run and sample.
+            tfra.extend([1, 1, 1]);
         }
+        content.extend(boxed(b"tfra", &tfra)?);
     }
     // By its size, which stands at the end, the index is found.
-    let size = u32::try_from(8 + new.len() + 16).ok()?.to_be_bytes();
-    new.extend_from_slice(&boxed(b"mfro", &[&[0; 4], size.as_slice()].concat())?);
-    boxed(b"mfra", &new)
-}
-
-fn tfra(tfra: &[u8], places: &[Place]) -> Option<Vec<u8>> {
-    let track = number(tfra, 4, 4)?;
-    let lengths = number(tfra, 8, 4)?;
-    let numbers: u64 = [4, 2, 0].iter().map(|bit| (lengths >> bit & 3) + 1).sum();
-    let numbers = usize::try_from(numbers).ok()?;
-    let entries = usize::try_from(number(tfra, 12, 4)?).ok()?;
-    let fits = |wide: &usize| {
-        let size = entries.checked_mul(2 * wide + numbers);
-        size.and_then(|size| size.checked_add(16)) == Some(tfra.len())
-    };
-    let wide = [8, 4].into_iter().find(fits)?;
-    let mut count = 0u32;
-    let mut list = Vec::new();
-    for entry in tfra.get(16..)?.chunks_exact(2 * wide + numbers) {
-        let time = number(entry, 0, wide)?;
-        let place = match number(entry, wide, wide)? {
-            0 => {
-                let at = |place: &&Place| (place.track, place.decode_time) == (track, time);
-                places.iter().find(at)
-            }
-            muxer => {
-                let index = places.partition_point(|place| place.muxer < muxer);
-                places.get(index).filter(|place| place.muxer == muxer)
-            }
-        };
-        let Some(place) = place else {
-            continue;
-        };
-        count += 1;
-        list.extend_from_slice(&time.to_be_bytes());
-        list.extend_from_slice(&place.file.to_be_bytes());
-        list.extend_from_slice(entry.get(2 * wide..)?);
-    }
-    let mut new = vec![1, 0, 0, 0];
-    new.extend_from_slice(tfra.get(4..12)?);
-    new.extend_from_slice(&count.to_be_bytes());
-    new.extend_from_slice(&list);
-    Some(new)
+    let size = u32::try_from(BOX_HEADER + content.len() + 2 * BOX_HEADER).ok()?;
+    content.extend(boxed(b"mfro", &[[0; 4], size.to_be_bytes()].concat())?);
+    boxed(b"mfra", &content)
 }

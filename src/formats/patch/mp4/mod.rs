@@ -1,10 +1,11 @@
 //! MP4 (ISO 14496-12): mp4mux' bytes put right as they pass, and what makes an ordinary file of them at the end.
 //!
 //! The header becomes longer or shorter, a box of room comes in front of it, and some fragments get filler in front:
-//! so all that follows moves, and the index of the fragments is made to say where they are.
+//! so all that follows moves. The index of the fragments is made anew.
 
 mod edits;
 mod fragment;
+mod fragmenter;
 mod gaps;
 mod header;
 mod index;
@@ -12,9 +13,10 @@ mod ordinary;
 mod samples;
 mod text_track;
 
+pub use fragmenter::Fragmenter;
 pub use ordinary::Ending;
 
-use super::{Patched, Pictures, Unit, number};
+use super::{Patched, Unit, VideoTrack, number};
 use crate::formats::{
     boxes::{self, BOX_HEADER, boxed, boxes, find},
     chapters::{Chapter, Reserve, Syntax},
@@ -30,13 +32,13 @@ const MDAT: &[u8; 8] = b"\0\0\0\x08mdat";
 /// Length of the head of `mdat`, at the most.
 const MDAT_HEAD: u64 = 16;
 
-/// What the header is told that the muxer does not know.
+/// What the header needs and the muxer does not know.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Told<'a> {
+pub struct HeaderInfo<'a> {
     /// Of the audio tracks, in their order.
     pub delays: &'a [Delay],
     /// Of the video tracks, in their order.
-    pub pictures: &'a [Pictures],
+    pub pictures: &'a [VideoTrack],
     /// When the first recorded instant was, in nanoseconds since 1970.
     pub date: Option<i64>,
     /// Bytes that are to be set aside for chapters.
@@ -55,7 +57,7 @@ pub struct Layout {
     /// Bytes by which all has moved that comes behind it, up to now.
     moved: i64,
     fragments: Vec<index::Place>,
-    /// What is there for the end; the index is the muxer's.
+    /// What is there for the end.
     ending: Ending,
 }
 
@@ -89,21 +91,20 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
         let behind = self.moov.as_ref().map(|moov| position >= moov.end);
         match (boxes::header(bytes), behind) {
-            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, told, reserve),
-            (Some((b"moov", _)), Some(false)) => self.again(bytes, told, reserve.as_ref()),
+            (Some((b"ftyp" | b"moov", _)), None) => self.begin(position, bytes, info, reserve),
+            (Some((b"moov", _)), Some(false)) => self.again(bytes, info, reserve.as_ref()),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
             (Some((b"mdat", 0)), Some(true)) if bytes.len() == MDAT.len() => {
                 // mp4mux says nothing of what has no bytes; 0 would be all until the end of the file (4.2.2).
                 Some(Patched::Changed(MDAT.to_vec()))
             }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
-                self.ending.index = index::mfra(bytes, &self.fragments);
-                Some(Patched::Withheld)
+                Some(Patched::Dropped)
             }
             _ => None,
         }
@@ -112,6 +113,8 @@ impl Layout {
     /// What is there for the end, with all chapters: once.
     pub fn take_ending(&mut self, chapters: Vec<Chapter>) -> Ending {
         let mut ending = std::mem::take(&mut self.ending);
+        let places = std::mem::take(&mut self.fragments);
+        ending.index = index::mfra(&places).filter(|_| !places.is_empty());
         ending.chapters = chapters;
         ending
     }
@@ -121,7 +124,7 @@ impl Layout {
         &mut self,
         position: u64,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: &mut Option<Reserve>,
     ) -> Option<Patched> {
         let place = self.place(position);
@@ -141,9 +144,9 @@ impl Layout {
             }
             if part.name == b"moov" && self.moov.is_none() {
                 let content = bytes.get(part.content..part.end)?;
-                let header = header::moov(content, told)?;
+                let header = header::moov(content, info)?;
                 // Where it is becomes known below.
-                let mut space = Reserve::new(Syntax::Mp4, 0, told.room).filter(|_| told.room > 0);
+                let mut space = Reserve::new(Syntax::Mp4, 0, info.room).filter(|_| info.room > 0);
                 let (content, at) = header::with_reserve(&header, space.as_ref())?;
                 let new = boxed(b"moov", &content)?;
                 if let Some(space) = &mut space {
@@ -167,10 +170,10 @@ impl Layout {
     fn again(
         &mut self,
         bytes: &[u8],
-        told: &Told<'_>,
+        info: &HeaderInfo<'_>,
         reserve: Option<&Reserve>,
     ) -> Option<Patched> {
-        let header = header::moov(find(bytes, &[b"moov"])?, told)?;
+        let header = header::moov(find(bytes, &[b"moov"])?, info)?;
         let (content, _) = header::with_reserve(&header, reserve)?;
         let new = boxed(b"moov", &content)?;
         // Even one that does not fit where it was is right at the end.
@@ -217,15 +220,17 @@ impl Layout {
         let place = self.place(position);
         for traf in boxes(moof).filter(|part| part.name == b"traf") {
             let traf = moof.get(traf.content..traf.end)?;
-            let Some((track, decode_time)) = track_and_time(traf) else {
+            let Some((track, runs)) = fragment::runs(traf, &self.ending.header) else {
                 continue;
             };
-            self.fragments.push(index::Place {
-                track,
-                decode_time,
-                muxer: position,
-                file: place,
-            });
+            let first = runs.iter().find_map(|run| run.samples.first());
+            if let Some((first, _)) = first.filter(|(first, _)| first.sync) {
+                self.fragments.push(index::Place {
+                    track,
+                    decode_time: first.decode_time,
+                    file: place,
+                });
+            }
         }
         let Ending { header, tables, .. } = &mut self.ending;
         // What is broken was the muxer's: what could be read is in the tables.
@@ -243,13 +248,6 @@ fn filler(place: u64, length: u64) -> u64 {
     let mut fillers = [0, left, LEAST, left + PAGE].into_iter();
     let found = fillers.find(|filler| (*filler == 0 || *filler >= LEAST) && fits(filler));
     found.unwrap_or(0)
-}
-
-fn track_and_time(traf: &[u8]) -> Option<(u64, u64)> {
-    let track = number(find(traf, &[b"tfhd"])?, 4, 4)?;
-    let tfdt = find(traf, &[b"tfdt"])?;
-    let wide = if *tfdt.first()? == 1 { 8 } else { 4 };
-    Some((track, number(tfdt, 4, wide)?))
 }
 
 /// The fragment that begins with these bytes, with its track: the first, if it has more.

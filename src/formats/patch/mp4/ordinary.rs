@@ -130,7 +130,7 @@ impl<'a> Track<'a> {
 }
 
 /// Of `mvhd` and `mdhd`.
-fn timescale(times: &[u8]) -> Option<u32> {
+pub(super) fn timescale(times: &[u8]) -> Option<u32> {
     let at = if *times.first()? == 1 { 20 } else { 12 };
     u32::try_from(number(times, at, 4)?)
         .ok()

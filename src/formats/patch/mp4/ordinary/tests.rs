@@ -1,7 +1,7 @@
 //! A whole file out of made-up fragments, as another parser (mp4-atom) reads it.
 
 use super::*;
-use crate::formats::patch::mp4::{Layout, Told};
+use crate::formats::patch::mp4::{HeaderInfo, Layout};
 use mp4_atom::{Any, Decode, Moov};
 use std::time::Instant;
 
@@ -37,13 +37,13 @@ impl Recording {
         use crate::formats::patch::Patched;
         let patched = self
             .layout
-            .patch(self.muxer, bytes, &Told::default(), &mut None);
+            .patch(self.muxer, bytes, &HeaderInfo::default(), &mut None);
         self.muxer += bytes.len() as u64;
         let all = match patched {
             None | Some(Patched::Same) => bytes.to_vec(),
             Some(Patched::Changed(new)) => new,
             Some(Patched::Behind(filler)) => [&filler, bytes].concat(),
-            Some(Patched::Withheld) => Vec::new(),
+            Some(Patched::Dropped) => Vec::new(),
         };
         self.length += all.len() as u64;
         self.file.extend(all);
@@ -361,7 +361,7 @@ fn broken_fragments_break_nothing() {
             let mut layout = Layout::default();
             for part in boxes(&broken) {
                 let bytes = &broken[part.start..part.end];
-                let _ = layout.patch(part.start as u64, bytes, &Told::default(), &mut None);
+                let _ = layout.patch(part.start as u64, bytes, &HeaderInfo::default(), &mut None);
             }
             let mut ending = layout.take_ending(Vec::new());
             if let Some(ordinary) = ending.ordinary(whole.len() as u64) {

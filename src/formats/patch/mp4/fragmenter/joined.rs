@@ -1,0 +1,155 @@
+//! A fragment as it is written: one track, one run of samples (ISO 14496-12, 8.8).
+
+use super::{
+    super::{fragment::Run, samples::Sample},
+    runs,
+};
+use crate::formats::boxes::{BOX_HEADER, boxed, boxes, find};
+use crate::model::timeline::Ns;
+
+/// Sample entry that is not the track's first.
+const HAS_DESCRIPTION: u32 = 0x2;
+/// Places count from the begin of `moof`.
+const BASE_IS_MOOF: u32 = 0x2_0000;
+
+/// Samples of one track, one behind the other.
+#[derive(Debug, Default)]
+pub struct Fragment {
+    pub track: u32,
+    /// Flags of `tfhd` that go with all samples of the track.
+    flags: u32,
+    description: u32,
+    /// Each with its flags.
+    samples: Vec<(Sample, u32)>,
+    pub media: Vec<gst::Buffer>,
+    /// Bytes of media.
+    pub size: u64,
+    /// Recorded time up to which it may last.
+    pub limit: Ns,
+}
+
+impl Fragment {
+    /// The samples of a `moof` of one track with one run.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let moof = find(bytes, &[b"moof"])?;
+        let mut parts = boxes(moof).filter(|part| part.name == b"traf");
+        let (part, None) = (parts.next()?, parts.next()) else {
+            return None;
+        };
+        let traf = moof.get(part.content..part.end)?;
+        let tfhd = find(traf, &[b"tfhd"])?;
+        let flags = u32::from_be_bytes(*tfhd.first_chunk()?) & 0xff_ffff;
+        let description = match flags & HAS_DESCRIPTION {
+            0 => 0,
+            _ => u32::from_be_bytes(*tfhd.get(8..)?.first_chunk()?),
+        };
+        // What the header says of all samples does not matter: mp4mux says it of each fragment.
+        let (track, mut runs) = runs(traf, &[])?;
+        let Run { samples, .. } = runs.pop().filter(|_| runs.is_empty())?;
+        let says_place = flags & 0x1 != 0;
+        let sizes = samples.iter().map(|(sample, _)| u64::from(sample.size));
+        let size = sizes.sum();
+        (!says_place && !samples.is_empty()).then_some(Fragment {
+            track,
+            flags: flags & (HAS_DESCRIPTION | BASE_IS_MOOF),
+            description,
+            samples,
+            media: Vec::new(),
+            size,
+            limit: 0,
+        })
+    }
+
+    pub fn begins_with_key_frame(&self) -> bool {
+        self.samples.first().is_some_and(|(first, _)| first.sync)
+    }
+
+    /// Decode time of its first sample, and where its last has its end.
+    pub fn times(&self) -> (u64, u64) {
+        let begin = self
+            .samples
+            .first()
+            .map_or(0, |(first, _)| first.decode_time);
+        let end = |(last, _): &(Sample, u32)| last.decode_time.saturating_add(last.duration.into());
+        (begin, self.samples.last().map_or(begin, end))
+    }
+
+    /// Samples that follow.
+    pub fn append(&mut self, next: Fragment) {
+        self.samples.extend(next.samples);
+        self.media.extend(next.media);
+        self.size = self.size.saturating_add(next.size);
+    }
+
+    /// `moof` with this number, and the head of `mdat`.
+    pub fn head(&self, number: u32) -> Option<[Vec<u8>; 2]> {
+        let begin = self.samples.first()?.0.decode_time;
+        let time = [&[1, 0, 0, 0], &begin.to_be_bytes()[..]].concat();
+        let tfhd = boxed(b"tfhd", &self.defaults()?)?;
+        let tfdt = boxed(b"tfdt", &time)?;
+        let mfhd = boxed(b"mfhd", &[[0; 4], number.to_be_bytes()].concat())?;
+        // The place of the data counts from the first byte of the whole.
+        let whole = |place: u32| {
+            let trun = boxed(b"trun", &self.run(place)?)?;
+            let traf = boxed(b"traf", &[&tfhd[..], &tfdt, &trun].concat())?;
+            boxed(b"moof", &[&mfhd[..], &traf].concat())
+        };
+        let length = whole(0)?.len() + BOX_HEADER;
+        let moof = whole(u32::try_from(length).ok()?)?;
+        let size = u32::try_from(self.size.checked_add(BOX_HEADER as u64)?).ok()?;
+        let mdat = [&size.to_be_bytes()[..], b"mdat"].concat();
+        Some([moof, mdat])
+    }
+
+    /// Flags of samples behind the first.
+    fn default_flags(&self) -> Option<u32> {
+        let second = self.samples.get(1).or(self.samples.first())?;
+        Some(second.1)
+    }
+
+    /// The content of `tfhd`: what holds for samples of which nothing else is said.
+    fn defaults(&self) -> Option<Vec<u8>> {
+        let (first, _) = self.samples.first()?;
+        let flags = self.flags | 0x38;
+        let description = (flags & HAS_DESCRIPTION != 0).then_some(self.description);
+        let fields = [flags, self.track].into_iter().chain(description);
+        let fields = fields.chain([first.duration, first.size, self.default_flags()?]);
+        Some(fields.flat_map(u32::to_be_bytes).collect())
+    }
+
+    /// The content of `trun`, with what is not as `tfhd` says.
+    fn run(&self, place: u32) -> Option<Vec<u8>> {
+        let (first, first_flags) = self.samples.first()?;
+        let default = self.default_flags()?;
+        let any = |differs: &dyn Fn(&(Sample, u32)) -> bool| self.samples.iter().any(differs);
+        let durations = any(&|(sample, _)| sample.duration != first.duration);
+        let sizes = any(&|(sample, _)| sample.size != first.size);
+        let shifts = any(&|(sample, _)| sample.shift != 0);
+        let of_each = self
+            .samples
+            .iter()
+            .skip(1)
+            .any(|(_, flags)| *flags != default);
+        let of_first = !of_each && *first_flags != default;
+        let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
+        let flags = 0x1
+            | flag(of_first, 0x4)
+            | flag(durations, 0x100)
+            | flag(sizes, 0x200)
+            | flag(of_each, 0x400)
+            | flag(shifts, 0x800);
+        let count = u32::try_from(self.samples.len()).ok()?;
+        // Version 1: shifts have a sign.
+        let mut fields = vec![1 << 24 | flags, count, place];
+        fields.extend(of_first.then_some(*first_flags));
+        for (sample, flags) in &self.samples {
+            fields.extend(durations.then_some(sample.duration));
+            fields.extend(sizes.then_some(sample.size));
+            fields.extend(of_each.then_some(*flags));
+            if shifts {
+                fields.push(i32::try_from(sample.shift).ok()?.cast_unsigned());
+            }
+        }
+        Some(fields.into_iter().flat_map(u32::to_be_bytes).collect())
+    }
+}
