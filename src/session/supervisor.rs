@@ -177,6 +177,7 @@ impl Supervisor {
             if asked.drained {
                 return self.modified();
             }
+            self.fall_back();
             // Another part's supervisor may be at it.
             if let Some(mut front) = try_lock(&session.front) {
                 front.decide(&session, asked.stopped);
