@@ -3,7 +3,7 @@
 mod common;
 
 use common::disk::Small;
-use common::judge::{parts, samples};
+use common::judge::{parts, samples, sync};
 use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
@@ -122,4 +122,76 @@ fn parts_that_are_asked_for_need_a_number_in_it() {
     assert!(error.matches(ErrorCode::NotSupported), "{error}");
     assert!(error.message().contains("fallback-location"), "{error}");
     assert!(!fallback.exists());
+}
+
+/// Encoders hold some, and the muxer, when the disk fails.
+#[test]
+fn every_picture_and_all_sound_is_in_one_part() {
+    for (name, mime_type) in [
+        ("mkv", "video/x-matroska;codecs=\"vp8,pcm\""),
+        ("mp4", "video/mp4;codecs=\"avc1,opus\""),
+    ] {
+        let Some(disk) = Small::mount("size=200k") else {
+            return;
+        };
+        let (folder, fallback) = place_for(&format!("fallback-%d.{name}"));
+        let outer = Outer::new(mime_type, &disk.path().join(format!("location.{name}")));
+        let fallback = fallback.to_str().unwrap();
+        outer.recorder.set_property("fallback-location", fallback);
+        outer.recorder.set_property("blob-messages", true);
+        // Else there is hardly anything in it.
+        outer
+            .recorder
+            .set_property("audio-bits-per-second", 256_000u32);
+        let (_clock, log) = outer.live();
+        outer.act("start");
+        outer.wait_for("part", 1);
+        outer.wait_running(outer.running_time() + 500 * MILLI);
+        outer.act("stop");
+        outer.wait_for("stop", 1);
+        let heard = outer.heard();
+        assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
+        let told = parts::told(&outer);
+        assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
+        let blob = heard.iter().find(|heard| heard.name == "data-available");
+        let sample = blob.unwrap().fields.get::<gst::Sample>("sample").unwrap();
+        let saved = folder.path().join(format!("blob.{name}"));
+        std::fs::write(&saved, sample.buffer().unwrap().map_readable().unwrap()).unwrap();
+        let all = [
+            parts::Part {
+                path: saved,
+                ..told[0].clone()
+            },
+            told[1].clone(),
+        ];
+        for part in &all {
+            common::judge::file::decodes_quietly(&part.path).unwrap();
+        }
+        let (start, end) = outer.kept().intervals[0];
+        outer.set_state(gst::State::Null);
+        let shown = sync::readable(&parts::pictures(&all).unwrap()).unwrap();
+        let micro = |at: u64| (at + 500) / 1_000;
+        let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
+        let log = log.lock().unwrap().clone();
+        let due = log
+            .iter()
+            .filter(|at| (start + 1..end).contains(*at))
+            .count();
+        assert!(
+            found.iter().is_sorted_by(|one, next| one < next),
+            "{name}: {found:?}"
+        );
+        // A machine that is too busy may have left some out.
+        assert!(
+            found.len() + due / 10 >= due,
+            "{name}: {} of {due}",
+            found.len()
+        );
+        let lasts = parts::sound(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
+        assert!(
+            lasts.abs_diff(end - start) < 60 * MILLI,
+            "{name}: {lasts} of {}",
+            end - start
+        );
+    }
 }

@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 23] = [
+const PROPERTIES: [Property; 28] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
