@@ -32,7 +32,7 @@ const fn property(
     }
 }
 
-const PROPERTIES: [Property; 27] = [
+const PROPERTIES: [Property; 28] = [
     property("state", "Enum \"", "\"inactive\"", false),
     property("mime-type", "String.", "Default: \"\"", true),
     property("timeslice", "Unsigned Integer.", "Default: 0", true),
@@ -92,6 +92,7 @@ const PROPERTIES: [Property; 27] = [
     property("max-files", "Unsigned Integer.", "Default: 0", true),
     property("max-total-bytes", "Unsigned Integer64.", "Default: 0", true),
     property("min-free-space", "Unsigned Integer64.", "Default: 0", true),
+    property("fallback-location", "String.", "", true),
     property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
     // GstObject's own, to show that the table is found by its reader.

@@ -92,7 +92,7 @@ impl MediaRecorder {
                 events
             }
             (Effect::Part, Some(session)) => {
-                self.can_split("split-now", session.settings().pattern.as_deref())?;
+                self.can_split("split-now", session.pattern())?;
                 if !session.split_now() {
                     return Err(just_ended(command));
                 }
@@ -219,6 +219,7 @@ impl MediaRecorder {
         let numbered = pattern.map(|pattern| location::numbered(pattern, number));
         let file = named.or(numbered.transpose()?);
         let may_split = self.may_split(&values)?;
+        let fallback = self.fallback_for(&values, number)?;
         let (inputs, specs) = self.specs(
             &tracks,
             upstreams,
@@ -242,6 +243,7 @@ impl MediaRecorder {
         let session = Session::start(
             SessionConfig {
                 id,
+                fallback,
                 settings: Settings {
                     may_split,
                     ..values.for_recording(file, self.tags())
@@ -316,8 +318,11 @@ impl MediaRecorder {
             ("max-size-bytes", values.max_size_bytes),
             ("max-total-bytes", values.max_total_bytes),
         ];
-        match asking.into_iter().find(|(_, limit)| *limit > 0) {
+        let mut asking = asking.into_iter();
+        let asked = asking.find(|(_, limit)| *limit > 0);
+        match asked {
             Some((name, _)) => {
+                self.can_fall_back(&format!("start: {name} is set"), values)?;
                 let can_split = self.can_split(&format!("start: {name} is set"), pattern);
                 can_split.map(|()| true)
             }
@@ -325,6 +330,33 @@ impl MediaRecorder {
             None => Ok(
                 (pattern.is_some() || self.names_files()) && self.can_split("", pattern).is_ok()
             ),
+        }
+    }
+
+    /// The file that takes the place of one at `location` that cannot be opened.
+    fn fallback_for(&self, values: &Values, number: u32) -> Result<Option<String>, Error> {
+        let Some(fallback) = values.fallback() else {
+            return Ok(None);
+        };
+        if self.output.is_linked() {
+            return Err(Error::not_supported(
+                "start: fallback-location is set, but the src pad is linked, and what leaves there is one stream; record \
+                 into location alone, or do not link src",
+            ));
+        }
+        location::numbered(&fallback, number).map(Some)
+    }
+
+    /// Whether parts may follow each other at `fallback-location`.
+    fn can_fall_back(&self, what: &str, values: &Values) -> Result<(), Error> {
+        match values.fallback() {
+            Some(fallback) if !location::is_numbered(&fallback) => {
+                Err(Error::not_supported(format!(
+                    "{what}, but fallback-location \"{fallback}\" names one file only; put %d or %05d into it, which goes on \
+                     counting the parts"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 

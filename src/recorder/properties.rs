@@ -48,6 +48,7 @@ pub struct Values {
     pub max_total_bytes: u64,
     pub min_free_space: u64,
     pub max_files: u32,
+    pub fallback_location: Option<String>,
     pub pre_record_time: u64,
     /// Names of properties that were written as something that is not UTF-8.
     pub garbled: Vec<&'static str>,
@@ -77,6 +78,7 @@ impl Default for Values {
             max_total_bytes: 0,
             min_free_space: 0,
             max_files: 0,
+            fallback_location: None,
             pre_record_time: DEFAULT_PRE_RECORD_TIME,
             garbled: Vec::new(),
         }
@@ -110,6 +112,9 @@ impl Values {
             "max-total-bytes" => self.max_total_bytes = value.get()?,
             "min-free-space" => self.min_free_space = value.get()?,
             "max-files" => self.max_files = value.get()?,
+            "fallback-location" => {
+                self.fallback_location = self.text("fallback-location", value)?;
+            }
             "pre-record-time" => self.pre_record_time = value.get()?,
             _ => {}
         }
@@ -157,9 +162,16 @@ impl Values {
             "max-total-bytes" => self.max_total_bytes.to_value(),
             "min-free-space" => self.min_free_space.to_value(),
             "max-files" => self.max_files.to_value(),
+            "fallback-location" => self.fallback_location.to_value(),
             "pre-record-time" => self.pre_record_time.to_value(),
             _ => return None,
         })
+    }
+
+    /// What names the files of parts when `location` has failed.
+    pub fn fallback(&self) -> Option<String> {
+        let fallback = self.fallback_location.clone();
+        fallback.filter(|pattern| !pattern.is_empty())
     }
 
     /// Those that shape a recording, as they are now.
@@ -172,6 +184,7 @@ impl Values {
             mime_type: self.mime_type.clone(),
             location,
             pattern: self.location.clone().filter(|pattern| !pattern.is_empty()),
+            fallback: self.fallback(),
             timeslice: u64::from(self.timeslice) * 1_000_000,
             keep: formats::Keep {
                 depth: self.keep.contains(Keep::DEPTH),
@@ -396,6 +409,13 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
             "Bytes that stay free on the file system of location: the oldest file is unlinked where max-files or \
              max-total-bytes is set, else the recording ends as by stop. 0 = none",
             0,
+        ),
+        string(
+            "fallback-location",
+            "Fallback location",
+            "File in which the recording goes on, as a new part, until its end, when location fails, at start too; one %d or \
+             %0Nd continues the count. Opened only then",
+            None,
         ),
         uint64(
             "pre-record-time",

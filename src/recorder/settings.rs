@@ -147,6 +147,9 @@ properties! {
     /// Bytes that stay free on the file system of `location`: the oldest file is unlinked where one of the two above is
     /// set, else the recording ends as by `stop`. 0: none.
     min_free_space set_min_free_space "min-free-space" u64: u64 = same same;
+    /// Where the recording goes on, as a new part, until its end, when `location` fails, at `start` too; `%d` continues the
+    /// count. Empty: nowhere.
+    fallback_location set_fallback_location "fallback-location" PathBuf: Option<String> = text path;
     /// How much of the past is kept while inactive: `start` begins that long before the call. May change at any time.
     pre_record_time set_pre_record_time "pre-record-time"
         gst::ClockTime: gst::ClockTime = same same;

@@ -21,6 +21,8 @@ pub struct Settings {
     pub location: Option<String>,
     /// What names the file of each part.
     pub pattern: Option<String>,
+    /// What names the files of parts when `pattern` has failed.
+    pub fallback: Option<String>,
     /// Recorded time per blob, 0 = one at the end.
     pub timeslice: Ns,
     /// What of raw pictures is to be kept.
@@ -161,4 +163,6 @@ pub struct SessionConfig {
     pub numbers: Arc<AtomicU32>,
     /// The files of the recorder.
     pub ring: Arc<Ring>,
+    /// The first file, where `location` cannot be opened.
+    pub fallback: Option<String>,
 }

@@ -112,6 +112,8 @@ pub struct Session {
     numbers: Arc<AtomicU32>,
     /// The files of the recorder.
     ring: Arc<Ring>,
+    /// `location` has failed: files go to the fallback from then on.
+    fell_back: AtomicBool,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
@@ -154,7 +156,7 @@ impl Session {
     pub fn start(parts: SessionConfig, begin: Begin) -> Result<Arc<Self>, Error> {
         let SessionConfig {
             id,
-            settings,
+            mut settings,
             tracks,
             clock,
             events,
@@ -162,15 +164,20 @@ impl Session {
             delegate,
             numbers,
             ring,
+            fallback,
         } = parts;
         let place = settings.place_in(&ring);
-        let (store, synchroniser) = match &settings.location {
-            Some(location) => part::open(location, &settings, place.clone()).map_err(|err| {
-                Error::unknown(format!(
-                    "start: location \"{location}\" cannot be opened for writing: {err}; name a file in a directory \
-                     that exists and may be written to"
-                ))
-            })?,
+        let mut failed = None;
+        let (store, synchroniser) = match settings.location.clone() {
+            Some(location) => match part::open_first(&location, &settings, &place) {
+                Err(error) if let Some(fallback) = fallback => {
+                    let opened = part::open_first(&fallback, &settings, &place)?;
+                    settings.location = Some(fallback);
+                    failed = Some(error);
+                    opened
+                }
+                opened => opened?,
+            },
             None => (
                 Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
                 None,
@@ -224,6 +231,9 @@ impl Session {
             fed: tracks.iter().map(|track| track.progress_of(0)).collect(),
         });
         part.put_in(settings.location.clone(), None, (synchroniser, place));
+        if let Some(error) = &failed {
+            part.warn_of_fallback(error);
+        }
         let session = Arc::new_cyclic(|this| Session {
             id,
             label,
@@ -231,6 +241,7 @@ impl Session {
             row: Mutex::default(),
             numbers,
             ring,
+            fell_back: AtomicBool::new(failed.is_some()),
             src,
             bitrates: Mutex::default(),
             settings,

@@ -82,6 +82,8 @@ pub struct PartControl {
     /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
     pub ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     pub drained: bool,
+    /// Its disk has failed: the next part begins as soon as one can.
+    pub falls_back: Option<Error>,
     /// Since when the file is being completed: the muxer has written all.
     pub completing: Option<Instant>,
     pub caps: bool,
@@ -168,6 +170,13 @@ impl Part {
     /// How long its file may become before less is free than has to be, as far as is known.
     pub fn room(&self) -> u64 {
         self.place.get().map_or(u64::MAX, RingPlace::room)
+    }
+
+    /// `location` has failed, and the recording goes on elsewhere.
+    pub fn warn_of_fallback(&self, error: &Error) {
+        let what = error.message().trim_end_matches('.');
+        let message = format!("{what}. The recording goes on at fallback-location.");
+        self.events.push(Event::Warning { message });
     }
 
     /// What brings its file to the disk, where that was asked for.
@@ -275,14 +284,40 @@ impl Session {
         }
     }
 
-    /// The part ends where nothing more can be written.
+    /// The part ends where nothing more can be written: the recording goes on at the fallback, or ends too.
     pub(super) fn fail_to_write(&self, part: &Part, err: &io::Error) {
         let what = match part.location() {
             Some(location) => format!("location \"{location}\""),
             None => "The temporary file of the recording".into(),
         };
         let error = Error::unknown(format!("{what} cannot be written: {err}"));
+        // There is something to go on with.
+        let is_on = self
+            .timeline
+            .read(|t| !t.is_stopped() && t.part() == part.number);
+        if is_on && part.location().is_some() && self.falls_back() {
+            lock(&part.control).falls_back = Some(error);
+            return self.room.wake();
+        }
         self.fail_part(part, error);
+    }
+
+    /// Whether files go to the fallback from now on, for the first time.
+    pub(super) fn falls_back(&self) -> bool {
+        self.settings.fallback.is_some() && !self.fell_back.swap(true, Ordering::SeqCst)
+    }
+
+    /// Whether files go to the fallback.
+    pub(super) fn has_fallen_back(&self) -> bool {
+        self.fell_back.load(Ordering::SeqCst)
+    }
+
+    /// What names the files of parts from now on.
+    pub fn pattern(&self) -> Option<&str> {
+        match self.has_fallen_back() {
+            true => self.settings.fallback.as_deref(),
+            false => self.settings.pattern.as_deref(),
+        }
     }
 
     /// The part is whole, but for its last step.
@@ -314,6 +349,20 @@ pub fn open(
     let interval = Duration::from_nanos(settings.sync_interval);
     let synchroniser = file.map(|file| Arc::new(Synchroniser::new(file, interval)));
     Ok((store, synchroniser))
+}
+
+/// The same, for `start`.
+pub fn open_first(
+    location: &str,
+    settings: &Settings,
+    place: &RingPlace,
+) -> Result<(Store, Option<Arc<Synchroniser>>), Error> {
+    open(location, settings, place.clone()).map_err(|err| {
+        Error::unknown(format!(
+            "start: location \"{location}\" cannot be opened for writing: {err}; name a file in a directory that exists and \
+             may be written to"
+        ))
+    })
 }
 
 /// As events tell it.

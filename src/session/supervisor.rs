@@ -178,6 +178,9 @@ impl Supervisor {
             if let Some(error) = self.end_unusable_tracks() {
                 return Some(self.drain_after_error(error));
             }
+            if !asked.drained {
+                self.fall_back();
+            }
             // Another part's supervisor may be at it.
             if let Some(mut front) = try_lock(&session.front) {
                 front.decide(&session, asked.stopped);

@@ -3,7 +3,7 @@
 use super::Supervisor;
 use crate::{
     model::{Error, location},
-    session::{Event, part, part::part_number},
+    session::{Event, lock, part, part::part_number},
 };
 
 impl Supervisor {
@@ -13,13 +13,36 @@ impl Supervisor {
         if self.part.number == 0 || self.part.location().is_some() {
             return;
         }
-        let opened = self.name_file().and_then(|name| match name {
-            Some(name) => self.open(name),
-            None => Ok(()),
-        });
+        let mut opened = self.name_and_open();
+        if let Err(error) = &opened
+            && self.session.falls_back()
+        {
+            self.part.warn_of_fallback(error);
+            opened = self.name_and_open();
+        }
         if let Err(error) = opened {
             self.part.progress.note_incomplete();
             self.session.fail_part(&self.part, error);
+        }
+    }
+
+    fn name_and_open(&self) -> Result<(), Error> {
+        self.name_file()?.map_or(Ok(()), |name| self.open(name))
+    }
+
+    /// A disk has failed: the recording goes on elsewhere as soon as it can.
+    pub(super) fn fall_back(&self) {
+        let Some(error) = lock(&self.part.control).falls_back.take() else {
+            return;
+        };
+        let (session, part) = (&self.session, &self.part);
+        session.split_now();
+        let goes_on = session
+            .timeline
+            .read(|t| t.part() > part.number || t.pending_split().is_some());
+        match goes_on {
+            true => part.warn_of_fallback(&error),
+            false => session.fail_part(part, error),
         }
     }
 
@@ -27,7 +50,10 @@ impl Supervisor {
     fn name_file(&self) -> Result<Option<String>, Error> {
         let session = &self.session;
         let number = session.number_of_file(&self.part);
-        let pattern = session.settings.pattern.as_deref();
+        if session.has_fallen_back() {
+            return self.fallback_name(number).map(Some);
+        }
+        let pattern = session.pattern();
         let numbered = pattern.filter(|pattern| location::is_numbered(pattern));
         let part = part_number(self.part.number);
         let named = session.delegate.file_name(part);
@@ -51,6 +77,12 @@ impl Supervisor {
             }
             (Err(error), None) => Err(error),
         }
+    }
+
+    fn fallback_name(&self, number: u32) -> Result<String, Error> {
+        let pattern = self.session.pattern().unwrap_or_default();
+        let name = location::numbered(pattern, number)?;
+        Ok(self.check_name(Some(name))?.unwrap_or_default())
     }
 
     /// A part that is not finished keeps its file, and so does the one before.

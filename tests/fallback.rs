@@ -1,0 +1,197 @@
+//! `fallback-location`: a disk that fails ends a part, and not the recording.
+
+mod common;
+
+use common::disk::Small;
+use common::judge::{parts, samples, sync};
+use common::outer::{DEADLINE, Outer, place_for, until};
+use gst::prelude::*;
+use gstmediarecorder::ErrorCode;
+
+const MILLI: u64 = 1_000_000;
+
+/// Live counted samples; the recorder is ready to start.
+fn rig(
+    location: &std::path::Path,
+    fallback: &std::path::Path,
+) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
+    let outer = Outer::new("audio/wav", location);
+    outer
+        .recorder
+        .set_property("fallback-location", fallback.to_str().unwrap());
+    outer.recorder.set_property("blob-messages", true);
+    let (source, clock) = outer.counted(true, None);
+    outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || clock.runs()));
+    (outer, source, clock)
+}
+
+#[test]
+fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
+    let Some(disk) = Small::mount("size=300k") else {
+        return;
+    };
+    let (folder, fallback) = place_for("fallback-%d.wav");
+    let (outer, _source, clock) = rig(&disk.path().join("location-%d.wav"), &fallback);
+    outer.act("start");
+    outer.wait_for("part", 1);
+    outer.wait_running(outer.running_time() + 200 * MILLI);
+    // It goes on counting there.
+    outer.act("split-now");
+    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
+    let warnings = outer.warnings();
+    assert!(
+        warnings[0].contains("location-0.wav") && warnings[0].contains("fallback"),
+        "{warnings:?}"
+    );
+    let told = parts::told(&outer);
+    assert_eq!(
+        told.iter().map(|part| part.whole).collect::<Vec<_>>(),
+        [false, true, true]
+    );
+    let due = [
+        disk.path().join("location-0.wav"),
+        folder.path().join("fallback-1.wav"),
+        folder.path().join("fallback-2.wav"),
+    ];
+    assert_eq!(
+        told.iter()
+            .map(|part| part.path.clone())
+            .collect::<Vec<_>>(),
+        due
+    );
+    // Its blob has it all.
+    let blob = heard
+        .iter()
+        .find(|heard| heard.name == "data-available")
+        .unwrap();
+    let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
+    let bytes = sample.buffer().unwrap().map_readable().unwrap();
+    assert_eq!(bytes.len() as u64, told[0].size);
+    assert!(std::fs::metadata(&due[0]).unwrap().len() < told[0].size);
+    let saved = folder.path().join("blob.wav");
+    std::fs::write(&saved, &bytes).unwrap();
+    let first = parts::Part {
+        path: saved,
+        whole: true,
+        ..told[0].clone()
+    };
+    let all = [first, told[1].clone(), told[2].clone()];
+    let kept = outer.kept();
+    parts::follow_each_other(&all, kept.total(), 100_000.0).unwrap();
+    let sound = parts::sound(&all, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+}
+
+#[test]
+fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
+    let (folder, fallback) = place_for("fallback.wav");
+    let (outer, _source, clock) = rig(&folder.path().join("none/location.wav"), &fallback);
+    outer.act("start");
+    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].contains("none/location.wav"), "{warnings:?}");
+    let told = parts::told(&outer);
+    assert_eq!(
+        (told.len(), &told[0].path, told[0].whole),
+        (1, &fallback, true)
+    );
+    let kept = outer.kept();
+    let sound = parts::sound(&told, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+}
+
+#[test]
+fn parts_that_are_asked_for_need_a_number_in_it() {
+    let (folder, fallback) = place_for("fallback.wav");
+    let (outer, _source, _clock) = rig(&folder.path().join("location-%d.wav"), &fallback);
+    outer
+        .recorder
+        .set_property("max-size-time", 1_000_000_000u64);
+    let error = outer
+        .recorder
+        .emit_by_name::<Option<glib::Error>>("start", &[]);
+    let error = error.expect("an error");
+    assert!(error.matches(ErrorCode::NotSupported), "{error}");
+    assert!(error.message().contains("fallback-location"), "{error}");
+    assert!(!fallback.exists());
+}
+
+/// Encoders hold some, and the muxer, when the disk fails.
+#[test]
+fn every_picture_and_all_sound_is_in_one_part() {
+    for (name, mime_type) in [
+        ("mkv", "video/x-matroska;codecs=\"vp8,pcm\""),
+        ("mp4", "video/mp4;codecs=\"avc1,opus\""),
+    ] {
+        let Some(disk) = Small::mount("size=200k") else {
+            return;
+        };
+        let (folder, fallback) = place_for(&format!("fallback-%d.{name}"));
+        let outer = Outer::new(mime_type, &disk.path().join(format!("location.{name}")));
+        let fallback = fallback.to_str().unwrap();
+        outer.recorder.set_property("fallback-location", fallback);
+        outer.recorder.set_property("blob-messages", true);
+        // Else there is hardly anything in it.
+        outer
+            .recorder
+            .set_property("audio-bits-per-second", 256_000u32);
+        let (_clock, log) = outer.live();
+        outer.act("start");
+        outer.wait_for("part", 1);
+        outer.wait_running(outer.running_time() + 500 * MILLI);
+        outer.act("stop");
+        outer.wait_for("stop", 1);
+        let heard = outer.heard();
+        assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
+        let told = parts::told(&outer);
+        assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
+        let blob = heard.iter().find(|heard| heard.name == "data-available");
+        let sample = blob.unwrap().fields.get::<gst::Sample>("sample").unwrap();
+        let saved = folder.path().join(format!("blob.{name}"));
+        std::fs::write(&saved, sample.buffer().unwrap().map_readable().unwrap()).unwrap();
+        let all = [
+            parts::Part {
+                path: saved,
+                ..told[0].clone()
+            },
+            told[1].clone(),
+        ];
+        for part in &all {
+            common::judge::file::decodes_quietly(&part.path).unwrap();
+        }
+        let (start, end) = outer.kept().intervals[0];
+        outer.set_state(gst::State::Null);
+        let shown = sync::readable(&parts::pictures(&all).unwrap()).unwrap();
+        let micro = |at: u64| (at + 500) / 1_000;
+        let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
+        let log = log.lock().unwrap().clone();
+        let due = log
+            .iter()
+            .filter(|at| (start + 1..end).contains(*at))
+            .count();
+        assert!(
+            found.iter().is_sorted_by(|one, next| one < next),
+            "{name}: {found:?}"
+        );
+        // A machine that is too busy may have left some out.
+        assert!(
+            found.len() + due / 10 >= due,
+            "{name}: {} of {due}",
+            found.len()
+        );
+        let lasts = parts::sound(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
+        assert!(
+            lasts.abs_diff(end - start) < 60 * MILLI,
+            "{name}: {lasts} of {}",
+            end - start
+        );
+    }
+}
