@@ -1,4 +1,5 @@
-//! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, and tags as they were given.
+//! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, what is missing of video tracks, and tags as they
+//! were given.
 //!
 //! matroskamux knows it for Opus alone, where it got another for the sake of its timestamps
 //! (see `session/fixups/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a

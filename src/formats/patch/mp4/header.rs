@@ -1,5 +1,5 @@
 //! The header of an MP4, put right: an edit list for each audio track whose encoder is late and each video track whose
-//! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 have to know, and the orientation of
+//! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 and players of HDR have to know, and the orientation of
 //! video.
 
 use super::{
