@@ -109,7 +109,7 @@ fn wav_live_200_pauses() {
 fn live_webm(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let (_directory, path) = place_for("live.webm");
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let (_, log) = outer.live();
+    let (_clock, log) = outer.live();
     let kept = drive_live(&outer, pauses, length, gap);
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap();

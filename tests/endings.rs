@@ -114,7 +114,7 @@ fn audio_and_video_end_together_at_the_maximum_duration() {
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
     let most = 1_250 * MILLI;
     outer.recorder.set_property("max-duration", most);
-    let (_, log) = outer.live();
+    let (_clock, log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
     let kept = outer.kept();

@@ -99,7 +99,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
 fn every_frame_is_in_one_part() {
     let (_directory, path) = place_for("live-%d.webm");
     let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let (_, log) = outer.live();
+    let (_clock, log) = outer.live();
     outer.act("start");
     for _ in 0..4 {
         outer.wait_running(outer.running_time() + 370 * MILLI);
