@@ -5,7 +5,7 @@ use crate::common::judge::{decode, file, kept::Kept, sync};
 use crate::common::outer::Outer;
 pub use crate::common::outer::place_for;
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Plays a stream of three seconds with a start between key frames and a pause.
 pub fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
