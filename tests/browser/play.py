@@ -191,8 +191,8 @@ class Outage:
             sources.append((f"{raw} ! {send} ! {network} ! {receive}", f"{kind}_%u"))
         self.recording = Recording("", live=True, sources=sources, location=str(path))
         self.down = False
-        # Recorded times, in seconds, at which the network went and came back.
-        self.turns = []
+        # Recorded time, in seconds, at which the network went.
+        self.begin = None
         for kind in away:
             self.recording.pipeline.get_by_name(f"{kind}-network").get_static_pad("src").add_probe(
                 Gst.PadProbeType.BUFFER | Gst.PadProbeType.BUFFER_LIST, self.pass_on
@@ -203,12 +203,13 @@ class Outage:
 
     def set_down(self, down):
         self.down = down
-        self.turns.append(self.recording.recorder.get_property("stats").get_value("duration") / Gst.SECOND)
+        if down:
+            self.begin = self.recording.recorder.get_property("stats").get_value("duration") / Gst.SECOND
 
     def judge(self, played):
         """A sentence on what a browser made of it, or raises."""
-        # What is on its way at a turn comes yet.
-        begin, end = self.turns[0] - 0.5, self.turns[1] + 1
+        # What is on its way comes yet.
+        begin, end = self.begin - 0.5, self.begin + self.seconds + 1
         ticks = [shown % 1 for shown in played["heard"] if shown is not None and shown < begin]
         behind = [shown % 1 for shown in played["heard"] if shown is not None and shown > end]
         if len(ticks) < 2 or len(behind) < 2:
@@ -223,7 +224,7 @@ class Outage:
         shown = [frame for frame in played["frames"] if end < frame < end + BEHIND - 2]
         # Where the machine is busy a browser leaves out many.
         if len(shown) < 5:
-            raise RuntimeError(f"{self.what}: {len(shown)} frames behind the outage")
+            raise RuntimeError(f"{self.what}: {len(shown)} frames behind the outage, of {len(played['frames'])}")
         return f"{self.what}: plays through, sound at most {furthest * 1000:.0f} ms off"
 
 
