@@ -159,13 +159,13 @@ impl PacketSink for Packets {
     fn error(&self, encoder: Option<&str>, error: Error) {
         lock(&self.failure).get_or_insert((encoder.map(str::to_owned), error));
         if let Some(keeping) = self.keeping() {
-            keeping.room.wake();
+            keeping.backpressure.wake();
         }
     }
 
     fn need_data(&self) {
         if let Some(keeping) = self.keeping() {
-            keeping.room.free();
+            keeping.backpressure.free();
         }
     }
 
@@ -200,7 +200,7 @@ pub fn spawn(keeping: Arc<Keeping>) -> io::Result<()> {
                 give_up(&keeping, &panicked(&*panic));
             }
             keeping.over.store(true, Ordering::SeqCst);
-            keeping.room.open();
+            keeping.backpressure.open();
             let tracks = std::mem::take(&mut *lock(&keeping.tracks));
             for track in tracks {
                 drop(track.front().and_then(|front| lock(&front.chain).take()));
@@ -215,7 +215,7 @@ fn give_up(keeping: &Keeping, error: &Error) {
     keeping.given_up.store(true, Ordering::SeqCst);
     lock(&keeping.rings).clear();
     fail_readers(keeping, error);
-    keeping.room.wake();
+    keeping.backpressure.wake();
 }
 
 fn fail_readers(keeping: &Keeping, error: &Error) {
@@ -258,12 +258,12 @@ impl<'a> Keeper<'a> {
         let keeping = self.keeping;
         let mut seen = 0;
         loop {
-            keeping.room.wait_for_news(&mut seen, TICK);
+            keeping.backpressure.wait_for_news(&mut seen, TICK);
             crate::fault::place("keeper");
             if keeping.retired.load(Ordering::SeqCst) && lock(&keeping.rings).close_unread() {
                 return;
             }
-            for message in keeping.room.warnings() {
+            for message in keeping.backpressure.warnings() {
                 (keeping.warn)(message);
             }
             if keeping.given_up.load(Ordering::SeqCst) {
@@ -405,7 +405,7 @@ impl<'a> Keeper<'a> {
                 name: track.name(),
                 caps,
                 bits_per_second: keeping.rate(&bitrates, tracks, track.kind()),
-                room: front.track.room(),
+                queue_time: front.track.queue_time(),
                 tags: track.tags(),
                 settings: &keeping.settings,
                 failed_before: &self.failed,

@@ -24,7 +24,8 @@ use crate::{
         timeline::{Ns, Timeline},
     },
     session::{
-        Backpressure, RunningTime, Session, SessionDelegate, Settings, Shared, SharedTimeline, lock,
+        Backpressure, RunningTime, Session, SessionDelegate, Settings, SharedTimeline,
+        TrackContext, lock,
     },
 };
 use ring::Cursor;
@@ -64,7 +65,7 @@ pub struct Keeping {
     /// Stands in front of the encoders: recorded time is running time in it.
     timeline: Arc<SharedTimeline>,
     any_live: Arc<AtomicBool>,
-    room: Arc<Backpressure>,
+    backpressure: Arc<Backpressure>,
     tracks: Mutex<Vec<Arc<KeptTrack>>>,
     next_track: AtomicU64,
     rings: Mutex<Rings>,
@@ -96,7 +97,7 @@ impl Deref for Reserved {
 impl Drop for Reserved {
     fn drop(&mut self) {
         lock(&self.0.rings).started();
-        self.0.room.wake();
+        self.0.backpressure.wake();
     }
 }
 
@@ -131,7 +132,7 @@ impl Keeping {
             begun: Instant::now(),
             timeline: Arc::new(SharedTimeline::new(Timeline::new(0, true))),
             any_live: Arc::default(),
-            room: Arc::default(),
+            backpressure: Arc::default(),
             tracks: Mutex::default(),
             next_track: AtomicU64::new(0),
             rings: Mutex::new(rings),
@@ -272,7 +273,7 @@ impl Keeping {
     /// No recording begins with it any more; those that have go on.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// Whether nobody needs what comes any more.
@@ -300,11 +301,11 @@ impl Keeping {
         }
     }
 
-    fn shared(&self) -> Shared {
-        Shared {
+    fn shared(&self) -> TrackContext {
+        TrackContext {
             clock: self.clock.clone(),
             timeline: self.timeline.clone(),
-            room: self.room.clone(),
+            backpressure: self.backpressure.clone(),
             queue_limit: self.settings.queue_limit(),
             patience: self.settings.patience_ns(),
             any_live: self.any_live.clone(),

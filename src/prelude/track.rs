@@ -201,7 +201,7 @@ impl KeptTrack {
                 inner.media = Media::RawVideo(front);
                 self.was_raw.store(true, Ordering::Relaxed);
                 drop(inner);
-                self.keeping.room.wake();
+                self.keeping.backpressure.wake();
             }
             Media::RawVideo(_) => self.keeping.stale.store(true, Ordering::SeqCst),
             Media::AsItComes { .. } if is_raw_video => {
@@ -217,7 +217,7 @@ impl KeptTrack {
                 };
                 self.store(Item::Caps(caps.clone()), None);
                 drop(inner);
-                self.keeping.room.wake();
+                self.keeping.backpressure.wake();
             }
         }
     }
@@ -356,7 +356,7 @@ impl KeptTrack {
             Some(front) => front.track.arrived(),
             None => lock(&self.inner).arrived,
         };
-        keeping.room.wait_while(|| {
+        keeping.backpressure.wait_while(|| {
             let is_free = keeping.is_over()
                 || keeping.given_up.load(Ordering::SeqCst)
                 || self.flushing.load(Ordering::Acquire);
@@ -440,7 +440,7 @@ impl KeptTrack {
         if let Some(front) = self.front() {
             front.track.set_flushing(flushing);
         }
-        self.keeping.room.wake();
+        self.keeping.backpressure.wake();
     }
 
     /// Its encoded media comes in the other order, which no recording can hold.
@@ -460,7 +460,7 @@ impl KeptTrack {
             }
         }
         self.keeping.news.notify_all();
-        self.keeping.room.wake();
+        self.keeping.backpressure.wake();
     }
 
     /// Silence or black from now on, or from `from`, or the media again.
@@ -523,7 +523,7 @@ impl KeptTrack {
     pub(super) fn leave(&self, reader: u64) {
         lock(&self.readers).retain(|known| known.number != reader);
         lock(&self.keeping.rings).close(self.number, reader);
-        self.keeping.room.wake();
+        self.keeping.backpressure.wake();
     }
 
     /// The recording that reads it with this number, and its track there.

@@ -40,7 +40,7 @@ pub struct Watched<L> {
     /// Name of its pad.
     pub name: String,
     pub bits_per_second: u32,
-    pub room: Ns,
+    pub queue_time: Ns,
     pub settings: Settings,
     pub failed: FailedEncoders,
     pub monitor: Arc<EncoderMonitor>,
@@ -222,7 +222,7 @@ impl<L: Listener> Watched<L> {
             name: &self.name,
             caps: form.clone(),
             bits_per_second: self.bits_per_second,
-            room: self.room,
+            queue_time: self.queue_time,
             lacks_dts: false,
             tags: None,
             in_flight: Arc::default(),

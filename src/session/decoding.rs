@@ -211,7 +211,7 @@ impl Session {
                          front of the recorder."
                     )));
                 } else if !warned {
-                    self.room.warn(format!(
+                    self.backpressure.warn(format!(
                         "The decoder of {name} has failed: {what}. Another takes its place at what comes next."
                     ));
                 }

@@ -63,7 +63,7 @@ pub struct ChainRequest<'a> {
     pub caps: gst::Caps,
     pub bits_per_second: u32,
     /// Media that may wait for the encoder.
-    pub room: Ns,
+    pub queue_time: Ns,
     pub tags: Option<gst::TagList>,
     pub settings: &'a Settings,
     /// Factories of encoders that have failed.
@@ -89,7 +89,7 @@ impl EncoderChain {
             name,
             caps: spec.caps.clone(),
             bits_per_second: spec.bits_per_second,
-            room: spec.room,
+            queue_time: spec.queue_time,
             lacks_dts: false,
             tags: spec.tags.clone(),
             in_flight: Arc::default(),

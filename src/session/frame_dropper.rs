@@ -118,9 +118,9 @@ impl FrameDropper {
     }
 
     /// Something of the track `name` has been left out, while so much waited.
-    pub fn warn(&self, name: &str, waiting: Ns, room: &Backpressure) {
+    pub fn warn(&self, name: &str, waiting: Ns, backpressure: &Backpressure) {
         if self.is_news(Instant::now()) {
-            room.warn(format!(
+            backpressure.warn(format!(
                 "The encoder of {name} is too slow: {} ms of media wait for it, so some is left out until \
                  it has caught up.",
                 waiting / 1_000_000
@@ -163,13 +163,13 @@ pub fn keep(
     appsrc: &gst_app::AppSrc,
     dropper: &Arc<FrameDropper>,
     Counts { fed, in_flight }: Counts,
-    room: &Arc<Backpressure>,
+    backpressure: &Arc<Backpressure>,
     name: String,
 ) {
     let Some(pad) = appsrc.static_pad("src") else {
         return;
     };
-    let (dropper, room) = (dropper.clone(), room.clone());
+    let (dropper, backpressure) = (dropper.clone(), backpressure.clone());
     probe(&pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = &mut info.data else {
             return gst::PadProbeReturn::Ok;
@@ -181,7 +181,7 @@ pub fn keep(
         let waiting = fed.load(Ordering::Relaxed).saturating_sub(at.nseconds());
         if !dropper.takes(at.nseconds(), waiting, droppable, Instant::now()) {
             in_flight.left_out(at.nseconds());
-            dropper.warn(&name, waiting, &room);
+            dropper.warn(&name, waiting, &backpressure);
             return leave_out(info);
         }
         if droppable {

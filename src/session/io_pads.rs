@@ -34,7 +34,7 @@ pub fn appsrc(
         .caps(&track.caps)
         .format(gst::Format::Time)
         .max_bytes(0)
-        .max_time(gst::ClockTime::from_nseconds(track.room))
+        .max_time(gst::ClockTime::from_nseconds(track.queue_time))
         .callbacks(
             gst_app::AppSrcCallbacks::builder()
                 .need_data(move |_, _| need_data())

@@ -202,7 +202,7 @@ impl Session {
         });
         drop(control);
         self.place_marks(false);
-        self.room.wake();
+        self.backpressure.wake();
         true
     }
 

@@ -63,7 +63,7 @@ use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
 use track::Asked;
 pub use track::{Flow, Origin, TrackSpec, TrackStats};
-pub(crate) use track::{Shared, Track, stamp_of};
+pub(crate) use track::{Track, TrackContext, stamp_of};
 pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
 
 use crate::{
@@ -104,7 +104,7 @@ pub struct Session {
     /// Itself, for what calls back.
     this: Weak<Session>,
     any_live: Arc<AtomicBool>,
-    room: Arc<Backpressure>,
+    backpressure: Arc<Backpressure>,
     delegate: Arc<dyn SessionDelegate>,
     /// Its parts.
     row: Mutex<Row>,
@@ -201,11 +201,11 @@ impl Session {
             false => unresolved,
         };
         let timeline = Arc::new(SharedTimeline::new(unresolved));
-        let room = Arc::new(Backpressure::default());
-        let shared = Shared {
+        let backpressure = Arc::new(Backpressure::default());
+        let shared = TrackContext {
             clock: clock.clone(),
             timeline: timeline.clone(),
-            room: room.clone(),
+            backpressure: backpressure.clone(),
             queue_limit: settings.queue_limit(),
             patience: settings.patience_ns(),
             any_live: any_live.clone(),
@@ -252,7 +252,7 @@ impl Session {
             decoding,
             this: this.clone(),
             any_live,
-            room,
+            backpressure,
             delegate,
             control: Mutex::default(),
             done: Condvar::new(),
@@ -379,7 +379,7 @@ impl Session {
         );
         part.events.push(Event::Pause { running_time });
         drop(control);
-        self.room.wake();
+        self.backpressure.wake();
         true
     }
 
@@ -418,7 +418,7 @@ impl Session {
         }
         drop(control);
         self.note_wall_clock();
-        self.room.wake();
+        self.backpressure.wake();
         true
     }
 
@@ -436,7 +436,7 @@ impl Session {
         asked.requests.push_back(slot);
         asked.requested += 1;
         drop((control, asked));
-        self.room.wake();
+        self.backpressure.wake();
         true
     }
 

@@ -278,7 +278,7 @@ impl Session {
         let ended = control.ended.is_some();
         drop(control);
         if ended {
-            self.room.wake();
+            self.backpressure.wake();
         } else {
             self.fail(error);
         }
@@ -297,7 +297,7 @@ impl Session {
             .read(|t| !t.is_stopped() && t.part() == part.number);
         if is_on && part.location().is_some() && self.falls_back() {
             lock(&part.control).falls_back = Some(error);
-            return self.room.wake();
+            return self.backpressure.wake();
         }
         self.fail_part(part, error);
     }

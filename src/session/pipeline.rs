@@ -74,7 +74,7 @@ pub struct TrackMedia<'a> {
     /// What its encoder is given.
     pub bits_per_second: u32,
     /// Media that may wait for its encoder.
-    pub room: Ns,
+    pub queue_time: Ns,
     /// Whether its first buffer lacks the decode time.
     pub lacks_dts: bool,
     /// Upstream's tags.

@@ -95,7 +95,7 @@ impl Session {
             self.begin_next(&mut row);
         }
         drop(row);
-        self.room.wake();
+        self.backpressure.wake();
         true
     }
 
@@ -129,7 +129,7 @@ impl Session {
             self.begin_next(&mut row);
         }
         drop(row);
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// The next part is there, though it has not begun.
@@ -253,7 +253,7 @@ impl Session {
         }
         drop(row);
         if is_last {
-            self.room.wake();
+            self.backpressure.wake();
         }
         is_last
     }

@@ -104,9 +104,9 @@ impl Session {
         }
         drop(control);
         if going_down {
-            self.room.open();
+            self.backpressure.open();
         }
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// Ends the recording with an error; what there is is delivered.
@@ -117,7 +117,7 @@ impl Session {
             control.error = Some(error);
         }
         drop(control);
-        self.room.open();
+        self.backpressure.open();
     }
 
     /// Whether its last events have been queued, or are being so.

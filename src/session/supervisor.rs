@@ -104,7 +104,7 @@ struct Supervisor {
     /// Numbers of the tracks, in the pipeline's order.
     in_pipeline: Vec<usize>,
     /// What the pipeline says.
-    wires: Option<Arc<PipelineEvents>>,
+    pipeline_events: Option<Arc<PipelineEvents>>,
     failed: FailedEncoders,
     /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
     refreshed: Vec<usize>,
@@ -133,7 +133,7 @@ impl Supervisor {
             phase: Phase::Waiting,
             pipeline: None,
             in_pipeline: Vec::new(),
-            wires: None,
+            pipeline_events: None,
             failed: FailedEncoders::default(),
             refreshed: Vec::new(),
             batch: None,
@@ -202,7 +202,7 @@ impl Supervisor {
             }
             let ended = asked.stopped.is_some() || asked.ended.is_some();
             let tick = self.tick(ended, asked.requested);
-            session.room.wait_for_news(&mut self.seen, tick);
+            session.backpressure.wait_for_news(&mut self.seen, tick);
         }
     }
 

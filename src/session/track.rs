@@ -109,7 +109,7 @@ pub struct Track {
     queue_limit: Ns,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
-    room: Arc<Backpressure>,
+    backpressure: Arc<Backpressure>,
     arrived: AtomicU64,
     /// What waited when the last buffer came.
     waited: AtomicU64,
@@ -132,10 +132,10 @@ pub struct Track {
 
 /// What all tracks of a recording have in common.
 #[derive(Debug, Clone)]
-pub struct Shared {
+pub struct TrackContext {
     pub clock: Arc<RunningTime>,
     pub timeline: Arc<SharedTimeline>,
-    pub room: Arc<Backpressure>,
+    pub backpressure: Arc<Backpressure>,
     /// Media that may wait.
     pub queue_limit: Ns,
     /// How far stamps may be off the clock.
@@ -148,7 +148,7 @@ pub struct Shared {
 
 impl Track {
     /// A track that waits for its first buffer.
-    pub fn new(spec: &TrackSpec, shared: &Shared) -> Self {
+    pub fn new(spec: &TrackSpec, shared: &TrackContext) -> Self {
         Track {
             name: spec.name.clone(),
             kind: spec.kind,
@@ -160,7 +160,7 @@ impl Track {
             queue_limit: shared.queue_limit,
             clock: shared.clock.clone(),
             timeline: shared.timeline.clone(),
-            room: shared.room.clone(),
+            backpressure: shared.backpressure.clone(),
             arrived: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             takes_gaps: AtomicBool::new(false),

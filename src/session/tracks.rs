@@ -55,7 +55,7 @@ impl Session {
         let Some(this) = self.track(track) else {
             return Flow::Done;
         };
-        self.room.wait_while(|| {
+        self.backpressure.wait_while(|| {
             let waits = !this.need_not_wait() && this.is_full();
             waits.then_some(ROOM_LOOK)
         });
@@ -102,8 +102,8 @@ impl Session {
             return;
         }
         let mut starved = None;
-        self.room.wait_while(|| {
-            if track.need_not_wait() || self.room.is_open() {
+        self.backpressure.wait_while(|| {
+            if track.need_not_wait() || self.backpressure.is_open() {
                 return None;
             }
             // A stamp far ahead of the others may be wrong: the track decides.
@@ -251,7 +251,7 @@ impl Session {
                 }
             });
         }
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// Another piece of a track's stream begins, behind a flush or in another segment.

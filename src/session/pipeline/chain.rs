@@ -479,7 +479,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             index,
             name: track.name.to_owned(),
             bits_per_second: track.bits_per_second,
-            room: track.room,
+            queue_time: track.queue_time,
             settings: self.settings.clone(),
             failed: self.failed.clone(),
             monitor: chain.monitor.clone(),

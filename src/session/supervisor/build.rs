@@ -68,7 +68,7 @@ impl Supervisor {
             refusal.error
         })?;
         let names: Vec<String> = media.iter().map(|track| track.name.to_owned()).collect();
-        let wires = Arc::new(PipelineEvents {
+        let pipeline_events = Arc::new(PipelineEvents {
             session: session.clone(),
             part: self.part.clone(),
             names,
@@ -84,7 +84,14 @@ impl Supervisor {
             chapters_room: chapters::room(plan.container, patchable, settings.timeslice > 0),
         };
         self.chapters_written = 0;
-        let pipeline = Pipeline::build(&plan, &media, settings, head, &self.failed, &wires)?;
+        let pipeline = Pipeline::build(
+            &plan,
+            &media,
+            settings,
+            head,
+            &self.failed,
+            &pipeline_events,
+        )?;
         if let Some(tags) = &settings.tags {
             pipeline.set_tags(tags);
         }
@@ -92,7 +99,7 @@ impl Supervisor {
         drop(media);
         self.pipeline = Some(pipeline);
         self.plan = Some(plan);
-        self.wires = Some(wires);
+        self.pipeline_events = Some(pipeline_events);
         self.start_encoders()?;
         self.set_up_feeds(&ready);
         if self.session.bitrates() != bitrates {
@@ -115,7 +122,7 @@ impl Supervisor {
             name: track.name(),
             caps: track.caps_of(part)?,
             bits_per_second: session.bitrates().per_track(track.kind(), of_kind.count()),
-            room: track.room(),
+            queue_time: track.queue_time(),
             lacks_dts: track.lacks_dts(part),
             tags: session.tags_of(track),
             in_flight: track.in_flight(part),
@@ -125,7 +132,8 @@ impl Supervisor {
     /// Gives the chains their tags, and takes note of their encoders.
     fn set_up_feeds(&self, ready: &[usize]) {
         let session = &self.session;
-        let (Some(pipeline), Some(plan), Some(wires)) = (&self.pipeline, &self.plan, &self.wires)
+        let (Some(pipeline), Some(plan), Some(pipeline_events)) =
+            (&self.pipeline, &self.plan, &self.pipeline_events)
         else {
             return;
         };
@@ -144,7 +152,7 @@ impl Supervisor {
                     pictures.retain(|(name, _)| *name != picture.0);
                     pictures.push(picture);
                 }
-                wires.set_running(number, Some(encoder));
+                pipeline_events.set_running(number, Some(encoder));
             }
             let way = encoder.as_ref().and_then(factory_name);
             let way = way.map_or_else(
@@ -207,7 +215,7 @@ impl Supervisor {
             track.set_takes_gaps(feed.takes_gaps);
             track.connect(part, feed.appsrc.clone());
         }
-        session.room.wake();
+        session.backpressure.wake();
         if part > 0 {
             self.start_batching();
         }

@@ -90,7 +90,7 @@ impl Supervisor {
     }
 
     fn track_at(&self, index: usize) -> Option<&Track> {
-        let name = self.wires.as_ref()?.names.get(index)?;
+        let name = self.pipeline_events.as_ref()?.names.get(index)?;
         self.session.track_named(name)
     }
 
@@ -150,11 +150,11 @@ impl Supervisor {
     fn rebuild(&mut self, index: usize) -> Result<(), Error> {
         let (session, patience) = (self.session.clone(), self.encoder_patience());
         let settings = &session.settings;
-        let wires = self.wires.clone();
-        let (Some(wires), Some(plan)) = (wires, self.plan.clone()) else {
+        let pipeline_events = self.pipeline_events.clone();
+        let (Some(pipeline_events), Some(plan)) = (pipeline_events, self.plan.clone()) else {
             return Ok(());
         };
-        let tracks = wires
+        let tracks = pipeline_events
             .names
             .iter()
             .filter_map(|name| session.track_named(name));
@@ -166,7 +166,13 @@ impl Supervisor {
             return Ok(());
         };
         let bits_per_second = media.bits_per_second;
-        pipeline.rebuild(index, media, &plan, (settings, &self.failed), &wires)?;
+        pipeline.rebuild(
+            index,
+            media,
+            &plan,
+            (settings, &self.failed),
+            &pipeline_events,
+        )?;
         let Some(feed) = pipeline.feeds().get(index) else {
             return Ok(());
         };
@@ -181,8 +187,8 @@ impl Supervisor {
             Pipeline::set_track_tags(feed, tags);
         }
         if let Some(encoder) = &encoder {
-            wires.set_running(index, Some(encoder));
-            wires.set_name(index, Some(encoder));
+            pipeline_events.set_running(index, Some(encoder));
+            pipeline_events.set_name(index, Some(encoder));
             if feed.bits_per_second != bits_per_second {
                 session.apply_bitrates(|of| of == track.kind());
             }

@@ -52,7 +52,7 @@ impl Supervisor {
         self.drain();
         if is_last {
             session.end_log();
-            session.room.open();
+            session.backpressure.open();
         }
         let mime_type = self.likely_type();
         session.contain(|_| {
@@ -91,7 +91,7 @@ impl Supervisor {
         for slot in requests {
             part.events.fill(slot, None);
         }
-        for message in session.room.warnings() {
+        for message in session.backpressure.warnings() {
             part.events.push(Event::Warning { message });
         }
         // What failed on the way here counts too.

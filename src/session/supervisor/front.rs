@@ -70,7 +70,7 @@ impl Front {
 
     /// What can be decided, before parts are built.
     pub(super) fn decide(&mut self, session: &Arc<Session>, stopped: Option<Instant>) {
-        for message in session.room.warnings() {
+        for message in session.backpressure.warnings() {
             session.warn(message);
         }
         self.watch_arrivals(session, stopped.is_some());

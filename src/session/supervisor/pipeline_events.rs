@@ -76,7 +76,7 @@ impl Listener for PipelineEvents {
         self.session
             .with_writer(&self.part, |writer, _| writer.set_caps(caps));
         lock(&self.part.control).caps = true;
-        self.session.room.wake();
+        self.session.backpressure.wake();
     }
 
     fn date(&self) -> Option<i64> {
@@ -103,7 +103,7 @@ impl Listener for PipelineEvents {
         }
         if !self.begun.swap(true, Ordering::SeqCst) {
             // `on-start` waits for them.
-            self.session.room.wake();
+            self.session.backpressure.wake();
         }
     }
 
@@ -132,7 +132,7 @@ impl Listener for PipelineEvents {
         }
         lock(&self.part.control).drained = true;
         self.part.done.notify_all();
-        self.session.room.wake();
+        self.session.backpressure.wake();
     }
 
     fn error(&self, error: Error) {
@@ -142,7 +142,7 @@ impl Listener for PipelineEvents {
     fn encoder_failed(&self, encoder: &gst::Element, error: Error) {
         let failed = (encoder.clone(), error);
         lock(&self.part.control).failed_encoders.push(failed);
-        self.session.room.wake();
+        self.session.backpressure.wake();
     }
 
     fn missing(&self, missing: Vec<Missing>) {
@@ -172,7 +172,7 @@ impl Listener for PipelineEvents {
         if let Some(name) = self.names.get(track) {
             let ended = (name.clone(), caps.clone(), at);
             lock(&self.part.control).ended_by_caps.push(ended);
-            self.session.room.wake();
+            self.session.backpressure.wake();
         }
     }
 
@@ -186,6 +186,6 @@ impl Listener for PipelineEvents {
     }
 
     fn need_data(&self) {
-        self.session.room.free();
+        self.session.backpressure.free();
     }
 }

@@ -47,7 +47,7 @@ impl Track {
                 in_flight: outlet.feed.in_flight().clone(),
             };
             let name = self.name.clone();
-            frame_dropper::keep(appsrc, &outlet.dropper, counts, &self.room, name);
+            frame_dropper::keep(appsrc, &outlet.dropper, counts, &self.backpressure, name);
         }
     }
 

@@ -8,7 +8,7 @@ impl Track {
     /// EOS on the pad: what there is is all there will be.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// Lets out what new cuts allow, and ends the track if it has all it needs.
@@ -60,7 +60,7 @@ impl Track {
         });
         if is_split {
             inner.in_file.is_split();
-            self.room.wake();
+            self.backpressure.wake();
         }
     }
 
@@ -115,7 +115,7 @@ impl Track {
     /// Nothing more of it goes into this part, whose pipeline takes nothing more.
     pub fn leave_out_of(&self, part: usize) {
         lock(&self.inner).outlets.of(part).close();
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// This part is over, and its pipeline no more.
@@ -128,14 +128,14 @@ impl Track {
     pub(super) fn close(&self, inner: &mut Inner) {
         inner.outlets.close();
         self.closed.store(true, Ordering::Release);
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// The pipeline of the part that the track is in is connected when there is media for it.
     pub(super) fn tell_next_part(&self, inner: &mut Inner) {
         let outlet = inner.outlet();
         if outlet.part > 0 && outlet.feed.is_backlog() {
-            self.room.wake();
+            self.backpressure.wake();
         }
     }
 }

@@ -59,7 +59,7 @@ impl Track {
             inner.first_caps = Some(caps.clone());
         }
         drop(inner);
-        self.room.wake();
+        self.backpressure.wake();
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Track {
                 by.unsigned_abs() / 1_000_000,
                 if by < 0 { "ahead of" } else { "behind" },
             );
-            self.room.warn(format!(
+            self.backpressure.warn(format!(
                 "The stamps of {} were {much} ms {way} the time at which they came: they are shifted by that from \
                  here on.",
                 self.name
@@ -141,7 +141,7 @@ impl Track {
         self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
         if inner.first.is_none() {
             inner.first = Some(input.running);
-            self.room.wake();
+            self.backpressure.wake();
         }
         if self.must_drop(inner) {
             return self.leave_out_one(inner, &input);
@@ -151,7 +151,7 @@ impl Track {
         self.split_if_needed(inner);
         inner.refresh(&self.timeline);
         if inner.hold.is_some_and(|hold| end > hold) {
-            self.room.wake();
+            self.backpressure.wake();
         }
         let waiting = inner.gate.as_ref().map_or(0, Gate::waiting);
         let input = self.spared(inner, input, waiting);
@@ -161,7 +161,7 @@ impl Track {
         if let Some(gate) = gate {
             gate.push(input, cursor, until, &mut out);
             if cursor.current().is_some_and(|interval| !interval.resolved) {
-                self.room.wake();
+                self.backpressure.wake();
             }
         }
         inner.feed_all(out);
@@ -278,7 +278,7 @@ impl Track {
         match &mut inner.gate {
             Some(gate) => {
                 if !gate.mute(at, muted) && muted {
-                    self.room.warn(format!(
+                    self.backpressure.warn(format!(
                         "{} is encoded: mute has no effect on it; mute it before its encoder.",
                         self.name
                     ));

@@ -52,7 +52,7 @@ impl Track {
         let thin = queue.when_full == WhenFull::DropEvenly
             && now.saturating_sub(inner.let_in) < dropper.worth();
         if queue.overflows(level, grace) || thin {
-            dropper.warn(&self.name, level.time, &self.room);
+            dropper.warn(&self.name, level.time, &self.backpressure);
             return true;
         }
         inner.let_in = now;
@@ -70,7 +70,7 @@ impl Track {
     }
 
     /// Media that may wait for the encoder.
-    pub fn room(&self) -> Ns {
+    pub fn queue_time(&self) -> Ns {
         self.queue(&lock(&self.inner)).time
     }
 
@@ -91,13 +91,13 @@ impl Track {
 
     /// Lets as much again wait, until there is room anyway.
     pub fn widen(&self) {
-        self.wider.fetch_add(self.room(), Ordering::Relaxed);
+        self.wider.fetch_add(self.queue_time(), Ordering::Relaxed);
     }
 
     /// A flush begins, or ends.
     pub fn set_flushing(&self, flushing: bool) {
         self.flushing.store(flushing, Ordering::Release);
-        self.room.wake();
+        self.backpressure.wake();
     }
 
     /// Whether a buffer of it must not wait for room.

@@ -86,10 +86,10 @@ impl Stream {
         let caps: gst::Caps = caps.parse().unwrap();
         let video = caps.structure(0).unwrap().name().starts_with("video/");
         let encoded = !caps.structure(0).unwrap().name().ends_with("x-raw");
-        let shared = Shared {
+        let shared = TrackContext {
             clock: Arc::default(),
             timeline: Arc::new(SharedTimeline::new(Timeline::new(0, true))),
-            room: Arc::default(),
+            backpressure: Arc::default(),
             queue_limit: PATIENCE,
             patience: PATIENCE,
             any_live: Arc::new(AtomicBool::new(live)),
