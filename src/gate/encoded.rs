@@ -402,8 +402,9 @@ impl EncodedGate {
         }
         let recorded = self.stamped(interval, waiting.input.running);
         let flags = waiting.input.buffer.flags();
-        let is_discont = flags.contains(gst::BufferFlags::DISCONT);
-        let recorded = self.stand_in.come_back(recorded, is_discont, out);
+        // The first buffer of another stream has the flag, too.
+        let is_loss = flags.contains(gst::BufferFlags::DISCONT) && self.due_caps.is_none();
+        let recorded = self.stand_in.come_back(recorded, is_loss, out);
         if let Some(caps) = self.due_caps.take() {
             if let Some(caps) = caps.structure(0) {
                 self.stand_in.set_caps(caps);

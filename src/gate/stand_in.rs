@@ -134,11 +134,12 @@ impl StandIn {
         away.is_some_and(|away| at.saturating_add(length / 2) < away)
     }
 
-    /// Media comes at `at`, behind a loss upstream if it `is_discont`: what is missing before it is filled. Gives where
-    /// it can begin.
-    pub fn come_back(&mut self, at: Ns, is_discont: bool, out: &mut GateOutput) -> Ns {
+    /// Media comes at `at`: what is missing before it is filled. Returns where it can begin. `is_loss`: upstream says that
+    /// packets before it are lost, which holds if there is a hole.
+    pub fn come_back(&mut self, at: Ns, is_loss: bool, out: &mut GateOutput) -> Ns {
         let away = self.away.take();
-        if is_discont {
+        let lacks = |end: Ns| at.saturating_sub(end) > MIN_LOSS;
+        if is_loss && self.end.is_some_and(lacks) {
             self.lossy = at.saturating_add(LOSSY);
         }
         let least = match at < self.lossy && self.has_length() {

@@ -62,8 +62,9 @@ struct Count {
     samples: u64,
     /// The file's first bytes.
     head: Vec<u8>,
-    /// Where the last frame ends.
-    end: Option<gst::ClockTime>,
+    /// Where the last frame begins and ends. (Of the last of a stream, which is shorter, parsers say that it is as long as
+    /// the others.)
+    last: Option<(gst::ClockTime, gst::ClockTime)>,
 }
 
 /// Which frames are counted anew.
@@ -102,9 +103,12 @@ impl Count {
         let (Some(pts), Some(length)) = (frame.pts(), frame.duration()) else {
             return;
         };
-        let end = self.end.filter(|end| pts + length / 2 < *end);
-        frame.set_pts(end.unwrap_or(pts));
-        self.end = Some(end.unwrap_or(pts) + length);
+        let pts = match self.last {
+            Some((begin, end)) if pts < begin => end,
+            _ => pts,
+        };
+        frame.set_pts(pts);
+        self.last = Some((pts, pts + length));
     }
 
     /// What the head has to say in the end, where it is.
