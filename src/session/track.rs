@@ -43,7 +43,7 @@ use std::{
 pub enum Origin {
     /// Its pad, live if upstream is.
     Pad,
-    /// The pre-roll store: every buffer already has its final running time, and the pushing thread may block.
+    /// The pre-record buffer: every buffer already has its final running time, and the pushing thread may block.
     Past {
         /// Whether the media was raw and has been encoded for the store. Set before the first buffer.
         was_raw: Arc<AtomicBool>,
@@ -205,12 +205,12 @@ impl Track {
         self.kind
     }
 
-    /// Whether its media comes from the pre-roll store.
+    /// Whether its media comes from the pre-record buffer.
     pub fn is_kept(&self) -> bool {
         matches!(self.origin, Origin::Past { .. })
     }
 
-    /// Whether its media was raw and has been encoded for the pre-roll store.
+    /// Whether its media was raw and has been encoded for the pre-record buffer.
     pub fn was_raw(&self) -> bool {
         match &self.origin {
             Origin::Pad => false,
