@@ -244,7 +244,7 @@ impl EncoderMonitor {
             return None;
         }
         let earliest = self.in_flight.begin().unwrap_or(until);
-        // opusenc's timestamps exclude the encoder delay.
+        // opusenc timestamps packets by their audible content, without the encoder delay.
         let lead = match self.codec {
             Codec::Opus => formats::opus_length(OPUS_LOOKAHEAD),
             _ => 0,

@@ -21,9 +21,9 @@ pub struct TrackFigures {
 pub struct Figures {
     /// Recorded time.
     pub duration: Ns,
-    /// Time left out by pauses.
+    /// Time skipped by pauses.
     pub paused: Ns,
-    /// Bytes of the recording.
+    /// Bytes written.
     pub bytes: u64,
     /// Blobs handed out.
     pub blobs: u64,

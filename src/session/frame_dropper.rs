@@ -37,7 +37,7 @@ pub struct FrameDropper {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When what waits did so for another track, if it has not been worked off since.
+    /// When the queue was last waiting for another track, if it has not caught up since.
     for_another: Option<Instant>,
     /// The last frame that the encoder got, and when.
     last: Option<(Ns, Instant)>,
@@ -45,7 +45,7 @@ struct State {
     busy: [Duration; KNOWN],
     /// Current minimum distance between frames.
     spacing: Ns,
-    /// When one was left out last.
+    /// When a frame was last dropped.
     left_out: Option<Instant>,
     /// Accepted frames that were dropped.
     passed_over: u64,

@@ -183,7 +183,7 @@ pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Contai
             true
         })
         .query_function(move |pad, parent, query| {
-            // Muxers write duration and index only where they are told that they may go back; of fragments see
+            // Muxers write duration and index only if downstream is seekable; for fragments, see
             // `complete_header`.
             if !has_fragments
                 && let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
