@@ -30,7 +30,7 @@ pub const JOINED: &str = "joined-alpha";
 const ALPHA_SHARE: u32 = 4;
 
 glib::wrapper! {
-    /// See the module.
+    /// See the module documentation.
     pub struct AlphaEncoder(ObjectSubclass<imp::AlphaEncoder>)
         @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
 }

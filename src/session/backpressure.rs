@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Backpressure {
     news: Mutex<News>,

@@ -91,7 +91,7 @@ impl Missing {
 type Drained = Arc<(Mutex<bool>, Condvar)>;
 type Taker = Arc<dyn Fn(Decoded) + Send + Sync>;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Decoder {
     pipeline: gst::Pipeline,

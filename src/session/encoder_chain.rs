@@ -69,7 +69,7 @@ pub struct ChainRequest<'a> {
     pub failed_before: &'a FailedEncoders,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct EncoderChain {
     pipeline: gst::Pipeline,

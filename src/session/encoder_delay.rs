@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub struct Heard {
     /// Per track, in nanoseconds; 0 while unknown, and for video.
     late: Vec<AtomicU64>,
-    /// Per track, in nanoseconds: how far the first frame's PTS is behind its DTS.
+    /// Per track, in nanoseconds: the first frame's PTS minus its DTS.
     reordered: Vec<AtomicU64>,
     /// Number, from 1, of the track whose fragment the muxer is writing; 0 without fragments.
     fragment: AtomicUsize,

@@ -47,7 +47,7 @@ pub struct EncoderMonitor {
     on_grid: bool,
     in_flight: Arc<InFlight>,
     state: Mutex<State>,
-    /// Serializes output: that of an encoder precedes that of its replacement.
+    /// Serialises output: that of an encoder precedes that of its replacement.
     turn: Mutex<()>,
 }
 
@@ -273,7 +273,7 @@ impl EncoderMonitor {
                 return None;
             }
             if self.codec.kind() == Kind::Video && state.run.has(&buffer, self.headroom) {
-                // Decoding started at an earlier keyframe, to get here.
+                // Already encoded: the replay started at an earlier keyframe.
                 info.flow_res = Ok(gst::FlowSuccess::Ok);
                 return None;
             }

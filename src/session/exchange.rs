@@ -22,8 +22,8 @@ pub struct Section {
     elements: Vec<gst::Element>,
 }
 
-/// Links two elements of a chain; a decoder is linked once it has its src pad. They are compatible, and link checks would
-/// take milliseconds each.
+/// Links two elements of a chain; a decoder is linked once it has its src pad. Link checks are skipped: the elements
+/// are known to be compatible, and each check takes milliseconds.
 pub fn link(from: &gst::Element, to: &gst::Pad) -> Result<(), glib::BoolError> {
     if let Some(src) = from.static_pad("src") {
         return match src.link_full(to, gst::PadLinkCheck::empty()) {

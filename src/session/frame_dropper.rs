@@ -26,7 +26,7 @@ use std::{
 /// Number of frames that determine the encoder's speed.
 const KNOWN: usize = 4;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct FrameDropper {
     max_queue_time: Ns,

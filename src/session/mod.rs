@@ -89,7 +89,7 @@ use std::{
 };
 use supervisor::Front;
 
-/// See the module.
+/// See the module documentation.
 pub struct Session {
     id: u64,
     /// Its name in the log.

@@ -32,7 +32,7 @@ use std::{
 /// How often to poll the writer's lock if the thread must not block on the disk.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
 
-/// See the module.
+/// See the module documentation.
 pub struct Part {
     /// Its number in the recording, from 0.
     pub number: usize,

@@ -4,7 +4,7 @@ use super::timing::lock;
 use crate::model::{forecast::TrackBytes, timeline::Ns};
 use std::sync::Mutex;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct PartSize {
     figures: Mutex<Figures>,

@@ -104,7 +104,7 @@ pub struct FileHead {
     pub chapters_room: usize,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Pipeline {
     pipeline: gst::Pipeline,

@@ -23,7 +23,7 @@ use std::{
 /// media queued.
 const MAX_PIPELINES: usize = 4;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Default)]
 pub struct Row {
     /// The parts whose last event has not been queued, in order. The last one may not have begun yet.
@@ -109,7 +109,7 @@ impl Session {
         }
     }
 
-    /// Ends the current part if it has reached its maximum duration, and `progress` has, too.
+    /// Ends the current part at its maximum duration, once `progress` has reached that.
     pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) {
         let is_due = |at: Option<Ns>| at.is_some_and(|at| at <= progress);
         if is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {

@@ -57,7 +57,7 @@ enum Task {
     End,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Synchroniser {
     interval: Duration,

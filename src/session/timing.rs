@@ -174,7 +174,7 @@ struct Playing {
 
 /// Interval after which the clock is compared with the system's monotonic clock …
 const LOOK: i64 = 1_000_000_000;
-/// … and the lead over that beyond which it counts as a jump. Smaller steps are recorded as a gap.
+/// … and the lead over that beyond which it counts as a jump. Smaller steps are filled.
 const CLOCK_STEP: i64 = 600_000_000_000;
 
 impl Playing {

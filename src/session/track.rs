@@ -1,8 +1,8 @@
 //! One track of one recording: buffers go from its pad through the gate to the encoder.
 //!
-//! Lock order: `inner` is a leaf. It is held while buffers are pushed into the appsrc, which keeps the track's
-//! streaming thread and the supervisor's gap filling in order. appsrc only queues here, it never blocks, and its
-//! callbacks use nothing but `Backpressure`.
+//! Lock order: `inner` is the track's only lock. It is held while buffers are pushed into the appsrc, which keeps
+//! the track's streaming thread and the supervisor's gap filling in order. appsrc only queues here, it never blocks,
+//! and its callbacks use nothing but `Backpressure`.
 
 mod encoding;
 mod ending;
@@ -81,7 +81,7 @@ pub struct TrackStats {
     pub encoded: u64,
     /// Buffers inside the recording that were dropped because the encoder was too slow.
     pub dropped: u64,
-    /// Recorded time of inserted filler (gaps).
+    /// Recorded time that upstream did not deliver, and that was filled.
     pub filled: Ns,
     /// Offset added to timestamps to correct them, in nanoseconds.
     pub shifted: i64,
@@ -94,7 +94,7 @@ impl TrackStats {
     }
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Track {
     name: String,

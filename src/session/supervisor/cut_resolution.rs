@@ -184,7 +184,7 @@ impl Front {
             session.prepare_next();
             session.ask_for_key_frames();
             let Some(at) = self.split_instant(session, asked, progress) else {
-                // Media that is not part of the next part can go on.
+                // Media before the next part can go on.
                 changed |= session.timeline.read(|t| t.pending_split()) != Some(asked);
                 break;
             };

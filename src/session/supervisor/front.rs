@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// See the module.
+/// See the module documentation.
 pub struct Front {
     pub(super) begun: Instant,
     /// Which tracks are missing.

@@ -18,7 +18,7 @@ const HOLE: Ns = 1_000_000_000;
 /// Maximum number of buffers in a batch.
 const MAX_BATCH: usize = 64;
 
-/// One serialized item of a track.
+/// One item of a track, in order with the others.
 #[derive(Debug, Clone)]
 pub enum Item {
     Buffer(gst::Buffer),
@@ -30,7 +30,7 @@ pub enum Item {
     End,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Feed {
     to: To,

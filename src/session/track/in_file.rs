@@ -15,7 +15,7 @@ pub struct Asked {
     pub is_alone: bool,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct InFile {
     asked: Option<Asked>,

@@ -16,7 +16,7 @@ use std::{collections::VecDeque, sync::Mutex};
 /// Maximum rounding of timestamps.
 const MAX_ROUNDING: Ns = 1_000_000;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct InFlight(Mutex<Inner>);
 
