@@ -1,7 +1,7 @@
 //! Tests whether an encoder works, with a short piece of black or silence, before it gets any media.
 //!
 //! Hardware encoders are registered even where the hardware is missing, busy, or does not support the frame size.
-//! They fail when opened, or at the first frame. Found out here, that costs no media.
+//! They fail when opened, or at the first frame. Testing them here loses no media.
 
 use super::aside;
 use crate::formats;
