@@ -1,4 +1,5 @@
-//! An encoder of pictures with alpha, made of two that know none: one for colour, and one whose luma is the alpha channel.
+//! An encoder for video with alpha, made of two encoders without alpha support: one for colour, and one that encodes
+//! the alpha channel as luma.
 //!
 //! ```text
 //!              ┌─ colour_out ─▶ encoder ─▶ colour_in ─┐
@@ -6,10 +7,10 @@
 //!              └─ alpha_out ──▶ encoder ─▶ alpha_in ──┘
 //! ```
 //!
-//! To the rest of a session it is one encoder. Colour goes first: where its encoder makes a key frame by itself, the other is
-//! asked for one, too.
+//! To the rest of a session it is a single encoder. Colour is encoded first. If its encoder makes a keyframe by
+//! itself, one is requested from the alpha encoder, too.
 //!
-//! Lock order: none is held while anything is pushed.
+//! Lock order: no lock is held while anything is pushed.
 
 use super::{key_units, timing::lock};
 use crate::formats;
@@ -22,20 +23,20 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Caps of joined packets have it, and it is TRUE.
+/// A field of the caps of joined packets; it is TRUE.
 pub const JOINED: &str = "joined-alpha";
 
-/// Of four bits the encoder of alpha has one.
+/// The alpha encoder gets one in this many bits.
 const ALPHA_SHARE: u32 = 4;
 
 glib::wrapper! {
-    /// See the module.
+    /// See the module documentation.
     pub struct AlphaEncoder(ObjectSubclass<imp::AlphaEncoder>)
         @extends gst::Bin, gst::Element, gst::Object, @implements gst::ChildProxy;
 }
 
 impl AlphaEncoder {
-    /// Made of two encoders of the same kind, which have no parent yet, and go into `name`.
+    /// Creates it, named `name`, from two encoders of the same kind that have no parent yet.
     pub fn new(
         name: &str,
         colour: &gst::Element,
@@ -57,7 +58,7 @@ impl AlphaEncoder {
         Ok(this)
     }
 
-    /// The encoder of colour in it.
+    /// Its colour encoder.
     pub fn colour(&self) -> Option<&gst::Element> {
         self.imp().encoders.get()?.first()
     }
@@ -69,7 +70,7 @@ pub fn are_joined(caps: &gst::CapsRef) -> bool {
     joined.unwrap_or_default()
 }
 
-/// Pictures of the format that an encoder without alpha takes: `colour`, and the alpha channel as luma.
+/// Splits a frame into two of the encoders' format: colour, and the alpha channel as luma.
 fn split(picture: &gst::Buffer, from: &VideoInfo, to: &VideoInfo) -> Option<[gst::Buffer; 2]> {
     let source = VideoFrameRef::from_buffer_ref_readable(picture, from).ok()?;
     let rows = |plane: u32| {
@@ -103,15 +104,15 @@ fn split(picture: &gst::Buffer, from: &VideoInfo, to: &VideoInfo) -> Option<[gst
     Some([make(0)?, make(ALPHA)?])
 }
 
-/// The component that the alpha channel is.
+/// The component of the alpha channel.
 const ALPHA: u32 = 3;
-/// Chroma without colour.
+/// Neutral chroma.
 const NEUTRAL: u8 = 128;
 
 mod imp {
     use super::*;
 
-    /// The way to an encoder and back.
+    /// The pads that lead to an encoder and back.
     #[derive(Debug)]
     pub struct Way {
         pub out: gst::Pad,
@@ -127,14 +128,14 @@ mod imp {
 
     #[derive(Debug, Default)]
     struct State {
-        /// What comes, and what the encoders are given.
+        /// The input format, and the format that the encoders get.
         formats: Option<(VideoInfo, VideoInfo)>,
         colours: VecDeque<gst::Buffer>,
         alphas: VecDeque<gst::Buffer>,
-        /// The encoder of colour has made a key frame, which that of alpha has yet to.
+        /// The colour encoder has made a keyframe that the alpha encoder has yet to make.
         owes_key: bool,
         has_begun: bool,
-        /// A key frame has been asked for with the next picture.
+        /// A keyframe has been requested for the next frame.
         asked: bool,
         ended: (bool, bool),
     }
@@ -216,7 +217,7 @@ mod imp {
         .map(|template| template.unwrap_or_else(|error| unreachable!("{error}")))
     });
 
-    /// Pads of no element, which come back to the one that they are for.
+    /// Pads without a parent element, which call back into the owner.
     fn way(plane: Plane, owner: &Owner) -> Way {
         let (packets, events) = (owner.clone(), owner.clone());
         let owner_of = |owner: &Owner| owner.get().and_then(glib::WeakRef::upgrade);
@@ -307,7 +308,7 @@ mod imp {
     impl BinImpl for AlphaEncoder {}
 
     impl AlphaEncoder {
-        /// A picture comes.
+        /// Handles an input frame.
         fn take(&self, picture: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
             let formats = lock(&self.state).formats.clone();
             let (from, to) = formats.ok_or(gst::FlowError::NotNegotiated)?;
@@ -343,7 +344,7 @@ mod imp {
                 .contains(&false)
         }
 
-        /// What the encoders are given of pictures with these caps.
+        /// Sets the input caps, and returns the caps for the encoders.
         fn negotiate(&self, caps: &gst::CapsRef) -> Option<gst::Caps> {
             let from = VideoInfo::from_caps(caps).ok()?;
             let mut caps = caps.to_owned();
@@ -353,7 +354,7 @@ mod imp {
             Some(caps)
         }
 
-        /// A packet comes out of an encoder.
+        /// Handles a packet from one of the encoders.
         fn packet(
             &self,
             plane: Plane,
@@ -381,7 +382,7 @@ mod imp {
             self.src.push(joined)
         }
 
-        /// An event comes out of an encoder: what that of colour says goes for both.
+        /// Handles an event from one of the encoders. Those from the colour encoder are forwarded.
         fn event_out(&self, plane: Plane, event: gst::Event) -> bool {
             if event.type_() == gst::EventType::Eos {
                 let mut state = lock(&self.state);
@@ -408,7 +409,7 @@ mod imp {
         }
     }
 
-    /// Both packets in one, if they are of the same picture. A decoder can begin with it where it can begin with both.
+    /// Joins two packets if they are of the same frame. Decoding can start at the result if it can start at both.
     fn join(colour: &gst::Buffer, alpha: &gst::Buffer) -> Option<gst::Buffer> {
         if colour.pts() != alpha.pts() {
             return None;

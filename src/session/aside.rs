@@ -1,22 +1,22 @@
-//! Work that may never return is done in a thread of its own.
+//! Runs work that may never return in a thread of its own.
 
 use std::{sync::mpsc, thread, time::Duration};
 
-/// What `work` returns, unless that takes longer than `patience`, or it panics. Then it goes on, and what it holds is
-/// released when it returns, if ever.
+/// Returns the result of `work`, unless that takes longer than `patience` or panics. `work` then continues, and what
+/// it holds is released when it returns, if ever.
 pub fn within<R: Send + 'static>(
     patience: Duration,
     work: impl FnOnce() -> R + Send + 'static,
 ) -> Option<R> {
     let (done, is_done) = mpsc::channel();
     apart(move || {
-        // Nobody may listen any more.
+        // The receiver may be gone.
         let _ = done.send(work());
     });
     is_done.recv_timeout(patience).ok()
 }
 
-/// Does `work` without anybody waiting for it.
+/// Runs `work` in a thread that nobody waits for.
 pub fn apart(work: impl FnOnce() + Send + 'static) {
     let spawned = thread::Builder::new()
         .name("mediarecorder-aside".into())

@@ -1,4 +1,4 @@
-//! Where threads of a recording wait for each other: for room in a queue, for work to do.
+//! Where the threads of a recording wait for each other: for room in a queue, or for work.
 
 use super::timing::lock;
 use std::{
@@ -9,17 +9,17 @@ use std::{
     time::Duration,
 };
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Backpressure {
     news: Mutex<News>,
-    /// For the supervisors.
+    /// Wakes the supervisors.
     told: Condvar,
     queue: Mutex<()>,
-    /// For upstreams that wait for room.
+    /// Wakes upstream threads that wait for room.
     freed: Condvar,
     waiting: AtomicUsize,
-    /// How often they have been woken.
+    /// How often these have been woken.
     woken: AtomicU64,
     /// Nobody has to wait any more.
     open: AtomicBool,
@@ -27,20 +27,20 @@ pub struct Backpressure {
 
 #[derive(Debug, Default)]
 struct News {
-    /// How often there were any.
+    /// How often there has been news.
     count: u64,
     warnings: Vec<String>,
 }
 
 impl Backpressure {
-    /// Something has changed: everybody looks again.
+    /// The state has changed: wakes every waiting thread.
     pub fn wake(&self) {
         lock(&self.news).count += 1;
         self.told.notify_all();
         self.free();
     }
 
-    /// There may be room again.
+    /// There may be room again: wakes upstream threads.
     pub fn free(&self) {
         if self.waiting.load(Ordering::SeqCst) > 0 {
             let queue = lock(&self.queue);
@@ -50,7 +50,7 @@ impl Backpressure {
         }
     }
 
-    /// Leaves a warning for the supervisor.
+    /// Queues a warning for the supervisor.
     pub fn warn(&self, message: String) {
         lock(&self.news).warnings.push(message);
         self.wake();
@@ -61,7 +61,7 @@ impl Backpressure {
         std::mem::take(&mut lock(&self.news).warnings)
     }
 
-    /// Lets everybody go, for good.
+    /// Permanently releases all waiting threads.
     pub fn open(&self) {
         self.open.store(true, Ordering::SeqCst);
         self.wake();
@@ -72,7 +72,7 @@ impl Backpressure {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// Waits as long as `wait` says so: until woken, or for the time that it gives. It is asked without a lock
+    /// Waits while `wait` returns a timeout, until woken or for that long each time. `wait` is called without a lock
     /// held.
     pub fn wait_while(&self, mut wait: impl FnMut() -> Option<Duration>) {
         if wait().is_none() {
@@ -96,7 +96,7 @@ impl Backpressure {
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 
-    /// Waits for news that have not been `seen`, for `timeout` at the most.
+    /// Waits up to `timeout` for news after `seen`.
     pub fn wait_for_news(&self, seen: &mut u64, timeout: Duration) {
         let mut news = lock(&self.news);
         if news.count == *seen {

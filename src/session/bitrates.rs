@@ -1,4 +1,4 @@
-//! The bit rates of a recording: each encoder has its share of what its kind has.
+//! Bitrates of a recording: the tracks of a kind share the bitrate of that kind.
 
 use super::{Session, lock};
 use crate::{
@@ -6,28 +6,28 @@ use crate::{
     model::{Bitrates, Kind},
 };
 
-/// An encoder that runs.
+/// A running encoder.
 #[derive(Debug, Clone)]
 pub struct RunningEncoder {
     pub element: gst::Element,
     pub kind: Kind,
-    /// Tracks of its kind, be they copied or not: each has an equal share.
+    /// Number of tracks of its kind, copied ones included: each gets an equal share.
     pub of_kind: usize,
 }
 
 impl Session {
-    /// New bit rates, from now on; those that run are given them if they are of such a kind.
+    /// Sets new bitrates, also on the running encoders of the kinds that `of` selects.
     pub fn set_bitrates(&self, bitrates: &Bitrates, of: impl Fn(Kind) -> bool) {
         self.expect_bitrates(bitrates);
         self.apply_bitrates(of);
     }
 
-    /// New bit rates for encoders that are yet to be made.
+    /// Sets the bitrates for encoders that have yet to be created.
     pub fn expect_bitrates(&self, bitrates: &Bitrates) {
         *lock(&self.bitrates) = bitrates.clone();
     }
 
-    /// Gives the encoders of such a kind that run the rates that hold now.
+    /// Applies the current bitrates to the running encoders of the kinds that `of` selects.
     pub(super) fn apply_bitrates(&self, of: impl Fn(Kind) -> bool) {
         let bitrates = self.bitrates();
         for part in self.parts() {
@@ -39,12 +39,12 @@ impl Session {
         }
     }
 
-    /// What the track of this pad is a track of.
+    /// The media kind of this pad's track.
     pub(super) fn kind_of(&self, pad: &str) -> Option<Kind> {
         Some(self.track_named(pad)?.kind())
     }
 
-    /// The rates that hold now.
+    /// The current bitrates.
     pub(super) fn bitrates(&self) -> Bitrates {
         lock(&self.bitrates).clone()
     }

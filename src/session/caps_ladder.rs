@@ -1,8 +1,8 @@
-//! Caps that change while a track is recorded: what its media goes through from then on.
+//! Caps changes on a recorded track, and the chain that its media goes through after each.
 //!
-//! Watches the pad that brings a track's media into the pipeline, and asks [`formats::rung`] at each new caps. Where the media
-//! can go on, the caps pass. Where it has to be decoded, or need not be any more, they are kept back until the first buffer
-//! that has them, and then the section behind the pad is exchanged:
+//! Watches the pad through which a track's media enters the pipeline, and calls [`formats::rung`] on each new caps.
+//! If the media can continue as it is, the caps pass. If it has to be decoded, or no longer has to be, the caps are
+//! held back until the first buffer with them arrives, and then the section downstream of the pad is exchanged:
 //!
 //! ```text
 //! as it is     appsrc ──────────────────────────────────────────── parser ! capsfilter ! muxer
@@ -31,11 +31,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// What goes on with a track: kept to make its encoder when one is needed.
+/// What is recorded of a track, and what it takes to create an encoder when one is needed.
 pub struct Watched<L> {
     pub recorded: Recorded,
     pub spec: ChainSpec,
-    /// Its place among the tracks.
+    /// Its index among the tracks.
     pub index: usize,
     /// Name of its pad.
     pub name: String,
@@ -44,25 +44,25 @@ pub struct Watched<L> {
     pub settings: Settings,
     pub failed: FailedEncoders,
     pub monitor: Arc<EncoderMonitor>,
-    /// Set once frames of another encoder are put among those that are copied.
+    /// Set once output of another encoder is mixed with copied frames.
     pub is_mixed: Arc<AtomicBool>,
-    /// The muxer's pad: its caps are those of the track in the file.
+    /// The muxer's pad. Its caps are those of the track in the file.
     pub mux_pad: glib::WeakRef<gst::Pad>,
     pub listener: Weak<L>,
 }
 
 struct State {
     section: Section,
-    /// The caps for which the section is made.
+    /// The caps that the section was built for.
     current: Option<gst::Caps>,
     rung: Rung,
     /// The next buffer is the first with these caps.
     due: Option<(Rung, gst::Caps)>,
 }
 
-/// Looks at the caps that pass `upstream` from now on.
+/// Watches the caps that pass `upstream` from now on.
 pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watched<L>) {
-    // Another encoder may take over behind a change.
+    // Another encoder may take over after a change.
     let goes_on = watched.spec.resumes && watched.recorded.copied;
     let state = Mutex::new(State {
         section,
@@ -85,7 +85,7 @@ pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watche
             let from = info.buffer().and_then(|buffer| buffer.pts());
             if let Some(shared) = shared.upgrade() {
                 let (watched, state) = &*shared;
-                // The pad's caps pass within, in this thread.
+                // The exchange sends the pad's caps downstream, in this thread.
                 let due = lock(state).due.take();
                 if let Some((rung, caps)) = due {
                     lock(state).exchange(watched, pad, (rung, caps), from);
@@ -98,7 +98,7 @@ pub fn watch<L: Listener>(upstream: &gst::Pad, section: Section, watched: Watche
 }
 
 impl State {
-    /// Whether caps go to what is there.
+    /// Whether the existing section can handle these caps.
     fn pass<L: Listener>(&mut self, watched: &Watched<L>, caps: &gst::CapsRef) -> bool {
         let known = self.current.as_deref() == Some(caps);
         if known || self.current.is_none() {
@@ -163,7 +163,7 @@ impl State {
                 listener.exchanged(watched.index, encoder.as_ref());
             }
             Ok(_) => {}
-            // What it was to be given is in flight, and goes to another.
+            // The input meant for it is in flight and is replayed to another encoder.
             Err(error) if encoder.is_some() => {
                 if let Some(encoder) = encoder {
                     listener.encoder_failed(&encoder, error);
@@ -193,14 +193,14 @@ impl State {
         let at = from.map_or(0, |from| {
             from.nseconds().saturating_sub(watched.spec.headroom())
         });
-        // Before the end is in the file, behind which nobody looks any more.
+        // Before EOS gets into the file, after which the report would be ignored.
         listener.track_ends(watched.index, caps, at);
         self.section.end();
     }
 }
 
 impl<L: Listener> Watched<L> {
-    /// What media with these caps goes through, and the encoder among it.
+    /// The elements for media with these caps, and the encoder among them.
     fn elements(
         &self,
         rung: Rung,
@@ -250,7 +250,7 @@ impl<L: Listener> Watched<L> {
         let encoder = set_up_encoder(&made_for, made)?;
         self.join(&encoder);
         if let Some(entry) = entry {
-            // Its packets are stamped as those of no delay.
+            // Its packets are timestamped as if there were no encoder delay.
             let report = encoding::report(listener);
             self.monitor.watch(&entry, &encoder, 0, report);
         }
@@ -258,7 +258,7 @@ impl<L: Listener> Watched<L> {
         Ok((elements, Some(encoder)))
     }
 
-    /// Whether the next part, which is under way then, can hold media with these caps.
+    /// Whether the next part, which is being prepared then, can hold media with these caps.
     fn goes_on_in_next(&self, caps: &gst::Caps) -> bool {
         let settings = &self.settings;
         let location = settings.location.as_deref();
@@ -267,14 +267,14 @@ impl<L: Listener> Watched<L> {
             && formats::copied_codec(caps, &settings.mime_type, location).is_some()
     }
 
-    /// The form of raw media that the track has in the file.
+    /// The raw caps that match the track in the file.
     fn form(&self) -> gst::Caps {
         let in_file = self.mux_pad.upgrade().and_then(|pad| pad.current_caps());
         let in_file = in_file.unwrap_or_else(|| self.recorded.first.clone());
         formats::decoded_form(self.recorded.codec, &in_file)
     }
 
-    /// Has the encoder's packets follow those before them in a track that has its header.
+    /// Makes the encoder's packets continue a track whose header has been written.
     fn join(&self, encoder: &gst::Element) {
         let codec = self.recorded.codec;
         if codec.kind() == Kind::Video {
@@ -296,14 +296,14 @@ impl<L: Listener> Watched<L> {
             let Some(buffer) = info.buffer_mut() else {
                 return gst::PadProbeReturn::Ok;
             };
-            // The track has its header.
+            // The track already has its header.
             if buffer.flags().contains(gst::BufferFlags::HEADER) {
                 return leave_out(info);
             }
             let (Some(pts), true) = (buffer.pts(), delay > 0) else {
                 return gst::PadProbeReturn::Ok;
             };
-            // It is heard when it was, since the container knows of no delay.
+            // Compensate for the encoder delay, of which the container knows nothing.
             let first = *lock(&first).get_or_insert(pts);
             let late = late(pad, delay).unwrap_or_default();
             if pts < first + late {
@@ -316,13 +316,13 @@ impl<L: Listener> Watched<L> {
     }
 }
 
-/// Nothing passes the pad any more.
+/// Drops everything at this pad from now on.
 fn leave_all_out(pad: &gst::Pad) {
     let all = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, all, |_, info| leave_out(info));
 }
 
-/// No media passes the pad any more, but its end does.
+/// Drops all media at this pad from now on; EOS passes.
 fn leave_media_out(pad: &gst::Pad) {
     let media = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, media, |_, info| {
@@ -333,7 +333,7 @@ fn leave_media_out(pad: &gst::Pad) {
     });
 }
 
-/// How long so many samples are on this pad.
+/// The duration of this many samples on this pad.
 fn late(pad: &gst::Pad, samples: u32) -> Option<gst::ClockTime> {
     let rate = pad.current_caps()?.structure(0)?.get::<i32>("rate").ok()?;
     let rate = u64::try_from(rate).ok()?.max(1);

@@ -1,4 +1,4 @@
-//! Space for chapters in what muxers write at the beginning.
+//! Reserves space for chapters in the headers that muxers write.
 
 use super::probe::on_caps;
 use crate::{
@@ -7,13 +7,13 @@ use crate::{
 };
 use gst::prelude::*;
 
-/// Space at `location`, or where downstream can be patched: for about a thousand chapters with short titles.
+/// Space at `location`, or if downstream can be patched: about a thousand chapters with short titles.
 const ROOM_IN_FILE: usize = 1 << 16;
-/// Space in a single blob of a container that has chapters nowhere but in its head.
+/// Space in a single blob, for containers that only have chapters in the header.
 const ROOM_IN_BLOB: usize = 1 << 12;
 
-/// How many bytes a recording sets aside. `patchable`: its first bytes can be changed until its end; `in_blobs`: they go out
-/// in a blob before.
+/// How many bytes a recording reserves. `patchable`: the header can be changed until the end; `in_blobs`: the header
+/// is handed out in a blob before that.
 pub fn room(container: Container, patchable: bool, in_blobs: bool) -> usize {
     let only_in_head = match container {
         Container::WebM | Container::Matroska | Container::Mp4 | Container::Wav => false,
@@ -26,8 +26,8 @@ pub fn room(container: Container, patchable: bool, in_blobs: bool) -> usize {
     }
 }
 
-/// Has matroskamux write one chapter, the identifier of which is so long, in the place of which ours go. To be called
-/// when it is in PAUSED at the least, before media comes.
+/// Makes matroskamux write one chapter with an identifier of this length, which ours replace. Call it in PAUSED or
+/// above, before media arrives.
 pub fn reserve_in_matroska(muxer: &gst::Element, room: usize) {
     let Some(setter) = muxer.dynamic_cast_ref::<gst::TocSetter>() else {
         return;
@@ -40,7 +40,7 @@ pub fn reserve_in_matroska(muxer: &gst::Element, room: usize) {
     setter.set_toc(Some(&toc));
 }
 
-/// Which track's comments have the chapters: the first of audio, else the first.
+/// The track whose comments hold the chapters: the first audio track, else the first track.
 pub fn track_in_ogg(codecs: &[Codec]) -> usize {
     let mut codecs = codecs.iter();
     codecs
@@ -48,7 +48,7 @@ pub fn track_in_ogg(codecs: &[Codec]) -> usize {
         .unwrap_or(0)
 }
 
-/// Gives the comments of the track on this pad of oggmux so much padding.
+/// Pads the comments of the track on this pad of oggmux with this many bytes.
 pub fn reserve_in_ogg(mux_pad: &gst::Pad, room: usize) {
     if room == 0 {
         return;

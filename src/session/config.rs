@@ -1,4 +1,4 @@
-//! What a session is made from.
+//! The configuration of a session.
 
 use super::{RunningTime, TrackSpec, event::Event};
 use crate::{
@@ -12,60 +12,59 @@ use std::{
     time::Duration,
 };
 
-/// What shapes a recording, as it was at `start`.
+/// The settings of a recording, as they were at `start`.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// The requested type.
+    /// The requested MIME type.
     pub mime_type: String,
-    /// Where the file of the first part goes, its number filled in.
+    /// File of the first part, with its number filled in.
     pub location: Option<String>,
-    /// What names the file of each part.
+    /// Name pattern for the file of each part.
     pub pattern: Option<String>,
-    /// What names the files of parts when `pattern` has failed.
+    /// Name pattern once `pattern` has failed.
     pub fallback: Option<String>,
-    /// Recorded time per blob, 0 = one at the end.
+    /// Recorded time per blob, 0 = a single blob at the end.
     pub timeslice: Ns,
-    /// What of raw pictures is to be kept.
+    /// Which properties of raw video to keep.
     pub keep: Keep,
     /// `audio-bitrate-mode` constant.
     pub constant_bitrate: bool,
-    /// Most time between key frames, 0 = the default.
+    /// Maximum time between keyframes, 0 = the default.
     pub key_interval_ms: u32,
-    /// Most frames from key frame to key frame, 0 = the default.
+    /// Maximum frames between keyframes, 0 = the default.
     pub key_interval_frames: u32,
-    /// Gathered bytes beyond it go to a temporary file.
+    /// Beyond this, queued bytes go to a temporary file.
     pub max_memory: u64,
-    /// Where that is.
+    /// Directory of the temporary file.
     pub temp_dir: Option<PathBuf>,
-    /// Media that may wait, per track.
+    /// Maximum queued media per track.
     pub max_queue_time: Ns,
-    /// Recorded time after which the recording ends, 0 = none.
+    /// Recorded time after which the recording ends, 0 = no limit.
     pub max_duration: Ns,
-    /// Recorded time of a part, 0 = no splitting by time.
+    /// Recorded time after which to split, 0 = no splitting by time.
     pub max_size_time: Ns,
-    /// Bytes of a part, 0 = no splitting by size.
+    /// Size after which to split, in bytes, 0 = no splitting by size.
     pub max_size_bytes: u64,
-    /// Whether another part may begin.
+    /// Whether the recording may be split into parts.
     pub may_split: bool,
-    /// Files, and bytes, that there may be.
+    /// Limits for the number and total size of files.
     pub ring: RingLimits,
-    /// How long the drain may take.
+    /// Maximum duration of the drain.
     pub stop_timeout: Duration,
-    /// The file is brought to the disk so often, 0 = never.
+    /// Interval at which the file is synchronised to the disk, 0 = never.
     pub sync_interval: Ns,
-    /// Tags of the whole recording.
+    /// Global tags.
     pub tags: Option<gst::TagList>,
 }
 
-/// Players seek, and cuts and fragments begin, at key frames.
+/// Default keyframe interval: players seek, and cuts and fragments begin, at keyframes.
 const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
 
-/// `max-queue-time` where it sets no limit.
+/// Used if `max-queue-time` sets no limit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Settings {
-    /// How long is waited for media that stays away: `max-queue-time`, or 2 s where that is 0 or the greatest there
-    /// is, and sets no limit.
+    /// How long to wait for missing media: `max-queue-time`, or 2 s if that sets no limit (0 or the maximum).
     pub(crate) fn patience(&self) -> Duration {
         match self.max_queue_time {
             0 | Ns::MAX => PATIENCE,
@@ -78,7 +77,7 @@ impl Settings {
         u64::try_from(self.patience().as_nanos()).unwrap_or(Ns::MAX)
     }
 
-    /// Media that may wait, per track; more than can be counted where `max-queue-time` sets no limit.
+    /// Maximum queued media per track. Practically unlimited if `max-queue-time` sets no limit.
     pub(crate) fn queue_limit(&self) -> Ns {
         match self.max_queue_time {
             0 => Ns::MAX / 4,
@@ -86,24 +85,24 @@ impl Settings {
         }
     }
 
-    /// Bytes of a part, if there is a limit.
+    /// Size limit of a part in bytes, if any.
     pub(super) fn part_limit(&self) -> Option<u64> {
-        // So that there is room for the next when the one before gives way.
+        // Half of the ring, so that there is room for the next part before the previous one is deleted.
         let limits = [self.max_size_bytes, self.ring.bytes / 2];
         limits.into_iter().filter(|most| *most > 0).min()
     }
 
-    /// Whether it has to be foreseen how many bytes parts will have.
+    /// Whether the sizes of parts have to be forecast.
     pub(super) fn limits_bytes(&self) -> bool {
         self.part_limit().is_some() || self.ring.free > 0
     }
 
-    /// A place for a file among those of the recorder. Where there are no limits it counts for later recordings.
+    /// A place for a file in the recorder's ring. Without limits, the file still counts for later recordings.
     pub(super) fn place_in(&self, ring: &Arc<Ring>) -> RingPlace {
         RingPlace::new(ring.clone(), self.ring)
     }
 
-    /// Most time and most frames (0: any number) from key frame to key frame.
+    /// Maximum time and maximum frames (0 = unlimited) between keyframes.
     pub(super) fn key_interval(&self) -> (Option<gst::ClockTime>, u32) {
         let interval = match (self.key_interval_ms, self.key_interval_frames) {
             (0, 0) => Some(KEY_INTERVAL),
@@ -114,40 +113,40 @@ impl Settings {
     }
 }
 
-/// What the session asks of whoever has it.
+/// What the session calls in its owner.
 pub trait SessionDelegate: Send + Sync + 'static {
-    /// What it is called, for the log.
+    /// The owner's name, for the log.
     fn name(&self) -> String;
-    /// An encoder is about to be used for the track of this pad; it is in NULL.
+    /// An encoder is about to be used for this pad's track; it is in NULL.
     fn encoder_setup(&self, pad: &str, encoder: &gst::Element);
-    /// Asks upstream of this pad for a key frame at a running time.
+    /// Requests a keyframe from upstream of this pad, at a running time.
     fn request_key_frame(&self, pad: &str, running: Ns);
-    /// Tags that upstream has sent on this pad.
+    /// The tags that upstream has sent on this pad.
     fn tags(&self, pad: &str) -> Option<gst::TagList>;
-    /// What the application names the file of this part (`format-location`); `None` where it leaves that to `pattern`.
-    /// Runs its code: to be called without a lock, by who may wait.
+    /// The application's name for the file of this part (`format-location`); `None` to use `pattern`. Runs
+    /// application code: call it without a lock, in a thread that may block.
     ///
     /// # Errors
-    /// When it has answered something that is no name.
+    /// If the answer is not a valid name.
     fn file_name(&self, part: u32) -> Result<Option<String>, Error>;
-    /// The session has taken all it needs and its events are queued.
+    /// The session is finished, and its events are queued.
     fn finished(&self, session: u64);
 }
 
 /// When the recording begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Begin {
-    /// At the moment of the call.
+    /// Immediately.
     Now,
     /// At the earliest buffer of any track.
     EarliestBuffer,
 }
 
-/// Everything a session is made from.
+/// Everything a session is created from.
 pub struct SessionConfig {
     /// Its number.
     pub id: u64,
-    /// What shapes it.
+    /// Its settings.
     pub settings: Settings,
     /// Its tracks.
     pub tracks: Vec<TrackSpec>,
@@ -157,12 +156,12 @@ pub struct SessionConfig {
     pub events: Events<Event>,
     /// The `src` pad.
     pub src: Arc<SrcOutput>,
-    /// Who has it.
+    /// Its owner.
     pub delegate: Arc<dyn SessionDelegate>,
-    /// How many files have been begun.
+    /// Number of files begun so far.
     pub numbers: Arc<AtomicU32>,
-    /// The files of the recorder.
+    /// The recorder's ring of files.
     pub ring: Arc<Ring>,
-    /// The first file, where `location` cannot be opened.
+    /// The first file to use if `location` cannot be opened.
     pub fallback: Option<String>,
 }

@@ -1,19 +1,19 @@
-//! A container that cannot count further: the recording ends while its file is still valid.
+//! Containers with a size limit: the recording ends while its file is still valid.
 //!
-//! What is too much is kept from the muxer, which so tells in its header what is really there.
+//! Excess media never reaches the muxer, so the header matches the content.
 
 use super::probe::{leave_out, probe};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Lets `most` bytes of media through to this pad of the muxer's, in whole buffers, and nothing after the
-/// first that is too much. `reached` is called once, then.
+/// Lets up to `most` bytes of media pass this pad of the muxer, in whole buffers, and nothing after that. `reached`
+/// is called once, when the limit is reached.
 pub fn watch(pad: &gst::Pad, most: u64, reached: impl Fn() + Send + Sync + 'static) {
     let passed = AtomicU64::new(0);
     probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
         let Some(size) = info.buffer().map(|buffer| buffer.size() as u64) else {
             return gst::PadProbeReturn::Ok;
         };
-        // One thread comes by here.
+        // Only one thread runs this probe.
         let before = passed.load(Ordering::Relaxed);
         let after = before.saturating_add(size);
         if after <= most {
@@ -28,7 +28,7 @@ pub fn watch(pad: &gst::Pad, most: u64, reached: impl Fn() + Send + Sync + 'stat
     });
 }
 
-/// The limit in force: the tests of this crate may set a lower one.
+/// The limit in force. Tests of this crate may lower it.
 #[cfg(not(test))]
 pub fn in_force(most: Option<u64>) -> Option<u64> {
     most
@@ -43,7 +43,7 @@ mod lowered {
 
     static LOWERED: AtomicU64 = AtomicU64::new(u64::MAX);
 
-    /// Containers with a limit have this one from now on.
+    /// Lowers the limit of containers that have one.
     pub fn lower(most: u64) {
         LOWERED.store(most, Ordering::SeqCst);
     }
@@ -64,7 +64,7 @@ mod tests {
 
     type Seen = Arc<Mutex<Vec<String>>>;
 
-    /// A whole recording of sound into this file, until it ends by itself; the events.
+    /// Records audio into this file until the recording ends by itself. Returns the events.
     fn record(path: &std::path::Path, buffers: i32) -> Vec<String> {
         let line = format!(
             "audiotestsrc num-buffers={buffers} samplesperbuffer=480 \
@@ -97,7 +97,7 @@ mod tests {
         seen.lock().unwrap().clone()
     }
 
-    /// How much media is in it, if RIFF and the chunks in it are as long as they say.
+    /// Bytes of media in the file; checks the lengths of RIFF and its chunks.
     fn media_of(path: &std::path::Path) -> u64 {
         let bytes = std::fs::read(path).unwrap();
         let number = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
@@ -113,7 +113,7 @@ mod tests {
         size
     }
 
-    /// With a limit of 100 kB, and then, where another part may begin, of 1 MB.
+    /// With a limit of 100 kB, and of 1 MB where the recording may be split.
     #[test]
     fn a_full_wav_file_is_valid_and_the_next_part_begins_where_one_may() {
         const MOST: u64 = 100_000;

@@ -1,12 +1,13 @@
-//! Decodes encoded input in front of a track's gate: cuts in what is not copied are as exact as those of raw media.
+//! Decodes encoded input in front of a track's gate, so that cuts in media that is not copied are as exact as in raw
+//! media.
 //!
 //! ```text
 //! pad ! [queue, if live] ! decodebin ! pad
 //! ```
 //!
-//! What is not live is decoded in upstream's thread, so that upstream is held back where it always is. A live
-//! upstream never waits: there a queue of its own decouples the decoder, and what it has no room for is dropped up to the next
-//! key frame. The decoder runs on while the recording is paused, so that a resume needs no key frame.
+//! Input that is not live is decoded in upstream's thread, which gives the usual backpressure. Live upstream never
+//! blocks: a queue decouples the decoder, and when that is full, input is dropped up to the next keyframe. The
+//! decoder keeps running while the recording is paused, so a resume needs no keyframe.
 
 use super::{fixups::clipping, orientation, panic_text, timing::lock};
 use crate::{
@@ -24,50 +25,50 @@ use std::{
     time::Duration,
 };
 
-/// Nothing is replayed.
+/// Nothing is being replayed.
 const NONE: Ns = Ns::MAX;
 
-/// What comes out of a decoder, in its own or in upstream's thread.
+/// Output of a decoder, in its own thread or in upstream's.
 #[derive(Debug)]
 pub enum Decoded {
-    /// The caps of the raw media that follows.
+    /// Caps of the raw media that follows.
     Caps(gst::Caps),
-    /// Raw media, placed in running time.
+    /// Raw media with its running time.
     Buffer(Input),
-    /// The same, of the newest media before the recording began.
+    /// The same, for the newest media from before the recording began.
     Replayed(Input),
-    /// There is nothing before this running time.
+    /// There is no media before this running time.
     Gap(Ns),
-    /// How the frames that follow have to be turned, as the stream itself says.
+    /// Orientation of the frames that follow, from the stream itself.
     Turn(Orientation),
-    /// That was all.
+    /// The decoder has been drained.
     End,
-    /// It can decode no more.
+    /// The decoder has failed for good.
     Failed(Failure),
 }
 
 /// Why a decoder has failed.
 #[derive(Debug, Clone)]
 pub enum Failure {
-    /// None is installed for what comes.
+    /// No decoder for these caps is installed.
     NoDecoder,
-    /// This is what it says.
+    /// The decoder reported this error.
     Damaged(String),
 }
 
-/// Why what comes cannot be decoded.
+/// Why the input cannot be decoded before the next keyframe.
 #[derive(Debug, Clone, Copy)]
 enum Missing {
-    /// Media before it was dropped.
+    /// Earlier input was dropped.
     Dropped,
-    /// Media before it has not come. That is known since this running time.
+    /// Earlier input never arrived. Waiting since this running time.
     Upstream { since: Ns },
 }
 
 impl Missing {
     const UPSTREAM: Self = Missing::Upstream { since: Ns::MAX };
 
-    /// The same, once something has come at this running time.
+    /// The same, once a buffer has arrived at this running time.
     fn at(self, running: Ns) -> Self {
         match self {
             Missing::Dropped => self,
@@ -77,7 +78,7 @@ impl Missing {
         }
     }
 
-    /// Whether no key frame is to be expected any more (intra refresh).
+    /// Whether no keyframe can be expected any more (intra refresh).
     fn lasts_too_long(self, running: Ns) -> bool {
         match self {
             Missing::Dropped => false,
@@ -86,11 +87,11 @@ impl Missing {
     }
 }
 
-/// Whether all has come out.
+/// Whether the decoder has been drained.
 type Drained = Arc<(Mutex<bool>, Condvar)>;
 type Taker = Arc<dyn Fn(Decoded) + Send + Sync>;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Decoder {
     pipeline: gst::Pipeline,
@@ -99,19 +100,19 @@ pub struct Decoder {
     queue: Option<(gst::Element, Ns)>,
     /// Upstream's caps.
     caps: Mutex<gst::Caps>,
-    /// The stamp of what is replayed.
+    /// Running time of the buffer being replayed.
     replayed: Arc<AtomicU64>,
     failed: Arc<AtomicBool>,
-    /// Nothing can be decoded before the next key frame, for this reason.
+    /// Why nothing can be decoded before the next keyframe, if so.
     missing: Mutex<Option<Missing>>,
-    /// Behind what comes out at the end the track ends.
+    /// Whether the next EOS ends the track.
     ends: Arc<AtomicBool>,
     drained: Drained,
 }
 
 impl Decoder {
-    /// A decoder for media with these caps, named after the pad that it comes from. Where upstream is live, `limit` is
-    /// how much of it may wait.
+    /// Creates a decoder for media with these caps, named after its pad. `limit`: how much media of a live upstream
+    /// may be queued.
     pub fn new(
         name: &str,
         caps: &gst::Caps,
@@ -140,7 +141,7 @@ impl Decoder {
             if let Some(to) = to.upgrade()
                 && !to.is_linked()
             {
-                // Where it fails the decoder fails as not linked.
+                // If this fails, decodebin reports not-linked.
                 let _ = pad.link_full(&to, gst::PadLinkCheck::CAPS);
             }
         });
@@ -168,7 +169,7 @@ impl Decoder {
         if let Some(rate) = formats::clipping_rate(caps) {
             clipping::count_in_samples(&self.feed, rate);
         }
-        // Not in the pipeline, which is all that the checks would find.
+        // The pad is not in the pipeline, and the link checks would fail only because of that.
         self.feed
             .link_full(&entry, gst::PadLinkCheck::empty())
             .map_err(|err| glib::bool_error!("{err}"))?;
@@ -189,7 +190,7 @@ impl Decoder {
         self.feed.push_event(gst::event::Segment::new(&segment));
     }
 
-    /// New caps from upstream; FALSE if that takes another decoder.
+    /// Sets new caps from upstream; FALSE if these need another decoder.
     pub fn set_caps(&self, caps: &gst::Caps) -> bool {
         let mut known = lock(&self.caps);
         if *known == *caps {
@@ -210,12 +211,13 @@ impl Decoder {
         lock(&self.caps).clone()
     }
 
-    /// Whether it can decode no more.
+    /// Whether it has failed for good.
     pub fn has_failed(&self) -> bool {
         self.failed.load(Ordering::Acquire)
     }
 
-    /// A buffer from upstream; it is given back if there is no room for it, or was none for what it refers to.
+    /// Handles a buffer from upstream. Returns it if it has to be dropped: for lack of room, or because an earlier
+    /// drop makes it undecodable.
     pub fn push(&self, input: Input) -> Result<(), Input> {
         let mut missing = lock(&self.missing);
         if !self.has_room() {
@@ -238,7 +240,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// The newest buffer that came before the recording, where it can be decoded by itself.
+    /// Replays the newest buffer from before the recording, if it can be decoded on its own.
     pub fn replay(&self, input: Input) {
         if self.is_entry(&input) {
             *lock(&self.missing) = None;
@@ -247,7 +249,7 @@ impl Decoder {
         }
     }
 
-    /// Whether decoding can begin with a buffer.
+    /// Whether decoding can start at this buffer.
     fn is_entry(&self, input: &Input) -> bool {
         let caps = lock(&self.caps);
         // Encoders may flag all of their frames as delta units.
@@ -269,7 +271,7 @@ impl Decoder {
         stamped.set_pts(has_pts.then_some(running));
         stamped.set_dts(running.saturating_sub(lead));
         stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
-        // What it cannot decode it leaves out, and what has failed is on its bus.
+        // It skips what it cannot decode, and posts errors on its bus.
         let _ = self.feed.push(input.buffer);
     }
 
@@ -280,14 +282,14 @@ impl Decoder {
         })
     }
 
-    /// There is nothing between these running times.
+    /// There is no media between these running times.
     pub fn gap(&self, from: Ns, to: Ns) {
         let length = gst::ClockTime::from_nseconds(to.saturating_sub(from));
         let gap = gst::event::Gap::builder(gst::ClockTime::from_nseconds(from)).duration(length);
         self.feed.push_event(gap.build());
     }
 
-    /// Upstream goes on elsewhere: what is held comes no more, and what comes begins at a key frame.
+    /// Upstream flushed or lost data: drops what is queued, and resumes at a keyframe.
     pub fn flush(&self) {
         *lock(&self.missing) = Some(Missing::UPSTREAM);
         self.feed.push_event(gst::event::FlushStart::new());
@@ -295,13 +297,13 @@ impl Decoder {
         self.segment();
     }
 
-    /// What is held comes out, then [`Decoded::End`]. FALSE if it does not come any more.
+    /// Drains the decoder for good; [`Decoded::End`] follows. FALSE if it cannot any more.
     pub fn drain(&self) -> bool {
         self.ends.store(true, Ordering::Release);
         !self.has_failed() && self.feed.push_event(gst::event::Eos::new())
     }
 
-    /// What is held comes out, for so long at the most: the track goes on.
+    /// Drains the decoder, waiting at most `patience`: the track goes on.
     pub fn drain_within(&self, patience: Duration) {
         if self.has_failed() || !self.feed.push_event(gst::event::Eos::new()) {
             return;
@@ -313,7 +315,7 @@ impl Decoder {
 }
 
 impl Drop for Decoder {
-    /// Not in a thread of its own.
+    /// Must not run in a thread of its own pipeline.
     fn drop(&mut self) {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
@@ -324,7 +326,7 @@ impl Drop for Decoder {
     }
 }
 
-/// A panic in a thread of GStreamer's could only abort the process: it is a failure of the decoder instead.
+/// A panic in a GStreamer thread could only abort the process; here it becomes a failure of the decoder.
 fn contained(
     taker: impl Fn(Decoded) + Send + Sync + 'static,
 ) -> impl Fn(Decoded) + Send + Sync + 'static {
@@ -340,7 +342,7 @@ fn contained(
     }
 }
 
-/// Whether decodebin says that nothing decodes what it is given.
+/// Whether decodebin's error means that no decoder is available.
 pub(super) fn lacks_decoder(error: &glib::Error) -> bool {
     matches!(
         error.kind(),
@@ -352,7 +354,7 @@ pub(super) fn lacks_decoder(error: &glib::Error) -> bool {
     )
 }
 
-/// Failures show on the bus and nowhere else.
+/// Forwards errors from the bus, where all failures are posted.
 fn listen(pipeline: &gst::Pipeline, failed: Arc<AtomicBool>, taker: Taker) {
     let Some(bus) = pipeline.bus() else {
         return;
@@ -372,7 +374,7 @@ fn listen(pipeline: &gst::Pipeline, failed: Arc<AtomicBool>, taker: Taker) {
     });
 }
 
-/// What decouples a live upstream from its decoder. It sets no limit: that is looked at before.
+/// The queue that decouples a live upstream from its decoder. It has no limits itself: `push` checks the level.
 fn queue(
     pipeline: &gst::Pipeline,
     decodebin: &gst::Element,
@@ -387,7 +389,7 @@ fn queue(
     Ok(queue)
 }
 
-/// Where encoded media goes in. Decoders that are told that it is live hold back no frames for the sake of their threads.
+/// The pad for encoded input. It reports a live source, as decoders then do not delay frames for multithreading.
 fn feed_pad() -> gst::Pad {
     gst::Pad::builder(gst::PadDirection::Src)
         .name("encoded")
@@ -402,7 +404,7 @@ fn feed_pad() -> gst::Pad {
         .build()
 }
 
-/// Where raw media comes out.
+/// The pad for raw output.
 fn sink_pad(
     kind: Kind,
     replayed: Arc<AtomicU64>,
@@ -468,12 +470,12 @@ fn sink_pad(
         .build())
 }
 
-/// What tells how long raw media lasts.
+/// How to derive the duration of raw media.
 #[derive(Debug, Clone, Copy, Default)]
 enum Form {
-    /// Samples in a second, and bytes of one of all channels.
+    /// Sample rate, and bytes per frame of all channels.
     Audio(u64, u64),
-    /// Time from frame to frame, where that is constant.
+    /// Frame duration, if the frame rate is constant.
     Video(Option<Ns>),
     #[default]
     Unknown,
@@ -493,7 +495,7 @@ impl Form {
         Form::Video(fps.map(|(numer, denom)| denom.saturating_mul(1_000_000_000) / numer))
     }
 
-    /// A decoded buffer in its place, or behind the one before where it has no stamp.
+    /// Sets the running time of a decoded buffer; without a timestamp it follows the previous one.
     fn input(self, mut buffer: gst::Buffer, end: Ns) -> Input {
         let own = buffer.duration().map(gst::ClockTime::nseconds);
         let duration = match self {

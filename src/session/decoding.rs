@@ -1,4 +1,4 @@
-//! Which tracks are decoded in front of their gates, and by what.
+//! Which tracks are decoded in front of their gates, and by which decoder.
 
 use super::{
     Event, Session,
@@ -19,12 +19,12 @@ use std::{
     time::Duration,
 };
 
-/// A decoder that has failed is replaced no sooner than so long after the last one was.
+/// Minimum time between replacements of failed decoders.
 const AGAIN: Ns = 1_000_000_000;
-/// How long a decoder may take to give out what it holds when another takes its place.
+/// How long to wait for a decoder to drain when it is replaced.
 const DRAIN: Duration = Duration::from_millis(500);
 
-/// What is known of one track.
+/// Decoding state of one track.
 #[derive(Debug, Default)]
 pub struct Decoding {
     state: Mutex<State>,
@@ -34,16 +34,16 @@ pub struct Decoding {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Whether the track's first caps go into the file as they come.
+    /// Whether media with the track's first caps is copied into the file.
     copied: Option<bool>,
     decoder: Option<Arc<Decoder>>,
-    /// Running time from which on one that fails may be replaced.
+    /// Running time from which on a failed decoder may be replaced.
     again: Ns,
     /// Something has been decoded.
     begun: bool,
-    /// A decoder has failed, which has been told.
+    /// A decoder failure has been reported.
     warned: bool,
-    /// The recording is over.
+    /// The recording has ended.
     closed: bool,
 }
 
@@ -55,7 +55,7 @@ impl Decoding {
         }
     }
 
-    /// Puts another in the place of the decoder that is there, which is given back.
+    /// Replaces the decoder, and returns the old one.
     fn exchange(&self, decoder: Option<Decoder>) -> Option<Arc<Decoder>> {
         let mut state = lock(&self.state);
         let decoder = decoder.filter(|_| !state.closed).map(Arc::new);
@@ -69,7 +69,7 @@ impl Session {
         self.decoding.get(track)?.decoder()
     }
 
-    /// New caps of a track.
+    /// Handles new caps of a track.
     pub fn set_caps(&self, track: usize, caps: &gst::Caps) {
         let Some(decoding) = self.decoding.get(track) else {
             return;
@@ -98,7 +98,7 @@ impl Session {
         self.decode(track, caps);
     }
 
-    /// Has a track's media decoded from here on.
+    /// Decodes a track's media from here on.
     fn decode(&self, index: usize, caps: &gst::Caps) {
         let (Some(decoding), Some(track)) = (self.decoding.get(index), self.tracks.get(index))
         else {
@@ -116,7 +116,7 @@ impl Session {
         });
         track.begin_decoded(!formats::is_intra_only(caps));
         match made {
-            // The old one goes in this thread, which is not its own.
+            // Drop the old one in this thread, which is not one of its own.
             Ok(decoder) => drop(decoding.exchange(Some(decoder))),
             Err(err) => {
                 self.cannot_decode(index, caps, Failure::Damaged(err.to_string()));
@@ -124,7 +124,7 @@ impl Session {
         }
     }
 
-    /// A buffer of a track that is decoded.
+    /// Handles a buffer of a track that is decoded.
     pub(super) fn push_encoded(&self, index: usize, decoder: &Decoder, input: Input) -> Flow {
         let Some(track) = self.tracks.get(index) else {
             return Flow::Done;
@@ -144,7 +144,7 @@ impl Session {
             if is_due {
                 self.decode(index, &decoder.caps());
                 if let Some(next) = self.decoder(index) {
-                    // A new one has room.
+                    // A new decoder has room.
                     let _ = next.push(input);
                 }
             }
@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    /// What a decoder gives out.
+    /// Handles a decoder's output.
     fn decoded(&self, index: usize, decoded: Decoded) {
         let Some(track) = self.tracks.get(index) else {
             return;
@@ -182,7 +182,7 @@ impl Session {
         }
     }
 
-    /// A decoder has failed. Behind media that has been decoded there may be more of it.
+    /// Handles a decoder failure. After media that could be decoded, there may be more of that.
     fn cannot_decode(&self, index: usize, caps: &gst::Caps, failure: Failure) {
         let (Some(track), Some(decoding)) = (self.tracks.get(index), self.decoding.get(index))
         else {
@@ -219,7 +219,7 @@ impl Session {
         }
     }
 
-    /// Nothing is decoded any more. Not in a decoder's thread.
+    /// Stops all decoding. Must not be called in a decoder's thread.
     pub(super) fn close_decoders(&self) {
         for decoding in &self.decoding {
             lock(&decoding.state).closed = true;

@@ -1,4 +1,4 @@
-//! Why the pipeline has failed, in the recorder's words: which track, which caps, which step, and what would work.
+//! Turns pipeline errors into messages that name the track, its caps, the failing element, and a remedy.
 
 use super::{
     decoder::lacks_decoder, encoding::encoder_around, pipeline::Listener, probe::PANICKED,
@@ -11,24 +11,24 @@ use crate::{
 use gst::prelude::*;
 use std::sync::Arc;
 
-/// A track on its way through the pipeline.
+/// A track's path through the pipeline.
 pub(super) struct TrackPath {
     pub name: String,
-    /// As it comes.
+    /// Its input caps.
     pub caps: gst::Caps,
     pub codec: Codec,
-    /// The pad at which it goes in.
+    /// The pad where it enters.
     pub begin: glib::WeakRef<gst::Pad>,
 }
 
-/// Where caps were not taken.
+/// Where caps were refused.
 struct Refused {
     step: gst::Element,
     caps: Option<gst::Caps>,
 }
 
-/// The bus of the pipeline is the only truth about it. Nothing waits on it: messages are seen
-/// as they are posted.
+/// Listens to the bus of the pipeline, where all its errors are posted. Messages are handled synchronously, when they
+/// are posted.
 pub(super) fn listen(
     bus: &gst::Bus,
     container: Container,
@@ -41,7 +41,7 @@ pub(super) fn listen(
             && let Some(listener) = listener.upgrade()
         {
             let (missing, failed) = explain(error, container, &paths);
-            // A fault of the recorder's own is none of the encoder's.
+            // A panic in the recorder's own code is not the encoder's fault.
             let is_ours = error.debug().is_some_and(|debug| debug.contains(PANICKED));
             let encoder = error.src().filter(|_| !is_ours).and_then(encoder_around);
             match encoder {
@@ -101,7 +101,7 @@ fn explain(
     (Vec::new(), Error::unknown(text))
 }
 
-/// What an element says of its failure, without the place in its source.
+/// The error message of an element, without the source location.
 fn said(what: &glib::Error, debug: &str) -> String {
     let what = what.message().trim_end_matches('.');
     match debug.split_once('\n') {
@@ -110,7 +110,7 @@ fn said(what: &glib::Error, debug: &str) -> String {
     }
 }
 
-/// An element failed that is no track's: the muxer, of which a track may have been the reason.
+/// An element failed that belongs to no track, such as the muxer. A track may still be the cause.
 fn failed_elsewhere(
     container: Container,
     paths: &[TrackPath],
@@ -149,11 +149,11 @@ fn another_way(codec: Codec) -> String {
 }
 
 impl TrackPath {
-    /// Why its caps were not taken, and by which step.
+    /// Explains why its caps were refused, and by which element.
     fn refusal(&self, container: Container) -> (Vec<Missing>, Error) {
         let name = &self.name;
         let Some(Refused { step, caps }) = self.refused() else {
-            // The muxer looks at caps when it takes the first buffer.
+            // The muxer checks caps when it gets the first buffer.
             let caps = self.reaches_muxer().unwrap_or_else(|| self.caps.clone());
             let text = format!(
                 "{} cannot carry the track of {name} with the caps {caps}. {}",
@@ -169,7 +169,7 @@ impl TrackPath {
         (Vec::new(), self.refused_by(container, &step.name(), &given))
     }
 
-    /// The step of this name does not take what it is given.
+    /// The element of this name refuses its input.
     fn refused_by(&self, container: Container, step: &str, given: &gst::CapsRef) -> Error {
         let (name, codec, container) = (&self.name, self.codec.name(), container.name());
         let step = step.strip_prefix(&format!("{name}-")).unwrap_or(step);
@@ -203,7 +203,7 @@ impl TrackPath {
         Error::not_supported(text)
     }
 
-    /// A decoder of the pipeline has failed. It decodes what follows a change of caps.
+    /// A decoder in the pipeline has failed, after a caps change.
     fn not_decoded(&self, given: Option<&gst::Caps>, decoder: &str, said: &str) -> Error {
         let (name, codec) = (&self.name, self.codec.name());
         let caps = given.unwrap_or(&self.caps);
@@ -229,7 +229,7 @@ impl TrackPath {
         format!("{}-decoder", self.name)
     }
 
-    /// The track's decoder, if that is this object or contains it.
+    /// The track's decoder, if the object is that or is inside it.
     fn decoder_around(&self, object: Option<&gst::Object>) -> Option<gst::Element> {
         let name = self.decoder_name();
         let mut objects = std::iter::successors(object.cloned(), |object| object.parent());
@@ -239,7 +239,7 @@ impl TrackPath {
             .ok()
     }
 
-    /// The pads out of which it goes from step to step, as far as they are linked.
+    /// The src pads along its path, as far as they are linked.
     fn pads(&self) -> Vec<gst::Pad> {
         let mut pads: Vec<gst::Pad> = self.begin.upgrade().into_iter().collect();
         while let Some(last) = pads.last()
@@ -252,7 +252,7 @@ impl TrackPath {
         pads
     }
 
-    /// The last step that was given caps and has not taken them, or that makes nothing of them.
+    /// The last element that refused caps, or that has input caps but no output caps.
     fn refused(&self) -> Option<Refused> {
         let pads = self.pads();
         let waits = |pad: &&gst::Pad| {
@@ -270,7 +270,7 @@ impl TrackPath {
         Some(Refused { step, caps })
     }
 
-    /// The caps with which it comes to the muxer.
+    /// The caps with which it reaches the muxer.
     fn reaches_muxer(&self) -> Option<gst::Caps> {
         self.pads().last()?.current_caps()
     }
@@ -280,14 +280,14 @@ fn input_caps(element: &gst::Element) -> Option<gst::Caps> {
     element.static_pad("sink")?.current_caps()
 }
 
-/// Names of an object and of all that it is in.
+/// The names of an object and its ancestors.
 fn around(object: Option<&gst::Object>) -> Vec<glib::GString> {
     std::iter::successors(object.cloned(), |object| object.parent())
         .map(|object| object.name())
         .collect()
 }
 
-/// Whether an element of this name is one of the track's.
+/// Whether an element of this name belongs to the track.
 pub(super) fn is_of_track(name: &str, track: &str) -> bool {
     name.strip_prefix(track)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))

@@ -1,5 +1,4 @@
-//! Raw video through its encoder, to whoever wants the packets: what a recording's pipeline has of a track, without a
-//! muxer.
+//! Encodes raw video and hands out the packets: a track's chain as in a recording's pipeline, but without a muxer.
 //!
 //! ```text
 //! appsrc ! videoconvert ! videoscale ! capsfilter ! encoder ! parser ! capsfilter ! packets
@@ -34,27 +33,27 @@ use std::{
     },
 };
 
-/// Who gets the packets. Called from the chain's threads: must not block for long.
+/// Receives the packets. Called from the chain's threads; must not block for long.
 pub trait PacketSink: Send + Sync + 'static {
-    /// What the packets to come are.
+    /// Caps of the packets that follow.
     fn caps(&self, caps: &gst::Caps);
     /// A packet, in running time.
     fn packet(&self, packet: Input);
-    /// No more will come.
+    /// EOS.
     fn end(&self);
-    /// It has failed; `encoder` is its factory's name if it is the encoder that has.
+    /// The chain has failed; `encoder` is the encoder's factory name if that has failed.
     fn error(&self, encoder: Option<&str>, error: Error);
-    /// Its queue has run low.
+    /// The queue has run low.
     fn need_data(&self);
-    /// Whether the frame at the second running time has to be a key frame, behind the one at the first.
+    /// Whether the frame at running time `at`, which follows the one at `before`, has to be a keyframe.
     fn begins(&self, before: Ns, at: Ns) -> bool;
-    /// An encoder has been made and tuned, it is in NULL.
+    /// An encoder has been created and configured; it is in NULL.
     fn encoder(&self, encoder: &gst::Element);
 }
 
-/// What a chain is made for.
+/// What to build a chain for.
 pub struct ChainRequest<'a> {
-    /// What the recordings will be, and which of their tracks this is.
+    /// The plan of the recordings, and the index of this track.
     pub plan: &'a Plan,
     pub index: usize,
     /// Name of the pad.
@@ -62,7 +61,7 @@ pub struct ChainRequest<'a> {
     /// Caps of the raw frames.
     pub caps: gst::Caps,
     pub bits_per_second: u32,
-    /// Media that may wait for the encoder.
+    /// Maximum media queued for the encoder.
     pub queue_time: Ns,
     pub tags: Option<gst::TagList>,
     pub settings: &'a Settings,
@@ -70,19 +69,19 @@ pub struct ChainRequest<'a> {
     pub failed_before: &'a FailedEncoders,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct EncoderChain {
     pipeline: gst::Pipeline,
     appsrc: gst_app::AppSrc,
     encoder: gst::Element,
     packets: gst::Pad,
-    /// Buffers that have been given to the chain's elements.
+    /// Number of buffers that have left the appsrc.
     given: Arc<AtomicU64>,
 }
 
 impl EncoderChain {
-    /// Builds it, and lets it run.
+    /// Builds the chain and sets it to PLAYING.
     pub fn build(spec: &ChainRequest<'_>, sink: &Arc<impl PacketSink>) -> Result<Self, Error> {
         let name = spec.name;
         let track = TrackMedia {
@@ -131,9 +130,9 @@ impl EncoderChain {
         Ok(this)
     }
 
-    /// Media of this track goes in from now on.
+    /// Connects the track, whose media goes in from now on.
     pub fn connect(&self, track: &Track) {
-        // Nothing is given to another encoder.
+        // There is no replacement encoder to replay this to.
         if let Some(pad) = self.appsrc.static_pad("src") {
             let (in_flight, given) = (track.in_flight(0), self.given.clone());
             probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
@@ -145,23 +144,24 @@ impl EncoderChain {
         track.connect(0, self.appsrc.clone());
     }
 
-    /// While media waits for the encoder: how many buffers it has taken. As long as that stays the same, it is busy with one.
+    /// While media is queued, the number of buffers consumed so far. If that does not change, the encoder is busy
+    /// with one.
     pub fn busy_with(&self) -> Option<u64> {
         let waits = self.appsrc.current_level_buffers() > 0;
         waits.then(|| self.given.load(Ordering::Relaxed))
     }
 
-    /// Takes it down in a thread of its own: an encoder that hangs may never let itself be stopped.
+    /// Shuts it down in a separate thread, as an encoder that hangs may never stop.
     pub fn abandon(self) {
         aside::apart(move || drop(self));
     }
 
-    /// Name of the encoder's factory.
+    /// Factory name of the encoder.
     pub fn encoder_name(&self) -> Option<String> {
         Some(factory_name(&self.encoder)?.to_string())
     }
 
-    /// Gives the encoder another rate.
+    /// Sets the encoder's bitrate.
     pub fn set_bits_per_second(&self, rate: u32) {
         formats::set_bits_per_second(&self.encoder, rate);
     }
@@ -177,7 +177,7 @@ impl Drop for EncoderChain {
     }
 }
 
-/// The elements in their order, and which of them is the encoder.
+/// The elements in order, and the encoder among them.
 fn elements(
     request: &ChainRequest<'_>,
     track: &TrackMedia<'_>,
@@ -229,9 +229,9 @@ fn elements(
     Ok((chain, encoder))
 }
 
-/// The pad behind the last element. It is no element's.
+/// The pad after the last element. It has no parent element.
 fn packet_pad(sink: &Arc<impl PacketSink>) -> gst::Pad {
-    // Who gets them has the chain.
+    // The sink owns the chain, so references to it must be weak.
     let (packets, events) = (Arc::downgrade(sink), Arc::downgrade(sink));
     let segment = Arc::new(Mutex::new(gst::FormattedSegment::<gst::ClockTime>::new()));
     let places = segment.clone();
@@ -266,7 +266,7 @@ fn packet_pad(sink: &Arc<impl PacketSink>) -> gst::Pad {
         .build()
 }
 
-/// A packet with its place in running time: encoders may count from elsewhere.
+/// Converts a packet to running time: encoders may use another segment.
 fn placed(packet: gst::Buffer, segment: &gst::FormattedSegment<gst::ClockTime>) -> Option<Input> {
     let running = segment.to_running_time(packet.pts()?)?.nseconds();
     let duration = packet.duration().map(|duration| duration.nseconds());
@@ -292,7 +292,7 @@ fn listen(bus: &gst::Bus, name: &str, sink: &Arc<impl PacketSink>) {
     });
 }
 
-/// Calls what must not unwind: a panic is a failure of the chain.
+/// Calls code that must not unwind: a panic becomes a failure of the chain.
 fn contain(sink: &impl PacketSink, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         sink.error(None, panicked(&*panic));

@@ -1,23 +1,23 @@
-//! When sound is heard: the stamps of its packets are later by what its encoder adds in front, those of frames that are
-//! decoded in another order by what the first is shown after its decoding. Blobs are told by it, and fragments end by it.
+//! Encoder delay in timestamps: audio packets are timestamped later by the priming that the encoder adds, and
+//! reordered video by the PTS–DTS distance of its first frame. Blobs and fragment ends account for it.
 
 use super::probe::on_caps;
 use crate::model::timeline::Ns;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// How much later than their sound the stamps in front of the muxer are.
+/// By how much timestamps in front of the muxer are later than recorded time.
 #[derive(Debug)]
 pub struct Heard {
-    /// Of each track, in nanoseconds; 0 until it is known, and for pictures.
+    /// Per track, in nanoseconds; 0 while unknown, and for video.
     late: Vec<AtomicU64>,
-    /// Of each video track, in nanoseconds: how much later than its decode time its first frame is shown.
+    /// Per track, in nanoseconds: the first frame's PTS minus its DTS.
     reordered: Vec<AtomicU64>,
-    /// Number, from 1, of the track whose fragment the muxer is writing; 0 where there are none.
+    /// Number, from 1, of the track whose fragment the muxer is writing; 0 without fragments.
     fragment: AtomicUsize,
 }
 
 impl Heard {
-    /// Of so many tracks.
+    /// For this many tracks.
     pub fn new(tracks: usize) -> Self {
         Heard {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
@@ -26,21 +26,21 @@ impl Heard {
         }
     }
 
-    /// A track is so late.
+    /// Sets the delay of a track.
     pub fn set(&self, track: usize, late: Ns) {
         if let Some(of_track) = self.late.get(track) {
             of_track.store(late, Ordering::SeqCst);
         }
     }
 
-    /// Frames of a track are decoded from so much before their first is shown.
+    /// Sets the PTS–DTS distance of a track's first frame.
     pub fn set_reordered(&self, track: usize, before: Ns) {
         if let Some(of_track) = self.reordered.get(track) {
             of_track.store(before, Ordering::SeqCst);
         }
     }
 
-    /// How late a track's stamps are.
+    /// The total delay of a track's timestamps.
     pub fn of(&self, track: usize) -> Ns {
         let of = |late: &Vec<AtomicU64>| {
             late.get(track)
@@ -49,24 +49,25 @@ impl Heard {
         of(&self.late) + of(&self.reordered)
     }
 
-    /// How late all tracks are at least: not at all with pictures.
+    /// The minimum delay of all tracks; 0 if there is video.
     pub fn least(&self) -> Ns {
         let late = self.late.iter().map(|late| late.load(Ordering::SeqCst));
         late.min().unwrap_or(0)
     }
 
-    /// The muxer begins a fragment of this track, which counts from 1.
+    /// The muxer begins a fragment of this track, counted from 1.
     pub fn begins(&self, track: usize) {
         self.fragment.store(track, Ordering::SeqCst);
     }
 
-    /// How late the decode times of a track are.
+    /// The delay of a track's decode times.
     pub fn of_decoding(&self, track: usize) -> Ns {
         let late = self.late.get(track);
         late.map_or(0, |late| late.load(Ordering::SeqCst))
     }
 
-    /// The muxer's bytes, stamped with when their sound is heard, as far as it is known whose they are.
+    /// Subtracts the encoder delay from the timestamps of the muxer's output, as far as it is known to which track
+    /// that belongs.
     pub fn stamp(&self, mut buffer: gst::Buffer) -> gst::Buffer {
         let Some(pts) = buffer.pts() else {
             return buffer;
@@ -88,7 +89,7 @@ impl Heard {
     }
 }
 
-/// `told` hears how many nanoseconds `samples` are, at the rate of what comes to the muxer's `pad`.
+/// Calls `told` with the duration of `samples` in nanoseconds, at the rate of the caps on the muxer's `pad`.
 pub fn listen(pad: &gst::Pad, samples: u32, told: impl Fn(Ns) + Send + Sync + 'static) {
     on_caps(pad, move |caps| {
         let rate = caps.structure(0)?.get::<i32>("rate").ok()?;
@@ -128,7 +129,7 @@ mod tests {
         let heard = Heard::new(2);
         heard.set(0, 33_000_000);
         heard.set(1, 35_000_000);
-        // Not heard at all, in part, in whole.
+        // Entirely before the start, partly, and not at all.
         assert_eq!(stamped(&heard, 0, 20), (0, 0));
         assert_eq!(stamped(&heard, 20, 20), (0, 7));
         assert_eq!(stamped(&heard, 40, 20), (7, 20));

@@ -1,15 +1,14 @@
-//! What becomes of the media that a track's encoder is given: what has come out of it, whether it has failed or hangs,
-//! and where the packets of the next begin that takes over in the middle.
+//! Tracks the media that a track's encoder has been given: what has come out, whether the encoder has failed or
+//! hangs, and where the output of a replacement encoder joins.
 //!
 //! ```text
 //! … converters ─entry─▶ encoder ─exit─▶ parser ! muxer
 //! ```
 //!
-//! Probes on both pads do the pushing: so they know whether a thread is in the encoder, or waits behind it, and no
-//! failure of an encoder gets to the appsrc, which would end the track.
+//! Probes on both pads do the pushing. So they know whether a thread is inside the encoder or blocked downstream, and
+//! no failure of an encoder reaches the appsrc, which would end the track.
 //!
-//! Lock order: `turn`, which is held while a buffer goes downstream, as a pad's stream lock is; `state`; then the media in
-//! flight.
+//! Lock order: `turn`, held while a buffer goes downstream, like a pad's stream lock; `state`; then `InFlight`.
 
 use super::{
     probe::{leave_out, probe},
@@ -30,77 +29,77 @@ use std::{
     time::Duration,
 };
 
-/// So much audio from before the joint is encoded again, for the next encoder to be settled where its packets count.
+/// How much audio from before the joint is encoded again, so that the next encoder has settled by then.
 const PREROLL: Ns = 200_000_000;
-/// What is kept for that, and for the difference of delays.
+/// How much audio is kept for that, and to compensate for different encoder delays.
 const HISTORY: Ns = 400_000_000;
 
-/// Hears of an encoder that has failed.
+/// Receives encoder failures.
 pub type Report = Arc<dyn Fn(&gst::Element, Error) + Send + Sync>;
 
-/// The encoders of one track, one after the other.
+/// The encoders of one track, one after another.
 #[derive(Debug)]
 pub struct EncoderMonitor {
     codec: Codec,
-    /// How much later than recorded time media is stamped in front of the muxer.
+    /// By how much timestamps in front of the muxer are later than recorded time.
     headroom: Ns,
-    /// Whether stamps are moved on the way to the encoder, onto the grid of a frame rate.
+    /// Whether timestamps are aligned to a constant frame rate on the way to the encoder.
     on_grid: bool,
     in_flight: Arc<InFlight>,
     state: Mutex<State>,
-    /// What an encoder has given comes before what the next gives.
+    /// Serialises output: that of an encoder precedes that of its replacement.
     turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     encoder: Option<glib::WeakRef<gst::Element>>,
-    /// The pad in front of it.
+    /// The pad upstream of it.
     entry: Option<glib::WeakRef<gst::Pad>>,
-    /// Media goes on as it is.
+    /// Media is copied, not encoded.
     is_copied: bool,
-    /// Number of the encoder; what others still do does not count.
+    /// Number of the current encoder. Output of earlier ones is ignored.
     number: u64,
     run: Run,
     stall: Stall,
     out: Output,
-    /// Recorded time of the last frame that has gone in.
+    /// Recorded time of the last input frame.
     last_in: Ns,
 }
 
-/// One encoder.
+/// The state of one encoder.
 #[derive(Debug, Default)]
 struct Run {
     view: EncoderView,
     failed: bool,
-    /// What follows has failed, which is no fault of the encoder's.
+    /// A downstream element has failed, which is not the encoder's fault.
     downstream_failed: bool,
-    /// What had come out of those before it.
+    /// Up to where earlier encoders had produced output.
     from: Option<Ns>,
-    /// Samples that it adds in front.
+    /// Its encoder delay in samples.
     delay: u32,
-    /// Waits for the first buffer: caps have to come before it.
+    /// Held until the first buffer, since caps have to precede it.
     first_segment: Option<gst::Event>,
     segment: gst::FormattedSegment<gst::ClockTime>,
 }
 
-/// What has come out of all encoders.
+/// The output of all encoders so far.
 #[derive(Debug, Default, Clone)]
 struct Output {
-    /// Recorded time of the last frame, or the end of the last packet.
+    /// Recorded time of the last frame (video), or end of the last packet (audio).
     until: Option<Ns>,
-    /// How long the last packet of audio was.
+    /// Duration of the last audio packet.
     packet: Ns,
-    /// The delay by which the track was announced, in samples.
+    /// The encoder delay that the track's header declares, in samples.
     delay: Option<u32>,
-    /// Of audio.
+    /// Sample rate, for audio.
     rate: Option<u64>,
-    /// Caps with the header packets that the track has.
+    /// The caps with the header packets of the track.
     header_caps: Option<gst::Caps>,
 }
 
 impl EncoderMonitor {
-    /// Nothing encodes yet.
+    /// Creates a monitor without an encoder.
     pub fn new(
         (codec, container): (Codec, Container),
         headroom: Ns,
@@ -116,7 +115,7 @@ impl EncoderMonitor {
         })
     }
 
-    /// Watches the pad out of which the track's media comes, as the gate has given it.
+    /// Watches the pad where the track's media enters, unmodified since the gate.
     pub fn watch_source(self: &Arc<Self>, source: &gst::Pad) {
         let monitor = self.clone();
         probe(source, gst::PadProbeType::BUFFER, move |_, info| {
@@ -132,31 +131,31 @@ impl EncoderMonitor {
         });
     }
 
-    /// The encoder that the track has now.
+    /// The current encoder.
     pub fn encoder(&self) -> Option<gst::Element> {
         lock(&self.state).encoder.as_ref()?.upgrade()
     }
 
-    /// What the encoder is given.
+    /// The caps of the encoder's input.
     pub fn form(&self) -> Option<gst::Caps> {
         let entry = lock(&self.state).entry.as_ref()?.upgrade()?;
         entry.current_caps()
     }
 
-    /// Whether anything has come out of an encoder.
+    /// Whether any encoder has produced output.
     pub fn has_output(&self) -> bool {
         lock(&self.state).out.until.is_some()
     }
 
-    /// Media goes on as it is from here on, or through an encoder that is about to come.
+    /// Sets whether media is copied from here on, or encoded by an encoder that is about to be added.
     pub fn set_copied(&self, is_copied: bool) {
         lock(&self.state).is_copied = is_copied;
     }
 
-    /// From now on media goes through `encoder`, which is linked behind the pad `entry`. To be called when all other probes
-    /// are on its pads.
+    /// Watches `encoder`, which is linked downstream of the pad `entry`. Call it after all other probes have been
+    /// added to its pads.
     ///
-    /// `delay`: samples by which its packets are stamped later than their audio.
+    /// `delay`: by how many samples its packets are timestamped later than their audio.
     pub fn watch(
         self: &Arc<Self>,
         entry: &gst::Pad,
@@ -208,7 +207,7 @@ impl EncoderMonitor {
         });
     }
 
-    /// Media goes through no encoder any more; what comes out of the last one is left out.
+    /// Stops watching: media is no longer encoded. Further output of the last encoder is dropped.
     pub fn abandon(&self) {
         let mut state = lock(&self.state);
         state.number += 1;
@@ -218,12 +217,12 @@ impl EncoderMonitor {
         state.stall = Stall::default();
     }
 
-    /// A thread changes the state of the encoder, or has.
+    /// Sets whether a thread is changing the encoder's state.
     pub fn set_starting(&self, starting: bool) {
         lock(&self.state).run.view.inside = starting;
     }
 
-    /// Looks `now`, some time after the last look, whether the encoder hangs.
+    /// Polls whether the encoder hangs. `now` has to advance between calls.
     pub fn hangs(&self, now: Duration, patience: Duration) -> bool {
         let mut state = lock(&self.state);
         let view = match state.encoder {
@@ -233,8 +232,8 @@ impl EncoderMonitor {
         state.stall.poll(now, view, patience)
     }
 
-    /// From which recorded time on audio is to be given to the encoder, so that its packets follow those that have come
-    /// out of the one before.
+    /// The recorded time from which to replay audio, so that the new encoder's packets continue those of the previous
+    /// one.
     pub fn restart_at(&self) -> Option<Ns> {
         let (out, delay) = {
             let state = lock(&self.state);
@@ -245,7 +244,7 @@ impl EncoderMonitor {
             return None;
         }
         let earliest = self.in_flight.begin().unwrap_or(until);
-        // opusenc stamps packets with what is heard of them.
+        // opusenc timestamps packets by their audible content, without the encoder delay.
         let lead = match self.codec {
             Codec::Opus => formats::opus_length(OPUS_LOOKAHEAD),
             _ => 0,
@@ -260,7 +259,7 @@ impl EncoderMonitor {
         )
     }
 
-    /// A buffer goes into the encoder. Gives its failure.
+    /// Pushes a buffer into the encoder. Returns an error if that fails.
     fn enter(&self, number: u64, pad: &gst::Pad, info: &mut gst::PadProbeInfo) -> Option<Error> {
         let gone = Err(gst::FlowError::Flushing);
         let (Some(buffer), Some(sink)) = (info.take_buffer(), pad.peer()) else {
@@ -274,7 +273,7 @@ impl EncoderMonitor {
                 return None;
             }
             if self.codec.kind() == Kind::Video && state.run.has(&buffer, self.headroom) {
-                // A decoder has begun at a key frame before it.
+                // Already encoded: the replay started at an earlier keyframe.
                 info.flow_res = Ok(gst::FlowSuccess::Ok);
                 return None;
             }
@@ -297,7 +296,7 @@ impl EncoderMonitor {
                 if !state.run.downstream_failed =>
             {
                 state.run.failed = true;
-                // An appsrc that is told so pauses, and says nothing.
+                // On an error, appsrc would pause without a message.
                 info.flow_res = gone;
                 Some(Error::unknown(format!("it has taken no more ({flow})")))
             }
@@ -318,7 +317,7 @@ impl EncoderMonitor {
         gst::PadProbeReturn::Ok
     }
 
-    /// A buffer comes out of the encoder.
+    /// Pushes a buffer from the encoder downstream.
     fn leave(
         &self,
         number: u64,
@@ -363,7 +362,7 @@ impl EncoderMonitor {
         gst::PadProbeReturn::Handled
     }
 
-    /// Puts a packet where it belongs behind those that have come out; FALSE if it is one of them.
+    /// Aligns a packet with earlier output; FALSE if it duplicates that.
     fn place(&self, state: &mut State, buffer: &mut gst::Buffer) -> bool {
         let State {
             run, out, last_in, ..
@@ -373,7 +372,7 @@ impl EncoderMonitor {
         }
         let pts = buffer.pts();
         let Some(at) = pts.and_then(|pts| run.segment.to_running_time(pts)) else {
-            // It would be written where the track has begun, with another encoder.
+            // It would be placed at the start of the track, which another encoder wrote.
             return run.from.is_none();
         };
         let at = at.nseconds().saturating_sub(self.headroom);
@@ -405,7 +404,7 @@ impl EncoderMonitor {
         true
     }
 
-    /// An event comes out of the encoder; an error is that it cannot go on with the track.
+    /// Handles an event from the encoder. An error means that it cannot continue the track.
     fn event_out(
         &self,
         number: u64,
@@ -424,7 +423,7 @@ impl EncoderMonitor {
                 if let Some(time) = segment.segment().downcast_ref::<gst::ClockTime>() {
                     state.run.segment = time.clone();
                 } else if state.run.from.is_some() {
-                    // It would go back into what another has written.
+                    // It would go back into what an earlier encoder has written.
                     return Ok(leave_out(info));
                 }
                 if state.run.view.outputs == 0 {
@@ -447,7 +446,7 @@ impl EncoderMonitor {
             }
             gst::EventView::Eos(_) => {
                 if !state.run.view.draining {
-                    // Nobody has asked it to end.
+                    // The EOS was not requested.
                     return Ok(leave_out(info));
                 }
                 state.run.view.draining = false;
@@ -462,7 +461,7 @@ impl EncoderMonitor {
         Ok(gst::PadProbeReturn::Ok)
     }
 
-    /// What an encoder says of its stamps goes downstream in front of its first buffer.
+    /// Sends the encoder's segment downstream, before its first buffer.
     fn send_first_segment(&self, sink: &gst::Pad) {
         let segment = lock(&self.state).run.first_segment.take();
         if let Some(segment) = segment {
@@ -470,7 +469,7 @@ impl EncoderMonitor {
         }
     }
 
-    /// Whether decoders can read what follows with the headers that the track has.
+    /// Whether the output is decodable with the headers that the track already has.
     fn has_same_headers(&self, state: &mut State, caps: &gst::CapsRef) -> bool {
         if !matches!(self.codec, Codec::Vorbis | Codec::Theora) {
             return true;
@@ -491,11 +490,11 @@ impl EncoderMonitor {
     }
 }
 
-/// Samples that every encoder of Opus here adds in front, at 48 kHz.
+/// Encoder delay of all Opus encoders supported here, in samples at 48 kHz.
 const OPUS_LOOKAHEAD: u64 = 312;
 
 impl Output {
-    /// So many samples, in nanoseconds.
+    /// The duration of this many samples, in nanoseconds.
     fn length(&self, samples: i64) -> i64 {
         let rate = self.rate.and_then(|rate| i64::try_from(rate).ok());
         samples.saturating_mul(1_000_000_000) / rate.unwrap_or(48_000).max(1)
@@ -503,7 +502,7 @@ impl Output {
 }
 
 impl Run {
-    /// Whether a frame has come out of an encoder before this one.
+    /// Whether an earlier encoder has already produced this frame.
     fn has(&self, frame: &gst::BufferRef, headroom: Ns) -> bool {
         let (Some(from), Some(pts)) = (self.from, frame.pts()) else {
             return false;

@@ -1,24 +1,23 @@
-//! Whether an encoder works, tried on a moment of black or silence before anything is given to it.
+//! Tests whether an encoder works, with a short piece of black or silence, before it gets any media.
 //!
-//! Hardware encoders register where the hardware is absent, taken or unfit for the size: they
-//! fail when they are opened, or at their first picture. Nothing is lost by finding out here.
+//! Hardware encoders are registered even where the hardware is missing, busy, or does not support the frame size.
+//! They fail when opened, or at the first frame. Testing them here loses no media.
 
 use super::aside;
 use crate::formats;
 use gst::prelude::*;
 use std::time::Duration;
 
-/// How long an encoder may take for the first of its output.
+/// How long an encoder may take for its first output.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// Samples of silence: more than any encoder's block.
 const SAMPLES: usize = 16_384;
-/// Pictures: encoders may keep one or two.
+/// Number of frames: encoders may hold back one or two.
 const PICTURES: u64 = 4;
 
-/// Whether `encoder`, which has no parent and is in NULL, opens; and if it is given `input` (raw caps
-/// that are fixed but for what `front` makes of them), whether something comes out of it. It is in NULL
-/// again afterwards.
-/// One that hangs does not work: it is left to itself.
+/// Whether `encoder`, which has no parent and is in NULL, opens; and, if there is an `input`, whether it produces
+/// output. `input` are raw caps, fixed except for what `front` converts. The encoder is back in NULL afterwards. One
+/// that hangs does not work, and is abandoned.
 pub fn works(
     encoder: &gst::Element,
     front: Vec<gst::Element>,
@@ -76,7 +75,7 @@ fn encodes(
     Ok(came)
 }
 
-/// A moment of black or silence with these raw caps.
+/// A short piece of black or silence with these raw caps.
 fn media(caps: &gst::CapsRef) -> Option<(gst::Caps, Vec<gst::Buffer>)> {
     let stamped = |bytes: Vec<u8>, pts: gst::ClockTime, duration: gst::ClockTime| {
         let mut buffer = gst::Buffer::from_mut_slice(bytes);

@@ -1,4 +1,4 @@
-//! From a track's raw media to its encoder: the encoder that works, tuned, and what it is given.
+//! From a track's raw media to its encoder: choosing a working encoder, configuring it, and converting its input.
 
 use super::{
     Settings,
@@ -23,10 +23,10 @@ use std::{
     time::Duration,
 };
 
-/// How the names of encoders end, after that of the pad.
+/// Suffix of encoder names, after the name of the pad.
 const ENCODER: &str = "-encoder";
 
-/// Fields of raw media that another encoder is given as the first was.
+/// Fields of the raw caps that a replacement encoder gets unchanged.
 const KEPT: [&str; 7] = [
     "width",
     "height",
@@ -37,13 +37,13 @@ const KEPT: [&str; 7] = [
     "channel-mask",
 ];
 
-/// For which track an encoder is made, and by what it is tuned.
+/// What an encoder is made for and configured with.
 pub struct MadeFor<'a> {
     pub track: &'a TrackMedia<'a>,
     pub spec: &'a ChainSpec,
     pub settings: &'a Settings,
     pub failed: &'a FailedEncoders,
-    /// Which of its frames have to be key frames beside those that the settings name.
+    /// Which frames have to be keyframes, in addition to what the settings require.
     pub key_at: Option<KeyAt>,
 }
 
@@ -52,12 +52,12 @@ pub struct MadeFor<'a> {
 pub struct FailedEncoders(Arc<Mutex<Vec<glib::GString>>>);
 
 impl FailedEncoders {
-    /// This one is not taken any more.
+    /// Excludes this factory.
     pub fn add(&self, factory: glib::GString) {
         lock(&self.0).push(factory);
     }
 
-    /// This one may be taken again.
+    /// Allows this factory again.
     pub fn forgive(&self, factory: &str) {
         lock(&self.0).retain(|failed| failed != factory);
     }
@@ -67,8 +67,8 @@ impl FailedEncoders {
     }
 }
 
-/// The encoders that may be taken, best first: of those that go on with what another has begun only such as keep frames
-/// in order.
+/// The possible encoders, best first. To continue the output of another encoder, only those that keep frames in
+/// order.
 pub fn candidates(
     spec: &ChainSpec,
     caps: &gst::CapsRef,
@@ -89,7 +89,7 @@ pub fn candidates(
     factories
 }
 
-/// Tells the listener of an encoder that has failed.
+/// Forwards encoder failures to the listener.
 pub fn report(listener: &Arc<impl Listener>) -> Report {
     let listener = Arc::downgrade(listener);
     Arc::new(move |encoder, error| {
@@ -99,8 +99,8 @@ pub fn report(listener: &Arc<impl Listener>) -> Report {
     })
 }
 
-/// The best encoder that works, tuned. Each that has a next to pass it over for is tried, but for those that need nothing but
-/// a processor.
+/// The best encoder that works, configured. An encoder is tested if there is an alternative to it, unless it needs no
+/// hardware.
 fn encoder_that_works(
     made_for: &MadeFor<'_>,
     made: impl Fn(&gst::Element),
@@ -142,8 +142,8 @@ fn encoder_that_works(
     Err(reason)
 }
 
-/// The best encoder that works, as [`encoder_that_works`], with what every recording wants of it. Each that is tried is
-/// told to `made`, in NULL.
+/// The best encoder that works, as from [`encoder_that_works`], with everything that recordings need added. `made` is
+/// called with each encoder that is tried, in NULL.
 pub fn set_up_encoder(
     made_for: &MadeFor<'_>,
     made: impl Fn(&gst::Element),
@@ -169,7 +169,7 @@ pub fn set_up_encoder(
     Ok(works)
 }
 
-/// An encoder of pictures with alpha made of this one, which works, and another like it.
+/// Combines this encoder, which works, with another of its kind into an encoder for video with alpha.
 fn with_alpha(
     colour: gst::Element,
     made_for: &MadeFor<'_>,
@@ -195,8 +195,8 @@ fn with_alpha(
     Ok(pair.upcast())
 }
 
-/// Brings an encoder of the pipeline to the pipeline's state; its states are its own business until then. An encoder that
-/// does not come back from that is no reason to wait.
+/// Syncs an encoder's state with the pipeline; until then its state is locked. Does not wait longer than `patience`
+/// for an encoder that hangs.
 pub fn start(encoder: &gst::Element, patience: Duration) -> Result<(), Error> {
     let starts = encoder.clone();
     let started = aside::within(patience, move || {
@@ -209,7 +209,7 @@ pub fn start(encoder: &gst::Element, patience: Duration) -> Result<(), Error> {
     }
 }
 
-/// The encoder that is this, or that this is a part of.
+/// The encoder that this object is, or is part of.
 pub fn encoder_around(object: &gst::Object) -> Option<gst::Element> {
     let mut around = Some(object.clone());
     while let Some(object) = around {
@@ -221,7 +221,7 @@ pub fn encoder_around(object: &gst::Object) -> Option<gst::Element> {
     None
 }
 
-/// What stands between a track's raw media and its encoder.
+/// The elements between a track's raw media and its encoder.
 pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
     let steps = match spec.codec.kind() {
         Kind::Audio => ["audioconvert", "audioresample"],
@@ -242,7 +242,7 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     let filter = make("capsfilter", &format!("{name}-raw"))?;
     filter.set_property("caps", encoder_input(spec, track));
     if let Some(form) = &spec.form {
-        // The format is the encoder's own choice.
+        // The encoder chooses the format itself.
         fix_form(&filter, form, |field| KEPT.contains(&field));
     }
     keep_first_caps(&filter);
@@ -251,17 +251,17 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     Ok(chain)
 }
 
-/// What makes one picture of two fields. It takes not all formats.
+/// Deinterlaces. The element does not support all formats, so it is preceded by a converter.
 fn deinterlacer(track: &str) -> Result<[gst::Element; 2], Error> {
     let converter = make("videoconvert", &format!("{track}-fields"))?;
     let deinterlacer = make("deinterlace", &format!("{track}-deinterlace"))?;
-    // As many frames as come in: each lasts as long as it did, and nothing of the frame before a cut is in one behind it.
+    // As many frames as in the input, each with its duration unchanged, and none with a field from before a cut.
     deinterlacer.set_property_from_str("fields", "top");
     deinterlacer.set_property_from_str("method", "linear");
     Ok([converter, deinterlacer])
 }
 
-/// The same; pictures are turned upright where they have to be.
+/// The same, but frames are rotated upright if needed.
 pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
     let chain = front(spec, track)?;
     let is_scaler = |element: &gst::Element| element.name().ends_with("-videoscale");
@@ -275,7 +275,7 @@ pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst
     Ok(chain)
 }
 
-/// Raw media as the encoder gets it to the end, whatever comes in later.
+/// The caps of the encoder's input, whatever the later input is.
 fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
     let (codec, caps) = (spec.codec, &track.caps);
     let mut wanted = formats::raw_caps(codec);
@@ -329,8 +329,8 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
     wanted
 }
 
-/// What comes in later is converted to what came first: containers take new caps badly. What no
-/// converter changes (frame rate, interlacing) is left at what it was at first.
+/// Converts later input to the first caps, as containers do not handle caps changes well. Fields that no converter
+/// changes (frame rate, interlacing) keep their first values.
 fn keep_first_caps(filter: &gst::Element) {
     const NOT_CONVERTED: [&str; 6] = [
         "framerate",
@@ -348,7 +348,7 @@ fn keep_first_caps(filter: &gst::Element) {
     on_caps(&pad, move |caps| {
         let mut first = lock(&first);
         if let Some(first) = &*first {
-            // An event that is dropped would be sent again with every buffer.
+            // A dropped event would be sent again with every buffer.
             return Some(first.clone());
         }
         *first = Some(caps.to_owned());
@@ -365,7 +365,7 @@ fn keep_first_caps(filter: &gst::Element) {
     });
 }
 
-/// The encoder is given what the first of the track was given, in those fields that are `fixed`.
+/// Fixes those fields of the encoder's input that `fixed` selects to the values of the track's first encoder.
 pub fn fix_form(filter: &gst::Element, form: &gst::CapsRef, fixed: impl Fn(&str) -> bool) {
     let mut wanted = filter.property::<gst::Caps>("caps");
     if let (Some(form), Some(wanted)) = (form.structure(0), wanted.make_mut().structure_mut(0)) {
@@ -377,7 +377,7 @@ pub fn fix_form(filter: &gst::Element, form: &gst::CapsRef, fixed: impl Fn(&str)
 }
 
 fn tuning(track: &TrackMedia<'_>, spec: &ChainSpec, settings: &Settings) -> Tuning {
-    // Encoded media that is to be decoded first has the same fields in its caps.
+    // Encoded media that is yet to be decoded has the same fields in its caps.
     let structure = track.caps.structure(0);
     let number = |field: &str| {
         let number = structure.and_then(|s| s.get::<i32>(field).ok());

@@ -1,4 +1,4 @@
-//! What a recording has to say, in the order it is said.
+//! The events of a recording, in the order in which they are emitted.
 
 use crate::{
     formats::Missing,
@@ -7,60 +7,60 @@ use crate::{
 };
 use std::{fmt, io};
 
-/// A stretch of time that was recorded without a cut.
+/// A continuous interval of recorded time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordedInterval {
-    /// Running time of its first instant.
+    /// Running time at its start.
     pub running_time: Ns,
-    /// Recorded time of its first instant.
+    /// Recorded time at its start.
     pub recorded_time: Ns,
-    /// How long it is; up to what has arrived while it goes on.
+    /// Its duration; up to the newest media if it has not ended.
     pub duration: Ns,
-    /// Wall-clock time of its first instant, nanoseconds since 1970.
+    /// Wall-clock time at its start, in nanoseconds since 1970.
     pub utc: i64,
 }
 
-/// A part of a recording that is over: a file of its own.
+/// A finished part of a recording: a file of its own.
 #[derive(Debug, Clone)]
 pub struct FinishedPart {
     /// Its number, from 0.
     pub number: u32,
-    /// Where its file is.
+    /// Its file.
     pub location: Option<String>,
-    /// Its actual type.
+    /// Its actual MIME type.
     pub mime_type: String,
-    /// Recorded time of its first instant.
+    /// Recorded time at its start.
     pub timecode: Ns,
-    /// Recorded time in it.
+    /// Its duration in recorded time.
     pub duration: Ns,
-    /// Bytes in it.
+    /// Its size in bytes.
     pub size: u64,
-    /// FALSE where its file may lack something, because the disk has failed.
+    /// FALSE if its file may be incomplete because of a disk failure.
     pub whole: bool,
-    /// Running time of its first instant.
+    /// Running time at its start.
     pub running_time: Ns,
 }
 
-/// An instant that the application has named.
+/// An instant marked by the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mark {
-    /// What it is called; may be empty.
+    /// Its title; may be empty.
     pub title: String,
     /// Its recorded time.
     pub timecode: Ns,
     /// The part that it is in.
     pub part: u32,
-    /// The same, counted from where that begins.
+    /// The same, relative to the start of that part.
     pub part_timecode: Ns,
     /// Its running time.
     pub running_time: Ns,
 }
 
-/// An event of one recording. `running_time` is that of the cut for the ones that are cuts, of
-/// the others the furthest recorded.
+/// An event of one recording. `running_time` is that of the cut, or, for events that are not cuts, the furthest
+/// recorded.
 #[derive(Debug)]
 pub enum Event {
-    /// It has begun; all tracks and the type are known.
+    /// The recording has begun; all tracks and the MIME type are known.
     Start {
         session: u64,
         running_time: Ns,
@@ -69,34 +69,34 @@ pub enum Event {
     },
     /// It was paused.
     Pause { running_time: Ns },
-    /// It goes on.
+    /// It has been resumed.
     Resume { running_time: Ns },
-    /// Something that the user should know and that ends nothing.
+    /// A problem that does not end the recording.
     Warning { message: String },
-    /// What is not installed, for whoever installs plugins.
+    /// Missing plugins, for an installer.
     Missing(Vec<Missing>),
-    /// Its end has come: what was captured is encoded and written.
+    /// The end has been reached; captured media is being encoded and written.
     Finalising,
-    /// From here on the recording with this number is over, if it was not before.
+    /// The recording with this number has ended, if it had not before.
     Ended { session: u64 },
-    /// Why it is over.
+    /// Why it has failed.
     Error {
         session: u64,
         running_time: Ns,
         error: Error,
     },
-    /// Bytes. The type is "" where it was not known yet when they were cut off: `on-start` tells it.
+    /// A blob. Its type is "" if that was not known when it was cut off; then `on-start` has it.
     Data {
         session: u64,
         running_time: Ns,
         part: u32,
         blob: Blob,
     },
-    /// A mark has its place.
+    /// The position of a mark is known.
     Mark(Mark),
-    /// A part is over, and its file whole.
+    /// A part has ended, and its file is complete.
     Part(FinishedPart),
-    /// The last one.
+    /// The last event.
     Stop {
         session: u64,
         reason: EndReason,
@@ -108,30 +108,31 @@ pub enum Event {
     },
 }
 
-/// A blob on its way out.
+/// A blob to be handed out.
 #[derive(Debug)]
 pub struct Blob {
     pub bytes: BlobBytes,
-    /// The container's.
+    /// The container's caps.
     pub caps: Option<gst::Caps>,
-    /// Recorded time of its first media.
+    /// Recorded time at its start.
     pub timecode: Ns,
-    /// Recorded time that is in it.
+    /// Its duration in recorded time.
     pub duration: Ns,
-    /// The actual type.
+    /// The actual MIME type.
     pub mime_type: String,
 }
 
 impl Blob {
-    /// The sample that applications get. May have to wait for a disk; see [`BlobBytes::into_buffer`] for the error.
+    /// Converts it into the sample for applications. May have to read from the disk; see [`BlobBytes::into_buffer`]
+    /// for the error.
     pub fn into_sample(self) -> (gst::Sample, Option<io::Error>) {
         let (mut bytes, error) = self.bytes.into_buffer();
         let stamped = bytes.make_mut();
-        // u64::MAX would be no time at all.
+        // u64::MAX is `GST_CLOCK_TIME_NONE`.
         let time = |ns: Ns| gst::ClockTime::from_nseconds(ns.min(Ns::MAX - 1));
         stamped.set_pts(time(self.timecode));
         stamped.set_duration(time(self.duration));
-        // Caps know the container only: the whole type goes with each blob.
+        // Caps only have the container, so each blob carries the full MIME type.
         let info = gst::Structure::builder("mediarecorder-blob")
             .field("mime-type", self.mime_type)
             .build();
@@ -143,7 +144,7 @@ impl Blob {
     }
 }
 
-/// For the log: the signals by their names, without the bytes.
+/// For the log: signal names, without the bytes.
 impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,5 +1,5 @@
-//! Exchanges a section of a running chain between two buffers: what stands between the pad that brings a track's media and
-//! the pad that takes it.
+//! Exchanges a section of a running chain between two buffers. A section is what is between the pad through which a
+//! track's media arrives and the pad that consumes it.
 
 use super::pipeline::failed;
 use super::probe::{leave_out, probe};
@@ -10,11 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks whether the chain goes down while an old section drains.
+/// How often to check, while an old section drains, whether the chain is shut down.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
-/// The elements between two pads, in order; none where the pads are linked. It does not keep the pads: it may live in a
-/// probe of one of them.
+/// The elements between two pads, in order; none if the pads are linked directly. The pads are weak references, so
+/// that a section may live in a probe on one of them.
 #[derive(Debug)]
 pub struct Section {
     upstream: glib::WeakRef<gst::Pad>,
@@ -22,8 +22,8 @@ pub struct Section {
     elements: Vec<gst::Element>,
 }
 
-/// Links two elements of a chain; a decoder is linked when it knows what it makes. That they fit is known: to let
-/// GStreamer find it out takes milliseconds for each.
+/// Links two elements of a chain; a decoder is linked once it has its src pad. Link checks are skipped: the elements
+/// are known to be compatible, and each check takes milliseconds.
 pub fn link(from: &gst::Element, to: &gst::Pad) -> Result<(), glib::BoolError> {
     if let Some(src) = from.static_pad("src") {
         return match src.link_full(to, gst::PadLinkCheck::empty()) {
@@ -36,7 +36,7 @@ pub fn link(from: &gst::Element, to: &gst::Pad) -> Result<(), glib::BoolError> {
         if let Some(to) = to.upgrade()
             && !to.is_linked()
         {
-            // A failure shows as "not linked" on the bus.
+            // A failure is posted on the bus as not-linked.
             let _ = pad.link(&to);
         }
     });
@@ -58,7 +58,7 @@ fn sink_of(element: &gst::Element) -> Result<gst::Pad, glib::BoolError> {
 }
 
 impl Section {
-    /// What stands between the two pads now.
+    /// The section that is between the two pads now.
     pub fn new(upstream: &gst::Pad, downstream: &gst::Pad, elements: Vec<gst::Element>) -> Self {
         Section {
             upstream: upstream.downgrade(),
@@ -67,7 +67,7 @@ impl Section {
         }
     }
 
-    /// The pad that takes what comes out of the section.
+    /// The pad that consumes the section's output.
     pub fn downstream(&self) -> Option<gst::Pad> {
         self.downstream.upgrade()
     }
@@ -76,11 +76,10 @@ impl Section {
         Some((self.upstream.upgrade()?, self.downstream.upgrade()?))
     }
 
-    /// Puts `elements` in the place of those that are there, which first give out what they hold for `patience` at the
-    /// most.
+    /// Replaces the elements with `elements`. The old ones are drained first, for at most `patience`.
     ///
-    /// To be called where nothing passes the upstream pad meanwhile: in a probe for buffers on that pad, or with the
-    /// pad blocked. The next buffer tells the new elements the pad's caps first.
+    /// Call it while nothing passes the upstream pad: in a buffer probe on that pad, or with the pad blocked. The
+    /// next buffer first sends the pad's sticky caps to the new elements.
     pub fn exchange(
         &mut self,
         elements: Vec<gst::Element>,
@@ -88,7 +87,8 @@ impl Section {
     ) -> Result<(), Error> {
         let gone = || failed("exchange", "the chain is no more");
         let (upstream, downstream) = self.pads().ok_or_else(gone)?;
-        // Asked each time: an element that hangs may have been taken out of the pipeline meanwhile, with all of the chain.
+        // Looked up each time: the whole chain may have been removed from the pipeline meanwhile, if an element
+        // hangs.
         let bin = || {
             upstream
                 .parent_element()
@@ -102,7 +102,7 @@ impl Section {
             .map_err(|err| failed("exchange", err))
     }
 
-    /// The old elements give out what they hold, as they do at the end. It does not reach what follows.
+    /// Drains the old elements with EOS, which is not forwarded downstream.
     fn drain(&self, upstream: &gst::Pad, downstream: &gst::Pad, patience: Duration) {
         let (Some(first), Some(last)) = (upstream.peer(), downstream.peer()) else {
             return;
@@ -174,7 +174,7 @@ impl Section {
         Ok(())
     }
 
-    /// What is there gives out what it holds, and the track ends behind it.
+    /// Drains the section, and ends the track.
     pub fn end(&self) {
         if let Some(first) = self.upstream.upgrade().and_then(|pad| pad.peer()) {
             first.send_event(gst::event::Eos::new());

@@ -1,18 +1,18 @@
-//! What `stats` and the last events say of a recording.
+//! A recording's figures for `stats` and for the last events.
 
 use super::{Session, TrackStats, lock, part, track::Track};
 use crate::{formats, model::timeline::Ns, session::RecordedInterval};
 
-/// What `stats` says of a track.
+/// A track's figures for `stats`.
 #[derive(Debug, Clone, Default)]
 pub struct TrackFigures {
     /// Name of its pad.
     pub pad: String,
-    /// Factory of its encoder, empty where it has none.
+    /// Factory of its encoder; empty if there is none.
     pub encoder: String,
-    /// What came of its buffers.
+    /// Its buffer counts.
     pub counts: TrackStats,
-    /// What of its pictures has been converted.
+    /// Which properties of its video have been converted.
     pub converted: Vec<String>,
 }
 
@@ -21,16 +21,16 @@ pub struct TrackFigures {
 pub struct Figures {
     /// Recorded time.
     pub duration: Ns,
-    /// Time left out by pauses.
+    /// Time skipped by pauses.
     pub paused: Ns,
-    /// Bytes of the recording.
+    /// Bytes written.
     pub bytes: u64,
     /// Blobs handed out.
     pub blobs: u64,
 }
 
 impl Session {
-    /// Recorded and left-out time, bytes and blobs so far.
+    /// Recorded and skipped time, bytes and blobs so far.
     pub fn figures(&self) -> Figures {
         let furthest = self.tracks.iter().map(Track::arrived).max().unwrap_or(0);
         let (duration, paused) = self.timeline.read(|t| {
@@ -48,7 +48,7 @@ impl Session {
         }
     }
 
-    /// The intervals of which it is known where they begin, as they are now.
+    /// The intervals whose starts are known, as they are now.
     pub fn intervals(&self) -> Vec<RecordedInterval> {
         let furthest = self.clock.furthest();
         let offsets = lock(&self.utc_offsets).clone();
@@ -71,7 +71,7 @@ impl Session {
         })
     }
 
-    /// What `stats` says of each track.
+    /// The figures of each track for `stats`.
     pub fn track_figures(&self) -> Vec<TrackFigures> {
         let (encoders, pictures) = (
             lock(&self.encoder_names).clone(),
@@ -94,7 +94,7 @@ impl Session {
             .collect()
     }
 
-    /// Parts so far, the one that is on included.
+    /// Number of parts so far, the current one included.
     pub fn part_count(&self) -> u32 {
         let begun = self.timeline.read(|t| {
             let on = t.part();

@@ -1,5 +1,5 @@
-//! The end of the file, step by step: the media, what completes it, and what puts that in force. With `sync-interval`
-//! each step is on the disk before the next begins, and all of it before the last events.
+//! Finalises the file in steps: the media, what completes the file, and the activation of that. With `sync-interval`,
+//! each step is on the disk before the next one begins, and all of it before the last events.
 
 use super::{
     Session,
@@ -13,20 +13,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What synchronising has at the least, however short `stop-timeout` is.
+/// Minimum time for synchronising, however short `stop-timeout` is.
 const SYNC_PATIENCE: Duration = Duration::from_millis(100);
 
 impl Session {
-    /// Completes what has been written: once, the later caller has nothing to do. The error that is to be told; what
-    /// there is can be taken all the same. To be called without a lock, by who may wait for the disk for `patience` in
-    /// each step, or for however long it takes; `None`: it has kept him longer.
+    /// Completes the file, once; later calls have nothing to do. Returns the error to report; what exists can be
+    /// handed out all the same. Call it without a lock, in a thread that may block on the disk: for `patience` in
+    /// each step, or without limit. `None`: the disk took longer.
     pub(super) fn finalise(
         &self,
         part: &Part,
         ending: Ending,
         patience: Option<Duration>,
     ) -> Option<Result<(), Error>> {
-        // The drain is over: this has as much time.
+        // The drain has finished; allow as much time again.
         let deadline = Instant::now() + self.settings.stop_timeout.max(SYNC_PATIENCE);
         let cannot_write = |reason: std::io::Error| {
             Error::unknown(format!(
@@ -37,7 +37,7 @@ impl Session {
             Ok(true) => {}
             Ok(false) => return Some(Ok(())),
             Err(reason) => {
-                // Of no more than there is.
+                // Incomplete already, so the result does not matter.
                 let _ = synchronise(part, deadline);
                 return Some(Err(cannot_write(reason)));
             }
@@ -59,7 +59,7 @@ impl Session {
         }))
     }
 
-    /// Lets the thread loose that synchronises a part's file.
+    /// Starts the thread that synchronises a part's file.
     pub(super) fn spawn_synchroniser(self: &Arc<Self>, part: &Arc<Part>) -> Result<(), Error> {
         let Some(synchroniser) = part.synchroniser() else {
             return Ok(());
@@ -101,7 +101,7 @@ impl Session {
     }
 }
 
-/// Returns when what has been written is on the disk, where that was asked for.
+/// Returns once everything written is on the disk, if that was requested.
 fn synchronise(part: &Part, deadline: Instant) -> Result<(), Unsynchronised> {
     match part.synchroniser() {
         Some(synchroniser) => synchroniser.sync(deadline),

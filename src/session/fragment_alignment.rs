@@ -1,22 +1,22 @@
-//! Clusters that begin where timeslices do, so that a blob can be appended to a player's buffer. (Fragments: see
+//! Makes clusters begin with timeslices, so that each blob can be appended to a player's buffer. (For fragments, see
 //! `formats/patch/mp4/fragmenter.rs`.)
 
 use super::{key_units, probe::probe, timing::lock};
 use crate::model::timeline::Ns;
 use std::sync::Mutex;
 
-/// Has the muxer begin a cluster with the first buffer of each `timeslice` on this pad of its.
+/// Makes the muxer begin a cluster with the first buffer of each `timeslice` on this pad of the muxer.
 ///
-/// The event stays with the muxer: no encoder is asked for a key frame. `late`: how much later the stamps on this
-/// pad are than the timeslices count. `has_others`: the cluster may begin with a packet of another track, from behind
-/// the buffer before on this one.
+/// The event stays in the muxer: no encoder gets a keyframe request. `late`: by how much timestamps on this pad are
+/// later than recorded time. `has_others`: the cluster may begin with another track's packet, from after the previous
+/// buffer on this pad.
 pub fn mark(
     pad: &gst::Pad,
     timeslice: Ns,
     has_others: bool,
     late: impl Fn() -> Ns + Send + Sync + 'static,
 ) {
-    // Where the next begins, and where the buffer before stood.
+    // Start of the next timeslice, and timestamp of the previous buffer.
     let state = Mutex::new((timeslice, 0));
     probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(pts) = info.buffer().and_then(|buffer| buffer.pts()) else {

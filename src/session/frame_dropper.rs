@@ -1,9 +1,9 @@
-//! Which pictures are left out while an encoder is too slow: as many as it takes, evenly.
+//! Drops frames evenly while an encoder is too slow, and as few as possible.
 //!
-//! Pictures wait for the encoder as they came, so that one that only halts for a while costs nothing. Only
-//! what the encoder would begin with while more than half of `max-queue-time` waits behind it may be passed
-//! over: as much media as that half is exceeded by, but at once no more than twice what the encoder needs for a
-//! picture. So the gaps grow with what waits from the first one on, and settle at the encoder's own pace.
+//! Frames are queued unchanged, so an encoder that only stalls for a moment loses none. A frame may be dropped only
+//! when the encoder is about to get it, and more than half of `max-queue-time` is queued behind it. The amount
+//! dropped is the excess over that half, but at once no more than twice what the encoder needs for a frame. So gaps
+//! grow smoothly with the queue level, and settle at the encoder's own rate.
 //!
 //! Lock order: `state` is a leaf.
 
@@ -23,10 +23,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So many pictures tell what the encoder needs for one.
+/// Number of frames that determine the encoder's speed.
 const KNOWN: usize = 4;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct FrameDropper {
     max_queue_time: Ns,
@@ -37,22 +37,22 @@ pub struct FrameDropper {
 
 #[derive(Debug, Default)]
 struct State {
-    /// When what waits did so for another track, if it has not been worked off since.
+    /// When the queue was last waiting for another track, if it has not caught up since.
     for_another: Option<Instant>,
-    /// The picture that the encoder has got last, and when.
+    /// The last frame that the encoder got, and when.
     last: Option<(Ns, Instant)>,
-    /// How long it was busy with each of the last ones.
+    /// How long it took for each of the last frames.
     busy: [Duration; KNOWN],
-    /// Least media from picture to picture now.
+    /// Current minimum distance between frames.
     spacing: Ns,
-    /// When one was left out last.
+    /// When a frame was last dropped.
     left_out: Option<Instant>,
-    /// Pictures passed over that had been let in.
+    /// Accepted frames that were dropped.
     passed_over: u64,
 }
 
 impl FrameDropper {
-    /// Nothing has come yet.
+    /// Creates a dropper without history.
     pub fn new(max_queue_time: Ns) -> Self {
         FrameDropper {
             max_queue_time,
@@ -61,20 +61,20 @@ impl FrameDropper {
         }
     }
 
-    /// What waits does so for another track, or for the encoder to be made. When that is over, it is given as
-    /// long as may wait to be worked off.
+    /// The queue is waiting for another track, or for the encoder to be created. After that, it gets `max-queue-time`
+    /// to catch up.
     pub fn wait_for_another(&self) {
         let mut state = lock(&self.state);
         state.for_another = Some(Instant::now());
         self.has_waited.store(true, Ordering::SeqCst);
     }
 
-    /// Whether what waits may have done so for another track.
+    /// Whether the queue may have been waiting for another track.
     pub fn has_waited_for_another(&self) -> bool {
         self.has_waited.load(Ordering::SeqCst)
     }
 
-    /// So much waits for the encoder of what may: whether it may yet do so for another track.
+    /// Whether the queue, with `waiting` of at most `most`, may still be full because of another track.
     pub fn is_for_another(&self, waiting: Ns, most: Ns) -> bool {
         let mut state = lock(&self.state);
         self.look(&mut state, waiting >= most / 2, Instant::now())
@@ -89,14 +89,12 @@ impl FrameDropper {
         state.for_another.is_some()
     }
 
-    /// Least media from one picture to the next that is worth letting in: half of what the encoder wants, so
-    /// that it has a choice.
+    /// Minimum distance between frames for accepting another: half of `spacing`, which leaves the encoder a choice.
     pub fn worth(&self) -> Ns {
         lock(&self.state).spacing / 2
     }
 
-    /// The encoder could have the picture at `at` now, with `waiting` media from there on waiting. Whether it is
-    /// to have it.
+    /// Whether the encoder should get the frame at `at` now, with `waiting` media queued from there on.
     fn takes(&self, at: Ns, waiting: Ns, may_be_left_out: bool, now: Instant) -> bool {
         let mut state = lock(&self.state);
         let half = self.max_queue_time / 2;
@@ -112,12 +110,12 @@ impl FrameDropper {
             state.passed_over += 1;
             return false;
         }
-        // With little behind it the encoder may have had nothing to do before.
+        // With a low queue level, the encoder may have been idle before.
         state.note(at, now, waiting >= half / 2);
         true
     }
 
-    /// Something of the track `name` has been left out, while so much waited.
+    /// Warns that frames of the track `name` are being dropped, with `waiting` media queued.
     pub fn warn(&self, name: &str, waiting: Ns, backpressure: &Backpressure) {
         if self.is_news(Instant::now()) {
             backpressure.warn(format!(
@@ -128,20 +126,19 @@ impl FrameDropper {
         }
     }
 
-    /// Whether to warn. Once as long as it goes on; a queue that runs empty in
-    /// between ends nothing.
+    /// Whether to warn: once per episode. An episode is not over just because the queue runs empty in between.
     fn is_news(&self, now: Instant) -> bool {
         let last = lock(&self.state).left_out.replace(now);
         let quiet = Duration::from_nanos(self.max_queue_time.saturating_mul(2));
         last.is_none_or(|last| now.saturating_duration_since(last) > quiet)
     }
 
-    /// Pictures that were let in and yet left out.
+    /// Number of accepted frames that were dropped.
     pub fn passed_over(&self) -> u64 {
         lock(&self.state).passed_over
     }
 
-    /// Another encoder gets everything from the beginning.
+    /// Resets it for another encoder.
     pub fn begin_anew(&self) {
         let mut state = lock(&self.state);
         *state = State {
@@ -151,14 +148,14 @@ impl FrameDropper {
     }
 }
 
-/// What waits for an encoder.
+/// The counters of an encoder's queue.
 pub struct Counts {
-    /// Recorded time up to which media has been given to its appsrc.
+    /// Recorded time up to which media has been pushed to its appsrc.
     pub fed: Arc<AtomicU64>,
     pub in_flight: Arc<InFlight>,
 }
 
-/// Passes over pictures that leave `appsrc` for an encoder that is too slow.
+/// Drops frames that leave `appsrc` for an encoder that is too slow.
 pub fn keep(
     appsrc: &gst_app::AppSrc,
     dropper: &Arc<FrameDropper>,
@@ -202,7 +199,7 @@ impl State {
         self.busy = [older, old, recent, newest];
     }
 
-    /// Twice what a picture takes, the longest of the last ones not counted: it may have been a halt.
+    /// Twice the encoding time of a frame. The longest of the last ones is ignored, since it may have been a stall.
     fn at_once(&self, now: Instant) -> Ns {
         let latest = self.last.map_or(Duration::ZERO, |(_, before)| {
             now.saturating_duration_since(before)
@@ -223,8 +220,8 @@ mod tests {
     const FRAME: Ns = 33 * MS;
     const MOST: Ns = 2000 * MS;
 
-    /// Pictures each 33 ms for `length` into an encoder that is busy with each for as long as `busy` says;
-    /// those that it has got.
+    /// Pushes a frame every 33 ms for `length` into an encoder that takes `busy` for each. Returns the frames that it
+    /// got.
     fn run(length: Ns, busy: impl Fn(Ns) -> Ns) -> Vec<Ns> {
         let dropper = FrameDropper::new(MOST);
         let began = Instant::now();
@@ -270,7 +267,7 @@ mod tests {
                 longest / MS,
                 busy / MS
             );
-            // And it is never idle.
+            // And the encoder is never idle.
             let could = 60_000 * MS / busy;
             assert!(
                 got.len() as u64 + 3 > could.min(60_000 * MS / FRAME),
@@ -305,7 +302,7 @@ mod tests {
             dropper.takes(n * FRAME, waiting, true, now)
         };
         assert!((0..18).all(|n| took(n, MOST)));
-        // By now it would have been worked off.
+        // By now the backlog should have been worked off.
         assert!(!(20..30).all(|n| took(n, MOST)));
     }
 

@@ -1,4 +1,4 @@
-//! The two ends of a recording's pipeline: where a track's media goes in, and where the bytes come out.
+//! The two ends of a recording's pipeline: where a track's media enters, and where the muxer's output leaves.
 
 use super::{
     encoder_delay::Heard,
@@ -21,10 +21,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it is looked whether bytes have been written.
+/// How often to poll the order lock.
 const LOOK: Duration = Duration::from_millis(1);
 
-/// What a track's media is given to; `need_data` hears when there is room in its queue.
+/// Creates the appsrc for a track; `need_data` is called when there is room in its queue.
 pub fn appsrc(
     track: &TrackMedia<'_>,
     need_data: impl Fn() + Send + Sync + 'static,
@@ -41,17 +41,17 @@ pub fn appsrc(
                 .build(),
         )
         .build();
-    // Wake an upstream that waits when half of the queue is free again.
+    // Wake up upstream when half of the queue is free again.
     appsrc.set_property("min-percent", 50u32);
     appsrc
 }
 
-/// Where the muxer's bytes go.
+/// Receives the muxer's output.
 pub struct BytesOut {
     listener: Arc<dyn Listener>,
     patch: Arc<Mutex<Patch>>,
     heard: Arc<Heard>,
-    /// Held from when bytes are patched until they have been written: they keep their order.
+    /// Held from patching bytes until writing them, so that their order is kept.
     order: Mutex<()>,
 }
 
@@ -77,7 +77,7 @@ impl BytesOut {
 
     fn write(&self, buffer: gst::Buffer) {
         let _order = lock(&self.order);
-        // Its own lock, held no longer than that.
+        // The patch lock is held for this only.
         let late = |track| self.heard.of_decoding(track);
         let patched = lock(&self.patch).bytes(buffer, &late);
         match patched {
@@ -99,14 +99,14 @@ impl BytesOut {
         }
     }
 
-    /// Ends the fragments of MP4 with what has come.
+    /// Ends the current MP4 fragments with what has arrived.
     pub fn end_fragments(&self) {
         let _order = lock(&self.order);
         let patched = lock(&self.patch).end_fragments();
         self.put(patched);
     }
 
-    /// The same unless other bytes are being written for longer than `patience`: then FALSE.
+    /// The same, but FALSE if other bytes take longer than `patience` to write.
     pub fn end_fragments_within(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
         loop {
@@ -123,14 +123,14 @@ impl BytesOut {
     }
 }
 
-/// The pad behind the muxer. It is no element's: an appsink would queue each buffer and signal it, in the
-/// thread that takes it out again. Until media has `begun` to come to the muxer nothing is taken: a header of nothing is
-/// no file.
+/// The pad downstream of the muxer. It has no parent element: an appsink would queue and signal each buffer in the
+/// same thread. Output is ignored until media has `begun` to reach the muxer, as a header without media is not a
+/// file.
 pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Container) -> gst::Pad {
     let begun = begun.clone();
     let has_fragments = container == Container::Mp4;
     let completes_header = AtomicBool::new(has_fragments);
-    // Not before: what tells the time of the first instant comes with its media.
+    // Not earlier: the wall-clock time of the first instant is only known once media arrives.
     let dated = AtomicBool::new(false);
     let (taken, told) = (out.clone(), out.clone());
     gst::Pad::builder(gst::PadDirection::Sink)
@@ -183,7 +183,7 @@ pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Contai
             true
         })
         .query_function(move |pad, parent, query| {
-            // Muxers write duration and index only where they are told that they may go back; of fragments see
+            // Muxers write duration and index only if downstream is seekable; for fragments, see
             // `complete_header`.
             if !has_fragments
                 && let gst::QueryViewMut::Seeking(seeking) = query.view_mut()
@@ -197,7 +197,7 @@ pub fn bytes_pad(out: &Arc<BytesOut>, begun: &Arc<AtomicBool>, container: Contai
         .build()
 }
 
-/// Calls what must not unwind: a panic fails the recording.
+/// Calls code that must not unwind: a panic fails the recording.
 fn contain(listener: &dyn Listener, run: impl FnOnce()) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
         listener.error(panicked(&*panic));

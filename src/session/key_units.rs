@@ -1,28 +1,28 @@
-//! Key frames by the recording's own time: exact to the frame at any frame rate, a variable one too.
+//! Keyframes by recorded time: exact to the frame at any frame rate, including a variable one.
 
 use super::{probe::probe, timing::lock};
 use crate::formats;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Whether the frame at the second time has to be a key frame, behind the one at the first.
+/// Whether the frame at the second time, which follows the one at the first, has to be a keyframe.
 pub type KeyAt = Arc<dyn Fn(gst::ClockTime, gst::ClockTime) -> bool + Send + Sync>;
 
-/// Where the last key frame was asked for.
+/// Where the last keyframe was requested.
 #[derive(Debug, Default)]
 struct Last {
     pts: Option<gst::ClockTime>,
-    /// The last frame of all.
+    /// The last frame, keyframe or not.
     frame: Option<gst::ClockTime>,
     frames: u32,
-    /// Settings that make a key frame of every frame are still in force.
+    /// Settings that make every frame a keyframe are still in force.
     forced: bool,
-    /// The encoder's own count has come to something else, and is off.
+    /// The encoder's own interval has diverged from ours, and is off.
     off_count: bool,
 }
 
-/// Asks `encoder` for a key frame with the first frame that begins `interval` or more after the last
-/// one, and with each that has `frames` frames from it (0: no matter how many), and with each that `also` names.
+/// Requests keyframes from `encoder`: for the first frame at least `interval` after the last keyframe, for the frame
+/// number `frames` after it (0: unlimited), and for each frame that `also` selects.
 pub fn pace(
     encoder: &gst::Element,
     interval: Option<gst::ClockTime>,
@@ -41,7 +41,7 @@ pub fn pace(
         };
         let mut last = lock(&last);
         last.frames = last.frames.saturating_add(1);
-        // The first is one anyway.
+        // The first frame is a keyframe anyway.
         let begins = last.pts.is_none();
         let late = interval
             .zip(last.pts)
@@ -74,7 +74,7 @@ pub fn pace(
             last.forced = due;
         }
         drop(last);
-        // In the thread that encodes, between two frames.
+        // In the encoder's streaming thread, between two frames.
         if let Some(encoder) = encoder.upgrade() {
             if due && !by_itself {
                 request.force(&encoder);
@@ -86,7 +86,7 @@ pub fn pace(
     });
 }
 
-/// A key-unit request to the element of a sink pad; one that does not know it takes no notice.
+/// Sends a force-key-unit event to the element of a sink pad. Elements that do not support it ignore it.
 pub fn ask(pad: &gst::Pad, pts: gst::ClockTime) {
     let event = gst_video::DownstreamForceKeyUnitEvent::builder()
         .timestamp(pts)

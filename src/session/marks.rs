@@ -1,4 +1,4 @@
-//! Marks: instants that the application names while it records, and the chapters that they become.
+//! Marks that the application sets while recording, and the chapters made from them.
 
 use super::{
     Session,
@@ -13,52 +13,52 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// Text of GLib, and of most files, ends with the first zero.
+/// Strings in GLib and in most containers end at the first NUL.
 fn without_zeros(title: &str) -> String {
     title.replace('\0', "")
 }
 
-/// Pads of one source may differ by so much in where a chapter is.
+/// By how much the time of a chapter may differ between pads of the same source.
 const ROUNDING: Ns = 1_000_000;
 
-/// A mark that has been made.
+/// A mark that has been set.
 struct Made {
     title: String,
-    /// The interval that it is in, or at the end of which.
+    /// The interval that it is in, or at whose end it is.
     interval: usize,
-    /// Running time, as far as it is in that.
+    /// Running time, which may still be outside of that interval.
     running: Ns,
-    /// Where its event goes, until it has a place.
+    /// The slot for its event, until its position is known.
     slot: Option<(Arc<Part>, Slot)>,
-    /// Its part, and when that begins, once it has a place.
+    /// Its part, and its recorded time within that, once its position is known.
     part: usize,
     part_timecode: Ns,
-    /// Its recorded time, once it has a place.
+    /// Its recorded time, once its position is known.
     timecode: Ns,
 }
 
-/// A chapter of upstream's that may become one of the recording.
+/// A chapter from upstream's TOC that may become a chapter of the recording.
 struct Expected {
-    /// Name of the pad that has told of it; others tell the same.
+    /// The pad whose TOC has it; other pads may have the same.
     pad: String,
     running: Ns,
     title: String,
 }
 
-/// The marks of one recording, in the order in which they were made.
+/// The marks of one recording, in the order of their instants.
 #[derive(Default)]
 pub(super) struct Marks {
     made: Vec<Made>,
-    /// So many of them have a place.
+    /// The number of marks whose position is known.
     placed: usize,
-    /// The end has been written: there is no place for more.
+    /// The last chapters have been written; no more marks are accepted.
     sealed: bool,
-    /// Upstream's chapters that have not been reached.
+    /// Upstream's chapters that have not been reached yet.
     expected: Vec<Expected>,
 }
 
 impl Marks {
-    /// Gives a place to each mark whose interval has one; at the `end`, to all.
+    /// Positions each mark whose interval is resolved; at the `end`, all marks.
     fn place(&mut self, timeline: &Timeline, end: bool) -> Vec<((Arc<Part>, Slot), Mark)> {
         let mut events = Vec::new();
         let before = self.placed.checked_sub(1);
@@ -68,7 +68,7 @@ impl Marks {
         let hold = timeline.hold().filter(|_| !end).unwrap_or(Ns::MAX);
         for mark in self.made.iter_mut().skip(self.placed) {
             if mark.running >= hold {
-                // It is not known which part it is in.
+                // It is not known yet which part it is in.
                 break;
             }
             let interval = timeline.intervals_from(mark.interval).next();
@@ -81,7 +81,7 @@ impl Marks {
                 None if end => (mark.running, timeline.duration()),
                 None => break,
             };
-            // Running time may step back with the clock that it goes by.
+            // Running time may go back with its clock.
             latest = timecode.max(latest);
             mark.timecode = latest;
             mark.part = timeline.part_at(latest);
@@ -101,8 +101,8 @@ impl Marks {
         events
     }
 
-    /// Upstream's chapters before `now` are marks: no cut can come before them any more. One that is on when an interval
-    /// begins, since it has begun before the recording or in a pause, is one there.
+    /// Turns upstream's chapters before `now` into marks, since no cut can come before them any more. If a chapter
+    /// began before an interval and continues into it, its mark is at the start of that interval.
     fn reach(&mut self, timeline: &Timeline, now: Ns) {
         let is_reached = |chapter: &Expected| chapter.running < now;
         let all = self.expected.drain(..);
@@ -130,14 +130,14 @@ impl Marks {
         self.expected = expected;
     }
 
-    /// Adds one of upstream's chapters, unless another pad has told of it.
+    /// Adds one of upstream's chapters, unless another pad has already added it.
     fn add(&mut self, title: String, interval: usize, running: Ns) {
         let is_known =
             |mark: &Made| mark.title == title && mark.running.abs_diff(running) < ROUNDING;
         if self.made.iter().any(is_known) {
             return;
         }
-        // Those that wait for their place may be later.
+        // Marks without a position yet may be later.
         let waiting = self.made.get(self.placed..).unwrap_or_default();
         let at =
             waiting.partition_point(|mark| (mark.interval, mark.running) <= (interval, running));
@@ -170,7 +170,7 @@ impl Marks {
 }
 
 impl Session {
-    /// Marks this instant; FALSE if the recording is over.
+    /// Sets a mark at this instant; FALSE if the recording is over.
     pub fn mark(&self, title: &str) -> bool {
         let Some(part) = self.part() else {
             return false;
@@ -179,7 +179,7 @@ impl Session {
         if control.over || control.marks.sealed {
             return false;
         }
-        // Marks are in the order of their instants.
+        // Keep marks in the order of their instants.
         let now = self.now();
         self.timeline
             .read(|timeline| control.marks.reach(timeline, now));
@@ -188,7 +188,7 @@ impl Session {
             let intervals = timeline.intervals();
             let interval = intervals.len().saturating_sub(1);
             let undecided = intervals.first().is_none_or(|first| !first.resolved);
-            // Before it is known where the recording begins, it begins here.
+            // Until it is known where the recording begins, use its beginning.
             (interval, if undecided { 0 } else { now })
         });
         control.marks.made.push(Made {
@@ -206,8 +206,8 @@ impl Session {
         true
     }
 
-    /// Upstream has these chapters, at these running times: they become chapters of the recording when they are
-    /// recorded. Those that the same pad has told of before do not count any more.
+    /// Sets upstream's chapters, by running time. They become chapters of the recording once they are recorded.
+    /// Replaces earlier ones from the same pad.
     pub fn expect_chapters(&self, pad: &str, chapters: Vec<(Ns, String)>) {
         let mut control = lock(&self.control);
         let expected = &mut control.marks.expected;
@@ -219,7 +219,7 @@ impl Session {
         }));
     }
 
-    /// Gives a place to the marks that can have one, and has them told; at the `end` to all.
+    /// Positions the marks that can be positioned, and emits their events; at the `end`, all marks.
     pub(super) fn place_marks(&self, end: bool) {
         let mut control = lock(&self.control);
         let now = if end { Ns::MAX } else { self.now() };
@@ -232,7 +232,7 @@ impl Session {
         }
     }
 
-    /// The chapters of a part so far, if they are more than `written`, and how far it has been recorded.
+    /// The chapters of a part so far, if there are more than `written`, and how much of it has been recorded.
     pub(super) fn chapters_beyond(
         &self,
         part: &Part,
@@ -244,7 +244,7 @@ impl Session {
         is_more.then(|| (marks.chapters(part.number), part.progress.frontier()))
     }
 
-    /// All chapters of a part, and where the last of them ends. Behind the last part no more can come.
+    /// All chapters of a part, and where the last one ends. After the last part, no more are accepted.
     pub(super) fn seal_chapters(&self, part: &Part) -> (Vec<Chapter>, Ns) {
         let is_last = self.timeline.read(|t| t.end_of_part(part.number).is_none());
         if is_last {
@@ -256,7 +256,7 @@ impl Session {
         (chapters, recorded.max(part.progress.frontier()))
     }
 
-    /// Chapters have no place in the recording: that is told once.
+    /// Warns, once, that chapters do not fit into the recording.
     pub(super) fn warn_of_lost_chapters(&self) {
         let told = std::mem::replace(&mut lock(&self.control).warned_of_marks, true);
         if !told {

@@ -1,10 +1,10 @@
 //! A session is one recording: its tracks, its private pipeline, its end.
 //!
-//! The actions write an instant into the timeline and return; the tracks read it as their
-//! buffers pass; the supervisor, a thread of the session's own, builds, drains and takes down.
+//! Actions write a cut into the timeline and return; the tracks read it as their buffers pass. The supervisor, a
+//! thread of the session, builds the pipeline, drains it and takes it down.
 //!
-//! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue; a track's lock comes
-//! before the timeline. None is held across a state change of the pipeline or a callback.
+//! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue. A track's lock
+//! comes before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod alpha_encoder;
 mod aside;
@@ -89,10 +89,10 @@ use std::{
 };
 use supervisor::Front;
 
-/// See the module.
+/// See the module documentation.
 pub struct Session {
     id: u64,
-    /// What the log calls it.
+    /// Its name in the log.
     label: glib::GString,
     settings: Settings,
     clock: Arc<RunningTime>,
@@ -101,18 +101,18 @@ pub struct Session {
     tracks: Vec<Track>,
     /// In the order of the tracks.
     decoding: Vec<Decoding>,
-    /// Itself, for what calls back.
+    /// Weak reference to itself, for callbacks.
     this: Weak<Session>,
     any_live: Arc<AtomicBool>,
     backpressure: Arc<Backpressure>,
     delegate: Arc<dyn SessionDelegate>,
     /// Its parts.
     row: Mutex<Row>,
-    /// How many files have been begun by the recorder.
+    /// Number of files begun by the recorder.
     numbers: Arc<AtomicU32>,
-    /// The files of the recorder.
+    /// The recorder's ring of files.
     ring: Arc<Ring>,
-    /// `location` has failed: files go to the fallback from then on.
+    /// `location` has failed: files go to the fallback location from now on.
     fell_back: AtomicBool,
     src: Arc<SrcOutput>,
     bitrates: Mutex<Bitrates>,
@@ -120,39 +120,39 @@ pub struct Session {
     /// What supervisors do for all parts.
     front: Mutex<Front>,
     done: Condvar,
-    /// The actual type of the latest part.
+    /// The actual MIME type of the latest part.
     mime_type: Mutex<Option<String>>,
-    /// Names of the pads and of their encoders' factories, of the latest part.
+    /// Pad names and the factories of their encoders, for the latest part.
     encoder_names: Mutex<Vec<(String, String)>>,
-    /// Names of pads, and what their encoders are given.
+    /// Pad names and the formats of their encoders' input.
     pictures: Mutex<Vec<(String, Picture)>>,
-    /// How far the wall clock was ahead of running time when each interval was begun, in nanoseconds since 1970.
+    /// Wall-clock time minus running time at the start of each interval, in nanoseconds since 1970.
     utc_offsets: Mutex<Vec<i64>>,
 }
 
-/// What has been asked of the recording.
+/// The state that actions change.
 #[derive(Default)]
 struct Control {
-    /// The clock's running time at `start`, while no track is known to be live.
+    /// The clock's running time at `start`, until a track is known to be live.
     clock_at_start: Option<Ns>,
     error: Option<Error>,
     marks: Marks,
-    /// Once is enough.
+    /// The warning is emitted once.
     warned_of_marks: bool,
-    /// Told at the end of the drain: the tracks were changed.
+    /// The tracks were modified. Reported at the end of the drain.
     modified: Option<Error>,
     stopped: Option<Instant>,
     /// Nothing more will arrive.
     going_down: bool,
-    /// Why it was stopped, `None` while it goes on or if its tracks have ended.
+    /// Why it was stopped; `None` while it goes on, or if its tracks have ended.
     reason: Option<EndReason>,
     finished: bool,
-    /// Its last events are being said: no more can be added.
+    /// The last events are being emitted; no more can be added.
     over: bool,
 }
 
 impl Session {
-    /// Begins a recording. Opens `location`; everything slow is left to the supervisor.
+    /// Starts a recording. Opens `location`; anything slow is left to the supervisor.
     pub fn start(parts: SessionConfig, begin: Begin) -> Result<Arc<Self>, Error> {
         let SessionConfig {
             id,
@@ -184,7 +184,7 @@ impl Session {
             ),
         };
         let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
-        // Pending until all tracks listen: what arrives meanwhile waits.
+        // Pending until all tracks receive buffers; what arrives before is queued.
         let max_duration = match settings.max_duration {
             0 => Ns::MAX,
             max_duration => max_duration,
@@ -265,7 +265,7 @@ impl Session {
         Ok(session)
     }
 
-    /// All pads give their buffers to the tracks from now on: makes the first cut.
+    /// From now on, all pads push their buffers into the tracks: makes the first cut.
     pub fn listen(&self) {
         if let Some(part) = self.part() {
             lock(&part.control).start = Some(part.events.reserve());
@@ -282,9 +282,8 @@ impl Session {
         self.tell_beginning();
     }
 
-    /// The same, but the first cut lies in the past, if there is any: `past` is what has been recorded of it, interval
-    /// by interval, of which the last is open. `front` stands in front of what keeps the past from here on, and makes
-    /// each cut of this recording's too.
+    /// The same, if the recording begins in the past: `past` are the intervals recorded from the pre-record buffer,
+    /// the last of which is open. `front` is the timeline in front of that buffer, and follows this recording's cuts.
     pub fn listen_to_past(&self, past: &[(Ns, Option<Ns>)], front: &Arc<SharedTimeline>) {
         if past.is_empty() {
             self.listen();
@@ -300,7 +299,7 @@ impl Session {
         self.tell_beginning();
     }
 
-    /// Remembers which wall-clock time the interval that was opened last began at.
+    /// Notes the wall-clock time at the start of the newest interval.
     fn note_wall_clock(&self) {
         let offset = wall_clock::system_offset(|| self.now());
         lock(&self.utc_offsets).push(offset);
@@ -337,18 +336,17 @@ impl Session {
         self.id
     }
 
-    /// What shapes it.
+    /// Its settings.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// The actual type, once it is known.
+    /// The actual MIME type, once it is known.
     pub fn mime_type(&self) -> Option<String> {
         lock(&self.mime_type).clone()
     }
 
-    /// The instant that a cut made now has: the clock's time if a track is live, else the
-    /// furthest that has arrived.
+    /// The running time of a cut made now: clock time if a track is live, else the furthest that has arrived.
     pub fn now(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
@@ -356,12 +354,12 @@ impl Session {
         }
     }
 
-    /// Whether any track is live, as far as is known: then cuts are made at the clock's time.
+    /// Whether any track is live, as far as is known. If so, cuts are made at clock time.
     fn any_live(&self) -> bool {
         self.any_live.load(Ordering::SeqCst)
     }
 
-    /// Leaves out what is captured from now on; FALSE if the recording is over.
+    /// Pauses the recording from now on; FALSE if it is over.
     pub fn pause(&self) -> bool {
         let Some(part) = self.part() else {
             return false;
@@ -383,7 +381,7 @@ impl Session {
         true
     }
 
-    /// Records what is captured from now on; FALSE if the recording is over.
+    /// Resumes the recording from now on; FALSE if it is over.
     pub fn resume(&self) -> bool {
         let resolved = self.may_cut_anywhere();
         let Some(part) = self.part() else {
@@ -422,7 +420,7 @@ impl Session {
         true
     }
 
-    /// Hands out a blob of what has been gathered; FALSE if the recording is over.
+    /// Requests a blob of the media so far; FALSE if the recording is over.
     pub fn request_data(&self) -> bool {
         let Some(part) = self.part() else {
             return false;
@@ -440,8 +438,8 @@ impl Session {
         true
     }
 
-    /// Whether the caller is in a callback of the recording's own thread (`encoder-setup`):
-    /// there, nothing of the recording can be waited for.
+    /// Whether the caller is in a callback of one of the recording's own threads (`encoder-setup`), where waiting for
+    /// the recording would deadlock.
     pub fn is_current_thread(&self) -> bool {
         let current = thread::current().id();
         let mut parts = self.parts().into_iter();

@@ -1,5 +1,5 @@
-//! Pictures that say how they have to be turned to stand upright are turned so: few containers have a
-//! place for it, and none for a change of it in the middle.
+//! Rotates frames upright according to their orientation tags: few containers can store an orientation, and none a
+//! change in mid-stream.
 
 use super::{
     exchange::Section,
@@ -13,23 +13,22 @@ use std::{sync::Mutex, time::Duration};
 
 const NAME: &str = "mediarecorder-turn";
 
-/// Pictures behind this event have to be turned so.
+/// An event that sets the orientation of the frames after it.
 pub fn event(turn: Orientation) -> gst::Event {
     let structure = gst::Structure::builder(NAME).field("turn", turn.tag());
     gst::event::CustomDownstream::new(structure.build())
 }
 
-/// The orientation that tags tell.
+/// The orientation in a tag list.
 pub fn of_tags(tags: &gst::TagListRef) -> Option<Orientation> {
     let tag = tags.get::<gst::tags::ImageOrientation>()?;
     Orientation::from_tag(tag.get())
 }
 
-/// Turns the pictures between two pads of a track's chain, which get linked, as the events say, and as the tags of decoded
-/// pictures say. Behind it nothing says that they have to be turned: muxers that have a place for it would have it done
-/// twice.
+/// Links two pads of a track's chain, and rotates the frames between them as these events, and tags from decoders,
+/// require. The tags are removed, as muxers that support orientation would apply it again.
 ///
-/// A videoflip stands there once pictures have to be turned, and not before: it takes not all that encoders do.
+/// A videoflip is only inserted once frames have to be rotated, since it supports fewer formats than encoders do.
 pub fn follow(track: &str, upstream: &gst::Pad, downstream: &gst::Pad) {
     let section = Mutex::new(Flip {
         track: track.to_owned(),
@@ -64,13 +63,13 @@ pub fn follow(track: &str, upstream: &gst::Pad, downstream: &gst::Pad) {
                 return gst::PadProbeReturn::Ok;
             };
             follow(turn);
-            // Nobody else knows it.
+            // No other element knows this event.
             leave_out(info)
         },
     );
 }
 
-/// A videoflip, where there is one.
+/// A videoflip, once there is one.
 #[derive(Debug)]
 struct Flip {
     track: String,
@@ -79,7 +78,7 @@ struct Flip {
 }
 
 impl Flip {
-    /// Pictures have to be turned so from here on. To be called where none passes meanwhile.
+    /// Sets the orientation from here on. Call it while no frame passes.
     fn turn(&mut self, turn: Orientation) -> Result<(), Error> {
         if self.flip.is_none() && turn != Orientation::default() {
             let name = |step| format!("{}-{step}", self.track);

@@ -1,4 +1,4 @@
-//! A panic fails the recording, and nothing else.
+//! Turns panics into failures of the recording.
 
 use super::Session;
 use crate::model::Error;
@@ -16,13 +16,13 @@ impl Session {
     }
 }
 
-/// What a recording fails with that has panicked.
+/// The error of a recording that has panicked.
 pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Error {
     let what = panic_text(panic);
     Error::unknown(format!("The recorder has failed: {what}"))
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())

@@ -1,7 +1,7 @@
-//! One part of a recording as it is made: its file, its bytes, its events.
+//! A part of a recording in progress: its file, its output, its events.
 //!
-//! A recording that is never split has one. Each has a pipeline, and a supervisor, of its own: while an older one still
-//! drains, the next already records.
+//! A recording that is never split has one part. Each part has its own pipeline and supervisor, so that the next can
+//! record while an older one still drains.
 
 use super::{
     HeldEvents, Session, Settings,
@@ -29,86 +29,86 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often who cannot wait for the disk looks whether the writer is free.
+/// How often to poll the writer's lock if the thread must not block on the disk.
 const WRITER_LOOK: Duration = Duration::from_millis(1);
 
-/// See the module.
+/// See the module documentation.
 pub struct Part {
     /// Its number in the recording, from 0.
     pub number: usize,
-    /// What the log calls it.
+    /// Its name in the log.
     pub label: glib::GString,
-    /// Where its file is; known when that is opened.
+    /// Its file; known once that is opened.
     location: OnceLock<Option<String>>,
-    /// The place of that among those of the recorder.
+    /// Its place in the recorder's ring of files.
     place: OnceLock<RingPlace>,
-    /// Number of its file among all of the recorder's.
+    /// Number of its file among all files of the recorder.
     pub file_number: OnceLock<u32>,
     pub events: Events<Event>,
-    /// Held while the disk is written to, however long that takes.
+    /// Held while writing to the disk, however long that takes.
     writer: Mutex<Writer>,
     pub progress: Arc<Progress>,
     pub size: PartSize,
-    /// With `sync-interval`, of a file.
+    /// Synchronises the file, with `sync-interval`.
     synchroniser: OnceLock<Arc<Synchroniser>>,
-    /// How far each track has been given on, in recorded time of the part.
+    /// For each track, how much has been pushed, in recorded time of the part.
     fed: Vec<Arc<AtomicU64>>,
     pub control: Mutex<PartControl>,
     /// The supervisor's thread.
     pub supervisor: OnceLock<ThreadId>,
-    /// The actual type.
+    /// The actual MIME type.
     pub mime_type: Mutex<Option<String>>,
     pub encoders: Mutex<Vec<RunningEncoder>>,
-    /// Its pipeline has drained.
+    /// Signals that its pipeline has drained.
     pub done: Condvar,
 }
 
-/// What has been asked of a part's supervisor, and what its pipeline has told.
+/// Requests to a part's supervisor, and events from its pipeline.
 #[derive(Default)]
 pub struct PartControl {
-    /// Places kept by [`Session::hold_events`], by the numbers of who keeps them.
+    /// Slots reserved by [`Session::hold_events`], by number.
     pub held: Vec<(u64, Slot)>,
     next_held: u64,
     pub start: Option<Slot>,
-    /// Resumes whose cut is not known yet, by interval.
+    /// Resumes whose start is not known yet, by interval.
     pub resumes: Vec<(usize, Slot)>,
-    /// Places kept for blobs.
+    /// Slots reserved for blobs.
     pub requests: VecDeque<Slot>,
-    /// How many blobs have been asked for.
+    /// Number of blobs requested.
     pub requested: u64,
     pub error: Option<Error>,
-    /// Encoders that have failed, and how.
+    /// Encoders that have failed, and their errors.
     pub failed_encoders: Vec<(gst::Element, Error)>,
-    /// Tracks, by their pads, that have ended because of these caps, at this recorded time.
+    /// Tracks, by pad, that have ended at this recorded time because of these caps.
     pub ended_by_caps: Vec<(String, gst::Caps, Ns)>,
     pub drained: bool,
-    /// Its disk has failed: the next part begins as soon as one can.
+    /// Its disk has failed: the next part begins as soon as possible.
     pub falls_back: Option<Error>,
-    /// Since when the file is being completed: the muxer has written all.
+    /// When completing the file began, after the muxer had finished.
     pub completing: Option<Instant>,
     pub caps: bool,
-    /// When it became known where it ends.
+    /// When its end became known.
     pub ended: Option<Instant>,
-    /// It does not come to be: the one before is the last.
+    /// It never begins: the previous part is the last.
     pub cancelled: bool,
-    /// Its last events are being said: no more can be added.
+    /// The last events are being emitted; no more can be added.
     pub over: bool,
 }
 
-/// What a part is made from.
+/// The configuration of a part.
 pub struct PartConfig<'a> {
     pub number: usize,
     pub label: glib::GString,
     pub settings: &'a Settings,
     pub events: Events<Event>,
     pub store: Store,
-    /// What its bytes leave through, and the recording's number there.
+    /// The `src` pad's output, if it is used, and the number of this recording there.
     pub src: Option<(Arc<SrcOutput>, u64)>,
     pub fed: Vec<Arc<AtomicU64>>,
 }
 
 impl Part {
-    /// A part of which nothing has come.
+    /// Creates a part without media.
     pub fn new(config: PartConfig<'_>) -> Self {
         let PartConfig {
             number,
@@ -145,12 +145,12 @@ impl Part {
         }
     }
 
-    /// Where its file is, if it has one and that is open.
+    /// Its file, if it has one and that is open.
     pub fn location(&self) -> Option<&str> {
         self.location.get()?.as_deref()
     }
 
-    /// Its file, opened; nothing has been written yet.
+    /// Sets its file, which is open and empty.
     pub fn put_in(
         &self,
         location: Option<String>,
@@ -167,29 +167,29 @@ impl Part {
         }
     }
 
-    /// How long its file may become before less is free than has to be, as far as is known.
+    /// How large its file may become before the disk has less free space than required, as far as is known.
     pub fn room(&self) -> u64 {
         self.place.get().map_or(u64::MAX, RingPlace::room)
     }
 
-    /// `location` has failed, and the recording goes on elsewhere.
+    /// Warns that `location` has failed and the recording continues elsewhere.
     pub fn warn_of_fallback(&self, error: &Error) {
         let what = error.message().trim_end_matches('.');
         let message = format!("{what}. The recording goes on at fallback-location.");
         self.events.push(Event::Warning { message });
     }
 
-    /// What brings its file to the disk, where that was asked for.
+    /// Synchronises the file, if that was requested.
     pub fn synchroniser(&self) -> Option<&Arc<Synchroniser>> {
         self.synchroniser.get()
     }
 
-    /// The actual type, once it is known.
+    /// The actual MIME type, once it is known.
     pub fn mime_type(&self) -> Option<String> {
         lock(&self.mime_type).clone()
     }
 
-    /// Events from now on come when this is dropped, or at [`Session::let_events_go`].
+    /// Holds back events from now on, until the result is dropped, or until [`Session::let_events_go`].
     pub fn hold_events(self: &Arc<Self>) -> HeldEvents {
         let slot = self.events.reserve();
         let mut control = lock(&self.control);
@@ -202,7 +202,7 @@ impl Part {
         }
     }
 
-    /// Nobody's events are held any more.
+    /// Releases all events that are held back.
     pub fn let_events_go(&self) {
         let held = std::mem::take(&mut lock(&self.control).held);
         for (_, slot) in held {
@@ -212,7 +212,7 @@ impl Part {
 }
 
 impl Session {
-    /// Works with the writer of a part, in its muxer's thread, which may wait for the disk.
+    /// Accesses the writer of a part, in its muxer's thread, which may block on the disk.
     pub(super) fn with_writer<R>(
         &self,
         part: &Part,
@@ -222,7 +222,7 @@ impl Session {
         self.with_outlet(part, |outlet| work(&mut writer, outlet))
     }
 
-    /// Works with the writer of a part unless the disk keeps it for longer than `patience`.
+    /// Accesses the writer of a part, unless the disk blocks it for longer than `patience`.
     pub(super) fn with_writer_within<R>(
         &self,
         part: &Part,
@@ -242,7 +242,7 @@ impl Session {
         Some(self.with_outlet(part, |outlet| work(&mut writer, outlet)))
     }
 
-    /// The way out for blobs: they take the places that `request-data` has kept.
+    /// The outlet for blobs, which fill the slots reserved by `request-data`.
     pub(super) fn with_outlet<R>(&self, part: &Part, work: impl FnOnce(&BlobOutlet<'_>) -> R) -> R {
         let hand_out = |event| {
             let mut control = lock(&part.control);
@@ -270,7 +270,8 @@ impl Session {
         work(&outlet)
     }
 
-    /// A part's pipeline has failed. What has ended already lacks its rest; the recording ends with the part that is on.
+    /// Fails a part's pipeline. A part that has already ended lacks its remainder; the current part fails the
+    /// recording.
     pub(super) fn fail_part(&self, part: &Part, error: Error) {
         gst::warning!(crate::log::CAT, id = &part.label, "Fails: {error}");
         let mut control = lock(&part.control);
@@ -284,14 +285,14 @@ impl Session {
         }
     }
 
-    /// The part ends where nothing more can be written: the recording goes on at the fallback, or ends too.
+    /// The part cannot be written any further: the recording continues at the fallback location, or ends.
     pub(super) fn fail_to_write(&self, part: &Part, err: &io::Error) {
         let what = match part.location() {
             Some(location) => format!("location \"{location}\""),
             None => "The temporary file of the recording".into(),
         };
         let error = Error::unknown(format!("{what} cannot be written: {err}"));
-        // There is something to go on with.
+        // There is media to come.
         let is_on = self
             .timeline
             .read(|t| !t.is_stopped() && t.part() == part.number);
@@ -302,17 +303,17 @@ impl Session {
         self.fail_part(part, error);
     }
 
-    /// Whether files go to the fallback from now on, for the first time.
+    /// Switches to the fallback location. TRUE if there is one and this is the first time.
     pub(super) fn falls_back(&self) -> bool {
         self.settings.fallback.is_some() && !self.fell_back.swap(true, Ordering::SeqCst)
     }
 
-    /// Whether files go to the fallback.
+    /// Whether files go to the fallback location.
     pub(super) fn has_fallen_back(&self) -> bool {
         self.fell_back.load(Ordering::SeqCst)
     }
 
-    /// What names the files of parts from now on.
+    /// The name pattern for the files of parts from now on.
     pub fn pattern(&self) -> Option<&str> {
         match self.has_fallen_back() {
             true => self.settings.fallback.as_deref(),
@@ -320,7 +321,7 @@ impl Session {
         }
     }
 
-    /// The part is whole, but for its last step.
+    /// Warns if the last step of finalising has failed. The part is complete otherwise.
     pub(super) fn warn_of_incomplete(&self, part: &Part, incomplete: Option<Incomplete>) {
         if let Some(Incomplete { purpose, reason }) = incomplete {
             let message = format!("The recording is complete, but {purpose}: {reason}");
@@ -329,7 +330,7 @@ impl Session {
     }
 }
 
-/// Opens a part's file, and what synchronises it.
+/// Opens a part's file, and its synchroniser.
 pub fn open(
     location: &str,
     settings: &Settings,
@@ -351,7 +352,7 @@ pub fn open(
     Ok((store, synchroniser))
 }
 
-/// The same, for `start`.
+/// The same for `start`.
 pub fn open_first(
     location: &str,
     settings: &Settings,
@@ -365,7 +366,7 @@ pub fn open_first(
     })
 }
 
-/// As events tell it.
+/// The number of a part in events.
 pub fn part_number(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }

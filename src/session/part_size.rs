@@ -1,10 +1,10 @@
-//! How many bytes a part has so far, what has not been written yet included.
+//! The size of a part so far, including what has yet to be written.
 
 use super::timing::lock;
 use crate::model::{forecast::TrackBytes, timeline::Ns};
 use std::sync::Mutex;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct PartSize {
     figures: Mutex<Figures>,
@@ -12,19 +12,19 @@ pub struct PartSize {
 
 #[derive(Debug, Default)]
 struct Figures {
-    /// What has come to the muxer, in the order of the recording's tracks.
+    /// Media that has reached the muxer, in the order of the recording's tracks.
     tracks: Vec<TrackBytes>,
     packets: u64,
-    /// What the container adds to that, as far as has been seen.
+    /// Container overhead, as far as observed.
     container: u64,
-    /// What the end of the file will add, and with each packet.
+    /// What finalising adds: a fixed amount, and an amount per packet.
     index: (u64, u64),
-    /// The container holds no more.
+    /// The container's own size limit.
     limit: Option<u64>,
 }
 
 impl PartSize {
-    /// Of so many tracks, none of which has had anything.
+    /// For this many tracks, all empty.
     pub fn of_tracks(tracks: usize) -> Self {
         let figures = Figures {
             tracks: vec![TrackBytes::default(); tracks],
@@ -35,14 +35,14 @@ impl PartSize {
         }
     }
 
-    /// The container is known: what its index takes, and how much it holds.
+    /// Sets the size of the container's index, and the container's limit.
     pub fn set_container(&self, index: (u64, u64), limit: Option<u64>) {
         let mut figures = lock(&self.figures);
         figures.index = index;
         figures.limit = limit;
     }
 
-    /// A packet of this track has come to the muxer; it ends at this recorded time of the part.
+    /// Notes that a packet of this track has reached the muxer. It ends at recorded time `end` of the part.
     pub fn add_packet(&self, track: usize, size: u64, end: Ns) {
         let mut figures = lock(&self.figures);
         figures.packets += 1;
@@ -52,16 +52,16 @@ impl PartSize {
         }
     }
 
-    /// So many bytes have been written.
+    /// Notes how many bytes have been written.
     pub fn note_written(&self, written: u64) {
         let mut figures = lock(&self.figures);
-        // What the muxer holds makes it too few at times.
+        // While the muxer holds media, this is too low.
         let container = written.saturating_sub(figures.media());
         figures.container = figures.container.max(container);
     }
 
-    /// What its tracks have, and how much they may have in all where the file may have no more than `limit`; `None`:
-    /// any number.
+    /// The media of the tracks, and how much they may have in total if the file is limited to `limit`; `None`:
+    /// unlimited.
     pub fn budget(&self, limit: Option<u64>) -> Option<(Vec<TrackBytes>, u64)> {
         let figures = lock(&self.figures);
         let limit = limit.into_iter().chain(figures.limit).min()?;
@@ -71,12 +71,12 @@ impl PartSize {
         ))
     }
 
-    /// What its tracks may have where the file may have no more than `room`.
+    /// How much media the tracks may have if the file is limited to `room`.
     pub fn within(&self, room: u64) -> u64 {
         room.saturating_sub(lock(&self.figures).beside_media())
     }
 
-    /// What the file would have if it ended now, and what is in it already of that.
+    /// The size of the file if it ended now.
     pub fn expected(&self) -> u64 {
         let figures = lock(&self.figures);
         figures.media().saturating_add(figures.beside_media())

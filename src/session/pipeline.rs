@@ -6,8 +6,8 @@
 //! appsrc ! parser ! capsfilter ───────────────────────────────────────────────────────┘
 //! ```
 //!
-//! It has no clock and shares no bus with the application's pipeline: its errors, its EOS and
-//! its slowness stay inside. Must not be dropped in one of its own threads.
+//! It has no clock, and shares no bus with the application's pipeline: its errors, EOS and delays stay internal. Must
+//! not be dropped in one of its own threads.
 
 mod chain;
 mod container_end;
@@ -31,65 +31,65 @@ use chain::ChainBuilder;
 use gst::prelude::*;
 use std::{sync::Arc, time::Duration};
 
-/// What the pipeline has to say. Called from its threads: must not block for long.
+/// Receives the pipeline's events. Called from its threads; must not block for long.
 pub trait Listener: Send + Sync + 'static {
-    /// What comes next belongs at this offset.
+    /// The next bytes go to this offset.
     fn seek(&self, position: u64);
-    /// The muxer's caps are known: by now all tracks' are.
+    /// The muxer's caps are known, and therefore those of all tracks.
     fn caps(&self, caps: &gst::Caps);
-    /// When the first recorded instant was, in nanoseconds since 1970.
+    /// Wall-clock time of the first recorded instant, in nanoseconds since 1970.
     fn date(&self) -> Option<i64>;
-    /// Bytes of the recording.
+    /// Output of the muxer.
     fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
-    /// A packet of this track has come to the muxer: so many bytes, which end at this recorded time.
+    /// A packet of this track has reached the muxer: its size, and the recorded time at which it ends.
     fn muxed(&self, track: usize, size: u64, end: Ns);
-    /// All chapters, and where the last of them ends: no more can come.
+    /// All chapters, and where the last one ends. No more are accepted.
     fn chapters(&self) -> (Vec<Chapter>, Ns);
-    /// All has been written but for how it ends.
+    /// All media has been written; finalising remains.
     fn end(&self, ending: Ending);
-    /// An element has failed that is no encoder.
+    /// An element that is not an encoder has failed.
     fn error(&self, error: Error);
-    /// An encoder has failed: this one.
+    /// An encoder has failed.
     fn encoder_failed(&self, encoder: &gst::Element, error: Error);
     /// Plugins are missing.
     fn missing(&self, missing: Vec<Missing>);
-    /// The encoder of a track has been made and tuned, it is in NULL.
+    /// A track's encoder has been created and configured; it is in NULL.
     fn encoder(&self, track: usize, encoder: &gst::Element);
-    /// A track that is copied goes through this encoder from now on, or through none.
+    /// A copied track is encoded by this encoder from now on, or copied again.
     fn exchanged(&self, track: usize, encoder: Option<&gst::Element>);
-    /// A track has ended at this recorded time: these caps have come on it, of which nothing can be made.
+    /// A track has ended at this recorded time because of these caps, which cannot be recorded.
     fn track_ends(&self, track: usize, caps: &gst::Caps, at: Ns);
-    /// Media of a track with these caps is left out: the next part has what follows.
+    /// Media of a track with these caps is dropped until the next part, which can hold it.
     fn left_out(&self, track: usize, caps: &gst::Caps);
     /// A queue has run low.
     fn need_data(&self);
 }
 
-/// A track as the pipeline gets it.
+/// A track's media as the pipeline needs it.
 pub struct TrackMedia<'a> {
     /// Name of the pad.
     pub name: &'a str,
-    /// What the gate gives.
+    /// The gate's output caps.
     pub caps: gst::Caps,
-    /// What its encoder is given.
+    /// The bitrate of its encoder.
     pub bits_per_second: u32,
-    /// Media that may wait for its encoder.
+    /// Maximum media queued for its encoder.
     pub queue_time: Ns,
-    /// Whether its first buffer lacks the decode time.
+    /// Whether its first buffer has no DTS.
     pub lacks_dts: bool,
     /// Upstream's tags.
     pub tags: Option<gst::TagList>,
-    /// What its encoder has been given and has not come out of it.
+    /// Media that was pushed to its encoder and has not come out yet.
     pub in_flight: Arc<InFlight>,
 }
 
 impl TrackMedia<'_> {
-    /// Whether its pictures have to be turned to stand upright.
+    /// Whether its frames have to be rotated.
     pub fn is_turned(&self) -> bool {
         self.turn() != Orientation::default()
     }
 
-    /// How its pictures have to be turned to stand upright.
+    /// The rotation that its frames need.
     pub fn turn(&self) -> Orientation {
         let tags = self.tags.as_deref();
         tags.and_then(super::orientation::of_tags)
@@ -97,14 +97,14 @@ impl TrackMedia<'_> {
     }
 }
 
-/// What the head of the file is told that its tracks do not tell.
+/// Header data that does not come from the tracks.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct FileHead {
-    /// Bytes that are set aside for chapters.
+    /// Bytes reserved for chapters.
     pub chapters_room: usize,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Pipeline {
     pipeline: gst::Pipeline,
@@ -130,7 +130,7 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         })
 }
 
-/// The factory of an element, or of the encoders that it is made of.
+/// The factory of an element; for an [`AlphaEncoder`], that of its colour encoder.
 pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
     let pair = element.downcast_ref::<AlphaEncoder>();
     let element = pair.and_then(AlphaEncoder::colour).unwrap_or(element);
@@ -138,7 +138,7 @@ pub(super) fn factory_name(element: &gst::Element) -> Option<glib::GString> {
 }
 
 impl Pipeline {
-    /// Builds the chain of every track, tuned, without encoders that have `failed`; nothing runs yet.
+    /// Builds and configures the chains of all tracks, excluding encoders that have `failed`. Nothing runs yet.
     pub fn build(
         plan: &Plan,
         tracks: &[TrackMedia<'_>],
@@ -148,7 +148,7 @@ impl Pipeline {
         listener: &Arc<impl Listener>,
     ) -> Result<Self, Error> {
         let pipeline = gst::Pipeline::with_name("mediarecorder-session");
-        // Without a clock nothing waits for a time.
+        // Without a clock, no element synchronises to one.
         pipeline.use_clock(None::<&gst::Clock>);
         let end = ContainerEnd::build(&pipeline, plan, settings.timeslice, head, listener)?;
         let mut this = Pipeline {
@@ -182,7 +182,7 @@ impl Pipeline {
         Ok(this)
     }
 
-    /// Another encoder takes the place of that of a track, in the same file; it does not run yet, and has been given nothing.
+    /// Replaces the encoder of a track, within the same file. The new one does not run yet, and has no input.
     pub fn rebuild(
         &mut self,
         index: usize,
@@ -204,12 +204,12 @@ impl Pipeline {
         chains.rebuild(feed, index, track)
     }
 
-    /// The tracks, in their order.
+    /// The tracks, in order.
     pub fn feeds(&self) -> &[Feed] {
         &self.feeds
     }
 
-    /// The caps in front of the muxer, as far as they are known, in the order of the tracks.
+    /// The caps of the muxer's sink pads, as far as they are known, in the order of the tracks.
     pub fn encoded_caps(&self) -> Vec<gst::Caps> {
         self.feeds
             .iter()
@@ -217,39 +217,39 @@ impl Pipeline {
             .collect()
     }
 
-    /// Sets tags of the whole recording, where the container has a place for them.
+    /// Sets global tags, if the container supports them.
     pub fn set_tags(&self, tags: &gst::TagList) {
         if let Some(setter) = self.end.muxer.dynamic_cast_ref::<gst::TagSetter>() {
             setter.merge_tags(tags, gst::TagMergeMode::Replace);
         }
     }
 
-    /// Whether the container has a place for tags of the whole recording.
+    /// Whether the container supports global tags.
     pub fn takes_tags(&self) -> bool {
         self.end.muxer.is::<gst::TagSetter>()
     }
 
-    /// Gives a track the tags of its upstream; before its first buffer.
+    /// Sends a track the tags of its upstream. Call it before the first buffer.
     pub fn set_track_tags(feed: &Feed, tags: gst::TagList) {
         feed.appsrc.send_event(gst::event::Tag::new(tags));
     }
 
-    /// What is left to be done with the bytes where the muxer has not come to its end: once.
+    /// What remains to be done if the muxer has not finished its file. Returns it once.
     pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         self.end.take_ending(chapters, end)
     }
 
-    /// Has what there is of the fragments of MP4 written; FALSE if that takes longer than `patience`.
+    /// Writes out the current MP4 fragments; FALSE if that takes longer than `patience`.
     pub fn end_fragments(&self, patience: Duration) -> bool {
         self.end.end_fragments(patience)
     }
 
-    /// Works with what puts its bytes right. No lock is to be taken meanwhile.
+    /// Accesses the patcher of the muxer's output. Take no lock in `work`.
     pub fn with_patch<R>(&self, work: impl FnOnce(&mut Patch) -> R) -> R {
         work(&mut lock(&self.end.patch))
     }
 
-    /// Lets it run, but for the encoders.
+    /// Sets everything except the encoders to PLAYING.
     pub fn play(&self) -> Result<(), Error> {
         self.pipeline
             .set_state(gst::State::Playing)
@@ -258,7 +258,7 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Writes its graph to `GST_DEBUG_DUMP_DOT_DIR`.
+    /// Dumps its graph to `GST_DEBUG_DUMP_DOT_DIR`.
     pub fn dump(&self, moment: &str) {
         self.pipeline.debug_to_dot_file_with_ts(
             gst::DebugGraphDetails::ALL,
@@ -283,7 +283,7 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
         .collect()
 }
 
-/// What the container is told of each video track.
+/// The container's metadata of each video track.
 fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<VideoTrack> {
     let tracks = plan.codecs.iter().zip(tracks).zip(feeds);
     tracks
@@ -291,7 +291,7 @@ fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<Video
         .map(|((_, track), feed)| VideoTrack {
             turn: match feed.spec.copied {
                 true => track.turn(),
-                // It has been turned.
+                // It has already been rotated.
                 false => Orientation::default(),
             },
             alpha: feed.spec.has_joined_alpha(),

@@ -1,14 +1,14 @@
-//! Pad probes of the private pipeline, out of which no panic gets: one fails the recording.
+//! Pad probes in the private pipeline that contain panics: a panic fails the recording.
 
 use super::panic_text;
 use gst::prelude::*;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// So the error begins of an element around which the recorder itself has panicked.
+/// Prefix of the error of an element around which the recorder's own code has panicked.
 pub const PANICKED: &str = "the recorder has failed";
 
-/// Calls `probe` for what passes `pad` of these kinds. A panic in it, which could only abort the
-/// process from there, is an error of the pad's element instead.
+/// Adds a probe of these `kinds` to `pad`. A panic in it becomes an error of the pad's element, as it could only
+/// abort the process otherwise.
 pub fn probe(
     pad: &gst::Pad,
     kinds: gst::PadProbeType,
@@ -32,7 +32,7 @@ pub fn probe(
     });
 }
 
-/// Lets `change` put other caps into the place of those that pass `pad`.
+/// Lets `change` replace the caps that pass `pad`.
 pub fn on_caps(
     pad: &gst::Pad,
     change: impl Fn(&gst::CapsRef) -> Option<gst::Caps> + Send + Sync + 'static,
@@ -43,7 +43,7 @@ pub fn on_caps(
     });
 }
 
-/// If this is a CAPS event, lets `change` put other caps into it.
+/// If this is a CAPS event, lets `change` replace the caps.
 pub fn change_caps(
     info: &mut gst::PadProbeInfo,
     change: impl FnOnce(&gst::CapsRef) -> Option<gst::Caps>,
@@ -58,9 +58,9 @@ pub fn change_caps(
     }
 }
 
-/// What has come to a probe goes no further.
+/// Drops the data of a probe.
 pub fn leave_out(info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
-    // Taken and handled: what 1.22 drops for a probe in Rust it unrefs once too often.
+    // Taken and handled: for data dropped by a probe in Rust, 1.22 has one unref too many.
     drop(info.data.take());
     gst::PadProbeReturn::Handled
 }

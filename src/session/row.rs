@@ -1,7 +1,7 @@
-//! The parts of a recording in a row: the next is made ready, begins where the one before ends, and is forgotten when its
-//! last event has been queued.
+//! The sequence of a recording's parts. The next one is prepared in advance, begins where the previous one ends, and
+//! is removed once its last event has been queued.
 //!
-//! Lock order: `row` comes before all others of a session.
+//! Lock order: `row` comes before all other locks of a session.
 
 use super::{
     HeldEvents, Session, lock,
@@ -19,18 +19,18 @@ use std::{
     time::Instant,
 };
 
-/// More pipelines of a recording do not run at a time: splits that come faster than encoders drain wait for their turn,
-/// with their media.
+/// Maximum number of pipelines at a time. If parts are split faster than encoders drain, later parts wait, with their
+/// media queued.
 const MAX_PIPELINES: usize = 4;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Default)]
 pub struct Row {
-    /// Those that have not had their last event, in order; the last may be yet to begin.
+    /// The parts whose last event has not been queued, in order. The last one may not have begun yet.
     parts: VecDeque<Arc<Part>>,
     /// How many of them, from the front, have a supervisor.
     running: usize,
-    /// Bytes and blobs of the others.
+    /// Bytes and blobs of parts that have been removed.
     bytes: u64,
     blobs: u64,
     /// The file of the last of those.
@@ -38,17 +38,17 @@ pub struct Row {
 }
 
 impl Session {
-    /// The first part.
+    /// Adds the first part.
     pub(super) fn add_first(&self, part: Part) {
         lock(&self.row).parts.push_back(Arc::new(part));
     }
 
-    /// The parts that have not had their last event.
+    /// The parts whose last event has not been queued.
     pub(super) fn parts(&self) -> Vec<Arc<Part>> {
         lock(&self.row).parts.iter().cloned().collect()
     }
 
-    /// The part that is on, or the last; `None` when that has had its last event.
+    /// The current part, or the last one; `None` once its last event has been queued.
     pub(super) fn part(&self) -> Option<Arc<Part>> {
         let row = lock(&self.row);
         let on = self.timeline.read(|timeline| timeline.part());
@@ -65,7 +65,7 @@ impl Session {
         })
     }
 
-    /// The file of the part that is on, or of the last that has one.
+    /// The file of the current part, or of the last one that has a file.
     pub fn location(&self) -> Option<String> {
         let row = lock(&self.row);
         let mut parts = row.parts.iter().rev();
@@ -73,10 +73,11 @@ impl Session {
         on.or_else(|| row.location.clone())
     }
 
-    /// Ends the part that is on; the next begins at this instant, or as soon as one can. FALSE if the recording is over.
+    /// Ends the current part; the next begins at this instant, or as soon as possible. FALSE if the recording is
+    /// over.
     ///
-    /// Several in one pause, or before the instant of one is known, are one; where nothing has been recorded since the
-    /// last, nothing happens.
+    /// Several splits in one pause, or before the first of them is resolved, count as one. A split without any media
+    /// recorded since the previous one is ignored.
     pub fn split_now(self: &Arc<Self>) -> bool {
         let mut row = lock(&self.row);
         if lock(&self.control).over {
@@ -99,7 +100,7 @@ impl Session {
         true
     }
 
-    /// Makes the next part ready: it may begin soon.
+    /// Prepares the next part, which may begin soon.
     pub(super) fn prepare_next(self: &Arc<Self>) {
         let mut row = lock(&self.row);
         if !lock(&self.control).over {
@@ -108,7 +109,7 @@ impl Session {
         }
     }
 
-    /// The part ends that has as much recorded time as it may, once `progress` has come that far.
+    /// Ends the current part at its maximum duration, once `progress` has reached that.
     pub(super) fn split_by_size_time(self: &Arc<Self>, progress: Ns) {
         let is_due = |at: Option<Ns>| at.is_some_and(|at| at <= progress);
         if is_due(self.timeline.read(|timeline| timeline.end_by_size_time())) {
@@ -118,7 +119,7 @@ impl Session {
         }
     }
 
-    /// The pending split is at `at`, or does not come if nothing is recorded behind that.
+    /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that.
     pub(super) fn resolve_split(self: &Arc<Self>, at: Ns) {
         let mut row = lock(&self.row);
         if lock(&self.control).over {
@@ -132,7 +133,7 @@ impl Session {
         self.backpressure.wake();
     }
 
-    /// The next part is there, though it has not begun.
+    /// Adds the next part, which has not begun yet, unless it exists.
     fn prepare(&self, row: &mut Row) {
         let on = self.timeline.read(|timeline| timeline.part());
         let Some(last) = row.parts.back() else {
@@ -156,7 +157,7 @@ impl Session {
         row.parts.push_back(Arc::new(part));
     }
 
-    /// Gives supervisors to as many parts as may have one.
+    /// Starts supervisors for as many parts as may have one.
     fn spawn(self: &Arc<Self>, row: &mut Row) {
         while row.running < MAX_PIPELINES
             && let Some(part) = row.parts.get(row.running).cloned()
@@ -171,7 +172,7 @@ impl Session {
         }
     }
 
-    /// The part that was on has ended: the next is on.
+    /// The current part has ended: begins the next.
     fn begin_next(self: &Arc<Self>, row: &mut Row) {
         let (on, seam) = self.timeline.read(|timeline| {
             let on = timeline.part();
@@ -207,7 +208,7 @@ impl Session {
         part.file_number.get().copied().unwrap_or_default()
     }
 
-    /// The resumes that wait for their instants are told with the next part.
+    /// Moves resumes whose start is not known yet to the next part.
     pub(super) fn hand_on_resumes(&self, part: &Part) {
         let row = lock(&self.row);
         let waiting = std::mem::take(&mut lock(&part.control).resumes);
@@ -222,7 +223,7 @@ impl Session {
         }
     }
 
-    /// Lets the first supervisor loose: from here on there are events.
+    /// Starts the first supervisor: events are emitted from here on.
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
         let mut row = lock(&self.row);
         let first = row.parts.front().cloned();
@@ -240,7 +241,7 @@ impl Session {
         })
     }
 
-    /// Whether nothing will be recorded behind this part. When it is, nothing can be done to the recording any more.
+    /// Whether nothing will be recorded after this part. If so, no more actions are accepted.
     pub(super) fn is_over_with(&self, part: &Part) -> bool {
         let row = lock(&self.row);
         let is_last = self.timeline.read(|t| t.end_of_part(part.number).is_none());
@@ -258,7 +259,7 @@ impl Session {
         is_last
     }
 
-    /// A part has had its last event. Gives TRUE if it was the last to have that.
+    /// Removes a part whose last event has been queued. TRUE if no part remains.
     pub(super) fn forget_part(self: &Arc<Self>, part: &Part) -> bool {
         let mut row = lock(&self.row);
         let Some(at) = row
@@ -286,7 +287,7 @@ impl Session {
         self.part().map(|part| part.hold_events())
     }
 
-    /// Nobody's events are held any more.
+    /// Releases all events that are held back.
     pub fn let_events_go(&self) {
         for part in self.parts() {
             part.let_events_go();

@@ -1,4 +1,4 @@
-//! How a recording ends: by `stop`, by itself, or because it cannot go on.
+//! How a recording ends: by `stop`, by itself, or because of an error.
 
 use super::{Session, lock};
 use crate::{
@@ -14,9 +14,9 @@ use std::{
 };
 
 impl Session {
-    /// Ends the recording with what has been captured until now; FALSE if an error already has.
+    /// Ends the recording with what has been captured so far; FALSE if it has already failed or ended.
     ///
-    /// A change of the tracks that has not been told yet is not told any more (MediaRecorder-stop.html).
+    /// A pending error about modified tracks is not reported any more (MediaRecorder-stop.html).
     pub fn stop(&self) -> bool {
         {
             let mut control = lock(&self.control);
@@ -32,14 +32,15 @@ impl Session {
         true
     }
 
-    /// Ends it where `max-duration` is recorded, once `progress` (running time) has reached that.
+    /// Ends it at `max-duration`, once `progress` (running time) has reached that.
     pub(super) fn stop_at_max_duration(&self, progress: Ns) {
         if let Some(end) = self.timeline.read(|t| t.max_duration_reached(progress)) {
             self.stop_because(EndReason::MaxDuration, |_| end);
         }
     }
 
-    /// Ends it for this reason, as `stop` does, where `at` says; it is asked with the timeline held.
+    /// Ends it for this reason, as `stop` does, at the running time that `at` returns. `at` is called with the
+    /// timeline locked.
     pub(super) fn stop_because(&self, reason: EndReason, at: impl FnOnce(&Timeline) -> Ns) {
         {
             let mut control = lock(&self.control);
@@ -55,7 +56,7 @@ impl Session {
         self.stopped(false);
     }
 
-    /// The tracks have changed, which ends the recording as `stop` does, but with an error.
+    /// The tracks have been modified, which ends the recording as `stop` does, but with an error.
     pub fn tracks_modified(&self, error: Error) {
         {
             let mut control = lock(&self.control);
@@ -68,7 +69,7 @@ impl Session {
         self.stopped(false);
     }
 
-    /// Ends the recording with what has arrived: PAUSED is left, nothing will come any more.
+    /// Ends the recording with what has arrived. PAUSED is left, so no more media will arrive.
     pub fn go_down(&self) {
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
@@ -109,7 +110,7 @@ impl Session {
         self.backpressure.wake();
     }
 
-    /// Ends the recording with an error; what there is is delivered.
+    /// Ends the recording with an error. What has been recorded is delivered.
     pub fn fail(&self, error: Error) {
         gst::warning!(CAT, id = &self.label, "Fails: {error}");
         let mut control = lock(&self.control);
@@ -120,7 +121,7 @@ impl Session {
         self.backpressure.open();
     }
 
-    /// Whether its last events have been queued, or are being so.
+    /// Whether its last events have been queued, or are being queued.
     pub fn is_over(&self) -> bool {
         lock(&self.control).over
     }
@@ -130,7 +131,7 @@ impl Session {
         self.timeline.read(Timeline::end)
     }
 
-    /// Waits until everything is done and its events are queued, for `timeout` at the most.
+    /// Waits up to `timeout` until everything is done and all events are queued.
     pub fn wait(&self, timeout: Duration) -> bool {
         let control = lock(&self.control);
         let (control, _) = self

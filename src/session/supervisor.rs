@@ -1,5 +1,5 @@
-//! The thread of a part: decides cuts that have to wait, builds the pipeline, fills what
-//! stays away, watches the drain, and takes everything down.
+//! The thread of a part: resolves pending cuts, builds the pipeline, fills gaps, watches the drain, and takes
+//! everything down.
 
 mod batching;
 mod build;
@@ -38,35 +38,35 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks for tracks that stay away.
+/// How often it looks for missing tracks.
 const TICK: Duration = Duration::from_millis(100);
-/// How often it looks during a pause, when nobody owes anything.
+/// The same during a pause, when nothing is due.
 const PAUSED_TICK: Duration = Duration::from_millis(500);
-/// How often it looks while it drains.
+/// The same while it drains.
 const DRAIN_TICK: Duration = Duration::from_millis(10);
 /// How much longer than synchronising it may take to complete the file.
 const COMPLETING_GRACE: Duration = Duration::from_millis(500);
-/// How long a look at the writer may wait for the disk.
+/// How long an access to the writer may wait for the disk.
 const DISK_PATIENCE: Duration = Duration::from_millis(100);
-/// How late behind its latency a live track's last buffers may be.
+/// How late, beyond its latency, the last buffers of a live track may arrive.
 const LIVE_GRACE: Duration = Duration::from_millis(500);
-/// How long is waited for what is not live at the end, and for a beginning at the least.
+/// How long to wait for tracks that are not live at the end, and at least for the first bytes.
 const GRACE: Duration = Duration::from_secs(1);
-/// A source that has not brought a key frame for so long ignores the request.
+/// After this long without a keyframe, the source is considered to ignore the request.
 const KEY_FRAME_PATIENCE: Ns = 2_000_000_000;
-/// A key frame that does not come is asked for again so often: requests get lost on networks.
+/// Interval for repeating a keyframe request: requests get lost on networks.
 const KEY_FRAME_AGAIN: Ns = 1_000_000_000;
-/// A part ends at the next frame, unless that does not begin within this.
+/// A part ends at the next frame if that begins within this time.
 const FRAME_PATIENCE: Ns = 100_000_000;
-/// How much later than its latency says such a frame of a live track may arrive.
+/// How much later than its latency that frame of a live track may arrive.
 const LATE_FRAME: Ns = 500_000_000;
-/// The next part is made ready so long before the one that is on has as much recorded time as it may.
+/// How long before the end of the current part by duration the next one is prepared.
 const SPLIT_AHEAD: Ns = 1_000_000_000;
-/// A part whose bytes are limited takes so much media at the least before it is looked at again.
+/// Minimum media that goes into a part with a size limit before its size is checked again.
 pub(super) const SIZE_STEP: Ns = 500_000_000;
-/// What ends while the recording goes on has at least so long to drain: nobody waits for it.
+/// Minimum drain time of a part that ends while the recording continues: nothing waits for it.
 const PART_DRAIN: Duration = Duration::from_secs(10);
-/// A picture is repeated after so long, so that sound does not wait for the next.
+/// A frame is repeated after this time, so that audio does not have to wait for the next one.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 
 /// Starts the supervisor of a part.
@@ -80,15 +80,15 @@ pub fn spawn(session: Arc<Session>, part: Arc<Part>) -> io::Result<()> {
         .map(|_| ())
 }
 
-/// What has been asked of a supervisor.
+/// A snapshot of what has been requested of a supervisor.
 struct Asked {
     error: Option<Error>,
     stopped: Option<Instant>,
-    /// When the part's end became known, if there is a next.
+    /// When the end of the part became known, if another part follows.
     ended: Option<Instant>,
     cancelled: bool,
     drained: bool,
-    /// Since when the file is being completed.
+    /// When completing the file began.
     completing: Option<Instant>,
     caps: bool,
     requested: u64,
@@ -101,24 +101,24 @@ struct Supervisor {
     phase: Phase,
     plan: Option<Plan>,
     pipeline: Option<Pipeline>,
-    /// Numbers of the tracks, in the pipeline's order.
+    /// Indices of the tracks, in the order of the pipeline.
     in_pipeline: Vec<usize>,
-    /// What the pipeline says.
+    /// Receives the pipeline's events.
     pipeline_events: Option<Arc<PipelineEvents>>,
     failed: FailedEncoders,
-    /// Tracks, by number in the pipeline, that have got a fresh encoder of the kind that failed.
+    /// Tracks, by index in the pipeline, whose encoder has been replaced with a new one of the same kind.
     refreshed: Vec<usize>,
     /// `on-start` has been announced.
     announced: bool,
-    /// What is known of what is batched, if it is.
+    /// State of the current batch, if batching is on.
     batch: Option<batching::Batch>,
-    /// So many chapters are in the head.
+    /// How many chapters have been written into the header.
     chapters_written: usize,
-    /// How many blobs of those that were asked for have been handed out.
+    /// How many of the requested blobs have been handed out.
     served: u64,
-    /// News that have been seen.
+    /// Counter of the last news seen.
     seen: u64,
-    /// When a buffer came out of the past last.
+    /// When the last buffer arrived from the pre-record buffer.
     kept_came: Instant,
 }
 
@@ -160,7 +160,7 @@ impl Supervisor {
         }
     }
 
-    /// Until the end, or the error that ends it.
+    /// Runs until the end, or the error that ends it.
     fn supervise(&mut self) -> Option<Error> {
         let session = self.session.clone();
         loop {
@@ -181,7 +181,7 @@ impl Supervisor {
             if !asked.drained {
                 self.fall_back();
             }
-            // Another part's supervisor may be at it.
+            // Another part's supervisor may hold it.
             if let Some(mut front) = try_lock(&session.front) {
                 front.decide(&session, asked.stopped);
             }
@@ -225,26 +225,26 @@ impl Supervisor {
         }
     }
 
-    /// Why the tracks have ended, if they were changed.
+    /// Why the tracks have ended, if they were modified.
     fn modified(&self) -> Option<Error> {
         let is_last = lock(&self.part.control).ended.is_none();
         let mut control = lock(&self.session.control);
         is_last.then(|| control.modified.take()).flatten()
     }
 
-    /// Whether media goes into the pipeline.
+    /// Whether media is being pushed into the pipeline.
     fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Recording | Phase::Draining)
     }
 
-    /// Whether any media belongs to the part.
+    /// Whether the part has any media.
     fn has_begun(&self) -> bool {
         let part = self.part.number;
         let mut tracks = self.session.tracks.iter();
         part == 0 || tracks.any(|track| track.has_media_for(part))
     }
 
-    /// How long it waits for news before it looks by itself.
+    /// How long to wait for news before polling.
     fn tick(&self, ended: bool, requested: u64) -> Duration {
         if ended {
             return DRAIN_TICK;
@@ -257,7 +257,7 @@ impl Supervisor {
         }
     }
 
-    /// `stop-timeout` counts from when the last of the tracks can have arrived.
+    /// `stop-timeout` counts from the latest time at which the tracks' media can arrive.
     fn drain_limit(&self) -> Duration {
         let latency = Duration::from_nanos(self.session.most_latency());
         let timeout = match lock(&self.part.control).ended {
@@ -267,7 +267,7 @@ impl Supervisor {
         timeout + latency + LIVE_GRACE
     }
 
-    /// Encoders and muxer give out what they hold.
+    /// Begins to drain the encoders and the muxer.
     fn drain(&mut self) {
         if std::mem::replace(&mut self.phase, Phase::Draining) != Phase::Draining {
             gst::debug!(CAT, id = &self.part.label, "Drains encoders and muxer");
@@ -283,8 +283,8 @@ impl Supervisor {
         tracks.all(|track| track.is_closed_for(self.part.number))
     }
 
-    /// Blobs for `request-data`, up to this number of them. One of a timeslice may have taken the place of one that was
-    /// asked for: what came before that was asked is in the next.
+    /// Hands out the blobs for `request-data`, up to number `requested`. A timeslice's blob may replace a requested
+    /// one; then the media from before the request is in the next.
     fn hand_out_requested(&mut self, requested: u64) {
         while self.served < requested {
             let pipeline = self.pipeline.as_ref();
@@ -298,7 +298,7 @@ impl Supervisor {
                         writer.take(frontier, blobs)
                     });
             let Some(taken) = taken else {
-                // The disk is slow: there is more to look after meanwhile.
+                // The disk is slow; do other work meanwhile.
                 return;
             };
             if let Err(err) = taken {

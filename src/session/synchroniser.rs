@@ -1,5 +1,5 @@
-//! Brings the file at `location` to the disk, in a thread of its own: after its first media, each `sync-interval`, and when
-//! the end of the recording asks for it. A disk that is slow, or does not answer, keeps nobody else waiting.
+//! Synchronises the file at `location` to the disk, in its own thread: after the first media, at each
+//! `sync-interval`, and when the recording ends. A disk that is slow or does not respond blocks no other thread.
 
 use super::{Session, lock, part::Part};
 use crate::{model::Error, output::SyncFile};
@@ -10,18 +10,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Rounds do not follow each other faster, whatever is asked for.
+/// Minimum interval between rounds.
 const MIN_INTERVAL: Duration = Duration::from_millis(10);
 
-/// With nothing to do it only waits for news.
+/// Timeout while there is nothing to do but wait for news.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// Why a file may not be on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Unsynchronised {
-    /// The disk has not answered in time.
+    /// The disk did not respond in time.
     Late,
-    /// The disk has failed. What was written before is not written again by another try.
+    /// The disk has failed. A retry would not write earlier data again.
     Failed(String),
 }
 
@@ -34,34 +34,34 @@ impl fmt::Display for Unsynchronised {
     }
 }
 
-/// What others ask of the thread.
+/// Requests to the thread.
 #[derive(Debug, Default)]
 struct State {
-    /// Media has come.
+    /// Media has been written.
     begun: bool,
-    /// How often [`Synchroniser::sync`] has been called, and for which of these calls it is done.
+    /// How often [`Synchroniser::sync`] has been called, and up to which call it is done.
     asked: u64,
     served: u64,
     failed: Option<String>,
     over: bool,
 }
 
-/// What the thread has to do.
+/// The thread's next task.
 #[derive(Debug, PartialEq, Eq)]
 enum Task {
-    /// For the calls up to this number.
+    /// Synchronise, for the calls up to this number.
     Asked(u64),
-    /// The interval is over.
+    /// The interval has elapsed.
     Round,
-    /// The recording is.
+    /// The recording has ended.
     End,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub(super) struct Synchroniser {
     interval: Duration,
-    /// Until the thread has it.
+    /// Taken by the thread.
     file: Mutex<Option<SyncFile>>,
     state: Mutex<State>,
     news: Condvar,
@@ -93,13 +93,13 @@ impl Synchroniser {
             .map(drop)
     }
 
-    /// Media has come, and the container's header before it: the first round is due.
+    /// Media has been written, and the container's header before it: the first round is due.
     pub(super) fn begin(&self) {
         lock(&self.state).begun = true;
         self.news.notify_all();
     }
 
-    /// Returns when all that has been written until now is on the disk, or at `deadline`. To be called without a lock.
+    /// Returns once everything written so far is on the disk, or at `deadline`. Call it without a lock.
     pub(super) fn sync(&self, deadline: Instant) -> Result<(), Unsynchronised> {
         let mut state = lock(&self.state);
         state.asked += 1;
@@ -124,7 +124,7 @@ impl Synchroniser {
         }
     }
 
-    /// Nothing is synchronised any more.
+    /// Stops synchronising.
     pub(super) fn end(&self) {
         lock(&self.state).over = true;
         self.news.notify_all();
@@ -146,7 +146,7 @@ impl Synchroniser {
                     let Some(session) = session.upgrade() else {
                         return;
                     };
-                    // One that takes longer than the interval is followed by the next at once.
+                    // A round that takes longer than the interval is followed by the next immediately.
                     next = Instant::now().checked_add(self.interval);
                     session.contain(|session| self.round(session, part, &mut file));
                 }
@@ -154,7 +154,7 @@ impl Synchroniser {
         }
     }
 
-    /// Waits for something to do; `next`: when the next round is due, once there has been one.
+    /// Waits for a task. `next`: when the next round is due, once there has been one.
     fn next_task(&self, next: Option<Instant>) -> Task {
         let mut state = lock(&self.state);
         loop {
@@ -175,7 +175,7 @@ impl Synchroniser {
         }
     }
 
-    /// Writes out what has come, synchronises it, and then lets the patches into the file that had to wait for it.
+    /// Flushes what has been written, synchronises it, and then writes the patches that had to wait for that.
     fn round(&self, session: &Session, part: &Part, file: &mut SyncFile) {
         let patches = match session.with_writer(part, |writer, _| writer.begin_round()) {
             Ok(Some(patches)) => patches,

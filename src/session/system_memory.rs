@@ -1,8 +1,8 @@
-//! Pictures in other memory than the system's are brought there, in the session's thread.
+//! Copies frames in device memory to system memory, in the session's thread.
 //!
-//! Upstream's thread never reads them: that may take as long as a GPU or an uncached mapping takes.
-//! They are copied once, so that what comes after it (scaling, an encoder that looks ahead) neither
-//! reads that memory again nor keeps it from the pool that it came from.
+//! Upstream's thread never reads device memory, as that can take as long as a GPU or an uncached mapping takes.
+//! Frames are copied once, so that scaling, or an encoder with lookahead, neither reads that memory again nor keeps
+//! it from its pool.
 
 use super::{
     probe::{leave_out, probe},
@@ -13,10 +13,10 @@ use gst::prelude::*;
 use gst_video::{VideoCaptionMeta, VideoFrame, VideoFrameRef, VideoInfo, VideoMeta};
 use std::sync::Mutex;
 
-/// Kinds of memory that a processor reads as it reads its own.
+/// Memory types that the CPU reads like system memory.
 const NEAR: [&str; 4] = ["SystemMemory", "V4l2Memory", "fd", "shm"];
 
-/// Where pictures of one format are brought.
+/// The target pool for frames of one format.
 struct Shelf {
     caps: gst::Caps,
     info: VideoInfo,
@@ -36,7 +36,7 @@ impl Shelf {
     }
 
     fn bring(&self, far: &gst::BufferRef) -> Result<gst::Buffer, glib::BoolError> {
-        // The library aborts where warnings do if its caller has not looked.
+        // Without this check, the library emits a critical warning, which may be fatal.
         if let Some(meta) = far.meta::<VideoMeta>()
             && (meta.format() != self.info.format()
                 || meta.width() < self.info.width()
@@ -75,7 +75,7 @@ fn is_near(buffer: &gst::BufferRef) -> bool {
     buffer.iter_memories().all(near)
 }
 
-/// What the buffer's memory is called.
+/// The memory type of a buffer.
 fn kinds(buffer: &gst::BufferRef) -> String {
     let name = |memory: &gst::MemoryRef| {
         let allocator = memory.allocator();
@@ -85,8 +85,8 @@ fn kinds(buffer: &gst::BufferRef) -> String {
     first.unwrap_or_else(|| "no memory".to_owned())
 }
 
-/// Brings every picture that passes the pad of track `name` to the system's memory. One that cannot be
-/// read is told to `failed` and does not pass.
+/// Copies each frame that passes the pad of track `name` to system memory. One that cannot be read is dropped, and
+/// reported to `failed`.
 pub fn bring_over(pad: &gst::Pad, name: &str, failed: impl Fn(Error) + Send + Sync + 'static) {
     let shelf = Mutex::new(None::<Shelf>);
     let name = name.to_owned();

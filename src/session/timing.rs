@@ -1,8 +1,7 @@
-//! Clock and timeline as the threads of a recording share them.
+//! Clock and timeline, shared by the threads of a recording.
 //!
-//! A cut takes effect between two buffers of every track: no buffer may see "now" after a cut
-//! and still not see the cut. [`SharedTimeline`] is a sequence lock that gives just that for
-//! the price of one atomic load per buffer.
+//! A cut takes effect between two buffers of every track: no buffer may read a clock time after a cut without seeing
+//! the cut. [`SharedTimeline`] is a sequence lock that guarantees this for one atomic load per buffer.
 
 use super::wall_clock::ReferenceTime;
 use crate::model::timeline::{Ns, Timeline};
@@ -15,12 +14,12 @@ use std::{
     time::Instant,
 };
 
-/// Locks a mutex whose data stay valid even if a thread panicked with it.
+/// Locks a mutex whose data stays valid even if a thread panics while holding it.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The same, unless somebody has it.
+/// The same without blocking; `None` if the mutex is locked.
 pub(crate) fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(guard) => Some(guard),
@@ -38,7 +37,7 @@ pub struct SharedTimeline {
     leads: Mutex<Option<Followed>>,
 }
 
-/// Who follows a timeline, see [`Timeline::follow`].
+/// A follower of a timeline, see [`Timeline::follow`].
 #[derive(Debug, Clone)]
 struct Followed {
     by: Arc<SharedTimeline>,
@@ -56,15 +55,15 @@ impl SharedTimeline {
         }
     }
 
-    /// From here on until this one is stopped, `by` follows each cut, written with it at the same instant. `of` is the
-    /// number of the interval that is open.
+    /// Makes `by` follow each cut, written at the same instant, until this timeline is stopped. `of` is the number of
+    /// the open interval.
     pub fn lead(&self, by: Arc<SharedTimeline>, of: usize) {
         let from = by.read(|t| t.intervals().len()).saturating_sub(1);
         *lock(&self.leads) = Some(Followed { by, from, of });
     }
 
-    /// Writes to the timeline. Instants read inside `write` are after every instant up to which it was safe that a
-    /// track has used without seeing the change.
+    /// Writes to the timeline. Clock times read inside `write` are later than any `safe_until` that a track has used
+    /// without seeing the change.
     pub fn write<R>(&self, write: impl FnOnce(&mut Timeline) -> R) -> R {
         let leads = lock(&self.leads).clone();
         let Some(Followed { by, from, of }) = leads else {
@@ -73,7 +72,7 @@ impl SharedTimeline {
         by.write_alone(|follower| {
             self.write_alone(|timeline| {
                 let result = write(timeline);
-                // Another write may have been the last.
+                // Another write may have stopped it.
                 if lock(&self.leads).is_some() {
                     follower.follow(from, timeline, of);
                 }
@@ -98,8 +97,8 @@ impl SharedTimeline {
         read(&lock(&self.timeline))
     }
 
-    /// If the timeline is not the one that was read at `seen`: reads it (waiting for a cut that
-    /// is being written) and gives the new number to remember.
+    /// If the timeline has changed since `seen`, reads it (waiting for a cut that is being written) and returns the
+    /// new sequence number.
     pub fn news<R>(&self, seen: u64, read: impl FnOnce(&Timeline) -> R) -> Option<(u64, R)> {
         if self.sequence.load(Ordering::SeqCst) == seen {
             return None;
@@ -110,42 +109,42 @@ impl SharedTimeline {
     }
 }
 
-/// Running time may be set back by less when PLAYING is reached again: the pipeline and its
-/// elements read the clock one after the other.
+/// Running time may go back by less than this when PLAYING is reached again, since the pipeline and its elements read
+/// the clock one after the other.
 const SAME: i64 = 200_000_000;
 
 fn signed(time: Ns) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-/// The running time of the pipeline, as capture knows it.
+/// The running time of the pipeline, as used for recording.
 ///
-/// It never jumps: a new base time and a flush that sets it back change what has to be added to
-/// what comes in, and recorded time goes on from where it was.
+/// It never jumps: a new base time, or a flush that resets running time, changes the offset added to incoming
+/// timestamps, and recorded time continues.
 #[derive(Debug)]
 pub struct RunningTime {
     playing: Mutex<Option<Playing>>,
-    /// Its base time, to be looked at for every buffer; `NOT_PLAYING` without.
+    /// Its base time, checked for every buffer; `NOT_PLAYING` if there is none.
     base: AtomicU64,
-    /// Running time when PLAYING was left last.
+    /// Running time when PLAYING was last left.
     left: AtomicU64,
     /// Furthest running time that has arrived on any pad: the end of that buffer.
     furthest: AtomicU64,
-    /// A running time that a single buffer claims to have come from, far ahead of the others of its pad; 0 without.
+    /// A running time far ahead of the others of its pad that only a single buffer has claimed; 0 if there is none.
     jumped: AtomicU64,
-    /// What has to be added for live sources, which go by the clock.
+    /// Offset for live sources, which follow the clock.
     live_shift: AtomicI64,
-    /// What has to be added for the others, since running time was set back.
+    /// Offset for other sources, since running time was reset.
     shift: AtomicI64,
-    /// Whether some source is live.
+    /// Whether any source is live.
     live: AtomicBool,
-    /// Whether sources that are not live are held, as a buffer needs it.
+    /// Whether sources that are not live are blocked in PAUSED.
     holds: AtomicBool,
     /// See [`RunningTime::reference`].
     reference: ReferenceTime,
 }
 
-/// No base time: GStreamer's own "none".
+/// No base time: `GST_CLOCK_TIME_NONE`.
 const NOT_PLAYING: u64 = u64::MAX;
 
 impl Default for RunningTime {
@@ -169,13 +168,13 @@ impl Default for RunningTime {
 struct Playing {
     clock: gst::Clock,
     base: gst::ClockTime,
-    /// A reading of the clock, and when that was.
+    /// A reading of the clock, and when it was taken.
     seen: Option<(i64, Instant)>,
 }
 
-/// A clock is compared with the system's after so long …
+/// Interval after which the clock is compared with the system's monotonic clock …
 const LOOK: i64 = 1_000_000_000;
-/// … and has been set if it has come further than the system's by this: what it steps by less is made up.
+/// … and the lead over that beyond which it counts as a jump. Smaller steps are filled.
 const CLOCK_STEP: i64 = 600_000_000_000;
 
 impl Playing {
@@ -187,12 +186,12 @@ impl Playing {
         }
     }
 
-    /// Running time by clock and base time alone; negative if the clock has been set back to before the base time.
+    /// Running time from clock and base time alone; negative if the clock was set to before the base time.
     fn plain(&self) -> i64 {
         signed(self.clock.time().nseconds()).saturating_sub(signed(self.base.nseconds()))
     }
 
-    /// How far the clock has leapt since it was read last, as one that follows the time of day does when that is set.
+    /// How far the clock has jumped since the last reading, as a wall clock does when it is set.
     fn leap(&mut self, plain: i64) -> i64 {
         leap(&mut self.seen, plain, Instant::now)
     }
@@ -211,7 +210,7 @@ fn leap(seen: &mut Option<(i64, Instant)>, plain: i64, now: impl FnOnce() -> Ins
     *seen = Some((plain, now));
     let passed =
         signed(u64::try_from(now.saturating_duration_since(at).as_nanos()).unwrap_or(Ns::MAX));
-    // One that stands still for a while is none that leaps.
+    // A clock that stands still for a while has not jumped.
     match step.saturating_sub(passed) > CLOCK_STEP || step < -LOOK {
         true => step.saturating_sub(passed),
         false => 0,
@@ -232,7 +231,7 @@ impl RunningTime {
         *now = Some(playing);
     }
 
-    /// The base time is now this one; while PLAYING too, time goes on from where it is.
+    /// Sets a new base time. In PLAYING, running time continues from where it is.
     pub fn rebase(&self, base: gst::ClockTime) {
         let known = self.base.load(Ordering::SeqCst);
         if known == base.nseconds() || known == NOT_PLAYING {
@@ -264,7 +263,7 @@ impl RunningTime {
         *playing = None;
     }
 
-    /// Running time at which PLAYING was left last.
+    /// Running time at which PLAYING was last left.
     pub fn left_playing(&self) -> Ns {
         self.left.load(Ordering::SeqCst)
     }
@@ -281,13 +280,13 @@ impl RunningTime {
         Some(u64::try_from(plain.saturating_add(self.live_shift())).unwrap_or(0))
     }
 
-    /// The furthest running time that has arrived.
+    /// Furthest running time that has arrived.
     pub fn furthest(&self) -> Ns {
         let furthest = self.furthest.load(Ordering::SeqCst);
         furthest.max(self.jumped.load(Ordering::SeqCst))
     }
 
-    /// A buffer that ends at `end` has arrived, if its stamp is right; or that is known now.
+    /// A buffer that ends at `end` has arrived, if its timestamp is right; `None` once that has been decided.
     pub fn jumped(&self, end: Option<Ns>) {
         self.jumped.store(end.unwrap_or(0), Ordering::SeqCst);
     }
@@ -299,39 +298,38 @@ impl RunningTime {
         }
     }
 
-    /// What upstream's reference timestamps say of running time.
+    /// The offsets from upstream's reference timestamps.
     pub fn reference(&self) -> &ReferenceTime {
         &self.reference
     }
 
-    /// What has to be added to the running time of live sources.
+    /// Offset for the running time of live sources.
     pub fn live_shift(&self) -> i64 {
         self.live_shift.load(Ordering::SeqCst)
     }
 
-    /// What has to be added to the running time of others, from their last
-    /// [`RunningTime::restart`] on.
+    /// Offset for the running time of other sources, since their last [`RunningTime::restart`].
     pub fn shift(&self) -> i64 {
         self.shift.load(Ordering::SeqCst)
     }
 
-    /// In PAUSED, sources that are not live are held.
+    /// Sets whether sources that are not live are blocked in PAUSED.
     pub fn hold(&self, holds: bool) {
         self.holds.store(holds, Ordering::SeqCst);
     }
 
-    /// Whether they are.
+    /// Whether they are blocked.
     pub fn holds(&self) -> bool {
         self.holds.load(Ordering::SeqCst)
     }
 
-    /// A source brings its first buffer.
+    /// A source pushes its first buffer.
     pub fn add_source(&self, live: bool) {
         self.live.fetch_or(live, Ordering::SeqCst);
     }
 
-    /// Running time is set back, to `to`: it goes on from the furthest that arrived. Live sources have gone on with the
-    /// clock.
+    /// Running time has been reset to `to`: continues from the furthest that has arrived. Live sources have continued
+    /// with the clock.
     pub fn restart(&self, to: Ns) {
         let go_on = match self.live.load(Ordering::SeqCst) {
             true => self.furthest().max(self.left_playing()),
@@ -368,7 +366,7 @@ mod tests {
         for (step, passed, leap_due) in [
             (SECOND / 50, 0, 0),
             (5 * SECOND, 5, 0),
-            // Nobody has looked for an hour.
+            // No reading for an hour.
             (3_600 * SECOND, 3_600, 0),
             (60 * 86_400 * SECOND, 1, 60 * 86_400 - 1),
             (SECOND, 3_600, 0),

@@ -1,8 +1,8 @@
-//! One track of one recording: from a pad's buffers through the gate to the encoder.
+//! One track of one recording: buffers go from its pad through the gate to the encoder.
 //!
-//! Lock order: `inner` alone. It is held while buffers go into the appsrc, so that the track's
-//! thread and the supervisor's fillers stay in order; appsrc does not block here, it only
-//! queues, and its callbacks take nothing but `Backpressure`.
+//! Lock order: `inner` is the track's only lock. It is held while buffers are pushed into the appsrc, which keeps
+//! the track's streaming thread and the supervisor's gap filling in order. appsrc only queues here, it never blocks,
+//! and its callbacks use nothing but `Backpressure`.
 
 mod encoding;
 mod ending;
@@ -41,23 +41,23 @@ use std::{
 /// Where a track's media comes from.
 #[derive(Debug, Clone)]
 pub enum Origin {
-    /// Its pad: as it comes, if it comes live.
+    /// Its pad, live if upstream is.
     Pad,
-    /// The past, where all that it brings has its right place, in a thread that can wait.
+    /// The pre-record buffer: every buffer already has its final running time, and the pushing thread may block.
     Past {
-        /// Whether it came raw, and has been encoded there: known by the time it comes.
+        /// Whether the media was raw and has been encoded for the store. Set before the first buffer.
         was_raw: Arc<AtomicBool>,
     },
 }
 
-/// What `start` knows of a track.
+/// What `start` knows about a track.
 #[derive(Debug)]
 pub struct TrackSpec {
     /// Name of its pad.
     pub name: String,
-    /// What it is a track of.
+    /// Its media kind.
     pub kind: Kind,
-    /// Whether upstream is live (LATENCY).
+    /// Whether upstream is live (LATENCY query).
     pub live: bool,
     /// Upstream's latency.
     pub latency: Duration,
@@ -65,25 +65,25 @@ pub struct TrackSpec {
     pub origin: Origin,
 }
 
-/// Whether the pad goes on giving buffers to a track.
+/// Whether the pad should keep pushing buffers into a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flow {
-    /// Yes.
+    /// Keep pushing.
     More,
-    /// The track needs nothing any more.
+    /// The track is complete.
     Done,
 }
 
 /// Figures for `stats`.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrackStats {
-    /// Buffers from upstream that have gone to the encoder, or into the file as they are.
+    /// Buffers from upstream that went to the encoder, or were copied into the file.
     pub encoded: u64,
-    /// Those of the recording's that were left out because the encoder was too slow.
+    /// Buffers inside the recording that were dropped because the encoder was too slow.
     pub dropped: u64,
-    /// Recorded time that was made up.
+    /// Recorded time that upstream did not deliver, and that was filled.
     pub filled: Ns,
-    /// What has been added to its stamps, in nanoseconds, since they could not be right.
+    /// Offset added to timestamps to correct them, in nanoseconds.
     pub shifted: i64,
 }
 
@@ -94,7 +94,7 @@ impl TrackStats {
     }
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Track {
     name: String,
@@ -104,50 +104,50 @@ pub struct Track {
     any_live: Arc<AtomicBool>,
     /// Upstream's latency, in nanoseconds.
     latency: AtomicU64,
-    /// Buffers that have come, whatever has become of them.
+    /// Buffers received so far, including dropped ones.
     came: AtomicU64,
     queue_limit: Ns,
     clock: Arc<RunningTime>,
     timeline: Arc<SharedTimeline>,
     backpressure: Arc<Backpressure>,
     arrived: AtomicU64,
-    /// What waited when the last buffer came.
+    /// Queue level when the last buffer arrived.
     waited: AtomicU64,
-    /// Whether the muxer can be told that nothing comes on it.
+    /// Whether the muxer accepts gaps on this track.
     takes_gaps: AtomicBool,
     closed: AtomicBool,
     flushing: AtomicBool,
-    /// So much more may wait than there is room for: another track has starved for long.
+    /// Extra queue time beyond the limit, granted because another track starved for long.
     wider: AtomicU64,
-    /// EOS on the pad.
+    /// EOS received on the pad.
     ended: AtomicBool,
-    /// It is decoded, and nothing comes out before a key frame.
+    /// The track is decoded first, so no output precedes a keyframe.
     begins_decoded: AtomicBool,
-    /// The interval, counted from 1, for which a key frame was last asked.
+    /// The interval, counted from 1, for whose start a keyframe was last requested.
     asked: AtomicUsize,
-    /// The same for the end of a part.
+    /// The same for the part, counted from 1, for whose end one was requested.
     asked_behind: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
-/// What all tracks of a recording have in common.
+/// What all tracks of a recording share.
 #[derive(Debug, Clone)]
 pub struct TrackContext {
     pub clock: Arc<RunningTime>,
     pub timeline: Arc<SharedTimeline>,
     pub backpressure: Arc<Backpressure>,
-    /// Media that may wait.
+    /// Limit of queued media.
     pub queue_limit: Ns,
-    /// How far stamps may be off the clock.
+    /// How far timestamps may deviate from the clock.
     pub patience: Ns,
-    /// Whether any track is live: then cuts are made at the clock's time.
+    /// Whether any track is live. If so, cuts are made at clock time.
     pub any_live: Arc<AtomicBool>,
-    /// What is asked for, where the recording may go on in another part.
+    /// The requested format, if the recording may be split into parts.
     pub may_split: Option<Asked>,
 }
 
 impl Track {
-    /// A track that waits for its first buffer.
+    /// Creates a track that waits for its first buffer.
     pub fn new(spec: &TrackSpec, shared: &TrackContext) -> Self {
         Track {
             name: spec.name.clone(),
@@ -200,17 +200,17 @@ impl Track {
         &self.name
     }
 
-    /// What it is a track of.
+    /// Its media kind.
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// Whether its media comes out of the past.
+    /// Whether its media comes from the pre-record buffer.
     pub fn is_kept(&self) -> bool {
         matches!(self.origin, Origin::Past { .. })
     }
 
-    /// Whether its media came raw and has been encoded on its way here.
+    /// Whether its media was raw and has been encoded for the pre-record buffer.
     pub fn was_raw(&self) -> bool {
         match &self.origin {
             Origin::Pad => false,
@@ -218,7 +218,7 @@ impl Track {
         }
     }
 
-    /// Whether its media comes live, as far as is known: it cannot wait then.
+    /// Whether its media is live, as far as is known. Live media cannot be blocked.
     pub fn is_live(&self) -> bool {
         self.live.load(Ordering::Relaxed)
     }
@@ -233,12 +233,12 @@ impl Track {
         self.latency.load(Ordering::Relaxed)
     }
 
-    /// Whether the part that it is in has its pipeline, and more to come.
+    /// Whether the current part has a pipeline that still accepts media.
     pub fn is_connected(&self) -> bool {
         lock(&self.inner).is_connected()
     }
 
-    /// What upstream is like, when that is asked anew.
+    /// Updates upstream's liveness and latency after a new query.
     pub fn set_upstream(&self, live: bool, latency: Duration) {
         self.latency.store(nanoseconds(latency), Ordering::Relaxed);
         self.live.store(live && !self.is_kept(), Ordering::Relaxed);
@@ -248,52 +248,52 @@ impl Track {
         inner.outlets.set_scarce(scarce);
     }
 
-    /// How many buffers have come, whatever has become of them.
+    /// Number of buffers received so far, including dropped ones.
     pub fn came(&self) -> u64 {
         self.came.load(Ordering::Relaxed)
     }
 
-    /// What is added to its stamps.
+    /// Offset added to its timestamps, in nanoseconds.
     pub fn shift(&self) -> i64 {
         lock(&self.inner).stamps.shift()
     }
 
-    /// Whether it needs nothing from upstream any more.
+    /// Whether it needs no more media from upstream.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Whether its pad has had EOS.
+    /// Whether its pad has received EOS.
     pub fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }
 
-    /// Recorded time, of this part, up to which media has been given on, as far as that tells its length.
+    /// Recorded time, within this part, up to which media has been pushed. Only buffers with a duration advance it.
     pub fn fed(&self, part: usize) -> Ns {
         self.progress_of(part).load(Ordering::Relaxed)
     }
 
-    /// The same, to be read without the track.
+    /// The same, readable without locking the track.
     pub fn progress_of(&self, part: usize) -> Arc<AtomicU64> {
         lock(&self.inner).outlets.of(part).fed.clone()
     }
 
-    /// Whether this part gets nothing from it any more.
+    /// Whether this part gets no more media from the track.
     pub fn is_closed_for(&self, part: usize) -> bool {
         lock(&self.inner).outlets.of(part).closed
     }
 
-    /// Whether this part gets nothing from it at all.
+    /// Whether this part gets no media from the track at all.
     pub fn is_absent_from(&self, part: usize) -> bool {
         self.is_closed_for(part) && !self.has_media_for(part)
     }
 
-    /// Whether this part has got anything from it.
+    /// Whether this part has had any media from the track.
     pub fn has_media_for(&self, part: usize) -> bool {
         self.feed(part, |feed| feed.has_media())
     }
 
-    /// Running time that has arrived.
+    /// Running time up to which media has arrived.
     pub fn arrived(&self) -> Ns {
         self.arrived.load(Ordering::SeqCst)
     }
@@ -303,17 +303,17 @@ impl Track {
         lock(&self.inner).first
     }
 
-    /// The caps that it came with.
+    /// The caps of its first media.
     pub fn caps(&self) -> Option<gst::Caps> {
         lock(&self.inner).first_caps.clone()
     }
 
-    /// The caps of what came last.
+    /// The newest caps.
     pub fn newest_caps(&self) -> Option<gst::Caps> {
         lock(&self.inner).caps.clone()
     }
 
-    /// What it is at the beginning of this part, as far as is known.
+    /// Its caps at the start of this part, as far as is known.
     pub fn caps_of(&self, part: usize) -> Option<gst::Caps> {
         let inner = lock(&self.inner);
         let begun = inner
@@ -329,7 +329,7 @@ impl Track {
     /// Figures for `stats`.
     pub fn stats(&self) -> TrackStats {
         let inner = lock(&self.inner);
-        // What refers to a frame that was left out is lost with it.
+        // Frames that depend on a dropped frame are dropped with it.
         let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
         let passed_over = inner.outlets.passed_over();
         TrackStats {
@@ -340,17 +340,17 @@ impl Track {
         }
     }
 
-    /// Whether it carries encoded media, as far as is known.
+    /// Whether its media is encoded, as far as is known.
     pub fn is_encoded(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(_)))
     }
 
-    /// Whether there is silence that can stand in for encoded audio that does not come.
+    /// Whether encoded silence is available to fill gaps in encoded audio.
     pub fn has_silence(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.has_silence())
     }
 
-    /// Whether a picture is on show that can be shown on.
+    /// Whether there is a current frame that can be repeated.
     pub fn shows_picture(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.shows_picture())
     }

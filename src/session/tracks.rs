@@ -1,4 +1,4 @@
-//! What comes from the pads, to the tracks that it belongs to; and how long who brings it has to wait.
+//! Dispatches data from the pads to their tracks, and applies backpressure to upstream.
 
 use super::{
     Session, lock, orientation,
@@ -11,18 +11,18 @@ use crate::{
 };
 use std::time::{Duration, Instant};
 
-/// A track that is full waits so long for the one that starves: longer than a busy machine keeps the thread that feeds
-/// that one from running, or the queue would grow for nothing.
+/// How long a full track waits for a starving one: longer than a busy machine delays the thread that feeds that one,
+/// or the queue would grow needlessly.
 const STARVED: Duration = Duration::from_millis(50);
-/// How often an upstream that waits for the clock looks at it.
+/// How often upstream polls while it waits for the clock.
 pub const CLOCK_LOOK: Duration = Duration::from_millis(10);
-/// How often one that waits for room looks by itself.
+/// How often upstream polls while it waits for room.
 pub const ROOM_LOOK: Duration = Duration::from_millis(200);
-/// A buffer that is further ahead of what has come may have a wrong stamp.
+/// A buffer further ahead of its track than this may have a wrong timestamp.
 const STEP: Ns = 1_000_000_000;
 
 impl Session {
-    /// The newest buffer that passed the pad of a track before it was given to the track.
+    /// Replays the newest buffer that passed a track's pad before the recording began.
     pub fn replay(&self, track: usize, recent: Input) {
         match (self.decoder(track), self.track(track)) {
             (Some(decoder), _) => decoder.replay(recent),
@@ -35,8 +35,8 @@ impl Session {
         self.tracks.get(track)
     }
 
-    /// A buffer of a track; waits for room if it is not live. `now`: the clock's running time, if it has been read
-    /// already.
+    /// Handles a buffer of a track; blocks for room if the track is not live. `now`: the clock's running time, if it
+    /// has been read already.
     pub fn push(&self, track: usize, input: Input, now: Option<Ns>) -> Flow {
         match self.track(track) {
             Some(this) => {
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// A buffer of a track that comes out of the past; waits for room, in a thread that upstream does not wait for.
+    /// Handles a buffer from the pre-record buffer. Blocks for room, in a thread that upstream does not depend on.
     pub fn push_kept(&self, track: usize, input: Input) -> Flow {
         let Some(this) = self.track(track) else {
             return Flow::Done;
@@ -62,27 +62,27 @@ impl Session {
         this.push(input, false, None)
     }
 
-    /// Whether a track needs nothing any more.
+    /// Whether a track needs no more media.
     pub fn is_track_closed(&self, track: usize) -> bool {
         self.track(track).is_none_or(Track::is_closed)
     }
 
-    /// The past has an encoder for the track of this pad, whose factory has this name.
+    /// Notes the factory of the encoder that this pad's track has for the pre-record buffer.
     pub fn is_encoded_by(&self, pad: &str, factory: &str) {
         lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
     }
 
-    /// What upstream says of a track, as far as it still holds for its media.
+    /// Upstream's tags of a track, as far as they still apply to its media.
     pub(super) fn tags_of(&self, track: &Track) -> Option<gst::TagList> {
         let mut tags = self.delegate.tags(track.name())?;
         if track.was_raw() {
-            // Its pictures have been turned.
+            // Its frames have been rotated.
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         Some(tags)
     }
 
-    /// A buffer of a track, as its gate takes it; never waits.
+    /// Pushes a buffer into a track's gate; never blocks.
     pub(super) fn push_raw(
         &self,
         index: usize,
@@ -94,9 +94,9 @@ impl Session {
         track.push(input, for_another, now)
     }
 
-    /// Holds a non-live upstream back while enough of it waits. When another track has starved for longer
-    /// than a thread may take to bring more, as much again may wait: its data may be behind this buffer.
-    /// Beside live tracks it is held to their pace.
+    /// Blocks an upstream that is not live while its queue is full. If another track has starved for longer than its
+    /// thread may be delayed, the limit is raised, as that track's data may come after this buffer. Next to live
+    /// tracks, it is also held back to the clock.
     fn wait_for_room(&self, index: usize, track: &Track, running: Ns) {
         if track.is_live() {
             return;
@@ -106,7 +106,7 @@ impl Session {
             if track.need_not_wait() || self.backpressure.is_open() {
                 return None;
             }
-            // A stamp far ahead of the others may be wrong: the track decides.
+            // A timestamp far ahead may be wrong: let the track decide.
             let is_expected = running <= track.arrived().saturating_add(STEP);
             if is_expected && self.any_live() && self.clock.now().is_some_and(|now| running > now) {
                 return Some(CLOCK_LOOK);
@@ -116,7 +116,7 @@ impl Session {
             }
             if !self.others_starve(index) {
                 starved = None;
-                // Backpressure, and hunger that lasts, are told.
+                // Any change wakes this thread.
                 return Some(ROOM_LOOK);
             }
             let since = starved.get_or_insert_with(Instant::now).elapsed();
@@ -128,13 +128,13 @@ impl Session {
         });
     }
 
-    /// Whether the muxer has nothing of some other track, and so holds this one up.
+    /// Whether the muxer lacks media of another track, and therefore blocks this one.
     fn others_starve(&self, index: usize) -> bool {
         let mut tracks = self.tracks.iter().enumerate();
         tracks.any(|(other, track)| other != index && track.is_starving())
     }
 
-    /// Tags of a track. Raw pictures are turned as they say; all else goes into the file.
+    /// Handles tags of a track. The orientation of raw video is applied; all other tags go into the file.
     pub fn set_tags(&self, track: usize, tags: &gst::TagListRef) {
         let Some(track) = self.track(track) else {
             return;
@@ -149,8 +149,8 @@ impl Session {
         track.set_tags(tags);
     }
 
-    /// Tags for the head of a track's chain: the track's own, and those of the recording where the muxer has no place for
-    /// them.
+    /// Tags for the start of a track's chain: the track's own, and the global ones if the muxer does not support
+    /// these.
     pub(super) fn head_tags(
         &self,
         track: &Track,
@@ -160,7 +160,7 @@ impl Session {
     ) -> Option<gst::TagList> {
         let mut of_track = self.tags_of(track);
         if is_encoded && let Some(tags) = &mut of_track {
-            // Its pictures are turned before they are encoded.
+            // Its frames are rotated before they are encoded.
             tags.make_mut().remove::<gst::tags::ImageOrientation>();
         }
         let of_all = self.settings.tags.clone().filter(|_| !muxer_takes_tags);
@@ -180,14 +180,14 @@ impl Session {
         self.tracks.iter().find(|track| track.name() == pad)
     }
 
-    /// Another stream begins on a track: its pictures stand as they are until its tags come.
+    /// A new stream begins on a track: its frames are not rotated until its tags arrive.
     pub fn forget_tags(&self, track: usize) {
         if let Some(track) = self.track(track) {
             track.set_orientation(Orientation::default());
         }
     }
 
-    /// The encoded media of a track comes in the other order: what came before is all there is.
+    /// The encoded media of a track is played backwards: ends the recording with what has arrived.
     pub fn refuse_backwards(&self, track: usize) {
         let Some(track) = self.track(track) else {
             return;
@@ -199,7 +199,7 @@ impl Session {
         )));
     }
 
-    /// Buffers of a track did not get here: what is encoded goes on at the next key frame.
+    /// Buffers of a track were lost: encoded media resumes at the next keyframe.
     pub fn lose(&self, track: usize) {
         match (self.decoder(track), self.track(track)) {
             (Some(decoder), _) => decoder.flush(),
@@ -208,7 +208,7 @@ impl Session {
         }
     }
 
-    /// Upstream has nothing for a track before running time `end`.
+    /// A GAP event: upstream has no media for a track before running time `end`.
     pub fn gap(&self, track: usize, end: Ns) {
         if let Some(this) = self.track(track)
             && end
@@ -224,13 +224,13 @@ impl Session {
         }
     }
 
-    /// Where the interval begins that is on.
+    /// Start of the current interval.
     fn begun(&self) -> Ns {
         self.timeline
             .read(|t| t.intervals().last().map_or(0, |i| i.start))
     }
 
-    /// What upstream of a track is like, when that is asked anew.
+    /// Updates the liveness and latency of a track's upstream after a new query.
     pub fn set_upstream(&self, track: usize, live: bool, latency: Duration) {
         let Some(track) = self.track(track) else {
             return;
@@ -241,7 +241,7 @@ impl Session {
             false => None,
         };
         if let Some(at) = clock {
-            // It is one that goes by the clock, as nobody knew; nothing has been recorded yet.
+            // The track turns out to be live, and nothing has been recorded yet: begin at clock time.
             self.timeline.write(|timeline| {
                 if timeline
                     .pending()
@@ -254,15 +254,14 @@ impl Session {
         self.backpressure.wake();
     }
 
-    /// Another piece of a track's stream begins, behind a flush or in another segment.
+    /// A new run of timestamps begins, after a flush or with a new segment.
     pub fn begin_anew(&self, track: usize) {
         if let Some(track) = self.track(track) {
             track.begin_anew();
         }
     }
 
-    /// Silence or black instead of a track's media, or its media again, from this running time, or from now on. Gives
-    /// that instant.
+    /// Mutes (black or silence) or unmutes a track, from this running time or from now on. Returns that running time.
     pub fn mute(&self, track: usize, muted: bool, from: Option<Ns>) -> Option<Ns> {
         let now = || self.timeline.write(|_| self.now());
         let mut at = None;
@@ -271,14 +270,14 @@ impl Session {
         at
     }
 
-    /// The same from the beginning.
+    /// Mutes a track from the beginning.
     pub fn start_muted(&self, track: usize) {
         if let Some(track) = self.track(track) {
             track.mute(|| 0, true);
         }
     }
 
-    /// EOS of a track.
+    /// EOS on a track.
     pub fn end_track(&self, track: usize) {
         let drains = self.decoder(track).is_some_and(|decoder| decoder.drain());
         if !drains && let Some(track) = self.track(track) {
@@ -286,7 +285,7 @@ impl Session {
         }
     }
 
-    /// A flush begins (nobody may wait) or ends.
+    /// A flush begins, during which nobody may block, or ends.
     pub fn set_flushing(&self, track: usize, flushing: bool) {
         if let Some(track) = self.track(track) {
             track.set_flushing(flushing);
@@ -294,7 +293,7 @@ impl Session {
     }
 }
 
-/// Tags with the date (nanoseconds since 1970) of the first recorded instant, unless they have another.
+/// Adds the date of the first recorded instant (nanoseconds since 1970), unless the tags have a date.
 fn dated(tags: Option<gst::TagList>, date: i64) -> gst::TagList {
     let mut tags = tags.unwrap_or_default();
     let has_date =

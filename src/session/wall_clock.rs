@@ -1,5 +1,5 @@
-//! Which wall-clock time a recording's intervals had: from upstream's reference timestamps where there are any, else from
-//! the system's clock.
+//! Wall-clock times of a recording's intervals: from upstream's reference timestamps if there are any, else from the
+//! system clock.
 
 use super::timing::lock;
 use crate::model::timeline::Ns;
@@ -12,32 +12,32 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// From 1900, where NTP begins to count, to 1970.
+/// From the NTP epoch (1900) to the Unix epoch (1970).
 const NTP_TO_UNIX: i64 = 2_208_988_800_000_000_000;
-/// A smaller change of the offset is jitter of the reference timestamps.
+/// Smaller changes of the offset are jitter of the reference timestamps.
 const MIN_CHANGE: u64 = 100_000;
-/// So many changes are kept: then the older half goes.
+/// Maximum number of changes; beyond it, the older half is removed.
 const MAX_CHANGES: usize = 4096;
-/// Two clocks were read at the same instant if that took no longer.
+/// Two clock readings within this time count as simultaneous.
 const SAME_INSTANT: Duration = Duration::from_micros(10);
-/// So often that is tried.
+/// Maximum number of attempts at that.
 const MAX_READS: usize = 8;
 
 static UNIX: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-unix"));
 static NTP: Lazy<gst::Caps> = Lazy::new(|| gst::Caps::new_empty_simple("timestamp/x-ntp"));
 
-/// What reference timestamps (`GstReferenceTimestampMeta`) of type `timestamp/x-unix` and `timestamp/x-ntp` have told:
-/// how far ahead of running time UTC is.
+/// UTC minus running time, from reference timestamps (`GstReferenceTimestampMeta`) with the caps `timestamp/x-unix`
+/// and `timestamp/x-ntp`.
 #[derive(Debug, Default)]
 pub struct ReferenceTime {
-    /// Whether there has been any.
+    /// Whether there has been one.
     known: AtomicBool,
-    /// Offsets, each from this running time on.
+    /// Offsets, each valid from this running time on.
     offsets: Mutex<Vec<(Ns, i64)>>,
 }
 
 impl ReferenceTime {
-    /// Takes note of a buffer's reference timestamp, if it has one. `running` is its running time.
+    /// Notes a buffer's reference timestamp, if it has one. `running` is its running time.
     pub fn note(&self, buffer: &gst::BufferRef, running: Ns) {
         for meta in buffer.iter_meta::<gst::ReferenceTimestampMeta>() {
             let Ok(time) = i64::try_from(meta.timestamp().nseconds()) else {
@@ -84,7 +84,7 @@ impl ReferenceTime {
     }
 }
 
-/// How far the system's clock is ahead of what `now` reads, in nanoseconds since 1970, both read at the same instant.
+/// System clock minus `now`, in nanoseconds since 1970, both read at the same instant.
 pub fn system_offset(now: impl Fn() -> Ns) -> i64 {
     let mut best: Option<(Duration, i64)> = None;
     for _ in 0..MAX_READS {

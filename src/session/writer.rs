@@ -1,4 +1,4 @@
-//! The muxer's bytes: where each belongs, and which blob it goes out with.
+//! The muxer's output: where each buffer goes in the file, and with which blob it is handed out.
 
 mod finalise;
 
@@ -19,26 +19,26 @@ use std::{
     },
 };
 
-/// Bytes may stay out of the file for this much media.
+/// How much media may stay in memory before it is flushed to the file.
 const FLUSH_EVERY: Ns = 500_000_000;
-/// So long after the end of a timeslice a cluster is waited for, for the blob to end with it.
+/// How long after the end of a timeslice to wait for a cluster, so that the blob can end with it.
 const SLACK: Ns = 150_000_000;
 
-/// What can be read of a writer while the disk keeps it waiting.
+/// The parts of a writer's state that can be read while it is blocked on the disk.
 #[derive(Debug, Default)]
 pub struct Progress {
     bytes: AtomicU64,
     blobs: AtomicU64,
     frontier: AtomicU64,
     timecode: AtomicU64,
-    /// The recording is over without the writer.
+    /// The recording was ended without the writer.
     abandoned: AtomicBool,
-    /// The disk has failed: the file may lack something.
+    /// A write has failed: the file may be incomplete.
     damaged: AtomicBool,
 }
 
 impl Progress {
-    /// Bytes in all, and blobs so far.
+    /// Bytes written and blobs handed out so far.
     pub fn figures(&self) -> (u64, u64) {
         (
             self.bytes.load(Ordering::SeqCst),
@@ -51,17 +51,17 @@ impl Progress {
         self.frontier.load(Ordering::SeqCst)
     }
 
-    /// Whether all that was to be written has been.
+    /// Whether everything was written successfully.
     pub fn is_whole(&self) -> bool {
         !self.damaged.load(Ordering::SeqCst)
     }
 
-    /// The file lacks something: what has been written may not be on the disk though that was asked for, or there is none.
+    /// Marks the file as incomplete: a write or a requested sync has failed, or there is no file.
     pub fn note_incomplete(&self) {
         self.damaged.store(true, Ordering::SeqCst);
     }
 
-    /// Takes note of a write that has failed.
+    /// Records whether a write has failed.
     fn note_failure<T>(&self, written: io::Result<T>) -> io::Result<T> {
         if written.is_err() {
             self.damaged.store(true, Ordering::SeqCst);
@@ -69,8 +69,8 @@ impl Progress {
         written
     }
 
-    /// The disk does not answer: hands out an empty last blob that ends at `end`, and whatever the writer
-    /// still gets is dropped.
+    /// The disk does not respond: hands out an empty last blob that ends at `end`. Anything the writer gets from now
+    /// on is dropped.
     pub fn abandon(&self, end: Ns, outlet: &BlobOutlet<'_>) {
         self.abandoned.store(true, Ordering::SeqCst);
         self.damaged.store(true, Ordering::SeqCst);
@@ -86,14 +86,14 @@ impl Progress {
     }
 }
 
-/// Takes what the muxer writes, in the muxer's thread.
+/// Receives the muxer's output, in the muxer's thread.
 pub struct Writer {
     store: Store,
-    /// What its bytes leave through, if they do, and the recording's number there.
+    /// The `src` pad's output, if it is used, and the number of this recording there.
     src: Option<(Arc<SrcOutput>, u64)>,
     caps: Option<gst::Caps>,
     progress: Arc<Progress>,
-    /// Where the next bytes belong.
+    /// Byte offset of the next buffer.
     position: u64,
     /// Recorded time up to which media has been written.
     frontier: Ns,
@@ -101,23 +101,23 @@ pub struct Writer {
     timeslice: Ns,
     /// Recorded time at which the next blob is due.
     slice_end: Ns,
-    /// Timecode of the blob that is being gathered.
+    /// Timecode of the current blob.
     timecode: Ns,
-    /// The begin of a cluster or fragment, which belongs to the blob of the media after it.
+    /// The header of a cluster or fragment, held back because it belongs to the blob of the media after it.
     held: Vec<(u64, gst::Buffer)>,
-    /// What those are to the container.
+    /// Whether the container has clusters or fragments.
     units: Units,
     /// Media has been written.
     has_media: bool,
-    /// Nothing can be written any more.
+    /// All media has been written; no more is accepted.
     complete: bool,
     steps: Steps,
-    /// The last blob has gone out.
+    /// The last blob has been handed out.
     finished: bool,
 }
 
 impl Writer {
-    /// A writer into `store`, with a blob each `timeslice` of recorded time if it is not 0.
+    /// Creates a writer into `store`. Hands out a blob for each `timeslice` of recorded time, unless that is 0.
     pub fn new(
         store: Store,
         src: Option<(Arc<SrcOutput>, u64)>,
@@ -144,19 +144,19 @@ impl Writer {
         }
     }
 
-    /// Its bytes go there. To be called before there are any.
+    /// Replaces the store. Call it before anything is written.
     pub fn put_in(&mut self, store: Store) {
         self.store = store;
     }
 
-    /// Whether whatever still comes is late.
+    /// Whether any further input is too late.
     fn is_over(&self) -> bool {
         self.finished || self.progress.abandoned.load(Ordering::SeqCst)
     }
 
-    /// The container's caps.
+    /// Sets the container's caps.
     pub fn set_caps(&mut self, caps: &gst::Caps) {
-        // Nobody would end on `src` what begins there when the recording is over.
+        // After the end of the recording, nobody would end a stream that begins on `src`.
         if self.caps.is_none() && !self.is_over() {
             let src = self.src.take();
             self.src = src.filter(|(src, number)| src.begin(*number, caps));
@@ -165,12 +165,12 @@ impl Writer {
         self.caps = Some(caps.clone());
     }
 
-    /// The container's caps, for blobs of a recording that ends before its muxer has said them.
+    /// Sets the container's caps for the blobs of a recording that ends before its muxer has sent any.
     pub fn assume_caps(&mut self, caps: gst::Caps) {
         self.caps.get_or_insert(caps);
     }
 
-    /// What comes next belongs at `position`.
+    /// Sets the byte offset of the next buffer.
     pub fn seek(&mut self, position: u64) {
         self.position = position;
     }
@@ -180,12 +180,13 @@ impl Writer {
         self.frontier
     }
 
-    /// Whether media has been written, and so the container's header before it.
+    /// Whether media has been written, and therefore the container's header.
     pub fn has_media(&self) -> bool {
         self.has_media
     }
 
-    /// The file is about to be synchronised: see [`Store::begin_round`]. At the end that is the end's to do.
+    /// The file is about to be synchronised: see [`Store::begin_round`]. Does nothing once the recording ends, as
+    /// finalising takes over.
     pub fn begin_round(&mut self) -> io::Result<Option<usize>> {
         if self.complete || self.is_over() {
             return Ok(None);
@@ -203,15 +204,15 @@ impl Writer {
         self.progress.note_failure(written)
     }
 
-    /// Says how far it has come.
+    /// Publishes the progress.
     fn tell(&self) {
         let progress = &self.progress;
         progress.bytes.store(self.store.len(), Ordering::SeqCst);
         progress.frontier.store(self.frontier, Ordering::SeqCst);
     }
 
-    /// Bytes from the muxer; if they begin a new timeslice, a blob of those before them. `begins`: a cluster or fragment
-    /// begins with them.
+    /// Writes a buffer from the muxer. If it begins a new timeslice, the bytes before it are handed out as a blob.
+    /// `begins`: it begins a cluster or fragment.
     pub fn write(
         &mut self,
         buffer: gst::Buffer,
@@ -247,7 +248,7 @@ impl Writer {
             return self.put(position, buffer);
         };
         let lasts = buffer.duration().map_or(0, |lasts| lasts.nseconds());
-        // Opus in Matroska is stamped later than it is heard.
+        // Opus in Matroska is timestamped late by its encoder delay.
         let pts = pts.min(outlet.fed);
         if self.begins_slice(pts, lasts, unit) {
             self.frontier = self.frontier.max(pts);
@@ -257,7 +258,7 @@ impl Writer {
         self.frontier = self.frontier.max(end);
         self.release()?;
         self.put(position, buffer)?;
-        // The head of Matroska is stamped, too.
+        // Matroska's header has a timestamp, too.
         self.has_media |= begins || self.frontier > 0;
         if self.frontier >= self.flushed.saturating_add(FLUSH_EVERY) {
             self.flushed = self.frontier;
@@ -266,13 +267,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether media of this recorded time and duration is the first of a blob; `unit`: a cluster or
-    /// fragment begins with it.
+    /// Whether media with this recorded time and duration is the first of a blob. `unit`: it begins a cluster or
+    /// fragment.
     fn begins_slice(&mut self, pts: Ns, lasts: Ns, unit: bool) -> bool {
         if self.timeslice == 0 {
             return false;
         }
-        // Fragments end with the last sample that has its end before a timeslice has.
+        // A fragment ends with the last sample that ends before the timeslice does.
         let early = lasts.saturating_sub(formats::ROUNDING);
         let early = early.min(self.timeslice / 2);
         let due = match (unit, self.units) {
@@ -286,19 +287,19 @@ impl Writer {
         };
         if due {
             self.slice_end = match self.units {
-                // Fragments of all tracks end by the same grid.
+                // The fragments of all tracks end on the same grid.
                 Units::Closed => {
                     let slices = pts.saturating_add(early) / self.timeslice + 1;
                     slices.saturating_mul(self.timeslice)
                 }
-                // None is shorter than asked for (MediaStream Recording, 2.3).
+                // No blob is shorter than the timeslice (MediaStream Recording, 2.3).
                 Units::Open | Units::None => pts.saturating_add(self.timeslice),
             };
         }
         due
     }
 
-    /// Lets go of what was held.
+    /// Writes the buffers that were held back.
     fn release(&mut self) -> io::Result<()> {
         for (position, buffer) in std::mem::take(&mut self.held) {
             self.put(position, buffer)?;
@@ -313,12 +314,13 @@ impl Writer {
         self.store.write(position, buffer)
     }
 
-    /// Whether bytes up to `end` have been written, so that they can be patched.
+    /// Whether the bytes up to `end` have been written, so that they can be patched.
     pub fn has_written(&self, end: u64) -> bool {
         end <= self.store.len() && !self.complete && !self.is_over()
     }
 
-    /// Whether the byte at `at` can still be changed: in the file, downstream of `src`, or because no blob has it.
+    /// Whether the byte at `at` can still be changed: in the file, downstream of `src`, or because no blob contains
+    /// it yet.
     pub fn can_change(&self, at: u64) -> bool {
         self.store.is_in_file() || self.src.is_some() || at >= self.store.taken()
     }
@@ -331,22 +333,22 @@ impl Writer {
         self.progress.note_failure(patched)
     }
 
-    /// A blob of what has been gathered, which ends at recorded time `end`.
+    /// Hands out the current blob, which ends at recorded time `end`.
     pub fn take(&mut self, end: Ns, outlet: &BlobOutlet<'_>) -> io::Result<()> {
         let bytes = self.store.take(false)?;
         self.hand_out(bytes, end, outlet);
         Ok(())
     }
 
-    /// The last blob, which ends at `end`. What goes wrong with it is told first. Nothing more goes out through `src`
-    /// then; to end it there is the session's.
+    /// Hands out the last blob, which ends at `end`. Errors are reported before it. Nothing more is sent through
+    /// `src`; the session ends the stream there.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
         let released = self.release();
-        // Who was completing the file has not come to it.
+        // Applies patches that are left if finalising did not get that far.
         let patched = self.store.write_patches(usize::MAX);
         let mut error = self.progress.note_failure(released.and(patched)).err();
-        // What could be written can still be taken after a failure.
+        // After a failure, what was written can still be handed out.
         let bytes = (0..2).find_map(
             |_| match self.progress.note_failure(self.store.take(true)) {
                 Ok(bytes) => Some(bytes),
@@ -377,7 +379,7 @@ impl Writer {
     }
 }
 
-/// A blob of the media from `timecode` to `end`.
+/// Hands out a blob with the media from `timecode` to `end`.
 fn hand_out(
     bytes: BlobBytes,
     caps: Option<&gst::Caps>,
@@ -399,7 +401,7 @@ fn hand_out(
     });
 }
 
-/// Where blobs go.
+/// Where blobs go, and what describes them.
 pub struct BlobOutlet<'a> {
     /// Number of the recording.
     pub session: u64,
@@ -409,11 +411,11 @@ pub struct BlobOutlet<'a> {
     pub begin: &'a dyn Fn() -> Ns,
     /// Takes them, in order.
     pub hand_out: &'a dyn Fn(Event),
-    /// The actual type.
+    /// The actual MIME type.
     pub mime_type: &'a dyn Fn() -> String,
-    /// Running time of a recorded time of the part.
+    /// Converts recorded time of the part to running time.
     pub running_at: &'a dyn Fn(Ns) -> Ns,
-    /// Recorded time that has been given to the encoders: nothing is later.
+    /// Recorded time up to which media has been pushed to the encoders. Output cannot be later.
     pub fed: Ns,
 }
 

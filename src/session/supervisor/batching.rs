@@ -1,6 +1,5 @@
-//! Encoded media that comes live is given on some buffers at a time, by the supervisor: threads that are woken for
-//! several at once, and find each other's data in the caches, need less of the processor than those that are woken
-//! for each.
+//! Encoded live media is pushed in batches, by the supervisor. Threads that wake up once for several buffers, and
+//! find each other's data in the caches, use less CPU than threads that wake up for each.
 
 use super::{Supervisor, TICK};
 use crate::{formats::Plan, model::timeline::Ns, session::track::Track};
@@ -9,26 +8,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// So long it may be batched at the most …
+/// Maximum time to batch …
 const MAX_BATCH_TIME: Duration = Duration::from_millis(200);
-/// … and no longer than this part of a timeslice, or of what may wait.
+/// … and maximum fraction of a timeslice, or of the queue limit.
 const TIMESLICE_FRACTION: u32 = 8;
-/// The last packet has so long to get through the muxer.
+/// How long the last packet may take through the muxer.
 const FLUSH_TIME: Duration = Duration::from_millis(5);
-/// Media that was let go for `request-data` is not waited for longer than this.
+/// Maximum wait for media that was flushed for `request-data`.
 const MAX_FLUSH_TIME: Duration = Duration::from_millis(100);
 
-/// What a recording's supervisor knows of what it gathers.
+/// State of the batches of a part.
 pub(super) struct Batch {
-    /// When it was let go last.
+    /// When the last batch was flushed.
     at: Instant,
-    /// Whether there was any then.
+    /// Whether it had any buffers.
     any: bool,
 }
 
 impl Supervisor {
-    /// The recording runs: from now on its media is batched, if all of it comes live and goes into the file as it is,
-    /// and nobody wants the bytes at once.
+    /// The recording is running: starts batching if all media is live and copied, and no one needs the bytes
+    /// immediately.
     pub(super) fn start_batching(&mut self) {
         let session = &self.session;
         let sent = session.src.is_linked();
@@ -45,7 +44,7 @@ impl Supervisor {
         }
     }
 
-    /// Whether something is batched, as far as is known.
+    /// Whether anything is batched, as far as is known.
     pub(super) fn has_batch(&self) -> bool {
         self.batch.as_ref().is_some_and(|batch| batch.any)
     }
@@ -61,12 +60,12 @@ impl Supervisor {
             .min(part(settings.patience_ns()))
     }
 
-    /// Gives on what has been batched for long enough, or is asked for, or is the last.
+    /// Flushes the batch if it is old enough, is requested, or is the last.
     pub(super) fn flush_batch(&mut self, asked: bool, stopped: bool) {
         let Some(last) = &self.batch else {
             return;
         };
-        // A tick may come a little early.
+        // A tick may be a little early.
         if !asked && !stopped && last.at.elapsed() + TICK / 2 < self.batch_time() {
             return;
         }
@@ -76,13 +75,14 @@ impl Supervisor {
         }
         let at = Instant::now();
         self.batch = Some(Batch { at, any });
-        // It may have been let go just before that.
+        // The media may have been pushed just before this.
         if asked {
             self.wait_until_muxed(at);
         }
     }
 
-    /// Waits until the muxer has taken what it can of what there was at `since`: all of some track.
+    /// Waits until the muxer has consumed what it can of the media pushed by `since`, which is all media of at least
+    /// one track.
     fn wait_until_muxed(&self, since: Instant) {
         let starves = || self.session.tracks.iter().any(Track::is_starving);
         while !starves() && !self.all_closed() && since.elapsed() < MAX_FLUSH_TIME {

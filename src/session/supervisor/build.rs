@@ -1,4 +1,4 @@
-//! Builds the pipeline once it is known what comes, and says that the recording has begun.
+//! Builds the pipeline once the tracks' caps are known, and announces the start of the recording.
 
 use super::{Supervisor, pipeline_events::PipelineEvents};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 use std::sync::{Arc, atomic::AtomicBool};
 
 impl Supervisor {
-    /// Nothing has come on a track, and the others do not wait for it any longer.
+    /// Leaves out a track without media for which the others no longer wait.
     pub(super) fn leave_out_absent(&self, track: usize) {
         let Some(track) = self.session.tracks.get(track) else {
             return;
@@ -28,15 +28,15 @@ impl Supervisor {
         track.leave_out();
     }
 
-    /// Whether a track has something for this part. (Silence and black cannot stand in for encoded media.)
+    /// Whether a track has anything for this part. (Silence and black frames cannot replace encoded media.)
     pub(super) fn is_known(&self, track: &Track) -> bool {
         let part = self.part.number;
         let has_media = track.caps().is_some() && (!track.is_encoded() || track.first().is_some());
-        // One that had ended before is not of this part.
+        // A track that ended earlier is not in this part.
         has_media && (part == 0 || !track.is_absent_from(part))
     }
 
-    /// Builds the pipeline, for the tracks of which it is known what they are.
+    /// Builds the pipeline for the tracks whose caps are known.
     pub(super) fn build(&mut self) -> Result<(), Error> {
         let session = &self.session;
         let (ready, tracks): (Vec<usize>, Vec<&Track>) = session
@@ -103,14 +103,14 @@ impl Supervisor {
         self.start_encoders()?;
         self.set_up_feeds(&ready);
         if self.session.bitrates() != bitrates {
-            // Written after the encoders had been made, and before it was known which they are.
+            // They were set after the encoders were created, but before they were registered.
             self.session.apply_bitrates(|_| true);
         }
         self.in_pipeline = ready;
         Ok(())
     }
 
-    /// A track as the pipeline gets it.
+    /// A track's media as the pipeline needs it.
     pub(super) fn media<'a>(
         &self,
         track: &'a Track,
@@ -129,7 +129,7 @@ impl Supervisor {
         })
     }
 
-    /// Gives the chains their tags, and takes note of their encoders.
+    /// Sets the tracks' tags, and registers their encoders.
     fn set_up_feeds(&self, ready: &[usize]) {
         let session = &self.session;
         let (Some(pipeline), Some(plan), Some(pipeline_events)) =
@@ -169,7 +169,7 @@ impl Supervisor {
         }
     }
 
-    /// The part has begun: opens its file, and lets the tracks' media into the pipeline.
+    /// The part has begun: opens its file, and pushes the tracks' media into the pipeline.
     pub(super) fn connect(&mut self) -> Result<Phase, Error> {
         let part = self.part.number;
         let tracks = self.in_pipeline.iter();
@@ -183,8 +183,8 @@ impl Supervisor {
         if part > 0
             && built.any(|(track, feed)| track.is_absent_from(part) || is_another(track, feed))
         {
-            // It has ended since the pipeline was built, which would have a track without media, or has gone on as something
-            // else.
+            // The track has ended since the pipeline was built, and would be in it without media; or its caps have
+            // changed.
             lock(&self.part.encoders).clear();
             self.pipeline = None;
             return Ok(Phase::Waiting);
@@ -204,7 +204,7 @@ impl Supervisor {
         });
         let encoders: Vec<_> = encoders.collect();
         let mut names = lock(&session.encoder_names);
-        // What encodes for the past is in no pipeline of a recording's.
+        // The encoders of the pre-record buffer are in no recording pipeline.
         names.retain(|(pad, _)| {
             let was_raw = session.track_named(pad).is_some_and(Track::was_raw);
             was_raw && encoders.iter().all(|(name, _)| name != pad)
@@ -222,14 +222,14 @@ impl Supervisor {
         Ok(Phase::Recording)
     }
 
-    /// `on-start`, once the actual type is known and the first bytes are there.
+    /// Emits `on-start`, once the actual MIME type is known and the first bytes have been written.
     pub(super) fn announce(&mut self) {
         self.announced = true;
         self.announce_start(self.likely_type());
         self.start_batching();
     }
 
-    /// Notes the actual type of a part that `on-start` does not announce, once the muxer has told it.
+    /// Notes the actual MIME type of a part without `on-start`, once the muxer has set its caps.
     pub(super) fn note_type(&self) {
         let mut known = lock(&self.part.mime_type);
         if self.announced && known.is_none() {
@@ -238,7 +238,7 @@ impl Supervisor {
         }
     }
 
-    /// The container's caps, as far as they can be told without its muxer.
+    /// The container's caps, as far as they are known without its muxer.
     pub(super) fn likely_caps(&self) -> Option<gst::Caps> {
         match &self.plan {
             Some(plan) => Some(plan.caps()),
@@ -246,7 +246,7 @@ impl Supervisor {
         }
     }
 
-    /// What would be made if all tracks came raw.
+    /// The plan if all tracks were raw.
     fn expected_plan(&self) -> Option<Plan> {
         let tracks = self.session.tracks.iter();
         let inputs: Vec<_> = tracks
@@ -259,7 +259,7 @@ impl Supervisor {
         formats::choose(&settings.mime_type, settings.location.as_deref(), &inputs).ok()
     }
 
-    /// The actual type, as far as it can be told now.
+    /// The actual MIME type, as far as it is known now.
     pub(super) fn likely_type(&self) -> String {
         let settings = &self.session.settings;
         match (&self.plan, &self.pipeline) {

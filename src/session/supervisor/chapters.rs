@@ -1,11 +1,11 @@
-//! Marks become chapters in the bytes that are there already.
+//! Writes marks as chapters into bytes that have already been written.
 
 use super::{DISK_PATIENCE, Supervisor};
 use crate::model::Error;
 use std::io;
 
 impl Supervisor {
-    /// Writes the marks that have a place by now, once the head is there.
+    /// Writes the marks whose position is known, once the header has been written.
     pub(super) fn write_chapters(&mut self) {
         let session = &self.session;
         session.place_marks(false);
@@ -19,7 +19,7 @@ impl Supervisor {
         let written = session.with_writer_within(&self.part, DISK_PATIENCE, |writer, _| {
             pipeline.with_patch(|patch| {
                 let Some(reserve) = patch.reserve() else {
-                    // Not yet, or they go to the end.
+                    // Either it is too early, or chapters go to the end of the file.
                     return Ok::<_, io::Error>(None);
                 };
                 if !writer.has_written(reserve.end) {
@@ -39,7 +39,7 @@ impl Supervisor {
                     session.warn_of_lost_chapters();
                 }
             }
-            // The disk is slow, or the head is not there yet.
+            // The disk is slow, or the header has not been written yet.
             None | Some(Ok(None)) => {}
             Some(Err(err)) => session.fail_part(
                 &self.part,

@@ -1,4 +1,4 @@
-//! Cuts, and ends of parts, that have to wait: for the earliest buffer, or for a frame.
+//! Resolves cuts and ends of parts that have to wait for the earliest buffer, or for a frame.
 
 use super::{
     FRAME_PATIENCE, Front, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LATE_FRAME, LONGEST_PICTURE,
@@ -13,7 +13,7 @@ use crate::{
 use std::sync::Arc;
 
 impl Front {
-    /// Decides the starts that had to wait, as far as that is possible now.
+    /// Resolves pending starts, as far as possible.
     pub(super) fn settle_cuts(&mut self, session: &Arc<Session>) {
         if !self.earliest_known && !self.settle_earliest(session) {
             return;
@@ -42,7 +42,7 @@ impl Front {
         }
     }
 
-    /// Autostart: the earliest buffer of all tracks, once each has one or is not to be waited for.
+    /// Autostart: resolves to the earliest buffer of all tracks, once each has one or is no longer waited for.
     pub(super) fn settle_earliest(&mut self, session: &Session) -> bool {
         let firsts: Vec<_> = session.open_tracks().map(|(_, t)| t.first()).collect();
         let Some(earliest) = firsts.iter().flatten().min().copied() else {
@@ -64,7 +64,7 @@ impl Front {
         true
     }
 
-    /// Where the pending interval can begin, `None` if that is not known yet.
+    /// Where the pending interval can begin; `None` if that is not known yet.
     pub(super) fn start_of_interval(
         &mut self,
         session: &Session,
@@ -72,8 +72,7 @@ impl Front {
         requested: Ns,
     ) -> Option<Ns> {
         let first = self.waiting_since(index, requested);
-        // Read before the tracks: what arrives behind an end that is not known yet may be a key
-        // frame in front of it.
+        // Read this before the tracks: media that arrives after an unknown end may be a keyframe that precedes it.
         let end = session
             .timeline
             .read(|t| t.intervals().get(index).and_then(|i| i.end));
@@ -85,8 +84,8 @@ impl Front {
             if track.is_keyed() {
                 let silent = track.is_ended() || self.is_away(index);
                 let (key_frame, arrived) = track.key_frame(requested);
-                // One that has ended without a key frame will not bring one, and one that is away begins at one when it is
-                // back.
+                // A track that ended without a keyframe will not get one, and a missing track begins at one when it
+                // returns.
                 if key_frame.is_some() || !silent {
                     keyed.push((track.name(), key_frame, arrived));
                 }
@@ -96,15 +95,15 @@ impl Front {
             return Some(requested);
         };
         let (name, arrived) = ((*name).to_owned(), *arrived);
-        // What is live comes with the clock, the rest when it likes.
+        // Live media arrives at clock speed, other media at any speed.
         let progress = match session.clock.now() {
             Some(now) if session.any_live() => now.saturating_sub(session.most_latency()),
             _ => arrived,
         };
         let most = session.settings.patience_ns().max(LONGEST_PICTURE);
         let held_too_long = progress.saturating_sub(requested) > most;
-        // The earliest of them, since each track has its own just behind the instant asked for;
-        // later ones are waited for only as long as they could be earlier.
+        // Use the earliest keyframe, as each track has its own just after the requested time. Wait for other tracks
+        // only as long as theirs could be earlier.
         if let Some(earliest) = keyed
             .iter()
             .filter_map(|(_, key_frame, _)| *key_frame)
@@ -152,7 +151,7 @@ impl Front {
         None
     }
 
-    /// The instant that was asked for as the start of an interval, before it was postponed.
+    /// The start originally requested for an interval, before it was deferred.
     pub(super) fn waiting_since(&mut self, interval: usize, requested: Ns) -> Ns {
         match self.waiting {
             Some((waiting, since)) if waiting == interval => since,
@@ -165,8 +164,8 @@ impl Front {
         }
     }
 
-    /// Ends parts where they have as much as they may, and where splits have been asked for, as far as it is known
-    /// at which frame that is.
+    /// Ends parts that have reached a limit, or whose split was requested, as far as it is known at which frame to
+    /// end them.
     pub(super) fn settle_splits(&mut self, session: &Arc<Session>) {
         let mut changed = false;
         loop {
@@ -185,7 +184,7 @@ impl Front {
             session.prepare_next();
             session.ask_for_key_frames();
             let Some(at) = self.split_instant(session, asked, progress) else {
-                // What is not of the next part goes on.
+                // Media before the next part can go on.
                 changed |= session.timeline.read(|t| t.pending_split()) != Some(asked);
                 break;
             };
@@ -201,7 +200,7 @@ impl Front {
         }
     }
 
-    /// The next part is made ready shortly before the one that is on has as much recorded time as it may.
+    /// Prepares the next part shortly before the current one reaches its maximum duration.
     fn expect_split(&mut self, session: &Arc<Session>, progress: Ns) {
         let limit = session
             .timeline
@@ -216,14 +215,15 @@ impl Front {
         }
     }
 
-    /// Where the part ends that is to end at `asked`, or as soon as it can behind that; `None` while that is not known.
+    /// Where a part ends whose split was requested at `asked`, or as soon as possible after that; `None` if that is
+    /// not known yet.
     fn split_instant(&mut self, session: &Session, asked: Ns, progress: Ns) -> Option<Ns> {
-        // Read before the tracks, see `start_of_interval`.
+        // Read this before the tracks, see `start_of_interval`.
         let end = session
             .timeline
             .read(|t| t.end_at(asked))
             .unwrap_or(Ns::MAX);
-        // The encoder of the past may take long to begin: whether it makes key frames is known then.
+        // The pre-record encoder may start slowly, and only then is it known whether it makes keyframes.
         let is_due = |track: &Track| {
             track.is_kept() && !track.is_closed() && !track.is_ended() && track.caps().is_none()
         };
@@ -240,14 +240,14 @@ impl Front {
             return Some(asked);
         };
         let latest = asked.saturating_add(FRAME_PATIENCE).min(end);
-        // First, for what comes meanwhile may be the frame.
+        // Read this first, as the frame may arrive in between.
         let arrived = track.arrived();
         let complete = track.is_ended() || session.is_complete();
         if let Some(frame) = track.frame(asked) {
             return Some(if frame < latest { frame } else { asked });
         }
-        // What is live comes with the clock, on a busy machine a little later; another is waited for as long as any that
-        // stays away.
+        // Live media arrives with the clock, a little later on a busy machine; other tracks get the patience for
+        // missing tracks.
         let patience = match session.clock.now() {
             Some(_) if track.is_live() => track.latency_ns().saturating_add(LATE_FRAME),
             _ => session.settings.patience_ns(),
@@ -256,7 +256,7 @@ impl Front {
         (complete || stays_away || arrived >= latest).then_some(asked)
     }
 
-    /// The same where packets of a track with key frames are copied: it is the next of those.
+    /// The same for a copied track with keyframes: the part ends at the next keyframe.
     fn key_frame_split(
         &mut self,
         session: &Session,
@@ -289,8 +289,8 @@ impl Front {
             self.split_asked_again = waited / KEY_FRAME_AGAIN;
             track.ask_again();
         }
-        // The frames that have come are not of the next part; nor, where they come live, is what other tracks have had
-        // for long.
+        // The frames that have arrived do not belong to the next part. With live sources, neither does media that
+        // other tracks have had for long.
         let most = match track.is_live() {
             true => session.settings.patience_ns().max(LONGEST_PICTURE),
             false => Ns::MAX,

@@ -1,4 +1,4 @@
-//! What is done next, as [`Phase`] decides it.
+//! Performs the next steps, as [`Phase`] decides them.
 
 use super::{Asked, COMPLETING_GRACE, GRACE, Supervisor};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 use smallvec::SmallVec;
 
 impl Supervisor {
-    /// Does all that can be done now; the end, if it has come, with the error that ends the part.
+    /// Does everything that can be done now. Returns the result of the part if it has ended.
     pub(super) fn go_on(&mut self, asked: &Asked) -> Option<Option<Error>> {
         loop {
             let tracks: SmallVec<[TrackView; 4]> = self.track_views();
@@ -48,7 +48,7 @@ impl Supervisor {
         let view = |track: &Track| {
             let is_closed_for_part = track.is_closed_for(part);
             if self.is_connected() {
-                // No more is asked of them then.
+                // Nothing else is needed then.
                 return TrackView {
                     is_closed_for_part,
                     ..TrackView::default()

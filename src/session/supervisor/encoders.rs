@@ -1,4 +1,4 @@
-//! Encoders that fail, or hang, are replaced in the same file.
+//! Replaces encoders that fail or hang, within the same file.
 
 use super::Supervisor;
 use crate::{
@@ -14,15 +14,15 @@ use crate::{
 };
 use std::time::Duration;
 
-/// An encoder is given so long at the least, however short `max-queue-time` is: a machine may be busy.
+/// Minimum patience with an encoder, however short `max-queue-time` is: the machine may be busy.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What takes the place of an encoder, the best first. (A new part of the recording is to stand behind them.)
+/// How to replace an encoder, best first. (Starting a new part is a planned last resort.)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
-    /// The next best that makes the codec.
+    /// The next best encoder of the codec.
     Next,
-    /// A fresh one of the kind that has failed, once.
+    /// A new instance of the encoder that failed, once.
     Fresh,
 }
 
@@ -31,7 +31,7 @@ impl Supervisor {
         self.session.settings.patience().max(LEAST_PATIENCE)
     }
 
-    /// Starts the encoders of a pipeline that has been given nothing yet; those that do not start are replaced.
+    /// Starts the encoders of a pipeline that has no input yet. Those that fail to start are replaced.
     pub(super) fn start_encoders(&mut self) -> Result<(), Error> {
         let Some(pipeline) = &self.pipeline else {
             return Ok(());
@@ -50,7 +50,7 @@ impl Supervisor {
         Ok(())
     }
 
-    /// What an encoder has said of its failure.
+    /// The error that an encoder posted, if any.
     fn reason(&self, encoder: &gst::Element) -> Option<Error> {
         let control = lock(&self.part.control);
         let mut said = control.failed_encoders.iter();
@@ -58,7 +58,7 @@ impl Supervisor {
         said.map(|(_, error)| error.clone())
     }
 
-    /// Replaces encoders that have failed or hang; an error if there is no way.
+    /// Replaces encoders that have failed or hang. Returns an error if there is no replacement.
     pub(super) fn look_after_encoders(&mut self) -> Result<(), Error> {
         let Some(pipeline) = &self.pipeline else {
             return Ok(());
@@ -94,8 +94,8 @@ impl Supervisor {
         self.session.track_named(name)
     }
 
-    /// Another encoder takes the place of the one of this track, in the same file, and is given what had not come out. Gives
-    /// what is to be said of it.
+    /// Replaces this track's encoder within the same file, and replays what is in flight. Returns the message to
+    /// report.
     fn replace_encoder(&mut self, index: usize, error: Error) -> Result<String, Error> {
         let mut error = error;
         if let Some(pipeline) = &self.pipeline {
@@ -120,7 +120,7 @@ impl Supervisor {
                 Ok(()) => return Ok(self.replacement(index, old.as_deref(), remedy, &error)),
                 Err(next) => {
                     failed = self.encoder_of(index).as_ref().and_then(factory_name);
-                    // Otherwise none of those that there are works.
+                    // Otherwise none of those available works.
                     has_next &= failed.is_some();
                     error = next;
                 }
@@ -133,7 +133,7 @@ impl Supervisor {
         pipeline.feeds().get(index)?.monitor.encoder()
     }
 
-    /// What can take the place of an encoder of this factory, `old`.
+    /// How an encoder of the factory `old` can be replaced.
     fn remedy(&mut self, index: usize, old: Option<&str>, has_next: bool) -> Option<Remedy> {
         let spec = self.pipeline.as_ref()?.feeds().get(index)?.next_spec();
         let caps = self.track_at(index)?.caps_of(self.part.number)?;
@@ -146,7 +146,7 @@ impl Supervisor {
         Some(Remedy::Fresh)
     }
 
-    /// Builds what stands in front of a track's parser anew, and gives it what is in flight.
+    /// Rebuilds the chain in front of a track's parser, and replays what is in flight.
     fn rebuild(&mut self, index: usize) -> Result<(), Error> {
         let (session, patience) = (self.session.clone(), self.encoder_patience());
         let settings = &session.settings;

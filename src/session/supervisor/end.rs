@@ -1,4 +1,4 @@
-//! The end of a recording: what can be got out is, and the last events are said.
+//! The end of a part: drains what is left, and emits the last events.
 
 use super::{DISK_PATIENCE, Supervisor};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 use std::sync::PoisonError;
 
 impl Supervisor {
-    /// After an error: what the encoders and the muxer still have is got out of them.
+    /// Drains what the encoders and the muxer still hold after an error.
     pub(super) fn drain_after_error(&mut self, error: Error) -> Error {
         self.leave_out_tracks();
         let Some(pipeline) = &self.pipeline else {
@@ -29,7 +29,7 @@ impl Supervisor {
         error
     }
 
-    /// Nothing more goes into the part; nor into any other, if it is the last, which this tells.
+    /// Closes the tracks for this part, or entirely if this is the last part. Returns whether it is.
     fn leave_out_tracks(&self) -> bool {
         let is_last = self.session.is_over_with(&self.part);
         for track in &self.session.tracks {
@@ -41,7 +41,7 @@ impl Supervisor {
         is_last
     }
 
-    /// The end, in order: the last blob, the last events, the pipeline's resources.
+    /// Ends the part, in this order: the last blob, the last events, the pipeline's resources.
     pub(super) fn finish(&mut self, error: Option<Error>) {
         let session = self.session.clone();
         let part = self.part.clone();
@@ -94,7 +94,7 @@ impl Supervisor {
         for message in session.backpressure.warnings() {
             part.events.push(Event::Warning { message });
         }
-        // What failed on the way here counts too.
+        // Errors that occurred on the way here count, too.
         let error = error.or_else(|| {
             let own = lock(&part.control).error.take();
             own.or_else(|| {
@@ -105,17 +105,17 @@ impl Supervisor {
         });
         self.emit_final_events(error, ending.unwrap_or_default(), is_last);
         self.release();
-        // What did not drain may hold this thread for as long as an element of it is stuck; the
-        // writer takes nothing of it any more.
+        // If the pipeline did not drain, this may block this thread for as long as an element is stuck. The writer
+        // accepts nothing from it any more.
         drop(pipeline);
     }
 
-    /// Nothing more of it leaves through `src`: another recording may.
+    /// Ends the stream on `src`, so that another recording may use it.
     pub(super) fn end_src(&self) {
         self.session.src.end(self.session.id);
     }
 
-    /// Nobody waits for this part any more, nor for the recording if it was the last.
+    /// Removes this part and wakes whoever waits for it, or for the recording if this was the last part.
     pub(super) fn release(&self) {
         let session = &self.session;
         self.part.events.close();
@@ -130,7 +130,7 @@ impl Supervisor {
         }
     }
 
-    /// A write has not returned: what is behind it cannot be got at.
+    /// A write has not returned: what is queued behind it cannot be delivered.
     fn disk_is_stuck(&self) -> Error {
         let place = match self.part.location() {
             Some(location) => format!("location \"{location}\""),
@@ -181,7 +181,7 @@ impl Supervisor {
         }
     }
 
-    /// Where the part ends: by its cuts, or as far as has been `written` if it could not be recorded to its end.
+    /// Where the part ends: at its cut, or at what has been `written` if it is incomplete.
     fn end(&self, is_whole: bool, written: Ns) -> End {
         let number = self.part.number;
         self.session.timeline.read(|t| {
@@ -212,7 +212,7 @@ impl Supervisor {
         let session = &self.session;
         let part = &self.part;
         let caps = self.likely_caps();
-        // A disk that is busy just then is not stuck.
+        // A disk that happens to be busy is not stuck.
         let patience = session.settings.stop_timeout.max(DISK_PATIENCE);
         let finalised = session.finalise(part, ending, Some(patience));
         let ended = finalised.and_then(|finalised| {
@@ -220,7 +220,7 @@ impl Supervisor {
                 if let Some(caps) = caps {
                     writer.assume_caps(caps);
                 }
-                // An error in the last write comes before the blob that it has made short.
+                // A write error is reported before the blob that it has truncated.
                 if let Some(error) = error.or(finalised.err()) {
                     *failed = true;
                     say(error);
@@ -262,7 +262,7 @@ impl Supervisor {
             timecode: end.begin,
             duration: end.duration,
             size,
-            // What a recording that ends with an error has is told by that.
+            // If the whole recording fails, its own error event reports that.
             whole: part.progress.is_whole() && !failed,
             running_time: end.begun.unwrap_or(end.running_time),
         }));
@@ -295,7 +295,7 @@ struct End {
     begin: Ns,
     /// Running time of its first instant, if anything was recorded.
     begun: Option<Ns>,
-    /// Recorded time in it.
+    /// Its duration in recorded time.
     duration: Ns,
     /// Running time of its end.
     running_time: Ns,

@@ -1,4 +1,4 @@
-//! What is done for a recording as a whole, whichever of its parts are there: whose supervisor comes by does it.
+//! What is done once for the recording, not per part. Any part's supervisor may do it.
 
 use super::{GRACE, LIVE_GRACE};
 use crate::{
@@ -16,33 +16,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// See the module.
+/// See the module documentation.
 pub struct Front {
     pub(super) begun: Instant,
-    /// Which tracks stay away.
+    /// Which tracks are missing.
     pub(super) absences: Absences,
-    /// Those for which something stands in.
+    /// The tracks that are currently being filled.
     pub(super) away: SmallVec<[usize; 4]>,
-    /// When a key frame was last asked for of one that is back.
+    /// When a keyframe was last requested from a track that has returned.
     pub(super) asked_returning: Option<Instant>,
     pub(super) earliest_known: bool,
     pub(super) warned_key_frame: bool,
-    /// How often the key frame of an interval has been asked for again.
+    /// How often the keyframe request for an interval has been repeated.
     pub(super) asked_again: u64,
-    /// The interval that waits for its key frame, and since which running time.
+    /// The interval that waits for its keyframe, and the running time since which it does.
     pub(super) waiting: Option<(usize, Ns)>,
-    /// Since which running time the end of a part waits for a key frame, and how often that has been asked for again.
+    /// The running time since which the end of a part waits for a keyframe, and how often that request has been
+    /// repeated.
     pub(super) split_since: Option<Ns>,
     pub(super) split_asked_again: u64,
-    /// The part whose end has been prepared for.
+    /// The part whose end has been prepared.
     pub(super) expected: Option<usize>,
-    /// How many bytes parts will have, and the part that this is of.
+    /// The size forecast, and the part that it is for.
     pub(super) forecast: Forecast,
     pub(super) sized: Option<usize>,
-    /// How many buffers have come out of the past, and when one did last.
+    /// How many buffers have arrived from the pre-record buffer, and when the last one did.
     kept: u64,
     pub(super) kept_came: Instant,
-    /// Tracks of which the log knows that they have ended.
+    /// Tracks whose end has been logged.
     told_closed: Vec<bool>,
 }
 
@@ -68,7 +69,7 @@ impl Front {
         }
     }
 
-    /// What can be decided, before parts are built.
+    /// Makes the decisions that precede building a part.
     pub(super) fn decide(&mut self, session: &Arc<Session>, stopped: Option<Instant>) {
         for message in session.backpressure.warnings() {
             session.warn(message);
@@ -79,7 +80,7 @@ impl Front {
         session.stop_at_max_duration(session.progress());
     }
 
-    /// What is missing is made up, and what has ended ends.
+    /// Fills gaps, and ends tracks that are complete.
     pub(super) fn complete(&mut self, session: &Arc<Session>, stopped: Option<Instant>) {
         match stopped {
             Some(since) => self.complete_tracks(session, since),
@@ -93,7 +94,7 @@ impl Front {
     }
 
     fn watch_arrivals(&mut self, session: &Session, stopped: bool) {
-        // What the recorder itself holds does not stay away.
+        // A track that the recorder itself blocks is not missing.
         let held = session.clock.holds() && !session.any_live() && !stopped;
         let now = self.begun.elapsed();
         let views = self.views(session);
@@ -105,7 +106,7 @@ impl Front {
         }
     }
 
-    /// Logs which tracks have had their end.
+    /// Logs which tracks have ended.
     pub(super) fn tell_closed(&mut self, session: &Session) {
         for (told, track) in self.told_closed.iter_mut().zip(&session.tracks) {
             if track.is_closed() && !std::mem::replace(told, true) {
@@ -126,7 +127,7 @@ impl Front {
 }
 
 impl Session {
-    /// How far the recording has come: the clock where it drives, else the furthest track.
+    /// How far the recording has advanced: clock time if any track is live, else the furthest track.
     pub(super) fn progress(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live() => now,
@@ -155,28 +156,28 @@ impl Session {
         latency.unwrap_or(0)
     }
 
-    /// Whether nothing more will arrive that is recorded.
+    /// Whether no more media to record will arrive.
     pub(super) fn is_complete(&self) -> bool {
         let control = lock(&self.control);
         let stopped = control.stopped;
         control.going_down || stopped.is_some_and(|since| since.elapsed() > self.grace())
     }
 
-    /// Logs, at the end, which tracks have had theirs.
+    /// Logs, at the end, which tracks have ended.
     pub(super) fn end_log(&self) {
         if let Some(mut front) = try_lock(&self.front) {
             front.tell_closed(self);
         }
     }
 
-    /// Something that the user should know, among the events of the part that is on.
+    /// Emits a warning among the events of the current part.
     pub(in crate::session) fn warn(&self, message: String) {
         if let Some(part) = self.part() {
             part.events.push(Event::Warning { message });
         }
     }
 
-    /// The resumes up to this interval have their instants.
+    /// Emits the resumes up to this interval, whose starts are known now.
     pub(super) fn announce_resume(&self, interval: usize) {
         for part in self.parts() {
             let mut control = lock(&part.control);

@@ -1,4 +1,4 @@
-//! Tracks that end, stay away, or owe something to the others.
+//! Tracks that end, are missing, or hold up the others.
 
 use super::Front;
 use crate::{
@@ -15,11 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A key frame that does not come is asked for again so often.
+/// Interval for repeating a keyframe request.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Front {
-    /// The tracks as far as it matters who stays away.
+    /// The tracks' state, as needed to detect missing ones.
     pub(super) fn views(&self, session: &Session) -> SmallVec<[TrackView; 4]> {
         let tracks = session.tracks.iter();
         tracks.map(|track| self.view(session, track)).collect()
@@ -37,7 +37,7 @@ impl Front {
             encoded: track.is_encoded(),
             fillable: !track.is_encoded() || track.takes_gaps() || track.has_silence(),
             shows_picture: track.shows_picture(),
-            // Nobody waits for one of which as much waits as may.
+            // A track whose queue is full is not waited for.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
             held_back: full && !track.is_live(),
             came: track.came(),
@@ -54,12 +54,12 @@ impl Front {
         }
     }
 
-    /// Whether something stands in for a track now.
+    /// Whether a track is being filled now.
     pub(super) fn is_away(&self, track: usize) -> bool {
         self.away.contains(&track)
     }
 
-    /// Recorded time that an encoded track owes to the others.
+    /// Recorded time by which an encoded track lags behind the others.
     fn owed(&self, session: &Session, arrived: Ns, latency: Ns) -> Ns {
         let progress = session.progress();
         let due = progress.saturating_sub(latency);
@@ -67,7 +67,7 @@ impl Front {
             let owed = t.recorded_at(due).saturating_sub(t.recorded_at(arrived));
             (owed, t.pending())
         });
-        // A cut that waits for its key frame holds up all the others, and nothing is owed meanwhile.
+        // A cut that waits for its keyframe holds up all tracks, which therefore do not lag.
         let held_up = match (pending, self.waiting) {
             (Some(_), Some((_, since))) => progress.saturating_sub(since),
             _ => 0,
@@ -75,17 +75,17 @@ impl Front {
         owed.max(held_up.min(due.saturating_sub(arrived)))
     }
 
-    /// After `stop`: ends each track that has all it needs, or whose rest will not come.
+    /// After `stop`: ends each track that is complete, or whose remaining media will not arrive.
     pub(super) fn complete_tracks(&self, session: &Session, since: Instant) {
         if session.timeline.read(|t| t.hold().is_some()) {
-            // The end of a part comes first.
+            // Resolve the end of the part first.
             return session.open_tracks().for_each(|(_, track)| track.advance());
         }
         let going_down = lock(&session.control).going_down;
         let now = self.begun.elapsed();
         let stopped = since.saturating_duration_since(self.begun);
         for (index, track) in session.open_tracks() {
-            // What the past has of it is on its way all the same.
+            // Media from the pre-record buffer still arrives.
             if going_down && !track.is_kept() {
                 track.finish(false);
                 continue;
@@ -100,14 +100,14 @@ impl Front {
         }
     }
 
-    /// Tracks whose pads have had EOS end where they are.
+    /// Ends the tracks whose pads have received EOS, where their media ends.
     pub(super) fn end_ended_tracks(&mut self, session: &Arc<Session>) {
         let tracks = session.open_tracks().filter(|(_, track)| track.is_ended());
         let ended: Vec<usize> = tracks.map(|(index, _)| index).collect();
         if ended.is_empty() {
             return;
         }
-        // All of them may have come, and ended, since cuts were looked at last.
+        // Media and EOS may have arrived since cuts were last resolved.
         self.settle_cuts(session);
         self.settle_splits(session);
         for track in ended.iter().filter_map(|index| session.tracks.get(*index)) {
@@ -115,7 +115,7 @@ impl Front {
                 .timeline
                 .read(|t| (t.pending().is_some(), t.hold().unwrap_or(Ns::MAX)));
             if track.arrived() > hold {
-                // The end of the part comes first.
+                // Resolve the end of the part first.
                 continue;
             }
             if track.caps().is_some()
@@ -127,7 +127,7 @@ impl Front {
         }
     }
 
-    /// Has something stand in for tracks that stay away, as far as the others wait for them.
+    /// Fills missing tracks, as far as the others wait for them.
     pub(super) fn fill_absent(&mut self, session: &Session) {
         let now = self.begun.elapsed();
         let actions = self
@@ -158,7 +158,7 @@ impl Front {
         }
     }
 
-    /// Asks for the key frames from which tracks go on that were away, again and again.
+    /// Requests keyframes, repeatedly, for tracks that have returned.
     pub(super) fn ask_for_returning(&mut self, session: &Session) {
         let now = Instant::now();
         let asked = self.asked_returning;
@@ -172,8 +172,8 @@ impl Front {
         }
     }
 
-    /// An encoded track has stopped coming, nothing can stand in for it, and the muxer would wait. (Where a part may begin,
-    /// the next would be without it: this is where to begin it.)
+    /// Ends an encoded track that is missing and cannot be filled, since the muxer would wait for it. (Where the
+    /// recording may be split, this is where to begin a part without it.)
     fn leave_behind(&self, session: &Session, track: &Track) {
         if !track.is_connected() {
             return;

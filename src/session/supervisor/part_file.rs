@@ -1,4 +1,4 @@
-//! The file of a part behind another: its name, and its beginning.
+//! The file of a later part: naming and opening it.
 
 use super::Supervisor;
 use crate::{
@@ -7,8 +7,8 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Opens the file of a part behind another. Where that fails the recording ends, and its last blob has what the file
-    /// does not take.
+    /// Opens the file of a later part. If that fails, the recording ends, and its last blob contains what could not
+    /// go into the file.
     pub(super) fn open_file(&self) {
         if self.part.number == 0 || self.part.location().is_some() {
             return;
@@ -30,7 +30,7 @@ impl Supervisor {
         self.name_file()?.map_or(Ok(()), |name| self.open(name))
     }
 
-    /// A disk has failed: the recording goes on elsewhere as soon as it can.
+    /// After a disk failure, continues elsewhere as soon as possible.
     pub(super) fn fall_back(&self) {
         let Some(error) = lock(&self.part.control).falls_back.take() else {
             return;
@@ -46,7 +46,7 @@ impl Supervisor {
         }
     }
 
-    /// What the application names it, else by `location` and its number; `None` where there is no file.
+    /// The application's name for the file, else `location` with its number; `None` if there is no file.
     fn name_file(&self) -> Result<Option<String>, Error> {
         let session = &self.session;
         let number = session.number_of_file(&self.part);
@@ -85,7 +85,7 @@ impl Supervisor {
         Ok(self.check_name(Some(name))?.unwrap_or_default())
     }
 
-    /// A part that is not finished keeps its file, and so does the one before.
+    /// Refuses the file of an unfinished part, and that of the previous one.
     fn check_name(&self, name: Option<String>) -> Result<Option<String>, Error> {
         let Some(name) = name else {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! What the pipeline says, brought to the session.
+//! Forwards the pipeline's events to the session.
 
 use crate::{
     formats::{Chapter, Ending, Missing},
@@ -20,20 +20,20 @@ use std::{
     time::Instant,
 };
 
-/// What the pipeline says, brought to the session.
+/// Forwards the pipeline's events to the session.
 pub(super) struct PipelineEvents {
     pub(super) session: Arc<Session>,
     pub(super) part: Arc<Part>,
-    /// The pads of its tracks, in order.
+    /// The pad names of its tracks, in order.
     pub(super) names: Vec<String>,
-    /// Bytes have come.
+    /// Bytes have been written.
     pub(super) begun: AtomicBool,
-    /// Media is among them.
+    /// Media has been written.
     pub(super) has_media: AtomicBool,
 }
 
 impl PipelineEvents {
-    /// A track goes through this encoder from now on, or through none, by `stats`.
+    /// Sets the encoder of a track, or none, for `stats`.
     pub(super) fn set_name(&self, track: usize, encoder: Option<&gst::Element>) {
         let Some(name) = self.names.get(track) else {
             return;
@@ -44,7 +44,7 @@ impl PipelineEvents {
         names.extend(factory.map(|factory| (name.clone(), factory.to_string())));
     }
 
-    /// The same, for new bit rates.
+    /// The same, for changes of the bit rate.
     pub(super) fn set_running(&self, track: usize, encoder: Option<&gst::Element>) {
         let session = &self.session;
         let kind = |name: &String| session.kind_of(name);
@@ -54,7 +54,7 @@ impl PipelineEvents {
         let names = self.names.iter().filter_map(kind);
         let of_kind = names.filter(|kind| *kind == of_track).count();
         let mut running = lock(&self.part.encoders);
-        // Those that were exchanged are in no pipeline any more.
+        // Replaced encoders are no longer in a pipeline.
         running.retain(|encoder| encoder.element.parent().is_some());
         running.extend(encoder.map(|encoder| RunningEncoder {
             element: encoder.clone(),
@@ -102,7 +102,7 @@ impl Listener for PipelineEvents {
             synchroniser.begin();
         }
         if !self.begun.swap(true, Ordering::SeqCst) {
-            // `on-start` waits for them.
+            // `on-start` waits for this.
             self.session.backpressure.wake();
         }
     }
@@ -126,7 +126,7 @@ impl Listener for PipelineEvents {
             self.session.warn_of_lost_chapters();
         }
         lock(&self.part.control).completing = Some(Instant::now());
-        // In this thread, which may wait for the disk.
+        // In this thread, which may block on the disk.
         if let Some(Err(error)) = self.session.finalise(&self.part, ending, None) {
             self.session.fail_part(&self.part, error);
         }
@@ -146,7 +146,7 @@ impl Listener for PipelineEvents {
     }
 
     fn missing(&self, missing: Vec<Missing>) {
-        // Of what fails because something else has, nobody is told.
+        // Report only the first error, not its consequences.
         let first = lock(&self.part.control).error.is_none();
         if first && !missing.is_empty() {
             self.part.events.push(Event::Missing(missing));

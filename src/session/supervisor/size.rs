@@ -1,4 +1,4 @@
-//! Parts that have as many bytes as they may: foreseen, so that all tracks go on in the next part at one instant.
+//! Size limits of parts. The end is forecast, so that all tracks enter the next part at the same instant.
 
 use super::{Front, SIZE_STEP, SPLIT_AHEAD};
 use crate::{
@@ -9,14 +9,14 @@ use crate::{
 use std::sync::Arc;
 
 impl Front {
-    /// Ends the part that is on where it has as many bytes as it may, and lets it take media up to there. TRUE if tracks
-    /// may go on, or have to end a part.
+    /// Ends the current part where it reaches its size limit, and lets media in up to there. TRUE if tracks may
+    /// advance, or have to end a part.
     pub(super) fn settle_size(&mut self, session: &Arc<Session>, progress: Ns) -> bool {
         let Some(part) = session.part() else {
             return false;
         };
         let (settings, size) = (&session.settings, &part.size);
-        // Where no more is free than has to be, the recording ends.
+        // If the disk has no more space than has to stay free, the recording ends.
         let room = Some(part.room()).filter(|_| settings.ring.free > 0);
         let (Some((tracks, budget)), room) = (
             size.budget(settings.part_limit().or(room)),
@@ -44,7 +44,7 @@ impl Front {
             return true;
         }
         if full <= now {
-            // Where there is no other part to come, this one takes all.
+            // If no other part can follow, this one takes everything.
             return session.split_at(&part, at, horizon)
                 || session.move_horizon(&part, (begin, Ns::MAX));
         }
@@ -63,7 +63,7 @@ impl Front {
 }
 
 impl Session {
-    /// Ends this part at recorded time `at`, or as soon after as nothing has gone into it that is behind.
+    /// Ends this part at recorded time `at`, or at the earliest instant after that which no media has passed.
     fn split_at(self: &Arc<Self>, part: &Part, at: Ns, horizon: Option<Ns>) -> bool {
         self.prepare_next();
         let asked = self.timeline.write(|t| {
@@ -79,7 +79,7 @@ impl Session {
         asked.is_some()
     }
 
-    /// Ends the recording at recorded time `at`, or as soon after, since no more is free on the disk than has to be.
+    /// Ends the recording at recorded time `at`, or as soon after as possible, to keep the required disk space free.
     fn stop_at(&self, part: &Part, at: Ns, horizon: Option<Ns>) {
         let least = self.settings.ring.free;
         gst::info!(
@@ -94,15 +94,15 @@ impl Session {
         self.timeline.write(|t| t.set_horizon(Ns::MAX));
     }
 
-    /// Lets the part take media up to where it may be full by then, `full` behind `begin`, but not too far ahead of what
-    /// that is foreseen from.
+    /// Moves the horizon up to where the part may be full, `full` after `begin`, but not too far beyond what the
+    /// forecast is based on.
     fn move_horizon(&self, part: &Part, (begin, full): (Ns, Ns)) -> bool {
         let fed = self
             .tracks
             .iter()
             .map(|track: &Track| track.fed(part.number));
         let fed = fed.filter(|fed| *fed < Ns::MAX / 2).max().unwrap_or(0);
-        // By no more than has been measured.
+        // By no more than what has been measured.
         let step = (full.saturating_sub(fed) / 4).min(fed).max(SIZE_STEP);
         let horizon = fed.saturating_add(step).min(full).saturating_add(begin);
         let near = fed.saturating_add(step / 2).min(full).saturating_add(begin);

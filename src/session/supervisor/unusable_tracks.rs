@@ -1,4 +1,4 @@
-//! Tracks that go on as something of which nothing can be made.
+//! Tracks whose new caps cannot be recorded.
 
 use super::Supervisor;
 use crate::{
@@ -9,8 +9,7 @@ use crate::{
 };
 
 impl Supervisor {
-    /// Tracks that have gone on as something of which nothing can be made end there; gives an error if there is no
-    /// other.
+    /// Ends tracks whose new caps cannot be recorded. Returns an error if no other track remains.
     pub(super) fn end_unusable_tracks(&mut self) -> Option<Error> {
         let session = self.session.clone();
         let ended = std::mem::take(&mut lock(&self.part.control).ended_by_caps);

@@ -1,4 +1,4 @@
-//! The way from the gate into the pipeline of a part.
+//! The path from the gate into the pipeline of a part.
 
 use super::{Feed, InFlight, Inner, Track};
 use crate::{
@@ -8,12 +8,12 @@ use crate::{
 use std::sync::{Arc, atomic::Ordering};
 
 impl Track {
-    /// What the encoder of a part has been given and has not come out of it.
+    /// Media that was pushed to the encoder of a part and has not come out yet.
     pub fn in_flight(&self, part: usize) -> Arc<InFlight> {
         self.feed(part, |feed| feed.in_flight().clone())
     }
 
-    /// The encoder is there: gives it what has waited.
+    /// Connects the part's pipeline and pushes the backlog into it.
     pub fn connect(&self, part: usize, appsrc: gst_app::AppSrc) {
         let Some(caps) = self.caps_of(part) else {
             return;
@@ -25,11 +25,11 @@ impl Track {
         if outlet.closed {
             outlet.feed.close();
         }
-        // Looked at behind what it is given first.
+        // The queue level is only measured again once the backlog has been pushed.
         inner.looked = None;
     }
 
-    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    /// Switches to another encoder and replays what is in flight; audio from recorded time `from` on.
     pub fn reconnect(&self, part: usize, appsrc: gst_app::AppSrc, from: Option<Ns>) {
         let mut inner = lock(&self.inner);
         inner.outlets.of(part).dropper.begin_anew();
@@ -38,7 +38,7 @@ impl Track {
         inner.outlets.of(part).feed.reconnect(appsrc, from);
     }
 
-    /// Leaves frames out in front of an encoder that is too slow.
+    /// Lets the frame dropper work in front of an encoder that is too slow.
     fn drop_frames(&self, inner: &mut Inner, part: usize, appsrc: &gst_app::AppSrc) {
         if self.has_live_pictures(inner) {
             let outlet = inner.outlets.of(part);
@@ -51,12 +51,12 @@ impl Track {
         }
     }
 
-    /// From now on buffers wait for [`Track::flush_batch`].
+    /// From now on, buffers are held until [`Track::flush_batch`].
     pub fn start_batching(&self, part: usize) {
         self.feed(part, Feed::start_batching);
     }
 
-    /// Gives on what has been batched, if anything has.
+    /// Pushes the current batch. Returns whether there was one.
     pub fn flush_batch(&self, part: usize) -> bool {
         self.feed(part, Feed::flush_batch)
     }
@@ -65,19 +65,19 @@ impl Track {
         work(&mut lock(&self.inner).outlets.of(part).feed)
     }
 
-    /// Whether what waits for the pipeline comes without decode times.
+    /// Whether the media queued for the pipeline has no DTS.
     pub fn lacks_dts(&self, part: usize) -> bool {
         let mut inner = lock(&self.inner);
         let waits = inner.outlets.of(part).feed.lacks_dts();
         waits.unwrap_or(inner.lacks_dts)
     }
 
-    /// Whether the muxer can be told that nothing comes on it.
+    /// Whether the muxer accepts gaps on this track.
     pub fn takes_gaps(&self) -> bool {
         self.takes_gaps.load(Ordering::Relaxed)
     }
 
-    /// Notes whether it can.
+    /// Sets whether the muxer accepts gaps on this track.
     pub fn set_takes_gaps(&self, takes_gaps: bool) {
         self.takes_gaps.store(takes_gaps, Ordering::Relaxed);
     }

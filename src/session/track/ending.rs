@@ -1,20 +1,20 @@
-//! How far a track may go, into the next part and to its end.
+//! How far a track may advance, into the next part and up to its end.
 
 use super::{Inner, Track};
 use crate::{gate::GateOutput, model::timeline::Ns, session::lock};
 use std::sync::atomic::Ordering;
 
 impl Track {
-    /// EOS on the pad: what there is is all there will be.
+    /// EOS on the pad: no more media will arrive.
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.backpressure.wake();
     }
 
-    /// Lets out what new cuts allow, and ends the track if it has all it needs.
+    /// Releases what new cuts allow, and finishes the track once it is complete.
     pub fn advance(&self) {
         let mut inner = lock(&self.inner);
-        // The clock first: a cut that is not seen behind it is later.
+        // Read the clock first: any cut not seen after that is later than this reading.
         let safe_until = self.safe_until(self.arrived());
         let over = self.timeline.read(|t| t.is_stopped()) || self.is_ended();
         self.split_if_needed(&mut inner);
@@ -28,7 +28,7 @@ impl Track {
         self.tell_next_part(&mut inner);
     }
 
-    /// Makes up what is missing before running time `until`.
+    /// Fills gaps before running time `until`.
     pub fn fill(&self, until: Ns) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
@@ -36,13 +36,13 @@ impl Track {
         self.tell_next_part(&mut inner);
     }
 
-    /// Ends the track at the last cut, with what is missing made up; or, if not `whole`, as far
-    /// as it has arrived.
+    /// Ends the track at the last cut and fills gaps up to it; if not `whole`, ends it where its media ends.
     pub fn finish(&self, whole: bool) {
         self.finish_locked(&mut lock(&self.inner), whole);
     }
 
-    /// Ends the part where what comes needs another, or as soon after as no track has gone on further.
+    /// Ends the part where the media needs a new one, or at the earliest instant after that which no track has
+    /// passed.
     pub(super) fn split_if_needed(&self, inner: &mut Inner) {
         let Some((at, is_alone)) = inner.in_file.split() else {
             return;
@@ -64,7 +64,7 @@ impl Track {
         }
     }
 
-    /// Once all that was captured before the last cut has arrived, the track is complete.
+    /// Finishes the track once everything captured before the last cut has arrived.
     pub(super) fn finish_if_complete(&self, inner: &mut Inner) {
         inner.refresh(&self.timeline);
         let end = inner.end;
@@ -82,7 +82,7 @@ impl Track {
         self.settle_stamps(inner);
         inner.refresh(&self.timeline);
         let arrived = self.arrived();
-        // In one go: a cut in between would be in the one and not in the other.
+        // Read both under one lock, so that no cut can come between them.
         let (until, end) = self.timeline.read(|t| {
             inner.cursor.refresh(t);
             let until = match t.end() {
@@ -107,18 +107,18 @@ impl Track {
         self.close(inner);
     }
 
-    /// Nothing more of this track: it never came, or the recording has failed.
+    /// Ends the track at once: no media ever came, or the recording has failed.
     pub fn leave_out(&self) {
         self.close(&mut lock(&self.inner));
     }
 
-    /// Nothing more of it goes into this part, whose pipeline takes nothing more.
+    /// Sends no more of it into this part, whose pipeline accepts nothing more.
     pub fn leave_out_of(&self, part: usize) {
         lock(&self.inner).outlets.of(part).close();
         self.backpressure.wake();
     }
 
-    /// This part is over, and its pipeline no more.
+    /// The part is finished and its pipeline has been taken down.
     pub fn forget_part(&self, part: usize) {
         let mut inner = lock(&self.inner);
         let on = inner.cursor.part();
@@ -131,7 +131,7 @@ impl Track {
         self.backpressure.wake();
     }
 
-    /// The pipeline of the part that the track is in is connected when there is media for it.
+    /// Wakes the supervisor when there is media for the current part, so that it connects the part's pipeline.
     pub(super) fn tell_next_part(&self, inner: &mut Inner) {
         let outlet = inner.outlet();
         if outlet.part > 0 && outlet.feed.is_backlog() {

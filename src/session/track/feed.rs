@@ -1,5 +1,5 @@
-//! What a track has let through, on its way into the pipeline: it waits until there is one, is in flight until it has come
-//! out of the encoder, and may be batched so that threads are woken for several buffers at once.
+//! The path from the gate into the pipeline. Media is queued until there is a pipeline, is in flight until it comes
+//! out of the encoder, and may be batched so that threads wake up once for several buffers.
 
 use super::in_flight::InFlight;
 use crate::{
@@ -9,51 +9,51 @@ use crate::{
 use gst::prelude::*;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
 
-/// Live pictures that wait for the encoder, or in it, as they came.
+/// How many live frames may be queued, or in the encoder, without being copied.
 const HELD: usize = 2;
 
-/// Frames are not so far apart, but where some do not come.
+/// A distance between frames from which on it counts as a gap.
 const HOLE: Ns = 1_000_000_000;
 
-/// More buffers are not batched.
+/// Maximum number of buffers in a batch.
 const MAX_BATCH: usize = 64;
 
-/// One thing of a track, in its place among the others.
+/// One item of a track, in order with the others.
 #[derive(Debug, Clone)]
 pub enum Item {
     Buffer(gst::Buffer),
     Caps(gst::Caps),
     Tags(gst::TagList),
     Turn(Orientation),
-    /// Nothing comes before this recorded time.
+    /// No media before this recorded time.
     Gap(Ns),
     End,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Feed {
     to: To,
     in_flight: Arc<InFlight>,
     batching: bool,
     batch: Vec<gst::Buffer>,
-    /// Its buffers are of a pool that has few: live pictures.
+    /// Its buffers come from a small pool (live raw video).
     scarce: bool,
     absences: Absences,
 }
 
-/// A hole, and what stands in for media that did not come, is not media that waits: an outage of an hour is over at once,
-/// and leaves no queue behind that would make what comes next too much.
+/// A gap, and filler for missing media, does not count as queued media. An outage of an hour passes at once and must
+/// not leave a queue level that makes the media after it overflow.
 #[derive(Debug, Default)]
 struct Absences {
-    /// Recorded time up to which buffers have been given to the encoder.
+    /// Recorded time up to which buffers have been pushed to the encoder.
     fed: Ns,
-    /// Where there may yet be some in the queue, in order.
+    /// Gaps that may still be in the queue, in order.
     spans: VecDeque<Range<Ns>>,
 }
 
 impl Absences {
-    /// `buffer` goes into a queue with so much media in it.
+    /// Notes that `buffer` is pushed into a queue that holds `level` of media.
     fn note(&mut self, buffer: &gst::BufferRef, level: Ns) {
         let Some(begin) = buffer.pts().map(gst::ClockTime::nseconds) else {
             return;
@@ -81,7 +81,7 @@ impl Absences {
         }
     }
 
-    /// How much of the media in a queue, of which there is so much, has come from upstream.
+    /// How much of the media in a queue of this level came from upstream.
     fn without(&self, level: Ns) -> Ns {
         let left = self.fed.saturating_sub(level);
         let within = self.spans.iter();
@@ -95,7 +95,7 @@ enum To {
     /// No pipeline yet.
     Backlog(Backlog),
     Encoder(gst_app::AppSrc),
-    /// The end has been sent, or the track was left out.
+    /// EOS has been sent, or the track was ended early.
     Closed,
 }
 
@@ -105,7 +105,7 @@ impl Default for To {
     }
 }
 
-/// What waits, and how much media that is.
+/// Queued items, and how much media they are.
 #[derive(Debug, Default)]
 struct Backlog {
     items: VecDeque<Item>,
@@ -125,7 +125,7 @@ impl Backlog {
 }
 
 impl Feed {
-    /// Its buffers are, or are not, of a pool that has few.
+    /// Sets whether its buffers come from a small pool.
     pub fn set_scarce(&mut self, scarce: bool) {
         self.scarce = scarce;
     }
@@ -135,12 +135,12 @@ impl Feed {
         matches!(self.to, To::Backlog(_))
     }
 
-    /// Whether there is a pipeline, and more to come.
+    /// Whether there is a pipeline that still accepts media.
     pub fn is_connected(&self) -> bool {
         matches!(self.to, To::Encoder(_))
     }
 
-    /// Whether any media waits for the pipeline, or has gone into it.
+    /// Whether any media is queued for the pipeline or has gone into it.
     pub fn has_media(&self) -> bool {
         match &self.to {
             To::Backlog(backlog) => {
@@ -151,7 +151,7 @@ impl Feed {
         }
     }
 
-    /// Whether what waits for the pipeline comes without decode times; `None` if nothing waits.
+    /// Whether the media queued for the pipeline has no DTS; `None` if nothing is queued.
     pub fn lacks_dts(&self) -> Option<bool> {
         let To::Backlog(Backlog { items, .. }) = &self.to else {
             return None;
@@ -163,12 +163,11 @@ impl Feed {
         buffers.next().map(|buffer| buffer.dts().is_none())
     }
 
-    /// Media that waits for the encoder, or for the muxer; what is batched does not wait for that. More than 0 if there
-    /// is any buffer.
+    /// Media queued for the encoder or the muxer, without the current batch. Never 0 while a buffer is queued.
     pub fn waiting(&self) -> Ns {
         match &self.to {
             To::Backlog(backlog) => backlog.waiting,
-            // The level still has the length of the last buffer in it when that has gone.
+            // appsrc still reports the duration of the last buffer after that has left.
             To::Encoder(appsrc) if appsrc.current_level_buffers() == 0 => 0,
             To::Encoder(appsrc) => {
                 let level = appsrc.current_level_time().nseconds();
@@ -178,7 +177,7 @@ impl Feed {
         }
     }
 
-    /// The recorded times of what waits for the pipeline.
+    /// The recorded times of what is queued for the pipeline.
     #[cfg(test)]
     pub fn backlog_stamps(&self) -> Vec<Ns> {
         let To::Backlog(Backlog { items, .. }) = &self.to else {
@@ -191,7 +190,7 @@ impl Feed {
         items.iter().filter_map(stamp).collect()
     }
 
-    /// Bytes that wait for the encoder.
+    /// Bytes queued for the encoder.
     pub fn bytes(&self) -> u64 {
         match &self.to {
             To::Backlog(backlog) => backlog.bytes,
@@ -200,7 +199,7 @@ impl Feed {
         }
     }
 
-    /// Gives one thing on.
+    /// Pushes one item.
     pub fn give(&mut self, item: Item) {
         let item = match item {
             Item::Buffer(buffer) => Item::Buffer(self.given_back(buffer)),
@@ -221,12 +220,12 @@ impl Feed {
         }
     }
 
-    /// From now on buffers wait for [`Feed::flush_batch`].
+    /// From now on, buffers are held until [`Feed::flush_batch`].
     pub fn start_batching(&mut self) {
         self.batching = true;
     }
 
-    /// Gives on what has been batched, if anything has.
+    /// Pushes the current batch. Returns whether there was one.
     pub fn flush_batch(&mut self) -> bool {
         let batch = std::mem::take(&mut self.batch);
         let any = !batch.is_empty();
@@ -236,12 +235,12 @@ impl Feed {
         any
     }
 
-    /// What the encoder has been given and has not come out of it.
+    /// Media that was pushed to the encoder and has not come out yet.
     pub fn in_flight(&self) -> &Arc<InFlight> {
         &self.in_flight
     }
 
-    /// The encoder is there, for media that begins with these caps: gives it what has waited.
+    /// Connects the pipeline, for media that begins with these caps, and pushes the backlog.
     pub fn connect(&mut self, appsrc: gst_app::AppSrc, caps: &gst::Caps) {
         let To::Backlog(backlog) = std::mem::replace(&mut self.to, To::Encoder(appsrc)) else {
             return;
@@ -252,7 +251,7 @@ impl Feed {
         }
     }
 
-    /// Another encoder takes over: gives it what is in flight, audio from recorded time `from` on.
+    /// Switches to another encoder and replays what is in flight; audio from recorded time `from` on.
     pub fn reconnect(&mut self, appsrc: gst_app::AppSrc, from: Option<Ns>) {
         for item in self.in_flight.replay(from) {
             give_to(&appsrc, item);
@@ -262,14 +261,14 @@ impl Feed {
         }
     }
 
-    /// Takes nothing more. What waits for a pipeline goes on waiting.
+    /// Accepts no more items. A backlog is kept.
     pub fn close(&mut self) {
         if self.is_connected() {
             self.to = To::Closed;
         }
     }
 
-    /// Of live pictures no more than a few are held. What waits longer is a copy.
+    /// Holds only a few buffers of a live source's pool; any beyond these are copied.
     fn given_back(&self, buffer: gst::Buffer) -> gst::Buffer {
         if !self.scarce {
             return buffer;
@@ -297,7 +296,7 @@ impl Feed {
     }
 }
 
-/// appsrc goes on taking buffers after what follows has failed: whoever watches the encoder tells.
+/// appsrc still accepts buffers after an element downstream has failed; the encoder monitor reports that.
 fn give_to(appsrc: &gst_app::AppSrc, item: Item) {
     match item {
         Item::Buffer(buffer) => {
@@ -339,7 +338,7 @@ mod tests {
         (pipeline, appsrc, appsink)
     }
 
-    /// A feed that batching, and where it leads.
+    /// A feed in batching mode, and its pipeline and appsink.
     fn gathering() -> (Feed, gst::Pipeline, gst_app::AppSink) {
         let (pipeline, appsrc, appsink) = appsrc_and_appsink();
         let mut feed = Feed::default();
@@ -374,15 +373,15 @@ mod tests {
             absences.note(&buffer(second * SECOND, SECOND, true), second * SECOND);
         }
         assert_eq!(absences.without(61 * SECOND), SECOND);
-        // What comes behind it waits for the muxer.
+        // Media after the gap waits for the muxer.
         absences.note(&buffer(61 * SECOND, 2 * SECOND, false), 61 * SECOND);
         assert_eq!(absences.without(63 * SECOND), 3 * SECOND);
-        // The half of it has gone, and then all.
+        // Half of it has been consumed, and then all.
         assert_eq!(absences.without(32 * SECOND), 2 * SECOND);
         assert_eq!(absences.without(SECOND), SECOND);
         absences.note(&buffer(63 * SECOND, SECOND, false), 2 * SECOND);
         assert!(absences.spans.is_empty());
-        // A frame behind a hole, while the one before it is held up.
+        // A frame after a gap, while the one before it is still queued.
         absences.note(&buffer(124 * SECOND, SECOND, false), SECOND);
         assert_eq!(absences.without(62 * SECOND), 2 * SECOND);
     }
@@ -415,7 +414,7 @@ mod tests {
         feed.give(Item::End);
         let long = gst::ClockTime::from_seconds(10);
         assert_eq!(offsets(&appsink, long), [0, 1, 2, 3]);
-        // Behind the end, too.
+        // The same after EOS.
         feed.close();
         next.set_state(gst::State::Null).unwrap();
         let (last, appsrc, appsink) = appsrc_and_appsink();

@@ -1,4 +1,4 @@
-//! What the file of a copied track's part cannot hold: there the next part begins, where one may.
+//! What the file of a copied track's part cannot hold. There the next part begins, if one may.
 
 use crate::{
     formats::{self, Recorded, Rung},
@@ -6,24 +6,24 @@ use crate::{
 };
 use std::collections::VecDeque;
 
-/// What is asked for of a recording that may go on in another part.
+/// The requested format of a recording that may be split into parts.
 #[derive(Debug, Clone)]
 pub struct Asked {
     pub mime_type: String,
     pub location: Option<String>,
-    /// There is one track, so that no other may have gone on further.
+    /// There is only one track, so no other can be ahead of it.
     pub is_alone: bool,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct InFile {
     asked: Option<Asked>,
-    /// The track as the file of its part has it, if it is copied.
+    /// The track as it is in the file of its part, if it is copied.
     recorded: Option<Recorded>,
-    /// From these running times on it needs another part.
+    /// Running times at which it needs a new part.
     splits: VecDeque<Ns>,
-    /// What comes next does.
+    /// The next media needs a new part.
     is_due: bool,
 }
 
@@ -35,7 +35,7 @@ impl InFile {
         }
     }
 
-    /// The track begins, or goes on, with these caps.
+    /// The track begins, or continues, with these caps.
     pub fn set_caps(&mut self, caps: &gst::Caps) {
         let Some(asked) = &self.asked else {
             return;
@@ -52,25 +52,25 @@ impl InFile {
                 self.recorded = Some(next);
                 self.is_due = true;
             }
-            // Nothing that any file could hold as it comes.
+            // No file could hold these caps without conversion.
             (Some(_), _) => self.is_due = false,
         }
     }
 
-    /// Media comes at this running time.
+    /// Media arrives at this running time.
     pub fn note_media(&mut self, running: Ns) {
         if std::mem::take(&mut self.is_due) {
             self.splits.push_back(running);
         }
     }
 
-    /// Where the part has to end, and whether no other track may have gone on further.
+    /// Where the part has to end, and whether this is the only track.
     pub fn split(&self) -> Option<(Ns, bool)> {
         let is_alone = self.asked.as_ref().is_some_and(|asked| asked.is_alone);
         Some((*self.splits.front()?, is_alone))
     }
 
-    /// The part ends.
+    /// The part has been split there.
     pub fn is_split(&mut self) {
         self.splits.pop_front();
     }

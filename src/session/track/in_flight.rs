@@ -1,6 +1,6 @@
-//! Media in flight: given to a track's encoder and not come out of it yet. Another encoder that takes over gets it anew.
+//! Media in flight: pushed to a track's encoder and not out of it yet. If another encoder takes over, it is replayed.
 //!
-//! It holds references only: an encoder holds the same frames while it works on them.
+//! This only holds references: an encoder holds the same frames while it works on them.
 //!
 //! Lock order: a leaf.
 
@@ -13,34 +13,34 @@ use crate::{
 use gst::prelude::*;
 use std::{collections::VecDeque, sync::Mutex};
 
-/// Stamps are rounded by no more than this.
+/// Maximum rounding of timestamps.
 const MAX_ROUNDING: Ns = 1_000_000;
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct InFlight(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     entries: VecDeque<Entry>,
-    /// How many of the first entries have left for the encoder.
+    /// How many entries at the front have left the appsrc for the encoder.
     sent: usize,
     buffers: usize,
     bytes: u64,
-    /// What was in force in front of the first entry.
+    /// The sticky state in front of the first entry.
     caps: Option<gst::Caps>,
     tags: Option<gst::TagList>,
     turn: Option<Item>,
-    /// Of the newest caps: how much later than recorded time buffers are stamped.
+    /// For the newest caps: by how much timestamps are later than recorded time.
     headroom: Ns,
-    /// Of the newest caps: whether frames refer to others.
+    /// For the newest caps: whether there are delta frames.
     has_deltas: bool,
 }
 
 #[derive(Debug)]
 struct Entry {
     item: Item,
-    /// Recorded time and length.
+    /// Recorded time and duration.
     at: Ns,
     length: Ns,
     bytes: u64,
@@ -52,26 +52,26 @@ impl Entry {
         matches!(self.item, Item::Buffer(_))
     }
 
-    /// Whether it has come out where all has that begins until this recorded time.
+    /// Whether it has come out, given that everything starting up to this recorded time has.
     fn is_done(&self, until: Ns) -> bool {
         self.at <= until.saturating_add(rounding(self.length))
     }
 }
 
-/// By how much encoders may round the stamp of a frame of this length.
+/// By how much encoders may round the timestamp of a frame of this duration.
 pub fn rounding(length: Ns) -> Ns {
     MAX_ROUNDING.min(length / 2)
 }
 
 impl InFlight {
-    /// Media goes in with these caps.
+    /// Sets the caps of the media that follows.
     pub fn begin_with(&self, caps: &gst::Caps) {
         let mut inner = lock(&self.0);
         inner.caps = Some(caps.clone());
         inner.hear(caps);
     }
 
-    /// An item goes to the encoder.
+    /// Notes an item pushed to the encoder.
     pub fn keep(&self, item: &Item) {
         let mut inner = lock(&self.0);
         let entry = inner.entry(item.clone());
@@ -85,7 +85,7 @@ impl InFlight {
         }
     }
 
-    /// All that begins until this recorded time has come out.
+    /// Everything that starts up to this recorded time has come out.
     pub fn came_out(&self, until: Ns) {
         let mut inner = lock(&self.0);
         let done = inner.done(until);
@@ -94,7 +94,7 @@ impl InFlight {
         }
     }
 
-    /// All that ends until this recorded time has come out.
+    /// Everything that ends up to this recorded time has come out.
     pub fn came_out_whole(&self, until: Ns) {
         let mut inner = lock(&self.0);
         while inner.entries.front().is_some_and(|entry| {
@@ -104,7 +104,7 @@ impl InFlight {
         }
     }
 
-    /// The next buffer leaves for the encoder, or goes on as it is.
+    /// The next buffer leaves for the encoder, or is copied.
     pub fn sent(&self, is_copied: bool) {
         let mut inner = lock(&self.0);
         let waiting = inner.entries.iter().skip(inner.sent);
@@ -117,7 +117,7 @@ impl InFlight {
         }
     }
 
-    /// The encoder has given all that it was given, but for the newest buffer, which may be for the next.
+    /// The encoder has been drained, except for the newest buffer, which may be for the next encoder.
     pub fn drained(&self) {
         let mut inner = lock(&self.0);
         for _ in 1..inner.sent {
@@ -125,7 +125,7 @@ impl InFlight {
         }
     }
 
-    /// A frame that begins at this recorded time has been left out.
+    /// The frame at this recorded time has been dropped.
     pub fn left_out(&self, at: Ns) {
         let mut inner = lock(&self.0);
         let mut entries = inner.entries.iter();
@@ -138,20 +138,20 @@ impl InFlight {
         }
     }
 
-    /// How many buffers are in flight.
+    /// Number of buffers in flight.
     pub fn buffers(&self) -> usize {
         lock(&self.0).buffers
     }
 
-    /// Recorded time at which the first begins.
+    /// Recorded time of the first buffer in flight.
     pub fn begin(&self) -> Option<Ns> {
         let inner = lock(&self.0);
         let first = inner.entries.iter().find(|entry| entry.is_buffer());
         first.map(|entry| entry.at)
     }
 
-    /// All of it, for another encoder: audio from recorded time `from` on, with what was in force in front of it. It stays
-    /// in flight.
+    /// Everything in flight, for another encoder; audio from recorded time `from` on. Caps, tags and orientation in
+    /// force come first. It all stays in flight.
     pub fn replay(&self, from: Option<Ns>) -> Vec<Item> {
         let mut inner = lock(&self.0);
         inner.sent = 0;
@@ -182,7 +182,7 @@ impl InFlight {
     }
 }
 
-/// A buffer of raw audio without its first nanoseconds; what is encoded stays whole.
+/// Trims the start of a raw audio buffer; encoded buffers stay whole.
 fn rest(buffer: &gst::Buffer, skip: Ns, caps: Option<&gst::CapsRef>) -> Option<gst::Buffer> {
     let Some(info) = caps.and_then(formats::audio_info) else {
         return Some(buffer.clone());
@@ -234,7 +234,7 @@ impl Inner {
         self.has_deltas = !formats::is_raw(caps) && kind == Some(Kind::Video);
     }
 
-    /// How many entries at the front are of no use any more.
+    /// How many entries at the front are no longer needed.
     fn done(&self, until: Ns) -> usize {
         let is_done = |entry: &&Entry| match entry.item {
             Item::Buffer(_) => entry.is_done(until),
@@ -245,7 +245,7 @@ impl Inner {
         if !self.has_deltas {
             return done;
         }
-        // A decoder has to begin with a key frame.
+        // A decoder has to start at a keyframe.
         let kept = done + usize::from(done < self.entries.len());
         let keys = self.entries.iter().take(kept);
         keys.enumerate()
@@ -340,7 +340,7 @@ mod tests {
         (0..12).for_each(|n| flight.keep(&frame(n, n % 5 == 0)));
         flight.came_out(3 * FRAME);
         assert_eq!(flight.begin(), Some(0));
-        // The next is the key frame.
+        // The next one is the keyframe.
         flight.came_out(4 * FRAME);
         assert_eq!(flight.begin(), Some(5 * FRAME));
         flight.came_out(11 * FRAME);
@@ -400,7 +400,7 @@ mod tests {
     }
 
     proptest! {
-        /// However frames are reordered on their way, none that has not come out is lost, and a decoder can begin.
+        /// However frames are reordered: none that has not come out is lost, and decoding can start.
         #[test]
         fn nothing_that_waits_is_lost(
             keys in proptest::collection::vec(prop::bool::weighted(0.2), 1..60),

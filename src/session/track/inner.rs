@@ -1,4 +1,4 @@
-//! What a track holds, behind its lock.
+//! The state of a track, behind its lock.
 
 use super::{InFile, Item, Outlet, Outlets, TrackStats};
 use crate::{
@@ -11,34 +11,34 @@ use crate::{
 pub(super) struct Inner {
     /// The newest caps.
     pub(super) caps: Option<gst::Caps>,
-    /// Those of the first media.
+    /// The caps of the first media.
     pub(super) first_caps: Option<gst::Caps>,
     pub(super) gate: Option<Gate>,
     pub(super) stamps: Stamps<Input>,
     pub(super) cursor: IntervalCursor,
-    /// The end of the last interval, once that is known for good.
+    /// End of the last interval, once it is final.
     pub(super) end: Option<Ns>,
     pub(super) seen: u64,
-    /// The running time from which on it is not known to which part media belongs.
+    /// Running time from which on it is not yet known to which part media belongs.
     pub(super) hold: Option<Ns>,
-    /// Recorded time at which the part begins that the track is in.
+    /// Recorded time at which the current part begins.
     pub(super) begin: Ns,
     pub(super) outlets: Outlets,
-    /// How it is in the file of that.
+    /// How the track is recorded in that part's file.
     pub(super) in_file: InFile,
-    /// The caps that have been given on last.
+    /// The caps that were last pushed.
     pub(super) given: Option<gst::Caps>,
     pub(super) first: Option<Ns>,
-    /// Whether what was given on last has no decode time.
+    /// Whether the last buffer pushed has no DTS.
     pub(super) lacks_dts: bool,
     pub(super) counts: TrackStats,
-    /// How far the track had come when a buffer was let in last.
+    /// Running time the track had reached when it last accepted a buffer.
     pub(super) let_in: Ns,
-    /// What waited for the encoder when that was looked at, and how far media had been given on then.
+    /// The queue level when it was last measured, and the recorded time pushed by then.
     pub(super) looked: Option<(Ns, Ns)>,
     /// Changes of `mute` before the caps were known.
     pub(super) mutes: Vec<(Ns, bool)>,
-    /// How its frames have to be turned, before the caps are known.
+    /// Orientation set before the caps were known.
     pub(super) turn: Option<Orientation>,
 }
 
@@ -62,18 +62,18 @@ impl Inner {
         }
     }
 
-    /// The way into the part that the track is in.
+    /// The outlet into the current part.
     pub(super) fn outlet(&mut self) -> &mut Outlet {
         self.outlets.of(self.cursor.part())
     }
 
-    /// Whether the part that the track is in has its pipeline, and more to come.
+    /// Whether the current part has a pipeline that still accepts media.
     pub(super) fn is_connected(&self) -> bool {
         let outlet = self.outlets.find(self.cursor.part());
         outlet.is_some_and(|outlet| outlet.feed.is_connected())
     }
 
-    /// Goes on to the next part, if the track has all of the one that it is in.
+    /// Enters the next part if the current one is complete. Returns whether it did.
     pub(super) fn enter_next_part(&mut self, timeline: &SharedTimeline) -> bool {
         let Some(end) = self.cursor.end_of_part() else {
             return false;
@@ -95,7 +95,7 @@ impl Inner {
         true
     }
 
-    /// Makes up what is missing before running time `until`, in as many parts as that reaches into.
+    /// Fills gaps before running time `until`, across parts if needed.
     pub(super) fn fill(&mut self, until: Ns, timeline: &SharedTimeline) {
         let until = self.hold.unwrap_or(Ns::MAX).min(until);
         loop {
@@ -111,7 +111,7 @@ impl Inner {
         }
     }
 
-    /// Lets out what `safe_until` allows, in as many parts as that reaches into.
+    /// Releases what `safe_until` allows, across parts if needed.
     pub(super) fn advance(&mut self, safe_until: Ns, timeline: &SharedTimeline) {
         let safe_until = self.hold.unwrap_or(Ns::MAX).min(safe_until);
         loop {
@@ -122,7 +122,7 @@ impl Inner {
         }
     }
 
-    /// Lets out what `safe_until` allows.
+    /// Releases what `safe_until` allows.
     pub(super) fn advance_gate(&mut self, safe_until: Ns) {
         let mut out = GateOutput::new();
         let Inner { gate, cursor, .. } = self;

@@ -1,4 +1,4 @@
-//! What upstream brings: buffers, caps, gaps and tags, through stamps and gate.
+//! Input from upstream: buffers, caps, gaps and tags, on their way through timestamp checks and the gate.
 
 use super::{Flow, Inner, Item, Track};
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
 };
 use std::sync::atomic::Ordering;
 
-/// No frame is decoded so long before it is shown.
+/// A PTS is less than this ahead of its DTS.
 const MAX_LEAD: Ns = 10_000_000_000;
 
-/// Live pictures that wait for their place as they came: capture pools have few.
+/// How many live frames may wait in the gate without being copied: capture pools are small.
 const SCARCE: usize = 2;
 
 impl Track {
@@ -26,7 +26,7 @@ impl Track {
         if inner.caps.as_ref() == Some(caps) {
             return Ok(());
         }
-        // What waits came with the caps before.
+        // Buffers that still wait belong to the previous caps.
         self.settle_stamps(&mut inner);
         let before = inner.caps.clone();
         match &mut inner.gate {
@@ -43,7 +43,7 @@ impl Track {
         {
             gate.cut_frames();
         }
-        // Capture pools have few buffers.
+        // Capture pools are small.
         let scarce = self.is_live() && self.kind == Kind::Video && formats::is_raw(caps);
         inner.outlets.set_scarce(scarce);
         let Inner { gate, turn, .. } = &mut *inner;
@@ -63,8 +63,8 @@ impl Track {
         Ok(())
     }
 
-    /// A buffer from upstream. `for_another` says that what waits does so for another track, not
-    /// for the encoder. `now`: the clock's running time, if it has been read already.
+    /// Handles a buffer from upstream. With `for_another`, the queue waits for another track, not for the encoder.
+    /// `now` is the clock's running time, if it has been read already.
     pub fn push(&self, input: Input, for_another: bool, now: Option<Ns>) -> Flow {
         if self.is_closed() {
             return Flow::Done;
@@ -82,7 +82,7 @@ impl Track {
                 false => Flow::More,
             };
         }
-        // What is not live may have waited since.
+        // Media that is not live may have been blocked since `now` was read.
         let now = now.filter(|_| self.is_live());
         let stamp = stamp_of(&input);
         let arrival = Arrival {
@@ -109,7 +109,7 @@ impl Track {
         }
     }
 
-    /// What is known of stamps that waited.
+    /// Handles buffers whose running times have been decided.
     fn take(&self, inner: &mut Inner, decided: Decided<Input>, now: Option<Ns>) {
         if let Some(by) = decided.shifted {
             let (much, way) = (
@@ -130,12 +130,12 @@ impl Track {
         }
     }
 
-    /// There was no room for a buffer in front of its decoder.
+    /// Drops a buffer for which there was no room in front of its decoder.
     pub fn drop_one(&self, input: &Input) {
         self.leave_out_one(&mut lock(&self.inner), input);
     }
 
-    /// A buffer whose place is known goes through the gate.
+    /// Sends a buffer whose running time is final through the gate.
     pub(super) fn let_in(&self, inner: &mut Inner, input: Input, now: Option<Ns>) {
         let end = input.end();
         self.arrived.fetch_max(input.settled(), Ordering::SeqCst);
@@ -171,7 +171,7 @@ impl Track {
         self.tell_next_part(inner);
     }
 
-    /// There is no room for a buffer.
+    /// Drops a buffer for which there is no room.
     fn leave_out_one(&self, inner: &mut Inner, input: &Input) {
         if self.timeline.read(|t| t.map(input.running, 0)) != Placement::Drop {
             inner.counts.dropped += 1;
@@ -181,7 +181,7 @@ impl Track {
         }
     }
 
-    /// Behind `waiting` others a live picture waits as a copy, so that upstream's pool does not run dry.
+    /// With `waiting` others queued, copies a live frame so that upstream's pool does not run dry.
     fn spared(&self, inner: &Inner, input: Input, waiting: usize) -> Input {
         if waiting < SCARCE || !self.has_live_pictures(inner) {
             return input;
@@ -193,7 +193,7 @@ impl Track {
         }
     }
 
-    /// Nothing will come that could tell where what waits belongs.
+    /// Settles buffers whose running time is undecided: no more input will decide it.
     pub(super) fn settle_stamps(&self, inner: &mut Inner) {
         if inner.stamps.waiting() > 0 {
             let decided = inner.stamps.settle();
@@ -201,19 +201,19 @@ impl Track {
         }
     }
 
-    /// The newest buffer that passed before the recording began: part of it may belong to it,
-    /// or it is the picture on show.
+    /// Replays the newest buffer from before the recording began: part of it may be recorded, or it is the current
+    /// frame.
     pub fn replay(&self, input: Input) {
         let mut inner = lock(&self.inner);
         inner.refresh(&self.timeline);
         let Inner { gate, cursor, .. } = &mut *inner;
         if let Some(gate) = gate {
-            // Nothing can leave: no cut is resolved yet.
+            // Nothing can leave, since no cut is resolved yet.
             gate.push(input, cursor, 0, &mut GateOutput::new());
         }
     }
 
-    /// Upstream says that nothing will come before `end`.
+    /// A GAP event: no media before `end`.
     pub fn gap(&self, end: Ns) {
         let end = {
             let mut inner = lock(&self.inner);
@@ -227,21 +227,21 @@ impl Track {
         self.finish_if_complete(&mut lock(&self.inner));
     }
 
-    /// Buffers of upstream did not get here: what is encoded goes on at the next key frame.
+    /// Upstream buffers were lost: encoded media resumes at the next keyframe.
     pub fn lose(&self) {
         if let Some(gate) = &mut lock(&self.inner).gate {
             gate.lose(Loss::Upstream);
         }
     }
 
-    /// Another piece of the stream begins, behind a flush or in another segment.
+    /// A new run of timestamps begins, after a flush or with a new segment.
     pub fn begin_anew(&self) {
         let mut inner = lock(&self.inner);
         self.settle_stamps(&mut inner);
         inner.stamps.begin_anew();
     }
 
-    /// Tags from upstream: they go on in their place among the buffers.
+    /// Tags from upstream, kept in order with the buffers.
     pub fn set_tags(&self, tags: gst::TagList) {
         let mut inner = lock(&self.inner);
         let part = inner.outlet().part;
@@ -250,7 +250,7 @@ impl Track {
         }
     }
 
-    /// Pictures to come have to be turned so.
+    /// Sets the orientation of the frames that follow.
     pub fn set_orientation(&self, turn: Orientation) {
         let mut inner = lock(&self.inner);
         match &mut inner.gate {
@@ -260,15 +260,15 @@ impl Track {
         }
     }
 
-    /// What is between intervals stays between them, see [`gate::VideoGate::keep_pauses`]. Behind its caps.
+    /// Keeps the pauses between intervals, see [`gate::VideoGate::keep_pauses`]. Call it after the caps are set.
     pub fn keep_pauses(&self) {
         if let Some(Gate::Video(gate)) = &mut lock(&self.inner).gate {
             gate.keep_pauses();
         }
     }
 
-    /// Black or silence from the running time on that `at` gives, or not any more. It is asked with the track held:
-    /// nothing from behind that instant has left.
+    /// Mutes (black or silence) or unmutes from the running time that `at` returns. `at` is called with the track
+    /// locked, so that nothing after that instant has left.
     pub fn mute(&self, at: impl FnOnce() -> Ns, muted: bool) {
         let mut inner = lock(&self.inner);
         self.mute_locked(&mut inner, at(), muted);
@@ -288,7 +288,7 @@ impl Track {
         }
     }
 
-    /// The instant before which no cut can come any more.
+    /// Running time before which no more cuts can come.
     pub(super) fn safe_until(&self, end: Ns) -> Ns {
         self.safe_until_at(None, end)
     }
@@ -297,12 +297,12 @@ impl Track {
         if !self.any_live.load(Ordering::Relaxed) {
             return Ns::MAX;
         }
-        // Without a clock cuts are made at the furthest that has arrived.
+        // Without a clock, cuts are made at the furthest running time that has arrived.
         now.or_else(|| self.clock.now()).unwrap_or(end)
     }
 }
 
-/// A gate for media with these caps, which it passes on.
+/// Creates a gate for media with these caps, and lets it forward them.
 fn gate_for(caps: &gst::CapsRef) -> Result<Gate, glib::BoolError> {
     let mut gate = Gate::new(caps)?;
     if let Gate::Encoded(_) = gate {
@@ -311,7 +311,7 @@ fn gate_for(caps: &gst::CapsRef) -> Result<Gate, glib::BoolError> {
     Ok(gate)
 }
 
-/// Where a buffer says that it belongs.
+/// The timestamps of a buffer.
 pub fn stamp_of(input: &Input) -> Stamp {
     let lead = match (input.buffer.pts(), input.buffer.dts()) {
         (Some(pts), Some(dts)) => pts.saturating_sub(dts).nseconds(),
@@ -320,7 +320,7 @@ pub fn stamp_of(input: &Input) -> Stamp {
     Stamp {
         running: input.running,
         duration: input.duration.unwrap_or(0),
-        // Decode times that are further off mean nothing.
+        // A larger distance between PTS and DTS is not plausible.
         lead: if lead < MAX_LEAD { lead } else { 0 },
     }
 }

@@ -5,7 +5,7 @@ use crate::{gate::Gate, model::timeline::Ns, session::lock};
 use std::sync::atomic::Ordering;
 
 impl Track {
-    /// Whether its intervals have to begin at a key frame: of what is decoded, the first alone.
+    /// Whether its intervals have to begin at a keyframe. If it is decoded, this holds only for the first.
     pub fn is_keyed(&self) -> bool {
         if self.begins_decoded.load(Ordering::SeqCst) {
             let pending = self.timeline.read(|t| t.pending());
@@ -14,13 +14,12 @@ impl Track {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.is_keyed())
     }
 
-    /// Its media is decoded in front of it, and can be only from a key frame on.
+    /// Its media is decoded upstream of the track; if `keyed`, from a keyframe on.
     pub fn begin_decoded(&self, keyed: bool) {
         self.begins_decoded.store(keyed, Ordering::SeqCst);
     }
 
-    /// The first key frame from running time `from` on that waits, among what has arrived until
-    /// the second time.
+    /// The first queued keyframe from running time `from` on, and the running time up to which media has arrived.
     pub fn key_frame(&self, from: Ns) -> (Option<Ns>, Ns) {
         let inner = lock(&self.inner);
         let key_frame = match self.begins_decoded.load(Ordering::SeqCst) {
@@ -30,40 +29,40 @@ impl Track {
         (key_frame, self.arrived())
     }
 
-    /// The first frame of raw video from running time `from` on that waits.
+    /// The first queued frame of raw video from running time `from` on.
     pub fn frame(&self, from: Ns) -> Option<Ns> {
         let inner = lock(&self.inner);
         inner.gate.as_ref().and_then(|gate| gate.frame(from))
     }
 
-    /// The latest running time of encoded media that has come.
+    /// The latest running time of encoded media that has arrived.
     pub fn newest(&self) -> Option<Ns> {
         lock(&self.inner).gate.as_ref().and_then(Gate::newest)
     }
 
-    /// No key frame comes: the next interval begins with whatever frame does.
+    /// No keyframe arrives: the next interval begins with any frame.
     pub fn begin_anywhere(&self) {
         if let Some(gate) = &mut lock(&self.inner).gate {
             gate.begin_anywhere();
         }
     }
 
-    /// Whether it is back after frames were lost, and waits for a key frame.
+    /// Whether it resumes after a loss and waits for a keyframe.
     pub fn lacks_key_frame(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.lacks_key_frame())
     }
 
-    /// Notes that a key frame is asked for the start of this interval; FALSE if it was before.
+    /// Notes that a keyframe is requested for the start of this interval. FALSE if that was done before.
     pub fn ask_once(&self, interval: usize) -> bool {
         self.asked.swap(interval + 1, Ordering::SeqCst) != interval + 1
     }
 
-    /// Notes that a key frame is asked for the end of this part; FALSE if it was before.
+    /// Notes that a keyframe is requested for the end of this part. FALSE if that was done before.
     pub fn ask_once_behind(&self, part: usize) -> bool {
         self.asked_behind.swap(part + 1, Ordering::SeqCst) != part + 1
     }
 
-    /// A key frame may be asked for once more.
+    /// Allows keyframe requests to be repeated.
     pub fn ask_again(&self) {
         self.asked.store(0, Ordering::SeqCst);
         self.asked_behind.store(0, Ordering::SeqCst);

@@ -1,4 +1,4 @@
-//! The ways of a track's media into the parts of its recording: it goes to the one that the track is in.
+//! The outlets of a track into the parts of its recording. Media goes into the part that the track is in.
 
 use super::feed::{Feed, Item};
 use crate::{model::timeline::Ns, session::frame_dropper::FrameDropper};
@@ -10,21 +10,21 @@ use std::{
     },
 };
 
-/// The way into one part.
+/// The path into one part.
 #[derive(Debug)]
 pub struct Outlet {
     pub part: usize,
     pub feed: Feed,
-    /// What its first media is, of encoded media.
+    /// The caps of its first media, if that is encoded.
     pub caps: Option<gst::Caps>,
-    /// How much later than recorded time what is given on is stamped.
+    /// By how much timestamps are later than recorded time.
     pub headroom: Ns,
-    /// Recorded time, of the part, up to which media has been given on, as far as that tells its length.
+    /// Recorded time, within the part, up to which media has been pushed. Only buffers with a duration advance it.
     pub fed: Arc<AtomicU64>,
     pub dropper: Arc<FrameDropper>,
-    /// It has had its end.
+    /// EOS has been sent.
     pub closed: bool,
-    /// The part's pipeline is no more.
+    /// The part's pipeline has been taken down.
     gone: bool,
 }
 
@@ -42,7 +42,7 @@ impl Outlet {
         }
     }
 
-    /// Gives a buffer on.
+    /// Pushes a buffer.
     pub fn give(&mut self, buffer: gst::Buffer) {
         if self.closed {
             return;
@@ -54,7 +54,7 @@ impl Outlet {
         self.feed.give(Item::Buffer(buffer));
     }
 
-    /// Nothing more goes into the part.
+    /// Ends the part for this track.
     pub fn close(&mut self) {
         if !std::mem::replace(&mut self.closed, true) {
             self.feed.give(Item::End);
@@ -63,16 +63,16 @@ impl Outlet {
     }
 }
 
-/// Those of a track, by the numbers of their parts.
+/// The outlets of a track, by part number.
 #[derive(Debug)]
 pub struct Outlets {
     queue_limit: Ns,
-    /// Its buffers are of a pool that has few: live pictures.
+    /// Its buffers come from a small pool (live raw video).
     scarce: bool,
     all: BTreeMap<usize, Outlet>,
-    /// Whether the track has ended: no part gets anything more.
+    /// Whether the track has ended: no part gets any more media.
     closed: bool,
-    /// Frames passed over in parts that are over.
+    /// Frames dropped in parts that are finished.
     passed_over: u64,
 }
 
@@ -87,7 +87,7 @@ impl Outlets {
         }
     }
 
-    /// The way into this part.
+    /// The outlet into this part, created if needed.
     pub fn of(&mut self, part: usize) -> &mut Outlet {
         let (queue_limit, scarce, closed) = (self.queue_limit, self.scarce, self.closed);
         self.all.entry(part).or_insert_with(|| {
@@ -100,29 +100,29 @@ impl Outlets {
         })
     }
 
-    /// The same, if there is one.
+    /// The outlet into this part, if it exists.
     pub fn find(&self, part: usize) -> Option<&Outlet> {
         self.all.get(&part)
     }
 
-    /// Those of this part and of the ones behind it.
+    /// The outlets into this part and later ones.
     pub fn from(&mut self, part: usize) -> impl Iterator<Item = &mut Outlet> {
         self.all.range_mut(part..).map(|(_, outlet)| outlet)
     }
 
-    /// Media that waits for the pipelines of parts before this one, which are yet to be built.
+    /// Media queued for earlier parts whose pipelines are yet to be built.
     pub fn waiting_before(&self, part: usize) -> Ns {
         let before = self.all.range(..part).map(|(_, outlet)| outlet);
         let unbuilt = before.filter(|outlet| outlet.feed.is_backlog());
         unbuilt.map(|outlet| outlet.feed.waiting()).sum()
     }
 
-    /// Bytes that wait.
+    /// Queued bytes.
     pub fn bytes(&self) -> u64 {
         self.all.values().map(|outlet| outlet.feed.bytes()).sum()
     }
 
-    /// Its buffers are, or are not, of a pool that has few.
+    /// Sets whether its buffers come from a small pool.
     pub fn set_scarce(&mut self, scarce: bool) {
         self.scarce = scarce;
         for outlet in self.all.values_mut() {
@@ -130,7 +130,7 @@ impl Outlets {
         }
     }
 
-    /// The track has ended, for all parts.
+    /// Ends the track for all parts.
     pub fn close(&mut self) {
         self.closed = true;
         for outlet in self.all.values_mut() {
@@ -138,13 +138,13 @@ impl Outlets {
         }
     }
 
-    /// The pipeline of a part is no more; the track is in part `on`.
+    /// The pipeline of a part has been taken down; the track is in part `on`.
     pub fn remove(&mut self, part: usize, on: usize) {
         self.of(part).gone = true;
         self.forget_before(on);
     }
 
-    /// Parts before this one are over for the track; those whose pipelines are no more are forgotten.
+    /// The track has left all parts before `on`. Removes the outlets of those whose pipelines have been taken down.
     pub fn forget_before(&mut self, on: usize) {
         let passed_over = &mut self.passed_over;
         self.all.retain(|_, outlet| {
@@ -156,7 +156,7 @@ impl Outlets {
         });
     }
 
-    /// Frames that were let in and yet left out in front of encoders.
+    /// Frames that were accepted and then dropped in front of encoders.
     pub fn passed_over(&self) -> u64 {
         let on = self.all.values().map(|outlet| outlet.dropper.passed_over());
         self.passed_over + on.sum::<u64>()

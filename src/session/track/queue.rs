@@ -1,4 +1,4 @@
-//! How much of a track may wait, and what becomes of more.
+//! How much of a track may be queued, and what happens beyond that.
 
 use super::{Inner, Track};
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 use std::sync::atomic::Ordering;
 
 impl Track {
-    /// The limit of what may wait.
+    /// The limits of its queue.
     fn queue(&self, inner: &Inner) -> Queue {
         let media = match inner.gate {
             Some(Gate::Video(_)) => Media::RawVideo,
@@ -22,7 +22,7 @@ impl Track {
         Queue::new(media, self.is_live(), self.queue_limit)
     }
 
-    /// Whether a buffer that upstream brings live has to be dropped, because as much waits as may.
+    /// Whether to drop a live buffer because the queue is full.
     pub(super) fn must_drop(&self, inner: &mut Inner) -> bool {
         let queue = self.queue(inner);
         if queue.when_full == WhenFull::Block {
@@ -40,7 +40,7 @@ impl Track {
         let level = inner.level();
         inner.looked = Some((level.time, fed));
         self.waited.store(level.time, Ordering::Relaxed);
-        // What waits may do so for another track, of which nothing has come (yet).
+        // The queue may be waiting for another track that has no media yet.
         if inner.outlet().feed.is_backlog() {
             dropper.wait_for_another();
         }
@@ -59,25 +59,25 @@ impl Track {
         false
     }
 
-    /// Whether so much waited when a live track's buffer came last that some might be left out.
+    /// Whether the queue was so full at a live track's last buffer that frames might be dropped.
     pub fn is_behind(&self) -> bool {
         self.is_live() && self.waited.load(Ordering::Relaxed) >= self.queue_limit / 8
     }
 
-    /// Whether the encoder or the muxer has nothing of this track to work on.
+    /// Whether the encoder or the muxer has no queued media of this track.
     pub fn is_starving(&self) -> bool {
         !self.is_closed() && lock(&self.inner).waiting() == 0
     }
 
-    /// Media that may wait for the encoder.
+    /// How much media may be queued for the encoder.
     pub fn queue_time(&self) -> Ns {
         self.queue(&lock(&self.inner)).time
     }
 
-    /// Whether as much waits, here or for the encoder, as may.
+    /// Whether the queue is full, in the gate and in front of the encoder together.
     pub fn is_full(&self) -> bool {
         let mut inner = lock(&self.inner);
-        // What is held in the gate waits as well.
+        // Media held in the gate counts, too.
         let arrived = self.arrived();
         let held = inner.hold.map_or(0, |hold| arrived.saturating_sub(hold));
         let mut level = inner.level();
@@ -89,30 +89,30 @@ impl Track {
         queue.is_full(level, self.wider.load(Ordering::Relaxed))
     }
 
-    /// Lets as much again wait, until there is room anyway.
+    /// Raises the limit by one queue time, until the level is below the limit again.
     pub fn widen(&self) {
         self.wider.fetch_add(self.queue_time(), Ordering::Relaxed);
     }
 
-    /// A flush begins, or ends.
+    /// A flush begins or ends.
     pub fn set_flushing(&self, flushing: bool) {
         self.flushing.store(flushing, Ordering::Release);
         self.backpressure.wake();
     }
 
-    /// Whether a buffer of it must not wait for room.
+    /// Whether its buffers must not block for room.
     pub fn need_not_wait(&self) -> bool {
         self.is_closed() || self.flushing.load(Ordering::Acquire)
     }
 
-    /// Capture pools have few buffers.
+    /// Whether it is live raw video: capture pools are small.
     pub(super) fn has_live_pictures(&self, inner: &Inner) -> bool {
         self.is_live() && matches!(inner.gate, Some(Gate::Video(_)))
     }
 }
 
 impl Inner {
-    /// What waits, in the gate and for the encoders.
+    /// Media queued in the gate and for the encoders.
     fn level(&mut self) -> Level {
         let time = self.waiting();
         let bytes = match time < queue::MIN_TIME {
@@ -122,14 +122,14 @@ impl Inner {
         Level { time, bytes }
     }
 
-    /// Bytes that wait.
+    /// Queued bytes.
     pub(super) fn bytes(&self) -> u64 {
         let in_gate = self.gate.as_ref().map_or(0, Gate::waiting_bytes);
         in_gate.saturating_add(self.outlets.bytes())
     }
 
-    /// Of sound, of which all has a length: no more waits for the encoder than did, and what was given on since.
-    /// That takes no lock of appsrc, at which its thread may be.
+    /// An upper bound of the queue level of audio, where every buffer has a duration: the last measured level plus
+    /// what was pushed since. It avoids appsrc's lock, which appsrc's streaming thread may hold.
     pub(super) fn waits_at_most(&self, fed: Ns) -> Option<Ns> {
         match (&self.gate, self.looked) {
             (Some(Gate::Audio(_)), Some((waited, then))) if self.is_connected() => {
@@ -139,7 +139,7 @@ impl Inner {
         }
     }
 
-    /// Media that waits for the encoders.
+    /// Media queued for the encoders.
     pub(super) fn waiting(&mut self) -> Ns {
         let part = self.cursor.part();
         let on = self.outlets.of(part).feed.waiting();

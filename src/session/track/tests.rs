@@ -1,4 +1,4 @@
-//! Any sequence of stamps, stalls, leaps, flushes and gaps, into a track without a pipeline behind it.
+//! Arbitrary sequences of timestamps, stalls, jumps, flushes and gaps, into a track without a pipeline.
 
 use super::*;
 use crate::{
@@ -10,7 +10,7 @@ use proptest::prelude::*;
 const MS: Ns = 1_000_000;
 const SECOND: Ns = 1_000 * MS;
 const PATIENCE: Ns = 2 * SECOND;
-/// A picture of the raw video here.
+/// Size of a raw video frame in these tests.
 const PICTURE: usize = 32 * 24 * 3 / 2;
 
 const CAPS: [(&str, &str); 4] = [
@@ -32,21 +32,21 @@ const CAPS: [(&str, &str); 4] = [
 /// What happens next on a track.
 #[derive(Debug, Clone)]
 enum Step {
-    /// So many buffers come at their time.
+    /// This many buffers arrive on time.
     Flow(u64),
-    /// The next ones are stamped so much off.
+    /// Shifts the timestamps of the following buffers.
     Leap(i64),
-    /// One of them is.
+    /// Shifts the timestamp of one buffer.
     Outlier(i64),
-    /// Nothing comes for so long.
+    /// Nothing arrives for this long.
     Stall(Ns),
-    /// So much comes at once.
+    /// This many buffers arrive at once.
     Burst(u64),
     Gap(Ns),
     Flush,
     Pause,
     Resume,
-    /// The supervisor finds that something is missing.
+    /// The supervisor fills a gap.
     Fill,
 }
 
@@ -74,7 +74,7 @@ struct Stream {
     live: bool,
     length: Ns,
     size: usize,
-    /// Running time, and what stamps say more than it.
+    /// Running time, and the offset of the timestamps from it.
     now: Ns,
     off: i64,
     number: u64,
@@ -122,7 +122,7 @@ impl Stream {
         }
     }
 
-    /// A buffer that comes now.
+    /// Pushes a buffer that arrives now.
     fn push(&mut self, off: i64) {
         let running = self.now.saturating_add_signed(off);
         let mut buffer = gst::Buffer::with_size(self.size).unwrap();
@@ -166,7 +166,7 @@ impl Stream {
                 }
             }
             Step::Gap(length) => {
-                // A live one that is stamped ahead would wait for the clock, which there is none of here.
+                // A live gap ahead of the clock would wait for it, and there is no clock here.
                 let off = if self.live { 0 } else { self.off };
                 let end = self.now.saturating_add_signed(off) + length;
                 if end <= self.track.arrived() + SECOND * 3_600 {
@@ -191,16 +191,16 @@ impl Stream {
         }
     }
 
-    /// The instant that a cut has.
+    /// The running time at which a cut is made now.
     fn cut(&self) -> Ns {
         match self.live {
-            // Behind the clock's reading with which the last buffer came.
+            // After the clock time at which the last buffer arrived.
             true => self.now + self.length,
             false => self.now.max(self.track.arrived()),
         }
     }
 
-    /// Bytes of upstream's that are held, wherever that is.
+    /// Bytes of upstream's buffers that are held anywhere.
     fn held(&self) -> u64 {
         let inner = lock(&self.track.inner);
         inner.bytes() + (inner.stamps.waiting() * self.size) as u64
@@ -210,7 +210,7 @@ impl Stream {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// Whatever happens upstream: no track ends, none holds more than may wait, and what leaves is in order.
+    /// Whatever happens upstream: no track ends, none holds more than its queue may, and output is in order.
     #[test]
     fn nothing_that_happens_upstream_ends_a_track_or_fills_the_memory(
         kind in prop::sample::select(CAPS.to_vec()),
@@ -221,7 +221,8 @@ proptest! {
         let mut filled = 0;
         for step in &steps {
             stream.take(step);
-            // What nobody takes off is limited where nobody can be held back: by time, and what waits for its place.
+            // Nothing drains the queue, so where upstream cannot be blocked it is limited by time, plus the buffers
+            // whose timestamps are undecided.
             let may_wait = (PATIENCE + queue::GRACE) * 8 / stream.length + 2_048;
             filled = stream.track.stats().filled.max(filled);
             let made_up = filled / stream.length * stream.size as u64 * 2;
@@ -231,7 +232,7 @@ proptest! {
             );
             prop_assert!(!stream.track.is_closed());
         }
-        // Everything leaves in the order of its stamps.
+        // All output is in timestamp order.
         let stopped = stream.cut();
         stream.track.timeline.write(|t| t.stop(stopped));
         stream.track.finish(true);

@@ -1,6 +1,6 @@
-//! How a recording's bytes end, in steps. Where the file is synchronised, each is on the disk before the next begins: so any
-//! crash leaves a file that plays. What is a fragmented MP4 while it grows becomes an ordinary one, and chapters for which
-//! the head has no room go to the end.
+//! Finalises a recording in steps. If the file is synchronised, each step is on the disk before the next one begins,
+//! so that a crash at any point leaves a playable file. A fragmented MP4 becomes a regular one, and chapters that do
+//! not fit into the header are appended.
 
 use super::Writer;
 use crate::{
@@ -9,27 +9,26 @@ use crate::{
 };
 use std::io;
 
-/// What a file lacks that is whole otherwise, and why.
+/// What an otherwise complete file lacks, and why.
 #[derive(Debug)]
 pub struct Incomplete {
     pub purpose: &'static str,
     pub reason: io::Error,
 }
 
-/// What is left to be done with the bytes, once all media is written.
+/// The remaining steps, once all media has been written.
 #[derive(Debug, Default)]
 pub(super) struct Steps {
     ending: Ending,
-    /// What puts in force what has been appended.
+    /// Patches that activate what has been appended.
     switch: Vec<(u64, gst::Buffer)>,
 }
 
 impl Writer {
-    /// The first step: the last media has been written, or as much of it as there will be. Nothing can be written any
-    /// more. FALSE where somebody has been here before.
+    /// First step: the last media has been written; nothing more is accepted. FALSE if this was done before.
     ///
     /// # Errors
-    /// When what has come cannot be written: then there is nothing to complete.
+    /// If what has arrived cannot be written. Then there is nothing to complete.
     pub fn end_media(&mut self, ending: Ending) -> io::Result<bool> {
         if self.complete || self.is_over() {
             return Ok(false);
@@ -42,7 +41,7 @@ impl Writer {
                 Ok(true)
             }
             (written, _) => {
-                // Readers may refuse a file that ends inside the head of a fragment.
+                // Some readers refuse a file that ends inside the header of a fragment.
                 let whole = ending.whole_until(self.store.stored());
                 let cut = match whole {
                     0 => Ok(()),
@@ -55,11 +54,12 @@ impl Writer {
         self.progress.note_failure(ended)
     }
 
-    /// The second: duration and index, and what is appended to complete the bytes. What they lack then, and why, if they
-    /// could have been completed: they play all the same. `safe`: the media is on the disk, where that was asked for.
+    /// Second step: writes duration and index, and appends what completes the file. Returns what the file lacks, and
+    /// why, if completing it failed; it is playable all the same. `safe`: the media is on the disk, if that was
+    /// requested.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn complete(&mut self, safe: bool) -> io::Result<Option<Incomplete>> {
         if self.is_over() {
             return Ok(None);
@@ -72,11 +72,11 @@ impl Writer {
         Ok(failed.map(|reason| Incomplete { purpose, reason }))
     }
 
-    /// The last: what has been appended is put in force, if it is on the disk where that was asked for (`safe`). FALSE
-    /// where there is nothing to do.
+    /// Last step: activates what has been appended, if that is on the disk or did not have to be (`safe`). FALSE if
+    /// there is nothing to do.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// If it cannot be written.
     pub fn switch(&mut self, safe: bool) -> io::Result<bool> {
         let switch = std::mem::take(&mut self.steps.switch);
         if self.is_over() || !safe || switch.is_empty() {
@@ -96,7 +96,7 @@ impl Writer {
         let Some(head) = ending.head() else {
             return Ok(None);
         };
-        // Else it has gone out, and the blobs stay fragments.
+        // Otherwise it has been handed out, and the blobs stay fragmented.
         let head_is_here = head >= self.store.taken();
         let index = ending.take_index();
         if !head_is_here && let Some(index) = &index {
@@ -128,13 +128,13 @@ impl Writer {
             && head_is_here
             && let Some(index) = index
         {
-            // Of use, and not missed.
+            // The index is useful, but the file plays without it.
             let _ = self.store.append_whole(index, false);
         }
         Ok(failed.filter(|_| safe))
     }
 
-    /// What is appended, as a whole: until the switch the file is what it was. Why it is not there.
+    /// Appends the completion as a whole: until the switch, the file is unchanged. Returns the error if that failed.
     fn append_completion(
         &mut self,
         completion: Completion,
