@@ -358,7 +358,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Puts a head into the pipeline, and links it to the pad that takes what comes out. Gives its elements.
+    /// Adds a head to the pipeline, and links it to the sink pad downstream. Returns its elements.
     fn link_head(
         &self,
         head: &Head,
@@ -367,7 +367,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         mux_pad: &gst::Pad,
     ) -> Result<Vec<gst::Element>, Error> {
         let name = track.name;
-        // A track that was copied in the part before may have gone on as what this container does not take.
+        // If the previous part of the recording copied this track, its format may have changed to one that this
+        // container does not support.
         let decoder = match head.spec.copied || head.spec.is_raw() {
             true => None,
             false => Some(make("decodebin", &format!("{name}-decoder"))?),
@@ -401,7 +402,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let before = self.plan.codecs.iter().take(index);
         self.end.begin_with(mux_pad);
         if self.leads(index) {
-            // Opus is stamped later only behind this.
+            // The Opus timestamps are offset only by a later probe.
             let is_late = !matches!(spec.delay(), Some(Delay::PreSkip(_)));
             let has_others = self.plan.codecs.len() > 1;
             self.end.align_clusters(mux_pad, is_late, has_others);
@@ -437,7 +438,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         }
     }
 
-    /// Tells what comes to the muxer; `late`: how much later than recorded time that is stamped.
+    /// Reports what the muxer receives; `late`: offset of the timestamps from recorded time.
     fn count_bytes(&self, mux_pad: &gst::Pad, index: usize, late: u64) {
         let listener = Arc::downgrade(self.listener);
         probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, info| {
@@ -445,7 +446,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 let end = buffer
                     .pts()
                     .map(|pts| pts + buffer.duration().unwrap_or_default());
-                // Video encoders stamp from far behind 0.
+                // Video encoders offset their timestamps and segment.
                 let segment = pad.sticky_event::<gst::event::Segment>(0);
                 let running = segment.and_then(|event| {
                     let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
@@ -458,8 +459,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         });
     }
 
-    /// Whether clusters begin with buffers of this track. Video first: with it a cluster is begun at a key frame where
-    /// there is one.
+    /// Whether clusters start at buffers of this track: the first video track if there is one, so that they can start
+    /// at keyframes.
     fn leads(&self, index: usize) -> bool {
         let is_video = |codec: &Codec| codec.kind() == Kind::Video;
         let first = self.plan.codecs.iter().position(is_video);
@@ -491,7 +492,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
     }
 }
 
-/// The container can say no more.
+/// The container's size limit is reached.
 fn full(container: Container, most: u64) -> Error {
     Error::unknown(format!(
         "{} holds no more than {most} bytes of media, and that many are recorded: here the recording ends. \
