@@ -168,7 +168,7 @@ pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
         structure.set(*field, *value);
     }
     if (codec, container) == (Codec::Aac, Container::Matroska) {
-        // ADTS may call itself MPEG-2, which Matroska has a name for and MP4 has not here.
+        // ADTS may be labelled MPEG-2, which has a codec ID in Matroska but not in mp4mux.
         structure.set("mpegversion", gst::List::new([4i32, 2]));
     }
     Some(caps)

@@ -9,11 +9,11 @@ const CLUSTER: u64 = 0x1f43_b675;
 /// Classification of a muxer's write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Media, or what cannot be told apart from it.
+    /// Media, or anything that cannot be distinguished from it.
     Media,
-    /// The container's own, behind all that was written before.
+    /// Container structure, appended at the end.
     Structure(Option<Unit>),
-    /// Over what was written before.
+    /// Overwrites earlier output.
     Again,
 }
 
@@ -44,7 +44,7 @@ pub struct Structure {
 }
 
 impl Structure {
-    /// Nothing has been written; without a syntax all is media.
+    /// Starts with empty output; without a syntax, everything is media.
     pub fn new(syntax: Option<Syntax>) -> Self {
         Structure {
             syntax,
