@@ -30,7 +30,7 @@ pub struct Fragmenter {
     /// 0 for none.
     timeslice: Ns,
     tracks: Vec<Track>,
-    /// Position of the first fragment, before and after joining.
+    /// Position of the first fragment, which is the same before and after joining.
     begin: Option<u64>,
     /// Position of the next output.
     position: u64,
@@ -58,7 +58,7 @@ struct Track {
 #[derive(Debug)]
 struct Incoming {
     fragment: Fragment,
-    /// Bytes of media that are missing; `None` before the head of `mdat`.
+    /// Remaining bytes of media; `None` before the `mdat` header.
     missing: Option<u64>,
     /// Timestamp of its first sample, including the track's offset from recorded time.
     stamp: Option<Ns>,

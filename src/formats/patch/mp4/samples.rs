@@ -55,7 +55,7 @@ impl<T: Copy + PartialEq> Runs<T> {
 struct Chunk {
     at: u64,
     samples: u32,
-    /// Number of their sample entry.
+    /// Sample description index.
     description: u32,
 }
 
