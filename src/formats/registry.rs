@@ -121,7 +121,7 @@ pub fn can_decode(caps: &gst::CapsRef) -> bool {
     decoder_caps().any(|taken| taken.can_intersect(&caps))
 }
 
-/// The encoded caps of this kind that decoders which decodebin would use accept.
+/// Encoded caps of this kind that decodebin's decoders accept.
 pub fn decodable_caps(kind: Kind) -> gst::Caps {
     let mut all = gst::Caps::new_empty();
     for caps in decoder_caps() {

@@ -58,7 +58,7 @@ pub struct Layout {
     /// Current shift of everything after it, in bytes.
     moved: i64,
     fragments: Vec<index::Place>,
-    /// What is there for the end.
+    /// Data for the end of the recording.
     ending: Ending,
 }
 
