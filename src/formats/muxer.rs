@@ -83,13 +83,13 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
-/// Makes mp4mux rewrite its header at the end. It was configured for a non-seekable output so that it keeps no fragment
-/// index, which would have an entry per sample. Call once muxing has started.
+/// Makes mp4mux rewrite its header at the end, although its output claims not to be seekable, so that mp4mux keeps no
+/// fragment index, which would have an entry per sample. Call once muxing has started.
 pub fn complete_header(muxer: &gst::Element) {
     super::encoder::set(muxer, "fragment-mode", "dash-or-mss");
 }
 
-/// The minimum that matroskamux allows, and the maximum that timeslices may require.
+/// matroskamux's own minimum, and the maximum that timeslices may require.
 const SHORTEST_CLUSTER: u64 = 500_000_000;
 const LONGEST_CLUSTER: u64 = 5_000_000_000;
 /// A unit that ends this much later than a timeslice still ends with it, since timestamps are rounded.

@@ -186,7 +186,7 @@ fn start_code(bytes: &[u8]) -> Option<usize> {
         match (first, second, third) {
             (0, 0, 1) => return Some(at),
             (_, _, 0) => at += 1,
-            // A byte above 1 cannot be part of a start code.
+            // A nonzero byte cannot be one of the zeros of a start code.
             _ => at += 3,
         }
     }

@@ -127,7 +127,7 @@ pub const ROWS: &[Row] = &[
             property: "cpu-used",
             steps: &[(14.0, "9"), (0.0, "10")],
         }),
-        // CBR is the mode of libaom's realtime profile that is well maintained. libaom aborts
+        // CBR is the best maintained mode of libaom's realtime profile. libaom aborts
         // if max-quantizer stays at the element's default, 0. Buffer sizes are in milliseconds:
         // with the default of six seconds, it adapts to changes too late.
         fixed: &[

@@ -211,8 +211,8 @@ impl Patch {
         }
     }
 
-    /// Patches the muxer's next bytes for the recording, together with the units that start with them. Media is never
-    /// modified. `late`: offset of the timestamps of the track with this index from recorded time.
+    /// Patches the muxer's next bytes, and returns them with the units that start with them. Media is never modified.
+    /// `late`: offset of the timestamps of the track with this index from recorded time.
     ///
     /// `None`: the write is refused, since it would replace bytes of another length.
     pub fn bytes(

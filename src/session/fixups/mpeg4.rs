@@ -1,7 +1,7 @@
 //! Relabels MPEG-2 AAC as MPEG-4 for containers that only support the latter.
 //!
 //! The frames are identical: MPEG-2 AAC-LC is a valid MPEG-4 stream. Only the caps and one bit in each
-//! ADTS header differ, and the header is not stored in the file.
+//! ADTS header differ, and the parser takes the version from that header.
 
 use crate::session::probe::{change_caps, probe};
 

@@ -65,7 +65,7 @@ pub enum Followed {
     Same,
     /// They belong to a block that is still incomplete.
     Withheld,
-    /// The block is complete; it is returned as a whole.
+    /// They complete a block, which is returned as a whole.
     Whole(Vec<u8>),
 }
 

@@ -123,7 +123,7 @@ impl Element {
         }
     }
 
-    /// Sets HDR metadata in `Colour`. That of matroskamux 1.26 is wrong.
+    /// Sets HDR metadata in `Colour`. That of matroskamux 1.22 is wrong.
     fn set_hdr(&mut self, hdr: &HdrMetadata) {
         if *hdr == HdrMetadata::default() {
             return;
