@@ -116,8 +116,7 @@ fn nal_entry_point(frame: &[u8], codec: NalCodec, packing: Packing) -> Option<En
             Some(NalKind::KeySlice) => return Some(EntryPoint::Key),
             Some(NalKind::Sei) => recovery |= codec.has_recovery_point(unit),
             Some(NalKind::Slice) => {
-                // The type of an H.265 slice depends on parameter sets, and encoders use IRAP pictures for intra
-                // frames.
+                // The type of an H.265 slice depends on parameter sets, and encoders use IRAP for intra pictures.
                 let is_intra = codec == NalCodec::H264 && nal::is_intra_slice(unit);
                 intra = Some(intra.unwrap_or(true) && is_intra);
                 if !is_intra && !recovery {

@@ -99,8 +99,7 @@ fn can_be_made(track: &Recorded) -> bool {
     depth.is_none_or(|depth| flac_format(depth).is_some())
 }
 
-/// Whether frames with caps `new` cannot reference frames with caps `old`, so that frames before the first keyframe are
-/// useless.
+/// Whether frames with caps `new` never reference frames with caps `old`, so that decoding has to wait for a keyframe.
 pub fn begins_anew(old: &gst::CapsRef, new: &gst::CapsRef) -> bool {
     let name = |caps: &gst::CapsRef| caps.structure(0).map(|s| s.name().to_owned());
     name(old) != name(new) || !same(old, new, &["width", "height"]) || {

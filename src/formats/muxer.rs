@@ -65,8 +65,7 @@ pub fn index_bytes(container: Container) -> (u64, u64) {
     }
 }
 
-/// Makes the muxer finish its current unit at least every `timeslice` nanoseconds of media, as far as properties allow
-/// that.
+/// Makes the muxer finish its current unit at least every `timeslice` nanoseconds of media, where a property allows it.
 pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {
     match container {
         Container::Ogg => {
@@ -116,8 +115,7 @@ pub fn units(caps: &gst::CapsRef) -> Units {
     }
 }
 
-/// Name template of the muxer's sink pad for a track of `kind`: a request pad, or the always pad
-/// `sink`.
+/// Name template of the muxer's sink pad for a track of `kind`: a request pad, or the always pad `sink`.
 pub fn mux_pad_template(container: Container, kind: Kind) -> &'static str {
     match (container.takes_many(), kind) {
         (false, _) => "sink",
@@ -156,8 +154,7 @@ pub fn timestamper(codec: Codec, container: Container) -> Option<&'static str> {
     (container == Container::Mp4 && super::registry::creatable(factory)).then_some(factory)
 }
 
-/// Caps that the parser has to output for the muxer, out of the stream formats of the codec. `None` if there is no
-/// choice.
+/// Caps for the parser's output: the one of the codec's stream formats that the muxer expects. `None` without a choice.
 pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
     let row = row_of(codec);
     // Without a parser, the format cannot change.

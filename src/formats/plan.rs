@@ -12,8 +12,7 @@ use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile
 pub struct TrackInput {
     /// Audio or video.
     pub kind: Kind,
-    /// Codec of the input if it is copied; `None` for raw input, for input to be decoded, and as long as the caps are
-    /// unknown.
+    /// Codec of the input if it is copied; `None` if it is raw, to be decoded, or as long as its caps are unknown.
     pub encoded: Option<Codec>,
 }
 

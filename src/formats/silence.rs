@@ -216,8 +216,7 @@ fn raw_data_block(channels: u32) -> Option<Vec<u8>> {
         bits.put(*tag, 4);
         *tag += 1;
         if *element == PAIR {
-            // Common window: long, sine, no bands, no prediction; no M/S; then global gain and no tools for each
-            // channel.
+            // Common window: long, sine, no bands, no prediction; no M/S; then per channel, global gain and no tools.
             bits.put(1, 1);
             bits.put(0, 11 + 2);
             bits.put(0, 2 * (8 + 3));

@@ -81,8 +81,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
         supported += u32::from(is);
         let kinds = match asked.as_ref().map(|asked| (asked.kind, asked.codecs.len())) {
             Ok((AUDIO, _)) => vec![AUDIO],
-            // MediaRecorder-mimetype.html in the web platform tests: a video container supports audio-only recordings,
-            // too.
+            // MediaRecorder-mimetype.html in the web platform tests: video containers support audio alone, too.
             Ok((VIDEO, 0)) => vec![VIDEO, AUDIO],
             Ok((VIDEO, _)) => asked
                 .unwrap()

@@ -7,8 +7,7 @@ use crate::{formats::mp3::id3_frame, model::timeline::Ns};
 const MAX_ENTRIES: usize = 255;
 /// Byte offsets are not used.
 const NO_OFFSET: [u8; 4] = [0xff; 4];
-/// FFmpeg parses the size of an embedded frame as in ID3v2.3, and fails if it is 128 or more, including the text
-/// encoding byte.
+/// FFmpeg parses the size of an embedded frame as in ID3v2.3, and fails at 128 bytes or more, text encoding included.
 const MAX_TITLE: usize = 126;
 const TOP_LEVEL: u8 = 2;
 const ORDERED: u8 = 1;

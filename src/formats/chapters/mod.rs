@@ -57,8 +57,7 @@ pub enum Syntax {
     Matroska,
     /// A `chpl` box, followed by `free`.
     Mp4,
-    /// A `LIST` chunk with the date, chunks `cue ` and `LIST`, followed by `JUNK`; positions are in samples at this
-    /// rate.
+    /// A `LIST` chunk with the date, chunks `cue ` and `LIST`, then `JUNK`; positions are in samples at this rate.
     Riff { rate: u32, date: Option<String> },
     /// A FLAC metadata block with comments, followed by a padding block.
     Flac { comments: Comments, is_last: bool },

@@ -9,8 +9,7 @@ fn writable(element: &gst::Element, property: &str) -> Option<glib::ParamSpec> {
     (flags.contains(glib::ParamFlags::WRITABLE) && !construct_only).then_some(pspec)
 }
 
-/// Sets a property from a string, as in gst-launch-1.0, if the element has it and the value is
-/// valid.
+/// Sets a property from a string, as in gst-launch-1.0, if the element has it and the value is valid.
 pub fn set(element: &gst::Element, property: &str, text: &str) {
     if let Some(pspec) = writable(element, property)
         && let Ok(value) = glib::Value::deserialize_with_pspec(text, &pspec)

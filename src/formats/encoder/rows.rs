@@ -211,8 +211,7 @@ pub const ROWS: &[Row] = &[
         // The recorder drops frames itself, and counts them.
         fixed: &[
             ("drop-frames", "false"),
-            // Maximum frames after a keyframe that fit into a granule position; the encoder's own interval is
-            // keyframe-freq.
+            // Most frames after a keyframe that fit into a granule position; the actual interval is keyframe-freq.
             ("keyframe-auto", "false"),
             ("keyframe-force", "32768"),
             // Otherwise the buffer would have the length of keyframe-force.

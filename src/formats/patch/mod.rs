@@ -144,8 +144,7 @@ impl Patch {
         }
     }
 
-    /// Reserves `room` bytes for chapters in the head, unless the muxer has done so. No effect once the header has been
-    /// written.
+    /// Reserves `room` bytes for chapters in the head, unless the muxer did so. Call before the header is written.
     pub fn reserve_chapters(&mut self, room: usize) {
         self.chapters.room = room;
     }
@@ -383,8 +382,7 @@ impl Patch {
         }
     }
 
-    /// Takes the remaining work after the last bytes; call once. `chapters` are all chapters, the last of which ends at
-    /// `end`.
+    /// Takes the remaining work after the last bytes; call once. `chapters` is complete; the last one ends at `end`.
     pub fn take_ending(&mut self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         if std::mem::replace(&mut self.ended, true) {
             return Ending::default();

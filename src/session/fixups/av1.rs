@@ -5,8 +5,7 @@ use crate::session::probe::{on_caps, probe};
 use gst::prelude::*;
 use std::sync::{Arc, OnceLock};
 
-/// Adds the record to the caps that leave `parser`. It is read from the first frame, which arrives before the caps
-/// leave.
+/// Adds the record to the caps that leave `parser`. By then the first frame, which contains it, has arrived.
 pub fn tell_by_caps(parser: &gst::Element) {
     let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
         return;

@@ -38,8 +38,7 @@ fn let_end(muxer: &gst::Element) {
     }
 }
 
-/// Removes a track from its muxer if it ends without caps (in Ogg, without media), unless it is the last remaining
-/// track.
+/// Removes a track from its muxer if it ends without caps (in Ogg, without media), unless it is the last one left.
 pub fn take_out(site: &MuxerSite<'_>) {
     let (source, container) = (site.out, site.spec.container);
     let (muxer, tracks) = (&site.end.muxer, &site.end.tracks);

@@ -7,8 +7,7 @@ use crate::session::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Restores the original payload of frames that leave `parser`, as long as both sides have the same
-/// stream format.
+/// Restores the original payload of frames that leave `parser`, as long as its input and output formats are the same.
 pub fn keep(parser: &gst::Element) {
     let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
         return;
@@ -38,8 +37,7 @@ pub fn keep(parser: &gst::Element) {
     });
 }
 
-/// Whether the parser converts nothing and the parameter sets in the caps are unchanged; new ones may have to be in the
-/// stream.
+/// Whether the parser converts nothing and the parameter sets in the caps are unchanged; new ones may belong in band.
 fn is_same_form(sink: &gst::Pad, src: &gst::Pad) -> bool {
     let (Some(input), Some(output)) = (sink.current_caps(), src.current_caps()) else {
         return false;

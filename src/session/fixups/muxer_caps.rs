@@ -30,8 +30,7 @@ pub fn vet(site: &MuxerSite<'_>) {
 }
 
 /// Drops caps that the muxer of `mux_pad` cannot read. `refuse` is called with the reason once media arrives with such
-/// caps (theoraenc sends caps without headers first); from then on all media and all events but SEGMENT and EOS are
-/// dropped.
+/// caps (theoraenc sends caps without headers first); from then on everything but SEGMENT and EOS is dropped.
 fn keep_readable(
     mux_pad: &gst::Pad,
     container: Container,

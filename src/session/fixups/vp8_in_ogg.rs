@@ -1,9 +1,8 @@
 //! VP8 in Ogg (the Ogg project's mapping, as implemented by GStreamer and FFmpeg): oggmux takes size and frame rate
-//! from a stream header in the caps. Without one, or with a variable rate, it writes no media or no timing, and posts
-//! no error.
+//! from a stream header in the caps. Without one, or with a variable rate, it writes no media or no timing, without
+//! an error.
 //!
-//! Readers count frames at that rate, so raw frames are repeated to match it. For copied frames the timing is
-//! approximate.
+//! Readers count frames at that rate, so raw frames are repeated to match it. Timing of copied frames is approximate.
 
 use super::theora_cfr::{self, Grid};
 use crate::session::{

@@ -156,8 +156,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Removes the head of a chain from the pipeline, whatever its threads are doing, and builds a new one in its
-    /// place.
+    /// Replaces the head of a chain in the pipeline, whatever the threads of the old one are doing.
     pub fn rebuild(
         &self,
         feed: &mut Feed,
@@ -459,8 +458,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         });
     }
 
-    /// Whether clusters start at buffers of this track: the first video track if there is one, so that they can start
-    /// at keyframes.
+    /// Whether clusters start at buffers of this track: the first video track, if any, so that they start at keyframes.
     fn leads(&self, index: usize) -> bool {
         let is_video = |codec: &Codec| codec.kind() == Kind::Video;
         let first = self.plan.codecs.iter().position(is_video);

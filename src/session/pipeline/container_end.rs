@@ -125,8 +125,7 @@ impl ContainerEnd {
         move |nanoseconds| delays.set(track, nanoseconds)
     }
 
-    /// Sets what the header has to signal for each track, in the order of the muxer's pads; call before any media
-    /// arrives.
+    /// Sets what the header has to signal for each track, in the order of the muxer's pads. Call before media arrives.
     pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::VideoTrack>) {
         let mut patch = Patch::new(self.container, delays, pictures);
         patch.reserve_chapters(self.head.chapters_room);

@@ -82,8 +82,7 @@ impl Shown {
         self.empty.saturating_add(self.duration)
     }
 
-    /// The `edts` box; empty if it would be redundant for media of duration `media`, in the movie
-    /// timescale.
+    /// The `edts` box; empty if redundant for media of duration `media` in the movie timescale.
     pub(super) fn edts(&self, media: u64) -> Option<Vec<u8>> {
         if (self.empty, self.media_time) == (0, 0) && self.duration == media {
             return Some(Vec::new());

@@ -254,8 +254,7 @@ fn edited(trak: &[u8], late: u64) -> Option<Vec<u8>> {
     Some(trak)
 }
 
-/// Corrects the byte order of the multi-byte fields of `dOps` from mp4mux 1.22, and returns the pre-skip in samples at
-/// 48 kHz.
+/// Corrects the byte order of the multi-byte fields of `dOps` from mp4mux 1.22. Returns the pre-skip at 48 kHz.
 fn fix_opus(track: &mut [u8]) -> Option<u64> {
     let description = find(track, STSD)?;
     let opus = boxes(description.get(ENTRIES..)?).next()?;

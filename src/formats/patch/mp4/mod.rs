@@ -1,5 +1,4 @@
-//! MP4 (ISO 14496-12): patches mp4mux's output on the fly, and converts it to a regular (non-fragmented) file at the
-//! end.
+//! MP4 (ISO 14496-12): patches mp4mux's output on the fly, and converts it to a regular (unfragmented) file at the end.
 //!
 //! The header changes its length, a placeholder `free` box is inserted in front of it, and filler is inserted in front
 //! of some fragments: so all later offsets change. The fragment index is rebuilt.
