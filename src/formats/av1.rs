@@ -1,15 +1,15 @@
-//! AV1's configuration record (AV1 Codec ISO Media File Format Binding 1.2, 2.3.3) from the stream itself, and whether a
-//! frame is a key frame.
+//! AV1: generates the configuration record (AV1 Codec ISO Media File Format Binding 1.2, 2.3.3) from the stream, and
+//! detects keyframes.
 
 use super::bits::Bits;
 
-/// The record for a track whose first temporal unit is these OBUs, with the sequence header in it; `None` if they
-/// have none that can be read.
+/// The record for a track whose first temporal unit is `bytes`, which includes the sequence header; `None` if
+/// there is no valid one.
 pub fn configuration(bytes: &[u8]) -> Option<Vec<u8>> {
     let header =
         obus(bytes).find_map(|(kind, content)| (kind == SEQUENCE_HEADER).then_some(content))?;
     let mut record = described(header)?.to_vec();
-    // With its size, which the last OBU of a temporal unit may lack.
+    // With obu_size, which the last OBU of a temporal unit may lack.
     record.push(SEQUENCE_HEADER << 3 | HAS_SIZE);
     let mut size = header.len();
     while size >= 0x80 {
@@ -21,7 +21,7 @@ pub fn configuration(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(record)
 }
 
-/// Whether a temporal unit begins with a key frame that is shown (AV1 5.9.2); `None` if it has no frame.
+/// Whether a temporal unit starts with a shown keyframe (AV1 5.9.2); `None` if it has no frame.
 pub(super) fn is_key(unit: &[u8]) -> Option<bool> {
     let mut reduced = false;
     for (kind, content) in obus(unit) {
@@ -50,7 +50,7 @@ const FRAME: u8 = 6;
 const HAS_SIZE: u8 = 2;
 const HAS_EXTENSION: u8 = 4;
 
-/// The OBUs in some bytes (AV1 5.3): type and content, up to the first that is cut off.
+/// The OBUs in a byte slice (AV1 5.3): type and content, up to the first truncated one.
 fn obus(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     std::iter::from_fn(move || {
         let (first, mut after) = rest.split_first()?;
@@ -72,7 +72,7 @@ fn obus(mut rest: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
     })
 }
 
-/// What the record says of a sequence header (AV1 5.5): the four bytes in front of the OBUs.
+/// The four bytes of the record before configOBUs, from a sequence header (AV1 5.5).
 fn described(header: &[u8]) -> Option<[u8; 4]> {
     let mut bits = Bits::new(header);
     let profile = bits.number(3)?;
@@ -87,7 +87,7 @@ fn described(header: &[u8]) -> Option<[u8; 4]> {
     bits.number(wide)?;
     bits.number(high)?;
     if !reduced && bits.flag()? {
-        // Lengths of frame identifiers.
+        // Lengths of frame IDs.
         bits.number(4 + 3)?;
     }
     tools(&mut bits, reduced)?;
@@ -104,7 +104,7 @@ fn described(header: &[u8]) -> Option<[u8; 4]> {
 
 /// Level and tier of the first operating point.
 fn operating_points(bits: &mut Bits<'_>) -> Option<(u32, bool)> {
-    // timing_info_present_flag, with which there may be a model of the decoder
+    // timing_info_present_flag; may be followed by decoder_model_info
     let mut delay_length = None;
     if bits.flag()? {
         bits.number(32)?;
@@ -139,7 +139,7 @@ fn operating_points(bits: &mut Bits<'_>) -> Option<(u32, bool)> {
     first
 }
 
-/// What an encoder may do: nothing of it goes into the record.
+/// Skips the coding tools, which are not in the record.
 fn tools(bits: &mut Bits<'_>, reduced: bool) -> Option<()> {
     // use_128x128_superblock, enable_filter_intra, enable_intra_edge_filter
     bits.number(3)?;
@@ -150,7 +150,7 @@ fn tools(bits: &mut Bits<'_>, reduced: bool) -> Option<()> {
         if order_hint {
             bits.number(2)?;
         }
-        // seq_choose_screen_content_tools, or else whether; then the same of whole-numbered vectors
+        // seq_choose_screen_content_tools, else seq_force_screen_content_tools; the same for integer_mv
         if (bits.flag()? || bits.flag()?) && !bits.flag()? {
             bits.flag()?;
         }
@@ -163,7 +163,7 @@ fn tools(bits: &mut Bits<'_>, reduced: bool) -> Option<()> {
     Some(())
 }
 
-/// The record's bits for depth and chroma.
+/// The record's bits for bit depth and chroma subsampling.
 fn color(bits: &mut Bits<'_>, profile: u32) -> Option<u8> {
     const SRGB: u32 = 0x01_0d_00;
     let high = bits.flag()?;
@@ -204,19 +204,19 @@ fn color(bits: &mut Bits<'_>, profile: u32) -> Option<u8> {
 mod tests {
     use super::*;
 
-    /// Sequence headers, and what FFmpeg 5.1 writes of them into the record's first bytes.
+    /// Sequence headers, and the first bytes of the record that FFmpeg 5.1 writes for them.
     const KNOWN: &[(&str, [u8; 4])] = &[
-        // libaom: 4:2:0, 4:4:4, 10 bits with colours described, grey.
+        // libaom: 4:2:0, 4:4:4, 10 bits with colour description, monochrome.
         ("000000043cffbcdaf90040", [0x81, 0x00, 0x0c, 0]),
         ("200000043cffbcdaf902", [0x81, 0x20, 0x00, 0]),
         ("000000043cffbcdaf95091009040", [0x81, 0x00, 0x4c, 0]),
         ("000000043cffbcdaf92a", [0x81, 0x00, 0x1c, 0]),
-        // 4:2:2 of 12 bits and of 8, 4:2:0 of 12 bits, sRGB.
+        // 4:2:2 with 12 and 8 bits, 4:2:0 with 12 bits, sRGB.
         ("400000043cffbcdaf96220", [0x81, 0x40, 0x68, 0]),
         ("400000043cffbcdaf901", [0x81, 0x40, 0x08, 0]),
         ("400000043cffbcdaf96308", [0x81, 0x40, 0x6c, 0]),
         ("200000043cffbcdaf92021a004", [0x81, 0x20, 0x00, 0]),
-        // 1080p60 with a model of the decoder, without order hints and with; with a constant frame rate.
+        // 1080p60 with a decoder model, without and with order hints; with a constant frame rate.
         (
             "0400000004000000f1780000000a53000025afc8afc85eabbfc373268020",
             [0x81, 0x09, 0x0c, 0],
@@ -231,7 +231,7 @@ mod tests {
         ),
         // A still picture with the reduced header.
         ("1821e7fded0040", [0x81, 0x00, 0x0c, 0]),
-        // SVT-AV1; rav1e, which leaves the level open.
+        // SVT-AV1; rav1e, which leaves the level unspecified.
         ("000000043cffbc02f80040", [0x81, 0x00, 0x0c, 0]),
         ("000000fa1e7fde210a88101010a0", [0x81, 0x1f, 0x0c, 0]),
     ];
@@ -248,10 +248,10 @@ mod tests {
             let header = bytes(hex);
             let obu = [&[0x0a, header.len() as u8], header.as_slice()].concat();
             let record = [expected.as_slice(), &obu].concat();
-            // A delimiter of temporal units, the header, a frame.
+            // A temporal delimiter, the sequence header, a frame.
             let picture = [&[0x12, 0], obu.as_slice(), &[0x32, 3, 1, 2, 3]].concat();
             assert_eq!(configuration(&picture).as_ref(), Some(&record), "{hex}");
-            // With an extension; at the end, without its size.
+            // With an extension; at the end, without obu_size.
             let picture = [&[0x16, 0, 0, 0x08], header.as_slice()].concat();
             assert_eq!(configuration(&picture).as_ref(), Some(&record), "{hex}");
         }

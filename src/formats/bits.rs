@@ -1,6 +1,6 @@
-//! Numbers of a header, in bits or in bytes, the most significant first.
+//! Big-endian fields of headers, in bits or bytes.
 
-/// The big-endian number of `length` bytes at `at`.
+/// The big-endian number in `length` bytes at `at`.
 pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     let field = bytes.get(at..at.checked_add(length)?)?;
     Some(
@@ -10,7 +10,7 @@ pub(super) fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     )
 }
 
-/// Reads bits; `None` behind the last one.
+/// Reads bits; `None` after the last one.
 #[derive(Clone)]
 pub(super) struct Bits<'a> {
     bytes: &'a [u8],
@@ -18,12 +18,12 @@ pub(super) struct Bits<'a> {
 }
 
 impl<'a> Bits<'a> {
-    /// From the first bit of `bytes` on.
+    /// Starts at the first bit of `bytes`.
     pub(super) fn new(bytes: &'a [u8]) -> Self {
         Bits { bytes, at: 0 }
     }
 
-    /// How many bits have been read.
+    /// Number of bits read.
     pub(super) fn position(&self) -> usize {
         self.at
     }
@@ -35,7 +35,7 @@ impl<'a> Bits<'a> {
         Some(bit == 1)
     }
 
-    /// The next `count` bits, 32 at the most.
+    /// The next `count` bits, at most 32.
     pub(super) fn number(&mut self, count: u32) -> Option<u32> {
         (0..count).try_fold(0, |value, _| Some(value << 1 | u32::from(self.flag()?)))
     }

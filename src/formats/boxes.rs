@@ -1,8 +1,8 @@
-//! Boxes of MP4 (ISO 14496-12, 4.2): finds, makes and changes them.
+//! Finds, creates and modifies MP4 boxes (ISO 14496-12, 4.2).
 
 use super::bits::number;
 
-/// A box inside some bytes: its name, and where it and its content are.
+/// A box within a byte slice: its type, and the positions of the box and its content.
 pub(super) struct Part<'a> {
     pub(super) name: &'a [u8; 4],
     pub(super) start: usize,
@@ -10,7 +10,7 @@ pub(super) struct Part<'a> {
     pub(super) end: usize,
 }
 
-/// The boxes that `bytes` holds whole, up to the first that it does not.
+/// The complete boxes in `bytes`, up to the first incomplete one.
 pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -34,7 +34,7 @@ pub(super) fn boxes(bytes: &[u8]) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// The box that some bytes begin with, of which they need not hold the content: name and length.
+/// Type and length of the box at the start of `bytes`, which may lack its content.
 pub(super) fn header(bytes: &[u8]) -> Option<(&[u8; 4], u64)> {
     let name = bytes.get(4..)?.first_chunk::<4>()?;
     let length = match number(bytes, 0, 4)? {
@@ -44,7 +44,7 @@ pub(super) fn header(bytes: &[u8]) -> Option<(&[u8; 4], u64)> {
     Some((name, length))
 }
 
-/// The content of the box at the end of a path of names.
+/// The content of the box at this path of types.
 pub(super) fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     path.iter().try_fold(bytes, |bytes, name| {
         let part = boxes(bytes).find(|part| part.name == *name)?;
@@ -52,17 +52,17 @@ pub(super) fn find<'a>(bytes: &'a [u8], path: &[&[u8; 4]]) -> Option<&'a [u8]> {
     })
 }
 
-/// Size and type of a box.
+/// Bytes of a box's size and type.
 pub(super) const BOX_HEADER: usize = 8;
 
-/// A box with this content.
+/// Creates a box with this content.
 pub(super) fn boxed(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
     let size = u32::try_from(content.len() + BOX_HEADER).ok()?;
     Some([&size.to_be_bytes(), &name[..], content].concat())
 }
 
-/// Boxes with the content of one of them changed, which is found by a path of names, each with how many bytes
-/// there are in that box before its own boxes. `None` if it is not there, or not changed.
+/// Replaces the content of the box at a path of types, each with the number of bytes before its child boxes. `None` if
+/// the box does not exist, or is unchanged.
 pub(super) fn changed(
     bytes: &[u8],
     path: &[(&[u8; 4], usize)],

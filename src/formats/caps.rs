@@ -1,4 +1,4 @@
-//! Caps to codecs and back.
+//! Maps caps to codecs and back.
 
 use super::{
     codecs::{codec_named, row_of},
@@ -6,7 +6,7 @@ use super::{
 };
 use crate::model::{Codec, Container, Kind};
 
-/// The codec of encoded media; `None` for raw media and for what no container here takes.
+/// The codec of encoded media; `None` for raw media and for codecs that no container supports here.
 pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     let structure = caps.structure(0)?;
     match structure.name().as_str() {
@@ -19,7 +19,7 @@ pub fn codec_of_caps(caps: &gst::CapsRef) -> Option<Codec> {
     }
 }
 
-/// Whether every packet of encoded media can be decoded by itself.
+/// Whether all packets of this format are intra coded.
 pub fn is_intra_only(caps: &gst::CapsRef) -> bool {
     const VIDEO: [&str; 8] = [
         "video/x-prores",
@@ -35,7 +35,7 @@ pub fn is_intra_only(caps: &gst::CapsRef) -> bool {
     !name.starts_with("video/") || VIDEO.contains(&name)
 }
 
-/// The rate of the samples clipped from encoded audio; `None` where none are.
+/// The sample rate for audio clipping metas; `None` if they do not apply.
 pub fn clipping_rate(caps: &gst::CapsRef) -> Option<u64> {
     match codec_of_caps(caps)? {
         Codec::Opus => Some(48_000),
@@ -47,13 +47,13 @@ pub fn clipping_rate(caps: &gst::CapsRef) -> Option<u64> {
     }
 }
 
-/// Whether headers of the stream come as buffers of their own, once, flagged HEADER.
+/// Whether stream headers are sent once as separate buffers, flagged HEADER.
 pub fn has_header_packets(caps: Option<&gst::Caps>) -> bool {
     let name = caps.and_then(|caps| caps.structure(0)).map(|s| s.name());
     name.is_some_and(|name| matches!(name.as_str(), "audio/x-vorbis" | "video/x-theora"))
 }
 
-/// Whether the media is not encoded.
+/// Whether the media is raw.
 pub fn is_raw(caps: &gst::CapsRef) -> bool {
     caps.structure(0)
         .is_some_and(|s| matches!(s.name().as_str(), "audio/x-raw" | "video/x-raw"))
@@ -69,17 +69,17 @@ pub fn kind_of_caps(caps: &gst::CapsRef) -> Option<Kind> {
     }
 }
 
-/// What raw video with these caps is like; `None` for anything else.
+/// Parses raw video caps; `None` for other caps.
 pub fn video_info(caps: &gst::CapsRef) -> Option<gst_video::VideoInfo> {
-    // Asked about anything else, the library logs an error.
+    // For other caps, the library logs an error.
     let named = caps.structure(0)?.name() == "video/x-raw";
     named
         .then(|| gst_video::VideoInfo::from_caps(caps).ok())
         .flatten()
 }
 
-/// Width, height and frames in a second of video that will be encoded: raw, or of a codec that is decoded unless a type
-/// that takes it is asked for. `None` as long as the caps do not say.
+/// Width, height and frame rate of video that will be encoded: raw video, or a codec that is decoded unless a type that
+/// supports it is requested. `None` if the caps do not have them yet.
 pub fn encoded_size(caps: &gst::CapsRef) -> Option<(u32, u32, f64)> {
     let fps = |numer: i32, denom: i32| f64::from(numer) / f64::from(denom.max(1));
     if let Some(info) = video_info(caps) {
@@ -98,7 +98,7 @@ pub fn encoded_size(caps: &gst::CapsRef) -> Option<(u32, u32, f64)> {
     Some((size("width")?, size("height")?, rate))
 }
 
-/// What raw audio with these caps is like; `None` for anything else.
+/// Parses raw audio caps; `None` for other caps.
 pub fn audio_info(caps: &gst::CapsRef) -> Option<gst_audio::AudioInfo> {
     let named = caps.structure(0)?.name() == "audio/x-raw";
     named
@@ -106,7 +106,7 @@ pub fn audio_info(caps: &gst::CapsRef) -> Option<gst_audio::AudioInfo> {
         .flatten()
 }
 
-/// The caps of media encoded with `codec`, as wide as they can be. Those of PCM are raw.
+/// The most general caps of media encoded with `codec`; raw for PCM.
 pub fn encoded_caps(codec: Codec) -> gst::Caps {
     let row = row_of(codec);
     let mut caps = gst::Structure::new_empty(row.media_type);
@@ -116,8 +116,8 @@ pub fn encoded_caps(codec: Codec) -> gst::Caps {
     gst::Caps::builder_full().structure(caps).build()
 }
 
-/// What a sink pad of this kind takes: raw media, and encoded media that some container takes or that a decoder of this
-/// registry decodes.
+/// Caps of a sink pad of this kind: raw media, and encoded media that a container supports or that a decoder in this
+/// registry can decode.
 pub fn sink_caps(kind: Kind) -> gst::Caps {
     let mut all = match kind {
         Kind::Audio => gst::Caps::new_empty_simple("audio/x-raw"),
@@ -139,11 +139,11 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
     all
 }
 
-/// What raw media has to be converted to in front of an encoder of `codec` (or of the muxer, for
-/// PCM); the encoder's own pad narrows it further.
+/// Raw caps for the input of an encoder for `codec` (or of the muxer, for PCM); the encoder's own
+/// pad narrows them further.
 ///
-/// Video is 8 bit 4:2:0, since what else encoders accept yields profiles that few can play.
-/// Sizes below 16 fit neither WebM nor MP4.
+/// Video is 8-bit 4:2:0, since other formats result in profiles that few players support.
+/// Neither WebM nor MP4 supports sizes below 16.
 pub fn raw_caps(codec: Codec) -> gst::Caps {
     const MAX_SIZE: i32 = 16_382;
     if codec.kind() == Kind::Video {
@@ -161,10 +161,10 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
     }
     let caps = gst::Caps::builder("audio/x-raw").field("layout", "interleaved");
     match codec {
-        // Of the rates that Opus knows, the one that loses nothing.
+        // The lossless one of the rates that Opus supports.
         Codec::Opus => caps.field("rate", 48_000i32).build(),
-        // wavenc's formats, which are matroskamux's too: audioconvert keeps the one that comes in
-        // or takes the nearest.
+        // The formats of wavenc, which matroskamux supports as well: audioconvert keeps the input's format
+        // or selects the nearest.
         Codec::Pcm => {
             let formats = ["S16LE", "F32LE", "S24LE", "S32LE", "U8", "F64LE"];
             caps.field("format", gst::List::new(formats)).build()
@@ -173,12 +173,12 @@ pub fn raw_caps(codec: Codec) -> gst::Caps {
     }
 }
 
-/// Whether the bitstream says what its colours are.
+/// Whether the bitstream carries colorimetry.
 pub fn carries_colorimetry(codec: Codec) -> bool {
     row_of(codec).carries_colorimetry
 }
 
-/// Whether frames have to have an even width and height.
+/// Whether width and height have to be even.
 pub fn has_even_sizes(codec: Codec) -> bool {
     row_of(codec).has_even_sizes
 }

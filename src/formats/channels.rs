@@ -1,13 +1,13 @@
-//! Channel count, positions and order that encoders take.
+//! Channel count, positions and order for encoders.
 
 use super::registry;
 use crate::model::Codec;
 use gst::prelude::*;
 
-/// Places of the channels of each codec's own layouts, by their number.
+/// Channel masks of the codecs' own layouts, by channel count.
 ///
-/// Opus: RFC 7845, 5.1.1.2. FLAC: RFC 9639, 9.1.3. AAC: ISO/IEC 14496-3, table 1.19; four channels are front and rear centre
-/// there, so that four in the corners go as five.
+/// Opus: RFC 7845, 5.1.1.2. FLAC: RFC 9639, 9.1.3. AAC: ISO/IEC 14496-3, table 1.19; its layout of four channels has
+/// front and rear centre, so quadraphonic audio is encoded with five channels.
 const LAYOUTS: [(i32, u64); 6] = [
     (3, 0x7),
     (4, 0x33),
@@ -16,14 +16,14 @@ const LAYOUTS: [(i32, u64); 6] = [
     (7, 0xd0f),
     (8, 0xc3f),
 ];
-/// Left, right, centre, low frequencies, rear left, rear right.
+/// Front left, front right, front centre, LFE, rear left, rear right.
 const SURROUND: u64 = 0x3f;
-/// Seven channels as flacenc takes them before it was mended: side left and right are called rear.
+/// Seven channels as accepted by old versions of flacenc: side left and right are labelled rear.
 const FLAC_SEVEN: u64 = 0x13f;
-/// What opusenc and flacenc make of the order of channels is right from here on.
+/// First version in which opusenc and flacenc order channels correctly.
 const MENDED: [u32; 3] = [1, 26, 10];
 
-/// How audio of so many channels is encoded: the count, and the positions where they change.
+/// How audio with this many channels is encoded: the channel count, and the positions if they change.
 pub fn encoded_channels(codec: Codec, channels: i32) -> (i32, Option<gst::Bitmask>) {
     let layout = |channels: i32| {
         let known = LAYOUTS.iter().find(|(number, _)| *number == channels);
@@ -45,13 +45,13 @@ pub fn encoded_channels(codec: Codec, channels: i32) -> (i32, Option<gst::Bitmas
             more => more.min(6),
         }),
         _ if takes(codec, channels) => (channels, None),
-        // What everybody can play, not any number that is easy to make.
+        // Stereo is playable everywhere, unlike whichever channel count an encoder happens to support.
         _ => (2, None),
     }
 }
 
-/// The encoders of `codec` that take so many channels, best first. With more than two, one of rank NONE is
-/// better than to lose them.
+/// The encoders for `codec` that support this many channels, best first. With more than two, an encoder with rank NONE
+/// is preferred to losing channels.
 pub fn encoders_for(codec: Codec, channels: i32) -> Vec<gst::ElementFactory> {
     let best = registry::encoders(codec);
     if channels <= 2 {
@@ -71,7 +71,7 @@ pub fn encoders_for(codec: Codec, channels: i32) -> Vec<gst::ElementFactory> {
     }
 }
 
-/// Whether an encoder takes so many channels.
+/// Whether there is an encoder that supports this many channels.
 fn takes(codec: Codec, channels: i32) -> bool {
     let wanted = gst::Caps::builder("audio/x-raw")
         .field("channels", channels)
@@ -80,11 +80,11 @@ fn takes(codec: Codec, channels: i32) -> bool {
     all.iter().any(|factory| factory.can_sink_any_caps(&wanted))
 }
 
-/// For each channel that the encoder `factory` gets, which of those that come it has to be for all to be heard where they
-/// belong; `None` where they go as they come.
+/// For each channel of the input of encoder `factory`, the index of the original channel that has to be there so that
+/// all channels are in the right positions; `None` if the order is unchanged.
 ///
-/// opusenc has libopus' table of channels the wrong way round, which spoils those where the way back is another.
-/// flacenc has an order of its own for seven and eight.
+/// opusenc inverts libopus' channel mapping, which is wrong for those that are not their own inverse.
+/// flacenc has an order of its own for seven and eight channels.
 pub fn channel_order(factory: &str, channels: usize) -> Option<&'static [usize]> {
     let order: &[usize] = match (factory, channels) {
         ("opusenc", 5) => &[0, 1, 4, 2, 3],
@@ -97,7 +97,7 @@ pub fn channel_order(factory: &str, channels: usize) -> Option<&'static [usize]>
     (!is_mended(factory)).then_some(order)
 }
 
-/// Whether the plugin of this encoder is of a version with the right order.
+/// Whether the version of this encoder's plugin orders channels correctly.
 fn is_mended(factory: &str) -> bool {
     let version = gst::ElementFactory::find(factory)
         .and_then(|factory| factory.plugin())
@@ -107,8 +107,8 @@ fn is_mended(factory: &str) -> bool {
     numbers.collect::<Vec<_>>().as_slice() >= MENDED.as_slice()
 }
 
-/// Caps of raw audio whose channels have places: those of channels that have none are made up, so that
-/// they can be converted. `None` if they have some, or are too many.
+/// Raw audio caps with channel positions: unpositioned channels get default positions, so that
+/// they can be converted. `None` if they are positioned already, or there are too many.
 pub fn with_places(caps: &gst::CapsRef) -> Option<gst::Caps> {
     let structure = caps.structure(0)?;
     let channels = structure.get::<i32>("channels").ok()?;
@@ -120,7 +120,7 @@ pub fn with_places(caps: &gst::CapsRef) -> Option<gst::Caps> {
     let fields = caps.make_mut();
     match channels {
         1 => fields.structure_mut(0)?.remove_field("channel-mask"),
-        // The fallback has a channel for low frequencies alone there.
+        // The fallback has LFE as the third channel.
         3 => fields.set("channel-mask", gst::Bitmask::new(0x7)),
         2..=8 => {
             let places = gst_audio::AudioChannelPosition::fallback_mask(channels.unsigned_abs());
@@ -131,7 +131,7 @@ pub fn with_places(caps: &gst::CapsRef) -> Option<gst::Caps> {
     Some(caps)
 }
 
-/// Whether raw audio has more channels than there are places for, and none has one.
+/// The channel count of unpositioned raw audio with more channels than there are positions.
 pub fn lacks_places(caps: &gst::CapsRef) -> Option<usize> {
     let structure = caps.structure(0)?;
     let channels = structure.get::<i32>("channels").ok()?;

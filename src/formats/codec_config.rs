@@ -1,4 +1,4 @@
-//! What a decoder has to know of a track and muxers do not tell it, or not truly.
+//! Codec configuration that muxers do not write, or write wrongly.
 
 use super::{
     av1,
@@ -6,12 +6,12 @@ use super::{
 };
 use crate::model::Codec;
 
-/// What goes into a container's header by the codec.
+/// Codec-specific data in a container's header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CodecConfig {
     /// The content of `av1C`.
     Av1(Vec<u8>),
-    /// The level, times ten, in `vpcC`.
+    /// The level in `vpcC`, times ten.
     Vp9 { level: u8 },
 }
 
@@ -30,16 +30,16 @@ impl CodecConfig {
     }
 }
 
-/// AV1's record, from the track's first frame.
+/// The AV1 configuration record, from the track's first frame.
 pub fn av1_record(picture: &[u8]) -> Option<gst::Buffer> {
     av1::configuration(picture).map(gst::Buffer::from_slice)
 }
 
-/// Caps of AV1 with this record, as parsers of other codecs put it there; `None` if they say the same already.
+/// AV1 caps with this record as `codec_data`; `None` if they have an equivalent one already.
 pub fn with_av1_record(caps: &gst::CapsRef, record: &gst::Buffer) -> Option<gst::Caps> {
     let known = codec_data(caps.structure(0)?);
     let right = record.map_readable().ok()?;
-    // The OBUs behind these may be others.
+    // configOBUs, after these bytes, may differ.
     if known.is_some_and(|known| known.get(..4) == right.get(..4)) {
         return None;
     }

@@ -2,9 +2,9 @@
 
 use crate::model::{Codec, Container};
 
-/// How a codec list names the media with these caps.
+/// The codec string for media with these caps.
 ///
-/// H.264, H.265 and AAC always carry profile and level where the caps tell them. VP9 and AV1 do
+/// H.264, H.265 and AAC always include profile and level if the caps have them. VP9 and AV1 do
 /// so in MP4 (`vp09.00.31.08`); elsewhere they keep the short names that the W3C uses there.
 pub fn codec_string(codec: Codec, container: Container, caps: Option<&gst::CapsRef>) -> String {
     let structure = caps.and_then(|caps| caps.structure(0));
@@ -24,7 +24,7 @@ pub(super) fn codec_data(structure: &gst::StructureRef) -> Option<Vec<u8>> {
     Some(buffer.map_readable().ok()?.to_vec())
 }
 
-/// The sample entry: parameter sets in band or out of it.
+/// The sample entry type, depending on whether parameter sets are in band.
 fn entry(structure: &gst::StructureRef, in_band: &'static str, out: &'static str) -> &'static str {
     match structure.get::<&str>("stream-format") {
         Ok(format) if format == in_band => in_band,
@@ -32,7 +32,7 @@ fn entry(structure: &gst::StructureRef, in_band: &'static str, out: &'static str
     }
 }
 
-/// `avc1.PPCCLL`: profile, constraints and level of the avcC record (ISO 14496-15).
+/// `avc1.PPCCLL`: profile, constraints and level from avcC (ISO 14496-15).
 fn avc(structure: &gst::StructureRef) -> Option<String> {
     let entry = entry(structure, "avc3", "avc1");
     match codec_data(structure)?.get(1..4)? {
@@ -43,7 +43,7 @@ fn avc(structure: &gst::StructureRef) -> Option<String> {
     }
 }
 
-/// `hvc1.…`: the general profile, tier and level of the hvcC record (ISO 14496-15 annex E).
+/// `hvc1.…`: the general profile, tier and level from hvcC (ISO 14496-15 annex E).
 fn hevc(structure: &gst::StructureRef) -> Option<String> {
     let entry = entry(structure, "hev1", "hvc1");
     let data = codec_data(structure)?;
@@ -65,16 +65,16 @@ fn hevc(structure: &gst::StructureRef) -> Option<String> {
     Some(text)
 }
 
-/// `mp4a.40.N`: the object type of the AudioSpecificConfig (ISO 14496-3).
+/// `mp4a.40.N`: the audio object type in AudioSpecificConfig (ISO 14496-3).
 fn aac(structure: &gst::StructureRef) -> Option<String> {
     let object = codec_data(structure)?.first()? >> 3;
-    // 31 says that the type follows in more bits; nothing here makes one of those.
+    // 31 is an escape value; no encoder here uses such types.
     (1..31)
         .contains(&object)
         .then(|| format!("mp4a.40.{object}"))
 }
 
-/// `av01.P.LLT.DD`, from the av1C record if there is one, else from the frame size.
+/// `av01.P.LLT.DD`, from av1C if available, else from the frame size.
 fn av1(structure: &gst::StructureRef) -> Option<String> {
     if let Some(&[0x81, profile_level, flags, ..]) = codec_data(structure).as_deref() {
         let (profile, level) = (profile_level >> 5, profile_level & 0x1f);
@@ -91,7 +91,7 @@ fn av1(structure: &gst::StructureRef) -> Option<String> {
         "professional" => 2,
         _ => 0,
     };
-    // Annex A.3: largest picture, display rate, seq_level_idx.
+    // Annex A.3: maximum picture size, display rate, seq_level_idx.
     const LEVELS: [(u64, u64, u32); 11] = [
         (147_456, 4_423_680, 0),
         (278_784, 8_363_520, 1),
@@ -148,13 +148,13 @@ fn depth(structure: &gst::StructureRef) -> u32 {
         .unwrap_or(8)
 }
 
-/// The lowest level for this frame size (luma samples) at this rate.
+/// The lowest level for this frame size (luma samples) and rate.
 fn level(structure: &gst::StructureRef, levels: &[(u64, u64, u32)]) -> Option<u32> {
     let size = |name| u64::try_from(structure.get::<i32>(name).ok()?).ok();
     let picture = size("width")?.checked_mul(size("height")?)?;
     let fps = structure.get::<gst::Fraction>("framerate").ok();
     let fps = fps.filter(|fps| fps.numer() > 0 && fps.denom() > 0);
-    // Of a variable or unknown rate it can only be said what is usual.
+    // Assume a usual rate if it is variable or unknown.
     let (numer, denom) = fps.map_or((30, 1), |fps| (fps.numer() as u64, fps.denom() as u64));
     let rate = picture.checked_mul(numer)? / denom.max(1);
     levels

@@ -1,36 +1,36 @@
-//! The codecs: one row of data each. Names and containers are in `model/mime.rs`, encoders in `encoder/rows.rs`.
+//! Static data for each codec. Names and containers are in `model/mime.rs`, encoders in `encoder/rows.rs`.
 
 use crate::model::{Codec, Container};
 
-/// The parser between encoder (or encoded input) and muxer.
+/// The parser between the encoder (or encoded input) and the muxer.
 pub(super) enum Parser {
-    /// None is needed.
+    /// Not needed.
     None,
-    /// In front of every muxer.
+    /// For every muxer.
     Always(&'static str),
-    /// In front of this container's muxer only.
+    /// Only for this container's muxer.
     OnlyIn(Container, &'static str),
-    /// In front of every muxer but this container's.
+    /// For every muxer except this container's.
     ExceptIn(Container, &'static str),
 }
 
 /// See the module.
 pub(super) struct CodecRow {
     codec: Codec,
-    /// The name of its caps.
+    /// Name of the caps structure.
     pub media_type: &'static str,
-    /// Fields that tell it from other codecs of that name.
+    /// Fields that distinguish it from other codecs with the same caps name.
     pub fields: &'static [(&'static str, i32)],
     parser: Parser,
-    /// Makes up decode times for MP4, where upstream has none.
+    /// Generates decode times for MP4 if upstream provides none.
     pub timestamper: Option<&'static str>,
-    /// Of the forms that a parser makes, the one that muxers take; `None` where there is no choice.
+    /// The stream format that muxers expect from the parser; `None` if there is only one.
     pub form: Option<&'static [(&'static str, &'static str)]>,
-    /// An encoder, and the Debian package that has it, for messages; empty for what is only copied.
+    /// An encoder and its Debian package, for error messages; empty if the codec can only be copied.
     pub encoder: (&'static str, &'static str),
-    /// Whether the bitstream says what its colours are.
+    /// Whether the bitstream carries colorimetry.
     pub carries_colorimetry: bool,
-    /// Whether frames have to have an even width and height.
+    /// Whether width and height have to be even.
     pub has_even_sizes: bool,
 }
 
@@ -39,7 +39,7 @@ const GOOD: &str = "gstreamer1.0-plugins-good";
 const BAD: &str = "gstreamer1.0-plugins-bad";
 const UGLY: &str = "gstreamer1.0-plugins-ugly";
 
-/// A codec that needs nothing but its name.
+/// A codec with default properties.
 const fn row(codec: Codec, media_type: &'static str) -> CodecRow {
     CodecRow {
         codec,
@@ -62,7 +62,7 @@ static ROWS: [CodecRow; 17] = [
         ..row(Codec::Vp8, "video/x-vp8")
     },
     CodecRow {
-        // mp4mux wants to know profile and chroma format.
+        // mp4mux requires profile and chroma format.
         parser: Parser::OnlyIn(Container::Mp4, "vp9parse"),
         form: Some(&[("alignment", "super-frame")]),
         encoder: ("vp9enc", GOOD),
@@ -72,9 +72,9 @@ static ROWS: [CodecRow; 17] = [
         parser: Parser::Always("av1parse"),
         form: Some(&[("stream-format", "obu-stream"), ("alignment", "tu")]),
         encoder: ("av1enc", BAD),
-        // av1enc 1.22 writes none, which players take for BT.601 in limited range.
+        // av1enc 1.22 writes none, and players assume limited-range BT.601.
         carries_colorimetry: false,
-        // Some encoders take no others.
+        // Some encoders support no others.
         has_even_sizes: true,
         ..row(Codec::Av1, "video/x-av1")
     },
@@ -115,7 +115,7 @@ static ROWS: [CodecRow; 17] = [
         ..row(Codec::Vorbis, "audio/x-vorbis")
     },
     CodecRow {
-        // It would swallow the encoder's patch of the file's header.
+        // It would drop the encoder's update of the file header.
         parser: Parser::ExceptIn(Container::Flac, "flacparse"),
         encoder: ("flacenc", GOOD),
         ..row(Codec::Flac, "audio/x-flac")
@@ -146,15 +146,15 @@ static ROWS: [CodecRow; 17] = [
     row(Codec::Pcmu, "audio/x-mulaw"),
 ];
 
-/// What is known of `codec`.
+/// The row for `codec`.
 pub(super) fn row_of(codec: Codec) -> &'static CodecRow {
     static NOTHING: CodecRow = row(Codec::Pcm, "application/x-unknown");
-    // A test walks all of them.
+    // A test checks that every codec has a row.
     let mut rows = ROWS.iter();
     rows.find(|row| row.codec == codec).unwrap_or(&NOTHING)
 }
 
-/// The codec of caps with this name; of those that share one, the first.
+/// The codec whose caps have this name; the first one if it is ambiguous.
 pub(super) fn codec_named(media_type: &str) -> Option<Codec> {
     let mut rows = ROWS.iter().filter(|row| row.codec != Codec::Pcm);
     let row = rows.find(|row| row.media_type == media_type)?;
@@ -162,7 +162,7 @@ pub(super) fn codec_named(media_type: &str) -> Option<Codec> {
 }
 
 impl CodecRow {
-    /// The parser in front of this container's muxer, if there has to be one.
+    /// The parser that this container's muxer requires, if any.
     pub fn parser(&self, container: Container) -> Option<&'static str> {
         match self.parser {
             Parser::None => None,

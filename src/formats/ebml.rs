@@ -1,14 +1,14 @@
-//! Elements of Matroska (RFC 8794, RFC 9559): finds and makes them.
+//! Finds and creates EBML and Matroska elements (RFC 8794, RFC 9559).
 
 use super::bits::number;
 
-/// Identifiers of which more than one file here has use.
+/// Element IDs that several modules use.
 pub(super) const SEGMENT: u64 = 0x1853_8067;
 pub(super) const CHAPTERS: u64 = 0x1043_a770;
-/// Readers skip it.
+/// Skipped by readers.
 pub(super) const VOID: u64 = 0xec;
 
-/// An element: its identifier, where it begins, and where its content is.
+/// An element: its ID, and the positions of the element and its content.
 pub(super) struct Part {
     pub(super) id: u64,
     pub(super) start: usize,
@@ -16,7 +16,7 @@ pub(super) struct Part {
     pub(super) end: usize,
 }
 
-/// The header of the element at `start`: its identifier, where its content begins, and the size of that if it is known.
+/// Header of the element at `start`: its ID, the position of its content, and its size, if known.
 pub(super) fn header(bytes: &[u8], start: usize) -> Option<(u64, usize, Option<u64>)> {
     let length = |at: usize| Some(bytes.get(at)?.leading_zeros() as usize + 1);
     let id_length = length(start).filter(|length| *length <= 4)?;
@@ -28,7 +28,7 @@ pub(super) fn header(bytes: &[u8], start: usize) -> Option<(u64, usize, Option<u
     Some((id, content, Some(size).filter(|size| *size != mask)))
 }
 
-/// The elements in `bytes`. One that extends beyond them, or whose size is unknown, ends with them.
+/// The elements in `bytes`. One that extends beyond them, or has an unknown size, ends at their end.
 pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     let mut start = 0;
     std::iter::from_fn(move || {
@@ -48,7 +48,7 @@ pub(super) fn elements(bytes: &[u8]) -> impl Iterator<Item = Part> + use<'_> {
     })
 }
 
-/// The children of one of the elements of `bytes`.
+/// The children of an element in `bytes`.
 pub(super) fn children<'a>(
     bytes: &'a [u8],
     element: &Part,
@@ -63,7 +63,7 @@ pub(super) fn children<'a>(
     })
 }
 
-/// A number as track numbers are written, and where what follows it begins.
+/// A variable-size integer, as used for track numbers, and the position after it.
 pub(super) fn vint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
     let length = bytes.get(start)?.leading_zeros() as usize + 1;
     if length > 8 {
@@ -73,17 +73,17 @@ pub(super) fn vint(bytes: &[u8], start: usize) -> Option<(u64, usize)> {
     Some((number(bytes, start, length)? & mask, start + length))
 }
 
-/// An identifier's bytes.
+/// The encoded ID.
 pub(super) fn id(id: u64) -> Vec<u8> {
     let bytes = id.to_be_bytes();
     bytes.into_iter().skip_while(|byte| *byte == 0).collect()
 }
 
-/// A size in so many bytes; `None` if it needs more.
+/// A size encoded in `width` bytes; `None` if it does not fit.
 pub(super) fn size(size: usize, width: usize) -> Option<Vec<u8>> {
     let size = u64::try_from(size).ok()?;
     let marker = 1u64.checked_shl(u32::try_from(7 * width).ok()?)?;
-    // All ones stand for an unknown size.
+    // All ones means unknown size.
     if !(1..=8).contains(&width) || size >= marker - 1 {
         return None;
     }
@@ -91,13 +91,13 @@ pub(super) fn size(size: usize, width: usize) -> Option<Vec<u8>> {
     Some(bytes.into_iter().skip(8 - width).collect())
 }
 
-/// An element whose size is as short as can be.
+/// An element with the shortest possible size field.
 pub(super) fn element(element: u64, content: &[u8]) -> Vec<u8> {
     let size = (1..=8).find_map(|width| size(content.len(), width));
     [id(element).as_slice(), &size.unwrap_or_default(), content].concat()
 }
 
-/// A `Void` element of `length` bytes in all; `None` for a single byte, which cannot be one.
+/// A `Void` element of `length` bytes in total; `None` for a single byte, which is too short for one.
 pub(super) fn void(length: usize) -> Option<Vec<u8>> {
     if length == 0 {
         return Some(Vec::new());

@@ -1,4 +1,4 @@
-//! Encoders: one row each, for their bit rate and for being fast enough for live input.
+//! Encoder configuration: one row per encoder, for its bit rate and for sufficient speed with live input.
 
 mod key_request;
 mod properties;
@@ -14,26 +14,26 @@ use properties::set_number;
 use rows::{ROWS, Rate, V4L2, row};
 use tuning::USUAL_FPS;
 
-/// Whether an encoder of this name is known here, and one that runs wherever it is installed.
+/// Whether this is a known software encoder.
 pub fn needs_no_hardware(name: &str) -> bool {
     ROWS.iter().any(|row| row.name == name)
 }
 
-/// Whether frames come out of an encoder of this name in the order in which they are shown: in all rows they do, of others
-/// that make H.264 or H.265 it is not known.
+/// Whether an encoder with this name outputs frames in presentation order: all encoders in the table do; for unknown
+/// H.264 or H.265 encoders it is not certain.
 pub fn keeps_order(codec: Codec, name: &str) -> bool {
     !matches!(codec, Codec::H264 | Codec::H265) || rows::is_known(name)
 }
 
-/// Whether an encoder of this name makes interlaced video.
+/// Whether an encoder with this name supports interlaced video.
 pub fn encodes_interlaced(name: &str) -> bool {
     rows::row_of(name).is_some_and(|row| row.interlaced.is_some())
 }
 
-/// The frame rate to put in the caps of an encoder of this name, where the true one misleads it.
+/// The frame rate to set in the input caps of an encoder with this name, if the real one causes problems.
 ///
-/// av1enc up to GStreamer 1.22 rounds stamps down to whole frames: two get the same, and libaom makes twice the
-/// bit rate of what it takes for twice the frame rate. Told of a variable rate, it counts in ticks of 90 kHz.
+/// av1enc up to GStreamer 1.22 rounds timestamps down to whole frames: two frames get the same one, and libaom produces
+/// twice the bit rate, assuming twice the frame rate. With a variable rate in the caps, its timebase is 90 kHz.
 /// x265enc does not start with a variable rate.
 pub fn shown_rate(name: &str) -> Option<fn(gst::Fraction) -> gst::Fraction> {
     match name {
@@ -46,8 +46,8 @@ pub fn shown_rate(name: &str) -> Option<fn(gst::Fraction) -> gst::Fraction> {
     }
 }
 
-/// Tunes an encoder that has not started yet for `tuning`, as far as it has the properties.
-/// One that is not known keeps its defaults but for bit rate and key frames.
+/// Configures an encoder that has not been started for `tuning`, as far as it has the properties.
+/// An unknown encoder keeps its defaults except for bit rate and keyframe interval.
 pub fn tune(encoder: &gst::Element, tuning: &Tuning) {
     if let Some(row) = row(encoder) {
         for (property, value) in row.fixed {
@@ -96,8 +96,8 @@ pub fn tune(encoder: &gst::Element, tuning: &Tuning) {
     set_rate(encoder, tuning.bits_per_second, Some(tuning));
 }
 
-/// Gives an encoder a bit rate, before it starts or, where it can follow, while it runs. What is
-/// out of its range becomes the nearest that is in it.
+/// Sets the bit rate of an encoder, before it is started or, if it supports that, while it is running. The rate is
+/// clamped to its range.
 pub fn set_bits_per_second(encoder: &gst::Element, bits_per_second: u32) {
     set_rate(encoder, bits_per_second, None);
 }
@@ -126,13 +126,13 @@ fn set_rate(encoder: &gst::Element, bits_per_second: u32, tuning: Option<&Tuning
     set_number(encoder, rate.property, units.max(1).into());
 }
 
-/// libvorbis does not start with a bit rate that it has no mode for: the nearest for which it has
-/// one, `None` if for this format it has quality settings only. It reads the rate when it starts.
+/// libvorbis does not start with a bit rate for which it has no mode: returns the nearest supported one, or `None` if
+/// this format only supports quality settings. The rate is only read at start.
 fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
-    /// The most that vorbisenc's property takes.
+    /// Maximum of vorbisenc's property.
     const MAX_BITRATE: u32 = 250_000;
     let tuning = tuning?;
-    // Per channel: alone, in a pair, in a larger group.
+    // Per channel: mono, stereo, more channels.
     let ([mono, pair, group], most) = match tuning.rate {
         0..9_000 => ([8_000, 6_000, 8_000], 40_000),
         9_000..15_000 => ([12_000, 8_000, 12_000], 48_000),
@@ -153,7 +153,7 @@ fn vorbis_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> Option<u32> {
     (least <= most).then(|| bits_per_second.clamp(least, most))
 }
 
-/// The bit rates of layer III; a constant one has to be one of these.
+/// The nearest bit rate of layer III; constant rates have to be one of these.
 fn mp3_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> u32 {
     const MPEG1: [u32; 14] = [
         32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320,
@@ -168,7 +168,7 @@ fn mp3_rate(bits_per_second: u32, tuning: Option<&Tuning>) -> u32 {
     nearest.unwrap_or(bits_per_second)
 }
 
-/// The bit-rate property of an encoder that has no row, with the unit that its description names.
+/// The bit-rate property of an encoder without a row, with the unit guessed from its blurb.
 fn guess(encoder: &gst::Element) -> Option<Rate> {
     let names = ["bitrate", "target-bitrate"];
     names.into_iter().find_map(|property| {

@@ -1,5 +1,5 @@
-//! Whether a decoder can begin with a frame, from the frame itself: upstream may flag none as a delta unit, or flag one
-//! with which a decoder can begin.
+//! Whether decoding can start at a frame, from the frame itself: upstream may not flag delta units at all, or may flag
+//! a frame at which decoding can start.
 
 use super::{
     av1,
@@ -7,32 +7,32 @@ use super::{
     nal::{self, NalCodec, NalKind, Packing},
 };
 
-/// How the frames of a stream tell what they are.
+/// Stream format, for parsing frames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameFormat {
     Vp8,
     Vp9,
     Av1,
     Theora,
-    /// Frames of H.264 or H.265.
+    /// H.264 or H.265.
     Nal(NalCodec, Packing),
 }
 
-/// What a frame is to a decoder that has seen none before it.
+/// Suitability of a frame as the first frame for a decoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryPoint {
-    /// A key frame.
+    /// A keyframe.
     Key,
-    /// It, or a frame soon after it, decodes correctly (intra refresh, open GOP).
+    /// This frame, or one soon after it, is decoded correctly (intra refresh, open GOP).
     Recovery,
-    /// It refers to no other, but those behind it may refer to those before it. Broadcasters' encoders begin groups of
-    /// pictures with such, without a word.
+    /// It references no other frame, but later frames may reference earlier ones. Broadcast encoders start GOPs with
+    /// such frames, without signalling that.
     Intra,
-    /// It needs earlier frames.
+    /// It depends on earlier frames.
     No,
 }
 
-/// What a buffer is to a decoder. Upstream's flags count where the frame itself cannot be read.
+/// Suitability of a buffer. Upstream's flags only count if the frame cannot be parsed.
 pub fn entry_point(format: Option<FrameFormat>, buffer: &gst::BufferRef) -> EntryPoint {
     let is_delta = buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
     let flagged = if is_delta {
@@ -52,7 +52,7 @@ pub fn entry_point(format: Option<FrameFormat>, buffer: &gst::BufferRef) -> Entr
 }
 
 impl FrameFormat {
-    /// What frames with these caps are, `None` if nothing is known of them.
+    /// The format of frames with these caps; `None` if unknown.
     pub fn of(caps: &gst::StructureRef) -> Option<Self> {
         Some(match caps.name().as_str() {
             "video/x-vp8" => FrameFormat::Vp8,
@@ -68,11 +68,11 @@ impl FrameFormat {
     /// The type of a frame; `None` if it cannot be determined.
     pub fn entry_point(self, frame: &[u8]) -> Option<EntryPoint> {
         let key = match self {
-            // RFC 6386, 9.1: the first bit says that it is not one; the start code is only in key frames.
+            // RFC 6386, 9.1: the first bit is 0 for keyframes; only keyframes have a start code.
             FrameFormat::Vp8 => frame.first()? & 1 == 0 && frame.get(3..6)? == [0x9d, 0x01, 0x2a],
             FrameFormat::Vp9 => vp9_is_key(frame)?,
             FrameFormat::Av1 => av1::is_key(frame)?,
-            // Theora specification, 7.1; without content it repeats the frame before.
+            // Theora specification, 7.1; an empty packet repeats the previous frame.
             FrameFormat::Theora => frame.first().is_some_and(|byte| byte & 0xc0 == 0),
             FrameFormat::Nal(codec, packing) => return nal_entry_point(frame, codec, packing),
         };
@@ -80,7 +80,7 @@ impl FrameFormat {
     }
 }
 
-/// The length of lengths is in the two low bits of byte `at` of `avcC` and `hvcC` (ISO/IEC 14496-15).
+/// The size of length fields is in the two low bits of byte `at` of avcC and hvcC (ISO/IEC 14496-15).
 fn packing(caps: &gst::StructureRef, at: usize) -> Packing {
     if caps.get::<&str>("stream-format") == Ok("byte-stream") {
         return Packing::StartCodes;
@@ -109,14 +109,14 @@ fn vp9_is_key(frame: &[u8]) -> Option<bool> {
 
 fn nal_entry_point(frame: &[u8], codec: NalCodec, packing: Packing) -> Option<EntryPoint> {
     let mut recovery = false;
-    // Of all its slices; none has been seen.
+    // Of all slices so far; `None` if there are none.
     let mut intra = None;
     for unit in nal::units(frame, packing) {
         match codec.kind(unit) {
             Some(NalKind::KeySlice) => return Some(EntryPoint::Key),
             Some(NalKind::Sei) => recovery |= codec.has_recovery_point(unit),
             Some(NalKind::Slice) => {
-                // What a slice of H.265 is depends on parameter sets, and encoders make IRAP pictures of such.
+                // The type of an H.265 slice depends on parameter sets, and encoders use IRAP for intra pictures.
                 let is_intra = codec == NalCodec::H264 && nal::is_intra_slice(unit);
                 intra = Some(intra.unwrap_or(true) && is_intra);
                 if !is_intra && !recovery {
@@ -149,7 +149,7 @@ mod tests {
         FrameFormat::Nal(NalCodec::H265, Packing::Lengths(2)),
     ];
 
-    /// What an encoder makes of 40 frames, and the caps.
+    /// Encoder output for 40 frames, and its caps.
     fn encoded(encoder: &str) -> (gst::Caps, Vec<gst::Buffer>) {
         use gst::prelude::*;
         gst::init().unwrap();

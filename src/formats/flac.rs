@@ -1,26 +1,26 @@
 //! FLAC (RFC 9639): headers of metadata blocks; headers and checksums of frames.
 
-/// What a file begins with.
+/// Stream marker at the start of a file.
 pub const MARKER: &[u8] = b"fLaC";
-/// Size of a metadata block's header (8.1).
+/// Size of a metadata block header (8.1).
 pub const BLOCK_HEADER: usize = 4;
-/// Flag of the last metadata block, in the byte of its type.
+/// Flag of the last metadata block, in the type byte.
 pub const LAST_BLOCK: u8 = 0x80;
 /// Types of metadata blocks.
 const PADDING: u8 = 1;
 const VORBIS_COMMENT: u8 = 4;
 
-/// Whether a metadata block that begins with this byte has comments.
+/// Whether this first byte starts a Vorbis comment block.
 pub fn has_comments(first: u8) -> bool {
     first & !LAST_BLOCK == VORBIS_COMMENT
 }
 
-/// A metadata block of comments.
+/// A Vorbis comment block.
 pub fn comment_block(content: &[u8]) -> Option<Vec<u8>> {
     metadata_block(VORBIS_COMMENT, content)
 }
 
-/// A metadata block of padding, `size` bytes with its header. `is_last`: media follows.
+/// A padding block of `size` bytes including its header. `is_last`: no metadata blocks follow.
 pub fn padding_block(size: usize, is_last: bool) -> Option<Vec<u8>> {
     let kind = if is_last {
         PADDING | LAST_BLOCK
@@ -37,32 +37,32 @@ fn metadata_block(kind: u8, content: &[u8]) -> Option<Vec<u8>> {
     Some([&[kind][..], &size, content].concat())
 }
 
-/// The longest that a number can be.
+/// Maximum size of a coded number, in bytes.
 const LONGEST_NUMBER: usize = 7;
-/// Bytes of the checksum behind a frame.
+/// Size of the CRC at the end of a frame.
 const CHECKSUM: usize = 2;
-/// Sample rates by their code, from 1 (9.1.2).
+/// Sample rates by code, from 1 (9.1.2).
 const RATES: [u64; 11] = [
     88_200, 176_400, 192_000, 8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 96_000,
 ];
 
-/// What a frame's header says.
+/// A frame header.
 #[derive(Debug, PartialEq, Eq)]
 pub struct FlacHeader {
-    /// Frames are counted in samples, since they are not all of one length.
+    /// The coded number is a sample number, since block sizes vary.
     pub by_samples: bool,
-    /// Bytes of the number, which are at byte 4.
+    /// Size of the coded number, which starts at byte 4.
     number: usize,
-    /// Bytes up to the checksum of the header.
+    /// Size of the header without its CRC.
     length: usize,
     /// Samples in the frame.
     pub samples: u64,
-    /// Samples per second, if the header says so.
+    /// Samples per second, if in the header.
     pub rate: Option<u32>,
 }
 
 impl FlacHeader {
-    /// Reads that of a frame; `None` if it is none.
+    /// Parses a frame header; `None` if it is invalid.
     pub fn read(frame: &[u8]) -> Option<Self> {
         let [0xff, sync, sizes, _, first, ..] = frame else {
             return None;
@@ -102,7 +102,7 @@ impl FlacHeader {
             code => (1, RATES.get(usize::from(code) - 1).copied()?),
         };
         let rate = u32::try_from(unit * rate).ok();
-        // Both checksums are there.
+        // Both CRCs are present.
         (frame.len() >= at + 3).then_some(FlacHeader {
             by_samples: sync & 1 == 1,
             number,
@@ -112,7 +112,7 @@ impl FlacHeader {
         })
     }
 
-    /// The frame with another number.
+    /// The frame with a new number.
     pub fn renumbered(&self, frame: &[u8], number: u64) -> Option<Vec<u8>> {
         let body = frame.get(self.length + 1..frame.len().checked_sub(CHECKSUM)?)?;
         let sizes = frame.get(4 + self.number..self.length)?;
@@ -120,7 +120,7 @@ impl FlacHeader {
         Some(whole(header, body))
     }
 
-    /// A frame like the one of which this is the header, whose channels are constant (RFC 9639, 9.2.3): silence.
+    /// A frame with the same format and constant subframes (RFC 9639, 9.2.3): silence.
     pub fn silence(&self, frame: &[u8]) -> Option<Vec<u8>> {
         let sizes = *frame.get(3)?;
         let bits = match sizes >> 1 & 7 {
@@ -139,13 +139,13 @@ impl FlacHeader {
         };
         let mut header = frame.get(..self.length)?.to_vec();
         *header.get_mut(3)? = sizes & 15 | (channels - 1) << 4;
-        // Constant, no wasted bits, and the value: all are 0.
+        // CONSTANT subframe type, no wasted bits, and the value: all zero.
         let subframes = (usize::from(channels) * (8 + bits)).div_ceil(8);
         Some(whole(header, &vec![0; subframes]))
     }
 }
 
-/// A frame with its checksums.
+/// A frame with its CRCs.
 fn whole(mut header: Vec<u8>, body: &[u8]) -> Vec<u8> {
     header.push(crc8(&header));
     header.extend_from_slice(body);
@@ -154,19 +154,19 @@ fn whole(mut header: Vec<u8>, body: &[u8]) -> Vec<u8> {
     header
 }
 
-/// A number as UTF-8 would have it, up to 36 bits.
+/// A number in extended UTF-8 coding, up to 36 bits.
 fn coded(number: u64) -> Vec<u8> {
     if number < 0x80 {
         return vec![number as u8];
     }
     let bits = (64 - number.leading_zeros() as usize).min(36);
-    // Each further byte holds 6 bits, and the first has one less for each.
+    // Each continuation byte has 6 bits, and the first byte has one bit less for each.
     let more = (1..LONGEST_NUMBER)
         .find(|more| 6 * more + 6 - more >= bits)
         .unwrap_or(6);
     let mark = 0xffu8 << (7 - more);
     let part = |n: usize| (number >> (6 * n)) as u8;
-    // Of seven bytes the first is all mark.
+    // With seven bytes, the first has no bits of the number.
     let first = if more == 6 { mark } else { mark | part(more) };
     let rest = (0..more).rev().map(|n| 0x80 | part(n) & 0x3f);
     std::iter::once(first).chain(rest).collect()
@@ -181,7 +181,7 @@ fn crc8(bytes: &[u8]) -> u8 {
 }
 
 fn crc16(bytes: &[u8]) -> u16 {
-    // Half a byte at a time, which is enough for what sound there can be.
+    // 4 bits at a time is fast enough for audio.
     const TABLE: [u16; 16] = {
         let mut table = [0; 16];
         let mut n = 0;
@@ -214,7 +214,7 @@ mod tests {
     fn numbers_are_coded_as_utf8_would() {
         for number in [0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x1_0000, 0x10_ffff] {
             let mut bytes = [0; 4];
-            // What UTF-8 itself leaves out is not asked.
+            // UTF-8 excludes surrogates, so they are not tested.
             let text = char::from_u32(number).unwrap().encode_utf8(&mut bytes);
             assert_eq!(coded(number.into()), text.as_bytes(), "{number:x}");
         }

@@ -1,11 +1,10 @@
-//! What players of HDR are told of the display on which pictures were graded, and of how bright they are: SMPTE ST 2086 and
-//! CTA-861.3, as containers write it.
+//! HDR metadata as stored in containers: mastering display (SMPTE ST 2086) and content light level (CTA-861.3).
 
 use gst_video::{
     VideoColorimetry, VideoContentLightLevel, VideoMasteringDisplayInfo, VideoTransferFunction,
 };
 
-/// Whether pictures are PQ or HLG.
+/// Whether video is PQ or HLG.
 pub fn is_hdr(colorimetry: &VideoColorimetry) -> bool {
     matches!(
         colorimetry.transfer(),
@@ -13,7 +12,7 @@ pub fn is_hdr(colorimetry: &VideoColorimetry) -> bool {
     )
 }
 
-/// Whether caps say that pictures are neither PQ nor HLG.
+/// Whether the caps explicitly have a transfer function other than PQ and HLG.
 fn is_sdr(caps: &gst::CapsRef) -> bool {
     let colorimetry = caps
         .structure(0)
@@ -22,38 +21,38 @@ fn is_sdr(caps: &gst::CapsRef) -> bool {
     colorimetry.is_some_and(|colorimetry| !is_hdr(&colorimetry))
 }
 
-/// Steps of a chromaticity coordinate from 0 to 1.
+/// Chromaticity coordinates are in units of 1/50000.
 const CHROMATICITY: f64 = 50_000.0;
-/// Steps of a candela per square metre.
+/// Luminance is in units of 1/10000 cd/m².
 const LUMINANCE: f64 = 10_000.0;
 
-/// See the module. Caps have it in whole steps.
+/// See the module. The values are integers in the units used in caps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct HdrMetadata {
     mastering: Option<MasteringDisplay>,
     light: Option<ContentLight>,
 }
 
-/// The display on which pictures were graded.
+/// The display on which the video was mastered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MasteringDisplay {
-    /// x and y of red, green, blue and white.
+    /// x and y of red, green, blue and white point.
     pub points: [(u16, u16); 4],
     pub max_luminance: u32,
     pub min_luminance: u32,
 }
 
-/// How bright pictures are, in candelas per square metre.
+/// Content light level, in cd/m².
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ContentLight {
-    /// The brightest pixel.
+    /// MaxCLL: brightest pixel.
     pub max: u16,
-    /// The brightest picture, on average.
+    /// MaxFALL: highest frame average.
     pub max_average: u16,
 }
 
 impl HdrMetadata {
-    /// What caps tell; nothing where pictures have been converted to what is no HDR.
+    /// The metadata in caps; empty if the video has been converted to SDR.
     pub fn of_caps(caps: &gst::CapsRef) -> Self {
         if is_sdr(caps) {
             return Self::default();
@@ -77,7 +76,7 @@ impl HdrMetadata {
         HdrMetadata { mastering, light }
     }
 
-    /// Caps of SDR without what they tell of HDR; `None` where they tell nothing.
+    /// SDR caps without leftover HDR metadata; `None` if there is none.
     pub fn without_stray(caps: &gst::CapsRef) -> Option<gst::Caps> {
         const FIELDS: [&str; 2] = ["mastering-display-info", "content-light-level"];
         let structure = caps.structure(0)?;
@@ -99,7 +98,7 @@ impl HdrMetadata {
 }
 
 impl MasteringDisplay {
-    /// The content of an `mdcv` box (ISO 14496-12, 12.1.8).
+    /// Content of an `mdcv` box (ISO 14496-12, 12.1.8).
     pub fn mdcv(&self) -> Vec<u8> {
         let [red, green, blue, white] = self.points;
         let points = [green, blue, red, white]
@@ -111,8 +110,8 @@ impl MasteringDisplay {
         content
     }
 
-    /// Coordinates of red, green, blue and white, and the greatest and the least luminance in candelas per square metre: in the
-    /// order of Matroska's `MasteringMetadata` (RFC 9559, 5.1.4.1.28.30).
+    /// Coordinates of red, green, blue and white point, and maximum and minimum luminance in cd/m², in the order of
+    /// Matroska's `MasteringMetadata` (RFC 9559, 5.1.4.1.28.30).
     pub fn values(&self) -> [f64; 10] {
         let [red, green, blue, white] = self.points;
         let at = |steps: u16| f64::from(steps) / CHROMATICITY;
@@ -133,7 +132,7 @@ impl MasteringDisplay {
 }
 
 impl ContentLight {
-    /// The content of a `clli` box (ISO 14496-12, 12.1.9).
+    /// Content of a `clli` box (ISO 14496-12, 12.1.9).
     pub fn clli(&self) -> Vec<u8> {
         [self.max.to_be_bytes(), self.max_average.to_be_bytes()].concat()
     }

@@ -1,4 +1,4 @@
-//! What becomes of a track whose caps change while it is recorded: the first rung of a ladder that holds.
+//! How a track handles a change of caps while recording: the first applicable rung of a ladder.
 
 use super::{
     caps::{codec_of_caps, is_raw},
@@ -8,29 +8,29 @@ use super::{
 };
 use crate::model::{Codec, Kind};
 
-/// A rung of the ladder, the best first. Where another part of the recording may begin, that stands behind the first.
+/// A rung of the ladder, best first. Starting a new part of the recording, where possible, ranks right after the first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rung {
-    /// It goes on as it is: decoders find what is new in the media itself, or the encoder's input is converted.
+    /// Continue: decoders find the change in the stream itself, or the encoder's input is converted.
     AsIs,
-    /// It is decoded, and encoded into what it was if it was copied.
+    /// Decode and encode; a copied track is re-encoded to its original codec.
     Reencode,
-    /// Nothing can be made of it that the file could hold: the track ends.
+    /// End the track: the file cannot represent the new media.
     End,
 }
 
-/// A track as its file has it.
+/// A track as it is stored in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
-    /// What is in the file.
+    /// Codec in the file.
     pub codec: Codec,
-    /// Whether it is there as it came.
+    /// Whether it was copied without re-encoding.
     pub copied: bool,
-    /// How it came first.
+    /// The initial input caps.
     pub first: gst::Caps,
 }
 
-/// What becomes of `track` when it goes on with caps `new`.
+/// How `track` handles new caps `new`.
 pub fn rung(track: &Recorded, new: &gst::CapsRef) -> Rung {
     if goes_on(track, new) {
         Rung::AsIs
@@ -44,16 +44,16 @@ pub fn rung(track: &Recorded, new: &gst::CapsRef) -> Rung {
 fn goes_on(track: &Recorded, new: &gst::CapsRef) -> bool {
     let first = &track.first;
     if !track.copied {
-        // What follows converts, or decodes.
+        // The converters or the decoder in the chain handle the change.
         return is_raw(first) == is_raw(new) && codec_of_caps(first) == codec_of_caps(new);
     }
     if is_raw(new) || codec_of_caps(new) != Some(track.codec) {
         return false;
     }
     match track.codec {
-        // The frames have it: sizes, and parameter sets that are in band or can be put there.
+        // The frames carry the change: frame sizes, and parameter sets that are in band or can be inserted.
         Codec::Vp8 | Codec::Vp9 | Codec::Av1 | Codec::H264 | Codec::H265 => true,
-        // Each packet says whether it is stereo, and decoders give what the header says.
+        // Each packet signals mono or stereo, and decoders output the channels from the header.
         Codec::Opus => {
             let plain = |caps: &gst::CapsRef| channels(caps).is_none_or(|channels| channels <= 2);
             plain(first) && plain(new)
@@ -69,7 +69,7 @@ fn goes_on(track: &Recorded, new: &gst::CapsRef) -> bool {
                     .zip(depth(new))
                     .is_none_or(|(one, other)| one == other)
         }
-        // The codebooks of what follows have to be those of the header.
+        // The codebooks have to match those in the header.
         Codec::Vorbis | Codec::Theora => same_headers(first, new),
         // Each frame has its own size.
         Codec::Mjpeg => true,
@@ -85,12 +85,12 @@ fn can_reencode(track: &Recorded, new: &gst::CapsRef) -> bool {
     if !is_raw(new) && !can_decode(new) {
         return false;
     }
-    // An encoder's codebooks are its own.
+    // An encoder generates its own codebooks.
     let header = matches!(track.codec, Codec::Vorbis | Codec::Theora);
     !track.copied || !header && can_encode(track.codec) && can_be_made(track)
 }
 
-/// Whether an encoder makes what the track's header says.
+/// Whether an encoder can match the track's header.
 fn can_be_made(track: &Recorded) -> bool {
     let depth = match track.codec {
         Codec::Flac => stream_info(&track.first).map(|info| info.depth),
@@ -99,7 +99,7 @@ fn can_be_made(track: &Recorded) -> bool {
     depth.is_none_or(|depth| flac_format(depth).is_some())
 }
 
-/// Whether frames with caps `new` can refer to none with caps `old`: what comes before their first key frame is of no use.
+/// Whether frames with caps `new` never reference frames with caps `old`, so that decoding has to wait for a keyframe.
 pub fn begins_anew(old: &gst::CapsRef, new: &gst::CapsRef) -> bool {
     let name = |caps: &gst::CapsRef| caps.structure(0).map(|s| s.name().to_owned());
     name(old) != name(new) || !same(old, new, &["width", "height"]) || {
@@ -110,13 +110,13 @@ pub fn begins_anew(old: &gst::CapsRef, new: &gst::CapsRef) -> bool {
     }
 }
 
-/// The parameter sets that caps have.
+/// The parameter sets in caps.
 pub fn parameter_sets(codec: Codec, caps: &gst::CapsRef) -> Option<ParameterSets> {
     let header = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
     ParameterSets::parse(codec, &bytes(&header))
 }
 
-/// Raw media of the form that `caps` of encoded media stand for: what is to be encoded into the same track.
+/// Raw caps that match these encoded caps: the required encoder input for the same track.
 pub fn decoded_form(codec: Codec, caps: &gst::CapsRef) -> gst::Caps {
     let name = match codec.kind() {
         Kind::Audio => "audio/x-raw",
@@ -127,7 +127,7 @@ pub fn decoded_form(codec: Codec, caps: &gst::CapsRef) -> gst::Caps {
         return raw;
     };
     let numbers = match codec.kind() {
-        // Opus is made of one rate.
+        // The rate of Opus is always 48 kHz.
         Kind::Audio if codec == Codec::Opus => &["channels"][..],
         Kind::Audio => &["rate", "channels"],
         Kind::Video => &["width", "height"],
@@ -154,7 +154,7 @@ pub fn decoded_form(codec: Codec, caps: &gst::CapsRef) -> gst::Caps {
     raw
 }
 
-/// Samples in the longest block that decoders of this FLAC expect.
+/// Maximum block size in samples, from STREAMINFO.
 pub fn flac_block(caps: &gst::CapsRef) -> Option<u32> {
     Some(stream_info(caps)?.longest_block)
 }
@@ -172,7 +172,7 @@ fn channels(caps: &gst::CapsRef) -> Option<i32> {
     caps.structure(0)?.get("channels").ok()
 }
 
-/// Whether no two numbers differ; what one of them does not tell does not count.
+/// Whether these integer fields are equal; a field that is missing on one side is ignored.
 fn same(one: &gst::CapsRef, other: &gst::CapsRef, fields: &[&str]) -> bool {
     let number = |caps: &gst::CapsRef, field| caps.structure(0)?.get::<i32>(field).ok();
     fields.iter().all(|field| {
@@ -201,7 +201,7 @@ fn bytes(buffer: &gst::Buffer) -> Vec<u8> {
     readable.map_or_else(|_| Vec::new(), |bytes| bytes.to_vec())
 }
 
-/// Whether no two headers differ; one may leave out what the other has at its end.
+/// Whether the header fields are equal, if both exist; one may lack optional data at the end.
 fn same_bytes(one: &gst::CapsRef, other: &gst::CapsRef, field: &str) -> bool {
     let header = |caps: &gst::CapsRef| {
         let header = caps.structure(0)?.get::<gst::Buffer>(field).ok()?;
@@ -223,7 +223,7 @@ fn headers(caps: &gst::CapsRef) -> Vec<Vec<u8>> {
     buffers.map(|buffer| bytes(&buffer)).collect()
 }
 
-/// Whether the header packets in caps are the same but for the comments, or one has none.
+/// Whether the stream headers are equal except for the comments, or one side has none.
 pub fn same_headers(one: &gst::CapsRef, other: &gst::CapsRef) -> bool {
     const COMMENTS: [u8; 2] = [3, 0x81];
     let without = |caps: &gst::CapsRef| {
@@ -235,7 +235,7 @@ pub fn same_headers(one: &gst::CapsRef, other: &gst::CapsRef) -> bool {
     one.is_empty() || other.is_empty() || one == other
 }
 
-/// What the header of FLAC says (RFC 9639, 8.2).
+/// Fields of FLAC's STREAMINFO block (RFC 9639, 8.2).
 struct StreamInfo {
     longest_block: u32,
     depth: u8,
@@ -271,7 +271,7 @@ mod tests {
         }
     }
 
-    /// The whole ladder: how a track is recorded and came first, how it goes on, what becomes of it.
+    /// The whole ladder: how a track is recorded and its initial caps, the new caps, and the resulting rung.
     #[test]
     fn every_change_has_its_rung() {
         use Codec::*;
@@ -303,7 +303,7 @@ mod tests {
                 "audio/x-raw,format=F32LE,rate=8000,channels=1",
                 AsIs,
             ),
-            // Raw, and encoded on the same pad.
+            // Raw and encoded media on the same pad.
             (Vp8, false, RAW_VIDEO, AVC, Reencode),
             (Opus, false, RAW_AUDIO, AAC, Reencode),
             (Vorbis, false, RAW_AUDIO, AAC, Reencode),
@@ -369,7 +369,7 @@ mod tests {
             (Vp8, true, "video/x-vp8", AVC, Reencode),
             (Opus, true, OPUS, AAC, Reencode),
             (Aac, true, AAC, MP3, Reencode),
-            // Opus tells stereo in each packet, and nothing else.
+            // Opus packets signal stereo, and nothing else.
             (
                 Opus,
                 true,
@@ -433,7 +433,7 @@ mod tests {
                 End,
             ),
             (Theora, true, "video/x-theora", AVC, End),
-            // Nothing decodes it.
+            // There is no decoder.
             (H264, true, AVC, "video/x-nobody-knows", End),
             (Vp8, false, RAW_VIDEO, "video/x-nobody-knows", End),
         ] {
@@ -459,7 +459,7 @@ mod tests {
     fn flac_is_made_as_its_header_says() {
         gst::init().unwrap();
         let header = "7f464c414301000002".to_owned() + "664c6143" + "00000022";
-        // Blocks of 4096, frames of any size, 44.1 kHz, 2 channels, 24 bits.
+        // Block size 4096, frames of any size, 44.1 kHz, 2 channels, 24 bits.
         let header = header + "10001000" + "000000000000" + "0ac44370" + "00000000";
         let caps: gst::Caps =
             format!("audio/x-flac,rate=44100,channels=2,streamheader=<(buffer){header}>")

@@ -1,32 +1,32 @@
-//! AAC in LOAS and LATM (ISO/IEC 14496-3, 1.7.3), as broadcasts and RTP have it: raw frames and their configuration out of
-//! each frame of the transport.
+//! AAC in LOAS and LATM (ISO/IEC 14496-3, 1.7.3), as used in broadcasts and RTP: extracts raw frames and their
+//! configuration.
 
 use super::bits::Bits;
 
-/// What the frames behind it need.
+/// Decoder configuration for the frames.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AacConfig {
     /// AudioSpecificConfig.
     pub data: Vec<u8>,
-    /// Samples in a second.
+    /// Samples per second.
     pub rate: u32,
     /// Channels.
     pub channels: u32,
 }
 
-/// Reads a stream frame by frame.
+/// Parses a stream frame by frame.
 #[derive(Debug, Default)]
 pub struct Loas {
     config: Option<AacConfig>,
 }
 
-/// `syncword` of AudioSyncStream, and the bits of the length behind it.
+/// `syncword` of AudioSyncStream, and size of the length field after it, in bits.
 const SYNC: u32 = 0x2b7;
 const LENGTH: u32 = 13;
 
 impl Loas {
-    /// The raw frame in a frame of AudioSyncStream, and the configuration that holds for it; `None` for what cannot be
-    /// read, and what has more than one program, layer or frame in it.
+    /// The raw frame in an AudioSyncStream frame, and its configuration; `None` if it is invalid or has more than one
+    /// program, layer or frame.
     pub fn read(&mut self, frame: &[u8]) -> Option<(Vec<u8>, &AacConfig)> {
         let mut bits = Bits::new(frame);
         if bits.number(11)? != SYNC {
@@ -58,7 +58,7 @@ impl Loas {
     }
 }
 
-/// `StreamMuxConfig()` of one program with one layer, one frame at a time.
+/// `StreamMuxConfig()` with one program, one layer and one frame.
 fn stream_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     let version = bits.flag()?;
     if version && bits.flag()? {
@@ -85,7 +85,7 @@ fn stream_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     } else {
         audio_config(bits)?
     };
-    // frameLengthType of a frame with an explicit length, latmBufferFullness
+    // frameLengthType with explicit length, latmBufferFullness
     if bits.number(3)? != 0 {
         return None;
     }
@@ -120,7 +120,7 @@ pub(super) const AAC_RATES: [u32; 13] = [
     7_350,
 ];
 
-/// A sampling frequency, by its index or as it is.
+/// A sampling frequency, as an index or explicitly.
 pub(super) fn aac_rate(bits: &mut Bits<'_>) -> Option<u32> {
     match bits.number(4)? {
         15 => bits.number(24),
@@ -128,7 +128,7 @@ pub(super) fn aac_rate(bits: &mut Bits<'_>) -> Option<u32> {
     }
 }
 
-/// `AudioSpecificConfig()` of AAC, with or without SBR that it names (1.6.2.1).
+/// `AudioSpecificConfig()` of AAC, with or without explicitly signalled SBR (1.6.2.1).
 fn audio_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     let begin = bits.clone();
     let mut object = bits.number(5)?;
@@ -136,10 +136,10 @@ fn audio_config(bits: &mut Bits<'_>) -> Option<AacConfig> {
     let channels = match bits.number(4)? {
         channels @ 1..=6 => channels,
         7 => 8,
-        // In the stream itself.
+        // Channels are in a program_config_element.
         _ => return None,
     };
-    // SBR, and with PS.
+    // SBR; SBR with PS.
     if matches!(object, 5 | 29) {
         samples = aac_rate(bits)?;
         object = bits.number(5)?;
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Bits of the numbers, each with its width, as bytes.
+    /// Packs numbers with these widths in bits into bytes.
     fn packed(fields: &[(u32, u32)]) -> Vec<u8> {
         let bits = fields
             .iter()
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn frames_are_read_with_their_configuration() {
-        // AAC LC, 48 kHz, stereo; no length of a buffer, no other data, no checksum; two bytes.
+        // AAC LC, 48 kHz, stereo; no buffer fullness, no other data, no checksum; two bytes.
         let config = [(2, 5), (3, 4), (2, 4), (0, 3)];
         let mux = [
             &[(0, 1), (0, 1), (1, 1), (0, 6), (0, 4), (0, 3)][..],

@@ -1,7 +1,7 @@
-//! Video frames in other than system memory: a GPU's, a capture device's.
+//! Video frames in memory other than system memory, such as GPU memory.
 //!
-//! All that is taken here can be mapped for reading, which brings it over. What cannot (DRM's own
-//! formats, tiled or compressed; NVMM, which maps to a description of itself) is in no caps.
+//! All supported memory types can be mapped for reading, which downloads the data. Those that cannot (DRM
+//! formats that are tiled or compressed; NVMM, which maps to a descriptor) are not in the caps.
 
 use gst::CAPS_FEATURE_MEMORY_SYSTEM_MEMORY as SYSTEM;
 
@@ -16,10 +16,10 @@ const MAPPED: [&str; 7] = [
     "memory:D3D11Memory",
     "memory:D3D12Memory",
 ];
-/// Of GL: textures that can be read. What is imported from outside (`external-oes`) cannot.
+/// Readable GL texture targets; imported textures (`external-oes`) are not readable.
 const TEXTURES: [&str; 2] = ["2D", "rectangle"];
 
-/// The caps of raw video that can be mapped.
+/// Raw video caps with mappable memory.
 pub fn mapped_caps() -> gst::Caps {
     let formats: Vec<&str> = gst_video::VideoFormat::iter_raw()
         .map(|format| format.to_str().as_str())
@@ -39,7 +39,7 @@ pub fn mapped_caps() -> gst::Caps {
     all
 }
 
-/// What media with these caps is once its memory has been mapped.
+/// The caps after a download to system memory.
 pub fn in_system_memory(caps: &gst::CapsRef) -> gst::Caps {
     match (caps.structure(0), caps.features(0)) {
         (Some(structure), Some(features))
@@ -55,7 +55,7 @@ pub fn in_system_memory(caps: &gst::CapsRef) -> gst::Caps {
     }
 }
 
-/// The same caps with the system's memory before all other: who can do both is to do that.
+/// Sorts structures with system memory first, so that upstream prefers it.
 pub fn system_memory_first(caps: &gst::CapsRef) -> gst::Caps {
     let mut ordered = gst::Caps::new_empty();
     for first in [true, false] {

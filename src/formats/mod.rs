@@ -1,4 +1,4 @@
-//! Data: which container takes which codec, what makes it, and how it is tuned.
+//! Static data and pure functions for formats: containers, codecs, encoders and their configuration.
 
 mod av1;
 mod bits;

@@ -1,5 +1,5 @@
-//! What stands in front of the frames of a bare MP3 file: an ID3v2.4 tag, and the Info frame that tells duration, index,
-//! and encoder delay and padding (the layout of Xing and LAME).
+//! Headers of a bare MP3 file: an ID3v2.4 tag, and the Info frame with duration, seek table, and encoder delay and
+//! padding (the layout of Xing and LAME).
 
 /// A frame header of MPEG layer III (ISO/IEC 11172-3, 2.4.2.3; 13818-3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,14 +7,14 @@ pub struct Mp3Header {
     bytes: [u8; 4],
     /// Samples per second.
     pub rate: u32,
-    /// Samples of each channel in a frame.
+    /// Samples per channel and frame.
     pub samples: u32,
-    /// Bytes between this header and what an Info frame holds.
+    /// Size of the side information, which precedes the data of an Info frame.
     side: usize,
 }
 
 impl Mp3Header {
-    /// Reads the header of a frame; `None` if it is none of layer III.
+    /// Parses a frame header; `None` if it is not layer III.
     pub fn parse(frame: &[u8]) -> Option<Self> {
         const RATES: [u32; 3] = [44_100, 48_000, 32_000];
         let bytes: [u8; 4] = *frame.first_chunk()?;
@@ -41,15 +41,15 @@ impl Mp3Header {
         })
     }
 
-    /// A frame of the same kind that holds nothing: silence.
+    /// An empty frame of the same format: silence.
     pub fn silence(&self) -> Vec<u8> {
         self.frame(|_| {})
     }
 
-    /// A frame without a checksum, and without padding, whose content behind the side information is `write`'s.
+    /// A frame without checksum and padding; `write` appends the data after the side information.
     fn frame(&self, write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
         let [sync, version, rates, mode] = self.bytes;
-        // 64 kbit/s: for every sample rate such a frame is long enough, and hardly longer.
+        // 64 kbit/s: with any sample rate, the frame is long enough, but not much longer.
         let (index, per_second) = match self.samples {
             1_152 => (5 << 4, 144 * 64_000),
             _ => (8 << 4, 72 * 64_000),
@@ -62,26 +62,26 @@ impl Mp3Header {
         frame
     }
 
-    /// Whether another frame has the same bit rate.
+    /// Whether the other frame has the same bit rate.
     pub fn has_rate_of(&self, other: &Self) -> bool {
         let rate = |header: &Self| header.bytes[2] >> 4;
         rate(self) == rate(other)
     }
 }
 
-/// What an Info frame says of the frames behind it.
+/// Contents of an Info frame.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Mp3Info {
-    /// How many there are, and how many bytes with the Info frame, and for each hundredth of the duration where it begins, in
-    /// 256ths of those bytes; `None` while that is not known.
+    /// Number of frames, number of bytes including the Info frame, and a seek table: for each percent of the duration,
+    /// the position in 256ths of those bytes. `None` if unknown.
     pub index: Option<(u32, u32, [u8; 100])>,
-    /// Whether all have the same bit rate.
+    /// Whether the bit rate is constant.
     pub constant: bool,
     /// Encoder delay and padding in samples, as a decoder outputs them; `None` if unknown.
     pub gaps: Option<(u32, u32)>,
 }
 
-/// Samples that a decoder puts in front; LAME does not count them.
+/// Decoder delay in samples; LAME does not include it.
 const DECODER: u32 = 529;
 
 impl Mp3Info {
@@ -94,7 +94,7 @@ impl Mp3Info {
         frame.extend(if self.constant { b"Info" } else { b"Xing" });
         match &self.index {
             Some((frames, bytes, table)) => {
-                // Frames, bytes, table.
+                // Frames, bytes, seek table.
                 frame.extend(7u32.to_be_bytes());
                 frame.extend(frames.to_be_bytes());
                 frame.extend(bytes.to_be_bytes());
@@ -104,14 +104,14 @@ impl Mp3Info {
         }
         if let Some((before, behind)) = self.gaps {
             frame.extend(b"LAME3.100");
-            // Revision and method (constant or variable), and fields that are not measured.
+            // Revision and method (CBR or VBR), and unused fields.
             frame.push(if self.constant { 1 } else { 4 });
             frame.extend([0; 11]);
             let field = |samples: u32| samples.min(0xfff);
             let gaps = field(before.saturating_sub(DECODER)) << 12 | field(behind + DECODER);
             frame.extend(gaps.to_be_bytes().iter().skip(1));
             frame.extend([0; 4]);
-            // Bytes of music, its checksum.
+            // Size of the music, and its checksum.
             let bytes = self.index.map_or(0, |(_, bytes, _)| bytes);
             frame.extend(bytes.to_be_bytes());
             frame.extend([0; 2]);
@@ -120,7 +120,7 @@ impl Mp3Info {
     }
 }
 
-/// CRC-16 as LAME uses it.
+/// CRC-16 as used by LAME.
 fn checksum(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
         (0..8).fold(crc ^ u16::from(*byte), |crc, _| {
@@ -139,7 +139,7 @@ pub(super) fn id3_frame(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     [&name[..], &synchsafe(content.len()), &[0; 2], content].concat()
 }
 
-/// The length of the ID3v2 tag that `bytes` begin with, with its header.
+/// Size of the ID3v2 tag at the start of `bytes`, including its header.
 pub(super) fn id3_length(bytes: &[u8]) -> Option<usize> {
     let size = bytes.get(6..10).filter(|_| bytes.starts_with(b"ID3"))?;
     let size = size
@@ -148,7 +148,7 @@ pub(super) fn id3_length(bytes: &[u8]) -> Option<usize> {
     Some(size + 10)
 }
 
-/// An ID3v2.4 tag of text frames, and `padding` bytes behind them; nothing for neither.
+/// An ID3v2.4 tag with text frames and `padding` bytes; empty if there would be neither.
 pub fn id3(tags: &gst::TagListRef, padding: usize) -> Vec<u8> {
     const TEXTS: [(&[u8; 4], &str); 12] = [
         (b"TIT2", "title"),
@@ -186,7 +186,7 @@ pub fn id3(tags: &gst::TagListRef, padding: usize) -> Vec<u8> {
         let Some(text) = text else {
             continue;
         };
-        // In UTF-8; a comment has a language and a description before its text.
+        // UTF-8; a comment has a language and a description before its text.
         let before: &[u8] = if name == b"COMM" {
             b"\x03und\0"
         } else {
@@ -203,7 +203,7 @@ pub fn id3(tags: &gst::TagListRef, padding: usize) -> Vec<u8> {
     [b"ID3\x04\0\0".as_slice(), &synchsafe(frames.len()), &frames].concat()
 }
 
-/// A date as ID3 has it (ISO 8601).
+/// A date in ID3 format (ISO 8601).
 fn date_text(date: &glib::Date) -> Option<String> {
     let month = match date.month() {
         glib::DateMonth::BadMonth => return None,
@@ -212,7 +212,7 @@ fn date_text(date: &glib::Date) -> Option<String> {
     Some(format!("{:04}-{month:02}-{:02}", date.year(), date.day()))
 }
 
-/// A size in four bytes of seven bits each.
+/// A size in four bytes of seven bits.
 fn synchsafe(size: usize) -> [u8; 4] {
     [21, 14, 7, 0].map(|shift| (size >> shift & 0x7f) as u8)
 }

@@ -1,11 +1,10 @@
-//! Containers: what writes them, what has to stand in front, and what their bytes are called.
+//! Containers: their muxers, required parsers, and output caps.
 
 use super::{codecs::row_of, registry::package};
 use crate::model::{Codec, Container, Error, Kind};
 
-/// The element that writes `container`. What flacenc puts out is a FLAC file already, header
-/// patch and all, and frames of MP3 are a file with what stands in front of them: there the muxer is an element that
-/// changes nothing.
+/// The muxer for `container`. flacenc's output already is a FLAC file, including header updates, and an MP3 file
+/// consists of frames after a tag and an Info frame: for these two, the "muxer" is a pass-through element.
 pub(super) fn muxer_factory(container: Container) -> &'static str {
     match container {
         Container::WebM => "webmmux",
@@ -17,7 +16,7 @@ pub(super) fn muxer_factory(container: Container) -> &'static str {
     }
 }
 
-/// A new muxer for `container`, configured.
+/// Creates and configures a muxer for `container`.
 pub fn muxer(container: Container) -> Result<gst::Element, Error> {
     let factory = muxer_factory(container);
     let muxer = gst::ElementFactory::make(factory)
@@ -30,11 +29,11 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
             ))
         })?;
     let settings: &[(&str, &str)] = match container {
-        // Of single samples: they are joined behind the muxer, see `patch/mp4/fragmenter.rs`.
+        // Fragments of single samples, which are joined downstream of the muxer: see `patch/mp4/fragmenter.rs`.
         Container::Mp4 => &[("fragment-duration", "1"), ("fragment-mode", "dash-or-mss")],
         Container::WebM | Container::Matroska => &[
             ("writing-app", "gst-plugin-mediarecorder"),
-            // Half a second: else the index has an entry for each packet of sound, a sixth of the file.
+            // 500 ms; by default, there is an index entry for each audio packet: a sixth of the file.
             ("min-index-interval", "500000000"),
         ],
         Container::Flac | Container::Mp3 => &[("signal-handoffs", "false")],
@@ -46,10 +45,10 @@ pub fn muxer(container: Container) -> Result<gst::Element, Error> {
     Ok(muxer)
 }
 
-/// Bytes of media that the container can say it has, `None` for any number.
+/// The container's limit for media, in bytes; `None` if unlimited.
 ///
-/// WAV: its sizes have 32 bits, and the outermost one counts headers and tags too (Multimedia Programming
-/// Interface and Data Specifications 1.0, 1991), for which a mebibyte is left.
+/// WAV sizes are 32 bits, and the size of the RIFF chunk includes headers and tags (Multimedia Programming
+/// Interface and Data Specifications 1.0, 1991), for which one mebibyte is reserved.
 pub fn most_bytes(container: Container) -> Option<u64> {
     match container {
         Container::Wav => Some(u64::from(u32::MAX) - (1 << 20)),
@@ -57,7 +56,7 @@ pub fn most_bytes(container: Container) -> Option<u64> {
     }
 }
 
-/// What the end of a file adds to it at the most: so many bytes, and so many for each packet in it.
+/// Upper bound for what is appended at the end of a file: a constant, and a number of bytes per packet.
 pub fn index_bytes(container: Container) -> (u64, u64) {
     match container {
         Container::Mp4 => (4096, 16),
@@ -66,15 +65,14 @@ pub fn index_bytes(container: Container) -> (u64, u64) {
     }
 }
 
-/// Has the muxer finish what it writes at least every `timeslice` nanoseconds of media, as far as it can
-/// be told so by a property.
+/// Makes the muxer finish its current unit at least every `timeslice` nanoseconds of media, where a property allows it.
 pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {
     match container {
         Container::Ogg => {
             let delay = timeslice.clamp(1, 500_000_000);
             super::encoder::set(muxer, "max-page-delay", &delay.to_string());
         }
-        // A cluster that begins by itself just before a timeslice ends would end it.
+        // Otherwise a cluster that starts just before the end of a timeslice would extend beyond it.
         Container::WebM | Container::Matroska => {
             let cluster = timeslice.saturating_add(100_000_000);
             let cluster = cluster.clamp(SHORTEST_CLUSTER, LONGEST_CLUSTER);
@@ -84,31 +82,31 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
-/// Has mp4mux write its header again at the end, though it was told that downstream cannot seek, for the sake of which it
-/// keeps no index of the fragments: that would have an entry for every sample. To be called once it has begun.
+/// Makes mp4mux rewrite its header at the end, although its output claims not to be seekable, so that mp4mux keeps no
+/// fragment index, which would have an entry per sample. Call once muxing has started.
 pub fn complete_header(muxer: &gst::Element) {
     super::encoder::set(muxer, "fragment-mode", "dash-or-mss");
 }
 
-/// matroskamux' own least, and as long as clusters may become for the sake of timeslices.
+/// matroskamux's own minimum, and the maximum that timeslices may require.
 const SHORTEST_CLUSTER: u64 = 500_000_000;
 const LONGEST_CLUSTER: u64 = 5_000_000_000;
-/// What ends so little after a timeslice ends with it: stamps are rounded.
+/// A unit that ends this much later than a timeslice still ends with it, since timestamps are rounded.
 pub const ROUNDING: u64 = 500_000;
 
-/// What clusters or fragments are to a container.
+/// Role of clusters or fragments in a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Units {
-    /// It has none.
+    /// There are none.
     #[default]
     None,
-    /// Media may be appended to a player's buffer in any pieces, but begins well with one.
+    /// A player accepts any part of the stream, but should start at the beginning of a unit.
     Open,
-    /// Media in a part of one is of no use without the rest.
+    /// An incomplete unit is unusable.
     Closed,
 }
 
-/// What they are to the container with these caps.
+/// The role of units in a container with these caps.
 pub fn units(caps: &gst::CapsRef) -> Units {
     match caps.structure(0).map(|structure| structure.name().as_str()) {
         Some("video/quicktime") => Units::Closed,
@@ -117,8 +115,7 @@ pub fn units(caps: &gst::CapsRef) -> Units {
     }
 }
 
-/// The template of the muxer's sink pad for a track of `kind`: a request pad, or `sink`, which is
-/// always there.
+/// Name template of the muxer's sink pad for a track of `kind`: a request pad, or the always pad `sink`.
 pub fn mux_pad_template(container: Container, kind: Kind) -> &'static str {
     match (container.takes_many(), kind) {
         (false, _) => "sink",
@@ -127,7 +124,7 @@ pub fn mux_pad_template(container: Container, kind: Kind) -> &'static str {
     }
 }
 
-/// The caps of a blob, without what is known only later. `kind` is Video if any track is.
+/// Caps of a blob, without fields that are only known later. `kind` is Video if there is any video track.
 pub fn container_caps(container: Container, kind: Kind) -> gst::Caps {
     match container {
         Container::WebM | Container::Matroska | Container::Ogg => {
@@ -145,23 +142,22 @@ pub fn container_caps(container: Container, kind: Kind) -> gst::Caps {
     }
 }
 
-/// The element that goes between encoder (or encoded input) and muxer, if there has to be one.
+/// The element required between the encoder (or encoded input) and the muxer, if any.
 pub fn parser(codec: Codec, container: Container) -> Option<&'static str> {
     row_of(codec).parser(container)
 }
 
-/// The element that makes up decode times where upstream has none (Matroska has none to give), for
-/// a container that counts in them. `None` if none is needed, or none is installed.
+/// The element that generates decode times if upstream has none (as with Matroska), for containers that need
+/// them. `None` if none is needed or installed.
 pub fn timestamper(codec: Codec, container: Container) -> Option<&'static str> {
     let factory = row_of(codec).timestamper?;
     (container == Container::Mp4 && super::registry::creatable(factory)).then_some(factory)
 }
 
-/// What has to come out of the parser: one of the forms that a codec has, the one that the muxer
-/// wants. `None` where there is no choice.
+/// Caps for the parser's output: the one of the codec's stream formats that the muxer expects. `None` without a choice.
 pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
     let row = row_of(codec);
-    // Without a parser it stays as it is.
+    // Without a parser, the format cannot change.
     let form = row.parser(container).and(row.form)?;
     let mut caps = super::caps::encoded_caps(codec);
     let structure = caps.make_mut().structure_mut(0)?;
@@ -169,7 +165,7 @@ pub fn mux_caps(codec: Codec, container: Container) -> Option<gst::Caps> {
         structure.set(*field, *value);
     }
     if (codec, container) == (Codec::Aac, Container::Matroska) {
-        // ADTS may call itself MPEG-2, which Matroska has a name for and MP4 has not here.
+        // ADTS may be labelled MPEG-2, which has a codec ID in Matroska but not in mp4mux.
         structure.set("mpegversion", gst::List::new([4i32, 2]));
     }
     Some(caps)

@@ -1,43 +1,43 @@
-//! NAL units of H.264 and H.265 (7.3.1 of both specifications): where they lie in a frame, and what they are.
+//! NAL units of H.264 and H.265 (7.3.1 of both specifications): splitting an access unit, and unit types.
 
 use super::bits::Bits;
 
-/// How NAL units lie in a buffer.
+/// How NAL units are delimited in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// Behind start codes (H.264, annex B).
+    /// With start codes (byte stream format: H.264, annex B).
     StartCodes,
-    /// Behind their lengths, of so many bytes (ISO/IEC 14496-15).
+    /// With length fields of this many bytes (ISO/IEC 14496-15).
     Lengths(usize),
 }
 
-/// Whose NAL units they are.
+/// The codec of the NAL units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NalCodec {
     H264,
     H265,
 }
 
-/// What a NAL unit is, as far as it matters here.
+/// Type of a NAL unit, as far as needed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NalKind {
-    /// A slice of a random access picture: IDR, or IRAP.
+    /// A slice of a random access picture (IDR or IRAP).
     KeySlice,
-    /// A slice of any other picture.
+    /// A slice of another picture.
     Slice,
-    /// SEI in front of the slices of a picture (prefix SEI).
+    /// SEI that precedes the slices of a picture (in H.265, prefix SEI).
     Sei,
     /// An access unit delimiter.
     Delimiter,
-    /// Parameter sets and all else that may only stand in front of a picture's slices: behind one it begins the next
-    /// access unit (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
+    /// Parameter sets and other units that must precede a picture's slices: after a slice, they start the next access
+    /// unit (H.264 7.4.1.2.3, H.265 7.4.2.4.4).
     Leading,
-    /// What may stand behind slices.
+    /// Units that may follow slices.
     Trailing,
 }
 
 impl NalCodec {
-    /// What a NAL unit is; `None` for an empty one.
+    /// Type of a NAL unit; `None` if it is empty.
     pub fn kind(self, unit: &[u8]) -> Option<NalKind> {
         let first = *unit.first()?;
         Some(match self {
@@ -60,7 +60,7 @@ impl NalCodec {
         })
     }
 
-    /// Bytes of a NAL unit's header.
+    /// Size of the NAL unit header in bytes.
     fn header_size(self) -> usize {
         match self {
             NalCodec::H264 => 1,
@@ -68,19 +68,19 @@ impl NalCodec {
         }
     }
 
-    /// Whether a slice is the first of its picture.
+    /// Whether a slice is the first one of its picture.
     pub fn is_first_slice(self, slice: &[u8]) -> bool {
-        // first_mb_in_slice is 0, which is one bit; first_slice_segment_in_pic_flag.
+        // first_mb_in_slice is 0, coded as a single 1 bit; or first_slice_segment_in_pic_flag is set.
         let behind = slice.get(self.header_size());
         behind.is_some_and(|byte| byte & 0x80 != 0)
     }
 
-    /// Whether an SEI unit says that a decoder can begin here (recovery point: H.264 D.2.8, H.265 D.3.8).
+    /// Whether an SEI unit has a recovery point message (H.264 D.2.8, H.265 D.3.8): decoding can start there.
     pub fn has_recovery_point(self, sei: &[u8]) -> bool {
         const RECOVERY_POINT: u64 = 6;
         let payload = sei.get(self.header_size()..).unwrap_or_default();
         let mut bytes = Unescaped::new(payload);
-        // Two bytes less are the trailing bits of the last message at the most.
+        // Fewer than two remaining bytes can only be trailing bits.
         loop {
             let (Some(kind), Some(size)) = (sei_number(&mut bytes), sei_number(&mut bytes)) else {
                 return false;
@@ -98,7 +98,7 @@ impl NalCodec {
     }
 }
 
-/// Type or size of an SEI message (H.264 7.3.2.3.1): bytes of 255 and one that is less, added.
+/// Payload type or size of an SEI message (H.264 7.3.2.3.1): the sum of any number of 0xff bytes and a last byte.
 fn sei_number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
     let mut number = 0u64;
     loop {
@@ -110,7 +110,7 @@ fn sei_number(bytes: &mut impl Iterator<Item = u8>) -> Option<u64> {
     }
 }
 
-/// Whether a slice of H.264 refers to no other picture: its slice_type is I or SI (7.4.3).
+/// Whether an H.264 slice is intra coded: slice_type is I or SI (7.4.3).
 pub fn is_intra_slice(slice: &[u8]) -> bool {
     const LONGEST: usize = 16;
     let header = slice.get(1..).unwrap_or_default();
@@ -120,7 +120,7 @@ pub fn is_intra_slice(slice: &[u8]) -> bool {
     matches!(slice_type, Some(2 | 4 | 7 | 9))
 }
 
-/// The bytes of a unit without those that keep start codes out of it (H.264 7.4.1.1).
+/// Iterates over a NAL unit without its emulation prevention bytes (H.264 7.4.1.1).
 struct Unescaped<'a> {
     rest: std::slice::Iter<'a, u8>,
     zeros: u8,
@@ -149,10 +149,10 @@ impl Iterator for Unescaped<'_> {
     }
 }
 
-/// The NAL units of a buffer, without their start codes or lengths; up to the first that is cut off.
+/// The NAL units in a buffer, without start codes or length fields, up to the first truncated one.
 pub fn units(bytes: &[u8], packing: Packing) -> impl Iterator<Item = &[u8]> {
     let mut rest = match packing {
-        // From behind the first start code on.
+        // Start after the first start code.
         Packing::StartCodes => start_code(bytes).and_then(|at| bytes.get(at + 3..)),
         Packing::Lengths(_) => Some(bytes),
     };
@@ -163,7 +163,7 @@ pub fn units(bytes: &[u8], packing: Packing) -> impl Iterator<Item = &[u8]> {
                 let end = start_code(bytes);
                 rest = end.and_then(|end| bytes.get(end + 3..));
                 let unit = bytes.get(..end.unwrap_or(bytes.len()))?;
-                // Zeros may follow a unit, and one belongs to the next start code; a unit ends with a bit that is set.
+                // Skip trailing zeros and the next start code's zero_byte; a unit ends with a nonzero byte.
                 let last = unit.iter().rposition(|byte| *byte != 0);
                 unit.get(..last.map_or(0, |last| last + 1))
             }
@@ -179,23 +179,23 @@ pub fn units(bytes: &[u8], packing: Packing) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// Where the first start code is.
+/// Offset of the first start code.
 fn start_code(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some([first, second, third]) = bytes.get(at..at + 3) {
         match (first, second, third) {
             (0, 0, 1) => return Some(at),
             (_, _, 0) => at += 1,
-            // It can be none of the zeros of one.
+            // A nonzero byte cannot be one of the zeros of a start code.
             _ => at += 3,
         }
     }
     None
 }
 
-/// An access unit with start codes in which nothing stands behind a slice that would begin the next one: SEI that an
-/// encoder puts behind its slices, parameter sets that it repeats in front of each slice. `None` if it is in order
-/// already, or holds more than one picture.
+/// Reorders an access unit in byte stream format so that no unit after a slice would start a new access unit: encoders
+/// may put SEI after slices, or repeat parameter sets before each slice. `None` if the order is valid already, or there
+/// is more than one picture.
 pub fn in_order(bytes: &[u8], codec: NalCodec) -> Option<Vec<u8>> {
     let mut front: Vec<&[u8]> = Vec::new();
     let mut slices = Vec::new();
@@ -223,7 +223,7 @@ pub fn in_order(bytes: &[u8], codec: NalCodec) -> Option<Vec<u8>> {
     if !moved {
         return None;
     }
-    // Parameter sets in front of the SEI that may refer to them.
+    // Parameter sets before SEI, which may refer to them.
     front.sort_by_key(|unit| match codec.kind(unit) {
         Some(NalKind::Delimiter) => 0,
         Some(NalKind::Leading) => 1,
@@ -278,7 +278,7 @@ mod tests {
         assert_eq!(behind, Some(whole));
         let before_each = ordered(&[SPS, PPS, first, SPS, PPS, second]);
         assert_eq!(before_each, Some(stream(&[SPS, PPS, first, second])));
-        // Two pictures in one buffer stay two.
+        // A buffer with two pictures is not reordered.
         assert_eq!(ordered(&[SPS, PPS, first, SEI, first]), None);
         let (slice, suffix, prefix) = (&[2, 1, 0x80][..], &[0x50, 1, 5][..], &[0x4e, 1, 5][..]);
         let given = stream(&[slice, suffix, prefix]);
@@ -290,7 +290,7 @@ mod tests {
     fn recovery_points_are_found_among_messages() {
         let has = |bytes: &[u8]| NalCodec::H264.has_recovery_point(bytes);
         assert!(has(&[6, 6, 1, 0xc4, 0x80]));
-        // Behind one of 3 bytes, of which an escaped one counts once.
+        // After a message of 3 bytes, not counting the emulation prevention byte.
         assert!(has(&[6, 1, 4, 0, 0, 3, 1, 7, 6, 1, 0xc4, 0x80]));
         assert!(!has(&[6, 5, 3, 6, 6, 6, 0x80]));
         assert!(!has(&[6, 0xff, 0xff]) && !has(&[6]) && !has(&[]));

@@ -1,18 +1,18 @@
-//! Parameter sets of H.264 and H.265: out of the decoder configuration record, and into access units.
+//! Parameter sets of H.264 and H.265: parsed from the decoder configuration record, and inserted into access units.
 
 use crate::model::Codec;
 
-/// What a decoder configuration record holds (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1).
+/// Contents of a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterSets {
     codec: Codec,
-    /// Bytes of the length in front of each NAL unit.
+    /// Size of the NAL length fields.
     length_size: usize,
-    /// NAL units without lengths, in the order in which decoders need them.
+    /// NAL units without length fields, in decoding order.
     units: Vec<Vec<u8>>,
 }
 
-/// Takes bytes from the front; `None` where there are not so many.
+/// Reads bytes from the front; `None` if there are not enough.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -26,24 +26,24 @@ impl<'a> Reader<'a> {
         self.bytes(1)?.first().copied()
     }
 
-    /// A big-endian number of so many bytes.
+    /// A big-endian number of `count` bytes.
     fn number(&mut self, count: usize) -> Option<usize> {
         let bytes = self.bytes(count)?;
         Some(bytes.iter().fold(0, |n, byte| n << 8 | usize::from(*byte)))
     }
 
-    /// A NAL unit behind its length of `length_size` bytes.
+    /// A NAL unit with a length field of `length_size` bytes.
     fn unit(&mut self, length_size: usize) -> Option<&'a [u8]> {
         let length = self.number(length_size)?;
         self.bytes(length)
     }
 }
 
-/// What a NAL unit is, as far as it matters here.
+/// Type of a NAL unit, as far as needed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum UnitKind {
     Delimiter,
-    /// A parameter set of this type.
+    /// A parameter set with this nal_unit_type.
     Set(u8),
     Other,
 }
@@ -65,7 +65,7 @@ fn unit_kind(codec: Codec, unit: &[u8]) -> UnitKind {
 }
 
 impl ParameterSets {
-    /// The sets in `codec_data`; `None` for other codecs, and for a record that is broken.
+    /// Parses `codec_data`; `None` for other codecs, and for an invalid record.
     pub fn parse(codec: Codec, codec_data: &[u8]) -> Option<Self> {
         let mut reader = Reader(codec_data);
         let mut units = Vec::new();
@@ -92,7 +92,7 @@ impl ParameterSets {
             _ => return None,
         };
         units.retain(|unit| matches!(unit_kind(codec, unit), UnitKind::Set(_)));
-        // Video, sequence, picture.
+        // VPS, SPS, PPS.
         units.sort_by_key(|unit| match unit_kind(codec, unit) {
             UnitKind::Set(kind) => kind,
             UnitKind::Delimiter | UnitKind::Other => u8::MAX,
@@ -104,18 +104,18 @@ impl ParameterSets {
         })
     }
 
-    /// Bytes of the length in front of each NAL unit.
+    /// Size of the NAL length fields.
     pub fn length_size(&self) -> usize {
         self.length_size
     }
 
-    /// Whether others are the same sets, whatever the form of the access units.
+    /// Whether the parameter sets are equal, whatever the format of the access units.
     pub fn are_same(&self, others: &Self) -> bool {
         self.units == others.units
     }
 
-    /// Whether others let frames refer to those of before: only picture parameter sets differ. Records without any
-    /// sets, which are in band, tell nothing.
+    /// Whether new frames may reference frames before the change: only picture parameter sets differ. Records without
+    /// parameter sets, which are in band, match any.
     pub fn are_same_sequence(&self, others: &Self) -> bool {
         let sequence = |sets: &Self| -> Vec<Vec<u8>> {
             let pps = match sets.codec {
@@ -130,8 +130,8 @@ impl ParameterSets {
         one.is_empty() || other.is_empty() || one == other
     }
 
-    /// The access unit with lengths of `length_size` bytes, and if `complete` with those of the sets of which it has
-    /// none of their kind. `None` where it can stay as it is, or is broken.
+    /// Converts the access unit to length fields of `length_size` bytes; if `complete`, also adds parameter sets of
+    /// each type that it lacks. `None` if it can stay unchanged, or is invalid.
     pub fn put_into(
         &self,
         access_unit: &[u8],
@@ -175,7 +175,7 @@ impl ParameterSets {
 mod tests {
     use super::*;
 
-    /// An avcC record of these sets, with lengths of `size` bytes.
+    /// An avcC record of these parameter sets, with length fields of `size` bytes.
     fn record(size: u8, sps: &[u8], pps: &[&[u8]]) -> Vec<u8> {
         let mut bytes = vec![1, 66, 0, 30, 0xfc | (size - 1), 0xe1, 0, sps.len() as u8];
         bytes.extend_from_slice(sps);

@@ -1,4 +1,4 @@
-//! Which properties of raw video are kept: depth, chroma subsampling, alpha, pixel aspect ratio.
+//! Properties of raw video that are preserved: bit depth, chroma subsampling, alpha, pixel aspect ratio, interlacing.
 
 use super::encoder::{encodes_interlaced, needs_no_hardware};
 use super::hdr::is_hdr;
@@ -7,7 +7,7 @@ use crate::model::{Chroma, Codec, Container, Profile};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoFormatFlags, VideoFormatInfo, VideoInfo, VideoInterlaceMode};
 
-/// Properties of raw video that are kept where codec and container can.
+/// Properties of raw video to preserve where the codec and the container support them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Keep {
     pub depth: bool,
@@ -16,22 +16,22 @@ pub struct Keep {
     pub pixel_aspect: bool,
 }
 
-/// What is asked of a track's pictures.
+/// Requirements for a track's video format.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PictureRequest {
     pub keep: Keep,
-    /// What the type names.
+    /// The profile in the MIME type.
     pub profile: Option<Profile>,
-    /// They are to be turned upright.
+    /// Whether the video is to be rotated upright.
     pub is_turned: bool,
-    /// The type names a profile that knows no fields.
+    /// The profile in the MIME type does not support interlaced video.
     pub is_progressive: bool,
 }
 
-/// What samples a picture has.
+/// Sample format of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Sampling {
-    /// Bits of a component.
+    /// Bits per component.
     depth: u32,
     chroma: Chroma,
     alpha: bool,
@@ -39,7 +39,7 @@ struct Sampling {
 }
 
 impl Sampling {
-    /// What players and encoders take everywhere.
+    /// The format that all players and encoders support.
     const PLAIN: Self = Sampling {
         depth: 8,
         chroma: Chroma::Subsampled,
@@ -70,7 +70,7 @@ impl Sampling {
         Self::of(&VideoFormatInfo::from_format(format))
     }
 
-    /// Whether media of this kind holds no more than `most`.
+    /// Whether this format does not exceed `most`.
     fn is_within(&self, most: &Self) -> bool {
         self.depth <= most.depth
             && self.chroma <= most.chroma
@@ -79,34 +79,35 @@ impl Sampling {
     }
 }
 
-/// What becomes of the two fields of pictures.
+/// How interlaced video is handled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fields {
-    /// They are none.
+    /// The input is progressive.
     Progressive,
-    /// They stay.
+    /// Encoded as interlaced video.
     Interlaced,
-    /// They become one picture.
+    /// Deinterlaced before encoding.
     Deinterlaced,
 }
 
-/// Pictures as an encoder gets them.
+/// Format of an encoder's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
-    /// The formats that it may be given.
+    /// Allowed formats.
     pub formats: Vec<VideoFormat>,
-    /// Whether the pixel aspect ratio stays what it is.
+    /// Whether the pixel aspect ratio is preserved.
     pub keeps_pixel_aspect: bool,
-    /// Whether alpha is encoded apart, by an encoder of its own.
+    /// Whether alpha is encoded by a second encoder.
     pub splits_alpha: bool,
     pub fields: Fields,
     sampling: Sampling,
 }
 
-/// What turns pictures upright. It takes not all that videoconvert does.
+/// The element that rotates video. It supports fewer formats than videoconvert.
 const TURNER: &str = "videoflip";
 
-/// What encoders of `codec` are given, those of the best first; of pictures that are turned, what loses nothing by it.
+/// Input formats of the encoders for `codec`, preferred encoders first; with rotation, only those for which it is
+/// lossless.
 fn accepted(codec: Codec, is_turned: bool) -> Vec<VideoFormat> {
     let turner = gst::ElementFactory::find(TURNER).filter(|_| is_turned);
     let turned = turner.map(|factory| {
@@ -130,7 +131,7 @@ fn accepted(codec: Codec, is_turned: bool) -> Vec<VideoFormat> {
     all
 }
 
-/// What an encoder takes in the system's memory.
+/// Formats that an encoder accepts in system memory.
 fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
     let templates = factory.static_pad_templates();
     let sinks = templates
@@ -162,16 +163,17 @@ fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
     all
 }
 
-/// Codecs that know no alpha, and whose packets WebM and Matroska have room beside for those of another encoder.
+/// Codecs without alpha for which WebM and Matroska can store a second encoder's packets as `BlockAdditional`.
 ///
-/// Players know it of 8 bits and 4:2:0 alone.
+/// Players support only 8-bit 4:2:0 alpha.
 pub fn alpha_codecs() -> [Codec; 2] {
     [Codec::Vp8, Codec::Vp9]
 }
 
-/// How pictures like these are encoded with `codec` for `container`: as `keep` says, or as a named profile does.
+/// Selects the encoder's input format for this video, according to `keep` or to a named profile.
 ///
-/// Of what the encoders here take it is the best that is no more than what comes: alpha, then depth, then chroma.
+/// Of the formats that installed encoders support, this is the best one that does not exceed the input, by alpha, then
+/// depth, then chroma.
 pub fn picture(
     (codec, container): (Codec, Container),
     info: &VideoInfo,
@@ -202,7 +204,7 @@ pub fn picture(
     let wanted = Sampling {
         depth: match profile {
             Some(profile) => profile.depth,
-            // 8 bits would show bands.
+            // 8 bits would cause banding.
             None if keep.depth || is_hdr(&info.colorimetry()) => input.depth,
             None => 8,
         },
@@ -253,12 +255,12 @@ pub fn picture(
     }
 }
 
-/// What becomes of the fields of pictures like these.
+/// How to handle the fields of this video.
 fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
     if !info.is_interlaced() {
         return Fields::Progressive;
     }
-    // Each field has whole blocks of chroma.
+    // Each field needs whole chroma blocks.
     let fits =
         info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height().is_multiple_of(4);
     let can_encode = || {
@@ -277,7 +279,7 @@ fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
     }
 }
 
-/// Whether an encoder here makes what a profile says.
+/// Whether an installed encoder supports the profile.
 pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
     if (profile.depth, profile.chroma) == (8, Chroma::Subsampled) {
         return true;
@@ -290,20 +292,21 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 }
 
 impl Picture {
-    /// Whether an encoder takes such frames.
+    /// Whether an encoder accepts this format.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
         if self.fields == Fields::Interlaced && !encodes_interlaced(&factory.name()) {
             return false;
         }
         if self.splits_alpha {
-            // Packets of two that do not come at once could not be told apart from ones that are lost.
+            // Packets of the two encoders are only paired reliably if both are synchronous: otherwise a late one looks
+            // like a lost one.
             return needs_no_hardware(&factory.name());
         }
         let plain = self.sampling == Sampling::PLAIN;
         plain || formats_of(factory).iter().any(|f| self.formats.contains(f))
     }
 
-    /// What has been converted of frames like these, as in `stats`.
+    /// What is lost in conversion from this input, as in `stats`.
     pub fn converted(&self, info: &VideoInfo) -> Vec<String> {
         let (input, output) = (Sampling::of(&info.format_info()), self.sampling);
         let mut all = Vec::new();
@@ -347,8 +350,8 @@ mod tests {
         pixel_aspect: true,
     };
 
-    /// Input and codec, what the encoder is given with nothing kept and with all of it, and what is then converted all
-    /// the same.
+    /// Input and codec; the encoder's input with nothing and with everything preserved; and what is converted in the
+    /// latter case.
     #[test]
     fn what_is_kept_follows_from_input_and_codec() {
         use Codec::*;
@@ -358,7 +361,7 @@ mod tests {
             (F::I420, Vp8, F::I420, vec![]),
             (F::Y444, Vp8, F::I420, vec!["chroma 4:4:4 to 4:2:0"]),
             (F::P01010le, Vp8, F::I420, vec!["depth 10 to 8"]),
-            // 8-bit 4:2:2 does not become 10 bit.
+            // 8-bit 4:2:2 is not converted to 10 bits.
             (F::Yuy2, Vp9, F::I420, vec!["chroma 4:2:2 to 4:2:0"]),
             (F::Yuy2, H264, F::Y42b, vec![]),
             (F::Y444, Vp9, F::Y444, vec![]),
@@ -391,7 +394,7 @@ mod tests {
         }
     }
 
-    /// What the encoders here make of a codec, as a row of docs/FORMATS.md.
+    /// What the installed encoders support for a codec, as a row of docs/FORMATS.md.
     fn row(codec: Codec) -> String {
         let formats = accepted(codec, false);
         let flags = |format: &VideoFormat| VideoFormatInfo::from_format(*format).flags();
@@ -442,7 +445,7 @@ mod tests {
         )
     }
 
-    /// The rows are those of GStreamer 1.22; of another they are printed.
+    /// The rows are those of GStreamer 1.22; with another version they are only printed.
     #[test]
     fn the_page_says_what_is_kept() {
         use Codec::*;

@@ -1,4 +1,4 @@
-//! From what is asked for and what comes in to container, codecs and actual type.
+//! Selects container, codecs and actual MIME type from the request and the inputs.
 
 use super::caps::{codec_of_caps, encoded_caps, video_info};
 use super::codec_string::codec_string;
@@ -12,12 +12,12 @@ use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile
 pub struct TrackInput {
     /// Audio or video.
     pub kind: Kind,
-    /// The codec of input that is copied; `None` for raw input, for what is decoded, and while the caps are not known.
+    /// Codec of the input if it is copied; `None` if it is raw, to be decoded, or as long as its caps are unknown.
     pub encoded: Option<Codec>,
 }
 
-/// The codec of media with these caps, if it goes into the file as it comes: that follows from the type asked for, or else from
-/// the extension of `location`. Without either, what players of the web know is copied.
+/// The codec of media with these caps if it is copied into the file, which depends on the requested type, or else on
+/// the extension of `location`. Without either, codecs that web players support are copied.
 pub fn copied_codec(caps: &gst::CapsRef, requested: &str, location: Option<&str>) -> Option<Codec> {
     let codec = codec_of_caps(caps)?;
     let asked = match requested.is_empty() {
@@ -33,38 +33,38 @@ pub fn copied_codec(caps: &gst::CapsRef, requested: &str, location: Option<&str>
     is_copied.then_some(codec)
 }
 
-/// What a recording will be.
+/// The selected format of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The file format.
     pub container: Container,
-    /// Video if any track is.
+    /// Video if there is any video track.
     pub kind: Kind,
-    /// The codec of each track, in the order of the tracks.
+    /// Codec of each track, in track order.
     pub codecs: Vec<Codec>,
-    /// For each track, whether encoded input is stored as it comes.
+    /// For each track, whether encoded input is copied.
     pub copied: Vec<bool>,
-    /// How the request wrote its video codec, if it named one.
+    /// The requested video codec string, if any.
     video_text: Option<String>,
 }
 
-/// A plugin that is not installed and would help.
+/// A missing plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// The element of this name.
+    /// An element with this factory name.
     Element(&'static str),
-    /// An encoder that makes this.
+    /// An encoder that outputs these caps.
     Encoder(gst::Caps),
-    /// A decoder that takes this.
+    /// A decoder that accepts these caps.
     Decoder(gst::Caps),
 }
 
-/// Why a recording cannot be, and what there would have to be for it.
+/// Why a recording is not possible, and what is missing for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// For the application.
     pub error: Error,
-    /// For whoever installs plugins.
+    /// For plugin installers.
     pub missing: Vec<Missing>,
 }
 
@@ -75,18 +75,18 @@ impl From<Error> for Refusal {
     }
 }
 
-/// Whether raw media can be recorded with `codec` in `container` here.
+/// Whether raw media can be recorded with `codec` in `container`, with the installed plugins.
 fn can_record(codec: Codec, container: Container) -> bool {
     can_mux(codec, container) && can_encode(codec)
 }
 
-/// The codec of tracks of `kind` for which none is named.
+/// The codec for tracks of `kind` if none is requested.
 fn default_codec(container: Container, kind: Kind) -> Option<Codec> {
     let mut codecs = container.codecs(kind).iter().copied();
     codecs.find(|codec| can_record(*codec, container))
 }
 
-/// Why `codec` cannot be recorded in `container` here, with the packages that are missing.
+/// Why `codec` cannot be recorded in `container`, with the missing packages.
 fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
     if codec.is_only_copied() {
         return Error::not_supported(format!(
@@ -120,8 +120,8 @@ fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
     Refusal { error, missing }
 }
 
-/// The W3C draft's `isTypeSupported` against the encoders and muxers in this registry: true if
-/// they exist and can be created. The empty string is supported: it leaves the choice here.
+/// The W3C draft's `isTypeSupported`, based on the encoders and muxers in this registry: true if
+/// they exist and can be created. The empty string is supported: it leaves the choice to the recorder.
 pub fn is_type_supported(text: &str) -> bool {
     if text.is_empty() {
         return true;
@@ -129,7 +129,7 @@ pub fn is_type_supported(text: &str) -> bool {
     MimeType::parse(text).is_ok_and(|asked| check(&asked, text, &[]).is_ok())
 }
 
-/// Whether what `asked` names can be made here, encoders apart for what comes in encoded.
+/// Whether the type can be recorded with the installed plugins; encoders are not needed for input that is copied.
 fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Refusal> {
     let what = format!("mime-type \"{}\"", text.escape_debug());
     let container = asked.container;
@@ -164,9 +164,9 @@ fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Refu
     Ok(())
 }
 
-/// The container for encoded input when none is asked for: the first that takes all of it as it
-/// is, and in which the raw tracks can be recorded. mp4mux 1.22.0 spoils Opus' pre-skip, so with
-/// Opus MP4 comes late.
+/// The container for encoded input if none is requested: the first one that accepts all of it without
+/// transcoding, and in which the raw tracks can be recorded. mp4mux 1.22.0 writes a wrong Opus pre-skip, so with
+/// Opus, MP4 is tried late.
 fn natural_container(tracks: &[TrackInput]) -> Option<Container> {
     let opus = tracks.iter().any(|t| t.encoded == Some(Codec::Opus));
     let [early, late] = if opus {
@@ -193,13 +193,13 @@ fn natural_container(tracks: &[TrackInput]) -> Option<Container> {
 
 /// Decides what is recorded, and how.
 ///
-/// `requested` is the property `mime-type`; if it is empty, the container is that of the
-/// extension of `location` if it has a known one, else one that takes encoded input as it is,
-/// else WebM. A track gets the codec that is named for its kind, else the one it comes in if the
-/// container takes that, else the container's default. Input in another codec is transcoded.
+/// `requested` is the property `mime-type`; if it is empty, the container is the one for the
+/// extension of `location` if it is known, else one that accepts the encoded input without transcoding,
+/// else WebM. A track's codec is the one requested for its kind, else that of its input if the
+/// container accepts it, else the container's default. Input in another codec is transcoded.
 ///
-/// Fails with NotSupported if there is no track, if the type cannot be recorded here or cannot
-/// carry a track. The message names what is missing and the Debian package that has it.
+/// Fails with NotSupported if there is no track, or if the type cannot be recorded with the installed plugins, or
+/// cannot carry a track. The message names what is missing and its Debian package.
 pub fn choose(
     requested: &str,
     location: Option<&str>,
@@ -298,8 +298,8 @@ fn automatic_container(tracks: &[TrackInput]) -> Result<Container, Error> {
 }
 
 impl Plan {
-    /// The actual type, from the caps in front of the muxer, one for each track in their order
-    /// (fewer if not all are known): `video/webm;codecs=vp8,opus`. Video codecs come first, each
+    /// The actual type, from the caps in front of the muxer, in track order (fewer if not all are
+    /// known): `video/webm;codecs=vp8,opus`. Video codecs come first, each
     /// codec once.
     pub fn mime_type(&self, track_caps: &[gst::Caps]) -> String {
         let mut listed: Vec<String> = Vec::new();
@@ -319,7 +319,7 @@ impl Plan {
         format!("{essence};codecs={}", listed.join(","))
     }
 
-    /// What the encoder of a track is given where raw video with these caps comes in.
+    /// The encoder's input format for a track of raw video with these caps.
     pub fn picture(
         &self,
         track: usize,
@@ -339,12 +339,12 @@ impl Plan {
         Some(picture(codec, &info, request))
     }
 
-    /// What the requested video codec asks for by its profile.
+    /// The profile in the requested video codec string.
     fn profile(&self) -> Option<Profile> {
         Profile::of_codec_string(self.video_text.as_deref()?)
     }
 
-    /// Whether all that comes is stored as it comes.
+    /// Whether all tracks are copied.
     pub fn copies_all(&self) -> bool {
         self.copied.iter().all(|copied| *copied)
     }
@@ -354,20 +354,20 @@ impl Plan {
         container_caps(self.container, self.kind)
     }
 
-    /// The element that goes in front of the muxer for this track, if there has to be one.
+    /// The element required in front of the muxer for this track, if any.
     pub fn parser(&self, track: usize) -> Option<&'static str> {
         let codec = *self.codecs.get(track)?;
         let copied = self.copied.get(track).copied().unwrap_or_default();
         match parser(codec, self.container) {
-            // What is copied from the middle of a stream needs a header of its own.
+            // Frames copied from the middle of a stream need a new header.
             None if copied && codec == Codec::Flac && creatable("flacparse") => Some("flacparse"),
             parser => parser,
         }
     }
 
-    /// What has to come out of the parser (or encoder, if there is none) of this track: the
-    /// muxer's form of the codec, with parameter sets in band if avc3 or hev1 was asked for, and
-    /// a profile that a player of the one that was asked for can play.
+    /// Caps that the parser (or the encoder, if there is no parser) of this track has to output: the
+    /// stream format that the muxer expects, with parameter sets in band if avc3 or hev1 was requested, and
+    /// a profile that players of the requested one support.
     pub fn mux_caps(&self, track: usize) -> Option<gst::Caps> {
         let codec = *self.codecs.get(track)?;
         let mut caps = mux_caps(codec, self.container)?;
@@ -388,7 +388,7 @@ impl Plan {
     }
 }
 
-/// The H.264 profiles, as caps have them, that a decoder of the asked one understands.
+/// The H.264 profiles, as named in caps, that a decoder of the requested profile supports.
 fn h264_profiles(asked: &str) -> Option<&'static [&'static str]> {
     const HIGH: [&str; 6] = [
         "high",
@@ -403,7 +403,7 @@ fn h264_profiles(asked: &str) -> Option<&'static [&'static str]> {
         66 => HIGH.get(4..),
         77 => HIGH.get(3..),
         100 => Some(&HIGH),
-        // The professional ones take in everything that is made here.
+        // The professional profiles include everything that encoders here produce.
         _ => None,
     }
 }

@@ -1,4 +1,4 @@
-//! What the installed plugins can make: tried once, unless the registry changes.
+//! What the installed plugins support; probed once, unless the registry changes.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -11,11 +11,11 @@ use super::codecs::row_of;
 use super::muxer::{muxer_factory, parser};
 use crate::model::{Codec, Container, Kind};
 
-/// Whether a factory makes elements, by name, and the registry's cookie when that was tried.
+/// Whether a factory can create elements, by name, with the registry cookie at the time of the attempt.
 static TRIED: Lazy<Mutex<HashMap<String, (bool, u32)>>> = Lazy::new(Mutex::default);
 
-/// Whether an element of this name exists and can be created. Hardware encoders exist where the
-/// hardware does not, and to try them is slow: the answer is kept, a no until the registry changes.
+/// Whether an element with this factory name exists and can be created. Hardware encoders may be registered without
+/// the hardware, and trying to create them is slow: results are cached, failures until the registry changes.
 pub fn creatable(factory: &str) -> bool {
     let cookie = gst::Registry::get().feature_list_cookie();
     if let Ok(tried) = TRIED.lock()
@@ -24,7 +24,7 @@ pub fn creatable(factory: &str) -> bool {
     {
         return *made;
     }
-    // Not under the lock: creating an element loads its plugin, which may do anything.
+    // Not under the lock: creating an element loads its plugin, which may run arbitrary code.
     let made = gst::ElementFactory::make(factory).build().is_ok();
     if let Ok(mut tried) = TRIED.lock() {
         // Loading the plugin may have changed the cookie.
@@ -34,14 +34,14 @@ pub fn creatable(factory: &str) -> bool {
     made
 }
 
-/// Encoders of libav are wrapped wholesale, and most of them are experiments, or need hardware
-/// that is not probed for. This one is of use, as a last resort.
+/// libav encoders are wrapped automatically, and most are experimental, or need hardware
+/// that is not probed. These are useful as a last resort.
 const LIBAV: [&str; 2] = ["avenc_aac", "avenc_ffv1"];
 
-/// The encoders of each codec by what they say of themselves, and the registry's cookie then.
+/// Encoders per codec according to their pad templates, and the registry cookie of that lookup.
 type Makers = (u32, HashMap<Codec, Vec<gst::ElementFactory>>);
 
-/// To look through all that is installed takes a good part of a millisecond.
+/// Searching the whole registry takes a significant part of a millisecond.
 static MAKERS: Lazy<Mutex<Makers>> = Lazy::new(Mutex::default);
 
 fn makers(codec: Codec) -> Vec<gst::ElementFactory> {
@@ -74,8 +74,8 @@ fn look_for(codec: Codec) -> Vec<gst::ElementFactory> {
         .collect()
 }
 
-/// The encoders of `codec` that can be created, best first: by rank, those of rank NONE only if
-/// there is no other. Empty for PCM, which needs none.
+/// The encoders for `codec` that can be created, by rank; those with rank NONE only if
+/// there are no others. Empty for PCM, which needs no encoder.
 pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     if codec == Codec::Pcm || codec.is_only_copied() {
         return Vec::new();
@@ -87,7 +87,7 @@ pub fn encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     found
 }
 
-/// The same, with those of rank NONE among others.
+/// The same, but always including encoders with rank NONE.
 pub(super) fn all_encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     let mut found = makers(codec);
     found.sort_by(|a, b| {
@@ -99,12 +99,12 @@ pub(super) fn all_encoders(codec: Codec) -> Vec<gst::ElementFactory> {
     found
 }
 
-/// Whether raw media can be encoded with `codec` here.
+/// Whether raw media can be encoded with `codec`, with the installed plugins.
 pub fn can_encode(codec: Codec) -> bool {
     codec == Codec::Pcm || !encoders(codec).is_empty()
 }
 
-/// What the decoders that decodebin would take say that they take.
+/// Sink template caps of the decoders that decodebin would use.
 fn decoder_caps() -> impl Iterator<Item = gst::Caps> {
     let types = gst::ElementFactoryType::DECODER;
     let all = gst::ElementFactory::factories_with_type(types, gst::Rank::MARGINAL);
@@ -115,13 +115,13 @@ fn decoder_caps() -> impl Iterator<Item = gst::Caps> {
         .filter(|caps| !caps.is_any())
 }
 
-/// Whether a decoder that decodebin would take is there for media with these caps.
+/// Whether there is a decoder that decodebin would use for media with these caps.
 pub fn can_decode(caps: &gst::CapsRef) -> bool {
     let caps = without_form(caps);
     decoder_caps().any(|taken| taken.can_intersect(&caps))
 }
 
-/// What the decoders that decodebin would take make of this kind.
+/// Encoded caps of this kind that decodebin's decoders accept.
 pub fn decodable_caps(kind: Kind) -> gst::Caps {
     let mut all = gst::Caps::new_empty();
     for caps in decoder_caps() {
@@ -137,7 +137,7 @@ pub fn decodable_caps(kind: Kind) -> gst::Caps {
     all
 }
 
-/// Caps without the form of the frames, which parsers change.
+/// Caps without the fields that parsers can convert.
 fn without_form(caps: &gst::CapsRef) -> gst::Caps {
     const FORM: [&str; 4] = ["stream-format", "alignment", "framed", "parsed"];
     let mut caps = caps.to_owned();
@@ -147,19 +147,19 @@ fn without_form(caps: &gst::CapsRef) -> gst::Caps {
     caps
 }
 
-/// Whether media encoded with `codec` can be put into `container` here.
+/// Whether media encoded with `codec` can be muxed into `container`, with the installed plugins.
 pub fn can_mux(codec: Codec, container: Container) -> bool {
     container.takes(codec)
         && creatable(muxer_factory(container))
         && parser(codec, container).is_none_or(creatable)
 }
 
-/// The element that encodes, and the Debian package that has it, for messages.
+/// An encoder and its Debian package, for error messages.
 pub(super) fn encoder_package(codec: Codec) -> (&'static str, &'static str) {
     row_of(codec).encoder
 }
 
-/// The Debian package of a muxer, a parser or a converter, for messages.
+/// The Debian package of a muxer, parser or converter, for error messages.
 pub fn package(factory: &str) -> &'static str {
     match factory {
         "audioconvert" | "audioresample" | "videoconvert" | "videoscale" | "decodebin" => {

@@ -1,7 +1,7 @@
-//! Packets of encoded audio that decode to silence, for media that is missing.
+//! Packets of encoded audio that decode to silence, to fill gaps.
 //!
-//! Players that count samples (Chromium) take no notice of a hole in the stamps of audio: what follows it plays too
-//! early. So a hole is filled, and the packets that fill it keep muxers going that wait for each of their tracks.
+//! Players that count samples (Chromium) ignore holes in audio timestamps, and play everything after a hole too
+//! early. Holes are therefore filled, which also keeps muxers going that wait for each of their tracks.
 
 use super::{
     bits::Bits,
@@ -13,9 +13,9 @@ use super::{
 use crate::model::timeline::Ns;
 use smallvec::{SmallVec, smallvec};
 
-/// Bytes that a decoder of Opus takes for a frame of silence (CELT's silence flag, RFC 6716, 4.3).
+/// Data of a silent Opus frame (CELT's silence flag, RFC 6716, 4.3).
 const OPUS_SILENCE: [u8; 2] = [0xff, 0xfe];
-/// Configurations of CELT in full band, and their samples (RFC 6716, table 2).
+/// Fullband CELT configurations, and their samples per frame (RFC 6716, table 2).
 const OPUS_FRAMES: [(u8, u32); 4] = [(31, 960), (30, 480), (29, 240), (28, 120)];
 const OPUS_RATE: u32 = 48_000;
 
@@ -26,17 +26,17 @@ pub struct Packet {
     samples: u32,
 }
 
-/// The packets of silence that a stream may have.
+/// Packets of silence for a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Silence {
-    /// By length, the longest first; never empty.
+    /// By duration, longest first; never empty.
     packets: SmallVec<[Packet; 4]>,
     /// Samples per second.
     rate: u32,
 }
 
 impl Silence {
-    /// That of a stream with these caps in which `last` came last. `None` where it cannot be made.
+    /// Silence for a stream with these caps, whose most recent packet is `last`. `None` if it is not supported.
     pub fn of(caps: &gst::StructureRef, last: &[u8]) -> Option<Self> {
         match caps.name().as_str() {
             "audio/x-opus" => opus(caps, last),
@@ -68,14 +68,14 @@ impl Silence {
         Ns::try_from(length).unwrap_or(Ns::MAX)
     }
 
-    /// How long its longest packet is.
+    /// Duration of the longest packet.
     pub fn longest(&self) -> Ns {
         let first = self.packets.first();
         self.length(first.map_or(0, |packet| packet.samples.into()))
     }
 
-    /// The packets that fill `length`, each with where it begins in it and how long it is: as many as fit, and one more
-    /// if that is nearer to the end and `whole` is asked for.
+    /// The packets that fill `length`, each with its start within it and its duration: as many as fit, and, if `whole`,
+    /// one more if that is nearer to the end.
     pub fn fill(&self, length: Ns, whole: bool) -> impl Iterator<Item = (Ns, Ns, &Packet)> {
         let total = self.samples(length);
         let shortest = self.packets.last().map_or(0, |packet| packet.samples);
@@ -109,7 +109,7 @@ fn opus(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
         for stream in 0..streams {
             bytes.push(config << 3 | if stream < coupled { STEREO } else { 0 });
             if stream + 1 < streams {
-                // All but the last tell how long they are (RFC 6716, appendix B).
+                // All but the last stream have a length field (RFC 6716, appendix B).
                 bytes.push(OPUS_SILENCE.len() as u8);
             }
             bytes.extend(OPUS_SILENCE);
@@ -125,7 +125,7 @@ fn opus(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
     })
 }
 
-/// The configuration of an AAC decoder.
+/// Decoder configuration of AAC.
 struct AacConfig {
     rate: u32,
     /// Channel configuration (ISO/IEC 14496-3, table 1.19).
@@ -134,20 +134,20 @@ struct AacConfig {
 }
 
 impl AacConfig {
-    /// Reads an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    /// Parses an AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
     fn parse(config: &[u8]) -> Option<Self> {
         let mut bits = Bits::new(config);
         let mut object = bits.number(5)?;
         let mut rate = aac_rate(&mut bits)?;
         let channels = bits.number(4)?;
         if matches!(object, 5 | 29) {
-            // Spectral band replication: what follows is the core's.
+            // SBR: the core configuration follows.
             let extended = aac_rate(&mut bits)?;
             object = bits.number(5)?;
             rate = rate.min(extended);
         }
         let samples = if bits.number(1)? == 1 { 960 } else { 1_024 };
-        // Main, LC, LTP: their elements are the same where there is nothing in them.
+        // Main, LC, LTP: their syntax elements are the same if they are empty.
         matches!(object, 1 | 2 | 4).then_some(AacConfig {
             rate,
             channels,
@@ -171,7 +171,7 @@ fn aac(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
             let rate = *AAC_RATES.get(usize::from(third >> 2 & 15))?;
             let block = raw_data_block(u32::from((third & 1) << 2 | fourth >> 6))?;
             let length = u32::try_from(HEADER + block.len()).ok()?;
-            // Without a checksum; the length has 13 bits; the buffer's fullness is unspecified.
+            // No CRC; 13-bit length; buffer fullness is unspecified.
             let length = [
                 (length >> 11) as u8,
                 (length >> 3) as u8,
@@ -192,7 +192,7 @@ fn aac(caps: &gst::StructureRef, last: &[u8]) -> Option<Silence> {
     }
 }
 
-/// A raw data block of AAC in which no channel has a scale factor band (ISO/IEC 14496-3, 4.4.2).
+/// An AAC raw data block without scale factor bands in any channel (ISO/IEC 14496-3, 4.4.2).
 fn raw_data_block(channels: u32) -> Option<Vec<u8>> {
     const SINGLE: u32 = 0;
     const PAIR: u32 = 1;
@@ -216,7 +216,7 @@ fn raw_data_block(channels: u32) -> Option<Vec<u8>> {
         bits.put(*tag, 4);
         *tag += 1;
         if *element == PAIR {
-            // A common window: long, of sines, no bands, no prediction; no M/S; then gain, and no tools, of each channel.
+            // Common window: long, sine, no bands, no prediction; no M/S; then per channel, global gain and no tools.
             bits.put(1, 1);
             bits.put(0, 11 + 2);
             bits.put(0, 2 * (8 + 3));
@@ -228,7 +228,7 @@ fn raw_data_block(channels: u32) -> Option<Vec<u8>> {
     Some(bits.bytes)
 }
 
-/// Writes bits, the first one highest.
+/// Writes bits, most significant first.
 #[derive(Debug, Default)]
 struct Writer {
     bytes: Vec<u8>,
@@ -255,8 +255,8 @@ fn flac(last: &[u8]) -> Option<Silence> {
     Silence::single(header.silence(last)?, samples, header.rate?)
 }
 
-/// A packet of the first mode, without a floor in any channel (Vorbis I, 4.3.2); every encoder known has the shorter
-/// window there.
+/// A packet of mode 0 without a floor in any channel (Vorbis I, 4.3.2); all known encoders use the short window
+/// for it.
 fn vorbis(caps: &gst::StructureRef) -> Option<Silence> {
     const RATE: usize = 12;
     const SIZES: usize = 28;
@@ -268,7 +268,7 @@ fn vorbis(caps: &gst::StructureRef) -> Option<Silence> {
     Silence::single(vec![0, 0], window / 2, rate)
 }
 
-/// 20 ms of A-law or µ-law, whose samples have a byte each.
+/// 20 ms of A-law or µ-law, which have one byte per sample.
 fn companded(caps: &gst::StructureRef, zero: u8) -> Option<Silence> {
     let number = |field| u32::try_from(caps.get::<i32>(field).ok()?).ok();
     let (rate, channels) = (number("rate")?, number("channels")?);

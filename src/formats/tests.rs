@@ -1,4 +1,4 @@
-//! The tables against the installed plugins: what is promised can be made, and ffprobe agrees.
+//! Tests the tables with the installed plugins: every supported type can be recorded, and ffprobe confirms it.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn encoded(codec: Codec) -> TrackInput {
 const AUDIO: Kind = Kind::Audio;
 const VIDEO: Kind = Kind::Video;
 
-/// Every type that can be written with one container and up to one codec text of each kind.
+/// Every type with one container and at most one codec string of each kind.
 fn types() -> Vec<String> {
     let video = [
         "vp8",
@@ -81,7 +81,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
         supported += u32::from(is);
         let kinds = match asked.as_ref().map(|asked| (asked.kind, asked.codecs.len())) {
             Ok((AUDIO, _)) => vec![AUDIO],
-            // MediaRecorder-mimetype.html of the web platform's tests: a container of video starts with sound alone, too.
+            // MediaRecorder-mimetype.html in the web platform tests: video containers support audio alone, too.
             Ok((VIDEO, 0)) => vec![VIDEO, AUDIO],
             Ok((VIDEO, _)) => asked
                 .unwrap()
@@ -105,7 +105,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
             }
         }
     }
-    // With Debian's plugins installed, as CI has them, a good part of the table is.
+    // With Debian's plugins installed, as in CI, most of the table is supported.
     assert!(supported > 60, "only {supported} types supported");
 }
 
@@ -239,7 +239,7 @@ fn without_a_type_the_tracks_decide() {
             "{location:?} {tracks:?}"
         );
     }
-    // What comes in is kept where the type allows it, and only there.
+    // The input's codec is kept if the type allows it, and only then.
     let plan = choose("video/x-matroska", None, &[encoded(Codec::H265)]).unwrap();
     assert_eq!((plan.codecs, plan.copied), (vec![Codec::H265], vec![true]));
     let plan = choose("video/webm;codecs=vp8", None, &[encoded(Codec::Vp9)]).unwrap();
@@ -284,7 +284,7 @@ fn refusals_say_what_would_work() {
     }
 }
 
-/// The recording of a second or so of test media under `plan`, by hand; the caps in front of the
+/// A hand-built recording of about a second of test media according to `plan`, and the caps in front of the
 /// muxer.
 fn record(plan: &Plan, encoder: Option<&gst::ElementFactory>, path: &Path) -> Vec<gst::Caps> {
     let pipeline = gst::Pipeline::new();
@@ -322,11 +322,11 @@ fn record(plan: &Plan, encoder: Option<&gst::ElementFactory>, path: &Path) -> Ve
             chain.push(encoder);
         }
         if plan.copied[index] {
-            // As it may come in: the form that the muxer does not take, if there is one.
+            // A possible input format that the muxer does not support, if there is one.
             let form = match codec {
                 Codec::H264 => "video/x-h264,stream-format=byte-stream",
                 Codec::H265 => "video/x-h265,stream-format=byte-stream",
-                // voaacenc's ADTS says MPEG-2, which does not go into MP4.
+                // voaacenc's ADTS is labelled MPEG-2, which MP4 does not support.
                 Codec::Aac if plan.container == Container::Matroska => {
                     "audio/mpeg,mpegversion=4,stream-format=adts"
                 }
@@ -399,7 +399,7 @@ fn tuning(codec: Codec) -> Tuning {
     }
 }
 
-/// What ffprobe says of each stream.
+/// What ffprobe reports for each stream.
 fn probe(path: &Path) -> Vec<serde_json::Value> {
     let output = Command::new("ffprobe")
         .args([
@@ -564,7 +564,7 @@ fn every_encoder_starts_with_any_rate() {
                 };
                 tune(&encoder, &tuning);
                 let source = match codec.kind() {
-                    // More than a block of FLAC: else flacenc 1.22 may send its segment before its caps.
+                    // More than one FLAC block: otherwise flacenc 1.22 may send its segment before its caps.
                     AUDIO => {
                         "audiotestsrc num-buffers=6 ! audio/x-raw,rate=44100,channels=2
                          ! audioconvert ! audioresample"

@@ -1,9 +1,9 @@
-//! Fields of caps that are not what elements take them to be without looking.
+//! Removes invalid caps fields that elements trust without validation.
 
-/// Frames in a second, more than which are no frame rate.
+/// Maximum plausible frame rate.
 const MAX_RATE: i64 = 100_000;
 
-/// Caps of encoded media without such fields, and of raw audio that does say that its channels have no places.
+/// Encoded caps without such fields, and raw audio caps that explicitly mark unpositioned channels.
 pub fn without_unreadable(caps: &gst::CapsRef) -> gst::Caps {
     let mut caps = caps.to_owned();
     if let Some(fields) = caps.structure(0)
@@ -23,7 +23,7 @@ pub fn without_unreadable(caps: &gst::CapsRef) -> gst::Caps {
     caps
 }
 
-/// Takes out what is not of the type, or the range, that muxers take it to be.
+/// Removes fields whose type or value muxers do not expect.
 pub fn take_out_unreadable(fields: &mut gst::StructureRef) {
     if fields.get::<gst::Buffer>("codec_data").is_err() {
         fields.remove_field("codec_data");
@@ -54,9 +54,9 @@ pub fn take_out_unreadable(fields: &mut gst::StructureRef) {
     }
 }
 
-/// Whether each of four numbers is one of those that GStreamer knows, or it is a name.
+/// Whether it is a colorimetry name, or consists of four numbers that GStreamer knows.
 fn is_colorimetry(text: &str) -> bool {
-    /// One more than the highest range, matrix, transfer function and primaries.
+    /// One above the maximum for range, matrix, transfer function and primaries.
     const ENDS: [u32; 4] = [3, 7, 17, 12];
     let numbers: Vec<&str> = text.split(':').collect();
     if numbers.len() != ENDS.len() {
@@ -66,7 +66,7 @@ fn is_colorimetry(text: &str) -> bool {
     numbers.iter().zip(ENDS).all(known)
 }
 
-/// The first of the stream's headers; `None` if what there is are not buffers with something in them.
+/// The first stream header; `None` unless all headers are non-empty buffers.
 pub fn stream_header(fields: &gst::StructureRef) -> Option<Vec<u8>> {
     let list = fields.get::<gst::Array>("streamheader").ok()?;
     let buffers: Option<Vec<gst::Buffer>> = list.iter().map(|value| value.get().ok()).collect();

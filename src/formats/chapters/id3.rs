@@ -1,19 +1,18 @@
-//! Chapters in ID3v2.4 (ID3v2 Chapter Frame Addendum 1.0): `CHAP` for each, and `CTOC` for the list of them.
+//! Chapters in ID3v2.4 (ID3v2 Chapter Frame Addendum 1.0): a `CHAP` frame for each, and `CTOC` frames that list them.
 
 use super::{Chapter, to_milliseconds};
 use crate::{formats::mp3::id3_frame, model::timeline::Ns};
 
-/// A list has one byte for how many there are in it.
+/// A `CTOC` frame has one byte for the number of entries.
 const MAX_ENTRIES: usize = 255;
-/// Offsets in bytes are not used.
+/// Byte offsets are not used.
 const NO_OFFSET: [u8; 4] = [0xff; 4];
-/// FFmpeg reads the size of a frame in a frame as one of ID3v2.3, and gives up at a longer one: with its encoding it has to
-/// have less than 128 bytes.
+/// FFmpeg parses the size of an embedded frame as in ID3v2.3, and fails at 128 bytes or more, text encoding included.
 const MAX_TITLE: usize = 126;
 const TOP_LEVEL: u8 = 2;
 const ORDERED: u8 = 1;
 
-/// A list of contents: elements are known by names that end with a zero byte.
+/// A `CTOC` frame: it refers to elements by zero-terminated IDs.
 fn list(name: &str, flags: u8, entries: &[String]) -> Vec<u8> {
     let count = u8::try_from(entries.len()).unwrap_or(u8::MAX);
     let mut content = [name.as_bytes(), &[0, flags, count]].concat();
@@ -43,7 +42,7 @@ fn lists(names: &[String]) -> Option<Vec<u8>> {
     Some(all)
 }
 
-/// These chapters, the last of which lasts until `end`, in `room` bytes.
+/// Encodes the chapters, the last of which ends at `end`, in `room` bytes.
 pub(super) fn encode(chapters: &[Chapter], end: Ns, room: usize) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let names: Vec<_> = (0..chapters.len()).map(|n| format!("ch{n}")).collect();
@@ -59,7 +58,7 @@ pub(super) fn encode(chapters: &[Chapter], end: Ns, room: usize) -> Option<Vec<u
         }
         content.extend_from_slice(&NO_OFFSET);
         content.extend_from_slice(&NO_OFFSET);
-        // In UTF-8.
+        // UTF-8.
         let title = [&[3], chapter.cut_title(MAX_TITLE).as_bytes()].concat();
         content.extend(id3_frame(b"TIT2", &title));
         bytes.extend(id3_frame(b"CHAP", &content));

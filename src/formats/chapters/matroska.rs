@@ -1,4 +1,4 @@
-//! Matroska's `Chapters` (RFC 9559, 5.1.7), with the elements that WebM allows.
+//! Matroska's `Chapters` (RFC 9559, 5.1.7), restricted to the elements that WebM allows.
 
 use super::Chapter;
 use crate::formats::ebml::{CHAPTERS, element, void};
@@ -10,15 +10,15 @@ const CHAPTER_TIME_START: u64 = 0x91;
 const CHAPTER_DISPLAY: u64 = 0x80;
 const CHAP_STRING: u64 = 0x85;
 const CHAP_LANGUAGE: u64 = 0x437c;
-/// No language is known.
+/// Undetermined language.
 const UNDETERMINED: &[u8] = b"und";
 
-/// An element `Chapters` with all of these in one edition.
+/// A `Chapters` element with all chapters in one edition.
 pub fn chapters_element(chapters: &[Chapter]) -> Vec<u8> {
     let mut atoms = Vec::new();
     let mut next = 0;
     for (number, chapter) in (1u32..).zip(chapters) {
-        // FFmpeg shows only the first of chapters that start together.
+        // FFmpeg only reads the first of several chapters with the same start time.
         let start = chapter.start.max(next);
         next = start.saturating_add(1);
         let display = [
@@ -35,7 +35,7 @@ pub fn chapters_element(chapters: &[Chapter]) -> Vec<u8> {
     element(CHAPTERS, &element(EDITION_ENTRY, &atoms))
 }
 
-/// These chapters in `room` bytes.
+/// Encodes the chapters in `room` bytes.
 pub(super) fn encode(all: &[Chapter], room: usize) -> Option<Vec<u8>> {
     let mut bytes = match all {
         [] => Vec::new(),

@@ -1,4 +1,4 @@
-//! Chapters as each container has them, in space that is reserved in its head and rewritten as they come.
+//! Chapters in each container, in space that is reserved in its head and rewritten whenever a chapter is added.
 
 mod id3;
 mod matroska;
@@ -17,20 +17,20 @@ pub use vorbis::Comments;
 
 use crate::model::timeline::Ns;
 
-/// Longer titles are cut in files, so that one of them does not take the space of all others.
+/// Longer titles are truncated in files, so that one title cannot use up all the space.
 pub const MAX_TITLE: usize = 1024;
 
-/// A chapter, which lasts to the next one or to the end.
+/// A chapter, which lasts until the next one or the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chapter {
-    /// Recorded time of its first instant.
+    /// Recorded time of its start.
     pub start: Ns,
-    /// What it is called; may be empty.
+    /// Title; may be empty.
     pub title: String,
 }
 
 impl Chapter {
-    /// The title as files have it: no more than `max` bytes of whole characters.
+    /// The title as written to files: truncated to `max` bytes at a character boundary.
     pub(super) fn cut_title(&self, max: usize) -> &str {
         let mut end = self.title.len().min(max).min(MAX_TITLE);
         while !self.title.is_char_boundary(end) {
@@ -39,37 +39,36 @@ impl Chapter {
         self.title.get(..end).unwrap_or_default()
     }
 
-    /// Where it begins, in whole milliseconds.
+    /// Start time, rounded to milliseconds.
     fn milliseconds(&self) -> u64 {
         to_milliseconds(self.start)
     }
 }
 
-/// Rounded to whole milliseconds.
+/// Rounds to milliseconds.
 pub fn to_milliseconds(time: Ns) -> u64 {
     time.saturating_add(500_000) / 1_000_000
 }
 
-/// How a container writes chapters.
+/// How a container stores chapters.
 #[derive(Debug)]
 pub enum Syntax {
-    /// An element `Chapters`, and `Void` behind it.
+    /// A `Chapters` element, followed by `Void`.
     Matroska,
-    /// A box `chpl`, and `free` behind it.
+    /// A `chpl` box, followed by `free`.
     Mp4,
-    /// A `LIST` with the date, chunks `cue ` and `LIST`, and `JUNK` behind them; places are counted in samples of this
-    /// rate.
+    /// A `LIST` chunk with the date, chunks `cue ` and `LIST`, then `JUNK`; positions are in samples at this rate.
     Riff { rate: u32, date: Option<String> },
-    /// Comments in a block of FLAC metadata, and a block of padding behind it.
+    /// A FLAC metadata block with comments, followed by a padding block.
     Flac { comments: Comments, is_last: bool },
-    /// Comments in a packet of Ogg.
+    /// A comment packet in Ogg.
     Ogg(CommentPages),
-    /// Frames of an ID3v2.4 tag, and its padding.
+    /// Frames of an ID3v2.4 tag, followed by its padding.
     Id3,
 }
 
 impl Syntax {
-    /// These chapters, the last of which lasts until `end`, in exactly `room` bytes; `None` where that is too little.
+    /// Encodes the chapters, the last of which ends at `end`, in exactly `room` bytes; `None` if that is too small.
     fn encode(&self, chapters: &[Chapter], end: Ns, room: usize) -> Option<Vec<u8>> {
         let bytes = match self {
             Syntax::Matroska => matroska::encode(chapters, room),

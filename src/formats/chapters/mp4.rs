@@ -1,14 +1,14 @@
-//! `chpl`, the list of chapters that Nero's players introduced and that most others read.
+//! `chpl`, the chapter list introduced by Nero and supported by most other players.
 
 use super::Chapter;
 use crate::formats::boxes::{BOX_HEADER, boxed};
 
-/// It has one byte for how many there are, and one for the length of each title.
+/// It has one byte for the number of chapters, and one for the length of each title.
 pub const MAX_CHPL: usize = 255;
-/// It counts in units of 100 ns.
+/// Times are in units of 100 ns.
 const UNIT: u64 = 100;
 
-/// The box with these chapters; `None` if they are too many.
+/// The box with these chapters; `None` if there are too many.
 pub fn chpl(chapters: &[Chapter]) -> Option<Vec<u8>> {
     // Version 1, no flags, reserved.
     let mut content = vec![1, 0, 0, 0, 0, 0, 0, 0];
@@ -22,7 +22,7 @@ pub fn chpl(chapters: &[Chapter]) -> Option<Vec<u8>> {
     boxed(b"chpl", &content)
 }
 
-/// These chapters in `room` bytes.
+/// Encodes the chapters in `room` bytes.
 pub(super) fn encode(chapters: &[Chapter], room: usize) -> Option<Vec<u8>> {
     let mut bytes = match chapters {
         [] => Vec::new(),

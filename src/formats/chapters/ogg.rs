@@ -1,16 +1,16 @@
-//! Comments in Ogg (RFC 3533): their packet gets padding before it comes to the muxer, and the pages that it is in are
-//! written again, with their checksums.
+//! Comments in Ogg (RFC 3533): the comment packet is padded before it reaches the muxer, and its pages are later
+//! rewritten with new checksums.
 
 use super::{Chapter, Comments};
 use crate::formats::flac;
 
-/// Of a page, without its table of segments.
+/// Size of a page header without its segment table.
 const PAGE_HEAD: usize = 27;
 const CHECKSUM: std::ops::Range<usize> = 22..26;
-/// The packet that a page begins with has begun in the one before.
+/// Header flag: the page starts with a continued packet.
 const CONTINUED: u8 = 1;
 
-/// What stands in front of the list of comments, and behind it, in the packet of a codec.
+/// Number of bytes before and after the comment list in a codec's comment packet.
 fn frame_of(packet: &[u8]) -> Option<(usize, usize)> {
     const FRAMES: [(&[u8], usize, usize); 4] = [
         (b"OpusTags", 8, 0),
@@ -29,7 +29,7 @@ fn frame_of(packet: &[u8]) -> Option<(usize, usize)> {
     }
 }
 
-/// The packet of comments with `room` bytes of padding; `None` for any other.
+/// Adds `room` bytes of padding to a comment packet; `None` for any other packet.
 pub fn padded_comments(packet: &[u8], room: usize) -> Option<Vec<u8>> {
     let (prefix, suffix) = frame_of(packet)?;
     let comments = Comments::parse(packet, prefix, suffix)?;
@@ -38,32 +38,32 @@ pub fn padded_comments(packet: &[u8], room: usize) -> Option<Vec<u8>> {
     if prefix != flac::BLOCK_HEADER {
         return Some(padded);
     }
-    // The block has its size in front, and keeps its flag.
+    // A metadata block starts with its size; its last-block flag is kept.
     let mut block = flac::comment_block(padded.get(prefix..)?)?;
     *block.first_mut()? = *padded.first()?;
     Some(block)
 }
 
-/// The pages that a padded packet of comments is in, from the one that it begins to the one in which it ends.
+/// The pages that contain a padded comment packet, from its first page to its last.
 #[derive(Debug, Default)]
 pub struct CommentPages {
-    /// One behind the other.
+    /// The pages, concatenated.
     bytes: Vec<u8>,
-    /// Where each of them begins.
+    /// Offset of each page.
     pages: Vec<usize>,
     comments: Option<Comments>,
-    /// Bytes of the packet.
+    /// Size of the packet.
     length: usize,
 }
 
-/// What a page does to a packet of comments that is being looked for.
+/// Progress of the search for a comment packet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// It is not, or not yet, in these pages.
+    /// Not found in these pages.
     None,
-    /// It goes on in the next page.
+    /// The packet continues in the next page.
     More,
-    /// All of it is there.
+    /// The packet is complete.
     Whole,
 }
 
@@ -93,7 +93,7 @@ impl<'a> Page<'a> {
         })
     }
 
-    /// Bytes of the first packet in it, and whether that ends in it.
+    /// Size of the first packet in this page, and whether it ends here.
     fn first_packet(&self) -> (usize, bool) {
         let whole = self.segments.iter().position(|length| *length < 255);
         let of_it = self
@@ -106,7 +106,7 @@ impl<'a> Page<'a> {
 }
 
 impl CommentPages {
-    /// Takes the next page that the muxer writes. `padding`: what the packet that is looked for has at the least.
+    /// Processes the muxer's next page. `padding`: minimum padding of the packet to find.
     pub fn add(&mut self, page: &[u8], padding: usize) -> Progress {
         let Some(page) = Page::parse(page).filter(|parsed| parsed.bytes.len() == page.len()) else {
             return self.give_up();
@@ -140,7 +140,7 @@ impl CommentPages {
         Progress::None
     }
 
-    /// How many bytes of pages there are.
+    /// Total size of the pages.
     pub fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -182,7 +182,7 @@ impl CommentPages {
     }
 }
 
-/// As Ogg has it: not reflected, from 0 on.
+/// Ogg's CRC: not reflected, initial value 0.
 fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
@@ -229,7 +229,8 @@ mod tests {
 
     #[test]
     fn checksums_are_those_of_ogg() {
-        // The CRC catalogue's CRC-32/MPEG-2 begins with all ones instead; this is CRC-32/CKSUM before its last steps.
+        // CRC-32/MPEG-2 in the CRC catalogue has an initial value of all ones; this is CRC-32/CKSUM without its final
+        // steps.
         assert_eq!(crc32(b"123456789"), 0x89a1_897f);
     }
 

@@ -1,57 +1,57 @@
-//! Space in a container's head for chapters that come while it is recorded.
+//! Space in a container's head for chapters that are added while recording.
 
 use super::{Chapter, Syntax};
 use crate::model::timeline::Ns;
 
-/// What is written in one page of a file is there as a whole or not at all, wherever a process is killed.
+/// A write within one page of the file is atomic with regard to the process being killed.
 const PAGE: u64 = 4096;
 
-/// Bytes in the head of a recording that are rewritten, at the same length, with each chapter that comes.
+/// Bytes in the head of a recording that are rewritten, at the same length, for each new chapter.
 #[derive(Debug)]
 pub struct Reserve {
     syntax: Syntax,
     at: u64,
-    /// As they are written.
+    /// Current content.
     bytes: Vec<u8>,
 }
 
-/// How a reserve is brought up to date.
+/// An update of a reserve.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rewrite {
-    /// Go over what is there, each at its offset, in this order.
+    /// Overwrites at these offsets, in this order.
     pub patches: Vec<(u64, Vec<u8>)>,
-    /// So many chapters are in it then: the first.
+    /// Number of chapters that fit, from the first on.
     pub kept: usize,
 }
 
 impl Reserve {
-    /// `room` bytes from offset `at` on; `None` where that is too little for no chapters at all.
+    /// `room` bytes at offset `at`; `None` if that is too small even without chapters.
     pub fn new(syntax: Syntax, at: u64, room: usize) -> Option<Self> {
         let bytes = syntax.encode(&[], 0, room)?;
         Some(Reserve { syntax, at, bytes })
     }
 
-    /// What is written there.
+    /// Current content.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// Where it begins.
+    /// Offset of its start.
     pub fn at(&self) -> u64 {
         self.at
     }
 
-    /// Where it ends.
+    /// Offset of its end.
     pub fn end(&self) -> u64 {
         self.at.saturating_add(self.bytes.len() as u64)
     }
 
-    /// It begins so many bytes later, since something has come in front of it.
+    /// Moves it back by this many bytes, because of an insertion in front.
     pub fn shift(&mut self, by: u64) {
         self.at = self.at.saturating_add(by);
     }
 
-    /// As many of these chapters as there is room for. `end`: how far has been recorded.
+    /// Writes as many of these chapters as fit. `end`: recorded time so far.
     pub fn rewrite(&mut self, chapters: &[Chapter], end: Ns) -> Rewrite {
         let room = self.bytes.len();
         let encode = |count: usize| {
@@ -82,8 +82,8 @@ impl Reserve {
     }
 }
 
-/// What changes from `old` to `new`, page by page, the last first: what a size in front has to reach over is then there
-/// before it.
+/// The differences between `old` and `new`, page by page, last page first: data is in place before a size field in
+/// front covers it.
 fn changes(at: u64, old: &[u8], new: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut patches = Vec::new();
     let mut from = 0;

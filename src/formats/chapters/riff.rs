@@ -3,10 +3,10 @@
 use super::Chapter;
 use crate::model::timeline::Ns;
 
-/// Of the name and size of a chunk.
+/// Bytes of a chunk's name and size.
 const CHUNK_HEAD: usize = 8;
 
-/// A chunk, which ends at an even byte.
+/// A chunk, padded to an even size.
 fn chunk(name: &[u8; 4], content: &[u8]) -> Option<Vec<u8>> {
     let size = u32::try_from(content.len()).ok()?;
     let mut bytes = [&name[..], &size.to_le_bytes(), content].concat();
@@ -21,7 +21,7 @@ fn samples(time: Ns, rate: u32) -> Option<u32> {
     u32::try_from(scaled).ok()
 }
 
-/// The chunks that have these chapters: `cue ` first, since readers want to know a point before its label.
+/// Chunks with these chapters: `cue ` first, since readers need a cue point before its label.
 pub fn chunks(chapters: &[Chapter], rate: u32) -> Option<Vec<u8>> {
     let count = u32::try_from(chapters.len()).ok()?;
     let mut points = count.to_le_bytes().to_vec();
@@ -40,13 +40,13 @@ pub fn chunks(chapters: &[Chapter], rate: u32) -> Option<Vec<u8>> {
     Some([chunk(b"cue ", &points)?, chunk(b"LIST", &labels)?].concat())
 }
 
-/// The chunk that says when the recording began.
+/// A chunk with the start time of the recording.
 fn dated(date: &str) -> Option<Vec<u8>> {
     let date = chunk(b"ICRD", &[date.as_bytes(), &[0]].concat())?;
     chunk(b"LIST", &[&b"INFO"[..], &date].concat())
 }
 
-/// The date and these chapters in `room` bytes, an even number of them.
+/// Encodes the date and these chapters in `room` bytes, which is an even number.
 pub(super) fn encode(
     chapters: &[Chapter],
     rate: u32,

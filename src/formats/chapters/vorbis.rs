@@ -1,23 +1,23 @@
 //! Vorbis comments (<https://xiph.org/vorbis/doc/v-comment.html>) with chapters as `CHAPTERxxx`
-//! (<https://wiki.xiph.org/Chapter_Extension>), in FLAC's metadata and in the packets of Ogg.
+//! (<https://wiki.xiph.org/Chapter_Extension>), in FLAC metadata and in Ogg packets.
 
 use super::Chapter;
 use crate::formats::flac;
 
-/// Their numbers have three digits.
+/// Chapter numbers have three digits.
 const MAX_CHAPTERS: usize = 1000;
 
-/// A list of comments, and what stands around it in a packet.
+/// A comment list, with the codec's framing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Comments {
-    /// What a codec puts in front of the list.
+    /// Bytes before the list.
     prefix: Vec<u8>,
-    /// The vendor's name, with its length.
+    /// The vendor string, with its length field.
     vendor: Vec<u8>,
     count: u32,
-    /// The comments, each with its length.
+    /// The comments, with their length fields.
     entries: Vec<u8>,
-    /// What a codec puts behind the list.
+    /// Bytes after the list.
     suffix: Vec<u8>,
 }
 
@@ -27,8 +27,8 @@ fn little(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 impl Comments {
-    /// Reads a packet whose list begins behind `prefix` bytes and has `suffix` bytes that belong to it behind it.
-    /// `None` where it is not one.
+    /// Parses a packet with `prefix` bytes before its comment list and `suffix` bytes after it.
+    /// `None` if it is not a valid list.
     pub fn parse(packet: &[u8], prefix: usize, suffix: usize) -> Option<Self> {
         let string = |at: usize| {
             let length = usize::try_from(little(packet, at)?).ok()?;
@@ -51,7 +51,7 @@ impl Comments {
         })
     }
 
-    /// The packet with these chapters in it, but for padding.
+    /// The packet with these chapters, without padding.
     pub fn with_chapters(&self, chapters: &[Chapter]) -> Option<Vec<u8>> {
         if chapters.len() > MAX_CHAPTERS {
             return None;
@@ -80,7 +80,7 @@ impl Comments {
     }
 }
 
-/// A block of comments and one of padding, `room` bytes together. `is_last`: no metadata comes behind them.
+/// A comment block and a padding block, `room` bytes in total. `is_last`: no metadata blocks follow.
 pub(super) fn encode_flac(
     comments: &Comments,
     is_last: bool,

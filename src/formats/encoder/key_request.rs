@@ -1,35 +1,35 @@
-//! Key frames of encoders that know no key-unit requests.
+//! Keyframe requests for encoders that do not support force-key-unit events.
 
 use super::set;
 use gst::prelude::*;
 
-/// How an encoder that ignores key-unit requests is made to produce a key frame: settings that make one of every
-/// frame, in force for one frame.
+/// How to request a keyframe from an encoder that ignores force-key-unit events: with settings that make every
+/// frame a keyframe, applied for one frame.
 #[derive(Debug)]
 pub struct KeyRequest {
-    /// Frames from one key frame to the next that it makes by itself, until the first request.
+    /// The encoder's own keyframe interval in frames, until the first request.
     pub every: u32,
     force: Vec<(&'static str, String)>,
     release: Vec<(&'static str, String)>,
 }
 
 impl KeyRequest {
-    /// Before the frame that is to be one.
+    /// Call before the frame that is to be a keyframe.
     pub fn force(&self, encoder: &gst::Element) {
         self.force.iter().for_each(|(n, v)| set(encoder, n, v));
     }
 
-    /// Before any other: those come when they are asked for only.
+    /// Call before any other frame: from then on, there are keyframes on request only.
     pub fn release(&self, encoder: &gst::Element) {
         self.release.iter().for_each(|(n, v)| set(encoder, n, v));
     }
 }
 
-/// What this encoder, which has been tuned, needs in place of key-unit requests; `None` for those that know them.
+/// The settings that this configured encoder needs instead of force-key-unit events; `None` if it supports those.
 ///
-/// av1enc knows them from GStreamer 1.26 on. libaom takes new settings with any frame, and makes each a key frame
-/// while least and greatest distance are the same; the element's least is 0, and while it starts the
-/// greatest may not be.
+/// av1enc supports them since GStreamer 1.26. libaom accepts new settings at any frame, and makes every frame a
+/// keyframe while the minimum and the maximum keyframe distance are equal; the element's minimum is 0, and the maximum
+/// must not be 0 at start.
 pub fn key_request(encoder: &gst::Element) -> Option<KeyRequest> {
     if encoder.factory()?.name() != "av1enc" || gst::version() >= (1, 25, 0, 0) {
         return None;

@@ -1,4 +1,4 @@
-//! Properties of elements, set as far as they are there.
+//! Sets element properties if they exist.
 
 use gst::prelude::*;
 
@@ -9,8 +9,7 @@ fn writable(element: &gst::Element, property: &str) -> Option<glib::ParamSpec> {
     (flags.contains(glib::ParamFlags::WRITABLE) && !construct_only).then_some(pspec)
 }
 
-/// Sets a property from its text, as in a gst-launch line, if the element has it and knows the
-/// value.
+/// Sets a property from a string, as in gst-launch-1.0, if the element has it and the value is valid.
 pub fn set(element: &gst::Element, property: &str, text: &str) {
     if let Some(pspec) = writable(element, property)
         && let Ok(value) = glib::Value::deserialize_with_pspec(text, &pspec)
@@ -19,7 +18,7 @@ pub fn set(element: &gst::Element, property: &str, text: &str) {
     }
 }
 
-/// Sets a property of any numeric type, if the element has it, to what of its range is nearest.
+/// Sets a numeric property of any type, if the element has it, to the nearest value in its range.
 pub fn set_number(element: &gst::Element, property: &str, number: u64) {
     let Some(pspec) = writable(element, property) else {
         return;

@@ -1,17 +1,17 @@
-//! One row for each encoder, or family of them.
+//! One row per encoder, or family of encoders.
 
 use gst::prelude::*;
 
 /// How the bit rate of an encoder is set.
 #[derive(Clone, Copy)]
 pub struct Rate {
-    /// `""` if it has none.
+    /// `""` if there is none.
     pub property: &'static str,
     /// Bits per second in one unit of the property.
     pub unit: u32,
-    /// Bits per second below which it refuses, or takes the number for something else.
+    /// Minimum, in bits per second: below it the encoder refuses the value, or interprets it differently.
     pub least: u32,
-    /// Bits per second above which it refuses.
+    /// Maximum, in bits per second.
     pub most: u32,
 }
 
@@ -23,7 +23,7 @@ impl Rate {
             property,
             unit,
             least: 1_000,
-            // Beyond this some encoders compute with a wrapped number.
+            // Above this, some encoders have integer overflows.
             most: 1_000_000_000,
         }
     }
@@ -37,7 +37,7 @@ impl Rate {
     }
 }
 
-/// A property that trades quality for speed: the first value whose load (see [`Tuning::load`])
+/// A property that trades quality for speed: the first value whose load limit (see [`Tuning::load`])
 /// is not exceeded, else the last.
 pub struct Speed {
     pub property: &'static str,
@@ -46,19 +46,19 @@ pub struct Speed {
 
 /// An encoder, or a family of them.
 pub struct Row {
-    /// The factory's name; `*` stands for anything.
+    /// Factory name; `*` is a wildcard.
     pub name: &'static str,
     pub rate: Rate,
-    /// Properties that take the number of frames between key frames.
+    /// Properties for the keyframe interval in frames.
     pub key: &'static [&'static str],
-    /// Properties that take the number of threads.
+    /// Properties for the number of threads.
     pub threads: &'static [&'static str],
-    /// The same, where they wait for each other without sleeping.
+    /// The same, for threads that busy-wait for each other.
     pub spinning_threads: &'static [&'static str],
     pub speed: Option<Speed>,
-    /// A property to be TRUE for interlaced pictures; none where they cannot be encoded as such.
+    /// Property to enable for interlaced video; `None` if that is not supported.
     pub interlaced: Option<&'static str>,
-    /// Property and value, as in a gst-launch line.
+    /// Property and value, as in gst-launch-1.0.
     pub fixed: &'static [(&'static str, &'static str)],
     pub constant: &'static [(&'static str, &'static str)],
     pub variable: &'static [(&'static str, &'static str)],
@@ -85,7 +85,7 @@ pub const ROWS: &[Row] = &[
     Row {
         key: &["keyframe-max-dist"],
         spinning_threads: &["threads"],
-        // Negative: this speed and no other; else libvpx chooses it by the clock.
+        // Negative: fixed speed; otherwise libvpx adapts it to the processing time.
         speed: Some(Speed {
             property: "cpu-used",
             steps: &[(32.0, "-8"), (0.0, "-12")],
@@ -107,7 +107,7 @@ pub const ROWS: &[Row] = &[
         threads: &["threads"],
         fixed: &[
             ("deadline", "1"),
-            // The fastest: on libvpx 1.12 no slower one was any better, see docs/BENCHMARKS.md.
+            // The fastest: with libvpx 1.12 no slower setting was any better, see docs/BENCHMARKS.md.
             ("cpu-used", "9"),
             ("lag-in-frames", "0"),
             ("end-usage", "cbr"),
@@ -127,9 +127,9 @@ pub const ROWS: &[Row] = &[
             property: "cpu-used",
             steps: &[(14.0, "9"), (0.0, "10")],
         }),
-        // In its realtime profile libaom's constant mode is the one that is looked after. It
-        // aborts the process if max-quantizer stays at the element's default, 0. Buffers are in
-        // milliseconds: with its own of six seconds it follows a change late.
+        // CBR is the best maintained mode of libaom's realtime profile. libaom aborts
+        // if max-quantizer stays at the element's default, 0. Buffer sizes are in milliseconds:
+        // with the default of six seconds, it adapts to changes too late.
         fixed: &[
             ("usage-profile", "realtime"),
             ("lag-in-frames", "0"),
@@ -138,7 +138,7 @@ pub const ROWS: &[Row] = &[
             ("buf-sz", "1000"),
             ("buf-initial-sz", "500"),
             ("buf-optimal-sz", "600"),
-            // By how much it may correct itself, in percent.
+            // Maximum deviation from the target rate, in percent.
             ("undershoot-pct", "50"),
             ("overshoot-pct", "50"),
             ("tile-columns", "1"),
@@ -178,7 +178,7 @@ pub const ROWS: &[Row] = &[
             ("tune", "zerolatency"),
             ("bframes", "0"),
             ("vbv-buf-capacity", "1000"),
-            // Key frames come when they are asked for.
+            // Keyframes only when requested.
             ("option-string", "scenecut=0"),
         ],
         ..Row::new("x264enc", Rate::of("bitrate", 1_000))
@@ -187,7 +187,7 @@ pub const ROWS: &[Row] = &[
         key: &["gop-size"],
         threads: &["multi-thread"],
         fixed: &[("rate-control", "bitrate"), ("complexity", "low")],
-        // More than the highest level allows is refused.
+        // Rates above the limit of the highest level are refused.
         ..Row::new(
             "openh264enc",
             Rate::of("bitrate", 1).within(1_000, 240_000_000),
@@ -208,14 +208,13 @@ pub const ROWS: &[Row] = &[
             property: "speed-level",
             steps: &[(10.0, "1"), (30.0, "2"), (0.0, "3")],
         }),
-        // To drop frames is the recorder's business, which counts them.
+        // The recorder drops frames itself, and counts them.
         fixed: &[
             ("drop-frames", "false"),
-            // So many frames after a key frame the stream's stamps have room for; the encoder itself counts by
-            // keyframe-freq.
+            // Most frames after a keyframe that fit into a granule position; the actual interval is keyframe-freq.
             ("keyframe-auto", "false"),
             ("keyframe-force", "32768"),
-            // Else it would take as many for the length of its buffer.
+            // Otherwise the buffer would have the length of keyframe-force.
             ("rate-buffer", "90"),
         ],
         ..Row::new("theoraenc", Rate::of("bitrate", 1_000))
@@ -226,7 +225,7 @@ pub const ROWS: &[Row] = &[
         ..Row::new("opusenc", Rate::of("bitrate", 1))
     },
     Row {
-        // Else the rate only chooses a quality.
+        // Otherwise the rate only selects a quality.
         fixed: &[("managed", "true")],
         ..Row::new("vorbisenc", Rate::of("bitrate", 1))
     },
@@ -244,7 +243,7 @@ pub const ROWS: &[Row] = &[
         variable: &[("cbr", "false")],
         ..Row::new("lamemp3enc", Rate::of("bitrate", 1_000))
     },
-    // Hardware: va before vaapi, of which it is a beginning.
+    // Hardware encoders: the pattern va*enc also matches vaapi*enc.
     Row {
         key: &["keyframe-period"],
         fixed: &[("rate-control", "vbr"), ("max-bframes", "0")],
@@ -299,7 +298,7 @@ pub const ROWS: &[Row] = &[
         fixed: &[("control-rate", "variable")],
         ..Row::new("omx*enc", Rate::of("target-bitrate", 1))
     },
-    // NVIDIA's boards; before the mainline ones.
+    // NVIDIA boards; before the mainline V4L2 encoders.
     Row {
         key: &["iframeinterval", "idrinterval"],
         ..Row::new("nvv4l2*enc", Rate::of("bitrate", 1))
@@ -307,7 +306,7 @@ pub const ROWS: &[Row] = &[
     Row::new("v4l2*enc", Rate::of(V4L2, 1)),
 ];
 
-/// A property of v4l2 encoders that holds a structure, with the bit rate in it.
+/// A property of V4L2 encoders: a structure that contains the bit rate.
 pub const V4L2: &str = "extra-controls";
 
 fn matches(pattern: &str, name: &str) -> bool {
@@ -319,7 +318,7 @@ fn matches(pattern: &str, name: &str) -> bool {
     }
 }
 
-/// Whether there is a row for encoders of this name.
+/// Whether there is a row for an encoder with this name.
 pub fn is_known(name: &str) -> bool {
     ROWS.iter().any(|row| matches(row.name, name))
 }
@@ -328,9 +327,9 @@ pub fn row(encoder: &gst::Element) -> Option<&'static Row> {
     row_of(&encoder.factory()?.name())
 }
 
-/// The row for encoders of this name.
+/// The row for an encoder with this name.
 pub fn row_of(name: &str) -> Option<&'static Row> {
-    // The longest pattern is the most particular one: nvv4l2*enc is no nv*enc.
+    // The longest pattern is the most specific one: nvv4l2*enc before nv*enc.
     ROWS.iter()
         .filter(|row| matches(row.name, name))
         .max_by_key(|row| row.name.len())

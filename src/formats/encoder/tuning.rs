@@ -1,9 +1,9 @@
-//! What encoders are tuned for.
+//! Parameters for encoder configuration.
 
 /// The configuration of an encoder, set before it starts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tuning {
-    /// Of this track; 0 asks for the encoder's lowest.
+    /// Target for this track; 0 selects the encoder's minimum.
     pub bits_per_second: u32,
     /// Pixels; 0 for audio.
     pub width: u32,
@@ -15,15 +15,15 @@ pub struct Tuning {
     pub rate: u32,
     /// 0 for video.
     pub channels: u32,
-    /// Longest time between key frames in milliseconds; 0 with `key_interval_frames` 0 means 2 s.
+    /// Maximum time between keyframes in milliseconds; 0 with `key_interval_frames` 0 means 2 s.
     pub key_interval_ms: u32,
-    /// Most frames between key frames; 0 is no such limit.
+    /// Maximum number of frames between keyframes; 0 means no limit.
     pub key_interval_frames: u32,
-    /// Pictures are of two fields, and stay so.
+    /// Interlaced video, to be encoded as such.
     pub interlaced: bool,
-    /// Constant bit rate, as `audio-bitrate-mode` asks for.
+    /// Constant bit rate, from `audio-bitrate-mode`.
     pub constant: bool,
-    /// Processor cores that this encoder may use.
+    /// Processor cores available to this encoder.
     pub cores: usize,
 }
 
@@ -45,9 +45,9 @@ impl Default for Tuning {
     }
 }
 
-/// The frame rate that is assumed where none is known.
+/// Frame rate to assume if none is known.
 pub const USUAL_FPS: f64 = 30.0;
-/// Players seek, fragments and cuts begin, at key frames.
+/// Players can only seek to keyframes, and fragments and cuts start at them.
 const DEFAULT_KEY_INTERVAL_MS: u32 = 2_000;
 
 impl Tuning {
@@ -59,14 +59,14 @@ impl Tuning {
         }
     }
 
-    /// Most frames from one key frame to the next, at least 1.
+    /// Maximum keyframe interval in frames, at least 1.
     pub fn key_frames(&self) -> u32 {
         let ms = match (self.key_interval_ms, self.key_interval_frames) {
             (0, 0) => DEFAULT_KEY_INTERVAL_MS,
             (0, frames) => return frames,
             (ms, _) => ms,
         };
-        // The first frame that begins so late, whatever the rounding.
+        // The first frame at or after that time, allowing for rounding.
         let frames = f64::from(ms) * self.fps() / 1_000.0;
         let by_time = (frames - 1e-6).ceil().max(1.0) as u32;
         match self.key_interval_frames {
@@ -75,23 +75,23 @@ impl Tuning {
         }
     }
 
-    /// Millions of pixels that come in a second.
+    /// Input megapixels per second.
     fn megapixels(&self) -> f64 {
         f64::from(self.width) * f64::from(self.height) * self.fps() / 1e6
     }
 
-    /// Millions of pixels that each core has to encode in a second.
+    /// Megapixels per second for each core to encode.
     pub fn load(&self) -> f64 {
         self.megapixels() / self.cores.clamp(1, 64) as f64
     }
 
-    /// Threads that may keep a core busy each.
+    /// Number of threads that may fully use one core each.
     pub fn threads(&self) -> u64 {
         self.cores.clamp(1, 16) as u64
     }
 
-    /// Threads for an encoder whose threads spin while they wait for each other: on cores that
-    /// have other work, two of them are many times slower than one. One does 720p at 30 with ease.
+    /// Number of threads for an encoder whose threads busy-wait for each other: on cores that
+    /// are busy otherwise, two are many times slower than one. One is sufficient for 720p30.
     pub fn spinning_threads(&self) -> u64 {
         let needed = (self.megapixels() / 40.0).ceil().max(1.0) as u64;
         needed.min(self.threads() / 2).max(1)

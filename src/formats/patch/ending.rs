@@ -1,18 +1,18 @@
-//! What is left to be done with a recording's bytes when its last media has come.
+//! The remaining work after a recording's last media has been written.
 
 use super::{mp4, riff, segment};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// Go over what is there, each at its offset, in this order.
+    /// Overwrites at these offsets, in this order.
     pub(super) patches: Vec<(u64, Vec<u8>)>,
     pub(super) tail: Tail,
-    /// Chapters for which there is no room, here or at the end.
+    /// Number of chapters that fit neither into the head nor at the end.
     pub(super) lost_chapters: usize,
 }
 
-/// What comes behind the last byte.
+/// What to append to the file.
 #[derive(Debug, Default)]
 pub(super) enum Tail {
     #[default]
@@ -22,12 +22,12 @@ pub(super) enum Tail {
     Riff(riff::Ending),
 }
 
-/// What completes a file, in this order.
+/// Completes a file, in this order.
 #[derive(Debug)]
 pub struct Completion {
-    /// Goes behind the last byte.
+    /// Bytes to append.
     pub appended: gst::Buffer,
-    /// Go over what is there, each at its offset, once that has been written as a whole.
+    /// Overwrites at these offsets, once `appended` has been written completely.
     pub patches: Vec<(u64, gst::Buffer)>,
 }
 
@@ -44,18 +44,18 @@ impl Completion {
 }
 
 impl Ending {
-    /// Bytes that go over what is there before anything else is done: once.
+    /// Overwrites to apply before anything else; returned once.
     pub fn take_patches(&mut self) -> impl Iterator<Item = (u64, gst::Buffer)> + use<> {
         let patches = std::mem::take(&mut self.patches).into_iter();
         patches.map(|(at, bytes)| (at, gst::Buffer::from_mut_slice(bytes)))
     }
 
-    /// Chapters for which the container has no room.
+    /// Number of chapters for which the container has no space.
     pub fn lost_chapters(&self) -> usize {
         self.lost_chapters
     }
 
-    /// What a file lacks whose completion has failed.
+    /// Describes a file whose completion has failed.
     pub fn purpose(&self) -> &'static str {
         match self.tail {
             Tail::Mp4(_) => "stays a fragmented MP4, which some players cannot seek in",
@@ -63,7 +63,7 @@ impl Ending {
         }
     }
 
-    /// An index of fragments, for bytes that stay fragments: goes behind the last.
+    /// A fragment index to append if the output stays fragmented.
     pub fn take_index(&mut self) -> Option<gst::Buffer> {
         match &mut self.tail {
             Tail::Mp4(ending) => ending.take_index(),
@@ -71,7 +71,7 @@ impl Ending {
         }
     }
 
-    /// Where bytes are that [`Completion::patches`] change, the first of them. `None` where nothing is to be completed.
+    /// Lowest offset that [`Completion::patches`] overwrite. `None` if there is nothing to complete.
     pub fn head(&self) -> Option<u64> {
         match &self.tail {
             Tail::None => None,
@@ -81,7 +81,7 @@ impl Ending {
         }
     }
 
-    /// Where the last fragment ends that lies as a whole within the first `length` bytes; 0 if none does.
+    /// End of the last fragment that is complete within the first `length` bytes; 0 if there is none.
     pub fn whole_until(&self, length: u64) -> u64 {
         match &self.tail {
             Tail::Mp4(ending) => ending.whole_until(length),
@@ -89,7 +89,7 @@ impl Ending {
         }
     }
 
-    /// What completes a file of `length` bytes.
+    /// Completes a file of `length` bytes.
     pub fn complete(&mut self, length: u64) -> Option<Completion> {
         match &mut self.tail {
             Tail::None => None,

@@ -1,4 +1,4 @@
-//! Space for chapters in heads that are no boxes or elements: of WAV, FLAC, Ogg and MP3.
+//! Space for chapters in file heads without boxes or elements: WAV, FLAC, Ogg and MP3.
 
 use super::number;
 use crate::formats::{
@@ -7,40 +7,40 @@ use crate::formats::{
     mp3::id3_length,
 };
 
-/// Follows the first bytes of a recording until the place for chapters is found in them.
+/// Parses the first bytes of a recording until the position for chapters is found.
 #[derive(Debug)]
 pub enum Head {
-    /// Chunks; the space goes in front of `data`.
+    /// RIFF chunks; the space is inserted before `data`.
     Riff,
-    /// Blocks of metadata, the next of which begins here.
+    /// Metadata blocks; `next` is the offset of the next one.
     Flac { next: u64 },
-    /// Pages; the space is padding in the packet of comments.
+    /// Pages; the space is padding in the comment packet.
     Ogg {
         pages: CommentPages,
-        /// Where those begin.
+        /// Offset of those pages.
         at: u64,
     },
     /// A tag with padding.
     Id3,
-    /// It is over.
+    /// Done.
     Over,
-    /// So is that of WAV, which counts samples at this rate.
+    /// Done, for WAV with this sample rate.
     RiffOver { rate: u32 },
 }
 
-/// What the head becomes.
+/// A modified head.
 #[derive(Debug)]
 pub struct Changed {
-    /// Go in the place of what was given, where that is not what is there already.
+    /// Replaces the input; `None` if unchanged.
     pub bytes: Option<Vec<u8>>,
     pub reserve: Reserve,
-    /// What the muxer believes to be from here on has moved, by so many bytes.
+    /// From this muxer position on, output is shifted by this many bytes.
     pub moved: Option<(u64, u64)>,
 }
 
 impl Head {
-    /// The muxer's next bytes, which it believes to be at `position`. `date`: of the first recorded instant, in
-    /// nanoseconds since 1970, for heads in which the muxer itself writes none.
+    /// Parses the muxer's next bytes at `position`. `date`: wall-clock time of recorded time 0, in nanoseconds since
+    /// 1970, for heads in which the muxer itself writes none.
     pub fn follow(
         &mut self,
         position: u64,
@@ -77,12 +77,12 @@ impl Head {
         found
     }
 
-    /// Whether it is known what there is to be found.
+    /// Whether the search is over.
     pub fn is_over(&self) -> bool {
         matches!(self, Head::Over | Head::RiffOver { .. })
     }
 
-    /// The rate of samples by which chapters are placed that go to the end, of a container that can have them there.
+    /// Sample rate for chapter positions, if the container supports chapters at the end.
     pub fn rate(&self) -> Option<u32> {
         match self {
             Head::RiffOver { rate } => Some(*rate),
@@ -91,10 +91,10 @@ impl Head {
     }
 }
 
-/// No place has been found.
+/// There is no position for chapters.
 struct Over;
 
-/// Where the chunk with this name begins.
+/// Offset of the chunk with this name.
 fn chunk(bytes: &[u8], name: &[u8; 4]) -> Option<usize> {
     let mut at = 12;
     loop {
@@ -132,7 +132,7 @@ fn riff(bytes: &[u8], rate: u32, room: usize, date: Option<String>) -> Option<Ch
     })
 }
 
-/// The head of a WAV file with the chunks of `reserve` in it, as it is written first and again.
+/// The head of a WAV file with the chunks of `reserve`, for the first write and for rewrites.
 pub fn with_chunks(bytes: &[u8], reserve: &Reserve) -> Option<Vec<u8>> {
     let at = usize::try_from(reserve.at()).ok()?;
     let (front, back) = bytes.split_at_checked(at)?;
@@ -157,7 +157,7 @@ fn flac_head(
         .and_then(|at| usize::try_from(at).ok())
     {
         let (Some(kind), Some(length)) = (bytes.get(at), number(bytes, at + 1, 3)) else {
-            // It begins in the next bytes.
+            // It starts in the next bytes.
             return Ok(None);
         };
         let is_last = kind & flac::LAST_BLOCK != 0;
@@ -168,7 +168,7 @@ fn flac_head(
             let block = bytes.get(content..end).ok_or(Over)?;
             (at, Comments::parse(block, 0, 0))
         } else if is_last {
-            // There are none yet.
+            // There is no comment block yet.
             (end, Comments::parse(&[0; 8], 0, 0))
         } else {
             continue;

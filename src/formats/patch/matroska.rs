@@ -1,9 +1,9 @@
-//! Matroska (RFC 9559): CodecDelay for each audio track whose encoder is late, what is missing of video tracks, and tags as they
-//! were given.
+//! Matroska (RFC 9559): sets CodecDelay for audio tracks with an encoder delay, adds missing elements to video tracks,
+//! and restores the text of tags.
 //!
-//! matroskamux knows it for Opus alone, where it got another for the sake of its timestamps
-//! (see `session/fixups/opus.rs`). But it gives every audio track that has no title the name `Audio`, and a
-//! default duration: either element is as long as the one that is missing.
+//! matroskamux only writes CodecDelay for Opus, where its caps have a placeholder because of the timestamps
+//! (see `session/fixups/opus.rs`). But it gives every audio track without a title the Name `Audio` and a
+//! DefaultDuration: either of these elements has the same length as the missing one, and is replaced by it.
 
 mod alpha;
 mod track_entry;
@@ -35,14 +35,14 @@ const DEFAULT_DURATION: u64 = 0x23_e383;
 const CODEC_DELAY: u64 = 0x56aa;
 const CODEC_PRIVATE: u64 = 0x63a2;
 
-/// What the header is told of the tracks, in the order of the muxer's pads.
+/// What the header has to signal for the tracks, in the order of the muxer's pads.
 pub struct Told<'a> {
     pub delays: &'a [Delay],
     pub pictures: &'a [VideoTrack],
 }
 
 impl Told<'_> {
-    /// Whether there is anything.
+    /// Whether there is anything to signal.
     pub fn is_needed(&self) -> bool {
         let delayed = self.delays.iter().any(|delay| *delay != Delay::None);
         delayed
@@ -61,7 +61,7 @@ fn additions(told: &VideoTrack) -> Additions {
     }
 }
 
-/// The bytes with what is told in them, if they are the header; `None` if not. Tracks with alpha are added to `blocks`.
+/// Patches the bytes if they contain the header; `None` if not. Tracks with alpha are added to `blocks`.
 pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u8>> {
     let tracks = elements(bytes).find_map(|element| match element.id {
         TRACKS => Some(element),
@@ -96,7 +96,7 @@ pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u
     Some(new)
 }
 
-/// Puts the delay of an audio track into its entry.
+/// Sets the delay in an audio track's entry.
 fn tell_delay(bytes: &[u8], new: &mut [u8], entry: &Part, delay: Option<&Delay>) {
     let field = |id| children(bytes, entry).find(|element| element.id == id);
     let samples = match delay {
@@ -121,11 +121,10 @@ fn tell_delay(bytes: &[u8], new: &mut [u8], entry: &Part, delay: Option<&Delay>)
     }
 }
 
-/// The bytes with the texts of tags as they were given, if they are tags, alone or in the header; `None` if not, or if they
-/// are so already. matroskamux 1.22 writes them as GStreamer serialises values: in quotes, with backslashes, where they
-/// have a blank.
+/// Restores the text of tags if the bytes are tags, alone or in the header; `None` if they are not, or need no change.
+/// matroskamux 1.22 writes text with blanks as GStreamer serialises values: quoted and with backslash escapes.
 ///
-/// `in_tags`: the element that they are in has begun in an earlier buffer.
+/// `in_tags`: the Tags element has started in an earlier buffer.
 pub fn patch_tags(bytes: &[u8], in_tags: bool) -> Option<Vec<u8>> {
     let first = elements(bytes).next()?;
     if in_tags && first.id == TAG_STRING {
@@ -162,20 +161,20 @@ pub fn patch_tags(bytes: &[u8], in_tags: bool) -> Option<Vec<u8>> {
     changed.then_some(new)
 }
 
-/// Whether these bytes begin the element that all tags are in.
+/// Whether these bytes start the Tags element.
 pub fn begins_tags(bytes: &[u8]) -> bool {
     bytes.starts_with(&(TAGS as u32).to_be_bytes())
 }
 
-/// Whether these bytes are a block without content, with which matroskamux is kept going while a track stays away
+/// Whether these bytes are an empty block, which keeps matroskamux from waiting for a track during a gap
 /// (`session/fixups/gaps.rs`).
 pub fn is_empty_block(bytes: &[u8]) -> bool {
-    // Number of the track in a byte, time, flags (RFC 9559, 10.1).
+    // Track number in one byte, timestamp, flags (RFC 9559, 10.1).
     const HEAD: u64 = 4;
     match ebml::header(bytes, 0) {
         Some((SIMPLE_BLOCK, _, size)) => size == Some(HEAD),
         Some((BLOCK_GROUP, mut at, Some(_))) => {
-            // Its block comes last, with its content in the bytes behind these.
+            // The Block is the last child; its content is in the next buffer.
             while let Some((id, content, Some(size))) = ebml::header(bytes, at) {
                 if id == BLOCK {
                     return size == HEAD;
@@ -188,12 +187,12 @@ pub fn is_empty_block(bytes: &[u8]) -> bool {
     }
 }
 
-/// An element with an identifier of one byte turned into one that readers skip (RFC 8794, 11.3.2).
+/// Turns an element with a one-byte ID into a Void element (RFC 8794, 11.3.2).
 pub fn voided(bytes: &[u8]) -> Vec<u8> {
     [&id(VOID), bytes.get(1..).unwrap_or_default()].concat()
 }
 
-/// A text in place of a longer one: the rest is padding (RFC 8794, 7.4).
+/// Overwrites a longer text, and pads the rest with zeros (RFC 8794, 7.4).
 fn pad(place: &mut [u8], text: &[u8]) {
     let padded = text.iter().copied().chain(std::iter::repeat(0));
     place
@@ -202,7 +201,7 @@ fn pad(place: &mut [u8], text: &[u8]) {
         .for_each(|(to, from)| *to = from);
 }
 
-/// The text that a string of `gst_value_serialize` stands for; `None` if it is none with quotes.
+/// The text that `gst_value_serialize` has quoted; `None` if it is not quoted.
 fn unserialised(text: &[u8]) -> Option<Vec<u8>> {
     let end = text.iter().rposition(|byte| *byte != 0)? + 1;
     let inside = text.get(..end)?.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
@@ -214,7 +213,7 @@ fn unserialised(text: &[u8]) -> Option<Vec<u8>> {
             plain.push(*first);
             continue;
         }
-        // Three octal digits, or the byte itself.
+        // Three octal digits, or a literal byte.
         let digit = |at: usize| behind.get(at).filter(|byte| (b'0'..=b'7').contains(*byte));
         match (digit(0), digit(1), digit(2)) {
             (Some(a), Some(b), Some(c)) => {
@@ -232,7 +231,7 @@ fn unserialised(text: &[u8]) -> Option<Vec<u8>> {
     (!plain.is_empty()).then_some(plain)
 }
 
-/// Opus' delay as its header and as Matroska tells it; 0 is what they tell already.
+/// Sets the Opus pre-skip in CodecPrivate and CodecDelay; 0 means that both are right already.
 fn tell_pre_skip(bytes: &mut [u8], delay: &Part, private: &Part, samples: u16) {
     let header = bytes.get_mut(private.content..private.end);
     if samples > 0
@@ -246,7 +245,7 @@ fn tell_pre_skip(bytes: &mut [u8], delay: &Part, private: &Part, samples: u16) {
     }
 }
 
-/// A CodecDelay over all of `place`, if it fits.
+/// Fills `place` with a CodecDelay element, if the value fits.
 fn fill(place: &mut [u8], nanoseconds: u64) {
     let Some(width) = place
         .len()
@@ -298,7 +297,7 @@ mod tests {
         let group = [0xa0, 0x89, 0x9b, 0x81, 7, 0xa1, 0x84, 0x81, 0, 5, 0];
         assert!(is_empty_block(&group));
         let others: [&[u8]; 6] = [
-            // Their content is in the bytes behind.
+            // Their content is in the next buffer.
             &[0xa3, 0x85, 0x81, 0, 5, 0],
             &[0xa0, 0x8a, 0x9b, 0x81, 7, 0xa1, 0x85, 0x81, 0, 5, 0],
             &[0xa0, 0x83, 0x9b, 0x81, 7],
@@ -311,7 +310,7 @@ mod tests {
         }
     }
 
-    /// A header with an audio track: type, rate, and an element for `filling`.
+    /// A header with an audio track: type, rate, and a `filling` element.
     fn header(filling: &[u8]) -> Vec<u8> {
         let mut entry = vec![0x83, 0x81, 2];
         entry.extend_from_slice(filling);

@@ -1,4 +1,4 @@
-//! Patches the bytes of muxers as they pass: what these leave out or get wrong.
+//! Patches muxer output on the fly: fixes what muxers omit or get wrong.
 
 mod ending;
 mod head;
@@ -30,50 +30,50 @@ use structure::{Structure, Syntax, Written as Follows};
 /// What a container has to signal for a video track.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VideoTrack {
-    /// Its packets are of colour and of alpha, joined as [`join_alpha`] does.
+    /// Its packets are pairs of colour and alpha packets, joined by [`join_alpha`].
     pub alpha: bool,
-    /// How they have to be shown turned.
+    /// Orientation to signal.
     pub turn: Orientation,
     pub hdr: HdrMetadata,
-    /// How much later than recorded time they are stamped, in nanoseconds.
+    /// Offset of its timestamps from recorded time, in nanoseconds.
     pub decode_delay: u64,
-    /// Decoder configuration, where the muxer does not write it.
+    /// Codec configuration that the muxer does not write.
     pub codec_config: Option<CodecConfig>,
 }
 
-/// Bytes of the recording, and the cluster or fragment that begins with them.
+/// Output bytes, and the cluster or fragment that starts with them.
 pub type Written = (gst::Buffer, Option<Unit>);
 
-/// Puts the bytes of one recording right. See `mp4.rs` and `matroska.rs` for what that is.
+/// Patches the bytes of one recording. See `mp4.rs` and `matroska.rs` for details.
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
     pictures: Vec<VideoTrack>,
     kind: Kind,
     structure: Structure,
-    /// Where the muxer believes the next bytes to belong.
+    /// Position of the next bytes according to the muxer.
     position: u64,
-    /// What is set aside for chapters.
+    /// Space reserved for chapters.
     chapters: ChapterSpace,
-    /// When the first recorded instant was, in nanoseconds since 1970.
+    /// Wall-clock time of recorded time 0, in nanoseconds since 1970.
     date: Option<i64>,
-    /// What there is for the end has been taken.
+    /// The ending has been taken.
     ended: bool,
 }
 
-/// What a container's head has for chapters.
+/// Space for chapters in a container's head.
 #[derive(Debug, Default)]
 struct ChapterSpace {
-    /// So many bytes are to be set aside; 0 for none.
+    /// Bytes to reserve; 0 for none.
     room: usize,
-    /// Where they are, once the head has been written.
+    /// The reserved space, once the head has been written.
     reserve: Option<Reserve>,
-    /// What the muxer believes to be from here on has moved, by so many bytes.
+    /// From this muxer position on, output is shifted by this many bytes.
     moved: Option<(u64, u64)>,
 }
 
 impl ChapterSpace {
-    /// How far what the muxer believes to be at `position` has moved.
+    /// By how much output at the muxer's `position` is shifted.
     fn shift(&self, position: u64) -> u64 {
         match self.moved {
             Some((from, by)) if position >= from => by,
@@ -84,13 +84,13 @@ impl ChapterSpace {
 
 #[derive(Debug)]
 enum Kind {
-    /// Its first bytes alone may be changed.
+    /// Only the first bytes may be modified.
     Head(Head),
     Mp4(Box<Mp4>),
     Matroska {
-        /// Its header has yet to be put right.
+        /// The header has not been patched yet.
         header: bool,
-        /// Its tags have begun: they come at the end, element by element.
+        /// Tags have started: they are written at the end, element by element.
         tags: bool,
         /// Blocks with alpha.
         blocks: matroska::Blocks,
@@ -98,7 +98,7 @@ enum Kind {
     },
 }
 
-/// MP4: its fragments, and then where these go.
+/// MP4: joins fragments, and then computes their positions.
 #[derive(Debug, Default)]
 struct Mp4 {
     fragmenter: mp4::Fragmenter,
@@ -106,8 +106,8 @@ struct Mp4 {
 }
 
 impl Patch {
-    /// For a recording whose audio tracks have these delays, and whose container is told this of its video tracks; each
-    /// in the order of the muxer's pads.
+    /// `delays` and `pictures` are what the container has to signal for the audio and the video tracks, both in the
+    /// order of the muxer's pads.
     pub fn new(container: Container, delays: Vec<Delay>, pictures: Vec<VideoTrack>) -> Self {
         let kind = match container {
             Container::Mp4 => Kind::Mp4(Box::default()),
@@ -144,47 +144,46 @@ impl Patch {
         }
     }
 
-    /// Has `room` bytes set aside for chapters in the head, where the muxer has not done that already. Once the header has
-    /// been written it is too late.
+    /// Reserves `room` bytes for chapters in the head, unless the muxer did so. Call before the header is written.
     pub fn reserve_chapters(&mut self, room: usize) {
         self.chapters.room = room;
     }
 
-    /// The first recorded instant was at this time of the wall clock, in nanoseconds since 1970.
+    /// Sets the wall-clock time of recorded time 0, in nanoseconds since 1970.
     pub fn set_date(&mut self, date: i64) {
         self.date = Some(date);
     }
 
-    /// Opus packets of audio track `number` come with a pre-skip that the header has to tell.
+    /// Sets the pre-skip of Opus audio track `number`, for the header.
     pub fn set_pre_skip(&mut self, number: usize, samples: u16) {
         if let Some(delay) = self.delays.get_mut(number) {
             *delay = Delay::PreSkip(samples);
         }
     }
 
-    /// What the decoder of video track `number` has to know. Once the header has been written it is too late.
+    /// Sets the codec configuration of video track `number`. No effect once the header has been written.
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.codec_config = Some(config);
         }
     }
 
-    /// What players of HDR are told of video track `number`. Once the header has been written it is too late.
+    /// Sets the HDR metadata of video track `number`. No effect once the header has been written.
     pub fn set_hdr(&mut self, number: usize, hdr: HdrMetadata) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.hdr = hdr;
         }
     }
 
-    /// Video track `number` is stamped later than recorded time by so many nanoseconds. Once the header has been written
-    /// it is too late.
+    /// Sets the offset of the timestamps of video track `number` from recorded time, in nanoseconds. No effect once the
+    /// header has been written.
     pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
         if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
             pictures.decode_delay = nanoseconds;
         }
     }
 
-    /// The muxer's caps, without its header (`streamheader`) where that is patched on its way into the recording.
+    /// The muxer's caps, without `streamheader` if the header in the recording is patched.
     pub fn caps(&self, caps: &gst::CapsRef) -> gst::Caps {
         let mut caps = caps.to_owned();
         if matches!(self.kind, Kind::Mp4(_) | Kind::Matroska { .. })
@@ -195,7 +194,7 @@ impl Patch {
         caps
     }
 
-    /// The muxer goes on at `position`: where that is in the recording.
+    /// The muxer seeks to `position`. Returns the corresponding position in the recording.
     pub fn seek(&mut self, position: u64) -> u64 {
         self.position = position;
         match &self.kind {
@@ -204,17 +203,17 @@ impl Patch {
         }
     }
 
-    /// Has the fragments of MP4 end with timeslices of this duration; 0 for none.
+    /// Makes MP4 fragments end at timeslices of this duration; 0 for none.
     pub fn set_timeslice(&mut self, timeslice: Ns) {
         if let Kind::Mp4(mp4) = &mut self.kind {
             mp4.fragmenter.set_timeslice(timeslice);
         }
     }
 
-    /// The muxer's next bytes, as they go into the recording, and what begins with each. Media is never touched. `late`: how
-    /// much later than recorded time the track with this index is stamped.
+    /// Patches the muxer's next bytes, and returns them with the units that start with them. Media is never modified.
+    /// `late`: offset of the timestamps of the track with this index from recorded time.
     ///
-    /// `None`: they are refused, since they are to replace what is not as long as they are.
+    /// `None`: the write is refused, since it would replace bytes of another length.
     pub fn bytes(
         &mut self,
         buffer: gst::Buffer,
@@ -231,7 +230,7 @@ impl Patch {
         }
     }
 
-    /// What is there of the fragments of MP4, which end here.
+    /// Ends the pending MP4 fragments here, and returns them.
     pub fn end_fragments(&mut self) -> Vec<Written> {
         let writes = match &mut self.kind {
             Kind::Mp4(mp4) => mp4.fragmenter.end_fragments(),
@@ -264,7 +263,7 @@ impl Patch {
         Some(written)
     }
 
-    /// What becomes of the container's own bytes at `position`: `Some(None)` if they stay, `None` if they are refused.
+    /// Patches container structure at `position`: `Some(None)` if it is unchanged, `None` if the write is refused.
     fn patch(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
         match &mut self.kind {
             Kind::Head(_) => self.patch_head_again(position, buffer),
@@ -325,7 +324,7 @@ impl Patch {
         }
     }
 
-    /// What becomes of bytes that are media as far as is known.
+    /// Patches bytes that are presumably media.
     fn patch_media(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Patched> {
         match &mut self.kind {
             Kind::Matroska { blocks, .. } if blocks.are_pending() => {
@@ -335,7 +334,7 @@ impl Patch {
         }
     }
 
-    /// What becomes of bytes in which the head of a container may be that has neither boxes nor elements.
+    /// Patches bytes that may belong to the head of a container without boxes or elements.
     fn patch_head(&mut self, position: u64, buffer: &gst::BufferRef) -> Option<Patched> {
         let Kind::Head(head) = &mut self.kind else {
             return None;
@@ -350,8 +349,7 @@ impl Patch {
         changed.bytes.map(Patched::Changed)
     }
 
-    /// The same for bytes that are written again. `None`: they are refused, since they reach over what has been put
-    /// between them.
+    /// The same for bytes that are rewritten. `None`: the write is refused, since it spans inserted bytes.
     fn patch_head_again(&self, position: u64, buffer: &gst::BufferRef) -> Option<Option<Patched>> {
         let end = position + buffer.size() as u64;
         match (&self.chapters.reserve, self.chapters.moved) {
@@ -364,19 +362,19 @@ impl Patch {
         }
     }
 
-    /// Where the space for chapters is that the head has, once it has been written.
+    /// Range of the space for chapters in the head, once that has been written.
     pub fn reserve(&self) -> Option<Range<u64>> {
         let reserve = self.chapters.reserve.as_ref()?;
         Some(reserve.at()..reserve.end())
     }
 
-    /// Puts as many of these chapters into the head as there is room for. `end`: how far has been recorded.
+    /// Writes as many of these chapters into the head as fit. `end`: recorded time so far.
     pub fn rewrite_chapters(&mut self, chapters: &[Chapter], end: Ns) -> Rewrite {
         let reserve = self.chapters.reserve.as_mut();
         reserve.map_or_else(Rewrite::default, |reserve| reserve.rewrite(chapters, end))
     }
 
-    /// Whether chapters for which the head has no room go to the end.
+    /// Whether chapters that do not fit into the head are appended at the end.
     pub fn appends_chapters(&self) -> bool {
         match &self.kind {
             Kind::Head(head) => head.rate().is_some(),
@@ -384,8 +382,7 @@ impl Patch {
         }
     }
 
-    /// What is left to be done when the last bytes have come: once. These are all chapters, the last of which lasts until
-    /// `end`.
+    /// Takes the remaining work after the last bytes; call once. `chapters` is complete; the last one ends at `end`.
     pub fn take_ending(&mut self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         if std::mem::replace(&mut self.ended, true) {
             return Ending::default();
@@ -408,7 +405,7 @@ impl Patch {
                     });
                 }
                 Some(segment) if chapters.is_empty() && reserve.is_some() => {
-                    // The muxer has named an element that is empty.
+                    // The muxer's seek head refers to an empty element.
                     ending.patches.extend(segment.seek_entry(None));
                 }
                 _ => {}
@@ -429,20 +426,20 @@ impl Patch {
     }
 }
 
-/// What becomes of some bytes of the muxer's.
+/// What to do with bytes from the muxer.
 #[derive(Debug, PartialEq, Eq)]
 enum Patched {
-    /// They go into the recording as they are.
+    /// Write them unmodified.
     Same,
-    /// These go in their place.
+    /// Write these instead.
     Changed(Vec<u8>),
-    /// They go as they are, behind these.
+    /// Write these, then the original bytes.
     Behind(Vec<u8>),
-    /// They do not go there.
+    /// Drop them.
     Dropped,
 }
 
-/// What becomes of the bytes of a block.
+/// What to do with the bytes of a block.
 fn of_block(followed: matroska::Followed) -> Option<Patched> {
     match followed {
         matroska::Followed::Same => None,
@@ -451,7 +448,7 @@ fn of_block(followed: matroska::Followed) -> Option<Patched> {
     }
 }
 
-/// These bytes, stamped and flagged as `buffer`, which tells the writer where blobs may end.
+/// A buffer with these bytes and the timestamps and flags of `buffer`, which tell the writer where blobs may end.
 fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
     let mut patched = gst::Buffer::from_mut_slice(bytes);
     if let Some(patched) = patched.get_mut() {
@@ -461,14 +458,14 @@ fn in_place_of(buffer: &gst::BufferRef, bytes: Vec<u8>) -> gst::Buffer {
     patched
 }
 
-/// Whether a fragment begins with these bytes of mp4mux'.
+/// Whether these bytes from mp4mux start a fragment.
 pub fn begins_fragment(buffer: &gst::BufferRef) -> bool {
     let mut head = [0; 8];
     buffer.copy_to_slice(0, &mut head).is_ok() && head.ends_with(b"moof")
 }
 
 fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-    // Headers are small; what is large is media.
+    // Headers are small; anything large is media.
     const MAX_BUFFER_SIZE: usize = 1 << 24;
     if buffer.size() > MAX_BUFFER_SIZE {
         return None;
@@ -480,7 +477,7 @@ fn map<T>(buffer: &gst::BufferRef, patch: impl FnOnce(&[u8]) -> Option<T>) -> Op
 mod tests {
     use super::*;
 
-    /// Writes at `position`; how many bytes came of it, or `None` where they were refused.
+    /// Writes at `position`, and returns the size of the output, or `None` if the write is refused.
     fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
         patch.seek(position);
         let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()), &|_| 0);
@@ -496,7 +493,7 @@ mod tests {
         let shorter = b"\0\0\0\x17moov\0\0\0\x0fmvhd\0\0\0\0\0\0\0";
         let ftyp = b"\0\0\0\x08ftyp";
         let whole = [ftyp.as_slice(), moov].concat();
-        // With a box of room in it.
+        // Includes the `free` box.
         assert_eq!(write(&mut patch, 0, &whole), Some(48));
         assert_eq!(
             write(&mut patch, 32, b"\0\0\0\x10moof\0\0\0\x08traf"),

@@ -1,26 +1,26 @@
-//! WAV: chunks of chapters at the end, for those that have no room in the head.
+//! WAV: appends chunks for chapters that do not fit into the head.
 
 use super::Completion;
 use crate::formats::chapters::{Chapter, Reserve, riff_chunks};
 
-/// Where the size of the file is, less the 8 bytes that end with it.
+/// Offset of the RIFF size, which excludes the first 8 bytes of the file.
 const SIZE_AT: u64 = 4;
 const BEFORE_SIZE: u64 = 8;
 
-/// Chapters that go behind the last byte.
+/// Chapters to append at the end.
 #[derive(Debug)]
 pub struct Ending {
     pub(super) chapters: Vec<Chapter>,
     pub(super) rate: u32,
-    /// What has to be emptied then.
+    /// Space in the head, to be cleared then.
     pub(super) reserve: Option<Reserve>,
 }
 
 impl Ending {
-    /// What completes a file of `length` bytes.
+    /// Completes a file of `length` bytes.
     pub fn complete(&mut self, length: u64) -> Option<Completion> {
         let chunks = riff_chunks(&self.chapters, self.rate)?;
-        // A chunk begins at an even byte.
+        // Chunks are aligned to even offsets.
         let filler = vec![0; usize::from(length % 2 == 1)];
         let appended = [filler, chunks].concat();
         let size = length.checked_add(appended.len() as u64)?;

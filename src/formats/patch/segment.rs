@@ -1,4 +1,4 @@
-//! Matroska's segment as a whole (RFC 9559): its date, and the places of its chapters, in the head and at the end.
+//! Top-level data of a Matroska Segment (RFC 9559): its date, and the positions of its chapters.
 
 use super::{Completion, number};
 use crate::formats::{
@@ -11,28 +11,28 @@ const SEEK: u64 = 0x4dbb;
 const SEEK_ID: u64 = 0x53ab;
 const INFO: u64 = 0x1549_a966;
 const DATE_UTC: u64 = 0x4461;
-/// An entry for the chapters, but for their place, which has eight bytes.
+/// A Seek element for the chapters, up to the eight bytes of the position.
 const SEEK_CHAPTERS: [u8; 20] = [
     0x4d, 0xbb, 0x01, 0, 0, 0, 0, 0, 0, 18, 0x53, 0xab, 0x84, 0x10, 0x43, 0xa7, 0x70, 0x53, 0xac,
     0x88,
 ];
-/// Dates count from 2001 on, in nanoseconds.
+/// DateUTC counts nanoseconds from 2001.
 const EPOCH: i64 = 978_307_200_000_000_000;
 
-/// Where things are in a file with one segment.
+/// Offsets in a file with one Segment.
 #[derive(Debug, Clone, Copy)]
 pub struct Segment {
-    /// Its size field, of eight bytes.
+    /// Offset of its size field of eight bytes.
     size_at: u64,
-    /// What places in it are counted from.
+    /// Origin of positions within it.
     begin: u64,
-    /// The entry of its seek head that names the chapters.
+    /// Offset of the Seek element for the chapters.
     seek_at: Option<u64>,
 }
 
 impl Segment {
-    /// Reads the head of a segment, which the muxer writes at `position`. What it has for chapters is the reserve; its
-    /// date becomes `date`, in nanoseconds since 1970.
+    /// Parses the start of a Segment that the muxer writes at `position`. Its Chapters element becomes the reserve; its
+    /// date is set to `date`, in nanoseconds since 1970.
     pub fn begin(
         position: u64,
         bytes: &mut [u8],
@@ -71,7 +71,7 @@ impl Segment {
         Some((this, reserve))
     }
 
-    /// The entry of the seek head: that names the chapters at offset `at`, or none.
+    /// The Seek element for chapters at offset `at`, or a Void element in its place.
     pub fn seek_entry(&self, at: Option<u64>) -> Option<(u64, Vec<u8>)> {
         let entry = match at {
             Some(at) => {
@@ -89,27 +89,27 @@ fn names_chapters(bytes: &[u8], entry: &Part) -> bool {
     id.and_then(|id| number(bytes, id.content, id.end - id.content)) == Some(CHAPTERS)
 }
 
-/// Chapters that go behind the last byte.
+/// Chapters to append at the end.
 #[derive(Debug)]
 pub struct Ending {
     pub(super) segment: Segment,
     pub(super) chapters: Vec<Chapter>,
-    /// What has to be emptied then.
+    /// Space in the head, to be cleared then.
     pub(super) reserve: Option<Reserve>,
 }
 
 impl Ending {
-    /// The first byte that is changed.
+    /// Lowest offset that is overwritten.
     pub fn head(&self) -> u64 {
         self.segment.size_at
     }
 
-    /// What completes a file of `length` bytes.
+    /// Completes a file of `length` bytes.
     pub fn complete(&mut self, length: u64) -> Option<Completion> {
         let chapters = chapters_element(&self.chapters);
         let size = length.checked_add(chapters.len() as u64)?;
         let size = size.checked_sub(self.segment.begin)?;
-        // A size of eight bytes, of which the first is the mark.
+        // An eight-byte size: the first byte is the length marker.
         let size = (size | 1 << 56).to_be_bytes().to_vec();
         let mut patches = vec![(self.segment.size_at, size)];
         patches.extend(self.segment.seek_entry(Some(length)));

@@ -1,35 +1,35 @@
-//! Which of the bytes that a muxer writes are the container's own: found by following the sizes that it writes, never
-//! by what bytes look like, since a packet may look like anything.
+//! Separates container structure from media in a muxer's output by following the sizes of boxes and elements, never
+//! by pattern matching, since a packet may contain any bytes.
 
 use super::{mp4, number};
 use crate::formats::ebml::{self, SEGMENT};
 
 const CLUSTER: u64 = 0x1f43_b675;
 
-/// What a muxer's write is.
+/// Classification of a muxer's write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
-    /// Media, or what cannot be told apart from it.
+    /// Media, or anything that cannot be distinguished from it.
     Media,
-    /// The container's own, behind all that was written before.
+    /// Container structure, appended at the end.
     Structure(Option<Unit>),
-    /// Over what was written before.
+    /// Overwrites earlier output.
     Again,
 }
 
-/// A cluster or a fragment begins: players can go on from there.
+/// A cluster or a fragment starts: players can start there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unit {
-    /// The number of its track, where it has only one: they count from 1.
+    /// Number of its track, from 1, if it contains only one.
     pub track: Option<usize>,
 }
 
-/// Boxes or elements.
+/// Container syntax.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Syntax {
-    /// Boxes of ISO 14496-12.
+    /// Boxes (ISO 14496-12).
     Mp4,
-    /// Elements of RFC 8794.
+    /// Elements (RFC 8794).
     Matroska,
 }
 
@@ -37,14 +37,14 @@ pub enum Syntax {
 #[derive(Debug)]
 pub struct Structure {
     syntax: Option<Syntax>,
-    /// Where the next box, or element, begins; `None` once that is not known any more.
+    /// Offset of the next box or element; `None` if it is not known any more.
     next: Option<u64>,
-    /// Where all that was written ends.
+    /// End of the output so far.
     end: u64,
 }
 
 impl Structure {
-    /// Nothing has been written; without a syntax all is media.
+    /// Starts with empty output; without a syntax, everything is media.
     pub fn new(syntax: Option<Syntax>) -> Self {
         Structure {
             syntax,
@@ -53,7 +53,7 @@ impl Structure {
         }
     }
 
-    /// Where all that was written ends.
+    /// End of the output so far.
     pub fn end(&self) -> u64 {
         self.end
     }
@@ -68,7 +68,7 @@ impl Structure {
             return Written::Media;
         };
         if position != next {
-            // A box cannot begin anywhere but where the last one has ended.
+            // A box can only start where the previous one ended.
             self.next = Some(next).filter(|next| position < *next);
             return Written::Media;
         }
@@ -88,14 +88,14 @@ impl Structure {
     }
 }
 
-/// Where the last of the boxes ends that begin in `bytes`, from their begin; `None` if that is unknown.
+/// End of the last box that starts in `bytes`, relative to their start; `None` if unknown.
 fn boxes_end(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     while at < bytes.len() as u64 {
         let start = usize::try_from(at).ok()?;
         let size = match number(bytes, start, 4)? {
             1 => number(bytes, start.checked_add(8)?, 8).filter(|size| *size >= 16)?,
-            // mp4mux 1.22 writes this of samples without content.
+            // mp4mux 1.22 writes this for empty samples.
             0 if bytes.get(start + 4..) == Some(b"mdat") => 8,
             size => Some(size).filter(|size| *size >= 8)?,
         };
@@ -104,8 +104,8 @@ fn boxes_end(bytes: &[u8]) -> Option<u64> {
     Some(at)
 }
 
-/// Where the last of the elements ends that begin in `bytes`, from their begin; `None` if that is unknown. Those inside
-/// a segment, a cluster, or one of a size that is not known yet, are followed one by one.
+/// End of the last element that starts in `bytes`, relative to their start; `None` if unknown. The children of a
+/// Segment, a Cluster, or an element of unknown size are followed one by one.
 fn elements_end(bytes: &[u8]) -> Option<u64> {
     let mut at = 0;
     while at < bytes.len() as u64 {
@@ -117,7 +117,7 @@ fn elements_end(bytes: &[u8]) -> Option<u64> {
     Some(at)
 }
 
-/// The cluster that begins with these bytes.
+/// The cluster that starts with these bytes.
 fn cluster(bytes: &[u8]) -> Option<Unit> {
     let (id, ..) = ebml::header(bytes, 0)?;
     (id == CLUSTER).then_some(Unit { track: None })
@@ -131,7 +131,7 @@ mod tests {
         gst::Buffer::from_slice(bytes.to_vec())
     }
 
-    /// Writes one after the other, and what they are.
+    /// Consecutive writes, and their classification.
     fn follow(syntax: Syntax, writes: &[&[u8]]) -> Vec<Written> {
         gst::init().unwrap();
         let mut structure = Structure::new(Some(syntax));

@@ -1,11 +1,11 @@
-//! AV1's record in caps, where muxers look for it and av1parse does not put it.
+//! Adds the AV1 configuration record to the caps: muxers expect it there, and av1parse does not provide it.
 
 use crate::formats::{av1_record, with_av1_record};
 use crate::session::probe::{on_caps, probe};
 use gst::prelude::*;
 use std::sync::{Arc, OnceLock};
 
-/// Puts the record into the caps that leave `parser`: by then the first picture, which tells it, has come.
+/// Adds the record to the caps that leave `parser`. By then the first frame, which contains it, has arrived.
 pub fn tell_by_caps(parser: &gst::Element) {
     let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
         return;

@@ -1,40 +1,40 @@
-//! A muxer gets the caps of a track once; parameter sets that change later travel in band.
+//! Sends a track's caps to the muxer once; later parameter sets go in band.
 //!
-//! matroskamux refuses most other caps. mp4mux takes them, and rewrites a longer `moov` over the first fragment,
-//! which loses the file. Decoders need neither: H.264 and H.265 have their parameter sets in the access units from the
-//! change on, all other codecs have what changes in their frames.
+//! matroskamux refuses most changes of caps. mp4mux accepts them, but writes a longer `moov` over the first fragment,
+//! which corrupts the file. Decoders need neither: H.264 and H.265 access units carry the new parameter sets, and all
+//! other codecs signal changes in their frames.
 
 use crate::formats::{self, ParameterSets};
 use crate::model::Codec;
 use crate::session::{probe::probe, timing::lock};
 use std::sync::{Arc, Mutex};
 
-/// What is known of a track's caps.
+/// The caps of a track.
 #[derive(Debug, Default)]
 struct Caps {
-    /// Those that the muxer has, once media has followed them.
+    /// The muxer's caps, set once media has followed them.
     first: Option<gst::Caps>,
-    /// Those that have come last.
+    /// The most recent caps.
     newest: Option<gst::Caps>,
-    /// The sets that the first caps have, and the newest.
+    /// Parameter sets of the first and of the most recent caps.
     first_sets: Option<ParameterSets>,
     sets: Option<ParameterSets>,
-    /// Key frames have to have their sets with them.
+    /// Keyframes must carry parameter sets.
     in_band: bool,
-    /// The next frame has to have them, whatever it is.
+    /// The next frame must carry parameter sets, even if it is not a keyframe.
     due: bool,
 }
 
-/// From when on key frames have their parameter sets with them.
+/// Which keyframes carry parameter sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InBand {
-    /// From the first on: another encoder may take over.
+    /// All, since another encoder may take over.
     Always,
-    /// From the first change on: until then media stays as it came.
+    /// Those after the first change; until then the payload is unmodified.
     OnceChanged,
 }
 
-/// Keeps later caps from the muxer of this pad, and puts parameter sets of `codec` into its frames.
+/// Keeps changed caps from the muxer, and inserts the parameter sets of `codec` into the frames.
 pub fn keep_first(mux_pad: &gst::Pad, codec: Codec, in_band: InBand) {
     let caps = Arc::new(Mutex::new(Caps {
         in_band: in_band == InBand::Always,
@@ -73,7 +73,7 @@ pub fn keep_first(mux_pad: &gst::Pad, codec: Codec, in_band: InBand) {
 }
 
 impl Caps {
-    /// Other caps come; gives those that the muxer has got, if it has.
+    /// Handles new caps. Returns the caps that the muxer already has, if any.
     fn change(&mut self, codec: Codec, new: gst::Caps) -> Option<gst::Caps> {
         if self.newest.as_ref() != Some(&new) {
             let sets = formats::parameter_sets(codec, &new);
@@ -95,7 +95,8 @@ impl Caps {
         self.first.clone()
     }
 
-    /// Puts the newest sets into a frame that needs them, and gives it lengths as the container knows them.
+    /// Inserts the newest parameter sets into a frame that needs them, and converts its NAL length fields to the size
+    /// in the muxer's caps.
     fn complete(&mut self, buffer: &mut gst::Buffer) {
         let (Some(first), Some(sets)) = (&self.first_sets, &self.sets) else {
             return;

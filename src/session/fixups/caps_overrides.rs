@@ -1,10 +1,10 @@
-//! What caps say and an encoder must not hear.
+//! Hides caps fields from encoders that mishandle them.
 
 use crate::session::{probe::on_caps, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Shows an encoder another frame rate than there is, by `shown`, and the true one to what follows.
+/// Replaces the frame rate with `shown` of it in the encoder's input caps, and restores it in the output caps.
 pub fn show_frame_rate(
     encoder: &gst::Element,
     shown: impl Fn(gst::Fraction) -> gst::Fraction + Send + Sync + 'static,

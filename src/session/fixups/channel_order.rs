@@ -1,4 +1,4 @@
-//! Channels in the order in which an encoder has to get them for all to be heard where they belong.
+//! Reorders channels for encoders that do not reorder to their codec's channel layout.
 
 use crate::{
     formats,
@@ -7,10 +7,10 @@ use crate::{
 use gst::prelude::*;
 use std::sync::Mutex;
 
-/// More channels have no order.
+/// There are no channel orders beyond this many channels.
 const MOST: usize = 8;
 
-/// Puts the channels of what `encoder` gets into the order that it needs, if it needs one.
+/// Reorders the channels of the encoder's input if the encoder needs it.
 pub fn mend(encoder: &gst::Element) {
     let factory = encoder.factory().map(|factory| factory.name());
     let (Some(pad), Some(factory)) = (encoder.static_pad("sink"), factory) else {
@@ -19,7 +19,7 @@ pub fn mend(encoder: &gst::Element) {
     if (1..=MOST).all(|channels| formats::channel_order(&factory, channels).is_none()) {
         return;
     }
-    // Bytes of a sample of one channel, and where each channel comes from.
+    // Bytes per sample of one channel, and the source index of each channel.
     let order = Mutex::new(None::<(usize, &'static [usize])>);
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(&pad, kinds, move |_, info| {

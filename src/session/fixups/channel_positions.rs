@@ -1,10 +1,10 @@
-//! audioconvert never gives positions to channels that have none, as those of an interface with many inputs.
+//! audioconvert does not assign positions to unpositioned channels, such as those of a multi-channel audio interface.
 
 use crate::{formats, session::probe::on_caps};
 use gst::prelude::*;
 
-/// Gives what comes to `convert`, at first with these caps, the positions that so many channels usually have. More than
-/// there are positions for it mixes evenly.
+/// Assigns the usual positions for the number of channels to the input of `convert`, whose initial caps are `caps`. If
+/// there are more channels than positions, they are mixed in equal parts.
 pub fn give(convert: &gst::Element, caps: &gst::Caps) {
     if let Some(pad) = convert.static_pad("sink") {
         on_caps(&pad, formats::with_places);

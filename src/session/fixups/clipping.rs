@@ -1,9 +1,9 @@
-//! Clipped samples of encoded sound, which matroskamux, oggmux and opusdec abort at where they are counted in time.
+//! Converts audio clipping metas from time to samples: matroskamux, oggmux and opusdec abort on the time format.
 
 use crate::session::probe::probe;
 use gst::prelude::*;
 
-/// Has them counted in samples, so many in a second, in what leaves `source`.
+/// Converts the metas of buffers that leave `source` to samples at this rate.
 pub fn count_in_samples(source: &gst::Pad, rate: u64) {
     probe(source, gst::PadProbeType::BUFFER, move |_, info| {
         if let Some(buffer) = info.buffer_mut()

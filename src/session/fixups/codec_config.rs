@@ -1,11 +1,11 @@
-//! What decoders and players have to know of a track and muxers do not write, or not truly: patched into their headers.
+//! Codec configuration that muxers do not write, or write wrongly: patched into the header.
 
 use super::MuxerSite;
 use crate::formats::{CodecConfig, HdrMetadata};
 use crate::session::{probe::on_caps, timing::lock};
 use std::sync::Arc;
 
-/// Tells the patch of the header what the first caps say.
+/// Passes the codec configuration in the caps to the header patch.
 pub fn tell(site: &MuxerSite<'_>) {
     let (patch, codec) = (Arc::downgrade(&site.end.patch), site.spec.codec);
     let number = site.index_in_kind;
@@ -16,8 +16,8 @@ pub fn tell(site: &MuxerSite<'_>) {
     });
 }
 
-/// The same for what players of HDR are told. matroskamux makes room for it by what it writes itself: so caps keep it, unless
-/// pictures are no HDR any more.
+/// Passes HDR metadata to the header patch. The metadata stays in the caps, so that matroskamux writes elements to
+/// patch, unless the video is not HDR any more.
 pub fn tell_hdr(site: &MuxerSite<'_>) {
     let patch = Arc::downgrade(&site.end.patch);
     let number = site.index_in_kind;

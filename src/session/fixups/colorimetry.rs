@@ -1,9 +1,9 @@
-//! Colours that codecs, containers and converters get wrong by themselves.
+//! Corrects colorimetry that codecs, containers and converters get wrong.
 //!
-//! - Players take a file as limited range where primaries or transfer function are unknown (Chromium), and vp9enc
-//!   writes no matrix then.
-//! - videoconvert 1.22 does not convert full to limited range where the matrix stays the same.
-//! - qtdemux 1.22 reads full range from a `colr` box as limited.
+//! - Chromium plays a file as limited range if primaries or transfer function are unknown, and vp9enc
+//!   writes no matrix in that case.
+//! - videoconvert 1.22 does not convert full to limited range if the matrix stays the same.
+//! - qtdemux 1.22 reads full range from a `colr` box as limited range.
 
 use crate::session::{
     pipeline::make,
@@ -16,7 +16,7 @@ use gst_video::{
     VideoColorimetry, VideoTransferFunction as Transfer,
 };
 
-/// Fills in what the caps of raw video leave open of its colours, as the rest of them suggests.
+/// Completes the colorimetry in raw video caps with the values that usually accompany its matrix.
 pub fn complete(pad: &gst::Pad) {
     on_caps(pad, |caps| {
         let caps = caps.to_owned();
@@ -31,7 +31,7 @@ fn with_colorimetry(mut caps: gst::Caps, colorimetry: &VideoColorimetry) -> gst:
     caps
 }
 
-/// The same with the primaries and the transfer function that usually go with its matrix.
+/// The colorimetry with unknown primaries and transfer function set to those usual for its matrix.
 fn completed(given: &VideoColorimetry) -> VideoColorimetry {
     let usual = match (given.matrix(), given.range()) {
         (Matrix::Bt709, _) => (Primaries::Bt709, Transfer::Bt709),
@@ -52,7 +52,7 @@ fn completed(given: &VideoColorimetry) -> VideoColorimetry {
     VideoColorimetry::new(given.range(), given.matrix(), transfer, primaries)
 }
 
-/// What full range has to pass on its way to limited range: a converter, and a filter that lets it out as RGB.
+/// A converter from full range, and a capsfilter that forces RGB between it and the conversion to limited range.
 pub fn range_converter(track: &str) -> Result<[gst::Element; 2], Error> {
     let converter = make("videoconvert", &format!("{track}-range"))?;
     let filter = make("capsfilter", &format!("{track}-range-filter"))?;
@@ -60,7 +60,7 @@ pub fn range_converter(track: &str) -> Result<[gst::Element; 2], Error> {
         return Ok([converter, filter]);
     };
     let to_set = filter.downgrade();
-    // Before the converter negotiates.
+    // Set the filter before the converter negotiates.
     on_caps(&pad, move |caps| {
         let info = formats::video_info(caps)?;
         let colorimetry = info.colorimetry();
@@ -80,7 +80,8 @@ pub fn range_converter(track: &str) -> Result<[gst::Element; 2], Error> {
     Ok([converter, filter])
 }
 
-/// Keeps full range out of MP4's `colr` box: the parameter sets of H.264 and H.265 say it, and are read right.
+/// Removes full-range colorimetry from mp4mux's caps, and so from the `colr` box. H.264 and H.265 parameter sets signal
+/// it, and are read correctly.
 pub fn keep_full_range_from_colr(mux_pad: &gst::Pad) {
     probe(mux_pad, gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         change_caps(info, |caps| {

@@ -1,8 +1,8 @@
-//! Decode times of frames that are decoded in another order than they are shown in.
+//! Decode times of reordered video (B-frames).
 //!
-//! The first of them lie before recorded time 0, where GStreamer has no stamps: so the gate stamps such streams later by
-//! a headroom ([`crate::gate::headroom`]), and an encoder or a timestamper moves its segment. mp4mux takes either for a
-//! delay of the whole track.
+//! The first decode times are before recorded time 0, where GStreamer has no timestamps. The gate therefore adds a
+//! headroom ([`crate::gate::headroom`]) to the timestamps of such streams, and an encoder or a timestamper moves its
+//! segment. mp4mux takes either for a delay of the whole track.
 
 use super::MuxerSite;
 use crate::{
@@ -11,14 +11,14 @@ use crate::{
 };
 use std::sync::{Arc, Mutex};
 
-/// Decode times are at least so far apart, in nanoseconds: as far as containers tell.
+/// Minimum distance between decode times, in nanoseconds: the resolution of the containers.
 const STEP: i64 = 1_000_000;
 
 fn signed(time: u64) -> i64 {
     i64::try_from(time).unwrap_or(0)
 }
 
-/// Stamps of a track in recorded time.
+/// Converts the timestamps of a track to recorded time.
 struct Track {
     segment: gst::FormattedSegment<gst::ClockTime>,
     headroom: i64,
@@ -44,7 +44,7 @@ impl Track {
         running.checked_sub(self.headroom)
     }
 
-    /// A frame's recorded time and its decode time, not before `earliest`.
+    /// Presentation and decode time of a frame in recorded time; the decode time is at least `earliest`.
     fn place(&mut self, buffer: &gst::BufferRef, earliest: i64) -> Option<(i64, i64)> {
         let pts = self.recorded(buffer.pts())?;
         let least = self.last.map_or(earliest, |last| last.saturating_add(STEP));
@@ -61,8 +61,8 @@ fn stamp(buffer: &mut gst::BufferRef, pts: i64, dts: i64) {
     buffer.set_dts(time(dts));
 }
 
-/// What leaves `pad` is stamped later than recorded time by `headroom` nanoseconds, whatever the gate gives media of its
-/// caps. Without one, the first decode times crowd together behind 0.
+/// Stamps the buffers that leave `pad` at recorded time plus `headroom` nanoseconds, whatever headroom the gate applies
+/// for the current caps. Without headroom, the first decode times would be clamped to 0.
 pub fn give_headroom(pad: &gst::Pad, headroom: u64) {
     let given = Arc::new(Mutex::new(None::<Track>));
     probe(
@@ -87,7 +87,7 @@ pub fn give_headroom(pad: &gst::Pad, headroom: u64) {
     );
 }
 
-/// Stamps what leaves `pad` in recorded time, plus `headroom`.
+/// Restamps the buffers that leave `pad` to recorded time plus `headroom`.
 fn shift(pad: &gst::Pad, given: Arc<Mutex<Option<Track>>>, headroom: i64) {
     probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
         let mut track = lock(&given);
@@ -108,8 +108,8 @@ fn shift(pad: &gst::Pad, given: Arc<Mutex<Option<Track>>>, headroom: i64) {
     });
 }
 
-/// Decode times in front of the muxer begin at 0, and all stamps are later than recorded time by what the first frame is
-/// shown after its decoding, which the container says in an edit list: the patch of its header is told with the first frame.
+/// Makes decode times at the muxer start at 0: all timestamps are later than recorded time by the first frame's
+/// composition offset, which an edit list compensates. The header patch receives that offset with the first frame.
 pub fn begin_at_zero(site: &MuxerSite<'_>) {
     let (patch, number) = (Arc::downgrade(&site.end.patch), site.index_in_kind);
     let (delays, index) = (site.end.delays.clone(), site.index);
@@ -122,7 +122,7 @@ pub fn begin_at_zero(site: &MuxerSite<'_>) {
     });
 }
 
-/// `told` hears, in nanoseconds, how much later than recorded time stamps on `pad` are from now on.
+/// Calls `told` with the offset of the timestamps on `pad` from recorded time, in nanoseconds.
 fn move_to_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync + 'static) {
     let track = Mutex::new((Track::new(headroom), None::<i64>));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

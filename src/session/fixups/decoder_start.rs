@@ -1,18 +1,18 @@
-//! What a decoder gives begins where its packets do.
+//! Aligns a decoder's output to its first packet.
 //!
-//! Decoders of Vorbis and AAC give nothing for their first packet, and those of Opus leave out its beginning. Where the file
-//! has no stamps (WAV, FLAC, MP3), all that follows would be heard too early: silence stands there.
+//! Vorbis and AAC decoders output nothing for their first packet, and Opus decoders drop its start. Where the file has
+//! no timestamps (WAV, FLAC, MP3), all audio after it would be too early, so silence fills the gap.
 
 use super::encoder_drain::silence;
 use crate::session::probe::probe;
 use gst::prelude::*;
 
-/// No more is filled: stamps that are further off are a stream's own.
+/// Maximum length to fill: a larger gap is in the stream itself.
 const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(1);
-/// Stamps are rounded.
+/// Minimum length to fill, since timestamps are rounded.
 const SHORTEST: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
-/// Puts silence in front of the first audio that comes to `pad`, back to `from`.
+/// Pushes silence from `from` on before the first audio buffer on `pad`.
 pub fn fill(pad: &gst::Pad, from: gst::ClockTime) {
     probe(pad, gst::PadProbeType::BUFFER, move |pad, info| {
         let pts = info.buffer().and_then(|buffer| buffer.pts());
@@ -23,7 +23,7 @@ pub fn fill(pad: &gst::Pad, from: gst::ClockTime) {
             && let Some(samples) = rate.mul_div_round(missing.nseconds(), 1_000_000_000)
             && let Some((silence, _)) = silence(pad, from, samples)
         {
-            // A failure shows with the next buffer.
+            // On failure, the next buffer fails as well.
             let _ = pad.chain(silence);
         }
         gst::PadProbeReturn::Remove

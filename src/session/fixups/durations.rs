@@ -1,7 +1,7 @@
-//! Frames last as long as they did when they came in.
+//! Preserves frame durations across parsers.
 //!
-//! Parsers of video give each frame the length that its frame rate tells, and none where the rate is unknown or variable;
-//! those of audio give each the length of a whole one. Containers tell that of the last frame by it alone.
+//! Video parsers set durations from the frame rate, or none if it is unknown or variable; audio parsers set the
+//! duration of a whole frame. In containers, the duration of the last frame depends on this alone.
 
 use crate::session::{probe::probe, timing::lock};
 use std::{
@@ -9,12 +9,12 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// No more frames than this are on their way: encoders look ahead at 250 at the most.
+/// Maximum number of frames in flight: the longest encoder lookahead is 250.
 const MAX_FRAMES: usize = 300;
-/// Stamps of the same frame are no further apart, in nanoseconds: encoders round them.
+/// Maximum deviation between timestamps of the same frame, in nanoseconds: encoders round them.
 const ROUNDING: u64 = 1_000_000;
 
-/// Running times and lengths of frames on their way, in nanoseconds.
+/// Running times and durations of frames in flight, in nanoseconds.
 #[derive(Default)]
 struct Lengths {
     frames: VecDeque<(u64, u64)>,
@@ -28,7 +28,7 @@ impl Lengths {
         self.frames.push_back((at, length));
     }
 
-    /// The length of the frame that stands at `at`; it is forgotten.
+    /// Removes and returns the duration of the frame at `at`.
     fn take(&mut self, at: u64) -> Option<u64> {
         let nearest = self.frames.iter().enumerate();
         let (index, (stands, _)) = nearest.min_by_key(|(_, (stands, _))| stands.abs_diff(at))?;
@@ -39,7 +39,7 @@ impl Lengths {
     }
 }
 
-/// Frames leave `out` with the durations with which they have passed `entry`.
+/// Restores, on `out`, the durations that frames had on `entry`.
 pub fn keep(entry: &gst::Pad, out: &gst::Pad) {
     let lengths = Arc::<Mutex<Lengths>>::default();
     let noted = lengths.clone();
@@ -56,7 +56,7 @@ pub fn keep(entry: &gst::Pad, out: &gst::Pad) {
     });
 }
 
-/// Calls `work` with each buffer that passes `pad`, and its running time.
+/// Calls `work` with the running time of each buffer that passes `pad`.
 fn on_frames(pad: &gst::Pad, work: impl Fn(u64, &mut gst::Buffer) + Send + Sync + 'static) {
     let segment = Mutex::new(gst::FormattedSegment::<gst::ClockTime>::new());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;

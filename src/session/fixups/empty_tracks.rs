@@ -1,8 +1,8 @@
-//! A track that ends before anything is known of it is taken out of the muxer.
+//! Removes a track from the muxer if it ends without caps.
 //!
-//! matroskamux 1.26 waits for the caps of every track before it writes its header, of those too that
-//! have ended without any: it would keep a processor busy for ever, and write nothing of the others. oggmux may lose
-//! the others, too, and logs a track without any media as critical, which ends a process that asks for that.
+//! matroskamux 1.26 waits for the caps of every track before it writes its header, even of tracks that ended without
+//! any: it would busy-wait for ever, and write nothing of the other tracks. oggmux may lose the other tracks as well,
+//! and logs a track without media as critical, which is fatal if the process asks for that.
 
 use super::MuxerSite;
 use crate::model::Container;
@@ -13,17 +13,16 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-/// How many tracks a muxer has.
+/// Number of tracks in a muxer.
 pub type TrackCount = Arc<AtomicUsize>;
 
-/// When a pad goes, GstCollectPads does not look whether it was the last that the others' ends have waited for: it is told
-/// one of those again.
+/// Sends EOS again: when a pad is removed, GstCollectPads does not check whether all remaining pads are EOS.
 fn let_end(muxer: &gst::Element) {
     if muxer.is::<gst_base::Aggregator>() {
         return;
     }
     let has_ended = |pad: &gst::Pad| {
-        // An end that is on its way in is there when its thread has let go of the pad.
+        // An EOS that is being handled is complete once the stream lock is free.
         drop(pad.stream_lock());
         pad.pad_flags().contains(gst::PadFlags::EOS)
     };
@@ -33,14 +32,13 @@ fn let_end(muxer: &gst::Element) {
     };
     let is_through = muxer.src_pads().iter().any(has_ended);
     if !is_through && let Some(start) = sink.sticky_event::<gst::event::StreamStart>(0) {
-        // Without it nothing is taken behind an end.
+        // STREAM_START clears EOS; without it the pad would reject the event.
         sink.send_event(gst::Event::from(start));
         sink.send_event(gst::event::Eos::new());
     }
 }
 
-/// Takes a track out of its muxer if it ends without caps, or in Ogg without media, unless it is the last of the tracks
-/// there.
+/// Removes a track from its muxer if it ends without caps (in Ogg, without media), unless it is the last one left.
 pub fn take_out(site: &MuxerSite<'_>) {
     let (source, container) = (site.out, site.spec.container);
     let (muxer, tracks) = (&site.end.muxer, &site.end.tracks);
@@ -75,7 +73,7 @@ pub fn take_out(site: &MuxerSite<'_>) {
             }
             muxer.release_request_pad(&sink);
             let_end(&muxer);
-            // Nobody is left to hear it.
+            // The peer pad is gone.
             leave_out(info)
         },
     );

@@ -1,4 +1,4 @@
-//! Encoders that are late: their last samples are got out of them, and no more than those.
+//! Drains the encoder delay: pushes the last samples out of an encoder, and drops packets beyond them.
 
 use crate::session::{
     probe::{leave_out, probe},
@@ -7,19 +7,19 @@ use crate::session::{
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Samples beyond the delay that an encoder is given at the end: it may keep a block and a half.
+/// Silence beyond the delay that is pushed at the end, in samples: an encoder may hold back one and a half blocks.
 const PUSH: u64 = 2 * 1_152;
 
-/// How much has gone into an encoder.
+/// Progress of an encoder's input.
 #[derive(Debug, Default)]
 struct Fed {
-    /// End of the media, in its stamps.
+    /// End of the media, as a buffer timestamp.
     end: Option<gst::ClockTime>,
-    /// Packets from here on hold nothing of it.
+    /// Packets from this timestamp on contain padding only.
     last: Option<gst::ClockTime>,
 }
 
-/// Silence after the end pushes the last samples out, which are late by `delay`; packets of nothing else are left out.
+/// Pushes silence at EOS to flush out the last `delay` samples, and drops packets that contain nothing but silence.
 pub fn push_out(encoder: &gst::Element, delay: u32) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;
@@ -39,7 +39,7 @@ pub fn push_out(encoder: &gst::Element, delay: u32) {
                 && let Some((silence, rate)) = silence(pad, end, delay + PUSH)
             {
                 lock(&feeding).last = Some(end + length(delay, rate));
-                // The encoder's own failure is told on the bus.
+                // The encoder posts its own errors on the bus.
                 let _ = pad.chain(silence);
             }
         }
@@ -63,7 +63,7 @@ pub fn push_out(encoder: &gst::Element, delay: u32) {
     });
 }
 
-/// So many samples of silence from `at` on for this pad, and how many are in a second.
+/// A buffer with `samples` of silence at `at` in the format of this pad, and the sample rate.
 pub fn silence(pad: &gst::Pad, at: gst::ClockTime, samples: u64) -> Option<(gst::Buffer, u64)> {
     let info = gst_audio::AudioInfo::from_caps(pad.current_caps()?.as_ref()).ok()?;
     let rate = u64::from(info.rate());

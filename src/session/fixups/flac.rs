@@ -1,8 +1,8 @@
-//! FLAC frames out of the middle of a stream, in a file of their own.
+//! Renumbers FLAC frames that start in the middle of a stream.
 //!
-//! Each frame has its number in its header, from which players tell the time (RFC 9639, section 9.1):
-//! they are counted anew from the file's beginning, without the pauses. Nothing else of them changes
-//! but the checksums. When all are through, the file's head is told how many samples there are.
+//! Each frame header has a frame or sample number, from which players derive the time (RFC 9639, section 9.1). Frames
+//! are renumbered from the start of the file, without pauses; otherwise only the checksums change. At the end, the
+//! total number of samples is written into STREAMINFO.
 
 use crate::{
     formats::FlacHeader,
@@ -17,13 +17,13 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// Where the head has the samples in the stream: 4 bits of this byte and the next 4 bytes.
+/// Offset of the total number of samples in STREAMINFO: the low 4 bits of this byte and the next 4 bytes.
 const TOTAL_AT: usize = 21;
 
-/// Says what comes out of an encoder before it ends with less than a block of sound.
+/// Sends the caps of an encoder that ends with less than one block of audio.
 ///
-/// flacenc says so with the first block that is full, but ends with a segment that comes before it: GStreamer warns of
-/// such disorder, and a process may ask to be ended by that. What the encoder says itself comes after.
+/// flacenc sends caps with its first full block; without one, it sends a segment before the caps when it ends.
+/// GStreamer warns about that order, and warnings may be configured as fatal. The encoder's own caps follow later.
 pub fn announce(encoder: &gst::Element) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;
@@ -45,7 +45,7 @@ pub fn announce(encoder: &gst::Element) {
     });
 }
 
-/// FLAC of the same rate and channels.
+/// FLAC caps with the same sample rate and channels.
 fn encoded(raw: &gst::CapsRef) -> Option<gst::Caps> {
     let raw = raw.structure(0)?;
     let number = |field| raw.get::<i32>(field).ok();
@@ -55,25 +55,24 @@ fn encoded(raw: &gst::CapsRef) -> Option<gst::Caps> {
     Some(caps.build())
 }
 
-/// Frames so far, and samples in them.
+/// Number of frames and samples so far.
 #[derive(Debug, Default)]
 struct Count {
     frames: u64,
     samples: u64,
-    /// The file's first bytes.
+    /// The first bytes of the file.
     head: Vec<u8>,
-    /// Where the last frame begins and ends. (Of the last of a stream, which is shorter, parsers say that it is as long as
-    /// the others.)
+    /// Start and end of the last frame. (For the last one of a stream, which is shorter, parsers claim the usual length.)
     last: Option<(gst::ClockTime, gst::ClockTime)>,
 }
 
-/// Which frames are counted anew.
+/// Which frames are renumbered.
 #[derive(Debug, Clone)]
 pub struct Counted {
-    /// Those from when this is set, or all: decoders make up silence for numbers that are left out where other frames have
-    /// been put among those of one stream.
+    /// Renumber once this flag is set, or always if `None`. Frames of another encoder among those of a copied stream
+    /// leave jumps in the numbers, which decoders fill with silence.
     pub from: Option<Arc<AtomicBool>>,
-    /// Whether the file tells its time by them, and by the samples that its head names.
+    /// Whether the file's only timing is the frame numbers and the total number of samples (bare FLAC).
     pub is_bare: bool,
 }
 
@@ -85,7 +84,7 @@ impl Counted {
 }
 
 impl Count {
-    /// The frame with the number that it has here; `None` for what is no frame.
+    /// The frame with its new number; `None` if it is not a frame.
     fn renumbered(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         let header = FlacHeader::read(frame)?;
         let number = match header.by_samples {
@@ -97,8 +96,8 @@ impl Count {
         header.renumbered(frame, number)
     }
 
-    /// A frame lies behind the one before it: the last one of a flacenc of 1.26 that has begun in the middle says that
-    /// the encoder began at 0.
+    /// Moves a frame behind the previous one: if flacenc 1.26 starts in the middle of a track, it stamps its last frame
+    /// as if the encoder had started at 0.
     fn place(&mut self, frame: &mut gst::BufferRef) {
         let (Some(pts), Some(length)) = (frame.pts(), frame.duration()) else {
             return;
@@ -111,7 +110,7 @@ impl Count {
         self.last = Some((pts, pts + length));
     }
 
-    /// What the head has to say in the end, where it is.
+    /// The bytes with the total number of samples, for STREAMINFO.
     fn total(&self) -> Option<[u8; 5]> {
         let [b'f', b'L', b'a', b'C', ..] = *self.head else {
             return None;
@@ -122,7 +121,7 @@ impl Count {
     }
 }
 
-/// Sets `is_mixed` once silence passes `pad` that stands in for frames that did not come.
+/// Sets `is_mixed` once silence that fills a gap passes `pad`.
 pub fn note_silence(pad: &gst::Pad, is_mixed: Arc<AtomicBool>) {
     probe(pad, gst::PadProbeType::BUFFER, move |_, info| {
         let flags = info.buffer().map(|buffer| buffer.flags());
@@ -133,7 +132,7 @@ pub fn note_silence(pad: &gst::Pad, is_mixed: Arc<AtomicBool>) {
     });
 }
 
-/// Numbers the frames that leave `pad` from 0 on.
+/// Renumbers the frames that leave `pad`, from 0 on.
 pub fn count_anew(pad: &gst::Pad, counted: Counted) {
     let count = Mutex::new(Count::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -150,10 +149,10 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                 count.head.extend(map.iter().take(missing));
                 let Some(bytes) = count.renumbered(&map) else {
                     drop(map);
-                    // The head of what goes on here is none of this file's.
+                    // A header from the middle of the stream does not belong in this file.
                     return match count.samples {
                         0 => gst::PadProbeReturn::Ok,
-                        // An encoder that completes the head that it has written.
+                        // The encoder rewrites its own header at the end.
                         _ if counted.is_bare && !counted.has_begun() => gst::PadProbeReturn::Ok,
                         _ => leave_out(info),
                     };
@@ -176,12 +175,12 @@ pub fn count_anew(pad: &gst::Pad, counted: Counted) {
                     && counted.has_begun() =>
             {
                 let total = std::mem::take(&mut *lock(&count)).total();
-                // This pad has ended by now, what comes after it has not.
+                // This pad is EOS already, its peer is not.
                 if let (Some(total), Some(next)) = (total, pad.peer()) {
                     let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();
                     segment.set_start(gst::format::Bytes::from_u64(TOTAL_AT as u64));
                     next.send_event(gst::event::Segment::new(&segment));
-                    // If it is not taken, the file lacks its length and nothing else.
+                    // Without it, the file only lacks its total length.
                     let _ = next.chain(gst::Buffer::from_mut_slice(total));
                 }
             }
@@ -221,7 +220,7 @@ mod tests {
         ] {
             assert_eq!(count.renumbered(bytes), None, "{bytes:?}");
         }
-        // Cut off in the header, wherever that is.
+        // Truncated anywhere in the header.
         let whole = [0xff, 0xf9, 0x7d, 0, 0xc2, 0x80, 1, 2, 3, 4, 5, 6, 7];
         for end in 0..12 {
             assert_eq!(count.renumbered(&whole[..end]), None, "{end}");

@@ -1,8 +1,8 @@
-//! A track that stays away, told to a muxer that would wait for it, and takes no GAP event for an answer: a buffer without
-//! content goes in its place, which players never see.
+//! Notifies muxers of gaps in a track with empty buffers, since they ignore GAP events and would wait for the track.
+//! Players never see these buffers.
 //!
-//! In Matroska and MP4 what becomes of it is taken out of the muxer's bytes (`formats/patch`); in Ogg it is Theora's own
-//! way to show a picture on.
+//! In Matroska and MP4 the resulting blocks and samples are removed from the muxer's output (`formats/patch`); in Ogg
+//! an empty packet is Theora's own way to repeat the previous frame.
 
 use crate::{
     model::timeline::Ns,
@@ -17,38 +17,38 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// What tells that nothing comes before this recorded time: a GAP event, which parsers and codecs pass on in its place.
+/// A GAP event: nothing arrives before this recorded time. Parsers and codecs forward it in order.
 pub fn event(until: Ns) -> gst::Event {
     gst::event::Gap::new(gst::ClockTime::from_nseconds(until), None)
 }
 
-/// A gap of more frames than these is told at once.
+/// A gap longer than this many frames is represented by a single buffer.
 const MAX_FRAMES: u64 = 30_000;
-/// A hole in what comes that is no longer than this is jitter of the stamps: frames are counted on.
+/// A hole up to this long is timestamp jitter: frames are counted contiguously.
 const MAX_JITTER: gst::ClockTime = gst::ClockTime::from_mseconds(100);
 
-/// Frames of a constant rate that have left a pad.
+/// Frames of a constant frame rate that have left a pad.
 #[derive(Debug, Default)]
 struct Frames {
     length: Option<gst::ClockTime>,
     end: Option<gst::ClockTime>,
-    /// Others stand in for frames that do not come.
+    /// Missing frames are being replaced by empty buffers.
     is_away: bool,
 }
 
-/// Has buffers without content leave `source`, which feeds a muxer, for the gaps that are told there: stamped `headroom`
-/// nanoseconds later than recorded time, and one for each frame where the muxer's container counts `frames`.
+/// Replaces GAP events on `source`, which feeds a muxer, with empty buffers, stamped `headroom` nanoseconds later than
+/// recorded time. If `counts_frames`, as in Ogg, there is one buffer per missing frame.
 pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
     let frames = Mutex::new(Frames::default());
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(source, kinds, move |pad, info| {
         if let Some(buffer) = info.buffer_mut() {
-            // What stands in passes here, too.
+            // The empty buffers pass this probe, too.
             let is_frame = counts_frames && buffer.size() > 0;
             if let Some(pts) = buffer.pts().filter(|_| is_frame) {
                 let missing = lock(&frames).come_back(pts);
                 if missing.is_some() {
-                    // It begins a page: FFmpeg does not count what has no content, and believes the end of a page.
+                    // Start a new page: FFmpeg does not count empty packets, and trusts the page's end position.
                     buffer.make_mut().unset_flags(gst::BufferFlags::DELTA_UNIT);
                 }
                 push(pad, missing.unwrap_or_default(), counts_frames);
@@ -61,7 +61,7 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         };
         let (until, _) = gap.get();
         let at = running_time(pad, until + gst::ClockTime::from_nseconds(headroom));
-        // Before it is known what comes there is nothing that it could stand in for.
+        // Before there are caps, the muxer has no track to fill.
         if let Some(at) = at.filter(|_| pad.has_current_caps()) {
             let places = match counts_frames {
                 true => lock(&frames).stay_away(at),
@@ -73,7 +73,7 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
     });
 }
 
-/// Has gaps pass `timestamper`, which keeps frames back, and all events for the next frame: those that it has go first.
+/// Forwards gaps around `timestamper`, which holds back frames, and events until the next frame. It is drained first.
 pub fn pass(timestamper: &gst::Element) {
     let (Some(sink), Some(source)) = (
         timestamper.static_pad("sink"),
@@ -102,7 +102,7 @@ pub fn pass(timestamper: &gst::Element) {
     });
 }
 
-/// Any other segment drains a timestamper: that of `pad` differs in what nobody reads.
+/// Drains a timestamper by sending a segment that differs from the current one in `position`, which nothing reads.
 fn drain(pad: &gst::Pad) {
     let Some(event) = pad.sticky_event::<gst::event::Segment>(0) else {
         return;
@@ -116,23 +116,23 @@ fn drain(pad: &gst::Pad) {
     }
 }
 
-/// Has buffers without content leave `pad`, at these times and so long.
+/// Pushes empty buffers with these timestamps and durations.
 fn push(pad: &gst::Pad, places: Vec<(gst::ClockTime, gst::ClockTime)>, counts_frames: bool) {
     let last = places.len().saturating_sub(1);
     for (number, (pts, duration)) in places.into_iter().enumerate() {
         let mut buffer = nothing(pts, duration);
-        // oggmux counts frames from the last key frame, in no more bits than the stream's own distance between these
-        // needs: it is told that they are some. Behind a delta unit one begins a page.
+        // A granule position has only as many bits for the frames since the last keyframe as the keyframe interval
+        // needs, so all but the last are marked as keyframes. After a delta unit, a keyframe starts a new page.
         let is_key = counts_frames && number < last;
         if let Some(fields) = buffer.get_mut().filter(|_| !is_key) {
             fields.set_flags(gst::BufferFlags::DELTA_UNIT);
         }
-        // Errors of the muxer are on its bus.
+        // The muxer posts its errors on the bus.
         let _ = pad.push(buffer);
     }
 }
 
-/// The position at a running time in the segment that has left a pad.
+/// Converts a running time to a position in the pad's current segment.
 fn running_time(pad: &gst::Pad, running: gst::ClockTime) -> Option<gst::ClockTime> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = segment.segment().downcast_ref::<gst::ClockTime>()?;
@@ -145,7 +145,7 @@ impl Frames {
         self.end = Some(pts + self.length.unwrap_or_default());
     }
 
-    /// Those before `until` that have not come, and will not.
+    /// The missing frames before `until`.
     fn stay_away(&mut self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         self.is_away = true;
         let missing = self.missing(until);
@@ -154,33 +154,33 @@ impl Frames {
         missing
     }
 
-    /// Those that are missing before one that comes at `pts`, behind a gap or a hole: where nothing comes on any track,
-    /// nobody tells of a gap.
+    /// The missing frames before one at `pts`, after a gap or a hole. If all tracks are silent, there is no GAP event,
+    /// only a hole.
     fn come_back(&mut self, pts: gst::ClockTime) -> Option<Vec<(gst::ClockTime, gst::ClockTime)>> {
         let was_away = std::mem::take(&mut self.is_away);
         let is_hole = |end| pts.saturating_sub(end) > MAX_JITTER;
         if !was_away && !self.end.is_some_and(is_hole) {
             return None;
         }
-        // Stamps are rounded.
+        // Timestamps are rounded.
         Some(self.missing(pts + self.length.unwrap_or_default() / 2))
     }
 
-    /// Those before `until` that have not come.
+    /// The frames missing before `until`.
     fn missing(&self, until: gst::ClockTime) -> Vec<(gst::ClockTime, gst::ClockTime)> {
         let (Some(length), Some(end)) = (self.length.filter(|l| !l.is_zero()), self.end) else {
             return Vec::new();
         };
         let count = until.saturating_sub(end).nseconds() / length.nseconds();
         if count > MAX_FRAMES {
-            // Stamps may leap by days.
+            // Timestamps may jump by days.
             return vec![(until - length, length)];
         }
         (0..count).map(|n| (end + length * n, length)).collect()
     }
 }
 
-/// A buffer without content.
+/// An empty buffer.
 fn nothing(pts: gst::ClockTime, duration: gst::ClockTime) -> gst::Buffer {
     let mut buffer = gst::Buffer::new();
     if let Some(fields) = buffer.get_mut() {
@@ -197,7 +197,7 @@ mod tests {
 
     const MS: gst::ClockTime = gst::ClockTime::from_mseconds(1);
 
-    /// Frames of 40 ms that have come until 400 ms.
+    /// Frames of 40 ms, up to 400 ms.
     fn frames() -> Frames {
         let mut frames = Frames::default();
         frames.note(MS * 360, Some(MS * 40));

@@ -1,19 +1,18 @@
-//! Frames that are copied stay as they came, whatever a parser adds to them.
+//! Keeps the payload of copied frames unmodified.
 //!
-//! From 1.26 on, h264parse puts the parameter sets of the caps in front of the first key frame, also
-//! where it does not convert. The parser is there to complete the caps, and nothing else.
+//! Since 1.26, h264parse inserts the parameter sets from the caps before the first keyframe even if it
+//! does not convert. Here the parser is only meant to complete the caps.
 
 use crate::session::{probe::probe, timing::lock};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Lets frames leave `parser` with the bytes with which they came, as long as they are in the same
-/// form on both sides of it.
+/// Restores the original payload of frames that leave `parser`, as long as its input and output formats are the same.
 pub fn keep(parser: &gst::Element) {
     let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
         return;
     };
-    // What comes in frames leaves within the very push that brought it.
+    // The parser pushes a complete frame from within the chain function that received it.
     let newest = Arc::<Mutex<Option<gst::Buffer>>>::default();
     let came = newest.clone();
     probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
@@ -38,8 +37,7 @@ pub fn keep(parser: &gst::Element) {
     });
 }
 
-/// Whether the parser converts nothing, and the parameter sets of the frames are those that the
-/// container has got: new ones may have to be in the stream.
+/// Whether the parser converts nothing and the parameter sets in the caps are unchanged; new ones may belong in band.
 fn is_same_form(sink: &gst::Pad, src: &gst::Pad) -> bool {
     let (Some(input), Some(output)) = (sink.current_caps(), src.current_caps()) else {
         return false;
@@ -54,7 +52,7 @@ fn is_same_form(sink: &gst::Pad, src: &gst::Pad) -> bool {
     same("stream-format") && same("alignment") && have_same_sets(input, output)
 }
 
-/// Whether two caps name the same parameter sets.
+/// Whether two caps have the same parameter sets.
 fn have_same_sets(one: &gst::StructureRef, other: &gst::StructureRef) -> bool {
     let header = |structure: &gst::StructureRef| {
         let header = structure.get::<gst::Buffer>("codec_data").ok()?;
@@ -64,7 +62,7 @@ fn have_same_sets(one: &gst::StructureRef, other: &gst::StructureRef) -> bool {
     let (Some(one), Some(other)) = (header(one), header(other)) else {
         return false;
     };
-    // The fields behind the parameter sets may be left out (ISO/IEC 14496-15, section 5.3.3.1).
+    // The fields after the parameter sets are optional (ISO/IEC 14496-15, section 5.3.3.1).
     one.starts_with(&other) || other.starts_with(&one)
 }
 

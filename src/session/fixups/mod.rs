@@ -1,8 +1,8 @@
-//! What GStreamer's elements get wrong, or leave undone, put right by pad probes and caps around them.
+//! Workarounds for bugs and omissions in GStreamer elements, implemented as pad probes and caps around them.
 //!
-//! [`TABLE`] has one row for each, in the order in which they are installed; each file beside it does the work of one
-//! row, or of a few that belong together. A row goes when no supported version of GStreamer needs it any more:
-//! `tests.rs` switches each off and looks whether the fault appears.
+//! [`TABLE`] has one row per workaround, in installation order; each file in this module implements one row, or a few
+//! related ones. A row is removed once no supported version of GStreamer needs it: `tests.rs` disables each row in turn
+//! and checks whether the bug still shows.
 
 mod av1;
 mod caps_once;
@@ -50,29 +50,29 @@ use crate::{
 use gst::prelude::*;
 use std::sync::{Arc, Weak, atomic::AtomicBool};
 
-/// One fault, and what is done about it.
+/// One bug, and its workaround.
 pub struct Fixup {
     pub name: &'static str,
-    /// The factory of the element at fault, or of the elements.
+    /// Factory name of the faulty element, or several separated by commas.
     pub element: &'static str,
-    /// Where they have the fault, as its proof in `tests/proofs.rs` shows it.
+    /// The versions that have the bug, as demonstrated by its proof in `tests/proofs.rs`.
     pub versions: Versions,
-    /// What they do wrong.
+    /// What the element does wrong.
     pub report: &'static str,
-    /// Whether a chain is one in which the fault could show.
+    /// Whether a chain may be affected.
     pub needed: fn(&ChainSpec) -> bool,
-    /// Puts it right; the variant is the stage of the chain's building.
+    /// Installs the workaround; the variant names the stage of chain construction.
     pub install: Install,
 }
 
-/// Versions of GStreamer, major and minor, that have a fault.
+/// Versions of GStreamer (major, minor) that have a bug.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Versions {
-    /// Every one that is known.
+    /// All known versions.
     All,
-    /// Those before this one.
+    /// Versions older than this one.
     Before(u32, u32),
-    /// This one and those after it.
+    /// This version and newer ones.
     From(u32, u32),
 }
 
@@ -87,53 +87,53 @@ impl Versions {
     }
 }
 
-/// Where in a chain a fixup goes. The stages are those of [`super::pipeline`], in their order.
+/// Where in a chain a fixup is installed. The stages are those of [`super::pipeline`], in the same order.
 pub enum Install {
-    /// On the pad out of which media comes as the gate gives it.
+    /// On the appsrc's src pad, where media arrives from the gate.
     Source(fn(&gst::Pad, &ChainSpec)),
-    /// Into the converters in front of an encoder: the first takes any raw media, the last is the capsfilter whose
-    /// caps the encoder gets.
+    /// Among the converters in front of an encoder: the first one accepts any raw media, the last one is the capsfilter
+    /// that sets the encoder's input caps.
     Converters(fn(&mut Vec<gst::Element>, &ChainSpec, &TrackMedia<'_>) -> Result<(), Error>),
-    /// Around an encoder that is in no pipeline yet.
+    /// Around an encoder that is not in a pipeline yet.
     Encoder(fn(&gst::Element, &ChainSpec)),
-    /// Behind a decoder that takes over in the middle of a track: on the pad to which its media comes, from this time on.
+    /// Downstream of a decoder that takes over in the middle of a track: on its downstream pad, with the start time.
     Decoder(fn(&gst::Pad, gst::ClockTime)),
-    /// Around a parser that is in no pipeline yet. The flag is set once another encoder's frames are among those that are
-    /// copied.
+    /// Around a parser that is not in a pipeline yet. The flag is set once frames of another encoder have been mixed
+    /// into the copied stream.
     Parser(fn(&gst::Element, &ChainSpec, &Arc<AtomicBool>)),
-    /// Between what is built of the chain and the muxer.
+    /// Between the rest of the chain and the muxer.
     Muxer(fn(&MuxerSite<'_>)),
 }
 
-/// What a track's chain is built for.
+/// Describes the chain to be built for a track.
 #[derive(Debug, Clone)]
 pub struct ChainSpec {
     pub container: Container,
     pub codec: Codec,
-    /// Whether media is stored as it comes.
+    /// Whether the stream is remuxed without re-encoding.
     pub copied: bool,
-    /// Whether a parser stands in front of the muxer.
+    /// Whether there is a parser in front of the muxer.
     pub has_parser: bool,
-    /// What the gate gives at first.
+    /// Initial caps at the gate's output.
     pub caps: gst::Caps,
-    /// What the encoder of raw video is given.
+    /// Format of the raw video encoder's input.
     pub picture: Option<Picture>,
-    /// The encoder's factory, from [`Install::Encoder`] on.
+    /// Factory name of the encoder; set from [`Install::Encoder`] on.
     pub encoder: Option<glib::GString>,
-    /// Whether it takes over in the middle of a track that has been copied, and that has its header.
+    /// Whether this encoder takes over in the middle of a copied track, whose header has already been written.
     pub takes_over: bool,
-    /// Whether an encoder goes on with what another has begun.
+    /// Whether this encoder continues a track that another encoder started.
     pub resumes: bool,
-    /// What the first encoder of the track was given, once that is known.
+    /// Input caps of the track's first encoder, once known.
     pub form: Option<gst::Caps>,
-    /// Whether the recording is of audio alone.
+    /// Whether the recording has audio tracks only.
     pub audio_only: bool,
-    /// Whether the track is the recording's first.
+    /// Whether this is the first track of the recording.
     pub is_first: bool,
 }
 
 impl ChainSpec {
-    /// What the plan says of a track.
+    /// Derives the spec of a track from the plan.
     pub fn of(
         plan: &Plan,
         index: usize,
@@ -157,7 +157,7 @@ impl ChainSpec {
         })
     }
 
-    /// The track as the file has it.
+    /// The track as it is stored in the file.
     pub fn recorded(&self) -> formats::Recorded {
         formats::Recorded {
             codec: self.codec,
@@ -166,12 +166,12 @@ impl ChainSpec {
         }
     }
 
-    /// Whether raw media comes in.
+    /// Whether the input is raw media.
     pub fn is_raw(&self) -> bool {
         formats::is_raw(&self.caps)
     }
 
-    /// Whether packets come to the muxer as [`formats::join_alpha`] makes them.
+    /// Whether the muxer receives packets in the form that [`formats::join_alpha`] produces.
     pub fn has_joined_alpha(&self) -> bool {
         let splits = self.picture.as_ref().is_some_and(|p| p.splits_alpha);
         match self.copied {
@@ -180,8 +180,8 @@ impl ChainSpec {
         }
     }
 
-    /// How much later than recorded time media is stamped, in nanoseconds: where decode times may lie before 0 and the
-    /// container can say so.
+    /// Offset of the timestamps from recorded time, in nanoseconds. Nonzero where decode times may be negative and the
+    /// container can express that.
     pub fn headroom(&self) -> u64 {
         match self.copied && self.container == Container::Mp4 && self.is_reorderable() {
             true => headroom(&self.caps),
@@ -189,49 +189,49 @@ impl ChainSpec {
         }
     }
 
-    /// Whether the muxer can be told that nothing comes, so that it does not wait.
+    /// Whether the muxer can be notified of gaps, so that it does not wait for this track.
     pub fn takes_gaps(&self) -> bool {
         self.container != Container::Ogg || self.copied && self.codec == Codec::Theora
     }
 
-    /// Whether frames may be decoded in another order than they are shown in.
+    /// Whether decode order may differ from presentation order.
     fn is_reorderable(&self) -> bool {
         matches!(self.codec, Codec::H264 | Codec::H265)
     }
 
-    /// What the container has to be told of the delay of audio.
+    /// The audio delay that has to be signalled in the container.
     pub fn delay(&self) -> Option<formats::Delay> {
         let delay = || formats::delay(self.codec, self.container, self.encoder.as_deref());
         (self.codec.kind() == Kind::Audio).then(delay)
     }
 
-    /// Samples that the encoder adds in front, whether the container is told or not.
+    /// Encoder delay in samples, whether or not the container signals it.
     pub fn encoder_delay(&self) -> u32 {
         let encoder = self.encoder.as_deref();
         encoder.map_or(0, formats::encoder_delay)
     }
 }
 
-/// The end of a track's chain, and the muxer's pad that it is about to be linked to.
+/// The end of a track's chain, and the muxer pad that it is about to be linked to.
 pub struct MuxerSite<'a> {
     pub spec: &'a ChainSpec,
-    /// Name of the track's pad.
+    /// Name of the track's sink pad.
     pub name: &'a str,
-    /// Its number among the recording's tracks.
+    /// Index of the track in the recording.
     pub index: usize,
-    /// Its number among those of its kind.
+    /// Index among the tracks of the same kind.
     pub index_in_kind: usize,
-    /// The pad that takes what is encoded.
+    /// The sink pad that receives encoded media.
     pub parser: &'a gst::Pad,
-    /// The last pad in front of the muxer.
+    /// The last src pad in front of the muxer.
     pub out: &'a gst::Pad,
     pub mux_pad: &'a gst::Pad,
     pub end: &'a ContainerEnd,
-    /// Hears of what cannot be recorded.
+    /// Is notified of media that cannot be recorded.
     pub listener: Weak<dyn Listener>,
 }
 
-/// What has to be installed in this chain at one stage, each noted in the log.
+/// The fixups to install in this chain at one stage; each one is logged.
 fn needed<F>(spec: &ChainSpec, at_stage: impl Fn(&Install) -> Option<F>) -> Vec<F> {
     let rows = TABLE.iter().filter_map(|fixup| {
         let install = at_stage(&fixup.install)?;
@@ -316,13 +316,13 @@ pub fn on_muxer(site: &MuxerSite<'_>) {
     }
 }
 
-/// Whether the tests of this crate have left it on.
+/// Whether the row is enabled; only this crate's tests can disable one.
 #[cfg(not(test))]
 fn is_on(_name: &str) -> bool {
     true
 }
 
-/// Names of rows that are off, for the tests of this crate: separated by commas, in the environment.
+/// Environment variable with the names of disabled rows, separated by commas; for this crate's tests only.
 #[cfg(test)]
 pub const SWITCHED_OFF: &str = "MEDIARECORDER_TEST_FIXUPS_OFF";
 

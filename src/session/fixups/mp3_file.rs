@@ -1,6 +1,6 @@
-//! A bare MP3 file: frames, in front of which stand tags and an Info frame, which is written again at the end.
+//! Writes bare MP3 files: tags, an Info frame that is rewritten at the end, and the frames.
 //!
-//! xingmux leaves no room for where the sound begins and ends, and takes no tags.
+//! xingmux writes no encoder delay and padding, and no tags.
 
 use crate::{
     formats::{Mp3Header, Mp3Info, id3},
@@ -9,26 +9,26 @@ use crate::{
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Of so many frames one has its place remembered, and of twice as many each time that there are too many.
+/// Limit for the seek index; when it is full, every other entry is removed and the interval doubles.
 const MAX_PLACES: usize = 4_096;
 
 #[derive(Debug, Default)]
 struct File {
-    /// Padding of its tags.
+    /// Padding after the tags, in bytes.
     room: usize,
     tags: Option<gst::TagList>,
     first: Option<Mp3Header>,
-    /// Bytes of the tags, and with the Info frame.
+    /// Size of the tags, and size of the file so far, in bytes.
     tag_size: u64,
     size: u64,
     frames: u32,
     varies: bool,
-    /// Bytes before each of some frames, so many frames apart.
+    /// Byte offsets of every `apart`th frame.
     places: Vec<u64>,
     apart: u32,
-    /// Where the sound ends, in its stamps.
+    /// End of the audio, as a buffer timestamp.
     end: gst::ClockTime,
-    /// What is written by this file is on its way.
+    /// Set while this fixup pushes its own buffer.
     passing: bool,
 }
 
@@ -41,7 +41,7 @@ impl File {
         self.tags = Some(tags);
     }
 
-    /// What goes in front of the first frame.
+    /// The tags and the Info frame, which precede the first frame.
     fn begin(&mut self, frame: &[u8], delay: u32) -> Option<gst::Buffer> {
         let first = Mp3Header::parse(frame)?;
         let none = gst::TagList::new();
@@ -59,7 +59,7 @@ impl File {
         Some(gst::Buffer::from_mut_slice([tag, info].concat()))
     }
 
-    /// Takes account of a frame; what goes in front of it is on its way until `passing` is reset.
+    /// Registers a frame. Returns what precedes the first one, with `passing` set until the caller resets it.
     fn pass(&mut self, buffer: &gst::BufferRef, delay: u32) -> Option<gst::Buffer> {
         if self.passing {
             return None;
@@ -98,7 +98,7 @@ impl File {
         }
     }
 
-    /// The Info frame as it is at the end, and where it belongs.
+    /// The final Info frame, and its offset.
     fn finish(&self, delay: u32) -> Option<(u64, gst::Buffer)> {
         let first = self.first?;
         let mut table = [0; 100];
@@ -129,8 +129,8 @@ impl File {
     }
 }
 
-/// Makes a file of the frames that pass `muxer`, which changes nothing. `delay`: samples that their encoder has put in
-/// front, together with those of a decoder; 0 if that is not known. `room`: bytes of padding behind the tags.
+/// Writes a complete file around the frames that pass `muxer`, which is a pass-through. `delay`: encoder plus decoder
+/// delay in samples, 0 if unknown. `room`: padding after the tags, in bytes.
 pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
     let (Some(sink), Some(src)) = (muxer.static_pad("sink"), muxer.static_pad("src")) else {
         return;
@@ -151,7 +151,7 @@ pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
             Some(gst::PadProbeData::Buffer(buffer)) => {
                 let head = lock(&file).pass(buffer, delay);
                 if let Some(head) = head {
-                    // The frame itself fails as well.
+                    // On failure, the push of the frame fails as well.
                     let _ = pad.push(head);
                     lock(&file).passing = false;
                 }
@@ -160,7 +160,7 @@ pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
         }
         gst::PadProbeReturn::Ok
     });
-    // In front of the muxer: behind it nothing passes any more when EOS does.
+    // On the sink pad: once EOS has passed the src pad, that accepts no more buffers.
     let src = src.downgrade();
     probe(
         &sink,
@@ -175,7 +175,7 @@ pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
                     let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();
                     segment.set_start(gst::format::Bytes::from_u64(at));
                     src.push_event(gst::event::Segment::new(&segment));
-                    // What fails here has been told by whoever has failed.
+                    // The element that failed has posted the error.
                     let _ = src.push(frame);
                 }
             }

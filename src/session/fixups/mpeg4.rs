@@ -1,14 +1,14 @@
-//! AAC that calls itself MPEG-2, for a container that knows only MPEG-4's.
+//! Relabels MPEG-2 AAC as MPEG-4 for containers that only support the latter.
 //!
-//! The frames are the same: what is low complexity in the one is an MPEG-4 stream as well. Only
-//! the caps and one bit in each ADTS header say otherwise, and go by the header into the file.
+//! The frames are identical: MPEG-2 AAC-LC is a valid MPEG-4 stream. Only the caps and one bit in each
+//! ADTS header differ, and the parser takes the version from that header.
 
 use crate::session::probe::{change_caps, probe};
 
-/// The bit of an ADTS header's second byte that says MPEG-2.
+/// The ID bit in the second byte of an ADTS header: set for MPEG-2.
 const MPEG2: u8 = 0x08;
 
-/// Has what leaves `pad` say that it is MPEG-4.
+/// Relabels the stream that leaves `pad` as MPEG-4.
 pub fn call_it_mpeg4(pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, |_, info| {
@@ -27,17 +27,17 @@ pub fn call_it_mpeg4(pad: &gst::Pad) {
     });
 }
 
-/// Whether the buffer begins with the header of an ADTS frame that says MPEG-2.
+/// Whether the buffer starts with an ADTS header that has the MPEG-2 bit set.
 fn has_mark(buffer: &gst::BufferRef) -> bool {
     let mut header = [0; 2];
-    // To read beyond the end is an assertion there, not an error.
+    // Reading beyond the end is a failed assertion in GStreamer, not an error.
     buffer.size() >= header.len()
         && buffer.copy_to_slice(0, &mut header).is_ok()
         && header[0] == 0xff
         && header[1] & 0xfe == 0xf8
 }
 
-/// Takes the bit from every frame; frames follow each other by the lengths that they give.
+/// Clears the bit in each frame; frames are located by the lengths in their headers.
 fn unmark(bytes: &mut [u8]) {
     let mut rest = bytes;
     while let Some([0xff, second, _, a, b, c]) = rest.get_mut(..6) {
@@ -65,7 +65,7 @@ mod tests {
         unmark(&mut bytes);
         let fixed = [0xff, 0xf1, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 1, 2];
         assert_eq!(bytes, [fixed, fixed].concat());
-        // What is no ADTS stays.
+        // Data that is not ADTS is unchanged.
         let mut other = frame;
         other[1] = 0xe9;
         unmark(&mut other);

@@ -1,8 +1,8 @@
-//! What muxers take from caps without looking at it: completed, or taken out, before it gets there.
+//! Completes or removes caps fields that muxers trust without validation, before the caps reach the muxer.
 //!
-//! mp4mux 1.22 crashes where VP9 has no chroma-site, and writes a time scale of 0 where a frame lasts longer than
-//! 100 s. matroskamux divides by the pixel aspect ratio. Both trust that headers are buffers. oggmux writes
-//! a file without media where Opus, Vorbis or Theora have no stream header.
+//! mp4mux 1.22 crashes if VP9 caps have no chroma-site, and writes a timescale of 0 if frames are longer than
+//! 100 s. matroskamux divides by the pixel aspect ratio. Both assume that headers are buffers. oggmux writes
+//! a file without media if Opus, Vorbis or Theora caps have no stream header.
 
 use super::{MuxerSite, opus_header};
 use crate::formats::{self, stream_header as header};
@@ -14,7 +14,7 @@ use crate::session::{
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// Keeps from the muxer what it cannot read; caps that are none for it end the recording.
+/// Passes only valid caps to the muxer; caps that it cannot accept end the recording.
 pub fn vet(site: &MuxerSite<'_>) {
     let (container, codec) = (site.spec.container, site.spec.codec);
     let (listener, name) = (site.listener.clone(), site.name.to_owned());
@@ -29,8 +29,8 @@ pub fn vet(site: &MuxerSite<'_>) {
     });
 }
 
-/// Lets only such caps get to `mux_pad` as its muxer can read. `refuse` gets why others are kept from it, once media comes
-/// with them (theoraenc has caps without its headers first), and so is what follows them, but for its segment and the end.
+/// Drops caps that the muxer of `mux_pad` cannot read. `refuse` is called with the reason once media arrives with such
+/// caps (theoraenc sends caps without headers first); from then on everything but SEGMENT and EOS is dropped.
 fn keep_readable(
     mux_pad: &gst::Pad,
     container: Container,
@@ -67,7 +67,7 @@ fn keep_readable(
     });
 }
 
-/// Asked beforehand, `mux_pad` accepts what can be made readable, and what is refused with a reason once it comes.
+/// Accepts, in ACCEPT_CAPS queries, both caps that can be completed and caps that will be refused with a reason later.
 fn accept_readable(mux_pad: &gst::Pad, container: Container, codec: Codec, taken: gst::Caps) {
     probe(
         mux_pad,
@@ -81,7 +81,7 @@ fn accept_readable(mux_pad: &gst::Pad, container: Container, codec: Codec, taken
     );
 }
 
-/// Leaves it to the pads behind `pad` what caps they take.
+/// Answers every ACCEPT_CAPS query with true, and leaves the decision to the pads downstream.
 pub fn accept_all(pad: &gst::Pad) {
     probe(pad, gst::PadProbeType::QUERY_DOWNSTREAM, |_, info| {
         answer_accept_caps(info, |_| true)
@@ -103,7 +103,7 @@ fn answer_accept_caps(
     gst::PadProbeReturn::Handled
 }
 
-/// Refuses what comes with caps that are refused by then.
+/// Refuses media that arrives while its caps are refused.
 fn refuse_media(
     mux_pad: &gst::Pad,
     refused: Arc<Mutex<Option<(gst::Caps, String)>>>,
@@ -119,8 +119,8 @@ fn refuse_media(
     });
 }
 
-/// A muxer does not look whether there were caps in front of media. A pad that receives media warns of the missing
-/// segment before its probes are called, so that the segment passes.
+/// Drops all media and events, since muxers do not check for caps before media. SEGMENT passes: GStreamer warns about a
+/// missing segment before a pad's probes are called.
 fn keep_media_out(mux_pad: &gst::Pad) {
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(mux_pad, kinds, |_, info| {
@@ -131,7 +131,7 @@ fn keep_media_out(mux_pad: &gst::Pad) {
     });
 }
 
-/// These caps as the muxer of `container` can read them, or what they lack.
+/// Completes the caps for the muxer of `container`; fails with what they lack.
 fn readable(
     container: Container,
     codec: Codec,
@@ -167,9 +167,9 @@ fn readable(
     let rate = fields.get::<gst::Fraction>("framerate").ok();
     let is_slow = rate.is_some_and(|rate| rate.numer() < rate.denom());
     match container {
-        // It counts in hundredths of a frame, or in microseconds where it knows no rate.
+        // mp4mux's timescale is in hundredths of a frame, or in microseconds if the rate is unknown.
         Container::Mp4 if is_slow => fields.remove_field("framerate"),
-        // In a template that names it, it has to be there: 0 is any.
+        // A field in the template is mandatory; 0/1 means a variable rate.
         _ if rate.is_none() && named.is_some_and(|form| form.has_field("framerate")) => {
             fields.set("framerate", gst::Fraction::new(0, 1));
         }
@@ -197,7 +197,7 @@ fn complete_sound(fields: &mut gst::StructureRef, channels: i32, rate: i32) {
     }
 }
 
-/// Channels and rate of Vorbis (Vorbis I, 4.2.2).
+/// Channels and sample rate from a Vorbis identification header (Vorbis I, 4.2.2).
 fn vorbis_header(fields: &gst::StructureRef) -> Option<(i32, i32)> {
     let header = header(fields)?;
     let channels = *header.get(11)?;
@@ -207,7 +207,7 @@ fn vorbis_header(fields: &gst::StructureRef) -> Option<(i32, i32)> {
     (readable && channels > 0 && rate > 0).then_some((channels.into(), rate))
 }
 
-/// Whether there is a header of Theora (Theora Specification, 6.2) whose frame rate can be divided by.
+/// Whether the caps have a Theora identification header (Theora specification, 6.2) with a nonzero frame rate.
 fn has_theora_header(fields: &gst::StructureRef) -> bool {
     let number = |header: &[u8], at: usize| {
         let bytes = header.get(at..)?.first_chunk()?;
@@ -223,10 +223,10 @@ fn has_theora_header(fields: &gst::StructureRef) -> bool {
     })
 }
 
-/// mp4mux compares these without looking whether they are there.
+/// mp4mux compares these fields without checking that they exist.
 fn complete_vp9(fields: &mut gst::StructureRef) {
     if !fields.has_field_with_type("chroma-site", glib::Type::STRING) {
-        // Where VP9 has them unless it says otherwise.
+        // The default of VP9.
         fields.set("chroma-site", "mpeg2");
     }
     let deep = matches!(fields.get::<&str>("profile"), Ok("2" | "3"));

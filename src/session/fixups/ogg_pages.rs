@@ -1,9 +1,9 @@
-//! Where pages of audio in Ogg begin: behind a hole, since readers count the packets of a page back from the time at its
-//! end (GStreamer) or on from the end of the page before (FFmpeg: so the page behind the hole is two packets); and where a
-//! timeslice does.
+//! Controls where Ogg audio pages start: after a hole, and at a timeslice. Readers derive packet times backwards from
+//! the time at the end of the page (GStreamer) or forwards from the end of the previous page (FFmpeg, which is why the
+//! page after a hole has two packets).
 //!
-//! oggmux ends a page in front of a packet that is no delta unit behind one that is. (So it does in front of one that is
-//! a discontinuity, but then counts a page that is missing.)
+//! oggmux starts a new page at a packet that is not a delta unit if the previous one is. (It does so at a
+//! discontinuity, too, but then skips a page number.)
 
 use crate::{
     model::timeline::Ns,
@@ -12,21 +12,21 @@ use crate::{
 use gst::prelude::*;
 use std::sync::Mutex;
 
-/// Up to here oggmux takes a hole for jitter, and counts packets on (its `max-tolerance`).
+/// oggmux takes a hole up to this long for jitter, and counts packets contiguously (its `max-tolerance`).
 const JITTER: Ns = 40_000_000;
 
 #[derive(Debug, Default)]
 struct Track {
-    /// Where the last packet ended.
+    /// End of the last packet.
     end: Option<Ns>,
     /// Packets since the last hole.
     since_hole: Option<u32>,
-    /// Where the next timeslice begins, if there are any.
+    /// Start of the next timeslice, if there are timeslices.
     next_slice: Ns,
 }
 
 impl Track {
-    /// Whether a page has to begin with this packet.
+    /// Whether this packet has to start a page.
     fn begins_page(&mut self, pts: Ns, duration: Ns, timeslice: Ns) -> bool {
         let end = self.end.replace(pts.saturating_add(duration));
         let slice = timeslice > 0 && pts >= self.next_slice;
@@ -34,14 +34,14 @@ impl Track {
             self.next_slice = pts.saturating_add(timeslice);
         }
         let hole = end.is_some_and(|end| pts > end.saturating_add(JITTER));
-        // The second packet of a page has to be a delta unit for the third to begin one.
+        // The second packet of a page has to be a delta unit so that the third can start a new page.
         let since = self.since_hole.map(|since| since.saturating_add(1));
         self.since_hole = if hole { Some(0) } else { since };
         slice || hole || since == Some(2) || end.is_none()
     }
 }
 
-/// Has pages of the audio track on oggmux' `pad` begin where they have to.
+/// Starts pages at holes and timeslices on the oggmux `pad` of an audio track.
 pub fn divide(pad: &gst::Pad, timeslice: Ns) {
     let track = Mutex::new(Track {
         next_slice: timeslice,
@@ -67,7 +67,7 @@ pub fn divide(pad: &gst::Pad, timeslice: Ns) {
     });
 }
 
-/// Has pages of audio alone, with any of which a reader can begin, not be flagged as if it could not.
+/// Clears DELTA_UNIT on audio-only pages, since a reader can start at any of them.
 pub fn unflag(muxer: &gst::Element) {
     let Some(pad) = muxer.static_pad("src") else {
         return;

@@ -1,8 +1,8 @@
-//! Opus on its way into a container: every packet is stamped as that container counts.
+//! Adjusts the timestamps of Opus packets to the container.
 //!
-//! The first samples out of an Opus decoder, its pre-skip (RFC 7845, 4.2), are to be thrown away.
-//! opusenc stamps packets with what is heard of them. MP4 counts from the first sample decoded, and
-//! so does Matroska, where a packet's stamp is later than its sound by CodecDelay (RFC 9559, 12.4).
+//! The first samples out of an Opus decoder, the pre-skip (RFC 7845, 4.2), have to be discarded.
+//! opusenc stamps packets with presentation times. MP4 counts from the first decoded sample, and
+//! so does Matroska, where timestamps are later than the audio by CodecDelay (RFC 9559, 12.4).
 
 use super::MuxerSite;
 use crate::session::{
@@ -15,22 +15,21 @@ use crate::{
 };
 use std::sync::{Arc, Mutex};
 
-/// The pre-skip that matroskamux is told, in samples.
+/// The pre-skip in the caps for matroskamux, in samples.
 ///
-/// It puts packets in order by their stamps and adds the pre-skip to them afterwards, so that they
-/// come out in disorder with pictures; the stamps in the pre-skip's length it makes 0. Told of
-/// next to none, it has neither to do. The header's bytes are as many as with the true one, which
-/// takes its place there: see `formats/patch/matroska.rs`.
+/// matroskamux interleaves packets by timestamp and only then adds the pre-skip, which breaks the order relative to
+/// video; and it clamps timestamps within the pre-skip to 0. A pre-skip close to 0 avoids both. Its CodecDelay has the
+/// same width as that of the real pre-skip, which replaces it later: see `formats/patch/matroska.rs`.
 const STAND_IN: u16 = 4;
-/// Nanoseconds that Matroska writes in as many bytes as those of the stand-in.
+/// CodecDelay values, in nanoseconds, that take as many bytes as the placeholder's.
 const SAME_WIDTH: std::ops::Range<u64> = 1 << 16..1 << 24;
-/// What matroskamux rounds stamps to.
+/// matroskamux rounds timestamps to this, in nanoseconds.
 const UNIT: u64 = 1_000_000;
-/// Whole packets are multiples of this.
+/// The durations of whole packets are multiples of this, in nanoseconds.
 const SHORTEST: u64 = 2_500_000;
 
-/// Stamps what comes to the muxer as the container has it. Its bytes are told of the pre-skip, by which these stamps are
-/// later than the audio, and which the header of Matroska lacks.
+/// Stamps packets as the container requires, and passes the pre-skip to the header patch: timestamps are later than the
+/// audio by it, and matroskamux does not write it.
 pub fn stamp(site: &MuxerSite<'_>) {
     let (patch, number) = (Arc::downgrade(&site.end.patch), site.index_in_kind);
     let late = site.end.note_delay(site.index);
@@ -47,7 +46,7 @@ pub fn stamp(site: &MuxerSite<'_>) {
     }
 }
 
-/// Packets are as long as they are, and an edit leaves out what has to be skipped.
+/// Keeps packets at their full duration; an edit list skips the pre-skip.
 fn stamp_for_mp4(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
     let state = Mutex::new((gst::ClockTime::ZERO, true));
     probe(pad, caps_and_buffers(), move |_, info| {
@@ -91,7 +90,7 @@ fn caps_and_buffers() -> gst::PadProbeType {
     gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM
 }
 
-/// Caps with the stand-in, and the pre-skip that it stands for, if there is need of it.
+/// Caps with the placeholder, and the real pre-skip, if the replacement is needed.
 fn stand_in(caps: &gst::CapsRef) -> Option<(u16, gst::Caps)> {
     let mut headers = headers(caps)?;
     let samples = pre_skip(&headers).filter(|n| SAME_WIDTH.contains(&length((*n).into())))?;
@@ -105,14 +104,14 @@ fn stand_in(caps: &gst::CapsRef) -> Option<(u16, gst::Caps)> {
     Some((samples, caps))
 }
 
-/// A stamp that comes out of the muxer, which adds the stand-in, as the true one.
+/// Sets a timestamp that is correct once the muxer has added the placeholder.
 fn stamp_block(buffer: &mut gst::BufferRef, skip: u64) {
     let clipped = clipped(buffer);
     let Some(pts) = buffer.pts() else {
         return;
     };
     let block = (pts.nseconds() + skip).saturating_sub(clipped);
-    // Rounded here, since blocks are put in order by this and then rounded.
+    // Rounded here, since the muxer sorts blocks before it rounds.
     let block = (block + UNIT / 2) / UNIT * UNIT;
     let stamp = gst::ClockTime::from_nseconds(block.saturating_sub(length(STAND_IN.into())));
     buffer.set_pts(stamp);
@@ -125,7 +124,7 @@ fn stamp_block(buffer: &mut gst::BufferRef, skip: u64) {
     }
 }
 
-/// Nanoseconds at a packet's beginning that are not to be heard.
+/// Nanoseconds clipped from the start of a packet.
 fn clipped(buffer: &gst::BufferRef) -> u64 {
     let meta = buffer.meta::<gst_audio::AudioClippingMeta>();
     match meta.map(|meta| meta.start()) {
@@ -140,7 +139,7 @@ fn headers(caps: &gst::CapsRef) -> Option<Vec<gst::Buffer>> {
     list.iter().map(|value| value.get().ok()).collect()
 }
 
-/// What the first of an Opus track's headers tells, in samples at 48 kHz.
+/// The pre-skip in OpusHead, in samples at 48 kHz.
 fn pre_skip(headers: &[gst::Buffer]) -> Option<u16> {
     let header = headers.first()?.map_readable().ok()?;
     Some(u16::from_le_bytes(
@@ -170,11 +169,11 @@ mod tests {
     #[test]
     fn a_block_is_later_than_its_sound_by_the_pre_skip() {
         let muxer_adds = length(STAND_IN.into());
-        // The first packet of opusenc, of which the pre-skip is not heard; the one after it.
+        // The first packet of opusenc, clipped by the pre-skip, and the next one.
         assert_eq!(block(0, 13_500_000, Some(312)), (0, 20_000_000));
         let (stamp, duration) = block(13_500_000, 20_000_000, None);
         assert_eq!((stamp + muxer_adds, duration), (20_000_000, 20_000_000));
-        // Joined in the middle, at a stamp that matroskamux alone would make 0.
+        // Joined mid-stream, at a timestamp that matroskamux alone would clamp to 0.
         let (stamp, _) = block(5_500_000, 20_000_000, None);
         assert_eq!(stamp + muxer_adds, 12_000_000);
     }
@@ -192,7 +191,7 @@ mod tests {
                 .build()
         };
         assert_eq!(stand_in(&caps(312)), Some((312, caps(STAND_IN))));
-        // One that is told in fewer bytes, or more, is left to the muxer.
+        // A pre-skip of another width is left to the muxer.
         assert_eq!(stand_in(&caps(0)), None);
         assert_eq!(stand_in(&caps(3_840)), None);
         assert_eq!(stand_in(&gst::Caps::new_empty_simple("audio/x-opus")), None);

@@ -1,18 +1,18 @@
-//! The header of Opus where upstream has none, as in WebRTC: what it says is in the other fields of the caps.
+//! Generates the Opus header if upstream provides none, as in WebRTC, from the other caps fields.
 
 use crate::formats::stream_header as header;
 
-/// What a decoder has to know (RFC 7845, 5.1).
+/// What a decoder needs to know (RFC 7845, 5.1).
 #[derive(Debug, PartialEq)]
 struct Streams {
     channels: u8,
     family: u8,
-    /// Streams, coupled ones among them, and where each channel comes from; of family 0 they are known.
+    /// Number of streams, number of coupled streams, and channel mapping; `None` for family 0, which implies them.
     mapping: Option<(u8, u8, Vec<u8>)>,
 }
 
-/// Puts a header into caps that have none that can be read, and the number of channels and the rate with it.
-/// Fails with what is not known.
+/// Adds a header to caps without a valid one, and sets the number of channels and the rate.
+/// Fails with what is missing.
 pub(super) fn complete(fields: &mut gst::StructureRef) -> Result<(), &'static str> {
     let streams = match header(fields).as_deref().and_then(Streams::of_header) {
         Some(streams) => streams,
@@ -72,7 +72,7 @@ impl Streams {
             let number = fields.get::<i32>(name).ok();
             number.and_then(|number| u8::try_from(number).ok())
         };
-        // A decoder makes two channels of mono as well.
+        // Decoders can output mono streams as stereo.
         let channels = number("channels").filter(|n| *n > 0).unwrap_or(2);
         let family = number("channel-mapping-family").unwrap_or(u8::from(channels > 2));
         let mapping = || {
@@ -107,7 +107,7 @@ impl Streams {
                 .all(|place| *place == 255 || u16::from(*place) < decoded)
     }
 
-    /// Nothing is skipped: what comes first is in the middle of a stream.
+    /// Pre-skip is 0, since the recording starts in the middle of a stream.
     fn header(&self) -> Vec<u8> {
         let mut header = b"OpusHead\x01".to_vec();
         header.push(self.channels);
@@ -122,7 +122,7 @@ impl Streams {
     }
 }
 
-/// The second header, in which nothing is said (RFC 7845, 5.2).
+/// The comment header, without comments (RFC 7845, 5.2).
 fn tags() -> Vec<u8> {
     const VENDOR: &[u8] = b"mediarecorder";
     let mut tags = b"OpusTags".to_vec();

@@ -1,4 +1,4 @@
-//! The rows, in the order in which they are installed: stage by stage, and within a stage from top to bottom.
+//! All fixups, in installation order: by stage, and within a stage from top to bottom.
 
 use super::{
     Fixup,
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::formats::Delay;
 
-/// See the module above.
+/// See the parent module.
 pub const TABLE: &[Fixup] = &[
     Fixup {
         name: "mpeg2-aac",
@@ -339,10 +339,10 @@ fn shown_rate(spec: &ChainSpec) -> Option<fn(gst::Fraction) -> gst::Fraction> {
     formats::shown_rate(spec.encoder.as_deref()?)
 }
 
-/// Samples of an encoder's delay that have to be got out of it at the end.
+/// Encoder delay, in samples, that has to be drained at the end.
 fn drained_delay(spec: &ChainSpec) -> u32 {
     match spec.delay() {
-        // Its packets are stamped as those were that were copied before.
+        // Its packets are stamped like the copied packets before them.
         Some(_) if spec.takes_over => spec.encoder_delay(),
         Some(Delay::Samples(samples)) => samples,
         _ => 0,

@@ -1,6 +1,6 @@
-//! Whether each row of the table is still needed by the GStreamer that is installed: a recording is made with the row and
-//! without it, each in a process of its own (without it some crash, or never end), and judged by FFmpeg or by GStreamer's
-//! demuxers. docs/FIXUPS.md has what was found, for each release of GStreamer.
+//! Checks whether the installed GStreamer still needs each row of the table: a recording is made with and without the
+//! row, each in its own process (without it, some crash or never end), and judged by FFmpeg or by GStreamer's demuxers.
+//! docs/FIXUPS.md lists the results for each release of GStreamer.
 
 mod judges;
 mod proofs;
@@ -16,9 +16,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A recording that takes longer is stuck.
+/// A recording that takes longer is considered stuck.
 const DEADLINE: Duration = Duration::from_secs(40);
-/// Which row the process is to record for, and into which folder.
+/// The environment variables for the child process: the row to record for, and the output folder.
 const ROW: &str = "MEDIARECORDER_TEST_FIXUP_ROW";
 const FOLDER: &str = "MEDIARECORDER_TEST_FIXUP_FOLDER";
 /// The name of [`record_for_a_row`].
@@ -35,7 +35,7 @@ fn every_row_has_a_name_and_a_proof_of_its_own() {
     assert_eq!(unique.len(), names.len());
 }
 
-/// What is without a row: in a process of its own, since it may be no more than a crash.
+/// Records without a row, in a child process, since that may crash.
 fn fault_without(row: &'static str, off: &str) -> Result<(), String> {
     let (_, Proof::Records { file, judge, .. }) = proof(row) else {
         return Ok(());
@@ -78,7 +78,7 @@ fn proof(row: &str) -> &'static (&'static str, Proof) {
     PROOFS.iter().find(|(name, _)| *name == row).unwrap()
 }
 
-/// Records for one row: what the others run in a process of its own.
+/// Records for one row; run in a child process by the other tests.
 #[test]
 #[ignore = "run by the test below, with a row to record for"]
 fn record_for_a_row() {
@@ -124,12 +124,12 @@ fn play(pipeline: &gst::Pipeline) -> Result<(), String> {
     }
 }
 
-/// The releases of GStreamer of which docs/FIXUPS.md tells.
+/// The GStreamer releases that docs/FIXUPS.md covers.
 const RELEASES: [(u32, u32); 3] = [(1, 22), (1, 26), (1, 28)];
-/// The page as it is in the repository.
+/// The page in the repository.
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FIXUPS.md");
 
-/// docs/FIXUPS.md, as the table has it.
+/// docs/FIXUPS.md, generated from the table.
 fn page() -> String {
     let mut page = String::from(
         "# Fixups\n\n\
@@ -174,7 +174,7 @@ fn the_page_is_that_of_the_table() {
     );
 }
 
-/// The release that is installed here.
+/// The installed release.
 fn installed() -> (u32, u32) {
     let (major, minor, ..) = gst::version();
     (major, minor)

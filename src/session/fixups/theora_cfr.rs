@@ -1,9 +1,9 @@
-//! Pictures counted as Theora counts them: a packet has no time of its own there, it is one frame after the packet
-//! before (Theora specification, A.2.3), and readers count.
+//! Converts video to the constant frame rate that Theora in Ogg requires: a packet has no timestamp of its own there,
+//! but is one frame later than the previous packet (Theora specification, A.2.3), and readers count packets.
 //!
-//! So every picture is put where its time is on the grid of the frame rate, and what it lasts beyond one frame is
-//! written as packets without content, which repeat the picture before (Theora specification, 7). That holds for a
-//! variable frame rate, across cuts, and where pictures were left out.
+//! Every frame is therefore aligned to the frame grid, and a duration beyond one frame is filled with empty packets,
+//! which repeat the previous frame (Theora specification, 7). This covers variable frame rates, cuts, and dropped
+//! frames.
 
 use crate::session::{
     probe::{change_caps, leave_out, probe},
@@ -19,16 +19,16 @@ use std::{
     },
 };
 
-/// No more than this is written as repeated: it would not fit into a stamp, which counts from a key frame in 15 bits.
+/// Longest run of repeated frames: a granule position counts frames since the last keyframe in 15 bits.
 const MAX_HOLE_FRAMES: u64 = 30_000;
 
-/// Frames per second where no rate is known.
+/// Frame rate to assume if none is known.
 const USUAL: i32 = 30;
-/// No more are made of a variable rate, whatever upstream says that there may be.
+/// Upper bound for the rate that replaces a variable one, whatever `max-framerate` allows.
 const HIGHEST: i32 = 60;
 
-/// Has `first`, which takes any raw pictures, and all behind it hear of a constant frame rate where there is a
-/// variable one, with which theoraenc does not start.
+/// Replaces a variable frame rate with a constant one in the caps that `first` and everything downstream of it see,
+/// since theoraenc does not start with a variable rate. `first` has to accept any raw video.
 pub fn assume_rate(first: &gst::Element) {
     let Some(pad) = first.static_pad("sink") else {
         return;
@@ -40,7 +40,7 @@ pub fn assume_rate(first: &gst::Element) {
             constant.make_mut().set("framerate", rate(caps));
             Some(constant)
         });
-        // Behind it nobody takes a variable rate.
+        // Elements downstream would reject a variable rate.
         if let Some(gst::QueryViewMut::Caps(query)) = info.query_mut().map(|q| q.view_mut()) {
             let all = pad.pad_template_caps();
             let caps = query.filter().map(|filter| all.intersect(filter));
@@ -51,7 +51,7 @@ pub fn assume_rate(first: &gst::Element) {
     });
 }
 
-/// The rate that caps name, or the most that they allow, or the usual one.
+/// The frame rate in the caps, else their maximum rate, else the default.
 pub fn rate(caps: &gst::CapsRef) -> gst::Fraction {
     let structure = caps.structure(0);
     let field = |name| {
@@ -64,18 +64,18 @@ pub fn rate(caps: &gst::CapsRef) -> gst::Fraction {
         .unwrap_or_else(|| USUAL.into())
 }
 
-/// Where the pictures of a track are, in frames.
+/// Positions of a track's frames, in units of frames.
 #[derive(Debug, Default)]
 pub(super) struct Grid {
-    /// Numerator and denominator; none is known yet.
+    /// Numerator and denominator; `None` until known.
     rate: Option<(u64, u64)>,
-    /// Where the next picture may begin.
+    /// Earliest position for the next frame.
     next: u64,
-    /// Pictures that the encoder has.
+    /// Frames inside the encoder.
     pub(super) encoding: VecDeque<Range<u64>>,
-    /// Frames that have been written.
+    /// Number of frames written.
     written: u64,
-    /// A picture and what repeats it are on their way.
+    /// Set while a frame and its repeats are being pushed.
     pub(super) passing: bool,
 }
 
@@ -89,7 +89,7 @@ impl Grid {
         });
     }
 
-    /// The frame that begins nearest to a recorded time.
+    /// The frame whose start is nearest to a recorded time.
     fn nearest(&self, time: gst::ClockTime) -> Option<u64> {
         let (numer, denom) = self.rate?;
         time.nseconds()
@@ -102,7 +102,7 @@ impl Grid {
         Some(gst::ClockTime::from_nseconds(nanoseconds))
     }
 
-    /// Puts a picture on the grid; false if there is no place for it.
+    /// Aligns a buffer to the grid; false if there is no free position for it.
     pub(super) fn place(&mut self, buffer: &mut gst::BufferRef) -> bool {
         let Some(pts) = buffer.pts() else {
             return true;
@@ -121,7 +121,7 @@ impl Grid {
         true
     }
 
-    /// The same picture in each of these frames.
+    /// Copies of the buffer for each of these frames.
     pub(super) fn repeated(&self, picture: &gst::Buffer, frames: Range<u64>) -> Vec<gst::Buffer> {
         let end = frames.end.min(frames.start.saturating_add(MAX_HOLE_FRAMES));
         let at = |frame| {
@@ -134,7 +134,7 @@ impl Grid {
         (frames.start..end).map(at).collect()
     }
 
-    /// Packets that repeat the picture before until `frame`.
+    /// Empty packets that repeat the previous frame until `frame`.
     fn repeat(&mut self, frame: u64) -> Vec<gst::Buffer> {
         let missing = self.written..frame;
         self.written = self.written.max(frame);
@@ -156,9 +156,9 @@ impl Grid {
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Counts the frames of an encoder that knows its frame rate.
+/// Counts the frames of an encoder with a constant frame rate.
 ///
-/// `resumes`: another encoder has written what is before its first picture.
+/// `resumes`: another encoder wrote the track up to this encoder's first frame.
 pub fn count(encoder: &gst::Element, resumes: bool) {
     let (Some(sink), Some(src)) = (encoder.static_pad("sink"), encoder.static_pad("src")) else {
         return;
@@ -195,7 +195,7 @@ pub fn count(encoder: &gst::Element, resumes: bool) {
             if first.swap(false, Ordering::SeqCst) {
                 grid.written = frames.start;
             }
-            // Where pictures have been left out.
+            // Fills the gap left by dropped frames.
             let mut packets = grid.repeat(frames.start);
             packets.extend(info.take_buffer());
             grid.written = frames.start + 1;

@@ -1,7 +1,8 @@
-//! VP8 in Ogg (the mapping of the Ogg project, as GStreamer and FFmpeg have it): oggmux takes size and frame rate from a
-//! header in the caps. Without one, or with one of a variable rate, it writes nothing, or no times, and no error.
+//! VP8 in Ogg (the Ogg project's mapping, as implemented by GStreamer and FFmpeg): oggmux takes size and frame rate
+//! from a stream header in the caps. Without one, or with a variable rate, it writes no media or no timing, without
+//! an error.
 //!
-//! Readers count frames by that rate, so raw ones are repeated to have it. Copied ones are as near as counting comes.
+//! Readers count frames at that rate, so raw frames are repeated to match it. Timing of copied frames is approximate.
 
 use super::theora_cfr::{self, Grid};
 use crate::session::{
@@ -11,12 +12,12 @@ use crate::session::{
 use gst::prelude::*;
 use std::sync::Mutex;
 
-/// Where the rate is in the header.
+/// Offset of the frame rate in the header.
 const RATE: usize = 18;
-/// Bytes of the header.
+/// Size of the header in bytes.
 const SIZE: usize = 26;
 
-/// Raw frames that leave `filter`, which knows their frame rate, are repeated for as long as they last.
+/// Converts the raw frames that leave `filter`, whose caps have a frame rate, to a constant frame rate by repetition.
 pub fn repeat_frames(filter: &gst::Element) {
     let Some(pad) = filter.static_pad("src") else {
         return;
@@ -53,7 +54,7 @@ pub fn repeat_frames(filter: &gst::Element) {
     });
 }
 
-/// Puts a header into the caps that pass `mux_pad`, if theirs is of no use.
+/// Adds a stream header to the caps on `mux_pad` if they lack a usable one.
 pub fn write_header(mux_pad: &gst::Pad) {
     on_caps(mux_pad, with_header);
 }
@@ -79,7 +80,7 @@ fn with_header(caps: &gst::CapsRef) -> Option<gst::Caps> {
     Some(caps)
 }
 
-/// Signature, header type and version, size, pixel aspect ratio, frame rate.
+/// Signature, header type, version, frame size, pixel aspect ratio, frame rate.
 fn header(structure: &gst::StructureRef, rate: gst::Fraction) -> Option<Vec<u8>> {
     let size = |name| u16::try_from(structure.get::<i32>(name).ok()?).ok();
     let par = structure.get::<gst::Fraction>("pixel-aspect-ratio");
@@ -99,7 +100,7 @@ fn header(structure: &gst::StructureRef, rate: gst::Fraction) -> Option<Vec<u8>>
     Some(header)
 }
 
-/// A Vorbis comment that names nobody, and has no entries: oggmux puts in the tags.
+/// An empty Vorbis comment; oggmux adds the tags.
 fn comment() -> Vec<u8> {
     [b"OVP80\x02 ".as_slice(), &[0; 8]].concat()
 }

@@ -1,4 +1,4 @@
-//! The chain of one track: from where its media goes in to the muxer's pad.
+//! The chain of one track: from its appsrc to the muxer's pad.
 
 use super::{ContainerEnd, Listener, TrackMedia, factory_name, failed, make};
 use crate::{
@@ -23,30 +23,30 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// A track's chain as it stands in the pipeline.
+/// A track's chain in the pipeline.
 #[derive(Debug, Clone)]
 pub struct Feed {
     pub appsrc: gst_app::AppSrc,
-    /// Whether the muxer can be told that nothing comes.
+    /// Whether the muxer can be notified of gaps.
     pub takes_gaps: bool,
     pub monitor: Arc<EncoderMonitor>,
     pub(super) mux_pad: gst::Pad,
-    /// Of audio.
+    /// For audio tracks.
     pub(super) delay: Option<Delay>,
-    /// What its encoder is given, of raw video.
+    /// Input format of the encoder, for raw video.
     pub picture: Option<formats::Picture>,
     pub(super) spec: ChainSpec,
-    /// What takes the media that comes out of the head.
+    /// The sink pad that the head's output is linked to.
     takes: gst::Pad,
     /// Elements of the head.
     head: Vec<gst::Element>,
     is_mixed: Arc<AtomicBool>,
-    /// What its encoder was tuned for.
+    /// Bit rate that the encoder was configured for.
     pub bits_per_second: u32,
 }
 
 impl Feed {
-    /// What an encoder is for that takes over now.
+    /// The spec for an encoder that takes over now.
     pub fn next_spec(&self) -> ChainSpec {
         ChainSpec {
             resumes: self.monitor.has_output(),
@@ -54,21 +54,21 @@ impl Feed {
         }
     }
 
-    /// The track as the file has it.
+    /// The track as it is stored in the file.
     pub fn recorded(&self) -> Recorded {
         self.spec.recorded()
     }
 
-    /// Nothing more comes out of the head: the muxer goes on without.
+    /// Sends EOS after the head, so that the muxer continues without this track.
     pub fn end_tail(&self) {
         let takes = self.takes.clone();
-        // Whoever is stuck behind the encoder holds the pad.
+        // A thread blocked downstream of the encoder holds the pad's stream lock.
         aside::apart(move || {
             takes.send_event(gst::event::Eos::new());
         });
     }
 
-    /// Brings the head to the pipeline's state; its encoder runs already.
+    /// Syncs the head to the state of the pipeline; its encoder is already running.
     pub fn start(&self) -> Result<(), Error> {
         for element in self.head.iter().rev() {
             element
@@ -79,14 +79,14 @@ impl Feed {
     }
 }
 
-/// How the names of elements end that stand behind the head of a chain.
+/// Name suffixes of the elements downstream of a chain's head.
 const TAIL: [&str; 3] = ["-parser", "-encoded", "-timestamper"];
 
 pub(super) fn no_track(name: &str) -> Error {
     failed(name, "it is no track of this recording")
 }
 
-/// Whether an element of this name is one of a track's, in front of its parser.
+/// Whether an element with this name is part of the track's head.
 fn is_of_head(name: &str, track: &str) -> bool {
     let is_tail = |rest| TAIL.contains(&rest);
     diagnosis::is_of_track(name, track) && !name.strip_prefix(track).is_some_and(is_tail)
@@ -102,13 +102,13 @@ pub struct ChainBuilder<'a, L> {
     pub listener: &'a Arc<L>,
 }
 
-/// What stands in front of a track's parser: what an encoder that takes over comes with.
+/// The part of a chain upstream of the parser, which is replaced when an encoder takes over.
 struct Head {
     spec: ChainSpec,
     appsrc: gst_app::AppSrc,
-    /// Its src pad.
+    /// The appsrc's src pad.
     source: gst::Pad,
-    /// What follows, but for a decoder.
+    /// The elements after it, except for a decoder.
     elements: Vec<gst::Element>,
     encoder: Option<gst::Element>,
     monitor: Arc<EncoderMonitor>,
@@ -117,7 +117,7 @@ struct Head {
 }
 
 impl<L: Listener> ChainBuilder<'_, L> {
-    /// The chain of a track, linked to the muxer; nothing runs yet.
+    /// Builds a track's chain and links it to the muxer; no element is started.
     pub fn build(&self, index: usize, track: &TrackMedia<'_>) -> Result<Feed, Error> {
         let spec = ChainSpec::of(self.plan, index, track, self.settings.keep)?;
         let monitor = EncoderMonitor::new(
@@ -156,7 +156,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Takes the head of a chain out of the pipeline, whatever its threads do, and puts another into its place.
+    /// Replaces the head of a chain in the pipeline, whatever the threads of the old one are doing.
     pub fn rebuild(
         &self,
         feed: &mut Feed,
@@ -174,7 +174,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             encoder: None,
             ..feed.spec.clone()
         };
-        // Headers are made by it.
+        // The bit rate affects the encoder's headers.
         let track = TrackMedia {
             bits_per_second: feed.bits_per_second,
             ..track
@@ -191,13 +191,13 @@ impl<L: Listener> ChainBuilder<'_, L> {
         Ok(())
     }
 
-    /// Neither the pipeline nor its bus knows of the head any more. An element of it may never come to rest.
+    /// Removes the head from the pipeline and its bus. One of its elements may never reach NULL.
     fn take_out(&self, feed: &mut Feed, name: &str) {
         let mut elements = std::mem::take(&mut feed.head);
-        // What changed caps have put between.
+        // Elements inserted after a change of caps.
         let mut found = self.pipeline.children();
         found.retain(|element| is_of_head(&element.name(), name) && !elements.contains(element));
-        // The newest are first there.
+        // `children` lists the newest first.
         found.reverse();
         elements.extend(found);
         if let Some(last) = feed.takes.peer() {
@@ -207,7 +207,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             let _ = self.pipeline.remove(element);
         }
         aside::apart(move || {
-            // Encoders first: what waits in them may be woken by it.
+            // Encoders first, since that may unblock threads waiting inside them.
             for element in elements.iter().rev() {
                 let _ = element.set_state(gst::State::Null);
             }
@@ -251,7 +251,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 }
             });
         }
-        // Samples as they are go through no encoder: nothing of them is in flight.
+        // Copied and PCM samples pass no encoder, so none are in flight.
         monitor.set_copied(spec.copied || spec.codec == Codec::Pcm);
         monitor.watch_source(&source);
         Ok(Head {
@@ -265,7 +265,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Converters, and the encoder unless the codec is raw media itself.
+    /// Adds the converters, and the encoder unless the codec is PCM.
     fn add_encoder(
         &self,
         head: &mut Head,
@@ -290,7 +290,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 let delay = head.spec.encoder_delay();
                 head.monitor.watch(&entry, &encoder, delay, report);
             }
-            // It is started by itself, since that may fail or hang.
+            // Started separately, since that may fail or hang.
             encoder.set_locked_state(true);
             elements.push(encoder.clone());
             head.encoder = Some(encoder);
@@ -299,7 +299,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         Ok(())
     }
 
-    /// What gives encoded media the form that the muxer wants.
+    /// The elements that convert encoded media to the format that the muxer expects.
     fn parser(
         &self,
         head: &Head,
@@ -317,10 +317,10 @@ impl<L: Listener> ChainBuilder<'_, L> {
         }
         let caps = self.plan.mux_caps(index);
         if caps.is_some() || elements.is_empty() {
-            // There is a pad in front of the muxer that stays when the head is exchanged.
+            // Provides a pad in front of the muxer that stays when the head is replaced.
             let filter = make("capsfilter", &format!("{}-encoded", track.name))?;
             if let (None, Some(pad)) = (&caps, filter.static_pad("sink")) {
-                // What the muxer does not take is completed, or refused with a reason, on its own pad.
+                // On the muxer's pad, unsupported caps are completed, or refused with a reason.
                 fixups::accept_all(&pad);
             }
             filter.set_property("caps", caps.unwrap_or_else(gst::Caps::new_any));
@@ -357,7 +357,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         })
     }
 
-    /// Puts a head into the pipeline, and links it to the pad that takes what comes out. Gives its elements.
+    /// Adds a head to the pipeline, and links it to the sink pad downstream. Returns its elements.
     fn link_head(
         &self,
         head: &Head,
@@ -366,7 +366,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
         mux_pad: &gst::Pad,
     ) -> Result<Vec<gst::Element>, Error> {
         let name = track.name;
-        // A track that was copied in the part before may have gone on as what this container does not take.
+        // If the previous part of the recording copied this track, its format may have changed to one that this
+        // container does not support.
         let decoder = match head.spec.copied || head.spec.is_raw() {
             true => None,
             false => Some(make("decodebin", &format!("{name}-decoder"))?),
@@ -400,7 +401,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let before = self.plan.codecs.iter().take(index);
         self.end.begin_with(mux_pad);
         if self.leads(index) {
-            // Opus is stamped later only behind this.
+            // The Opus timestamps are offset only by a later probe.
             let is_late = !matches!(spec.delay(), Some(Delay::PreSkip(_)));
             let has_others = self.plan.codecs.len() > 1;
             self.end.align_clusters(mux_pad, is_late, has_others);
@@ -436,7 +437,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         }
     }
 
-    /// Tells what comes to the muxer; `late`: how much later than recorded time that is stamped.
+    /// Reports what the muxer receives; `late`: offset of the timestamps from recorded time.
     fn count_bytes(&self, mux_pad: &gst::Pad, index: usize, late: u64) {
         let listener = Arc::downgrade(self.listener);
         probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, info| {
@@ -444,7 +445,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
                 let end = buffer
                     .pts()
                     .map(|pts| pts + buffer.duration().unwrap_or_default());
-                // Video encoders stamp from far behind 0.
+                // Video encoders offset their timestamps and segment.
                 let segment = pad.sticky_event::<gst::event::Segment>(0);
                 let running = segment.and_then(|event| {
                     let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
@@ -457,8 +458,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         });
     }
 
-    /// Whether clusters begin with buffers of this track. Video first: with it a cluster is begun at a key frame where there is
-    /// one.
+    /// Whether clusters start at buffers of this track: the first video track, if any, so that they start at keyframes.
     fn leads(&self, index: usize) -> bool {
         let is_video = |codec: &Codec| codec.kind() == Kind::Video;
         let first = self.plan.codecs.iter().position(is_video);
@@ -490,7 +490,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
     }
 }
 
-/// The container can say no more.
+/// The container's size limit is reached.
 fn full(container: Container, most: u64) -> Error {
     Error::unknown(format!(
         "{} holds no more than {most} bytes of media, and that many are recorded: here the recording ends. \

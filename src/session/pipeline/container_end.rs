@@ -1,4 +1,4 @@
-//! The end that all tracks of a recording share: the muxer, and what its bytes go through.
+//! The part shared by all tracks of a recording: the muxer, and the output of its bytes.
 
 use super::{FileHead, Listener, failed};
 use crate::{
@@ -27,27 +27,27 @@ use std::{
 #[derive(Debug)]
 pub struct ContainerEnd {
     pub muxer: gst::Element,
-    /// Of the blobs; 0 for none.
+    /// Timeslice of the blobs; 0 for none.
     pub timeslice: Ns,
-    /// What the head is told.
+    /// Contents of the file header that do not come from the tracks.
     pub head: FileHead,
-    /// What the muxer's bytes are put right by.
+    /// Patches the muxer's output.
     pub patch: Arc<Mutex<Patch>>,
-    /// How late each track's stamps are.
+    /// Offset of each track's timestamps from recorded time.
     pub delays: Arc<Heard>,
-    /// How many tracks the muxer has, where that is counted.
+    /// Number of tracks in the muxer, where it is counted.
     pub tracks: TrackCount,
     container: Container,
-    /// Where the muxer's bytes go.
+    /// Receives the muxer's output.
     out: Arc<BytesOut>,
-    /// Where the muxer's bytes come out.
+    /// The pad that the muxer's src pad is linked to.
     bytes: gst::Pad,
-    /// Whether any media has come to the muxer.
+    /// Whether the muxer has received any media.
     begun: Arc<AtomicBool>,
 }
 
 impl ContainerEnd {
-    /// A muxer in `pipeline`, whose bytes go to the listener.
+    /// Adds a muxer to `pipeline`, whose output goes to the listener.
     pub fn build(
         pipeline: &gst::Pipeline,
         plan: &Plan,
@@ -63,7 +63,7 @@ impl ContainerEnd {
         let out = BytesOut::new(listener.clone(), &patch, &delays);
         let bytes = bytes_pad(&out, &begun, plan.container);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
-        // Not in the pipeline, which is all that the checks would find.
+        // The pad has no parent in the pipeline, so the hierarchy check would fail.
         muxer
             .static_pad("src")
             .ok_or_else(|| failed("muxer", "no src pad"))?
@@ -87,14 +87,14 @@ impl ContainerEnd {
         })
     }
 
-    /// The muxer's pad for the next track, which is of this kind.
+    /// The muxer's sink pad for the next track of this kind.
     pub fn mux_pad(&self, kind: Kind) -> Option<gst::Pad> {
         let template = formats::mux_pad_template(self.container, kind);
         let pad = self.muxer.static_pad(template);
         pad.or_else(|| self.muxer.request_pad_simple(template))
     }
 
-    /// Has the bytes taken from when media has come to the muxer, on this pad of it or another.
+    /// Accepts the muxer's output once media has arrived on this sink pad or another.
     pub fn begin_with(&self, mux_pad: &gst::Pad) {
         let begun = self.begun.clone();
         probe(mux_pad, gst::PadProbeType::BUFFER, move |pad, _| {
@@ -106,8 +106,8 @@ impl ContainerEnd {
         });
     }
 
-    /// Has clusters begin with timeslices on the pad of the track that leads. `is_late` where its stamps are later here
-    /// than recorded time, `has_others` where there are more tracks.
+    /// Starts clusters at timeslices, on the pad of the leading track. `is_late`: timestamps are offset from recorded
+    /// time at this point. `has_others`: there are more tracks.
     pub fn align_clusters(&self, mux_pad: &gst::Pad, is_late: bool, has_others: bool) {
         let has_clusters = matches!(self.container, Container::WebM | Container::Matroska);
         if self.timeslice == 0 || !has_clusters {
@@ -119,13 +119,13 @@ impl ContainerEnd {
         });
     }
 
-    /// Takes note of how much later than recorded time the stamps of a track of audio are, in nanoseconds.
+    /// Returns a function that registers the offset of an audio track's timestamps from recorded time, in nanoseconds.
     pub fn note_delay(&self, track: usize) -> impl Fn(Ns) + Send + Sync + 'static {
         let delays = self.delays.clone();
         move |nanoseconds| delays.set(track, nanoseconds)
     }
 
-    /// What the header is told of the tracks, in the order of the muxer's pads; before any media comes.
+    /// Sets what the header has to signal for each track, in the order of the muxer's pads. Call before media arrives.
     pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::VideoTrack>) {
         let mut patch = Patch::new(self.container, delays, pictures);
         patch.reserve_chapters(self.head.chapters_room);
@@ -133,8 +133,8 @@ impl ContainerEnd {
         *lock(&self.patch) = patch;
     }
 
-    /// Has the muxer set space aside for chapters, where it is the muxer that has to; in PAUSED at the least, before any
-    /// media comes.
+    /// Makes the muxer reserve space for chapters, in containers where that is up to the muxer; call in PAUSED or
+    /// later, before any media arrives.
     pub fn reserve_chapters(&self) {
         let has_elements = matches!(self.container, Container::WebM | Container::Matroska);
         if has_elements && self.head.chapters_room > 0 {
@@ -142,17 +142,17 @@ impl ContainerEnd {
         }
     }
 
-    /// What is left to be done with the bytes where the muxer has not come to its end: once.
+    /// Takes the remaining work on the output if the muxer has not reached EOS; call once.
     pub fn take_ending(&self, chapters: Vec<Chapter>, end: Ns) -> Ending {
         lock(&self.patch).take_ending(chapters, end)
     }
 
-    /// Has what there is of the fragments written, unless that takes longer than `patience`: then FALSE.
+    /// Writes the pending fragments; returns false if that takes longer than `patience`.
     pub fn end_fragments(&self, patience: Duration) -> bool {
         self.out.end_fragments_within(patience)
     }
 
-    /// No more bytes are taken.
+    /// Refuses further bytes.
     pub fn close(&self) {
         let _ = self.bytes.set_active(false);
     }

@@ -1,7 +1,7 @@
-//! Blocks with an alpha channel: a packet of colour, and one of alpha beside it (`BlockAdditional`, RFC 9559, 5.1.3.5.2.3).
+//! Blocks with an alpha channel: a colour packet, and an alpha packet as `BlockAdditional` (RFC 9559, 5.1.3.5.2.3).
 //!
-//! matroskamux writes no block additions. It gets both packets in one, with room behind them: the `SimpleBlock` that it
-//! makes of that becomes a `BlockGroup` of the same length.
+//! matroskamux does not write block additions. It receives both packets joined, with a trailer: the resulting
+//! `SimpleBlock` is converted to a `BlockGroup` of the same length.
 
 use crate::formats::{ebml, patch::number};
 use std::collections::BTreeMap;
@@ -17,15 +17,15 @@ const REFERENCE_BLOCK: u64 = 0xfb;
 const CLUSTER: u64 = 0x1f43_b675;
 const TIMESTAMP: u64 = 0xe7;
 const KEY: u8 = 0x80;
-/// Longer blocks are none that an encoder makes.
+/// No encoder produces longer blocks.
 const MAX_LENGTH: usize = 1 << 24;
 
-/// What two packets are followed by: enough for the elements that a `BlockGroup` has more than a `SimpleBlock`.
+/// Length of the trailer: sufficient for the overhead of a `BlockGroup` over a `SimpleBlock`.
 const TRAILER: usize = 64;
-/// The trailer begins with it; the sizes of both packets follow.
+/// Start of the trailer, followed by the sizes of both packets.
 const MAGIC: &[u8; 16] = b"\0colour + alpha\0";
 
-/// Both packets in one.
+/// Joins both packets into one.
 pub fn join(colour: &[u8], alpha: &[u8]) -> Vec<u8> {
     let mut joined = Vec::with_capacity(colour.len() + alpha.len() + TRAILER);
     joined.extend_from_slice(colour);
@@ -38,7 +38,7 @@ pub fn join(colour: &[u8], alpha: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// The packets of which [`join`] has made one.
+/// Splits a packet that [`join`] has created.
 fn split(joined: &[u8]) -> Option<(&[u8], &[u8])> {
     let (packets, trailer) = joined.split_at_checked(joined.len().checked_sub(TRAILER)?)?;
     let sizes = trailer.strip_prefix(MAGIC)?;
@@ -48,39 +48,39 @@ fn split(joined: &[u8]) -> Option<(&[u8], &[u8])> {
     (packets.1.len() == alpha).then_some(packets)
 }
 
-/// Finds blocks of tracks with alpha in the muxer's writes, and makes groups of them.
+/// Finds blocks of tracks with alpha in the muxer's output, and converts them to groups.
 #[derive(Debug, Default)]
 pub struct Blocks {
-    /// Numbers of the tracks, and when their last block was.
+    /// Timestamp of the last block of each track, by track number.
     tracks: BTreeMap<u64, Option<i64>>,
     cluster: i64,
-    /// A block whose content is yet to come, and how long it will be.
+    /// An incomplete block, and its total length.
     pending: Option<(Vec<u8>, usize)>,
 }
 
-/// What becomes of some bytes.
+/// What to do with some bytes.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Followed {
-    /// They are none of a block with alpha.
+    /// They do not belong to a block with alpha.
     Same,
-    /// They go on as a part of a block that is not whole yet.
+    /// They belong to a block that is still incomplete.
     Withheld,
-    /// A whole block, with these as its end.
+    /// They complete a block, which is returned as a whole.
     Whole(Vec<u8>),
 }
 
 impl Blocks {
-    /// Blocks of this track may have alpha.
+    /// Registers a track whose blocks may have alpha.
     pub fn add(&mut self, track: u64) {
         self.tracks.insert(track, None);
     }
 
-    /// Whether a block is not whole yet.
+    /// Whether there is an incomplete block.
     pub fn are_pending(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// The muxer's next bytes.
+    /// Processes the muxer's next bytes.
     pub fn follow(&mut self, bytes: &[u8]) -> Followed {
         if self.tracks.is_empty() {
             return Followed::Same;
@@ -124,7 +124,7 @@ impl Blocks {
         Followed::Whole(group.unwrap_or(block))
     }
 
-    /// A `BlockGroup` as long as this `SimpleBlock`; `None` if that has no alpha.
+    /// A `BlockGroup` of the same length as this `SimpleBlock`; `None` if the block has no alpha.
     fn group(&mut self, block: &[u8]) -> Option<Vec<u8>> {
         let (_, content, _) = ebml::header(block, 0)?;
         let (track, at) = ebml::vint(block, content)?;
@@ -141,7 +141,7 @@ impl Blocks {
         let mut group = ebml::element(BLOCK, &inner);
         group.extend(ebml::element(BLOCK_ADDITIONS, &more));
         if flags & KEY == 0 {
-            // It refers to the block before it.
+            // Not a keyframe: it references the previous block.
             let reference = before.map_or(-1, |before| before - time);
             group.extend(ebml::element(REFERENCE_BLOCK, &signed(reference)));
         }
@@ -154,7 +154,7 @@ impl Blocks {
     }
 }
 
-/// A signed integer in as few bytes as it needs.
+/// A signed integer in as few bytes as possible.
 fn signed(value: i64) -> Vec<u8> {
     let bytes = value.to_be_bytes();
     let fits = |bits: u32| value >> (bits - 1) == value >> 63;
@@ -199,7 +199,7 @@ mod tests {
         .concat();
         assert_eq!(group.len(), simple.len());
         assert!(group.starts_with(&expected), "{group:x?}");
-        // One that is no key frame says so by what it refers to.
+        // A delta frame is marked by its ReferenceBlock.
         let delta = simple_block(2, 45, 0, &join(b"c", b"a"));
         let Followed::Whole(group) = blocks.follow(&delta) else {
             panic!("not whole");

@@ -1,6 +1,7 @@
-//! `TrackEntry` of a video track (RFC 9559, 5.1.4.1), with what matroskamux does not write, at the length it has.
+//! Adds elements that matroskamux does not write to the `TrackEntry` of a video track (RFC 9559, 5.1.4.1), without
+//! changing its length.
 //!
-//! matroskamux gives each master element a size of eight bytes: shorter ones leave room for more elements.
+//! matroskamux writes master elements with eight-byte sizes: shortening these frees space for more elements.
 
 use crate::{
     formats::{
@@ -17,23 +18,23 @@ const COLOUR: u64 = 0x55b0;
 const MAX_CLL: u64 = 0x55bc;
 const MAX_FALL: u64 = 0x55bd;
 const MASTERING_METADATA: u64 = 0x55d0;
-/// The first of ten, which follow each other.
+/// The first of ten consecutive IDs.
 const PRIMARY_R_CHROMATICITY_X: u64 = 0x55d1;
 const PROJECTION: u64 = 0x7670;
 const PROJECTION_TYPE: u64 = 0x7671;
 const PROJECTION_POSE_ROLL: u64 = 0x7675;
 
-/// What is added to a `TrackEntry`.
+/// What to add to a `TrackEntry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Additions {
-    /// `BlockAdditional`s are an alpha channel.
+    /// `BlockAdditional`s contain an alpha channel.
     pub alpha: bool,
     pub hdr: HdrMetadata,
-    /// How pictures have to be turned. There is no element for such as have to be mirrored.
+    /// Rotation to signal. There is no element for mirroring.
     pub turn: Orientation,
 }
 
-/// An element, and those inside it.
+/// An element with its children.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Element {
     id: u64,
@@ -46,7 +47,7 @@ enum Content {
     Bytes(Vec<u8>),
 }
 
-/// The entry with what is to be added, as long as it was; `None` where there is nothing to add, or no room.
+/// The entry with the additions and its original length; `None` if there is nothing to add, or no space.
 pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
     if *additions == Additions::default() {
         return None;
@@ -62,13 +63,13 @@ pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
     }
     video.set_hdr(&additions.hdr);
     root.fit(entry.len()).or_else(|| {
-        // A name that says what the track's type says.
+        // This name only repeats the track type.
         root.remove(NAME, b"Video");
         root.fit(entry.len())
     })
 }
 
-/// A projection of flat pictures that are turned counterclockwise by so many degrees.
+/// A rectangular projection that is rotated counterclockwise by `roll` degrees.
 fn projection(roll: f32) -> Content {
     let element = |id, bytes: &[u8]| Element {
         id,
@@ -104,17 +105,17 @@ impl Element {
         }
     }
 
-    /// The master element of this kind inside it.
+    /// The child master element with this ID.
     fn master(&mut self, id: u64) -> Option<&mut Element> {
         self.inner()?.iter_mut().find(|element| element.id == id)
     }
 
-    /// Puts an element into it, in the place of one of the same kind.
+    /// Adds a child, or replaces one with the same ID.
     fn set_bytes(&mut self, id: u64, bytes: Vec<u8>) {
         self.set(id, Content::Bytes(bytes));
     }
 
-    /// The same for any element.
+    /// The same for any content.
     fn set(&mut self, id: u64, content: Content) {
         if let Some(inner) = self.inner() {
             inner.retain(|element| element.id != id);
@@ -122,7 +123,7 @@ impl Element {
         }
     }
 
-    /// Puts into `Colour` what players of HDR are told. What matroskamux 1.22 writes of it is wrong.
+    /// Sets HDR metadata in `Colour`. That of matroskamux 1.22 is wrong.
     fn set_hdr(&mut self, hdr: &HdrMetadata) {
         if *hdr == HdrMetadata::default() {
             return;
@@ -147,7 +148,7 @@ impl Element {
         }
     }
 
-    /// Takes the element out whose text this is, but for padding.
+    /// Removes a child with this text, ignoring padding.
     fn remove(&mut self, id: u64, text: &[u8]) {
         let is_it = |element: &Element| match &element.content {
             Content::Bytes(bytes) => bytes.split(|byte| *byte == 0).next() == Some(text),
@@ -158,7 +159,7 @@ impl Element {
         }
     }
 
-    /// The element; sizes take up to `spare` bytes more than they need, which is how many are left then.
+    /// Encodes the element; size fields use up to `spare` extra bytes, and `spare` is reduced accordingly.
     fn write(&self, spare: &mut usize) -> Option<Vec<u8>> {
         let content = match &self.content {
             Content::Bytes(bytes) => bytes.clone(),
@@ -177,7 +178,7 @@ impl Element {
         Some([ebml::id(self.id).as_slice(), &size, &content].concat())
     }
 
-    /// The element in so many bytes. What sizes do not take, an element takes at its end that readers pass over.
+    /// Encodes the element in `length` bytes: with longer size fields, and a Void element for the rest.
     fn fit(&self, length: usize) -> Option<Vec<u8>> {
         let all_spare = length.checked_sub(self.write(&mut 0)?.len())?;
         let mut spare = all_spare;
@@ -188,7 +189,7 @@ impl Element {
         let void = ebml::void(spare.max(2))?;
         let mut rest = all_spare.checked_sub(void.len())?;
         let mut padded = self.clone();
-        // Its identifier and its size take a byte each.
+        // Its ID and its size take one byte each.
         padded.set_bytes(VOID, void.get(2..)?.to_vec());
         padded
             .write(&mut rest)
@@ -200,7 +201,7 @@ impl Element {
 mod tests {
     use super::*;
 
-    /// An entry as matroskamux writes it, with a name and what else there is of video.
+    /// An entry as written by matroskamux, with a name and additional video elements.
     fn entry(name: &str, more: &[u8]) -> Vec<u8> {
         let long = |id: u64, content: &[u8]| {
             let size = ebml::size(content.len(), 8).unwrap();

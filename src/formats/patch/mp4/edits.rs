@@ -1,4 +1,4 @@
-//! Edit lists (`elst`, ISO 14496-12, 8.6.6): which part of a track's media is shown, and when.
+//! Edit lists (`elst`, ISO 14496-12, 8.6.6): which part of a track's media is presented, and when.
 
 use super::{
     boxes::{boxed, find},
@@ -6,24 +6,24 @@ use super::{
 };
 use crate::formats::patch::number;
 
-/// `value` of one timescale in another, rounded.
+/// Converts `value` between timescales, rounded.
 pub(super) fn rescale(value: u64, from: u32, to: u32) -> u64 {
     let (from, to) = (u128::from(from.max(1)), u128::from(to));
     let scaled = (u128::from(value) * to + from / 2) / from;
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
-/// How a fragmented file's track begins to be shown.
+/// Start of a track's presentation in a fragmented file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Begin {
-    /// Nothing is shown for so long, in the movie's timescale.
+    /// Duration of the initial empty edit, in the movie timescale.
     pub(super) empty: u64,
-    /// Presentation time of what is shown first, in the track's timescale.
+    /// Media time of the first edit, in the track's timescale.
     pub(super) media_time: u64,
 }
 
 impl Begin {
-    /// As a `trak` with this content says it.
+    /// Parses the edit list of a `trak` with this content.
     pub(super) fn of(trak: &[u8]) -> Self {
         let mut begin = Begin::default();
         let elst = find(trak, &[b"edts", b"elst"]).unwrap_or_default();
@@ -34,7 +34,7 @@ impl Begin {
             else {
                 break;
             };
-            // All ones: an empty edit.
+            // A media time of -1 marks an empty edit.
             if time == u64::MAX >> (64 - 8 * wide) {
                 begin.empty = begin.empty.saturating_add(duration);
                 continue;
@@ -46,23 +46,24 @@ impl Begin {
     }
 }
 
-/// What is shown of a track in an ordinary file.
+/// Presentation of a track in a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shown {
-    /// Nothing, for so long, in the movie's timescale.
+    /// Duration of the initial empty edit, in the movie timescale.
     pub(super) empty: u64,
-    /// Then this much, in the movie's timescale …
+    /// Duration of the edit after it, in the movie timescale.
     pub(super) duration: u64,
-    /// … of the media from here on, in the track's timescale.
+    /// Media time at which that edit starts, in the track's timescale.
     pub(super) media_time: u64,
 }
 
 impl Shown {
-    /// What a fragmented file shows of the samples at `times`: to the end of the last, and not a decoder's priming
-    /// in front. Timescales are the track's, the fragmented movie's, and the ordinary movie's.
+    /// The edits for the samples at `times`, with the presentation of the fragmented file: up to the end of the last
+    /// sample, and without priming. The timescales are those of the track, of the fragmented movie, and of the regular
+    /// movie.
     pub(super) fn new(begin: Begin, times: Times, track: u32, before: u32, movie: u32) -> Self {
         let empty = rescale(begin.empty, before, movie);
-        // From here on `times` count, while the edit counts as the fragments do.
+        // `times` are relative to the first decode time, but the edit is on the timeline of the fragments.
         let first = i128::from(begin.media_time) - i128::from(times.origin);
         let late = i128::from(times.begin) - first;
         let (late, media_time) = match u64::try_from(late) {
@@ -76,13 +77,12 @@ impl Shown {
         }
     }
 
-    /// How long the track is with it, in the movie's timescale.
+    /// Duration of the track including empty edits, in the movie timescale.
     pub(super) fn total(&self) -> u64 {
         self.empty.saturating_add(self.duration)
     }
 
-    /// The box that says it; none where a reader takes it to be so without one, because the media lasts `media`, in
-    /// the movie's timescale.
+    /// The `edts` box; empty if redundant for media of duration `media` in the movie timescale.
     pub(super) fn edts(&self, media: u64) -> Option<Vec<u8>> {
         if (self.empty, self.media_time) == (0, 0) && self.duration == media {
             return Some(Vec::new());
@@ -91,7 +91,7 @@ impl Shown {
         if self.empty > 0 {
             edits.insert(0, (self.empty, u64::MAX));
         }
-        // A media time is signed.
+        // Media times are signed.
         let fits = |(duration, time): &(u64, u64)| {
             u32::try_from(*duration).is_ok() && (*time == u64::MAX || i32::try_from(*time).is_ok())
         };
@@ -106,7 +106,7 @@ impl Shown {
                 elst.extend_from_slice(&(duration as u32).to_be_bytes());
                 elst.extend_from_slice(&(time as u32).to_be_bytes());
             }
-            // At the media's own rate.
+            // Media rate 1.
             elst.extend_from_slice(&[0, 1, 0, 0]);
         }
         boxed(b"edts", &boxed(b"elst", &elst)?)
@@ -121,7 +121,7 @@ mod tests {
         Times { origin, begin, end }
     }
 
-    /// `trak` with this edit list's entries, of 32 bits.
+    /// `trak` with an edit list of these 32-bit entries.
     fn trak(edits: &[(u32, u32)]) -> Vec<u8> {
         let mut elst = vec![0, 0, 0, 0, 0, 0, 0, edits.len() as u8];
         for (duration, time) in edits {
@@ -149,14 +149,14 @@ mod tests {
     fn what_begins_later_is_shown_later() {
         let begin = Begin::of(&trak(&[(150, u32::MAX), (0, 0)]));
         assert_eq!((begin.empty, begin.media_time), (150, 0));
-        // Pictures that are decoded 2 of 30 frames before they are shown.
+        // Frames that are decoded 2 of 30 frames before they are presented.
         let shown = Shown::new(begin, times(0, 200, 3_200), 3_000, 3_000, 48_000);
         assert_eq!(
             (shown.empty, shown.media_time, shown.duration),
             ((150 + 200) * 16, 200, 48_000)
         );
         assert_eq!(shown.total(), 5_600 + 48_000);
-        // The first fragment has a time of its own.
+        // The first fragment does not start at decode time 0.
         let shown = Shown::new(Begin::default(), times(6_000, 0, 3_000), 3_000, 600, 3_000);
         assert_eq!(
             (shown.empty, shown.media_time, shown.duration),

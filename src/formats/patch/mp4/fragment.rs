@@ -1,4 +1,4 @@
-//! A fragment (`moof`, ISO 14496-12, 8.8.4): the samples that it names.
+//! Parses a fragment (`moof`, ISO 14496-12, 8.8.4) and its samples.
 
 use super::{
     boxes::{boxes, find},
@@ -6,15 +6,15 @@ use super::{
 };
 use crate::formats::patch::number;
 
-/// Bit of a sample's flags that says that it is no sync sample (8.8.3.1).
+/// sample_is_non_sync_sample (8.8.3.1).
 const NOT_SYNC: u64 = 1 << 16;
-/// Where nothing else is said, samples are described by the track's first sample entry.
+/// Default sample description index.
 const FIRST_DESCRIPTION: u32 = 1;
 
-/// Samples of a run that are all alike.
+/// Maximum number of samples in a run without per-sample fields.
 const MAX_ALIKE: u64 = 1 << 20;
 
-/// What holds for samples of which nothing else is said (`trex`, and over it `tfhd`).
+/// Sample defaults (from `trex`, overridden by `tfhd`).
 #[derive(Debug, Clone, Copy)]
 struct Defaults {
     description: u32,
@@ -23,7 +23,7 @@ struct Defaults {
     flags: u32,
 }
 
-/// Fields that follow each other and of which some are there, by a box's flags.
+/// Reads optional fields, whose presence depends on a box's flags.
 struct Fields<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -31,7 +31,7 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Of a full box (4.2.2), from behind its first `fixed` bytes on.
+    /// For a full box (4.2.2), after its first `fixed` bytes.
     fn new(bytes: &'a [u8], fixed: usize) -> Option<Self> {
         let flags = number(bytes, 1, 3)?;
         Some(Fields {
@@ -47,7 +47,7 @@ impl<'a> Fields<'a> {
         Some(value)
     }
 
-    /// The next field of 32 bits if this flag is set, else `other`.
+    /// The next 32-bit field if this flag is set, else `other`.
     fn given(&mut self, flag: u64, other: u32) -> Option<u32> {
         if self.flags & flag == 0 {
             return Some(other);
@@ -56,10 +56,10 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Adds the samples of a `moof` with this content, which is at `at` in the file, to the tables of their tracks.
-/// `header` is the content of `moov`. `None` if the fragment is broken: what could be read of it is in the tables.
+/// Adds the samples of a `moof` with this content at file offset `at` to the tables of their tracks.
+/// `header` is the content of `moov`. `None` if the fragment is broken; samples parsed so far remain in the tables.
 pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> Option<()> {
-    // The first track's data counts from the fragment, and the others' from where the one before has its end (8.8.7).
+    // Default base: the `moof` for the first track, and the end of the previous track's data for the others (8.8.7).
     let mut implied = at;
     for part in boxes(moof).filter(|part| part.name == b"traf") {
         let traf = moof.get(part.content..part.end)?;
@@ -90,7 +90,7 @@ pub(super) fn read(moof: &[u8], at: u64, header: &[u8], tables: &mut Tables) -> 
     Some(())
 }
 
-/// Where the data of a fragment's track counts from (8.8.7).
+/// Base of a track's data offsets in a fragment (8.8.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Base {
     At(u64),
@@ -98,7 +98,7 @@ enum Base {
     Implied,
 }
 
-/// What a track's part of a fragment begins with.
+/// The `tfhd` and `tfdt` of a track's fragment.
 struct TrackHead {
     track: u32,
     base: Base,
@@ -134,21 +134,21 @@ impl TrackHead {
     }
 }
 
-/// Samples of a track that lie one behind the other (`trun`), each with its flags.
+/// A run of samples of a track (`trun`), each with its flags.
 #[derive(Debug)]
 pub(super) struct Run {
-    /// Where their data begins, from where the fragment's counts, if that is said.
+    /// Data offset, if present.
     pub(super) place: Option<i32>,
     pub(super) samples: Vec<(Sample, u32)>,
 }
 
 impl Run {
-    /// The content of a `trun` that says all of each sample (8.8.8), with its data `moved`.
+    /// The content of a `trun` with all per-sample fields (8.8.8), and the data offset changed by `moved`.
     pub(super) fn content(&self, moved: i64) -> Option<Vec<u8>> {
         let samples = self.samples.iter();
         let shifted = samples.clone().any(|(sample, _)| sample.shift != 0);
         let flags = 0x700 | if shifted { 0x800 } else { 0 } | u32::from(self.place.is_some());
-        // Version 1: shifts have a sign.
+        // Version 1: composition offsets are signed.
         let mut content = (1 << 24 | flags).to_be_bytes().to_vec();
         content.extend(u32::try_from(self.samples.len()).ok()?.to_be_bytes());
         if let Some(place) = self.place {
@@ -166,7 +166,7 @@ impl Run {
     }
 }
 
-/// The track of a `traf` with this content, and its runs.
+/// Track ID and runs of a `traf` with this content.
 pub(super) fn runs(traf: &[u8], header: &[u8]) -> Option<(u32, Vec<Run>)> {
     let TrackHead {
         track,
@@ -189,7 +189,7 @@ pub(super) fn runs(traf: &[u8], header: &[u8]) -> Option<(u32, Vec<Run>)> {
     Some((track, runs))
 }
 
-/// What the header says of a track's fragments.
+/// The `trex` defaults for a track.
 fn trex(header: &[u8], track: u32) -> Defaults {
     let mvex = find(header, &[b"mvex"]).unwrap_or_default();
     let all = boxes(mvex).filter(|part| part.name == b"trex");
@@ -207,14 +207,14 @@ fn trex(header: &[u8], track: u32) -> Defaults {
     }
 }
 
-/// Where a run's samples begin, from where its fragment's data counts, if it says so.
+/// Data offset of a `trun`, if present.
 fn trun_place(trun: &[u8]) -> Option<i32> {
     let says = number(trun, 1, 3)? & 0x1 != 0;
     let place = number(trun, 8, 4).filter(|_| says)?;
     Some(u32::try_from(place).ok()?.cast_signed())
 }
 
-/// Gives each sample of a run, whose first is decoded at `time`, with its flags, and how many bytes they are together.
+/// Calls `each` with every sample of a run that starts at decode time `time`, and returns their total size in bytes.
 fn samples(
     trun: &[u8],
     defaults: Defaults,
@@ -224,7 +224,7 @@ fn samples(
     let signed = *trun.first()? > 0;
     let mut fields = Fields::new(trun, 4)?;
     let count = fields.next(4)?;
-    // Nothing else bounds how many there are of samples without fields of their own.
+    // Without per-sample fields, the sample count is not limited by the size of the box.
     if fields.flags & 0xf00 == 0 && count > MAX_ALIKE {
         return None;
     }

@@ -1,5 +1,5 @@
-//! Joins the fragments of single samples that mp4mux writes, so that a fragment can end at any sample: with a timeslice, at
-//! a key frame, or when data is requested. mp4mux by itself keeps what it has of a fragment until that has its duration.
+//! Joins the single-sample fragments that mp4mux writes, so that a fragment can end at any sample: at a timeslice, at
+//! a keyframe, or when data is requested. mp4mux itself only writes a fragment once it has the configured duration.
 
 mod joined;
 
@@ -12,16 +12,16 @@ use crate::model::timeline::Ns;
 use joined::Fragment;
 
 const SECOND: u64 = 1_000_000_000;
-/// Longest part of a timeslice that is one fragment: a kill loses no more.
+/// Maximum duration of a fragment within a timeslice, and so the most that is lost if the process is killed.
 const MAX_FRAGMENT: Ns = SECOND;
-/// What ends so little after a timeslice ends with it: stamps are rounded.
+/// A fragment that ends this much later than a timeslice still ends with it, since timestamps are rounded.
 const ROUNDING: Ns = 500_000;
-/// A fragment this long past its end belongs to a track that has ended.
+/// A fragment that is this long past its limit belongs to a track that has ended.
 const MAX_IDLE: Ns = SECOND;
-/// More bytes are not gathered.
+/// Maximum size of a fragment.
 const MAX_BYTES: u64 = 1 << 30;
 
-/// Bytes, and the position at which mp4mux would have written them, had it written fragments like these.
+/// Bytes, and the position at which mp4mux would have written them, had it written the joined fragments.
 pub type Write = (u64, gst::Buffer);
 
 /// See the module.
@@ -30,47 +30,47 @@ pub struct Fragmenter {
     /// 0 for none.
     timeslice: Ns,
     tracks: Vec<Track>,
-    /// Where the first fragment is, in both countings.
+    /// Position of the first fragment, which is the same before and after joining.
     begin: Option<u64>,
-    /// Where the next bytes go.
+    /// Position of the next output.
     position: u64,
-    /// Where the muxer writes next.
+    /// Position of the muxer's next write.
     muxer: u64,
     incoming: Option<Incoming>,
     fragments: u32,
-    /// The muxer's bytes cannot be followed any more: they pass as they are.
+    /// The muxer's output cannot be parsed any more, and is passed through.
     gave_up: bool,
 }
 
-/// A track of the header.
+/// A track in the header.
 #[derive(Debug)]
 struct Track {
     number: u32,
     timescale: u32,
     is_video: bool,
-    /// Recorded time of decode time 0, once there are stamps.
+    /// Recorded time of decode time 0, once known from buffer timestamps.
     base: Option<i64>,
     longest: Ns,
     open: Option<Fragment>,
 }
 
-/// A fragment of mp4mux' as it comes, buffer by buffer.
+/// A fragment from mp4mux that arrives buffer by buffer.
 #[derive(Debug)]
 struct Incoming {
     fragment: Fragment,
-    /// Bytes of media that are missing; `None` before the head of `mdat`.
+    /// Remaining bytes of media; `None` before the `mdat` header.
     missing: Option<u64>,
-    /// Recorded time of its first sample by the stamps, not yet made earlier by the track's delay.
+    /// Timestamp of its first sample, including the track's offset from recorded time.
     stamp: Option<Ns>,
 }
 
 impl Fragmenter {
-    /// Fragments end with timeslices of this duration.
+    /// Ends fragments at timeslices of this duration.
     pub fn set_timeslice(&mut self, timeslice: Ns) {
         self.timeslice = timeslice;
     }
 
-    /// Where the muxer's bytes at `position` go.
+    /// Output position for the muxer's bytes at `position`.
     pub fn place(&self, position: u64) -> u64 {
         match self.begin {
             Some(begin) if position >= begin => {
@@ -80,8 +80,8 @@ impl Fragmenter {
         }
     }
 
-    /// The muxer's next bytes; what is to be written now. `late`: how much later than recorded time the track with this index
-    /// is stamped.
+    /// Processes the muxer's next bytes, and returns what to write now. `late`: offset of the timestamps of the track
+    /// with this index from recorded time.
     pub fn push(
         &mut self,
         position: u64,
@@ -101,7 +101,7 @@ impl Fragmenter {
         }
     }
 
-    /// Ends all fragments with the samples that they have.
+    /// Ends all pending fragments with the samples so far.
     pub fn end_fragments(&mut self) -> Vec<Write> {
         let mut writes = Vec::new();
         for index in 0..self.tracks.len() {
@@ -149,7 +149,7 @@ impl Fragmenter {
                 drop(bytes);
                 vec![(position, buffer)]
             }
-            // Of samples without content.
+            // The content of an empty `mdat`.
             _ if bytes.is_empty() => Vec::new(),
             _ => {
                 drop(bytes);
@@ -248,7 +248,7 @@ impl Fragmenter {
         }
     }
 
-    /// What has been gathered, and these bytes, which it has not: the file may be of use up to them.
+    /// Writes the pending fragments, and these bytes unmodified: the file may be usable up to them.
     fn give_up(&mut self, buffer: gst::Buffer) -> Vec<Write> {
         self.gave_up = true;
         let mut writes = self.end_fragments();
@@ -260,7 +260,7 @@ impl Fragmenter {
         self.tracks.iter().position(|track| track.number == number)
     }
 
-    /// Learns of the tracks, if these bytes have the header.
+    /// Reads the tracks, if these bytes contain the header.
     fn learn(&mut self, bytes: &[u8]) {
         let moov = find(bytes, &[b"moov"]).unwrap_or_default();
         for part in boxes(moov).filter(|part| part.name == b"trak") {
@@ -286,7 +286,7 @@ impl Track {
         })
     }
 
-    /// Recorded time at which a fragment begins, and ends.
+    /// Recorded start and end time of a fragment.
     fn place(&mut self, fragment: &Fragment, stamp: Option<Ns>, late: Ns) -> (Ns, Ns) {
         let time = |ticks: u64| {
             let time = u128::from(ticks) * u128::from(SECOND) / u128::from(self.timescale.max(1));
@@ -304,8 +304,8 @@ impl Track {
     }
 }
 
-/// Recorded time up to which a fragment from `from` on may last: to the end of a `timeslice`, or of an even part of one, but
-/// not before a sample of `sample`.
+/// Latest end, in recorded time, of a fragment that starts at `from`: the end of a `timeslice` or of an equal part of
+/// one, but late enough for a sample of duration `sample`.
 fn limit(from: Ns, sample: Ns, timeslice: Ns) -> Ns {
     if timeslice == 0 {
         return from.saturating_add(MAX_FRAGMENT);
@@ -314,17 +314,17 @@ fn limit(from: Ns, sample: Ns, timeslice: Ns) -> Ns {
     let parts = u128::from(timeslice.div_ceil(MAX_FRAGMENT));
     let least = u128::from(from) + u128::from(sample.saturating_sub(ROUNDING));
     let number = (least * parts).div_ceil(slice);
-    // Not where the last one ended.
+    // Not the end of the previous fragment.
     let number = number.max(u128::from(from) * parts / slice + 1);
     let end = u64::try_from(number * slice / parts).unwrap_or(u64::MAX);
     end.saturating_add(ROUNDING)
 }
 
-/// Bytes of media behind the head of an `mdat`.
+/// Size of the media in an `mdat`, from its header.
 fn media_size(buffer: &gst::BufferRef) -> Option<u64> {
     let bytes = buffer.map_readable().ok()?;
     let (name, size) = boxes::header(&bytes)?;
-    // mp4mux 1.22 says nothing of what has no bytes.
+    // mp4mux 1.22 leaves the size of an empty `mdat` at 0.
     let size = size.max(bytes.len() as u64);
     let is_head = name == b"mdat" && bytes.len() >= BOX_HEADER;
     is_head.then(|| size - bytes.len() as u64)

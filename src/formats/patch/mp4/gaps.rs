@@ -1,5 +1,5 @@
-//! Samples without content, which keep mp4mux going while a track stays away (`session/fixups/gaps.rs`), taken out of a
-//! fragment: the sample before lasts longer.
+//! Removes empty samples, which keep mp4mux from waiting for a track during a gap (`session/fixups/gaps.rs`), from a
+//! fragment: the previous sample is extended instead.
 
 use super::{
     boxes::{boxed, boxes, find},
@@ -7,18 +7,18 @@ use super::{
     samples::Tables,
 };
 
-/// What is left of a fragment.
+/// What remains of a fragment.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Left {
     /// All of it.
     All,
-    /// This content of its `moof`.
+    /// This `moof` content.
     Some(Vec<u8>),
     /// Nothing.
     None,
 }
 
-/// The content of a `moof` without samples that have no content, in front of the same `mdat`. `None` if it is broken.
+/// The content of a `moof` without its empty samples, for the unchanged `mdat`. `None` if it is broken.
 pub(super) fn without(moof: &[u8], header: &[u8]) -> Option<Left> {
     let mut tracks = Vec::new();
     for part in boxes(moof).filter(|part| part.name == b"traf") {
@@ -33,13 +33,13 @@ pub(super) fn without(moof: &[u8], header: &[u8]) -> Option<Left> {
     if tracks.iter().all(Vec::is_empty) {
         return Some(Left::None);
     }
-    // What its data is counted from has come nearer, or gone further away.
+    // Data offsets change with the length of the `moof`.
     let length = rebuilt(moof, &tracks, 0)?.len();
     let moved = i64::try_from(length).ok()? - i64::try_from(moof.len()).ok()?;
     Some(Left::Some(rebuilt(moof, &tracks, moved)?))
 }
 
-/// Tracks last until the end of those samples, too.
+/// Extends tracks to the end of their empty samples.
 pub(super) fn extend(moof: &[u8], header: &[u8], tables: &mut Tables) -> Option<()> {
     for part in boxes(moof).filter(|part| part.name == b"traf") {
         let (track, runs) = runs(moof.get(part.content..part.end)?, header)?;
@@ -52,7 +52,7 @@ pub(super) fn extend(moof: &[u8], header: &[u8], tables: &mut Tables) -> Option<
     Some(())
 }
 
-/// The content anew, with these runs of its tracks, and places of data `moved`.
+/// Rebuilds the content with these runs, and with data offsets changed by `moved`.
 fn rebuilt(moof: &[u8], tracks: &[Vec<Run>], moved: i64) -> Option<Vec<u8>> {
     let mut new = Vec::with_capacity(moof.len());
     let mut tracks = tracks.iter();
@@ -70,7 +70,7 @@ fn rebuilt(moof: &[u8], tracks: &[Vec<Run>], moved: i64) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// Takes samples without content out of the runs of a track, and runs that have no others.
+/// Removes empty samples from the runs of a track, and runs that only consist of them.
 fn take_out(runs: &mut Vec<Run>) {
     let mut kept = Vec::<Run>::new();
     for run in runs.drain(..) {
@@ -112,7 +112,7 @@ fn track(traf: &[u8], runs: &[Run], moved: i64) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// A `moof` of a track whose samples have these durations and sizes.
+    /// A `moof` of a track with samples of these durations and sizes.
     fn moof(samples: &[(u32, u32)]) -> Vec<u8> {
         let mut trun = vec![0, 0, 3, 1];
         trun.extend((samples.len() as u32).to_be_bytes());
@@ -126,7 +126,7 @@ mod tests {
         boxed(b"traf", &traf).unwrap()
     }
 
-    /// Decode time, duration and size of each, and where they begin.
+    /// Decode time, duration and size of each sample, and the data offset.
     fn read(moof: &[u8]) -> (Vec<(u64, u32, u32)>, Option<i32>) {
         let traf = boxes(moof).find(|part| part.name == b"traf").unwrap();
         let (track, runs) = runs(&moof[traf.content..traf.end], &[]).unwrap();

@@ -1,6 +1,6 @@
-//! The header of an MP4, put right: an edit list for each audio track whose encoder is late and each video track whose
-//! first frame is shown later than it is decoded, the Opus header of mp4mux 1.22 with its bytes in the right order, what decoders of AV1 and VP9 and players of HDR have to know, and the orientation of
-//! video.
+//! Patches the MP4 header: an edit list for audio tracks with an encoder delay and for video tracks whose first frame
+//! is presented later than decoded; the byte order of `dOps` in mp4mux 1.22; codec configuration of AV1 and VP9; HDR
+//! metadata; and the orientation of video.
 
 use super::{
     HeaderInfo,
@@ -13,7 +13,7 @@ use crate::{
     model::Orientation,
 };
 
-/// The content of the muxer's `moov`, put right, in order of its audio and video tracks.
+/// Patches the content of the muxer's `moov`; `info` is in the order of its audio and video tracks.
 pub(super) fn moov(old: &[u8], info: &HeaderInfo<'_>) -> Option<Vec<u8>> {
     let mut new = Vec::new();
     let mut delays = info.delays.iter();
@@ -52,9 +52,9 @@ pub(super) fn moov(old: &[u8], info: &HeaderInfo<'_>) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// Puts a date (nanoseconds since 1970) into all boxes of a `moov` that have one (8.2.2, 8.3.2, 8.4.2).
+/// Sets a date (nanoseconds since 1970) in all boxes of a `moov` that have one (8.2.2, 8.3.2, 8.4.2).
 fn set_date(boxes_of: &mut [u8], date: i64) {
-    /// Seconds from 1904, from when on they count, to 1970.
+    /// Seconds from 1904, the epoch of MP4, to 1970.
     const EPOCH: i64 = 2_082_844_800;
     let seconds = date.div_euclid(1_000_000_000).saturating_add(EPOCH);
     let Ok(seconds) = u64::try_from(seconds) else {
@@ -70,7 +70,7 @@ fn set_date(boxes_of: &mut [u8], date: i64) {
         match &name {
             b"trak" | b"mdia" => set_date(content, date),
             b"mvhd" | b"tkhd" | b"mdhd" => {
-                // Made, and changed.
+                // Creation and modification time.
                 let wide = content.first() == Some(&1);
                 let (seconds, length) = match (wide, u32::try_from(seconds)) {
                     (true, _) => (seconds.to_be_bytes().to_vec(), 8),
@@ -88,7 +88,7 @@ fn set_date(boxes_of: &mut [u8], date: i64) {
     }
 }
 
-/// The content of `moov` with a reserve for chapters as the first of its `udta`, and where in it that begins.
+/// The content of `moov` with space for chapters as the first child of `udta`, and the offset of that space.
 pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(Vec<u8>, usize)> {
     let Some(reserve) = reserve else {
         return Some((header.to_vec(), header.len()));
@@ -106,8 +106,8 @@ pub(super) fn with_reserve(header: &[u8], reserve: Option<&Reserve>) -> Option<(
     Some((new, at))
 }
 
-/// A video track's `trak` with its orientation in the matrix, which mp4mux 1.22 leaves out; `None` if
-/// they are not, or if it is said already.
+/// Sets the orientation in the matrix of a video track's `tkhd`, which mp4mux 1.22 does not write; `None` if there is
+/// none to set, or if the matrix is already set.
 fn patch_tkhd_matrix(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
     const ONE: i32 = 1 << 16;
     const PLAIN: [i32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
@@ -121,11 +121,11 @@ fn patch_tkhd_matrix(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
     if turn == Orientation::default() || to + 8 > tkhd.end || trak.get(from..to)? != bytes(PLAIN) {
         return None;
     }
-    // 16.16 like the matrix.
+    // 16.16 fixed point, like the matrix.
     let size = |at| i32::try_from(number(trak, at, 4)?).ok();
     let (width, height) = (size(to)?, size(to + 4)?);
     let [(a, b), (c, d)] = turn.steps();
-    // So that what goes to the left or up ends at 0.
+    // Translates the rotated video so that its top left corner is at 0.
     let back = |over: i32, down: i32| {
         let over = if over < 0 { width } else { 0 };
         over.checked_add(if down < 0 { height } else { 0 })
@@ -137,7 +137,7 @@ fn patch_tkhd_matrix(trak: &[u8], turn: Orientation) -> Option<Vec<u8>> {
     Some(turned)
 }
 
-/// A video track's `trak` with a configuration record that is true of the stream; `None` if it is that already.
+/// Corrects the configuration record of a video track; `None` if it is correct already.
 fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
     let (entry, record): (&[u8; 4], &[u8; 4]) = match config {
         CodecConfig::Av1(_) => (b"av01", b"av1C"),
@@ -153,12 +153,12 @@ fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
     ];
     changed(trak, &path, &|old| match config {
         CodecConfig::Av1(right) => {
-            // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always the same level, and bits of
-            // uninitialised memory. The OBUs after the first four bytes may be left out.
+            // mp4mux 1.22 writes that of a draft, all zeros; 1.24 and 1.26 always write the same level, and bits of
+            // uninitialised memory. configOBUs, after the first four bytes, are optional.
             (old.get(..4) != right.get(..4)).then(|| right.clone())
         }
         CodecConfig::Vp9 { level } => {
-            // Level 1 for all, up to 1.26 at least. Before it: version, flags, profile.
+            // mp4mux always writes level 1, up to 1.26 at least. The level follows version, flags and profile.
             const AT: usize = 5;
             let mut new = old.to_vec();
             let stands = new.get_mut(AT).filter(|stands| **stands == 10)?;
@@ -168,7 +168,7 @@ fn patch_codec_config(trak: &[u8], config: &CodecConfig) -> Option<Vec<u8>> {
     })
 }
 
-/// A video track's `trak` with what players of HDR are told, in its sample entry; `None` if there is nothing.
+/// Adds HDR metadata to the sample entry of a video track; `None` if there is none.
 fn add_hdr(trak: &[u8], hdr: &HdrMetadata) -> Option<Vec<u8>> {
     const ENTRY_NAMES: [&[u8; 4]; 6] = [b"hvc1", b"hev1", b"avc1", b"avc3", b"av01", b"vp09"];
     let mastering = hdr.mastering().map(|display| (b"mdcv", display.mdcv()));
@@ -194,9 +194,9 @@ fn add_hdr(trak: &[u8], hdr: &HdrMetadata) -> Option<Vec<u8>> {
     })
 }
 
-/// Places of Opus' header in an audio track, from the begin of its sample description on.
+/// Path from `trak` to the sample description.
 const STSD: &[&[u8; 4]] = &[b"mdia", b"minf", b"stbl", b"stsd"];
-/// Bytes of `stsd` before its first entry, and of that entry (of sound: with its head) before its own boxes.
+/// Bytes of `stsd` before its first entry, and of an audio entry (including its box header) before its child boxes.
 const ENTRIES: usize = 8;
 const ENTRY: usize = 8 + 28;
 pub(super) const VISUAL_ENTRY: usize = 78;
@@ -208,7 +208,7 @@ fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
     let late = match delay {
         Delay::None => None,
         Delay::Samples(samples) => Some(u64::from(samples)),
-        // It counts at 48 kHz whatever the track's own rate is.
+        // The pre-skip is in units of 48 kHz, whatever the track's timescale.
         Delay::PreSkip(_) => pre_skip
             .zip(scale)
             .map(|(skip, scale)| skip * scale / 48_000),
@@ -219,7 +219,7 @@ fn trak(old: &[u8], delay: Delay) -> Option<Vec<u8>> {
     Some(track)
 }
 
-/// Units of a track's times in a second.
+/// Timescale of a track.
 fn timescale(trak: &[u8]) -> Option<u64> {
     let mdhd = find(trak, &[b"mdia", b"mdhd"])?;
     match mdhd.first()? {
@@ -228,8 +228,8 @@ fn timescale(trak: &[u8]) -> Option<u64> {
     }
 }
 
-/// A video track's `trak` whose first frame is shown at 0 though its stamps are later by so many nanoseconds; `None` if
-/// they are not, or if it has an edit list.
+/// Adds an edit list that compensates for a timestamp offset in a video track, in nanoseconds; `None` if the offset is
+/// 0, or if there is an edit list already.
 fn decode_edit(trak: &[u8], nanoseconds: u64) -> Option<Vec<u8>> {
     let scale = timescale(trak)?;
     let late = u128::from(nanoseconds) * u128::from(scale);
@@ -237,14 +237,14 @@ fn decode_edit(trak: &[u8], nanoseconds: u64) -> Option<Vec<u8>> {
     edited(trak, late).filter(|_| late > 0)
 }
 
-/// A `trak` that is presented from `late` on, in units of its own times; `None` if it has an edit list.
+/// Adds an edit list that skips the first `late` ticks of a track; `None` if there is an edit list already.
 fn edited(trak: &[u8], late: u64) -> Option<Vec<u8>> {
     if find(trak, &[b"edts"]).is_some() {
         return None;
     }
     let late = i32::try_from(late).ok()?;
     let mut trak = trak.to_vec();
-    // One edit (8.6.6): to the end, however long that is, from the first sample that was recorded.
+    // One edit (8.6.6) that starts at the first recorded sample; duration 0 means until the end of all fragments.
     let mut elst = vec![0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0];
     elst.extend_from_slice(&late.to_be_bytes());
     elst.extend_from_slice(&[0, 1, 0, 0]);
@@ -254,8 +254,7 @@ fn edited(trak: &[u8], late: u64) -> Option<Vec<u8>> {
     Some(trak)
 }
 
-/// mp4mux 1.22 writes numbers of the Opus header with their bytes the wrong way round. Puts them
-/// right, and gives the pre-skip in samples at 48 kHz.
+/// Corrects the byte order of the multi-byte fields of `dOps` from mp4mux 1.22. Returns the pre-skip at 48 kHz.
 fn fix_opus(track: &mut [u8]) -> Option<u64> {
     let description = find(track, STSD)?;
     let opus = boxes(description.get(ENTRIES..)?).next()?;
@@ -267,7 +266,7 @@ fn fix_opus(track: &mut [u8]) -> Option<u64> {
         &[b"dOps"],
     )?;
     let at = header.as_ptr() as usize - track.as_ptr() as usize;
-    // Nobody samples faster; the other way round, every usual rate is beyond it.
+    // No sample rate is higher; with swapped bytes, all usual rates are.
     const FASTEST: u64 = 768_000;
     let header = track.get_mut(at..at + 10)?;
     if number(header, 4, 4)? > FASTEST {

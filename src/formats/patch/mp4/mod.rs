@@ -1,7 +1,7 @@
-//! MP4 (ISO 14496-12): mp4mux' bytes put right as they pass, and what makes an ordinary file of them at the end.
+//! MP4 (ISO 14496-12): patches mp4mux's output on the fly, and converts it to a regular (unfragmented) file at the end.
 //!
-//! The header becomes longer or shorter, a box of room comes in front of it, and some fragments get filler in front:
-//! so all that follows moves. The index of the fragments is made anew.
+//! The header changes its length, a placeholder `free` box is inserted in front of it, and filler is inserted in front
+//! of some fragments: so all later offsets change. The fragment index is rebuilt.
 
 mod edits;
 mod fragment;
@@ -25,60 +25,60 @@ use crate::formats::{
 use gaps::Left;
 use std::ops::Range;
 
-/// What is in one page of a file is there as a whole or not at all, wherever a process is killed.
+/// A write within one page of the file is atomic with regard to the process being killed.
 const PAGE: u64 = 4096;
-/// An `mdat` with nothing in it.
+/// An empty `mdat`.
 const MDAT: &[u8; 8] = b"\0\0\0\x08mdat";
-/// Length of the head of `mdat`, at the most.
+/// Maximum length of an `mdat` header.
 const MDAT_HEAD: u64 = 16;
 
-/// What the header needs and the muxer does not know.
+/// Header data that the muxer does not know.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HeaderInfo<'a> {
-    /// Of the audio tracks, in their order.
+    /// Of the audio tracks, in order.
     pub delays: &'a [Delay],
-    /// Of the video tracks, in their order.
+    /// Of the video tracks, in order.
     pub pictures: &'a [VideoTrack],
-    /// When the first recorded instant was, in nanoseconds since 1970.
+    /// Wall-clock time of recorded time 0, in nanoseconds since 1970.
     pub date: Option<i64>,
-    /// Bytes that are to be set aside for chapters.
+    /// Bytes to reserve for chapters.
     pub room: usize,
 }
 
-/// Where things are in the file, and what is in it.
+/// Offsets in the file, and its samples.
 #[derive(Debug, Default)]
 pub struct Layout {
-    /// Where the header was first written, as the muxer counts.
+    /// Position of the first `moov` according to the muxer.
     moov: Option<Range<u64>>,
-    /// How long it is in the file.
+    /// Its length in the file.
     written: u64,
-    /// Bytes in front of it that are not the muxer's.
+    /// Bytes inserted in front of it.
     inserted: u64,
-    /// Bytes by which all has moved that comes behind it, up to now.
+    /// Current shift of everything after it, in bytes.
     moved: i64,
     fragments: Vec<index::Place>,
-    /// What is there for the end.
+    /// Data for the end of the recording.
     ending: Ending,
 }
 
 impl Layout {
-    /// Where the muxer's next bytes, which it believes to be at `position`, are in the file.
+    /// File offset of the muxer's next bytes at `position`.
     pub fn place(&self, position: u64) -> u64 {
         match &self.moov {
             Some(moov) if position >= moov.end => position.saturating_add_signed(self.moved),
             Some(moov) if position >= moov.start => position + self.inserted,
             Some(_) => position,
-            // The box of room is behind what has been written.
+            // The placeholder box is after the bytes written so far.
             None => position + self.inserted,
         }
     }
 
-    /// Whether `size` bytes may stand in the file for those of the muxer's from `from` to `to`: not if they are a header
-    /// that is written again and has another length, or is not whole.
+    /// Whether `size` bytes may replace the muxer's bytes from `from` to `to`: not if they are a rewritten header that
+    /// is incomplete or has another length.
     pub fn fits(&self, from: u64, to: u64, size: u64) -> bool {
         match &self.moov {
             Some(moov) if from < moov.end && to > moov.start => {
-                // What is in front of it has the box of room behind it.
+                // The bytes before it include the placeholder box.
                 let before = self.place(moov.start).saturating_sub(self.place(from));
                 to == moov.end && from <= moov.start && size == before + self.written
             }
@@ -86,7 +86,7 @@ impl Layout {
         }
     }
 
-    /// What goes into the file in place of the muxer's own bytes at `position`, which are no media; `None` for the same.
+    /// Patches container structure at `position`; `None` if it is unchanged.
     pub fn patch(
         &mut self,
         position: u64,
@@ -100,7 +100,7 @@ impl Layout {
             (Some((b"moov", _)), Some(false)) => self.again(bytes, info, reserve.as_ref()),
             (Some((b"moof", _)), Some(true)) => self.fragment(position, bytes),
             (Some((b"mdat", 0)), Some(true)) if bytes.len() == MDAT.len() => {
-                // mp4mux says nothing of what has no bytes; 0 would be all until the end of the file (4.2.2).
+                // mp4mux leaves the size of an empty `mdat` at 0, which means "until the end of the file" (4.2.2).
                 Some(Patched::Changed(MDAT.to_vec()))
             }
             (Some((b"mfra", length)), Some(true)) if length == bytes.len() as u64 => {
@@ -110,7 +110,7 @@ impl Layout {
         }
     }
 
-    /// What is there for the end, with all chapters: once.
+    /// Takes the data for the end, with all chapters; call once.
     pub fn take_ending(&mut self, chapters: Vec<Chapter>) -> Ending {
         let mut ending = std::mem::take(&mut self.ending);
         let places = std::mem::take(&mut self.fragments);
@@ -119,7 +119,7 @@ impl Layout {
         ending
     }
 
-    /// The file's first bytes, with a box of room in front of the header.
+    /// Patches the start of the file, and inserts the placeholder box in front of the header.
     fn begin(
         &mut self,
         position: u64,
@@ -145,7 +145,7 @@ impl Layout {
             if part.name == b"moov" && self.moov.is_none() {
                 let content = bytes.get(part.content..part.end)?;
                 let header = header::moov(content, info)?;
-                // Where it is becomes known below.
+                // Its offset is set below.
                 let mut space = Reserve::new(Syntax::Mp4, 0, info.room).filter(|_| info.room > 0);
                 let (content, at) = header::with_reserve(&header, space.as_ref())?;
                 let new = boxed(b"moov", &content)?;
@@ -166,7 +166,7 @@ impl Layout {
         Some(Patched::Changed(patched))
     }
 
-    /// The header as it is written again at the end.
+    /// Patches the header as rewritten at the end.
     fn again(
         &mut self,
         bytes: &[u8],
@@ -176,13 +176,13 @@ impl Layout {
         let header = header::moov(find(bytes, &[b"moov"])?, info)?;
         let (content, _) = header::with_reserve(&header, reserve)?;
         let new = boxed(b"moov", &content)?;
-        // Even one that does not fit where it was is right at the end.
+        // It is the right one for the end even if it does not fit into its place.
         self.ending.header = header;
         Some(Patched::Changed(new))
     }
 
-    /// The head of a fragment, in one page with that of its media if there is room for it in one, without what stands in
-    /// for media that has not come.
+    /// Patches the head of a fragment: removes the empty samples that represent gaps, and moves the head into one page
+    /// with the `mdat` header, if a page is large enough.
     fn fragment(&mut self, position: u64, bytes: &[u8]) -> Option<Patched> {
         let moof = boxes(bytes).next()?;
         let content = bytes.get(moof.content..moof.end)?;
@@ -211,7 +211,7 @@ impl Layout {
         let _ = gaps::extend(moof, header, tables);
     }
 
-    /// Notes the fragment whose `moof` has this content, and gives the filler that goes in front of it, if any does.
+    /// Registers the fragment with this `moof` content, and returns the filler to insert in front of it, if any.
     fn add(&mut self, position: u64, moof: &[u8]) -> Option<Vec<u8>> {
         let length = moof.len() as u64 + 8;
         let filler = filler(self.place(position), length + MDAT_HEAD);
@@ -233,15 +233,15 @@ impl Layout {
             }
         }
         let Ending { header, tables, .. } = &mut self.ending;
-        // What is broken was the muxer's: what could be read is in the tables.
+        // The muxer wrote a broken fragment; the samples parsed so far are in the tables.
         let _ = fragment::read(moof, place, header, tables);
         boxed(b"free", &vec![0; filler.checked_sub(8)?])
     }
 }
 
-/// How long a box has to be at `place` so that `length` bytes behind it are in one page; 0 for none.
+/// Length of a box at `place` that moves the following `length` bytes into one page; 0 for none.
 fn filler(place: u64, length: u64) -> u64 {
-    // Of a box.
+    // Minimum size of a box.
     const LEAST: u64 = 8;
     let fits = |filler: &u64| (place + filler) % PAGE + length <= PAGE;
     let left = PAGE - place % PAGE;
@@ -250,7 +250,7 @@ fn filler(place: u64, length: u64) -> u64 {
     found.unwrap_or(0)
 }
 
-/// The fragment that begins with these bytes, with its track: the first, if it has more.
+/// The fragment that starts with these bytes, with its first track.
 pub fn fragment(bytes: &[u8]) -> Option<Unit> {
     boxes(bytes).next().filter(|first| first.name == b"moof")?;
     let track = find(bytes, &[b"moof", b"traf", b"tfhd"]).and_then(|tfhd| number(tfhd, 4, 4));

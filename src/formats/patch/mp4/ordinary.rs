@@ -1,10 +1,10 @@
-//! An ordinary MP4 out of a fragmented one, behind its media: one `moov` that names every sample.
+//! Converts a fragmented MP4 to a regular one by appending one `moov` with all samples.
 //!
-//! While it grows a file is `ftyp free moov (moof mdat)*`. At its end `free{moov}` is appended, with the texts of
-//! chapters in front of that `moov`; then the 16 bytes of
-//! the first `free` become the head of an `mdat` that reaches from there to the new `moov`, over the old one and all
-//! fragments: first its length, where `free` has content that nobody reads, then, with one write of eight aligned
-//! bytes, length field and name. Whichever of these writes is the last to arrive, the file is one or the other.
+//! While recording, a file is `ftyp free moov (moof mdat)*`. At the end, `free{moov}` is appended, with the samples of
+//! the chapter track in front of that `moov`. Then the 16 bytes of the first `free` become the header of an `mdat` that
+//! spans everything up to the new `moov`, including the old one and all fragments: first its 64-bit length, which is in
+//! the content of the `free` box, and then, in a single write of eight aligned bytes, size field and type. The file is
+//! valid in one form or the other after any number of these writes.
 
 use super::{
     boxes::{BOX_HEADER, boxed, boxes, find},
@@ -18,43 +18,43 @@ use crate::formats::{
 };
 use crate::model::timeline::Ns;
 
-/// Length of the box in front of `moov` that becomes the head of `mdat`.
+/// Length of the placeholder box in front of `moov` that becomes the `mdat` header.
 pub(super) const ROOM: u64 = 16;
-/// Units of recorded time in a second.
+/// Timescale of recorded time.
 const NANOSECONDS: u32 = 1_000_000_000;
-/// Movie timescales beyond this are not used, though edits would then end exactly.
+/// Maximum movie timescale, even if edits then do not end exactly.
 const MAX_TIMESCALE: u32 = 100_000_000;
 
-/// What is left to be done with a recording's bytes when its last media has come.
+/// The remaining work after the last media has been written.
 #[derive(Debug, Default)]
 pub struct Ending {
-    /// The fragments' index, as it goes into a file that stays fragmented.
+    /// The fragment index, for a file that stays fragmented.
     pub(super) index: Option<Vec<u8>>,
-    /// Where the box is that becomes the head of `mdat`.
+    /// Offset of the placeholder box that becomes the `mdat` header.
     pub(super) room: Option<u64>,
-    /// The content of the `moov` in front.
+    /// Content of the `moov` at the start.
     pub(super) header: Vec<u8>,
     pub(super) tables: Tables,
     pub(super) chapters: Vec<Chapter>,
 }
 
 impl Ending {
-    /// The fragments' index, for bytes that stay fragments: goes behind the last.
+    /// The fragment index to append if the output stays fragmented.
     pub fn take_index(&mut self) -> Option<gst::Buffer> {
         self.index.take().map(gst::Buffer::from_mut_slice)
     }
 
-    /// Where bytes are that [`Completion::patches`] change, the first of them. `None` where nothing can be made ordinary.
+    /// Lowest offset that [`Completion::patches`] overwrite. `None` if no conversion is possible.
     pub fn head(&self) -> Option<u64> {
         self.room.filter(|_| !self.header.is_empty())
     }
 
-    /// Where the last fragment ends that lies as a whole within the first `length` bytes; 0 if none does.
+    /// End of the last fragment that is complete within the first `length` bytes; 0 if there is none.
     pub fn whole_until(&self, length: u64) -> u64 {
         self.tables.whole_until(length)
     }
 
-    /// What makes an ordinary file of the first `length` bytes, and all media in them.
+    /// Converts the first `length` bytes, with all media in them, to a regular file.
     pub fn ordinary(&mut self, length: u64) -> Option<Completion> {
         let room = self.head()?;
         self.tables.keep_until(length);
@@ -79,8 +79,8 @@ impl Ending {
     }
 }
 
-/// The box that becomes the head of `mdat`, and what has to stand in front of it so that it is aligned, if it comes
-/// behind `position` bytes.
+/// The placeholder box that becomes the `mdat` header at the end, with filler in front for alignment, if it follows
+/// `position` bytes. Also returns its offset.
 pub(super) fn room(position: u64) -> Option<(Vec<u8>, u64)> {
     let odd = position % 8;
     let mut bytes = Vec::new();
@@ -93,12 +93,12 @@ pub(super) fn room(position: u64) -> Option<(Vec<u8>, u64)> {
     Some((bytes, at))
 }
 
-/// A track of the fragmented file's header.
+/// A track in the header of the fragmented file.
 struct Track<'a> {
     number: u32,
     trak: &'a [u8],
     table: Option<&'a Table>,
-    /// Of its samples.
+    /// Presentation times of its samples.
     times: Option<Times>,
     timescale: u32,
     video: bool,
@@ -121,7 +121,7 @@ impl<'a> Track<'a> {
         })
     }
 
-    /// What is shown of it; `before` is the fragmented movie's timescale, `movie` the ordinary one's.
+    /// Its presentation; `before` and `movie` are the timescales of the fragmented and the regular movie.
     fn shown(&self, before: u32, movie: u32) -> Option<Shown> {
         let times = self.times?;
         let begin = Begin::of(self.trak);
@@ -129,7 +129,7 @@ impl<'a> Track<'a> {
     }
 }
 
-/// Of `mvhd` and `mdhd`.
+/// Timescale in an `mvhd` or `mdhd`.
 pub(super) fn timescale(times: &[u8]) -> Option<u32> {
     let at = if *times.first()? == 1 { 20 } else { 12 };
     u32::try_from(number(times, at, 4)?)
@@ -137,7 +137,7 @@ pub(super) fn timescale(times: &[u8]) -> Option<u32> {
         .filter(|scale| *scale > 0)
 }
 
-/// The movie's timescale: one in which every track's samples, of audio first, end at a whole number.
+/// Movie timescale in which all tracks end at whole ticks, with audio tracks taking precedence.
 fn movie_timescale(tracks: &[Track<'_>]) -> u32 {
     let by_kind = |video| {
         let tracks = tracks.iter().filter(move |track| track.video == video);
@@ -159,14 +159,14 @@ fn movie_timescale(tracks: &[Track<'_>]) -> u32 {
         })
 }
 
-/// The tracks of a fragmented file's header.
+/// The tracks in the header of a fragmented file.
 fn tracks<'a>(header: &'a [u8], tables: &'a Tables) -> Option<Vec<Track<'a>>> {
     let traks = boxes(header).filter(|part| part.name == b"trak");
     let tracks = traks.map(|part| Track::new(header.get(part.content..part.end)?, tables));
     tracks.collect()
 }
 
-/// How long an ordinary file is.
+/// Duration of the regular file.
 fn duration(header: &[u8], tables: &Tables) -> Option<Ns> {
     let before = timescale(find(header, &[b"mvhd"])?)?;
     let tracks = tracks(header, tables)?;
@@ -176,7 +176,7 @@ fn duration(header: &[u8], tables: &Tables) -> Option<Ns> {
     Some(rescale(lasts.unwrap_or(0), movie, NANOSECONDS))
 }
 
-/// The content of an ordinary file's `moov`, by that of a fragmented one's and the samples.
+/// The content of a regular file's `moov`, from the fragmented file's header and the sample tables.
 pub(super) fn moov(
     header: &[u8],
     tables: &Tables,
@@ -222,7 +222,7 @@ pub(super) fn moov(
     Some(new)
 }
 
-/// The content of a track's `trak`, and how long it is, in the movie's timescale.
+/// The content of a track's `trak`, and its duration in the movie timescale.
 fn trak(track: &Track<'_>, before: u32, movie: u32) -> Option<(Vec<u8>, u64)> {
     let shown = track.shown(before, movie);
     let lasts = shown.map_or(0, |shown| shown.total());
@@ -276,8 +276,8 @@ fn minf(old: &[u8], track: &Track<'_>) -> Option<Vec<u8>> {
     Some(new)
 }
 
-/// `mvhd`, `tkhd` or `mdhd` with this duration, and timescale: all begin with two dates, `between` more bytes, and
-/// the duration; these are twice as wide in version 1 (8.2.2, 8.3.2, 8.4.2).
+/// `mvhd`, `tkhd` or `mdhd` with this duration and timescale. All start with two dates, `between` more bytes, and the
+/// duration; dates and duration are 64-bit in version 1 (8.2.2, 8.3.2, 8.4.2).
 fn with_times(
     old: &[u8],
     between: usize,

@@ -1,22 +1,22 @@
-//! What an ordinary MP4 says of its samples (ISO 14496-12, 8.6 to 8.7), gathered as the fragments pass: some seven
-//! bytes for each.
+//! Sample tables of a regular MP4 (ISO 14496-12, 8.6 to 8.7), collected from the fragments: about seven
+//! bytes per sample.
 
 use super::boxes::boxed;
 use std::collections::BTreeMap;
 
-/// A sample, as its fragment names it. Times are in the track's timescale.
+/// A sample described by a fragment. Times are in the track's timescale.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Sample {
     pub(super) decode_time: u64,
-    /// From decode to presentation time.
+    /// Composition offset: presentation time minus decode time.
     pub(super) shift: i64,
     pub(super) duration: u32,
     pub(super) size: u32,
-    /// Decoding can begin with it.
+    /// Whether it is a sync sample.
     pub(super) sync: bool,
 }
 
-/// Values of which many in a row are the same, each with how many.
+/// Run-length encoded values.
 #[derive(Debug)]
 struct Runs<T>(Vec<(u32, T)>);
 
@@ -50,23 +50,23 @@ impl<T: Copy + PartialEq> Runs<T> {
     }
 }
 
-/// Samples that lie one behind the other in the file.
+/// Contiguous samples in the file.
 #[derive(Debug, Clone, Copy)]
 struct Chunk {
     at: u64,
     samples: u32,
-    /// Number of their sample entry.
+    /// Sample description index.
     description: u32,
 }
 
-/// When a track's samples are shown, counted from the decode time of the first, in the track's timescale.
+/// Presentation times of a track relative to the first decode time, in the track's timescale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Times {
-    /// Decode time of the first, which the others count from.
+    /// Decode time of the first sample.
     pub(super) origin: u64,
-    /// When the first is shown, by presentation time.
+    /// Earliest presentation time.
     pub(super) begin: u64,
-    /// When the last is shown no more.
+    /// Latest end of presentation.
     pub(super) end: u64,
 }
 
@@ -74,21 +74,21 @@ pub(super) struct Times {
 #[derive(Debug, Default)]
 pub(super) struct Table {
     sizes: Vec<u32>,
-    /// From each decode time to the next; the newest's is not among them.
+    /// Differences between successive decode times; the last sample's duration is not included.
     steps: Runs<u32>,
-    /// From decode to presentation time.
+    /// Composition offsets.
     shifts: Runs<i32>,
     /// Numbers of the sync samples, from 1.
     syncs: Vec<u32>,
     chunks: Vec<Chunk>,
-    /// Decode time of the first.
+    /// Decode time of the first sample.
     origin: u64,
-    /// Decode time and duration of the newest.
+    /// Decode time and duration of the last sample.
     newest: (u64, u32),
 }
 
 impl Table {
-    /// The next samples are at this place in the file.
+    /// Starts a chunk at this file offset.
     pub(super) fn begin_chunk(&mut self, at: u64, description: u32) {
         self.chunks.push(Chunk {
             at,
@@ -103,7 +103,7 @@ impl Table {
             return;
         };
         chunk.samples = chunk.samples.saturating_add(1);
-        // A fragment's own time counts, whatever the durations before it come to, but time never goes back.
+        // `tfdt` overrides the sum of the earlier durations, but decode times never go backwards.
         let decode_time = if self.sizes.is_empty() {
             self.origin = sample.decode_time;
             sample.decode_time
@@ -124,7 +124,7 @@ impl Table {
         self.newest = (decode_time, sample.duration);
     }
 
-    /// The newest sample lasts until this decode time, at the least.
+    /// Extends the last sample at least until this decode time.
     pub(super) fn extend(&mut self, end: u64) {
         let (begin, lasts) = &mut self.newest;
         if !self.sizes.is_empty() {
@@ -133,12 +133,12 @@ impl Table {
         }
     }
 
-    /// How many samples it has.
+    /// Number of samples.
     pub(super) fn count(&self) -> u32 {
         u32::try_from(self.sizes.len()).unwrap_or(u32::MAX)
     }
 
-    /// Each chunk's begin in the file, and its samples' sizes.
+    /// The chunks, each with the sizes of its samples.
     fn chunks(&self) -> impl Iterator<Item = (&Chunk, &[u32])> {
         let mut first = 0;
         self.chunks.iter().map(move |chunk| {
@@ -149,7 +149,7 @@ impl Table {
         })
     }
 
-    /// Where the last chunk ends that lies before `length` as a whole; 0 if none does.
+    /// End of the last chunk that is complete within the first `length` bytes; 0 if there is none.
     fn whole_until(&self, length: u64) -> u64 {
         let ends = self.chunks().map(|(chunk, sizes)| {
             let size = sizes.iter().map(|size| u64::from(*size)).sum();
@@ -158,7 +158,7 @@ impl Table {
         ends.filter(|end| *end <= length).max().unwrap_or(0)
     }
 
-    /// Leaves out the samples that are not in a file of this length.
+    /// Drops the samples beyond this file length.
     fn keep_until(&mut self, length: u64) {
         let mut kept = Vec::new();
         let mut samples = 0usize;
@@ -186,7 +186,7 @@ impl Table {
         }
     }
 
-    /// Leaves out all samples but the first so many.
+    /// Keeps only this many samples from the start.
     fn truncate(&mut self, samples: usize) {
         let steps = samples.saturating_sub(1);
         let mut before = self.steps.iter();
@@ -201,8 +201,8 @@ impl Table {
         self.syncs.retain(|number| *number <= left);
     }
 
-    /// From each decode time to the next, the last one's duration among them. A frame of video that is so short that it
-    /// rounds to nothing would never be shown: it lasts a tick.
+    /// Sample durations, including the last. A video frame whose duration is rounded to 0 would never be presented, so
+    /// it lasts one tick.
     fn durations(&self, video: bool) -> Runs<u32> {
         let mut all = Runs(self.steps.0.clone());
         if !self.sizes.is_empty() {
@@ -211,7 +211,7 @@ impl Table {
         all
     }
 
-    /// When they are shown; `None` if there are none.
+    /// Presentation times; `None` if there are no samples.
     pub(super) fn times(&self, video: bool) -> Option<Times> {
         let mut decoded = 0i64;
         let (mut begin, mut end) = (i64::MAX, i64::MIN);
@@ -229,7 +229,7 @@ impl Table {
         })
     }
 
-    /// How long they are by their decode times, in the track's timescale.
+    /// Sum of the durations, in the track's timescale.
     pub(super) fn decoded(&self, video: bool) -> u64 {
         let durations = self.durations(video).0;
         let runs = durations.iter();
@@ -237,7 +237,7 @@ impl Table {
             .sum()
     }
 
-    /// The content of `stbl` behind `stsd`. Of audio every sample is a sync sample, and none is said to be.
+    /// The content of `stbl` after `stsd`. All audio samples are sync samples, which is the default without `stss`.
     pub(super) fn write(&self, video: bool) -> Option<Vec<u8>> {
         let mut new = Vec::with_capacity(self.sizes.len() * 4 + self.chunks.len() * 8 + 256);
         let mut add = |name, version, entries: List| {
@@ -303,7 +303,7 @@ impl Table {
     }
 }
 
-/// Entries of a full box that begins with how many they are.
+/// Entries of a full box that starts with their count.
 #[derive(Default)]
 struct List {
     count: u32,
@@ -326,35 +326,35 @@ impl List {
     }
 }
 
-/// The samples of all tracks, by the tracks' numbers.
+/// Sample tables by track ID.
 #[derive(Debug, Default)]
 pub(super) struct Tables(BTreeMap<u32, Table>);
 
 impl Tables {
-    /// Those of this track.
+    /// The table of a track; created if necessary.
     pub(super) fn of(&mut self, track: u32) -> &mut Table {
         self.0.entry(track).or_default()
     }
 
-    /// Those of this track, if it has any.
+    /// The table of a track, if it exists.
     pub(super) fn get(&self, track: u32) -> Option<&Table> {
         self.0.get(&track)
     }
 
-    /// Where the last fragment's data ends that lies before `length` as a whole; 0 if none does.
+    /// End of the last fragment that is complete within the first `length` bytes; 0 if there is none.
     pub(super) fn whole_until(&self, length: u64) -> u64 {
         let ends = self.0.values().map(|table| table.whole_until(length));
         ends.max().unwrap_or(0)
     }
 
-    /// Leaves out the samples that are not in a file of this length.
+    /// Drops the samples beyond this file length.
     pub(super) fn keep_until(&mut self, length: u64) {
         for table in self.0.values_mut() {
             table.keep_until(length);
         }
     }
 
-    /// Bytes that they hold.
+    /// Allocated bytes.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let of = |table: &Table| {
@@ -384,7 +384,7 @@ mod tests {
         }
     }
 
-    /// The numbers of 32 bits in the box of this name, from behind its version on; none if there is none.
+    /// The 32-bit fields of this box, after version and flags; empty if there is no such box.
     fn numbers(table: &Table, name: &[u8; 4]) -> Vec<u64> {
         let all = table.write(true).unwrap();
         let content = find(&all, &[name]).unwrap_or_default();
@@ -417,7 +417,7 @@ mod tests {
     fn a_fragments_own_time_counts() {
         let mut table = Table::default();
         table.begin_chunk(0, 1);
-        // Later than durations say, then earlier, then earlier than the sample before.
+        // Later than the durations add up to, then earlier, then before the previous sample.
         for time in [5_000, 5_150, 5_230, 5_210, 5_330] {
             table.push(sample(time, 40, 100));
         }
@@ -443,7 +443,7 @@ mod tests {
         let times = table.times(true).unwrap();
         assert_eq!((times.begin, times.end), (40, 241));
         assert_eq!(table.decoded(true), 201);
-        // Audio ends to the sample.
+        // Audio ends exactly at its last sample.
         let times = table.times(false).unwrap();
         assert_eq!((times.end, table.decoded(false)), (240, 200));
     }

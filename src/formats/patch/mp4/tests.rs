@@ -1,4 +1,4 @@
-//! The header, the index and the places of fragments, in made-up bytes.
+//! Header, index and positions of fragments, with synthetic bytes.
 
 use super::{header::VISUAL_ENTRY, *};
 use crate::formats::codec_config::CodecConfig;
@@ -7,7 +7,7 @@ fn leaf(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
     boxed(name, content).unwrap()
 }
 
-/// A header with one audio track of 48 kHz, in which Opus' numbers are swapped.
+/// A header with one 48 kHz audio track, and Opus fields in the wrong byte order.
 fn header() -> Vec<u8> {
     let mut mdhd = vec![0; 24];
     mdhd[12..16].copy_from_slice(&48_000u32.to_be_bytes());
@@ -34,7 +34,7 @@ fn info<'a>(delays: &'a [Delay], pictures: &'a [VideoTrack]) -> HeaderInfo<'a> {
     }
 }
 
-/// What goes into the file in place of these bytes of the muxer's.
+/// Patches these bytes from the muxer.
 fn patched(
     layout: &mut Layout,
     position: u64,
@@ -48,7 +48,7 @@ fn patched(
     }
 }
 
-/// A header with room in front of `moov`.
+/// A header with a placeholder box in front of `moov`.
 fn with_room(header: &[u8]) -> Vec<u8> {
     let mut whole = Vec::new();
     for part in boxes(header) {
@@ -60,7 +60,7 @@ fn with_room(header: &[u8]) -> Vec<u8> {
     whole
 }
 
-/// A fragment's head: of this track, at this decode time.
+/// The head of a fragment with this track and decode time.
 fn moof(track: u8, time: u8) -> Vec<u8> {
     let tfdt = leaf(b"tfdt", &[0, 0, 0, 0, 0, 0, 0, time]);
     let trun = leaf(b"trun", &[0, 0, 6, 0, 0, 0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 0]);
@@ -72,7 +72,7 @@ fn edit(bytes: &[u8]) -> Option<u64> {
     number(find(bytes, &[b"moov", b"trak", b"edts", b"elst"])?, 12, 4)
 }
 
-/// Time and place of each entry of the index that there is for the end.
+/// Time and offset of each entry of the final index.
 fn indexed(layout: &mut Layout) -> Vec<(u64, u64)> {
     let index = layout.take_ending(Vec::new()).index.unwrap();
     assert_eq!(number(&index, index.len() - 4, 4), Some(index.len() as u64));
@@ -88,23 +88,23 @@ fn late_tracks_get_an_edit_and_all_that_follows_moves() {
     let mut layout = Layout::default();
     let new = patched(&mut layout, 0, &old, &delays, &[]);
     assert_eq!(edit(&new), Some(1_588));
-    // `ftyp` has 12 bytes: 12 make it 24, and 16 are the room.
+    // `ftyp` has 12 bytes, 12 more align it to 24, and the placeholder has 16.
     assert_eq!(new.len(), old.len() + 12 + 16 + 36);
     assert_eq!(layout.place(old.len() as u64), new.len() as u64);
     assert_eq!(layout.place(4), 4);
-    // Again at the end, where only the header is written.
+    // Rewritten at the end by a write with the header only.
     let ftyp = boxes(&old).next().unwrap().end;
     assert_eq!(layout.place(ftyp as u64), 40);
     let again = patched(&mut layout, ftyp as u64, &old[ftyp..], &delays, &[]);
     assert_eq!(again, new[40..]);
-    // Longer than it was, it would be written over what follows.
+    // If it were longer, it would overwrite what follows.
     let inside = leaf(b"moov", &[&old[ftyp + 8..], &leaf(b"udta", &[])].concat());
     let longer = patched(&mut layout, ftyp as u64, &inside, &delays, &[]);
     let end = old.len() as u64;
     assert!(!layout.fits(ftyp as u64, end, longer.len() as u64));
     assert!(layout.fits(ftyp as u64, end, again.len() as u64));
     assert_eq!(longer[8..], layout.ending.header);
-    // Behind the fragments there is none.
+    // There is none after the fragments.
     assert_eq!(
         layout.patch(5_000, &old, &HeaderInfo::default(), &mut None),
         None
@@ -139,7 +139,7 @@ fn the_index_names_the_fragments_where_they_are() {
     );
     assert_eq!(fragment(&moof(1, 9)), Some(Unit { track: Some(1) }));
     assert_eq!(fragment(&moof(1, 9)[..40]), None);
-    // The muxer's own is left out.
+    // The muxer's own index is dropped.
     let index = leaf(b"mfra", &[0; 8]);
     let withheld = Some(Patched::Dropped);
     assert_eq!(
@@ -171,7 +171,7 @@ fn heads_of_fragments_are_in_one_page() {
         assert_eq!(layout.place(begin + place + 1), after + 1);
         assert_eq!(layout.fragments.last().unwrap().file, after);
     }
-    // What is longer than a page is in no single one.
+    // Anything longer than a page cannot be in a single one.
     assert_eq!(filler(100, PAGE + 1), 0);
     for left in 1..8 {
         let found = filler(PAGE - left, 100);
@@ -197,7 +197,7 @@ fn swapped_opus_headers_are_put_right_once() {
     assert_eq!(copied.len(), with_room(&header()).len());
 }
 
-/// A video track whose decoder has to know this.
+/// A video track with this codec configuration.
 fn track_with(config: CodecConfig) -> VideoTrack {
     VideoTrack {
         codec_config: Some(config),
@@ -205,7 +205,7 @@ fn track_with(config: CodecConfig) -> VideoTrack {
     }
 }
 
-/// A header with one video track, whose sample entry of this name has this record and a box after it.
+/// A header with one video track, whose sample entry of this type has this record and another box after it.
 fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
     let mut hdlr = vec![0; 8];
     hdlr.extend_from_slice(b"vide");
@@ -228,7 +228,7 @@ fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_mov
     let av1 = track_with(CodecConfig::Av1(right.to_vec()));
     let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
     for wrong in [
-        // mp4mux 1.22, without what upstream may say and with it; 1.26, in memory that had another use.
+        // mp4mux 1.22, without and with a record from upstream; 1.26, with uninitialised memory.
         &[0; 5],
         longer.as_slice(),
         &[0x81, 1, 0x5c, 0],
@@ -263,7 +263,7 @@ fn records_that_are_right_stay() {
     let nothing = VideoTrack::default();
     for (old, pictures) in [
         (pictures(b"av01", b"av1C", &right), &av1),
-        // The OBUs may be missing (1.26 writes none), or be others that say the same.
+        // configOBUs may be missing (1.26 writes none), or be equivalent ones.
         (pictures(b"av01", b"av1C", &right[..4]), &av1),
         (pictures(b"av01", b"av1C", &right[..8]), &av1),
         (pictures(b"av01", b"av1C", &[0; 5]), &nothing),
@@ -289,7 +289,7 @@ fn broken_boxes_are_left_alone() {
             &info(&[Delay::PreSkip(0)], &[]),
             &mut None,
         ) {
-            // The room is all that can be there without the whole header.
+            // Without the complete header, the placeholder is the only possible change.
             let Patched::Changed(new) = new else {
                 panic!("{new:?}");
             };

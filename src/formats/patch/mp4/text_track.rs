@@ -1,5 +1,5 @@
-//! Chapters of an ordinary MP4 as a track of text that the others refer to (QuickTime File Format, "Chapter Lists"): any
-//! number of them, of any length.
+//! Chapters of a regular MP4 as a text track that the other tracks reference (QuickTime File Format, "Chapter Lists"):
+//! any number of chapters, with titles of any length.
 
 use super::{
     boxes::{boxed, find},
@@ -9,23 +9,23 @@ use super::{
 use crate::formats::chapters::{Chapter, MAX_CHPL, chpl, to_milliseconds};
 use crate::model::timeline::Ns;
 
-/// It counts in milliseconds.
+/// Milliseconds.
 const TIMESCALE: u32 = 1000;
-/// A tag that the text is in UTF-8.
+/// An `encd` atom: the text is UTF-8.
 const IS_UTF8: [u8; 12] = *b"\0\0\0\x0cencd\0\0\x01\0";
 
 /// See the module.
 pub(super) struct TextTrack {
-    /// What goes into the file's media.
+    /// Media data of the track.
     pub(super) samples: Vec<u8>,
     table: Table,
-    /// When the first begins, and the last ends, in its timescale.
+    /// Start of the first chapter and end of the last, in its timescale.
     begin: u64,
     end: u64,
 }
 
 impl TextTrack {
-    /// For these chapters, the last of which lasts until `end`; their media will be at offset `at`. `None` for none.
+    /// Chapters, the last of which ends at `end`; their media will be at file offset `at`. `None` if there are none.
     pub(super) fn new(chapters: &[Chapter], end: Ns, at: u64) -> Option<Self> {
         let begin = to_milliseconds(chapters.first()?.start);
         let end = to_milliseconds(end).max(to_milliseconds(chapters.last()?.start));
@@ -56,14 +56,14 @@ impl TextTrack {
         })
     }
 
-    /// Its `trak` with this number, in a movie of this timescale.
+    /// The `trak` with this track ID, in a movie with this timescale.
     pub(super) fn trak(&self, number: u32, movie: u32) -> Option<Vec<u8>> {
         const ONE: u32 = 1 << 16;
         const MATRIX: [u32; 9] = [ONE, 0, 0, 0, ONE, 0, 0, 0, 1 << 30];
         let lasts = self.end - self.begin;
         let [empty, shown] = [self.begin, lasts].map(|time| rescale(time, TIMESCALE, movie));
         let total = u32::try_from(empty + shown).ok()?;
-        // In the movie, and not enabled: nobody is to show it as text.
+        // In the movie, but not enabled, so that players do not display it as text.
         let tkhd = [
             &[2, 0, 0, number, 0, total, 0, 0, 0, 0][..],
             &MATRIX,
@@ -77,7 +77,7 @@ impl TextTrack {
         let count = u32::try_from(edits.len() / 3).ok()?;
         let elst = full_box(b"elst", &[&[count], &edits[..]].concat())?;
         let lasts = u32::try_from(lasts).ok()?;
-        // No language.
+        // Undetermined language.
         let mdhd = full_box(b"mdhd", &[0, 0, TIMESCALE, lasts, 0x55c4_0000])?;
         let hdlr = [&[0; 8][..], b"text", &[0; 13]].concat();
         let mdia = [mdhd, boxed(b"hdlr", &hdlr)?, boxed(b"minf", &self.minf()?)?];
@@ -90,7 +90,7 @@ impl TextTrack {
     }
 
     fn minf(&self) -> Option<Vec<u8>> {
-        // Copied over what is there, in grey, in the middle; and a matrix for text.
+        // Graphics mode copy, grey opcolor, balanced audio; and the identity matrix for text.
         let gmin = [
             &[0; 4][..],
             &[0, 0x40, 0x80, 0, 0x80, 0, 0x80, 0, 0, 0, 0, 0],
@@ -101,7 +101,7 @@ impl TextTrack {
         // The media is in this file.
         let url = boxed(b"url ", &[0, 0, 0, 1])?;
         let dref = [&words(&[0, 1])[..], &url].concat();
-        // A text description: no flags, colours, box or font.
+        // A text sample description without flags, colours, box or font.
         let entry = boxed(b"text", &[&[0, 0, 0, 0, 0, 0, 0, 1][..], &[0; 44]].concat())?;
         let stsd = boxed(b"stsd", &[&words(&[0, 1])[..], &entry].concat())?;
         let stbl = [stsd, self.table.write(false)?].concat();
@@ -118,18 +118,18 @@ fn words(numbers: &[u32]) -> Vec<u8> {
     numbers.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// A box of version 0 without flags.
+/// A full box, version 0 and without flags.
 fn full_box(name: &[u8; 4], numbers: &[u32]) -> Option<Vec<u8>> {
     boxed(name, &[&[0; 4][..], &words(numbers)].concat())
 }
 
-/// A track's `trak` that says that its chapters are in the track with this number.
+/// Adds a reference to the chapter track with this ID to a `trak`.
 pub(super) fn with_reference(trak: &[u8], chapters: u32) -> Option<Vec<u8>> {
     let chap = boxed(b"chap", &chapters.to_be_bytes())?;
     Some([trak, &boxed(b"tref", &chap)?].concat())
 }
 
-/// `udta` of a `moov` with the first chapters, for players that do not know the track.
+/// The `udta` of a `moov` with the first chapters as `chpl`, for players that do not support chapter tracks.
 pub(super) fn udta(header: &[u8], chapters: &[Chapter]) -> Option<Vec<u8>> {
     let old = find(header, &[b"udta"]).unwrap_or_default();
     let first = chapters.get(..chapters.len().min(MAX_CHPL))?;

@@ -1,9 +1,9 @@
-//! What other programs find in a recording.
+//! Checks a recording with third-party programs.
 
 use gst::prelude::*;
 use std::{path::Path, process::Command};
 
-/// What ffprobe prints for these entries, without names: one line for each stream, packet or frame.
+/// The values of these entries as printed by ffprobe: one line per stream, packet or frame.
 pub fn ffprobe(path: &Path, entries: &str) -> Result<Vec<String>, String> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "csv=p=0", "-show_entries", entries])
@@ -21,14 +21,14 @@ pub fn ffprobe(path: &Path, entries: &str) -> Result<Vec<String>, String> {
     Ok(lines.filter(|line| !line.is_empty()).collect())
 }
 
-/// A number that ffprobe prints, of the first line.
+/// The first line that ffprobe prints, as a number.
 pub fn number(path: &Path, entry: &str) -> Result<f64, String> {
     let lines = ffprobe(path, entry)?;
     let first = lines.first().ok_or("nothing is in it")?;
     first.parse().map_err(|_| format!("{entry} is {first:?}"))
 }
 
-/// Fails unless a number is as it should be, but for so much.
+/// Fails if a number deviates from the expected one by more than the tolerance.
 pub fn near(what: &str, is: f64, should: f64, tolerance: f64) -> Result<(), String> {
     match (is - should).abs() <= tolerance {
         true => Ok(()),
@@ -36,13 +36,13 @@ pub fn near(what: &str, is: f64, should: f64, tolerance: f64) -> Result<(), Stri
     }
 }
 
-/// Fails unless the whole recording lasts so many seconds.
+/// Fails unless the recording's duration matches.
 pub fn lasts(path: &Path, seconds: f64, tolerance: f64) -> Result<(), String> {
     let is = number(path, "format=duration")?;
     near("the duration in seconds", is, seconds, tolerance)
 }
 
-/// What ffmpeg decodes of the first stream of a kind (`a`, `v`), in this raw format.
+/// The output of ffmpeg with these arguments, which select a stream and a raw format.
 pub fn decoded(path: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
@@ -57,7 +57,7 @@ pub fn decoded(path: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
     }
 }
 
-/// Samples of audio that ffmpeg decodes.
+/// Audio samples decoded by ffmpeg.
 pub fn samples(path: &Path, channels: usize) -> Result<Vec<i16>, String> {
     let channels = channels.to_string();
     let bytes = decoded(path, &["-f", "s16le", "-ac", &channels, "-map", "0:a"])?;
@@ -65,7 +65,7 @@ pub fn samples(path: &Path, channels: usize) -> Result<Vec<i16>, String> {
     Ok(pairs.map(|b| i16::from_le_bytes([b[0], b[1]])).collect())
 }
 
-/// Mean of all luma that ffmpeg decodes, as it is in the file.
+/// Mean of all luma samples decoded by ffmpeg, without conversion.
 pub fn mean_luma(path: &Path) -> Result<f64, String> {
     let luma = decoded(
         path,
@@ -74,12 +74,12 @@ pub fn mean_luma(path: &Path) -> Result<f64, String> {
     Ok(luma.iter().map(|y| f64::from(*y)).sum::<f64>() / luma.len() as f64)
 }
 
-/// When the first frame is shown, in seconds, as FFmpeg plays it.
+/// Presentation time of the first frame in seconds, according to FFmpeg.
 pub fn first_time(path: &Path) -> Result<f64, String> {
     number(path, "frame=pts_time")
 }
 
-/// Fails unless only one of so many channels is to be heard.
+/// Fails unless exactly one of the channels has audio.
 pub fn only_channel(path: &Path, (channels, heard): (usize, usize)) -> Result<(), String> {
     let samples = samples(path, channels)?;
     let loudness = |channel: usize| {
@@ -94,7 +94,7 @@ pub fn only_channel(path: &Path, (channels, heard): (usize, usize)) -> Result<()
     }
 }
 
-/// Fails unless a tone of so many samples is heard to its last ten milliseconds; a block of silence may follow.
+/// Fails unless a tone of `count` samples lasts to its final ten milliseconds; a block of silence may follow.
 pub fn sounds_to_the_end(path: &Path, count: usize) -> Result<(), String> {
     let samples = samples(path, 1)?;
     let end = samples.get(count - 480..count);
@@ -105,14 +105,14 @@ pub fn sounds_to_the_end(path: &Path, count: usize) -> Result<(), String> {
     }
 }
 
-/// What mkvinfo says.
+/// The output of mkvinfo.
 pub fn mkvinfo(path: &Path) -> Result<String, String> {
     let output = Command::new("mkvinfo").arg(path).output();
     let output = output.expect("mkvinfo");
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Plays a file with GStreamer, through these elements, to its end, and calls `see` with each buffer that comes out.
+/// Plays a file with GStreamer through these elements to its end, and calls `see` with each sample from the sink.
 fn play(path: &Path, elements: &str, see: impl Fn(&gst::Sample) + Send) -> Result<(), String> {
     let line = format!(
         "filesrc location={} ! {elements} ! appsink name=out sync=false",
@@ -135,7 +135,7 @@ fn play(path: &Path, elements: &str, see: impl Fn(&gst::Sample) + Send) -> Resul
     }
 }
 
-/// The colorimetry that GStreamer reads from a file of H.264.
+/// The colorimetry that GStreamer reads from an H.264 file.
 pub fn demuxed_colorimetry(path: &Path) -> Result<String, String> {
     let seen = std::sync::Mutex::new(String::new());
     play(path, "qtdemux ! h264parse", |sample| {
@@ -146,7 +146,7 @@ pub fn demuxed_colorimetry(path: &Path) -> Result<String, String> {
     Ok(seen.into_inner().unwrap())
 }
 
-/// How many key frames GStreamer finds in a Matroska file.
+/// Number of keyframes that GStreamer finds in a Matroska file.
 pub fn demuxed_key_frames(path: &Path) -> Result<f64, String> {
     let count = std::sync::Mutex::new(0.0);
     play(path, "matroskademux", |sample| {
@@ -158,7 +158,7 @@ pub fn demuxed_key_frames(path: &Path) -> Result<f64, String> {
     Ok(count.into_inner().unwrap())
 }
 
-/// When each buffer begins that GStreamer reads through these elements, in seconds.
+/// Start time in seconds of each buffer that GStreamer reads through these elements.
 pub fn demuxed_times(path: &Path, elements: &str) -> Result<Vec<f64>, String> {
     let times = std::sync::Mutex::new(Vec::new());
     play(path, elements, |sample| {

@@ -1,23 +1,23 @@
-//! For each row of the table a recording in which its fault shows, and who sees it.
+//! For each row of the table, a recording that shows the bug, and the program that detects it.
 
 use super::judges::*;
 use gst::prelude::*;
 use std::path::Path;
 
-/// How a row is proved to be needed.
+/// How to prove that a row is needed.
 pub enum Proof {
-    /// A recording is made, and judged.
+    /// By making a recording and checking it.
     Records {
-        /// As for gst-launch-1.0; `RECORDER` stands for the recorder, whose name is `rec`.
+        /// A gst-launch-1.0 line; `RECORDER` is replaced by the recorder, which is named `rec`.
         line: &'static str,
-        /// Name of the recording, by which its type is chosen.
+        /// File name of the recording; its extension selects the type.
         file: &'static str,
-        /// What has to be done to the pipeline before it plays.
+        /// Prepares the pipeline before it plays.
         prepare: fn(&gst::Pipeline, &Path),
-        /// Says what is wrong with the recording.
+        /// Checks the recording, and fails with what is wrong.
         judge: fn(&Path) -> Result<(), String>,
     },
-    /// It is not, for this reason.
+    /// Not proved by a recording, for this reason.
     None(&'static str),
 }
 
@@ -43,7 +43,7 @@ const fn records_prepared(
     }
 }
 
-/// The rows, in the order of the table.
+/// The proofs, in the order of the table.
 pub const PROOFS: &[(&str, Proof)] = &[
     (
         "mpeg2-aac",
@@ -53,7 +53,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
             "x.mp4",
             |pipeline, _| {
                 on_buffers(pipeline, "mpeg2", |_, buffer| {
-                    // In the header of ADTS.
+                    // In the ADTS header.
                     buffer.map_writable().unwrap()[1] |= 8;
                     true
                 });
@@ -314,7 +314,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
             |pipeline, _| {
                 on_buffers(pipeline, "hole", |_, buffer| {
                     let at = buffer.pts().map_or(0, gst::ClockTime::mseconds);
-                    // A longer hole is filled.
+                    // A longer hole would be filled.
                     !(1_010..1_085).contains(&at)
                 });
             },
@@ -404,7 +404,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
                 let bytes = std::fs::read(path).map_err(|err| err.to_string())?;
                 let at = bytes.windows(4).position(|name| name == b"vpcC");
                 let at = at.ok_or("there is no vpcC")?;
-                // Behind name, version, flags and profile. So many pixels a second are level 2.
+                // After name, version, flags and profile. This pixel rate corresponds to level 2.
                 near("the level in vpcC", bytes[at + 9].into(), 20.0, 0.0)
             },
         ),
@@ -427,8 +427,8 @@ pub const PROOFS: &[(&str, Proof)] = &[
     ),
 ];
 
-/// Lets `keep` see, and change, each buffer that leaves the element, with its number; those of which it says false
-/// go no further.
+/// Calls `keep` with the number and the contents of each buffer that leaves the element, which it may modify. Buffers
+/// for which it returns false are dropped.
 fn on_buffers(
     pipeline: &gst::Pipeline,
     element: &str,

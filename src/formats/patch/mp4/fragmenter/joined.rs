@@ -1,4 +1,4 @@
-//! A fragment as it is written: one track, one run of samples (ISO 14496-12, 8.8).
+//! A fragment in its output form: one track, one run of samples (ISO 14496-12, 8.8).
 
 use super::{
     super::{fragment::Run, samples::Sample},
@@ -7,29 +7,29 @@ use super::{
 use crate::formats::boxes::{BOX_HEADER, boxed, boxes, find};
 use crate::model::timeline::Ns;
 
-/// Sample entry that is not the track's first.
+/// sample-description-index-present
 const HAS_DESCRIPTION: u32 = 0x2;
-/// Places count from the begin of `moof`.
+/// default-base-is-moof
 const BASE_IS_MOOF: u32 = 0x2_0000;
 
-/// Samples of one track, one behind the other.
+/// Consecutive samples of one track.
 #[derive(Debug, Default)]
 pub struct Fragment {
     pub track: u32,
-    /// Flags of `tfhd` that go with all samples of the track.
+    /// Those `tfhd` flags that are kept.
     flags: u32,
     description: u32,
-    /// Each with its flags.
+    /// Samples with their flags.
     samples: Vec<(Sample, u32)>,
     pub media: Vec<gst::Buffer>,
-    /// Bytes of media.
+    /// Size of the media in bytes.
     pub size: u64,
-    /// Recorded time up to which it may last.
+    /// Latest end, in recorded time.
     pub limit: Ns,
 }
 
 impl Fragment {
-    /// The samples of a `moof` of one track with one run.
+    /// Parses a `moof` with one track and one run.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let moof = find(bytes, &[b"moof"])?;
         let mut parts = boxes(moof).filter(|part| part.name == b"traf");
@@ -43,7 +43,7 @@ impl Fragment {
             0 => 0,
             _ => u32::from_be_bytes(*tfhd.get(8..)?.first_chunk()?),
         };
-        // What the header says of all samples does not matter: mp4mux says it of each fragment.
+        // Defaults from `trex` are not needed: mp4mux writes all of them into `tfhd`.
         let (track, mut runs) = runs(traf, &[])?;
         let Run { samples, .. } = runs.pop().filter(|_| runs.is_empty())?;
         let says_place = flags & 0x1 != 0;
@@ -64,7 +64,7 @@ impl Fragment {
         self.samples.first().is_some_and(|(first, _)| first.sync)
     }
 
-    /// Decode time of its first sample, and where its last has its end.
+    /// Decode time of its first sample, and end of its last.
     pub fn times(&self) -> (u64, u64) {
         let begin = self
             .samples
@@ -74,21 +74,21 @@ impl Fragment {
         (begin, self.samples.last().map_or(begin, end))
     }
 
-    /// Samples that follow.
+    /// Appends the samples of the next fragment.
     pub fn append(&mut self, next: Fragment) {
         self.samples.extend(next.samples);
         self.media.extend(next.media);
         self.size = self.size.saturating_add(next.size);
     }
 
-    /// `moof` with this number, and the head of `mdat`.
+    /// The `moof` with this sequence number, and the `mdat` header.
     pub fn head(&self, number: u32) -> Option<[Vec<u8>; 2]> {
         let begin = self.samples.first()?.0.decode_time;
         let time = [&[1, 0, 0, 0], &begin.to_be_bytes()[..]].concat();
         let tfhd = boxed(b"tfhd", &self.defaults()?)?;
         let tfdt = boxed(b"tfdt", &time)?;
         let mfhd = boxed(b"mfhd", &[[0; 4], number.to_be_bytes()].concat())?;
-        // The place of the data counts from the first byte of the whole.
+        // The data offset is relative to the start of the `moof`.
         let whole = |place: u32| {
             let trun = boxed(b"trun", &self.run(place)?)?;
             let traf = boxed(b"traf", &[&tfhd[..], &tfdt, &trun].concat())?;
@@ -101,13 +101,13 @@ impl Fragment {
         Some([moof, mdat])
     }
 
-    /// Flags of samples behind the first.
+    /// Default sample flags: those of the second sample.
     fn default_flags(&self) -> Option<u32> {
         let second = self.samples.get(1).or(self.samples.first())?;
         Some(second.1)
     }
 
-    /// The content of `tfhd`: what holds for samples of which nothing else is said.
+    /// The content of `tfhd`, with the sample defaults.
     fn defaults(&self) -> Option<Vec<u8>> {
         let (first, _) = self.samples.first()?;
         let flags = self.flags | 0x38;
@@ -117,7 +117,7 @@ impl Fragment {
         Some(fields.flat_map(u32::to_be_bytes).collect())
     }
 
-    /// The content of `trun`, with what is not as `tfhd` says.
+    /// The content of `trun`, with the fields that differ from the defaults.
     fn run(&self, place: u32) -> Option<Vec<u8>> {
         let (first, first_flags) = self.samples.first()?;
         let default = self.default_flags()?;
@@ -139,7 +139,7 @@ impl Fragment {
             | flag(of_each, 0x400)
             | flag(shifts, 0x800);
         let count = u32::try_from(self.samples.len()).ok()?;
-        // Version 1: shifts have a sign.
+        // Version 1: composition offsets are signed.
         let mut fields = vec![1 << 24 | flags, count, place];
         fields.extend(of_first.then_some(*first_flags));
         for (sample, flags) in &self.samples {

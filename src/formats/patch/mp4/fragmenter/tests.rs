@@ -1,4 +1,4 @@
-//! Fragments out of made-up ones of single samples, as another parser (mp4-atom) reads them.
+//! Joins synthetic single-sample fragments, and verifies the result with another parser (mp4-atom).
 
 use super::*;
 use crate::formats::boxes::boxed;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 const MS: u64 = 1_000_000;
 const VIDEO: u32 = 1;
 const AUDIO: u32 = 2;
-/// Both count in milliseconds.
+/// Both tracks have a timescale of milliseconds.
 const TIMESCALE: u32 = 1_000;
 
 fn words(name: &[u8; 4], words: &[u32]) -> Vec<u8> {
@@ -31,11 +31,11 @@ fn moov() -> Vec<u8> {
     .unwrap()
 }
 
-/// A sample: its track, decode time and duration in milliseconds, bytes, whether it is a key frame.
+/// A sample: track, decode time and duration in milliseconds, size, keyframe flag.
 #[derive(Debug, Clone, Copy)]
 struct Given(u32, u64, u32, u32, bool);
 
-/// A muxer, and what has been made of its bytes.
+/// A muxer, and the output made from its bytes.
 struct Muxer {
     fragmenter: Fragmenter,
     at: u64,
@@ -77,7 +77,7 @@ impl Muxer {
         self.take(writes);
     }
 
-    /// A sample as mp4mux writes it, each byte of which is its number of milliseconds.
+    /// A sample as written by mp4mux, filled with its time in milliseconds.
     fn sample(&mut self, given: Given) {
         let Given(track, time, duration, size, is_key) = given;
         let flags = if is_key { 0 } else { 1 << 16 };
@@ -88,7 +88,7 @@ impl Muxer {
         let traf = boxed(b"traf", &[tfhd, tfdt, trun].concat()).unwrap();
         let moof = boxed(b"moof", &[words(b"mfhd", &[0, 7]), traf].concat()).unwrap();
         self.write(gst::Buffer::from_mut_slice(moof));
-        // As mp4mux 1.22 has it of what has no bytes.
+        // An empty `mdat`, as written by mp4mux 1.22.
         let mdat = if size == 0 { 0 } else { size + 8 };
         let mdat = [&mdat.to_be_bytes()[..], b"mdat"].concat();
         self.write(gst::Buffer::from_mut_slice(mdat));
@@ -99,7 +99,7 @@ impl Muxer {
         self.write(media);
     }
 
-    /// Number, track, begin in milliseconds and samples (duration, size, key frame) of each fragment.
+    /// Sequence number, track, start in milliseconds and samples (duration, size, keyframe) of each fragment.
     fn fragments(&self) -> Vec<Read> {
         let mut found: Vec<Read> = Vec::new();
         let mut moof: Option<(usize, Moof)> = None;
@@ -139,7 +139,7 @@ impl Muxer {
         found
     }
 
-    /// Track, begin and end of each fragment.
+    /// Track, start and end of each fragment.
     fn spans(&self) -> Vec<(u32, u64, u64)> {
         let fragments = self.fragments().into_iter();
         let spans = fragments.map(|(_, track, begin, samples)| {
@@ -169,7 +169,7 @@ fn samples_of_a_fragment_keep_what_they_are() {
         muxer.fragments(),
         [(1, VIDEO, 0, video), (2, AUDIO, 0, audio)]
     );
-    // Nothing comes twice, and it goes on from there.
+    // Nothing is repeated, and recording continues from there.
     muxer.end();
     muxer.sample(Given(AUDIO, 60, 20, 5, true));
     muxer.end();
@@ -215,7 +215,7 @@ fn fragments_end_with_timeslices() {
         (200, 100),
     ] {
         let mut muxer = Muxer::new(slice * MS);
-        // What its encoder puts in front is not recorded.
+        // The encoder's priming is not recorded.
         muxer.late = 44 * MS;
         for n in 0..400 {
             muxer.sample(Given(AUDIO, n * frame, frame as u32, 1, true));

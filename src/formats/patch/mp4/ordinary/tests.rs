@@ -1,4 +1,4 @@
-//! A whole file out of made-up fragments, as another parser (mp4-atom) reads it.
+//! A regular file from synthetic fragments, verified with another parser (mp4-atom).
 
 use super::*;
 use crate::formats::patch::mp4::{HeaderInfo, Layout};
@@ -8,18 +8,18 @@ use std::time::Instant;
 const VIDEO_SCALE: u32 = 30_000;
 const AUDIO_SCALE: u32 = 48_000;
 
-/// A made-up recording, as a muxer writes it.
+/// A synthetic recording, as written by a muxer.
 struct Recording {
     layout: Layout,
-    /// Length of the muxer's bytes.
+    /// Length of the muxer's output.
     muxer: u64,
-    /// Length of the file, and its bytes unless they are too many.
+    /// Length of the file, and its bytes unless there are too many.
     file: Vec<u8>,
     length: u64,
 }
 
 impl Recording {
-    /// With a video and an audio track, whose encoder is late by this many samples.
+    /// With a video and an audio track, whose encoder delay is this many samples.
     fn new(late: u32) -> Self {
         let mut this = Recording {
             layout: Layout::default(),
@@ -49,7 +49,7 @@ impl Recording {
         self.file.extend(all);
     }
 
-    /// A fragment: of these samples (duration, size, shift), each byte of which is `media`.
+    /// A fragment with these samples (duration, size, composition offset), filled with bytes of value `media`.
     fn fragment(&mut self, track: u8, time: u64, samples: &[(u32, u32, i32)], media: Option<u8>) {
         let mut tfdt = vec![1, 0, 0, 0];
         tfdt.extend(time.to_be_bytes());
@@ -88,7 +88,7 @@ impl Recording {
         }
     }
 
-    /// The ordinary file's head and end.
+    /// Start and end of the regular file.
     fn end(&mut self) -> Completion {
         self.layout
             .take_ending(Vec::new())
@@ -97,7 +97,7 @@ impl Recording {
     }
 }
 
-/// A box whose numbers of 32 bits these are.
+/// A box with these 32-bit fields.
 fn fields(name: &[u8; 4], numbers: &[u32]) -> Vec<u8> {
     let content: Vec<u8> = numbers.iter().flat_map(|n| n.to_be_bytes()).collect();
     boxed(name, &content).unwrap()
@@ -139,7 +139,7 @@ fn trak(number: u32, handler: &[u8; 4], timescale: u32, entry: Vec<u8>, late: u3
     boxed(b"trak", &parts).unwrap()
 }
 
-/// The content of a `moov` with VP9 and Opus, and a name.
+/// The content of a `moov` with VP9 and Opus tracks, and a name.
 fn header(late: u32) -> Vec<u8> {
     let mut visual = vec![0; 78];
     visual[7] = 1;
@@ -198,7 +198,7 @@ fn names(mut bytes: &[u8]) -> Vec<String> {
 fn recording() -> Recording {
     gst::init().unwrap();
     let mut recording = Recording::new(312);
-    // Pictures of 3 s, of which the second is shown behind the third; sound of 3 s and what comes before it.
+    // 3 s of video, with the second frame presented after the third; 3 s of audio plus priming.
     for second in 0..3u64 {
         let pictures = [(10_000, 2_000, 0), (10_000, 300, 10_000), (10_000, 100, 0)];
         let mut pictures = pictures.to_vec();
@@ -299,7 +299,7 @@ fn what_is_beyond_32_bits_is_said_in_64() {
     for n in 0..20 {
         recording.fragment(1, n * 30_000, &second, None);
     }
-    // Of a day later.
+    // A day later.
     let day = 86_400 * 48_000;
     recording.fragment(2, 0, &[(960, 80, 0)], None);
     recording.fragment(2, day, &[(960, 80, 0)], None);
@@ -350,7 +350,7 @@ fn an_hour_is_little_in_memory_and_made_ordinary_at_once() {
     assert_eq!(decoded(&ordinary.appended).trak.len(), 2);
 }
 
-/// Whatever is spoilt in a fragment or a header, nothing panics, and what is made of it is little.
+/// Whatever is corrupted in a fragment or a header, there is no panic, and the output stays small.
 #[test]
 fn broken_fragments_break_nothing() {
     let whole = recording().file;
