@@ -65,8 +65,8 @@ impl Align {
         }
     }
 
-    /// Takes a buffer. Returns the position of the waiting buffer, if any, and that of this one unless it has to wait for
-    /// the next.
+    /// Takes a buffer. Returns the position of the waiting buffer, if any, and that of this one unless it has to wait
+    /// for the next.
     pub fn arrive(
         &mut self,
         stamp: Ns,

@@ -331,8 +331,8 @@ impl AudioGate {
         }
     }
 
-    /// Outputs a buffer that was split at a cut or at the safe instant. A fragment of less than a millisecond is held back
-    /// and joined to the next buffer: Matroska stores each buffer of PCM as a block, and both would have the same
+    /// Outputs a buffer that was split at a cut or at the safe instant. A fragment of less than a millisecond is held
+    /// back and joined to the next buffer: Matroska stores each buffer of PCM as a block, and both would have the same
     /// timestamp.
     fn send_part(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);

@@ -61,8 +61,8 @@ impl IntervalCursor {
         }
     }
 
-    /// The first instant from which media is, or may be, recorded: the start of the current interval, or `safe_until` if
-    /// none is known yet.
+    /// The first instant from which media is, or may be, recorded: the start of the current interval, or `safe_until`
+    /// if none is known yet.
     pub fn next_start(&self, safe_until: Ns) -> Ns {
         self.current().map_or(safe_until, |i| i.start)
     }

@@ -570,8 +570,8 @@ impl EncodedGate {
         }
     }
 
-    /// A presentation time that differs from those of the last frames: parsers treat frames with the same one as a single
-    /// frame. Frames with decode times are distinct already.
+    /// A presentation time that differs from those of the last frames: parsers treat frames with the same one as a
+    /// single frame. Frames with decode times are distinct already.
     fn apart(&mut self, recorded: Ns, is_apart: bool) -> Ns {
         if is_apart {
             return recorded;

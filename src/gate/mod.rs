@@ -171,8 +171,8 @@ impl Gate {
         }
     }
 
-    /// Mutes the track (black or silence) from running time `at` on, or unmutes it. FALSE for encoded media, which cannot
-    /// be muted.
+    /// Mutes the track (black or silence) from running time `at` on, or unmutes it. FALSE for encoded media, which
+    /// cannot be muted.
     pub fn mute(&mut self, at: Ns, muted: bool) -> bool {
         match self {
             Gate::Audio(gate) => gate.mutes.set(at, muted),
@@ -182,7 +182,8 @@ impl Gate {
         true
     }
 
-    /// Takes a buffer and outputs all media before `safe_until`, the running time before which no further cut is possible.
+    /// Takes a buffer and outputs all media before `safe_until`, the running time before which no further cut is
+    /// possible.
     pub fn push(
         &mut self,
         input: Input,
@@ -212,8 +213,8 @@ impl Gate {
         }
     }
 
-    /// Advances to running time `until`, before which no more media is expected: fills with silence, the current frame or
-    /// black, or sends a GAP.
+    /// Advances to running time `until`, before which no more media is expected: fills with silence, the current frame
+    /// or black, or sends a GAP.
     pub fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         match self {
             Gate::Audio(gate) => gate.fill(cursor, until, out),

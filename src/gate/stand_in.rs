@@ -134,8 +134,8 @@ impl StandIn {
         away.is_some_and(|away| at.saturating_add(length / 2) < away)
     }
 
-    /// Media resumes at `at`, after an upstream loss if `is_discont`: fills the gap before it. Returns where the media can
-    /// begin.
+    /// Media resumes at `at`, after an upstream loss if `is_discont`: fills the gap before it. Returns where the media
+    /// can begin.
     pub fn come_back(&mut self, at: Ns, is_discont: bool, out: &mut GateOutput) -> Ns {
         let away = self.away.take();
         if is_discont {

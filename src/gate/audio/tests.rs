@@ -342,8 +342,8 @@ fn instants(start: Ns, steps: &[Ns]) -> Vec<Ns> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// For any cuts, mute changes, buffer sizes and latencies: each grid position holds exactly its own sample, or silence
-    /// where muted.
+    /// For any cuts, mute changes, buffer sizes and latencies: each grid position holds exactly its own sample, or
+    /// silence where muted.
     #[test]
     fn every_kept_sample_is_where_the_grid_says(
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000]),

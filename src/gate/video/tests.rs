@@ -230,8 +230,8 @@ fn a_frame_that_comes_too_late_is_left_out() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// For any cuts, frame times and latencies: at each recorded time, the current frame is the one that was current when
-    /// it was captured.
+    /// For any cuts, frame times and latencies: at each recorded time, the current frame is the one that was current
+    /// when it was captured.
     #[test]
     fn at_every_instant_the_right_picture_is_on_show(
         steps in prop::collection::vec(2 * MS..60 * MS, 1..60),
