@@ -90,7 +90,7 @@ mod imp {
     }
 
     /// The directory with the entry of the file at `path`, with symbolic links resolved; `None` if it cannot be read:
-    /// then its entries can only be synchronized with the file.
+    /// then its entries can only be synchronised with the file.
     pub fn open_directory_of(path: &Path) -> io::Result<Option<File>> {
         let path = path.canonicalize()?;
         match File::open(path.parent().unwrap_or(&path)) {
@@ -227,7 +227,7 @@ mod imp {
         }
     }
 
-    /// Does nothing: a directory cannot be opened for synchronization on Windows, and FlushFileBuffers includes the
+    /// Does nothing: a directory cannot be opened for synchronisation on Windows, and FlushFileBuffers includes the
     /// file's directory entry.
     pub fn open_directory_of(_path: &Path) -> io::Result<Option<File>> {
         Ok(None)

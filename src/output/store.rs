@@ -71,7 +71,7 @@ struct AtLocation {
     /// Deferred patches, if patches are deferred.
     waiting: Option<Vec<Edit>>,
     unread: UnreadBlobs,
-    /// Its length when last synchronized, and whether it has been patched since.
+    /// Its length when last synchronised, and whether it has been patched since.
     synchronised: u64,
     patched: bool,
 }

@@ -1,4 +1,4 @@
-//! Synchronizes the file at `location`, and its directory entry, to disk.
+//! Synchronises the file at `location`, and its directory entry, to disk.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::file::OpenFile;
 use super::platform;
 
-/// A handle to synchronize a file while others write to it, for a thread that may block.
+/// A handle to synchronise a file while others write to it, for a thread that may block.
 #[derive(Debug)]
 pub struct SyncFile {
     file: Arc<OpenFile>,
@@ -34,10 +34,10 @@ impl SyncFile {
     /// the bytes. Blocks on the disk.
     ///
     /// # Errors
-    /// The result of synchronization. After an error earlier writes may be lost, and a retry would not detect it: the
+    /// The result of synchronisation. After an error earlier writes may be lost, and a retry would not detect it: the
     /// system considers them written.
     pub fn sync(&mut self) -> io::Result<()> {
-        // Mode and owner have to be synchronized once.
+        // Mode and owner have to be synchronised once.
         if std::mem::take(&mut self.is_new) {
             self.file.sync_all()
         } else {
@@ -82,7 +82,7 @@ mod tests {
         write(&mut store, 4, b"cd");
         store.write_patches(first).unwrap();
         assert_eq!(on_disk(), b"01ab456789", "the patch before the round");
-        // A patch written meanwhile has to be synchronized as well, but only once.
+        // A patch written meanwhile has to be synchronised as well, but only once.
         let second = store.begin_round().unwrap().expect("it was patched");
         store.write_patches(second).unwrap();
         assert_eq!(on_disk(), b"01abcd6789");

@@ -21,7 +21,7 @@ impl MediaRecorder {
             self.latency_changed();
         }
         let pads = self.tracks();
-        // Sent on every pad; a source shared by several pads recognizes it by its seqnum.
+        // Sent on every pad; a source shared by several pads recognises it by its seqnum.
         let mut handled = false;
         for pad in &pads {
             handled |= pad.push_event(event.clone());
@@ -64,7 +64,7 @@ impl MediaRecorder {
             }
         }
         if answered {
-            // The recorder does not synchronize, so it needs no latency.
+            // The recorder does not synchronise, so it needs no latency.
             latency.set(live, least, most);
         }
         answered
@@ -123,7 +123,7 @@ impl MediaRecorder {
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Latency(latency) => {
-                // The byte stream is not synchronized to the clock.
+                // The byte stream is not synchronised to the clock.
                 latency.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
                 true
             }

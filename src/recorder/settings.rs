@@ -130,8 +130,8 @@ properties! {
     stop_timeout set_stop_timeout "stop-timeout" gst::ClockTime: gst::ClockTime = same same;
     /// Recorded time after which the recording stops; zero: unlimited.
     max_duration set_max_duration "max-duration" gst::ClockTime: gst::ClockTime = same same;
-    /// Interval at which the file at `location` is synchronized to disk; zero: never. A power failure loses no more
-    /// than the interval, the time of one synchronization, a second (the open fragment or cluster) and a GOP.
+    /// Interval at which the file at `location` is synchronised to disk; zero: never. A power failure loses no more
+    /// than the interval, the time of one synchronisation, a second (the open fragment or cluster) and a GOP.
     sync_interval set_sync_interval "sync-interval" gst::ClockTime: gst::ClockTime = same same;
     /// Maximum recorded time per part; zero: no splitting by time.
     max_size_time set_max_size_time "max-size-time" gst::ClockTime: gst::ClockTime = same same;

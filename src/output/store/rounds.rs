@@ -1,11 +1,11 @@
-//! Synchronizes a file at `location` in rounds: pending bytes are written, the file is synchronized, and only then it
+//! Synchronises a file at `location` in rounds: pending bytes are written, the file is synchronised, and only then it
 //! is patched. So a patch is never on disk before the bytes that it refers to.
 
 use super::{AtLocation, Backing, Edit, Store, SyncFile};
 use std::io;
 
 impl Store {
-    /// The handle to synchronize the file with; `None` if there is no file. From here on patches are deferred until
+    /// The handle to synchronise the file with; `None` if there is no file. From here on patches are deferred until
     /// [`Store::write_patches`]; blobs get them at once.
     ///
     /// # Errors
@@ -19,8 +19,8 @@ impl Store {
         Ok(Some(sync_file))
     }
 
-    /// Writes pending bytes. Returns how many patches can be written once the file has been synchronized; `None` if
-    /// there is nothing new to synchronize.
+    /// Writes pending bytes. Returns how many patches can be written once the file has been synchronised; `None` if
+    /// there is nothing new to synchronise.
     ///
     /// # Errors
     /// As [`Store::write`].

@@ -16,7 +16,7 @@ enum Op {
     /// Takes a blob; FALSE: its bytes are read only at the end.
     Take(bool),
     Flush,
-    /// Synchronizes; FALSE: patches are deferred.
+    /// Synchronises; FALSE: patches are deferred.
     Round(bool),
 }
 
