@@ -15,7 +15,7 @@ const PATIENCE: Ns = 1_000_000_000;
 const ROUNDING: Ns = 2_000_000;
 /// Maximum deviation of timestamps derived from a sample count, including clock drift.
 const EXACT: Ns = 100_000;
-/// After this time the observed jitter is halved.
+/// The observed jitter decays by nearly half in this time.
 const MEMORY: Ns = 1_000_000_000;
 
 /// Position of a buffer's first sample: sample number `first` of a contiguous run that starts at running time

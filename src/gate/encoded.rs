@@ -190,7 +190,7 @@ pub struct EncodedGate {
     begun: bool,
     /// Media was dropped here, and no keyframe has followed yet.
     broken: bool,
-    /// Frames dropped because they depend on lost ones.
+    /// Buffers dropped here: dependent on lost ones, empty, or covered by filled silence.
     left_out: u64,
     stand_in: StandIn,
     /// The stream is back after an outage with lost frames, and no keyframe has arrived since.
@@ -500,7 +500,7 @@ impl EncodedGate {
         let number = cursor.cursor();
         let running = waiting.input.running;
         if !self.keyed {
-            // The previous part leaves to this one what begins before it.
+            // The previous part leaves packets that begin before the boundary to this one.
             if running < interval.start && !cursor.begins_at_seam() {
                 return false;
             }
@@ -552,7 +552,7 @@ impl EncodedGate {
         sizes.sum()
     }
 
-    /// Frames dropped because earlier ones were dropped here.
+    /// Buffers of the recording dropped here: dependent on lost ones, empty, or covered by filled silence.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }

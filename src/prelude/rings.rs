@@ -110,7 +110,7 @@ impl Rings {
         self.forget(now);
     }
 
-    /// Appends an item to a track at running time `now`; see [`Ring::push`]. Returns whether a reader waits for it.
+    /// Appends an item to a track at running time `now`; see [`Ring::push`]. Returns whether the track has readers.
     pub fn push(&mut self, track: u64, item: Item, begins: Option<bool>, now: Ns) -> bool {
         let Some(shelf) = self.shelves.get_mut(&track) else {
             return false;
