@@ -30,7 +30,7 @@ pub(super) struct Sender<'a> {
     recording: Recording,
     /// The next bytes are for this kind of downstream only.
     audience: Option<Audience>,
-    /// The container's header, until media arrives: until then the caps, which will contain it, are held back, too.
+    /// Header buffers gathered until media arrives, and the caps to push again with them as `streamheader`.
     header: Option<(gst::Caps, Vec<gst::Buffer>)>,
     /// No media has been pushed yet.
     opening: bool,

@@ -107,7 +107,7 @@ impl MediaRecorder {
                 mut blob,
             } => {
                 if blob.mime_type.is_empty() {
-                    // Known by now, at the latest since `on-start`.
+                    // Known by now: `on-start` has been emitted.
                     blob.mime_type = self.actual_type(session).unwrap_or_default();
                 }
                 self.emit_data(running_time, part, blob);

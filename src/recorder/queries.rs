@@ -64,7 +64,7 @@ impl MediaRecorder {
             }
         }
         if answered {
-            // The recorder does not synchronise, so it needs no latency.
+            // The recorder does not synchronise: it adds no latency.
             latency.set(live, least, most);
         }
         answered
