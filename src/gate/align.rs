@@ -1,26 +1,25 @@
-//! Places audio by its timestamps: tells missing buffers from timestamp jitter.
+//! Places audio buffers by timestamp: distinguishes missing buffers from timestamp jitter.
 //!
-//! Stamps that note_jitter by less than 40 ms, or for less than a second, are jitter: the samples
-//! continue_run each other without a break (the rule of GstAudioStreamAlign). That alone would close
-//! every hole up to 40 ms and notice longer ones a second late. But a hole is a step of the
-//! stamps themselves, always forward, and the stamps that come after it go on from there, where
-//! jitter comes back. So a buffer behind a step waits until the next one decides between the two.
+//! Deviations of less than 40 ms, or for less than a second, are jitter: the samples are contiguous (the rule of
+//! GstAudioStreamAlign). That rule alone would close every gap up to 40 ms and detect longer ones a second late. But a
+//! gap is a forward step of the timestamps, and those after it continue from there, whereas jitter returns. So a buffer
+//! after a step waits for the next one, which decides between the two.
 
 use crate::model::{SampleGrid, timeline::Ns};
 
-/// Stamps may be this far off the running count …
+/// Timestamps may deviate this far from the sample count …
 const ASTRAY: Ns = 40_000_000;
-/// … and further for this long, before they are believed.
+/// … and further for this long, before they are trusted.
 const PATIENCE: Ns = 1_000_000_000;
-/// Containers that count in milliseconds make steps this large out of nothing.
+/// Containers with millisecond timestamps cause steps up to this size by rounding alone.
 const ROUNDING: Ns = 2_000_000;
-/// Stamps that are counted out are off by no more, be it that the clock drifts.
+/// Maximum deviation of timestamps derived from a sample count, including clock drift.
 const EXACT: Ns = 100_000;
-/// Jitter seen so long ago is half forgotten.
+/// The observed jitter decays by nearly half in this time.
 const MEMORY: Ns = 1_000_000_000;
 
-/// Where a buffer's first sample belongs: it is number `first` of samples that continue_run each other
-/// without a break from running time `origin` on.
+/// Position of a buffer's first sample: sample number `first` of a contiguous run that starts at running time
+/// `origin`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Placed {
     pub origin: Ns,
@@ -37,22 +36,22 @@ struct Arrival {
 #[derive(Debug)]
 pub struct Align {
     grid: SampleGrid,
-    /// The place of the sample that comes next.
+    /// Expected position of the next sample.
     run: Option<Placed>,
-    /// Where the newest stamp would have the next one, and the samples behind that stamp.
+    /// Position of the next sample according to the latest timestamp, and the samples since that timestamp.
     due: Ns,
     last: u64,
-    /// The widest that stamps have lately gone back.
+    /// Largest recent backward deviation of the timestamps.
     jitter: Ns,
-    /// Stamps have gone back: they are not counted out, but rounded or taken from a clock.
+    /// Timestamps have gone backwards: they are rounded or taken from a clock, not counted.
     rough: bool,
     astray: Option<Ns>,
-    /// The buffer behind a step, and how high that is.
+    /// The buffer after a step, and the size of the step.
     waits: Option<(Arrival, Ns)>,
 }
 
 impl Align {
-    /// For audio on this grid, at its beginning.
+    /// An aligner at the start of audio on this grid.
     pub fn new(grid: SampleGrid) -> Self {
         Align {
             grid,
@@ -66,8 +65,8 @@ impl Align {
         }
     }
 
-    /// A buffer: the place of the one that waited, if one did, and its own unless it has to
-    /// wait for the next.
+    /// Takes a buffer. Returns the position of the waiting buffer, if any, and that of this one unless it has to wait
+    /// for the next.
     pub fn arrive(
         &mut self,
         stamp: Ns,
@@ -102,12 +101,12 @@ impl Align {
         (before, Some(self.continue_run(now)))
     }
 
-    /// Nothing will tell any more: the place of the buffer that waits.
+    /// No further buffer will decide: returns the position of the waiting one.
     pub fn settle(&mut self) -> Option<Placed> {
         self.waits.take().map(|(waited, _)| self.accept_gap(waited))
     }
 
-    /// What rounding may do to the stamps beside a buffer.
+    /// Tolerance for rounding of the timestamps around a buffer.
     fn tolerance(&self, samples: u64) -> Ns {
         let (period, half) = (self.grid.time(1), self.grid.time(samples) / 2);
         match self.rough {
@@ -127,7 +126,7 @@ impl Align {
         self.jitter -= u64::try_from(less).unwrap_or(0).min(self.jitter);
     }
 
-    /// The samples begin anew at their stamp.
+    /// Starts a new run at the buffer's timestamp.
     fn begin(&mut self, at: Arrival) -> Placed {
         self.astray = None;
         let placed = Placed {
@@ -141,7 +140,7 @@ impl Align {
         placed
     }
 
-    /// The samples continue_run the ones before, unless their stamps have been astray for long.
+    /// Continues the run, unless its timestamps have deviated for too long.
     fn continue_run(&mut self, at: Arrival) -> Placed {
         let Some(run) = self.run else {
             return self.begin(at);
@@ -160,12 +159,12 @@ impl Align {
         run
     }
 
-    /// The step before these samples is a hole.
+    /// Treats the step before this buffer as a gap.
     fn accept_gap(&mut self, at: Arrival) -> Placed {
         let Some(run) = self.run.filter(|_| self.rough) else {
             return self.begin(at);
         };
-        // Rounded stamps: what is missing is whole buffers, if it can be.
+        // With rounded timestamps, the gap is taken as a whole number of buffers if possible.
         let counted = run.origin.saturating_add(self.grid.time(run.first));
         let size = self.grid.time(at.samples);
         let hole = at.stamp.saturating_sub(counted);
@@ -191,7 +190,7 @@ mod tests {
 
     const RATE: u32 = 48_000;
 
-    /// The running time of each buffer's first sample, from stamps of buffers of 480 samples.
+    /// Running time of each buffer's first sample, from the timestamps of 480-sample buffers.
     fn places(stamps: &[Ns]) -> Vec<Ns> {
         places_of(stamps.iter().map(|stamp| (*stamp, 480, false)))
     }
@@ -229,7 +228,7 @@ mod tests {
 
     #[test]
     fn jitter_all_along_is_counted_over() {
-        // Neither back nor forth is a hole, and nothing adds up.
+        // Deviations in both directions are no gap and do not accumulate.
         let wobble = [0u64, 7, 2, 11, 0, 9, 4, 1, 12, 3];
         let stamps: Vec<Ns> = (0..500u64)
             .map(|n| n * 10_000_000 + wobble[(n * 7 % 10) as usize] * 1_000_000)
@@ -242,7 +241,7 @@ mod tests {
 
     #[test]
     fn stamps_astray_for_a_second_are_believed() {
-        // Back by 100 ms from the hundredth buffer on.
+        // Backwards by 100 ms from the hundredth buffer on.
         let stamps: Vec<Ns> = (0..400u64)
             .map(|n| 1_000_000_000 + n * 10_000_000 - if n < 100 { 0 } else { 100_000_000 })
             .collect();
@@ -289,7 +288,7 @@ mod tests {
             let placed = places_of(arrivals.iter().copied());
             prop_assert_eq!(placed.len(), arrivals.len());
             for ((stamp, ..), place) in arrivals.iter().zip(placed) {
-                // Less than a tenth of a millisecond may go unnoticed, but does not add up to 1 ms.
+                // Less than 0.1 ms may go undetected, but must not accumulate to 1 ms.
                 prop_assert!(place.abs_diff(*stamp) <= 1_000_000, "{} {}", place, stamp);
             }
         }

@@ -1,4 +1,4 @@
-//! Raw audio: cut to the sample, holes filled with silence, stamped from a running count.
+//! Raw audio: cut to the sample, gaps filled with silence, timestamps derived from a sample count.
 
 use super::{
     GateOutput, Input, IntervalCursor, Mutes,
@@ -12,7 +12,7 @@ use crate::model::{
 use gst_audio::AudioInfo;
 use std::{collections::VecDeque, sync::Arc};
 
-/// The format of the samples.
+/// Sample format.
 #[derive(Debug)]
 struct Format {
     caps: gst::Caps,
@@ -20,7 +20,7 @@ struct Format {
     grid: SampleGrid,
 }
 
-/// Caps beyond it are broken: a second of silence would exhaust the memory.
+/// Caps with a higher rate are rejected: a second of silence would exhaust memory.
 const HIGHEST_RATE: u32 = 10_000_000;
 
 impl Format {
@@ -42,9 +42,9 @@ impl Format {
         })
     }
 
-    /// Samples in a buffer; 0 if its layout does not say where they are.
+    /// Number of samples in a buffer; 0 if its layout is unknown.
     fn samples(&self, buffer: &gst::BufferRef) -> u64 {
-        // Only the meta knows how long a plane of each channel is.
+        // Only the meta has the plane length of planar audio.
         let meta = buffer.meta::<gst_audio::AudioMeta>();
         let planes = self.info.layout() == gst_audio::AudioLayout::NonInterleaved;
         match meta {
@@ -57,24 +57,23 @@ impl Format {
     }
 }
 
-/// Whether samples have the same layout in memory.
+/// Whether two formats have the same sample layout in memory.
 fn is_alike(one: &AudioInfo, other: &AudioInfo) -> bool {
     let planes = one.layout() == gst_audio::AudioLayout::NonInterleaved;
     let same = (one.format(), one.channels()) == (other.format(), other.channels());
     one.layout() == other.layout() && (same || !planes)
 }
 
-/// A buffer of `samples` samples, the first of which is number `first` of those that follow
-/// each other from running time `origin` on.
+/// A buffer whose first sample is number `first` of a contiguous run that starts at running time `origin`.
 #[derive(Debug)]
 struct Chunk {
-    /// None once it has gone out whole.
+    /// None once all of it has been output.
     buffer: Option<gst::Buffer>,
     format: Arc<Format>,
     origin: Ns,
     first: u64,
     samples: u64,
-    /// A part of it has gone out.
+    /// Part of it has been output.
     counted: bool,
     /// It has been split.
     split: bool,
@@ -89,7 +88,7 @@ impl Chunk {
         }
     }
 
-    /// A part of its buffer.
+    /// A sub-buffer of `samples` samples after `skip`.
     fn part(&self, skip: u64, samples: u64) -> Option<gst::Buffer> {
         let (skip, samples) = (usize::try_from(skip).ok()?, usize::try_from(samples).ok()?);
         let bytes_per_frame = self.format.info.bpf() as usize;
@@ -127,18 +126,18 @@ impl Chunk {
 pub struct AudioGate {
     /// The input format.
     incoming: Arc<Format>,
-    /// The output format, and whether its caps have been sent.
+    /// The output format, and whether its caps have been pushed.
     format: Arc<Format>,
     said: bool,
     align: Align,
     inbox: VecDeque<Chunk>,
-    /// What `align` cannot place yet.
+    /// The buffer that `align` cannot place yet.
     unplaced: Option<Chunk>,
-    /// Samples let out so far, so the place of the next one on the grid.
+    /// Samples output so far, i.e. the grid position of the next one.
     written: u64,
-    /// Recorded time at which the part begins, by which samples are stamped.
+    /// Recorded time at which the part begins; timestamps are relative to it.
     begin: Ns,
-    /// The last of those, and how many: see [`Self::send_part`].
+    /// A fragment of less than a millisecond and its samples: see [`Self::send_part`].
     splinter: Option<(gst::Buffer, u64)>,
     silence: Silence,
     filled: Ns,
@@ -165,7 +164,7 @@ impl AudioGate {
         })
     }
 
-    /// New caps, for the buffers to come.
+    /// Sets the caps of the following buffers.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
         let format = Format::new(caps)?;
         self.settle();
@@ -202,7 +201,7 @@ impl AudioGate {
         }
     }
 
-    /// What waits for a later buffer to tell its place will wait no longer.
+    /// Places the buffer that waits for a later one.
     pub(super) fn settle(&mut self) {
         if let Some((place, waited)) = self.align.settle().zip(self.unplaced.take()) {
             self.inbox.push_back(waited.at(place));
@@ -226,7 +225,7 @@ impl AudioGate {
         }
     }
 
-    /// Takes from `chunk` what is resolved: what stays in it has to wait.
+    /// Outputs the resolved samples of `chunk`; the rest stays in it.
     fn let_through(
         &mut self,
         chunk: &mut Chunk,
@@ -238,7 +237,7 @@ impl AudioGate {
         self.change_format(&chunk.format, out);
         while chunk.samples > 0 && !cursor.is_part_over() {
             let Some(interval) = cursor.resolved() else {
-                // Nothing before the start that is still to come will be recorded.
+                // Samples before the next start, wherever that is, are not recorded.
                 let from = samples_before(chunk, cursor.next_start(safe_until).min(safe_until));
                 if from > 0 {
                     chunk.skip(from);
@@ -260,12 +259,12 @@ impl AudioGate {
             if let Some(end) = end
                 && place >= end
             {
-                // What has not come before the cut will not come any more.
+                // Nothing before the cut will arrive any more.
                 self.fill_to(end, out);
                 cursor.leave();
                 continue;
             }
-            // A cut or a change of `mute` at this instant would be at this place.
+            // Grid position of a cut or a change of `mute` at this instant.
             let boundary = |at: Ns| grid.nearest(interval.recorded_at(at));
             while let Some(change) = self.mutes.next()
                 && boundary(change) <= place
@@ -293,7 +292,7 @@ impl AudioGate {
         }
     }
 
-    /// The count goes on, in samples of the rate that comes now.
+    /// Continues the sample count at the new rate.
     fn change_format(&mut self, format: &Arc<Format>, out: &mut GateOutput) {
         if Arc::ptr_eq(format, &self.format) {
             return;
@@ -305,7 +304,7 @@ impl AudioGate {
         self.said = false;
     }
 
-    /// Lets out the first `samples` samples of `chunk`, which stand at `place` on the grid.
+    /// Outputs the first `samples` samples of `chunk`, which are at `place` on the grid.
     fn emit(&mut self, chunk: &mut Chunk, place: u64, samples: u64, out: &mut GateOutput) {
         let late = self.written.saturating_sub(place).min(samples);
         if late > 0 {
@@ -332,12 +331,13 @@ impl AudioGate {
         }
     }
 
-    /// Lets out what a cut, or the safe instant, has split off; less than a millisecond of it waits, to leave as one
-    /// buffer with what follows. Blocks of PCM in Matroska are these buffers, and would have the same stamp.
+    /// Outputs a buffer that was split at a cut or at the safe instant. A fragment of less than a millisecond is held
+    /// back and joined to the next buffer: Matroska stores each buffer of PCM as a block, and both would have the same
+    /// timestamp.
     fn send_part(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
         let is_long = (waiting + samples) * 1000 >= u64::from(self.format.info.rate());
-        // Planes cannot be put one behind the other.
+        // Planar buffers cannot be concatenated.
         if is_long || buffer.meta::<gst_audio::AudioMeta>().is_some() {
             self.send(buffer, samples, out);
             return;
@@ -347,7 +347,7 @@ impl AudioGate {
         self.written += samples;
     }
 
-    /// The buffer with what waits in front of it.
+    /// The buffer with the held fragment prepended.
     fn behind_splinter(&mut self, buffer: gst::Buffer) -> gst::Buffer {
         match self.splinter.take() {
             Some((mut splinter, _)) => {
@@ -358,7 +358,7 @@ impl AudioGate {
         }
     }
 
-    /// The end, as far as anybody knows: nothing waits any longer to be joined to what follows.
+    /// End of the track or part: outputs the held fragment.
     pub(super) fn finish(&mut self, out: &mut GateOutput) {
         if let Some((buffer, samples)) = self.splinter.take() {
             self.written -= samples;
@@ -371,7 +371,7 @@ impl AudioGate {
         self.said = false;
     }
 
-    /// Gives a buffer the next place on the grid and lets it out.
+    /// Stamps a buffer with the next grid position and outputs it.
     fn send(&mut self, buffer: gst::Buffer, samples: u64, out: &mut GateOutput) {
         let waiting = self.splinter.as_ref().map_or(0, |(_, samples)| *samples);
         let mut buffer = self.behind_splinter(buffer);
@@ -424,7 +424,7 @@ impl AudioGate {
         self.finish(out);
     }
 
-    /// Where an instant (or the edge of the interval that is nearer) stands on the grid.
+    /// Grid position of an instant, clamped to the interval.
     fn place_of(&self, interval: &Interval, running: Ns) -> u64 {
         self.format.grid.nearest(interval.recorded_at(running))
     }
@@ -446,7 +446,7 @@ impl AudioGate {
     }
 }
 
-/// How many samples of the chunk begin before a running time.
+/// Number of samples of the chunk that start before a running time.
 fn samples_before(chunk: &Chunk, running: Ns) -> u64 {
     match running.checked_sub(chunk.origin) {
         Some(since) => chunk

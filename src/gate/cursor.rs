@@ -1,10 +1,10 @@
-//! The part of the timeline that a track still has before it.
+//! The remaining part of the timeline for a track.
 
 use crate::model::timeline::{Interval, Ns, Seam, Timeline};
 use smallvec::SmallVec;
 
-/// A track's own copy of the intervals it has not left behind, so that a buffer costs the same
-/// after ten thousand cuts as after none. It reaches to the end of the part that the track is in.
+/// A track's own copy of the intervals it has not passed yet, so that the cost per buffer does not grow with the number
+/// of cuts. It ends with the track's current part.
 #[derive(Debug, Default)]
 pub struct IntervalCursor {
     cursor: usize,
@@ -15,7 +15,7 @@ pub struct IntervalCursor {
 }
 
 impl IntervalCursor {
-    /// Copies what has changed in `timeline`.
+    /// Copies changes of `timeline`.
     pub fn refresh(&mut self, timeline: &Timeline) {
         self.begin = timeline.begin_of_part(self.part);
         self.end = timeline.end_of_part(self.part);
@@ -38,22 +38,22 @@ impl IntervalCursor {
         }
     }
 
-    /// The interval that the track is in or before; `None` while paused after the last one.
+    /// The interval the track is in or before; `None` while paused after the last one.
     pub fn current(&self) -> Option<&Interval> {
         self.ahead.first()
     }
 
-    /// The same, if its start is resolved.
+    /// The current interval, if its start is resolved.
     pub fn resolved(&self) -> Option<Interval> {
         self.current().filter(|i| i.resolved).copied()
     }
 
-    /// Number of the interval [`IntervalCursor::current`] gives.
+    /// Index of the interval returned by [`IntervalCursor::current`].
     pub fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Leaves the current interval behind.
+    /// Advances past the current interval.
     pub fn leave(&mut self) {
         if !self.ahead.is_empty() {
             self.ahead.remove(0);
@@ -61,40 +61,40 @@ impl IntervalCursor {
         }
     }
 
-    /// The first instant from which on media is (or may be) recorded: the start of the current
-    /// interval, or `safe_until` if none is known yet.
+    /// The first instant from which media is, or may be, recorded: the start of the current interval, or `safe_until`
+    /// if none is known yet.
     pub fn next_start(&self, safe_until: Ns) -> Ns {
         self.current().map_or(safe_until, |i| i.start)
     }
 
-    /// Number of the part that the track is in.
+    /// Index of the track's current part.
     pub fn part(&self) -> usize {
         self.part
     }
 
-    /// Where that ends, once it is known.
+    /// End of the current part, once known.
     pub fn end_of_part(&self) -> Option<Seam> {
         self.end
     }
 
-    /// Whether the current interval goes on in the next part without a cut.
+    /// Whether the current interval continues in the next part without a cut.
     pub fn ends_at_seam(&self) -> bool {
         let end = self.current().and_then(|interval| interval.end);
         end.is_some() && end == self.end.map(|seam| seam.running)
     }
 
-    /// Whether the current interval goes on from the part before without a cut.
+    /// Whether the current interval continues from the previous part without a cut.
     pub fn begins_at_seam(&self) -> bool {
         let start = self.current().map(|interval| interval.start);
         start.is_some() && start == self.begin.map(|seam| seam.running)
     }
 
-    /// Whether the track has all of its part: further input belongs to the next.
+    /// Whether the track's part is complete: further input belongs to the next one.
     pub fn is_part_over(&self) -> bool {
         self.ahead.is_empty() && self.end.is_some()
     }
 
-    /// Goes on to the next part. Gives the recorded time at which that begins.
+    /// Advances to the next part and returns the recorded time at which it begins.
     pub fn enter_next_part(&mut self, timeline: &Timeline) -> Ns {
         let begin = self.end.map_or(0, |seam| seam.running);
         self.part += 1;

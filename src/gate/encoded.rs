@@ -1,9 +1,9 @@
-//! Encoded media: passed through from a key frame on, re-stamped with recorded time.
+//! Encoded media: passed through from a keyframe on, restamped with recorded time.
 //!
-//! Buffers come in decode order, which with B-frames is not the order of their stamps; where it is, the order holds
-//! whatever a network's clock makes of the stamps, which may repeat and leap back by a second. What is
-//! kept has to decode without what was cut: after a key frame nothing of before it is kept, and
-//! from the first frame behind a cut on nothing that may refer to it.
+//! Buffers arrive in decode order, which differs from presentation order with B-frames. Where both are the same, buffer
+//! order is kept even if timestamps repeat or jump back by up to a second, as with a network clock. The output must
+//! decode without the cut media: nothing from before a keyframe is kept after it, and after a cut, no frame that may
+//! refer to the cut media.
 
 use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn, video::LATEST_FIRST};
 use crate::{
@@ -12,13 +12,12 @@ use crate::{
 };
 use std::{cell::Cell, collections::VecDeque};
 
-/// Decode times that would fall together at a cut are kept so far apart: containers count in
-/// about half of that.
+/// Minimum distance of decode times that would collide at a cut: containers resolve about half of that.
 const STEP: Ns = 1_000_000;
-/// Stamps that are no further apart are the same one, rounded.
+/// Timestamps closer than this are the same one, rounded.
 const SAME: Ns = 100_000;
-/// Where frames are lost for so long, those behind them are of no use before the next key frame. Of a single one the
-/// decoder makes what it can.
+/// A loss of this length makes the following frames useless until the next keyframe. Decoders conceal the loss of a
+/// single frame.
 const OUTAGE: Ns = 1_000_000_000;
 /// Maximum reorder depth.
 const REORDERED: usize = 16;
@@ -30,24 +29,22 @@ const IN_ORDER: [&str; 5] = [
     "video/x-av1",
     "video/x-theora",
 ];
-/// A stream that has brought no key frame for so long may never bring one (intra refresh): it is taken as it is, since
-/// the other tracks, and the muxer, wait for it.
+/// A stream without a keyframe for this long may never have one (intra refresh): it is recorded as is, since the other
+/// tracks and the muxer wait for it.
 pub const KEY_FRAME_LIMIT: Ns = 10_000_000_000;
-/// Timestamps of reordered frames are this much later than recorded time: the first
-/// of them are decoded before it begins.
+/// Offset of the timestamps of reordered frames from recorded time: the first ones are decoded before it begins.
 const HEADROOM: Ns = 10_000_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
-/// What becomes of HEADER buffers, which come once.
+/// Handling of HEADER buffers, which arrive only once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Headers {
-    /// They are frames that have their headers with them.
+    /// They are frames with in-band headers.
     Media,
-    /// Packets that go in front of the track's first, whenever that is.
+    /// Packets that precede the track's first one.
     Ahead,
-    /// Packets that say what the caps or the frames say again; a FLAC header also has the
-    /// length of what is not recorded.
+    /// Packets that duplicate the caps or in-band headers; a FLAC header also contains the length of the whole input.
     Dropped,
 }
 
@@ -61,7 +58,7 @@ impl Headers {
     }
 }
 
-/// The headers that caps hold.
+/// The `streamheader` of the caps.
 fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
     let Ok(list) = caps.get::<gst::Array>("streamheader") else {
         return Vec::new();
@@ -79,7 +76,7 @@ fn is_in_order(name: &str) -> bool {
     !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
 }
 
-/// How much later than recorded time media with these caps leaves the gate, in nanoseconds.
+/// Offset of the output timestamps from recorded time for these caps, in nanoseconds.
 pub fn headroom(caps: &gst::CapsRef) -> Ns {
     match caps.structure(0) {
         Some(structure) if !is_in_order(structure.name().as_str()) => HEADROOM,
@@ -90,20 +87,20 @@ pub fn headroom(caps: &gst::CapsRef) -> Ns {
 #[derive(Debug)]
 struct Waiting {
     input: Input,
-    /// Media is missing before it, for this reason.
+    /// Why media is missing before it.
     after_loss: Option<Loss>,
-    /// Those that it and what follows have, if they are new.
+    /// Caps that change with this buffer.
     caps: Option<gst::Caps>,
     /// Whether its stream is in presentation order.
     in_order: bool,
-    /// How the type of a frame is found.
+    /// Frame format used to find the frame type.
     format: Option<FrameFormat>,
-    /// What it is to a decoder, once that has been looked at.
+    /// Its entry-point type, once parsed.
     entry_point: Cell<Option<EntryPoint>>,
 }
 
 impl Waiting {
-    /// What it is to a decoder.
+    /// Its entry-point type; parsed on first use.
     fn entry_point(&self) -> EntryPoint {
         if let Some(known) = self.entry_point.get() {
             return known;
@@ -122,7 +119,7 @@ impl Waiting {
         !is_hidden(&self.input.buffer) && self.entry_point() != EntryPoint::No
     }
 
-    /// Has it flagged as what it is, if upstream flags it as a key frame or it `begins` something.
+    /// Corrects DELTA_UNIT if upstream marks it as a keyframe, or if it `begins` an interval.
     fn flag(&mut self, begins: bool) {
         let is_delta = self.is_delta();
         if begins && is_delta {
@@ -151,52 +148,52 @@ pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bo
 /// See the module.
 #[derive(Debug)]
 pub struct EncodedGate {
-    /// Whether it has to begin at a key frame (video).
+    /// Whether it has to begin at a keyframe (video).
     keyed: bool,
     /// Whether presentation order is decode order.
     in_order: bool,
-    /// How its frames tell what they are, where it is keyed.
+    /// Frame format used to find frame types, if keyed.
     format: Option<FrameFormat>,
     header_packets: Headers,
-    /// The headers, until the first media goes out.
+    /// The headers, until the first media is output.
     headers: Vec<gst::Buffer>,
-    /// Those that went out.
+    /// The headers that were output.
     sent_headers: Vec<gst::Buffer>,
-    /// They are whole, since the caps had them.
+    /// The headers came with the caps, so they are complete.
     headers_in_caps: bool,
     inbox: VecDeque<Waiting>,
     /// Media is missing before the next buffer.
     lost: Option<Loss>,
-    /// Caps for the next buffer that comes, and for the next that goes.
+    /// Caps for the next input buffer, and for the next output buffer.
     new_caps: Option<gst::Caps>,
     due_caps: Option<gst::Caps>,
-    /// Those that went out.
+    /// The last output caps.
     sent_caps: Option<gst::Caps>,
-    /// Recorded time at which the part begins, by which frames are stamped.
+    /// Recorded time at which the part begins; timestamps are relative to it.
     begin: Ns,
-    /// The interval that a key frame has been let into, and that frame's running time.
+    /// The interval whose keyframe has been output, and that frame's running time.
     entered: Option<(usize, Ns)>,
-    /// The interval, and the running time in it, since which frames are dropped until a key frame.
+    /// The interval, and the running time in it, since which frames are dropped until a keyframe.
     keyless: Option<(usize, Ns)>,
     /// The next interval may begin with any frame.
     begins_anywhere: bool,
-    /// Recorded time at which the last frame is decoded; before 0 there is only headroom.
+    /// Recorded decode time of the last frame; before 0 there is only headroom.
     last_dts: Option<i64>,
     /// For streams in presentation order: the latest running time received, and the latest recorded time sent.
     latest: Ns,
-    /// The same of all that has come.
+    /// The latest running time received of any stream.
     newest: Ns,
     last_in_order: Option<Ns>,
-    /// Of what does not: recorded times of the last frames.
+    /// For streams with reordering: recorded times of the last frames.
     recent: Box<[Ns; REORDERED]>,
-    /// Something has gone out.
+    /// Media has been output.
     begun: bool,
-    /// Media was dropped here, and no key frame has followed yet.
+    /// Media was dropped here, and no keyframe has followed yet.
     broken: bool,
-    /// Frames that are of no use because of that.
+    /// Buffers dropped here: dependent on lost ones, empty, or covered by filled silence.
     left_out: u64,
     stand_in: StandIn,
-    /// It was away, frames were lost meanwhile, and no key frame has come since.
+    /// The stream is back after an outage with lost frames, and no keyframe has arrived since.
     lacks_key: bool,
     /// See [`EncodedGate::cut_frames`].
     cuts_frames: bool,
@@ -239,17 +236,17 @@ impl EncodedGate {
         gate
     }
 
-    /// A frame that spans a cut is shortened to it, and the first of all begins at 0, as in raw video.
+    /// Shortens a frame that spans a cut, and starts the first frame at 0, as for raw video.
     pub fn cut_frames(&mut self) {
         self.cuts_frames = true;
     }
 
-    /// Whether it has to begin at a key frame.
+    /// Whether it has to begin at a keyframe.
     pub fn is_keyed(&self) -> bool {
         self.keyed
     }
 
-    /// New caps; media goes on.
+    /// Sets new caps in mid-stream.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
             let name = structure.name().as_str();
@@ -263,7 +260,7 @@ impl EncodedGate {
 
     fn read_headers(&mut self, caps: &gst::StructureRef) {
         let headers = stream_headers(caps);
-        // Queued frames have the caps from before.
+        // Queued frames have the previous caps.
         let is_first = !self.begun && self.inbox.is_empty();
         if self.header_packets == Headers::Ahead && is_first && !headers.is_empty() {
             self.headers = headers;
@@ -284,7 +281,7 @@ impl EncodedGate {
                 Headers::Dropped => return,
             }
         }
-        // No codec of audio has packets without content: parsers and muxers stumble over them.
+        // No audio codec has empty packets; parsers and muxers fail on them.
         if !self.keyed && input.buffer.size() == 0 {
             self.left_out += 1;
             return;
@@ -312,7 +309,7 @@ impl EncodedGate {
         });
     }
 
-    /// Media is missing after what has been pushed: what refers to it is no use.
+    /// Media is missing after the last pushed buffer: frames that depend on it are useless.
     pub(super) fn lose(&mut self, why: Loss) {
         self.lost = Some(why);
     }
@@ -324,12 +321,12 @@ impl EncodedGate {
             .map(|waiting| waiting.input.running)
     }
 
-    /// The latest running time that has come.
+    /// The latest running time received.
     pub(super) fn newest(&self) -> Ns {
         self.newest
     }
 
-    /// What leaves from now on belongs to a part that decodes without the ones before it.
+    /// Starts the next part, which has to decode without the previous ones.
     pub(super) fn begin_part(&mut self, begin: Ns) {
         self.stand_in.begin_part(begin.saturating_sub(self.begin));
         self.begin = begin;
@@ -346,7 +343,7 @@ impl EncodedGate {
         self.due_caps = self.due_caps.take().or(self.sent_caps.take());
     }
 
-    /// No key frame comes: the next interval begins with whatever frame does.
+    /// No keyframe will arrive: the next interval may begin with any frame.
     pub fn begin_anywhere(&mut self) {
         self.begins_anywhere = true;
     }
@@ -392,7 +389,7 @@ impl EncodedGate {
         let input = &mut waiting.input;
         let late = input.running.saturating_sub(interval.start);
         if self.cuts_frames && !self.begun && late <= LATEST_FIRST {
-            // The first of all stands for so much time before it, as where frames come raw.
+            // The first frame is extended backwards to the start, as for raw video.
             input.running -= late;
             input.duration = input.duration.map(|duration| duration + late);
         }
@@ -420,14 +417,14 @@ impl EncodedGate {
         out.push(stamped);
     }
 
-    /// Where in its part a running time of an interval lies.
+    /// Recorded time within the part of a running time in an interval.
     fn stamped(&self, interval: &Interval, running: Ns) -> Ns {
         let since = running.saturating_sub(interval.start);
         let recorded = interval.recorded.saturating_add(since);
         recorded.saturating_sub(self.begin)
     }
 
-    /// Nothing has come, and nothing is waited for, before running time `until`.
+    /// Advances to running time `until`, before which no more media is expected, and fills what is missing.
     pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.advance(cursor, until, out);
         while let Some(interval) = cursor.resolved()
@@ -445,36 +442,35 @@ impl EncodedGate {
         }
     }
 
-    /// Whether it is back after frames were lost, and waits for a key frame.
+    /// Whether the stream is back after frames were lost, and waits for a keyframe.
     pub fn lacks_key_frame(&self) -> bool {
         self.lacks_key
     }
 
-    /// Whether silence can stand in for what does not come.
+    /// Whether the codec has silence to fill gaps with.
     pub fn has_silence(&self) -> bool {
         self.stand_in.has_silence()
     }
 
-    /// Recorded time that something has stood in for.
+    /// Recorded time filled so far.
     pub(super) fn filled(&self) -> Ns {
         self.stand_in.filled()
     }
 
-    /// Where a frame, or the middle of a packet of audio, lies: by that it belongs to one part or the next.
+    /// The position that decides which part a buffer belongs to: the start of a frame, the middle of an audio packet.
     fn place(&self, input: &Input) -> Ns {
         let half = input.duration.map_or(0, |duration| duration / 2);
         let half = if self.keyed { 0 } else { half };
         input.running.saturating_add(half)
     }
 
-    /// Whether nothing of it is recorded before a cut. A frame that would last less than a container can
-    /// tell does not count.
+    /// Whether none of it is recorded before a cut. A frame shorter than a container can represent does not count.
     fn is_behind_cut(&self, waiting: &Waiting, end: Ns) -> bool {
         let shortest = if self.keyed { STEP } else { 1 };
         waiting.input.running.saturating_add(shortest) > end
     }
 
-    /// Whether the next part begins with it, where the part ends at `end`: with a key frame, unless none comes.
+    /// Whether the next part begins with it, where the part ends at `end`: a keyframe, unless there is none.
     fn is_of_next_part(&self, waiting: &Waiting, end: Ns) -> bool {
         if !self.keyed {
             return self.place(&waiting.input) > end;
@@ -505,7 +501,7 @@ impl EncodedGate {
         let number = cursor.cursor();
         let running = waiting.input.running;
         if !self.keyed {
-            // The part before has left to this one what begins in front of it.
+            // The previous part leaves packets that begin before the boundary to this one.
             if running < interval.start && !cursor.begins_at_seam() {
                 return false;
             }
@@ -521,7 +517,7 @@ impl EncodedGate {
         }
         if let Some((_, key)) = self.entered.filter(|(entered, _)| *entered == number) {
             waiting.flag(false);
-            // Leading pictures refer to frames before the key frame.
+            // Leading pictures refer to frames before the keyframe.
             return running >= key;
         }
         let begins = waiting.is_beginning();
@@ -538,7 +534,7 @@ impl EncodedGate {
         true
     }
 
-    /// Whether a key frame has been waited for long enough.
+    /// Whether the wait for a keyframe has timed out.
     fn has_waited_for_key(&mut self, interval: usize, running: Ns) -> bool {
         let known = self.keyless.filter(|(of, _)| *of == interval);
         let (_, since) = *self.keyless.insert(known.unwrap_or((interval, running)));
@@ -557,7 +553,7 @@ impl EncodedGate {
         sizes.sum()
     }
 
-    /// Frames that could not be decoded, since earlier ones were dropped here.
+    /// Buffers of the recording dropped here: dependent on lost ones, empty, or covered by filled silence.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }
@@ -575,8 +571,8 @@ impl EncodedGate {
         }
     }
 
-    /// Where a frame is shown so that no other of the last ones is: parsers take those for one. Decode times keep
-    /// frames apart that have them.
+    /// A presentation time that differs from those of the last frames: parsers treat frames with the same one as a
+    /// single frame. Frames with decode times are distinct already.
     fn apart(&mut self, recorded: Ns, is_apart: bool) -> Ns {
         if is_apart {
             return recorded;
@@ -614,7 +610,7 @@ impl EncodedGate {
         };
         let headroom = if in_order { 0 } else { HEADROOM };
         let dts = lead.map(|lead| {
-            // Where there is no room before a cut, decode times crowd together behind it.
+            // Where there is no space before a cut, decode times are packed closely after it.
             let first = signed(headroom).saturating_neg();
             let least = self
                 .last_dts
@@ -624,7 +620,7 @@ impl EncodedGate {
                 .max(least)
                 .max(first)
         });
-        // Frames in one place, or behind those that have been decoded, follow in their order.
+        // Frames with the same presentation time, or one before the last decode time, stay in order.
         let recorded = dts.map_or(recorded, |dts| {
             recorded.max(u64::try_from(dts).unwrap_or(0))
         });

@@ -1,15 +1,15 @@
-//! Silence and black, made where media is missing.
+//! Generates silence and black frames to fill gaps.
 
 use gst_audio::AudioInfo;
 use gst_video::{VideoConverter, VideoFrame, VideoInfo};
 
-/// Bytes of silence in a piece, whatever rate and channels the caps claim.
+/// Maximum bytes per silent buffer, for any rate and channels in the caps.
 const MAX_SILENCE_BYTES: usize = 1 << 20;
 
-/// GstMemory counts in 16 bits who shares it: a hole of hours in one piece would be too many.
+/// GstMemory has a 16-bit share count: filling hours with one memory would overflow it.
 const MAX_SHARES: u32 = 4096;
 
-/// A silent buffer that is shared by the silence of a track.
+/// A silent memory shared by all silent buffers of a track.
 #[derive(Debug, Default)]
 pub struct Silence {
     buffer: Option<gst::Buffer>,
@@ -17,7 +17,7 @@ pub struct Silence {
 }
 
 impl Silence {
-    /// Up to `samples` samples of silence (at most half a second), and how many.
+    /// A buffer of up to `samples` samples of silence (at most half a second), and its sample count.
     pub fn take(&mut self, info: &AudioInfo, samples: u64) -> Option<(gst::Buffer, u64)> {
         let bytes_per_frame = info.bpf() as usize;
         let half_a_second = u64::from(info.rate() / 2);
@@ -43,7 +43,7 @@ impl Silence {
             .copy_region(gst::BufferCopyFlags::MEMORY, ..size)
             .ok()?;
         if info.layout() == gst_audio::AudioLayout::NonInterleaved {
-            // Planar audio cannot be mapped without it.
+            // Planar audio cannot be mapped without this meta.
             let samples = usize::try_from(samples).ok()?;
             gst_audio::AudioMeta::add(part.get_mut()?, info, samples, &[]).ok()?;
         }
@@ -51,9 +51,9 @@ impl Silence {
     }
 }
 
-/// A black frame of any raw format.
+/// A black frame in any raw format.
 pub fn black(info: &VideoInfo) -> Result<gst::Buffer, glib::BoolError> {
-    // In RGB zero is black; the converter knows what that is elsewhere.
+    // Black is zero in RGB; the converter knows it for other formats.
     let rgb = VideoInfo::builder(gst_video::VideoFormat::Bgrx, info.width(), info.height())
         .fps(info.fps())
         .interlace_mode(info.interlace_mode())

@@ -1,8 +1,8 @@
-//! The timeline applied to real buffers: what is outside is dropped, what spans a cut is
-//! clipped, what is missing is filled, and every buffer leaves with its recorded time.
+//! Applies the timeline to buffers: drops media outside the intervals, clips buffers at cuts, fills gaps, and stamps
+//! every buffer with recorded time.
 //!
-//! A gate belongs to one track of one recording. It is pure but for the buffers: times come in
-//! as arguments, the buffers to encode go out in a list.
+//! A gate belongs to one track of one recording. It is pure except for the buffers: times are arguments, and the
+//! buffers to encode are returned in a list.
 
 mod align;
 mod audio;
@@ -22,58 +22,58 @@ pub use video::VideoGate;
 use crate::model::{Orientation, timeline::Ns};
 use smallvec::SmallVec;
 
-/// What is ready for the encoder, in order.
+/// Buffers and events for the encoder, in order.
 #[derive(Debug, Default)]
 pub struct GateOutput {
     pieces: SmallVec<[Piece; 2]>,
     inputs: u64,
 }
 
-/// A piece of [`GateOutput`].
+/// An item of [`GateOutput`].
 #[derive(Debug)]
 pub enum Piece {
-    /// Stamped with recorded time, plus the [`headroom`] of the caps before it.
+    /// A buffer stamped with recorded time, plus the [`headroom`] of the caps before it.
     Buffer(gst::Buffer),
-    /// What the buffers after it are.
+    /// Caps of the following buffers.
     Caps(gst::Caps),
-    /// Orientation of the frames after it.
+    /// Orientation of the following frames.
     Turn(Orientation),
-    /// Nothing comes before this recorded time.
+    /// No media before this recorded time.
     Gap(Ns),
 }
 
 impl GateOutput {
-    /// Nothing yet.
+    /// An empty output.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// One more buffer.
+    /// Appends a buffer.
     pub fn push(&mut self, buffer: gst::Buffer) {
         self.pieces.push(Piece::Buffer(buffer));
     }
 
-    /// The buffers to come are of these caps.
+    /// Appends the caps of the following buffers.
     pub fn caps(&mut self, caps: gst::Caps) {
         self.pieces.push(Piece::Caps(caps));
     }
 
-    /// The frames that follow have this orientation.
+    /// Appends the orientation of the following frames.
     pub fn turn(&mut self, turn: Orientation) {
         self.pieces.push(Piece::Turn(turn));
     }
 
-    /// Nothing comes before this recorded time.
+    /// Appends a gap until this recorded time.
     pub fn gap(&mut self, until: Ns) {
         self.pieces.push(Piece::Gap(until));
     }
 
-    /// An input has its first, or only, part in what goes out.
+    /// Counts an input whose first, or only, part is in the output.
     fn count_input(&mut self) {
         self.inputs += 1;
     }
 
-    /// How many inputs have their first, or only, part in it.
+    /// Number of inputs whose first, or only, part is in it.
     pub fn inputs(&self) -> u64 {
         self.inputs
     }
@@ -88,14 +88,14 @@ impl IntoIterator for GateOutput {
     }
 }
 
-/// A buffer with its place in running time.
+/// An input buffer with its running time.
 #[derive(Debug, Clone)]
 pub struct Input {
-    /// As it came from upstream.
+    /// The buffer from upstream.
     pub buffer: gst::Buffer,
-    /// Running time of its first instant.
+    /// Running time of its start.
     pub running: Ns,
-    /// Its length as far as its stamps tell.
+    /// Its duration, if known from its timestamps.
     pub duration: Option<Ns>,
 }
 
@@ -105,8 +105,7 @@ impl Input {
         self.running.saturating_add(self.duration.unwrap_or(0))
     }
 
-    /// Running time before which nothing will come after it: with B-frames, stamps go back as far
-    /// as to the decode time.
+    /// Running time before which no later buffer begins: with B-frames, timestamps go back as far as the decode time.
     pub fn settled(&self) -> Ns {
         match (self.buffer.pts(), self.buffer.dts()) {
             (Some(pts), Some(dts)) => {
@@ -121,25 +120,25 @@ impl Input {
 /// Why media is missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
-    /// Upstream has left it out, or went elsewhere.
+    /// Upstream dropped it or changed position.
     Upstream,
-    /// Downstream of the gate was too slow for it.
+    /// Downstream of the gate was too slow.
     TooSlow,
 }
 
-/// The gate of one track, by what the track carries.
+/// The gate of one track, by media type.
 #[derive(Debug)]
 pub enum Gate {
     /// Raw audio, cut to the sample.
     Audio(Box<AudioGate>),
     /// Raw video: each frame lasts until the next.
     Video(Box<VideoGate>),
-    /// Encoded media, beginning at key frames.
+    /// Encoded media, beginning at keyframes.
     Encoded(Box<EncodedGate>),
 }
 
 impl Gate {
-    /// The gate for what `caps` describe.
+    /// A gate for media with these caps.
     pub fn new(caps: &gst::CapsRef) -> Result<Self, glib::BoolError> {
         let Some(structure) = caps.structure(0) else {
             return Err(glib::bool_error!("empty caps"));
@@ -151,7 +150,7 @@ impl Gate {
         })
     }
 
-    /// Takes new caps in the middle of a recording; recorded time goes on from where it is.
+    /// Sets new caps in mid-recording; recorded time continues.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
         match self {
             Gate::Audio(gate) => gate.set_caps(caps),
@@ -163,17 +162,17 @@ impl Gate {
         }
     }
 
-    /// Buffers are missing between the last one pushed and the next.
+    /// Marks a loss between the last buffer pushed and the next.
     pub fn lose(&mut self, why: Loss) {
         match self {
             Gate::Encoded(gate) => gate.lose(why),
-            // Raw media does not refer to what was before it.
+            // Raw media has no dependencies on earlier buffers.
             Gate::Audio(_) | Gate::Video(_) => {}
         }
     }
 
-    /// Black or silence from running time `at` on, or the track's media again. Encoded media
-    /// cannot be muted: FALSE.
+    /// Mutes the track (black or silence) from running time `at` on, or unmutes it. FALSE for encoded media, which
+    /// cannot be muted.
     pub fn mute(&mut self, at: Ns, muted: bool) -> bool {
         match self {
             Gate::Audio(gate) => gate.mutes.set(at, muted),
@@ -183,8 +182,8 @@ impl Gate {
         true
     }
 
-    /// Takes a buffer and lets out what `safe_until` (running time before which no cut can come
-    /// any more) allows.
+    /// Takes a buffer and outputs all media before `safe_until`, the running time before which no further cut is
+    /// possible.
     pub fn push(
         &mut self,
         input: Input,
@@ -196,7 +195,7 @@ impl Gate {
         self.advance(cursor, safe_until, out);
     }
 
-    /// Takes a buffer and lets nothing out yet.
+    /// Queues a buffer without output.
     pub fn hold(&mut self, input: Input) {
         match self {
             Gate::Audio(gate) => gate.push(input),
@@ -205,7 +204,7 @@ impl Gate {
         }
     }
 
-    /// Lets out what waited for `safe_until`, or for a cut that is known now.
+    /// Outputs queued media up to `safe_until`, or up to a cut that is now known.
     pub fn advance(&mut self, cursor: &mut IntervalCursor, safe_until: Ns, out: &mut GateOutput) {
         match self {
             Gate::Audio(gate) => gate.advance(cursor, safe_until, out),
@@ -214,8 +213,8 @@ impl Gate {
         }
     }
 
-    /// Nothing has come, and nothing is waited for before running time `until`: silence, the
-    /// current frame or black stand in, or a GAP is sent.
+    /// Advances to running time `until`, before which no more media is expected: fills with silence, the current frame
+    /// or black, or sends a GAP.
     pub fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         match self {
             Gate::Audio(gate) => gate.fill(cursor, until, out),
@@ -224,7 +223,7 @@ impl Gate {
         }
     }
 
-    /// Nothing more comes in: what waits for it waits no longer.
+    /// No more input: resolves what waits for later buffers.
     pub fn settle(&mut self) {
         match self {
             Gate::Audio(gate) => gate.settle(),
@@ -232,7 +231,7 @@ impl Gate {
         }
     }
 
-    /// The end of the track, at recorded time `end`: the frame that is held leaves.
+    /// Ends the track at recorded time `end`: outputs the held frame.
     pub fn finish(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.finish(end, out),
@@ -241,7 +240,7 @@ impl Gate {
         }
     }
 
-    /// The track has all of its part, which ends at recorded time `end`: what is held for it leaves.
+    /// Ends the track's part at recorded time `end`: outputs the media held for it.
     pub fn end_part(&mut self, end: Ns, out: &mut GateOutput) {
         match self {
             Gate::Video(gate) => gate.end_part(end, out),
@@ -250,7 +249,7 @@ impl Gate {
         }
     }
 
-    /// What leaves from now on belongs to the part that begins at recorded time `begin`, and is stamped from there.
+    /// Begins the part at recorded time `begin`; output timestamps are relative to it.
     pub fn begin_part(&mut self, begin: Ns) {
         match self {
             Gate::Video(gate) => gate.begin_part(begin),
@@ -259,7 +258,7 @@ impl Gate {
         }
     }
 
-    /// Running time of the first frame of raw video that waits, from running time `from` on.
+    /// Running time of the first queued raw video frame at or after running time `from`.
     pub fn frame(&self, from: Ns) -> Option<Ns> {
         match self {
             Gate::Video(gate) => gate.frame(from),
@@ -267,7 +266,7 @@ impl Gate {
         }
     }
 
-    /// How many buffers wait here.
+    /// Number of queued buffers.
     pub fn waiting(&self) -> usize {
         match self {
             Gate::Audio(gate) => gate.waiting(),
@@ -276,7 +275,7 @@ impl Gate {
         }
     }
 
-    /// How many bytes those are; takes time for each of them.
+    /// Bytes of the queued buffers; linear in their number.
     pub fn waiting_bytes(&self) -> u64 {
         match self {
             Gate::Audio(gate) => gate.waiting_bytes(),
@@ -285,7 +284,7 @@ impl Gate {
         }
     }
 
-    /// The first key frame from running time `from` on that waits.
+    /// Running time of the first queued keyframe at or after running time `from`.
     pub fn key_frame(&self, from: Ns) -> Option<Ns> {
         match self {
             Gate::Encoded(gate) => gate.key_frame(from),
@@ -293,7 +292,7 @@ impl Gate {
         }
     }
 
-    /// The latest running time of encoded media that has come.
+    /// The latest running time received, for encoded media.
     pub fn newest(&self) -> Option<Ns> {
         match self {
             Gate::Encoded(gate) => Some(gate.newest()),
@@ -301,15 +300,15 @@ impl Gate {
         }
     }
 
-    /// No key frame comes: the next interval begins with whatever frame does.
+    /// No keyframe will arrive: the next interval may begin with any frame.
     pub fn begin_anywhere(&mut self) {
         if let Gate::Encoded(gate) = self {
             gate.begin_anywhere();
         }
     }
 
-    /// Frames of the recording that were dropped here: what they refer to has been, for [`Loss::TooSlow`]; or a
-    /// newer one had come.
+    /// Frames of the recording dropped here: those that depend on a [`Loss::TooSlow`], and those older than one already
+    /// shown.
     pub fn left_out(&self) -> u64 {
         match self {
             Gate::Encoded(gate) => gate.left_out(),
@@ -318,7 +317,7 @@ impl Gate {
         }
     }
 
-    /// Recorded time filled with silence, black or a repeated frame.
+    /// Recorded time filled with silence, black or repeated frames.
     pub fn filled(&self) -> Ns {
         match self {
             Gate::Audio(gate) => gate.filled(),

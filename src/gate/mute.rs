@@ -1,9 +1,9 @@
-//! When a track is muted: instants of running time, like cuts.
+//! Mute changes of a track: instants of running time, like cuts.
 
 use crate::model::timeline::Ns;
 use std::collections::VecDeque;
 
-/// The changes of `mute` that a track still has before it, and what holds until then.
+/// The pending changes of `mute` of a track, and the current value.
 #[derive(Debug, Default, Clone)]
 pub struct Mutes {
     muted: bool,
@@ -11,23 +11,23 @@ pub struct Mutes {
 }
 
 impl Mutes {
-    /// From `at` on, the track is muted or not.
+    /// Mutes or unmutes the track from `at` on.
     pub fn set(&mut self, at: Ns, muted: bool) {
         let at = self.ahead.back().map_or(at, |last| at.max(last.0));
         self.ahead.push_back((at, muted));
     }
 
-    /// Whether the track is muted where it is.
+    /// Whether the track is muted at its current position.
     pub fn is_muted(&self) -> bool {
         self.muted
     }
 
-    /// The instant of the next change.
+    /// Running time of the next change.
     pub fn next(&self) -> Option<Ns> {
         self.ahead.front().map(|change| change.0)
     }
 
-    /// Leaves the next change behind; its instant, if that is not after `until`.
+    /// Applies the next change if it is not after `until`, and returns its running time.
     pub fn pass(&mut self, until: Ns) -> Option<Ns> {
         if self.next()? > until {
             return None;

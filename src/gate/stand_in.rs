@@ -1,38 +1,38 @@
-//! What stands in for encoded media that does not come: packets of silence where the codec has them, and a word to
-//! the muxer, which would wait, where it has not.
+//! Gap filling for encoded media: packets of silence where the codec has them, otherwise a GAP for the muxer, which
+//! would wait.
 
 use super::GateOutput;
 use crate::{formats::Silence, model::timeline::Ns};
 
-/// A hole in audio that is no longer than this is left: what is delayed on its way comes with such stamps, too.
+/// Shorter gaps in audio are not filled: delayed packets have such timestamps, too.
 const MIN_HOLE: Ns = 100_000_000;
-/// Not where upstream says that packets are lost: who plays by the count of samples would be early by each of them.
+/// The minimum where upstream reports a loss: players that count samples would run ahead with every gap.
 const MIN_LOSS: Ns = 5_000_000;
-/// Depayloaders and parsers lose more behind a loss, of which they do not say so.
+/// After a loss, depayloaders and parsers drop more without reporting it.
 const LOSSY: Ns = 250_000_000;
-/// A hole that would take more packets than this is left: stamps may leap by days.
+/// A gap that needs more packets than this is not filled: timestamps may jump by days.
 const MAX_PACKETS: u64 = 1 << 15;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
-/// See the module. All times are recorded time in the part that is recorded.
+/// See the module. All times are recorded time in the current part.
 #[derive(Debug)]
 pub struct StandIn {
     caps: gst::Structure,
     is_audio: bool,
-    /// The newest packet of audio that has gone out.
+    /// The last audio packet that was output.
     last: Option<gst::Buffer>,
-    /// Where what has gone out ends; `None` before anything has.
+    /// End of the output so far; `None` before any.
     end: Option<Ns>,
-    /// The track stays away: until here others need not wait for it.
+    /// The track is absent: other tracks need not wait for it before this time.
     away: Option<Ns>,
-    /// Until here holes are losses, however short they are.
+    /// Until here gaps are losses, however short.
     lossy: Ns,
     filled: Ns,
 }
 
 impl StandIn {
-    /// For media with these caps.
+    /// A filler for media with these caps.
     pub fn new(caps: &gst::StructureRef) -> Self {
         StandIn {
             caps: caps.to_owned(),
@@ -45,14 +45,14 @@ impl StandIn {
         }
     }
 
-    /// The next buffers have these caps.
+    /// Sets the caps of the following buffers.
     pub fn set_caps(&mut self, caps: &gst::StructureRef) {
         self.caps = caps.to_owned();
         self.is_audio = caps.name().starts_with("audio/");
         self.last = None;
     }
 
-    /// The next part begins so long after this one did.
+    /// Begins the next part, which starts `length` after this one.
     pub fn begin_part(&mut self, length: Ns) {
         let place = |at: Ns| at.saturating_sub(length);
         self.end = self.end.map(place);
@@ -60,17 +60,17 @@ impl StandIn {
         self.lossy = place(self.lossy);
     }
 
-    /// Recorded time that something has stood in for.
+    /// Recorded time filled so far.
     pub fn filled(&self) -> Ns {
         self.filled
     }
 
-    /// Whether there is silence that can stand in.
+    /// Whether the codec has silence to fill gaps with.
     pub fn has_silence(&self) -> bool {
         self.silence().is_some()
     }
 
-    /// Whether it is known to the packet where what has gone out ends.
+    /// Whether the end of the output is exact.
     fn has_length(&self) -> bool {
         let last = self.last.as_ref();
         last.is_some_and(|last| last.duration().is_some())
@@ -81,14 +81,14 @@ impl StandIn {
         Silence::of(&self.caps, &last)
     }
 
-    /// Silence, if it can fill what is missing before `until`.
+    /// Silence, if it can fill the gap before `until`.
     fn silence_for(&self, until: Ns) -> Option<Silence> {
         let missing = until.saturating_sub(self.end?);
         let silence = self.silence()?;
         (missing / silence.longest().max(1) <= MAX_PACKETS).then_some(silence)
     }
 
-    /// Nothing has come, and nothing is waited for, before `until`.
+    /// Fills up to `until`, before which no more media is expected.
     pub fn fill(&mut self, until: Ns, out: &mut GateOutput) {
         let from = self.end.max(self.away).unwrap_or(0);
         if until.saturating_sub(from) <= MIN_HOLE {
@@ -128,14 +128,14 @@ impl StandIn {
         self.end = Some(end);
     }
 
-    /// Whether something stands already where a packet of audio comes, which is so long.
+    /// Whether a packet of audio of this length lies in time that is already filled.
     pub fn covers(&self, at: Ns, length: Ns) -> bool {
         let away = self.away.filter(|_| self.is_audio);
         away.is_some_and(|away| at.saturating_add(length / 2) < away)
     }
 
-    /// Media comes at `at`: what is missing before it is filled. Returns where it can begin. `is_loss`: upstream says that
-    /// packets before it are lost, which holds if there is a hole.
+    /// Media comes at `at`: fills what is missing before it. Returns where it can begin. `is_loss`: upstream flags lost
+    /// packets before it, which holds only if there is a hole.
     pub fn come_back(&mut self, at: Ns, is_loss: bool, out: &mut GateOutput) -> Ns {
         let away = self.away.take();
         let lacks = |end: Ns| at.saturating_sub(end) > MIN_LOSS;
@@ -161,7 +161,7 @@ impl StandIn {
         at.max(away)
     }
 
-    /// What has gone out.
+    /// Records an output buffer.
     pub fn note(&mut self, at: Ns, buffer: &gst::Buffer) {
         let length = buffer.duration().map_or(0, gst::ClockTime::nseconds);
         self.end = self.end.max(Some(at.saturating_add(length)));
@@ -192,7 +192,7 @@ mod tests {
         stand_in
     }
 
-    /// What has gone out: where it begins, or until when nothing comes.
+    /// The output: start of each buffer, or end of each gap.
     fn places(out: GateOutput) -> Vec<Ns> {
         out.into_iter()
             .map(|piece| match piece {
@@ -224,7 +224,7 @@ mod tests {
         let mut stand_in = opus();
         assert_eq!(stand_in.come_back(41 * MS, true, &mut out), 41 * MS);
         assert_eq!(places(out), [20]);
-        // And the next, of which nobody says so.
+        // And the next, whose loss is not reported.
         let mut packet = gst::Buffer::from_slice([0xfc, 1, 2]);
         let fields = packet.get_mut().unwrap();
         fields.set_duration(gst::ClockTime::from_mseconds(20));

@@ -1,7 +1,7 @@
 //! Raw video: every frame lasts until the next, or until the cut.
 //!
-//! A frame leaves only when its end is known, so that one which spans a cut is shortened to it.
-//! The frame that is current when an interval begins is repeated at its first instant.
+//! A frame is output only when its end is known, so that one that spans a cut is shortened to it. The frame that is
+//! current when an interval begins is repeated at its start.
 
 use super::{GateOutput, Input, IntervalCursor, Mutes, fill};
 use crate::model::{
@@ -11,20 +11,20 @@ use crate::model::{
 use gst_video::VideoInfo;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A frame that would last less is dropped in favour of the next: encoders and containers
-/// that count in milliseconds could not tell the two apart.
+/// A shorter frame is dropped in favour of the next: encoders and containers with millisecond resolution could not
+/// separate the two.
 const SHORTEST: Ns = 1_000_000;
-/// The first frame of all stands for so much time before it; before that it is black.
+/// The first frame is extended backwards by up to this much; before that the video is black.
 pub(super) const LATEST_FIRST: Ns = 200_000_000;
 /// `GST_BUFFER_OFFSET_NONE`.
 const NO_OFFSET: u64 = u64::MAX;
 
-/// What frames are.
+/// Frame format.
 #[derive(Debug)]
 struct Format {
     caps: gst::Caps,
     info: VideoInfo,
-    /// How frames have to be turned.
+    /// Orientation of the frames.
     turn: Orientation,
     black: std::sync::OnceLock<Option<gst::Buffer>>,
 }
@@ -49,7 +49,7 @@ struct Picture {
 }
 
 impl Picture {
-    /// Of the same format.
+    /// A black frame of the same format.
     fn black(format: &Arc<Format>, number: u64) -> Option<Self> {
         let black = format.black.get_or_init(|| fill::black(&format.info).ok());
         Some(Picture {
@@ -64,7 +64,7 @@ impl Picture {
 struct Shown {
     picture: Picture,
     recorded: Ns,
-    /// Whether it stands in for frames that did not come.
+    /// Whether it fills a gap.
     filler: bool,
 }
 
@@ -73,18 +73,18 @@ struct Shown {
 pub struct VideoGate {
     /// The input format.
     incoming: Arc<Format>,
-    /// What went out last.
+    /// The format last output.
     last_sent_format: Option<Arc<Format>>,
     inbox: VecDeque<(Ns, Picture)>,
-    /// The newest frame, for the interval that comes next.
+    /// The latest frame, for the next interval.
     current_frame: Option<Picture>,
-    /// What leaves when its end is known.
+    /// The frame to output once its end is known.
     shown: Option<Shown>,
-    /// Recorded time at which the part begins, by which frames are stamped.
+    /// Recorded time at which the part begins; timestamps are relative to it.
     begin: Ns,
-    /// The interval that already has its first frame.
+    /// The interval whose first frame has been set.
     entered: Option<usize>,
-    /// Frames that have come, and the newest that has gone out.
+    /// Number of frames received, and of the latest one output.
     came: u64,
     gone: u64,
     left_out: u64,
@@ -114,19 +114,19 @@ impl VideoGate {
         })
     }
 
-    /// What is between intervals stays between them: the frame on show ends where its interval does, and the first of
-    /// all stands where it is.
+    /// Keeps the gaps between intervals: the current frame ends with its interval, and the first frame is not extended
+    /// backwards.
     pub fn keep_pauses(&mut self) {
         self.keeps_pauses = true;
     }
 
-    /// New caps, for the frames to come.
+    /// Sets the caps of the following frames.
     pub fn set_caps(&mut self, caps: &gst::CapsRef) -> Result<(), glib::BoolError> {
         self.incoming = Arc::new(Format::new(caps, self.incoming.turn)?);
         Ok(())
     }
 
-    /// The frames to come have to be turned so.
+    /// Sets the orientation of the following frames.
     pub fn set_orientation(&mut self, turn: Orientation) {
         let caps = self.incoming.caps.clone();
         if turn != self.incoming.turn
@@ -136,7 +136,7 @@ impl VideoGate {
         }
     }
 
-    /// Whether there is a frame that can be repeated.
+    /// Whether there is a frame to repeat.
     pub fn shows_picture(&self) -> bool {
         self.current_frame.is_some()
     }
@@ -160,7 +160,7 @@ impl VideoGate {
         while !cursor.is_part_over()
             && let Some(running) = self.first_waiting()
         {
-            // A frame from before a change of `mute` may still come as long as none has from after.
+            // A frame from before a mute change may still arrive until one from after it has.
             if self
                 .mutes
                 .next()
@@ -177,7 +177,7 @@ impl VideoGate {
                 continue;
             };
             if interval.end.is_some_and(|end| running >= end) {
-                // An interval that no frame fell into still shows the one before it.
+                // An interval without a frame of its own repeats the previous one.
                 self.enter(cursor, out);
                 self.leave(cursor, out);
                 continue;
@@ -217,7 +217,7 @@ impl VideoGate {
         }
     }
 
-    /// Whether a newer frame has come already.
+    /// Whether a newer frame is already current.
     fn is_late(&self, interval: &Interval, running: Ns) -> bool {
         let recorded = interval.recorded_at(running);
         let shown = self.shown.as_ref().filter(|shown| !shown.filler);
@@ -242,7 +242,7 @@ impl VideoGate {
         }
     }
 
-    /// Shows at the first instant of the current interval what was on show before it.
+    /// Repeats the current frame at the start of the current interval.
     fn enter(&mut self, cursor: &IntervalCursor, out: &mut GateOutput) {
         if let (Some(interval), Some(current_frame)) = (cursor.resolved(), &self.current_frame)
             && self.entered != Some(cursor.cursor())
@@ -252,7 +252,7 @@ impl VideoGate {
         }
     }
 
-    /// From `recorded` on the frame is `picture`, or black if the track is muted.
+    /// Makes `picture` the current frame from `recorded` on, or black if the track is muted.
     fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut GateOutput) {
         let picture = match self.mutes.is_muted() {
             true => Picture::black(&picture.format, picture.number).unwrap_or(picture),
@@ -316,7 +316,7 @@ impl VideoGate {
         stamped.set_offset(NO_OFFSET);
         stamped.set_offset_end(NO_OFFSET);
         stamped.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
-        // Where an encoder is too slow.
+        // Lets the frame dropper drop it when the encoder cannot keep up.
         match counts {
             true => stamped.set_flags(gst::BufferFlags::DROPPABLE),
             false => stamped.unset_flags(gst::BufferFlags::DROPPABLE),
@@ -327,7 +327,7 @@ impl VideoGate {
     pub(super) fn fill(&mut self, cursor: &mut IntervalCursor, until: Ns, out: &mut GateOutput) {
         self.advance(cursor, until, out);
         while !cursor.is_part_over() {
-            // The cuts come first: one that is left changes nothing after it.
+            // Cuts first: a mute change has no effect in an interval that has been left.
             let end = cursor.resolved().and_then(|interval| interval.end);
             let next = self.mutes.next().filter(|at| *at <= until);
             if next.is_some_and(|at| end.is_none_or(|end| at < end)) {
@@ -355,7 +355,7 @@ impl VideoGate {
         }
     }
 
-    /// Leaves the current interval behind.
+    /// Advances past the current interval.
     fn leave(&mut self, cursor: &mut IntervalCursor, out: &mut GateOutput) {
         let end = cursor
             .resolved()
@@ -404,7 +404,7 @@ impl VideoGate {
         self.inbox.front().map(|(running, _)| *running)
     }
 
-    /// Frames that came when a newer one had.
+    /// Frames dropped because a newer one was already current.
     pub(super) fn left_out(&self) -> u64 {
         self.left_out
     }

@@ -1,34 +1,34 @@
-//! What becomes of tracks on which nothing comes: who is waited for, and for how long.
+//! Handling of tracks that receive no media: which ones the recording waits for, and for how long.
 //!
-//! The muxer waits for its emptiest track, so one that stays away holds up all the others: something stands in for it.
-//! It ends only where codec and container have nothing that can. But a track that is only late does not stay away, and
-//! for encoded ones silence of everybody, as when the network is away, is no reason for anything.
+//! The muxer waits for its emptiest track, so an absent track blocks all others: its gap is filled. It ends only if
+//! codec and container cannot represent a gap. A track that is merely late is not absent, and for encoded tracks a
+//! simultaneous pause of all tracks, as in a network outage, needs no action.
 //!
-//! Pure: time, since the recording began, comes in as an argument.
+//! Pure: time, relative to the start of the recording, is an argument.
 
 use super::timeline::Ns;
 use smallvec::SmallVec;
 use std::time::Duration;
 
-/// How patient a recording is.
+/// Timeouts of a recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Patience {
-    /// How far a track may be behind the others.
+    /// How far a track may lag behind the others.
     pub behind: Duration,
-    /// The same for a track whose last frame can be repeated: sooner, so that audio does not wait for it.
+    /// The same for a track whose last frame can be repeated: shorter, so that audio does not wait for it.
     pub picture: Duration,
-    /// Where nothing has come on any track for so long, the source of all is away.
+    /// After this long without media on any track, the common source is considered paused.
     pub pause: Duration,
-    /// How long a track that is not live may bring nothing before it counts as gone: where others are live …
+    /// How long a non-live track may receive nothing before it counts as gone: with live tracks beside it …
     pub beside_live: Duration,
-    /// … and where all can wait, so that nothing of one that is only slow is lost.
+    /// … and with non-live ones only, so that nothing is lost of a track that is merely slow.
     pub alone: Duration,
-    /// How late behind its latency a live track's last buffers may be.
+    /// How late, beyond its latency, a live track's last buffers may arrive.
     pub last: Duration,
 }
 
 impl Patience {
-    /// That of a recording whose media may wait for `behind`.
+    /// The timeouts of a recording whose media may be queued for `behind`.
     pub const fn new(behind: Duration) -> Self {
         Patience {
             behind,
@@ -41,47 +41,47 @@ impl Patience {
     }
 }
 
-/// A track as far as it matters here.
+/// State of a track, as needed here.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TrackView {
-    /// Whether upstream is live, and how late.
+    /// Whether upstream is live, and its latency.
     pub live: bool,
     pub latency: Duration,
-    /// Whether it is stored as it comes: what stands in for it does so for good.
+    /// Whether it is stored without re-encoding: filling its gaps is final.
     pub encoded: bool,
-    /// Whether anything can stand in for what does not come.
+    /// Whether its gaps can be filled.
     pub fillable: bool,
-    /// Whether there is a frame that can be repeated.
+    /// Whether there is a frame to repeat.
     pub shows_picture: bool,
-    /// Whether it is waited for at all: it has not ended, it is known what it is, and it has room.
+    /// Whether the others wait for it: it has not ended, its media type is known, and its queue has space.
     pub awaited: bool,
-    /// Whether upstream is held back, since as much waits as may.
+    /// Whether backpressure blocks upstream because the queue is full.
     pub held_back: bool,
-    /// How many buffers have come.
+    /// Number of buffers received.
     pub came: u64,
-    /// Whether the place of any of them is known.
+    /// Whether any of them has been placed.
     pub begun: bool,
-    /// Running time that has arrived.
+    /// Running time received so far.
     pub arrived: Ns,
-    /// Recorded time that the others have beyond it, or that a cut has waited for it.
+    /// How far the others are ahead in recorded time, or how long a cut has waited for it.
     pub owed: Ns,
 }
 
-/// What is to be done with a track.
+/// An action on a track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Something stands in for it until this running time.
+    /// Fill it until this running time.
     Fill { track: usize, until: Ns },
-    /// It ends where it is.
+    /// End it at its current position.
     LeaveBehind { track: usize },
 }
 
-/// What is to be done with a track behind `stop`.
+/// What to do with an incomplete track after `stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completion {
-    /// The rest is waited for.
+    /// Wait for the rest.
     Await,
-    /// It will not come: what is missing is made up.
+    /// The rest will not arrive: fill it.
     MakeUp,
 }
 
@@ -89,19 +89,19 @@ fn nanoseconds(duration: Duration) -> Ns {
     u64::try_from(duration.as_nanos()).unwrap_or(Ns::MAX)
 }
 
-/// When something came on each track.
+/// When each track last received media.
 #[derive(Debug)]
 pub struct Absences {
     patience: Patience,
-    /// How many buffers had come on each when one came last, and when that was.
+    /// Per track: number of buffers at the last arrival, and its time.
     seen: Vec<(u64, Duration)>,
-    /// When something came last on any track, and since when it has done so without a pause.
+    /// Time of the last arrival on any track, and since when they have been uninterrupted.
     any_seen: Duration,
     comes_since: Duration,
 }
 
 impl Absences {
-    /// Of so many tracks, at the beginning.
+    /// For this number of tracks, at the start.
     pub fn new(tracks: usize, patience: Patience) -> Self {
         Absences {
             patience,
@@ -111,7 +111,7 @@ impl Absences {
         }
     }
 
-    /// To be called often with what has arrived. `held`: what has not come is what the recorder itself holds.
+    /// Call often with the current state. `held`: the missing media is blocked in the recorder itself.
     pub fn watch(&mut self, now: Duration, tracks: &[TrackView], held: bool) {
         let mut any = false;
         for (seen, track) in self.seen.iter_mut().zip(tracks) {
@@ -119,7 +119,7 @@ impl Absences {
                 *seen = (track.came, now);
                 any = true;
             }
-            // It would bring more.
+            // Without backpressure there would be more.
             any |= track.held_back;
         }
         if any {
@@ -130,19 +130,19 @@ impl Absences {
         }
     }
 
-    /// For how long nothing has come on a track.
+    /// Time since the last arrival on a track.
     fn quiet(&self, now: Duration, track: usize) -> Duration {
         let seen = self.seen.get(track).map_or(Duration::ZERO, |seen| seen.1);
         now.saturating_sub(seen)
     }
 
-    /// For how long nothing has come on a track while something has on others.
+    /// How long a track has received nothing while others have.
     fn absence(&self, track: usize) -> Duration {
         let seen = self.seen.get(track).map_or(Duration::ZERO, |seen| seen.1);
         self.any_seen.saturating_sub(seen.max(self.comes_since))
     }
 
-    /// What is to be done with tracks that stay away, while the recording has come to running time `progress`.
+    /// Actions for absent tracks when the recording has reached running time `progress`.
     pub fn poll(&self, now: Duration, progress: Ns, tracks: &[TrackView]) -> SmallVec<[Action; 4]> {
         let any_live = tracks.iter().any(|track| track.live);
         let views = tracks.iter().enumerate();
@@ -156,7 +156,7 @@ impl Absences {
             .filter_map(|(index, track)| {
                 let action = self.of_track(now, progress, index, track, any_live)?;
                 match action {
-                    // The other tracks do not wait for it beyond what they have themselves.
+                    // The other tracks do not wait for it beyond their own position.
                     Action::Fill {
                         track: index,
                         until,
@@ -187,7 +187,7 @@ impl Absences {
         let quiet = self.quiet(now, index);
         let mut behind = due.saturating_sub(track.arrived);
         if track.live && track.begun {
-            // One that comes late comes all the same.
+            // A late track still arrives.
             behind = behind.min(nanoseconds(quiet));
         }
         let patience = match track.shows_picture {
@@ -220,7 +220,7 @@ impl Absences {
         })
     }
 
-    /// What is to be done with a track that has not come to its end, when `stop` was called at `stopped`.
+    /// What to do with a track that has not reached its end, after `stop` was called at `stopped`.
     pub fn complete(
         &self,
         now: Duration,
@@ -231,7 +231,7 @@ impl Absences {
         let since_stop = now.saturating_sub(stopped);
         let late = match view.live {
             true => since_stop > view.latency + self.patience.last,
-            // It would bring more.
+            // Without backpressure there would be more.
             false if view.held_back => false,
             false => {
                 let quiet = self.quiet(now, track).min(since_stop);
@@ -265,7 +265,7 @@ mod tests {
         }
     }
 
-    /// Looks each 100 ms for `length`; on each track something comes as `comes` says, `late` behind the clock.
+    /// Polls every 100 ms for `length`; `comes` tells when each track receives media, `late` behind the clock.
     fn run(
         mut tracks: Vec<TrackView>,
         length: Duration,
@@ -302,7 +302,7 @@ mod tests {
     fn silence_of_everybody_ends_nothing() {
         for away in [1, 5, 30, 3_600] {
             let away = 4_000 * MS..(4_000 + away * 1_000) * MS;
-            // One of them comes back a little later.
+            // One of them returns a little later.
             let comes = |track: usize, now: Duration| {
                 now < away.start || now > away.end + track as u32 * 700 * MS
             };
@@ -347,7 +347,7 @@ mod tests {
                 "{until} at {when:?}"
             );
         }
-        // Each time that is looked.
+        // At every poll.
         assert!(done.len() >= 570, "{}", done.len());
     }
 
@@ -362,7 +362,7 @@ mod tests {
             let Action::Fill { track: 1, until } = action else {
                 panic!("{action:?}");
             };
-            // Never beyond a frame that comes on time.
+            // Never beyond a frame that arrives on time.
             let next = nanoseconds(5_000 * MS * (when.as_millis() / 5_000 + 1) as u32);
             assert!(until < next, "{until} at {when:?}");
         }
@@ -445,8 +445,8 @@ mod tests {
     }
 
     proptest! {
-        /// However tracks come and stay away: something stands in only for one that is away, and only as far as another has
-        /// come; and no one that came all the time waits for another for long.
+        /// For any arrivals and absences: only absent tracks are filled, and only as far as another track has arrived;
+        /// and no track that arrives continuously waits for another for long.
         #[test]
         fn nobody_is_made_up_for_nobody_and_nobody_waits_for_long(
             comes in prop::collection::vec(prop::collection::vec((any::<bool>(), 1u32..80), 1..12), 1..4),
@@ -480,7 +480,7 @@ mod tests {
                     "{} was made up until {} for nobody at {:?}", track, until, when
                 );
             }
-            // Where one has come all the time, for as long as a track may be late and the next look.
+            // A continuous track waits no longer than a track may be late, plus one poll.
             let patient = TWO + TICK * 2;
             for track in 0..comes.len() {
                 let (mut there, mut now) = (Duration::ZERO, Duration::ZERO);

@@ -1,35 +1,34 @@
-//! The three bit-rate properties: what they read after which writes, starts and ends. The files
-//! named here, and those that the tests beginning with `wpt` restate, are of the web platform's tests.
+//! The three bit-rate properties: their values after writes, starts and ends. The files named here, and those restated
+//! by the tests whose names begin with `wpt`, are web platform tests.
 
 use super::mime::Kind;
 
-/// `audio-bits-per-second` until written.
+/// `audio-bits-per-second` until set.
 pub const DEFAULT_AUDIO: u32 = 128_000;
-/// `video-bits-per-second` until written, and what 1280x720 at 30 frames per second gets.
+/// `video-bits-per-second` until set, and the rate for 1280x720 at 30 frames per second.
 pub const DEFAULT_VIDEO: u32 = 2_500_000;
 
-/// No split of a total gives audio less than this, so that both readings stay above 0
-/// (MediaRecorder-bitrate.https.html).
+/// Minimum audio rate in a split of a total, so that both rates stay above 0 (MediaRecorder-bitrate.https.html).
 const MIN_AUDIO: u32 = 8_000;
-/// No split of a total gives video less than this.
+/// Minimum video rate in a split of a total.
 const MIN_VIDEO: u32 = 16_000;
-/// Of a total, audio gets one part in this many, up to [`DEFAULT_AUDIO`].
+/// Audio gets this fraction of a total, up to [`DEFAULT_AUDIO`].
 const AUDIO_SHARE: u32 = 8;
 
-/// What is known of a video track's format.
+/// Known format of a video track.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct VideoSize {
     /// Pixels.
     pub width: u32,
     /// Pixels.
     pub height: u32,
-    /// Frames per second; 0 or less if not known or variable.
+    /// Frames per second; 0 or less if unknown or variable.
     pub fps: f64,
 }
 
 impl VideoSize {
-    /// The bits per second that suit this size and rate: 2500000 for 1280x720 at 30. Larger frames
-    /// need fewer bits per pixel, hence the exponent.
+    /// Suitable bit rate for this size and frame rate: 2500000 for 1280x720 at 30. Larger frames need fewer bits per
+    /// pixel, hence the exponent.
     pub fn suitable_rate(self) -> u32 {
         let fps = if self.fps.is_finite() && self.fps > 0.0 {
             self.fps.clamp(1.0, 240.0)
@@ -43,7 +42,7 @@ impl VideoSize {
     }
 }
 
-/// The readings of one kind each.
+/// A total split into the rates of both kinds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Split {
     audio: u32,
@@ -56,14 +55,14 @@ impl Split {
         Self::with_audio(total, audio)
     }
 
-    /// The split of `total` in which audio has `audio`, as far as the least rates allow.
+    /// The split of `total` with this audio rate, within the minimum rates.
     fn with_audio(total: u32, audio: u32) -> Self {
         let audio = audio.min(total.saturating_sub(MIN_VIDEO)).max(MIN_AUDIO);
         let video = total.saturating_sub(audio).max(MIN_VIDEO);
         Self { audio, video }
     }
 
-    /// The split of `total` in which video has `video`, as far as the least rates allow.
+    /// The split of `total` with this video rate, within the minimum rates.
     fn with_video(total: u32, video: u32) -> Self {
         let video = video.min(total.saturating_sub(MIN_AUDIO)).max(MIN_VIDEO);
         let audio = total.saturating_sub(video).max(MIN_AUDIO);
@@ -71,22 +70,22 @@ impl Split {
     }
 }
 
-/// The properties `audio-bits-per-second`, `video-bits-per-second` and `bits-per-second`, all in
-/// bits per second over all tracks of a kind.
+/// The properties `audio-bits-per-second`, `video-bits-per-second` and `bits-per-second`, all in bits per second over
+/// all tracks of a kind.
 ///
-/// A total, once written, overrides the others whatever the order of the writes
-/// (MediaRecorder-bitrate.https.html): a rate written for one kind then moves the split, and the sum stays the total.
+/// Once set, a total overrides the others in any order of writes (MediaRecorder-bitrate.https.html): setting the rate
+/// of one kind then changes the split, and the sum stays the total.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bitrates {
-    /// As written, or the default.
+    /// As set, or the default.
     audio: u32,
-    /// As written; until then the video rate follows the tracks.
+    /// As set; until then the video rate follows the tracks.
     video: Option<u32>,
-    /// What suits the tracks.
+    /// The suitable rate for the tracks.
     followed: u32,
-    /// As written, with its split.
+    /// As set, with its split.
     total: Option<(u32, Split)>,
-    /// The readings of a recording that has a total and lacks a kind, until its end.
+    /// The rate of the only kind in a recording with a total, until its end.
     single_kind_total: Option<(Kind, u32)>,
 }
 
@@ -103,12 +102,12 @@ impl Default for Bitrates {
 }
 
 impl Bitrates {
-    /// Nothing written yet.
+    /// The defaults.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What `audio-bits-per-second` reads.
+    /// Value of `audio-bits-per-second`.
     pub fn audio(&self) -> u32 {
         match (self.single_kind_total, self.total) {
             (Some((Kind::Audio, rate)), _) => rate,
@@ -118,7 +117,7 @@ impl Bitrates {
         }
     }
 
-    /// What `video-bits-per-second` reads.
+    /// Value of `video-bits-per-second`.
     pub fn video(&self) -> u32 {
         match (self.single_kind_total, self.total) {
             (Some((Kind::Video, rate)), _) => rate,
@@ -128,12 +127,12 @@ impl Bitrates {
         }
     }
 
-    /// What `bits-per-second` reads: 0 if never written.
+    /// Value of `bits-per-second`: 0 if never set.
     pub fn total(&self) -> u32 {
         self.total.map_or(0, |(total, _)| total)
     }
 
-    /// What the property of this kind reads.
+    /// Value of the property of this kind.
     pub fn of(&self, kind: Kind) -> u32 {
         match kind {
             Kind::Audio => self.audio(),
@@ -141,19 +140,19 @@ impl Bitrates {
         }
     }
 
-    /// The share of each of `tracks` tracks of a kind.
+    /// The bit rate of each of `tracks` tracks of a kind.
     pub fn per_track(&self, kind: Kind, tracks: usize) -> u32 {
         let tracks = u32::try_from(tracks.max(1)).unwrap_or(u32::MAX);
         self.of(kind) / tracks
     }
 
-    /// `audio-bits-per-second` is written.
+    /// Sets `audio-bits-per-second`.
     pub fn set_audio(&mut self, rate: u32) {
         self.audio = rate;
         if let Some((Kind::Audio, single_kind_total)) = &mut self.single_kind_total {
             *single_kind_total = rate;
         }
-        // Under a total, 0 is no wish: MediaRecorder-bitrate.https.html writes it and still wants both above 0.
+        // With a total, 0 is ignored: MediaRecorder-bitrate.https.html writes it and still expects both above 0.
         if let Some((total, split)) = &mut self.total
             && rate != 0
         {
@@ -161,7 +160,7 @@ impl Bitrates {
         }
     }
 
-    /// `video-bits-per-second` is written.
+    /// Sets `video-bits-per-second`.
     pub fn set_video(&mut self, rate: u32) {
         self.video = Some(rate);
         if let Some((Kind::Video, single_kind_total)) = &mut self.single_kind_total {
@@ -174,7 +173,7 @@ impl Bitrates {
         }
     }
 
-    /// `bits-per-second` is written, 0 being a total like any other.
+    /// Sets `bits-per-second`; 0 is a valid total.
     pub fn set_total(&mut self, rate: u32) {
         self.total = Some((rate, Split::of(rate)));
         if let Some((_, single_kind_total)) = &mut self.single_kind_total {
@@ -182,7 +181,7 @@ impl Bitrates {
         }
     }
 
-    /// The video tracks whose caps are known; none gives the default again.
+    /// Sets the video tracks with known caps; without any the default applies.
     pub fn follow(&mut self, tracks: &[VideoSize]) {
         self.followed = if tracks.is_empty() {
             DEFAULT_VIDEO
@@ -193,8 +192,8 @@ impl Bitrates {
         };
     }
 
-    /// A recording begins with tracks of these kinds. If there is a total, a kind that is absent
-    /// reads 0 from here on and the other has all of it.
+    /// Starts a recording with tracks of these kinds. With a total, an absent kind is 0 from here on and the other one
+    /// gets the whole total.
     pub fn start(&mut self, has_audio: bool, has_video: bool) {
         self.single_kind_total = match (self.total, has_audio, has_video) {
             (Some((total, _)), true, false) => Some((Kind::Audio, total)),
@@ -203,7 +202,7 @@ impl Bitrates {
         };
     }
 
-    /// The recording has ended: the earlier readings come back.
+    /// Ends the recording: restores the previous values.
     pub fn end(&mut self) {
         self.single_kind_total = None;
     }
@@ -214,7 +213,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The recorder after these writes, in every order of them.
+    /// The state after these writes, in every order.
     fn orders(writes: &[(&str, u32)]) -> Vec<Bitrates> {
         fn go(done: Bitrates, left: &[(&str, u32)], out: &mut Vec<Bitrates>) {
             if left.is_empty() {

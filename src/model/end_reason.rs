@@ -3,22 +3,22 @@
 /// The `reason` of `mediarecorder-stop`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndReason {
-    /// The `stop` action.
+    /// The `stop` action was called.
     Stop,
-    /// Every track has ended.
+    /// Every track is at EOS.
     EndOfStream,
-    /// PAUSED was left for READY.
+    /// PAUSED→READY.
     StateChange,
-    /// As much was recorded as `max-duration` allows.
+    /// `max-duration` was reached.
     MaxDuration,
-    /// No more is free on the disk than has to stay so.
+    /// Free disk space fell below `min-free-space`.
     MinFreeSpace,
-    /// It failed: `on-error` has the reason.
+    /// It failed: see `on-error` for the reason.
     Error,
 }
 
 impl EndReason {
-    /// As the message has it.
+    /// The value in the message.
     pub fn as_str(self) -> &'static str {
         match self {
             EndReason::Stop => "stop",

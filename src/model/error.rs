@@ -1,4 +1,4 @@
-//! The one error of the recorder: a code of the W3C's names and a message that helps.
+//! The recorder's error type: a code after the W3C's names and a helpful message.
 
 /// The codes of the error domain `gst-media-recorder-error`, after the DOMException names
 /// that the W3C MediaStream Recording draft uses.
@@ -6,20 +6,19 @@
 #[error_domain(name = "gst-media-recorder-error")]
 #[repr(i32)]
 pub enum ErrorCode {
-    /// The action does not fit the state.
+    /// The action is invalid in the current state.
     InvalidState = 0,
-    /// What was asked for cannot be recorded here.
+    /// The requested recording is not supported here.
     NotSupported = 1,
     /// The set of tracks changed while recording.
     InvalidModification = 2,
-    /// Reserved for input that may not be recorded; nothing raises it.
+    /// Reserved for input that must not be recorded; never raised.
     Security = 3,
-    /// Anything else that failed.
+    /// Any other failure.
     Unknown = 4,
 }
 
-/// An error as an application sees it. The message says what was asked, why it cannot be and
-/// what would work.
+/// An error for the application. The message has the request, why it failed and what would work.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
@@ -28,18 +27,18 @@ pub struct Error {
 }
 
 impl Error {
-    /// An error of any code.
+    /// Creates an error with any code.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
         let message = message.into();
         Self { code, message }
     }
 
-    /// The action does not fit the state.
+    /// The action is invalid in the current state.
     pub fn invalid_state(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::InvalidState, message)
     }
 
-    /// What was asked for cannot be recorded here.
+    /// The requested recording is not supported here.
     pub fn not_supported(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::NotSupported, message)
     }
@@ -49,17 +48,17 @@ impl Error {
         Self::new(ErrorCode::InvalidModification, message)
     }
 
-    /// Anything else that failed.
+    /// Any other failure.
     pub fn unknown(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Unknown, message)
     }
 
-    /// Which of the five it is.
+    /// The error code.
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// What was asked, why it cannot be and what would work.
+    /// The message: the request, why it failed and what would work.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -67,7 +66,7 @@ impl Error {
 
 impl From<Error> for glib::Error {
     fn from(error: Error) -> Self {
-        // A NUL cannot pass through C; it could come in with a string that is quoted here.
+        // C strings cannot contain NUL, but a quoted string may.
         glib::Error::new(error.code, &error.message.replace('\0', "\u{fffd}"))
     }
 }

@@ -1,33 +1,33 @@
-//! How long a part may go on until it has as many bytes as it may: foreseen from the rates of its tracks.
+//! Predicts when a part reaches its maximum size from the bit rates of its tracks.
 
 use super::timeline::Ns;
 
 const SECOND: Ns = 1_000_000_000;
 
-/// A rate is measured over so much media.
+/// Duration over which a rate is measured.
 const WINDOW: Ns = SECOND / 2;
 
-/// A track that lies further behind the others than this has nothing in its encoder: it is silent.
+/// A track further behind the others has nothing in its encoder: it has paused.
 const LONGEST_DELAY: Ns = 3 * SECOND;
 
-/// What of a track has come out of its encoder, in one part.
+/// Encoder output of a track in one part.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TrackBytes {
     pub bytes: u64,
-    /// Recorded time, of the part, up to which that reaches.
+    /// Recorded time, in the part, up to which it reaches.
     pub reached: Ns,
 }
 
-/// Bytes per second of one track.
+/// Bit rate of one track, in bytes per second.
 #[derive(Debug, Clone, Copy, Default)]
 struct Rate {
-    /// In the part before.
+    /// In the previous part.
     before: u64,
     /// Over the last window of this part.
     recent: u64,
-    /// Where the window began that is being measured.
+    /// Start of the current window.
     mark: TrackBytes,
-    /// The rate to be expected.
+    /// The expected rate.
     expected: u64,
 }
 
@@ -73,24 +73,24 @@ pub struct Forecast {
 }
 
 impl Forecast {
-    /// Of which nothing is known.
+    /// Without any measurement.
     pub fn new(tracks: usize) -> Self {
         Forecast {
             rates: vec![Rate::default(); tracks],
         }
     }
 
-    /// Another part begins: its rates are those of the one before until they can be measured.
+    /// Starts the next part: the previous rates apply until new ones can be measured.
     pub fn begin_part(&mut self) {
         self.rates.iter_mut().for_each(Rate::begin_part);
     }
 
-    /// Recorded time, of the part, at which these tracks will have `budget` bytes in all. That may have been; and it is
-    /// never, as far as is known, where nothing has come.
+    /// Recorded time, in the part, at which these tracks reach `budget` bytes in total. It may be in the past; it is
+    /// never reached if nothing has arrived.
     pub fn full_at(&mut self, tracks: &[TrackBytes], budget: u64) -> Ns {
         let furthest = tracks.iter().map(|track| track.reached).max().unwrap_or(0);
         let mut rate = 0u64;
-        // What they will have when all have reached `furthest`.
+        // Predicted total when all tracks have reached `furthest`.
         let mut bytes = 0u64;
         for (known, track) in self.rates.iter_mut().zip(tracks) {
             known.measure(*track);
@@ -129,10 +129,10 @@ mod tests {
     fn a_steady_rate_is_foreseen_whatever_the_encoders_hold() {
         let mut forecast = Forecast::new(2);
         assert_eq!(forecast.full_at(&[track(0, 0); 2], 1_000), Ns::MAX);
-        // 100 kB/s, and 10 kB/s of which the encoder still holds a second.
+        // 100 kB/s, and 10 kB/s with a second still in the encoder.
         let tracks = [track(200_000, 2_000), track(10_000, 1_000)];
         assert_eq!(forecast.full_at(&tracks, 1_100_000), 10 * SECOND);
-        // It may be too late.
+        // The time may have passed.
         assert_eq!(forecast.full_at(&tracks, 110_000), SECOND);
     }
 

@@ -1,8 +1,8 @@
-//! `location` and the number of a file in it.
+//! File numbering in `location`.
 
 use super::Error;
 
-/// Fills in the file's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, and there is no other `%`.
+/// Inserts the file's number: at most one `%d` or `%0Nd`; `%%` is a percent sign, no other `%` is valid.
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
     let refused = || {
         Error::not_supported(format!(
@@ -32,12 +32,12 @@ pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
     Ok(name)
 }
 
-/// Whether the number is in it.
+/// Whether the pattern contains the number.
 pub fn is_numbered(location: &str) -> bool {
     matches!((numbered(location, 0), numbered(location, 1)), (Ok(one), Ok(other)) if one != other)
 }
 
-/// How many digits there are at least, from what stands between `%` and `d`.
+/// Minimum number of digits, from the text between `%` and `d`.
 fn width(digits: &str) -> Option<usize> {
     if digits.is_empty() {
         return Some(0);

@@ -1,4 +1,4 @@
-//! Kinds of tracks, containers and codecs: their names, and which fits into which.
+//! Track kinds, containers and codecs: their names and compatibility.
 
 mod parse;
 mod profiles;
@@ -27,7 +27,7 @@ impl Kind {
     }
 }
 
-/// A file format that can be recorded.
+/// A supported file format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Container {
     /// `video/webm`
@@ -46,7 +46,7 @@ pub enum Container {
     Mp3,
 }
 
-/// How one kind of media can be coded.
+/// A codec.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// VP8 video
@@ -67,7 +67,7 @@ pub enum Codec {
     Vorbis,
     /// FLAC audio
     Flac,
-    /// Samples as they are
+    /// Uncompressed samples
     Pcm,
     /// AAC audio, low complexity
     Aac,
@@ -75,20 +75,20 @@ pub enum Codec {
     Mp3,
     /// FFV1 video, lossless
     Ffv1,
-    /// Motion JPEG video, only copied
+    /// Motion JPEG video, copied only
     Mjpeg,
-    /// AC-3 audio, only copied
+    /// AC-3 audio, copied only
     Ac3,
-    /// G.711 A-law audio, only copied
+    /// G.711 A-law audio, copied only
     Pcma,
-    /// G.711 µ-law audio, only copied
+    /// G.711 µ-law audio, copied only
     Pcmu,
 }
 
 use Codec as C;
 
 impl Codec {
-    /// Every codec there is.
+    /// All codecs.
     pub const ALL: [Codec; 17] = [
         C::Vp8,
         C::Vp9,
@@ -109,7 +109,7 @@ impl Codec {
         C::Pcmu,
     ];
 
-    /// What it codes.
+    /// The kind of media.
     pub fn kind(self) -> Kind {
         match self {
             C::Vp8 | C::Vp9 | C::Av1 | C::H264 | C::H265 | C::Theora | C::Ffv1 | C::Mjpeg => {
@@ -120,12 +120,12 @@ impl Codec {
         }
     }
 
-    /// Whether it is only ever copied from encoded input: the recorder does not encode it.
+    /// Whether it is only copied from encoded input and never encoded by the recorder.
     pub fn is_only_copied(self) -> bool {
         matches!(self, C::Mjpeg | C::Ac3 | C::Pcma | C::Pcmu)
     }
 
-    /// The name for people.
+    /// Human-readable name.
     pub fn name(self) -> &'static str {
         match self {
             C::Vp8 => "VP8",
@@ -148,7 +148,7 @@ impl Codec {
         }
     }
 
-    /// The shortest string that names it in a codec list.
+    /// Its shortest name in a codec list.
     pub fn text(self) -> &'static str {
         match self {
             C::Vp8 => "vp8",
@@ -171,7 +171,7 @@ impl Codec {
         }
     }
 
-    /// The codec that one element of a codec list names: a W3C short name or an RFC 6381 string.
+    /// Parses one element of a codec list: a W3C short name or an RFC 6381 string.
     fn parse(text: &str) -> Option<Codec> {
         let lower = text.to_ascii_lowercase();
         let mut fields = lower.split('.');
@@ -188,7 +188,7 @@ impl Codec {
             ("opus", []) => Some(C::Opus),
             ("vorbis", []) => Some(C::Vorbis),
             ("flac", []) => Some(C::Flac),
-            // 1 is PCM in RFC 2361, which is what WAV's own registration uses.
+            // 1 is PCM in RFC 2361, as used by the registration of WAV.
             ("pcm" | "1", []) => Some(C::Pcm),
             ("mp3", []) | ("mp4a", ["69" | "6b"] | ["40", "34"]) => Some(C::Mp3),
             ("ffv1", []) => Some(C::Ffv1),
@@ -209,7 +209,7 @@ impl Codec {
 }
 
 impl Container {
-    /// Every container there is.
+    /// All containers.
     pub const ALL: [Container; 7] = [
         Container::WebM,
         Container::Matroska,
@@ -220,7 +220,7 @@ impl Container {
         Container::Mp3,
     ];
 
-    /// The codecs of `kind` that it takes; the first that can be made here is its default.
+    /// The supported codecs of `kind`; the first available one is the default.
     pub fn codecs(self, kind: Kind) -> &'static [Codec] {
         match (self, kind) {
             (Container::WebM, Kind::Video) => &[C::Vp8, C::Vp9, C::Av1],
@@ -250,22 +250,22 @@ impl Container {
         }
     }
 
-    /// Whether it takes this codec.
+    /// Whether it supports this codec.
     pub fn takes(self, codec: Codec) -> bool {
         self.codecs(codec.kind()).contains(&codec)
     }
 
-    /// Whether the date of a file is one of its tags, and not a field of its head.
+    /// Whether the creation date is a tag, not a field of the header.
     pub fn has_date_as_tag(self) -> bool {
         matches!(self, Container::Ogg | Container::Flac | Container::Mp3)
     }
 
-    /// Whether it holds more than one track.
+    /// Whether it supports more than one track.
     pub fn takes_many(self) -> bool {
         !matches!(self, Container::Wav | Container::Flac | Container::Mp3)
     }
 
-    /// The name for people.
+    /// Human-readable name.
     pub fn name(self) -> &'static str {
         match self {
             Container::WebM => "WebM",
@@ -278,7 +278,7 @@ impl Container {
         }
     }
 
-    /// What follows the slash in its type.
+    /// The MIME subtype.
     pub fn subtype(self) -> &'static str {
         match self {
             Container::WebM => "webm",
@@ -291,7 +291,7 @@ impl Container {
         }
     }
 
-    /// The type without codecs, as in `video/webm`.
+    /// The MIME type without codecs, as in `video/webm`.
     pub fn essence(self, kind: Kind) -> String {
         format!("{}/{}", kind.name(), self.subtype())
     }
@@ -309,7 +309,7 @@ impl Container {
         })
     }
 
-    /// The container that the extension of a file name stands for.
+    /// The container of a file name's extension.
     pub fn of_location(location: &str) -> Option<Container> {
         let extension = std::path::Path::new(location).extension()?.to_str()?;
         Some(match extension.to_ascii_lowercase().as_str() {

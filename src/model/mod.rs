@@ -1,4 +1,4 @@
-//! The pure part: rules without GStreamer, clock, lock or log; time comes in as an argument.
+//! The pure model: no GStreamer, clock, lock or log; time is an argument.
 
 pub mod absence;
 pub mod bitrate;

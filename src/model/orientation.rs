@@ -1,6 +1,6 @@
-//! Video orientation: which rotation or flip makes frames upright, and what is left of it to apply.
+//! Video orientation: the rotation or flip that makes frames upright, and the part of it still to apply.
 
-/// Mirrored or not, and then turned clockwise by quarters.
+/// An optional horizontal flip, followed by a clockwise rotation in quarter turns.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Orientation {
     mirrored: bool,
@@ -9,7 +9,7 @@ pub struct Orientation {
 }
 
 impl Orientation {
-    /// All there are.
+    /// All orientations.
     pub const ALL: [Orientation; 8] = {
         let mut all = [Orientation {
             mirrored: false,
@@ -26,7 +26,7 @@ impl Orientation {
         all
     };
 
-    /// By the value of GStreamer's tag `image-orientation`, such as `flip-rotate-90`.
+    /// Parses the value of GStreamer's `image-orientation` tag, such as `flip-rotate-90`.
     pub fn from_tag(tag: &str) -> Option<Self> {
         let (mirrored, degrees) = match tag.strip_prefix("flip-") {
             Some(rest) => (true, rest),
@@ -42,7 +42,7 @@ impl Orientation {
         Some(Orientation { mirrored, quarters })
     }
 
-    /// The value of the tag.
+    /// The value of the `image-orientation` tag.
     pub fn tag(self) -> &'static str {
         match (self.mirrored, self.quarters) {
             (false, 1) => "rotate-90",
@@ -56,7 +56,7 @@ impl Orientation {
         }
     }
 
-    /// The same as a nick of `GstVideoOrientationMethod`.
+    /// The nick in `GstVideoOrientationMethod`.
     pub fn direction(self) -> &'static str {
         match (self.mirrored, self.quarters) {
             (false, 1) => "90r",
@@ -70,7 +70,7 @@ impl Orientation {
         }
     }
 
-    /// By how many degrees pictures that are not mirrored are turned counterclockwise, from -180 to 180.
+    /// Counterclockwise rotation in degrees from -180 to 180, for frames that are not flipped.
     pub fn counterclockwise(self) -> Option<i16> {
         let degrees = match self.quarters {
             1 => -90,
@@ -81,12 +81,12 @@ impl Orientation {
         (!self.mirrored).then_some(degrees)
     }
 
-    /// Whether width and height change places.
+    /// Whether width and height are swapped.
     pub fn is_sideways(self) -> bool {
         self.quarters % 2 == 1
     }
 
-    /// Where a step to the right goes, and a step down: (right, down) of each.
+    /// The directions, as (right, down), that a step to the right and a step down map to.
     pub fn steps(self) -> [(i32, i32); 2] {
         let [right, down] = match self.quarters % 4 {
             0 => [(1, 0), (0, 1)],
@@ -118,7 +118,7 @@ mod tests {
         let steps = |tag| Orientation::from_tag(tag).unwrap().steps();
         assert_eq!(steps("rotate-90"), [(0, 1), (-1, 0)]);
         assert_eq!(steps("flip-rotate-0"), [(-1, 0), (0, 1)]);
-        // Mirrored first: what was right is left, and then up.
+        // Flipped first: right becomes left, and then up.
         assert_eq!(steps("flip-rotate-90"), [(0, -1), (-1, 0)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Where a part of a recording is, and what its supervisor does next.
+//! The phases of a part of a recording, and the supervisor's next action.
 //!
 //! ```text
 //! Waiting ─Build─▶ Built ─Connect─▶ Recording ─Drain─▶ Draining
@@ -6,8 +6,8 @@
 //!    └───────────────┴────── End ───────┴─────────────────┘
 //! ```
 //!
-//! [`Phase::next`] looks at a [`View`] and decides; the supervisor performs the action, moves to the phase that
-//! follows, and asks again.
+//! [`Phase::next`] decides from a [`View`]; the supervisor performs the action, enters the phase that follows, and asks
+//! again.
 
 use super::timeline::Ns;
 use std::time::Duration;
@@ -17,100 +17,100 @@ use std::time::Duration;
 pub enum Phase {
     /// Not all tracks are known yet.
     Waiting,
-    /// Encoders and muxer stand ready; the part has no media yet.
+    /// Encoders and muxer are ready; the part has no media yet.
     Built,
     /// Media flows into the pipeline.
     Recording,
-    /// All tracks have ended: encoders and muxer give out what they hold.
+    /// All tracks have ended: encoders and muxer are draining.
     Draining,
 }
 
-/// What a supervisor does next.
+/// The supervisor's next action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing has come on this track, and it is not waited for any longer.
+    /// This track has received nothing: stop waiting for it.
     LeaveOut(usize),
-    /// Builds the pipeline for the tracks that are known.
+    /// Build the pipeline for the known tracks.
     Build,
-    /// Opens the file, and lets media into the pipeline.
+    /// Open the file, and let media into the pipeline.
     Connect,
-    /// `on-start`.
+    /// Emit `on-start`.
     AnnounceStart,
-    /// Drains encoders and muxer.
+    /// Drain encoders and muxer.
     Drain,
-    /// The drain has taken longer than `stop-timeout`: the part ends with an error and with what there is.
+    /// The drain has exceeded `stop-timeout`: end the part with an error and the data so far.
     GiveUp,
-    /// The part is over.
+    /// End the part.
     End,
 }
 
-/// A track, as far as it matters here.
+/// State of a track, as needed here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TrackView {
     /// Its caps are known.
     pub has_caps: bool,
-    /// It has something for the part: caps, and a frame if it is encoded (nothing can stand in for that).
+    /// It has what the part needs: caps, and a frame if it is encoded (which cannot be generated).
     pub is_known: bool,
-    /// What has come of it may still be in the encoder that keeps the past.
+    /// Its first media may still be in the encoder of the pre-record ring.
     pub is_in_encoder: bool,
-    /// EOS on its pad.
+    /// Its pad is at EOS.
     pub has_ended: bool,
-    /// Nothing more of it is recorded.
+    /// No more of it is recorded.
     pub is_closed: bool,
-    /// Nothing more of it goes into this part.
+    /// No more of it belongs to this part.
     pub is_closed_for_part: bool,
 }
 
-/// What a decision depends on. Durations are the time that has passed since.
+/// Input of a decision. Durations are times elapsed since an event.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct View<'a> {
     pub tracks: &'a [TrackView],
-    /// The first part of its recording; the tracks of later ones are known from before.
+    /// This is the first part of its recording; later parts already know their tracks.
     pub is_first: bool,
-    /// Some track is live: the clock counts.
+    /// Some track is live: the clock applies.
     pub any_live: bool,
     /// The first interval waits for its keyframe, or for the earliest buffer.
     pub start_is_pending: bool,
-    /// Some cut does.
+    /// Any cut waits for its keyframe.
     pub cut_is_pending: bool,
     pub is_paused: bool,
-    /// Media has come that belongs to the part.
+    /// Media of the part has arrived.
     pub has_media: bool,
-    /// `on-start` has been announced, or belongs to an earlier part.
+    /// `on-start` has been emitted, or belongs to an earlier part.
     pub is_announced: bool,
-    /// The muxer's caps and its first bytes are there.
+    /// The muxer has output caps and its first bytes.
     pub has_bytes: bool,
     /// The pipeline has reached EOS.
     pub is_drained: bool,
-    /// How far media has run ahead of the first cut, in running time.
+    /// How far media is ahead of the first cut, in running time.
     pub ahead: Ns,
-    /// Since the supervisor began.
+    /// Since the supervisor started.
     pub begun: Duration,
     /// Since `stop`.
     pub stopped: Option<Duration>,
-    /// Since the end of this part, or what arrived after it.
+    /// Since the end of this part, or the arrival of media after it.
     pub ended: Option<Duration>,
-    /// Since the muxer's last byte, while the file is completed.
+    /// Since the muxer's last output, while the file is finalised.
     pub completing: Option<Duration>,
 }
 
-/// How long what is waited for.
+/// Timeouts.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// For a track of which nothing comes while others do: `max-queue-time`.
+    /// For a track without media while others have some: `max-queue-time`.
     pub patience: Duration,
     /// For such a track after `stop`.
     pub grace: Duration,
-    /// For the first bytes, before `on-start` is announced without any.
+    /// For the first bytes, before `on-start` is emitted without any.
     pub first_bytes: Duration,
-    /// For encoders and muxer: `stop-timeout`, from when the last media can have arrived.
+    /// For encoders and muxer: `stop-timeout`, from the time when the last media can have arrived.
     pub drain: Duration,
-    /// For the disk, when the file is completed.
+    /// For the disk, while the file is finalised.
     pub completing: Duration,
 }
 
 impl Phase {
-    /// What is to be done now; `None`: to wait.
+    /// The next action; `None`: wait.
     pub fn next(self, view: &View<'_>, limits: &Limits) -> Option<Action> {
         if view.is_drained {
             return Some(Action::End);
@@ -147,13 +147,13 @@ impl View<'_> {
                 }
             }
         }
-        // Encoded tracks that bring no keyframe are not known to be there.
+        // An encoded track without a keyframe does not count as known.
         let waits = self.is_first && self.start_is_pending && !self.is_over();
         let any_known = self.tracks.iter().any(|track| track.is_known);
         (any_known && !waits).then_some(Action::Build)
     }
 
-    /// Whether a track of which nothing has come is not waited for any longer.
+    /// Whether to stop waiting for a track without media.
     fn gives_up(&self, track: &TrackView, limits: &Limits) -> bool {
         let others_came = self.tracks.iter().any(|track| track.is_known);
         let patience = u64::try_from(limits.patience.as_nanos()).unwrap_or(Ns::MAX);
@@ -166,8 +166,8 @@ impl View<'_> {
         track.has_ended || stopped || others_came && waited
     }
 
-    /// Whether `on-start` is due. An application may ask for the first bytes from then on; but where nothing flows,
-    /// nobody waits for ever.
+    /// Whether to emit `on-start`. Applications may request the first bytes from then on; but without any media flow it
+    /// must not be delayed forever.
     fn may_announce(&self, limits: &Limits) -> bool {
         let due = self.has_bytes
             || self.is_paused
@@ -176,17 +176,17 @@ impl View<'_> {
         !self.is_announced && !self.cut_is_pending && due
     }
 
-    /// Whether nothing more goes into the part.
+    /// Whether no more media belongs to the part.
     fn is_closed(&self) -> bool {
         self.tracks.iter().all(|track| track.is_closed_for_part)
     }
 
-    /// Whether the part will never have anything.
+    /// Whether the part will never have any media.
     fn is_void(&self) -> bool {
         self.is_closed() && !self.tracks.iter().any(|track| track.is_known)
     }
 
-    /// Whether the end has come.
+    /// Whether the part has reached its end.
     fn is_over(&self) -> bool {
         self.stopped.is_some() || self.is_closed()
     }

@@ -1,6 +1,6 @@
-//! The depth and the chroma subsampling that a codec string asks for by its profile.
+//! Bit depth and chroma subsampling of the profile in a codec string.
 
-/// How often chroma is sampled, the least first.
+/// Chroma subsampling, lowest resolution first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Chroma {
     /// 4:2:0
@@ -12,7 +12,7 @@ pub enum Chroma {
 }
 
 impl Chroma {
-    /// As it is written.
+    /// The usual notation.
     pub fn name(self) -> &'static str {
         match self {
             Chroma::Subsampled => "4:2:0",
@@ -22,17 +22,17 @@ impl Chroma {
     }
 }
 
-/// Depth and chroma of a profile.
+/// Bit depth and chroma subsampling of a profile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Profile {
-    /// Bits of a component.
+    /// Bits per component.
     pub depth: u32,
-    /// How often chroma is sampled.
+    /// Chroma subsampling.
     pub chroma: Chroma,
 }
 
 impl Profile {
-    /// The profile that a valid codec string names, `None` where it names none.
+    /// The profile in a valid codec string, `None` without one.
     ///
     /// `vp09` and `av01`: their ISO media file format bindings. `avc1`: RFC 6381 section 3.3 and ITU-T H.264 annex A.
     /// `hvc1`: ISO 14496-15 annex E.
@@ -57,7 +57,7 @@ fn profile(depth: u32, chroma: Chroma) -> Option<Profile> {
 
 fn vp9(fields: &[&str]) -> Option<Profile> {
     let depth = fields.get(2).and_then(|depth| depth.parse().ok());
-    // The fourth field, where there is one; else the profile allows 4:2:2 and 4:4:4.
+    // The fourth field if present; otherwise the profile allows 4:2:2 and 4:4:4.
     let chroma = match (fields.first()?, fields.get(3)) {
         (&"00" | &"02", _) => Chroma::Subsampled,
         (_, Some(&"02")) => Chroma::Half,
@@ -80,7 +80,7 @@ fn av1(fields: &[&str]) -> Option<Profile> {
     profile(depth.unwrap_or(8), chroma)
 }
 
-/// `profile_idc` in the fields behind `avc1` or `avc3`: `PPCCLL` in hexadecimal (RFC 6381 section 3.3), or the older
+/// `profile_idc` in the fields after `avc1` or `avc3`: `PPCCLL` in hexadecimal (RFC 6381 section 3.3), or the older
 /// `<profile>.<level>` in decimal.
 pub fn avc_profile_idc(fields: &[&str]) -> Option<u8> {
     match fields {
@@ -103,7 +103,7 @@ fn hevc(fields: &[&str]) -> Option<Profile> {
     match fields.first()?.trim_start_matches(['a', 'b', 'c']) {
         "1" => profile(8, Chroma::Subsampled),
         "2" => profile(10, Chroma::Subsampled),
-        // The range extensions have it in their constraint bytes: left to the input.
+        // The range extensions define it in their constraint bytes: not parsed, the input decides.
         _ => None,
     }
 }

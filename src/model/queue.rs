@@ -1,38 +1,39 @@
-//! How much media of a track may wait for its encoder, and what becomes of more.
+//! Limits of the media of a track that waits for its encoder, and what happens when they are exceeded.
 //!
-//! What waits is counted as one, wherever it does: in the gate, for a pipeline that is yet to be built, in front of the
-//! encoder. It is bounded in time (`max-queue-time`) and in bytes. Buffers of capture pools are not counted here: all
+//! All waiting media counts, wherever it is: in the gate, before the pipeline is built, or in front of the encoder. The
+//! limits are time (`max-queue-time`) and bytes. Buffers of capture pools are not counted here: all but the first few
+//! in the queue are copied, so that upstream's pool never runs dry.
 //! that wait but the first few are copies, so that upstream's pool never runs dry.
 
 use super::timeline::Ns;
 
-/// No track holds more bytes than this, however little time that is.
+/// Maximum bytes per track, regardless of duration.
 pub const MAX_BYTES: u64 = 256 << 20;
 
-/// A queue with less media than this is not full, however many bytes that is: one buffer has to fit.
+/// A queue with less media than this is not full, regardless of bytes: one buffer has to fit.
 pub const MIN_TIME: Ns = 100_000_000;
 
-/// Raw media that can be held back upstream waits there, beyond this: more would only grow cold in the caches.
+/// Non-live raw media beyond this waits upstream: more would only be evicted from the CPU caches.
 const HELD_BACK: Ns = 250_000_000;
 
-/// Media that waits for another track may be so much longer: the absence of that one is noticed only then.
+/// Extra time for media that waits for another track: only then is that track's absence detected.
 pub const GRACE: Ns = 1_000_000_000;
 
-/// Audio and encoded media are small, and wait in the muxer for the raw video beside them: so many times longer.
+/// Audio and encoded media are small, and wait in the muxer for raw video: their queue is this many times longer.
 const SMALL_MEDIA: Ns = 8;
 
-/// What becomes of a buffer that comes while as much waits as may.
+/// What happens to a buffer that arrives at a full queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WhenFull {
-    /// Upstream is not live: it waits.
+    /// Upstream is not live: it blocks.
     Block,
-    /// Live raw video: frames are dropped early and evenly, so that those that are left stay in time.
+    /// Live raw video: frames are dropped early and evenly, so that the remaining ones stay on time.
     DropEvenly,
-    /// Live raw audio is dropped until there is room, and filled with silence; encoded media to the next keyframe.
+    /// Live raw audio is dropped until there is space, and filled with silence; encoded media until the next keyframe.
     DropToKeyFrame,
 }
 
-/// What a track carries, as far as it matters for waiting.
+/// Media type of a track, as needed for queueing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Media {
     RawVideo,
@@ -40,26 +41,26 @@ pub enum Media {
     Encoded,
 }
 
-/// What waits.
+/// Queue level.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Level {
     pub time: Ns,
     pub bytes: u64,
 }
 
-/// The limit of one track.
+/// Queue limits of one track.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
     pub when_full: WhenFull,
-    /// Media that may wait.
+    /// Maximum duration.
     pub time: Ns,
 }
 
 impl Queue {
-    /// The queue of a track that upstream brings live or not, by `max-queue-time`.
+    /// The limits of a track, live or not, for this `max-queue-time`.
     pub fn new(media: Media, live: bool, max_queue_time: Ns) -> Self {
         let (when_full, time) = match (live, media) {
-            // Encoded media may have to be put in order behind the queue.
+            // Encoded media may have to be reordered after the queue.
             (false, Media::Encoded) => (WhenFull::Block, max_queue_time),
             (false, _) => (WhenFull::Block, max_queue_time.min(HELD_BACK)),
             (true, Media::RawVideo) => (WhenFull::DropEvenly, max_queue_time),
@@ -71,12 +72,12 @@ impl Queue {
         }
     }
 
-    /// Whether as much waits as may, and `extra` time beyond that.
+    /// Whether the queue is full, with `extra` time allowed.
     pub fn is_full(&self, level: Level, extra: Ns) -> bool {
         level.exceeds(self.time.saturating_add(extra))
     }
 
-    /// So much media waits at the most before a live buffer is dropped.
+    /// Maximum queued time before a live buffer is dropped.
     pub fn drop_time(&self) -> Ns {
         match self.when_full {
             WhenFull::Block => Ns::MAX,
@@ -85,14 +86,14 @@ impl Queue {
         }
     }
 
-    /// Whether the next live buffer has to be dropped, where `extra` time may wait beyond what usually may.
+    /// Whether the next live buffer has to be dropped, with `extra` time allowed.
     pub fn overflows(&self, level: Level, extra: Ns) -> bool {
         self.when_full != WhenFull::Block && level.exceeds(self.drop_time().saturating_add(extra))
     }
 }
 
 impl Level {
-    /// Whether it is more than `time`, or than any track may hold in bytes.
+    /// Whether the level exceeds `time`, or the maximum bytes of a track.
     fn exceeds(&self, time: Ns) -> bool {
         self.time >= time || self.time >= MIN_TIME && self.bytes >= MAX_BYTES
     }

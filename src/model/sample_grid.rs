@@ -1,15 +1,15 @@
-//! Where the samples of raw audio stand in recorded time.
+//! Positions of raw audio samples in recorded time.
 
 use super::timeline::{Interval, Ns};
 
 const SECOND: i128 = 1_000_000_000;
-/// Whole seconds are counted apart where 64 bits have to do: a fraction of one times any rate fits.
+/// Whole seconds are computed separately to fit in 64 bits: a fraction of one times any rate does.
 const NS_PER_S: u64 = 1_000_000_000;
 
-/// The grid of samples of one audio rate in recorded time: sample `k` stands at `k / rate`.
+/// The sample grid of one audio rate in recorded time: sample `k` is at `k / rate`.
 ///
-/// Every cut is placed on it anew from exact nanoseconds, so rounding never adds up: however
-/// many cuts there are, each kept sample lies within half a sample period of its exact place.
+/// Every cut is rounded from exact nanoseconds, so errors never accumulate: for any number of cuts, each kept sample is
+/// within half a sample period of its exact position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleGrid {
     rate: u32,
@@ -25,15 +25,14 @@ impl SampleGrid {
         u64::from(self.rate)
     }
 
-    /// The sample nearest to a recorded time: where an interval begins on the grid, and so where
-    /// the one before it has ended.
+    /// The sample nearest to a recorded time: where an interval begins on the grid, and where the previous one ends.
     pub fn nearest(&self, recorded: Ns) -> u64 {
         let (seconds, rest) = (recorded / NS_PER_S, recorded % NS_PER_S);
         let in_rest = (2 * rest * self.rate() + NS_PER_S) / (2 * NS_PER_S);
         seconds.saturating_mul(self.rate()).saturating_add(in_rest)
     }
 
-    /// How many samples begin before a time after the first of them.
+    /// Number of samples that begin within `time` from the first.
     pub fn before(&self, time: Ns) -> u64 {
         let (seconds, rest) = (time / NS_PER_S, time % NS_PER_S);
         let in_rest = (rest * self.rate()).div_ceil(NS_PER_S);
@@ -47,8 +46,8 @@ impl SampleGrid {
         seconds.saturating_mul(NS_PER_S).saturating_add(of_rest)
     }
 
-    /// The place on the grid of the source sample at running time `running`, were `interval`
-    /// to go on for ever in both directions; negative if it lies before the recording.
+    /// Grid position of the source sample at running time `running`, as if `interval` extended infinitely in both
+    /// directions; negative if it is before the recording.
     pub fn place(&self, interval: &Interval, running: Ns) -> i64 {
         let since = running.checked_sub(interval.start);
         if let Some(recorded) = since.and_then(|since| since.checked_add(interval.recorded)) {

@@ -1,36 +1,36 @@
-//! Whether an encoder hangs: it has input and makes no progress.
+//! Detects an encoder that hangs: it has input and makes no progress.
 //!
-//! An encoder that only waits for more input is no such one: some look ahead by many frames, and the input may come
-//! slowly or pause. So it hangs if a call into it does not return, or if it has taken more than it ever held before.
+//! An encoder that only waits for more input does not hang: some have a lookahead of many frames, and input may be slow
+//! or pause. It hangs if a call into it does not return, or if it has taken more input than it ever held before.
 
 use super::timeline::Ns;
 use std::time::Duration;
 
-/// An interval between two looks counts for no more than this: the process may have been stopped.
+/// Maximum time counted between two polls: the process may have been stopped.
 const MAX_STEP: Duration = Duration::from_millis(500);
-/// An encoder may look ahead by so many buffers …
+/// Maximum lookahead of an encoder in buffers …
 const LOOK_AHEAD: u64 = 64;
-/// … and once something has come out, by so many more than it held then.
+/// … and after its first output, beyond what it held then.
 const MORE_THAN_BEFORE: u64 = 16;
 
-/// An encoder as it is seen from outside.
+/// Externally visible state of an encoder.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct EncoderView {
-    /// Buffers that it has been given.
+    /// Buffers pushed into it.
     pub inputs: u64,
-    /// Buffers that have come out of it.
+    /// Buffers it has output.
     pub outputs: u64,
-    /// Whether a thread is in it: with a buffer, EOS or a change of state.
+    /// Whether a thread is in it, with a buffer, EOS or a state change.
     pub inside: bool,
-    /// Whether a thread of it is downstream: it may wait there for other tracks.
+    /// Whether one of its threads is downstream, where it may wait for other tracks.
     pub downstream: bool,
-    /// Media that it has been given since something came out of it.
+    /// Duration of the input since its last output.
     pub swallowed: Ns,
-    /// Buffers that it has been given since then.
+    /// Number of input buffers since then.
     pub held: u64,
-    /// The most that it held before something came out of it, if anything has.
+    /// The most buffers it held before an output, if there was one.
     pub most_held: Option<u64>,
-    /// EOS has been given to it and has not come out.
+    /// EOS has been pushed into it and not come out.
     pub draining: bool,
 }
 
@@ -49,14 +49,14 @@ impl EncoderView {
 #[derive(Debug, Default)]
 pub struct Stall {
     last: Option<(Duration, EncoderView)>,
-    /// How long a call has not returned.
+    /// How long a call has been blocked.
     stuck: Duration,
-    /// How long nothing has come out.
+    /// How long there has been no output.
     silent: Duration,
 }
 
 impl Stall {
-    /// Looks at the encoder `now`, some time after the last look. Whether it hangs: for `patience`.
+    /// Polls the encoder's state at time `now`; returns whether it has hung for `patience`.
     pub fn poll(&mut self, now: Duration, view: EncoderView, patience: Duration) -> bool {
         let Some((then, before)) = self.last.replace((now, view)) else {
             return false;
@@ -86,7 +86,7 @@ mod tests {
     const FRAME: Ns = 33_000_000;
     const TICK: Duration = Duration::from_millis(100);
 
-    /// Looks at each of these, one tick after the other; when the first is found to hang.
+    /// Polls with each of these views, one tick apart; returns when the first hang is detected.
     fn hangs(views: impl IntoIterator<Item = EncoderView>) -> Option<Duration> {
         let mut stall = Stall::default();
         let mut looks = (0..).map(|n| TICK * n).zip(views);
@@ -111,7 +111,7 @@ mod tests {
             ..view
         };
         assert_eq!(hangs([waits_for_others; 100]), None);
-        // It takes one buffer after the other, in calls that are long.
+        // It takes one buffer after the other, in long calls.
         let slow = (0..100).map(|n| EncoderView {
             inputs: n / 15,
             ..view
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn input_that_is_swallowed() {
-        // Three frames at each tick.
+        // Three frames per tick.
         let swallows = |most_held| {
             (0..100).map(move |n| EncoderView {
                 inputs: 100 + 3 * n,

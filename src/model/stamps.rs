@@ -1,41 +1,40 @@
-//! Which stamps of a track are to be believed, and how far the others are off.
+//! Decides which timestamps of a track to trust, and the offset of the others.
 //!
-//! A stream's stamps may be wrong by themselves (one buffer of a jitter buffer's), or from somewhere on (a camera's
-//! clock that was set, a source that counts from 0 although it begins late). Which of them it is only what comes next
-//! can tell, so a buffer whose stamp is out of the ordinary waits for that:
+//! A stream may have a single wrong timestamp (of one buffer from a jitter buffer), or wrong ones from some point on (a
+//! camera's clock was set, a source counts from 0 although it starts late). Only the following buffers can tell these
+//! cases apart, so a buffer with an implausible timestamp waits for them:
 //!
-//! - one whose stamp is off while its neighbours' are not takes its place between them;
-//! - stamps that go on from a step are believed, where they can be;
-//! - where they cannot, since they run further ahead of the clock than may wait, lag further behind it than others
-//!   would wait for, or step back behind what is over, they are shifted once, so that they stand at their arrival less
-//!   the latency.
+//! - a buffer whose timestamp deviates while its neighbours' do not is placed between them;
+//! - timestamps that continue after a step are trusted, if possible;
+//! - if not, because they run ahead of the clock by more than may be queued, lag behind it by more than other tracks
+//!   would wait, or step back before recorded media, they are shifted once, to their arrival time less the latency.
 //!
-//! Pure: time comes in as an argument. All stamps are running time.
+//! Pure: time is an argument. All timestamps are running time.
 
 use super::timeline::Ns;
 use smallvec::SmallVec;
 use std::collections::VecDeque;
 
-/// A live stamp ahead of the clock and of the one before it by no more than this is nothing out of the ordinary.
+/// A live timestamp ahead of the clock and of the previous one by no more than this is plausible.
 const LIVE_STEP: Ns = 100_000_000;
-/// Without a clock to compare them with, stamps have to step further to be doubted; and no stream's stamps go back
-/// further because of its frames' order or a network's clock.
+/// Without a clock for comparison, only a larger step is implausible; and neither reordering nor a network's clock
+/// moves timestamps back further than this.
 const STEP: Ns = 1_000_000_000;
-/// Stamps that lag or step back have so long to catch up, as after a stall of the network.
+/// How long late or backward timestamps may take to catch up, as after a network stall.
 const CATCH_UP: Ns = 500_000_000;
-/// No more buffers than this wait for a decision.
+/// Maximum number of buffers waiting for a decision.
 const MOST_WAITING: usize = 1024;
-/// No hole is longer (six hours): beyond it, stamps are broken.
+/// Maximum plausible gap (six hours): beyond it, timestamps are broken.
 pub const LONGEST_HOLE: Ns = 6 * 3_600_000_000_000;
 
 /// Timestamp and duration of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    /// Its first instant.
+    /// Running time of its start.
     pub running: Ns,
-    /// Its length, 0 if it does not say.
+    /// Duration, 0 if unknown.
     pub duration: Ns,
-    /// How far it is ahead of its decode time: stamps go back as far.
+    /// PTS less DTS: timestamps may go back by this much.
     pub lead: Ns,
 }
 
@@ -44,7 +43,7 @@ impl Stamp {
         self.running.saturating_add(self.duration)
     }
 
-    /// What grows from buffer to buffer.
+    /// Increases from buffer to buffer: running time less `lead`.
     fn order(&self) -> Ns {
         self.running.saturating_sub(self.lead)
     }
@@ -59,23 +58,23 @@ impl Stamp {
     }
 }
 
-/// Arrival time of a buffer, and what follows from it for its timestamp.
+/// Arrival time of a buffer, and the latency to judge its timestamp with.
 #[derive(Debug, Clone, Copy)]
 pub struct Arrival {
-    /// The clock's running time, of a live stream; `None` otherwise, or without a clock.
+    /// Running time of the clock, for a live stream; `None` otherwise, or without a clock.
     pub now: Option<Ns>,
-    /// How late a live stream is.
+    /// Latency of a live stream.
     pub latency: Ns,
 }
 
-/// What has been decided.
+/// The result of a decision.
 #[derive(Debug)]
 pub struct Decided<T> {
-    /// Buffers that have their place, in order: its running time, and whose it is.
+    /// Placed buffers in order: running time and item.
     pub placed: SmallVec<[(Ns, T); 2]>,
-    /// All stamps from the first of `placed` on have been shifted by this much.
+    /// Offset applied to all timestamps from the first of `placed` on.
     pub shifted: Option<i64>,
-    /// Those that are too far ahead to wait, and not to be recorded.
+    /// Items too far ahead to be queued, which are dropped.
     pub too_early: SmallVec<[T; 1]>,
 }
 
@@ -89,37 +88,37 @@ impl<T> Default for Decided<T> {
     }
 }
 
-/// What is the matter with the stamps that wait.
+/// What is implausible about the waiting timestamps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Doubt {
-    /// They are ahead, but could be.
+    /// Ahead, but possible.
     Ahead,
-    /// They are further ahead of the clock than may wait, or of what came before than any stream means.
+    /// Further ahead of the clock than may be queued, or of the previous buffer than any stream intends.
     TooFar,
-    /// They step back.
+    /// Backwards.
     Back,
-    /// They lag behind the clock.
+    /// Behind the clock.
     Late,
 }
 
 impl Doubt {
-    /// Whether one stamp is off in the direction of the other.
+    /// Whether both deviate in the same direction.
     fn is_like(self, other: Doubt) -> bool {
         let ahead = |doubt| matches!(doubt, Doubt::Ahead | Doubt::TooFar);
-        // What steps back and lags is both.
+        // A backward timestamp may also be late.
         ahead(self) == ahead(other) && !(self == Doubt::Back && other == Doubt::Late)
     }
 }
 
 #[derive(Debug)]
 struct Waiting<T> {
-    /// As it came.
+    /// As received.
     stamp: Stamp,
     arrival: Arrival,
     item: T,
 }
 
-/// The newest that has its place.
+/// The last placed buffer.
 #[derive(Debug, Clone, Copy)]
 struct Last {
     order: Ns,
@@ -128,18 +127,18 @@ struct Last {
     measured: bool,
 }
 
-/// The stamps of one track, with whatever they belong to.
+/// The timestamps of one track, with their items.
 #[derive(Debug)]
 pub struct Stamps<T> {
-    /// Media may be so far ahead of the clock, or behind it beyond the latency.
+    /// How far media may be ahead of the clock, or behind it beyond the latency.
     limit: Ns,
     shift: i64,
     last: Option<Last>,
-    /// Where what is recorded begins, for the first stamp of all.
+    /// Running time at which the recording begins, for comparison with the first timestamp.
     begin: Option<Ns>,
-    /// The clock's running time when a buffer came last that was not plain.
+    /// The clock's running time at the last implausible buffer.
     now: Option<Ns>,
-    /// So much has come too early that nothing is taken until half of it is over.
+    /// Too much has arrived early: everything is dropped until half of it has passed.
     full: bool,
     doubt: Doubt,
     waiting: VecDeque<Waiting<T>>,
@@ -151,7 +150,7 @@ fn difference(to: Ns, from: Ns) -> i64 {
 }
 
 impl<T> Stamps<T> {
-    /// For a stream whose media may wait for `limit`.
+    /// For a stream whose media may be queued for `limit`.
     pub fn new(limit: Ns) -> Self {
         Stamps {
             limit,
@@ -165,27 +164,27 @@ impl<T> Stamps<T> {
         }
     }
 
-    /// What is added to stamps.
+    /// The offset added to timestamps.
     pub fn shift(&self) -> i64 {
         self.shift
     }
 
-    /// How many buffers wait for a decision.
+    /// Number of buffers waiting for a decision.
     pub fn waiting(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether no stamp has come yet, and none waits, with which others could be compared.
+    /// Whether there is no earlier timestamp to compare with.
     pub fn is_fresh(&self) -> bool {
         self.last.is_none() && self.begin.is_none()
     }
 
-    /// What is recorded begins at this running time.
+    /// Sets the running time at which the recording begins.
     pub fn begin_at(&mut self, running: Ns) {
         self.begin = Some(running);
     }
 
-    /// The place of a buffer, if its timestamp is plausible and nothing waits.
+    /// The position of a buffer, if its timestamp is plausible and nothing waits.
     pub fn plain(&mut self, stamp: Stamp, arrival: Arrival) -> Option<Ns> {
         if !self.waiting.is_empty() || self.full {
             return None;
@@ -219,7 +218,7 @@ impl<T> Stamps<T> {
                 .is_some_and(|last| stamp.order() > last.end.saturating_add(step))
         };
         let Some(now) = arrival.now else {
-            // What is not live may go back, too: what has been recorded stays.
+            // A non-live stream may go back, too; recorded media is not changed.
             let over = self.over().saturating_add(LONGEST_HOLE);
             return match ahead_of_last(STEP) {
                 _ if stamp.order() > over && !self.is_fresh() => Some(Doubt::TooFar),
@@ -242,12 +241,12 @@ impl<T> Stamps<T> {
         (now > due.saturating_add(self.limit)).then_some(Doubt::Late)
     }
 
-    /// Where what is recorded has come to.
+    /// End of the placed media.
     fn over(&self) -> Ns {
         self.last.map_or(self.begin.unwrap_or(0), |last| last.end)
     }
 
-    /// A buffer of which [`Stamps::plain`] does not know the place.
+    /// Takes a buffer that [`Stamps::plain`] could not place.
     pub fn push(&mut self, stamp: Stamp, arrival: Arrival, item: T) -> Decided<T> {
         let mut decided = Decided::default();
         self.now = arrival.now;
@@ -260,16 +259,16 @@ impl<T> Stamps<T> {
             let alike = doubt.is_some_and(|doubt| self.doubt.is_like(doubt));
             let goes_on = goes_on && (alike || doubt.is_none());
             match doubt {
-                // A step that nothing stands against: the stamps after it go on from there.
+                // An undisputed step: the following timestamps continue after it.
                 Some(_) if goes_on && self.doubt == Doubt::Ahead => self.believe(&mut decided),
                 Some(_) if goes_on && matches!(self.doubt, Doubt::Late | Doubt::Back) => {
                     return self.wait_to_catch_up(stamp, arrival, item, decided);
                 }
                 Some(_) if goes_on => self.resolve(&mut decided),
-                // They have caught up, or the clock has.
+                // The timestamps have caught up, or the clock has.
                 None if goes_on && self.doubt == Doubt::Late => self.believe(&mut decided),
                 None if is_behind && self.doubt != Doubt::Back => self.believe(&mut decided),
-                // It alone was wrong.
+                // Only that one was wrong.
                 _ => self.mend(Some(moved.running), &mut decided),
             }
             return self.push_next(stamp, arrival, item, decided);
@@ -277,7 +276,7 @@ impl<T> Stamps<T> {
         self.push_next(stamp, arrival, item, decided)
     }
 
-    /// The same, when nothing waits.
+    /// Like [`Stamps::push`], when nothing waits.
     fn push_next(
         &mut self,
         stamp: Stamp,
@@ -290,7 +289,7 @@ impl<T> Stamps<T> {
         self.full = was_full && self.is_full(arrival);
         match self.judge(&moved, arrival) {
             _ if self.full => decided.too_early.push(item),
-            // Whatever is as far ahead as may be would soon be too far again.
+            // A timestamp at the limit would soon be too far ahead again.
             Some(Doubt::Ahead | Doubt::TooFar) | None
                 if was_full && moved.order() > self.over() =>
             {
@@ -322,7 +321,7 @@ impl<T> Stamps<T> {
         decided
     }
 
-    /// Whether what came before has run ahead as far as may wait: then this is no step, but a source that is too fast.
+    /// Whether earlier media is ahead up to the limit: then this is not a step, but a source that is too fast.
     fn is_full(&self, arrival: Arrival) -> bool {
         let ahead = |now: Ns| {
             self.last
@@ -351,13 +350,13 @@ impl<T> Stamps<T> {
         } else if self.waiting.len() > MOST_WAITING
             && let Some(first) = self.waiting.pop_front()
         {
-            // So many at once are what a stall has held up.
+            // So many at once are the backlog of a stall.
             self.accept(first, &mut decided);
         }
         decided
     }
 
-    /// What waits is where its stamps say.
+    /// Trusts the timestamps of the waiting buffers.
     fn believe(&mut self, decided: &mut Decided<T>) {
         for waiting in std::mem::take(&mut self.waiting) {
             self.accept(waiting, decided);
@@ -380,7 +379,7 @@ impl<T> Stamps<T> {
         decided.placed.push((stamp.running, waiting.item));
     }
 
-    /// The one that waits takes the place between its neighbours. Of several none is alone.
+    /// Places a single waiting buffer between its neighbours; several are resolved together.
     fn mend(&mut self, next: Option<Ns>, decided: &mut Decided<T>) {
         let single = self.waiting.len() == 1;
         let Some(first) = self.waiting.front() else {
@@ -408,24 +407,24 @@ impl<T> Stamps<T> {
         }
     }
 
-    /// What waits is not alone in its doubt.
+    /// Resolves waiting buffers that deviate together.
     fn resolve(&mut self, decided: &mut Decided<T>) {
         match self.doubt {
             Doubt::Ahead => self.believe(decided),
-            // So far it may be what a stall has held up, if it goes on from what was before.
+            // So far it may be the backlog of a stall, if it continues from earlier media.
             Doubt::Late | Doubt::Back if self.last.is_some() => self.believe(decided),
             Doubt::Late | Doubt::TooFar | Doubt::Back => self.realign(decided),
         }
     }
 
-    /// From what waits on, stamps are shifted to where they arrive.
+    /// Shifts timestamps, from the waiting ones on, to their arrival time.
     fn realign(&mut self, decided: &mut Decided<T>) {
         let over = self.over();
         let Some(first) = self.waiting.front() else {
             return;
         };
         let first_order = first.stamp.moved(self.shift).order();
-        // The buffer that arrived soonest after its timestamp is the best measure.
+        // The buffer with the least delay after its timestamp is the best measure.
         let least = self.waiting.iter().filter_map(|waiting| {
             let arrived = waiting.arrival.now?.saturating_sub(waiting.arrival.latency);
             let stamp = waiting.stamp.moved(self.shift);
@@ -434,7 +433,7 @@ impl<T> Stamps<T> {
         let least = least.min();
         let go_on = difference(over, first_order);
         let by = match self.doubt {
-            // What stands behind what is over then is crowded there.
+            // Buffers that then lie before the end of the placed media are collapsed to it.
             Doubt::Late | Doubt::Back => least.unwrap_or(go_on),
             Doubt::Ahead | Doubt::TooFar => least.unwrap_or(go_on).max(go_on),
         };
@@ -443,7 +442,7 @@ impl<T> Stamps<T> {
         self.believe(decided);
     }
 
-    /// Nothing will come that could tell: decides what waits.
+    /// No further buffer will decide: resolves the waiting ones.
     pub fn settle(&mut self) -> Decided<T> {
         let mut decided = Decided::default();
         if self.waiting.is_empty() {
@@ -457,8 +456,8 @@ impl<T> Stamps<T> {
         decided
     }
 
-    /// Nothing comes before running time `until`, as counted by the stream: the rest goes on from there. To be called
-    /// when nothing waits.
+    /// No media before running time `until`, as counted by the stream, which continues from there. Call when nothing
+    /// waits.
     pub fn gap(&mut self, until: Ns) -> Ns {
         let until = until.saturating_add_signed(self.shift);
         let end = self.last.map_or(until, |last| last.end.max(until));
@@ -471,7 +470,7 @@ impl<T> Stamps<T> {
         until
     }
 
-    /// Another piece of the stream begins, and its stamps may be anywhere. To be called when nothing waits.
+    /// A new segment of the stream begins, with arbitrary timestamps. Call when nothing waits.
     pub fn begin_anew(&mut self) {
         if let Some(last) = self.last.take() {
             self.begin = Some(last.end);

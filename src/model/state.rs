@@ -1,4 +1,4 @@
-//! What each action does in each state, after the W3C draft and MDN.
+//! The effect of each action in each state, after the W3C draft and MDN.
 
 use super::error::Error;
 use std::fmt;
@@ -15,37 +15,37 @@ pub enum State {
     Paused,
 }
 
-/// An action that an application can ask for.
+/// An action of the application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Command {
     /// Begin a recording.
     Start,
-    /// Leave input out from now on.
+    /// Drop input from now on.
     Pause,
     /// Record input again.
     Resume,
     /// End the recording.
     Stop,
-    /// Hand out what has been recorded so far.
+    /// Emit the data recorded so far.
     RequestData,
-    /// Go on in the next part.
+    /// Continue in the next part.
     SplitNow,
-    /// Name this instant.
+    /// Add a chapter at this instant.
     Mark,
 }
 
-/// What an allowed command leads to.
+/// The effect of an allowed command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Effect {
-    /// Nothing at all, no event either.
+    /// No effect, and no event.
     Nothing,
     /// The state changes.
     To(State),
-    /// The state stays, a blob is handed out now.
+    /// The state stays; a blob is emitted.
     Blob,
-    /// The state stays, the next part begins.
+    /// The state stays; the next part begins.
     Part,
-    /// The state stays, there is a chapter here.
+    /// The state stays; a chapter is added.
     Mark,
 }
 
@@ -62,9 +62,9 @@ impl fmt::Display for Effect {
 }
 
 impl State {
-    /// What `command` does in this state.
+    /// The effect of `command` in this state.
     ///
-    /// `stop` on an inactive recorder is an error according to MDN; according to today's draft it does nothing.
+    /// `stop` while inactive is an error according to MDN; according to the current draft it has no effect.
     pub fn apply(self, command: Command) -> Result<Effect, Error> {
         use Command::*;
         use State::*;

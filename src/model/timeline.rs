@@ -1,10 +1,10 @@
-//! The one timeline of a recording: intervals of running time that all tracks share.
+//! The timeline of a recording: intervals of running time shared by all tracks.
 //!
-//! `start`, `pause`, `resume` and `stop` only write an instant here; each track reads it
-//! when its own buffers pass. Nothing in here knows a clock, a lock or GStreamer.
+//! `start`, `pause`, `resume` and `stop` only record an instant here; each track applies it when its own buffers pass.
+//! Nothing in here knows a clock, a lock or GStreamer.
 //!
-//! Two kinds of time, both in nanoseconds: *running time* as the tracks bring it, and
-//! *recorded time*, which is running time less what was cut, 0 at the first recorded instant.
+//! Two kinds of time, both in nanoseconds: *running time* of the tracks, and *recorded time*, which is running time
+//! less what was cut, 0 at the first recorded instant.
 
 mod seams;
 
@@ -13,17 +13,17 @@ pub use seams::Seam;
 /// Nanoseconds, of running time or of recorded time.
 pub type Ns = u64;
 
-/// A stretch of running time that is recorded, `[start, end)`.
+/// A recorded interval of running time, `[start, end)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interval {
-    /// Running time of its first instant; only the requested one while not `resolved`.
+    /// Running time of its start; while not `resolved`, the requested one.
     pub start: Ns,
     /// Running time of the cut that ends it, `None` while it is open.
     pub end: Option<Ns>,
-    /// Recorded time of `start`. Meaningless while not `resolved`.
+    /// Recorded time of `start`. Invalid while not `resolved`.
     pub recorded: Ns,
-    /// FALSE while the start may still move to a later instant (the key frame of an encoded
-    /// track, or autostart's earliest buffer), here or in an interval before this one.
+    /// FALSE while the start may still move to a later instant (the keyframe of an encoded track, or autostart's
+    /// earliest buffer), here or in an earlier interval.
     pub resolved: bool,
 }
 
@@ -34,7 +34,7 @@ impl Interval {
         self.recorded.saturating_add(running - self.start)
     }
 
-    /// Running time at which it has to end because `max_duration` is recorded then; none is known before its start is.
+    /// Running time at which `max_duration` is reached and it has to end; none is known before its start is resolved.
     fn latest_end(&self, max_duration: Ns) -> Ns {
         if !self.resolved {
             return Ns::MAX;
@@ -43,30 +43,30 @@ impl Interval {
         self.start.saturating_add(room)
     }
 
-    /// Ends it where `max_duration` is recorded, if it would end later.
+    /// Limits its end to the instant at which `max_duration` is reached.
     fn limit(&mut self, max_duration: Ns) {
         let latest = self.latest_end(max_duration);
         self.end = self.end.map(|end| end.min(latest));
     }
 
-    /// Recorded time at which it ends, `None` while it is open.
+    /// Recorded time of its end, `None` while it is open.
     pub fn recorded_end(&self) -> Option<Ns> {
         self.end.map(|end| self.recorded_at(end))
     }
 }
 
-/// What becomes of a piece of media, see [`Timeline::map`].
+/// The result of [`Timeline::map`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
     /// Outside every interval, or after the end.
     Drop,
-    /// From `skip` after its beginning it is recorded at `recorded`, for `duration`.
+    /// From `skip` after its start it is recorded at `recorded`, for `duration`.
     Keep {
         recorded: Ns,
         skip: Ns,
         duration: Ns,
     },
-    /// The interval it may belong to has no resolved start yet.
+    /// It may belong to an interval whose start is not resolved yet.
     Pending,
 }
 
@@ -74,25 +74,25 @@ pub enum Placement {
 #[derive(Debug, Clone)]
 pub struct Timeline {
     intervals: Vec<Interval>,
-    /// Running time at which it was stopped.
+    /// Running time of the stop.
     stopped: Option<Ns>,
-    /// Recorded time beyond which nothing is recorded.
+    /// Maximum recorded time.
     max_duration: Ns,
-    /// Where each part but the last ends.
+    /// The end of each part but the last.
     seams: Vec<Seam>,
-    /// The part that is on ends here or later: where is not known yet.
+    /// The current part ends here or later: not resolved yet.
     split: Option<Ns>,
-    /// Recorded time of a part.
+    /// Maximum recorded time per part.
     max_size_time: Ns,
-    /// Recorded time up to which the part that is on takes media, where that is not all.
+    /// Recorded time up to which the current part accepts media, if limited.
     horizon: Option<Ns>,
-    /// The same of a part that begins, from its beginning.
+    /// The initial horizon of a new part, relative to its start.
     horizon_step: Ns,
 }
 
 impl Timeline {
-    /// A timeline whose first interval starts at `start`, or, if not `resolved`, at an instant
-    /// not before `start` that [`Timeline::resolve`] will tell.
+    /// A timeline whose first interval starts at `start`, or, if not `resolved`, at an instant not before `start`, to
+    /// be set by [`Timeline::resolve`].
     pub fn new(start: Ns, resolved: bool) -> Self {
         let first = Interval {
             start,
@@ -112,7 +112,7 @@ impl Timeline {
         }
     }
 
-    /// Begins anew at `start`.
+    /// Restarts the timeline at `start`.
     pub fn begin(&mut self, start: Ns, resolved: bool) {
         *self = Timeline {
             max_duration: self.max_duration,
@@ -123,7 +123,7 @@ impl Timeline {
         };
     }
 
-    /// Begins anew in the past: with intervals that have been, each with its end, and the one that is open.
+    /// Restarts the timeline in the past: with past intervals, each with its end, and the open one.
     pub fn begin_with(&mut self, past: impl IntoIterator<Item = (Ns, Option<Ns>)>) {
         self.stopped = None;
         self.intervals.clear();
@@ -140,10 +140,9 @@ impl Timeline {
         }
     }
 
-    /// Cuts out what `recording` cuts out, but goes on behind its end; recorded time is running time here.
+    /// Applies the cuts of `recording`, but continues after its end; recorded time equals running time here.
     ///
-    /// `from` is the number of the interval that was open when the recording began, and `of` the recording's own
-    /// number of it.
+    /// `from` is the index of the interval that was open when the recording began, and `of` its index in the recording.
     pub fn follow(&mut self, from: usize, recording: &Timeline, of: usize) {
         let Some(first) = self.intervals.get(from).map(|interval| interval.start) else {
             return;
@@ -166,7 +165,7 @@ impl Timeline {
         }
     }
 
-    /// One more interval, in which recorded time is running time.
+    /// Opens an interval in which recorded time equals running time.
     fn open(&mut self, start: Ns) {
         self.intervals.push(Interval {
             start,
@@ -176,7 +175,7 @@ impl Timeline {
         });
     }
 
-    /// The same, with an end: no more than `max_duration` is recorded.
+    /// Limits the recording to `max_duration`.
     pub fn with_max_duration(mut self, max_duration: Ns) -> Self {
         self.max_duration = max_duration;
         self
@@ -186,22 +185,22 @@ impl Timeline {
         interval.latest_end(self.max_duration)
     }
 
-    /// Where an interval ends, as far as is known.
+    /// The end of an interval, as far as known.
     fn end_of(&self, interval: &Interval) -> Ns {
         let latest = self.latest_end(interval);
         interval.end.unwrap_or(Ns::MAX).min(latest)
     }
 
-    /// Running time at which `max_duration` is recorded, once the timeline is open there and `progress` has reached it.
+    /// Running time at which `max_duration` is reached, once `progress` has reached it in an open interval.
     pub fn max_duration_reached(&self, progress: Ns) -> Option<Ns> {
         let last = self.intervals.last()?;
         let end = self.latest_end(last);
         let is_reached = self.stopped.is_none() && progress >= end;
-        // Paused at that very instant, it is complete as well.
+        // A recording paused at that very instant is complete, too.
         (is_reached && last.end.is_none_or(|paused| paused == end)).then_some(end)
     }
 
-    /// The intervals from number `first` on as gates apply them: an open one ends where `max_duration` is recorded.
+    /// The intervals from index `first` on as applied by gates: an open one ends where `max_duration` is reached.
     pub fn intervals_from(&self, first: usize) -> impl Iterator<Item = Interval> + '_ {
         let ahead = self.intervals.get(first..).unwrap_or_default();
         ahead.iter().map(|interval| {
@@ -218,8 +217,8 @@ impl Timeline {
         &self.intervals
     }
 
-    /// Ends the open interval at `at`, and gives back the cut as applied: never before the
-    /// interval's own start. Without an open interval nothing changes.
+    /// Ends the open interval at `at`, and returns the cut as applied: never before the interval's own start. No effect
+    /// without an open interval.
     pub fn pause(&mut self, at: Ns) -> Ns {
         let latest = self.intervals.last().map(|last| self.latest_end(last));
         match self.intervals.last_mut() {
@@ -233,8 +232,8 @@ impl Timeline {
         }
     }
 
-    /// Opens the next interval at `at`, and gives back the cut as applied: never before the end
-    /// of the interval before. Behind a stop there is none.
+    /// Opens the next interval at `at`, and returns the cut as applied: never before the end of the previous interval.
+    /// No effect after a stop.
     pub fn resume(&mut self, at: Ns, resolved: bool) -> Ns {
         let Some(last) = self.intervals.last() else {
             return at;
@@ -253,8 +252,7 @@ impl Timeline {
         at
     }
 
-    /// Ends the recording at `at`, and gives back the cut as applied. While paused, nothing is
-    /// recorded up to it.
+    /// Ends the recording at `at`, and returns the cut as applied. While paused, nothing is recorded up to it.
     pub fn stop(&mut self, at: Ns) -> Ns {
         let open = self.intervals.last().is_some_and(|last| last.end.is_none());
         let cut = self.pause(at);
@@ -262,7 +260,7 @@ impl Timeline {
         *self.stopped.get_or_insert(at)
     }
 
-    /// Whether nothing is recorded, and nothing waits for its start.
+    /// Whether nothing is recorded, and no interval waits for its start.
     pub fn is_paused(&self) -> bool {
         let last = self.intervals.last();
         last.is_some_and(|last| last.end.is_some()) && self.pending().is_none()
@@ -278,21 +276,22 @@ impl Timeline {
         self.stopped
     }
 
-    /// The running time at which the last interval of a stopped timeline ends.
+    /// Running time of the end of the last interval, once stopped.
     pub fn end(&self) -> Option<Ns> {
         self.stopped?;
         self.intervals.last().and_then(|last| last.end)
     }
 
-    /// Number and requested running time of the first interval that waits for its start.
+    /// Index and requested running time of the first unresolved interval.
     pub fn pending(&self) -> Option<(usize, Ns)> {
         let index = self.intervals.iter().rposition(|i| i.resolved);
         let index = index.map_or(0, |index| index + 1);
         self.intervals.get(index).map(|i| (index, i.start))
     }
 
-    /// The first pending interval starts at `at` (clamped to the interval). Later ones follow
-    /// suit as far as `then_resolved` is true: they have nothing of their own to wait for.
+    /// Resolves the first pending interval to start at `at` (clamped to the interval). Later ones are resolved, too,
+    /// while
+    /// `then_resolved` is true: they have nothing of their own to wait for.
     pub fn resolve(&mut self, at: Ns, then_resolved: bool) -> Option<Ns> {
         let (index, _) = self.pending()?;
         let max_duration = self.max_duration;
@@ -319,7 +318,7 @@ impl Timeline {
         Some(applied)
     }
 
-    /// The first pending interval will not start before `at`: nothing before it is needed.
+    /// The first pending interval does not start before `at`: earlier media is not needed.
     pub fn defer(&mut self, at: Ns) {
         let pending = self.pending().map(|(index, _)| index);
         if let Some(interval) = pending.and_then(|index| self.intervals.get_mut(index)) {
@@ -328,7 +327,7 @@ impl Timeline {
         }
     }
 
-    /// The intervals of which it is known where they start. Nothing is in the others yet.
+    /// The intervals with a resolved start. The others have no media yet.
     fn resolved(&self) -> &[Interval] {
         let pending = self
             .pending()
@@ -336,20 +335,20 @@ impl Timeline {
         self.intervals.get(..pending).unwrap_or_default()
     }
 
-    /// The last interval that has begun at a running time, and its number.
+    /// The last interval that starts at or before a running time, and its index.
     fn interval_at(&self, running: Ns) -> Option<(usize, &Interval)> {
         let after = self.resolved().partition_point(|i| i.start <= running);
         let index = after.checked_sub(1)?;
         Some((index, self.intervals.get(index)?))
     }
 
-    /// Recorded time at a running time: time that was cut before it does not count.
+    /// Recorded time at a running time, without the time cut before it.
     pub fn recorded_at(&self, running: Ns) -> Ns {
         self.interval_at(running)
             .map_or(0, |(_, interval)| interval.recorded_at(running))
     }
 
-    /// Running time at which a recorded time was on the clock (of a cut: the end before it).
+    /// Running time of a recorded time (at a cut: the end before it).
     pub fn running_at(&self, recorded: Ns) -> Ns {
         let after = self.intervals.partition_point(|i| i.recorded < recorded);
         match self.intervals.get(after.saturating_sub(1)) {
@@ -361,7 +360,7 @@ impl Timeline {
         }
     }
 
-    /// Recorded time in all, as far as the intervals have ended.
+    /// Total recorded time of the intervals that have ended.
     pub fn duration(&self) -> Ns {
         match self.resolved().last() {
             Some(last) => last.recorded_end().unwrap_or(last.recorded),
@@ -369,8 +368,8 @@ impl Timeline {
         }
     }
 
-    /// What becomes of media from `running` on for `duration`: the first part of it that is
-    /// recorded. The gates walk the intervals themselves; this is the rule that they keep.
+    /// Maps media from `running` on for `duration`: its first recorded part. The gates walk the intervals themselves;
+    /// this is the reference for them.
     pub fn map(&self, running: Ns, duration: Ns) -> Placement {
         let until = running.saturating_add(duration.max(1));
         let first = self

@@ -1,4 +1,4 @@
-//! A blob as it is cut: its bytes, or where they are.
+//! A blob as cut from the store: its bytes, or their location.
 
 use super::file_blob::FileBlob;
 use std::io;
@@ -6,19 +6,19 @@ use std::io;
 /// The bytes of a blob.
 #[derive(Debug)]
 pub enum BlobBytes {
-    /// At hand, with `offset` and `offset_end` set.
+    /// In memory or mapped, with `offset` and `offset_end` set.
     Ready(gst::Buffer),
-    /// In the file at `location`: they cost nothing before somebody wants them.
+    /// In the file at `location`: read only when requested.
     InFile(FileBlob),
 }
 
 impl BlobBytes {
-    /// No bytes, at `offset`.
+    /// An empty blob at `offset`.
     pub fn empty(offset: u64) -> Self {
         Self::Ready(stamped(gst::Buffer::new(), offset, offset))
     }
 
-    /// Where its first byte is in the recording.
+    /// Offset of its first byte in the recording.
     pub fn offset(&self) -> u64 {
         match self {
             Self::Ready(buffer) => buffer.offset(),
@@ -34,8 +34,8 @@ impl BlobBytes {
         }
     }
 
-    /// The bytes, with `offset` and `offset_end` set. May have to wait for a disk. Where they cannot be had, because
-    /// they cannot be read or there is no room for them, there are none, and the error has the reason: the file has them.
+    /// The bytes, with `offset` and `offset_end` set. May block on the disk. If they cannot be read, or there is no
+    /// space for them, the buffer is empty and the error has the reason; the file still has the bytes.
     pub fn into_buffer(self) -> (gst::Buffer, Option<io::Error>) {
         let blob = match self {
             Self::Ready(buffer) => return (buffer, None),
@@ -49,7 +49,7 @@ impl BlobBytes {
     }
 }
 
-/// The buffer, which is the bytes `from..to` of the recording.
+/// Marks the buffer as the bytes `from..to` of the recording.
 pub(super) fn stamped(mut buffer: gst::Buffer, from: u64, to: u64) -> gst::Buffer {
     let fields = buffer.make_mut();
     fields.set_offset(from);

@@ -1,4 +1,4 @@
-//! A file that a recording is written to: gathered vectored writes, and patches.
+//! A recording's file: batched vectored writes, and patches.
 
 use std::fs::File;
 use std::io::{self, IoSlice, Seek, SeekFrom};
@@ -8,20 +8,18 @@ use std::sync::Arc;
 use super::memory::MemoryChunks;
 use super::platform;
 
-/// So many bytes are gathered before they are written: few system calls, and little is lost when
-/// the process is killed between two flushes.
+/// Batch size in bytes: few system calls, and little is lost if the process is killed between two flushes.
 pub(super) const GATHER: u64 = 64 * 1024;
 
 type Mapped = gst::MappedBuffer<gst::buffer::Readable>;
 
-/// An append-only file with patches. Owned by one thread. `F` is what the file belongs to.
+/// An append-only file with patches. Owned by one thread. `F` is the file's handle.
 ///
-/// Appended buffers are held, mapped, until [`GATHER`] bytes have come, and then written without
-/// a copy. After the first error nothing is appended to the file any more: what was gathered, and what comes
-/// then, is kept in memory as its tail.
+/// Appended buffers are held, mapped, until [`GATHER`] bytes are pending, and then written without a copy. After the
+/// first error the file is no longer appended to: pending and later buffers are kept in memory as its tail.
 #[derive(Debug)]
 pub(super) struct DiskFile<F> {
-    /// Its cursor is always at `written`. Shared with blobs that read from it at offsets of their own.
+    /// Its cursor is always at `written`. Shared with blobs, which read from it at their own offsets.
     file: Arc<F>,
     written: u64,
     pending: Vec<Mapped>,
@@ -30,7 +28,7 @@ pub(super) struct DiskFile<F> {
 }
 
 impl<F: Deref<Target = File>> DiskFile<F> {
-    /// `file` is empty, or its content is to be overwritten from the start.
+    /// `file` is empty, or will be overwritten from the start.
     pub(super) fn new(file: F) -> Self {
         Self {
             file: Arc::new(file),
@@ -41,12 +39,12 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         }
     }
 
-    /// Bytes that are in the file.
+    /// Bytes written to the file.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
 
-    /// Bytes in all: in the file, gathered for it, or in its tail.
+    /// Total bytes: written, pending, or in the tail.
     pub(super) fn len(&self) -> u64 {
         match &self.tail {
             Some(tail) => tail.end(),
@@ -54,12 +52,12 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         }
     }
 
-    /// The file itself, for whoever reads from it later.
+    /// The file itself, for later readers.
     pub(super) fn file(&self) -> &Arc<F> {
         &self.file
     }
 
-    /// What the file has not taken since the last call, behind what is in it.
+    /// The tail bytes since the last call.
     pub(super) fn take_tail(&mut self) -> io::Result<Option<gst::Buffer>> {
         let Some(tail) = &mut self.tail else {
             return Ok(None);
@@ -68,7 +66,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         std::mem::replace(tail, next).into_buffer().map(Some)
     }
 
-    /// Adds `buffer` at the end, now or with one of the next calls. Even after an error it is there.
+    /// Appends `buffer`; it may be written by a later call. It is kept even on error.
     pub(super) fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
         if let Some(tail) = &mut self.tail {
             return tail.append(buffer);
@@ -87,7 +85,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         Ok(())
     }
 
-    /// Takes nothing more: what comes from now on is its tail.
+    /// Stops appending to the file: later buffers go to the tail.
     pub(super) fn refuse(&mut self) -> io::Result<()> {
         self.flush()?;
         self.tail
@@ -95,12 +93,12 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         Ok(())
     }
 
-    /// Whether it takes what is appended.
+    /// Whether the file is still appended to.
     pub(super) fn takes_more(&self) -> bool {
         self.tail.is_none()
     }
 
-    /// Writes what was gathered. After an error the rest of it is the tail.
+    /// Writes the pending buffers. On error the rest of them becomes the tail.
     pub(super) fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() {
             return Ok(());
@@ -121,7 +119,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         done
     }
 
-    /// What was gathered, without the first `skip` bytes of it.
+    /// The pending bytes after the first `skip`.
     fn unwritten(&mut self, skip: u64) -> MemoryChunks {
         let mut unwritten = MemoryChunks::new(self.written);
         let mut skip = skip as usize;
@@ -142,12 +140,12 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         unwritten
     }
 
-    /// Writes `slices`, which are the first bytes.
+    /// Writes `slices` as the first bytes.
     pub(super) fn begin(&mut self, slices: &mut [IoSlice<'_>]) -> io::Result<()> {
         write_vectored(&self.file, 0, slices, &mut self.written)
     }
 
-    /// Overwrites bytes that were appended before; `pos + bytes.len()` is not beyond their end.
+    /// Overwrites existing bytes; `pos + bytes.len()` is not beyond their end.
     pub(super) fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
         let flushed = self.flush();
         if let Some(tail) = &mut self.tail {
@@ -164,7 +162,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         flushed.and(patched)
     }
 
-    /// Adds `buffer` at the end of the file, now. On an error there is nothing of it, there or in the tail.
+    /// Appends `buffer` to the file at once. On error nothing of it is kept, neither in the file nor in the tail.
     pub(super) fn append_whole(&mut self, buffer: &gst::Buffer) -> io::Result<()> {
         self.flush()?;
         if self.tail.is_some() {
@@ -183,7 +181,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
         Ok(())
     }
 
-    /// Keeps what lies behind the first `len` bytes of the file in memory instead.
+    /// Truncates the file to `len` bytes, and keeps the rest in memory.
     pub(super) fn take_back(&mut self, len: u64) -> io::Result<()> {
         if len >= self.written {
             return Ok(());
@@ -209,7 +207,7 @@ impl<F: Deref<Target = File>> DiskFile<F> {
     }
 }
 
-/// Writes all of `slices` at `pos`, where the cursor of `file` is; `count` follows what has been written.
+/// Writes all of `slices` at `pos`, where the cursor of `file` is; `count` is advanced by the bytes written.
 fn write_vectored(
     file: &File,
     mut pos: u64,
@@ -217,7 +215,7 @@ fn write_vectored(
     count: &mut u64,
 ) -> io::Result<()> {
     let mut rest = slices;
-    // An empty slice at the front would read as "nothing could be written".
+    // Otherwise an empty slice at the front would cause a WriteZero error.
     IoSlice::advance_slices(&mut rest, 0);
     while !rest.is_empty() {
         match platform::write_vectored_at(file, rest, pos) {
@@ -234,7 +232,7 @@ fn write_vectored(
     Ok(())
 }
 
-/// Bytes `from..to` of `file` in memory of their own.
+/// Reads bytes `from..to` of `file` into memory.
 pub(super) fn read(file: &File, from: u64, to: u64) -> io::Result<Vec<u8>> {
     let len = usize::try_from(to.saturating_sub(from)).map_err(io::Error::other)?;
     let mut bytes = Vec::new();

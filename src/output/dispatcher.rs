@@ -1,7 +1,7 @@
-//! The recorder's own thread for events: one recording after the other, in order, no lock held.
+//! The recorder's event thread: emits the events of one recording after the other, in order, with no lock held.
 //!
-//! A handler may do what it likes there, block included: events wait, recording goes on.
-//! The thread comes with the first event and goes half a second after the last.
+//! A handler may do anything, including block: events wait, recording continues. The thread starts with the first event
+//! and exits half a second after the last.
 //!
 //! Lock order: the queue is the only lock, and it is never held while an event is emitted.
 
@@ -13,12 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long an idle thread stays for the next event.
+/// How long an idle thread waits for the next event.
 const LINGER: Duration = Duration::from_millis(500);
 
 type Emit<E> = dyn Fn(E) + Send + Sync;
 
-/// The events of all recordings of one element.
+/// Dispatches the events of all recordings of one element.
 pub struct Dispatcher<E> {
     shared: Arc<Shared<E>>,
 }
@@ -66,18 +66,18 @@ impl<E: Send + 'static> Dispatcher<E> {
         }
     }
 
-    /// The events of a new recording: they come after those of all lanes opened before.
+    /// Opens a lane for a new recording: its events follow those of all lanes opened before.
     pub fn open(&self) -> Events<E> {
         Events::in_new_lane(&self.shared, |lanes| lanes.len())
     }
 
-    /// Whether the caller is an event handler.
+    /// Whether the caller runs in an event handler.
     pub fn is_current_thread(&self) -> bool {
         self.shared.lock().thread == Some(thread::current().id())
     }
 
-    /// Waits until every event of every closed or open lane has been handled, for `timeout` at
-    /// the most; FALSE if that was not enough.
+    /// Waits until every event of every lane, closed or open, has been handled, for at most `timeout`; FALSE on
+    /// timeout.
     pub fn wait_until_idle(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
         let mut queue = self.shared.lock();
@@ -101,7 +101,7 @@ pub struct Events<E: Send + 'static> {
 }
 
 impl<E: Send + 'static> Events<E> {
-    /// Events that come after these, and before those of all recordings behind this one.
+    /// Opens a lane directly after this one, before those of all later recordings.
     pub fn open_next(&self) -> Events<E> {
         Self::in_new_lane(&self.shared, |lanes| {
             let own = lanes.iter().position(|lane| lane.id == self.lane);
@@ -109,7 +109,7 @@ impl<E: Send + 'static> Events<E> {
         })
     }
 
-    /// Opens a lane in the place that `place` gives it among the others.
+    /// Opens a lane at the index that `place` returns.
     fn in_new_lane(
         shared: &Arc<Shared<E>>,
         place: impl FnOnce(&VecDeque<Lane<E>>) -> usize,
@@ -133,17 +133,17 @@ impl<E: Send + 'static> Events<E> {
     }
 }
 
-/// A place kept in the order of events, for one whose content is not known yet.
+/// A reserved position in the order of events, filled later.
 #[derive(Debug)]
 pub struct Slot(u64);
 
 impl<E: Send + 'static> Events<E> {
-    /// Keeps a place: later events of this recording wait for [`Events::fill`].
+    /// Reserves a position: later events of this recording wait for [`Events::fill`].
     pub fn reserve(&self) -> Slot {
         self.add(None)
     }
 
-    /// Gives a kept place its event, or, with `None`, gives it up.
+    /// Fills a reserved position, or, with `None`, releases it.
     pub fn fill(&self, slot: Slot, event: Option<E>) {
         let mut queue = self.shared.lock();
         if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane)
@@ -163,12 +163,12 @@ impl<E: Send + 'static> Events<E> {
         self.wake(queue);
     }
 
-    /// Adds an event.
+    /// Appends an event.
     pub fn push(&self, event: E) {
         self.add(Some(event));
     }
 
-    /// No more events: what was pushed still comes, then the next recording's.
+    /// Closes the lane: pending events are still emitted, then the next recording's.
     pub fn close(&self) {
         let mut queue = self.shared.lock();
         if let Some(lane) = queue.lanes.iter_mut().find(|lane| lane.id == self.lane) {
@@ -198,7 +198,7 @@ impl<E: Send + 'static> Events<E> {
         let spawned = thread::Builder::new()
             .name("mediarecorder:events".into())
             .spawn(move || run(&shared));
-        // Without a thread the events wait for the next one that can be had.
+        // Without a thread the events wait for the next successful spawn.
         queue.thread = spawned.ok().map(|handle| handle.thread().id());
     }
 }
@@ -210,7 +210,7 @@ impl<E: Send + 'static> Drop for Events<E> {
             lane.closed = true;
             lane.slots.retain(|(_, event)| event.is_some());
         }
-        // Even an empty lane has to go: others wait behind it.
+        // Even an empty lane has to be removed: others wait behind it.
         self.wake(queue);
     }
 }
@@ -225,7 +225,7 @@ impl<E> Queue<E> {
             })
     }
 
-    /// The next event and its lane; lanes that are through are left behind.
+    /// The next event and its lane; removes finished lanes.
     fn next(&mut self) -> Option<(u64, E)> {
         loop {
             let lane = self.lanes.front_mut()?;
@@ -250,7 +250,7 @@ fn run<E>(shared: &Shared<E>) {
         if let Some((lane, event)) = queue.next() {
             queue.busy = Some(lane);
             drop(queue);
-            // Who emits has to deal with its own panics; the events behind this one come anyway.
+            // Panics are the emitter's to handle; the following events are emitted anyway.
             let _ = catch_unwind(AssertUnwindSafe(|| (shared.emit)(event)));
             queue = shared.lock();
             queue.busy = None;

@@ -1,5 +1,5 @@
-//! Opens `location`: a new file in place of an older one, whose mode and owner it keeps; or that one, emptied, where it
-//! cannot be replaced.
+//! Opens `location`: a new file that replaces an existing one and keeps its mode and owner, or the existing one,
+//! truncated, if it cannot be replaced.
 
 use once_cell::sync::{Lazy, OnceCell};
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -12,23 +12,23 @@ use std::time::{Duration, Instant};
 
 use super::platform::{self, Identity};
 
-/// What a `location` turned out to be.
+/// The kind of file at `location`.
 #[derive(Debug)]
 pub(super) enum Target {
     /// An empty regular file, open for reading and writing, at this path.
     File(OpenFile),
-    /// A character device such as /dev/null: takes bytes, but gives none back.
+    /// A character device such as /dev/null: write-only.
     Device(File),
 }
 
-/// The files that recordings of this process are written to, or that blobs of theirs have still to be read from.
+/// The files that recordings of this process write to, or that their blobs still have to be read from.
 static OPEN_FILES: Lazy<Mutex<Vec<Identity>>> = Lazy::new(Mutex::default);
 
 fn open_files() -> MutexGuard<'static, Vec<Identity>> {
     OPEN_FILES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file at `location`. As long as it is open, no recording of this process empties it.
+/// An open file at `location`. While it is open, no recording of this process truncates it.
 #[derive(Debug)]
 pub(super) struct OpenFile {
     file: File,
@@ -64,17 +64,17 @@ impl Drop for OpenFile {
 
 /// Opens `path` for a recording.
 ///
-/// An older file is *replaced* by a new one (a new inode): who reads it, and a recording that is still being
-/// completed there, keeps it. The new file exists before the older one goes, so that any error leaves the
-/// older one as it was. Where that is impossible (a bind-mounted file, a folder that may only be read), or
-/// mode and owner could not be kept, the older file is emptied instead. A symbolic link is followed.
+/// An existing file is *replaced* by a new one (a new inode): readers, and a recording that is still being finalised
+/// there, keep the old one. The new file is created before the old one is removed, so that any error leaves the old one
+/// unchanged. Where that is impossible (a bind-mounted file, a read-only directory), or mode and owner could not be
+/// kept, the existing file is truncated instead. A symbolic link is followed.
 ///
 /// # Errors
-/// When the file, or an older one in its place, cannot be opened for writing, its directory does
-/// not exist, it is neither a file nor a character device, or it would have to be emptied while a recording of this
-/// process needs it. The message names the path.
+/// If the file, or an existing one in its place, cannot be opened for writing, its directory does not exist, it is
+/// neither a file nor a character device, or it would have to be truncated while a recording of this process needs it.
+/// The message names the path.
 ///
-/// `make_way` is called when the new file is sure to be had, before it takes its place.
+/// `make_way` is called once the new file can be created, before it is put in place.
 pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
     let context = |what: &str, err: io::Error| {
         io::Error::new(err.kind(), format!("{what} {}: {err}", path.display()))
@@ -86,8 +86,7 @@ pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
             .map(Target::Device)
             .map_err(|err| context("cannot open for writing:", err)),
         Ok(meta) if meta.is_file() => {
-            // Replacing needs only the directory's permission; a file that may not be written
-            // has to stay all the same.
+            // Replacing needs only the directory's permission, but a read-only file must still be kept.
             let older = OpenOptions::new()
                 .write(true)
                 .open(path)
@@ -132,7 +131,7 @@ pub(super) fn open(path: &Path, make_way: &dyn Fn()) -> io::Result<Target> {
     }
 }
 
-/// A new file at `path`, with mode and owner of the older one there, if there is one.
+/// Creates a new file at `path`, with mode and owner of the existing one, if any.
 fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -150,7 +149,7 @@ fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Re
         })?;
     match older {
         Some(older) => platform::keep_owner_and_mode(new.as_file(), older)?,
-        // Not only by the umask that there was a moment ago: see there.
+        // The temporary file's mode may come from a transient umask, see there.
         None => {
             if let Some(umask) = umask() {
                 platform::set_mode(new.as_file(), 0o666 & !umask)?;
@@ -162,7 +161,7 @@ fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Re
     OpenFile::new(file)?.ok_or_else(|| io::ErrorKind::ResourceBusy.into())
 }
 
-/// The older file at `path`, emptied.
+/// Opens and truncates the existing file at `path`.
 fn empty(path: &Path, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let file = OpenFile::new(file)?.ok_or_else(|| {
@@ -175,12 +174,12 @@ fn empty(path: &Path, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     Ok(file)
 }
 
-/// The umask that liborc (inside GStreamer's converters) sets for moments while it compiles, in any thread.
+/// The umask that liborc (in GStreamer's converters) sets briefly while it compiles, in any thread.
 const LIBORC_UMASK: u32 = 0o066;
 
-/// This process' umask: not what it is only for a moment. `None` where it could only be read by changing it.
+/// This process's umask, excluding transient values. `None` if it could only be read by changing it.
 fn umask() -> Option<u32> {
-    // Some processes have that very one.
+    // Some processes use this very value.
     static USUAL: OnceCell<Option<u32>> = OnceCell::new();
     let read = || {
         let status = fs::read_to_string("/proc/self/status").ok()?;
@@ -193,7 +192,7 @@ fn umask() -> Option<u32> {
     lasting(usual, read)
 }
 
-/// The umask that is read, unless it is liborc's for a moment and not the `usual` one.
+/// The umask, unless it is briefly liborc's instead of the `usual` one.
 fn lasting(usual: Option<u32>, mut read: impl FnMut() -> Option<u32>) -> Option<u32> {
     const MOMENT: Duration = Duration::from_millis(50);
     let begun = Instant::now();
@@ -206,7 +205,7 @@ fn lasting(usual: Option<u32>, mut read: impl FnMut() -> Option<u32>) -> Option<
     }
 }
 
-/// What a symbolic link without a file behind it points to; other paths as they are.
+/// The target of a dangling symbolic link; other paths unchanged.
 fn dangling(path: &Path) -> PathBuf {
     match fs::read_link(path) {
         Ok(to) => path.parent().unwrap_or(Path::new("")).join(to),
@@ -284,7 +283,7 @@ mod tests {
             lasting(Some(LIBORC_UMASK), reads(&[LIBORC_UMASK, 0o022])),
             Some(LIBORC_UMASK)
         );
-        // It has been chosen meanwhile.
+        // Set by the process meanwhile.
         let chosen = reads(&[LIBORC_UMASK]);
         assert_eq!(lasting(Some(0o022), chosen), Some(LIBORC_UMASK));
         assert_eq!(lasting(None, || None), None);
@@ -297,7 +296,7 @@ mod tests {
         for mode in [0o600, 0o640, 0o666, 0o777] {
             fs::write(&path, b"older").unwrap();
             fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
-            // Only root may give a file away; for others it stays their own.
+            // Only root may change the owner; for other users it stays the same.
             let _ = fchown(File::open(&path).unwrap(), Some(1234), Some(5678));
             let older = fs::metadata(&path).unwrap();
             open(&path, &|| ()).unwrap();
@@ -310,7 +309,7 @@ mod tests {
 
     const OF_ANOTHER: &str = "MEDIARECORDER_FILE_OF_ANOTHER";
 
-    /// What a process does that may write to a file of another's, but not give it away.
+    /// Run as a user who may write to another user's file, but not change its owner.
     #[test]
     fn as_another_user() {
         let Some(path) = std::env::var_os(OF_ANOTHER).map(PathBuf::from) else {
@@ -339,7 +338,7 @@ mod tests {
             .uid(65_534)
             .gid(65_534)
             .output();
-        // Only root may become another user.
+        // Only root may switch users.
         let Ok(output) = child else {
             return;
         };
@@ -348,7 +347,7 @@ mod tests {
         assert_eq!(names(dir.path()), ["a"]);
     }
 
-    /// Mounts, if this machine lets us; unmounts at the end.
+    /// A mount, if this machine permits it; unmounted on drop.
     struct Mounted(PathBuf);
 
     impl Mounted {
@@ -356,7 +355,7 @@ mod tests {
             let mut mount = std::process::Command::new("mount");
             let done = mount.args(args).arg(at).output();
             let mounted = done.is_ok_and(|output| output.status.success());
-            // scripts/test tells at its end.
+            // scripts/test reports these at its end.
             if !mounted && let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
                 let mut list = File::options().append(true).open(list).unwrap();
                 writeln!(
@@ -393,7 +392,7 @@ mod tests {
                 return;
             };
             if path == &in_folder {
-                // Nothing can be made there, and nothing renamed.
+                // No file can be created or renamed there.
                 let mut mount = std::process::Command::new("mount");
                 let ro = mount.args(["-o", "remount,ro"]).arg(&folder).status();
                 assert!(ro.unwrap().success());
@@ -401,7 +400,7 @@ mod tests {
             let opened = file(open(path, &|| ()).unwrap());
             (&*opened).write_all(b"new").unwrap();
             assert_eq!(fs::read(&behind).unwrap(), b"new");
-            // It is not truncated while another recording still writes to it.
+            // Not truncated while another recording still writes to it.
             let err = open(path, &|| ()).unwrap_err();
             assert_eq!(err.kind(), io::ErrorKind::ResourceBusy);
             assert!(err.to_string().contains(path.to_str().unwrap()), "{err}");

@@ -1,4 +1,4 @@
-//! A blob of what is in the file at `location`: read from there, or copied, when somebody wants it.
+//! A blob in the file at `location`: read or copied when requested.
 
 use std::fs::File;
 use std::io;
@@ -10,23 +10,22 @@ use super::file::OpenFile;
 use super::platform::{read_exact_at, write_all_at};
 use super::spill::{self, UnlinkedFile};
 
-/// Bytes and where they belong in the recording.
+/// Bytes and their offset in the recording.
 pub(super) type Edit = (u64, Vec<u8>);
 
-/// What was overwritten in the file behind an unread blob, oldest first; `None` if that
-/// is not known.
+/// What was overwritten in the file under an unread blob, oldest first; `None` if unknown.
 type Overwritten = Mutex<Option<Vec<Edit>>>;
 
-/// The bytes `from..to` of a recording, most of which are still in a file that may grow and be patched. What is
-/// patched later does not reach the blob.
+/// The bytes `from..to` of a recording, most of which are still in a file that may grow and be patched. Later patches
+/// do not affect the blob.
 #[derive(Debug)]
 pub struct FileBlob {
     pub(super) file: Arc<OpenFile>,
     pub(super) path: PathBuf,
     pub(super) from: u64,
-    /// Where the part of it that is in the file ends.
+    /// End of the part in the file.
     pub(super) end: u64,
-    /// What could not be written behind that.
+    /// Bytes after that which could not be written.
     pub(super) tail: Option<gst::Buffer>,
     /// Patches that could not be written.
     pub(super) unwritten: Vec<Edit>,
@@ -36,21 +35,21 @@ pub struct FileBlob {
 }
 
 impl FileBlob {
-    /// Where its first byte is in the recording.
+    /// Offset of its first byte in the recording.
     pub fn offset(&self) -> u64 {
         self.from
     }
 
-    /// Behind its last byte.
+    /// Offset after its last byte.
     pub fn offset_end(&self) -> u64 {
         self.end + self.tail.as_ref().map_or(0, |tail| tail.size() as u64)
     }
 
-    /// Its bytes: in memory up to `max-memory`, else as a file of their own that shares the blocks of the first
-    /// where the file system can, and otherwise is a copy in `temp-dir`. Takes as long as the disk does.
+    /// Its bytes: in memory up to `max-memory`, else in a separate file that shares the extents of the recording's file
+    /// if the file system supports it, and otherwise is a copy in `temp-dir`. Blocks on the disk.
     ///
     /// # Errors
-    /// When they cannot be read, or there is no room for them. The message names the place.
+    /// If they cannot be read, or there is no space for them. The message names the place.
     pub fn into_buffer(self) -> io::Result<gst::Buffer> {
         let size = self.end - self.from;
         let mut buffer = if size <= self.max_memory {
@@ -98,7 +97,7 @@ impl FileBlob {
             .map_err(|err| self.reading(err))
     }
 
-    /// What makes of the file's bytes those of the blob, in order. To be asked once those have been read.
+    /// The edits that turn the file's bytes into the blob's, in order. Call after reading the bytes.
     fn edits(&self) -> io::Result<Vec<Edit>> {
         let overwritten = self
             .overwritten
@@ -124,7 +123,7 @@ impl FileBlob {
 pub(super) struct UnreadBlobs(Vec<(u64, u64, Weak<Overwritten>)>);
 
 impl UnreadBlobs {
-    /// A new one, of the bytes `from..end`.
+    /// Adds a blob with the bytes `from..end`.
     pub(super) fn add(&mut self, from: u64, end: u64) -> Arc<Overwritten> {
         self.0.retain(|(.., blob)| blob.strong_count() > 0);
         let overwritten = Arc::new(Mutex::new(Some(Vec::new())));
@@ -132,7 +131,8 @@ impl UnreadBlobs {
         overwritten
     }
 
-    /// Runs `patch`, which overwrites `from..to` of `file`, and keeps what it overwrites for those that want it.
+    /// Runs `patch`, which overwrites `from..to` of `file`, and first saves the overwritten bytes for the blobs with
+    /// them.
     pub(super) fn preserve<R>(
         &self,
         file: &File,
@@ -146,7 +146,7 @@ impl UnreadBlobs {
             .filter(|(start, end, _)| from < *end && *start < to)
             .filter_map(|(start, end, blob)| Some((*start, *end, blob.upgrade()?)))
             .collect();
-        // Locked across the write, so that who reads meanwhile finds either the old bytes or what they were.
+        // Locked across the write, so that a concurrent reader finds either the old bytes or their saved copy.
         let mut locked = Vec::new();
         for (start, end, blob) in &blobs {
             let mut list = blob.lock().unwrap_or_else(PoisonError::into_inner);
@@ -161,7 +161,7 @@ impl UnreadBlobs {
     }
 }
 
-/// The part of an edit that lies in `from..to`.
+/// The part of an edit in `from..to`.
 fn clip((at, mut bytes): Edit, from: u64, to: u64) -> Option<Edit> {
     let start = from.max(at);
     let end = to.min(at + bytes.len() as u64);
@@ -172,7 +172,7 @@ fn clip((at, mut bytes): Edit, from: u64, to: u64) -> Option<Edit> {
     Some((start, bytes.split_off((start - at) as usize)))
 }
 
-/// A file of its own in `directory` that shares all blocks of `file`, where the file system can do that.
+/// A separate file in `directory` that shares all extents of `file`, if the file system supports it.
 #[cfg(target_os = "linux")]
 fn clone(file: &File, directory: &Path) -> Option<UnlinkedFile> {
     let directory = if directory.as_os_str().is_empty() {
@@ -190,13 +190,13 @@ fn clone(_file: &File, _directory: &Path) -> Option<UnlinkedFile> {
     None
 }
 
-/// A copy of the bytes `from..to` of `file` in an unlinked file in `directory`.
+/// Copies the bytes `from..to` of `file` to an unlinked file in `directory`.
 fn copy(file: &File, from: u64, to: u64, directory: &Path) -> io::Result<UnlinkedFile> {
     let own = spill::create(directory)?;
     allocate(&own, to - from)?;
     let mut at = from;
     while at < to {
-        // Without a way through this process' memory where the kernel can.
+        // In the kernel, if supported.
         match copy_range(file, at, &own, at - from, to - at) {
             Some(count) => at += count,
             None => break,
@@ -214,13 +214,13 @@ fn copy(file: &File, from: u64, to: u64, directory: &Path) -> io::Result<Unlinke
     Ok(own)
 }
 
-/// Takes the room for `size` bytes at once: nothing is copied where it is not there.
+/// Allocates `size` bytes up front: fails before copying if there is no space.
 #[cfg(target_os = "linux")]
 fn allocate(file: &File, size: u64) -> io::Result<()> {
     use rustix::{fs::FallocateFlags, io::Errno};
     match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, size) {
         Err(err @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => Err(err.into()),
-        // Some file systems cannot share extents: there, copying finds out.
+        // Not supported by some file systems: there, the copy itself may fail.
         _ => Ok(()),
     }
 }
@@ -230,7 +230,7 @@ fn allocate(_file: &File, _size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Copies up to `size` bytes inside the kernel; how many, or `None` where that is impossible.
+/// Copies up to `size` bytes in the kernel; returns the count, or `None` if unsupported.
 #[cfg(target_os = "linux")]
 fn copy_range(from: &File, mut at: u64, to: &File, mut to_at: u64, size: u64) -> Option<u64> {
     let size = usize::try_from(size).unwrap_or(usize::MAX);

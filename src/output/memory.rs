@@ -1,17 +1,17 @@
-//! Bytes gathered in memory: pieces in order, patched without touching what others hold.
+//! Bytes in memory as ordered pieces, patched without modifying shared buffers.
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 
 type Mapped = gst::MappedBuffer<gst::buffer::Readable>;
 
-/// Smaller buffers are copied together: an encoder's packet of 200 bytes may hold an allocation
-/// of 4000, and thousands of them would be far more than `max-memory`.
+/// Smaller buffers are merged by a copy: an encoder's packet of 200 bytes may hold an allocation of 4000, and thousands
+/// of them would exceed `max-memory` by far.
 const SHARE_FROM: usize = 4096;
-/// Small buffers are copied into pieces of up to this size.
+/// Small buffers are copied into pieces up to this size.
 const CHUNK: usize = 64 * 1024;
 
-/// A run of bytes.
+/// A contiguous run of bytes.
 #[derive(Debug)]
 enum Piece {
     /// The muxer's own buffer, shared: never written to.
@@ -34,7 +34,7 @@ impl Piece {
 
     fn into_buffer(self) -> gst::Buffer {
         match self {
-            // A buffer of its own around the same memory, without the muxer's stamps and metas.
+            // A new buffer with the same memory, without the muxer's timestamps and metas.
             Self::Shared(mapped) => {
                 let buffer = mapped.into_buffer();
                 buffer
@@ -46,17 +46,17 @@ impl Piece {
     }
 }
 
-/// The bytes `start..end()` of a recording, in memory. Owned by one thread.
+/// The bytes `start..end()` of a recording in memory. Owned by one thread.
 #[derive(Debug)]
 pub(super) struct MemoryChunks {
     start: u64,
     end: u64,
-    /// Each with the position of its first byte in the recording, in order, none empty.
+    /// Sorted by the offset of their first byte in the recording; none is empty.
     pieces: VecDeque<(u64, Piece)>,
 }
 
 impl MemoryChunks {
-    /// None yet; the first will be at `start`.
+    /// Creates an empty list; the first byte will be at `start`.
     pub(super) fn new(start: u64) -> Self {
         Self {
             start,
@@ -73,13 +73,13 @@ impl MemoryChunks {
         self.end - self.start
     }
 
-    /// Adds `buffer` at the end.
+    /// Appends `buffer`.
     pub(super) fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
         let size = buffer.size();
         if size == 0 {
             return Ok(());
         }
-        // Mapping several memories would copy them together anyway.
+        // Mapping several memories would merge them by a copy anyway.
         let share = buffer.n_memory() == 1
             && size >= SHARE_FROM
             && buffer.peek_memory(0).maxsize() / 2 <= size;
@@ -101,13 +101,13 @@ impl MemoryChunks {
         Ok(())
     }
 
-    /// Overwrites bytes; what lies outside `start..end()` is ignored.
+    /// Overwrites bytes; those outside `start..end()` are ignored.
     pub(super) fn patch(&mut self, pos: u64, patch: &[u8]) -> io::Result<()> {
         let from = pos.max(self.start);
         let to = pos.saturating_add(patch.len() as u64).min(self.end);
         let mut at = from;
         while at < to {
-            // The piece that holds `at`: the last that begins at or before it.
+            // The piece that contains `at`: the last that begins at or before it.
             let index = self
                 .pieces
                 .partition_point(|(begin, _)| *begin <= at)
@@ -134,7 +134,7 @@ impl MemoryChunks {
         Ok(())
     }
 
-    /// Puts `new` into a shared piece, at `inside`, by cutting the piece around it.
+    /// Replaces part of a shared piece, at `inside`, with `new` by splitting the piece around it.
     fn split(&mut self, index: usize, inside: usize, new: Vec<u8>) -> io::Result<()> {
         let Some((begin, Piece::Shared(mapped))) = self.pieces.get(index) else {
             return Ok(());
@@ -168,7 +168,7 @@ impl MemoryChunks {
             .collect()
     }
 
-    /// All bytes as one buffer of one memory: shared if they are one piece, else copied together.
+    /// All bytes as one buffer with one memory: shared if there is one piece, else copied.
     pub(super) fn into_buffer(mut self) -> io::Result<gst::Buffer> {
         if self.pieces.len() <= 1 {
             return Ok(self
@@ -179,7 +179,7 @@ impl MemoryChunks {
         let size = usize::try_from(self.size()).map_err(io::Error::other)?;
         let mut bytes = Vec::new();
         bytes.try_reserve_exact(size).map_err(io::Error::other)?;
-        // Freed one by one: no two copies of everything at once.
+        // Freed one by one, so that there are never two copies of everything.
         for (_, piece) in self.pieces {
             bytes.extend_from_slice(piece.as_slice());
         }

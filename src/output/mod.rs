@@ -1,4 +1,4 @@
-//! What leaves the recorder: the store that blobs are cut from, the `src` pad, and events.
+//! The recorder's output: the store that blobs are cut from, the `src` pad, and events.
 
 mod blob;
 mod disk;

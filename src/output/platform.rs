@@ -1,4 +1,4 @@
-//! What differs between Unix and Windows about files; all else in this crate is portable.
+//! File operations that differ between Unix and Windows; the rest of this crate is portable.
 
 pub(super) use imp::{
     Identity, default_temp_dir, free_space, identity, is_device, keep_owner_and_mode, make_private,
@@ -15,17 +15,17 @@ mod imp {
 
     use tempfile::NamedTempFile;
 
-    /// A place for large temporary files, which on many machines /tmp (a RAM disk) is not.
+    /// A directory for large temporary files; /tmp is often a RAM disk.
     pub fn default_temp_dir() -> PathBuf {
         PathBuf::from("/var/tmp")
     }
 
-    /// Fills `bytes` from `pos` on. The file's cursor stays where it is.
+    /// Fills `bytes` from `pos`. The file's cursor does not move.
     pub fn read_exact_at(file: &File, bytes: &mut [u8], pos: u64) -> io::Result<()> {
         file.read_exact_at(bytes, pos)
     }
 
-    /// Writes `bytes` at `pos`. The file's cursor stays where it is.
+    /// Writes `bytes` at `pos`. The file's cursor does not move.
     pub fn write_all_at(file: &File, bytes: &[u8], pos: u64) -> io::Result<()> {
         file.write_all_at(bytes, pos)
     }
@@ -44,19 +44,19 @@ mod imp {
         meta.is_some_and(|meta| meta.file_type().is_char_device())
     }
 
-    /// Gives the file that `builder` will make the mode of any new file: the umask's.
+    /// Makes `builder` create files with the default mode according to the umask.
     pub fn with_default_mode<'a, 'b>(
         builder: &'b mut tempfile::Builder<'a, 'a>,
     ) -> &'b mut tempfile::Builder<'a, 'a> {
         builder.permissions(Permissions::from_mode(0o666))
     }
 
-    /// Restricts a temporary file to its owner: a file without a name is created by the umask.
+    /// Restricts a temporary file to its owner: an unnamed file is created with the umask.
     pub fn make_private(file: &File) -> io::Result<()> {
         file.set_permissions(Permissions::from_mode(0o600))
     }
 
-    /// Gives `new` the owner and mode of `older`.
+    /// Sets the owner and mode of `older` on `new`.
     pub fn keep_owner_and_mode(new: &File, older: &Metadata) -> io::Result<()> {
         let meta = new.metadata()?;
         if (meta.uid(), meta.gid()) != (older.uid(), older.gid()) {
@@ -72,25 +72,25 @@ mod imp {
     /// Device and inode.
     pub type Identity = (u64, u64);
 
-    /// Which file this is, whatever its name.
+    /// Identifies the file independently of its name.
     pub fn identity(file: &File) -> io::Result<Identity> {
         let meta = file.metadata()?;
         Ok((meta.dev(), meta.ino()))
     }
 
-    /// Bytes that are free to this process on the file system of a directory.
+    /// Bytes available to this process on the file system of a directory.
     pub fn free_space(directory: &Path) -> io::Result<Option<u64>> {
         let system = rustix::fs::statvfs(directory)?;
         Ok(Some(system.f_bavail.saturating_mul(system.f_frsize)))
     }
 
-    /// Gives `new` the name `target`, in place of an older file, which lives on for whoever has it open.
+    /// Renames `new` to `target`, replacing an existing file, which remains available to those who have it open.
     pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
         new.persist(target).map_err(|err| err.error)
     }
 
-    /// The directory that has the entry of the file at `path`, behind symbolic links; `None` where it may not be read:
-    /// then its entries cannot be synchronised but with the file.
+    /// The directory with the entry of the file at `path`, with symbolic links resolved; `None` if it cannot be read:
+    /// then its entries can only be synchronised with the file.
     pub fn open_directory_of(path: &Path) -> io::Result<Option<File>> {
         let path = path.canonicalize()?;
         match File::open(path.parent().unwrap_or(&path)) {
@@ -99,7 +99,7 @@ mod imp {
         }
     }
 
-    /// Returns when the directory's entries are on the disk, or at once where its file system has no such call.
+    /// Returns when the directory's entries are on disk, or at once if its file system does not support it.
     pub fn sync_directory(directory: &File) -> io::Result<()> {
         match directory.sync_all() {
             Err(err) if err.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -123,12 +123,12 @@ mod imp {
         BY_HANDLE_FILE_INFORMATION, GetDiskFreeSpaceExW, GetFileInformationByHandle,
     };
 
-    /// The user's own: `%TMP%`.
+    /// The user's temporary directory: `%TMP%`.
     pub fn default_temp_dir() -> PathBuf {
         std::env::temp_dir()
     }
 
-    /// Fills `bytes` from `pos` on.
+    /// Fills `bytes` from `pos`.
     pub fn read_exact_at(file: &File, mut bytes: &mut [u8], mut pos: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match file.seek_read(bytes, pos) {
@@ -160,8 +160,8 @@ mod imp {
         Ok(())
     }
 
-    /// Writes some of `slices` at `pos`; returns the number of bytes. Other threads may read or write elsewhere in the file: here
-    /// that moves its cursor, which nothing relies on.
+    /// Writes some of `slices` at `pos`; returns the number of bytes. Other threads may read or write elsewhere in the
+    /// file: that moves its cursor here, but nothing relies on it.
     pub fn write_vectored_at(file: &File, slices: &[IoSlice<'_>], pos: u64) -> io::Result<usize> {
         match slices.iter().find(|slice| !slice.is_empty()) {
             Some(slice) => file.seek_write(slice, pos),
@@ -169,25 +169,25 @@ mod imp {
         }
     }
 
-    /// Whether `path` is the device that takes everything. It has no metadata.
+    /// Whether `path` is the null device, which has no metadata.
     pub fn is_device(path: &Path, _meta: Option<&Metadata>) -> bool {
         path.as_os_str().eq_ignore_ascii_case("nul")
             || path.as_os_str().eq_ignore_ascii_case(r"\\.\nul")
     }
 
-    /// A new file has its directory's permissions.
+    /// A new file inherits its directory's permissions.
     pub fn with_default_mode<'a, 'b>(
         builder: &'b mut tempfile::Builder<'a, 'a>,
     ) -> &'b mut tempfile::Builder<'a, 'a> {
         builder
     }
 
-    /// A temporary file is opened for this process alone.
+    /// A temporary file is opened exclusively by this process.
     pub fn make_private(_file: &File) -> io::Result<()> {
         Ok(())
     }
 
-    /// A new file has its directory's owner and permissions, as programs are used to here.
+    /// A new file inherits its directory's owner and permissions, as is usual on Windows.
     pub fn keep_owner_and_mode(_new: &File, _older: &Metadata) -> io::Result<()> {
         Ok(())
     }
@@ -196,13 +196,13 @@ mod imp {
         Ok(())
     }
 
-    /// The volume's number, and the file's on it.
+    /// Volume serial number and file index.
     pub type Identity = (u64, u64);
 
-    /// Which file this is, whatever its name.
+    /// Identifies the file independently of its name.
     pub fn identity(file: &File) -> io::Result<Identity> {
         let mut found = BY_HANDLE_FILE_INFORMATION::default();
-        // SAFETY: the handle is open as long as `file` is borrowed, and `found` is what the function fills in.
+        // SAFETY: the handle stays open while `file` is borrowed, and `found` is an output parameter.
         let done = unsafe { GetFileInformationByHandle(file.as_raw_handle(), &raw mut found) };
         if done == 0 {
             return Err(io::Error::last_os_error());
@@ -211,13 +211,13 @@ mod imp {
         Ok((found.dwVolumeSerialNumber.into(), number))
     }
 
-    /// Bytes that are free to this process on the volume of a directory.
+    /// Bytes available to this process on the volume of a directory.
     pub fn free_space(directory: &Path) -> io::Result<Option<u64>> {
         let mut wide: Vec<u16> = directory.as_os_str().encode_wide().collect();
-        // A path to a share has to end so.
+        // Required for a path to a share.
         wide.extend([u16::from(b'\\'), 0]);
         let mut free = 0;
-        // SAFETY: `wide` ends with 0 and `free` is what the function fills in; both outlive the call, and the other two
+        // SAFETY: `wide` is NUL-terminated and `free` is an output parameter; both outlive the call, and the other two
         // may be null.
         let done =
             unsafe { GetDiskFreeSpaceExW(wide.as_ptr(), &raw mut free, null_mut(), null_mut()) };
@@ -227,8 +227,8 @@ mod imp {
         }
     }
 
-    /// Nothing: a directory cannot be opened here to be synchronised, and what FlushFileBuffers brings to the disk of a
-    /// file has its entry with it.
+    /// Does nothing: a directory cannot be opened for synchronisation on Windows, and FlushFileBuffers includes the
+    /// file's directory entry.
     pub fn open_directory_of(_path: &Path) -> io::Result<Option<File>> {
         Ok(None)
     }
@@ -238,11 +238,11 @@ mod imp {
         Ok(())
     }
 
-    /// Gives `new` the name `target`, in place of an older file.
+    /// Renames `new` to `target`, replacing an existing file.
     ///
-    /// A file that somebody has open cannot be replaced, but it can be renamed (if he lets others delete it): it is,
-    /// and then deleted, so that it lives on without a name. What is mapped cannot even be deleted: it stays, under its
-    /// other name, beside the new one.
+    /// An open file cannot be replaced, but it can be renamed if opened with FILE_SHARE_DELETE. It is renamed and then
+    /// deleted, so that it continues to exist without a name. A mapped file cannot even be deleted: it stays beside the
+    /// new one under its other name.
     pub fn put_in_place(new: NamedTempFile, target: &Path) -> io::Result<File> {
         let new = match new.persist(target) {
             Ok(file) => return Ok(file),
@@ -257,7 +257,7 @@ mod imp {
             .into_temp_path();
         fs::rename(target, &aside)?;
         match new.persist(target) {
-            // Dropping `aside` deletes it.
+            // `aside` is deleted on drop.
             Ok(file) => Ok(file),
             Err(err) => {
                 fs::rename(&aside, target)?;

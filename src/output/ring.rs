@@ -1,7 +1,8 @@
-//! The files that an element has written, the oldest first: where there may only be so many, or so many bytes, the oldest is
-//! unlinked before there is more.
+//! The files written by an element, oldest first. With a limit on their number or total size, the oldest is unlinked
+//! before the limit is exceeded.
 //!
-//! Only files that it has written are, and only while they are where it put them. Who has one open keeps its content.
+//! Only files written by the element are unlinked, and only while they are where it put them. Whoever has one open
+//! keeps its content.
 
 use super::disk::GATHER;
 use super::platform::{self, Identity};
@@ -17,25 +18,25 @@ use std::{
     time::SystemTime,
 };
 
-/// So many bytes may be on their way to a file, and are not free any more.
+/// Maximum bytes on their way to a file, which are no longer free.
 const UNDERWAY: u64 = 2 * GATHER;
 
-/// Files give way before so much more is needed, or as much as the growing one has.
+/// Files are unlinked this many bytes ahead of need, or the size of the growing file if that is less.
 const MOST_AHEAD: u64 = 64 << 20;
 
-/// What there may be; 0 is no limit.
+/// Limits of a ring; 0: unlimited.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RingLimits {
-    /// Files that stay.
+    /// Maximum number of files.
     pub files: u32,
-    /// Bytes in them.
+    /// Maximum total bytes.
     pub bytes: u64,
-    /// Bytes that stay free on the file system.
+    /// Minimum bytes left free on the file system.
     pub free: u64,
 }
 
 impl RingLimits {
-    /// Whether older files give way.
+    /// Whether older files are unlinked.
     pub fn unlinks(&self) -> bool {
         self.files > 0 || self.bytes > 0
     }
@@ -50,7 +51,7 @@ pub struct Ring {
 #[derive(Debug, Default)]
 struct Files {
     all: VecDeque<Entry>,
-    /// Their bytes.
+    /// Total size in bytes.
     bytes: u64,
     next: u64,
 }
@@ -60,13 +61,13 @@ struct Entry {
     id: u64,
     path: PathBuf,
     identity: Identity,
-    /// Numbers of inodes are used again.
+    /// Creation time, since inode numbers are reused.
     created: Option<SystemTime>,
     size: u64,
 }
 
 impl Entry {
-    /// Whether it is still the file that was written, and nobody else has added to it.
+    /// Whether it is still the same file, and no one else has appended to it.
     fn is_there(&self) -> bool {
         let is_file = fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.is_file());
         let is_same = |file: File| {
@@ -79,28 +80,28 @@ impl Entry {
     }
 }
 
-/// A file that is being written: its place among the others.
+/// The entry of a file being written.
 #[derive(Debug, Clone)]
 pub struct RingPlace {
     ring: Arc<Ring>,
     limits: RingLimits,
-    /// How long the file may become before less is free than has to be.
+    /// How large the file may become before free space falls below the minimum.
     room: Arc<AtomicU64>,
 }
 
-/// What a file knows of its place.
+/// A file's state in the ring.
 #[derive(Debug)]
 pub(super) struct RingFile {
     place: RingPlace,
     id: u64,
     path: PathBuf,
     size: u64,
-    /// Its size when it was looked how much is free.
+    /// Its size when free space was last checked.
     looked: Option<u64>,
 }
 
 impl RingPlace {
-    /// A place in `ring` for one file more.
+    /// Reserves an entry in `ring` for one more file.
     pub fn new(ring: Arc<Ring>, limits: RingLimits) -> Self {
         RingPlace {
             ring,
@@ -109,12 +110,12 @@ impl RingPlace {
         }
     }
 
-    /// How long the file may become before less is free than has to be, as far as is known.
+    /// How large the file may become before free space falls below the minimum, as far as known.
     pub fn room(&self) -> u64 {
         self.room.load(Ordering::Relaxed)
     }
 
-    /// A file is about to take its place at `path`: the oldest goes where there are as many as may be.
+    /// Called before a file is put in place at `path`: unlinks the oldest if the maximum number is reached.
     pub(super) fn make_way(&self, path: &Path) {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let mut files = self.ring.lock();
@@ -128,7 +129,7 @@ impl RingPlace {
         while files.all.len() > others as usize && files.unlink_oldest() {}
     }
 
-    /// The file has its place.
+    /// Registers the file, now in place.
     pub(super) fn take(self, path: &Path, file: &File) -> io::Result<RingFile> {
         let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
         let identity = platform::identity(file)?;
@@ -156,10 +157,10 @@ impl RingPlace {
 }
 
 impl RingFile {
-    /// The file is about to have so many bytes more: the oldest others go until there may be as many.
+    /// Called before the file grows by this many bytes: unlinks the oldest other files until there is space.
     ///
     /// # Errors
-    /// When it would have more than there may be in all.
+    /// If the file alone would exceed the total.
     pub(super) fn grow(&mut self, by: u64) -> io::Result<()> {
         let most = self.place.limits.bytes;
         let mut files = self.place.ring.lock();
@@ -190,7 +191,7 @@ impl RingFile {
         Ok(())
     }
 
-    /// Looks how much is free, and has the oldest files give way where that is too little.
+    /// Checks free space, and unlinks the oldest files if there is too little.
     pub(super) fn keep_free(&mut self) {
         let RingLimits { free: least, .. } = self.place.limits;
         if least == 0 {
@@ -204,7 +205,7 @@ impl RingFile {
         let mut others = 0;
         if self.place.limits.unlinks() {
             let mut files = self.place.ring.lock();
-            // In time: who has an unlinked file open keeps its bytes for a while.
+            // Ahead of time: an unlinked file's bytes stay allocated while someone has it open.
             let ahead = self.size.min(MOST_AHEAD);
             while free < least.saturating_add(ahead) && files.unlink_oldest() {
                 let now = free_space(&self.path).ok().flatten().unwrap_or(free);
@@ -228,13 +229,13 @@ impl Ring {
 }
 
 impl Files {
-    /// They are not ours any more.
+    /// Drops entries: the files no longer belong to the ring.
     fn forget(&mut self, which: impl Fn(&Entry) -> bool) {
         self.all.retain(|entry| !which(entry));
         self.bytes = self.all.iter().map(|entry| entry.size).sum();
     }
 
-    /// The oldest goes, unless it is the one that grows. FALSE where there is none.
+    /// Unlinks the oldest file unless it is the one being written. FALSE if there is none.
     fn unlink_oldest(&mut self) -> bool {
         if self.all.len() < 2 {
             return false;
@@ -264,11 +265,10 @@ impl Files {
     }
 }
 
-/// Bytes that are free on the file system of this file, or of the one that is going to be there; `None` where that cannot be
-/// told.
+/// Bytes free on the file system of this file, or of a file to be created there; `None` if unknown.
 ///
 /// # Errors
-/// When the file's directory cannot be looked at.
+/// If the file's directory cannot be queried.
 pub fn free_space(path: &Path) -> io::Result<Option<u64>> {
     let directory = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -315,7 +315,7 @@ mod tests {
             begin(place(&ring, 2, 0), &folder.join(number.to_string()));
         }
         assert_eq!(names(folder), ["2", "3", "another"]);
-        // What has been replaced, or moved, is somebody else's.
+        // A replaced or moved file belongs to someone else.
         fs::remove_file(folder.join("2")).unwrap();
         fs::write(folder.join("2"), "another's").unwrap();
         fs::rename(folder.join("3"), folder.join("kept")).unwrap();
@@ -323,7 +323,7 @@ mod tests {
             begin(place(&ring, 2, 0), &folder.join(number.to_string()));
         }
         assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
-        // One that is written anew counts once.
+        // A rewritten file counts once.
         begin(place(&ring, 2, 0), &folder.join("6"));
         assert_eq!(names(folder), ["2", "5", "6", "another", "kept"]);
     }
@@ -338,7 +338,7 @@ mod tests {
         let mut newer = begin(place(&ring, 0, 100), &folder.join("1"));
         newer.grow(45).unwrap();
         assert_eq!(names(folder), ["0", "1"]);
-        // Its end, which is late.
+        // The end of the older file, written late.
         older.grow(5).unwrap();
         assert_eq!(names(folder), ["0", "1"]);
         newer.grow(1).unwrap();

@@ -1,4 +1,4 @@
-//! Where bytes go that are too many for memory: an unlinked temporary file.
+//! An unlinked temporary file for bytes beyond the memory limit.
 
 use memmap2::{Mmap, MmapOptions};
 use std::fs::File;
@@ -19,8 +19,8 @@ pub(super) fn directory(configured: Option<&Path>) -> PathBuf {
         .unwrap_or_else(platform::default_temp_dir)
 }
 
-/// A file without a name, of its owner's alone, open for reading and writing: nobody else can open it, and it is
-/// gone when the last handle and mapping are, even if the process is killed.
+/// An unnamed, private file, open for reading and writing: no one else can open it, and it is freed with the last
+/// handle and mapping, even if the process is killed.
 #[derive(Debug)]
 pub struct UnlinkedFile(File);
 
@@ -36,23 +36,23 @@ impl UnlinkedFile {
     /// Writes all of `bytes` at this offset.
     ///
     /// # Errors
-    /// When the file system does not take them.
+    /// If the file system rejects the write.
     pub fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         platform::write_all_at(&self.0, bytes, offset)
     }
 
-    /// Fills `bytes` from this offset on.
+    /// Fills `bytes` from this offset.
     ///
     /// # Errors
-    /// When the file is shorter, or cannot be read.
+    /// If the file is shorter, or cannot be read.
     pub fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         platform::read_exact_at(&self.0, bytes, offset)
     }
 
-    /// Bytes `from..to` as a mapping, which keeps the file and is not read for it. The caller writes nothing more.
+    /// Maps bytes `from..to`; the mapping keeps the file, which is read on access. The caller must not write any more.
     ///
     /// # Errors
-    /// When the file is shorter, or its file system has no mappings.
+    /// If the file is shorter, or its file system does not support mappings.
     pub(super) fn map(&self, from: u64, to: u64) -> io::Result<gst::Buffer> {
         if from >= to {
             return Ok(gst::Buffer::new());
@@ -61,14 +61,14 @@ impl UnlinkedFile {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let len = usize::try_from(to - from).map_err(io::Error::other)?;
-        // SAFETY: a mapping is sound as long as nobody changes or shortens the file. This one has no name, so
-        // that nobody else can; the caller writes to it no more, and no code here ever shortens it.
+        // SAFETY: a mapping is sound as long as no one modifies or truncates the file. This one has no name, so no one
+        // else can; the caller does not write to it any more, and no code here ever truncates it.
         let map = unsafe { MmapOptions::new().offset(from).len(len).map(&self.0)? };
         Ok(gst::Buffer::from_slice(MappedFile(map)))
     }
 }
 
-/// A mapping as a buffer's memory.
+/// A mapping as the memory of a buffer.
 struct MappedFile(Mmap);
 
 impl AsRef<[u8]> for MappedFile {
@@ -77,15 +77,15 @@ impl AsRef<[u8]> for MappedFile {
     }
 }
 
-/// One in `configured`, or where temporary files are.
+/// Creates a file in `configured`, or in the default directory for temporary files.
 ///
 /// # Errors
-/// When none can be created there.
+/// If none can be created there.
 pub fn unlinked_file(configured: Option<&Path>) -> io::Result<UnlinkedFile> {
     create(&directory(configured))
 }
 
-/// Makes one.
+/// Creates an unlinked file in `directory`.
 pub(super) fn create(directory: &Path) -> io::Result<UnlinkedFile> {
     let made = tempfile::tempfile_in(directory).and_then(|file| {
         platform::make_private(&file)?;

@@ -1,7 +1,7 @@
-//! The `src` pad's output: its own thread, fed without waiting.
+//! The `src` pad's output: a separate thread, fed without blocking.
 //!
-//! Lock order: `SrcOutput::worker`, then the queue's. Neither is held across a push, a query, a
-//! join, file access or a callback.
+//! Lock order: `SrcOutput::worker`, then the queue's. Neither is held across a push, a query, a join, file access or a
+//! callback.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,25 +14,24 @@ use gst::prelude::*;
 use super::src_queue::{Audience, Op, Queue};
 use super::src_sender::{self, Sender, Warn};
 
-/// So long going down waits for a downstream that holds the thread; then the thread is left to
-/// end when it is dropped.
+/// How long deactivation waits for a thread blocked downstream; after that the thread exits once it is unblocked.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What leaves through the always `src` pad.
+/// The output of the always `src` pad.
 ///
-/// A recording is [`begin`](Self::begin), [`write`](Self::write)…, [`end`](Self::end), of one number. These
-/// never wait for downstream: a thread of the pad's own sends what is queued, as the muxer
-/// completed it. What does not fit in `max_memory` waits in an unlinked temporary file. A
-/// downstream that fails is given up for this recording with one warning.
+/// A recording is [`begin`](Self::begin), [`write`](Self::write)…, [`end`](Self::end), with its number. These never
+/// block on downstream: the pad's own thread pushes the queue, with the buffers as the muxer output them. What exceeds
+/// `max_memory` waits in an unlinked temporary file. If downstream fails, output stops for this recording with one
+/// warning.
 ///
-/// All methods may be called from any thread, and while the pad is inactive, when they do nothing.
+/// All methods can be called from any thread, and do nothing while the pad is inactive.
 pub struct SrcOutput {
     pad: gst::Pad,
     warn: Arc<Warn>,
     shared: Arc<Shared>,
 }
 
-/// What the pad's `linked` handler sees too.
+/// State shared with the pad's `linked` handler.
 #[derive(Default)]
 struct Shared {
     worker: Mutex<Option<Worker>>,
@@ -54,8 +53,7 @@ impl Default for Limits {
     }
 }
 
-/// The thread of one activation and its queue. A thread that is left behind keeps a queue of its
-/// own, and cannot disturb the next one.
+/// The thread of one activation and its queue. An abandoned thread keeps its own queue and cannot disturb the next one.
 struct Worker {
     queue: Arc<Queue>,
     thread: Option<JoinHandle<()>>,
@@ -66,8 +64,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl SrcOutput {
-    /// `pad` is the element's `src` pad. `warn` is called without locks, from the pad's thread,
-    /// when a recording does not leave, or does not any longer.
+    /// `pad` is the element's `src` pad. `warn` is called without locks, from the pad's thread, when a recording is
+    /// not, or no longer, output.
     pub fn new(pad: &gst::Pad, warn: Box<Warn>) -> Self {
         let shared = Arc::new(Shared::default());
         let weak: Weak<Shared> = Arc::downgrade(&shared);
@@ -83,8 +81,8 @@ impl SrcOutput {
         }
     }
 
-    /// How many bytes may wait in memory, and where the file for more of them is (else in
-    /// `$TMPDIR`, else in /var/tmp). TrackStats from the next [`begin`](Self::begin) on.
+    /// Sets the maximum bytes queued in memory, and the directory of the spill file (else `$TMPDIR`, else /var/tmp).
+    /// Applies from the next [`begin`](Self::begin) on.
     pub fn set_limits(&self, max_memory: u64, temp_dir: Option<PathBuf>) {
         *lock(&self.shared.limits) = Limits {
             max_memory,
@@ -92,14 +90,14 @@ impl SrcOutput {
         };
     }
 
-    /// The pad became active (its activatemode function, READY→PAUSED): starts the thread, which
-    /// sends stream-start, `caps`, a BYTES segment and a GAP, so that a linked sink prerolls.
+    /// Activates the pad (from its activatemode function, READY→PAUSED): starts the thread, which pushes stream-start,
+    /// `caps`, a BYTES segment and a GAP, so that a linked sink prerolls.
     ///
-    /// `caps` are what the next recording probably has, before it is known; its own replace them.
-    /// Without, the segment waits for them too, as GStreamer wants caps before a segment.
+    /// `caps` are the expected caps of the next recording; its own replace them. Without `caps` the segment waits for
+    /// them, too, since GStreamer requires caps before a segment.
     ///
     /// # Errors
-    /// When no thread can be made.
+    /// If the thread cannot be spawned.
     pub fn activate(&self, caps: Option<&gst::Caps>) -> std::io::Result<()> {
         self.deactivate();
         let queue = Arc::new(Queue::default());
@@ -112,7 +110,7 @@ impl SrcOutput {
                     let sent = catch_unwind(AssertUnwindSafe(|| {
                         run(&queue, Sender::new(&pad, &*warn, caps));
                     }));
-                    // Nothing may gather for a thread that is no more.
+                    // Nothing may be queued for a thread that has exited.
                     queue.close();
                     queue.end();
                     if sent.is_err() {
@@ -127,11 +125,10 @@ impl SrcOutput {
         Ok(())
     }
 
-    /// The pad became inactive (its activatemode function, PAUSED→READY, when the core has made it
-    /// flushing): ends the thread. What was not sent is dropped.
+    /// Deactivates the pad (from its activatemode function, PAUSED→READY, once the core has set it flushing): ends the
+    /// thread. Queued data is dropped.
     ///
-    /// If downstream keeps the thread, this waits a second at most; the thread then ends when
-    /// it is dropped.
+    /// Waits at most a second for a thread blocked downstream; after that the thread exits once it is unblocked.
     pub fn deactivate(&self) {
         let worker = lock(&self.shared.worker).take();
         let Some(mut worker) = worker else {
@@ -141,7 +138,7 @@ impl SrcOutput {
         let Some(thread) = worker.thread.take() else {
             return;
         };
-        // From the thread itself there is nothing to wait for.
+        // In the thread itself there is nothing to wait for.
         if thread.thread().id() != std::thread::current().id()
             && worker.queue.wait_ended(PATIENCE)
             && thread.join().is_err()
@@ -150,23 +147,22 @@ impl SrcOutput {
         }
     }
 
-    /// Whether downstream takes bytes anywhere (answers SEEKING in BYTES), so that header and
-    /// index can be patched; false when unlinked. Asks downstream: to be called without locks.
+    /// Whether downstream is seekable (answers SEEKING in BYTES), so that header and index can be patched; false when
+    /// unlinked. Queries downstream: call without locks.
     pub fn seekable(&self) -> bool {
         src_sender::seekable(&self.pad)
     }
 
-    /// Whether anything is behind the pad.
+    /// Whether the pad is linked.
     pub fn is_linked(&self) -> bool {
         self.pad.is_linked()
     }
 
-    /// The recording `number` begins. While the pad is not linked, or another recording has begun and not ended,
-    /// nothing of it is queued or sent: false; `warn` is called in the latter case.
+    /// Begins the recording `number`. If the pad is not linked, or another recording has not ended, nothing of it is
+    /// queued or pushed and the result is false; `warn` is called in the latter case.
     ///
-    /// What there is to say about the state of downstream is found out when what was queued before
-    /// has been sent: after an EOS that it has not been cycled for, `warn` is called and this
-    /// recording is not sent.
+    /// The state of downstream is checked once the earlier queue has been pushed: if downstream had an EOS and its
+    /// state has not been cycled since, `warn` is called and this recording is not output.
     pub fn begin(&self, number: u64, caps: &gst::Caps) -> bool {
         let Some(queue) = self.shared.queue().filter(|_| self.is_linked()) else {
             return false;
@@ -175,38 +171,37 @@ impl SrcOutput {
         queue.begin(number, caps.clone(), limits.max_memory, limits.temp_dir)
     }
 
-    /// Bytes of the recording `number` at offset `pos`: a buffer that the muxer has completed. Earlier
-    /// bytes are overwritten through a new BYTES segment, or left as they are if downstream is
-    /// not seekable.
+    /// Writes a buffer from the muxer at offset `pos` of the recording `number`. Earlier bytes are overwritten through
+    /// a new BYTES segment, or left unchanged if downstream is not seekable.
     pub fn write(&self, number: u64, pos: u64, buffer: gst::Buffer) {
         if let Some(queue) = self.shared.queue() {
             queue.write(number, pos, buffer);
         }
     }
 
-    /// What is written of the recording `number` from here on is for this kind of downstream only: how its bytes end may
-    /// depend on it.
+    /// Restricts the following writes of the recording `number` to this kind of downstream: the final bytes may depend
+    /// on it.
     pub fn write_for(&self, number: u64, audience: Audience) {
         if let Some(queue) = self.shared.queue() {
             queue.write_for(number, audience);
         }
     }
 
-    /// The recording `number` is complete: EOS. What has not begun, or has ended, has no other end.
+    /// Ends the recording `number` with EOS. Ignored if it has not begun, or has ended.
     pub fn end(&self, number: u64) {
         if let Some(queue) = self.shared.queue() {
             queue.end_recording(number);
         }
     }
 
-    /// EOS, if it has not gone out since the latest recording began (or at all).
+    /// Pushes EOS, unless already pushed since the latest recording began (or at all).
     pub fn eos(&self) {
         if let Some(queue) = self.shared.queue() {
             queue.push(Op::Eos);
         }
     }
 
-    /// Waits until what was queued has been sent, no longer than `timeout`; whether it has.
+    /// Waits until the queue has been pushed, for at most `timeout`; returns whether it has.
     pub fn drain(&self, timeout: Duration) -> bool {
         match self.shared.queue() {
             Some(queue) => queue.wait_empty(timeout),
@@ -227,7 +222,7 @@ impl Shared {
     }
 }
 
-/// The thread.
+/// The thread function.
 fn run(queue: &Queue, mut sender: Sender<'_>) {
     sender.hello();
     let mut number = 0;

@@ -1,7 +1,7 @@
-//! What waits for the `src` pad's thread: operations in order, bytes beyond a limit in a file.
+//! The queue of the `src` pad's thread: operations in order, bytes beyond a limit in a file.
 //!
-//! Lock: `state` is this file's only one. It is held for moments: never across file access, a
-//! drop of buffers, or anything that calls out.
+//! Lock: `state` is this file's only one. It is held only briefly: never across file access, a drop of buffers, or
+//! anything that calls out.
 
 use std::collections::VecDeque;
 use std::io;
@@ -14,41 +14,41 @@ use super::{
     spill::{self, UnlinkedFile},
 };
 
-/// One turn of the thread takes no more operations,
+/// Maximum operations per iteration of the thread,
 const BATCH: usize = 64;
-/// nor, with the last, more bytes than about this.
+/// and approximate maximum bytes.
 const BATCH_BYTES: u64 = 1 << 20;
 
-/// Something to send.
+/// An operation of the thread.
 #[derive(Debug)]
 pub(super) enum Op {
-    /// Let a sink preroll that has just been linked.
+    /// Prerolls a newly linked sink.
     Hello,
-    /// A recording of this number.
+    /// Begins the recording with this number.
     Begin(u64, gst::Caps),
-    /// A recording has come before the end of another, and is not sent.
+    /// A recording has begun before the end of another, and is not output.
     TooEarly,
     Write(u64, Payload),
-    /// What is written from here on is for this kind of downstream only.
+    /// Restricts the following writes to this kind of downstream.
     For(Audience),
-    /// Nothing more of this recording can be kept, for this reason.
+    /// Nothing more of this recording can be queued, for this reason.
     GiveUp(String),
-    /// The recording is complete.
+    /// Ends the recording.
     End,
-    /// EOS if it has not gone out.
+    /// Pushes EOS unless already pushed.
     Eos,
 }
 
-/// Which downstream some bytes are for.
+/// The kind of downstream that some bytes are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Audience {
-    /// One that takes bytes anywhere.
+    /// Seekable downstream.
     Seekable,
-    /// One that takes them in order only.
+    /// Non-seekable downstream.
     Streaming,
 }
 
-/// A buffer, or where its bytes are.
+/// A buffer, or the location of its bytes.
 #[derive(Debug)]
 pub(super) enum Payload {
     Memory(gst::Buffer),
@@ -56,7 +56,7 @@ pub(super) enum Payload {
         file: Arc<UnlinkedFile>,
         at: u64,
         size: u64,
-        /// The buffer's stamps and flags, without bytes.
+        /// The buffer's timestamps and flags, without bytes.
         stamps: gst::Buffer,
     },
 }
@@ -90,7 +90,7 @@ impl Payload {
     }
 }
 
-/// What a buffer keeps from being freed.
+/// Allocated bytes that a buffer holds.
 fn allocated(buffer: &gst::Buffer) -> u64 {
     buffer
         .iter_memories()
@@ -98,7 +98,7 @@ fn allocated(buffer: &gst::Buffer) -> u64 {
         .sum()
 }
 
-/// The queue between whoever has bytes and the `src` pad's thread.
+/// The queue between writers and the `src` pad's thread.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -108,15 +108,15 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct State {
     ops: VecDeque<Op>,
-    /// Bytes that the waiting operations hold in memory.
+    /// Memory held by the queued operations, in bytes.
     bytes: u64,
-    /// The thread has taken operations that are not out yet.
+    /// The thread has taken operations that are not yet complete.
     busy: bool,
     closed: bool,
     ended: bool,
-    /// The number of the recording that has begun and not ended.
+    /// The number of the current recording.
     recording: Option<u64>,
-    /// It takes writes.
+    /// The current recording accepts writes.
     open: bool,
     spill: Option<(Arc<UnlinkedFile>, u64)>,
     max_memory: u64,
@@ -131,7 +131,7 @@ impl State {
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic elsewhere leaves nothing here half done.
+        // A panic elsewhere cannot leave this state inconsistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,12 +146,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Adds an operation that holds no bytes.
+    /// Appends an operation without bytes.
     pub(super) fn push(&self, op: Op) {
         self.add(self.lock(), op);
     }
 
-    /// A recording begins, unless another has that has not ended: false. The limits are for what waits of it.
+    /// Begins a recording with these limits; false if another one has not ended.
     pub(super) fn begin(
         &self,
         number: u64,
@@ -172,7 +172,7 @@ impl Queue {
         true
     }
 
-    /// The recording is complete; nothing if it has not begun here, or has ended.
+    /// Ends the recording; no effect if it has not begun here, or has ended.
     pub(super) fn end_recording(&self, number: u64) {
         let mut state = self.lock();
         if state.recording == Some(number) {
@@ -182,7 +182,7 @@ impl Queue {
         }
     }
 
-    /// What is written of the recording `number` from here on is for this kind of downstream only.
+    /// Restricts the following writes of the recording `number` to this kind of downstream.
     pub(super) fn write_for(&self, number: u64, audience: Audience) {
         let state = self.lock();
         if state.takes(number) {
@@ -190,7 +190,7 @@ impl Queue {
         }
     }
 
-    /// No more bytes of the recording `number` are wanted; a later one may have begun.
+    /// Rejects further bytes of the recording `number`; a later one may have begun.
     pub(super) fn refuse(&self, number: u64) {
         let mut state = self.lock();
         if state.recording == Some(number) {
@@ -198,8 +198,8 @@ impl Queue {
         }
     }
 
-    /// Adds bytes of the recording, in memory if there is room, else in the file; nothing if it has not begun here, or
-    /// has ended.
+    /// Queues bytes of the recording, in memory if there is space, else in the file; no effect if it has not begun
+    /// here, or has ended.
     pub(super) fn write(&self, number: u64, pos: u64, buffer: gst::Buffer) {
         let bytes = allocated(&buffer);
         let size = buffer.size() as u64;
@@ -209,7 +209,7 @@ impl Queue {
         }
         if state.bytes + bytes <= state.max_memory {
             state.bytes += bytes;
-            // All has been read back: the file's space is not needed any more.
+            // Everything has been read back: the file's space can be freed.
             let idle = match &state.spill {
                 Some((file, _)) if Arc::strong_count(file) == 1 => state.spill.take(),
                 _ => None,
@@ -227,7 +227,7 @@ impl Queue {
         drop(state);
         let spilled = self.spill(space, temp_dir, &buffer);
         let mut state = self.lock();
-        // It may have been ended while the disk did not answer.
+        // It may have ended while the disk was blocked.
         if !state.takes(number) {
             return;
         }
@@ -245,7 +245,7 @@ impl Queue {
         }
     }
 
-    /// Writes `buffer` to the file. Called without lock.
+    /// Writes `buffer` to the file. Called without the lock.
     fn spill(
         &self,
         space: Option<(Arc<UnlinkedFile>, u64)>,
@@ -276,7 +276,7 @@ impl Queue {
         })
     }
 
-    /// For the thread: the next operations, waiting for one; `None` when it is to end.
+    /// For the thread: waits for the next operations; `None` when it has to exit.
     pub(super) fn next(&self) -> Option<Vec<Op>> {
         let mut state = self.lock();
         state.busy = false;
@@ -310,12 +310,12 @@ impl Queue {
         Some(batch)
     }
 
-    /// Whether the thread is to end.
+    /// Whether the thread has to exit.
     pub(super) fn is_closed(&self) -> bool {
         self.lock().closed
     }
 
-    /// Tells the thread to end; what waits is dropped.
+    /// Makes the thread exit; queued operations are dropped.
     pub(super) fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
@@ -327,7 +327,7 @@ impl Queue {
         drop((dropped, spill));
     }
 
-    /// The thread's last word.
+    /// Called when the thread exits.
     pub(super) fn end(&self) {
         let mut state = self.lock();
         state.ended = true;
@@ -335,12 +335,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Waits until the thread has ended, or `timeout`; whether it has.
+    /// Waits until the thread has exited, or `timeout`; returns whether it has.
     pub(super) fn wait_ended(&self, timeout: Duration) -> bool {
         self.wait(timeout, |state| state.ended)
     }
 
-    /// Waits until everything has been sent, or `timeout`; whether it has.
+    /// Waits until everything has been pushed, or `timeout`; returns whether it has.
     pub(super) fn wait_empty(&self, timeout: Duration) -> bool {
         self.wait(timeout, |state| {
             state.ended || (state.ops.is_empty() && !state.busy)
@@ -363,7 +363,7 @@ impl Queue {
         true
     }
 
-    /// Bytes that wait in memory, and whether a file holds more.
+    /// Bytes queued in memory, and whether there are more in a file.
     #[cfg(test)]
     pub(super) fn backlog(&self) -> (u64, bool) {
         let state = self.lock();

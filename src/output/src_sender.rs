@@ -1,4 +1,4 @@
-//! The `src` pad's protocol: what is sent for a recording, in which order, and when not.
+//! The `src` pad's protocol: the events and buffers of a recording, and their order.
 //!
 //! Used by one thread, without any lock.
 
@@ -6,50 +6,50 @@ use super::src_queue::Audience;
 use glib::prelude::*;
 use gst::prelude::*;
 
-/// The field of caps that has the header.
+/// The caps field with the header.
 const STREAM_HEADER: &str = "streamheader";
 
-/// Called with a text for the application when a recording does not leave through `src`.
+/// Called with a message for the application when a recording is not output on `src`.
 pub(super) type Warn = dyn Fn(String) + Send + Sync;
 
-/// The thread's side of the pad.
+/// The thread's state of the pad.
 pub(super) struct Sender<'a> {
     pad: &'a gst::Pad,
     warn: &'a Warn,
-    /// The latest stream. Its start is sent again where downstream may have lost it, as a new
-    /// event: a pad passes the same one on only once.
+    /// The latest stream. Where downstream may have lost its stream-start, that is pushed again as a new event: a pad
+    /// forwards the same sticky event only once.
     stream: (glib::GString, gst::GroupId),
-    /// What lets a sink preroll, if it may have caps.
+    /// Caps for prerolling a sink, if known.
     caps: Option<gst::Caps>,
-    /// Something has gone out since `stream_start` was made.
+    /// Something has been pushed since `stream_start` was created.
     used: bool,
-    /// EOS has gone out since the latest stream-start.
+    /// EOS has been pushed since the latest stream-start.
     eos: bool,
-    /// It was the last: all that there is to record has ended.
+    /// That EOS was the final one: all tracks have ended.
     over: bool,
     recording: Recording,
     /// The next bytes are for this kind of downstream only.
     audience: Option<Audience>,
-    /// The container's header, until media comes: so long the caps to tell it by are kept, too.
+    /// Header buffers gathered until media arrives, and the caps to push again with them as `streamheader`.
     header: Option<(gst::Caps, Vec<gst::Buffer>)>,
-    /// No media has come yet.
+    /// No media has been pushed yet.
     opening: bool,
     list: Vec<gst::Buffer>,
 }
 
-/// What becomes of the current recording.
+/// State of the current recording.
 enum Recording {
-    /// There is none, or it is not sent: nothing goes out, not even EOS.
+    /// None, or not output: nothing is pushed, not even EOS.
     None,
     Sending {
-        /// Downstream takes bytes anywhere.
+        /// Downstream is seekable.
         seekable: bool,
-        /// Where downstream's next byte lands.
+        /// Downstream's current position.
         at: u64,
-        /// The furthest byte sent.
+        /// The highest offset pushed.
         end: u64,
     },
-    /// Given up: only EOS goes out.
+    /// Output has stopped: only EOS is pushed.
     Failed,
 }
 
@@ -71,10 +71,10 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Lets a linked sink preroll while there is nothing to send.
+    /// Prerolls a linked sink while there is no data.
     pub(super) fn hello(&mut self) {
         if self.over {
-            // A sink linked late. A pad sends no second EOS but after a stream-start.
+            // A sink linked late. A pad pushes a second EOS only after a stream-start.
             self.pad.push_event(self.stream_start());
             self.pad.push_event(gst::event::Eos::new());
             return;
@@ -87,8 +87,8 @@ impl<'a> Sender<'a> {
         }
         if matches!(self.recording, Recording::None) && !self.used {
             self.pad.push_event(self.stream_start());
-            // Caps after a segment are a warning of GStreamer's ("misordering"), so that the
-            // segment has to wait while the caps are unknown.
+            // Caps after a segment cause a GStreamer warning ("misordering"), so the segment has to wait while the caps
+            // are unknown.
             if let Some(caps) = &self.caps {
                 self.pad.push_event(gst::event::Caps::new(caps));
                 self.pad.push_event(segment(0));
@@ -105,7 +105,7 @@ impl<'a> Sender<'a> {
             .build()
     }
 
-    /// Begins a recording, if downstream can take one.
+    /// Begins a recording, if downstream can accept one.
     pub(super) fn begin(&mut self, caps: &gst::Caps) {
         self.recording = Recording::None;
         self.audience = None;
@@ -143,7 +143,7 @@ impl<'a> Sender<'a> {
         self.opening = true;
     }
 
-    /// Tells of a recording that has come too early.
+    /// Warns about a recording that has begun too early.
     pub(super) fn too_early(&self) {
         (self.warn)(format!(
             "this recording does not leave through {}: the one before is still being finished; start \
@@ -152,8 +152,8 @@ impl<'a> Sender<'a> {
         ));
     }
 
-    /// Lets go of the header, which caps tell first: sinks for more than one client give it to each, and some leave
-    /// out of the stream what is flagged as one.
+    /// Pushes the header, first in the caps: sinks for several clients send it to each, and some drop buffers with the
+    /// HEADER flag from the stream.
     fn send_header(&mut self) {
         let Some((mut caps, buffers)) = self.header.take() else {
             return;
@@ -166,13 +166,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// All that follows is for this kind of downstream only.
+    /// Restricts the following bytes to this kind of downstream.
     pub(super) fn write_for(&mut self, audience: Audience) {
         self.audience = Some(audience);
     }
 
-    /// Sends bytes, or gathers them until [`Sender::flush`]. False when the recording needs no
-    /// more of them.
+    /// Pushes bytes, or batches them until [`Sender::flush`]. False if the recording needs no more of them.
     pub(super) fn write(&mut self, pos: u64, buffer: gst::Buffer) -> bool {
         let Recording::Sending { seekable, at, end } = self.recording else {
             return false;
@@ -200,7 +199,7 @@ impl<'a> Sender<'a> {
                 let flags = gst::BufferCopyFlags::FLAGS
                     | gst::BufferCopyFlags::TIMESTAMPS
                     | gst::BufferCopyFlags::MEMORY;
-                // What downstream has got cannot be changed; only what goes beyond it is sent.
+                // Bytes already pushed cannot be changed; only those beyond are pushed.
                 match buffer.copy_region(flags, known.min(buffer.size())..) {
                     Ok(tail) if tail.size() > 0 => buffer = tail,
                     _ => return true,
@@ -213,14 +212,15 @@ impl<'a> Sender<'a> {
         inner.set_offset(pos);
         inner.set_offset_end(next);
         if !self.opening {
-            // Those of fragments are a part of the stream: flagged, they would be another header for it.
+            // Headers of fragments are part of the stream: with the flag, they would be taken for another stream
+            // header.
             inner.unset_flags(gst::BufferFlags::HEADER);
         }
         match &mut self.header {
             Some((_, gathered)) => gathered.push(buffer),
             None => self.list.push(buffer),
         }
-        // A push that failed has ended it.
+        // A failed push has ended it.
         if let Recording::Sending { at, end, .. } = &mut self.recording {
             *at = next;
             *end = next.max(*end);
@@ -228,7 +228,7 @@ impl<'a> Sender<'a> {
         true
     }
 
-    /// Pushes what was gathered.
+    /// Pushes the batch.
     pub(super) fn flush(&mut self) {
         let list = std::mem::take(&mut self.list);
         if list.is_empty() || !matches!(self.recording, Recording::Sending { .. }) {
@@ -240,7 +240,7 @@ impl<'a> Sender<'a> {
         };
         if let Err(err) = flow {
             self.recording = Recording::Failed;
-            // Being shut down ourselves is no failure of downstream's.
+            // Our own shutdown is not a failure of downstream.
             if !self.pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
                 (self.warn)(format!(
                     "the recording goes on, but no longer leaves through {}: downstream answered \
@@ -251,7 +251,7 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Sends no more bytes of this recording.
+    /// Stops the output of this recording.
     pub(super) fn give_up(&mut self, reason: &str) {
         self.send_header();
         self.flush();
@@ -264,12 +264,12 @@ impl<'a> Sender<'a> {
         }
     }
 
-    /// Ends the recording: EOS, if it was sent.
+    /// Ends the recording: pushes EOS, if it was output.
     pub(super) fn end(&mut self) {
         self.send_header();
         self.flush();
         if matches!(self.recording, Recording::Failed) {
-            // What failed may have been cycled since, and know of no stream.
+            // A failed downstream may have been cycled since, and lack a stream-start.
             self.pad.push_event(self.stream_start());
         }
         if !matches!(self.recording, Recording::None) {
@@ -278,7 +278,7 @@ impl<'a> Sender<'a> {
         self.recording = Recording::None;
     }
 
-    /// All has ended: EOS, if it has not gone out.
+    /// All tracks have ended: pushes EOS unless already pushed.
     pub(super) fn eos(&mut self) {
         self.over = true;
         self.send_eos();
@@ -295,19 +295,19 @@ impl<'a> Sender<'a> {
     }
 }
 
-/// Whether what is behind `pad` takes bytes anywhere (answers SEEKING in BYTES).
+/// Whether downstream of `pad` is seekable (answers SEEKING in BYTES).
 pub(super) fn seekable(pad: &gst::Pad) -> bool {
     let mut query = gst::query::Seeking::new(gst::Format::Bytes);
     pad.peer_query(&mut query) && query.result().0
 }
 
-/// Whether what is behind `pad` takes no more before its state is cycled. To be read before anything is sent:
-/// stream-start would clear it, and the sink behind would still refuse.
+/// Whether downstream of `pad` is at EOS until its state is cycled. Check before pushing anything: stream-start would
+/// clear the flag, and the sink would still refuse data.
 fn is_done(pad: &gst::Pad) -> bool {
     real_peer(pad).is_some_and(|peer| peer.pad_flags().contains(gst::PadFlags::EOS))
 }
 
-/// The pad that `pad` is linked to, seen through the walls of bins.
+/// The peer of `pad`, with ghost pads resolved.
 fn real_peer(pad: &gst::Pad) -> Option<gst::Pad> {
     let mut peer = pad.peer()?;
     while let Some(proxy) = peer.downcast_ref::<gst::ProxyPad>() {
@@ -320,7 +320,7 @@ fn new_stream() -> (glib::GString, gst::GroupId) {
     (glib::uuid_string_random(), gst::GroupId::next())
 }
 
-/// A BYTES segment from `start` on: where the next byte belongs.
+/// A BYTES segment that starts at the offset of the next byte.
 fn segment(start: u64) -> gst::Event {
     let start = gst::format::Bytes::from_u64(start);
     let mut segment = gst::FormattedSegment::<gst::format::Bytes>::new();

@@ -1,4 +1,4 @@
-//! The bytes of one recording at their offsets, and the blobs cut from them.
+//! The bytes of one recording by offset, and the blobs cut from them.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,38 +13,38 @@ use super::ring::{RingFile, RingPlace};
 use super::spill::{self, UnlinkedFile};
 use super::sync::SyncFile;
 
-/// A hole longer than this between two writes is taken for a mistake.
+/// A larger gap between two writes is treated as an error.
 const LONGEST_GAP: u64 = 1 << 30;
 
-/// The bytes of one recording, by their offset in it. Blobs are taken from the front.
+/// The bytes of one recording, by offset. Blobs are taken from the front.
 ///
-/// Owned and called by one thread at a time (it is `Send`); it takes no lock and makes no
-/// thread. Reading and writing files happens in the calls.
+/// Owned and called by one thread at a time (it is `Send`); it takes no lock and spawns no thread. File I/O happens in
+/// the calls.
 ///
-/// A blob never changes after [`Store::take`] has returned it. A write behind it to bytes that
-/// it holds still reaches the file at `location`, if there is one, and nothing else.
+/// A blob never changes after [`Store::take`] has returned it. A later write to its bytes only reaches the file at
+/// `location`, if there is one.
 ///
-/// The first write error is returned, once. From then on what a file does not take is kept in memory: what has been
-/// gathered for it, what else comes until the end, as long as it is not more than `max_memory`, and patches.
+/// The first write error is returned, once. From then on what cannot be written to a file is kept in memory: pending
+/// bytes, further ones up to `max_memory`, and patches.
 #[derive(Debug)]
 pub struct Store {
     backing: Backing,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
-    /// Bytes that came, patches not counted twice.
+    /// Length in bytes; patches do not count.
     len: u64,
     taken: u64,
-    /// Bytes from here on are the file's alone.
+    /// Bytes from here on are only in the file.
     blobs_end: Option<u64>,
-    /// After an error: beyond this the recording grows no more.
+    /// After an error: maximum length of the recording.
     grows_until: Option<u64>,
     finished: bool,
 }
 
-/// Where the bytes are.
+/// Where the bytes are stored.
 #[derive(Debug)]
 enum Backing {
-    /// `taken..len` in memory; `device` gets everything as it comes.
+    /// `taken..len` in memory; everything is also written to `device`.
     Memory {
         pieces: MemoryChunks,
         device: Option<(File, PathBuf)>,
@@ -64,21 +64,21 @@ enum Backing {
 struct AtLocation {
     disk: DiskFile<OpenFile>,
     path: PathBuf,
-    /// Its place among the files of the element, where there may only be so many, or so much.
+    /// Its entry in the element's ring of files, if limited.
     ring: Option<RingFile>,
-    /// Patches that it did not take.
+    /// Patches that could not be written.
     unwritten: Vec<Edit>,
-    /// Patches that it is given later, if they wait at all.
+    /// Deferred patches, if patches are deferred.
     waiting: Option<Vec<Edit>>,
     unread: UnreadBlobs,
-    /// Its length when it was last synchronised, and whether it has been patched since.
+    /// Its length when last synchronised, and whether it has been patched since.
     synchronised: u64,
     patched: bool,
 }
 
 impl Store {
-    /// A store in memory. More than `max_memory` bytes (not counting those already taken) go to
-    /// an unlinked file in `temp_dir`, else in `$TMPDIR`, else in /var/tmp, which is made only then.
+    /// A store in memory. More than `max_memory` bytes (not counting those already taken) go to an unlinked file in
+    /// `temp_dir`, else in `$TMPDIR`, else in /var/tmp, which is created only then.
     pub fn in_memory(max_memory: u64, temp_dir: Option<PathBuf>) -> Self {
         let backing = Backing::Memory {
             pieces: MemoryChunks::new(0),
@@ -87,14 +87,13 @@ impl Store {
         Self::new(backing, max_memory, temp_dir)
     }
 
-    /// A store in the file `path`: see [`file::open`]. `max_memory` and `temp_dir` matter for blobs: larger ones may be
+    /// A store in the file `path`: see [`file::open`]. `max_memory` and `temp_dir` apply to blobs: larger ones may be
     /// copied to a temporary file.
     ///
-    /// A character device (/dev/null) is written to, and blobs are cut as in a store in memory.
+    /// A character device (/dev/null) is written to, and blobs are cut as with a store in memory.
     ///
     /// # Errors
-    /// If `path` cannot be opened for writing; an older file is then as it was. The message
-    /// names the path.
+    /// If `path` cannot be opened for writing; an existing file is then unchanged. The message names the path.
     pub fn in_file(
         path: impl AsRef<Path>,
         max_memory: u64,
@@ -103,7 +102,7 @@ impl Store {
         Self::in_ring(path.as_ref(), max_memory, temp_dir, None)
     }
 
-    /// The same, with a place among the files of an element.
+    /// Like [`Store::in_file`], with an entry in the element's ring of files.
     ///
     /// # Errors
     /// As [`Store::in_file`].
@@ -150,22 +149,23 @@ impl Store {
         self.len
     }
 
-    /// Whether no byte has come yet.
+    /// Whether no byte has been written yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many bytes, from the front, have been taken as blobs.
+    /// Number of bytes taken as blobs so far, from the front.
     pub fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Puts `buffer`'s bytes at offset `pos`: behind the last byte, over earlier ones, or both.
-    /// A hole between the last byte and `pos` is filled with zeros.
+    /// Writes `buffer` at offset `pos`: after the last byte, over earlier ones, or both. A gap between the last byte
+    /// and
+    /// `pos` is filled with zeros.
     ///
     /// # Errors
-    /// The first that a file gives; later calls then return `Ok`. Also when `pos` is out of range, or the last blob has
-    /// been taken.
+    /// The first error of a file; later calls then return `Ok`. Also if `pos` is out of range, or the last blob has
+    /// been taken. been taken.
     pub fn write(&mut self, pos: u64, buffer: gst::Buffer) -> io::Result<()> {
         if self.finished {
             return Err(io::Error::other("the recording's last blob has been taken"));
@@ -209,8 +209,8 @@ impl Store {
         self.append(buffer)
     }
 
-    /// Writes to the file, if there is one, what was gathered for it. The owner calls it at least
-    /// each half second of media, so that a killed process loses no more than that.
+    /// Writes pending bytes to the file, if there is one. The owner calls it at least every half second of media, so
+    /// that a killed process loses no more than that.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -222,14 +222,13 @@ impl Store {
         self.note(done)
     }
 
-    /// The bytes not yet taken; none if there are none. `last`: the recording ends with them, and nothing can be
-    /// written any more.
+    /// Takes the bytes not yet taken, possibly none. `last`: the recording ends with them, and no more can be written.
     ///
-    /// A spilled blob is a mapping of its file, and one of a file at `location` is not read before it is
-    /// wanted: neither costs memory or reading.
+    /// A spilled blob is a mapping of its file, and one in a file at `location` is only read when requested: neither
+    /// costs memory or reads here.
     ///
     /// # Errors
-    /// When the bytes cannot be written out; they stay and can be taken again.
+    /// If the bytes cannot be written; they stay and can be taken again.
     pub fn take(&mut self, last: bool) -> io::Result<BlobBytes> {
         self.finished |= last;
         let flushed = match &mut self.backing {
@@ -259,7 +258,7 @@ impl Store {
                 if let Some(tail) = disk.take_tail()? {
                     blob.append(tail);
                 }
-                // The mapping alone keeps the file: its space is free again with the blob.
+                // Only the mapping keeps the file: its space is freed with the blob.
                 self.backing = Backing::Memory {
                     pieces: MemoryChunks::new(to),
                     device: device.take(),
@@ -274,13 +273,13 @@ impl Store {
         Ok(BlobBytes::Ready(stamped(blob, from, to)))
     }
 
-    /// Adds bytes at the end; `len` follows what could be stored.
+    /// Appends bytes; `len` is advanced by what could be stored.
     fn append(&mut self, buffer: gst::Buffer) -> io::Result<()> {
         let size = buffer.size() as u64;
         if let Some(limit) = &mut self.grows_until
             && self.len + size > *limit
         {
-            // Nothing that comes later may stand where this should.
+            // Later bytes must not be stored at this offset.
             *limit = self.len;
             return Ok(());
         }
@@ -309,7 +308,7 @@ impl Store {
         Ok(())
     }
 
-    /// Moves what is in memory to a new file. On an error it stays in memory.
+    /// Moves the bytes in memory to a new file. On error they stay in memory.
     fn spill(&mut self) -> io::Result<()> {
         let Backing::Memory { pieces, device } = &mut self.backing else {
             return Ok(());
@@ -326,7 +325,7 @@ impl Store {
         Ok(())
     }
 
-    /// Overwrites what `buffer` covers of the bytes before `end`.
+    /// Overwrites the bytes before `end` that `buffer` covers.
     fn patch(&mut self, pos: u64, buffer: &gst::Buffer, end: u64) -> io::Result<()> {
         let start = match &self.backing {
             Backing::Spilled { start, .. } => *start,
@@ -351,7 +350,7 @@ impl Store {
         }
     }
 
-    /// Remembers an error: from then on memory takes what a file does not.
+    /// Records an error: from then on bytes that a file rejects go to memory.
     fn note(&mut self, done: io::Result<()>) -> io::Result<()> {
         let Err(err) = done else {
             return Ok(());
@@ -375,7 +374,7 @@ impl Store {
             }
         };
         if self.grows_until.is_some() {
-            // It has been reported.
+            // Already reported.
             return Ok(());
         }
         self.grows_until = Some(self.len.saturating_add(self.max_memory));
@@ -406,7 +405,7 @@ impl AtLocation {
         grown.and(done.map_err(|err| writing(&self.path, err)))
     }
 
-    /// There is about to be so much more in it.
+    /// Called before the file grows by this many bytes.
     fn grow(&mut self, by: u64) -> io::Result<()> {
         match &mut self.ring {
             Some(ring) if self.disk.takes_more() => {
@@ -423,7 +422,7 @@ impl AtLocation {
         self.disk.flush().map_err(|err| writing(&self.path, err))
     }
 
-    /// Overwrites bytes, now or later. What the file does not take, blobs get all the same.
+    /// Overwrites bytes, now or later. Blobs get patches that the file rejects, too.
     fn patch(&mut self, pos: u64, bytes: &[u8]) -> io::Result<()> {
         if let Some(waiting) = &mut self.waiting {
             waiting.push((pos, bytes.to_vec()));
@@ -446,7 +445,7 @@ impl AtLocation {
         })
     }
 
-    /// A blob of all from `from` to `to`, which has been flushed.
+    /// A blob of the bytes `from..to`, which have been flushed.
     fn blob(
         &mut self,
         from: u64,

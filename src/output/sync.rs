@@ -1,4 +1,4 @@
-//! Brings the file at `location`, and its name, from the system's memory to the disk.
+//! Synchronises the file at `location`, and its directory entry, to disk.
 
 use std::fs::File;
 use std::io;
@@ -8,18 +8,18 @@ use std::sync::Arc;
 use super::file::OpenFile;
 use super::platform;
 
-/// A file that can be brought to the disk while others write to it, by whoever may wait for that.
+/// A handle to synchronise a file while others write to it, for a thread that may block.
 #[derive(Debug)]
 pub struct SyncFile {
     file: Arc<OpenFile>,
     path: PathBuf,
-    /// Where it has its name, until that is on the disk too.
+    /// Its directory, until the entry is on disk, too.
     directory: Option<File>,
     is_new: bool,
 }
 
 impl SyncFile {
-    /// The file that `path` leads to. Its directory is opened now, so that it is found whatever is renamed meanwhile.
+    /// A handle for the file at `path`. Its directory is opened now, so that later renames do not matter.
     pub(super) fn new(file: Arc<OpenFile>, path: PathBuf) -> io::Result<Self> {
         let directory = platform::open_directory_of(&path)?;
         Ok(Self {
@@ -30,14 +30,14 @@ impl SyncFile {
         })
     }
 
-    /// Returns when all that has been written to the file until now is on the disk; the first time its name is, too,
-    /// which comes after the bytes. Takes as long as the disk does.
+    /// Returns when everything written to the file so far is on disk; the first time the directory entry is, too, after
+    /// the bytes. Blocks on the disk.
     ///
     /// # Errors
-    /// The result of synchronising. After an error earlier writes may be lost, and a retry would not find out: the system takes
-    /// it for written.
+    /// The result of synchronisation. After an error earlier writes may be lost, and a retry would not detect it: the
+    /// system considers them written.
     pub fn sync(&mut self) -> io::Result<()> {
-        // Mode and owner have to be there once.
+        // Mode and owner have to be synchronised once.
         if std::mem::take(&mut self.is_new) {
             self.file.sync_all()
         } else {
@@ -82,7 +82,7 @@ mod tests {
         write(&mut store, 4, b"cd");
         store.write_patches(first).unwrap();
         assert_eq!(on_disk(), b"01ab456789", "the patch before the round");
-        // What has been patched by then has to be synchronised as well, and only once.
+        // A patch written meanwhile has to be synchronised as well, but only once.
         let second = store.begin_round().unwrap().expect("it was patched");
         store.write_patches(second).unwrap();
         assert_eq!(on_disk(), b"01abcd6789");

@@ -1,4 +1,4 @@
-//! From a ring to a recording's track, in a thread of its own: it waits for both.
+//! Feeds a recording's track from a ring, in a separate thread that may block on either.
 
 use super::{
     Keeping, KeptTrack,
@@ -13,13 +13,13 @@ use std::{
     time::Duration,
 };
 
-/// How often it looks whether the recording is over, while nothing comes.
+/// Interval at which an idle feeder checks whether the recording has ended.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Begins to feed what `cursor` finds of `track` to the recording that reads it with this number.
+/// Spawns a thread that feeds items of `track` from `cursor` on to the recording with this reader number.
 ///
 /// # Errors
-/// When there is no thread.
+/// If the thread cannot be spawned.
 pub fn spawn(
     keeping: Arc<Keeping>,
     track: Arc<KeptTrack>,
@@ -54,7 +54,7 @@ struct Feeder<'a> {
     track: &'a KeptTrack,
     reader: u64,
     session: &'a Session,
-    /// Its track there.
+    /// Index of its track there.
     index: usize,
 }
 
@@ -86,7 +86,7 @@ impl Feeder<'_> {
         }
     }
 
-    /// What comes next, [`Found::Nothing`] at the end; `None` if nobody wants it any more.
+    /// Waits for the next item, [`Found::Nothing`] at the end; `None` if the recording no longer needs it.
     fn next(&self, cursor: &mut Cursor) -> Option<Found> {
         let mut rings = lock(&self.keeping.rings);
         loop {
@@ -101,7 +101,7 @@ impl Feeder<'_> {
                 return None;
             }
             rings = lock(&self.keeping.rings);
-            // It may have come meanwhile.
+            // An item may have arrived meanwhile.
             let shelf = rings.shelf(self.track.number())?;
             if cursor.position() != shelf.ring.place() || shelf.ended {
                 continue;

@@ -1,5 +1,5 @@
-//! The thread of a keeping: makes encoders for raw video and watches them, repeats pictures that are shown for long,
-//! and moves to a file what is too much for memory.
+//! The keeper thread of a [`Keeping`]: creates and monitors encoders for raw video, repeats frames during gaps, and
+//! spills to a file what exceeds the memory limit.
 
 use super::{Keeping, KeptTrack, ring::Item, spill::SpillFile};
 use crate::{
@@ -21,20 +21,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often it looks by itself.
+/// Poll interval.
 const TICK: Duration = Duration::from_millis(100);
-/// A longer time between two looks counts for no more than this: the process may have been stopped.
+/// Maximum time counted between two polls: the process may have been stopped.
 const MAX_STEP: Duration = Duration::from_millis(500);
-/// A picture is repeated after so long, so that recordings do not wait for the next.
+/// A frame is repeated after this time, so that recordings do not wait for the next one.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
-/// Groups of pictures up to this are nobody's fault.
+/// GOPs up to this length are normal.
 const LONGEST_GROUP: Ns = 2_000_000_000;
-/// A key frame that does not come is asked for again after so long.
+/// Interval between keyframe requests that have had no effect.
 const ASK_AGAIN: Ns = 1_000_000_000;
-/// How late behind its latency a live track's last frames before a cut may be.
+/// How late, beyond its latency, a live track's last frames before a cut may arrive.
 const LIVE_GRACE: Ns = 500_000_000;
 
-/// Raw video on its way to its encoder, with the past's timeline applied to it.
+/// Gates raw video for its encoder with the pre-record timeline.
 pub struct Front {
     pub track: Track,
     caps: Mutex<Option<gst::Caps>>,
@@ -52,7 +52,7 @@ impl Front {
         }
     }
 
-    /// New caps of its frames.
+    /// Sets the caps of the following frames.
     pub fn set_caps(&self, caps: &gst::Caps) {
         *lock(&self.caps) = Some(caps.clone());
         if let Err(err) = self.track.set_caps(caps) {
@@ -64,12 +64,12 @@ impl Front {
         }
     }
 
-    /// The newest caps of its frames.
+    /// The latest caps of its frames.
     pub fn caps(&self) -> Option<gst::Caps> {
         lock(&self.caps).clone()
     }
 
-    /// Nothing more comes: its last frame leaves, and then its encoder's last packet.
+    /// No more input: outputs the last frame and drains the encoder.
     pub fn end(&self) {
         self.track.end();
         self.track.advance();
@@ -93,14 +93,14 @@ impl Drop for Front {
     }
 }
 
-/// What a chain makes, on its way into the ring.
+/// Stores an encoder chain's output in the ring.
 pub struct Packets {
     keeping: Weak<Keeping>,
     track: u64,
     name: String,
-    /// What has failed: the encoder's factory, and how.
+    /// The failure, with the encoder's factory name.
     failure: Mutex<Option<(Option<String>, Error)>>,
-    /// What still comes does not count.
+    /// Later output is discarded.
     cut: AtomicBool,
 }
 
@@ -187,10 +187,10 @@ impl PacketSink for Packets {
     }
 }
 
-/// Starts the thread.
+/// Spawns the thread.
 ///
 /// # Errors
-/// When there is none.
+/// If it cannot be spawned.
 pub fn spawn(keeping: Arc<Keeping>) -> io::Result<()> {
     thread::Builder::new()
         .name("mediarecorder-past".into())
@@ -209,7 +209,7 @@ pub fn spawn(keeping: Arc<Keeping>) -> io::Result<()> {
         .map(|_| ())
 }
 
-/// Nothing can be kept: `start` begins at the call, as ever.
+/// Stops keeping: `start` begins at the call, as without pre-recording.
 fn give_up(keeping: &Keeping, error: &Error) {
     (keeping.warn)(format!("Nothing of the past is kept: {error}"));
     keeping.given_up.store(true, Ordering::SeqCst);
@@ -230,13 +230,13 @@ struct Keeper<'a> {
     keeping: &'a Arc<Keeping>,
     /// Factories of encoders that have failed.
     failed: FailedEncoders,
-    /// Moves what is too much for memory to the file.
+    /// The thread that spills to the file.
     spilling: Option<thread::JoinHandle<()>>,
-    /// Whether the type can be recorded has been looked at.
+    /// The type has been checked.
     is_checked: bool,
-    /// When a key frame was asked for on each track that comes encoded.
+    /// When a keyframe was last requested, per encoded track.
     asked: BTreeMap<u64, Ns>,
-    /// Which buffer each track's encoder is busy with, and for how long.
+    /// The buffer each track's encoder is processing, and for how long.
     busy: BTreeMap<u64, (u64, Duration)>,
     looked: Instant,
 }
@@ -286,7 +286,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// `since`: how long ago it has looked last.
+    /// `since`: time since the last poll.
     fn look_after(
         &mut self,
         index: usize,
@@ -323,7 +323,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Whether its encoder has been busy with one buffer for so long that it hangs.
+    /// Whether its encoder has been processing one buffer for so long that it hangs.
     fn hangs(&mut self, track: u64, front: &Front, since: Duration) -> bool {
         let chain = lock(&front.chain);
         let Some(buffer) = chain.as_ref().and_then(EncoderChain::busy_with) else {
@@ -340,7 +340,7 @@ impl<'a> Keeper<'a> {
         *time >= self.keeping.settings.patience()
     }
 
-    /// What comes encoded in groups of pictures that are longer than what has to be kept could not be forgotten.
+    /// Requests a keyframe if an encoded track's GOP is longer than the time to keep: its start could not be discarded.
     fn ask_for_key_frame(&mut self, track: &KeptTrack) {
         let rings = lock(&self.keeping.rings);
         let Some(shelf) = rings.shelf(track.number()).filter(|shelf| shelf.keyed) else {
@@ -356,7 +356,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// An encoder has failed: the past begins anew with the next.
+    /// Handles a failed encoder: discards the media kept so far and starts over with the next encoder.
     fn replace(
         &mut self,
         track: &KeptTrack,
@@ -365,7 +365,7 @@ impl<'a> Keeper<'a> {
         error: &Error,
     ) {
         let keeping = self.keeping;
-        // A recording that begins now begins at the call, with encoders of its own.
+        // A recording started meanwhile begins at the call, with its own encoders.
         keeping.is_replacing.store(true, Ordering::SeqCst);
         if let Some(chain) = lock(&front.chain).take() {
             chain.abandon();
@@ -381,7 +381,7 @@ impl<'a> Keeper<'a> {
         track.renew_front();
     }
 
-    /// Makes the encoder once it is known what all tracks bring, or that some do not.
+    /// Creates the encoder once the media types of all tracks are known, or the timeout has passed.
     fn build(
         &self,
         index: usize,
@@ -423,7 +423,7 @@ impl<'a> Keeper<'a> {
         Ok(())
     }
 
-    /// Whether it is known what the tracks bring, or they do not bring it for long.
+    /// Whether the media types of all tracks are known, or of any after the timeout.
     fn are_known(&self, tracks: &[Arc<KeptTrack>]) -> bool {
         let waited = self.keeping.begun.elapsed() > self.keeping.settings.patience();
         let mut known = tracks.iter().map(|track| track.is_known());
@@ -433,7 +433,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// What recordings will be.
+    /// The container and codecs of future recordings.
     fn plan(&self, tracks: &[Arc<KeptTrack>]) -> Result<Plan, Error> {
         let settings = &self.keeping.settings;
         let inputs: Vec<TrackInput> = tracks
@@ -447,7 +447,7 @@ impl<'a> Keeper<'a> {
             .map_err(|refusal| refusal.error)
     }
 
-    /// The picture on show is repeated where the next stays away, or a recording that ends waits for it.
+    /// Repeats the current frame during a gap, or if a recording that ends waits for the next one.
     fn show_on(&self, kept: &KeptTrack, front: &Front) {
         let track = &front.track;
         if !track.shows_picture() || track.is_closed() {
@@ -472,7 +472,7 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Has what is too much for memory moved to the file, in a thread that may wait for the disk.
+    /// Spills what exceeds the memory limit to the file, in a thread that may block on the disk.
     fn spill(&mut self) {
         let spilling = self.spilling.as_ref();
         if spilling.is_some_and(|thread| !thread.is_finished()) {
@@ -484,7 +484,7 @@ impl<'a> Keeper<'a> {
     }
 }
 
-/// Moves chunks to the file until memory has room.
+/// Moves chunks to the file until the memory limit is met.
 fn spill_in_a_thread(keeping: Arc<Keeping>) -> io::Result<thread::JoinHandle<()>> {
     let spill = move || {
         while let Some(spill) = {

@@ -1,11 +1,11 @@
-//! The past: what the tracks have brought lately, for recordings that begin before the call.
+//! The past: recent media of the tracks, kept for recordings that begin before the call.
 //!
-//! A [`Keeping`] has a [`ring::Ring`] for each track: of raw audio and encoded media as they come, of raw video as an
-//! encoder has made packets of it. A recording that begins reads all of them from its cut on, for as long as it
-//! lasts, in threads of its own; what it has read stays past for the next one.
+//! A [`Keeping`] has a [`ring::Ring`] for each track: of raw audio and encoded media as received, of raw video as
+//! encoded packets. A new recording reads all of them from its first cut on, until it ends, in separate threads; what
+//! it has read stays available for the next one.
 //!
 //! Lock order: a track's `inner` → the rings; a front's own locks (see [`Track`]) → the rings. None is held across
-//! a change of state, the disk, or a call of a session.
+//! a state change, disk access, or a call of a session.
 
 mod feeder;
 mod keeper;
@@ -41,16 +41,16 @@ use std::{
     time::Instant,
 };
 
-/// What a keeping is made from.
+/// Configuration of a [`Keeping`].
 pub struct KeepingConfig {
-    /// What shapes the recordings that will begin with it; `location` is the pattern's.
+    /// Settings of the recordings that will begin with it; `location` is the pattern.
     pub settings: Settings,
     pub bitrates: Bitrates,
-    /// How much is kept.
+    /// How much time to keep.
     pub time: Ns,
     pub clock: Arc<RunningTime>,
     pub delegate: Arc<dyn SessionDelegate>,
-    /// Tells the application what has gone wrong. Called from a thread of the keeping's own.
+    /// Posts a warning to the application. Called from one of the keeping's threads.
     pub warn: Box<dyn Fn(String) + Send + Sync>,
 }
 
@@ -62,28 +62,28 @@ pub struct Keeping {
     delegate: Arc<dyn SessionDelegate>,
     warn: Box<dyn Fn(String) + Send + Sync>,
     begun: Instant,
-    /// Stands in front of the encoders: recorded time is running time in it.
+    /// The timeline in front of the encoders: its recorded time is running time.
     timeline: Arc<SharedTimeline>,
     any_live: Arc<AtomicBool>,
     backpressure: Arc<Backpressure>,
     tracks: Mutex<Vec<Arc<KeptTrack>>>,
     next_track: AtomicU64,
     rings: Mutex<Rings>,
-    /// Something has come, for those who read.
+    /// Notifies readers of new items.
     news: Condvar,
-    /// No recording begins with it any more.
+    /// No new recordings begin with it.
     retired: AtomicBool,
     /// Nothing can be kept.
     given_up: AtomicBool,
-    /// An encoder has failed, and no other works yet in its place.
+    /// An encoder has failed, and its replacement does not work yet.
     is_replacing: AtomicBool,
-    /// A track has become something else.
+    /// A track's media type has changed.
     stale: AtomicBool,
-    /// Nothing more will come.
+    /// No more input will arrive.
     over: AtomicBool,
 }
 
-/// A keeping that a recording is about to begin with: it is not closed meanwhile, whatever becomes of the properties.
+/// A keeping reserved for a new recording: it is not closed meanwhile, even if properties change.
 pub struct Reserved(Arc<Keeping>);
 
 impl Deref for Reserved {
@@ -101,18 +101,18 @@ impl Drop for Reserved {
     }
 }
 
-/// Where a recording begins, and who reads what of it.
+/// The start of a recording, and its readers.
 pub struct Beginning {
-    /// What has been recorded of the past, interval by interval; empty if nothing is kept.
+    /// The recorded intervals of the past; empty if nothing is kept.
     pub intervals: SmallVec<[(Ns, Option<Ns>); 2]>,
     readers: Vec<(Arc<KeptTrack>, u64, Cursor)>,
 }
 
 impl Keeping {
-    /// Begins to keep what tracks bring that are added.
+    /// Starts keeping the input of the tracks to be added.
     ///
     /// # Errors
-    /// When there is no thread for it.
+    /// If its thread cannot be spawned.
     pub fn begin(config: KeepingConfig) -> io::Result<Arc<Self>> {
         let KeepingConfig {
             settings,
@@ -147,7 +147,7 @@ impl Keeping {
         Ok(keeping)
     }
 
-    /// One more track; what it brings goes to what this gives.
+    /// Adds a track; its input is passed to the returned object.
     pub fn add_track(self: &Arc<Self>, name: &str, kind: Kind) -> Arc<KeptTrack> {
         let number = self.next_track.fetch_add(1, Ordering::SeqCst);
         lock(&self.rings).add(number, kind == Kind::Video);
@@ -156,7 +156,7 @@ impl Keeping {
         track
     }
 
-    /// A track is no more.
+    /// Removes a track.
     pub fn remove_track(&self, name: &str) {
         let mut tracks = lock(&self.tracks);
         let removed = tracks
@@ -180,12 +180,12 @@ impl Keeping {
         lock(&self.tracks).clone()
     }
 
-    /// So much is kept from now on: of less, the newest.
+    /// Sets how much time to keep; only the newest stays if it is less.
     pub fn set_time(&self, time: Ns) {
         lock(&self.rings).set_time(time, self.now());
     }
 
-    /// New rates, for the encoders that run and those that are yet to be made.
+    /// Sets the bit rates of running and future encoders.
     pub fn set_bitrates(&self, bitrates: &Bitrates) {
         *lock(&self.bitrates) = bitrates.clone();
         let tracks = self.tracks();
@@ -194,7 +194,7 @@ impl Keeping {
         }
     }
 
-    /// What each track of a kind has of `bitrates`.
+    /// The bit rate of each track of a kind.
     fn rate(&self, bitrates: &Bitrates, tracks: &[Arc<KeptTrack>], kind: Kind) -> u32 {
         let of_kind = tracks.iter().filter(|track| track.kind() == kind).count();
         bitrates.per_track(kind, of_kind)
@@ -206,23 +206,23 @@ impl Keeping {
         !self.is_stale() && !is_given_up && !self.is_replacing.load(Ordering::SeqCst)
     }
 
-    /// Whether it has to begin anew, since a track has become something else.
+    /// Whether it has to be restarted because a track's media type has changed.
     pub fn is_stale(&self) -> bool {
         self.stale.load(Ordering::SeqCst)
     }
 
-    /// To begin a recording with it, if that is still possible.
+    /// Reserves it for a new recording, if that is still possible.
     pub fn reserve(self: &Arc<Self>) -> Option<Reserved> {
         let is_open = lock(&self.rings).starting();
         is_open.then(|| Reserved(self.clone()))
     }
 
-    /// What stands in front of the encoders.
+    /// The timeline in front of the encoders.
     pub fn timeline(&self) -> &Arc<SharedTimeline> {
         &self.timeline
     }
 
-    /// Where a recording begins that is started at running time `now`; from here on nothing of it is forgotten.
+    /// The start of a recording requested at running time `now`; from here on nothing of it is discarded.
     pub fn beginning(&self, now: Ns) -> Beginning {
         let intervals = self.timeline.read(|t| t.intervals().to_vec());
         let tracks = self.tracks();
@@ -241,8 +241,8 @@ impl Keeping {
         }
     }
 
-    /// Begins to give a recording what it has read, track by track, in threads of their own. `tracks` are the names of
-    /// the recording's.
+    /// Starts feeding a recording, track by track, in separate threads. `tracks` are the names of the recording's
+    /// tracks.
     pub fn feed(self: &Arc<Self>, beginning: Beginning, session: &Arc<Session>, tracks: &[String]) {
         for (track, reader, cursor) in beginning.readers {
             let Some(index) = tracks.iter().position(|name| name == track.name()) else {
@@ -262,7 +262,7 @@ impl Keeping {
         }
     }
 
-    /// Nobody will read what was prepared.
+    /// Releases the readers of a recording that did not start.
     pub fn forget(&self, beginning: Beginning) {
         let mut rings = lock(&self.rings);
         for (track, reader, _) in beginning.readers {
@@ -270,30 +270,30 @@ impl Keeping {
         }
     }
 
-    /// No recording begins with it any more; those that have go on.
+    /// Retires it: no new recordings begin with it; current ones continue.
     pub fn retire(&self) {
         self.retired.store(true, Ordering::SeqCst);
         self.backpressure.wake();
     }
 
-    /// Whether nobody needs what comes any more.
+    /// Whether it no longer needs input.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::SeqCst)
     }
 
-    /// Nothing more will come on any track: what is in the encoders comes out.
+    /// No more input on any track: drains the encoders.
     pub fn finish(&self) {
         for track in self.tracks() {
             track.end();
         }
     }
 
-    /// How much is kept: time and bytes.
+    /// Amount kept: time and bytes.
     pub fn figures(&self) -> (Ns, u64) {
         lock(&self.rings).figures()
     }
 
-    /// The instant at which something takes effect that happens now.
+    /// The running time at which an action takes effect now.
     fn now(&self) -> Ns {
         match self.clock.now() {
             Some(now) if self.any_live.load(Ordering::SeqCst) => now,

@@ -1,20 +1,20 @@
-//! Buffers as bytes: nothing of what a packet's memory holds beside the packet is kept.
+//! Serialises buffers to bytes, so that only the packet is kept, not the rest of its memory.
 
 use crate::{gate::Input, model::timeline::Ns};
 use gst_audio::AudioInfo;
 
-/// Bytes of a record before those of its media.
+/// Size of a record's header.
 const HEADER: usize = 37;
-/// Stands for a time that is not known.
+/// An unknown time.
 const NONE: u64 = u64::MAX;
 
-/// Stamps that a buffer has.
+/// Flags for the timestamps that are set.
 const PTS: u8 = 1;
 const DTS: u8 = 2;
-/// Raw audio in one plane for each channel.
+/// Flag for planar raw audio.
 const PLANES: u8 = 4;
 
-/// Appends `input` to `bytes`; nothing if its media cannot be read.
+/// Appends `input` to `bytes`; no effect if its memory cannot be mapped.
 pub fn write(input: &Input, bytes: &mut Vec<u8>) -> Option<()> {
     let buffer = &input.buffer;
     let map = buffer.map_readable().ok()?;
@@ -47,7 +47,7 @@ pub fn write(input: &Input, bytes: &mut Vec<u8>) -> Option<()> {
     bytes.extend_from_slice(&input.running.to_le_bytes());
     bytes.extend_from_slice(&input.duration.unwrap_or(NONE).to_le_bytes());
     bytes.extend_from_slice(&lead.to_le_bytes());
-    // Samples of each plane.
+    // Samples per plane.
     bytes.extend_from_slice(&[0; 4]);
     debug_assert_eq!(bytes.len() - start, HEADER);
     match planes {
@@ -71,7 +71,7 @@ pub fn write(input: &Input, bytes: &mut Vec<u8>) -> Option<()> {
     Some(())
 }
 
-/// One plane behind the other, without what lies between them.
+/// Writes the planes one after the other, without gaps.
 fn write_planes(meta: &gst_audio::AudioMeta, media: &[u8], bytes: &mut Vec<u8>) -> Option<()> {
     let width = usize::try_from(meta.info().bpf() / meta.info().channels().max(1)).ok()?;
     let length = meta.samples().checked_mul(width)?;
@@ -81,7 +81,7 @@ fn write_planes(meta: &gst_audio::AudioMeta, media: &[u8], bytes: &mut Vec<u8>) 
     Some(())
 }
 
-/// The record that `bytes` begin with, in memory of its own, and how long it is. `info` describes raw audio.
+/// Parses the record at the start of `bytes` into a new buffer; also returns its length. `info` describes raw audio.
 pub fn read(bytes: &[u8], info: Option<&AudioInfo>) -> Option<(Input, usize)> {
     let mut rest = bytes;
     let length = usize::try_from(u32::from_le_bytes(take(&mut rest)?)).ok()?;
@@ -95,7 +95,7 @@ pub fn read(bytes: &[u8], info: Option<&AudioInfo>) -> Option<(Input, usize)> {
     let mut buffer = gst::Buffer::from_mut_slice(media.to_vec());
     let fields = buffer.get_mut()?;
     fields.set_flags(gst::BufferFlags::from_bits_truncate(flags));
-    // Only how far they are apart is looked at; running time may begin nearer to 0 than that.
+    // Only the difference of the timestamps matters; running time may be less than that.
     let base = running.saturating_add(lead.unsigned_abs());
     let time = |at: Ns| gst::ClockTime::from_nseconds(at);
     fields.set_pts((has & PTS != 0).then(|| time(base)));

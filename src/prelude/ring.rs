@@ -1,41 +1,42 @@
-//! The past of one track: a row of records that forgets from the front, at points where a recording can begin.
+//! The recent media of one track: a sequence of records, discarded from the front up to points where a recording can
+//! begin.
 //!
-//! Records are gathered to chunks of memory, of which the older ones may be moved to a file. Whoever reads has a
-//! [`Cursor`], which stays where it is whatever is appended, moved, or forgotten before it.
+//! Records are stored in chunks of memory, of which older ones may be moved to a file. Each reader has a [`Cursor`],
+//! which stays valid when items are appended, moved, or discarded before it.
 
 use super::{record, spill::Extent};
 use crate::{gate::Input, model::timeline::Ns};
 use gst_audio::AudioInfo;
 use std::{collections::VecDeque, sync::Arc};
 
-/// A chunk has at least so many bytes, unless it is the last.
+/// Minimum size of a chunk, except for the last.
 const CHUNK: usize = 256 << 10;
-/// Where nothing has to begin at a key frame, a recording can begin at one record in so many nanoseconds.
+/// Distance in nanoseconds of the points where a recording can begin, if no keyframes are needed.
 const POINTS: Ns = 250_000_000;
 
-/// What a track has brought.
+/// An item of a track.
 #[derive(Debug, Clone)]
 pub enum Item {
     Media(Input),
-    /// The caps of the media behind it.
+    /// Caps of the following media.
     Caps(gst::Caps),
     /// Upstream's tags.
     Tags(gst::TagList),
-    /// A buffer with the headers of what is behind it.
+    /// A header buffer for the following media.
     Header(Input),
     /// Media is missing.
     Lost,
-    /// Nothing has come before this running time.
+    /// No media before this running time.
     Gap(Ns),
 }
 
-/// What holds for the media behind it.
+/// State that applies to the following media.
 #[derive(Debug, Clone, Default)]
 struct Context {
     caps: Option<gst::Caps>,
     tags: Option<gst::TagList>,
     headers: Vec<Input>,
-    /// Media has come behind the headers.
+    /// Media has arrived after the headers.
     begun: bool,
 }
 
@@ -45,7 +46,7 @@ impl Context {
             Item::Caps(caps) => self.caps = Some(caps.clone()),
             Item::Tags(tags) => self.tags = Some(tags.clone()),
             Item::Header(header) => {
-                // Headers in the middle are those of another stream.
+                // Headers in mid-stream start another stream.
                 if std::mem::take(&mut self.begun) {
                     self.headers.clear();
                 }
@@ -64,10 +65,10 @@ impl Context {
     }
 }
 
-/// Where the records of a chunk are.
+/// Location of a chunk's records.
 #[derive(Debug)]
 enum Bytes {
-    /// More come.
+    /// Still being appended to.
     Open(Vec<u8>),
     Memory(Arc<Vec<u8>>),
     File(Arc<Extent>),
@@ -77,18 +78,18 @@ enum Bytes {
 struct Chunk {
     bytes: Bytes,
     length: usize,
-    /// What holds where it begins.
+    /// State at its start.
     context: Context,
-    /// What stands before the record at this offset, in order.
+    /// Items before the record at this offset, in order.
     between: Vec<(usize, Item)>,
 }
 
-/// A place between two records.
+/// A position between two records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
     chunk: u64,
     offset: usize,
-    /// How many of the items that stand in the chunk between records are before it.
+    /// Number of non-record items in the chunk before it.
     between: usize,
 }
 
@@ -103,11 +104,11 @@ struct Point {
 #[derive(Debug, Default)]
 pub struct Ring {
     chunks: VecDeque<Chunk>,
-    /// Number of the first of them.
+    /// Number of the first chunk.
     first: u64,
     points: VecDeque<Point>,
     context: Context,
-    /// Running time of the end of what has come.
+    /// Running time of the end of the media.
     end: Ns,
     /// Bytes of records in memory, and in a file.
     memory: u64,
@@ -115,10 +116,10 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Appends an item. `begins`: a recording can begin with it; where it is not known, at one in some that can.
+    /// Appends an item. `begins`: whether a recording can begin with it; if unknown, points are set at intervals.
     pub fn push(&mut self, item: Item, begins: Option<bool>) {
         let Item::Media(input) = &item else {
-            // Who reads already finds it in front of the first record.
+            // Current readers find it before the first record.
             if self.chunks.is_empty() {
                 self.open();
             }
@@ -157,7 +158,7 @@ impl Ring {
         self.end = self.end.max(input.end());
     }
 
-    /// The end of what has come so far.
+    /// The end position.
     pub fn place(&self) -> Position {
         let Some(chunk) = self.chunks.back() else {
             let chunk = self.first;
@@ -183,7 +184,7 @@ impl Ring {
         });
     }
 
-    /// Nothing more comes into the last chunk.
+    /// Closes the last chunk.
     fn seal(&mut self) {
         if let Some(chunk) = self.chunks.back_mut()
             && let Bytes::Open(bytes) = &mut chunk.bytes
@@ -194,17 +195,17 @@ impl Ring {
         }
     }
 
-    /// Running time of the first record, if there is one.
+    /// Running time of the first record, if any.
     pub fn begin(&self) -> Option<Ns> {
         Some(self.points.front()?.running)
     }
 
-    /// Running time of the end of what has come.
+    /// Running time of the end of the media.
     pub fn end(&self) -> Ns {
         self.end
     }
 
-    /// Where the newest point is.
+    /// Position of the newest point.
     pub fn newest_point(&self) -> Option<Position> {
         Some(self.points.back()?.at)
     }
@@ -219,13 +220,13 @@ impl Ring {
         Some(self.points.get(1)?.running)
     }
 
-    /// The last point at or before `running`, else the first behind it.
+    /// The last point at or before `running`, else the first after it.
     pub fn point(&self, running: Ns) -> Option<Ns> {
         Some(self.find(running)?.running)
     }
 
     fn find(&self, running: Ns) -> Option<&Point> {
-        // Stamps of key frames may step back.
+        // Keyframe timestamps may go backwards.
         let before = self
             .points
             .iter()
@@ -234,7 +235,7 @@ impl Ring {
         before.or(self.points.front())
     }
 
-    /// A cursor at the last point at or before `running`, else at the first behind it, else at the end.
+    /// A cursor at the last point at or before `running`, else at the first after it, else at the end.
     pub fn cursor(&self, running: Ns) -> Cursor {
         let at = self.find(running).map_or(self.place(), |point| point.at);
         let mut due = VecDeque::new();
@@ -260,7 +261,7 @@ impl Ring {
         self.chunks.get(index)
     }
 
-    /// Forgets what is before the last point at or before `running`, but nothing from `keep` on.
+    /// Discards items before the last point at or before `running`, but none from `keep` on.
     pub fn forget(&mut self, running: Ns, keep: Option<Position>) {
         let Some(from) = self.find(running).map(|point| point.at) else {
             return;
@@ -280,7 +281,7 @@ impl Ring {
         }
     }
 
-    /// Forgets all, but what holds for what comes.
+    /// Discards all items, but not the state for the following ones.
     pub fn clear(&mut self) {
         let context = std::mem::take(&mut self.context);
         let first = self.first + self.chunks.len() as u64;
@@ -297,12 +298,12 @@ impl Ring {
         self.memory
     }
 
-    /// Bytes of records, wherever they are.
+    /// Bytes of records, in memory or in a file.
     pub fn bytes(&self) -> u64 {
         self.memory + self.spilled
     }
 
-    /// How many bytes of records a cursor has before it.
+    /// Unread bytes of records after a cursor.
     pub fn ahead(&self, cursor: &Position) -> u64 {
         let index = cursor.chunk.saturating_sub(self.first);
         let chunks = self
@@ -313,7 +314,7 @@ impl Ring {
         all.saturating_sub(cursor.offset) as u64
     }
 
-    /// The oldest chunk in memory that nothing more comes into.
+    /// The oldest closed chunk in memory.
     pub fn oldest_in_memory(&self) -> Option<(u64, Arc<Vec<u8>>)> {
         let index = self
             .chunks
@@ -325,7 +326,7 @@ impl Ring {
         }
     }
 
-    /// A chunk is in a file now.
+    /// Marks a chunk as moved to a file.
     pub fn moved(&mut self, number: u64, extent: Extent) {
         let Some(index) = number
             .checked_sub(self.first)
@@ -343,35 +344,35 @@ impl Ring {
     }
 }
 
-/// What a [`Cursor`] finds.
+/// The result of reading at a [`Cursor`].
 #[derive(Debug)]
 pub enum Found {
     Item(Item),
-    /// Its chunk is in a file: to be read, and given to [`Cursor::load`].
+    /// Its chunk is in a file: read it, and pass the bytes to [`Cursor::load`].
     File(Arc<Extent>),
-    /// Nothing more has come yet.
+    /// No more items yet.
     Nothing,
 }
 
-/// Who reads a ring.
+/// A reader's position in a ring.
 #[derive(Debug)]
 pub struct Cursor {
     at: Position,
-    /// What holds where it begins.
+    /// Pending state items from its start.
     due: VecDeque<Item>,
-    /// The chunk that has been read from a file.
+    /// The chunk last read from a file.
     loaded: Option<(u64, Vec<u8>)>,
-    /// Of raw audio.
+    /// Format of raw audio.
     info: Option<AudioInfo>,
 }
 
 impl Cursor {
-    /// What it has not read yet begins here.
+    /// Position of the next unread item.
     pub fn position(&self) -> Position {
         self.at
     }
 
-    /// What has been read of the file in which its chunk is.
+    /// Sets the bytes read from the file with its chunk.
     pub fn load(&mut self, bytes: Vec<u8>) {
         self.loaded = Some((self.at.chunk, bytes));
     }
@@ -382,7 +383,7 @@ impl Cursor {
             return self.found(item);
         }
         if self.at.chunk < ring.first {
-            // What it stood before has been cleared away.
+            // The chunk it was in has been discarded.
             self.at = Position {
                 chunk: ring.first,
                 ..Position::default()
@@ -422,7 +423,7 @@ impl Cursor {
                     self.at.offset += length;
                     Found::Item(Item::Media(input))
                 }
-                // Of a file that could not be read.
+                // In a file that could not be read.
                 None => {
                     self.at.offset = chunk.length;
                     Found::Item(Item::Lost)

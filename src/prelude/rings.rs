@@ -1,4 +1,4 @@
-//! The rings of all tracks, which forget together: what a recording would begin with is kept of each.
+//! The rings of all tracks, discarded together: each keeps what a recording would begin with.
 
 use super::{
     ring::{Cursor, Item, Position, Ring},
@@ -9,20 +9,20 @@ use crate::model::timeline::Ns;
 use smallvec::SmallVec;
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
-/// A disk that is slow may be behind by so many bytes, before the oldest are forgotten instead.
+/// How far a slow disk may be behind, in bytes, before the oldest media is discarded instead.
 const DISK_BEHIND: u64 = 16 << 20;
 
-/// The past of one track.
+/// The ring of one track, and its readers.
 #[derive(Debug, Default)]
 pub struct Shelf {
     pub ring: Ring,
-    /// Whether a recording has to begin at one of its key frames.
+    /// Whether a recording has to begin at one of its keyframes.
     pub keyed: bool,
-    /// Nothing more comes.
+    /// The track has ended.
     pub ended: bool,
-    /// Its pad is no more.
+    /// Its pad has been removed.
     removed: bool,
-    /// Who reads, and from where on.
+    /// Readers and their positions.
     readers: Vec<(u64, Position)>,
 }
 
@@ -31,19 +31,19 @@ pub struct Shelf {
 pub struct Rings {
     shelves: BTreeMap<u64, Shelf>,
     time: Ns,
-    /// Recordings that are about to read.
+    /// Recordings about to start reading.
     starting: usize,
-    /// Nothing more comes in, and nobody begins to read.
+    /// No more input, and no new readers.
     closed: bool,
     next_reader: u64,
     max_memory: u64,
     temp_dir: Option<PathBuf>,
     file: Option<Arc<SpillFile>>,
-    /// The file cannot be written: no more is kept than `max_memory`.
+    /// The file cannot be written: no more than `max_memory` is kept.
     no_file: bool,
 }
 
-/// A chunk that is to be moved to the file.
+/// A chunk to be moved to the file.
 #[derive(Debug)]
 pub struct Spill {
     track: u64,
@@ -54,7 +54,7 @@ pub struct Spill {
 }
 
 impl Rings {
-    /// Keeps so much.
+    /// Rings that keep this much time.
     pub fn new(time: Ns, max_memory: u64, temp_dir: Option<PathBuf>) -> Self {
         Rings {
             shelves: BTreeMap::new(),
@@ -69,7 +69,7 @@ impl Rings {
         }
     }
 
-    /// One more track.
+    /// Adds a track.
     pub fn add(&mut self, track: u64, keyed: bool) {
         let shelf = Shelf {
             keyed,
@@ -78,7 +78,7 @@ impl Rings {
         self.shelves.insert(track, shelf);
     }
 
-    /// A track is no more; who reads it goes on.
+    /// Removes a track; its readers continue.
     pub fn remove(&mut self, track: u64) {
         if let Some(shelf) = self.shelves.get_mut(&track) {
             shelf.removed = true;
@@ -99,18 +99,18 @@ impl Rings {
         self.shelves.get_mut(&track)
     }
 
-    /// How much is kept.
+    /// How much time is kept.
     pub fn time(&self) -> Ns {
         self.time
     }
 
-    /// So much is kept from now on.
+    /// Sets how much time to keep.
     pub fn set_time(&mut self, time: Ns, now: Ns) {
         self.time = time;
         self.forget(now);
     }
 
-    /// An item of a track, at running time `now`; see [`Ring::push`]. Whether somebody waits for it.
+    /// Appends an item to a track at running time `now`; see [`Ring::push`]. Returns whether the track has readers.
     pub fn push(&mut self, track: u64, item: Item, begins: Option<bool>, now: Ns) -> bool {
         let Some(shelf) = self.shelves.get_mut(&track) else {
             return false;
@@ -124,12 +124,12 @@ impl Rings {
         is_read
     }
 
-    /// Forgets what no recording that begins from `now` on would begin with.
+    /// Discards what no recording started from `now` on would begin with.
     fn forget(&mut self, now: Ns) {
         let wanted = now.saturating_sub(self.time);
         let from = self.cut(wanted).unwrap_or(wanted).min(wanted);
         self.forget_before(from);
-        // Where there is no file, or a slow one, memory counts.
+        // With a slow disk or no file, the memory limit applies.
         let most = match self.no_file {
             true => self.max_memory,
             false => self.max_memory.saturating_add(DISK_BEHIND),
@@ -157,7 +157,7 @@ impl Rings {
         }
     }
 
-    /// Where a recording begins that is to begin at `wanted`.
+    /// The actual start of a recording that is to begin at `wanted`.
     pub fn cut(&self, wanted: Ns) -> Option<Ns> {
         let shelves = self.shelves.values().filter(|shelf| !shelf.removed);
         let kept = shelves.filter_map(|shelf| {
@@ -171,7 +171,7 @@ impl Rings {
         start::cut(&kept.collect::<SmallVec<[Kept; 4]>>(), wanted)
     }
 
-    /// One more reads a track from `cut` on.
+    /// Adds a reader of a track from `cut` on.
     pub fn read(&mut self, track: u64, cut: Ns) -> Option<(u64, Cursor)> {
         let shelf = self.shelves.get_mut(&track)?;
         let cursor = shelf.ring.cursor(cut);
@@ -181,7 +181,7 @@ impl Rings {
         Some((reader, cursor))
     }
 
-    /// A reader has come to here.
+    /// Updates a reader's position.
     pub fn reads_from(&mut self, track: u64, reader: u64, at: Position) {
         let shelf = self.shelves.get_mut(&track);
         let readers = shelf.map(|shelf| shelf.readers.iter_mut());
@@ -191,7 +191,7 @@ impl Rings {
         }
     }
 
-    /// A reader is through.
+    /// Removes a reader.
     pub fn close(&mut self, track: u64, reader: u64) {
         if let Some(shelf) = self.shelves.get_mut(&track) {
             shelf.readers.retain(|(known, _)| *known != reader);
@@ -199,25 +199,25 @@ impl Rings {
         self.drop_removed();
     }
 
-    /// A recording is about to read; until [`Rings::started`] nothing is closed. FALSE if it is too late for that.
+    /// A recording is about to read; nothing is closed until [`Rings::started`]. FALSE if already closed.
     pub fn starting(&mut self) -> bool {
         self.starting += usize::from(!self.closed);
         !self.closed
     }
 
-    /// It reads, or will not.
+    /// The recording has started to read, or will not.
     pub fn started(&mut self) {
         self.starting = self.starting.saturating_sub(1);
     }
 
-    /// Closes for good, if nobody reads or is about to: whether it has.
+    /// Closes permanently unless there are current or starting readers; returns whether it has.
     pub fn close_unread(&mut self) -> bool {
         let is_read = self.shelves.values().any(|shelf| !shelf.readers.is_empty());
         self.closed = self.starting == 0 && !is_read;
         self.closed
     }
 
-    /// Whether who reads `track` has more than `most` bytes before him, and no reader lacks anything.
+    /// Whether a reader of `track` is more than `most` bytes behind, while no reader of any track lacks data.
     pub fn is_behind(&self, track: u64, most: u64) -> bool {
         let unread = |shelf: &Shelf| {
             let ahead = shelf.readers.iter().map(|(_, at)| shelf.ring.ahead(at));
@@ -231,13 +231,14 @@ impl Rings {
                 .all(|shelf| shelf.ended || unread(shelf).0.is_none_or(|least| least > 0))
     }
 
-    /// Whether the disk has not yet taken what is too much for memory: who can wait waits, or the oldest is forgotten.
+    /// Whether the disk is behind with what exceeds the memory limit: non-live upstreams block, or the oldest media is
+    /// discarded.
     pub fn is_disk_behind(&self) -> bool {
         let most = self.max_memory.saturating_add(DISK_BEHIND / 2);
         !self.no_file && self.memory() > most
     }
 
-    /// Forgets all that is kept.
+    /// Discards everything.
     pub fn clear(&mut self) {
         for shelf in self.shelves.values_mut() {
             shelf.ring.clear();
@@ -248,7 +249,7 @@ impl Rings {
         self.shelves.values().map(|shelf| shelf.ring.memory()).sum()
     }
 
-    /// How much is kept: time and bytes.
+    /// Amount kept: time and bytes.
     pub fn figures(&self) -> (Ns, u64) {
         let kept = || self.shelves.values().map(|shelf| &shelf.ring);
         let begin = kept().filter_map(Ring::begin).min();
@@ -259,7 +260,7 @@ impl Rings {
         (time, kept().map(Ring::bytes).sum())
     }
 
-    /// What is too much for memory, if anything is.
+    /// The next chunk to spill, if the memory limit is exceeded.
     pub fn spill(&self) -> Option<Spill> {
         if self.no_file || self.memory() <= self.max_memory {
             return None;
@@ -278,7 +279,7 @@ impl Rings {
         })
     }
 
-    /// A chunk is in the file now.
+    /// Marks a chunk as moved to the file.
     pub fn spilled(&mut self, spill: &Spill, file: Arc<SpillFile>, extent: Extent) {
         self.file = Some(file);
         if let Some(shelf) = self.shelves.get_mut(&spill.track) {
@@ -286,7 +287,7 @@ impl Rings {
         }
     }
 
-    /// There is no place for more than memory has.
+    /// Stops using the file: keeps no more than fits in memory.
     pub fn give_up_file(&mut self, now: Ns) {
         self.no_file = true;
         self.forget(now);

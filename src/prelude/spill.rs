@@ -1,5 +1,5 @@
-//! The unlinked temporary file for what is too much of the past for memory: it is written all over again, and so
-//! grows no larger than what has to be kept at once.
+//! The unlinked temporary file for media beyond the memory limit: its space is reused, so it grows no larger than what
+//! is kept at once.
 
 use crate::{
     output::{self, UnlinkedFile},
@@ -12,7 +12,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// The file is given out in pieces of so many bytes.
+/// Allocation unit of the file, in bytes.
 const PIECE: usize = 16 << 10;
 
 /// See the module.
@@ -25,11 +25,11 @@ pub struct SpillFile {
 #[derive(Debug, Default)]
 struct Pieces {
     free: BTreeSet<u64>,
-    /// How many there are.
+    /// Total number of pieces.
     all: u64,
 }
 
-/// Bytes in the file; dropped, their place is free.
+/// Bytes in the file; their space is freed on drop.
 #[derive(Debug)]
 pub struct Extent {
     file: Arc<SpillFile>,
@@ -38,10 +38,10 @@ pub struct Extent {
 }
 
 impl SpillFile {
-    /// Makes one in `directory`, or where temporary files are.
+    /// Creates a file in `directory`, or in the default directory for temporary files.
     ///
     /// # Errors
-    /// When no file can be created there.
+    /// If no file can be created there.
     pub fn create(directory: Option<&Path>) -> io::Result<Arc<Self>> {
         let file = output::unlinked_file(directory)?;
         Ok(Arc::new(SpillFile {
@@ -50,10 +50,10 @@ impl SpillFile {
         }))
     }
 
-    /// Writes `bytes` to wherever there is a place for them.
+    /// Writes `bytes` to free pieces of the file.
     ///
     /// # Errors
-    /// When the file system does not take them; then nothing of it is taken.
+    /// If the file system rejects the write; then nothing is allocated.
     pub fn write(self: &Arc<Self>, bytes: &[u8]) -> io::Result<Extent> {
         let extent = Extent {
             file: self.clone(),
@@ -82,7 +82,7 @@ impl Pieces {
 }
 
 impl Extent {
-    /// The pieces that follow each other in the file: number of the first, and which bytes they have.
+    /// Contiguous pieces in the file: number of the first, and the range of bytes they contain.
     fn runs(&self) -> Vec<(u64, std::ops::Range<usize>)> {
         let mut runs: Vec<(u64, std::ops::Range<usize>)> = Vec::new();
         for (index, piece) in self.pieces.iter().enumerate() {
@@ -99,10 +99,10 @@ impl Extent {
         runs
     }
 
-    /// What was written.
+    /// Reads the bytes back.
     ///
     /// # Errors
-    /// When the file cannot be read.
+    /// If the file cannot be read.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.length];
         for (number, run) in self.runs() {

@@ -1,25 +1,25 @@
-//! Where a recording begins that begins in the past.
+//! Determines the start of a recording that begins in the past.
 
 use crate::model::timeline::{Interval, Ns};
 use smallvec::SmallVec;
 
-/// What is kept of a track.
+/// Media kept of a track.
 #[derive(Debug, Clone, Copy)]
 pub struct Kept {
-    /// Whether it has to begin at a key frame.
+    /// Whether it has to begin at a keyframe.
     pub keyed: bool,
     /// Running time of its first record.
     pub begin: Ns,
     /// Running time of the end of its last.
     pub end: Ns,
-    /// The last point at or before the instant that is wanted, else the first behind it.
+    /// The last point at or before the requested instant, else the first after it.
     pub point: Ns,
 }
 
-/// The instant at which everything begins when `wanted` is asked for: the key frame at or before it, of several
-/// tracks the earliest; never later, unless no more is kept.
+/// The common start for a request of `wanted`: the keyframe at or before it, the earliest of several tracks; later only
+/// if no more is kept.
 pub fn cut(kept: &[Kept], wanted: Ns) -> Option<Ns> {
-    // What a track brought that has been silent since does not reach into it.
+    // A track that has received nothing since does not reach into the recording.
     let reach = || kept.iter().filter(|kept| kept.end > wanted);
     let keys = reach().filter(|kept| kept.keyed && kept.point <= wanted);
     if let Some(key) = keys.map(|kept| kept.point).min() {
@@ -29,7 +29,7 @@ pub fn cut(kept: &[Kept], wanted: Ns) -> Option<Ns> {
     Some(begin.max(wanted))
 }
 
-/// What there is of `intervals` from `cut` on. Behind a pause it begins where that ends.
+/// The recorded intervals from `cut` on. If `cut` is in a pause, they begin at its end.
 pub fn intervals_from(intervals: &[Interval], cut: Ns) -> SmallVec<[(Ns, Option<Ns>); 2]> {
     let reach = intervals
         .iter()
@@ -39,7 +39,7 @@ pub fn intervals_from(intervals: &[Interval], cut: Ns) -> SmallVec<[(Ns, Option<
         .collect()
 }
 
-/// The instant that is wanted if `wanted` may lie in a pause: what was paused is not past.
+/// Moves `wanted` out of a pause to its end: paused media is not part of the past.
 pub fn outside_pauses(intervals: &[Interval], wanted: Ns) -> Ns {
     let first = intervals_from(intervals, wanted);
     first.first().map_or(wanted, |(start, _)| *start)
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn pictures_pull_the_cut_to_their_key_frame() {
         assert_eq!(cut(&[sound(0, 100), pictures(0, 100, 35)], 40), Some(35));
-        // Each begins at its own.
+        // Each begins at its own keyframe.
         let both = [pictures(0, 100, 35), pictures(0, 100, 38)];
         assert_eq!(cut(&both, 40), Some(35));
     }

@@ -1,4 +1,4 @@
-//! One track of the past: what its pad brings, on its way into the ring.
+//! One track of the past: stores its pad's input in the ring.
 
 use super::{
     Keeping,
@@ -26,40 +26,40 @@ use std::{
     time::Duration,
 };
 
-/// What is not live may be so far ahead of an encoder that is busy.
+/// How far a non-live track may be ahead of a busy encoder.
 const AHEAD: Ns = 250_000_000;
-/// A buffer that is further ahead of what has come may have a wrong stamp.
+/// A buffer further ahead of earlier ones may have a wrong timestamp.
 const STEP: Ns = 1_000_000_000;
-/// So many bytes may wait for recordings that are slower than an upstream that can wait.
+/// Maximum unread bytes of a non-live track, if recordings are slower than upstream.
 const UNREAD: u64 = 32 << 20;
 
-/// What a track brings.
+/// Media type of a track.
 #[derive(Default)]
 enum Media {
-    /// Nobody knows yet.
+    /// Not known yet.
     #[default]
     Unknown,
-    /// Raw audio, or encoded media: kept as it comes.
+    /// Raw audio, or encoded media: kept as received.
     AsItComes {
         caps: gst::Caps,
-        /// How frames tell what they are.
+        /// Frame format used to find frame types.
         format: Option<FrameFormat>,
     },
-    /// Raw video: kept as packets.
+    /// Raw video: kept as encoded packets.
     RawVideo(Arc<Front>),
 }
 
 struct Inner {
     media: Media,
     stamps: Stamps<Input>,
-    /// How far it has come.
+    /// Running time received so far.
     arrived: Ns,
-    /// Changes of `mute`, the oldest first.
+    /// Mute changes, oldest first.
     mutes: Vec<(Ns, bool)>,
     tags: Option<gst::TagList>,
 }
 
-/// A recording that reads a track.
+/// A recording that reads the track.
 struct Reader {
     number: u64,
     session: Arc<Session>,
@@ -110,7 +110,7 @@ impl KeptTrack {
         &self.name
     }
 
-    /// What it is a track of.
+    /// Kind of the track.
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -119,14 +119,14 @@ impl KeptTrack {
         self.number
     }
 
-    /// Where a recording's track has its media from that reads this one.
+    /// Origin of the media of a recording's track that reads this one.
     pub fn origin(&self) -> Origin {
         Origin::Past {
             was_raw: self.was_raw.clone(),
         }
     }
 
-    /// Whether its media is kept for anybody.
+    /// Whether its media is no longer needed.
     pub fn is_over(&self) -> bool {
         self.keeping.is_over()
     }
@@ -139,7 +139,7 @@ impl KeptTrack {
         self.latency.load(Ordering::Relaxed)
     }
 
-    /// Its encoder's way, if it is raw video.
+    /// The gate of its encoder, for raw video.
     pub(super) fn front(&self) -> Option<Arc<Front>> {
         match &lock(&self.inner).media {
             Media::RawVideo(front) => Some(front.clone()),
@@ -147,7 +147,7 @@ impl KeptTrack {
         }
     }
 
-    /// The codec in which it comes, `None` if raw or not known.
+    /// The codec of encoded input, `None` if raw or unknown.
     pub(super) fn codec(&self) -> Option<crate::model::Codec> {
         match &lock(&self.inner).media {
             Media::AsItComes { caps, .. } => formats::codec_of_caps(caps),
@@ -155,7 +155,7 @@ impl KeptTrack {
         }
     }
 
-    /// Whether it is known what it brings.
+    /// Whether its media type is known.
     pub(super) fn is_known(&self) -> bool {
         !matches!(lock(&self.inner).media, Media::Unknown)
     }
@@ -174,7 +174,7 @@ impl KeptTrack {
         }
     }
 
-    /// What upstream is like.
+    /// Sets upstream's liveness and latency.
     pub fn set_upstream(&self, live: bool, latency: Duration) {
         let nanoseconds = u64::try_from(latency.as_nanos()).unwrap_or(Ns::MAX);
         self.latency.store(nanoseconds, Ordering::Relaxed);
@@ -186,7 +186,7 @@ impl KeptTrack {
         self.for_readers(|session, track| session.set_upstream(track, live, latency));
     }
 
-    /// New caps of what comes.
+    /// Sets the caps of the following buffers.
     pub fn set_caps(&self, caps: &gst::Caps) {
         let mut inner = lock(&self.inner);
         let is_raw_video = formats::is_raw(caps) && self.kind == Kind::Video;
@@ -208,7 +208,7 @@ impl KeptTrack {
                 self.keeping.stale.store(true, Ordering::SeqCst);
             }
             Media::Unknown | Media::AsItComes { .. } => {
-                // What waits came with the caps before.
+                // Waiting buffers have the previous caps.
                 self.settle(&mut inner);
                 let structure = caps.structure(0);
                 inner.media = Media::AsItComes {
@@ -245,7 +245,7 @@ impl KeptTrack {
         front
     }
 
-    /// What came raw has to be begun anew: its encoder has failed.
+    /// Restarts raw video after its encoder has failed.
     pub(super) fn renew_front(&self) {
         let mut inner = lock(&self.inner);
         let Media::RawVideo(front) = &inner.media else {
@@ -256,8 +256,7 @@ impl KeptTrack {
         }
     }
 
-    /// A buffer. What is not live waits in here for room. `now`: the clock's running time, if it has been read
-    /// already.
+    /// Takes a buffer. Blocks non-live input while the queue is full. `now`: the clock's running time, if already read.
     pub fn push(&self, input: Input, now: Option<Ns>) -> Flow {
         if self.keeping.is_over() {
             return Flow::Done;
@@ -270,7 +269,7 @@ impl KeptTrack {
         Flow::More
     }
 
-    /// The newest buffer that came before.
+    /// Takes the latest buffer from before the track was added.
     pub fn replay(&self, input: Input) {
         self.place(input, None);
     }
@@ -278,7 +277,7 @@ impl KeptTrack {
     fn place(&self, input: Input, now: Option<Ns>) {
         if let Some(front) = self.front() {
             if front.track.push(input, false, now) == Flow::Done {
-                // It goes on behind its end.
+                // It continues after EOS.
                 self.keeping.stale.store(true, Ordering::SeqCst);
             }
             return;
@@ -301,7 +300,7 @@ impl KeptTrack {
         }
     }
 
-    /// What is known of stamps that waited.
+    /// Stores the buffers whose timestamps have been decided.
     fn take(&self, inner: &mut Inner, decided: Decided<Input>) {
         for (running, input) in decided.placed {
             self.keep(inner, Input { running, ..input });
@@ -315,7 +314,7 @@ impl KeptTrack {
         }
     }
 
-    /// A buffer whose place is known.
+    /// Stores a buffer with its final running time.
     fn keep(&self, inner: &mut Inner, input: Input) {
         let Media::AsItComes { caps, format } = &inner.media else {
             return;
@@ -345,7 +344,7 @@ impl KeptTrack {
         }
     }
 
-    /// Holds an upstream that is not live to the pace of the encoders, and of who reads.
+    /// Applies backpressure to a non-live upstream when encoders, readers or the disk cannot keep up.
     fn wait_for_room(&self, input: &Input) {
         if self.is_live() {
             return;
@@ -385,7 +384,7 @@ impl KeptTrack {
         });
     }
 
-    /// Upstream's tags.
+    /// Stores upstream's tags.
     pub fn set_tags(&self, tags: &gst::TagList) {
         lock(&self.inner).tags = Some(tags.clone());
         let mut tags = tags.clone();
@@ -398,7 +397,7 @@ impl KeptTrack {
         self.store(Item::Tags(tags), None);
     }
 
-    /// Another stream begins: its pictures stand as they are until its tags come.
+    /// A new stream begins: resets the orientation until its tags arrive.
     pub fn forget_tags(&self) {
         lock(&self.inner).tags = None;
         if let Some(front) = self.front() {
@@ -406,14 +405,14 @@ impl KeptTrack {
         }
     }
 
-    /// Buffers did not get here.
+    /// Buffers were lost before this track.
     pub fn lose(&self) {
         if self.front().is_none() {
             self.store(Item::Lost, None);
         }
     }
 
-    /// Upstream has nothing before running time `end`.
+    /// Handles a GAP until running time `end`.
     pub fn gap(&self, end: Ns) {
         if let Some(front) = self.front() {
             return front.track.gap(end);
@@ -424,7 +423,7 @@ impl KeptTrack {
         self.store(Item::Gap(end), None);
     }
 
-    /// Another piece of the stream begins, behind a flush or in another segment.
+    /// The stream restarts, after a flush or in another segment.
     pub fn begin_anew(&self) {
         if let Some(front) = self.front() {
             return front.track.begin_anew();
@@ -434,7 +433,7 @@ impl KeptTrack {
         inner.stamps.begin_anew();
     }
 
-    /// A flush begins, or ends.
+    /// Flush start, or stop.
     pub fn set_flushing(&self, flushing: bool) {
         self.flushing.store(flushing, Ordering::Release);
         if let Some(front) = self.front() {
@@ -443,12 +442,12 @@ impl KeptTrack {
         self.keeping.backpressure.wake();
     }
 
-    /// Its encoded media comes in the other order, which no recording can hold.
+    /// Fails the recordings that read it: encoded media in reverse playback cannot be recorded.
     pub fn refuse_backwards(&self) {
         self.for_readers(|session, track| session.refuse_backwards(track));
     }
 
-    /// EOS: what there is is all there will be, for now.
+    /// EOS; the track may continue later.
     pub fn end(&self) {
         if let Some(front) = self.front() {
             front.end();
@@ -463,7 +462,7 @@ impl KeptTrack {
         self.keeping.backpressure.wake();
     }
 
-    /// Silence or black from now on, or from `from`, or the media again.
+    /// Mutes from now on, or from `from`, or unmutes.
     pub fn mute(&self, muted: bool, from: Option<Ns>) {
         let mut at = from;
         if let Some(front) = self.front() {
@@ -471,7 +470,7 @@ impl KeptTrack {
             let instant = || *at.insert(from.unwrap_or_else(now));
             front.track.mute(instant, muted);
         } else {
-            // The first of them tells the others when that was.
+            // The first recording determines the instant for the others.
             self.for_readers(|session, track| at = session.mute(track, muted, at));
         }
         let at = at.unwrap_or_else(|| self.keeping.now());
@@ -487,7 +486,7 @@ impl KeptTrack {
         }
     }
 
-    /// It is muted from the beginning.
+    /// The track is muted from the start.
     pub fn start_muted(&self) {
         lock(&self.inner).mutes.push((0, true));
     }
@@ -504,7 +503,7 @@ impl KeptTrack {
         }
     }
 
-    /// A recording begins to read it, as its track of this number.
+    /// Adds a recording as reader, with its track index.
     pub(super) fn begin_with(&self, session: &Arc<Session>, track: usize, reader: u64) {
         let mutes = lock(&self.inner).mutes.clone();
         if self.front().is_none() {
@@ -519,14 +518,14 @@ impl KeptTrack {
         });
     }
 
-    /// A recording reads it no more.
+    /// Removes a reader.
     pub(super) fn leave(&self, reader: u64) {
         lock(&self.readers).retain(|known| known.number != reader);
         lock(&self.keeping.rings).close(self.number, reader);
         self.keeping.backpressure.wake();
     }
 
-    /// The recording that reads it with this number, and its track there.
+    /// The recording with this reader number, and its track index.
     pub(super) fn reader(&self, reader: u64) -> Option<(Arc<Session>, usize)> {
         let readers = lock(&self.readers);
         let known = readers.iter().find(|known| known.number == reader)?;
@@ -543,7 +542,7 @@ impl KeptTrack {
     }
 }
 
-/// What was muted, and not, before the one that holds at `begin` is past for nobody.
+/// Drops mute changes that no longer apply to any kept media: those before the one in effect at `begin`.
 fn forget_mutes(mutes: &mut Vec<(Ns, bool)>, begin: Ns) {
     let until = mutes.iter().rposition(|(at, _)| *at <= begin);
     mutes.drain(..until.unwrap_or(0));

@@ -1,4 +1,4 @@
-//! The actions, and everything else that begins or ends a recording.
+//! The actions, and everything else that starts or ends a recording.
 
 use super::{
     guard::guarded,
@@ -24,16 +24,16 @@ use std::{
     time::Duration,
 };
 
-/// What each track's upstream is like, by the name of its pad.
+/// Liveness and latency of each pad's upstream, by pad name.
 type Upstreams = Vec<(String, Upstream)>;
 
 impl MediaRecorder {
-    /// Runs an action; `state` has its new value on return.
+    /// Runs an action; `state` is up to date on return.
     pub(super) fn act(&self, command: Command) -> Result<(), Error> {
         self.act_with(command, "")
     }
 
-    /// Names this instant.
+    /// Adds a mark at the current instant.
     pub(super) fn mark(&self, title: &str) -> Result<(), Error> {
         self.act_with(Command::Mark, title)
     }
@@ -50,7 +50,7 @@ impl MediaRecorder {
         done
     }
 
-    /// `title` is that of a mark.
+    /// `title` is the title of a mark.
     fn try_to_act(&self, command: Command, title: &str) -> Result<(), Error> {
         crate::fault::place("action");
         let upstreams = match command {
@@ -120,7 +120,7 @@ impl MediaRecorder {
         Ok(())
     }
 
-    /// Lets the recording that is on ask for the key frames that it needs now.
+    /// Makes the current recording request the keyframes it needs now.
     fn ask_for_key_frames(&self) {
         let current = lock(&self.control).current.clone();
         if let Some(session) = current {
@@ -128,7 +128,7 @@ impl MediaRecorder {
         }
     }
 
-    /// Sets `state`; the caller notifies, without a lock.
+    /// Sets `state`; the caller notifies, without holding a lock.
     fn set_state_value(&self, state: State) {
         let mut control = lock(&self.control);
         control.state = state;
@@ -140,7 +140,7 @@ impl MediaRecorder {
         }
     }
 
-    /// A recording that ended by itself is over: `state` is inactive from here on.
+    /// Handles a recording that ended on its own: sets `state` to inactive.
     pub(super) fn session_ended(&self, id: u64) {
         let acting = lock(&self.acting);
         let current = lock(&self.control).current.as_ref().map(|s| s.id());
@@ -153,8 +153,8 @@ impl MediaRecorder {
         self.tell_state(&before);
     }
 
-    /// `autostart`: begins at the first buffer, from that buffer's thread. First buffers of
-    /// other pads wait here until the recording takes them.
+    /// `autostart`: starts a recording at the first buffer, in that buffer's streaming thread. First buffers of other
+    /// pads block here until the recording takes them.
     pub(super) fn autostart(&self) {
         let upstreams = self.upstreams();
         let named = self.name_of_first();
@@ -197,8 +197,8 @@ impl MediaRecorder {
         }
     }
 
-    /// Checks everything, then begins: nothing can fail after the state has changed. Its events come when the caller
-    /// has told that. `named`: the file, where the application has named it.
+    /// Checks everything, then starts: nothing can fail after the state has changed. Events are held back until the
+    /// caller has notified the state. `named`: the file name from the application, if any.
     fn begin(
         &self,
         begin: Begin,
@@ -280,13 +280,13 @@ impl MediaRecorder {
         control.sessions.push(session.clone());
         control.current = Some(session.clone());
         drop(control);
-        // What is written from here on is told to it.
+        // Changes from here on are forwarded to the session.
         session.expect_bitrates(&lock(&self.values).bitrates);
         for pad in &tracks {
             let chapters = pad.stream().chapters();
             session.expect_chapters(&pad.name(), chapters);
         }
-        // Not before: on-start may come at once.
+        // Last, because on-start may be emitted at once.
         if let Err(error) = session.run() {
             for pad in &tracks {
                 pad.stream().keep_from(id);
@@ -301,7 +301,7 @@ impl MediaRecorder {
             return Err(error.into());
         }
         if let Some((past, beginning)) = beginning {
-            // What is written from here on is heard as it comes.
+            // Mute changes from here on are forwarded in order.
             let _muting: Vec<_> = tracks.iter().map(|pad| pad.muting()).collect();
             let names: Vec<_> = tracks.iter().map(|pad| pad.name().to_string()).collect();
             past.feed(beginning, &session, &names);
@@ -309,7 +309,7 @@ impl MediaRecorder {
         Ok(events)
     }
 
-    /// Whether the recording may go on in another part; an error if it is asked to and cannot.
+    /// Whether the recording can be split into parts; an error if splitting is configured but impossible.
     fn may_split(&self, values: &Values) -> Result<bool, Error> {
         let pattern = values.location.as_deref();
         let pattern = pattern.filter(|pattern| !pattern.is_empty());
@@ -326,14 +326,14 @@ impl MediaRecorder {
                 let can_split = self.can_split(&format!("start: {name} is set"), pattern);
                 can_split.map(|()| true)
             }
-            // Without a file one blob is what is asked for.
+            // Without a file the recording is a single stream of blobs.
             None => Ok(
                 (pattern.is_some() || self.names_files()) && self.can_split("", pattern).is_ok()
             ),
         }
     }
 
-    /// The file that takes the place of one at `location` that cannot be opened.
+    /// The file to use if `location` cannot be opened.
     fn fallback_for(&self, values: &Values, number: u32) -> Result<Option<String>, Error> {
         let Some(fallback) = values.fallback() else {
             return Ok(None);
@@ -347,7 +347,7 @@ impl MediaRecorder {
         location::numbered(&fallback, number).map(Some)
     }
 
-    /// Whether parts may follow each other at `fallback-location`.
+    /// Checks that `fallback-location` can name more than one part.
     fn can_fall_back(&self, what: &str, values: &Values) -> Result<(), Error> {
         match values.fallback() {
             Some(fallback) if !location::is_numbered(&fallback) => {
@@ -360,7 +360,7 @@ impl MediaRecorder {
         }
     }
 
-    /// Whether another part may begin behind one of files named by `pattern`.
+    /// Checks that files named by `pattern` can be split into parts.
     fn can_split(&self, what: &str, pattern: Option<&str>) -> Result<(), Error> {
         if self.output.is_linked() {
             return Err(Error::not_supported(format!(
@@ -379,13 +379,13 @@ impl MediaRecorder {
         }
     }
 
-    /// The pads that have not ended; an error if there is nothing to record.
+    /// The pads that are not at EOS; an error if there is nothing to record.
     fn live_tracks(&self) -> Result<Vec<super::MediaRecorderPad>, Error> {
         let obj = self.obj();
         let state = obj.current_state();
-        // On the way up from READY the pads are active already, and what is live may have come.
+        // During READY→PAUSED the pads are already active, and live buffers may have arrived.
         let rises = state == gst::State::Ready && obj.pending_state() >= gst::State::Paused;
-        // Going down is decided before it is done: a recording begun now would not be ended.
+        // Checked under the lock: a recording started after the downward change would never be ended.
         if state < gst::State::Paused && !rises || lock(&self.hold).down {
             return Err(Error::not_supported(format!(
                 "start: the element is in {}, nothing can flow; set the pipeline to PAUSED or \
@@ -409,7 +409,7 @@ impl MediaRecorder {
         Ok(live)
     }
 
-    /// Asks upstream of every pad. Goes out of the recorder: to be called without a lock.
+    /// Queries the upstream of every pad. Calls out of the element: call without a lock.
     fn upstreams(&self) -> Upstreams {
         let pads = self.tracks();
         pads.iter()
@@ -460,14 +460,14 @@ impl MediaRecorder {
             .and_then(|setter| setter.tag_list())
     }
 
-    /// One of the rates has been written; they were `before`.
+    /// Handles a write to one of the bit-rate properties; `before` has the previous values.
     pub(super) fn rates_changed(&self, written: &str, before: &Bitrates) {
         let (bitrates, current) = {
             let current = lock(&self.control).current.clone();
             (lock(&self.values).bitrates.clone(), current)
         };
         if let Some(session) = current {
-            // What has followed the tracks since the encoders were made is not theirs.
+            // A default that has followed the tracks since the encoders were created does not apply to them.
             session.set_bitrates(&bitrates, |kind| {
                 written.starts_with(kind.name()) || bitrates.of(kind) != before.of(kind)
             });
@@ -480,7 +480,7 @@ impl MediaRecorder {
         }
     }
 
-    /// `video-bits-per-second` follows the tracks until it is written.
+    /// Updates the default of `video-bits-per-second` from the tracks, until the property is set.
     pub(super) fn follow_video_size(&self) {
         let sizes: Vec<VideoSize> = self
             .tracks()
@@ -502,14 +502,14 @@ impl MediaRecorder {
             self.set_past_bitrates(&bitrates);
             let current = lock(&self.control).current.clone();
             if let Some(session) = current {
-                // Its encoders keep the size that they began with, and their rates.
+                // Running encoders keep their initial size and bit rate.
                 session.expect_bitrates(&bitrates);
             }
             self.obj().notify("video-bits-per-second");
         }
     }
 
-    /// What the next recording's bytes will probably be, for the `src` pad before it begins.
+    /// The expected caps of the next recording, for the `src` pad before it starts.
     pub(super) fn probable_caps(&self) -> Option<gst::Caps> {
         let values = lock(&self.values).clone();
         let kinds: Vec<TrackInput> = self
@@ -525,7 +525,7 @@ impl MediaRecorder {
             .map(|plan| plan.caps())
     }
 
-    /// A track was added or has gone while a recording is on.
+    /// Fails the current recording because a track was added or removed.
     pub(super) fn tracks_modified(&self, what: String) {
         let current = lock(&self.control).current.clone();
         if let Some(session) = current {
@@ -533,7 +533,7 @@ impl MediaRecorder {
         }
     }
 
-    /// PAUSED→READY: ends what is on, and waits until it is all there.
+    /// PAUSED→READY: ends the current recording and waits for its completion.
     pub(super) fn go_down(&self) {
         {
             let mut hold = lock(&self.hold);
@@ -542,13 +542,13 @@ impl MediaRecorder {
         }
         self.held.notify_all();
         self.armed.store(false, Ordering::SeqCst);
-        // An action that is being taken is through, and no recording begins any more.
+        // Once locked, no action is in progress and no recording can start any more.
         let acting = lock(&self.acting);
         let (sessions, current) = {
             let control = lock(&self.control);
             (control.sessions.clone(), control.current.clone())
         };
-        // Whoever has acted and is about to tell it may be waiting for this.
+        // A thread that has acted and is about to notify may be waiting for this.
         for session in &sessions {
             session.let_events_go();
         }
@@ -586,10 +586,10 @@ impl MediaRecorder {
     }
 }
 
-/// Gives a recording what comes from now on, and makes its first cut.
+/// Subscribes a recording to new buffers and makes its first cut.
 fn listen(session: &Arc<Session>, tracks: &[super::MediaRecorderPad]) {
     for (index, pad) in tracks.iter().enumerate() {
-        // What is written from here on is heard as it comes.
+        // Mute changes from here on are forwarded in order.
         let _muting = pad.muting();
         let subscriber = Subscriber::Recording(session.clone(), index);
         pad.stream().subscribe(subscriber);
@@ -600,7 +600,7 @@ fn listen(session: &Arc<Session>, tracks: &[super::MediaRecorderPad]) {
     session.listen();
 }
 
-/// The same with what has come: the first cut lies in the past.
+/// Like [`listen`], with the first cut in the past.
 fn listen_to_past(
     session: &Arc<Session>,
     tracks: &[super::MediaRecorderPad],
@@ -616,7 +616,7 @@ fn listen_to_past(
     beginning
 }
 
-/// The recording is over, but `state` is not told before the events that come first.
+/// The recording has ended, but `state` is not notified before its final events.
 fn just_ended(command: Command) -> Error {
     Error::invalid_state(format!(
         "{command:?}: the recording has just ended, see on-error and on-stop; start begins the \
@@ -624,7 +624,7 @@ fn just_ended(command: Command) -> Error {
     ))
 }
 
-/// What can be said against a recording before it begins.
+/// Checks the configuration of a recording before it starts.
 fn check(
     values: &properties::Values,
     location: Option<&str>,
@@ -649,13 +649,13 @@ fn check(
     formats::choose(&values.mime_type, location, inputs).map(|_| ())
 }
 
-/// Whether as much is free as has to stay so.
+/// Checks `min-free-space`.
 fn check_free_space(values: &Values, file: Option<&str>) -> Result<(), Error> {
     let least = values.min_free_space;
     let Some(file) = file.filter(|_| least > 0) else {
         return Ok(());
     };
-    // What is wrong with a directory, who opens the file tells.
+    // Problems with the directory are reported when the file is opened.
     match free_space(Path::new(file)) {
         Ok(Some(free)) if free < least => Err(Error::unknown(format!(
             "start: {free} bytes are free where location \"{file}\" is, but min-free-space asks for {least}; make room, \
@@ -665,7 +665,7 @@ fn check_free_space(values: &Values, file: Option<&str>) -> Result<(), Error> {
     }
 }
 
-/// Whether what is not copied can be decoded, as far as the caps are known.
+/// Checks that tracks that are not copied can be decoded, if their caps are known.
 fn check_decoders(pads: &[super::MediaRecorderPad], inputs: &[TrackInput]) -> Result<(), Refusal> {
     let decoded = pads.iter().zip(inputs);
     for (pad, _) in decoded.filter(|(_, input)| input.encoded.is_none()) {
@@ -686,7 +686,7 @@ fn check_decoders(pads: &[super::MediaRecorderPad], inputs: &[TrackInput]) -> Re
     Ok(())
 }
 
-/// The recorder as its recordings see it.
+/// The recorder as seen by its recordings.
 pub(super) struct Owner(pub(super) glib::WeakRef<super::MediaRecorder>);
 
 impl Owner {

@@ -15,118 +15,114 @@ impl Default for MediaRecorder {
     }
 }
 
-/// The recorder's error that came as a `GError`.
+/// Converts a `GError` of the recorder to its typed error.
 fn typed(error: &glib::Error) -> Error {
     let code = error.kind::<ErrorCode>().unwrap_or(ErrorCode::Unknown);
     Error::new(code, error.message())
 }
 
-/// Making one, and its tracks.
+/// Construction and tracks.
 impl MediaRecorder {
-    /// A recorder without tracks, with every property at its default.
+    /// Creates a recorder without tracks, with default properties.
     ///
-    /// GStreamer has to be initialized. The plugin need not be registered: that is only for
-    /// those who make the element by its name. (Then not both from this crate and from an
-    /// installed plugin in one process: a type has one owner.)
+    /// GStreamer has to be initialized. The plugin need not be registered: registration is only needed to create the
+    /// element by name. (Do not mix this crate and an installed plugin in one process: a GType is registered once.)
     pub fn new() -> Self {
         glib::Object::new()
     }
 
-    /// A new track, for a source of sound to be linked to; `None` while that is not possible.
-    /// A track more ends a recording that is on, see [`ErrorCode::InvalidModification`].
+    /// Adds an audio track; `None` while that is not possible. Adding a track ends the current recording, see
+    /// [`ErrorCode::InvalidModification`].
     pub fn add_audio_track(&self) -> Option<MediaRecorderPad> {
         self.request_pad_simple("audio_%u")?.downcast().ok()
     }
 
-    /// A new track for a picture, as [`MediaRecorder::add_audio_track`].
+    /// Adds a video track, like [`MediaRecorder::add_audio_track`].
     pub fn add_video_track(&self) -> Option<MediaRecorderPad> {
         self.request_pad_simple("video_%u")?.downcast().ok()
     }
 
-    /// Whether `mime_type` can be recorded with the GStreamer plugins that are installed
-    /// (W3C `isTypeSupported`).
+    /// Whether `mime_type` can be recorded with the installed GStreamer plugins (W3C `isTypeSupported`).
     pub fn is_type_supported(mime_type: &str) -> bool {
         crate::formats::is_type_supported(mime_type)
     }
 }
 
-/// The actions. They may be called from any thread and return at once;
-/// [`MediaRecorder::recorder_state`] has its new value on return, the events follow.
+/// The actions. They can be called from any thread and return at once. [`MediaRecorder::recorder_state`] is up to date
+/// on return; the events follow.
 impl MediaRecorder {
-    /// Begins a recording, at this instant of capture time.
+    /// Starts a recording at this instant of capture time.
     ///
     /// # Errors
-    /// InvalidState while a recording is on. NotSupported without a track that goes on, below
-    /// PAUSED, for a type that cannot be recorded or cannot carry a track. Unknown if
-    /// `location` cannot be opened for writing.
+    /// InvalidState during a recording. NotSupported if every track is at EOS, below PAUSED, or if the type cannot be
+    /// recorded or cannot contain a track. Unknown if `location` cannot be opened for writing.
     pub fn start(&self) -> Result<(), Error> {
         self.imp().act(Command::Start)
     }
 
-    /// Leaves out what is captured from now on. Nothing if it is paused already.
+    /// Pauses: drops what is captured from now on. No effect if already paused.
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded.
+    /// InvalidState while inactive.
     pub fn pause(&self) -> Result<(), Error> {
         self.imp().act(Command::Pause)
     }
 
-    /// Records again what is captured from now on. Nothing if it is not paused.
+    /// Resumes: records what is captured from now on. No effect if not paused.
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded.
+    /// InvalidState while inactive.
     pub fn resume(&self) -> Result<(), Error> {
         self.imp().act(Command::Resume)
     }
 
-    /// Ends the recording at this instant of capture time. What was captured before is still
-    /// encoded: the file is whole, and the last blob there, at [`MediaRecorder::connect_stop`].
+    /// Stops the recording at this instant of capture time. Media captured before is still encoded: the file and the
+    /// last blob are complete at [`MediaRecorder::connect_stop`].
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded (as MDN has it).
+    /// InvalidState while inactive (as in MDN).
     pub fn stop(&self) -> Result<(), Error> {
         self.imp().act(Command::Stop)
     }
 
-    /// Hands out a blob of what has been recorded so far.
+    /// Emits a blob of the data recorded so far.
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded.
+    /// InvalidState while inactive.
     pub fn request_data(&self) -> Result<(), Error> {
         self.imp().act(Command::RequestData)
     }
 
-    /// Ends the part that is on, and goes on in the next without a seam: each part is a file of its own, which
-    /// [`MediaRecorder::connect_part`] tells when it is whole. In a pause the next part begins at the resume. Nothing if
+    /// Ends the current part and continues in the next without a gap. Each part is a separate file, reported by
+    /// [`MediaRecorder::connect_part`] once complete. While paused, the next part begins at the resume. No effect if
     /// nothing has been recorded since the last split.
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded. NotSupported where no part may begin: `location` has no `%d`, or
-    /// the `src` pad is linked.
+    /// InvalidState while inactive. NotSupported if splitting is impossible: `location` has no `%d`, or the `src` pad
+    /// is linked.
     pub fn split_now(&self) -> Result<(), Error> {
         self.imp().act(Command::SplitNow)
     }
 
-    /// Names this instant: there is a chapter of this title in the file. In a pause it is at the cut, and before it is
-    /// known where the recording begins, at its begin. `title` may be empty.
+    /// Adds a chapter with this title at the current instant. While paused it is placed at the cut; before the start is
+    /// resolved, at the beginning. `title` may be empty.
     ///
     /// # Errors
-    /// InvalidState while nothing is being recorded.
+    /// InvalidState while inactive.
     pub fn mark(&self, title: &str) -> Result<(), Error> {
         self.imp().mark(title)
     }
 
-    /// Whether a recording is on (W3C `state`; `state` alone is that of the element).
+    /// The recording state (W3C `state`; `state` alone is that of the element).
     pub fn recorder_state(&self) -> RecorderState {
         self.imp().recorder_state()
     }
 }
 
-/// The events. Handlers run in a thread of the recorder's own, in order, with no lock held:
-/// they may call anything, and may block without stalling the recording.
-/// [`MediaRecorder::events`] brings the same to asynchronous code.
+/// The events. Handlers run in order in a thread of the recorder, with no lock held: they may call anything, and may
+/// block without stalling the recording. [`MediaRecorder::events`] provides the same events to asynchronous code.
 impl MediaRecorder {
-    /// The recording has begun; [`MediaRecorder::mime_type`] is the actual type.
+    /// The recording has started; [`MediaRecorder::mime_type`] is the actual type.
     pub fn connect_start(&self, f: impl Fn(&Self) + Send + Sync + 'static) -> SignalHandlerId {
         self.connect_plain("on-start", f)
     }
@@ -136,12 +132,12 @@ impl MediaRecorder {
         self.connect_plain("on-pause", f)
     }
 
-    /// The recording goes on.
+    /// The recording was resumed.
     pub fn connect_resume(&self, f: impl Fn(&Self) + Send + Sync + 'static) -> SignalHandlerId {
         self.connect_plain("on-resume", f)
     }
 
-    /// A piece of the recording: each `timeslice`, at `request_data`, and one at the end.
+    /// A chunk of the recording: every `timeslice`, at `request_data`, and at the end.
     pub fn connect_data_available(
         &self,
         f: impl Fn(&Self, Blob) + Send + Sync + 'static,
@@ -153,7 +149,7 @@ impl MediaRecorder {
         )
     }
 
-    /// The recording cannot go on; what there is follows as the last blob.
+    /// The recording has failed; the data so far follows as the last blob.
     pub fn connect_error(
         &self,
         f: impl Fn(&Self, Error) + Send + Sync + 'static,
@@ -165,7 +161,7 @@ impl MediaRecorder {
         )
     }
 
-    /// A part of the recording is over, and its file whole. A recording that is never split has one.
+    /// A part has ended and its file is complete. A recording that is never split has one part.
     pub fn connect_part(&self, f: impl Fn(&Self, Part) + Send + Sync + 'static) -> SignalHandlerId {
         self.connect_closure(
             "on-part",
@@ -174,7 +170,7 @@ impl MediaRecorder {
         )
     }
 
-    /// A mark has its place in the recording.
+    /// A mark has been placed in the recording.
     pub fn connect_mark(&self, f: impl Fn(&Self, Mark) + Send + Sync + 'static) -> SignalHandlerId {
         self.connect_closure(
             "on-mark",
@@ -188,8 +184,8 @@ impl MediaRecorder {
         self.connect_plain("on-stop", f)
     }
 
-    /// An encoder was made for a track and tuned, and is in NULL: a place for settings of your
-    /// own. Comes again for each encoder that is tried.
+    /// An encoder was created and configured for a track, and is in NULL: set its properties here. Emitted for every
+    /// encoder that is tried.
     pub fn connect_encoder_setup(
         &self,
         f: impl Fn(&Self, &MediaRecorderPad, &gst::Element) + Send + Sync + 'static,
@@ -205,11 +201,11 @@ impl MediaRecorder {
         )
     }
 
-    /// Names the file of each part, by its number in the recording, from 0: `None` leaves that to
-    /// [`MediaRecorder::location`], which needs no `%d` then. Called from a thread of the recorder's before the part's
-    /// first byte; its media waits until it returns. A name that cannot be used, and a panic, are a WARNING, and the
-    /// file is named by `location` if that has a `%d`; else the recording ends with an error (at
-    /// [`MediaRecorder::start`]: is refused).
+    /// Names the file of each part by its number in the recording, from 0. `None` falls back to
+    /// [`MediaRecorder::location`], which then needs no `%d`. Called from a thread of the recorder before the part's
+    /// first byte; its media waits until the handler returns. An unusable name or a panic posts a WARNING, and the file
+    /// is named by `location` if that has a `%d`. Otherwise the recording ends with an error, or
+    /// [`MediaRecorder::start`] fails.
     pub fn connect_format_location(
         &self,
         f: impl Fn(&Self, u32) -> Option<PathBuf> + Send + Sync + 'static,
@@ -219,7 +215,7 @@ impl MediaRecorder {
             let part = values.get(1).and_then(|part| part.get::<u32>().ok());
             let named = this.zip(part).and_then(|(this, part)| {
                 let named = catch_unwind(AssertUnwindSafe(|| f(&this, part)));
-                // No file has an empty name.
+                // An empty name is never valid.
                 named.unwrap_or(Some(PathBuf::new()))
             });
             Some(named.to_value())
@@ -241,7 +237,7 @@ impl MediaRecorder {
 }
 
 impl MediaRecorderPad {
-    /// Records silence, or black, instead of this track while TRUE; from this instant on.
+    /// Mutes the track from this instant on (records silence or black), or unmutes it.
     pub fn set_muted(&self, muted: bool) {
         self.set_property("mute", muted);
     }

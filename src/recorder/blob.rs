@@ -1,25 +1,24 @@
-//! [`Blob`]: bytes of a recording, as a Rust application gets them.
+//! [`Blob`]: a chunk of recorded bytes for Rust applications.
 
 use crate::model::{Error, ErrorCode};
 use std::{io, sync::OnceLock};
 
 type Mapped = gst::buffer::MappedBuffer<gst::buffer::Readable>;
 
-/// A piece of a recording (W3C `Blob`). All of a recording's blobs, in order, are the recording.
+/// A chunk of a recording (W3C `Blob`). All blobs of a recording, concatenated in order, are the recording.
 ///
-/// Cheap to clone and to send to other threads; the bytes are not copied for it, and never
-/// change. A blob keeps its memory, or the unlinked file that it is a mapping of, until its
-/// last clone is dropped.
+/// Cheap to clone and to send to other threads: the bytes are shared and immutable. A blob keeps its memory, or the
+/// unlinked file it maps, until its last clone is dropped.
 ///
-/// Where the bytes could not be had, because there was no room for them or they could not be read back, it is empty, and
-/// a WARNING has said so: then the file at `location` has them.
+/// If there was no space for the bytes or they could not be read back, it is empty and a WARNING has been posted; the
+/// file at `location` has them.
 pub struct Blob {
     sample: gst::Sample,
     mapped: OnceLock<Option<Mapped>>,
 }
 
 impl Blob {
-    /// A blob of what `on-data-available` or a bus message brought.
+    /// Wraps the sample of `on-data-available` or of a bus message.
     pub fn new(sample: gst::Sample) -> Self {
         Blob {
             sample,
@@ -32,7 +31,7 @@ impl Blob {
         self.sample.buffer().map_or(0, |buffer| buffer.size())
     }
 
-    /// Whether there is no byte in it.
+    /// Whether it has no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -43,36 +42,34 @@ impl Blob {
         pts.unwrap_or_default()
     }
 
-    /// Recorded time that is in it.
+    /// Recorded time it contains.
     pub fn duration(&self) -> gst::ClockTime {
         let duration = self.sample.buffer().and_then(|buffer| buffer.duration());
         duration.unwrap_or_default()
     }
 
-    /// Where its first byte is in the recording.
+    /// Offset of its first byte in the recording.
     pub fn offset(&self) -> u64 {
         let buffer = self.sample.buffer();
         buffer.map_or(0, |buffer| buffer.offset())
     }
 
-    /// The actual type of the recording, such as `video/webm;codecs="vp8,opus"`; empty where
-    /// nothing could be recorded.
+    /// The actual type of the recording, such as `video/webm;codecs="vp8,opus"`; empty if nothing could be recorded.
     pub fn mime_type(&self) -> &str {
         let info = self.sample.info();
         info.and_then(|info| info.get::<&str>("mime-type").ok())
             .unwrap_or_default()
     }
 
-    /// What it is made of: buffer and caps.
+    /// The underlying sample: buffer and caps.
     pub fn sample(&self) -> &gst::Sample {
         &self.sample
     }
 
-    /// Writes all of it, piece by piece as it lies in memory.
+    /// Writes all bytes, one memory at a time.
     ///
     /// # Errors
-    /// Those of `target`; and [`Error`] of code Unknown, inside the `io::Error`, if the memory
-    /// cannot be mapped.
+    /// Errors of `target`; [`Error`] of code Unknown, inside the `io::Error`, if the memory cannot be mapped.
     pub fn write_to(&self, mut target: impl io::Write) -> io::Result<()> {
         let Some(buffer) = self.sample.buffer() else {
             return Ok(());
@@ -88,8 +85,8 @@ impl Blob {
     }
 }
 
-/// All bytes in one slice. A blob that lies in pieces is put together the first time, which
-/// copies it: [`Blob::write_to`] does not. Empty if there is no memory for that.
+/// All bytes as one slice. A blob of several memories is merged by a copy on first use; [`Blob::write_to`] avoids that.
+/// Empty if the allocation fails.
 impl AsRef<[u8]> for Blob {
     fn as_ref(&self) -> &[u8] {
         let mapped = self.mapped.get_or_init(|| {

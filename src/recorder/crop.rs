@@ -1,12 +1,12 @@
-//! Raw frames of which only a part is to be seen (GstVideoCropMeta: a window in a captured screen, a decoder's padding).
+//! Crops raw frames with a GstVideoCropMeta (a window in a screen capture, a decoder's padding).
 
 use gst_video::{VideoCropMeta, VideoFormatFlags, VideoFrameFlags, VideoInfo, VideoMeta};
 
 /// A rectangle in pixels: left, top, width, height.
 type Area = (u32, u32, u32, u32);
 
-/// The part of a frame that is to be seen, as a frame of its own that shares the memory, and its caps; `None` for all of
-/// it, and for what cannot be cut so.
+/// The cropped frame, sharing the memory, and its caps; `None` if the whole frame is visible, or if it cannot be
+/// cropped this way.
 pub fn cropped(buffer: &gst::Buffer, caps: &gst::CapsRef) -> Option<(gst::Buffer, gst::Caps)> {
     let area = buffer.meta::<VideoCropMeta>()?.rect();
     let info = VideoInfo::from_caps(caps).ok()?;
@@ -69,7 +69,7 @@ fn is_system(features: &gst::CapsFeaturesRef) -> bool {
     features.is_equal(gst::CAPS_FEATURES_MEMORY_SYSTEM_MEMORY.as_ref()) || features.size() == 0
 }
 
-/// The area inside the frame, from where all planes have a pixel; `None` if it is the whole frame, or nothing.
+/// The rectangle inside the frame, aligned to the subsampling; `None` if it is the whole frame or empty.
 fn fit((x, y, width, height): Area, info: &VideoInfo) -> Option<Area> {
     let format = info.format_info();
     let special = VideoFormatFlags::COMPLEX | VideoFormatFlags::TILED | VideoFormatFlags::PALETTE;
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
     use gst_video::{VideoFormat, prelude::*};
 
-    /// A frame in which each pixel says where it is.
+    /// A frame in which each pixel encodes its position.
     fn frame(info: &VideoInfo) -> gst::Buffer {
         let buffer = gst::Buffer::with_size(info.size()).unwrap();
         let frame = gst_video::VideoFrame::from_buffer_writable(buffer, info);

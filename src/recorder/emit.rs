@@ -1,4 +1,4 @@
-//! Events as signals and bus messages, from the dispatcher's thread.
+//! Emits events as signals and bus messages, from the dispatcher's thread.
 
 use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
@@ -32,19 +32,19 @@ impl MediaRecorder {
     fn post(&self, structure: gst::Structure) {
         let obj = self.obj();
         let message = gst::message::Element::builder(structure).src(&*obj);
-        // Without a bus there is nobody to tell.
+        // Fails only without a bus.
         let _ = obj.post_message(message.build());
     }
 
-    /// PROGRESS of the end of a recording; START comes once, then COMPLETE or ERROR.
+    /// Posts PROGRESS for the end of a recording: START once, then COMPLETE or ERROR.
     fn post_progress(&self, progress: gst::ProgressType, text: &str) {
         let obj = self.obj();
         let message = gst::message::Progress::builder(progress, "finalise", text).src(&*obj);
         let _ = obj.post_message(message.build());
     }
 
-    /// Says what is not installed, so that the application may offer to install it. Goes out of the
-    /// recorder: to be called without a lock.
+    /// Posts missing-plugin messages, so that the application can offer installation. Calls out of the element: call
+    /// without a lock.
     pub(super) fn post_missing(&self, missing: &[Missing]) {
         use gst_pbutils::MissingPluginMessage as Message;
         let obj = self.obj();
@@ -58,7 +58,7 @@ impl MediaRecorder {
         }
     }
 
-    /// One event; no lock is held while the handlers run.
+    /// Emits one event; no lock is held while the handlers run.
     pub(super) fn emit(&self, event: Event) {
         gst::debug!(super::imp::CAT, imp = self, "{event}");
         crate::fault::place("event");
@@ -107,7 +107,7 @@ impl MediaRecorder {
                 mut blob,
             } => {
                 if blob.mime_type.is_empty() {
-                    // By now `on-start` has said it.
+                    // Known by now: `on-start` has been emitted.
                     blob.mime_type = self.actual_type(session).unwrap_or_default();
                 }
                 self.emit_data(running_time, part, blob);
@@ -144,7 +144,7 @@ impl MediaRecorder {
         }
     }
 
-    /// From here on `mime-type` reads the actual type, unless the recording is over already.
+    /// Makes `mime-type` return the actual type, unless the recording has ended already.
     fn started(&self, session: u64, mime_type: &str) {
         let changed = {
             let mut control = lock(&self.control);
@@ -185,7 +185,7 @@ impl MediaRecorder {
         self.post(structure);
     }
 
-    /// The actual type of a recording, once it is known.
+    /// The actual type of a recording, once known.
     fn actual_type(&self, session: u64) -> Option<String> {
         let session = {
             let control = lock(&self.control);
@@ -204,7 +204,7 @@ impl MediaRecorder {
             .field("duration", blob.duration)
             .field("mime-type", &blob.mime_type)
             .field("part", part);
-        // Bytes that are in the file are not read, or copied, for nobody.
+        // Avoids reading or copying bytes from the file if no one receives them.
         let in_message = lock(&self.values).blob_messages;
         let listens = SignalId::lookup("on-data-available", obj.type_())
             .is_none_or(|signal| signal_has_handler_pending(&*obj, signal, None, false));
@@ -244,7 +244,7 @@ impl MediaRecorder {
         }
     }
 
-    /// The recording is over: what `stats` goes on telling of it.
+    /// Keeps the figures of an ended recording for `stats`.
     fn remember(&self, id: u64) {
         let mut control = lock(&self.control);
         let Some(at) = control.sessions.iter().position(|s| s.id() == id) else {
@@ -255,11 +255,11 @@ impl MediaRecorder {
             control.latest = Some(Latest::of(&session));
         }
         drop(control);
-        // Dropped without a lock: it may be the last reference.
+        // Drop it without a lock: it may be the last reference.
         drop(session);
     }
 
-    /// Posts EOS once every track has ended and no recording is on.
+    /// Posts EOS once every track is at EOS and nothing is being recorded.
     pub(super) fn check_end_of_stream(&self) {
         let pads = self.tracks();
         if !pads.iter().all(|pad| pad.stream().eos) {
@@ -283,17 +283,17 @@ impl MediaRecorder {
             let message = gst::message::Eos::builder().src(&*obj).seqnum(seqnum);
             let _ = obj.post_message(message.build());
         }
-        // Behind that: the pipeline asks for the EOS of those that are sinks when one comes.
+        // After that: the pipeline checks the EOS of its sinks when one is posted.
         self.be_sink_of_pads();
     }
 
-    /// A track goes on behind its EOS: the next one is another.
+    /// A track continues after EOS: the next EOS is posted again.
     pub(super) fn end_of_stream_is_over(&self) {
         lock(&self.control).eos_posted = false;
     }
 
-    /// Without a sink pad the element is no sink, so that its pipeline does not wait for an EOS of it. To be called in
-    /// PAUSED and PLAYING, without a lock.
+    /// Clears the SINK flag without a sink pad, so that the pipeline does not wait for its EOS. Call in PAUSED or
+    /// PLAYING, without a lock.
     pub(super) fn be_sink_of_pads(&self) {
         let obj = self.obj();
         match obj.num_sink_pads() {
@@ -302,7 +302,7 @@ impl MediaRecorder {
         }
     }
 
-    /// The state as applications see it.
+    /// The state as seen by applications.
     pub(super) fn recorder_state(&self) -> RecorderState {
         self.state().into()
     }

@@ -11,35 +11,34 @@ use std::{
     task::{Context, Poll},
 };
 
-/// What happens in a recording (W3C events, [`Event::Mark`] and [`Event::Part`]). A recording's last are [`Event::Error`], if
-/// it has failed, [`Event::Data`], [`Event::Part`] and [`Event::Stop`].
+/// An event of a recording (the W3C events, [`Event::Mark`] and [`Event::Part`]). The last ones of a recording are
+/// [`Event::Error`] if it failed, [`Event::Data`], [`Event::Part`] and [`Event::Stop`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum Event {
-    /// It has begun.
+    /// The recording has started.
     Start,
-    /// It was paused.
+    /// The recording was paused.
     Pause,
-    /// It goes on.
+    /// The recording was resumed.
     Resume,
-    /// A piece of it.
+    /// A chunk of the recording.
     Data(Blob),
-    /// It cannot go on; what there is comes next.
+    /// The recording has failed; the data so far follows.
     Error(Error),
-    /// A mark has its place.
+    /// A mark has been placed.
     Mark(Mark),
-    /// A part is over, and its file whole.
+    /// A part has ended and its file is complete.
     Part(Part),
-    /// It is over.
+    /// The recording has ended.
     Stop,
 }
 
-/// The events of a recorder from [`MediaRecorder::events`] on, in order.
+/// The events of a recorder since [`MediaRecorder::events`], in order.
 ///
-/// A [`Stream`] that any executor can poll: the main loop of glib, tokio, or
-/// `futures::executor`. Nothing is lost while nobody polls, and nothing waits for it: what was
-/// not taken yet, blobs included, stays in memory. Ends when the recorder is gone, that is
-/// with its last reference: keep none in the task that waits for the end of the stream.
+/// A [`Stream`] for any executor: the glib main loop, tokio, or `futures::executor`. Events are queued without limit
+/// while the stream is not polled, and blobs stay in memory until taken; the recording never waits for it. The stream
+/// ends with the recorder's last reference: keep none in the task that waits for the end of the stream.
 #[derive(Debug)]
 pub struct Events {
     receiver: mpsc::UnboundedReceiver<Event>,
@@ -50,7 +49,7 @@ pub struct Events {
 impl Events {
     pub(super) fn of(recorder: &MediaRecorder) -> Self {
         let (sender, receiver) = mpsc::unbounded();
-        // Who has dropped the stream wants nothing more.
+        // Fails only once the stream has been dropped.
         let tell = move |event| drop(sender.unbounded_send(event));
         let (start, pause, resume, stop) = (tell.clone(), tell.clone(), tell.clone(), tell.clone());
         let (data, error, mark, part) = (tell.clone(), tell.clone(), tell.clone(), tell);
@@ -71,9 +70,9 @@ impl Events {
         }
     }
 
-    /// The next event, for those who have no `StreamExt`; `None` once the recorder is gone.
+    /// The next event, without `StreamExt`; `None` once the recorder is gone.
     ///
-    /// May be cancelled: no event is lost by it.
+    /// Cancel-safe: no event is lost.
     pub async fn next(&mut self) -> Option<Event> {
         poll_fn(|context| Pin::new(&mut self.receiver).poll_next(context)).await
     }

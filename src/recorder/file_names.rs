@@ -9,15 +9,15 @@ use std::{path::PathBuf, thread};
 const SIGNAL: &str = "format-location";
 
 impl MediaRecorder {
-    /// Whether somebody names the files.
+    /// Whether the application has connected a handler.
     pub(super) fn names_files(&self) -> bool {
         let obj = self.obj();
         SignalId::lookup(SIGNAL, obj.type_())
             .is_some_and(|signal| signal_has_handler_pending(&*obj, signal, None, false))
     }
 
-    /// The name of this part's file, by the application; `None` where it has none. To be called without a lock, from a
-    /// thread of the recorder's.
+    /// Asks the application for the name of this part's file; `None` if it has none. Call without a lock, from a thread
+    /// of the recorder.
     pub(super) fn file_name(&self, part: u32) -> Result<Option<String>, Error> {
         if !self.names_files() {
             return Ok(None);
@@ -25,7 +25,7 @@ impl MediaRecorder {
         let answer = self
             .obj()
             .emit_by_name_with_values(SIGNAL, &[part.to_value()]);
-        // Of a String, glib wants UTF-8.
+        // glib requires UTF-8 in a String.
         let path = answer.and_then(|answer| answer.get::<Option<PathBuf>>().ok().flatten());
         let Some(path) = path else {
             return Ok(None);
@@ -40,7 +40,7 @@ impl MediaRecorder {
         }
     }
 
-    /// The same of the first part, from any thread but with no lock held. NULL where nothing can begin.
+    /// The name of the first part; from any thread, without a lock. `None` if no recording can start.
     pub(super) fn name_of_first(&self) -> Result<Option<String>, Error> {
         if !self.names_files() || self.state() != State::Inactive {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! The sink pads: what comes from upstream, in upstream's threads.
+//! The sink pads' data flow, in upstream's streaming threads.
 
 use super::{
     MediaRecorderPad, crop::cropped, framer::Piece, imp::MediaRecorder, subscriber::Subscriber,
@@ -24,7 +24,7 @@ impl MediaRecorder {
                 MediaRecorder::catch_panic_pad_function(
                     parent,
                     || Err(gst::FlowError::Error),
-                    // Even then upstream is not to notice.
+                    // Even then upstream must not be affected.
                     |recorder| {
                         let go_on = Ok(gst::FlowSuccess::Ok);
                         recorder.contain(go_on, || recorder.chain(pad, buffer))
@@ -45,10 +45,10 @@ impl MediaRecorder {
                     |recorder| recorder.contain(false, || recorder.sink_query(pad, query)),
                 )
             })
-            // What comes in here ends here: `src` is another stream, and may be stuck.
+            // Input ends here: `src` is a separate stream, and may be blocked.
             .iterate_internal_links_function(|_, _| gst::Iterator::from_vec(Vec::new()))
             .build();
-        // Its running time is counted as that of the others.
+        // Shares the running-time base of the other pads.
         pad.join(self.epoch.load(Ordering::SeqCst), &self.clock);
         let obj = self.obj();
         if obj.current_state() >= gst::State::Paused
@@ -71,7 +71,7 @@ impl MediaRecorder {
         Some(pad.upcast())
     }
 
-    /// The name that was asked for, or the next free one.
+    /// The requested name, or the next free one.
     fn pad_name(&self, template: &gst::PadTemplate, name: Option<&str>) -> Option<String> {
         let (kind, index) = match template.name_template().starts_with("audio") {
             true => ("audio_", 0),
@@ -125,7 +125,7 @@ impl MediaRecorder {
         }
         self.forget_past_of(pad);
         let obj = self.obj();
-        // Inactive, it gives back a thread that waits in it.
+        // Deactivation unblocks a thread that waits in the pad.
         let _ = pad.set_active(false);
         obj.child_removed(pad, &name);
         let _ = obj.remove_pad(pad);
@@ -136,7 +136,7 @@ impl MediaRecorder {
         self.check_end_of_stream();
     }
 
-    /// In PLAYING this is the end of the stream, whether that had come or not.
+    /// In PLAYING, the removal of the last pad counts as EOS.
     fn last_pad_gone(&self) {
         let playing = lock(&self.hold).playing;
         if playing {
@@ -156,7 +156,7 @@ impl MediaRecorder {
         if self.clock.holds() {
             self.hold(pad)?;
         }
-        // A recording that begins with it begins with its caps.
+        // First, so that an autostarted recording has the right caps.
         let buffer = self.crop(pad, buffer);
         if self.armed.load(Ordering::Acquire) {
             self.autostart();
@@ -176,7 +176,7 @@ impl MediaRecorder {
         }
     }
 
-    /// What a framer has made goes to the recordings.
+    /// Passes a framer's output to the recordings.
     fn give(
         &self,
         pad: &MediaRecorderPad,
@@ -218,7 +218,7 @@ impl MediaRecorder {
                 stream.restarted(&self.clock);
             }
             let Some(mut input) = stream.place(buffer, &self.clock) else {
-                // Outside the segment: frames that follow may need it to be decoded.
+                // Outside the segment, but later frames may depend on it.
                 let subscribers = stream.subscribers();
                 drop(stream);
                 for subscriber in subscribers {
@@ -229,7 +229,7 @@ impl MediaRecorder {
             // Before a cut can miss it, see `SharedTimeline`.
             stream.arrive(&mut input, &self.clock);
             self.clock.reference().note(&input.buffer, input.running);
-            // Read before a track looks whether there are new cuts, see `SharedTimeline`.
+            // Read the clock before a track checks for new cuts, see `SharedTimeline`.
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
             let subscribers = stream.pass(&input, now);
@@ -261,7 +261,7 @@ impl MediaRecorder {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    /// The part of a raw frame that is to be seen; it has caps of its own.
+    /// Crops a raw frame, which changes its caps.
     fn crop(&self, pad: &MediaRecorderPad, buffer: gst::Buffer) -> gst::Buffer {
         let has_crop = buffer.meta::<gst_video::VideoCropMeta>().is_some();
         let mut stream = pad.stream();
@@ -282,7 +282,7 @@ impl MediaRecorder {
         buffer
     }
 
-    /// Asks whether a pad's upstream is live, and tells its recordings. Goes out of the recorder: to be called without
+    /// Queries the liveness of a pad's upstream and passes it to its recordings. Calls out of the element: call without
     /// a lock.
     fn ask_upstream(&self, pad: &MediaRecorderPad) -> bool {
         let upstream = Upstream::of(pad.upcast_ref());
@@ -297,22 +297,21 @@ impl MediaRecorder {
         upstream.live
     }
 
-    /// Latencies have changed: every pad's upstream is asked anew when its next buffer comes.
+    /// The latency has changed: every pad queries its upstream again at the next buffer.
     pub(super) fn latency_changed(&self) {
         for pad in self.tracks() {
             pad.stream().live = None;
         }
     }
 
-    /// A base time of the element's own, or one given while PLAYING, counts from here on.
+    /// Applies a base time that was set on the element itself, or changed in PLAYING.
     pub(super) fn follow_base_time(&self) {
         if let Some(base) = self.obj().base_time() {
             self.clock.rebase(base);
         }
     }
 
-    /// Running time has been set back on a pad. The first pad of all that are says from where it
-    /// goes on.
+    /// A pad's running time has been reset. The first pad to be reset determines where running time continues.
     fn restart(&self, pad: &MediaRecorderPad, to: u64) {
         if pad.next_epoch() > self.epoch.load(Ordering::SeqCst) {
             self.epoch.fetch_add(1, Ordering::SeqCst);
@@ -320,7 +319,7 @@ impl MediaRecorder {
         }
     }
 
-    /// In PAUSED, holds what is not live until PLAYING, as a sink that prerolls.
+    /// In PAUSED, blocks non-live input until PLAYING, like a prerolling sink.
     fn hold(&self, pad: &MediaRecorderPad) -> Result<(), gst::FlowError> {
         let live = Upstream::of(pad.upcast_ref()).live;
         let mut hold = lock(&self.hold);
@@ -374,7 +373,7 @@ impl MediaRecorder {
                 true
             }
             gst::EventView::SinkMessage(message) => {
-                // Without a bus there is nobody to tell.
+                // Fails only without a bus.
                 let _ = self.obj().post_message(message.message());
                 true
             }
@@ -447,24 +446,24 @@ impl MediaRecorder {
         }
     }
 
-    /// Wakes the threads that are held: they look at their pads again.
+    /// Wakes the blocked threads, which check their pads again.
     fn let_go(&self) {
         drop(lock(&self.hold));
         self.held.notify_all();
     }
 
     fn caps_event(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) -> bool {
-        // What is in other memory is brought over behind the gate.
+        // Other memory is downloaded after the gate.
         let caps = formats::in_system_memory(&formats::without_unreadable(caps));
         if pad.stream().set_caps(&caps) {
             self.follow_video_size();
         }
         let is_asked = pad.stream().live.is_some();
         if !is_asked {
-            // What waits for the caps is decided by that, too.
+            // Buffers that wait for the caps depend on the liveness, too.
             let _ = self.ask_upstream(pad);
         }
-        // Behind a framer the caps are known when a frame comes out.
+        // With a framer the caps are known at its first output frame.
         if pad.frame(&caps).is_none() && pad.stream().give_caps(&caps) {
             self.give_caps(pad);
         }
@@ -484,7 +483,7 @@ impl MediaRecorder {
         self.renew_past();
     }
 
-    /// What the framer has begun belongs to the stream, or segment, that ends.
+    /// Drains the framer: its partial frame belongs to the stream, or segment, that ends.
     fn drain_framer(&self, pad: &MediaRecorderPad) {
         let framing = pad.framing();
         self.drain_framing(pad);
@@ -494,22 +493,22 @@ impl MediaRecorder {
 
     fn drain_framing(&self, pad: &MediaRecorderPad) {
         if let Some(framer) = pad.framer() {
-            // Nobody is left to be told that it was not wanted.
+            // No upstream to return the flow to.
             let _ = self.give(pad, framer.drain());
         }
     }
 
-    /// EOS that does not come in the stream: what the framer has begun belongs to the track. If the streaming thread is
-    /// in it just now, that thread ends the track when it is through.
+    /// Handles an out-of-band EOS: a frame pending in the framer still belongs to the track. If the streaming thread is
+    /// in the framer, that thread ends the track when done.
     pub(super) fn end_when_framed(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
         pad.ask_for_end(seqnum);
         self.end_if_asked(pad);
     }
 
-    /// To be called by whoever has let go of [`MediaRecorderPad::framing`].
+    /// Call after releasing [`MediaRecorderPad::framing`].
     fn end_if_asked(&self, pad: &MediaRecorderPad) {
         while pad.is_asked_to_end() {
-            // Or else whoever holds it looks.
+            // Otherwise whoever holds the lock checks.
             let Some(framing) = pad.try_framing() else {
                 return;
             };
@@ -536,7 +535,7 @@ impl MediaRecorder {
                 for subscriber in subscribers.into_iter().flatten() {
                     subscriber.begin_anew();
                 }
-                // At another rate sound is of other caps.
+                // At another rate the audio caps differ.
                 self.give_caps(pad);
                 let backwards = {
                     let stream = pad.stream();
@@ -562,7 +561,7 @@ impl MediaRecorder {
         }
     }
 
-    /// The track has ended.
+    /// Handles EOS of a track.
     pub(super) fn end_of_stream(&self, pad: &MediaRecorderPad, seqnum: gst::Seqnum) {
         let subscribers = {
             let mut stream = pad.stream();

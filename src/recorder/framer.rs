@@ -1,9 +1,8 @@
-//! Whole frames out of encoded video that comes in another form.
+//! Parses encoded video into whole frames.
 //!
-//! The gate cuts between frames and has to know which are key frames. A byte stream of H.264 or
-//! H.265, NAL units or OBUs by themselves are put through a parser first, in upstream's thread.
-//! It listens from the first buffer on, recording or not: parameter sets that have passed once
-//! are in the caps from then on.
+//! The gate cuts between frames and has to know the keyframes. H.264 and H.265 byte streams, NAL-aligned and
+//! OBU-aligned streams go through a parser first, in upstream's streaming thread. It runs from the first buffer on,
+//! even while inactive, so that parameter sets seen before the start are in the caps.
 
 use crate::{
     formats::{Loas, NalCodec, in_order},
@@ -15,26 +14,26 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-/// What comes out.
+/// Output of a framer.
 #[derive(Debug)]
 pub enum Piece {
-    /// The caps of the buffers that follow.
+    /// The caps of the following buffers.
     Caps(gst::Caps),
-    /// One frame with all that belongs to it.
+    /// One complete frame.
     Buffer(gst::Buffer),
 }
 
 /// See the module.
 #[derive(Debug)]
 pub enum Framer {
-    /// By a parser of GStreamer's.
+    /// A GStreamer parser element.
     Parser(Box<ParserFramer>),
-    /// AAC in LOAS, which no parser brings into the form that containers have.
+    /// AAC in LOAS, which no parser converts to raw AAC for containers.
     Loas(LoasFramer),
 }
 
 impl Framer {
-    /// A framer for media with these caps, if it needs one and the parser is installed.
+    /// A framer for these caps, if they need one and the parser is installed.
     pub fn new(caps: &gst::Caps) -> Option<Self> {
         if is_loas(caps) {
             return Some(Framer::Loas(LoasFramer::default()));
@@ -43,7 +42,7 @@ impl Framer {
         Some(Framer::Parser(Box::new(framer)))
     }
 
-    /// New caps from upstream; FALSE if another framer is needed, or none.
+    /// Sets new upstream caps; FALSE if they need another framer, or none.
     pub fn set_caps(&self, caps: &gst::Caps) -> bool {
         match self {
             Framer::Parser(framer) => framer.set_caps(caps),
@@ -51,7 +50,7 @@ impl Framer {
         }
     }
 
-    /// A buffer from upstream; what is complete comes out.
+    /// Takes a buffer from upstream; returns complete frames.
     pub fn push(&self, buffer: gst::Buffer) -> Vec<Piece> {
         match self {
             Framer::Parser(framer) => framer.push(buffer),
@@ -59,7 +58,7 @@ impl Framer {
         }
     }
 
-    /// Upstream has ended or has gone elsewhere: what is left comes out.
+    /// Drains at the end of the stream or segment.
     pub fn drain(&self) -> Vec<Piece> {
         match self {
             Framer::Parser(framer) => framer.drain(),
@@ -67,7 +66,7 @@ impl Framer {
         }
     }
 
-    /// Forgets the frame that was begun, and nothing else.
+    /// Drops the partial frame only.
     pub fn flush(&self) {
         if let Framer::Parser(framer) = self {
             framer.flush();
@@ -81,11 +80,11 @@ fn is_loas(caps: &gst::CapsRef) -> bool {
     })
 }
 
-/// Raw AAC out of frames of LOAS.
+/// Extracts raw AAC from LOAS frames.
 #[derive(Debug, Default)]
 pub struct LoasFramer {
     loas: Mutex<Loas>,
-    /// Those that have been said.
+    /// The last output caps.
     config: Mutex<Option<gst::Caps>>,
 }
 
@@ -107,7 +106,7 @@ impl LoasFramer {
             .field("codec_data", gst::Buffer::from_slice(config.data.clone()))
             .build();
         let mut raw = gst::Buffer::from_mut_slice(payload);
-        // Without metadata the frame is still the same.
+        // A failure loses only metadata.
         let _ = buffer.copy_into(raw.make_mut(), gst::BUFFER_COPY_METADATA, ..);
         let mut said = lock(&self.config);
         let mut pieces = Vec::new();
@@ -120,23 +119,22 @@ impl LoasFramer {
     }
 }
 
-/// A parser, with what it makes.
+/// A parser and its output.
 #[derive(Debug)]
 pub struct ParserFramer {
-    /// Name of the parser's factory.
+    /// The parser's factory name.
     factory: &'static str,
     parser: gst::Element,
     feed: gst::Pad,
     sink: gst::Pad,
     out: Arc<Mutex<Vec<Piece>>>,
-    /// Each buffer is an access unit of this codec's NAL units.
+    /// Set if each buffer is an access unit of this codec's NAL units.
     access_units: Mutex<Option<NalCodec>>,
-    /// Something has gone in since it was drained.
+    /// Buffers have been pushed since the last drain.
     begun: AtomicBool,
 }
 
-/// The parser for media with these caps and what it is to make of it; `None` for what comes in
-/// frames already.
+/// The parser for media with these caps and its output caps; `None` if the buffers are whole frames already.
 fn parser_for(caps: &gst::CapsRef) -> Option<(&'static str, gst::Caps)> {
     let structure = caps.structure(0)?;
     let is = |field, value: &str| structure.get::<&str>(field).is_ok_and(|v| v == value);
@@ -165,7 +163,7 @@ fn parser_for(caps: &gst::CapsRef) -> Option<(&'static str, gst::Caps)> {
     Some((parser, wanted))
 }
 
-/// Whose NAL units come, if each buffer is a whole access unit of them.
+/// The NAL codec, if each buffer is a whole access unit.
 fn access_units(caps: &gst::CapsRef) -> Option<NalCodec> {
     let structure = caps.structure(0)?;
     let is = |field, value: &str| structure.get::<&str>(field).is_ok_and(|v| v == value);
@@ -179,21 +177,20 @@ fn access_units(caps: &gst::CapsRef) -> Option<NalCodec> {
     }
 }
 
-/// An access unit in the order in which its units have to stand: a parser would end it at the first behind its slices
-/// that may begin another.
+/// The access unit with its NAL units in the order the specification requires. Otherwise a parser would end the access
+/// unit at the first unit after the slices that may start another.
 fn ordered(buffer: gst::Buffer, codec: NalCodec) -> gst::Buffer {
     let bytes = buffer.map_readable().ok();
     let Some(bytes) = bytes.and_then(|bytes| in_order(&bytes, codec)) else {
         return buffer;
     };
     let mut ordered = gst::Buffer::from_mut_slice(bytes);
-    // Without metadata the picture is still the same.
+    // A failure loses only metadata.
     let _ = buffer.copy_into(ordered.make_mut(), gst::BUFFER_COPY_METADATA, ..);
     ordered
 }
 
-/// Whether caps have all that a decoder needs; a parser may know the parameter sets later than
-/// the rest.
+/// Whether caps have all a decoder needs; a parser may learn the parameter sets after the rest.
 fn are_complete(caps: &gst::CapsRef) -> bool {
     caps.structure(0)
         .is_some_and(|s| s.name() == "video/x-av1" || s.has_field("codec_data"))
@@ -215,7 +212,7 @@ impl ParserFramer {
         let (buffers, events) = (out.clone(), out.clone());
         let sink = gst::Pad::builder_from_template(&template)
             .chain_function(move |pad, _, buffer| {
-                // Without parameter sets nothing can be made of it.
+                // Not decodable without parameter sets.
                 if pad.current_caps().is_some_and(|caps| are_complete(&caps)) {
                     lock(&buffers).push(Piece::Buffer(buffer));
                 }
@@ -273,7 +270,7 @@ impl ParserFramer {
     }
 
     fn push(&self, mut buffer: gst::Buffer) -> Vec<Piece> {
-        // h264parse aborts the process at one behind a unit that it waits for the end of.
+        // h264parse aborts the process on an empty buffer after an incomplete unit.
         if buffer.size() == 0 {
             return Vec::new();
         }
@@ -281,10 +278,10 @@ impl ParserFramer {
         if let Some(codec) = codec {
             buffer = ordered(buffer, codec);
         }
-        // All units of a frame may have the flag, and a parser ends a frame at each.
+        // Every unit of a frame may have DISCONT, and a parser would end the frame at each.
         buffer.make_mut().unset_flags(gst::BufferFlags::DISCONT);
         self.begun.store(true, Ordering::SeqCst);
-        // What it cannot parse it leaves out: later data may be better.
+        // The parser drops what it cannot parse; later data may be valid.
         let _ = self.feed.push(buffer);
         self.taken()
     }
@@ -324,7 +321,7 @@ impl Drop for ParserFramer {
 mod tests {
     use super::*;
 
-    /// Three pictures of H.264 as a byte stream, as the encoder gives them.
+    /// Three H.264 frames as a byte stream, as output by the encoder.
     fn encoded(caps: &str) -> (gst::Caps, Vec<gst::Buffer>) {
         gst::init().unwrap();
         let line = format!(
@@ -374,7 +371,7 @@ mod tests {
             panic!("caps come first: {pieces:?}");
         };
         assert!(caps.structure(0).unwrap().has_field("codec_data"), "{caps}");
-        // Frames without them go through from then on, after a flush too.
+        // From then on frames without parameter sets pass, even after a flush.
         framer.flush();
         let kind = |unit: &gst::Buffer| unit.map_readable().unwrap()[4] & 0x1f;
         let bare = units.iter().filter(|unit| !matches!(kind(unit), 7..=9));

@@ -1,4 +1,4 @@
-//! A panic injected at each entry point becomes an error of the recording, and nothing else.
+//! A panic injected at each entry point only causes an error of the recording.
 
 use crate::fault;
 use gst::prelude::*;
@@ -15,7 +15,7 @@ static TURN: Mutex<()> = Mutex::new(());
 struct Stage {
     pipeline: gst::Pipeline,
     recorder: gst::Element,
-    /// Events, and ERRORs of the bus.
+    /// Events, and ERROR messages of the bus.
     seen: Arc<(Mutex<Vec<String>>, Condvar)>,
 }
 
@@ -70,7 +70,7 @@ impl Stage {
             recorder,
             seen,
         };
-        // Caps have come, so buffers are about to.
+        // After the caps, buffers are imminent.
         for pad in stage.recorder.sink_pads() {
             stage.wait_until("caps", || pad.current_caps().is_some());
         }
@@ -111,7 +111,7 @@ impl Stage {
         assert!(counted(&seen) >= count, "no {what}: {seen:?}");
     }
 
-    /// A recording goes well, from its start to its end.
+    /// Checks that a recording runs from start to stop.
     fn records(&self) {
         self.seen.0.lock().unwrap().clear();
         self.act("start").unwrap();
@@ -129,7 +129,7 @@ impl Drop for Stage {
     }
 }
 
-/// Injects at `place` while a recording is on, or before it, and lets `then` lead there.
+/// Injects a panic at `place` during a recording, or before it; `then` triggers it.
 fn panics(place: &'static str, before_start: bool, then: impl FnOnce(&Stage)) {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let stage = Stage::new("");
@@ -212,7 +212,7 @@ fn in_a_property() {
 #[test]
 fn in_a_property_that_is_read() {
     panics("property read", false, |stage| {
-        // Its default.
+        // The default.
         assert_eq!(stage.recorder.property::<u32>("timeslice"), 0);
     });
 }
@@ -230,7 +230,7 @@ fn in_a_pad_release() {
         let pad = stage.recorder.static_pad("audio_0").unwrap();
         let peer = pad.peer().unwrap();
         stage.recorder.release_request_pad(&pad);
-        // It is still there, and works.
+        // The pad still exists and works.
         assert_eq!(pad.peer(), Some(peer));
     });
 }
@@ -312,7 +312,7 @@ fn in_a_probe_of_what_goes_to_the_muxer() {
     panics("probe", false, |_| {});
 }
 
-/// What leaves through `src` is apart: the recording itself goes on.
+/// The `src` pad's task is separate: the recording itself continues.
 #[test]
 fn in_the_thread_of_the_src_pad() {
     let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -1,4 +1,4 @@
-//! The GObject: who is asked for what. Each answer is in a file of its own.
+//! The GObject subclass; the virtual methods are implemented in separate files.
 //!
 //! Lock order: `acting`, `control`, `hold`, a pad's stream; `values` is a leaf. None is held across a signal, a
 //! message, a query, a push or a state change; `acting` only serializes the actions.
@@ -46,19 +46,19 @@ use std::sync::{
 
 pub(super) use crate::log::CAT;
 
-/// The recordings and what they are at.
+/// The recordings and their state.
 #[derive(Default)]
 pub(super) struct Control {
     pub state: State,
-    /// The recording that `state` speaks of.
+    /// The recording that `state` refers to.
     pub current: Option<Arc<Session>>,
-    /// Every recording that has not yet had its last event.
+    /// Every recording whose last event has not been emitted.
     pub sessions: Vec<Arc<Session>>,
     /// The actual type, from `on-start` until inactive.
     pub actual: Option<String>,
     pub next_session: u64,
     pub next_pad: [u32; 2],
-    /// The recording that `autostart` began.
+    /// The recording started by `autostart`.
     pub autostarted: Option<u64>,
     /// The latest recording, for `stats`.
     pub latest: Option<super::stats::Latest>,
@@ -67,7 +67,7 @@ pub(super) struct Control {
     pub eos_seqnum: Option<gst::Seqnum>,
 }
 
-/// In PAUSED, non-live input is held.
+/// In PAUSED, non-live input blocks.
 #[derive(Default)]
 pub(super) struct Hold {
     pub playing: bool,
@@ -83,14 +83,14 @@ pub struct MediaRecorder {
     pub(super) hold: Mutex<Hold>,
     pub(super) held: Condvar,
     pub(super) armed: AtomicBool,
-    /// PAUSED or above, as far as `pre-record-time` goes.
+    /// In PAUSED or above, where `pre-record-time` applies.
     pub(super) awake: AtomicBool,
     pub(super) past: Mutex<super::past::Past>,
     pub(super) dispatcher: OnceLock<Dispatcher<Event>>,
     pub(super) output: Arc<SrcOutput>,
-    /// Files so far, for `location`: one for each part of each recording.
+    /// Number of files so far, for `location`: one per part of each recording.
     pub(super) files: Arc<AtomicU32>,
-    /// Those files, as far as they are there.
+    /// The files that still exist.
     pub(super) ring: Arc<Ring>,
     src: gst::Pad,
 }
@@ -219,7 +219,7 @@ impl ObjectImpl for MediaRecorder {
                 recorder.contain((), || recorder.emit(event));
             }
         });
-        // Set once: `constructed` comes once.
+        // Fails only if set already; `constructed` runs once.
         let _ = self.dispatcher.set(dispatcher);
     }
 }
@@ -386,7 +386,7 @@ impl MediaRecorder {
         self.follow_past();
     }
 
-    /// PAUSED→PLAYING: the clock runs, what was held flows.
+    /// PAUSED→PLAYING: the clock runs, blocked buffers flow.
     fn play(&self) {
         let obj = self.obj();
         if let (Some(clock), Some(base)) = (obj.clock(), obj.base_time()) {
@@ -399,7 +399,7 @@ impl MediaRecorder {
         self.check_end_of_stream();
     }
 
-    /// A bin that gets to PLAYING in two goes forgets the EOS that was posted after the first.
+    /// A bin that reaches PLAYING in two steps drops the EOS that was posted after the first.
     fn play_on(&self) {
         lock(&self.control).eos_posted = false;
         self.check_end_of_stream();
@@ -414,7 +414,7 @@ impl MediaRecorder {
     fn forget_streams(&self) {
         self.awake.store(false, Ordering::SeqCst);
         self.follow_past();
-        // Whoever builds a pipeline sees a sink.
+        // Pipelines under construction must see a sink.
         self.obj().set_element_flags(gst::ElementFlags::SINK);
         for pad in self.tracks() {
             pad.reset();

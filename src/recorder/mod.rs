@@ -38,7 +38,7 @@ use crate::model::State;
 use gst::prelude::*;
 
 glib::wrapper! {
-    /// Records what is given to its pads, as a browser's MediaRecorder does.
+    /// Records the streams on its sink pads, like a browser's MediaRecorder.
     pub struct MediaRecorder(ObjectSubclass<imp::MediaRecorder>)
         @extends gst::Element, gst::Object,
         @implements gst::ChildProxy, gst::TagSetter;
@@ -52,10 +52,10 @@ pub enum RecorderState {
     #[default]
     #[enum_value(name = "Inactive: nothing is being recorded", nick = "inactive")]
     Inactive,
-    /// What comes in is recorded.
+    /// Input is being recorded.
     #[enum_value(name = "Recording: what comes in is recorded", nick = "recording")]
     Recording,
-    /// A recording is on, what comes in is left out.
+    /// Recording is suspended; input is dropped.
     #[enum_value(name = "Paused: what comes in is left out", nick = "paused")]
     Paused,
 }
@@ -70,29 +70,30 @@ impl From<State> for RecorderState {
     }
 }
 
-/// Whether an audio encoder keeps its bit rate (W3C `BitrateMode`).
+/// Bit-rate mode of an audio encoder (W3C `BitrateMode`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, glib::Enum)]
 #[enum_type(name = "GstMediaRecorderBitrateMode")]
 pub enum BitrateMode {
-    /// The same rate all the time.
+    /// Constant bit rate.
     #[enum_value(name = "Constant: the same rate all the time", nick = "constant")]
     Constant,
-    /// The rate follows the sound.
+    /// Variable bit rate.
     #[default]
     #[enum_value(name = "Variable: the rate follows the sound", nick = "variable")]
     Variable,
 }
 
-/// What of raw video is kept where codec and container can; the rest is converted to 8-bit 4:2:0 with square pixels.
+/// Properties of raw video to preserve where codec and container can; otherwise it is converted to 8-bit 4:2:0 with
+/// square pixels.
 #[glib::flags(name = "GstMediaRecorderKeep")]
 pub enum Keep {
-    /// Bits of a component.
+    /// Bits per component.
     #[flags_value(name = "Depth: bits of a component", nick = "depth")]
     DEPTH = 1 << 0,
     /// Chroma subsampling.
     #[flags_value(name = "Chroma: its subsampling", nick = "chroma")]
     CHROMA = 1 << 1,
-    /// Transparency.
+    /// The alpha channel.
     #[flags_value(name = "Alpha: transparency", nick = "alpha")]
     ALPHA = 1 << 2,
     /// The pixel aspect ratio.

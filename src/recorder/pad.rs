@@ -1,4 +1,4 @@
-//! `GstMediaRecorderPad`: a track, with what has passed it.
+//! `GstMediaRecorderPad`: a track, with the state of its stream.
 
 mod placement;
 
@@ -25,15 +25,15 @@ glib::wrapper! {
         @extends gst::Pad, gst::Object;
 }
 
-/// A buffer that is further ahead of the one before may have a wrong stamp.
+/// A buffer further ahead of the previous one may have a wrong timestamp.
 const JUMP: Ns = 1_000_000_000;
 
-/// What the buffers of a stream are.
+/// Media type of the buffers.
 #[derive(Debug, Clone, Copy, Default)]
 enum Media {
-    /// Raw audio: sample rate, and bytes per sample of all channels.
+    /// Raw audio: sample rate, and bytes per sample over all channels.
     Sound { rate: u32, bytes: u32 },
-    /// Raw video: how long a frame lasts by the caps, and how many bytes it has at least.
+    /// Raw video: frame duration from the caps, and minimum size in bytes.
     Picture {
         frame: Option<gst::ClockTime>,
         size: usize,
@@ -62,59 +62,58 @@ impl Media {
     }
 }
 
-/// What the pad knows of its stream. Guarded by one lock that is never held while a buffer that comes is given to the
-/// recordings (a recording that begins gets the newest under it), a query is made or a signal emitted.
+/// State of the pad's stream. Guarded by one lock, which is never held while an incoming buffer is pushed to the
+/// recordings (a new recording gets the latest buffer under it), a query is made or a signal emitted.
 #[derive(Default)]
 pub(super) struct Stream {
     segment: gst::FormattedSegment<gst::ClockTime>,
-    /// No buffer has come since the segment.
+    /// No buffer has arrived since the segment.
     fresh: bool,
     pub caps: Option<gst::Caps>,
-    /// The caps of what is given to the recordings: others, and later, where a framer is between.
+    /// The caps passed to the recordings: different, and later, if there is a framer.
     given: Option<gst::Caps>,
     media: Media,
-    /// Only a part of the newest frame is given to the recordings.
+    /// The latest frame was cropped.
     pub crops: bool,
     pub tags: Option<gst::TagList>,
     /// Upstream's chapters, in stream time.
     toc: Vec<(gst::ClockTime, String)>,
-    /// Recordings do not know yet where these are in running time.
+    /// The recordings do not have the chapters' running times yet.
     toc_is_new: bool,
-    /// Caps that it has been said of that they are not taken.
+    /// Rejected caps that have been reported.
     pub refused: Vec<gst::Caps>,
     pub eos: bool,
     pub flushing: bool,
-    /// Whether upstream is live, once that has been asked.
+    /// Whether upstream is live, once queried.
     pub live: Option<bool>,
-    /// What it said last: whether it is, and how late.
+    /// Last result of the latency query: liveness and latency.
     pub upstream: Option<(bool, Duration)>,
     /// The pad is being released.
     pub released: bool,
-    /// The newest buffer: at `start` it is the picture on show, or holds the first samples. Encoded media that
-    /// a recording takes is not kept, nor is sound that the clock has passed: it could not be stamped without a
-    /// copy.
+    /// The latest buffer: at `start` it is the current frame, or has the first samples. Not kept for encoded media that
+    /// a recording takes, nor for audio that the clock has passed: either would have to be copied to be stamped.
     recent: Option<Input>,
-    /// Media has come behind the headers.
+    /// Media has arrived after the headers.
     begun: bool,
-    /// Buffers that are headers of what follows and come once.
+    /// Header buffers of the current stream, which arrive only once.
     headers: SmallVec<[Input; 3]>,
     subscribers: SmallVec<[Subscriber; 1]>,
-    /// Running time of the end of the newest buffer.
+    /// Running time of the end of the latest buffer.
     end: Ns,
-    /// The same of one that is far ahead of the one before: its stamp may be wrong.
+    /// Running time of the end of a buffer far ahead of the previous one, whose timestamp may be wrong.
     jumped: Option<Ns>,
-    /// What has to be added to running time, see [`RunningTime`].
+    /// Offset added to running time, see [`RunningTime`].
     shift: i64,
 }
 
 impl Stream {
-    /// Sets the caps and says whether they are new.
+    /// Sets the caps; returns whether they are new.
     pub fn set_caps(&mut self, caps: &gst::Caps) -> bool {
         self.media = Media::of(caps);
         self.caps.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Sets the segment and says whether it is a new one.
+    /// Sets the segment; returns whether it is new.
     pub fn set_segment(&mut self, segment: &gst::FormattedSegment<gst::ClockTime>) -> bool {
         self.fresh = true;
         self.toc_is_new = true;
@@ -123,29 +122,28 @@ impl Stream {
         is_new
     }
 
-    /// Sets upstream's chapters; without a table of contents there are none.
+    /// Sets upstream's chapters; none without a table of contents.
     pub fn set_toc(&mut self, toc: Option<&gst::TocRef>) {
         self.toc = toc.map_or_else(Vec::new, toc::chapters);
         self.toc_is_new = true;
     }
 
-    /// Upstream's chapters in running time, where that has changed since they were asked for; to be called when a buffer
-    /// has been placed.
+    /// Upstream's chapters in running time, if changed since the last call; call after placing a buffer.
     pub fn new_chapters(&mut self) -> Option<Vec<(Ns, String)>> {
         std::mem::take(&mut self.toc_is_new).then(|| self.chapters())
     }
 
-    /// From here on running time is counted as it has been since [`RunningTime::restart`].
+    /// Applies the running-time offset set by [`RunningTime::restart`].
     pub fn restarted(&mut self, clock: &RunningTime) {
         self.shift = clock.shift();
     }
 
-    /// Sets the caps of what is given to the recordings, and says whether they are new.
+    /// Sets the caps passed to the recordings; returns whether they are new.
     pub fn give_caps(&mut self, caps: &gst::Caps) -> bool {
         self.given.replace(caps.clone()).as_ref() != Some(caps)
     }
 
-    /// Whether buffers are taken.
+    /// Whether buffers are accepted.
     pub fn flows(&self) -> Result<(), gst::FlowError> {
         match (self.flushing, self.eos) {
             (true, _) => Err(gst::FlowError::Flushing),
@@ -154,8 +152,8 @@ impl Stream {
         }
     }
 
-    /// A buffer has come, before a cut can miss it. How far a stream has come one buffer alone does not tell whose
-    /// stamp is far ahead of the others.
+    /// Registers an arriving buffer, before a cut can miss it. A single buffer with a timestamp far ahead does not
+    /// advance the stream.
     pub fn arrive(&mut self, input: &mut Input, clock: &RunningTime) {
         if input.running > self.end.saturating_add(JUMP) && self.end > 0 || self.jumped.is_some() {
             return self.arrive_elsewhere(input, clock);
@@ -169,7 +167,7 @@ impl Stream {
         let end = input.end();
         let is_ahead = input.running > self.end.saturating_add(JUMP);
         match self.jumped.take() {
-            // It is the first there, or does not go on from the one before.
+            // It is the first one that far ahead, or does not continue the previous one.
             jumped if is_ahead && jumped.is_none_or(|jumped| end < jumped) => {
                 self.jumped = Some(end);
                 return clock.jumped(Some(end));
@@ -184,7 +182,7 @@ impl Stream {
         clock.arrived(self.end);
     }
 
-    /// Stamps have leapt by more than any hole there is: they go on from where they were, from this buffer on.
+    /// Timestamps have jumped by more than any plausible gap: continues without a gap from this buffer on.
     fn go_on(&mut self, input: &mut Input) -> Ns {
         let by = i64::try_from(input.running - self.end).unwrap_or(i64::MAX);
         self.shift = self.shift.saturating_sub(by);
@@ -192,13 +190,13 @@ impl Stream {
         input.end()
     }
 
-    /// Remembers a buffer, and gives back who takes it. `now`: the clock's running time, if somebody takes it and it is
-    /// live.
+    /// Keeps a buffer and returns its subscribers. `now`: the clock's running time, if there are subscribers and the
+    /// stream is live.
     pub fn pass(&mut self, input: &Input, now: Option<Ns>) -> SmallVec<[Subscriber; 1]> {
         let end = input.end();
         let header = input.buffer.flags().contains(gst::BufferFlags::HEADER);
         if header && formats::has_header_packets(self.caps.as_ref()) {
-            // Headers in the middle are those of another stream.
+            // Headers in mid-stream start another stream.
             if std::mem::take(&mut self.begun) {
                 self.headers.clear();
             }
@@ -210,7 +208,7 @@ impl Stream {
                 _ if self.subscribers.is_empty() => true,
                 Media::Encoded => false,
                 Media::Picture { .. } => true,
-                // A recording to come cannot begin in sound that is over.
+                // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
             };
             self.recent = kept.then(|| input.clone());
@@ -218,22 +216,22 @@ impl Stream {
         self.subscribers.clone()
     }
 
-    /// Whether anybody takes this pad's stream.
+    /// Whether this pad has subscribers.
     pub fn is_taken(&self) -> bool {
         !self.subscribers.is_empty()
     }
 
-    /// Who takes this pad's stream.
+    /// The subscribers of this pad's stream.
     pub fn subscribers(&self) -> SmallVec<[Subscriber; 1]> {
         self.subscribers.clone()
     }
 
-    /// The stream goes to one more recording, or to the past, beginning with the newest buffer.
+    /// Adds a subscriber, which first gets the latest buffer.
     pub fn subscribe(&mut self, subscriber: Subscriber) {
         if let Some((live, latency)) = self.upstream {
             subscriber.set_upstream(live, latency);
         }
-        // What has come since the recording was put together counts too.
+        // Includes changes since the recording was configured.
         if let Some(caps) = self.caps_in_time() {
             subscriber.set_caps(&caps);
         }
@@ -255,7 +253,7 @@ impl Stream {
         self.subscribers.push(subscriber);
     }
 
-    /// The stream does not go there any more.
+    /// Removes a subscriber.
     pub fn unsubscribe(&mut self, gone: &Subscriber) {
         match gone {
             Subscriber::Recording(session, _) => self.keep_from(session.id()),
@@ -263,12 +261,12 @@ impl Stream {
         }
     }
 
-    /// The stream does not go to this recording any more.
+    /// Removes a recording from the subscribers.
     pub fn keep_from(&mut self, session: u64) {
         self.subscribers.retain(|taker| !taker.is_of(session));
     }
 
-    /// A flush: the stream begins anew, recorded time goes on.
+    /// Flush stop: the stream restarts, recorded time continues.
     pub fn flushed(&mut self) {
         self.flushing = false;
         self.eos = false;
@@ -286,17 +284,17 @@ mod imp {
     pub struct MediaRecorderPad {
         pub(in super::super) stream: Mutex<Stream>,
         mute: AtomicBool,
-        /// Held while `mute` changes, and while a recording that begins is told what it is.
+        /// Held while `mute` changes, and while a new recording gets its value.
         pub(in super::super) muting: Mutex<()>,
         /// Used with `framing` held.
         pub(in super::super) framer: Mutex<Option<Arc<Framer>>>,
-        /// Whether there is one.
+        /// Whether there is a framer.
         pub(in super::super) framed: AtomicBool,
-        /// Held from a framer's work until what it has made has been given on.
+        /// Held while a framer works and until its output has been passed on.
         pub(in super::super) framing: Mutex<()>,
-        /// EOS that has not come in the stream, until it is taken.
+        /// A pending out-of-band EOS.
         pub(in super::super) asked_end: Mutex<Option<gst::Seqnum>>,
-        /// Flushes that set running time back, so far.
+        /// Number of flushes that have reset running time.
         pub(in super::super) epoch: std::sync::atomic::AtomicU64,
     }
 
@@ -338,7 +336,7 @@ mod imp {
     impl PadImpl for MediaRecorderPad {}
 
     impl MediaRecorderPad {
-        /// Mutes or does not, from this running time, or from now on.
+        /// Sets `mute` from this running time on, or from now on.
         pub(super) fn set_mute(&self, mute: bool, from: Option<Ns>) {
             let _muting = lock(&self.muting);
             self.mute.store(mute, Ordering::SeqCst);
@@ -356,7 +354,7 @@ impl MediaRecorderPad {
         lock(&self.imp().stream)
     }
 
-    /// What makes whole frames of the stream, if it does not come in such.
+    /// The framer, if the stream needs one.
     pub(super) fn framer(&self) -> Option<Arc<Framer>> {
         let imp = self.imp();
         if !imp.framed.load(Ordering::SeqCst) {
@@ -365,12 +363,12 @@ impl MediaRecorderPad {
         lock(&imp.framer).clone()
     }
 
-    /// Nobody else works with the framer until this is dropped.
+    /// Locks the framer.
     pub(super) fn framing(&self) -> MutexGuard<'_, ()> {
         lock(&self.imp().framing)
     }
 
-    /// The same, if nobody does.
+    /// Locks the framer if it is not in use.
     pub(super) fn try_framing(&self) -> Option<MutexGuard<'_, ()>> {
         match self.imp().framing.try_lock() {
             Ok(framing) => Some(framing),
@@ -379,23 +377,22 @@ impl MediaRecorderPad {
         }
     }
 
-    /// The track is to end, though its stream has not.
+    /// Requests an out-of-band EOS of the track.
     pub(super) fn ask_for_end(&self, seqnum: gst::Seqnum) {
         *lock(&self.imp().asked_end) = Some(seqnum);
     }
 
-    /// Whether it is.
+    /// Whether an out-of-band EOS is pending.
     pub(super) fn is_asked_to_end(&self) -> bool {
         lock(&self.imp().asked_end).is_some()
     }
 
-    /// Whether it is, for one who sees to that.
+    /// Takes the pending out-of-band EOS.
     pub(super) fn end_asked(&self) -> Option<gst::Seqnum> {
         lock(&self.imp().asked_end).take()
     }
 
-    /// A GstControlBinding of `mute` says what it is at a buffer's place in the stream; it holds from that buffer's
-    /// running time on.
+    /// Applies the value of a GstControlBinding of `mute` at a buffer's stream time, from the buffer's running time on.
     pub(super) fn follow_control(&self, stream_time: gst::ClockTime, running: Ns) {
         let binding = self.control_binding("mute");
         let binding = binding.filter(|binding| !binding.is_disabled());
@@ -408,7 +405,7 @@ impl MediaRecorderPad {
         }
     }
 
-    /// What it is a track of.
+    /// Kind of the track.
     pub(super) fn kind(&self) -> Kind {
         match self.name().starts_with(Kind::Audio.name()) {
             true => Kind::Audio,
@@ -416,7 +413,7 @@ impl MediaRecorderPad {
         }
     }
 
-    /// New caps from upstream: the framer that they need is there when this returns.
+    /// Prepares the framer that new upstream caps need.
     pub(super) fn frame(&self, caps: &gst::Caps) -> Option<Arc<Framer>> {
         if let Some(framer) = self.framer()
             && framer.set_caps(caps)
@@ -434,18 +431,18 @@ impl MediaRecorderPad {
         framer
     }
 
-    /// Begins where the other pads are: so many flushes have set running time back.
+    /// Adopts the running-time epoch of the other pads: the number of flushes that have reset it.
     pub(super) fn join(&self, epoch: u64, clock: &RunningTime) {
         self.imp().epoch.store(epoch, Ordering::SeqCst);
         self.stream().restarted(clock);
     }
 
-    /// Another flush has set running time back; gives the number of them.
+    /// Counts a flush that has reset running time; returns the new epoch.
     pub(super) fn next_epoch(&self) -> u64 {
         self.imp().epoch.fetch_add(1, Ordering::SeqCst) + 1
     }
 
-    /// Forgets the stream, for a new READY→PAUSED.
+    /// Resets the stream state for a new READY→PAUSED.
     pub(super) fn reset(&self) {
         let framer = {
             let mut place = lock(&self.imp().framer);
@@ -458,12 +455,12 @@ impl MediaRecorderPad {
         self.imp().epoch.store(0, Ordering::SeqCst);
     }
 
-    /// `mute` does not change until this is dropped.
+    /// Blocks changes of `mute` until dropped.
     pub(super) fn muting(&self) -> MutexGuard<'_, ()> {
         lock(&self.imp().muting)
     }
 
-    /// Whether silence or black is recorded instead of this track.
+    /// Whether the track is muted (recorded as silence or black).
     pub fn is_muted(&self) -> bool {
         self.property("mute")
     }

@@ -1,32 +1,32 @@
-//! [`Part`], [`Mark`] and [`RecordedInterval`]: what a finished part, a mark, and each recorded stretch of time tell a
-//! Rust application.
+//! [`Part`], [`Mark`] and [`RecordedInterval`]: details of a finished part, a mark and a recorded interval, for Rust
+//! applications.
 
 use std::path::PathBuf;
 
-/// A finished part of a recording: a file of its own. A recording that is never split has one, number 0.
+/// A finished part of a recording, in its own file. A recording that is never split has one part, number 0.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Part {
-    /// Its number, from 0.
+    /// Part number, from 0.
     pub number: u32,
-    /// Its file, if there is one.
+    /// The file, if any.
     pub location: Option<PathBuf>,
-    /// Its actual type; empty where nothing could be recorded.
+    /// The actual type; empty if nothing could be recorded.
     pub mime_type: String,
-    /// Recorded time of its first instant.
+    /// Recorded time of its start.
     pub timecode: gst::ClockTime,
-    /// Recorded time in it.
+    /// Recorded duration.
     pub duration: gst::ClockTime,
-    /// Bytes in it.
+    /// Size in bytes.
     pub size: u64,
-    /// FALSE where a disk has failed: the file may lack something that the blobs have.
+    /// FALSE after a disk error: the file may lack data that the blobs have.
     pub is_whole: bool,
-    /// Running time of its first instant.
+    /// Running time of its start.
     pub running_time: gst::ClockTime,
 }
 
 impl Part {
-    /// What `on-part` and the message `mediarecorder-part` bring.
+    /// Parses the structure of `on-part` and of the message `mediarecorder-part`.
     pub(super) fn of(structure: &gst::StructureRef) -> Self {
         let word = |name| structure.get::<Option<String>>(name).ok().flatten();
         Part {
@@ -42,24 +42,24 @@ impl Part {
     }
 }
 
-/// An instant of a recording that the application has named.
+/// A chapter mark set by the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Mark {
-    /// What it is called; may be empty.
+    /// Chapter title; may be empty.
     pub title: String,
     /// Its recorded time.
     pub timecode: gst::ClockTime,
-    /// Number of the part that it is in, from 0.
+    /// Number of its part, from 0.
     pub part: u32,
-    /// Its recorded time in that part.
+    /// Recorded time in its part.
     pub part_timecode: gst::ClockTime,
-    /// Its running time: of a mark in a pause that of the cut.
+    /// Running time; of the cut for a mark set while paused.
     pub running_time: gst::ClockTime,
 }
 
 impl Mark {
-    /// What `on-mark` and the message `mediarecorder-mark` bring.
+    /// Parses the structure of `on-mark` and of the message `mediarecorder-mark`.
     pub(super) fn of(structure: &gst::StructureRef) -> Self {
         let title = structure.get::<Option<String>>("title").ok().flatten();
         Mark {
@@ -72,23 +72,23 @@ impl Mark {
     }
 }
 
-/// A stretch of time that was recorded without a cut.
+/// An interval that was recorded without a cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordedInterval {
-    /// Running time of its first instant.
+    /// Running time of its start.
     pub running_time: gst::ClockTime,
-    /// Recorded time of its first instant.
+    /// Recorded time of its start.
     pub recorded_time: gst::ClockTime,
-    /// How long it is, as far as it has come.
+    /// Duration so far.
     pub duration: gst::ClockTime,
-    /// Wall-clock time of its first instant, nanoseconds since 1970: from upstream's `GstReferenceTimestampMeta` where
-    /// there is one, else from the system's clock.
+    /// Wall-clock time of its start, in nanoseconds since 1970: from upstream's `GstReferenceTimestampMeta` if present,
+    /// else from the system clock.
     pub utc: i64,
 }
 
 impl RecordedInterval {
-    /// The `intervals` of `stats` or of the message `mediarecorder-stop`.
+    /// Parses the `intervals` of `stats` or of the message `mediarecorder-stop`.
     pub(super) fn all_of(structure: &gst::StructureRef) -> Vec<Self> {
         let Ok(array) = structure.get::<gst::Array>("intervals") else {
             return Vec::new();

@@ -1,4 +1,4 @@
-//! `pre-record-time`: what the pads bring is kept while nothing is recorded, and how it is begun anew.
+//! `pre-record-time`: keeps recent input while inactive, and restarts that when settings or tracks change.
 
 use super::{
     BitrateMode, Keep, MediaRecorderPad, actions::Owner, imp::MediaRecorder, properties::Values,
@@ -12,10 +12,10 @@ use crate::{
 use gst::{prelude::*, subclass::prelude::*};
 use std::sync::{Arc, Weak, atomic::Ordering};
 
-/// Raw video gets a key frame at least so often, in milliseconds: a recording begins at one.
+/// Maximum keyframe interval of raw video, in milliseconds: a recording begins at a keyframe.
 const KEY_INTERVAL_MS: u32 = 500;
 
-/// Properties that change what is kept, or whether.
+/// Properties that affect what is kept, or whether.
 pub const SHAPING: [&str; 6] = [
     "pre-record-time",
     "mime-type",
@@ -25,11 +25,11 @@ pub const SHAPING: [&str; 6] = [
     "autostart",
 ];
 
-/// What encoders make: when it changes, the keeping begins anew.
+/// Encoding settings: when they change, keeping restarts.
 #[derive(PartialEq)]
 struct Made {
     mime_type: String,
-    /// What the extension of `location` says, where `mime-type` says nothing.
+    /// The container from the extension of `location`, if `mime-type` is empty.
     container: Option<Container>,
     bitrate_mode: BitrateMode,
     keep: Keep,
@@ -48,7 +48,7 @@ impl Made {
     }
 }
 
-/// The keeping that is on, and those that recordings still read.
+/// The current keeping, and retired ones that recordings still read.
 #[derive(Default)]
 pub(super) struct Past {
     current: Option<(Arc<Keeping>, Made)>,
@@ -70,7 +70,7 @@ impl Past {
     }
 }
 
-/// What shapes the recordings that will begin with the past.
+/// Settings of the recordings that will begin in the past.
 fn settings(values: &Values) -> Settings {
     let settings = values.for_recording(values.location.clone(), None);
     let key_interval_ms = match settings.key_interval_ms {
@@ -84,7 +84,7 @@ fn settings(values: &Values) -> Settings {
 }
 
 impl MediaRecorder {
-    /// Keeps the past, or does not, as the properties and the state are now.
+    /// Starts or stops keeping the past according to the properties and the state.
     pub(super) fn follow_past(&self) {
         let values = lock(&self.values).clone();
         let is_wanted =
@@ -132,7 +132,7 @@ impl MediaRecorder {
         past.current = Some((keeping, made));
     }
 
-    /// The same, where a track has become something else.
+    /// Restarts keeping if a track's media type has changed.
     pub(super) fn renew_past(&self) {
         let past = lock(&self.past);
         let is_stale = past
@@ -145,7 +145,7 @@ impl MediaRecorder {
         }
     }
 
-    /// What a pad brings is kept too, from now on.
+    /// Keeps the input of a new pad, too.
     pub(super) fn keep_past_of(&self, pad: &MediaRecorderPad) {
         let past = lock(&self.past);
         if let Some((keeping, _)) = &past.current {
@@ -153,7 +153,7 @@ impl MediaRecorder {
         }
     }
 
-    /// A pad is no more.
+    /// Removes a pad.
     pub(super) fn forget_past_of(&self, pad: &MediaRecorderPad) {
         let past = lock(&self.past);
         for keeping in past.all() {
@@ -161,7 +161,7 @@ impl MediaRecorder {
         }
     }
 
-    /// What a recording of these pads can begin with.
+    /// The keeping that a recording of these pads can begin with.
     pub(super) fn past_for(&self, pads: &[MediaRecorderPad]) -> Option<Reserved> {
         let past = lock(&self.past);
         let (keeping, _) = past.current.as_ref()?;
@@ -170,7 +170,7 @@ impl MediaRecorder {
         is_usable.then(|| keeping.reserve()).flatten()
     }
 
-    /// PAUSED→READY: nothing more comes.
+    /// PAUSED→READY: no more input.
     pub(super) fn finish_past(&self) {
         let keepings: Vec<_> = lock(&self.past).all().collect();
         for keeping in keepings {
@@ -178,7 +178,7 @@ impl MediaRecorder {
         }
     }
 
-    /// New rates, for the encoders of the past.
+    /// Sets new bit rates on the encoders of the past.
     pub(super) fn set_past_bitrates(&self, bitrates: &Bitrates) {
         let keepings: Vec<_> = lock(&self.past).all().collect();
         for keeping in keepings {
@@ -186,7 +186,7 @@ impl MediaRecorder {
         }
     }
 
-    /// How much is kept: time in nanoseconds, and bytes.
+    /// Amount kept: time in nanoseconds, and bytes.
     pub(super) fn past_figures(&self) -> (u64, u64) {
         let past = lock(&self.past);
         let current = past.current.as_ref();
@@ -196,7 +196,7 @@ impl MediaRecorder {
 
 fn keep_pad(keeping: &Arc<Keeping>, pad: &MediaRecorderPad) {
     let track = keeping.add_track(&pad.name(), pad.kind());
-    // What is written from here on is heard as it comes.
+    // Mute changes from here on are forwarded in order.
     let _muting = pad.muting();
     if pad.is_muted() {
         track.start_muted();

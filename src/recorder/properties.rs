@@ -1,4 +1,4 @@
-//! The element's properties: what each is, and the values written to them.
+//! The element's properties and their values.
 
 use super::{BitrateMode, Keep, RecorderState};
 use crate::{
@@ -21,10 +21,10 @@ const DEFAULT_MAX_SIZE_BYTES: u64 = 0;
 const DEFAULT_PRE_RECORD_TIME: u64 = 0;
 const DEFAULT_STOP_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// A value of another type than the property's.
+/// Error for a value of the wrong type.
 pub type WrongType = glib::value::ValueTypeMismatchError;
 
-/// What applications have written.
+/// Property values set by the application.
 #[derive(Debug, Clone)]
 pub struct Values {
     pub mime_type: String,
@@ -50,7 +50,7 @@ pub struct Values {
     pub max_files: u32,
     pub fallback_location: Option<String>,
     pub pre_record_time: u64,
-    /// Names of properties that were written as something that is not UTF-8.
+    /// Names of properties whose value was not valid UTF-8.
     pub garbled: Vec<&'static str>,
 }
 
@@ -86,7 +86,7 @@ impl Default for Values {
 }
 
 impl Values {
-    /// Writes a property.
+    /// Sets a property.
     pub fn set(&mut self, name: &str, value: &glib::Value) -> Result<(), WrongType> {
         match name {
             "mime-type" => self.mime_type = self.text("mime-type", value)?.unwrap_or_default(),
@@ -121,13 +121,13 @@ impl Values {
         Ok(())
     }
 
-    /// A text, in which what is not UTF-8 is replaced, and noted.
+    /// Gets a string; invalid UTF-8 is replaced and noted in `garbled`.
     fn text(
         &mut self,
         name: &'static str,
         value: &glib::Value,
     ) -> Result<Option<String>, WrongType> {
-        // Of a String, glib wants UTF-8.
+        // glib requires UTF-8 in a String.
         let bytes = value.get::<Option<PathBuf>>()?;
         self.garbled.retain(|garbled| *garbled != name);
         if bytes.as_ref().is_some_and(|bytes| bytes.to_str().is_none()) {
@@ -136,7 +136,7 @@ impl Values {
         Ok(bytes.map(|bytes| bytes.to_string_lossy().into_owned()))
     }
 
-    /// Reads a property.
+    /// Gets a property.
     pub fn get(&self, name: &str) -> Option<glib::Value> {
         Some(match name {
             "mime-type" => self.mime_type.to_value(),
@@ -168,13 +168,13 @@ impl Values {
         })
     }
 
-    /// What names the files of parts when `location` has failed.
+    /// The file name pattern to use after `location` has failed.
     pub fn fallback(&self) -> Option<String> {
         let fallback = self.fallback_location.clone();
         fallback.filter(|pattern| !pattern.is_empty())
     }
 
-    /// Those that shape a recording, as they are now.
+    /// A snapshot of the settings for a recording.
     pub fn for_recording(
         &self,
         location: Option<String>,
@@ -214,7 +214,7 @@ impl Values {
     }
 }
 
-/// The names of the rates: writing one may change what the others read.
+/// The bit-rate properties: setting one may change the others.
 pub const RATES: [&str; 3] = [
     "audio-bits-per-second",
     "video-bits-per-second",
@@ -257,7 +257,7 @@ fn boolean(name: &str, nick: &str, blurb: &str) -> glib::ParamSpec {
         .build()
 }
 
-/// All of them. Those that shape a recording are read at `start`.
+/// All properties. The recording settings are read at `start`.
 pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     vec![
         glib::ParamSpecEnum::builder_with_default("state", RecorderState::Inactive)

@@ -1,11 +1,11 @@
-//! Queries and upstream events: answered as a sink answers them.
+//! Queries and upstream events, handled like a sink's.
 
 use super::{MediaRecorderPad, imp::MediaRecorder};
 use crate::formats;
 use gst::{prelude::*, subclass::prelude::*};
 
 impl MediaRecorder {
-    /// An event sent to the element.
+    /// Handles an event sent to the element.
     pub(super) fn element_event(&self, event: gst::Event) -> bool {
         if event.type_() == gst::EventType::Eos {
             let pads = self.tracks();
@@ -21,7 +21,7 @@ impl MediaRecorder {
             self.latency_changed();
         }
         let pads = self.tracks();
-        // It goes up every pad; sources that several pads share know it by its seqnum.
+        // Sent on every pad; a source shared by several pads recognises it by its seqnum.
         let mut handled = false;
         for pad in &pads {
             handled |= pad.push_event(event.clone());
@@ -29,7 +29,7 @@ impl MediaRecorder {
         handled
     }
 
-    /// A query of the element: upstream knows, in upstream's time.
+    /// Handles a query of the element: forwarded upstream.
     pub(super) fn element_query(&self, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Latency(latency) => self.latency(latency),
@@ -41,7 +41,7 @@ impl MediaRecorder {
         }
     }
 
-    /// Live if any track is; the latency is the largest.
+    /// Live if any track is; the latency is the maximum.
     fn latency(&self, latency: &mut gst::query::Latency<gst::QueryRef>) -> bool {
         let mut live = false;
         let mut least = gst::ClockTime::ZERO;
@@ -64,7 +64,7 @@ impl MediaRecorder {
             }
         }
         if answered {
-            // The recorder itself waits for nothing: it need not be synchronized.
+            // The recorder does not synchronise: it adds no latency.
             latency.set(live, least, most);
         }
         answered
@@ -78,8 +78,7 @@ impl MediaRecorder {
                 let Some(info) = info else {
                     return false;
                 };
-                // The picture on show, the one that waits for its end, two in front of the
-                // encoder, and the encoder's.
+                // The current frame, the pending one, two queued at the encoder, and the one in the encoder.
                 let size = u32::try_from(info.size()).unwrap_or(0);
                 allocation.add_allocation_pool(None::<&gst::BufferPool>, size, 5, 0);
                 allocation.add_allocation_meta::<gst_video::VideoMeta>(None);
@@ -100,7 +99,7 @@ impl MediaRecorder {
                 if let gst::QueryViewMut::Caps(caps) = query.view_mut()
                     && let Some(result) = caps.result_owned()
                 {
-                    // The order would be the filter's.
+                    // The result would be in the filter's order.
                     caps.set_result(&formats::system_memory_first(&result));
                 }
                 answered
@@ -109,7 +108,7 @@ impl MediaRecorder {
         }
     }
 
-    /// Nothing goes up from downstream of `src`: the bytes are not the tracks.
+    /// Forwards nothing from downstream of `src` to the tracks: that stream consists of bytes.
     pub(super) fn src_event(&self, pad: &gst::Pad, event: gst::Event) -> bool {
         match event.view() {
             gst::EventView::Seek(_) => false,
@@ -124,7 +123,7 @@ impl MediaRecorder {
     pub(super) fn src_query(&self, pad: &gst::Pad, query: &mut gst::QueryRef) -> bool {
         match query.view_mut() {
             gst::QueryViewMut::Latency(latency) => {
-                // Bytes wait for no clock.
+                // The byte stream is not synchronised to the clock.
                 latency.set(false, gst::ClockTime::ZERO, gst::ClockTime::NONE);
                 true
             }

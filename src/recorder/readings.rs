@@ -1,4 +1,4 @@
-//! What properties read that changes with `state`, and telling it.
+//! Properties that change with `state`, and their notification.
 
 use super::{imp::MediaRecorder, properties::RATES};
 use crate::session::lock;
@@ -12,13 +12,13 @@ pub(super) struct Readings {
 }
 
 impl MediaRecorder {
-    /// What `mime-type` reads: the actual type while it is known, else the one that was asked for.
+    /// Value of `mime-type`: the actual type while known, else the requested one.
     pub(super) fn mime_type(&self) -> String {
         let actual = lock(&self.control).actual.clone();
         actual.unwrap_or_else(|| lock(&self.values).mime_type.clone())
     }
 
-    /// The readings now.
+    /// The current values.
     pub(super) fn readings(&self) -> Readings {
         let mime_type = self.mime_type();
         let rates = &lock(&self.values).bitrates;
@@ -28,7 +28,7 @@ impl MediaRecorder {
         }
     }
 
-    /// Notifies `state`, and whatever reads otherwise than `before`. To be called without a lock.
+    /// Notifies `state` and every property that differs from `before`. Call without a lock.
     pub(super) fn tell_state(&self, before: &Readings) {
         let now = self.readings();
         let obj = self.obj();

@@ -1,4 +1,4 @@
-//! Caps that a sink pad does not take: what upstream would need between, said once for the same caps.
+//! Reports rejected caps of a sink pad, with the elements upstream would need, once per caps.
 
 use super::{MediaRecorderPad, imp::MediaRecorder};
 use crate::{
@@ -7,12 +7,12 @@ use crate::{
 };
 use gst::{prelude::*, subclass::prelude::*};
 
-/// So many caps are remembered for each pad.
+/// Maximum number of caps remembered per pad.
 const MOST: usize = 16;
 
 impl MediaRecorder {
-    /// The pad does not accept these caps. A CAPS event asks for that too, before it is given to the pad: then
-    /// upstream's pad has the event already.
+    /// Handles rejected caps. ACCEPT_CAPS is also queried for a CAPS event before the pad gets it: then upstream's pad
+    /// already has these caps.
     pub(super) fn refuses(&self, pad: &MediaRecorderPad, caps: &gst::CapsRef) {
         let sent = pad.peer().and_then(|peer| peer.current_caps());
         if sent.is_none_or(|sent| sent.as_ref() != caps) {
@@ -35,7 +35,7 @@ impl MediaRecorder {
     }
 }
 
-/// What has to be in front of a pad of `kind` for these caps, and what is not installed for that.
+/// The elements needed in front of a pad of `kind` for these caps, and those not installed.
 fn way_in(kind: Kind, caps: &gst::Caps) -> (String, Vec<Missing>) {
     use gst::ElementFactoryType as Type;
     let name = caps.structure(0).map_or("", |fields| fields.name());
@@ -80,7 +80,7 @@ fn way_in(kind: Kind, caps: &gst::Caps) -> (String, Vec<Missing>) {
     (way, Vec::new())
 }
 
-/// The best element of a type that takes these caps and no others by the way.
+/// The highest-ranked element of a type that takes these caps specifically.
 fn best(step: gst::ElementFactoryType, caps: &gst::Caps) -> Option<glib::GString> {
     let mut all: Vec<gst::ElementFactory> =
         gst::ElementFactory::factories_with_type(step, gst::Rank::NONE)

@@ -9,7 +9,7 @@ use glib::subclass::{Signal, prelude::*};
 use gst::prelude::*;
 use once_cell::sync::Lazy;
 
-/// One without arguments.
+/// An action signal without arguments.
 fn action(name: &str, command: Command) -> Signal {
     action_with(name, &[], move |recorder, _| recorder.act(command))
 }
@@ -40,7 +40,7 @@ fn action_with(
         .build()
 }
 
-/// All of them.
+/// All signals.
 pub static SIGNALS: Lazy<Vec<Signal>> = Lazy::new(|| {
     vec![
         action("start", Command::Start),

@@ -4,7 +4,7 @@ use super::{emit::interval_array, imp::MediaRecorder};
 use crate::session::{Figures, RecordedInterval, Session, TrackFigures, lock};
 use gst::prelude::*;
 
-/// Figures of one recording.
+/// Statistics of one recording.
 #[derive(Default)]
 pub struct Latest {
     figures: Figures,
@@ -16,7 +16,7 @@ pub struct Latest {
 }
 
 impl Latest {
-    /// As they are now.
+    /// A snapshot of the current values.
     pub fn of(session: &Session) -> Self {
         Latest {
             figures: session.figures(),
@@ -60,7 +60,7 @@ impl Latest {
 }
 
 impl MediaRecorder {
-    /// Of the recording that is on, else of the latest.
+    /// Statistics of the current recording, else of the latest.
     pub(super) fn stats(&self) -> gst::Structure {
         let past = self.past_figures();
         let session = {

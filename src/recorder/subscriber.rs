@@ -1,4 +1,4 @@
-//! Who takes a pad's stream: a recording, or the past.
+//! Subscribers of a pad's stream: a recording, or the past.
 
 use super::imp::CAT;
 use crate::{
@@ -16,13 +16,13 @@ use std::{
 /// See the module.
 #[derive(Clone)]
 pub enum Subscriber {
-    /// A recording and the number of this pad's track in it.
+    /// A recording, and the index of this pad's track in it.
     Recording(Arc<Session>, usize),
     Past(Arc<KeptTrack>),
 }
 
 impl Subscriber {
-    /// Whether this is a recording's, of this number.
+    /// Whether this is the recording with this id.
     pub fn is_of(&self, session: u64) -> bool {
         match self {
             Subscriber::Recording(taker, _) => taker.id() == session,
@@ -30,7 +30,7 @@ impl Subscriber {
         }
     }
 
-    /// Whether nobody needs what it takes any more.
+    /// Whether it no longer needs input.
     pub fn is_over(&self) -> bool {
         match self {
             Subscriber::Recording(..) => false,
@@ -124,7 +124,7 @@ impl Subscriber {
         }
     }
 
-    /// See [`Session::mute`]; a panic does not get out.
+    /// See [`Session::mute`]; contains panics.
     pub fn mute(&self, muted: bool, from: Option<Ns>) {
         match self {
             Subscriber::Recording(session, track) => session.contain(|session| {

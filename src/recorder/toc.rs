@@ -1,10 +1,10 @@
-//! Chapters of upstream's table of contents, in running time.
+//! Chapters from upstream's TOC, in running time.
 
 use super::{MediaRecorderPad, imp::MediaRecorder};
 use crate::{model::timeline::Ns, session::lock};
 use gst::prelude::*;
 
-/// Chapters in stream time, in their order. Those within others are left out: no container here nests them.
+/// The chapters in stream time, sorted. Nested ones are dropped: no supported container nests them.
 pub fn chapters(toc: &gst::TocRef) -> Vec<(gst::ClockTime, String)> {
     let mut chapters: Vec<_> = toc.entries().iter().flat_map(chapters_of).collect();
     chapters.sort_by_key(|(start, _)| *start);
@@ -24,13 +24,13 @@ fn chapters_of(entry: &gst::TocEntry) -> Vec<(gst::ClockTime, String)> {
             let start = start.map(|start| (gst::ClockTime::from_nseconds(start), title));
             start.into_iter().collect()
         }
-        // An edition, and whatever else has chapters in it.
+        // An edition, or any other entry with chapters.
         _ => entry.sub_entries().iter().flat_map(chapters_of).collect(),
     }
 }
 
 impl MediaRecorder {
-    /// Where upstream's chapters are, as far as the newest segment has them.
+    /// Passes on upstream's chapters in the current segment.
     pub(super) fn give_chapters(&self, pad: &MediaRecorderPad, chapters: Vec<(Ns, String)>) {
         let current = lock(&self.control).current.clone();
         if let Some(session) = current {
@@ -68,7 +68,7 @@ mod tests {
         toc.make_mut().append_entry(edition);
         let track = entry(gst::TocEntryType::Track, "d", 20, "Three");
         toc.make_mut().append_entry(track);
-        // Before the beginning there is nothing.
+        // Chapters before 0 are dropped.
         let before = entry(gst::TocEntryType::Chapter, "e", -1, "None");
         toc.make_mut().append_entry(before);
         let found = chapters(&toc);

@@ -1,31 +1,30 @@
-//! What a track's upstream is like: live or not, and how late.
+//! Liveness and latency of a track's upstream.
 
 use gst::prelude::*;
 use gst_base::prelude::*;
 use std::time::Duration;
 
-/// Elements that are looked through on the way to a source: a loop would have no end.
+/// Maximum number of elements to search for a source: guards against loops.
 const FARTHEST: usize = 64;
 
 /// See the module.
 #[derive(Clone, Copy)]
 pub struct Upstream {
-    /// Whether it brings media as it is captured.
+    /// Whether media arrives as it is captured.
     pub live: bool,
-    /// How long after that.
+    /// Latency of the media.
     pub latency: Duration,
 }
 
 impl Upstream {
-    /// It does not say.
+    /// Without an answer.
     pub const UNKNOWN: Self = Upstream {
         live: false,
         latency: Duration::ZERO,
     };
 
-    /// Asks the upstream of a sink pad (LATENCY). Sources that do not know their format yet give no
-    /// answer, and what is behind them may say for them that they are not live: then it is the
-    /// source's own word that counts.
+    /// Queries the latency upstream of a sink pad. A source that does not know its format yet does not answer, and
+    /// elements after it may report it as non-live: then the source's own liveness counts.
     pub fn of(pad: &gst::Pad) -> Self {
         let mut query = gst::query::Latency::new();
         let (live, least) = match pad.peer_query(&mut query) {
@@ -39,7 +38,7 @@ impl Upstream {
     }
 }
 
-/// Whether a live source is behind a sink pad.
+/// Whether a live source is upstream of a sink pad.
 fn comes_live(pad: &gst::Pad, farthest: usize) -> bool {
     match pad.peer().filter(|_| farthest > 0) {
         Some(peer) => brings_live(peer, farthest - 1),
@@ -47,7 +46,7 @@ fn comes_live(pad: &gst::Pad, farthest: usize) -> bool {
     }
 }
 
-/// Whether what leaves this src pad comes from a live source.
+/// Whether the stream of this src pad comes from a live source.
 fn brings_live(pad: gst::Pad, farthest: usize) -> bool {
     let pad = match pad.downcast::<gst::GhostPad>() {
         // Into a bin …

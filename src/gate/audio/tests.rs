@@ -27,7 +27,7 @@ fn sound(first: u64, samples: u64, running: Ns) -> Input {
     }
 }
 
-/// A gate, its timeline, and what has come out of it.
+/// A gate, its timeline and its output.
 struct Bench {
     gate: AudioGate,
     timeline: Timeline,
@@ -69,7 +69,7 @@ impl Bench {
         self.take(out);
     }
 
-    /// Positions go on without a gap, and stamps are theirs.
+    /// Checks that offsets are contiguous and match the timestamps.
     fn take(&mut self, out: GateOutput) {
         for piece in out {
             let buffer = match piece {
@@ -130,8 +130,8 @@ fn nothing_leaves_before_the_horizon() {
     assert_eq!(bench.runs(), [(1, 240)]);
 }
 
-/// Of live buffers that come when they begin, a little is safe already, and cuts may be close to a buffer's edge:
-/// Matroska has no stamp for such a piece and one for what follows, in whole milliseconds.
+/// With live buffers that arrive when they begin, only a fraction is safe at first, and cuts may fall close to a
+/// buffer's edge: Matroska has the same whole-millisecond timestamp for such a fragment and for what follows.
 #[test]
 fn waiting_and_cuts_leave_no_splinters() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
@@ -140,14 +140,14 @@ fn waiting_and_cuts_leave_no_splinters() {
         let mut out = GateOutput::new();
         let from = 10 * MS * n;
         if n == 7 {
-            // A little of this buffer, and a little of the next but two.
+            // A fragment of this buffer, and one of the buffer three later.
             bench.cut(|t| {
                 t.pause(from + MS / 10);
                 t.resume(from + 39 * MS + 9 * MS / 10, true);
             });
         }
         bench.gate.push(sound(480 * n, 480, from));
-        // Now early in the buffer, now late.
+        // Alternately early and late in the buffer.
         let after = if n % 2 == 0 { MS / 5 } else { 98 * MS / 10 };
         bench
             .gate
@@ -181,7 +181,7 @@ fn a_hole_across_the_last_cut_is_silence_up_to_it() {
     let mut timeline = Timeline::new(0, true);
     timeline.stop(35 * MS);
     let mut bench = Bench::new(48_000, timeline);
-    // The third and the fourth are lost; what comes next lies after the cut.
+    // The third and the fourth are lost; the next one is after the cut.
     for n in [0, 1, 4, 5] {
         bench.push(sound(n * 480, 480, n * 10 * MS), Ns::MAX);
     }
@@ -229,7 +229,7 @@ fn sound_that_waits_is_not_lost_when_caps_change() {
     bench.push(sound(8_000, 8_000, 2 * SECOND), 3 * SECOND);
     let (at, second) = bench.caps[1].clone();
     assert_eq!((at, second), (48_000, caps(8_000)));
-    // The count goes on at one second, in samples of the new rate.
+    // The count continues at one second, in samples of the new rate.
     assert_eq!(bench.heard.len(), 3 * 8_000);
     assert_eq!(&bench.heard[8_000..8_003], [1, 2, 3]);
 }
@@ -320,7 +320,7 @@ fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
     assert_eq!((of(true), of(false)), (80, 240), "{lengths:?}");
 }
 
-/// Something that happens at an instant of the clock.
+/// An event at a clock time.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
     Cut,
@@ -329,7 +329,7 @@ enum Happening {
     Sound(u64, u64),
 }
 
-/// Running times that rise by these steps.
+/// Increasing running times with these steps.
 fn instants(start: Ns, steps: &[Ns]) -> Vec<Ns> {
     let mut at = start;
     let rising = steps.iter().map(|step| {
@@ -342,8 +342,8 @@ fn instants(start: Ns, steps: &[Ns]) -> Vec<Ns> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the cuts, the changes of `mute`, the sizes and the latency of buffers: each place
-    /// on the grid holds the one sample that belongs there, or silence where it is muted.
+    /// For any cuts, mute changes, buffer sizes and latencies: each grid position holds exactly its own sample, or
+    /// silence where muted.
     #[test]
     fn every_kept_sample_is_where_the_grid_says(
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000]),
@@ -425,12 +425,12 @@ proptest! {
         }
         prop_assert_eq!(bench.heard.len() as u64, grid.nearest(bench.timeline.duration()));
         for (place, (heard, expected)) in bench.heard.iter().zip(&expected).enumerate() {
-            // The last buffer may be out of reach of the stop.
+            // The stop may be past the last buffer.
             prop_assert!(heard == expected, "place {}: {} for {}", place, heard, expected);
         }
     }
 
-    /// A fifth of the buffers is missing, and nothing says so but the stamps.
+    /// A fifth of the buffers is missing, which only the timestamps show.
     #[test]
     fn what_is_left_of_a_sound_with_holes_stays_where_it_was(
         kept in prop::collection::vec(prop::bool::weighted(0.8), 2..100),
@@ -455,7 +455,7 @@ proptest! {
         }
     }
 
-    /// No sample leaves at or behind the instant up to which it is safe, whatever came in.
+    /// No sample is output at or after the safe instant, for any input.
     #[test]
     fn the_horizon_is_respected(
         pushes in prop::collection::vec((1u64..3_000, 0u64..100 * MS), 1..40),

@@ -1,4 +1,4 @@
-//! Synthetic frames, each of one brightness, through synthetic timelines.
+//! Synthetic frames, each of uniform brightness, through synthetic timelines.
 
 use super::super::Piece;
 use super::*;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 const MS: Ns = 1_000_000;
 const SECOND: Ns = 1_000_000_000;
-/// Least brightness of a frame; black is darker.
+/// Minimum brightness of a frame; black is darker.
 const BRIGHT: u8 = 40;
 
 fn caps(width: u32) -> gst::Caps {
@@ -25,12 +25,12 @@ fn picture(number: u8, running: Ns) -> Input {
     }
 }
 
-/// A gate, its timeline, and what has come out of it.
+/// A gate, its timeline and its output.
 struct Bench {
     gate: VideoGate,
     timeline: Timeline,
     cursor: IntervalCursor,
-    /// Number of the frame (`None` is black), from, to.
+    /// Number of the frame (`None` is black), start, end.
     seen: Vec<(Option<u8>, Ns, Ns)>,
     caps: Vec<(usize, gst::Caps)>,
 }
@@ -66,7 +66,7 @@ impl Bench {
         self.take(out);
     }
 
-    /// Ends it, and gives what was on show, repetitions joined.
+    /// Stops, and returns the output with repeated frames merged.
     fn stop(&mut self, at: Ns) -> Vec<(Option<u8>, Ns, Ns)> {
         self.cut(|t| {
             t.stop(at);
@@ -85,7 +85,7 @@ impl Bench {
         joined
     }
 
-    /// Each frame begins where the one before ends.
+    /// Checks that frames are contiguous.
     fn take(&mut self, out: GateOutput) {
         for piece in out {
             let buffer = match piece {
@@ -114,7 +114,7 @@ fn a_frame_is_shown_until_the_next_and_shortened_to_a_cut() {
     for n in 0..6u8 {
         bench.push(picture(n, u64::from(n) * 40 * MS), Ns::MAX);
     }
-    // On show at the start is the first, at the stop the fifth.
+    // The first frame is current at the start, the fifth at the stop.
     let seen = bench.stop(170 * MS);
     let expected = [
         (Some(0), 0, 25 * MS),
@@ -230,8 +230,8 @@ fn a_frame_that_comes_too_late_is_left_out() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever the cuts, the frames' times and their latency: at each recorded time the frame is
-    /// on show that was on show when it was captured.
+    /// For any cuts, frame times and latencies: at each recorded time, the current frame is the one that was current
+    /// when it was captured.
     #[test]
     fn at_every_instant_the_right_picture_is_on_show(
         steps in prop::collection::vec(2 * MS..60 * MS, 1..60),
@@ -278,7 +278,7 @@ proptest! {
         for probe in probes {
             let recorded = probe.index(usize::try_from(duration).unwrap()) as u64;
             let shown = bench.seen.iter().find(|s| recorded < s.2).unwrap();
-            // A frame that would be on show for less than a millisecond gives way.
+            // A frame shorter than a millisecond is dropped.
             let due = |recorded: Ns| {
                 let interval = bench.timeline.intervals().iter()
                     .rfind(|i| i.recorded <= recorded && i.end.unwrap() > i.start).unwrap();
@@ -287,7 +287,7 @@ proptest! {
                 Some((before.saturating_sub(1) % 200) as u8)
             };
             let (now, soon) = (due(recorded), due(recorded + SHORTEST));
-            // A cut in between brings one more.
+            // A cut in between adds another candidate.
             let cuts = bench.timeline.intervals().iter().map(|i| i.recorded);
             let mut cuts = cuts.filter(|cut| (recorded..=recorded + SHORTEST).contains(cut));
             let at_a_cut = |cut: Ns| [cut.saturating_sub(1), cut].iter().any(|at| shown.0 == due(*at));

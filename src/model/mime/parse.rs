@@ -1,28 +1,28 @@
-//! Type strings, such as `video/webm;codecs="vp8,opus"`.
+//! Parses MIME types such as `video/webm;codecs="vp8,opus"`.
 
 use super::{Codec, Container, Error, Kind};
 
-/// A codec as a type string names it.
+/// A codec named in a MIME type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestedCodec {
-    /// Which it is.
+    /// The codec.
     pub codec: Codec,
-    /// How it was written, as in `avc1.42E01E`.
+    /// The original string, as in `avc1.42E01E`.
     pub text: String,
 }
 
-/// A type string, understood.
+/// A parsed MIME type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MimeType {
-    /// What precedes the slash.
+    /// The top-level type.
     pub kind: Kind,
-    /// What follows it.
+    /// The subtype.
     pub container: Container,
-    /// At most one codec of each kind, each taken by the container.
+    /// At most one codec of each kind, each supported by the container.
     pub codecs: Vec<RequestedCodec>,
 }
 
-/// As much of a string from outside as is good to quote in a message.
+/// An external string, shortened for a message.
 fn quoted(text: &str) -> String {
     const MAX_CHARS: usize = 80;
     let mut short: String = text.chars().take(MAX_CHARS).collect();
@@ -36,7 +36,7 @@ fn names<'a>(items: impl IntoIterator<Item = &'a str>) -> String {
     items.into_iter().collect::<Vec<_>>().join(", ")
 }
 
-/// Blanks and one pair of quotes around `text` removed; `None` if a quote has no partner.
+/// Trims whitespace and one pair of quotes; `None` if a quote is unmatched.
 fn unquoted(text: &str) -> Option<&str> {
     let text = text.trim();
     for quote in ['"', '\''] {
@@ -47,7 +47,7 @@ fn unquoted(text: &str) -> Option<&str> {
     (!text.ends_with(['"', '\''])).then_some(text)
 }
 
-/// `text` cut at each `;` that is not between double quotes.
+/// Splits `text` at each `;` outside double quotes.
 fn parameters(text: &str) -> Vec<&str> {
     let mut within = false;
     text.split(|c: char| {
@@ -58,11 +58,11 @@ fn parameters(text: &str) -> Vec<&str> {
 }
 
 impl MimeType {
-    /// Reads a type string. Names are case-insensitive, quotes and blanks around the codec list
-    /// are allowed, parameters other than `codecs` are ignored.
+    /// Parses a MIME type. Names are case-insensitive, quotes and whitespace around the codec list are allowed,
+    /// parameters other than `codecs` are ignored.
     ///
-    /// Fails with NotSupported as the draft's `isTypeSupported` says false: no known container,
-    /// an unknown codec, one that does not fit the container or the kind, two of one kind.
+    /// Fails with NotSupported where the draft's `isTypeSupported` is false: an unknown container or codec, a codec
+    /// that the container or the kind does not support, two codecs of one kind.
     pub fn parse(text: &str) -> Result<MimeType, Error> {
         let parts = parameters(text);
         let (essence, parameters) = parts.split_first().unwrap_or((&"", &[]));
@@ -93,7 +93,7 @@ impl MimeType {
             if !name.trim().eq_ignore_ascii_case("codecs") {
                 continue;
             }
-            // Of a repeated parameter the first counts, as in the WHATWG's MIME parser.
+            // The first of repeated parameters applies, as in the WHATWG's MIME parser.
             if std::mem::replace(&mut seen, true) {
                 continue;
             }
@@ -160,7 +160,7 @@ impl MimeType {
         Ok(())
     }
 
-    /// The codec that was named for this kind of track.
+    /// The codec named for this kind of track.
     pub fn codec(&self, kind: Kind) -> Option<&RequestedCodec> {
         self.codecs.iter().find(|named| named.codec.kind() == kind)
     }

@@ -1,4 +1,4 @@
-//! What may follow a codec's name in a type string: profile, level and the like, as the codec's registration has it.
+//! Validates the fields after a codec's name, such as profile and level, as defined by the codec's registration.
 
 use crate::model::profile::avc_profile_idc;
 
@@ -44,7 +44,7 @@ pub(super) fn avc_fields(fields: &[&str]) -> bool {
         [_, level] => digits(level, 1..=2),
         _ => false,
     };
-    // Baseline, main, high, high 10, high 4:2:2, high 4:4:4: what encoders make.
+    // Baseline, main, high, high 10, high 4:2:2, high 4:4:4: those that encoders produce.
     is_well_formed
         && matches!(
             avc_profile_idc(fields),

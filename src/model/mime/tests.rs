@@ -1,4 +1,4 @@
-//! Type strings, well formed and not.
+//! Valid and invalid MIME types.
 
 use super::*;
 use crate::model::ErrorCode;

@@ -1,4 +1,4 @@
-//! Every decision of a supervisor, and any sequence of what may happen to one.
+//! Every decision of a supervisor, and arbitrary sequences of events.
 
 use super::*;
 use proptest::prelude::*;
@@ -92,7 +92,7 @@ fn a_track_that_stays_away_is_left_out_after_max_queue_time() {
     };
     let begun = 3 * SECOND;
     assert_eq!(waiting(View { begun, ..view }), Some(Action::LeaveOut(0)));
-    // What is not live may take its time, as long as the others do.
+    // Non-live tracks may take their time, as long as the others do.
     let any_live = false;
     assert_eq!(
         waiting(View {
@@ -303,7 +303,7 @@ fn any_track() -> impl Strategy<Value = TrackView> {
     )
 }
 
-/// What the supervisor does in answer to an action.
+/// The supervisor's reaction to an action.
 fn perform(action: Action, phase: Phase, view: &mut View<'_>, tracks: &mut [TrackView]) -> Phase {
     match action {
         Action::LeaveOut(track) => {
@@ -324,8 +324,7 @@ fn perform(action: Action, phase: Phase, view: &mut View<'_>, tracks: &mut [Trac
 }
 
 proptest! {
-    /// Whatever the tracks are like, a recording that is stopped ends: no action comes again and again, and none
-    /// is missing once all that is waited for has had its time.
+    /// For any tracks, a stopped recording ends: no action repeats forever, and none is missing after all timeouts.
     #[test]
     fn what_is_stopped_ends(
         mut tracks in prop::collection::vec(any_track(), 1..5),

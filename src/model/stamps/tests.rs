@@ -1,4 +1,4 @@
-//! Made-up streams, late, early and out of order.
+//! Synthetic streams: late, early and out of order.
 
 use super::*;
 use proptest::prelude::*;
@@ -8,8 +8,8 @@ const SECOND: Ns = 1_000 * MS;
 const FRAME: Ns = 40 * MS;
 const LIMIT: Ns = 2 * SECOND;
 
-/// Gives `stream` (stamp, and when it comes) to a track of `latency`; the places of all, in the order in which they
-/// are known, and how often stamps were shifted.
+/// Passes `stream` (timestamp and arrival time) to a track with this `latency`; returns all positions, in the order of
+/// the decisions, and the number of shifts.
 fn place(
     stream: impl IntoIterator<Item = (Ns, Ns)>,
     live: bool,
@@ -89,7 +89,7 @@ fn stamps_from_zero_after_a_late_beginning_are_shifted_once() {
 #[test]
 fn what_a_stall_has_held_up_is_where_its_stamps_say() {
     for stall in [SECOND, 5 * SECOND, 60 * SECOND] {
-        // What has been held up comes at once.
+        // The backlog arrives at once.
         let stream = steady(2_000).map(|(at, now)| match now {
             _ if (2 * SECOND..2 * SECOND + stall).contains(&now) => {
                 (at, 2 * SECOND + stall + now % 100)
@@ -176,12 +176,12 @@ fn a_source_that_is_too_fast_runs_no_further_ahead_than_may_wait() {
     assert!(furthest <= LIMIT, "{furthest}");
 }
 
-/// What becomes of a stream from some buffer on.
+/// A disturbance of a stream from some buffer on.
 #[derive(Debug, Clone)]
 enum Change {
-    /// Stamps leap, for this many buffers, or for good.
+    /// Timestamps jump, for this many buffers, or permanently.
     Leap(i64, Option<usize>),
-    /// Nothing comes for a while, then what was held up, or nothing of it.
+    /// Nothing arrives for a while, then the backlog, or nothing of it.
     Stall(Ns, bool),
 }
 
@@ -194,7 +194,7 @@ fn change() -> impl Strategy<Value = Change> {
     ]
 }
 
-/// Two thousand frames, 40 ms each with some jitter, and `changes` on their way: stamp and arrival.
+/// Two thousand 40 ms frames with some jitter, disturbed by `changes`: timestamp and arrival time.
 fn disturbed(changes: &[(usize, Change)], jitter: &[u64]) -> Vec<(Ns, Ns)> {
     let (mut off, mut back_at, mut stalled) = (0i64, None, (0, 0));
     let mut stream = Vec::new();
@@ -222,7 +222,7 @@ fn disturbed(changes: &[(usize, Change)], jitter: &[u64]) -> Vec<(Ns, Ns)> {
             stream.push((at.saturating_add_signed(off), now));
         }
     }
-    // They come one after the other.
+    // They arrive in order.
     let mut latest = 0;
     for (_, now) in &mut stream {
         latest = latest.max(*now);
@@ -232,8 +232,8 @@ fn disturbed(changes: &[(usize, Change)], jitter: &[u64]) -> Vec<(Ns, Ns)> {
 }
 
 proptest! {
-    /// Whatever becomes of stamps, next to nothing is lost, nothing is left waiting, and no place is further ahead of
-    /// the clock than may wait, or behind it than the rule says.
+    /// For any disturbance, next to nothing is lost, nothing is left waiting, and no position is further ahead of the
+    /// clock than may be queued, or behind it than the rule allows.
     #[test]
     fn every_live_buffer_has_its_place(
         changes in prop::collection::vec((0usize..1_900, change()), 0..6),
@@ -245,7 +245,7 @@ proptest! {
             .map(|(at, now)| (at, now + latency))
             .collect();
         let (places, _) = place(stream.clone(), true, latency);
-        // A leap while what a stall has held up comes may leave the rest of that too far ahead.
+        // A jump during the backlog of a stall may leave the rest of that too far ahead.
         let leaps = changes.len() > 1;
         let held_up = changes.iter().filter_map(|(_, change)| match change {
             Change::Stall(length, true) if leaps => Some((*length + 2 * LIMIT) / FRAME),
@@ -257,7 +257,7 @@ proptest! {
         for (n, at) in &places {
             prop_assert!(*at <= stream[*n].1 + LIMIT + 2 * FRAME, "{} is ahead", n);
         }
-        // What has gone well for a while is where it belongs.
+        // A stream that has been undisturbed for a while is placed correctly.
         let last_change = changes.iter().map(|(from, _)| *from + 600).max().unwrap_or(0);
         for (n, at) in places.iter().filter(|(n, _)| *n > last_change) {
             let late = stream[*n].1.saturating_sub(at + FRAME + latency);
@@ -265,7 +265,7 @@ proptest! {
         }
     }
 
-    /// Where stamps were right and are right again, places are.
+    /// Where timestamps were correct and are again, positions are, too.
     #[test]
     fn stamps_that_were_wrong_for_one_buffer_change_no_other(
         wrong in prop::collection::btree_map(1usize..1_999, -7_200_000i64..7_200_000, 0..20),
@@ -282,14 +282,14 @@ proptest! {
         prop_assert_eq!(shifts, Vec::<i64>::new());
         prop_assert_eq!(places.len(), 2_000);
         for (n, at) in places {
-            // Small steps are the gates' business.
+            // Small steps are handled by the gates.
             if !alone(&n) {
                 prop_assert_eq!(at, base + n as Ns * FRAME, "{}", n);
             }
         }
     }
 
-    /// Any stamps and any clock: nothing panics, and nothing disappears.
+    /// For any timestamps and any clock: no panics, and no item is lost.
     #[test]
     fn nothing_disappears(
         stream in prop::collection::vec((any::<u64>(), any::<u64>()), 0..300),

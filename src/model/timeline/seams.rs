@@ -1,25 +1,24 @@
-//! Where a recording goes over from one part to the next: instants that all tracks share, like cuts, at which nothing
-//! is dropped.
+//! Boundaries between the parts of a recording: instants shared by all tracks, like cuts, at which nothing is dropped.
 
 use super::{Ns, Timeline};
 
-/// The end of a part, and the beginning of the next.
+/// The end of a part, and the start of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seam {
-    /// Running time. In a pause: the cut that began it.
+    /// Running time. While paused: the cut that began the pause.
     pub running: Ns,
-    /// Recorded time, of the whole recording.
+    /// Recorded time in the whole recording.
     pub recorded: Ns,
 }
 
 impl Timeline {
-    /// The same, in parts of no more recorded time than this.
+    /// Limits the recorded time per part.
     pub fn with_max_size_time(mut self, max_size_time: Ns) -> Self {
         self.max_size_time = max_size_time;
         self
     }
 
-    /// The same, while it is not known, from `step` of each part on, whether the part takes more: see
+    /// Limits the media each part accepts at first to `step`, since its end may be decided later: see
     /// [`Timeline::set_horizon`].
     pub fn with_horizon(mut self, step: Ns) -> Self {
         self.horizon = Some(step);
@@ -27,32 +26,32 @@ impl Timeline {
         self
     }
 
-    /// Number of the part that is on, from 0.
+    /// Index of the current part, from 0.
     pub fn part(&self) -> usize {
         self.seams.len()
     }
 
-    /// Where this part ends, once that is known.
+    /// The end of this part, once known.
     pub fn end_of_part(&self, part: usize) -> Option<Seam> {
         self.seams.get(part).copied()
     }
 
-    /// Where this part begins, `None` for the first and for parts that are not there yet.
+    /// The start of this part, `None` for the first and for future parts.
     pub fn begin_of_part(&self, part: usize) -> Option<Seam> {
         self.end_of_part(part.checked_sub(1)?)
     }
 
-    /// Recorded time of the recording at which this part begins.
+    /// Recorded time at which this part begins.
     pub fn recorded_before(&self, part: usize) -> Ns {
         self.begin_of_part(part).map_or(0, |seam| seam.recorded)
     }
 
-    /// The part that a recorded time of the recording is in.
+    /// The part that contains a recorded time.
     pub fn part_at(&self, recorded: Ns) -> usize {
         self.seams.partition_point(|seam| seam.recorded <= recorded)
     }
 
-    /// The running time at which the first recorded instant of this part lies, once it is known.
+    /// Running time of the first recorded instant of this part, once known.
     pub fn first_instant_of(&self, part: usize) -> Option<Ns> {
         if part == 0 {
             return self.intervals.first().map(|first| first.start);
@@ -63,16 +62,16 @@ impl Timeline {
         first.resolved.then(|| first.start.max(begin.running))
     }
 
-    /// Recorded time of a part, as far as the recording has come; see [`Timeline::duration`].
+    /// Recorded duration of a part so far; see [`Timeline::duration`].
     pub fn duration_of(&self, part: usize) -> Ns {
         let end = self.end_of_part(part).map(|seam| seam.recorded);
         end.unwrap_or_else(|| self.duration())
             .saturating_sub(self.recorded_before(part))
     }
 
-    /// Ends the part that is on at `at`, or at an instant behind it that [`Timeline::resolve_split`] will tell. In a
-    /// pause, and while a resume waits for its start, that is the cut which began the pause. FALSE if nothing has been
-    /// recorded in the part, it ends already, or the recording has ended.
+    /// Ends the current part at `at`, or at a later instant to be set by [`Timeline::resolve_split`]. While paused, and
+    /// while a resume waits for its start, that is the cut that began the pause. FALSE if nothing has been recorded in
+    /// the part, a split is pending already, or the recording has ended.
     pub fn split(&mut self, at: Ns) -> bool {
         let is_empty = self.recorded_at(at) <= self.recorded_before(self.part());
         if self.stopped.is_some() || self.split.is_some() || is_empty {
@@ -98,26 +97,26 @@ impl Timeline {
         true
     }
 
-    /// Where the interval ends that is on at this running time.
+    /// The end of the interval at this running time.
     pub fn end_at(&self, running: Ns) -> Option<Ns> {
         let (_, interval) = self.interval_at(running)?;
         let end = self.end_of(interval);
         (end < Ns::MAX).then_some(end)
     }
 
-    /// The running time from which on it is not known to which part media belongs.
+    /// Running time from which on it is unknown to which part media belongs.
     pub fn hold(&self) -> Option<Ns> {
         let limit = self.end_by_size_time();
         let known = self.split.into_iter().chain(limit);
         known.chain(self.horizon()).min()
     }
 
-    /// The part takes media up to this recorded time, of the recording; what comes behind it waits.
+    /// Sets the recorded time up to which the part accepts media; later media waits.
     pub fn set_horizon(&mut self, recorded: Ns) {
         self.horizon = Some(recorded);
     }
 
-    /// The running time of that, as long as it is not behind the end.
+    /// Running time of the horizon, if it is before the end.
     pub fn horizon(&self) -> Option<Ns> {
         let at = self.running_ahead(self.horizon?)?;
         let last = self.intervals.last()?;
@@ -129,19 +128,19 @@ impl Timeline {
         self.horizon.is_some_and(|at| from <= at && at <= to)
     }
 
-    /// The running time of a recorded time that the interval which is on has reached or will.
+    /// Running time at which the current interval reaches a recorded time.
     pub fn running_ahead(&self, recorded: Ns) -> Option<Ns> {
         let last = self.intervals.last().filter(|last| last.resolved)?;
         let ahead = recorded.saturating_sub(last.recorded);
         Some(last.start.saturating_add(ahead))
     }
 
-    /// The instant at or behind which the part is to end, while that is not known.
+    /// The instant at or after which the part is to end, while unresolved.
     pub fn pending_split(&self) -> Option<Ns> {
         self.split
     }
 
-    /// Running time at which the part that is on has as much recorded time as it may.
+    /// Running time at which the current part reaches its maximum recorded time.
     pub fn end_by_size_time(&self) -> Option<Ns> {
         let begun = self.recorded_before(self.part());
         let at = self.running_ahead(begun.saturating_add(self.max_size_time))?;
@@ -149,7 +148,7 @@ impl Timeline {
         (self.split.is_none() && at < end).then_some(at)
     }
 
-    /// Ends the part that has as much recorded time as it may, once `progress` has come that far.
+    /// Starts a split if the part has reached its maximum recorded time at `progress`.
     pub fn split_by_size_time(&mut self, progress: Ns) -> bool {
         self.split = self
             .split
@@ -157,15 +156,15 @@ impl Timeline {
         self.split.is_some()
     }
 
-    /// The pending split will not come before `at`.
+    /// The pending split does not happen before `at`.
     pub fn defer_split(&mut self, at: Ns) {
         if let Some(split) = &mut self.split {
             *split = at.max(*split);
         }
     }
 
-    /// The pending split comes at `at` (not before it was asked for, nor behind the interval's end). `None` if nothing
-    /// is recorded behind it: then the part does not end.
+    /// Resolves the pending split to `at` (not before it was requested, nor after the interval's end). `None` if
+    /// nothing is recorded after it: then the part does not end.
     pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
         let asked = self.split.take()?;
         let (index, interval) = self.interval_at(asked)?;
@@ -189,7 +188,7 @@ impl Timeline {
         self.horizon = self.horizon.map(|_| horizon);
     }
 
-    /// The pending split does not come.
+    /// Cancels the pending split.
     pub fn cancel_split(&mut self) {
         self.split = None;
         self.max_size_time = Ns::MAX;

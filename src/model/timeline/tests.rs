@@ -1,4 +1,4 @@
-//! Cuts in any order, and media of any size among them.
+//! Cuts in any order, with media of any size.
 
 use super::*;
 use crate::model::SampleGrid;
@@ -181,7 +181,7 @@ proptest! {
     ) {
         let mut timeline = cut(&steps);
         let end = timeline.stop(6_000_000_000);
-        // Walk the source in pieces: what they keep must be exactly the recorded time.
+        // Walk the source in pieces: what is kept must be exactly the recorded time.
         let (mut at, mut next) = (5_000_000_000u64, 0u64);
         while at < end {
             let mut piece = size.min(end - at);

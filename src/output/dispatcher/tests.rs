@@ -1,4 +1,4 @@
-//! Events come one after the other, whatever is open, kept or given up meanwhile.
+//! Events are emitted in order, regardless of open lanes and reserved or released positions.
 
 use super::*;
 use proptest::prelude::*;
@@ -66,13 +66,13 @@ fn the_thread_goes_when_idle_and_comes_back() {
     }
 }
 
-/// What the recordings of an element may do; numbers pick among what is there.
+/// Actions of an element's recordings; numbers select among the existing ones.
 #[derive(Clone, Debug)]
 enum Step {
     Open,
     Push(usize),
     Reserve(usize),
-    /// Whether with an event, or giving the place up.
+    /// With an event, or releasing the position.
     Fill(usize, bool),
     Close(usize),
     Drop(usize),
@@ -90,7 +90,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     proptest::collection::vec(step, 1..60)
 }
 
-/// A recording as the naive model has it: its places, and whether it takes more.
+/// A recording in the reference model: its positions, and whether it is open.
 #[derive(Default)]
 struct Naive {
     places: Vec<Option<u32>>,
@@ -100,8 +100,8 @@ struct Naive {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Against lists: recordings in the order in which they were opened, their events in the order in
-    /// which places were taken, none lost, none twice; an event that a handler adds comes last.
+    /// Compares with lists: recordings in the order they were opened, their events in the order of their positions,
+    /// each exactly once; an event added by a handler comes last.
     #[test]
     fn any_sequence_comes_in_the_order_of_the_places(steps in steps()) {
         let (dispatcher, receiver) = collector();
@@ -165,7 +165,7 @@ proptest! {
     }
 }
 
-/// Recordings that end in threads of their own, while a handler blocks, keep their order.
+/// Recordings that end in separate threads, while a handler blocks, keep their order.
 #[test]
 fn many_threads_keep_each_recordings_order() {
     let (dispatcher, receiver) = collector();

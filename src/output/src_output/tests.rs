@@ -1,4 +1,4 @@
-//! The `src` pad's output with real sinks, and with pads that misbehave.
+//! The `src` pad's output with real sinks, and with misbehaving pads.
 
 use super::*;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use std::time::Instant;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A `src` pad as the element has it.
+/// A `src` pad as in the element.
 struct Rig {
     pad: gst::Pad,
     output: Arc<OnceLock<SrcOutput>>,
@@ -69,7 +69,7 @@ impl Rig {
         self.out().shared.queue().unwrap().backlog()
     }
 
-    /// A recording of `pieces`, with a patch at 3 before the end; what the bytes then are.
+    /// Records `pieces` buffers, with a patch 3 before the end; returns the expected bytes.
     fn record(&self, pieces: usize, seed: u8) -> Vec<u8> {
         let mut model = Vec::new();
         self.out().begin(0, &caps());
@@ -113,7 +113,7 @@ fn until(what: &str, done: impl Fn() -> bool) {
     }
 }
 
-/// A pipeline of a filesink, as it is or inside of a bin.
+/// A pipeline with a filesink, directly or inside a bin.
 struct Files {
     pipeline: gst::Pipeline,
     sink: gst::Element,
@@ -144,7 +144,7 @@ impl Files {
         }
     }
 
-    /// Behind a recorder that goes to PLAYING together with it.
+    /// Linked to a recorder that goes to PLAYING together with it.
     fn playing_behind(rig: &Rig, path: &Path, boxed: bool) -> Self {
         let files = Self::new(path, boxed);
         rig.link(&files.entry);
@@ -154,7 +154,7 @@ impl Files {
         files
     }
 
-    /// Linked in PAUSED to a recorder that runs.
+    /// Linked in PAUSED to a running recorder.
     fn linked_late(rig: &Rig, path: &Path) -> Self {
         let files = Self::new(path, false);
         files.pipeline.set_state(gst::State::Paused).unwrap();
@@ -184,7 +184,7 @@ impl Files {
         assert_eq!(message.type_(), gst::MessageType::Eos, "{message:?}");
     }
 
-    /// Ends the file, and begins another one at `path`.
+    /// Ends the file, and starts another one at `path`.
     fn cycle(&self, path: &Path) {
         self.sink.set_state(gst::State::Null).unwrap();
         self.sink.set_property("location", path);
@@ -198,7 +198,7 @@ impl Drop for Files {
     }
 }
 
-/// What a bare sink pad saw.
+/// Events and buffers seen by a bare sink pad.
 #[derive(Clone, Debug, PartialEq)]
 enum Seen {
     Event(gst::EventType),
@@ -206,7 +206,7 @@ enum Seen {
     Buffer(u64, Vec<u8>),
 }
 
-/// A sink pad that reports what comes; `flow` answers to each buffer.
+/// A sink pad that reports its input; `flow` is the return value for each buffer.
 fn bare(
     seekable: bool,
     flow: impl Fn() -> Result<gst::FlowSuccess, gst::FlowError> + Send + Sync + 'static,
@@ -250,7 +250,7 @@ fn bare(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..Default::default() })]
 
-    /// Whatever is written, spilled or not, downstream can make the recording of it.
+    /// Downstream can reconstruct the recording from any writes, spilled or not.
     #[test]
     fn downstream_has_the_model(
         writes in prop::collection::vec((any::<u16>(), any::<bool>(), 0usize..5000), 1..150),
@@ -273,7 +273,7 @@ proptest! {
             rig.out().write(0, pos as u64, buffer(&new));
             let len = model.len();
             model.resize(len.max(pos + size), 0);
-            // What is not seekable keeps what it has.
+            // Non-seekable downstream keeps its bytes.
             let from = if seekable { pos } else { len.clamp(pos, pos + size) };
             model[from..pos + size].copy_from_slice(&new[from - pos..]);
         }
@@ -297,7 +297,7 @@ proptest! {
     }
 }
 
-/// Everything up to and with EOS.
+/// Everything up to and including EOS.
 fn all(seen: &mpsc::Receiver<Seen>) -> Vec<Seen> {
     let mut all = Vec::new();
     loop {
@@ -327,7 +327,7 @@ fn a_filesink_ends_up_with_the_patched_bytes() {
     rig.out().write(0, 0, buffer(&model));
     for round in 1..200usize {
         let new = bytes(round as u8, 1 + round * 37 % 500);
-        // Now and then over earlier bytes, or over the end.
+        // Sometimes over earlier bytes, or across the end.
         let pos = match round % 5 {
             0 => model.len() / 2,
             1 => model.len() - 1,
@@ -407,7 +407,7 @@ fn without_caps_the_segment_waits_for_them() {
     rig.out().deactivate();
     rig.out().activate(None).unwrap();
     rig.record(1, 0);
-    // Two activations: what the first one sent may be cut short anywhere.
+    // Two activations: the output of the first may be cut short anywhere.
     let seen = all(&seen);
     let last = seen
         .iter()
@@ -587,7 +587,7 @@ fn a_sink_not_cycled_is_a_warning_and_keeps_its_file() {
         let warnings = rig.warnings();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("EOS"), "{warnings:?}");
-        // And once it has been, the next one goes out.
+        // After that, the next one is output.
         files.cycle(&other);
         let model = rig.record(10, 3);
         files.eos();
@@ -669,7 +669,7 @@ fn a_sink_linked_between_two_recordings_gets_the_second() {
     let first = Files::linked_late(&rig, &path(0));
     let one = rig.record(3, 0);
     first.eos();
-    // Linked once more, it is as it was: it has had its end.
+    // Relinked, it is still at EOS.
     rig.pad.unlink(&rig.pad.peer().unwrap()).unwrap();
     rig.link(&first.entry);
     rig.record(1, 1);
@@ -694,7 +694,7 @@ fn a_sink_cycled_midway_gets_the_next_recording() {
     rig.out().begin(0, &caps());
     rig.out().write(0, 0, buffer(b"first"));
     assert!(rig.out().drain(DEADLINE));
-    // While it is down, a piece fails; what comes later is not sent into the new file.
+    // While it is down, a buffer fails; later ones are not pushed into the new file.
     files.sink.set_state(gst::State::Null).unwrap();
     rig.out().write(0, 5, buffer(b"second"));
     assert!(rig.out().drain(DEADLINE));
@@ -732,7 +732,7 @@ fn deactivation_does_not_wait_for_a_stuck_downstream() {
     rig.down();
     assert!(begin.elapsed() < PATIENCE * 5, "{:?}", begin.elapsed());
     assert_eq!(rig.warnings(), [""; 0]);
-    // The thread left behind ends when it is dropped, and takes the pad with it.
+    // The abandoned thread exits once unblocked, and releases the pad.
     let pad = rig.pad.downgrade();
     drop(leave);
     drop(rig);
@@ -780,7 +780,7 @@ fn up_and_down_again() {
     assert_eq!(rig.warnings(), [""; 0]);
 }
 
-/// What two recordings that overlap leave in a file; each step says of which one it is.
+/// The file that two overlapping recordings produce; each step has the number of its recording.
 fn overlapping(steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
@@ -799,9 +799,9 @@ fn overlapping(steps: &[(u64, Step)]) -> (Vec<u8>, Vec<String>) {
     (std::fs::read(&path).unwrap(), rig.warnings())
 }
 
-/// Something that a recording does.
+/// An action of a recording.
 enum Step {
-    /// And whether it may.
+    /// With the expected result.
     Begin(bool),
     Write(u64, &'static [u8]),
     End,

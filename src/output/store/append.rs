@@ -1,20 +1,20 @@
-//! Bytes appended behind a recording when it is completed: all of them, or none.
+//! Appends bytes to a recording when it is finalised: all of them, or none.
 
 use super::{Backing, Store, spilling, writing};
 use std::io;
 
 impl Store {
-    /// Whether everything is in a file at `location`, so that bytes can be changed that have gone out in blobs.
+    /// Whether everything is in a file at `location`, so that bytes already output in blobs can be changed.
     pub fn is_in_file(&self) -> bool {
         matches!(self.backing, Backing::File { .. })
     }
 
-    /// Whether a write has failed: nothing can be made whole any more.
+    /// Whether a write has failed: the recording cannot be finalised any more.
     pub fn has_failed(&self) -> bool {
         self.grows_until.is_some()
     }
 
-    /// Bytes that are where they are to stay: of a file, those that it has taken.
+    /// Bytes stored permanently: for a file, those written to it.
     pub fn stored(&self) -> u64 {
         match &self.backing {
             Backing::File(file) => file.disk.written(),
@@ -22,11 +22,11 @@ impl Store {
         }
     }
 
-    /// Adds `buffer` at the end and writes it out. `aside`: it goes into the file only, and into no blob. A device does
-    /// not get it, as it does not get patches.
+    /// Appends `buffer` and writes it out. `aside`: only to the file, not to a blob. A device does not get it, as with
+    /// patches.
     ///
     /// # Errors
-    /// When there is no room for it: then there is nothing of it, and all that has come before is as it was.
+    /// If there is no space: then nothing of it is stored, and the earlier bytes are unchanged.
     pub fn append_whole(&mut self, buffer: gst::Buffer, aside: bool) -> io::Result<()> {
         self.flush()?;
         if self.has_failed() || self.finished {
@@ -36,7 +36,7 @@ impl Store {
         let temp_dir = self.temp_dir.as_deref();
         match &mut self.backing {
             Backing::Memory { .. } | Backing::Spilled { .. } if aside => return Ok(()),
-            // It is little beside the media: a file is not begun for it.
+            // Small compared with the media: not worth a spill file.
             Backing::Memory { pieces, .. } => pieces.append(buffer)?,
             Backing::Spilled { disk, .. } => {
                 let added = disk.append_whole(&buffer);
@@ -55,11 +55,11 @@ impl Store {
         Ok(())
     }
 
-    /// Makes the file at `location` end behind its first `length` bytes, unless a blob has more of it. The last blob
-    /// has the rest all the same.
+    /// Truncates the file at `location` to `length` bytes, unless a blob extends beyond that. The last blob still gets
+    /// the rest.
     ///
     /// # Errors
-    /// When the file cannot be made shorter.
+    /// If the file cannot be truncated.
     pub fn cut_off(&mut self, length: u64) -> io::Result<()> {
         match &mut self.backing {
             Backing::File(file) if length >= self.taken => {
@@ -140,7 +140,7 @@ mod tests {
             assert_eq!(take(&mut store, false), [7; 60]);
             write(&mut store, &[8; 40]);
             store.flush().unwrap();
-            // A blob has it.
+            // Already in a blob.
             store.cut_off(20).unwrap();
             assert_eq!(store.stored(), 100);
             store.cut_off(70).unwrap();

@@ -1,15 +1,15 @@
-//! A file at `location` that is synchronised now and then, in rounds: what has come is written out, the file is
-//! synchronised, and only then it is patched. So a patch is never on the disk before the bytes that it refers to.
+//! Synchronises a file at `location` in rounds: pending bytes are written, the file is synchronised, and only then it
+//! is patched. So a patch is never on disk before the bytes that it refers to.
 
 use super::{AtLocation, Backing, Edit, Store, SyncFile};
 use std::io;
 
 impl Store {
-    /// What brings the file to the disk; `None` where there is none. From here on patches wait for
-    /// [`Store::write_patches`]; blobs have them at once.
+    /// The handle to synchronise the file with; `None` if there is no file. From here on patches are deferred until
+    /// [`Store::write_patches`]; blobs get them at once.
     ///
     /// # Errors
-    /// When the file's directory cannot be opened.
+    /// If the file's directory cannot be opened.
     pub fn sync_file(&mut self) -> io::Result<Option<SyncFile>> {
         let Backing::File(file) = &mut self.backing else {
             return Ok(None);
@@ -19,8 +19,8 @@ impl Store {
         Ok(Some(sync_file))
     }
 
-    /// Writes out what was gathered. How many patches may be written as soon as the file has been synchronised after
-    /// this; `None` if there is nothing new to synchronise.
+    /// Writes pending bytes. Returns how many patches can be written once the file has been synchronised; `None` if
+    /// there is nothing new to synchronise.
     ///
     /// # Errors
     /// As [`Store::write`].
@@ -36,7 +36,7 @@ impl Store {
         Ok((is_new || was_patched || waiting > 0).then_some(waiting))
     }
 
-    /// Writes the first so many of the patches that wait.
+    /// Writes up to `most` of the deferred patches.
     ///
     /// # Errors
     /// As [`Store::write`]: the first.
@@ -63,14 +63,14 @@ impl AtLocation {
         first
     }
 
-    /// Patches wait no more, for a disk that has failed.
+    /// Stops deferring patches, after a disk error.
     pub(super) fn patch_at_once(&mut self) {
-        // What it does not take now, blobs have.
+        // Blobs get the patches that fail.
         let _ = self.write_patches(usize::MAX);
         self.waiting = None;
     }
 
-    /// Patches that the file does not have, or not yet.
+    /// Patches not in the file, or not yet.
     pub(super) fn later_patches(&self) -> Vec<Edit> {
         let waiting = self.waiting.iter().flatten();
         self.unwritten.iter().chain(waiting).cloned().collect()

@@ -4,19 +4,19 @@ use super::*;
 use proptest::prelude::*;
 use std::io::Write;
 
-/// What a muxer and an application do.
+/// Actions of a muxer and an application.
 #[derive(Clone, Debug)]
 enum Op {
-    /// Bytes at the end; the shape says how the buffer is made.
+    /// Appends bytes, in a buffer of this shape.
     Append(usize, Shape),
-    /// Bytes at a place among those there are (in 1/65536 of the length); may reach beyond them.
+    /// Overwrites bytes at an existing offset (in 1/65536 of the length); may reach beyond the end.
     Patch(u16, usize, Shape),
-    /// Bytes behind a hole.
+    /// Writes bytes after a gap.
     Gap(usize, usize),
-    /// A blob; FALSE: its bytes are wanted only at the end.
+    /// Takes a blob; FALSE: its bytes are read only at the end.
     Take(bool),
     Flush,
-    /// It is synchronised; FALSE: its patches do not go into the file at once.
+    /// Synchronises; FALSE: patches are deferred.
     Round(bool),
 }
 
@@ -50,14 +50,14 @@ fn buffer(bytes: &[u8], shape: Shape) -> gst::Buffer {
     }
 }
 
-/// A blob's bytes, which can be had.
+/// The bytes of a blob, without error.
 fn whole(blob: BlobBytes) -> gst::Buffer {
     let (buffer, error) = blob.into_buffer();
     assert!(error.is_none(), "{error:?}");
     buffer
 }
 
-/// The bytes that are taken from a store.
+/// Takes bytes from a store.
 pub(super) fn taken(store: &mut Store, last: bool) -> gst::Buffer {
     whole(store.take(last).unwrap())
 }
@@ -85,14 +85,14 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Bytes that differ from write to write and from place to place.
+/// Bytes that depend on the write and the offset.
 fn noise(seed: usize, size: usize) -> Vec<u8> {
     (0..size)
         .map(|at| (seed.wrapping_mul(37) ^ at.wrapping_mul(11) ^ (at >> 8)) as u8)
         .collect()
 }
 
-/// Runs `ops` and returns the whole recording as it was written, patches included.
+/// Runs `ops` and returns the whole recording as written, including patches.
 fn run(store: &mut Store, ops: &[Op]) -> Result<Vec<u8>, TestCaseError> {
     let mut model: Vec<u8> = Vec::new();
     let mut taken = 0;
@@ -223,7 +223,7 @@ fn a_patch_leaves_the_muxers_buffer_alone() {
     assert_eq!(&bytes(&taken(&mut store, true))[5000..5005], b"patch");
 }
 
-/// Bytes whose end can be seen.
+/// Bytes whose release can be observed.
 struct Watched(
     Vec<u8>,
     #[allow(dead_code, reason = "counted")] std::sync::Arc<()>,
@@ -283,7 +283,7 @@ fn large_recordings_do_not_stay_in_memory() {
             assert_eq!(&map[77..84], b"patched");
             assert_eq!(map[map.len() - 1], piece[piece.len() - 1]);
         }
-        // Other tests run beside this one: the room is for them.
+        // The margin is for other tests that run concurrently.
         let grown = anonymous().saturating_sub(before);
         assert!(grown < SIZE / 2, "{grown} bytes of memory more");
     }
@@ -298,23 +298,23 @@ fn a_full_disk_is_reported_once_and_memory_goes_on() {
     assert!(err.to_string().contains("/dev/full"), "{err}");
     store.write(5, buffer(b"more", Shape::Plain)).unwrap();
     store.write(0, buffer(b"F", Shape::Plain)).unwrap();
-    // As much again as `max_memory` is kept, and nothing behind a hole.
+    // Up to `max_memory` more is kept, and nothing after a gap.
     store.write(9, buffer(b"too much", Shape::Plain)).unwrap();
     store.write(9, buffer(b"late", Shape::Plain)).unwrap();
     assert_eq!(store.len(), 9);
     assert_eq!(bytes(&taken(&mut store, true)), b"Firstmore");
 }
 
-/// A small file system of its own, if this machine lets us mount one.
+/// A separate small file system, if this machine permits mounts.
 pub(super) struct Tiny(pub(super) tempfile::TempDir);
 
 impl Tiny {
-    /// A place for a megabyte.
+    /// One of a megabyte.
     pub(super) fn new() -> Option<Self> {
         Self::mount(&["-t", "tmpfs", "-o", "size=1m", "tmpfs"])
     }
 
-    /// One whose files can share blocks.
+    /// One whose files can share extents.
     fn sharing(image: &Path) -> Option<Self> {
         File::create(image).unwrap().set_len(120 << 20).unwrap();
         let mut mkfs = std::process::Command::new("mkfs.btrfs");
@@ -340,7 +340,7 @@ impl Tiny {
     }
 }
 
-/// scripts/test tells at its end.
+/// scripts/test reports these at its end.
 fn skipped(what: &str) {
     if let Some(list) = std::env::var_os("MEDIARECORDER_SKIPPED") {
         let mut list = File::options().append(true).open(list).unwrap();
@@ -357,7 +357,7 @@ impl Drop for Tiny {
     }
 }
 
-/// Writes until the first error, and beyond; the error and what had been written.
+/// Writes until the first error, and beyond; returns the error and all bytes written.
 fn fill(store: &mut Store) -> (io::Error, Vec<u8>) {
     let mut model = Vec::new();
     let mut error = None;
@@ -396,7 +396,7 @@ fn a_file_on_a_full_disk_loses_nothing_that_was_in_memory() {
         model[at..at + 7].copy_from_slice(b"patched");
     }
     let blob = bytes(&taken(&mut store, true));
-    // What was gathered, and then up to `max_memory` more.
+    // Pending bytes, and then up to `max_memory` more.
     assert!(blob.len() > in_file + (1 << 20) - 10_000, "{}", blob.len());
     assert!(blob.len() < in_file + (1 << 20) + 100_000, "{}", blob.len());
     let wrong = (0..blob.len()).find(|at| blob[*at] != model[*at]);
@@ -508,7 +508,7 @@ fn flushed_bytes_are_in_the_file() {
     assert_eq!(std::fs::read(&path).unwrap(), b"abc");
 }
 
-/// What becomes of a file whose blobs are still held, or not even read.
+/// Changes to a file whose blobs are still held, or not even read.
 #[test]
 fn blobs_do_not_change_whatever_becomes_of_the_file() {
     gst::init().unwrap();
@@ -537,7 +537,7 @@ fn blobs_do_not_change_whatever_becomes_of_the_file() {
             assert!(bytes(&blob) == content, "{index}, {max_memory}");
         }
     }
-    // Not even read yet: the older file is still there, or there is nothing, but never anything else.
+    // Not yet read: the blob has the original bytes, or none, but never anything else.
     for (index, spoil) in spoil.iter().enumerate() {
         let mut store = Store::in_file(&path, 0, Some(dir.path().into())).unwrap();
         store.write(0, buffer(&content, Shape::Plain)).unwrap();
@@ -576,7 +576,7 @@ fn a_blob_that_has_no_room_has_no_bytes_and_takes_no_room() {
     let error = error.expect("no room").to_string();
     assert!(error.contains(&temp_dir.display().to_string()), "{error}");
     assert_eq!((blob.size(), blob.offset_end()), (0, 2 << 20));
-    // The recording goes on, and smaller ones have it.
+    // The recording continues, and smaller blobs succeed.
     store.write(2 << 20, buffer(b"more", Shape::Plain)).unwrap();
     let blob = taken(&mut store, true);
     assert_eq!((blob.offset(), bytes(&blob)), (2 << 20, b"more".to_vec()));
@@ -591,7 +591,7 @@ fn a_large_blob_shares_the_blocks_of_its_file_where_it_can() {
         return;
     };
     let path = sharing.0.path().join("a");
-    // There is no room for a copy elsewhere.
+    // No space for a copy elsewhere.
     let mut store = Store::in_file(&path, 1000, Some("/nonexistent".into())).unwrap();
     let content = noise(3, 10 << 20);
     let at = 12_345;
@@ -603,7 +603,7 @@ fn a_large_blob_shares_the_blocks_of_its_file_where_it_can() {
         .write(at as u64, buffer(&content[at..], Shape::Plain))
         .unwrap();
     let large = store.take(false).unwrap();
-    // What comes later reaches neither of them.
+    // Later writes affect neither of them.
     store
         .write(at as u64 - 2, buffer(b"patch", Shape::Plain))
         .unwrap();

@@ -1,19 +1,18 @@
-//! Where a buffer belongs in running time, and how much of it lies in its segment.
+//! Maps a buffer to running time and clips it to its segment.
 
 use super::{Media, Stream};
 use crate::{gate::Input, model::timeline::Ns, session::RunningTime};
 
-/// Running time beyond this (73 years) is a broken stamp.
+/// Running time beyond this (73 years) is invalid.
 const FURTHEST: Ns = Ns::MAX / 8;
-/// A buffer that says it is longer does not know how long it is.
+/// A longer duration is invalid.
 const LONGEST: gst::ClockTime = gst::ClockTime::from_seconds(86_400);
 
-/// A segment that goes back by more begins anew.
+/// A segment that goes back by more restarts running time.
 const REWOUND: i64 = 100_000_000;
 
 impl Stream {
-    /// The caps as they are in running time: in a segment of another rate, sound has so many
-    /// more or fewer samples in a second.
+    /// The caps in running time: at another segment rate, audio has proportionally more or fewer samples per second.
     pub fn caps_in_time(&self) -> Option<gst::Caps> {
         let mut caps = self.given.clone()?;
         if let Media::Sound { rate, .. } = self.media
@@ -27,11 +26,11 @@ impl Stream {
 
     fn rate_in_time(&self, rate: u32) -> u64 {
         let scaled = f64::from(rate) * self.segment.rate().abs();
-        // A cast that saturates; no rate at all would divide by it.
+        // The cast saturates; a rate of 0 would be a division by zero.
         (scaled.round() as u64).max(1)
     }
 
-    /// A length of stream time, in running time.
+    /// Converts a duration from stream time to running time.
     fn in_time(&self, length: gst::ClockTime) -> Ns {
         let rate = self.segment.rate().abs();
         if (rate - 1.0).abs() <= f64::EPSILON || rate <= 0.0 {
@@ -40,7 +39,7 @@ impl Stream {
         (length.nseconds() as f64 / rate) as Ns
     }
 
-    /// If this buffer begins a segment that sets running time back: to what.
+    /// The new running time, if this buffer begins a segment that resets it.
     pub fn goes_back_to(&mut self, buffer: &gst::BufferRef) -> Option<Ns> {
         if !std::mem::take(&mut self.fresh) || self.live == Some(true) {
             return None;
@@ -54,12 +53,12 @@ impl Stream {
         (back > REWOUND).then_some(plain)
     }
 
-    /// Places a buffer in running time; `None` if it lies outside the segment, or cannot be recorded.
+    /// Maps a buffer to running time; `None` if it lies outside the segment, or cannot be recorded.
     pub fn place(&mut self, buffer: gst::Buffer, clock: &RunningTime) -> Option<Input> {
         if self.cannot_be_turned() {
             return None;
         }
-        // Encoders read beyond the end of a picture that is not whole.
+        // Encoders read past the end of an incomplete frame.
         if let Media::Picture { size, .. } = self.media
             && buffer.size() < size
             && buffer.meta::<gst_video::VideoMeta>().is_none()
@@ -78,7 +77,7 @@ impl Stream {
         let whole = start <= pts && stop >= end;
         let (buffer, plain, duration) = match self.media {
             _ if whole => (buffer, inside.nseconds(), duration),
-            // Sound is cut to the segment, to the sample.
+            // Audio is clipped to the segment, to the sample.
             Media::Sound { rate, bytes } => {
                 let segment = self.segment.upcast_ref();
                 let part = gst_audio::audio_buffer_clip(buffer, segment, rate, bytes)?;
@@ -88,7 +87,7 @@ impl Stream {
                 let plain = self.running_time(start, end)?.nseconds();
                 (part, plain, duration)
             }
-            // A picture is shown as long as it reaches into it.
+            // A frame lasts until the end of the segment at most.
             Media::Picture { .. } => {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
@@ -113,17 +112,17 @@ impl Stream {
         })
     }
 
-    /// Whether it is played backwards.
+    /// Whether playback is in reverse.
     fn is_backwards(&self) -> bool {
         self.segment.rate() < 0.0
     }
 
-    /// Whether it is played backwards and cannot be recorded so.
+    /// Whether playback is in reverse and cannot be recorded.
     pub fn cannot_be_turned(&self) -> bool {
         self.is_backwards() && self.caps.is_some() && matches!(self.media, Media::Encoded)
     }
 
-    /// When media from `start` to `end` begins to be heard or seen: backwards, with its end.
+    /// Running time of the start of media from `start` to `end`; in reverse playback that is its end.
     fn running_time(
         &self,
         start: gst::ClockTime,
@@ -136,7 +135,7 @@ impl Stream {
         self.segment.to_running_time(first)
     }
 
-    /// Without stamps, live media is taken to be captured as it comes, other media to follow.
+    /// Without timestamps, live media is placed at its arrival, other media after the previous buffer.
     fn place_unstamped(&self, buffer: gst::Buffer, clock: &RunningTime) -> Input {
         let duration = self.duration(&buffer).filter(|length| *length < LONGEST);
         let duration = duration.map(|length| self.in_time(length));
@@ -153,8 +152,8 @@ impl Stream {
         }
     }
 
-    /// Running time as recordings count it. When a new base time has moved live media, what was
-    /// already on its way still goes by the old one: the shift that lets it go on is right.
+    /// Running time including the recorder's offset. If a new base time has moved live media, buffers already in flight
+    /// still use the old one: the offset that keeps them continuous applies.
     fn shifted(&mut self, plain: Ns, clock: &RunningTime) -> Ns {
         let by_old = plain.saturating_add_signed(self.shift);
         if self.live != Some(true) || self.shift == clock.live_shift() {
@@ -169,12 +168,11 @@ impl Stream {
         by_old
     }
 
-    /// How long a buffer lasts in stream time: of raw audio the count of samples tells, of which
-    /// stamps are roundings.
+    /// Duration of a buffer in stream time; for raw audio from the sample count, since timestamps are rounded.
     fn duration(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
         let (rate, bytes) = match self.media {
             Media::Sound { rate, bytes } => (rate, bytes),
-            // Without a length of its own it has the one that its caps give it.
+            // Without a duration of its own, the frame rate of the caps applies.
             Media::Picture { frame, .. } => {
                 let own = buffer.duration().filter(|length| !length.is_zero());
                 return own.or(frame).or(buffer.duration());
@@ -188,7 +186,7 @@ impl Stream {
         Some(buffer.duration().filter(rounded).unwrap_or(exact))
     }
 
-    /// Upstream has nothing between these positions in the segment: the running time up to which.
+    /// Handles a GAP between these segment positions; returns the running time of its end.
     pub fn gap(
         &mut self,
         start: gst::ClockTime,
@@ -205,8 +203,7 @@ impl Stream {
         Some(running)
     }
 
-    /// Upstream's chapters in running time, as far as the segment reaches them. One that is on when it begins, begins
-    /// there.
+    /// Upstream's chapters in the segment, in running time. A chapter already in progress begins with the segment.
     pub fn chapters(&self) -> Vec<(Ns, String)> {
         let begin = self.segment.start();
         let time = begin.and_then(|begin| self.segment.to_stream_time(begin));
@@ -226,21 +223,21 @@ impl Stream {
         chapters.collect()
     }
 
-    /// Where a buffer that has been placed is in the stream.
+    /// Stream time of a buffer that has been placed.
     pub fn stream_time(&self, input: &Input) -> Option<gst::ClockTime> {
         self.segment.to_stream_time(input.buffer.pts()?)
     }
 
-    /// A running time of recordings as upstream counts it.
+    /// Converts a running time of the recordings to upstream's.
     pub fn upstream_time(&self, running: Ns) -> Ns {
         running.saturating_add_signed(self.shift.saturating_neg())
     }
 }
 
-/// The samples of a buffer from the last to the first; `bytes` are those of one of all channels.
+/// Reverses the samples of a buffer; `bytes` is the size of one sample over all channels.
 fn reversed(mut buffer: gst::Buffer, bytes: u32) -> Option<gst::Buffer> {
     let meta = buffer.meta::<gst_audio::AudioMeta>();
-    // Or each plane by itself.
+    // Planar: each plane separately.
     let planes = meta.map(|meta| {
         let width = bytes / meta.info().channels().max(1);
         let planes = meta.offsets().iter().copied();
@@ -250,7 +247,7 @@ fn reversed(mut buffer: gst::Buffer, bytes: u32) -> Option<gst::Buffer> {
     let mut map = fields.map_writable().ok()?;
     let turn = |samples: &mut [u8], width: u32| {
         samples.reverse();
-        // And the bytes of each as they were.
+        // Restores the byte order within each sample.
         let width = usize::try_from(width).unwrap_or(1).max(1);
         samples.chunks_exact_mut(width).for_each(<[u8]>::reverse);
     };
