@@ -57,7 +57,7 @@ impl Supervisor {
         let numbered = pattern.filter(|pattern| location::is_numbered(pattern));
         let part = part_number(self.part.number);
         let named = session.delegate.file_name(part);
-        let named = named.and_then(|name| self.check_name(name));
+        let named = named.and_then(|name| self.check_name(name, "format-location"));
         match (named, numbered) {
             (Ok(Some(name)), _) => Ok(Some(name)),
             (Ok(None), Some(pattern)) => location::numbered(pattern, number).map(Some),
@@ -82,11 +82,12 @@ impl Supervisor {
     fn fallback_name(&self, number: u32) -> Result<String, Error> {
         let pattern = self.session.pattern().unwrap_or_default();
         let name = location::numbered(pattern, number)?;
-        Ok(self.check_name(Some(name))?.unwrap_or_default())
+        let named = self.check_name(Some(name), "fallback-location")?;
+        Ok(named.unwrap_or_default())
     }
 
     /// Refuses the file of an unfinished part, and that of the previous one.
-    fn check_name(&self, name: Option<String>) -> Result<Option<String>, Error> {
+    fn check_name(&self, name: Option<String>, source: &str) -> Result<Option<String>, Error> {
         let Some(name) = name else {
             return Ok(None);
         };
@@ -97,7 +98,8 @@ impl Supervisor {
             || session.location().as_ref() == Some(&name)
         {
             return Err(Error::unknown(format!(
-                "format-location has answered \"{name}\" for part {}, but a part before it has just been written there",
+                "{source} names \"{name}\" for part {}, but the part before it has just been written there; name another \
+                 file for each part",
                 self.part.number
             )));
         }
