@@ -226,9 +226,11 @@ impl Keeping {
     pub fn beginning(&self, now: Ns) -> Beginning {
         let intervals = self.timeline.read(|t| t.intervals().to_vec());
         let tracks = self.tracks();
+        let entered = tracks.iter().filter_map(|track| track.first_in_encoder());
+        let entered: SmallVec<[(u64, Ns); 4]> = entered.collect();
         let mut rings = lock(&self.rings);
         let wanted = start::outside_pauses(&intervals, now.saturating_sub(rings.time()));
-        let cut = rings.cut(wanted);
+        let cut = rings.cut(wanted, &entered);
         let readers = tracks.into_iter().filter_map(|track| {
             let (reader, cursor) = rings.read(track.number(), cut.unwrap_or(now))?;
             Some((track, reader, cursor))

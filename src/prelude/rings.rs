@@ -127,7 +127,7 @@ impl Rings {
     /// Discards what no recording started from `now` on would begin with.
     fn forget(&mut self, now: Ns) {
         let wanted = now.saturating_sub(self.time);
-        let from = self.cut(wanted).unwrap_or(wanted).min(wanted);
+        let from = self.cut(wanted, &[]).unwrap_or(wanted).min(wanted);
         self.forget_before(from);
         // With a slow disk or no file, the memory limit applies.
         let most = match self.no_file {
@@ -157,15 +157,27 @@ impl Rings {
         }
     }
 
-    /// The actual start of a recording that is to begin at `wanted`.
-    pub fn cut(&self, wanted: Ns) -> Option<Ns> {
-        let shelves = self.shelves.values().filter(|shelf| !shelf.removed);
-        let kept = shelves.filter_map(|shelf| {
+    /// The actual start of a recording that is to begin at `wanted`. `entered`: by the numbers of tracks, the running time
+    /// of the first frame that their encoder has been given, which counts while nothing has come out of it.
+    pub fn cut(&self, wanted: Ns, entered: &[(u64, Ns)]) -> Option<Ns> {
+        let shelves = self.shelves.iter().filter(|(_, shelf)| !shelf.removed);
+        let kept = shelves.filter_map(|(number, shelf)| {
+            let ring = &shelf.ring;
+            if let Some(begin) = ring.begin() {
+                return Some(Kept {
+                    keyed: shelf.keyed,
+                    begin,
+                    end: ring.end(),
+                    point: ring.point(wanted)?,
+                });
+            }
+            let mut entered = entered.iter().filter(|_| ring.end() == 0);
+            let (_, first) = entered.find(|(of, _)| of == number)?;
             Some(Kept {
-                keyed: shelf.keyed,
-                begin: shelf.ring.begin()?,
-                end: shelf.ring.end(),
-                point: shelf.ring.point(wanted)?,
+                keyed: true,
+                begin: *first,
+                end: Ns::MAX,
+                point: *first,
             })
         });
         start::cut(&kept.collect::<SmallVec<[Kept; 4]>>(), wanted)

@@ -105,6 +105,15 @@ impl KeptTrack {
         }
     }
 
+    /// Its number, and the running time of the first frame that its encoder has been given.
+    pub fn first_in_encoder(&self) -> Option<(u64, Ns)> {
+        let front = match &lock(&self.inner).media {
+            Media::RawVideo(front) => front.clone(),
+            Media::Unknown | Media::AsItComes { .. } => return None,
+        };
+        Some((self.number, front.track.first()?))
+    }
+
     /// Name of its pad.
     pub fn name(&self) -> &str {
         &self.name
