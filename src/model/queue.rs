@@ -3,7 +3,6 @@
 //! All waiting media counts, wherever it is: in the gate, before the pipeline is built, or in front of the encoder. The
 //! limits are time (`max-queue-time`) and bytes. Buffers of capture pools are not counted here: all but the first few
 //! in the queue are copied, so that upstream's pool never runs dry.
-//! that wait but the first few are copies, so that upstream's pool never runs dry.
 
 use super::timeline::Ns;
 
