@@ -50,8 +50,8 @@ typedef enum
 /**
  * GstMediaRecorderState:
  * @GST_MEDIA_RECORDER_STATE_INACTIVE: nothing is being recorded
- * @GST_MEDIA_RECORDER_STATE_RECORDING: what comes in is recorded
- * @GST_MEDIA_RECORDER_STATE_PAUSED: a recording is on, what comes in is left out
+ * @GST_MEDIA_RECORDER_STATE_RECORDING: input is recorded
+ * @GST_MEDIA_RECORDER_STATE_PAUSED: recording is suspended, input is dropped
  *
  * Values of the property state.
  *

@@ -4,7 +4,7 @@ use super::{RecorderState, imp::MediaRecorder, stats::Latest};
 use crate::{
     formats::Missing,
     model::{EndReason, Error, timeline::Ns},
-    session::{Blob, Event, FinishedPart, Mark, RecordedInterval, lock},
+    session::{Blob, Event, FinishedPart, Mark, RecordedInterval, Stopped, lock},
 };
 use glib::{signal::signal_has_handler_pending, subclass::SignalId};
 use gst::{prelude::*, subclass::prelude::*};
@@ -114,34 +114,28 @@ impl MediaRecorder {
             }
             Event::Mark(mark) => self.emit_mark(mark),
             Event::Part(part) => self.emit_part(part),
-            Event::Stop {
-                session,
-                reason,
-                intervals,
-                running_time,
-                location,
-                duration,
-                size,
-            } => {
-                self.remember(session);
-                obj.emit_by_name::<()>("on-stop", &[]);
-                self.post(
-                    message("stop", running_time)
-                        .field("location", location)
-                        .field("duration", duration)
-                        .field("size", size)
-                        .field("reason", reason.as_str())
-                        .field("intervals", interval_array(&intervals))
-                        .build(),
-                );
-                if reason == EndReason::Error {
-                    self.post_progress(gst::ProgressType::Error, "The recording has failed");
-                } else {
-                    self.post_progress(gst::ProgressType::Complete, "The recording is whole");
-                }
-                self.check_end_of_stream();
-            }
+            Event::Stop(stopped) => self.emit_stop(stopped),
         }
+    }
+
+    fn emit_stop(&self, stopped: Stopped) {
+        self.remember(stopped.session);
+        self.obj().emit_by_name::<()>("on-stop", &[]);
+        self.post(
+            message("stop", stopped.running_time)
+                .field("location", stopped.location)
+                .field("duration", stopped.duration)
+                .field("size", stopped.size)
+                .field("reason", stopped.reason.as_str())
+                .field("intervals", interval_array(&stopped.intervals))
+                .build(),
+        );
+        if stopped.reason == EndReason::Error {
+            self.post_progress(gst::ProgressType::Error, "The recording has failed");
+        } else {
+            self.post_progress(gst::ProgressType::Complete, "The recording is whole");
+        }
+        self.check_end_of_stream();
     }
 
     /// Makes `mime-type` return the actual type, unless the recording has ended already.

@@ -2,9 +2,11 @@
 
 mod actions;
 mod api;
+mod begin;
 mod blob;
 mod child_proxy;
 mod crop;
+mod delegate;
 mod emit;
 mod events;
 mod file_names;
@@ -19,10 +21,14 @@ mod part;
 mod past;
 mod properties;
 mod queries;
+mod rates;
 mod readings;
 mod refused_caps;
+mod request_pads;
+mod requirements;
 mod settings;
 mod signals;
+mod sink_events;
 mod stats;
 mod subscriber;
 mod toc;
@@ -53,10 +59,10 @@ pub enum RecorderState {
     #[enum_value(name = "Inactive: nothing is being recorded", nick = "inactive")]
     Inactive,
     /// Input is being recorded.
-    #[enum_value(name = "Recording: what comes in is recorded", nick = "recording")]
+    #[enum_value(name = "Recording: input is recorded", nick = "recording")]
     Recording,
     /// Recording is suspended; input is dropped.
-    #[enum_value(name = "Paused: what comes in is left out", nick = "paused")]
+    #[enum_value(name = "Paused: input is dropped", nick = "paused")]
     Paused,
 }
 

@@ -1,7 +1,7 @@
 //! `pre-record-time`: keeps recent input while inactive, and restarts that when settings or tracks change.
 
 use super::{
-    BitrateMode, Keep, MediaRecorderPad, actions::Owner, imp::MediaRecorder, properties::Values,
+    BitrateMode, Keep, MediaRecorderPad, delegate::Owner, imp::MediaRecorder, properties::Values,
     subscriber::Subscriber,
 };
 use crate::{

@@ -56,6 +56,25 @@ pub struct Mark {
     pub running_time: Ns,
 }
 
+/// A recording that has ended.
+#[derive(Debug)]
+pub struct Stopped {
+    /// Its number.
+    pub session: u64,
+    /// Why it has ended.
+    pub reason: EndReason,
+    /// What was recorded.
+    pub intervals: Vec<RecordedInterval>,
+    /// Running time at its end.
+    pub running_time: Ns,
+    /// The file of its last part.
+    pub location: Option<String>,
+    /// Its duration in recorded time.
+    pub duration: Ns,
+    /// Its size in bytes, over all parts.
+    pub size: u64,
+}
+
 /// An event of one recording. `running_time` is that of the cut, or, for events that are not cuts, the furthest
 /// recorded.
 #[derive(Debug)]
@@ -97,15 +116,7 @@ pub enum Event {
     /// A part has ended, and its file is complete.
     Part(FinishedPart),
     /// The last event.
-    Stop {
-        session: u64,
-        reason: EndReason,
-        intervals: Vec<RecordedInterval>,
-        running_time: Ns,
-        location: Option<String>,
-        duration: Ns,
-        size: u64,
-    },
+    Stop(Stopped),
 }
 
 /// A blob to be handed out.
@@ -172,7 +183,8 @@ impl fmt::Display for Event {
             Event::Part(part) => {
                 write!(f, "on-part: {}, {} bytes", part.number, part.size)
             }
-            Event::Stop { reason, size, .. } => {
+            Event::Stop(stopped) => {
+                let Stopped { size, reason, .. } = stopped;
                 write!(f, "on-stop: {size} bytes in all, {}", reason.as_str())
             }
         }

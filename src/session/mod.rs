@@ -40,6 +40,7 @@ mod part_size;
 mod pipeline;
 mod probe;
 mod row;
+mod start;
 mod stop;
 mod supervisor;
 mod synchroniser;
@@ -54,14 +55,14 @@ pub(crate) use backpressure::Backpressure;
 pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
 pub(crate) use encoding::FailedEncoders;
-pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval};
+pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval, Stopped};
 pub use figures::{Figures, TrackFigures};
 pub(crate) use orientation::of_tags as orientation_of;
 pub(crate) use panics::{panic_text, panicked};
 pub use timing::RunningTime;
 use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};
-use track::Asked;
+
 pub use track::{Flow, Origin, TrackSpec, TrackStats};
 pub(crate) use track::{Track, TrackContext, stamp_of};
 pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
@@ -69,15 +70,12 @@ pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
 use crate::{
     formats::Picture,
     log::{CAT, time},
-    model::{
-        Bitrates, EndReason, Error,
-        timeline::{Ns, Timeline},
-    },
-    output::{Ring, SrcOutput, Store},
+    model::{Bitrates, EndReason, Error, timeline::Ns},
+    output::{Ring, SrcOutput},
 };
 use decoding::Decoding;
 use marks::Marks;
-use part::{Part, PartConfig};
+use part::Part;
 use row::Row;
 use std::{
     sync::{
@@ -152,183 +150,10 @@ struct Control {
 }
 
 impl Session {
-    /// Starts a recording. Opens `location`; anything slow is left to the supervisor.
-    pub fn start(parts: SessionConfig, begin: Begin) -> Result<Arc<Self>, Error> {
-        let SessionConfig {
-            id,
-            mut settings,
-            tracks,
-            clock,
-            events,
-            src,
-            delegate,
-            numbers,
-            ring,
-            fallback,
-        } = parts;
-        let place = settings.place_in(&ring);
-        let mut failed = None;
-        let (store, synchroniser) = match settings.location.clone() {
-            Some(location) => match part::open_first(&location, &settings, &place) {
-                Err(error) if let Some(fallback) = fallback => {
-                    let opened = part::open_first(&fallback, &settings, &place)?;
-                    settings.location = Some(fallback);
-                    failed = Some(error);
-                    opened
-                }
-                opened => opened?,
-            },
-            None => (
-                Store::in_memory(settings.max_memory, settings.temp_dir.clone()),
-                None,
-            ),
-        };
-        let any_live = Arc::new(AtomicBool::new(tracks.iter().any(|track| track.live)));
-        // Pending until all tracks receive buffers; what arrives before is queued.
-        let max_duration = match settings.max_duration {
-            0 => Ns::MAX,
-            max_duration => max_duration,
-        };
-        let max_size_time = match settings.max_size_time {
-            0 => Ns::MAX,
-            max_size_time => max_size_time,
-        };
-        let unresolved = Timeline::new(0, false)
-            .with_max_duration(max_duration)
-            .with_max_size_time(max_size_time);
-        let unresolved = match settings.limits_bytes() {
-            true => unresolved.with_horizon(supervisor::SIZE_STEP),
-            false => unresolved,
-        };
-        let timeline = Arc::new(SharedTimeline::new(unresolved));
-        let backpressure = Arc::new(Backpressure::default());
-        let shared = TrackContext {
-            clock: clock.clone(),
-            timeline: timeline.clone(),
-            backpressure: backpressure.clone(),
-            queue_limit: settings.queue_limit(),
-            patience: settings.patience_ns(),
-            any_live: any_live.clone(),
-            may_split: settings.may_split.then(|| Asked {
-                mime_type: settings.mime_type.clone(),
-                location: settings.location.clone(),
-                is_alone: tracks.len() == 1,
-            }),
-        };
-        let label = glib::gformat!("{}/recording{id}", delegate.name());
-        let decoding = tracks.iter().map(|_| Decoding::default()).collect();
-        let tracks: Vec<_> = tracks
-            .iter()
-            .map(|spec| Track::new(spec, &shared))
-            .collect();
-        let part = Part::new(PartConfig {
-            number: 0,
-            label: label.clone(),
-            settings: &settings,
-            events,
-            store,
-            src: Some((src.clone(), id)),
-            fed: tracks.iter().map(|track| track.progress_of(0)).collect(),
-        });
-        part.put_in(settings.location.clone(), None, (synchroniser, place));
-        if let Some(error) = &failed {
-            part.warn_of_fallback(error);
-        }
-        let session = Arc::new_cyclic(|this| Session {
-            id,
-            label,
-            front: Mutex::new(Front::new(tracks.len(), begin, &settings)),
-            row: Mutex::default(),
-            numbers,
-            ring,
-            fell_back: AtomicBool::new(failed.is_some()),
-            src,
-            bitrates: Mutex::default(),
-            settings,
-            clock,
-            timeline,
-            begin,
-            tracks,
-            decoding,
-            this: this.clone(),
-            any_live,
-            backpressure,
-            delegate,
-            control: Mutex::default(),
-            done: Condvar::new(),
-            mime_type: Mutex::new(None),
-            encoder_names: Mutex::default(),
-            pictures: Mutex::default(),
-            utc_offsets: Mutex::default(),
-        });
-        session.add_first(part);
-        Ok(session)
-    }
-
-    /// From now on, all pads push their buffers into the tracks: makes the first cut.
-    pub fn listen(&self) {
-        if let Some(part) = self.part() {
-            lock(&part.control).start = Some(part.events.reserve());
-        }
-        if self.begin == Begin::Now {
-            let resolved = self.may_cut_anywhere();
-            let clock = self.timeline.write(|timeline| {
-                timeline.begin(self.now(), resolved);
-                self.clock.now()
-            });
-            lock(&self.control).clock_at_start = clock.filter(|_| !self.any_live());
-        }
-        self.note_wall_clock();
-        self.tell_beginning();
-    }
-
-    /// The same, if the recording begins in the past: `past` are the intervals recorded from the pre-record buffer,
-    /// the last of which is open. `front` is the timeline in front of that buffer, and follows this recording's cuts.
-    pub fn listen_to_past(&self, past: &[(Ns, Option<Ns>)], front: &Arc<SharedTimeline>) {
-        if past.is_empty() {
-            self.listen();
-            return self.timeline.lead(front.clone(), 0);
-        }
-        if let Some(part) = self.part() {
-            lock(&part.control).start = Some(part.events.reserve());
-        }
-        self.timeline
-            .write(|timeline| timeline.begin_with(past.iter().copied()));
-        self.timeline.lead(front.clone(), past.len() - 1);
-        past.iter().for_each(|_| self.note_wall_clock());
-        self.tell_beginning();
-    }
-
     /// Notes the wall-clock time at the start of the newest interval.
     fn note_wall_clock(&self) {
         let offset = wall_clock::system_offset(|| self.now());
         lock(&self.utc_offsets).push(offset);
-    }
-
-    fn tell_beginning(&self) {
-        let at = match self.begin {
-            Begin::Now => self
-                .timeline
-                .read(|t| t.intervals().first().map(|i| i.start)),
-            Begin::EarliestBuffer => None,
-        };
-        match at {
-            Some(at) => gst::info!(CAT, id = &self.label, "Begins at running time {}", time(at)),
-            None => gst::info!(CAT, id = &self.label, "Begins at the earliest buffer"),
-        }
-        for track in &self.tracks {
-            gst::info!(
-                CAT,
-                id = &self.label,
-                "Track {}: {}, latency {:?}, {}",
-                track.name(),
-                if track.is_live() { "live" } else { "not live" },
-                track.latency(),
-                track
-                    .caps()
-                    .map_or_else(|| "caps not known yet".to_owned(), |caps| caps.to_string())
-            );
-        }
     }
 
     /// Number of this recording.

@@ -13,6 +13,7 @@ mod gap_filling;
 mod part_file;
 mod pipeline_events;
 mod size;
+mod split_resolution;
 mod unusable_tracks;
 
 pub use front::Front;

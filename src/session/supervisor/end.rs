@@ -5,7 +5,7 @@ use crate::{
     formats::Ending,
     log::{CAT, time},
     model::{EndReason, Error, timeline::Ns},
-    session::{Event, FinishedPart, lock, part::part_number},
+    session::{Event, FinishedPart, Stopped, lock, part::part_number},
 };
 use std::sync::PoisonError;
 
@@ -277,7 +277,7 @@ impl Supervisor {
                 .unwrap_or(EndReason::EndOfStream),
         };
         let (size, _) = session.written();
-        self.part.events.push(Event::Stop {
+        self.part.events.push(Event::Stop(Stopped {
             session: session.id,
             reason,
             intervals: session.intervals(),
@@ -285,7 +285,7 @@ impl Supervisor {
             location: session.location(),
             duration: end.begin.saturating_add(end.duration),
             size,
-        });
+        }));
     }
 }
 
