@@ -9,9 +9,6 @@ use std::{
 
 const SOON: Duration = Duration::from_secs(30);
 
-/// One panic is injected at a time.
-static TURN: Mutex<()> = Mutex::new(());
-
 struct Stage {
     pipeline: gst::Pipeline,
     recorder: gst::Element,
@@ -130,47 +127,48 @@ impl Drop for Stage {
 }
 
 /// Injects a panic at `place` during a recording, or before it; `then` triggers it.
-fn panics(place: &'static str, before_start: bool, then: impl FnOnce(&Stage)) {
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let stage = Stage::new("");
-    if before_start {
-        fault::arm(place);
-    }
-    stage.act("start").unwrap();
-    if !before_start {
-        stage.wait("on-data-available", 1);
-        fault::arm(place);
-    }
-    then(&stage);
-    stage.wait("on-stop", 1);
-    assert!(!fault::is_armed(), "nobody comes by {place}");
-    let seen = stage.seen();
-    let errors: Vec<_> = seen.iter().filter(|s| s.starts_with("on-error")).collect();
-    assert_eq!(errors.len(), 1, "{place}: {seen:?}");
-    assert!(
-        errors[0].contains(&format!("injected at {place}")) || errors[0].contains("anicked"),
-        "{seen:?}"
-    );
-    assert_eq!(
-        seen.first().map(String::as_str),
-        Some("on-start"),
-        "{place}: {seen:?}"
-    );
-    let events: Vec<_> = seen.iter().filter(|s| s.starts_with("on-")).collect();
-    let [.., error, data, stop] = &events[..] else {
-        panic!("{seen:?}");
-    };
-    assert!(error.starts_with("on-error"), "{place}: {seen:?}");
-    assert_eq!(
-        [data.as_str(), stop.as_str()],
-        ["on-data-available", "on-stop"],
-        "{place}: {seen:?}"
-    );
-    assert!(
-        !seen.iter().any(|s| s.starts_with("ERROR")),
-        "{place}: {seen:?}"
-    );
-    stage.records();
+fn panics<F: FnOnce(&Stage)>(place: &'static str, before_start: bool, then: F) {
+    fault::in_own_process::<F>(|| {
+        let stage = Stage::new("");
+        if before_start {
+            fault::arm(place);
+        }
+        stage.act("start").unwrap();
+        if !before_start {
+            stage.wait("on-data-available", 1);
+            fault::arm(place);
+        }
+        then(&stage);
+        stage.wait("on-stop", 1);
+        assert!(!fault::is_armed(), "nobody comes by {place}");
+        let seen = stage.seen();
+        let errors: Vec<_> = seen.iter().filter(|s| s.starts_with("on-error")).collect();
+        assert_eq!(errors.len(), 1, "{place}: {seen:?}");
+        assert!(
+            errors[0].contains(&format!("injected at {place}")) || errors[0].contains("anicked"),
+            "{seen:?}"
+        );
+        assert_eq!(
+            seen.first().map(String::as_str),
+            Some("on-start"),
+            "{place}: {seen:?}"
+        );
+        let events: Vec<_> = seen.iter().filter(|s| s.starts_with("on-")).collect();
+        let [.., error, data, stop] = &events[..] else {
+            panic!("{seen:?}");
+        };
+        assert!(error.starts_with("on-error"), "{place}: {seen:?}");
+        assert_eq!(
+            [data.as_str(), stop.as_str()],
+            ["on-data-available", "on-stop"],
+            "{place}: {seen:?}"
+        );
+        assert!(
+            !seen.iter().any(|s| s.starts_with("ERROR")),
+            "{place}: {seen:?}"
+        );
+        stage.records();
+    });
 }
 
 #[test]
@@ -315,18 +313,24 @@ fn in_a_probe_of_what_goes_to_the_muxer() {
 /// The `src` pad's task is separate: the recording itself continues.
 #[test]
 fn in_the_thread_of_the_src_pad() {
-    let _turn = TURN.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let stage = Stage::new("rec.src ! fakesink sync=false async=false");
-    stage.act("start").unwrap();
-    stage.wait("on-data-available", 1);
-    fault::arm("src thread");
-    stage.wait("WARNING", 1);
-    stage.wait("on-data-available", 3);
-    stage.act("stop").unwrap();
-    stage.wait("on-stop", 1);
-    assert!(
-        !stage.seen().iter().any(|s| s.contains("rror")),
-        "{:?}",
-        stage.seen()
-    );
+    in_own_process(|| {
+        let stage = Stage::new("rec.src ! fakesink sync=false async=false");
+        stage.act("start").unwrap();
+        stage.wait("on-data-available", 1);
+        fault::arm("src thread");
+        stage.wait("WARNING", 1);
+        stage.wait("on-data-available", 3);
+        stage.act("stop").unwrap();
+        stage.wait("on-stop", 1);
+        assert!(
+            !stage.seen().iter().any(|s| s.contains("rror")),
+            "{:?}",
+            stage.seen()
+        );
+    });
+}
+
+/// Runs a test, given as a closure, in a process of its own.
+fn in_own_process<F: FnOnce()>(body: F) {
+    fault::in_own_process::<F>(body);
 }
