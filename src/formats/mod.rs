@@ -25,6 +25,7 @@ mod parameter_sets;
 mod patch;
 mod picture;
 mod plan;
+mod presentation_order;
 mod registry;
 mod silence;
 mod unreadable;

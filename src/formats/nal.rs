@@ -61,10 +61,19 @@ impl NalCodec {
     }
 
     /// Size of the NAL unit header in bytes.
-    fn header_size(self) -> usize {
+    pub(super) fn header_size(self) -> usize {
         match self {
             NalCodec::H264 => 1,
             NalCodec::H265 => 2,
+        }
+    }
+
+    /// Whether a unit is a sequence parameter set.
+    pub(super) fn is_sequence_parameter_set(self, unit: &[u8]) -> bool {
+        let first = unit.first().copied().unwrap_or_default();
+        match self {
+            NalCodec::H264 => first & 0x1f == 7,
+            NalCodec::H265 => first >> 1 & 0x3f == 33,
         }
     }
 
@@ -121,13 +130,13 @@ pub fn is_intra_slice(slice: &[u8]) -> bool {
 }
 
 /// Iterates over a NAL unit without its emulation prevention bytes (H.264 7.4.1.1).
-struct Unescaped<'a> {
+pub(super) struct Unescaped<'a> {
     rest: std::slice::Iter<'a, u8>,
     zeros: u8,
 }
 
 impl<'a> Unescaped<'a> {
-    fn new(bytes: &'a [u8]) -> Self {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
         Unescaped {
             rest: bytes.iter(),
             zeros: 0,

@@ -109,6 +109,11 @@ impl ParameterSets {
         self.length_size
     }
 
+    /// The NAL units, without length fields.
+    pub(super) fn units(&self) -> impl Iterator<Item = &[u8]> {
+        self.units.iter().map(|unit| &**unit)
+    }
+
     /// Whether the parameter sets are equal, whatever the format of the access units.
     pub fn are_same(&self, others: &Self) -> bool {
         self.units == others.units

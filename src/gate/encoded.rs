@@ -21,7 +21,7 @@ const SAME: Ns = 100_000;
 const OUTAGE: Ns = 1_000_000_000;
 /// Maximum reorder depth.
 const REORDERED: usize = 16;
-/// Codecs whose presentation order is their decode order.
+/// Codecs whose presentation order is always their decode order.
 const IN_ORDER: [&str; 5] = [
     "video/x-raw",
     "video/x-vp8",
@@ -71,15 +71,15 @@ fn signed(time: Ns) -> i64 {
     i64::try_from(time).unwrap_or(i64::MAX)
 }
 
-/// Whether presentation order is decode order.
-fn is_in_order(name: &str) -> bool {
-    !name.starts_with("video/") || name == "video/x-raw" || IN_ORDER.contains(&name)
+/// Whether presentation order may differ from decode order with this codec.
+fn may_reorder(name: &str) -> bool {
+    name.starts_with("video/") && !IN_ORDER.contains(&name)
 }
 
 /// Offset of the output timestamps from recorded time for these caps, in nanoseconds.
 pub fn headroom(caps: &gst::CapsRef) -> Ns {
     match caps.structure(0) {
-        Some(structure) if !is_in_order(structure.name().as_str()) => HEADROOM,
+        Some(structure) if may_reorder(structure.name().as_str()) => HEADROOM,
         _ => 0,
     }
 }
@@ -93,6 +93,8 @@ struct Waiting {
     caps: Option<gst::Caps>,
     /// Whether its stream is in presentation order.
     in_order: bool,
+    /// Whether the timestamps of its codec get [`HEADROOM`].
+    may_reorder: bool,
     /// Frame format used to find the frame type.
     format: Option<FrameFormat>,
     /// Its entry-point type, once parsed.
@@ -150,7 +152,9 @@ pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bo
 pub struct EncodedGate {
     /// Whether it has to begin at a keyframe (video).
     keyed: bool,
-    /// Whether presentation order is decode order.
+    /// Whether presentation order may differ from decode order with the codec.
+    may_reorder: bool,
+    /// Whether presentation order is decode order: always with the codec, or by the stream's parameter sets.
     in_order: bool,
     /// Frame format used to find frame types, if keyed.
     format: Option<FrameFormat>,
@@ -205,8 +209,9 @@ impl EncodedGate {
         let name = caps.name().as_str();
         let mut gate = EncodedGate {
             keyed: !name.starts_with("audio/"),
-            in_order: is_in_order(name),
-            format: FrameFormat::of(caps),
+            may_reorder: false,
+            in_order: true,
+            format: None,
             header_packets: Headers::of(name),
             headers: Vec::new(),
             sent_headers: Vec::new(),
@@ -233,7 +238,15 @@ impl EncodedGate {
             cuts_frames: false,
         };
         gate.read_headers(caps);
+        gate.read_format(caps);
         gate
+    }
+
+    fn read_format(&mut self, caps: &gst::StructureRef) {
+        self.format = FrameFormat::of(caps);
+        self.may_reorder = may_reorder(caps.name().as_str());
+        let told = self.format.and_then(|f| f.presentation_order_of_caps(caps));
+        self.in_order = told.unwrap_or(!self.may_reorder);
     }
 
     /// Shortens a frame that spans a cut, and starts the first frame at 0, as for raw video.
@@ -250,10 +263,9 @@ impl EncodedGate {
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
             let name = structure.name().as_str();
-            self.in_order = is_in_order(name);
             self.header_packets = Headers::of(name);
             self.read_headers(structure);
-            self.format = FrameFormat::of(structure);
+            self.read_format(structure);
         }
         self.new_caps = Some(caps.to_owned());
     }
@@ -286,6 +298,7 @@ impl EncodedGate {
             self.left_out += 1;
             return;
         }
+        self.read_order(&input.buffer);
         if self.in_order {
             self.latest = self.latest.max(input.running);
             input.running = self.latest;
@@ -304,9 +317,21 @@ impl EncodedGate {
             after_loss,
             caps,
             in_order: self.in_order,
+            may_reorder: self.may_reorder,
             format: self.format,
             entry_point: Cell::new(None),
         });
+    }
+
+    /// Reads the presentation order from parameter sets in band.
+    fn read_order(&mut self, frame: &gst::BufferRef) {
+        let Some(format) = self.format.filter(|_| self.may_reorder && !is_delta(frame)) else {
+            return;
+        };
+        let Ok(frame) = frame.map_readable() else {
+            return;
+        };
+        self.in_order = format.presentation_order(&frame).unwrap_or(self.in_order);
     }
 
     /// Media is missing after the last pushed buffer: frames that depend on it are useless.
@@ -590,7 +615,10 @@ impl EncodedGate {
 
     fn stamp(&mut self, waiting: Waiting, mut recorded: Ns) -> gst::Buffer {
         let Waiting {
-            input, in_order, ..
+            input,
+            in_order,
+            may_reorder,
+            ..
         } = waiting;
         let hidden = gst::BufferFlags::DECODE_ONLY;
         if in_order && !input.buffer.flags().contains(hidden) {
@@ -608,7 +636,7 @@ impl EncodedGate {
             (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
             _ => None,
         };
-        let headroom = if in_order { 0 } else { HEADROOM };
+        let headroom = if may_reorder { HEADROOM } else { 0 };
         let dts = lead.map(|lead| {
             // Where there is no space before a cut, decode times are packed closely after it.
             let first = signed(headroom).saturating_neg();
