@@ -23,10 +23,15 @@ fn record(source: &str, mime_type: &str, path: &Path) {
     file::decodes_quietly(path).unwrap();
 }
 
-/// Pictures in PQ or another colorimetry, with what is told of them.
+/// Frames in PQ or another colorimetry, with HDR10 metadata.
 fn source(colorimetry: &str) -> String {
+    source_of(colorimetry, 128, 96)
+}
+
+/// The same of this size.
+fn source_of(colorimetry: &str, width: u32, height: u32) -> String {
     format!(
-        "videotestsrc num-buffers=5 ! video/x-raw,width=128,height=96,framerate=30/1,format=I420_10LE,\
+        "videotestsrc num-buffers=5 ! video/x-raw,width={width},height={height},framerate=30/1,format=I420_10LE,\
          colorimetry={colorimetry} ! capssetter join=true caps=\"video/x-raw,\
          mastering-display-info=(string)\\\"{MASTERING}\\\",content-light-level=(string)\\\"{LIGHT}\\\"\""
     )
@@ -113,6 +118,18 @@ fn copied_hdr10_is_told_in_mp4_and_matroska() {
         );
         record(&encoded, mime_type, &path);
         is_told(&path, mime_type);
+    }
+}
+
+/// However many bytes the muxer's own elements take.
+#[test]
+fn hdr10_of_pictures_of_any_size_is_in_matroska() {
+    for (width, height) in [(128, 96), (320, 96), (320, 288)] {
+        for mime_type in ["video/webm;codecs=vp9", "video/x-matroska;codecs=vp9"] {
+            let (_directory, path) = place_for("size");
+            record(&source_of("bt2100-pq", width, height), mime_type, &path);
+            is_told(&path, &format!("{mime_type} {width}x{height}"));
+        }
     }
 }
 

@@ -170,6 +170,12 @@ pub fn alpha_codecs() -> [Codec; 2] {
     [Codec::Vp8, Codec::Vp9]
 }
 
+/// Whether this container stores a second packet with the alpha channel of each frame of this codec.
+pub fn stores_alpha(codec: Codec, container: Container) -> bool {
+    let has_additions = matches!(container, Container::WebM | Container::Matroska);
+    has_additions && alpha_codecs().contains(&codec)
+}
+
 /// Selects the encoder's input format for this video, according to `keep` or to a named profile.
 ///
 /// Of the formats that installed encoders support, this is the best one that does not exceed the input, by alpha, then
@@ -188,8 +194,7 @@ pub fn picture(
     let input = Sampling::of(&info.format_info());
     let is_lossless = codec == Codec::Ffv1;
     let fields = fields(codec, info, &request);
-    let has_additions = matches!(container, Container::WebM | Container::Matroska);
-    if keep.alpha && input.alpha && has_additions && alpha_codecs().contains(&codec) {
+    if keep.alpha && input.alpha && stores_alpha(codec, container) {
         return Picture {
             formats: vec![VideoFormat::A420],
             keeps_pixel_aspect: keep.pixel_aspect,

@@ -80,6 +80,15 @@ impl Front {
         lock(&self.chain).as_ref()?.encoder_name()
     }
 
+    /// The factory of its encoder, and what is converted of the latest frames.
+    pub fn encoding(&self) -> Option<(String, Vec<String>)> {
+        let caps = self.caps();
+        let chain = lock(&self.chain);
+        let chain = chain.as_ref()?;
+        let converted = caps.map(|caps| chain.converted(&caps));
+        Some((chain.encoder_name()?, converted.unwrap_or_default()))
+    }
+
     pub fn set_bits_per_second(&self, rate: u32) {
         if let Some(chain) = &*lock(&self.chain) {
             chain.set_bits_per_second(rate);

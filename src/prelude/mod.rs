@@ -251,8 +251,8 @@ impl Keeping {
                 lock(&self.rings).close(track.number(), reader);
                 continue;
             };
-            if let Some(encoder) = track.encoder_name() {
-                session.is_encoded_by(track.name(), &encoder);
+            if let Some((encoder, converted)) = track.encoding() {
+                session.is_encoded_by(track.name(), &encoder, converted);
             }
             track.begin_with(session, index, reader);
             let begun = feeder::spawn(self.clone(), track.clone(), reader, cursor);

@@ -173,8 +173,9 @@ impl KeptTrack {
         lock(&self.inner).tags.clone()
     }
 
-    pub(super) fn encoder_name(&self) -> Option<String> {
-        self.front()?.encoder_name()
+    /// The factory of its encoder, and what is converted of its frames.
+    pub(super) fn encoding(&self) -> Option<(String, Vec<String>)> {
+        self.front()?.encoding()
     }
 
     pub(super) fn set_bits_per_second(&self, rate: u32) {

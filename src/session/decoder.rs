@@ -9,7 +9,7 @@
 //! blocks: a queue decouples the decoder, and when that is full, input is dropped up to the next keyframe. The
 //! decoder keeps running while the recording is paused, so a resume needs no keyframe.
 
-use super::{fixups::clipping, orientation, panic_text, timing::lock};
+use super::{alpha_input, fixups::clipping, orientation, panic_text, timing::lock};
 use crate::{
     formats::{self, EntryPoint, FrameFormat},
     gate::{Input, KEY_FRAME_LIMIT},
@@ -129,6 +129,7 @@ impl Decoder {
         let decodebin = gst::ElementFactory::make("decodebin")
             .name(format!("{name}-decoder"))
             .build()?;
+        alpha_input::keep_last_frame(pipeline.upcast_ref());
         pipeline.add(&decodebin)?;
         let queue = match limit {
             Some(limit) => Some((queue(&pipeline, &decodebin)?, limit)),

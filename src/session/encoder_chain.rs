@@ -20,7 +20,7 @@ use super::{
     track::Track,
 };
 use crate::{
-    formats::{self, Plan},
+    formats::{self, Picture, Plan},
     gate::Input,
     model::{Error, timeline::Ns},
 };
@@ -75,6 +75,8 @@ pub struct EncoderChain {
     pipeline: gst::Pipeline,
     appsrc: gst_app::AppSrc,
     encoder: gst::Element,
+    /// The encoder's input.
+    picture: Option<Picture>,
     packets: gst::Pad,
     /// Number of buffers that have left the appsrc.
     given: Arc<AtomicU64>,
@@ -101,7 +103,7 @@ impl EncoderChain {
                 sink.need_data();
             }
         });
-        let (chain, encoder) = elements(spec, &track, &appsrc, sink)?;
+        let (chain, encoder, picture) = elements(spec, &track, &appsrc, sink)?;
         let error = |err: glib::BoolError| failed(name, err);
         pipeline.add_many(&chain).map_err(error)?;
         exchange::link_all(&chain).map_err(error)?;
@@ -121,6 +123,7 @@ impl EncoderChain {
             pipeline,
             appsrc,
             encoder,
+            picture,
             packets,
             given: Arc::default(),
         };
@@ -161,6 +164,13 @@ impl EncoderChain {
         Some(factory_name(&self.encoder)?.to_string())
     }
 
+    /// What is converted of frames with these caps.
+    pub fn converted(&self, caps: &gst::CapsRef) -> Vec<String> {
+        let info = formats::video_info(caps);
+        let both = self.picture.as_ref().zip(info);
+        both.map_or_else(Vec::new, |(picture, info)| picture.converted(&info))
+    }
+
     /// Sets the encoder's bitrate.
     pub fn set_bits_per_second(&self, rate: u32) {
         formats::set_bits_per_second(&self.encoder, rate);
@@ -177,13 +187,13 @@ impl Drop for EncoderChain {
     }
 }
 
-/// The elements in order, and the encoder among them.
+/// The elements in order, the encoder among them, and its input.
 fn elements(
     request: &ChainRequest<'_>,
     track: &TrackMedia<'_>,
     appsrc: &gst_app::AppSrc,
     sink: &Arc<impl PacketSink>,
-) -> Result<(Vec<gst::Element>, gst::Element), Error> {
+) -> Result<(Vec<gst::Element>, gst::Element, Option<Picture>), Error> {
     let ChainRequest {
         name, plan, index, ..
     } = *request;
@@ -226,7 +236,7 @@ fn elements(
         filter.set_property("caps", caps);
         chain.push(filter);
     }
-    Ok((chain, encoder))
+    Ok((chain, encoder, spec.picture))
 }
 
 /// The pad after the last element. It has no parent element.

@@ -1,7 +1,11 @@
 //! A recording's figures for `stats` and for the last events.
 
 use super::{Session, TrackStats, lock, part, track::Track};
-use crate::{formats, model::timeline::Ns, session::RecordedInterval};
+use crate::{
+    formats::{self, Picture},
+    model::timeline::Ns,
+    session::RecordedInterval,
+};
 
 /// A track's figures for `stats`.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +18,15 @@ pub struct TrackFigures {
     pub counts: TrackStats,
     /// Which properties of its video have been converted.
     pub converted: Vec<String>,
+}
+
+/// What is converted of a track's video.
+#[derive(Debug, Clone)]
+pub enum Conversion {
+    /// What this input of its encoder does not keep of the latest caps.
+    Encoder(Picture),
+    /// What is known already: of a copy, or of what the pre-record buffer encodes.
+    Known(Vec<String>),
 }
 
 /// Figures for `stats`.
@@ -73,16 +86,19 @@ impl Session {
 
     /// The figures of each track for `stats`.
     pub fn track_figures(&self) -> Vec<TrackFigures> {
-        let (encoders, pictures) = (
+        let (encoders, conversions) = (
             lock(&self.encoder_names).clone(),
-            lock(&self.pictures).clone(),
+            lock(&self.conversions).clone(),
         );
         let of_pad = |pad: &str| encoders.iter().find(|(name, _)| name == pad);
-        let converted = |track: &Track| {
-            let (_, picture) = pictures.iter().find(|(name, _)| *name == track.name())?;
-            let info = formats::video_info(&*track.newest_caps()?)?;
-            Some(picture.converted(&info))
-        };
+        let converted =
+            |track: &Track| match conversions.iter().find(|(pad, _)| *pad == track.name())? {
+                (_, Conversion::Encoder(picture)) => {
+                    let info = formats::video_info(&*track.newest_caps()?)?;
+                    Some(picture.converted(&info))
+                }
+                (_, Conversion::Known(converted)) => Some(converted.clone()),
+            };
         self.tracks
             .iter()
             .map(|track| TrackFigures {

@@ -7,6 +7,7 @@
 //! comes before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod alpha_encoder;
+mod alpha_input;
 mod aside;
 mod backpressure;
 mod bitrates;
@@ -56,6 +57,7 @@ pub use config::{Begin, SessionConfig, SessionDelegate, Settings};
 pub(crate) use encoder_chain::{ChainRequest, EncoderChain, PacketSink};
 pub(crate) use encoding::FailedEncoders;
 pub use event::{Blob, Event, FinishedPart, Mark, RecordedInterval, Stopped};
+use figures::Conversion;
 pub use figures::{Figures, TrackFigures};
 pub(crate) use orientation::of_tags as orientation_of;
 pub(crate) use panics::{panic_text, panicked};
@@ -68,7 +70,6 @@ pub(crate) use track::{Track, TrackContext, stamp_of};
 pub use tracks::{CLOCK_LOOK, ROOM_LOOK};
 
 use crate::{
-    formats::Picture,
     log::{CAT, time},
     model::{Bitrates, EndReason, Error, timeline::Ns},
     output::{Ring, SrcOutput},
@@ -122,8 +123,8 @@ pub struct Session {
     mime_type: Mutex<Option<String>>,
     /// Pad names and the factories of their encoders, for the latest part.
     encoder_names: Mutex<Vec<(String, String)>>,
-    /// Pad names and the formats of their encoders' input.
-    pictures: Mutex<Vec<(String, Picture)>>,
+    /// Pad names and what is converted of their video.
+    conversions: Mutex<Vec<(String, Conversion)>>,
     /// Wall-clock time minus running time at the start of each interval, in nanoseconds since 1970.
     utc_offsets: Mutex<Vec<i64>>,
 }

@@ -156,7 +156,7 @@ impl Session {
             done: Condvar::new(),
             mime_type: Mutex::new(None),
             encoder_names: Mutex::default(),
-            pictures: Mutex::default(),
+            conversions: Mutex::default(),
             utc_offsets: Mutex::default(),
         });
         session.add_first(part);

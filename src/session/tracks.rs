@@ -1,7 +1,7 @@
 //! Dispatches data from the pads to their tracks, and applies backpressure to upstream.
 
 use super::{
-    Session, lock, orientation,
+    Conversion, Session, lock, orientation,
     track::{Flow, Track},
 };
 use crate::{
@@ -67,9 +67,17 @@ impl Session {
         self.track(track).is_none_or(Track::is_closed)
     }
 
-    /// Notes the factory of the encoder that this pad's track has for the pre-record buffer.
-    pub fn is_encoded_by(&self, pad: &str, factory: &str) {
+    /// Notes the factory of the encoder that this pad's track has for the pre-record buffer, and what is converted for it.
+    pub fn is_encoded_by(&self, pad: &str, factory: &str, converted: Vec<String>) {
         lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+        self.set_conversion(pad, Conversion::Known(converted));
+    }
+
+    /// Sets what is converted of this pad's video.
+    pub(super) fn set_conversion(&self, pad: &str, conversion: Conversion) {
+        let mut conversions = lock(&self.conversions);
+        conversions.retain(|(name, _)| name != pad);
+        conversions.push((pad.to_owned(), conversion));
     }
 
     /// Upstream's tags of a track, as far as they still apply to its media.

@@ -3,9 +3,10 @@
 //! [`decode`] turns a file into samples and pictures with their recorded times; [`samples`] reads
 //! counted sound, [`place`] noise; [`kept`] is what should be in the recording by the cuts that the
 //! messages report; [`sync`] compares sound and picture; [`file`] looks at the
-//! file from outside, [`atoms`] at the boxes of MP4, [`ordinary`] at what it was before its end; [`whole`] does all of it for some.
+//! file from outside, [`alpha`] at transparency, [`atoms`] at the boxes of MP4, [`ordinary`] at what it was before its end; [`whole`] does all of it for some.
 //! A verdict is an `Err` that says where and by how much, so that the judges themselves can be tried.
 
+pub mod alpha;
 pub mod atoms;
 pub mod decode;
 pub mod file;

@@ -39,8 +39,8 @@ pub use gaps::{event as gap, pass as pass_gaps};
 pub use muxer_caps::accept_all;
 pub use table::TABLE;
 
-use super::alpha_encoder;
 use super::pipeline::{ContainerEnd, Listener, TrackMedia, failed};
+use super::{alpha_encoder, alpha_input};
 use crate::{
     formats::{self, Keep, Picture, Plan},
     gate::headroom,
@@ -175,9 +175,23 @@ impl ChainSpec {
     pub fn has_joined_alpha(&self) -> bool {
         let splits = self.picture.as_ref().is_some_and(|p| p.splits_alpha);
         match self.copied {
-            true => alpha_encoder::are_joined(&self.caps),
+            true => alpha_encoder::are_joined(&self.caps) || self.joins_alpha(),
             false => splits,
         }
+    }
+
+    /// Whether copied packets have alpha that the container stores.
+    pub fn joins_alpha(&self) -> bool {
+        self.copies_alpha() && formats::stores_alpha(self.codec, self.container)
+    }
+
+    /// Whether copied packets have alpha that the container does not store.
+    pub fn loses_alpha(&self) -> bool {
+        self.copies_alpha() && !self.joins_alpha()
+    }
+
+    fn copies_alpha(&self) -> bool {
+        self.copied && alpha_input::has_alpha(&self.caps)
     }
 
     /// Offset of the timestamps from recorded time, in nanoseconds. Nonzero where decode times may be negative and the

@@ -5,7 +5,7 @@ use crate::{
     formats::{self, Delay, Plan, Recorded},
     model::{Codec, Container, Error, Kind},
     session::{
-        Settings, aside,
+        Settings, alpha_input, aside,
         caps_ladder::{self, Watched},
         container_limit, diagnosis, encoder_delay,
         encoder_monitor::EncoderMonitor,
@@ -57,6 +57,11 @@ impl Feed {
     /// The track as it is stored in the file.
     pub fn recorded(&self) -> Recorded {
         self.spec.recorded()
+    }
+
+    /// Whether the alpha of copied packets is lost.
+    pub fn loses_alpha(&self) -> bool {
+        self.spec.loses_alpha()
     }
 
     /// Sends EOS after the head, so that the muxer continues without this track.
@@ -243,6 +248,9 @@ impl<L: Listener> ChainBuilder<'_, L> {
             .static_pad("src")
             .ok_or_else(|| failed(track.name, "no src pad"))?;
         fixups::on_source(&source, &spec);
+        if spec.joins_alpha() {
+            alpha_input::join(&source);
+        }
         if spec.is_raw() && spec.codec.kind() == Kind::Video {
             let listener = Arc::downgrade(self.listener);
             system_memory::bring_over(&source, track.name, move |error| {

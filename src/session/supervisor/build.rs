@@ -6,7 +6,7 @@ use crate::{
     log::CAT,
     model::{Error, Kind, phase::Phase},
     session::{
-        Event, chapters, container_limit, lock,
+        Conversion, Event, chapters, container_limit, lock,
         pipeline::{Feed, FileHead, Pipeline, TrackMedia, factory_name},
         track::Track,
     },
@@ -147,12 +147,12 @@ impl Supervisor {
             }
             if let Some(encoder) = &encoder {
                 if let Some(picture) = &feed.picture {
-                    let picture = (track.name().to_owned(), picture.clone());
-                    let mut pictures = lock(&session.pictures);
-                    pictures.retain(|(name, _)| *name != picture.0);
-                    pictures.push(picture);
+                    session.set_conversion(track.name(), Conversion::Encoder(picture.clone()));
                 }
                 pipeline_events.set_running(number, Some(encoder));
+            } else if feed.loses_alpha() {
+                let lost = vec!["alpha".to_owned()];
+                session.set_conversion(track.name(), Conversion::Known(lost));
             }
             let way = encoder.as_ref().and_then(factory_name);
             let way = way.map_or_else(

@@ -1,11 +1,12 @@
 //! Adds elements that matroskamux does not write to the `TrackEntry` of a video track (RFC 9559, 5.1.4.1), without
 //! changing its length.
 //!
-//! matroskamux writes master elements with eight-byte sizes: shortening these frees space for more elements.
+//! matroskamux writes master elements with eight-byte sizes: shortening these frees space for more elements, and a Void
+//! element takes what is left of it.
 
 use crate::{
     formats::{
-        ebml::{self, Part, VOID},
+        ebml::{self, Part},
         hdr::HdrMetadata,
     },
     model::Orientation,
@@ -159,41 +160,28 @@ impl Element {
         }
     }
 
-    /// Encodes the element; size fields use up to `spare` extra bytes, and `spare` is reduced accordingly.
-    fn write(&self, spare: &mut usize) -> Option<Vec<u8>> {
-        let content = match &self.content {
+    /// Encodes the content, with size fields as short as possible.
+    fn content(&self) -> Vec<u8> {
+        match &self.content {
             Content::Bytes(bytes) => bytes.clone(),
-            Content::Master(inner) => {
-                let inner = inner.iter().map(|element| element.write(spare));
-                inner.collect::<Option<Vec<_>>>()?.concat()
-            }
-        };
-        let least = (1..=8).find(|width| ebml::size(content.len(), *width).is_some())?;
-        let width = match self.content {
-            Content::Bytes(_) => least,
-            Content::Master(_) => 8.min(least + *spare),
-        };
-        *spare -= width - least;
-        let size = ebml::size(content.len(), width)?;
-        Some([ebml::id(self.id).as_slice(), &size, &content].concat())
+            Content::Master(inner) => inner.iter().flat_map(Element::write).collect(),
+        }
     }
 
-    /// Encodes the element in `length` bytes: with longer size fields, and a Void element for the rest.
+    fn write(&self) -> Vec<u8> {
+        ebml::element(self.id, &self.content())
+    }
+
+    /// Encodes the element in `length` bytes: a Void element takes the rest, and a longer size field what is too short
+    /// for one.
     fn fit(&self, length: usize) -> Option<Vec<u8>> {
-        let all_spare = length.checked_sub(self.write(&mut 0)?.len())?;
-        let mut spare = all_spare;
-        let whole = self.write(&mut spare)?;
-        if spare == 0 {
-            return Some(whole);
-        }
-        let void = ebml::void(spare.max(2))?;
-        let mut rest = all_spare.checked_sub(void.len())?;
-        let mut padded = self.clone();
-        // Its ID and its size take one byte each.
-        padded.set_bytes(VOID, void.get(2..)?.to_vec());
-        padded
-            .write(&mut rest)
-            .filter(|bytes| bytes.len() == length)
+        let (id, content) = (ebml::id(self.id), self.content());
+        (1..=8).find_map(|width| {
+            let size = length.checked_sub(id.len() + width)?;
+            let void = ebml::void(size.checked_sub(content.len())?)?;
+            let size = ebml::size(size, width)?;
+            Some([id.as_slice(), &size, &content, &void].concat())
+        })
     }
 }
 
@@ -229,21 +217,46 @@ mod tests {
         let old = entry("Video\0", &[]);
         let new = with_additions(&old, &alpha()).unwrap();
         assert_eq!(new.len(), old.len());
-        let video = [0x0a, 0xb0, 0x81, 64, 0xba, 0x81, 48, 0x53, 0xc0, 0x81, 1];
-        assert!(new.ends_with(&video), "{new:x?}");
+        let video = [
+            0xe0, 0x8a, 0xb0, 0x81, 64, 0xba, 0x81, 48, 0x53, 0xc0, 0x81, 1,
+        ];
+        assert!(new.windows(12).any(|bytes| bytes == video), "{new:x?}");
         assert!(new.windows(5).any(|bytes| bytes == b"Video"));
         assert_eq!(with_additions(&new, &alpha()).unwrap().len(), old.len());
         assert_eq!(with_additions(&old, &Additions::default()), None);
     }
 
+    /// Whatever the muxer writes, and wherever a size field needs one byte more.
     #[test]
-    fn what_sizes_do_not_take_is_an_element_that_is_passed_over() {
-        let entry = entry("Video", &[]);
-        let whole = ebml::elements(&entry).next().unwrap();
-        let mut root = Element::read(&entry, &whole, true).unwrap();
-        root.remove(NAME, b"Video");
-        for length in entry.len() - 2..entry.len() + 40 {
-            assert_eq!(root.fit(length).unwrap().len(), length);
+    fn entries_of_any_length_take_additions() {
+        for length in 0..300 {
+            let old = entry(&"x".repeat(length), &[]);
+            let new = with_additions(&old, &alpha()).unwrap();
+            assert_eq!(new.len(), old.len(), "{length}");
+            let whole = ebml::elements(&new).next().unwrap();
+            assert_eq!(whole.end, new.len());
+            let video = ebml::children(&new, &whole).find(|part| part.id == VIDEO);
+            let inner = ebml::children(&new, &video.unwrap()).map(|part| part.id);
+            let due = [0xb0, 0xba, ALPHA_MODE];
+            assert_eq!(inner.collect::<Vec<_>>(), due, "{length}");
+        }
+    }
+
+    #[test]
+    fn elements_fit_into_any_length_that_is_long_enough() {
+        for content in 0..300 {
+            let element = Element {
+                id: 0xae,
+                content: Content::Bytes(vec![1; content]),
+            };
+            let least = element.write().len();
+            for length in 0..least + 40 {
+                let fitted = element.fit(length);
+                assert_eq!(
+                    fitted.map(|bytes| bytes.len()),
+                    (length >= least).then_some(length)
+                );
+            }
         }
     }
 
