@@ -129,7 +129,7 @@ fn lossless_audio_is_equal_to_the_sample() {
 #[test]
 fn lossy_audio_has_no_more_error_at_a_seam() {
     for (mime_type, extension) in [
-        ("audio/webm;codecs=opus", "webm"),
+        ("audio/mp4;codecs=mp4a.40.2", "m4a"), ("audio/webm;codecs=opus", "webm"),
         ("audio/ogg;codecs=vorbis", "ogg"),
         ("audio/mp4;codecs=mp4a.40.2", "m4a"),
         ("audio/mpeg", "mp3"),
