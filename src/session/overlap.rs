@@ -190,7 +190,8 @@ impl Within {
         }
         let fields = buffer.make_mut();
         fields.set_pts(gst::ClockTime::from_nseconds(begin));
-        fields.set_dts(gst::ClockTime::NONE);
+        let preroll = gst::ClockTime::from_nseconds(self.preroll);
+        fields.set_dts(fields.dts().map(|dts| dts.saturating_sub(preroll)));
         if beyond > 0 {
             fields.set_duration(gst::ClockTime::from_nseconds(length - beyond));
             self.clip(fields, beyond);
