@@ -219,3 +219,85 @@ impl Within {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLI: Ns = 1_000_000;
+
+    /// A packet with this timestamp and duration in milliseconds after passing `within`: the same of it, and its
+    /// clipped samples.
+    fn kept(within: &Within, pts: u64, duration: u64) -> Option<(u64, u64, u64, u64)> {
+        gst::init().unwrap();
+        let mut buffer = gst::Buffer::new();
+        let fields = buffer.get_mut().unwrap();
+        fields.set_pts(gst::ClockTime::from_mseconds(pts));
+        fields.set_duration(gst::ClockTime::from_mseconds(duration));
+        let samples = gst::format::Default::from_u64;
+        gst_audio::AudioClippingMeta::add(fields, samples(7), samples(1));
+        if !within.keep(&mut buffer) {
+            return None;
+        }
+        let meta = buffer.meta::<gst_audio::AudioClippingMeta>().unwrap();
+        let number = |value| match value {
+            gst::GenericFormattedValue::Default(Some(samples)) => u64::from(samples),
+            value => panic!("{value:?}"),
+        };
+        let (pts, duration) = (buffer.pts().unwrap(), buffer.duration().unwrap());
+        let clipped = (number(meta.start()), number(meta.end()));
+        Some((pts.mseconds(), duration.mseconds(), clipped.0, clipped.1))
+    }
+
+    #[test]
+    fn packets_are_trimmed_to_their_part() {
+        let mut within = Within {
+            preroll: 200 * MILLI,
+            end: Some(100 * MILLI),
+            rate: 48_000,
+        };
+        assert_eq!(kept(&within, 180, 20), None);
+        assert_eq!(kept(&within, 200, 20), Some((0, 20, 7, 1)));
+        assert_eq!(kept(&within, 280, 20), Some((80, 20, 7, 1)));
+        assert_eq!(kept(&within, 285, 20), Some((85, 15, 7, 241)));
+        assert_eq!(kept(&within, 300, 20), None);
+        within.end = None;
+        assert_eq!(kept(&within, 300, 20), Some((100, 20, 7, 1)));
+    }
+
+    /// A pad with these caps, and buffers of so many samples.
+    fn audio(lengths: &[usize]) -> (gst::Pad, Vec<gst::Buffer>) {
+        gst::init().unwrap();
+        let pad = gst::Pad::new(gst::PadDirection::Src);
+        pad.set_active(true).unwrap();
+        let info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48_000, 1);
+        let caps = info.build().unwrap().to_caps().unwrap();
+        pad.push_event(gst::event::StreamStart::new("audio"));
+        pad.push_event(gst::event::Caps::new(&caps));
+        let buffers = lengths.iter();
+        let buffers = buffers.map(|length| gst::Buffer::from_slice(vec![0; length * 2]));
+        (pad, buffers.collect())
+    }
+
+    #[test]
+    fn a_preroll_fills_whole_packets() {
+        let sizes = |lengths: &[usize]| {
+            let (pad, audio) = audio(lengths);
+            let placed = whole_packets(&pad, audio, 1_024).unwrap();
+            let stamps = placed.windows(2).all(|pair| {
+                let begin = pair[1].0.pts().map(gst::ClockTime::nseconds);
+                begin == Some(pair[0].1)
+            });
+            assert!(stamps);
+            let sizes = placed.iter().map(|(buffer, _)| buffer.size() / 2);
+            sizes.collect::<Vec<_>>()
+        };
+        // At least 200 ms, which are 9.4 packets.
+        assert_eq!(sizes(&[5_000, 5_000, 5_000]), [240, 5_000, 5_000]);
+        assert_eq!(sizes(&[20_000]), [10_240]);
+        // No more than there is.
+        assert_eq!(sizes(&[500, 600]), [424, 600]);
+        assert_eq!(sizes(&[500, 500]), [0; 0]);
+        assert_eq!(sizes(&[]), [0; 0]);
+    }
+}
