@@ -5,9 +5,51 @@ use crate::model::{Codec, Container};
 /// Bytes of the pre-skip in OpusHead, little endian (RFC 7845, 5.1).
 pub const OPUS_PRE_SKIP: std::ops::Range<usize> = 10..12;
 
+/// Samples beyond its delay that push the last ones out of an encoder: it may hold back one and a half packets.
+pub const DRAIN: u32 = 2 * 1_152;
+
 /// Duration of Opus samples (at 48 kHz) in nanoseconds.
 pub fn opus_length(samples: u64) -> u64 {
     samples.saturating_mul(1_000_000) / 48
+}
+
+/// How much earlier audio an encoder gets that needs it to settle, in nanoseconds.
+pub const PREROLL: u64 = 200_000_000;
+
+/// What an encoder needs from beyond its part, so that the part sounds there as it does elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Seam {
+    /// Samples of a packet, if audio from before the part has to precede it: whole packets of it, which a decoder can
+    /// do without.
+    pub before: u32,
+    /// Samples from after the part's end.
+    pub after: u32,
+}
+
+/// What this encoder needs from beyond its part. Lossless codecs need nothing.
+pub fn seam(codec: Codec, factory: Option<&str>) -> Seam {
+    let delay = factory.map_or(0, encoder_delay);
+    match codec {
+        // The longest packet, and the lookahead.
+        Codec::Opus => Seam {
+            before: 0,
+            after: 4_800,
+        },
+        // Two long blocks.
+        Codec::Vorbis => Seam {
+            before: 0,
+            after: 4_096,
+        },
+        Codec::Aac => Seam {
+            before: 1_024,
+            after: delay + DRAIN,
+        },
+        Codec::Mp3 => Seam {
+            before: 0,
+            after: delay + DRAIN,
+        },
+        _ => Seam::default(),
+    }
 }
 
 /// How the encoder delay of a track is signalled.

@@ -226,10 +226,12 @@ impl<L: Listener> Watched<L> {
             lacks_dts: false,
             tags: None,
             in_flight: Arc::default(),
+            overlap: Arc::default(),
         };
         let spec = ChainSpec {
             copied: false,
             takes_over: true,
+            overlap: Arc::default(),
             caps: form.clone(),
             ..self.spec.clone()
         };

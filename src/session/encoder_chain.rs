@@ -94,6 +94,7 @@ impl EncoderChain {
             lacks_dts: false,
             tags: spec.tags.clone(),
             in_flight: Arc::default(),
+            overlap: Arc::default(),
         };
         let pipeline = gst::Pipeline::with_name("mediarecorder-past");
         pipeline.use_clock(None::<&gst::Clock>);

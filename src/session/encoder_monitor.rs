@@ -29,8 +29,6 @@ use std::{
     time::Duration,
 };
 
-/// How much audio from before the joint is encoded again, so that the next encoder has settled by then.
-const PREROLL: Ns = 200_000_000;
 /// How much audio is kept for that, and to compensate for different encoder delays.
 const HISTORY: Ns = 400_000_000;
 
@@ -251,7 +249,7 @@ impl EncoderMonitor {
         };
         let shift = out.length(i64::from(out.delay.unwrap_or(delay)) - i64::from(delay));
         let end = (until + lead).saturating_add_signed(shift.saturating_neg());
-        let packets = PREROLL.div_ceil(out.packet);
+        let packets = formats::PREROLL.div_ceil(out.packet);
         let most = end.saturating_sub(earliest) / out.packet;
         Some(
             end.saturating_sub(packets.min(most) * out.packet)

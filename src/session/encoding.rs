@@ -8,7 +8,7 @@ use super::{
     encoder_probe,
     fixups::{self, ChainSpec},
     key_units::{self, KeyAt},
-    orientation,
+    orientation, overlap,
     pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
@@ -166,6 +166,7 @@ pub fn set_up_encoder(
         ..made_for.spec.clone()
     };
     fixups::on_encoder(&works, &spec);
+    overlap::trim(&works, &spec);
     Ok(works)
 }
 

@@ -35,6 +35,7 @@ mod key_requests;
 mod key_units;
 mod marks;
 mod orientation;
+mod overlap;
 mod panics;
 mod part;
 mod part_size;

@@ -21,6 +21,7 @@ use super::{
     diagnosis::{TrackPath, listen},
     encoding::FailedEncoders,
     lock,
+    overlap::Overlap,
     track::InFlight,
 };
 use crate::{
@@ -81,6 +82,8 @@ pub struct TrackMedia<'a> {
     pub tags: Option<gst::TagList>,
     /// Media that was pushed to its encoder and has not come out yet.
     pub in_flight: Arc<InFlight>,
+    /// The audio around its part.
+    pub overlap: Arc<Overlap>,
 }
 
 impl TrackMedia<'_> {

@@ -67,6 +67,8 @@ const SPLIT_AHEAD: Ns = 1_000_000_000;
 pub(super) const SIZE_STEP: Ns = 500_000_000;
 /// Minimum drain time of a part that ends while the recording continues: nothing waits for it.
 const PART_DRAIN: Duration = Duration::from_secs(10);
+/// How long a part may wait for audio from after its end.
+const MAX_OVERLAP_WAIT: Duration = Duration::from_secs(5);
 /// A frame is repeated after this time, so that audio does not have to wait for the next one.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 
@@ -189,6 +191,7 @@ impl Supervisor {
             if let Some(error) = self.go_on(&asked) {
                 return error;
             }
+            self.end_overlaps(&asked);
             if asked.caps {
                 self.note_type();
             }
@@ -276,6 +279,17 @@ impl Supervisor {
             if is_last {
                 self.part.events.push(Event::Finalising);
             }
+        }
+    }
+
+    /// Ends the part where no audio follows that its encoders could get, such as while the next part's end is undecided.
+    fn end_overlaps(&self, asked: &Asked) {
+        if asked
+            .ended
+            .is_some_and(|since| since.elapsed() > MAX_OVERLAP_WAIT)
+        {
+            let tracks = self.session.tracks.iter();
+            tracks.for_each(|track| track.end_overlap(self.part.number));
         }
     }
 

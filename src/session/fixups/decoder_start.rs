@@ -21,7 +21,7 @@ pub fn fill(pad: &gst::Pad, from: gst::ClockTime) {
         if (SHORTEST..=LONGEST).contains(&missing)
             && let Some(rate) = rate().and_then(|rate| u64::try_from(rate).ok())
             && let Some(samples) = rate.mul_div_round(missing.nseconds(), 1_000_000_000)
-            && let Some((silence, _)) = silence(pad, from, samples)
+            && let Some(silence) = silence(pad, from, samples)
         {
             // On failure, the next buffer fails as well.
             let _ = pad.chain(silence);

@@ -40,7 +40,7 @@ pub use muxer_caps::accept_all;
 pub use table::TABLE;
 
 use super::pipeline::{ContainerEnd, Listener, TrackMedia, failed};
-use super::{alpha_encoder, alpha_input};
+use super::{alpha_encoder, alpha_input, overlap::Overlap};
 use crate::{
     formats::{self, Keep, Picture, Plan},
     gate::headroom,
@@ -126,6 +126,8 @@ pub struct ChainSpec {
     pub resumes: bool,
     /// Input caps of the track's first encoder, once known.
     pub form: Option<gst::Caps>,
+    /// The audio around its part.
+    pub overlap: Arc<Overlap>,
     /// Whether the recording has audio tracks only.
     pub audio_only: bool,
     /// Whether this is the first track of the recording.
@@ -152,6 +154,7 @@ impl ChainSpec {
             takes_over: false,
             resumes: false,
             form: None,
+            overlap: track.overlap.clone(),
             audio_only: plan.kind == Kind::Audio,
             is_first: index == 0,
         })
@@ -217,6 +220,24 @@ impl ChainSpec {
     pub fn delay(&self) -> Option<formats::Delay> {
         let delay = || formats::delay(self.codec, self.container, self.encoder.as_deref());
         (self.codec.kind() == Kind::Audio).then(delay)
+    }
+
+    /// Encoder delay, in samples, that has to be drained at the end.
+    pub fn drained_delay(&self) -> u32 {
+        match self.delay() {
+            // Its packets are stamped like the copied packets before them.
+            Some(_) if self.takes_over => self.encoder_delay(),
+            Some(formats::Delay::Samples(samples)) => samples,
+            _ => 0,
+        }
+    }
+
+    /// What the encoder needs from beyond its part.
+    pub fn seam(&self) -> formats::Seam {
+        if self.copied {
+            return formats::Seam::default();
+        }
+        formats::seam(self.codec, self.encoder.as_deref())
     }
 
     /// Encoder delay in samples, whether or not the container signals it.

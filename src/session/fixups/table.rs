@@ -134,8 +134,10 @@ pub const TABLE: &[Fixup] = &[
         element: "voaacenc, avenc_aac, lamemp3enc",
         versions: All,
         report: "keep the last samples for themselves, or add packets of silence",
-        needed: |s| drained_delay(s) > 0,
-        install: Encoder(|encoder, s| encoder_drain::push_out(encoder, drained_delay(s))),
+        needed: |s| s.drained_delay() > 0,
+        install: Encoder(|encoder, s| {
+            encoder_drain::push_out(encoder, s.drained_delay(), s.overlap.clone());
+        }),
     },
     Fixup {
         name: "flac-caps",
@@ -337,14 +339,4 @@ fn is_reorderable_in_mp4(spec: &ChainSpec) -> bool {
 
 fn shown_rate(spec: &ChainSpec) -> Option<fn(gst::Fraction) -> gst::Fraction> {
     formats::shown_rate(spec.encoder.as_deref()?)
-}
-
-/// Encoder delay, in samples, that has to be drained at the end.
-fn drained_delay(spec: &ChainSpec) -> u32 {
-    match spec.delay() {
-        // Its packets are stamped like the copied packets before them.
-        Some(_) if spec.takes_over => spec.encoder_delay(),
-        Some(Delay::Samples(samples)) => samples,
-        _ => 0,
-    }
 }

@@ -3,7 +3,7 @@
 use super::{ContainerEnd, Listener, TrackMedia, factory_name, failed, make};
 use crate::{
     formats::{self, Delay, Plan, Recorded},
-    model::{Codec, Container, Error, Kind},
+    model::{Codec, Container, Error, Kind, timeline::Ns},
     session::{
         Settings, alpha_input, aside,
         caps_ladder::{self, Watched},
@@ -13,6 +13,7 @@ use crate::{
         exchange::{self, Section},
         fixups::{self, ChainSpec, MuxerSite},
         io_pads::appsrc,
+        overlap,
         probe::probe,
         system_memory,
     },
@@ -52,6 +53,14 @@ impl Feed {
             resumes: self.monitor.has_output(),
             ..self.spec.clone()
         }
+    }
+
+    /// How much audio from after the part's end its encoder needs.
+    pub fn overlap(&self) -> Ns {
+        let form = self.monitor.form().or_else(|| Some(self.spec.caps.clone()));
+        let info = form.and_then(|caps| formats::audio_info(&caps));
+        let rate = info.map_or(0, |info| u64::from(info.rate())).max(1);
+        u64::from(self.spec.seam().after) * 1_000_000_000 / rate
     }
 
     /// The track as it is stored in the file.
@@ -293,6 +302,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
             let made = |encoder: &gst::Element| self.listener.encoder(index, encoder);
             let encoder = set_up_encoder(&made_for, made)?;
             head.spec.encoder = factory_name(&encoder);
+            overlap::give_preroll(&head.source, &head.spec);
             if let Some(entry) = elements.last().and_then(|last| last.static_pad("src")) {
                 let report = encoding::report(self.listener);
                 let delay = head.spec.encoder_delay();

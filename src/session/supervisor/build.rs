@@ -126,6 +126,7 @@ impl Supervisor {
             lacks_dts: track.lacks_dts(part),
             tags: session.tags_of(track),
             in_flight: track.in_flight(part),
+            overlap: track.overlap(part),
         })
     }
 
@@ -213,6 +214,7 @@ impl Supervisor {
         drop(names);
         for (track, feed) in tracks.iter().zip(pipeline.feeds()) {
             track.set_takes_gaps(feed.takes_gaps);
+            track.set_overlap(feed.overlap());
             track.connect(part, feed.appsrc.clone());
         }
         session.backpressure.wake();

@@ -3,7 +3,7 @@
 use super::{Feed, InFlight, Inner, Track};
 use crate::{
     model::timeline::Ns,
-    session::{frame_dropper, lock},
+    session::{frame_dropper, lock, overlap::Overlap},
 };
 use std::sync::{Arc, atomic::Ordering};
 
@@ -11,6 +11,23 @@ impl Track {
     /// Media that was pushed to the encoder of a part and has not come out yet.
     pub fn in_flight(&self, part: usize) -> Arc<InFlight> {
         self.feed(part, |feed| feed.in_flight().clone())
+    }
+
+    /// The audio around a part of it.
+    pub fn overlap(&self, part: usize) -> Arc<Overlap> {
+        self.feed(part, |feed| feed.overlap().clone())
+    }
+
+    /// Sets how much audio from after a part's end its encoder needs.
+    pub fn set_overlap(&self, length: Ns) {
+        lock(&self.inner).outlets.set_overlap(length);
+    }
+
+    /// The audio after this part's end has not arrived for long: its encoder does without.
+    pub fn end_overlap(&self, part: usize) {
+        if lock(&self.inner).outlets.end_overlap(part) {
+            self.backpressure.wake();
+        }
     }
 
     /// Connects the part's pipeline and pushes the backlog into it.

@@ -4,7 +4,7 @@
 use super::in_flight::InFlight;
 use crate::{
     model::{Orientation, timeline::Ns},
-    session::{fixups, orientation},
+    session::{fixups, orientation, overlap::Overlap},
 };
 use gst::prelude::*;
 use std::{collections::VecDeque, ops::Range, sync::Arc};
@@ -35,6 +35,7 @@ pub enum Item {
 pub struct Feed {
     to: To,
     in_flight: Arc<InFlight>,
+    overlap: Arc<Overlap>,
     batching: bool,
     batch: Vec<gst::Buffer>,
     /// Its buffers come from a small pool (live raw video).
@@ -238,6 +239,44 @@ impl Feed {
     /// Media that was pushed to the encoder and has not come out yet.
     pub fn in_flight(&self) -> &Arc<InFlight> {
         &self.in_flight
+    }
+
+    /// The audio around the part.
+    pub fn overlap(&self) -> &Arc<Overlap> {
+        &self.overlap
+    }
+
+    /// Drops queued audio from more than so long after the part's end.
+    pub fn limit_overlap(&mut self, length: Ns) {
+        if let To::Backlog(backlog) = &mut self.to {
+            let overlap = &self.overlap;
+            backlog.items.retain(|item| match item {
+                Item::Buffer(buffer) => {
+                    let at = buffer.pts().map_or(0, gst::ClockTime::nseconds);
+                    !overlap.is_beyond(at, length)
+                }
+                _ => true,
+            });
+        }
+    }
+
+    /// The audio that has been pushed last, about so much of it.
+    pub fn recent(&self, length: Ns) -> Vec<gst::Buffer> {
+        let mut audio = self.in_flight.audio();
+        if let To::Backlog(backlog) = &self.to {
+            audio.extend(backlog.items.iter().filter_map(|item| match item {
+                Item::Buffer(buffer) => Some(buffer.clone()),
+                _ => None,
+            }));
+        }
+        let mut have = 0;
+        let last = audio.iter().rev().take_while(|buffer| {
+            let enough = have >= length;
+            have += buffer.duration().map_or(0, gst::ClockTime::nseconds);
+            !enough
+        });
+        let count = last.count();
+        audio.split_off(audio.len() - count)
     }
 
     /// Connects the pipeline, for media that begins with these caps, and pushes the backlog.

@@ -138,6 +138,16 @@ impl InFlight {
         }
     }
 
+    /// The buffers in flight, and those that came out last.
+    pub fn audio(&self) -> Vec<gst::Buffer> {
+        let inner = lock(&self.0);
+        let buffers = inner.entries.iter().filter_map(|entry| match &entry.item {
+            Item::Buffer(buffer) => Some(buffer.clone()),
+            _ => None,
+        });
+        buffers.collect()
+    }
+
     /// Number of buffers in flight.
     pub fn buffers(&self) -> usize {
         lock(&self.0).buffers

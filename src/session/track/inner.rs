@@ -85,8 +85,13 @@ impl Inner {
         gate.end_part(end.recorded, &mut out);
         self.feed_all(out);
         let part = self.cursor.part();
-        self.outlets.of(part).close();
         self.begin = timeline.read(|timeline| self.cursor.enter_next_part(timeline));
+        let is_audio = matches!(self.gate, Some(Gate::Audio(_)));
+        if is_audio && self.cursor.begins_at_seam() {
+            self.outlets.overlap(part);
+        } else {
+            self.outlets.close_before(self.cursor.part());
+        }
         self.outlets.forget_before(self.cursor.part());
         if let Some(gate) = &mut self.gate {
             gate.begin_part(self.begin);
@@ -106,8 +111,15 @@ impl Inner {
             }
             self.feed_all(out);
             if !self.enter_next_part(timeline) {
-                return;
+                return self.end_overlap_at_pause();
             }
+        }
+    }
+
+    /// At a pause, no audio follows that an older part's encoder could get.
+    fn end_overlap_at_pause(&mut self) {
+        if self.cursor.current().is_none() {
+            self.outlets.close_before(self.cursor.part());
         }
     }
 
@@ -117,7 +129,7 @@ impl Inner {
         loop {
             self.advance_gate(safe_until);
             if !self.enter_next_part(timeline) {
-                return;
+                return self.end_overlap_at_pause();
             }
         }
     }
@@ -135,23 +147,29 @@ impl Inner {
     pub(super) fn feed_all(&mut self, out: GateOutput) {
         self.counts.encoded += out.inputs();
         let is_encoded = matches!(self.gate, Some(Gate::Encoded(_)));
-        let outlet = self.outlets.of(self.cursor.part());
+        let part = self.cursor.part();
         for piece in out {
             match piece {
                 Piece::Buffer(buffer) => {
                     self.lacks_dts = buffer.dts().is_none();
+                    self.outlets.overlap_with(&buffer);
+                    let outlet = self.outlets.of(part);
                     if outlet.caps.is_none() && is_encoded {
                         outlet.caps = self.given.clone();
                     }
                     outlet.give(buffer);
                 }
                 Piece::Caps(caps) => {
+                    if self.given.as_ref() != Some(&caps) {
+                        self.outlets.close_before(part);
+                    }
                     self.given = Some(caps.clone());
+                    let outlet = self.outlets.of(part);
                     outlet.headroom = gate::headroom(&caps);
                     outlet.feed.give(Item::Caps(caps));
                 }
-                Piece::Turn(turn) => outlet.feed.give(Item::Turn(turn)),
-                Piece::Gap(until) => outlet.feed.give(Item::Gap(until)),
+                Piece::Turn(turn) => self.outlets.of(part).feed.give(Item::Turn(turn)),
+                Piece::Gap(until) => self.outlets.of(part).feed.give(Item::Gap(until)),
             }
         }
     }

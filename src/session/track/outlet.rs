@@ -10,6 +10,12 @@ use std::{
     },
 };
 
+/// The most audio from after a part's end that any encoder needs.
+const MAX_OVERLAP: Ns = 500_000_000;
+
+/// The most audio from before a part that is kept for its encoder.
+const MAX_PREROLL: Ns = 350_000_000;
+
 /// The path into one part.
 #[derive(Debug)]
 pub struct Outlet {
@@ -22,6 +28,8 @@ pub struct Outlet {
     /// Recorded time, within the part, up to which media has been pushed. Only buffers with a duration advance it.
     pub fed: Arc<AtomicU64>,
     pub dropper: Arc<FrameDropper>,
+    /// Duration of the audio from after the part's end that its encoder has been given; `None` before the end.
+    beyond: Option<Ns>,
     /// EOS has been sent.
     pub closed: bool,
     /// The part's pipeline has been taken down.
@@ -37,6 +45,7 @@ impl Outlet {
             headroom: 0,
             fed: Arc::default(),
             dropper: Arc::new(FrameDropper::new(queue_limit)),
+            beyond: None,
             closed: false,
             gone: false,
         }
@@ -52,6 +61,39 @@ impl Outlet {
         let end = end.saturating_sub(self.headroom);
         self.fed.fetch_max(end, Ordering::Relaxed);
         self.feed.give(Item::Buffer(buffer));
+    }
+
+    /// Begins to give audio from after the part's end to its encoder, if it needs any.
+    fn overlap(&mut self, most: Ns) {
+        let end = self.fed.load(Ordering::Relaxed);
+        if self.closed || end == 0 || most == 0 {
+            return self.close();
+        }
+        self.feed.overlap().set_end(end);
+        self.beyond = Some(0);
+    }
+
+    /// Whether its encoder gets audio from after the part's end.
+    fn overlaps(&self) -> bool {
+        self.beyond.is_some() && !self.closed
+    }
+
+    /// Pushes audio from after the part's end, up to so much of it.
+    fn give_beyond(&mut self, buffer: &gst::Buffer, most: Ns) {
+        let Some(beyond) = self.beyond.filter(|_| !self.closed) else {
+            return;
+        };
+        let at = self.fed.load(Ordering::Relaxed) + beyond;
+        let mut copy = buffer.clone();
+        let fields = copy.make_mut();
+        fields.set_pts(gst::ClockTime::from_nseconds(at));
+        fields.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
+        let length = fields.duration().map_or(0, gst::ClockTime::nseconds);
+        self.feed.give(Item::Buffer(copy));
+        self.beyond = Some(beyond + length);
+        if beyond + length >= most {
+            self.close();
+        }
     }
 
     /// Ends the part for this track.
@@ -70,6 +112,8 @@ pub struct Outlets {
     /// Its buffers come from a small pool (live raw video).
     scarce: bool,
     all: BTreeMap<usize, Outlet>,
+    /// How much audio from after a part's end its encoder needs; the most that any does until that is known.
+    overlap: Ns,
     /// Whether the track has ended: no part gets any more media.
     closed: bool,
     /// Frames dropped in parts that are finished.
@@ -82,6 +126,7 @@ impl Outlets {
             queue_limit,
             scarce: false,
             all: BTreeMap::new(),
+            overlap: MAX_OVERLAP,
             closed: false,
             passed_over: 0,
         }
@@ -115,6 +160,53 @@ impl Outlets {
         let before = self.all.range(..part).map(|(_, outlet)| outlet);
         let unbuilt = before.filter(|outlet| outlet.feed.is_backlog());
         unbuilt.map(|outlet| outlet.feed.waiting()).sum()
+    }
+
+    /// Sets how much audio from after a part's end its encoder needs.
+    pub fn set_overlap(&mut self, length: Ns) {
+        self.overlap = length;
+        for outlet in self.all.values_mut() {
+            outlet.feed.limit_overlap(length);
+            if outlet.beyond.is_some_and(|beyond| beyond >= length) {
+                outlet.close();
+            }
+        }
+    }
+
+    /// This part is over, and the next continues it without a cut: their encoders get audio from both.
+    pub fn overlap(&mut self, part: usize) {
+        let most = self.overlap;
+        let older = self.of(part);
+        let recent = older.feed.recent(MAX_PREROLL);
+        older.overlap(most);
+        if most > 0 {
+            self.of(part + 1).feed.overlap().set_before(recent);
+        }
+    }
+
+    /// Gives audio of the current part to the encoders of older ones as well, as far as they need it.
+    pub fn overlap_with(&mut self, buffer: &gst::Buffer) {
+        let most = self.overlap;
+        for outlet in self.all.values_mut() {
+            outlet.give_beyond(buffer, most);
+        }
+    }
+
+    /// The encoder of this part gets no more audio from after its end. Returns whether it would have.
+    pub fn end_overlap(&mut self, part: usize) -> bool {
+        let outlet = self.all.get_mut(&part);
+        let Some(outlet) = outlet.filter(|outlet| outlet.overlaps()) else {
+            return false;
+        };
+        outlet.close();
+        true
+    }
+
+    /// Ends the track for all parts before this one.
+    pub fn close_before(&mut self, part: usize) {
+        for (_, outlet) in self.all.range_mut(..part) {
+            outlet.close();
+        }
     }
 
     /// Queued bytes.
