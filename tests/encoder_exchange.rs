@@ -442,6 +442,29 @@ fn blobs_go_on_across_an_exchange() {
     }
 }
 
+/// Whether there is more than one kind of encoder for this kind of track.
+fn has_another(mime_type: &str, kind: &str) -> bool {
+    let (_, codecs) = mime_type.split_once("codecs=").unwrap();
+    let codec = match kind {
+        "video" => codecs.split(',').next(),
+        _ => codecs.split(',').next_back(),
+    };
+    let caps = match codec.unwrap() {
+        "avc1" => "video/x-h264",
+        "mp4a.40.2" => "audio/mpeg,mpegversion=4",
+        _ => return false,
+    };
+    let factories = gst::ElementFactory::factories_with_type(
+        gst::ElementFactoryType::ENCODER,
+        gst::Rank::MARGINAL,
+    );
+    let caps = caps.parse::<gst::Caps>().unwrap();
+    let makers = factories
+        .iter()
+        .filter(|factory| factory.can_src_any_caps(&caps));
+    makers.count() > 1
+}
+
 /// Frames and faults that nobody has chosen.
 #[test]
 fn encoders_that_fail_at_random() {
@@ -462,7 +485,8 @@ fn encoders_that_fail_at_random() {
             [Fault::Error, Fault::Silent, Fault::Error, Fault::Blocks][chance.below(4) as usize];
         let first = failure(kind, chance.below(most), fault);
         let mut failures = vec![first];
-        if chance.below(4) == 0 && first.buffer < most / 3 {
+        // Where there is no other kind of encoder, a fresh one of the same kind is the last.
+        if chance.below(4) == 0 && first.buffer < most / 3 && has_another(mime_type, kind) {
             failures.push(Failure {
                 encoder: 1,
                 ..failure(kind, chance.below(most / 3), Fault::Error)
@@ -470,9 +494,7 @@ fn encoders_that_fail_at_random() {
         }
         println!("{number}: {mime_type} {failures:?}");
         if is_here(mime_type) {
-            let outcome = record(&recipe(mime_type), &failures);
-            // A second encoder of which there was no next.
-            outcome.assert_whole(&recipe(mime_type), &failures);
+            check(&recipe(mime_type), &failures);
         }
     }
 }

@@ -353,6 +353,8 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
 
 /// Tells the process whose writes are logged where to record to.
 const WHERE: &str = "MEDIARECORDER_LOGGED_FILE";
+/// Its `sync-interval`, in nanoseconds.
+const SYNC: &str = "MEDIARECORDER_LOGGED_SYNC";
 
 #[test]
 fn records_for_the_log() {
@@ -362,8 +364,9 @@ fn records_for_the_log() {
     let line = "mediarecorder name=rec video-bits-per-second=300000 video-key-frame-interval-duration=500 \
          videotestsrc num-buffers=150 ! video/x-raw,width=160,height=120,framerate=30/1 ! rec. \
          audiotestsrc num-buffers=235 wave=ticks ! audio/x-raw,rate=48000,channels=2 ! rec.";
-    let line = line.replace("name=rec", "name=rec mime-type=video/mp4");
-    play(&line, Path::new(&path));
+    let sync_interval = std::env::var(SYNC).unwrap();
+    let settings = format!("name=rec mime-type=video/mp4 sync-interval={sync_interval}");
+    play(&line.replace("name=rec", &settings), Path::new(&path));
 }
 
 /// How many packets of each stream ffprobe finds.
@@ -402,6 +405,16 @@ fn samples_in(bytes: &[u8]) -> [usize; 2] {
 
 #[test]
 fn whatever_write_is_the_last_the_file_plays() {
+    judge_each_write(0);
+}
+
+#[test]
+fn whatever_write_is_the_last_of_a_synchronised_file_it_plays() {
+    judge_each_write(300_000_000);
+}
+
+/// Judges every state that the writes of a recording leave in its file, whole ones and torn ones.
+fn judge_each_write(sync_interval: u64) {
     if std::env::var_os(WHERE).is_some() || !is_supported("video/mp4") {
         return;
     }
@@ -409,7 +422,8 @@ fn whatever_write_is_the_last_the_file_plays() {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
         .args(["--exact", "records_for_the_log"])
-        .env(WHERE, &path);
+        .env(WHERE, &path)
+        .env(SYNC, sync_interval.to_string());
     let Some(log) = traced(&child, &[&path], "write,writev,pwrite64") else {
         return skipped("the writes of a recording: processes cannot be traced here");
     };
@@ -421,21 +435,23 @@ fn whatever_write_is_the_last_the_file_plays() {
     let (_, end) = ordinary::seams(&whole).unwrap();
     for write in &writes {
         let (at, bytes) = write;
-        if *at == file.len() {
-            // Where the kernel may stop: between pages; and, of what is appended at the end, anywhere.
-            let mut cuts: Vec<_> = (at / 4096 + 1..(at + bytes.len()) / 4096 + 1)
-                .map(|page| page * 4096 - at)
-                .filter(|cut| *cut < bytes.len())
-                .collect();
-            if *at >= end {
-                let odd = [1, 4, 7, 8, 9, 12, 15, 16, 17, 24, 100];
-                cuts.extend(odd.iter().chain(&[bytes.len() / 2, bytes.len() - 1]));
-            }
-            for cut in cuts {
-                let mut state = file.clone();
-                replay::apply(&mut state, *at, &bytes[..cut]);
-                states.push(state);
-            }
+        // Where the kernel may stop: between pages; and, of what is appended at the end and of what is written over
+        // older bytes, anywhere.
+        let mut cuts: Vec<_> = (at / 4096 + 1..(at + bytes.len()) / 4096 + 1)
+            .map(|page| page * 4096 - at)
+            .filter(|cut| *cut < bytes.len())
+            .collect();
+        if *at >= end {
+            let odd = [1, 4, 7, 8, 9, 12, 15, 16, 17, 24, 100];
+            cuts.extend(odd.iter().chain(&[bytes.len() / 2, bytes.len() - 1]));
+        }
+        let older = file.get(*at..).unwrap_or_default().iter().zip(*bytes);
+        let differs = older.enumerate().filter(|(_, (old, new))| old != new);
+        cuts.extend(differs.map(|(byte, _)| byte));
+        for cut in cuts {
+            let mut state = file.clone();
+            replay::apply(&mut state, *at, &bytes[..cut]);
+            states.push(state);
         }
         replay::apply(&mut file, *at, bytes);
         states.push(file.clone());

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Minimum patience with an encoder, however short `max-queue-time` is: the machine may be busy.
 const LEAST_PATIENCE: Duration = Duration::from_secs(1);
 
-/// How to replace an encoder, best first. (Starting a new part is a planned last resort.)
+/// How to replace an encoder, best first. If neither is possible, the recording goes on in a new part, or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Remedy {
     /// The next best encoder of the codec.
@@ -58,7 +58,8 @@ impl Supervisor {
         said.map(|(_, error)| error.clone())
     }
 
-    /// Replaces encoders that have failed or hang. Returns an error if there is no replacement.
+    /// Replaces encoders that have failed or hang. Returns an error if that is possible neither in this file nor in a
+    /// new part.
     pub(super) fn look_after_encoders(&mut self) -> Result<(), Error> {
         let Some(pipeline) = &self.pipeline else {
             return Ok(());
@@ -82,7 +83,8 @@ impl Supervisor {
             }
         }
         for (index, error) in failed {
-            let message = self.replace_encoder(index, error)?;
+            let replaced = self.replace_encoder(index, error);
+            let message = replaced.or_else(|error| self.go_on_in_new_part(index, error))?;
             gst::warning!(CAT, id = &self.session.label, "{message}");
             self.part.events.push(Event::Warning { message });
         }
@@ -126,6 +128,26 @@ impl Supervisor {
                 }
             }
         }
+    }
+
+    /// Ends the part, as one of its tracks has no encoder any more. Returns the message to report, or `error` if no part
+    /// may begin, or if the encoders of this part have not encoded anything of the track either.
+    fn go_on_in_new_part(&self, index: usize, error: Error) -> Result<String, Error> {
+        let (session, part) = (&self.session, &self.part);
+        let feeds = self.pipeline.as_ref().map(Pipeline::feeds);
+        let feed = feeds.and_then(|feeds| feeds.get(index));
+        let (Some(feed), Some(track)) = (feed, self.track_at(index)) else {
+            return Err(error);
+        };
+        if !session.settings.may_split || !feed.monitor.has_output() || !self.begin_next_part() {
+            return Err(error);
+        }
+        feed.monitor.abandon();
+        track.leave_out_of(part.number);
+        part.progress.note_incomplete();
+        Ok(format!(
+            "{error} The recording goes on in a new part; what that encoder had been given is lost."
+        ))
     }
 
     fn encoder_of(&self, index: usize) -> Option<gst::Element> {

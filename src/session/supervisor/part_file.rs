@@ -36,14 +36,18 @@ impl Supervisor {
             return;
         };
         let (session, part) = (&self.session, &self.part);
-        session.split_now();
-        let goes_on = session
-            .timeline
-            .read(|t| t.part() > part.number || t.pending_split().is_some());
-        match goes_on {
+        match self.begin_next_part() {
             true => part.warn_of_fallback(&error),
             false => session.fail_part(part, error),
         }
+    }
+
+    /// Ends the part as soon as possible. FALSE if no other can begin.
+    pub(super) fn begin_next_part(&self) -> bool {
+        self.session.split_now();
+        self.session
+            .timeline
+            .read(|t| t.part() > self.part.number || t.pending_split().is_some())
     }
 
     /// The application's name for the file, else `location` with its number; `None` if there is no file.

@@ -203,7 +203,8 @@ pub fn follows(places: &[Place], kept: &Kept, tolerance: f64) -> Verdict<f64> {
     let mut judged = 0;
     let total = kept.total() as f64;
     for place in places {
-        let reach = 1.5 * HALF_WINDOW;
+        // What is heard so much too late may be from the other side of a seam.
+        let reach = 1.5 * HALF_WINDOW + tolerance;
         if kept.near_seam(place.recorded, reach) || place.recorded + HALF_WINDOW > total {
             continue;
         }

@@ -1,0 +1,110 @@
+//! Encoders that nothing can replace in the same file: where another part may begin, the recording goes on there.
+
+mod common;
+
+use common::judge::{file, parts};
+use common::outer::{Outer, place_for};
+use gst::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+const MILLI: u64 = 1_000_000;
+
+/// Has an encoder fail for good at this buffer.
+fn break_at(encoder: &gst::Element, buffer: u64) {
+    let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
+    let sink = encoder.static_pad("sink").unwrap();
+    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        if number < buffer {
+            return gst::PadProbeReturn::Ok;
+        }
+        if number == buffer {
+            let encoder = encoder_of.upgrade().unwrap();
+            gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+        }
+        drop(info.data.take());
+        info.flow_res = Err(gst::FlowError::Error);
+        gst::PadProbeReturn::Handled
+    });
+}
+
+/// The video encoders of a recording fail at these of their buffers, one after the other; later ones work.
+fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, Outer, Arc<AtomicUsize>) {
+    let (folder, path) = place_for(name);
+    let outer = Outer::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
+    let count = Arc::<AtomicUsize>::default();
+    let made = count.clone();
+    outer
+        .recorder
+        .connect("encoder-setup", false, move |values| {
+            let encoder = values[2].get::<gst::Element>().unwrap();
+            if encoder.factory().unwrap().name() == "vp8enc"
+                && let Some(buffer) = failures.get(made.fetch_add(1, Ordering::SeqCst))
+            {
+                break_at(&encoder, *buffer);
+            }
+            None
+        });
+    (folder, outer, count)
+}
+
+#[test]
+fn the_recording_goes_on_in_a_new_part() {
+    let (_folder, outer, count) = rig("recording-%d.mkv", &[20, 20]);
+    let (_clock, _log) = outer.live();
+    outer.act("start");
+    outer.wait_for("part", 1);
+    outer.wait_running(outer.running_time() + 500 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
+    let warnings = outer.warnings();
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(warnings[0].contains("a fresh vp8enc"), "{warnings:?}");
+    assert!(warnings[1].contains("in a new part"), "{warnings:?}");
+    assert_eq!(count.load(Ordering::SeqCst), 3);
+    let told = parts::told(&outer);
+    let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
+    assert_eq!(whole, [false, true]);
+    for part in &told {
+        file::decodes_quietly(&part.path).unwrap();
+    }
+    // Audio knows nothing of it.
+    let kept = outer.kept();
+    let sound = parts::sound(&told, Some(48_000)).unwrap();
+    let lasts = sound.len() as u64 * 1_000_000 / 48;
+    let due = kept.total();
+    assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts} of {due}");
+    let pictures = parts::pictures(&told[1..]).unwrap();
+    let late = pictures.list.first().unwrap().recorded - told[1].timecode as f64;
+    assert!(late < 40e6 && pictures.list.len() > 10, "{late}");
+}
+
+#[test]
+fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
+    let (_folder, outer, count) = rig("recording-%d.mkv", &[20, 20, 0, 0]);
+    let (_clock, _log) = outer.live();
+    outer.act("start");
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    let errors = heard.iter().filter(|heard| heard.name == "error");
+    assert_eq!(errors.count(), 1, "{heard:?}");
+    assert_eq!(count.load(Ordering::SeqCst), 4);
+    let told = parts::told(&outer);
+    assert_eq!(told.len(), 2);
+    file::decodes_quietly(&told[0].path).unwrap();
+}
+
+#[test]
+fn a_recording_of_one_file_ends() {
+    let (_folder, outer, _) = rig("recording.mkv", &[20, 20]);
+    let (_clock, _log) = outer.live();
+    outer.act("start");
+    outer.wait_for("stop", 1);
+    let heard = outer.heard();
+    let errors = heard.iter().filter(|heard| heard.name == "error");
+    assert_eq!(errors.count(), 1, "{heard:?}");
+    file::decodes_quietly(&parts::told(&outer)[0].path).unwrap();
+}
