@@ -69,7 +69,9 @@ impl Session {
 
     /// Notes the factory of the encoder that this pad's track has for the pre-record buffer.
     pub fn is_encoded_by(&self, pad: &str, factory: &str) {
-        lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+        let mut names = lock(&self.encoder_names);
+        names.retain(|(of, _)| of != pad);
+        names.push((pad.to_owned(), factory.to_owned()));
     }
 
     /// Upstream's tags of a track, as far as they still apply to its media.
