@@ -465,6 +465,38 @@ fn has_another(mime_type: &str, kind: &str) -> bool {
     makers.count() > 1
 }
 
+/// The encoder of the past feeds a recording that has begun with it.
+#[test]
+fn an_encoder_of_the_past_fails_while_a_recording_reads_it() {
+    // Between the start and the pause, or after it.
+    let (before, after) = (65, 80);
+    for (mime_type, buffer, fault) in [
+        ("video/webm;codecs=vp8,opus", before, Fault::Error),
+        ("video/webm;codecs=vp8,opus", after, Fault::Silent),
+        ("video/webm;codecs=vp8,opus", after, Fault::Blocks),
+        ("video/webm;codecs=vp8,opus", before, Fault::Swallows),
+        ("video/x-matroska;codecs=avc1,flac", after, Fault::Error),
+        ("video/mp4;codecs=avc1,mp4a.40.2", before, Fault::Error),
+        ("video/mp4;codecs=hvc1,opus", after, Fault::Error),
+        ("video/webm;codecs=av1,opus", after, Fault::Error),
+    ] {
+        if !is_here(mime_type) {
+            continue;
+        }
+        let recipe = Recipe {
+            from: 2 * SECOND,
+            calls: vec![(SECOND * 23 / 10, "pause"), (SECOND * 5 / 2, "resume")],
+            until: match fault {
+                Fault::Swallows => 5 * SECOND,
+                _ => SECOND * 18 / 5,
+            },
+            ..recipe(mime_type)
+        };
+        let recipe = recipe.with("pre-record-time", SECOND);
+        check(&recipe, &[failure("video", buffer, fault)]);
+    }
+}
+
 /// Frames and faults that nobody has chosen.
 #[test]
 fn encoders_that_fail_at_random() {

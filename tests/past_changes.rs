@@ -1,4 +1,4 @@
-//! The past through all that may happen while it is kept: encoders that hang, pads that come and go, full disks, kills.
+//! The past through all that may happen while it is kept: pads that come and go, full disks, kills.
 
 mod common;
 
@@ -12,8 +12,7 @@ use common::signal::tag;
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
@@ -22,70 +21,6 @@ const MILLI: u64 = 1_000_000;
 const KEYS: u64 = SECOND / 2;
 const FRAME: u64 = SECOND / 30;
 const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
-
-/// Saves what there is, in one go.
-fn save(bench: &Bench) -> (u64, u64) {
-    let called = bench.start();
-    bench.outer.act("stop");
-    called
-}
-
-/// Does something with the first encoder of video that is made, or with all.
-fn on_encoder(
-    recorder: &gst::Element,
-    all: bool,
-    work: impl Fn(&gst::Element) + Send + Sync + 'static,
-) {
-    let is_done = AtomicBool::new(false);
-    recorder.connect("encoder-setup", false, move |values| {
-        let pad = values[1].get::<gst::Pad>().unwrap();
-        let encoder = values[2].get::<gst::Element>().unwrap();
-        if pad.name().starts_with("video") && (all || !is_done.swap(true, Ordering::SeqCst)) {
-            work(&encoder);
-        }
-        None
-    });
-}
-
-#[test]
-fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
-    let mut bench = Bench::new(WEBM, "webm", SECOND);
-    let recorder = &bench.outer.recorder;
-    recorder.set_property("max-queue-time", 500 * MILLI);
-    let gate = Arc::new((Mutex::new(true), Condvar::new()));
-    let shut = gate.clone();
-    on_encoder(recorder, false, move |encoder| {
-        let shut = shut.clone();
-        let pad = encoder.static_pad("sink").unwrap();
-        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-            let (closed, opened) = &*shut;
-            let closed = closed.lock().unwrap();
-            drop(opened.wait_while(closed, |closed| *closed).unwrap());
-            gst::PadProbeReturn::Ok
-        });
-    });
-    bench.noise();
-    bench.raw_video();
-    bench.play();
-    assert!(until(DEADLINE, || {
-        let warnings = bench.outer.warnings();
-        warnings.iter().any(|warning| warning.contains("hangs"))
-    }));
-    let (before, _) = bench.start();
-    bench.rest(SECOND);
-    bench.outer.act("stop");
-    let stop = bench.stopped(1).remove(0);
-    *gate.0.lock().unwrap() = false;
-    gate.1.notify_all();
-    bench.outer.set_state(gst::State::Null);
-    // Nothing of what is before the hang; of what is behind it there may be a past again.
-    let kept = kept(&stop);
-    assert!(
-        kept.intervals[0].0 + SECOND + KEYS + FRAME >= before,
-        "{kept:?}"
-    );
-    whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 2).unwrap();
-}
 
 #[test]
 fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
@@ -120,32 +55,6 @@ fn judge_parts(bench: &Bench, kept: &Kept, least: usize) {
     for part in &parts {
         file::decodes_quietly(&part.path).unwrap();
     }
-}
-
-/// The recording begins when nothing has come out of the past's encoder yet.
-#[test]
-fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
-    let mut bench = Bench::new(WEBM, "webm", SECOND);
-    let recorder = &bench.outer.recorder;
-    recorder.set_property("max-queue-time", 10 * SECOND);
-    on_encoder(recorder, false, |_| {
-        std::thread::sleep(Duration::from_millis(1200));
-    });
-    bench.noise();
-    bench.raw_video();
-    bench.play();
-    bench.rest(100 * MILLI);
-    bench.start();
-    bench.rest(1500 * MILLI);
-    bench.outer.act("stop");
-    let stop = bench.stopped(1).remove(0);
-    bench.outer.set_state(gst::State::Null);
-    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
-    let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
-    // The first frame came a little before the audio, or behind it.
-    sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
-    file::decodes_quietly(&path).unwrap();
 }
 
 #[test]
@@ -211,7 +120,7 @@ fn pads_come_and_go_while_nothing_is_recorded() {
         .unwrap();
     assert!(until(DEADLINE, || !pictures.lock().unwrap().is_empty()));
     bench.rest(900 * MILLI);
-    save(&bench);
+    bench.save();
     let both = bench.stopped(1).remove(0);
     // And it goes again, and takes its past with it.
     late.parent_element()
@@ -221,7 +130,7 @@ fn pads_come_and_go_while_nothing_is_recorded() {
     late.unlink(&added).unwrap();
     bench.outer.recorder.release_request_pad(&added);
     bench.rest(200 * MILLI);
-    save(&bench);
+    bench.save();
     let one = bench.stopped(2).remove(1);
     bench.outer.set_state(gst::State::Null);
     let codecs = |number| {
@@ -312,7 +221,7 @@ fn a_flush_leaves_the_past_as_it_is() {
     });
     bench.play();
     bench.rest(1500 * MILLI);
-    save(&bench);
+    bench.save();
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let kept = kept(&stop);
@@ -388,13 +297,13 @@ fn a_save_without_space_loses_nothing() {
         .outer
         .recorder
         .set_property("location", full.to_str().unwrap());
-    save(&bench);
+    bench.save();
     bench.outer.wait_for("stop", 1);
     bench
         .outer
         .recorder
         .set_property("location", elsewhere.to_str().unwrap());
-    let (before, after) = save(&bench);
+    let (before, after) = bench.save();
     let stop = bench.stopped(2).remove(1);
     bench.outer.set_state(gst::State::Null);
     let kept = kept(&stop);

@@ -1,30 +1,24 @@
 //! The keeper thread of a [`Keeping`]: creates and monitors encoders for raw video, repeats frames during gaps, and
 //! spills to a file what exceeds the memory limit.
 
-use super::{Keeping, KeptTrack, ring::Item, spill::SpillFile};
+use super::{Keeping, KeptTrack, front::Front, spill::SpillFile};
 use crate::{
     formats::{self, Plan, TrackInput},
-    gate::Input,
     log::CAT,
     model::{Error, timeline::Ns},
-    session::{ChainRequest, EncoderChain, FailedEncoders, PacketSink, Track, lock, panicked},
+    session::{ChainRequest, EncoderChain, Failed, Remedies, lock, panicked},
 };
 use std::{
     collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 /// Poll interval.
 const TICK: Duration = Duration::from_millis(100);
-/// Maximum time counted between two polls: the process may have been stopped.
-const MAX_STEP: Duration = Duration::from_millis(500);
 /// A frame is repeated after this time, so that recordings do not wait for the next one.
 const LONGEST_PICTURE: Ns = 1_000_000_000;
 /// GOPs up to this length are normal.
@@ -33,168 +27,6 @@ const LONGEST_GROUP: Ns = 2_000_000_000;
 const ASK_AGAIN: Ns = 1_000_000_000;
 /// How late, beyond its latency, a live track's last frames before a cut may arrive.
 const LIVE_GRACE: Ns = 500_000_000;
-
-/// Gates raw video for its encoder with the pre-record timeline.
-pub struct Front {
-    pub track: Track,
-    caps: Mutex<Option<gst::Caps>>,
-    chain: Mutex<Option<EncoderChain>>,
-    packets: Arc<Packets>,
-}
-
-impl Front {
-    pub fn new(track: Track, packets: Packets) -> Self {
-        Front {
-            track,
-            caps: Mutex::default(),
-            chain: Mutex::default(),
-            packets: Arc::new(packets),
-        }
-    }
-
-    /// Sets the caps of the following frames.
-    pub fn set_caps(&self, caps: &gst::Caps) {
-        *lock(&self.caps) = Some(caps.clone());
-        if let Err(err) = self.track.set_caps(caps) {
-            let error = Error::not_supported(format!(
-                "{} cannot be encoded ({caps}): {err}",
-                self.track.name()
-            ));
-            self.packets.error(None, error);
-        }
-    }
-
-    /// The latest caps of its frames.
-    pub fn caps(&self) -> Option<gst::Caps> {
-        lock(&self.caps).clone()
-    }
-
-    /// No more input: outputs the last frame and drains the encoder.
-    pub fn end(&self) {
-        self.track.end();
-        self.track.advance();
-        self.track.finish(false);
-    }
-
-    pub fn encoder_name(&self) -> Option<String> {
-        lock(&self.chain).as_ref()?.encoder_name()
-    }
-
-    /// The factory of its encoder, and what is converted of the latest frames.
-    pub fn encoding(&self) -> Option<(String, Vec<String>)> {
-        let caps = self.caps();
-        let chain = lock(&self.chain);
-        let chain = chain.as_ref()?;
-        let converted = caps.map(|caps| chain.converted(&caps));
-        Some((chain.encoder_name()?, converted.unwrap_or_default()))
-    }
-
-    pub fn set_bits_per_second(&self, rate: u32) {
-        if let Some(chain) = &*lock(&self.chain) {
-            chain.set_bits_per_second(rate);
-        }
-    }
-}
-
-impl Drop for Front {
-    fn drop(&mut self) {
-        self.packets.cut.store(true, Ordering::SeqCst);
-    }
-}
-
-/// Stores an encoder chain's output in the ring.
-pub struct Packets {
-    keeping: Weak<Keeping>,
-    track: u64,
-    name: String,
-    /// The failure, with the encoder's factory name.
-    failure: Mutex<Option<(Option<String>, Error)>>,
-    /// Later output is discarded.
-    cut: AtomicBool,
-}
-
-impl Packets {
-    pub fn new(keeping: &Arc<Keeping>, track: u64, name: &str) -> Self {
-        Packets {
-            keeping: Arc::downgrade(keeping),
-            track,
-            name: name.to_owned(),
-            failure: Mutex::default(),
-            cut: AtomicBool::new(false),
-        }
-    }
-
-    fn keeping(&self) -> Option<Arc<Keeping>> {
-        self.keeping
-            .upgrade()
-            .filter(|_| !self.cut.load(Ordering::SeqCst))
-    }
-
-    fn store(&self, item: Item, begins: Option<bool>) {
-        let Some(keeping) = self.keeping() else {
-            return;
-        };
-        let now = keeping.now();
-        if lock(&keeping.rings).push(self.track, item, begins, now) {
-            keeping.news.notify_all();
-        }
-    }
-}
-
-impl PacketSink for Packets {
-    fn caps(&self, caps: &gst::Caps) {
-        self.store(Item::Caps(caps.clone()), None);
-    }
-
-    fn packet(&self, packet: Input) {
-        if let Some(keeping) = self.keeping() {
-            keeping.is_replacing.store(false, Ordering::SeqCst);
-        }
-        let flags = packet.buffer.flags();
-        let begins = !flags.contains(gst::BufferFlags::DELTA_UNIT);
-        self.store(Item::Media(packet), Some(begins));
-    }
-
-    fn end(&self) {
-        let Some(keeping) = self.keeping() else {
-            return;
-        };
-        if let Some(shelf) = lock(&keeping.rings).shelf_mut(self.track) {
-            shelf.ended = true;
-        }
-        keeping.news.notify_all();
-    }
-
-    fn error(&self, encoder: Option<&str>, error: Error) {
-        lock(&self.failure).get_or_insert((encoder.map(str::to_owned), error));
-        if let Some(keeping) = self.keeping() {
-            keeping.backpressure.wake();
-        }
-    }
-
-    fn need_data(&self) {
-        if let Some(keeping) = self.keeping() {
-            keeping.backpressure.free();
-        }
-    }
-
-    fn begins(&self, before: Ns, at: Ns) -> bool {
-        let Some(keeping) = self.keeping() else {
-            return false;
-        };
-        keeping.timeline.read(|timeline| {
-            let last = timeline.intervals().iter().rev();
-            let mut last = last.take_while(|interval| interval.start > before);
-            last.any(|interval| interval.start <= at)
-        })
-    }
-
-    fn encoder(&self, encoder: &gst::Element) {
-        if let Some(keeping) = self.keeping() {
-            keeping.delegate.encoder_setup(&self.name, encoder);
-        }
-    }
-}
 
 /// Spawns the thread.
 ///
@@ -223,43 +55,34 @@ fn give_up(keeping: &Keeping, error: &Error) {
     (keeping.warn)(format!("Nothing of the past is kept: {error}"));
     keeping.given_up.store(true, Ordering::SeqCst);
     lock(&keeping.rings).clear();
-    fail_readers(keeping, error);
-    keeping.backpressure.wake();
-}
-
-fn fail_readers(keeping: &Keeping, error: &Error) {
     for track in keeping.tracks() {
         for session in track.sessions() {
             session.fail(error.clone());
         }
     }
+    keeping.backpressure.wake();
 }
 
 struct Keeper<'a> {
     keeping: &'a Arc<Keeping>,
-    /// Factories of encoders that have failed.
-    failed: FailedEncoders,
+    /// How encoders have been replaced.
+    remedies: Remedies,
     /// The thread that spills to the file.
     spilling: Option<thread::JoinHandle<()>>,
     /// The type has been checked.
     is_checked: bool,
     /// When a keyframe was last requested, per encoded track.
     asked: BTreeMap<u64, Ns>,
-    /// The buffer each track's encoder is processing, and for how long.
-    busy: BTreeMap<u64, (u64, Duration)>,
-    looked: Instant,
 }
 
 impl<'a> Keeper<'a> {
     fn new(keeping: &'a Arc<Keeping>) -> Self {
         Keeper {
             keeping,
-            failed: FailedEncoders::default(),
+            remedies: Remedies::default(),
             spilling: None,
             is_checked: false,
             asked: BTreeMap::new(),
-            busy: BTreeMap::new(),
-            looked: Instant::now(),
         }
     }
 
@@ -286,67 +109,54 @@ impl<'a> Keeper<'a> {
                     continue;
                 }
             }
-            let since = self.looked.elapsed().min(MAX_STEP);
-            self.looked = Instant::now();
             for (index, track) in tracks.iter().enumerate() {
-                self.look_after(index, track, &tracks, since);
+                self.look_after(index, track, &tracks);
             }
             self.spill();
         }
     }
 
-    /// `since`: time since the last poll.
-    fn look_after(
-        &mut self,
-        index: usize,
-        track: &KeptTrack,
-        tracks: &[Arc<KeptTrack>],
-        since: Duration,
-    ) {
+    fn look_after(&mut self, index: usize, track: &KeptTrack, tracks: &[Arc<KeptTrack>]) {
         let Some(front) = track.front() else {
             return self.ask_for_key_frame(track);
         };
-        let failure = lock(&front.packets.failure).take();
-        if let Some((encoder, error)) = failure {
-            return self.replace(track, &front, encoder, &error);
-        }
-        if lock(&front.chain).is_none() {
-            if let Err(error) = self.build(index, track, &front, tracks) {
-                let failure = lock(&front.packets.failure).take();
-                let encoder = failure.and_then(|(encoder, _)| encoder);
-                self.replace(track, &front, encoder, &error);
-            }
-            return;
+        let looked_after = self.look_after_encoder(&front, index, track, tracks);
+        if let Err(error) = looked_after {
+            return give_up(self.keeping, &error);
         }
         front.track.advance();
         self.show_on(track, &front);
-        if self.hangs(track.number(), &front, since) {
-            let encoder = front.encoder_name();
-            let error = Error::unknown(format!(
-                "the encoder of {} ({}) hangs: it has taken nothing for {} ms while media waits for it",
-                track.name(),
-                encoder.as_deref().unwrap_or_default(),
-                self.keeping.settings.patience().as_millis()
-            ));
-            self.replace(track, &front, encoder, &error);
-        }
     }
 
-    /// Whether its encoder has been processing one buffer for so long that it hangs.
-    fn hangs(&mut self, track: u64, front: &Front, since: Duration) -> bool {
-        let chain = lock(&front.chain);
-        let Some(buffer) = chain.as_ref().and_then(EncoderChain::busy_with) else {
-            self.busy.remove(&track);
-            return false;
-        };
-        drop(chain);
-        let (with, time) = self.busy.entry(track).or_insert((buffer, Duration::ZERO));
-        if *with == buffer {
-            *time += since;
-        } else {
-            (*with, *time) = (buffer, Duration::ZERO);
+    /// Creates the encoder of raw video, and replaces it if it fails or hangs.
+    fn look_after_encoder(
+        &mut self,
+        front: &Front,
+        index: usize,
+        track: &KeptTrack,
+        tracks: &[Arc<KeptTrack>],
+    ) -> Result<(), Error> {
+        if lock(&front.chain).is_none() {
+            return self.build(front, index, track, tracks);
         }
-        *time >= self.keeping.settings.patience()
+        let patience = self.keeping.settings.encoder_patience();
+        let error = match front.take_failure() {
+            Some((None, error)) => return Err(error),
+            Some((Some(_), error)) => error,
+            None if front.hangs(self.keeping.begun.elapsed(), patience) => Error::unknown(format!(
+                "it hangs: nothing has come out of it for {} ms while it held input.",
+                patience.as_millis()
+            )),
+            None => return Ok(()),
+        };
+        let Some(request) = self.request(front, index, track, tracks)? else {
+            return Ok(());
+        };
+        let Some(chain) = lock(&front.chain).take() else {
+            return Ok(());
+        };
+        let failed = (chain.encoder_name(), error);
+        self.replace(front, &request, chain, failed, track)
     }
 
     /// Requests a keyframe if an encoded track's GOP is longer than the time to keep: its start could not be discarded.
@@ -365,70 +175,87 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Handles a failed encoder: discards the media kept so far and starts over with the next encoder.
-    fn replace(
-        &mut self,
-        track: &KeptTrack,
-        front: &Front,
-        encoder: Option<String>,
-        error: &Error,
-    ) {
-        let keeping = self.keeping;
-        // A recording started meanwhile begins at the call, with its own encoders.
-        keeping.is_replacing.store(true, Ordering::SeqCst);
-        if let Some(chain) = lock(&front.chain).take() {
-            chain.abandon();
-        }
-        self.busy.remove(&track.number());
-        let Some(encoder) = encoder else {
-            return give_up(keeping, error);
-        };
-        (keeping.warn)(format!("The past is empty from here on: {error}"));
-        fail_readers(keeping, error);
-        self.failed.add(encoder.into());
-        lock(&keeping.rings).clear();
-        track.renew_front();
-    }
-
     /// Creates the encoder once the media types of all tracks are known, or the timeout has passed.
     fn build(
-        &self,
+        &mut self,
+        front: &Front,
         index: usize,
         track: &KeptTrack,
-        front: &Front,
         tracks: &[Arc<KeptTrack>],
     ) -> Result<(), Error> {
-        let keeping = self.keeping;
         if !self.are_known(tracks) {
             return Ok(());
         }
-        let Some(caps) = front.caps() else {
+        let Some(request) = self.request(front, index, track, tracks)? else {
             return Ok(());
         };
-        let plan = self.plan(tracks)?;
+        let mut chain = EncoderChain::new(&request)?;
+        match chain.start(&request, self.remedies.failed(), &front.packets) {
+            Ok(()) => {
+                let encoder = chain.encoder_name().unwrap_or_default();
+                gst::info!(CAT, "The past of {} is kept by {encoder}", track.name());
+                *lock(&front.chain) = Some(chain);
+                Ok(())
+            }
+            Err(failed) => self.replace(front, &request, chain, failed, track),
+        }
+    }
+
+    /// What the encoder of a track is created for, once its caps are known.
+    fn request<'b>(
+        &self,
+        front: &'b Front,
+        index: usize,
+        track: &KeptTrack,
+        tracks: &[Arc<KeptTrack>],
+    ) -> Result<Option<ChainRequest<'b>>, Error>
+    where
+        'a: 'b,
+    {
+        let keeping = self.keeping;
+        let Some(caps) = front.track.caps() else {
+            return Ok(None);
+        };
         let bitrates = lock(&keeping.bitrates).clone();
-        let chain = EncoderChain::build(
-            &ChainRequest {
-                plan: &plan,
-                index,
-                name: track.name(),
-                caps,
-                bits_per_second: keeping.rate(&bitrates, tracks, track.kind()),
-                queue_time: front.track.queue_time(),
-                tags: track.tags(),
-                settings: &keeping.settings,
-                failed_before: &self.failed,
-            },
-            &front.packets,
-        )?;
-        gst::info!(
-            CAT,
-            "The past of {} is kept by {}",
-            track.name(),
-            chain.encoder_name().unwrap_or_default()
-        );
-        chain.connect(&front.track);
+        Ok(Some(ChainRequest {
+            plan: self.plan(tracks)?,
+            index,
+            track: &front.track,
+            caps,
+            bits_per_second: keeping.rate(&bitrates, tracks, track.kind()),
+            tags: track.tags(),
+            settings: &keeping.settings,
+        }))
+    }
+
+    /// Replaces an encoder that has failed. Recordings that read its track go on; without any, nothing is kept from
+    /// before.
+    fn replace(
+        &mut self,
+        front: &Front,
+        request: &ChainRequest<'_>,
+        mut chain: EncoderChain,
+        failed: Failed,
+        track: &KeptTrack,
+    ) -> Result<(), Error> {
+        let keeping = self.keeping;
+        let is_read = !lock(&keeping.rings).clear_unread();
+        if !is_read {
+            // A recording started meanwhile begins at the call, with its own encoders.
+            keeping.is_replacing.store(true, Ordering::SeqCst);
+            front.track.in_flight(0).drop_buffers();
+        }
+        let warning = chain.replace(request, failed, &mut self.remedies, &front.packets)?;
         *lock(&front.chain) = Some(chain);
+        (keeping.warn)(match is_read {
+            true => format!("{warning} in the same file; what it had been given is encoded again."),
+            false => format!("{warning}; the past is empty from here on."),
+        });
+        if let Some((encoder, converted)) = front.encoding() {
+            for session in track.sessions() {
+                session.is_encoded_by(track.name(), &encoder, converted.clone());
+            }
+        }
         Ok(())
     }
 

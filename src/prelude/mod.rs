@@ -8,6 +8,7 @@
 //! a state change, disk access, or a call of a session.
 
 mod feeder;
+mod front;
 mod keeper;
 mod record;
 mod ring;

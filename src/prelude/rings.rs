@@ -224,9 +224,12 @@ impl Rings {
 
     /// Closes permanently unless there are current or starting readers; returns whether it has.
     pub fn close_unread(&mut self) -> bool {
-        let is_read = self.shelves.values().any(|shelf| !shelf.readers.is_empty());
-        self.closed = self.starting == 0 && !is_read;
+        self.closed = self.starting == 0 && !self.is_read();
         self.closed
+    }
+
+    fn is_read(&self) -> bool {
+        self.shelves.values().any(|shelf| !shelf.readers.is_empty())
     }
 
     /// Whether a reader of `track` is more than `most` bytes behind, while no reader of any track lacks data.
@@ -248,6 +251,15 @@ impl Rings {
     pub fn is_disk_behind(&self) -> bool {
         let most = self.max_memory.saturating_add(DISK_BEHIND / 2);
         !self.no_file && self.memory() > most
+    }
+
+    /// Discards everything, unless there are current or starting readers; returns whether it has.
+    pub fn clear_unread(&mut self) -> bool {
+        let is_unread = self.starting == 0 && !self.is_read();
+        if is_unread {
+            self.clear();
+        }
+        is_unread
     }
 
     /// Discards everything.

@@ -2,7 +2,7 @@
 
 use super::{
     Keeping,
-    keeper::{Front, Packets},
+    front::{Front, Packets},
     ring::Item,
 };
 use crate::{
@@ -253,17 +253,6 @@ impl KeptTrack {
             front.track.set_orientation(turn);
         }
         front
-    }
-
-    /// Restarts raw video after its encoder has failed.
-    pub(super) fn renew_front(&self) {
-        let mut inner = lock(&self.inner);
-        let Media::RawVideo(front) = &inner.media else {
-            return;
-        };
-        if let Some(caps) = front.caps() {
-            inner.media = Media::RawVideo(self.new_front(&caps, &inner));
-        }
     }
 
     /// Takes a buffer. Blocks non-live input while the queue is full. `now`: the clock's running time, if already read.

@@ -63,6 +63,9 @@ const KEY_INTERVAL: gst::ClockTime = gst::ClockTime::from_seconds(2);
 /// Used if `max-queue-time` sets no limit.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// Minimum patience with an encoder, however short `max-queue-time` is: the machine may be busy.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
 impl Settings {
     /// How long to wait for missing media: `max-queue-time`, or 2 s if that sets no limit (0 or the maximum).
     pub(crate) fn patience(&self) -> Duration {
@@ -75,6 +78,11 @@ impl Settings {
     /// The same in nanoseconds.
     pub(crate) fn patience_ns(&self) -> Ns {
         u64::try_from(self.patience().as_nanos()).unwrap_or(Ns::MAX)
+    }
+
+    /// How long an encoder may make no progress before it counts as hung.
+    pub(crate) fn encoder_patience(&self) -> Duration {
+        self.patience().max(LEAST_PATIENCE)
     }
 
     /// Maximum queued media per track. Practically unlimited if `max-queue-time` sets no limit.

@@ -8,29 +8,28 @@
 
 use super::{
     Settings, aside,
-    encoding::{FailedEncoders, MadeFor, encoder_around, set_up_encoder, upright_front},
+    encoder_monitor::{EncoderMonitor, Report},
+    encoding::{self, FailedEncoders, MadeFor, encoder_around, set_up_encoder, upright_front},
     exchange,
     fixups::{self, ChainSpec},
     io_pads::appsrc,
     panicked,
     pipeline::{TrackMedia, factory_name, failed, make},
-    probe::probe,
+    remedies::{self, Failed, Remedies},
     system_memory,
     timing::lock,
     track::Track,
 };
 use crate::{
-    formats::{self, Picture, Plan},
+    formats::{self, Plan},
     gate::Input,
     model::{Error, timeline::Ns},
 };
 use gst::prelude::*;
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
+    time::Duration,
 };
 
 /// Receives the packets. Called from the chain's threads; must not block for long.
@@ -41,8 +40,8 @@ pub trait PacketSink: Send + Sync + 'static {
     fn packet(&self, packet: Input);
     /// EOS.
     fn end(&self);
-    /// The chain has failed; `encoder` is the encoder's factory name if that has failed.
-    fn error(&self, encoder: Option<&str>, error: Error);
+    /// An element has failed: this encoder, or another one.
+    fn error(&self, encoder: Option<&gst::Element>, error: Error);
     /// The queue has run low.
     fn need_data(&self);
     /// Whether the frame at running time `at`, which follows the one at `before`, has to be a keyframe.
@@ -54,58 +53,146 @@ pub trait PacketSink: Send + Sync + 'static {
 /// What to build a chain for.
 pub struct ChainRequest<'a> {
     /// The plan of the recordings, and the index of this track.
-    pub plan: &'a Plan,
+    pub plan: Plan,
     pub index: usize,
-    /// Name of the pad.
-    pub name: &'a str,
+    /// The track whose media goes in.
+    pub track: &'a Track,
     /// Caps of the raw frames.
     pub caps: gst::Caps,
     pub bits_per_second: u32,
-    /// Maximum media queued for the encoder.
-    pub queue_time: Ns,
     pub tags: Option<gst::TagList>,
     pub settings: &'a Settings,
-    /// Factories of encoders that have failed.
-    pub failed_before: &'a FailedEncoders,
+}
+
+impl ChainRequest<'_> {
+    fn media(&self) -> TrackMedia<'_> {
+        TrackMedia {
+            name: self.track.name(),
+            caps: self.caps.clone(),
+            bits_per_second: self.bits_per_second,
+            queue_time: self.track.queue_time(),
+            lacks_dts: false,
+            tags: self.tags.clone(),
+            in_flight: self.track.in_flight(0),
+            overlap: Arc::default(),
+        }
+    }
 }
 
 /// See the module documentation.
 #[derive(Debug)]
 pub struct EncoderChain {
+    spec: ChainSpec,
+    monitor: Arc<EncoderMonitor>,
+    running: Option<Running>,
+    /// The track's media has gone into an encoder.
+    is_connected: bool,
+}
+
+/// The pipeline with one encoder, and the pad behind it.
+#[derive(Debug)]
+struct Running {
     pipeline: gst::Pipeline,
-    appsrc: gst_app::AppSrc,
-    encoder: gst::Element,
-    /// The encoder's input.
-    picture: Option<Picture>,
     packets: gst::Pad,
-    /// Number of buffers that have left the appsrc.
-    given: Arc<AtomicU64>,
 }
 
 impl EncoderChain {
-    /// Builds the chain and sets it to PLAYING.
-    pub fn build(spec: &ChainRequest<'_>, sink: &Arc<impl PacketSink>) -> Result<Self, Error> {
-        let name = spec.name;
-        let track = TrackMedia {
-            name,
-            caps: spec.caps.clone(),
-            bits_per_second: spec.bits_per_second,
-            queue_time: spec.queue_time,
-            lacks_dts: false,
-            tags: spec.tags.clone(),
-            in_flight: Arc::default(),
-            overlap: Arc::default(),
+    /// A chain without an encoder.
+    ///
+    /// # Errors
+    /// If the plan does not encode the track.
+    pub fn new(request: &ChainRequest<'_>) -> Result<Self, Error> {
+        let media = request.media();
+        let spec = ChainSpec::of(&request.plan, request.index, &media, request.settings.keep)?;
+        Ok(EncoderChain {
+            monitor: EncoderMonitor::new(
+                (spec.codec, spec.container),
+                spec.headroom(),
+                media.in_flight,
+            ),
+            spec,
+            running: None,
+            is_connected: false,
+        })
+    }
+
+    /// Replaces an encoder that has failed, or that could not be started; returns the warning, to which more may be
+    /// added.
+    ///
+    /// # Errors
+    /// If there is none that works.
+    pub fn replace(
+        &mut self,
+        request: &ChainRequest<'_>,
+        failed: Failed,
+        remedies: &mut Remedies,
+        sink: &Arc<impl PacketSink>,
+    ) -> Result<String, Error> {
+        let (name, (old, error)) = (request.track.name(), failed.clone());
+        let spec = ChainSpec {
+            resumes: self.monitor.has_output(),
+            ..self.spec.clone()
         };
+        let remedy = remedies.replace(name, failed, &spec, |failed| {
+            self.start(request, failed, sink)
+        })?;
+        let new = self.encoder_name();
+        let names = (old.as_deref(), new.as_deref());
+        Ok(remedies::warning(name, names, remedy, &error))
+    }
+
+    /// Starts the best encoder that has not failed, in place of the one before, and lets the track's media in: what
+    /// the one before had not put out yet comes first.
+    ///
+    /// # Errors
+    /// If it does not start. None runs then.
+    pub fn start(
+        &mut self,
+        request: &ChainRequest<'_>,
+        failed_before: &FailedEncoders,
+        sink: &Arc<impl PacketSink>,
+    ) -> Result<(), Failed> {
+        let form = self.monitor.form();
+        self.monitor.abandon();
+        self.abandon();
+        self.spec = ChainSpec {
+            form: form.or(self.spec.form.take()),
+            resumes: self.monitor.has_output(),
+            encoder: None,
+            ..self.spec.clone()
+        };
+        let started = self.run(request, failed_before, sink);
+        started.map_err(|error| {
+            let encoder = self.monitor.encoder();
+            self.abandon();
+            (encoder.as_ref().and_then(factory_name), error)
+        })
+    }
+
+    fn run(
+        &mut self,
+        request: &ChainRequest<'_>,
+        failed_before: &FailedEncoders,
+        sink: &Arc<impl PacketSink>,
+    ) -> Result<(), Error> {
+        let media = request.media();
+        let name = media.name;
         let pipeline = gst::Pipeline::with_name("mediarecorder-past");
         pipeline.use_clock(None::<&gst::Clock>);
         let need_data = Arc::downgrade(sink);
-        let appsrc = appsrc(&track, move || {
+        let appsrc = appsrc(&media, move || {
             if let Some(sink) = need_data.upgrade() {
                 sink.need_data();
             }
         });
-        let (chain, encoder, picture) = elements(spec, &track, &appsrc, sink)?;
+        let running = self.running.insert(Running {
+            pipeline: pipeline.clone(),
+            packets: packet_pad(sink),
+        });
+        let packets = running.packets.clone();
+        let (chain, encoder) = self.elements((request, &media), &appsrc, failed_before, sink)?;
         let error = |err: glib::BoolError| failed(name, err);
+        encoder.set_locked_state(true);
         pipeline.add_many(&chain).map_err(error)?;
         exchange::link_all(&chain).map_err(error)?;
         let last = chain.last().and_then(|last| last.static_pad("src"));
@@ -113,72 +200,124 @@ impl EncoderChain {
         if let Some(entry) = encoder.static_pad("sink") {
             fixups::keep_durations(&entry, &last);
         }
-        let packets = packet_pad(sink);
         last.link_full(&packets, gst::PadLinkCheck::empty())
             .map_err(|err| failed(name, err))?;
         packets.set_active(true).map_err(error)?;
         if let Some(bus) = pipeline.bus() {
             listen(&bus, name, sink);
         }
-        let this = EncoderChain {
-            pipeline,
-            appsrc,
-            encoder,
-            picture,
-            packets,
-            given: Arc::default(),
-        };
-        this.pipeline
+        pipeline
             .set_state(gst::State::Playing)
             .map_err(|err| failed("it does not start", err))?;
-        Ok(this)
-    }
-
-    /// Connects the track, whose media goes in from now on.
-    pub fn connect(&self, track: &Track) {
-        // There is no replacement encoder to replay this to.
-        if let Some(pad) = self.appsrc.static_pad("src") {
-            let (in_flight, given) = (track.in_flight(0), self.given.clone());
-            probe(&pad, gst::PadProbeType::BUFFER, move |_, _| {
-                given.fetch_add(1, Ordering::Relaxed);
-                in_flight.sent(true);
-                gst::PadProbeReturn::Ok
-            });
+        encoding::start(&encoder, request.settings.encoder_patience())?;
+        if std::mem::replace(&mut self.is_connected, true) {
+            request.track.reconnect(0, appsrc, None);
+        } else {
+            request.track.connect(0, appsrc);
         }
-        track.connect(0, self.appsrc.clone());
+        Ok(())
     }
 
-    /// While media is queued, the number of buffers consumed so far. If that does not change, the encoder is busy
-    /// with one.
-    pub fn busy_with(&self) -> Option<u64> {
-        let waits = self.appsrc.current_level_buffers() > 0;
-        waits.then(|| self.given.load(Ordering::Relaxed))
+    /// Takes the encoder out, which may hang, and drops what still comes out of it.
+    fn abandon(&mut self) {
+        let Some(running) = self.running.take() else {
+            return;
+        };
+        if let Some(bus) = running.pipeline.bus() {
+            bus.unset_sync_handler();
+        }
+        if let Some(last) = running.packets.peer() {
+            let _ = last.unlink(&running.packets);
+        }
+        aside::apart(move || drop(running));
     }
 
-    /// Shuts it down in a separate thread, as an encoder that hangs may never stop.
-    pub fn abandon(self) {
-        aside::apart(move || drop(self));
+    /// Whether the encoder hangs. `now` has to advance between calls.
+    pub fn hangs(&self, now: Duration, patience: Duration) -> bool {
+        self.monitor.hangs(now, patience)
+    }
+
+    /// Whether this is its encoder.
+    pub fn has_encoder(&self, encoder: &gst::Element) -> bool {
+        self.monitor.encoder().as_ref() == Some(encoder)
     }
 
     /// Factory name of the encoder.
-    pub fn encoder_name(&self) -> Option<String> {
-        Some(factory_name(&self.encoder)?.to_string())
+    pub fn encoder_name(&self) -> Option<glib::GString> {
+        factory_name(&self.monitor.encoder()?)
     }
 
     /// What is converted of frames with these caps.
     pub fn converted(&self, caps: &gst::CapsRef) -> Vec<String> {
         let info = formats::video_info(caps);
-        let both = self.picture.as_ref().zip(info);
+        let both = self.spec.picture.as_ref().zip(info);
         both.map_or_else(Vec::new, |(picture, info)| picture.converted(&info))
     }
 
     /// Sets the encoder's bitrate.
     pub fn set_bits_per_second(&self, rate: u32) {
-        formats::set_bits_per_second(&self.encoder, rate);
+        if let Some(encoder) = self.monitor.encoder() {
+            formats::set_bits_per_second(&encoder, rate);
+        }
+    }
+
+    /// The elements in order, and the encoder among them.
+    fn elements(
+        &mut self,
+        (request, media): (&ChainRequest<'_>, &TrackMedia<'_>),
+        appsrc: &gst_app::AppSrc,
+        failed_before: &FailedEncoders,
+        sink: &Arc<impl PacketSink>,
+    ) -> Result<(Vec<gst::Element>, gst::Element), Error> {
+        let (name, plan) = (media.name, &request.plan);
+        if let Some(pad) = appsrc.static_pad("src") {
+            fixups::on_source(&pad, &self.spec);
+            let failed = Arc::downgrade(sink);
+            system_memory::bring_over(&pad, name, move |error| {
+                if let Some(sink) = failed.upgrade() {
+                    sink.error(None, error);
+                }
+            });
+            self.monitor.watch_source(&pad);
+        }
+        let mut chain = vec![appsrc.clone().upcast()];
+        chain.extend(upright_front(&self.spec, media)?);
+        let key_at = Arc::downgrade(sink);
+        let made_for = MadeFor {
+            track: media,
+            spec: &self.spec,
+            settings: request.settings,
+            failed: failed_before,
+            key_at: Some(Arc::new(move |before, at| {
+                let sink = key_at.upgrade();
+                sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))
+            })),
+        };
+        let encoder = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
+        self.spec.encoder = factory_name(&encoder);
+        if let Some(entry) = chain.last().and_then(|last| last.static_pad("src")) {
+            let delay = self.spec.encoder_delay();
+            self.monitor.watch(&entry, &encoder, delay, report(sink));
+        }
+        chain.push(encoder.clone());
+        if let Some(parser) = plan.parser(request.index) {
+            let parser = make(parser, &format!("{name}-parser"))?;
+            if parser.has_property("config-interval") {
+                parser.set_property_from_str("config-interval", "0");
+            }
+            fixups::on_parser(&parser, &self.spec, &Arc::default());
+            chain.push(parser);
+        }
+        if let Some(caps) = plan.mux_caps(request.index) {
+            let filter = make("capsfilter", &format!("{name}-encoded"))?;
+            filter.set_property("caps", caps);
+            chain.push(filter);
+        }
+        Ok((chain, encoder))
     }
 }
 
-impl Drop for EncoderChain {
+impl Drop for Running {
     fn drop(&mut self) {
         if let Some(bus) = self.pipeline.bus() {
             bus.unset_sync_handler();
@@ -188,56 +327,14 @@ impl Drop for EncoderChain {
     }
 }
 
-/// The elements in order, the encoder among them, and its input.
-fn elements(
-    request: &ChainRequest<'_>,
-    track: &TrackMedia<'_>,
-    appsrc: &gst_app::AppSrc,
-    sink: &Arc<impl PacketSink>,
-) -> Result<(Vec<gst::Element>, gst::Element, Option<Picture>), Error> {
-    let ChainRequest {
-        name, plan, index, ..
-    } = *request;
-    let mut spec = ChainSpec::of(plan, index, track, request.settings.keep)?;
-    if let Some(pad) = appsrc.static_pad("src") {
-        fixups::on_source(&pad, &spec);
-        let failed = Arc::downgrade(sink);
-        system_memory::bring_over(&pad, name, move |error| {
-            if let Some(sink) = failed.upgrade() {
-                sink.error(None, error);
-            }
-        });
-    }
-    let mut chain = vec![appsrc.clone().upcast()];
-    chain.extend(upright_front(&spec, track)?);
-    let key_at = Arc::downgrade(sink);
-    let made_for = MadeFor {
-        track,
-        spec: &spec,
-        settings: request.settings,
-        failed: request.failed_before,
-        key_at: Some(Arc::new(move |before, at| {
-            let sink = key_at.upgrade();
-            sink.is_some_and(|sink| sink.begins(before.nseconds(), at.nseconds()))
-        })),
-    };
-    let encoder = set_up_encoder(&made_for, |encoder| sink.encoder(encoder))?;
-    spec.encoder = factory_name(&encoder);
-    chain.push(encoder.clone());
-    if let Some(parser) = plan.parser(index) {
-        let parser = make(parser, &format!("{name}-parser"))?;
-        if parser.has_property("config-interval") {
-            parser.set_property_from_str("config-interval", "0");
+/// Forwards encoder failures to the sink.
+fn report(sink: &Arc<impl PacketSink>) -> Report {
+    let sink = Arc::downgrade(sink);
+    Arc::new(move |encoder, error| {
+        if let Some(sink) = sink.upgrade() {
+            sink.error(Some(encoder), error);
         }
-        fixups::on_parser(&parser, &spec, &Arc::default());
-        chain.push(parser);
-    }
-    if let Some(caps) = plan.mux_caps(index) {
-        let filter = make("capsfilter", &format!("{name}-encoded"))?;
-        filter.set_property("caps", caps);
-        chain.push(filter);
-    }
-    Ok((chain, encoder, spec.picture))
+    })
 }
 
 /// The pad after the last element. It has no parent element.
@@ -295,9 +392,15 @@ fn listen(bus: &gst::Bus, name: &str, sink: &Arc<impl PacketSink>) {
             && let Some(sink) = sink.upgrade()
         {
             let encoder = error.src().and_then(encoder_around);
-            let encoder = encoder.as_ref().and_then(factory_name);
-            let what = format!("the encoder of {name} has failed: {}", error.error());
-            sink.error(encoder.as_deref(), Error::unknown(what));
+            let source = error
+                .src()
+                .map_or(name.clone(), |source| source.name().to_string());
+            let what = error.error();
+            let what = what.message().trim_end_matches('.');
+            sink.error(
+                encoder.as_ref(),
+                Error::unknown(format!("{source}: {what}.")),
+            );
         }
         gst::BusSyncReply::Drop
     });

@@ -69,12 +69,9 @@ impl FailedEncoders {
 
 /// The possible encoders, best first. To continue the output of another encoder, only those that keep frames in
 /// order.
-pub fn candidates(
-    spec: &ChainSpec,
-    caps: &gst::CapsRef,
-    failed: &FailedEncoders,
-) -> Vec<gst::ElementFactory> {
-    let channels = formats::audio_info(caps).and_then(|info| i32::try_from(info.channels()).ok());
+pub fn candidates(spec: &ChainSpec, failed: &FailedEncoders) -> Vec<gst::ElementFactory> {
+    let channels =
+        formats::audio_info(&spec.caps).and_then(|info| i32::try_from(info.channels()).ok());
     let (channels, _) = formats::encoded_channels(spec.codec, channels.unwrap_or(2));
     let mut factories = formats::encoders_for(spec.codec, channels);
     if let Some(picture) = &spec.picture
@@ -114,7 +111,7 @@ fn encoder_that_works(
     } = *made_for;
     let codec = spec.codec;
     let tuning = tuning(track, spec, settings);
-    let factories = candidates(spec, &track.caps, failed_before);
+    let factories = candidates(spec, failed_before);
     let mut factories = factories.into_iter().peekable();
     let mut reason =
         Error::not_supported(format!("There is no encoder for {} here.", codec.name()));

@@ -19,8 +19,8 @@ mod unusable_tracks;
 pub use front::Front;
 
 use super::{
-    Event, Session, encoding::FailedEncoders, lock, panic_text, panicked, part::Part,
-    pipeline::Pipeline, try_lock,
+    Event, Session, lock, panic_text, panicked, part::Part, pipeline::Pipeline, remedies::Remedies,
+    try_lock,
 };
 use crate::{
     formats::Plan,
@@ -108,9 +108,8 @@ struct Supervisor {
     in_pipeline: Vec<usize>,
     /// Receives the pipeline's events.
     pipeline_events: Option<Arc<PipelineEvents>>,
-    failed: FailedEncoders,
-    /// Tracks, by index in the pipeline, whose encoder has been replaced with a new one of the same kind.
-    refreshed: Vec<usize>,
+    /// How its encoders have been replaced.
+    remedies: Remedies,
     /// `on-start` has been announced.
     announced: bool,
     /// State of the current batch, if batching is on.
@@ -137,8 +136,7 @@ impl Supervisor {
             pipeline: None,
             in_pipeline: Vec::new(),
             pipeline_events: None,
-            failed: FailedEncoders::default(),
-            refreshed: Vec::new(),
+            remedies: Remedies::default(),
             batch: None,
             chapters_written: 0,
             served: 0,

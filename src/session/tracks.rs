@@ -69,7 +69,10 @@ impl Session {
 
     /// Notes the factory of the encoder that this pad's track has for the pre-record buffer, and what is converted for it.
     pub fn is_encoded_by(&self, pad: &str, factory: &str, converted: Vec<String>) {
-        lock(&self.encoder_names).push((pad.to_owned(), factory.to_owned()));
+        let mut names = lock(&self.encoder_names);
+        names.retain(|(of, _)| of != pad);
+        names.push((pad.to_owned(), factory.to_owned()));
+        drop(names);
         self.set_conversion(pad, Conversion::Known(converted));
     }
 

@@ -95,6 +95,13 @@ impl Bench {
         self.outer.act("start")
     }
 
+    /// Saves what there is, in one go.
+    pub fn save(&self) -> (u64, u64) {
+        let called = self.start();
+        self.outer.act("stop");
+        called
+    }
+
     pub fn stopped(&self, recordings: usize) -> Vec<Heard> {
         self.outer.wait_for("stop", recordings);
         let heard = self.outer.heard();

@@ -89,7 +89,7 @@ impl Supervisor {
             &media,
             settings,
             head,
-            &self.failed,
+            self.remedies.failed(),
             &pipeline_events,
         )?;
         if let Some(tags) = &settings.tags {

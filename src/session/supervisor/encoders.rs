@@ -6,31 +6,15 @@ use crate::{
     model::Error,
     session::{
         Event,
-        encoding::{self, candidates},
+        encoding::{self, FailedEncoders},
         lock,
-        pipeline::{Pipeline, factory_name},
+        pipeline::{Feed, Pipeline, factory_name},
+        remedies,
         track::Track,
     },
 };
-use std::time::Duration;
-
-/// Minimum patience with an encoder, however short `max-queue-time` is: the machine may be busy.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How to replace an encoder, best first. If neither is possible, the recording goes on in a new part, or ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Remedy {
-    /// The next best encoder of the codec.
-    Next,
-    /// A new instance of the encoder that failed, once.
-    Fresh,
-}
 
 impl Supervisor {
-    fn encoder_patience(&self) -> Duration {
-        self.session.settings.patience().max(LEAST_PATIENCE)
-    }
-
     /// Starts the encoders of a pipeline that has no input yet. Those that fail to start are replaced.
     pub(super) fn start_encoders(&mut self) -> Result<(), Error> {
         let Some(pipeline) = &self.pipeline else {
@@ -40,7 +24,8 @@ impl Supervisor {
         let encoders: Vec<_> = encoders.collect();
         for (index, encoder) in encoders.into_iter().enumerate() {
             if let Some(encoder) = encoder
-                && let Err(error) = encoding::start(&encoder, self.encoder_patience())
+                && let Err(error) =
+                    encoding::start(&encoder, self.session.settings.encoder_patience())
             {
                 let error = self.reason(&encoder).unwrap_or(error);
                 let replaced = self.replace_encoder(index, error)?;
@@ -64,7 +49,10 @@ impl Supervisor {
         let Some(pipeline) = &self.pipeline else {
             return Ok(());
         };
-        let (now, patience) = (self.begun.elapsed(), self.encoder_patience());
+        let (now, patience) = (
+            self.begun.elapsed(),
+            self.session.settings.encoder_patience(),
+        );
         let said = std::mem::take(&mut lock(&self.part.control).failed_encoders);
         let mut failed = Vec::new();
         for (index, feed) in pipeline.feeds().iter().enumerate() {
@@ -99,33 +87,37 @@ impl Supervisor {
     /// Replaces this track's encoder within the same file, and replays what is in flight. Returns the message to
     /// report.
     fn replace_encoder(&mut self, index: usize, error: Error) -> Result<String, Error> {
-        let mut error = error;
         if let Some(pipeline) = &self.pipeline {
             pipeline.dump("encoder-failed");
         }
         let old = self.encoder_of(index).as_ref().and_then(factory_name);
-        let mut failed = old.clone();
-        let mut has_next = true;
-        loop {
-            if let Some(failed) = failed.take() {
-                self.failed.add(failed);
+        let Some(spec) = self.feed(index).map(Feed::next_spec) else {
+            return Err(error);
+        };
+        let name = self.track_at(index).map_or("a track", Track::name);
+        let (name, failed) = (name.to_owned(), (old.clone(), error.clone()));
+        // It is not used meanwhile: `rebuild` is passed the encoders that have failed.
+        let mut remedies = std::mem::take(&mut self.remedies);
+        let replaced = remedies.replace(&name, failed, &spec, |failed| {
+            let rebuilt = self.rebuild(index, failed);
+            rebuilt.map_err(|error| {
+                let factory = self.encoder_of(index).as_ref().and_then(factory_name);
+                (factory, error)
+            })
+        });
+        self.remedies = remedies;
+        match replaced {
+            Ok(remedy) => {
+                let new = self.encoder_of(index).as_ref().and_then(factory_name);
+                let names = (old.as_deref(), new.as_deref());
+                let warning = remedies::warning(&name, names, remedy, &error);
+                Ok(format!(
+                    "{warning} in the same file; what it had been given is encoded again."
+                ))
             }
-            let Some(remedy) = self.remedy(index, old.as_deref(), has_next) else {
-                let feed = self
-                    .pipeline
-                    .as_ref()
-                    .and_then(|all| all.feeds().get(index));
-                feed.inspect(|feed| feed.end_tail());
-                return Err(self.no_encoder(index, old.as_deref(), &error));
-            };
-            match self.rebuild(index) {
-                Ok(()) => return Ok(self.replacement(index, old.as_deref(), remedy, &error)),
-                Err(next) => {
-                    failed = self.encoder_of(index).as_ref().and_then(factory_name);
-                    // Otherwise none of those available works.
-                    has_next &= failed.is_some();
-                    error = next;
-                }
+            Err(error) => {
+                self.feed(index).inspect(|feed| feed.end_tail());
+                Err(self.no_encoder(index, old.as_deref(), &error))
             }
         }
     }
@@ -150,27 +142,20 @@ impl Supervisor {
         ))
     }
 
-    fn encoder_of(&self, index: usize) -> Option<gst::Element> {
-        let pipeline = self.pipeline.as_ref()?;
-        pipeline.feeds().get(index)?.monitor.encoder()
+    fn feed(&self, index: usize) -> Option<&Feed> {
+        self.pipeline.as_ref()?.feeds().get(index)
     }
 
-    /// How an encoder of the factory `old` can be replaced.
-    fn remedy(&mut self, index: usize, old: Option<&str>, has_next: bool) -> Option<Remedy> {
-        let spec = self.pipeline.as_ref()?.feeds().get(index)?.next_spec();
-        let caps = self.track_at(index)?.caps_of(self.part.number)?;
-        if has_next && !candidates(&spec, &caps, &self.failed).is_empty() {
-            return Some(Remedy::Next);
-        }
-        let old = old.filter(|_| !self.refreshed.contains(&index))?;
-        self.refreshed.push(index);
-        self.failed.forgive(old);
-        Some(Remedy::Fresh)
+    fn encoder_of(&self, index: usize) -> Option<gst::Element> {
+        self.feed(index)?.monitor.encoder()
     }
 
     /// Rebuilds the chain in front of a track's parser, and replays what is in flight.
-    fn rebuild(&mut self, index: usize) -> Result<(), Error> {
-        let (session, patience) = (self.session.clone(), self.encoder_patience());
+    fn rebuild(&mut self, index: usize, failed: &FailedEncoders) -> Result<(), Error> {
+        let (session, patience) = (
+            self.session.clone(),
+            self.session.settings.encoder_patience(),
+        );
         let settings = &session.settings;
         let pipeline_events = self.pipeline_events.clone();
         let (Some(pipeline_events), Some(plan)) = (pipeline_events, self.plan.clone()) else {
@@ -188,13 +173,7 @@ impl Supervisor {
             return Ok(());
         };
         let bits_per_second = media.bits_per_second;
-        pipeline.rebuild(
-            index,
-            media,
-            &plan,
-            (settings, &self.failed),
-            &pipeline_events,
-        )?;
+        pipeline.rebuild(index, media, &plan, (settings, failed), &pipeline_events)?;
         let Some(feed) = pipeline.feeds().get(index) else {
             return Ok(());
         };
@@ -221,26 +200,6 @@ impl Supervisor {
             feed.monitor.restart_at(),
         );
         Ok(())
-    }
-
-    fn replacement(
-        &self,
-        index: usize,
-        old: Option<&str>,
-        remedy: Remedy,
-        error: &Error,
-    ) -> String {
-        let track = self.track_at(index).map_or("a track", Track::name);
-        let new = self.encoder_of(index).as_ref().and_then(factory_name);
-        let (old, new) = (old.unwrap_or("unknown"), new.unwrap_or("another".into()));
-        let new = match remedy {
-            Remedy::Next => new.to_string(),
-            Remedy::Fresh => format!("a fresh {new}"),
-        };
-        format!(
-            "The encoder of {track} ({old}) has failed: {error} It is replaced by {new} in the same file; what it had been \
-             given is encoded again."
-        )
     }
 
     fn no_encoder(&self, index: usize, factory: Option<&str>, error: &Error) -> Error {

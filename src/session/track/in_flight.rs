@@ -125,6 +125,13 @@ impl InFlight {
         }
     }
 
+    /// Drops all buffers: what has not come out is not needed.
+    pub fn drop_buffers(&self) {
+        let mut inner = lock(&self.0);
+        inner.entries.retain(|entry| !entry.is_buffer());
+        (inner.sent, inner.buffers, inner.bytes) = (0, 0, 0);
+    }
+
     /// The frame at this recorded time has been dropped.
     pub fn left_out(&self, at: Ns) {
         let mut inner = lock(&self.0);

@@ -1,0 +1,183 @@
+//! Encoders of the past that fail, hang, or take long to begin.
+
+mod common;
+
+use common::judge::{decode, file, sync, whole};
+use common::outer::{DEADLINE, until};
+use common::past::{Bench, kept};
+use gst::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+/// Raw video gets a key frame at least so often.
+const KEYS: u64 = SECOND / 2;
+const FRAME: u64 = SECOND / 30;
+const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
+
+/// Does something with the first encoder of video that is made.
+fn on_encoder(recorder: &gst::Element, work: impl Fn(&gst::Element) + Send + Sync + 'static) {
+    let is_done = AtomicBool::new(false);
+    recorder.connect("encoder-setup", false, move |values| {
+        let pad = values[1].get::<gst::Pad>().unwrap();
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if pad.name().starts_with("video") && !is_done.swap(true, Ordering::SeqCst) {
+            work(&encoder);
+        }
+        None
+    });
+}
+
+#[test]
+fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
+    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let recorder = &bench.outer.recorder;
+    recorder.set_property("max-queue-time", 500 * MILLI);
+    let gate = Arc::new((Mutex::new(true), Condvar::new()));
+    let shut = gate.clone();
+    on_encoder(recorder, move |encoder| {
+        let shut = shut.clone();
+        let pad = encoder.static_pad("sink").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            let (closed, opened) = &*shut;
+            let closed = closed.lock().unwrap();
+            drop(opened.wait_while(closed, |closed| *closed).unwrap());
+            gst::PadProbeReturn::Ok
+        });
+    });
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    assert!(until(DEADLINE, || {
+        let warnings = bench.outer.warnings();
+        warnings.iter().any(|warning| warning.contains("hangs"))
+    }));
+    let (before, _) = bench.start();
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    *gate.0.lock().unwrap() = false;
+    gate.1.notify_all();
+    bench.outer.set_state(gst::State::Null);
+    // Nothing of what is before the hang; of what is behind it there may be a past again.
+    let kept = kept(&stop);
+    assert!(
+        kept.intervals[0].0 + SECOND + KEYS + FRAME >= before,
+        "{kept:?}"
+    );
+    whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 2).unwrap();
+}
+
+/// The encoder posts an error with this frame, and takes no more.
+fn fails_at(encoder: &gst::Element, frame: usize) {
+    let (count, element) = (AtomicUsize::new(0), encoder.downgrade());
+    let pad = encoder.static_pad("sink").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+        let number = count.fetch_add(1, Ordering::SeqCst);
+        if number < frame {
+            return gst::PadProbeReturn::Ok;
+        }
+        if number == frame {
+            let encoder = element.upgrade().unwrap();
+            gst::element_error!(encoder, gst::StreamError::Encode, ("broken on purpose"));
+        }
+        drop(info.data.take());
+        info.flow_res = Err(gst::FlowError::Error);
+        gst::PadProbeReturn::Handled
+    });
+}
+
+/// It is replaced, and the recording that reads what it makes goes on: no frame is lost.
+#[test]
+fn an_encoder_that_fails_under_a_recording_is_a_warning() {
+    for (mime_type, extension) in [(WEBM, "webm"), ("video/ogg;codecs=\"theora,opus\"", "ogv")] {
+        let past = 1200 * MILLI;
+        let mut bench = Bench::new(mime_type, extension, past);
+        // After 3 s.
+        on_encoder(&bench.outer.recorder, |encoder| fails_at(encoder, 90));
+        bench.noise();
+        bench.raw_video();
+        bench.play();
+        bench.rest(2200 * MILLI);
+        let (before, _) = bench.start();
+        bench.rest(1500 * MILLI);
+        bench.outer.act("stop");
+        let stop = bench.stopped(1).remove(0);
+        // What was recorded is past for the next one all the same.
+        let (again, _) = bench.save();
+        let saved = bench.stopped(2).remove(1);
+        bench.outer.set_state(gst::State::Null);
+        let reason = stop.fields.get::<String>("reason").unwrap();
+        assert_eq!(reason, "stop", "{mime_type}");
+        let warnings = bench.outer.warnings();
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
+        assert!(warnings[0].contains("is replaced by"), "{warnings:?}");
+        for (number, stop, before) in [(0, stop, before), (1, saved, again)] {
+            let kept = kept(&stop);
+            let begin = kept.intervals[0].0;
+            assert!(begin + past <= before, "{mime_type}: {kept:?}");
+            let path = bench.path(number, extension);
+            let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+            // Theora counts frames.
+            let tolerance = if extension == "ogv" {
+                FRAME as f64
+            } else {
+                whole::WEBM
+            };
+            sync::shows(&pictures, &kept, &bench.sources(), tolerance, 0)
+                .unwrap_or_else(|err| panic!("{mime_type} {number}: {err}"));
+            file::decodes_quietly(&path).unwrap();
+        }
+    }
+}
+
+/// Without a recording, nothing is kept from before the failure.
+#[test]
+fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
+    let mut bench = Bench::new(WEBM, "webm", 3 * SECOND);
+    on_encoder(&bench.outer.recorder, |encoder| fails_at(encoder, 45));
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    let failed = bench.outer.running_time();
+    bench.rest(800 * MILLI);
+    bench.save();
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let warnings = bench.outer.warnings();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    let kept = kept(&stop);
+    // The frame on show then may be kept again.
+    assert!(kept.intervals[0].0 + 300 * MILLI >= failed, "{kept:?}");
+    assert!(kept.total() >= 500 * MILLI, "{kept:?}");
+    bench.judge_webm(0, &stop);
+}
+
+/// The recording begins when nothing has come out of the past's encoder yet.
+#[test]
+fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
+    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let recorder = &bench.outer.recorder;
+    recorder.set_property("max-queue-time", 10 * SECOND);
+    on_encoder(recorder, |_| {
+        std::thread::sleep(Duration::from_millis(1200));
+    });
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(100 * MILLI);
+    bench.start();
+    bench.rest(1500 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+    let path = bench.path(0, "webm");
+    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    // The first frame came a little before the audio, or behind it.
+    sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    file::decodes_quietly(&path).unwrap();
+}
