@@ -27,7 +27,6 @@ mod exchange;
 mod figures;
 mod finalise;
 mod fixups;
-mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
 mod key_requests;

@@ -58,6 +58,8 @@ fn stamp_for_mp4(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
         } else if let Some(buffer) = info.buffer_mut() {
             let (skip, first) = &mut *lock(&state);
             let buffer = buffer.make_mut();
+            // Else mp4mux would shorten the first packet, and offset the others from their decode times.
+            buffer.set_dts(gst::ClockTime::NONE);
             if std::mem::take(first) {
                 buffer.set_duration(buffer.duration().map(|duration| duration + *skip));
             } else {
