@@ -55,7 +55,7 @@ pub use loas::Loas;
 pub use memory::{in_system_memory, mapped_caps, system_memory_first};
 pub use mp3::{Mp3Header, Mp3Info, id3};
 pub use muxer::{
-    ROUNDING, Units, complete_header, container_caps, index_bytes, most_bytes, mux_caps,
+    Units, complete_header, container_caps, end_cluster, index_bytes, most_bytes, mux_caps,
     mux_pad_template, muxer, parser, set_timeslice, timestamper, units,
 };
 pub use nal::{NalCodec, in_order};

@@ -66,10 +66,14 @@ pub fn index_bytes(container: Container) -> (u64, u64) {
 }
 
 /// Makes the muxer finish its current unit at least every `timeslice` nanoseconds of media, where a property allows it.
-pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64) {
+/// `tracks`: their number.
+pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64, tracks: usize) {
     match container {
         Container::Ogg => {
-            let delay = timeslice.clamp(1, 500_000_000);
+            // Pages are written in the order of their ends. If there are others, long ones would be behind media that
+            // is later than their beginning.
+            let most = if tracks > 1 { 1 } else { 500_000_000 };
+            let delay = timeslice.clamp(1, most);
             super::encoder::set(muxer, "max-page-delay", &delay.to_string());
         }
         // Otherwise a cluster that starts just before the end of a timeslice would extend beyond it.
@@ -82,6 +86,15 @@ pub fn set_timeslice(muxer: &gst::Element, container: Container, timeslice: u64)
     }
 }
 
+/// Makes matroskamux end the cluster that begins at `begin` with the last packet that begins before `end`, or earlier
+/// if that is far away. Call it before the next packet is muxed.
+pub fn end_cluster(muxer: &gst::Element, begin: u64, end: u64) {
+    // matroskamux counts from the cluster's timestamp.
+    let left = end.saturating_sub(begin - begin % MATROSKA_TICK);
+    let left = left / left.div_ceil(LONGEST_CLUSTER).max(1);
+    super::encoder::set(muxer, "max-cluster-duration", &left.max(1).to_string());
+}
+
 /// Makes mp4mux rewrite its header at the end, although its output claims not to be seekable, so that mp4mux keeps no
 /// fragment index, which would have an entry per sample. Call once muxing has started.
 pub fn complete_header(muxer: &gst::Element) {
@@ -91,26 +104,26 @@ pub fn complete_header(muxer: &gst::Element) {
 /// matroskamux's own minimum, and the maximum that timeslices may require.
 const SHORTEST_CLUSTER: u64 = 500_000_000;
 const LONGEST_CLUSTER: u64 = 5_000_000_000;
-/// A unit that ends this much later than a timeslice still ends with it, since timestamps are rounded.
-pub const ROUNDING: u64 = 500_000;
+/// Unit of its timestamps.
+const MATROSKA_TICK: u64 = 1_000_000;
 
-/// Role of clusters or fragments in a container.
+/// What a player has to begin with, and should be the beginning of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Units {
-    /// There are none.
+    /// Any part of the stream will do.
     #[default]
     None,
-    /// A player accepts any part of the stream, but should start at the beginning of a unit.
-    Open,
-    /// An incomplete unit is unusable.
-    Closed,
+    /// Any part of the stream will do, but a cluster is better.
+    Clusters,
+    /// An incomplete fragment is unusable.
+    Fragments,
 }
 
-/// The role of units in a container with these caps.
+/// The units of a container with these caps.
 pub fn units(caps: &gst::CapsRef) -> Units {
     match caps.structure(0).map(|structure| structure.name().as_str()) {
-        Some("video/quicktime") => Units::Closed,
-        Some(name) if name.ends_with("webm") || name.ends_with("x-matroska") => Units::Open,
+        Some("video/quicktime") => Units::Fragments,
+        Some(name) if name.ends_with("webm") || name.ends_with("x-matroska") => Units::Clusters,
         _ => Units::None,
     }
 }

@@ -55,6 +55,12 @@ impl Heard {
         late.min().unwrap_or(0)
     }
 
+    /// The maximum delay of all tracks.
+    pub fn most(&self) -> Ns {
+        let late = self.late.iter().map(|late| late.load(Ordering::SeqCst));
+        late.max().unwrap_or(0)
+    }
+
     /// The muxer begins a fragment of this track, counted from 1.
     pub fn begins(&self, track: usize) {
         self.fragment.store(track, Ordering::SeqCst);

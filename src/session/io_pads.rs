@@ -49,6 +49,7 @@ pub fn appsrc(
 /// Receives the muxer's output.
 pub struct BytesOut {
     listener: Arc<dyn Listener>,
+    muxer: glib::WeakRef<gst::Element>,
     patch: Arc<Mutex<Patch>>,
     heard: Arc<Heard>,
     /// Held from patching bytes until writing them, so that their order is kept.
@@ -64,11 +65,13 @@ impl std::fmt::Debug for BytesOut {
 impl BytesOut {
     pub fn new(
         listener: Arc<dyn Listener>,
+        muxer: &gst::Element,
         patch: &Arc<Mutex<Patch>>,
         heard: &Arc<Heard>,
     ) -> Arc<Self> {
         Arc::new(BytesOut {
             listener,
+            muxer: muxer.downgrade(),
             patch: patch.clone(),
             heard: heard.clone(),
             order: Mutex::default(),
@@ -90,12 +93,28 @@ impl BytesOut {
     }
 
     fn put(&self, patched: Vec<Written>) {
-        for (buffer, unit) in patched {
+        for Written {
+            buffer,
+            unit,
+            slice_end,
+        } in patched
+        {
             if let Some(track) = unit.and_then(|unit| unit.track) {
                 self.heard.begins(track);
             }
-            self.listener
-                .bytes(self.heard.stamp(buffer), unit.is_some());
+            let begin = unit.and_then(|_| buffer.pts());
+            let buffer = self.heard.stamp(buffer);
+            let next = self.listener.bytes(buffer, unit.is_some(), slice_end);
+            // In the muxer's thread, before it looks at the next packet.
+            if let (Some(begin), Some(next), Some(muxer)) = (begin, next, self.muxer.upgrade()) {
+                // The first timeslice begins at 0 on all tracks, the others with the packets of one cluster.
+                let late = if next.is_second {
+                    self.heard.most()
+                } else {
+                    self.heard.least()
+                };
+                formats::end_cluster(&muxer, begin.nseconds(), next.at.saturating_add(late));
+            }
         }
     }
 

@@ -28,7 +28,6 @@ mod exchange;
 mod figures;
 mod finalise;
 mod fixups;
-mod fragment_alignment;
 mod frame_dropper;
 mod io_pads;
 mod key_requests;

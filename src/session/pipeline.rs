@@ -23,6 +23,7 @@ use super::{
     lock,
     overlap::Overlap,
     track::InFlight,
+    writer::NextCluster,
 };
 use crate::{
     formats::{self, Chapter, Ending, Missing, Patch, Plan, VideoTrack},
@@ -40,8 +41,14 @@ pub trait Listener: Send + Sync + 'static {
     fn caps(&self, caps: &gst::Caps);
     /// Wall-clock time of the first recorded instant, in nanoseconds since 1970.
     fn date(&self) -> Option<i64>;
-    /// Output of the muxer.
-    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool);
+    /// Output of the muxer: whether it begins a cluster or fragment, and the recorded time of the timeslice that begins
+    /// behind it, if that is known. Returns where the next timeslice has to begin with a cluster.
+    fn bytes(
+        &self,
+        buffer: gst::Buffer,
+        begins_unit: bool,
+        slice_end: Option<Ns>,
+    ) -> Option<NextCluster>;
     /// A packet of this track has reached the muxer: its size, and the recorded time at which it ends.
     fn muxed(&self, track: usize, size: u64, end: Ns);
     /// All chapters, and where the last one ends. No more are accepted.

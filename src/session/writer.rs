@@ -86,6 +86,15 @@ impl Progress {
     }
 }
 
+/// The first cluster of the next timeslice.
+#[derive(Debug, Clone, Copy)]
+pub struct NextCluster {
+    /// Recorded time from which on it may begin.
+    pub at: Ns,
+    /// The timeslice before it is the first.
+    pub is_second: bool,
+}
+
 /// Receives the muxer's output, in the muxer's thread.
 pub struct Writer {
     store: Store,
@@ -103,8 +112,6 @@ pub struct Writer {
     slice_end: Ns,
     /// Timecode of the current blob.
     timecode: Ns,
-    /// The header of a cluster or fragment, held back because it belongs to the blob of the media after it.
-    held: Vec<(u64, gst::Buffer)>,
     /// Whether the container has clusters or fragments.
     units: Units,
     /// Media has been written.
@@ -135,7 +142,6 @@ impl Writer {
             timeslice,
             timecode: 0,
             slice_end: timeslice,
-            held: Vec::new(),
             units: Units::None,
             has_media: false,
             complete: false,
@@ -180,6 +186,15 @@ impl Writer {
         self.frontier
     }
 
+    /// Where the next timeslice has to begin with a cluster, if there are both.
+    pub fn next_cluster(&self) -> Option<NextCluster> {
+        let has_clusters = self.units == Units::Clusters && self.timeslice > 0;
+        has_clusters.then_some(NextCluster {
+            at: self.slice_end,
+            is_second: self.slice_end == self.timeslice,
+        })
+    }
+
     /// Whether media has been written, and therefore the container's header.
     pub fn has_media(&self) -> bool {
         self.has_media
@@ -212,17 +227,22 @@ impl Writer {
     }
 
     /// Writes a buffer from the muxer. If it begins a new timeslice, the bytes before it are handed out as a blob.
-    /// `begins`: it begins a cluster or fragment.
+    /// `begins`: it begins a cluster or fragment. `slice_end`: a timeslice ends with it, and the next one begins at this
+    /// recorded time.
     pub fn write(
         &mut self,
         buffer: gst::Buffer,
         begins: bool,
+        slice_end: Option<Ns>,
         outlet: &BlobOutlet<'_>,
     ) -> io::Result<()> {
         if self.complete || self.is_over() {
             return Ok(());
         }
-        let written = self.write_now(buffer, begins, outlet);
+        let mut written = self.write_now(buffer, begins, outlet);
+        if let (Ok(()), Some(next)) = (&written, slice_end) {
+            written = self.begin_slice(next, outlet);
+        }
         self.tell();
         self.progress.note_failure(written)
     }
@@ -236,27 +256,20 @@ impl Writer {
         let position = self.position;
         self.position += buffer.size() as u64;
         if position < self.store.len() {
-            self.release()?;
             return self.put(position, buffer);
         }
-        let unit = (begins && self.timeslice > 0) || !self.held.is_empty();
         let Some(pts) = buffer.pts().map(|pts| pts.nseconds()) else {
-            if unit {
-                self.held.push((position, buffer));
-                return Ok(());
-            }
             return self.put(position, buffer);
         };
         let lasts = buffer.duration().map_or(0, |lasts| lasts.nseconds());
         // Opus in Matroska is timestamped late by its encoder delay.
         let pts = pts.min(outlet.fed);
-        if self.begins_slice(pts, lasts, unit) {
-            self.frontier = self.frontier.max(pts);
-            self.take(pts.max(self.timecode), outlet)?;
+        if self.is_slice_due(pts, begins) {
+            self.slice_end = pts.saturating_add(self.timeslice);
+            self.begin_slice(pts, outlet)?;
         }
         let end = pts.saturating_add(lasts).min(outlet.fed);
         self.frontier = self.frontier.max(end);
-        self.release()?;
         self.put(position, buffer)?;
         // Matroska's header has a timestamp, too.
         self.has_media |= begins || self.frontier > 0;
@@ -267,44 +280,26 @@ impl Writer {
         Ok(())
     }
 
-    /// Whether media with this recorded time and duration is the first of a blob. `unit`: it begins a cluster or
-    /// fragment.
-    fn begins_slice(&mut self, pts: Ns, lasts: Ns, unit: bool) -> bool {
+    /// Whether media with this recorded time is the first of a blob. No blob is shorter than the timeslice (MediaStream
+    /// Recording, 2.3).
+    fn is_slice_due(&self, pts: Ns, begins: bool) -> bool {
         if self.timeslice == 0 {
             return false;
         }
-        // A fragment ends with the last sample that ends before the timeslice does.
-        let early = lasts.saturating_sub(formats::ROUNDING);
-        let early = early.min(self.timeslice / 2);
-        let due = match (unit, self.units) {
-            (true, Units::Closed) => pts.saturating_add(early) >= self.slice_end,
-            (false, Units::Closed) => false,
-            (false, Units::Open) => {
-                let late = SLACK.min(self.timeslice);
-                pts >= self.slice_end.saturating_add(late)
-            }
-            _ => pts >= self.slice_end,
-        };
-        if due {
-            self.slice_end = match self.units {
-                // The fragments of all tracks end on the same grid.
-                Units::Closed => {
-                    let slices = pts.saturating_add(early) / self.timeslice + 1;
-                    slices.saturating_mul(self.timeslice)
-                }
-                // No blob is shorter than the timeslice (MediaStream Recording, 2.3).
-                Units::Open | Units::None => pts.saturating_add(self.timeslice),
-            };
+        match self.units {
+            Units::None => pts >= self.slice_end,
+            Units::Clusters if begins => pts >= self.slice_end,
+            Units::Clusters => pts >= self.slice_end.saturating_add(SLACK.min(self.timeslice)),
+            // Where they end, they say themselves whether a timeslice does.
+            Units::Fragments => false,
         }
-        due
     }
 
-    /// Writes the buffers that were held back.
-    fn release(&mut self) -> io::Result<()> {
-        for (position, buffer) in std::mem::take(&mut self.held) {
-            self.put(position, buffer)?;
-        }
-        Ok(())
+    /// Hands out a blob that ends here, where the media of the next one begins.
+    fn begin_slice(&mut self, begin: Ns, outlet: &BlobOutlet<'_>) -> io::Result<()> {
+        let begin = begin.min(outlet.fed).max(self.timecode);
+        self.frontier = self.frontier.max(begin);
+        self.take(begin, outlet)
     }
 
     fn put(&mut self, position: u64, buffer: gst::Buffer) -> io::Result<()> {
@@ -344,10 +339,9 @@ impl Writer {
     /// `src`; the session ends the stream there.
     pub fn finish(&mut self, end: Ns, outlet: &BlobOutlet<'_>, failed: impl FnOnce(Error)) {
         self.finished = true;
-        let released = self.release();
         // Applies patches that are left if finalising did not get that far.
         let patched = self.store.write_patches(usize::MAX);
-        let mut error = self.progress.note_failure(released.and(patched)).err();
+        let mut error = self.progress.note_failure(patched).err();
         // After a failure, what was written can still be handed out.
         let bytes = (0..2).find_map(
             |_| match self.progress.note_failure(self.store.take(true)) {

@@ -204,19 +204,7 @@ pub fn take_with(
         })
         .collect();
     let heard = outer.heard();
-    let blobs = heard
-        .iter()
-        .filter(|h| h.name == "data-available")
-        .map(|h| {
-            let sample = h.fields.get::<gst::Sample>("sample").unwrap();
-            let bytes = sample.buffer().unwrap().map_readable().unwrap().to_vec();
-            Blob {
-                bytes,
-                timecode: h.fields.get("timecode").unwrap(),
-                duration: h.fields.get("duration").unwrap(),
-            }
-        });
-    let blobs = blobs.collect();
+    let blobs = blobs(&outer);
     let start = heard.iter().find(|h| h.name == "start").expect("a start");
     let actual = start.fields.get::<String>("mime-type").unwrap();
     let errors: Vec<_> = heard.iter().filter(|h| h.name == "error").collect();
@@ -233,6 +221,21 @@ pub fn take_with(
         warnings,
         _directory: directory,
     }
+}
+
+/// The blobs in the messages so far.
+pub fn blobs(outer: &Outer) -> Vec<Blob> {
+    let heard = outer.heard().into_iter();
+    let data = heard.filter(|message| message.name == "data-available");
+    let blobs = data.map(|message| {
+        let sample = message.fields.get::<gst::Sample>("sample").unwrap();
+        Blob {
+            bytes: sample.buffer().unwrap().map_readable().unwrap().to_vec(),
+            timecode: message.fields.get("timecode").unwrap(),
+            duration: message.fields.get("duration").unwrap(),
+        }
+    });
+    blobs.collect()
 }
 
 /// White noise, not alike in both channels.

@@ -41,8 +41,16 @@ pub struct VideoTrack {
     pub codec_config: Option<CodecConfig>,
 }
 
-/// Output bytes, and the cluster or fragment that starts with them.
-pub type Written = (gst::Buffer, Option<Unit>);
+/// Output bytes.
+#[derive(Debug)]
+pub struct Written {
+    pub buffer: gst::Buffer,
+    /// The cluster or fragment that starts with them.
+    pub unit: Option<Unit>,
+    /// A timeslice ends with them: the recorded time at which the next one begins. (Only fragments are held back until
+    /// that is known.)
+    pub slice_end: Option<Ns>,
+}
 
 /// Patches the bytes of one recording. See `mp4.rs` and `matroska.rs` for details.
 #[derive(Debug)]
@@ -210,6 +218,13 @@ impl Patch {
         }
     }
 
+    /// No more media comes for the track with this index.
+    pub fn end_track(&mut self, index: usize) {
+        if let Kind::Mp4(mp4) = &mut self.kind {
+            mp4.fragmenter.end_track(index);
+        }
+    }
+
     /// Patches the muxer's next bytes, and returns them with the units that start with them. Media is never modified.
     /// `late`: offset of the timestamps of the track with this index from recorded time.
     ///
@@ -226,7 +241,11 @@ impl Patch {
                 let writes = mp4.fragmenter.push(position, buffer, late);
                 self.written(writes)
             }
-            _ => self.written(vec![(position, buffer)]),
+            _ => self.written(vec![mp4::Write {
+                position,
+                buffer,
+                slice_end: None,
+            }]),
         }
     }
 
@@ -239,9 +258,19 @@ impl Patch {
         self.written(writes).unwrap_or_default()
     }
 
-    fn written(&mut self, writes: Vec<(u64, gst::Buffer)>) -> Option<Vec<Written>> {
+    fn written(&mut self, writes: Vec<mp4::Write>) -> Option<Vec<Written>> {
         let mut written = Vec::with_capacity(writes.len());
-        for (position, buffer) in writes {
+        for write in writes {
+            let mp4::Write {
+                position,
+                buffer,
+                slice_end,
+            } = write;
+            let out = |buffer, unit| Written {
+                buffer,
+                unit,
+                slice_end: None,
+            };
             let end = position.saturating_add(buffer.size() as u64);
             let known = self.structure.end();
             let (unit, patched) = match self.structure.follow(position, &buffer) {
@@ -251,13 +280,16 @@ impl Patch {
                 Follows::Again => (None, self.patch(position, &buffer)?),
             };
             match patched.unwrap_or(Patched::Same) {
-                Patched::Same => written.push((buffer, unit)),
-                Patched::Changed(bytes) => written.push((in_place_of(&buffer, bytes), unit)),
+                Patched::Same => written.push(out(buffer, unit)),
+                Patched::Changed(bytes) => written.push(out(in_place_of(&buffer, bytes), unit)),
                 Patched::Behind(bytes) => {
-                    written.push((gst::Buffer::from_mut_slice(bytes), None));
-                    written.push((buffer, unit));
+                    written.push(out(gst::Buffer::from_mut_slice(bytes), None));
+                    written.push(out(buffer, unit));
                 }
                 Patched::Dropped => {}
+            }
+            if let (Some(_), Some(last)) = (slice_end, written.last_mut()) {
+                last.slice_end = slice_end;
             }
         }
         Some(written)
@@ -481,7 +513,7 @@ mod tests {
     fn write(patch: &mut Patch, position: u64, bytes: &[u8]) -> Option<usize> {
         patch.seek(position);
         let written = patch.bytes(gst::Buffer::from_slice(bytes.to_vec()), &|_| 0);
-        written.map(|written| written.iter().map(|(buffer, _)| buffer.size()).sum())
+        written.map(|written| written.iter().map(|written| written.buffer.size()).sum())
     }
 
     #[test]

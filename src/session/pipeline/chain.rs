@@ -418,12 +418,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let kind = spec.codec.kind();
         let before = self.plan.codecs.iter().take(index);
         self.end.begin_with(mux_pad);
-        if self.leads(index) {
-            // The Opus timestamps are offset only by a later probe.
-            let is_late = !matches!(spec.delay(), Some(Delay::PreSkip(_)));
-            let has_others = self.plan.codecs.len() > 1;
-            self.end.align_clusters(mux_pad, is_late, has_others);
-        }
+        self.end.watch_end(mux_pad, index);
         let listener: Arc<dyn Listener> = self.listener.clone();
         fixups::on_muxer(&MuxerSite {
             spec,
@@ -474,13 +469,6 @@ impl<L: Listener> ChainBuilder<'_, L> {
             }
             gst::PadProbeReturn::Ok
         });
-    }
-
-    /// Whether clusters start at buffers of this track: the first video track, if any, so that they start at keyframes.
-    fn leads(&self, index: usize) -> bool {
-        let is_video = |codec: &Codec| codec.kind() == Kind::Video;
-        let first = self.plan.codecs.iter().position(is_video);
-        index == first.unwrap_or(0)
     }
 
     fn watched(

@@ -8,7 +8,6 @@ use crate::{
         chapters,
         encoder_delay::Heard,
         fixups::TrackCount,
-        fragment_alignment,
         io_pads::{BytesOut, bytes_pad},
         probe::probe,
         timing::lock,
@@ -60,7 +59,7 @@ impl ContainerEnd {
         let patch = Arc::new(Mutex::new(patch));
         let delays = Arc::new(Heard::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
-        let out = BytesOut::new(listener.clone(), &patch, &delays);
+        let out = BytesOut::new(listener.clone(), &muxer, &patch, &delays);
         let bytes = bytes_pad(&out, &begun, plan.container);
         pipeline.add(&muxer).map_err(|err| failed("muxer", err))?;
         // The pad has no parent in the pipeline, so the hierarchy check would fail.
@@ -71,7 +70,7 @@ impl ContainerEnd {
             .map_err(|err| failed("muxer", err))?;
         bytes.set_active(true).map_err(|err| failed("muxer", err))?;
         if timeslice > 0 {
-            formats::set_timeslice(&muxer, plan.container, timeslice);
+            formats::set_timeslice(&muxer, plan.container, timeslice, plan.codecs.len());
         }
         Ok(ContainerEnd {
             muxer,
@@ -106,17 +105,22 @@ impl ContainerEnd {
         });
     }
 
-    /// Starts clusters at timeslices, on the pad of the leading track. `is_late`: timestamps are offset from recorded
-    /// time at this point. `has_others`: there are more tracks.
-    pub fn align_clusters(&self, mux_pad: &gst::Pad, is_late: bool, has_others: bool) {
-        let has_clusters = matches!(self.container, Container::WebM | Container::Matroska);
-        if self.timeslice == 0 || !has_clusters {
-            return;
-        }
-        let delays = self.delays.clone();
-        fragment_alignment::mark(mux_pad, self.timeslice, has_others, move || {
-            if is_late { delays.least() } else { 0 }
-        });
+    /// Tells the patch when this track of the muxer ends.
+    pub fn watch_end(&self, mux_pad: &gst::Pad, track: usize) {
+        let patch = Arc::downgrade(&self.patch);
+        probe(
+            mux_pad,
+            gst::PadProbeType::EVENT_DOWNSTREAM,
+            move |_, info| {
+                let is_eos = info
+                    .event()
+                    .is_some_and(|event| event.type_() == gst::EventType::Eos);
+                if let (true, Some(patch)) = (is_eos, patch.upgrade()) {
+                    lock(&patch).end_track(track);
+                }
+                gst::PadProbeReturn::Ok
+            },
+        );
     }
 
     /// Returns a function that registers the offset of an audio track's timestamps from recorded time, in nanoseconds.

@@ -9,6 +9,7 @@ use crate::{
         lock,
         part::Part,
         pipeline::{Listener, factory_name},
+        writer::NextCluster,
     },
 };
 use gst::prelude::*;
@@ -84,12 +85,18 @@ impl Listener for PipelineEvents {
         intervals.first().map(|interval| interval.utc)
     }
 
-    fn bytes(&self, buffer: gst::Buffer, begins_unit: bool) {
+    fn bytes(
+        &self,
+        buffer: gst::Buffer,
+        begins_unit: bool,
+        slice_end: Option<Ns>,
+    ) -> Option<NextCluster> {
         crate::fault::place("bytes");
-        let (written, has_media) = self.session.with_writer(&self.part, |writer, events| {
-            let written = writer.write(buffer, begins_unit, events);
-            (written, writer.has_media())
-        });
+        let (written, has_media, next_cluster) =
+            self.session.with_writer(&self.part, |writer, events| {
+                let written = writer.write(buffer, begins_unit, slice_end, events);
+                (written, writer.has_media(), writer.next_cluster())
+            });
         if let Err(err) = written {
             self.session.fail_to_write(&self.part, &err);
         }
@@ -105,6 +112,7 @@ impl Listener for PipelineEvents {
             // `on-start` waits for this.
             self.session.backpressure.wake();
         }
+        next_cluster
     }
 
     fn muxed(&self, track: usize, size: u64, end: Ns) {

@@ -34,7 +34,7 @@ impl Writer {
             return Ok(false);
         }
         self.complete = true;
-        let written = self.release().and_then(|()| self.store.flush());
+        let written = self.store.flush();
         let ended = match (written, self.store.has_failed()) {
             (Ok(()), false) => {
                 self.steps.ending = ending;

@@ -2,34 +2,35 @@
 //! a keyframe, or when data is requested. mp4mux itself only writes a fragment once it has the configured duration.
 
 mod joined;
+mod slices;
 
 use super::fragment::runs;
-use crate::formats::{
-    boxes::{self, BOX_HEADER, boxes, find},
-    patch::number,
-};
+use crate::formats::boxes::{self, BOX_HEADER, boxes, find};
 use crate::model::timeline::Ns;
 use joined::Fragment;
+use slices::{Slices, Track};
 
 const SECOND: u64 = 1_000_000_000;
-/// Maximum duration of a fragment within a timeslice, and so the most that is lost if the process is killed.
+/// Maximum duration of a fragment, and so the most that is lost if the process is killed.
 const MAX_FRAGMENT: Ns = SECOND;
-/// A fragment that ends this much later than a timeslice still ends with it, since timestamps are rounded.
-const ROUNDING: Ns = 500_000;
 /// A fragment that is this long past its limit belongs to a track that has ended.
 const MAX_IDLE: Ns = SECOND;
-/// Maximum size of a fragment.
-const MAX_BYTES: u64 = 1 << 30;
 
-/// Bytes, and the position at which mp4mux would have written them, had it written the joined fragments.
-pub type Write = (u64, gst::Buffer);
+/// Bytes, and where they go.
+#[derive(Debug)]
+pub struct Write {
+    /// The position at which mp4mux would have written them, had it written the joined fragments.
+    pub position: u64,
+    pub buffer: gst::Buffer,
+    /// A timeslice ends with them: the recorded time at which the next one begins.
+    pub slice_end: Option<Ns>,
+}
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Fragmenter {
-    /// 0 for none.
-    timeslice: Ns,
     tracks: Vec<Track>,
+    slices: Slices,
     /// Position of the first fragment, which is the same before and after joining.
     begin: Option<u64>,
     /// Position of the next output.
@@ -42,32 +43,38 @@ pub struct Fragmenter {
     gave_up: bool,
 }
 
-/// A track in the header.
-#[derive(Debug)]
-struct Track {
-    number: u32,
-    timescale: u32,
-    is_video: bool,
-    /// Recorded time of decode time 0, once known from buffer timestamps.
-    base: Option<i64>,
-    longest: Ns,
-    open: Option<Fragment>,
-}
-
 /// A fragment from mp4mux that arrives buffer by buffer.
 #[derive(Debug)]
 struct Incoming {
+    /// Index of its track.
+    track: usize,
     fragment: Fragment,
+    /// Its head as the muxer wrote it.
+    head: Vec<gst::Buffer>,
     /// Remaining bytes of media; `None` before the `mdat` header.
     missing: Option<u64>,
     /// Timestamp of its first sample, including the track's offset from recorded time.
     stamp: Option<Ns>,
 }
 
+/// A complete fragment from mp4mux, with its place in recorded time.
+#[derive(Debug)]
+struct Placed {
+    track: usize,
+    begin: Ns,
+    end: Ns,
+    fragment: Fragment,
+}
+
 impl Fragmenter {
     /// Ends fragments at timeslices of this duration.
     pub fn set_timeslice(&mut self, timeslice: Ns) {
-        self.timeslice = timeslice;
+        self.slices = Slices::new(timeslice);
+    }
+
+    /// No more media comes for the track with this index, except for what the muxer still holds.
+    pub fn end_track(&mut self, index: usize) {
+        self.slices.end_track(index);
     }
 
     /// Output position for the muxer's bytes at `position`.
@@ -88,37 +95,51 @@ impl Fragmenter {
         buffer: gst::Buffer,
         late: &dyn Fn(usize) -> Ns,
     ) -> Vec<Write> {
+        let mut writes = Vec::new();
         if position < self.muxer {
-            return vec![(self.place(position), buffer)];
+            writes.push(Write {
+                position: self.place(position),
+                buffer,
+                slice_end: None,
+            });
+            return writes;
         }
         self.muxer = position.saturating_add(buffer.size() as u64);
         if self.gave_up {
-            return vec![(self.advance(buffer.size()), buffer)];
+            self.write(buffer, &mut writes);
+            return writes;
         }
         match self.incoming.take() {
-            Some(incoming) => self.media(incoming, buffer, late),
-            None => self.structure(position, buffer),
-        }
-    }
-
-    /// Ends all pending fragments with the samples so far.
-    pub fn end_fragments(&mut self) -> Vec<Write> {
-        let mut writes = Vec::new();
-        for index in 0..self.tracks.len() {
-            self.close(index, &mut writes);
+            Some(incoming) => self.media(incoming, buffer, late, &mut writes),
+            None => self.structure(position, buffer, &mut writes),
         }
         writes
     }
 
-    fn advance(&mut self, size: usize) -> u64 {
-        let at = self.position;
-        self.position = at.saturating_add(size as u64);
-        at
+    /// Ends all pending fragments with the samples so far, those of a timeslice that has only begun included.
+    pub fn end_fragments(&mut self) -> Vec<Write> {
+        let mut writes = Vec::new();
+        while self.slices.is_waiting() {
+            self.next_slice(&mut writes);
+        }
+        self.close_all(&mut writes);
+        writes
     }
 
-    fn structure(&mut self, position: u64, buffer: gst::Buffer) -> Vec<Write> {
+    /// Writes a buffer behind all others.
+    fn write(&mut self, buffer: gst::Buffer, writes: &mut Vec<Write>) {
+        let position = self.position;
+        self.position = position.saturating_add(buffer.size() as u64);
+        writes.push(Write {
+            position,
+            buffer,
+            slice_end: None,
+        });
+    }
+
+    fn structure(&mut self, position: u64, buffer: gst::Buffer, writes: &mut Vec<Write>) {
         let Ok(bytes) = buffer.map_readable() else {
-            return self.give_up(buffer);
+            return self.give_up([buffer], writes);
         };
         match boxes::header(&bytes) {
             Some((b"moof", _)) => {
@@ -128,32 +149,37 @@ impl Fragmenter {
                     self.begin = Some(position);
                     self.position = position;
                 }
-                let Some(fragment) = fragment.filter(|f| self.index_of(f.track).is_some()) else {
-                    return self.give_up(buffer);
+                let track = fragment.as_ref().and_then(|of| self.index_of(of.track));
+                let (Some(fragment), Some(track)) = (fragment, track) else {
+                    return self.give_up([buffer], writes);
                 };
                 self.incoming = Some(Incoming {
+                    track,
                     fragment,
+                    head: vec![buffer],
                     missing: None,
                     stamp: None,
                 });
-                Vec::new()
             }
             Some((b"mfra", _)) => {
                 drop(bytes);
-                let mut writes = self.end_fragments();
-                writes.push((self.advance(buffer.size()), buffer));
-                writes
+                writes.extend(self.end_fragments());
+                self.write(buffer, writes);
             }
             _ if self.begin.is_none() => {
                 self.learn(&bytes);
                 drop(bytes);
-                vec![(position, buffer)]
+                writes.push(Write {
+                    position,
+                    buffer,
+                    slice_end: None,
+                });
             }
             // The content of an empty `mdat`.
-            _ if bytes.is_empty() => Vec::new(),
+            _ if bytes.is_empty() => (),
             _ => {
                 drop(bytes);
-                self.give_up(buffer)
+                self.give_up([buffer], writes);
             }
         }
     }
@@ -163,97 +189,128 @@ impl Fragmenter {
         mut incoming: Incoming,
         buffer: gst::Buffer,
         late: &dyn Fn(usize) -> Ns,
-    ) -> Vec<Write> {
-        match &mut incoming.missing {
-            None => {
-                let Some(size) = media_size(&buffer) else {
-                    return self.give_up(buffer);
-                };
-                incoming.missing = Some(size);
-            }
-            Some(missing) => {
-                let Some(left) = missing.checked_sub(buffer.size() as u64) else {
-                    return self.give_up(buffer);
-                };
-                *missing = left;
-                let stamp = buffer.dts_or_pts().map(gst::ClockTime::nseconds);
-                incoming.stamp = incoming.stamp.or(stamp);
-                incoming.fragment.media.push(buffer);
-            }
+        writes: &mut Vec<Write>,
+    ) {
+        let size = buffer.size() as u64;
+        let missing = match incoming.missing {
+            None => media_size(&buffer).filter(|size| *size == incoming.fragment.size),
+            Some(missing) => missing.checked_sub(size),
+        };
+        if missing.is_none() {
+            let Incoming { head, fragment, .. } = incoming;
+            let all = head.into_iter().chain(fragment.media).chain([buffer]);
+            return self.give_up(all, writes);
         }
-        if incoming.missing != Some(0) {
+        if incoming.missing.is_none() {
+            incoming.head.push(buffer);
+        } else {
+            let stamp = buffer.dts_or_pts().map(gst::ClockTime::nseconds);
+            incoming.stamp = incoming.stamp.or(stamp);
+            incoming.fragment.media.push(buffer);
+        }
+        incoming.missing = missing;
+        if missing != Some(0) {
             self.incoming = Some(incoming);
-            return Vec::new();
+            return;
         }
-        self.add(incoming, late)
+        let Incoming {
+            track,
+            fragment,
+            stamp,
+            ..
+        } = incoming;
+        let Some(of_track) = self.tracks.get_mut(track) else {
+            return;
+        };
+        let (begin, end) = of_track.place(&fragment, stamp, late(track));
+        let placed = Placed {
+            track,
+            begin,
+            end,
+            fragment,
+        };
+        if let Some(placed) = self.slices.postpone(placed) {
+            self.add(placed, writes);
+        }
+        while self.slices.is_complete(&self.tracks) {
+            self.next_slice(writes);
+        }
     }
 
-    fn add(&mut self, incoming: Incoming, late: &dyn Fn(usize) -> Ns) -> Vec<Write> {
-        let Incoming {
-            fragment, stamp, ..
-        } = incoming;
-        let mut writes = Vec::new();
-        let Some(index) = self.index_of(fragment.track) else {
-            return writes;
-        };
-        let Some(track) = self.tracks.get_mut(index) else {
-            return writes;
-        };
-        let (begin, end) = track.place(&fragment, stamp, late(index));
-        let ends_open = track.open.as_ref().is_some_and(|open| {
-            (track.is_video && fragment.begins_with_key_frame())
-                || end > open.limit
-                || open.size.saturating_add(fragment.size) > MAX_BYTES
-        });
+    /// Ends the timeslice, and begins the next one with the samples that wait for it.
+    fn next_slice(&mut self, writes: &mut Vec<Write>) {
+        self.close_all(writes);
+        let samples = self.slices.begin_next();
+        // If all of it has been written because data was requested, it does not end once more.
+        if let Some(last) = writes.last_mut() {
+            last.slice_end = Some(self.slices.begin());
+        }
+        for placed in samples {
+            self.add(placed, writes);
+        }
+    }
+
+    /// Adds samples to the open fragment of their track, or to a new one.
+    fn add(&mut self, placed: Placed, writes: &mut Vec<Write>) {
+        let Placed {
+            track: index,
+            begin,
+            end,
+            mut fragment,
+        } = placed;
         let idle = |open: &Fragment| open.limit.saturating_add(MAX_IDLE) <= begin;
         for number in 0..self.tracks.len() {
-            let open = self
-                .tracks
-                .get(number)
-                .and_then(|track| track.open.as_ref());
-            if (number == index && ends_open) || open.is_some_and(idle) {
-                self.close(number, &mut writes);
+            let track = self.tracks.get(number);
+            let ends = track.is_some_and(|track| {
+                track.open.as_ref().is_some_and(|open| {
+                    let is_key = track.is_video && fragment.begins_with_key_frame();
+                    let ends = is_key
+                        || !open.can_take(&fragment)
+                        || self.slices.is_beyond(open.limit, begin, end);
+                    (number == index && ends) || idle(open)
+                })
+            });
+            if ends {
+                self.close(number, writes);
             }
         }
-        let timeslice = self.timeslice;
+        let limit = self.slices.limit(begin);
         if let Some(track) = self.tracks.get_mut(index) {
             match &mut track.open {
                 Some(open) => open.append(fragment),
                 None => {
-                    let mut fragment = fragment;
-                    fragment.limit = limit(begin, track.longest, timeslice);
+                    fragment.limit = limit;
                     track.open = Some(fragment);
                 }
             }
         }
-        writes
+    }
+
+    fn close_all(&mut self, writes: &mut Vec<Write>) {
+        for index in 0..self.tracks.len() {
+            self.close(index, writes);
+        }
     }
 
     fn close(&mut self, index: usize, writes: &mut Vec<Write>) {
-        let open = self
-            .tracks
-            .get_mut(index)
-            .and_then(|track| track.open.take());
-        let Some(open) = open else {
+        let track = self.tracks.get_mut(index);
+        let Some(open) = track.and_then(|track| track.open.take()) else {
             return;
         };
-        let number = self.fragments.saturating_add(1);
-        let Some(head) = open.head(number) else {
-            return;
-        };
-        self.fragments = number;
-        let head = head.into_iter().map(gst::Buffer::from_mut_slice);
-        for buffer in head.chain(open.media) {
-            writes.push((self.advance(buffer.size()), buffer));
+        self.fragments = self.fragments.saturating_add(1);
+        let head = open.head(self.fragments).map(gst::Buffer::from_mut_slice);
+        for buffer in head.into_iter().chain(open.media) {
+            self.write(buffer, writes);
         }
     }
 
     /// Writes the pending fragments, and these bytes unmodified: the file may be usable up to them.
-    fn give_up(&mut self, buffer: gst::Buffer) -> Vec<Write> {
+    fn give_up(&mut self, buffers: impl IntoIterator<Item = gst::Buffer>, writes: &mut Vec<Write>) {
         self.gave_up = true;
-        let mut writes = self.end_fragments();
-        writes.push((self.advance(buffer.size()), buffer));
-        writes
+        writes.extend(self.end_fragments());
+        for buffer in buffers {
+            self.write(buffer, writes);
+        }
     }
 
     fn index_of(&self, number: u32) -> Option<usize> {
@@ -268,56 +325,6 @@ impl Fragmenter {
             self.tracks.extend(Track::parse(trak));
         }
     }
-}
-
-impl Track {
-    fn parse(trak: &[u8]) -> Option<Self> {
-        let tkhd = find(trak, &[b"tkhd"])?;
-        let at = if *tkhd.first()? == 1 { 20 } else { 12 };
-        let mdhd = find(trak, &[b"mdia", b"mdhd"])?;
-        let timescale = super::ordinary::timescale(mdhd)?;
-        Some(Track {
-            number: u32::try_from(number(tkhd, at, 4)?).ok()?,
-            timescale,
-            is_video: find(trak, &[b"mdia", b"hdlr"])?.get(8..12)? == b"vide",
-            base: None,
-            longest: 0,
-            open: None,
-        })
-    }
-
-    /// Recorded start and end time of a fragment.
-    fn place(&mut self, fragment: &Fragment, stamp: Option<Ns>, late: Ns) -> (Ns, Ns) {
-        let time = |ticks: u64| {
-            let time = u128::from(ticks) * u128::from(SECOND) / u128::from(self.timescale.max(1));
-            i64::try_from(time).unwrap_or(i64::MAX)
-        };
-        let (begin, end) = fragment.times();
-        if let (None, Some(stamp)) = (self.base, stamp) {
-            self.base = Some(stamp.cast_signed().saturating_sub(time(begin)));
-        }
-        let offset = self.base.unwrap_or(0).saturating_sub(late.cast_signed());
-        let placed = |ticks| u64::try_from(time(ticks).saturating_add(offset)).unwrap_or(0);
-        let (begin, end) = (placed(begin), placed(end));
-        self.longest = self.longest.max(end - begin);
-        (begin, end)
-    }
-}
-
-/// Latest end, in recorded time, of a fragment that starts at `from`: the end of a `timeslice` or of an equal part of
-/// one, but late enough for a sample of duration `sample`.
-fn limit(from: Ns, sample: Ns, timeslice: Ns) -> Ns {
-    if timeslice == 0 {
-        return from.saturating_add(MAX_FRAGMENT);
-    }
-    let slice = u128::from(timeslice);
-    let parts = u128::from(timeslice.div_ceil(MAX_FRAGMENT));
-    let least = u128::from(from) + u128::from(sample.saturating_sub(ROUNDING));
-    let number = (least * parts).div_ceil(slice);
-    // Not the end of the previous fragment.
-    let number = number.max(u128::from(from) * parts / slice + 1);
-    let end = u64::try_from(number * slice / parts).unwrap_or(u64::MAX);
-    end.saturating_add(ROUNDING)
 }
 
 /// Size of the media in an `mdat`, from its header.

@@ -13,7 +13,7 @@ mod ordinary;
 mod samples;
 mod text_track;
 
-pub use fragmenter::Fragmenter;
+pub use fragmenter::{Fragmenter, Write};
 pub use ordinary::Ending;
 
 use super::{Patched, Unit, VideoTrack, number};

@@ -5,7 +5,7 @@ use super::boxes::boxed;
 use std::collections::BTreeMap;
 
 /// A sample described by a fragment. Times are in the track's timescale.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sample {
     pub(super) decode_time: u64,
     /// Composition offset: presentation time minus decode time.

@@ -4,7 +4,7 @@ use super::{
     super::{fragment::Run, samples::Sample},
     runs,
 };
-use crate::formats::boxes::{BOX_HEADER, boxed, boxes, find};
+use crate::formats::boxes::{BOX_HEADER, boxes, find};
 use crate::model::timeline::Ns;
 
 /// sample-description-index-present
@@ -12,7 +12,12 @@ const HAS_DESCRIPTION: u32 = 0x2;
 /// default-base-is-moof
 const BASE_IS_MOOF: u32 = 0x2_0000;
 
-/// Consecutive samples of one track.
+/// Maximum size of the media.
+const MAX_BYTES: u64 = 1 << 30;
+/// Maximum number of samples. With these two, no size or count is too large for its field.
+const MAX_SAMPLES: usize = 1 << 20;
+
+/// Consecutive samples of one track, at least one.
 #[derive(Debug, Default)]
 pub struct Fragment {
     pub track: u32,
@@ -29,7 +34,7 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Parses a `moof` with one track and one run.
+    /// Parses a `moof` with one track and one run. `None` if it could not be written in the output form.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let moof = find(bytes, &[b"moof"])?;
         let mut parts = boxes(moof).filter(|part| part.name == b"traf");
@@ -49,7 +54,13 @@ impl Fragment {
         let says_place = flags & 0x1 != 0;
         let sizes = samples.iter().map(|(sample, _)| u64::from(sample.size));
         let size = sizes.sum();
-        (!says_place && !samples.is_empty()).then_some(Fragment {
+        let fits = |(sample, _): &(Sample, u32)| i32::try_from(sample.shift).is_ok();
+        let is_writable = !says_place
+            && !samples.is_empty()
+            && samples.len() <= MAX_SAMPLES
+            && size <= MAX_BYTES
+            && samples.iter().all(fits);
+        is_writable.then_some(Fragment {
             track,
             flags: flags & (HAS_DESCRIPTION | BASE_IS_MOOF),
             description,
@@ -74,7 +85,17 @@ impl Fragment {
         (begin, self.samples.last().map_or(begin, end))
     }
 
-    /// Appends the samples of the next fragment.
+    /// Whether the samples of the next fragment can be appended.
+    pub fn can_take(&self, next: &Fragment) -> bool {
+        let (_, end) = self.times();
+        let (begin, _) = next.times();
+        end == begin
+            && (self.flags, self.description) == (next.flags, next.description)
+            && self.samples.len() + next.samples.len() <= MAX_SAMPLES
+            && self.size.saturating_add(next.size) <= MAX_BYTES
+    }
+
+    /// Appends the samples of the next fragment, which [`Self::can_take`] has accepted.
     pub fn append(&mut self, next: Fragment) {
         self.samples.extend(next.samples);
         self.media.extend(next.media);
@@ -82,45 +103,48 @@ impl Fragment {
     }
 
     /// The `moof` with this sequence number, and the `mdat` header.
-    pub fn head(&self, number: u32) -> Option<[Vec<u8>; 2]> {
-        let begin = self.samples.first()?.0.decode_time;
+    pub fn head(&self, number: u32) -> [Vec<u8>; 2] {
+        let (begin, _) = self.times();
         let time = [&[1, 0, 0, 0], &begin.to_be_bytes()[..]].concat();
-        let tfhd = boxed(b"tfhd", &self.defaults()?)?;
-        let tfdt = boxed(b"tfdt", &time)?;
-        let mfhd = boxed(b"mfhd", &[[0; 4], number.to_be_bytes()].concat())?;
+        let tfhd = boxed(b"tfhd", &self.defaults());
+        let tfdt = boxed(b"tfdt", &time);
+        let mfhd = boxed(b"mfhd", &[[0; 4], number.to_be_bytes()].concat());
         // The data offset is relative to the start of the `moof`.
         let whole = |place: u32| {
-            let trun = boxed(b"trun", &self.run(place)?)?;
-            let traf = boxed(b"traf", &[&tfhd[..], &tfdt, &trun].concat())?;
+            let trun = boxed(b"trun", &self.run(place));
+            let traf = boxed(b"traf", &[&tfhd[..], &tfdt, &trun].concat());
             boxed(b"moof", &[&mfhd[..], &traf].concat())
         };
-        let length = whole(0)?.len() + BOX_HEADER;
-        let moof = whole(u32::try_from(length).ok()?)?;
-        let size = u32::try_from(self.size.checked_add(BOX_HEADER as u64)?).ok()?;
-        let mdat = [&size.to_be_bytes()[..], b"mdat"].concat();
-        Some([moof, mdat])
+        let length = whole(0).len() + BOX_HEADER;
+        let mdat = [&field(self.size + BOX_HEADER as u64)[..], b"mdat"].concat();
+        [whole(u32::from_be_bytes(field(length as u64))), mdat]
+    }
+
+    /// The first sample with its flags.
+    fn first(&self) -> (Sample, u32) {
+        self.samples.first().copied().unwrap_or_default()
     }
 
     /// Default sample flags: those of the second sample.
-    fn default_flags(&self) -> Option<u32> {
-        let second = self.samples.get(1).or(self.samples.first())?;
-        Some(second.1)
+    fn default_flags(&self) -> u32 {
+        let (_, first) = self.first();
+        self.samples.get(1).map_or(first, |(_, flags)| *flags)
     }
 
     /// The content of `tfhd`, with the sample defaults.
-    fn defaults(&self) -> Option<Vec<u8>> {
-        let (first, _) = self.samples.first()?;
+    fn defaults(&self) -> Vec<u8> {
+        let (first, _) = self.first();
         let flags = self.flags | 0x38;
         let description = (flags & HAS_DESCRIPTION != 0).then_some(self.description);
         let fields = [flags, self.track].into_iter().chain(description);
-        let fields = fields.chain([first.duration, first.size, self.default_flags()?]);
-        Some(fields.flat_map(u32::to_be_bytes).collect())
+        let fields = fields.chain([first.duration, first.size, self.default_flags()]);
+        fields.flat_map(u32::to_be_bytes).collect()
     }
 
     /// The content of `trun`, with the fields that differ from the defaults.
-    fn run(&self, place: u32) -> Option<Vec<u8>> {
-        let (first, first_flags) = self.samples.first()?;
-        let default = self.default_flags()?;
+    fn run(&self, place: u32) -> Vec<u8> {
+        let (first, first_flags) = self.first();
+        let default = self.default_flags();
         let any = |differs: &dyn Fn(&(Sample, u32)) -> bool| self.samples.iter().any(differs);
         let durations = any(&|(sample, _)| sample.duration != first.duration);
         let sizes = any(&|(sample, _)| sample.size != first.size);
@@ -130,7 +154,7 @@ impl Fragment {
             .iter()
             .skip(1)
             .any(|(_, flags)| *flags != default);
-        let of_first = !of_each && *first_flags != default;
+        let of_first = !of_each && first_flags != default;
         let flag = |is_set: bool, bit: u32| if is_set { bit } else { 0 };
         let flags = 0x1
             | flag(of_first, 0x4)
@@ -138,18 +162,31 @@ impl Fragment {
             | flag(sizes, 0x200)
             | flag(of_each, 0x400)
             | flag(shifts, 0x800);
-        let count = u32::try_from(self.samples.len()).ok()?;
         // Version 1: composition offsets are signed.
-        let mut fields = vec![1 << 24 | flags, count, place];
-        fields.extend(of_first.then_some(*first_flags));
+        let head = [
+            (1 << 24 | flags).to_be_bytes(),
+            field(self.samples.len() as u64),
+        ];
+        let mut fields: Vec<[u8; 4]> = head.into_iter().chain([place.to_be_bytes()]).collect();
+        fields.extend(of_first.then_some(first_flags.to_be_bytes()));
         for (sample, flags) in &self.samples {
-            fields.extend(durations.then_some(sample.duration));
-            fields.extend(sizes.then_some(sample.size));
-            fields.extend(of_each.then_some(*flags));
-            if shifts {
-                fields.push(i32::try_from(sample.shift).ok()?.cast_unsigned());
-            }
+            fields.extend(durations.then_some(sample.duration.to_be_bytes()));
+            fields.extend(sizes.then_some(sample.size.to_be_bytes()));
+            fields.extend(of_each.then_some(flags.to_be_bytes()));
+            // `parse` accepts those of 32 bits.
+            fields.extend(shifts.then_some((sample.shift as i32).to_be_bytes()));
         }
-        Some(fields.into_iter().flat_map(u32::to_be_bytes).collect())
+        fields.concat()
     }
+}
+
+/// A size or count as a field: see [`MAX_SAMPLES`].
+fn field(value: u64) -> [u8; 4] {
+    debug_assert!(u32::try_from(value).is_ok());
+    u32::try_from(value).unwrap_or(u32::MAX).to_be_bytes()
+}
+
+fn boxed(name: &[u8; 4], content: &[u8]) -> Vec<u8> {
+    let size = field((content.len() + BOX_HEADER) as u64);
+    [&size, &name[..], content].concat()
 }

@@ -41,6 +41,8 @@ struct Muxer {
     at: u64,
     file: Vec<u8>,
     late: Ns,
+    /// Timeslices from the second on that have begun: where, in the file and in recorded time.
+    slices: Vec<(usize, Ns)>,
 }
 
 impl Muxer {
@@ -51,6 +53,7 @@ impl Muxer {
             at: 0,
             file: Vec::new(),
             late: 0,
+            slices: Vec::new(),
         };
         this.fragmenter.set_timeslice(timeslice);
         this.write(gst::Buffer::from_mut_slice(moov()));
@@ -66,9 +69,14 @@ impl Muxer {
     }
 
     fn take(&mut self, writes: Vec<Write>) {
-        for (position, buffer) in writes {
+        for write in writes {
+            let Write {
+                position, buffer, ..
+            } = write;
             assert_eq!(position, self.file.len() as u64, "without a gap");
             self.file.extend_from_slice(&buffer.map_readable().unwrap());
+            let slice = write.slice_end.map(|begin| (self.file.len(), begin));
+            self.slices.extend(slice);
         }
     }
 
@@ -77,26 +85,22 @@ impl Muxer {
         self.take(writes);
     }
 
-    /// A sample as written by mp4mux, filled with its time in milliseconds.
     fn sample(&mut self, given: Given) {
-        let Given(track, time, duration, size, is_key) = given;
-        let flags = if is_key { 0 } else { 1 << 16 };
-        let tfhd = words(b"tfhd", &[0x2_0038, track, duration, size, flags]);
-        let tfdt = words(b"tfdt", &[1 << 24, 0, time as u32]);
-        let place = 8 + 16 + 8 + 28 + 20 + 20 + 8;
-        let trun = words(b"trun", &[1, 1, place]);
-        let traf = boxed(b"traf", &[tfhd, tfdt, trun].concat()).unwrap();
-        let moof = boxed(b"moof", &[words(b"mfhd", &[0, 7]), traf].concat()).unwrap();
-        self.write(gst::Buffer::from_mut_slice(moof));
-        // An empty `mdat`, as written by mp4mux 1.22.
-        let mdat = if size == 0 { 0 } else { size + 8 };
-        let mdat = [&mdat.to_be_bytes()[..], b"mdat"].concat();
-        self.write(gst::Buffer::from_mut_slice(mdat));
-        let mut media = gst::Buffer::from_mut_slice(vec![time as u8; size as usize]);
+        let mut buffers = sample(given);
+        let media = buffers.last_mut().unwrap();
+        let late = if given.0 == AUDIO { self.late } else { 0 };
         let fields = media.get_mut().unwrap();
-        let late = if track == AUDIO { self.late } else { 0 };
-        fields.set_pts(gst::ClockTime::from_nseconds(time * MS + late));
-        self.write(media);
+        fields.set_pts(gst::ClockTime::from_nseconds(given.1 * MS + late));
+        for buffer in buffers {
+            self.write(buffer);
+        }
+    }
+
+    /// Where each fragment begins in the file.
+    fn places(&self) -> Vec<usize> {
+        let found = self.file.windows(4).enumerate();
+        let moofs = found.filter(|(_, name)| name == b"moof");
+        moofs.map(|(at, _)| at - 4).collect()
     }
 
     /// Sequence number, track, start in milliseconds and samples (duration, size, keyframe) of each fragment.
@@ -148,6 +152,23 @@ impl Muxer {
         });
         spans.collect()
     }
+}
+
+/// A sample as written by mp4mux, filled with its time in milliseconds.
+fn sample(given: Given) -> Vec<gst::Buffer> {
+    let Given(track, time, duration, size, is_key) = given;
+    let flags = if is_key { 0 } else { 1 << 16 };
+    let tfhd = words(b"tfhd", &[0x2_0038, track, duration, size, flags]);
+    let tfdt = words(b"tfdt", &[1 << 24, 0, time as u32]);
+    let place = 8 + 16 + 8 + 28 + 20 + 20 + 8;
+    let trun = words(b"trun", &[1, 1, place]);
+    let traf = boxed(b"traf", &[tfhd, tfdt, trun].concat()).unwrap();
+    let moof = boxed(b"moof", &[words(b"mfhd", &[0, 7]), traf].concat()).unwrap();
+    // An empty `mdat`, as written by mp4mux 1.22.
+    let mdat = if size == 0 { 0 } else { size + 8 };
+    let mdat = [&mdat.to_be_bytes()[..], b"mdat"].concat();
+    let media = vec![time as u8; size as usize];
+    [moof, mdat, media].map(gst::Buffer::from_mut_slice).into()
 }
 
 type Read = (u32, u32, u64, Vec<(u32, u32, bool)>);
@@ -205,43 +226,148 @@ fn the_last_fragment_of_a_track_that_has_ended_is_written() {
 }
 
 #[test]
-fn fragments_end_with_timeslices() {
-    for (frame, slice) in [
-        (33, 1_000),
-        (40, 250),
-        (21, 500),
-        (17, 333),
-        (100, 2_500),
-        (200, 100),
+fn timeslices_hold_their_time_and_at_most_a_sample_beyond_it() {
+    for (audio, video, slice) in [
+        (33, None, 1_000),
+        (40, None, 250),
+        (17, None, 333),
+        (100, None, 2_500),
+        (200, None, 100),
+        (21, Some(33), 100),
+        (20, Some(40), 1_000),
+        (23, Some(700), 300),
+        (60, Some(40), 1_300),
     ] {
         let mut muxer = Muxer::new(slice * MS);
         // The encoder's priming is not recorded.
         muxer.late = 44 * MS;
-        for n in 0..400 {
-            muxer.sample(Given(AUDIO, n * frame, frame as u32, 1, true));
+        // As mp4mux: in the order of their ends.
+        let of = |track, lasts: u64| {
+            (0..20_000 / lasts).map(move |n| Given(track, n * lasts, lasts as u32, 1, n == 0))
+        };
+        let mut samples: Vec<_> = of(AUDIO, audio).collect();
+        samples.extend(video.into_iter().flat_map(|video| of(VIDEO, video)));
+        samples.sort_by_key(|given| given.1 + u64::from(given.2));
+        for given in samples {
+            muxer.sample(given);
         }
         muxer.end();
-        let spans = muxer.spans();
-        assert!(spans.len() > 5, "{frame} {slice}");
-        let part = slice / slice.div_ceil(1_000);
-        let (_, whole) = spans.split_last().unwrap();
-        for (_, _, end) in whole {
-            let left = (end + part / 2) % part;
-            let off = left.abs_diff(part / 2);
-            assert!(off <= frame.min(part), "{frame} {slice}: ends at {end}");
+        let longest = audio.max(video.unwrap_or(0));
+        let begins: Vec<Ns> = muxer.slices.iter().map(|(_, begin)| *begin).collect();
+        assert!(begins.len() >= 5, "{audio} {video:?} {slice}");
+        let mut before = 0;
+        for begin in &begins {
+            let lasts = (begin - before) / MS;
+            assert!(
+                (slice..=slice + longest).contains(&lasts),
+                "{audio} {video:?} {slice}: {lasts}"
+            );
+            before = *begin;
+        }
+        // By the samples: each begins in its timeslice.
+        let fragments = muxer.fragments();
+        let places = muxer.places();
+        for ((_, track, time, samples), place) in fragments.iter().zip(places) {
+            let number = muxer.slices.partition_point(|(at, _)| *at <= place);
+            let begin = number.checked_sub(1).map_or(0, |number| begins[number]) / MS;
+            let end = begins.get(number).map_or(u64::MAX, |end| end / MS);
+            let mut time = *time;
+            for sample in samples {
+                assert!(
+                    (begin..end).contains(&time),
+                    "{audio} {video:?} {slice}: {track} at {time} in {begin} to {end}"
+                );
+                time += u64::from(sample.0);
+            }
         }
     }
 }
 
+/// It is not waited for longer than for a track whose frames take long.
 #[test]
-fn a_limit_is_behind_its_begin_whatever_is_asked_for() {
-    for from in [0, 1, MS, u64::MAX / 2] {
-        for sample in [0, MS, u64::MAX] {
-            for slice in [0, 1, 10 * MS, u64::MAX] {
-                assert!(limit(from, sample, slice) > from, "{from} {sample} {slice}");
-            }
-        }
+fn timeslices_go_on_without_a_track_that_has_ended() {
+    let mut muxer = Muxer::new(250 * MS);
+    muxer.sample(Given(VIDEO, 0, 40, 1, true));
+    muxer.fragmenter.end_track(0);
+    for n in 0..100 {
+        muxer.sample(Given(AUDIO, n * 20, 20, 1, true));
     }
+    let begins: Vec<Ns> = muxer.slices.iter().map(|(_, begin)| begin / MS).collect();
+    assert_eq!(begins, [260, 520, 780, 1040, 1300, 1560, 1820]);
+    // What the muxer held back is not lost.
+    muxer.sample(Given(VIDEO, 40, 40, 1, false));
+    muxer.end();
+    let video = muxer.spans().into_iter().filter(|span| span.0 == VIDEO);
+    assert_eq!(video.collect::<Vec<_>>(), [(VIDEO, 0, 40), (VIDEO, 40, 80)]);
+}
+
+#[test]
+fn data_that_is_requested_has_all_samples_so_far() {
+    let mut muxer = Muxer::new(100 * MS);
+    muxer.sample(Given(VIDEO, 0, 90, 1, true));
+    for n in 0..7 {
+        muxer.sample(Given(AUDIO, n * 20, 20, 1, true));
+    }
+    muxer.end();
+    assert_eq!(
+        muxer.spans(),
+        [(VIDEO, 0, 90), (AUDIO, 0, 100), (AUDIO, 100, 140)]
+    );
+}
+
+/// What is in the file if `change` is applied to the buffers of the second of three samples, and without it.
+fn changed(change: impl Fn(Vec<gst::Buffer>) -> Vec<gst::Buffer>) -> (Vec<u8>, Vec<u8>) {
+    let mut muxer = Muxer::new(0);
+    muxer.sample(Given(AUDIO, 0, 20, 5, true));
+    let buffers = change(sample(Given(AUDIO, 20, 20, 5, true)));
+    let bytes = |buffers: &[gst::Buffer]| {
+        let bytes = buffers
+            .iter()
+            .map(|buffer| buffer.map_readable().unwrap().to_vec());
+        bytes.collect::<Vec<_>>().concat()
+    };
+    let given = bytes(&buffers);
+    for buffer in buffers {
+        muxer.write(buffer);
+    }
+    muxer.end();
+    (muxer.file, given)
+}
+
+/// The muxer's bytes are never lost, even those of a fragment in which something is wrong.
+#[test]
+fn a_fragment_that_does_not_match_its_media_is_kept_as_it_is() {
+    let too_much = |mut buffers: Vec<gst::Buffer>| {
+        buffers[2] = gst::Buffer::from_slice(vec![1; 6]);
+        buffers
+    };
+    let other_size = |mut buffers: Vec<gst::Buffer>| {
+        buffers[1] = gst::Buffer::from_slice([&12u32.to_be_bytes()[..], b"mdat"].concat());
+        buffers[2] = gst::Buffer::from_slice(vec![1; 4]);
+        buffers
+    };
+    let no_media = |mut buffers: Vec<gst::Buffer>| {
+        buffers[1] = gst::Buffer::from_slice(b"\0\0\0\x0dfree");
+        buffers
+    };
+    let changes: [&dyn Fn(Vec<gst::Buffer>) -> Vec<gst::Buffer>; 3] =
+        [&too_much, &other_size, &no_media];
+    for (number, change) in changes.into_iter().enumerate() {
+        let (file, given) = changed(change);
+        assert!(file.ends_with(&given), "change {number}");
+        assert!(file.len() > moov().len() + given.len(), "change {number}");
+    }
+}
+
+/// Nor is a sample moved in time.
+#[test]
+fn a_fragment_ends_where_decode_times_leap() {
+    let mut muxer = Muxer::new(0);
+    for (time, lasts) in [(0, 20), (20, 20), (60, 20), (80, 20)] {
+        muxer.sample(Given(AUDIO, time, lasts, 1, true));
+    }
+    muxer.end();
+    assert_eq!(muxer.spans(), [(AUDIO, 0, 40), (AUDIO, 60, 100)]);
 }
 
 #[test]
