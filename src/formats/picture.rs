@@ -155,7 +155,7 @@ fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
 
 /// Codecs without alpha for which WebM and Matroska can store a second encoder's packets as `BlockAdditional`.
 ///
-/// Players support only 8-bit 4:2:0 alpha.
+/// FFmpeg and Chromium support alpha only with 8-bit 4:2:0, and would show anything else opaque.
 pub fn alpha_codecs() -> [Codec; 2] {
     [Codec::Vp8, Codec::Vp9]
 }
