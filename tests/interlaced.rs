@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::judge::file;
 use common::outer::{Outer, place_for};
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
@@ -18,38 +19,59 @@ const FIELDS: [u8; 2] = [180, 60];
 /// Three bytes of CEA-708: two characters of CEA-608, field 1.
 const CAPTION: [u8; 3] = [0xfc, 0xc8, 0xe9];
 
-/// Records pictures whose fields differ, with captions; what `stats` says has been converted.
-fn record(path: &Path, mime_type: &str, height: usize, order: &str) -> Vec<String> {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property("autostart", true);
-    let caps = gst::Caps::builder("video/x-raw")
+/// How the lines of pictures belong together: `interlace-mode`, and `field-order`.
+type Lines = (&'static str, Option<&'static str>);
+
+const PROGRESSIVE: Lines = ("progressive", None);
+const TOP_FIRST: Lines = ("interleaved", Some("top-field-first"));
+const BOTTOM_FIRST: Lines = ("interleaved", Some("bottom-field-first"));
+
+fn caps(height: usize, (mode, order): Lines) -> gst::Caps {
+    gst::Caps::builder("video/x-raw")
         .field("format", "I420")
         .field("width", WIDTH as i32)
         .field("height", height as i32)
         .field("framerate", gst::Fraction::new(25, 1))
-        .field("interlace-mode", "interleaved")
-        .field("field-order", order)
-        .build();
-    let size = gst_video::VideoInfo::from_caps(&caps).unwrap().size();
-    let feed = Feed::new(&outer.pad("video_%u"), &caps, Upstream::NotLive);
+        .field("interlace-mode", mode)
+        .field_if_some("field-order", order)
+        .build()
+}
+
+/// A picture whose even and odd lines differ, with a caption.
+fn picture(number: u64, height: usize, size: usize) -> gst::Buffer {
+    // A part of it changes.
+    let line = |field: u8| {
+        [
+            vec![field - (number % FRAMES) as u8; WIDTH / 4],
+            vec![field; WIDTH * 3 / 4],
+        ]
+    };
+    let luma = (0..height).flat_map(|at| line(FIELDS[at % 2]).concat());
+    // The rest is chroma.
+    let frame: Vec<u8> = luma.chain(std::iter::repeat(128)).take(size).collect();
+    let mut buffer = gst::Buffer::from_slice(frame);
+    let stamped = buffer.get_mut().unwrap();
+    stamped.set_pts(gst::ClockTime::from_mseconds(40 * number));
+    stamped.set_duration(gst::ClockTime::from_mseconds(40));
+    VideoCaptionMeta::add(stamped, VideoCaptionType::Cea708Raw, &CAPTION);
+    buffer
+}
+
+/// Records as many pictures of each kind, one after the other; what `stats` says has been converted.
+fn record(path: &Path, mime_type: &str, height: usize, all: &[Lines]) -> Vec<String> {
+    let outer = Outer::new(mime_type, path);
+    outer.recorder.set_property("autostart", true);
+    let first = caps(height, all[0]);
+    let size = gst_video::VideoInfo::from_caps(&first).unwrap().size();
+    let feed = Feed::new(&outer.pad("video_%u"), &first, Upstream::NotLive);
     outer.set_state(gst::State::Playing);
-    for number in 0..FRAMES {
-        // A part of it changes.
-        let line = |field: u8| {
-            [
-                vec![field - number as u8; WIDTH / 4],
-                vec![field; WIDTH * 3 / 4],
-            ]
-        };
-        let luma = (0..height).flat_map(|at| line(FIELDS[at % 2]).concat());
-        // The rest is chroma.
-        let frame: Vec<u8> = luma.chain(std::iter::repeat(128)).take(size).collect();
-        let mut buffer = gst::Buffer::from_slice(frame);
-        let stamped = buffer.get_mut().unwrap();
-        stamped.set_pts(gst::ClockTime::from_mseconds(40 * number));
-        stamped.set_duration(gst::ClockTime::from_mseconds(40));
-        VideoCaptionMeta::add(stamped, VideoCaptionType::Cea708Raw, &CAPTION);
-        feed.push(buffer).expect("taken");
+    for (section, lines) in (0..).zip(all) {
+        if section > 0 {
+            feed.set_caps(&caps(height, *lines));
+        }
+        for number in section * FRAMES..(section + 1) * FRAMES {
+            feed.push(picture(number, height, size)).expect("taken");
+        }
     }
     feed.end();
     outer.wait_for("stop", 1);
@@ -80,16 +102,29 @@ fn frames(path: &Path) -> Vec<serde_json::Value> {
     probe["frames"].as_array().cloned().unwrap_or_default()
 }
 
-/// Luma of two lines in the middle of the last frame.
-fn lines(path: &Path, height: usize) -> [u8; 2] {
+/// Luma of two lines in the middle of each frame.
+fn lines(path: &Path, height: usize) -> Vec<[u8; 2]> {
     let output = Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
         .arg(path)
+        .args(file::AS_STAMPED)
         .args(["-pix_fmt", "gray", "-f", "rawvideo", "-"])
         .output()
         .unwrap();
-    let last = output.stdout.len() - WIDTH * height;
-    [0, 1].map(|line| output.stdout[last + (height / 4 * 2 + line) * WIDTH + WIDTH / 2])
+    let frames = output.stdout.chunks_exact(WIDTH * height);
+    let of = |frame: &[u8]| [0, 1].map(|line| frame[(height / 4 * 2 + line) * WIDTH + WIDTH / 2]);
+    frames.map(of).collect()
+}
+
+/// Whether both lines are as they were. FFmpeg gives grey in full range.
+fn are_kept(lines: [u8; 2]) -> bool {
+    let due = FIELDS.map(|luma| ((u32::from(luma) - 16) * 255 / 219) as u8);
+    (0..2).all(|line| lines[line].abs_diff(due[line]) < 12)
+}
+
+/// Whether both lines are of one field, or between the two.
+fn are_whole([top, bottom]: [u8; 2]) -> bool {
+    top.abs_diff(bottom) < 12
 }
 
 fn has_captions(frame: &serde_json::Value) -> bool {
@@ -101,26 +136,26 @@ fn has_captions(frame: &serde_json::Value) -> bool {
 #[test]
 fn h264_keeps_fields_and_captions() {
     for (mime_type, order) in [
-        ("video/mp4;codecs=avc1", "top-field-first"),
-        ("video/mp4;codecs=avc1", "bottom-field-first"),
-        ("video/x-matroska;codecs=avc1", "top-field-first"),
+        ("video/mp4;codecs=avc1", TOP_FIRST),
+        ("video/mp4;codecs=avc1", BOTTOM_FIRST),
+        ("video/x-matroska;codecs=avc1", TOP_FIRST),
     ] {
         let (_directory, path) = place_for("fields");
-        assert_eq!(record(&path, mime_type, 120, order), Vec::<String>::new());
+        assert_eq!(
+            record(&path, mime_type, 120, &[order]),
+            Vec::<String>::new()
+        );
         let frames = frames(&path);
         assert_eq!(frames.len() as u64, FRAMES, "{mime_type}");
         for frame in &frames {
             assert_eq!(frame["interlaced_frame"], 1, "{mime_type}");
-            let is_top_first = u8::from(order == "top-field-first");
+            let is_top_first = u8::from(order == TOP_FIRST);
             assert_eq!(frame["top_field_first"], is_top_first, "{mime_type}");
         }
         let captioned = frames.iter().filter(|frame| has_captions(frame));
         assert_eq!(captioned.count() as u64, FRAMES, "{mime_type}");
-        let [top, bottom] = lines(&path, 120);
-        assert!(
-            top.abs_diff(FIELDS[0]) < 12 && bottom.abs_diff(FIELDS[1]) < 12,
-            "{top} {bottom}"
-        );
+        let last = *lines(&path, 120).last().unwrap();
+        assert!(are_kept(last), "{last:?}");
     }
 }
 
@@ -136,7 +171,7 @@ fn what_knows_no_fields_gets_whole_pictures() {
         ("video/mp4;codecs=avc1", 90),
     ] {
         let (_directory, path) = place_for("whole");
-        let converted = record(&path, mime_type, height, "top-field-first");
+        let converted = record(&path, mime_type, height, &[TOP_FIRST]);
         assert_eq!(converted, ["interlaced"], "{mime_type}");
         let frames = frames(&path);
         assert_eq!(frames.len() as u64, FRAMES, "{mime_type}");
@@ -144,8 +179,43 @@ fn what_knows_no_fields_gets_whole_pictures() {
             frames.iter().all(|frame| frame["interlaced_frame"] == 0),
             "{mime_type}"
         );
-        let [top, bottom] = lines(&path, height);
-        assert!(top.abs_diff(bottom) < 12, "{mime_type}: {top} {bottom}");
+        let last = *lines(&path, height).last().unwrap();
+        assert!(are_whole(last), "{mime_type}: {last:?}");
+    }
+}
+
+/// Pictures that become interlaced, or cease to be, in the middle of a recording: those that the encoder was not set up for
+/// are made whole, and nothing ends.
+#[test]
+fn pictures_that_change_between_interlaced_and_progressive_are_right() {
+    for mime_type in [
+        "video/mp4;codecs=avc1",
+        "video/x-matroska;codecs=avc1",
+        "video/webm;codecs=vp8",
+    ] {
+        for all in [
+            [PROGRESSIVE, TOP_FIRST, PROGRESSIVE],
+            [TOP_FIRST, PROGRESSIVE, TOP_FIRST],
+        ] {
+            let (_directory, path) = place_for("changing");
+            let converted = record(&path, mime_type, 120, &all);
+            let keeps_fields = all[0] == TOP_FIRST && mime_type.contains("avc1");
+            let is_converted = all[2] == TOP_FIRST && !keeps_fields;
+            let due: &[&str] = if is_converted { &["interlaced"] } else { &[] };
+            assert_eq!(converted, due, "{mime_type} {all:?}");
+            let shown = lines(&path, 120);
+            assert_eq!(shown.len(), 3 * FRAMES as usize, "{mime_type} {all:?}");
+            let sections = shown.chunks(FRAMES as usize).zip(all);
+            for (number, (frames, lines)) in sections.enumerate() {
+                let is_right = match lines == TOP_FIRST && !keeps_fields {
+                    true => are_whole,
+                    false => are_kept,
+                };
+                let right = frames.iter().filter(|frame| is_right(**frame));
+                let what = format!("{mime_type} {all:?}, section {number}: {frames:?}");
+                assert_eq!(right.count(), frames.len(), "{what}");
+            }
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub use muxer::{
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
-pub use picture::{Fields, Keep, Picture, alpha_codecs, stores_alpha};
+pub use picture::{Keep, Picture, alpha_codecs, stores_alpha};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use silence::Silence;

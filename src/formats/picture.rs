@@ -79,17 +79,6 @@ impl Sampling {
     }
 }
 
-/// How interlaced video is handled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fields {
-    /// The input is progressive.
-    Progressive,
-    /// Encoded as interlaced video.
-    Interlaced,
-    /// Deinterlaced before encoding.
-    Deinterlaced,
-}
-
 /// Format of an encoder's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture {
@@ -99,7 +88,8 @@ pub struct Picture {
     pub keeps_pixel_aspect: bool,
     /// Whether alpha is encoded by a second encoder.
     pub splits_alpha: bool,
-    pub fields: Fields,
+    /// Whether interlaced video is encoded as such; otherwise it is deinterlaced.
+    pub keeps_fields: bool,
     sampling: Sampling,
 }
 
@@ -165,7 +155,7 @@ fn formats_of(factory: &gst::ElementFactory) -> Vec<VideoFormat> {
 
 /// Codecs without alpha for which WebM and Matroska can store a second encoder's packets as `BlockAdditional`.
 ///
-/// Players support only 8-bit 4:2:0 alpha.
+/// FFmpeg and Chromium support alpha only with 8-bit 4:2:0, and would show anything else opaque.
 pub fn alpha_codecs() -> [Codec; 2] {
     [Codec::Vp8, Codec::Vp9]
 }
@@ -193,13 +183,13 @@ pub fn picture(
     } = request;
     let input = Sampling::of(&info.format_info());
     let is_lossless = codec == Codec::Ffv1;
-    let fields = fields(codec, info, &request);
+    let keeps_fields = keeps_fields(codec, info, &request);
     if keep.alpha && input.alpha && stores_alpha(codec, container) {
         return Picture {
             formats: vec![VideoFormat::A420],
             keeps_pixel_aspect: keep.pixel_aspect,
             splits_alpha: true,
-            fields,
+            keeps_fields,
             sampling: Sampling {
                 alpha: true,
                 ..Sampling::PLAIN
@@ -226,7 +216,7 @@ pub fn picture(
         formats: vec![VideoFormat::I420, VideoFormat::Nv12],
         keeps_pixel_aspect,
         splits_alpha: false,
-        fields,
+        keeps_fields,
         sampling: Sampling::PLAIN,
     };
     if wanted == Sampling::PLAIN && !is_lossless {
@@ -253,18 +243,15 @@ pub fn picture(
                 .collect(),
             keeps_pixel_aspect,
             splits_alpha: false,
-            fields,
+            keeps_fields,
             sampling: best,
         },
         None => plain,
     }
 }
 
-/// How to handle the fields of this video.
-fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
-    if !info.is_interlaced() {
-        return Fields::Progressive;
-    }
+/// Whether to encode this video as interlaced.
+fn keeps_fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> bool {
     // Each field needs whole chroma blocks.
     let fits =
         info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height().is_multiple_of(4);
@@ -273,15 +260,7 @@ fn fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> Fields {
             .iter()
             .any(|factory| encodes_interlaced(&factory.name()))
     };
-    match codec == Codec::H264
-        && fits
-        && !request.is_turned
-        && !request.is_progressive
-        && can_encode()
-    {
-        true => Fields::Interlaced,
-        false => Fields::Deinterlaced,
-    }
+    codec == Codec::H264 && fits && !request.is_turned && !request.is_progressive && can_encode()
 }
 
 /// Whether an installed encoder supports the profile.
@@ -299,7 +278,7 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
 impl Picture {
     /// Whether an encoder accepts this format.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
-        if self.fields == Fields::Interlaced && !encodes_interlaced(&factory.name()) {
+        if self.keeps_fields && !encodes_interlaced(&factory.name()) {
             return false;
         }
         if self.splits_alpha {
@@ -325,7 +304,7 @@ impl Picture {
         if input.alpha && !output.alpha {
             all.push("alpha".to_owned());
         }
-        if self.fields == Fields::Deinterlaced {
+        if info.is_interlaced() && !self.keeps_fields {
             all.push("interlaced".to_owned());
         }
         let par = info.par();

@@ -70,15 +70,19 @@ impl Orientation {
         }
     }
 
-    /// Counterclockwise rotation in degrees from -180 to 180, for frames that are not flipped.
-    pub fn counterclockwise(self) -> Option<i16> {
-        let degrees = match self.quarters {
+    /// Whether frames are flipped horizontally before they are rotated.
+    pub fn is_mirrored(self) -> bool {
+        self.mirrored
+    }
+
+    /// Counterclockwise rotation in degrees from -180 to 180, after the flip.
+    pub fn counterclockwise(self) -> i16 {
+        match self.quarters {
             1 => -90,
             2 => 180,
             3 => 90,
             _ => 0,
-        };
-        (!self.mirrored).then_some(degrees)
+        }
     }
 
     /// Whether width and height are swapped.

@@ -3,18 +3,18 @@
 use super::{
     Settings,
     alpha_encoder::AlphaEncoder,
-    aside,
+    aside, corrections,
     encoder_monitor::Report,
     encoder_probe,
     fixups::{self, ChainSpec},
     key_units::{self, KeyAt},
-    orientation, overlap,
+    overlap,
     pipeline::{Listener, TrackMedia, factory_name, failed, make},
     probe::on_caps,
     timing::lock,
 };
 use crate::{
-    formats::{self, Fields, Tuning},
+    formats::{self, Tuning},
     model::{Codec, Error, Kind},
 };
 use gst::prelude::*;
@@ -227,13 +227,6 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     };
     let name = track.name;
     let mut chain = Vec::new();
-    if spec
-        .picture
-        .as_ref()
-        .is_some_and(|p| p.fields == Fields::Deinterlaced)
-    {
-        chain.extend(deinterlacer(name)?);
-    }
     for step in steps {
         chain.push(make(step, &format!("{name}-{step}"))?);
     }
@@ -249,17 +242,7 @@ pub fn front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Elemen
     Ok(chain)
 }
 
-/// Deinterlaces. The element does not support all formats, so it is preceded by a converter.
-fn deinterlacer(track: &str) -> Result<[gst::Element; 2], Error> {
-    let converter = make("videoconvert", &format!("{track}-fields"))?;
-    let deinterlacer = make("deinterlace", &format!("{track}-deinterlace"))?;
-    // As many frames as in the input, each with its duration unchanged, and none with a field from before a cut.
-    deinterlacer.set_property_from_str("fields", "top");
-    deinterlacer.set_property_from_str("method", "linear");
-    Ok([converter, deinterlacer])
-}
-
-/// The same, but frames are rotated upright if needed.
+/// The same, but frames are deinterlaced and rotated upright if needed.
 pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst::Element>, Error> {
     let chain = front(spec, track)?;
     let is_scaler = |element: &gst::Element| element.name().ends_with("-videoscale");
@@ -268,7 +251,8 @@ pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst
         .filter(|(_, next)| is_scaler(next))
         .find_map(|(converter, scaler)| converter.static_pad("src").zip(scaler.static_pad("sink")));
     if let Some((converted, scaler)) = site {
-        orientation::follow(track.name, &converted, &scaler);
+        let keeps_fields = spec.picture.as_ref().is_some_and(|p| p.keeps_fields);
+        corrections::follow(track.name, (&converted, &scaler), keeps_fields);
     }
     Ok(chain)
 }
@@ -393,10 +377,7 @@ fn tuning(track: &TrackMedia<'_>, spec: &ChainSpec, settings: &Settings) -> Tuni
         channels: number("channels").unwrap_or(0),
         key_interval_ms: settings.key_interval_ms,
         key_interval_frames: settings.key_interval_frames,
-        interlaced: spec
-            .picture
-            .as_ref()
-            .is_some_and(|p| p.fields == Fields::Interlaced),
+        interlaced: spec.picture.as_ref().is_some_and(|p| p.keeps_fields),
         constant: settings.constant_bitrate && spec.codec.kind() == Kind::Audio,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }

@@ -15,6 +15,7 @@ mod caps_ladder;
 mod chapters;
 mod config;
 mod container_limit;
+mod corrections;
 mod decoder;
 mod decoding;
 mod diagnosis;

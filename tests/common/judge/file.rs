@@ -158,3 +158,12 @@ pub fn has_seek_index(file: &Path) -> Verdict<usize> {
         entries => Ok(entries),
     }
 }
+
+/// The major version of FFmpeg.
+pub fn ffmpeg_version() -> u32 {
+    let output = Command::new("ffmpeg").arg("-version").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let version = text.split_whitespace().nth(2).expect("a version");
+    let major = version.split('.').next().expect("a major version");
+    major.parse().expect("a release of FFmpeg")
+}

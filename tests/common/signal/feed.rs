@@ -51,6 +51,11 @@ impl Feed {
         self.pad.push(buffer)
     }
 
+    /// Sends other caps for the buffers that follow.
+    pub fn set_caps(&self, caps: &gst::Caps) {
+        self.pad.push_event(gst::event::Caps::new(caps));
+    }
+
     pub fn end(&self) -> bool {
         self.pad.push_event(gst::event::Eos::new())
     }

@@ -23,6 +23,7 @@ const MASTERING_METADATA: u64 = 0x55d0;
 const PRIMARY_R_CHROMATICITY_X: u64 = 0x55d1;
 const PROJECTION: u64 = 0x7670;
 const PROJECTION_TYPE: u64 = 0x7671;
+const PROJECTION_POSE_YAW: u64 = 0x7673;
 const PROJECTION_POSE_ROLL: u64 = 0x7675;
 
 /// What to add to a `TrackEntry`.
@@ -31,7 +32,7 @@ pub struct Additions {
     /// `BlockAdditional`s contain an alpha channel.
     pub alpha: bool,
     pub hdr: HdrMetadata,
-    /// Rotation to signal. There is no element for mirroring.
+    /// Orientation to signal.
     pub turn: Orientation,
 }
 
@@ -59,8 +60,8 @@ pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
     if additions.alpha {
         video.set_bytes(ALPHA_MODE, vec![1]);
     }
-    if let Some(roll) = additions.turn.counterclockwise().filter(|roll| *roll != 0) {
-        video.set(PROJECTION, projection(f32::from(roll)));
+    if additions.turn != Orientation::default() {
+        video.set(PROJECTION, projection(additions.turn));
     }
     video.set_hdr(&additions.hdr);
     root.fit(entry.len()).or_else(|| {
@@ -70,16 +71,21 @@ pub fn with_additions(entry: &[u8], additions: &Additions) -> Option<Vec<u8>> {
     })
 }
 
-/// A rectangular projection that is rotated counterclockwise by `roll` degrees.
-fn projection(roll: f32) -> Content {
+/// A rectangular projection. A yaw of 180 degrees is a horizontal flip (RFC 9559, 5.1.4.1.28.44), and comes first.
+fn projection(turn: Orientation) -> Content {
     let element = |id, bytes: &[u8]| Element {
         id,
         content: Content::Bytes(bytes.to_vec()),
     };
-    Content::Master(vec![
-        element(PROJECTION_TYPE, &[0]),
-        element(PROJECTION_POSE_ROLL, &roll.to_be_bytes()),
-    ])
+    let degrees = |id, degrees: i16| element(id, &f32::from(degrees).to_be_bytes());
+    let mut inner = vec![element(PROJECTION_TYPE, &[0])];
+    if turn.is_mirrored() {
+        inner.push(degrees(PROJECTION_POSE_YAW, 180));
+    }
+    if turn.counterclockwise() != 0 {
+        inner.push(degrees(PROJECTION_POSE_ROLL, turn.counterclockwise()));
+    }
+    Content::Master(inner)
 }
 
 impl Element {
