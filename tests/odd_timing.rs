@@ -756,6 +756,69 @@ fn a_new_base_time_goes_on_from_where_it_was() {
     }
 }
 
+/// While the past is kept the base time moves in PLAYING, and in PAUSED: a recording that begins before all that has it
+/// without a hole.
+#[test]
+fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
+    let take = Take::new(BOTH);
+    let recorder = &take.outer.recorder;
+    recorder.set_property("max-queue-time", 3600 * SECOND);
+    recorder.set_property("pre-record-time", 1500 * MILLI);
+    let clock = gst_check::TestClock::new();
+    take.outer.pipeline.use_clock(Some(&clock));
+    // Whoever sets the base time himself.
+    take.outer.pipeline.set_start_time(gst::ClockTime::NONE);
+    take.outer.pipeline.set_base_time(gst::ClockTime::ZERO);
+    let sound = take.sound(&stereo(48_000), Some(0));
+    let pictures = take.pictures(&small(), Some(0));
+    take.outer.set_state(gst::State::Playing);
+    let mut base = 0;
+    for n in 0..300u64 {
+        let now = n * 10 * MILLI;
+        clock.set_time(gst::ClockTime::from_nseconds(now));
+        // Running time is 0 again, is later far ahead, and 0 again.
+        let moved = match n {
+            100 | 200 => Some(now),
+            150 => Some(0),
+            _ => None,
+        };
+        if let Some(moved) = moved {
+            base = moved;
+            let time = gst::ClockTime::from_nseconds(base);
+            if n == 200 {
+                take.outer.set_state(gst::State::Paused);
+                take.outer.pipeline.set_base_time(time);
+                take.outer.set_state(gst::State::Playing);
+            } else {
+                take.outer.recorder.set_base_time(time);
+            }
+        }
+        if n == 250 {
+            take.outer.act("start");
+        }
+        let running = now - base;
+        if n % 4 == 0 {
+            pictures.push(stamped(shot(&small(), now), Some(running), Some(FRAME)));
+        }
+        clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
+        sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
+    }
+    take.outer.act("stop");
+    take.wrap();
+    let kept = take.outer.kept();
+    // The key frame at or before 1 s.
+    let begin = kept.intervals[0].0 / MILLI;
+    assert_eq!((begin, kept.intervals.len()), (520, 1), "{kept:?}");
+    let samples = (3000 - begin) * 48;
+    assert_eq!(
+        runs(&take.heard(0)),
+        (vec![(0, begin * 48, samples)], samples)
+    );
+    for (recorded, source) in take.seen() {
+        assert_eq!(Some(recorded + begin), source);
+    }
+}
+
 #[test]
 fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
     let take = Take::new(WAV);

@@ -5,7 +5,7 @@ mod common;
 use common::chance::{Chance, long, skipped};
 use common::disk::Small;
 use common::judge::kept::Kept;
-use common::judge::{decode, file, parts, place, samples, sync, whole};
+use common::judge::{decode, file, place, samples, sync, whole};
 use common::outer::{DEADLINE, Outer, SMALL, until};
 use common::past::{Bench, begins, kept};
 use common::signal::tag;
@@ -41,20 +41,7 @@ fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
     bench.outer.set_state(gst::State::Null);
     let kept = kept(&stop);
     assert!(kept.intervals[0].0 + past <= before, "{kept:?}");
-    judge_parts(&bench, &kept, 3);
-}
-
-/// All parts one after the other are what was kept.
-#[track_caller]
-fn judge_parts(bench: &Bench, kept: &Kept, least: usize) {
-    let parts = parts::told(&bench.outer);
-    assert!(parts.len() >= least, "{parts:?}");
-    parts::follow_each_other(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
-    let pictures = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
-    sync::shows(&pictures, kept, &bench.sources(), whole::WEBM, 0).unwrap();
-    for part in &parts {
-        file::decodes_quietly(&part.path).unwrap();
-    }
+    bench.judge_parts(&kept, 3, whole::WEBM as u64);
 }
 
 #[test]

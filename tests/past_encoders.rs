@@ -181,3 +181,74 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
 }
+
+/// Parts whose ends are reached before anything has come out of the encoder are whole all the same, and so is the last
+/// one, which has reached its limit but no frame at which another could begin.
+#[test]
+fn an_encoder_that_takes_long_to_begin_costs_no_picture_of_a_part() {
+    for sleeps_inside in [false, true] {
+        let mut bench = Bench::new(WEBM, "webm", SECOND);
+        let recorder = &bench.outer.recorder;
+        recorder.set_property("max-queue-time", 10 * SECOND);
+        recorder.set_property("max-size-time", 300 * MILLI);
+        on_encoder(recorder, move |encoder| {
+            let sleep = || std::thread::sleep(Duration::from_millis(1200));
+            if !sleeps_inside {
+                return sleep();
+            }
+            let pad = encoder.static_pad("sink").unwrap();
+            pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+                sleep();
+                gst::PadProbeReturn::Remove
+            });
+        });
+        bench.noise();
+        bench.raw_video();
+        bench.play();
+        bench.rest(100 * MILLI);
+        bench.start();
+        bench.rest(2200 * MILLI);
+        bench.outer.act("stop");
+        let stop = bench.stopped(1).remove(0);
+        bench.outer.set_state(gst::State::Null);
+        assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+        let kept = kept(&stop);
+        // The first frame came a little before the audio, or after it: then it is shown from the beginning.
+        let late = bench.sources()[0].saturating_sub(kept.intervals[0].0);
+        // Raw video gets a key frame each half a second.
+        bench.judge_parts(&kept, 4, FRAME.max(late));
+    }
+}
+
+/// Frames from before and after the cut that come only when the recording has begun: it waits for no later key frame.
+#[test]
+fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
+    let past = 200 * MILLI;
+    let mut bench = Bench::new(WEBM, "webm", past);
+    bench.noise();
+    bench.raw_video();
+    let gate = Arc::new((Mutex::new(true), Condvar::new()));
+    let shut = gate.clone();
+    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
+    pad.peer()
+        .unwrap()
+        .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            let (closed, opened) = &*shut;
+            let closed = closed.lock().unwrap();
+            drop(opened.wait_while(closed, |closed| *closed).unwrap());
+            gst::PadProbeReturn::Remove
+        });
+    bench.play();
+    bench.rest(500 * MILLI);
+    bench.start();
+    *gate.0.lock().unwrap() = false;
+    gate.1.notify_all();
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let path = bench.path(0, "webm");
+    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    file::decodes_quietly(&path).unwrap();
+}

@@ -47,8 +47,6 @@ pub enum Action {
 /// State of a track, as needed here.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct TrackView {
-    /// Its caps are known.
-    pub has_caps: bool,
     /// It has what the part needs: caps, and a frame if it is encoded (which cannot be generated).
     pub is_known: bool,
     /// Its first media may still be in the encoder of the pre-record ring.
@@ -142,7 +140,8 @@ impl View<'_> {
                 }
             }
             false => {
-                if tracks.any(|track| !track.is_closed && !track.has_caps) {
+                // The first part decides whether it comes.
+                if tracks.any(|track| missing(&track) && !track.is_closed_for_part) {
                     return None;
                 }
             }

@@ -173,11 +173,14 @@ impl PacketSink for Packets {
         let Some(keeping) = self.keeping() else {
             return false;
         };
-        keeping.timeline.read(|timeline| {
-            let last = timeline.intervals().iter().rev();
-            let mut last = last.take_while(|interval| interval.start > before);
-            last.any(|interval| interval.start <= at)
-        })
+        let cut = keeping.latest_cut.load(Ordering::SeqCst);
+        let is_after_cut = before < cut && cut <= at;
+        is_after_cut
+            || keeping.timeline.read(|timeline| {
+                let last = timeline.intervals().iter().rev();
+                let mut last = last.take_while(|interval| interval.start > before);
+                last.any(|interval| interval.start <= at)
+            })
     }
 
     fn encoder(&self, encoder: &gst::Element) {

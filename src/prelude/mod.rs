@@ -65,6 +65,8 @@ pub struct Keeping {
     begun: Instant,
     /// The timeline in front of the encoders: its recorded time is running time.
     timeline: Arc<SharedTimeline>,
+    /// Where the latest recording begins: frames that are yet to be encoded have a keyframe there.
+    latest_cut: AtomicU64,
     any_live: Arc<AtomicBool>,
     backpressure: Arc<Backpressure>,
     tracks: Mutex<Vec<Arc<KeptTrack>>>,
@@ -132,6 +134,7 @@ impl Keeping {
             warn,
             begun: Instant::now(),
             timeline: Arc::new(SharedTimeline::new(Timeline::new(0, true))),
+            latest_cut: AtomicU64::new(0),
             any_live: Arc::default(),
             backpressure: Arc::default(),
             tracks: Mutex::default(),
@@ -232,6 +235,7 @@ impl Keeping {
         let mut rings = lock(&self.rings);
         let wanted = start::outside_pauses(&intervals, now.saturating_sub(rings.time()));
         let cut = rings.cut(wanted, &entered);
+        self.latest_cut.store(cut.unwrap_or(now), Ordering::SeqCst);
         let readers = tracks.into_iter().filter_map(|track| {
             let (reader, cursor) = rings.read(track.number(), cut.unwrap_or(now))?;
             Some((track, reader, cursor))

@@ -119,11 +119,12 @@ impl Session {
         }
     }
 
-    /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that.
-    pub(super) fn resolve_split(self: &Arc<Self>, at: Ns) {
+    /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that. FALSE if the recording is
+    /// over.
+    pub(super) fn resolve_split(self: &Arc<Self>, at: Ns) -> bool {
         let mut row = lock(&self.row);
         if lock(&self.control).over {
-            return;
+            return false;
         }
         let seam = self.timeline.write(|timeline| timeline.resolve_split(at));
         if seam.is_some() {
@@ -131,6 +132,7 @@ impl Session {
         }
         drop(row);
         self.backpressure.wake();
+        true
     }
 
     /// Adds the next part, which has not begun yet, unless it exists.

@@ -1,11 +1,14 @@
 //! A recorder that keeps the past of live sources, and what is to be in its recordings.
 
 use super::judge::kept::Kept;
-use super::judge::whole;
+use super::judge::{file, parts, sync, whole};
 use super::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
 use super::signal::{Sound, tag};
 use gst::prelude::*;
 use std::path::PathBuf;
+
+/// One frame of raw video.
+const FRAME: u64 = 1_000_000_000 / 30;
 
 /// A recorder that keeps the past of live sources.
 pub struct Bench {
@@ -122,6 +125,19 @@ impl Bench {
 
     pub fn sources(&self) -> Vec<u64> {
         self.pictures.as_ref().unwrap().lock().unwrap().clone()
+    }
+
+    /// All parts one after the other are what was kept, with stamps of pictures that may be so far off.
+    #[track_caller]
+    pub fn judge_parts(&self, kept: &Kept, least: usize, tolerance: u64) {
+        let parts = parts::told(&self.outer);
+        assert!(parts.len() >= least, "{parts:?}");
+        parts::follow_each_other(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
+        let pictures = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        sync::shows(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
+        for part in &parts {
+            file::decodes_quietly(&part.path).unwrap();
+        }
     }
 
     /// Judges a finished recording of noise and pictures.

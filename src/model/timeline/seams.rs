@@ -164,7 +164,7 @@ impl Timeline {
     }
 
     /// Resolves the pending split to `at` (not before it was requested, nor after the interval's end). `None` if
-    /// nothing is recorded after it: then the part does not end.
+    /// nothing is recorded after it: then the part does not end, and is the last.
     pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
         let asked = self.split.take()?;
         let (index, interval) = self.interval_at(asked)?;
@@ -172,6 +172,7 @@ impl Timeline {
         let at = at.max(asked).min(end);
         let is_last = index + 1 == self.intervals.len();
         if at >= end && is_last && (self.stopped.is_some() || at >= self.latest_end(interval)) {
+            self.cancel_split();
             return None;
         }
         let seam = Seam {
@@ -256,6 +257,13 @@ mod tests {
         assert!(timeline.split(120));
         assert_eq!(timeline.resolve_split(140), None);
         assert!(!timeline.split(126));
+        // The limit was reached, but no frame has come since at which the next part could begin.
+        let mut timeline = Timeline::new(100, true).with_max_size_time(50);
+        timeline.stop(160);
+        assert!(timeline.split_by_size_time(160));
+        assert_eq!(timeline.resolve_split(160), None);
+        assert!(!timeline.split_by_size_time(160));
+        assert_eq!(timeline.hold(), None);
     }
 
     #[test]

@@ -55,7 +55,6 @@ impl Supervisor {
                 };
             }
             TrackView {
-                has_caps: track.caps().is_some(),
                 is_known: self.is_known(track),
                 is_in_encoder: track.was_raw(),
                 has_ended: track.is_ended(),

@@ -33,7 +33,9 @@ impl Front {
                 changed |= session.timeline.read(|t| t.pending_split()) != Some(asked);
                 break;
             };
-            session.resolve_split(at);
+            if !session.resolve_split(at) {
+                break;
+            }
             self.split_since = None;
             self.split_asked_again = 0;
             changed = true;
