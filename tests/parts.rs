@@ -294,3 +294,56 @@ fn copied_packets_are_each_in_one_part() {
         }
     }
 }
+
+#[test]
+fn the_last_part_is_as_long_as_its_media_where_that_ends() {
+    for (name, mime_type) in [
+        ("oga", "audio/ogg;codecs=flac"),
+        ("ogg", "audio/ogg;codecs=opus"),
+        ("ogg", "audio/ogg;codecs=vorbis"),
+        ("webm", "audio/webm;codecs=opus"),
+        ("m4a", "audio/mp4;codecs=mp4a.40.2"),
+        ("mp3", "audio/mpeg"),
+    ] {
+        let (_directory, path) = place_for(&format!("ends-%d.{name}"));
+        let outer = Outer::new(mime_type, &path);
+        outer.recorder.set_property("max-size-time", SECOND);
+        outer.recorder.set_property("autostart", true);
+        let (_source, _) = outer.counted(false, Some(150));
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        let durations = parts::told(&outer);
+        let durations: Vec<u64> = durations.iter().map(|part| part.duration).collect();
+        // The source's first sample may be half a one late.
+        let due = [SECOND, 500 * MILLI];
+        assert!(
+            durations.len() == 2
+                && durations
+                    .iter()
+                    .zip(due)
+                    .all(|(one, due)| one.abs_diff(due) < SECOND / 48_000),
+            "{mime_type}: {durations:?}"
+        );
+    }
+}
+
+#[test]
+fn splits_behind_one_another_are_each_a_part() {
+    let (_directory, path) = place_for("fast-%d.wav");
+    let outer = Outer::new("audio/wav", &path);
+    let (source, clock) = outer.counted(false, Some(60));
+    let splits = (20..30).map(|number| (number, "split-now"));
+    let steps = std::iter::once((3, "start")).chain(splits);
+    script(&source, &outer.recorder, steps.collect());
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    let instants: Vec<u64> = parts.iter().map(|part| part.running_time / MILLI).collect();
+    assert_eq!(
+        instants,
+        [30, 200, 210, 220, 230, 240, 250, 260, 270, 280, 290]
+    );
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+}

@@ -82,6 +82,8 @@ pub struct Timeline {
     seams: Vec<Seam>,
     /// The current part ends here or later: not resolved yet.
     split: Option<Ns>,
+    /// Splits that were requested after that, in order.
+    later_splits: Vec<Ns>,
     /// Maximum recorded time per part.
     max_size_time: Ns,
     /// Recorded time up to which the current part accepts media, if limited.
@@ -106,6 +108,7 @@ impl Timeline {
             max_duration: Ns::MAX,
             seams: Vec::new(),
             split: None,
+            later_splits: Vec::new(),
             max_size_time: Ns::MAX,
             horizon: None,
             horizon_step: 0,

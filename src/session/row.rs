@@ -76,8 +76,8 @@ impl Session {
     /// Ends the current part; the next begins at this instant, or as soon as possible. FALSE if the recording is
     /// over.
     ///
-    /// Several splits in one pause, or before the first of them is resolved, count as one. A split without any media
-    /// recorded since the previous one is ignored.
+    /// Several splits in one pause, or before the frame at which the first of them ends the part, count as one. A split
+    /// without any media recorded since the previous one is ignored.
     pub fn split_now(self: &Arc<Self>) -> bool {
         let mut row = lock(&self.row);
         if lock(&self.control).over {
@@ -86,7 +86,8 @@ impl Session {
         self.prepare(&mut row);
         let (asked, at, has_ended) = self.timeline.write(|timeline| {
             let (now, part) = (self.now(), timeline.part());
-            (timeline.split(now), now, timeline.part() > part)
+            let asked = timeline.split(now) || timeline.split_later(now);
+            (asked, now, timeline.part() > part)
         });
         if asked {
             gst::info!(CAT, id = &self.label, "To be split at {}", time(at));

@@ -97,6 +97,16 @@ impl Timeline {
         true
     }
 
+    /// Ends the part after the pending split at `at` or later, unless that split turns out to be no earlier: then they
+    /// are one. FALSE if no split is pending.
+    pub fn split_later(&mut self, at: Ns) -> bool {
+        let is_later = self.split.is_some_and(|split| split < at);
+        if is_later && self.stopped.is_none() {
+            self.later_splits.push(at);
+        }
+        is_later && self.stopped.is_none()
+    }
+
     /// The end of the interval at this running time.
     pub fn end_at(&self, running: Ns) -> Option<Ns> {
         let (_, interval) = self.interval_at(running)?;
@@ -167,6 +177,7 @@ impl Timeline {
     /// nothing is recorded after it: then the part does not end, and is the last.
     pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
         let asked = self.split.take()?;
+        let later = std::mem::take(&mut self.later_splits);
         let (index, interval) = self.interval_at(asked)?;
         let end = self.end_of(interval);
         let at = at.max(asked).min(end);
@@ -180,6 +191,11 @@ impl Timeline {
             recorded: interval.recorded_at(at),
         };
         self.begin_part(seam);
+        for at in later.into_iter().filter(|at| *at > seam.running) {
+            if !self.split(at) {
+                self.split_later(at);
+            }
+        }
         Some(seam)
     }
 
@@ -192,6 +208,7 @@ impl Timeline {
     /// Cancels the pending split.
     pub fn cancel_split(&mut self) {
         self.split = None;
+        self.later_splits.clear();
         self.max_size_time = Ns::MAX;
         self.horizon = None;
     }
@@ -217,6 +234,49 @@ mod tests {
         assert!(!timeline.split(120), "nothing is recorded since");
         timeline.stop(150);
         assert_eq!((timeline.duration_of(0), timeline.duration_of(1)), (20, 30));
+    }
+
+    #[test]
+    fn splits_before_one_frame_are_one_and_those_behind_it_are_not() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(!timeline.split_later(105), "none is pending");
+        assert!(timeline.split(110));
+        for at in [112, 130, 131, 155] {
+            assert!(timeline.split_later(at));
+        }
+        assert!(!timeline.split_later(110), "it is the same");
+        // Frames begin at 120, 140 and 160.
+        assert_eq!(timeline.resolve_split(120).unwrap().running, 120);
+        assert_eq!(timeline.pending_split(), Some(130));
+        assert_eq!(timeline.hold(), Some(130));
+        assert_eq!(timeline.resolve_split(140).unwrap().running, 140);
+        assert_eq!(timeline.resolve_split(160).unwrap().running, 160);
+        assert_eq!((timeline.pending_split(), timeline.part()), (None, 3));
+    }
+
+    #[test]
+    fn later_splits_lie_in_a_pause_and_behind_it() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(timeline.split(120));
+        timeline.pause(130);
+        assert!(timeline.split_later(150));
+        timeline.resume(200, true);
+        assert!(timeline.split_later(220));
+        let mut other = timeline.clone();
+        // The first ends before the pause, so that the second comes with the resume.
+        assert_eq!(timeline.resolve_split(125).unwrap().running, 125);
+        let seam = timeline.resolve_split(150).unwrap();
+        assert_eq!(
+            (seam.recorded, timeline.first_instant_of(2)),
+            (30, Some(200))
+        );
+        assert_eq!(timeline.pending_split(), Some(220));
+        // It ends with the pause: the second does nothing.
+        assert_eq!(other.resolve_split(190).unwrap().running, 130);
+        assert_eq!(other.pending_split(), Some(220));
+        other.stop(210);
+        assert_eq!(other.resolve_split(220), None);
+        assert_eq!(other.part(), 1);
     }
 
     #[test]
@@ -312,7 +372,7 @@ mod tests {
                 match step {
                     0 => { timeline.pause(now); }
                     1 => { timeline.resume(now, true); }
-                    2 => { timeline.split(now); }
+                    2 => { let _ = timeline.split(now) || timeline.split_later(now); }
                     3 => { timeline.resolve_split(now); }
                     4 => timeline.defer_split(now),
                     _ => while timeline.split_by_size_time(now) && timeline.hold().is_some_and(|at| at <= now) {

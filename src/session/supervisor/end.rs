@@ -181,16 +181,22 @@ impl Supervisor {
         }
     }
 
-    /// Where the part ends: at its cut, or at what has been `written` if it is incomplete.
+    /// Where the part ends: at its cut; where its media ends if there is none; at what has been `written` if it is
+    /// incomplete.
     fn end(&self, is_whole: bool, written: Ns) -> End {
         let number = self.part.number;
+        let tracks = self.session.tracks.iter();
+        let fed = tracks.map(|track| track.fed(number));
+        // Encoded media may have no durations.
+        let fed = fed.filter(|fed| (1..Ns::MAX).contains(fed)).max();
+        let media = fed.filter(|_| is_whole).unwrap_or(written);
         self.session.timeline.read(|t| {
             let begin = t.recorded_before(number);
             let seam = t.end_of_part(number).map(|seam| seam.running);
             let cut = seam.or(t.stopped_at()).filter(|_| is_whole);
             let (duration, running_time) = match cut {
                 Some(cut) => (t.duration_of(number), cut),
-                None => (written, t.running_at(begin.saturating_add(written))),
+                None => (media, t.running_at(begin.saturating_add(media))),
             };
             End {
                 begin,

@@ -1,0 +1,230 @@
+//! Many splits over every codec and container: the parts one after the other are the source.
+
+mod common;
+
+use common::chance::{Chance, long, skipped};
+use common::harness::Recorder;
+use common::judge::decode::{self, Sound as Decoded};
+use common::judge::{gstreamer, parts, place, samples, sync};
+use common::outer::{Outer, SMALL, STEREO, place_for, script};
+use common::signal::{Sound, tag};
+use gst::prelude::*;
+
+const SECOND: u64 = 1_000_000_000;
+/// Duration of a frame of video, and how many buffers of audio last as long.
+const FRAME: u64 = 40_000_000;
+const BUFFERS_PER_FRAME: usize = 4;
+
+/// What is recorded into what.
+#[derive(Clone, Copy, Debug)]
+struct Kind {
+    container: &'static str,
+    extension: &'static str,
+    video: Option<&'static str>,
+    audio: &'static str,
+    /// How far its sound may be off, in nanoseconds: what the container's stamps are rounded to.
+    tolerance: f64,
+    /// In every run, not in long ones only.
+    always: bool,
+}
+
+const SAMPLE: f64 = 1e9 / 48_000.0;
+const MILLI: f64 = 1e6;
+
+const fn kind(
+    container: &'static str,
+    extension: &'static str,
+    (video, audio): (Option<&'static str>, &'static str),
+    tolerance: f64,
+    always: bool,
+) -> Kind {
+    Kind {
+        container,
+        extension,
+        video,
+        audio,
+        tolerance,
+        always,
+    }
+}
+
+const KINDS: [Kind; 24] = [
+    kind("wav", "wav", (None, "pcm"), 0.0, true),
+    kind("flac", "flac", (None, "flac"), 0.0, true),
+    kind("mpeg", "mp3", (None, "mp3"), MILLI, true),
+    kind("ogg", "oga", (None, "flac"), 0.0, true),
+    kind("ogg", "ogg", (None, "opus"), SAMPLE, true),
+    kind("ogg", "ogg", (None, "vorbis"), SAMPLE, true),
+    kind("ogg", "ogv", (Some("theora"), "vorbis"), SAMPLE, true),
+    kind("ogg", "ogv", (Some("vp8"), "opus"), SAMPLE, false),
+    kind("webm", "webm", (Some("vp8"), "vorbis"), SAMPLE, true),
+    kind("webm", "webm", (Some("vp9"), "opus"), SAMPLE, true),
+    kind("webm", "webm", (Some("av1"), "opus"), SAMPLE, false),
+    kind("x-matroska", "mka", (None, "pcm"), 0.0, false),
+    kind("x-matroska", "mkv", (Some("avc1"), "flac"), 0.0, true),
+    kind("x-matroska", "mkv", (Some("hvc1"), "pcm"), 0.0, false),
+    kind(
+        "x-matroska",
+        "mkv",
+        (Some("vp8"), "mp4a.40.2"),
+        MILLI,
+        false,
+    ),
+    kind("x-matroska", "mkv", (Some("vp9"), "mp3"), MILLI, false),
+    kind("x-matroska", "mkv", (Some("av1"), "vorbis"), SAMPLE, false),
+    kind("x-matroska", "mkv", (Some("ffv1"), "opus"), SAMPLE, false),
+    kind("mp4", "m4a", (None, "mp4a.40.2"), MILLI, true),
+    kind("mp4", "mp4", (Some("avc1"), "mp4a.40.2"), MILLI, true),
+    kind("mp4", "mp4", (Some("hvc1"), "opus"), SAMPLE, false),
+    kind("mp4", "mp4", (Some("av1"), "mp3"), MILLI, false),
+    kind("mp4", "mp4", (Some("vp9"), "opus"), SAMPLE, false),
+    kind("mp4", "m4a", (None, "mp3"), MILLI, false),
+];
+
+impl Kind {
+    fn mime_type(&self) -> String {
+        let kind = if self.video.is_some() {
+            "video"
+        } else {
+            "audio"
+        };
+        let codecs: Vec<&str> = self.video.into_iter().chain([self.audio]).collect();
+        format!("{kind}/{};codecs=\"{}\"", self.container, codecs.join(","))
+    }
+
+    fn is_lossless(&self) -> bool {
+        self.tolerance == 0.0
+    }
+}
+
+/// The sound of all parts, each as long as it is told to be: what an encoder puts in front and behind is left out.
+fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
+    let on_grid = |time: u64| ((time as f64) / SAMPLE).round() as usize;
+    let mut all: Option<Decoded> = None;
+    for part in parts {
+        let sound = match (kind.container, kind.audio) {
+            // FFmpeg counts the first packet, which has no samples, and leaves out as many at the end.
+            ("ogg", "vorbis") => gstreamer::sound(&part.path)?,
+            _ => decode::sound(&part.path, 0, Some(48_000))?,
+        };
+        let channels = sound.channels;
+        let early = (-sound.time_of(0) / SAMPLE).round().max(0.0) as usize;
+        let length = on_grid(part.timecode + part.duration) - on_grid(part.timecode);
+        let mut samples = sound.samples;
+        samples.drain(..early * channels);
+        // Stamps are rounded to a millisecond.
+        if samples.len() + 48 * channels < length * channels {
+            return Err(format!("{} of {length} samples: {part:?}", samples.len()));
+        }
+        samples.resize(length * channels, 0);
+        match &mut all {
+            Some(all) => all.samples.extend(samples),
+            None => {
+                all = Some(Decoded {
+                    rate: 48_000,
+                    channels,
+                    samples,
+                    blocks: vec![(0, 0.0)],
+                })
+            }
+        }
+    }
+    all.ok_or_else(|| "no parts".into())
+}
+
+/// Records with so many splits, whose distances are left to chance, and judges the parts.
+fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> {
+    let (_directory, path) = place_for(&format!("split-%d.{}", kind.extension));
+    let outer = Outer::new(&kind.mime_type(), &path);
+    let mut steps = Vec::new();
+    let (frames, buffers) = if kind.video.is_some() {
+        // Sound comes in earlier or later than video, so that calls would not be at a certain frame.
+        let frames = 2 + chance.below(4);
+        let most = frames * FRAME - 1;
+        outer.recorder.set_property("max-size-time", most);
+        outer.recorder.set_property("autostart", true);
+        let frames = splits * frames as usize + 2;
+        (frames, frames * BUFFERS_PER_FRAME)
+    } else {
+        let mut number = 0;
+        steps.push((number, "start"));
+        for _ in 0..splits {
+            number += 3 + chance.below(20) as usize;
+            steps.push((number, "split-now"));
+        }
+        (0, number + 5)
+    };
+    let audio = outer.source(&format!(
+        "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
+    ));
+    let sound = if kind.is_lossless() {
+        Sound::Counted
+    } else {
+        Sound::Noise
+    };
+    let clock = tag::audio(&audio, sound, 48_000);
+    audio.link(&outer.pad("audio_%u")).unwrap();
+    let log = kind.video.map(|_| {
+        let small = SMALL.replace("30/1", "25/1");
+        let video = outer.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
+        let log = tag::video(&video);
+        video.link(&outer.pad("video_%u")).unwrap();
+        log
+    });
+    script(&audio, &outer.recorder, steps);
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let warnings = outer.warnings();
+    if !warnings.is_empty() {
+        return Err(format!("{warnings:?}"));
+    }
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    if parts.len() != splits + 1 {
+        return Err(format!("{} parts", parts.len()));
+    }
+    parts::follow_each_other(&parts, kept.total(), 70.0 * MILLI)?;
+    if kind.is_lossless() {
+        let sound = parts::sound(&parts, None)?;
+        samples::sound_is_continuous_but_for(&sound, &kept, &clock)?;
+    } else {
+        let sound = lossy(kind, &parts)?;
+        let places = place::places(&sound, (kept.total() + SECOND) as f64)?;
+        place::follows(&places, &kept, kind.tolerance)?;
+    }
+    if let Some(log) = log {
+        let shown = sync::readable(&parts::pictures(&parts)?)?;
+        let micro = |at: u64| (at + 500) / 1_000;
+        let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
+        let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();
+        if found != due {
+            return Err(format!("frames {found:?}, not {due:?}"));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn parts_of_every_codec_and_container_are_the_source() {
+    let mut chance = Chance::of_now();
+    let is_long = long();
+    let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| is_long || kind.always).collect();
+    let splits = if is_long { 1_000 } else { 60 };
+    let splits = usize::div_ceil(splits, kinds.len());
+    let mut wrong = Vec::new();
+    for kind in kinds {
+        let mime_type = kind.mime_type();
+        if !common::harness::make_recorder().supports(&mime_type) {
+            skipped(&format!("splits in {mime_type}: not installed"));
+            continue;
+        }
+        let begun = std::time::Instant::now();
+        let judged = judge(kind, splits, &mut chance);
+        println!(
+            "{mime_type}: {splits} splits, {judged:?}, {:?}",
+            begun.elapsed()
+        );
+        wrong.extend(judged.err().map(|error| format!("{mime_type}: {error}")));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
