@@ -6,6 +6,7 @@ mod build;
 mod chapters;
 mod cut_resolution;
 mod decisions;
+mod disk_watch;
 mod encoders;
 mod end;
 mod front;
@@ -30,6 +31,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use disk_watch::DiskWatch;
 use pipeline_events::PipelineEvents;
 use std::{
     io,
@@ -120,6 +122,7 @@ struct Supervisor {
     seen: u64,
     /// When the last buffer arrived from the pre-record buffer.
     kept_came: Instant,
+    disk: DiskWatch,
 }
 
 impl Supervisor {
@@ -141,6 +144,7 @@ impl Supervisor {
             served: 0,
             seen: 0,
             kept_came: Instant::now(),
+            disk: DiskWatch::new(),
         }
     }
 
@@ -179,6 +183,7 @@ impl Supervisor {
                 return Some(self.drain_after_error(error));
             }
             if !asked.drained {
+                self.look_after_disk();
                 self.fall_back();
             }
             // Another part's supervisor may hold it.
