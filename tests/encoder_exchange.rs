@@ -87,9 +87,8 @@ fn record(recipe: &Recipe, failures: &[Failure]) -> Outcome {
     let tried = Arc::<Mutex<Vec<(String, String)>>>::default();
     let (failures, at) = (failures.to_vec(), stuck.0.clone());
     let (noted, seen) = (joints.clone(), tried.clone());
-    let recipe = recipe.clone().with("max-queue-time", SECOND);
     let take = take_with(
-        &recipe,
+        recipe,
         move |recorder| {
             recorder.connect("encoder-setup", false, move |values| {
                 let pad = values[1].get::<gst::Pad>().unwrap().name().to_string();

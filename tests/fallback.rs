@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::disk::Small;
+use common::disk::{Scenario, Small, child};
 use common::judge::{parts, samples, sync};
 use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
@@ -64,7 +64,17 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
             .collect::<Vec<_>>(),
         due
     );
-    // Its blob has it all.
+    assert!(std::fs::metadata(&due[0]).unwrap().len() < told[0].size);
+    assert_nothing_is_missing(&outer, &clock, folder.path());
+}
+
+/// Every sample is in one part, where the first is its blob: that has what the disk did not take.
+fn assert_nothing_is_missing(
+    outer: &Outer,
+    clock: &common::signal::tag::SampleClock,
+    folder: &std::path::Path,
+) {
+    let (heard, told) = (outer.heard(), parts::told(outer));
     let blob = heard
         .iter()
         .find(|heard| heard.name == "data-available")
@@ -72,19 +82,25 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
     let bytes = sample.buffer().unwrap().map_readable().unwrap();
     assert_eq!(bytes.len() as u64, told[0].size);
-    assert!(std::fs::metadata(&due[0]).unwrap().len() < told[0].size);
-    let saved = folder.path().join("blob.wav");
+    let saved = folder.join("blob.wav");
     std::fs::write(&saved, &bytes).unwrap();
+    // An incomplete part lasts to its last sample.
+    let until = told[1].timecode;
+    assert!(
+        until - told[0].duration < 1_000_000_000 / 48_000,
+        "{told:?}"
+    );
     let first = parts::Part {
         path: saved,
         whole: true,
+        duration: until,
         ..told[0].clone()
     };
-    let all = [first, told[1].clone(), told[2].clone()];
+    let all: Vec<_> = [first].into_iter().chain(told[1..].to_vec()).collect();
     let kept = outer.kept();
     parts::follow_each_other(&all, kept.total(), 100_000.0).unwrap();
     let sound = parts::sound(&all, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, clock).unwrap();
 }
 
 #[test]
@@ -194,4 +210,96 @@ fn every_picture_and_all_sound_is_in_one_part() {
             end - start
         );
     }
+}
+
+const SCENARIOS: [Scenario; 3] = [
+    ("fails", |folder| fails(folder, 0)),
+    ("cannot be synchronised", |folder| {
+        fails(folder, 200 * MILLI)
+    }),
+    // As a network file system does whose server is gone for a while.
+    ("hangs", |folder| {
+        let (outer, _source, clock) = rig_in(folder);
+        outer.act("start");
+        // The part before has not ended yet, so no event tells.
+        let location = || {
+            outer
+                .recorder
+                .property::<gst::Structure>("stats")
+                .get::<String>("location")
+                .unwrap()
+        };
+        assert!(until(DEADLINE, || location().contains("fallback-1")));
+        outer.wait_running(outer.running_time() + 500 * MILLI);
+        outer.act("stop");
+        outer.wait_for("stop", 1);
+        assert_goes_on(&outer, true);
+        // The disk has come back before the part was given up.
+        assert_nothing_is_missing(&outer, &clock, folder);
+    }),
+];
+
+fn rig_in(folder: &std::path::Path) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
+    rig(
+        &folder.join("location-%d.wav"),
+        &folder.join("fallback-%d.wav"),
+    )
+}
+
+/// One warning, no error, and the second of two parts is at the fallback location.
+fn assert_goes_on(outer: &Outer, first_is_whole: bool) {
+    let heard = outer.heard();
+    assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
+    let warnings = outer.warnings();
+    assert!(
+        warnings
+            .iter()
+            .any(|w| w.contains("location-0.wav") && w.contains("fallback")),
+        "{warnings:?}"
+    );
+    let told = parts::told(outer);
+    let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
+    assert_eq!(whole, [first_is_whole, true], "{told:?}");
+    assert!(told[1].path.ends_with("fallback-1.wav"), "{told:?}");
+}
+
+fn fails(folder: &std::path::Path, sync_interval: u64) {
+    let (outer, _source, clock) = rig_in(folder);
+    outer.recorder.set_property("sync-interval", sync_interval);
+    outer.act("start");
+    outer.wait_for("part", 1);
+    outer.wait_running(outer.running_time() + 500 * MILLI);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    assert_goes_on(&outer, false);
+    assert_nothing_is_missing(&outer, &clock, folder);
+}
+
+/// What the child does.
+#[test]
+fn under_strace() {
+    common::disk::play(&SCENARIOS);
+}
+
+#[test]
+fn a_device_that_fails() {
+    for injected in [
+        "writev:error=EIO:when=1+",
+        "writev:error=EIO:when=3+",
+        "writev:error=ENOSPC:when=2+",
+    ] {
+        child("fails", injected, Some("location-0.wav"));
+    }
+}
+
+#[test]
+fn a_device_that_cannot_be_synchronised() {
+    let injected = "fdatasync:error=EIO:when=2+";
+    child("cannot be synchronised", injected, Some("location-0.wav"));
+}
+
+#[test]
+fn a_device_that_does_not_answer() {
+    let injected = "writev:delay_enter=5000000:when=3";
+    child("hangs", injected, Some("location-0.wav"));
 }

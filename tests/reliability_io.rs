@@ -2,25 +2,16 @@
 
 mod common;
 
-use common::chance::skipped;
-use common::disk::{failed, may_trace, rig};
+use common::disk::{Scenario, child, failed, rig};
 use common::harness::{Kind, Outer, Recorder, Rig, State, Track, holds_within, media, wait_for};
 use common::judge::{self, ordinary};
 use gst::prelude::*;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 use std::time::{Duration, Instant};
-
-/// Tells the child what to do, and where.
-const SCENARIO: &str = "MEDIARECORDER_IO_SCENARIO";
-const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
-
-/// A scenario of the child's.
-type Scenario = (&'static str, fn(&Path));
 
 const SCENARIOS: [Scenario; 9] = [
     ("location", |folder| {
@@ -307,66 +298,7 @@ fn records_elsewhere(rig: &Rig, tracks: &[Track]) {
 /// What the child does.
 #[test]
 fn under_strace() {
-    let (Ok(scenario), Some(folder)) = (std::env::var(SCENARIO), std::env::var_os(FOLDER)) else {
-        return;
-    };
-    let known = SCENARIOS.iter().find(|(name, _)| *name == scenario);
-    known.unwrap().1(&PathBuf::from(folder));
-}
-
-/// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is
-/// named (what has no name cannot be).
-fn child(scenario: &str, injected: &str, file: Option<&str>) {
-    if !may_trace() {
-        return skipped("disks that fail: processes cannot be traced here");
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().canonicalize().unwrap();
-    let log = tempfile::NamedTempFile::new().unwrap();
-    let mut strace = Command::new("strace");
-    let call = injected.split(':').next().unwrap();
-    strace
-        .args([
-            "-f",
-            "-qq",
-            "-y",
-            "-s0",
-            "--seccomp-bpf",
-            "-esignal=none",
-            "-o",
-        ])
-        .arg(log.path())
-        .args(["-e", &format!("trace={call}")])
-        .args(["-e", &format!("inject={injected}")]);
-    if let Some(file) = file {
-        strace.arg("-P").arg(folder.join(file));
-    }
-    let output = strace
-        .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "under_strace", "--nocapture"])
-        .env(SCENARIO, scenario)
-        .env(FOLDER, &folder)
-        .output()
-        .unwrap();
-    let calls = std::fs::read_to_string(log.path()).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{scenario}: {said}\n{calls}");
-    // A call that is still held up when the process ends has no result.
-    let hit = |line: &str| {
-        ["INJECTED", "DELAYED", "= ?"]
-            .iter()
-            .any(|mark| line.contains(mark))
-    };
-    assert!(
-        calls.lines().any(hit),
-        "{scenario}: nothing happened: {calls}"
-    );
-    let folder = folder.to_str().unwrap();
-    let mut made = calls
-        .lines()
-        .filter(|line| line.contains(&format!("{call}(")));
-    let elsewhere = made.find(|line| !line.contains(folder));
-    assert_eq!(elsewhere, None, "{scenario}: another file was hit");
+    common::disk::play(&SCENARIOS);
 }
 
 #[test]

@@ -6,8 +6,9 @@
 use super::timeline::Ns;
 use std::time::Duration;
 
-/// Maximum time counted between two polls: the process may have been stopped.
-const MAX_STEP: Duration = Duration::from_millis(500);
+/// Maximum time counted between two polls. If polls are late, the process has been stopped, or the machine is so busy
+/// that the encoder gets no processor either.
+const MAX_STEP: Duration = Duration::from_millis(150);
 /// Maximum lookahead of an encoder in buffers …
 const LOOK_AHEAD: u64 = 64;
 /// … and after its first output, beyond what it held then.
@@ -182,5 +183,17 @@ mod tests {
         let mut stall = Stall::default();
         assert!(!stall.poll(TICK, view, PATIENCE));
         assert!(!stall.poll(TICK + Duration::from_secs(3_600), view, PATIENCE));
+    }
+
+    #[test]
+    fn a_machine_that_is_busy() {
+        let view = EncoderView {
+            inside: true,
+            ..EncoderView::default()
+        };
+        let mut stall = Stall::default();
+        let mut found = (0..100).map(|n| 4 * TICK * n);
+        let found = found.find(|now| stall.poll(*now, view, PATIENCE));
+        assert!(found.unwrap() > 2 * PATIENCE, "{found:?}");
     }
 }

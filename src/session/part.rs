@@ -172,6 +172,11 @@ impl Part {
         self.place.get().map_or(u64::MAX, RingPlace::room)
     }
 
+    /// Whether no thread is writing to its file.
+    pub fn is_writer_free(&self) -> bool {
+        try_lock(&self.writer).is_some()
+    }
+
     /// Warns that `location` has failed and the recording continues elsewhere.
     pub fn warn_of_fallback(&self, error: &Error) {
         let what = error.message().trim_end_matches('.');
@@ -291,16 +296,25 @@ impl Session {
             Some(location) => format!("location \"{location}\""),
             None => "The temporary file of the recording".into(),
         };
-        let error = Error::unknown(format!("{what} cannot be written: {err}"));
-        // There is media to come.
-        let is_on = self
-            .timeline
-            .read(|t| !t.is_stopped() && t.part() == part.number);
-        if is_on && part.location().is_some() && self.falls_back() {
+        self.fail_disk(
+            part,
+            Error::unknown(format!("{what} cannot be written: {err}")),
+        );
+    }
+
+    /// The disk has failed: as [`Session::fail_to_write`].
+    pub(super) fn fail_disk(&self, part: &Part, error: Error) {
+        if self.is_growing(part) && part.location().is_some() && self.falls_back() {
             lock(&part.control).falls_back = Some(error);
             return self.backpressure.wake();
         }
         self.fail_part(part, error);
+    }
+
+    /// Whether more media of this part is to come.
+    pub(super) fn is_growing(&self, part: &Part) -> bool {
+        self.timeline
+            .read(|t| !t.is_stopped() && t.part() == part.number)
     }
 
     /// Switches to the fallback location. TRUE if there is one and this is the first time.

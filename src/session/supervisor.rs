@@ -6,6 +6,7 @@ mod build;
 mod chapters;
 mod cut_resolution;
 mod decisions;
+mod disk_watch;
 mod encoders;
 mod end;
 mod front;
@@ -31,6 +32,7 @@ use crate::{
         timeline::{Ns, Timeline},
     },
 };
+use disk_watch::DiskWatch;
 use pipeline_events::PipelineEvents;
 use std::{
     io,
@@ -122,6 +124,7 @@ struct Supervisor {
     seen: u64,
     /// When the last buffer arrived from the pre-record buffer.
     kept_came: Instant,
+    disk: DiskWatch,
 }
 
 impl Supervisor {
@@ -142,6 +145,7 @@ impl Supervisor {
             served: 0,
             seen: 0,
             kept_came: Instant::now(),
+            disk: DiskWatch::new(),
         }
     }
 
@@ -180,6 +184,7 @@ impl Supervisor {
                 return Some(self.drain_after_error(error));
             }
             if !asked.drained {
+                self.look_after_disk();
                 self.fall_back();
             }
             // Another part's supervisor may hold it.

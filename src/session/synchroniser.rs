@@ -188,7 +188,7 @@ impl Synchroniser {
             let error = format!(
                 "The recording is not safe from a power cut, as sync-interval asks: {reason}"
             );
-            session.fail_part(part, Error::unknown(error));
+            session.fail_disk(part, Error::unknown(error));
             lock(&self.state).failed = Some(reason);
             return self.news.notify_all();
         }

@@ -5,7 +5,7 @@
 use super::chance::skipped;
 use super::harness::{Kind, Rig, Track, code};
 use gst::prelude::*;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Sound as it is: much of it, and any end of it can be played.
@@ -107,4 +107,75 @@ pub fn traced(child: &Command, files: &[&Path], calls: &str) -> Option<String> {
         String::from_utf8_lossy(&output.stderr)
     );
     Some(std::fs::read_to_string(log.path()).unwrap())
+}
+
+/// Tells the child what to do, and where.
+const SCENARIO: &str = "MEDIARECORDER_IO_SCENARIO";
+const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
+
+/// A scenario of the child's.
+pub type Scenario = (&'static str, fn(&Path));
+
+/// What the test `under_strace` does in a child: one of these scenarios.
+pub fn play(scenarios: &[Scenario]) {
+    let (Ok(scenario), Some(folder)) = (std::env::var(SCENARIO), std::env::var_os(FOLDER)) else {
+        return;
+    };
+    let known = scenarios.iter().find(|(name, _)| *name == scenario);
+    known.unwrap().1(&PathBuf::from(folder));
+}
+
+/// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is
+/// named (what has no name cannot be).
+pub fn child(scenario: &str, injected: &str, file: Option<&str>) {
+    if !may_trace() {
+        return skipped("disks that fail: processes cannot be traced here");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut strace = Command::new("strace");
+    let call = injected.split(':').next().unwrap();
+    strace
+        .args([
+            "-f",
+            "-qq",
+            "-y",
+            "-s0",
+            "--seccomp-bpf",
+            "-esignal=none",
+            "-o",
+        ])
+        .arg(log.path())
+        .args(["-e", &format!("trace={call}")])
+        .args(["-e", &format!("inject={injected}")]);
+    if let Some(file) = file {
+        strace.arg("-P").arg(folder.join(file));
+    }
+    let output = strace
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "under_strace", "--nocapture"])
+        .env(SCENARIO, scenario)
+        .env(FOLDER, &folder)
+        .output()
+        .unwrap();
+    let calls = std::fs::read_to_string(log.path()).unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{scenario}: {said}\n{calls}");
+    // A call that is still held up when the process ends has no result.
+    let hit = |line: &str| {
+        ["INJECTED", "DELAYED", "= ?"]
+            .iter()
+            .any(|mark| line.contains(mark))
+    };
+    assert!(
+        calls.lines().any(hit),
+        "{scenario}: nothing happened: {calls}"
+    );
+    let folder = folder.to_str().unwrap();
+    let mut made = calls
+        .lines()
+        .filter(|line| line.contains(&format!("{call}(")));
+    let elsewhere = made.find(|line| !line.contains(folder));
+    assert_eq!(elsewhere, None, "{scenario}: another file was hit");
 }
