@@ -7,7 +7,7 @@ pub(crate) static CAT: Lazy<gst::DebugCategory> = Lazy::new(|| {
     gst::DebugCategory::new(
         "mediarecorder",
         gst::DebugColorFlags::empty(),
-        Some("Recorder in the manner of the browsers' MediaRecorder"),
+        Some("Recorder like the browsers' MediaRecorder"),
     )
 });
 

@@ -183,7 +183,7 @@ fn audio_does_not_wait_for_ever_for_a_key_frame() {
     outer.wait_for("stop", 1);
     let warnings = outer.warnings();
     assert!(
-        warnings.iter().any(|text| text.contains("key frame")),
+        warnings.iter().any(|text| text.contains("keyframe")),
         "{warnings:?}"
     );
     let (from, to) = outer.kept().intervals[0];

@@ -234,7 +234,7 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     assert!((3..6).contains(&asked.len()), "{asked:?}");
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("key frame"), "{warnings:?}");
+    assert!(warnings[0].contains("keyframe"), "{warnings:?}");
     let kept = outer.kept();
     let (from, _) = kept.intervals[0];
     assert!(from > called + 2 * SECOND, "{kept:?}");

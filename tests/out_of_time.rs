@@ -472,7 +472,7 @@ fn a_stop_timeout_of_0_calls_no_disk_stuck() {
         })
         .collect();
     assert!(
-        !errors.iter().any(|text| text.contains("does not answer")),
+        !errors.iter().any(|text| text.contains("does not respond")),
         "{errors:?}"
     );
     assert!(!take.heard(0).is_empty());

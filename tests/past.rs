@@ -418,7 +418,7 @@ fn an_encoder_that_fails_is_a_warning_and_start_answers() {
         let warnings = bench.outer.warnings();
         warnings
             .iter()
-            .any(|warning| warning.contains("Nothing of the past"))
+            .any(|warning| warning.contains("Pre-recording is not possible"))
     }));
     fails.store(false, Ordering::SeqCst);
     let (before, _) = bench.start();

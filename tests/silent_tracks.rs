@@ -460,7 +460,7 @@ fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
         panic!("{:?}", recording.warnings);
     };
     assert!(
-        warning.contains("video_0") && warning.contains("nothing can stand in"),
+        warning.contains("video_0") && warning.contains("nothing to fill"),
         "{warning}"
     );
     assert_eq!(decode::pictures(&recording.path, 0).unwrap().list.len(), 30);

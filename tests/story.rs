@@ -32,7 +32,7 @@ fn the_log_tells_the_story_in_order() {
         "The earliest buffer is at running time 0:00:00.000000000",
         "Track audio_0 goes through opusenc into",
         "Track video_0 goes through vp8enc into",
-        "Over after",
+        "Ended after",
         "in take.webm",
     ] {
         let Some((_, after)) = rest.split_once(part) else {
@@ -78,7 +78,7 @@ fn every_action_is_in_the_story_the_refused_too() {
         "Paused at running time",
         "on-pause",
         "Resume makes it Recording",
-        "Goes on at running time",
+        "Resumed at running time",
         "on-resume",
         "Stop makes it Inactive",
         "Stopped at running time",

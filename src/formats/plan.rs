@@ -90,7 +90,7 @@ fn default_codec(container: Container, kind: Kind) -> Option<Codec> {
 fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
     if codec.is_only_copied() {
         return Error::not_supported(format!(
-            "{what}: {} is not encoded here, only copied from input that is {0}; leave the codecs out of the type",
+            "{what}: {} can only be copied from {0} input, not encoded; leave the codecs out of the type",
             codec.name()
         ))
         .into();
@@ -111,7 +111,7 @@ fn missing(what: &str, codec: Codec, container: Container) -> Refusal {
     let (elements, mut packages): (Vec<_>, Vec<_>) = reasons.into_iter().unzip();
     packages.dedup();
     let error = Error::not_supported(format!(
-        "{what}: {} in {} cannot be made here, {} is missing; install {}",
+        "{what}: {} in {} is not available, {} is missing; install {}",
         codec.name(),
         container.name(),
         elements.join(" and "),
@@ -143,7 +143,8 @@ fn check(asked: &MimeType, text: &str, tracks: &[TrackInput]) -> Result<(), Refu
             && !can_encode_profile(named.codec, profile)
         {
             return Err(Error::not_supported(format!(
-                "{what}: {} asks for {} of {} bit, and no encoder here makes that; ask for {} without a profile",
+                "{what}: {} asks for {} with {} bits, which no installed encoder supports; ask for {} without a \
+                 profile",
                 named.text,
                 profile.chroma.name(),
                 profile.depth,
@@ -207,7 +208,7 @@ pub fn choose(
 ) -> Result<Plan, Refusal> {
     if tracks.is_empty() {
         return Err(Error::not_supported(
-            "start: there is no live track; link a source to a pad audio_%u or video_%u first",
+            "start: there is no live track; link a source to an audio_%u or video_%u pad first",
         )
         .into());
     }
@@ -253,7 +254,7 @@ pub fn choose(
             .is_some_and(|asked| asked.kind == Kind::Audio && track.kind == Kind::Video);
         let Some(first) = container.codecs(track.kind).first().filter(|_| !refused) else {
             return Err(Error::not_supported(format!(
-                "{what}: this type has no place for a video track; use {}",
+                "{what}: this type cannot contain a video track; use {}",
                 match container.codecs(Kind::Video) {
                     [] => "video/webm".to_owned(),
                     _ => container.essence(Kind::Video),
@@ -290,8 +291,8 @@ fn automatic_container(tracks: &[TrackInput]) -> Result<Container, Error> {
             .filter_map(|track| Some(track.encoded?.name()))
             .collect();
         Error::not_supported(format!(
-            "start: no container here takes {} as it comes; ask for a mime-type, as in \
-             video/webm;codecs=vp8,opus, to have it transcoded",
+            "start: no available container can store {} without transcoding; set a mime-type such as \
+             video/webm;codecs=vp8,opus to have it transcoded",
             codecs.join(" with ")
         ))
     })

@@ -6,8 +6,8 @@ use super::Error;
 pub fn numbered(location: &str, number: u32) -> Result<String, Error> {
     let refused = || {
         Error::not_supported(format!(
-            "start: location \"{location}\" has a % that is not understood; at most one %d or \
-             %0Nd (such as %05d) stands for the number of the file, and %% for a percent sign"
+            "start: location \"{location}\" has an invalid %; use at most one %d or %0Nd (such as %05d) for the \
+             number of the file, and %% for a percent sign"
         ))
     };
     let mut name = String::with_capacity(location.len());

@@ -78,10 +78,11 @@ impl State {
             (Recording | Paused, SplitNow) => Ok(Effect::Part),
             (Recording | Paused, Mark) => Ok(Effect::Mark),
             (Recording, Start) => Err(Error::invalid_state(
-                "start: a recording is already on; stop it before the next one",
+                "start: a recording is already in progress; stop it before starting the next one",
             )),
             (Paused, Start) => Err(Error::invalid_state(
-                "start: a recording is already on and paused; resume it, or stop it before the next one",
+                "start: a recording is already in progress, and paused; resume it, or stop it before starting the \
+                 next one",
             )),
             (Inactive, Pause) => Err(Error::invalid_state(
                 "pause: nothing is being recorded; start a recording first",
@@ -90,7 +91,7 @@ impl State {
                 "resume: nothing is being recorded, so nothing is paused; start a recording first",
             )),
             (Inactive, Stop) => Err(Error::invalid_state(
-                "stop: nothing is being recorded; the recording has ended already or was never started",
+                "stop: nothing is being recorded; the recording has already ended or was never started",
             )),
             (Inactive, RequestData) => Err(Error::invalid_state(
                 "request-data: nothing is being recorded; start a recording first",

@@ -141,7 +141,7 @@ fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Re
         .tempfile_in(directory)
         .map_err(|err| {
             let text = format!(
-                "no file can be made in {}: {}",
+                "cannot create a file in {}: {}",
                 directory.display(),
                 err.kind()
             );
@@ -165,8 +165,7 @@ fn replace(path: &Path, older: Option<&Metadata>, make_way: &dyn Fn()) -> io::Re
 fn empty(path: &Path, make_way: &dyn Fn()) -> io::Result<OpenFile> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
     let file = OpenFile::new(file)?.ok_or_else(|| {
-        let text =
-            "it cannot be replaced, and another recording of this process is not done with it";
+        let text = "it cannot be replaced, and another recording of this process is still using it";
         io::Error::new(io::ErrorKind::ResourceBusy, text)
     })?;
     make_way();

@@ -84,7 +84,7 @@ impl FileBlob {
                 let directory = spill::directory(self.temp_dir.as_deref());
                 let copied = copy(&self.file, self.from, self.end, &directory);
                 let copied = copied.map_err(|err| {
-                    let text = format!("no copy can be made in {}: {err}", directory.display());
+                    let text = format!("cannot create a copy in {}: {err}", directory.display());
                     io::Error::new(err.kind(), text)
                 });
                 (copied?, 0)
@@ -104,7 +104,7 @@ impl FileBlob {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take()
-            .ok_or_else(|| self.reading(io::Error::other("it has been patched meanwhile")))?;
+            .ok_or_else(|| self.reading(io::Error::other("it has been patched in the meantime")))?;
         let edits = overwritten.into_iter().rev();
         let edits = edits.chain(self.unwritten.iter().cloned());
         Ok(edits

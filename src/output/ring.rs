@@ -175,7 +175,7 @@ impl RingFile {
                     files.shrink(self.id, by);
                     return Err(io::Error::new(
                         io::ErrorKind::StorageFull,
-                        format!("it would have more than max-total-bytes ({most}) by itself"),
+                        format!("it alone would exceed max-total-bytes ({most})"),
                     ));
                 }
             }
@@ -249,7 +249,7 @@ impl Files {
                 Ok(()) => gst::info!(crate::log::CAT, "{} gives way", oldest.path.display()),
                 Err(err) => gst::warning!(
                     crate::log::CAT,
-                    "{} cannot be unlinked: {err}",
+                    "cannot unlink {}: {err}",
                     oldest.path.display()
                 ),
             }

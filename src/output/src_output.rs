@@ -114,7 +114,7 @@ impl SrcOutput {
                     queue.close();
                     queue.end();
                     if sent.is_err() {
-                        warn("the src pad has failed; signals and location carry on".into());
+                        warn("the src pad has failed; signals and location continue".into());
                     }
                 }
             })?;
@@ -246,7 +246,7 @@ fn run(queue: &Queue, mut sender: Sender<'_>) {
                             queue.refuse(number);
                         }
                     }
-                    Err(err) => sender.give_up(&format!("what waited cannot be read: {err}")),
+                    Err(err) => sender.give_up(&format!("queued bytes cannot be read: {err}")),
                 },
                 Op::For(audience) => sender.write_for(audience),
                 Op::GiveUp(reason) => sender.give_up(&reason),

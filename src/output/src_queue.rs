@@ -238,7 +238,7 @@ impl Queue {
                 self.add(
                     state,
                     Op::GiveUp(format!(
-                        "downstream of src is too slow, and what waits for it cannot be kept: {err}"
+                        "downstream of src is too slow, and the bytes queued for it cannot be stored: {err}"
                     )),
                 );
             }

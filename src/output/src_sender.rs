@@ -115,9 +115,8 @@ impl<'a> Sender<'a> {
         }
         if is_done(self.pad) {
             (self.warn)(format!(
-                "this recording does not leave through {}: downstream has got EOS; set the state \
-                 of the elements behind src to READY and back (a filesink needs it for a new \
-                 location anyway)",
+                "this recording is not pushed on {}: downstream is at EOS; set the elements downstream of src to \
+                 READY and back (a filesink needs that for a new location anyway)",
                 self.pad.name()
             ));
             return;
@@ -146,8 +145,8 @@ impl<'a> Sender<'a> {
     /// Warns about a recording that has begun too early.
     pub(super) fn too_early(&self) {
         (self.warn)(format!(
-            "this recording does not leave through {}: the one before is still being finished; start \
-             after its EOS, once the state of the elements behind src has been set to READY and back",
+            "this recording is not pushed on {}: the previous one is still being finalised; start after its EOS, \
+             once the elements downstream of src have been set to READY and back",
             self.pad.name()
         ));
     }
@@ -243,8 +242,7 @@ impl<'a> Sender<'a> {
             // Our own shutdown is not a failure of downstream.
             if !self.pad.pad_flags().contains(gst::PadFlags::FLUSHING) {
                 (self.warn)(format!(
-                    "the recording goes on, but no longer leaves through {}: downstream answered \
-                     {err}",
+                    "the recording continues, but is no longer pushed on {}: downstream returned {err}",
                     self.pad.name()
                 ));
             }
@@ -258,7 +256,7 @@ impl<'a> Sender<'a> {
         if matches!(self.recording, Recording::Sending { .. }) {
             self.recording = Recording::Failed;
             (self.warn)(format!(
-                "the recording goes on, but no longer leaves through {}: {reason}",
+                "the recording continues, but is no longer pushed on {}: {reason}",
                 self.pad.name()
             ));
         }

@@ -168,7 +168,9 @@ impl Store {
     /// been taken. been taken.
     pub fn write(&mut self, pos: u64, buffer: gst::Buffer) -> io::Result<()> {
         if self.finished {
-            return Err(io::Error::other("the recording's last blob has been taken"));
+            return Err(io::Error::other(
+                "the last blob of the recording has already been taken",
+            ));
         }
         let size = buffer.size() as u64;
         if size == 0 {

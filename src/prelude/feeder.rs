@@ -72,8 +72,8 @@ impl Feeder<'_> {
                     let read = extent.read();
                     if let Err(err) = &read {
                         (self.keeping.warn)(format!(
-                            "The temporary file with the past cannot be read: {err}; some of it is missing in this \
-                             recording."
+                            "The temporary file of the pre-record buffer cannot be read: {err}; part of it is \
+                             missing from this recording."
                         ));
                     }
                     cursor.load(read.unwrap_or_default());

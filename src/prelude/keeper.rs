@@ -52,7 +52,7 @@ pub fn spawn(keeping: Arc<Keeping>) -> io::Result<()> {
 
 /// Stops keeping: `start` begins at the call, as without pre-recording.
 fn give_up(keeping: &Keeping, error: &Error) {
-    (keeping.warn)(format!("Nothing of the past is kept: {error}"));
+    (keeping.warn)(format!("Pre-recording is not possible: {error}"));
     keeping.given_up.store(true, Ordering::SeqCst);
     lock(&keeping.rings).clear();
     for track in keeping.tracks() {
@@ -144,7 +144,7 @@ impl<'a> Keeper<'a> {
             Some((None, error)) => return Err(error),
             Some((Some(_), error)) => error,
             None if front.hangs(self.keeping.begun.elapsed(), patience) => Error::unknown(format!(
-                "it hangs: nothing has come out of it for {} ms while it held input.",
+                "it hangs: no output for {} ms while it held input.",
                 patience.as_millis()
             )),
             None => return Ok(()),
@@ -193,7 +193,7 @@ impl<'a> Keeper<'a> {
         match chain.start(&request, self.remedies.failed(), &front.packets) {
             Ok(()) => {
                 let encoder = chain.encoder_name().unwrap_or_default();
-                gst::info!(CAT, "The past of {} is kept by {encoder}", track.name());
+                gst::info!(CAT, "{} is pre-recorded with {encoder}", track.name());
                 *lock(&front.chain) = Some(chain);
                 Ok(())
             }
@@ -248,8 +248,8 @@ impl<'a> Keeper<'a> {
         let warning = chain.replace(request, failed, &mut self.remedies, &front.packets)?;
         *lock(&front.chain) = Some(chain);
         (keeping.warn)(match is_read {
-            true => format!("{warning} in the same file; what it had been given is encoded again."),
-            false => format!("{warning}; the past is empty from here on."),
+            true => format!("{warning} in the same file; its pending input is encoded again."),
+            false => format!("{warning}; the pre-record buffer starts over, empty."),
         });
         if let Some((encoder, converted)) = front.encoding() {
             for session in track.sessions() {
@@ -339,8 +339,8 @@ fn spill_in_a_thread(keeping: Arc<Keeping>) -> io::Result<thread::JoinHandle<()>
                 Ok((file, extent)) => lock(&keeping.rings).spilled(&spill, file, extent),
                 Err(err) => {
                     (keeping.warn)(format!(
-                        "The temporary file for the past cannot be written ({err}): no more of it is kept than \
-                         max-memory has room for."
+                        "The temporary file of the pre-record buffer cannot be written ({err}): the buffer is \
+                         limited to max-memory."
                     ));
                     lock(&keeping.rings).give_up_file(keeping.now());
                 }

@@ -263,7 +263,7 @@ impl Keeping {
             let begun = feeder::spawn(self.clone(), track.clone(), reader, cursor);
             if let Err(err) = begun {
                 track.leave(reader);
-                let what = format!("start: no thread can be had: {err}");
+                let what = format!("start: cannot create a thread: {err}");
                 session.fail(Error::unknown(what));
             }
         }

@@ -23,11 +23,7 @@ impl MediaRecorder {
     fn act_with(&self, command: Command, title: &str) -> Result<(), Error> {
         let done = self.try_to_act(command, title);
         if let Err(error) = &done {
-            gst::info!(
-                super::imp::CAT,
-                imp = self,
-                "{command:?} is refused: {error}"
-            );
+            gst::info!(super::imp::CAT, imp = self, "{command:?} refused: {error}");
         }
         done
     }

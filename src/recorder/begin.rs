@@ -163,22 +163,20 @@ impl MediaRecorder {
         // Checked under the lock: a recording started after the downward change would never be ended.
         if state < gst::State::Paused && !rises || lock(&self.hold).down {
             return Err(Error::not_supported(format!(
-                "start: the element is in {}, nothing can flow; set the pipeline to PAUSED or \
-                 PLAYING first",
+                "start: the element is in {}, where no data flows; set the pipeline to PAUSED or PLAYING first",
                 state.name()
             )));
         }
         let pads = self.tracks();
         if pads.is_empty() {
             return Err(Error::not_supported(
-                "start: there is no track to record; request a pad audio_%u or video_%u and link \
-                 a source to it",
+                "start: there is no track to record; request an audio_%u or video_%u pad and link a source to it",
             ));
         }
         let live: Vec<_> = pads.into_iter().filter(|pad| !pad.stream().eos).collect();
         if live.is_empty() {
             return Err(Error::not_supported(
-                "start: all tracks have ended (EOS); a track that goes on is needed",
+                "start: all tracks are at EOS; at least one has to be live",
             ));
         }
         Ok(live)

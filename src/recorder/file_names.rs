@@ -33,8 +33,8 @@ impl MediaRecorder {
         match path.to_str().filter(|path| !path.is_empty()) {
             Some(path) => Ok(Some(path.to_owned())),
             None => Err(Error::not_supported(format!(
-                "format-location has answered \"{}\" for part {part}, which is no name of a file; answer with a path in \
-                 UTF-8, or with NULL for that of location",
+                "format-location returned \"{}\" for part {part}, which is not a valid file name; return a path in \
+                 UTF-8, or NULL to use location",
                 path.display()
             ))),
         }
@@ -49,7 +49,7 @@ impl MediaRecorder {
         let asking = thread::Builder::new()
             .name("mediarecorder-name".into())
             .spawn(move || recorder.imp().file_name(0))
-            .map_err(|err| Error::unknown(format!("start: no thread can be had: {err}")))?;
+            .map_err(|err| Error::unknown(format!("start: cannot create a thread: {err}")))?;
         let failed = || Error::unknown("start: a handler of format-location has failed");
         asking.join().map_err(|_| failed())?
     }

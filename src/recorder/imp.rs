@@ -368,7 +368,9 @@ impl MediaRecorder {
         if active {
             self.output
                 .activate(self.probable_caps().as_ref())
-                .map_err(|err| gst::loggable_error!(CAT, "no thread for the src pad: {err}"))
+                .map_err(|err| {
+                    gst::loggable_error!(CAT, "cannot create a thread for the src pad: {err}")
+                })
         } else {
             self.output.deactivate();
             Ok(())

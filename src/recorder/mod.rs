@@ -81,11 +81,14 @@ impl From<State> for RecorderState {
 #[enum_type(name = "GstMediaRecorderBitrateMode")]
 pub enum BitrateMode {
     /// Constant bit rate.
-    #[enum_value(name = "Constant: the same rate all the time", nick = "constant")]
+    #[enum_value(name = "Constant: the bitrate does not change", nick = "constant")]
     Constant,
     /// Variable bit rate.
     #[default]
-    #[enum_value(name = "Variable: the rate follows the sound", nick = "variable")]
+    #[enum_value(
+        name = "Variable: the bitrate depends on the content",
+        nick = "variable"
+    )]
     Variable,
 }
 
@@ -94,7 +97,7 @@ pub enum BitrateMode {
 #[glib::flags(name = "GstMediaRecorderKeep")]
 pub enum Keep {
     /// Bits per component.
-    #[flags_value(name = "Depth: bits of a component", nick = "depth")]
+    #[flags_value(name = "Depth: bits per component", nick = "depth")]
     DEPTH = 1 << 0,
     /// Chroma subsampling.
     #[flags_value(name = "Chroma: its subsampling", nick = "chroma")]
@@ -103,7 +106,7 @@ pub enum Keep {
     #[flags_value(name = "Alpha: transparency", nick = "alpha")]
     ALPHA = 1 << 2,
     /// The pixel aspect ratio.
-    #[flags_value(name = "Pixel aspect: the shape of pixels", nick = "pixel-aspect")]
+    #[flags_value(name = "Pixel aspect: the pixel aspect ratio", nick = "pixel-aspect")]
     PIXEL_ASPECT = 1 << 3,
 }
 

@@ -121,7 +121,7 @@ impl MediaRecorder {
                 gst::element_imp_warning!(
                     self,
                     gst::ResourceError::Failed,
-                    ("Nothing of the past is kept: no thread can be had: {err}")
+                    ("Pre-recording is not possible: cannot create a thread: {err}")
                 );
                 return;
             }

@@ -262,67 +262,67 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
     vec![
         glib::ParamSpecEnum::builder_with_default("state", RecorderState::Inactive)
             .nick("State")
-            .blurb("Whether a recording is on (W3C: state)")
+            .blurb("State of the recorder (W3C: state)")
             .read_only()
             .build(),
         string(
             "mime-type",
             "MIME type",
-            "Type to record, such as \"video/webm;codecs=vp8,opus\"; empty: chosen by location \
-             and tracks. From on-start until inactive again it reads the actual type",
+            "MIME type to record, such as \"video/webm;codecs=vp8,opus\"; if empty, chosen from location and tracks. \
+             Returns the actual type from on-start until inactive again",
             Some(""),
         ),
         uint(
             "timeslice",
             "Timeslice",
-            "Least recorded time per blob in milliseconds, 0 = one blob at the end; the W3C's timeslice of 0, as often as can be, is 1 here",
+            "Minimum recorded time per blob in milliseconds, 0 = one blob at the end; the W3C's timeslice of 0 (as \
+             often as possible) is 1 here",
             DEFAULT_TIMESLICE,
         ),
         uint(
             "audio-bits-per-second",
             "Audio bit rate",
-            "Bits per second over all audio tracks, 0 = the encoder's lowest; may change while \
-             recording",
+            "Bits per second over all audio tracks, 0 = the encoder's minimum; may be changed while recording",
             DEFAULT_AUDIO,
         ),
         uint(
             "video-bits-per-second",
             "Video bit rate",
-            "Bits per second over all video tracks, 0 = the encoder's lowest; may change while \
-             recording. Until written it follows the tracks' size and frame rate",
+            "Bits per second over all video tracks, 0 = the encoder's minimum; may be changed while recording. Until \
+             it is set, it follows the tracks' size and frame rate",
             DEFAULT_VIDEO,
         ),
         uint(
             "bits-per-second",
             "Bit rate",
-            "Bits per second in total; writing it sets the audio and video rates by its split, \
-             never written = no total",
+            "Bits per second in total; setting it also sets the audio and video rates, by its split. No total unless \
+             set",
             0,
         ),
         glib::ParamSpecEnum::builder_with_default("audio-bitrate-mode", BitrateMode::Variable)
             .nick("Audio bit rate mode")
-            .blurb("Whether the audio encoder keeps its rate constant or lets it vary")
+            .blurb("Whether the bitrate of audio encoders is constant or variable")
             .mutable_playing()
             .build(),
         uint(
             "video-key-frame-interval-duration",
             "Key frame interval (time)",
-            "Most milliseconds from one video key frame to the next, 0 = two seconds; not \
-             together with video-key-frame-interval-count",
+            "Maximum time between video keyframes in milliseconds, 0 = two seconds; cannot be combined with \
+             video-key-frame-interval-count",
             0,
         ),
         uint(
             "video-key-frame-interval-count",
-            "Key frame interval (frames)",
-            "Most frames from one video key frame to the next, 0 = by time; not together with \
+            "Keyframe interval (frames)",
+            "Maximum number of frames between video keyframes, 0 = by time; cannot be combined with \
              video-key-frame-interval-duration",
             0,
         ),
         string(
             "location",
             "Location",
-            "File to write each recording to, in place of an older one, whose mode and owner it keeps; \
-             one %d or %0Nd counts the recordings, or their parts, from 0, %% is a percent sign",
+            "File to write each recording to. Replaces an existing file and keeps its mode and owner; one %d or %0Nd \
+             counts the recordings, or their parts, from 0, %% is a percent sign",
             None,
         ),
         boolean(
@@ -333,102 +333,104 @@ pub static PROPERTIES: Lazy<Vec<glib::ParamSpec>> = Lazy::new(|| {
         boolean(
             "blob-messages",
             "Blob messages",
-            "Put the sample with the bytes into the mediarecorder-data-available message (not \
-             with gst-launch -m, which prints it)",
+            "Put the sample with the bytes into the mediarecorder-data-available message (do not use with gst-launch \
+             -m, which prints it)",
         ),
         uint64(
             "max-memory",
             "Most memory",
-            "Bytes gathered for a blob that may be in memory; more of them live in an unlinked \
-             temporary file",
+            "Maximum bytes of a blob kept in memory; beyond that they are kept in an unlinked temporary file",
             DEFAULT_MAX_MEMORY,
         ),
         string(
             "temp-dir",
             "Temporary directory",
-            "Where the temporary file is; not set: $TMPDIR, else /var/tmp",
+            "Directory of the temporary file; if not set, $TMPDIR, else /var/tmp",
             None,
         ),
         uint64(
             "max-queue-time",
             "Most queued time",
-            "Nanoseconds of media of a track that may wait for its encoder or for another track",
+            "Maximum queued media per track in nanoseconds, waiting for the encoder or for another track",
             DEFAULT_MAX_QUEUE_TIME.nseconds(),
         ),
         uint64(
             "stop-timeout",
             "Stop timeout",
-            "Nanoseconds that draining and synchronising may take at the end; then the recording ends with an \
-             error and what there is",
+            "Maximum time for draining and synchronising at the end in nanoseconds; after that the recording ends \
+             with an error and the data so far",
             DEFAULT_STOP_TIMEOUT.nseconds(),
         ),
         uint64(
             "max-duration",
             "Maximum duration",
-            "Recorded time in nanoseconds after which the recording ends as by stop, 0 = unlimited",
+            "Recorded time in nanoseconds after which the recording stops, 0 = unlimited",
             DEFAULT_MAX_DURATION,
         ),
         uint64(
             "sync-interval",
             "Synchronising interval",
-            "Nanoseconds from one synchronising of the file at location with its disk to the next, which bound what a \
-             power cut costs; 0 = nothing is synchronised",
+            "Interval in nanoseconds at which the file at location is synchronised with the disk, which limits the \
+             loss in a power failure; 0 = never",
             DEFAULT_SYNC_INTERVAL,
         ),
         uint64(
             "max-size-time",
             "Maximum time of a part",
-            "Recorded time in nanoseconds after which the recording goes on in the next part, a file of its own, at the \
-             next video frame (copied: key frame); 0 = no splitting by time. location needs a %d",
+            "Maximum recorded time of a part in nanoseconds: the recording then continues in a new file at the next \
+             video frame (copied video: keyframe); 0 = no splitting by time. location needs a %d",
             DEFAULT_MAX_SIZE_TIME,
         ),
         uint64(
             "max-size-bytes",
             "Maximum size of a part",
-            "Bytes of a part, its index included, after which the recording goes on in the next; foreseen from the rate, so \
-             exceeded at most by what encoders held and one group of pictures. 0 = no splitting by size. location needs a %d",
+            "Maximum size of a part in bytes, including its index: the recording then continues in a new file. \
+             Forecast from the bitrate, so exceeded at most by what the encoders hold plus one GOP; 0 = no splitting \
+             by size. location needs a %d",
             DEFAULT_MAX_SIZE_BYTES,
         ),
         uint(
             "max-files",
             "Maximum number of files",
-            "Files that stay, the growing one included, of those that this element has written since it was made: the oldest \
-             is unlinked. 0 = all",
+            "Maximum number of files to keep, including the current one, of those written by this element since it \
+             was created: the oldest is unlinked. 0 = all",
             0,
         ),
         uint64(
             "max-total-bytes",
             "Maximum size of all files",
-            "Bytes in the files that this element has written since it was made, at any instant: the oldest is unlinked \
-             before more is written, and a part ends at half of it at the latest. 0 = unlimited. location needs a %d",
+            "Maximum total size, at any time, of the files written by this element since it was created: the oldest \
+             is unlinked before more is written, and a part ends at half of it at the latest. 0 = unlimited. location \
+             needs a %d",
             0,
         ),
         uint64(
             "min-free-space",
             "Minimum free space",
-            "Bytes that stay free on the file system of location: the oldest file is unlinked where max-files or \
-             max-total-bytes is set, else the recording ends as by stop. 0 = none",
+            "Minimum free bytes on the file system of location: the oldest file is unlinked if max-files or \
+             max-total-bytes is set, else the recording stops. 0 = none",
             0,
         ),
         string(
             "fallback-location",
             "Fallback location",
-            "File in which the recording goes on, as a new part, until its end, when location fails, at start too; one %d or \
-             %0Nd continues the count. Opened only then",
+            "File in which the recording continues, as a new part, if location fails (also at start); one %d or %0Nd \
+             continues the count. Opened only then",
             None,
         ),
         uint64(
             "pre-record-time",
             "Pre-record time",
-            "Nanoseconds of the past that are kept while inactive, in PAUSED and PLAYING: start begins that long \
-             before the call, at the key frame at or before that instant; 0 = none. Not with autostart",
+            "Duration of the pre-record buffer in nanoseconds, filled while inactive in PAUSED and PLAYING: a \
+             recording begins that long before the call of start, at the keyframe at or before that time; 0 = none. \
+             Not with autostart",
             DEFAULT_PRE_RECORD_TIME,
         ),
         glib::ParamSpecFlags::builder::<Keep>("keep")
             .nick("Keep")
             .blurb(
-                "What of raw video is kept where codec and container can; the rest is converted to 8-bit 4:2:0 with \
-                 square pixels, which stats says. PQ and HLG keep their depth unasked",
+                "Properties of raw video to keep if codec and container support them; otherwise it is converted to \
+                 8-bit 4:2:0 with square pixels, as reported by stats. PQ and HLG always keep their depth",
             )
             .mutable_playing()
             .build(),

@@ -30,7 +30,7 @@ impl MediaRecorder {
         gst::element_imp_warning!(
             self,
             gst::StreamError::Format,
-            ("The pad {} does not take {caps}: {way}.", pad.name())
+            ("Pad {} does not accept {caps}: {way}.", pad.name())
         );
     }
 }
@@ -53,7 +53,7 @@ fn way_in(kind: Kind, caps: &gst::Caps) -> (String, Vec<Missing>) {
     }
     if name.starts_with("application/x-rtp") {
         let depayloader = best(Type::DEPAYLOADER, caps).unwrap_or_else(|| "rtp…depay".into());
-        let way = format!("put rtpjitterbuffer ! {depayloader} in front of it");
+        let way = format!("put rtpjitterbuffer ! {depayloader} upstream of it");
         return (way, Vec::new());
     }
     for (step, what) in [
@@ -62,19 +62,19 @@ fn way_in(kind: Kind, caps: &gst::Caps) -> (String, Vec<Missing>) {
     ] {
         if let Some(element) = best(step, caps) {
             return (
-                format!("it is {what}, put {element} in front of it"),
+                format!("it is {what}, put {element} upstream of it"),
                 Vec::new(),
             );
         }
     }
     if formats::kind_of_caps(caps).is_some() && !formats::is_raw(caps) {
-        let way = "no decoder for it is installed; install one (gstreamer1.0-libav has most) and put decodebin in \
-                   front of it"
+        let way = "no decoder for it is installed; install one (gstreamer1.0-libav has most) and put decodebin \
+            upstream of it"
             .to_owned();
         return (way, vec![Missing::Decoder(caps.clone())]);
     }
     let way = format!(
-        "a track is audio or video, raw or encoded; put decodebin, or a converter to {}/x-raw, in front of it",
+        "a track is audio or video, raw or encoded; put decodebin, or a converter to {}/x-raw, upstream of it",
         kind.name()
     );
     (way, Vec::new())

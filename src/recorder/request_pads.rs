@@ -48,19 +48,15 @@ impl MediaRecorder {
         if obj.current_state() >= gst::State::Paused
             && let Err(err) = pad.set_active(true)
         {
-            gst::error!(
-                super::imp::CAT,
-                imp = self,
-                "{name} does not become active: {err}"
-            );
+            gst::error!(super::imp::CAT, imp = self, "cannot activate {name}: {err}");
         }
         obj.add_pad(&pad).ok()?;
         obj.set_element_flags(gst::ElementFlags::SINK);
         obj.child_added(&pad, &name);
         self.keep_past_of(&pad);
         self.tracks_modified(format!(
-            "The pad {name} was requested while a recording is on: its tracks cannot change. The \
-             new pad works from the next recording on; request pads before start."
+            "Pad {name} was requested during a recording, whose tracks cannot change. The new pad can be used from \
+             the next recording on; request pads before start."
         ));
         Some(pad.upcast())
     }
@@ -110,8 +106,8 @@ impl MediaRecorder {
         self.let_go();
         if !ended {
             self.tracks_modified(format!(
-                "The pad {name} was released while a recording is on, before its track had ended: \
-                 the tracks cannot change. Send EOS to a track that ends early."
+                "Pad {name} was released during a recording, before EOS: the tracks of a recording cannot change. \
+                 Send EOS to a track that ends early."
             ));
         }
         for subscriber in subscribers {

@@ -45,7 +45,7 @@ impl MediaRecorder {
         };
         if self.output.is_linked() {
             return Err(Error::not_supported(
-                "start: fallback-location is set, but the src pad is linked, and what leaves there is one stream; record \
+                "start: fallback-location is set, but the src pad is linked, which outputs a single stream; record \
                  into location alone, or do not link src",
             ));
         }
@@ -57,8 +57,8 @@ impl MediaRecorder {
         match values.fallback() {
             Some(fallback) if !location::is_numbered(&fallback) => {
                 Err(Error::not_supported(format!(
-                    "{what}, but fallback-location \"{fallback}\" names one file only; put %d or %05d into it, which goes on \
-                     counting the parts"
+                    "{what}, but fallback-location \"{fallback}\" names only one file; add %d or %05d, which \
+                     continues the count of the parts"
                 )))
             }
             _ => Ok(()),
@@ -69,15 +69,15 @@ impl MediaRecorder {
     pub(super) fn can_split(&self, what: &str, pattern: Option<&str>) -> Result<(), Error> {
         if self.output.is_linked() {
             return Err(Error::not_supported(format!(
-                "{what}, but the src pad is linked, and what leaves there is one stream; record into location, or \
-                 take the parts from on-data-available"
+                "{what}, but the src pad is linked, which outputs a single stream; record into location, or take the \
+                 parts from on-data-available"
             )));
         }
         match pattern {
             Some(pattern) if !location::is_numbered(pattern) && !self.names_files() => {
                 Err(Error::not_supported(format!(
-                    "{what}, but location \"{pattern}\" names one file only; put %d or %05d into it, which counts the \
-                     parts, or connect to format-location"
+                    "{what}, but location \"{pattern}\" names only one file; add %d or %05d, which counts the parts, \
+                     or connect to format-location"
                 )))
             }
             _ => Ok(()),
@@ -92,10 +92,9 @@ pub(super) fn check(
     inputs: &[TrackInput],
 ) -> Result<(), Refusal> {
     if let Some(name) = values.garbled.first() {
-        return Err(Error::not_supported(format!(
-            "start: what was written to {name} is not UTF-8; write it as UTF-8"
-        ))
-        .into());
+        return Err(
+            Error::not_supported(format!("start: the value of {name} is not valid UTF-8")).into(),
+        );
     }
     if values.key_interval_ms > 0 && values.key_interval_frames > 0 {
         return Err(Error::not_supported(
@@ -119,8 +118,8 @@ pub(super) fn check_free_space(values: &Values, file: Option<&str>) -> Result<()
     // Problems with the directory are reported when the file is opened.
     match free_space(Path::new(file)) {
         Ok(Some(free)) if free < least => Err(Error::unknown(format!(
-            "start: {free} bytes are free where location \"{file}\" is, but min-free-space asks for {least}; make room, \
-             lower min-free-space, or name another disk"
+            "start: {free} bytes are free on the file system of location \"{file}\", but min-free-space is {least}; \
+             free some space, lower min-free-space, or use another disk"
         ))),
         _ => Ok(()),
     }
@@ -139,8 +138,8 @@ pub(super) fn check_decoders(
         if !formats::is_raw(&caps) && !formats::can_decode(&caps) {
             return Err(Refusal {
                 error: Error::not_supported(format!(
-                    "start: {caps} on {} would have to be decoded, and nothing here does; install a decoder \
-                     (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes",
+                    "start: {caps} on {} has to be decoded, but no decoder for it is installed; install one \
+                     (gstreamer1.0-libav has most), or set a mime-type that can contain it without transcoding",
                     pad.name()
                 )),
                 missing: vec![Missing::Decoder(caps)],

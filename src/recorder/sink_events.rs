@@ -165,7 +165,7 @@ impl MediaRecorder {
                     self,
                     gst::StreamError::Format,
                     (
-                        "{} needs a segment in TIME, this one is in {:?}",
+                        "{} needs a TIME segment, got {:?}",
                         pad.name(),
                         segment.format()
                     )

@@ -133,7 +133,11 @@ impl Subscriber {
             Subscriber::Past(track) => {
                 let mute = AssertUnwindSafe(|| track.mute(muted, from));
                 if catch_unwind(mute).is_err() {
-                    gst::error!(CAT, "The past of {} cannot be muted", track.name());
+                    gst::error!(
+                        CAT,
+                        "The pre-record buffer of {} cannot be muted",
+                        track.name()
+                    );
                 }
             }
         }

@@ -239,7 +239,7 @@ mod imp {
             static PROPERTIES: Lazy<[glib::ParamSpec; 1]> = Lazy::new(|| {
                 [glib::ParamSpecUInt::builder("bitrate")
                     .nick("Bit rate")
-                    .blurb("Bit rate of both encoders together, in bit/s")
+                    .blurb("Total bitrate of both encoders in bit/s")
                     .mutable_playing()
                     .build()]
             });
@@ -375,7 +375,7 @@ mod imp {
             let pair = state.colours.pop_front().zip(state.alphas.pop_front());
             drop(state);
             let Some(joined) = pair.and_then(|(colour, alpha)| join(&colour, &alpha)) else {
-                let what = "the packets of colour and alpha do not belong together";
+                let what = "the packets of colour and alpha do not match";
                 gst::element_imp_error!(self, gst::StreamError::Encode, ["{what}"]);
                 return Err(gst::FlowError::Error);
             };

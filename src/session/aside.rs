@@ -22,7 +22,7 @@ pub fn apart(work: impl FnOnce() + Send + 'static) {
         .name("mediarecorder-aside".into())
         .spawn(work);
     if let Err(err) = spawned {
-        gst::warning!(crate::log::CAT, "No thread can be had: {err}");
+        gst::warning!(crate::log::CAT, "Cannot create a thread: {err}");
     }
 }
 

@@ -126,7 +126,7 @@ impl State {
         (rung, caps): (Rung, gst::Caps),
         from: Option<gst::ClockTime>,
     ) {
-        gst::info!(CAT, "{} goes on as {caps}: {rung:?}", watched.name);
+        gst::info!(CAT, "{} continues with {caps}: {rung:?}", watched.name);
         let Some(listener) = watched.listener.upgrade() else {
             return;
         };

@@ -196,8 +196,8 @@ impl Session {
                         .push(Event::Missing(vec![Missing::Decoder(caps.clone())]));
                 }
                 self.fail(Error::not_supported(format!(
-                    "The track of {name} cannot be recorded: no decoder here takes {caps}. Install one \
-                     (gstreamer1.0-libav has most), or ask for a mime-type that takes it as it comes."
+                    "The track of {name} cannot be recorded: no installed decoder accepts {caps}. Install one \
+                     (gstreamer1.0-libav has most), or set a mime-type that can contain it without transcoding."
                 )));
             }
             Failure::Damaged(what) => {
@@ -206,13 +206,13 @@ impl Session {
                 drop(state);
                 if !begun {
                     self.fail(Error::unknown(format!(
-                        "The track of {name} cannot be recorded: no decoder here decodes it, it is damaged or not what \
-                         its caps say ({caps}): {what}. Leave mime-type empty to store it as it comes, or decode it in \
-                         front of the recorder."
+                        "The track of {name} cannot be recorded: no installed decoder can decode it, it is damaged \
+                         or does not match its caps ({caps}): {what}. Leave mime-type empty to store it without \
+                         transcoding, or decode it upstream of the recorder."
                     )));
                 } else if !warned {
                     self.backpressure.warn(format!(
-                        "The decoder of {name} has failed: {what}. Another takes its place at what comes next."
+                        "The decoder of {name} has failed: {what}. Another one decodes from here on."
                     ));
                 }
             }

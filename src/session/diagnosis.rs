@@ -93,7 +93,7 @@ fn explain(
         return (Vec::new(), failed);
     }
     let why = if is_flow {
-        "an element on its way into the file has taken no more of it".to_owned()
+        "an element between it and the file refused its data".to_owned()
     } else {
         said(&what, &debug)
     };
@@ -140,7 +140,7 @@ fn failed_elsewhere(
 
 fn another_way(codec: Codec) -> String {
     format!(
-        "Ask for another mime-type, such as {}, or decode it in front of the recorder.",
+        "Set another mime-type, such as {}, or decode it upstream of the recorder.",
         match codec.kind() {
             crate::model::Kind::Audio => "audio/x-matroska",
             crate::model::Kind::Video => "video/x-matroska",
@@ -177,29 +177,30 @@ impl TrackPath {
             "parser" | "timestamper" | "encoded" => (
                 match step {
                     "parser" => "its parser".to_owned(),
-                    _ => format!("the step behind its parser ({step})"),
+                    _ => format!("the element after its parser ({step})"),
                 },
                 format!(
-                    "It is not {codec} as its caps say, or cannot be made what {container} wants; put the parser \
-                     of its codec or a demuxer in front of the recorder, or decode it there."
+                    "It is not {codec} as described by its caps, or cannot be converted to what {container} \
+                     requires; put the parser of its codec or a demuxer upstream of the recorder, or decode it there."
                 ),
             ),
             "encoder" => (
                 format!("the encoder for {codec}"),
-                "Convert it in front of the recorder to a format that is common (audio: S16LE, up to 2 channels; \
-                 video: I420), or ask for another mime-type."
+                "Convert it to a common format upstream of the recorder (audio: S16LE, up to 2 channels; video: \
+                 I420), or set another mime-type."
                     .to_owned(),
             ),
             "raw" | "audioconvert" | "audioresample" | "videoconvert" | "videoscale" | "videoflip" => (
-                format!("the step that converts it for {codec} ({step})"),
-                "Put audioconvert or videoconvert in front of the recorder, with caps behind it that say a format \
-                 that is common."
+                format!("the element that converts it for {codec} ({step})"),
+                "Put audioconvert or videoconvert upstream of the recorder, followed by a caps filter with a common \
+                 format."
                     .to_owned(),
             ),
             other => (format!("{container} ({other})"), another_way(self.codec)),
         };
-        let text =
-            format!("The track of {name} cannot be recorded: {step} does not take {given}. {way}");
+        let text = format!(
+            "The track of {name} cannot be recorded: {step} does not accept {given}. {way}"
+        );
         Error::not_supported(text)
     }
 
@@ -208,8 +209,9 @@ impl TrackPath {
         let (name, codec) = (&self.name, self.codec.name());
         let caps = given.unwrap_or(&self.caps);
         Error::unknown(format!(
-            "The track of {name} cannot go on as {codec}: its caps changed to {caps}, and {decoder} cannot decode it, \
-             which is damaged or not what its caps say: {said}. Keep to {codec}, or decode it in front of the recorder."
+            "The track of {name} cannot continue as {codec}: its caps changed to {caps}, and {decoder} cannot decode \
+             it, as it is damaged or does not match its caps: {said}. Do not change the codec, or decode it upstream \
+             of the recorder."
         ))
     }
 
@@ -219,8 +221,9 @@ impl TrackPath {
         let given = decoder.and_then(|decoder| input_caps(&decoder));
         let caps = given.unwrap_or_else(|| self.caps.clone());
         let text = format!(
-            "The track of {name} cannot go on as {codec}: its caps changed to {caps}, which no decoder here takes. \
-             Install one (gstreamer1.0-libav has most), keep to {codec}, or decode it in front of the recorder."
+            "The track of {name} cannot continue as {codec}: its caps changed to {caps}, which no installed decoder \
+             accepts. Install one (gstreamer1.0-libav has most), do not change the codec, or decode it upstream of \
+             the recorder."
         );
         (vec![Missing::Decoder(caps)], Error::not_supported(text))
     }

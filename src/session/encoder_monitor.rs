@@ -296,7 +296,7 @@ impl EncoderMonitor {
                 state.run.failed = true;
                 // On an error, appsrc would pause without a message.
                 info.flow_res = gone;
-                Some(Error::unknown(format!("it has taken no more ({flow})")))
+                Some(Error::unknown(format!("it refused its input ({flow})")))
             }
             result => {
                 info.flow_res = result;
@@ -438,7 +438,7 @@ impl EncoderMonitor {
                 if !self.has_same_headers(&mut state, caps) {
                     state.run.failed = true;
                     return Err(Error::unknown(
-                        "its headers are not those of the track".to_owned(),
+                        "its headers differ from those of the track".to_owned(),
                     ));
                 }
             }

@@ -113,8 +113,7 @@ fn encoder_that_works(
     let tuning = tuning(track, spec, settings);
     let factories = candidates(spec, failed_before);
     let mut factories = factories.into_iter().peekable();
-    let mut reason =
-        Error::not_supported(format!("There is no encoder for {} here.", codec.name()));
+    let mut reason = Error::not_supported(format!("No encoder for {} is installed.", codec.name()));
     while let Some(factory) = factories.next() {
         let built = factory
             .create()

@@ -165,14 +165,14 @@ impl fmt::Display for Event {
                 ..
             } => {
                 let place = location.as_deref().unwrap_or("no file");
-                write!(f, "on-start: {mime_type}, into {place}")
+                write!(f, "on-start: {mime_type}, to {place}")
             }
             Event::Pause { .. } => f.write_str("on-pause"),
             Event::Resume { .. } => f.write_str("on-resume"),
             Event::Warning { message } => write!(f, "warning: {message}"),
             Event::Missing(missing) => write!(f, "not installed: {missing:?}"),
             Event::Finalising => f.write_str("progress: finalising"),
-            Event::Ended { session } => write!(f, "recording {session} is over"),
+            Event::Ended { session } => write!(f, "recording {session} has ended"),
             Event::Error { error, .. } => write!(f, "on-error: {error}"),
             Event::Data { blob, .. } => {
                 write!(f, "on-data-available: {} bytes", blob.bytes.size())

@@ -68,7 +68,7 @@ impl Session {
             .spawn(Arc::downgrade(self), part)
             .map_err(|err| {
                 Error::unknown(format!(
-                    "The file cannot be synchronised: no thread can be had: {err}"
+                    "The file cannot be synchronised: cannot create a thread: {err}"
                 ))
             })
     }
@@ -95,8 +95,8 @@ impl Session {
             Unsynchronised::Failed(_) => String::new(),
         };
         Error::unknown(format!(
-            "location \"{location}\" has all of the recording, but could not be synchronised{late}, as sync-interval \
-             asks: {reason}. A power cut may still cost some of it."
+            "location \"{location}\" is complete, but could not be synchronised{late}, as requested by \
+             sync-interval: {reason}. A power failure may still cause a loss."
         ))
     }
 }

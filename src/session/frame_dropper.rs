@@ -119,8 +119,8 @@ impl FrameDropper {
     pub fn warn(&self, name: &str, waiting: Ns, backpressure: &Backpressure) {
         if self.is_news(Instant::now()) {
             backpressure.warn(format!(
-                "The encoder of {name} is too slow: {} ms of media wait for it, so some is left out until \
-                 it has caught up.",
+                "The encoder of {name} is too slow: {} ms of media are queued. Frames are dropped until it has \
+                 caught up.",
                 waiting / 1_000_000
             ));
         }

@@ -87,7 +87,7 @@ impl BytesOut {
             Some(patched) => self.put(patched),
             None => gst::warning!(
                 CAT,
-                "Refused of the muxer: a patch of another length than what it replaces"
+                "Refused: the muxer's patch differs in length from what it replaces"
             ),
         }
     }

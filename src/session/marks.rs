@@ -260,9 +260,9 @@ impl Session {
     pub(super) fn warn_of_lost_chapters(&self) {
         let told = std::mem::replace(&mut lock(&self.control).warned_of_marks, true);
         if !told {
-            let message = "No room is left for chapters in the head of the recording: this mark, and later ones, are told \
-                           by on-mark only. Titles that are shorter need less of it; video/x-matroska, video/webm, \
-                           video/mp4 and audio/wav at a location take any number.";
+            let message = "No space is left for chapters in the header of the recording: this mark and later ones \
+                are reported by on-mark only. Use shorter titles, or record video/x-matroska, video/webm, video/mp4 \
+                or audio/wav to location, which have no such limit.";
             self.warn(message.into());
         }
     }

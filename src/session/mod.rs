@@ -229,7 +229,7 @@ impl Session {
             gst::info!(
                 CAT,
                 id = &self.label,
-                "Goes on at running time {}",
+                "Resumed at running time {}",
                 time(running_time)
             );
             part.events.fill(slot, Some(Event::Resume { running_time }));
@@ -237,7 +237,7 @@ impl Session {
             gst::info!(
                 CAT,
                 id = &self.label,
-                "Goes on at the first key frame from running time {} on",
+                "Resumes at the first keyframe from running time {} on",
                 time(running_time)
             );
             lock(&part.control).resumes.push((interval, slot));

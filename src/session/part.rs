@@ -180,7 +180,7 @@ impl Part {
     /// Warns that `location` has failed and the recording continues elsewhere.
     pub fn warn_of_fallback(&self, error: &Error) {
         let what = error.message().trim_end_matches('.');
-        let message = format!("{what}. The recording goes on at fallback-location.");
+        let message = format!("{what}. The recording continues at fallback-location.");
         self.events.push(Event::Warning { message });
     }
 

@@ -134,7 +134,7 @@ pub(super) fn make(factory: &str, name: &str) -> Result<gst::Element, Error> {
         .build()
         .map_err(|_| {
             Error::not_supported(format!(
-                "Cannot record: the GStreamer element {factory} is missing here; install {}",
+                "Cannot record: the GStreamer element {factory} is missing; install {}",
                 formats::package(factory)
             ))
         })

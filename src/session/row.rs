@@ -167,7 +167,7 @@ impl Session {
         {
             if let Err(err) = supervisor::spawn(self.clone(), part) {
                 self.fail(Error::unknown(format!(
-                    "The next part cannot begin: no thread can be had: {err}"
+                    "The next part cannot begin: cannot create a thread: {err}"
                 )));
                 return;
             }
@@ -240,7 +240,7 @@ impl Session {
             if let Some(synchroniser) = first.synchroniser() {
                 synchroniser.end();
             }
-            Error::unknown(format!("start: no thread can be had: {err}"))
+            Error::unknown(format!("start: cannot create a thread: {err}"))
         })
     }
 

@@ -28,7 +28,7 @@ pub(super) enum Unsynchronised {
 impl fmt::Display for Unsynchronised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Late => f.write_str("the disk is too slow, or does not answer"),
+            Self::Late => f.write_str("the disk is too slow, or does not respond"),
             Self::Failed(reason) => f.write_str(reason),
         }
     }
@@ -186,7 +186,7 @@ impl Synchroniser {
             let reason = err.to_string();
             part.progress.note_incomplete();
             let error = format!(
-                "The recording is not safe from a power cut, as sync-interval asks: {reason}"
+                "The recording is not protected from a power failure as requested by sync-interval: {reason}"
             );
             session.fail_disk(part, Error::unknown(error));
             lock(&self.state).failed = Some(reason);

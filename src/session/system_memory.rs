@@ -42,7 +42,7 @@ impl Shelf {
                 || meta.width() < self.info.width()
                 || meta.height() < self.info.height())
         {
-            return Err(glib::bool_error!("it is of another format than its caps"));
+            return Err(glib::bool_error!("its format differs from its caps"));
         }
         let near = self
             .pool
@@ -118,9 +118,8 @@ pub fn bring_over(pad: &gst::Pad, name: &str, failed: impl Fn(Error) + Send + Sy
             }
             Some(Err(err)) => {
                 failed(Error::not_supported(format!(
-                    "The pictures on {name} cannot be read: their memory ({}) does not map: {err}. \
-                     Bring them to system memory before the recorder, as with gldownload, \
-                     vapostproc or cudadownload.",
+                    "The video frames on {name} cannot be mapped, as their memory is {}: {err}. Copy them to system \
+                     memory upstream of the recorder, for example with gldownload, vapostproc or cudadownload.",
                     kinds(buffer)
                 )));
                 leave_out(info)

@@ -204,8 +204,8 @@ impl Session {
             return;
         };
         self.tracks_modified(Error::not_supported(format!(
-            "The stream on {} is encoded and is played backwards, which no file can hold: decode it \
-             in front of the recorder.",
+            "The stream on {} is encoded and has a negative rate, which no container supports: decode it upstream of \
+             the recorder.",
             track.name()
         )));
     }

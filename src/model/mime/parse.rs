@@ -134,7 +134,7 @@ impl MimeType {
         };
         if self.kind == Kind::Audio && codec.kind() == Kind::Video {
             return Err(refused(format!(
-                "{} is video and the type is audio",
+                "{} is a video codec, but the type is audio",
                 codec.name()
             )));
         }
@@ -147,7 +147,7 @@ impl MimeType {
         }
         if let Some(other) = self.codec(codec.kind()) {
             return Err(refused(format!(
-                "it names two {} codecs, {} and {}, and every track of a kind gets the same",
+                "it names two {} codecs, {} and {}, but all tracks of a kind get the same one",
                 codec.kind().name(),
                 other.codec.name(),
                 codec.name()

@@ -824,7 +824,7 @@ fn a_recording_before_the_end_of_another_is_a_warning_and_leaves_it_alone() {
     ]);
     assert_eq!(file.escape_ascii().to_string(), "Headerbody");
     assert_eq!(warnings.len(), 1, "{warnings:?}");
-    assert!(warnings[0].contains("being finished"), "{warnings:?}");
+    assert!(warnings[0].contains("being finalised"), "{warnings:?}");
 }
 
 #[test]

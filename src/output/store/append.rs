@@ -30,7 +30,7 @@ impl Store {
     pub fn append_whole(&mut self, buffer: gst::Buffer, aside: bool) -> io::Result<()> {
         self.flush()?;
         if self.has_failed() || self.finished {
-            return Err(io::Error::other("nothing can be appended to the recording"));
+            return Err(io::Error::other("the recording cannot be appended to"));
         }
         let size = buffer.size() as u64;
         let temp_dir = self.temp_dir.as_deref();

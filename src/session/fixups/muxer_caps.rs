@@ -160,7 +160,7 @@ fn readable(
     let number = |name| fields.get::<i32>(name).unwrap_or(0);
     if sized && (number("width") <= 0 || number("height") <= 0) {
         return Err(
-            "they have no width and height; link its encoder or a demuxer, whose caps have them"
+            "they lack width and height; link its encoder or a demuxer, whose caps have them"
                 .into(),
         );
     }
@@ -178,16 +178,16 @@ fn readable(
     match (taken.is_any() || caps.is_subset(taken), named) {
         (true, _) => Ok(caps),
         (false, Some(form)) => Err(format!(
-            "it takes only {}; ask for another mime-type, such as {}/x-matroska",
+            "it supports only {}; set another mime-type, such as {}/x-matroska",
             form.to_string().trim_end_matches(';'),
             codec.kind().name()
         )),
-        (false, None) => Err("it takes no such media; ask for another mime-type".into()),
+        (false, None) => Err("it does not support such media; set another mime-type".into()),
     }
 }
 
-const NO_HEADER: &str = "they have no stream header (streamheader), or none that can be read; link the encoder, its \
-                         parser or a demuxer, whose caps have it";
+const NO_HEADER: &str = "they lack a valid stream header (streamheader); link the encoder, its parser or a demuxer, \
+    whose caps have it";
 
 fn complete_sound(fields: &mut gst::StructureRef, channels: i32, rate: i32) {
     for (name, value) in [("channels", channels), ("rate", rate)] {

@@ -97,7 +97,7 @@ impl Feed {
 const TAIL: [&str; 3] = ["-parser", "-encoded", "-timestamper"];
 
 pub(super) fn no_track(name: &str) -> Error {
-    failed(name, "it is no track of this recording")
+    failed(name, "it is not a track of this recording")
 }
 
 /// Whether an element with this name is part of the track's head.
@@ -147,7 +147,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let mux_pad = self
             .end
             .mux_pad(head.spec.codec.kind())
-            .ok_or_else(|| failed(track.name, "the muxer takes no more tracks"))?;
+            .ok_or_else(|| failed(track.name, "the muxer does not accept more tracks"))?;
         let takes = tail.first().and_then(|first| first.static_pad("sink"));
         let out = tail.last().and_then(|last| last.static_pad("src"));
         let no_pad = || failed(track.name, "no pad");
@@ -499,8 +499,8 @@ impl<L: Listener> ChainBuilder<'_, L> {
 /// The container's size limit is reached.
 fn full(container: Container, most: u64) -> Error {
     Error::unknown(format!(
-        "{} holds no more than {most} bytes of media, and that many are recorded: here the recording ends. \
-         Longer ones go into audio/x-matroska;codecs=pcm, or smaller into audio/flac.",
+        "{} is limited to {most} bytes of media, which have been recorded: the recording ends. Use \
+         audio/x-matroska;codecs=pcm for longer recordings, or audio/flac for smaller ones.",
         container.name()
     ))
 }

@@ -21,7 +21,7 @@ impl Supervisor {
         };
         if !track.is_ended() {
             self.session.warn(format!(
-                "Nothing has come on {}: it is left out of this recording.",
+                "No data on {}: it is left out of this recording.",
                 track.name()
             ));
         }

@@ -26,7 +26,7 @@ impl Front {
             gst::debug!(
                 CAT,
                 id = &session.label,
-                "Interval {index} begins at running time {}, asked for at {}",
+                "Interval {index} begins at running time {}, requested at {}",
                 time(at),
                 time(requested)
             );
@@ -119,8 +119,8 @@ impl Front {
         let waited = progress.saturating_sub(first);
         if waited > KEY_FRAME_LIMIT.max(session.settings.max_queue_time) {
             session.warn(format!(
-                "No key frame has come on {name} for {} ms: recording begins without one, and its pictures are \
-                 whole only from the next one on.",
+                "No keyframe on {name} for {} ms: recording begins without one, and its video is only complete from \
+                 the next one on.",
                 waited / 1_000_000
             ));
             for (_, track) in session.open_tracks() {
@@ -146,8 +146,7 @@ impl Front {
         if waited > KEY_FRAME_PATIENCE && !self.warned_key_frame {
             self.warned_key_frame = true;
             session.warn(format!(
-                "No key frame has come on {track} for {} ms although one was requested: recording begins at the next \
-                 one that comes.",
+                "No keyframe on {track} for {} ms although one was requested: recording begins at the next one.",
                 waited / 1_000_000
             ));
         }

@@ -106,8 +106,8 @@ impl Supervisor {
 
     fn drained_too_slowly(&self) -> Error {
         Error::unknown(format!(
-            "The recording did not drain within stop-timeout ({} ms): an encoder or the disk is too slow; what was \
-             written until now is delivered.",
+            "The recording did not drain within stop-timeout ({} ms): an encoder or the disk is too slow; the data \
+             so far is delivered.",
             self.session.settings.stop_timeout.as_millis()
         ))
     }

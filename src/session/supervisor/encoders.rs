@@ -64,7 +64,7 @@ impl Supervisor {
                 failed.push((index, error.clone()));
             } else if hangs {
                 let text = format!(
-                    "it hangs: nothing has come out of it for {} ms while it held input",
+                    "it hangs: no output for {} ms while it held input",
                     patience.as_millis()
                 );
                 failed.push((index, Error::unknown(text)));
@@ -112,7 +112,7 @@ impl Supervisor {
                 let names = (old.as_deref(), new.as_deref());
                 let warning = remedies::warning(&name, names, remedy, &error);
                 Ok(format!(
-                    "{warning} in the same file; what it had been given is encoded again."
+                    "{warning} in the same file; its pending input is encoded again."
                 ))
             }
             Err(error) => {
@@ -138,7 +138,7 @@ impl Supervisor {
         track.leave_out_of(part.number);
         part.progress.note_incomplete();
         Ok(format!(
-            "{error} The recording goes on in a new part; what that encoder had been given is lost."
+            "{error} The recording continues in a new part; the pending input of that encoder is lost."
         ))
     }
 
@@ -205,8 +205,8 @@ impl Supervisor {
     fn no_encoder(&self, index: usize, factory: Option<&str>, error: &Error) -> Error {
         let track = self.track_at(index).map_or("a track", Track::name);
         Error::unknown(format!(
-            "The encoder of {track} ({}) has failed, and there is no other that could go on: {error} What was recorded until \
-             then is delivered. Ask for another codec in mime-type, or install another encoder.",
+            "The encoder of {track} ({}) has failed, and no other one can continue: {error} The data so far is \
+             delivered. Set another codec in mime-type, or install another encoder.",
             factory.unwrap_or("none")
         ))
     }

@@ -137,8 +137,8 @@ impl Supervisor {
             None => "The directory of temporary files".into(),
         };
         Error::unknown(format!(
-            "{place} does not answer: a write there has not returned within stop-timeout ({} ms). What it \
-             has taken before is there; no more can be delivered.",
+            "{place} does not respond: a write has not returned within stop-timeout ({} ms). Only what was written \
+             before is delivered.",
             self.session.settings.stop_timeout.as_millis()
         ))
     }
@@ -163,7 +163,7 @@ impl Supervisor {
             }),
             // The recording goes on.
             false => part.events.push(Event::Warning {
-                message: format!("Part {number} lacks its end: {error}"),
+                message: format!("Part {number} is incomplete: {error}"),
             }),
         };
         let mut failed = error.is_some();
@@ -251,7 +251,7 @@ impl Supervisor {
         gst::info!(
             CAT,
             id = &part.label,
-            "Over after {:?}: {} recorded, {size} bytes in {blobs} blobs{}{}",
+            "Ended after {:?}: {} recorded, {size} bytes in {blobs} blobs{}{}",
             self.begun.elapsed(),
             time(end.duration),
             if part.location().is_some() {

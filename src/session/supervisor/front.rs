@@ -114,7 +114,7 @@ impl Front {
                 gst::debug!(
                     CAT,
                     id = &session.label,
-                    "Track {} has ended: {} buffers came, {} encoded, {} left out, {} filled",
+                    "Track {} has ended: {} buffers received, {} encoded, {} dropped, {} filled",
                     track.name(),
                     counts.buffers(),
                     counts.encoded,

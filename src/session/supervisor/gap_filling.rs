@@ -148,7 +148,7 @@ impl Front {
                     gst::debug!(
                         CAT,
                         id = &session.label,
-                        "Track {} stays away: filled until {}",
+                        "Track {} is absent: filled until {}",
                         track.name(),
                         time(until)
                     );
@@ -179,9 +179,9 @@ impl Front {
             return;
         }
         session.warn(format!(
-            "Nothing has come on {} for {} ms while something has on others, and nothing can stand in for it in this \
-             container: its track ends here, the others go on. In video/x-matroska or video/mp4 it would be there when \
-             it comes back. If it brings frames so rarely, set max-queue-time higher.",
+            "No data on {} for {} ms, unlike on other tracks, and this container has nothing to fill its track with: \
+             it ends here, the others continue. In video/x-matroska or video/mp4 it could return. If its frames are \
+             that rare, increase max-queue-time.",
             track.name(),
             session.settings.patience().as_millis()
         ));

@@ -67,13 +67,13 @@ impl Supervisor {
             (Ok(None), Some(pattern)) => location::numbered(pattern, number).map(Some),
             (Ok(None), None) => pattern.map_or(Ok(None), |pattern| {
                 Err(Error::unknown(format!(
-                    "The next part cannot begin: format-location has not named its file, and location \"{pattern}\" names \
-                     one only; put %d into it, or answer with a name for part {part}"
+                    "The next part cannot begin: format-location returned no file name, and location \"{pattern}\" \
+                     names only one file; add %d to it, or return a name for part {part}"
                 )))
             }),
             (Err(error), Some(pattern)) => {
                 let message = format!(
-                    "{}; the file is named by location.",
+                    "{}; location names the file.",
                     error.message().trim_end_matches('.')
                 );
                 self.part.events.push(Event::Warning { message });
@@ -102,8 +102,8 @@ impl Supervisor {
             || session.location().as_ref() == Some(&name)
         {
             return Err(Error::unknown(format!(
-                "{source} names \"{name}\" for part {}, but the part before it has just been written there; name another \
-                 file for each part",
+                "{source} names \"{name}\" for part {}, which is the file of the previous part; use a different name \
+                 for each part",
                 self.part.number
             )));
         }

@@ -187,7 +187,8 @@ impl Listener for PipelineEvents {
     fn left_out(&self, track: usize, caps: &gst::Caps) {
         let media = caps.structure(0).map_or("nothing", |s| s.name().as_str());
         let message = format!(
-            "{} goes on as other {media}, which this part cannot hold: what comes before the next part is left out.",
+            "{} has changed to other {media}, which this part cannot contain: its data is dropped until the next \
+             part.",
             self.names.get(track).map_or("A track", String::as_str)
         );
         self.part.events.push(Event::Warning { message });

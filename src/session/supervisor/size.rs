@@ -74,7 +74,7 @@ impl Session {
         if let Some(at) = asked {
             let bytes = part.size.expected();
             let at = time(at);
-            gst::info!(CAT, id = &part.label, "Full at {at}: {bytes} bytes");
+            gst::info!(CAT, id = &part.label, "Maximum size at {at}: {bytes} bytes");
         }
         asked.is_some()
     }
@@ -85,7 +85,7 @@ impl Session {
         gst::info!(
             CAT,
             id = &part.label,
-            "Ends: {least} bytes are to stay free"
+            "Ends: min-free-space is {least} bytes"
         );
         self.stop_because(EndReason::MinFreeSpace, |t| {
             let earliest = self.now().min(horizon.unwrap_or(Ns::MAX));

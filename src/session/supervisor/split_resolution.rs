@@ -124,8 +124,8 @@ impl Front {
         let waited = progress.saturating_sub(since);
         if waited > KEY_FRAME_LIMIT.max(session.settings.max_queue_time) {
             session.warn(format!(
-                "No key frame has come on {} for {} ms: the next part begins without one, and its pictures are whole \
-                 only from the next one on.",
+                "No keyframe on {} for {} ms: the next part begins without one, and its video is only complete from \
+                 the next one on.",
                 track.name(),
                 waited / 1_000_000
             ));

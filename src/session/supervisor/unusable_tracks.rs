@@ -21,18 +21,18 @@ impl Supervisor {
             track.leave_out();
             let media = caps.structure(0).map_or("nothing", |s| s.name().as_str());
             let why = match formats::can_decode(&caps) || formats::is_raw(&caps) {
-                true => "the headers of its track cannot be made anew",
+                true => "the headers of its track cannot be replaced",
                 false => "nothing here decodes it",
             };
-            let what = format!("{name} goes on as other {media}, and {why}");
+            let what = format!("{name} has changed to other {media}, and {why}");
             gst::warning!(CAT, id = &session.label, "{what}: {caps}");
             let mut others = session.tracks.iter().filter(|other| *other.name() != name);
             if others.all(|other| other.is_closed() && other.fed(self.part.number) <= at) {
                 error = Some(Error::not_supported(format!(
-                    "{what}: the recording ends here. Record Opus, AAC, VP8 or H.264, which can go on."
+                    "{what}: the recording ends here. Record Opus, AAC, VP8 or H.264, which can continue."
                 )));
             } else {
-                let message = format!("{what}: its track ends here, the others go on.");
+                let message = format!("{what}: its track ends here, the others continue.");
                 self.part.events.push(Event::Warning { message });
             }
         }

@@ -117,8 +117,8 @@ impl Track {
                 if by < 0 { "ahead of" } else { "behind" },
             );
             self.backpressure.warn(format!(
-                "The stamps of {} were {much} ms {way} the time at which they came: they are shifted by that from \
-                 here on.",
+                "The timestamps of {} were {much} ms {way} their time of arrival: they are shifted by that from here \
+                 on.",
                 self.name
             ));
         }
@@ -279,7 +279,7 @@ impl Track {
             Some(gate) => {
                 if !gate.mute(at, muted) && muted {
                     self.backpressure.warn(format!(
-                        "{} is encoded: mute has no effect on it; mute it before its encoder.",
+                        "{} is encoded: mute has no effect on it; mute it upstream of its encoder.",
                         self.name
                     ));
                 }
