@@ -9,8 +9,9 @@ use coded::{
     drive::{copies, place_for},
     is_key, play_until, units, with_lengths, with_start_codes,
 };
-use common::judge::{decode, sync};
-use common::outer::Outer;
+use common::judge::{decode, file, sync};
+use common::outer::{Outer, STEREO};
+use gst::prelude::*;
 
 const X264: &str = "x264enc key-int-max=15 bframes=0 speed-preset=ultrafast";
 const X265: &str = "x265enc key-int-max=15 speed-preset=ultrafast option-string=\"bframes=0\"";
@@ -449,5 +450,32 @@ fn aac_in_loas_is_copied_as_raw_aac() {
         let adts = coded::audio("voaacenc ! audio/mpeg,stream-format=adts", 40);
         let given = in_loas(&adts);
         copies(name, adts, Some(given), coded::without_adts);
+    }
+}
+
+/// Parsers claim for the last frame, which is shorter, that it is as long as the others.
+#[test]
+fn flac_in_matroska_lasts_as_long_as_its_samples() {
+    for encoder in ["identity", "flacenc", "flacenc ! flacparse"] {
+        let (_directory, path) = place_for("flac.mka");
+        let outer = Outer::new("audio/x-matroska;codecs=flac", &path);
+        outer.recorder.set_property("autostart", true);
+        let source = outer.source(&format!(
+            "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO} ! {encoder}"
+        ));
+        source.link(&outer.pad("audio_%u")).unwrap();
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        outer.set_state(gst::State::Null);
+        let stops = outer
+            .heard()
+            .into_iter()
+            .filter(|event| event.name == "stop");
+        let durations: Vec<u64> = stops
+            .map(|stop| stop.fields.get("duration").unwrap())
+            .collect();
+        assert_eq!(durations, [SECOND], "{encoder}");
+        let container = file::duration(&path).unwrap();
+        assert!((container - 1e9).abs() < 1.1e6, "{encoder}: {container} ns");
     }
 }

@@ -352,3 +352,104 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
 }
+
+/// The running time of the last buffer at `pad`, as upstream stamps it.
+fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
+    let newest = Arc::<AtomicU64>::default();
+    let told = newest.clone();
+    pad.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let segment = pad
+            .sticky_event::<gst::event::Segment>(0)
+            .expect("a segment");
+        let segment = segment
+            .segment()
+            .downcast_ref::<gst::ClockTime>()
+            .unwrap()
+            .clone();
+        let pts = info.buffer().and_then(|buffer| buffer.pts());
+        let running = segment.to_running_time(pts).map_or(0, |at| at.nseconds());
+        told.store(running, Ordering::SeqCst);
+        gst::PadProbeReturn::Ok
+    });
+    newest
+}
+
+/// Records, with a pause, and compares the request with what upstream stamps at that time. `disturb` is called while it
+/// records.
+fn asks_in_upstreams_time(outer: &Outer, camera: &gst::Pad, disturb: impl FnOnce(&AtomicU64)) {
+    let (asked, newest) = (requests(camera, true), newest(camera));
+    outer.set_state(gst::State::Playing);
+    let at = || newest.load(Ordering::SeqCst);
+    assert!(until(DEADLINE, || at() > 500 * MILLI));
+    outer.act("start");
+    outer.wait_for("start", 1);
+    disturb(&newest);
+    let begun = at();
+    assert!(until(DEADLINE, || at() > begun + 500 * MILLI));
+    outer.act("pause");
+    let paused = at();
+    assert!(until(DEADLINE, || at() > paused + 300 * MILLI));
+    asked.lock().unwrap().clear();
+    let before = at();
+    outer.act("resume");
+    assert!(until(DEADLINE, || !asked.lock().unwrap().is_empty()));
+    let (running, _) = asked.lock().unwrap()[0];
+    let after = at();
+    outer.wait_for("resume", 1);
+    outer.act("stop");
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    // What the clock is ahead of the newest frame.
+    let ahead = 300 * MILLI;
+    assert!(
+        running + ahead > before && running < after + ahead,
+        "asked for {running}, from {before} to {after}"
+    );
+}
+
+const CAMERA: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
+
+/// A live source that counts from 0 although it begins later: the recorder moves its stamps.
+#[test]
+fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
+    const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(2_500);
+    let (_directory, path) = place_for("late.webm");
+    let outer = Outer::new("", &path);
+    let camera = camera(&outer, "camera", CAMERA);
+    let raw = outer.pipeline.by_name("camera").unwrap();
+    let pad = raw.static_pad("src").unwrap();
+    pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
+        let buffer = info.buffer_mut().expect("a buffer");
+        let Some(pts) = buffer.pts().and_then(|pts| pts.checked_sub(LATE)) else {
+            return gst::PadProbeReturn::Drop;
+        };
+        buffer.make_mut().set_pts(pts);
+        gst::PadProbeReturn::Ok
+    });
+    asks_in_upstreams_time(&outer, &camera, |_| ());
+}
+
+/// A flush begins running time anew upstream, not in the recorder.
+#[test]
+fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
+    let (_directory, path) = place_for("flushed.webm");
+    let outer = Outer::new("", &path);
+    let source = outer.source(&format!("videotestsrc ! {SMALL} ! {CAMERA}"));
+    let pad = outer.pad("video_%u");
+    source.link(&pad).unwrap();
+    asks_in_upstreams_time(&outer, &pad, |newest| {
+        let at = || newest.load(Ordering::SeqCst);
+        assert!(until(DEADLINE, || at() > 2500 * MILLI));
+        let flushed = at();
+        // Not of the pipeline, whose running time would begin anew, too.
+        assert!(source.send_event(gst::event::Seek::new(
+            1.0,
+            gst::SeekFlags::FLUSH,
+            gst::SeekType::Set,
+            gst::ClockTime::ZERO,
+            gst::SeekType::None,
+            gst::ClockTime::NONE,
+        )));
+        assert!(until(DEADLINE, || at() < flushed));
+    });
+}

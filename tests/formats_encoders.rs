@@ -16,14 +16,17 @@ const SECOND: u64 = 1_000_000_000;
 
 /// An encoder of the highest rank that fails: as one without its hardware at its first picture, or, if it
 /// is fickle, after it has worked when it was tried, at its sixth picture when it counts, before anything has come out.
+/// One that is broken does not even change its state.
 mod failing {
     use gst::prelude::*;
     use gst::subclass::prelude::*;
-    use std::sync::LazyLock;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    use std::sync::{LazyLock, Mutex};
 
     /// Whether it works when it is tried.
     pub static FICKLE: AtomicBool = AtomicBool::new(false);
+    /// A state change that fails, if any.
+    pub static BROKEN: Mutex<Option<gst::StateChange>> = Mutex::new(None);
 
     #[derive(Default)]
     pub struct Imp {
@@ -126,6 +129,9 @@ mod failing {
             if transition == gst::StateChange::NullToReady {
                 self.lives.fetch_add(1, Ordering::SeqCst);
             }
+            if *BROKEN.lock().unwrap() == Some(transition) {
+                return Err(gst::StateChangeError);
+            }
             self.parent_change_state(transition)
         }
     }
@@ -146,8 +152,15 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
     common::outer::init();
     let (name, rank) = ("testfailingenc", gst::Rank::PRIMARY + 1_000);
     gst::Element::register(None, name, rank, failing::Failing::static_type()).unwrap();
-    for fickle in [false, true] {
+    for (fickle, broken) in [
+        (false, None),
+        (true, None),
+        (false, Some(gst::StateChange::NullToReady)),
+        (false, Some(gst::StateChange::ReadyToPaused)),
+        (false, Some(gst::StateChange::PausedToPlaying)),
+    ] {
         failing::FICKLE.store(fickle, Ordering::SeqCst);
+        *failing::BROKEN.lock().unwrap() = broken;
         // Until written the rate would be what suits the size.
         let recipe = Recipe::new("video/ogg;codecs=theora,opus", true, true)
             .with("video-bits-per-second", 1_000_000);
@@ -172,7 +185,7 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
             .encoders
             .iter()
             .find(|(pad, _)| pad.starts_with("video"));
-        assert_eq!(video.unwrap().1, "theoraenc", "fickle: {fickle}");
+        assert_eq!(video.unwrap().1, "theoraenc", "{fickle}, {broken:?}");
         let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
         let pictures = common::judge::sync::readable(&pictures).unwrap();
         common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();

@@ -273,3 +273,44 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
         }
     }
 }
+
+/// Whichever of the calls is last, of those that come at once from several threads.
+#[test]
+fn mute_from_other_threads_is_what_is_recorded() {
+    for round in 0..30 {
+        let take = Take::new(WAV);
+        take.outer
+            .pipeline
+            .use_clock(Some(&gst_check::TestClock::new()));
+        let sound = take.sound(&stereo(48_000), None);
+        take.outer.set_state(gst::State::Playing);
+        let recorder = &take.outer.recorder;
+        let pad = recorder.static_pad("audio_0").unwrap();
+        let together = std::sync::Barrier::new(3);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                together.wait();
+                common::outer::act(recorder, "start");
+            });
+            for last in [true, false] {
+                let (pad, together) = (&pad, &together);
+                scope.spawn(move || {
+                    together.wait();
+                    for n in (0..200).rev() {
+                        pad.set_property("mute", (n % 2 == 0) == last);
+                    }
+                });
+            }
+        });
+        let muted: bool = pad.property("mute");
+        for n in 0..10 {
+            sound.push(tick(n));
+        }
+        take.outer.act("stop");
+        take.wrap();
+        let (runs, length) = runs(&take.heard(0));
+        assert_eq!(length, 100 * 48, "round {round}");
+        let due = if muted { vec![] } else { vec![run(0, 100, 0)] };
+        assert_eq!(runs, due, "round {round}");
+    }
+}

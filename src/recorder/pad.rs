@@ -40,6 +40,8 @@ enum Media {
     },
     #[default]
     Encoded,
+    /// FLAC, with its sample rate.
+    Flac { rate: u32 },
 }
 
 impl Media {
@@ -57,8 +59,21 @@ impl Media {
                 let size = info.size();
                 Media::Picture { frame, size }
             }
-            None => Media::Encoded,
+            None => Media::encoded(caps).unwrap_or_default(),
         }
+    }
+
+    /// Encoded media whose durations are in its frames.
+    fn encoded(caps: &gst::CapsRef) -> Option<Self> {
+        let caps = caps
+            .structure(0)
+            .filter(|caps| caps.name() == "audio/x-flac")?;
+        let rate = u32::try_from(caps.get::<i32>("rate").ok()?).ok()?;
+        (rate > 0).then_some(Media::Flac { rate })
+    }
+
+    fn is_encoded(self) -> bool {
+        matches!(self, Media::Encoded | Media::Flac { .. })
     }
 }
 
@@ -206,7 +221,7 @@ impl Stream {
             self.begun = true;
             let kept = match self.media {
                 _ if self.subscribers.is_empty() => true,
-                Media::Encoded => false,
+                Media::Encoded | Media::Flac { .. } => false,
                 Media::Picture { .. } => true,
                 // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),

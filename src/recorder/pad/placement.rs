@@ -1,7 +1,7 @@
 //! Maps a buffer to running time and clips it to its segment.
 
 use super::{Media, Stream};
-use crate::{gate::Input, model::timeline::Ns, session::RunningTime};
+use crate::{formats::FlacHeader, gate::Input, model::timeline::Ns, session::RunningTime};
 
 /// Running time beyond this (73 years) is invalid.
 const FURTHEST: Ns = Ns::MAX / 8;
@@ -92,7 +92,7 @@ impl Stream {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
             }
-            Media::Encoded => {
+            Media::Encoded | Media::Flac { .. } => {
                 let before = self.in_time(start.saturating_sub(pts));
                 (buffer, inside.nseconds().saturating_sub(before), duration)
             }
@@ -119,7 +119,7 @@ impl Stream {
 
     /// Whether playback is in reverse and cannot be recorded.
     pub fn cannot_be_turned(&self) -> bool {
-        self.is_backwards() && self.caps.is_some() && matches!(self.media, Media::Encoded)
+        self.is_backwards() && self.caps.is_some() && self.media.is_encoded()
     }
 
     /// Running time of the start of media from `start` to `end`; in reverse playback that is its end.
@@ -168,10 +168,19 @@ impl Stream {
         by_old
     }
 
-    /// Duration of a buffer in stream time; for raw audio from the sample count, since timestamps are rounded.
+    /// Duration of a buffer in stream time; for raw audio and FLAC from the sample count, since timestamps are rounded,
+    /// and flacparse gives a shorter last frame the duration of the others.
     fn duration(&self, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
-        let (rate, bytes) = match self.media {
-            Media::Sound { rate, bytes } => (rate, bytes),
+        let (samples, rate) = match self.media {
+            Media::Sound { rate, bytes } => (buffer.size() as u64 / u64::from(bytes), rate),
+            Media::Flac { rate } => {
+                let header = buffer.map_readable().ok();
+                let header = header.and_then(|frame| FlacHeader::read(&frame));
+                let Some(header) = header else {
+                    return buffer.duration();
+                };
+                (header.samples, header.rate.unwrap_or(rate))
+            }
             // Without a duration of its own, the frame rate of the caps applies.
             Media::Picture { frame, .. } => {
                 let own = buffer.duration().filter(|length| !length.is_zero());
@@ -179,7 +188,6 @@ impl Stream {
             }
             Media::Encoded => return buffer.duration(),
         };
-        let samples = buffer.size() as u64 / u64::from(bytes);
         let exact = samples.saturating_mul(1_000_000_000) / u64::from(rate);
         let exact = gst::ClockTime::from_nseconds(exact);
         let rounded = |stamp: &gst::ClockTime| stamp.absdiff(exact).nseconds() <= 1;
