@@ -429,7 +429,7 @@ mod tests {
         )
     }
 
-    /// The rows are those of GStreamer 1.22; with another version they are only printed.
+    /// With a release that has no table there, the rows are only printed.
     #[test]
     fn the_page_says_what_is_kept() {
         use Codec::*;
@@ -437,14 +437,17 @@ mod tests {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FORMATS.md");
         let page = std::fs::read_to_string(page).unwrap();
         let (major, minor, ..) = gst::version();
-        println!("GStreamer {major}.{minor}");
+        let release = format!("GStreamer {major}.{minor}:");
+        println!("{release}");
+        let table = page.split_once(&release).map(|(_, rest)| rest.trim_start());
+        let table = table.map(|rest| rest.split("\n\n").next().unwrap_or_default());
         let rows = [Vp8, Vp9, Av1, H264, H265, Theora, Ffv1].map(row);
         rows.iter().for_each(|row| println!("{row}"));
-        let missing: Vec<_> = rows.iter().filter(|row| !page.contains(*row)).collect();
-        assert!(
-            (major, minor) != (1, 22) || missing.is_empty(),
-            "docs/FORMATS.md lacks {missing:#?}"
-        );
+        assert!(table.is_some() || (major, minor) != (1, 22));
+        if let Some(table) = table {
+            let missing: Vec<_> = rows.iter().filter(|row| !table.contains(*row)).collect();
+            assert!(missing.is_empty(), "docs/FORMATS.md lacks {missing:#?}");
+        }
     }
 
     #[test]
