@@ -3,11 +3,11 @@
 mod common;
 
 use common::chance::{Chance, long, tenth};
-use common::harness::{Recorder, init, make_recorder, media};
+use common::harness::{Recorder, init, make_recorder};
 use common::judge::{file, ordinary};
+use common::killed::{keep, readable};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -79,54 +79,6 @@ fn records_until_it_is_killed() {
         std::thread::sleep(Duration::from_millis(10));
         let stats: gst::Structure = recorder.property("stats");
         println!("at {}", stats.get::<u64>("duration").unwrap());
-    }
-}
-
-/// Recorded time in seconds that can be read out of `path`.
-fn readable(path: &str, mime_type: &str) -> f64 {
-    if mime_type == "audio/wav" {
-        // As players do that do not believe the size in the header: all that there is.
-        let bytes = std::fs::read(path).unwrap();
-        let data = bytes.windows(4).position(|name| name == b"data").unwrap();
-        let size = bytes.len().saturating_sub(data + 8);
-        let output = Command::new("ffmpeg")
-            .args(["-nostdin", "-v", "error", "-ignore_length", "1", "-i", path])
-            .args(["-f", "null", "-"])
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        return size as f64 / 2.0 / 48_000.0;
-    }
-    let ends = ["a:0", "v:0"].map(|stream| {
-        let (out, _) = media::run(
-            Command::new("ffprobe")
-                .args(["-v", "quiet", "-select_streams", stream])
-                .args(["-show_entries", "frame=pts_time", "-of", "csv=p=0", path]),
-        );
-        let times = String::from_utf8_lossy(&out).into_owned();
-        let times = times
-            .lines()
-            .filter_map(|l| l.trim_matches(',').parse().ok());
-        times.fold(None, |most: Option<f64>, t| {
-            Some(most.map_or(t, |m| m.max(t)))
-        })
-    });
-    let all = if mime_type.starts_with("video") {
-        &ends[..]
-    } else {
-        &ends[..1]
-    };
-    all.iter()
-        .map(|end| end.unwrap_or(0.0))
-        .fold(f64::MAX, f64::min)
-}
-
-/// Keeps a file that a test fails of, and says where.
-fn keep(path: &Path) -> String {
-    let kept = std::env::temp_dir().join(format!("lost-{}", std::process::id()));
-    match std::fs::copy(path, &kept) {
-        Ok(_) => format!("the file is {}", kept.display()),
-        Err(error) => format!("the file cannot be kept: {error}"),
     }
 }
 

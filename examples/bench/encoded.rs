@@ -67,6 +67,16 @@ pub fn into_file(
     play(&launch(&line)?, place, sample, seconds)
 }
 
+/// A recorder that synchronises its file, beside one that does not.
+pub fn synchronised(way: Way, place: &Place, sample: Sample, seconds: u64) -> Result<()> {
+    let line = recorded(&place.recording());
+    let line = match way {
+        Way::Recorder => line.replace("name=r", "name=r sync-interval=100000000"),
+        Way::ByHand => line,
+    };
+    play(&launch(&line)?, place, sample, seconds)
+}
+
 pub fn into_blobs(
     way: Way,
     place: &Place,

@@ -38,6 +38,13 @@ pub const SCENARIOS: &[Scenario] = &[
         work: |way, place| encoded::into_blobs(way, place, Sample::Usual, 600, "opusparse !"),
     },
     Scenario {
+        name: "passthrough-sync",
+        what: "5 minutes of the same into a file with a sync-interval of 100 ms; in place of by hand: the recorder without",
+        sample: Some(Sample::Usual),
+        records: true,
+        work: |way, place| encoded::synchronised(way, place, Sample::Usual, 300),
+    },
+    Scenario {
         name: "passthrough-1gb",
         what: "1 GB of H.264, half a megabyte a frame, with Opus into a Matroska file; what counts is peak RSS",
         sample: Some(Sample::Large),

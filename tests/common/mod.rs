@@ -8,6 +8,7 @@ pub mod chance;
 pub mod disk;
 pub mod harness;
 pub mod judge;
+pub mod killed;
 pub mod leaks;
 pub mod network;
 pub mod order;

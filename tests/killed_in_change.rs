@@ -1,0 +1,215 @@
+//! Killed while an encoder is exchanged, or while the recording goes over to `fallback-location`: what was written plays
+//! up to shortly before.
+
+mod common;
+
+use common::chance::{Chance, tenth};
+use common::disk::Small;
+use common::harness::{init, make_recorder};
+use common::killed::{keep, readable};
+use gst::prelude::*;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Tells the process that is to be killed what to record, and where to.
+const TYPE: &str = "MEDIARECORDER_CHANGE_TYPE";
+const LOCATION: &str = "MEDIARECORDER_CHANGE_LOCATION";
+/// Where it goes on if its disk fails; without it, an encoder fails.
+const FALLBACK: &str = "MEDIARECORDER_CHANGE_FALLBACK";
+
+/// Longest from key frame to key frame, in milliseconds.
+const GOP: u32 = 500;
+/// The frame at which the encoder fails.
+const BREAKS: u64 = 80;
+
+const TYPES: [&str; 3] = ["video/webm", "video/mp4", "video/x-matroska"];
+
+/// Has the first video encoder fail, and says when.
+fn break_one(recorder: &gst::Element) {
+    let made = AtomicU64::new(0);
+    recorder.connect("encoder-setup", false, move |values| {
+        let pad = values[1].get::<gst::Pad>().unwrap();
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if !pad.name().starts_with("video") || made.fetch_add(1, Ordering::SeqCst) > 0 {
+            return None;
+        }
+        let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
+        let sink = encoder.static_pad("sink").unwrap();
+        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let number = count.fetch_add(1, Ordering::SeqCst);
+            if number < BREAKS {
+                return gst::PadProbeReturn::Ok;
+            }
+            if number == BREAKS {
+                println!("changes");
+                let encoder = encoder_of.upgrade().unwrap();
+                gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
+            }
+            drop(info.data.take());
+            info.flow_res = Err(gst::FlowError::Error);
+            gst::PadProbeReturn::Handled
+        });
+        None
+    });
+}
+
+/// Records until it is killed, and says on its way how far it is, and when the change begins.
+#[test]
+fn records_until_it_is_killed() {
+    let (Ok(mime_type), Ok(location)) = (std::env::var(TYPE), std::env::var(LOCATION)) else {
+        return;
+    };
+    init();
+    let pipeline = gst::Pipeline::new();
+    let recorder = make_recorder();
+    pipeline.add(&recorder).unwrap();
+    recorder.set_property("mime-type", &mime_type);
+    recorder.set_property("video-key-frame-interval-duration", GOP);
+    recorder.set_property("location", &location);
+    match std::env::var(FALLBACK) {
+        Ok(fallback) => recorder.set_property("fallback-location", fallback),
+        Err(_) => break_one(&recorder),
+    }
+    for (line, template) in [
+        (
+            "audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=1 ! identity",
+            "audio_%u",
+        ),
+        (
+            "videotestsrc is-live=true pattern=snow ! video/x-raw,width=160,height=120,framerate=30/1 ! identity",
+            "video_%u",
+        ),
+    ] {
+        let source = gst::parse::bin_from_description(line, true).unwrap();
+        pipeline.add(&source).unwrap();
+        let pad = recorder.request_pad_simple(template).unwrap();
+        source.static_pad("src").unwrap().link(&pad).unwrap();
+    }
+    pipeline.set_state(gst::State::Playing).unwrap();
+    let started: Option<glib::Error> = recorder.emit_by_name("start", &[]);
+    assert!(started.is_none(), "{started:?}");
+    let (bus, limit) = (
+        pipeline.bus().unwrap(),
+        Instant::now() + Duration::from_secs(60),
+    );
+    while Instant::now() < limit {
+        if let Some(message) = bus.timed_pop(gst::ClockTime::from_mseconds(5)) {
+            match message.view() {
+                gst::MessageView::Warning(warning) => println!("warning {:?}", warning.error()),
+                gst::MessageView::Error(error) => panic!("{error:?}"),
+                _ => {}
+            }
+        }
+        let stats: gst::Structure = recorder.property("stats");
+        println!("at {}", stats.get::<u64>("duration").unwrap());
+    }
+}
+
+/// Kills a recording at some instant after the change has begun (or `begins` says so), and gives its recorded time.
+fn kill(
+    mime_type: &str,
+    location: &Path,
+    fallback: Option<&Path>,
+    (begins, wait): (impl Fn(&str) -> bool, Duration),
+) -> (u64, Vec<String>) {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child
+        .args(["--exact", "records_until_it_is_killed", "--nocapture"])
+        .env(TYPE, mime_type)
+        .env(LOCATION, location)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    if let Some(fallback) = fallback {
+        child.env(FALLBACK, fallback);
+    }
+    let mut child = child.spawn().unwrap();
+    let (mut at, mut said, mut end) = (0, Vec::new(), None);
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        if let Some(now) = line.strip_prefix("at ") {
+            at = now.parse().unwrap();
+        } else {
+            if end.is_none() && begins(&line) {
+                end = Some(Instant::now() + wait);
+            }
+            said.push(line);
+        }
+        if end.is_some_and(|end| Instant::now() >= end) {
+            child.kill().unwrap();
+            break;
+        }
+    }
+    child.wait().unwrap();
+    assert!(end.is_some(), "it ended by itself: {said:?}");
+    (at, said)
+}
+
+#[test]
+fn an_exchange_of_encoders() {
+    if std::env::var_os(TYPE).is_some() {
+        return;
+    }
+    let mut chance = Chance::of_now();
+    let folder = tempfile::tempdir().unwrap();
+    let mut worst = 0.0f64;
+    for round in 0..tenth(100) as usize {
+        let mime_type = TYPES[round % TYPES.len()];
+        let path = folder.path().join(format!("{round}"));
+        let wait = Duration::from_micros(chance.below(150_000));
+        let begins = |line: &str| line.ends_with("changes");
+        let (at, said) = kill(mime_type, &path, None, (begins, wait));
+        let lost = at as f64 / 1e9 - readable(path.to_str().unwrap(), mime_type);
+        worst = worst.max(lost);
+        let most = 1.0 + f64::from(GOP) / 1e3;
+        assert!(
+            lost < most,
+            "{mime_type}, killed at {at}, {wait:?} after the failure: {lost} s are lost; {said:?}; {}",
+            keep(&path)
+        );
+    }
+    println!("at the worst {worst:.3} s");
+}
+
+#[test]
+fn a_fallback_that_begins() {
+    if std::env::var_os(TYPE).is_some() {
+        return;
+    }
+    let mut chance = Chance::of_now();
+    let folder = tempfile::tempdir().unwrap();
+    let mut worst = 0.0f64;
+    let mut begun = 0;
+    for round in 0..tenth(100) as usize {
+        let Some(disk) = Small::mount("size=500k") else {
+            return;
+        };
+        let mime_type = TYPES[round % TYPES.len()];
+        let path = disk.path().join("location");
+        let fallback = folder.path().join(format!("{round}"));
+        // The warning comes when the next part is asked for.
+        let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
+        let wait = Duration::from_micros(chance.below(1_500_000));
+        let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
+        let first = readable(path.to_str().unwrap(), mime_type);
+        let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > 20_000);
+        let second = match has_media {
+            true => readable(fallback.to_str().unwrap(), mime_type),
+            false => 0.0,
+        };
+        begun += usize::from(second > 0.0);
+        let lost = at as f64 / 1e9 - first - second;
+        worst = worst.max(lost);
+        // What the disk did not take is lost with the process, up to a fragment and its frames.
+        let most = 2.0 * (1.0 + f64::from(GOP) / 1e3);
+        assert!(
+            lost < most,
+            "{mime_type}, killed at {at}, {wait:?} after the warning: {first} and {second} s; {said:?}; {}, {}",
+            keep(&path),
+            keep(&fallback)
+        );
+    }
+    println!("at the worst {worst:.3} s; {begun} had begun the next part");
+}
