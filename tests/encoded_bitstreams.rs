@@ -370,6 +370,27 @@ fn vp8_of_a_network_is_copied_into_ogg() {
     assert!(shown > 30, "{shown}");
 }
 
+#[test]
+fn opus_of_a_network_is_copied_into_ogg() {
+    let (_directory, path) = place_for("network.opus.ogg");
+    let outer = Outer::new("audio/ogg;codecs=opus", &path);
+    outer.recorder.set_property("autostart", true);
+    // WebRTC's packets have no header.
+    let source = outer.source(&format!(
+        "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO} ! opusenc \
+         ! rtpopuspay ! rtpopusdepay"
+    ));
+    source.link(&outer.pad("audio_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    outer.set_state(gst::State::Null);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    file::decodes_quietly(&path).unwrap();
+    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let seconds = sound.len() as f64 / 48_000.0;
+    assert!((0.98..1.03).contains(&seconds), "{seconds} s");
+}
+
 // ---- Packets that are missing ----
 
 #[test]

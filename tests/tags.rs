@@ -107,6 +107,13 @@ fn tags_are_in_ogg() {
 }
 
 #[test]
+fn tags_are_in_mp3() {
+    recorded("tags.mp3", "audio/mpeg", |path| {
+        assert_has(path, &[("title", "concert"), ("artist", "the band")]);
+    });
+}
+
+#[test]
 fn tags_are_in_flac() {
     recorded("tags.flac", "", |path| {
         assert_has(path, &[("title", "concert"), ("artist", "the band")]);

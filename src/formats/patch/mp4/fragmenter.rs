@@ -6,7 +6,7 @@ mod slices;
 
 use super::fragment::runs;
 use crate::formats::boxes::{self, BOX_HEADER, boxes, find};
-use crate::model::timeline::Ns;
+use crate::{log::CAT, model::timeline::Ns};
 use joined::Fragment;
 use slices::{Slices, Track};
 
@@ -138,6 +138,9 @@ impl Fragmenter {
     }
 
     fn structure(&mut self, position: u64, buffer: gst::Buffer, writes: &mut Vec<Write>) {
+        if self.begin.is_none() {
+            self.position = position;
+        }
         let Ok(bytes) = buffer.map_readable() else {
             return self.give_up([buffer], writes);
         };
@@ -145,10 +148,7 @@ impl Fragmenter {
             Some((b"moof", _)) => {
                 let fragment = Fragment::parse(&bytes);
                 drop(bytes);
-                if self.begin.is_none() {
-                    self.begin = Some(position);
-                    self.position = position;
-                }
+                self.begin.get_or_insert(position);
                 let track = fragment.as_ref().and_then(|of| self.index_of(of.track));
                 let (Some(fragment), Some(track)) = (fragment, track) else {
                     return self.give_up([buffer], writes);
@@ -304,8 +304,9 @@ impl Fragmenter {
         }
     }
 
-    /// Writes the pending fragments, and these bytes unmodified: the file may be usable up to them.
+    /// Writes the pending fragments, and these bytes and all later ones unmodified: none are lost.
     fn give_up(&mut self, buffers: impl IntoIterator<Item = gst::Buffer>, writes: &mut Vec<Write>) {
+        gst::warning!(CAT, "Cannot join mp4mux' fragments: passes them through");
         self.gave_up = true;
         writes.extend(self.end_fragments());
         for buffer in buffers {
