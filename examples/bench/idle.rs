@@ -1,8 +1,8 @@
-//! A recorder that does nothing, behind a live source.
+//! A recorder that records nothing, behind live sources.
 
 use crate::{
     Way,
-    pipeline::{NO_CLOCK, element, launch},
+    pipeline::{NO_CLOCK, element, launch, tune_audio, tune_past},
     process::Part,
 };
 use anyhow::{Context, Result};
@@ -36,6 +36,41 @@ pub fn behind_live(way: Way, paused: bool) -> Result<()> {
     std::thread::sleep(SETTLED);
     let part = Part::begin();
     std::thread::sleep(MEASURED);
+    part.say();
+    pipeline.set_state(gst::State::Null)?;
+    Ok(())
+}
+
+/// How long the past is measured …
+const PAST_MEASURED: Duration = Duration::from_secs(10);
+/// … and what comes before.
+const PAST_SETTLED: Duration = Duration::from_secs(2);
+
+/// Keeps 30 s of the past of 1280x720 at 30 and sound; or their encoders, alone.
+pub fn keeping_the_past(way: Way) -> Result<()> {
+    let video = "videotestsrc is-live=true pattern=smpte horizontal-speed=3 ! \
+                 video/x-raw,format=I420,width=1280,height=720,framerate=30/1 !";
+    let audio = "audiotestsrc is-live=true wave=pink-noise samplesperbuffer=480 ! \
+                 audio/x-raw,format=S16LE,rate=48000,channels=2 !";
+    let pipeline = match way {
+        Way::Recorder => launch(&format!(
+            "mediarecorder name=r mime-type=video/webm;codecs=vp8,opus pre-record-time=30000000000 \
+             {video} r.video_0 {audio} r.audio_0"
+        ))?,
+        Way::ByHand => {
+            let pipeline = launch(&format!(
+                "{video} queue ! videoconvert ! videoscale ! vp8enc name=v ! fakesink {NO_CLOCK} \
+                 {audio} queue ! audioconvert ! audioresample ! opusenc name=a ! fakesink {NO_CLOCK}"
+            ))?;
+            tune_past(&element(&pipeline, "v")?, 1280, 720);
+            tune_audio(&element(&pipeline, "a")?);
+            pipeline
+        }
+    };
+    pipeline.set_state(gst::State::Playing)?;
+    std::thread::sleep(PAST_SETTLED);
+    let part = Part::begin();
+    std::thread::sleep(PAST_MEASURED);
     part.say();
     pipeline.set_state(gst::State::Null)?;
     Ok(())

@@ -43,6 +43,15 @@ fn until_end(pipeline: &gst::Pipeline) -> Result<()> {
 
 /// As the recorder tunes an encoder of pictures.
 pub fn tune_video(encoder: &gst::Element, width: u32, height: u32) {
+    tune_keys(encoder, width, height, 0);
+}
+
+/// The same for the past, which has a key frame each half a second.
+pub fn tune_past(encoder: &gst::Element, width: u32, height: u32) {
+    tune_keys(encoder, width, height, 500);
+}
+
+fn tune_keys(encoder: &gst::Element, width: u32, height: u32, key_interval_ms: u32) {
     let fps = 30.0;
     let size = VideoSize { width, height, fps };
     let tuning = Tuning {
@@ -50,6 +59,7 @@ pub fn tune_video(encoder: &gst::Element, width: u32, height: u32) {
         width,
         height,
         fps,
+        key_interval_ms,
         cores: cores(),
         ..Tuning::default()
     };

@@ -110,6 +110,14 @@ pub const SCENARIOS: &[Scenario] = &[
         records: false,
         work: |way, _| idle::behind_live(way, true),
     },
+    Scenario {
+        name: "past-720p",
+        what: "keeps 30 s of the past of live 1280x720 at 30 in VP8, and of sound, 10 s after 2 s of set-up; by hand: \
+               vp8enc and opusenc into fakesinks",
+        sample: None,
+        records: false,
+        work: |way, _| idle::keeping_the_past(way),
+    },
 ];
 
 /// Those of these names, or all.

@@ -249,7 +249,7 @@ impl Rings {
     /// Whether the disk is behind with what exceeds the memory limit: non-live upstreams block, or the oldest media is
     /// discarded.
     pub fn is_disk_behind(&self) -> bool {
-        let most = self.max_memory.saturating_add(DISK_BEHIND / 2);
+        let most = self.max_memory.saturating_add(DISK_BEHIND / 4);
         !self.no_file && self.memory() > most
     }
 

@@ -1,0 +1,178 @@
+//! What properties and states do to the past: what begins it anew, and what it goes on through.
+
+mod common;
+
+use common::judge::{decode, file, whole};
+use common::outer::{DEADLINE, until};
+use common::past::{Bench, kept};
+use common::signal::tag;
+use gst::prelude::*;
+use std::sync::{Arc, Mutex};
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+const FRAME: u64 = SECOND / 30;
+const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
+
+/// How much of the past is kept, in nanoseconds.
+fn pre_recorded(bench: &Bench) -> u64 {
+    let stats = bench.outer.recorder.property::<gst::Structure>("stats");
+    stats.get("pre-recorded").unwrap()
+}
+
+fn keeps_a_second(bench: &Bench) {
+    assert!(until(DEADLINE, || pre_recorded(bench) > SECOND));
+}
+
+#[test]
+fn only_what_the_encoders_make_begins_it_anew() {
+    let mut bench = Bench::new("", "webm", 30 * SECOND);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    let recorder = bench.outer.recorder.clone();
+    let elsewhere = bench.directory.path().join("elsewhere-%d.webm");
+    let matroska = bench.directory.path().join("other-%d.mkv");
+    let changes = [
+        ("location", elsewhere.to_str().unwrap(), false),
+        ("timeslice", "500", false),
+        ("max-size-time", "60000000000", false),
+        ("video-bits-per-second", "400000", false),
+        ("audio-bits-per-second", "64000", false),
+        ("bits-per-second", "900000", false),
+        ("pre-record-time", "20000000000", false),
+        ("location", matroska.to_str().unwrap(), true),
+        ("mime-type", WEBM, true),
+        // Now the extension does not matter.
+        ("location", elsewhere.to_str().unwrap(), false),
+        ("keep", "depth", true),
+        ("audio-bitrate-mode", "constant", true),
+    ];
+    for (property, value, is_anew) in changes {
+        keeps_a_second(&bench);
+        recorder.set_property_from_str(property, value);
+        let kept = pre_recorded(&bench);
+        assert_eq!(kept < SECOND / 2, is_anew, "{property}={value}: {kept}");
+    }
+    bench.outer.set_state(gst::State::Null);
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+}
+
+#[test]
+fn bit_rates_change_in_the_running_encoder() {
+    let mut bench = Bench::new(WEBM, "webm", 30 * SECOND);
+    let encoders = Arc::<Mutex<Vec<gst::Element>>>::default();
+    let made = encoders.clone();
+    let recorder = bench.outer.recorder.clone();
+    recorder.connect("encoder-setup", false, move |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        made.lock().unwrap().push(encoder);
+        None
+    });
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    keeps_a_second(&bench);
+    recorder.set_property("video-bits-per-second", 400_000u32);
+    // Raw audio costs no encoder while it waits.
+    let encoders = std::mem::take(&mut *encoders.lock().unwrap());
+    assert_eq!(encoders.len(), 1, "{encoders:?}");
+    assert_eq!(encoders[0].property::<i32>("target-bitrate"), 400_000);
+    drop(encoders);
+    bench.outer.set_state(gst::State::Null);
+}
+
+#[test]
+fn it_can_be_saved_in_paused() {
+    let past = SECOND;
+    let mut bench = Bench::new(WEBM, "webm", past);
+    bench.noise();
+    bench.raw_video();
+    bench.play();
+    bench.rest(1800 * MILLI);
+    bench.outer.set_state(gst::State::Paused);
+    bench.save();
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    assert!(kept.total() >= past, "{kept:?}");
+    let path = bench.path(0, "webm");
+    file::decodes_quietly(&path).unwrap();
+    let length = file::duration(&path).unwrap();
+    assert!(
+        (length - kept.total() as f64).abs() < 60e6,
+        "{length} for {kept:?}"
+    );
+}
+
+#[test]
+fn pauses_of_a_recording_that_began_before_the_call_are_exact_to_the_sample() {
+    let past = 700 * MILLI;
+    let mut bench = Bench::new("audio/wav", "wav", past);
+    bench.counted();
+    bench.play();
+    bench.rest(SECOND);
+    let (before, _) = bench.start();
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        bench.rest(90 * MILLI);
+        calls.push(bench.outer.act("pause"));
+        bench.rest(70 * MILLI);
+        calls.push(bench.outer.act("resume"));
+    }
+    bench.rest(90 * MILLI);
+    bench.outer.act("stop");
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let kept = kept(&stop);
+    assert!(kept.intervals[0].0 + past <= before + MILLI, "{kept:?}");
+    let cuts = kept.intervals.iter().flat_map(|(from, to)| [*from, *to]);
+    for (cut, (before, after)) in cuts.skip(1).zip(calls) {
+        assert!(
+            cut + MILLI >= before && cut <= after + MILLI,
+            "{cut}, called between {before} and {after}"
+        );
+    }
+    whole::wav(&bench.path(0, "wav"), &kept, bench.clock()).unwrap();
+}
+
+/// A track that was muted while it was kept is black there, and nowhere else.
+#[test]
+fn pictures_of_a_muted_track_are_black_in_the_past() {
+    let past = 2 * SECOND;
+    let mut bench = Bench::new(WEBM, "webm", past);
+    bench.raw_video();
+    let log: tag::PictureLog = bench.sources_log();
+    bench.outer.set_state(gst::State::Playing);
+    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    bench.rest(800 * MILLI);
+    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
+    let muted = bench.outer.running_time();
+    pad.set_property("mute", true);
+    bench.rest(400 * MILLI);
+    let unmuted = bench.outer.running_time();
+    pad.set_property("mute", false);
+    bench.rest(600 * MILLI);
+    bench.save();
+    let stop = bench.stopped(1).remove(0);
+    bench.outer.set_state(gst::State::Null);
+    let begin = kept(&stop).intervals[0].0 as f64;
+    let pictures = decode::pictures(&bench.path(0, "webm"), 0).unwrap();
+    let mut black = 0;
+    for picture in &pictures.list {
+        let at = begin + picture.recorded;
+        let (from, to) = (muted as f64, unmuted as f64);
+        let near = (at - from).abs().min((at - to).abs());
+        // Black pictures carry no time.
+        let is_black = picture.source.is_none();
+        black += usize::from(is_black);
+        if near > 2.0 * FRAME as f64 {
+            assert_eq!(
+                is_black,
+                at > from && at < to,
+                "at {at}: {muted} to {unmuted}"
+            );
+        }
+    }
+    assert!(black > 8, "{black} of {}", pictures.list.len());
+}
