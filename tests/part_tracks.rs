@@ -138,6 +138,11 @@ fn pauses_lie_in_parts_and_between_them() {
         (200, "split-now"),
         (203, "pause"),
         (250, "resume"),
+        // While it is not known yet where the first of them ends the part.
+        (260, "split-now"),
+        (262, "pause"),
+        (264, "split-now"),
+        (270, "resume"),
         (330, "stop"),
     ];
     script(&source, &outer.recorder, steps);
@@ -146,7 +151,7 @@ fn pauses_lie_in_parts_and_between_them() {
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let kept = outer.kept();
     let parts = parts::told(&outer);
-    assert!((3..=4).contains(&parts.len()), "{parts:?}");
+    assert_eq!(parts.len(), 6, "{parts:?}");
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
     let sound = parts::sound(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
