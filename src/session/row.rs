@@ -181,6 +181,10 @@ impl Session {
             let on = timeline.part();
             (on, timeline.begin_of_part(on))
         });
+        // A split that came in a pause behind this one has ended its part, too.
+        while row.parts.back().is_some_and(|last| last.number < on) {
+            self.prepare(row);
+        }
         gst::info!(
             CAT,
             id = &self.label,

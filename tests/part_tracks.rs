@@ -1,0 +1,251 @@
+//! What goes on over the parts of a recording: mute, tags, pauses, raw caps that change, several tracks of video.
+
+mod common;
+
+use common::judge::{decode, parts, samples, sync};
+use common::outer::{Outer, SMALL, place_for, script};
+use common::signal::tag;
+use gst::prelude::*;
+use std::process::Command;
+
+const SECOND: u64 = 1_000_000_000;
+const MILLI: u64 = 1_000_000;
+/// Samples in a buffer of 10 ms.
+const BUFFER: usize = 480;
+
+/// The pictures of one track in all parts, in recorded time.
+fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
+    let of_part = |part: &parts::Part| {
+        let pictures = decode::pictures(&part.path, track).unwrap();
+        let read = sync::readable(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
+        let begin = part.timecode as f64;
+        read.into_iter()
+            .map(move |(recorded, source)| (recorded + begin, source))
+    };
+    parts.iter().flat_map(of_part).collect()
+}
+
+/// Calls this before buffer `number` of the pad goes on.
+fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static) {
+    let passed = std::sync::atomic::AtomicUsize::new(0);
+    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+        if passed.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == number {
+            call();
+        }
+        gst::PadProbeReturn::Ok
+    });
+}
+
+#[test]
+fn what_is_muted_stays_so_in_the_next_part() {
+    let (_directory, path) = place_for("muted-%d.flac");
+    let outer = Outer::new("audio/flac", &path);
+    let (source, _) = outer.counted(false, Some(100));
+    let pad = source.peer().unwrap();
+    for (number, muted) in [(20, true), (60, false)] {
+        let pad = pad.clone();
+        before(&source, number, move || pad.set_property("mute", muted));
+    }
+    let steps = vec![
+        (0, "start"),
+        (40, "split-now"),
+        (50, "split-now"),
+        (80, "split-now"),
+    ];
+    script(&source, &outer.recorder, steps);
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 4);
+    let sound = parts::sound(&parts, None).unwrap();
+    let is_silent: Vec<bool> = sound
+        .samples
+        .chunks(BUFFER * sound.channels)
+        .map(|chunk| chunk.iter().all(|sample| *sample == 0))
+        .collect();
+    let due: Vec<bool> = (0..100).map(|n| (20..60).contains(&n)).collect();
+    assert_eq!(is_silent, due);
+}
+
+/// What ffprobe says of a file's tags, its own and those of its streams.
+fn tags(part: &parts::Part) -> String {
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-of", "flat", "-show_entries"])
+        .arg("format_tags:stream_tags")
+        .arg(&part.path)
+        .output()
+        .unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn each_part_has_the_tags() {
+    for (name, mime_type, is_track) in [
+        ("mkv", "audio/x-matroska;codecs=opus", true),
+        ("webm", "audio/webm;codecs=opus", true),
+        ("m4a", "audio/mp4;codecs=mp4a.40.2", false),
+        ("ogg", "audio/ogg;codecs=vorbis", false),
+        ("flac", "audio/flac", false),
+        ("mp3", "audio/mpeg", false),
+    ] {
+        let (_directory, path) = place_for(&format!("tags-%d.{name}"));
+        let outer = Outer::new(mime_type, &path);
+        outer.recorder.set_property("max-size-time", SECOND / 2);
+        outer.recorder.set_property("autostart", true);
+        let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
+        setter.add_tag::<gst::tags::Title>(&"A day at sea", gst::TagMergeMode::Replace);
+        let (source, _) = outer.counted(false, Some(150));
+        // Upstream's, which come once.
+        let once = std::sync::atomic::AtomicBool::new(false);
+        source.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
+            if !once.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                let mut tags = gst::TagList::new();
+                let list = tags.get_mut().unwrap();
+                list.add::<gst::tags::LanguageCode>(&"cy", gst::TagMergeMode::Replace);
+                pad.push_event(gst::event::Tag::new(tags));
+            }
+            gst::PadProbeReturn::Ok
+        });
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        let parts = parts::told(&outer);
+        assert_eq!(parts.len(), 3, "{mime_type}");
+        for part in &parts {
+            let tags = tags(part);
+            assert!(tags.contains("A day at sea"), "{mime_type}: {tags}");
+            let has_language = tags.contains("language=\"cy\"") || tags.contains("wel");
+            assert!(has_language || !is_track, "{mime_type}: {tags}");
+        }
+    }
+}
+
+#[test]
+fn pauses_lie_in_parts_and_between_them() {
+    let (_directory, path) = place_for("pauses-%d.mkv");
+    let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    let (source, clock) = outer.counted(false, Some(400));
+    let video = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
+    let log = tag::video(&video);
+    video.link(&outer.pad("video_%u")).unwrap();
+    let steps = vec![
+        (5, "start"),
+        (50, "pause"),
+        (80, "resume"),
+        (100, "split-now"),
+        (130, "pause"),
+        (140, "split-now"),
+        (170, "resume"),
+        (200, "split-now"),
+        (203, "pause"),
+        (250, "resume"),
+        // While it is not known yet where the first of them ends the part.
+        (260, "split-now"),
+        (262, "pause"),
+        (264, "split-now"),
+        (270, "resume"),
+        (330, "stop"),
+    ];
+    script(&source, &outer.recorder, steps);
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 6, "{parts:?}");
+    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    let log = log.lock().unwrap().clone();
+    sync::shows(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
+}
+
+#[test]
+fn all_tracks_of_video_go_on_in_the_next_part() {
+    for (name, mime_type) in [
+        ("mkv", "video/x-matroska;codecs=\"vp8,opus\""),
+        ("mp4", "video/mp4;codecs=\"avc1,mp4a.40.2\""),
+    ] {
+        let (_directory, path) = place_for(&format!("views-%d.{name}"));
+        let outer = Outer::new(mime_type, &path);
+        outer.recorder.set_property("max-size-time", SECOND / 2);
+        outer.recorder.set_property("autostart", true);
+        let (_source, _) = outer.counted(false, Some(250));
+        let views = [("25/1", 63), ("30/1", 75)].map(|(rate, frames)| {
+            let small = SMALL.replace("30/1", rate);
+            let video = outer.source(&format!("videotestsrc num-buffers={frames} ! {small}"));
+            let log = tag::video(&video);
+            video.link(&outer.pad("video_%u")).unwrap();
+            log
+        });
+        outer.set_state(gst::State::Playing);
+        outer.wait_for("stop", 1);
+        assert_eq!(outer.warnings(), Vec::<String>::new());
+        let kept = outer.kept();
+        let parts = parts::told(&outer);
+        assert_eq!(parts.len(), 5, "{mime_type}: {parts:?}");
+        parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+        for (track, log) in views.iter().enumerate() {
+            let log = log.lock().unwrap().clone();
+            let shown = pictures(&parts, track);
+            sync::shows(&shown, &kept, &log, 1.1e6, 0)
+                .unwrap_or_else(|err| panic!("{mime_type}, track {track}: {err}"));
+        }
+        // Frames of the first track are each in one part; of the second, one that spans an instant is in two.
+        let first = pictures(&parts, 0);
+        let sources: Vec<f64> = first.iter().map(|(_, source)| *source).collect();
+        assert!(sources.is_sorted_by(|one, next| one < next), "{sources:?}");
+    }
+}
+
+#[test]
+fn raw_caps_change_before_a_split_and_behind_it() {
+    let (_directory, path) = place_for("sizes-%d.mkv");
+    let outer = Outer::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
+    outer.recorder.set_property("max-size-time", SECOND / 2);
+    outer.recorder.set_property("autostart", true);
+    let (_source, clock) = outer.counted(false, Some(200));
+    let video = outer.source("videotestsrc num-buffers=60 ! capsfilter name=size");
+    let filter = video.parent_element().and_then(|ghost| {
+        let bin = ghost.dynamic_cast::<gst::Bin>().ok()?;
+        bin.by_name("size")
+    });
+    let filter = filter.expect("a filter");
+    let caps = |size: (i32, i32)| {
+        let caps = gst::Caps::builder("video/x-raw").field("format", "I420");
+        let caps = caps.field("width", size.0).field("height", size.1);
+        caps.field("framerate", gst::Fraction::new(30, 1)).build()
+    };
+    filter.set_property("caps", caps((320, 240)));
+    let log = tag::video(&video);
+    // In the first part, and with the first frame of the third.
+    for (number, size) in [(8, (640, 480)), (30, (240, 320))] {
+        let (filter, caps) = (filter.clone(), caps(size));
+        before(&video, number - 1, move || {
+            filter.set_property("caps", &caps)
+        });
+    }
+    video.link(&outer.pad("video_%u")).unwrap();
+    outer.set_state(gst::State::Playing);
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let kept = outer.kept();
+    let parts = parts::told(&outer);
+    assert_eq!(parts.len(), 4, "{parts:?}");
+    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    let sound = parts::sound(&parts, None).unwrap();
+    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    let mut shown = 0;
+    for part in &parts {
+        let pictures = decode::pictures(&part.path, 0).unwrap();
+        println!(
+            "{} x {}: {}",
+            pictures.width,
+            pictures.height,
+            pictures.list.len()
+        );
+        let begins = pictures.list[0].recorded;
+        assert!(begins < MILLI as f64, "{part:?} begins at {begins}");
+        shown += pictures.list.len();
+    }
+    assert_eq!(shown, log.lock().unwrap().len());
+}
