@@ -7,6 +7,7 @@ use crate::{
     togglerecord,
 };
 use anyhow::Result;
+use std::path::Path;
 
 /// As much as the recorder lets wait.
 pub const QUEUE: &str = "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 !";
@@ -68,11 +69,7 @@ pub fn record(
 ) -> Result<()> {
     let (video, audio) = sources(size, frames);
     match way {
-        Way::Recorder => run(&launch(&format!(
-            "mediarecorder name=r autostart=true mime-type={} location={} {video} r.video_0 {audio} r.audio_0",
-            codec.mime_type(),
-            place.recording().display()
-        ))?),
+        Way::Recorder => recorded(codec, &place.recording(), "", (&video, &audio)),
         Way::ByHand => by_hand(
             place,
             codec,
@@ -81,6 +78,37 @@ pub fn record(
             &format!("{audio} {between}"),
         ),
     }
+}
+
+/// In parts of a second, beside one file.
+pub fn in_parts(
+    way: Way,
+    place: &Place,
+    codec: Codec,
+    size: (u32, u32),
+    frames: u32,
+) -> Result<()> {
+    let (video, audio) = sources(size, frames);
+    let (file, parts) = match way {
+        Way::Recorder => ("recording-%d", "max-size-time=1000000000"),
+        Way::ByHand => ("recording", ""),
+    };
+    let file = place.recording().with_file_name(file);
+    recorded(codec, &file, parts, (&video, &audio))
+}
+
+/// By the recorder, with these properties.
+fn recorded(
+    codec: Codec,
+    file: &Path,
+    properties: &str,
+    (video, audio): (&str, &str),
+) -> Result<()> {
+    run(&launch(&format!(
+        "mediarecorder name=r autostart=true mime-type={} location={} {properties} {video} r.video_0 {audio} r.audio_0",
+        codec.mime_type(),
+        file.display()
+    ))?)
 }
 
 /// The same with togglerecord in front of the encoders, for both tracks. Its streams wait for each other as the

@@ -97,6 +97,13 @@ pub const SCENARIOS: &[Scenario] = &[
         work: |way, place| raw::beside_togglerecord(way, place, Vp8, (640, 360), 300),
     },
     Scenario {
+        name: "h264-360p-parts",
+        what: "h264-360p in parts of a second, 20 of them; beside the same recorder with one file in place of \"by hand\"",
+        sample: None,
+        records: false,
+        work: |way, place| raw::in_parts(way, place, H264, (640, 360), 600),
+    },
+    Scenario {
         name: "inactive-1080p60",
         what: "inactive behind a live raw 1080p60 source, 5 s without set-up; by hand: a fakesink in its place",
         sample: None,
