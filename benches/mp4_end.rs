@@ -64,7 +64,9 @@ fn hour() -> (Ending, u64) {
         *position += bytes.len() as u64;
         let buffers = patch.bytes(gst::Buffer::from_slice(bytes), &|_| 0);
         let buffers = buffers.into_iter().flatten();
-        length += buffers.map(|written| written.buffer.size() as u64).sum::<u64>();
+        length += buffers
+            .map(|written| written.buffer.size() as u64)
+            .sum::<u64>();
     };
     let mut position = 0;
     let mvhd = [&[0, 0, 0, 3_000][..], &[0; 21]].concat();

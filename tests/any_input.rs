@@ -225,14 +225,15 @@ fn is_read_by(program: &str, arguments: &[&str], path: &Path) -> Result<(), Stri
         .env_remove("G_DEBUG")
         .output()
         .map_err(|error| error.to_string())?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
             "{program}: {} {}{}",
             output.status,
             String::from_utf8_lossy(&output.stderr),
             String::from_utf8_lossy(&output.stdout)
-        )),
+        ))
     }
 }
 
@@ -309,9 +310,10 @@ fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: if long() { 1_000 } else { 40 },
         // The same ones in every run of the suite; new ones are looked for with --long.
-        rng_seed: match long() {
-            true => RngSeed::Random,
-            false => RngSeed::Fixed(0),
+        rng_seed: if long() {
+            RngSeed::Random
+        } else {
+            RngSeed::Fixed(0)
         },
         failure_persistence: None,
         max_shrink_iters: 60,

@@ -109,9 +109,10 @@ impl Input {
             (b - luma) / (2.0 * (1.0 - blue)),
             (r - luma) / (2.0 * (1.0 - red)),
         );
-        let (offset, height, chroma) = match self.full_range {
-            true => (0.0, 255.0, 255.0),
-            false => (16.0, 219.0, 224.0),
+        let (offset, height, chroma) = if self.full_range {
+            (0.0, 255.0, 255.0)
+        } else {
+            (16.0, 219.0, 224.0)
         };
         let round = |value: f64| value.round().clamp(0.0, 255.0) as u8;
         [

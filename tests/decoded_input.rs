@@ -48,9 +48,10 @@ fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
     );
     for (recorded, source) in &shown {
         let due = kept.source_at(recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
-        let on_show = match *recorded < 1e6 || kept.near_seam(*recorded, 1.3e6) {
-            true => 34e6,
-            false => 1.3e6,
+        let on_show = if *recorded < 1e6 || kept.near_seam(*recorded, 1.3e6) {
+            34e6
+        } else {
+            1.3e6
         };
         assert!(
             (-1.3e6..on_show).contains(&(due - source)),

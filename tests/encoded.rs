@@ -59,9 +59,10 @@ fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, Pat
     let outer = Outer::new("", &path);
     let audio = coded.caps.structure(0).unwrap().name();
     let video = !audio.starts_with("audio/");
-    let (template, stream) = match video {
-        true => ("video_%u", "v:0"),
-        false => ("audio_%u", "a:0"),
+    let (template, stream) = if video {
+        ("video_%u", "v:0")
+    } else {
+        ("audio_%u", "a:0")
     };
     let mut playing = Playing::new(&outer, template, coded);
     let kept = drive(&outer, &mut [&mut playing]);

@@ -42,9 +42,10 @@ fn flagged(coded: &Coded, delta: impl Fn(usize, bool) -> bool) -> Coded {
         let mut buffer = buffer.clone();
         let is_delta = delta(number, is_key(&buffer));
         let fields = buffer.make_mut();
-        match is_delta {
-            true => fields.set_flags(gst::BufferFlags::DELTA_UNIT),
-            false => fields.unset_flags(gst::BufferFlags::DELTA_UNIT),
+        if is_delta {
+            fields.set_flags(gst::BufferFlags::DELTA_UNIT)
+        } else {
+            fields.unset_flags(gst::BufferFlags::DELTA_UNIT)
         }
         buffer
     });
@@ -244,12 +245,13 @@ fn parameter_sets_in_front_of_each_slice_do_not_divide_a_frame() {
     let key = coded.buffers[0].map_readable().unwrap().to_vec();
     let sets: Vec<_> = units(&key).into_iter().filter(|unit| sets(unit)).collect();
     let given = with_bytes(&coded, |bytes| {
-        let all = units(bytes)
-            .into_iter()
-            .flat_map(|unit| match is_slice(unit) {
-                true => [sets.as_slice(), &[unit]].concat(),
-                false => vec![unit],
-            });
+        let all = units(bytes).into_iter().flat_map(|unit| {
+            if is_slice(unit) {
+                [sets.as_slice(), &[unit]].concat()
+            } else {
+                vec![unit]
+            }
+        });
         let slices = units(bytes)
             .into_iter()
             .filter(|unit| is_slice(unit))

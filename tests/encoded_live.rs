@@ -55,13 +55,12 @@ fn requests(pad: &gst::Pad, heard: bool) -> Arc<Mutex<Vec<(u64, bool)>>> {
                 log.lock()
                     .unwrap()
                     .push((time.nseconds(), request.all_headers));
-                match heard {
-                    true => gst::PadProbeReturn::Ok,
-                    false => {
-                        // To let 1.22 drop it makes it unref NULL.
-                        drop(info.data.take());
-                        gst::PadProbeReturn::Handled
-                    }
+                if heard {
+                    gst::PadProbeReturn::Ok
+                } else {
+                    // To let 1.22 drop it makes it unref NULL.
+                    drop(info.data.take());
+                    gst::PadProbeReturn::Handled
                 }
             }
             Err(_) => gst::PadProbeReturn::Ok,

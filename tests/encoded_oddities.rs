@@ -526,12 +526,11 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
     let above = inputs::luma(&path, "crop=320:50:0:0", (320, 50));
     for (n, found) in found.list.iter().enumerate() {
         let due = (n as u64 * SECOND / 30 + 500) / 1000 * 1000;
-        let source = match n < 60 {
-            true => found.source,
-            false => {
-                assert!(above[n].iter().all(|p| *p < 40), "border of {n}");
-                picture::read(&within[n], 320, 120)
-            }
+        let source = if n < 60 {
+            found.source
+        } else {
+            assert!(above[n].iter().all(|p| *p < 40), "border of {n}");
+            picture::read(&within[n], 320, 120)
         };
         let source = source.unwrap_or_else(|| panic!("picture {n} cannot be read"));
         assert!(

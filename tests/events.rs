@@ -717,9 +717,12 @@ fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
         let pad = encoder.static_pad("src").expect("an encoder has a src pad");
         pad.add_probe(
             gst::PadProbeType::BUFFER | gst::PadProbeType::BLOCK,
-            move |_, _| match blocked.load(Ordering::SeqCst) {
-                true => gst::PadProbeReturn::Ok,
-                false => gst::PadProbeReturn::Pass,
+            move |_, _| {
+                if blocked.load(Ordering::SeqCst) {
+                    gst::PadProbeReturn::Ok
+                } else {
+                    gst::PadProbeReturn::Pass
+                }
             },
         );
     });

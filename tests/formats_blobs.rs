@@ -234,15 +234,17 @@ fn timecodes_are_those_that_players_see() {
         };
         let most = take.blobs.len();
         assert!(most > 10, "{mime_type}: {most} blobs");
-        let rounding = match mime_type.contains("webm") || mime_type.contains("matroska") {
-            true => 0.55e6,
+        let rounding = if mime_type.contains("webm") || mime_type.contains("matroska") {
+            0.55e6
+        } else {
             // A sample.
-            false => 1e9 / 48_000.0,
+            1e9 / 48_000.0
         };
         // What an MP4 becomes at its end is not in its blobs.
-        let file = match mime_type.contains("mp4") {
-            true => joined(&take),
-            false => std::fs::read(&take.path).unwrap(),
+        let file = if mime_type.contains("mp4") {
+            joined(&take)
+        } else {
+            std::fs::read(&take.path).unwrap()
         };
         let mut size = 0;
         for (number, blob) in take.blobs.iter().enumerate() {

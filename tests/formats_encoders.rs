@@ -356,9 +356,10 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
             rig.wait_recording(1);
             let mut due = Vec::new();
             for (n, at) in stamps[..150].iter().enumerate() {
-                let is_due = match property.ends_with("count") {
-                    true => (n as u32).is_multiple_of(value),
-                    false => due.last().is_none_or(|last| at - last >= u64::from(value)),
+                let is_due = if property.ends_with("count") {
+                    (n as u32).is_multiple_of(value)
+                } else {
+                    due.last().is_none_or(|last| at - last >= u64::from(value))
                 };
                 if is_due {
                     due.push(*at);

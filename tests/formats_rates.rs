@@ -111,9 +111,10 @@ fn off(encoder: &str, mime_type: &str, bits: u32, constant: bool, seconds: u64) 
 
 /// Judges what comes of the rate asked for.
 fn judge_rate(encoder: &str, mime_type: &str) {
-    let cases: &[(u32, bool)] = match mime_type.starts_with("video") {
-        true => &[(2_000_000, false)],
-        false => &[(96_000, false), (96_000, true)],
+    let cases: &[(u32, bool)] = if mime_type.starts_with("video") {
+        &[(2_000_000, false)]
+    } else {
+        &[(96_000, false), (96_000, true)]
     };
     for (bits, constant) in cases {
         if let Some(off) = off(encoder, mime_type, *bits, *constant, seconds(5)) {
@@ -131,9 +132,10 @@ fn judge_change(encoder: &str, mime_type: &str) {
         return;
     }
     let half = seconds(8) / 2;
-    let (property, before, after) = match mime_type.starts_with("video") {
-        true => ("video-bits-per-second", 2_500_000, 800_000),
-        false => ("audio-bits-per-second", 160_000, 64_000),
+    let (property, before, after) = if mime_type.starts_with("video") {
+        ("video-bits-per-second", 2_500_000, 800_000)
+    } else {
+        ("audio-bits-per-second", 160_000, 64_000)
     };
     let recipe = recipe(mime_type, before, true, 2 * half);
     let changes = recipe.from + half * SECOND;

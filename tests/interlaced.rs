@@ -207,9 +207,10 @@ fn pictures_that_change_between_interlaced_and_progressive_are_right() {
             assert_eq!(shown.len(), 3 * FRAMES as usize, "{mime_type} {all:?}");
             let sections = shown.chunks(FRAMES as usize).zip(all);
             for (number, (frames, lines)) in sections.enumerate() {
-                let is_right = match lines == TOP_FIRST && !keeps_fields {
-                    true => are_whole,
-                    false => are_kept,
+                let is_right = if lines == TOP_FIRST && !keeps_fields {
+                    are_whole
+                } else {
+                    are_kept
                 };
                 let right = frames.iter().filter(|frame| is_right(**frame));
                 let what = format!("{mime_type} {all:?}, section {number}: {frames:?}");

@@ -305,12 +305,13 @@ fn ffv1_is_lossless() {
         ("GBRA_10LE", "gbrap10le"),
         ("GBRA_12LE", "gbrap12le"),
     ] {
-        let source = match format.starts_with('A') || format.starts_with("GBRA") {
-            false => source(format, ""),
-            true => source(
+        let source = if format.starts_with('A') || format.starts_with("GBRA") {
+            source(
                 "AYUV",
                 &format!(" ! alpha alpha=0.3 ! videoconvert ! video/x-raw,format={format}"),
-            ),
+            )
+        } else {
+            source(format, "")
         };
         let (directory, path) = place_for("lossless.mkv");
         let raw = directory.path().join("raw.nut");

@@ -234,9 +234,10 @@ fn is_converted(codec: &str, (format, _): Format, what: &str) {
 }
 
 fn cell_is_true(kept: bool, codec: &str, format: Format, depth: u32, what: &str) {
-    match kept {
-        true => is_kept(codec, format, depth),
-        false => is_converted(codec, format, what),
+    if kept {
+        is_kept(codec, format, depth)
+    } else {
+        is_converted(codec, format, what)
     }
 }
 

@@ -195,9 +195,10 @@ fn a_fallback_that_begins() {
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
         let first = readable(path.to_str().unwrap(), mime_type);
         let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > 20_000);
-        let second = match has_media {
-            true => readable(fallback.to_str().unwrap(), mime_type),
-            false => 0.0,
+        let second = if has_media {
+            readable(fallback.to_str().unwrap(), mime_type)
+        } else {
+            0.0
         };
         begun += usize::from(second > 0.0);
         let lost = at as f64 / 1e9 - first - second;

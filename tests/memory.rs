@@ -332,9 +332,10 @@ fn textures_of_gl() {
 
 /// Tagged pictures that have been put into textures; in `drawn` they are what GL itself has drawn.
 fn textures(format: &str, drawn: bool, frames: u32) -> Coded {
-    let (before, after) = match drawn {
-        true => ("I420", "glcolorconvert !"),
-        false => (format, ""),
+    let (before, after) = if drawn {
+        ("I420", "glcolorconvert !")
+    } else {
+        (format, "")
     };
     coded::video(
         &format!(

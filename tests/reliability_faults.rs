@@ -100,9 +100,10 @@ fn encoders_that_fail_on_a_frame() {
         let breaks = Arc::new(AtomicBool::new(true));
         let is_on = breaks.clone();
         at_encoder(&rig, track, "sink", move |encoder, n| {
-            match n == frame && is_on.load(Ordering::SeqCst) {
-                true => break_down(encoder),
-                false => gst::PadProbeReturn::Ok,
+            if n == frame && is_on.load(Ordering::SeqCst) {
+                break_down(encoder)
+            } else {
+                gst::PadProbeReturn::Ok
             }
         });
         rig.recorder.start().unwrap();
@@ -176,13 +177,12 @@ fn a_converter_that_refuses() {
     let _ = rig.recorder.stop();
     let events = rig.wait_recording(1);
     // It may be possible after all with another GStreamer; what may not be is silence about it.
-    match events.iter().any(|e| e.kind == Kind::Error) {
-        true => drop(assert_failed(&events, "")),
-        false => {
-            let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
-            let path = rig.save("refused.webm", &bytes);
-            assert_eq!(media::probe(&path).codecs("audio").len(), 2);
-        }
+    if events.iter().any(|e| e.kind == Kind::Error) {
+        drop(assert_failed(&events, ""))
+    } else {
+        let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
+        let path = rig.save("refused.webm", &bytes);
+        assert_eq!(media::probe(&path).codecs("audio").len(), 2);
     }
     assert_unharmed(&rig, &tracks);
 }

@@ -480,9 +480,10 @@ fn many_recorders_of_encoded_input() {
 
 #[test]
 fn several_recorders_of_raw_input() {
-    let (count, size) = match long() {
-        true => (8, "width=640,height=360"),
-        false => (4, "width=160,height=90"),
+    let (count, size) = if long() {
+        (8, "width=640,height=360")
+    } else {
+        (4, "width=160,height=90")
     };
     many(
         count,

@@ -23,12 +23,13 @@ fn backwards(rate: f64) -> gst::FormattedSegment<gst::ClockTime> {
 fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     let info = stereo(48_000);
     let planar = layout == gst_audio::AudioLayout::NonInterleaved;
-    let told = match planar {
-        true => gst_audio::AudioInfo::builder(info.format(), 48_000, 2)
+    let told = if planar {
+        gst_audio::AudioInfo::builder(info.format(), 48_000, 2)
             .layout(layout)
             .build()
-            .unwrap(),
-        false => info,
+            .unwrap()
+    } else {
+        info
     };
     let sound = take.sound(&told, None);
     let pictures = take.pictures(&small(), None);
@@ -42,9 +43,10 @@ fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     for n in (0..50).rev() {
         pictures.push(shot(&small(), n * FRAME));
         for part in (n * 4..n * 4 + 4).rev() {
-            sound.push(match planar {
-                true => in_planes(tick(part)),
-                false => tick(part),
+            sound.push(if planar {
+                in_planes(tick(part))
+            } else {
+                tick(part)
             });
         }
     }

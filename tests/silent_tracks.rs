@@ -413,9 +413,10 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
 
 #[test]
 fn pictures_that_come_rarely_are_a_track() {
-    let (apart, patience) = match long() {
-        true => (5 * SECOND, 2 * SECOND),
-        false => (1_500 * MILLI, 500 * MILLI),
+    let (apart, patience) = if long() {
+        (5 * SECOND, 2 * SECOND)
+    } else {
+        (1_500 * MILLI, 500 * MILLI)
     };
     std::thread::scope(|scope| {
         for (extension, v) in [("mp4", H264), ("mkv", H264), ("webm", VP9), ("mp4", AV1)] {

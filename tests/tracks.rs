@@ -308,9 +308,10 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
     for (recorded, source) in shown {
         let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
         // The frame on show at a cut began before it, as those of raw video do.
-        let on_show = match recorded < 1e6 || kept.near_seam(recorded, 1.3e6) {
-            true => 34e6,
-            false => 1.3e6,
+        let on_show = if recorded < 1e6 || kept.near_seam(recorded, 1.3e6) {
+            34e6
+        } else {
+            1.3e6
         };
         assert!(
             (-1.3e6..on_show).contains(&(due - source)),

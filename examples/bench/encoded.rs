@@ -85,9 +85,10 @@ pub fn into_blobs(
     parse_sound: &str,
 ) -> Result<()> {
     // Only for the comparison of what is in both.
-    let file = match place.is_kept() {
-        true => Some(Arc::new(Mutex::new(File::create(place.recording())?))),
-        false => None,
+    let file = if place.is_kept() {
+        Some(Arc::new(Mutex::new(File::create(place.recording())?)))
+    } else {
+        None
     };
     let keep = move |bytes: &[u8]| {
         if let Some(file) = &file

@@ -139,8 +139,9 @@ pub fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
             }
         }
     }
-    Ok(match chosen.is_empty() {
-        true => SCENARIOS.iter().collect(),
-        false => chosen,
+    Ok(if chosen.is_empty() {
+        SCENARIOS.iter().collect()
+    } else {
+        chosen
     })
 }

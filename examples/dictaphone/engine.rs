@@ -38,9 +38,10 @@ impl Engine {
     /// Listens to the microphone; with `test` to a tone that rises and falls, and clips are then played where nobody
     /// hears them.
     pub fn new(test: bool) -> Result<Self> {
-        let source = match test {
-            true => "audiotestsrc name=tone is-live=true samplesperbuffer=480 volume=0",
-            false => "autoaudiosrc",
+        let source = if test {
+            "audiotestsrc name=tone is-live=true samplesperbuffer=480 volume=0"
+        } else {
+            "autoaudiosrc"
         };
         let pipeline = gst::Pipeline::new();
         let source = gst::parse::bin_from_description(

@@ -219,9 +219,10 @@ fn draw_list(frame: &mut Frame<'_>, area: Rect, state: &State) {
         let figures = format!("{}  {:>9} ", time(clip.length), size(clip.size));
         let wide = usize::from(inner.width).saturating_sub(figures.chars().count() + 2);
         let name: String = clip.name().chars().take(wide).collect();
-        let style = match index == state.selected {
-            true => Style::new().add_modifier(Modifier::REVERSED),
-            false => Style::new(),
+        let style = if index == state.selected {
+            Style::new().add_modifier(Modifier::REVERSED)
+        } else {
+            Style::new()
         };
         let line = format!("{mark} {name:<wide$}{figures}");
         frame.render_widget(

@@ -54,9 +54,10 @@ fn run(args: &Args) -> Result<()> {
     let server = Server::new(args, progress.clone())?;
     let line = progress.show();
     let result = runtime.block_on(async {
-        match args.resume {
-            true => resume(args, server, &progress).await,
-            false => record(args, server, &progress).await,
+        if args.resume {
+            resume(args, server, &progress).await
+        } else {
+            record(args, server, &progress).await
         }
     });
     line.end();

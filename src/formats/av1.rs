@@ -79,9 +79,10 @@ fn described(header: &[u8]) -> Option<[u8; 4]> {
     // still_picture
     bits.flag()?;
     let reduced = bits.flag()?;
-    let (level, tier) = match reduced {
-        true => (bits.number(5)?, false),
-        false => operating_points(&mut bits)?,
+    let (level, tier) = if reduced {
+        (bits.number(5)?, false)
+    } else {
+        operating_points(&mut bits)?
     };
     let (wide, high) = (bits.number(4)? + 1, bits.number(4)? + 1);
     bits.number(wide)?;
@@ -169,9 +170,10 @@ fn color(bits: &mut Bits<'_>, profile: u32) -> Option<u8> {
     let high = bits.flag()?;
     let twelve = profile == 2 && high && bits.flag()?;
     let mono = profile != 1 && bits.flag()?;
-    let described = match bits.flag()? {
-        true => Some(bits.number(24)?),
-        false => None,
+    let described = if bits.flag()? {
+        Some(bits.number(24)?)
+    } else {
+        None
     };
     let (x, y) = match (mono, described, profile) {
         (true, ..) => {
@@ -192,9 +194,10 @@ fn color(bits: &mut Bits<'_>, profile: u32) -> Option<u8> {
             }
         }
     };
-    let position = match x && y && !mono {
-        true => bits.number(2)? as u8,
-        false => 0,
+    let position = if x && y && !mono {
+        bits.number(2)? as u8
+    } else {
+        0
     };
     let flags = [high, twelve, mono, x, y].map(u8::from);
     Some(flags.iter().fold(0, |value, flag| value << 1 | flag) << 2 | position)

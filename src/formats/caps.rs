@@ -147,9 +147,10 @@ pub fn sink_caps(kind: Kind) -> gst::Caps {
 pub fn raw_caps(codec: Codec) -> gst::Caps {
     const MAX_SIZE: i32 = 16_382;
     if codec.kind() == Kind::Video {
-        let size = match has_even_sizes(codec) {
-            true => gst::IntRange::with_step(16, MAX_SIZE, 2),
-            false => gst::IntRange::new(16, MAX_SIZE),
+        let size = if has_even_sizes(codec) {
+            gst::IntRange::with_step(16, MAX_SIZE, 2)
+        } else {
+            gst::IntRange::new(16, MAX_SIZE)
         };
         let colorimetry = (!carries_colorimetry(codec)).then_some("bt601");
         return gst::Caps::builder("video/x-raw")

@@ -53,9 +53,10 @@ pub fn tune(encoder: &gst::Element, tuning: &Tuning) {
         for (property, value) in row.fixed {
             set(encoder, property, value);
         }
-        let mode = match tuning.constant {
-            true => row.constant,
-            false => row.variable,
+        let mode = if tuning.constant {
+            row.constant
+        } else {
+            row.variable
         };
         for (property, value) in mode {
             set(encoder, property, value);
@@ -175,9 +176,10 @@ fn guess(encoder: &gst::Element) -> Option<Rate> {
         let blurb = encoder.find_property(property)?;
         let blurb = blurb.blurb().unwrap_or_default().to_ascii_lowercase();
         let kilo = ["kbit", "kbps", "kb/s", "kilobit"];
-        let unit = match kilo.iter().any(|kilo| blurb.contains(kilo)) {
-            true => 1_000,
-            false => 1,
+        let unit = if kilo.iter().any(|kilo| blurb.contains(kilo)) {
+            1_000
+        } else {
+            1
         };
         Some(Rate::of(property, unit))
     })

@@ -150,9 +150,10 @@ impl ParameterSets {
         }
         let kind = |unit: &[u8]| unit_kind(self.codec, unit);
         let is_missing = |set: &&Vec<u8>| units.iter().all(|unit| kind(unit) != kind(set));
-        let missing: Vec<&[u8]> = match complete {
-            true => self.units.iter().filter(is_missing).map(|s| &**s).collect(),
-            false => Vec::new(),
+        let missing: Vec<&[u8]> = if complete {
+            self.units.iter().filter(is_missing).map(|s| &**s).collect()
+        } else {
+            Vec::new()
         };
         if missing.is_empty() && length_size == self.length_size {
             return None;

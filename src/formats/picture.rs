@@ -388,9 +388,12 @@ mod tests {
         let all: Vec<Sampling> = coloured
             .map(|format| Sampling::of_format(*format))
             .collect();
-        let list = |texts: Vec<String>| match texts.is_empty() {
-            true => "–".to_owned(),
-            false => texts.join(", "),
+        let list = |texts: Vec<String>| {
+            if texts.is_empty() {
+                "–".to_owned()
+            } else {
+                texts.join(", ")
+            }
         };
         let of_depth = |depth: u32| {
             let chroma = [Chroma::Subsampled, Chroma::Half, Chroma::Full];
@@ -411,9 +414,10 @@ mod tests {
             depths.dedup();
             list(depths.iter().map(u32::to_string).collect())
         };
-        let alpha = match alpha_codecs().contains(&codec) {
-            true => "8".to_owned(),
-            false => depths(&|sampling| sampling.alpha),
+        let alpha = if alpha_codecs().contains(&codec) {
+            "8".to_owned()
+        } else {
+            depths(&|sampling| sampling.alpha)
         };
         let fields = encoders(codec)
             .iter()

@@ -20,9 +20,10 @@ pub struct TrackInput {
 /// the extension of `location`. Without either, codecs that web players support are copied.
 pub fn copied_codec(caps: &gst::CapsRef, requested: &str, location: Option<&str>) -> Option<Codec> {
     let codec = codec_of_caps(caps)?;
-    let asked = match requested.is_empty() {
-        true => None,
-        false => Some(MimeType::parse(requested).ok()?),
+    let asked = if requested.is_empty() {
+        None
+    } else {
+        Some(MimeType::parse(requested).ok()?)
     };
     let named = asked.as_ref().and_then(|asked| asked.codec(codec.kind()));
     let container = asked.as_ref().map(|asked| asked.container);
@@ -212,9 +213,10 @@ pub fn choose(
         )
         .into());
     }
-    let asked = match requested.is_empty() {
-        true => None,
-        false => Some(MimeType::parse(requested)?),
+    let asked = if requested.is_empty() {
+        None
+    } else {
+        Some(MimeType::parse(requested)?)
     };
     let (what, container) = match &asked {
         Some(asked) => {

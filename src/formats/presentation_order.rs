@@ -264,9 +264,10 @@ mod tests {
     /// What caps and frames of an encoder tell, in both stream formats.
     fn orders(encoder: &str) -> Vec<Option<bool>> {
         gst::init().unwrap();
-        let (codec, formats) = match encoder.contains("265") {
-            true => ("h265", ["hvc1", "byte-stream"]),
-            false => ("h264", ["avc", "byte-stream"]),
+        let (codec, formats) = if encoder.contains("265") {
+            ("h265", ["hvc1", "byte-stream"])
+        } else {
+            ("h264", ["avc", "byte-stream"])
         };
         let mut orders = Vec::new();
         for format in formats {

@@ -109,9 +109,10 @@ impl Align {
     /// Tolerance for rounding of the timestamps around a buffer.
     fn tolerance(&self, samples: u64) -> Ns {
         let (period, half) = (self.grid.time(1), self.grid.time(samples) / 2);
-        match self.rough {
-            true => half.clamp(period, ROUNDING.max(period)),
-            false => half.clamp(period / 2 + 1_000, EXACT.max(period)),
+        if self.rough {
+            half.clamp(period, ROUNDING.max(period))
+        } else {
+            half.clamp(period / 2 + 1_000, EXACT.max(period))
         }
     }
 

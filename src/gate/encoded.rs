@@ -195,7 +195,7 @@ pub struct EncodedGate {
     /// Media was dropped here, and no keyframe has followed yet.
     broken: bool,
     /// Buffers dropped here: dependent on lost ones, empty, or covered by filled silence.
-    left_out: u64,
+    dropped: u64,
     stand_in: StandIn,
     /// The stream is back after an outage with lost frames, and no keyframe has arrived since.
     lacks_key: bool,
@@ -232,7 +232,7 @@ impl EncodedGate {
             recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
             broken: false,
-            left_out: 0,
+            dropped: 0,
             stand_in: StandIn::new(caps),
             lacks_key: false,
             cuts_frames: false,
@@ -245,8 +245,8 @@ impl EncodedGate {
     fn read_format(&mut self, caps: &gst::StructureRef) {
         self.format = FrameFormat::of(caps);
         self.may_reorder = may_reorder(caps.name().as_str());
-        let told = self.format.and_then(|f| f.presentation_order_of_caps(caps));
-        self.in_order = told.unwrap_or(!self.may_reorder);
+        let by_caps = self.format.and_then(|f| f.presentation_order_of_caps(caps));
+        self.in_order = by_caps.unwrap_or(!self.may_reorder);
     }
 
     /// Shortens a frame that spans a cut, and starts the first frame at 0, as for raw video.
@@ -295,7 +295,7 @@ impl EncodedGate {
         }
         // No audio codec has empty packets; parsers and muxers fail on them.
         if !self.keyed && input.buffer.size() == 0 {
-            self.left_out += 1;
+            self.dropped += 1;
             return;
         }
         self.read_order(&input.buffer);
@@ -390,9 +390,12 @@ impl EncodedGate {
                 self.take();
                 continue;
             };
-            let is_behind = |end| match cursor.ends_at_seam() {
-                true => self.is_of_next_part(waiting, end),
-                false => self.is_behind_cut(waiting, end),
+            let is_behind = |end| {
+                if cursor.ends_at_seam() {
+                    self.is_of_next_part(waiting, end)
+                } else {
+                    self.is_behind_cut(waiting, end)
+                }
             };
             if interval.end.is_some_and(is_behind) {
                 cursor.leave();
@@ -534,7 +537,7 @@ impl EncodedGate {
             let covered = self
                 .stand_in
                 .covers(self.stamped(interval, running), length);
-            self.left_out += u64::from(covered);
+            self.dropped += u64::from(covered);
             return !covered;
         }
         if running < interval.start {
@@ -547,7 +550,7 @@ impl EncodedGate {
         }
         let begins = waiting.is_beginning();
         if !begins && !self.has_waited_for_key(number, running) {
-            self.left_out += u64::from(self.broken);
+            self.dropped += u64::from(self.broken);
             return false;
         }
         waiting.flag(begins);
@@ -579,8 +582,8 @@ impl EncodedGate {
     }
 
     /// Buffers of the recording dropped here: dependent on lost ones, empty, or covered by filled silence.
-    pub(super) fn left_out(&self) -> u64 {
-        self.left_out
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     fn emit_headers(&mut self, first: &gst::Buffer, out: &mut GateOutput) {

@@ -309,10 +309,10 @@ impl Gate {
 
     /// Frames of the recording dropped here: those that depend on a [`Loss::TooSlow`], and those older than one already
     /// shown.
-    pub fn left_out(&self) -> u64 {
+    pub fn dropped(&self) -> u64 {
         match self {
-            Gate::Encoded(gate) => gate.left_out(),
-            Gate::Video(gate) => gate.left_out(),
+            Gate::Encoded(gate) => gate.dropped(),
+            Gate::Video(gate) => gate.dropped(),
             Gate::Audio(_) => 0,
         }
     }

@@ -142,9 +142,10 @@ impl StandIn {
         if is_loss && self.end.is_some_and(lacks) {
             self.lossy = at.saturating_add(LOSSY);
         }
-        let least = match at < self.lossy && self.has_length() {
-            true => MIN_LOSS,
-            false => MIN_HOLE,
+        let least = if at < self.lossy && self.has_length() {
+            MIN_LOSS
+        } else {
+            MIN_HOLE
         };
         let is_hole = |end| away.is_some() || at.saturating_sub(end) > least;
         if self.is_audio

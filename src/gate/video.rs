@@ -87,7 +87,7 @@ pub struct VideoGate {
     /// Number of frames received, and of the latest one output.
     came: u64,
     gone: u64,
-    left_out: u64,
+    dropped: u64,
     filled: Ns,
     /// See [`VideoGate::keep_pauses`].
     keeps_pauses: bool,
@@ -107,7 +107,7 @@ impl VideoGate {
             entered: None,
             came: 0,
             gone: 0,
-            left_out: 0,
+            dropped: 0,
             filled: 0,
             keeps_pauses: false,
             mutes: Mutes::default(),
@@ -193,7 +193,7 @@ impl VideoGate {
                 continue;
             }
             if self.is_late(&interval, running) {
-                self.left_out += 1;
+                self.dropped += 1;
                 continue;
             }
             if running > interval.start {
@@ -208,9 +208,10 @@ impl VideoGate {
             let stands = self.keeps_pauses && self.current_frame.is_none();
             let first = self.entered != Some(cursor.cursor()) && !stands;
             self.entered = Some(cursor.cursor());
-            let recorded = match first {
-                true => interval.recorded,
-                false => interval.recorded_at(running),
+            let recorded = if first {
+                interval.recorded
+            } else {
+                interval.recorded_at(running)
             };
             self.current_frame = Some(picture.clone());
             self.show(picture, recorded, false, out);
@@ -254,9 +255,10 @@ impl VideoGate {
 
     /// Makes `picture` the current frame from `recorded` on, or black if the track is muted.
     fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut GateOutput) {
-        let picture = match self.mutes.is_muted() {
-            true => Picture::black(&picture.format, picture.number).unwrap_or(picture),
-            false => picture,
+        let picture = if self.mutes.is_muted() {
+            Picture::black(&picture.format, picture.number).unwrap_or(picture)
+        } else {
+            picture
         };
         let recorded = match self.shown.take() {
             Some(shown) if recorded < shown.recorded.saturating_add(SHORTEST) => shown.recorded,
@@ -317,9 +319,10 @@ impl VideoGate {
         stamped.set_offset_end(NO_OFFSET);
         stamped.unset_flags(gst::BufferFlags::DISCONT | gst::BufferFlags::RESYNC);
         // Lets the frame dropper drop it when the encoder cannot keep up.
-        match counts {
-            true => stamped.set_flags(gst::BufferFlags::DROPPABLE),
-            false => stamped.unset_flags(gst::BufferFlags::DROPPABLE),
+        if counts {
+            stamped.set_flags(gst::BufferFlags::DROPPABLE)
+        } else {
+            stamped.unset_flags(gst::BufferFlags::DROPPABLE)
         }
         out.push(buffer);
     }
@@ -390,9 +393,10 @@ impl VideoGate {
             return;
         };
         // A last frame of zero duration is kept.
-        let end = match end <= shown.recorded && !shown.filler {
-            true => shown.recorded.saturating_add(SHORTEST),
-            false => end,
+        let end = if end <= shown.recorded && !shown.filler {
+            shown.recorded.saturating_add(SHORTEST)
+        } else {
+            end
         };
         if end > shown.recorded {
             self.emit(shown, end, out);
@@ -405,8 +409,8 @@ impl VideoGate {
     }
 
     /// Frames dropped because a newer one was already current.
-    pub(super) fn left_out(&self) -> u64 {
-        self.left_out
+    pub(super) fn dropped(&self) -> u64 {
+        self.dropped
     }
 
     pub(super) fn waiting(&self) -> usize {

@@ -190,13 +190,15 @@ impl Absences {
             // A late track still arrives.
             behind = behind.min(nanoseconds(quiet));
         }
-        let patience = match track.shows_picture {
-            true => most.min(nanoseconds(self.patience.picture)),
-            false => most,
+        let patience = if track.shows_picture {
+            most.min(nanoseconds(self.patience.picture))
+        } else {
+            most
         };
-        let gone = match any_live {
-            true => self.patience.beside_live,
-            false => self.patience.alone,
+        let gone = if any_live {
+            self.patience.beside_live
+        } else {
+            self.patience.alone
         };
         if behind <= patience || !(track.live || quiet > gone) {
             return None;
@@ -210,9 +212,10 @@ impl Absences {
         if !track.fillable {
             return Some(Action::LeaveBehind { track: index });
         }
-        let until = match track.begun {
-            true => due.min(track.arrived.saturating_add(behind)),
-            false => due,
+        let until = if track.begun {
+            due.min(track.arrived.saturating_add(behind))
+        } else {
+            due
         };
         Some(Action::Fill {
             track: index,
@@ -238,9 +241,10 @@ impl Absences {
                 quiet > view.latency + self.patience.beside_live
             }
         };
-        match late {
-            true => Completion::MakeUp,
-            false => Completion::Await,
+        if late {
+            Completion::MakeUp
+        } else {
+            Completion::Await
         }
     }
 }

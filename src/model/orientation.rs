@@ -98,9 +98,10 @@ impl Orientation {
             2 => [(-1, 0), (0, -1)],
             _ => [(0, -1), (1, 0)],
         };
-        match self.mirrored {
-            true => [(-right.0, -right.1), down],
-            false => [right, down],
+        if self.mirrored {
+            [(-right.0, -right.1), down]
+        } else {
+            [right, down]
         }
     }
 }

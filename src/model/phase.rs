@@ -129,21 +129,18 @@ impl View<'_> {
     fn next_of_waiting(&self, limits: &Limits) -> Option<Action> {
         let missing = |track: &&TrackView| !track.is_closed && !track.is_known;
         let mut tracks = self.tracks.iter();
-        match self.is_first {
-            true => {
-                let given_up = |track: &TrackView| missing(&track) && self.gives_up(track, limits);
-                if let Some(track) = tracks.position(given_up) {
-                    return Some(Action::LeaveOut(track));
-                }
-                if self.tracks.iter().any(|track| missing(&track)) {
-                    return None;
-                }
+        if self.is_first {
+            let given_up = |track: &TrackView| missing(&track) && self.gives_up(track, limits);
+            if let Some(track) = tracks.position(given_up) {
+                return Some(Action::LeaveOut(track));
             }
-            false => {
-                // The first part decides whether it comes.
-                if tracks.any(|track| missing(&track) && !track.is_closed_for_part) {
-                    return None;
-                }
+            if self.tracks.iter().any(|track| missing(&track)) {
+                return None;
+            }
+        } else {
+            // The first part decides whether it comes.
+            if tracks.any(|track| missing(&track) && !track.is_closed_for_part) {
+                return None;
             }
         }
         // An encoded track without a keyframe does not count as known.
@@ -157,9 +154,10 @@ impl View<'_> {
         let others_came = self.tracks.iter().any(|track| track.is_known);
         let patience = u64::try_from(limits.patience.as_nanos()).unwrap_or(Ns::MAX);
         let waited = self.begun > limits.patience && (self.any_live || self.ahead > patience);
-        let grace = match track.is_in_encoder {
-            true => limits.grace.max(limits.patience),
-            false => limits.grace,
+        let grace = if track.is_in_encoder {
+            limits.grace.max(limits.patience)
+        } else {
+            limits.grace
         };
         let stopped = self.stopped.is_some_and(|since| since > grace);
         track.has_ended || stopped || others_came && waited

@@ -392,9 +392,10 @@ impl<T> Stamps<T> {
         let before = self.last.map(|last| {
             let begin = last.end.saturating_add(stamp.lead);
             let room = next.map_or(0, |next| next.saturating_sub(begin));
-            match last.measured {
-                true => begin,
-                false => begin.saturating_add(room / 2),
+            if last.measured {
+                begin
+            } else {
+                begin.saturating_add(room / 2)
             }
         });
         let arrived = first.arrival.now;

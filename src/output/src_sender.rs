@@ -135,10 +135,10 @@ impl<'a> Sender<'a> {
             at: 0,
             end: 0,
         };
-        let told = caps
+        let has_headers = caps
             .structure(0)
             .is_some_and(|s| s.has_field(STREAM_HEADER));
-        self.header = (!told).then(|| (caps.clone(), Vec::new()));
+        self.header = (!has_headers).then(|| (caps.clone(), Vec::new()));
         self.opening = true;
     }
 

@@ -247,9 +247,10 @@ impl<'a> Keeper<'a> {
         }
         let warning = chain.replace(request, failed, &mut self.remedies, &front.packets)?;
         *lock(&front.chain) = Some(chain);
-        (keeping.warn)(match is_read {
-            true => format!("{warning} in the same file; its pending input is encoded again."),
-            false => format!("{warning}; the pre-record buffer starts over, empty."),
+        (keeping.warn)(if is_read {
+            format!("{warning} in the same file; its pending input is encoded again.")
+        } else {
+            format!("{warning}; the pre-record buffer starts over, empty.")
         });
         if let Some((encoder, converted)) = front.encoding() {
             for session in track.sessions() {
@@ -263,9 +264,10 @@ impl<'a> Keeper<'a> {
     fn are_known(&self, tracks: &[Arc<KeptTrack>]) -> bool {
         let waited = self.keeping.begun.elapsed() > self.keeping.settings.patience();
         let mut known = tracks.iter().map(|track| track.is_known());
-        match waited {
-            true => known.any(|known| known),
-            false => !tracks.is_empty() && known.all(|known| known),
+        if waited {
+            known.any(|known| known)
+        } else {
+            !tracks.is_empty() && known.all(|known| known)
         }
     }
 
@@ -289,9 +291,10 @@ impl<'a> Keeper<'a> {
         if !track.shows_picture() || track.is_closed() {
             return;
         }
-        let now = match kept.is_live() {
-            true => self.keeping.clock.now(),
-            false => None,
+        let now = if kept.is_live() {
+            self.keeping.clock.now()
+        } else {
+            None
         };
         let due = now.map(|now| now.saturating_sub(kept.latency()));
         for end in kept.sessions().iter().filter_map(|session| session.end()) {

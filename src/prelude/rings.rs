@@ -130,9 +130,10 @@ impl Rings {
         let from = self.cut(wanted, &[]).unwrap_or(wanted).min(wanted);
         self.forget_before(from);
         // With a slow disk or no file, the memory limit applies.
-        let most = match self.no_file {
-            true => self.max_memory,
-            false => self.max_memory.saturating_add(DISK_BEHIND),
+        let most = if self.no_file {
+            self.max_memory
+        } else {
+            self.max_memory.saturating_add(DISK_BEHIND)
         };
         while self.memory() > most {
             let largest = self

@@ -93,7 +93,7 @@ impl MediaRecorder {
         };
         drop(acting);
         self.ask_for_key_frames();
-        self.tell_state(&before);
+        self.notify_state(&before);
         drop(events);
         Ok(())
     }
@@ -128,7 +128,7 @@ impl MediaRecorder {
         let before = self.readings();
         self.set_state_value(State::Inactive);
         drop(acting);
-        self.tell_state(&before);
+        self.notify_state(&before);
     }
 
     /// `autostart`: starts a recording at the first buffer, in that buffer's streaming thread. First buffers of other
@@ -164,7 +164,7 @@ impl MediaRecorder {
                 control.autostarted = control.current.as_ref().map(|s| s.id());
                 drop(control);
                 drop(acting);
-                self.tell_state(&before);
+                self.notify_state(&before);
                 drop(events);
             }
             Err(error) => {
@@ -200,7 +200,7 @@ impl MediaRecorder {
         };
         // A thread that has acted and is about to notify may be waiting for this.
         for session in &sessions {
-            session.let_events_go();
+            session.release_events();
         }
         let before = self.readings();
         let is_on = current.is_some();
@@ -214,7 +214,7 @@ impl MediaRecorder {
         }
         drop(acting);
         if is_on {
-            self.tell_state(&before);
+            self.notify_state(&before);
         }
         drop(events);
         if sessions.iter().any(|session| session.is_current_thread()) {

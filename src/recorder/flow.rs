@@ -95,9 +95,10 @@ impl MediaRecorder {
             let is_asked = stream.live == Some(true) && stream.is_taken();
             let now = is_asked.then(|| self.clock.now()).flatten();
             let subscribers = stream.pass(&input, now);
-            let stream_time = match !subscribers.is_empty() && pad.has_active_control_bindings() {
-                true => stream.stream_time(&input),
-                false => None,
+            let stream_time = if !subscribers.is_empty() && pad.has_active_control_bindings() {
+                stream.stream_time(&input)
+            } else {
+                None
             };
             (input, subscribers, now, stream_time, stream.new_chapters())
         };
@@ -114,11 +115,11 @@ impl MediaRecorder {
         };
         // The last one gets the buffer itself, to be stamped without a copy.
         let last = subscribers.pop();
-        for taker in subscribers {
-            give(taker, input.clone());
+        for subscriber in subscribers {
+            give(subscriber, input.clone());
         }
-        if let Some(taker) = last {
-            give(taker, input);
+        if let Some(subscriber) = last {
+            give(subscriber, input);
         }
         Ok(gst::FlowSuccess::Ok)
     }

@@ -272,13 +272,14 @@ impl Stream {
     pub fn unsubscribe(&mut self, gone: &Subscriber) {
         match gone {
             Subscriber::Recording(session, _) => self.keep_from(session.id()),
-            Subscriber::Past(_) => self.subscribers.retain(|taker| !taker.is_over()),
+            Subscriber::Past(_) => self.subscribers.retain(|subscriber| !subscriber.is_over()),
         }
     }
 
     /// Removes a recording from the subscribers.
     pub fn keep_from(&mut self, session: u64) {
-        self.subscribers.retain(|taker| !taker.is_of(session));
+        self.subscribers
+            .retain(|subscriber| !subscriber.is_of(session));
     }
 
     /// Flush stop: the stream restarts, recorded time continues.
@@ -422,9 +423,10 @@ impl MediaRecorderPad {
 
     /// Kind of the track.
     pub(super) fn kind(&self) -> Kind {
-        match self.name().starts_with(Kind::Audio.name()) {
-            true => Kind::Audio,
-            false => Kind::Video,
+        if self.name().starts_with(Kind::Audio.name()) {
+            Kind::Audio
+        } else {
+            Kind::Video
         }
     }
 

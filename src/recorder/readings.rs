@@ -29,7 +29,7 @@ impl MediaRecorder {
     }
 
     /// Notifies `state` and every property that differs from `before`. Call without a lock.
-    pub(super) fn tell_state(&self, before: &Readings) {
+    pub(super) fn notify_state(&self, before: &Readings) {
         let now = self.readings();
         let obj = self.obj();
         obj.notify("state");

@@ -63,9 +63,10 @@ impl MediaRecorder {
 
     /// The requested name, or the next free one.
     fn pad_name(&self, template: &gst::PadTemplate, name: Option<&str>) -> Option<String> {
-        let (kind, index) = match template.name_template().starts_with("audio") {
-            true => ("audio_", 0),
-            false => ("video_", 1),
+        let (kind, index) = if template.name_template().starts_with("audio") {
+            ("audio_", 0)
+        } else {
+            ("video_", 1)
         };
         let obj = self.obj();
         if let Some(number) = name.and_then(|name| name.strip_prefix(kind)?.parse::<u32>().ok()) {
@@ -103,7 +104,7 @@ impl MediaRecorder {
         for subscriber in &subscribers {
             subscriber.set_flushing(true);
         }
-        self.let_go();
+        self.wake_held();
         if !ended {
             self.tracks_modified(format!(
                 "Pad {name} was released during a recording, before EOS: the tracks of a recording cannot change. \

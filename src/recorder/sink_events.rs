@@ -84,7 +84,7 @@ impl MediaRecorder {
             stream.flushing = true;
             stream.subscribers()
         };
-        self.let_go();
+        self.wake_held();
         for subscriber in subscribers {
             subscriber.set_flushing(true);
         }
@@ -215,7 +215,7 @@ impl MediaRecorder {
     }
 
     /// Wakes the blocked threads, which check their pads again.
-    pub(super) fn let_go(&self) {
+    pub(super) fn wake_held(&self) {
         drop(lock(&self.hold));
         self.held.notify_all();
     }

@@ -25,7 +25,7 @@ impl Subscriber {
     /// Whether this is the recording with this id.
     pub fn is_of(&self, session: u64) -> bool {
         match self {
-            Subscriber::Recording(taker, _) => taker.id() == session,
+            Subscriber::Recording(subscriber, _) => subscriber.id() == session,
             Subscriber::Past(_) => false,
         }
     }

@@ -27,9 +27,10 @@ impl Upstream {
     /// elements after it may report it as non-live: then the source's own liveness counts.
     pub fn of(pad: &gst::Pad) -> Self {
         let mut query = gst::query::Latency::new();
-        let (live, least) = match pad.peer_query(&mut query) {
-            true => (query.result().0, query.result().1),
-            false => (false, gst::ClockTime::ZERO),
+        let (live, least) = if pad.peer_query(&mut query) {
+            (query.result().0, query.result().1)
+        } else {
+            (false, gst::ClockTime::ZERO)
         };
         Upstream {
             live: live || comes_live(pad, FARTHEST),

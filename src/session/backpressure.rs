@@ -14,7 +14,7 @@ use std::{
 pub struct Backpressure {
     news: Mutex<News>,
     /// Wakes the supervisors.
-    told: Condvar,
+    changed: Condvar,
     queue: Mutex<()>,
     /// Wakes upstream threads that wait for room.
     freed: Condvar,
@@ -36,7 +36,7 @@ impl Backpressure {
     /// The state has changed: wakes every waiting thread.
     pub fn wake(&self) {
         lock(&self.news).count += 1;
-        self.told.notify_all();
+        self.changed.notify_all();
         self.free();
     }
 
@@ -101,7 +101,7 @@ impl Backpressure {
         let mut news = lock(&self.news);
         if news.count == *seen {
             news = self
-                .told
+                .changed
                 .wait_timeout(news, timeout)
                 .unwrap_or_else(PoisonError::into_inner)
                 .0;

@@ -365,9 +365,10 @@ fn listen(pipeline: &gst::Pipeline, failed: Arc<AtomicBool>, taker: Taker) {
             && !failed.swap(true, Ordering::SeqCst)
         {
             let what = error.error();
-            let failure = match lacks_decoder(&what) {
-                true => Failure::NoDecoder,
-                false => Failure::Damaged(what.message().trim_end_matches('.').to_owned()),
+            let failure = if lacks_decoder(&what) {
+                Failure::NoDecoder
+            } else {
+                Failure::Damaged(what.message().trim_end_matches('.').to_owned())
             };
             taker(Decoded::Failed(failure));
         }
@@ -423,7 +424,7 @@ fn sink_pad(
         &raw,
     )?;
     let form = Arc::new(Mutex::new((Form::default(), 0)));
-    let (told, place) = (taker.clone(), form.clone());
+    let (report, place) = (taker.clone(), form.clone());
     let (ends, drained) = (ends.clone(), drained.clone());
     Ok(gst::Pad::builder_from_template(&template)
         .name("raw")
@@ -435,9 +436,10 @@ fn sink_pad(
             let is_replayed = replayed
                 .compare_exchange(input.running, NONE, Ordering::AcqRel, Ordering::Relaxed)
                 .is_ok();
-            taker(match is_replayed {
-                true => Decoded::Replayed(input),
-                false => Decoded::Buffer(input),
+            taker(if is_replayed {
+                Decoded::Replayed(input)
+            } else {
+                Decoded::Buffer(input)
             });
             Ok(gst::FlowSuccess::Ok)
         })
@@ -445,21 +447,21 @@ fn sink_pad(
             match event.view() {
                 gst::EventView::Caps(caps) => {
                     lock(&form).0 = Form::of(caps.caps());
-                    told(Decoded::Caps(caps.caps_owned()));
+                    report(Decoded::Caps(caps.caps_owned()));
                 }
                 gst::EventView::Tag(tag) => {
                     if let Some(turn) = orientation::of_tags(tag.tag()) {
-                        told(Decoded::Turn(turn));
+                        report(Decoded::Turn(turn));
                     }
                 }
                 gst::EventView::Gap(gap) => {
                     let (from, length) = gap.get();
                     let end = from.saturating_add(length.unwrap_or(gst::ClockTime::ZERO));
-                    told(Decoded::Gap(end.nseconds()));
+                    report(Decoded::Gap(end.nseconds()));
                 }
                 gst::EventView::Eos(_) => {
                     if ends.load(Ordering::Acquire) {
-                        told(Decoded::End);
+                        report(Decoded::End);
                     }
                     *lock(&drained.0) = true;
                     drained.1.notify_all();

@@ -49,9 +49,10 @@ struct State {
 
 impl Decoding {
     fn decoder(&self) -> Option<Arc<Decoder>> {
-        match self.decodes.load(Ordering::Acquire) {
-            true => lock(&self.state).decoder.clone(),
-            false => None,
+        if self.decodes.load(Ordering::Acquire) {
+            lock(&self.state).decoder.clone()
+        } else {
+            None
         }
     }
 
@@ -151,9 +152,10 @@ impl Session {
         } else if let Err(input) = decoder.push(input) {
             track.drop_one(&input);
         }
-        match track.is_closed() {
-            true => Flow::Done,
-            false => Flow::More,
+        if track.is_closed() {
+            Flow::Done
+        } else {
+            Flow::More
         }
     }
 

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// By how much timestamps in front of the muxer are later than recorded time.
 #[derive(Debug)]
-pub struct Heard {
+pub struct EncoderDelays {
     /// Per track, in nanoseconds; 0 while unknown, and for video.
     late: Vec<AtomicU64>,
     /// Per track, in nanoseconds: the first frame's PTS minus its DTS.
@@ -16,10 +16,10 @@ pub struct Heard {
     fragment: AtomicUsize,
 }
 
-impl Heard {
+impl EncoderDelays {
     /// For this many tracks.
     pub fn new(tracks: usize) -> Self {
-        Heard {
+        EncoderDelays {
             late: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             reordered: (0..tracks).map(|_| AtomicU64::new(0)).collect(),
             fragment: AtomicUsize::new(0),
@@ -95,12 +95,12 @@ impl Heard {
     }
 }
 
-/// Calls `told` with the duration of `samples` in nanoseconds, at the rate of the caps on the muxer's `pad`.
-pub fn listen(pad: &gst::Pad, samples: u32, told: impl Fn(Ns) + Send + Sync + 'static) {
+/// Calls `report` with the duration of `samples` in nanoseconds, at the rate of the caps on the muxer's `pad`.
+pub fn listen(pad: &gst::Pad, samples: u32, report: impl Fn(Ns) + Send + Sync + 'static) {
     on_caps(pad, move |caps| {
         let rate = caps.structure(0)?.get::<i32>("rate").ok()?;
         let rate = u64::try_from(rate).ok().filter(|rate| *rate > 0)?;
-        told(u64::from(samples) * 1_000_000_000 / rate);
+        report(u64::from(samples) * 1_000_000_000 / rate);
         None
     });
 }
@@ -112,33 +112,33 @@ mod tests {
     #[test]
     fn stamps_are_those_of_the_sound() {
         gst::init().unwrap();
-        let stamped = |heard: &Heard, pts, duration| {
+        let stamped = |delays: &EncoderDelays, pts, duration| {
             let mut buffer = gst::Buffer::new();
             let fields = buffer.get_mut().unwrap();
             fields.set_pts(gst::ClockTime::from_mseconds(pts));
             fields.set_duration(gst::ClockTime::from_mseconds(duration));
-            let buffer = heard.stamp(buffer);
+            let buffer = delays.stamp(buffer);
             let (pts, duration) = (buffer.pts().unwrap(), buffer.duration().unwrap());
             (pts.mseconds(), duration.mseconds())
         };
-        let heard = Heard::new(2);
-        heard.set(0, 33_000_000);
-        assert_eq!(stamped(&heard, 40, 20), (40, 20));
+        let delays = EncoderDelays::new(2);
+        delays.set(0, 33_000_000);
+        assert_eq!(stamped(&delays, 40, 20), (40, 20));
         for (track, seen) in [(1, (7, 20)), (2, (40, 20)), (3, (40, 20))] {
-            heard.begins(track);
+            delays.begins(track);
             assert_eq!(
-                stamped(&heard, 40, 20),
+                stamped(&delays, 40, 20),
                 seen,
                 "in a fragment of track {track}"
             );
         }
-        let heard = Heard::new(2);
-        heard.set(0, 33_000_000);
-        heard.set(1, 35_000_000);
+        let delays = EncoderDelays::new(2);
+        delays.set(0, 33_000_000);
+        delays.set(1, 35_000_000);
         // Entirely before the start, partly, and not at all.
-        assert_eq!(stamped(&heard, 0, 20), (0, 0));
-        assert_eq!(stamped(&heard, 20, 20), (0, 7));
-        assert_eq!(stamped(&heard, 40, 20), (7, 20));
-        assert!(heard.stamp(gst::Buffer::new()).pts().is_none());
+        assert_eq!(stamped(&delays, 0, 20), (0, 0));
+        assert_eq!(stamped(&delays, 20, 20), (0, 7));
+        assert_eq!(stamped(&delays, 40, 20), (7, 20));
+        assert!(delays.stamp(gst::Buffer::new()).pts().is_none());
     }
 }

@@ -263,9 +263,10 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
     let structure = wanted.make_mut();
     if let Some(info) = formats::video_info(caps) {
         let keeps_par = spec.picture.as_ref().is_some_and(|p| p.keeps_pixel_aspect);
-        let par = match keeps_par {
-            true => gst::Fraction::new(1, 1),
-            false => info.par(),
+        let par = if keeps_par {
+            gst::Fraction::new(1, 1)
+        } else {
+            info.par()
         };
         let wide = u64::from(info.width()) * u64::try_from(par.numer()).unwrap_or(1);
         let wide = wide / u64::try_from(par.denom()).unwrap_or(1).max(1);
@@ -277,9 +278,10 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
         };
         let high = u64::from(info.height());
         let is_sideways = track.turn().is_sideways();
-        let (wide, high) = match is_sideways {
-            true => (high, wide),
-            false => (wide, high),
+        let (wide, high) = if is_sideways {
+            (high, wide)
+        } else {
+            (wide, high)
         };
         let pixel = match (keeps_par, is_sideways) {
             (true, false) => info.par(),

@@ -46,7 +46,7 @@ struct State {
     /// Current minimum distance between frames.
     spacing: Ns,
     /// When a frame was last dropped.
-    left_out: Option<Instant>,
+    dropped: Option<Instant>,
     /// Accepted frames that were dropped.
     passed_over: u64,
 }
@@ -99,9 +99,10 @@ impl FrameDropper {
         let mut state = lock(&self.state);
         let half = self.max_queue_time / 2;
         let for_another = self.look(&mut state, waiting >= half, now);
-        state.spacing = match for_another || self.max_queue_time == 0 {
-            true => 0,
-            false => waiting.saturating_sub(half).min(state.at_once(now)),
+        state.spacing = if for_another || self.max_queue_time == 0 {
+            0
+        } else {
+            waiting.saturating_sub(half).min(state.at_once(now))
         };
         if may_be_left_out
             && let Some((last, _)) = state.last
@@ -128,7 +129,7 @@ impl FrameDropper {
 
     /// Whether to warn: once per episode. An episode is not over just because the queue runs empty in between.
     fn is_news(&self, now: Instant) -> bool {
-        let last = lock(&self.state).left_out.replace(now);
+        let last = lock(&self.state).dropped.replace(now);
         let quiet = Duration::from_nanos(self.max_queue_time.saturating_mul(2));
         last.is_none_or(|last| now.saturating_duration_since(last) > quiet)
     }
@@ -142,7 +143,7 @@ impl FrameDropper {
     pub fn begin_anew(&self) {
         let mut state = lock(&self.state);
         *state = State {
-            left_out: state.left_out,
+            dropped: state.dropped,
             ..State::default()
         };
     }
@@ -177,7 +178,7 @@ pub fn keep(
         let droppable = buffer.flags().contains(gst::BufferFlags::DROPPABLE);
         let waiting = fed.load(Ordering::Relaxed).saturating_sub(at.nseconds());
         if !dropper.takes(at.nseconds(), waiting, droppable, Instant::now()) {
-            in_flight.left_out(at.nseconds());
+            in_flight.dropped(at.nseconds());
             dropper.warn(&name, waiting, &backpressure);
             return leave_out(info);
         }

@@ -1,7 +1,7 @@
 //! The two ends of a recording's pipeline: where a track's media enters, and where the muxer's output leaves.
 
 use super::{
-    encoder_delay::Heard,
+    encoder_delay::EncoderDelays,
     panicked,
     pipeline::{Listener, TrackMedia},
     timing::{lock, try_lock},
@@ -51,7 +51,7 @@ pub struct BytesOut {
     listener: Arc<dyn Listener>,
     muxer: glib::WeakRef<gst::Element>,
     patch: Arc<Mutex<Patch>>,
-    heard: Arc<Heard>,
+    delays: Arc<EncoderDelays>,
     /// Held from patching bytes until writing them, so that their order is kept.
     order: Mutex<()>,
 }
@@ -67,13 +67,13 @@ impl BytesOut {
         listener: Arc<dyn Listener>,
         muxer: &gst::Element,
         patch: &Arc<Mutex<Patch>>,
-        heard: &Arc<Heard>,
+        delays: &Arc<EncoderDelays>,
     ) -> Arc<Self> {
         Arc::new(BytesOut {
             listener,
             muxer: muxer.downgrade(),
             patch: patch.clone(),
-            heard: heard.clone(),
+            delays: delays.clone(),
             order: Mutex::default(),
         })
     }
@@ -81,7 +81,7 @@ impl BytesOut {
     fn write(&self, buffer: gst::Buffer) {
         let _order = lock(&self.order);
         // The patch lock is held for this only.
-        let late = |track| self.heard.of_decoding(track);
+        let late = |track| self.delays.of_decoding(track);
         let patched = lock(&self.patch).bytes(buffer, &late);
         match patched {
             Some(patched) => self.put(patched),
@@ -100,18 +100,18 @@ impl BytesOut {
         } in patched
         {
             if let Some(track) = unit.and_then(|unit| unit.track) {
-                self.heard.begins(track);
+                self.delays.begins(track);
             }
             let begin = unit.and_then(|_| buffer.pts());
-            let buffer = self.heard.stamp(buffer);
+            let buffer = self.delays.stamp(buffer);
             let next = self.listener.bytes(buffer, unit.is_some(), slice_end);
             // In the muxer's thread, before it looks at the next packet.
             if let (Some(begin), Some(next), Some(muxer)) = (begin, next, self.muxer.upgrade()) {
                 // The first timeslice begins at 0 on all tracks, the others with the packets of one cluster.
                 let late = if next.is_second {
-                    self.heard.most()
+                    self.delays.most()
                 } else {
-                    self.heard.least()
+                    self.delays.least()
                 };
                 formats::end_cluster(&muxer, begin.nseconds(), next.at.saturating_add(late));
             }

@@ -3,7 +3,7 @@
 //! Actions write a cut into the timeline and return; the tracks read it as their buffers pass. The supervisor, a
 //! thread of the session, builds the pipeline, drains it and takes it down.
 //!
-//! Lock order: `row`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue. A track's lock
+//! Lock order: `part_list`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue. A track's lock
 //! comes before the timeline. None is held across a state change of the pipeline or a callback.
 
 mod alpha_encoder;
@@ -38,11 +38,11 @@ mod orientation;
 mod overlap;
 mod panics;
 mod part;
+mod part_list;
 mod part_size;
 mod pipeline;
 mod probe;
 mod remedies;
-mod row;
 mod start;
 mod stop;
 mod supervisor;
@@ -79,7 +79,7 @@ use crate::{
 use decoding::Decoding;
 use marks::Marks;
 use part::Part;
-use row::Row;
+use part_list::PartList;
 use std::{
     sync::{
         Arc, Condvar, Mutex, Weak,
@@ -88,7 +88,7 @@ use std::{
     thread,
     time::Instant,
 };
-use supervisor::Front;
+use supervisor::Coordinator;
 
 /// See the module documentation.
 pub struct Session {
@@ -108,7 +108,7 @@ pub struct Session {
     backpressure: Arc<Backpressure>,
     delegate: Arc<dyn SessionDelegate>,
     /// Its parts.
-    row: Mutex<Row>,
+    part_list: Mutex<PartList>,
     /// Number of files begun by the recorder.
     numbers: Arc<AtomicU32>,
     /// The recorder's ring of files.
@@ -119,7 +119,7 @@ pub struct Session {
     bitrates: Mutex<Bitrates>,
     control: Mutex<Control>,
     /// What supervisors do for all parts.
-    front: Mutex<Front>,
+    coordinator: Mutex<Coordinator>,
     done: Condvar,
     /// The actual MIME type of the latest part.
     mime_type: Mutex<Option<String>>,

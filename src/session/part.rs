@@ -194,7 +194,7 @@ impl Part {
         lock(&self.mime_type).clone()
     }
 
-    /// Holds back events from now on, until the result is dropped, or until [`Session::let_events_go`].
+    /// Holds back events from now on, until the result is dropped, or until [`Session::release_events`].
     pub fn hold_events(self: &Arc<Self>) -> HeldEvents {
         let slot = self.events.reserve();
         let mut control = lock(&self.control);
@@ -208,7 +208,7 @@ impl Part {
     }
 
     /// Releases all events that are held back.
-    pub fn let_events_go(&self) {
+    pub fn release_events(&self) {
         let held = std::mem::take(&mut lock(&self.control).held);
         for (_, slot) in held {
             self.events.fill(slot, None);
@@ -329,9 +329,10 @@ impl Session {
 
     /// The name pattern for the files of parts from now on.
     pub fn pattern(&self) -> Option<&str> {
-        match self.has_fallen_back() {
-            true => self.settings.fallback.as_deref(),
-            false => self.settings.pattern.as_deref(),
+        if self.has_fallen_back() {
+            self.settings.fallback.as_deref()
+        } else {
+            self.settings.pattern.as_deref()
         }
     }
 

@@ -299,10 +299,11 @@ fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<Video
     tracks
         .filter(|((codec, _), _)| codec.kind() == Kind::Video)
         .map(|((_, track), feed)| VideoTrack {
-            turn: match feed.spec.copied {
-                true => track.turn(),
+            turn: if feed.spec.copied {
+                track.turn()
+            } else {
                 // It has already been rotated.
-                false => Orientation::default(),
+                Orientation::default()
             },
             alpha: feed.spec.has_joined_alpha(),
             ..VideoTrack::default()

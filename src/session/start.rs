@@ -6,7 +6,7 @@ use super::{
     decoding::Decoding,
     lock,
     part::{self, Part, PartConfig},
-    supervisor::{self, Front},
+    supervisor::{self, Coordinator},
     synchroniser::Synchroniser,
     track::Asked,
 };
@@ -135,8 +135,8 @@ impl Session {
         let session = Arc::new_cyclic(|this| Session {
             id,
             label,
-            front: Mutex::new(Front::new(tracks.len(), begin, &settings)),
-            row: Mutex::default(),
+            coordinator: Mutex::new(Coordinator::new(tracks.len(), begin, &settings)),
+            part_list: Mutex::default(),
             numbers,
             ring,
             fell_back: AtomicBool::new(failed.is_some()),
@@ -177,7 +177,7 @@ impl Session {
             lock(&self.control).clock_at_start = clock.filter(|_| !self.any_live());
         }
         self.note_wall_clock();
-        self.tell_beginning();
+        self.log_beginning();
     }
 
     /// The same, if the recording begins in the past: `past` are the intervals recorded from the pre-record buffer,
@@ -194,10 +194,10 @@ impl Session {
             .write(|timeline| timeline.begin_with(past.iter().copied()));
         self.timeline.lead(front.clone(), past.len() - 1);
         past.iter().for_each(|_| self.note_wall_clock());
-        self.tell_beginning();
+        self.log_beginning();
     }
 
-    fn tell_beginning(&self) {
+    fn log_beginning(&self) {
         let at = match self.begin {
             Begin::Now => self
                 .timeline

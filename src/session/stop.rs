@@ -74,9 +74,10 @@ impl Session {
         let stopped = lock(&self.control).stopped.is_some();
         if !stopped {
             self.timeline.write(|timeline| {
-                timeline.stop(match self.any_live() {
-                    true => self.clock.left_playing(),
-                    false => self.clock.furthest(),
+                timeline.stop(if self.any_live() {
+                    self.clock.left_playing()
+                } else {
+                    self.clock.furthest()
                 })
             });
         }

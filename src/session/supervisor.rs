@@ -4,12 +4,12 @@
 mod batching;
 mod build;
 mod chapters;
+mod coordinator;
 mod cut_resolution;
 mod decisions;
 mod disk_watch;
 mod encoders;
 mod end;
-mod front;
 mod gap_filling;
 mod part_file;
 mod pipeline_events;
@@ -17,7 +17,7 @@ mod size;
 mod split_resolution;
 mod unusable_tracks;
 
-pub use front::Front;
+pub use coordinator::Coordinator;
 
 use super::{
     Event, Session, lock, panic_text, panicked, part::Part, pipeline::Pipeline, remedies::Remedies,
@@ -188,8 +188,8 @@ impl Supervisor {
                 self.fall_back();
             }
             // Another part's supervisor may hold it.
-            if let Some(mut front) = try_lock(&session.front) {
-                front.decide(&session, asked.stopped);
+            if let Some(mut coordinator) = try_lock(&session.coordinator) {
+                coordinator.decide(&session, asked.stopped);
             }
             if let Some(error) = self.go_on(&asked) {
                 return error;
@@ -203,9 +203,9 @@ impl Supervisor {
             if self.announced && self.is_connected() {
                 self.hand_out_requested(asked.requested);
             }
-            if let Some(mut front) = try_lock(&session.front) {
-                front.complete(&session, asked.stopped);
-                self.kept_came = front.kept_came;
+            if let Some(mut coordinator) = try_lock(&session.coordinator) {
+                coordinator.complete(&session, asked.stopped);
+                self.kept_came = coordinator.kept_came;
             }
             let ended = asked.stopped.is_some() || asked.ended.is_some();
             let tick = self.tick(ended, asked.requested);
@@ -258,9 +258,10 @@ impl Supervisor {
         }
         let paused = self.session.timeline.read(Timeline::is_paused);
         let owes = requested > self.served || self.has_batch();
-        match self.announced && self.is_connected() && paused && !owes {
-            true => PAUSED_TICK,
-            false => TICK,
+        if self.announced && self.is_connected() && paused && !owes {
+            PAUSED_TICK
+        } else {
+            TICK
         }
     }
 

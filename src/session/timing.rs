@@ -211,9 +211,10 @@ fn leap(seen: &mut Option<(i64, Instant)>, plain: i64, now: impl FnOnce() -> Ins
     let passed =
         signed(u64::try_from(now.saturating_duration_since(at).as_nanos()).unwrap_or(Ns::MAX));
     // A clock that stands still for a while has not jumped.
-    match step.saturating_sub(passed) > CLOCK_STEP || step < -LOOK {
-        true => step.saturating_sub(passed),
-        false => 0,
+    if step.saturating_sub(passed) > CLOCK_STEP || step < -LOOK {
+        step.saturating_sub(passed)
+    } else {
+        0
     }
 }
 
@@ -331,9 +332,10 @@ impl RunningTime {
     /// Running time has been reset to `to`: continues from the furthest that has arrived. Live sources have continued
     /// with the clock.
     pub fn restart(&self, to: Ns) {
-        let go_on = match self.live.load(Ordering::SeqCst) {
-            true => self.furthest().max(self.left_playing()),
-            false => self.furthest(),
+        let go_on = if self.live.load(Ordering::SeqCst) {
+            self.furthest().max(self.left_playing())
+        } else {
+            self.furthest()
         };
         let shift = signed(go_on).saturating_sub(signed(to));
         self.shift.store(shift, Ordering::SeqCst);

@@ -330,12 +330,12 @@ impl Track {
     pub fn stats(&self) -> TrackStats {
         let inner = lock(&self.inner);
         // Frames that depend on a dropped frame are dropped with it.
-        let left_out = inner.gate.as_ref().map_or(0, Gate::left_out);
+        let dropped = inner.gate.as_ref().map_or(0, Gate::dropped);
         let passed_over = inner.outlets.passed_over();
         TrackStats {
             filled: inner.counts.filled + inner.gate.as_ref().map_or(0, Gate::filled),
             encoded: inner.counts.encoded.saturating_sub(passed_over),
-            dropped: inner.counts.dropped + left_out + passed_over,
+            dropped: inner.counts.dropped + dropped + passed_over,
             shifted: inner.stamps.shift(),
         }
     }

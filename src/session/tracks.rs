@@ -247,9 +247,10 @@ impl Session {
             return;
         };
         track.set_upstream(live, latency);
-        let clock = match live {
-            true => lock(&self.control).clock_at_start.take(),
-            false => None,
+        let clock = if live {
+            lock(&self.control).clock_at_start.take()
+        } else {
+            None
         };
         if let Some(at) = clock {
             // The track turns out to be live, and nothing has been recorded yet: begin at clock time.

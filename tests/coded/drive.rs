@@ -67,9 +67,10 @@ pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) 
     let outer = Outer::new("", &path);
     let caps = coded.caps.clone();
     let video = caps.structure(0).unwrap().name().starts_with("video/");
-    let (template, stream) = match video {
-        true => ("video_%u", "v:0"),
-        false => ("audio_%u", "a:0"),
+    let (template, stream) = if video {
+        ("video_%u", "v:0")
+    } else {
+        ("audio_%u", "a:0")
     };
     let mut playing = match given {
         Some(given) => {
@@ -83,9 +84,10 @@ pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) 
     let due = playing.due(&kept);
     assert!(due.len() > 15, "{} are due", due.len());
     assert_copied(&path, stream, &due, payload);
-    match video {
-        true => assert_pictures_in_place(&path, &kept),
-        false => 0,
+    if video {
+        assert_pictures_in_place(&path, &kept)
+    } else {
+        0
     }
 }
 

@@ -37,9 +37,12 @@ pub struct Model {
 impl Model {
     /// The next event.
     pub fn take(&mut self, seen: &Seen) -> Result<(), String> {
-        let check = |holds: bool, what: &str| match holds {
-            true => Ok(()),
-            false => Err(format!("{seen:?}: {what}")),
+        let check = |holds: bool, what: &str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(format!("{seen:?}: {what}"))
+            }
         };
         let was_data = std::mem::take(&mut self.last_was_data);
         check(

@@ -36,12 +36,12 @@ const CODEC_DELAY: u64 = 0x56aa;
 const CODEC_PRIVATE: u64 = 0x63a2;
 
 /// What the header has to signal for the tracks, in the order of the muxer's pads.
-pub struct Told<'a> {
+pub struct HeaderFields<'a> {
     pub delays: &'a [Delay],
     pub pictures: &'a [VideoTrack],
 }
 
-impl Told<'_> {
+impl HeaderFields<'_> {
     /// Whether there is anything to signal.
     pub fn is_needed(&self) -> bool {
         let delayed = self.delays.iter().any(|delay| *delay != Delay::None);
@@ -49,43 +49,43 @@ impl Told<'_> {
             || self
                 .pictures
                 .iter()
-                .any(|told| additions(told) != Additions::default())
+                .any(|track| additions(track) != Additions::default())
     }
 }
 
-fn additions(told: &VideoTrack) -> Additions {
+fn additions(track: &VideoTrack) -> Additions {
     Additions {
-        alpha: told.alpha,
-        hdr: told.hdr,
-        turn: told.turn,
+        alpha: track.alpha,
+        hdr: track.hdr,
+        turn: track.turn,
     }
 }
 
 /// Patches the bytes if they contain the header; `None` if not. Tracks with alpha are added to `blocks`.
-pub fn patch(bytes: &[u8], told: &Told<'_>, blocks: &mut Blocks) -> Option<Vec<u8>> {
+pub fn patch(bytes: &[u8], fields: &HeaderFields<'_>, blocks: &mut Blocks) -> Option<Vec<u8>> {
     let tracks = elements(bytes).find_map(|element| match element.id {
         TRACKS => Some(element),
         SEGMENT => children(bytes, &element).find(|inner| inner.id == TRACKS),
         _ => None,
     })?;
     let mut new = bytes.to_vec();
-    let (mut delays, mut pictures) = (told.delays.iter(), told.pictures.iter());
+    let (mut delays, mut pictures) = (fields.delays.iter(), fields.pictures.iter());
     for entry in children(bytes, &tracks).filter(|element| element.id == TRACK_ENTRY) {
         let field = |id| children(bytes, &entry).find(|element| element.id == id);
         let value = |element: Part| number(bytes, element.content, element.end - element.content);
         match field(TRACK_TYPE).and_then(value) {
             Some(1) => {
-                let Some(told) = pictures.next() else {
+                let Some(video) = pictures.next() else {
                     continue;
                 };
                 let whole = bytes.get(entry.start..entry.end);
                 let changed =
-                    whole.and_then(|whole| track_entry::with_additions(whole, &additions(told)));
+                    whole.and_then(|whole| track_entry::with_additions(whole, &additions(video)));
                 if let (Some(changed), Some(place)) = (changed, new.get_mut(entry.start..entry.end))
                 {
                     place.copy_from_slice(&changed);
                 }
-                if let (true, Some(track)) = (told.alpha, field(TRACK_NUMBER).and_then(value)) {
+                if let (true, Some(track)) = (video.alpha, field(TRACK_NUMBER).and_then(value)) {
                     blocks.add(track);
                 }
             }
@@ -281,12 +281,12 @@ fn float(content: &[u8]) -> Option<f64> {
 mod tests {
     use super::*;
 
-    fn told(bytes: &[u8], delay: Delay) -> Option<Vec<u8>> {
-        let told = Told {
+    fn patched(bytes: &[u8], delay: Delay) -> Option<Vec<u8>> {
+        let fields = HeaderFields {
             delays: &[delay],
             pictures: &[],
         };
-        patch(bytes, &told, &mut Blocks::default())
+        patch(bytes, &fields, &mut Blocks::default())
     }
 
     #[test]
@@ -332,14 +332,14 @@ mod tests {
             [0x23, 0xe3, 0x83, 0x84, 1, 2, 3, 4],
         ] {
             let old = header(&filling);
-            let new = told(&old, Delay::Samples(1_588)).unwrap();
+            let new = patched(&old, Delay::Samples(1_588)).unwrap();
             // 1588 samples are 33 083 333 ns.
             let expected = header(&[0x56, 0xaa, 0x85, 0, 0x01, 0xf8, 0xcf, 0xc5]);
             assert_eq!(new, expected);
-            assert_eq!(told(&old, Delay::None), Some(old));
+            assert_eq!(patched(&old, Delay::None), Some(old));
         }
         let titled = header(&[0x53, 0x6e, 0x85, b'R', b'a', b'd', b'i', b'o']);
-        assert_eq!(told(&titled, Delay::Samples(9)), Some(titled));
+        assert_eq!(patched(&titled, Delay::Samples(9)), Some(titled));
     }
 
     #[test]
@@ -353,9 +353,9 @@ mod tests {
             header(&filling)
         };
         let old = opus(4, 83_333);
-        let new = told(&old, Delay::PreSkip(312)).unwrap();
+        let new = patched(&old, Delay::PreSkip(312)).unwrap();
         assert_eq!(new, opus(312, 6_500_000));
-        assert_eq!(told(&old, Delay::PreSkip(0)), Some(old));
+        assert_eq!(patched(&old, Delay::PreSkip(0)), Some(old));
     }
 
     #[test]
@@ -384,13 +384,13 @@ mod tests {
     fn what_is_no_header_is_left_alone() {
         let whole = header(&[0x53, 0x6e, 0x85, b'A', b'u', b'd', b'i', b'o']);
         for length in 0..whole.len() {
-            let _ = told(&whole[..length], Delay::Samples(1_588));
-            let _ = told(&whole[length..], Delay::Samples(1_588));
+            let _ = patched(&whole[..length], Delay::Samples(1_588));
+            let _ = patched(&whole[length..], Delay::Samples(1_588));
         }
         assert_eq!(
-            told(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], Delay::None),
+            patched(&[0x1f, 0x43, 0xb6, 0x75, 0x82, 0, 0], Delay::None),
             None
         );
-        assert_eq!(told(&[], Delay::None), None);
+        assert_eq!(patched(&[], Delay::None), None);
     }
 }

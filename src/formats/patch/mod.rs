@@ -325,13 +325,14 @@ impl Patch {
                 blocks,
                 segment,
             } => Some(map(buffer, |bytes| {
-                let told = matroska::Told {
+                let fields = matroska::HeaderFields {
                     delays: &self.delays,
                     pictures: &self.pictures,
                 };
-                let patched = match *header && told.is_needed() {
-                    true => matroska::patch(bytes, &told, blocks),
-                    false => None,
+                let patched = if *header && fields.is_needed() {
+                    matroska::patch(bytes, &fields, blocks)
+                } else {
+                    None
                 };
                 *header &= patched.is_none();
                 *tags |= matroska::begins_tags(bytes);

@@ -33,7 +33,7 @@ struct Bench {
     timeline: Timeline,
     cursor: IntervalCursor,
     grid: SampleGrid,
-    heard: Vec<i32>,
+    output: Vec<i32>,
     caps: Vec<(usize, gst::Caps)>,
 }
 
@@ -44,7 +44,7 @@ impl Bench {
             timeline,
             cursor: IntervalCursor::default(),
             grid: SampleGrid::new(rate),
-            heard: Vec::new(),
+            output: Vec::new(),
             caps: Vec::new(),
         };
         bench.cursor.refresh(&bench.timeline);
@@ -76,24 +76,24 @@ impl Bench {
                 Piece::Buffer(buffer) => buffer,
                 Piece::Caps(caps) => {
                     let info = AudioInfo::from_caps(&caps).unwrap();
-                    self.caps.push((self.heard.len(), caps));
+                    self.caps.push((self.output.len(), caps));
                     let grid = SampleGrid::new(info.rate());
-                    let so_far = grid.nearest(self.grid.time(self.heard.len() as u64));
-                    self.heard.resize(so_far as usize, i32::MIN);
+                    let so_far = grid.nearest(self.grid.time(self.output.len() as u64));
+                    self.output.resize(so_far as usize, i32::MIN);
                     self.grid = grid;
                     continue;
                 }
                 Piece::Turn(_) | Piece::Gap(_) => continue,
             };
-            let at = self.heard.len() as u64;
+            let at = self.output.len() as u64;
             let map = buffer.map_readable().unwrap();
             let samples = map
                 .as_chunks::<4>()
                 .0
                 .iter()
                 .map(|b| i32::from_le_bytes(*b));
-            self.heard.extend(samples);
-            let end = self.heard.len() as u64;
+            self.output.extend(samples);
+            let end = self.output.len() as u64;
             assert_eq!((buffer.offset(), buffer.offset_end()), (at, end));
             let (from, to) = (self.grid.time(at), self.grid.time(end));
             assert_eq!(buffer.pts().unwrap().nseconds(), from);
@@ -105,7 +105,7 @@ impl Bench {
     /// The output as runs of consecutive samples or of silence: first sample and length.
     fn runs(&self) -> Vec<(i32, usize)> {
         let mut runs: Vec<(i32, usize)> = Vec::new();
-        for sample in &self.heard {
+        for sample in &self.output {
             match runs.last_mut() {
                 Some((0, length)) if *sample == 0 => *length += 1,
                 Some((first, length)) if *first > 0 && *sample == *first + *length as i32 => {
@@ -122,7 +122,7 @@ impl Bench {
 fn nothing_leaves_before_the_horizon() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
     bench.push(sound(0, 480, 0), 5 * MS);
-    assert_eq!(bench.heard.len(), 240);
+    assert_eq!(bench.output.len(), 240);
     bench.cut(|t| {
         t.pause(5 * MS);
     });
@@ -222,7 +222,7 @@ fn what_comes_after_silence_stood_in_for_it_is_not_heard_twice() {
 fn sound_that_waits_is_not_lost_when_caps_change() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
     bench.push(sound(0, 48_000, 0), 0);
-    assert_eq!(bench.heard.len(), 0);
+    assert_eq!(bench.output.len(), 0);
     bench.gate.set_caps(&caps(8_000)).unwrap();
     bench.push(sound(0, 8_000, SECOND), 500 * MS);
     assert_eq!(bench.runs(), [(1, 24_000)]);
@@ -230,8 +230,8 @@ fn sound_that_waits_is_not_lost_when_caps_change() {
     let (at, second) = bench.caps[1].clone();
     assert_eq!((at, second), (48_000, caps(8_000)));
     // The count continues at one second, in samples of the new rate.
-    assert_eq!(bench.heard.len(), 3 * 8_000);
-    assert_eq!(&bench.heard[8_000..8_003], [1, 2, 3]);
+    assert_eq!(bench.output.len(), 3 * 8_000);
+    assert_eq!(&bench.output[8_000..8_003], [1, 2, 3]);
 }
 
 #[test]
@@ -379,10 +379,11 @@ proptest! {
             match happening {
                 Happening::Cut => {
                     bench.cut(|t| {
-                        match recording {
-                            true => t.pause(now),
-                            false => t.resume(now, true),
-                        };
+                        if recording {
+t.pause(now)
+} else {
+t.resume(now, true)
+};
                     });
                     recording = !recording;
                 }
@@ -423,10 +424,10 @@ proptest! {
                 expected.push(if muted || source < 0 { 0 } else { source as i32 + 1 });
             }
         }
-        prop_assert_eq!(bench.heard.len() as u64, grid.nearest(bench.timeline.duration()));
-        for (place, (heard, expected)) in bench.heard.iter().zip(&expected).enumerate() {
+        prop_assert_eq!(bench.output.len() as u64, grid.nearest(bench.timeline.duration()));
+        for (place, (output, expected)) in bench.output.iter().zip(&expected).enumerate() {
             // The stop may be past the last buffer.
-            prop_assert!(heard == expected, "place {}: {} for {}", place, heard, expected);
+            prop_assert!(output == expected, "place {}: {} for {}", place, output, expected);
         }
     }
 
@@ -448,10 +449,10 @@ proptest! {
             t.stop(end);
         });
         bench.fill(end);
-        prop_assert_eq!(bench.heard.len() as u64, all);
-        for (n, heard) in (0u64..).zip(&bench.heard) {
+        prop_assert_eq!(bench.output.len() as u64, all);
+        for (n, output) in (0u64..).zip(&bench.output) {
             let present = kept[(n / samples) as usize];
-            prop_assert_eq!(*heard, if present { n as i32 + 1 } else { 0 }, "sample {}", n);
+            prop_assert_eq!(*output, if present { n as i32 + 1 } else { 0 }, "sample {}", n);
         }
     }
 
@@ -467,7 +468,7 @@ proptest! {
             safe_until += step;
             bench.push(sound(first, samples, grid.time(first)), safe_until);
             first += samples;
-            let (out, safe) = (bench.heard.len() as u64, grid.nearest(safe_until).min(first));
+            let (out, safe) = (bench.output.len() as u64, grid.nearest(safe_until).min(first));
             prop_assert!(out <= safe && safe < out + 96, "{} of {}", out, safe);
         }
     }

@@ -224,7 +224,7 @@ fn a_frame_that_comes_too_late_is_left_out() {
     let seen = bench.stop(160 * MS);
     let numbers: Vec<_> = seen.iter().map(|s| s.0).collect();
     assert_eq!(numbers, [Some(1), Some(2), Some(4)]);
-    assert_eq!(bench.gate.left_out(), 1);
+    assert_eq!(bench.gate.dropped(), 1);
 }
 
 proptest! {
@@ -260,10 +260,11 @@ proptest! {
                 _ if now >= stop => break,
                 None => {
                     bench.cut(|t| {
-                        match recording {
-                            true => t.pause(now),
-                            false => t.resume(now, true),
-                        };
+                        if recording {
+t.pause(now)
+} else {
+t.resume(now, true)
+};
                     });
                     recording = !recording;
                 }

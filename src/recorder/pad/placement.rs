@@ -128,9 +128,10 @@ impl Stream {
         start: gst::ClockTime,
         end: Option<gst::ClockTime>,
     ) -> Option<gst::ClockTime> {
-        let first = match self.is_backwards() {
-            true => end.unwrap_or(start),
-            false => start,
+        let first = if self.is_backwards() {
+            end.unwrap_or(start)
+        } else {
+            start
         };
         self.segment.to_running_time(first)
     }
@@ -221,9 +222,10 @@ impl Stream {
         let on = self.toc.iter().rposition(|(start, _)| *start <= time);
         let chapters = self.toc.iter().skip(on.unwrap_or(0));
         let chapters = chapters.filter_map(|(start, title)| {
-            let position = match *start <= time {
-                true => begin,
-                false => self.segment.position_from_stream_time(*start)?,
+            let position = if *start <= time {
+                begin
+            } else {
+                self.segment.position_from_stream_time(*start)?
             };
             let plain = self.segment.to_running_time(position)?.nseconds();
             Some((plain.saturating_add_signed(self.shift), title.clone()))

@@ -10,14 +10,14 @@ pub fn tell_by_caps(parser: &gst::Element) {
     let (Some(sink), Some(src)) = (parser.static_pad("sink"), parser.static_pad("src")) else {
         return;
     };
-    let told = Arc::new(OnceLock::new());
-    let heard = told.clone();
+    let record_known = Arc::new(OnceLock::new());
+    let known = record_known.clone();
     probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
         let picture = info.buffer().and_then(|buffer| buffer.map_readable().ok());
         if let Some(record) = picture.and_then(|picture| av1_record(&picture)) {
-            let _ = told.set(record);
+            let _ = record_known.set(record);
         }
         gst::PadProbeReturn::Remove
     });
-    on_caps(&src, move |caps| with_av1_record(caps, heard.get()?));
+    on_caps(&src, move |caps| with_av1_record(caps, known.get()?));
 }

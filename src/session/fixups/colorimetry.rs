@@ -66,11 +66,12 @@ pub fn range_converter(track: &str) -> Result<[gst::Element; 2], Error> {
         let colorimetry = info.colorimetry();
         let is_full =
             colorimetry.range() == Range::Range0_255 && colorimetry.matrix() != Matrix::Rgb;
-        let allowed = match is_full {
-            true => gst::Caps::builder("video/x-raw")
+        let allowed = if is_full {
+            gst::Caps::builder("video/x-raw")
                 .field("format", if info.has_alpha() { "BGRA" } else { "BGRx" })
-                .build(),
-            false => gst::Caps::new_any(),
+                .build()
+        } else {
+            gst::Caps::new_any()
         };
         if let Some(filter) = to_set.upgrade() {
             filter.set_property("caps", allowed);

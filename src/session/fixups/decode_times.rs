@@ -122,8 +122,8 @@ pub fn begin_at_zero(site: &MuxerSite<'_>) {
     });
 }
 
-/// Calls `told` with the offset of the timestamps on `pad` from recorded time, in nanoseconds.
-fn move_to_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync + 'static) {
+/// Calls `report` with the offset of the timestamps on `pad` from recorded time, in nanoseconds.
+fn move_to_zero(pad: &gst::Pad, headroom: u64, report: impl Fn(u64) + Send + Sync + 'static) {
     let track = Mutex::new((Track::new(headroom), None::<i64>));
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
     probe(pad, kinds, move |_, info| {
@@ -144,7 +144,7 @@ fn move_to_zero(pad: &gst::Pad, headroom: u64, told: impl Fn(u64) + Send + Sync 
                 if let Some((pts, dts)) = track.place(buffer, earliest) {
                     let delay = *delay.get_or_insert_with(|| {
                         let delay = dts.saturating_neg().max(0);
-                        told(delay.unsigned_abs());
+                        report(delay.unsigned_abs());
                         delay
                     });
                     stamp(buffer.make_mut(), pts + delay, dts + delay);

@@ -87,9 +87,10 @@ impl Count {
     /// The frame with its new number; `None` if it is not a frame.
     fn renumbered(&mut self, frame: &[u8]) -> Option<Vec<u8>> {
         let header = FlacHeader::read(frame)?;
-        let number = match header.by_samples {
-            true => self.samples,
-            false => self.frames,
+        let number = if header.by_samples {
+            self.samples
+        } else {
+            self.frames
         };
         self.frames += 1;
         self.samples += header.samples;

@@ -63,9 +63,10 @@ pub fn stand_in(source: &gst::Pad, headroom: Ns, counts_frames: bool) {
         let at = running_time(pad, until + gst::ClockTime::from_nseconds(headroom));
         // Before there are caps, the muxer has no track to fill.
         if let Some(at) = at.filter(|_| pad.has_current_caps()) {
-            let places = match counts_frames {
-                true => lock(&frames).stay_away(at),
-                false => vec![(at, gst::ClockTime::ZERO)],
+            let places = if counts_frames {
+                lock(&frames).stay_away(at)
+            } else {
+                vec![(at, gst::ClockTime::ZERO)]
             };
             push(pad, places, counts_frames);
         }

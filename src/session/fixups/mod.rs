@@ -177,9 +177,10 @@ impl ChainSpec {
     /// Whether the muxer receives packets in the form that [`formats::join_alpha`] produces.
     pub fn has_joined_alpha(&self) -> bool {
         let splits = self.picture.as_ref().is_some_and(|p| p.splits_alpha);
-        match self.copied {
-            true => alpha_encoder::are_joined(&self.caps) || self.joins_alpha(),
-            false => splits,
+        if self.copied {
+            alpha_encoder::are_joined(&self.caps) || self.joins_alpha()
+        } else {
+            splits
         }
     }
 
@@ -200,9 +201,10 @@ impl ChainSpec {
     /// Offset of the timestamps from recorded time, in nanoseconds. Nonzero where decode times may be negative and the
     /// container can express that.
     pub fn headroom(&self) -> u64 {
-        match self.copied && self.container == Container::Mp4 && self.is_reorderable() {
-            true => headroom(&self.caps),
-            false => 0,
+        if self.copied && self.container == Container::Mp4 && self.is_reorderable() {
+            headroom(&self.caps)
+        } else {
+            0
         }
     }
 

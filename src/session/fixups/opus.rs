@@ -33,27 +33,27 @@ const SHORTEST: u64 = 2_500_000;
 pub fn stamp(site: &MuxerSite<'_>) {
     let (patch, number) = (Arc::downgrade(&site.end.patch), site.index_in_kind);
     let late = site.end.note_delay(site.index);
-    let told = move |samples: u16| {
+    let report = move |samples: u16| {
         if let Some(patch) = patch.upgrade() {
             lock(&patch).set_pre_skip(number, samples);
         }
         late(length(samples.into()));
     };
     match site.spec.container {
-        Container::Mp4 => stamp_for_mp4(site.mux_pad, told),
-        Container::WebM | Container::Matroska => stamp_for_matroska(site.mux_pad, told),
+        Container::Mp4 => stamp_for_mp4(site.mux_pad, report),
+        Container::WebM | Container::Matroska => stamp_for_matroska(site.mux_pad, report),
         _ => {}
     }
 }
 
 /// Keeps packets at their full duration; an edit list skips the pre-skip.
-fn stamp_for_mp4(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
+fn stamp_for_mp4(pad: &gst::Pad, report: impl Fn(u16) + Send + Sync + 'static) {
     let state = Mutex::new((gst::ClockTime::ZERO, true));
     probe(pad, caps_and_buffers(), move |_, info| {
         if let Some(gst::EventView::Caps(caps)) = info.event().map(|event| event.view()) {
             if let Some(samples) = headers(caps.caps()).as_deref().and_then(pre_skip) {
                 lock(&state).0 = gst::ClockTime::from_nseconds(length(samples.into()));
-                told(samples);
+                report(samples);
             }
         } else if let Some(buffer) = info.buffer_mut() {
             let (skip, first) = &mut *lock(&state);
@@ -70,13 +70,13 @@ fn stamp_for_mp4(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
     });
 }
 
-fn stamp_for_matroska(pad: &gst::Pad, told: impl Fn(u16) + Send + Sync + 'static) {
+fn stamp_for_matroska(pad: &gst::Pad, report: impl Fn(u16) + Send + Sync + 'static) {
     let skip = Mutex::new(None::<u64>);
     probe(pad, caps_and_buffers(), move |_, info| {
         change_caps(info, |caps| {
             let (samples, caps) = stand_in(caps)?;
             *lock(&skip) = Some(length(samples.into()));
-            told(samples);
+            report(samples);
             Some(caps)
         });
         if let Some(buffer) = info.buffer_mut()

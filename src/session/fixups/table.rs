@@ -228,9 +228,10 @@ pub const TABLE: &[Fixup] = &[
         report: "refuse later caps, or write a longer header over the first fragment",
         needed: |_| true,
         install: Muxer(|site| {
-            let in_band = match site.spec.copied {
-                true => caps_once::InBand::OnceChanged,
-                false => caps_once::InBand::Always,
+            let in_band = if site.spec.copied {
+                caps_once::InBand::OnceChanged
+            } else {
+                caps_once::InBand::Always
             };
             caps_once::keep_first(site.mux_pad, site.spec.codec, in_band);
         }),

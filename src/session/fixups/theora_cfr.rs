@@ -174,9 +174,10 @@ pub fn count(encoder: &gst::Element, resumes: bool) {
         let placed = info
             .buffer_mut()
             .is_none_or(|buffer| lock(&coming).place(buffer.make_mut()));
-        match placed {
-            true => gst::PadProbeReturn::Ok,
-            false => leave_out(info),
+        if placed {
+            gst::PadProbeReturn::Ok
+        } else {
+            leave_out(info)
         }
     });
     probe(&src, gst::PadProbeType::BUFFER, move |pad, info| {

@@ -386,9 +386,10 @@ impl<L: Listener> ChainBuilder<'_, L> {
         let name = track.name;
         // If the previous part of the recording copied this track, its format may have changed to one that this
         // container does not support.
-        let decoder = match head.spec.copied || head.spec.is_raw() {
-            true => None,
-            false => Some(make("decodebin", &format!("{name}-decoder"))?),
+        let decoder = if head.spec.copied || head.spec.is_raw() {
+            None
+        } else {
+            Some(make("decodebin", &format!("{name}-decoder"))?)
         };
         let mut row = vec![head.appsrc.clone().upcast()];
         row.extend(decoder.iter().chain(&head.elements).cloned());

@@ -6,7 +6,7 @@ use crate::{
     model::{Container, Error, Kind, timeline::Ns},
     session::{
         chapters,
-        encoder_delay::Heard,
+        encoder_delay::EncoderDelays,
         fixups::TrackCount,
         io_pads::{BytesOut, bytes_pad},
         probe::probe,
@@ -33,7 +33,7 @@ pub struct ContainerEnd {
     /// Patches the muxer's output.
     pub patch: Arc<Mutex<Patch>>,
     /// Offset of each track's timestamps from recorded time.
-    pub delays: Arc<Heard>,
+    pub delays: Arc<EncoderDelays>,
     /// Number of tracks in the muxer, where it is counted.
     pub tracks: TrackCount,
     container: Container,
@@ -57,7 +57,7 @@ impl ContainerEnd {
         let muxer = formats::muxer(plan.container)?;
         let patch = Patch::new(plan.container, Vec::new(), Vec::new());
         let patch = Arc::new(Mutex::new(patch));
-        let delays = Arc::new(Heard::new(plan.codecs.len()));
+        let delays = Arc::new(EncoderDelays::new(plan.codecs.len()));
         let begun = Arc::<AtomicBool>::default();
         let out = BytesOut::new(listener.clone(), &muxer, &patch, &delays);
         let bytes = bytes_pad(&out, &begun, plan.container);

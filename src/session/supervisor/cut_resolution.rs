@@ -1,6 +1,6 @@
 //! Resolves starts and resumes that have to wait for the earliest buffer, or for a key frame.
 
-use super::{Front, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE};
+use super::{Coordinator, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE};
 use crate::{
     gate::KEY_FRAME_LIMIT,
     log::{CAT, time},
@@ -9,10 +9,10 @@ use crate::{
 };
 use std::sync::Arc;
 
-impl Front {
+impl Coordinator {
     /// Resolves pending starts, as far as possible.
-    pub(super) fn settle_cuts(&mut self, session: &Arc<Session>) {
-        if !self.earliest_known && !self.settle_earliest(session) {
+    pub(super) fn resolve_cuts(&mut self, session: &Arc<Session>) {
+        if !self.earliest_known && !self.resolve_earliest(session) {
             return;
         }
         let mut changed = false;
@@ -40,7 +40,7 @@ impl Front {
     }
 
     /// Autostart: resolves to the earliest buffer of all tracks, once each has one or is no longer waited for.
-    pub(super) fn settle_earliest(&mut self, session: &Session) -> bool {
+    pub(super) fn resolve_earliest(&mut self, session: &Session) -> bool {
         let firsts: Vec<_> = session.open_tracks().map(|(_, t)| t.first()).collect();
         let Some(earliest) = firsts.iter().flatten().min().copied() else {
             return false;

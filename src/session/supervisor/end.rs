@@ -33,9 +33,10 @@ impl Supervisor {
     fn leave_out_tracks(&self) -> bool {
         let is_last = self.session.is_over_with(&self.part);
         for track in &self.session.tracks {
-            match is_last {
-                true => track.leave_out(),
-                false => track.leave_out_of(self.part.number),
+            if is_last {
+                track.leave_out()
+            } else {
+                track.leave_out_of(self.part.number)
             }
         }
         is_last
@@ -79,9 +80,10 @@ impl Supervisor {
             pipeline = None;
         }
         lock(&part.encoders).clear();
-        match is_last {
-            true => session.announce_resume(usize::MAX),
-            false => session.hand_on_resumes(&part),
+        if is_last {
+            session.announce_resume(usize::MAX)
+        } else {
+            session.hand_on_resumes(&part)
         }
         let requests = {
             let mut control = lock(&part.control);
@@ -155,16 +157,19 @@ impl Supervisor {
                 session: session.id,
             });
         }
-        let say = |error: Error| match is_last {
-            true => part.events.push(Event::Error {
-                session: session.id,
-                running_time,
-                error,
-            }),
-            // The recording goes on.
-            false => part.events.push(Event::Warning {
-                message: format!("Part {number} is incomplete: {error}"),
-            }),
+        let say = |error: Error| {
+            if is_last {
+                part.events.push(Event::Error {
+                    session: session.id,
+                    running_time,
+                    error,
+                })
+            } else {
+                // The recording goes on.
+                part.events.push(Event::Warning {
+                    message: format!("Part {number} is incomplete: {error}"),
+                })
+            }
         };
         let mut failed = error.is_some();
         if number > 0 && !self.has_begun() {
@@ -276,11 +281,12 @@ impl Supervisor {
 
     fn emit_stop(&self, end: &End, failed: bool) {
         let session = &self.session;
-        let reason = match failed {
-            true => EndReason::Error,
-            false => lock(&session.control)
+        let reason = if failed {
+            EndReason::Error
+        } else {
+            lock(&session.control)
                 .reason
-                .unwrap_or(EndReason::EndOfStream),
+                .unwrap_or(EndReason::EndOfStream)
         };
         let (size, _) = session.written();
         self.part.events.push(Event::Stop(Stopped {

@@ -1,6 +1,6 @@
 //! Tracks that end, are missing, or hold up the others.
 
-use super::Front;
+use super::Coordinator;
 use crate::{
     log::{CAT, time},
     model::{
@@ -18,7 +18,7 @@ use std::{
 /// Interval for repeating a keyframe request.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 
-impl Front {
+impl Coordinator {
     /// The tracks' state, as needed to detect missing ones.
     pub(super) fn views(&self, session: &Session) -> SmallVec<[TrackView; 4]> {
         let tracks = session.tracks.iter();
@@ -45,12 +45,13 @@ impl Front {
             arrived,
             owed: 0,
         };
-        match view.encoded && view.awaited {
-            true => TrackView {
+        if view.encoded && view.awaited {
+            TrackView {
                 owed: self.owed(session, arrived, track.latency_ns()),
                 ..view
-            },
-            false => view,
+            }
+        } else {
+            view
         }
     }
 
@@ -108,8 +109,8 @@ impl Front {
             return;
         }
         // Media and EOS may have arrived since cuts were last resolved.
-        self.settle_cuts(session);
-        self.settle_splits(session);
+        self.resolve_cuts(session);
+        self.resolve_splits(session);
         for track in ended.iter().filter_map(|index| session.tracks.get(*index)) {
             let (waits, hold) = session
                 .timeline

@@ -36,9 +36,10 @@ impl Supervisor {
             return;
         };
         let (session, part) = (&self.session, &self.part);
-        match self.begin_next_part() {
-            true => part.warn_of_fallback(&error),
-            false => session.fail_part(part, error),
+        if self.begin_next_part() {
+            part.warn_of_fallback(&error)
+        } else {
+            session.fail_part(part, error)
         }
     }
 

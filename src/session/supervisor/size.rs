@@ -1,6 +1,6 @@
 //! Size limits of parts. The end is forecast, so that all tracks enter the next part at the same instant.
 
-use super::{Front, SIZE_STEP, SPLIT_AHEAD};
+use super::{Coordinator, SIZE_STEP, SPLIT_AHEAD};
 use crate::{
     log::{CAT, time},
     model::{EndReason, timeline::Ns},
@@ -8,10 +8,10 @@ use crate::{
 };
 use std::sync::Arc;
 
-impl Front {
+impl Coordinator {
     /// Ends the current part where it reaches its size limit, and lets media in up to there. TRUE if tracks may
     /// advance, or have to end a part.
-    pub(super) fn settle_size(&mut self, session: &Arc<Session>, progress: Ns) -> bool {
+    pub(super) fn resolve_size(&mut self, session: &Arc<Session>, progress: Ns) -> bool {
         let Some(part) = session.part() else {
             return false;
         };

@@ -1,6 +1,8 @@
 //! Resolves ends of parts that have to wait for a frame.
 
-use super::{FRAME_PATIENCE, Front, KEY_FRAME_AGAIN, LATE_FRAME, LONGEST_PICTURE, SPLIT_AHEAD};
+use super::{
+    Coordinator, FRAME_PATIENCE, KEY_FRAME_AGAIN, LATE_FRAME, LONGEST_PICTURE, SPLIT_AHEAD,
+};
 use crate::{
     gate::KEY_FRAME_LIMIT,
     model::{Kind, timeline::Ns},
@@ -8,20 +10,21 @@ use crate::{
 };
 use std::sync::Arc;
 
-impl Front {
+impl Coordinator {
     /// Ends parts that have reached a limit, or whose split was requested, as far as it is known at which frame to
     /// end them.
-    pub(super) fn settle_splits(&mut self, session: &Arc<Session>) {
+    pub(super) fn resolve_splits(&mut self, session: &Arc<Session>) {
         let mut changed = false;
         loop {
-            let progress = match session.is_complete() {
-                true => Ns::MAX,
-                false => session.progress(),
+            let progress = if session.is_complete() {
+                Ns::MAX
+            } else {
+                session.progress()
             };
             self.expect_split(session, progress);
             session.split_by_size_time(progress);
             if session.timeline.read(|t| t.pending_split().is_none()) {
-                changed |= self.settle_size(session, progress);
+                changed |= self.resolve_size(session, progress);
             }
             let Some(asked) = session.timeline.read(|t| t.pending_split()) else {
                 break;
@@ -138,9 +141,10 @@ impl Front {
         }
         // The frames that have arrived do not belong to the next part. With live sources, neither does media that
         // other tracks have had for long.
-        let most = match track.is_live() {
-            true => session.settings.patience_ns().max(LONGEST_PICTURE),
-            false => Ns::MAX,
+        let most = if track.is_live() {
+            session.settings.patience_ns().max(LONGEST_PICTURE)
+        } else {
+            Ns::MAX
         };
         let next = track
             .newest()

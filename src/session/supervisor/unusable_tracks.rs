@@ -20,9 +20,10 @@ impl Supervisor {
             };
             track.leave_out();
             let media = caps.structure(0).map_or("nothing", |s| s.name().as_str());
-            let why = match formats::can_decode(&caps) || formats::is_raw(&caps) {
-                true => "the headers of its track cannot be replaced",
-                false => "nothing here decodes it",
+            let why = if formats::can_decode(&caps) || formats::is_raw(&caps) {
+                "the headers of its track cannot be replaced"
+            } else {
+                "nothing here decodes it"
             };
             let what = format!("{name} has changed to other {media}, and {why}");
             gst::warning!(CAT, id = &session.label, "{what}: {caps}");

@@ -95,9 +95,10 @@ impl Track {
         if let Some(gate) = &mut inner.gate {
             gate.settle();
         }
-        match whole {
-            true => inner.fill(until, &self.timeline),
-            false => inner.advance(Ns::MAX, &self.timeline),
+        if whole {
+            inner.fill(until, &self.timeline)
+        } else {
+            inner.advance(Ns::MAX, &self.timeline)
         }
         let mut out = GateOutput::new();
         if let Some(gate) = &mut inner.gate {

@@ -317,9 +317,10 @@ impl Feed {
             To::Encoder(_) => self.in_flight.buffers(),
             To::Closed => 0,
         };
-        match waiting < HELD {
-            true => buffer,
-            false => buffer.copy_deep().unwrap_or(buffer),
+        if waiting < HELD {
+            buffer
+        } else {
+            buffer.copy_deep().unwrap_or(buffer)
         }
     }
 

@@ -133,7 +133,7 @@ impl InFlight {
     }
 
     /// The frame at this recorded time has been dropped.
-    pub fn left_out(&self, at: Ns) {
+    pub fn dropped(&self, at: Ns) {
         let mut inner = lock(&self.0);
         let mut entries = inner.entries.iter();
         let found = entries.position(|entry| entry.is_buffer() && entry.at == at);
@@ -336,7 +336,7 @@ mod tests {
         flight.came_out(2 * FRAME - 900_000);
         assert_eq!(flight.begin(), Some(3 * FRAME));
         flight.came_out(6 * FRAME + 900_000);
-        flight.left_out(8 * FRAME);
+        flight.dropped(8 * FRAME);
         let items = flight.replay(None);
         assert_eq!(numbers(&items), [7, 9]);
         assert_eq!(flight.buffers(), 2);
@@ -374,7 +374,7 @@ mod tests {
         assert_eq!(numbers(&flight.replay(None)), [3, 4, 5, 6, 7, 8]);
         (0..3).for_each(|_| flight.sent(false));
         assert_eq!(flight.buffers(), 6);
-        flight.left_out(4 * FRAME);
+        flight.dropped(4 * FRAME);
         flight.drained();
         // The newest that has left may be for another encoder.
         assert_eq!(numbers(&flight.replay(None)), [5, 6, 7, 8]);

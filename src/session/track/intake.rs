@@ -77,9 +77,10 @@ impl Track {
         if self.is_kept() {
             self.let_in(&mut inner, input, None);
             self.finish_if_complete(&mut inner);
-            return match self.is_closed() {
-                true => Flow::Done,
-                false => Flow::More,
+            return if self.is_closed() {
+                Flow::Done
+            } else {
+                Flow::More
             };
         }
         // Media that is not live may have been blocked since `now` was read.
@@ -103,9 +104,10 @@ impl Track {
             }
         }
         self.finish_if_complete(&mut inner);
-        match self.is_closed() {
-            true => Flow::Done,
-            false => Flow::More,
+        if self.is_closed() {
+            Flow::Done
+        } else {
+            Flow::More
         }
     }
 

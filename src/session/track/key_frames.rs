@@ -22,9 +22,10 @@ impl Track {
     /// The first queued keyframe from running time `from` on, and the running time up to which media has arrived.
     pub fn key_frame(&self, from: Ns) -> (Option<Ns>, Ns) {
         let inner = lock(&self.inner);
-        let key_frame = match self.begins_decoded.load(Ordering::SeqCst) {
-            true => inner.first.map(|first| first.max(from)),
-            false => inner.gate.as_ref().and_then(|gate| gate.key_frame(from)),
+        let key_frame = if self.begins_decoded.load(Ordering::SeqCst) {
+            inner.first.map(|first| first.max(from))
+        } else {
+            inner.gate.as_ref().and_then(|gate| gate.key_frame(from))
         };
         (key_frame, self.arrived())
     }

@@ -44,9 +44,10 @@ impl Track {
         if inner.outlet().feed.is_backlog() {
             dropper.wait_for_another();
         }
-        let grace = match dropper.is_for_another(level.time, queue.drop_time()) {
-            true => queue::GRACE,
-            false => 0,
+        let grace = if dropper.is_for_another(level.time, queue.drop_time()) {
+            queue::GRACE
+        } else {
+            0
         };
         let now = self.arrived();
         let thin = queue.when_full == WhenFull::DropEvenly
@@ -115,9 +116,10 @@ impl Inner {
     /// Media queued in the gate and for the encoders.
     fn level(&mut self) -> Level {
         let time = self.waiting();
-        let bytes = match time < queue::MIN_TIME {
-            true => 0,
-            false => self.bytes(),
+        let bytes = if time < queue::MIN_TIME {
+            0
+        } else {
+            self.bytes()
         };
         Level { time, bytes }
     }

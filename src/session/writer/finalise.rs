@@ -120,9 +120,10 @@ impl Writer {
                 src.write(*number, at, bytes);
             }
         }
-        let failed = match safe {
-            true => self.append_completion(completion, head_is_here),
-            false => Some(io::ErrorKind::TimedOut.into()),
+        let failed = if safe {
+            self.append_completion(completion, head_is_here)
+        } else {
+            Some(io::ErrorKind::TimedOut.into())
         };
         if failed.is_some()
             && head_is_here

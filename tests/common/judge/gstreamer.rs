@@ -79,8 +79,9 @@ pub fn sound(file: &Path) -> Verdict<Sound> {
             .samples
             .extend(samples.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     })?;
-    match sound.is_empty() {
-        true => Err(format!("no sound in {}", file.display())),
-        false => Ok(sound),
+    if sound.is_empty() {
+        Err(format!("no sound in {}", file.display()))
+    } else {
+        Ok(sound)
     }
 }

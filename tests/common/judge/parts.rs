@@ -71,9 +71,10 @@ pub fn follow_each_other(parts: &[Part], duration: u64, tolerance: f64) -> Verdi
             return Err(format!("starts at {starts:?}: {says}"));
         }
     }
-    match timecode == duration {
-        true => Ok(()),
-        false => Err(format!("{timecode} in all, not {duration}")),
+    if timecode == duration {
+        Ok(())
+    } else {
+        Err(format!("{timecode} in all, not {duration}"))
     }
 }
 

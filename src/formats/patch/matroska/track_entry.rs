@@ -90,16 +90,15 @@ fn projection(turn: Orientation) -> Content {
 
 impl Element {
     fn read(bytes: &[u8], part: &Part, is_master: bool) -> Option<Self> {
-        let content = match is_master {
-            true => {
-                let inner = ebml::children(bytes, part);
-                let inner = inner.map(|inner| {
-                    let is_master = matches!(inner.id, VIDEO | COLOUR);
-                    Self::read(bytes, &inner, is_master)
-                });
-                Content::Master(inner.collect::<Option<_>>()?)
-            }
-            false => Content::Bytes(bytes.get(part.content..part.end)?.to_vec()),
+        let content = if is_master {
+            let inner = ebml::children(bytes, part);
+            let inner = inner.map(|inner| {
+                let is_master = matches!(inner.id, VIDEO | COLOUR);
+                Self::read(bytes, &inner, is_master)
+            });
+            Content::Master(inner.collect::<Option<_>>()?)
+        } else {
+            Content::Bytes(bytes.get(part.content..part.end)?.to_vec())
         };
         let id = part.id;
         Some(Element { id, content })

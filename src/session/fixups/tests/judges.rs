@@ -30,9 +30,10 @@ pub fn number(path: &Path, entry: &str) -> Result<f64, String> {
 
 /// Fails if a number deviates from the expected one by more than the tolerance.
 pub fn near(what: &str, is: f64, should: f64, tolerance: f64) -> Result<(), String> {
-    match (is - should).abs() <= tolerance {
-        true => Ok(()),
-        false => Err(format!("{what} is {is:.3} and should be {should:.3}")),
+    if (is - should).abs() <= tolerance {
+        Ok(())
+    } else {
+        Err(format!("{what} is {is:.3} and should be {should:.3}"))
     }
 }
 
@@ -51,9 +52,10 @@ pub fn decoded(path: &Path, arguments: &[&str]) -> Result<Vec<u8>, String> {
         .arg("-")
         .output()
         .expect("ffmpeg");
-    match output.status.success() && !output.stdout.is_empty() {
-        true => Ok(output.stdout),
-        false => Err("ffmpeg decodes nothing".to_owned()),
+    if output.status.success() && !output.stdout.is_empty() {
+        Ok(output.stdout)
+    } else {
+        Err("ffmpeg decodes nothing".to_owned())
     }
 }
 
@@ -88,9 +90,10 @@ pub fn only_channel(path: &Path, (channels, heard): (usize, usize)) -> Result<()
     };
     let loud = (0..channels).filter(|channel| loudness(*channel) > Some(5_000));
     let loud: Vec<_> = loud.collect();
-    match loud == [heard] {
-        true => Ok(()),
-        false => Err(format!("channels {loud:?} are heard instead of {heard}")),
+    if loud == [heard] {
+        Ok(())
+    } else {
+        Err(format!("channels {loud:?} are heard instead of {heard}"))
     }
 }
 
@@ -99,9 +102,10 @@ pub fn sounds_to_the_end(path: &Path, count: usize) -> Result<(), String> {
     let samples = samples(path, 1)?;
     let end = samples.get(count - 480..count);
     let end = end.ok_or_else(|| format!("{} samples of {count} are there", samples.len()))?;
-    match end.iter().map(|sample| sample.unsigned_abs()).max() > Some(10_000) {
-        true => Ok(()),
-        false => Err("the end is silent".to_owned()),
+    if end.iter().map(|sample| sample.unsigned_abs()).max() > Some(10_000) {
+        Ok(())
+    } else {
+        Err("the end is silent".to_owned())
     }
 }
 

@@ -211,9 +211,12 @@ pub const PROOFS: &[(&str, Proof)] = &[
             "videotestsrc num-buffers=5 ! video/x-raw,width=160,height=120,framerate=30/1 \
              ! RECORDER mime-type=video/x-matroska;codecs=av1",
             "x.mkv",
-            |path| match mkvinfo(path)?.contains("Codec's private data") {
-                true => Ok(()),
-                false => Err("there is no CodecPrivate".to_owned()),
+            |path| {
+                if mkvinfo(path)?.contains("Codec's private data") {
+                    Ok(())
+                } else {
+                    Err("there is no CodecPrivate".to_owned())
+                }
             },
         ),
     ),
@@ -243,9 +246,12 @@ pub const PROOFS: &[(&str, Proof)] = &[
              ! video/x-raw,format=I420,width=160,height=120,framerate=30/1,colorimetry=1:4:7:1 \
              ! RECORDER mime-type=video/mp4;codecs=avc1",
             "x.mp4",
-            |path| match demuxed_colorimetry(path)?.starts_with("1:") {
-                true => Ok(()),
-                false => Err("the range is limited".to_owned()),
+            |path| {
+                if demuxed_colorimetry(path)?.starts_with("1:") {
+                    Ok(())
+                } else {
+                    Err("the range is limited".to_owned())
+                }
             },
         ),
     ),
@@ -351,9 +357,12 @@ pub const PROOFS: &[(&str, Proof)] = &[
                         gst::PadProbeReturn::Ok
                     });
             },
-            |path| match path.with_extension("flags").exists() {
-                true => Err("pages are delta units".to_owned()),
-                false => Ok(()),
+            |path| {
+                if path.with_extension("flags").exists() {
+                    Err("pages are delta units".to_owned())
+                } else {
+                    Ok(())
+                }
             },
         ),
     ),
@@ -418,9 +427,10 @@ pub const PROOFS: &[(&str, Proof)] = &[
             "x.mp4",
             |path| {
                 let told = ffprobe(path, "stream_side_data=max_luminance")?;
-                match told.iter().any(|line| line.contains("10000000/10000")) {
-                    true => Ok(()),
-                    false => Err(format!("the mastering display has {told:?}")),
+                if told.iter().any(|line| line.contains("10000000/10000")) {
+                    Ok(())
+                } else {
+                    Err(format!("the mastering display has {told:?}"))
                 }
             },
         ),

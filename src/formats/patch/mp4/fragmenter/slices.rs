@@ -102,9 +102,10 @@ impl Slices {
             return false;
         };
         tracks.iter().enumerate().all(|(index, track)| {
-            let patience = match self.ended.contains(&index) {
-                true => MAX_IDLE,
-                false => MAX_WAIT,
+            let patience = if self.ended.contains(&index) {
+                MAX_IDLE
+            } else {
+                MAX_WAIT
             };
             self.waiting.iter().any(|placed| placed.track == index)
                 || last >= track.end.saturating_add(patience)

@@ -17,7 +17,7 @@ use std::{
 };
 
 /// See the module documentation.
-pub struct Front {
+pub struct Coordinator {
     pub(super) begun: Instant,
     /// Which tracks are missing.
     pub(super) absences: Absences,
@@ -44,12 +44,12 @@ pub struct Front {
     kept: u64,
     pub(super) kept_came: Instant,
     /// Tracks whose end has been logged.
-    told_closed: Vec<bool>,
+    logged_closed: Vec<bool>,
 }
 
-impl Front {
+impl Coordinator {
     pub fn new(tracks: usize, begin: Begin, settings: &Settings) -> Self {
-        Front {
+        Coordinator {
             begun: Instant::now(),
             absences: Absences::new(tracks, Patience::new(settings.patience())),
             away: SmallVec::new(),
@@ -65,7 +65,7 @@ impl Front {
             sized: None,
             kept: 0,
             kept_came: Instant::now(),
-            told_closed: vec![false; tracks],
+            logged_closed: vec![false; tracks],
         }
     }
 
@@ -75,8 +75,8 @@ impl Front {
             session.warn(message);
         }
         self.watch_arrivals(session, stopped.is_some());
-        self.settle_cuts(session);
-        self.settle_splits(session);
+        self.resolve_cuts(session);
+        self.resolve_splits(session);
         session.stop_at_max_duration(session.progress());
     }
 
@@ -90,7 +90,7 @@ impl Front {
             }
         }
         self.end_ended_tracks(session);
-        self.tell_closed(session);
+        self.log_closed(session);
     }
 
     fn watch_arrivals(&mut self, session: &Session, stopped: bool) {
@@ -107,8 +107,8 @@ impl Front {
     }
 
     /// Logs which tracks have ended.
-    pub(super) fn tell_closed(&mut self, session: &Session) {
-        for (told, track) in self.told_closed.iter_mut().zip(&session.tracks) {
+    pub(super) fn log_closed(&mut self, session: &Session) {
+        for (told, track) in self.logged_closed.iter_mut().zip(&session.tracks) {
             if track.is_closed() && !std::mem::replace(told, true) {
                 let counts = track.stats();
                 gst::debug!(
@@ -145,9 +145,10 @@ impl Session {
 
     /// How long to wait for a track after `stop`.
     pub(super) fn grace(&self) -> Duration {
-        match self.any_live() {
-            true => Duration::from_nanos(self.most_latency()) + LIVE_GRACE,
-            false => GRACE,
+        if self.any_live() {
+            Duration::from_nanos(self.most_latency()) + LIVE_GRACE
+        } else {
+            GRACE
         }
     }
 
@@ -165,8 +166,8 @@ impl Session {
 
     /// Logs, at the end, which tracks have ended.
     pub(super) fn end_log(&self) {
-        if let Some(mut front) = try_lock(&self.front) {
-            front.tell_closed(self);
+        if let Some(mut coordinator) = try_lock(&self.coordinator) {
+            coordinator.log_closed(self);
         }
     }
 

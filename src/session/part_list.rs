@@ -1,7 +1,7 @@
 //! The sequence of a recording's parts. The next one is prepared in advance, begins where the previous one ends, and
 //! is removed once its last event has been queued.
 //!
-//! Lock order: `row` comes before all other locks of a session.
+//! Lock order: `part_list` comes before all other locks of a session.
 
 use super::{
     HeldEvents, Session, lock,
@@ -25,7 +25,7 @@ const MAX_PIPELINES: usize = 4;
 
 /// See the module documentation.
 #[derive(Default)]
-pub struct Row {
+pub struct PartList {
     /// The parts whose last event has not been queued, in order. The last one may not have begun yet.
     parts: VecDeque<Arc<Part>>,
     /// How many of them, from the front, have a supervisor.
@@ -40,37 +40,37 @@ pub struct Row {
 impl Session {
     /// Adds the first part.
     pub(super) fn add_first(&self, part: Part) {
-        lock(&self.row).parts.push_back(Arc::new(part));
+        lock(&self.part_list).parts.push_back(Arc::new(part));
     }
 
     /// The parts whose last event has not been queued.
     pub(super) fn parts(&self) -> Vec<Arc<Part>> {
-        lock(&self.row).parts.iter().cloned().collect()
+        lock(&self.part_list).parts.iter().cloned().collect()
     }
 
     /// The current part, or the last one; `None` once its last event has been queued.
     pub(super) fn part(&self) -> Option<Arc<Part>> {
-        let row = lock(&self.row);
+        let list = lock(&self.part_list);
         let on = self.timeline.read(|timeline| timeline.part());
-        let mut parts = row.parts.iter();
+        let mut parts = list.parts.iter();
         parts.find(|part| part.number == on).cloned()
     }
 
     /// Bytes and blobs of all parts so far.
     pub(super) fn written(&self) -> (u64, u64) {
-        let row = lock(&self.row);
-        let on = row.parts.iter().map(|part| part.progress.figures());
-        on.fold((row.bytes, row.blobs), |all, part| {
+        let list = lock(&self.part_list);
+        let on = list.parts.iter().map(|part| part.progress.figures());
+        on.fold((list.bytes, list.blobs), |all, part| {
             (all.0 + part.0, all.1 + part.1)
         })
     }
 
     /// The file of the current part, or of the last one that has a file.
     pub fn location(&self) -> Option<String> {
-        let row = lock(&self.row);
-        let mut parts = row.parts.iter().rev();
+        let list = lock(&self.part_list);
+        let mut parts = list.parts.iter().rev();
         let on = parts.find_map(|part| part.location().map(str::to_owned));
-        on.or_else(|| row.location.clone())
+        on.or_else(|| list.location.clone())
     }
 
     /// Ends the current part; the next begins at this instant, or as soon as possible. FALSE if the recording is
@@ -79,11 +79,11 @@ impl Session {
     /// Several splits in one pause, or before the frame at which the first of them ends the part, count as one. A split
     /// without any media recorded since the previous one is ignored.
     pub fn split_now(self: &Arc<Self>) -> bool {
-        let mut row = lock(&self.row);
+        let mut list = lock(&self.part_list);
         if lock(&self.control).over {
             return false;
         }
-        self.prepare(&mut row);
+        self.prepare(&mut list);
         let (asked, at, has_ended) = self.timeline.write(|timeline| {
             let (now, part) = (self.now(), timeline.part());
             let asked = timeline.split(now) || timeline.split_later(now);
@@ -91,22 +91,22 @@ impl Session {
         });
         if asked {
             gst::info!(CAT, id = &self.label, "To be split at {}", time(at));
-            self.spawn(&mut row);
+            self.spawn(&mut list);
         }
         if has_ended {
-            self.begin_next(&mut row);
+            self.begin_next(&mut list);
         }
-        drop(row);
+        drop(list);
         self.backpressure.wake();
         true
     }
 
     /// Prepares the next part, which may begin soon.
     pub(super) fn prepare_next(self: &Arc<Self>) {
-        let mut row = lock(&self.row);
+        let mut list = lock(&self.part_list);
         if !lock(&self.control).over {
-            self.prepare(&mut row);
-            self.spawn(&mut row);
+            self.prepare(&mut list);
+            self.spawn(&mut list);
         }
     }
 
@@ -123,23 +123,23 @@ impl Session {
     /// Resolves the pending split to `at`, or cancels it if nothing is recorded after that. FALSE if the recording is
     /// over.
     pub(super) fn resolve_split(self: &Arc<Self>, at: Ns) -> bool {
-        let mut row = lock(&self.row);
+        let mut list = lock(&self.part_list);
         if lock(&self.control).over {
             return false;
         }
         let seam = self.timeline.write(|timeline| timeline.resolve_split(at));
         if seam.is_some() {
-            self.begin_next(&mut row);
+            self.begin_next(&mut list);
         }
-        drop(row);
+        drop(list);
         self.backpressure.wake();
         true
     }
 
     /// Adds the next part, which has not begun yet, unless it exists.
-    fn prepare(&self, row: &mut Row) {
+    fn prepare(&self, list: &mut PartList) {
         let on = self.timeline.read(|timeline| timeline.part());
-        let Some(last) = row.parts.back() else {
+        let Some(last) = list.parts.back() else {
             return;
         };
         if last.number > on {
@@ -157,13 +157,13 @@ impl Session {
             src: None,
             fed: fed.collect(),
         });
-        row.parts.push_back(Arc::new(part));
+        list.parts.push_back(Arc::new(part));
     }
 
     /// Starts supervisors for as many parts as may have one.
-    fn spawn(self: &Arc<Self>, row: &mut Row) {
-        while row.running < MAX_PIPELINES
-            && let Some(part) = row.parts.get(row.running).cloned()
+    fn spawn(self: &Arc<Self>, list: &mut PartList) {
+        while list.running < MAX_PIPELINES
+            && let Some(part) = list.parts.get(list.running).cloned()
         {
             if let Err(err) = supervisor::spawn(self.clone(), part) {
                 self.fail(Error::unknown(format!(
@@ -171,19 +171,19 @@ impl Session {
                 )));
                 return;
             }
-            row.running += 1;
+            list.running += 1;
         }
     }
 
     /// The current part has ended: begins the next.
-    fn begin_next(self: &Arc<Self>, row: &mut Row) {
+    fn begin_next(self: &Arc<Self>, list: &mut PartList) {
         let (on, seam) = self.timeline.read(|timeline| {
             let on = timeline.part();
             (on, timeline.begin_of_part(on))
         });
         // A split that came in a pause behind this one has ended its part, too.
-        while row.parts.back().is_some_and(|last| last.number < on) {
-            self.prepare(row);
+        while list.parts.back().is_some_and(|last| last.number < on) {
+            self.prepare(list);
         }
         gst::info!(
             CAT,
@@ -191,19 +191,19 @@ impl Session {
             "Part {on} begins at running time {}",
             time(seam.map_or(0, |seam| seam.running))
         );
-        for part in &row.parts {
+        for part in &list.parts {
             if part.number < on {
                 let mut control = lock(&part.control);
                 control.ended.get_or_insert_with(Instant::now);
             }
         }
-        self.spawn(row);
+        self.spawn(list);
     }
 
     /// Number of a part's file among those of the recorder, in the order of the parts.
     pub(super) fn number_of_file(&self, part: &Part) -> u32 {
-        let row = lock(&self.row);
-        for before in row
+        let list = lock(&self.part_list);
+        for before in list
             .parts
             .iter()
             .filter(|p| (1..=part.number).contains(&p.number))
@@ -217,9 +217,9 @@ impl Session {
 
     /// Moves resumes whose start is not known yet to the next part.
     pub(super) fn hand_on_resumes(&self, part: &Part) {
-        let row = lock(&self.row);
+        let list = lock(&self.part_list);
         let waiting = std::mem::take(&mut lock(&part.control).resumes);
-        let mut parts = row.parts.iter();
+        let mut parts = list.parts.iter();
         let next = parts.find(|next| next.number == part.number + 1);
         for (index, slot) in waiting {
             part.events.fill(slot, None);
@@ -232,10 +232,10 @@ impl Session {
 
     /// Starts the first supervisor: events are emitted from here on.
     pub fn run(self: &Arc<Self>) -> Result<(), Error> {
-        let mut row = lock(&self.row);
-        let first = row.parts.front().cloned();
-        row.running = 1;
-        drop(row);
+        let mut list = lock(&self.part_list);
+        let first = list.parts.front().cloned();
+        list.running = 1;
+        drop(list);
         let Some(first) = first else {
             return Ok(());
         };
@@ -250,16 +250,16 @@ impl Session {
 
     /// Whether nothing will be recorded after this part. If so, no more actions are accepted.
     pub(super) fn is_over_with(&self, part: &Part) -> bool {
-        let row = lock(&self.row);
+        let list = lock(&self.part_list);
         let is_last = self.timeline.read(|t| t.end_of_part(part.number).is_none());
         if is_last {
             lock(&self.control).over = true;
             self.timeline.write(|timeline| timeline.cancel_split());
-            for next in row.parts.iter().filter(|next| next.number > part.number) {
+            for next in list.parts.iter().filter(|next| next.number > part.number) {
                 lock(&next.control).cancelled = true;
             }
         }
-        drop(row);
+        drop(list);
         if is_last {
             self.backpressure.wake();
         }
@@ -268,25 +268,25 @@ impl Session {
 
     /// Removes a part whose last event has been queued. TRUE if no part remains.
     pub(super) fn forget_part(self: &Arc<Self>, part: &Part) -> bool {
-        let mut row = lock(&self.row);
-        let Some(at) = row
+        let mut list = lock(&self.part_list);
+        let Some(at) = list
             .parts
             .iter()
             .position(|other| other.number == part.number)
         else {
             return false;
         };
-        row.parts.remove(at);
-        row.running = row.running.saturating_sub(1);
+        list.parts.remove(at);
+        list.running = list.running.saturating_sub(1);
         let (bytes, blobs) = part.progress.figures();
-        row.bytes += bytes;
-        row.blobs += blobs;
-        row.location = part.location().map(str::to_owned).or(row.location.take());
+        list.bytes += bytes;
+        list.blobs += blobs;
+        list.location = part.location().map(str::to_owned).or(list.location.take());
         for track in &self.tracks {
             track.forget_part(part.number);
         }
-        self.spawn(&mut row);
-        row.parts.is_empty()
+        self.spawn(&mut list);
+        list.parts.is_empty()
     }
 
     /// See [`Part::hold_events`].
@@ -295,9 +295,9 @@ impl Session {
     }
 
     /// Releases all events that are held back.
-    pub fn let_events_go(&self) {
+    pub fn release_events(&self) {
         for part in self.parts() {
-            part.let_events_go();
+            part.release_events();
         }
     }
 }
