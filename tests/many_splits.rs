@@ -108,7 +108,18 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
             _ => decode::sound(&part.path, 0, Some(48_000))?,
         };
         let channels = sound.channels;
-        let early = (-sound.time_of(0) / SAMPLE).round().max(0.0) as usize;
+        // Matroska's stamps are rounded to a millisecond: what may lie before 0 is left out.
+        let rounding = if kind.container == "x-matroska" && kind.tolerance == MILLI {
+            MILLI / 2.0
+        } else {
+            0.0
+        };
+        let before = -sound.time_of(0);
+        let early = if before > 0.0 {
+            ((before + rounding) / SAMPLE).round() as usize
+        } else {
+            0
+        };
         let length = on_grid(part.timecode + part.duration) - on_grid(part.timecode);
         let mut samples = sound.samples;
         samples.drain(..early * channels);
