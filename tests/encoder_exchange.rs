@@ -496,6 +496,20 @@ fn an_encoder_of_the_past_fails_while_a_recording_reads_it() {
     }
 }
 
+/// The next encoder's audio follows that of the first, however little has come out of that.
+#[test]
+fn an_opus_encoder_that_fails_within_its_first_packets() {
+    let mime_type = "video/ogg;codecs=theora,opus";
+    for buffer in 1..5 {
+        if is_here(mime_type) {
+            check(
+                &recipe(mime_type),
+                &[failure("audio", buffer, Fault::Error)],
+            );
+        }
+    }
+}
+
 /// Frames and faults that nobody has chosen.
 #[test]
 fn encoders_that_fail_at_random() {

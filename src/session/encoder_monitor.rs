@@ -35,6 +35,18 @@ const HISTORY: Ns = 400_000_000;
 /// Receives encoder failures.
 pub type Report = Arc<dyn Fn(&gst::Element, Error) + Send + Sync>;
 
+/// Duration of what is clipped from the start of a packet. opusenc clips its first packet by the pre-skip, and leaves
+/// that out of the duration.
+fn clipped_start(codec: Codec, packet: &gst::BufferRef) -> Ns {
+    let clip = packet.meta::<gst_audio::AudioClippingMeta>();
+    match clip.map(|clip| clip.start()) {
+        Some(gst::GenericFormattedValue::Default(Some(samples))) if codec == Codec::Opus => {
+            formats::opus_length(*samples)
+        }
+        _ => 0,
+    }
+}
+
 /// The encoders of one track, one after another.
 #[derive(Debug)]
 pub struct EncoderMonitor {
@@ -396,7 +408,7 @@ impl EncoderMonitor {
             fields.set_dts(gst::ClockTime::NONE);
         }
         out.until = Some(at + length);
-        out.packet = length;
+        out.packet = length + clipped_start(self.codec, buffer);
         self.in_flight
             .came_out_whole((at + length).saturating_sub(HISTORY));
         true
