@@ -3,8 +3,9 @@
 //! Actions write a cut into the timeline and return; the tracks read it as their buffers pass. The supervisor, a
 //! thread of the session, builds the pipeline, drains it and takes it down.
 //!
-//! Lock order: `part_list`, `writer`, `control`, a part's `control`, the timeline, the dispatcher's queue. A track's lock
-//! comes before the timeline. None is held across a state change of the pipeline or a callback.
+//! Lock order: `coordinator` (only ever tried), `part_list`, `writer`, `control`, a part's `control`, the timeline, the
+//! dispatcher's queue. A track's lock comes before the timeline. None is held across a state change of the pipeline or a
+//! callback.
 
 mod alpha_encoder;
 mod alpha_input;

@@ -1,7 +1,7 @@
 //! The sequence of a recording's parts. The next one is prepared in advance, begins where the previous one ends, and
 //! is removed once its last event has been queued.
 //!
-//! Lock order: `part_list` comes before all other locks of a session.
+//! Lock order: `part_list` comes before all other locks of a session but `coordinator`.
 
 use super::{
     HeldEvents, Session, lock,
