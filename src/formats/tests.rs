@@ -269,7 +269,7 @@ fn refusals_say_what_would_work() {
             "",
             None,
             vec![encoded(Codec::Theora), encoded(Codec::H264)],
-            "ask for a mime-type",
+            "set a mime-type",
         ),
         (
             "video/webm;codecs=avc1",

@@ -64,11 +64,12 @@ mod tests {
 
     type Seen = Arc<Mutex<Vec<String>>>;
 
-    /// Records audio into this file until the recording ends by itself. Returns the events.
+    /// Records audio into this file until the recording ends by itself. Returns the events. Full speed would be too fast
+    /// for a limit this low: 4 GiB take seconds at least, in which the next part is prepared.
     fn record(path: &std::path::Path, buffers: i32) -> Vec<String> {
         let line = format!(
             "audiotestsrc num-buffers={buffers} samplesperbuffer=480 \
-             ! audio/x-raw,format=S16LE,rate=48000,channels=2 \
+             ! audio/x-raw,format=S16LE,rate=48000,channels=2 ! identity sleep-time=1000 \
              ! mediarecorder name=rec autostart=true mime-type=audio/wav"
         );
         let pipeline = gst::parse::launch(&line).unwrap();

@@ -14,7 +14,7 @@ pub const TABLE: &[Fixup] = &[
         name: "mpeg2-aac",
         element: "mp4mux",
         versions: All,
-        report: "refuses AAC-LC that calls itself MPEG-2",
+        report: "rejects AAC-LC with MPEG-2 caps",
         needed: |s| s.copied && (s.codec, s.container) == (Codec::Aac, Container::Mp4),
         install: Source(|pad, _| mpeg4::call_it_mpeg4(pad)),
     },
@@ -22,7 +22,7 @@ pub const TABLE: &[Fixup] = &[
         name: "clipping-in-time",
         element: "matroskamux, oggmux, opusdec",
         versions: All,
-        report: "abort at audio whose clipped samples are counted in time",
+        report: "abort on GstAudioClippingMeta in time format",
         needed: |s| formats::clipping_rate(&s.caps).is_some(),
         install: Source(|pad, s| {
             if let Some(rate) = formats::clipping_rate(&s.caps) {
@@ -34,7 +34,7 @@ pub const TABLE: &[Fixup] = &[
         name: "headroom",
         element: "h264parse, h265parse",
         versions: All,
-        report: "have no stamps before 0: the first decode times would crowd behind it",
+        report: "cannot timestamp before 0: the first decode times would be clamped",
         needed: |s| s.codec.kind() == Kind::Video,
         install: Source(|pad, s| decode_times::give_headroom(pad, s.headroom())),
     },
@@ -42,7 +42,7 @@ pub const TABLE: &[Fixup] = &[
         name: "full-range",
         element: "videoconvert",
         versions: All,
-        report: "does not convert full to limited range where the matrix stays the same",
+        report: "does not convert full range to limited range if the matrix is the same",
         needed: |s| s.codec.kind() == Kind::Video && !formats::carries_colorimetry(s.codec),
         install: Converters(|chain, _, track| {
             chain.splice(..0, colorimetry::range_converter(track.name)?);
@@ -66,7 +66,7 @@ pub const TABLE: &[Fixup] = &[
         name: "unknown-colours",
         element: "vp9enc, Chromium",
         versions: All,
-        report: "take a full range for a limited one where primaries or transfer function are unknown",
+        report: "treat full range as limited range if primaries or transfer function are unknown",
         needed: |s| s.codec.kind() == Kind::Video,
         install: Converters(|chain, _, _| {
             if let Some(pad) = chain.first().and_then(|first| first.static_pad("sink")) {
@@ -79,7 +79,7 @@ pub const TABLE: &[Fixup] = &[
         name: "constant-frame-rate",
         element: "theoraenc, oggmux",
         versions: All,
-        report: "do not start at a variable frame rate",
+        report: "do not start with a variable frame rate",
         needed: |s| !s.takes_over && (s.codec == Codec::Theora || is_vp8_in_ogg(s)),
         install: Converters(|chain, _, _| {
             if let Some(first) = chain.first() {
@@ -92,7 +92,7 @@ pub const TABLE: &[Fixup] = &[
         name: "vp8-in-ogg-frames",
         element: "oggmux",
         versions: All,
-        report: "counts frames of VP8 instead of stamping them",
+        report: "counts VP8 frames instead of using their timestamps",
         needed: |s| !s.takes_over && is_vp8_in_ogg(s),
         install: Converters(|chain, _, _| {
             if let Some(filter) = chain.last() {
@@ -105,7 +105,7 @@ pub const TABLE: &[Fixup] = &[
         name: "shown-frame-rate",
         element: "av1enc, x265enc",
         versions: All,
-        report: "round stamps down to whole frames, or do not start at a variable frame rate",
+        report: "round stamps down to whole frames, or do not start with a variable frame rate",
         needed: |s| shown_rate(s).is_some(),
         install: Encoder(|encoder, s| {
             if let Some(shown) = shown_rate(s) {
@@ -117,7 +117,7 @@ pub const TABLE: &[Fixup] = &[
         name: "channel-order",
         element: "opusenc, flacenc",
         versions: Before(1, 28),
-        report: "do not put channels into their codec's order",
+        report: "do not reorder channels for their codec",
         needed: |s| s.codec.kind() == Kind::Audio,
         install: Encoder(|encoder, _| channel_order::mend(encoder)),
     },
@@ -125,7 +125,7 @@ pub const TABLE: &[Fixup] = &[
         name: "theora-frames",
         element: "theoraenc, oggmux",
         versions: All,
-        report: "lose the time of frames that are not as long as the frame rate says",
+        report: "lose the timing of frames whose duration differs from the frame rate",
         needed: |s| !s.takes_over && s.codec == Codec::Theora,
         install: Encoder(|encoder, s| theora_cfr::count(encoder, s.resumes)),
     },
@@ -133,7 +133,7 @@ pub const TABLE: &[Fixup] = &[
         name: "encoder-drain",
         element: "voaacenc, avenc_aac, lamemp3enc",
         versions: All,
-        report: "keep the last samples for themselves, or add packets of silence",
+        report: "do not output the last samples, or append packets of silence",
         needed: |s| s.drained_delay() > 0,
         install: Encoder(|encoder, s| {
             encoder_drain::push_out(encoder, s.drained_delay(), s.overlap.clone());
@@ -143,7 +143,7 @@ pub const TABLE: &[Fixup] = &[
         name: "flac-caps",
         element: "flacenc",
         versions: All,
-        report: "sends its segment before its caps where it gets less than a block",
+        report: "sends its segment before its caps if its input is shorter than a block",
         needed: |s| !s.takes_over && s.codec == Codec::Flac,
         install: Encoder(|encoder, _| flac::announce(encoder)),
     },
@@ -151,7 +151,7 @@ pub const TABLE: &[Fixup] = &[
         name: "decoder-start",
         element: "vorbisdec, opusdec, avdec_aac",
         versions: All,
-        report: "give nothing for the first packet, and so begin late",
+        report: "output nothing for the first packet, and so begin late",
         needed: |s| s.codec.kind() == Kind::Audio,
         install: Decoder(decoder_start::fill),
     },
@@ -159,7 +159,7 @@ pub const TABLE: &[Fixup] = &[
         name: "flac-frame-numbers",
         element: "flacparse",
         versions: All,
-        report: "leaves frames their numbers, by which players tell the time of a FLAC file",
+        report: "does not renumber frames, although players derive the time of a FLAC file from the numbers",
         needed: |s| s.codec == Codec::Flac,
         install: Parser(|parser, s, is_mixed| {
             let is_bare = s.container == Container::Flac;
@@ -177,7 +177,7 @@ pub const TABLE: &[Fixup] = &[
         name: "keep-payload",
         element: "h264parse",
         versions: From(1, 26),
-        report: "puts parameter sets into the first key frame where it need not convert it",
+        report: "inserts parameter sets into the first keyframe even if it does not convert it",
         needed: |s| s.copied && s.codec == Codec::H264,
         install: Parser(|parser, _, _| keep_payload::keep(parser)),
     },
@@ -185,7 +185,7 @@ pub const TABLE: &[Fixup] = &[
         name: "av1-record",
         element: "av1parse",
         versions: All,
-        report: "has no AV1 configuration record in its caps",
+        report: "outputs caps without the AV1 configuration record",
         needed: |s| s.codec == Codec::Av1,
         install: Parser(|parser, _, _| av1::tell_by_caps(parser)),
     },
@@ -193,7 +193,7 @@ pub const TABLE: &[Fixup] = &[
         name: "muxer-caps",
         element: "mp4mux, matroskamux, oggmux",
         versions: All,
-        report: "crash at some caps, and write files without media with others",
+        report: "crash on some caps, and write files without media on others",
         needed: |_| true,
         install: Muxer(muxer_caps::vet),
     },
@@ -201,7 +201,7 @@ pub const TABLE: &[Fixup] = &[
         name: "key-marks",
         element: "matroskamux",
         versions: Before(1, 28),
-        report: "marks frames as key frames that do not last as long as the frame rate says",
+        report: "marks frames as keyframes if their duration differs from the frame rate",
         needed: |s| s.codec.kind() == Kind::Video && is_matroska(s),
         install: Muxer(|site| key_marks::keep(site.mux_pad)),
     },
@@ -209,7 +209,7 @@ pub const TABLE: &[Fixup] = &[
         name: "full-range-colr",
         element: "qtdemux",
         versions: Before(1, 26),
-        report: "reads a full range out of a colr box as a limited one",
+        report: "reads full range in a colr box as limited range",
         needed: is_reorderable_in_mp4,
         install: Muxer(|site| colorimetry::keep_full_range_from_colr(site.mux_pad)),
     },
@@ -217,7 +217,7 @@ pub const TABLE: &[Fixup] = &[
         name: "vp8-in-ogg-header",
         element: "vp8enc",
         versions: All,
-        report: "has no header for Ogg in its caps, without which oggmux writes no times",
+        report: "outputs caps without the Ogg header, without which oggmux writes no timestamps",
         needed: is_vp8_in_ogg,
         install: Muxer(|site| vp8_in_ogg::write_header(site.mux_pad)),
     },
@@ -225,7 +225,7 @@ pub const TABLE: &[Fixup] = &[
         name: "caps-once",
         element: "matroskamux, mp4mux",
         versions: Before(1, 26),
-        report: "refuse later caps, or write a longer header over the first fragment",
+        report: "reject later caps, or overwrite the first fragment with a longer header",
         needed: |_| true,
         install: Muxer(|site| {
             let in_band = if site.spec.copied {
@@ -240,7 +240,7 @@ pub const TABLE: &[Fixup] = &[
         name: "durations",
         element: "h264parse, h265parse, av1parse, aacparse, mpegaudioparse, flacparse",
         versions: Before(1, 28),
-        report: "give frames the length that the frame rate, or a whole frame, has",
+        report: "set durations to that of the frame rate, or of a whole audio frame",
         needed: |s| s.has_parser,
         install: Muxer(|site| durations::keep(site.parser, site.out)),
     },
@@ -248,7 +248,7 @@ pub const TABLE: &[Fixup] = &[
         name: "empty-tracks",
         element: "matroskamux, oggmux",
         versions: All,
-        report: "wait for ever for the caps of a track that has ended, or lose the others",
+        report: "wait forever for the caps of a track at EOS, or lose the other tracks",
         needed: |s| is_matroska(s) || s.container == Container::Ogg,
         install: Muxer(empty_tracks::take_out),
     },
@@ -256,7 +256,7 @@ pub const TABLE: &[Fixup] = &[
         name: "gaps",
         element: "matroskamux, mp4mux, oggmux",
         versions: All,
-        report: "wait for a track on which nothing comes, whatever a GAP event says",
+        report: "wait for a track without data, even after a GAP event",
         needed: ChainSpec::takes_gaps,
         install: Muxer(|site| {
             let counts_frames = site.spec.container == Container::Ogg;
@@ -267,7 +267,7 @@ pub const TABLE: &[Fixup] = &[
         name: "ogg-pages",
         element: "oggmux",
         versions: All,
-        report: "begins no page behind a hole, over which readers count the packets of a page",
+        report: "does not start a page after a gap, although readers count samples over the packets of a page",
         needed: |s| s.container == Container::Ogg && s.codec.kind() == Kind::Audio,
         install: Muxer(|site| ogg_pages::divide(site.mux_pad, site.end.timeslice)),
     },
@@ -275,7 +275,7 @@ pub const TABLE: &[Fixup] = &[
         name: "ogg-flags",
         element: "oggmux",
         versions: All,
-        report: "flags pages of audio alone as delta units",
+        report: "flags pages of audio-only files as delta units",
         needed: |s| s.container == Container::Ogg && s.audio_only && s.is_first,
         install: Muxer(|site| ogg_pages::unflag(&site.end.muxer)),
     },
@@ -283,7 +283,7 @@ pub const TABLE: &[Fixup] = &[
         name: "mp3-file",
         element: "xingmux",
         versions: All,
-        report: "leaves no room for where the audio begins and ends, and takes no tags",
+        report: "has no fields for encoder delay and padding, and does not support tags",
         needed: |s| s.container == Container::Mp3,
         install: Muxer(|site| {
             let room = site.end.head.chapters_room;
@@ -294,7 +294,7 @@ pub const TABLE: &[Fixup] = &[
         name: "opus-stamps",
         element: "matroskamux, mp4mux",
         versions: All,
-        report: "do not count the pre-skip of Opus as their containers do",
+        report: "do not handle the pre-skip of Opus as their containers require",
         needed: |s| matches!(s.delay(), Some(Delay::PreSkip(_))),
         install: Muxer(opus::stamp),
     },
@@ -302,7 +302,7 @@ pub const TABLE: &[Fixup] = &[
         name: "decode-times",
         element: "mp4mux",
         versions: All,
-        report: "delays a whole track by what its first frame is decoded before it is shown",
+        report: "delays a whole track by the PTS–DTS distance of its first frame",
         needed: is_reorderable_in_mp4,
         install: Muxer(decode_times::begin_at_zero),
     },
@@ -310,7 +310,7 @@ pub const TABLE: &[Fixup] = &[
         name: "codec-configuration",
         element: "mp4mux",
         versions: All,
-        report: "writes no av1C, or one that is not the stream's, and no level into vpcC",
+        report: "writes no av1C, or a wrong one, and no level in vpcC",
         needed: |s| s.container == Container::Mp4 && matches!(s.codec, Codec::Av1 | Codec::Vp9),
         install: Muxer(codec_config::tell),
     },
@@ -318,7 +318,7 @@ pub const TABLE: &[Fixup] = &[
         name: "hdr-metadata",
         element: "mp4mux, matroskamux",
         versions: All,
-        report: "write nothing of the display on which HDR was graded, or a fifth of its luminance",
+        report: "write no mastering display metadata, or a fifth of its luminance",
         needed: |s| {
             s.codec.kind() == Kind::Video && (is_matroska(s) || s.container == Container::Mp4)
         },

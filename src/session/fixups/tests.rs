@@ -133,12 +133,12 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FIXUPS.md");
 fn page() -> String {
     let mut page = String::from(
         "# Fixups\n\n\
-         What GStreamer's elements get wrong, or leave undone, and the recorder puts right around them: the rows of \
-         `src/session/fixups/table.rs`, in the order in which they are installed. `cargo test --lib each_row` switches each off, \
-         records with the GStreamer that is installed, and compares what FFmpeg or GStreamer then finds with this table; with \
-         `-- --nocapture` it prints what it found. \u{2013}: its recording shows no fault there; a row goes when no supported release \
-         shows one, with any codec and container that it is for.\n\n\
-         | fixup | element | what it does wrong | 1.22 | 1.26 | 1.28 |\n|---|---|---|---|---|---|\n",
+         Faults of GStreamer elements, and the workarounds for them in the recorder: the rows of \
+         `src/session/fixups/table.rs`, in installation order. `cargo test --lib each_row` switches each one off, records with the \
+         installed GStreamer, and compares the result, as read by FFmpeg or GStreamer, with this table; with `-- --nocapture` it prints \
+         the result. \u{2013}: the recording shows no fault. A row is removed once no supported release shows its fault, with any \
+         codec and container that it applies to.\n\n\
+         | fixup | element | fault | 1.22 | 1.26 | 1.28 |\n|---|---|---|---|---|---|\n",
     );
     let mut unproved = String::new();
     for row in TABLE {

@@ -81,7 +81,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
     ),
     (
         "headroom",
-        Proof::None("the gate stamps such media later, and only this takes it back"),
+        Proof::None("the gate adds headroom to timestamps, and only this removes it"),
     ),
     (
         "full-range",
@@ -185,7 +185,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
     ),
     (
         "decoder-start",
-        Proof::None("what it fills is told from other silence by tests/caps_ladder.rs only"),
+        Proof::None("only tests/caps_ladder.rs distinguishes its silence from other silence"),
     ),
     (
         "flac-frame-numbers",
@@ -203,7 +203,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
     ),
     (
         "keep-payload",
-        Proof::None("tests/encoded.rs compares payloads, but no recording of a few lines shows it"),
+        Proof::None("tests/encoded.rs compares payloads; no short recording shows it"),
     ),
     (
         "av1-record",
@@ -307,9 +307,7 @@ pub const PROOFS: &[(&str, Proof)] = &[
     ),
     (
         "gaps",
-        Proof::None(
-            "it shows only while a track is silent: tests/silent_tracks.rs looks into the file then",
-        ),
+        Proof::None("only visible while a track is silent, see tests/silent_tracks.rs"),
     ),
     (
         "ogg-pages",
