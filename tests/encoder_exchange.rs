@@ -491,7 +491,9 @@ fn an_encoder_of_the_past_fails_while_a_recording_reads_it() {
             },
             ..recipe(mime_type)
         };
-        let recipe = recipe.with("pre-record-time", SECOND);
+        let recipe = recipe
+            .with("pre-record-time", SECOND)
+            .with("max-queue-time", SECOND);
         check(&recipe, &[failure("video", buffer, fault)]);
     }
 }

@@ -27,6 +27,9 @@ const BREAKS: u64 = 80;
 
 const TYPES: [&str; 3] = ["video/webm", "video/mp4", "video/x-matroska"];
 
+/// More than the head of a file, with its space for chapters. One that is cut short has no media yet.
+const HEAD: u64 = 70_000;
+
 /// Has the first video encoder fail, and says when.
 fn break_one(recorder: &gst::Element) {
     let made = AtomicU64::new(0);
@@ -194,7 +197,7 @@ fn a_fallback_that_begins() {
         let wait = Duration::from_micros(chance.below(1_500_000));
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
         let first = readable(path.to_str().unwrap(), mime_type);
-        let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > 20_000);
+        let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > HEAD);
         let second = if has_media {
             readable(fallback.to_str().unwrap(), mime_type)
         } else {
