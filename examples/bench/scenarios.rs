@@ -119,8 +119,8 @@ pub const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "past-720p",
-        what: "keeps 30 s of the past of live 1280x720 at 30 in VP8, and of sound, 10 s after 2 s of set-up; by hand: \
-               vp8enc and opusenc into fakesinks",
+        what: "keeps 30 s of the past of live 1280x720 at 30 in VP8, and of raw audio, 10 s after 2 s of set-up; by \
+               hand: vp8enc into a fakesink",
         sample: None,
         records: false,
         work: |way, _| idle::keeping_the_past(way),
