@@ -253,7 +253,7 @@ fn synchronises_late(rig: &Rig) -> (String, Vec<u8>) {
     let (error, bytes) = failed(rig, 1);
     let took = before.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
-    for word in ["synchronised", "stop-timeout", "power cut"] {
+    for word in ["synchronised", "stop-timeout", "power failure"] {
         assert!(error.contains(word), "{error}");
     }
     assert_eq!(*parts.lock().unwrap(), [false], "its event does not lie");
