@@ -294,3 +294,15 @@ fn lossy_audio_has_no_more_error_at_a_seam() {
         }
     }
 }
+
+/// The part that was prepared behind the last one never begins, and nothing fails of it.
+#[test]
+fn a_recording_that_ends_where_a_part_does() {
+    for round in 0..40 {
+        let samples = vec![0; (RATE * 3 / 10) as usize];
+        let part = 100_000_000 + round % 3;
+        let parts = record("audio/wav", "wav", &samples, part);
+        let last = parts.last().unwrap();
+        assert_eq!(last.end, samples.len(), "round {round}");
+    }
+}

@@ -36,8 +36,8 @@ impl Supervisor {
         has_media && (part == 0 || !track.is_absent_from(part))
     }
 
-    /// Builds the pipeline for the tracks whose caps are known.
-    pub(super) fn build(&mut self) -> Result<(), Error> {
+    /// Builds the pipeline for the tracks whose caps are known. FALSE if all of them have just ended before this part.
+    pub(super) fn build(&mut self) -> Result<bool, Error> {
         let session = &self.session;
         let (ready, tracks): (Vec<usize>, Vec<&Track>) = session
             .tracks
@@ -45,6 +45,9 @@ impl Supervisor {
             .enumerate()
             .filter(|(_, track)| self.is_known(track))
             .unzip();
+        if ready.is_empty() {
+            return Ok(false);
+        }
         let bitrates = session.bitrates();
         let media: Vec<TrackMedia<'_>> = tracks
             .iter()
@@ -107,7 +110,7 @@ impl Supervisor {
             self.session.apply_bitrates(|_| true);
         }
         self.in_pipeline = ready;
-        Ok(())
+        Ok(true)
     }
 
     /// A track's media as the pipeline needs it.

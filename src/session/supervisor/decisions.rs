@@ -28,7 +28,8 @@ impl Supervisor {
         match action {
             Action::LeaveOut(track) => self.leave_out_absent(track),
             Action::Build => match self.build() {
-                Ok(()) => self.phase = Phase::Built,
+                Ok(true) => self.phase = Phase::Built,
+                Ok(false) => {}
                 Err(error) => return Some(Some(error)),
             },
             Action::Connect => match self.connect() {
