@@ -176,7 +176,7 @@ impl MediaRecorder {
         let live: Vec<_> = pads.into_iter().filter(|pad| !pad.stream().eos).collect();
         if live.is_empty() {
             return Err(Error::not_supported(
-                "start: all tracks are at EOS; at least one has to be live",
+                "start: all tracks have ended (EOS); at least one has to be live",
             ));
         }
         Ok(live)
