@@ -48,8 +48,9 @@ const PAST_SETTLED: Duration = Duration::from_secs(2);
 
 /// Keeps 30 s of the past of 1280x720 at 30 and audio, which is kept raw; or runs the video encoder alone.
 pub fn keeping_the_past(way: Way) -> Result<()> {
+    // VP8 is BT.601 by definition: of another matrix the recorder would convert every frame.
     let video = "videotestsrc is-live=true pattern=smpte horizontal-speed=3 ! \
-                 video/x-raw,format=I420,width=1280,height=720,framerate=30/1 !";
+                 video/x-raw,format=I420,width=1280,height=720,framerate=30/1,colorimetry=bt601 !";
     let audio = "audiotestsrc is-live=true wave=pink-noise samplesperbuffer=480 ! \
                  audio/x-raw,format=S16LE,rate=48000,channels=2 !";
     let pipeline = match way {
