@@ -803,7 +803,9 @@ fn the_orientation_of_copied_pictures_is_in_matroska() {
                 name.contains(what).then_some(value)
             })
         };
-        let found = (told("yaw rotation"), told("roll rotation"));
+        // Newer releases print what is 0 by default, too.
+        let turns = |what| told(what).filter(|degrees| *degrees != "0");
+        let found = (turns("yaw rotation"), turns("roll rotation"));
         assert_eq!(found, (yaw, roll), "{tag}: {text}");
         if file::ffmpeg_version() >= 7 {
             let is_sideways = tag.ends_with("90") || tag.ends_with("270");
