@@ -2,32 +2,14 @@
 
 mod common;
 
+use common::broken::fail_at;
 use common::judge::{file, parts};
 use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 const MILLI: u64 = 1_000_000;
-
-/// Has an encoder fail for good at this buffer.
-fn break_at(encoder: &gst::Element, buffer: u64) {
-    let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
-    let sink = encoder.static_pad("sink").unwrap();
-    sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let number = count.fetch_add(1, Ordering::SeqCst);
-        if number < buffer {
-            return gst::PadProbeReturn::Ok;
-        }
-        if number == buffer {
-            let encoder = encoder_of.upgrade().unwrap();
-            gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
-        }
-        drop(info.data.take());
-        info.flow_res = Err(gst::FlowError::Error);
-        gst::PadProbeReturn::Handled
-    });
-}
 
 /// The video encoders of a recording fail at these of their buffers, one after the other; later ones work.
 fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, Outer, Arc<AtomicUsize>) {
@@ -42,7 +24,7 @@ fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, Outer, Arc<A
             if encoder.factory().unwrap().name() == "vp8enc"
                 && let Some(buffer) = failures.get(made.fetch_add(1, Ordering::SeqCst))
             {
-                break_at(&encoder, *buffer);
+                fail_at(&encoder, *buffer, || ());
             }
             None
         });

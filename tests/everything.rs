@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::broken::fail_at;
 use common::chance::{Chance, long};
 use common::disk::Small;
 use common::harness::{DEADLINE, init, make_recorder};
@@ -139,22 +140,9 @@ fn break_encoders(recorder: &gst::Element, chance: Mutex<Chance>) -> Arc<AtomicU
             (100, 600)
         };
         let breaks = least + chance.lock().unwrap().below(most - least);
-        let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
         let failed = count_failed.clone();
-        let sink = encoder.static_pad("sink").unwrap();
-        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let number = count.fetch_add(1, Ordering::SeqCst);
-            if number < breaks {
-                return gst::PadProbeReturn::Ok;
-            }
-            if number == breaks {
-                failed.fetch_add(1, Ordering::SeqCst);
-                let encoder = encoder_of.upgrade().unwrap();
-                gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
-            }
-            drop(info.data.take());
-            info.flow_res = Err(gst::FlowError::Error);
-            gst::PadProbeReturn::Handled
+        fail_at(&encoder, breaks, move || {
+            failed.fetch_add(1, Ordering::SeqCst);
         });
         None
     });

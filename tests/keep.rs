@@ -4,33 +4,11 @@
 mod common;
 
 use common::harness::{Recorder, code, expect_error, make_recorder, media};
+use common::keeping::{ALL, record_keeping};
 use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
-
-const ALL: &str = "depth+chroma+alpha+pixel-aspect";
-
-/// Records `source` to its end; what `stats` says has been converted of its only track.
-fn record(source: &str, mime_type: &str, keep: &str, path: &Path) -> Vec<String> {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property_from_str("keep", keep);
-    outer.recorder.set_property("autostart", true);
-    outer
-        .recorder
-        .set_property("video-bits-per-second", 8_000_000u32);
-    let from = outer.source(source);
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let stats = outer.recorder.property::<gst::Structure>("stats");
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let tracks = stats.get::<gst::Array>("tracks").unwrap();
-    let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
-    let converted = track.get::<gst::Array>("converted").unwrap();
-    converted.iter().map(|text| text.get().unwrap()).collect()
-}
 
 /// What a command writes.
 fn run(command: &mut Command) -> (String, String) {
@@ -149,7 +127,7 @@ fn depth_and_chroma_are_kept_where_the_codec_can() {
             "kept.mkv"
         };
         let (_directory, path) = place_for(name);
-        let found = record(&source(format, ""), mime_type, keep, &path);
+        let found = record_keeping(&source(format, ""), mime_type, keep, &path);
         assert_eq!(
             field(&path, "pix_fmt"),
             pixels,
@@ -176,7 +154,7 @@ fn ten_bits_are_ten_bits() {
             "filesrc location={} ! rawvideoparse format=i420-10le width=128 height=1752 framerate=30/1",
             raw.display()
         );
-        record(&source, "video/x-matroska;codecs=h264", keep, &path);
+        record_keeping(&source, "video/x-matroska;codecs=h264", keep, &path);
         let grey = Command::new("ffmpeg")
             .args(["-v", "error", "-i"])
             .arg(&path)
@@ -211,7 +189,7 @@ fn pq_and_hlg_keep_their_depth_unasked() {
         let (_directory, path) = place_for("hdr.mp4");
         let more = format!(",colorimetry={colorimetry}");
         let source = source("P010_10LE", &more);
-        let converted = record(&source, "video/mp4;codecs=hvc1", "", &path);
+        let converted = record_keeping(&source, "video/mp4;codecs=hvc1", "", &path);
         assert_eq!(field(&path, "pix_fmt"), "yuv420p10le");
         assert_eq!(converted, Vec::<String>::new());
         let transfer = if colorimetry.ends_with("pq") {
@@ -236,11 +214,11 @@ fn pixel_aspect_ratios_are_kept_in_every_container_of_video() {
     ] {
         let source = source("I420", ",pixel-aspect-ratio=3/2");
         let (_directory, path) = place_for(name);
-        let converted = record(&source, mime_type, "pixel-aspect", &path);
+        let converted = record_keeping(&source, mime_type, "pixel-aspect", &path);
         assert_eq!(converted, Vec::<String>::new(), "{name}");
         assert_eq!(field(&path, "width,height"), "128,96", "{name}");
         assert_eq!(field(&path, "sample_aspect_ratio"), "3:2", "{name}");
-        let converted = record(&source, mime_type, "", &path);
+        let converted = record_keeping(&source, mime_type, "", &path);
         assert_eq!(converted, ["pixel-aspect 3:2 to 1:1"], "{name}");
         let width = field(&path, "width");
         assert_eq!(width, "192", "{name}");
@@ -258,7 +236,7 @@ fn a_profile_in_the_type_is_made() {
         ("video/mp4;codecs=hvc1.2.4.L93.B0", "yuv420p10le"),
     ] {
         let (_directory, path) = place_for("profile.mp4");
-        record(&source("Y444_10LE", ""), mime_type, "", &path);
+        record_keeping(&source("Y444_10LE", ""), mime_type, "", &path);
         assert_eq!(field(&path, "pix_fmt"), pixels, "{mime_type}");
     }
     let recorder = make_recorder();
@@ -315,7 +293,7 @@ fn ffv1_is_lossless() {
         };
         let (directory, path) = place_for("lossless.mkv");
         let raw = directory.path().join("raw.nut");
-        let converted = record(&source, "video/x-matroska;codecs=ffv1", ALL, &path);
+        let converted = record_keeping(&source, "video/x-matroska;codecs=ffv1", ALL, &path);
         assert_eq!(converted, Vec::<String>::new(), "{format}");
         assert_eq!(field(&path, "codec_name"), "ffv1");
         assert_eq!(field(&path, "pix_fmt"), pixels, "{format}");
@@ -374,7 +352,7 @@ fn stereo_pictures_are_marked_in_matroska() {
                 "I420",
                 &format!(" ! capssetter caps=video/x-raw,multiview-mode={mode}"),
             );
-            record(&source, mime_type, "", &path);
+            record_keeping(&source, mime_type, "", &path);
             let (text, _) = run(Command::new("ffprobe")
                 .args(["-v", "error", "-of", "csv=p=0", "-show_entries"])
                 .arg("stream_tags=stereo_mode")
@@ -401,7 +379,7 @@ fn turned_pictures_keep_what_others_do() {
             "{} ! taginject tags=\"image-orientation=rotate-90\"",
             source(format, "")
         );
-        let converted = record(&source, mime_type, ALL, &path);
+        let converted = record_keeping(&source, mime_type, ALL, &path);
         assert_eq!(converted, Vec::<String>::new(), "{format}");
         assert_eq!(
             field(&path, "width,height,pix_fmt"),

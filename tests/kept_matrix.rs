@@ -4,7 +4,8 @@
 mod common;
 
 use common::harness::{init, media};
-use common::outer::{Outer, place_for};
+use common::keeping::{ALL, record_keeping};
+use common::outer::place_for;
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -96,28 +97,6 @@ fn source(format: &str, more: &str) -> String {
     )
 }
 
-/// Records the source; what `stats` says to be converted.
-fn record(source: &str, mime_type: &str, path: &Path) -> Vec<String> {
-    let outer = Outer::new(mime_type, path);
-    outer
-        .recorder
-        .set_property_from_str("keep", "depth+chroma+alpha+pixel-aspect");
-    outer.recorder.set_property("autostart", true);
-    outer
-        .recorder
-        .set_property("video-bits-per-second", 8_000_000u32);
-    let from = outer.source(source);
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new(), "{mime_type}");
-    let stats = outer.recorder.property::<gst::Structure>("stats");
-    let tracks = stats.get::<gst::Array>("tracks").unwrap();
-    let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
-    let converted = track.get::<gst::Array>("converted").unwrap();
-    converted.iter().map(|text| text.get().unwrap()).collect()
-}
-
 /// What the source gives, without a recorder.
 fn original(source: &str, path: &Path) -> Vec<u8> {
     let line = format!("{source} ! filesink location={}", path.display());
@@ -201,7 +180,7 @@ fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
     let mime_type = type_of(codec);
     let (directory, path) = place_for("kept");
     let source = source(format, "");
-    let converted = record(&source, mime_type, &path);
+    let converted = record_keeping(&source, mime_type, ALL, &path);
     assert_eq!(converted, Vec::<String>::new(), "{format} as {codec}");
     let is_beside = pixels.starts_with("yuva") && mime_type.contains("webm");
     let stored = field(&path, "pix_fmt");
@@ -226,7 +205,7 @@ fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
 /// Records a format that the cell does not name.
 fn is_converted(codec: &str, (format, _): Format, what: &str) {
     let (_directory, path) = place_for("converted");
-    let converted = record(&source(format, ""), type_of(codec), &path);
+    let converted = record_keeping(&source(format, ""), type_of(codec), ALL, &path);
     assert!(
         converted.iter().any(|text| text.starts_with(what)),
         "{format} as {codec}: {converted:?}"
@@ -244,7 +223,7 @@ fn cell_is_true(kept: bool, codec: &str, format: Format, depth: u32, what: &str)
 fn fields_are_true(kept: bool, codec: &str) {
     let (_directory, path) = place_for("fields");
     let more = ",interlace-mode=progressive ! capssetter caps=video/x-raw,interlace-mode=interleaved,field-order=top-field-first";
-    let converted = record(&source("I420", more), type_of(codec), &path);
+    let converted = record_keeping(&source("I420", more), type_of(codec), ALL, &path);
     let due: &[&str] = if kept { &[] } else { &["interlaced"] };
     assert_eq!(converted, due, "{codec}");
     let interlaced = field(&path, "interlaced_frame");

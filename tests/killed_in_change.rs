@@ -3,6 +3,7 @@
 
 mod common;
 
+use common::broken::fail_at;
 use common::chance::{Chance, tenth};
 use common::disk::Small;
 use common::harness::{init, make_recorder};
@@ -39,22 +40,7 @@ fn break_one(recorder: &gst::Element) {
         if !pad.name().starts_with("video") || made.fetch_add(1, Ordering::SeqCst) > 0 {
             return None;
         }
-        let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
-        let sink = encoder.static_pad("sink").unwrap();
-        sink.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-            let number = count.fetch_add(1, Ordering::SeqCst);
-            if number < BREAKS {
-                return gst::PadProbeReturn::Ok;
-            }
-            if number == BREAKS {
-                println!("changes");
-                let encoder = encoder_of.upgrade().unwrap();
-                gst::element_error!(encoder, gst::StreamError::Encode, ["broken on purpose"]);
-            }
-            drop(info.data.take());
-            info.flow_res = Err(gst::FlowError::Error);
-            gst::PadProbeReturn::Handled
-        });
+        fail_at(&encoder, BREAKS, || println!("changes"));
         None
     });
 }

@@ -2,11 +2,12 @@
 
 mod common;
 
+use common::broken::fail_at;
 use common::judge::{decode, file, sync, whole};
 use common::outer::{DEADLINE, until};
 use common::past::{Bench, kept};
 use gst::prelude::*;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -70,25 +71,6 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
     whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 2).unwrap();
 }
 
-/// The encoder posts an error with this frame, and takes no more.
-fn fails_at(encoder: &gst::Element, frame: usize) {
-    let (count, element) = (AtomicUsize::new(0), encoder.downgrade());
-    let pad = encoder.static_pad("sink").unwrap();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let number = count.fetch_add(1, Ordering::SeqCst);
-        if number < frame {
-            return gst::PadProbeReturn::Ok;
-        }
-        if number == frame {
-            let encoder = element.upgrade().unwrap();
-            gst::element_error!(encoder, gst::StreamError::Encode, ("broken on purpose"));
-        }
-        drop(info.data.take());
-        info.flow_res = Err(gst::FlowError::Error);
-        gst::PadProbeReturn::Handled
-    });
-}
-
 /// It is replaced, and the recording that reads what it makes goes on: no frame is lost.
 #[test]
 fn an_encoder_that_fails_under_a_recording_is_a_warning() {
@@ -96,7 +78,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
         let past = 1200 * MILLI;
         let mut bench = Bench::new(mime_type, extension, past);
         // After 3 s.
-        on_encoder(&bench.outer.recorder, |encoder| fails_at(encoder, 90));
+        on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 90, || ()));
         bench.noise();
         bench.raw_video();
         bench.play();
@@ -137,7 +119,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
 #[test]
 fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
     let mut bench = Bench::new(WEBM, "webm", 3 * SECOND);
-    on_encoder(&bench.outer.recorder, |encoder| fails_at(encoder, 45));
+    on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 45, || ()));
     bench.noise();
     bench.raw_video();
     bench.play();

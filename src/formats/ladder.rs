@@ -112,8 +112,7 @@ pub fn begins_anew(old: &gst::CapsRef, new: &gst::CapsRef) -> bool {
 
 /// The parameter sets in caps.
 pub fn parameter_sets(codec: Codec, caps: &gst::CapsRef) -> Option<ParameterSets> {
-    let header = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
-    ParameterSets::parse(codec, &bytes(&header))
+    ParameterSets::of_caps(codec, caps.structure(0)?)
 }
 
 /// Raw caps that match these encoded caps: the required encoder input for the same track.

@@ -1,6 +1,7 @@
 //! NAL units of H.264 and H.265 (7.3.1 of both specifications): splitting an access unit, and unit types.
 
 use super::bits::Bits;
+use crate::model::Codec;
 
 /// How NAL units are delimited in a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +38,37 @@ pub enum NalKind {
 }
 
 impl NalCodec {
-    /// Type of a NAL unit; `None` if it is empty.
-    pub fn kind(self, unit: &[u8]) -> Option<NalKind> {
+    /// `None` for codecs without NAL units.
+    pub fn of(codec: Codec) -> Option<Self> {
+        match codec {
+            Codec::H264 => Some(NalCodec::H264),
+            Codec::H265 => Some(NalCodec::H265),
+            _ => None,
+        }
+    }
+
+    /// The codec.
+    pub fn codec(self) -> Codec {
+        match self {
+            NalCodec::H264 => Codec::H264,
+            NalCodec::H265 => Codec::H265,
+        }
+    }
+
+    /// `nal_unit_type` of a NAL unit; `None` if it is empty.
+    pub fn unit_type(self, unit: &[u8]) -> Option<u8> {
         let first = *unit.first()?;
         Some(match self {
-            NalCodec::H264 => match first & 0x1f {
+            NalCodec::H264 => first & 0x1f,
+            NalCodec::H265 => first >> 1 & 0x3f,
+        })
+    }
+
+    /// Type of a NAL unit; `None` if it is empty.
+    pub fn kind(self, unit: &[u8]) -> Option<NalKind> {
+        let unit_type = self.unit_type(unit)?;
+        Some(match self {
+            NalCodec::H264 => match unit_type {
                 5 => NalKind::KeySlice,
                 1..=4 => NalKind::Slice,
                 6 => NalKind::Sei,
@@ -49,7 +76,7 @@ impl NalCodec {
                 7 | 8 | 14..=18 => NalKind::Leading,
                 _ => NalKind::Trailing,
             },
-            NalCodec::H265 => match first >> 1 & 0x3f {
+            NalCodec::H265 => match unit_type {
                 16..=23 => NalKind::KeySlice,
                 0..=15 | 24..=31 => NalKind::Slice,
                 39 => NalKind::Sei,
@@ -70,11 +97,11 @@ impl NalCodec {
 
     /// Whether a unit is a sequence parameter set.
     pub(super) fn is_sequence_parameter_set(self, unit: &[u8]) -> bool {
-        let first = unit.first().copied().unwrap_or_default();
-        match self {
-            NalCodec::H264 => first & 0x1f == 7,
-            NalCodec::H265 => first >> 1 & 0x3f == 33,
-        }
+        let sequence = match self {
+            NalCodec::H264 => 7,
+            NalCodec::H265 => 33,
+        };
+        self.unit_type(unit) == Some(sequence)
     }
 
     /// Whether a slice is the first one of its picture.

@@ -1,11 +1,12 @@
 //! Parameter sets of H.264 and H.265: parsed from the decoder configuration record, and inserted into access units.
 
+use super::nal::NalCodec;
 use crate::model::Codec;
 
 /// Contents of a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParameterSets {
-    codec: Codec,
+    codec: NalCodec,
     /// Size of the NAL length fields.
     length_size: usize,
     /// NAL units without length fields, in decoding order.
@@ -48,29 +49,29 @@ enum UnitKind {
     Other,
 }
 
-fn unit_kind(codec: Codec, unit: &[u8]) -> UnitKind {
-    let header = unit.first().copied().unwrap_or_default();
-    match codec {
-        Codec::H264 => match header & 0x1f {
-            9 => UnitKind::Delimiter,
-            set @ (7 | 8) => UnitKind::Set(set),
-            _ => UnitKind::Other,
-        },
-        _ => match header >> 1 & 0x3f {
-            35 => UnitKind::Delimiter,
-            set @ 32..=34 => UnitKind::Set(set),
-            _ => UnitKind::Other,
-        },
+fn unit_kind(codec: NalCodec, unit: &[u8]) -> UnitKind {
+    match (codec, codec.unit_type(unit)) {
+        (NalCodec::H264, Some(9)) | (NalCodec::H265, Some(35)) => UnitKind::Delimiter,
+        (NalCodec::H264, Some(set @ (7 | 8))) => UnitKind::Set(set),
+        (NalCodec::H265, Some(set @ 32..=34)) => UnitKind::Set(set),
+        _ => UnitKind::Other,
     }
 }
 
 impl ParameterSets {
+    /// Those in the `codec_data` of encoded caps.
+    pub fn of_caps(codec: Codec, caps: &gst::StructureRef) -> Option<Self> {
+        let data = caps.get::<gst::Buffer>("codec_data").ok()?;
+        Self::parse(codec, &data.map_readable().ok()?)
+    }
+
     /// Parses `codec_data`; `None` for other codecs, and for an invalid record.
     pub fn parse(codec: Codec, codec_data: &[u8]) -> Option<Self> {
+        let codec = NalCodec::of(codec)?;
         let mut reader = Reader(codec_data);
         let mut units = Vec::new();
         let length_size = match codec {
-            Codec::H264 => {
+            NalCodec::H264 => {
                 let length_size = usize::from(*reader.bytes(5)?.last()? & 3) + 1;
                 for mask in [0x1f, 0xff] {
                     for _ in 0..reader.byte()? & mask {
@@ -79,7 +80,7 @@ impl ParameterSets {
                 }
                 length_size
             }
-            Codec::H265 => {
+            NalCodec::H265 => {
                 let length_size = usize::from(*reader.bytes(22)?.last()? & 3) + 1;
                 for _ in 0..reader.byte()? {
                     reader.byte()?;
@@ -89,7 +90,6 @@ impl ParameterSets {
                 }
                 length_size
             }
-            _ => return None,
         };
         units.retain(|unit| matches!(unit_kind(codec, unit), UnitKind::Set(_)));
         // VPS, SPS, PPS.
@@ -124,8 +124,8 @@ impl ParameterSets {
     pub fn are_same_sequence(&self, others: &Self) -> bool {
         let sequence = |sets: &Self| -> Vec<Vec<u8>> {
             let pps = match sets.codec {
-                Codec::H264 => 8,
-                _ => 34,
+                NalCodec::H264 => 8,
+                NalCodec::H265 => 34,
             };
             let mut units = sets.units.clone();
             units.retain(|unit| unit_kind(sets.codec, unit) != UnitKind::Set(pps));

@@ -8,7 +8,6 @@ use super::{
     nal::{self, NalCodec, NalKind, Unescaped},
     parameter_sets::ParameterSets,
 };
-use crate::model::Codec;
 
 /// Sequence parameter sets are not longer than this up to what is read here.
 const LONGEST: usize = 1024;
@@ -20,9 +19,7 @@ impl FrameFormat {
         let FrameFormat::Nal(codec, _) = self else {
             return None;
         };
-        let data = caps.get::<gst::Buffer>("codec_data").ok()?;
-        let data = data.map_readable().ok()?;
-        let sets = ParameterSets::parse(codec.codec(), &data)?;
+        let sets = ParameterSets::of_caps(codec.codec(), caps)?;
         codec.presentation_order(sets.units())
     }
 
@@ -38,13 +35,6 @@ impl FrameFormat {
 }
 
 impl NalCodec {
-    fn codec(self) -> Codec {
-        match self {
-            NalCodec::H264 => Codec::H264,
-            NalCodec::H265 => Codec::H265,
-        }
-    }
-
     /// `None` without a sequence parameter set.
     fn presentation_order<'a>(self, units: impl Iterator<Item = &'a [u8]>) -> Option<bool> {
         let sets = units.filter(|unit| self.is_sequence_parameter_set(unit));

@@ -7,8 +7,8 @@ use super::timeline::Ns;
 use std::time::Duration;
 
 /// Maximum time counted between two polls. If polls are late, the process has been stopped, or the machine is so busy
-/// that the encoder gets no processor either.
-const MAX_STEP: Duration = Duration::from_millis(150);
+/// that what is watched gets no processor either.
+pub const MAX_STEP: Duration = Duration::from_millis(150);
 /// Maximum lookahead of an encoder in buffers …
 const LOOK_AHEAD: u64 = 64;
 /// … and after its first output, beyond what it held then.

@@ -6,7 +6,7 @@ use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
     model::{Error, timeline::Ns},
-    session::{ChainRequest, EncoderChain, Failed, Remedies, lock, panicked},
+    session::{ChainRequest, EncoderChain, Failed, Remedies, hang, lock, panicked},
 };
 use std::{
     collections::BTreeMap,
@@ -143,10 +143,7 @@ impl<'a> Keeper<'a> {
         let error = match front.take_failure() {
             Some((None, error)) => return Err(error),
             Some((Some(_), error)) => error,
-            None if front.hangs(self.keeping.begun.elapsed(), patience) => Error::unknown(format!(
-                "it hangs: no output for {} ms while it held input.",
-                patience.as_millis()
-            )),
+            None if front.hangs(self.keeping.begun.elapsed(), patience) => hang(patience),
             None => return Ok(()),
         };
         let Some(request) = self.request(front, index, track, tracks)? else {

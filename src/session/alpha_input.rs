@@ -1,7 +1,7 @@
 //! Alpha channels of encoded input: each colour packet carries its alpha packet as a `GstVideoCodecAlphaMeta`, as
 //! matroskademux attaches it.
 
-use super::probe::probe;
+use super::probe::{is_eos, leave_out, probe};
 use crate::formats;
 use gst::prelude::*;
 use gst_video::video_meta::VideoCodecAlphaMeta;
@@ -37,11 +37,11 @@ pub fn keep_last_frame(bin: &gst::Bin) {
             return;
         };
         probe(&pad, gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
-            if info.event().map(|event| event.type_()) != Some(gst::EventType::Eos) {
-                return gst::PadProbeReturn::Ok;
+            if is_eos(info) {
+                leave_out(info)
+            } else {
+                gst::PadProbeReturn::Ok
             }
-            drop(info.data.take());
-            gst::PadProbeReturn::Handled
         });
     });
 }

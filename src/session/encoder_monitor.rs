@@ -11,7 +11,7 @@
 //! Lock order: `turn`, held while a buffer goes downstream, like a pad's stream lock; `state`; then `InFlight`.
 
 use super::{
-    probe::{leave_out, probe},
+    probe::{is_eos, leave_out, probe},
     timing::lock,
     track::{InFlight, rounding},
 };
@@ -318,7 +318,7 @@ impl EncoderMonitor {
     }
 
     fn event_in(&self, number: u64, info: &gst::PadProbeInfo) -> gst::PadProbeReturn {
-        if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view()) {
+        if is_eos(info) {
             let mut state = lock(&self.state);
             if state.number == number {
                 state.run.view.draining = true;

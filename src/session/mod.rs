@@ -63,7 +63,7 @@ use figures::Conversion;
 pub use figures::{Figures, TrackFigures};
 pub(crate) use orientation::of_tags as orientation_of;
 pub(crate) use panics::{panic_text, panicked};
-pub(crate) use remedies::{Failed, Remedies};
+pub(crate) use remedies::{Failed, Remedies, hang};
 pub use timing::RunningTime;
 use timing::try_lock;
 pub(crate) use timing::{SharedTimeline, lock};

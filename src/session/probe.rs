@@ -58,6 +58,12 @@ pub fn change_caps(
     }
 }
 
+/// Whether this is an EOS event.
+pub fn is_eos(info: &gst::PadProbeInfo) -> bool {
+    info.event()
+        .is_some_and(|event| event.type_() == gst::EventType::Eos)
+}
+
 /// Drops the data of a probe.
 pub fn leave_out(info: &mut gst::PadProbeInfo) -> gst::PadProbeReturn {
     // Taken and handled: for data dropped by a probe in Rust, 1.22 has one unref too many.

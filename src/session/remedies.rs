@@ -5,6 +5,7 @@ use super::{
     fixups::ChainSpec,
 };
 use crate::model::Error;
+use std::time::Duration;
 
 /// How to replace an encoder, best first. If neither is possible, the recording goes on in a new part, or ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,14 @@ impl Remedies {
             }
         }
     }
+}
+
+/// An encoder hangs: no output for `patience`.
+pub fn hang(patience: Duration) -> Error {
+    let patience = patience.as_millis();
+    Error::unknown(format!(
+        "it hangs: no output for {patience} ms while it held input."
+    ))
 }
 
 /// The warning that the encoder `old` of a track is replaced by `new`; more may follow.

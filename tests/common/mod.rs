@@ -4,10 +4,12 @@
 
 pub mod asleep;
 pub mod beside;
+pub mod broken;
 pub mod chance;
 pub mod disk;
 pub mod harness;
 pub mod judge;
+pub mod keeping;
 pub mod killed;
 pub mod leaks;
 pub mod network;

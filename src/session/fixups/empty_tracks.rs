@@ -6,7 +6,7 @@
 
 use super::MuxerSite;
 use crate::model::Container;
-use crate::session::probe::{leave_out, probe};
+use crate::session::probe::{is_eos, leave_out, probe};
 use gst::prelude::*;
 use std::sync::{
     Arc,
@@ -55,13 +55,10 @@ pub fn take_out(site: &MuxerSite<'_>) {
         source,
         gst::PadProbeType::EVENT_DOWNSTREAM,
         move |source, info| {
-            let ends = info
-                .event()
-                .is_some_and(|event| event.type_() == gst::EventType::Eos);
             let (Some(muxer), Some(sink)) = (muxer.upgrade(), source.peer()) else {
                 return gst::PadProbeReturn::Ok;
             };
-            if !ends || sink.has_current_caps() && known() {
+            if !is_eos(info) || sink.has_current_caps() && known() {
                 return gst::PadProbeReturn::Ok;
             }
             let others = |left: usize| (left > 1).then(|| left - 1);

@@ -3,7 +3,11 @@
 
 use crate::{
     formats::{self, DRAIN},
-    session::{overlap::Overlap, probe::probe, timing::lock},
+    session::{
+        overlap::Overlap,
+        probe::{is_eos, probe},
+        timing::lock,
+    },
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -22,12 +26,9 @@ pub fn push_out(encoder: &gst::Element, delay: u32, overlap: Arc<Overlap>) {
             }
             return gst::PadProbeReturn::Ok;
         }
-        let is_end = info
-            .event()
-            .is_some_and(|event| event.type_() == gst::EventType::Eos);
         // The silence comes by here, too.
         let fed = *lock(&fed);
-        if let Some(fed) = fed.filter(|_| is_end) {
+        if let Some(fed) = fed.filter(|_| is_eos(info)) {
             let beyond = fed.saturating_sub(overlap.end_of_input(fed));
             let missing = u64::from(delay + DRAIN).saturating_sub(samples(pad, beyond));
             if let Some(silence) = silence(pad, fed, missing).filter(|_| missing > 0) {

@@ -7,7 +7,7 @@
 use crate::{
     formats::FlacHeader,
     session::{
-        probe::{leave_out, probe},
+        probe::{is_eos, leave_out, probe},
         timing::lock,
     },
 };
@@ -34,7 +34,7 @@ pub fn announce(encoder: &gst::Element) {
     probe(&sink, both, move |sink, info| {
         if info.buffer().is_some() {
             fed.store(true, Ordering::SeqCst);
-        } else if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view())
+        } else if is_eos(info)
             && fed.load(Ordering::SeqCst)
             && let Some(src) = src.upgrade().filter(|src| src.current_caps().is_none())
             && let Some(caps) = sink.current_caps().and_then(|caps| encoded(&caps))

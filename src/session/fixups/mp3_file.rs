@@ -4,7 +4,10 @@
 
 use crate::{
     formats::{Mp3Header, Mp3Info, id3},
-    session::{probe::probe, timing::lock},
+    session::{
+        probe::{is_eos, probe},
+        timing::lock,
+    },
 };
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -166,7 +169,7 @@ pub fn write(muxer: &gst::Element, delay: u32, room: usize) {
         &sink,
         gst::PadProbeType::EVENT_DOWNSTREAM,
         move |_, info| {
-            if let Some(gst::EventView::Eos(_)) = info.event().map(|event| event.view())
+            if is_eos(info)
                 && let Some(src) = src.upgrade()
             {
                 let last = lock(&whole).finish(delay);

@@ -9,7 +9,7 @@ use crate::{
         encoder_delay::EncoderDelays,
         fixups::TrackCount,
         io_pads::{BytesOut, bytes_pad},
-        probe::probe,
+        probe::{is_eos, probe},
         timing::lock,
     },
 };
@@ -108,19 +108,13 @@ impl ContainerEnd {
     /// Tells the patch when this track of the muxer ends.
     pub fn watch_end(&self, mux_pad: &gst::Pad, track: usize) {
         let patch = Arc::downgrade(&self.patch);
-        probe(
-            mux_pad,
-            gst::PadProbeType::EVENT_DOWNSTREAM,
-            move |_, info| {
-                let is_eos = info
-                    .event()
-                    .is_some_and(|event| event.type_() == gst::EventType::Eos);
-                if let (true, Some(patch)) = (is_eos, patch.upgrade()) {
-                    lock(&patch).end_track(track);
-                }
-                gst::PadProbeReturn::Ok
-            },
-        );
+        let events = gst::PadProbeType::EVENT_DOWNSTREAM;
+        probe(mux_pad, events, move |_, info| {
+            if let (true, Some(patch)) = (is_eos(info), patch.upgrade()) {
+                lock(&patch).end_track(track);
+            }
+            gst::PadProbeReturn::Ok
+        });
     }
 
     /// Returns a function that registers the offset of an audio track's timestamps from recorded time, in nanoseconds.

@@ -1,6 +1,7 @@
 //! A disk that does not respond is one that has failed, if there is a fallback location.
 
 use super::Supervisor;
+use crate::model::stall::MAX_STEP;
 use std::{
     io,
     time::{Duration, Instant},
@@ -8,8 +9,6 @@ use std::{
 
 /// Minimum patience with a disk, however short `max-queue-time` is: cheap ones pause at times.
 const LEAST_PATIENCE: Duration = Duration::from_secs(2);
-/// Maximum time counted between two looks: if they are late, the machine is busy or the process has been stopped.
-const MAX_STEP: Duration = Duration::from_millis(150);
 
 /// How long a write has not returned.
 #[derive(Debug)]

@@ -63,11 +63,7 @@ impl Supervisor {
             if let Some((_, error)) = said.iter().find(|(failed, _)| *failed == encoder) {
                 failed.push((index, error.clone()));
             } else if hangs {
-                let text = format!(
-                    "it hangs: no output for {} ms while it held input",
-                    patience.as_millis()
-                );
-                failed.push((index, Error::unknown(text)));
+                failed.push((index, remedies::hang(patience)));
             }
         }
         for (index, error) in failed {
