@@ -236,7 +236,9 @@ impl<'a> Keeper<'a> {
         track: &KeptTrack,
     ) -> Result<(), Error> {
         let keeping = self.keeping;
-        let is_read = !lock(&keeping.rings).clear_unread();
+        // Frames from here on are for the next encoder, and audio has to begin with them.
+        let next = front.track.fed(0);
+        let is_read = !lock(&keeping.rings).clear_unread(next);
         if !is_read {
             // A recording started meanwhile begins at the call, with its own encoders.
             keeping.is_replacing.store(true, Ordering::SeqCst);

@@ -20,10 +20,19 @@ pub struct Shelf {
     pub keyed: bool,
     /// The track has ended.
     pub ended: bool,
+    /// Running time before which nothing counts as kept.
+    since: Ns,
     /// Its pad has been removed.
     removed: bool,
     /// Readers and their positions.
     readers: Vec<(u64, Position)>,
+}
+
+impl Shelf {
+    /// Running time at which what is kept begins.
+    fn begin(&self) -> Option<Ns> {
+        Some(self.ring.begin()?.max(self.since))
+    }
 }
 
 /// See the module.
@@ -164,7 +173,7 @@ impl Rings {
         let shelves = self.shelves.iter().filter(|(_, shelf)| !shelf.removed);
         let kept = shelves.filter_map(|(number, shelf)| {
             let ring = &shelf.ring;
-            if let Some(begin) = ring.begin() {
+            if let Some(begin) = shelf.begin() {
                 return Some(Kept {
                     keyed: shelf.keyed,
                     begin,
@@ -254,11 +263,19 @@ impl Rings {
         !self.no_file && self.memory() > most
     }
 
-    /// Discards everything, unless there are current or starting readers; returns whether it has.
-    pub fn clear_unread(&mut self) -> bool {
+    /// Discards everything before the next frame of video, at running time `from`, unless there are current or starting
+    /// readers; returns whether it has.
+    pub fn clear_unread(&mut self, from: Ns) -> bool {
         let is_unread = self.starting == 0 && !self.is_read();
         if is_unread {
-            self.clear();
+            for shelf in self.shelves.values_mut() {
+                if shelf.keyed {
+                    shelf.ring.clear();
+                } else {
+                    shelf.since = from;
+                    shelf.ring.forget(from, None);
+                }
+            }
         }
         is_unread
     }
@@ -277,7 +294,7 @@ impl Rings {
     /// Amount kept: time and bytes.
     pub fn figures(&self) -> (Ns, u64) {
         let kept = || self.shelves.values().map(|shelf| &shelf.ring);
-        let begin = kept().filter_map(Ring::begin).min();
+        let begin = self.shelves.values().filter_map(Shelf::begin).min();
         let end = kept().map(Ring::end).max();
         let time = end
             .zip(begin)
