@@ -246,22 +246,22 @@ mod tests {
     }
 
     #[test]
-    fn records_are_those_that_ffmpeg_writes() {
+    fn records_match_those_of_ffmpeg() {
         for (hex, expected) in KNOWN {
             let header = bytes(hex);
             let obu = [&[0x0a, header.len() as u8], header.as_slice()].concat();
             let record = [expected.as_slice(), &obu].concat();
             // A temporal delimiter, the sequence header, a frame.
-            let picture = [&[0x12, 0], obu.as_slice(), &[0x32, 3, 1, 2, 3]].concat();
-            assert_eq!(configuration(&picture).as_ref(), Some(&record), "{hex}");
+            let unit = [&[0x12, 0], obu.as_slice(), &[0x32, 3, 1, 2, 3]].concat();
+            assert_eq!(configuration(&unit).as_ref(), Some(&record), "{hex}");
             // With an extension; at the end, without obu_size.
-            let picture = [&[0x16, 0, 0, 0x08], header.as_slice()].concat();
-            assert_eq!(configuration(&picture).as_ref(), Some(&record), "{hex}");
+            let unit = [&[0x16, 0, 0, 0x08], header.as_slice()].concat();
+            assert_eq!(configuration(&unit).as_ref(), Some(&record), "{hex}");
         }
     }
 
     #[test]
-    fn what_is_cut_off_tells_nothing() {
+    fn truncated_input_yields_nothing() {
         for (hex, _) in KNOWN {
             let header = bytes(hex);
             for length in 0..header.len() {
@@ -270,7 +270,7 @@ mod tests {
                 assert_eq!(configuration(&obu), None);
             }
         }
-        for picture in [
+        for unit in [
             &[][..],
             &[0x12, 0],
             &[0x0a],
@@ -279,7 +279,7 @@ mod tests {
             &[0x0e],
             &[0x32, 1, 0],
         ] {
-            assert_eq!(configuration(picture), None, "{picture:x?}");
+            assert_eq!(configuration(unit), None, "{unit:x?}");
         }
     }
 

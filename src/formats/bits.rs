@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_those_of_the_specification() {
+    fn codes_match_the_specification() {
         // H.264, table 9-2: 1, 010, 011, 00100, 00101.
         let mut bits = Bits::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
         let codes: Vec<_> = (0..5).map(|_| bits.exp_golomb().unwrap()).collect();

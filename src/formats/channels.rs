@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_has_each_channel_once() {
+    fn a_channel_order_has_each_channel_once() {
         gst::init().unwrap();
         for factory in ["opusenc", "flacenc"] {
             for channels in 1..=8 {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn channels_without_places_get_some() {
+    fn channels_without_positions_get_some() {
         gst::init().unwrap();
         for (channels, places) in [(2, 0x3), (3, 0x7), (4, 0x33), (5, 0x37), (6, 0x3f)] {
             let text = format!("audio/x-raw,channels={channels},channel-mask=(bitmask)0");

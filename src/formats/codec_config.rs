@@ -31,8 +31,8 @@ impl CodecConfig {
 }
 
 /// The AV1 configuration record, from the track's first frame.
-pub fn av1_record(picture: &[u8]) -> Option<gst::Buffer> {
-    av1::configuration(picture).map(gst::Buffer::from_slice)
+pub fn av1_record(frame: &[u8]) -> Option<gst::Buffer> {
+    av1::configuration(frame).map(gst::Buffer::from_slice)
 }
 
 /// AV1 caps with this record as `codec_data`; `None` if they have an equivalent one already.

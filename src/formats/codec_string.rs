@@ -151,15 +151,15 @@ fn depth(structure: &gst::StructureRef) -> u32 {
 /// The lowest level for this frame size (luma samples) and rate.
 fn level(structure: &gst::StructureRef, levels: &[(u64, u64, u32)]) -> Option<u32> {
     let size = |name| u64::try_from(structure.get::<i32>(name).ok()?).ok();
-    let picture = size("width")?.checked_mul(size("height")?)?;
+    let size_in_luma = size("width")?.checked_mul(size("height")?)?;
     let fps = structure.get::<gst::Fraction>("framerate").ok();
     let fps = fps.filter(|fps| fps.numer() > 0 && fps.denom() > 0);
     // Assume a usual rate if it is variable or unknown.
     let (numer, denom) = fps.map_or((30, 1), |fps| (fps.numer() as u64, fps.denom() as u64));
-    let rate = picture.checked_mul(numer)? / denom.max(1);
+    let rate = size_in_luma.checked_mul(numer)? / denom.max(1);
     levels
         .iter()
-        .find(|(most, fastest, _)| picture <= *most && rate <= *fastest)
+        .find(|(most, fastest, _)| size_in_luma <= *most && rate <= *fastest)
         .or(levels.last())
         .map(|(_, _, level)| *level)
 }

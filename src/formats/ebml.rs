@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_as_long_as_they_are_to_be() {
+    fn sizes_are_coded_in_the_given_length() {
         assert_eq!(size(5, 1), Some(vec![0x85]));
         assert_eq!(size(127, 1), None);
         assert_eq!(size(127, 2), Some(vec![0x40, 0x7f]));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn voids_have_any_length_but_one() {
+    fn void_elements_have_any_length_but_one() {
         assert_eq!(void(1), None);
         for length in (0..400).filter(|length| *length != 1) {
             assert_eq!(void(length).unwrap().len(), length);

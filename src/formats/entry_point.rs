@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_tell_what_their_encoders_flag() {
+    fn frame_headers_agree_with_the_encoders_flags() {
         const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 threads=1 lag-in-frames=0 \
                            ! av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu";
         const X264: &str =
@@ -234,14 +234,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_looked_at(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        fn any_bytes_can_be_searched(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             for format in FORMATS {
                 let _ = format.entry_point(&bytes);
             }
         }
 
         #[test]
-        fn any_units_are_looked_at(
+        fn any_nal_units_can_be_searched(
             units in proptest::collection::vec(proptest::collection::vec(0u8..8, 0..12), 0..8),
         ) {
             let bytes: Vec<u8> = units.iter().flat_map(|unit| [&[0, 0, 1], unit.as_slice()].concat()).collect();

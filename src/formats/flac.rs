@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_coded_as_utf8_would() {
+    fn frame_numbers_are_coded_like_utf8() {
         for number in [0, 0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x1_0000, 0x10_ffff] {
             let mut bytes = [0; 4];
             // UTF-8 excludes surrogates, so they are not tested.
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_those_of_the_catalogue() {
+    fn checksums_match_the_crc_catalogue() {
         // CRC-8/SMBUS and CRC-16/UMTS of "123456789".
         assert_eq!(crc8(b"123456789"), 0xf4);
         assert_eq!(crc16(b"123456789"), 0xfee8);

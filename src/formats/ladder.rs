@@ -272,7 +272,7 @@ mod tests {
 
     /// The whole ladder: how a track is recorded and its initial caps, the new caps, and the resulting rung.
     #[test]
-    fn every_change_has_its_rung() {
+    fn every_caps_change_is_handled() {
         use Codec::*;
         use Rung::*;
         gst::init().unwrap();
@@ -443,7 +443,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_back_is_the_first_rung() {
+    fn returning_to_the_first_caps_needs_no_conversion() {
         gst::init().unwrap();
         for codec in Codec::ALL {
             if codec != Codec::Pcm {
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn flac_is_made_as_its_header_says() {
+    fn flac_frames_match_their_header() {
         gst::init().unwrap();
         let header = "7f464c414301000002".to_owned() + "664c6143" + "00000022";
         // Block size 4096, frames of any size, 44.1 kHz, 2 channels, 24 bits.

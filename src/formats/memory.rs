@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_mapped_is_taken_and_is_plain_then() {
+    fn mappable_memory_is_accepted_and_becomes_system_memory() {
         for (text, taken) in [
             (
                 "video/x-raw(memory:DMABuf),format=NV12,width=64,height=48",

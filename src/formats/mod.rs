@@ -23,12 +23,12 @@ mod muxer;
 mod nal;
 mod parameter_sets;
 mod patch;
-mod picture;
 mod plan;
 mod presentation_order;
 mod registry;
 mod silence;
 mod unreadable;
+mod video_input;
 
 pub use caps::{
     audio_info, carries_colorimetry, clipping_rate, codec_of_caps, encoded_caps, encoded_size,
@@ -61,11 +61,11 @@ pub use muxer::{
 pub use nal::{NalCodec, in_order};
 pub use parameter_sets::ParameterSets;
 pub use patch::{Completion, Ending, Patch, VideoTrack, Written, begins_fragment, join_alpha};
-pub use picture::{Keep, Picture, alpha_codecs, stores_alpha};
 pub use plan::{Missing, Plan, Refusal, TrackInput, choose, copied_codec, is_type_supported};
 pub use registry::{can_decode, can_encode, can_mux, creatable, encoders, package};
 pub use silence::Silence;
 pub use unreadable::{stream_header, take_out_unreadable, without_unreadable};
+pub use video_input::{Keep, VideoInput, alpha_codecs, stores_alpha};
 
 #[cfg(test)]
 mod tests;

@@ -222,7 +222,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn frames_are_as_long_as_their_headers_say() {
+    fn frames_have_the_length_of_their_headers() {
         for (header, rate, length) in [
             ([0xff, 0xfb, 0x90, 0x64], 44_100, 208),
             ([0xff, 0xfa, 0xb4, 0xc0], 48_000, 192),

@@ -283,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_found_behind_start_codes_and_lengths() {
+    fn nal_units_are_found_by_start_codes_and_lengths() {
         let bytes = [
             &[0, 0, 1, 9, 0x10, 0, 0, 0, 1, 6, 5, 0x80][..],
             &[0, 0, 0, 0, 1, 0x65, 1, 2, 0, 0, 3, 1],
@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_its_slices_comes_in_front() {
+    fn trailing_units_move_before_the_slices() {
         const SPS: &[u8] = &[0x67, 1];
         const PPS: &[u8] = &[0x68, 2];
         const SEI: &[u8] = &[6, 5, 1, 1, 0x80];

@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn sets_go_behind_the_delimiter_and_only_where_they_are_missing() {
+    fn missing_parameter_sets_are_inserted_after_the_delimiter() {
         let sets = ParameterSets::parse(Codec::H264, &record(4, SPS, &[PPS, PPS])).unwrap();
         let put = |units: &[&[u8]]| sets.put_into(&access_unit(4, units), 4, true);
         let aud: &[u8] = &[9, 0x10];
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_are_those_that_the_container_was_given_first() {
+    fn durations_are_those_the_container_got_first() {
         let short = ParameterSets::parse(Codec::H264, &record(2, SPS, &[PPS])).unwrap();
         assert_eq!(short.length_size(), 2);
         assert_eq!(
@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn h265_has_three_kinds_of_sets() {
+    fn h265_has_three_kinds_of_parameter_sets() {
         let mut bytes = vec![1; 21];
         bytes.extend_from_slice(&[3, 3]);
         for kind in [34u8, 33, 32] {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_left_alone() {
+    fn malformed_input_is_unchanged() {
         let whole = record(4, SPS, &[PPS]);
         for end in 0..whole.len() {
             assert_eq!(ParameterSets::parse(Codec::H264, &whole[..end]), None);

@@ -3,8 +3,8 @@
 use super::caps::{codec_of_caps, encoded_caps, video_info};
 use super::codec_string::codec_string;
 use super::muxer::{container_caps, mux_caps, muxer_factory, parser};
-use super::picture::{Keep, Picture, PictureRequest, can_encode_profile, picture};
 use super::registry::{can_encode, can_mux, creatable, encoder_package, package};
+use super::video_input::{Keep, VideoInput, VideoInputRequest, can_encode_profile, video_input};
 use crate::model::{Codec, Container, Error, Kind, MimeType, Profile, avc_profile_idc};
 
 /// A track to be recorded, as far as its caps are known.
@@ -323,23 +323,23 @@ impl Plan {
     }
 
     /// The encoder's input format for a track of raw video with these caps.
-    pub fn picture(
+    pub fn video_input(
         &self,
         track: usize,
         caps: &gst::CapsRef,
         keep: Keep,
         is_turned: bool,
-    ) -> Option<Picture> {
+    ) -> Option<VideoInput> {
         let info = video_info(caps)?;
         let codec = (*self.codecs.get(track)?, self.container);
         let asked = self.video_text.as_deref().unwrap_or_default();
-        let request = PictureRequest {
+        let request = VideoInputRequest {
             keep,
             profile: self.profile(),
             is_turned,
             is_progressive: h264_profiles(asked).is_some_and(|all| !all.contains(&"main")),
         };
-        Some(picture(codec, &info, request))
+        Some(video_input(codec, &info, request))
     }
 
     /// The profile in the requested video codec string.

@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn real_encoders_tell_whether_they_reorder() {
+    fn the_streams_of_real_encoders_show_whether_they_reorder() {
         let encoders = [
             ("openh264enc", true),
             ("x264enc bframes=0", true),

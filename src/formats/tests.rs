@@ -70,7 +70,7 @@ fn types() -> Vec<String> {
 }
 
 #[test]
-fn what_is_supported_can_be_chosen_and_nothing_else() {
+fn only_supported_formats_are_selected() {
     gst::init().unwrap();
     let types = types();
     assert!(types.len() > 200);
@@ -110,7 +110,7 @@ fn what_is_supported_can_be_chosen_and_nothing_else() {
 }
 
 #[test]
-fn without_a_type_the_tracks_decide() {
+fn without_a_type_the_tracks_determine_it() {
     gst::init().unwrap();
     let chosen = |location, tracks: &[TrackInput]| {
         let plan = choose("", location, tracks).unwrap();
@@ -247,7 +247,7 @@ fn without_a_type_the_tracks_decide() {
 }
 
 #[test]
-fn refusals_say_what_would_work() {
+fn errors_suggest_what_would_work() {
     gst::init().unwrap();
     for (text, location, tracks, advice) in [
         ("", None, vec![], "link a source"),
@@ -453,7 +453,7 @@ fn check(plan: &Plan, encoder: Option<&gst::ElementFactory>) -> Vec<gst::Caps> {
 }
 
 #[test]
-fn every_codec_in_every_container_is_what_ffprobe_sees() {
+fn ffprobe_finds_every_codec_in_every_container() {
     gst::init().unwrap();
     for container in Container::ALL {
         for kind in [VIDEO, AUDIO] {
@@ -474,7 +474,7 @@ fn every_codec_in_every_container_is_what_ffprobe_sees() {
 }
 
 #[test]
-fn both_kinds_together() {
+fn audio_and_video_share_a_total() {
     gst::init().unwrap();
     for text in ["video/webm", "video/x-matroska", "video/mp4", "video/ogg"] {
         let plan = choose(text, None, &[track(VIDEO), track(AUDIO)]).unwrap();
@@ -486,7 +486,7 @@ fn both_kinds_together() {
 }
 
 #[test]
-fn encoded_input_is_stored_as_it_comes() {
+fn encoded_input_is_copied() {
     gst::init().unwrap();
     for (text, codecs) in [
         ("", &[Codec::H264, Codec::Aac][..]),
@@ -510,7 +510,7 @@ fn encoded_input_is_stored_as_it_comes() {
 }
 
 #[test]
-fn the_asked_h264_profile_and_entry_are_kept() {
+fn the_requested_h264_profile_and_sample_entry_are_kept() {
     gst::init().unwrap();
     for (text, start) in [
         ("video/mp4;codecs=avc1.42E01E", "video/mp4;codecs=avc1.42"),
@@ -633,7 +633,7 @@ fn key_frames_come_at_least_every_two_seconds() {
 }
 
 #[test]
-fn vorbis_starts_with_any_sound() {
+fn vorbis_starts_with_any_audio() {
     gst::init().unwrap();
     if !creatable("vorbisenc") {
         return;

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_elements_would_stumble_over_is_taken_out() {
+    fn fields_that_break_elements_are_removed() {
         gst::init().unwrap();
         let plain = left("video/x-vp8,width=64,height=48");
         for field in [
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_read_is_kept() {
+    fn readable_media_is_kept() {
         gst::init().unwrap();
         for field in [
             "codec_data=(buffer)00",

@@ -221,14 +221,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_that_comes_back_is_jitter() {
+    fn a_timestamp_that_recovers_is_jitter() {
         let stamps = ms(&[0.0, 10.0, 35.0, 30.0, 40.0, 50.0]);
         let even = ms(&[0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
         assert_eq!(places(&stamps), even);
     }
 
     #[test]
-    fn jitter_all_along_is_counted_over() {
+    fn continuous_jitter_is_ignored() {
         // Deviations in both directions are no gap and do not accumulate.
         let wobble = [0u64, 7, 2, 11, 0, 9, 4, 1, 12, 3];
         let stamps: Vec<Ns> = (0..500u64)
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_astray_for_a_second_are_believed() {
+    fn timestamps_off_for_a_second_are_accepted() {
         // Backwards by 100 ms from the hundredth buffer on.
         let stamps: Vec<Ns> = (0..400u64)
             .map(|n| 1_000_000_000 + n * 10_000_000 - if n < 100 { 0 } else { 100_000_000 })
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_clock_is_followed_in_steps_of_no_more_than_jitter() {
+    fn a_slow_clock_is_followed_in_steps_within_the_jitter() {
         // A minute, 1000 ppm slow.
         let stamps: Vec<Ns> = (0..6000u64).map(|n| n * 10_010_000).collect();
         for (stamp, place) in stamps.iter().zip(places(&stamps)) {
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_marked_discontinuity_is_one() {
+    fn a_buffer_flagged_discont_is_a_discontinuity() {
         let arrivals = [
             (0, 480, false),
             (13_000_000, 480, true),
@@ -272,7 +272,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_left_of_exact_stamps_stays_where_it_was(
+        fn audio_with_exact_timestamps_keeps_its_positions(
             sizes in prop::collection::vec(1u64..3000, 2..200),
             dropped in prop::collection::vec(prop::bool::weighted(0.2), 200),
             start in 0u64..10_000_000_000,
@@ -295,7 +295,7 @@ mod tests {
         }
 
         #[test]
-        fn equal_buffers_with_any_rounding_stay_where_they_were(
+        fn buffers_with_rounded_timestamps_stay_contiguous(
             samples in 240u64..2048,
             dropped in prop::collection::vec(prop::bool::weighted(0.2), 4..300),
             unit in prop::sample::select(vec![1u64, 11_111, 1_000_000]),
@@ -314,7 +314,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_stamps_every_buffer_is_placed(
+        fn every_buffer_is_placed_whatever_its_timestamp(
             arrivals in prop::collection::vec((any::<u64>(), 1u64..100_000, any::<bool>()), 0..100),
         ) {
             let placed = places_of_any(&arrivals);

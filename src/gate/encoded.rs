@@ -5,143 +5,28 @@
 //! decode without the cut media: nothing from before a keyframe is kept after it, and after a cut, no frame that may
 //! refer to the cut media.
 
+mod headers;
+mod stamper;
+mod waiting;
+
+pub use stamper::headroom;
+
 use super::{GateOutput, Input, IntervalCursor, Loss, stand_in::StandIn, video::LATEST_FIRST};
 use crate::{
     formats::{self, EntryPoint, FrameFormat},
     model::timeline::{Interval, Ns},
 };
-use std::{cell::Cell, collections::VecDeque};
+use headers::Headers;
+use stamper::{STEP, Stamper, may_reorder};
+use std::collections::VecDeque;
+use waiting::{Waiting, is_delta, is_hidden};
 
-/// Minimum distance of decode times that would collide at a cut: containers resolve about half of that.
-const STEP: Ns = 1_000_000;
-/// Timestamps closer than this are the same one, rounded.
-const SAME: Ns = 100_000;
 /// A loss of this length makes the following frames useless until the next keyframe. Decoders conceal the loss of a
 /// single frame.
 const OUTAGE: Ns = 1_000_000_000;
-/// Maximum reorder depth.
-const REORDERED: usize = 16;
-/// Codecs whose presentation order is always their decode order.
-const IN_ORDER: [&str; 5] = [
-    "video/x-raw",
-    "video/x-vp8",
-    "video/x-vp9",
-    "video/x-av1",
-    "video/x-theora",
-];
 /// A stream without a keyframe for this long may never have one (intra refresh): it is recorded as is, since the other
 /// tracks and the muxer wait for it.
 pub const KEY_FRAME_LIMIT: Ns = 10_000_000_000;
-/// Offset of the timestamps of reordered frames from recorded time: the first ones are decoded before it begins.
-const HEADROOM: Ns = 10_000_000_000;
-/// `GST_BUFFER_OFFSET_NONE`.
-const NO_OFFSET: u64 = u64::MAX;
-
-/// Handling of HEADER buffers, which arrive only once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Headers {
-    /// They are frames with in-band headers.
-    Media,
-    /// Packets that precede the track's first one.
-    Ahead,
-    /// Packets that duplicate the caps or in-band headers; a FLAC header also contains the length of the whole input.
-    Dropped,
-}
-
-impl Headers {
-    fn of(name: &str) -> Self {
-        match name {
-            "audio/x-vorbis" | "video/x-theora" => Headers::Ahead,
-            "audio/x-flac" | "audio/x-opus" | "audio/x-speex" => Headers::Dropped,
-            _ => Headers::Media,
-        }
-    }
-}
-
-/// The `streamheader` of the caps.
-fn stream_headers(caps: &gst::StructureRef) -> Vec<gst::Buffer> {
-    let Ok(list) = caps.get::<gst::Array>("streamheader") else {
-        return Vec::new();
-    };
-    let buffers = list.iter().filter_map(|value| value.get().ok());
-    buffers.collect()
-}
-
-fn signed(time: Ns) -> i64 {
-    i64::try_from(time).unwrap_or(i64::MAX)
-}
-
-/// Whether presentation order may differ from decode order with this codec.
-fn may_reorder(name: &str) -> bool {
-    name.starts_with("video/") && !IN_ORDER.contains(&name)
-}
-
-/// Offset of the output timestamps from recorded time for these caps, in nanoseconds.
-pub fn headroom(caps: &gst::CapsRef) -> Ns {
-    match caps.structure(0) {
-        Some(structure) if may_reorder(structure.name().as_str()) => HEADROOM,
-        _ => 0,
-    }
-}
-
-#[derive(Debug)]
-struct Waiting {
-    input: Input,
-    /// Why media is missing before it.
-    after_loss: Option<Loss>,
-    /// Caps that change with this buffer.
-    caps: Option<gst::Caps>,
-    /// Whether its stream is in presentation order.
-    in_order: bool,
-    /// Whether the timestamps of its codec get [`HEADROOM`].
-    may_reorder: bool,
-    /// Frame format used to find the frame type.
-    format: Option<FrameFormat>,
-    /// Its entry-point type, once parsed.
-    entry_point: Cell<Option<EntryPoint>>,
-}
-
-impl Waiting {
-    /// Its entry-point type; parsed on first use.
-    fn entry_point(&self) -> EntryPoint {
-        if let Some(known) = self.entry_point.get() {
-            return known;
-        }
-        let found = formats::entry_point(self.format, &self.input.buffer);
-        self.entry_point.set(Some(found));
-        found
-    }
-
-    fn is_delta(&self) -> bool {
-        is_delta(&self.input.buffer)
-    }
-
-    /// Whether a recording can begin with it.
-    fn is_beginning(&self) -> bool {
-        !is_hidden(&self.input.buffer) && self.entry_point() != EntryPoint::No
-    }
-
-    /// Corrects DELTA_UNIT if upstream marks it as a keyframe, or if it `begins` an interval.
-    fn flag(&mut self, begins: bool) {
-        let is_delta = self.is_delta();
-        if begins && is_delta {
-            let buffer = self.input.buffer.make_mut();
-            buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
-        } else if !begins && !is_delta && self.entry_point() == EntryPoint::No {
-            let buffer = self.input.buffer.make_mut();
-            buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
-        }
-    }
-}
-
-fn is_delta(frame: &gst::BufferRef) -> bool {
-    frame.flags().contains(gst::BufferFlags::DELTA_UNIT)
-}
-
-fn is_hidden(frame: &gst::BufferRef) -> bool {
-    frame.flags().contains(gst::BufferFlags::DECODE_ONLY)
-}
-
 /// Whether a recording can begin with this frame of the given `format`.
 pub fn is_entry_point(frame: &gst::BufferRef, format: Option<FrameFormat>) -> bool {
     !is_hidden(frame) && formats::entry_point(format, frame) != EntryPoint::No
@@ -158,13 +43,7 @@ pub struct EncodedGate {
     in_order: bool,
     /// Frame format used to find frame types, if keyed.
     format: Option<FrameFormat>,
-    header_packets: Headers,
-    /// The headers, until the first media is output.
-    headers: Vec<gst::Buffer>,
-    /// The headers that were output.
-    sent_headers: Vec<gst::Buffer>,
-    /// The headers came with the caps, so they are complete.
-    headers_in_caps: bool,
+    headers: Headers,
     inbox: VecDeque<Waiting>,
     /// Media is missing before the next buffer.
     lost: Option<Loss>,
@@ -181,15 +60,11 @@ pub struct EncodedGate {
     keyless: Option<(usize, Ns)>,
     /// The next interval may begin with any frame.
     begins_anywhere: bool,
-    /// Recorded decode time of the last frame; before 0 there is only headroom.
-    last_dts: Option<i64>,
-    /// For streams in presentation order: the latest running time received, and the latest recorded time sent.
+    stamper: Stamper,
+    /// For streams in presentation order: the latest running time received.
     latest: Ns,
     /// The latest running time received of any stream.
     newest: Ns,
-    last_in_order: Option<Ns>,
-    /// For streams with reordering: recorded times of the last frames.
-    recent: Box<[Ns; REORDERED]>,
     /// Media has been output.
     begun: bool,
     /// Media was dropped here, and no keyframe has followed yet.
@@ -212,10 +87,7 @@ impl EncodedGate {
             may_reorder: false,
             in_order: true,
             format: None,
-            header_packets: Headers::of(name),
-            headers: Vec::new(),
-            sent_headers: Vec::new(),
-            headers_in_caps: false,
+            headers: Headers::new(caps),
             inbox: VecDeque::new(),
             lost: None,
             new_caps: None,
@@ -225,11 +97,9 @@ impl EncodedGate {
             entered: None,
             keyless: None,
             begins_anywhere: false,
-            last_dts: None,
+            stamper: Stamper::new(),
             latest: 0,
             newest: 0,
-            last_in_order: None,
-            recent: Box::new([Ns::MAX; REORDERED]),
             begun: false,
             broken: false,
             dropped: 0,
@@ -237,7 +107,6 @@ impl EncodedGate {
             lacks_key: false,
             cuts_frames: false,
         };
-        gate.read_headers(caps);
         gate.read_format(caps);
         gate
     }
@@ -262,37 +131,19 @@ impl EncodedGate {
     /// Sets new caps in mid-stream.
     pub(super) fn set_caps(&mut self, caps: &gst::CapsRef) {
         if let Some(structure) = caps.structure(0) {
-            let name = structure.name().as_str();
-            self.header_packets = Headers::of(name);
-            self.read_headers(structure);
+            // Queued frames have the previous caps.
+            let is_first = !self.begun && self.inbox.is_empty();
+            self.headers.set_caps(structure, is_first);
             self.read_format(structure);
         }
         self.new_caps = Some(caps.to_owned());
     }
 
-    fn read_headers(&mut self, caps: &gst::StructureRef) {
-        let headers = stream_headers(caps);
-        // Queued frames have the previous caps.
-        let is_first = !self.begun && self.inbox.is_empty();
-        if self.header_packets == Headers::Ahead && is_first && !headers.is_empty() {
-            self.headers = headers;
-            self.headers_in_caps = true;
-        }
-    }
-
     pub(super) fn push(&mut self, mut input: Input) {
-        if input.buffer.flags().contains(gst::BufferFlags::HEADER) {
-            match self.header_packets {
-                Headers::Media => {}
-                Headers::Ahead => {
-                    if !self.headers_in_caps && !self.begun {
-                        self.headers.push(input.buffer);
-                    }
-                    return;
-                }
-                Headers::Dropped => return,
-            }
-        }
+        let Some(buffer) = self.headers.filter(input.buffer, self.begun) else {
+            return;
+        };
+        input.buffer = buffer;
         // No audio codec has empty packets; parsers and muxers fail on them.
         if !self.keyed && input.buffer.size() == 0 {
             self.dropped += 1;
@@ -319,7 +170,7 @@ impl EncodedGate {
             in_order: self.in_order,
             may_reorder: self.may_reorder,
             format: self.format,
-            entry_point: Cell::new(None),
+            entry_point: None.into(),
         });
     }
 
@@ -357,14 +208,9 @@ impl EncodedGate {
         self.begin = begin;
         self.entered = None;
         self.keyless = None;
-        self.last_dts = None;
-        self.last_in_order = None;
-        *self.recent = [Ns::MAX; REORDERED];
+        self.stamper = Stamper::new();
         self.begun = false;
-        let sent = std::mem::take(&mut self.sent_headers);
-        if self.headers.is_empty() {
-            self.headers = sent;
-        }
+        self.headers.begin_part();
         self.due_caps = self.due_caps.take().or(self.sent_caps.take());
     }
 
@@ -437,10 +283,13 @@ impl EncodedGate {
             self.sent_caps = Some(caps.clone());
             out.caps(caps);
         }
-        let stamped = self.stamp(waiting, recorded);
+        let stamped = self.stamper.stamp(waiting, recorded);
         self.stand_in
-            .note(recorded.max(self.last_in_order.unwrap_or(0)), &stamped);
-        self.emit_headers(&stamped, out);
+            .note(recorded.max(self.stamper.latest()), &stamped);
+        self.begun = true;
+        for header in self.headers.take(&stamped) {
+            out.push(header);
+        }
         out.count_input();
         out.push(stamped);
     }
@@ -584,86 +433,5 @@ impl EncodedGate {
     /// Buffers of the recording dropped here: dependent on lost ones, empty, or covered by filled silence.
     pub(super) fn dropped(&self) -> u64 {
         self.dropped
-    }
-
-    fn emit_headers(&mut self, first: &gst::Buffer, out: &mut GateOutput) {
-        self.begun = true;
-        for mut header in self.headers.drain(..) {
-            self.sent_headers.push(header.clone());
-            let stamped = header.make_mut();
-            stamped.set_pts(first.pts());
-            stamped.set_dts(first.dts());
-            stamped.set_duration(gst::ClockTime::ZERO);
-            stamped.set_flags(gst::BufferFlags::HEADER);
-            out.push(header);
-        }
-    }
-
-    /// A presentation time that differs from those of the last frames: parsers treat frames with the same one as a
-    /// single frame. Frames with decode times are distinct already.
-    fn apart(&mut self, recorded: Ns, is_apart: bool) -> Ns {
-        if is_apart {
-            return recorded;
-        }
-        let mut place = recorded;
-        while self.recent.iter().any(|at| at.abs_diff(place) < SAME) {
-            place = place.saturating_add(STEP);
-        }
-        self.recent.rotate_right(1);
-        if let Some(newest) = self.recent.first_mut() {
-            *newest = place;
-        }
-        place
-    }
-
-    fn stamp(&mut self, waiting: Waiting, mut recorded: Ns) -> gst::Buffer {
-        let Waiting {
-            input,
-            in_order,
-            may_reorder,
-            ..
-        } = waiting;
-        let hidden = gst::BufferFlags::DECODE_ONLY;
-        if in_order && !input.buffer.flags().contains(hidden) {
-            let step = input.duration.map_or(STEP, |duration| duration.min(STEP));
-            let least = self
-                .last_in_order
-                .map_or(0, |last| last.saturating_add(step));
-            recorded = recorded.max(least);
-            self.last_in_order = Some(recorded);
-        }
-        let mut buffer = input.buffer;
-        let stamped = buffer.make_mut();
-        stamped.set_duration(input.duration.map(gst::ClockTime::from_nseconds));
-        let lead = match (stamped.pts(), stamped.dts()) {
-            (Some(pts), Some(dts)) => Some(pts.nseconds().saturating_sub(dts.nseconds())),
-            _ => None,
-        };
-        let headroom = if may_reorder { HEADROOM } else { 0 };
-        let dts = lead.map(|lead| {
-            // Where there is no space before a cut, decode times are packed closely after it.
-            let first = signed(headroom).saturating_neg();
-            let least = self
-                .last_dts
-                .map_or(first, |last| last.saturating_add(STEP.cast_signed()));
-            signed(recorded)
-                .saturating_sub(signed(lead))
-                .max(least)
-                .max(first)
-        });
-        // Frames with the same presentation time, or one before the last decode time, stay in order.
-        let recorded = dts.map_or(recorded, |dts| {
-            recorded.max(u64::try_from(dts).unwrap_or(0))
-        });
-        let recorded = self.apart(recorded, in_order || dts.is_some());
-        self.last_dts = dts.or(self.last_dts);
-        let time = |at: Ns| gst::ClockTime::from_nseconds(at.saturating_add(headroom));
-        stamped.set_pts(time(recorded));
-        stamped.set_dts(
-            dts.map(|dts| gst::ClockTime::from_nseconds(headroom.saturating_add_signed(dts))),
-        );
-        stamped.set_offset(NO_OFFSET);
-        stamped.set_offset_end(NO_OFFSET);
-        buffer
     }
 }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn holes_are_filled_to_what_comes_next_and_jitter_is_left() {
+    fn gaps_are_filled_and_jitter_is_not() {
         let mut out = GateOutput::new();
         assert_eq!(opus().come_back(119 * MS, false, &mut out), 119 * MS);
         assert_eq!(places(out), Vec::<Ns>::new());
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_upstream_has_lost_is_filled() {
+    fn a_packet_lost_upstream_is_filled() {
         let mut out = GateOutput::new();
         assert_eq!(opus().come_back(24 * MS, true, &mut out), 24 * MS);
         assert_eq!(places(out), Vec::<Ns>::new());
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn late_media_gives_way_to_what_stands_there() {
+    fn late_media_yields_to_filled_media() {
         let mut out = GateOutput::new();
         let mut stand_in = opus();
         stand_in.fill(205 * MS, &mut out);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_that_leap_by_days_fill_no_memory() {
+    fn timestamps_that_jump_by_days_fill_no_memory() {
         let day = 86_400_000 * MS;
         let mut out = GateOutput::new();
         assert_eq!(opus().come_back(60 * day, false, &mut out), 60 * day);

@@ -41,18 +41,18 @@ impl Format {
 }
 
 #[derive(Debug, Clone)]
-struct Picture {
+struct Frame {
     buffer: gst::Buffer,
     format: Arc<Format>,
     /// Sequence number of the input frame, from 1; 0 for generated black.
     number: u64,
 }
 
-impl Picture {
+impl Frame {
     /// A black frame of the same format.
     fn black(format: &Arc<Format>, number: u64) -> Option<Self> {
         let black = format.black.get_or_init(|| fill::black(&format.info).ok());
-        Some(Picture {
+        Some(Frame {
             buffer: black.clone()?,
             format: format.clone(),
             number,
@@ -62,7 +62,7 @@ impl Picture {
 
 #[derive(Debug)]
 struct Shown {
-    picture: Picture,
+    frame: Frame,
     recorded: Ns,
     /// Whether it fills a gap.
     filler: bool,
@@ -75,9 +75,9 @@ pub struct VideoGate {
     incoming: Arc<Format>,
     /// The format last output.
     last_sent_format: Option<Arc<Format>>,
-    inbox: VecDeque<(Ns, Picture)>,
+    inbox: VecDeque<(Ns, Frame)>,
     /// The latest frame, for the next interval.
-    current_frame: Option<Picture>,
+    current_frame: Option<Frame>,
     /// The frame to output once its end is known.
     shown: Option<Shown>,
     /// Recorded time at which the part begins; timestamps are relative to it.
@@ -137,18 +137,18 @@ impl VideoGate {
     }
 
     /// Whether there is a frame to repeat.
-    pub fn shows_picture(&self) -> bool {
+    pub fn has_current_frame(&self) -> bool {
         self.current_frame.is_some()
     }
 
     pub(super) fn push(&mut self, input: Input) {
         self.came += 1;
-        let picture = Picture {
+        let frame = Frame {
             buffer: input.buffer,
             format: self.incoming.clone(),
             number: self.came,
         };
-        self.inbox.push_back((input.running, picture));
+        self.inbox.push_back((input.running, frame));
     }
 
     pub(super) fn advance(
@@ -173,7 +173,7 @@ impl VideoGate {
                 if running >= cursor.next_start(safe_until).min(safe_until) {
                     return;
                 }
-                self.current_frame = self.inbox.pop_front().map(|(_, picture)| picture);
+                self.current_frame = self.inbox.pop_front().map(|(_, frame)| frame);
                 continue;
             };
             if interval.end.is_some_and(|end| running >= end) {
@@ -185,11 +185,11 @@ impl VideoGate {
             if running >= safe_until {
                 return;
             }
-            let Some((running, picture)) = self.inbox.pop_front() else {
+            let Some((running, frame)) = self.inbox.pop_front() else {
                 return;
             };
             if running < interval.start {
-                self.current_frame = Some(picture);
+                self.current_frame = Some(frame);
                 continue;
             }
             if self.is_late(&interval, running) {
@@ -201,7 +201,7 @@ impl VideoGate {
                     && running - interval.start > LATEST_FIRST
                     && !self.keeps_pauses
                 {
-                    self.current_frame = Picture::black(&picture.format, 0);
+                    self.current_frame = Frame::black(&frame.format, 0);
                 }
                 self.enter(cursor, out);
             }
@@ -213,8 +213,8 @@ impl VideoGate {
             } else {
                 interval.recorded_at(running)
             };
-            self.current_frame = Some(picture.clone());
-            self.show(picture, recorded, false, out);
+            self.current_frame = Some(frame.clone());
+            self.show(frame, recorded, false, out);
         }
     }
 
@@ -253,12 +253,12 @@ impl VideoGate {
         }
     }
 
-    /// Makes `picture` the current frame from `recorded` on, or black if the track is muted.
-    fn show(&mut self, picture: Picture, recorded: Ns, filler: bool, out: &mut GateOutput) {
-        let picture = if self.mutes.is_muted() {
-            Picture::black(&picture.format, picture.number).unwrap_or(picture)
+    /// Makes `frame` the current frame from `recorded` on, or black if the track is muted.
+    fn show(&mut self, frame: Frame, recorded: Ns, filler: bool, out: &mut GateOutput) {
+        let frame = if self.mutes.is_muted() {
+            Frame::black(&frame.format, frame.number).unwrap_or(frame)
         } else {
-            picture
+            frame
         };
         let recorded = match self.shown.take() {
             Some(shown) if recorded < shown.recorded.saturating_add(SHORTEST) => shown.recorded,
@@ -269,7 +269,7 @@ impl VideoGate {
             None => recorded,
         };
         self.shown = Some(Shown {
-            picture,
+            frame,
             recorded,
             filler,
         });
@@ -277,8 +277,8 @@ impl VideoGate {
 
     fn emit(&mut self, shown: Shown, end: Ns, out: &mut GateOutput) {
         let Shown {
-            picture:
-                Picture {
+            frame:
+                Frame {
                     mut buffer,
                     format,
                     number,
@@ -341,7 +341,7 @@ impl VideoGate {
                 return;
             };
             if self.current_frame.is_none() {
-                self.current_frame = Picture::black(&self.incoming, 0);
+                self.current_frame = Frame::black(&self.incoming, 0);
             }
             self.enter(cursor, out);
             let now = interval.recorded_at(until);
@@ -421,7 +421,7 @@ impl VideoGate {
         let sizes = self
             .inbox
             .iter()
-            .map(|(_, picture)| picture.buffer.size() as u64);
+            .map(|(_, frame)| frame.buffer.size() as u64);
         sizes.sum()
     }
 

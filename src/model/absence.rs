@@ -16,7 +16,7 @@ pub struct Patience {
     /// How far a track may lag behind the others.
     pub behind: Duration,
     /// The same for a track whose last frame can be repeated: shorter, so that audio does not wait for it.
-    pub picture: Duration,
+    pub frame: Duration,
     /// After this long without media on any track, the common source is considered paused.
     pub pause: Duration,
     /// How long a non-live track may receive nothing before it counts as gone: with live tracks beside it …
@@ -32,7 +32,7 @@ impl Patience {
     pub const fn new(behind: Duration) -> Self {
         Patience {
             behind,
-            picture: Duration::from_secs(1),
+            frame: Duration::from_secs(1),
             pause: Duration::from_secs(1),
             beside_live: Duration::from_secs(1),
             alone: Duration::from_secs(5),
@@ -52,7 +52,7 @@ pub struct TrackView {
     /// Whether its gaps can be filled.
     pub fillable: bool,
     /// Whether there is a frame to repeat.
-    pub shows_picture: bool,
+    pub has_current_frame: bool,
     /// Whether the others wait for it: it has not ended, its media type is known, and its queue has space.
     pub awaited: bool,
     /// Whether backpressure blocks upstream because the queue is full.
@@ -190,8 +190,8 @@ impl Absences {
             // A late track still arrives.
             behind = behind.min(nanoseconds(quiet));
         }
-        let patience = if track.shows_picture {
-            most.min(nanoseconds(self.patience.picture))
+        let patience = if track.has_current_frame {
+            most.min(nanoseconds(self.patience.frame))
         } else {
             most
         };
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_of_everybody_ends_nothing() {
+    fn silence_of_all_tracks_ends_nothing() {
         for away in [1, 5, 30, 3_600] {
             let away = 4_000 * MS..(4_000 + away * 1_000) * MS;
             // One of them returns a little later.
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_track_for_which_nothing_can_stand_in_ends() {
+    fn an_encoded_track_without_a_stand_in_ends() {
         let comes = |track: usize, now: Duration| track == 0 || now < 4_000 * MS;
         let silent = TrackView {
             fillable: false,
@@ -331,8 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn an_encoded_track_that_falls_silent_beside_another_is_waited_for_no_longer_than_it_may_be_late()
-     {
+    fn others_wait_for_a_silent_encoded_track_only_within_its_patience() {
         let away = 4_000 * MS..64_000 * MS;
         let comes = |track: usize, now: Duration| track == 0 || !away.contains(&now);
         let done = run(
@@ -356,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_each_five_seconds_are_a_track() {
+    fn a_frame_every_five_seconds_is_a_track() {
         let comes =
             |track: usize, now: Duration| track == 0 || now.as_millis().is_multiple_of(5_000);
         let tracks = vec![live(true), live(true)];
@@ -373,22 +372,19 @@ mod tests {
     }
 
     #[test]
-    fn a_raw_track_that_is_only_late_is_not_made_up() {
-        let picture = TrackView {
-            shows_picture: true,
+    fn a_late_raw_track_is_not_filled() {
+        let frame = TrackView {
+            has_current_frame: true,
             ..live(false)
         };
-        let done = run(
-            vec![picture, live(false)],
-            20_000 * MS,
-            1_800 * MS,
-            |_, _| true,
-        );
+        let done = run(vec![frame, live(false)], 20_000 * MS, 1_800 * MS, |_, _| {
+            true
+        });
         assert_eq!(done, []);
     }
 
     #[test]
-    fn a_raw_track_that_stays_away_is_made_up_behind_what_may_yet_come() {
+    fn a_missing_raw_track_is_filled_behind_late_arrivals() {
         let late = 1_500 * MS;
         let comes = |track: usize, now: Duration| track == 0 || now < 4_000 * MS;
         let done = run(vec![live(false), live(false)], 10_000 * MS, late, comes);
@@ -403,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_never_came_is_made_up_to_the_clock() {
+    fn a_track_that_never_arrives_is_filled_up_to_the_clock() {
         let never = TrackView {
             begun: false,
             ..live(false)
@@ -425,7 +421,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_live_is_waited_for_longer_where_all_can_wait() {
+    fn non_live_tracks_are_awaited_longer_if_all_can_wait() {
         let file = TrackView {
             live: false,
             ..live(false)
@@ -438,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_stop_the_rest_is_waited_for_as_long_as_it_may_be_late() {
+    fn after_stop_late_media_is_awaited_within_its_patience() {
         let absences = Absences::new(1, Patience::new(TWO));
         let view = TrackView {
             latency: 300 * MS,
@@ -452,7 +448,7 @@ mod tests {
         /// For any arrivals and absences: only absent tracks are filled, and only as far as another track has arrived;
         /// and no track that arrives continuously waits for another for long.
         #[test]
-        fn nobody_is_made_up_for_nobody_and_nobody_waits_for_long(
+        fn nothing_is_filled_needlessly_and_no_wait_is_long(
             comes in prop::collection::vec(prop::collection::vec((any::<bool>(), 1u32..80), 1..12), 1..4),
         ) {
             let state = |track: usize, now: Duration| {

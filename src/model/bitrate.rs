@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn live_writes_count_and_an_absent_kind_stays_0() {
+    fn writes_while_recording_apply_and_an_absent_kind_stays_0() {
         let mut rates = orders(&[("t", 2_000_000)]).remove(0);
         rates.start(false, true);
         rates.set_video(700_000);

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn becomes_a_glib_error() {
+    fn converts_to_a_glib_error() {
         let error = glib::Error::from(Error::not_supported("no \0 banana"));
         assert_eq!(error.kind::<ErrorCode>(), Some(ErrorCode::NotSupported));
         assert_eq!(error.message(), "no \u{fffd} banana");

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_rate_is_foreseen_whatever_the_encoders_hold() {
+    fn a_steady_rate_is_predicted_whatever_the_encoders_hold() {
         let mut forecast = Forecast::new(2);
         assert_eq!(forecast.full_at(&[track(0, 0); 2], 1_000), Ns::MAX);
         // 100 kB/s, and 10 kB/s with a second still in the encoder.
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_that_rises_counts_at_once_and_one_that_falls_on_the_average() {
+    fn a_rising_rate_counts_at_once_and_a_falling_rate_is_averaged() {
         let mut forecast = Forecast::new(1);
         forecast.full_at(&[track(100_000, 1_000)], 0);
         let full = forecast.full_at(&[track(600_000, 2_000)], 1_100_000);
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rates_of_the_part_before_hold_until_there_are_others() {
+    fn a_part_uses_the_rates_of_the_previous_one_at_first() {
         let mut forecast = Forecast::new(1);
         forecast.full_at(&[track(1_000_000, 1_000)], 0);
         forecast.begin_part();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_that_is_silent_takes_no_more_than_an_encoder_holds() {
+    fn a_silent_track_queues_no_more_than_an_encoder_holds() {
         let mut forecast = Forecast::new(2);
         let tracks = [track(6_000_000, 60_000), track(10_000, 1_000)];
         let full = forecast.full_at(&tracks, 7_000_000);

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn two_percent_signs_are_one() {
+    fn two_percent_signs_make_one() {
         assert_eq!(numbered("100%%.webm", 3).unwrap(), "100%.webm");
         assert_eq!(numbered("%%d%d%%", 3).unwrap(), "%d3%");
         assert_eq!(numbered("%%%02d%%%%", 3).unwrap(), "%03%%");

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_to_the_right_makes_right_down_and_down_left() {
+    fn a_quarter_turn_clockwise_maps_right_to_down_and_down_to_left() {
         let steps = |tag| Orientation::from_tag(tag).unwrap().steps();
         assert_eq!(steps("rotate-90"), [(0, 1), (-1, 0)]);
         assert_eq!(steps("flip-rotate-0"), [(-1, 0), (0, 1)]);

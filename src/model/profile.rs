@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codec_strings_say_depth_and_chroma() {
+    fn codec_strings_contain_depth_and_chroma() {
         for (text, expected) in [
             ("vp09.00.10.08", Some((8, "4:2:0"))),
             ("vp09.01.20.08.02", Some((8, "4:2:2"))),

@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_limit_of_any_size_admits_a_buffer_and_bounds_bytes() {
+    fn any_time_limit_admits_one_buffer_and_bounds_bytes() {
         for media in ALL {
             for live in [false, true] {
                 let none = Queue::new(media, live, 0);

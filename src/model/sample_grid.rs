@@ -68,7 +68,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn cuts_on_the_grid_are_exact() {
+    fn cuts_on_sample_positions_are_exact() {
         let mut timeline = Timeline::new(1_000_000_000, true);
         timeline.pause(1_020_000_000);
         timeline.resume(3_000_000_000, true);
@@ -82,7 +82,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_grid_is_exact(time in any::<u64>(), small in 0u64..1 << 42, rate in any::<u32>(), start in any::<u64>()) {
+        fn sample_positions_are_exact(time in any::<u64>(), small in 0u64..1 << 42, rate in any::<u32>(), start in any::<u64>()) {
             let (grid, wide) = (SampleGrid::new(rate), i128::from(rate.max(1)));
             let whole = |exact: i128| u64::try_from(exact).unwrap_or(u64::MAX);
             for time in [time, small] {

@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn a_call_that_does_not_return() {
+    fn a_call_that_never_returns_is_abandoned() {
         let view = EncoderView {
             inputs: 7,
             outputs: 6,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn input_that_is_swallowed() {
+    fn swallowed_input_is_a_stall() {
         // Three frames per tick.
         let swallows = |most_held| {
             (0..100).map(move |n| EncoderView {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_looks_ahead_and_gets_no_more() {
+    fn lookahead_without_further_input_is_no_stall() {
         let waits = EncoderView {
             inputs: 50,
             held: 50,
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_drain_that_does_not_end() {
+    fn a_drain_that_never_ends_times_out() {
         let view = EncoderView {
             draining: true,
             ..EncoderView::default()
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_was_stopped() {
+    fn a_stopped_process_is_no_stall() {
         let view = EncoderView {
             inside: true,
             ..EncoderView::default()
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_is_busy() {
+    fn a_busy_machine_is_no_stall() {
         let view = EncoderView {
             inside: true,
             ..EncoderView::default()

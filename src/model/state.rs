@@ -133,7 +133,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn follows_the_table(commands in proptest::collection::vec(0usize..7, 0..40)) {
+        fn actions_follow_the_table(commands in proptest::collection::vec(0usize..7, 0..40)) {
             let mut state = State::default();
             let mut expected = "inactive";
             for index in commands {

@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_umask_of_a_moment_does_not_count() {
+    fn a_temporary_umask_has_no_effect() {
         let reads = |masks: &'static [u32]| {
             let mut masks = masks.iter().copied();
             let mut last = None;
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn mode_and_owner_of_an_older_file_stay() {
+    fn a_replaced_file_keeps_mode_and_owner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.webm");
         for mode in [0o600, 0o640, 0o666, 0o777] {
@@ -310,7 +310,7 @@ mod tests {
 
     /// Run as a user who may write to another user's file, but not change its owner.
     #[test]
-    fn as_another_user() {
+    fn replacing_a_file_as_another_user() {
         let Some(path) = std::env::var_os(OF_ANOTHER).map(PathBuf::from) else {
             return;
         };
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_another_user_stays_his() {
+    fn a_file_keeps_its_owner() {
         use std::os::unix::process::CommandExt;
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
@@ -332,7 +332,10 @@ mod tests {
         fs::write(&path, b"older and longer").unwrap();
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         let child = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "output::file::tests::as_another_user"])
+            .args([
+                "--exact",
+                "output::file::tests::replacing_a_file_as_another_user",
+            ])
             .env(OF_ANOTHER, &path)
             .uid(65_534)
             .gid(65_534)
@@ -375,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_replaced_is_written_in_place() {
+    fn files_that_cannot_be_replaced_are_written_in_place() {
         let dir = tempfile::tempdir().unwrap();
         let (behind, at) = (dir.path().join("behind"), dir.path().join("at"));
         let folder = dir.path().join("folder");
@@ -412,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_followed() {
+    fn symlinks_are_followed() {
         let dir = tempfile::tempdir().unwrap();
         let (link, behind) = (dir.path().join("link"), dir.path().join("behind"));
         symlink("behind", &link).unwrap();
@@ -425,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_places_are_named() {
+    fn errors_name_paths_that_cannot_be_written() {
         let dir = tempfile::tempdir().unwrap();
         let missing = dir.path().join("missing/a.webm");
         let err = open(&missing, &|| ()).unwrap_err();

@@ -273,7 +273,7 @@ mod tests {
     use std::io::IoSlice;
 
     #[test]
-    fn bytes_go_where_they_belong() {
+    fn bytes_are_written_at_their_offsets() {
         let file = tempfile::tempfile().unwrap();
         let written =
             write_vectored_at(&file, &[IoSlice::new(b""), IoSlice::new(b"0123456789")], 0);

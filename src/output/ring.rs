@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_files_stay_than_may_and_only_those_that_were_written_go() {
+    fn the_ring_keeps_max_files_and_only_removes_its_own() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         fs::write(folder.join("another"), "").unwrap();
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_goes_before_there_are_too_many_bytes() {
+    fn the_oldest_is_removed_before_the_limit_is_exceeded() {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let ring = Arc::<Ring>::default();
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_is_told() {
+    fn free_space_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let free = free_space(&folder.path().join("file")).unwrap();
         assert!(free.is_some_and(|free| free > 0));

@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn patches_wait_for_the_bytes_that_were_there_before_them() {
+    fn patches_wait_for_earlier_bytes() {
         gst::init().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn blobs_have_the_patches_that_the_file_has_not_yet() {
+    fn blobs_have_patches_that_are_not_in_the_file_yet() {
         gst::init().unwrap();
         let folder = tempfile::tempdir().unwrap();
         for max_memory in [0, u64::MAX] {

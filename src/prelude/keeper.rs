@@ -20,7 +20,7 @@ use std::{
 /// Poll interval.
 const TICK: Duration = Duration::from_millis(100);
 /// A frame is repeated after this time, so that recordings do not wait for the next one.
-const LONGEST_PICTURE: Ns = 1_000_000_000;
+const LONGEST_FRAME: Ns = 1_000_000_000;
 /// GOPs up to this length are normal.
 const LONGEST_GROUP: Ns = 2_000_000_000;
 /// Interval between keyframe requests that have had no effect.
@@ -287,7 +287,7 @@ impl<'a> Keeper<'a> {
     /// Repeats the current frame during a gap, or if a recording that ends waits for the next one.
     fn show_on(&self, kept: &KeptTrack, front: &Front) {
         let track = &front.track;
-        if !track.shows_picture() || track.is_closed() {
+        if !track.has_current_frame() || track.is_closed() {
             return;
         }
         let now = if kept.is_live() {
@@ -304,9 +304,9 @@ impl<'a> Keeper<'a> {
             }
         }
         if let Some(due) = due
-            && due.saturating_sub(track.arrived().max(track.fed(0))) > LONGEST_PICTURE
+            && due.saturating_sub(track.arrived().max(track.fed(0))) > LONGEST_FRAME
         {
-            track.fill(due - LONGEST_PICTURE / 2);
+            track.fill(due - LONGEST_FRAME / 2);
         }
     }
 

@@ -160,7 +160,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_back(
+        fn written_metadata_parses_back(
             media in prop::collection::vec(any::<u8>(), 0..300),
             running in 0u64..u64::MAX / 8,
             duration in prop::option::of(0u64..u64::MAX / 8),
@@ -202,7 +202,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_anything_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        fn arbitrary_bytes_do_no_harm(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
             gst::init().unwrap();
             if let Some((input, length)) = read(&bytes, None) {
                 prop_assert!(length <= bytes.len());

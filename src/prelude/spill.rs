@@ -128,7 +128,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
-        fn what_is_written_stays_until_it_is_dropped_and_its_place_is_used_again(
+        fn stored_bytes_stay_until_dropped_and_their_space_is_reused(
             sizes in prop::collection::vec((1usize..100_000, any::<bool>()), 1..40),
         ) {
             let file = SpillFile::create(None).unwrap();

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn sound(begin: Ns, end: Ns) -> Kept {
+    fn audio(begin: Ns, end: Ns) -> Kept {
         Kept {
             keyed: false,
             begin,
@@ -59,7 +59,7 @@ mod tests {
         }
     }
 
-    fn pictures(begin: Ns, end: Ns, point: Ns) -> Kept {
+    fn frames(begin: Ns, end: Ns, point: Ns) -> Kept {
         let keyed = true;
         Kept {
             keyed,
@@ -70,29 +70,29 @@ mod tests {
     }
 
     #[test]
-    fn sound_alone_begins_where_it_is_asked_for() {
-        assert_eq!(cut(&[sound(0, 100)], 40), Some(40));
-        assert_eq!(cut(&[sound(60, 100)], 40), Some(60));
+    fn audio_alone_begins_at_the_requested_instant() {
+        assert_eq!(cut(&[audio(0, 100)], 40), Some(40));
+        assert_eq!(cut(&[audio(60, 100)], 40), Some(60));
         assert_eq!(cut(&[], 40), None);
     }
 
     #[test]
-    fn pictures_pull_the_cut_to_their_key_frame() {
-        assert_eq!(cut(&[sound(0, 100), pictures(0, 100, 35)], 40), Some(35));
+    fn video_moves_the_cut_to_its_keyframe() {
+        assert_eq!(cut(&[audio(0, 100), frames(0, 100, 35)], 40), Some(35));
         // Each begins at its own keyframe.
-        let both = [pictures(0, 100, 35), pictures(0, 100, 38)];
+        let both = [frames(0, 100, 35), frames(0, 100, 38)];
         assert_eq!(cut(&both, 40), Some(35));
     }
 
     #[test]
-    fn pictures_that_came_late_or_are_gone_do_not() {
-        assert_eq!(cut(&[sound(0, 100), pictures(70, 100, 70)], 40), Some(40));
-        assert_eq!(cut(&[sound(0, 100), pictures(0, 20, 10)], 40), Some(40));
-        assert_eq!(cut(&[pictures(70, 100, 70)], 40), Some(70));
+    fn video_that_arrived_later_or_was_dropped_does_not_move_the_cut() {
+        assert_eq!(cut(&[audio(0, 100), frames(70, 100, 70)], 40), Some(40));
+        assert_eq!(cut(&[audio(0, 100), frames(0, 20, 10)], 40), Some(40));
+        assert_eq!(cut(&[frames(70, 100, 70)], 40), Some(70));
     }
 
     #[test]
-    fn a_pause_is_not_past() {
+    fn a_pause_is_not_part_of_the_past() {
         let interval = |start, end| Interval {
             start,
             end,
@@ -111,7 +111,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_later_than_asked_for_unless_nothing_is_there(
+        fn never_later_than_requested_unless_there_is_nothing(
             tracks in prop::collection::vec((any::<bool>(), 0u64..100, 1u64..100), 1..5),
             wanted in 0u64..200,
         ) {

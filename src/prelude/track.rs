@@ -552,7 +552,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn mutes_that_no_recording_begins_behind_are_forgotten() {
+    fn mutes_before_the_oldest_media_are_removed() {
         let mut mutes = vec![(0, true), (10, false), (20, true), (30, false)];
         forget_mutes(&mut mutes, 5);
         assert_eq!(mutes.len(), 4);

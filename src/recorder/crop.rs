@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_a_frame_of_its_own() {
+    fn each_chapter_is_an_id3_frame() {
         gst::init().unwrap();
         let info = VideoInfo::builder(VideoFormat::I420, 16, 16)
             .build()
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn areas_are_inside_the_frame() {
+    fn crop_areas_are_inside_the_frame() {
         gst::init().unwrap();
         let info = VideoInfo::builder(VideoFormat::I420, 16, 16)
             .build()

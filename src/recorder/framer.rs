@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn nal_units_become_frames_and_parameter_sets_are_remembered() {
+    fn nal_units_become_access_units_and_parameter_sets_are_kept() {
         let (caps, units) = encoded("video/x-h264,stream-format=byte-stream,alignment=nal");
         assert!(units.len() > 5, "{}", units.len());
         let framer = Framer::new(&caps).unwrap();
@@ -384,7 +384,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_frames_needs_no_framer() {
+    fn framed_input_needs_no_framer() {
         gst::init().unwrap();
         for caps in [
             "video/x-h264,stream-format=avc,alignment=au",
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn what_holds_nothing_is_left_out() {
+    fn empty_elements_are_omitted() {
         gst::init().unwrap();
         let caps = "video/x-h264,stream-format=byte-stream,alignment=nal";
         let framer = Framer::new(&caps.parse().unwrap()).unwrap();

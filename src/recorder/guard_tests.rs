@@ -286,7 +286,7 @@ fn in_the_end() {
 }
 
 #[test]
-fn when_all_has_been_written() {
+fn after_everything_has_been_written() {
     panics("drained", false, |stage| stage.act("stop").unwrap());
 }
 

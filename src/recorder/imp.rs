@@ -18,13 +18,13 @@
  * ## Example launch lines
  * |[
  * gst-launch-1.0 -e videotestsrc is-live=true num-buffers=60 ! rec.video_0 audiotestsrc is-live=true num-buffers=100 ! rec.audio_0 mediarecorder name=rec autostart=true location=section.webm
- * ]| A picture and a sound into a WebM file.
+ * ]| Records video and audio to a WebM file.
  * |[
  * gst-launch-1.0 audiotestsrc num-buffers=100 ! mediarecorder autostart=true location=section.wav
- * ]| Lossless sound, faster than real time: the type follows from the file's extension.
+ * ]| Records lossless audio faster than real time; the file extension determines the type.
  * |[
  * gst-launch-1.0 -e -m audiotestsrc is-live=true num-buffers=100 ! mediarecorder autostart=true mime-type=audio/ogg timeslice=1000 ! filesink location=section.ogg
- * ]| Out of the `src` pad, with a bus message for every second of it.
+ * ]| Outputs the recording on the `src` pad, and posts a bus message for each second.
  *
  * Since: 0.1
  */

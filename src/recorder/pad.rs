@@ -34,7 +34,7 @@ enum Media {
     /// Raw audio: sample rate, and bytes per sample over all channels.
     Sound { rate: u32, bytes: u32 },
     /// Raw video: frame duration from the caps, and minimum size in bytes.
-    Picture {
+    Video {
         frame: Option<gst::ClockTime>,
         size: usize,
     },
@@ -57,7 +57,7 @@ impl Media {
                 let frame =
                     frames.and_then(|frames| gst::ClockTime::SECOND.mul_div_floor(seconds, frames));
                 let size = info.size();
-                Media::Picture { frame, size }
+                Media::Video { frame, size }
             }
             None => Media::encoded(caps).unwrap_or_default(),
         }
@@ -222,7 +222,7 @@ impl Stream {
             let kept = match self.media {
                 _ if self.subscribers.is_empty() => true,
                 Media::Encoded | Media::Flac { .. } => false,
-                Media::Picture { .. } => true,
+                Media::Video { .. } => true,
                 // A future recording cannot begin in audio that has passed.
                 Media::Sound { .. } => self.live != Some(true) || now.is_none_or(|now| now < end),
             };

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_live_source_is_seen_through_bins_before_it_has_a_format() {
+    fn a_live_source_is_detected_through_bins_before_it_has_caps() {
         gst::init().unwrap();
         for (live, upstream) in [
             (

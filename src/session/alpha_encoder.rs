@@ -71,8 +71,8 @@ pub fn are_joined(caps: &gst::CapsRef) -> bool {
 }
 
 /// Splits a frame into two of the encoders' format: colour, and the alpha channel as luma.
-fn split(picture: &gst::Buffer, from: &VideoInfo, to: &VideoInfo) -> Option<[gst::Buffer; 2]> {
-    let source = VideoFrameRef::from_buffer_ref_readable(picture, from).ok()?;
+fn split(frame: &gst::Buffer, from: &VideoInfo, to: &VideoInfo) -> Option<[gst::Buffer; 2]> {
+    let source = VideoFrameRef::from_buffer_ref_readable(frame, from).ok()?;
     let rows = |plane: u32| {
         let stride = usize::try_from(*source.plane_stride().get(plane as usize)?).ok()?;
         let width = usize::try_from(source.comp_width(plane)).ok()?;
@@ -84,7 +84,7 @@ fn split(picture: &gst::Buffer, from: &VideoInfo, to: &VideoInfo) -> Option<[gst
         let mut buffer = gst::Buffer::with_size(to.size()).ok()?;
         let fields = buffer.get_mut()?;
         let what = gst::BufferCopyFlags::FLAGS | gst::BufferCopyFlags::TIMESTAMPS;
-        picture.copy_into(fields, what, ..).ok()?;
+        frame.copy_into(fields, what, ..).ok()?;
         let mut target = VideoFrameRef::from_buffer_ref_writable(fields, to).ok()?;
         for plane in 0..3 {
             let stride = usize::try_from(*target.plane_stride().get(plane as usize)?).ok()?;
@@ -309,10 +309,10 @@ mod imp {
 
     impl AlphaEncoder {
         /// Handles an input frame.
-        fn take(&self, picture: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
+        fn take(&self, frame: &gst::Buffer) -> Result<gst::FlowSuccess, gst::FlowError> {
             let formats = lock(&self.state).formats.clone();
             let (from, to) = formats.ok_or(gst::FlowError::NotNegotiated)?;
-            let [colour, alpha] = split(picture, &from, &to).ok_or(gst::FlowError::Error)?;
+            let [colour, alpha] = split(frame, &from, &to).ok_or(gst::FlowError::Error)?;
             let pts = colour.pts();
             self.colour.out.push(colour)?;
             let owes_key = {

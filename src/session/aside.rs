@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_waited_for_as_long_as_it_is_told() {
+    fn a_call_is_awaited_up_to_its_timeout() {
         assert_eq!(within(Duration::from_secs(60), || 7), Some(7));
         let (_never, waits) = mpsc::channel::<()>();
         assert_eq!(

@@ -116,7 +116,7 @@ mod tests {
 
     /// With a limit of 100 kB, and of 1 MB where the recording may be split.
     #[test]
-    fn a_full_wav_file_is_valid_and_the_next_part_begins_where_one_may() {
+    fn a_full_wav_file_is_valid_and_a_new_part_begins_if_possible() {
         const MOST: u64 = 100_000;
         crate::fault::init();
         lower(MOST);

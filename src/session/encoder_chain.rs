@@ -250,8 +250,8 @@ impl EncoderChain {
     /// What is converted of frames with these caps.
     pub fn converted(&self, caps: &gst::CapsRef) -> Vec<String> {
         let info = formats::video_info(caps);
-        let both = self.spec.picture.as_ref().zip(info);
-        both.map_or_else(Vec::new, |(picture, info)| picture.converted(&info))
+        let both = self.spec.video_input.as_ref().zip(info);
+        both.map_or_else(Vec::new, |(video_input, info)| video_input.converted(&info))
     }
 
     /// Sets the encoder's bitrate.

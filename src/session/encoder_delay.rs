@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stamps_are_those_of_the_sound() {
+    fn timestamps_follow_the_audio() {
         gst::init().unwrap();
         let stamped = |delays: &EncoderDelays, pts, duration| {
             let mut buffer = gst::Buffer::new();

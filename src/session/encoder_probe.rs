@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Samples of silence: more than any encoder's block.
 const SAMPLES: usize = 16_384;
 /// Number of frames: encoders may hold back one or two.
-const PICTURES: u64 = 4;
+const FRAMES: u64 = 4;
 
 /// Whether `encoder`, which has no parent and is in NULL, opens; and, if there is an `input`, whether it produces
 /// output. `input` are raw caps, fixed except for what `front` converts. The encoder is back in NULL afterwards. One
@@ -87,8 +87,8 @@ fn media(caps: &gst::CapsRef) -> Option<(gst::Caps, Vec<gst::Buffer>)> {
     };
     if let Some(info) = formats::video_info(caps) {
         let frame = gst::ClockTime::SECOND / 30;
-        let pictures = (0..PICTURES).map(|n| stamped(vec![0; info.size()], frame * n, frame));
-        return Some((info.to_caps().ok()?, pictures.collect()));
+        let frames = (0..FRAMES).map(|n| stamped(vec![0; info.size()], frame * n, frame));
+        return Some((info.to_caps().ok()?, frames.collect()));
     }
     let info = formats::audio_info(caps)?;
     let mut bytes = vec![0; SAMPLES * usize::try_from(info.bpf()).ok()?];

@@ -74,10 +74,10 @@ pub fn candidates(spec: &ChainSpec, failed: &FailedEncoders) -> Vec<gst::Element
         formats::audio_info(&spec.caps).and_then(|info| i32::try_from(info.channels()).ok());
     let (channels, _) = formats::encoded_channels(spec.codec, channels.unwrap_or(2));
     let mut factories = formats::encoders_for(spec.codec, channels);
-    if let Some(picture) = &spec.picture
-        && factories.iter().any(|factory| picture.suits(factory))
+    if let Some(video_input) = &spec.video_input
+        && factories.iter().any(|factory| video_input.suits(factory))
     {
-        factories.retain(|factory| picture.suits(factory));
+        factories.retain(|factory| video_input.suits(factory));
     }
     factories.retain(|factory| {
         let name = factory.name();
@@ -147,7 +147,7 @@ pub fn set_up_encoder(
     let mut works = encoder_that_works(made_for, &made)?;
     if made_for
         .spec
-        .picture
+        .video_input
         .as_ref()
         .is_some_and(|p| p.splits_alpha)
     {
@@ -250,7 +250,7 @@ pub fn upright_front(spec: &ChainSpec, track: &TrackMedia<'_>) -> Result<Vec<gst
         .filter(|(_, next)| is_scaler(next))
         .find_map(|(converter, scaler)| converter.static_pad("src").zip(scaler.static_pad("sink")));
     if let Some((converted, scaler)) = site {
-        let keeps_fields = spec.picture.as_ref().is_some_and(|p| p.keeps_fields);
+        let keeps_fields = spec.video_input.as_ref().is_some_and(|p| p.keeps_fields);
         corrections::follow(track.name, (&converted, &scaler), keeps_fields);
     }
     Ok(chain)
@@ -262,7 +262,10 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
     let mut wanted = formats::raw_caps(codec);
     let structure = wanted.make_mut();
     if let Some(info) = formats::video_info(caps) {
-        let keeps_par = spec.picture.as_ref().is_some_and(|p| p.keeps_pixel_aspect);
+        let keeps_par = spec
+            .video_input
+            .as_ref()
+            .is_some_and(|p| p.keeps_pixel_aspect);
         let par = if keeps_par {
             gst::Fraction::new(1, 1)
         } else {
@@ -288,8 +291,8 @@ fn encoder_input(spec: &ChainSpec, track: &TrackMedia<'_>) -> gst::Caps {
             (true, true) => gst::Fraction::new(info.par().denom(), info.par().numer()),
             (false, _) => gst::Fraction::new(1, 1),
         };
-        if let Some(picture) = &spec.picture {
-            let formats = picture.formats.iter().map(|format| format.to_str());
+        if let Some(video_input) = &spec.video_input {
+            let formats = video_input.formats.iter().map(|format| format.to_str());
             structure.set("format", gst::List::new(formats));
         }
         structure.set("width", fit(wide));
@@ -378,7 +381,7 @@ fn tuning(track: &TrackMedia<'_>, spec: &ChainSpec, settings: &Settings) -> Tuni
         channels: number("channels").unwrap_or(0),
         key_interval_ms: settings.key_interval_ms,
         key_interval_frames: settings.key_interval_frames,
-        interlaced: spec.picture.as_ref().is_some_and(|p| p.keeps_fields),
+        interlaced: spec.video_input.as_ref().is_some_and(|p| p.keeps_fields),
         constant: settings.constant_bitrate && spec.codec.kind() == Kind::Audio,
         cores: std::thread::available_parallelism().map_or(1, |cores| cores.get()),
     }

@@ -2,7 +2,7 @@
 
 use super::{Session, TrackStats, lock, part, track::Track};
 use crate::{
-    formats::{self, Picture},
+    formats::{self, VideoInput},
     model::timeline::Ns,
     session::RecordedInterval,
 };
@@ -24,7 +24,7 @@ pub struct TrackFigures {
 #[derive(Debug, Clone)]
 pub enum Conversion {
     /// What this input of its encoder does not keep of the latest caps.
-    Encoder(Picture),
+    Encoder(VideoInput),
     /// What is known already: of a copy, or of what the pre-record buffer encodes.
     Known(Vec<String>),
 }
@@ -93,9 +93,9 @@ impl Session {
         let of_pad = |pad: &str| encoders.iter().find(|(name, _)| name == pad);
         let converted =
             |track: &Track| match conversions.iter().find(|(pad, _)| *pad == track.name())? {
-                (_, Conversion::Encoder(picture)) => {
+                (_, Conversion::Encoder(video_input)) => {
                     let info = formats::video_info(&*track.newest_caps()?)?;
-                    Some(picture.converted(&info))
+                    Some(video_input.converted(&info))
                 }
                 (_, Conversion::Known(converted)) => Some(converted.clone()),
             };

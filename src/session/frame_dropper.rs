@@ -257,14 +257,14 @@ mod tests {
     }
 
     #[test]
-    fn gaps_are_no_longer_than_the_encoder_makes_them() {
+    fn gaps_are_no_longer_than_the_encoders_lookahead() {
         for busy in [40, 66, 100, 133, 250, 400, 700] {
             let busy = busy * MS;
             let got = run(60_000 * MS, |_| busy);
             let longest = longest_gap(&got);
             assert!(
                 longest <= 2 * busy + FRAME,
-                "{} ms between pictures of {} ms",
+                "{} ms between frames of {} ms",
                 longest / MS,
                 busy / MS
             );
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_halt_costs_nothing_that_can_be_caught_up_with() {
+    fn a_short_stall_drops_no_frame() {
         let halts = |now| match now / MS {
             3000..3040 => 1500 * MS,
             _ => 10 * MS,
@@ -294,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_for_another_track_is_kept() {
+    fn media_queued_for_another_track_is_kept() {
         let dropper = FrameDropper::new(MOST);
         dropper.wait_for_another();
         let began = Instant::now();
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn one_warning_as_long_as_it_goes_on() {
+    fn one_warning_while_it_lasts() {
         let dropper = FrameDropper::new(MOST);
         let began = Instant::now();
         assert!(dropper.is_news(began));

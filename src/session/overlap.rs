@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_preroll_fills_whole_packets() {
+    fn preroll_fills_whole_packets() {
         let sizes = |lengths: &[usize]| {
             let (pad, audio) = audio(lengths);
             let placed = whole_packets(&pad, audio, 1_024).unwrap();

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_container_adds_and_the_index_are_not_for_the_tracks() {
+    fn overhead_and_index_do_not_count_as_track_bytes() {
         let size = PartSize::of_tracks(2);
         assert_eq!(size.budget(None), None);
         size.set_container((100, 10), Some(5_000));

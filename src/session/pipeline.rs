@@ -187,8 +187,8 @@ impl Pipeline {
             chapters::reserve_in_ogg(&feed.mux_pad, head.chapters_room);
         }
         let delays = this.feeds.iter().filter_map(|feed| feed.delay);
-        let pictures = pictures(plan, tracks, &this.feeds);
-        this.end.set_patch(delays.collect(), pictures);
+        let video_tracks = video_tracks(plan, tracks, &this.feeds);
+        this.end.set_patch(delays.collect(), video_tracks);
         Ok(this)
     }
 
@@ -294,7 +294,7 @@ fn paths(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<TrackPat
 }
 
 /// The container's metadata of each video track.
-fn pictures(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<VideoTrack> {
+fn video_tracks(plan: &Plan, tracks: &[TrackMedia<'_>], feeds: &[Feed]) -> Vec<VideoTrack> {
     let tracks = plan.codecs.iter().zip(tracks).zip(feeds);
     tracks
         .filter(|((codec, _), _)| codec.kind() == Kind::Video)

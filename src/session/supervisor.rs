@@ -72,7 +72,7 @@ const PART_DRAIN: Duration = Duration::from_secs(10);
 /// How long a part may wait for audio from after its end.
 const MAX_OVERLAP_WAIT: Duration = Duration::from_secs(5);
 /// A frame is repeated after this time, so that audio does not have to wait for the next one.
-const LONGEST_PICTURE: Ns = 1_000_000_000;
+const LONGEST_FRAME: Ns = 1_000_000_000;
 
 /// Starts the supervisor of a part.
 pub fn spawn(session: Arc<Session>, part: Arc<Part>) -> io::Result<()> {

@@ -363,7 +363,7 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     #[test]
-    fn a_clock_that_is_set_leaps_and_others_do_not() {
+    fn only_a_clock_that_is_set_jumps() {
         let begun = Instant::now();
         for (step, passed, leap_due) in [
             (SECOND / 50, 0, 0),
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_back_leaps() {
+    fn setting_the_clock_back_is_a_jump() {
         let begun = Instant::now();
         let mut seen = None;
         let hour = 3_600 * SECOND;

@@ -244,7 +244,7 @@ impl Track {
         self.live.store(live && !self.is_kept(), Ordering::Relaxed);
         self.any_live.fetch_or(live, Ordering::SeqCst);
         let mut inner = lock(&self.inner);
-        let scarce = self.has_live_pictures(&inner);
+        let scarce = self.has_live_frames(&inner);
         inner.outlets.set_scarce(scarce);
     }
 
@@ -351,8 +351,8 @@ impl Track {
     }
 
     /// Whether there is a current frame that can be repeated.
-    pub fn shows_picture(&self) -> bool {
-        matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.shows_picture())
+    pub fn has_current_frame(&self) -> bool {
+        matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.has_current_frame())
     }
 }
 

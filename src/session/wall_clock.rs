@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reference_timestamps_are_read_at_the_instant_asked_for() {
+    fn reference_timestamps_are_extrapolated_to_the_cut() {
         gst::init().unwrap();
         let reference = ReferenceTime::default();
         assert_eq!(reference.utc(5), None);

@@ -419,7 +419,7 @@ mod tests {
     use gst::prelude::*;
 
     #[test]
-    fn caps_that_come_after_the_end_begin_nothing_on_src() {
+    fn caps_after_the_end_send_nothing_on_src() {
         gst::init().unwrap();
         let src = gst::Pad::new(gst::PadDirection::Src);
         let sink = gst::Pad::builder(gst::PadDirection::Sink)

@@ -228,14 +228,14 @@ mod tests {
     }
 
     #[test]
-    fn checksums_are_those_of_ogg() {
+    fn checksums_match_ogg() {
         // CRC-32/MPEG-2 in the CRC catalogue has an initial value of all ones; this is CRC-32/CKSUM without its final
         // steps.
         assert_eq!(crc32(b"123456789"), 0x89a1_897f);
     }
 
     #[test]
-    fn a_packet_over_two_pages_is_written_again_in_both() {
+    fn a_packet_across_two_pages_is_rewritten_in_both() {
         let plain = b"OpusTags\0\0\0\0\0\0\0\0";
         let padded = padded_comments(plain, 600).unwrap();
         let head = page(7, false, b"OpusHead", true);
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn each_codec_has_its_comments_in_a_frame_of_its_own() {
+    fn each_codec_has_its_comments_in_a_separate_packet() {
         let list = b"\x01\0\0\0v\0\0\0\0";
         for (head, tail) in [
             (&b"OpusTags"[..], &b""[..]),

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changes_is_written_and_the_front_comes_last() {
+    fn only_changes_are_written_and_the_front_comes_last() {
         let mut reserve = Reserve::new(Syntax::Matroska, 1000, 1 << 14).unwrap();
         let mut file = vec![0; 1000];
         file.extend_from_slice(reserve.bytes());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_left_out_from_the_end() {
+    fn chapters_that_do_not_fit_are_omitted_from_the_end() {
         let mut reserve = Reserve::new(Syntax::Matroska, 0, 1000).unwrap();
         let kept = reserve.rewrite(&chapters(200), 0).kept;
         assert!((10..30).contains(&kept), "{kept}");

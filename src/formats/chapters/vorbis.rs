@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn chapters_stand_behind_what_is_there() {
+    fn chapters_are_appended_to_existing_metadata() {
         let comments = Comments::parse(&packet(&["TITLE=a"]), 8, 0).unwrap();
         let chapter = Chapter {
             start: 3_723_004_499_999,
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_codec_puts_behind_the_list_stays_behind_it() {
+    fn codec_data_after_the_comments_is_preserved() {
         let framed = [&packet(&["A=b"]), &[1u8][..]].concat();
         let comments = Comments::parse(&framed, 8, 1).unwrap();
         assert_eq!(comments.with_chapters(&[]), Some(framed.clone()));

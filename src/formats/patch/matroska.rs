@@ -38,7 +38,7 @@ const CODEC_PRIVATE: u64 = 0x63a2;
 /// What the header has to signal for the tracks, in the order of the muxer's pads.
 pub struct HeaderFields<'a> {
     pub delays: &'a [Delay],
-    pub pictures: &'a [VideoTrack],
+    pub video_tracks: &'a [VideoTrack],
 }
 
 impl HeaderFields<'_> {
@@ -47,7 +47,7 @@ impl HeaderFields<'_> {
         let delayed = self.delays.iter().any(|delay| *delay != Delay::None);
         delayed
             || self
-                .pictures
+                .video_tracks
                 .iter()
                 .any(|track| additions(track) != Additions::default())
     }
@@ -69,13 +69,13 @@ pub fn patch(bytes: &[u8], fields: &HeaderFields<'_>, blocks: &mut Blocks) -> Op
         _ => None,
     })?;
     let mut new = bytes.to_vec();
-    let (mut delays, mut pictures) = (fields.delays.iter(), fields.pictures.iter());
+    let (mut delays, mut video_tracks) = (fields.delays.iter(), fields.video_tracks.iter());
     for entry in children(bytes, &tracks).filter(|element| element.id == TRACK_ENTRY) {
         let field = |id| children(bytes, &entry).find(|element| element.id == id);
         let value = |element: Part| number(bytes, element.content, element.end - element.content);
         match field(TRACK_TYPE).and_then(value) {
             Some(1) => {
-                let Some(video) = pictures.next() else {
+                let Some(video) = video_tracks.next() else {
                     continue;
                 };
                 let whole = bytes.get(entry.start..entry.end);
@@ -284,13 +284,13 @@ mod tests {
     fn patched(bytes: &[u8], delay: Delay) -> Option<Vec<u8>> {
         let fields = HeaderFields {
             delays: &[delay],
-            pictures: &[],
+            video_tracks: &[],
         };
         patch(bytes, &fields, &mut Blocks::default())
     }
 
     #[test]
-    fn blocks_without_content_are_void_and_others_are_not() {
+    fn only_empty_blocks_become_void() {
         let simple = [0xa3, 0x84, 0x81, 0, 5, 0];
         assert!(is_empty_block(&simple));
         assert_eq!(voided(&simple), [0xec, 0x84, 0x81, 0, 5, 0]);
@@ -326,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn the_delay_stands_where_the_name_was() {
+    fn the_codec_delay_replaces_the_name() {
         for filling in [
             [0x53, 0x6e, 0x85, b'A', b'u', b'd', b'i', b'o'],
             [0x23, 0xe3, 0x83, 0x84, 1, 2, 3, 4],
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pre_skip_stands_where_its_stand_in_was() {
+    fn the_pre_skip_replaces_its_placeholder() {
         let opus = |samples: u16, nanoseconds: u32| {
             let mut filling = vec![0x63, 0xa2, 0x80 | 19];
             filling.extend_from_slice(b"OpusHead\x01\x02");
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_of_tags_are_as_they_were_given() {
+    fn the_text_of_tags_is_unchanged() {
         let tag = |text: &[u8]| {
             let string = [&[0x44, 0x87, 0x80 | text.len() as u8], text].concat();
             let simple = [&[0x67, 0xc8, 0x80 | string.len() as u8], string.as_slice()].concat();
@@ -381,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_header_is_left_alone() {
+    fn other_bytes_than_headers_are_unchanged() {
         let whole = header(&[0x53, 0x6e, 0x85, b'A', b'u', b'd', b'i', b'o']);
         for length in 0..whole.len() {
             let _ = patched(&whole[..length], Delay::Samples(1_588));

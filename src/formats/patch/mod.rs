@@ -56,7 +56,7 @@ pub struct Written {
 #[derive(Debug)]
 pub struct Patch {
     delays: Vec<Delay>,
-    pictures: Vec<VideoTrack>,
+    video_tracks: Vec<VideoTrack>,
     kind: Kind,
     structure: Structure,
     /// Position of the next bytes according to the muxer.
@@ -114,9 +114,9 @@ struct Mp4 {
 }
 
 impl Patch {
-    /// `delays` and `pictures` are what the container has to signal for the audio and the video tracks, both in the
+    /// `delays` and `video_tracks` are what the container has to signal for the audio and the video tracks, both in the
     /// order of the muxer's pads.
-    pub fn new(container: Container, delays: Vec<Delay>, pictures: Vec<VideoTrack>) -> Self {
+    pub fn new(container: Container, delays: Vec<Delay>, video_tracks: Vec<VideoTrack>) -> Self {
         let kind = match container {
             Container::Mp4 => Kind::Mp4(Box::default()),
             Container::WebM | Container::Matroska => Kind::Matroska {
@@ -142,7 +142,7 @@ impl Patch {
         };
         Patch {
             delays,
-            pictures,
+            video_tracks,
             kind,
             structure: Structure::new(syntax),
             position: 0,
@@ -171,23 +171,23 @@ impl Patch {
 
     /// Sets the codec configuration of video track `number`. No effect once the header has been written.
     pub fn set_codec_config(&mut self, number: usize, config: CodecConfig) {
-        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
-            pictures.codec_config = Some(config);
+        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_tracks.codec_config = Some(config);
         }
     }
 
     /// Sets the HDR metadata of video track `number`. No effect once the header has been written.
     pub fn set_hdr(&mut self, number: usize, hdr: HdrMetadata) {
-        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
-            pictures.hdr = hdr;
+        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_tracks.hdr = hdr;
         }
     }
 
     /// Sets the offset of the timestamps of video track `number` from recorded time, in nanoseconds. No effect once the
     /// header has been written.
     pub fn set_decode_delay(&mut self, number: usize, nanoseconds: u64) {
-        if let (0, Some(pictures)) = (self.position, self.pictures.get_mut(number)) {
-            pictures.decode_delay = nanoseconds;
+        if let (0, Some(video_tracks)) = (self.position, self.video_tracks.get_mut(number)) {
+            video_tracks.decode_delay = nanoseconds;
         }
     }
 
@@ -303,7 +303,7 @@ impl Patch {
                 let layout = &mut mp4.layout;
                 let info = mp4::HeaderInfo {
                     delays: &self.delays,
-                    pictures: &self.pictures,
+                    video_tracks: &self.video_tracks,
                     date: self.date,
                     room: self.chapters.room,
                 };
@@ -327,7 +327,7 @@ impl Patch {
             } => Some(map(buffer, |bytes| {
                 let fields = matroska::HeaderFields {
                     delays: &self.delays,
-                    pictures: &self.pictures,
+                    video_tracks: &self.video_tracks,
                 };
                 let patched = if *header && fields.is_needed() {
                     matroska::patch(bytes, &fields, blocks)
@@ -518,7 +518,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_again_has_the_same_length() {
+    fn a_rewrite_has_the_same_length() {
         gst::init().unwrap();
         let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new());
         let moov = b"\0\0\0\x18moov\0\0\0\x10mvhd\0\0\0\0\0\0\0\0";

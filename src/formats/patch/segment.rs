@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_head_of_a_segment_is_found_and_dated() {
+    fn the_segment_header_gets_a_date() {
         let seek = [&SEEK_CHAPTERS[..], &[0xff; 8]].concat();
         let info = [&[0x44, 0x61, 0x88][..], &[1; 8]].concat();
         let mut head = vec![

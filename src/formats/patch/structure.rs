@@ -150,7 +150,7 @@ mod tests {
     const NONE: Written = Written::Structure(None);
 
     #[test]
-    fn media_in_boxes_is_media_whatever_it_looks_like() {
+    fn media_in_boxes_is_not_parsed() {
         let moof = b"\0\0\0\x20moof\0\0\0\x18traf\0\0\0\x10tfhd\0\0\0\0\0\0\0\x02";
         let fragment = Written::Structure(Some(Unit { track: Some(2) }));
         let writes: [&[u8]; 9] = [
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn media_in_elements_is_media_whatever_it_looks_like() {
+    fn media_in_elements_is_not_parsed() {
         let unknown = [1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
         let segment = [&[0x18, 0x53, 0x80, 0x67], unknown.as_slice()].concat();
         let cluster = [
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_again_or_cannot_be_followed_is_no_structure() {
+    fn rewritten_or_unparsable_bytes_are_not_structure() {
         gst::init().unwrap();
         let mut structure = Structure::new(Some(Syntax::Mp4));
         let header = buffer(b"\0\0\0\x0cftypiso5");

@@ -16,7 +16,7 @@ fn caps(rate: u32) -> gst::Caps {
 }
 
 /// Samples `first..first + samples`, the first of which is at `running`.
-fn sound(first: u64, samples: u64, running: Ns) -> Input {
+fn audio(first: u64, samples: u64, running: Ns) -> Input {
     let bytes: Vec<u8> = (first..first + samples)
         .flat_map(|n| (n as i32 + 1).to_le_bytes())
         .collect();
@@ -119,21 +119,21 @@ impl Bench {
 }
 
 #[test]
-fn nothing_leaves_before_the_horizon() {
+fn nothing_leaves_before_it_is_safe() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
-    bench.push(sound(0, 480, 0), 5 * MS);
+    bench.push(audio(0, 480, 0), 5 * MS);
     assert_eq!(bench.output.len(), 240);
     bench.cut(|t| {
         t.pause(5 * MS);
     });
-    bench.push(sound(480, 480, 10 * MS), SECOND);
+    bench.push(audio(480, 480, 10 * MS), SECOND);
     assert_eq!(bench.runs(), [(1, 240)]);
 }
 
 /// With live buffers that arrive when they begin, only a fraction is safe at first, and cuts may fall close to a
 /// buffer's edge: Matroska has the same whole-millisecond timestamp for such a fragment and for what follows.
 #[test]
-fn waiting_and_cuts_leave_no_splinters() {
+fn cuts_leave_no_tiny_buffers() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
     let mut stamps = Vec::new();
     for n in 0..20 {
@@ -146,7 +146,7 @@ fn waiting_and_cuts_leave_no_splinters() {
                 t.resume(from + 39 * MS + 9 * MS / 10, true);
             });
         }
-        bench.gate.push(sound(480 * n, 480, from));
+        bench.gate.push(audio(480 * n, 480, from));
         // Alternately early and late in the buffer.
         let after = if n % 2 == 0 { MS / 5 } else { 98 * MS / 10 };
         bench
@@ -167,37 +167,37 @@ fn waiting_and_cuts_leave_no_splinters() {
 }
 
 #[test]
-fn a_missing_buffer_is_silence_of_its_length() {
+fn a_missing_buffer_is_filled_with_silence_of_its_length() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
     for n in [0, 1, 3, 4, 5] {
-        bench.push(sound(n * 480, 480, n * 10 * MS), Ns::MAX);
+        bench.push(audio(n * 480, 480, n * 10 * MS), Ns::MAX);
     }
     assert_eq!(bench.runs(), [(1, 960), (0, 480), (1441, 1440)]);
     assert_eq!(bench.gate.filled(), 10 * MS);
 }
 
 #[test]
-fn a_hole_across_the_last_cut_is_silence_up_to_it() {
+fn a_gap_across_the_last_cut_is_filled_up_to_the_cut() {
     let mut timeline = Timeline::new(0, true);
     timeline.stop(35 * MS);
     let mut bench = Bench::new(48_000, timeline);
     // The third and the fourth are lost; the next one is after the cut.
     for n in [0, 1, 4, 5] {
-        bench.push(sound(n * 480, 480, n * 10 * MS), Ns::MAX);
+        bench.push(audio(n * 480, 480, n * 10 * MS), Ns::MAX);
     }
     bench.fill(35 * MS);
     assert_eq!(bench.runs(), [(1, 960), (0, 720)]);
 }
 
 #[test]
-fn a_track_that_comes_late_begins_with_silence() {
+fn a_late_audio_track_begins_with_silence() {
     let mut bench = Bench::new(8_000, Timeline::new(SECOND, true));
-    bench.push(sound(0, 80, 4 * SECOND), Ns::MAX);
+    bench.push(audio(0, 80, 4 * SECOND), Ns::MAX);
     assert_eq!(bench.runs(), [(0, 24_000), (1, 80)]);
 }
 
 #[test]
-fn a_track_that_never_comes_is_silence_to_the_end() {
+fn an_audio_track_that_never_arrives_is_silent_to_the_end() {
     let mut timeline = Timeline::new(SECOND, true);
     timeline.pause(2 * SECOND);
     timeline.resume(5 * SECOND, true);
@@ -211,22 +211,22 @@ fn a_track_that_never_comes_is_silence_to_the_end() {
 }
 
 #[test]
-fn what_comes_after_silence_stood_in_for_it_is_not_heard_twice() {
+fn late_media_that_was_filled_is_not_duplicated() {
     let mut bench = Bench::new(8_000, Timeline::new(0, true));
     bench.fill(SECOND);
-    bench.push(sound(0, 8_000, 500 * MS), Ns::MAX);
+    bench.push(audio(0, 8_000, 500 * MS), Ns::MAX);
     assert_eq!(bench.runs(), [(0, 8_000), (4_001, 4_000)]);
 }
 
 #[test]
-fn sound_that_waits_is_not_lost_when_caps_change() {
+fn queued_audio_is_kept_when_caps_change() {
     let mut bench = Bench::new(48_000, Timeline::new(0, true));
-    bench.push(sound(0, 48_000, 0), 0);
+    bench.push(audio(0, 48_000, 0), 0);
     assert_eq!(bench.output.len(), 0);
     bench.gate.set_caps(&caps(8_000)).unwrap();
-    bench.push(sound(0, 8_000, SECOND), 500 * MS);
+    bench.push(audio(0, 8_000, SECOND), 500 * MS);
     assert_eq!(bench.runs(), [(1, 24_000)]);
-    bench.push(sound(8_000, 8_000, 2 * SECOND), 3 * SECOND);
+    bench.push(audio(8_000, 8_000, 2 * SECOND), 3 * SECOND);
     let (at, second) = bench.caps[1].clone();
     assert_eq!((at, second), (48_000, caps(8_000)));
     // The count continues at one second, in samples of the new rate.
@@ -276,7 +276,7 @@ fn planes_of_each_channel_are_cut_alike() {
 }
 
 #[test]
-fn planes_are_filled_with_planes_and_those_that_cannot_be_found_are_left_out() {
+fn planes_are_filled_and_unmappable_ones_skipped() {
     gst::init().unwrap();
     let info = AudioInfo::builder(AudioFormat::S16le, 8_000, 2)
         .layout(gst_audio::AudioLayout::NonInterleaved)
@@ -345,7 +345,7 @@ proptest! {
     /// For any cuts, mute changes, buffer sizes and latencies: each grid position holds exactly its own sample, or
     /// silence where muted.
     #[test]
-    fn every_kept_sample_is_where_the_grid_says(
+    fn every_kept_sample_is_on_the_grid(
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000]),
         cuts in prop::collection::vec(1u64..60 * MS, 0..20),
         mutes in prop::collection::vec(1u64..150 * MS, 0..8),
@@ -398,7 +398,7 @@ t.resume(now, true)
                             t.stop(stop);
                         });
                     }
-                    bench.push(sound(first, samples, running), now);
+                    bench.push(audio(first, samples, running), now);
                 }
             }
         }
@@ -433,7 +433,7 @@ t.resume(now, true)
 
     /// A fifth of the buffers is missing, which only the timestamps show.
     #[test]
-    fn what_is_left_of_a_sound_with_holes_stays_where_it_was(
+    fn audio_with_gaps_keeps_its_positions(
         kept in prop::collection::vec(prop::bool::weighted(0.8), 2..100),
         samples in 2u64..2_000,
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000, 192_000]),
@@ -441,7 +441,7 @@ t.resume(now, true)
         let grid = SampleGrid::new(rate);
         let mut bench = Bench::new(rate, Timeline::new(0, true));
         for (n, _) in (0u64..).zip(&kept).filter(|(_, kept)| **kept) {
-            bench.push(sound(n * samples, samples, grid.time(n * samples)), Ns::MAX);
+            bench.push(audio(n * samples, samples, grid.time(n * samples)), Ns::MAX);
         }
         let all = samples * kept.len() as u64;
         let end = grid.time(all) + 1;
@@ -458,7 +458,7 @@ t.resume(now, true)
 
     /// No sample is output at or after the safe instant, for any input.
     #[test]
-    fn the_horizon_is_respected(
+    fn nothing_beyond_the_safe_time_is_output(
         pushes in prop::collection::vec((1u64..3_000, 0u64..100 * MS), 1..40),
     ) {
         let grid = SampleGrid::new(48_000);
@@ -466,7 +466,7 @@ t.resume(now, true)
         let (mut first, mut safe_until) = (0, 0);
         for (samples, step) in pushes {
             safe_until += step;
-            bench.push(sound(first, samples, grid.time(first)), safe_until);
+            bench.push(audio(first, samples, grid.time(first)), safe_until);
             first += samples;
             let (out, safe) = (bench.output.len() as u64, grid.nearest(safe_until).min(first));
             prop_assert!(out <= safe && safe < out + 96, "{} of {}", out, safe);

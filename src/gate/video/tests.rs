@@ -17,7 +17,7 @@ fn caps(width: u32) -> gst::Caps {
     info.unwrap().to_caps().unwrap()
 }
 
-fn picture(number: u8, running: Ns) -> Input {
+fn frame(number: u8, running: Ns) -> Input {
     Input {
         buffer: gst::Buffer::from_slice(vec![BRIGHT + number; 16 * 16 * 3 / 2]),
         running,
@@ -103,16 +103,16 @@ impl Bench {
             assert!(to > from);
             let brightness = buffer.map_readable().unwrap()[0];
             self.seen.push((brightness.checked_sub(BRIGHT), from, to));
-            assert!(!self.caps.is_empty(), "a picture before its caps");
+            assert!(!self.caps.is_empty(), "a frame before its caps");
         }
     }
 }
 
 #[test]
-fn a_frame_is_shown_until_the_next_and_shortened_to_a_cut() {
+fn a_frame_lasts_until_the_next_one_and_is_shortened_to_a_cut() {
     let mut bench = Bench::new(Timeline::new(15 * MS, true));
     for n in 0..6u8 {
-        bench.push(picture(n, u64::from(n) * 40 * MS), Ns::MAX);
+        bench.push(frame(n, u64::from(n) * 40 * MS), Ns::MAX);
     }
     // The first frame is current at the start, the fifth at the stop.
     let seen = bench.stop(170 * MS);
@@ -127,9 +127,9 @@ fn a_frame_is_shown_until_the_next_and_shortened_to_a_cut() {
 }
 
 #[test]
-fn a_track_that_comes_late_begins_black() {
+fn a_late_video_track_begins_black() {
     let mut bench = Bench::new(Timeline::new(0, true));
-    bench.push(picture(1, 5 * SECOND), Ns::MAX);
+    bench.push(frame(1, 5 * SECOND), Ns::MAX);
     let seen = bench.stop(6 * SECOND);
     assert_eq!(
         seen,
@@ -138,14 +138,14 @@ fn a_track_that_comes_late_begins_black() {
 }
 
 #[test]
-fn the_first_picture_stands_for_a_moment_before_it() {
+fn the_first_frame_is_extended_back_to_the_start() {
     let mut bench = Bench::new(Timeline::new(0, true));
-    bench.push(picture(1, 33 * MS), Ns::MAX);
+    bench.push(frame(1, 33 * MS), Ns::MAX);
     assert_eq!(bench.stop(SECOND), [(Some(1), 0, SECOND)]);
 }
 
 #[test]
-fn a_track_that_never_comes_is_black_to_the_end() {
+fn a_video_track_that_never_arrives_is_black_to_the_end() {
     let mut bench = Bench::new(Timeline::new(0, true));
     for until in 1..9 {
         bench.fill(until * 300 * MS);
@@ -155,10 +155,10 @@ fn a_track_that_never_comes_is_black_to_the_end() {
 }
 
 #[test]
-fn a_track_that_stops_shows_its_last_picture() {
+fn a_track_that_stalls_repeats_its_last_frame() {
     let mut bench = Bench::new(Timeline::new(0, true));
-    bench.push(picture(1, 0), 0);
-    bench.push(picture(2, 40 * MS), 80 * MS);
+    bench.push(frame(1, 0), 0);
+    bench.push(frame(2, 40 * MS), 80 * MS);
     for until in 1..9 {
         bench.fill(until * 300 * MS);
     }
@@ -171,12 +171,12 @@ fn a_track_that_stops_shows_its_last_picture() {
 }
 
 #[test]
-fn muted_is_black_from_the_instant_and_back_again() {
+fn video_is_black_exactly_while_muted() {
     let mut bench = Bench::new(Timeline::new(0, true));
     bench.gate.mutes.set(50 * MS, true);
     bench.gate.mutes.set(130 * MS, false);
     for n in 0..5u8 {
-        bench.push(picture(n, u64::from(n) * 40 * MS), Ns::MAX);
+        bench.push(frame(n, u64::from(n) * 40 * MS), Ns::MAX);
     }
     let seen = bench.stop(200 * MS);
     let expected = [
@@ -190,25 +190,25 @@ fn muted_is_black_from_the_instant_and_back_again() {
 }
 
 #[test]
-fn a_frame_from_before_the_mute_that_comes_after_it_is_shown() {
+fn a_late_frame_from_before_the_mute_is_not_muted() {
     let mut bench = Bench::new(Timeline::new(0, true));
-    bench.push(picture(1, 0), 100 * MS);
+    bench.push(frame(1, 0), 100 * MS);
     bench.gate.mutes.set(100 * MS, true);
-    bench.push(picture(2, 40 * MS), 140 * MS);
-    bench.push(picture(3, 80 * MS), 180 * MS);
-    bench.push(picture(4, 120 * MS), 220 * MS);
+    bench.push(frame(2, 40 * MS), 140 * MS);
+    bench.push(frame(3, 80 * MS), 180 * MS);
+    bench.push(frame(4, 120 * MS), 220 * MS);
     let seen = bench.stop(300 * MS);
     assert_eq!(seen[2], (Some(3), 80 * MS, 100 * MS));
     assert_eq!(seen[3], (None, 100 * MS, 300 * MS));
 }
 
 #[test]
-fn each_picture_has_its_own_caps_and_is_not_lost_when_they_change() {
+fn each_frame_has_its_own_caps_and_is_not_lost_when_they_change() {
     let mut bench = Bench::new(Timeline::new(0, true));
-    bench.push(picture(1, 0), 0);
-    bench.push(picture(2, 40 * MS), 0);
+    bench.push(frame(1, 0), 0);
+    bench.push(frame(2, 40 * MS), 0);
     bench.gate.set_caps(&caps(8)).unwrap();
-    bench.push(picture(3, 80 * MS), 0);
+    bench.push(frame(3, 80 * MS), 0);
     bench.fill(120 * MS);
     let seen = bench.stop(120 * MS);
     assert_eq!(seen.len(), 3);
@@ -216,10 +216,10 @@ fn each_picture_has_its_own_caps_and_is_not_lost_when_they_change() {
 }
 
 #[test]
-fn a_frame_that_comes_too_late_is_left_out() {
+fn a_frame_that_arrives_too_late_is_dropped() {
     let mut bench = Bench::new(Timeline::new(0, true));
     for (number, at) in [(1, 0), (2, 80), (3, 40), (4, 120)] {
-        bench.push(picture(number, at * MS), Ns::MAX);
+        bench.push(frame(number, at * MS), Ns::MAX);
     }
     let seen = bench.stop(160 * MS);
     let numbers: Vec<_> = seen.iter().map(|s| s.0).collect();
@@ -233,7 +233,7 @@ proptest! {
     /// For any cuts, frame times and latencies: at each recorded time, the current frame is the one that was current
     /// when it was captured.
     #[test]
-    fn at_every_instant_the_right_picture_is_on_show(
+    fn at_every_instant_the_right_frame_is_on_show(
         steps in prop::collection::vec(2 * MS..60 * MS, 1..60),
         cuts in prop::collection::vec(2 * MS..200 * MS, 0..12),
         latency in 0u64..100 * MS,
@@ -268,7 +268,7 @@ t.resume(now, true)
                     });
                     recording = !recording;
                 }
-                Some(n) => bench.push(picture((n % 200) as u8, frames[n]), now),
+                Some(n) => bench.push(frame((n % 200) as u8, frames[n]), now),
             }
         }
         bench.stop(stop);

@@ -10,7 +10,7 @@ fn codecs(text: &str) -> Vec<Codec> {
 }
 
 #[test]
-fn reads_what_is_well_formed() {
+fn parses_valid_types() {
     for (text, expected) in [
         ("video/webm", &[][..]),
         ("video/webm;codecs=", &[]),
@@ -117,7 +117,7 @@ fn locations() {
 }
 
 #[test]
-fn every_codec_has_a_home_and_a_text_that_reads_back() {
+fn every_codec_has_a_container_and_its_name_parses_back() {
     for codec in Codec::ALL {
         assert_eq!(Codec::parse(codec.text()), Some(codec));
         assert!(Container::ALL.iter().any(|c| c.takes(codec)), "{codec:?}");
@@ -142,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn never_panics_on_what_is_nearly_right(
+    fn never_panics_on_almost_valid_input(
         text in "(audio|video|Video)/(webm|mp4|x-matroska|ogg|wav)(;| ; )?(codecs)?[=\"' ]{0,4}\
                  ([a-z0-9]{0,4}(\\.[0-9a-fA-FMLé]{0,6}){0,4}[,\"; ]{0,2}){0,3}"
     ) {

@@ -82,7 +82,7 @@ fn the_pipeline_is_built_once_all_tracks_are_known() {
 }
 
 #[test]
-fn a_track_that_stays_away_is_left_out_after_max_queue_time() {
+fn a_missing_track_is_omitted_after_max_queue_time() {
     let tracks = [UNKNOWN, KNOWN];
     let view = View {
         tracks: &tracks,
@@ -111,7 +111,7 @@ fn a_track_that_stays_away_is_left_out_after_max_queue_time() {
 }
 
 #[test]
-fn the_silence_of_all_tracks_leaves_none_of_them_out() {
+fn silence_of_all_tracks_omits_none() {
     let tracks = [UNKNOWN, UNKNOWN];
     let view = View {
         tracks: &tracks,
@@ -127,7 +127,7 @@ fn the_silence_of_all_tracks_leaves_none_of_them_out() {
 }
 
 #[test]
-fn what_is_in_the_encoder_of_the_past_is_waited_for_after_stop() {
+fn stop_waits_for_media_in_the_encoder_of_the_past() {
     let tracks = [TrackView {
         is_in_encoder: true,
         ..UNKNOWN
@@ -183,7 +183,7 @@ fn later_parts_are_built_ahead_and_connected_when_they_begin() {
 }
 
 #[test]
-fn on_start_waits_for_the_first_bytes_and_not_for_ever() {
+fn on_start_waits_for_the_first_bytes_with_a_timeout() {
     let tracks = [KNOWN];
     let view = View {
         tracks: &tracks,
@@ -257,7 +257,7 @@ fn on_start_comes_before_the_end() {
 }
 
 #[test]
-fn a_drain_is_given_up_after_its_time_and_the_disk_has_its_own() {
+fn draining_times_out_and_the_disk_has_a_timeout_of_its_own() {
     let tracks = [CLOSED];
     let view = View {
         tracks: &tracks,
@@ -329,7 +329,7 @@ fn perform(action: Action, phase: Phase, view: &mut View<'_>, tracks: &mut [Trac
 proptest! {
     /// For any tracks, a stopped recording ends: no action repeats forever, and none is missing after all timeouts.
     #[test]
-    fn what_is_stopped_ends(
+    fn a_stopped_recording_always_ends(
         mut tracks in prop::collection::vec(any_track(), 1..5),
         is_first: bool,
         any_live: bool,

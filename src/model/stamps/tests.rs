@@ -55,7 +55,7 @@ fn assert_in_place(places: &[(usize, Ns)], frames: usize) {
 }
 
 #[test]
-fn a_single_stamp_that_is_off_costs_nothing() {
+fn a_single_wrong_timestamp_costs_nothing() {
     let offs: [i64; 7] = [-3_600, -5, -2, 1, 2, 5, 3_600];
     for (live, off) in [true, false].into_iter().flat_map(|l| offs.map(|o| (l, o))) {
         if !live && off <= 1 {
@@ -73,7 +73,7 @@ fn a_single_stamp_that_is_off_costs_nothing() {
 }
 
 #[test]
-fn stamps_from_zero_after_a_late_beginning_are_shifted_once() {
+fn timestamps_from_zero_after_a_late_start_are_shifted_once() {
     let late = 3 * SECOND;
     for latency in [0, 300 * MS] {
         let stream = steady(125).map(|(at, now)| (at, now + late + latency));
@@ -87,7 +87,7 @@ fn stamps_from_zero_after_a_late_beginning_are_shifted_once() {
 }
 
 #[test]
-fn what_a_stall_has_held_up_is_where_its_stamps_say() {
+fn media_delayed_by_a_stall_is_placed_by_its_timestamps() {
     for stall in [SECOND, 5 * SECOND, 60 * SECOND] {
         // The backlog arrives at once.
         let stream = steady(2_000).map(|(at, now)| match now {
@@ -103,7 +103,7 @@ fn what_a_stall_has_held_up_is_where_its_stamps_say() {
 }
 
 #[test]
-fn stamps_that_stood_still_over_a_hole_are_shifted_once() {
+fn timestamps_that_stood_still_over_a_gap_are_shifted_once() {
     let hole = 5 * SECOND;
     let stream = steady(250).map(|(at, now)| (at, now + if at >= SECOND { hole } else { 0 }));
     let (places, shifts) = place(stream, true, 0);
@@ -114,7 +114,7 @@ fn stamps_that_stood_still_over_a_hole_are_shifted_once() {
 }
 
 #[test]
-fn a_leap_for_good_is_shifted_once() {
+fn a_permanent_jump_is_shifted_once() {
     for leap in [-30i64, -5, 5, 3_600, 60 * 86_400] {
         let stream = steady(2_000).map(|(at, now)| match at {
             _ if at >= 40 * SECOND => (at.saturating_add_signed(leap * SECOND as i64), now),
@@ -133,7 +133,7 @@ fn a_leap_for_good_is_shifted_once() {
 }
 
 #[test]
-fn slides_of_ten_seconds_each_are_where_they_say() {
+fn slides_every_ten_seconds_are_placed_by_their_timestamps() {
     let stream = (0..20).map(|n| (n * 10 * SECOND, 0));
     let (places, shifts) = place(stream, false, 0);
     assert!(shifts.is_empty(), "{shifts:?}");
@@ -142,7 +142,7 @@ fn slides_of_ten_seconds_each_are_where_they_say() {
 }
 
 #[test]
-fn a_live_source_of_one_frame_a_second_that_runs_ahead_is_where_it_says() {
+fn a_live_source_at_one_frame_per_second_that_runs_ahead_is_placed_by_its_timestamps() {
     let stream = (0..20).map(|n| (n * SECOND + 150 * MS, n * SECOND + n % 3 * 40 * MS));
     let (places, shifts) = place(stream, true, 0);
     assert!(shifts.is_empty(), "{shifts:?}");
@@ -155,7 +155,7 @@ fn a_live_source_of_one_frame_a_second_that_runs_ahead_is_where_it_says() {
 }
 
 #[test]
-fn a_source_that_is_ahead_is_shifted_if_it_is_too_far() {
+fn a_source_that_is_too_far_ahead_is_shifted() {
     for (ahead, shifted) in [(SECOND, 0), (10 * SECOND, 1)] {
         let stream = steady(250).map(|(at, now)| (at + ahead, now));
         let (places, shifts) = place(stream, true, 0);
@@ -165,7 +165,7 @@ fn a_source_that_is_ahead_is_shifted_if_it_is_too_far() {
 }
 
 #[test]
-fn a_source_that_is_too_fast_runs_no_further_ahead_than_may_wait() {
+fn a_source_that_is_too_fast_gets_no_further_ahead_than_the_queue() {
     let stream = (0..100_000).map(|n| (n * FRAME, n * FRAME / 50));
     let mut furthest = 0;
     let stream: Vec<_> = stream.collect();
@@ -235,7 +235,7 @@ proptest! {
     /// For any disturbance, next to nothing is lost, nothing is left waiting, and no position is further ahead of the
     /// clock than may be queued, or behind it than the rule allows.
     #[test]
-    fn every_live_buffer_has_its_place(
+    fn every_live_buffer_is_placed(
         changes in prop::collection::vec((0usize..1_900, change()), 0..6),
         jitter in prop::collection::vec(0u64..60, 1..20),
         latency in prop::sample::select(vec![0, 200 * MS]),
@@ -267,7 +267,7 @@ proptest! {
 
     /// Where timestamps were correct and are again, positions are, too.
     #[test]
-    fn stamps_that_were_wrong_for_one_buffer_change_no_other(
+    fn one_wrong_timestamp_changes_no_other(
         wrong in prop::collection::btree_map(1usize..1_999, -7_200_000i64..7_200_000, 0..20),
         live in any::<bool>(),
     ) {
@@ -291,7 +291,7 @@ proptest! {
 
     /// For any timestamps and any clock: no panics, and no item is lost.
     #[test]
-    fn nothing_disappears(
+    fn no_media_disappears(
         stream in prop::collection::vec((any::<u64>(), any::<u64>()), 0..300),
         live in any::<bool>(),
     ) {

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn splits_before_one_frame_are_one_and_those_behind_it_are_not() {
+    fn splits_before_the_same_frame_are_one() {
         let mut timeline = Timeline::new(100, true);
         assert!(!timeline.split_later(105), "none is pending");
         assert!(timeline.split(110));
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn later_splits_lie_in_a_pause_and_behind_it() {
+    fn splits_within_and_after_a_pause() {
         let mut timeline = Timeline::new(100, true);
         assert!(timeline.split(120));
         timeline.pause(130);
@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn in_a_pause_the_next_part_begins_at_the_resume() {
+    fn after_a_split_in_a_pause_the_next_part_begins_at_the_resume() {
         let mut timeline = Timeline::new(100, true);
         timeline.pause(130);
         assert!(timeline.split(150));
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_recorded_behind_the_end() {
+    fn nothing_is_recorded_after_the_end() {
         let mut timeline = Timeline::new(100, true);
         assert!(timeline.split(120));
         timeline.stop(130);
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn parts_are_no_longer_than_they_may_be() {
+    fn parts_do_not_exceed_their_limits() {
         let mut timeline = Timeline::new(100, true).with_max_size_time(50);
         timeline.pause(130);
         assert_eq!(timeline.hold(), None);
@@ -343,7 +343,7 @@ mod tests {
     }
 
     #[test]
-    fn media_behind_the_horizon_waits_until_there_is_more_room() {
+    fn media_beyond_the_limit_waits_until_the_limit_moves() {
         let mut timeline = Timeline::new(100, true).with_horizon(50);
         assert_eq!(timeline.hold(), Some(150));
         timeline.set_horizon(80);

@@ -28,7 +28,7 @@ fn nothing_is_recorded_beyond_the_maximum_duration() {
 }
 
 #[test]
-fn a_pause_behind_the_maximum_duration_is_cut_there() {
+fn a_pause_after_the_maximum_duration_is_cut_there() {
     let mut timeline = Timeline::new(100, false).with_max_duration(30);
     assert_eq!(
         timeline.max_duration_reached(500),
@@ -42,7 +42,7 @@ fn a_pause_behind_the_maximum_duration_is_cut_there() {
 }
 
 #[test]
-fn paused_is_what_records_nothing_and_waits_for_nothing() {
+fn a_recording_is_paused_if_no_interval_is_open_or_pending() {
     let mut timeline = Timeline::new(1, false);
     timeline.pause(5);
     assert!(!timeline.is_paused(), "its start is not known yet");
@@ -53,7 +53,7 @@ fn paused_is_what_records_nothing_and_waits_for_nothing() {
 }
 
 #[test]
-fn nothing_is_in_an_interval_of_which_the_start_is_not_known() {
+fn nothing_is_recorded_before_the_start_is_resolved() {
     let mut timeline = Timeline::new(0, true);
     timeline.pause(10);
     timeline.resume(20, false);
@@ -66,7 +66,7 @@ fn nothing_is_in_an_interval_of_which_the_start_is_not_known() {
 }
 
 #[test]
-fn nothing_is_resumed_behind_a_stop() {
+fn nothing_is_resumed_after_a_stop() {
     let mut timeline = Timeline::new(0, true);
     timeline.stop(10);
     timeline.resume(20, true);
@@ -89,7 +89,7 @@ fn cut(steps: &[u64]) -> Timeline {
 }
 
 #[test]
-fn what_was_paused_is_missing_from_recorded_time() {
+fn pauses_are_removed_from_recorded_time() {
     let mut timeline = Timeline::new(100, true);
     assert_eq!(timeline.pause(150), 150);
     assert_eq!(timeline.resume(400, true), 400);
@@ -113,7 +113,7 @@ fn cuts_never_go_backwards() {
 }
 
 #[test]
-fn a_piece_is_clipped_to_its_interval() {
+fn a_buffer_is_clipped_to_its_interval() {
     let mut timeline = Timeline::new(100, true);
     timeline.pause(150);
     timeline.resume(200, true);
@@ -130,7 +130,7 @@ fn a_piece_is_clipped_to_its_interval() {
 }
 
 #[test]
-fn an_undecided_start_holds_what_comes_after_it_too() {
+fn an_unresolved_start_holds_later_cuts_too() {
     let mut timeline = Timeline::new(100, false);
     assert_eq!(timeline.map(90, 10), Placement::Drop);
     assert_eq!(timeline.map(100, 10), Placement::Pending);
@@ -144,7 +144,7 @@ fn an_undecided_start_holds_what_comes_after_it_too() {
 }
 
 #[test]
-fn a_start_that_is_never_decided_before_its_end_leaves_nothing() {
+fn a_start_unresolved_at_the_end_records_nothing() {
     let mut timeline = Timeline::new(100, false);
     timeline.pause(200);
     timeline.resume(300, false);
@@ -175,7 +175,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_of_any_size_keep_the_same_instants(
+    fn the_size_of_buffers_does_not_change_what_is_kept(
         steps in prop::collection::vec(1u64..3_000_000, 1..40),
         size in 1u64..2_000_000,
     ) {
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn no_cut_moves_a_sample_by_more_than_half_a_period(
+    fn no_cut_moves_a_sample_by_more_than_half_a_sample(
         steps in prop::collection::vec(0u64..2_000_000_000, 1..400),
         rate in prop::sample::select(vec![8_000u32, 44_100, 48_000, 96_000, 192_000]),
         at in 0u64..1_000_000_000,

@@ -32,7 +32,7 @@ fn one_recordings_events_all_come_before_the_next_ones() {
 }
 
 #[test]
-fn a_kept_place_holds_back_what_comes_after_it() {
+fn a_reserved_position_holds_back_later_events() {
     let (dispatcher, receiver) = collector();
     let events = dispatcher.open();
     let slot = events.reserve();
@@ -103,7 +103,7 @@ proptest! {
     /// Compares with lists: recordings in the order they were opened, their events in the order of their positions,
     /// each exactly once; an event added by a handler comes last.
     #[test]
-    fn any_sequence_comes_in_the_order_of_the_places(steps in steps()) {
+    fn events_are_output_in_order_of_their_positions(steps in steps()) {
         let (dispatcher, receiver) = collector();
         let mut naive: Vec<Naive> = Vec::new();
         let mut lanes: Vec<Option<Events<u32>>> = Vec::new();

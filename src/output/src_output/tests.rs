@@ -310,7 +310,7 @@ fn all(seen: &mpsc::Receiver<Seen>) -> Vec<Seen> {
 }
 
 #[test]
-fn a_filesink_ends_up_with_the_patched_bytes() {
+fn filesink_gets_the_patched_bytes() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
     let rig = Rig::new();
@@ -465,7 +465,7 @@ fn a_sink_linked_late_prerolls_and_gets_the_next_recording() {
 }
 
 #[test]
-fn a_stuck_sink_holds_up_nobody() {
+fn a_stuck_sink_blocks_nothing_else() {
     const PIECES: usize = 300;
     const PIECE: usize = 64 << 10;
     let dir = tempfile::tempdir().unwrap();
@@ -506,7 +506,7 @@ fn a_stuck_sink_holds_up_nobody() {
 }
 
 #[test]
-fn a_backlog_that_cannot_be_kept_is_one_warning() {
+fn a_backlog_that_cannot_be_kept_posts_one_warning() {
     let rig = Rig::new();
     let (enter, entered) = mpsc::channel();
     let (leave, left) = mpsc::channel::<()>();
@@ -573,7 +573,7 @@ fn a_sink_cycled_before_the_first_recording_gets_all_events() {
 }
 
 #[test]
-fn a_sink_not_cycled_is_a_warning_and_keeps_its_file() {
+fn a_sink_that_is_not_cycled_warns_and_keeps_its_file() {
     for boxed in [false, true] {
         let dir = tempfile::tempdir().unwrap();
         let (path, other) = (dir.path().join("a"), dir.path().join("b"));
@@ -598,7 +598,7 @@ fn a_sink_not_cycled_is_a_warning_and_keeps_its_file() {
 }
 
 #[test]
-fn a_failing_sink_is_one_warning() {
+fn a_failing_sink_posts_one_warning() {
     for err in [
         gst::FlowError::Error,
         gst::FlowError::NotNegotiated,
@@ -620,7 +620,7 @@ fn a_failing_sink_is_one_warning() {
 }
 
 #[test]
-fn unlinked_midway_is_one_warning() {
+fn unlinking_midway_posts_one_warning() {
     let rig = Rig::new();
     let (sink, seen) = bare(true, || Ok(gst::FlowSuccess::Ok));
     rig.pad.link(&sink).unwrap();
@@ -808,7 +808,7 @@ enum Step {
 }
 
 #[test]
-fn a_recording_before_the_end_of_another_is_a_warning_and_leaves_it_alone() {
+fn starting_before_the_previous_recording_is_sent_warns_and_does_not_disturb_it() {
     let (file, warnings) = overlapping(&[
         (7, Step::Begin(true)),
         (7, Step::Write(0, b"header")),
@@ -828,7 +828,7 @@ fn a_recording_before_the_end_of_another_is_a_warning_and_leaves_it_alone() {
 }
 
 #[test]
-fn an_end_without_a_begin_ends_nothing() {
+fn a_cut_that_ends_nothing_is_ignored() {
     let (file, warnings) = overlapping(&[
         (8, Step::End),
         (7, Step::Begin(true)),
@@ -843,7 +843,7 @@ fn an_end_without_a_begin_ends_nothing() {
 }
 
 #[test]
-fn a_recording_unsent_while_unlinked_leaves_room_for_the_next() {
+fn a_recording_dropped_while_unlinked_makes_way_for_the_next() {
     let rig = Rig::new();
     rig.up();
     assert!(!rig.out().begin(7, &caps()));

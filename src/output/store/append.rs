@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_appended_is_part_of_the_last_blob() {
+    fn appended_bytes_are_in_the_last_blob() {
         let folder = tempfile::tempdir().unwrap();
         for mut store in stores(folder.path()) {
             write(&mut store, &[7; 100]);
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_aside_is_the_files_alone() {
+    fn bytes_set_aside_are_only_in_the_file() {
         let folder = tempfile::tempdir().unwrap();
         for mut store in stores(folder.path()) {
             let in_file = store.is_in_file();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cut_off_is_in_the_last_blob_alone() {
+    fn truncated_bytes_are_only_in_the_last_blob() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         for mut store in stores(folder.path()) {
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn without_room_there_is_nothing_of_it() {
+    fn nothing_is_written_without_space() {
         gst::init().unwrap();
         let Some(tiny) = Tiny::new() else {
             return;

@@ -202,7 +202,7 @@ proptest! {
 }
 
 #[test]
-fn one_piece_is_handed_out_without_a_copy() {
+fn a_single_buffer_is_handed_out_without_a_copy() {
     gst::init().unwrap();
     let piece = buffer(&noise(1, 10_000), Shape::Plain);
     let address = piece.map_readable().unwrap().as_ptr();
@@ -213,7 +213,7 @@ fn one_piece_is_handed_out_without_a_copy() {
 }
 
 #[test]
-fn a_patch_leaves_the_muxers_buffer_alone() {
+fn a_patch_does_not_modify_the_muxers_buffer() {
     gst::init().unwrap();
     let piece = buffer(&noise(1, 10_000), Shape::Plain);
     let mut store = Store::in_memory(1 << 20, None);
@@ -262,7 +262,7 @@ fn anonymous() -> u64 {
 }
 
 #[test]
-fn large_recordings_do_not_stay_in_memory() {
+fn large_recordings_are_spilled() {
     gst::init().unwrap();
     const SIZE: u64 = 256 << 20;
     let dir = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -290,7 +290,7 @@ fn large_recordings_do_not_stay_in_memory() {
 }
 
 #[test]
-fn a_full_disk_is_reported_once_and_memory_goes_on() {
+fn a_full_disk_is_reported_once_and_memory_is_used_instead() {
     gst::init().unwrap();
     let mut store = Store::in_file("/dev/full", 10, None).unwrap();
     let err = store.write(0, buffer(b"first", Shape::Plain)).unwrap_err();
@@ -374,7 +374,7 @@ fn fill(store: &mut Store) -> (io::Error, Vec<u8>) {
 }
 
 #[test]
-fn a_file_on_a_full_disk_loses_nothing_that_was_in_memory() {
+fn a_full_disk_loses_nothing_that_was_in_memory() {
     gst::init().unwrap();
     let Some(tiny) = Tiny::new() else {
         return;
@@ -406,7 +406,7 @@ fn a_file_on_a_full_disk_loses_nothing_that_was_in_memory() {
 }
 
 #[test]
-fn a_spill_to_a_full_disk_loses_nothing_that_was_in_memory() {
+fn spilling_to_a_full_disk_loses_nothing_that_was_in_memory() {
     gst::init().unwrap();
     for max_memory in [100_000, 2 << 20] {
         let Some(tiny) = Tiny::new() else {
@@ -429,7 +429,7 @@ fn a_spill_to_a_full_disk_loses_nothing_that_was_in_memory() {
 }
 
 #[test]
-fn a_file_that_takes_nothing_is_one_error_and_loses_nothing() {
+fn a_file_that_refuses_all_writes_posts_one_error_and_loses_nothing() {
     gst::init().unwrap();
     let Some(tiny) = Tiny::new() else {
         return;
@@ -452,7 +452,7 @@ fn a_file_that_takes_nothing_is_one_error_and_loses_nothing() {
 }
 
 #[test]
-fn a_patch_that_comes_with_the_first_error_is_not_lost() {
+fn a_patch_that_fails_first_is_not_lost() {
     gst::init().unwrap();
     let Some(tiny) = Tiny::new() else {
         return;
@@ -473,7 +473,7 @@ fn a_patch_that_comes_with_the_first_error_is_not_lost() {
 }
 
 #[test]
-fn what_cannot_be_spilled_stays_in_memory() {
+fn data_that_cannot_be_spilled_stays_in_memory() {
     gst::init().unwrap();
     let mut store = Store::in_memory(10, Some("/nonexistent".into()));
     store.write(0, buffer(b"0123456789", Shape::Plain)).unwrap();
@@ -510,7 +510,7 @@ fn flushed_bytes_are_in_the_file() {
 
 /// Changes to a file whose blobs are still held, or not even read.
 #[test]
-fn blobs_do_not_change_whatever_becomes_of_the_file() {
+fn blobs_do_not_change_whatever_happens_to_the_file() {
     gst::init().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a");
@@ -559,7 +559,7 @@ fn blobs_do_not_change_whatever_becomes_of_the_file() {
 }
 
 #[test]
-fn a_blob_that_has_no_room_has_no_bytes_and_takes_no_room() {
+fn a_blob_without_disk_space_has_no_bytes_and_uses_none() {
     gst::init().unwrap();
     let Some(tiny) = Tiny::new() else {
         return;
@@ -584,7 +584,7 @@ fn a_blob_that_has_no_room_has_no_bytes_and_takes_no_room() {
 }
 
 #[test]
-fn a_large_blob_shares_the_blocks_of_its_file_where_it_can() {
+fn a_large_blob_shares_the_blocks_of_its_file_if_possible() {
     gst::init().unwrap();
     let dir = tempfile::tempdir().unwrap();
     let Some(sharing) = Tiny::sharing(&dir.path().join("image")) else {

@@ -66,7 +66,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
-    fn a_cursor_finds_all_from_its_point_on(steps in steps(), from in 0u64..250) {
+    fn a_cursor_finds_everything_from_its_position_on(steps in steps(), from in 0u64..250) {
         gst::init().unwrap();
         let file = SpillFile::create(None).unwrap();
         let mut ring = Ring::default();
@@ -118,7 +118,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_that_is_still_read_is_forgotten() {
+fn media_with_a_reader_is_not_removed() {
     gst::init().unwrap();
     let mut ring = Ring::default();
     (0..100).for_each(|n| ring.push(Item::Media(media(n, 20_000)), Some(n % 10 == 0)));
@@ -136,7 +136,7 @@ fn nothing_that_is_still_read_is_forgotten() {
 }
 
 #[test]
-fn sound_can_be_begun_at_every_quarter_of_a_second() {
+fn audio_offers_an_entry_point_every_quarter_second() {
     gst::init().unwrap();
     let mut ring = Ring::default();
     (0..1000).for_each(|n| ring.push(Item::Media(media(n, 8)), None));
@@ -155,7 +155,7 @@ fn sound_can_be_begun_at_every_quarter_of_a_second() {
 
 /// A recording that has begun before anything came is told of the caps as any other.
 #[test]
-fn who_reads_an_empty_ring_finds_the_caps_that_come() {
+fn a_reader_of_an_empty_ring_gets_later_caps() {
     gst::init().unwrap();
     let mut ring = Ring::default();
     let mut cursor = ring.cursor(0);

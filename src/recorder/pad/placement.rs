@@ -59,7 +59,7 @@ impl Stream {
             return None;
         }
         // Encoders read past the end of an incomplete frame.
-        if let Media::Picture { size, .. } = self.media
+        if let Media::Video { size, .. } = self.media
             && buffer.size() < size
             && buffer.meta::<gst_video::VideoMeta>().is_none()
         {
@@ -88,7 +88,7 @@ impl Stream {
                 (part, plain, duration)
             }
             // A frame lasts until the end of the segment at most.
-            Media::Picture { .. } => {
+            Media::Video { .. } => {
                 let shown = stop.and_then(|stop| stop.checked_sub(start)).or(duration);
                 (buffer, inside.nseconds(), shown)
             }
@@ -183,7 +183,7 @@ impl Stream {
                 (header.samples, header.rate.unwrap_or(rate))
             }
             // Without a duration of its own, the frame rate of the caps applies.
-            Media::Picture { frame, .. } => {
+            Media::Video { frame, .. } => {
                 let own = buffer.duration().filter(|length| !length.is_zero());
                 return own.or(frame).or(buffer.duration());
             }

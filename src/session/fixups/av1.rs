@@ -13,8 +13,8 @@ pub fn tell_by_caps(parser: &gst::Element) {
     let record_known = Arc::new(OnceLock::new());
     let known = record_known.clone();
     probe(&sink, gst::PadProbeType::BUFFER, move |_, info| {
-        let picture = info.buffer().and_then(|buffer| buffer.map_readable().ok());
-        if let Some(record) = picture.and_then(|picture| av1_record(&picture)) {
+        let frame = info.buffer().and_then(|buffer| buffer.map_readable().ok());
+        if let Some(record) = frame.and_then(|frame| av1_record(&frame)) {
             let _ = record_known.set(record);
         }
         gst::PadProbeReturn::Remove

@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whole_samples_change_places() {
+    fn channels_are_reordered_in_whole_samples() {
         let mut samples = [0, 1, 2, 3, 4, 5, 10, 11, 12, 13, 14, 15, 99];
         reorder(&mut samples, 2, &[0, 2, 1]);
         assert_eq!(samples, [0, 1, 4, 5, 2, 3, 10, 11, 14, 15, 12, 13, 99]);

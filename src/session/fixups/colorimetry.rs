@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_unknown_of_colours_follows_from_the_matrix() {
+    fn unknown_colorimetry_follows_from_the_matrix() {
         gst::init().unwrap();
         for (given, whole) in [
             ("1:4:0:0", "1:4:7:1"),

@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn decode_times_rise_and_never_pass_the_presentation() {
+    fn decode_times_increase_and_never_exceed_presentation_times() {
         gst::init().unwrap();
         let crowded = [(0, 0), (160, 1), (80, 2), (40, 40), (120, 80)];
         assert_eq!(placed(&mut Track::new(80_000_000), 0), crowded);

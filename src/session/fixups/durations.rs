@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_found_by_time_in_any_order() {
+    fn sizes_are_found_by_time_in_any_order() {
         let mut lengths = Lengths::default();
         for frame in 0..3 {
             lengths.note(frame * 40_000_000, 10 + frame);

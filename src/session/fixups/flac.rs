@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_frame_is_in_front_of_the_one_before_it() {
+    fn frames_stay_in_order() {
         gst::init().unwrap();
         let ms = gst::ClockTime::from_mseconds;
         let mut count = Count::default();
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_frame_is_left_alone() {
+    fn other_bytes_than_frames_are_unchanged() {
         let mut count = Count::default();
         for bytes in [
             &b"fLaC"[..],

@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_of_which_nobody_tells_is_counted_as_frames_and_jitter_is_not() {
+    fn an_unsignalled_gap_is_counted_in_frames_and_jitter_is_not() {
         assert_eq!(frames().come_back(MS * 400), None);
         assert_eq!(frames().come_back(MS * 495), None);
         let missing = frames().come_back(MS * 601).unwrap();
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_gap_the_frames_of_which_nobody_told_are_missing() {
+    fn frames_lost_without_a_gap_event_are_counted_as_missing() {
         let mut frames = frames();
         assert_eq!(frames.stay_away(MS * 500).len(), 2);
         assert_eq!(frames.come_back(MS * 520), Some(vec![(MS * 480, MS * 40)]));

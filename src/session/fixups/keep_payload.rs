@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn parameter_sets_are_compared_without_what_follows() {
+    fn parameter_sets_are_compared_without_trailing_bytes() {
         gst::init().unwrap();
         let same = |one: &[u8], other: &[u8]| have_same_sets(&caps(one), &caps(other));
         assert!(same(&[1, 100, 0, 13], &[1, 100, 0, 13, 0xfd]));

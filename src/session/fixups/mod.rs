@@ -42,7 +42,7 @@ pub use table::TABLE;
 use super::pipeline::{ContainerEnd, Listener, TrackMedia, failed};
 use super::{alpha_encoder, alpha_input, overlap::Overlap};
 use crate::{
-    formats::{self, Keep, Picture, Plan},
+    formats::{self, Keep, Plan, VideoInput},
     gate::headroom,
     log::CAT,
     model::{Codec, Container, Error, Kind},
@@ -117,7 +117,7 @@ pub struct ChainSpec {
     /// Initial caps at the gate's output.
     pub caps: gst::Caps,
     /// Format of the raw video encoder's input.
-    pub picture: Option<Picture>,
+    pub video_input: Option<VideoInput>,
     /// Factory name of the encoder; set from [`Install::Encoder`] on.
     pub encoder: Option<glib::GString>,
     /// Whether this encoder takes over in the middle of a copied track, whose header has already been written.
@@ -149,7 +149,7 @@ impl ChainSpec {
             copied: plan.copied.get(index).copied().unwrap_or_default(),
             has_parser: plan.parser(index).is_some(),
             caps: track.caps.clone(),
-            picture: plan.picture(index, &track.caps, keep, track.is_turned()),
+            video_input: plan.video_input(index, &track.caps, keep, track.is_turned()),
             encoder: None,
             takes_over: false,
             resumes: false,
@@ -176,7 +176,7 @@ impl ChainSpec {
 
     /// Whether the muxer receives packets in the form that [`formats::join_alpha`] produces.
     pub fn has_joined_alpha(&self) -> bool {
-        let splits = self.picture.as_ref().is_some_and(|p| p.splits_alpha);
+        let splits = self.video_input.as_ref().is_some_and(|p| p.splits_alpha);
         if self.copied {
             alpha_encoder::are_joined(&self.caps) || self.joins_alpha()
         } else {

@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_frame_of_a_buffer_loses_the_mark() {
+    fn every_frame_of_a_buffer_loses_the_flag() {
         // Two frames of nine bytes.
         let frame = [0xff, 0xf9, 0x4c, 0x80, 0x01, 0x3f, 0xfc, 1, 2];
         let mut bytes = [frame, frame].concat();

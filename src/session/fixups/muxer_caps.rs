@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn mp4_is_told_where_the_chroma_of_vp9_is() {
+    fn vp9_caps_get_a_chroma_site_for_mp4mux() {
         let text = "video/x-vp9,width=64,height=48,profile=(string)0,chroma-format=(string)4:2:0,colorimetry=bt709";
         let caps = given(Container::Mp4, Codec::Vp9, text).unwrap();
         let fields = caps.structure(0).unwrap();
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_template_names_is_there_or_refused() {
+    fn pads_follow_the_template_or_are_refused() {
         gst::init().unwrap();
         let taken: gst::Caps = "video/x-vp8,width=[16,64],height=[16,64],framerate=[0/1,90/1]"
             .parse()
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_header_a_file_would_have_no_media() {
+    fn a_file_without_a_header_has_no_media() {
         for (codec, text) in [
             (Codec::Vorbis, "audio/x-vorbis"),
             (Codec::Vorbis, "audio/x-vorbis,streamheader=(buffer)<00>"),

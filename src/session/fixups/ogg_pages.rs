@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pages_begin_behind_holes_and_with_timeslices() {
+    fn pages_begin_after_gaps_and_at_timeslices() {
         const MS: Ns = 1_000_000;
         let mut track = Track {
             next_slice: 100 * MS,

@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_is_later_than_its_sound_by_the_pre_skip() {
+    fn a_block_is_later_than_its_audio_by_the_pre_skip() {
         let muxer_adds = length(STAND_IN.into());
         // The first packet of opusenc, clipped by the pre-skip, and the next one.
         assert_eq!(block(0, 13_500_000, Some(312)), (0, 20_000_000));
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn caps_keep_all_but_the_pre_skip() {
+    fn caps_keep_everything_but_the_pre_skip() {
         gst::init().unwrap();
         let caps = |samples: u16| {
             let mut header = *b"OpusHead\x01\x02\0\0\x80\xbb\0\0\0\0\0";

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_webrtc_says_is_enough() {
+    fn caps_of_webrtc_are_sufficient() {
         for (text, channels) in [
             ("audio/x-opus", 2),
             ("audio/x-opus,channels=1,channel-mapping-family=0", 1),
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn more_channels_need_a_table() {
+    fn more_than_two_channels_need_a_mapping_table() {
         let table =
             "audio/x-opus,channels=3,channel-mapping-family=1,stream-count=2,coupled-count=1";
         let given = format!("{table},channel-mapping=(int)<0,2,1>");

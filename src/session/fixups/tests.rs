@@ -25,7 +25,7 @@ const FOLDER: &str = "MEDIARECORDER_TEST_FIXUP_FOLDER";
 const RECORD: &str = "session::fixups::tests::record_for_a_row";
 
 #[test]
-fn every_row_has_a_name_and_a_proof_of_its_own() {
+fn every_row_has_a_unique_name_and_proof() {
     let names: Vec<_> = TABLE.iter().map(|fixup| fixup.name).collect();
     let proofs: Vec<_> = PROOFS.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, proofs, "in the same order");
@@ -164,7 +164,7 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_is_that_of_the_table() {
+fn the_page_is_up_to_date() {
     if std::env::var_os("MEDIARECORDER_WRITE_DOCS").is_some() {
         std::fs::write(PAGE, page()).unwrap();
     }
@@ -181,7 +181,7 @@ fn installed() -> (u32, u32) {
 }
 
 #[test]
-fn each_row_is_needed_where_it_says() {
+fn each_row_is_needed_in_the_versions_it_lists() {
     crate::fault::init();
     let only = std::env::var("FIXUP").unwrap_or_default();
     let rows = TABLE.iter().filter(|row| row.name.contains(&only));

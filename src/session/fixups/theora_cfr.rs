@@ -122,14 +122,14 @@ impl Grid {
     }
 
     /// Copies of the buffer for each of these frames.
-    pub(super) fn repeated(&self, picture: &gst::Buffer, frames: Range<u64>) -> Vec<gst::Buffer> {
+    pub(super) fn repeated(&self, buffer: &gst::Buffer, frames: Range<u64>) -> Vec<gst::Buffer> {
         let end = frames.end.min(frames.start.saturating_add(MAX_HOLE_FRAMES));
         let at = |frame| {
-            let mut picture = picture.clone();
-            let fields = picture.make_mut();
+            let mut copy = buffer.clone();
+            let fields = copy.make_mut();
             fields.set_pts(self.time(frame));
             fields.set_duration(self.time(1));
-            picture
+            copy
         };
         (frames.start..end).map(at).collect()
     }
@@ -183,10 +183,10 @@ pub fn count(encoder: &gst::Element, resumes: bool) {
     probe(&src, gst::PadProbeType::BUFFER, move |pad, info| {
         let packets = {
             let mut grid = lock(&grid);
-            let Some(picture) = info.buffer() else {
+            let Some(frame) = info.buffer() else {
                 return gst::PadProbeReturn::Ok;
             };
-            if grid.passing || picture.flags().contains(gst::BufferFlags::HEADER) {
+            if grid.passing || frame.flags().contains(gst::BufferFlags::HEADER) {
                 return gst::PadProbeReturn::Ok;
             }
             let Some(frames) = grid.encoding.pop_front() else {
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_variable_gets_a_rate() {
+    fn variable_frame_rates_get_a_value() {
         gst::init().unwrap();
         let caps = |fields: &str| format!("video/x-raw{fields}").parse::<gst::Caps>().unwrap();
         for (fields, numer, denom) in [
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn pictures_of_any_length_are_on_the_grid() {
+    fn frames_of_any_length_are_on_the_grid() {
         gst::init().unwrap();
         let mut grid = Grid::default();
         let caps = gst::Caps::builder("video/x-raw")

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn caps_get_a_header_where_they_have_none_of_use() {
+    fn caps_without_a_usable_header_get_one() {
         gst::init().unwrap();
         let caps = |fields: &str| {
             let text = format!("video/x-vp8,width=320,height=240{fields}");

@@ -35,7 +35,7 @@ pub struct Feed {
     /// For audio tracks.
     pub(super) delay: Option<Delay>,
     /// Input format of the encoder, for raw video.
-    pub picture: Option<formats::Picture>,
+    pub video_input: Option<formats::VideoInput>,
     pub(super) spec: ChainSpec,
     /// The sink pad that the head's output is linked to.
     takes: gst::Pad,
@@ -158,7 +158,7 @@ impl<L: Listener> ChainBuilder<'_, L> {
         Ok(Feed {
             delay: head.spec.delay(),
             takes_gaps: head.spec.takes_gaps(),
-            picture: head.spec.picture.clone(),
+            video_input: head.spec.video_input.clone(),
             appsrc: head.appsrc,
             monitor: head.monitor,
             mux_pad,

@@ -124,8 +124,8 @@ impl ContainerEnd {
     }
 
     /// Sets what the header has to signal for each track, in the order of the muxer's pads. Call before media arrives.
-    pub fn set_patch(&self, delays: Vec<formats::Delay>, pictures: Vec<formats::VideoTrack>) {
-        let mut patch = Patch::new(self.container, delays, pictures);
+    pub fn set_patch(&self, delays: Vec<formats::Delay>, video_tracks: Vec<formats::VideoTrack>) {
+        let mut patch = Patch::new(self.container, delays, video_tracks);
         patch.reserve_chapters(self.head.chapters_room);
         patch.set_timeslice(self.timeslice);
         *lock(&self.patch) = patch;

@@ -150,8 +150,8 @@ impl Supervisor {
                 Pipeline::set_track_tags(feed, tags);
             }
             if let Some(encoder) = &encoder {
-                if let Some(picture) = &feed.picture {
-                    session.set_conversion(track.name(), Conversion::Encoder(picture.clone()));
+                if let Some(video_input) = &feed.video_input {
+                    session.set_conversion(track.name(), Conversion::Encoder(video_input.clone()));
                 }
                 pipeline_events.set_running(number, Some(encoder));
             } else if feed.loses_alpha() {

@@ -1,6 +1,6 @@
 //! Resolves starts and resumes that have to wait for the earliest buffer, or for a key frame.
 
-use super::{Coordinator, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_PICTURE};
+use super::{Coordinator, KEY_FRAME_AGAIN, KEY_FRAME_PATIENCE, LONGEST_FRAME};
 use crate::{
     gate::KEY_FRAME_LIMIT,
     log::{CAT, time},
@@ -97,7 +97,7 @@ impl Coordinator {
             Some(now) if session.any_live() => now.saturating_sub(session.most_latency()),
             _ => arrived,
         };
-        let most = session.settings.patience_ns().max(LONGEST_PICTURE);
+        let most = session.settings.patience_ns().max(LONGEST_FRAME);
         let held_too_long = progress.saturating_sub(requested) > most;
         // Use the earliest keyframe, as each track has its own just after the requested time. Wait for other tracks
         // only as long as theirs could be earlier.

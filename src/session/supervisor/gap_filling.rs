@@ -36,7 +36,7 @@ impl Coordinator {
             latency: track.latency(),
             encoded: track.is_encoded(),
             fillable: !track.is_encoded() || track.takes_gaps() || track.has_silence(),
-            shows_picture: track.shows_picture(),
+            has_current_frame: track.has_current_frame(),
             // A track whose queue is full is not waited for.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
             held_back: full && !track.is_live(),

@@ -1,8 +1,6 @@
 //! Resolves ends of parts that have to wait for a frame.
 
-use super::{
-    Coordinator, FRAME_PATIENCE, KEY_FRAME_AGAIN, LATE_FRAME, LONGEST_PICTURE, SPLIT_AHEAD,
-};
+use super::{Coordinator, FRAME_PATIENCE, KEY_FRAME_AGAIN, LATE_FRAME, LONGEST_FRAME, SPLIT_AHEAD};
 use crate::{
     gate::KEY_FRAME_LIMIT,
     model::{Kind, timeline::Ns},
@@ -142,7 +140,7 @@ impl Coordinator {
         // The frames that have arrived do not belong to the next part. With live sources, neither does media that
         // other tracks have had for long.
         let most = if track.is_live() {
-            session.settings.patience_ns().max(LONGEST_PICTURE)
+            session.settings.patience_ns().max(LONGEST_FRAME)
         } else {
             Ns::MAX
         };

@@ -57,7 +57,7 @@ impl Track {
 
     /// Lets the frame dropper work in front of an encoder that is too slow.
     fn drop_frames(&self, inner: &mut Inner, part: usize, appsrc: &gst_app::AppSrc) {
-        if self.has_live_pictures(inner) {
+        if self.has_live_frames(inner) {
             let outlet = inner.outlets.of(part);
             let counts = frame_dropper::Counts {
                 fed: outlet.fed.clone(),

@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gathered_goes_on_when_it_is_let_go() {
+    fn a_batch_is_pushed_when_it_is_released() {
         let (mut feed, pipeline, appsink) = gathering();
         (1..5).for_each(|number| feed.give(packet(number)));
         let moment = gst::ClockTime::from_mseconds(100);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_flight_goes_to_the_next_encoder_in_its_place() {
+    fn media_in_flight_is_replayed_to_the_next_encoder_in_order() {
         let (mut feed, failed, _) = gathering();
         feed.give(packet(1));
         feed.flush_batch();
@@ -464,7 +464,7 @@ mod tests {
     }
 
     #[test]
-    fn no_more_is_gathered_than_a_few() {
+    fn a_batch_is_bounded() {
         let (mut feed, pipeline, appsink) = gathering();
         (1..=200).for_each(|number| feed.give(packet(number)));
         let moment = gst::ClockTime::from_mseconds(100);

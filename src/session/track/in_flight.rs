@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_come_out_is_not_replayed() {
+    fn encoded_media_is_not_replayed() {
         gst::init().unwrap();
         let flight = InFlight::default();
         flight.keep(&caps("video/x-raw, width=16"));
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_are_replayed_from_a_key_frame() {
+    fn packets_are_replayed_from_a_keyframe() {
         gst::init().unwrap();
         let flight = InFlight::default();
         flight.keep(&caps("video/x-vp8"));
@@ -365,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_on_as_it_is_or_is_drained_is_not_in_flight() {
+    fn copied_and_drained_media_is_not_in_flight() {
         gst::init().unwrap();
         let flight = InFlight::default();
         flight.keep(&caps("video/x-vp8"));
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_bounded() {
+    fn the_memory_is_bounded() {
         gst::init().unwrap();
         let flight = InFlight::default();
         let memory = gst::Buffer::with_size(16 << 20).unwrap();
@@ -419,7 +419,7 @@ mod tests {
     proptest! {
         /// However frames are reordered: none that has not come out is lost, and decoding can start.
         #[test]
-        fn nothing_that_waits_is_lost(
+        fn no_queued_media_is_lost(
             keys in proptest::collection::vec(prop::bool::weighted(0.2), 1..60),
             outs in proptest::collection::vec(0u64..60, 0..20),
         ) {

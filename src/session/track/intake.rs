@@ -185,7 +185,7 @@ impl Track {
 
     /// With `waiting` others queued, copies a live frame so that upstream's pool does not run dry.
     fn spared(&self, inner: &Inner, input: Input, waiting: usize) -> Input {
-        if waiting < SCARCE || !self.has_live_pictures(inner) {
+        if waiting < SCARCE || !self.has_live_frames(inner) {
             return input;
         }
         let copy = input.buffer.copy_deep();

@@ -107,7 +107,7 @@ impl Track {
     }
 
     /// Whether it is live raw video: capture pools are small.
-    pub(super) fn has_live_pictures(&self, inner: &Inner) -> bool {
+    pub(super) fn has_live_frames(&self, inner: &Inner) -> bool {
         self.is_live() && matches!(inner.gate, Some(Gate::Video(_)))
     }
 }

@@ -11,7 +11,7 @@ const MS: Ns = 1_000_000;
 const SECOND: Ns = 1_000 * MS;
 const PATIENCE: Ns = 2 * SECOND;
 /// Size of a raw video frame in these tests.
-const PICTURE: usize = 32 * 24 * 3 / 2;
+const FRAME: usize = 32 * 24 * 3 / 2;
 
 const CAPS: [(&str, &str); 4] = [
     (
@@ -105,7 +105,7 @@ impl Stream {
         let track = Track::new(&spec, &shared);
         track.set_caps(&caps).unwrap();
         let (length, size) = match (video, encoded) {
-            (true, false) => (40 * MS, PICTURE),
+            (true, false) => (40 * MS, FRAME),
             (true, true) => (40 * MS, 2_000),
             (false, false) => (10 * MS, 480 * 4),
             (false, true) => (20 * MS, 200),
@@ -212,7 +212,7 @@ proptest! {
 
     /// Whatever happens upstream: no track ends, none holds more than its queue may, and output is in order.
     #[test]
-    fn nothing_that_happens_upstream_ends_a_track_or_fills_the_memory(
+    fn no_upstream_sequence_ends_a_track_or_fills_memory(
         kind in prop::sample::select(CAPS.to_vec()),
         live in any::<bool>(),
         steps in prop::collection::vec(step(), 1..40),

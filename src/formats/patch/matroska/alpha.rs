@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_with_alpha_becomes_a_group_of_its_length() {
+    fn a_block_with_alpha_becomes_a_block_group_of_the_same_length() {
         let mut blocks = blocks();
         let cluster = [0x1f, 0x43, 0xb6, 0x75, 0x83, 0xe7, 0x81, 100];
         assert_eq!(blocks.follow(&cluster), Followed::Same);
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn other_blocks_stay_as_they_are() {
+    fn other_blocks_are_unchanged() {
         let mut blocks = blocks();
         let other = simple_block(1, 0, KEY, &join(b"colour", b"alpha"));
         assert_eq!(blocks.follow(&other), Followed::Same);
@@ -232,7 +232,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lengths_stay(
+        fn lengths_do_not_change(
             colour in 0usize..70_000,
             alpha in 0usize..70_000,
             time in any::<i16>(),
@@ -253,7 +253,7 @@ mod tests {
         }
 
         #[test]
-        fn bytes_of_anything_do_no_harm(writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..9)) {
+        fn arbitrary_bytes_do_no_harm(writes in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..80), 0..9)) {
             let mut blocks = blocks();
             for write in writes {
                 blocks.follow(&write);

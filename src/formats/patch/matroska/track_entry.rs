@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn additions_fit_into_what_long_sizes_leave() {
+    fn additions_fit_into_the_space_of_long_sizes() {
         let old = entry("Video\0", &[]);
         let new = with_additions(&old, &alpha()).unwrap();
         assert_eq!(new.len(), old.len());
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn elements_fit_into_any_length_that_is_long_enough() {
+    fn elements_are_padded_to_any_sufficient_length() {
         for content in 0..300 {
             let element = Element {
                 id: 0xae,
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_left_alone() {
+    fn other_bytes_than_entries_are_unchanged() {
         let whole = entry("Video", &[0x55, 0xb0, 0x83, 0x55, 0xb9, 0x80]);
         for length in 0..whole.len() {
             for bytes in [&whole[..length], &whole[length..]] {

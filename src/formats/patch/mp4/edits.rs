@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn priming_is_not_shown_and_the_end_is_that_of_the_last_sample() {
+    fn priming_is_skipped_and_the_end_is_exact() {
         let begin = Begin::of(&trak(&[(0, 1_588)]));
         assert_eq!((begin.empty, begin.media_time), (0, 1_588));
         let shown = Shown::new(begin, times(0, 0, 97_588), 48_000, 3_000, 48_000);
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_begins_later_is_shown_later() {
+    fn a_track_that_begins_later_is_presented_later() {
         let begin = Begin::of(&trak(&[(150, u32::MAX), (0, 0)]));
         assert_eq!((begin.empty, begin.media_time), (150, 0));
         // Frames that are decoded 2 of 30 frames before they are presented.
@@ -165,14 +165,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_said_of_what_is_shown_as_it_is() {
+    fn no_entry_for_video_without_rotation() {
         let shown = Shown::new(Begin::of(&[]), times(0, 0, 3_000), 3_000, 3_000, 3_000);
         assert_eq!(shown.edts(3_000), Some(Vec::new()));
         assert_ne!(shown.edts(2_999), Some(Vec::new()));
     }
 
     #[test]
-    fn beyond_32_bits_the_entries_are_wide() {
+    fn entries_beyond_32_bits_are_64_bits_wide() {
         let shown = Shown {
             empty: 0,
             duration: 1 << 32,

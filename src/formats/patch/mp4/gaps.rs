@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_without_content_go_and_those_before_last_longer() {
+    fn empty_samples_are_removed_and_extend_the_previous_one() {
         let old = moof(&[(5, 0), (10, 7), (20, 0), (30, 0), (40, 9)]);
         let Some(Left::Some(new)) = without(&old, &[]) else {
             panic!();
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn others_stay_as_they_are_and_nothing_else_is_nothing() {
+    fn other_headers_are_unchanged() {
         assert_eq!(without(&moof(&[(10, 7), (20, 8)]), &[]), Some(Left::All));
         assert_eq!(without(&moof(&[(10, 0), (20, 0)]), &[]), Some(Left::None));
         let whole = moof(&[(10, 0), (20, 8)]);

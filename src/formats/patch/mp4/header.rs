@@ -17,7 +17,7 @@ use crate::{
 pub(super) fn moov(old: &[u8], info: &HeaderInfo<'_>) -> Option<Vec<u8>> {
     let mut new = Vec::new();
     let mut delays = info.delays.iter();
-    let mut pictures = info.pictures.iter();
+    let mut video_tracks = info.video_tracks.iter();
     for part in boxes(old) {
         let content = old.get(part.content..part.end)?;
         let kind = match part.name {
@@ -30,7 +30,7 @@ pub(super) fn moov(old: &[u8], info: &HeaderInfo<'_>) -> Option<Vec<u8>> {
                 new.extend_from_slice(&boxed(b"trak", &trak(content, delay)?)?);
             }
             Some(b"vide") => {
-                let of_track = pictures.next();
+                let of_track = video_tracks.next();
                 let turn = of_track.map_or_else(Orientation::default, |of_track| of_track.turn);
                 let turned = patch_tkhd_matrix(content, turn);
                 let content = turned.as_deref().unwrap_or(content);

@@ -38,7 +38,7 @@ pub struct HeaderInfo<'a> {
     /// Of the audio tracks, in order.
     pub delays: &'a [Delay],
     /// Of the video tracks, in order.
-    pub pictures: &'a [VideoTrack],
+    pub video_tracks: &'a [VideoTrack],
     /// Wall-clock time of recorded time 0, in nanoseconds since 1970.
     pub date: Option<i64>,
     /// Bytes to reserve for chapters.

@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_repeats_is_said_once() {
+    fn repeated_warnings_are_posted_once() {
         let mut table = Table::default();
         for second in 0..3 {
             table.begin_chunk(1_000 + second * 5_000, 1);
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fragments_own_time_counts() {
+    fn the_decode_time_of_a_fragment_takes_precedence() {
         let mut table = Table::default();
         table.begin_chunk(0, 1);
         // Later than the durations add up to, then earlier, then before the previous sample.
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_last_frame_that_rounds_to_nothing_is_shown() {
+    fn a_last_frame_with_a_duration_that_rounds_to_zero_is_kept() {
         let mut table = Table::default();
         table.begin_chunk(0, 1);
         for (time, duration) in [(0, 100), (100, 100), (200, 0)] {
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_shown_out_of_order_last_to_the_latest_end() {
+    fn with_b_frames_a_track_ends_with_its_latest_frame() {
         let mut table = Table::default();
         table.begin_chunk(0, 1);
         for (time, shift) in [(0, 200), (100, 500), (200, 200), (300, -100), (400, 0)] {
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_file_is_not_named() {
+    fn bytes_missing_from_the_file_are_not_indexed() {
         let table = || {
             let mut table = Table::default();
             for (at, from) in [(1_000, 0), (2_000, 1_000), (3_000, 2_000)] {
@@ -499,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_4_gib_places_are_wide() {
+    fn offsets_beyond_4_gib_use_co64() {
         let mut table = Table::default();
         for at in [1_000, u64::from(u32::MAX), u64::from(u32::MAX) + 1] {
             assert!(numbers(&table, b"co64").is_empty());

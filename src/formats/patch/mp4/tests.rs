@@ -26,10 +26,10 @@ fn header() -> Vec<u8> {
     [leaf(b"ftyp", b"iso5"), leaf(b"moov", &moov)].concat()
 }
 
-fn info<'a>(delays: &'a [Delay], pictures: &'a [VideoTrack]) -> HeaderInfo<'a> {
+fn info<'a>(delays: &'a [Delay], video_tracks: &'a [VideoTrack]) -> HeaderInfo<'a> {
     HeaderInfo {
         delays,
-        pictures,
+        video_tracks,
         ..HeaderInfo::default()
     }
 }
@@ -40,9 +40,9 @@ fn patched(
     position: u64,
     bytes: &[u8],
     delays: &[Delay],
-    pictures: &[VideoTrack],
+    video_tracks: &[VideoTrack],
 ) -> Vec<u8> {
-    match layout.patch(position, bytes, &info(delays, pictures), &mut None) {
+    match layout.patch(position, bytes, &info(delays, video_tracks), &mut None) {
         Some(Patched::Changed(bytes)) => bytes,
         other => panic!("{other:?}"),
     }
@@ -82,7 +82,7 @@ fn indexed(layout: &mut Layout) -> Vec<(u64, u64)> {
 }
 
 #[test]
-fn late_tracks_get_an_edit_and_all_that_follows_moves() {
+fn a_late_track_gets_an_edit_list_and_later_bytes_move() {
     let old = header();
     let delays = [Delay::Samples(1_588)];
     let mut layout = Layout::default();
@@ -112,7 +112,7 @@ fn late_tracks_get_an_edit_and_all_that_follows_moves() {
 }
 
 #[test]
-fn a_header_in_pieces_has_its_room_too() {
+fn a_header_in_several_buffers_gets_its_reserve() {
     let old = header();
     let ftyp = boxes(&old).next().unwrap().end;
     let mut layout = Layout::default();
@@ -124,7 +124,7 @@ fn a_header_in_pieces_has_its_room_too() {
 }
 
 #[test]
-fn the_index_names_the_fragments_where_they_are() {
+fn the_index_has_the_positions_of_the_fragments() {
     let old = header();
     let mut layout = Layout::default();
     let moved = patched(&mut layout, 0, &old, &[], &[]).len() - old.len();
@@ -151,7 +151,7 @@ fn the_index_names_the_fragments_where_they_are() {
 }
 
 #[test]
-fn heads_of_fragments_are_in_one_page() {
+fn the_head_of_a_fragment_is_within_one_page() {
     let old = header();
     for place in (0..3 * PAGE).step_by(4) {
         let mut layout = Layout::default();
@@ -180,7 +180,7 @@ fn heads_of_fragments_are_in_one_page() {
 }
 
 #[test]
-fn swapped_opus_headers_are_put_right_once() {
+fn swapped_opus_headers_are_corrected_once() {
     let opus = [Delay::PreSkip(0)];
     let new = patched(&mut Layout::default(), 0, &header(), &opus, &[]);
     assert_eq!(edit(&new), Some(312));
@@ -206,7 +206,7 @@ fn track_with(config: CodecConfig) -> VideoTrack {
 }
 
 /// A header with one video track, whose sample entry of this type has this record and another box after it.
-fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
+fn video_entry(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
     let mut hdlr = vec![0; 8];
     hdlr.extend_from_slice(b"vide");
     let mut visual = vec![0; VISUAL_ENTRY];
@@ -223,7 +223,7 @@ fn pictures(entry: &[u8; 4], name: &[u8; 4], record: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_moves() {
+fn wrong_records_are_replaced_and_later_bytes_move() {
     let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
     let av1 = track_with(CodecConfig::Av1(right.to_vec()));
     let longer = [[0; 5].as_slice(), &right, &[9; 3]].concat();
@@ -236,12 +236,12 @@ fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_mov
         &[0x81, 1, 0x0c, 0x1f],
         &[],
     ] {
-        let old = pictures(b"av01", b"av1C", wrong);
+        let old = video_entry(b"av01", b"av1C", wrong);
         let mut layout = Layout::default();
         let new = patched(&mut layout, 0, &old, &[], std::slice::from_ref(&av1));
         assert_eq!(
             new,
-            with_room(&pictures(b"av01", b"av1C", &right)),
+            with_room(&video_entry(b"av01", b"av1C", &right)),
             "sizes of all around it are right: {wrong:x?}"
         );
         assert_eq!(layout.place(old.len() as u64), new.len() as u64);
@@ -249,37 +249,49 @@ fn records_that_are_not_true_of_the_stream_are_replaced_and_all_that_follows_mov
     for level in [10, 31] {
         let record = |level| [1, 0, 0, 0, 0, level, 0x82, 6, 6, 6, 0, 0];
         let vp9 = track_with(CodecConfig::Vp9 { level });
-        let old = pictures(b"vp09", b"vpcC", &record(10));
+        let old = video_entry(b"vp09", b"vpcC", &record(10));
         let new = patched(&mut Layout::default(), 0, &old, &[], &[vp9]);
-        assert_eq!(new, with_room(&pictures(b"vp09", b"vpcC", &record(level))));
+        assert_eq!(
+            new,
+            with_room(&video_entry(b"vp09", b"vpcC", &record(level)))
+        );
     }
 }
 
 #[test]
-fn records_that_are_right_stay() {
+fn correct_records_are_unchanged() {
     let right = [0x81, 1, 0x0c, 0, 0x0a, 3, 1, 2, 3];
     let av1 = track_with(CodecConfig::Av1(right.to_vec()));
     let vp9 = track_with(CodecConfig::Vp9 { level: 31 });
     let nothing = VideoTrack::default();
-    for (old, pictures) in [
-        (pictures(b"av01", b"av1C", &right), &av1),
+    for (old, video_tracks) in [
+        (video_entry(b"av01", b"av1C", &right), &av1),
         // configOBUs may be missing (1.26 writes none), or be equivalent ones.
-        (pictures(b"av01", b"av1C", &right[..4]), &av1),
-        (pictures(b"av01", b"av1C", &right[..8]), &av1),
-        (pictures(b"av01", b"av1C", &[0; 5]), &nothing),
-        (pictures(b"vp09", b"vpcC", &[1, 0, 0, 0, 0, 40, 0x82]), &vp9),
-        (pictures(b"vp09", b"vpcC", &[1, 0, 0]), &vp9),
-        (pictures(b"avc1", b"avcC", &[0; 5]), &av1),
+        (video_entry(b"av01", b"av1C", &right[..4]), &av1),
+        (video_entry(b"av01", b"av1C", &right[..8]), &av1),
+        (video_entry(b"av01", b"av1C", &[0; 5]), &nothing),
+        (
+            video_entry(b"vp09", b"vpcC", &[1, 0, 0, 0, 0, 40, 0x82]),
+            &vp9,
+        ),
+        (video_entry(b"vp09", b"vpcC", &[1, 0, 0]), &vp9),
+        (video_entry(b"avc1", b"avcC", &[0; 5]), &av1),
     ] {
         let mut layout = Layout::default();
-        let new = patched(&mut layout, 0, &old, &[], std::slice::from_ref(pictures));
+        let new = patched(
+            &mut layout,
+            0,
+            &old,
+            &[],
+            std::slice::from_ref(video_tracks),
+        );
         assert_eq!(new, with_room(&old));
         assert_eq!(layout.place(old.len() as u64), new.len() as u64);
     }
 }
 
 #[test]
-fn broken_boxes_are_left_alone() {
+fn malformed_boxes_are_unchanged() {
     let whole = header();
     for length in 0..whole.len() {
         let mut layout = Layout::default();
@@ -311,7 +323,7 @@ fn broken_boxes_are_left_alone() {
         }
     }
     let av1 = track_with(CodecConfig::Av1(vec![0x81, 1, 0x0c, 0]));
-    let whole = pictures(b"av01", b"av1C", &[0; 5]);
+    let whole = video_entry(b"av01", b"av1C", &[0; 5]);
     for at in 0..whole.len() {
         for value in [0, 1, 7, 0xff] {
             let mut broken = whole.clone();

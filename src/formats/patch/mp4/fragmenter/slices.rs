@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_is_behind_its_begin_whatever_is_asked_for() {
+    fn a_limit_is_always_after_the_start() {
         for from in [0, 1, 1_000_000, u64::MAX / 2] {
             for timeslice in [0, 1, 10_000_000, 1_300_000_000, u64::MAX] {
                 let limit = Slices::new(timeslice).limit(from);

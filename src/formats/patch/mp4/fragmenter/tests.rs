@@ -174,7 +174,7 @@ fn sample(given: Given) -> Vec<gst::Buffer> {
 type Read = (u32, u32, u64, Vec<(u32, u32, bool)>);
 
 #[test]
-fn samples_of_a_fragment_keep_what_they_are() {
+fn samples_keep_their_flags() {
     let mut muxer = Muxer::new(0);
     muxer.sample(Given(VIDEO, 0, 40, 9, true));
     muxer.sample(Given(AUDIO, 0, 20, 5, true));
@@ -201,7 +201,7 @@ fn samples_of_a_fragment_keep_what_they_are() {
 }
 
 #[test]
-fn a_fragment_lasts_a_second_or_to_the_next_key_frame() {
+fn a_fragment_lasts_a_second_or_until_the_next_keyframe() {
     let mut muxer = Muxer::new(0);
     for n in 0..60 {
         let is_key = [0, 10, 50].contains(&n);
@@ -226,7 +226,7 @@ fn the_last_fragment_of_a_track_that_has_ended_is_written() {
 }
 
 #[test]
-fn timeslices_hold_their_time_and_at_most_a_sample_beyond_it() {
+fn timeslices_exceed_their_time_by_at_most_a_sample() {
     for (audio, video, slice) in [
         (33, None, 1_000),
         (40, None, 250),
@@ -285,7 +285,7 @@ fn timeslices_hold_their_time_and_at_most_a_sample_beyond_it() {
 
 /// It is not waited for longer than for a track whose frames take long.
 #[test]
-fn timeslices_go_on_without_a_track_that_has_ended() {
+fn timeslices_continue_after_a_track_has_ended() {
     let mut muxer = Muxer::new(250 * MS);
     muxer.sample(Given(VIDEO, 0, 40, 1, true));
     muxer.fragmenter.end_track(0);
@@ -302,7 +302,7 @@ fn timeslices_go_on_without_a_track_that_has_ended() {
 }
 
 #[test]
-fn data_that_is_requested_has_all_samples_so_far() {
+fn requested_data_has_all_samples_so_far() {
     let mut muxer = Muxer::new(100 * MS);
     muxer.sample(Given(VIDEO, 0, 90, 1, true));
     for n in 0..7 {
@@ -336,7 +336,7 @@ fn changed(change: impl Fn(Vec<gst::Buffer>) -> Vec<gst::Buffer>) -> (Vec<u8>, V
 
 /// The muxer's bytes are never lost, even those of a fragment in which something is wrong.
 #[test]
-fn a_fragment_that_does_not_match_its_media_is_kept_as_it_is() {
+fn a_fragment_that_does_not_match_its_media_is_unchanged() {
     let too_much = |mut buffers: Vec<gst::Buffer>| {
         buffers[2] = gst::Buffer::from_slice(vec![1; 6]);
         buffers
@@ -361,7 +361,7 @@ fn a_fragment_that_does_not_match_its_media_is_kept_as_it_is() {
 
 /// Nor is a sample moved in time.
 #[test]
-fn a_fragment_ends_where_decode_times_leap() {
+fn a_fragment_ends_where_decode_times_jump() {
     let mut muxer = Muxer::new(0);
     for (time, lasts) in [(0, 20), (20, 20), (60, 20), (80, 20)] {
         muxer.sample(Given(AUDIO, time, lasts, 1, true));
@@ -371,7 +371,7 @@ fn a_fragment_ends_where_decode_times_leap() {
 }
 
 #[test]
-fn what_cannot_be_followed_passes_behind_what_is_there() {
+fn unparsable_bytes_pass_through() {
     let mut muxer = Muxer::new(0);
     muxer.sample(Given(AUDIO, 0, 20, 5, true));
     let before = muxer.file.len();
@@ -384,7 +384,7 @@ fn what_cannot_be_followed_passes_behind_what_is_there() {
 
 proptest! {
     #[test]
-    fn all_media_comes_out_in_order(
+    fn all_media_is_output_in_order(
         steps in proptest::collection::vec((any::<bool>(), 1u32..300, 0u32..20, any::<bool>(), 0u8..20), 0..80),
         slice in 0u64..2_000,
     ) {
@@ -411,7 +411,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_followed_or_passed_on(
+    fn any_bytes_are_parsed_or_passed_through(
         buffers in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..20)
     ) {
         let mut muxer = Muxer::new(0);

@@ -200,19 +200,19 @@ fn recording() -> Recording {
     let mut recording = Recording::new(312);
     // 3 s of video, with the second frame presented after the third; 3 s of audio plus priming.
     for second in 0..3u64 {
-        let pictures = [(10_000, 2_000, 0), (10_000, 300, 10_000), (10_000, 100, 0)];
-        let mut pictures = pictures.to_vec();
-        pictures[2].2 = -10_000;
-        recording.fragment(1, second * 30_000, &pictures, Some(b'v'));
-        let sound = vec![(960, 80, 0); 50];
-        recording.fragment(2, second * 48_000, &sound, Some(b'a'));
+        let video = [(10_000, 2_000, 0), (10_000, 300, 10_000), (10_000, 100, 0)];
+        let mut video = video.to_vec();
+        video[2].2 = -10_000;
+        recording.fragment(1, second * 30_000, &video, Some(b'v'));
+        let audio = vec![(960, 80, 0); 50];
+        recording.fragment(2, second * 48_000, &audio, Some(b'a'));
     }
     recording.fragment(2, 144_000, &[(312, 80, 0)], Some(b'a'));
     recording
 }
 
 #[test]
-fn fragments_become_one_mdat_and_every_sample_has_its_place() {
+fn fragments_become_one_mdat_and_every_sample_has_an_offset() {
     let mut recording = recording();
     let fragmented = recording.file.clone();
     let ordinary = recording.end();
@@ -262,7 +262,7 @@ fn fragments_become_one_mdat_and_every_sample_has_its_place() {
 }
 
 #[test]
-fn edits_leave_out_priming_and_end_with_the_last_sample() {
+fn edit_lists_skip_priming_and_end_with_the_last_sample() {
     let moov = decoded(&recording().end().appended);
     let [video, audio] = &moov.trak[..] else {
         panic!("{moov:?}");
@@ -281,7 +281,7 @@ fn edits_leave_out_priming_and_end_with_the_last_sample() {
 }
 
 #[test]
-fn a_track_without_samples_stays_a_track() {
+fn a_track_without_samples_stays_in_the_moov() {
     gst::init().unwrap();
     let mut recording = Recording::new(0);
     recording.fragment(1, 0, &[(30_000, 10, 0)], Some(0));
@@ -292,7 +292,7 @@ fn a_track_without_samples_stays_a_track() {
 }
 
 #[test]
-fn what_is_beyond_32_bits_is_said_in_64() {
+fn values_beyond_32_bits_use_64() {
     gst::init().unwrap();
     let mut recording = Recording::new(312);
     let second = vec![(1_000, 10_000_000, 0); 30];
@@ -321,7 +321,7 @@ fn what_is_beyond_32_bits_is_said_in_64() {
 }
 
 #[test]
-fn an_hour_is_little_in_memory_and_made_ordinary_at_once() {
+fn an_hour_needs_little_memory_and_converts_at_once() {
     gst::init().unwrap();
     let mut recording = Recording::new(1_588);
     let mut chance = 1u32;
@@ -330,10 +330,10 @@ fn an_hour_is_little_in_memory_and_made_ordinary_at_once() {
         least + chance % (most - least)
     };
     for second in 0..3_600u64 {
-        let pictures: Vec<_> = (0..30).map(|_| (1_000, size(2_000, 9_000), 0)).collect();
-        recording.fragment(1, second * 30_000, &pictures, None);
-        let sound: Vec<_> = (0..47).map(|_| (1_024, size(300, 400), 0)).collect();
-        recording.fragment(2, second * 48_128, &sound, None);
+        let video: Vec<_> = (0..30).map(|_| (1_000, size(2_000, 9_000), 0)).collect();
+        recording.fragment(1, second * 30_000, &video, None);
+        let audio: Vec<_> = (0..47).map(|_| (1_024, size(300, 400), 0)).collect();
+        recording.fragment(2, second * 48_128, &audio, None);
     }
     let length = recording.length;
     let mut ending = recording.layout.take_ending(Vec::new());
@@ -352,7 +352,7 @@ fn an_hour_is_little_in_memory_and_made_ordinary_at_once() {
 
 /// Whatever is corrupted in a fragment or a header, there is no panic, and the output stays small.
 #[test]
-fn broken_fragments_break_nothing() {
+fn malformed_fragments_do_no_harm() {
     let whole = recording().file;
     for at in 0..whole.len().min(2_500) {
         for value in [0, 1, 7, 0x80, 0xff] {

@@ -18,7 +18,7 @@ pub struct Keep {
 
 /// Requirements for a track's video format.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct PictureRequest {
+pub struct VideoInputRequest {
     pub keep: Keep,
     /// The profile in the MIME type.
     pub profile: Option<Profile>,
@@ -81,7 +81,7 @@ impl Sampling {
 
 /// Format of an encoder's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct VideoInput {
     /// Allowed formats.
     pub formats: Vec<VideoFormat>,
     /// Whether the pixel aspect ratio is preserved.
@@ -170,12 +170,12 @@ pub fn stores_alpha(codec: Codec, container: Container) -> bool {
 ///
 /// Of the formats that installed encoders support, this is the best one that does not exceed the input, by alpha, then
 /// depth, then chroma.
-pub fn picture(
+pub fn video_input(
     (codec, container): (Codec, Container),
     info: &VideoInfo,
-    request: PictureRequest,
-) -> Picture {
-    let PictureRequest {
+    request: VideoInputRequest,
+) -> VideoInput {
+    let VideoInputRequest {
         keep,
         profile,
         is_turned,
@@ -185,7 +185,7 @@ pub fn picture(
     let is_lossless = codec == Codec::Ffv1;
     let keeps_fields = keeps_fields(codec, info, &request);
     if keep.alpha && input.alpha && stores_alpha(codec, container) {
-        return Picture {
+        return VideoInput {
             formats: vec![VideoFormat::A420],
             keeps_pixel_aspect: keep.pixel_aspect,
             splits_alpha: true,
@@ -212,7 +212,7 @@ pub fn picture(
         rgb: is_lossless && keep.chroma && input.rgb,
     };
     let keeps_pixel_aspect = keep.pixel_aspect;
-    let plain = Picture {
+    let plain = VideoInput {
         formats: vec![VideoFormat::I420, VideoFormat::Nv12],
         keeps_pixel_aspect,
         splits_alpha: false,
@@ -235,7 +235,7 @@ pub fn picture(
         .map(|(_, sampling)| *sampling)
         .max_by_key(|sampling| (sampling.alpha, sampling.depth, sampling.chroma));
     match best {
-        Some(best) => Picture {
+        Some(best) => VideoInput {
             formats: candidates
                 .iter()
                 .filter(|(_, sampling)| *sampling == best)
@@ -251,7 +251,7 @@ pub fn picture(
 }
 
 /// Whether to encode this video as interlaced.
-fn keeps_fields(codec: Codec, info: &VideoInfo, request: &PictureRequest) -> bool {
+fn keeps_fields(codec: Codec, info: &VideoInfo, request: &VideoInputRequest) -> bool {
     // Each field needs whole chroma blocks.
     let fits =
         info.interlace_mode() == VideoInterlaceMode::Interleaved && info.height().is_multiple_of(4);
@@ -275,7 +275,7 @@ pub fn can_encode_profile(codec: Codec, profile: Profile) -> bool {
     })
 }
 
-impl Picture {
+impl VideoInput {
     /// Whether an encoder accepts this format.
     pub fn suits(&self, factory: &gst::ElementFactory) -> bool {
         if self.keeps_fields && !encodes_interlaced(&factory.name()) {
@@ -337,7 +337,7 @@ mod tests {
     /// Input and codec; the encoder's input with nothing and with everything preserved; and what is converted in the
     /// latter case.
     #[test]
-    fn what_is_kept_follows_from_input_and_codec() {
+    fn preserved_properties_depend_on_input_and_codec() {
         use Codec::*;
         use VideoFormat as F;
         gst::init().unwrap();
@@ -360,20 +360,20 @@ mod tests {
         ] {
             let info = info(input);
             let codec = (codec, Container::Mp4);
-            let picture = picture(
+            let video_input = video_input(
                 codec,
                 &info,
-                PictureRequest {
+                VideoInputRequest {
                     keep: ALL,
                     ..Default::default()
                 },
             );
             assert!(
-                picture.formats.contains(&kept),
-                "{input} {codec:?}: {picture:?}"
+                video_input.formats.contains(&kept),
+                "{input} {codec:?}: {video_input:?}"
             );
-            assert_eq!(picture.converted(&info), converted, "{input} {codec:?}");
-            let plain = super::picture(codec, &info, PictureRequest::default());
+            assert_eq!(video_input.converted(&info), converted, "{input} {codec:?}");
+            let plain = super::video_input(codec, &info, VideoInputRequest::default());
             assert_eq!(plain.formats, [F::I420, F::Nv12], "{input} {codec:?}");
         }
     }
@@ -435,7 +435,7 @@ mod tests {
 
     /// With a release that has no table there, the rows are only printed.
     #[test]
-    fn the_page_says_what_is_kept() {
+    fn the_page_documents_what_is_kept() {
         use Codec::*;
         gst::init().unwrap();
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/FORMATS.md");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn hdr_keeps_its_depth_unasked() {
+    fn hdr_keeps_its_depth_by_default() {
         gst::init().unwrap();
         for (colorimetry, depth) in [("bt2100-pq", 10), ("bt2100-hlg", 10), ("bt2020", 8)] {
             let colorimetry = colorimetry.parse().unwrap();
@@ -464,13 +464,13 @@ mod tests {
                 .build()
                 .unwrap();
             let codec = (Codec::H265, Container::Mp4);
-            let picture = picture(codec, &info, PictureRequest::default());
-            assert_eq!(picture.sampling.depth, depth, "{colorimetry:?}");
+            let video_input = video_input(codec, &info, VideoInputRequest::default());
+            assert_eq!(video_input.sampling.depth, depth, "{colorimetry:?}");
         }
     }
 
     #[test]
-    fn a_profile_says_what_is_made() {
+    fn a_profile_determines_depth_and_chroma() {
         gst::init().unwrap();
         for (codec, depth, chroma, made) in [
             (Codec::Vp9, 10, Chroma::Subsampled, true),
@@ -487,16 +487,16 @@ mod tests {
                 "{codec:?} {profile:?}"
             );
             if made {
-                let picture = picture(
+                let video_input = video_input(
                     (codec, Container::Mp4),
                     &info(VideoFormat::Y44412le),
-                    PictureRequest {
+                    VideoInputRequest {
                         profile: Some(profile),
                         ..Default::default()
                     },
                 );
                 assert_eq!(
-                    (picture.sampling.depth, picture.sampling.chroma),
+                    (video_input.sampling.depth, video_input.sampling.chroma),
                     (depth, chroma)
                 );
             }
