@@ -4,7 +4,7 @@ mod common;
 
 use common::chance::{long, tenth};
 use common::harness::{
-    Kind, Outer, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
+    BusMessage, Kind, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
 };
 use common::judge::decode;
 use common::order::{self, Model, Seen};
@@ -277,11 +277,11 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     let (buffers, _, dropped) = counts(&rig.recorder, "audio_0");
     assert_eq!(dropped, 0, "of {buffers} of sound");
     let warnings: Vec<_> = rig
-        .outer
+        .bus
         .all()
         .into_iter()
         .filter(
-            |m| matches!(m, Outer::Warning { error, .. } if error.message().contains("too slow")),
+            |m| matches!(m, BusMessage::Warning { error, .. } if error.message().contains("too slow")),
         )
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
