@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::until;
 use common::asleep::Moment;
 use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
-use common::outer::until;
 use common::signal::tag::{self, PictureLog, SampleClock};
 use common::signal::{Sound, counted, feed, noise, picture};
 use gst::prelude::*;

@@ -26,7 +26,7 @@ fn hiss_for(sound: &Source, info: &AudioInfo, from: u64, length: u64) {
 
 fn sound_changes(mime: &str, tolerance: f64) {
     let take = Take::new(mime);
-    common::outer::init();
+    common::app::init();
     let of = |format, rate, channels| AudioInfo::builder(format, rate, channels).build().unwrap();
     let surround = {
         use gst_audio::AudioChannelPosition::*;
@@ -88,16 +88,16 @@ fn rate_channels_and_format_of_sound_in_webm() {
 fn a_change_of_rate_behind_latency_loses_nothing() {
     // What waits for its cut has the old caps.
     let take = Take::new(WAV);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let first = stereo(48_000);
     let second = stereo(24_000);
     let sound = take.sound(&first, Some(0));
-    take.outer.set_state(gst::State::Playing);
-    take.outer.act("start");
+    take.app.set_state(gst::State::Playing);
+    take.app.act("start");
     // All of it comes before its time.
     for n in 0..50 {
         sound.push(hiss(&first, n * 960, 960));
@@ -107,7 +107,7 @@ fn a_change_of_rate_behind_latency_loses_nothing() {
         sound.push(hiss(&second, n * 480, 480));
     }
     clock.set_time(gst::ClockTime::from_seconds(2));
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     let decoded = decode::sound(&take.path, 0, None).unwrap();
     assert_eq!(decoded.rate, 48_000);
@@ -253,9 +253,9 @@ fn the_orientation_of_pictures() {
             value.add::<gst::tags::ImageOrientation>(&to, gst::TagMergeMode::Replace);
             pictures.event(gst::event::Tag::new(tags));
         };
-        take.outer.set_state(gst::State::Playing);
+        take.app.set_state(gst::State::Playing);
         turned(turns[0].0);
-        take.outer.act("start");
+        take.app.act("start");
         for n in 0..40 {
             let turn = turns[n as usize / 10].0;
             if n == 30 && turn == "rotate-0" {

@@ -6,10 +6,10 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
+use common::app::App;
 use common::harness::log::check_recording;
 use common::harness::{Rig, assert_error, code};
 use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, parts, place};
-use common::outer::Outer;
 use common::signal::picture;
 use gst::prelude::*;
 use inputs::Source;
@@ -60,7 +60,7 @@ fn other_x265(form: &str) -> String {
 
 /// A recording of media that is pushed by hand.
 struct Take {
-    outer: Outer,
+    app: App,
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
@@ -69,10 +69,10 @@ impl Take {
     fn new(file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(file);
-        let outer = Outer::new("", &path);
-        outer.recorder.set_property("autostart", true);
+        let app = App::new("", &path);
+        app.recorder.set_property("autostart", true);
         Take {
-            outer,
+            app,
             _folder: folder,
             path,
         }
@@ -80,11 +80,11 @@ impl Take {
 
     /// Waits for the end, without an error; gives the warnings.
     fn wrap(&self) -> Vec<String> {
-        self.outer.wait_for("stop", 1);
-        self.outer.set_state(gst::State::Null);
-        let heard = self.outer.heard();
+        self.app.wait_for("stop", 1);
+        self.app.set_state(gst::State::Null);
+        let heard = self.app.heard();
         assert!(heard.iter().all(|event| event.name != "error"), "{heard:?}");
-        self.outer.warnings()
+        self.app.warnings()
     }
 }
 
@@ -137,8 +137,8 @@ fn part(coded: Coded, number: usize) -> Coded {
 
 /// Pushes the parts one after the other into a track of a recording, and ends it.
 fn play(take: &Take, template: &str, parts: &[Coded]) {
-    let source = Source::new(&take.outer.pad(template), &parts[0].caps, None);
-    take.outer.set_state(gst::State::Playing);
+    let source = Source::new(&take.app.pad(template), &parts[0].caps, None);
+    take.app.set_state(gst::State::Playing);
     for (number, part) in parts.iter().enumerate() {
         if number > 0 {
             source.caps(&part.caps);
@@ -287,14 +287,14 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     let avc = LARGE.to_owned() + &x264(AVC);
     let parts = [coded(VP8, 0), coded(&avc, 1), coded(&avc, 2)];
     let take = Take::new("take-%d.webm");
-    let source = Source::new(&take.outer.pad("video_%u"), &parts[0].caps, None);
-    take.outer.set_state(gst::State::Playing);
+    let source = Source::new(&take.app.pad("video_%u"), &parts[0].caps, None);
+    take.app.set_state(gst::State::Playing);
     for (number, part) in parts.iter().enumerate() {
         match number {
             1 => source.caps(&part.caps),
             2 => {
-                take.outer.wait_for("start", 1);
-                take.outer.act("split-now");
+                take.app.wait_for("start", 1);
+                take.app.act("split-now");
             }
             _ => {}
         }
@@ -302,7 +302,7 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     }
     source.end();
     assert_eq!(take.wrap(), Vec::<String>::new());
-    let files = parts::told(&take.outer);
+    let files = parts::told(&take.app);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, number) in files.iter().zip([2 * PART, PART]) {
         let found = decode::pictures(&file.path, 0).unwrap();
@@ -543,9 +543,9 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
         let take = Take::new(file);
         let sound = [sound_part(first, 0), sound_part(other, 1)];
         let shown = coded::video(VP8, SHOWN as u32);
-        let listens = Source::new(&take.outer.pad("audio_%u"), &sound[0].caps, None);
-        let sees = Source::new(&take.outer.pad("video_%u"), &shown.caps, None);
-        take.outer.set_state(gst::State::Playing);
+        let listens = Source::new(&take.app.pad("audio_%u"), &sound[0].caps, None);
+        let sees = Source::new(&take.app.pad("video_%u"), &shown.caps, None);
+        take.app.set_state(gst::State::Playing);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let first = sound[0].buffers.iter();

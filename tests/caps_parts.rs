@@ -5,8 +5,8 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
+use common::app::{App, place_for};
 use common::judge::{decode, file, parts};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use inputs::Source;
 use std::path::Path;
@@ -52,9 +52,9 @@ fn play(source: &Source, streams: &[Coded]) {
     source.end();
 }
 
-fn take(name: &str) -> (tempfile::TempDir, Outer) {
+fn take(name: &str) -> (tempfile::TempDir, App) {
     let (folder, path) = place_for(name);
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     (folder, outer)
 }

@@ -3,10 +3,10 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, STEREO, init, until};
 use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
-use common::outer::{DEADLINE, Outer, STEREO, init, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use std::path::Path;
@@ -144,31 +144,31 @@ fn the_played_signal_is_captured_whole() {
 fn record(mime: &str, path: &Path, sound: Sound) -> (Kept, tag::SampleClock) {
     let pulse = Pulse::new();
     let _player = Player::new(&pulse, sound);
-    let outer = Outer::new(mime, path);
-    let source = outer.source(&pulse.capture());
+    let app = App::new(mime, path);
+    let source = app.source(&pulse.capture());
     let clock = tag::watch(&source, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
     assert!(
         until(DEADLINE, || clock.passed() > 48000 / 2),
         "sound is captured"
     );
     for (action, then) in [("start", 700), ("pause", 500), ("resume", 700), ("stop", 0)] {
-        let (before, after) = outer.act(action);
+        let (before, after) = app.act(action);
         let cut = {
-            outer.wait_for(action, 1);
-            outer.cuts().last().unwrap().1
+            app.wait_for(action, 1);
+            app.cuts().last().unwrap().1
         };
         assert!(
             cut + MILLI >= before && cut <= after + MILLI,
             "{action} at {cut}, called between {before} and {after}"
         );
-        outer.wait_running(after + then * MILLI);
+        app.wait_running(after + then * MILLI);
     }
-    assert!(!outer.ended());
-    outer.set_state(gst::State::Null);
+    assert!(!app.ended());
+    app.set_state(gst::State::Null);
     file::decodes_quietly(path).unwrap();
-    (outer.kept(), clock)
+    (app.kept(), clock)
 }
 
 #[test]

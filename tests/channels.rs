@@ -33,7 +33,7 @@ fn recorded_as(
     )
     .parse()
     .unwrap();
-    let source = Source::new(&take.outer.pad("audio_%u"), &caps, None);
+    let source = Source::new(&take.app.pad("audio_%u"), &caps, None);
     take.roll();
     source.introduce();
     for n in 0..LENGTH / (20 * MILLI) {

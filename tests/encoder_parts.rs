@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::broken::fail_at;
 use common::judge::{file, parts};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MILLI: u64 = 1_000_000;
 
 /// The video encoders of a recording fail at these of their buffers, one after the other; later ones work.
-fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, Outer, Arc<AtomicUsize>) {
+fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, App, Arc<AtomicUsize>) {
     let (folder, path) = place_for(name);
-    let outer = Outer::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
     let count = Arc::<AtomicUsize>::default();
     let made = count.clone();
     outer

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, place_for, until};
 use common::disk::{Scenario, Small, child};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
 
@@ -14,8 +14,8 @@ const MILLI: u64 = 1_000_000;
 fn rig(
     location: &std::path::Path,
     fallback: &std::path::Path,
-) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
-    let outer = Outer::new("audio/wav", location);
+) -> (App, gst::Pad, common::signal::tag::SampleClock) {
+    let outer = App::new("audio/wav", location);
     outer
         .recorder
         .set_property("fallback-location", fallback.to_str().unwrap());
@@ -70,7 +70,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
 
 /// Every sample is in one part, where the first is its blob: that has what the disk did not take.
 fn assert_nothing_is_missing(
-    outer: &Outer,
+    outer: &App,
     clock: &common::signal::tag::SampleClock,
     folder: &std::path::Path,
 ) {
@@ -151,7 +151,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
             return;
         };
         let (folder, fallback) = place_for(&format!("fallback-%d.{name}"));
-        let outer = Outer::new(mime_type, &disk.path().join(format!("location.{name}")));
+        let outer = App::new(mime_type, &disk.path().join(format!("location.{name}")));
         let fallback = fallback.to_str().unwrap();
         outer.recorder.set_property("fallback-location", fallback);
         outer.recorder.set_property("blob-messages", true);
@@ -239,7 +239,7 @@ const SCENARIOS: [Scenario; 3] = [
     }),
 ];
 
-fn rig_in(folder: &std::path::Path) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
+fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::SampleClock) {
     rig(
         &folder.join("location-%d.wav"),
         &folder.join("fallback-%d.wav"),
@@ -247,7 +247,7 @@ fn rig_in(folder: &std::path::Path) -> (Outer, gst::Pad, common::signal::tag::Sa
 }
 
 /// One warning, no error, and the second of two parts is at the fallback location.
-fn assert_goes_on(outer: &Outer, first_is_whole: bool) {
+fn assert_goes_on(outer: &App, first_is_whole: bool) {
     let heard = outer.heard();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();

@@ -149,7 +149,7 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
     let _alone = THEORA
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    common::outer::init();
+    common::app::init();
     let (name, rank) = ("testfailingenc", gst::Rank::PRIMARY + 1_000);
     gst::Element::register(None, name, rank, failing::Failing::static_type()).unwrap();
     for (fickle, broken) in [
@@ -303,7 +303,7 @@ fn key_frames_come_to_the_frame() {
 #[test]
 fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
     const LENGTHS: [u64; 7] = [17, 40, 100, 33, 250, 8, 61];
-    common::outer::init();
+    common::app::init();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 160, 120)
         .fps(gst::Fraction::new(0, 1))
         .build()

@@ -2,11 +2,11 @@
 
 mod common;
 
+use common::app::{App, SMALL, STEREO, place_for, script};
 use common::chance::{Chance, long, skipped};
 use common::harness::Recorder;
 use common::judge::decode::{self, Sound as Decoded};
 use common::judge::{gstreamer, parts, place, samples, sync};
-use common::outer::{Outer, SMALL, STEREO, place_for, script};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 
@@ -146,7 +146,7 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
 /// Records with so many splits, whose distances are left to chance, and judges the parts.
 fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> {
     let (_directory, path) = place_for(&format!("split-%d.{}", kind.extension));
-    let outer = Outer::new(&kind.mime_type(), &path);
+    let outer = App::new(&kind.mime_type(), &path);
     let mut steps = Vec::new();
     let (frames, buffers) = if kind.video.is_some() {
         // Sound comes in earlier or later than video, so that calls would not be at a certain frame.

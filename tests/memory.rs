@@ -9,9 +9,9 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
+use common::app::{App, DEADLINE, place_for, until};
 use common::beside::dies_with_test;
 use common::judge::{decode, file, kept::Kept};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gst_allocators::{DmaBufAllocator, prelude::*};
 use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
@@ -53,7 +53,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
 /// Records with two pauses and a while of black, and judges the pictures.
 fn recorded_with_cuts(coded: Coded) {
     let (_directory, path) = place_for("cuts.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let mut playing = Playing::new(&outer, "video_%u", coded);
     let pad = playing.feed.pad.clone();
     outer.set_state(gst::State::Playing);
@@ -91,7 +91,7 @@ fn recorded_with_cuts(coded: Coded) {
 /// Records all of it from the first buffer to the end.
 fn recorded_whole(coded: Coded) {
     let (_directory, path) = place_for("whole.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let frames = coded.buffers.len();
     outer.set_state(gst::State::Playing);
@@ -188,7 +188,7 @@ fn dmabufs_with_lines_and_planes_apart() {
 #[test]
 fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     let (_directory, path) = place_for("none.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let raw = coded::video("identity", 10);
     let caps = with_feature(&raw.caps, "memory:DMABuf");
     let playing = Playing::new(
@@ -350,7 +350,7 @@ fn textures(format: &str, drawn: bool, frames: u32) -> Coded {
 #[ignore = "runs on a display that the test above makes"]
 fn on_a_display() {
     assert!(std::env::var_os(INSIDE).is_some(), "only inside");
-    common::outer::init();
+    common::app::init();
     assert!(
         gst::ElementFactory::find("glupload").is_some(),
         "no GL in GStreamer (Debian package gstreamer1.0-gl)"
@@ -366,7 +366,7 @@ fn on_a_display() {
 /// Where the pictures are changes while recording.
 fn from_texture_to_memory_and_back() {
     let (_directory, path) = place_for("change.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let kinds = [
         coded::video("identity", 40),
@@ -391,7 +391,7 @@ fn from_texture_to_memory_and_back() {
 /// Straight from elements of GL, with its context alive, stopped in the middle.
 fn a_live_line() {
     let (_directory, path) = place_for("live.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let source = outer.source(&format!(
         "videotestsrc is-live=true pattern=white ! {SMALL} ! glupload ! glcolorconvert ! \
          video/x-raw(memory:GLMemory),format=RGBA"

@@ -3,10 +3,10 @@
 
 mod common;
 
+use common::app::App;
 use common::chance::long;
 use common::judge::decode;
 use common::network::{Faults, Network, free_port, receive};
-use common::outer::Outer;
 use common::signal::tag;
 use gst::prelude::*;
 use std::time::Instant;
@@ -63,7 +63,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (length, outages, restarts) = plan();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     let ports = [free_port(), free_port()];
     let pictures = receive(

@@ -2,15 +2,15 @@
 
 mod common;
 
+use common::app::{App, SMALL, place_for};
 use common::judge::{file, parts, samples, sync};
-use common::outer::{Outer, SMALL, place_for};
 use common::signal::tag;
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Records into blobs of a second, and saves each; the parts, in these files.
-fn blobs(outer: &Outer, folder: &std::path::Path, media: impl FnOnce(&Outer)) -> Vec<parts::Part> {
+fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec<parts::Part> {
     outer.recorder.set_property("location", None::<&str>);
     outer.recorder.set_property("blob-messages", true);
     outer.recorder.set_property("max-size-time", SECOND);
@@ -53,7 +53,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         ("audio/mpeg", false),
     ] {
         let (folder, path) = place_for("none");
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let mut clock = None;
         let saved = blobs(&outer, folder.path(), |outer| {
             clock = Some(outer.counted(false, Some(250)).1);
@@ -80,7 +80,7 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
         "video/ogg;codecs=\"theora,vorbis\"",
     ] {
         let (folder, path) = place_for("none");
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let mut log = None;
         let saved = blobs(&outer, folder.path(), |outer| {
             let video = outer.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, place_for, until};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, SMALL, place_for, until};
 use common::signal::tag;
 use gst::prelude::*;
 
@@ -24,7 +24,7 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 #[test]
 fn live_pcm_ends_before_it_has_too_many_bytes() {
     let (_directory, path) = place_for("live-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     // 64 KiB are set aside for chapters.
     outer.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = outer.counted(true, None);
@@ -47,7 +47,7 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
 #[test]
 fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     let (_directory, path) = place_for("fast-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", 1_000_000u64);
     outer.recorder.set_property("autostart", true);
     let (_source, clock) = outer.counted(false, Some(3_000));
@@ -71,7 +71,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         ("webm", "video/webm;codecs=\"vp8,vorbis\""),
     ] {
         let (_directory, path) = place_for(&format!("fast-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let limit = 130_000;
         outer.recorder.set_property("max-size-bytes", limit);
         outer.recorder.set_property("autostart", true);
@@ -97,7 +97,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
 #[test]
 fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
     let (_directory, path) = place_for("copied-%d.mkv");
-    let outer = Outer::new("video/x-matroska", &path);
+    let outer = App::new("video/x-matroska", &path);
     let limit = 300_000;
     outer.recorder.set_property("max-size-bytes", limit);
     outer.recorder.set_property("autostart", true);
@@ -127,7 +127,7 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
 #[test]
 fn start_refuses_it_where_no_part_may_begin() {
     let (_directory, path) = place_for("one.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", SECOND);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);

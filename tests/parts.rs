@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, place_for, script, until};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
 use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
@@ -15,7 +15,7 @@ const MILLI: u64 = 1_000_000;
 #[test]
 fn live_pcm_is_split_to_the_sample() {
     let (_directory, path) = place_for("live-%02d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
     assert!(until(DEADLINE, || clock.runs()));
@@ -39,7 +39,7 @@ fn live_pcm_is_split_to_the_sample() {
 #[test]
 fn parts_of_audio_are_as_long_as_they_may_be() {
     let (_directory, path) = place_for("fast-%d.flac");
-    let outer = Outer::new("audio/flac", &path);
+    let outer = App::new("audio/flac", &path);
     outer
         .recorder
         .set_property("max-size-time", 1_000 * MILLI + 12_345);
@@ -67,7 +67,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
 #[test]
 fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     let (_directory, path) = place_for("paused-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(100));
     let steps = vec![
         (3, "start"),
@@ -98,7 +98,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
 #[test]
 fn every_frame_is_in_one_part() {
     let (_directory, path) = place_for("live-%d.webm");
-    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let outer = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (_clock, log) = outer.live();
     outer.act("start");
     for _ in 0..4 {
@@ -154,7 +154,7 @@ fn every_frame_is_in_one_part() {
 #[test]
 fn parts_of_a_file_split_by_time_begin_with_frames() {
     let (_directory, path) = place_for("fast-%d.mkv");
-    let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND);
     outer.recorder.set_property("autostart", true);
     let (_source, clock) = outer.counted(false, Some(500));
@@ -214,7 +214,7 @@ fn copied(
     (video, audio): (&str, &str),
     size_time: u64,
 ) -> Vec<parts::Part> {
-    let outer = Outer::new(mime_type, location);
+    let outer = App::new(mime_type, location);
     outer.recorder.set_property("max-size-time", size_time);
     outer.recorder.set_property("autostart", true);
     let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
@@ -306,7 +306,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
         ("mp3", "audio/mpeg"),
     ] {
         let (_directory, path) = place_for(&format!("ends-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND);
         outer.recorder.set_property("autostart", true);
         let (_source, _) = outer.counted(false, Some(150));
@@ -330,7 +330,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
 #[test]
 fn splits_behind_one_another_are_each_a_part() {
     let (_directory, path) = place_for("fast-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(60));
     let splits = (20..30).map(|number| (number, "split-now"));
     let steps = std::iter::once((3, "start")).chain(splits);

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{DEADLINE, until};
 use common::chance::{Chance, tenth};
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, begins, kept};
 use common::take::{Recipe, take};
 use gst::prelude::*;

@@ -2,11 +2,11 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, until};
 use common::chance::{Chance, long, skipped};
 use common::disk::Small;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples, sync, whole};
-use common::outer::{DEADLINE, Outer, SMALL, until};
 use common::past::{Bench, begins, kept};
 use common::signal::tag;
 use gst::prelude::*;
@@ -321,7 +321,7 @@ fn saves_until_it_is_killed() {
         return;
     };
     let location = std::path::Path::new(&folder).join("%d.webm");
-    let outer = Outer::new(WEBM, &location);
+    let outer = App::new(WEBM, &location);
     outer.recorder.set_property("pre-record-time", 800 * MILLI);
     outer.recorder.set_property("max-memory", 100_000u64);
     let (_clock, _pictures) = outer.live();

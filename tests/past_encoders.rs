@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{DEADLINE, until};
 use common::broken::fail_at;
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, kept};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};

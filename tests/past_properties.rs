@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{DEADLINE, until};
 use common::judge::{decode, file, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, kept};
 use common::signal::tag;
 use gst::prelude::*;

@@ -3,9 +3,9 @@
 mod common;
 mod inputs;
 
+use common::app::{DEADLINE, init, until};
 use common::beside::dies_with_test;
 use common::judge::{decode, place};
-use common::outer::{DEADLINE, init, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use inputs::*;
@@ -51,13 +51,13 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
     let port = socket.local_addr().unwrap().port();
     drop(socket);
     let take = Take::new(WAV);
-    let source = take.outer.source(&format!(
+    let source = take.app.source(&format!(
         "udpsrc address=127.0.0.1 port={port} buffer-size=1000000 \
          caps=\"application/x-rtp,media=audio,clock-rate=48000,encoding-name=L16,channels=2,payload=96\" ! \
          rtpjitterbuffer latency=200 ! rtpL16depay ! audioconvert ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved"
     ));
-    source.link(&take.outer.pad("audio_%u")).unwrap();
+    source.link(&take.app.pad("audio_%u")).unwrap();
     let sender = play(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=sound ! \
@@ -66,7 +66,7 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
     ));
     tag::audio(&pad_of(&sender, "sound"), Sound::Noise, 48_000);
     let arrived = tag_free_count(&source);
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     sender.set_state(gst::State::Playing).unwrap();
     assert!(until(DEADLINE, || arrived
         .load(std::sync::atomic::Ordering::SeqCst)
@@ -77,12 +77,12 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
         ("resume", 1500),
         ("stop", 0),
     ] {
-        let (_, after) = take.outer.act(action);
-        take.outer.wait_running(after + then * MILLI);
+        let (_, after) = take.app.act(action);
+        take.app.wait_running(after + then * MILLI);
     }
-    take.outer.wait_for("stop", 1);
+    take.app.wait_for("stop", 1);
     sender.set_state(gst::State::Null).unwrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     take.wrap();
     (take, kept)
 }
@@ -253,17 +253,17 @@ fn stage(server: &str) -> gst::Pipeline {
 
 fn take_of_both(server: &str) -> Result<(), String> {
     let take = Take::new("video/webm;codecs=\"vp8,opus\"");
-    let microphone = take.outer.source(&format!(
+    let microphone = take.app.source(&format!(
         "pulsesrc server={server} device=nul.monitor buffer-time=200000 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2"
     ));
     let camera = take
-        .outer
+        .app
         .source("pipewiresrc target-object=testcam ! videoconvert ! video/x-raw,format=I420");
     let (heard, seen) = (tag_free_count(&microphone), tag_free_count(&camera));
-    microphone.link(&take.outer.pad("audio_%u")).unwrap();
-    camera.link(&take.outer.pad("video_%u")).unwrap();
-    take.outer.set_state(gst::State::Playing);
+    microphone.link(&take.app.pad("audio_%u")).unwrap();
+    camera.link(&take.app.pad("video_%u")).unwrap();
+    take.app.set_state(gst::State::Playing);
     let flows =
         |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst) > 10;
     if !until(DEADLINE, || flows(&heard) && flows(&seen)) {
@@ -277,11 +277,11 @@ fn take_of_both(server: &str) -> Result<(), String> {
         ("resume", 1500),
         ("stop", 0),
     ] {
-        let (_, after) = take.outer.act(action);
-        take.outer.wait_running(after + then * MILLI);
+        let (_, after) = take.app.act(action);
+        take.app.wait_running(after + then * MILLI);
     }
-    take.outer.wait_for("stop", 1);
-    let kept = take.outer.kept();
+    take.app.wait_for("stop", 1);
+    let kept = take.app.kept();
     take.wrap();
     take.decodes_quietly();
     let (behind, off, windows) = distance(&take, &kept);

@@ -127,7 +127,7 @@ fn encoded_media_backwards_is_not_supported() {
     let samples: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()).collect();
     pipeline.set_state(gst::State::Null).unwrap();
     let caps = samples[0].caps_owned().unwrap();
-    let source = Source::new(&take.outer.pad("video_%u"), &caps, None);
+    let source = Source::new(&take.app.pad("video_%u"), &caps, None);
     take.roll();
     source.introduce();
     for sample in &samples {
@@ -137,9 +137,9 @@ fn encoded_media_backwards_is_not_supported() {
     for sample in &samples {
         source.push(sample.buffer_owned().unwrap());
     }
-    take.outer.wait_for("stop", 1);
-    take.outer.set_state(gst::State::Null);
-    let heard = take.outer.heard();
+    take.app.wait_for("stop", 1);
+    take.app.set_state(gst::State::Null);
+    let heard = take.app.heard();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     assert_error(&error, code::NOT_SUPPORTED);

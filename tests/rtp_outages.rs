@@ -3,10 +3,10 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, until};
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place};
 use common::network::{Faults, Network, free_port, receive};
-use common::outer::{DEADLINE, Outer, until};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use std::ops::Range;
@@ -119,7 +119,7 @@ struct Recording {
     _folder: tempfile::TempDir,
 }
 
-fn filled(outer: &Outer) -> [u64; 2] {
+fn filled(outer: &App) -> [u64; 2] {
     let stats = outer.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     ["video_0", "audio_0"].map(|pad| {
@@ -136,7 +136,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("outage.{extension}"));
     let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let ports = [free_port(), free_port()];
     let pads = [
         (ports[0], PICTURES, video, "video_%u"),
@@ -320,7 +320,7 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
 }
 
 fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
-    common::outer::init();
+    common::app::init();
     std::thread::scope(|scope| {
         let running = formats.iter().map(|(format, who)| {
             let (extension, video, audio) = format;

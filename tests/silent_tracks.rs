@@ -5,9 +5,9 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, SECOND, audio, video};
+use common::app::App;
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place, sync};
-use common::outer::Outer;
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ struct Recording {
     _folder: tempfile::TempDir,
 }
 
-fn filled(outer: &Outer, pad: &str) -> u64 {
+fn filled(outer: &App, pad: &str) -> u64 {
     let stats = outer.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let mut tracks = tracks
@@ -126,7 +126,7 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("silent.{extension}"));
     let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     outer.recorder.set_property("max-queue-time", plan.patience);
     let source = |caps: &gst::Caps, template: &str| {

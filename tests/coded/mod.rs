@@ -4,9 +4,9 @@
 
 pub mod drive;
 
+use crate::common::app::{App, init};
 use crate::common::harness::{Feed, media};
 use crate::common::judge::kept::Kept;
-use crate::common::outer::{Outer, init};
 use crate::common::signal::{Sound, tag};
 use gst::prelude::*;
 use std::collections::VecDeque;
@@ -118,9 +118,9 @@ pub struct Playing {
 }
 
 impl Playing {
-    pub fn new(outer: &Outer, template: &str, coded: Coded) -> Self {
+    pub fn new(app: &App, template: &str, coded: Coded) -> Self {
         Playing {
-            feed: Feed::of_caps(&outer.recorder, template, coded.caps.clone()),
+            feed: Feed::of_caps(&app.recorder, template, coded.caps.clone()),
             caps: coded.caps,
             rest: coded.buffers.iter().cloned().collect(),
             all: coded.buffers,

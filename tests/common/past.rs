@@ -1,8 +1,8 @@
 //! A recorder that keeps the past of live sources, and what is to be in its recordings.
 
+use super::app::{App, DEADLINE, Heard, SMALL, STEREO, until};
 use super::judge::kept::Kept;
 use super::judge::{file, parts, sync, whole};
-use super::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
 use super::signal::{Sound, tag};
 use gst::prelude::*;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ const FRAME: u64 = 1_000_000_000 / 30;
 
 /// A recorder that keeps the past of live sources.
 pub struct Bench {
-    pub outer: Outer,
+    pub outer: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
     pub pictures: Option<tag::PictureLog>,
@@ -25,7 +25,7 @@ impl Bench {
     pub fn new(mime_type: &str, extension: &str, past: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = directory.path().join(format!("%d.{extension}"));
-        let outer = Outer::new(mime_type, &location);
+        let outer = App::new(mime_type, &location);
         outer.recorder.set_property("pre-record-time", past);
         Self {
             outer,
@@ -163,7 +163,7 @@ pub fn kept(stop: &Heard) -> Kept {
 }
 
 /// Where each recording began.
-pub fn begins(outer: &Outer) -> Vec<u64> {
+pub fn begins(outer: &App) -> Vec<u64> {
     let heard = outer.heard();
     let starts = heard.iter().filter(|h| h.name == "start");
     starts.map(|h| h.running_time).collect()

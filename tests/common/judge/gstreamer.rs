@@ -7,7 +7,7 @@ use std::path::Path;
 
 /// Runs `decodebin` and what follows it; each buffer with its stamp in nanoseconds.
 fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict<()> {
-    super::super::outer::init();
+    super::super::app::init();
     let line = format!("filesrc name=in ! decodebin ! {line} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&line).map_err(|err| format!("{line}: {err}"))?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");

@@ -2,7 +2,7 @@
 
 use super::decode::{self, Pictures, Sound};
 use super::{Verdict, file};
-use crate::common::outer::Outer;
+use crate::common::app::App;
 use std::path::PathBuf;
 
 /// What `mediarecorder-part` says of one.
@@ -18,8 +18,8 @@ pub struct Part {
 }
 
 /// The parts that have been told, in order.
-pub fn told(outer: &Outer) -> Vec<Part> {
-    let heard = outer.heard();
+pub fn told(app: &App) -> Vec<Part> {
+    let heard = app.heard();
     let parts = heard.iter().filter(|heard| heard.name == "part");
     parts
         .map(|heard| {

@@ -76,7 +76,7 @@ pub struct Heard {
 
 /// A pipeline with a recorder in it.
 #[derive(Debug)]
-pub struct Outer {
+pub struct App {
     pub pipeline: gst::Pipeline,
     pub recorder: gst::Element,
     bus: gst::Bus,
@@ -85,7 +85,7 @@ pub struct Outer {
     ended: RefCell<bool>,
 }
 
-impl Outer {
+impl App {
     pub fn new(mime_type: &str, location: &Path) -> Self {
         init();
         let recorder = gst::ElementFactory::make("mediarecorder")
@@ -292,7 +292,7 @@ impl Outer {
     }
 }
 
-impl Drop for Outer {
+impl Drop for App {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
