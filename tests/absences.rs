@@ -219,7 +219,7 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     take.app.wait_running(from + 5 * SECOND);
     let blobs = take
         .app
-        .heard()
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
@@ -286,7 +286,7 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
     take.app.wait_running(first * FRAME + 4 * SECOND);
     let blobs = take
         .app
-        .heard()
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
@@ -314,7 +314,7 @@ fn where_nothing_flows_at_all_the_clock_goes_on() {
     take.app.wait_running(take.app.running_time() + 4 * SECOND);
     let blobs = take
         .app
-        .heard()
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();

@@ -197,7 +197,7 @@ fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet
     }
     source.push_event(gst::event::Eos::new());
     app.wait_for("stop", 1);
-    let heard = app.heard();
+    let heard = app.events();
     let errors = heard.iter().filter(|event| event.name == "error");
     errors
         .map(|event| {

@@ -343,7 +343,7 @@ fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
         coded::assert_copied(&path, stream, &playing.due(&kept), coded::whole);
     }
     let blobs = app
-        .heard()
+        .events()
         .into_iter()
         .filter(|heard| heard.name == "data-available");
     let ends: Vec<_> = blobs
@@ -490,7 +490,10 @@ fn flac_in_matroska_lasts_as_long_as_its_samples() {
         app.set_state(gst::State::Playing);
         app.wait_for("stop", 1);
         app.set_state(gst::State::Null);
-        let stops = app.heard().into_iter().filter(|event| event.name == "stop");
+        let stops = app
+            .events()
+            .into_iter()
+            .filter(|event| event.name == "stop");
         let durations: Vec<u64> = stops
             .map(|stop| stop.fields.get("duration").unwrap())
             .collect();

@@ -97,7 +97,7 @@ fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
 
 /// Running times up to which the blobs so far reach.
 fn reached(app: &App) -> Vec<u64> {
-    let heard = app.heard();
+    let heard = app.events();
     let blobs = heard.iter().filter(|event| event.name == "data-available");
     blobs.map(|blob| blob.running_time).collect()
 }
@@ -288,7 +288,7 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     app.set_state(gst::State::Playing);
     app.act("start");
     app.wait_for("start", 1);
-    let begun = app.heard()[0].running_time;
+    let begun = app.events()[0].running_time;
     let mut dues = Vec::new();
     for slice in 1..4 {
         let asked = begun + slice * SLICE + 40 * MILLI;

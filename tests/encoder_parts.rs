@@ -40,7 +40,7 @@ fn the_recording_goes_on_in_a_new_part() {
     outer.wait_running(outer.running_time() + 500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -70,7 +70,7 @@ fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
     let (_clock, _log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
@@ -85,7 +85,7 @@ fn a_recording_of_one_file_ends() {
     let (_clock, _log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     file::decodes_quietly(&parts::told(&outer)[0].path).unwrap();

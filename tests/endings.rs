@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, Heard, SMALL, STEREO, place_for, until};
+use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, place_for, until};
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
 use common::signal::{Sound, tag};
@@ -13,15 +13,15 @@ const MILLI: u64 = 1_000_000;
 
 /// The only message of a name.
 #[track_caller]
-fn the(app: &App, name: &str) -> Heard {
-    let mut all = app.heard();
+fn the(app: &App, name: &str) -> BusEvent {
+    let mut all = app.events();
     all.retain(|heard| heard.name == name);
     assert_eq!(all.len(), 1, "{name}: {all:?}");
     all.remove(0)
 }
 
 #[track_caller]
-fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &Heard, name: &str) -> T {
+fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &BusEvent, name: &str) -> T {
     let value = heard.fields.value(name);
     let value = value.unwrap_or_else(|_| panic!("{} has no {name}", heard.fields));
     value
@@ -184,7 +184,7 @@ fn the_only_part_comes_between_the_last_blob_and_the_end() {
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
-    let heard = app.heard();
+    let heard = app.events();
     let names: Vec<_> = heard.iter().map(|heard| heard.name.as_str()).collect();
     assert_eq!(names[names.len() - 3..], ["data-available", "part", "stop"]);
     for blob in heard.iter().filter(|heard| heard.name == "data-available") {

@@ -41,7 +41,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     outer.wait_running(outer.running_time() + 200 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert!(
@@ -74,7 +74,7 @@ fn assert_nothing_is_missing(
     clock: &common::signal::tag::SampleClock,
     folder: &std::path::Path,
 ) {
-    let (heard, told) = (outer.heard(), parts::told(outer));
+    let (heard, told) = (outer.events(), parts::told(outer));
     let blob = heard
         .iter()
         .find(|heard| heard.name == "data-available")
@@ -165,7 +165,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         outer.wait_running(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
-        let heard = outer.heard();
+        let heard = outer.events();
         assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
         let told = parts::told(&outer);
         assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
@@ -248,7 +248,7 @@ fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::Samp
 
 /// One warning, no error, and the second of two parts is at the fallback location.
 fn assert_goes_on(outer: &App, first_is_whole: bool) {
-    let heard = outer.heard();
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert!(

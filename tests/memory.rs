@@ -212,7 +212,7 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
         playing.feed.push(hidden);
     }
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     common::harness::assert_error(&error, common::harness::code::NOT_SUPPORTED);

@@ -105,7 +105,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     outer.wait_for("stop", 1);
     sending.set_state(gst::State::Null).unwrap();
     outer.set_state(gst::State::Null);
-    assert!(!outer.heard().iter().any(|event| event.name == "error"));
+    assert!(!outer.events().iter().any(|event| event.name == "error"));
     println!("{name}: {:?}", outer.warnings());
 
     let kept = outer.kept();

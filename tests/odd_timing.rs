@@ -409,7 +409,7 @@ fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
     take.app.wait_running(3600 * MILLI);
     let blobs = take
         .app
-        .heard()
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();

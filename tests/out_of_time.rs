@@ -448,7 +448,7 @@ fn a_stop_timeout_of_0_calls_no_disk_stuck() {
     }
     take.app.act("stop");
     take.app.wait_for("stop", 1);
-    let heard = take.app.heard();
+    let heard = take.app.events();
     let errors = heard.iter().filter(|event| event.name == "error");
     let errors: Vec<_> = errors
         .map(|event| {

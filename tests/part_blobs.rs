@@ -20,7 +20,7 @@ fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let told = parts::told(outer);
-    let heard = outer.heard();
+    let heard = outer.events();
     let blobs: Vec<_> = heard
         .iter()
         .filter(|heard| heard.name == "data-available")

@@ -146,7 +146,7 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     outer.wait_running(outer.running_time() + 60 * MILLI);
     outer.act("split-now");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let error = heard.iter().find(|heard| heard.name == "error").unwrap();
     let error = error.fields.get::<glib::Error>("error").unwrap();
     assert!(error.message().contains("format-location"), "{error}");

@@ -235,7 +235,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
     );
     let mime_type: String = bench
         .outer
-        .heard()
+        .events()
         .iter()
         .rfind(|h| h.name == "start")
         .unwrap()

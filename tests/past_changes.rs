@@ -302,7 +302,7 @@ fn a_save_without_space_loses_nothing() {
     whole::wav(&elsewhere, &kept, bench.clock()).unwrap();
     let failed = bench
         .outer
-        .heard()
+        .events()
         .iter()
         .filter(|heard| heard.name == "error")
         .count();

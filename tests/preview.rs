@@ -79,7 +79,7 @@ fn fifty_recordings_leave_the_preview_alone() {
     assert!(longest < INTERVAL, "the recorder held up the source");
 
     app.set_state(gst::State::Null);
-    let heard = app.heard();
+    let heard = app.events();
     let stops = heard.iter().filter(|heard| heard.name == "stop");
     for (round, stop) in stops.enumerate() {
         let path = directory.path().join(format!("round-{round:05}.webm"));

@@ -139,7 +139,7 @@ fn encoded_media_backwards_is_not_supported() {
     }
     take.app.wait_for("stop", 1);
     take.app.set_state(gst::State::Null);
-    let heard = take.app.heard();
+    let heard = take.app.events();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     assert_error(&error, code::NOT_SUPPORTED);

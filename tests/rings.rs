@@ -94,7 +94,7 @@ fn names(folder: &Path) -> Vec<String> {
 }
 
 fn stop_reason(outer: &App) -> String {
-    let heard = outer.heard();
+    let heard = outer.events();
     let stop = heard.iter().rfind(|heard| heard.name == "stop").unwrap();
     stop.fields.get("reason").unwrap()
 }
@@ -151,7 +151,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     // All have been told, and their blobs are as readable as ever.
     let told = parts::told(&outer);
     assert_eq!(told.len(), 8);
-    let heard = outer.heard();
+    let heard = outer.events();
     let blobs = heard.iter().filter(|heard| heard.name == "data-available");
     for (blob, part) in blobs.zip(&told) {
         let sample = blob.fields.get::<gst::Sample>("sample").unwrap();

@@ -176,7 +176,7 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
     outer.wait_for("stop", 1);
     let filled = [filled(&outer, "video_0"), filled(&outer, "audio_0")];
     outer.set_state(gst::State::Null);
-    assert!(!outer.heard().iter().any(|event| event.name == "error"));
+    assert!(!outer.events().iter().any(|event| event.name == "error"));
     Recording {
         path,
         meanwhile,

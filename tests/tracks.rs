@@ -399,7 +399,7 @@ fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
         }
     });
     app.wait_for("stop", 1);
-    let errors = app.heard().iter().filter(|h| h.name == "error").count();
+    let errors = app.events().iter().filter(|h| h.name == "error").count();
     assert_eq!(errors, 1);
     app.set_state(gst::State::Null);
     file::decodes_quietly(&path).unwrap();

@@ -67,7 +67,7 @@ pub type Steps = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
 /// An event of the recorder, from the bus.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct BusEvent {
     /// `start`, `pause`, …
     pub name: String,
     pub running_time: u64,
@@ -80,7 +80,7 @@ pub struct App {
     pub pipeline: gst::Pipeline,
     pub recorder: gst::Element,
     bus: gst::Bus,
-    heard: RefCell<Vec<Heard>>,
+    events: RefCell<Vec<BusEvent>>,
     warnings: RefCell<Vec<String>>,
     ended: RefCell<bool>,
 }
@@ -100,7 +100,7 @@ impl App {
             pipeline,
             recorder,
             bus,
-            heard: RefCell::default(),
+            events: RefCell::default(),
             warnings: RefCell::default(),
             ended: RefCell::default(),
         }
@@ -184,7 +184,7 @@ impl App {
     }
 
     /// Takes what the bus has; an ERROR fails the test.
-    fn listen(&self, patience: Duration) {
+    fn poll_bus(&self, patience: Duration) {
         let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
         let Some(message) = self.bus.timed_pop(patience) else {
             return;
@@ -206,12 +206,12 @@ impl App {
                 let fields = element.structure();
                 let name = fields.and_then(|s| s.name().strip_prefix("mediarecorder-"));
                 if let (Some(name), Some(fields)) = (name, fields) {
-                    let heard = Heard {
+                    let event = BusEvent {
                         name: name.to_string(),
                         running_time: fields.get("running-time").expect("every event has it"),
                         fields: fields.to_owned(),
                     };
-                    self.heard.borrow_mut().push(heard);
+                    self.events.borrow_mut().push(event);
                 }
             }
             _ => (),
@@ -220,29 +220,29 @@ impl App {
 
     /// Waits until `condition` holds, hearing the bus; fails the test at the deadline.
     #[track_caller]
-    fn hear_until(&self, what: &str, condition: impl Fn() -> bool) {
+    fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + DEADLINE;
         while !condition() {
             let left = end.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
                 "no {what}; heard: {:?}, warned: {:?}",
-                self.heard
+                self.events
                     .borrow()
                     .iter()
                     .map(|h| h.name.clone())
                     .collect::<Vec<_>>(),
                 self.warnings.borrow()
             );
-            self.listen(left);
+            self.poll_bus(left);
         }
     }
 
     /// Waits for the event `name` to have come `count` times.
     #[track_caller]
     pub fn wait_for(&self, name: &str, count: usize) {
-        self.hear_until(name, || {
-            self.heard
+        self.wait_until(name, || {
+            self.events
                 .borrow()
                 .iter()
                 .filter(|h| h.name == name)
@@ -254,31 +254,31 @@ impl App {
     /// Waits for EOS of the whole pipeline.
     #[track_caller]
     pub fn wait_eos(&self) {
-        self.hear_until("EOS", || *self.ended.borrow());
+        self.wait_until("EOS", || *self.ended.borrow());
     }
 
     /// Everything heard so far, what is still on the bus included.
-    pub fn heard(&self) -> Vec<Heard> {
+    pub fn events(&self) -> Vec<BusEvent> {
         while self.bus.have_pending() {
-            self.listen(Duration::ZERO);
+            self.poll_bus(Duration::ZERO);
         }
-        self.heard.borrow().clone()
+        self.events.borrow().clone()
     }
 
     pub fn warnings(&self) -> Vec<String> {
-        self.heard();
+        self.events();
         self.warnings.borrow().clone()
     }
 
     /// TRUE if EOS has come on the bus.
     pub fn ended(&self) -> bool {
-        self.heard();
+        self.events();
         *self.ended.borrow()
     }
 
     /// Name and running time of all cuts, in the order of the events.
     pub fn cuts(&self) -> Vec<(String, u64)> {
-        self.heard()
+        self.events()
             .into_iter()
             .filter(|h| matches!(h.name.as_str(), "start" | "pause" | "resume" | "stop"))
             .map(|h| (h.name, h.running_time))

@@ -1,6 +1,6 @@
 //! A recorder that keeps the past of live sources, and what is to be in its recordings.
 
-use super::app::{App, DEADLINE, Heard, SMALL, STEREO, until};
+use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, until};
 use super::judge::kept::Kept;
 use super::judge::{file, parts, sync, whole};
 use super::signal::{Sound, tag};
@@ -105,9 +105,9 @@ impl Bench {
         called
     }
 
-    pub fn stopped(&self, recordings: usize) -> Vec<Heard> {
+    pub fn stopped(&self, recordings: usize) -> Vec<BusEvent> {
         self.outer.wait_for("stop", recordings);
-        let heard = self.outer.heard();
+        let heard = self.outer.events();
         heard.into_iter().filter(|h| h.name == "stop").collect()
     }
 
@@ -141,7 +141,7 @@ impl Bench {
     }
 
     /// Judges a finished recording of noise and pictures.
-    pub fn judge_webm(&self, number: usize, stop: &Heard) {
+    pub fn judge_webm(&self, number: usize, stop: &BusEvent) {
         let kept = kept(stop);
         let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
         println!("{number}: {kept:?} {found:?}");
@@ -149,7 +149,7 @@ impl Bench {
 }
 
 /// What should be in a recording, by its last message.
-pub fn kept(stop: &Heard) -> Kept {
+pub fn kept(stop: &BusEvent) -> Kept {
     let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
     let intervals = intervals.iter().map(|interval| {
         let interval = interval.get::<gst::Structure>().unwrap();
@@ -164,7 +164,7 @@ pub fn kept(stop: &Heard) -> Kept {
 
 /// Where each recording began.
 pub fn begins(outer: &App) -> Vec<u64> {
-    let heard = outer.heard();
+    let heard = outer.events();
     let starts = heard.iter().filter(|h| h.name == "start");
     starts.map(|h| h.running_time).collect()
 }

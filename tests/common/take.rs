@@ -202,7 +202,7 @@ pub fn take_with(
             (track.get("pad").unwrap(), track.get("encoder").unwrap())
         })
         .collect();
-    let heard = app.heard();
+    let heard = app.events();
     let blobs = blobs(&app);
     let start = heard.iter().find(|h| h.name == "start").expect("a start");
     let actual = start.fields.get::<String>("mime-type").unwrap();
@@ -224,7 +224,7 @@ pub fn take_with(
 
 /// The blobs in the messages so far.
 pub fn blobs(app: &App) -> Vec<Blob> {
-    let heard = app.heard().into_iter();
+    let heard = app.events().into_iter();
     let data = heard.filter(|message| message.name == "data-available");
     let blobs = data.map(|message| {
         let sample = message.fields.get::<gst::Sample>("sample").unwrap();

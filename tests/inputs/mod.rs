@@ -176,7 +176,7 @@ impl Take {
     pub fn wrap(&self) {
         self.app.wait_for("stop", 1);
         self.app.set_state(gst::State::Null);
-        let heard = self.app.heard();
+        let heard = self.app.events();
         let error = heard.iter().find(|event| event.name == "error");
         let error = error.map(|event| event.fields.get::<glib::Error>("error"));
         assert!(error.is_none(), "{error:?}");

@@ -19,7 +19,7 @@ pub struct Part {
 
 /// The parts that have been told, in order.
 pub fn told(app: &App) -> Vec<Part> {
-    let heard = app.heard();
+    let heard = app.events();
     let parts = heard.iter().filter(|heard| heard.name == "part");
     parts
         .map(|heard| {
