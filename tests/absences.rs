@@ -3,7 +3,7 @@
 mod common;
 mod inputs;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use inputs::*;
@@ -206,7 +206,7 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
     take.app.set_state(gst::State::Playing);
     sound.introduce();
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     take.app.act("start");
     let from = take.app.running_time();
     if let Some(after) = dies_after {
@@ -276,7 +276,7 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
     source.link(&take.app.pad("audio_%u")).unwrap();
     let camera = take.pictures(&small(), Some(FRAME));
     take.app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     take.app.act("start");
     let first = take.app.running_time() / FRAME + 1;
     for n in first..first + 10 {

@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, place_for, until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::harness;
 use common::judge::alpha::{HEIGHT, WIDTH, by_ffmpeg, file_of_ffmpeg, picture, shown};
 use common::judge::parts;
@@ -251,7 +251,10 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
     app.set_state(gst::State::Playing);
     app.act("start");
     let dropped = || track(&app).2;
-    assert!(until(DEADLINE, || dropped() > 10), "nothing is dropped");
+    assert!(
+        holds_within(DEADLINE, || dropped() > 10),
+        "nothing is dropped"
+    );
     app.act("stop");
     app.wait_for("stop", 1);
     let numbers = shown(&path, "vp8");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::until;
+use common::app::holds_within;
 use common::asleep::Moment;
 use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
 use common::signal::tag::{self, PictureLog, SampleClock};
@@ -126,7 +126,7 @@ fn a_live_test_source_is_read_back_at_its_own_stamps() {
     let made = wav("S16LE", 48000, 2, "is-live=true");
     let clock = made.sound(Sound::Counted, 48000);
     made.pipeline.set_state(gst::State::Playing).unwrap();
-    assert!(until(Duration::from_secs(20), || clock.runs()));
+    assert!(holds_within(Duration::from_secs(20), || clock.runs()));
     made.end();
     let spans = spans_of(&made.out());
     assert_eq!(spans.len(), 1, "{spans:?}");

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, STEREO, init, until};
+use common::app::{App, DEADLINE, STEREO, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
@@ -51,7 +51,7 @@ impl Pulse {
             .expect("pulseaudio is installed");
         let mut pulse = Self { daemon, directory };
         let socket = pulse.directory.path().join("native");
-        let up = until(DEADLINE, || {
+        let up = holds_within(DEADLINE, || {
             let gone = pulse.daemon.try_wait().unwrap();
             assert_eq!(gone, None, "pulseaudio went away");
             socket.exists()
@@ -130,7 +130,7 @@ fn the_played_signal_is_captured_whole() {
             .unwrap();
         let clock = tag::watch(&pad, 48000);
         pipeline.set_state(gst::State::Playing).unwrap();
-        let heard = until(DEADLINE, || clock.seen() > 48000);
+        let heard = holds_within(DEADLINE, || clock.seen() > 48000);
         pipeline.set_state(gst::State::Null).unwrap();
         assert!(heard, "a second of it arrives");
         println!("stumbles: {}", clock.stumbles());
@@ -150,7 +150,7 @@ fn record(mime: &str, path: &Path, sound: Sound) -> (Kept, tag::SampleClock) {
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(
-        until(DEADLINE, || clock.passed() > 48000 / 2),
+        holds_within(DEADLINE, || clock.passed() > 48000 / 2),
         "sound is captured"
     );
     for (action, then) in [("start", 700), ("pause", 500), ("resume", 700), ("stop", 0)] {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, place_for, script, until};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
 use common::judge::kept::Kept;
 use common::judge::{decode, samples, sync, whole};
 use common::signal::feed::{Feed, Upstream};
@@ -89,7 +89,7 @@ fn live_wav(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let clock = tag::audio(&source, Sound::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let kept = drive_live(&app, pauses, length, gap);
     assert!(!app.ended(), "a stop is not the end of the pipeline");
     app.set_state(gst::State::Null);
@@ -212,7 +212,7 @@ fn hold_beside(pad: &gst::Pad, other: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
         let pts = probe.buffer().and_then(|b| b.pts()).unwrap().nseconds();
         let due = pts.saturating_sub(20 * MILLI);
-        until(DEADLINE, || reached.load(Ordering::Relaxed) >= due);
+        holds_within(DEADLINE, || reached.load(Ordering::Relaxed) >= due);
         gst::PadProbeReturn::Ok
     });
 }

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, place_for, until};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
@@ -112,7 +112,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     let pictures = flows(&camera);
     let sounds = flows(&microphone);
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 5
+    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 5
         && *sounds.lock().unwrap() > 5));
     let mut called = vec![app.act("start")];
     for number in 0..3 {
@@ -221,7 +221,7 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let asked = requests(&camera, false);
     let pictures = flows(&camera);
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 10));
+    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 10));
     let (called, _) = app.act("start");
     app.wait_for("start", 1);
     app.wait_running(app.running_time() + SECOND);
@@ -292,7 +292,7 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     let mut dues = Vec::new();
     for slice in 1..4 {
         let asked = begun + slice * SLICE + 40 * MILLI;
-        assert!(until(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
+        assert!(holds_within(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
         dues.push(taken.load(Ordering::SeqCst));
         app.act("request-data");
     }
@@ -379,19 +379,19 @@ fn asks_in_upstreams_time(app: &App, camera: &gst::Pad, disturb: impl FnOnce(&At
     let (asked, newest) = (requests(camera, true), newest(camera));
     app.set_state(gst::State::Playing);
     let at = || newest.load(Ordering::SeqCst);
-    assert!(until(DEADLINE, || at() > 500 * MILLI));
+    assert!(holds_within(DEADLINE, || at() > 500 * MILLI));
     app.act("start");
     app.wait_for("start", 1);
     disturb(&newest);
     let begun = at();
-    assert!(until(DEADLINE, || at() > begun + 500 * MILLI));
+    assert!(holds_within(DEADLINE, || at() > begun + 500 * MILLI));
     app.act("pause");
     let paused = at();
-    assert!(until(DEADLINE, || at() > paused + 300 * MILLI));
+    assert!(holds_within(DEADLINE, || at() > paused + 300 * MILLI));
     asked.lock().unwrap().clear();
     let before = at();
     app.act("resume");
-    assert!(until(DEADLINE, || !asked.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !asked.lock().unwrap().is_empty()));
     let (running, _) = asked.lock().unwrap()[0];
     let after = at();
     app.wait_for("resume", 1);
@@ -438,7 +438,7 @@ fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
     source.link(&pad).unwrap();
     asks_in_upstreams_time(&app, &pad, |newest| {
         let at = || newest.load(Ordering::SeqCst);
-        assert!(until(DEADLINE, || at() > 2500 * MILLI));
+        assert!(holds_within(DEADLINE, || at() > 2500 * MILLI));
         let flushed = at();
         // Not of the pipeline, whose running time would begin anew, too.
         assert!(source.send_event(gst::event::Seek::new(
@@ -449,6 +449,6 @@ fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
             gst::SeekType::None,
             gst::ClockTime::NONE,
         )));
-        assert!(until(DEADLINE, || at() < flushed));
+        assert!(holds_within(DEADLINE, || at() < flushed));
     });
 }

@@ -683,7 +683,7 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     };
     push(0, 100);
     let_go.send(()).unwrap();
-    assert!(common::app::until(common::app::DEADLINE, || {
+    assert!(common::app::holds_within(common::app::DEADLINE, || {
         app.recorder
             .property::<gst::Structure>("stats")
             .get::<u64>("bytes")

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, place_for, until};
+use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
 use common::signal::{Sound, tag};
@@ -37,7 +37,7 @@ fn play_counted(app: &App) -> tag::SampleClock {
     let clock = tag::audio(&source, Sound::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     clock
 }
 
@@ -290,7 +290,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
         .link(&second.request_pad_simple("audio_%u").unwrap())
         .unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs() && beside.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs() && beside.runs()));
 
     let (sender, ended) = std::sync::mpsc::channel();
     let bus = app.pipeline.bus().unwrap();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, place_for, until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::disk::{Scenario, Small, child};
 use common::judge::{parts, samples, sync};
 use gst::prelude::*;
@@ -22,7 +22,7 @@ fn rig(
     outer.recorder.set_property("blob-messages", true);
     let (source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     (outer, source, clock)
 }
 
@@ -229,7 +229,7 @@ const SCENARIOS: [Scenario; 3] = [
                 .get::<String>("location")
                 .unwrap()
         };
-        assert!(until(DEADLINE, || location().contains("fallback-1")));
+        assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
         outer.wait_running(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);

@@ -4,7 +4,7 @@
 mod common;
 mod inputs;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
 use inputs::*;
@@ -197,7 +197,7 @@ fn a_file_beside_a_microphone_keeps_its_pace() {
     source.link(&take.app.pad("audio_%u")).unwrap();
     let pictures = take.pictures(&small(), None);
     take.app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     take.app.act("start");
     let pushed = Arc::new(AtomicU64::new(0));
     let counter = pushed.clone();

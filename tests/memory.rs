@@ -9,7 +9,7 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
-use common::app::{App, DEADLINE, place_for, until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::beside::dies_with_test;
 use common::judge::{decode, file, kept::Kept};
 use gst::prelude::*;
@@ -399,7 +399,7 @@ fn a_live_line() {
     let pad = outer.pad("video_%u");
     source.link(&pad).unwrap();
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || pad.current_caps().is_some()));
+    assert!(holds_within(DEADLINE, || pad.current_caps().is_some()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 700 * MILLI);
     outer.act("stop");

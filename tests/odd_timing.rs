@@ -3,7 +3,7 @@
 mod common;
 mod inputs;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, samples};
 use common::signal::{Sound, counted, tag};
 use gst::prelude::*;
@@ -190,7 +190,7 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
         {
             late.store(true, std::sync::atomic::Ordering::SeqCst);
             // Until the flush the source waits here; this buffer is flushed.
-            until(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
+            holds_within(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
         }
         gst::PadProbeReturn::Ok
     });
@@ -198,7 +198,7 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
     take.app.set_state(gst::State::Paused);
     take.app.act("start");
     take.app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
+    assert!(holds_within(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
     let seeker = {
         let pipeline = take.app.pipeline.clone();
         std::thread::spawn(move || {
@@ -206,7 +206,7 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
         })
     };
     let flushing = || pad.pad_flags().contains(gst::PadFlags::FLUSHING);
-    assert!(until(DEADLINE, flushing));
+    assert!(holds_within(DEADLINE, flushing));
     hold.store(false, std::sync::atomic::Ordering::SeqCst);
     seeker.join().unwrap().unwrap();
     take.wrap();
@@ -829,13 +829,13 @@ fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
     let clock = tag::audio(&source, Sound::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
     take.app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     take.app.act("start");
     take.app.wait_running(take.app.running_time() + 500 * MILLI);
     take.app.set_state(gst::State::Paused);
     let _ = take.app.pipeline.state(gst::ClockTime::from_seconds(5));
     let asleep = std::time::Instant::now();
-    assert!(until(DEADLINE, || asleep.elapsed().as_millis() > 700));
+    assert!(holds_within(DEADLINE, || asleep.elapsed().as_millis() > 700));
     take.app.set_state(gst::State::Playing);
     let _ = take.app.pipeline.state(gst::ClockTime::from_seconds(5));
     take.app.wait_running(take.app.running_time() + 500 * MILLI);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, place_for, until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::judge::{parts, samples};
 use gst::prelude::*;
 use gstmediarecorder::MediaRecorder;
@@ -16,7 +16,7 @@ const MILLI: u64 = 1_000_000;
 fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     for _ in 1..parts {
         outer.wait_running(outer.running_time() + 60 * MILLI);
@@ -141,7 +141,7 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     let _asked = answer(&outer, move |part| (part == 0).then(|| name.clone()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 60 * MILLI);
     outer.act("split-now");
@@ -169,7 +169,7 @@ fn a_first_name_that_cannot_be_used_is_refused() {
     let _asked = answer(&outer, |_| Some(PathBuf::new()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, place_for, until};
+use common::app::{App, DEADLINE, SMALL, holds_within, place_for};
 use common::judge::{parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -29,7 +29,7 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
     outer.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 2_500 * MILLI);
     outer.act("stop");
@@ -131,7 +131,7 @@ fn start_refuses_it_where_no_part_may_begin() {
     outer.recorder.set_property("max-size-bytes", SECOND);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

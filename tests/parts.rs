@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, place_for, script, until};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
 use common::judge::{parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -18,7 +18,7 @@ fn live_pcm_is_split_to_the_sample() {
     let outer = App::new("audio/wav", &path);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     for _ in 0..5 {
         outer.wait_running(outer.running_time() + 130 * MILLI);

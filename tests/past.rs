@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::chance::{Chance, tenth};
 use common::judge::{decode, file, sync, whole};
 use common::past::{Bench, begins, kept};
@@ -283,7 +283,10 @@ fn a_type_that_cannot_be_recorded_is_one_warning() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    assert!(holds_within(DEADLINE, || !bench
+        .outer
+        .warnings()
+        .is_empty()));
     bench.rest(300 * MILLI);
     let warnings = bench.outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -414,7 +417,7 @@ fn an_encoder_that_fails_is_a_warning_and_start_answers() {
         None
     });
     bench.play();
-    assert!(until(DEADLINE, || {
+    assert!(holds_within(DEADLINE, || {
         let warnings = bench.outer.warnings();
         warnings
             .iter()

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, until};
+use common::app::{App, DEADLINE, SMALL, holds_within};
 use common::chance::{Chance, long, skipped};
 use common::disk::Small;
 use common::judge::kept::Kept;
@@ -105,7 +105,10 @@ fn pads_come_and_go_while_nothing_is_recorded() {
         .unwrap()
         .sync_state_with_parent()
         .unwrap();
-    assert!(until(DEADLINE, || !pictures.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !pictures
+        .lock()
+        .unwrap()
+        .is_empty()));
     bench.rest(900 * MILLI);
     bench.save();
     let both = bench.stopped(1).remove(0);

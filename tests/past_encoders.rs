@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::broken::fail_at;
 use common::judge::{decode, file, sync, whole};
 use common::past::{Bench, kept};
@@ -51,7 +51,7 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || {
+    assert!(holds_within(DEADLINE, || {
         let warnings = bench.outer.warnings();
         warnings.iter().any(|warning| warning.contains("hangs"))
     }));
@@ -123,7 +123,10 @@ fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    assert!(holds_within(DEADLINE, || !bench
+        .outer
+        .warnings()
+        .is_empty()));
     let failed = bench.outer.running_time();
     bench.rest(800 * MILLI);
     bench.save();

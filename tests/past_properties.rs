@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{DEADLINE, until};
+use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, whole};
 use common::past::{Bench, kept};
 use common::signal::tag;
@@ -21,7 +21,7 @@ fn pre_recorded(bench: &Bench) -> u64 {
 }
 
 fn keeps_a_second(bench: &Bench) {
-    assert!(until(DEADLINE, || pre_recorded(bench) > SECOND));
+    assert!(holds_within(DEADLINE, || pre_recorded(bench) > SECOND));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
     bench.raw_video();
     let log: tag::PictureLog = bench.sources_log();
     bench.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     bench.rest(800 * MILLI);
     let pad = bench.outer.recorder.static_pad("video_0").unwrap();
     let muted = bench.outer.running_time();

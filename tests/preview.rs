@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, until};
+use common::app::{App, DEADLINE, holds_within};
 use common::asleep::Moment;
 use common::judge::file;
 use gst::prelude::*;
@@ -40,7 +40,12 @@ fn fifty_recordings_leave_the_preview_alone() {
     );
     sound.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || preview.lock().unwrap().shown.len() > 30));
+    assert!(holds_within(DEADLINE, || preview
+        .lock()
+        .unwrap()
+        .shown
+        .len()
+        > 30));
     // What came while everything started is not judged.
     *preview.lock().unwrap() = Preview::default();
 

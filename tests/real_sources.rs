@@ -3,7 +3,7 @@
 mod common;
 mod inputs;
 
-use common::app::{DEADLINE, init, until};
+use common::app::{DEADLINE, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::{decode, place};
 use common::signal::{Sound, tag};
@@ -68,7 +68,7 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
     let arrived = tag_free_count(&source);
     take.app.set_state(gst::State::Playing);
     sender.set_state(gst::State::Playing).unwrap();
-    assert!(until(DEADLINE, || arrived
+    assert!(holds_within(DEADLINE, || arrived
         .load(std::sync::atomic::Ordering::SeqCst)
         > 20));
     for (action, then) in [
@@ -205,7 +205,7 @@ fn pulse(socket: &std::path::Path) -> Pulse {
     let daemon = dies_with_test(&mut daemon)
         .spawn()
         .expect("pulseaudio runs");
-    assert!(until(DEADLINE, || socket.exists()));
+    assert!(holds_within(DEADLINE, || socket.exists()));
     Pulse(daemon)
 }
 
@@ -266,7 +266,7 @@ fn take_of_both(server: &str) -> Result<(), String> {
     take.app.set_state(gst::State::Playing);
     let flows =
         |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst) > 10;
-    if !until(DEADLINE, || flows(&heard) && flows(&seen)) {
+    if !holds_within(DEADLINE, || flows(&heard) && flows(&seen)) {
         return Err(format!(
             "nothing flows: {heard:?} sounds, {seen:?} pictures"
         ));

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, place_for, until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::disk::Small;
 use common::judge::{parts, samples};
 use gst::prelude::*;
@@ -132,7 +132,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     outer.recorder.set_property("blob-messages", true);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let watcher = Watcher::of(directory.path());
     for recording in 1..=2 {
         outer.act("start");
@@ -233,7 +233,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     outer.recorder.set_property("min-free-space", least);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let watcher = Watcher::of(disk.path());
     outer.act("start");
     outer.wait_for("stop", 1);
@@ -297,7 +297,7 @@ fn a_ring_of_bytes_needs_parts() {
     outer.recorder.set_property("max-total-bytes", 1_000_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, until};
+use common::app::{App, DEADLINE, holds_within};
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place};
 use common::network::{Faults, Network, free_port, receive};
@@ -76,7 +76,10 @@ fn packets(line: &str) -> String {
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let pad = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
-    assert!(until(DEADLINE, || pad.current_caps().is_some()), "{line}");
+    assert!(
+        holds_within(DEADLINE, || pad.current_caps().is_some()),
+        "{line}"
+    );
     let mut caps = pad.current_caps().unwrap();
     pipeline.set_state(gst::State::Null).unwrap();
     let fields = caps.make_mut().structure_mut(0).unwrap();
@@ -159,7 +162,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let (sound, audio_port) = network(ports[1]);
     let sending = sender(&outer.pipeline, video, audio, [video_port, audio_port]);
     let flows = || come.iter().all(|pad| pad.current_caps().is_some());
-    assert!(until(DEADLINE, flows), "packets come");
+    assert!(holds_within(DEADLINE, flows), "packets come");
     let (_, started) = outer.act("start");
     let away = started + 3 * SECOND..started + (3 + seconds) * SECOND;
     let end = away.end + 4 * SECOND;

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, until};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within};
 use common::judge::{decode, file, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -30,7 +30,7 @@ fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
     });
     sound.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || flows.load(Ordering::SeqCst)));
+    assert!(holds_within(DEADLINE, || flows.load(Ordering::SeqCst)));
     app.act("start");
     app.wait_running(app.running_time() + 500_000_000);
     app.act("stop");
@@ -129,7 +129,7 @@ fn tags_that_come_while_recording_are_in_matroska() {
     let log = tag::video(&picture);
     picture.link(&app.pad("video_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     app.act("start");
     app.wait_for("start", 1);
     let mut late = gst::TagList::new();

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, place_for, until};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
 use common::signal::{Sound, tag};
 use gst::prelude::*;
@@ -73,7 +73,7 @@ impl Live {
 fn wait_flowing(tracks: &[&Live]) {
     for track in tracks {
         assert!(
-            until(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
+            holds_within(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
             "nothing comes on {}",
             track.pad.name()
         );
@@ -234,7 +234,10 @@ fn an_encoded_track_that_never_comes_is_left_out() {
     microphone.fall_silent();
     app.set_state(gst::State::Playing);
     wait_flowing(&[&camera]);
-    assert!(until(DEADLINE, || microphone.pad.current_caps().is_some()));
+    assert!(holds_within(DEADLINE, || microphone
+        .pad
+        .current_caps()
+        .is_some()));
     app.act("start");
     app.wait_for("start", 1);
     rest(&app, SECOND / 2);

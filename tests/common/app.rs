@@ -1,6 +1,6 @@
 //! The application around the recorder: a pipeline, calls of actions, and what the bus says.
 
-pub use super::harness::init;
+pub use super::harness::{DEADLINE, holds_within, init};
 use super::signal::{Sound, tag};
 use gst::prelude::*;
 use std::cell::RefCell;
@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// Longest wait for anything that should come by itself.
-pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Raw audio and video that nothing has to convert.
 pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
@@ -28,18 +25,6 @@ pub fn act(recorder: &gst::Element, action: &str) {
     if let Some(error) = recorder.emit_by_name::<Option<glib::Error>>(action, &[]) {
         panic!("{action}: {error}");
     }
-}
-
-/// Waits until `condition` holds; FALSE if it does not before the deadline.
-pub fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + deadline;
-    while !condition() {
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
 }
 
 /// Calls actions from the source's own thread, each before the buffer with its number goes on.
@@ -134,7 +119,7 @@ impl App {
         audio.link(&self.pad("audio_%u")).unwrap();
         video.link(&self.pad("video_%u")).unwrap();
         self.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+        assert!(holds_within(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
         (clock, log)
     }
 

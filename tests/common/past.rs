@@ -1,6 +1,6 @@
 //! A recorder that keeps the past of live sources, and what is to be in its recordings.
 
-use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, until};
+use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within};
 use super::judge::kept::Kept;
 use super::judge::{file, parts, sync, whole};
 use super::signal::{Sound, tag};
@@ -84,7 +84,7 @@ impl Bench {
 
     pub fn play(&self) {
         self.outer.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || self
+        assert!(holds_within(DEADLINE, || self
             .clock
             .as_ref()
             .is_none_or(|c| c.runs())));
