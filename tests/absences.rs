@@ -4,7 +4,7 @@ mod common;
 mod inputs;
 
 use common::app::{DEADLINE, holds_within};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::time::Instant;
@@ -62,7 +62,11 @@ fn what_an_element_drops_on_its_way_is_silence() {
          identity drop-probability=0.2",
     );
     let tagged = take.app.pipeline.by_name("tagged").unwrap();
-    tag::audio(&tagged.static_pad("src").unwrap(), Sound::Counted, 48_000);
+    tag::audio(
+        &tagged.static_pad("src").unwrap(),
+        AudioSignal::Counted,
+        48_000,
+    );
     source.link(&take.app.pad("audio_%u")).unwrap();
     take.app.recorder.set_property("autostart", true);
     take.app.set_state(gst::State::Playing);
@@ -272,7 +276,7 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
     let camera = take.pictures(&small(), Some(FRAME));
     take.app.set_state(gst::State::Playing);

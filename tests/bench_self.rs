@@ -7,7 +7,7 @@ use common::app::holds_within;
 use common::asleep::Moment;
 use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
 use common::signal::tag::{self, PictureLog, SampleClock};
-use common::signal::{Sound, counted, feed, noise, picture};
+use common::signal::{AudioSignal, counted, feed, noise, picture};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Made {
         element.static_pad("src").unwrap()
     }
 
-    fn sound(&self, sound: Sound, rate: u32) -> SampleClock {
+    fn sound(&self, sound: AudioSignal, rate: u32) -> SampleClock {
         tag::audio(&self.pad("sound"), sound, rate)
     }
 
@@ -98,7 +98,7 @@ fn every_sample_of_a_wav_is_read_back() {
         ("S32LE", 44100, 1),
     ] {
         let made = wav(format, rate, channels, "");
-        let clock = made.sound(Sound::Counted, rate);
+        let clock = made.sound(AudioSignal::Counted, rate);
         let file = made.run();
         let length = 200 * 777;
         assert_eq!(
@@ -124,7 +124,7 @@ fn every_sample_of_a_wav_is_read_back() {
 #[test]
 fn a_live_test_source_is_read_back_at_its_own_stamps() {
     let made = wav("S16LE", 48000, 2, "is-live=true");
-    let clock = made.sound(Sound::Counted, 48000);
+    let clock = made.sound(AudioSignal::Counted, 48000);
     made.pipeline.set_state(gst::State::Playing).unwrap();
     assert!(holds_within(Duration::from_secs(20), || clock.runs()));
     made.end();
@@ -239,7 +239,7 @@ fn webm(extra_sound: &str, muxer: &str) -> Made {
 #[test]
 fn webm_is_read_back_where_it_was_put() {
     let made = webm("", "");
-    made.sound(Sound::Noise, 48000);
+    made.sound(AudioSignal::Noise, 48000);
     let log = made.pictures();
     let file = made.run();
     let kept = Kept {
@@ -287,7 +287,7 @@ fn webm_is_read_back_where_it_was_put() {
 #[test]
 fn a_shifted_track_is_found() {
     let made = webm("identity name=late !", "");
-    made.sound(Sound::Noise, 48000);
+    made.sound(AudioSignal::Noise, 48000);
     made.pictures();
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
@@ -366,7 +366,7 @@ fn a_spoilt_picture_is_not_read() {
 
 #[test]
 fn buffers_made_by_hand_are_the_same_signal() {
-    for (sound, rate) in [(Sound::Counted, 48000), (Sound::Noise, 48000)] {
+    for (sound, rate) in [(AudioSignal::Counted, 48000), (AudioSignal::Noise, 48000)] {
         let directory = tempfile::tempdir().unwrap();
         gst::init().unwrap();
         let pipeline = gst::Pipeline::new();
@@ -394,8 +394,8 @@ fn buffers_made_by_hand_are_the_same_signal() {
         let mut first = 0;
         for samples in [1, 480, 1024, 7, 4800].into_iter().cycle().take(100) {
             let buffer = match sound {
-                Sound::Counted => counted::buffer(&info, first, samples),
-                Sound::Noise => noise::buffer(&info, first, samples),
+                AudioSignal::Counted => counted::buffer(&info, first, samples),
+                AudioSignal::Noise => noise::buffer(&info, first, samples),
             };
             feed.push(buffer).unwrap();
             first += samples;
@@ -408,7 +408,7 @@ fn buffers_made_by_hand_are_the_same_signal() {
         assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
         let decoded = decode::sound(&path, 0, None).unwrap();
         assert_eq!(decoded.len(), first);
-        if sound == Sound::Counted {
+        if sound == AudioSignal::Counted {
             assert_eq!(samples::spans(&decoded).len(), 1);
         } else {
             let kept = Kept {

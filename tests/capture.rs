@@ -7,7 +7,7 @@ use common::app::{App, DEADLINE, STEREO, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -81,7 +81,7 @@ impl Drop for Pulse {
 struct Player(gst::Pipeline);
 
 impl Player {
-    fn new(pulse: &Pulse, sound: Sound) -> Self {
+    fn new(pulse: &Pulse, sound: AudioSignal) -> Self {
         let server = pulse.server();
         let pipeline = gst::parse::launch(&format!(
             "audiotestsrc samplesperbuffer=480 ! {STEREO} ! identity name=sound ! \
@@ -115,7 +115,7 @@ impl Drop for Player {
 fn the_played_signal_is_captured_whole() {
     let whole = (0..TRIES).any(|_| {
         let pulse = Pulse::new();
-        let _player = Player::new(&pulse, Sound::Counted);
+        let _player = Player::new(&pulse, AudioSignal::Counted);
         let pipeline = gst::parse::launch(&format!(
             "{} ! identity name=sound ! fakesink sync=false",
             pulse.capture()
@@ -141,7 +141,7 @@ fn the_played_signal_is_captured_whole() {
 
 /// Records what is captured, with one pause; gives what was kept and how the capture went. The clock is
 /// that of the captured samples if they are counted.
-fn record(mime: &str, path: &Path, sound: Sound) -> (Kept, tag::SampleClock) {
+fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleClock) {
     let pulse = Pulse::new();
     let _player = Player::new(&pulse, sound);
     let app = App::new(mime, path);
@@ -176,7 +176,7 @@ fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
     for attempt in 1..=TRIES {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.wav");
-        let (kept, clock) = record("audio/wav", &path, Sound::Counted);
+        let (kept, clock) = record("audio/wav", &path, AudioSignal::Counted);
         if clock.stumbles() > 0 && attempt < TRIES {
             println!("the capture itself was not continuous, once more");
             continue;
@@ -194,7 +194,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
     for _ in 0..TRIES {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.webm");
-        let (kept, _) = record("audio/webm;codecs=opus", &path, Sound::Noise);
+        let (kept, _) = record("audio/webm;codecs=opus", &path, AudioSignal::Noise);
         let sound = decode::sound(&path, 0, Some(48000)).unwrap();
         assert_eq!(sound.holes(1.5e6), []);
         let mut places = place::places(&sound, 30e9).unwrap();

@@ -6,7 +6,7 @@ use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script}
 use common::judge::kept::Kept;
 use common::judge::{decode, samples, sync, whole};
 use common::signal::feed::{Feed, Upstream};
-use common::signal::{Sound, counted, noise, picture, sample_time, tag};
+use common::signal::{AudioSignal, counted, noise, picture, sample_time, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ fn live_wav(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.runs()));
@@ -153,7 +153,7 @@ fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
         "audiotestsrc num-buffers={buffers} samplesperbuffer={samples} ! \
          audio/x-raw,format={format},rate={rate},layout=interleaved"
     ));
-    let clock = tag::audio(&source, Sound::Counted, rate);
+    let clock = tag::audio(&source, AudioSignal::Counted, rate);
     let done = script(&source, &app.recorder, steps);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
@@ -230,7 +230,7 @@ fn fast_webm(pauses: usize, buffers: (u64, u64)) {
     let sound = app.source(&format!(
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
-    tag::audio(&sound, Sound::Noise, 48000);
+    tag::audio(&sound, AudioSignal::Noise, 48000);
     let pictures = app.source(&format!("videotestsrc num-buffers={frames} ! {SMALL}"));
     let log = tag::video(&pictures);
     hold_beside(&pictures, &sound);
@@ -297,7 +297,7 @@ fn frame_times(end: u64) -> impl Iterator<Item = u64> {
 fn under_test_clock(
     path: &Path,
     mime: &str,
-    sound: Sound,
+    sound: AudioSignal,
     video: bool,
     calls: &[(u64, &'static str)],
 ) -> Kept {
@@ -324,8 +324,8 @@ fn under_test_clock(
         match (happening, &pictures) {
             (Happening::Samples(first, count), _) => {
                 let buffer = match sound {
-                    Sound::Counted => counted::buffer(&audio_info, first, count),
-                    Sound::Noise => noise::buffer(&audio_info, first, count),
+                    AudioSignal::Counted => counted::buffer(&audio_info, first, count),
+                    AudioSignal::Noise => noise::buffer(&audio_info, first, count),
                 };
                 samples.push(buffer).unwrap();
             }
@@ -371,7 +371,7 @@ fn roll_calls(pauses: usize, unit: u64, lengths: (u64, u64)) -> Vec<(u64, &'stat
 fn test_clock_wav(pauses: usize, unit: u64, lengths: (u64, u64)) {
     let (_directory, path) = place_for("latency.wav");
     let calls = roll_calls(pauses, unit, lengths);
-    let kept = under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
+    let kept = under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     let exactness = judge_wav(&path, &kept, &tag::SampleClock::from_zero(48000));
     if unit.is_multiple_of(MILLI) {
         assert!(exactness.worst_place.abs() < 0.001, "{exactness:?}");
@@ -408,7 +408,7 @@ fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
         (700 * MILLI, "resume"),
         (900 * MILLI, "stop"),
     ];
-    under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
+    under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     let spans = samples::spans(&decode::sound(&path, 0, None).unwrap());
     let whole = samples::AudioSpan {
         recorded: 0..400 * 48,
@@ -425,7 +425,7 @@ fn wav_stopped_while_paused_ends_at_the_pause() {
         (700 * MILLI, "pause"),
         (900 * MILLI, "stop"),
     ];
-    let kept = under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
+    let kept = under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     assert_eq!(kept.total(), 200 * MILLI);
     judge_wav(&path, &kept, &tag::SampleClock::from_zero(48000));
 }
@@ -434,7 +434,7 @@ fn test_clock_webm(pauses: usize, lengths: (u64, u64)) {
     let (_directory, path) = place_for("latency.webm");
     let calls = roll_calls(pauses, 1, lengths);
     let mime = "video/webm;codecs=\"vp8,opus\"";
-    let kept = under_test_clock(&path, mime, Sound::Noise, true, &calls);
+    let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
     let end = calls.last().unwrap().0 + SECOND;
     let sources: Vec<_> = frame_times(end).collect();
     judge_webm(&path, &kept, &sources, 0);
@@ -464,7 +464,7 @@ fn a_picture_that_spans_a_cut_is_shortened() {
         (1500 * MILLI, "stop"),
     ];
     let mime = "video/webm;codecs=\"vp8,opus\"";
-    let kept = under_test_clock(&path, mime, Sound::Noise, true, &calls);
+    let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
     let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = pictures
         .iter()

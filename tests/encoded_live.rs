@@ -5,7 +5,7 @@ mod common;
 
 use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,7 +33,7 @@ fn microphone(app: &App, name: &str, encoder: &str) -> gst::Pad {
          ! queue ! {encoder}"
     ));
     let raw = app.pipeline.by_name(name).unwrap();
-    tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
+    tag::audio(&raw.static_pad("src").unwrap(), AudioSignal::Noise, 48_000);
     let pad = app.pad("audio_%u");
     source.link(&pad).unwrap();
     pad

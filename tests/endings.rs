@@ -5,7 +5,7 @@ mod common;
 use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -34,7 +34,7 @@ fn play_counted(app: &App) -> tag::SampleClock {
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.runs()));
@@ -95,7 +95,7 @@ fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
     let source = app.source(&format!(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
@@ -254,7 +254,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name=stamped ! tee name=t t. ! queue"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     let other = app
         .pipeline
         .by_name("t")
@@ -270,7 +270,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
     let ghost = gst::GhostPad::with_target(&other).unwrap();
     ghost.set_active(true).unwrap();
     bin.add_pad(&ghost).unwrap();
-    let beside = tag::audio(ghost.upcast_ref(), Sound::Counted, 48000);
+    let beside = tag::audio(ghost.upcast_ref(), AudioSignal::Counted, 48000);
     if let Some(kind) = reference {
         let caps = gst::Caps::new_empty_simple(kind);
         let epoch = match kind {

@@ -5,7 +5,7 @@ mod common;
 mod inputs;
 
 use common::app::{DEADLINE, holds_within};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::sync::Arc;
@@ -193,7 +193,7 @@ fn a_file_beside_a_microphone_keeps_its_pace() {
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
     let pictures = take.pictures(&small(), None);
     take.app.set_state(gst::State::Playing);

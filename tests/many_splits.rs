@@ -7,7 +7,7 @@ use common::chance::{Chance, long, skipped};
 use common::harness::Recorder;
 use common::judge::decode::{self, Sound as Decoded};
 use common::judge::{gstreamer, parts, place, samples, sync};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -169,9 +169,9 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
     let sound = if kind.is_lossless() {
-        Sound::Counted
+        AudioSignal::Counted
     } else {
-        Sound::Noise
+        AudioSignal::Noise
     };
     let clock = tag::audio(&audio, sound, 48_000);
     audio.link(&outer.pad("audio_%u")).unwrap();

@@ -5,7 +5,7 @@ mod inputs;
 
 use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, samples};
-use common::signal::{Sound, counted, tag};
+use common::signal::{AudioSignal, counted, tag};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use inputs::*;
@@ -826,7 +826,7 @@ fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
     source.link(&take.app.pad("audio_%u")).unwrap();
     take.app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || clock.runs()));

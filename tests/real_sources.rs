@@ -6,7 +6,7 @@ mod inputs;
 use common::app::{DEADLINE, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::{decode, place};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::process::{Child, Command, Stdio};
@@ -64,7 +64,7 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
          audioconvert ! rtpL16pay max-ptime=10000000 min-ptime=10000000 mtu=4000 ! \
          identity drop-probability={lost} ! udpsink host=127.0.0.1 port={port} sync=false"
     ));
-    tag::audio(&pad_of(&sender, "sound"), Sound::Noise, 48_000);
+    tag::audio(&pad_of(&sender, "sound"), AudioSignal::Noise, 48_000);
     let arrived = tag_free_count(&source);
     take.app.set_state(gst::State::Playing);
     sender.set_state(gst::State::Playing).unwrap();
@@ -243,7 +243,7 @@ fn stage(server: &str) -> gst::Pipeline {
          identity name=pictures ! queue ! pipewiresink mode=provide sync=true \
          stream-properties=\"p,media.class=Video/Source,node.name=testcam\""
     ));
-    tag::audio(&pad_of(&stage, "sound"), Sound::Noise, 48_000);
+    tag::audio(&pad_of(&stage, "sound"), AudioSignal::Noise, 48_000);
     tag::video(&pad_of(&stage, "pictures"));
     // The camera's own clock may stand still while nobody looks, and nothing would be played by it.
     stage.use_clock(Some(&gst::SystemClock::obtain()));

@@ -7,7 +7,7 @@ use common::app::{App, DEADLINE, holds_within};
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place};
 use common::network::{Faults, Network, free_port, receive};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -101,7 +101,7 @@ fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> 
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let pad = |name| pipeline.by_name(name).unwrap().static_pad("src").unwrap();
     tag::video(&pad("pictures"));
-    tag::audio(&pad("noise"), Sound::Noise, 48_000);
+    tag::audio(&pad("noise"), AudioSignal::Noise, 48_000);
     pipeline.use_clock(like.clock().as_ref());
     pipeline.set_start_time(gst::ClockTime::NONE);
     pipeline.set_base_time(like.base_time().unwrap());

@@ -5,7 +5,7 @@ mod common;
 
 use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ impl Live {
              ! queue ! {encoder}"
         ));
         let raw = app.pipeline.by_name(name).unwrap();
-        tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
+        tag::audio(&raw.static_pad("src").unwrap(), AudioSignal::Noise, 48_000);
         Live::new(app, "audio_%u", source)
     }
 

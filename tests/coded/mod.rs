@@ -7,7 +7,7 @@ pub mod drive;
 use crate::common::app::{App, init};
 use crate::common::harness::{Feed, media};
 use crate::common::judge::kept::Kept;
-use crate::common::signal::{Sound, tag};
+use crate::common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -84,7 +84,7 @@ pub fn audio(encoder: &str, length: u32) -> Coded {
         length * 10
     );
     encode(&source, encoder, |pad| {
-        tag::audio(pad, Sound::Noise, 48_000);
+        tag::audio(pad, AudioSignal::Noise, 48_000);
     })
 }
 

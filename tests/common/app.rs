@@ -1,7 +1,7 @@
 //! The application around the recorder: a pipeline, calls of actions, and what the bus says.
 
 pub use super::harness::{DEADLINE, holds_within, init};
-use super::signal::{Sound, tag};
+use super::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
@@ -113,7 +113,7 @@ impl App {
         let audio = self.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        let clock = tag::audio(&audio, Sound::Noise, 48000);
+        let clock = tag::audio(&audio, AudioSignal::Noise, 48000);
         let video = self.source(&format!("videotestsrc is-live=true ! {SMALL}"));
         let log = tag::video(&video);
         audio.link(&self.pad("audio_%u")).unwrap();
@@ -129,7 +129,7 @@ impl App {
         let source = self.source(&format!(
             "audiotestsrc is-live={live} {number} samplesperbuffer=480 ! {STEREO}"
         ));
-        let clock = tag::audio(&source, Sound::Counted, 48000);
+        let clock = tag::audio(&source, AudioSignal::Counted, 48000);
         source.link(&self.pad("audio_%u")).unwrap();
         (source, clock)
     }

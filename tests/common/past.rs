@@ -3,7 +3,7 @@
 use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within};
 use super::judge::kept::Kept;
 use super::judge::{file, parts, sync, whole};
-use super::signal::{Sound, tag};
+use super::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -40,7 +40,7 @@ impl Bench {
         let source = self.outer.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        self.clock = Some(tag::audio(&source, Sound::Counted, 48_000));
+        self.clock = Some(tag::audio(&source, AudioSignal::Counted, 48_000));
         source.link(&self.outer.pad("audio_%u")).unwrap();
     }
 
@@ -48,7 +48,7 @@ impl Bench {
         let source = self.outer.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        self.clock = Some(tag::audio(&source, Sound::Noise, 48_000));
+        self.clock = Some(tag::audio(&source, AudioSignal::Noise, 48_000));
         source.link(&self.outer.pad("audio_%u")).unwrap();
     }
 
