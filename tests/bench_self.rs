@@ -87,7 +87,7 @@ fn wav(format: &str, rate: u32, channels: u32, extra: &str) -> Made {
 }
 
 fn spans_of(file: &Path) -> Vec<samples::AudioSpan> {
-    samples::spans(&decode::sound(file, 0, None).unwrap())
+    samples::spans(&decode::audio(file, 0, None).unwrap())
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn every_sample_of_a_wav_is_read_back() {
         let kept = Kept {
             intervals: vec![(0, length * SECOND / u64::from(rate))],
         };
-        let sound = decode::sound(&file, 0, None).unwrap();
+        let sound = decode::audio(&file, 0, None).unwrap();
         let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
         assert!(exactness.worst_place.abs() < 0.01, "{exactness:?}");
         assert!((file::duration(&file).unwrap() - kept.total() as f64).abs() < 1000.0);
@@ -156,7 +156,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
             counted::fill(&info, *index, frame);
         }
     }
-    let sound = decode::Sound {
+    let sound = decode::DecodedAudio {
         rate: 48000,
         channels: 2,
         samples: bytes
@@ -245,7 +245,7 @@ fn webm_is_read_back_where_it_was_put() {
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
     };
-    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     assert_eq!(sound.holes(1.5e6), []);
     println!(
         "first sample at {} ns, {} samples",
@@ -257,7 +257,7 @@ fn webm_is_read_back_where_it_was_put() {
     let likeness = places.iter().map(|p| p.likeness).fold(1.0, f32::min);
     println!("sound: worst {worst} ns, least likeness {likeness}");
 
-    let pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
     assert_eq!(pictures.len(), 150);
     assert_eq!(pictures[0], (0.0, 0.0));
     sync::shows(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
@@ -291,9 +291,9 @@ fn a_shifted_track_is_found() {
     made.pictures();
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
-    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     let places = place::places(&sound, 6e9).unwrap();
-    let mut pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    let mut pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
     // Where an Opus track begins late, its first block's stamp is off by the codec's own delay.
     pictures.retain(|(recorded, _)| *recorded > 100e6);
     let offset = sync::av_offset_max(&pictures, &places).unwrap();
@@ -335,7 +335,7 @@ fn pictures_survive_small_sizes_and_low_rates() {
              webmmux ! filesink location=OUT"
         ));
         made.pictures();
-        let pictures = decode::pictures(&made.run(), 0).unwrap();
+        let pictures = decode::video(&made.run(), 0).unwrap();
         assert_eq!((pictures.width, pictures.height), (width, height));
         let read = sync::readable(&pictures).unwrap();
         assert!(
@@ -406,7 +406,7 @@ fn buffers_made_by_hand_are_the_same_signal() {
         let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &types);
         pipeline.set_state(gst::State::Null).unwrap();
         assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
-        let decoded = decode::sound(&path, 0, None).unwrap();
+        let decoded = decode::audio(&path, 0, None).unwrap();
         assert_eq!(decoded.len(), first);
         if sound == AudioSignal::Counted {
             assert_eq!(samples::spans(&decoded).len(), 1);

@@ -59,7 +59,7 @@ fn sound_changes(mime: &str, tolerance: f64) {
     sound.end();
     take.wrap();
     take.decodes_quietly();
-    let decoded = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let decoded = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let seconds = decoded.len() as f64 / 48_000.0;
     assert!((seconds - 3.0).abs() < 0.02, "{seconds}");
     // From caps to caps a resampler may begin anew: that is a seam.
@@ -109,7 +109,7 @@ fn a_change_of_rate_behind_latency_loses_nothing() {
     clock.set_time(gst::ClockTime::from_seconds(2));
     take.app.act("stop");
     take.wrap();
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(decoded.rate, 48_000);
     assert!(decoded.len().abs_diff(96_000) <= 1, "{}", decoded.len());
     let kept = Kept {
@@ -158,12 +158,12 @@ fn picture_changes(mime: &str) {
     pictures.end();
     take.wrap();
     take.decodes_quietly();
-    let found = decode::pictures(&take.path, 0).unwrap();
+    let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240), "the first size");
-    assert_eq!(found.list.len(), 80);
+    assert_eq!(found.frames.len(), 80);
     let within = luma(&take.path, "crop=320:120:0:60", (320, 120));
     let above = luma(&take.path, "crop=320:50:0:0", (320, 50));
-    for (n, picture) in (0u64..).zip(&found.list) {
+    for (n, picture) in (0u64..).zip(&found.frames) {
         let time = n * FRAME;
         assert!(
             (picture.recorded - time as f64).abs() < 1e6,
@@ -214,9 +214,9 @@ fn the_shape_of_pixels() {
     }
     pictures.end();
     take.wrap();
-    let found = decode::pictures(&take.path, 0).unwrap();
+    let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    for (n, picture) in (0u64..).zip(&found.list) {
+    for (n, picture) in (0u64..).zip(&found.frames) {
         assert_eq!(picture.source, Some(n * FRAME), "picture {n}");
     }
 }
@@ -269,9 +269,9 @@ fn the_orientation_of_pictures() {
         }
         pictures.end();
         take.wrap();
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         assert_eq!((found.width, found.height), size);
-        assert_eq!(found.list.len(), 40);
+        assert_eq!(found.frames.len(), 40);
         for (part, (turn, undo, (width, height))) in turns.iter().enumerate() {
             let undone = luma(&take.path, undo, (*width, *height));
             for (n, shown) in undone.iter().enumerate().skip(part * 10).take(10) {

@@ -181,7 +181,7 @@ fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
             println!("the capture itself was not continuous, once more");
             continue;
         }
-        let sound = decode::sound(&path, 0, None).unwrap();
+        let sound = decode::audio(&path, 0, None).unwrap();
         let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
         println!("{exactness:?}");
         return;
@@ -195,7 +195,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.webm");
         let (kept, _) = record("audio/webm;codecs=opus", &path, AudioSignal::Noise);
-        let sound = decode::sound(&path, 0, Some(48000)).unwrap();
+        let sound = decode::audio(&path, 0, Some(48000)).unwrap();
         assert_eq!(sound.holes(1.5e6), []);
         let mut places = place::places(&sound, 30e9).unwrap();
         // What was played at 0 was captured at another time: the same one throughout.

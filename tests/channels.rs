@@ -48,7 +48,7 @@ fn recorded_as(
     source.end();
     take.wrap();
     take.decodes_quietly();
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(decoded.channels, stored, "{mime}");
     let channel = |channel: usize| {
         let samples = decoded.samples.iter().skip(channel).step_by(stored);

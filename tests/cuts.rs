@@ -409,7 +409,7 @@ fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
         (900 * MILLI, "stop"),
     ];
     under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
-    let spans = samples::spans(&decode::sound(&path, 0, None).unwrap());
+    let spans = samples::spans(&decode::audio(&path, 0, None).unwrap());
     let whole = samples::AudioSpan {
         recorded: 0..400 * 48,
         what: samples::What::Source(500 * 48),
@@ -465,7 +465,7 @@ fn a_picture_that_spans_a_cut_is_shortened() {
     ];
     let mime = "video/webm;codecs=\"vp8,opus\"";
     let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = pictures
         .iter()
         .map(|(recorded, source)| ((recorded / 1e6).round(), (source / 1e6).round()))

@@ -40,7 +40,7 @@ fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {
 /// What would be due of raw video: the frame on show at each cut from there on, then each in its place.
 fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
     file::decodes_quietly(path).unwrap();
-    let shown = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     assert!(
         (frames..frames + 3).contains(&shown.len()),
         "{} frames, due {frames}",
@@ -83,7 +83,7 @@ fn decodes_audio(encoder: &str, late: f64) {
         &path,
     );
     assert_eq!(file::codecs(&path).unwrap(), ["flac"]);
-    let sound = decode::sound(&path, 0, None).unwrap();
+    let sound = decode::audio(&path, 0, None).unwrap();
     let due = kept.total() * 48_000 / SECOND;
     assert!(
         sound.len().abs_diff(due) <= 1,
@@ -231,9 +231,9 @@ fn a_live_camera_and_a_telephone() {
     let mut codecs = file::codecs(&path).unwrap();
     codecs.sort();
     assert_eq!(codecs, ["opus", "vp8"]);
-    let frames = decode::pictures(&path, 0).unwrap().list.len();
+    let frames = decode::video(&path, 0).unwrap().frames.len();
     assert!((57..66).contains(&frames), "{frames} frames");
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 8e6,

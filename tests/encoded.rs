@@ -43,7 +43,7 @@ fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
 
 /// That each picture says the time at which it is shown.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) {
-    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
         assert!(

@@ -272,7 +272,7 @@ fn copies_frames(coded: &Coded, given: Coded) -> usize {
     let kept = coded::drive::drive(&app, &mut playing);
     let due = playing.due(&kept).len();
     let shown = coded::drive::assert_pictures_in_place(&path, &kept);
-    let all = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let all = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     assert_eq!((shown, all.len()), (due, due));
     shown
 }
@@ -388,7 +388,7 @@ fn opus_of_a_network_is_copied_into_ogg() {
     app.set_state(gst::State::Null);
     assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let seconds = sound.len() as f64 / 48_000.0;
     assert!((0.98..1.03).contains(&seconds), "{seconds} s");
 }

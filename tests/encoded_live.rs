@@ -145,7 +145,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     }
 
     file::decodes_quietly(&path).unwrap();
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     for (recorded, source) in &shown {
         let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
         assert!(
@@ -163,7 +163,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         "{} pictures of about {due}",
         shown.len()
     );
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     let places = place::places(&sound, horizon).unwrap();
     // At a cut, a packet of sound reaches over it.
@@ -237,13 +237,13 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let kept = app.kept();
     let (from, _) = kept.intervals[0];
     assert!(from > called + 2 * SECOND, "{kept:?}");
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let first = shown.first().unwrap();
     assert!(
         first.0.abs() < 1.1e6 && (first.1 - from as f64).abs() < 1.1e6,
         "{first:?}"
     );
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
 }
@@ -347,7 +347,7 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
         "{kept:?}, {resumed}"
     );
     assert!(to >= stopped && to - from > SECOND, "{kept:?}, {stopped}");
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
 }

@@ -58,8 +58,8 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     file::decodes_quietly(&path).unwrap();
     let shown = due.iter().filter(|(_, b)| !hidden(b)).count();
     assert!(shown < due.len(), "none hidden among those that are kept");
-    let found = decode::pictures(&path, 0).unwrap();
-    assert_eq!(found.list.len(), shown);
+    let found = decode::video(&path, 0).unwrap();
+    assert_eq!(found.frames.len(), shown);
 }
 
 // ---- Open groups of pictures ----
@@ -354,7 +354,7 @@ fn flac_into_flac() {
     let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
     file::decodes_quietly(&path).unwrap();
-    let sound = decode::sound(&path, 0, None).unwrap();
+    let sound = decode::audio(&path, 0, None).unwrap();
     let samples = 4608 * due.len() as u64;
     assert_eq!(sound.len(), samples);
     assert!(sound.holes(1.0).is_empty(), "{:?}", sound.holes(1.0));
@@ -519,12 +519,12 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let found = decode::pictures(&path, 0).unwrap();
+    let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    assert_eq!(found.list.len(), 90);
+    assert_eq!(found.frames.len(), 90);
     let within = inputs::luma(&path, "crop=320:120:0:60", (320, 120));
     let above = inputs::luma(&path, "crop=320:50:0:0", (320, 50));
-    for (n, found) in found.list.iter().enumerate() {
+    for (n, found) in found.frames.iter().enumerate() {
         let due = (n as u64 * SECOND / 30 + 500) / 1000 * 1000;
         let source = if n < 60 {
             found.source
@@ -576,7 +576,7 @@ fn caps_that_come_after_the_start() {
     // Of those from 0.7 s on, the first key frame.
     assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
     assert!(assert_pictures_in_place(&path, &kept) >= 59);
-    let heard = decode::sound(&path, 0, None).unwrap();
+    let heard = decode::audio(&path, 0, None).unwrap();
     assert!(
         heard.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
         "{}",
@@ -618,7 +618,7 @@ fn a_flush_goes_on_at_the_next_key_frame() {
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = found
         .iter()
         .map(|(_, source)| (source * 30e-9).round() as usize)
@@ -699,7 +699,7 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("too slow"), "{warnings:?}");
     file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let number = |source: f64| (source * 30e-9).round() as u64;
     let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
     // All that came is in the file, or is said to be left out.
@@ -741,7 +741,7 @@ fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
     let (_directory, path) = place_for(name);
     record_turned(&path, mime, tag);
     // ffmpeg shows it as a player would.
-    let found = decode::pictures(&path, 0).unwrap();
+    let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), size, "{tag} in {name}");
     let undone = inputs::luma(&path, undo, (320, 240));
     assert_eq!(undone.len(), 30);

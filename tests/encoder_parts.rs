@@ -55,13 +55,13 @@ fn the_recording_goes_on_in_a_new_part() {
     }
     // Audio knows nothing of it.
     let kept = outer.kept();
-    let sound = parts::sound(&told, Some(48_000)).unwrap();
+    let sound = parts::audio(&told, Some(48_000)).unwrap();
     let lasts = sound.len() as u64 * 1_000_000 / 48;
     let due = kept.total();
     assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts} of {due}");
-    let pictures = parts::pictures(&told[1..]).unwrap();
-    let late = pictures.list.first().unwrap().recorded - told[1].timecode as f64;
-    assert!(late < 40e6 && pictures.list.len() > 10, "{late}");
+    let pictures = parts::video(&told[1..]).unwrap();
+    let late = pictures.frames.first().unwrap().recorded - told[1].timecode as f64;
+    assert!(late < 40e6 && pictures.frames.len() > 10, "{late}");
 }
 
 #[test]

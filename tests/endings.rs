@@ -139,9 +139,9 @@ fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
     app.wait_eos();
     assert_reason(&app, "max-duration");
     app.set_state(gst::State::Null);
-    let pictures = decode::pictures(&path, 0).unwrap();
+    let pictures = decode::video(&path, 0).unwrap();
     assert_eq!(
-        pictures.list.len(),
+        pictures.frames.len(),
         30,
         "those that begin within the second"
     );
@@ -333,7 +333,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
     for (path, stop) in paths.iter().zip(stops) {
         let intervals = intervals(&stop.unwrap());
         assert_eq!(intervals.len(), 2);
-        let sound = decode::sound(path, 0, None).unwrap();
+        let sound = decode::audio(path, 0, None).unwrap();
         for interval in &intervals {
             // A sample from the middle: the edges belong to the judges of cuts.
             let recorded = interval.recorded_time + interval.duration / 2;

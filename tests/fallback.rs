@@ -99,7 +99,7 @@ fn assert_nothing_is_missing(
     let all: Vec<_> = [first].into_iter().chain(told[1..].to_vec()).collect();
     let kept = outer.kept();
     parts::follow_each_other(&all, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&all, None).unwrap();
+    let sound = parts::audio(&all, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, clock).unwrap();
 }
 
@@ -120,7 +120,7 @@ fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
         (1, &fallback, true)
     );
     let kept = outer.kept();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
@@ -185,7 +185,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         }
         let (start, end) = outer.kept().intervals[0];
         outer.set_state(gst::State::Null);
-        let shown = sync::readable(&parts::pictures(&all).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&all).unwrap()).unwrap();
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
         let log = log.lock().unwrap().clone();
@@ -203,7 +203,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
             "{name}: {} of {due}",
             found.len()
         );
-        let lasts = parts::sound(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
+        let lasts = parts::audio(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
         assert!(
             lasts.abs_diff(end - start) < 60 * MILLI,
             "{name}: {lasts} of {}",

@@ -5,7 +5,7 @@ mod common;
 use common::app::{App, SMALL, STEREO, place_for, script};
 use common::chance::{Chance, long, skipped};
 use common::harness::Recorder;
-use common::judge::decode::{self, Sound as Decoded};
+use common::judge::decode::{self, DecodedAudio as Decoded};
 use common::judge::{gstreamer, parts, place, samples, sync};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
@@ -104,8 +104,8 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
     for part in parts {
         let sound = match (kind.container, kind.audio) {
             // FFmpeg counts the first packet, which has no samples, and leaves out as many at the end.
-            ("ogg", "vorbis") => gstreamer::sound(&part.path)?,
-            _ => decode::sound(&part.path, 0, Some(48_000))?,
+            ("ogg", "vorbis") => gstreamer::audio(&part.path)?,
+            _ => decode::audio(&part.path, 0, Some(48_000))?,
         };
         let channels = sound.channels;
         // Matroska's stamps are rounded to a millisecond: what may lie before 0 is left out.
@@ -196,7 +196,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
     }
     parts::follow_each_other(&parts, kept.total(), 70.0 * MILLI)?;
     if kind.is_lossless() {
-        let sound = parts::sound(&parts, None)?;
+        let sound = parts::audio(&parts, None)?;
         samples::sound_is_continuous_but_for(&sound, &kept, &clock)?;
     } else {
         let sound = lossy(kind, &parts)?;
@@ -204,7 +204,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
         place::follows(&places, &kept, kind.tolerance)?;
     }
     if let Some(log) = log {
-        let shown = sync::readable(&parts::pictures(&parts)?)?;
+        let shown = sync::readable(&parts::video(&parts)?)?;
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();

@@ -27,10 +27,14 @@ const FRAME: u64 = 1_000_000_000 / 30;
 /// time), where it is black.
 fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least: usize) {
     file::decodes_quietly(path).unwrap();
-    let found = decode::pictures(path, 0).unwrap();
+    let found = decode::video(path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    assert!(found.list.len() >= least, "{} pictures", found.list.len());
-    for picture in &found.list {
+    assert!(
+        found.frames.len() >= least,
+        "{} pictures",
+        found.frames.len()
+    );
+    for picture in &found.frames {
         let recorded = picture.recorded + 0.6e6;
         if muted.contains(&(recorded as u64)) {
             assert_eq!(picture.source, None, "{picture:?} is to be black");
@@ -39,7 +43,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
         let Some(shown) = picture.source.map(|source| source + ORIGIN) else {
             panic!(
                 "{picture:?} cannot be read, muted: {muted:?}: {:?}",
-                found.list
+                found.frames
             );
         };
         let late = kept.source_at(recorded) - shown as f64;
@@ -410,6 +414,6 @@ fn a_live_line() {
         (duration - outer.kept().total() as f64).abs() < 2e6,
         "{duration}"
     );
-    let found = decode::pictures(&path, 0).unwrap();
-    assert!(found.list.len() >= 15, "{} pictures", found.list.len());
+    let found = decode::video(&path, 0).unwrap();
+    assert!(found.frames.len() >= 15, "{} pictures", found.frames.len());
 }

@@ -262,8 +262,8 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
     );
     assert_eq!(seen[0], (0, Some(80)));
     let black = luma(&take.path, "null", (160, 120));
-    let pictures = decode::pictures(&take.path, 0).unwrap();
-    for (picture, luma) in pictures.list.iter().zip(black) {
+    let pictures = decode::video(&take.path, 0).unwrap();
+    for (picture, luma) in pictures.frames.iter().zip(black) {
         if picture.source.is_none() {
             assert!(
                 luma.iter().all(|p| *p < 24),

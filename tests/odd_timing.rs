@@ -238,7 +238,7 @@ fn double_speed_takes_half_the_time() {
             (1040, Some(1080)),
         ]
     );
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert!(decoded.len().abs_diff(2 * WHOLE) < 96, "{}", decoded.len());
     let fast = &decoded.samples[2 * 48_100..];
     let silent = fast.chunks(2).filter(|s| s[0] == 0 && s[1] == 0).count();
@@ -519,7 +519,7 @@ fn every_rate_of_sound_is_whole() {
         }
         sound.end();
         take.wrap();
-        let decoded = decode::sound(&take.path, 0, None).unwrap();
+        let decoded = decode::audio(&take.path, 0, None).unwrap();
         assert_eq!(decoded.rate, 48_000);
         assert!(
             decoded.len().abs_diff(48_000) <= 960,
@@ -562,7 +562,7 @@ fn one_to_eight_channels() {
         );
         for mime in [WAV, "audio/webm;codecs=opus"] {
             let take = line(mime, &source, "audio_%u");
-            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            let decoded = decode::audio(&take.path, 0, None).unwrap();
             assert_eq!(decoded.channels, channels, "{channels} channels in {mime}");
             assert!(decoded.len().abs_diff(HALF) <= 960, "{}", decoded.len());
             let loud = decoded
@@ -606,7 +606,7 @@ fn every_format_of_sound() {
                  rate=48000,channels=2,layout={layout}"
             );
             let take = line(WAV, &source, "audio_%u");
-            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            let decoded = decode::audio(&take.path, 0, None).unwrap();
             assert_eq!(decoded.len(), 9600, "{format} {layout}");
             let loud = decoded
                 .samples

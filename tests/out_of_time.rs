@@ -535,7 +535,7 @@ fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
             }
             sound.end();
             take.wrap();
-            let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+            let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
             let first = sound
                 .samples
                 .iter()

@@ -63,7 +63,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         let tolerance = if is_exact { 100_000.0 } else { 60e6 };
         parts::follow_each_other(&saved, kept.total(), tolerance)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
-        let sound = parts::sound(&saved, None).unwrap();
+        let sound = parts::audio(&saved, None).unwrap();
         if is_exact {
             samples::sound_is_continuous_but_for(&sound, &kept, &clock.unwrap())
                 .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
@@ -94,7 +94,7 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
         for part in &saved {
             file::decodes_quietly(&part.path).unwrap();
         }
-        let shown = sync::readable(&parts::pictures(&saved).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&saved).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.unwrap().lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();

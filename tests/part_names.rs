@@ -29,7 +29,7 @@ fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     let told = parts::told(outer);
     assert_eq!(told.len(), parts, "{told:?}");
     parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     told
 }

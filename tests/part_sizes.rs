@@ -38,7 +38,7 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
     let parts = parts::told(&outer);
     are_nearly_full(&parts, 200_000, 200_000, 185_000);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
@@ -58,7 +58,7 @@ fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     assert_eq!(parts.len(), 7);
     are_nearly_full(&parts, 1_000_000, 1_000_000, 990_000);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
@@ -85,7 +85,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         // Encoders that are not live may hold one and a half seconds, at 26 kB/s.
         are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
         parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
-        let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
@@ -115,9 +115,9 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
     let frames: usize = parts
         .iter()
         .map(|part| {
-            common::judge::decode::pictures(&part.path, 0)
+            common::judge::decode::video(&part.path, 0)
                 .unwrap()
-                .list
+                .frames
                 .len()
         })
         .sum();

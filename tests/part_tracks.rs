@@ -16,7 +16,7 @@ const BUFFER: usize = 480;
 /// The pictures of one track in all parts, in recorded time.
 fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     let of_part = |part: &parts::Part| {
-        let pictures = decode::pictures(&part.path, track).unwrap();
+        let pictures = decode::video(&part.path, track).unwrap();
         let read = sync::readable(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
         let begin = part.timecode as f64;
         read.into_iter()
@@ -57,7 +57,7 @@ fn what_is_muted_stays_so_in_the_next_part() {
     outer.wait_for("stop", 1);
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 4);
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     let is_silent: Vec<bool> = sound
         .samples
         .chunks(BUFFER * sound.channels)
@@ -153,7 +153,7 @@ fn pauses_lie_in_parts_and_between_them() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 6, "{parts:?}");
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let log = log.lock().unwrap().clone();
     sync::shows(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
@@ -232,20 +232,20 @@ fn raw_caps_change_before_a_split_and_behind_it() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 4, "{parts:?}");
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let mut shown = 0;
     for part in &parts {
-        let pictures = decode::pictures(&part.path, 0).unwrap();
+        let pictures = decode::video(&part.path, 0).unwrap();
         println!(
             "{} x {}: {}",
             pictures.width,
             pictures.height,
-            pictures.list.len()
+            pictures.frames.len()
         );
-        let begins = pictures.list[0].recorded;
+        let begins = pictures.frames[0].recorded;
         assert!(begins < MILLI as f64, "{part:?} begins at {begins}");
-        shown += pictures.list.len();
+        shown += pictures.frames.len();
     }
     assert_eq!(shown, log.lock().unwrap().len());
 }

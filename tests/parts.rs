@@ -31,7 +31,7 @@ fn live_pcm_is_split_to_the_sample() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 6);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
@@ -60,7 +60,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
             .all(|part| part.duration == 1_000 * MILLI + 12_345)
     );
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
@@ -89,7 +89,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     assert_eq!(parts.len(), 2, "{parts:?}");
     assert_eq!(parts[1].running_time, 300 * MILLI);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
     assert_eq!(files.count(), 2, "no file of a part that has nothing");
@@ -112,7 +112,7 @@ fn every_frame_is_in_one_part() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 5);
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
     let (start, end) = kept.intervals[0];
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
@@ -167,9 +167,9 @@ fn parts_of_a_file_split_by_time_begin_with_frames() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 5);
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
-    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
     let found: Vec<u64> = shown
         .iter()
         .map(|(_, source)| *source as u64 / 1_000)
@@ -344,6 +344,6 @@ fn splits_behind_one_another_are_each_a_part() {
         instants,
         [30, 200, 210, 220, 230, 240, 250, 260, 270, 280, 290]
     );
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }

@@ -101,7 +101,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
             let begin = kept.intervals[0].0;
             assert!(begin + past <= before, "{mime_type}: {kept:?}");
             let path = bench.path(number, extension);
-            let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+            let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
             // Theora counts frames.
             let tolerance = if extension == "ogv" {
                 FRAME as f64
@@ -161,7 +161,7 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
     bench.outer.set_state(gst::State::Null);
     assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     // The first frame came a little before the audio, or behind it.
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
@@ -233,7 +233,7 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
 }

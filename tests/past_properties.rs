@@ -157,9 +157,9 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let begin = kept(&stop).intervals[0].0 as f64;
-    let pictures = decode::pictures(&bench.path(0, "webm"), 0).unwrap();
+    let pictures = decode::video(&bench.path(0, "webm"), 0).unwrap();
     let mut black = 0;
-    for picture in &pictures.list {
+    for picture in &pictures.frames {
         let at = begin + picture.recorded;
         let (from, to) = (muted as f64, unmuted as f64);
         let near = (at - from).abs().min((at - to).abs());
@@ -174,5 +174,5 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
             );
         }
     }
-    assert!(black > 8, "{black} of {}", pictures.list.len());
+    assert!(black > 8, "{black} of {}", pictures.frames.len());
 }

@@ -27,7 +27,7 @@ fn pad_of(pipeline: &gst::Pipeline, name: &str) -> gst::Pad {
 /// How far what is heard lies behind what was played, in ns: that of most windows, and how many others there
 /// are.
 fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize) {
-    let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 40e9).unwrap();
     let mut found: Vec<f64> = places
         .iter()
@@ -101,7 +101,7 @@ fn tag_free_count(pad: &gst::Pad) -> std::sync::Arc<std::sync::atomic::AtomicU64
 fn lost_packets_of_a_network_move_nothing_else() {
     for attempt in 1..=TRIES {
         let (take, kept) = over_the_network(0.05);
-        let samples = decode::sound(&take.path, 0, None).unwrap();
+        let samples = decode::audio(&take.path, 0, None).unwrap();
         let due = kept.total() * 48 / MILLI;
         assert!(
             samples.len().abs_diff(due) <= 1,
@@ -288,9 +288,9 @@ fn take_of_both(server: &str) -> Result<(), String> {
     if off > windows / 10 {
         return Err(format!("{off} of {windows} windows of sound elsewhere"));
     }
-    let pictures = decode::pictures(&take.path, 0).unwrap();
+    let pictures = decode::video(&take.path, 0).unwrap();
     let mut late: Vec<f64> = pictures
-        .list
+        .frames
         .iter()
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source? as f64))
         .collect();

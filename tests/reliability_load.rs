@@ -296,7 +296,7 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     let duration = rig.messages.all();
     let duration = duration.iter().find(|e| e.kind == Kind::Stop).unwrap();
     let duration = duration.time("duration");
-    let sound = decode::sound(file, 0, None).unwrap();
+    let sound = decode::audio(file, 0, None).unwrap();
     let expected = duration * 48_000 / 1_000_000_000;
     assert!(
         sound.len().abs_diff(expected) <= 1,
@@ -632,7 +632,7 @@ fn a_day_with_thousands_of_pauses() {
     assert_eq!(*ended.lock().unwrap(), Some(recorded));
     let times = media_times(&path);
     let last = times.last().unwrap() * SECOND as f64 + FRAME as f64;
-    let sound = decode::sound(Path::new(&path), 0, None).unwrap();
+    let sound = decode::audio(Path::new(&path), 0, None).unwrap();
     let sound_end = sound.time_of(sound.len());
     eprintln!(
         "{} h with {pauses} pauses: sound ends at {sound_end}, pictures at {last}, {grown} bytes more",

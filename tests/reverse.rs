@@ -77,7 +77,7 @@ fn in_planes(buffer: gst::Buffer) -> gst::Buffer {
 
 fn assert_backwards(take: &Take) {
     take.decodes_quietly();
-    let sound = decode::sound(&take.path, 0, None).unwrap();
+    let sound = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(sound.len(), 96_000);
     for (n, frame) in sound.samples.chunks_exact(2).enumerate() {
         let due = counted::Reading::Index(95_999 - n as u64);
@@ -145,5 +145,5 @@ fn encoded_media_backwards_is_not_supported() {
     assert_error(&error, code::NOT_SUPPORTED);
     assert!(error.message().contains("negative rate"), "{error}");
     take.decodes_quietly();
-    assert_eq!(decode::pictures(&take.path, 0).unwrap().list.len(), 50);
+    assert_eq!(decode::video(&take.path, 0).unwrap().frames.len(), 50);
 }

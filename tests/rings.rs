@@ -112,7 +112,7 @@ fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
         told.len() - there.len()
     );
     for part in &there {
-        let sound = parts::sound(std::slice::from_ref(part), None).unwrap();
+        let sound = parts::audio(std::slice::from_ref(part), None).unwrap();
         let lasts = sound.len() as u64 * 1_000 / 48;
         assert!(
             lasts.abs_diff(part.duration / 1_000) < 100,
@@ -163,7 +163,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
             path: copy,
             ..part.clone()
         };
-        let sound = parts::sound(&[part], None).unwrap();
+        let sound = parts::audio(&[part], None).unwrap();
         assert!(sound.samples.len() > 1_000);
     }
 }
@@ -246,7 +246,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     let told = parts::told(&outer);
     assert_eq!(told.len(), 1, "{told:?}");
     parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     // Less is free than has to be.
     let filler = vec![7u8; 400_000];

@@ -244,12 +244,12 @@ fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
     const OPEN: u64 = 2 * SECOND;
     let reached = match who {
         Away::Video => {
-            let sound = decode::sound(&recording.meanwhile, 0, None).unwrap();
+            let sound = decode::audio(&recording.meanwhile, 0, None).unwrap();
             sound.blocks.last().unwrap().1
         }
         _ => {
-            let pictures = decode::pictures(&recording.meanwhile, 0).unwrap();
-            pictures.list.last().unwrap().recorded
+            let pictures = decode::video(&recording.meanwhile, 0).unwrap();
+            pictures.frames.last().unwrap().recorded
         }
     };
     let least = (recording.away.end - recording.begun).saturating_sub(PATIENCE + OPEN);
@@ -263,17 +263,17 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
     assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
     let path = &recording.path;
     let pictures = [
-        ("ffmpeg", decode::pictures(path, 0).unwrap()),
-        ("gstreamer", gstreamer::pictures(path, 320, 240).unwrap()),
+        ("ffmpeg", decode::video(path, 0).unwrap()),
+        ("gstreamer", gstreamer::video(path, 320, 240).unwrap()),
     ];
     let sounds = [
-        ("ffmpeg", decode::sound(path, 0, Some(48_000)).unwrap()),
-        ("gstreamer", gstreamer::sound(path).unwrap()),
+        ("ffmpeg", decode::audio(path, 0, Some(48_000)).unwrap()),
+        ("gstreamer", gstreamer::audio(path).unwrap()),
     ];
     for ((judge, pictures), (_, sound)) in pictures.iter().zip(&sounds) {
         let what = format!("{what}, {judge}");
         // What losses have left whole.
-        let told = pictures.list.iter();
+        let told = pictures.frames.iter();
         let told = told.filter_map(|picture| Some((picture.recorded, picture.source? as f64)));
         let mut told: Vec<_> = told.collect();
         told.dedup_by_key(|(_, source)| *source);

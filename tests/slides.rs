@@ -59,7 +59,7 @@ fn the_last_picture_has_its_duration_in_every_codec() {
             (lasts - at as f64).abs() <= slack,
             "{mime}: {lasts} of {at}"
         );
-        let seen = decode::pictures(&path, 0).and_then(|all| sync::readable(&all));
+        let seen = decode::video(&path, 0).and_then(|all| sync::readable(&all));
         let mut seen = seen.unwrap_or_else(|why| panic!("{mime}: {why}"));
         seen.dedup_by(|b, a| a.1 == b.1);
         assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");

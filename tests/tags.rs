@@ -141,7 +141,7 @@ fn tags_that_come_while_recording_are_in_matroska() {
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
     assert_has(&path, &[("title", "found out later")]);
-    sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
 }
 
 /// Texts with blanks and other letters, of which muxers make what they like.

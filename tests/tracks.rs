@@ -186,7 +186,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     file::decodes_quietly(&path).unwrap();
     let kept = app.kept();
     for camera in 0..3 {
-        let shown = sync::readable(&decode::pictures(&path, camera).unwrap()).unwrap();
+        let shown = sync::readable(&decode::video(&path, camera).unwrap()).unwrap();
         assert!(
             shown.len() > 45,
             "{} pictures of camera {camera}",
@@ -210,7 +210,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     }
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     for microphone in 0..2 {
-        let sound = decode::sound(&path, microphone, Some(48_000)).unwrap();
+        let sound = decode::audio(&path, microphone, Some(48_000)).unwrap();
         let places = place::places(&sound, horizon).unwrap();
         let off: Vec<f64> = places
             .iter()
@@ -273,7 +273,7 @@ fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(file::codecs(&path).unwrap(), ["h264", "opus"]);
     let kept = app.kept();
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 25e6,
@@ -306,7 +306,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
     assert_eq!(codecs, ["vorbis", "vp8"]);
     file::decodes_quietly(&path).unwrap();
     let kept = app.kept();
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     assert!(shown.len() > 50, "{}", shown.len());
     for (recorded, source) in shown {
         let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
@@ -321,7 +321,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
             "{source} at {recorded}, due {due}"
         );
     }
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 80e6,

@@ -50,7 +50,7 @@ pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (
 /// That each picture says the time at which it is shown.
 pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
     file::decodes_quietly(path).unwrap();
-    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
         assert!(

@@ -133,7 +133,7 @@ impl Bench {
         let parts = parts::told(&self.outer);
         assert!(parts.len() >= least, "{parts:?}");
         parts::follow_each_other(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
-        let pictures = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        let pictures = sync::readable(&parts::video(&parts).unwrap()).unwrap();
         sync::shows(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
         for part in &parts {
             file::decodes_quietly(&part.path).unwrap();

@@ -185,17 +185,17 @@ impl Take {
     /// What is heard on sound track `track`.
     #[track_caller]
     pub fn heard(&self, track: usize) -> Vec<samples::AudioSpan> {
-        samples::spans(&decode::sound(&self.path, track, None).unwrap())
+        samples::spans(&decode::audio(&self.path, track, None).unwrap())
     }
 
     /// What is seen, equal neighbours joined: recorded time and the picture's own, in ms; `None`
     /// is not a picture of the test's (black).
     #[track_caller]
     pub fn seen(&self) -> Vec<(u64, Option<u64>)> {
-        let pictures = decode::pictures(&self.path, 0).unwrap();
+        let pictures = decode::video(&self.path, 0).unwrap();
         let ms = |time: f64| (time / 1e6).round() as u64;
         let mut seen: Vec<_> = pictures
-            .list
+            .frames
             .iter()
             .map(|p| (ms(p.recorded), p.source.map(|s| ms(s as f64))))
             .collect();
