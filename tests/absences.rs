@@ -3,8 +3,8 @@
 mod common;
 mod inputs;
 
-use common::outer::{DEADLINE, until};
-use common::signal::{Sound, tag};
+use common::app::{DEADLINE, holds_within};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::time::Instant;
@@ -56,16 +56,20 @@ fn a_fifth_of_the_buffers_missing_leaves_the_others_where_they_were() {
 #[test]
 fn what_an_element_drops_on_its_way_is_silence() {
     let take = Take::new(WAV);
-    let source = take.outer.source(
+    let source = take.app.source(
         "audiotestsrc num-buffers=300 samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=tagged ! \
          identity drop-probability=0.2",
     );
-    let tagged = take.outer.pipeline.by_name("tagged").unwrap();
-    tag::audio(&tagged.static_pad("src").unwrap(), Sound::Counted, 48_000);
-    source.link(&take.outer.pad("audio_%u")).unwrap();
-    take.outer.recorder.set_property("autostart", true);
-    take.outer.set_state(gst::State::Playing);
+    let tagged = take.app.pipeline.by_name("tagged").unwrap();
+    tag::audio(
+        &tagged.static_pad("src").unwrap(),
+        AudioSignal::Counted,
+        48_000,
+    );
+    source.link(&take.app.pad("audio_%u")).unwrap();
+    take.app.recorder.set_property("autostart", true);
+    take.app.set_state(gst::State::Playing);
     take.wrap();
     let (runs, _) = runs(&take.heard(0));
     let first = runs[0].1;
@@ -197,39 +201,39 @@ fn a_sound_that_ends_before_it_began_takes_nothing_from_the_pictures() {
 /// A live camera beside a microphone: with `sound` as told, data keep coming and `stop` is quick.
 fn beside_a_microphone(dies_after: Option<u64>) {
     let take = Take::new(BOTH);
-    take.outer.recorder.set_property("timeslice", 500u32);
-    let camera = take.outer.source(
+    take.app.recorder.set_property("timeslice", 500u32);
+    let camera = take.app.source(
         "videotestsrc is-live=true ! video/x-raw,format=I420,width=160,height=120,framerate=25/1",
     );
     let log = tag::video(&camera);
-    camera.link(&take.outer.pad("video_%u")).unwrap();
+    camera.link(&take.app.pad("video_%u")).unwrap();
     let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     sound.introduce();
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
-    take.outer.act("start");
-    let from = take.outer.running_time();
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
+    take.app.act("start");
+    let from = take.app.running_time();
     if let Some(after) = dies_after {
         let first = from / (10 * MILLI) + 1;
         for n in first..first + after / (10 * MILLI) {
-            take.outer.wait_running((n + 1) * 10 * MILLI);
+            take.app.wait_running((n + 1) * 10 * MILLI);
             sound.push(tick(n));
         }
     }
-    take.outer.wait_running(from + 5 * SECOND);
+    take.app.wait_running(from + 5 * SECOND);
     let blobs = take
-        .outer
-        .heard()
+        .app
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
     // At the most two seconds of it are waited for.
     assert!(blobs >= 4, "{blobs} blobs in 5 s");
-    take.outer.act("stop");
+    take.app.act("stop");
     let asked = Instant::now();
-    take.outer.wait_for("stop", 1);
+    take.app.wait_for("stop", 1);
     assert!(asked.elapsed().as_secs_f64() < 3.0, "{:?}", asked.elapsed());
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     take.wrap();
     let (runs, length) = runs(&take.heard(0));
     let due = kept.total() * 48 / MILLI;
@@ -267,33 +271,33 @@ fn a_microphone_that_dies_is_silent_from_there_on() {
 #[test]
 fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
     let take = Take::new(BOTH);
-    take.outer.recorder.set_property("timeslice", 500u32);
-    let source = take.outer.source(
+    take.app.recorder.set_property("timeslice", 500u32);
+    let source = take.app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
-    source.link(&take.outer.pad("audio_%u")).unwrap();
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
+    source.link(&take.app.pad("audio_%u")).unwrap();
     let camera = take.pictures(&small(), Some(FRAME));
-    take.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
-    take.outer.act("start");
-    let first = take.outer.running_time() / FRAME + 1;
+    take.app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs()));
+    take.app.act("start");
+    let first = take.app.running_time() / FRAME + 1;
     for n in first..first + 10 {
-        take.outer.wait_running((n + 1) * FRAME);
+        take.app.wait_running((n + 1) * FRAME);
         camera.push(shot(&small(), n * FRAME));
     }
-    take.outer.wait_running(first * FRAME + 4 * SECOND);
+    take.app.wait_running(first * FRAME + 4 * SECOND);
     let blobs = take
-        .outer
-        .heard()
+        .app
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
     assert!(blobs >= 4, "{blobs} blobs in 4 s");
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let seen = take.seen();
     assert_eq!(seen.len(), 10, "{seen:?}");
     assert_eq!(seen[9].1, Some((first + 9) * 40));
@@ -306,23 +310,22 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
 #[test]
 fn where_nothing_flows_at_all_the_clock_goes_on() {
     let take = Take::new(WAV);
-    take.outer.recorder.set_property("timeslice", 500u32);
+    take.app.recorder.set_property("timeslice", 500u32);
     let sound = take.sound(&stereo(48_000), Some(10 * MILLI));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     sound.introduce();
-    take.outer.act("start");
-    take.outer
-        .wait_running(take.outer.running_time() + 4 * SECOND);
+    take.app.act("start");
+    take.app.wait_running(take.app.running_time() + 4 * SECOND);
     let blobs = take
-        .outer
-        .heard()
+        .app
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
     assert!(blobs >= 2, "{blobs} blobs in 4 s");
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let (runs, length) = runs(&take.heard(0));
     assert_eq!(runs, []);
     assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);

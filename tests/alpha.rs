@@ -4,10 +4,10 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::harness;
 use common::judge::alpha::{HEIGHT, WIDTH, by_ffmpeg, file_of_ffmpeg, picture, shown};
 use common::judge::parts;
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -32,12 +32,12 @@ fn decoders_find_all_frames_of_another_muxer() {
 }
 
 /// A source of numbered pictures in this format.
-fn source(outer: &Outer, how: &str, format: &str) -> gst::Pad {
+fn source(app: &App, how: &str, format: &str) -> gst::Pad {
     let caps = |format| {
         format!("video/x-raw,format={format},width={WIDTH},height={HEIGHT},framerate={FPS}/1")
     };
     let number = AtomicU64::new(0);
-    let source = outer.source(&format!(
+    let source = app.source(&format!(
         "videotestsrc {how} ! {} ! identity name=numbers ! videoconvert ! {}",
         caps("BGRA"),
         caps(format)
@@ -59,18 +59,17 @@ fn source(outer: &Outer, how: &str, format: &str) -> gst::Pad {
     source
 }
 
-fn recorder(codec: &str, container: &str, path: &Path) -> Outer {
-    let outer = Outer::new(&format!("video/{container};codecs={codec}"), path);
-    outer.recorder.set_property_from_str("keep", "alpha");
-    outer
-        .recorder
+fn recorder(codec: &str, container: &str, path: &Path) -> App {
+    let app = App::new(&format!("video/{container};codecs={codec}"), path);
+    app.recorder.set_property_from_str("keep", "alpha");
+    app.recorder
         .set_property("video-bits-per-second", 2_000_000u32);
-    outer
+    app
 }
 
 /// What `stats` says of the only track: its encoder, what has been converted, and how many frames were dropped.
-fn track(outer: &Outer) -> (String, Vec<String>, u64) {
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+fn track(app: &App) -> (String, Vec<String>, u64) {
+    let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
     let converted = track.get::<gst::Array>("converted").unwrap();
@@ -83,13 +82,13 @@ fn track(outer: &Outer) -> (String, Vec<String>, u64) {
 }
 
 /// Records 40 pictures.
-fn record(outer: &Outer, format: &str) {
-    outer.recorder.set_property("autostart", true);
-    source(outer, "num-buffers=40", format)
-        .link(&outer.pad("video_%u"))
+fn record(app: &App, format: &str) {
+    app.recorder.set_property("autostart", true);
+    source(app, "num-buffers=40", format)
+        .link(&app.pad("video_%u"))
         .unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
 }
 
 #[test]
@@ -102,11 +101,11 @@ fn alpha_is_kept_in_webm_and_matroska() {
         ("vp9", "webm", "A420_10LE"),
     ] {
         let (_directory, path) = place_for("alpha.webm");
-        let outer = recorder(codec, container, &path);
-        record(&outer, format);
+        let app = recorder(codec, container, &path);
+        record(&app, format);
         let numbers: Vec<u64> = (0..40).collect();
         assert_eq!(shown(&path, codec), numbers, "{codec} {container} {format}");
-        let (encoder, converted, _) = track(&outer);
+        let (encoder, converted, _) = track(&app);
         assert_eq!(encoder, format!("{codec}enc"));
         let due: &[&str] = match format {
             "A420" => &[],
@@ -116,7 +115,7 @@ fn alpha_is_kept_in_webm_and_matroska() {
             _ => &["chroma 4:4:4 to 4:2:0"],
         };
         assert_eq!(converted, due, "{format}");
-        assert_eq!(outer.warnings(), Vec::<String>::new());
+        assert_eq!(app.warnings(), Vec::<String>::new());
     }
 }
 
@@ -127,10 +126,10 @@ fn alpha_that_has_no_place_is_said_to_be_converted() {
         ("alpha", "video/mp4;codecs=vp9"),
     ] {
         let (_directory, path) = place_for("opaque");
-        let outer = Outer::new(mime_type, &path);
-        outer.recorder.set_property_from_str("keep", keep);
-        record(&outer, "A420");
-        assert_eq!(track(&outer).1, ["alpha"], "{mime_type}");
+        let app = App::new(mime_type, &path);
+        app.recorder.set_property_from_str("keep", keep);
+        record(&app, "A420");
+        assert_eq!(track(&app).1, ["alpha"], "{mime_type}");
     }
 }
 
@@ -139,15 +138,14 @@ fn alpha_that_has_no_place_is_said_to_be_converted() {
 fn key_frames_are_key_frames_of_both() {
     let (_directory, path) = place_for("keys.webm");
     for codec in ["vp8", "vp9"] {
-        let outer = recorder(codec, "webm", &path);
-        outer
-            .recorder
+        let app = recorder(codec, "webm", &path);
+        app.recorder
             .set_property("video-key-frame-interval-duration", 300u32);
         // None but those that are asked for.
-        on_encoders(&outer, |encoder, _| {
+        on_encoders(&app, |encoder, _| {
             encoder.set_property("keyframe-max-dist", 1_000i32)
         });
-        record(&outer, "BGRA");
+        record(&app, "BGRA");
         let keys = path.with_file_name("only-keys.webm");
         let copied = Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-i"])
@@ -166,12 +164,12 @@ fn key_frames_are_key_frames_of_both() {
 fn alpha_lasts_through_pauses_and_parts() {
     for codec in ["vp8", "vp9"] {
         let (_directory, path) = place_for("part-%d.webm");
-        let outer = recorder(codec, "webm", &path);
-        source(&outer, "is-live=true", "BGRA")
-            .link(&outer.pad("video_%u"))
+        let app = recorder(codec, "webm", &path);
+        source(&app, "is-live=true", "BGRA")
+            .link(&app.pad("video_%u"))
             .unwrap();
-        outer.set_state(gst::State::Playing);
-        let rest = || outer.wait_running(outer.running_time() + 250 * MILLI);
+        app.set_state(gst::State::Playing);
+        let rest = || app.wait_running(app.running_time() + 250 * MILLI);
         for action in [
             "start",
             "pause",
@@ -182,11 +180,11 @@ fn alpha_lasts_through_pauses_and_parts() {
             "resume",
             "stop",
         ] {
-            outer.act(action);
+            app.act(action);
             rest();
         }
-        outer.wait_for("stop", 1);
-        let parts = parts::told(&outer);
+        app.wait_for("stop", 1);
+        let parts = parts::told(&app);
         assert_eq!(parts.len(), 3, "{codec}");
         let mut numbers = Vec::new();
         for part in &parts {
@@ -196,51 +194,49 @@ fn alpha_lasts_through_pauses_and_parts() {
         }
         // A picture that a seam or a pause falls into is shown on both sides.
         assert!(numbers.is_sorted(), "{codec}: {numbers:?}");
-        assert_eq!(outer.warnings(), Vec::<String>::new());
+        assert_eq!(app.warnings(), Vec::<String>::new());
     }
 }
 
 #[test]
 fn a_recording_that_begins_in_the_past_has_its_alpha() {
     let (_directory, path) = place_for("past.webm");
-    let outer = recorder("vp8", "webm", &path);
-    outer.recorder.set_property("pre-record-time", 2 * SECOND);
-    source(&outer, "is-live=true", "BGRA")
-        .link(&outer.pad("video_%u"))
+    let app = recorder("vp8", "webm", &path);
+    app.recorder.set_property("pre-record-time", 2 * SECOND);
+    source(&app, "is-live=true", "BGRA")
+        .link(&app.pad("video_%u"))
         .unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_running(1_200 * MILLI);
-    outer.act("start");
-    outer.wait_running(outer.running_time() + 300 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
+    app.set_state(gst::State::Playing);
+    app.wait_running(1_200 * MILLI);
+    app.act("start");
+    app.wait_running(app.running_time() + 300 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
     let numbers = shown(&path, "vp8");
     assert!(numbers.len() >= 30, "{numbers:?}");
     assert!(numbers.is_sorted(), "{numbers:?}");
     // Its encoder is in no recording, and what it converts is said all the same.
-    let (encoder, converted, _) = track(&outer);
+    let (encoder, converted, _) = track(&app);
     assert_eq!(encoder, "vp8enc");
     assert_eq!(converted, ["chroma 4:4:4 to 4:2:0"]);
 }
 
 /// Calls `with` for each encoder that is set up, and how many there were before.
-fn on_encoders(outer: &Outer, with: impl Fn(&gst::Element, u64) + Send + Sync + 'static) {
+fn on_encoders(app: &App, with: impl Fn(&gst::Element, u64) + Send + Sync + 'static) {
     let count = AtomicU64::new(0);
-    outer
-        .recorder
-        .connect("encoder-setup", false, move |values| {
-            let encoder = values[2].get::<gst::Element>().unwrap();
-            with(&encoder, count.fetch_add(1, Ordering::SeqCst));
-            None
-        });
+    app.recorder.connect("encoder-setup", false, move |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        with(&encoder, count.fetch_add(1, Ordering::SeqCst));
+        None
+    });
 }
 
 #[test]
 fn a_slow_encoder_drops_colour_and_alpha_together() {
     let (_directory, path) = place_for("slow.webm");
-    let outer = recorder("vp8", "webm", &path);
-    outer.recorder.set_property("max-queue-time", 200 * MILLI);
-    on_encoders(&outer, move |encoder, number| {
+    let app = recorder("vp8", "webm", &path);
+    app.recorder.set_property("max-queue-time", 200 * MILLI);
+    on_encoders(&app, move |encoder, number| {
         if number == 1 {
             let pad = encoder.static_pad("sink").unwrap();
             pad.add_probe(gst::PadProbeType::BUFFER, |_, _| {
@@ -249,15 +245,18 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
             });
         }
     });
-    source(&outer, "is-live=true", "BGRA")
-        .link(&outer.pad("video_%u"))
+    source(&app, "is-live=true", "BGRA")
+        .link(&app.pad("video_%u"))
         .unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
-    let dropped = || track(&outer).2;
-    assert!(until(DEADLINE, || dropped() > 10), "nothing is dropped");
-    outer.act("stop");
-    outer.wait_for("stop", 1);
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    let dropped = || track(&app).2;
+    assert!(
+        holds_within(DEADLINE, || dropped() > 10),
+        "nothing is dropped"
+    );
+    app.act("stop");
+    app.wait_for("stop", 1);
     let numbers = shown(&path, "vp8");
     assert!(numbers.len() >= 3, "{numbers:?}");
 }
@@ -267,10 +266,10 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
 fn a_pair_of_encoders_is_replaced_as_one() {
     for broken in [0, 1] {
         let (_directory, path) = place_for("replaced.webm");
-        let outer = recorder("vp8", "webm", &path);
+        let app = recorder("vp8", "webm", &path);
         let set_up = Arc::new(AtomicU64::new(0));
         let seen = set_up.clone();
-        on_encoders(&outer, move |encoder, number| {
+        on_encoders(&app, move |encoder, number| {
             seen.fetch_add(1, Ordering::SeqCst);
             if number != broken {
                 return;
@@ -288,11 +287,11 @@ fn a_pair_of_encoders_is_replaced_as_one() {
                 gst::PadProbeReturn::Handled
             });
         });
-        record(&outer, "BGRA");
+        record(&app, "BGRA");
         let numbers: Vec<u64> = (0..40).collect();
         assert_eq!(shown(&path, "vp8"), numbers, "encoder {broken}");
         assert_eq!(set_up.load(Ordering::SeqCst), 4);
-        let warnings = outer.warnings();
+        let warnings = app.warnings();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].contains("vp8enc"), "{warnings:?}");
     }

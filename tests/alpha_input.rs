@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::judge::alpha::{file_of_ffmpeg, shown};
 use common::judge::file;
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::path::Path;
 
@@ -13,9 +13,9 @@ use std::path::Path;
 const FRAMES: u64 = 40;
 
 /// A recorder of FFmpeg's file with alpha; `section` is what it passes in front of it.
-fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> Outer {
+fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> App {
     let input = path.with_extension("input.webm");
-    let outer = Outer::new(mime_type, path);
+    let app = App::new(mime_type, path);
     file_of_ffmpeg(codec, &input);
     let line = format!(
         "filesrc location={} ! matroskademux ! video/x-{codec},codec-alpha=true ! {section} ! identity name=last",
@@ -26,21 +26,21 @@ fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> Outer {
     let last = bin.by_name("last").unwrap().static_pad("src").unwrap();
     let from = gst::GhostPad::with_target(&last).unwrap();
     bin.add_pad(&from).unwrap();
-    outer.pipeline.add(&bin).unwrap();
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer
+    app.pipeline.add(&bin).unwrap();
+    from.link(&app.pad("video_%u")).unwrap();
+    app
 }
 
-fn record(outer: &Outer) {
-    outer.recorder.set_property("autostart", true);
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+fn record(app: &App) {
+    app.recorder.set_property("autostart", true);
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 /// The encoder of the only track, and what `stats` says to be converted.
-fn track(outer: &Outer) -> (String, Vec<String>) {
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+fn track(app: &App) -> (String, Vec<String>) {
+    let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
     let converted = track.get::<gst::Array>("converted").unwrap();
@@ -57,15 +57,11 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
         ("vp9", "video/x-matroska"),
     ] {
         let (_directory, path) = place_for("copied");
-        let outer = recorder(codec, mime_type, "queue", &path);
-        record(&outer);
+        let app = recorder(codec, mime_type, "queue", &path);
+        record(&app);
         let due: Vec<u64> = (0..FRAMES).collect();
         assert_eq!(shown(&path, codec), due, "{codec} {mime_type}");
-        assert_eq!(
-            track(&outer),
-            (String::new(), vec![]),
-            "{codec} {mime_type}"
-        );
+        assert_eq!(track(&app), (String::new(), vec![]), "{codec} {mime_type}");
     }
 }
 
@@ -73,10 +69,10 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
 fn copied_alpha_without_a_place_is_said_to_be_converted() {
     for (codec, mime_type) in [("vp9", "video/mp4"), ("vp8", "video/ogg")] {
         let (_directory, path) = place_for("opaque");
-        let outer = recorder(codec, mime_type, "queue", &path);
-        record(&outer);
+        let app = recorder(codec, mime_type, "queue", &path);
+        record(&app);
         file::decodes_quietly(&path).unwrap();
-        assert_eq!(track(&outer), (String::new(), vec!["alpha".to_owned()]));
+        assert_eq!(track(&app), (String::new(), vec!["alpha".to_owned()]));
     }
 }
 
@@ -86,23 +82,19 @@ fn decoded_alpha_is_kept_where_it_is_asked_for() {
     for (from, to) in [("vp8", "vp9"), ("vp9", "vp8")] {
         let mime_type = format!("video/webm;codecs={to}");
         let (_directory, path) = place_for("kept");
-        let outer = recorder(from, &mime_type, "queue", &path);
-        outer.recorder.set_property_from_str("keep", "alpha");
-        outer
-            .recorder
+        let app = recorder(from, &mime_type, "queue", &path);
+        app.recorder.set_property_from_str("keep", "alpha");
+        app.recorder
             .set_property("video-bits-per-second", 2_000_000u32);
-        record(&outer);
+        record(&app);
         let due: Vec<u64> = (0..FRAMES).collect();
         assert_eq!(shown(&path, to), due, "{from} to {to}");
-        assert_eq!(track(&outer), (format!("{to}enc"), vec![]));
+        assert_eq!(track(&app), (format!("{to}enc"), vec![]));
 
         let (_directory, path) = place_for("opaque");
-        let outer = recorder(from, &mime_type, "queue", &path);
-        record(&outer);
-        assert_eq!(
-            track(&outer),
-            (format!("{to}enc"), vec!["alpha".to_owned()])
-        );
+        let app = recorder(from, &mime_type, "queue", &path);
+        record(&app);
+        assert_eq!(track(&app), (format!("{to}enc"), vec!["alpha".to_owned()]));
     }
 }
 
@@ -112,18 +104,17 @@ fn copied_alpha_out_of_the_past_is_kept() {
     for codec in ["vp8", "vp9"] {
         let (_directory, path) = place_for("past");
         let live = "identity sync=true";
-        let outer = recorder(codec, "video/webm", live, &path);
-        outer
-            .recorder
+        let app = recorder(codec, "video/webm", live, &path);
+        app.recorder
             .set_property("pre-record-time", 5_000_000_000u64);
-        outer.set_state(gst::State::Playing);
-        outer.wait_running(700_000_000);
-        outer.act("start");
-        outer.wait_for("stop", 1);
+        app.set_state(gst::State::Playing);
+        app.wait_running(700_000_000);
+        app.act("start");
+        app.wait_for("stop", 1);
         let numbers = shown(&path, codec);
         let due: Vec<u64> = (FRAMES - numbers.len() as u64..FRAMES).collect();
         assert_eq!(numbers, due, "{codec}");
         assert!(numbers.len() >= 30, "{codec}: {numbers:?}");
-        assert_eq!(track(&outer), (String::new(), vec![]));
+        assert_eq!(track(&app), (String::new(), vec![]));
     }
 }

@@ -3,8 +3,8 @@
 
 mod common;
 
+use common::app::{App, init};
 use common::chance::long;
-use common::outer::{Outer, init};
 use gst::prelude::*;
 use proptest::{prelude::*, test_runner::RngSeed};
 use std::path::Path;
@@ -170,20 +170,20 @@ fn buffer(number: u64, packet: &Packet) -> gst::Buffer {
 
 /// Records the packets and gives the errors.
 fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet]) -> Vec<String> {
-    let outer = Outer::new(mime, path);
+    let app = App::new(mime, path);
     let video = stream.starts_with("video");
-    let pad = outer.pad(if video { "video_%u" } else { "audio_%u" });
+    let pad = app.pad(if video { "video_%u" } else { "audio_%u" });
     let source = gst::Pad::builder(gst::PadDirection::Src).build();
     source.set_active(true).unwrap();
     source.link(&pad).unwrap();
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     source.push_event(gst::event::StreamStart::new("any"));
     if let Some(caps) = caps(stream, fields) {
         source.push_event(gst::event::Caps::new(&caps));
     }
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
     source.push_event(gst::event::Segment::new(&segment));
-    if let Some(error) = outer
+    if let Some(error) = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[])
     {
@@ -196,8 +196,8 @@ fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet
         let _ = source.push(buffer(number, packet));
     }
     source.push_event(gst::event::Eos::new());
-    outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    app.wait_for("stop", 1);
+    let heard = app.events();
     let errors = heard.iter().filter(|event| event.name == "error");
     errors
         .map(|event| {

@@ -3,11 +3,11 @@
 
 mod common;
 
+use common::app::holds_within;
 use common::asleep::Moment;
 use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
-use common::outer::until;
 use common::signal::tag::{self, PictureLog, SampleClock};
-use common::signal::{Sound, counted, feed, noise, picture};
+use common::signal::{AudioSignal, counted, feed, noise, picture};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ impl Made {
         element.static_pad("src").unwrap()
     }
 
-    fn sound(&self, sound: Sound, rate: u32) -> SampleClock {
+    fn sound(&self, sound: AudioSignal, rate: u32) -> SampleClock {
         tag::audio(&self.pad("sound"), sound, rate)
     }
 
@@ -87,7 +87,7 @@ fn wav(format: &str, rate: u32, channels: u32, extra: &str) -> Made {
 }
 
 fn spans_of(file: &Path) -> Vec<samples::AudioSpan> {
-    samples::spans(&decode::sound(file, 0, None).unwrap())
+    samples::spans(&decode::audio(file, 0, None).unwrap())
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn every_sample_of_a_wav_is_read_back() {
         ("S32LE", 44100, 1),
     ] {
         let made = wav(format, rate, channels, "");
-        let clock = made.sound(Sound::Counted, rate);
+        let clock = made.sound(AudioSignal::Counted, rate);
         let file = made.run();
         let length = 200 * 777;
         assert_eq!(
@@ -113,7 +113,7 @@ fn every_sample_of_a_wav_is_read_back() {
         let kept = Kept {
             intervals: vec![(0, length * SECOND / u64::from(rate))],
         };
-        let sound = decode::sound(&file, 0, None).unwrap();
+        let sound = decode::audio(&file, 0, None).unwrap();
         let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
         assert!(exactness.worst_place.abs() < 0.01, "{exactness:?}");
         assert!((file::duration(&file).unwrap() - kept.total() as f64).abs() < 1000.0);
@@ -124,9 +124,9 @@ fn every_sample_of_a_wav_is_read_back() {
 #[test]
 fn a_live_test_source_is_read_back_at_its_own_stamps() {
     let made = wav("S16LE", 48000, 2, "is-live=true");
-    let clock = made.sound(Sound::Counted, 48000);
+    let clock = made.sound(AudioSignal::Counted, 48000);
     made.pipeline.set_state(gst::State::Playing).unwrap();
-    assert!(until(Duration::from_secs(20), || clock.runs()));
+    assert!(holds_within(Duration::from_secs(20), || clock.runs()));
     made.end();
     let spans = spans_of(&made.out());
     assert_eq!(spans.len(), 1, "{spans:?}");
@@ -156,7 +156,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
             counted::fill(&info, *index, frame);
         }
     }
-    let sound = decode::Sound {
+    let sound = decode::DecodedAudio {
         rate: 48000,
         channels: 2,
         samples: bytes
@@ -239,13 +239,13 @@ fn webm(extra_sound: &str, muxer: &str) -> Made {
 #[test]
 fn webm_is_read_back_where_it_was_put() {
     let made = webm("", "");
-    made.sound(Sound::Noise, 48000);
+    made.sound(AudioSignal::Noise, 48000);
     let log = made.pictures();
     let file = made.run();
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
     };
-    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     assert_eq!(sound.holes(1.5e6), []);
     println!(
         "first sample at {} ns, {} samples",
@@ -257,7 +257,7 @@ fn webm_is_read_back_where_it_was_put() {
     let likeness = places.iter().map(|p| p.likeness).fold(1.0, f32::min);
     println!("sound: worst {worst} ns, least likeness {likeness}");
 
-    let pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
     assert_eq!(pictures.len(), 150);
     assert_eq!(pictures[0], (0.0, 0.0));
     sync::shows(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
@@ -287,13 +287,13 @@ fn webm_is_read_back_where_it_was_put() {
 #[test]
 fn a_shifted_track_is_found() {
     let made = webm("identity name=late !", "");
-    made.sound(Sound::Noise, 48000);
+    made.sound(AudioSignal::Noise, 48000);
     made.pictures();
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
-    let sound = decode::sound(&file, 0, Some(48000)).unwrap();
+    let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     let places = place::places(&sound, 6e9).unwrap();
-    let mut pictures = sync::readable(&decode::pictures(&file, 0).unwrap()).unwrap();
+    let mut pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
     // Where an Opus track begins late, its first block's stamp is off by the codec's own delay.
     pictures.retain(|(recorded, _)| *recorded > 100e6);
     let offset = sync::av_offset_max(&pictures, &places).unwrap();
@@ -335,7 +335,7 @@ fn pictures_survive_small_sizes_and_low_rates() {
              webmmux ! filesink location=OUT"
         ));
         made.pictures();
-        let pictures = decode::pictures(&made.run(), 0).unwrap();
+        let pictures = decode::video(&made.run(), 0).unwrap();
         assert_eq!((pictures.width, pictures.height), (width, height));
         let read = sync::readable(&pictures).unwrap();
         assert!(
@@ -366,7 +366,7 @@ fn a_spoilt_picture_is_not_read() {
 
 #[test]
 fn buffers_made_by_hand_are_the_same_signal() {
-    for (sound, rate) in [(Sound::Counted, 48000), (Sound::Noise, 48000)] {
+    for (sound, rate) in [(AudioSignal::Counted, 48000), (AudioSignal::Noise, 48000)] {
         let directory = tempfile::tempdir().unwrap();
         gst::init().unwrap();
         let pipeline = gst::Pipeline::new();
@@ -394,8 +394,8 @@ fn buffers_made_by_hand_are_the_same_signal() {
         let mut first = 0;
         for samples in [1, 480, 1024, 7, 4800].into_iter().cycle().take(100) {
             let buffer = match sound {
-                Sound::Counted => counted::buffer(&info, first, samples),
-                Sound::Noise => noise::buffer(&info, first, samples),
+                AudioSignal::Counted => counted::buffer(&info, first, samples),
+                AudioSignal::Noise => noise::buffer(&info, first, samples),
             };
             feed.push(buffer).unwrap();
             first += samples;
@@ -406,9 +406,9 @@ fn buffers_made_by_hand_are_the_same_signal() {
         let end = bus.timed_pop_filtered(gst::ClockTime::from_seconds(20), &types);
         pipeline.set_state(gst::State::Null).unwrap();
         assert_eq!(end.unwrap().type_(), gst::MessageType::Eos);
-        let decoded = decode::sound(&path, 0, None).unwrap();
+        let decoded = decode::audio(&path, 0, None).unwrap();
         assert_eq!(decoded.len(), first);
-        if sound == Sound::Counted {
+        if sound == AudioSignal::Counted {
             assert_eq!(samples::spans(&decoded).len(), 1);
         } else {
             let kept = Kept {

@@ -26,7 +26,7 @@ fn hiss_for(sound: &Source, info: &AudioInfo, from: u64, length: u64) {
 
 fn sound_changes(mime: &str, tolerance: f64) {
     let take = Take::new(mime);
-    common::outer::init();
+    common::app::init();
     let of = |format, rate, channels| AudioInfo::builder(format, rate, channels).build().unwrap();
     let surround = {
         use gst_audio::AudioChannelPosition::*;
@@ -59,7 +59,7 @@ fn sound_changes(mime: &str, tolerance: f64) {
     sound.end();
     take.wrap();
     take.decodes_quietly();
-    let decoded = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let decoded = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let seconds = decoded.len() as f64 / 48_000.0;
     assert!((seconds - 3.0).abs() < 0.02, "{seconds}");
     // From caps to caps a resampler may begin anew: that is a seam.
@@ -88,16 +88,16 @@ fn rate_channels_and_format_of_sound_in_webm() {
 fn a_change_of_rate_behind_latency_loses_nothing() {
     // What waits for its cut has the old caps.
     let take = Take::new(WAV);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let first = stereo(48_000);
     let second = stereo(24_000);
     let sound = take.sound(&first, Some(0));
-    take.outer.set_state(gst::State::Playing);
-    take.outer.act("start");
+    take.app.set_state(gst::State::Playing);
+    take.app.act("start");
     // All of it comes before its time.
     for n in 0..50 {
         sound.push(hiss(&first, n * 960, 960));
@@ -107,9 +107,9 @@ fn a_change_of_rate_behind_latency_loses_nothing() {
         sound.push(hiss(&second, n * 480, 480));
     }
     clock.set_time(gst::ClockTime::from_seconds(2));
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(decoded.rate, 48_000);
     assert!(decoded.len().abs_diff(96_000) <= 1, "{}", decoded.len());
     let kept = Kept {
@@ -158,12 +158,12 @@ fn picture_changes(mime: &str) {
     pictures.end();
     take.wrap();
     take.decodes_quietly();
-    let found = decode::pictures(&take.path, 0).unwrap();
+    let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240), "the first size");
-    assert_eq!(found.list.len(), 80);
+    assert_eq!(found.frames.len(), 80);
     let within = luma(&take.path, "crop=320:120:0:60", (320, 120));
     let above = luma(&take.path, "crop=320:50:0:0", (320, 50));
-    for (n, picture) in (0u64..).zip(&found.list) {
+    for (n, picture) in (0u64..).zip(&found.frames) {
         let time = n * FRAME;
         assert!(
             (picture.recorded - time as f64).abs() < 1e6,
@@ -214,9 +214,9 @@ fn the_shape_of_pixels() {
     }
     pictures.end();
     take.wrap();
-    let found = decode::pictures(&take.path, 0).unwrap();
+    let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    for (n, picture) in (0u64..).zip(&found.list) {
+    for (n, picture) in (0u64..).zip(&found.frames) {
         assert_eq!(picture.source, Some(n * FRAME), "picture {n}");
     }
 }
@@ -253,9 +253,9 @@ fn the_orientation_of_pictures() {
             value.add::<gst::tags::ImageOrientation>(&to, gst::TagMergeMode::Replace);
             pictures.event(gst::event::Tag::new(tags));
         };
-        take.outer.set_state(gst::State::Playing);
+        take.app.set_state(gst::State::Playing);
         turned(turns[0].0);
-        take.outer.act("start");
+        take.app.act("start");
         for n in 0..40 {
             let turn = turns[n as usize / 10].0;
             if n == 30 && turn == "rotate-0" {
@@ -269,9 +269,9 @@ fn the_orientation_of_pictures() {
         }
         pictures.end();
         take.wrap();
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         assert_eq!((found.width, found.height), size);
-        assert_eq!(found.list.len(), 40);
+        assert_eq!(found.frames.len(), 40);
         for (part, (turn, undo, (width, height))) in turns.iter().enumerate() {
             let undone = luma(&take.path, undo, (*width, *height));
             for (n, shown) in undone.iter().enumerate().skip(part * 10).take(10) {

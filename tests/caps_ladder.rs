@@ -6,10 +6,10 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
+use common::app::App;
 use common::harness::log::check_recording;
 use common::harness::{Rig, assert_error, code};
-use common::judge::{Verdict, decode, decode::Sound, file, gstreamer, parts, place};
-use common::outer::Outer;
+use common::judge::{Verdict, decode, decode::DecodedAudio, file, gstreamer, parts, place};
 use common::signal::picture;
 use gst::prelude::*;
 use inputs::Source;
@@ -60,7 +60,7 @@ fn other_x265(form: &str) -> String {
 
 /// A recording of media that is pushed by hand.
 struct Take {
-    outer: Outer,
+    app: App,
     _folder: tempfile::TempDir,
     path: PathBuf,
 }
@@ -69,10 +69,10 @@ impl Take {
     fn new(file: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(file);
-        let outer = Outer::new("", &path);
-        outer.recorder.set_property("autostart", true);
+        let app = App::new("", &path);
+        app.recorder.set_property("autostart", true);
         Take {
-            outer,
+            app,
             _folder: folder,
             path,
         }
@@ -80,11 +80,11 @@ impl Take {
 
     /// Waits for the end, without an error; gives the warnings.
     fn wrap(&self) -> Vec<String> {
-        self.outer.wait_for("stop", 1);
-        self.outer.set_state(gst::State::Null);
-        let heard = self.outer.heard();
+        self.app.wait_for("stop", 1);
+        self.app.set_state(gst::State::Null);
+        let heard = self.app.events();
         assert!(heard.iter().all(|event| event.name != "error"), "{heard:?}");
-        self.outer.warnings()
+        self.app.warnings()
     }
 }
 
@@ -137,8 +137,8 @@ fn part(coded: Coded, number: usize) -> Coded {
 
 /// Pushes the parts one after the other into a track of a recording, and ends it.
 fn play(take: &Take, template: &str, parts: &[Coded]) {
-    let source = Source::new(&take.outer.pad(template), &parts[0].caps, None);
-    take.outer.set_state(gst::State::Playing);
+    let source = Source::new(&take.app.pad(template), &parts[0].caps, None);
+    take.app.set_state(gst::State::Playing);
     for (number, part) in parts.iter().enumerate() {
         if number > 0 {
             source.caps(&part.caps);
@@ -151,10 +151,14 @@ fn play(take: &Take, template: &str, parts: &[Coded]) {
 }
 
 /// That each of `count` pictures is shown when it was.
-fn assert_pictures(found: &decode::Pictures, count: usize, what: &str) {
-    let said: Vec<_> = found.list.iter().map(|p| (p.recorded, p.source)).collect();
-    assert_eq!(found.list.len(), count, "{what}: {said:?}");
-    for (number, picture) in (0u64..).zip(&found.list) {
+fn assert_pictures(found: &decode::DecodedVideo, count: usize, what: &str) {
+    let said: Vec<_> = found
+        .frames
+        .iter()
+        .map(|p| (p.recorded, p.source))
+        .collect();
+    assert_eq!(found.frames.len(), count, "{what}: {said:?}");
+    for (number, picture) in (0u64..).zip(&found.frames) {
         let due = number * PICTURE;
         let source = picture.source.map(|source| source.abs_diff(due) <= 2_000);
         assert_eq!(source, Some(true), "{what}, {number}: {said:?}");
@@ -172,9 +176,9 @@ fn pictures(parts: &[Coded], files: &[&str]) {
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
         file::decodes_quietly(&take.path).unwrap();
         let count = parts.len() * PART;
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         assert_pictures(&found, count, &format!("{file} in FFmpeg"));
-        let found = gstreamer::pictures(&take.path, 320, 240).unwrap();
+        let found = gstreamer::video(&take.path, 320, 240).unwrap();
         assert_pictures(&found, count, &format!("{file} in GStreamer"));
         let length = file::duration(&take.path).unwrap();
         let due = (count as u64 * PICTURE) as f64;
@@ -262,7 +266,7 @@ fn another_shape_is_shown_in_the_first() {
         let take = Take::new(file);
         play(&take, "video_%u", &parts);
         assert_eq!(take.wrap(), Vec::<String>::new());
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         assert_eq!((found.width, found.height), (320, 240), "{file}");
         let within = inputs::luma(&take.path, "crop=320:120:0:60", (320, 120));
         let above = inputs::luma(&take.path, "crop=320:50:0:0", (320, 50));
@@ -287,14 +291,14 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     let avc = LARGE.to_owned() + &x264(AVC);
     let parts = [coded(VP8, 0), coded(&avc, 1), coded(&avc, 2)];
     let take = Take::new("take-%d.webm");
-    let source = Source::new(&take.outer.pad("video_%u"), &parts[0].caps, None);
-    take.outer.set_state(gst::State::Playing);
+    let source = Source::new(&take.app.pad("video_%u"), &parts[0].caps, None);
+    take.app.set_state(gst::State::Playing);
     for (number, part) in parts.iter().enumerate() {
         match number {
             1 => source.caps(&part.caps),
             2 => {
-                take.outer.wait_for("start", 1);
-                take.outer.act("split-now");
+                take.app.wait_for("start", 1);
+                take.app.act("split-now");
             }
             _ => {}
         }
@@ -302,14 +306,14 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     }
     source.end();
     assert_eq!(take.wrap(), Vec::<String>::new());
-    let files = parts::told(&take.outer);
+    let files = parts::told(&take.app);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, number) in files.iter().zip([2 * PART, PART]) {
-        let found = decode::pictures(&file.path, 0).unwrap();
-        let shown: Vec<_> = found.list.iter().map(|p| p.source).collect();
+        let found = decode::video(&file.path, 0).unwrap();
+        let shown: Vec<_> = found.frames.iter().map(|p| p.source).collect();
         assert_eq!(shown.len(), number, "{file:?}: {shown:?}");
     }
-    let found = parts::pictures(&files).unwrap();
+    let found = parts::video(&files).unwrap();
     assert_pictures(&found, 3 * PART, "the parts");
 }
 
@@ -329,9 +333,9 @@ fn what_goes_on_begins_with_a_key_frame() {
         play(&take, "video_%u", &[first, late(1)]);
         assert_eq!(take.wrap(), Vec::<String>::new());
         file::decodes_quietly(&take.path).unwrap();
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         let shown: Vec<_> = found
-            .list
+            .frames
             .iter()
             .filter_map(|picture| picture.source)
             .collect();
@@ -392,7 +396,7 @@ fn lateness(line: &str) -> f64 {
 }
 
 /// That the noise is heard to the end, each part as late as its packets to within `tolerance` nanoseconds.
-fn assert_in_step(sound: &Sound, due: &[f64], tolerance: f64) -> Verdict<()> {
+fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<()> {
     const SEAM: f64 = 120e6;
     let parts = due.len() as u32;
     let length = sound.len() as f64 / 48_000.0;
@@ -429,15 +433,15 @@ fn assert_in_step(sound: &Sound, due: &[f64], tolerance: f64) -> Verdict<()> {
 fn listen(path: &Path, what: &str, due: &[f64], tolerance: f64) {
     // A FLAC file is what its samples say, one after the other: its frames' numbers count blocks that are all as long as
     // the first, and the last of a stream that goes on as another is not.
-    let counted = |mut sound: Sound| {
+    let counted = |mut sound: DecodedAudio| {
         if what.ends_with(".flac") {
             sound.blocks = vec![(0, 0.0)];
         }
         sound
     };
-    let heard = counted(decode::sound(path, 0, Some(48_000)).unwrap());
+    let heard = counted(decode::audio(path, 0, Some(48_000)).unwrap());
     assert_in_step(&heard, due, tolerance).unwrap_or_else(|err| panic!("{what} in FFmpeg: {err}"));
-    let heard = counted(gstreamer::sound(path).unwrap());
+    let heard = counted(gstreamer::audio(path).unwrap());
     assert_in_step(&heard, due, tolerance)
         .unwrap_or_else(|err| panic!("{what} in GStreamer: {err}"));
 }
@@ -543,9 +547,9 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
         let take = Take::new(file);
         let sound = [sound_part(first, 0), sound_part(other, 1)];
         let shown = coded::video(VP8, SHOWN as u32);
-        let listens = Source::new(&take.outer.pad("audio_%u"), &sound[0].caps, None);
-        let sees = Source::new(&take.outer.pad("video_%u"), &shown.caps, None);
-        take.outer.set_state(gst::State::Playing);
+        let listens = Source::new(&take.app.pad("audio_%u"), &sound[0].caps, None);
+        let sees = Source::new(&take.app.pad("video_%u"), &shown.caps, None);
+        take.app.set_state(gst::State::Playing);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 let first = sound[0].buffers.iter();
@@ -569,9 +573,9 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
         let warnings = take.wrap();
         assert_eq!(warnings.len(), 1, "{file}: {warnings:?}");
         assert!(warnings[0].contains("audio_0"), "{file}: {warnings:?}");
-        let found = decode::pictures(&take.path, 0).unwrap();
+        let found = decode::video(&take.path, 0).unwrap();
         assert_pictures(&found, SHOWN, file);
-        let heard = decode::sound(&take.path, 0, None).unwrap();
+        let heard = decode::audio(&take.path, 0, None).unwrap();
         let length = heard.len() as f64 / 48_000.0;
         let due = sound[0]
             .buffers
@@ -610,6 +614,6 @@ fn other_codebooks_of_the_only_track_end_the_recording() {
     let (bytes, _) = check_recording(&events);
     let path = PathBuf::from(rig.save("theora.ogv", &bytes));
     file::decodes_quietly(&path).unwrap();
-    let found = decode::pictures(&path, 0).unwrap();
-    assert_eq!(found.list.len(), PART);
+    let found = decode::video(&path, 0).unwrap();
+    assert_eq!(found.frames.len(), PART);
 }

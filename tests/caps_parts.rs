@@ -5,8 +5,8 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
+use common::app::{App, place_for};
 use common::judge::{decode, file, parts};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use inputs::Source;
 use std::path::Path;
@@ -52,9 +52,9 @@ fn play(source: &Source, streams: &[Coded]) {
     source.end();
 }
 
-fn take(name: &str) -> (tempfile::TempDir, Outer) {
+fn take(name: &str) -> (tempfile::TempDir, App) {
     let (folder, path) = place_for(name);
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     (folder, outer)
 }
@@ -74,8 +74,12 @@ fn assert_payloads(path: &Path, stream: &str, due: &[gst::Buffer]) {
 
 /// That each of `count` pictures is in one part, and at its time.
 fn assert_pictures(files: &[parts::Part], count: usize) {
-    let found = parts::pictures(files).unwrap();
-    let said: Vec<_> = found.list.iter().map(|p| (p.recorded, p.source)).collect();
+    let found = parts::video(files).unwrap();
+    let said: Vec<_> = found
+        .frames
+        .iter()
+        .map(|p| (p.recorded, p.source))
+        .collect();
     assert_eq!(said.len(), count, "{said:?}");
     for (number, (recorded, source)) in (0u64..).zip(&said) {
         let due = number * PICTURE;
@@ -177,6 +181,6 @@ fn beside_another_track_no_picture_is_lost_at_the_change() {
         .map(|buffer| coded::md5(&buffer.map_readable().unwrap()))
         .collect();
     assert_eq!(heard, due);
-    let kept = decode::sound(&files[1].path, 0, None).unwrap();
+    let kept = decode::audio(&files[1].path, 0, None).unwrap();
     assert!(kept.len() > 4_800);
 }

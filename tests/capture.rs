@@ -3,11 +3,11 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, STEREO, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples};
-use common::outer::{DEADLINE, Outer, STEREO, init, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -51,7 +51,7 @@ impl Pulse {
             .expect("pulseaudio is installed");
         let mut pulse = Self { daemon, directory };
         let socket = pulse.directory.path().join("native");
-        let up = until(DEADLINE, || {
+        let up = holds_within(DEADLINE, || {
             let gone = pulse.daemon.try_wait().unwrap();
             assert_eq!(gone, None, "pulseaudio went away");
             socket.exists()
@@ -81,7 +81,7 @@ impl Drop for Pulse {
 struct Player(gst::Pipeline);
 
 impl Player {
-    fn new(pulse: &Pulse, sound: Sound) -> Self {
+    fn new(pulse: &Pulse, sound: AudioSignal) -> Self {
         let server = pulse.server();
         let pipeline = gst::parse::launch(&format!(
             "audiotestsrc samplesperbuffer=480 ! {STEREO} ! identity name=sound ! \
@@ -115,7 +115,7 @@ impl Drop for Player {
 fn the_played_signal_is_captured_whole() {
     let whole = (0..TRIES).any(|_| {
         let pulse = Pulse::new();
-        let _player = Player::new(&pulse, Sound::Counted);
+        let _player = Player::new(&pulse, AudioSignal::Counted);
         let pipeline = gst::parse::launch(&format!(
             "{} ! identity name=sound ! fakesink sync=false",
             pulse.capture()
@@ -130,7 +130,7 @@ fn the_played_signal_is_captured_whole() {
             .unwrap();
         let clock = tag::watch(&pad, 48000);
         pipeline.set_state(gst::State::Playing).unwrap();
-        let heard = until(DEADLINE, || clock.seen() > 48000);
+        let heard = holds_within(DEADLINE, || clock.seen() > 48000);
         pipeline.set_state(gst::State::Null).unwrap();
         assert!(heard, "a second of it arrives");
         println!("stumbles: {}", clock.stumbles());
@@ -141,34 +141,34 @@ fn the_played_signal_is_captured_whole() {
 
 /// Records what is captured, with one pause; gives what was kept and how the capture went. The clock is
 /// that of the captured samples if they are counted.
-fn record(mime: &str, path: &Path, sound: Sound) -> (Kept, tag::SampleClock) {
+fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleClock) {
     let pulse = Pulse::new();
     let _player = Player::new(&pulse, sound);
-    let outer = Outer::new(mime, path);
-    let source = outer.source(&pulse.capture());
+    let app = App::new(mime, path);
+    let source = app.source(&pulse.capture());
     let clock = tag::watch(&source, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
     assert!(
-        until(DEADLINE, || clock.passed() > 48000 / 2),
+        holds_within(DEADLINE, || clock.passed() > 48000 / 2),
         "sound is captured"
     );
     for (action, then) in [("start", 700), ("pause", 500), ("resume", 700), ("stop", 0)] {
-        let (before, after) = outer.act(action);
+        let (before, after) = app.act(action);
         let cut = {
-            outer.wait_for(action, 1);
-            outer.cuts().last().unwrap().1
+            app.wait_for(action, 1);
+            app.cuts().last().unwrap().1
         };
         assert!(
             cut + MILLI >= before && cut <= after + MILLI,
             "{action} at {cut}, called between {before} and {after}"
         );
-        outer.wait_running(after + then * MILLI);
+        app.wait_running(after + then * MILLI);
     }
-    assert!(!outer.ended());
-    outer.set_state(gst::State::Null);
+    assert!(!app.ended());
+    app.set_state(gst::State::Null);
     file::decodes_quietly(path).unwrap();
-    (outer.kept(), clock)
+    (app.kept(), clock)
 }
 
 #[test]
@@ -176,12 +176,12 @@ fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
     for attempt in 1..=TRIES {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.wav");
-        let (kept, clock) = record("audio/wav", &path, Sound::Counted);
+        let (kept, clock) = record("audio/wav", &path, AudioSignal::Counted);
         if clock.stumbles() > 0 && attempt < TRIES {
             println!("the capture itself was not continuous, once more");
             continue;
         }
-        let sound = decode::sound(&path, 0, None).unwrap();
+        let sound = decode::audio(&path, 0, None).unwrap();
         let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
         println!("{exactness:?}");
         return;
@@ -194,8 +194,8 @@ fn webm_of_a_capture_is_whole_and_cut() {
     for _ in 0..TRIES {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.webm");
-        let (kept, _) = record("audio/webm;codecs=opus", &path, Sound::Noise);
-        let sound = decode::sound(&path, 0, Some(48000)).unwrap();
+        let (kept, _) = record("audio/webm;codecs=opus", &path, AudioSignal::Noise);
+        let sound = decode::audio(&path, 0, Some(48000)).unwrap();
         assert_eq!(sound.holes(1.5e6), []);
         let mut places = place::places(&sound, 30e9).unwrap();
         // What was played at 0 was captured at another time: the same one throughout.

@@ -33,7 +33,7 @@ fn recorded_as(
     )
     .parse()
     .unwrap();
-    let source = Source::new(&take.outer.pad("audio_%u"), &caps, None);
+    let source = Source::new(&take.app.pad("audio_%u"), &caps, None);
     take.roll();
     source.introduce();
     for n in 0..LENGTH / (20 * MILLI) {
@@ -48,7 +48,7 @@ fn recorded_as(
     source.end();
     take.wrap();
     take.decodes_quietly();
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(decoded.channels, stored, "{mime}");
     let channel = |channel: usize| {
         let samples = decoded.samples.iter().skip(channel).step_by(stored);

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::outer::Outer;
+use common::app::App;
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
 use std::path::Path;
@@ -148,13 +148,12 @@ impl Input {
 }
 
 fn record(input: &Input, mime_type: &str, path: &Path) {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property("autostart", true);
-    outer
-        .recorder
+    let app = App::new(mime_type, path);
+    app.recorder.set_property("autostart", true);
+    app.recorder
         .set_property("video-bits-per-second", 4_000_000u32);
-    let feed = Feed::new(&outer.pad("video_%u"), &input.caps(), Upstream::NotLive);
-    outer.set_state(gst::State::Playing);
+    let feed = Feed::new(&app.pad("video_%u"), &input.caps(), Upstream::NotLive);
+    app.set_state(gst::State::Playing);
     let frame = input.frame();
     for number in 0..FRAMES {
         let mut buffer = gst::Buffer::from_slice(frame.clone());
@@ -164,7 +163,7 @@ fn record(input: &Input, mime_type: &str, path: &Path) {
         feed.push(buffer).expect("taken");
     }
     feed.end();
-    outer.wait_for("stop", 1);
+    app.wait_for("stop", 1);
 }
 
 /// The last frame as RGB, by FFmpeg.

@@ -3,7 +3,7 @@
 mod common;
 mod inputs;
 
-use common::outer::Outer;
+use common::app::App;
 use gst::prelude::*;
 use gst_video::VideoCropMeta;
 use inputs::{FRAME, PICTURES, Source, luma, size, stamped};
@@ -25,19 +25,19 @@ fn frame(number: u64, crop: Option<(u32, u32, u32, u32)>) -> gst::Buffer {
 
 #[test]
 fn only_what_is_to_be_seen_of_a_window_is_recorded() {
-    common::outer::init();
+    common::app::init();
     for autostart in [false, true] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("window.mkv");
-        let outer = Outer::new(PICTURES, &path);
-        outer.recorder.set_property("autostart", autostart);
+        let app = App::new(PICTURES, &path);
+        app.recorder.set_property("autostart", autostart);
         let caps = size(160, 120).to_caps().unwrap();
-        let source = Source::new(&outer.pad("video_%u"), &caps, None);
-        outer.set_state(gst::State::Playing);
+        let source = Source::new(&app.pad("video_%u"), &caps, None);
+        app.set_state(gst::State::Playing);
         let right = Some((80, 20, 64, 64));
         source.push(frame(0, right));
         if !autostart {
-            outer.act("start");
+            app.act("start");
         }
         for number in 1..10 {
             source.push(frame(number, right));
@@ -47,9 +47,9 @@ fn only_what_is_to_be_seen_of_a_window_is_recorded() {
             source.push(frame(number, Some((8, 0, 64, 64))));
         }
         source.end();
-        outer.wait_for("stop", 1);
-        outer.set_state(gst::State::Null);
-        assert_eq!(outer.warnings(), Vec::<String>::new());
+        app.wait_for("stop", 1);
+        app.set_state(gst::State::Null);
+        assert_eq!(app.warnings(), Vec::<String>::new());
         let pictures = luma(&path, "null", (64, 64));
         assert!(pictures.len() >= 19, "{}", pictures.len());
         let mean = |picture: &Vec<u8>| {

@@ -2,11 +2,11 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
 use common::judge::kept::Kept;
 use common::judge::{decode, samples, sync, whole};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
 use common::signal::feed::{Feed, Upstream};
-use common::signal::{Sound, counted, noise, picture, sample_time, tag};
+use common::signal::{AudioSignal, counted, noise, picture, sample_time, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -50,23 +50,23 @@ fn judge_webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) {
 
 /// Starts, pauses and resumes `pauses` times and stops, with the intervals rolled from `length`, and
 /// judges that the reported cuts are the calls.
-fn drive_live(outer: &Outer, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> Kept {
+fn drive_live(app: &App, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> Kept {
     let mut dice = Dice(pauses as u64);
-    let mut called = vec![("start", outer.act("start"))];
+    let mut called = vec![("start", app.act("start"))];
     let rest = |dice: &mut Dice, (from, to): (u64, u64)| {
-        outer.wait_running(outer.running_time() + dice.roll(from, to));
+        app.wait_running(app.running_time() + dice.roll(from, to));
     };
     for _ in 0..pauses {
         rest(&mut dice, length);
-        called.push(("pause", outer.act("pause")));
+        called.push(("pause", app.act("pause")));
         rest(&mut dice, gap);
-        called.push(("resume", outer.act("resume")));
+        called.push(("resume", app.act("resume")));
     }
     rest(&mut dice, length);
-    called.push(("stop", outer.act("stop")));
-    outer.wait_for("stop", 1);
+    called.push(("stop", app.act("stop")));
+    app.wait_for("stop", 1);
 
-    let cuts = outer.cuts();
+    let cuts = app.cuts();
     let names: Vec<_> = cuts.iter().map(|(name, _)| name.as_str()).collect();
     let expected: Vec<_> = called.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, expected);
@@ -77,22 +77,22 @@ fn drive_live(outer: &Outer, pauses: usize, length: (u64, u64), gap: (u64, u64))
             "{name} at {cut}, called between {before} and {after}"
         );
     }
-    outer.kept()
+    app.kept()
 }
 
 fn live_wav(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let (_directory, path) = place_for("live.wav");
-    let outer = Outer::new("audio/wav", &path);
-    let source = outer.source(&format!(
+    let app = App::new("audio/wav", &path);
+    let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
-    let kept = drive_live(&outer, pauses, length, gap);
-    assert!(!outer.ended(), "a stop is not the end of the pipeline");
-    outer.set_state(gst::State::Null);
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs()));
+    let kept = drive_live(&app, pauses, length, gap);
+    assert!(!app.ended(), "a stop is not the end of the pipeline");
+    app.set_state(gst::State::Null);
     judge_wav(&path, &kept, &clock);
 }
 
@@ -108,10 +108,10 @@ fn wav_live_200_pauses() {
 
 fn live_webm(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let (_directory, path) = place_for("live.webm");
-    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
-    let (_clock, log) = outer.live();
-    let kept = drive_live(&outer, pauses, length, gap);
-    outer.set_state(gst::State::Null);
+    let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let (_clock, log) = app.live();
+    let kept = drive_live(&app, pauses, length, gap);
+    app.set_state(gst::State::Null);
     let log = log.lock().unwrap();
     judge_webm(&path, &kept, &log, log.len() / 10);
 }
@@ -147,19 +147,19 @@ fn roll_steps(pauses: usize, (least, most): (u64, u64)) -> (Vec<(usize, &'static
 
 fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
     let (_directory, path) = place_for("fast.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let app = App::new("audio/wav", &path);
     let (steps, buffers) = roll_steps(pauses, (1, 6));
-    let source = outer.source(&format!(
+    let source = app.source(&format!(
         "audiotestsrc num-buffers={buffers} samplesperbuffer={samples} ! \
          audio/x-raw,format={format},rate={rate},layout=interleaved"
     ));
-    let clock = tag::audio(&source, Sound::Counted, rate);
-    let done = script(&source, &outer.recorder, steps);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.wait_eos();
-    outer.set_state(gst::State::Null);
+    let clock = tag::audio(&source, AudioSignal::Counted, rate);
+    let done = script(&source, &app.recorder, steps);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.wait_eos();
+    app.set_state(gst::State::Null);
     // One track: the furthest that had arrived is where the next buffer begins, exactly.
     let expected: Vec<_> = done
         .lock()
@@ -167,8 +167,8 @@ fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
         .iter()
         .map(|(action, pts)| (action.to_string(), *pts))
         .collect();
-    assert_eq!(outer.cuts(), expected);
-    let exactness = judge_wav(&path, &outer.kept(), &clock);
+    assert_eq!(app.cuts(), expected);
+    let exactness = judge_wav(&path, &app.kept(), &clock);
     if (SECOND * u64::from(samples)).is_multiple_of(u64::from(rate)) {
         // Cuts lie on samples: then nothing at all may be off.
         assert!(exactness.worst_place.abs() < 0.001, "{exactness:?}");
@@ -212,7 +212,7 @@ fn hold_beside(pad: &gst::Pad, other: &gst::Pad) {
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, probe| {
         let pts = probe.buffer().and_then(|b| b.pts()).unwrap().nseconds();
         let due = pts.saturating_sub(20 * MILLI);
-        until(DEADLINE, || reached.load(Ordering::Relaxed) >= due);
+        holds_within(DEADLINE, || reached.load(Ordering::Relaxed) >= due);
         gst::PadProbeReturn::Ok
     });
 }
@@ -224,25 +224,25 @@ fn wav_of_32_bits_as_fast_as_possible_40_pauses_off_the_grid() {
 
 fn fast_webm(pauses: usize, buffers: (u64, u64)) {
     let (_directory, path) = place_for("fast.webm");
-    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (steps, buffers) = roll_steps(pauses, buffers);
     let frames = buffers / 3 + 2;
-    let sound = outer.source(&format!(
+    let sound = app.source(&format!(
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
-    tag::audio(&sound, Sound::Noise, 48000);
-    let pictures = outer.source(&format!("videotestsrc num-buffers={frames} ! {SMALL}"));
+    tag::audio(&sound, AudioSignal::Noise, 48000);
+    let pictures = app.source(&format!("videotestsrc num-buffers={frames} ! {SMALL}"));
     let log = tag::video(&pictures);
     hold_beside(&pictures, &sound);
-    script(&sound, &outer.recorder, steps);
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    pictures.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.wait_eos();
-    outer.set_state(gst::State::Null);
+    script(&sound, &app.recorder, steps);
+    sound.link(&app.pad("audio_%u")).unwrap();
+    pictures.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.wait_eos();
+    app.set_state(gst::State::Null);
     // A source that is not live is held back, and nothing is lost.
-    judge_webm(&path, &outer.kept(), &log.lock().unwrap(), 0);
+    judge_webm(&path, &app.kept(), &log.lock().unwrap(), 0);
 }
 
 #[test]
@@ -297,15 +297,15 @@ fn frame_times(end: u64) -> impl Iterator<Item = u64> {
 fn under_test_clock(
     path: &Path,
     mime: &str,
-    sound: Sound,
+    sound: AudioSignal,
     video: bool,
     calls: &[(u64, &'static str)],
 ) -> Kept {
-    let outer = Outer::new(mime, path);
+    let app = App::new(mime, path);
     // Time here runs as fast as the machine can: no encoder has to keep up with it.
-    outer.recorder.set_property("max-queue-time", 3600 * SECOND);
+    app.recorder.set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    outer.pipeline.use_clock(Some(&clock));
+    app.pipeline.use_clock(Some(&clock));
     let live = Upstream::Live(gst::ClockTime::from_nseconds(LATENCY));
     let audio_info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, 48000, 2)
         .build()
@@ -314,18 +314,18 @@ fn under_test_clock(
         .fps(gst::Fraction::new(30, 1))
         .build()
         .unwrap();
-    let samples = Feed::new(&outer.pad("audio_%u"), &audio_info.to_caps().unwrap(), live);
+    let samples = Feed::new(&app.pad("audio_%u"), &audio_info.to_caps().unwrap(), live);
     let pictures =
-        video.then(|| Feed::new(&outer.pad("video_%u"), &video_info.to_caps().unwrap(), live));
-    outer.set_state(gst::State::Playing);
+        video.then(|| Feed::new(&app.pad("video_%u"), &video_info.to_caps().unwrap(), live));
+    app.set_state(gst::State::Playing);
     let end = calls.last().unwrap().0 + SECOND / 10;
     for (at, happening) in happenings(calls, end, video) {
         clock.set_time(gst::ClockTime::from_nseconds(at));
         match (happening, &pictures) {
             (Happening::Samples(first, count), _) => {
                 let buffer = match sound {
-                    Sound::Counted => counted::buffer(&audio_info, first, count),
-                    Sound::Noise => noise::buffer(&audio_info, first, count),
+                    AudioSignal::Counted => counted::buffer(&audio_info, first, count),
+                    AudioSignal::Noise => noise::buffer(&audio_info, first, count),
                 };
                 samples.push(buffer).unwrap();
             }
@@ -335,19 +335,19 @@ fn under_test_clock(
             }
             (Happening::Picture(_), None) => unreachable!("no pictures are made"),
             (Happening::Call(action), _) => {
-                outer.act(action);
+                app.act(action);
             }
         }
     }
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     let expected: Vec<_> = calls
         .iter()
         .map(|(at, action)| (action.to_string(), *at))
         .collect();
-    assert_eq!(outer.cuts(), expected, "cuts are the calls");
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    outer.kept()
+    assert_eq!(app.cuts(), expected, "cuts are the calls");
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    app.kept()
 }
 
 /// Calls at multiples of `unit` nanoseconds: from half a second on, `pauses` pauses, each interval and each
@@ -371,7 +371,7 @@ fn roll_calls(pauses: usize, unit: u64, lengths: (u64, u64)) -> Vec<(u64, &'stat
 fn test_clock_wav(pauses: usize, unit: u64, lengths: (u64, u64)) {
     let (_directory, path) = place_for("latency.wav");
     let calls = roll_calls(pauses, unit, lengths);
-    let kept = under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
+    let kept = under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     let exactness = judge_wav(&path, &kept, &tag::SampleClock::from_zero(48000));
     if unit.is_multiple_of(MILLI) {
         assert!(exactness.worst_place.abs() < 0.001, "{exactness:?}");
@@ -408,8 +408,8 @@ fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
         (700 * MILLI, "resume"),
         (900 * MILLI, "stop"),
     ];
-    under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
-    let spans = samples::spans(&decode::sound(&path, 0, None).unwrap());
+    under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
+    let spans = samples::spans(&decode::audio(&path, 0, None).unwrap());
     let whole = samples::AudioSpan {
         recorded: 0..400 * 48,
         what: samples::What::Source(500 * 48),
@@ -425,7 +425,7 @@ fn wav_stopped_while_paused_ends_at_the_pause() {
         (700 * MILLI, "pause"),
         (900 * MILLI, "stop"),
     ];
-    let kept = under_test_clock(&path, "audio/wav", Sound::Counted, false, &calls);
+    let kept = under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     assert_eq!(kept.total(), 200 * MILLI);
     judge_wav(&path, &kept, &tag::SampleClock::from_zero(48000));
 }
@@ -434,7 +434,7 @@ fn test_clock_webm(pauses: usize, lengths: (u64, u64)) {
     let (_directory, path) = place_for("latency.webm");
     let calls = roll_calls(pauses, 1, lengths);
     let mime = "video/webm;codecs=\"vp8,opus\"";
-    let kept = under_test_clock(&path, mime, Sound::Noise, true, &calls);
+    let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
     let end = calls.last().unwrap().0 + SECOND;
     let sources: Vec<_> = frame_times(end).collect();
     judge_webm(&path, &kept, &sources, 0);
@@ -464,8 +464,8 @@ fn a_picture_that_spans_a_cut_is_shortened() {
         (1500 * MILLI, "stop"),
     ];
     let mime = "video/webm;codecs=\"vp8,opus\"";
-    let kept = under_test_clock(&path, mime, Sound::Noise, true, &calls);
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = pictures
         .iter()
         .map(|(recorded, source)| ((recorded / 1e6).round(), (source / 1e6).round()))

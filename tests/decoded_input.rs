@@ -9,8 +9,8 @@ use coded::{
     drive::{drive_by, place_for},
     play_until,
 };
+use common::app::App;
 use common::judge::{decode, file, kept::Kept, place, sync};
-use common::outer::Outer;
 use gst::prelude::*;
 use std::path::Path;
 
@@ -24,23 +24,23 @@ const ACTIONS: [(&str, u64); 4] = [
 ];
 
 /// Records the stream with a pause. None of the cuts lies at the edge of a packet.
-fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
-    let kept = drive_by(outer, playing, &ACTIONS);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+fn drive(app: &App, playing: &mut Playing) -> Kept {
+    let kept = drive_by(app, playing, &ACTIONS);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     kept
 }
 
 fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {
-    let outer = Outer::new(mime_type, path);
-    let mut playing = Playing::new(&outer, template, coded);
-    drive(&outer, &mut playing)
+    let app = App::new(mime_type, path);
+    let mut playing = Playing::new(&app, template, coded);
+    drive(&app, &mut playing)
 }
 
 /// What would be due of raw video: the frame on show at each cut from there on, then each in its place.
 fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
     file::decodes_quietly(path).unwrap();
-    let shown = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     assert!(
         (frames..frames + 3).contains(&shown.len()),
         "{} frames, due {frames}",
@@ -83,7 +83,7 @@ fn decodes_audio(encoder: &str, late: f64) {
         &path,
     );
     assert_eq!(file::codecs(&path).unwrap(), ["flac"]);
-    let sound = decode::sound(&path, 0, None).unwrap();
+    let sound = decode::audio(&path, 0, None).unwrap();
     let due = kept.total() * 48_000 / SECOND;
     assert!(
         sound.len().abs_diff(due) <= 1,
@@ -152,9 +152,9 @@ fn a_law_and_mu_law_are_copied_into_wav() {
     // The format tags of RFC 2361.
     for (encoder, tag) in [("alawenc", 6), ("mulawenc", 7)] {
         let (_directory, path) = place_for("copied.wav");
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, "audio_%u", coded::audio(encoder, TENTHS));
-        let kept = drive(&outer, &mut playing);
+        let app = App::new("", &path);
+        let mut playing = Playing::new(&app, "audio_%u", coded::audio(encoder, TENTHS));
+        let kept = drive(&app, &mut playing);
         let due: Vec<u8> = playing
             .due(&kept)
             .into_iter()
@@ -185,13 +185,13 @@ fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
         ),
     ] {
         let (_directory, path) = place_for(name);
-        let outer = Outer::new(mime_type, &path);
-        let mut playing = Playing::new(&outer, template, coded);
-        outer.set_state(gst::State::Playing);
-        outer.act("start");
+        let app = App::new(mime_type, &path);
+        let mut playing = Playing::new(&app, template, coded);
+        app.set_state(gst::State::Playing);
+        app.act("start");
         play_until(&mut [&mut playing], 0, SECOND);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
+        app.act("stop");
+        app.wait_for("stop", 1);
         assert_eq!(file::codecs(&path).unwrap(), [codec]);
     }
 }
@@ -200,7 +200,7 @@ fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
 #[test]
 fn a_live_camera_and_a_telephone() {
     let (_directory, path) = place_for("live.webm");
-    let outer = Outer::new("", &path);
+    let app = App::new("", &path);
     for (template, source) in [
         (
             "video_%u",
@@ -211,29 +211,29 @@ fn a_live_camera_and_a_telephone() {
             "audiotestsrc is-live=true samplesperbuffer=160 ! audio/x-raw,rate=8000,channels=1 ! mulawenc",
         ),
     ] {
-        let from = outer.source(source);
-        from.link(&outer.pad(template)).unwrap();
+        let from = app.source(source);
+        from.link(&app.pad(template)).unwrap();
     }
-    outer.set_state(gst::State::Playing);
-    outer.wait_running(400 * MILLI);
-    outer.act("start");
-    outer.wait_running(1_400 * MILLI);
-    outer.act("pause");
-    outer.wait_running(1_700 * MILLI);
-    outer.act("resume");
-    outer.wait_running(2_700 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
+    app.set_state(gst::State::Playing);
+    app.wait_running(400 * MILLI);
+    app.act("start");
+    app.wait_running(1_400 * MILLI);
+    app.act("pause");
+    app.wait_running(1_700 * MILLI);
+    app.act("resume");
+    app.wait_running(2_700 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
     file::decodes_quietly(&path).unwrap();
     let mut codecs = file::codecs(&path).unwrap();
     codecs.sort();
     assert_eq!(codecs, ["opus", "vp8"]);
-    let frames = decode::pictures(&path, 0).unwrap().list.len();
+    let frames = decode::video(&path, 0).unwrap().frames.len();
     assert!((57..66).contains(&frames), "{frames} frames");
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 8e6,

@@ -5,13 +5,13 @@ mod coded;
 mod common;
 
 use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
+use common::app::{App, place_for};
 use common::judge::{decode, file, kept::Kept, ordinary, sync};
-use common::outer::{Outer, place_for};
 use std::path::{Path, PathBuf};
 
 /// Plays the streams with a start between key frames and two pauses, and gives what was kept.
-fn drive(outer: &Outer, streams: &mut [&mut Playing]) -> Kept {
-    outer.set_state(gst::State::Playing);
+fn drive(app: &App, streams: &mut [&mut Playing]) -> Kept {
+    app.set_state(gst::State::Playing);
     let mut now = 0;
     for (action, at) in [
         ("start", 700),
@@ -23,11 +23,11 @@ fn drive(outer: &Outer, streams: &mut [&mut Playing]) -> Kept {
     ] {
         play_until(streams, now, at * coded::MILLI);
         now = at * coded::MILLI;
-        outer.act(action);
+        app.act(action);
     }
     play_until(streams, now, 6 * SECOND);
-    outer.wait_for("stop", 1);
-    outer.kept()
+    app.wait_for("stop", 1);
+    app.kept()
 }
 
 /// That every interval begins at the first key frame behind the instant that was asked for.
@@ -43,7 +43,7 @@ fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
 
 /// That each picture says the time at which it is shown.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) {
-    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
         assert!(
@@ -56,7 +56,7 @@ fn assert_pictures_in_place(path: &Path, kept: &Kept) {
 /// Records an encoded stream alone, with cuts, and judges its packets.
 fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, PathBuf, Kept) {
     let (directory, path) = place_for(name);
-    let outer = Outer::new("", &path);
+    let app = App::new("", &path);
     let audio = coded.caps.structure(0).unwrap().name();
     let video = !audio.starts_with("audio/");
     let (template, stream) = if video {
@@ -64,9 +64,9 @@ fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, Pat
     } else {
         ("audio_%u", "a:0")
     };
-    let mut playing = Playing::new(&outer, template, coded);
-    let kept = drive(&outer, &mut [&mut playing]);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let mut playing = Playing::new(&app, template, coded);
+    let kept = drive(&app, &mut [&mut playing]);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     if video {
         assert_begins_at_keys(&kept, &playing);
     }

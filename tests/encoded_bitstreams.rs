@@ -9,8 +9,8 @@ use coded::{
     drive::{copies, place_for},
     is_key, play_until, units, with_lengths, with_start_codes,
 };
+use common::app::{App, STEREO};
 use common::judge::{decode, file, sync};
-use common::outer::{Outer, STEREO};
 use gst::prelude::*;
 
 const X264: &str = "x264enc key-int-max=15 bframes=0 speed-preset=ultrafast";
@@ -120,10 +120,10 @@ fn the_container_marks_key_frames_that_upstream_does_not() {
     ] {
         let coded = coded::video(encoder, FRAMES);
         let (_directory, path) = place_for(name);
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, "video_%u", flagged(&coded, |_, _| false));
+        let app = App::new("", &path);
+        let mut playing = Playing::new(&app, "video_%u", flagged(&coded, |_, _| false));
         playing.all = coded.buffers;
-        let kept = coded::drive::drive(&outer, &mut playing);
+        let kept = coded::drive::drive(&app, &mut playing);
         let due: Vec<_> = playing.due(&kept).iter().map(|(_, b)| is_key(b)).collect();
         let found = coded::packets(&path, "v:0");
         let found: Vec<_> = found.iter().map(|packet| packet.key).collect();
@@ -145,10 +145,10 @@ fn intra_refresh_begins_at_a_recovery_point() {
     assert!(points > 4, "{points}");
     let given = flagged(&coded, |number, _| number > 0);
     let (_directory, path) = place_for("refresh.mkv");
-    let outer = Outer::new("", &path);
-    let mut playing = Playing::new(&outer, "video_%u", given);
+    let app = App::new("", &path);
+    let mut playing = Playing::new(&app, "video_%u", given);
     playing.all = coded.buffers;
-    let kept = coded::drive::drive(&outer, &mut playing);
+    let kept = coded::drive::drive(&app, &mut playing);
     let due = playing.due(&kept);
     assert!(due.len() > 30, "{}", due.len());
     coded::assert_copied(&path, "v:0", &due, coded::whole);
@@ -174,21 +174,21 @@ fn audio_does_not_wait_for_ever_for_a_key_frame() {
     });
     let audio = coded::audio("opusenc", 150);
     let (_directory, path) = place_for("never.mkv");
-    let outer = Outer::new("", &path);
-    let mut video = Playing::new(&outer, "video_%u", video);
-    let mut audio = Playing::new(&outer, "audio_%u", audio);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("", &path);
+    let mut video = Playing::new(&app, "video_%u", video);
+    let mut audio = Playing::new(&app, "audio_%u", audio);
+    app.set_state(gst::State::Playing);
     play_until(&mut [&mut video, &mut audio], 0, SECOND);
-    outer.act("start");
+    app.act("start");
     play_until(&mut [&mut video, &mut audio], SECOND, LENGTH);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    let warnings = outer.warnings();
+    app.act("stop");
+    app.wait_for("stop", 1);
+    let warnings = app.warnings();
     assert!(
         warnings.iter().any(|text| text.contains("keyframe")),
         "{warnings:?}"
     );
-    let (from, to) = outer.kept().intervals[0];
+    let (from, to) = app.kept().intervals[0];
     assert!(
         from < ORIGIN + 12 * SECOND && to + 100 * MILLI > ORIGIN + LENGTH,
         "{from} to {to}"
@@ -266,13 +266,13 @@ fn parameter_sets_in_front_of_each_slice_do_not_divide_a_frame() {
 /// Records what is another form of `coded`, and judges the pictures alone.
 fn copies_frames(coded: &Coded, given: Coded) -> usize {
     let (_directory, path) = place_for("sets.mkv");
-    let outer = Outer::new("", &path);
-    let mut playing = Playing::new(&outer, "video_%u", given);
+    let app = App::new("", &path);
+    let mut playing = Playing::new(&app, "video_%u", given);
     playing.all = coded.buffers.clone();
-    let kept = coded::drive::drive(&outer, &mut playing);
+    let kept = coded::drive::drive(&app, &mut playing);
     let due = playing.due(&kept).len();
     let shown = coded::drive::assert_pictures_in_place(&path, &kept);
-    let all = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let all = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     assert_eq!((shown, all.len()), (due, due));
     shown
 }
@@ -302,7 +302,7 @@ fn b_frames_keep_their_decode_times_and_their_whole_duration() {
                 buffer.make_mut().set_dts(None);
             }
             let (_directory, path) = place_for("order.mp4");
-            let (outer, playing) = coded::drive::play_through(&path, "video_%u", coded, 4 * SECOND);
+            let (app, playing) = coded::drive::play_through(&path, "video_%u", coded, 4 * SECOND);
             let found = coded::packets(&path, "v:0");
             assert_eq!(found.len(), playing.all.len(), "{encoder}");
             let lasts = duration(&path, "v:0");
@@ -317,7 +317,7 @@ fn b_frames_keep_their_decode_times_and_their_whole_duration() {
                 steps.collect::<Vec<_>>()
             );
             // As GStreamer reads them, too.
-            coded::drive::assert_pictures_in_place(&path, &outer.kept());
+            coded::drive::assert_pictures_in_place(&path, &app.kept());
         }
     }
 }
@@ -327,23 +327,23 @@ fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
     let encoder =
         format!("x264enc bframes=2 b-adapt=false key-int-max=15 speed-preset=ultrafast ! {AVC}");
     let (_directory, path) = place_for("together.mp4");
-    let outer = Outer::new("", &path);
-    gst::prelude::ObjectExt::set_property(&outer.recorder, "timeslice", 500u32);
-    let mut video = Playing::new(&outer, "video_%u", coded::video(&encoder, FRAMES));
-    let mut audio = Playing::new(&outer, "audio_%u", coded::audio("opusenc", 40));
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
+    let app = App::new("", &path);
+    gst::prelude::ObjectExt::set_property(&app.recorder, "timeslice", 500u32);
+    let mut video = Playing::new(&app, "video_%u", coded::video(&encoder, FRAMES));
+    let mut audio = Playing::new(&app, "audio_%u", coded::audio("opusenc", 40));
+    app.set_state(gst::State::Playing);
+    app.act("start");
     play_until(&mut [&mut video, &mut audio], 0, 3_200 * MILLI);
-    outer.act("stop");
+    app.act("stop");
     // Frames from before it that are decoded later.
     play_until(&mut [&mut video, &mut audio], 3_200 * MILLI, 4 * SECOND);
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
+    app.wait_for("stop", 1);
+    let kept = app.kept();
     for (playing, stream) in [(&video, "v:0"), (&audio, "a:0")] {
         coded::assert_copied(&path, stream, &playing.due(&kept), coded::whole);
     }
-    let blobs = outer
-        .heard()
+    let blobs = app
+        .events()
         .into_iter()
         .filter(|heard| heard.name == "data-available");
     let ends: Vec<_> = blobs
@@ -375,20 +375,20 @@ fn vp8_of_a_network_is_copied_into_ogg() {
 #[test]
 fn opus_of_a_network_is_copied_into_ogg() {
     let (_directory, path) = place_for("network.opus.ogg");
-    let outer = Outer::new("audio/ogg;codecs=opus", &path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new("audio/ogg;codecs=opus", &path);
+    app.recorder.set_property("autostart", true);
     // WebRTC's packets have no header.
-    let source = outer.source(&format!(
+    let source = app.source(&format!(
         "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO} ! opusenc \
          ! rtpopuspay ! rtpopusdepay"
     ));
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let seconds = sound.len() as f64 / 48_000.0;
     assert!((0.98..1.03).contains(&seconds), "{seconds} s");
 }
@@ -405,15 +405,15 @@ fn packets_behind_a_hole_stay_in_their_place_in_ogg() {
             !is_lost || buffer.flags().contains(gst::BufferFlags::HEADER)
         });
         let (_directory, path) = place_for(name);
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, "audio_%u", coded);
-        outer.set_state(gst::State::Playing);
+        let app = App::new("", &path);
+        let mut playing = Playing::new(&app, "audio_%u", coded);
+        app.set_state(gst::State::Playing);
         play_until(&mut [&mut playing], 0, 200 * MILLI);
-        outer.act("start");
+        app.act("start");
         play_until(&mut [&mut playing], 200 * MILLI, 5 * SECOND);
-        outer.act("stop");
-        outer.wait_for("stop", 1);
-        let from = outer.kept().intervals[0].0;
+        app.act("stop");
+        app.wait_for("stop", 1);
+        let from = app.kept().intervals[0].0;
         let is_header = |b: &&gst::Buffer| b.flags().contains(gst::BufferFlags::HEADER);
         let media = playing.all.iter().filter(|b| !is_header(b));
         let due = media.filter_map(|buffer| stamp(buffer).checked_sub(from));
@@ -481,17 +481,17 @@ fn aac_in_loas_is_copied_as_raw_aac() {
 fn flac_in_matroska_lasts_as_long_as_its_samples() {
     for encoder in ["identity", "flacenc", "flacenc ! flacparse"] {
         let (_directory, path) = place_for("flac.mka");
-        let outer = Outer::new("audio/x-matroska;codecs=flac", &path);
-        outer.recorder.set_property("autostart", true);
-        let source = outer.source(&format!(
+        let app = App::new("audio/x-matroska;codecs=flac", &path);
+        app.recorder.set_property("autostart", true);
+        let source = app.source(&format!(
             "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO} ! {encoder}"
         ));
-        source.link(&outer.pad("audio_%u")).unwrap();
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        outer.set_state(gst::State::Null);
-        let stops = outer
-            .heard()
+        source.link(&app.pad("audio_%u")).unwrap();
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        app.set_state(gst::State::Null);
+        let stops = app
+            .events()
             .into_iter()
             .filter(|event| event.name == "stop");
         let durations: Vec<u64> = stops

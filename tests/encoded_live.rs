@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -15,26 +15,26 @@ const MILLI: u64 = 1_000_000;
 const FRAME: u64 = SECOND / 30;
 
 /// A live picture that tells its time, encoded as `encoder` says.
-fn camera(outer: &Outer, name: &str, encoder: &str) -> gst::Pad {
-    let source = outer.source(&format!(
+fn camera(app: &App, name: &str, encoder: &str) -> gst::Pad {
+    let source = app.source(&format!(
         "videotestsrc is-live=true ! {SMALL} ! identity name={name} ! queue ! {encoder}"
     ));
-    let raw = outer.pipeline.by_name(name).unwrap();
+    let raw = app.pipeline.by_name(name).unwrap();
     tag::video(&raw.static_pad("src").unwrap());
-    let pad = outer.pad("video_%u");
+    let pad = app.pad("video_%u");
     source.link(&pad).unwrap();
     pad
 }
 
 /// A live noise that tells its time, encoded as `encoder` says.
-fn microphone(outer: &Outer, name: &str, encoder: &str) -> gst::Pad {
-    let source = outer.source(&format!(
+fn microphone(app: &App, name: &str, encoder: &str) -> gst::Pad {
+    let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name={name} \
          ! queue ! {encoder}"
     ));
-    let raw = outer.pipeline.by_name(name).unwrap();
-    tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
-    let pad = outer.pad("audio_%u");
+    let raw = app.pipeline.by_name(name).unwrap();
+    tag::audio(&raw.static_pad("src").unwrap(), AudioSignal::Noise, 48_000);
+    let pad = app.pad("audio_%u");
     source.link(&pad).unwrap();
     pad
 }
@@ -96,8 +96,8 @@ fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
 }
 
 /// Running times up to which the blobs so far reach.
-fn reached(outer: &Outer) -> Vec<u64> {
-    let heard = outer.heard();
+fn reached(app: &App) -> Vec<u64> {
+    let heard = app.events();
     let blobs = heard.iter().filter(|event| event.name == "data-available");
     blobs.map(|blob| blob.running_time).collect()
 }
@@ -105,29 +105,29 @@ fn reached(outer: &Outer) -> Vec<u64> {
 /// Records with three pauses, and judges cuts, picture against sound, and the file.
 fn stays_together(name: &str, video: &str, audio: &str) {
     let (_directory, path) = place_for(name);
-    let outer = Outer::new("", &path);
-    let camera = camera(&outer, "camera", video);
-    let microphone = microphone(&outer, "microphone", audio);
+    let app = App::new("", &path);
+    let camera = camera(&app, "camera", video);
+    let microphone = microphone(&app, "microphone", audio);
     let asked = requests(&camera, true);
     let pictures = flows(&camera);
     let sounds = flows(&microphone);
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 5
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 5
         && *sounds.lock().unwrap() > 5));
-    let mut called = vec![outer.act("start")];
+    let mut called = vec![app.act("start")];
     for number in 0..3 {
-        outer.wait_running(outer.running_time() + 700 * MILLI + number * 37 * MILLI);
-        assert_eq!(outer.warnings(), Vec::<String>::new());
-        outer.act("pause");
-        outer.wait_running(outer.running_time() + 211 * MILLI);
-        called.push(outer.act("resume"));
+        app.wait_running(app.running_time() + 700 * MILLI + number * 37 * MILLI);
+        assert_eq!(app.warnings(), Vec::<String>::new());
+        app.act("pause");
+        app.wait_running(app.running_time() + 211 * MILLI);
+        called.push(app.act("resume"));
     }
-    outer.wait_running(outer.running_time() + 800 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.wait_running(app.running_time() + 800 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
 
-    let kept = outer.kept();
+    let kept = app.kept();
     assert_eq!(kept.intervals.len(), called.len());
     for ((from, _), (before, _)) in kept.intervals.iter().zip(&called) {
         // One frame to the next, and room for a slow machine.
@@ -145,7 +145,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     }
 
     file::decodes_quietly(&path).unwrap();
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     for (recorded, source) in &shown {
         let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
         assert!(
@@ -163,7 +163,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         "{} pictures of about {due}",
         shown.len()
     );
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     let places = place::places(&sound, horizon).unwrap();
     // At a cut, a packet of sound reaches over it.
@@ -214,36 +214,36 @@ fn vp8_and_vorbis_stay_together_over_pauses() {
 #[test]
 fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let (_directory, path) = place_for("deaf.mkv");
-    let outer = Outer::new("", &path);
+    let app = App::new("", &path);
     let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=105";
-    let camera = camera(&outer, "camera", encoder);
-    microphone(&outer, "microphone", "identity");
+    let camera = camera(&app, "camera", encoder);
+    microphone(&app, "microphone", "identity");
     let asked = requests(&camera, false);
     let pictures = flows(&camera);
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || *pictures.lock().unwrap() > 10));
-    let (called, _) = outer.act("start");
-    outer.wait_for("start", 1);
-    outer.wait_running(outer.running_time() + SECOND);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 10));
+    let (called, _) = app.act("start");
+    app.wait_for("start", 1);
+    app.wait_running(app.running_time() + SECOND);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     // Again after each second, since a network may have lost it.
     let asked = asked.lock().unwrap().clone();
     assert!((3..6).contains(&asked.len()), "{asked:?}");
-    let warnings = outer.warnings();
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("keyframe"), "{warnings:?}");
-    let kept = outer.kept();
+    let kept = app.kept();
     let (from, _) = kept.intervals[0];
     assert!(from > called + 2 * SECOND, "{kept:?}");
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let first = shown.first().unwrap();
     assert!(
         first.0.abs() < 1.1e6 && (first.1 - from as f64).abs() < 1.1e6,
         "{first:?}"
     );
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
 }
@@ -251,29 +251,29 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
 #[test]
 fn request_data_has_all_that_had_arrived() {
     let (_directory, path) = place_for("asked.webm");
-    let outer = Outer::new("", &path);
-    let microphone = microphone(&outer, "microphone", "opusenc frame-size=10");
+    let app = App::new("", &path);
+    let microphone = microphone(&app, "microphone", "opusenc frame-size=10");
     let taken = taken(&microphone);
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
-    outer.wait_for("start", 1);
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    app.wait_for("start", 1);
     for round in 0..24 {
-        outer.wait_running(outer.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
+        app.wait_running(app.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
         // Now and then right behind another action, which the recording's own thread is busy with.
-        let paused = (round % 4 > 0).then(|| outer.act("pause").0);
+        let paused = (round % 4 > 0).then(|| app.act("pause").0);
         let due = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
-        outer.act("request-data");
-        outer.wait_for("data-available", round as usize + 1);
-        let blobs = reached(&outer);
+        app.act("request-data");
+        app.wait_for("data-available", round as usize + 1);
+        let blobs = reached(&app);
         let last = *blobs.last().unwrap();
         assert!(last + 20 * MILLI >= due, "round {round}: {last}, due {due}");
         if paused.is_some() {
-            outer.act("resume");
+            app.act("resume");
         }
     }
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     file::decodes_quietly(&path).unwrap();
 }
 
@@ -281,27 +281,27 @@ fn request_data_has_all_that_had_arrived() {
 fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     const SLICE: u64 = 2 * SECOND;
     let (_directory, path) = place_for("sliced.webm");
-    let outer = Outer::new("", &path);
-    outer.recorder.set_property("timeslice", 2_000u32);
-    let microphone = microphone(&outer, "microphone", "opusenc frame-size=10");
+    let app = App::new("", &path);
+    app.recorder.set_property("timeslice", 2_000u32);
+    let microphone = microphone(&app, "microphone", "opusenc frame-size=10");
     let taken = taken(&microphone);
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
-    outer.wait_for("start", 1);
-    let begun = outer.heard()[0].running_time;
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    app.wait_for("start", 1);
+    let begun = app.events()[0].running_time;
     let mut dues = Vec::new();
     for slice in 1..4 {
         let asked = begun + slice * SLICE + 40 * MILLI;
-        assert!(until(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
+        assert!(holds_within(DEADLINE, || taken.load(Ordering::SeqCst) > asked));
         dues.push(taken.load(Ordering::SeqCst));
-        outer.act("request-data");
+        app.act("request-data");
     }
-    outer.wait_running(outer.running_time() + SECOND);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.wait_running(app.running_time() + SECOND);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     // The next timeslice would have it too, but not at once.
-    let blobs = reached(&outer);
+    let blobs = reached(&app);
     for due in dues {
         let reached = blobs.iter().find(|end| **end + 20 * MILLI >= due);
         let late = reached.map(|end| end.saturating_sub(due));
@@ -316,30 +316,30 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
 #[test]
 fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     let (_directory, path) = place_for("silent.mkv");
-    let outer = Outer::new("", &path);
-    outer.recorder.set_property("max-queue-time", SECOND);
+    let app = App::new("", &path);
+    app.recorder.set_property("max-queue-time", SECOND);
     let camera = camera(
-        &outer,
+        &app,
         "camera",
         "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=30",
     );
-    microphone(&outer, "microphone", "identity");
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
-    outer.wait_for("start", 1);
-    outer.wait_running(outer.running_time() + SECOND);
-    outer.act("pause");
+    microphone(&app, "microphone", "identity");
+    app.set_state(gst::State::Playing);
+    app.act("start");
+    app.wait_for("start", 1);
+    app.wait_running(app.running_time() + SECOND);
+    app.act("pause");
     let source = camera.peer().unwrap();
     source.add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
-    outer.wait_running(outer.running_time() + SECOND / 2);
-    let (resumed, _) = outer.act("resume");
-    outer.wait_for("resume", 1);
-    outer.wait_running(outer.running_time() + 2 * SECOND);
-    let (stopped, _) = outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
+    app.wait_running(app.running_time() + SECOND / 2);
+    let (resumed, _) = app.act("resume");
+    app.wait_for("resume", 1);
+    app.wait_running(app.running_time() + 2 * SECOND);
+    let (stopped, _) = app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
     let (from, to) = kept.intervals[1];
     // Until it is certain that no key frame comes.
     assert!(
@@ -347,7 +347,7 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
         "{kept:?}, {resumed}"
     );
     assert!(to >= stopped && to - from > SECOND, "{kept:?}, {stopped}");
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 10e9).unwrap();
     place::follows(&places, &kept, 2.5e6).unwrap();
 }
@@ -375,29 +375,29 @@ fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
 
 /// Records, with a pause, and compares the request with what upstream stamps at that time. `disturb` is called while it
 /// records.
-fn asks_in_upstreams_time(outer: &Outer, camera: &gst::Pad, disturb: impl FnOnce(&AtomicU64)) {
+fn asks_in_upstreams_time(app: &App, camera: &gst::Pad, disturb: impl FnOnce(&AtomicU64)) {
     let (asked, newest) = (requests(camera, true), newest(camera));
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     let at = || newest.load(Ordering::SeqCst);
-    assert!(until(DEADLINE, || at() > 500 * MILLI));
-    outer.act("start");
-    outer.wait_for("start", 1);
+    assert!(holds_within(DEADLINE, || at() > 500 * MILLI));
+    app.act("start");
+    app.wait_for("start", 1);
     disturb(&newest);
     let begun = at();
-    assert!(until(DEADLINE, || at() > begun + 500 * MILLI));
-    outer.act("pause");
+    assert!(holds_within(DEADLINE, || at() > begun + 500 * MILLI));
+    app.act("pause");
     let paused = at();
-    assert!(until(DEADLINE, || at() > paused + 300 * MILLI));
+    assert!(holds_within(DEADLINE, || at() > paused + 300 * MILLI));
     asked.lock().unwrap().clear();
     let before = at();
-    outer.act("resume");
-    assert!(until(DEADLINE, || !asked.lock().unwrap().is_empty()));
+    app.act("resume");
+    assert!(holds_within(DEADLINE, || !asked.lock().unwrap().is_empty()));
     let (running, _) = asked.lock().unwrap()[0];
     let after = at();
-    outer.wait_for("resume", 1);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.wait_for("resume", 1);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     // What the clock is ahead of the newest frame.
     let ahead = 300 * MILLI;
     assert!(
@@ -413,9 +413,9 @@ const CAMERA: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
 fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
     const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(2_500);
     let (_directory, path) = place_for("late.webm");
-    let outer = Outer::new("", &path);
-    let camera = camera(&outer, "camera", CAMERA);
-    let raw = outer.pipeline.by_name("camera").unwrap();
+    let app = App::new("", &path);
+    let camera = camera(&app, "camera", CAMERA);
+    let raw = app.pipeline.by_name("camera").unwrap();
     let pad = raw.static_pad("src").unwrap();
     pad.add_probe(gst::PadProbeType::BUFFER, |_, info| {
         let buffer = info.buffer_mut().expect("a buffer");
@@ -425,20 +425,20 @@ fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
         buffer.make_mut().set_pts(pts);
         gst::PadProbeReturn::Ok
     });
-    asks_in_upstreams_time(&outer, &camera, |_| ());
+    asks_in_upstreams_time(&app, &camera, |_| ());
 }
 
 /// A flush begins running time anew upstream, not in the recorder.
 #[test]
 fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
     let (_directory, path) = place_for("flushed.webm");
-    let outer = Outer::new("", &path);
-    let source = outer.source(&format!("videotestsrc ! {SMALL} ! {CAMERA}"));
-    let pad = outer.pad("video_%u");
+    let app = App::new("", &path);
+    let source = app.source(&format!("videotestsrc ! {SMALL} ! {CAMERA}"));
+    let pad = app.pad("video_%u");
     source.link(&pad).unwrap();
-    asks_in_upstreams_time(&outer, &pad, |newest| {
+    asks_in_upstreams_time(&app, &pad, |newest| {
         let at = || newest.load(Ordering::SeqCst);
-        assert!(until(DEADLINE, || at() > 2500 * MILLI));
+        assert!(holds_within(DEADLINE, || at() > 2500 * MILLI));
         let flushed = at();
         // Not of the pipeline, whose running time would begin anew, too.
         assert!(source.send_event(gst::event::Seek::new(
@@ -449,6 +449,6 @@ fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
             gst::SeekType::None,
             gst::ClockTime::NONE,
         )));
-        assert!(until(DEADLINE, || at() < flushed));
+        assert!(holds_within(DEADLINE, || at() < flushed));
     });
 }

@@ -10,8 +10,8 @@ use coded::{
     drive::{assert_pictures_in_place, copies, drive, place_for, play_through, through},
     is_key, md5, plain, play_until, whole,
 };
+use common::app::App;
 use common::judge::{decode, file, place, sync};
-use common::outer::Outer;
 use common::signal::picture;
 use gst::prelude::*;
 use std::path::Path;
@@ -43,9 +43,9 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     let count = coded.buffers.iter().filter(|b| hidden(b)).count();
     assert!(count > 2, "{count} are hidden");
     let (_directory, path) = place_for("alt.webm");
-    let outer = Outer::new("", &path);
-    let mut playing = Playing::new(&outer, "video_%u", coded);
-    let kept = drive(&outer, &mut playing);
+    let app = App::new("", &path);
+    let mut playing = Playing::new(&app, "video_%u", coded);
+    let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
     // A hidden one stands at the time of the next, so not `assert_copied`: it wants each later.
     let sums = |b: &gst::Buffer| coded::md5(&b.map_readable().unwrap());
@@ -58,8 +58,8 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     file::decodes_quietly(&path).unwrap();
     let shown = due.iter().filter(|(_, b)| !hidden(b)).count();
     assert!(shown < due.len(), "none hidden among those that are kept");
-    let found = decode::pictures(&path, 0).unwrap();
-    assert_eq!(found.list.len(), shown);
+    let found = decode::video(&path, 0).unwrap();
+    assert_eq!(found.frames.len(), shown);
 }
 
 // ---- Open groups of pictures ----
@@ -95,15 +95,15 @@ fn h264_of_open_groups_begins_at_what_can_be_decoded() {
         );
         assert_open(&coded);
         let (_directory, path) = place_for(name);
-        let outer = Outer::new("", &path);
-        let mut playing = Playing::new(&outer, "video_%u", coded);
-        outer.set_state(gst::State::Playing);
+        let app = App::new("", &path);
+        let mut playing = Playing::new(&app, "video_%u", coded);
+        app.set_state(gst::State::Playing);
         play_until(&mut [&mut playing], 0, 310 * MILLI);
-        outer.act("start");
+        app.act("start");
         play_until(&mut [&mut playing], 310 * MILLI, 4 * SECOND);
         playing.feed.end();
-        outer.wait_for("stop", 1);
-        let kept = outer.kept();
+        app.wait_for("stop", 1);
+        let kept = app.kept();
         coded::assert_copied(&path, "v:0", &playing.due(&kept), whole);
         assert!(assert_pictures_in_place(&path, &kept) > 70);
     }
@@ -329,8 +329,8 @@ fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
             .remove_field("codec_data");
         let first_key = coded.buffers.iter().find(|b| is_key(b)).unwrap().pts();
         let (_directory, path) = place_for(name);
-        let (outer, _) = play_through(&path, "video_%u", coded, 3 * SECOND);
-        let kept = outer.kept();
+        let (app, _) = play_through(&path, "video_%u", coded, 3 * SECOND);
+        let kept = app.kept();
         assert_eq!(Some(kept.intervals[0].0), first_key.map(|t| t.nseconds()));
         let shown = assert_pictures_in_place(&path, &kept);
         assert!(shown > 70, "{shown}");
@@ -349,12 +349,12 @@ fn mp3_into_mpeg() {
 fn flac_into_flac() {
     let coded = coded::audio("flacenc", 40);
     let (_directory, path) = place_for("copy.flac");
-    let outer = Outer::new("", &path);
-    let mut playing = Playing::new(&outer, "audio_%u", coded);
-    let kept = drive(&outer, &mut playing);
+    let app = App::new("", &path);
+    let mut playing = Playing::new(&app, "audio_%u", coded);
+    let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
     file::decodes_quietly(&path).unwrap();
-    let sound = decode::sound(&path, 0, None).unwrap();
+    let sound = decode::audio(&path, 0, None).unwrap();
     let samples = 4608 * due.len() as u64;
     assert_eq!(sound.len(), samples);
     assert!(sound.holes(1.0).is_empty(), "{:?}", sound.holes(1.0));
@@ -457,10 +457,10 @@ fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
                 buffers,
             };
             let (_directory, path) = place_for(name);
-            let outer = Outer::new("", &path);
-            outer.recorder.set_property("timeslice", timeslice);
-            let mut playing = Playing::new(&outer, "audio_%u", coded);
-            let kept = drive(&outer, &mut playing);
+            let app = App::new("", &path);
+            app.recorder.set_property("timeslice", timeslice);
+            let mut playing = Playing::new(&app, "audio_%u", coded);
+            let kept = drive(&app, &mut playing);
             let due = playing.due(&kept);
             assert!(due.len() > 50, "{} are due", due.len());
             let sums = due
@@ -489,8 +489,8 @@ fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
 #[test]
 fn a_new_size_that_is_decoded_is_shown_in_the_first() {
     let (_directory, path) = place_for("size.webm");
-    let outer = Outer::new("video/webm;codecs=vp8", &path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new("video/webm;codecs=vp8", &path);
+    app.recorder.set_property("autostart", true);
     let small = coded::video(&format!("{X264} tune=zerolatency ! {BYTES}"), 30);
     let large = coded::video(
         &format!(
@@ -504,8 +504,8 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
         ),
         90,
     );
-    let playing = Playing::new(&outer, "video_%u", small);
-    outer.set_state(gst::State::Playing);
+    let playing = Playing::new(&app, "video_%u", small);
+    app.set_state(gst::State::Playing);
     for buffer in &playing.all {
         playing.feed.push(buffer.clone());
     }
@@ -516,15 +516,15 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
         }
     }
     playing.feed.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let found = decode::pictures(&path, 0).unwrap();
+    let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    assert_eq!(found.list.len(), 90);
+    assert_eq!(found.frames.len(), 90);
     let within = inputs::luma(&path, "crop=320:120:0:60", (320, 120));
     let above = inputs::luma(&path, "crop=320:50:0:0", (320, 50));
-    for (n, found) in found.list.iter().enumerate() {
+    for (n, found) in found.frames.iter().enumerate() {
         let due = (n as u64 * SECOND / 30 + 500) / 1000 * 1000;
         let source = if n < 60 {
             found.source
@@ -550,13 +550,13 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
 #[test]
 fn caps_that_come_after_the_start() {
     let (_directory, path) = place_for("late.mkv");
-    let outer = Outer::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
+    let app = App::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
-    let mut sound = Playing::new(&outer, "audio_%u", coded::audio("identity", 40));
-    let sink = outer.pad("video_%u");
-    outer.set_state(gst::State::Playing);
+    let mut sound = Playing::new(&app, "audio_%u", coded::audio("identity", 40));
+    let sink = app.pad("video_%u");
+    app.set_state(gst::State::Playing);
     play_until(&mut [&mut sound], 0, 200 * MILLI);
-    outer.act("start");
+    app.act("start");
     play_until(&mut [&mut sound], 200 * MILLI, 700 * MILLI);
     let late = inputs::Source::new(&sink, &coded.caps, None);
     for n in 7..30 {
@@ -569,14 +569,14 @@ fn caps_that_come_after_the_start() {
             }
         }
     }
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let kept = outer.kept();
+    app.act("stop");
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let kept = app.kept();
     // Of those from 0.7 s on, the first key frame.
     assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
     assert!(assert_pictures_in_place(&path, &kept) >= 59);
-    let heard = decode::sound(&path, 0, None).unwrap();
+    let heard = decode::audio(&path, 0, None).unwrap();
     assert!(
         heard.len().abs_diff(kept.total() * 48 / MILLI) <= 1,
         "{}",
@@ -594,15 +594,15 @@ fn caps_that_come_after_the_start() {
 fn a_flush_goes_on_at_the_next_key_frame() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
     let (_directory, path) = place_for("flush.mkv");
-    let outer = Outer::new("", &path);
-    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new("", &path);
+    let source = inputs::Source::new(&app.pad("video_%u"), &coded.caps, None);
+    app.set_state(gst::State::Playing);
     source.introduce();
     let at = |n: usize| gst::ClockTime::from_nseconds(ORIGIN + n as u64 * SECOND / 30);
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_start(at(0));
     source.segment(&segment);
-    outer.act("start");
+    app.act("start");
     coded.buffers[..40]
         .iter()
         .for_each(|b| source.push(b.clone()));
@@ -615,10 +615,10 @@ fn a_flush_goes_on_at_the_next_key_frame() {
         .iter()
         .for_each(|b| source.push(b.clone()));
     source.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = found
         .iter()
         .map(|(_, source)| (source * 30e-9).round() as usize)
@@ -635,8 +635,8 @@ fn a_flush_goes_on_at_the_next_key_frame() {
 }
 
 /// Buffers of the only track: taken, given on, left out.
-fn counts(outer: &Outer) -> (u64, u64, u64) {
-    let stats: gst::Structure = outer.recorder.property("stats");
+fn counts(app: &App) -> (u64, u64, u64) {
+    let stats: gst::Structure = app.recorder.property("stats");
     let tracks: gst::Array = stats.get("tracks").unwrap();
     let track: gst::Structure = tracks[0].get().unwrap();
     let field = |name: &str| track.get::<u64>(name).unwrap();
@@ -648,14 +648,14 @@ fn counts(outer: &Outer) -> (u64, u64, u64) {
 fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
     let (_directory, path) = place_for("much.webm");
-    let outer = Outer::new("video/webm;codecs=vp8", &path);
-    outer.recorder.set_property("max-queue-time", 125 * MILLI);
+    let app = App::new("video/webm;codecs=vp8", &path);
+    app.recorder.set_property("max-queue-time", 125 * MILLI);
     let clock = gst_check::TestClock::new();
-    outer.pipeline.use_clock(Some(&clock));
+    app.pipeline.use_clock(Some(&clock));
     let (let_go, stuck) = std::sync::mpsc::channel::<()>();
     let stuck = std::sync::Mutex::new(stuck);
     let stuck = std::sync::Arc::new(stuck);
-    outer.recorder.connect("encoder-setup", false, move |args| {
+    app.recorder.connect("encoder-setup", false, move |args| {
         let encoder: gst::Element = args[2].get().unwrap();
         let stuck = stuck.clone();
         encoder
@@ -667,11 +667,11 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
             });
         None
     });
-    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, Some(0));
-    outer.set_state(gst::State::Playing);
+    let source = inputs::Source::new(&app.pad("video_%u"), &coded.caps, Some(0));
+    app.set_state(gst::State::Playing);
     source.introduce();
     clock.set_time(gst::ClockTime::from_nseconds(ORIGIN));
-    outer.act("start");
+    app.act("start");
     let push = |from: usize, to: usize| {
         for (n, buffer) in coded.buffers.iter().enumerate().take(to).skip(from) {
             let end = ORIGIN + (n as u64 + 1) * SECOND / 30;
@@ -683,24 +683,23 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     };
     push(0, 100);
     let_go.send(()).unwrap();
-    assert!(common::outer::until(common::outer::DEADLINE, || {
-        outer
-            .recorder
+    assert!(common::app::holds_within(common::app::DEADLINE, || {
+        app.recorder
             .property::<gst::Structure>("stats")
             .get::<u64>("bytes")
             .unwrap()
             > 0
     }));
     push(100, 200);
-    outer.act("stop");
+    app.act("stop");
     source.end();
-    outer.wait_for("stop", 1);
-    let (buffers, encoded, dropped) = counts(&outer);
-    let warnings = outer.warnings();
+    app.wait_for("stop", 1);
+    let (buffers, encoded, dropped) = counts(&app);
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("too slow"), "{warnings:?}");
     file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let number = |source: f64| (source * 30e-9).round() as u64;
     let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
     // All that came is in the file, or is said to be left out.
@@ -722,10 +721,10 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
 /// Records a telephone's pictures, which say how they are to be shown.
 fn record_turned(path: &Path, mime: &str, tag: &str) {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 30);
-    let outer = Outer::new(mime, path);
-    outer.recorder.set_property("autostart", true);
-    let source = inputs::Source::new(&outer.pad("video_%u"), &coded.caps, None);
-    outer.set_state(gst::State::Playing);
+    let app = App::new(mime, path);
+    app.recorder.set_property("autostart", true);
+    let source = inputs::Source::new(&app.pad("video_%u"), &coded.caps, None);
+    app.set_state(gst::State::Playing);
     source.introduce();
     let mut tags = gst::TagList::new();
     let value = tags.make_mut();
@@ -733,8 +732,8 @@ fn record_turned(path: &Path, mime: &str, tag: &str) {
     source.event(gst::event::Tag::new(tags));
     coded.buffers.iter().for_each(|b| source.push(b.clone()));
     source.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
 /// A player shows such pictures as they say.
@@ -742,7 +741,7 @@ fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
     let (_directory, path) = place_for(name);
     record_turned(&path, mime, tag);
     // ffmpeg shows it as a player would.
-    let found = decode::pictures(&path, 0).unwrap();
+    let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), size, "{tag} in {name}");
     let undone = inputs::luma(&path, undo, (320, 240));
     assert_eq!(undone.len(), 30);

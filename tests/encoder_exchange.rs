@@ -195,8 +195,8 @@ impl Outcome {
         if recipe.video {
             let (width, height) = (recipe.size.0 as usize, recipe.size.1 as usize);
             for (judge, pictures) in [
-                ("FFmpeg", decode::pictures(&take.path, 0)),
-                ("GStreamer", gstreamer::pictures(&take.path, width, height)),
+                ("FFmpeg", decode::video(&take.path, 0)),
+                ("GStreamer", gstreamer::video(&take.path, width, height)),
             ] {
                 let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
                 let pictures = sync::readable(&pictures);
@@ -224,10 +224,10 @@ impl Outcome {
             for (judge, sound, off) in [
                 (
                     "FFmpeg",
-                    decode::sound(&take.path, 0, Some(48_000)),
+                    decode::audio(&take.path, 0, Some(48_000)),
                     of_ffmpeg,
                 ),
-                ("GStreamer", gstreamer::sound(&take.path), off),
+                ("GStreamer", gstreamer::audio(&take.path), off),
             ] {
                 let sound = sound.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
                 let length = sound.len() as f64 / 48_000.0;
@@ -434,7 +434,7 @@ fn blobs_go_on_across_an_exchange() {
         let path = outcome.take.path.with_extension("blobs");
         std::fs::write(&path, &blobs).unwrap();
         file::decodes_quietly(&path).unwrap();
-        let pictures = decode::pictures(&path, 0).unwrap();
+        let pictures = decode::video(&path, 0).unwrap();
         let pictures = sync::readable(&pictures).unwrap();
         let take = &outcome.take;
         sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::broken::fail_at;
 use common::judge::{file, parts};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const MILLI: u64 = 1_000_000;
 
 /// The video encoders of a recording fail at these of their buffers, one after the other; later ones work.
-fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, Outer, Arc<AtomicUsize>) {
+fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, App, Arc<AtomicUsize>) {
     let (folder, path) = place_for(name);
-    let outer = Outer::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
     let count = Arc::<AtomicUsize>::default();
     let made = count.clone();
     outer
@@ -40,7 +40,7 @@ fn the_recording_goes_on_in_a_new_part() {
     outer.wait_running(outer.running_time() + 500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -55,13 +55,13 @@ fn the_recording_goes_on_in_a_new_part() {
     }
     // Audio knows nothing of it.
     let kept = outer.kept();
-    let sound = parts::sound(&told, Some(48_000)).unwrap();
+    let sound = parts::audio(&told, Some(48_000)).unwrap();
     let lasts = sound.len() as u64 * 1_000_000 / 48;
     let due = kept.total();
     assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts} of {due}");
-    let pictures = parts::pictures(&told[1..]).unwrap();
-    let late = pictures.list.first().unwrap().recorded - told[1].timecode as f64;
-    assert!(late < 40e6 && pictures.list.len() > 10, "{late}");
+    let pictures = parts::video(&told[1..]).unwrap();
+    let late = pictures.frames.first().unwrap().recorded - told[1].timecode as f64;
+    assert!(late < 40e6 && pictures.frames.len() > 10, "{late}");
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
     let (_clock, _log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
@@ -85,7 +85,7 @@ fn a_recording_of_one_file_ends() {
     let (_clock, _log) = outer.live();
     outer.act("start");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     file::decodes_quietly(&parts::told(&outer)[0].path).unwrap();

@@ -6,7 +6,7 @@ use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds};
 use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe};
 use common::harness::{
-    DEADLINE, Kind, Outer, QUIET, Recorder, Rig, State, holds_within, plugin, wait_for,
+    BusMessage, DEADLINE, Kind, QUIET, Recorder, Rig, State, holds_within, plugin, wait_for,
 };
 use gst::prelude::*;
 use std::process::Stdio;
@@ -19,14 +19,14 @@ const SOME_MEDIA: u64 = (64 << 10) + 15_000;
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
 fn eos_count(rig: &Rig) -> usize {
-    let all = rig.outer.all();
-    all.iter().filter(|m| matches!(m, Outer::Eos)).count()
+    let all = rig.bus.all();
+    all.iter().filter(|m| matches!(m, BusMessage::Eos)).count()
 }
 
 #[track_caller]
 fn wait_eos(rig: &Rig, n: usize) {
-    rig.outer.wait(&format!("EOS number {n}"), |all| {
-        all.iter().filter(|m| matches!(m, Outer::Eos)).count() >= n
+    rig.bus.wait(&format!("EOS number {n}"), |all| {
+        all.iter().filter(|m| matches!(m, BusMessage::Eos)).count() >= n
     });
 }
 
@@ -355,13 +355,13 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
         check_recording(&rig.wait_recording(n));
         sink.wait_eos(1);
         if n == 1 {
-            assert!(rig.outer.all().is_empty(), "{:?}", rig.outer.all());
+            assert!(rig.bus.all().is_empty(), "{:?}", rig.bus.all());
         }
     }
     // The filesink still has its EOS: the second recording could not go there, and only said so.
     assert_eq!(sink.eos.load(Ordering::SeqCst), 1);
-    rig.outer.wait("a warning about src", |all| {
-        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    rig.bus.wait("a warning about src", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
     });
     rig.assert_no_bus_error();
     assert_eq!(eos_count(&rig), 0);
@@ -429,8 +429,8 @@ fn recordings_that_overlap_do_not_mix_on_src() {
         } else {
             advance_all(&[&audio, &video], SECOND);
         }
-        rig.outer.wait("a warning about src", |all| {
-            all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+        rig.bus.wait("a warning about src", |all| {
+            all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
         });
         let ended = holds_within(QUIET, || sink.eos.load(Ordering::SeqCst) > 0);
         assert!(!ended, "the second one ended the first");
@@ -448,7 +448,7 @@ fn recordings_that_overlap_do_not_mix_on_src() {
         assert_lasts(&sink.path, 2.0, 0.05);
         assert_eq!(frames(&sink.path), 50);
         assert_eq!(sink.eos.load(Ordering::SeqCst), 1);
-        assert_eq!(rig.outer.all().len(), 1, "one warning");
+        assert_eq!(rig.bus.all().len(), 1, "one warning");
         if !ends_at_once {
             let second = rig.save("second.webm", &check_recording(&events).0);
             assert_plays(&second);

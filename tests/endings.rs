@@ -2,10 +2,10 @@
 
 mod common;
 
+use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
-use common::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, place_for, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -13,15 +13,15 @@ const MILLI: u64 = 1_000_000;
 
 /// The only message of a name.
 #[track_caller]
-fn the(outer: &Outer, name: &str) -> Heard {
-    let mut all = outer.heard();
+fn the(app: &App, name: &str) -> BusEvent {
+    let mut all = app.events();
     all.retain(|heard| heard.name == name);
     assert_eq!(all.len(), 1, "{name}: {all:?}");
     all.remove(0)
 }
 
 #[track_caller]
-fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &Heard, name: &str) -> T {
+fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &BusEvent, name: &str) -> T {
     let value = heard.fields.value(name);
     let value = value.unwrap_or_else(|_| panic!("{} has no {name}", heard.fields));
     value
@@ -30,20 +30,20 @@ fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &Heard, name: &
 }
 
 /// Plays live audio whose samples are counted into the recorder.
-fn play_counted(outer: &Outer) -> tag::SampleClock {
-    let source = outer.source(&format!(
+fn play_counted(app: &App) -> tag::SampleClock {
+    let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs()));
     clock
 }
 
 #[track_caller]
-fn assert_reason(outer: &Outer, reason: &str) {
-    assert_eq!(field::<String>(&the(outer, "stop"), "reason"), reason);
+fn assert_reason(app: &App, reason: &str) {
+    assert_eq!(field::<String>(&the(app, "stop"), "reason"), reason);
 }
 
 /// Running time at which so much has been recorded.
@@ -61,25 +61,25 @@ fn running_at(intervals: &[(u64, u64)], recorded: u64) -> u64 {
 #[test]
 fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
     let (_directory, path) = place_for("live.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let app = App::new("audio/wav", &path);
     let most = 700 * MILLI;
-    outer.recorder.set_property("max-duration", most);
-    let clock = play_counted(&outer);
-    outer.act("start");
-    outer.wait_running(outer.running_time() + 200 * MILLI);
-    outer.act("pause");
-    outer.wait_running(outer.running_time() + 150 * MILLI);
-    outer.act("resume");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
+    app.recorder.set_property("max-duration", most);
+    let clock = play_counted(&app);
+    app.act("start");
+    app.wait_running(app.running_time() + 200 * MILLI);
+    app.act("pause");
+    app.wait_running(app.running_time() + 150 * MILLI);
+    app.act("resume");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
     assert_eq!(kept.total(), most);
-    assert_reason(&outer, "max-duration");
-    assert_eq!(field::<u64>(&the(&outer, "stop"), "duration"), most);
-    let refused = outer
+    assert_reason(&app, "max-duration");
+    assert_eq!(field::<u64>(&the(&app, "stop"), "duration"), most);
+    let refused = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("stop", &[]);
     assert!(refused.is_some(), "nothing is being recorded any more");
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
     let exactness = whole::wav(&path, &kept, &clock).unwrap();
     println!("{exactness:?}");
 }
@@ -87,39 +87,39 @@ fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
 #[test]
 fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
     let (_directory, path) = place_for("fast.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let app = App::new("audio/wav", &path);
     // Not on a buffer's edge, nor on a sample.
     let most = SECOND + 12_345_678;
-    outer.recorder.set_property("max-duration", most);
-    outer.recorder.set_property("autostart", true);
-    let source = outer.source(&format!(
+    app.recorder.set_property("max-duration", most);
+    app.recorder.set_property("autostart", true);
+    let source = app.source(&format!(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO}"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.wait_eos();
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.wait_eos();
     assert_eq!(clock.seen(), 500 * 480, "all of it was taken");
-    let kept = outer.kept();
+    let kept = app.kept();
     assert_eq!(kept.total(), most);
-    assert_reason(&outer, "max-duration");
-    outer.set_state(gst::State::Null);
+    assert_reason(&app, "max-duration");
+    app.set_state(gst::State::Null);
     whole::wav(&path, &kept, &clock).unwrap();
 }
 
 #[test]
 fn audio_and_video_end_together_at_the_maximum_duration() {
     let (_directory, path) = place_for("live.webm");
-    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let most = 1_250 * MILLI;
-    outer.recorder.set_property("max-duration", most);
-    let (_clock, log) = outer.live();
-    outer.act("start");
-    outer.wait_for("stop", 1);
-    let kept = outer.kept();
+    app.recorder.set_property("max-duration", most);
+    let (_clock, log) = app.live();
+    app.act("start");
+    app.wait_for("stop", 1);
+    let kept = app.kept();
     assert_eq!(kept.total(), most);
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
     let log = log.lock().unwrap();
     whole::webm(&path, &kept, &log, log.len() / 10).unwrap();
 }
@@ -127,21 +127,21 @@ fn audio_and_video_end_together_at_the_maximum_duration() {
 #[test]
 fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
     let (_directory, path) = place_for("copied.mkv");
-    let outer = Outer::new("video/x-matroska", &path);
-    outer.recorder.set_property("max-duration", SECOND);
-    outer.recorder.set_property("autostart", true);
-    let source = outer.source(&format!(
+    let app = App::new("video/x-matroska", &path);
+    app.recorder.set_property("max-duration", SECOND);
+    app.recorder.set_property("autostart", true);
+    let source = app.source(&format!(
         "videotestsrc num-buffers=75 ! {SMALL} ! vp8enc deadline=1 keyframe-max-dist=10"
     ));
-    source.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    outer.wait_eos();
-    assert_reason(&outer, "max-duration");
-    outer.set_state(gst::State::Null);
-    let pictures = decode::pictures(&path, 0).unwrap();
+    source.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    app.wait_eos();
+    assert_reason(&app, "max-duration");
+    app.set_state(gst::State::Null);
+    let pictures = decode::video(&path, 0).unwrap();
     assert_eq!(
-        pictures.list.len(),
+        pictures.frames.len(),
         30,
         "those that begin within the second"
     );
@@ -149,52 +149,48 @@ fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
 
 #[test]
 fn each_way_to_end_has_its_reason() {
-    type End = fn(&Outer);
+    type End = fn(&App);
     let ends: [(&str, End); 4] = [
-        ("stop", |outer| {
-            outer.act("stop");
+        ("stop", |app| {
+            app.act("stop");
         }),
-        ("end-of-stream", |outer| {
-            outer.recorder.send_event(gst::event::Eos::new());
+        ("end-of-stream", |app| {
+            app.recorder.send_event(gst::event::Eos::new());
         }),
-        ("state-change", |outer| outer.set_state(gst::State::Ready)),
-        ("error", |outer| drop(outer.pad("audio_%u"))),
+        ("state-change", |app| app.set_state(gst::State::Ready)),
+        ("error", |app| drop(app.pad("audio_%u"))),
     ];
     for (reason, end) in ends {
         let (_directory, path) = place_for("reason.wav");
-        let outer = Outer::new("audio/wav", &path);
-        play_counted(&outer);
-        outer.act("start");
-        outer.wait_for("start", 1);
-        end(&outer);
-        outer.wait_for("stop", 1);
-        assert_reason(&outer, reason);
+        let app = App::new("audio/wav", &path);
+        play_counted(&app);
+        app.act("start");
+        app.wait_for("start", 1);
+        end(&app);
+        app.wait_for("stop", 1);
+        assert_reason(&app, reason);
     }
 }
 
 #[test]
 fn the_only_part_comes_between_the_last_blob_and_the_end() {
     let (_directory, path) = place_for("part.ogg");
-    let outer = Outer::new("audio/ogg", &path);
-    outer.recorder.set_property("timeslice", 300u32);
-    let source = outer.source(&format!(
+    let app = App::new("audio/ogg", &path);
+    app.recorder.set_property("timeslice", 300u32);
+    let source = app.source(&format!(
         "audiotestsrc num-buffers=100 samplesperbuffer=480 ! {STEREO}"
     ));
-    outer.recorder.set_property("autostart", true);
-    source.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    app.recorder.set_property("autostart", true);
+    source.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let heard = app.events();
     let names: Vec<_> = heard.iter().map(|heard| heard.name.as_str()).collect();
     assert_eq!(names[names.len() - 3..], ["data-available", "part", "stop"]);
     for blob in heard.iter().filter(|heard| heard.name == "data-available") {
         assert_eq!(field::<u32>(blob, "part"), 0);
     }
-    let (part, stop, start) = (
-        the(&outer, "part"),
-        the(&outer, "stop"),
-        the(&outer, "start"),
-    );
+    let (part, stop, start) = (the(&app, "part"), the(&app, "stop"), the(&app, "start"));
     assert_eq!(field::<u32>(&part, "part"), 0);
     assert_eq!(field::<u64>(&part, "timecode"), 0);
     assert_eq!(part.running_time, start.running_time);
@@ -215,7 +211,7 @@ fn the_only_part_comes_between_the_last_blob_and_the_end() {
         field::<u64>(&part, "size"),
         std::fs::metadata(&path).unwrap().len()
     );
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+    let stats = app.recorder.property::<gst::Structure>("stats");
     assert_eq!(stats.get::<u32>("parts"), Ok(1));
 }
 
@@ -248,18 +244,18 @@ fn disagreement(reference: Option<&str>) -> f64 {
     const OFFSET: u64 = 1_700_000_000 * SECOND + 123_456_789;
     let directory = tempfile::tempdir().unwrap();
     let paths = ["a.wav", "b.wav"].map(|name| directory.path().join(name));
-    let outer = Outer::new("audio/wav", &paths[0]);
+    let app = App::new("audio/wav", &paths[0]);
     let second = gst::ElementFactory::make("mediarecorder")
         .property("mime-type", "audio/wav")
         .property("location", paths[1].to_str().unwrap())
         .build()
         .unwrap();
-    outer.pipeline.add(&second).unwrap();
-    let source = outer.source(&format!(
+    app.pipeline.add(&second).unwrap();
+    let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name=stamped ! tee name=t t. ! queue"
     ));
-    let clock = tag::audio(&source, Sound::Counted, 48000);
-    let other = outer
+    let clock = tag::audio(&source, AudioSignal::Counted, 48000);
+    let other = app
         .pipeline
         .by_name("t")
         .unwrap()
@@ -274,7 +270,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
     let ghost = gst::GhostPad::with_target(&other).unwrap();
     ghost.set_active(true).unwrap();
     bin.add_pad(&ghost).unwrap();
-    let beside = tag::audio(ghost.upcast_ref(), Sound::Counted, 48000);
+    let beside = tag::audio(ghost.upcast_ref(), AudioSignal::Counted, 48000);
     if let Some(kind) = reference {
         let caps = gst::Caps::new_empty_simple(kind);
         let epoch = match kind {
@@ -289,16 +285,16 @@ fn disagreement(reference: Option<&str>) -> f64 {
             gst::PadProbeReturn::Ok
         });
     }
-    source.link(&outer.pad("audio_%u")).unwrap();
+    source.link(&app.pad("audio_%u")).unwrap();
     ghost
         .link(&second.request_pad_simple("audio_%u").unwrap())
         .unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs() && beside.runs()));
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs() && beside.runs()));
 
     let (sender, ended) = std::sync::mpsc::channel();
-    let bus = outer.pipeline.bus().unwrap();
-    let recorders = [outer.recorder.clone(), second.clone()];
+    let bus = app.pipeline.bus().unwrap();
+    let recorders = [app.recorder.clone(), second.clone()];
     bus.set_sync_handler(move |_, message| {
         let at = recorders
             .iter()
@@ -310,34 +306,34 @@ fn disagreement(reference: Option<&str>) -> f64 {
         }
         gst::BusSyncReply::Pass
     });
-    let wait = |time: u64| outer.wait_running(outer.running_time() + time * MILLI);
-    let other = |action: &str| common::outer::act(&second, action);
-    outer.act("start");
+    let wait = |time: u64| app.wait_running(app.running_time() + time * MILLI);
+    let other = |action: &str| common::app::act(&second, action);
+    app.act("start");
     wait(70);
     other("start");
     wait(130);
-    outer.act("pause");
+    app.act("pause");
     wait(60);
     other("pause");
-    outer.act("resume");
+    app.act("resume");
     wait(90);
     other("resume");
     wait(200);
-    outer.act("stop");
+    app.act("stop");
     other("stop");
     let mut stops = [None, None];
     for _ in 0..2 {
         let (at, fields) = ended.recv_timeout(DEADLINE).expect("both end");
         stops[at] = Some(fields);
     }
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
 
     // UTC of the scene's sample 0, as each interval of each file has it.
     let mut origins = Vec::new();
     for (path, stop) in paths.iter().zip(stops) {
         let intervals = intervals(&stop.unwrap());
         assert_eq!(intervals.len(), 2);
-        let sound = decode::sound(path, 0, None).unwrap();
+        let sound = decode::audio(path, 0, None).unwrap();
         for interval in &intervals {
             // A sample from the middle: the edges belong to the judges of cuts.
             let recorded = interval.recorded_time + interval.duration / 2;
@@ -394,16 +390,16 @@ fn recordings_of_one_scene_are_aligned_by_the_system_clock() {
 #[test]
 fn intervals_say_where_the_pauses_were() {
     let (_directory, path) = place_for("pauses.wav");
-    let outer = Outer::new("audio/wav", &path);
-    play_counted(&outer);
-    outer.act("start");
+    let app = App::new("audio/wav", &path);
+    play_counted(&app);
+    app.act("start");
     for action in ["pause", "resume", "pause", "resume", "stop"] {
-        outer.wait_running(outer.running_time() + 60 * MILLI);
-        outer.act(action);
+        app.wait_running(app.running_time() + 60 * MILLI);
+        app.act(action);
     }
-    outer.wait_for("stop", 1);
-    let kept: Kept = outer.kept();
-    let told = intervals(&the(&outer, "stop").fields);
+    app.wait_for("stop", 1);
+    let kept: Kept = app.kept();
+    let told = intervals(&the(&app, "stop").fields);
     let places: Vec<_> = told
         .iter()
         .map(|i| (i.running_time, i.running_time + i.duration))
@@ -423,7 +419,7 @@ fn intervals_say_where_the_pauses_were() {
             "{age} ns old"
         );
     }
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+    let stats = app.recorder.property::<gst::Structure>("stats");
     assert_eq!(
         intervals(&stats).len(),
         told.len(),

@@ -6,7 +6,8 @@ use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds, recordings};
 use common::harness::media::assert_lasts;
 use common::harness::{
-    Event, Kind, Outer, QUIET, Recorder, Rig, State, assert_error, code, make_recorder, wait_for,
+    BusMessage, Event, Kind, QUIET, Recorder, Rig, State, assert_error, code, make_recorder,
+    wait_for,
 };
 use gst::prelude::*;
 use std::collections::BTreeSet;
@@ -599,8 +600,8 @@ fn a_failed_recording_is_a_warning_on_the_bus() {
     rig.wait_event(Kind::Start, 1);
     let _new = rig.live_audio();
     rig.wait_recording(1);
-    rig.outer.wait("a warning of the recorder", |all| {
-        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    rig.bus.wait("a warning of the recorder", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
     });
     rig.assert_no_bus_error();
     let messages = rig.messages.wait("mediarecorder-error", |m| {
@@ -619,8 +620,8 @@ fn a_failed_recording_with_autostart_is_an_error_on_the_bus() {
     rig.wait_event(Kind::Start, 1);
     let _new = rig.live_audio();
     rig.wait_recording(1);
-    rig.outer.wait("an error of the recorder", |all| {
-        all.iter().any(|m| matches!(m, Outer::Error { .. }))
+    rig.bus.wait("an error of the recorder", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Error { .. }))
     });
 }
 
@@ -698,8 +699,8 @@ fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is()
     assert!(events[1..].iter().all(|e| e.state == State::Inactive));
     let (bytes, _) = check_recording(&events);
     assert!(!bytes.is_empty(), "what was recorded before is delivered");
-    rig.outer.wait("a warning of the recorder", |all| {
-        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    rig.bus.wait("a warning of the recorder", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
     });
     rig.assert_no_bus_error();
     tracks[0].wait_more(10);

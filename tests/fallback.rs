@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::disk::{Scenario, Small, child};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
 
@@ -14,15 +14,15 @@ const MILLI: u64 = 1_000_000;
 fn rig(
     location: &std::path::Path,
     fallback: &std::path::Path,
-) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
-    let outer = Outer::new("audio/wav", location);
+) -> (App, gst::Pad, common::signal::tag::SampleClock) {
+    let outer = App::new("audio/wav", location);
     outer
         .recorder
         .set_property("fallback-location", fallback.to_str().unwrap());
     outer.recorder.set_property("blob-messages", true);
     let (source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     (outer, source, clock)
 }
 
@@ -41,7 +41,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     outer.wait_running(outer.running_time() + 200 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert!(
@@ -70,11 +70,11 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
 
 /// Every sample is in one part, where the first is its blob: that has what the disk did not take.
 fn assert_nothing_is_missing(
-    outer: &Outer,
+    outer: &App,
     clock: &common::signal::tag::SampleClock,
     folder: &std::path::Path,
 ) {
-    let (heard, told) = (outer.heard(), parts::told(outer));
+    let (heard, told) = (outer.events(), parts::told(outer));
     let blob = heard
         .iter()
         .find(|heard| heard.name == "data-available")
@@ -99,7 +99,7 @@ fn assert_nothing_is_missing(
     let all: Vec<_> = [first].into_iter().chain(told[1..].to_vec()).collect();
     let kept = outer.kept();
     parts::follow_each_other(&all, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&all, None).unwrap();
+    let sound = parts::audio(&all, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, clock).unwrap();
 }
 
@@ -120,7 +120,7 @@ fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
         (1, &fallback, true)
     );
     let kept = outer.kept();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
@@ -151,7 +151,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
             return;
         };
         let (folder, fallback) = place_for(&format!("fallback-%d.{name}"));
-        let outer = Outer::new(mime_type, &disk.path().join(format!("location.{name}")));
+        let outer = App::new(mime_type, &disk.path().join(format!("location.{name}")));
         let fallback = fallback.to_str().unwrap();
         outer.recorder.set_property("fallback-location", fallback);
         outer.recorder.set_property("blob-messages", true);
@@ -165,7 +165,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         outer.wait_running(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
-        let heard = outer.heard();
+        let heard = outer.events();
         assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
         let told = parts::told(&outer);
         assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
@@ -185,7 +185,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         }
         let (start, end) = outer.kept().intervals[0];
         outer.set_state(gst::State::Null);
-        let shown = sync::readable(&parts::pictures(&all).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&all).unwrap()).unwrap();
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
         let log = log.lock().unwrap().clone();
@@ -203,7 +203,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
             "{name}: {} of {due}",
             found.len()
         );
-        let lasts = parts::sound(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
+        let lasts = parts::audio(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
         assert!(
             lasts.abs_diff(end - start) < 60 * MILLI,
             "{name}: {lasts} of {}",
@@ -229,7 +229,7 @@ const SCENARIOS: [Scenario; 3] = [
                 .get::<String>("location")
                 .unwrap()
         };
-        assert!(until(DEADLINE, || location().contains("fallback-1")));
+        assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
         outer.wait_running(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
@@ -239,7 +239,7 @@ const SCENARIOS: [Scenario; 3] = [
     }),
 ];
 
-fn rig_in(folder: &std::path::Path) -> (Outer, gst::Pad, common::signal::tag::SampleClock) {
+fn rig_in(folder: &std::path::Path) -> (App, gst::Pad, common::signal::tag::SampleClock) {
     rig(
         &folder.join("location-%d.wav"),
         &folder.join("fallback-%d.wav"),
@@ -247,8 +247,8 @@ fn rig_in(folder: &std::path::Path) -> (Outer, gst::Pad, common::signal::tag::Sa
 }
 
 /// One warning, no error, and the second of two parts is at the fallback location.
-fn assert_goes_on(outer: &Outer, first_is_whole: bool) {
-    let heard = outer.heard();
+fn assert_goes_on(outer: &App, first_is_whole: bool) {
+    let heard = outer.events();
     assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
     let warnings = outer.warnings();
     assert!(

@@ -251,7 +251,7 @@ fn timecodes_are_those_that_players_see() {
             if [1, most / 2, most - 1].contains(&number) {
                 let part = take.path.with_file_name("part");
                 std::fs::write(&part, &file[..size]).unwrap();
-                let sound = decode::sound(&part, 0, Some(48_000)).unwrap();
+                let sound = decode::audio(&part, 0, Some(48_000)).unwrap();
                 let heard = sound.time_of(sound.len()) - unsaid;
                 // What an encoder adds at the end is not recorded.
                 let late = blob.timecode as f64 - heard.min(take.kept.total() as f64);

@@ -149,7 +149,7 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
     let _alone = THEORA
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    common::outer::init();
+    common::app::init();
     let (name, rank) = ("testfailingenc", gst::Rank::PRIMARY + 1_000);
     gst::Element::register(None, name, rank, failing::Failing::static_type()).unwrap();
     for (fickle, broken) in [
@@ -186,10 +186,10 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
             .iter()
             .find(|(pad, _)| pad.starts_with("video"));
         assert_eq!(video.unwrap().1, "theoraenc", "{fickle}, {broken:?}");
-        let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
+        let pictures = common::judge::decode::video(&take.path, 0).unwrap();
         let pictures = common::judge::sync::readable(&pictures).unwrap();
         common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
-        let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
+        let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
         let places = place::places(&sound, 5e9).unwrap();
         place::follows(&places, &take.kept, 1.1e6).unwrap();
     }
@@ -303,7 +303,7 @@ fn key_frames_come_to_the_frame() {
 #[test]
 fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
     const LENGTHS: [u64; 7] = [17, 40, 100, 33, 250, 8, 61];
-    common::outer::init();
+    common::app::init();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 160, 120)
         .fps(gst::Fraction::new(0, 1))
         .build()
@@ -389,12 +389,12 @@ fn theora_shows_a_variable_frame_rate() {
     // Where a picture ends.
     recipe.until = 8 * 476_000_000;
     let take = take(&recipe);
-    let pictures = common::judge::decode::pictures(&take.path, 0).unwrap();
+    let pictures = common::judge::decode::video(&take.path, 0).unwrap();
     let pictures = common::judge::sync::readable(&pictures).unwrap();
     // Half of a place, to either side.
     let half = 1e9 / 60.0 + 0.5e6;
     common::judge::sync::shows(&pictures, &take.kept, &take.sources, half, 0).unwrap();
-    let sound = common::judge::decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 5e9).unwrap();
     place::follows(&places, &take.kept, 1.1e6).unwrap();
     let keys = key_frames(&take.path);

@@ -31,7 +31,7 @@ fn with_encoder<R>(name: &str, work: impl FnOnce() -> R) -> Option<R> {
     let _turn = RANKS
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
-    common::outer::init();
+    common::app::init();
     let Some(factory) = gst::ElementFactory::find(name) else {
         println!("{name}: not installed, not tested");
         return None;

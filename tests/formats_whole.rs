@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::judge::decode::{self, Sound};
+use common::judge::decode::{self, DecodedAudio};
 use common::judge::{atoms, file, ordinary, place, sync};
 use common::take::{self, Recipe, Take, take};
 use gst_pbutils::prelude::*;
@@ -75,11 +75,11 @@ fn sound_tolerance(codec: &str) -> f64 {
 }
 
 /// Sound without the containers' rounding of stamps: sample after sample from the first stamp on.
-fn unbroken(sound: &Sound) -> Sound {
+fn unbroken(sound: &DecodedAudio) -> DecodedAudio {
     // What lies before 0 is not played: an encoder's own beginning.
     let begins = sound.blocks[0].1;
     let before = (-begins.min(0.0) * f64::from(sound.rate) / 1e9).round() as usize;
-    Sound {
+    DecodedAudio {
         rate: sound.rate,
         channels: sound.channels,
         samples: sound.samples[before * sound.channels..].to_vec(),
@@ -89,7 +89,7 @@ fn unbroken(sound: &Sound) -> Sound {
 
 fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, String> {
     let total = take.kept.total() as f64;
-    let sound = decode::sound(&take.path, 0, Some(48_000))?;
+    let sound = decode::audio(&take.path, 0, Some(48_000))?;
     // ffmpeg guesses the stamps of Vorbis inside a page of Ogg, and errs by a short block; the samples go on.
     let jitter = if (container, codec) == ("ogg", "vorbis") {
         10e6
@@ -119,7 +119,7 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
 }
 
 fn judge_pictures(take: &Take) -> Result<(), String> {
-    let pictures = sync::readable(&decode::pictures(&take.path, 0)?)?;
+    let pictures = sync::readable(&decode::video(&take.path, 0)?)?;
     sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
 }
 

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::judge::file;
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -13,13 +13,13 @@ const LIGHT: &str = "1000:400";
 
 /// Records `source` to its end.
 fn record(source: &str, mime_type: &str, path: &Path) {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property("autostart", true);
-    let from = outer.source(source);
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let app = App::new(mime_type, path);
+    app.recorder.set_property("autostart", true);
+    let from = app.source(source);
+    from.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(path).unwrap();
 }
 

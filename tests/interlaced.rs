@@ -3,8 +3,8 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::judge::file;
-use common::outer::{Outer, place_for};
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
 use gst_video::{VideoCaptionMeta, VideoCaptionType};
@@ -59,12 +59,12 @@ fn picture(number: u64, height: usize, size: usize) -> gst::Buffer {
 
 /// Records as many pictures of each kind, one after the other; what `stats` says has been converted.
 fn record(path: &Path, mime_type: &str, height: usize, all: &[Lines]) -> Vec<String> {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property("autostart", true);
+    let app = App::new(mime_type, path);
+    app.recorder.set_property("autostart", true);
     let first = caps(height, all[0]);
     let size = gst_video::VideoInfo::from_caps(&first).unwrap().size();
-    let feed = Feed::new(&outer.pad("video_%u"), &first, Upstream::NotLive);
-    outer.set_state(gst::State::Playing);
+    let feed = Feed::new(&app.pad("video_%u"), &first, Upstream::NotLive);
+    app.set_state(gst::State::Playing);
     for (section, lines) in (0..).zip(all) {
         if section > 0 {
             feed.set_caps(&caps(height, *lines));
@@ -74,9 +74,9 @@ fn record(path: &Path, mime_type: &str, height: usize, all: &[Lines]) -> Vec<Str
         }
     }
     feed.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
     let converted = track.get::<gst::Array>("converted").unwrap();
@@ -230,9 +230,9 @@ fn copied_hevc_keeps_its_captions() {
     sei.extend_from_slice(&[
         3, 0xc1, 0xff, CAPTION[0], CAPTION[1], CAPTION[2], 0xff, 0x80,
     ]);
-    let outer = Outer::new("", &path);
-    outer.recorder.set_property("autostart", true);
-    let source = outer.source(
+    let app = App::new("", &path);
+    app.recorder.set_property("autostart", true);
+    let source = app.source(
         "videotestsrc num-buffers=10 ! video/x-raw,width=160,height=120,framerate=25/1 \
          ! x265enc speed-preset=ultrafast option-string=log-level=none \
          ! h265parse ! video/x-h265,stream-format=byte-stream,alignment=au ! identity",
@@ -254,9 +254,9 @@ fn copied_hevc_keeps_its_captions() {
         buffer.append_memory(gst::Memory::from_slice([head, &sei, rest].concat()));
         gst::PadProbeReturn::Ok
     });
-    source.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
+    source.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
     let frames = frames(&path);
     assert_eq!(frames.len(), 10);
     assert!(frames.iter().all(has_captions), "{frames:?}");

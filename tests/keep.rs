@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::{App, place_for};
 use common::harness::{Recorder, code, expect_error, make_recorder, media};
 use common::keeping::{ALL, record_keeping};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
@@ -254,15 +254,15 @@ fn a_profile_in_the_type_is_made() {
 #[test]
 fn a_profile_that_no_encoder_makes_is_refused() {
     let (_directory, path) = place_for("refused.webm");
-    let outer = Outer::new("video/webm;codecs=vp09.01.10.08.02", &path);
-    let from = outer.source(&source("I420", "").replace("num-buffers=10 ", "is-live=true "));
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    let error = expect_error(outer.recorder.start(), code::NOT_SUPPORTED);
+    let app = App::new("video/webm;codecs=vp09.01.10.08.02", &path);
+    let from = app.source(&source("I420", "").replace("num-buffers=10 ", "is-live=true "));
+    from.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    let error = expect_error(app.recorder.start(), code::NOT_SUPPORTED);
     for part in ["vp09.01.10.08.02", "4:2:2", "8 bit"] {
         assert!(error.message().contains(part), "{error}");
     }
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
 }
 
 /// Everything is kept bit by bit: the sums are those of what went in.

@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::place_for;
 use common::harness::{init, media};
 use common::keeping::{ALL, record_keeping};
-use common::outer::place_for;
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;

@@ -90,8 +90,9 @@ const SCENARIOS: [Scenario; 9] = [
         let _tracks = [rig.file_audio(50), rig.file_video(15)];
         rig.play();
         rig.wait_event(Kind::Stop, 1);
-        rig.outer.wait("EOS", |all| {
-            all.iter().any(|m| matches!(m, common::harness::Outer::Eos))
+        rig.bus.wait("EOS", |all| {
+            all.iter()
+                .any(|m| matches!(m, common::harness::BusMessage::Eos))
         });
     }),
 ];

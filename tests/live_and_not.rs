@@ -4,8 +4,8 @@
 mod common;
 mod inputs;
 
-use common::outer::{DEADLINE, until};
-use common::signal::{Sound, tag};
+use common::app::{DEADLINE, holds_within};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 /// Every picture takes the encoder so long.
 fn slow_encoder(take: &Take, time: Duration) {
-    take.outer
+    take.app
         .recorder
         .connect("encoder-setup", false, move |values| {
             let encoder = values[2].get::<gst::Element>().unwrap();
@@ -107,10 +107,10 @@ fn a_pipeline_that_is_paused_for_long_loses_nothing() {
     take.roll();
     (0..25).for_each(|n| pictures.push(frame(n)));
     (0..400).for_each(|n| sound.push(tick(n)));
-    take.outer.set_state(gst::State::Paused);
+    take.app.set_state(gst::State::Paused);
     // Longer than a source may stay away.
     std::thread::sleep(Duration::from_millis(5_700));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     (25..100).for_each(|n| pictures.push(frame(n)));
     pictures.end();
     sound.end();
@@ -123,7 +123,7 @@ fn a_pipeline_that_is_paused_for_long_loses_nothing() {
 #[test]
 fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
     let take = Take::new(PICTURES);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 400 * MILLI);
     slow_encoder(&take, Duration::from_millis(8));
@@ -148,32 +148,32 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
 #[test]
 fn a_live_source_is_not_held_up_by_a_slow_encoder() {
     let take = Take::new(PICTURES);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 400 * MILLI);
     slow_encoder(&take, Duration::from_millis(90));
     let pictures = take.pictures(&small(), Some(0));
-    take.outer.set_state(gst::State::Playing);
-    let first = take.outer.running_time() / FRAME + 1;
+    take.app.set_state(gst::State::Playing);
+    let first = take.app.running_time() / FRAME + 1;
     let mut longest = Duration::ZERO;
     for n in first..first + 75 {
-        take.outer.wait_running(n * FRAME);
+        take.app.wait_running(n * FRAME);
         let begun = Instant::now();
         pictures.push(frame(n));
         longest = longest.max(begun.elapsed());
         if n == first {
-            take.outer.act("start");
+            take.app.act("start");
         }
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     // A push that waited for the encoder would take 90 ms, or all the time that is missing.
     assert!(longest < Duration::from_millis(80), "{longest:?}");
     assert!(
-        !take.outer.warnings().is_empty(),
+        !take.app.warnings().is_empty(),
         "pictures left out without a word"
     );
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let seen = take.seen();
     assert!((10..70).contains(&seen.len()), "{} pictures", seen.len());
     for (recorded, source) in &seen[1..] {
@@ -189,16 +189,16 @@ fn a_live_source_is_not_held_up_by_a_slow_encoder() {
 #[test]
 fn a_file_beside_a_microphone_keeps_its_pace() {
     let take = Take::new(BOTH);
-    let source = take.outer.source(
+    let source = take.app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
-    source.link(&take.outer.pad("audio_%u")).unwrap();
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
+    source.link(&take.app.pad("audio_%u")).unwrap();
     let pictures = take.pictures(&small(), None);
-    take.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
-    take.outer.act("start");
+    take.app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs()));
+    take.app.act("start");
     let pushed = Arc::new(AtomicU64::new(0));
     let counter = pushed.clone();
     let film = std::thread::spawn(move || {
@@ -209,16 +209,16 @@ fn a_file_beside_a_microphone_keeps_its_pace() {
             counter.store(n, Ordering::SeqCst);
         }
     });
-    take.outer.wait_running(2 * SECOND);
+    take.app.wait_running(2 * SECOND);
     let (shown, now) = (
         pushed.load(Ordering::SeqCst) * FRAME,
-        take.outer.running_time(),
+        take.app.running_time(),
     );
     assert!(shown <= now && shown > SECOND, "{shown} at {now}");
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     film.join().unwrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let start = kept.intervals[0].0;
     let (runs, length) = runs(&take.heard(0));
     assert_eq!(runs.len(), 1, "{runs:?}");
@@ -255,7 +255,7 @@ fn a_small_capture_pool_does_not_run_dry_behind_a_slow_encoder() {
     let take = Take::new(PICTURES);
     slow_encoder(&take, Duration::from_millis(90));
     let pictures = take.pictures(&small(), Some(0));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let pool = gst::BufferPool::new();
     let mut config = pool.config();
     config.set_params(
@@ -267,9 +267,9 @@ fn a_small_capture_pool_does_not_run_dry_behind_a_slow_encoder() {
     pool.set_config(config).unwrap();
     pool.set_active(true).unwrap();
     let at_once = gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
-    let first = take.outer.running_time() / FRAME + 1;
+    let first = take.app.running_time() / FRAME + 1;
     for n in first..first + 60 {
-        take.outer.wait_running(n * FRAME);
+        take.app.wait_running(n * FRAME);
         let mut buffer = pool.acquire_buffer(Some(&at_once)).expect("a free buffer");
         let drawn = frame(n);
         let bytes = drawn.map_readable().unwrap();
@@ -277,12 +277,12 @@ fn a_small_capture_pool_does_not_run_dry_behind_a_slow_encoder() {
         fields.copy_from_slice(0, &bytes).unwrap();
         pictures.push(stamped(buffer, Some(n * FRAME), Some(FRAME)));
         if n == first {
-            take.outer.act("start");
+            take.app.act("start");
         }
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let seen = take.seen();
     assert!(seen.len() > 20, "{} pictures", seen.len());
     for (recorded, source) in &seen[1..] {

@@ -6,7 +6,7 @@ use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds};
 use common::harness::media::{assert_finalised, assert_lasts, assert_plays, frames, probe, sound};
 use common::harness::{
-    Kind, Outer, QUIET, Recorder, Rig, State, code, expect_error, holds_within, wait_for,
+    BusMessage, Kind, QUIET, Recorder, Rig, State, code, expect_error, holds_within, wait_for,
 };
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
@@ -284,8 +284,9 @@ fn autostart_records_the_whole_of_non_live_input() {
     rig.recorder.set_property("autostart", true);
     let _tracks = [rig.file_audio(200), rig.file_video(60)];
     rig.set_state(gst::State::Playing);
-    rig.outer
-        .wait("EOS", |all| all.iter().any(|m| matches!(m, Outer::Eos)));
+    rig.bus.wait("EOS", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Eos))
+    });
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
     let (bytes, recorded) = check_recording(&events);

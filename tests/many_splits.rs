@@ -2,12 +2,12 @@
 
 mod common;
 
+use common::app::{App, SMALL, STEREO, place_for, script};
 use common::chance::{Chance, long, skipped};
 use common::harness::Recorder;
-use common::judge::decode::{self, Sound as Decoded};
+use common::judge::decode::{self, DecodedAudio as Decoded};
 use common::judge::{gstreamer, parts, place, samples, sync};
-use common::outer::{Outer, SMALL, STEREO, place_for, script};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
@@ -104,8 +104,8 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
     for part in parts {
         let sound = match (kind.container, kind.audio) {
             // FFmpeg counts the first packet, which has no samples, and leaves out as many at the end.
-            ("ogg", "vorbis") => gstreamer::sound(&part.path)?,
-            _ => decode::sound(&part.path, 0, Some(48_000))?,
+            ("ogg", "vorbis") => gstreamer::audio(&part.path)?,
+            _ => decode::audio(&part.path, 0, Some(48_000))?,
         };
         let channels = sound.channels;
         // Matroska's stamps are rounded to a millisecond: what may lie before 0 is left out.
@@ -146,7 +146,7 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
 /// Records with so many splits, whose distances are left to chance, and judges the parts.
 fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> {
     let (_directory, path) = place_for(&format!("split-%d.{}", kind.extension));
-    let outer = Outer::new(&kind.mime_type(), &path);
+    let outer = App::new(&kind.mime_type(), &path);
     let mut steps = Vec::new();
     let (frames, buffers) = if kind.video.is_some() {
         // Sound comes in earlier or later than video, so that calls would not be at a certain frame.
@@ -169,9 +169,9 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
         "audiotestsrc num-buffers={buffers} samplesperbuffer=480 ! {STEREO}"
     ));
     let sound = if kind.is_lossless() {
-        Sound::Counted
+        AudioSignal::Counted
     } else {
-        Sound::Noise
+        AudioSignal::Noise
     };
     let clock = tag::audio(&audio, sound, 48_000);
     audio.link(&outer.pad("audio_%u")).unwrap();
@@ -196,7 +196,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
     }
     parts::follow_each_other(&parts, kept.total(), 70.0 * MILLI)?;
     if kind.is_lossless() {
-        let sound = parts::sound(&parts, None)?;
+        let sound = parts::audio(&parts, None)?;
         samples::sound_is_continuous_but_for(&sound, &kept, &clock)?;
     } else {
         let sound = lossy(kind, &parts)?;
@@ -204,7 +204,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
         place::follows(&places, &kept, kind.tolerance)?;
     }
     if let Some(log) = log {
-        let shown = sync::readable(&parts::pictures(&parts)?)?;
+        let shown = sync::readable(&parts::video(&parts)?)?;
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();

@@ -5,7 +5,7 @@ mod common;
 use common::chance::{Chance, long};
 use common::harness::feed::Feed;
 use common::harness::{
-    Kind, Outer, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
+    BusMessage, Kind, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
 };
 use gst::prelude::*;
 use proptest::prelude::*;
@@ -383,7 +383,7 @@ fn more_marks_than_there_is_room_for() {
         let marks = made.lock().unwrap().clone();
         assert_eq!(marks.len(), 100, "{name}: all are told");
         let (found, expected) = (chapters(&path), as_chapters(&marks));
-        let warnings = rig.outer.all();
+        let warnings = rig.bus.all();
         if appended {
             let most = longest_title(mime_type);
             assert_eq!(cut(&found, most), cut(&expected, most), "{name}");
@@ -393,7 +393,7 @@ fn more_marks_than_there_is_room_for() {
             assert!((60..80).contains(&kept), "{name}: {kept}");
             assert_eq!(in_ms(&found), in_ms(&expected[..kept]), "{name}");
             assert!(
-                matches!(warnings[..], [Outer::Warning { .. }]),
+                matches!(warnings[..], [BusMessage::Warning { .. }]),
                 "{warnings:?}"
             );
         }

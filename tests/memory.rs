@@ -9,9 +9,9 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::beside::dies_with_test;
 use common::judge::{decode, file, kept::Kept};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gst_allocators::{DmaBufAllocator, prelude::*};
 use gst_video::{VideoFormat, VideoFrameFlags, VideoInfo, VideoMeta};
@@ -27,10 +27,14 @@ const FRAME: u64 = 1_000_000_000 / 30;
 /// time), where it is black.
 fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least: usize) {
     file::decodes_quietly(path).unwrap();
-    let found = decode::pictures(path, 0).unwrap();
+    let found = decode::video(path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
-    assert!(found.list.len() >= least, "{} pictures", found.list.len());
-    for picture in &found.list {
+    assert!(
+        found.frames.len() >= least,
+        "{} pictures",
+        found.frames.len()
+    );
+    for picture in &found.frames {
         let recorded = picture.recorded + 0.6e6;
         if muted.contains(&(recorded as u64)) {
             assert_eq!(picture.source, None, "{picture:?} is to be black");
@@ -39,7 +43,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
         let Some(shown) = picture.source.map(|source| source + ORIGIN) else {
             panic!(
                 "{picture:?} cannot be read, muted: {muted:?}: {:?}",
-                found.list
+                found.frames
             );
         };
         let late = kept.source_at(recorded) - shown as f64;
@@ -53,7 +57,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
 /// Records with two pauses and a while of black, and judges the pictures.
 fn recorded_with_cuts(coded: Coded) {
     let (_directory, path) = place_for("cuts.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let mut playing = Playing::new(&outer, "video_%u", coded);
     let pad = playing.feed.pad.clone();
     outer.set_state(gst::State::Playing);
@@ -91,7 +95,7 @@ fn recorded_with_cuts(coded: Coded) {
 /// Records all of it from the first buffer to the end.
 fn recorded_whole(coded: Coded) {
     let (_directory, path) = place_for("whole.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let frames = coded.buffers.len();
     outer.set_state(gst::State::Playing);
@@ -188,7 +192,7 @@ fn dmabufs_with_lines_and_planes_apart() {
 #[test]
 fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     let (_directory, path) = place_for("none.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let raw = coded::video("identity", 10);
     let caps = with_feature(&raw.caps, "memory:DMABuf");
     let playing = Playing::new(
@@ -212,7 +216,7 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
         playing.feed.push(hidden);
     }
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     common::harness::assert_error(&error, common::harness::code::NOT_SUPPORTED);
@@ -350,7 +354,7 @@ fn textures(format: &str, drawn: bool, frames: u32) -> Coded {
 #[ignore = "runs on a display that the test above makes"]
 fn on_a_display() {
     assert!(std::env::var_os(INSIDE).is_some(), "only inside");
-    common::outer::init();
+    common::app::init();
     assert!(
         gst::ElementFactory::find("glupload").is_some(),
         "no GL in GStreamer (Debian package gstreamer1.0-gl)"
@@ -366,7 +370,7 @@ fn on_a_display() {
 /// Where the pictures are changes while recording.
 fn from_texture_to_memory_and_back() {
     let (_directory, path) = place_for("change.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let kinds = [
         coded::video("identity", 40),
@@ -391,7 +395,7 @@ fn from_texture_to_memory_and_back() {
 /// Straight from elements of GL, with its context alive, stopped in the middle.
 fn a_live_line() {
     let (_directory, path) = place_for("live.mkv");
-    let outer = Outer::new(MKV, &path);
+    let outer = App::new(MKV, &path);
     let source = outer.source(&format!(
         "videotestsrc is-live=true pattern=white ! {SMALL} ! glupload ! glcolorconvert ! \
          video/x-raw(memory:GLMemory),format=RGBA"
@@ -399,7 +403,7 @@ fn a_live_line() {
     let pad = outer.pad("video_%u");
     source.link(&pad).unwrap();
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || pad.current_caps().is_some()));
+    assert!(holds_within(DEADLINE, || pad.current_caps().is_some()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 700 * MILLI);
     outer.act("stop");
@@ -410,6 +414,6 @@ fn a_live_line() {
         (duration - outer.kept().total() as f64).abs() < 2e6,
         "{duration}"
     );
-    let found = decode::pictures(&path, 0).unwrap();
-    assert!(found.list.len() >= 15, "{} pictures", found.list.len());
+    let found = decode::video(&path, 0).unwrap();
+    assert!(found.frames.len() >= 15, "{} pictures", found.frames.len());
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::harness::{DEADLINE, Kind, Outer, Rig, make_recorder};
+use common::harness::{BusMessage, DEADLINE, Kind, Rig, make_recorder};
 use gst::prelude::*;
 
 /// A pad of upstream's that is linked whatever comes from it.
@@ -16,9 +16,9 @@ fn upstream(recorder: &gst::Element, template: &str) -> gst::Pad {
 }
 
 fn warnings(rig: &Rig) -> Vec<String> {
-    let all = rig.outer.all().into_iter();
+    let all = rig.bus.all().into_iter();
     all.filter_map(|message| match message {
-        Outer::Warning { error, .. } => Some(error.message().to_owned()),
+        BusMessage::Warning { error, .. } => Some(error.message().to_owned()),
         _ => None,
     })
     .collect()
@@ -82,7 +82,7 @@ fn refused_caps_say_what_to_put_in_front() {
             let pushed = source.push(gst::Buffer::from_slice([0; 8]));
             assert_eq!(pushed, Err(gst::FlowError::NotNegotiated));
         }
-        rig.outer.wait("a warning", |all| !all.is_empty());
+        rig.bus.wait("a warning", |all| !all.is_empty());
         let said = warnings(&rig);
         assert_eq!(said.len(), 1, "once: {said:?}");
         assert_has(&said[0], words);

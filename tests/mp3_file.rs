@@ -37,7 +37,7 @@ fn players_find_begin_and_end_of_the_sound_to_the_sample() {
             .0
             .iter()
             .map(|four| i32::from_le_bytes(*four));
-        let sound = common::judge::decode::Sound {
+        let sound = common::judge::decode::DecodedAudio {
             rate: 48_000,
             channels: 1,
             samples: samples.collect(),

@@ -13,14 +13,14 @@ const LATENCY: u64 = 120 * MILLI;
 /// A live take under a test clock: what is captured at a time comes `LATENCY` later, and `calls` happen at
 /// their instants.
 fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn())]) {
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let sound = take.sound(&stereo(48_000), Some(LATENCY));
     let pictures = video.then(|| take.pictures(&small(), Some(LATENCY)));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut calls = calls.iter().peekable();
     for n in 0..(end + LATENCY) / (10 * MILLI) {
         let now = n * 10 * MILLI + LATENCY;
@@ -52,10 +52,10 @@ fn run(from: u64, to: u64, shift: u64) -> (u64, u64, u64) {
 fn sound_is_silent_to_the_sample() {
     let take = Take::new(WAV);
     let act = |action: &'static str| {
-        let recorder = take.outer.recorder.clone();
-        move || common::outer::act(&recorder, action)
+        let recorder = take.app.recorder.clone();
+        move || common::app::act(&recorder, action)
     };
-    let recorder = take.outer.recorder.clone();
+    let recorder = take.app.recorder.clone();
     let mute = |mute: bool| {
         let recorder = recorder.clone();
         move || {
@@ -96,7 +96,7 @@ fn sound_is_silent_to_the_sample() {
         ]
     );
     assert_eq!(length, 800 * 48);
-    let stats: gst::Structure = take.outer.recorder.property("stats");
+    let stats: gst::Structure = take.app.recorder.property("stats");
     let tracks: gst::Array = stats.get("tracks").unwrap();
     let track: gst::Structure = tracks[0].get().unwrap();
     let filled: u64 = track.get("filled").unwrap();
@@ -106,10 +106,10 @@ fn sound_is_silent_to_the_sample() {
 #[test]
 fn a_mute_anywhere_is_within_half_a_sample() {
     let take = Take::new(WAV);
-    let recorder = take.outer.recorder.clone();
+    let recorder = take.app.recorder.clone();
     let toggles: Vec<u64> = (0..60u64).map(|n| 200 * MILLI + n * 17_777_777).collect();
-    let start = || common::outer::act(&recorder, "start");
-    let stop = || common::outer::act(&recorder, "stop");
+    let start = || common::app::act(&recorder, "start");
+    let stop = || common::app::act(&recorder, "stop");
     let on = || {
         recorder
             .static_pad("audio_0")
@@ -147,8 +147,8 @@ fn a_control_binding_mutes_from_buffer_to_buffer() {
     use gst_controller::prelude::*;
     let take = Take::new(WAV);
     let act = |action: &'static str| {
-        let recorder = take.outer.recorder.clone();
-        move || common::outer::act(&recorder, action)
+        let recorder = take.app.recorder.clone();
+        move || common::app::act(&recorder, action)
     };
     let source = gst_controller::InterpolationControlSource::new();
     source.set_mode(gst_controller::InterpolationMode::None);
@@ -156,7 +156,7 @@ fn a_control_binding_mutes_from_buffer_to_buffer() {
         assert!(source.set(gst::ClockTime::from_nseconds(at), mute));
     }
     let heard = std::sync::Arc::<std::sync::Mutex<Vec<bool>>>::default();
-    let (recorder, note) = (take.outer.recorder.clone(), heard.clone());
+    let (recorder, note) = (take.app.recorder.clone(), heard.clone());
     let bind = || {
         let pad = recorder.static_pad("audio_0").unwrap();
         let binding = gst_controller::DirectControlBinding::new(&pad, "mute", &source);
@@ -186,14 +186,14 @@ fn a_control_binding_mutes_from_buffer_to_buffer() {
 #[test]
 fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
     let take = Take::new(WAV);
-    let recorder = take.outer.recorder.clone();
+    let recorder = take.app.recorder.clone();
     let start = || {
         // As an application or a gst-launch line names it.
         recorder
             .dynamic_cast_ref::<gst::ChildProxy>()
             .unwrap()
             .set_child_property("audio_0::mute", true);
-        common::outer::act(&recorder, "start");
+        common::app::act(&recorder, "start");
     };
     let unmute = || {
         recorder
@@ -201,7 +201,7 @@ fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
             .unwrap()
             .set_property("mute", false)
     };
-    let stop = || common::outer::act(&recorder, "stop");
+    let stop = || common::app::act(&recorder, "stop");
     under_test_clock(
         &take,
         1200 * MILLI,
@@ -218,9 +218,9 @@ fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
 #[test]
 fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
     let take = Take::new(BOTH);
-    let recorder = take.outer.recorder.clone();
-    let start = || common::outer::act(&recorder, "start");
-    let stop = || common::outer::act(&recorder, "stop");
+    let recorder = take.app.recorder.clone();
+    let start = || common::app::act(&recorder, "start");
+    let stop = || common::app::act(&recorder, "stop");
     let on = || {
         recorder
             .static_pad("video_0")
@@ -262,8 +262,8 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
     );
     assert_eq!(seen[0], (0, Some(80)));
     let black = luma(&take.path, "null", (160, 120));
-    let pictures = decode::pictures(&take.path, 0).unwrap();
-    for (picture, luma) in pictures.list.iter().zip(black) {
+    let pictures = decode::video(&take.path, 0).unwrap();
+    for (picture, luma) in pictures.frames.iter().zip(black) {
         if picture.source.is_none() {
             assert!(
                 luma.iter().all(|p| *p < 24),
@@ -279,18 +279,18 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
 fn mute_from_other_threads_is_what_is_recorded() {
     for round in 0..30 {
         let take = Take::new(WAV);
-        take.outer
+        take.app
             .pipeline
             .use_clock(Some(&gst_check::TestClock::new()));
         let sound = take.sound(&stereo(48_000), None);
-        take.outer.set_state(gst::State::Playing);
-        let recorder = &take.outer.recorder;
+        take.app.set_state(gst::State::Playing);
+        let recorder = &take.app.recorder;
         let pad = recorder.static_pad("audio_0").unwrap();
         let together = std::sync::Barrier::new(3);
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 together.wait();
-                common::outer::act(recorder, "start");
+                common::app::act(recorder, "start");
             });
             for last in [true, false] {
                 let (pad, together) = (&pad, &together);
@@ -306,7 +306,7 @@ fn mute_from_other_threads_is_what_is_recorded() {
         for n in 0..10 {
             sound.push(tick(n));
         }
-        take.outer.act("stop");
+        take.app.act("stop");
         take.wrap();
         let (runs, length) = runs(&take.heard(0));
         assert_eq!(length, 100 * 48, "round {round}");

@@ -3,10 +3,10 @@
 
 mod common;
 
+use common::app::App;
 use common::chance::long;
 use common::judge::decode;
 use common::network::{Faults, Network, free_port, receive};
-use common::outer::Outer;
 use common::signal::tag;
 use gst::prelude::*;
 use std::time::Instant;
@@ -63,7 +63,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (length, outages, restarts) = plan();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     let ports = [free_port(), free_port()];
     let pictures = receive(
@@ -105,16 +105,16 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     outer.wait_for("stop", 1);
     sending.set_state(gst::State::Null).unwrap();
     outer.set_state(gst::State::Null);
-    assert!(!outer.heard().iter().any(|event| event.name == "error"));
+    assert!(!outer.events().iter().any(|event| event.name == "error"));
     println!("{name}: {:?}", outer.warnings());
 
     let kept = outer.kept();
     let (from, _) = kept.intervals[0];
     assert!(kept.total() > (length - 3) * SECOND, "{kept:?}");
-    let shown = decode::pictures(&path, 0).unwrap();
+    let shown = decode::video(&path, 0).unwrap();
     // What the losses have left whole of them.
     let told = shown
-        .list
+        .frames
         .iter()
         .filter_map(|p| Some((p.recorded, p.source? as f64)));
     let told: Vec<_> = told
@@ -159,9 +159,9 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
             "no picture of second {second} and the three after it"
         );
     }
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let end = sound.blocks.last().map_or(0.0, |block| block.1);
-    let pictures_end = shown.list.last().map_or(0.0, |picture| picture.recorded);
+    let pictures_end = shown.frames.last().map_or(0.0, |picture| picture.recorded);
     assert!(
         (end - pictures_end).abs() < 2e9,
         "sound ends at {end}, pictures at {pictures_end}"

@@ -3,9 +3,9 @@
 mod common;
 mod inputs;
 
+use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, samples};
-use common::outer::{DEADLINE, until};
-use common::signal::{Sound, counted, tag};
+use common::signal::{AudioSignal, counted, tag};
 use gst::prelude::*;
 use gst_video::{VideoFormat, VideoInfo};
 use inputs::*;
@@ -165,7 +165,7 @@ fn a_flush_goes_on_from_where_it_was() {
 #[test]
 fn a_seek_in_a_file_goes_on_from_where_it_was() {
     let take = Take::new(WAV);
-    let source = take.outer.source(
+    let source = take.app.source(
         "audiotestsrc num-buffers=100 samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
@@ -178,7 +178,7 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
         gst::PadProbeReturn::Ok
     });
     let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let pad = take.outer.pad("audio_%u");
+    let pad = take.app.pad("audio_%u");
     source.link(&pad).unwrap();
     let late = seen.clone();
     let hold = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
@@ -190,23 +190,23 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
         {
             late.store(true, std::sync::atomic::Ordering::SeqCst);
             // Until the flush the source waits here; this buffer is flushed.
-            until(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
+            holds_within(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
         }
         gst::PadProbeReturn::Ok
     });
     // Before anything flows: this source waits for nobody.
-    take.outer.set_state(gst::State::Paused);
-    take.outer.act("start");
-    take.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
+    take.app.set_state(gst::State::Paused);
+    take.app.act("start");
+    take.app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || seen.load(std::sync::atomic::Ordering::SeqCst)));
     let seeker = {
-        let pipeline = take.outer.pipeline.clone();
+        let pipeline = take.app.pipeline.clone();
         std::thread::spawn(move || {
             pipeline.seek_simple(gst::SeekFlags::FLUSH, gst::ClockTime::from_mseconds(800))
         })
     };
     let flushing = || pad.pad_flags().contains(gst::PadFlags::FLUSHING);
-    assert!(until(DEADLINE, flushing));
+    assert!(holds_within(DEADLINE, flushing));
     hold.store(false, std::sync::atomic::Ordering::SeqCst);
     seeker.join().unwrap().unwrap();
     take.wrap();
@@ -238,7 +238,7 @@ fn double_speed_takes_half_the_time() {
             (1040, Some(1080)),
         ]
     );
-    let decoded = decode::sound(&take.path, 0, None).unwrap();
+    let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert!(decoded.len().abs_diff(2 * WHOLE) < 96, "{}", decoded.len());
     let fast = &decoded.samples[2 * 48_100..];
     let silent = fast.chunks(2).filter(|s| s[0] == 0 && s[1] == 0).count();
@@ -285,17 +285,17 @@ fn without_stamps_buffers_follow_each_other() {
 #[test]
 fn live_without_stamps_is_placed_as_it_comes() {
     let take = Take::new(BOTH);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let sound = take.sound(&stereo(48_000), Some(0));
     let pictures = take.pictures(&small(), Some(0));
     // It runs for long before anything comes.
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     clock.set_time(gst::ClockTime::from_seconds(100));
-    take.outer.act("start");
+    take.app.act("start");
     for n in 0..100 {
         clock.set_time(gst::ClockTime::from_seconds(100) + gst::ClockTime::from_mseconds(10 * n));
         if n % 4 == 0 {
@@ -306,7 +306,7 @@ fn live_without_stamps_is_placed_as_it_comes() {
         );
         sound.push(stamped(tick(n), None, None));
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     assert_eq!(runs(&take.heard(0)), (vec![(0, 0, WHOLE)], WHOLE));
     assert_seconds(&take, &[0]);
@@ -399,17 +399,17 @@ fn one_picture_in_ten_seconds() {
 #[test]
 fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
     let take = Take::new(PICTURES);
-    take.outer.recorder.set_property("timeslice", 500u32);
+    take.app.recorder.set_property("timeslice", 500u32);
     let screen = take.pictures(&small(), Some(0));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     // Long before the start, and then nothing.
     screen.push(shot(&small(), 0));
-    take.outer.wait_running(600 * MILLI);
-    take.outer.act("start");
-    take.outer.wait_running(3600 * MILLI);
+    take.app.wait_running(600 * MILLI);
+    take.app.act("start");
+    take.app.wait_running(3600 * MILLI);
     let blobs = take
-        .outer
-        .heard()
+        .app
+        .events()
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
@@ -419,10 +419,10 @@ fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
         Some(3600 * MILLI),
         None,
     ));
-    take.outer.wait_running(4100 * MILLI);
-    take.outer.act("stop");
+    take.app.wait_running(4100 * MILLI);
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let seen = take.seen();
     let second = (3600 * MILLI - kept.intervals[0].0) as f64 / 1e6;
     assert_eq!((seen.len(), seen[0]), (2, (0, Some(0))), "{seen:?}");
@@ -443,7 +443,7 @@ fn a_thousand_pictures_in_a_second() {
     let info = VideoInfo::builder(VideoFormat::I420, 64, 64)
         .fps(gst::Fraction::new(1000, 1))
         .build();
-    common::outer::init();
+    common::app::init();
     let info = info.unwrap();
     let take = Take::new(PICTURES);
     let pictures = take.pictures(&info, None);
@@ -468,7 +468,7 @@ fn interlaced_pictures() {
         "video/x-matroska;codecs=avc1",
         "video/webm;codecs=vp9",
     ] {
-        common::outer::init();
+        common::app::init();
         let info = VideoInfo::builder(VideoFormat::I420, 160, 120)
             .fps(gst::Fraction::new(25, 1))
             .interlace_mode(gst_video::VideoInterlaceMode::Interleaved)
@@ -519,7 +519,7 @@ fn every_rate_of_sound_is_whole() {
         }
         sound.end();
         take.wrap();
-        let decoded = decode::sound(&take.path, 0, None).unwrap();
+        let decoded = decode::audio(&take.path, 0, None).unwrap();
         assert_eq!(decoded.rate, 48_000);
         assert!(
             decoded.len().abs_diff(48_000) <= 960,
@@ -532,10 +532,10 @@ fn every_rate_of_sound_is_whole() {
 /// Records a line of `gst-launch` until it ends.
 fn line(mime: &str, description: &str, template: &str) -> Take {
     let take = Take::new(mime);
-    let source = take.outer.source(description);
-    source.link(&take.outer.pad(template)).unwrap();
-    take.outer.recorder.set_property("autostart", true);
-    take.outer.set_state(gst::State::Playing);
+    let source = take.app.source(description);
+    source.link(&take.app.pad(template)).unwrap();
+    take.app.recorder.set_property("autostart", true);
+    take.app.set_state(gst::State::Playing);
     take.wrap();
     take
 }
@@ -562,7 +562,7 @@ fn one_to_eight_channels() {
         );
         for mime in [WAV, "audio/webm;codecs=opus"] {
             let take = line(mime, &source, "audio_%u");
-            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            let decoded = decode::audio(&take.path, 0, None).unwrap();
             assert_eq!(decoded.channels, channels, "{channels} channels in {mime}");
             assert!(decoded.len().abs_diff(HALF) <= 960, "{}", decoded.len());
             let loud = decoded
@@ -578,7 +578,7 @@ fn one_to_eight_channels() {
 
 /// The formats that an element's source pad names.
 fn formats_of(element: &str) -> Vec<String> {
-    common::outer::init();
+    common::app::init();
     let element = gst::ElementFactory::make(element).build().unwrap();
     let caps = element.static_pad("src").unwrap().pad_template_caps();
     let mut formats: Vec<String> = caps
@@ -606,7 +606,7 @@ fn every_format_of_sound() {
                  rate=48000,channels=2,layout={layout}"
             );
             let take = line(WAV, &source, "audio_%u");
-            let decoded = decode::sound(&take.path, 0, None).unwrap();
+            let decoded = decode::audio(&take.path, 0, None).unwrap();
             assert_eq!(decoded.len(), 9600, "{format} {layout}");
             let loud = decoded
                 .samples
@@ -712,21 +712,21 @@ fn an_hour_of_a_fast_sound_card() {
 #[test]
 fn a_new_base_time_goes_on_from_where_it_was() {
     let take = Take::new(BOTH);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let sound = take.sound(&stereo(48_000), Some(0));
     let pictures = take.pictures(&small(), Some(0));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut base = 0;
     for n in 0..300u64 {
         let now = n * 10 * MILLI;
         clock.set_time(gst::ClockTime::from_nseconds(now));
         match n {
             20 => {
-                take.outer.act("start");
+                take.app.act("start");
             }
             // Running time is 0 again, and later it is far ahead.
             100 => base = now as i64,
@@ -735,7 +735,7 @@ fn a_new_base_time_goes_on_from_where_it_was() {
         }
         if n == 100 || n == 200 {
             let base = gst::ClockTime::from_nseconds(base as u64);
-            take.outer.recorder.set_base_time(base);
+            take.app.recorder.set_base_time(base);
         }
         let running = (now as i64 - base) as u64;
         if n % 4 == 0 {
@@ -744,7 +744,7 @@ fn a_new_base_time_goes_on_from_where_it_was() {
         clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
         sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     let samples = 280 * 480;
     assert_eq!(
@@ -761,17 +761,17 @@ fn a_new_base_time_goes_on_from_where_it_was() {
 #[test]
 fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
     let take = Take::new(BOTH);
-    let recorder = &take.outer.recorder;
+    let recorder = &take.app.recorder;
     recorder.set_property("max-queue-time", 3600 * SECOND);
     recorder.set_property("pre-record-time", 1500 * MILLI);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     // Whoever sets the base time himself.
-    take.outer.pipeline.set_start_time(gst::ClockTime::NONE);
-    take.outer.pipeline.set_base_time(gst::ClockTime::ZERO);
+    take.app.pipeline.set_start_time(gst::ClockTime::NONE);
+    take.app.pipeline.set_base_time(gst::ClockTime::ZERO);
     let sound = take.sound(&stereo(48_000), Some(0));
     let pictures = take.pictures(&small(), Some(0));
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut base = 0;
     for n in 0..300u64 {
         let now = n * 10 * MILLI;
@@ -786,15 +786,15 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
             base = moved;
             let time = gst::ClockTime::from_nseconds(base);
             if n == 200 {
-                take.outer.set_state(gst::State::Paused);
-                take.outer.pipeline.set_base_time(time);
-                take.outer.set_state(gst::State::Playing);
+                take.app.set_state(gst::State::Paused);
+                take.app.pipeline.set_base_time(time);
+                take.app.set_state(gst::State::Playing);
             } else {
-                take.outer.recorder.set_base_time(time);
+                take.app.recorder.set_base_time(time);
             }
         }
         if n == 250 {
-            take.outer.act("start");
+            take.app.act("start");
         }
         let running = now - base;
         if n % 4 == 0 {
@@ -803,9 +803,9 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
         clock.set_time(gst::ClockTime::from_nseconds(now + 10 * MILLI));
         sound.push(stamped(tick(n), Some(running), Some(10 * MILLI)));
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     // The key frame at or before 1 s.
     let begin = kept.intervals[0].0 / MILLI;
     assert_eq!((begin, kept.intervals.len()), (520, 1), "{kept:?}");
@@ -822,28 +822,26 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
 #[test]
 fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
     let take = Take::new(WAV);
-    let source = take.outer.source(
+    let source = take.app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    let clock = tag::audio(&source, Sound::Counted, 48_000);
-    source.link(&take.outer.pad("audio_%u")).unwrap();
-    take.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
-    take.outer.act("start");
-    take.outer
-        .wait_running(take.outer.running_time() + 500 * MILLI);
-    take.outer.set_state(gst::State::Paused);
-    let _ = take.outer.pipeline.state(gst::ClockTime::from_seconds(5));
+    let clock = tag::audio(&source, AudioSignal::Counted, 48_000);
+    source.link(&take.app.pad("audio_%u")).unwrap();
+    take.app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || clock.runs()));
+    take.app.act("start");
+    take.app.wait_running(take.app.running_time() + 500 * MILLI);
+    take.app.set_state(gst::State::Paused);
+    let _ = take.app.pipeline.state(gst::ClockTime::from_seconds(5));
     let asleep = std::time::Instant::now();
-    assert!(until(DEADLINE, || asleep.elapsed().as_millis() > 700));
-    take.outer.set_state(gst::State::Playing);
-    let _ = take.outer.pipeline.state(gst::ClockTime::from_seconds(5));
-    take.outer
-        .wait_running(take.outer.running_time() + 500 * MILLI);
-    take.outer.act("stop");
+    assert!(holds_within(DEADLINE, || asleep.elapsed().as_millis() > 700));
+    take.app.set_state(gst::State::Playing);
+    let _ = take.app.pipeline.state(gst::ClockTime::from_seconds(5));
+    take.app.wait_running(take.app.running_time() + 500 * MILLI);
+    take.app.act("stop");
     take.wrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let spans = take.heard(0);
     let (_, length) = runs(&spans);
     assert!(length.abs_diff(kept.total() * 48 / MILLI) <= 1);

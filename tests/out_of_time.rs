@@ -26,7 +26,7 @@ struct Coming<'a> {
 fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
     coming.sort_by_key(|coming| coming.at);
     for Coming { at, to, buffer } in coming {
-        take.outer.wait_running(at);
+        take.app.wait_running(at);
         to.push(buffer);
     }
 }
@@ -34,13 +34,13 @@ fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
 /// Records from the first buffer on, what `coming` says, and stops.
 fn record(take: &Take, coming: Vec<Coming<'_>>) {
     play(take, coming);
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
 }
 
 fn live(take: &Take, template: &str, caps: &gst::Caps) -> Source {
-    let source = Source::new(&take.outer.pad(template), caps, Some(0));
-    take.outer.recorder.set_property("autostart", true);
+    let source = Source::new(&take.app.pad(template), caps, Some(0));
+    take.app.recorder.set_property("autostart", true);
     source
 }
 
@@ -82,7 +82,7 @@ fn raw_with_a_wrong_stamp(off: i64) {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let wrong = |n: u64, bad: u64, at: u64| {
         if n == bad {
             at.saturating_add_signed(off)
@@ -110,11 +110,7 @@ fn raw_with_a_wrong_stamp(off: i64) {
         });
     }
     record(&take, coming);
-    assert!(
-        take.outer.warnings().is_empty(),
-        "{:?}",
-        take.outer.warnings()
-    );
+    assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
     let seen = take.seen();
     assert!(seen.len() >= 73, "{off}: {} of 75 pictures", seen.len());
     assert!(
@@ -155,7 +151,7 @@ fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
             let take = Take::new("video/x-matroska");
             let template = if name == "v" { "video_%u" } else { "audio_%u" };
             let source = live(&take, template, &coded.caps);
-            take.outer.set_state(gst::State::Playing);
+            take.app.set_state(gst::State::Playing);
             let frames = frames(&coded);
             let bad = frames.len() / 2;
             let coming = frames.iter().enumerate().map(|(n, (time, buffer))| {
@@ -223,7 +219,7 @@ fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
     let take = Take::new("video/webm");
     let pictures = live(&take, "video_%u", &video.caps);
     let sound = live(&take, "audio_%u", &audio.caps);
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let away = |time: u64| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 };
     let (video, audio) = (frames(&video), frames(&audio));
     let coming = |to, list: &[(u64, gst::Buffer)]| -> Vec<_> {
@@ -260,17 +256,13 @@ fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
 #[test]
 fn a_network_that_is_away_for_seconds_ends_nothing() {
     let (take, _, _) = network_away(|time| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 });
-    assert!(
-        take.outer.warnings().is_empty(),
-        "{:?}",
-        take.outer.warnings()
-    );
+    assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
 }
 
 #[test]
 fn stamps_that_stood_still_while_the_network_was_away_are_shifted_with_a_warning() {
     let (take, _, _) = network_away(|time| time);
-    let warnings = take.outer.warnings();
+    let warnings = take.app.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings.iter().all(|text| text.contains("behind")),
@@ -287,7 +279,7 @@ fn stamps_that_step_back_for_good_are_shifted_with_a_warning() {
             time
         }
     });
-    assert_eq!(take.outer.warnings().len(), 2);
+    assert_eq!(take.app.warnings().len(), 2);
 }
 
 /// Raw media of a source that counts from where it should not.
@@ -295,7 +287,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..75 {
         let buffer = stamped(
@@ -319,10 +311,10 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
         });
     }
     play(&take, coming);
-    take.outer.wait_running(comes + 3 * SECOND + 20 * MILLI);
-    take.outer.act("stop");
+    take.app.wait_running(comes + 3 * SECOND + 20 * MILLI);
+    take.app.act("stop");
     take.wrap();
-    let warnings = take.outer.warnings();
+    let warnings = take.app.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     let seen = take.seen();
     assert!(seen.len() >= 74, "{} of 75 pictures", seen.len());
@@ -339,7 +331,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
 #[test]
 fn stamps_from_zero_after_a_late_beginning_are_shifted() {
     let take = raw_from(0, 3 * SECOND);
-    let stats: gst::Structure = take.outer.recorder.property("stats");
+    let stats: gst::Structure = take.app.recorder.property("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     for track in tracks.iter() {
         let shifted = track
@@ -370,9 +362,9 @@ fn h264_frames_with_one_stamp_are_all_there() {
         ("x-matroska", false),
     ] {
         let take = Take::new(&format!("video/{container}"));
-        take.outer.recorder.set_property("autostart", true);
-        let source = Source::new(&take.outer.pad("video_%u"), &coded.caps, None);
-        take.outer.set_state(gst::State::Playing);
+        take.app.recorder.set_property("autostart", true);
+        let source = Source::new(&take.app.pad("video_%u"), &coded.caps, None);
+        take.app.set_state(gst::State::Playing);
         for (n, (time, buffer)) in frames(&coded).into_iter().enumerate() {
             let stamp = if n % 5 == 4 { time - SECOND / 30 } else { time };
             let mut buffer = at(buffer, stamp);
@@ -399,12 +391,12 @@ fn h264_frames_with_one_stamp_are_all_there() {
 /// Pictures and sound at their time, with `max-queue-time` as told.
 fn without_a_limit(max_queue_time: u64) {
     let take = Take::new(BOTH);
-    take.outer
+    take.app
         .recorder
         .set_property("max-queue-time", max_queue_time);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..50 {
         let buffer = shot(&small(), n * FRAME);
@@ -423,11 +415,7 @@ fn without_a_limit(max_queue_time: u64) {
         });
     }
     record(&take, coming);
-    assert!(
-        take.outer.warnings().is_empty(),
-        "{:?}",
-        take.outer.warnings()
-    );
+    assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
     let seen = take.seen();
     assert_eq!(seen.len(), 50);
     assert!(
@@ -452,15 +440,15 @@ fn the_greatest_max_queue_time_sets_no_limit() {
 #[test]
 fn a_stop_timeout_of_0_calls_no_disk_stuck() {
     let take = Take::new(WAV);
-    take.outer.recorder.set_property("stop-timeout", 0u64);
+    take.app.recorder.set_property("stop-timeout", 0u64);
     let sound = take.sound(&stereo(48_000), None);
     take.roll();
     for n in 0..3_000 {
         sound.push(tick(n));
     }
-    take.outer.act("stop");
-    take.outer.wait_for("stop", 1);
-    let heard = take.outer.heard();
+    take.app.act("stop");
+    take.app.wait_for("stop", 1);
+    let heard = take.app.events();
     let errors = heard.iter().filter(|event| event.name == "error");
     let errors: Vec<_> = errors
         .map(|event| {
@@ -547,7 +535,7 @@ fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
             }
             sound.end();
             take.wrap();
-            let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+            let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
             let first = sound
                 .samples
                 .iter()
@@ -566,7 +554,7 @@ fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
 fn gaps_before_the_first_encoded_sound_leave_it_where_it_belongs() {
     let coded = coded::audio("opusenc", 10);
     let take = Take::new("audio/webm");
-    let source = Source::new(&take.outer.pad("audio_%u"), &coded.caps, None);
+    let source = Source::new(&take.app.pad("audio_%u"), &coded.caps, None);
     take.roll();
     for n in 0..25 {
         source.gap(n * SECOND, SECOND);
@@ -586,7 +574,7 @@ fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let begun = 3 * SECOND;
     let mut coming = Vec::new();
     for n in 0..125 {
@@ -607,7 +595,7 @@ fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
         });
     }
     // All of it at once.
-    take.outer.wait_running(20 * MILLI);
+    take.app.wait_running(20 * MILLI);
     sound.gap(0, begun);
     record(&take, coming);
     let (runs, _) = runs(&take.heard(0));
@@ -621,7 +609,7 @@ fn raw_media_that_is_always_late_is_not_made_up() {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     let mut coming = Vec::new();
     for n in 0..125 {
         let buffer = shot(&small(), n * FRAME);
@@ -640,7 +628,7 @@ fn raw_media_that_is_always_late_is_not_made_up() {
         });
     }
     play(&take, coming);
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     let seen = take.seen();
     assert!(seen.len() >= 110, "{} of 125 pictures", seen.len());
@@ -655,11 +643,11 @@ fn raw_media_that_is_always_late_is_not_made_up() {
 #[test]
 fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
     let take = Take::new(WAV);
-    let pad = take.outer.pad("audio_%u");
-    take.outer.set_state(gst::State::Playing);
-    take.outer.wait_running(700 * MILLI);
-    let (called, returned) = take.outer.act("start");
-    take.outer.wait_running(1_200 * MILLI);
+    let pad = take.app.pad("audio_%u");
+    take.app.set_state(gst::State::Playing);
+    take.app.wait_running(700 * MILLI);
+    let (called, returned) = take.app.act("start");
+    take.app.wait_running(1_200 * MILLI);
     let sound = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
     let coming = (130..230).map(|n| Coming {
         at: (n + 1) * 10 * MILLI,
@@ -667,7 +655,7 @@ fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
         buffer: stamped(tick(n), Some(n * 10 * MILLI), Some(10 * MILLI)),
     });
     record(&take, coming.collect());
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     let (from, to) = kept.intervals[0];
     assert!(
         (called..=returned).contains(&from),
@@ -700,7 +688,7 @@ fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
     for ahead in [0, 10 * SECOND] {
         let take = Take::new(PICTURES);
         let pictures = live(&take, "video_%u", &info.to_caps().unwrap());
-        take.outer.set_state(gst::State::Playing);
+        take.app.set_state(gst::State::Playing);
         std::fs::write("/proc/self/clear_refs", "5").unwrap();
         let before = most_memory();
         for n in 0..1_000 {
@@ -708,7 +696,7 @@ fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
             pictures.push(stamped(buffer, Some(ahead + n * FRAME), Some(FRAME)));
         }
         let grown = most_memory().saturating_sub(before);
-        take.outer.act("stop");
+        take.app.act("stop");
         take.wrap();
         assert!(
             grown < 800 << 20,
@@ -724,7 +712,7 @@ fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
 fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
     let take = Take::new(BOTH);
     let pictures = take.pictures(&small(), None);
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     for n in 0..100 {
         pictures.push(shot(&small(), n * FRAME));
     }
@@ -735,7 +723,7 @@ fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
     for n in 0..25 {
         pictures.push(shot(&small(), n * FRAME));
     }
-    take.outer.act("start");
+    take.app.act("start");
     for n in 25..75 {
         pictures.push(shot(&small(), n * FRAME));
     }
@@ -783,9 +771,9 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
         let take = Take::new("video/x-matroska;codecs=vp8");
         let raw = take.pictures(&small(), Some(0));
         let coded = coded::video(VP8, 100);
-        let encoded = Source::new(&take.outer.pad("video_%u"), &coded.caps, Some(0));
+        let encoded = Source::new(&take.app.pad("video_%u"), &coded.caps, Some(0));
         let frames = frames(&coded);
-        take.outer.set_state(gst::State::Playing);
+        take.app.set_state(gst::State::Playing);
         let pool = gst::BufferPool::new();
         let mut config = pool.config();
         config.set_params(
@@ -799,14 +787,14 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
         let at_once =
             gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
         for n in 0..75u64 {
-            take.outer.wait_running((n + 1) * FRAME);
+            take.app.wait_running((n + 1) * FRAME);
             let buffer = pool.acquire_buffer(Some(&at_once));
             let mut buffer =
                 buffer.unwrap_or_else(|err| panic!("no free buffer for picture {n}: {err}"));
             buffer.make_mut().map_writable().unwrap().fill(n as u8);
             raw.push(stamped(buffer, Some(n * FRAME + ahead), Some(FRAME)));
             if n == 0 {
-                take.outer.act("start");
+                take.app.act("start");
             }
             // All but those are of no use without the first.
             let (_, frame) = &frames[if n < key_comes {
@@ -823,7 +811,7 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
             }
             encoded.push(frame);
         }
-        take.outer.act("stop");
+        take.app.act("stop");
         take.wrap();
         assert!(packets(&take.path, "v:0").len() > 10);
     }
@@ -844,7 +832,7 @@ fn stamps_of_a_file_that_leap_by_days_go_on_from_where_they_were() {
             pictures.push(stamped(shot(&small(), time), Some(stamp), Some(FRAME)));
         }
     }
-    take.outer.act("stop");
+    take.app.act("stop");
     take.wrap();
     let seen = take.seen();
     assert!(seen.len() >= 49, "{} of 50 pictures", seen.len());

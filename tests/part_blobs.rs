@@ -2,15 +2,15 @@
 
 mod common;
 
+use common::app::{App, SMALL, place_for};
 use common::judge::{file, parts, samples, sync};
-use common::outer::{Outer, SMALL, place_for};
 use common::signal::tag;
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
 
 /// Records into blobs of a second, and saves each; the parts, in these files.
-fn blobs(outer: &Outer, folder: &std::path::Path, media: impl FnOnce(&Outer)) -> Vec<parts::Part> {
+fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec<parts::Part> {
     outer.recorder.set_property("location", None::<&str>);
     outer.recorder.set_property("blob-messages", true);
     outer.recorder.set_property("max-size-time", SECOND);
@@ -20,7 +20,7 @@ fn blobs(outer: &Outer, folder: &std::path::Path, media: impl FnOnce(&Outer)) ->
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let told = parts::told(outer);
-    let heard = outer.heard();
+    let heard = outer.events();
     let blobs: Vec<_> = heard
         .iter()
         .filter(|heard| heard.name == "data-available")
@@ -53,7 +53,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         ("audio/mpeg", false),
     ] {
         let (folder, path) = place_for("none");
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let mut clock = None;
         let saved = blobs(&outer, folder.path(), |outer| {
             clock = Some(outer.counted(false, Some(250)).1);
@@ -63,7 +63,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         let tolerance = if is_exact { 100_000.0 } else { 60e6 };
         parts::follow_each_other(&saved, kept.total(), tolerance)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
-        let sound = parts::sound(&saved, None).unwrap();
+        let sound = parts::audio(&saved, None).unwrap();
         if is_exact {
             samples::sound_is_continuous_but_for(&sound, &kept, &clock.unwrap())
                 .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
@@ -80,7 +80,7 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
         "video/ogg;codecs=\"theora,vorbis\"",
     ] {
         let (folder, path) = place_for("none");
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let mut log = None;
         let saved = blobs(&outer, folder.path(), |outer| {
             let video = outer.source(&format!("videotestsrc num-buffers=75 ! {SMALL}"));
@@ -94,7 +94,7 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
         for part in &saved {
             file::decodes_quietly(&part.path).unwrap();
         }
-        let shown = sync::readable(&parts::pictures(&saved).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&saved).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.unwrap().lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();

@@ -2,10 +2,10 @@
 
 mod common;
 
+use common::app::{App, SMALL, STEREO};
 use common::chance::{Chance, long, skipped};
 use common::harness::{Recorder, make_recorder};
 use common::judge::file;
-use common::outer::{Outer, SMALL, STEREO};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -38,7 +38,7 @@ fn splits_until_it_is_killed() {
     let (Ok(mime_type), Ok(location)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
         return;
     };
-    let outer = Outer::new(&mime_type, Path::new(&location));
+    let outer = App::new(&mime_type, Path::new(&location));
     outer
         .recorder
         .set_property("video-key-frame-interval-duration", 500u32);

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::judge::{parts, samples};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gstmediarecorder::MediaRecorder;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use std::thread::{self, ThreadId};
 const MILLI: u64 = 1_000_000;
 
 /// Records counted samples in so many parts.
-fn record_in_parts(outer: &Outer, parts: usize) -> Vec<parts::Part> {
+fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     for _ in 1..parts {
         outer.wait_running(outer.running_time() + 60 * MILLI);
@@ -29,14 +29,14 @@ fn record_in_parts(outer: &Outer, parts: usize) -> Vec<parts::Part> {
     let told = parts::told(outer);
     assert_eq!(told.len(), parts, "{told:?}");
     parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     told
 }
 
 /// Answers with what `name` gives; the parts that were asked for, and in which threads.
 fn answer(
-    outer: &Outer,
+    outer: &App,
     name: impl Fn(u32) -> Option<PathBuf> + Send + Sync + 'static,
 ) -> Arc<Mutex<Vec<(u32, ThreadId)>>> {
     let asked = Arc::<Mutex<Vec<_>>>::default();
@@ -65,7 +65,7 @@ fn names(parts: &[parts::Part]) -> Vec<String> {
 fn a_handler_names_each_part_and_location_needs_no_number() {
     let (directory, path) = place_for("location.wav");
     let folder = directory.path().to_owned();
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let asked = answer(&outer, move |part| {
         let name = ["one.wav", "two 100%.wav", "drei ä.wav"].get(part as usize)?;
         Some(folder.join(name))
@@ -90,7 +90,7 @@ fn a_handler_names_each_part_and_location_needs_no_number() {
 fn without_a_location_a_handler_names_all_files() {
     let (directory, path) = place_for("");
     let folder = directory.path().to_owned();
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("location", None::<&str>);
     let _asked = answer(&outer, move |part| Some(folder.join(format!("{part}.wav"))));
     assert_eq!(names(&record_in_parts(&outer, 2)), ["0.wav", "1.wav"]);
@@ -100,7 +100,7 @@ fn without_a_location_a_handler_names_all_files() {
 fn null_leaves_the_name_to_location_which_goes_on_counting() {
     let (directory, path) = place_for("by-location-%d.wav");
     let folder = directory.path().to_owned();
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let _asked = answer(&outer, move |part| {
         (part == 1).then(|| folder.join("named.wav"))
     });
@@ -114,7 +114,7 @@ fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
     use std::os::unix::ffi::OsStringExt;
     let (directory, path) = place_for("%d.wav");
     let folder = directory.path().to_owned();
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let _asked = answer(&outer, move |part| match part {
         0 => None,
         1 => Some(PathBuf::new()),
@@ -135,18 +135,18 @@ fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
 fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     let (directory, path) = place_for("one.wav");
     let first = directory.path().join("first.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("blob-messages", true);
     let name = first.clone();
     let _asked = answer(&outer, move |part| (part == 0).then(|| name.clone()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 60 * MILLI);
     outer.act("split-now");
     outer.wait_for("stop", 1);
-    let heard = outer.heard();
+    let heard = outer.events();
     let error = heard.iter().find(|heard| heard.name == "error").unwrap();
     let error = error.fields.get::<glib::Error>("error").unwrap();
     assert!(error.message().contains("format-location"), "{error}");
@@ -165,11 +165,11 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
 #[test]
 fn a_first_name_that_cannot_be_used_is_refused() {
     let (_directory, path) = place_for("a-%d.wav");
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let _asked = answer(&outer, |_| Some(PathBuf::new()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
@@ -189,7 +189,7 @@ fn a_first_name_that_cannot_be_used_is_refused() {
 #[test]
 fn a_typed_handler_that_panics_is_as_one_with_a_bad_answer() {
     let (_directory, path) = place_for("%d.wav");
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let recorder = outer.recorder.clone().downcast::<MediaRecorder>().unwrap();
     recorder.connect_format_location(|_, part| match part {
         0 => None,

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, holds_within, place_for};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, SMALL, place_for, until};
 use common::signal::tag;
 use gst::prelude::*;
 
@@ -24,12 +24,12 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 #[test]
 fn live_pcm_ends_before_it_has_too_many_bytes() {
     let (_directory, path) = place_for("live-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     // 64 KiB are set aside for chapters.
     outer.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     outer.wait_running(outer.running_time() + 2_500 * MILLI);
     outer.act("stop");
@@ -38,7 +38,7 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
     let parts = parts::told(&outer);
     are_nearly_full(&parts, 200_000, 200_000, 185_000);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
@@ -47,7 +47,7 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
 #[test]
 fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     let (_directory, path) = place_for("fast-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", 1_000_000u64);
     outer.recorder.set_property("autostart", true);
     let (_source, clock) = outer.counted(false, Some(3_000));
@@ -58,7 +58,7 @@ fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     assert_eq!(parts.len(), 7);
     are_nearly_full(&parts, 1_000_000, 1_000_000, 990_000);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
@@ -71,7 +71,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         ("webm", "video/webm;codecs=\"vp8,vorbis\""),
     ] {
         let (_directory, path) = place_for(&format!("fast-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         let limit = 130_000;
         outer.recorder.set_property("max-size-bytes", limit);
         outer.recorder.set_property("autostart", true);
@@ -85,7 +85,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         // Encoders that are not live may hold one and a half seconds, at 26 kB/s.
         are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
         parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
-        let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
@@ -97,7 +97,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
 #[test]
 fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
     let (_directory, path) = place_for("copied-%d.mkv");
-    let outer = Outer::new("video/x-matroska", &path);
+    let outer = App::new("video/x-matroska", &path);
     let limit = 300_000;
     outer.recorder.set_property("max-size-bytes", limit);
     outer.recorder.set_property("autostart", true);
@@ -115,9 +115,9 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
     let frames: usize = parts
         .iter()
         .map(|part| {
-            common::judge::decode::pictures(&part.path, 0)
+            common::judge::decode::video(&part.path, 0)
                 .unwrap()
-                .list
+                .frames
                 .len()
         })
         .sum();
@@ -127,11 +127,11 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
 #[test]
 fn start_refuses_it_where_no_part_may_begin() {
     let (_directory, path) = place_for("one.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", SECOND);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

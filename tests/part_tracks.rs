@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, SMALL, place_for, script};
 use common::judge::{decode, parts, samples, sync};
-use common::outer::{Outer, SMALL, place_for, script};
 use common::signal::tag;
 use gst::prelude::*;
 use std::process::Command;
@@ -16,7 +16,7 @@ const BUFFER: usize = 480;
 /// The pictures of one track in all parts, in recorded time.
 fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     let of_part = |part: &parts::Part| {
-        let pictures = decode::pictures(&part.path, track).unwrap();
+        let pictures = decode::video(&part.path, track).unwrap();
         let read = sync::readable(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
         let begin = part.timecode as f64;
         read.into_iter()
@@ -39,7 +39,7 @@ fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static
 #[test]
 fn what_is_muted_stays_so_in_the_next_part() {
     let (_directory, path) = place_for("muted-%d.flac");
-    let outer = Outer::new("audio/flac", &path);
+    let outer = App::new("audio/flac", &path);
     let (source, _) = outer.counted(false, Some(100));
     let pad = source.peer().unwrap();
     for (number, muted) in [(20, true), (60, false)] {
@@ -57,7 +57,7 @@ fn what_is_muted_stays_so_in_the_next_part() {
     outer.wait_for("stop", 1);
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 4);
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     let is_silent: Vec<bool> = sound
         .samples
         .chunks(BUFFER * sound.channels)
@@ -89,7 +89,7 @@ fn each_part_has_the_tags() {
         ("mp3", "audio/mpeg", false),
     ] {
         let (_directory, path) = place_for(&format!("tags-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND / 2);
         outer.recorder.set_property("autostart", true);
         let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
@@ -122,7 +122,7 @@ fn each_part_has_the_tags() {
 #[test]
 fn pauses_lie_in_parts_and_between_them() {
     let (_directory, path) = place_for("pauses-%d.mkv");
-    let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     let (source, clock) = outer.counted(false, Some(400));
     let video = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
     let log = tag::video(&video);
@@ -153,7 +153,7 @@ fn pauses_lie_in_parts_and_between_them() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 6, "{parts:?}");
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let log = log.lock().unwrap().clone();
     sync::shows(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
@@ -166,7 +166,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
         ("mp4", "video/mp4;codecs=\"avc1,mp4a.40.2\""),
     ] {
         let (_directory, path) = place_for(&format!("views-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND / 2);
         outer.recorder.set_property("autostart", true);
         let (_source, _) = outer.counted(false, Some(250));
@@ -200,7 +200,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
 #[test]
 fn raw_caps_change_before_a_split_and_behind_it() {
     let (_directory, path) = place_for("sizes-%d.mkv");
-    let outer = Outer::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND / 2);
     outer.recorder.set_property("autostart", true);
     let (_source, clock) = outer.counted(false, Some(200));
@@ -232,20 +232,20 @@ fn raw_caps_change_before_a_split_and_behind_it() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 4, "{parts:?}");
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let mut shown = 0;
     for part in &parts {
-        let pictures = decode::pictures(&part.path, 0).unwrap();
+        let pictures = decode::video(&part.path, 0).unwrap();
         println!(
             "{} x {}: {}",
             pictures.width,
             pictures.height,
-            pictures.list.len()
+            pictures.frames.len()
         );
-        let begins = pictures.list[0].recorded;
+        let begins = pictures.frames[0].recorded;
         assert!(begins < MILLI as f64, "{part:?} begins at {begins}");
-        shown += pictures.list.len();
+        shown += pictures.frames.len();
     }
     assert_eq!(shown, log.lock().unwrap().len());
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
 use common::judge::{parts, samples, sync};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, script, until};
 use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
@@ -15,10 +15,10 @@ const MILLI: u64 = 1_000_000;
 #[test]
 fn live_pcm_is_split_to_the_sample() {
     let (_directory, path) = place_for("live-%02d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     outer.act("start");
     for _ in 0..5 {
         outer.wait_running(outer.running_time() + 130 * MILLI);
@@ -31,7 +31,7 @@ fn live_pcm_is_split_to_the_sample() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 6);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
@@ -39,7 +39,7 @@ fn live_pcm_is_split_to_the_sample() {
 #[test]
 fn parts_of_audio_are_as_long_as_they_may_be() {
     let (_directory, path) = place_for("fast-%d.flac");
-    let outer = Outer::new("audio/flac", &path);
+    let outer = App::new("audio/flac", &path);
     outer
         .recorder
         .set_property("max-size-time", 1_000 * MILLI + 12_345);
@@ -60,14 +60,14 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
             .all(|part| part.duration == 1_000 * MILLI + 12_345)
     );
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }
 
 #[test]
 fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     let (_directory, path) = place_for("paused-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(100));
     let steps = vec![
         (3, "start"),
@@ -89,7 +89,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     assert_eq!(parts.len(), 2, "{parts:?}");
     assert_eq!(parts[1].running_time, 300 * MILLI);
     parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
     assert_eq!(files.count(), 2, "no file of a part that has nothing");
@@ -98,7 +98,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
 #[test]
 fn every_frame_is_in_one_part() {
     let (_directory, path) = place_for("live-%d.webm");
-    let outer = Outer::new("video/webm;codecs=\"vp8,opus\"", &path);
+    let outer = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (_clock, log) = outer.live();
     outer.act("start");
     for _ in 0..4 {
@@ -112,7 +112,7 @@ fn every_frame_is_in_one_part() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 5);
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
     let (start, end) = kept.intervals[0];
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
@@ -154,7 +154,7 @@ fn every_frame_is_in_one_part() {
 #[test]
 fn parts_of_a_file_split_by_time_begin_with_frames() {
     let (_directory, path) = place_for("fast-%d.mkv");
-    let outer = Outer::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
+    let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND);
     outer.recorder.set_property("autostart", true);
     let (_source, clock) = outer.counted(false, Some(500));
@@ -167,9 +167,9 @@ fn parts_of_a_file_split_by_time_begin_with_frames() {
     let parts = parts::told(&outer);
     assert_eq!(parts.len(), 5);
     parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
-    let shown = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
     let found: Vec<u64> = shown
         .iter()
         .map(|(_, source)| *source as u64 / 1_000)
@@ -214,7 +214,7 @@ fn copied(
     (video, audio): (&str, &str),
     size_time: u64,
 ) -> Vec<parts::Part> {
-    let outer = Outer::new(mime_type, location);
+    let outer = App::new(mime_type, location);
     outer.recorder.set_property("max-size-time", size_time);
     outer.recorder.set_property("autostart", true);
     let video = outer.source(&format!("videotestsrc num-buffers=150 ! {SMALL} ! {video}"));
@@ -306,7 +306,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
         ("mp3", "audio/mpeg"),
     ] {
         let (_directory, path) = place_for(&format!("ends-%d.{name}"));
-        let outer = Outer::new(mime_type, &path);
+        let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND);
         outer.recorder.set_property("autostart", true);
         let (_source, _) = outer.counted(false, Some(150));
@@ -330,7 +330,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
 #[test]
 fn splits_behind_one_another_are_each_a_part() {
     let (_directory, path) = place_for("fast-%d.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(60));
     let splits = (20..30).map(|number| (number, "split-now"));
     let steps = std::iter::once((3, "start")).chain(splits);
@@ -344,6 +344,6 @@ fn splits_behind_one_another_are_each_a_part() {
         instants,
         [30, 200, 210, 220, 230, 240, 250, 260, 270, 280, 290]
     );
-    let sound = parts::sound(&parts, None).unwrap();
+    let sound = parts::audio(&parts, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
 }

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{DEADLINE, holds_within};
 use common::chance::{Chance, tenth};
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, begins, kept};
 use common::take::{Recipe, take};
 use gst::prelude::*;
@@ -235,7 +235,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
     );
     let mime_type: String = bench
         .outer
-        .heard()
+        .events()
         .iter()
         .rfind(|h| h.name == "start")
         .unwrap()
@@ -262,11 +262,11 @@ fn going_down_saves_what_has_come() {
     assert!(kept.total() > past + 200 * MILLI, "{kept:?}");
     // Each track is there as far as it had come.
     let path = bench.path(0, "webm");
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     assert_eq!(sound.holes(1.5e6), []);
     let missing = kept.total() as f64 - sound.len() as f64 * 1e9 / 48e3;
     assert!(missing < 100e6, "{missing} of {kept:?}");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     let (first, last) = (pictures[0], pictures[pictures.len() - 1]);
     let begin = kept.intervals[0].0 as f64;
     assert!(
@@ -283,7 +283,10 @@ fn a_type_that_cannot_be_recorded_is_one_warning() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    assert!(holds_within(DEADLINE, || !bench
+        .outer
+        .warnings()
+        .is_empty()));
     bench.rest(300 * MILLI);
     let warnings = bench.outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -346,7 +349,7 @@ fn the_past_goes_on_over_paused() {
     let kept = kept(&stop);
     assert!(kept.total() >= 2 * SECOND, "{kept:?}");
     let path = bench.path(0, "webm");
-    decode::pictures(&path, 0).unwrap();
+    decode::video(&path, 0).unwrap();
     file::decodes_quietly(&path).unwrap();
     let told = file::duration(&path).unwrap();
     assert!(
@@ -374,7 +377,7 @@ fn mute_is_kept_as_it_was() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let begin = kept(&stop).intervals[0].0;
-    let sound = decode::sound(&bench.path(0, "wav"), 0, None).unwrap();
+    let sound = decode::audio(&bench.path(0, "wav"), 0, None).unwrap();
     let at = |time: u64| ((time - begin) * 48_000 / SECOND) as usize;
     let frames = sound.samples.chunks_exact(sound.channels).enumerate();
     let silent: Vec<usize> = frames
@@ -414,7 +417,7 @@ fn an_encoder_that_fails_is_a_warning_and_start_answers() {
         None
     });
     bench.play();
-    assert!(until(DEADLINE, || {
+    assert!(holds_within(DEADLINE, || {
         let warnings = bench.outer.warnings();
         warnings
             .iter()

@@ -2,11 +2,11 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, holds_within};
 use common::chance::{Chance, long, skipped};
 use common::disk::Small;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, place, samples, sync, whole};
-use common::outer::{DEADLINE, Outer, SMALL, until};
 use common::past::{Bench, begins, kept};
 use common::signal::tag;
 use gst::prelude::*;
@@ -67,7 +67,7 @@ fn several_cameras_begin_together() {
     );
     let path = bench.path(0, "webm");
     for (track, sources) in [(0, first.lock().unwrap().clone()), (1, bench.sources())] {
-        let pictures = sync::readable(&decode::pictures(&path, track).unwrap()).unwrap();
+        let pictures = sync::readable(&decode::video(&path, track).unwrap()).unwrap();
         // The other's keyframe may be later than the cut: until then it has no frame, or has that one a little early.
         let (begins, _) = pictures[0];
         assert!(begins < (KEYS + FRAME) as f64, "{track}: {begins}");
@@ -105,7 +105,10 @@ fn pads_come_and_go_while_nothing_is_recorded() {
         .unwrap()
         .sync_state_with_parent()
         .unwrap();
-    assert!(until(DEADLINE, || !pictures.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !pictures
+        .lock()
+        .unwrap()
+        .is_empty()));
     bench.rest(900 * MILLI);
     bench.save();
     let both = bench.stopped(1).remove(0);
@@ -164,7 +167,7 @@ fn other_codecs_come_out_of_the_past() {
             "{mime_type}: {kept:?}"
         );
         let path = bench.path(0, extension);
-        let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+        let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
         // Theora counts frames.
         let tolerance = if extension == "ogv" {
             FRAME as f64
@@ -173,7 +176,7 @@ fn other_codecs_come_out_of_the_past() {
         };
         sync::shows(&pictures, &kept, &bench.sources(), tolerance, 0)
             .unwrap_or_else(|err| panic!("{mime_type}: {err} {:?}", bench.outer.warnings()));
-        let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+        let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
         let horizon = kept.intervals[0].1 as f64 + 1e9;
         let places = place::places(&sound, horizon).unwrap();
         place::follows(&places, &kept, 1.1e6).unwrap_or_else(|err| panic!("{mime_type}: {err}"));
@@ -213,7 +216,7 @@ fn a_flush_leaves_the_past_as_it_is() {
     bench.outer.set_state(gst::State::Null);
     let kept = kept(&stop);
     assert!(kept.total() >= SECOND, "{kept:?}");
-    let sound = decode::sound(&bench.path(0, "wav"), 0, None).unwrap();
+    let sound = decode::audio(&bench.path(0, "wav"), 0, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, bench.clock()).unwrap();
 }
 
@@ -302,7 +305,7 @@ fn a_save_without_space_loses_nothing() {
     whole::wav(&elsewhere, &kept, bench.clock()).unwrap();
     let failed = bench
         .outer
-        .heard()
+        .events()
         .iter()
         .filter(|heard| heard.name == "error")
         .count();
@@ -321,7 +324,7 @@ fn saves_until_it_is_killed() {
         return;
     };
     let location = std::path::Path::new(&folder).join("%d.webm");
-    let outer = Outer::new(WEBM, &location);
+    let outer = App::new(WEBM, &location);
     outer.recorder.set_property("pre-record-time", 800 * MILLI);
     outer.recorder.set_property("max-memory", 100_000u64);
     let (_clock, _pictures) = outer.live();

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{DEADLINE, holds_within};
 use common::broken::fail_at;
 use common::judge::{decode, file, sync, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, kept};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,7 +51,7 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || {
+    assert!(holds_within(DEADLINE, || {
         let warnings = bench.outer.warnings();
         warnings.iter().any(|warning| warning.contains("hangs"))
     }));
@@ -101,7 +101,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
             let begin = kept.intervals[0].0;
             assert!(begin + past <= before, "{mime_type}: {kept:?}");
             let path = bench.path(number, extension);
-            let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+            let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
             // Theora counts frames.
             let tolerance = if extension == "ogv" {
                 FRAME as f64
@@ -123,7 +123,10 @@ fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
     bench.noise();
     bench.raw_video();
     bench.play();
-    assert!(until(DEADLINE, || !bench.outer.warnings().is_empty()));
+    assert!(holds_within(DEADLINE, || !bench
+        .outer
+        .warnings()
+        .is_empty()));
     let failed = bench.outer.running_time();
     bench.rest(800 * MILLI);
     bench.save();
@@ -158,7 +161,7 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
     bench.outer.set_state(gst::State::Null);
     assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     // The first frame came a little before the audio, or behind it.
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
@@ -230,7 +233,7 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
 }

@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::App;
 use common::chance::tenth;
-use common::outer::Outer;
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn unlinked_file_in(directory: &Path) -> u64 {
 fn an_hour_of_the_past_is_in_a_file_no_larger_than_it() {
     let time = tenth(3600);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-    let outer = Outer::new("video/webm;codecs=vp8", &directory.path().join("%d.webm"));
+    let outer = App::new("video/webm;codecs=vp8", &directory.path().join("%d.webm"));
     let recorder = &outer.recorder;
     recorder.set_property("pre-record-time", time * SECOND);
     recorder.set_property("max-memory", MAX_MEMORY);

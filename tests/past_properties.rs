@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, whole};
-use common::outer::{DEADLINE, until};
 use common::past::{Bench, kept};
 use common::signal::tag;
 use gst::prelude::*;
@@ -21,7 +21,7 @@ fn pre_recorded(bench: &Bench) -> u64 {
 }
 
 fn keeps_a_second(bench: &Bench) {
-    assert!(until(DEADLINE, || pre_recorded(bench) > SECOND));
+    assert!(holds_within(DEADLINE, || pre_recorded(bench) > SECOND));
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
     bench.raw_video();
     let log: tag::PictureLog = bench.sources_log();
     bench.outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
     bench.rest(800 * MILLI);
     let pad = bench.outer.recorder.static_pad("video_0").unwrap();
     let muted = bench.outer.running_time();
@@ -157,9 +157,9 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let begin = kept(&stop).intervals[0].0 as f64;
-    let pictures = decode::pictures(&bench.path(0, "webm"), 0).unwrap();
+    let pictures = decode::video(&bench.path(0, "webm"), 0).unwrap();
     let mut black = 0;
-    for picture in &pictures.list {
+    for picture in &pictures.frames {
         let at = begin + picture.recorded;
         let (from, to) = (muted as f64, unmuted as f64);
         let near = (at - from).abs().min((at - to).abs());
@@ -174,5 +174,5 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
             );
         }
     }
-    assert!(black > 8, "{black} of {}", pictures.list.len());
+    assert!(black > 8, "{black} of {}", pictures.frames.len());
 }

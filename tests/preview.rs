@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within};
 use common::asleep::Moment;
 use common::judge::file;
-use common::outer::{DEADLINE, Outer, until};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,33 +30,38 @@ struct Preview {
 #[test]
 fn fifty_recordings_leave_the_preview_alone() {
     let directory = tempfile::tempdir().unwrap();
-    let outer = Outer::new(
+    let app = App::new(
         "video/webm;codecs=\"vp8,opus\"",
         &directory.path().join("round-%05d.webm"),
     );
-    let preview = preview_branch(&outer);
-    let sound = outer.source(
+    let preview = preview_branch(&app);
+    let sound = app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! audio/x-raw,rate=48000,channels=2",
     );
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || preview.lock().unwrap().shown.len() > 30));
+    sound.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || preview
+        .lock()
+        .unwrap()
+        .shown
+        .len()
+        > 30));
     // What came while everything started is not judged.
     *preview.lock().unwrap() = Preview::default();
 
     for round in 1..=ROUNDS {
         for (action, then) in [("start", 60), ("pause", 20), ("resume", 60), ("stop", 10)] {
-            outer.act(action);
-            outer.wait_running(outer.running_time() + then * MILLI);
+            app.act(action);
+            app.wait_running(app.running_time() + then * MILLI);
         }
         // Most start while the one before is still being drained.
         if round % 5 == 0 {
-            outer.wait_for("stop", round);
+            app.wait_for("stop", round);
         }
     }
-    outer.wait_for("stop", ROUNDS);
+    app.wait_for("stop", ROUNDS);
 
-    assert!(!outer.ended(), "EOS on the outer bus");
+    assert!(!app.ended(), "EOS on the outer bus");
     let Preview {
         shown,
         mut slept,
@@ -78,8 +83,8 @@ fn fifty_recordings_leave_the_preview_alone() {
     );
     assert!(longest < INTERVAL, "the recorder held up the source");
 
-    outer.set_state(gst::State::Null);
-    let heard = outer.heard();
+    app.set_state(gst::State::Null);
+    let heard = app.events();
     let stops = heard.iter().filter(|heard| heard.name == "stop");
     for (round, stop) in stops.enumerate() {
         let path = directory.path().join(format!("round-{round:05}.webm"));
@@ -95,8 +100,8 @@ fn fifty_recordings_leave_the_preview_alone() {
 
 /// `source ! tee`, with a preview on one side and the recorder on the other, without a queue: whatever it
 /// blocks, it blocks the source.
-fn preview_branch(outer: &Outer) -> Arc<Mutex<Preview>> {
-    let source = outer.source(PICTURES);
+fn preview_branch(app: &App) -> Arc<Mutex<Preview>> {
+    let source = app.source(PICTURES);
     let make = |name: &str| gst::ElementFactory::make(name).build().unwrap();
     let (tee, queue, sink, last) = (
         make("tee"),
@@ -107,12 +112,12 @@ fn preview_branch(outer: &Outer) -> Arc<Mutex<Preview>> {
     sink.set_property("sync", true);
     last.set_property("async", false);
     let elements = [&tee, &queue, &sink, &last];
-    outer.pipeline.add_many(elements).unwrap();
+    app.pipeline.add_many(elements).unwrap();
     source.link(&tee.static_pad("sink").unwrap()).unwrap();
     // A tee pushes to its branches one after the other, in the order in which they were made.
     gst::Element::link_many([&tee, &queue, &sink]).unwrap();
     let branch = tee.request_pad_simple("src_%u").unwrap();
-    branch.link(&outer.pad("video_%u")).unwrap();
+    branch.link(&app.pad("video_%u")).unwrap();
     tee.link(&last).unwrap();
 
     let preview = Arc::<Mutex<Preview>>::default();

@@ -3,10 +3,10 @@
 mod common;
 mod inputs;
 
+use common::app::{DEADLINE, holds_within, init};
 use common::beside::dies_with_test;
 use common::judge::{decode, place};
-use common::outer::{DEADLINE, init, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
 use std::process::{Child, Command, Stdio};
@@ -27,7 +27,7 @@ fn pad_of(pipeline: &gst::Pipeline, name: &str) -> gst::Pad {
 /// How far what is heard lies behind what was played, in ns: that of most windows, and how many others there
 /// are.
 fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize) {
-    let sound = decode::sound(&take.path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = place::places(&sound, 40e9).unwrap();
     let mut found: Vec<f64> = places
         .iter()
@@ -51,24 +51,24 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
     let port = socket.local_addr().unwrap().port();
     drop(socket);
     let take = Take::new(WAV);
-    let source = take.outer.source(&format!(
+    let source = take.app.source(&format!(
         "udpsrc address=127.0.0.1 port={port} buffer-size=1000000 \
          caps=\"application/x-rtp,media=audio,clock-rate=48000,encoding-name=L16,channels=2,payload=96\" ! \
          rtpjitterbuffer latency=200 ! rtpL16depay ! audioconvert ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved"
     ));
-    source.link(&take.outer.pad("audio_%u")).unwrap();
+    source.link(&take.app.pad("audio_%u")).unwrap();
     let sender = play(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=sound ! \
          audioconvert ! rtpL16pay max-ptime=10000000 min-ptime=10000000 mtu=4000 ! \
          identity drop-probability={lost} ! udpsink host=127.0.0.1 port={port} sync=false"
     ));
-    tag::audio(&pad_of(&sender, "sound"), Sound::Noise, 48_000);
+    tag::audio(&pad_of(&sender, "sound"), AudioSignal::Noise, 48_000);
     let arrived = tag_free_count(&source);
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     sender.set_state(gst::State::Playing).unwrap();
-    assert!(until(DEADLINE, || arrived
+    assert!(holds_within(DEADLINE, || arrived
         .load(std::sync::atomic::Ordering::SeqCst)
         > 20));
     for (action, then) in [
@@ -77,12 +77,12 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
         ("resume", 1500),
         ("stop", 0),
     ] {
-        let (_, after) = take.outer.act(action);
-        take.outer.wait_running(after + then * MILLI);
+        let (_, after) = take.app.act(action);
+        take.app.wait_running(after + then * MILLI);
     }
-    take.outer.wait_for("stop", 1);
+    take.app.wait_for("stop", 1);
     sender.set_state(gst::State::Null).unwrap();
-    let kept = take.outer.kept();
+    let kept = take.app.kept();
     take.wrap();
     (take, kept)
 }
@@ -101,7 +101,7 @@ fn tag_free_count(pad: &gst::Pad) -> std::sync::Arc<std::sync::atomic::AtomicU64
 fn lost_packets_of_a_network_move_nothing_else() {
     for attempt in 1..=TRIES {
         let (take, kept) = over_the_network(0.05);
-        let samples = decode::sound(&take.path, 0, None).unwrap();
+        let samples = decode::audio(&take.path, 0, None).unwrap();
         let due = kept.total() * 48 / MILLI;
         assert!(
             samples.len().abs_diff(due) <= 1,
@@ -205,7 +205,7 @@ fn pulse(socket: &std::path::Path) -> Pulse {
     let daemon = dies_with_test(&mut daemon)
         .spawn()
         .expect("pulseaudio runs");
-    assert!(until(DEADLINE, || socket.exists()));
+    assert!(holds_within(DEADLINE, || socket.exists()));
     Pulse(daemon)
 }
 
@@ -243,7 +243,7 @@ fn stage(server: &str) -> gst::Pipeline {
          identity name=pictures ! queue ! pipewiresink mode=provide sync=true \
          stream-properties=\"p,media.class=Video/Source,node.name=testcam\""
     ));
-    tag::audio(&pad_of(&stage, "sound"), Sound::Noise, 48_000);
+    tag::audio(&pad_of(&stage, "sound"), AudioSignal::Noise, 48_000);
     tag::video(&pad_of(&stage, "pictures"));
     // The camera's own clock may stand still while nobody looks, and nothing would be played by it.
     stage.use_clock(Some(&gst::SystemClock::obtain()));
@@ -253,20 +253,20 @@ fn stage(server: &str) -> gst::Pipeline {
 
 fn take_of_both(server: &str) -> Result<(), String> {
     let take = Take::new("video/webm;codecs=\"vp8,opus\"");
-    let microphone = take.outer.source(&format!(
+    let microphone = take.app.source(&format!(
         "pulsesrc server={server} device=nul.monitor buffer-time=200000 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2"
     ));
     let camera = take
-        .outer
+        .app
         .source("pipewiresrc target-object=testcam ! videoconvert ! video/x-raw,format=I420");
     let (heard, seen) = (tag_free_count(&microphone), tag_free_count(&camera));
-    microphone.link(&take.outer.pad("audio_%u")).unwrap();
-    camera.link(&take.outer.pad("video_%u")).unwrap();
-    take.outer.set_state(gst::State::Playing);
+    microphone.link(&take.app.pad("audio_%u")).unwrap();
+    camera.link(&take.app.pad("video_%u")).unwrap();
+    take.app.set_state(gst::State::Playing);
     let flows =
         |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst) > 10;
-    if !until(DEADLINE, || flows(&heard) && flows(&seen)) {
+    if !holds_within(DEADLINE, || flows(&heard) && flows(&seen)) {
         return Err(format!(
             "nothing flows: {heard:?} sounds, {seen:?} pictures"
         ));
@@ -277,20 +277,20 @@ fn take_of_both(server: &str) -> Result<(), String> {
         ("resume", 1500),
         ("stop", 0),
     ] {
-        let (_, after) = take.outer.act(action);
-        take.outer.wait_running(after + then * MILLI);
+        let (_, after) = take.app.act(action);
+        take.app.wait_running(after + then * MILLI);
     }
-    take.outer.wait_for("stop", 1);
-    let kept = take.outer.kept();
+    take.app.wait_for("stop", 1);
+    let kept = take.app.kept();
     take.wrap();
     take.decodes_quietly();
     let (behind, off, windows) = distance(&take, &kept);
     if off > windows / 10 {
         return Err(format!("{off} of {windows} windows of sound elsewhere"));
     }
-    let pictures = decode::pictures(&take.path, 0).unwrap();
+    let pictures = decode::video(&take.path, 0).unwrap();
     let mut late: Vec<f64> = pictures
-        .list
+        .frames
         .iter()
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source? as f64))
         .collect();

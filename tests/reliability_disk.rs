@@ -4,7 +4,7 @@ mod common;
 
 use common::chance::skipped;
 use common::disk::{Small, failed, rig};
-use common::harness::{Kind, Outer, Recorder, State, code, expect_error, media, wait_for};
+use common::harness::{BusMessage, Kind, Recorder, State, code, expect_error, media, wait_for};
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -173,9 +173,9 @@ fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
     rig.recorder.set_property("max-memory", 60_000u64);
     rig.recorder.set_property("timeslice", 500u32);
     rig.recorder.start().unwrap();
-    rig.outer.wait("a warning", |all| {
+    rig.bus.wait("a warning", |all| {
         all.iter().any(|message| {
-            matches!(message, Outer::Warning { error, .. } if error.message().contains(small))
+            matches!(message, BusMessage::Warning { error, .. } if error.message().contains(small))
         })
     });
     tracks[1].wait_more(20);

@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::harness::{Event, Kind, Outer, Recorder, Rig, State, Track, assert_error, code, media};
+use common::harness::{
+    BusMessage, Event, Kind, Recorder, Rig, State, Track, assert_error, code, media,
+};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -341,10 +343,10 @@ fn only_with_autostart_a_failure_is_an_error_outside() {
     });
     rig.play();
     assert_failed(&rig.wait_recording(1), "broken on purpose");
-    let errors = |all: &[Outer]| {
+    let errors = |all: &[BusMessage]| {
         all.iter()
-            .filter(|m| matches!(m, Outer::Error { from, .. } if from.starts_with("mediarecorder")))
+            .filter(|m| matches!(m, BusMessage::Error { from, .. } if from.starts_with("mediarecorder")))
             .count()
     };
-    rig.outer.wait("an ERROR", |all| errors(all) == 1);
+    rig.bus.wait("an ERROR", |all| errors(all) == 1);
 }

@@ -3,7 +3,9 @@
 mod common;
 
 use common::disk::{Scenario, child, failed, rig};
-use common::harness::{Kind, Outer, Recorder, Rig, State, Track, holds_within, media, wait_for};
+use common::harness::{
+    BusMessage, Kind, Recorder, Rig, State, Track, holds_within, media, wait_for,
+};
 use common::judge::{self, ordinary};
 use gst::prelude::*;
 use std::path::Path;
@@ -58,13 +60,13 @@ const SCENARIOS: [Scenario; 9] = [
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.set_property("timeslice", 500u32);
         rig.recorder.start().unwrap();
-        let warned = |all: &[Outer]| {
+        let warned = |all: &[BusMessage]| {
             all.iter().any(|message| {
-                matches!(message, Outer::Warning { error, .. }
+                matches!(message, BusMessage::Warning { error, .. }
                     if error.message().contains(&path) && error.message().contains("os error 5"))
             })
         };
-        rig.outer.wait("a warning", warned);
+        rig.bus.wait("a warning", warned);
         outside_goes_on(&rig, &tracks);
         rig.recorder.stop().unwrap();
         let events = rig.wait_recording(1);

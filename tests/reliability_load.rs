@@ -4,7 +4,7 @@ mod common;
 
 use common::chance::{long, tenth};
 use common::harness::{
-    Kind, Outer, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
+    BusMessage, Kind, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
 };
 use common::judge::decode;
 use common::order::{self, Model, Seen};
@@ -277,11 +277,11 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     let (buffers, _, dropped) = counts(&rig.recorder, "audio_0");
     assert_eq!(dropped, 0, "of {buffers} of sound");
     let warnings: Vec<_> = rig
-        .outer
+        .bus
         .all()
         .into_iter()
         .filter(
-            |m| matches!(m, Outer::Warning { error, .. } if error.message().contains("too slow")),
+            |m| matches!(m, BusMessage::Warning { error, .. } if error.message().contains("too slow")),
         )
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
@@ -296,7 +296,7 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     let duration = rig.messages.all();
     let duration = duration.iter().find(|e| e.kind == Kind::Stop).unwrap();
     let duration = duration.time("duration");
-    let sound = decode::sound(file, 0, None).unwrap();
+    let sound = decode::audio(file, 0, None).unwrap();
     let expected = duration * 48_000 / 1_000_000_000;
     assert!(
         sound.len().abs_diff(expected) <= 1,
@@ -632,7 +632,7 @@ fn a_day_with_thousands_of_pauses() {
     assert_eq!(*ended.lock().unwrap(), Some(recorded));
     let times = media_times(&path);
     let last = times.last().unwrap() * SECOND as f64 + FRAME as f64;
-    let sound = decode::sound(Path::new(&path), 0, None).unwrap();
+    let sound = decode::audio(Path::new(&path), 0, None).unwrap();
     let sound_end = sound.time_of(sound.len());
     eprintln!(
         "{} h with {pauses} pauses: sound ends at {sound_end}, pictures at {last}, {grown} bytes more",

@@ -77,7 +77,7 @@ fn in_planes(buffer: gst::Buffer) -> gst::Buffer {
 
 fn assert_backwards(take: &Take) {
     take.decodes_quietly();
-    let sound = decode::sound(&take.path, 0, None).unwrap();
+    let sound = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(sound.len(), 96_000);
     for (n, frame) in sound.samples.chunks_exact(2).enumerate() {
         let due = counted::Reading::Index(95_999 - n as u64);
@@ -127,7 +127,7 @@ fn encoded_media_backwards_is_not_supported() {
     let samples: Vec<_> = std::iter::from_fn(|| sink.pull_sample().ok()).collect();
     pipeline.set_state(gst::State::Null).unwrap();
     let caps = samples[0].caps_owned().unwrap();
-    let source = Source::new(&take.outer.pad("video_%u"), &caps, None);
+    let source = Source::new(&take.app.pad("video_%u"), &caps, None);
     take.roll();
     source.introduce();
     for sample in &samples {
@@ -137,13 +137,13 @@ fn encoded_media_backwards_is_not_supported() {
     for sample in &samples {
         source.push(sample.buffer_owned().unwrap());
     }
-    take.outer.wait_for("stop", 1);
-    take.outer.set_state(gst::State::Null);
-    let heard = take.outer.heard();
+    take.app.wait_for("stop", 1);
+    take.app.set_state(gst::State::Null);
+    let heard = take.app.events();
     let error = heard.iter().find(|event| event.name == "error");
     let error: glib::Error = error.expect("an error").fields.get("error").unwrap();
     assert_error(&error, code::NOT_SUPPORTED);
     assert!(error.message().contains("negative rate"), "{error}");
     take.decodes_quietly();
-    assert_eq!(decode::pictures(&take.path, 0).unwrap().list.len(), 50);
+    assert_eq!(decode::video(&take.path, 0).unwrap().frames.len(), 50);
 }

@@ -2,9 +2,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within, place_for};
 use common::disk::Small;
 use common::judge::{parts, samples};
-use common::outer::{DEADLINE, Outer, place_for, until};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
 use std::path::{Path, PathBuf};
@@ -93,14 +93,14 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn stop_reason(outer: &Outer) -> String {
-    let heard = outer.heard();
+fn stop_reason(outer: &App) -> String {
+    let heard = outer.events();
     let stop = heard.iter().rfind(|heard| heard.name == "stop").unwrap();
     stop.fields.get("reason").unwrap()
 }
 
 /// Samples of the parts that are there still: the last ones, without a seam.
-fn the_last_are_whole(outer: &Outer, told: &[parts::Part], least: usize) {
+fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
     let there: Vec<_> = told
         .iter()
         .filter(|part| part.path.exists())
@@ -112,7 +112,7 @@ fn the_last_are_whole(outer: &Outer, told: &[parts::Part], least: usize) {
         told.len() - there.len()
     );
     for part in &there {
-        let sound = parts::sound(std::slice::from_ref(part), None).unwrap();
+        let sound = parts::audio(std::slice::from_ref(part), None).unwrap();
         let lasts = sound.len() as u64 * 1_000 / 48;
         assert!(
             lasts.abs_diff(part.duration / 1_000) < 100,
@@ -127,12 +127,12 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     let (directory, path) = place_for("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-files", 3u32);
     outer.recorder.set_property("blob-messages", true);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let watcher = Watcher::of(directory.path());
     for recording in 1..=2 {
         outer.act("start");
@@ -151,7 +151,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     // All have been told, and their blobs are as readable as ever.
     let told = parts::told(&outer);
     assert_eq!(told.len(), 8);
-    let heard = outer.heard();
+    let heard = outer.events();
     let blobs = heard.iter().filter(|heard| heard.name == "data-available");
     for (blob, part) in blobs.zip(&told) {
         let sample = blob.fields.get::<gst::Sample>("sample").unwrap();
@@ -163,7 +163,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
             path: copy,
             ..part.clone()
         };
-        let sound = parts::sound(&[part], None).unwrap();
+        let sound = parts::audio(&[part], None).unwrap();
         assert!(sound.samples.len() > 1_000);
     }
 }
@@ -173,7 +173,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
 fn there_are_never_more_bytes_than_may_be() {
     for (live, limit, buffers) in [(false, 2_000_000, 4_000), (true, 500_000, 400)] {
         let (directory, path) = place_for("ring-%02d.wav");
-        let outer = Outer::new("audio/wav", &path);
+        let outer = App::new("audio/wav", &path);
         outer.recorder.set_property("max-total-bytes", limit);
         outer.recorder.set_property("autostart", true);
         let (_source, _) = outer.counted(live, Some(buffers));
@@ -196,14 +196,14 @@ fn there_are_never_more_bytes_than_may_be() {
 #[test]
 fn an_index_at_the_end_is_no_more_than_may_be() {
     let (directory, path) = place_for("ring-%02d.mp4");
-    let outer = Outer::new("video/mp4;codecs=\"avc1,opus\"", &path);
+    let outer = App::new("video/mp4;codecs=\"avc1,opus\"", &path);
     let limit = 260_000u64;
     outer.recorder.set_property("max-total-bytes", limit);
     outer.recorder.set_property("autostart", true);
     let (_source, _) = outer.counted(false, Some(1_500));
     let video = outer.source(&format!(
         "videotestsrc num-buffers=450 ! {}",
-        common::outer::SMALL
+        common::app::SMALL
     ));
     let _log = common::signal::tag::video(&video);
     video.link(&outer.pad("video_%u")).unwrap();
@@ -229,11 +229,11 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
         return;
     };
     let least = 1_000_000u64;
-    let outer = Outer::new("audio/wav", &disk.path().join("%d.wav"));
+    let outer = App::new("audio/wav", &disk.path().join("%d.wav"));
     outer.recorder.set_property("min-free-space", least);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let watcher = Watcher::of(disk.path());
     outer.act("start");
     outer.wait_for("stop", 1);
@@ -246,7 +246,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     let told = parts::told(&outer);
     assert_eq!(told.len(), 1, "{told:?}");
     parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
-    let sound = parts::sound(&told, None).unwrap();
+    let sound = parts::audio(&told, None).unwrap();
     samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
     // Less is free than has to be.
     let filler = vec![7u8; 400_000];
@@ -266,7 +266,7 @@ fn the_oldest_files_go_before_the_disk_has_less_free() {
         return;
     };
     let least = 1_000_000u64;
-    let outer = Outer::new("audio/wav", &disk.path().join("%02d.wav"));
+    let outer = App::new("audio/wav", &disk.path().join("%02d.wav"));
     for (name, value) in [("min-free-space", least), ("max-size-bytes", 400_000)] {
         outer.recorder.set_property(name, value);
     }
@@ -275,7 +275,7 @@ fn the_oldest_files_go_before_the_disk_has_less_free() {
     // Twenty times as fast as live.
     let source = outer.source(&format!(
         "audiotestsrc num-buffers=2500 samplesperbuffer=480 ! {} ! identity sleep-time=500",
-        common::outer::STEREO
+        common::app::STEREO
     ));
     source.link(&outer.pad("audio_%u")).unwrap();
     let watcher = Watcher::of(disk.path());
@@ -293,11 +293,11 @@ fn the_oldest_files_go_before_the_disk_has_less_free() {
 #[test]
 fn a_ring_of_bytes_needs_parts() {
     let (_directory, path) = place_for("one.wav");
-    let outer = Outer::new("audio/wav", &path);
+    let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-total-bytes", 1_000_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.runs()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

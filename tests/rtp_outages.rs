@@ -3,11 +3,11 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, holds_within};
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place};
 use common::network::{Faults, Network, free_port, receive};
-use common::outer::{DEADLINE, Outer, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -76,7 +76,10 @@ fn packets(line: &str) -> String {
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     pipeline.set_state(gst::State::Playing).unwrap();
     let pad = pipeline.by_name("out").unwrap().static_pad("sink").unwrap();
-    assert!(until(DEADLINE, || pad.current_caps().is_some()), "{line}");
+    assert!(
+        holds_within(DEADLINE, || pad.current_caps().is_some()),
+        "{line}"
+    );
     let mut caps = pad.current_caps().unwrap();
     pipeline.set_state(gst::State::Null).unwrap();
     let fields = caps.make_mut().structure_mut(0).unwrap();
@@ -98,7 +101,7 @@ fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> 
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
     let pad = |name| pipeline.by_name(name).unwrap().static_pad("src").unwrap();
     tag::video(&pad("pictures"));
-    tag::audio(&pad("noise"), Sound::Noise, 48_000);
+    tag::audio(&pad("noise"), AudioSignal::Noise, 48_000);
     pipeline.use_clock(like.clock().as_ref());
     pipeline.set_start_time(gst::ClockTime::NONE);
     pipeline.set_base_time(like.base_time().unwrap());
@@ -119,7 +122,7 @@ struct Recording {
     _folder: tempfile::TempDir,
 }
 
-fn filled(outer: &Outer) -> [u64; 2] {
+fn filled(outer: &App) -> [u64; 2] {
     let stats = outer.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     ["video_0", "audio_0"].map(|pad| {
@@ -136,7 +139,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("outage.{extension}"));
     let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     let ports = [free_port(), free_port()];
     let pads = [
         (ports[0], PICTURES, video, "video_%u"),
@@ -159,7 +162,7 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     let (sound, audio_port) = network(ports[1]);
     let sending = sender(&outer.pipeline, video, audio, [video_port, audio_port]);
     let flows = || come.iter().all(|pad| pad.current_caps().is_some());
-    assert!(until(DEADLINE, flows), "packets come");
+    assert!(holds_within(DEADLINE, flows), "packets come");
     let (_, started) = outer.act("start");
     let away = started + 3 * SECOND..started + (3 + seconds) * SECOND;
     let end = away.end + 4 * SECOND;
@@ -241,12 +244,12 @@ fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
     const OPEN: u64 = 2 * SECOND;
     let reached = match who {
         Away::Video => {
-            let sound = decode::sound(&recording.meanwhile, 0, None).unwrap();
+            let sound = decode::audio(&recording.meanwhile, 0, None).unwrap();
             sound.blocks.last().unwrap().1
         }
         _ => {
-            let pictures = decode::pictures(&recording.meanwhile, 0).unwrap();
-            pictures.list.last().unwrap().recorded
+            let pictures = decode::video(&recording.meanwhile, 0).unwrap();
+            pictures.frames.last().unwrap().recorded
         }
     };
     let least = (recording.away.end - recording.begun).saturating_sub(PATIENCE + OPEN);
@@ -260,17 +263,17 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
     assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
     let path = &recording.path;
     let pictures = [
-        ("ffmpeg", decode::pictures(path, 0).unwrap()),
-        ("gstreamer", gstreamer::pictures(path, 320, 240).unwrap()),
+        ("ffmpeg", decode::video(path, 0).unwrap()),
+        ("gstreamer", gstreamer::video(path, 320, 240).unwrap()),
     ];
     let sounds = [
-        ("ffmpeg", decode::sound(path, 0, Some(48_000)).unwrap()),
-        ("gstreamer", gstreamer::sound(path).unwrap()),
+        ("ffmpeg", decode::audio(path, 0, Some(48_000)).unwrap()),
+        ("gstreamer", gstreamer::audio(path).unwrap()),
     ];
     for ((judge, pictures), (_, sound)) in pictures.iter().zip(&sounds) {
         let what = format!("{what}, {judge}");
         // What losses have left whole.
-        let told = pictures.list.iter();
+        let told = pictures.frames.iter();
         let told = told.filter_map(|picture| Some((picture.recorded, picture.source? as f64)));
         let mut told: Vec<_> = told.collect();
         told.dedup_by_key(|(_, source)| *source);
@@ -320,7 +323,7 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
 }
 
 fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
-    common::outer::init();
+    common::app::init();
     std::thread::scope(|scope| {
         let running = formats.iter().map(|(format, who)| {
             let (extension, video, audio) = format;

@@ -76,7 +76,7 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
         .map(|(path, timecode, duration)| Part {
             begin: on_grid(timecode) as usize,
             end: on_grid(timecode + duration) as usize,
-            sound: decode::sound(Path::new(&path), 0, Some(48_000)).unwrap(),
+            sound: decode::audio(Path::new(&path), 0, Some(48_000)).unwrap(),
         })
         .collect()
 }
@@ -85,7 +85,7 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
 struct Part {
     begin: usize,
     end: usize,
-    sound: decode::Sound,
+    sound: decode::DecodedAudio,
 }
 
 impl Part {

@@ -61,15 +61,15 @@ fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
 fn a_seek_in_paused_goes_on_from_the_media_however_far_the_clock_is() {
     let take = Take::new(WAV);
     let clock = gst_check::TestClock::new();
-    take.outer.pipeline.use_clock(Some(&clock));
+    take.app.pipeline.use_clock(Some(&clock));
     let source = take.sound(&stereo(48_000), None);
-    take.outer.set_state(gst::State::Playing);
+    take.app.set_state(gst::State::Playing);
     sound(&source, 0, 1);
     clock.set_time(gst::ClockTime::from_seconds(60));
-    take.outer.set_state(gst::State::Paused);
+    take.app.set_state(gst::State::Paused);
     seek(&source, 0, 1.0);
-    take.outer.act("start");
-    take.outer.set_state(gst::State::Playing);
+    take.app.act("start");
+    take.app.set_state(gst::State::Playing);
     sound(&source, 0, 1);
     source.end();
     take.wrap();

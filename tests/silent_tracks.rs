@@ -5,9 +5,9 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, SECOND, audio, video};
+use common::app::App;
 use common::chance::{long, skipped};
 use common::judge::{self, decode, gstreamer, place, sync};
-use common::outer::Outer;
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -112,7 +112,7 @@ struct Recording {
     _folder: tempfile::TempDir,
 }
 
-fn filled(outer: &Outer, pad: &str) -> u64 {
+fn filled(outer: &App, pad: &str) -> u64 {
     let stats = outer.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let mut tracks = tracks
@@ -126,7 +126,7 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join(format!("silent.{extension}"));
     let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
-    let outer = Outer::new("", &path);
+    let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     outer.recorder.set_property("max-queue-time", plan.patience);
     let source = |caps: &gst::Caps, template: &str| {
@@ -176,7 +176,7 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
     outer.wait_for("stop", 1);
     let filled = [filled(&outer, "video_0"), filled(&outer, "audio_0")];
     outer.set_state(gst::State::Null);
-    assert!(!outer.heard().iter().any(|event| event.name == "error"));
+    assert!(!outer.events().iter().any(|event| event.name == "error"));
     Recording {
         path,
         meanwhile,
@@ -188,7 +188,7 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
 }
 
 /// How far sound is behind the pictures that are shown within `span` of source time, in nanoseconds.
-fn offset(pictures: &decode::Pictures, places: &[place::Place], span: (u64, u64)) -> f64 {
+fn offset(pictures: &decode::DecodedVideo, places: &[place::Place], span: (u64, u64)) -> f64 {
     let pictures = sync::readable(pictures).unwrap();
     let within: Vec<_> = pictures
         .into_iter()
@@ -198,7 +198,7 @@ fn offset(pictures: &decode::Pictures, places: &[place::Place], span: (u64, u64)
 }
 
 /// The pictures that differ from the one before.
-fn new_pictures(pictures: &decode::Pictures) -> Vec<(f64, f64)> {
+fn new_pictures(pictures: &decode::DecodedVideo) -> Vec<(f64, f64)> {
     let mut shown = sync::readable(pictures).unwrap();
     shown.dedup_by_key(|(_, source)| *source);
     shown
@@ -207,10 +207,10 @@ fn new_pictures(pictures: &decode::Pictures) -> Vec<(f64, f64)> {
 fn judge(plan: &Plan, what: &str, recording: &Recording) {
     let path = &recording.path;
     assert_eq!(recording.warnings, Vec::<String>::new(), "{what}");
-    let pictures = decode::pictures(path, 0).unwrap();
+    let pictures = decode::video(path, 0).unwrap();
     for (judge, pictures) in [
         ("ffmpeg", &pictures),
-        ("gstreamer", &gstreamer::pictures(path, 320, 240).unwrap()),
+        ("gstreamer", &gstreamer::video(path, 320, 240).unwrap()),
     ] {
         let shown = new_pictures(pictures);
         let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
@@ -229,11 +229,11 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
             );
         }
     }
-    let sound = decode::sound(path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(path, 0, Some(48_000)).unwrap();
     // So that one that counts samples (Chromium) plays it at the same times.
     for (judge, sound) in [
         ("ffmpeg", &sound),
-        ("gstreamer", &gstreamer::sound(path).unwrap()),
+        ("gstreamer", &gstreamer::audio(path).unwrap()),
     ] {
         let holes = sound.holes(30e6);
         assert!(holes.is_empty(), "{what}, {judge}: {holes:?}");
@@ -262,15 +262,15 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
         let meanwhile = &recording.meanwhile;
         let reached = match silent {
             Kind::Audio => {
-                decode::pictures(meanwhile, 0)
+                decode::video(meanwhile, 0)
                     .unwrap()
-                    .list
+                    .frames
                     .last()
                     .unwrap()
                     .recorded
             }
             Kind::Video => {
-                decode::sound(meanwhile, 0, None)
+                decode::audio(meanwhile, 0, None)
                     .unwrap()
                     .blocks
                     .last()
@@ -388,8 +388,8 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
     let sound = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
     let recording = record(&plan, extension, &pictures, &sound);
     for pictures in [
-        decode::pictures(&recording.path, 0).unwrap(),
-        gstreamer::pictures(&recording.path, 320, 240).unwrap(),
+        decode::video(&recording.path, 0).unwrap(),
+        gstreamer::video(&recording.path, 320, 240).unwrap(),
     ] {
         let shown = new_pictures(&pictures);
         assert_eq!(shown.len() as u64, PICTURES, "{extension}: {shown:?}");
@@ -402,7 +402,7 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
             );
         }
     }
-    let sound = decode::sound(&recording.path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
     assert_eq!(sound.holes(30e6), []);
     assert!(
         sound.len().abs_diff(length * 48 / MILLI) < 4_800,
@@ -464,8 +464,8 @@ fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
         warning.contains("video_0") && warning.contains("nothing to fill"),
         "{warning}"
     );
-    assert_eq!(decode::pictures(&recording.path, 0).unwrap().list.len(), 30);
-    let sound = decode::sound(&recording.path, 0, Some(48_000)).unwrap();
+    assert_eq!(decode::video(&recording.path, 0).unwrap().frames.len(), 30);
+    let sound = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
     assert!(sound.len() > 3_800 * 48, "{}", sound.len());
 }
 

@@ -3,8 +3,8 @@
 
 mod common;
 
+use common::app::{App, SMALL, STEREO, place_for};
 use common::harness::{Recorder, make_recorder, media};
-use common::outer::{Outer, SMALL, STEREO, place_for};
 use common::take::{Blob, FRAME, Recipe, blobs, take};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
@@ -197,18 +197,18 @@ fn recorded(kind: &Type, timeslice: u64) -> Vec<Blob> {
 fn recorded_live(kind: &Type, timeslice: u64) -> Vec<Blob> {
     let Type(mime_type, audio, video) = kind;
     let (_directory, path) = place_for("live");
-    let outer = Outer::new(mime_type, &path);
-    outer.recorder.set_property("blob-messages", true);
-    outer.recorder.set_property("timeslice", timeslice as u32);
+    let app = App::new(mime_type, &path);
+    app.recorder.set_property("blob-messages", true);
+    app.recorder.set_property("timeslice", timeslice as u32);
     if audio.is_some() {
         let line = format!("audiotestsrc is-live=true samplesperbuffer=480 wave=ticks ! {STEREO}");
-        outer.source(&line).link(&outer.pad("audio_%u")).unwrap();
+        app.source(&line).link(&app.pad("audio_%u")).unwrap();
     }
     if video.is_some() {
         let line = format!("videotestsrc is-live=true pattern=ball ! {SMALL}");
-        outer.source(&line).link(&outer.pad("video_%u")).unwrap();
+        app.source(&line).link(&app.pad("video_%u")).unwrap();
     }
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     let mut at = 300 * MS;
     for (action, lasts) in [
         ("start", 1_250),
@@ -216,12 +216,12 @@ fn recorded_live(kind: &Type, timeslice: u64) -> Vec<Blob> {
         ("resume", 1_400),
         ("stop", 0),
     ] {
-        outer.wait_running(at);
-        outer.act(action);
-        at = outer.running_time() + lasts * MS;
+        app.wait_running(at);
+        app.act(action);
+        at = app.running_time() + lasts * MS;
     }
-    outer.wait_for("stop", 1);
-    blobs(&outer)
+    app.wait_for("stop", 1);
+    blobs(&app)
 }
 
 /// Several recordings at once where they take their time.

@@ -3,8 +3,8 @@
 mod common;
 mod inputs;
 
+use common::app::App;
 use common::judge::{decode, file, sync};
-use common::outer::Outer;
 use common::signal::picture;
 use gst_video::{VideoFormat, VideoInfo};
 use inputs::{SECOND, Source};
@@ -16,7 +16,7 @@ const FRAME: f64 = 1e9 / 30.0;
 
 #[test]
 fn the_last_picture_has_its_duration_in_every_codec() {
-    common::outer::init();
+    common::app::init();
     let info = VideoInfo::builder(VideoFormat::I420, 160, 120)
         .fps(gst::Fraction::new(0, 1))
         .build()
@@ -36,13 +36,13 @@ fn the_last_picture_has_its_duration_in_every_codec() {
     ] {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("slides");
-        let outer = Outer::new(mime, &path);
+        let app = App::new(mime, &path);
         // Enough for the whole of a picture at once.
         let rate = 8_000_000u32;
-        gst::prelude::ObjectExt::set_property(&outer.recorder, "video-bits-per-second", rate);
-        let source = Source::new(&outer.pad("video_%u"), &info.to_caps().unwrap(), None);
-        outer.set_state(gst::State::Playing);
-        outer.act("start");
+        gst::prelude::ObjectExt::set_property(&app.recorder, "video-bits-per-second", rate);
+        let source = Source::new(&app.pad("video_%u"), &info.to_caps().unwrap(), None);
+        app.set_state(gst::State::Playing);
+        app.act("start");
         let mut at = 0;
         let mut begins = Vec::new();
         for length in LENGTHS {
@@ -51,15 +51,15 @@ fn the_last_picture_has_its_duration_in_every_codec() {
             at += length * SECOND;
         }
         source.end();
-        outer.wait_for("stop", 1);
-        outer.set_state(gst::State::Null);
+        app.wait_for("stop", 1);
+        app.set_state(gst::State::Null);
         let lasts = file::duration(&path).unwrap();
         let slack = if mime.contains("ogg") { FRAME } else { 2e6 };
         assert!(
             (lasts - at as f64).abs() <= slack,
             "{mime}: {lasts} of {at}"
         );
-        let seen = decode::pictures(&path, 0).and_then(|all| sync::readable(&all));
+        let seen = decode::video(&path, 0).and_then(|all| sync::readable(&all));
         let mut seen = seen.unwrap_or_else(|why| panic!("{mime}: {why}"));
         seen.dedup_by(|b, a| a.1 == b.1);
         assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");

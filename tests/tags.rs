@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within};
 use common::judge::{decode, file, sync};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, until};
 use common::signal::tag;
 use gst::prelude::*;
 use std::path::Path;
@@ -14,11 +14,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
-    let outer = Outer::new(mime_type, &path);
-    let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
+    let app = App::new(mime_type, &path);
+    let setter = app.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
     setter.add_tag::<gst::tags::Comment>(&"of the application", gst::TagMergeMode::Replace);
     setter.add_tag::<gst::tags::Artist>(&"the band", gst::TagMergeMode::Replace);
-    let sound = outer.source(&format!(
+    let sound = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} \
          ! taginject tags=\"language-code=fr,title=concert\""
     ));
@@ -28,15 +28,15 @@ fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
         came.store(true, Ordering::SeqCst);
         gst::PadProbeReturn::Ok
     });
-    sound.link(&outer.pad("audio_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || flows.load(Ordering::SeqCst)));
-    outer.act("start");
-    outer.wait_running(outer.running_time() + 500_000_000);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    sound.link(&app.pad("audio_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || flows.load(Ordering::SeqCst)));
+    app.act("start");
+    app.wait_running(app.running_time() + 500_000_000);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
     file::decodes_quietly(&path).unwrap();
     check(&path);
 }
@@ -124,24 +124,24 @@ fn tags_are_in_flac() {
 fn tags_that_come_while_recording_are_in_matroska() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("late.mkv");
-    let outer = Outer::new("", &path);
-    let picture = outer.source(&format!("videotestsrc is-live=true ! {SMALL}"));
+    let app = App::new("", &path);
+    let picture = app.source(&format!("videotestsrc is-live=true ! {SMALL}"));
     let log = tag::video(&picture);
-    picture.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    assert!(until(DEADLINE, || !log.lock().unwrap().is_empty()));
-    outer.act("start");
-    outer.wait_for("start", 1);
+    picture.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    assert!(holds_within(DEADLINE, || !log.lock().unwrap().is_empty()));
+    app.act("start");
+    app.wait_for("start", 1);
     let mut late = gst::TagList::new();
     late.make_mut()
         .add::<gst::tags::Title>(&"found out later", gst::TagMergeMode::Replace);
     picture.push_event(gst::event::Tag::new(late));
-    outer.wait_running(outer.running_time() + 400_000_000);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.wait_running(app.running_time() + 400_000_000);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     assert_has(&path, &[("title", "found out later")]);
-    sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
 }
 
 /// Texts with blanks and other letters, of which muxers make what they like.
@@ -155,17 +155,17 @@ fn titles_are_as_they_were_given() {
     ] {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
-        let outer = Outer::new(mime_type, &path);
-        let sound = outer.source(&format!(
+        let app = App::new(mime_type, &path);
+        let sound = app.source(&format!(
             "audiotestsrc num-buffers=50 ! {STEREO} ! taginject name=tags"
         ));
-        let tags = outer.pipeline.by_name("tags").unwrap();
+        let tags = app.pipeline.by_name("tags").unwrap();
         tags.set_property("tags", r#"title="My\ S\303\266ng",artist="The\ \"Band\"""#);
-        outer.recorder.set_property("autostart", true);
-        sound.link(&outer.pad("audio_%u")).unwrap();
-        outer.set_state(gst::State::Playing);
-        outer.wait_for("stop", 1);
-        outer.set_state(gst::State::Null);
+        app.recorder.set_property("autostart", true);
+        sound.link(&app.pad("audio_%u")).unwrap();
+        app.set_state(gst::State::Playing);
+        app.wait_for("stop", 1);
+        app.set_state(gst::State::Null);
         let found = self::tags(&path);
         for (key, due) in [("title", "My S\u{f6}ng"), ("artist", "The \"Band\"")] {
             let value = found.iter().find(|(name, _)| name == key);

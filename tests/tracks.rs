@@ -3,9 +3,9 @@
 
 mod common;
 
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
 use common::judge::{decode, file, place, sync};
-use common::outer::{DEADLINE, Outer, SMALL, STEREO, place_for, until};
-use common::signal::{Sound, tag};
+use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -25,8 +25,8 @@ struct Live {
 }
 
 impl Live {
-    fn new(outer: &Outer, template: &str, source: gst::Pad) -> Self {
-        let pad = outer.pad(template);
+    fn new(app: &App, template: &str, source: gst::Pad) -> Self {
+        let pad = app.pad(template);
         let flowed = Arc::<AtomicU64>::default();
         let count = flowed.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -41,23 +41,23 @@ impl Live {
         }
     }
 
-    fn camera(outer: &Outer, name: &str, encoder: &str) -> Self {
-        let source = outer.source(&format!(
+    fn camera(app: &App, name: &str, encoder: &str) -> Self {
+        let source = app.source(&format!(
             "videotestsrc is-live=true ! {SMALL} ! identity name={name} ! queue ! {encoder}"
         ));
-        let raw = outer.pipeline.by_name(name).unwrap();
+        let raw = app.pipeline.by_name(name).unwrap();
         tag::video(&raw.static_pad("src").unwrap());
-        Live::new(outer, "video_%u", source)
+        Live::new(app, "video_%u", source)
     }
 
-    fn microphone(outer: &Outer, name: &str, encoder: &str) -> Self {
-        let source = outer.source(&format!(
+    fn microphone(app: &App, name: &str, encoder: &str) -> Self {
+        let source = app.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name={name} \
              ! queue ! {encoder}"
         ));
-        let raw = outer.pipeline.by_name(name).unwrap();
-        tag::audio(&raw.static_pad("src").unwrap(), Sound::Noise, 48_000);
-        Live::new(outer, "audio_%u", source)
+        let raw = app.pipeline.by_name(name).unwrap();
+        tag::audio(&raw.static_pad("src").unwrap(), AudioSignal::Noise, 48_000);
+        Live::new(app, "audio_%u", source)
     }
 
     /// Nothing more comes, and no EOS either.
@@ -73,15 +73,15 @@ impl Live {
 fn wait_flowing(tracks: &[&Live]) {
     for track in tracks {
         assert!(
-            until(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
+            holds_within(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
             "nothing comes on {}",
             track.pad.name()
         );
     }
 }
 
-fn rest(outer: &Outer, time: u64) {
-    outer.wait_running(outer.running_time() + time);
+fn rest(app: &App, time: u64) {
+    app.wait_running(app.running_time() + time);
 }
 
 /// Kind and codec of each stream, and its tags.
@@ -116,29 +116,29 @@ fn seconds_of(path: &Path, stream: &str) -> f64 {
 #[test]
 fn three_cameras_and_two_microphones_raw_and_encoded() {
     let (_directory, path) = place_for("studio.mkv");
-    let outer = Outer::new("video/x-matroska", &path);
+    let app = App::new("video/x-matroska", &path);
     let tagged = |language: &str, title: &str, encoder: &str| {
         format!("{encoder} ! taginject tags=\"language-code={language},title={title}\"")
     };
     let all = [
-        Live::camera(&outer, "left", &tagged("de", "left", "identity")),
-        Live::microphone(&outer, "near", &tagged("en", "near", "opusenc")),
-        Live::camera(&outer, "middle", &tagged("fr", "middle", X264)),
-        Live::microphone(&outer, "far", &tagged("it", "far", "identity")),
-        Live::camera(&outer, "right", &tagged("es", "right", VP8)),
+        Live::camera(&app, "left", &tagged("de", "left", "identity")),
+        Live::microphone(&app, "near", &tagged("en", "near", "opusenc")),
+        Live::camera(&app, "middle", &tagged("fr", "middle", X264)),
+        Live::microphone(&app, "far", &tagged("it", "far", "identity")),
+        Live::camera(&app, "right", &tagged("es", "right", VP8)),
     ];
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     wait_flowing(&all.iter().collect::<Vec<_>>());
-    outer.act("start");
-    rest(&outer, SECOND);
-    outer.act("pause");
-    rest(&outer, 300 * MILLI);
-    outer.act("resume");
-    rest(&outer, SECOND);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
+    app.act("start");
+    rest(&app, SECOND);
+    app.act("pause");
+    rest(&app, 300 * MILLI);
+    app.act("resume");
+    rest(&app, SECOND);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new());
 
     let found = streams(&path);
     let kinds: Vec<_> = found
@@ -184,9 +184,9 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     }
 
     file::decodes_quietly(&path).unwrap();
-    let kept = outer.kept();
+    let kept = app.kept();
     for camera in 0..3 {
-        let shown = sync::readable(&decode::pictures(&path, camera).unwrap()).unwrap();
+        let shown = sync::readable(&decode::video(&path, camera).unwrap()).unwrap();
         assert!(
             shown.len() > 45,
             "{} pictures of camera {camera}",
@@ -210,7 +210,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     }
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     for microphone in 0..2 {
-        let sound = decode::sound(&path, microphone, Some(48_000)).unwrap();
+        let sound = decode::audio(&path, microphone, Some(48_000)).unwrap();
         let places = place::places(&sound, horizon).unwrap();
         let off: Vec<f64> = places
             .iter()
@@ -228,20 +228,23 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
 #[test]
 fn an_encoded_track_that_never_comes_is_left_out() {
     let (_directory, path) = place_for("alone.mkv");
-    let outer = Outer::new("", &path);
-    let camera = Live::camera(&outer, "camera", "identity");
-    let microphone = Live::microphone(&outer, "microphone", "opusenc");
+    let app = App::new("", &path);
+    let camera = Live::camera(&app, "camera", "identity");
+    let microphone = Live::microphone(&app, "microphone", "opusenc");
     microphone.fall_silent();
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
     wait_flowing(&[&camera]);
-    assert!(until(DEADLINE, || microphone.pad.current_caps().is_some()));
-    outer.act("start");
-    outer.wait_for("start", 1);
-    rest(&outer, SECOND / 2);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    let warnings = outer.warnings();
+    assert!(holds_within(DEADLINE, || microphone
+        .pad
+        .current_caps()
+        .is_some()));
+    app.act("start");
+    app.wait_for("start", 1);
+    rest(&app, SECOND / 2);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("audio_0"), "{warnings:?}");
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
@@ -253,24 +256,24 @@ fn an_encoded_track_that_never_comes_is_left_out() {
 #[test]
 fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
     let (_directory, path) = place_for("silent.mkv");
-    let outer = Outer::new("", &path);
-    let camera = Live::camera(&outer, "camera", X264);
-    let microphone = Live::microphone(&outer, "microphone", "identity");
-    outer.set_state(gst::State::Playing);
+    let app = App::new("", &path);
+    let camera = Live::camera(&app, "camera", X264);
+    let microphone = Live::microphone(&app, "microphone", "identity");
+    app.set_state(gst::State::Playing);
     wait_flowing(&[&camera, &microphone]);
-    outer.act("start");
-    outer.wait_for("start", 1);
-    rest(&outer, SECOND);
+    app.act("start");
+    app.wait_for("start", 1);
+    rest(&app, SECOND);
     camera.fall_silent();
-    rest(&outer, 4 * SECOND);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
-    let warnings = outer.warnings();
+    rest(&app, 4 * SECOND);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
+    let warnings = app.warnings();
     assert_eq!(warnings, Vec::<String>::new());
     assert_eq!(file::codecs(&path).unwrap(), ["h264", "opus"]);
-    let kept = outer.kept();
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let kept = app.kept();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 25e6,
@@ -283,27 +286,27 @@ fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
 #[test]
 fn another_codec_than_asked_for_is_decoded_and_encoded() {
     let (_directory, path) = place_for("other.webm");
-    let outer = Outer::new("video/webm;codecs=vp8,vorbis", &path);
-    let camera = Live::camera(&outer, "camera", X264);
-    let microphone = Live::microphone(&outer, "microphone", "voaacenc");
-    outer.set_state(gst::State::Playing);
+    let app = App::new("video/webm;codecs=vp8,vorbis", &path);
+    let camera = Live::camera(&app, "camera", X264);
+    let microphone = Live::microphone(&app, "microphone", "voaacenc");
+    app.set_state(gst::State::Playing);
     wait_flowing(&[&camera, &microphone]);
-    outer.act("start");
-    rest(&outer, SECOND);
-    outer.act("pause");
-    rest(&outer, 200 * MILLI);
-    outer.act("resume");
-    rest(&outer, SECOND);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.act("start");
+    rest(&app, SECOND);
+    app.act("pause");
+    rest(&app, 200 * MILLI);
+    app.act("resume");
+    rest(&app, SECOND);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     let mut codecs = file::codecs(&path).unwrap();
     codecs.sort();
     assert_eq!(codecs, ["vorbis", "vp8"]);
     file::decodes_quietly(&path).unwrap();
-    let kept = outer.kept();
-    let shown = sync::readable(&decode::pictures(&path, 0).unwrap()).unwrap();
+    let kept = app.kept();
+    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
     assert!(shown.len() > 50, "{}", shown.len());
     for (recorded, source) in shown {
         let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
@@ -318,7 +321,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
             "{source} at {recorded}, due {due}"
         );
     }
-    let sound = decode::sound(&path, 0, Some(48_000)).unwrap();
+    let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let length = sound.len() as f64 / 48_000.0 * 1e9;
     assert!(
         (length - kept.total() as f64).abs() < 80e6,
@@ -329,8 +332,8 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
 #[test]
 fn pads_come_and_go_from_any_thread_in_any_state() {
     let (_directory, path) = place_for("busy.webm");
-    let outer = Outer::new("", &path);
-    let camera = Live::camera(&outer, "camera", "identity");
+    let app = App::new("", &path);
+    let camera = Live::camera(&app, "camera", "identity");
     for state in [
         gst::State::Null,
         gst::State::Ready,
@@ -339,10 +342,10 @@ fn pads_come_and_go_from_any_thread_in_any_state() {
         gst::State::Paused,
         gst::State::Playing,
     ] {
-        outer.set_state(state);
+        app.set_state(state);
         std::thread::scope(|scope| {
             for thread in 0..4 {
-                let recorder = &outer.recorder;
+                let recorder = &app.recorder;
                 scope.spawn(move || {
                     let template = if thread % 2 == 0 {
                         "audio_%u"
@@ -366,14 +369,14 @@ fn pads_come_and_go_from_any_thread_in_any_state() {
                 });
             }
         });
-        assert_eq!(outer.recorder.num_sink_pads(), 1, "in {state:?}");
+        assert_eq!(app.recorder.num_sink_pads(), 1, "in {state:?}");
     }
     wait_flowing(&[&camera]);
-    outer.act("start");
-    rest(&outer, 500 * MILLI);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    outer.set_state(gst::State::Null);
+    app.act("start");
+    rest(&app, 500 * MILLI);
+    app.act("stop");
+    app.wait_for("stop", 1);
+    app.set_state(gst::State::Null);
     file::decodes_quietly(&path).unwrap();
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
 }
@@ -381,15 +384,15 @@ fn pads_come_and_go_from_any_thread_in_any_state() {
 #[test]
 fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
     let (_directory, path) = place_for("changed.webm");
-    let outer = Outer::new("", &path);
-    let camera = Live::camera(&outer, "camera", "identity");
-    let microphone = Live::microphone(&outer, "microphone", "identity");
-    outer.set_state(gst::State::Playing);
+    let app = App::new("", &path);
+    let camera = Live::camera(&app, "camera", "identity");
+    let microphone = Live::microphone(&app, "microphone", "identity");
+    app.set_state(gst::State::Playing);
     wait_flowing(&[&camera, &microphone]);
-    outer.act("start");
-    outer.wait_for("start", 1);
-    rest(&outer, SECOND);
-    let recorder = &outer.recorder;
+    app.act("start");
+    app.wait_for("start", 1);
+    rest(&app, SECOND);
+    let recorder = &app.recorder;
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
@@ -398,10 +401,10 @@ fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
             });
         }
     });
-    outer.wait_for("stop", 1);
-    let errors = outer.heard().iter().filter(|h| h.name == "error").count();
+    app.wait_for("stop", 1);
+    let errors = app.events().iter().filter(|h| h.name == "error").count();
     assert_eq!(errors, 1);
-    outer.set_state(gst::State::Null);
+    app.set_state(gst::State::Null);
     file::decodes_quietly(&path).unwrap();
     for stream in ["v:0", "a:0"] {
         let length = seconds_of(&path, stream);

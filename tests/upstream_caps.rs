@@ -2,8 +2,8 @@
 
 mod common;
 
+use common::app::{DEADLINE, init};
 use common::judge::file;
-use common::outer::{DEADLINE, init};
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;

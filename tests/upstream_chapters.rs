@@ -2,10 +2,10 @@
 
 mod common;
 
+use common::app::init;
 use common::harness::media::{chapters, run};
 use common::harness::{DEADLINE, wait_for};
 use common::judge::file;
-use common::outer::init;
 use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;

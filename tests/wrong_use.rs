@@ -6,7 +6,8 @@ use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds, recordings};
 use common::harness::media::{assert_plays, sound};
 use common::harness::{
-    Feed, Kind, Outer, QUIET, Recorder, Rig, State, assert_error, code, expect_error, make_recorder,
+    BusMessage, Feed, Kind, QUIET, Recorder, Rig, State, assert_error, code, expect_error,
+    make_recorder,
 };
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -284,8 +285,8 @@ fn a_pad_requested_in_mid_recording_names_itself_and_loses_nothing() {
     let (bytes, _) = check_recording(&events);
     let path = rig.save("before.wav", &bytes);
     assert_eq!(sound(&path, 0).len(), 48_000, "all before the new pad");
-    rig.outer.wait("a warning", |all| {
-        all.iter().any(|m| matches!(m, Outer::Warning { .. }))
+    rig.bus.wait("a warning", |all| {
+        all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
     });
 }
 

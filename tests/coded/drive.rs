@@ -1,56 +1,56 @@
 //! Recordings of encoded streams that begin between key frames and have a pause, and what is due of them.
 
 use super::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, assert_copied, play_until};
+use crate::common::app::App;
+pub use crate::common::app::place_for;
 use crate::common::judge::{decode, file, kept::Kept, sync};
-use crate::common::outer::Outer;
-pub use crate::common::outer::place_for;
 use gst::prelude::*;
 use std::path::Path;
 
 /// Plays a stream of three seconds with a start between key frames and a pause.
-pub fn drive(outer: &Outer, playing: &mut Playing) -> Kept {
+pub fn drive(app: &App, playing: &mut Playing) -> Kept {
     let actions = [
         ("start", 310),
         ("pause", 1_250),
         ("resume", 1_710),
         ("stop", 2_850),
     ];
-    drive_by(outer, playing, &actions)
+    drive_by(app, playing, &actions)
 }
 
 /// Plays a stream of three seconds, with each action at its time in milliseconds; the last is `stop`.
-pub fn drive_by(outer: &Outer, playing: &mut Playing, actions: &[(&str, u64)]) -> Kept {
-    outer.set_state(gst::State::Playing);
+pub fn drive_by(app: &App, playing: &mut Playing, actions: &[(&str, u64)]) -> Kept {
+    app.set_state(gst::State::Playing);
     let mut now = 0;
     for (action, at) in actions {
         play_until(&mut [playing], now, at * MILLI);
         now = at * MILLI;
-        outer.act(action);
+        app.act(action);
     }
     play_until(&mut [playing], now, 4 * SECOND);
     playing.feed.end();
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    outer.kept()
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    app.kept()
 }
 
 /// Records the first `length` of a stream, without a pause.
-pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (Outer, Playing) {
-    let outer = Outer::new("", path);
-    let mut playing = Playing::new(&outer, template, coded);
-    outer.set_state(gst::State::Playing);
-    outer.act("start");
+pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (App, Playing) {
+    let app = App::new("", path);
+    let mut playing = Playing::new(&app, template, coded);
+    app.set_state(gst::State::Playing);
+    app.act("start");
     play_until(&mut [&mut playing], 0, length);
-    outer.act("stop");
-    outer.wait_for("stop", 1);
-    assert_eq!(outer.warnings(), Vec::<String>::new());
-    (outer, playing)
+    app.act("stop");
+    app.wait_for("stop", 1);
+    assert_eq!(app.warnings(), Vec::<String>::new());
+    (app, playing)
 }
 
 /// That each picture says the time at which it is shown.
 pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
     file::decodes_quietly(path).unwrap();
-    let pictures = sync::readable(&decode::pictures(path, 0).unwrap()).unwrap();
+    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
         assert!(
@@ -64,7 +64,7 @@ pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
 /// Records `given`, of which `coded` is another form, and judges packets and pictures.
 pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
     let (_directory, path) = place_for(name);
-    let outer = Outer::new("", &path);
+    let app = App::new("", &path);
     let caps = coded.caps.clone();
     let video = caps.structure(0).unwrap().name().starts_with("video/");
     let (template, stream) = if video {
@@ -74,13 +74,13 @@ pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) 
     };
     let mut playing = match given {
         Some(given) => {
-            let mut playing = Playing::new(&outer, template, given);
+            let mut playing = Playing::new(&app, template, given);
             playing.all = coded.buffers;
             playing
         }
-        None => Playing::new(&outer, template, coded),
+        None => Playing::new(&app, template, coded),
     };
-    let kept = drive(&outer, &mut playing);
+    let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
     assert!(due.len() > 15, "{} are due", due.len());
     assert_copied(&path, stream, &due, payload);

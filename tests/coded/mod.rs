@@ -4,10 +4,10 @@
 
 pub mod drive;
 
+use crate::common::app::{App, init};
 use crate::common::harness::{Feed, media};
 use crate::common::judge::kept::Kept;
-use crate::common::outer::{Outer, init};
-use crate::common::signal::{Sound, tag};
+use crate::common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::collections::VecDeque;
 use std::path::Path;
@@ -84,7 +84,7 @@ pub fn audio(encoder: &str, length: u32) -> Coded {
         length * 10
     );
     encode(&source, encoder, |pad| {
-        tag::audio(pad, Sound::Noise, 48_000);
+        tag::audio(pad, AudioSignal::Noise, 48_000);
     })
 }
 
@@ -118,9 +118,9 @@ pub struct Playing {
 }
 
 impl Playing {
-    pub fn new(outer: &Outer, template: &str, coded: Coded) -> Self {
+    pub fn new(app: &App, template: &str, coded: Coded) -> Self {
         Playing {
-            feed: Feed::of_caps(&outer.recorder, template, coded.caps.clone()),
+            feed: Feed::of_caps(&app.recorder, template, coded.caps.clone()),
             caps: coded.caps,
             rest: coded.buffers.iter().cloned().collect(),
             all: coded.buffers,

@@ -8,7 +8,7 @@ pub mod plugin;
 pub mod source;
 
 pub use feed::Feed;
-pub use log::{Event, Kind, Log, Outer, State};
+pub use log::{BusMessage, Event, Kind, Log, State};
 pub use source::Track;
 
 use gst::prelude::*;
@@ -74,7 +74,7 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
         if Instant::now() >= end {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -169,7 +169,7 @@ pub struct Rig {
     /// The events as element messages brought them.
     pub messages: Log<Event>,
     /// EOS, ERROR and WARNING messages on the pipeline's bus.
-    pub outer: Log<Outer>,
+    pub bus: Log<BusMessage>,
     /// A folder of this test's own, removed with the rig.
     pub folder: tempfile::TempDir,
     flows: Mutex<Vec<(String, Arc<AtomicU64>)>>,
@@ -186,15 +186,15 @@ impl Rig {
         let signals = Log::new("signals");
         log::follow_signals(&recorder, &signals);
         let messages = Log::new("bus messages");
-        let outer = Log::new("outer bus");
-        log::follow_bus(&pipeline, &recorder, &messages, &outer);
+        let bus = Log::new("pipeline bus");
+        log::follow_bus(&pipeline, &recorder, &messages, &bus);
 
         Rig {
             pipeline,
             recorder,
             signals,
             messages,
-            outer,
+            bus,
             folder: tempfile::tempdir().expect("a temporary folder"),
             flows: Mutex::default(),
             _watchdog: watchdog(),
@@ -274,11 +274,11 @@ impl Rig {
     pub fn set_state(&self, state: gst::State) {
         self.pipeline
             .set_state(state)
-            .unwrap_or_else(|e| panic!("{state:?}: {e}; bus: {:?}", self.outer.all()));
+            .unwrap_or_else(|e| panic!("{state:?}: {e}; bus: {:?}", self.bus.all()));
         let (result, current, _) = self
             .pipeline
             .state(gst::ClockTime::from_seconds(DEADLINE.as_secs()));
-        result.unwrap_or_else(|e| panic!("{state:?}: {e}; bus: {:?}", self.outer.all()));
+        result.unwrap_or_else(|e| panic!("{state:?}: {e}; bus: {:?}", self.bus.all()));
         assert_eq!(current, state);
     }
 
@@ -330,7 +330,7 @@ impl Rig {
     /// Asserts that no ERROR, WARNING or EOS reached the pipeline's bus.
     #[track_caller]
     pub fn assert_quiet_bus(&self) {
-        let all = self.outer.all();
+        let all = self.bus.all();
         assert!(all.is_empty(), "on the pipeline's bus: {all:?}");
     }
 
@@ -338,10 +338,10 @@ impl Rig {
     #[track_caller]
     pub fn assert_no_bus_error(&self) {
         let errors: Vec<_> = self
-            .outer
+            .bus
             .all()
             .into_iter()
-            .filter(|m| matches!(m, Outer::Error { .. }))
+            .filter(|m| matches!(m, BusMessage::Error { .. }))
             .collect();
         assert!(errors.is_empty(), "on the pipeline's bus: {errors:?}");
     }

@@ -1,6 +1,6 @@
 //! Records with `keep`, and what had to be converted all the same.
 
-use super::outer::Outer;
+use super::app::App;
 use gst::prelude::*;
 use std::path::Path;
 
@@ -9,19 +9,18 @@ pub const ALL: &str = "depth+chroma+alpha+pixel-aspect";
 
 /// Records `source` to its end; what `stats` says has been converted of its only track.
 pub fn record_keeping(source: &str, mime_type: &str, keep: &str, path: &Path) -> Vec<String> {
-    let outer = Outer::new(mime_type, path);
-    outer.recorder.set_property_from_str("keep", keep);
-    outer.recorder.set_property("autostart", true);
-    outer
-        .recorder
+    let app = App::new(mime_type, path);
+    app.recorder.set_property_from_str("keep", keep);
+    app.recorder.set_property("autostart", true);
+    app.recorder
         .set_property("video-bits-per-second", 8_000_000u32);
-    let from = outer.source(source);
-    from.link(&outer.pad("video_%u")).unwrap();
-    outer.set_state(gst::State::Playing);
-    outer.wait_for("stop", 1);
-    let stats = outer.recorder.property::<gst::Structure>("stats");
-    outer.set_state(gst::State::Null);
-    assert_eq!(outer.warnings(), Vec::<String>::new(), "{mime_type}");
+    let from = app.source(source);
+    from.link(&app.pad("video_%u")).unwrap();
+    app.set_state(gst::State::Playing);
+    app.wait_for("stop", 1);
+    let stats = app.recorder.property::<gst::Structure>("stats");
+    app.set_state(gst::State::Null);
+    assert_eq!(app.warnings(), Vec::<String>::new(), "{mime_type}");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
     let track = tracks.first().unwrap().get::<gst::Structure>().unwrap();
     let converted = track.get::<gst::Array>("converted").unwrap();

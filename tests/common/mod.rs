@@ -2,6 +2,7 @@
 //! back, and the pipeline around the recorder.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+pub mod app;
 pub mod asleep;
 pub mod beside;
 pub mod broken;
@@ -14,7 +15,6 @@ pub mod killed;
 pub mod leaks;
 pub mod network;
 pub mod order;
-pub mod outer;
 pub mod past;
 pub mod replay;
 pub mod signal;

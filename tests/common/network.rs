@@ -1,7 +1,7 @@
 //! RTP over a network of this machine's that loses, delays and reorders packets, and is away now and then.
 
+use super::app::App;
 use super::chance::Chance;
-use super::outer::Outer;
 use gst::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -96,12 +96,12 @@ pub fn free_port() -> u16 {
 
 /// What comes at a port: of a sender that begins anew rtpbin makes another pad, which takes the place of the first.
 /// `caps` are those of the packets.
-pub fn receive(outer: &Outer, port: u16, caps: &str, depay: &str) -> gst::Pad {
-    let source = outer.source(&format!(
+pub fn receive(app: &App, port: u16, caps: &str, depay: &str) -> gst::Pad {
+    let source = app.source(&format!(
         "rtpbin name=rtp{port} latency=400 udpsrc name=in{port} port={port} ! \
          rtp{port}.recv_rtp_sink_0 funnel name=all{port} ! {depay}"
     ));
-    let element = |name: &str| outer.pipeline.by_name(&format!("{name}{port}")).unwrap();
+    let element = |name: &str| app.pipeline.by_name(&format!("{name}{port}")).unwrap();
     let caps: gst::Caps = caps.parse().unwrap();
     element("in").set_property("caps", caps);
     let session: glib::Object = element("rtp").emit_by_name("get-internal-session", &[&0u32]);

@@ -1,9 +1,9 @@
 //! A recorder that keeps the past of live sources, and what is to be in its recordings.
 
+use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within};
 use super::judge::kept::Kept;
 use super::judge::{file, parts, sync, whole};
-use super::outer::{DEADLINE, Heard, Outer, SMALL, STEREO, until};
-use super::signal::{Sound, tag};
+use super::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ const FRAME: u64 = 1_000_000_000 / 30;
 
 /// A recorder that keeps the past of live sources.
 pub struct Bench {
-    pub outer: Outer,
+    pub outer: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
     pub pictures: Option<tag::PictureLog>,
@@ -25,7 +25,7 @@ impl Bench {
     pub fn new(mime_type: &str, extension: &str, past: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let location = directory.path().join(format!("%d.{extension}"));
-        let outer = Outer::new(mime_type, &location);
+        let outer = App::new(mime_type, &location);
         outer.recorder.set_property("pre-record-time", past);
         Self {
             outer,
@@ -40,7 +40,7 @@ impl Bench {
         let source = self.outer.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        self.clock = Some(tag::audio(&source, Sound::Counted, 48_000));
+        self.clock = Some(tag::audio(&source, AudioSignal::Counted, 48_000));
         source.link(&self.outer.pad("audio_%u")).unwrap();
     }
 
@@ -48,7 +48,7 @@ impl Bench {
         let source = self.outer.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        self.clock = Some(tag::audio(&source, Sound::Noise, 48_000));
+        self.clock = Some(tag::audio(&source, AudioSignal::Noise, 48_000));
         source.link(&self.outer.pad("audio_%u")).unwrap();
     }
 
@@ -84,7 +84,7 @@ impl Bench {
 
     pub fn play(&self) {
         self.outer.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || self
+        assert!(holds_within(DEADLINE, || self
             .clock
             .as_ref()
             .is_none_or(|c| c.runs())));
@@ -105,9 +105,9 @@ impl Bench {
         called
     }
 
-    pub fn stopped(&self, recordings: usize) -> Vec<Heard> {
+    pub fn stopped(&self, recordings: usize) -> Vec<BusEvent> {
         self.outer.wait_for("stop", recordings);
-        let heard = self.outer.heard();
+        let heard = self.outer.events();
         heard.into_iter().filter(|h| h.name == "stop").collect()
     }
 
@@ -133,7 +133,7 @@ impl Bench {
         let parts = parts::told(&self.outer);
         assert!(parts.len() >= least, "{parts:?}");
         parts::follow_each_other(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
-        let pictures = sync::readable(&parts::pictures(&parts).unwrap()).unwrap();
+        let pictures = sync::readable(&parts::video(&parts).unwrap()).unwrap();
         sync::shows(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
         for part in &parts {
             file::decodes_quietly(&part.path).unwrap();
@@ -141,7 +141,7 @@ impl Bench {
     }
 
     /// Judges a finished recording of noise and pictures.
-    pub fn judge_webm(&self, number: usize, stop: &Heard) {
+    pub fn judge_webm(&self, number: usize, stop: &BusEvent) {
         let kept = kept(stop);
         let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
         println!("{number}: {kept:?} {found:?}");
@@ -149,7 +149,7 @@ impl Bench {
 }
 
 /// What should be in a recording, by its last message.
-pub fn kept(stop: &Heard) -> Kept {
+pub fn kept(stop: &BusEvent) -> Kept {
     let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
     let intervals = intervals.iter().map(|interval| {
         let interval = interval.get::<gst::Structure>().unwrap();
@@ -163,8 +163,8 @@ pub fn kept(stop: &Heard) -> Kept {
 }
 
 /// Where each recording began.
-pub fn begins(outer: &Outer) -> Vec<u64> {
-    let heard = outer.heard();
+pub fn begins(outer: &App) -> Vec<u64> {
+    let heard = outer.events();
     let starts = heard.iter().filter(|h| h.name == "start");
     starts.map(|h| h.running_time).collect()
 }

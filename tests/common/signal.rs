@@ -18,7 +18,7 @@ pub fn sample_time(index: u64, rate: u32) -> u64 {
 
 /// The two ways a sound can tell its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sound {
+pub enum AudioSignal {
     /// Every sample is its own number: to be read from lossless recordings.
     Counted,
     /// A noise that is different at every instant: to be read from lossy recordings.

@@ -1,8 +1,8 @@
 //! One recording of a type, fed by hand as fast as it is taken, with a pause in it: noise for sound and
 //! pictures that carry their time.
 
+use super::app::{App, DEADLINE};
 use super::judge::kept::Kept;
-use super::outer::{DEADLINE, Outer};
 use super::signal::feed::{Feed, Upstream, stamped};
 use super::signal::{noise, picture, sample_time};
 use gst::prelude::*;
@@ -113,15 +113,15 @@ pub fn take_with(
 ) -> Take {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("recording");
-    let outer = Outer::new(&recipe.mime_type, &path);
-    outer.recorder.set_property("blob-messages", true);
+    let app = App::new(&recipe.mime_type, &path);
+    app.recorder.set_property("blob-messages", true);
     // What is judged is the recording, not how fast this machine drains slow encoders beside other work.
     let patience = DEADLINE.as_nanos() as u64;
-    outer.recorder.set_property("stop-timeout", patience);
+    app.recorder.set_property("stop-timeout", patience);
     for (name, value) in &recipe.properties {
-        outer.recorder.set_property_from_str(name, value);
+        app.recorder.set_property_from_str(name, value);
     }
-    prepare(&outer.recorder);
+    prepare(&app.recorder);
     let audio_info = gst_audio::AudioInfo::builder(gst_audio::AudioFormat::S16le, RATE, 2)
         .build()
         .unwrap();
@@ -133,16 +133,15 @@ pub fn take_with(
         ))
         .build()
         .unwrap();
-    let feed =
-        |template, caps: gst::Caps| Feed::new(&outer.pad(template), &caps, Upstream::NotLive);
-    outer.set_state(gst::State::Ready);
+    let feed = |template, caps: gst::Caps| Feed::new(&app.pad(template), &caps, Upstream::NotLive);
+    app.set_state(gst::State::Ready);
     let sound = recipe
         .audio
         .then(|| feed("audio_%u", audio_info.to_caps().unwrap()));
     let pictures = recipe
         .video
         .then(|| feed("video_%u", video_info.to_caps().unwrap()));
-    outer.set_state(gst::State::Playing);
+    app.set_state(gst::State::Playing);
 
     let mut calls = recipe.calls.clone();
     calls.insert(0, (recipe.from, "start"));
@@ -159,7 +158,7 @@ pub fn take_with(
             _ => seen,
         };
         if next >= at {
-            outer.act(action);
+            app.act(action);
             calls.next();
             if action == "stop" {
                 break;
@@ -169,7 +168,7 @@ pub fn take_with(
         match (&sound, &pictures) {
             (Some(sound), _) if next == heard => {
                 if pictures.is_none() {
-                    on_picture(&outer.recorder, heard);
+                    on_picture(&app.recorder, heard);
                 }
                 let buffer = match recipe.textured {
                     0 => noise::buffer(&audio_info, samples, BLOCK),
@@ -179,7 +178,7 @@ pub fn take_with(
                 samples += BLOCK;
             }
             (_, Some(pictures)) => {
-                on_picture(&outer.recorder, seen);
+                on_picture(&app.recorder, seen);
                 let end = recipe.picture(frames + 1);
                 let buffer = match recipe.textured {
                     0 => picture::buffer(&video_info, seen, end - seen),
@@ -192,8 +191,8 @@ pub fn take_with(
             _ => unreachable!("nothing to feed"),
         }
     }
-    outer.wait_for("stop", 1);
-    let stats = outer.recorder.property::<gst::Structure>("stats");
+    app.wait_for("stop", 1);
+    let stats = app.recorder.property::<gst::Structure>("stats");
     let encoders = stats
         .get::<gst::Array>("tracks")
         .unwrap()
@@ -203,18 +202,18 @@ pub fn take_with(
             (track.get("pad").unwrap(), track.get("encoder").unwrap())
         })
         .collect();
-    let heard = outer.heard();
-    let blobs = blobs(&outer);
+    let heard = app.events();
+    let blobs = blobs(&app);
     let start = heard.iter().find(|h| h.name == "start").expect("a start");
     let actual = start.fields.get::<String>("mime-type").unwrap();
     let errors: Vec<_> = heard.iter().filter(|h| h.name == "error").collect();
     assert!(errors.is_empty(), "{}: {errors:?}", recipe.mime_type);
-    let warnings = outer.warnings();
-    outer.set_state(gst::State::Null);
+    let warnings = app.warnings();
+    app.set_state(gst::State::Null);
     Take {
         actual,
         path,
-        kept: outer.kept(),
+        kept: app.kept(),
         sources,
         encoders,
         blobs,
@@ -224,8 +223,8 @@ pub fn take_with(
 }
 
 /// The blobs in the messages so far.
-pub fn blobs(outer: &Outer) -> Vec<Blob> {
-    let heard = outer.heard().into_iter();
+pub fn blobs(app: &App) -> Vec<Blob> {
+    let heard = app.events().into_iter();
     let data = heard.filter(|message| message.name == "data-available");
     let blobs = data.map(|message| {
         let sample = message.fields.get::<gst::Sample>("sample").unwrap();

@@ -1,8 +1,8 @@
 //! Recordings of inputs made by hand: pads fed from the test's own thread, read back afterwards.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
+use crate::common::app::App;
 use crate::common::judge::{decode, file, samples};
-use crate::common::outer::Outer;
 use crate::common::signal::{counted, noise, picture};
 use gst::prelude::*;
 use gst_audio::{AudioFormat, AudioInfo};
@@ -25,7 +25,7 @@ pub const PICTURES: &str = "video/x-matroska;codecs=vp8";
 
 /// S16LE stereo, as counted sound has to be.
 pub fn stereo(rate: u32) -> AudioInfo {
-    crate::common::outer::init();
+    crate::common::app::init();
     AudioInfo::builder(AudioFormat::S16le, rate, 2)
         .build()
         .unwrap()
@@ -37,7 +37,7 @@ pub fn small() -> VideoInfo {
 }
 
 pub fn size(width: u32, height: u32) -> VideoInfo {
-    crate::common::outer::init();
+    crate::common::app::init();
     VideoInfo::builder(VideoFormat::I420, width, height)
         .fps(gst::Fraction::new(25, 1))
         .build()
@@ -137,7 +137,7 @@ pub fn hiss(info: &AudioInfo, first: u64, samples: u64) -> gst::Buffer {
 
 /// One recording of hand-made input.
 pub struct Take {
-    pub outer: Outer,
+    pub app: App,
     _folder: tempfile::TempDir,
     pub path: PathBuf,
 }
@@ -151,32 +151,32 @@ impl Take {
             _ => "take.webm",
         });
         Take {
-            outer: Outer::new(mime, &path),
+            app: App::new(mime, &path),
             _folder: folder,
             path,
         }
     }
 
     pub fn sound(&self, info: &AudioInfo, live: Option<u64>) -> Source {
-        Source::new(&self.outer.pad("audio_%u"), &info.to_caps().unwrap(), live)
+        Source::new(&self.app.pad("audio_%u"), &info.to_caps().unwrap(), live)
     }
 
     pub fn pictures(&self, info: &VideoInfo, live: Option<u64>) -> Source {
-        Source::new(&self.outer.pad("video_%u"), &info.to_caps().unwrap(), live)
+        Source::new(&self.app.pad("video_%u"), &info.to_caps().unwrap(), live)
     }
 
     /// PLAYING, and recording from the first instant on.
     pub fn roll(&self) {
-        self.outer.set_state(gst::State::Playing);
-        self.outer.act("start");
+        self.app.set_state(gst::State::Playing);
+        self.app.act("start");
     }
 
     /// Waits until it has ended, without a warning.
     #[track_caller]
     pub fn wrap(&self) {
-        self.outer.wait_for("stop", 1);
-        self.outer.set_state(gst::State::Null);
-        let heard = self.outer.heard();
+        self.app.wait_for("stop", 1);
+        self.app.set_state(gst::State::Null);
+        let heard = self.app.events();
         let error = heard.iter().find(|event| event.name == "error");
         let error = error.map(|event| event.fields.get::<glib::Error>("error"));
         assert!(error.is_none(), "{error:?}");
@@ -185,17 +185,17 @@ impl Take {
     /// What is heard on sound track `track`.
     #[track_caller]
     pub fn heard(&self, track: usize) -> Vec<samples::AudioSpan> {
-        samples::spans(&decode::sound(&self.path, track, None).unwrap())
+        samples::spans(&decode::audio(&self.path, track, None).unwrap())
     }
 
     /// What is seen, equal neighbours joined: recorded time and the picture's own, in ms; `None`
     /// is not a picture of the test's (black).
     #[track_caller]
     pub fn seen(&self) -> Vec<(u64, Option<u64>)> {
-        let pictures = decode::pictures(&self.path, 0).unwrap();
+        let pictures = decode::video(&self.path, 0).unwrap();
         let ms = |time: f64| (time / 1e6).round() as u64;
         let mut seen: Vec<_> = pictures
-            .list
+            .frames
             .iter()
             .map(|p| (ms(p.recorded), p.source.map(|s| ms(s as f64))))
             .collect();

@@ -169,7 +169,7 @@ pub fn sample_bytes(sample: &gst::Sample) -> Vec<u8> {
 
 /// What came over the pipeline's bus beside the recorder's events.
 #[derive(Clone, Debug)]
-pub enum Outer {
+pub enum BusMessage {
     Eos,
     Error { from: String, error: glib::Error },
     Warning { from: String, error: glib::Error },
@@ -340,28 +340,28 @@ pub fn follow_signals(recorder: &gst::Element, log: &Log<Event>) {
     }
 }
 
-/// Writes every event message of `recorder` into `events`, and what else the bus brings into `outer`.
+/// Writes every event message of `recorder` into `events`, and what else the bus brings into `others`.
 pub fn follow_bus(
     pipeline: &gst::Pipeline,
     recorder: &gst::Element,
     events: &Log<Event>,
-    outer: &Log<Outer>,
+    others: &Log<BusMessage>,
 ) {
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let recorder = recorder.downgrade();
-    let (events, outer) = (events.clone(), outer.clone());
+    let (events, others) = (events.clone(), others.clone());
     bus.set_sync_handler(move |_, message| {
         let from = message
             .src()
             .map(|src| src.name().to_string())
             .unwrap_or_default();
         match message.view() {
-            gst::MessageView::Eos(_) => outer.push(Outer::Eos),
-            gst::MessageView::Error(m) => outer.push(Outer::Error {
+            gst::MessageView::Eos(_) => others.push(BusMessage::Eos),
+            gst::MessageView::Error(m) => others.push(BusMessage::Error {
                 from,
                 error: m.error(),
             }),
-            gst::MessageView::Warning(m) => outer.push(Outer::Warning {
+            gst::MessageView::Warning(m) => others.push(BusMessage::Warning {
                 from,
                 error: m.error(),
             }),

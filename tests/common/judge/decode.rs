@@ -9,7 +9,7 @@ const DEADLINE: &str = "120";
 
 /// Decoded sound, all channels interleaved, each sample widened to 32 bits.
 #[derive(Debug)]
-pub struct Sound {
+pub struct DecodedAudio {
     pub rate: u32,
     pub channels: usize,
     pub samples: Vec<i32>,
@@ -17,7 +17,7 @@ pub struct Sound {
     pub blocks: Vec<(u64, f64)>,
 }
 
-impl Sound {
+impl DecodedAudio {
     /// Samples in each channel.
     pub fn len(&self) -> u64 {
         (self.samples.len() / self.channels.max(1)) as u64
@@ -50,7 +50,7 @@ impl Sound {
 
 /// One decoded picture.
 #[derive(Debug)]
-pub struct Picture {
+pub struct DecodedFrame {
     /// Recorded time in nanoseconds.
     pub recorded: f64,
     /// The time in nanoseconds that the picture itself says, if it can be read.
@@ -59,10 +59,10 @@ pub struct Picture {
 
 /// Decoded pictures in order.
 #[derive(Debug)]
-pub struct Pictures {
+pub struct DecodedVideo {
     pub width: usize,
     pub height: usize,
-    pub list: Vec<Picture>,
+    pub frames: Vec<DecodedFrame>,
 }
 
 fn ffmpeg(file: &Path, arguments: &[&str]) -> Verdict<Output> {
@@ -100,7 +100,7 @@ fn number<T: std::str::FromStr>(line: &str, key: &str) -> Verdict<T> {
 }
 
 /// Decodes audio track `track` of `file`, at its own rate or at `rate`.
-pub fn sound(file: &Path, track: usize, rate: Option<u32>) -> Verdict<Sound> {
+pub fn audio(file: &Path, track: usize, rate: Option<u32>) -> Verdict<DecodedAudio> {
     let map = format!("0:a:{track}");
     let filter = match rate {
         Some(rate) => format!("aresample={rate},ashowinfo"),
@@ -108,7 +108,7 @@ pub fn sound(file: &Path, track: usize, rate: Option<u32>) -> Verdict<Sound> {
     };
     let output = ffmpeg(file, &["-map", &map, "-af", &filter, "-f", "s32le"])?;
     let log = String::from_utf8_lossy(&output.stderr);
-    let mut sound = Sound {
+    let mut audio = DecodedAudio {
         rate: 0,
         channels: 0,
         samples: output
@@ -123,25 +123,25 @@ pub fn sound(file: &Path, track: usize, rate: Option<u32>) -> Verdict<Sound> {
         .lines()
         .filter(|l| l.contains("_ashowinfo_") && l.contains(" n:"))
     {
-        sound.rate = number(line, "rate")?;
-        sound.channels = number(line, "channels")?;
+        audio.rate = number(line, "rate")?;
+        audio.channels = number(line, "channels")?;
         // Inside the filter graph, stamps of sound count samples.
         let pts: i64 = number(line, "pts")?;
-        let time = pts as f64 * 1e9 / f64::from(sound.rate);
-        sound.blocks.push((first, time));
+        let time = pts as f64 * 1e9 / f64::from(audio.rate);
+        audio.blocks.push((first, time));
         first += number::<u64>(line, "nb_samples")?;
     }
-    if sound.blocks.is_empty() {
+    if audio.blocks.is_empty() {
         return Err(format!("no sound in {}:\n{log}", file.display()));
     }
-    if first != sound.len() {
-        return Err(format!("{first} samples announced, {} read", sound.len()));
+    if first != audio.len() {
+        return Err(format!("{first} samples announced, {} read", audio.len()));
     }
-    Ok(sound)
+    Ok(audio)
 }
 
 /// Decodes video track `track` of `file` and reads every picture.
-pub fn pictures(file: &Path, track: usize) -> Verdict<Pictures> {
+pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
     let map = format!("0:v:{track}");
     let output = ffmpeg(
         file,
@@ -189,16 +189,16 @@ pub fn pictures(file: &Path, track: usize) -> Verdict<Pictures> {
             pictures.len()
         ));
     }
-    let list = pictures
+    let frames = pictures
         .zip(times)
-        .map(|(grey, recorded)| Picture {
+        .map(|(grey, recorded)| DecodedFrame {
             recorded,
             source: crate::common::signal::picture::read(grey, width, height),
         })
         .collect();
-    Ok(Pictures {
+    Ok(DecodedVideo {
         width,
         height,
-        list,
+        frames,
     })
 }

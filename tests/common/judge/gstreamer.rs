@@ -1,13 +1,13 @@
 //! A recording as GStreamer's own demuxers, parsers and decoders decode it, with the times that they give.
 
 use super::Verdict;
-use super::decode::{Picture, Pictures, Sound};
+use super::decode::{DecodedAudio, DecodedFrame, DecodedVideo};
 use gst::prelude::*;
 use std::path::Path;
 
 /// Runs `decodebin` and what follows it; each buffer with its stamp in nanoseconds.
 fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict<()> {
-    super::super::outer::init();
+    super::super::app::init();
     let line = format!("filesrc name=in ! decodebin ! {line} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&line).map_err(|err| format!("{line}: {err}"))?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
@@ -46,26 +46,26 @@ fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict
 }
 
 /// Decodes the video of `file` into this size, and reads every picture.
-pub fn pictures(file: &Path, width: usize, height: usize) -> Verdict<Pictures> {
-    let mut list = Vec::new();
+pub fn video(file: &Path, width: usize, height: usize) -> Verdict<DecodedVideo> {
+    let mut frames = Vec::new();
     let line = format!(
         "videoconvert ! videoscale add-borders=false ! \
          video/x-raw,format=GRAY8,width={width},height={height},pixel-aspect-ratio=1/1"
     );
     decoded(file, &line, |grey, recorded| {
         let source = crate::common::signal::picture::read(grey, width, height);
-        list.push(Picture { recorded, source });
+        frames.push(DecodedFrame { recorded, source });
     })?;
-    Ok(Pictures {
+    Ok(DecodedVideo {
         width,
         height,
-        list,
+        frames,
     })
 }
 
 /// Decodes the audio of `file` at 48 kHz in stereo.
-pub fn sound(file: &Path) -> Verdict<Sound> {
-    let mut sound = Sound {
+pub fn audio(file: &Path) -> Verdict<DecodedAudio> {
+    let mut audio = DecodedAudio {
         rate: 48_000,
         channels: 2,
         samples: Vec::new(),
@@ -73,15 +73,15 @@ pub fn sound(file: &Path) -> Verdict<Sound> {
     };
     let line = "audioconvert ! audioresample ! audio/x-raw,format=S32LE,rate=48000,channels=2,layout=interleaved";
     decoded(file, line, |bytes, time| {
-        sound.blocks.push((sound.len(), time));
+        audio.blocks.push((audio.len(), time));
         let samples = bytes.chunks_exact(4);
-        sound
+        audio
             .samples
             .extend(samples.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     })?;
-    if sound.is_empty() {
+    if audio.is_empty() {
         Err(format!("no sound in {}", file.display()))
     } else {
-        Ok(sound)
+        Ok(audio)
     }
 }

@@ -1,8 +1,8 @@
 //! Judges the parts of a recording one after the other, as if they were one.
 
-use super::decode::{self, Pictures, Sound};
+use super::decode::{self, DecodedAudio, DecodedVideo};
 use super::{Verdict, file};
-use crate::common::outer::Outer;
+use crate::common::app::App;
 use std::path::PathBuf;
 
 /// What `mediarecorder-part` says of one.
@@ -18,8 +18,8 @@ pub struct Part {
 }
 
 /// The parts that have been told, in order.
-pub fn told(outer: &Outer) -> Vec<Part> {
-    let heard = outer.heard();
+pub fn told(app: &App) -> Vec<Part> {
+    let heard = app.events();
     let parts = heard.iter().filter(|heard| heard.name == "part");
     parts
         .map(|heard| {
@@ -79,10 +79,10 @@ pub fn follow_each_other(parts: &[Part], duration: u64, tolerance: f64) -> Verdi
 }
 
 /// The sound of all parts, one after the other.
-pub fn sound(parts: &[Part], rate: Option<u32>) -> Verdict<Sound> {
-    let mut all: Option<Sound> = None;
+pub fn audio(parts: &[Part], rate: Option<u32>) -> Verdict<DecodedAudio> {
+    let mut all: Option<DecodedAudio> = None;
     for part in parts {
-        let next = decode::sound(&part.path, 0, rate).map_err(|err| format!("{part:?}: {err}"))?;
+        let next = decode::audio(&part.path, 0, rate).map_err(|err| format!("{part:?}: {err}"))?;
         match &mut all {
             None => all = Some(next),
             Some(all) => {
@@ -99,16 +99,16 @@ pub fn sound(parts: &[Part], rate: Option<u32>) -> Verdict<Sound> {
 }
 
 /// The pictures of all parts, one after the other, in recorded time.
-pub fn pictures(parts: &[Part]) -> Verdict<Pictures> {
-    let mut all: Option<Pictures> = None;
+pub fn video(parts: &[Part]) -> Verdict<DecodedVideo> {
+    let mut all: Option<DecodedVideo> = None;
     for part in parts {
-        let mut next = decode::pictures(&part.path, 0).map_err(|err| format!("{part:?}: {err}"))?;
-        for picture in &mut next.list {
+        let mut next = decode::video(&part.path, 0).map_err(|err| format!("{part:?}: {err}"))?;
+        for picture in &mut next.frames {
             picture.recorded += part.timecode as f64;
         }
         match &mut all {
             None => all = Some(next),
-            Some(all) => all.list.extend(next.list),
+            Some(all) => all.frames.extend(next.frames),
         }
     }
     all.ok_or_else(|| "no parts".into())

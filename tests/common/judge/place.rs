@@ -4,7 +4,7 @@
 //! gives the place to within a third of a millisecond; then the correlation at the full rate, with a
 //! parabola through its peak, gives a fraction of a sample.
 
-use super::decode::Sound;
+use super::decode::DecodedAudio;
 use super::kept::Kept;
 use super::{Verdict, seconds};
 use crate::common::signal::noise;
@@ -159,7 +159,7 @@ fn signs(values: &[bool]) -> Vec<u64> {
 }
 
 /// Finds the place of every window of a decoded noise, in a source of `horizon` nanoseconds.
-pub fn places(sound: &Sound, horizon: f64) -> Verdict<Vec<Place>> {
+pub fn places(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Place>> {
     if sound.rate != RATE {
         return Err(format!("noise is read at {RATE} Hz, not {}", sound.rate));
     }

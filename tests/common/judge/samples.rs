@@ -1,6 +1,6 @@
 //! Judges counted sound: every sample of a lossless recording, one by one.
 
-use super::decode::Sound;
+use super::decode::DecodedAudio;
 use super::kept::Kept;
 use super::{Verdict, seconds};
 use crate::common::signal::counted::{self, Reading};
@@ -34,7 +34,7 @@ impl AudioSpan {
 }
 
 /// Reads a decoded counted sound.
-pub fn spans(sound: &Sound) -> Vec<AudioSpan> {
+pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
     let mut spans: Vec<AudioSpan> = Vec::new();
     for (frame, at) in sound.samples.chunks_exact(sound.channels).zip(0u64..) {
         let reading = counted::read(frame);
@@ -85,7 +85,7 @@ const HALF: f64 = 0.52;
 ///   the grid, not a leak.
 /// - As many samples as the grid has in the total recorded time, so no drift.
 pub fn sound_is_continuous_but_for(
-    sound: &Sound,
+    sound: &DecodedAudio,
     kept: &Kept,
     clock: &SampleClock,
 ) -> Verdict<Exactness> {

@@ -1,6 +1,6 @@
 //! Compares picture and sound, and pictures with what should be on show.
 
-use super::decode::{Picture, Pictures};
+use super::decode::{DecodedFrame, DecodedVideo};
 use super::kept::Kept;
 use super::place::{HALF_WINDOW, Place};
 use super::{Verdict, seconds};
@@ -17,18 +17,18 @@ pub struct Offset {
 }
 
 /// Every picture's recorded and source time.
-pub fn readable(pictures: &Pictures) -> Verdict<Vec<(f64, f64)>> {
+pub fn readable(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
     if let Some(pair) = pictures
-        .list
+        .frames
         .windows(2)
         .find(|w| w[0].recorded > w[1].recorded)
     {
         return Err(format!("stamps of pictures go back: {pair:?}"));
     }
     pictures
-        .list
+        .frames
         .iter()
-        .map(|Picture { recorded, source }| {
+        .map(|DecodedFrame { recorded, source }| {
             let source = source
                 .ok_or_else(|| format!("the picture at {} cannot be read", seconds(*recorded)))?;
             Ok((*recorded, source as f64))

@@ -21,7 +21,7 @@ pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Ex
     check(clock.stumbles() == 0, || {
         "the source itself was not continuous".to_string()
     })?;
-    let sound = decode::sound(path, 0, None)?;
+    let sound = decode::audio(path, 0, None)?;
     let exactness = samples::sound_is_continuous_but_for(&sound, kept, clock)?;
     let said = file::duration(path)?;
     check((said - kept.total() as f64).abs() < 1e6, || {
@@ -48,7 +48,7 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
     let total = kept.total() as f64;
     let horizon = kept.intervals.last().ok_or("nothing kept")?.1 as f64 + 1e9;
 
-    let sound = decode::sound(path, 0, Some(48000))?;
+    let sound = decode::audio(path, 0, Some(48000))?;
     let holes = sound.holes(1.5e6);
     check(holes.is_empty(), || {
         format!("holes in the sound: {holes:?}")
@@ -65,7 +65,7 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
     let places = place::places(&sound, horizon)?;
     let worst = place::follows(&places, kept, WEBM)?;
 
-    let pictures = sync::readable(&decode::pictures(path, 0)?)?;
+    let pictures = sync::readable(&decode::video(path, 0)?)?;
     let begins = pictures.first().ok_or("no pictures")?.0;
     check(begins.abs() < WEBM, || {
         format!("pictures begin at {}", seconds(begins))

@@ -1,6 +1,6 @@
 //! Probes that write time over what the test sources produce.
 
-use super::{Sound, counted, noise, picture};
+use super::{AudioSignal, counted, noise, picture};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -103,7 +103,7 @@ fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<u64> {
 
 /// Writes `sound` over every buffer of raw audio on `pad`, by its running time. `rate` is that of
 /// the pad's caps.
-pub fn audio(pad: &gst::Pad, sound: Sound, rate: u32) -> SampleClock {
+pub fn audio(pad: &gst::Pad, signal: AudioSignal, rate: u32) -> SampleClock {
     let clock = SampleClock {
         rate,
         anchors: Arc::default(),
@@ -125,9 +125,9 @@ pub fn audio(pad: &gst::Pad, sound: Sound, rate: u32) -> SampleClock {
         let index = clock.take(time as f64, samples);
         let start = clock.time_of(index);
         let mut map = buffer.map_writable().expect("writable memory");
-        match sound {
-            Sound::Counted => counted::fill(&info, index, &mut map),
-            Sound::Noise => noise::fill(&info, start, &mut map),
+        match signal {
+            AudioSignal::Counted => counted::fill(&info, index, &mut map),
+            AudioSignal::Noise => noise::fill(&info, start, &mut map),
         }
         gst::PadProbeReturn::Ok
     });

@@ -1,16 +1,13 @@
 //! The application around the recorder: a pipeline, calls of actions, and what the bus says.
 
-pub use super::harness::init;
-use super::signal::{Sound, tag};
+pub use super::harness::{DEADLINE, holds_within, init};
+use super::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-/// Longest wait for anything that should come by itself.
-pub const DEADLINE: Duration = Duration::from_secs(30);
 
 /// Raw audio and video that nothing has to convert.
 pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
@@ -28,18 +25,6 @@ pub fn act(recorder: &gst::Element, action: &str) {
     if let Some(error) = recorder.emit_by_name::<Option<glib::Error>>(action, &[]) {
         panic!("{action}: {error}");
     }
-}
-
-/// Waits until `condition` holds; FALSE if it does not before the deadline.
-pub fn until(deadline: Duration, mut condition: impl FnMut() -> bool) -> bool {
-    let end = Instant::now() + deadline;
-    while !condition() {
-        if Instant::now() >= end {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    true
 }
 
 /// Calls actions from the source's own thread, each before the buffer with its number goes on.
@@ -67,7 +52,7 @@ pub type Steps = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
 /// An event of the recorder, from the bus.
 #[derive(Clone, Debug)]
-pub struct Heard {
+pub struct BusEvent {
     /// `start`, `pause`, …
     pub name: String,
     pub running_time: u64,
@@ -76,16 +61,16 @@ pub struct Heard {
 
 /// A pipeline with a recorder in it.
 #[derive(Debug)]
-pub struct Outer {
+pub struct App {
     pub pipeline: gst::Pipeline,
     pub recorder: gst::Element,
     bus: gst::Bus,
-    heard: RefCell<Vec<Heard>>,
+    events: RefCell<Vec<BusEvent>>,
     warnings: RefCell<Vec<String>>,
     ended: RefCell<bool>,
 }
 
-impl Outer {
+impl App {
     pub fn new(mime_type: &str, location: &Path) -> Self {
         init();
         let recorder = gst::ElementFactory::make("mediarecorder")
@@ -100,7 +85,7 @@ impl Outer {
             pipeline,
             recorder,
             bus,
-            heard: RefCell::default(),
+            events: RefCell::default(),
             warnings: RefCell::default(),
             ended: RefCell::default(),
         }
@@ -128,13 +113,13 @@ impl Outer {
         let audio = self.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
-        let clock = tag::audio(&audio, Sound::Noise, 48000);
+        let clock = tag::audio(&audio, AudioSignal::Noise, 48000);
         let video = self.source(&format!("videotestsrc is-live=true ! {SMALL}"));
         let log = tag::video(&video);
         audio.link(&self.pad("audio_%u")).unwrap();
         video.link(&self.pad("video_%u")).unwrap();
         self.set_state(gst::State::Playing);
-        assert!(until(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+        assert!(holds_within(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
         (clock, log)
     }
 
@@ -144,7 +129,7 @@ impl Outer {
         let source = self.source(&format!(
             "audiotestsrc is-live={live} {number} samplesperbuffer=480 ! {STEREO}"
         ));
-        let clock = tag::audio(&source, Sound::Counted, 48000);
+        let clock = tag::audio(&source, AudioSignal::Counted, 48000);
         source.link(&self.pad("audio_%u")).unwrap();
         (source, clock)
     }
@@ -184,7 +169,7 @@ impl Outer {
     }
 
     /// Takes what the bus has; an ERROR fails the test.
-    fn listen(&self, patience: Duration) {
+    fn poll_bus(&self, patience: Duration) {
         let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
         let Some(message) = self.bus.timed_pop(patience) else {
             return;
@@ -206,12 +191,12 @@ impl Outer {
                 let fields = element.structure();
                 let name = fields.and_then(|s| s.name().strip_prefix("mediarecorder-"));
                 if let (Some(name), Some(fields)) = (name, fields) {
-                    let heard = Heard {
+                    let event = BusEvent {
                         name: name.to_string(),
                         running_time: fields.get("running-time").expect("every event has it"),
                         fields: fields.to_owned(),
                     };
-                    self.heard.borrow_mut().push(heard);
+                    self.events.borrow_mut().push(event);
                 }
             }
             _ => (),
@@ -220,29 +205,29 @@ impl Outer {
 
     /// Waits until `condition` holds, hearing the bus; fails the test at the deadline.
     #[track_caller]
-    fn hear_until(&self, what: &str, condition: impl Fn() -> bool) {
+    fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + DEADLINE;
         while !condition() {
             let left = end.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
                 "no {what}; heard: {:?}, warned: {:?}",
-                self.heard
+                self.events
                     .borrow()
                     .iter()
                     .map(|h| h.name.clone())
                     .collect::<Vec<_>>(),
                 self.warnings.borrow()
             );
-            self.listen(left);
+            self.poll_bus(left);
         }
     }
 
     /// Waits for the event `name` to have come `count` times.
     #[track_caller]
     pub fn wait_for(&self, name: &str, count: usize) {
-        self.hear_until(name, || {
-            self.heard
+        self.wait_until(name, || {
+            self.events
                 .borrow()
                 .iter()
                 .filter(|h| h.name == name)
@@ -254,31 +239,31 @@ impl Outer {
     /// Waits for EOS of the whole pipeline.
     #[track_caller]
     pub fn wait_eos(&self) {
-        self.hear_until("EOS", || *self.ended.borrow());
+        self.wait_until("EOS", || *self.ended.borrow());
     }
 
     /// Everything heard so far, what is still on the bus included.
-    pub fn heard(&self) -> Vec<Heard> {
+    pub fn events(&self) -> Vec<BusEvent> {
         while self.bus.have_pending() {
-            self.listen(Duration::ZERO);
+            self.poll_bus(Duration::ZERO);
         }
-        self.heard.borrow().clone()
+        self.events.borrow().clone()
     }
 
     pub fn warnings(&self) -> Vec<String> {
-        self.heard();
+        self.events();
         self.warnings.borrow().clone()
     }
 
     /// TRUE if EOS has come on the bus.
     pub fn ended(&self) -> bool {
-        self.heard();
+        self.events();
         *self.ended.borrow()
     }
 
     /// Name and running time of all cuts, in the order of the events.
     pub fn cuts(&self) -> Vec<(String, u64)> {
-        self.heard()
+        self.events()
             .into_iter()
             .filter(|h| matches!(h.name.as_str(), "start" | "pause" | "resume" | "stop"))
             .map(|h| (h.name, h.running_time))
@@ -292,7 +277,7 @@ impl Outer {
     }
 }
 
-impl Drop for Outer {
+impl Drop for App {
     fn drop(&mut self) {
         let _ = self.pipeline.set_state(gst::State::Null);
     }
