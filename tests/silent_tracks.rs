@@ -7,7 +7,7 @@ mod common;
 use coded::{Coded, MILLI, ORIGIN, SECOND, audio, video};
 use common::app::App;
 use common::chance::{long, skipped};
-use common::judge::{self, decode, gstreamer, place, sync};
+use common::judge::{self, decode, gstreamer, parts, place, sync};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -102,9 +102,12 @@ fn due(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
     (list, shown)
 }
 
-/// A recording, and what was in its file just before the silent track came back.
+/// A recording, and a copy of its (first) file from just before the silent track returned.
 struct Recording {
     path: PathBuf,
+    parts: Vec<parts::Part>,
+    /// Recorded time.
+    length: u64,
     meanwhile: PathBuf,
     shown: Vec<u64>,
     filled: [u64; 2],
@@ -122,11 +125,13 @@ fn filled(outer: &App, pad: &str) -> u64 {
     track.unwrap().get("filled").unwrap()
 }
 
-fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Recording {
+/// Records to a file of this name, which may contain `%d`.
+fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(format!("silent.{extension}"));
-    let meanwhile = folder.path().join(format!("meanwhile.{extension}"));
-    let outer = App::new("", &path);
+    let outer = App::new("", &folder.path().join(name));
+    let name = name.replace("%d", "0");
+    let path = folder.path().join(&name);
+    let meanwhile = folder.path().join(format!("meanwhile-{name}"));
     outer.recorder.set_property("autostart", true);
     outer.recorder.set_property("max-queue-time", plan.patience);
     let source = |caps: &gst::Caps, template: &str| {
@@ -179,6 +184,8 @@ fn record(plan: &Plan, extension: &str, pictures: &Coded, sound: &Coded) -> Reco
     assert!(!outer.events().iter().any(|event| event.name == "error"));
     Recording {
         path,
+        parts: parts::told(&outer),
+        length: outer.kept().total(),
         meanwhile,
         shown,
         filled,
@@ -351,7 +358,8 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
                 running.push((
                     what,
                     scope.spawn(move || {
-                        let recording = record(&plan, extension, &pictures, &sound);
+                        let recording =
+                            record(&plan, &format!("silent.{extension}"), &pictures, &sound);
                         (plan, recording)
                     }),
                 ));
@@ -386,7 +394,7 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
         patience,
     };
     let sound = audio(OPUS, u32::try_from(length * 10 / SECOND).unwrap());
-    let recording = record(&plan, extension, &pictures, &sound);
+    let recording = record(&plan, &format!("silent.{extension}"), &pictures, &sound);
     for pictures in [
         decode::video(&recording.path, 0).unwrap(),
         gstreamer::video(&recording.path, 320, 240).unwrap(),
@@ -456,7 +464,7 @@ fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
         silent: &[Kind::Video],
         patience: SECOND,
     };
-    let recording = record(&plan, "ogv", &video(VP8, 120), &audio(OPUS, 40));
+    let recording = record(&plan, "silent.ogv", &video(VP8, 120), &audio(OPUS, 40));
     let [warning] = &recording.warnings[..] else {
         panic!("{:?}", recording.warnings);
     };
@@ -467,6 +475,53 @@ fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
     assert_eq!(decode::video(&recording.path, 0).unwrap().frames.len(), 30);
     let sound = decode::audio(&recording.path, 0, Some(48_000)).unwrap();
     assert!(sound.len() > 3_800 * 48, "{}", sound.len());
+}
+
+/// The packets of one stream in all parts, as MD5 sums.
+fn packets(parts: &[parts::Part], stream: &str) -> Vec<String> {
+    let packets = parts
+        .iter()
+        .flat_map(|part| coded::packets(&part.path, stream));
+    packets.map(|packet| packet.md5).collect()
+}
+
+#[test]
+fn a_track_for_which_nothing_can_stand_in_returns_in_the_next_part() {
+    let plan = Plan {
+        length: 7 * SECOND,
+        away: (2 * SECOND, 5_200 * MILLI),
+        silent: &[Kind::Video],
+        patience: SECOND,
+    };
+    let sound = audio(OPUS, 70);
+    let recording = record(&plan, "silent-%d.ogv", &video(VP8, 210), &sound);
+    assert_eq!(recording.warnings, Vec::<String>::new());
+    let files = &recording.parts;
+    assert_eq!(files.len(), 2, "{files:?}");
+    parts::follow_each_other(files, recording.length, 40e6).unwrap();
+    // The part begins with the keyframe.
+    let key_frame = recording.shown.iter().find(|at| **at > plan.away.1);
+    let begins = files[1].timecode as f64;
+    assert!(
+        (begins - *key_frame.unwrap() as f64).abs() < 3e6,
+        "{files:?}"
+    );
+    let shown = new_pictures(&parts::pictures(files).unwrap());
+    let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
+    let due = recording.shown.iter().map(|source| source / MILLI);
+    assert_eq!(sources.collect::<Vec<_>>(), due.collect::<Vec<_>>());
+    for (recorded, source) in shown {
+        assert!((recorded - source).abs() < 3e6, "{source} at {recorded}");
+    }
+    // The other track loses nothing.
+    let md5 = |buffer: &gst::Buffer| coded::md5(&buffer.map_readable().unwrap());
+    let due: Vec<_> = sound.buffers.iter().map(md5).collect();
+    assert_eq!(packets(files, "a:0"), due);
+    assert!(
+        recording.filled[0].abs_diff(plan.away.1 - plan.away.0) < 600 * MILLI,
+        "{:?} ns were filled",
+        recording.filled
+    );
 }
 
 #[test]

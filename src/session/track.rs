@@ -350,6 +350,11 @@ impl Track {
         matches!(&lock(&self.inner).gate, Some(Gate::Encoded(gate)) if gate.has_silence())
     }
 
+    /// Whether its gaps can be filled in the file of its part.
+    pub fn is_fillable(&self) -> bool {
+        !self.is_encoded() || self.takes_gaps() || self.has_silence()
+    }
+
     /// Whether there is a current frame that can be repeated.
     pub fn has_current_frame(&self) -> bool {
         matches!(&lock(&self.inner).gate, Some(Gate::Video(gate)) if gate.has_current_frame())

@@ -35,7 +35,8 @@ impl Coordinator {
             live: track.is_live(),
             latency: track.latency(),
             encoded: track.is_encoded(),
-            fillable: !track.is_encoded() || track.takes_gaps() || track.has_silence(),
+            // Where the file cannot represent the gap, the next part can begin with the track's return.
+            fillable: track.is_fillable() || session.settings.may_split,
             has_current_frame: track.has_current_frame(),
             // A track whose queue is full is not waited for.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
@@ -143,7 +144,16 @@ impl Coordinator {
             match action {
                 Action::LeaveBehind { .. } => self.leave_behind(session, track),
                 Action::Fill { until, .. } => {
-                    if track.is_connected() {
+                    if track.is_connected() && !track.is_fillable() {
+                        track.leave_part();
+                        gst::info!(
+                            CAT,
+                            id = &session.label,
+                            "Track {} is absent, and its gap cannot be filled: it leaves the part",
+                            track.name()
+                        );
+                    }
+                    if track.is_connected() || track.has_left_part() {
                         self.away.push(index);
                     }
                     gst::debug!(
@@ -173,16 +183,16 @@ impl Coordinator {
         }
     }
 
-    /// Ends an encoded track that is missing and cannot be filled, since the muxer would wait for it. (Where the
-    /// recording may be split, this is where to begin a part without it.)
+    /// Ends an encoded track that is missing and cannot be filled, since the muxer would wait for it, and no other part
+    /// may begin.
     fn leave_behind(&self, session: &Session, track: &Track) {
         if !track.is_connected() {
             return;
         }
         session.warn(format!(
             "No data on {} for {} ms, unlike on other tracks, and this container has nothing to fill its track with: \
-             it ends here, the others continue. In video/x-matroska or video/mp4 it could return. If its frames are \
-             that rare, increase max-queue-time.",
+             it ends here, the others continue. In video/x-matroska or video/mp4, or in a new part (%d in location), it \
+             could return. If its frames are that rare, increase max-queue-time.",
             track.name(),
             session.settings.patience().as_millis()
         ));

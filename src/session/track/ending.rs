@@ -119,6 +119,19 @@ impl Track {
         self.backpressure.wake();
     }
 
+    /// Ends it in its current part; it resumes in the next one, which begins when its media returns.
+    pub fn leave_part(&self) {
+        let mut inner = lock(&self.inner);
+        inner.in_file.leave_part();
+        inner.outlet().close();
+        self.backpressure.wake();
+    }
+
+    /// Whether it has left its current part, and its media has not returned.
+    pub fn has_left_part(&self) -> bool {
+        lock(&self.inner).in_file.has_left_part()
+    }
+
     /// The part is finished and its pipeline has been taken down.
     pub fn forget_part(&self, part: usize) {
         let mut inner = lock(&self.inner);

@@ -1,4 +1,5 @@
-//! What the file of a copied track's part cannot hold. There the next part begins, if one may.
+//! What the file of a copied track's part cannot hold: other media, or a gap. The next part begins after that, if one
+//! may.
 
 use crate::{
     formats::{self, Recorded, Rung},
@@ -23,8 +24,10 @@ pub struct InFile {
     recorded: Option<Recorded>,
     /// Running times at which it needs a new part.
     splits: VecDeque<Ns>,
-    /// The next media needs a new part.
+    /// The next media needs a new part, since its caps have changed.
     is_due: bool,
+    /// The track has ended in the file of its part, since it is absent. It resumes in a new part.
+    has_left: bool,
 }
 
 impl InFile {
@@ -57,9 +60,25 @@ impl InFile {
         }
     }
 
+    /// Ends the track in the file of its part, until it returns.
+    pub fn leave_part(&mut self) {
+        self.has_left = true;
+    }
+
+    /// Whether it has left the part, and has not returned.
+    pub fn has_left_part(&self) -> bool {
+        self.has_left
+    }
+
+    /// The track enters the next part.
+    pub fn enter_part(&mut self) {
+        self.has_left = false;
+    }
+
     /// Media arrives at this running time.
     pub fn note_media(&mut self, running: Ns) {
-        if std::mem::take(&mut self.is_due) {
+        let is_due = std::mem::take(&mut self.is_due);
+        if std::mem::take(&mut self.has_left) || is_due {
             self.splits.push_back(running);
         }
     }

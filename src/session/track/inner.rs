@@ -97,6 +97,7 @@ impl Inner {
             gate.begin_part(self.begin);
         }
         self.looked = None;
+        self.in_file.enter_part();
         true
     }
 
