@@ -112,6 +112,30 @@ fn another_codec_goes_on_in_the_next_part_as_it_came() {
     assert_pictures(&files, 3 * PART);
 }
 
+#[test]
+fn another_codec_in_a_pause_continues_in_the_next_part() {
+    let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(HVC, 2)];
+    let (_folder, outer) = take("take-%d.mkv");
+    let source = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
+    outer.set_state(gst::State::Playing);
+    for (stream, action) in streams.iter().zip([None, Some("pause"), Some("resume")]) {
+        action.map(|action| outer.act(action));
+        if action == Some("pause") {
+            source.caps(&stream.caps);
+        }
+        stream.buffers.iter().for_each(|b| source.push(b.clone()));
+    }
+    source.end();
+    outer.wait_for("stop", 1);
+    assert_eq!(outer.warnings(), Vec::<String>::new());
+    let files = parts::told(&outer);
+    assert_eq!(files.len(), 2, "{files:?}");
+    for (file, stream) in files.iter().zip([&streams[0], &streams[2]]) {
+        assert_payloads(&file.path, "v:0", &stream.buffers);
+    }
+    parts::follow_each_other(&files, outer.kept().total(), 5e6).unwrap();
+}
+
 /// Nothing of the one can be made into the other: without parts the track would end.
 #[test]
 fn other_codebooks_go_on_in_the_next_part() {

@@ -82,7 +82,7 @@ pub struct Timeline {
     seams: Vec<Seam>,
     /// The current part ends here or later: not resolved yet.
     split: Option<Ns>,
-    /// Splits that were requested after that, in order.
+    /// Splits that were requested after that, or before the start of their interval is resolved; in order.
     later_splits: Vec<Ns>,
     /// Maximum recorded time per part.
     max_size_time: Ns,
@@ -317,6 +317,9 @@ impl Timeline {
             }
             interval.limit(max_duration);
             before = *interval;
+        }
+        if self.split.is_none() {
+            self.place_later_splits();
         }
         Some(applied)
     }

@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     log::{CAT, time},
-    model::{Error, timeline::Ns},
+    model::{
+        Error,
+        timeline::{Ns, Timeline},
+    },
     output::Store,
 };
 use std::{
@@ -79,15 +82,24 @@ impl Session {
     /// Several splits in one pause, or before the frame at which the first of them ends the part, count as one. A split
     /// without any media recorded since the previous one is ignored.
     pub fn split_now(self: &Arc<Self>) -> bool {
+        self.split_where(|_, now| now)
+    }
+
+    /// Ends the current part after a failure. While a resume waits for its start, that is the cut that began the pause.
+    pub(super) fn end_part(self: &Arc<Self>) {
+        self.split_where(|t, now| t.pending().map_or(now, |(_, start)| start));
+    }
+
+    fn split_where(self: &Arc<Self>, at: impl FnOnce(&Timeline, Ns) -> Ns) -> bool {
         let mut list = lock(&self.part_list);
         if lock(&self.control).over {
             return false;
         }
         self.prepare(&mut list);
         let (asked, at, has_ended) = self.timeline.write(|timeline| {
-            let (now, part) = (self.now(), timeline.part());
-            let asked = timeline.split(now) || timeline.split_later(now);
-            (asked, now, timeline.part() > part)
+            let at = at(timeline, self.now());
+            let asked = timeline.split(at) || timeline.split_later(at);
+            (asked, at, timeline.resolve_split_in_pause().is_some())
         });
         if asked {
             gst::info!(CAT, id = &self.label, "To be split at {}", time(at));

@@ -1,6 +1,6 @@
 //! Boundaries between the parts of a recording: instants shared by all tracks, like cuts, at which nothing is dropped.
 
-use super::{Ns, Timeline};
+use super::{Interval, Ns, Timeline};
 
 /// The end of a part, and the start of the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,32 +69,11 @@ impl Timeline {
             .saturating_sub(self.recorded_before(part))
     }
 
-    /// Ends the current part at `at`, or at a later instant to be set by [`Timeline::resolve_split`]. While paused, and
-    /// while a resume waits for its start, that is the cut that began the pause. FALSE if nothing has been recorded in
-    /// the part, a split is pending already, or the recording has ended.
+    /// Ends the current part at `at`, or at a later instant to be set by [`Timeline::resolve_split`]. In a pause, that is
+    /// the cut that began the pause. Before the start of an interval is resolved, the split waits for that. FALSE if
+    /// nothing has been recorded in the part, a split is pending already, or the recording has ended.
     pub fn split(&mut self, at: Ns) -> bool {
-        let is_empty = self.recorded_at(at) <= self.recorded_before(self.part());
-        if self.stopped.is_some() || self.split.is_some() || is_empty {
-            return false;
-        }
-        let Some(last) = self.intervals.last() else {
-            return false;
-        };
-        if last.resolved && last.end.is_none() {
-            self.split = (at < self.latest_end(last)).then_some(at);
-            return self.split.is_some();
-        }
-        let Some(before) = self.resolved().last() else {
-            return false;
-        };
-        let Some(end) = before.end else {
-            return false;
-        };
-        self.begin_part(Seam {
-            running: end,
-            recorded: before.recorded_at(end),
-        });
-        true
+        self.stopped.is_none() && self.split.is_none() && self.place_split(at)
     }
 
     /// Ends the part after the pending split at `at` or later, unless that split turns out to be no earlier: then they
@@ -105,6 +84,43 @@ impl Timeline {
             self.later_splits.push(at);
         }
         is_later && self.stopped.is_none()
+    }
+
+    /// See [`Timeline::split`]; no split is pending.
+    fn place_split(&mut self, at: Ns) -> bool {
+        if self.pending().is_some_and(|(_, start)| at > start) {
+            if self.later_splits.last().is_none_or(|last| *last < at) {
+                self.later_splits.push(at);
+            }
+            return true;
+        }
+        if let Some(limit) = self.end_by_size_time().filter(|limit| *limit < at) {
+            self.split = Some(limit);
+            self.later_splits.push(at);
+            return true;
+        }
+        let Some((index, interval)) = self.interval_at(at) else {
+            return false;
+        };
+        if interval.recorded_at(at) <= self.recorded_before(self.part()) {
+            return false;
+        }
+        let is_last = index + 1 == self.intervals.len();
+        let end = self.end_of(interval);
+        let continues = !is_last || end < self.latest_end(interval) && self.stopped.is_none();
+        self.split = (at < end || continues).then_some(at);
+        self.split.is_some()
+    }
+
+    /// Places the splits that had to wait for the pending split, or for the start of an interval.
+    pub(super) fn place_later_splits(&mut self) {
+        for at in std::mem::take(&mut self.later_splits) {
+            if self.split.is_some() {
+                self.later_splits.push(at);
+            } else {
+                self.place_split(at);
+            }
+        }
     }
 
     /// The end of the interval at this running time.
@@ -138,11 +154,14 @@ impl Timeline {
         self.horizon.is_some_and(|at| from <= at && at <= to)
     }
 
-    /// Running time at which the current interval reaches a recorded time.
+    /// Running time at which a recorded time is reached, if no other cut follows.
     pub fn running_ahead(&self, recorded: Ns) -> Option<Ns> {
-        let last = self.intervals.last().filter(|last| last.resolved)?;
-        let ahead = recorded.saturating_sub(last.recorded);
-        Some(last.start.saturating_add(ahead))
+        let resolved = self.resolved();
+        let has_it = |i: &&Interval| i.recorded_end().is_none_or(|end| recorded < end);
+        let last = resolved.last().filter(|_| self.pending().is_none());
+        let interval = resolved.iter().find(has_it).or(last)?;
+        let ahead = recorded.saturating_sub(interval.recorded);
+        Some(interval.start.saturating_add(ahead))
     }
 
     /// The instant at or after which the part is to end, while unresolved.
@@ -177,7 +196,6 @@ impl Timeline {
     /// nothing is recorded after it: then the part does not end, and is the last.
     pub fn resolve_split(&mut self, at: Ns) -> Option<Seam> {
         let asked = self.split.take()?;
-        let later = std::mem::take(&mut self.later_splits);
         let (index, interval) = self.interval_at(asked)?;
         let end = self.end_of(interval);
         let at = at.max(asked).min(end);
@@ -191,12 +209,15 @@ impl Timeline {
             recorded: interval.recorded_at(at),
         };
         self.begin_part(seam);
-        for at in later.into_iter().filter(|at| *at > seam.running) {
-            if !self.split(at) {
-                self.split_later(at);
-            }
-        }
+        self.place_later_splits();
         Some(seam)
+    }
+
+    /// Resolves the pending split if it is in a pause. `None` if it is not.
+    pub fn resolve_split_in_pause(&mut self) -> Option<Seam> {
+        let asked = self.split?;
+        let end = self.end_at(asked).filter(|end| *end <= asked)?;
+        self.resolve_split(end)
     }
 
     fn begin_part(&mut self, seam: Seam) {
@@ -265,7 +286,8 @@ mod tests {
         let mut other = timeline.clone();
         // The first ends before the pause, so that the second comes with the resume.
         assert_eq!(timeline.resolve_split(125).unwrap().running, 125);
-        let seam = timeline.resolve_split(150).unwrap();
+        assert_eq!(timeline.pending_split(), Some(150));
+        let seam = timeline.resolve_split_in_pause().unwrap();
         assert_eq!(
             (seam.recorded, timeline.first_instant_of(2)),
             (30, Some(200))
@@ -284,13 +306,86 @@ mod tests {
         let mut timeline = Timeline::new(100, true);
         timeline.pause(130);
         assert!(timeline.split(150));
+        assert_eq!(timeline.hold(), Some(150));
+        assert_eq!(timeline.resolve_split_in_pause().unwrap().running, 130);
         assert!(!timeline.split(160), "they are one");
+        assert_eq!(timeline.resolve_split_in_pause(), None);
         assert_eq!(timeline.end_of_part(0).unwrap().running, 130);
         assert_eq!(timeline.first_instant_of(1), None);
         timeline.resume(200, true);
         assert_eq!(timeline.first_instant_of(1), Some(200));
         timeline.stop(210);
         assert_eq!((timeline.duration_of(0), timeline.duration_of(1)), (30, 10));
+    }
+
+    #[test]
+    fn splits_wait_until_the_start_is_resolved() {
+        let mut timeline = Timeline::new(0, false);
+        for at in [90, 110, 140, 155] {
+            assert!(timeline.split(at));
+        }
+        assert_eq!((timeline.pending_split(), timeline.hold()), (None, None));
+        timeline.pause(150);
+        assert!(timeline.split(160));
+        timeline.resume(200, true);
+        assert!(timeline.split(230));
+        assert!(timeline.split(250));
+        timeline.resolve(100, false);
+        assert_eq!(
+            timeline.pending_split(),
+            Some(110),
+            "90 is before the start"
+        );
+        assert_eq!(timeline.resolve_split(120).unwrap().recorded, 20);
+        assert_eq!(timeline.resolve_split(141).unwrap().recorded, 41);
+        assert_eq!(timeline.resolve_split_in_pause().unwrap().recorded, 50);
+        assert_eq!((timeline.pending_split(), timeline.part()), (None, 3));
+        timeline.stop(260);
+        timeline.resolve(240, true);
+        assert_eq!(timeline.pending_split(), Some(250), "230 is in the pause");
+        assert_eq!(timeline.resolve_split(252).unwrap().recorded, 62);
+        assert_eq!(timeline.duration_of(4), 8);
+    }
+
+    #[test]
+    fn splits_before_a_stop_are_not_lost() {
+        let mut timeline = Timeline::new(100, true);
+        assert!(timeline.split(110));
+        assert!(timeline.split_later(130));
+        timeline.stop(150);
+        assert!(!timeline.split_later(140));
+        assert_eq!(timeline.resolve_split(120).unwrap().running, 120);
+        assert_eq!(timeline.resolve_split(140).unwrap().running, 140);
+    }
+
+    #[test]
+    fn a_split_after_the_maximum_duration_of_a_part_comes_second() {
+        let mut timeline = Timeline::new(0, false).with_max_size_time(50);
+        assert!(timeline.split(160));
+        timeline.pause(130);
+        timeline.resume(150, true);
+        timeline.resolve(100, true);
+        assert_eq!(timeline.hold(), Some(160), "30 and 10 are no more than 50");
+        assert_eq!(timeline.resolve_split(160).unwrap().recorded, 40);
+        assert_eq!(timeline.hold(), Some(210));
+        assert!(timeline.split(230));
+        assert_eq!(timeline.pending_split(), Some(210));
+        assert_eq!(timeline.resolve_split(210).unwrap().recorded, 90);
+        assert_eq!(timeline.pending_split(), Some(230));
+    }
+
+    #[test]
+    fn the_maximum_duration_is_reached_before_a_pause() {
+        let mut timeline = Timeline::new(100, true).with_max_size_time(20);
+        timeline.pause(150);
+        timeline.resume(200, true);
+        assert_eq!(timeline.hold(), Some(120));
+        assert!(timeline.split_by_size_time(120));
+        assert_eq!(timeline.resolve_split(120).unwrap().recorded, 20);
+        assert_eq!(timeline.hold(), Some(140));
+        assert!(timeline.split_by_size_time(200));
+        assert_eq!(timeline.resolve_split(140).unwrap().recorded, 40);
+        assert_eq!(timeline.hold(), Some(210));
     }
 
     #[test]
@@ -362,19 +457,21 @@ mod tests {
     proptest! {
         #[test]
         fn every_recorded_instant_is_in_one_part(
-            steps in prop::collection::vec((0u8..6, 1u64..50), 0..60),
+            steps in prop::collection::vec((0u8..8, 1u64..50), 0..60),
             max_size_time in prop::sample::select(vec![7u64, 60, Ns::MAX]),
         ) {
-            let mut timeline = Timeline::new(100, true).with_max_size_time(max_size_time);
+            let mut timeline = Timeline::new(100, false).with_max_size_time(max_size_time);
             let mut now = 100;
             for (step, later) in steps {
                 now += later;
                 match step {
                     0 => { timeline.pause(now); }
-                    1 => { timeline.resume(now, true); }
+                    1 => { timeline.resume(now, later % 2 == 0); }
                     2 => { let _ = timeline.split(now) || timeline.split_later(now); }
                     3 => { timeline.resolve_split(now); }
                     4 => timeline.defer_split(now),
+                    5 => { timeline.resolve(now - later / 2, false); }
+                    6 => { timeline.resolve_split_in_pause(); }
                     _ => while timeline.split_by_size_time(now) && timeline.hold().is_some_and(|at| at <= now) {
                         let hold = timeline.hold().unwrap_or(now);
                         timeline.resolve_split(hold);
@@ -382,7 +479,8 @@ mod tests {
                 }
             }
             timeline.stop(now);
-            timeline.resolve_split(now);
+            while timeline.resolve(now, true).is_some() {}
+            while timeline.resolve_split(now).is_some() {}
             let parts = 0..=timeline.part();
             let durations: Vec<Ns> = parts.clone().map(|part| timeline.duration_of(part)).collect();
             prop_assert_eq!(durations.iter().sum::<Ns>(), timeline.duration());

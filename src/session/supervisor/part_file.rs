@@ -45,7 +45,7 @@ impl Supervisor {
 
     /// Ends the part as soon as possible. FALSE if no other can begin.
     pub(super) fn begin_next_part(&self) -> bool {
-        self.session.split_now();
+        self.session.end_part();
         self.session
             .timeline
             .read(|t| t.part() > self.part.number || t.pending_split().is_some())

@@ -68,7 +68,10 @@ impl Session {
         self.prepare_next();
         let asked = self.timeline.write(|t| {
             let earliest = self.now().min(horizon.unwrap_or(Ns::MAX));
-            let at = t.running_ahead(at)?.max(earliest);
+            // While a resume waits for its start, nothing more goes into the part.
+            let latest = t.pending().map_or(Ns::MAX, |(_, start)| start);
+            let at = t.running_ahead(at).unwrap_or(latest).max(earliest);
+            let at = at.min(latest);
             (t.part() == part.number && t.split(at)).then_some(at)
         });
         if let Some(at) = asked {

@@ -71,6 +71,10 @@ impl Coordinator {
             .timeline
             .read(|t| t.end_at(asked))
             .unwrap_or(Ns::MAX);
+        if end <= asked {
+            // In a pause.
+            return Some(end);
+        }
         // The pre-record encoder may start slowly, and only then is it known whether it makes keyframes.
         let is_due = |track: &Track| {
             track.is_kept() && !track.is_closed() && !track.is_ended() && track.caps().is_none()

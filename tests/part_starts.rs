@@ -1,0 +1,158 @@
+//! Splits that are requested before it is decided where the recording begins: while a track has no media yet, or no
+//! keyframe.
+
+mod common;
+mod inputs;
+
+use common::judge::{decode, parts, samples};
+use common::outer::{Outer, place_for};
+use gst::prelude::*;
+use inputs::*;
+
+/// One recording of hand-fed audio and video that are not live.
+struct Fed {
+    outer: Outer,
+    audio: Source,
+    video: Source,
+    _directory: tempfile::TempDir,
+}
+
+impl Fed {
+    fn new(autostart: bool, max_size_time: u64) -> Self {
+        let (_directory, path) = place_for("part-%d.mkv");
+        let outer = Outer::new(BOTH, &path);
+        outer.recorder.set_property("autostart", autostart);
+        outer.recorder.set_property("max-size-time", max_size_time);
+        let source = |template, caps| Source::new(&outer.pad(template), &caps, None);
+        let audio = source("audio_%u", stereo(48_000).to_caps().unwrap());
+        let video = source("video_%u", small().to_caps().unwrap());
+        outer.set_state(gst::State::Playing);
+        if !autostart {
+            outer.act("start");
+        }
+        Fed {
+            outer,
+            audio,
+            video,
+            _directory,
+        }
+    }
+
+    /// Pushes audio from one hundredth of a second to another.
+    fn audio(&self, from: u64, to: u64) {
+        (from..to).for_each(|n| self.audio.push(tick(n)));
+    }
+
+    /// Pushes so many frames, 40 ms each, from 0 on.
+    fn video(&self, frames: u64) {
+        (0..frames).for_each(|n| self.video.push(shot(&small(), n * FRAME)));
+    }
+
+    /// Ends both tracks, and waits for the end of the recording.
+    fn end(&self) -> Vec<parts::Part> {
+        self.audio.end();
+        self.video.end();
+        self.outer.wait_for("stop", 1);
+        assert_eq!(self.outer.warnings(), Vec::<String>::new());
+        let parts = parts::told(&self.outer);
+        let total = self.outer.kept().total();
+        parts::follow_each_other(&parts, total, 45e6).unwrap();
+        parts
+    }
+}
+
+/// The source samples of all parts, as (recorded, source, length), and their total length.
+fn heard(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
+    runs(&samples::spans(&parts::sound(parts, None).unwrap()))
+}
+
+/// Timestamps of the source frames of each part, in milliseconds.
+fn frames(parts: &[parts::Part]) -> Vec<Vec<u64>> {
+    let of_part = |part: &parts::Part| {
+        let pictures = decode::pictures(&part.path, 0).unwrap();
+        let sources = pictures.list.iter().map(|picture| picture.source.unwrap());
+        sources.map(|at| (at + MILLI / 2) / MILLI).collect()
+    };
+    parts.iter().map(of_part).collect()
+}
+
+fn starts(parts: &[parts::Part]) -> Vec<u64> {
+    parts.iter().map(|part| part.running_time / MILLI).collect()
+}
+
+#[test]
+fn a_split_before_the_start_is_decided_ends_a_part() {
+    for autostart in [true, false] {
+        let fed = Fed::new(autostart, 0);
+        // Nothing has been recorded.
+        if !autostart {
+            fed.outer.act("split-now");
+        }
+        fed.audio(0, 45);
+        fed.outer.act("split-now");
+        // Before the same frame.
+        fed.audio(45, 47);
+        fed.outer.act("split-now");
+        fed.audio(47, 75);
+        fed.outer.act("split-now");
+        fed.audio(75, 100);
+        fed.video(25);
+        let parts = fed.end();
+        assert_eq!(starts(&parts), [0, 480, 760], "autostart: {autostart}");
+        assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
+        let due = [0..12, 12..19, 19..25];
+        let due = due.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
+        assert_eq!(frames(&parts), due);
+    }
+}
+
+#[test]
+fn media_from_before_the_start_is_decided_fills_many_parts() {
+    let fed = Fed::new(true, 150 * MILLI);
+    fed.audio(0, 100);
+    fed.video(25);
+    let parts = fed.end();
+    assert_eq!(starts(&parts), [0, 160, 320, 480, 640, 800, 960]);
+    assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
+    assert_eq!(frames(&parts).concat().len(), 25);
+}
+
+#[test]
+fn a_split_before_the_start_is_decided_does_not_exceed_the_maximum_duration() {
+    let fed = Fed::new(true, 300 * MILLI);
+    fed.audio(0, 80);
+    fed.outer.act("split-now");
+    fed.audio(80, 100);
+    fed.video(25);
+    let parts = fed.end();
+    assert_eq!(starts(&parts), [0, 320, 640, 800]);
+    assert_eq!(heard(&parts), (vec![(0, 0, 48_000)], 48_000));
+}
+
+#[test]
+fn pauses_and_splits_before_the_start_is_decided() {
+    let fed = Fed::new(true, 0);
+    fed.audio(0, 20);
+    fed.outer.act("split-now");
+    fed.audio(20, 40);
+    fed.outer.act("pause");
+    fed.audio(40, 50);
+    fed.outer.act("split-now");
+    fed.audio(50, 52);
+    fed.outer.act("split-now");
+    fed.audio(52, 60);
+    fed.outer.act("resume");
+    fed.audio(60, 80);
+    fed.outer.act("split-now");
+    fed.audio(80, 100);
+    fed.outer.act("stop");
+    fed.video(30);
+    let parts = fed.end();
+    assert_eq!(starts(&parts), [0, 200, 600, 800]);
+    let spans = vec![(0, 0, 19_200), (19_200, 28_800, 19_200)];
+    assert_eq!(heard(&parts), (spans, 38_400));
+    let frames = frames(&parts);
+    let due = [0..5, 5..10, 15..20, 20..25];
+    let due = due.map(|frames| frames.map(|n| n * 40).collect::<Vec<u64>>());
+    assert_eq!(frames, due);
+}
