@@ -237,3 +237,48 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_quietly(&path).unwrap();
 }
+
+/// What an encoder with a lookahead holds when a recording ends comes out even if no more input arrives; the next
+/// recording goes on with an encoder that has been started again.
+#[test]
+fn an_encoder_with_a_lookahead_keeps_no_frame_of_a_recording_back() {
+    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let recorder = &bench.outer.recorder;
+    recorder.connect("encoder-setup", false, |values| {
+        let encoder = values[2].get::<gst::Element>().unwrap();
+        if encoder.factory().unwrap().name() == "vp8enc" {
+            encoder.set_property("lag-in-frames", 20i32);
+        }
+        None
+    });
+    bench.noise();
+    bench.raw_video();
+    let gate = Arc::new((Mutex::new(false), Condvar::new()));
+    let shut = gate.clone();
+    let pad = bench.outer.recorder.static_pad("video_0").unwrap();
+    pad.peer()
+        .unwrap()
+        .add_probe(gst::PadProbeType::BUFFER, move |_, _| {
+            let (closed, opened) = &*shut;
+            let closed = closed.lock().unwrap();
+            drop(opened.wait_while(closed, |closed| *closed).unwrap());
+            gst::PadProbeReturn::Ok
+        });
+    bench.play();
+    bench.rest(2500 * MILLI);
+    bench.start();
+    bench.rest(SECOND);
+    bench.outer.act("stop");
+    *gate.0.lock().unwrap() = true;
+    let first = bench.stopped(1).remove(0);
+    *gate.0.lock().unwrap() = false;
+    gate.1.notify_all();
+    bench.rest(2500 * MILLI);
+    bench.save();
+    let second = bench.stopped(2).remove(1);
+    bench.outer.set_state(gst::State::Null);
+    assert_eq!(bench.outer.warnings(), Vec::<String>::new());
+    for (number, stop) in [first, second].iter().enumerate() {
+        bench.judge_webm(number, stop);
+    }
+}

@@ -70,6 +70,29 @@ impl Front {
         })
     }
 
+    /// Drains its encoder, which then has to be started again: its track goes on.
+    pub fn drain(&self) {
+        if let Some(chain) = &*lock(&self.chain) {
+            *lock(&self.packets.drain) = Drain::Requested;
+            chain.drain();
+        }
+    }
+
+    /// The encoder that was to be drained is replaced.
+    pub fn cancel_drain(&self) {
+        *lock(&self.packets.drain) = Drain::None;
+    }
+
+    /// Whether its encoder has been drained by [`Front::drain`]. Returns that once.
+    pub fn take_drained(&self) -> bool {
+        let mut drain = lock(&self.packets.drain);
+        let is_done = *drain == Drain::Done;
+        if is_done {
+            *drain = Drain::None;
+        }
+        is_done
+    }
+
     /// Whether its encoder hangs. `now` has to advance between calls.
     pub fn hangs(&self, now: Duration, patience: Duration) -> bool {
         let chain = lock(&self.chain);
@@ -94,12 +117,22 @@ impl Drop for Front {
 /// What an element has reported: the encoder, if it was that, and the error.
 type Report = (Option<gst::Element>, Error);
 
+/// Whether an encoder is drained although its track goes on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Drain {
+    #[default]
+    None,
+    Requested,
+    Done,
+}
+
 /// Stores an encoder chain's output in the ring.
 pub struct Packets {
     keeping: Weak<Keeping>,
     track: u64,
     name: String,
     failures: Mutex<Vec<Report>>,
+    drain: Mutex<Drain>,
     /// Later output is discarded.
     cut: AtomicBool,
 }
@@ -111,6 +144,7 @@ impl Packets {
             track,
             name: name.to_owned(),
             failures: Mutex::default(),
+            drain: Mutex::default(),
             cut: AtomicBool::new(false),
         }
     }
@@ -150,6 +184,13 @@ impl PacketSink for Packets {
         let Some(keeping) = self.keeping() else {
             return;
         };
+        let mut drain = lock(&self.drain);
+        if *drain == Drain::Requested {
+            *drain = Drain::Done;
+            drop(drain);
+            return keeping.backpressure.wake();
+        }
+        drop(drain);
         if let Some(shelf) = lock(&keeping.rings).shelf_mut(self.track) {
             shelf.ended = true;
         }

@@ -1,7 +1,12 @@
 //! The keeper thread of a [`Keeping`]: creates and monitors encoders for raw video, repeats frames during gaps, and
 //! spills to a file what exceeds the memory limit.
 
-use super::{Keeping, KeptTrack, front::Front, spill::SpillFile};
+use super::{
+    Keeping, KeptTrack,
+    drain::{EncoderProgress, IdleEncoders},
+    front::Front,
+    spill::SpillFile,
+};
 use crate::{
     formats::{self, Plan, TrackInput},
     log::CAT,
@@ -73,6 +78,7 @@ struct Keeper<'a> {
     is_checked: bool,
     /// When a keyframe was last requested, per encoded track.
     asked: BTreeMap<u64, Ns>,
+    idle: IdleEncoders,
 }
 
 impl<'a> Keeper<'a> {
@@ -83,6 +89,7 @@ impl<'a> Keeper<'a> {
             spilling: None,
             is_checked: false,
             asked: BTreeMap::new(),
+            idle: IdleEncoders::default(),
         }
     }
 
@@ -126,6 +133,23 @@ impl<'a> Keeper<'a> {
         }
         front.track.advance();
         self.show_on(track, &front);
+        self.drain_if_idle(track, &front);
+    }
+
+    /// Drains an encoder that holds the last frames of a recording while no more arrive.
+    fn drain_if_idle(&mut self, kept: &KeptTrack, front: &Front) {
+        let first = front.track.in_flight(0).begin();
+        let progress = first.map(|first| EncoderProgress {
+            first,
+            fed: front.track.fed(0),
+        });
+        let sessions = kept.sessions();
+        let ends = sessions.iter().filter_map(|session| session.end());
+        let now = self.keeping.begun.elapsed();
+        if self.idle.poll(kept.number(), progress, ends, now) {
+            gst::debug!(CAT, "The encoder of {} is drained", kept.name());
+            front.drain();
+        }
     }
 
     /// Creates the encoder of raw video, and replaces it if it fails or hangs.
@@ -138,6 +162,9 @@ impl<'a> Keeper<'a> {
     ) -> Result<(), Error> {
         if lock(&front.chain).is_none() {
             return self.build(front, index, track, tracks);
+        }
+        if front.take_drained() {
+            return self.restart(front, index, track, tracks);
         }
         let patience = self.keeping.settings.encoder_patience();
         let error = match front.take_failure() {
@@ -198,6 +225,29 @@ impl<'a> Keeper<'a> {
         }
     }
 
+    /// Starts the encoder again after it has been drained.
+    fn restart(
+        &mut self,
+        front: &Front,
+        index: usize,
+        track: &KeptTrack,
+        tracks: &[Arc<KeptTrack>],
+    ) -> Result<(), Error> {
+        let Some(request) = self.request(front, index, track, tracks)? else {
+            return Ok(());
+        };
+        let Some(mut chain) = lock(&front.chain).take() else {
+            return Ok(());
+        };
+        match chain.start(&request, self.remedies.failed(), &front.packets) {
+            Ok(()) => {
+                *lock(&front.chain) = Some(chain);
+                Ok(())
+            }
+            Err(failed) => self.replace(front, &request, chain, failed, track),
+        }
+    }
+
     /// What the encoder of a track is created for, once its caps are known.
     fn request<'b>(
         &self,
@@ -236,6 +286,7 @@ impl<'a> Keeper<'a> {
         track: &KeptTrack,
     ) -> Result<(), Error> {
         let keeping = self.keeping;
+        front.cancel_drain();
         // Frames from here on are for the next encoder, and audio has to begin with them.
         let next = front.track.fed(0);
         let is_read = !lock(&keeping.rings).clear_unread(next);

@@ -7,6 +7,7 @@
 //! Lock order: a track's `inner` → the rings; a front's own locks (see [`Track`]) → the rings. None is held across
 //! a state change, disk access, or a call of a session.
 
+mod drain;
 mod feeder;
 mod front;
 mod keeper;

@@ -93,6 +93,7 @@ pub struct EncoderChain {
 #[derive(Debug)]
 struct Running {
     pipeline: gst::Pipeline,
+    appsrc: gst_app::AppSrc,
     packets: gst::Pad,
 }
 
@@ -187,6 +188,7 @@ impl EncoderChain {
         });
         let running = self.running.insert(Running {
             pipeline: pipeline.clone(),
+            appsrc: appsrc.clone(),
             packets: packet_pad(sink),
         });
         let packets = running.packets.clone();
@@ -216,6 +218,14 @@ impl EncoderChain {
             request.track.connect(0, appsrc);
         }
         Ok(())
+    }
+
+    /// Drains the encoder; [`PacketSink::end`] follows. Frames pushed from now on wait for the next
+    /// [`EncoderChain::start`].
+    pub fn drain(&self) {
+        if let Some(running) = &self.running {
+            let _ = running.appsrc.end_of_stream();
+        }
     }
 
     /// Takes the encoder out, which may hang, and drops what still comes out of it.

@@ -154,6 +154,12 @@ pub const ROWS: &[Row] = &[
             property: "preset",
             steps: &[(8.0, "10"), (20.0, "11"), (0.0, "12")],
         }),
+        // It holds 58 frames by default, and 8 like this. It cannot do with less: GStreamer's element hangs if the
+        // library is set to low delay.
+        fixed: &[(
+            "parameters-string",
+            "lookahead=8:hierarchical-levels=2:enable-tf=0",
+        )],
         ..Row::new("svtav1enc", Rate::of("target-bitrate", 1_000))
     },
     Row {
