@@ -216,11 +216,11 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     if let Some(after) = dies_after {
         let first = from / (10 * MILLI) + 1;
         for n in first..first + after / (10 * MILLI) {
-            take.app.wait_running((n + 1) * 10 * MILLI);
+            take.app.wait_running_time((n + 1) * 10 * MILLI);
             sound.push(tick(n));
         }
     }
-    take.app.wait_running(from + 5 * SECOND);
+    take.app.wait_running_time(from + 5 * SECOND);
     let blobs = take
         .app
         .events()
@@ -280,14 +280,14 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
     source.link(&take.app.pad("audio_%u")).unwrap();
     let camera = take.pictures(&small(), Some(FRAME));
     take.app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     take.app.act("start");
     let first = take.app.running_time() / FRAME + 1;
     for n in first..first + 10 {
-        take.app.wait_running((n + 1) * FRAME);
+        take.app.wait_running_time((n + 1) * FRAME);
         camera.push(shot(&small(), n * FRAME));
     }
-    take.app.wait_running(first * FRAME + 4 * SECOND);
+    take.app.wait_running_time(first * FRAME + 4 * SECOND);
     let blobs = take
         .app
         .events()
@@ -315,7 +315,8 @@ fn where_nothing_flows_at_all_the_clock_goes_on() {
     take.app.set_state(gst::State::Playing);
     sound.introduce();
     take.app.act("start");
-    take.app.wait_running(take.app.running_time() + 4 * SECOND);
+    take.app
+        .wait_running_time(take.app.running_time() + 4 * SECOND);
     let blobs = take
         .app
         .events()

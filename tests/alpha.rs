@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, holds_within, place_for};
+use common::app::{App, DEADLINE, holds_within, temp_location};
 use common::harness;
-use common::judge::alpha::{HEIGHT, WIDTH, by_ffmpeg, file_of_ffmpeg, picture, shown};
+use common::judge::alpha::{HEIGHT, WIDTH, decode_with_ffmpeg, encode_with_ffmpeg, picture, shown};
 use common::judge::parts;
 use gst::prelude::*;
 use std::path::Path;
@@ -24,8 +24,8 @@ const MILLI: u64 = 1_000_000;
 fn decoders_find_all_frames_of_another_muxer() {
     harness::init();
     for codec in ["vp8", "vp9"] {
-        let (_directory, path) = place_for("ffmpeg.webm");
-        file_of_ffmpeg(codec, &path);
+        let (_directory, path) = temp_location("ffmpeg.webm");
+        encode_with_ffmpeg(codec, &path);
         let numbers: Vec<u64> = (0..40).collect();
         assert_eq!(shown(&path, codec), numbers, "{codec}");
     }
@@ -100,7 +100,7 @@ fn alpha_is_kept_in_webm_and_matroska() {
         ("vp9", "x-matroska", "ARGB64_LE"),
         ("vp9", "webm", "A420_10LE"),
     ] {
-        let (_directory, path) = place_for("alpha.webm");
+        let (_directory, path) = temp_location("alpha.webm");
         let app = recorder(codec, container, &path);
         record(&app, format);
         let numbers: Vec<u64> = (0..40).collect();
@@ -125,7 +125,7 @@ fn alpha_that_has_no_place_is_said_to_be_converted() {
         ("", "video/webm;codecs=vp8"),
         ("alpha", "video/mp4;codecs=vp9"),
     ] {
-        let (_directory, path) = place_for("opaque");
+        let (_directory, path) = temp_location("opaque");
         let app = App::new(mime_type, &path);
         app.recorder.set_property_from_str("keep", keep);
         record(&app, "A420");
@@ -136,7 +136,7 @@ fn alpha_that_has_no_place_is_said_to_be_converted() {
 /// A decoder can begin at each key frame: both have one.
 #[test]
 fn key_frames_are_key_frames_of_both() {
-    let (_directory, path) = place_for("keys.webm");
+    let (_directory, path) = temp_location("keys.webm");
     for codec in ["vp8", "vp9"] {
         let app = recorder(codec, "webm", &path);
         app.recorder
@@ -154,7 +154,7 @@ fn key_frames_are_key_frames_of_both() {
             .arg(&keys)
             .status();
         assert!(copied.unwrap().success());
-        let found = by_ffmpeg(&keys, codec);
+        let found = decode_with_ffmpeg(&keys, codec);
         let due = [0, 9, 18, 27, 36].map(|number| (number, number));
         assert_eq!(found, due, "{codec}");
     }
@@ -163,13 +163,13 @@ fn key_frames_are_key_frames_of_both() {
 #[test]
 fn alpha_lasts_through_pauses_and_parts() {
     for codec in ["vp8", "vp9"] {
-        let (_directory, path) = place_for("part-%d.webm");
+        let (_directory, path) = temp_location("part-%d.webm");
         let app = recorder(codec, "webm", &path);
         source(&app, "is-live=true", "BGRA")
             .link(&app.pad("video_%u"))
             .unwrap();
         app.set_state(gst::State::Playing);
-        let rest = || app.wait_running(app.running_time() + 250 * MILLI);
+        let rest = || app.wait_running_time(app.running_time() + 250 * MILLI);
         for action in [
             "start",
             "pause",
@@ -184,7 +184,7 @@ fn alpha_lasts_through_pauses_and_parts() {
             rest();
         }
         app.wait_for("stop", 1);
-        let parts = parts::told(&app);
+        let parts = parts::from_messages(&app);
         assert_eq!(parts.len(), 3, "{codec}");
         let mut numbers = Vec::new();
         for part in &parts {
@@ -200,16 +200,16 @@ fn alpha_lasts_through_pauses_and_parts() {
 
 #[test]
 fn a_recording_that_begins_in_the_past_has_its_alpha() {
-    let (_directory, path) = place_for("past.webm");
+    let (_directory, path) = temp_location("past.webm");
     let app = recorder("vp8", "webm", &path);
     app.recorder.set_property("pre-record-time", 2 * SECOND);
     source(&app, "is-live=true", "BGRA")
         .link(&app.pad("video_%u"))
         .unwrap();
     app.set_state(gst::State::Playing);
-    app.wait_running(1_200 * MILLI);
+    app.wait_running_time(1_200 * MILLI);
     app.act("start");
-    app.wait_running(app.running_time() + 300 * MILLI);
+    app.wait_running_time(app.running_time() + 300 * MILLI);
     app.act("stop");
     app.wait_for("stop", 1);
     let numbers = shown(&path, "vp8");
@@ -233,7 +233,7 @@ fn on_encoders(app: &App, with: impl Fn(&gst::Element, u64) + Send + Sync + 'sta
 
 #[test]
 fn a_slow_encoder_drops_colour_and_alpha_together() {
-    let (_directory, path) = place_for("slow.webm");
+    let (_directory, path) = temp_location("slow.webm");
     let app = recorder("vp8", "webm", &path);
     app.recorder.set_property("max-queue-time", 200 * MILLI);
     on_encoders(&app, move |encoder, number| {
@@ -265,7 +265,7 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
 #[test]
 fn a_pair_of_encoders_is_replaced_as_one() {
     for broken in [0, 1] {
-        let (_directory, path) = place_for("replaced.webm");
+        let (_directory, path) = temp_location("replaced.webm");
         let app = recorder("vp8", "webm", &path);
         let set_up = Arc::new(AtomicU64::new(0));
         let seen = set_up.clone();

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::app::{App, place_for};
-use common::judge::alpha::{file_of_ffmpeg, shown};
+use common::app::{App, temp_location};
+use common::judge::alpha::{encode_with_ffmpeg, shown};
 use common::judge::file;
 use gst::prelude::*;
 use std::path::Path;
@@ -16,7 +16,7 @@ const FRAMES: u64 = 40;
 fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> App {
     let input = path.with_extension("input.webm");
     let app = App::new(mime_type, path);
-    file_of_ffmpeg(codec, &input);
+    encode_with_ffmpeg(codec, &input);
     let line = format!(
         "filesrc location={} ! matroskademux ! video/x-{codec},codec-alpha=true ! {section} ! identity name=last",
         input.display()
@@ -56,7 +56,7 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
         ("vp9", "video/webm;codecs=vp9"),
         ("vp9", "video/x-matroska"),
     ] {
-        let (_directory, path) = place_for("copied");
+        let (_directory, path) = temp_location("copied");
         let app = recorder(codec, mime_type, "queue", &path);
         record(&app);
         let due: Vec<u64> = (0..FRAMES).collect();
@@ -68,10 +68,10 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
 #[test]
 fn copied_alpha_without_a_place_is_said_to_be_converted() {
     for (codec, mime_type) in [("vp9", "video/mp4"), ("vp8", "video/ogg")] {
-        let (_directory, path) = place_for("opaque");
+        let (_directory, path) = temp_location("opaque");
         let app = recorder(codec, mime_type, "queue", &path);
         record(&app);
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
         assert_eq!(track(&app), (String::new(), vec!["alpha".to_owned()]));
     }
 }
@@ -81,7 +81,7 @@ fn copied_alpha_without_a_place_is_said_to_be_converted() {
 fn decoded_alpha_is_kept_where_it_is_asked_for() {
     for (from, to) in [("vp8", "vp9"), ("vp9", "vp8")] {
         let mime_type = format!("video/webm;codecs={to}");
-        let (_directory, path) = place_for("kept");
+        let (_directory, path) = temp_location("kept");
         let app = recorder(from, &mime_type, "queue", &path);
         app.recorder.set_property_from_str("keep", "alpha");
         app.recorder
@@ -91,7 +91,7 @@ fn decoded_alpha_is_kept_where_it_is_asked_for() {
         assert_eq!(shown(&path, to), due, "{from} to {to}");
         assert_eq!(track(&app), (format!("{to}enc"), vec![]));
 
-        let (_directory, path) = place_for("opaque");
+        let (_directory, path) = temp_location("opaque");
         let app = recorder(from, &mime_type, "queue", &path);
         record(&app);
         assert_eq!(track(&app), (format!("{to}enc"), vec!["alpha".to_owned()]));
@@ -102,13 +102,13 @@ fn decoded_alpha_is_kept_where_it_is_asked_for() {
 #[test]
 fn copied_alpha_out_of_the_past_is_kept() {
     for codec in ["vp8", "vp9"] {
-        let (_directory, path) = place_for("past");
+        let (_directory, path) = temp_location("past");
         let live = "identity sync=true";
         let app = recorder(codec, "video/webm", live, &path);
         app.recorder
             .set_property("pre-record-time", 5_000_000_000u64);
         app.set_state(gst::State::Playing);
-        app.wait_running(700_000_000);
+        app.wait_running_time(700_000_000);
         app.act("start");
         app.wait_for("stop", 1);
         let numbers = shown(&path, codec);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::app::{App, init};
-use common::chance::long;
+use common::settings::long;
 use gst::prelude::*;
 use proptest::{prelude::*, test_runner::RngSeed};
 use std::path::Path;

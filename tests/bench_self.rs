@@ -4,10 +4,10 @@
 mod common;
 
 use common::app::holds_within;
-use common::asleep::Moment;
-use common::judge::{decode, file, kept::Kept, place, samples, sync, whole};
-use common::signal::tag::{self, PictureLog, SampleClock};
-use common::signal::{AudioSignal, counted, feed, noise, picture};
+use common::judge::{decode, file, kept::Kept, position, samples, sync, whole};
+use common::signal::tag::{self, FrameLog, SampleClock};
+use common::signal::{AudioSignal, counted, feed, frame, noise};
+use common::thread_time::ThreadTime;
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -46,7 +46,7 @@ impl Made {
         tag::audio(&self.pad("sound"), sound, rate)
     }
 
-    fn pictures(&self) -> PictureLog {
+    fn pictures(&self) -> FrameLog {
         tag::video(&self.pad("pictures"))
     }
 
@@ -105,19 +105,19 @@ fn every_sample_of_a_wav_is_read_back() {
             spans_of(&file),
             [samples::AudioSpan {
                 recorded: 0..length,
-                what: samples::What::Source(0)
+                content: samples::Content::Source(0)
             }],
             "{format} {rate} {channels}"
         );
-        assert_eq!(clock.stumbles(), 0);
+        assert_eq!(clock.discontinuities(), 0);
         let kept = Kept {
             intervals: vec![(0, length * SECOND / u64::from(rate))],
         };
         let sound = decode::audio(&file, 0, None).unwrap();
-        let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+        let exactness = samples::check_continuous(&sound, &kept, &clock).unwrap();
         assert!(exactness.worst_place.abs() < 0.01, "{exactness:?}");
         assert!((file::duration(&file).unwrap() - kept.total() as f64).abs() < 1000.0);
-        file::decodes_quietly(&file).unwrap();
+        file::decodes_without_errors(&file).unwrap();
     }
 }
 
@@ -126,12 +126,12 @@ fn a_live_test_source_is_read_back_at_its_own_stamps() {
     let made = wav("S16LE", 48000, 2, "is-live=true");
     let clock = made.sound(AudioSignal::Counted, 48000);
     made.pipeline.set_state(gst::State::Playing).unwrap();
-    assert!(holds_within(Duration::from_secs(20), || clock.runs()));
+    assert!(holds_within(Duration::from_secs(20), || clock.has_started()));
     made.end();
     let spans = spans_of(&made.out());
     assert_eq!(spans.len(), 1, "{spans:?}");
-    assert_eq!(clock.stumbles(), 0);
-    let samples::What::Source(first) = spans[0].what else {
+    assert_eq!(clock.discontinuities(), 0);
+    let samples::Content::Source(first) = spans[0].content else {
         panic!("{spans:?}");
     };
     // Its first stamp is when it began to run: on no grid.
@@ -168,7 +168,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
     let kept = Kept {
         intervals: kept.to_vec(),
     };
-    samples::sound_is_continuous_but_for(&sound, &kept, &SampleClock::from_zero(48000)).map(|_| ())
+    samples::check_continuous(&sound, &kept, &SampleClock::from_zero(48000)).map(|_| ())
 }
 
 #[test]
@@ -252,15 +252,15 @@ fn webm_is_read_back_where_it_was_put() {
         sound.blocks[0].1,
         sound.len()
     );
-    let places = place::places(&sound, 6e9).unwrap();
-    let worst = place::follows(&places, &kept, 1e6).unwrap();
-    let likeness = places.iter().map(|p| p.likeness).fold(1.0, f32::min);
+    let places = position::find(&sound, 6e9).unwrap();
+    let worst = position::check(&places, &kept, 1e6).unwrap();
+    let likeness = places.iter().map(|p| p.correlation).fold(1.0, f32::min);
     println!("sound: worst {worst} ns, least likeness {likeness}");
 
-    let pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
+    let pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
     assert_eq!(pictures.len(), 150);
     assert_eq!(pictures[0], (0.0, 0.0));
-    sync::shows(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
+    sync::check_frames(&pictures, &kept, &log.lock().unwrap(), 1e6, 0).unwrap();
     let offset = sync::av_offset_max(&pictures, &places).unwrap();
     println!("{offset:?}");
     assert!(offset.furthest.abs() < 1.5e6, "{offset:?}");
@@ -269,19 +269,19 @@ fn webm_is_read_back_where_it_was_put() {
     assert_eq!(file::codecs(&file).unwrap().len(), 2);
     assert!((file::duration(&file).unwrap() - 5e9).abs() < 40e6);
     assert!(file::has_seek_index(&file).unwrap() > 0);
-    file::decodes_quietly(&file).unwrap();
+    file::decodes_without_errors(&file).unwrap();
 
     // The same recording does not pass for one with a cut, nor with a picture more or less.
     let cut = Kept {
         intervals: vec![(0, 2 * SECOND), (2 * SECOND + 5 * MILLI, 5 * SECOND)],
     };
-    assert!(place::follows(&places, &cut, 1e6).is_err());
-    assert!(sync::shows(&pictures, &cut, &log.lock().unwrap(), 1e6, 0).is_err());
+    assert!(position::check(&places, &cut, 1e6).is_err());
+    assert!(sync::check_frames(&pictures, &cut, &log.lock().unwrap(), 1e6, 0).is_err());
     let mut more = log.lock().unwrap().clone();
     more.insert(50, more[50] - 10 * MILLI);
-    assert!(sync::shows(&pictures, &kept, &more, 1e6, 0).is_err());
+    assert!(sync::check_frames(&pictures, &kept, &more, 1e6, 0).is_err());
     more.drain(50..52);
-    assert!(sync::shows(&pictures, &kept, &more, 1e6, 0).is_err());
+    assert!(sync::check_frames(&pictures, &kept, &more, 1e6, 0).is_err());
 }
 
 #[test]
@@ -292,8 +292,8 @@ fn a_shifted_track_is_found() {
     made.pad("late").set_offset(40 * MILLI as i64);
     let file = made.run();
     let sound = decode::audio(&file, 0, Some(48000)).unwrap();
-    let places = place::places(&sound, 6e9).unwrap();
-    let mut pictures = sync::readable(&decode::video(&file, 0).unwrap()).unwrap();
+    let places = position::find(&sound, 6e9).unwrap();
+    let mut pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
     // Where an Opus track begins late, its first block's stamp is off by the codec's own delay.
     pictures.retain(|(recorded, _)| *recorded > 100e6);
     let offset = sync::av_offset_max(&pictures, &places).unwrap();
@@ -301,7 +301,7 @@ fn a_shifted_track_is_found() {
     let kept = Kept {
         intervals: vec![(0, 5 * SECOND)],
     };
-    assert!(place::follows(&places, &kept, 1e6).is_err());
+    assert!(position::check(&places, &kept, 1e6).is_err());
 }
 
 #[test]
@@ -322,7 +322,7 @@ fn a_broken_file_is_found() {
     let middle = spoilt.len() / 2;
     spoilt[middle..middle + 4000].fill(0xa5);
     std::fs::write(&torn, spoilt).unwrap();
-    assert!(file::decodes_quietly(&torn).is_err());
+    assert!(file::decodes_without_errors(&torn).is_err());
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn pictures_survive_small_sizes_and_low_rates() {
         made.pictures();
         let pictures = decode::video(&made.run(), 0).unwrap();
         assert_eq!((pictures.width, pictures.height), (width, height));
-        let read = sync::readable(&pictures).unwrap();
+        let read = sync::frame_times(&pictures).unwrap();
         assert!(
             read.iter()
                 .all(|(recorded, source)| (recorded - source).abs() <= 1e6)
@@ -352,16 +352,16 @@ fn a_spoilt_picture_is_not_read() {
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 320, 240)
         .build()
         .unwrap();
-    let picture = picture::buffer(&info, 1_234_567_891, 0);
+    let picture = frame::buffer(&info, 1_234_567_891, 0);
     let mut bytes = picture.map_readable().unwrap().to_vec();
-    assert_eq!(picture::read(&bytes, 320, 240), Some(1_234_568_000));
+    assert_eq!(frame::read(&bytes, 320, 240), Some(1_234_568_000));
     // One block of the other colour.
     for line in bytes.chunks_exact_mut(320).take(30) {
         for pixel in &mut line[..40] {
             *pixel = 255 - *pixel;
         }
     }
-    assert_eq!(picture::read(&bytes, 320, 240), None);
+    assert_eq!(frame::read(&bytes, 320, 240), None);
 }
 
 #[test]
@@ -414,8 +414,8 @@ fn buffers_made_by_hand_are_the_same_signal() {
             let kept = Kept {
                 intervals: vec![(0, first * SECOND / u64::from(rate))],
             };
-            let places = place::places(&decoded, 10e9).unwrap();
-            let worst = place::follows(&places, &kept, 20e3).unwrap();
+            let places = position::find(&decoded, 10e9).unwrap();
+            let worst = position::check(&places, &kept, 20e3).unwrap();
             println!("noise without a codec: worst {worst} ns");
         }
     }
@@ -460,7 +460,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
     let grid = |time: u64| time * 48 / MILLI;
     let mut heard = 0;
     for (number, (from, to)) in kept.intervals.iter().enumerate() {
-        let begins = kept.begins(number);
+        let begins = kept.interval_start(number);
         let count = grid(begins + to - from) - heard;
         let first = grid(*from + slip * number as u64);
         let mut buffer = noise::buffer(&info, first, count);
@@ -471,9 +471,12 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
         heard += count;
     }
     // Two pictures in one millisecond would have one stamp in WebM, of which ffmpeg complains.
-    let worth = |due: &sync::Due| due.to - due.from >= 1e6;
-    for due in sync::due(kept, sources).into_iter().filter(worth) {
-        let mut buffer = picture::buffer(&video, due.source, SECOND / 30);
+    let worth = |due: &sync::ExpectedFrame| due.to - due.from >= 1e6;
+    for due in sync::expected_frames(kept, sources)
+        .into_iter()
+        .filter(worth)
+    {
+        let mut buffer = frame::buffer(&video, due.source, SECOND / 30);
         buffer
             .make_mut()
             .set_pts(gst::ClockTime::from_nseconds(due.from as u64));
@@ -513,13 +516,13 @@ fn sixty_cuts_made_by_hand_pass_and_slipped_ones_do_not() {
 /// Else a busy machine would be taken for a recorder that blocks.
 #[test]
 fn sleep_is_told_from_work() {
-    let moment = Moment::now();
+    let moment = ThreadTime::now();
     let until = Instant::now() + Duration::from_millis(50);
     while Instant::now() < until {}
-    let working = moment.slept();
+    let working = moment.blocked();
     assert!(working < Duration::from_millis(20), "{working:?}");
-    let moment = Moment::now();
+    let moment = ThreadTime::now();
     std::thread::sleep(Duration::from_millis(50));
-    let sleeping = moment.slept();
+    let sleeping = moment.blocked();
     assert!(sleeping > Duration::from_millis(45), "{sleeping:?}");
 }

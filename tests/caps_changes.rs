@@ -3,8 +3,8 @@
 mod common;
 mod inputs;
 
-use common::judge::{decode, kept::Kept, place};
-use common::signal::{noise, picture};
+use common::judge::{decode, kept::Kept, position};
+use common::signal::{frame, noise};
 use gst::prelude::*;
 use gst_audio::{AudioFormat, AudioInfo};
 use gst_video::{VideoFormat, VideoInfo};
@@ -58,7 +58,7 @@ fn sound_changes(mime: &str, tolerance: f64) {
     }
     sound.end();
     take.wrap();
-    take.decodes_quietly();
+    take.decodes_without_errors();
     let decoded = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let seconds = decoded.len() as f64 / 48_000.0;
     assert!((seconds - 3.0).abs() < 0.02, "{seconds}");
@@ -68,8 +68,8 @@ fn sound_changes(mime: &str, tolerance: f64) {
             .map(|n| (n * 600 * MILLI, (n + 1) * 600 * MILLI))
             .collect(),
     };
-    let places = place::places(&decoded, 5e9).unwrap();
-    let verdict = place::follows(&places, &kept, tolerance);
+    let places = position::find(&decoded, 5e9).unwrap();
+    let verdict = position::check(&places, &kept, tolerance);
     println!("{verdict:?}");
     verdict.unwrap();
 }
@@ -115,8 +115,8 @@ fn a_change_of_rate_behind_latency_loses_nothing() {
     let kept = Kept {
         intervals: vec![(0, SECOND), (SECOND, 2 * SECOND)],
     };
-    let places = place::places(&decoded, 3e9).unwrap();
-    place::follows(&places, &kept, 1e6).unwrap();
+    let places = position::find(&decoded, 3e9).unwrap();
+    position::check(&places, &kept, 1e6).unwrap();
 }
 
 fn of_format(format: VideoFormat, width: u32, height: u32, fps: i32) -> VideoInfo {
@@ -157,7 +157,7 @@ fn picture_changes(mime: &str) {
     }
     pictures.end();
     take.wrap();
-    take.decodes_quietly();
+    take.decodes_without_errors();
     let found = decode::video(&take.path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240), "the first size");
     assert_eq!(found.frames.len(), 80);
@@ -171,7 +171,7 @@ fn picture_changes(mime: &str) {
         );
         if n / 10 == 6 {
             let wide = &within[n as usize];
-            assert_eq!(picture::read(wide, 320, 120), Some(time), "picture {n}");
+            assert_eq!(frame::read(wide, 320, 120), Some(time), "picture {n}");
             assert!(above[n as usize].iter().all(|p| *p < 40), "border of {n}");
         } else {
             assert_eq!(picture.source, Some(time), "picture {n}");
@@ -275,7 +275,7 @@ fn the_orientation_of_pictures() {
         for (part, (turn, undo, (width, height))) in turns.iter().enumerate() {
             let undone = luma(&take.path, undo, (*width, *height));
             for (n, shown) in undone.iter().enumerate().skip(part * 10).take(10) {
-                let read = picture::read(shown, *width, *height);
+                let read = frame::read(shown, *width, *height);
                 assert_eq!(read, Some(n as u64 * FRAME), "picture {n}, {turn}");
             }
         }

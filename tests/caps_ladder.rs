@@ -9,8 +9,8 @@ use coded::{Coded, ORIGIN, SECOND};
 use common::app::App;
 use common::harness::log::check_recording;
 use common::harness::{Rig, assert_error, code};
-use common::judge::{Verdict, decode, decode::DecodedAudio, file, gstreamer, parts, place};
-use common::signal::picture;
+use common::judge::{Verdict, decode, decode::DecodedAudio, file, gstreamer, parts, position};
+use common::signal::frame;
 use gst::prelude::*;
 use inputs::Source;
 use std::path::{Path, PathBuf};
@@ -174,7 +174,7 @@ fn pictures(parts: &[Coded], files: &[&str]) {
         play(&take, "video_%u", parts);
         let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
-        file::decodes_quietly(&take.path).unwrap();
+        file::decodes_without_errors(&take.path).unwrap();
         let count = parts.len() * PART;
         let found = decode::video(&take.path, 0).unwrap();
         assert_pictures(&found, count, &format!("{file} in FFmpeg"));
@@ -273,7 +273,7 @@ fn another_shape_is_shown_in_the_first() {
         assert_eq!(within.len(), 2 * PART, "{file}");
         for number in PART..2 * PART {
             let due = number as u64 * PICTURE;
-            let read = picture::read(&within[number], 320, 120);
+            let read = frame::read(&within[number], 320, 120);
             let near = read.is_some_and(|read| read.abs_diff(due) <= 2_000);
             assert!(near, "{file}, {number}: {read:?}");
             assert!(above[number].iter().all(|p| *p < 40), "border of {number}");
@@ -306,7 +306,7 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     }
     source.end();
     assert_eq!(take.wrap(), Vec::<String>::new());
-    let files = parts::told(&take.app);
+    let files = parts::from_messages(&take.app);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, number) in files.iter().zip([2 * PART, PART]) {
         let found = decode::video(&file.path, 0).unwrap();
@@ -332,7 +332,7 @@ fn what_goes_on_begins_with_a_key_frame() {
         first.buffers.truncate(5);
         play(&take, "video_%u", &[first, late(1)]);
         assert_eq!(take.wrap(), Vec::<String>::new());
-        file::decodes_quietly(&take.path).unwrap();
+        file::decodes_without_errors(&take.path).unwrap();
         let found = decode::video(&take.path, 0).unwrap();
         let shown: Vec<_> = found
             .frames
@@ -403,7 +403,7 @@ fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<
     if (length - f64::from(parts)).abs() > 0.15 {
         return Err(format!("{length} s of sound"));
     }
-    let places = place::places(sound, f64::from(parts + 1) * 1e9)?;
+    let places = position::find(sound, f64::from(parts + 1) * 1e9)?;
     for (part, due) in (0..).zip(due) {
         let (from, to) = (
             f64::from(part) * 1e9 + SEAM,
@@ -471,7 +471,7 @@ fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
         play(&take, "audio_%u", &cut);
         let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
-        if let Err(said) = file::decodes_quietly(&take.path) {
+        if let Err(said) = file::decodes_without_errors(&take.path) {
             // Stamps in milliseconds may overlap by half of one, which is the null muxer's concern.
             let own = said
                 .lines()
@@ -613,7 +613,7 @@ fn other_codebooks_of_the_only_track_end_the_recording() {
     assert!(error.message().contains("video_0"), "{error}");
     let (bytes, _) = check_recording(&events);
     let path = PathBuf::from(rig.save("theora.ogv", &bytes));
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let found = decode::video(&path, 0).unwrap();
     assert_eq!(found.frames.len(), PART);
 }

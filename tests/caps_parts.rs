@@ -5,7 +5,7 @@ mod common;
 mod inputs;
 
 use coded::{Coded, ORIGIN, SECOND};
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::judge::{decode, file, parts};
 use gst::prelude::*;
 use inputs::Source;
@@ -53,7 +53,7 @@ fn play(source: &Source, streams: &[Coded]) {
 }
 
 fn take(name: &str) -> (tempfile::TempDir, App) {
-    let (folder, path) = place_for(name);
+    let (folder, path) = temp_location(name);
     let outer = App::new("", &path);
     outer.recorder.set_property("autostart", true);
     (folder, outer)
@@ -100,15 +100,15 @@ fn another_codec_goes_on_in_the_next_part_as_it_came() {
     play(&source, &streams);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::told(&outer);
+    let files = parts::from_messages(&outer);
     assert_eq!(files.len(), 3, "{files:?}");
     let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
     assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc", "vp8"]);
     for (file, stream) in files.iter().zip(&streams) {
         assert_payloads(&file.path, "v:0", &stream.buffers);
-        file::decodes_quietly(&file.path).unwrap();
+        file::decodes_without_errors(&file.path).unwrap();
     }
-    parts::follow_each_other(&files, outer.kept().total(), 5e6).unwrap();
+    parts::check_contiguous(&files, outer.kept().total(), 5e6).unwrap();
     assert_pictures(&files, 3 * PART);
 }
 
@@ -150,7 +150,7 @@ fn other_codebooks_go_on_in_the_next_part() {
     play(&source, &streams);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::told(&outer);
+    let files = parts::from_messages(&outer);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, stream) in files.iter().zip(&streams) {
         assert_payloads(&file.path, "a:0", &stream.buffers);
@@ -188,11 +188,11 @@ fn beside_another_track_no_picture_is_lost_at_the_change() {
     listens.end();
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::told(&outer);
+    let files = parts::from_messages(&outer);
     assert_eq!(files.len(), 2, "{files:?}");
     let codecs = files.iter().map(|part| coded::codec(&part.path, "v:0"));
     assert_eq!(codecs.collect::<Vec<_>>(), ["h264", "hevc"]);
-    parts::follow_each_other(&files, outer.kept().total(), 70e6).unwrap();
+    parts::check_contiguous(&files, outer.kept().total(), 70e6).unwrap();
     assert_pictures(&files, 3 * PART);
     let heard: Vec<_> = files
         .iter()

@@ -4,9 +4,9 @@
 mod common;
 
 use common::app::{App, DEADLINE, STEREO, holds_within, init};
-use common::beside::dies_with_test;
+use common::child_process::kill_with_test;
 use common::judge::kept::Kept;
-use common::judge::{decode, file, place, samples};
+use common::judge::{decode, file, position, samples};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
@@ -46,7 +46,7 @@ impl Pulse {
             .env_remove("PULSE_SERVER")
             .env_remove("DBUS_SESSION_BUS_ADDRESS")
             .stdin(Stdio::null());
-        let daemon = dies_with_test(&mut daemon)
+        let daemon = kill_with_test(&mut daemon)
             .spawn()
             .expect("pulseaudio is installed");
         let mut pulse = Self { daemon, directory };
@@ -130,11 +130,11 @@ fn the_played_signal_is_captured_whole() {
             .unwrap();
         let clock = tag::watch(&pad, 48000);
         pipeline.set_state(gst::State::Playing).unwrap();
-        let heard = holds_within(DEADLINE, || clock.seen() > 48000);
+        let heard = holds_within(DEADLINE, || clock.contiguous() > 48000);
         pipeline.set_state(gst::State::Null).unwrap();
         assert!(heard, "a second of it arrives");
-        println!("stumbles: {}", clock.stumbles());
-        clock.stumbles() == 0
+        println!("stumbles: {}", clock.discontinuities());
+        clock.discontinuities() == 0
     });
     assert!(whole, "no second went through in {TRIES} tries");
 }
@@ -163,11 +163,11 @@ fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleCloc
             cut + MILLI >= before && cut <= after + MILLI,
             "{action} at {cut}, called between {before} and {after}"
         );
-        app.wait_running(after + then * MILLI);
+        app.wait_running_time(after + then * MILLI);
     }
-    assert!(!app.ended());
+    assert!(!app.has_eos());
     app.set_state(gst::State::Null);
-    file::decodes_quietly(path).unwrap();
+    file::decodes_without_errors(path).unwrap();
     (app.kept(), clock)
 }
 
@@ -177,12 +177,12 @@ fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.wav");
         let (kept, clock) = record("audio/wav", &path, AudioSignal::Counted);
-        if clock.stumbles() > 0 && attempt < TRIES {
+        if clock.discontinuities() > 0 && attempt < TRIES {
             println!("the capture itself was not continuous, once more");
             continue;
         }
         let sound = decode::audio(&path, 0, None).unwrap();
-        let exactness = samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+        let exactness = samples::check_continuous(&sound, &kept, &clock).unwrap();
         println!("{exactness:?}");
         return;
     }
@@ -197,7 +197,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
         let (kept, _) = record("audio/webm;codecs=opus", &path, AudioSignal::Noise);
         let sound = decode::audio(&path, 0, Some(48000)).unwrap();
         assert_eq!(sound.holes(1.5e6), []);
-        let mut places = place::places(&sound, 30e9).unwrap();
+        let mut places = position::find(&sound, 30e9).unwrap();
         // What was played at 0 was captured at another time: the same one throughout.
         let mut distances: Vec<_> = places
             .iter()
@@ -208,7 +208,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
         for place in &mut places {
             place.source = place.source.map(|s| s - middle);
         }
-        let verdict = place::follows(&places, &kept, 1.1e6);
+        let verdict = position::check(&places, &kept, 1.1e6);
         println!("{verdict:?}");
         assert!((file::duration(&path).unwrap() - kept.total() as f64).abs() < 21e6);
         assert_eq!(file::codecs(&path).unwrap(), ["opus"]);

@@ -47,7 +47,7 @@ fn recorded_as(
     }
     source.end();
     take.wrap();
-    take.decodes_quietly();
+    take.decodes_without_errors();
     let decoded = decode::audio(&take.path, 0, None).unwrap();
     assert_eq!(decoded.channels, stored, "{mime}");
     let channel = |channel: usize| {

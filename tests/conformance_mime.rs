@@ -172,7 +172,7 @@ fn wpt26_table_supported_starts_and_reads_verbatim_unsupported_is_refused() {
 #[test]
 fn types_however_written_are_supported_exactly_if_they_start() {
     let all = types::table().len();
-    let supported = types::supported_exactly_if_it_starts();
+    let supported = types::check_supported_types_start();
     println!("{} of {all} supported", supported.len());
     assert!(all >= 200 && all - supported.len() > 50, "{all}");
     // With Debian's plugins installed, as CI has them, all that is written well is.
@@ -227,7 +227,7 @@ fn wpt27_video_webm_without_codecs_records_sound_alone() {
     rig.recorder.set_property("mime-type", "video/webm");
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     rig.recorder.stop().expect("stop");
     let (bytes, _) = check_recording(&rig.wait_recording(1));
     let path = rig.save("sound.webm", &bytes);
@@ -245,7 +245,7 @@ fn a_kind_without_a_codec_in_the_list_gets_the_containers_default() {
         .set_property("mime-type", "video/webm;codecs=vp8");
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     rig.recorder.stop().expect("stop");
     let (bytes, _) = check_recording(&rig.wait_recording(1));
     let media = probe(&rig.save("both.webm", &bytes));

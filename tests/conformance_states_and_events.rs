@@ -73,7 +73,7 @@ fn wpt33_start_while_recording_is_invalid_state_and_recording_goes_on() {
     assert_eq!(rig.recorder.recording_state(), State::Recording);
     rig.wait_event(Kind::Start, 1);
     expect_error(rig.recorder.start(), code::INVALID_STATE);
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
@@ -152,7 +152,7 @@ fn wpt37_stop_while_paused_then_start_again() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
     rig.recorder.pause().expect("pause");
     rig.wait_event(Kind::Pause, 1);
     rig.recorder.stop().expect("stop");

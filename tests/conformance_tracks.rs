@@ -62,7 +62,7 @@ fn wpt32_no_pad_refuses_start_until_a_live_one_is_added() {
     assert_eq!(rig.signals.len(), 0);
 
     let track = rig.live_audio();
-    track.wait_more(1);
+    track.wait_buffers(1);
     begin(&rig);
     assert_eq!(rig.recorder.recording_state(), State::Recording);
 }
@@ -78,9 +78,9 @@ fn wpt32_only_ended_pads_refuse_start_until_a_live_one_is_added() {
     assert_eq!(rig.signals.len(), 0);
 
     let track = rig.live_video();
-    track.wait_more(1);
+    track.wait_buffers(1);
     begin(&rig);
-    track.wait_more(5);
+    track.wait_buffers(5);
     rig.recorder.stop().expect("stop");
     assert!(!check_recording(&rig.wait_recording(1)).0.is_empty());
 }
@@ -122,10 +122,10 @@ fn wpt38_pad_added_while_paused_is_invalid_modification_and_works_in_the_next_re
         ]
     );
 
-    new.wait_more(1);
+    new.wait_buffers(1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 2);
-    new.wait_more(5);
+    new.wait_buffers(5);
     rig.recorder.stop().expect("stop");
     let (bytes, _) = check_recording(&rig.wait_recording(2));
     let media = common::harness::media::probe(&rig.save("second.webm", &bytes));
@@ -138,7 +138,7 @@ fn wpt39_pad_removed_while_recording_is_invalid_modification() {
     for removed in 0..2 {
         let (rig, tracks) = Rig::live(1, 1);
         begin(&rig);
-        tracks[1].wait_more(10);
+        tracks[1].wait_buffers(10);
         let asked = Instant::now();
         tracks[removed].remove(&rig.recorder);
         let error = rig.wait_event(Kind::Error, 1);
@@ -197,7 +197,7 @@ fn wpt42_all_pads_end_and_stop_is_called() {
 fn wpt43_a_lone_pad_ends() {
     for_each_variant(|rig, tracks| {
         begin(rig);
-        tracks[0].wait_more(5);
+        tracks[0].wait_buffers(5);
         assert_eq!(rig.recorder.recording_state(), State::Recording);
         for track in tracks {
             track.end();
@@ -219,7 +219,7 @@ fn wpt43_a_track_that_ends_leaves_the_others_recording() {
     begin(&rig);
     tracks[0].end();
     tracks[0].wait_ended();
-    tracks[1].wait_more(15);
+    tracks[1].wait_buffers(15);
     assert_eq!(rig.recorder.recording_state(), State::Recording);
     assert_eq!(rig.signals.kinds(), [Kind::Start]);
     tracks[1].end();

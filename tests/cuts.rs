@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, script, temp_location};
 use common::judge::kept::Kept;
 use common::judge::{decode, samples, sync, whole};
 use common::signal::feed::{Feed, Upstream};
-use common::signal::{AudioSignal, counted, noise, picture, sample_time, tag};
+use common::signal::{AudioSignal, counted, frame, noise, sample_time, tag};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -54,7 +54,7 @@ fn drive_live(app: &App, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> 
     let mut dice = Dice(pauses as u64);
     let mut called = vec![("start", app.act("start"))];
     let rest = |dice: &mut Dice, (from, to): (u64, u64)| {
-        app.wait_running(app.running_time() + dice.roll(from, to));
+        app.wait_running_time(app.running_time() + dice.roll(from, to));
     };
     for _ in 0..pauses {
         rest(&mut dice, length);
@@ -81,7 +81,7 @@ fn drive_live(app: &App, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> 
 }
 
 fn live_wav(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
-    let (_directory, path) = place_for("live.wav");
+    let (_directory, path) = temp_location("live.wav");
     let app = App::new("audio/wav", &path);
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
@@ -89,9 +89,9 @@ fn live_wav(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
     let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let kept = drive_live(&app, pauses, length, gap);
-    assert!(!app.ended(), "a stop is not the end of the pipeline");
+    assert!(!app.has_eos(), "a stop is not the end of the pipeline");
     app.set_state(gst::State::Null);
     judge_wav(&path, &kept, &clock);
 }
@@ -107,7 +107,7 @@ fn wav_live_200_pauses() {
 }
 
 fn live_webm(pauses: usize, length: (u64, u64), gap: (u64, u64)) {
-    let (_directory, path) = place_for("live.webm");
+    let (_directory, path) = temp_location("live.webm");
     let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (_clock, log) = app.live();
     let kept = drive_live(&app, pauses, length, gap);
@@ -146,7 +146,7 @@ fn roll_steps(pauses: usize, (least, most): (u64, u64)) -> (Vec<(usize, &'static
 }
 
 fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
-    let (_directory, path) = place_for("fast.wav");
+    let (_directory, path) = temp_location("fast.wav");
     let app = App::new("audio/wav", &path);
     let (steps, buffers) = roll_steps(pauses, (1, 6));
     let source = app.source(&format!(
@@ -223,7 +223,7 @@ fn wav_of_32_bits_as_fast_as_possible_40_pauses_off_the_grid() {
 }
 
 fn fast_webm(pauses: usize, buffers: (u64, u64)) {
-    let (_directory, path) = place_for("fast.webm");
+    let (_directory, path) = temp_location("fast.webm");
     let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (steps, buffers) = roll_steps(pauses, buffers);
     let frames = buffers / 3 + 2;
@@ -330,7 +330,7 @@ fn under_test_clock(
                 samples.push(buffer).unwrap();
             }
             (Happening::Picture(time), Some(pictures)) => {
-                let buffer = picture::buffer(&video_info, time, FRAME);
+                let buffer = frame::buffer(&video_info, time, FRAME);
                 pictures.push(buffer).unwrap();
             }
             (Happening::Picture(_), None) => unreachable!("no pictures are made"),
@@ -369,7 +369,7 @@ fn roll_calls(pauses: usize, unit: u64, lengths: (u64, u64)) -> Vec<(u64, &'stat
 }
 
 fn test_clock_wav(pauses: usize, unit: u64, lengths: (u64, u64)) {
-    let (_directory, path) = place_for("latency.wav");
+    let (_directory, path) = temp_location("latency.wav");
     let calls = roll_calls(pauses, unit, lengths);
     let kept = under_test_clock(&path, "audio/wav", AudioSignal::Counted, false, &calls);
     let exactness = judge_wav(&path, &kept, &tag::SampleClock::from_zero(48000));
@@ -401,7 +401,7 @@ fn wav_behind_latency_200_pauses_anywhere() {
 
 #[test]
 fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
-    let (_directory, path) = place_for("nothing.wav");
+    let (_directory, path) = temp_location("nothing.wav");
     let calls = [
         (500 * MILLI, "start"),
         (700 * MILLI, "pause"),
@@ -412,14 +412,14 @@ fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
     let spans = samples::spans(&decode::audio(&path, 0, None).unwrap());
     let whole = samples::AudioSpan {
         recorded: 0..400 * 48,
-        what: samples::What::Source(500 * 48),
+        content: samples::Content::Source(500 * 48),
     };
     assert_eq!(spans, [whole]);
 }
 
 #[test]
 fn wav_stopped_while_paused_ends_at_the_pause() {
-    let (_directory, path) = place_for("paused.wav");
+    let (_directory, path) = temp_location("paused.wav");
     let calls = [
         (500 * MILLI, "start"),
         (700 * MILLI, "pause"),
@@ -431,7 +431,7 @@ fn wav_stopped_while_paused_ends_at_the_pause() {
 }
 
 fn test_clock_webm(pauses: usize, lengths: (u64, u64)) {
-    let (_directory, path) = place_for("latency.webm");
+    let (_directory, path) = temp_location("latency.webm");
     let calls = roll_calls(pauses, 1, lengths);
     let mime = "video/webm;codecs=\"vp8,opus\"";
     let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
@@ -454,7 +454,7 @@ fn webm_behind_latency_60_pauses() {
 /// there from the first instant.
 #[test]
 fn a_picture_that_spans_a_cut_is_shortened() {
-    let (_directory, path) = place_for("spans.webm");
+    let (_directory, path) = temp_location("spans.webm");
     // Frames are at 0, 33.3, 66.7, 100 … ms. On show at the start: 500; at the pause: 800 (for 10 ms);
     // at the resume: 1000 (from its 20th ms on).
     let calls = [
@@ -465,7 +465,7 @@ fn a_picture_that_spans_a_cut_is_shortened() {
     ];
     let mime = "video/webm;codecs=\"vp8,opus\"";
     let kept = under_test_clock(&path, mime, AudioSignal::Noise, true, &calls);
-    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = pictures
         .iter()
         .map(|(recorded, source)| ((recorded / 1e6).round(), (source / 1e6).round()))

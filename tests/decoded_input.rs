@@ -6,11 +6,11 @@ mod common;
 
 use coded::{
     Coded, MILLI, ORIGIN, Playing, SECOND,
-    drive::{drive_by, place_for},
+    drive::{drive_by, temp_location},
     play_until,
 };
 use common::app::App;
-use common::judge::{decode, file, kept::Kept, place, sync};
+use common::judge::{decode, file, kept::Kept, position, sync};
 use gst::prelude::*;
 use std::path::Path;
 
@@ -39,8 +39,8 @@ fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {
 
 /// What would be due of raw video: the frame on show at each cut from there on, then each in its place.
 fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
-    file::decodes_quietly(path).unwrap();
-    let shown = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
+    file::decodes_without_errors(path).unwrap();
+    let shown = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
     assert!(
         (frames..frames + 3).contains(&shown.len()),
         "{} frames, due {frames}",
@@ -48,7 +48,7 @@ fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
     );
     for (recorded, source) in &shown {
         let due = kept.source_at(recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
-        let on_show = if *recorded < 1e6 || kept.near_seam(*recorded, 1.3e6) {
+        let on_show = if *recorded < 1e6 || kept.near_cut(*recorded, 1.3e6) {
             34e6
         } else {
             1.3e6
@@ -66,7 +66,7 @@ fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
 }
 
 fn decodes_video(encoder: &str) {
-    let (_directory, path) = place_for("decoded.webm");
+    let (_directory, path) = temp_location("decoded.webm");
     let kept = record("", "video_%u", coded::video(encoder, FRAMES), &path);
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
     let frames = (kept.total() * 30 / SECOND) as usize;
@@ -75,7 +75,7 @@ fn decodes_video(encoder: &str) {
 
 /// `late`: what the codec adds in front, in nanoseconds.
 fn decodes_audio(encoder: &str, late: f64) {
-    let (_directory, path) = place_for("decoded.flac");
+    let (_directory, path) = temp_location("decoded.flac");
     let kept = record(
         "audio/flac",
         "audio_%u",
@@ -90,7 +90,7 @@ fn decodes_audio(encoder: &str, late: f64) {
         "{} samples, due {due}",
         sound.len()
     );
-    let places = place::places(&sound, 20e9).unwrap();
+    let places = position::find(&sound, 20e9).unwrap();
     assert!(places.len() > 10, "{}", places.len());
     let shifted = Kept {
         intervals: kept
@@ -99,7 +99,7 @@ fn decodes_audio(encoder: &str, late: f64) {
             .map(|(from, to)| (from - ORIGIN, to - ORIGIN))
             .collect(),
     };
-    let worst = place::follows(&places, &shifted, 1e6 + late).unwrap();
+    let worst = position::check(&places, &shifted, 1e6 + late).unwrap();
     assert!(worst <= 1e6 + late);
 }
 
@@ -151,7 +151,7 @@ fn wav_data(path: &Path) -> (u16, Vec<u8>) {
 fn a_law_and_mu_law_are_copied_into_wav() {
     // The format tags of RFC 2361.
     for (encoder, tag) in [("alawenc", 6), ("mulawenc", 7)] {
-        let (_directory, path) = place_for("copied.wav");
+        let (_directory, path) = temp_location("copied.wav");
         let app = App::new("", &path);
         let mut playing = Playing::new(&app, "audio_%u", coded::audio(encoder, TENTHS));
         let kept = drive(&app, &mut playing);
@@ -161,7 +161,7 @@ fn a_law_and_mu_law_are_copied_into_wav() {
             .flat_map(|(_, buffer)| buffer.map_readable().unwrap().to_vec())
             .collect();
         assert_eq!(wav_data(&path), (tag, due), "{encoder}");
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
     }
 }
 
@@ -184,7 +184,7 @@ fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
             "named.wav",
         ),
     ] {
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let app = App::new(mime_type, &path);
         let mut playing = Playing::new(&app, template, coded);
         app.set_state(gst::State::Playing);
@@ -199,7 +199,7 @@ fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
 /// A webcam whose frames take longer than they may: frames are dropped, upstream is not held up.
 #[test]
 fn a_live_camera_and_a_telephone() {
-    let (_directory, path) = place_for("live.webm");
+    let (_directory, path) = temp_location("live.webm");
     let app = App::new("", &path);
     for (template, source) in [
         (
@@ -215,19 +215,19 @@ fn a_live_camera_and_a_telephone() {
         from.link(&app.pad(template)).unwrap();
     }
     app.set_state(gst::State::Playing);
-    app.wait_running(400 * MILLI);
+    app.wait_running_time(400 * MILLI);
     app.act("start");
-    app.wait_running(1_400 * MILLI);
+    app.wait_running_time(1_400 * MILLI);
     app.act("pause");
-    app.wait_running(1_700 * MILLI);
+    app.wait_running_time(1_700 * MILLI);
     app.act("resume");
-    app.wait_running(2_700 * MILLI);
+    app.wait_running_time(2_700 * MILLI);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
     assert_eq!(app.warnings(), Vec::<String>::new());
     let kept = app.kept();
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let mut codecs = file::codecs(&path).unwrap();
     codecs.sort();
     assert_eq!(codecs, ["opus", "vp8"]);

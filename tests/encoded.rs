@@ -5,7 +5,7 @@ mod coded;
 mod common;
 
 use coded::{Coded, Payload, Playing, SECOND, play_until, whole, with_lengths, without_adts};
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::judge::{decode, file, kept::Kept, ordinary, sync};
 use std::path::{Path, PathBuf};
 
@@ -43,7 +43,7 @@ fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
 
 /// That each picture says the time at which it is shown.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) {
-    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
+    let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
         assert!(
@@ -55,7 +55,7 @@ fn assert_pictures_in_place(path: &Path, kept: &Kept) {
 
 /// Records an encoded stream alone, with cuts, and judges its packets.
 fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, PathBuf, Kept) {
-    let (directory, path) = place_for(name);
+    let (directory, path) = temp_location(name);
     let app = App::new("", &path);
     let audio = coded.caps.structure(0).unwrap().name();
     let video = !audio.starts_with("audio/");
@@ -120,7 +120,7 @@ macro_rules! copied {
         #[test]
         fn $name() {
             let (_directory, path, _) = copies($file, $coded, $payload);
-            file::decodes_quietly(&path).unwrap();
+            file::decodes_without_errors(&path).unwrap();
             if $file.ends_with(".mp4") || $file.ends_with(".m4a") {
                 let fragmented = ordinary::fragmented_beside(&path).unwrap();
                 ordinary::plays_alike(&path, &fragmented).unwrap();

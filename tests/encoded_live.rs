@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
-use common::judge::{decode, file, place, sync};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, temp_location};
+use common::judge::{decode, file, position, sync};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ fn reached(app: &App) -> Vec<u64> {
 
 /// Records with three pauses, and judges cuts, picture against sound, and the file.
 fn stays_together(name: &str, video: &str, audio: &str) {
-    let (_directory, path) = place_for(name);
+    let (_directory, path) = temp_location(name);
     let app = App::new("", &path);
     let camera = camera(&app, "camera", video);
     let microphone = microphone(&app, "microphone", audio);
@@ -116,13 +116,13 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         && *sounds.lock().unwrap() > 5));
     let mut called = vec![app.act("start")];
     for number in 0..3 {
-        app.wait_running(app.running_time() + 700 * MILLI + number * 37 * MILLI);
+        app.wait_running_time(app.running_time() + 700 * MILLI + number * 37 * MILLI);
         assert_eq!(app.warnings(), Vec::<String>::new());
         app.act("pause");
-        app.wait_running(app.running_time() + 211 * MILLI);
+        app.wait_running_time(app.running_time() + 211 * MILLI);
         called.push(app.act("resume"));
     }
-    app.wait_running(app.running_time() + 800 * MILLI);
+    app.wait_running_time(app.running_time() + 800 * MILLI);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
@@ -144,8 +144,8 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         assert!(running + MILLI >= *before && *running <= after + MILLI);
     }
 
-    file::decodes_quietly(&path).unwrap();
-    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    file::decodes_without_errors(&path).unwrap();
+    let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     for (recorded, source) in &shown {
         let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
         assert!(
@@ -165,11 +165,11 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     );
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
-    let places = place::places(&sound, horizon).unwrap();
+    let places = position::find(&sound, horizon).unwrap();
     // At a cut, a packet of sound reaches over it.
     let clear: Vec<_> = shown
         .iter()
-        .filter(|(recorded, _)| !kept.near_seam(*recorded, 60e6))
+        .filter(|(recorded, _)| !kept.near_cut(*recorded, 60e6))
         .copied()
         .collect();
     let offset = sync::av_offset_max(&clear, &places).unwrap();
@@ -180,7 +180,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     );
     let middle: Vec<f64> = places
         .iter()
-        .filter(|p| !kept.near_seam(p.recorded, 60e6))
+        .filter(|p| !kept.near_cut(p.recorded, 60e6))
         .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
         .collect();
     assert!(middle.len() > 100);
@@ -213,7 +213,7 @@ fn vp8_and_vorbis_stay_together_over_pauses() {
 
 #[test]
 fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
-    let (_directory, path) = place_for("deaf.mkv");
+    let (_directory, path) = temp_location("deaf.mkv");
     let app = App::new("", &path);
     let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=105";
     let camera = camera(&app, "camera", encoder);
@@ -224,7 +224,7 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     assert!(holds_within(DEADLINE, || *pictures.lock().unwrap() > 10));
     let (called, _) = app.act("start");
     app.wait_for("start", 1);
-    app.wait_running(app.running_time() + SECOND);
+    app.wait_running_time(app.running_time() + SECOND);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
@@ -237,20 +237,20 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     let kept = app.kept();
     let (from, _) = kept.intervals[0];
     assert!(from > called + 2 * SECOND, "{kept:?}");
-    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     let first = shown.first().unwrap();
     assert!(
         first.0.abs() < 1.1e6 && (first.1 - from as f64).abs() < 1.1e6,
         "{first:?}"
     );
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 10e9).unwrap();
-    place::follows(&places, &kept, 2.5e6).unwrap();
+    let places = position::find(&sound, 10e9).unwrap();
+    position::check(&places, &kept, 2.5e6).unwrap();
 }
 
 #[test]
 fn request_data_has_all_that_had_arrived() {
-    let (_directory, path) = place_for("asked.webm");
+    let (_directory, path) = temp_location("asked.webm");
     let app = App::new("", &path);
     let microphone = microphone(&app, "microphone", "opusenc frame-size=10");
     let taken = taken(&microphone);
@@ -258,7 +258,7 @@ fn request_data_has_all_that_had_arrived() {
     app.act("start");
     app.wait_for("start", 1);
     for round in 0..24 {
-        app.wait_running(app.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
+        app.wait_running_time(app.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
         // Now and then right behind another action, which the recording's own thread is busy with.
         let paused = (round % 4 > 0).then(|| app.act("pause").0);
         let due = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
@@ -274,13 +274,13 @@ fn request_data_has_all_that_had_arrived() {
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 #[test]
 fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     const SLICE: u64 = 2 * SECOND;
-    let (_directory, path) = place_for("sliced.webm");
+    let (_directory, path) = temp_location("sliced.webm");
     let app = App::new("", &path);
     app.recorder.set_property("timeslice", 2_000u32);
     let microphone = microphone(&app, "microphone", "opusenc frame-size=10");
@@ -296,7 +296,7 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
         dues.push(taken.load(Ordering::SeqCst));
         app.act("request-data");
     }
-    app.wait_running(app.running_time() + SECOND);
+    app.wait_running_time(app.running_time() + SECOND);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
@@ -310,12 +310,12 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
             "{late:?}: {blobs:?}, due {due}"
         );
     }
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 #[test]
 fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
-    let (_directory, path) = place_for("silent.mkv");
+    let (_directory, path) = temp_location("silent.mkv");
     let app = App::new("", &path);
     app.recorder.set_property("max-queue-time", SECOND);
     let camera = camera(
@@ -327,14 +327,14 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     app.set_state(gst::State::Playing);
     app.act("start");
     app.wait_for("start", 1);
-    app.wait_running(app.running_time() + SECOND);
+    app.wait_running_time(app.running_time() + SECOND);
     app.act("pause");
     let source = camera.peer().unwrap();
     source.add_probe(gst::PadProbeType::BUFFER, |_, _| gst::PadProbeReturn::Drop);
-    app.wait_running(app.running_time() + SECOND / 2);
+    app.wait_running_time(app.running_time() + SECOND / 2);
     let (resumed, _) = app.act("resume");
     app.wait_for("resume", 1);
-    app.wait_running(app.running_time() + 2 * SECOND);
+    app.wait_running_time(app.running_time() + 2 * SECOND);
     let (stopped, _) = app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
@@ -348,8 +348,8 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     );
     assert!(to >= stopped && to - from > SECOND, "{kept:?}, {stopped}");
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 10e9).unwrap();
-    place::follows(&places, &kept, 2.5e6).unwrap();
+    let places = position::find(&sound, 10e9).unwrap();
+    position::check(&places, &kept, 2.5e6).unwrap();
 }
 
 /// The running time of the last buffer at `pad`, as upstream stamps it.
@@ -412,7 +412,7 @@ const CAMERA: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
 #[test]
 fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
     const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(2_500);
-    let (_directory, path) = place_for("late.webm");
+    let (_directory, path) = temp_location("late.webm");
     let app = App::new("", &path);
     let camera = camera(&app, "camera", CAMERA);
     let raw = app.pipeline.by_name("camera").unwrap();
@@ -431,7 +431,7 @@ fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
 /// A flush begins running time anew upstream, not in the recorder.
 #[test]
 fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
-    let (_directory, path) = place_for("flushed.webm");
+    let (_directory, path) = temp_location("flushed.webm");
     let app = App::new("", &path);
     let source = app.source(&format!("videotestsrc ! {SMALL} ! {CAMERA}"));
     let pad = app.pad("video_%u");

@@ -7,12 +7,12 @@ mod inputs;
 
 use coded::{
     Coded, MILLI, ORIGIN, Playing, SECOND,
-    drive::{assert_pictures_in_place, copies, drive, place_for, play_through, through},
+    drive::{assert_pictures_in_place, copies, drive, play_through, temp_location, through},
     is_key, md5, plain, play_until, whole,
 };
 use common::app::App;
-use common::judge::{decode, file, place, sync};
-use common::signal::picture;
+use common::judge::{decode, file, position, sync};
+use common::signal::frame;
 use gst::prelude::*;
 use std::path::Path;
 
@@ -42,7 +42,7 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     let hidden = |b: &gst::Buffer| b.flags().contains(gst::BufferFlags::DECODE_ONLY);
     let count = coded.buffers.iter().filter(|b| hidden(b)).count();
     assert!(count > 2, "{count} are hidden");
-    let (_directory, path) = place_for("alt.webm");
+    let (_directory, path) = temp_location("alt.webm");
     let app = App::new("", &path);
     let mut playing = Playing::new(&app, "video_%u", coded);
     let kept = drive(&app, &mut playing);
@@ -55,7 +55,7 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
         .map(|p| p.md5)
         .collect();
     assert_eq!(found, wanted);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let shown = due.iter().filter(|(_, b)| !hidden(b)).count();
     assert!(shown < due.len(), "none hidden among those that are kept");
     let found = decode::video(&path, 0).unwrap();
@@ -94,7 +94,7 @@ fn h264_of_open_groups_begins_at_what_can_be_decoded() {
             100,
         );
         assert_open(&coded);
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let app = App::new("", &path);
         let mut playing = Playing::new(&app, "video_%u", coded);
         app.set_state(gst::State::Playing);
@@ -280,9 +280,9 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
             buffer.make_mut().set_pts(pts);
             buffer.make_mut().set_dts(None);
         }
-        let (_directory, path) = place_for(file_name);
+        let (_directory, path) = temp_location(file_name);
         let (_, playing) = play_through(&path, template, coded, 5 * SECOND);
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
         let packets = coded::packets(&path, stream);
         assert_eq!(packets.len(), playing.all.len(), "{encoder}");
         // Start codes become length fields.
@@ -328,7 +328,7 @@ fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
             .unwrap()
             .remove_field("codec_data");
         let first_key = coded.buffers.iter().find(|b| is_key(b)).unwrap().pts();
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let (app, _) = play_through(&path, "video_%u", coded, 3 * SECOND);
         let kept = app.kept();
         assert_eq!(Some(kept.intervals[0].0), first_key.map(|t| t.nseconds()));
@@ -348,12 +348,12 @@ fn mp3_into_mpeg() {
 #[test]
 fn flac_into_flac() {
     let coded = coded::audio("flacenc", 40);
-    let (_directory, path) = place_for("copy.flac");
+    let (_directory, path) = temp_location("copy.flac");
     let app = App::new("", &path);
     let mut playing = Playing::new(&app, "audio_%u", coded);
     let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let sound = decode::audio(&path, 0, None).unwrap();
     let samples = 4608 * due.len() as u64;
     assert_eq!(sound.len(), samples);
@@ -362,7 +362,7 @@ fn flac_into_flac() {
     let length = file::duration(&path).unwrap();
     assert!((length - samples as f64 / 48e-6).abs() < 2e3, "{length}");
     // The samples themselves are those of the source, from cut to cut.
-    let spans: Vec<_> = place::places(&sound, ORIGIN as f64 + 5e9).unwrap();
+    let spans: Vec<_> = position::find(&sound, ORIGIN as f64 + 5e9).unwrap();
     assert!(spans.len() > 50);
     let mut heard = 0;
     for found in spans {
@@ -456,7 +456,7 @@ fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
                 caps: coded.caps.clone(),
                 buffers,
             };
-            let (_directory, path) = place_for(name);
+            let (_directory, path) = temp_location(name);
             let app = App::new("", &path);
             app.recorder.set_property("timeslice", timeslice);
             let mut playing = Playing::new(&app, "audio_%u", coded);
@@ -488,7 +488,7 @@ fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
 /// What the camera sends grows and changes its shape.
 #[test]
 fn a_new_size_that_is_decoded_is_shown_in_the_first() {
-    let (_directory, path) = place_for("size.webm");
+    let (_directory, path) = temp_location("size.webm");
     let app = App::new("video/webm;codecs=vp8", &path);
     app.recorder.set_property("autostart", true);
     let small = coded::video(&format!("{X264} tune=zerolatency ! {BYTES}"), 30);
@@ -518,7 +518,7 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
     playing.feed.end();
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
     assert_eq!(found.frames.len(), 90);
@@ -530,7 +530,7 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
             found.source
         } else {
             assert!(above[n].iter().all(|p| *p < 40), "border of {n}");
-            picture::read(&within[n], 320, 120)
+            frame::read(&within[n], 320, 120)
         };
         let source = source.unwrap_or_else(|| panic!("picture {n} cannot be read"));
         assert!(
@@ -549,7 +549,7 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
 /// Caps that come while raw sound is being recorded: everything begins at the first key frame behind.
 #[test]
 fn caps_that_come_after_the_start() {
-    let (_directory, path) = place_for("late.mkv");
+    let (_directory, path) = temp_location("late.mkv");
     let app = App::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
     let mut sound = Playing::new(&app, "audio_%u", coded::audio("identity", 40));
@@ -582,7 +582,7 @@ fn caps_that_come_after_the_start() {
         "{}",
         heard.len()
     );
-    let places = place::places(&heard, 5e9).unwrap();
+    let places = position::find(&heard, 5e9).unwrap();
     for found in places.iter().filter_map(|p| Some((p.recorded, p.source?))) {
         let due = kept.source_at(found.0) - ORIGIN as f64;
         assert!((found.1 - due).abs() < 0.1e6, "{found:?}, not {due}");
@@ -593,7 +593,7 @@ fn caps_that_come_after_the_start() {
 #[test]
 fn a_flush_goes_on_at_the_next_key_frame() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
-    let (_directory, path) = place_for("flush.mkv");
+    let (_directory, path) = temp_location("flush.mkv");
     let app = App::new("", &path);
     let source = inputs::Source::new(&app.pad("video_%u"), &coded.caps, None);
     app.set_state(gst::State::Playing);
@@ -617,8 +617,8 @@ fn a_flush_goes_on_at_the_next_key_frame() {
     source.end();
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
-    file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    file::decodes_without_errors(&path).unwrap();
+    let found = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     let shown: Vec<_> = found
         .iter()
         .map(|(_, source)| (source * 30e-9).round() as usize)
@@ -647,7 +647,7 @@ fn counts(app: &App) -> (u64, u64, u64) {
 #[test]
 fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
-    let (_directory, path) = place_for("much.webm");
+    let (_directory, path) = temp_location("much.webm");
     let app = App::new("video/webm;codecs=vp8", &path);
     app.recorder.set_property("max-queue-time", 125 * MILLI);
     let clock = gst_check::TestClock::new();
@@ -698,8 +698,8 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     let warnings = app.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("too slow"), "{warnings:?}");
-    file::decodes_quietly(&path).unwrap();
-    let found = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    file::decodes_without_errors(&path).unwrap();
+    let found = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     let number = |source: f64| (source * 30e-9).round() as u64;
     let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
     // All that came is in the file, or is said to be left out.
@@ -738,7 +738,7 @@ fn record_turned(path: &Path, mime: &str, tag: &str) {
 
 /// A player shows such pictures as they say.
 fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
-    let (_directory, path) = place_for(name);
+    let (_directory, path) = temp_location(name);
     record_turned(&path, mime, tag);
     // ffmpeg shows it as a player would.
     let found = decode::video(&path, 0).unwrap();
@@ -746,7 +746,7 @@ fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
     let undone = inputs::luma(&path, undo, (320, 240));
     assert_eq!(undone.len(), 30);
     for (n, picture) in undone.iter().enumerate() {
-        let source = picture::read(picture, 320, 240);
+        let source = frame::read(picture, 320, 240);
         let due = n as u64 * SECOND / 30;
         assert!(
             source.is_some_and(|s| s.abs_diff(due) <= 1000),
@@ -791,9 +791,9 @@ fn the_orientation_of_copied_pictures_is_in_matroska() {
             "transpose=clock,hflip",
         ),
     ] {
-        let (_directory, path) = place_for("turned.mkv");
+        let (_directory, path) = temp_location("turned.mkv");
         record_turned(&path, "", tag);
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
         let output = std::process::Command::new("mkvinfo").arg(&path).output();
         let text = String::from_utf8(output.unwrap().stdout).unwrap();
         let told = |what| {

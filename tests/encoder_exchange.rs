@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::chance::Chance;
 use common::harness::media;
-use common::judge::{decode, file, gstreamer, place, sync};
+use common::judge::{decode, file, gstreamer, position, sync};
+use common::settings::Rng;
 use common::take::{Recipe, Take, take_with};
 use gst::prelude::*;
 use std::path::Path;
@@ -183,7 +183,7 @@ impl Outcome {
             let kind = pad.split('_').next().unwrap();
             assert_eq!(self.of_kind(kind).last(), Some(&encoder.as_str()), "{what}");
         }
-        file::decodes_quietly(&take.path).unwrap_or_else(|err| panic!("{what}: {err}"));
+        file::decodes_without_errors(&take.path).unwrap_or_else(|err| panic!("{what}: {err}"));
         if recipe.mime_type.contains("flac") {
             let numbers = flac_frames(&take.path);
             let counted = (0..numbers.len() as u8).collect::<Vec<_>>();
@@ -199,9 +199,9 @@ impl Outcome {
                 ("GStreamer", gstreamer::video(&take.path, width, height)),
             ] {
                 let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let pictures = sync::readable(&pictures);
+                let pictures = sync::frame_times(&pictures);
                 let pictures = pictures.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
-                let shown = sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0);
+                let shown = sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0);
                 shown.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
                 let mut once: Vec<u64> =
                     pictures.iter().map(|(_, source)| *source as u64).collect();
@@ -236,10 +236,10 @@ impl Outcome {
                     (length - due).abs() < 0.05,
                     "{what}, {judge}: {length} s of {due}"
                 );
-                let mut places = place::places(&sound, 5e9).unwrap();
+                let mut places = position::find(&sound, 5e9).unwrap();
                 // What spans the joint is of two encoders.
                 places.retain(|place| self.is_away_from_joints(place.recorded));
-                let worst = place::follows(&places, &take.kept, off);
+                let worst = position::check(&places, &take.kept, off);
                 worst.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
             }
         }
@@ -433,11 +433,11 @@ fn blobs_go_on_across_an_exchange() {
         assert!(outcome.take.blobs.len() >= 4);
         let path = outcome.take.path.with_extension("blobs");
         std::fs::write(&path, &blobs).unwrap();
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
         let pictures = decode::video(&path, 0).unwrap();
-        let pictures = sync::readable(&pictures).unwrap();
+        let pictures = sync::frame_times(&pictures).unwrap();
         let take = &outcome.take;
-        sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+        sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
     }
 }
 
@@ -515,10 +515,10 @@ fn an_opus_encoder_that_fails_within_its_first_packets() {
 /// Frames and faults that nobody has chosen.
 #[test]
 fn encoders_that_fail_at_random() {
-    if !common::chance::long() {
+    if !common::settings::long() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let count = 500;
     // In MP3 frames refer to bytes of earlier ones, which at a joint are another encoder's: more is lost there than this
     // judge allows.

@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::app::{App, place_for};
-use common::broken::fail_at;
+use common::app::{App, temp_location};
+use common::failing_encoder::fail_at;
 use common::judge::{file, parts};
 use gst::prelude::*;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ const MILLI: u64 = 1_000_000;
 
 /// The video encoders of a recording fail at these of their buffers, one after the other; later ones work.
 fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, App, Arc<AtomicUsize>) {
-    let (folder, path) = place_for(name);
+    let (folder, path) = temp_location(name);
     let outer = App::new("video/x-matroska;codecs=\"vp8,pcm\"", &path);
     let count = Arc::<AtomicUsize>::default();
     let made = count.clone();
@@ -37,7 +37,7 @@ fn the_recording_goes_on_in_a_new_part() {
     let (_clock, _log) = outer.live();
     outer.act("start");
     outer.wait_for("part", 1);
-    outer.wait_running(outer.running_time() + 500 * MILLI);
+    outer.wait_running_time(outer.running_time() + 500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let heard = outer.events();
@@ -47,11 +47,11 @@ fn the_recording_goes_on_in_a_new_part() {
     assert!(warnings[0].contains("a fresh vp8enc"), "{warnings:?}");
     assert!(warnings[1].contains("in a new part"), "{warnings:?}");
     assert_eq!(count.load(Ordering::SeqCst), 3);
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
     assert_eq!(whole, [false, true]);
     for part in &told {
-        file::decodes_quietly(&part.path).unwrap();
+        file::decodes_without_errors(&part.path).unwrap();
     }
     // Audio knows nothing of it.
     let kept = outer.kept();
@@ -74,9 +74,9 @@ fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
     assert_eq!(count.load(Ordering::SeqCst), 4);
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert_eq!(told.len(), 2);
-    file::decodes_quietly(&told[0].path).unwrap();
+    file::decodes_without_errors(&told[0].path).unwrap();
 }
 
 #[test]
@@ -88,5 +88,5 @@ fn a_recording_of_one_file_ends() {
     let heard = outer.events();
     let errors = heard.iter().filter(|heard| heard.name == "error");
     assert_eq!(errors.count(), 1, "{heard:?}");
-    file::decodes_quietly(&parts::told(&outer)[0].path).unwrap();
+    file::decodes_without_errors(&parts::from_messages(&outer)[0].path).unwrap();
 }

@@ -99,7 +99,7 @@ fn eos_on_all_pads_ends_the_recording_then_comes_eos_on_the_bus() {
     rig.wait_event(Kind::Start, 1);
     tracks[0].end();
     tracks[0].wait_ended();
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     assert_eq!(eos_count(&rig), 0, "one track still runs");
     tracks[1].end();
     wait_eos(&rig, 1);
@@ -264,7 +264,7 @@ fn eos_sent_to_the_element_ends_all_tracks() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     assert!(rig.recorder.send_event(gst::event::Eos::new()), "accepted");
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
@@ -276,7 +276,7 @@ fn eos_sent_to_the_pipeline_ends_the_recording() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     rig.pipeline.send_event(gst::event::Eos::new());
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
@@ -350,7 +350,7 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
     for n in 1..=2 {
         rig.recorder.start().expect("start");
         rig.wait_event(Kind::Start, n);
-        tracks[1].wait_more(15);
+        tracks[1].wait_buffers(15);
         rig.recorder.stop().expect("stop");
         check_recording(&rig.wait_recording(n));
         sink.wait_eos(1);
@@ -365,7 +365,7 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
     });
     rig.assert_no_bus_error();
     assert_eq!(eos_count(&rig), 0);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
 
     let first = sink.close();
     assert_plays(&sink.path);
@@ -374,7 +374,7 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
     sink.element.sync_state_with_parent().expect("re-armed");
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 3);
-    tracks[1].wait_more(15);
+    tracks[1].wait_buffers(15);
     rig.recorder.stop().expect("stop");
     let (bytes, _) = check_recording(&rig.wait_recording(3));
     sink.wait_eos(2);
@@ -463,7 +463,7 @@ fn end_of_all_pads_reaches_src_and_then_the_bus() {
     let sink = FileSink::on(&rig, "sink.webm");
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(10);
+    tracks[1].wait_buffers(10);
     for track in &tracks {
         track.end();
     }
@@ -487,7 +487,7 @@ fn a_failing_downstream_disturbs_neither_recording_nor_signals() {
     src.link(&pad).expect("linked");
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within, place_for};
+use common::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within, temp_location};
 use common::judge::kept::Kept;
 use common::judge::{decode, whole};
 use common::signal::{AudioSignal, tag};
@@ -37,7 +37,7 @@ fn play_counted(app: &App) -> tag::SampleClock {
     let clock = tag::audio(&source, AudioSignal::Counted, 48000);
     source.link(&app.pad("audio_%u")).unwrap();
     app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     clock
 }
 
@@ -60,15 +60,15 @@ fn running_at(intervals: &[(u64, u64)], recorded: u64) -> u64 {
 
 #[test]
 fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
-    let (_directory, path) = place_for("live.wav");
+    let (_directory, path) = temp_location("live.wav");
     let app = App::new("audio/wav", &path);
     let most = 700 * MILLI;
     app.recorder.set_property("max-duration", most);
     let clock = play_counted(&app);
     app.act("start");
-    app.wait_running(app.running_time() + 200 * MILLI);
+    app.wait_running_time(app.running_time() + 200 * MILLI);
     app.act("pause");
-    app.wait_running(app.running_time() + 150 * MILLI);
+    app.wait_running_time(app.running_time() + 150 * MILLI);
     app.act("resume");
     app.wait_for("stop", 1);
     let kept = app.kept();
@@ -86,7 +86,7 @@ fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
 
 #[test]
 fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
-    let (_directory, path) = place_for("fast.wav");
+    let (_directory, path) = temp_location("fast.wav");
     let app = App::new("audio/wav", &path);
     // Not on a buffer's edge, nor on a sample.
     let most = SECOND + 12_345_678;
@@ -100,7 +100,7 @@ fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
     app.wait_eos();
-    assert_eq!(clock.seen(), 500 * 480, "all of it was taken");
+    assert_eq!(clock.contiguous(), 500 * 480, "all of it was taken");
     let kept = app.kept();
     assert_eq!(kept.total(), most);
     assert_reason(&app, "max-duration");
@@ -110,7 +110,7 @@ fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
 
 #[test]
 fn audio_and_video_end_together_at_the_maximum_duration() {
-    let (_directory, path) = place_for("live.webm");
+    let (_directory, path) = temp_location("live.webm");
     let app = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let most = 1_250 * MILLI;
     app.recorder.set_property("max-duration", most);
@@ -126,7 +126,7 @@ fn audio_and_video_end_together_at_the_maximum_duration() {
 
 #[test]
 fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
-    let (_directory, path) = place_for("copied.mkv");
+    let (_directory, path) = temp_location("copied.mkv");
     let app = App::new("video/x-matroska", &path);
     app.recorder.set_property("max-duration", SECOND);
     app.recorder.set_property("autostart", true);
@@ -161,7 +161,7 @@ fn each_way_to_end_has_its_reason() {
         ("error", |app| drop(app.pad("audio_%u"))),
     ];
     for (reason, end) in ends {
-        let (_directory, path) = place_for("reason.wav");
+        let (_directory, path) = temp_location("reason.wav");
         let app = App::new("audio/wav", &path);
         play_counted(&app);
         app.act("start");
@@ -174,7 +174,7 @@ fn each_way_to_end_has_its_reason() {
 
 #[test]
 fn the_only_part_comes_between_the_last_blob_and_the_end() {
-    let (_directory, path) = place_for("part.ogg");
+    let (_directory, path) = temp_location("part.ogg");
     let app = App::new("audio/ogg", &path);
     app.recorder.set_property("timeslice", 300u32);
     let source = app.source(&format!(
@@ -290,7 +290,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
         .link(&second.request_pad_simple("audio_%u").unwrap())
         .unwrap();
     app.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs() && beside.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started() && beside.has_started()));
 
     let (sender, ended) = std::sync::mpsc::channel();
     let bus = app.pipeline.bus().unwrap();
@@ -306,7 +306,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
         }
         gst::BusSyncReply::Pass
     });
-    let wait = |time: u64| app.wait_running(app.running_time() + time * MILLI);
+    let wait = |time: u64| app.wait_running_time(app.running_time() + time * MILLI);
     let other = |action: &str| common::app::act(&second, action);
     app.act("start");
     wait(70);
@@ -389,12 +389,12 @@ fn recordings_of_one_scene_are_aligned_by_the_system_clock() {
 
 #[test]
 fn intervals_say_where_the_pauses_were() {
-    let (_directory, path) = place_for("pauses.wav");
+    let (_directory, path) = temp_location("pauses.wav");
     let app = App::new("audio/wav", &path);
     play_counted(&app);
     app.act("start");
     for action in ["pause", "resume", "pause", "resume", "stop"] {
-        app.wait_running(app.running_time() + 60 * MILLI);
+        app.wait_running_time(app.running_time() + 60 * MILLI);
         app.act(action);
     }
     app.wait_for("stop", 1);

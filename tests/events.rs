@@ -239,7 +239,7 @@ fn notify_state_of_an_end_that_nobody_called_comes_from_the_events_thread() {
     let (rig, tracks) = Rig::live(1, 0);
     let seen = follow_state(&rig.recorder);
     rig.recorder.start().expect("start");
-    tracks[0].wait_more(5);
+    tracks[0].wait_buffers(5);
     tracks[0].end();
     let events = rig.wait_recording(1);
     assert_eq!(
@@ -273,14 +273,14 @@ fn a_handler_that_blocks_stalls_neither_recording_nor_pipeline() {
     entered.pass();
 
     let before = rig.recorder.stat("bytes");
-    tracks[0].wait_more(100);
-    tracks[1].wait_more(30);
+    tracks[0].wait_buffers(100);
+    tracks[1].wait_buffers(30);
     wait_for("bytes are recorded beside the blocked handler", || {
         rig.recorder.stat("bytes") > before
     });
     rig.recorder.pause().expect("pause");
     rig.recorder.resume().expect("resume");
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     rig.recorder.stop().expect("stop");
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     assert_eq!(rig.signals.kinds(), [Kind::Start], "still in its handler");
@@ -312,7 +312,7 @@ fn mime_type_is_actual_from_the_recordings_own_on_start() {
     rig.on(Kind::Start, move |_| at_gate.pass());
     for _ in 0..2 {
         rig.recorder.start().expect("start");
-        tracks[0].wait_more(10);
+        tracks[0].wait_buffers(10);
         rig.recorder.stop().expect("stop");
     }
     rig.recorder.start().expect("start");
@@ -567,7 +567,7 @@ fn cuts_of_live_input_are_the_running_time_of_the_call() {
         ("resume", Kind::Resume),
         ("stop", Kind::Stop),
     ] {
-        tracks[1].wait_more(3);
+        tracks[1].wait_buffers(3);
         let before = clock();
         rig.recorder.act(action).expect(action);
         calls.push((kind, before, clock()));
@@ -679,7 +679,7 @@ fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is()
     });
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(50);
+    tracks[0].wait_buffers(50);
     wait_for("some bytes", || rig.recorder.stat("bytes") > 0);
     // Those that take its place fail, too.
     wait_for("the end", || {
@@ -703,7 +703,7 @@ fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is()
         all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
     });
     rig.assert_no_bus_error();
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
 }
 
 #[test]
@@ -729,9 +729,9 @@ fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
     });
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(30);
+    tracks[0].wait_buffers(30);
     stuck.store(true, Ordering::SeqCst);
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
     rig.recorder.stop().expect("stop");
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     let events = rig.wait_recording(1);
@@ -740,7 +740,7 @@ fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
         [Kind::Start, Kind::Error, Kind::Data, Kind::Stop]
     );
     assert_error(events[1].error.as_ref().expect("a GError"), code::UNKNOWN);
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
 }
 
 #[test]

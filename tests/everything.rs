@@ -5,11 +5,11 @@
 
 mod common;
 
-use common::broken::fail_at;
-use common::chance::{Chance, long};
 use common::disk::Small;
+use common::failing_encoder::fail_at;
 use common::harness::{DEADLINE, init, make_recorder};
 use common::judge::file;
+use common::settings::{Rng, long};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -127,7 +127,7 @@ fn feed(
 }
 
 /// Has each encoder fail after a while.
-fn break_encoders(recorder: &gst::Element, chance: Mutex<Chance>) -> Arc<AtomicU64> {
+fn break_encoders(recorder: &gst::Element, chance: Mutex<Rng>) -> Arc<AtomicU64> {
     let failed = Arc::<AtomicU64>::default();
     let count_failed = failed.clone();
     recorder.connect("encoder-setup", false, move |values| {
@@ -296,7 +296,7 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
         &place("past-%d.mkv"),
         disturbed,
     );
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let failed = disturbed.then(|| break_encoders(&rig.main, Mutex::new(chance.fork())));
     let (bus, mut said) = (rig.pipeline.bus().unwrap(), Said::default());
     act(&rig.main, "start");
@@ -339,7 +339,7 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
         );
         assert!(failed > 0 && saves > 1);
         let last = place(&format!("past-{}.mkv", saves - 1));
-        file::decodes_quietly(&last).unwrap();
+        file::decodes_without_errors(&last).unwrap();
         let lasts = file::duration(&last).unwrap();
         assert!(lasts > PAST as f64 * 0.9, "{lasts} ns of the past");
     }
@@ -358,7 +358,7 @@ fn judge(said: &Said, disturbed: bool) {
     let there = said.parts.iter().filter(|part| part.0.exists());
     for (path, _, duration, whole) in there {
         if *whole {
-            file::decodes_quietly(path).unwrap();
+            file::decodes_without_errors(path).unwrap();
             let lasts = file::duration(path).unwrap();
             let off = (lasts - *duration as f64).abs();
             assert!(off < 50e6, "{path:?} lasts {lasts} of {duration}");

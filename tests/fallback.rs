@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, holds_within, place_for};
+use common::app::{App, DEADLINE, holds_within, temp_location};
 use common::disk::{Scenario, Small, child};
 use common::judge::{parts, samples, sync};
 use gst::prelude::*;
@@ -22,7 +22,7 @@ fn rig(
     outer.recorder.set_property("blob-messages", true);
     let (source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     (outer, source, clock)
 }
 
@@ -31,14 +31,14 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     let Some(disk) = Small::mount("size=300k") else {
         return;
     };
-    let (folder, fallback) = place_for("fallback-%d.wav");
+    let (folder, fallback) = temp_location("fallback-%d.wav");
     let (outer, _source, clock) = rig(&disk.path().join("location-%d.wav"), &fallback);
     outer.act("start");
     outer.wait_for("part", 1);
-    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.wait_running_time(outer.running_time() + 200 * MILLI);
     // It goes on counting there.
     outer.act("split-now");
-    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.wait_running_time(outer.running_time() + 200 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let heard = outer.events();
@@ -48,7 +48,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
         warnings[0].contains("location-0.wav") && warnings[0].contains("fallback"),
         "{warnings:?}"
     );
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert_eq!(
         told.iter().map(|part| part.whole).collect::<Vec<_>>(),
         [false, true, true]
@@ -74,7 +74,7 @@ fn assert_nothing_is_missing(
     clock: &common::signal::tag::SampleClock,
     folder: &std::path::Path,
 ) {
-    let (heard, told) = (outer.events(), parts::told(outer));
+    let (heard, told) = (outer.events(), parts::from_messages(outer));
     let blob = heard
         .iter()
         .find(|heard| heard.name == "data-available")
@@ -98,35 +98,35 @@ fn assert_nothing_is_missing(
     };
     let all: Vec<_> = [first].into_iter().chain(told[1..].to_vec()).collect();
     let kept = outer.kept();
-    parts::follow_each_other(&all, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&all, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&all, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, clock).unwrap();
+    samples::check_continuous(&sound, &kept, clock).unwrap();
 }
 
 #[test]
 fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
-    let (folder, fallback) = place_for("fallback.wav");
+    let (folder, fallback) = temp_location("fallback.wav");
     let (outer, _source, clock) = rig(&folder.path().join("none/location.wav"), &fallback);
     outer.act("start");
-    outer.wait_running(outer.running_time() + 200 * MILLI);
+    outer.wait_running_time(outer.running_time() + 200 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let warnings = outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("none/location.wav"), "{warnings:?}");
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert_eq!(
         (told.len(), &told[0].path, told[0].whole),
         (1, &fallback, true)
     );
     let kept = outer.kept();
     let sound = parts::audio(&told, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
 }
 
 #[test]
 fn parts_that_are_asked_for_need_a_number_in_it() {
-    let (folder, fallback) = place_for("fallback.wav");
+    let (folder, fallback) = temp_location("fallback.wav");
     let (outer, _source, _clock) = rig(&folder.path().join("location-%d.wav"), &fallback);
     outer
         .recorder
@@ -150,7 +150,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         let Some(disk) = Small::mount("size=200k") else {
             return;
         };
-        let (folder, fallback) = place_for(&format!("fallback-%d.{name}"));
+        let (folder, fallback) = temp_location(&format!("fallback-%d.{name}"));
         let outer = App::new(mime_type, &disk.path().join(format!("location.{name}")));
         let fallback = fallback.to_str().unwrap();
         outer.recorder.set_property("fallback-location", fallback);
@@ -162,12 +162,12 @@ fn every_picture_and_all_sound_is_in_one_part() {
         let (_clock, log) = outer.live();
         outer.act("start");
         outer.wait_for("part", 1);
-        outer.wait_running(outer.running_time() + 500 * MILLI);
+        outer.wait_running_time(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
         let heard = outer.events();
         assert!(heard.iter().all(|heard| heard.name != "error"), "{heard:?}");
-        let told = parts::told(&outer);
+        let told = parts::from_messages(&outer);
         assert_eq!((told.len(), told[0].whole, told[1].whole), (2, false, true));
         let blob = heard.iter().find(|heard| heard.name == "data-available");
         let sample = blob.unwrap().fields.get::<gst::Sample>("sample").unwrap();
@@ -181,11 +181,11 @@ fn every_picture_and_all_sound_is_in_one_part() {
             told[1].clone(),
         ];
         for part in &all {
-            common::judge::file::decodes_quietly(&part.path).unwrap();
+            common::judge::file::decodes_without_errors(&part.path).unwrap();
         }
         let (start, end) = outer.kept().intervals[0];
         outer.set_state(gst::State::Null);
-        let shown = sync::readable(&parts::video(&all).unwrap()).unwrap();
+        let shown = sync::frame_times(&parts::video(&all).unwrap()).unwrap();
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| micro(*at as u64)).collect();
         let log = log.lock().unwrap().clone();
@@ -230,7 +230,7 @@ const SCENARIOS: [Scenario; 3] = [
                 .unwrap()
         };
         assert!(holds_within(DEADLINE, || location().contains("fallback-1")));
-        outer.wait_running(outer.running_time() + 500 * MILLI);
+        outer.wait_running_time(outer.running_time() + 500 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", 1);
         assert_goes_on(&outer, true);
@@ -257,7 +257,7 @@ fn assert_goes_on(outer: &App, first_is_whole: bool) {
             .any(|w| w.contains("location-0.wav") && w.contains("fallback")),
         "{warnings:?}"
     );
-    let told = parts::told(outer);
+    let told = parts::from_messages(outer);
     let whole: Vec<_> = told.iter().map(|part| part.whole).collect();
     assert_eq!(whole, [first_is_whole, true], "{told:?}");
     assert!(told[1].path.ends_with("fallback-1.wav"), "{told:?}");
@@ -268,7 +268,7 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
     outer.recorder.set_property("sync-interval", sync_interval);
     outer.act("start");
     outer.wait_for("part", 1);
-    outer.wait_running(outer.running_time() + 500 * MILLI);
+    outer.wait_running_time(outer.running_time() + 500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     assert_goes_on(&outer, false);

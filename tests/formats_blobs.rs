@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::Recorder;
-use common::judge::{decode, file::decodes_quietly, ordinary};
+use common::judge::{decode, file::decodes_without_errors, ordinary};
 use common::take::{FRAME, Recipe, Take, take};
 use std::path::PathBuf;
 
@@ -178,7 +178,7 @@ fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
             judge(&take, mime_type, timeslice, FRAME);
             let fragments = file_of_blobs(&take);
             for path in [&take.path, &fragments] {
-                decodes_quietly(path).unwrap();
+                decodes_without_errors(path).unwrap();
             }
             ordinary::plays_alike(&take.path, &fragments).unwrap();
             // A picture, or a packet of sound.
@@ -282,7 +282,7 @@ fn ten_milliseconds_give_what_there_is() {
         assert_eq!(total, take.kept.total());
         let most = take.blobs.iter().map(|b| b.duration).max().unwrap();
         assert!(most < 100_000_000, "{mime_type}: a blob of {most} ns");
-        decodes_quietly(&take.path).unwrap();
-        decodes_quietly(&file_of_blobs(&take)).unwrap();
+        decodes_without_errors(&take.path).unwrap();
+        decodes_without_errors(&file_of_blobs(&take)).unwrap();
     }
 }

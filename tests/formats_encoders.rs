@@ -4,7 +4,7 @@ mod common;
 
 use common::harness::media::run;
 use common::harness::{Feed, Recorder, Rig};
-use common::judge::place;
+use common::judge::position;
 use common::take::{FRAME, Recipe, take, take_with};
 use gst::prelude::*;
 use std::path::Path;
@@ -187,11 +187,11 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
             .find(|(pad, _)| pad.starts_with("video"));
         assert_eq!(video.unwrap().1, "theoraenc", "{fickle}, {broken:?}");
         let pictures = common::judge::decode::video(&take.path, 0).unwrap();
-        let pictures = common::judge::sync::readable(&pictures).unwrap();
-        common::judge::sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
+        let pictures = common::judge::sync::frame_times(&pictures).unwrap();
+        common::judge::sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).unwrap();
         let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
-        let places = place::places(&sound, 5e9).unwrap();
-        place::follows(&places, &take.kept, 1.1e6).unwrap();
+        let places = position::find(&sound, 5e9).unwrap();
+        position::check(&places, &take.kept, 1.1e6).unwrap();
     }
     // The other tests are spared it.
     let registry = gst::Registry::get();
@@ -390,13 +390,13 @@ fn theora_shows_a_variable_frame_rate() {
     recipe.until = 8 * 476_000_000;
     let take = take(&recipe);
     let pictures = common::judge::decode::video(&take.path, 0).unwrap();
-    let pictures = common::judge::sync::readable(&pictures).unwrap();
+    let pictures = common::judge::sync::frame_times(&pictures).unwrap();
     // Half of a place, to either side.
     let half = 1e9 / 60.0 + 0.5e6;
-    common::judge::sync::shows(&pictures, &take.kept, &take.sources, half, 0).unwrap();
+    common::judge::sync::check_frames(&pictures, &take.kept, &take.sources, half, 0).unwrap();
     let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 5e9).unwrap();
-    place::follows(&places, &take.kept, 1.1e6).unwrap();
+    let places = position::find(&sound, 5e9).unwrap();
+    position::check(&places, &take.kept, 1.1e6).unwrap();
     let keys = key_frames(&take.path);
     // With the first picture that is due, the longest of which lasts a quarter of a second.
     let most = keys.windows(2).map(|pair| pair[1] - pair[0]).max();

@@ -94,7 +94,7 @@ fn off(encoder: &str, mime_type: &str, bits: u32, constant: bool, seconds: u64) 
         take(&recipe(mime_type, bits, constant, seconds))
     })?;
     assert_eq!(take.encoders[0].1, encoder);
-    file::decodes_quietly(&take.path).unwrap();
+    file::decodes_without_errors(&take.path).unwrap();
     let sent: f64 = packets(&take).iter().map(|packet| packet.1).sum();
     let rate = sent * 1e9 / take.kept.total() as f64;
     let whole = std::fs::metadata(&take.path).unwrap().len() as f64 * 8e9;
@@ -154,7 +154,7 @@ fn judge_change(encoder: &str, mime_type: &str) {
         return;
     };
     assert_eq!(take.encoders[0].1, encoder);
-    file::decodes_quietly(&take.path).unwrap();
+    file::decodes_without_errors(&take.path).unwrap();
     let (half, all) = (half as f64, packets(&take));
     let rate = |from: f64, to: f64| {
         let part = all.iter().filter(|(time, _)| (from..to).contains(time));

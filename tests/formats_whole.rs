@@ -4,7 +4,7 @@
 mod common;
 
 use common::judge::decode::{self, DecodedAudio};
-use common::judge::{atoms, file, ordinary, place, sync};
+use common::judge::{atoms, file, ordinary, position, sync};
 use common::take::{self, Recipe, Take, take};
 use gst_pbutils::prelude::*;
 use std::path::Path;
@@ -105,10 +105,10 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
         // A bare stream has nowhere to say that it begins with this much of the codec's own silence.
         plain.samples.drain(..1105 * plain.channels);
     }
-    let places = place::places(&plain, total + 3e9)?;
+    let places = position::find(&plain, total + 3e9)?;
     let length = plain.len() as f64 * 1e9 / 48_000.0;
     let begins = plain.blocks[0].1;
-    let worst = place::follows(&places, &take.kept, sound_tolerance(codec));
+    let worst = position::check(&places, &take.kept, sound_tolerance(codec));
     let report = format!(
         "sound {worst:?} from {:.3} ms, ends {:+.3} ms",
         begins / 1e6,
@@ -119,8 +119,8 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
 }
 
 fn judge_pictures(take: &Take) -> Result<(), String> {
-    let pictures = sync::readable(&decode::video(&take.path, 0)?)?;
-    sync::shows(&pictures, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
+    let pictures = sync::frame_times(&decode::video(&take.path, 0)?)?;
+    sync::check_frames(&pictures, &take.kept, &take.sources, 1.1e6, 0).map(|_| ())
 }
 
 fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<String, String> {
@@ -136,7 +136,7 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
     if found != expected {
         return Err(format!("ffprobe finds {found:?}"));
     }
-    file::decodes_quietly(&take.path)?;
+    file::decodes_without_errors(&take.path)?;
     let duration = file::duration(&take.path)?;
     let total = take.kept.total() as f64;
     let mut report = format!("duration {:+.3} ms", (duration - total) / 1e6);
@@ -150,7 +150,7 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
         _ if format.contains("mp4") => {
             ordinary::whole(&take.path, &recorded(take, codecs))?;
             let fragmented = ordinary::fragmented_beside(&take.path)?;
-            file::decodes_quietly(&fragmented)?;
+            file::decodes_without_errors(&fragmented)?;
             ordinary::plays_alike(&take.path, &fragmented)?;
             ordinary::plays_alike_in_gstreamer(&take.path, &fragmented)?;
             let begins = file::starts(&take.path)?;

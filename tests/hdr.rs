@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::judge::file;
 use gst::prelude::*;
 use std::path::Path;
@@ -20,7 +20,7 @@ fn record(source: &str, mime_type: &str, path: &Path) {
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
-    file::decodes_quietly(path).unwrap();
+    file::decodes_without_errors(path).unwrap();
 }
 
 /// Frames in PQ or another colorimetry, with HDR10 metadata.
@@ -102,7 +102,7 @@ fn raw_hdr10_is_told_in_mp4_and_matroska() {
         "video/x-matroska;codecs=hvc1",
         "video/webm;codecs=vp9",
     ] {
-        let (_directory, path) = place_for("hdr");
+        let (_directory, path) = temp_location("hdr");
         record(&source("bt2100-pq"), mime_type, &path);
         is_told(&path, mime_type);
     }
@@ -111,7 +111,7 @@ fn raw_hdr10_is_told_in_mp4_and_matroska() {
 #[test]
 fn copied_hdr10_is_told_in_mp4_and_matroska() {
     for mime_type in ["video/mp4", "video/x-matroska"] {
-        let (_directory, path) = place_for("copied");
+        let (_directory, path) = temp_location("copied");
         let encoded = format!(
             "{} ! x265enc speed-preset=ultrafast option-string=log-level=none",
             source("bt2100-pq")
@@ -126,7 +126,7 @@ fn copied_hdr10_is_told_in_mp4_and_matroska() {
 fn hdr10_of_pictures_of_any_size_is_in_matroska() {
     for (width, height) in [(128, 96), (320, 96), (320, 288)] {
         for mime_type in ["video/webm;codecs=vp9", "video/x-matroska;codecs=vp9"] {
-            let (_directory, path) = place_for("size");
+            let (_directory, path) = temp_location("size");
             record(&source_of("bt2100-pq", width, height), mime_type, &path);
             is_told(&path, &format!("{mime_type} {width}x{height}"));
         }
@@ -136,7 +136,7 @@ fn hdr10_of_pictures_of_any_size_is_in_matroska() {
 /// What has become SDR is not said to be HDR.
 #[test]
 fn converted_colours_are_told_without_it() {
-    let (_directory, path) = place_for("converted.webm");
+    let (_directory, path) = temp_location("converted.webm");
     record(&source("bt2100-pq"), "video/webm;codecs=vp8", &path);
     assert_eq!(told(&path), []);
 }

@@ -471,7 +471,7 @@ fn tags_set_on_the_element_are_in_the_file() {
         .add_tag::<gst::tags::Title>(&"Titled", gst::TagMergeMode::Replace);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
     rig.recorder.stop().expect("stop");
     rig.wait_recording(1);
     let (out, _) = run(std::process::Command::new("ffprobe")

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::judge::file;
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
@@ -140,7 +140,7 @@ fn h264_keeps_fields_and_captions() {
         ("video/mp4;codecs=avc1", BOTTOM_FIRST),
         ("video/x-matroska;codecs=avc1", TOP_FIRST),
     ] {
-        let (_directory, path) = place_for("fields");
+        let (_directory, path) = temp_location("fields");
         assert_eq!(
             record(&path, mime_type, 120, &[order]),
             Vec::<String>::new()
@@ -170,7 +170,7 @@ fn what_knows_no_fields_gets_whole_pictures() {
         ("video/mp4;codecs=avc1.42e01e", 120),
         ("video/mp4;codecs=avc1", 90),
     ] {
-        let (_directory, path) = place_for("whole");
+        let (_directory, path) = temp_location("whole");
         let converted = record(&path, mime_type, height, &[TOP_FIRST]);
         assert_eq!(converted, ["interlaced"], "{mime_type}");
         let frames = frames(&path);
@@ -197,7 +197,7 @@ fn pictures_that_change_between_interlaced_and_progressive_are_right() {
             [PROGRESSIVE, TOP_FIRST, PROGRESSIVE],
             [TOP_FIRST, PROGRESSIVE, TOP_FIRST],
         ] {
-            let (_directory, path) = place_for("changing");
+            let (_directory, path) = temp_location("changing");
             let converted = record(&path, mime_type, 120, &all);
             let keeps_fields = all[0] == TOP_FIRST && mime_type.contains("avc1");
             let is_converted = all[2] == TOP_FIRST && !keeps_fields;
@@ -223,7 +223,7 @@ fn pictures_that_change_between_interlaced_and_progressive_are_right() {
 /// What is copied stays as it is.
 #[test]
 fn copied_hevc_keeps_its_captions() {
-    let (_directory, path) = place_for("copied.mkv");
+    let (_directory, path) = temp_location("copied.mkv");
     // A prefix SEI with the captions, in front of each picture.
     let mut sei = vec![0, 0, 0, 1, 0x4e, 1, 4, 14, 0xb5, 0, 0x31];
     sei.extend_from_slice(b"GA94");

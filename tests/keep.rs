@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, place_for};
+use common::app::{App, temp_location};
 use common::harness::{Recorder, code, expect_error, make_recorder, media};
 use common::keeping::{ALL, record_keeping};
 use gst::prelude::*;
@@ -126,7 +126,7 @@ fn depth_and_chroma_are_kept_where_the_codec_can() {
         } else {
             "kept.mkv"
         };
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let found = record_keeping(&source(format, ""), mime_type, keep, &path);
         assert_eq!(
             field(&path, "pix_fmt"),
@@ -142,7 +142,7 @@ fn depth_and_chroma_are_kept_where_the_codec_can() {
 #[test]
 fn ten_bits_are_ten_bits() {
     for (keep, least, most) in [("depth", 300, 1024), ("", 1, 256)] {
-        let (_directory, path) = place_for("ramp.mkv");
+        let (_directory, path) = temp_location("ramp.mkv");
         // Every level of limited range, two lines each.
         let line = |level: u16| std::iter::repeat_n(level.to_le_bytes(), 128).flatten();
         let luma = (0..1_752u16).flat_map(|y| line(64 + y / 2));
@@ -186,7 +186,7 @@ fn ten_bits_are_ten_bits() {
 #[test]
 fn pq_and_hlg_keep_their_depth_unasked() {
     for colorimetry in ["bt2100-pq", "bt2100-hlg"] {
-        let (_directory, path) = place_for("hdr.mp4");
+        let (_directory, path) = temp_location("hdr.mp4");
         let more = format!(",colorimetry={colorimetry}");
         let source = source("P010_10LE", &more);
         let converted = record_keeping(&source, "video/mp4;codecs=hvc1", "", &path);
@@ -213,7 +213,7 @@ fn pixel_aspect_ratios_are_kept_in_every_container_of_video() {
         ("video/ogg;codecs=theora", "wide.ogv"),
     ] {
         let source = source("I420", ",pixel-aspect-ratio=3/2");
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let converted = record_keeping(&source, mime_type, "pixel-aspect", &path);
         assert_eq!(converted, Vec::<String>::new(), "{name}");
         assert_eq!(field(&path, "width,height"), "128,96", "{name}");
@@ -235,7 +235,7 @@ fn a_profile_in_the_type_is_made() {
         ("video/mp4;codecs=avc1.64001f", "yuv420p"),
         ("video/mp4;codecs=hvc1.2.4.L93.B0", "yuv420p10le"),
     ] {
-        let (_directory, path) = place_for("profile.mp4");
+        let (_directory, path) = temp_location("profile.mp4");
         record_keeping(&source("Y444_10LE", ""), mime_type, "", &path);
         assert_eq!(field(&path, "pix_fmt"), pixels, "{mime_type}");
     }
@@ -253,7 +253,7 @@ fn a_profile_in_the_type_is_made() {
 
 #[test]
 fn a_profile_that_no_encoder_makes_is_refused() {
-    let (_directory, path) = place_for("refused.webm");
+    let (_directory, path) = temp_location("refused.webm");
     let app = App::new("video/webm;codecs=vp09.01.10.08.02", &path);
     let from = app.source(&source("I420", "").replace("num-buffers=10 ", "is-live=true "));
     from.link(&app.pad("video_%u")).unwrap();
@@ -291,7 +291,7 @@ fn ffv1_is_lossless() {
         } else {
             source(format, "")
         };
-        let (directory, path) = place_for("lossless.mkv");
+        let (directory, path) = temp_location("lossless.mkv");
         let raw = directory.path().join("raw.nut");
         let converted = record_keeping(&source, "video/x-matroska;codecs=ffv1", ALL, &path);
         assert_eq!(converted, Vec::<String>::new(), "{format}");
@@ -347,7 +347,7 @@ fn stereo_pictures_are_marked_in_matroska() {
         ("video/x-matroska;codecs=avc1", "stereo.mkv"),
     ] {
         for (mode, due) in [("side-by-side", "left_right"), ("top-bottom", "top_bottom")] {
-            let (_directory, path) = place_for(name);
+            let (_directory, path) = temp_location(name);
             let source = source(
                 "I420",
                 &format!(" ! capssetter caps=video/x-raw,multiview-mode={mode}"),
@@ -374,7 +374,7 @@ fn turned_pictures_keep_what_others_do() {
             "yuv420p10le",
         ),
     ] {
-        let (_directory, path) = place_for(name);
+        let (_directory, path) = temp_location(name);
         let source = format!(
             "{} ! taginject tags=\"image-orientation=rotate-90\"",
             source(format, "")

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::place_for;
+use common::app::temp_location;
 use common::harness::{init, media};
 use common::keeping::{ALL, record_keeping};
 use gst::prelude::*;
@@ -178,7 +178,7 @@ fn off(found: &[u8], due: &[u8], depth: u32) -> f64 {
 /// Records a format that the cell names, and decodes it.
 fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
     let mime_type = type_of(codec);
-    let (directory, path) = place_for("kept");
+    let (directory, path) = temp_location("kept");
     let source = source(format, "");
     let converted = record_keeping(&source, mime_type, ALL, &path);
     assert_eq!(converted, Vec::<String>::new(), "{format} as {codec}");
@@ -204,7 +204,7 @@ fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
 
 /// Records a format that the cell does not name.
 fn is_converted(codec: &str, (format, _): Format, what: &str) {
-    let (_directory, path) = place_for("converted");
+    let (_directory, path) = temp_location("converted");
     let converted = record_keeping(&source(format, ""), type_of(codec), ALL, &path);
     assert!(
         converted.iter().any(|text| text.starts_with(what)),
@@ -221,7 +221,7 @@ fn cell_is_true(kept: bool, codec: &str, format: Format, depth: u32, what: &str)
 }
 
 fn fields_are_true(kept: bool, codec: &str) {
-    let (_directory, path) = place_for("fields");
+    let (_directory, path) = temp_location("fields");
     let more = ",interlace-mode=progressive ! capssetter caps=video/x-raw,interlace-mode=interleaved,field-order=top-field-first";
     let converted = record_keeping(&source("I420", more), type_of(codec), ALL, &path);
     let due: &[&str] = if kept { &[] } else { &["interlaced"] };

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::broken::fail_at;
-use common::chance::{Chance, tenth};
 use common::disk::Small;
+use common::failing_encoder::fail_at;
 use common::harness::{init, make_recorder};
-use common::killed::{keep, readable};
+use common::killed::{keep_file, playable_duration};
+use common::settings::{Rng, tenth};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -141,7 +141,7 @@ fn an_exchange_of_encoders() {
     if std::env::var_os(TYPE).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     let mut worst = 0.0f64;
     for round in 0..tenth(100) as usize {
@@ -150,13 +150,13 @@ fn an_exchange_of_encoders() {
         let wait = Duration::from_micros(chance.below(150_000));
         let begins = |line: &str| line.ends_with("changes");
         let (at, said) = kill(mime_type, &path, None, (begins, wait));
-        let lost = at as f64 / 1e9 - readable(path.to_str().unwrap(), mime_type);
+        let lost = at as f64 / 1e9 - playable_duration(path.to_str().unwrap(), mime_type);
         worst = worst.max(lost);
         let most = 1.0 + f64::from(GOP) / 1e3;
         assert!(
             lost < most,
             "{mime_type}, killed at {at}, {wait:?} after the failure: {lost} s are lost; {said:?}; {}",
-            keep(&path)
+            keep_file(&path)
         );
     }
     println!("at the worst {worst:.3} s");
@@ -167,7 +167,7 @@ fn a_fallback_that_begins() {
     if std::env::var_os(TYPE).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     let mut worst = 0.0f64;
     let mut begun = 0;
@@ -182,10 +182,10 @@ fn a_fallback_that_begins() {
         let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
         let wait = Duration::from_micros(chance.below(1_500_000));
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
-        let first = readable(path.to_str().unwrap(), mime_type);
+        let first = playable_duration(path.to_str().unwrap(), mime_type);
         let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > HEAD);
         let second = if has_media {
-            readable(fallback.to_str().unwrap(), mime_type)
+            playable_duration(fallback.to_str().unwrap(), mime_type)
         } else {
             0.0
         };
@@ -197,8 +197,8 @@ fn a_fallback_that_begins() {
         assert!(
             lost < most,
             "{mime_type}, killed at {at}, {wait:?} after the warning: {first} and {second} s; {said:?}; {}, {}",
-            keep(&path),
-            keep(&fallback)
+            keep_file(&path),
+            keep_file(&fallback)
         );
     }
     println!("at the worst {worst:.3} s; {begun} had begun the next part");

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::chance::long;
 use common::harness::{Kind, Recorder, Rig, init, make_recorder, wait_for};
 use common::order::{self, Seen};
+use common::settings::long;
 use gst::prelude::*;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -22,12 +22,12 @@ const SCENARIOS: [Scenario; 9] = [
         let (rig, tracks) = Rig::live(1, 1);
         rig.recorder.set_property("timeslice", 100u32);
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(5);
+        tracks[1].wait_buffers(5);
         rig.recorder.pause().unwrap();
-        tracks[1].wait_more(3);
+        tracks[1].wait_buffers(3);
         rig.recorder.resume().unwrap();
         rig.recorder.request_data().unwrap();
-        tracks[1].wait_more(5);
+        tracks[1].wait_buffers(5);
         rig.recorder.stop().unwrap();
         rig.wait_recording(1);
     }),
@@ -35,7 +35,7 @@ const SCENARIOS: [Scenario; 9] = [
         let (rig, tracks) = Rig::live(1, 1);
         rig.recorder.set_property("location", rig.path("a.mp4"));
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(10);
+        tracks[1].wait_buffers(10);
         rig.set_state(gst::State::Null);
     }),
     ("stopped at once", || {
@@ -67,12 +67,12 @@ const SCENARIOS: [Scenario; 9] = [
         });
         rig.recorder.start().unwrap();
         rig.wait_recording(1);
-        tracks[0].wait_more(3);
+        tracks[0].wait_buffers(3);
     }),
     ("tracks changed", || {
         let (rig, tracks) = Rig::live(1, 1);
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(5);
+        tracks[1].wait_buffers(5);
         tracks[0].remove(&rig.recorder);
         rig.wait_recording(1);
         drop(rig.feed_audio());
@@ -235,7 +235,7 @@ fn a_kept_blob_keeps_only_itself() {
         rig.recorder.set_property("timeslice", 100u32);
         rig.recorder.set_property("location", rig.path("a.webm"));
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(20);
+        tracks[1].wait_buffers(20);
         rig.recorder.stop().unwrap();
         let blobs: Vec<gst::Sample> = rig
             .wait_recording(1)

@@ -24,7 +24,7 @@ fn read(path: &str) -> Vec<u8> {
 fn record(rig: &Rig, tracks: &[common::harness::Track], n: usize) -> Vec<u8> {
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, n);
-    tracks[0].wait_more(15);
+    tracks[0].wait_buffers(15);
     rig.recorder.stop().expect("stop");
     check_recording(&rig.wait_recording(n)).0
 }
@@ -169,7 +169,7 @@ fn location_set_while_recording_is_for_the_next_one() {
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
     rig.recorder.set_property("location", &second);
-    tracks[0].wait_more(10);
+    tracks[0].wait_buffers(10);
     rig.recorder.stop().expect("stop");
     rig.wait_recording(1);
     assert_plays(&first);
@@ -212,7 +212,7 @@ fn going_down_in_mid_recording_completes_file_blobs_and_events() {
         rig.recorder.set_property("location", &path);
         rig.recorder.start().expect("start");
         rig.wait_event(Kind::Start, 1);
-        tracks[1].wait_more(20);
+        tracks[1].wait_buffers(20);
         rig.set_state(down);
         assert_complete_now(&rig, &path, &[Kind::Start, Kind::Data, Kind::Stop]);
         assert!(frames(&path) >= 15, "{} frames", frames(&path));
@@ -227,9 +227,9 @@ fn going_down_in_mid_pause_completes_file_blobs_and_events() {
         rig.recorder.set_property("location", &path);
         rig.recorder.start().expect("start");
         rig.wait_event(Kind::Start, 1);
-        tracks[1].wait_more(20);
+        tracks[1].wait_buffers(20);
         rig.recorder.pause().expect("pause");
-        tracks[1].wait_more(5);
+        tracks[1].wait_buffers(5);
         rig.set_state(down);
         assert_complete_now(
             &rig,
@@ -269,7 +269,7 @@ fn a_recorder_that_went_down_records_again() {
     rig.recorder.start().expect("start");
     rig.set_state(gst::State::Null);
     rig.play();
-    tracks[0].wait_more(2);
+    tracks[0].wait_buffers(2);
     let bytes = record(&rig, &tracks, 2);
     let path = rig.save("again.webm", &bytes);
     assert_plays(&path);
@@ -306,10 +306,10 @@ fn in_paused_non_live_input_is_held_at_its_first_buffer() {
     let tracks = [rig.file_audio(100), rig.file_video(30)];
     rig.set_state(gst::State::Paused);
     wait_for("a first buffer on each pad", || {
-        tracks.iter().all(|t| flowed(t) > 0)
+        tracks.iter().all(|t| received(t) > 0)
     });
     assert!(
-        !holds_within(QUIET, || tracks.iter().any(|t| flowed(t) > 1)),
+        !holds_within(QUIET, || tracks.iter().any(|t| received(t) > 1)),
         "a second buffer came in PAUSED"
     );
     rig.set_state(gst::State::Playing);
@@ -317,8 +317,8 @@ fn in_paused_non_live_input_is_held_at_its_first_buffer() {
     assert_eq!(recorded, SECOND, "and nothing of it is lost");
 }
 
-fn flowed(track: &common::harness::Track) -> u64 {
-    track.flowed.load(std::sync::atomic::Ordering::SeqCst)
+fn received(track: &common::harness::Track) -> u64 {
+    track.received.load(std::sync::atomic::Ordering::SeqCst)
 }
 
 #[test]
@@ -330,11 +330,11 @@ fn autostart_records_live_input_until_it_is_stopped() {
     let tracks = [rig.live_audio(), rig.live_video()];
     rig.play();
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(15);
+    tracks[1].wait_buffers(15);
     rig.recorder.stop().expect("stop");
     rig.wait_recording(1);
     assert_plays(&path);
-    tracks[1].wait_more(10);
+    tracks[1].wait_buffers(10);
     assert_eq!(rig.recorder.recording_state(), State::Inactive, "once");
 }
 

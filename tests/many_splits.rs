@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::app::{App, SMALL, STEREO, place_for, script};
-use common::chance::{Chance, long, skipped};
+use common::app::{App, SMALL, STEREO, script, temp_location};
 use common::harness::Recorder;
 use common::judge::decode::{self, DecodedAudio as Decoded};
-use common::judge::{gstreamer, parts, place, samples, sync};
+use common::judge::{gstreamer, parts, position, samples, sync};
+use common::settings::{Rng, long, skipped};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
@@ -144,8 +144,8 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
 }
 
 /// Records with so many splits, whose distances are left to chance, and judges the parts.
-fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> {
-    let (_directory, path) = place_for(&format!("split-%d.{}", kind.extension));
+fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
+    let (_directory, path) = temp_location(&format!("split-%d.{}", kind.extension));
     let outer = App::new(&kind.mime_type(), &path);
     let mut steps = Vec::new();
     let (frames, buffers) = if kind.video.is_some() {
@@ -190,21 +190,21 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
         return Err(format!("{warnings:?}"));
     }
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     if parts.len() != splits + 1 {
         return Err(format!("{} parts", parts.len()));
     }
-    parts::follow_each_other(&parts, kept.total(), 70.0 * MILLI)?;
+    parts::check_contiguous(&parts, kept.total(), 70.0 * MILLI)?;
     if kind.is_lossless() {
         let sound = parts::audio(&parts, None)?;
-        samples::sound_is_continuous_but_for(&sound, &kept, &clock)?;
+        samples::check_continuous(&sound, &kept, &clock)?;
     } else {
         let sound = lossy(kind, &parts)?;
-        let places = place::places(&sound, (kept.total() + SECOND) as f64)?;
-        place::follows(&places, &kept, kind.tolerance)?;
+        let places = position::find(&sound, (kept.total() + SECOND) as f64)?;
+        position::check(&places, &kept, kind.tolerance)?;
     }
     if let Some(log) = log {
-        let shown = sync::readable(&parts::video(&parts)?)?;
+        let shown = sync::frame_times(&parts::video(&parts)?)?;
         let micro = |at: u64| (at + 500) / 1_000;
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();
@@ -217,7 +217,7 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Chance) -> Result<(), String> 
 
 #[test]
 fn parts_of_every_codec_and_container_are_the_source() {
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let is_long = long();
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| is_long || kind.always).collect();
     let splits = if is_long { 1_000 } else { 60 };

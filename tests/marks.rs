@@ -2,11 +2,11 @@
 
 mod common;
 
-use common::chance::{Chance, long};
 use common::harness::feed::Feed;
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
 };
+use common::settings::{Rng, long};
 use gst::prelude::*;
 use proptest::prelude::*;
 use std::io::{BufRead, BufReader};
@@ -132,14 +132,14 @@ fn in_ms(chapters: &[Chapter]) -> Vec<(u64, &str)> {
 fn is_supported(mime_type: &str) -> bool {
     let supported = make_recorder().supports(mime_type);
     if !supported {
-        common::chance::skipped(&format!("marks in {mime_type}: not installed"));
+        common::settings::skipped(&format!("marks in {mime_type}: not installed"));
     }
     supported
 }
 
 /// Records sound with `count` marks over `pauses` pauses; its file, and the marks by the test's own account.
 fn record(rig: &Rig, mime_type: &str, name: &str, count: u64, pauses: u64) -> (String, Vec<Mark>) {
-    let mut chance = Chance::new(count);
+    let mut chance = Rng::new(count);
     let path = rig.path(name);
     rig.recorder.set_property("mime-type", mime_type);
     rig.recorder.set_property("location", &path);
@@ -580,7 +580,7 @@ fn a_killed_recording_has_its_marks() {
     if std::env::var_os(WHAT).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     for round in 0..if long() { 50 } else { CONTAINERS.len() } {
         let (mime_type, extension) = CONTAINERS[round % CONTAINERS.len()];

@@ -9,8 +9,8 @@ mod coded;
 mod common;
 
 use coded::{Coded, MILLI, ORIGIN, Playing, SMALL, play_until};
-use common::app::{App, DEADLINE, holds_within, place_for};
-use common::beside::dies_with_test;
+use common::app::{App, DEADLINE, holds_within, temp_location};
+use common::child_process::kill_with_test;
 use common::judge::{decode, file, kept::Kept};
 use gst::prelude::*;
 use gst_allocators::{DmaBufAllocator, prelude::*};
@@ -26,7 +26,7 @@ const FRAME: u64 = 1_000_000_000 / 30;
 /// Judges that what is on show at each time is the picture of that time, but between `muted` (recorded
 /// time), where it is black.
 fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least: usize) {
-    file::decodes_quietly(path).unwrap();
+    file::decodes_without_errors(path).unwrap();
     let found = decode::video(path, 0).unwrap();
     assert_eq!((found.width, found.height), (320, 240));
     assert!(
@@ -56,7 +56,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
 
 /// Records with two pauses and a while of black, and judges the pictures.
 fn recorded_with_cuts(coded: Coded) {
-    let (_directory, path) = place_for("cuts.mkv");
+    let (_directory, path) = temp_location("cuts.mkv");
     let outer = App::new(MKV, &path);
     let mut playing = Playing::new(&outer, "video_%u", coded);
     let pad = playing.feed.pad.clone();
@@ -87,14 +87,14 @@ fn recorded_with_cuts(coded: Coded) {
     // Where it was set: at the end of the picture that had come last.
     let muted = |at: u64| {
         let came = (at * MILLI).div_ceil(FRAME) * FRAME + ORIGIN;
-        kept.begins(1) + came - kept.intervals[1].0
+        kept.interval_start(1) + came - kept.intervals[1].0
     };
     assert_in_place(&path, &kept, muted(1_390)..muted(1_590), 25);
 }
 
 /// Records all of it from the first buffer to the end.
 fn recorded_whole(coded: Coded) {
-    let (_directory, path) = place_for("whole.mkv");
+    let (_directory, path) = temp_location("whole.mkv");
     let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let frames = coded.buffers.len();
@@ -191,7 +191,7 @@ fn dmabufs_with_lines_and_planes_apart() {
 /// Of a memory that nobody can read there is no recording, and the error says why.
 #[test]
 fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
-    let (_directory, path) = place_for("none.mkv");
+    let (_directory, path) = temp_location("none.mkv");
     let outer = App::new(MKV, &path);
     let raw = coded::video("identity", 10);
     let caps = with_feature(&raw.caps, "memory:DMABuf");
@@ -292,7 +292,7 @@ impl Display {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut server = dies_with_test(&mut server)
+        let mut server = kill_with_test(&mut server)
             .spawn()
             .expect("Xvfb runs (Debian package xvfb)");
         let mut number = String::new();
@@ -369,7 +369,7 @@ fn on_a_display() {
 
 /// Where the pictures are changes while recording.
 fn from_texture_to_memory_and_back() {
-    let (_directory, path) = place_for("change.mkv");
+    let (_directory, path) = temp_location("change.mkv");
     let outer = App::new(MKV, &path);
     outer.recorder.set_property("autostart", true);
     let kinds = [
@@ -394,7 +394,7 @@ fn from_texture_to_memory_and_back() {
 
 /// Straight from elements of GL, with its context alive, stopped in the middle.
 fn a_live_line() {
-    let (_directory, path) = place_for("live.mkv");
+    let (_directory, path) = temp_location("live.mkv");
     let outer = App::new(MKV, &path);
     let source = outer.source(&format!(
         "videotestsrc is-live=true pattern=white ! {SMALL} ! glupload ! glcolorconvert ! \
@@ -405,10 +405,10 @@ fn a_live_line() {
     outer.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || pad.current_caps().is_some()));
     outer.act("start");
-    outer.wait_running(outer.running_time() + 700 * MILLI);
+    outer.wait_running_time(outer.running_time() + 700 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let duration = file::duration(&path).unwrap();
     assert!(
         (duration - outer.kept().total() as f64).abs() < 2e6,

@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::{Recorder, media};
-use common::judge::place;
+use common::judge::position;
 use common::take::{Recipe, take};
 use std::process::Command;
 
@@ -43,7 +43,7 @@ fn players_find_begin_and_end_of_the_sound_to_the_sample() {
             samples: samples.collect(),
             blocks: vec![(0, 0.0)],
         };
-        let places = place::places(&sound, 10e9).unwrap();
-        place::follows(&places, &take.kept, 0.2e6).unwrap();
+        let places = position::find(&sound, 10e9).unwrap();
+        position::check(&places, &take.kept, 0.2e6).unwrap();
     }
 }

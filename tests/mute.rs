@@ -136,7 +136,7 @@ fn a_mute_anywhere_is_within_half_a_sample() {
             (span.recorded.end as f64 - exact).abs() <= 0.5,
             "{span:?} {exact}"
         );
-        if let samples::What::Source(first) = span.what {
+        if let samples::Content::Source(first) = span.content {
             assert_eq!(first, span.recorded.start + 4800);
         }
     }

@@ -4,9 +4,9 @@
 mod common;
 
 use common::app::App;
-use common::chance::long;
 use common::judge::decode;
 use common::network::{Faults, Network, free_port, receive};
+use common::settings::long;
 use common::signal::tag;
 use gst::prelude::*;
 use std::time::Instant;
@@ -96,11 +96,11 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (_audio, audio_port) = Network::new(ports[1], begun, faults);
     let mut sending = sender(&outer.pipeline, video, 0, [video_port, audio_port]);
     for (number, at) in restarts.into_iter().enumerate() {
-        outer.wait_running(base + at * SECOND);
+        outer.wait_running_time(base + at * SECOND);
         sending.set_state(gst::State::Null).unwrap();
         sending = sender(&outer.pipeline, video, number + 1, [video_port, audio_port]);
     }
-    outer.wait_running(base + length * SECOND);
+    outer.wait_running_time(base + length * SECOND);
     outer.act("stop");
     outer.wait_for("stop", 1);
     sending.set_state(gst::State::Null).unwrap();

@@ -3,11 +3,11 @@
 
 mod common;
 
-use common::chance::skipped;
 use common::disk::{Small, failed, traced};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, init, make_recorder, media};
 use common::judge::{file, ordinary};
 use common::replay;
+use common::settings::skipped;
 use common::take::{Recipe, take};
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn assert_ordinary(path: &Path) {
     let fragmented = ordinary::fragmented_beside(path).unwrap();
     for path in [path, &fragmented] {
-        file::decodes_quietly(path).unwrap();
+        file::decodes_without_errors(path).unwrap();
     }
     ordinary::plays_alike(path, &fragmented).unwrap();
     ordinary::plays_alike_in_gstreamer(path, &fragmented).unwrap();
@@ -278,7 +278,7 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
     assert_eq!(ordinary::outermost(&bytes).last().unwrap().2, bytes.len());
     let without_dates = |bytes: &[u8]| bytes[4_096..end].to_vec();
     assert_eq!(without_dates(&bytes), without_dates(&whole));
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 /// A disk that fills meanwhile: what it has is whole fragments.
@@ -305,7 +305,7 @@ fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
     let (name, _, end) = boxes[boxes.len() - 1];
     assert_eq!((name, end), (*b"mdat", bytes.len()));
     assert!(bytes.len() > 100_000);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 /// An encoder that hangs: what has been written of the others becomes an ordinary file as well.
@@ -339,7 +339,7 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
         None
     });
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(100);
+    tracks[1].wait_buffers(100);
     rig.recorder.stop().unwrap();
     let (error, bytes) = failed(&rig, 1);
     assert!(error.contains("stop-timeout"), "{error}");
@@ -347,7 +347,7 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
     *free.0.lock().unwrap() = true;
     free.1.notify_all();
     ordinary::seams(&bytes).unwrap();
-    file::decodes_quietly(Path::new(&path)).unwrap();
+    file::decodes_without_errors(Path::new(&path)).unwrap();
     assert!(media::frames(&path) > 25);
 }
 
@@ -470,7 +470,7 @@ fn judge_each_write(sync_interval: u64) {
         if state.len() >= end {
             ends += 1;
             assert_eq!(found, all, "of {} bytes", state.len());
-            file::decodes_quietly(&state_path).unwrap();
+            file::decodes_without_errors(&state_path).unwrap();
             assert_eq!(ordinary::frames_in_gstreamer(&state_path).unwrap(), 150);
             continue;
         }

@@ -26,7 +26,7 @@ struct Coming<'a> {
 fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
     coming.sort_by_key(|coming| coming.at);
     for Coming { at, to, buffer } in coming {
-        take.app.wait_running(at);
+        take.app.wait_running_time(at);
         to.push(buffer);
     }
 }
@@ -176,7 +176,7 @@ fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
                 last.abs() < 20e6,
                 "{encoder}, {off}: the last is {last} ns off"
             );
-            file::decodes_quietly(&take.path).unwrap();
+            file::decodes_without_errors(&take.path).unwrap();
         }
     }
 }
@@ -240,7 +240,7 @@ fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
     );
     assert_eq!(found.0, video.len());
     assert!(found.1 + 1 >= audio.len(), "{} of {}", found.1, audio.len());
-    file::decodes_quietly(&take.path).unwrap();
+    file::decodes_without_errors(&take.path).unwrap();
     let last = |stream| {
         packets(&take.path, stream)
             .last()
@@ -311,7 +311,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
         });
     }
     play(&take, coming);
-    take.app.wait_running(comes + 3 * SECOND + 20 * MILLI);
+    take.app.wait_running_time(comes + 3 * SECOND + 20 * MILLI);
     take.app.act("stop");
     take.wrap();
     let warnings = take.app.warnings();
@@ -384,7 +384,7 @@ fn h264_frames_with_one_stamp_are_all_there() {
             times.is_sorted_by(|a, b| a < b),
             "{container}, {with_dts}: {times:?}"
         );
-        file::decodes_quietly(&take.path).unwrap();
+        file::decodes_without_errors(&take.path).unwrap();
     }
 }
 
@@ -595,7 +595,7 @@ fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
         });
     }
     // All of it at once.
-    take.app.wait_running(20 * MILLI);
+    take.app.wait_running_time(20 * MILLI);
     sound.gap(0, begun);
     record(&take, coming);
     let (runs, _) = runs(&take.heard(0));
@@ -645,9 +645,9 @@ fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
     let take = Take::new(WAV);
     let pad = take.app.pad("audio_%u");
     take.app.set_state(gst::State::Playing);
-    take.app.wait_running(700 * MILLI);
+    take.app.wait_running_time(700 * MILLI);
     let (called, returned) = take.app.act("start");
-    take.app.wait_running(1_200 * MILLI);
+    take.app.wait_running_time(1_200 * MILLI);
     let sound = Source::new(&pad, &stereo(48_000).to_caps().unwrap(), Some(0));
     let coming = (130..230).map(|n| Coming {
         at: (n + 1) * 10 * MILLI,
@@ -787,7 +787,7 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
         let at_once =
             gst::BufferPoolAcquireParams::with_flags(gst::BufferPoolAcquireFlags::DONTWAIT);
         for n in 0..75u64 {
-            take.app.wait_running((n + 1) * FRAME);
+            take.app.wait_running_time((n + 1) * FRAME);
             let buffer = pool.acquire_buffer(Some(&at_once));
             let mut buffer =
                 buffer.unwrap_or_else(|err| panic!("no free buffer for picture {n}: {err}"));

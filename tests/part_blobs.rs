@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, SMALL, place_for};
+use common::app::{App, SMALL, temp_location};
 use common::judge::{file, parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -19,7 +19,7 @@ fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let told = parts::told(outer);
+    let told = parts::from_messages(outer);
     let heard = outer.events();
     let blobs: Vec<_> = heard
         .iter()
@@ -52,7 +52,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         ("audio/mp4;codecs=mp4a.40.2", false),
         ("audio/mpeg", false),
     ] {
-        let (folder, path) = place_for("none");
+        let (folder, path) = temp_location("none");
         let outer = App::new(mime_type, &path);
         let mut clock = None;
         let saved = blobs(&outer, folder.path(), |outer| {
@@ -61,11 +61,11 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
         let kept = outer.kept();
         assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
         let tolerance = if is_exact { 100_000.0 } else { 60e6 };
-        parts::follow_each_other(&saved, kept.total(), tolerance)
+        parts::check_contiguous(&saved, kept.total(), tolerance)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         let sound = parts::audio(&saved, None).unwrap();
         if is_exact {
-            samples::sound_is_continuous_but_for(&sound, &kept, &clock.unwrap())
+            samples::check_continuous(&sound, &kept, &clock.unwrap())
                 .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         }
     }
@@ -79,7 +79,7 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
         "video/mp4;codecs=\"avc1,opus\"",
         "video/ogg;codecs=\"theora,vorbis\"",
     ] {
-        let (folder, path) = place_for("none");
+        let (folder, path) = temp_location("none");
         let outer = App::new(mime_type, &path);
         let mut log = None;
         let saved = blobs(&outer, folder.path(), |outer| {
@@ -89,12 +89,12 @@ fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
             outer.counted(false, Some(250));
         });
         assert_eq!(saved.len(), 3, "{mime_type}: {saved:?}");
-        parts::follow_each_other(&saved, outer.kept().total(), 70e6)
+        parts::check_contiguous(&saved, outer.kept().total(), 70e6)
             .unwrap_or_else(|err| panic!("{mime_type}: {err}"));
         for part in &saved {
-            file::decodes_quietly(&part.path).unwrap();
+            file::decodes_without_errors(&part.path).unwrap();
         }
-        let shown = sync::readable(&parts::video(&saved).unwrap()).unwrap();
+        let shown = sync::frame_times(&parts::video(&saved).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.unwrap().lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();

@@ -3,9 +3,9 @@
 mod common;
 
 use common::app::{App, SMALL, STEREO};
-use common::chance::{Chance, long, skipped};
 use common::harness::{Recorder, make_recorder};
 use common::judge::file;
+use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -59,10 +59,10 @@ fn splits_until_it_is_killed() {
     outer.set_state(gst::State::Playing);
     outer.act("start");
     println!("start");
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let end = Instant::now() + Duration::from_secs(60);
     while Instant::now() < end {
-        outer.wait_running(outer.running_time() + (50 + chance.below(400)) * MILLI);
+        outer.wait_running_time(outer.running_time() + (50 + chance.below(400)) * MILLI);
         println!("split");
         outer.act("split-now");
     }
@@ -85,7 +85,7 @@ fn plays_until(path: &Path) -> f64 {
 }
 
 /// Kills a recording soon after a split; how many seconds it has cost.
-fn lost(kind: (&str, &str), chance: &mut Chance) -> Result<f64, String> {
+fn lost(kind: (&str, &str), chance: &mut Rng) -> Result<f64, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |number: &str| folder.path().join(format!("{number}.{}", kind.1));
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -121,7 +121,7 @@ fn lost(kind: (&str, &str), chance: &mut Chance) -> Result<f64, String> {
     let mut played = 0.0;
     for (number, duration) in &whole {
         let path = path(number);
-        file::decodes_quietly(&path).map_err(|err| format!("part {number}: {err}"))?;
+        file::decodes_without_errors(&path).map_err(|err| format!("part {number}: {err}"))?;
         let lasts = file::duration(&path)? / 1e9;
         if (lasts - duration).abs() > 0.07 {
             return Err(format!("part {number} lasts {lasts} s, not {duration} s"));
@@ -141,7 +141,7 @@ fn parts_of_a_killed_recording_play() {
     if std::env::var_os(WHAT).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let mut worst = BTreeMap::<&str, f64>::new();
     for round in 0..if long() { 100 } else { KINDS.len() } {
         let kind = KINDS[round % KINDS.len()];

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, holds_within, place_for};
+use common::app::{App, DEADLINE, holds_within, temp_location};
 use common::judge::{parts, samples};
 use gst::prelude::*;
 use gstmediarecorder::MediaRecorder;
@@ -16,21 +16,21 @@ const MILLI: u64 = 1_000_000;
 fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     outer.act("start");
     for _ in 1..parts {
-        outer.wait_running(outer.running_time() + 60 * MILLI);
+        outer.wait_running_time(outer.running_time() + 60 * MILLI);
         outer.act("split-now");
     }
-    outer.wait_running(outer.running_time() + 60 * MILLI);
+    outer.wait_running_time(outer.running_time() + 60 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let told = parts::told(outer);
+    let told = parts::from_messages(outer);
     assert_eq!(told.len(), parts, "{told:?}");
-    parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&told, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&told, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     told
 }
 
@@ -63,7 +63,7 @@ fn names(parts: &[parts::Part]) -> Vec<String> {
 
 #[test]
 fn a_handler_names_each_part_and_location_needs_no_number() {
-    let (directory, path) = place_for("location.wav");
+    let (directory, path) = temp_location("location.wav");
     let folder = directory.path().to_owned();
     let outer = App::new("", &path);
     let asked = answer(&outer, move |part| {
@@ -88,7 +88,7 @@ fn a_handler_names_each_part_and_location_needs_no_number() {
 
 #[test]
 fn without_a_location_a_handler_names_all_files() {
-    let (directory, path) = place_for("");
+    let (directory, path) = temp_location("");
     let folder = directory.path().to_owned();
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("location", None::<&str>);
@@ -98,7 +98,7 @@ fn without_a_location_a_handler_names_all_files() {
 
 #[test]
 fn null_leaves_the_name_to_location_which_goes_on_counting() {
-    let (directory, path) = place_for("by-location-%d.wav");
+    let (directory, path) = temp_location("by-location-%d.wav");
     let folder = directory.path().to_owned();
     let outer = App::new("", &path);
     let _asked = answer(&outer, move |part| {
@@ -112,7 +112,7 @@ fn null_leaves_the_name_to_location_which_goes_on_counting() {
 #[test]
 fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
     use std::os::unix::ffi::OsStringExt;
-    let (directory, path) = place_for("%d.wav");
+    let (directory, path) = temp_location("%d.wav");
     let folder = directory.path().to_owned();
     let outer = App::new("", &path);
     let _asked = answer(&outer, move |part| match part {
@@ -133,7 +133,7 @@ fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
 
 #[test]
 fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
-    let (directory, path) = place_for("one.wav");
+    let (directory, path) = temp_location("one.wav");
     let first = directory.path().join("first.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("blob-messages", true);
@@ -141,16 +141,16 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     let _asked = answer(&outer, move |part| (part == 0).then(|| name.clone()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     outer.act("start");
-    outer.wait_running(outer.running_time() + 60 * MILLI);
+    outer.wait_running_time(outer.running_time() + 60 * MILLI);
     outer.act("split-now");
     outer.wait_for("stop", 1);
     let heard = outer.events();
     let error = heard.iter().find(|heard| heard.name == "error").unwrap();
     let error = error.fields.get::<glib::Error>("error").unwrap();
     assert!(error.message().contains("format-location"), "{error}");
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(
         (parts.len(), parts[0].whole, parts[1].whole),
         (2, true, false)
@@ -164,12 +164,12 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
 
 #[test]
 fn a_first_name_that_cannot_be_used_is_refused() {
-    let (_directory, path) = place_for("a-%d.wav");
+    let (_directory, path) = temp_location("a-%d.wav");
     let outer = App::new("", &path);
     let _asked = answer(&outer, |_| Some(PathBuf::new()));
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
@@ -188,7 +188,7 @@ fn a_first_name_that_cannot_be_used_is_refused() {
 
 #[test]
 fn a_typed_handler_that_panics_is_as_one_with_a_bad_answer() {
-    let (_directory, path) = place_for("%d.wav");
+    let (_directory, path) = temp_location("%d.wav");
     let outer = App::new("", &path);
     let recorder = outer.recorder.clone().downcast::<MediaRecorder>().unwrap();
     recorder.connect_format_location(|_, part| match part {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, holds_within, place_for};
+use common::app::{App, DEADLINE, SMALL, holds_within, temp_location};
 use common::judge::{parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -23,30 +23,30 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 
 #[test]
 fn live_pcm_ends_before_it_has_too_many_bytes() {
-    let (_directory, path) = place_for("live-%d.wav");
+    let (_directory, path) = temp_location("live-%d.wav");
     let outer = App::new("audio/wav", &path);
     // 64 KiB are set aside for chapters.
     outer.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     outer.act("start");
-    outer.wait_running(outer.running_time() + 2_500 * MILLI);
+    outer.wait_running_time(outer.running_time() + 2_500 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     are_nearly_full(&parts, 200_000, 200_000, 185_000);
-    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
 
 /// As fast as it goes: nobody waits for a clock.
 #[test]
 fn a_file_is_split_as_exactly_however_fast_it_is_read() {
-    let (_directory, path) = place_for("fast-%d.wav");
+    let (_directory, path) = temp_location("fast-%d.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", 1_000_000u64);
     outer.recorder.set_property("autostart", true);
@@ -54,12 +54,12 @@ fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 7);
     are_nearly_full(&parts, 1_000_000, 1_000_000, 990_000);
-    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
 }
 
 /// Every container with pictures: what it adds, and its index, count.
@@ -70,7 +70,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         ("mp4", "video/mp4;codecs=\"avc1,opus\""),
         ("webm", "video/webm;codecs=\"vp8,vorbis\""),
     ] {
-        let (_directory, path) = place_for(&format!("fast-%d.{name}"));
+        let (_directory, path) = temp_location(&format!("fast-%d.{name}"));
         let outer = App::new(mime_type, &path);
         let limit = 130_000;
         outer.recorder.set_property("max-size-bytes", limit);
@@ -81,11 +81,11 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         video.link(&outer.pad("video_%u")).unwrap();
         outer.set_state(gst::State::Playing);
         outer.wait_for("stop", 1);
-        let parts = parts::told(&outer);
+        let parts = parts::from_messages(&outer);
         // Encoders that are not live may hold one and a half seconds, at 26 kB/s.
         are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
-        parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
-        let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
+        parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
+        let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due = log.lock().unwrap().clone();
         let due: Vec<u64> = due.iter().map(|at| (at + 500) / 1_000).collect();
@@ -96,7 +96,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
 /// Copied pictures go on at key frames: one group of pictures may be too many.
 #[test]
 fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
-    let (_directory, path) = place_for("copied-%d.mkv");
+    let (_directory, path) = temp_location("copied-%d.mkv");
     let outer = App::new("video/x-matroska", &path);
     let limit = 300_000;
     outer.recorder.set_property("max-size-bytes", limit);
@@ -108,10 +108,10 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
     video.link(&outer.pad("video_%u")).unwrap();
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     // 20 frames at 1 Mbit/s are 85 kB.
     are_nearly_full(&parts, limit, limit + 130_000, limit - 60_000);
-    parts::follow_each_other(&parts, outer.kept().total(), 35e6).unwrap();
+    parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
     let frames: usize = parts
         .iter()
         .map(|part| {
@@ -126,12 +126,12 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
 
 #[test]
 fn start_refuses_it_where_no_part_may_begin() {
-    let (_directory, path) = place_for("one.wav");
+    let (_directory, path) = temp_location("one.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", SECOND);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

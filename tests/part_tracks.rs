@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, SMALL, place_for, script};
+use common::app::{App, SMALL, script, temp_location};
 use common::judge::{decode, parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -17,7 +17,7 @@ const BUFFER: usize = 480;
 fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     let of_part = |part: &parts::Part| {
         let pictures = decode::video(&part.path, track).unwrap();
-        let read = sync::readable(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
+        let read = sync::frame_times(&pictures).unwrap_or_else(|err| panic!("{part:?}: {err}"));
         let begin = part.timecode as f64;
         read.into_iter()
             .map(move |(recorded, source)| (recorded + begin, source))
@@ -38,7 +38,7 @@ fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static
 
 #[test]
 fn what_is_muted_stays_so_in_the_next_part() {
-    let (_directory, path) = place_for("muted-%d.flac");
+    let (_directory, path) = temp_location("muted-%d.flac");
     let outer = App::new("audio/flac", &path);
     let (source, _) = outer.counted(false, Some(100));
     let pad = source.peer().unwrap();
@@ -55,7 +55,7 @@ fn what_is_muted_stays_so_in_the_next_part() {
     script(&source, &outer.recorder, steps);
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 4);
     let sound = parts::audio(&parts, None).unwrap();
     let is_silent: Vec<bool> = sound
@@ -88,7 +88,7 @@ fn each_part_has_the_tags() {
         ("flac", "audio/flac", false),
         ("mp3", "audio/mpeg", false),
     ] {
-        let (_directory, path) = place_for(&format!("tags-%d.{name}"));
+        let (_directory, path) = temp_location(&format!("tags-%d.{name}"));
         let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND / 2);
         outer.recorder.set_property("autostart", true);
@@ -108,7 +108,7 @@ fn each_part_has_the_tags() {
         });
         outer.set_state(gst::State::Playing);
         outer.wait_for("stop", 1);
-        let parts = parts::told(&outer);
+        let parts = parts::from_messages(&outer);
         assert_eq!(parts.len(), 3, "{mime_type}");
         for part in &parts {
             let tags = tags(part);
@@ -121,7 +121,7 @@ fn each_part_has_the_tags() {
 
 #[test]
 fn pauses_lie_in_parts_and_between_them() {
-    let (_directory, path) = place_for("pauses-%d.mkv");
+    let (_directory, path) = temp_location("pauses-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     let (source, clock) = outer.counted(false, Some(400));
     let video = outer.source(&format!("videotestsrc num-buffers=120 ! {SMALL}"));
@@ -150,13 +150,13 @@ fn pauses_lie_in_parts_and_between_them() {
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 6, "{parts:?}");
-    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     let log = log.lock().unwrap().clone();
-    sync::shows(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
+    sync::check_frames(&pictures(&parts, 0), &kept, &log, 1.1e6, 0).unwrap();
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
         ("mkv", "video/x-matroska;codecs=\"vp8,opus\""),
         ("mp4", "video/mp4;codecs=\"avc1,mp4a.40.2\""),
     ] {
-        let (_directory, path) = place_for(&format!("views-%d.{name}"));
+        let (_directory, path) = temp_location(&format!("views-%d.{name}"));
         let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND / 2);
         outer.recorder.set_property("autostart", true);
@@ -181,13 +181,13 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
         outer.wait_for("stop", 1);
         assert_eq!(outer.warnings(), Vec::<String>::new());
         let kept = outer.kept();
-        let parts = parts::told(&outer);
+        let parts = parts::from_messages(&outer);
         assert_eq!(parts.len(), 5, "{mime_type}: {parts:?}");
-        parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+        parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
         for (track, log) in views.iter().enumerate() {
             let log = log.lock().unwrap().clone();
             let shown = pictures(&parts, track);
-            sync::shows(&shown, &kept, &log, 1.1e6, 0)
+            sync::check_frames(&shown, &kept, &log, 1.1e6, 0)
                 .unwrap_or_else(|err| panic!("{mime_type}, track {track}: {err}"));
         }
         // Frames of the first track are each in one part; of the second, one that spans an instant is in two.
@@ -199,7 +199,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
 
 #[test]
 fn raw_caps_change_before_a_split_and_behind_it() {
-    let (_directory, path) = place_for("sizes-%d.mkv");
+    let (_directory, path) = temp_location("sizes-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND / 2);
     outer.recorder.set_property("autostart", true);
@@ -229,11 +229,11 @@ fn raw_caps_change_before_a_split_and_behind_it() {
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 4, "{parts:?}");
-    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     let mut shown = 0;
     for part in &parts {
         let pictures = decode::video(&part.path, 0).unwrap();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for, script};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, script, temp_location};
 use common::judge::{parts, samples, sync};
 use common::signal::tag;
 use gst::prelude::*;
@@ -14,31 +14,31 @@ const MILLI: u64 = 1_000_000;
 
 #[test]
 fn live_pcm_is_split_to_the_sample() {
-    let (_directory, path) = place_for("live-%02d.wav");
+    let (_directory, path) = temp_location("live-%02d.wav");
     let outer = App::new("audio/wav", &path);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     outer.act("start");
     for _ in 0..5 {
-        outer.wait_running(outer.running_time() + 130 * MILLI);
+        outer.wait_running_time(outer.running_time() + 130 * MILLI);
         outer.act("split-now");
     }
-    outer.wait_running(outer.running_time() + 130 * MILLI);
+    outer.wait_running_time(outer.running_time() + 130 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 6);
-    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
 
 #[test]
 fn parts_of_audio_are_as_long_as_they_may_be() {
-    let (_directory, path) = place_for("fast-%d.flac");
+    let (_directory, path) = temp_location("fast-%d.flac");
     let outer = App::new("audio/flac", &path);
     outer
         .recorder
@@ -49,7 +49,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
     outer.wait_for("stop", 1);
     outer.wait_eos();
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     // The last sample may be half a one early.
     assert!(kept.total().abs_diff(5_500 * MILLI) < SECOND / 48_000);
     assert_eq!(parts.len(), 6);
@@ -59,14 +59,14 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
             .take(5)
             .all(|part| part.duration == 1_000 * MILLI + 12_345)
     );
-    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
 }
 
 #[test]
 fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
-    let (_directory, path) = place_for("paused-%d.wav");
+    let (_directory, path) = temp_location("paused-%d.wav");
     let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(100));
     let steps = vec![
@@ -85,34 +85,34 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 2, "{parts:?}");
     assert_eq!(parts[1].running_time, 300 * MILLI);
-    parts::follow_each_other(&parts, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
     assert_eq!(files.count(), 2, "no file of a part that has nothing");
 }
 
 #[test]
 fn every_frame_is_in_one_part() {
-    let (_directory, path) = place_for("live-%d.webm");
+    let (_directory, path) = temp_location("live-%d.webm");
     let outer = App::new("video/webm;codecs=\"vp8,opus\"", &path);
     let (_clock, log) = outer.live();
     outer.act("start");
     for _ in 0..4 {
-        outer.wait_running(outer.running_time() + 370 * MILLI);
+        outer.wait_running_time(outer.running_time() + 370 * MILLI);
         outer.act("split-now");
     }
-    outer.wait_running(outer.running_time() + 370 * MILLI);
+    outer.wait_running_time(outer.running_time() + 370 * MILLI);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 5);
-    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
-    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
+    let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
     let (start, end) = kept.intervals[0];
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
@@ -153,7 +153,7 @@ fn every_frame_is_in_one_part() {
 
 #[test]
 fn parts_of_a_file_split_by_time_begin_with_frames() {
-    let (_directory, path) = place_for("fast-%d.mkv");
+    let (_directory, path) = temp_location("fast-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND);
     outer.recorder.set_property("autostart", true);
@@ -164,12 +164,12 @@ fn parts_of_a_file_split_by_time_begin_with_frames() {
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     assert_eq!(parts.len(), 5);
-    parts::follow_each_other(&parts, kept.total(), 35e6).unwrap();
+    parts::check_contiguous(&parts, kept.total(), 35e6).unwrap();
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
-    let shown = sync::readable(&parts::video(&parts).unwrap()).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
+    let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
     let found: Vec<u64> = shown
         .iter()
         .map(|(_, source)| *source as u64 / 1_000)
@@ -236,7 +236,7 @@ fn copied(
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    parts::told(&outer)
+    parts::from_messages(&outer)
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn copied_packets_are_each_in_one_part() {
             ),
         ),
     ] {
-        let (_directory, whole) = place_for(&format!("whole-%d.{name}"));
+        let (_directory, whole) = temp_location(&format!("whole-%d.{name}"));
         let split = whole.with_file_name(format!("split-%d.{name}"));
         let whole = copied(&whole, mime_type, codecs, 0);
         let split = copied(&split, mime_type, codecs, SECOND);
@@ -285,7 +285,7 @@ fn copied_packets_are_each_in_one_part() {
             assert_eq!(found, due, "{name} {stream}");
         }
         for part in &split {
-            common::judge::file::decodes_quietly(&part.path).unwrap();
+            common::judge::file::decodes_without_errors(&part.path).unwrap();
             let starts = common::judge::file::starts(&part.path).unwrap();
             assert!(
                 starts.iter().all(|start| start.abs() < 70e6),
@@ -305,14 +305,14 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
         ("m4a", "audio/mp4;codecs=mp4a.40.2"),
         ("mp3", "audio/mpeg"),
     ] {
-        let (_directory, path) = place_for(&format!("ends-%d.{name}"));
+        let (_directory, path) = temp_location(&format!("ends-%d.{name}"));
         let outer = App::new(mime_type, &path);
         outer.recorder.set_property("max-size-time", SECOND);
         outer.recorder.set_property("autostart", true);
         let (_source, _) = outer.counted(false, Some(150));
         outer.set_state(gst::State::Playing);
         outer.wait_for("stop", 1);
-        let durations = parts::told(&outer);
+        let durations = parts::from_messages(&outer);
         let durations: Vec<u64> = durations.iter().map(|part| part.duration).collect();
         // The source's first sample may be half a one late.
         let due = [SECOND, 500 * MILLI];
@@ -329,7 +329,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
 
 #[test]
 fn splits_behind_one_another_are_each_a_part() {
-    let (_directory, path) = place_for("fast-%d.wav");
+    let (_directory, path) = temp_location("fast-%d.wav");
     let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(60));
     let splits = (20..30).map(|number| (number, "split-now"));
@@ -338,12 +338,12 @@ fn splits_behind_one_another_are_each_a_part() {
     outer.set_state(gst::State::Playing);
     outer.wait_for("stop", 1);
     let kept = outer.kept();
-    let parts = parts::told(&outer);
+    let parts = parts::from_messages(&outer);
     let instants: Vec<u64> = parts.iter().map(|part| part.running_time / MILLI).collect();
     assert_eq!(
         instants,
         [30, 200, 210, 220, 230, 240, 250, 260, 270, 280, 290]
     );
     let sound = parts::audio(&parts, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
 }

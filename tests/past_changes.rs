@@ -3,11 +3,11 @@
 mod common;
 
 use common::app::{App, DEADLINE, SMALL, holds_within};
-use common::chance::{Chance, long, skipped};
 use common::disk::Small;
 use common::judge::kept::Kept;
-use common::judge::{decode, file, place, samples, sync, whole};
+use common::judge::{decode, file, position, samples, sync, whole};
 use common::past::{Bench, begins, kept};
+use common::settings::{Rng, long, skipped};
 use common::signal::tag;
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
@@ -67,7 +67,7 @@ fn several_cameras_begin_together() {
     );
     let path = bench.path(0, "webm");
     for (track, sources) in [(0, first.lock().unwrap().clone()), (1, bench.sources())] {
-        let pictures = sync::readable(&decode::video(&path, track).unwrap()).unwrap();
+        let pictures = sync::frame_times(&decode::video(&path, track).unwrap()).unwrap();
         // The other's keyframe may be later than the cut: until then it has no frame, or has that one a little early.
         let (begins, _) = pictures[0];
         assert!(begins < (KEYS + FRAME) as f64, "{track}: {begins}");
@@ -82,9 +82,9 @@ fn several_cameras_begin_together() {
         };
         let shown = pictures.iter().skip(1);
         let shown: Vec<_> = shown.map(|(at, what)| (at - second, *what)).collect();
-        sync::shows(&shown, &late, &sources, 2.0 * whole::WEBM, 0).unwrap();
+        sync::check_frames(&shown, &late, &sources, 2.0 * whole::WEBM, 0).unwrap();
     }
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 #[test]
@@ -131,7 +131,7 @@ fn pads_come_and_go_while_nothing_is_recorded() {
     assert_eq!(codecs(0), ["opus", "vp8", "vp8"]);
     assert_eq!(codecs(1), ["opus", "vp8"]);
     assert!(kept(&both).total() >= 1500 * MILLI, "{both:?}");
-    file::decodes_quietly(&bench.path(0, "webm")).unwrap();
+    file::decodes_without_errors(&bench.path(0, "webm")).unwrap();
     whole::webm(&bench.path(1, "webm"), &kept(&one), &bench.sources(), 0).unwrap();
 }
 
@@ -167,20 +167,20 @@ fn other_codecs_come_out_of_the_past() {
             "{mime_type}: {kept:?}"
         );
         let path = bench.path(0, extension);
-        let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+        let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
         // Theora counts frames.
         let tolerance = if extension == "ogv" {
             FRAME as f64
         } else {
             whole::WEBM
         };
-        sync::shows(&pictures, &kept, &bench.sources(), tolerance, 0)
+        sync::check_frames(&pictures, &kept, &bench.sources(), tolerance, 0)
             .unwrap_or_else(|err| panic!("{mime_type}: {err} {:?}", bench.outer.warnings()));
         let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
         let horizon = kept.intervals[0].1 as f64 + 1e9;
-        let places = place::places(&sound, horizon).unwrap();
-        place::follows(&places, &kept, 1.1e6).unwrap_or_else(|err| panic!("{mime_type}: {err}"));
-        file::decodes_quietly(&path).unwrap();
+        let places = position::find(&sound, horizon).unwrap();
+        position::check(&places, &kept, 1.1e6).unwrap_or_else(|err| panic!("{mime_type}: {err}"));
+        file::decodes_without_errors(&path).unwrap();
         assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     }
 }
@@ -217,7 +217,7 @@ fn a_flush_leaves_the_past_as_it_is() {
     let kept = kept(&stop);
     assert!(kept.total() >= SECOND, "{kept:?}");
     let sound = decode::audio(&bench.path(0, "wav"), 0, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, bench.clock()).unwrap();
+    samples::check_continuous(&sound, &kept, bench.clock()).unwrap();
 }
 
 /// At any instant, from raw and from encoded pictures, in any order: never later than asked for, the key frame at or
@@ -236,7 +236,7 @@ fn recordings_begin_where_they_are_asked_to_at_any_instant() {
         }
         bench.play();
         bench.rest(2200 * MILLI);
-        let mut chance = Chance::of_now();
+        let mut chance = Rng::from_env();
         let mut calls = Vec::new();
         for _ in 0..rounds {
             bench.rest(chance.below(300) * MILLI);
@@ -329,12 +329,12 @@ fn saves_until_it_is_killed() {
     outer.recorder.set_property("max-memory", 100_000u64);
     let (_clock, _pictures) = outer.live();
     outer.set_state(gst::State::Playing);
-    outer.wait_running(outer.running_time() + 900 * MILLI);
+    outer.wait_running_time(outer.running_time() + 900 * MILLI);
     println!("kept");
     for _ in 0..1000 {
         outer.act("start");
         outer.act("stop");
-        outer.wait_running(outer.running_time() + 40 * MILLI);
+        outer.wait_running_time(outer.running_time() + 40 * MILLI);
     }
 }
 
@@ -343,7 +343,7 @@ fn what_is_saved_when_it_is_killed_plays() {
     if std::env::var_os(WHERE).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let mut played = 0;
     for _ in 0..if long() { 100 } else { 5 } {
         let folder = tempfile::tempdir().unwrap();
@@ -366,7 +366,7 @@ fn what_is_saved_when_it_is_killed_plays() {
             if std::fs::metadata(&path).unwrap().len() < HEAD {
                 continue;
             }
-            file::decodes_as_far_as_it_goes(&path).unwrap_or_else(|err| panic!("{path:?}: {err}"));
+            file::decodes_until_truncation(&path).unwrap_or_else(|err| panic!("{path:?}: {err}"));
             played += 1;
         }
     }

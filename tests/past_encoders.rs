@@ -3,7 +3,7 @@
 mod common;
 
 use common::app::{DEADLINE, holds_within};
-use common::broken::fail_at;
+use common::failing_encoder::fail_at;
 use common::judge::{decode, file, sync, whole};
 use common::past::{Bench, kept};
 use gst::prelude::*;
@@ -101,16 +101,16 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
             let begin = kept.intervals[0].0;
             assert!(begin + past <= before, "{mime_type}: {kept:?}");
             let path = bench.path(number, extension);
-            let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+            let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
             // Theora counts frames.
             let tolerance = if extension == "ogv" {
                 FRAME as f64
             } else {
                 whole::WEBM
             };
-            sync::shows(&pictures, &kept, &bench.sources(), tolerance, 0)
+            sync::check_frames(&pictures, &kept, &bench.sources(), tolerance, 0)
                 .unwrap_or_else(|err| panic!("{mime_type} {number}: {err}"));
-            file::decodes_quietly(&path).unwrap();
+            file::decodes_without_errors(&path).unwrap();
         }
     }
 }
@@ -161,10 +161,10 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
     bench.outer.set_state(gst::State::Null);
     assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     // The first frame came a little before the audio, or behind it.
-    sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
-    file::decodes_quietly(&path).unwrap();
+    sync::check_frames(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 /// Parts whose ends are reached before anything has come out of the encoder are whole all the same, and so is the last
@@ -233,9 +233,9 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     let stop = bench.stopped(1).remove(0);
     bench.outer.set_state(gst::State::Null);
     let path = bench.path(0, "webm");
-    let pictures = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
-    sync::shows(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
-    file::decodes_quietly(&path).unwrap();
+    let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
+    sync::check_frames(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
+    file::decodes_without_errors(&path).unwrap();
 }
 
 /// What an encoder with a lookahead holds when a recording ends comes out even if no more input arrives; the next

@@ -3,7 +3,7 @@
 mod common;
 
 use common::app::App;
-use common::chance::tenth;
+use common::settings::tenth;
 use common::signal::feed::{Feed, Upstream};
 use gst::prelude::*;
 use std::path::Path;

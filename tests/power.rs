@@ -3,10 +3,10 @@
 
 mod common;
 
-use common::chance::{Chance, long, skipped};
 use common::disk::traced;
 use common::harness::{DEADLINE, init, make_recorder};
 use common::replay::{self, Call, What};
+use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -169,7 +169,7 @@ fn slowest(calls: &[Call]) -> f64 {
 
 /// Behind how many of the calls the power goes, each time: behind the very last, among the last, where the file is
 /// completed, and anywhere after the first synchronising.
-fn instants(first: usize, calls: usize, chance: &mut Chance) -> Vec<usize> {
+fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
     const LAST: usize = 16;
     let mut between = |from: usize| from + chance.below((calls - from) as u64) as usize;
     let mut instants: Vec<_> = (calls - 3..calls).collect();
@@ -182,7 +182,7 @@ fn instants(first: usize, calls: usize, chance: &mut Chance) -> Vec<usize> {
 }
 
 /// Has the power go while a file is written, and judges what is left of it.
-fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Call], chance: &mut Chance) {
+fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Call], chance: &mut Rng) {
     let path = folder.join(name);
     let calls = replay::on(log, &path);
     let begun: f64 = std::fs::read_to_string(path.with_extension("begun"))
@@ -253,7 +253,7 @@ fn what_was_synchronised_plays_when_the_power_goes() {
     if std::env::var_os(WHERE).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap());

@@ -3,8 +3,8 @@
 mod common;
 
 use common::app::{App, DEADLINE, holds_within};
-use common::asleep::Moment;
 use common::judge::file;
+use common::thread_time::ThreadTime;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,7 +52,7 @@ fn fifty_recordings_leave_the_preview_alone() {
     for round in 1..=ROUNDS {
         for (action, then) in [("start", 60), ("pause", 20), ("resume", 60), ("stop", 10)] {
             app.act(action);
-            app.wait_running(app.running_time() + then * MILLI);
+            app.wait_running_time(app.running_time() + then * MILLI);
         }
         // Most start while the one before is still being drained.
         if round % 5 == 0 {
@@ -61,7 +61,7 @@ fn fifty_recordings_leave_the_preview_alone() {
     }
     app.wait_for("stop", ROUNDS);
 
-    assert!(!app.ended(), "EOS on the outer bus");
+    assert!(!app.has_eos(), "EOS on the outer bus");
     let Preview {
         shown,
         mut slept,
@@ -88,7 +88,7 @@ fn fifty_recordings_leave_the_preview_alone() {
     let stops = heard.iter().filter(|heard| heard.name == "stop");
     for (round, stop) in stops.enumerate() {
         let path = directory.path().join(format!("round-{round:05}.webm"));
-        file::decodes_quietly(&path).unwrap();
+        file::decodes_without_errors(&path).unwrap();
         let recorded = stop.fields.get::<u64>("duration").unwrap() as f64;
         let duration = file::duration(&path).unwrap();
         assert!(recorded >= 120e6, "{round}: {recorded}");
@@ -121,17 +121,17 @@ fn preview_branch(app: &App) -> Arc<Mutex<Preview>> {
     tee.link(&last).unwrap();
 
     let preview = Arc::<Mutex<Preview>>::default();
-    let entered = Arc::<Mutex<Option<Moment>>>::default();
+    let entered = Arc::<Mutex<Option<ThreadTime>>>::default();
     let enters = entered.clone();
     branch.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        *enters.lock().unwrap() = Some(Moment::now());
+        *enters.lock().unwrap() = Some(ThreadTime::now());
         gst::PadProbeReturn::Ok
     });
     let log = preview.clone();
     let leaves = last.static_pad("sink").unwrap();
     leaves.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
         if let Some(moment) = entered.lock().unwrap().take() {
-            log.lock().unwrap().slept.push(moment.slept());
+            log.lock().unwrap().slept.push(moment.blocked());
         }
         gst::PadProbeReturn::Ok
     });

@@ -4,8 +4,8 @@ mod common;
 mod inputs;
 
 use common::app::{DEADLINE, holds_within, init};
-use common::beside::dies_with_test;
-use common::judge::{decode, place};
+use common::child_process::kill_with_test;
+use common::judge::{decode, position};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use inputs::*;
@@ -28,7 +28,7 @@ fn pad_of(pipeline: &gst::Pipeline, name: &str) -> gst::Pad {
 /// are.
 fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize) {
     let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
-    let places = place::places(&sound, 40e9).unwrap();
+    let places = position::find(&sound, 40e9).unwrap();
     let mut found: Vec<f64> = places
         .iter()
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source?))
@@ -78,7 +78,7 @@ fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
         ("stop", 0),
     ] {
         let (_, after) = take.app.act(action);
-        take.app.wait_running(after + then * MILLI);
+        take.app.wait_running_time(after + then * MILLI);
     }
     take.app.wait_for("stop", 1);
     sender.set_state(gst::State::Null).unwrap();
@@ -202,7 +202,7 @@ fn pulse(socket: &std::path::Path) -> Pulse {
         ))
         .arg("--load=module-null-sink sink_name=nul rate=48000 channels=2 format=s16le")
         .stdin(Stdio::null());
-    let daemon = dies_with_test(&mut daemon)
+    let daemon = kill_with_test(&mut daemon)
         .spawn()
         .expect("pulseaudio runs");
     assert!(holds_within(DEADLINE, || socket.exists()));
@@ -278,12 +278,12 @@ fn take_of_both(server: &str) -> Result<(), String> {
         ("stop", 0),
     ] {
         let (_, after) = take.app.act(action);
-        take.app.wait_running(after + then * MILLI);
+        take.app.wait_running_time(after + then * MILLI);
     }
     take.app.wait_for("stop", 1);
     let kept = take.app.kept();
     take.wrap();
-    take.decodes_quietly();
+    take.decodes_without_errors();
     let (behind, off, windows) = distance(&take, &kept);
     if off > windows / 10 {
         return Err(format!("{off} of {windows} windows of sound elsewhere"));

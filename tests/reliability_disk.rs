@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::chance::skipped;
 use common::disk::{Small, failed, rig};
 use common::harness::{BusMessage, Kind, Recorder, State, code, expect_error, media, wait_for};
+use common::settings::skipped;
 use gst::prelude::*;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
@@ -25,7 +25,7 @@ fn location_on_a_disk_that_fills() {
     assert!(error.contains("space"), "{error}");
     // Nothing outside has noticed.
     for track in &tracks {
-        track.wait_more(20);
+        track.wait_buffers(20);
     }
     rig.assert_no_bus_error();
     assert!(std::fs::metadata(path).unwrap().len() > 300_000);
@@ -40,7 +40,7 @@ fn location_on_a_disk_that_fills() {
     let path = rig.path("elsewhere.mkv");
     rig.recorder.set_property("location", &path);
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(10);
+    tracks[1].wait_buffers(10);
     rig.recorder.stop().unwrap();
     assert!(rig.wait_recording(2).iter().all(|e| e.kind != Kind::Error));
     media::assert_plays(&path);
@@ -58,7 +58,7 @@ fn the_temporary_file_on_a_disk_that_fills() {
     rig.recorder.start().unwrap();
     let (error, bytes) = failed(&rig, 1);
     assert!(error.contains("space"), "{error}");
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     rig.assert_no_bus_error();
     assert!(bytes.len() > 300_000, "{}", bytes.len());
     let path = rig.save("blob.mkv", &bytes);
@@ -79,7 +79,7 @@ fn a_device_that_is_full() {
         rig.recorder.start().unwrap();
         let (error, bytes) = failed(&rig, 1);
         assert!(error.contains("/dev/full"), "{error}");
-        tracks[0].wait_more(20);
+        tracks[0].wait_buffers(20);
         rig.assert_no_bus_error();
         let path = rig.save("blob", &bytes);
         let frames = media::frames(&path);
@@ -99,10 +99,10 @@ fn a_file_that_is_shortened_while_its_blob_is_held() {
         rig.recorder.set_property("location", &path);
         rig.recorder.set_property("max-memory", max_memory);
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(20);
+        tracks[1].wait_buffers(20);
         rig.recorder.request_data().unwrap();
         rig.wait_event(Kind::Data, 1);
-        tracks[1].wait_more(10);
+        tracks[1].wait_buffers(10);
         rig.recorder.stop().unwrap();
         let events = rig.wait_recording(1);
         let file = std::fs::File::options().write(true).open(&path).unwrap();
@@ -135,7 +135,7 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
     let mut held = Vec::new();
     for number in 1..=2 {
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(20);
+        tracks[1].wait_buffers(20);
         rig.recorder.stop().unwrap();
         held = rig.wait_recording(number);
         media::assert_plays(&behind);
@@ -178,7 +178,7 @@ fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
             matches!(message, BusMessage::Warning { error, .. } if error.message().contains(small))
         })
     });
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     rig.recorder.stop().unwrap();
     let events = rig.wait_recording(1);
     assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
@@ -247,7 +247,7 @@ fn a_pipe_that_nobody_reads_is_refused_at_once() {
     expect_error(rig.recorder.start(), code::UNKNOWN);
     assert!(before.elapsed() < Duration::from_secs(2));
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
-    tracks[0].wait_more(5);
+    tracks[0].wait_buffers(5);
 }
 
 #[test]
@@ -259,9 +259,9 @@ fn a_folder_that_disappears() {
     rig.recorder
         .set_property("location", path.to_str().unwrap());
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     std::fs::remove_dir_all(&folder).unwrap();
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     rig.recorder.stop().unwrap();
     let events = rig.wait_recording(1);
     rig.assert_no_bus_error();
@@ -299,7 +299,7 @@ fn the_temporary_file_has_no_name_and_belongs_to_its_owner() {
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
     rig.recorder.stop().unwrap();
     drop(rig.wait_recording(1));
-    tracks[0].wait_more(1);
+    tracks[0].wait_buffers(1);
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn a_temporary_folder_that_disappears() {
     rig.recorder.start().unwrap();
     let (error, bytes) = failed(&rig, 1);
     assert!(error.contains(folder.to_str().unwrap()), "{error}");
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     rig.assert_no_bus_error();
     assert!(media::frames(&rig.save("blob.mkv", &bytes)) > 3);
 }
@@ -328,5 +328,5 @@ fn a_disk_that_may_only_be_read() {
         .set_property("location", path.to_str().unwrap());
     let error = expect_error(rig.recorder.start(), code::UNKNOWN);
     assert!(error.message().contains(path.to_str().unwrap()), "{error}");
-    tracks[0].wait_more(5);
+    tracks[0].wait_buffers(5);
 }

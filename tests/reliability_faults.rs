@@ -73,7 +73,7 @@ fn assert_failed(events: &[Event], words: &str) -> Vec<u8> {
 #[track_caller]
 fn assert_unharmed(rig: &Rig, tracks: &[Track]) {
     for track in tracks {
-        track.wait_more(10);
+        track.wait_buffers(10);
     }
     rig.assert_no_bus_error();
 }
@@ -81,7 +81,7 @@ fn assert_unharmed(rig: &Rig, tracks: &[Track]) {
 #[track_caller]
 fn assert_records_again(rig: &Rig, tracks: &[Track], n: usize) {
     rig.recorder.start().expect("start works again");
-    tracks.last().unwrap().wait_more(15);
+    tracks.last().unwrap().wait_buffers(15);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(n);
     assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
@@ -175,7 +175,7 @@ fn a_converter_that_refuses() {
         stamps.set_duration(gst::ClockTime::from_mseconds(10));
         feed.push(buffer);
     }
-    tracks[0].wait_more(50);
+    tracks[0].wait_buffers(50);
     let _ = rig.recorder.stop();
     let events = rig.wait_recording(1);
     // It may be possible after all with another GStreamer; what may not be is silence about it.
@@ -287,7 +287,7 @@ fn a_session_that_never_drains() {
     });
     rig.recorder.set_property("stop-timeout", 500_000_000u64);
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(30);
+    tracks[1].wait_buffers(30);
     let before = Instant::now();
     rig.recorder.stop().unwrap();
     assert_failed(&rig.wait_recording(1), "stop-timeout");
@@ -319,7 +319,7 @@ fn going_down_with_a_session_that_never_drains() {
     });
     rig.recorder.set_property("stop-timeout", 300_000_000u64);
     rig.recorder.start().unwrap();
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     let before = Instant::now();
     rig.set_state(gst::State::Null);
     assert!(

@@ -217,7 +217,7 @@ fn memory() -> u64 {
 
 fn cases(usual: u32) -> ProptestConfig {
     ProptestConfig {
-        cases: if common::chance::long() {
+        cases: if common::settings::long() {
             usual * 10
         } else {
             usual

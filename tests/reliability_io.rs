@@ -46,7 +46,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("patch", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
-        tracks[1].wait_more(30);
+        tracks[1].wait_buffers(30);
         rig.recorder.stop().unwrap();
         let (error, bytes) = failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
@@ -189,7 +189,7 @@ const SCENARIOS: [Scenario; 9] = [
         assert!(bytes == std::fs::read(&path).unwrap());
         // What has been appended would have been put in force before it was on the disk.
         assert!(ordinary::seams(&bytes).is_err());
-        judge::file::decodes_quietly(Path::new(&path)).unwrap();
+        judge::file::decodes_without_errors(Path::new(&path)).unwrap();
         assert!(media::frames(&path) > 20);
     }),
     ("synchronise", |folder| {
@@ -272,7 +272,7 @@ fn rig_at_location(folder: &Path) -> (Rig, Vec<Track>, String) {
 
 fn outside_goes_on(rig: &Rig, tracks: &[Track]) {
     for track in tracks {
-        track.wait_more(20);
+        track.wait_buffers(20);
     }
     rig.assert_no_bus_error();
 }
@@ -289,7 +289,7 @@ fn records_elsewhere(rig: &Rig, tracks: &[Track]) {
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     rig.recorder.set_property("location", None::<&str>);
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     rig.recorder.stop().unwrap();
     let events = rig.wait_recording(2);
     assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::chance::{Chance, long, tenth};
 use common::harness::{Recorder, init, make_recorder};
 use common::judge::{file, ordinary};
-use common::killed::{keep, readable};
+use common::killed::{keep_file, playable_duration};
+use common::settings::{Rng, long, tenth};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -118,7 +118,7 @@ fn kill(types: &[&str]) {
     if std::env::var_os(WHAT).is_some() {
         return;
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     let mut worst = vec![0.0f64; types.len()];
     // A handful of each.
@@ -150,7 +150,7 @@ fn kill(types: &[&str]) {
         child.wait().unwrap();
         assert!(at >= until, "{what} ended by itself at {at}");
         let (_, mime_type) = what.split_once(' ').unwrap();
-        let lost = at as f64 / 1e9 - readable(path, mime_type);
+        let lost = at as f64 / 1e9 - playable_duration(path, mime_type);
         eprintln!("{what}: killed at {at}, lost {lost:.3} s");
         worst[round % types.len()] = worst[round % types.len()].max(lost);
         // A second of media, and what the encoder has not yet ended.
@@ -158,7 +158,7 @@ fn kill(types: &[&str]) {
         assert!(
             lost < most,
             "{what}: {lost} s are lost of {at} ns; {}",
-            keep(path.as_ref())
+            keep_file(path.as_ref())
         );
     }
     eprintln!("at the worst: {types:?} {worst:?}");
@@ -220,7 +220,7 @@ fn kill_at_the_end(sync_interval: u64) {
     if !make_recorder().supports("video/mp4;codecs=avc1,opus") {
         return println!("not installed, not tested");
     }
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let folder = tempfile::tempdir().unwrap();
     // Fragmented still, and ordinary already.
     let mut found = [0; 2];
@@ -253,9 +253,9 @@ fn kill_at_the_end(sync_interval: u64) {
         let bytes = std::fs::read(&path).unwrap();
         let is_ordinary = ordinary::seams(&bytes).is_ok();
         found[usize::from(is_ordinary)] += 1;
-        let lost = 40.0 - readable(path.to_str().unwrap(), "video/mp4");
+        let lost = 40.0 - playable_duration(path.to_str().unwrap(), "video/mp4");
         let what = |what: &str| {
-            let kept = keep(&path);
+            let kept = keep_file(&path);
             format!("killed after {wait:?}: {what}; it said {said:?}; {kept}")
         };
         // What waited in front of the encoders, which were fed as fast as they took it, has not been recorded yet.
@@ -263,7 +263,7 @@ fn kill_at_the_end(sync_interval: u64) {
         assert!(lost < most, "{}", what(&format!("{lost} s are lost")));
         let is_over = is_ordinary || !over;
         assert!(is_over, "{}", what("it was over, and is no ordinary file"));
-        if is_ordinary && let Err(error) = file::decodes_quietly(&path) {
+        if is_ordinary && let Err(error) = file::decodes_without_errors(&path) {
             panic!("{}", what(&error));
         }
         std::fs::remove_file(&path).unwrap();

@@ -2,12 +2,12 @@
 
 mod common;
 
-use common::chance::{long, tenth};
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
 };
 use common::judge::decode;
 use common::order::{self, Model, Seen};
+use common::settings::{long, tenth};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -71,7 +71,7 @@ fn any_action_from_any_handler() {
         for _ in 0..4 {
             for action in ACTIONS {
                 let _ = rig.recorder.act(action);
-                tracks[0].wait_more(2);
+                tracks[0].wait_buffers(2);
             }
         }
         settle(&rig, &seen);
@@ -110,7 +110,7 @@ fn any_action_from_probes_on_the_recorders_own_pads() {
                 within(Duration::from_secs(20), move || {
                     let _ = recorder.act(action);
                 });
-                tracks[1].wait_more(2);
+                tracks[1].wait_buffers(2);
             }
         }
         let pipeline = rig.pipeline.clone();
@@ -208,7 +208,7 @@ fn removed_from_a_running_pipeline() {
     let path = rig.path("removed.webm");
     rig.recorder.set_property("location", &path);
     rig.recorder.start().unwrap();
-    tracks[1].wait_more(20);
+    tracks[1].wait_buffers(20);
     rig.pipeline.remove(&rig.recorder).unwrap();
     rig.recorder.set_state(gst::State::Null).unwrap();
     assert_eq!(assert_order(&seen), 1);
@@ -224,7 +224,7 @@ fn paused_and_back_with_another_clock_in_mid_recording() {
     rig.recorder.set_property("location", &path);
     rig.recorder.start().unwrap();
     for round in 0..3 {
-        tracks[1].wait_more(10);
+        tracks[1].wait_buffers(10);
         rig.set_state(gst::State::Paused);
         std::thread::sleep(Duration::from_millis(100));
         if round == 1 {
@@ -236,7 +236,7 @@ fn paused_and_back_with_another_clock_in_mid_recording() {
         }
         rig.set_state(gst::State::Playing);
     }
-    tracks[1].wait_more(10);
+    tracks[1].wait_buffers(10);
     rig.recorder.stop().unwrap();
     rig.wait_recording(1);
     rig.assert_quiet_bus();

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, holds_within, place_for};
+use common::app::{App, DEADLINE, holds_within, temp_location};
 use common::disk::Small;
 use common::judge::{parts, samples};
 use gst::prelude::*;
@@ -124,7 +124,7 @@ fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
 
 #[test]
 fn no_more_files_stay_than_may_over_all_recordings() {
-    let (directory, path) = place_for("ring-%02d.wav");
+    let (directory, path) = temp_location("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
     let outer = App::new("audio/wav", &path);
@@ -132,15 +132,15 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     outer.recorder.set_property("blob-messages", true);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let watcher = Watcher::of(directory.path());
     for recording in 1..=2 {
         outer.act("start");
         for _ in 0..3 {
-            outer.wait_running(outer.running_time() + 60 * MILLI);
+            outer.wait_running_time(outer.running_time() + 60 * MILLI);
             outer.act("split-now");
         }
-        outer.wait_running(outer.running_time() + 60 * MILLI);
+        outer.wait_running_time(outer.running_time() + 60 * MILLI);
         outer.act("stop");
         outer.wait_for("stop", recording);
     }
@@ -149,7 +149,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     let due = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
     assert_eq!(names(directory.path()), due);
     // All have been told, and their blobs are as readable as ever.
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert_eq!(told.len(), 8);
     let heard = outer.events();
     let blobs = heard.iter().filter(|heard| heard.name == "data-available");
@@ -172,7 +172,7 @@ fn no_more_files_stay_than_may_over_all_recordings() {
 #[test]
 fn there_are_never_more_bytes_than_may_be() {
     for (live, limit, buffers) in [(false, 2_000_000, 4_000), (true, 500_000, 400)] {
-        let (directory, path) = place_for("ring-%02d.wav");
+        let (directory, path) = temp_location("ring-%02d.wav");
         let outer = App::new("audio/wav", &path);
         outer.recorder.set_property("max-total-bytes", limit);
         outer.recorder.set_property("autostart", true);
@@ -184,7 +184,7 @@ fn there_are_never_more_bytes_than_may_be() {
         println!("{seen:?} of {limit}");
         assert!(seen.bytes <= limit, "{seen:?}");
         assert!(seen.bytes > limit * 3 / 4, "{seen:?}");
-        let told = parts::told(&outer);
+        let told = parts::from_messages(&outer);
         assert!(told.len() > 3, "{told:?}");
         assert!(told.iter().all(|part| part.size <= limit / 2), "{told:?}");
         the_last_are_whole(&outer, &told, 2);
@@ -195,7 +195,7 @@ fn there_are_never_more_bytes_than_may_be() {
 /// One of all containers with both kinds of tracks, whose ends bring an index.
 #[test]
 fn an_index_at_the_end_is_no_more_than_may_be() {
-    let (directory, path) = place_for("ring-%02d.mp4");
+    let (directory, path) = temp_location("ring-%02d.mp4");
     let outer = App::new("video/mp4;codecs=\"avc1,opus\"", &path);
     let limit = 260_000u64;
     outer.recorder.set_property("max-total-bytes", limit);
@@ -213,12 +213,12 @@ fn an_index_at_the_end_is_no_more_than_may_be() {
     let seen = watcher.end();
     println!("{seen:?} of {limit}");
     assert!(seen.bytes <= limit, "{seen:?}");
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert!(told.len() > 3, "{told:?}");
     let there: Vec<_> = told.iter().filter(|part| part.path.exists()).collect();
     assert!(!there.is_empty());
     for part in there {
-        common::judge::file::decodes_quietly(&part.path).unwrap();
+        common::judge::file::decodes_without_errors(&part.path).unwrap();
     }
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
@@ -233,7 +233,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     outer.recorder.set_property("min-free-space", least);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let watcher = Watcher::of(disk.path());
     outer.act("start");
     outer.wait_for("stop", 1);
@@ -243,11 +243,11 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     assert!(seen.free.unwrap() < least + 400_000, "{seen:?}");
     assert_eq!(stop_reason(&outer), "min-free-space");
     let kept = outer.kept();
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert_eq!(told.len(), 1, "{told:?}");
-    parts::follow_each_other(&told, kept.total(), 100_000.0).unwrap();
+    parts::check_contiguous(&told, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&told, None).unwrap();
-    samples::sound_is_continuous_but_for(&sound, &kept, &clock).unwrap();
+    samples::check_continuous(&sound, &kept, &clock).unwrap();
     // Less is free than has to be.
     let filler = vec![7u8; 400_000];
     std::fs::write(disk.path().join("filler"), filler).unwrap();
@@ -285,19 +285,19 @@ fn the_oldest_files_go_before_the_disk_has_less_free() {
     println!("{seen:?}");
     assert!(seen.free.unwrap() >= least, "{seen:?}");
     assert_eq!(stop_reason(&outer), "end-of-stream");
-    let told = parts::told(&outer);
+    let told = parts::from_messages(&outer);
     assert!(told.len() > 10, "{told:?}");
     the_last_are_whole(&outer, &told, 3);
 }
 
 #[test]
 fn a_ring_of_bytes_needs_parts() {
-    let (_directory, path) = place_for("one.wav");
+    let (_directory, path) = temp_location("one.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-total-bytes", 1_000_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
-    assert!(holds_within(DEADLINE, || clock.runs()));
+    assert!(holds_within(DEADLINE, || clock.has_started()));
     let error = outer
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);

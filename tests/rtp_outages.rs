@@ -4,9 +4,9 @@
 mod common;
 
 use common::app::{App, DEADLINE, holds_within};
-use common::chance::{long, skipped};
-use common::judge::{self, decode, gstreamer, place};
+use common::judge::{self, decode, gstreamer, position};
 use common::network::{Faults, Network, free_port, receive};
+use common::settings::{long, skipped};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::ops::Range;
@@ -172,13 +172,13 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
             .filter(|(other, _)| who != *other)
             .for_each(|(_, network)| network.set_down(down));
     };
-    outer.wait_running(away.start);
+    outer.wait_running_time(away.start);
     set_down(true);
-    outer.wait_running(away.end - 100 * MILLI);
+    outer.wait_running_time(away.end - 100 * MILLI);
     std::fs::copy(&path, &meanwhile).unwrap();
-    outer.wait_running(away.end);
+    outer.wait_running_time(away.end);
     set_down(false);
-    outer.wait_running(end);
+    outer.wait_running_time(end);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let filled = filled(&outer);
@@ -288,7 +288,7 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
             "{what}: who counts samples is at {counted} at {}",
             last.1
         );
-        let places = place::places(sound, recording.end as f64).unwrap();
+        let places = position::find(sound, recording.end as f64).unwrap();
         let heard = places.iter();
         let heard = heard.filter_map(|place| Some((place.recorded, place.source?)));
         let heard = assert_on_time(

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::chance::{Chance, long, skipped};
 use common::harness::{Recorder, Rig, make_recorder};
 use common::judge::decode;
+use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,7 @@ enum Signal {
 
 /// Mono sound of so many samples.
 fn source(signal: Signal, length: u64) -> Vec<i16> {
-    let mut chance = Chance::new(7);
+    let mut chance = Rng::new(7);
     let tone = |n: u64| {
         let phase = n as f64 * 997.0 * std::f64::consts::TAU / RATE as f64;
         (phase.sin() * 8000.0) as i16

@@ -50,8 +50,8 @@ fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
     assert!(last.recorded.end.abs_diff(3 * WHOLE) < 50, "{last:?}");
     let length = last.recorded.end - last.recorded.start;
     assert!(length.abs_diff(WHOLE) < 50, "{last:?}");
-    let first = match last.what {
-        samples::What::Source(first) => first,
+    let first = match last.content {
+        samples::Content::Source(first) => first,
         other => panic!("{other:?}"),
     };
     assert!(first.abs_diff(5 * WHOLE) < 50, "{last:?}");

@@ -6,8 +6,8 @@ mod common;
 
 use coded::{Coded, MILLI, ORIGIN, SECOND, audio, video};
 use common::app::App;
-use common::chance::{long, skipped};
-use common::judge::{self, decode, gstreamer, parts, place, sync};
+use common::judge::{self, decode, gstreamer, parts, position, sync};
+use common::settings::{long, skipped};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -162,7 +162,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
         mut buffer,
     } in list
     {
-        outer.wait_running(base + at + 10 * MILLI);
+        outer.wait_running_time(base + at + 10 * MILLI);
         let fields = buffer.make_mut();
         let place = |stamp: gst::ClockTime| {
             stamp + gst::ClockTime::from_nseconds(base) - gst::ClockTime::from_nseconds(ORIGIN)
@@ -176,7 +176,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
         let appsrc = if kind == Kind::Video { &video } else { &audio };
         appsrc.push_buffer(buffer).unwrap();
     }
-    outer.wait_running(base + plan.length);
+    outer.wait_running_time(base + plan.length);
     outer.act("stop");
     outer.wait_for("stop", 1);
     let filled = [filled(&outer, "video_0"), filled(&outer, "audio_0")];
@@ -195,8 +195,8 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
 }
 
 /// How far sound is behind the pictures that are shown within `span` of source time, in nanoseconds.
-fn offset(pictures: &decode::DecodedVideo, places: &[place::Place], span: (u64, u64)) -> f64 {
-    let pictures = sync::readable(pictures).unwrap();
+fn offset(pictures: &decode::DecodedVideo, places: &[position::Position], span: (u64, u64)) -> f64 {
+    let pictures = sync::frame_times(pictures).unwrap();
     let within: Vec<_> = pictures
         .into_iter()
         .filter(|(_, source)| (span.0 as f64..span.1 as f64).contains(source))
@@ -206,7 +206,7 @@ fn offset(pictures: &decode::DecodedVideo, places: &[place::Place], span: (u64, 
 
 /// The pictures that differ from the one before.
 fn new_pictures(pictures: &decode::DecodedVideo) -> Vec<(f64, f64)> {
-    let mut shown = sync::readable(pictures).unwrap();
+    let mut shown = sync::frame_times(pictures).unwrap();
     shown.dedup_by_key(|(_, source)| *source);
     shown
 }
@@ -245,7 +245,7 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
         let holes = sound.holes(30e6);
         assert!(holes.is_empty(), "{what}, {judge}: {holes:?}");
     }
-    let places = place::places(&sound, plan.length as f64 + 1e9).unwrap();
+    let places = position::find(&sound, plan.length as f64 + 1e9).unwrap();
     if plan.silent.contains(&Kind::Audio) {
         let away = (plan.away.0 + 300 * MILLI) as f64..(plan.away.1 - 300 * MILLI) as f64;
         let mut missing = places.iter().filter(|place| away.contains(&place.recorded));

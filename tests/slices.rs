@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::app::{App, SMALL, STEREO, place_for};
+use common::app::{App, SMALL, STEREO, temp_location};
 use common::harness::{Recorder, make_recorder, media};
 use common::take::{Blob, FRAME, Recipe, blobs, take};
 use gst::prelude::*;
@@ -103,7 +103,7 @@ fn packets(path: &Path) -> Vec<Packet> {
 
 /// The bytes of the first `count` blobs, as a file.
 fn file_of(blobs: &[Blob], count: usize) -> (tempfile::TempDir, PathBuf) {
-    let (directory, path) = place_for("blobs");
+    let (directory, path) = temp_location("blobs");
     let bytes = blobs[..count].iter().flat_map(|blob| blob.bytes.clone());
     std::fs::write(&path, bytes.collect::<Vec<_>>()).unwrap();
     (directory, path)
@@ -196,7 +196,7 @@ fn recorded(kind: &Type, timeslice: u64) -> Vec<Blob> {
 /// Live, with a pause.
 fn recorded_live(kind: &Type, timeslice: u64) -> Vec<Blob> {
     let Type(mime_type, audio, video) = kind;
-    let (_directory, path) = place_for("live");
+    let (_directory, path) = temp_location("live");
     let app = App::new(mime_type, &path);
     app.recorder.set_property("blob-messages", true);
     app.recorder.set_property("timeslice", timeslice as u32);
@@ -216,7 +216,7 @@ fn recorded_live(kind: &Type, timeslice: u64) -> Vec<Blob> {
         ("resume", 1_400),
         ("stop", 0),
     ] {
-        app.wait_running(at);
+        app.wait_running_time(at);
         app.act(action);
         at = app.running_time() + lasts * MS;
     }

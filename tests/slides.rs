@@ -5,7 +5,7 @@ mod inputs;
 
 use common::app::App;
 use common::judge::{decode, file, sync};
-use common::signal::picture;
+use common::signal::frame;
 use gst_video::{VideoFormat, VideoInfo};
 use inputs::{SECOND, Source};
 
@@ -47,7 +47,7 @@ fn the_last_picture_has_its_duration_in_every_codec() {
         let mut begins = Vec::new();
         for length in LENGTHS {
             begins.push(at as f64);
-            source.push(picture::buffer(&info, at, length * SECOND));
+            source.push(frame::buffer(&info, at, length * SECOND));
             at += length * SECOND;
         }
         source.end();
@@ -59,7 +59,7 @@ fn the_last_picture_has_its_duration_in_every_codec() {
             (lasts - at as f64).abs() <= slack,
             "{mime}: {lasts} of {at}"
         );
-        let seen = decode::video(&path, 0).and_then(|all| sync::readable(&all));
+        let seen = decode::video(&path, 0).and_then(|all| sync::frame_times(&all));
         let mut seen = seen.unwrap_or_else(|why| panic!("{mime}: {why}"));
         seen.dedup_by(|b, a| a.1 == b.1);
         assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");

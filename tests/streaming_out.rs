@@ -392,7 +392,7 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
     );
     // Upstream never noticed.
     for track in &tracks {
-        track.wait_more(10);
+        track.wait_buffers(10);
     }
     rig.assert_no_bus_error();
     // The sink goes down once somebody takes what it is stuck with.

@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::chance::{Chance, long};
 use common::harness::{Recorder, init, make_recorder};
 use common::order::{self, Model};
+use common::settings::{Rng, long};
 use gst::prelude::*;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -91,18 +91,18 @@ fn act(recorder: &gst::Element, action: &str, started: &AtomicU64) {
     }
 }
 
-fn nap(chance: &mut Chance, most_ms: u64) {
+fn nap(chance: &mut Rng, most_ms: u64) {
     std::thread::sleep(Duration::from_millis(chance.below(most_ms)));
 }
 
-fn actor(stage: &Stage, chance: &mut Chance) {
-    stage.act(chance.of(&ACTIONS));
+fn actor(stage: &Stage, chance: &mut Rng) {
+    stage.act(chance.pick(&ACTIONS));
     nap(chance, 40);
 }
 
-fn states(stage: &Stage, chance: &mut Chance) {
+fn states(stage: &Stage, chance: &mut Rng) {
     nap(chance, 400);
-    let state = chance.of(&[
+    let state = chance.pick(&[
         gst::State::Paused,
         gst::State::Playing,
         gst::State::Playing,
@@ -115,7 +115,7 @@ fn states(stage: &Stage, chance: &mut Chance) {
 }
 
 /// A pad comes, gets a stream of its own, and goes in the middle of it.
-fn pads(stage: &Stage, chance: &mut Chance) {
+fn pads(stage: &Stage, chance: &mut Rng) {
     nap(chance, 600);
     let Some(sink) = stage.recorder.request_pad_simple("audio_%u") else {
         return;
@@ -155,7 +155,7 @@ fn pads(stage: &Stage, chance: &mut Chance) {
 }
 
 /// Flushes and ends, from a thread that is not the streaming thread.
-fn streams(stage: &Stage, chance: &mut Chance) {
+fn streams(stage: &Stage, chance: &mut Rng) {
     nap(chance, 500);
     let pad = &stage.pads[chance.below(stage.pads.len() as u64) as usize];
     match chance.below(5) {
@@ -180,10 +180,10 @@ fn streams(stage: &Stage, chance: &mut Chance) {
     }
 }
 
-fn settings(stage: &Stage, chance: &mut Chance) {
+fn settings(stage: &Stage, chance: &mut Rng) {
     let recorder = &stage.recorder;
     match chance.below(10) {
-        0 => recorder.set_property("mime-type", chance.of(&TYPES)),
+        0 => recorder.set_property("mime-type", chance.pick(&TYPES)),
         1 => recorder.set_property("timeslice", chance.below(300) as u32),
         2 => recorder.set_property("bits-per-second", chance.below(3_000_000) as u32),
         3 => {
@@ -212,11 +212,11 @@ fn settings(stage: &Stage, chance: &mut Chance) {
     nap(chance, 20);
 }
 
-type Job = fn(&Stage, &mut Chance);
+type Job = fn(&Stage, &mut Rng);
 
 fn stress(time: Duration, patience: Duration) {
     init();
-    let mut chance = Chance::of_now();
+    let mut chance = Rng::from_env();
     let recorder = make_recorder();
     let pipeline = gst::Pipeline::new();
     pipeline.add(&recorder).unwrap();
@@ -249,7 +249,7 @@ fn stress(time: Duration, patience: Duration) {
             let recorder: gst::Element = args[0].get().unwrap();
             let action = {
                 let mut chance = inside.lock().unwrap();
-                (chance.below(8) == 0).then(|| chance.of(&ACTIONS))
+                (chance.below(8) == 0).then(|| chance.pick(&ACTIONS))
             };
             if let Some(action) = action.filter(|_| !over.load(Ordering::SeqCst)) {
                 act(&recorder, action, &started);
@@ -282,7 +282,7 @@ fn stress(time: Duration, patience: Duration) {
             {
                 let action = {
                     let mut chance = inside.lock().unwrap();
-                    (chance.below(8) == 0).then(|| chance.of(&ACTIONS))
+                    (chance.below(8) == 0).then(|| chance.pick(&ACTIONS))
                 };
                 if let Some(action) = action {
                     act(src, action, &started);

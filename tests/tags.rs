@@ -32,12 +32,12 @@ fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
     app.set_state(gst::State::Playing);
     assert!(holds_within(DEADLINE, || flows.load(Ordering::SeqCst)));
     app.act("start");
-    app.wait_running(app.running_time() + 500_000_000);
+    app.wait_running_time(app.running_time() + 500_000_000);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
     assert_eq!(app.warnings(), Vec::<String>::new());
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     check(&path);
 }
 
@@ -136,12 +136,12 @@ fn tags_that_come_while_recording_are_in_matroska() {
     late.make_mut()
         .add::<gst::tags::Title>(&"found out later", gst::TagMergeMode::Replace);
     picture.push_event(gst::event::Tag::new(late));
-    app.wait_running(app.running_time() + 400_000_000);
+    app.wait_running_time(app.running_time() + 400_000_000);
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
     assert_has(&path, &[("title", "found out later")]);
-    sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
 }
 
 /// Texts with blanks and other letters, of which muxers make what they like.

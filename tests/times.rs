@@ -144,7 +144,7 @@ fn marks_are_in_the_part_that_has_them() {
         ("audio/mpeg", "mp3"),
     ] {
         if !make_recorder().supports(mime_type) {
-            common::chance::skipped(&format!("marks in parts of {mime_type}: not installed"));
+            common::settings::skipped(&format!("marks in parts of {mime_type}: not installed"));
             continue;
         }
         let rig = Rig::new();

@@ -3,8 +3,8 @@
 
 mod common;
 
-use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, place_for};
-use common::judge::{decode, file, place, sync};
+use common::app::{App, DEADLINE, SMALL, STEREO, holds_within, temp_location};
+use common::judge::{decode, file, position, sync};
 use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 use std::path::Path;
@@ -21,14 +21,14 @@ const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
 struct Live {
     pad: gst::Pad,
     source: gst::Pad,
-    flowed: Arc<AtomicU64>,
+    received: Arc<AtomicU64>,
 }
 
 impl Live {
     fn new(app: &App, template: &str, source: gst::Pad) -> Self {
         let pad = app.pad(template);
-        let flowed = Arc::<AtomicU64>::default();
-        let count = flowed.clone();
+        let received = Arc::<AtomicU64>::default();
+        let count = received.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
             gst::PadProbeReturn::Ok
@@ -37,7 +37,7 @@ impl Live {
         Live {
             pad,
             source,
-            flowed,
+            received,
         }
     }
 
@@ -73,7 +73,7 @@ impl Live {
 fn wait_flowing(tracks: &[&Live]) {
     for track in tracks {
         assert!(
-            holds_within(DEADLINE, || track.flowed.load(Ordering::SeqCst) > 5),
+            holds_within(DEADLINE, || track.received.load(Ordering::SeqCst) > 5),
             "nothing comes on {}",
             track.pad.name()
         );
@@ -81,7 +81,7 @@ fn wait_flowing(tracks: &[&Live]) {
 }
 
 fn rest(app: &App, time: u64) {
-    app.wait_running(app.running_time() + time);
+    app.wait_running_time(app.running_time() + time);
 }
 
 /// Kind and codec of each stream, and its tags.
@@ -115,7 +115,7 @@ fn seconds_of(path: &Path, stream: &str) -> f64 {
 
 #[test]
 fn three_cameras_and_two_microphones_raw_and_encoded() {
-    let (_directory, path) = place_for("studio.mkv");
+    let (_directory, path) = temp_location("studio.mkv");
     let app = App::new("video/x-matroska", &path);
     let tagged = |language: &str, title: &str, encoder: &str| {
         format!("{encoder} ! taginject tags=\"language-code={language},title={title}\"")
@@ -183,10 +183,10 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
         assert!(language == due || language == other, "{tags:?}");
     }
 
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let kept = app.kept();
     for camera in 0..3 {
-        let shown = sync::readable(&decode::video(&path, camera).unwrap()).unwrap();
+        let shown = sync::frame_times(&decode::video(&path, camera).unwrap()).unwrap();
         assert!(
             shown.len() > 45,
             "{} pictures of camera {camera}",
@@ -198,7 +198,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
             "camera {camera} begins at {first}"
         );
         for (recorded, source) in shown {
-            if kept.near_seam(recorded, 2.0 * FRAME as f64) || recorded < FRAME as f64 {
+            if kept.near_cut(recorded, 2.0 * FRAME as f64) || recorded < FRAME as f64 {
                 continue;
             }
             let due = kept.source_at(recorded);
@@ -211,10 +211,10 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     for microphone in 0..2 {
         let sound = decode::audio(&path, microphone, Some(48_000)).unwrap();
-        let places = place::places(&sound, horizon).unwrap();
+        let places = position::find(&sound, horizon).unwrap();
         let off: Vec<f64> = places
             .iter()
-            .filter(|p| !kept.near_seam(p.recorded, 60e6))
+            .filter(|p| !kept.near_cut(p.recorded, 60e6))
             .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
             .collect();
         assert!(off.len() > 100, "{} windows", off.len());
@@ -227,7 +227,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
 
 #[test]
 fn an_encoded_track_that_never_comes_is_left_out() {
-    let (_directory, path) = place_for("alone.mkv");
+    let (_directory, path) = temp_location("alone.mkv");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");
     let microphone = Live::microphone(&app, "microphone", "opusenc");
@@ -248,14 +248,14 @@ fn an_encoded_track_that_never_comes_is_left_out() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].contains("audio_0"), "{warnings:?}");
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     // What came while it was waited for is there.
     assert!(seconds_of(&path, "v:0") > 2.0);
 }
 
 #[test]
 fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
-    let (_directory, path) = place_for("silent.mkv");
+    let (_directory, path) = temp_location("silent.mkv");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", X264);
     let microphone = Live::microphone(&app, "microphone", "identity");
@@ -279,13 +279,13 @@ fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
         (length - kept.total() as f64).abs() < 25e6,
         "{length} for {kept:?}"
     );
-    let places = place::places(&sound, 20e9).unwrap();
-    place::follows(&places, &kept, 2.5e6).unwrap();
+    let places = position::find(&sound, 20e9).unwrap();
+    position::check(&places, &kept, 2.5e6).unwrap();
 }
 
 #[test]
 fn another_codec_than_asked_for_is_decoded_and_encoded() {
-    let (_directory, path) = place_for("other.webm");
+    let (_directory, path) = temp_location("other.webm");
     let app = App::new("video/webm;codecs=vp8,vorbis", &path);
     let camera = Live::camera(&app, "camera", X264);
     let microphone = Live::microphone(&app, "microphone", "voaacenc");
@@ -304,14 +304,14 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
     let mut codecs = file::codecs(&path).unwrap();
     codecs.sort();
     assert_eq!(codecs, ["vorbis", "vp8"]);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     let kept = app.kept();
-    let shown = sync::readable(&decode::video(&path, 0).unwrap()).unwrap();
+    let shown = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     assert!(shown.len() > 50, "{}", shown.len());
     for (recorded, source) in shown {
         let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
         // The frame on show at a cut began before it, as those of raw video do.
-        let on_show = if recorded < 1e6 || kept.near_seam(recorded, 1.3e6) {
+        let on_show = if recorded < 1e6 || kept.near_cut(recorded, 1.3e6) {
             34e6
         } else {
             1.3e6
@@ -331,7 +331,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
 
 #[test]
 fn pads_come_and_go_from_any_thread_in_any_state() {
-    let (_directory, path) = place_for("busy.webm");
+    let (_directory, path) = temp_location("busy.webm");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");
     for state in [
@@ -377,13 +377,13 @@ fn pads_come_and_go_from_any_thread_in_any_state() {
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
 }
 
 #[test]
 fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
-    let (_directory, path) = place_for("changed.webm");
+    let (_directory, path) = temp_location("changed.webm");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");
     let microphone = Live::microphone(&app, "microphone", "identity");
@@ -405,7 +405,7 @@ fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
     let errors = app.events().iter().filter(|h| h.name == "error").count();
     assert_eq!(errors, 1);
     app.set_state(gst::State::Null);
-    file::decodes_quietly(&path).unwrap();
+    file::decodes_without_errors(&path).unwrap();
     for stream in ["v:0", "a:0"] {
         let length = seconds_of(&path, stream);
         assert!((0.9..3.0).contains(&length), "{stream}: {length}");

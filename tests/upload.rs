@@ -4,9 +4,9 @@
 
 mod common;
 
-use common::chance::skipped;
 use common::harness::media::{assert_lasts, assert_plays, run};
 use common::harness::plugin;
+use common::settings::skipped;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -40,7 +40,7 @@ fn play(line: &str, path: &Path, change: impl Fn(&mut gst::StructureRef) + Send 
 
 /// Frames that ffmpeg decodes, and the length in seconds.
 fn judged(path: &Path) -> (usize, f64) {
-    file::decodes_quietly(path).unwrap();
+    file::decodes_without_errors(path).unwrap();
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-of", "csv=p=0"])
         .args(["-show_entries", "stream=nb_read_frames"])

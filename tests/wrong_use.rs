@@ -221,7 +221,7 @@ fn both_key_frame_options_are_not_supported() {
     rig.recorder.set_property(count, 0u32);
     rig.recorder.start().expect("one of them alone");
     rig.wait_event(Kind::Start, 1);
-    tracks[0].wait_more(5);
+    tracks[0].wait_buffers(5);
     rig.recorder.stop().expect("stop");
     check_recording(&rig.wait_recording(1));
 }
@@ -320,11 +320,11 @@ fn a_pad_released_after_its_end_is_no_error() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     tracks[0].end();
     tracks[0].wait_ended();
     tracks[0].remove(&rig.recorder);
-    tracks[1].wait_more(5);
+    tracks[1].wait_buffers(5);
     assert_eq!(rig.recorder.recording_state(), State::Recording);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
@@ -375,7 +375,7 @@ fn properties_changed_in_mid_recording_are_for_the_next_one() {
     let actual = rig.wait_event(Kind::Start, 1).mime_type;
     rig.recorder.set_property("mime-type", "audio/wav");
     rig.recorder.set_property("timeslice", 10u32);
-    tracks[0].wait_more(20);
+    tracks[0].wait_buffers(20);
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);
@@ -409,7 +409,7 @@ fn actions_from_many_threads_keep_every_recording_whole() {
                 }
             });
         }
-        tracks[0].wait_more(150);
+        tracks[0].wait_buffers(150);
         done.store(true, Ordering::SeqCst);
     });
     rig.set_state(gst::State::Null);

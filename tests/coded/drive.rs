@@ -2,7 +2,7 @@
 
 use super::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, assert_copied, play_until};
 use crate::common::app::App;
-pub use crate::common::app::place_for;
+pub use crate::common::app::temp_location;
 use crate::common::judge::{decode, file, kept::Kept, sync};
 use gst::prelude::*;
 use std::path::Path;
@@ -49,8 +49,8 @@ pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (
 
 /// That each picture says the time at which it is shown.
 pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
-    file::decodes_quietly(path).unwrap();
-    let pictures = sync::readable(&decode::video(path, 0).unwrap()).unwrap();
+    file::decodes_without_errors(path).unwrap();
+    let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
         assert!(
@@ -63,7 +63,7 @@ pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
 
 /// Records `given`, of which `coded` is another form, and judges packets and pictures.
 pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
-    let (_directory, path) = place_for(name);
+    let (_directory, path) = temp_location(name);
     let app = App::new("", &path);
     let caps = coded.caps.clone();
     let video = caps.structure(0).unwrap().name().starts_with("video/");

@@ -160,7 +160,7 @@ impl Playing {
                     break;
                 }
                 if key.is_some_and(|key| pts >= key) {
-                    due.push((kept.begins(number) + (pts - from), buffer.clone()));
+                    due.push((kept.interval_start(number) + (pts - from), buffer.clone()));
                 }
             }
         }

@@ -14,7 +14,7 @@ pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=
 pub const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 
 /// A directory for one recording, and its file, or the pattern of its files.
-pub fn place_for(name: &str) -> (tempfile::TempDir, PathBuf) {
+pub fn temp_location(name: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
     (directory, path)
@@ -109,7 +109,7 @@ impl App {
     }
 
     /// Live audio and video that tell their own time, flowing in PLAYING.
-    pub fn live(&self) -> (tag::SampleClock, tag::PictureLog) {
+    pub fn live(&self) -> (tag::SampleClock, tag::FrameLog) {
         let audio = self.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
         ));
@@ -119,7 +119,8 @@ impl App {
         audio.link(&self.pad("audio_%u")).unwrap();
         video.link(&self.pad("video_%u")).unwrap();
         self.set_state(gst::State::Playing);
-        assert!(holds_within(DEADLINE, || clock.runs() && !log.lock().unwrap().is_empty()));
+        assert!(holds_within(DEADLINE, || clock.has_started()
+            && !log.lock().unwrap().is_empty()));
         (clock, log)
     }
 
@@ -160,7 +161,7 @@ impl App {
     }
 
     /// Waits on the pipeline's clock (a real one) until this running time.
-    pub fn wait_running(&self, time: u64) {
+    pub fn wait_running_time(&self, time: u64) {
         let clock = self.pipeline.clock().expect("a clock in PLAYING");
         let base = self.pipeline.base_time().expect("a base time in PLAYING");
         let _ = clock
@@ -256,7 +257,7 @@ impl App {
     }
 
     /// TRUE if EOS has come on the bus.
-    pub fn ended(&self) -> bool {
+    pub fn has_eos(&self) -> bool {
         self.events();
         *self.ended.borrow()
     }

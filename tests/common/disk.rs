@@ -2,8 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
-use super::chance::skipped;
 use super::harness::{Kind, Rig, Track, code};
+use super::settings::skipped;
 use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;

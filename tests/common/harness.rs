@@ -42,7 +42,7 @@ pub fn init() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         gst::init().expect("GStreamer starts");
-        super::leaks::told_at_exit();
+        super::leaks::check_at_exit();
         gstmediarecorder::plugin_register_static().expect("the plugin registers");
     });
 }
@@ -235,7 +235,7 @@ impl Rig {
         self.flows
             .lock()
             .unwrap()
-            .push((track.pad.name().to_string(), track.flowed.clone()));
+            .push((track.pad.name().to_string(), track.received.clone()));
         track
     }
 
@@ -262,9 +262,9 @@ impl Rig {
     /// Goes to PLAYING and waits until something came out of every source.
     pub fn play(&self) {
         self.set_state(gst::State::Playing);
-        for (name, flowed) in self.flows.lock().unwrap().iter() {
+        for (name, received) in self.flows.lock().unwrap().iter() {
             wait_for(&format!("a first buffer on {name}"), || {
-                flowed.load(std::sync::atomic::Ordering::SeqCst) > 0
+                received.load(std::sync::atomic::Ordering::SeqCst) > 0
             });
         }
     }

@@ -14,7 +14,7 @@ pub mod gstreamer;
 pub mod kept;
 pub mod ordinary;
 pub mod parts;
-pub mod place;
+pub mod position;
 pub mod samples;
 pub mod sync;
 pub mod whole;

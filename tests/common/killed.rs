@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// Recorded time in seconds that can be read out of `path`.
-pub fn readable(path: &str, mime_type: &str) -> f64 {
+pub fn playable_duration(path: &str, mime_type: &str) -> f64 {
     if mime_type == "audio/wav" {
         // As players do that do not believe the size in the header: all that there is.
         let bytes = std::fs::read(path).unwrap();
@@ -45,7 +45,7 @@ pub fn readable(path: &str, mime_type: &str) -> f64 {
 }
 
 /// Keeps a file that a test fails of, and says where.
-pub fn keep(path: &Path) -> String {
+pub fn keep_file(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().display();
     let kept = std::env::temp_dir().join(format!("lost-{}-{name}", std::process::id()));
     match std::fs::copy(path, &kept) {

@@ -4,7 +4,7 @@ use super::harness::holds_within;
 use std::time::Duration;
 
 /// Has the end of this process fail if anything is left, if there is a tracer that says so.
-pub fn told_at_exit() {
+pub fn check_at_exit() {
     if std::env::var("GST_TRACERS").is_ok_and(|tracers| tracers.contains("leaks")) {
         // SAFETY: `at_exit` may run in a thread that is about to end the process.
         unsafe { libc::atexit(at_exit) };

@@ -3,11 +3,9 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod app;
-pub mod asleep;
-pub mod beside;
-pub mod broken;
-pub mod chance;
+pub mod child_process;
 pub mod disk;
+pub mod failing_encoder;
 pub mod harness;
 pub mod judge;
 pub mod keeping;
@@ -17,7 +15,9 @@ pub mod network;
 pub mod order;
 pub mod past;
 pub mod replay;
+pub mod settings;
 pub mod signal;
 pub mod take;
+pub mod thread_time;
 pub mod types;
 pub mod xvfb;

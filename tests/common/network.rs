@@ -1,7 +1,7 @@
 //! RTP over a network of this machine's that loses, delays and reorders packets, and is away now and then.
 
 use super::app::App;
-use super::chance::Chance;
+use super::settings::Rng;
 use gst::prelude::*;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -43,7 +43,7 @@ impl Network {
         let stopped = stop.clone();
         let down = Arc::<AtomicBool>::default();
         let is_down = down.clone();
-        let mut chance = Chance::of_now();
+        let mut chance = Rng::from_env();
         let thread = std::thread::spawn(move || {
             let mut due = BinaryHeap::<Reverse<(Instant, Vec<u8>)>>::new();
             let mut packet = [0; 2048];

@@ -15,9 +15,9 @@ pub struct Bench {
     pub outer: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
-    pub pictures: Option<tag::PictureLog>,
+    pub pictures: Option<tag::FrameLog>,
     /// Key frames of the camera.
-    pub keys: tag::PictureLog,
+    pub keys: tag::FrameLog,
 }
 
 impl Bench {
@@ -32,7 +32,7 @@ impl Bench {
             directory,
             clock: None,
             pictures: None,
-            keys: tag::PictureLog::default(),
+            keys: tag::FrameLog::default(),
         }
     }
 
@@ -87,11 +87,12 @@ impl Bench {
         assert!(holds_within(DEADLINE, || self
             .clock
             .as_ref()
-            .is_none_or(|c| c.runs())));
+            .is_none_or(|c| c.has_started())));
     }
 
     pub fn rest(&self, time: u64) {
-        self.outer.wait_running(self.outer.running_time() + time);
+        self.outer
+            .wait_running_time(self.outer.running_time() + time);
     }
 
     pub fn start(&self) -> (u64, u64) {
@@ -119,7 +120,7 @@ impl Bench {
         self.clock.as_ref().unwrap()
     }
 
-    pub fn sources_log(&self) -> tag::PictureLog {
+    pub fn sources_log(&self) -> tag::FrameLog {
         self.pictures.as_ref().unwrap().clone()
     }
 
@@ -130,13 +131,13 @@ impl Bench {
     /// All parts one after the other are what was kept, with stamps of pictures that may be so far off.
     #[track_caller]
     pub fn judge_parts(&self, kept: &Kept, least: usize, tolerance: u64) {
-        let parts = parts::told(&self.outer);
+        let parts = parts::from_messages(&self.outer);
         assert!(parts.len() >= least, "{parts:?}");
-        parts::follow_each_other(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
-        let pictures = sync::readable(&parts::video(&parts).unwrap()).unwrap();
-        sync::shows(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
+        parts::check_contiguous(&parts, kept.total(), FRAME as f64 + 20e6).unwrap();
+        let pictures = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
+        sync::check_frames(&pictures, kept, &self.sources(), tolerance as f64, 0).unwrap();
         for part in &parts {
-            file::decodes_quietly(&part.path).unwrap();
+            file::decodes_without_errors(&part.path).unwrap();
         }
     }
 

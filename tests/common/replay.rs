@@ -4,7 +4,7 @@
 //! each for itself. The file is as long as it was then, or as any later write has made it; in pages that never came are
 //! zeros.
 
-use super::chance::Chance;
+use super::settings::Rng;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -121,7 +121,7 @@ pub fn apply(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 
 /// What is on the disk when the power goes after the first `count` of the calls, which are all on one file: as chance
 /// has it.
-pub fn crash(calls: &[Call], count: usize, chance: &mut Chance) -> Vec<u8> {
+pub fn crash(calls: &[Call], count: usize, chance: &mut Rng) -> Vec<u8> {
     let synchronised = calls[..count]
         .iter()
         .filter_map(|call| match call.what {
@@ -150,10 +150,10 @@ pub fn crash(calls: &[Call], count: usize, chance: &mut Chance) -> Vec<u8> {
         lengths.push(memory.len());
     }
     lengths.push(disk.len());
-    let length = chance.of(&lengths);
+    let length = chance.pick(&lengths);
     disk.resize(memory.len().max(disk.len()), 0);
     // Often nearly all of it has come, or nearly nothing.
-    let come = chance.of(&[2, 10, 18]);
+    let come = chance.pick(&[2, 10, 18]);
     for (page, versions) in pages {
         if chance.below(20) < come {
             let version = &versions[chance.below(versions.len() as u64) as usize];

@@ -7,8 +7,8 @@
 
 pub mod counted;
 pub mod feed;
+pub mod frame;
 pub mod noise;
-pub mod picture;
 pub mod tag;
 
 /// Nanoseconds from 0 to the start of sample `index`, as the sources of GStreamer stamp it.

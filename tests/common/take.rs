@@ -4,7 +4,7 @@
 use super::app::{App, DEADLINE};
 use super::judge::kept::Kept;
 use super::signal::feed::{Feed, Upstream, stamped};
-use super::signal::{noise, picture, sample_time};
+use super::signal::{frame, noise, sample_time};
 use gst::prelude::*;
 use std::path::PathBuf;
 
@@ -181,7 +181,7 @@ pub fn take_with(
                 on_picture(&app.recorder, seen);
                 let end = recipe.picture(frames + 1);
                 let buffer = match recipe.textured {
-                    0 => picture::buffer(&video_info, seen, end - seen),
+                    0 => frame::buffer(&video_info, seen, end - seen),
                     seed => textured(&video_info, seen, end - seen, seed),
                 };
                 pictures.push(buffer).unwrap();

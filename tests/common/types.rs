@@ -295,7 +295,7 @@ fn kinds(plain: Option<&str>) -> (bool, bool) {
 
 /// Asserts for every type of the table that `start` does what `is-type-supported` says, that the way it is
 /// written does not matter, and that nobody records junk. Gives the types that are supported.
-pub fn supported_exactly_if_it_starts() -> Vec<Type> {
+pub fn check_supported_types_start() -> Vec<Type> {
     let asked = make_recorder();
     let stages = [(true, false), (false, true), (true, true)];
     let stages = stages.map(|kinds| (kinds, Stage::new(kinds.0, kinds.1)));

@@ -1,6 +1,6 @@
 //! A screen of the test's own, without a screen.
 
-use super::beside::dies_with_test;
+use super::child_process::kill_with_test;
 use super::harness::media::run;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -29,7 +29,7 @@ impl Screen {
             .arg(format!("{width}x{height}x24"))
             .stdout(Stdio::piped())
             .stderr(Stdio::null());
-        let mut server = dies_with_test(&mut server)
+        let mut server = kill_with_test(&mut server)
             .spawn()
             .expect("Xvfb runs (Debian package xvfb)");
         let mut number = String::new();

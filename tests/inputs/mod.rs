@@ -3,7 +3,7 @@
 
 use crate::common::app::App;
 use crate::common::judge::{decode, file, samples};
-use crate::common::signal::{counted, noise, picture};
+use crate::common::signal::{counted, frame, noise};
 use gst::prelude::*;
 use gst_audio::{AudioFormat, AudioInfo};
 use gst_video::{VideoFormat, VideoInfo};
@@ -127,7 +127,7 @@ pub fn tick(n: u64) -> gst::Buffer {
 
 /// The picture of a time.
 pub fn shot(info: &VideoInfo, time: u64) -> gst::Buffer {
-    picture::buffer(info, time, FRAME)
+    frame::buffer(info, time, FRAME)
 }
 
 /// Noise of `info`'s rate, from sample `first` on.
@@ -210,17 +210,17 @@ impl Take {
     }
 
     #[track_caller]
-    pub fn decodes_quietly(&self) {
-        file::decodes_quietly(&self.path).unwrap();
+    pub fn decodes_without_errors(&self) {
+        file::decodes_without_errors(&self.path).unwrap();
     }
 }
 
 /// Source samples in `spans`, each run as (recorded, source, length), and the length of it all.
 pub fn runs(spans: &[samples::AudioSpan]) -> (Vec<(u64, u64, u64)>, u64) {
-    let sources = spans.iter().filter_map(|span| match span.what {
-        samples::What::Source(first) => Some((span.recorded.start, first, span.len())),
-        samples::What::Silence => None,
-        samples::What::Alien => panic!("sound that is nobody's: {span:?}"),
+    let sources = spans.iter().filter_map(|span| match span.content {
+        samples::Content::Source(first) => Some((span.recorded.start, first, span.len())),
+        samples::Content::Silence => None,
+        samples::Content::Corrupt => panic!("sound that is nobody's: {span:?}"),
     });
     (
         sources.collect(),

@@ -1,9 +1,9 @@
 //! A PulseAudio of the test's own, with a microphone in which its null output is heard: silence.
 
-#[path = "../common/beside.rs"]
-mod beside;
+#[path = "../common/child_process.rs"]
+mod child_process;
 
-use beside::dies_with_test;
+use child_process::kill_with_test;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ impl SoundServer {
             .env_remove("PULSE_SERVER")
             .stdin(Stdio::null())
             .stderr(Stdio::null());
-        let child = dies_with_test(&mut child)
+        let child = kill_with_test(&mut child)
             .spawn()
             .expect("pulseaudio runs (Debian package pulseaudio)");
         let server = Self { child, dir };

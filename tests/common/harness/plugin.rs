@@ -1,7 +1,7 @@
 //! The plugin as a file, for tests that run other programs: gst-launch, gst-inspect, Python.
 
 use super::wait_for;
-use crate::common::beside::dies_with_test;
+use crate::common::child_process::kill_with_test;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::sync::OnceLock;
@@ -83,7 +83,7 @@ pub struct Running(Child);
 impl Running {
     #[track_caller]
     pub fn spawn(command: &mut Command) -> Self {
-        let child = dies_with_test(command).spawn();
+        let child = kill_with_test(command).spawn();
         Running(child.unwrap_or_else(|e| panic!("{command:?} does not run: {e}")))
     }
 

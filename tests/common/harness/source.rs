@@ -66,8 +66,8 @@ impl Made {
         let pad = recorder
             .request_pad_simple(self.template)
             .expect("the recorder gives a pad");
-        let flowed = Arc::new(AtomicU64::new(0));
-        let count = flowed.clone();
+        let received = Arc::new(AtomicU64::new(0));
+        let count = received.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
             count.fetch_add(1, Ordering::SeqCst);
             gst::PadProbeReturn::Ok
@@ -84,7 +84,7 @@ impl Made {
         }
         Track {
             pad,
-            flowed,
+            received,
             elements,
         }
     }
@@ -95,17 +95,17 @@ pub struct Track {
     /// The recorder's pad.
     pub pad: gst::Pad,
     /// How many buffers have reached that pad.
-    pub flowed: Arc<AtomicU64>,
+    pub received: Arc<AtomicU64>,
     elements: Vec<gst::Element>,
 }
 
 impl Track {
     /// Waits until `n` more buffers have reached the recorder.
     #[track_caller]
-    pub fn wait_more(&self, n: u64) {
-        let goal = self.flowed.load(Ordering::SeqCst) + n;
+    pub fn wait_buffers(&self, n: u64) {
+        let goal = self.received.load(Ordering::SeqCst) + n;
         wait_for(&format!("{n} more buffers on {}", self.pad.name()), || {
-            self.flowed.load(Ordering::SeqCst) >= goal
+            self.received.load(Ordering::SeqCst) >= goal
         });
     }
 

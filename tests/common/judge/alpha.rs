@@ -46,7 +46,7 @@ fn read(rgba: &[u8]) -> (u64, u64) {
     (number(1, 125), number(3, 155))
 }
 
-pub fn by_ffmpeg(path: &Path, codec: &str) -> Vec<(u64, u64)> {
+pub fn decode_with_ffmpeg(path: &Path, codec: &str) -> Vec<(u64, u64)> {
     let decoder = if codec == "vp8" {
         "libvpx"
     } else {
@@ -118,7 +118,7 @@ fn by_gstreamer(path: &Path, codec: &str) -> Vec<(u64, u64)> {
 
 /// What both decoders find, which is the same; in each picture colour and alpha have to show the same.
 pub fn shown(path: &Path, codec: &str) -> Vec<u64> {
-    let found = by_ffmpeg(path, codec);
+    let found = decode_with_ffmpeg(path, codec);
     assert_eq!(found, by_gstreamer(path, codec), "{}", path.display());
     let numbers = found.iter().map(|(colour, alpha)| {
         assert_eq!(colour, alpha, "{codec}: {found:?}");
@@ -128,7 +128,7 @@ pub fn shown(path: &Path, codec: &str) -> Vec<u64> {
 }
 
 /// Encodes 40 numbered pictures by FFmpeg.
-pub fn file_of_ffmpeg(codec: &str, path: &Path) {
+pub fn encode_with_ffmpeg(codec: &str, path: &Path) {
     let raw = path.with_extension("bgra");
     std::fs::write(&raw, (0..40).flat_map(picture).collect::<Vec<_>>()).unwrap();
     let encoder = if codec == "vp8" {

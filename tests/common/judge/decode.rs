@@ -193,7 +193,7 @@ pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
         .zip(times)
         .map(|(grey, recorded)| DecodedFrame {
             recorded,
-            source: crate::common::signal::picture::read(grey, width, height),
+            source: crate::common::signal::frame::read(grey, width, height),
         })
         .collect();
     Ok(DecodedVideo {

@@ -59,12 +59,12 @@ pub const AS_STAMPED: [&str; 4] = [
 ];
 
 /// Judges that the whole file decodes without a word from ffmpeg.
-pub fn decodes_quietly(file: &Path) -> Verdict<()> {
+pub fn decodes_without_errors(file: &Path) -> Verdict<()> {
     decodes_but_for(file, |_| false)
 }
 
 /// The same of a file whose writer was killed: its last block may be cut short.
-pub fn decodes_as_far_as_it_goes(file: &Path) -> Verdict<()> {
+pub fn decodes_until_truncation(file: &Path) -> Verdict<()> {
     decodes_but_for(file, |line| line.contains("File ended prematurely"))
 }
 

@@ -53,7 +53,7 @@ pub fn video(file: &Path, width: usize, height: usize) -> Verdict<DecodedVideo> 
          video/x-raw,format=GRAY8,width={width},height={height},pixel-aspect-ratio=1/1"
     );
     decoded(file, &line, |grey, recorded| {
-        let source = crate::common::signal::picture::read(grey, width, height);
+        let source = crate::common::signal::frame::read(grey, width, height);
         frames.push(DecodedFrame { recorded, source });
     })?;
     Ok(DecodedVideo {

@@ -37,18 +37,20 @@ impl Kept {
     }
 
     /// Recorded time in nanoseconds at which interval `number` begins.
-    pub fn begins(&self, number: usize) -> u64 {
+    pub fn interval_start(&self, number: usize) -> u64 {
         self.intervals[..number].iter().map(|(a, b)| b - a).sum()
     }
 
     /// The recording's length in nanoseconds.
     pub fn total(&self) -> u64 {
-        self.begins(self.intervals.len())
+        self.interval_start(self.intervals.len())
     }
 
     /// Recorded times of all cuts inside the recording.
-    pub fn seams(&self) -> Vec<u64> {
-        (1..self.intervals.len()).map(|n| self.begins(n)).collect()
+    pub fn cuts(&self) -> Vec<u64> {
+        (1..self.intervals.len())
+            .map(|n| self.interval_start(n))
+            .collect()
     }
 
     /// Running time at a recorded time, the later one on a seam; beyond the end it goes on.
@@ -66,8 +68,8 @@ impl Kept {
     }
 
     /// TRUE if a seam lies within `reach` nanoseconds of the recorded time.
-    pub fn near_seam(&self, recorded: f64, reach: f64) -> bool {
-        self.seams()
+    pub fn near_cut(&self, recorded: f64, reach: f64) -> bool {
+        self.cuts()
             .iter()
             .any(|seam| (*seam as f64 - recorded).abs() <= reach)
     }

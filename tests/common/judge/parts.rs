@@ -18,7 +18,7 @@ pub struct Part {
 }
 
 /// The parts that have been told, in order.
-pub fn told(app: &App) -> Vec<Part> {
+pub fn from_messages(app: &App) -> Vec<Part> {
     let heard = app.events();
     let parts = heard.iter().filter(|heard| heard.name == "part");
     parts
@@ -44,7 +44,7 @@ pub fn told(app: &App) -> Vec<Part> {
 
 /// Numbers, times and sizes of a recording's parts: they follow each other, and each file is as long as is told and
 /// begins at 0.
-pub fn follow_each_other(parts: &[Part], duration: u64, tolerance: f64) -> Verdict<()> {
+pub fn check_contiguous(parts: &[Part], duration: u64, tolerance: f64) -> Verdict<()> {
     let mut timecode = 0;
     for (part, number) in parts.iter().zip(0..) {
         let says = format!("part {number}: {part:?}");

@@ -9,18 +9,18 @@ use std::ops::Range;
 
 /// What a run of recorded samples is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum Content {
     /// Consecutive samples of the source, from this number on.
     Source(u64),
     Silence,
-    Alien,
+    Corrupt,
 }
 
 /// A longest run of recorded samples of one kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioSpan {
     pub recorded: Range<u64>,
-    pub what: What,
+    pub content: Content,
 }
 
 impl AudioSpan {
@@ -39,9 +39,9 @@ pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
     for (frame, at) in sound.samples.chunks_exact(sound.channels).zip(0u64..) {
         let reading = counted::read(frame);
         if let Some(last) = spans.last_mut() {
-            let goes_on = match (last.what, reading) {
-                (What::Source(first), Reading::Index(index)) => index == first + last.len(),
-                (What::Silence, Reading::Silence) | (What::Alien, Reading::Alien) => true,
+            let goes_on = match (last.content, reading) {
+                (Content::Source(first), Reading::Index(index)) => index == first + last.len(),
+                (Content::Silence, Reading::Silence) | (Content::Corrupt, Reading::Corrupt) => true,
                 _ => false,
             };
             if goes_on {
@@ -51,10 +51,10 @@ pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
         }
         spans.push(AudioSpan {
             recorded: at..at + 1,
-            what: match reading {
-                Reading::Index(index) => What::Source(index),
-                Reading::Silence => What::Silence,
-                Reading::Alien => What::Alien,
+            content: match reading {
+                Reading::Index(index) => Content::Source(index),
+                Reading::Silence => Content::Silence,
+                Reading::Corrupt => Content::Corrupt,
             },
         });
     }
@@ -84,7 +84,7 @@ const HALF: f64 = 0.52;
 ///   slots and samples each have half a sample of their own, so up to one sample over an edge is
 ///   the grid, not a leak.
 /// - As many samples as the grid has in the total recorded time, so no drift.
-pub fn sound_is_continuous_but_for(
+pub fn check_continuous(
     sound: &DecodedAudio,
     kept: &Kept,
     clock: &SampleClock,
@@ -99,14 +99,14 @@ pub fn sound_is_continuous_but_for(
 
     for (number, span) in intervals.iter().zip(&found) {
         let (from, to) = kept.intervals[*number];
-        let begins = kept.begins(*number) as f64;
+        let begins = kept.interval_start(*number) as f64;
         let says = format!(
             "interval {number} ({} to {}), recorded from {}: {span:?}",
             seconds(from as f64),
             seconds(to as f64),
             seconds(begins)
         );
-        let What::Source(first) = span.what else {
+        let Content::Source(first) = span.content else {
             return Err(format!("not of the source: {says}"));
         };
         for (slot, index) in [

@@ -2,7 +2,7 @@
 
 use super::decode::{DecodedFrame, DecodedVideo};
 use super::kept::Kept;
-use super::place::{HALF_WINDOW, Place};
+use super::position::{HALF_WINDOW, Position};
 use super::{Verdict, seconds};
 
 /// How far picture and sound of a recording are apart.
@@ -17,7 +17,7 @@ pub struct Offset {
 }
 
 /// Every picture's recorded and source time.
-pub fn readable(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
+pub fn frame_times(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
     if let Some(pair) = pictures
         .frames
         .windows(2)
@@ -40,7 +40,7 @@ pub fn readable(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
 ///
 /// Where a cut goes through the window of sound, the nearest whole windows on both sides count, and
 /// the picture has to belong to one of them.
-pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Place]) -> Verdict<Offset> {
+pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Offset> {
     let heard: Vec<(f64, f64)> = places
         .iter()
         .filter_map(|p| Some((p.recorded, p.source?)))
@@ -83,7 +83,7 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Place]) -> Verdict<Offse
 
 /// A picture that should be on show.
 #[derive(Clone, Copy, Debug)]
-pub struct Due {
+pub struct ExpectedFrame {
     /// Recorded times in nanoseconds, from and to.
     pub from: f64,
     pub to: f64,
@@ -93,8 +93,8 @@ pub struct Due {
 
 /// What should be on show: at each recorded time the last of `sources` not later than the source time
 /// there. A picture that is on show on both sides of a cut appears once.
-pub fn due(kept: &Kept, sources: &[u64]) -> Vec<Due> {
-    let mut list: Vec<Due> = Vec::new();
+pub fn expected_frames(kept: &Kept, sources: &[u64]) -> Vec<ExpectedFrame> {
+    let mut list: Vec<ExpectedFrame> = Vec::new();
     let mut show = |from: f64, source| {
         match list.last_mut() {
             Some(last) if last.source == source => return,
@@ -102,10 +102,10 @@ pub fn due(kept: &Kept, sources: &[u64]) -> Vec<Due> {
             None => (),
         }
         let to = kept.total() as f64;
-        list.push(Due { from, to, source });
+        list.push(ExpectedFrame { from, to, source });
     };
     for (number, (from, to)) in kept.intervals.iter().enumerate() {
-        let begins = kept.begins(number) as f64;
+        let begins = kept.interval_start(number) as f64;
         let next = sources.partition_point(|s| s <= from);
         if next > 0 && from < to {
             show(begins, sources[next - 1]);
@@ -122,7 +122,7 @@ pub fn due(kept: &Kept, sources: &[u64]) -> Vec<Due> {
 ///
 /// `tolerance` is how far, in nanoseconds, the stamps of the container may be off; a picture that would be
 /// on show for less may be absent. `left_out` is how many others may be. Gives how many are.
-pub fn shows(
+pub fn check_frames(
     pictures: &[(f64, f64)],
     kept: &Kept,
     sources: &[u64],
@@ -137,7 +137,7 @@ pub fn shows(
     let mut shown = pictures.to_vec();
     shown.dedup_by(|b, a| (a.1 - b.1).abs() <= SAME);
     let mut missing = Vec::new();
-    let mut expected = due(kept, sources).into_iter();
+    let mut expected = expected_frames(kept, sources).into_iter();
     for (recorded, source) in &shown {
         let found = expected.by_ref().find(|due| {
             let found = (due.source as f64 - source).abs() <= SAME;

@@ -1,7 +1,7 @@
 //! Everything that has to hold for a recording of the bench's signals.
 
 use super::kept::Kept;
-use super::{Verdict, decode, file, place, samples, seconds, sync};
+use super::{Verdict, decode, file, position, samples, seconds, sync};
 use crate::common::signal::tag::SampleClock;
 use std::path::Path;
 
@@ -18,16 +18,16 @@ fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
 
 /// A WAV of counted sound.
 pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Exactness> {
-    check(clock.stumbles() == 0, || {
+    check(clock.discontinuities() == 0, || {
         "the source itself was not continuous".to_string()
     })?;
     let sound = decode::audio(path, 0, None)?;
-    let exactness = samples::sound_is_continuous_but_for(&sound, kept, clock)?;
+    let exactness = samples::check_continuous(&sound, kept, clock)?;
     let said = file::duration(path)?;
     check((said - kept.total() as f64).abs() < 1e6, || {
         format!("the header says {}", seconds(said))
     })?;
-    file::decodes_quietly(path)?;
+    file::decodes_without_errors(path)?;
     Ok(exactness)
 }
 
@@ -62,15 +62,15 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
         length > total - WEBM && length < total + BLOCK + WEBM,
         || format!("{} of sound for {}", seconds(length), seconds(total)),
     )?;
-    let places = place::places(&sound, horizon)?;
-    let worst = place::follows(&places, kept, WEBM)?;
+    let places = position::find(&sound, horizon)?;
+    let worst = position::check(&places, kept, WEBM)?;
 
-    let pictures = sync::readable(&decode::video(path, 0)?)?;
+    let pictures = sync::frame_times(&decode::video(path, 0)?)?;
     let begins = pictures.first().ok_or("no pictures")?.0;
     check(begins.abs() < WEBM, || {
         format!("pictures begin at {}", seconds(begins))
     })?;
-    let missing = sync::shows(&pictures, kept, sources, WEBM, left_out)?;
+    let missing = sync::check_frames(&pictures, kept, sources, WEBM, left_out)?;
     let offset = sync::av_offset_max(&pictures, &places)?;
     check(offset.furthest.abs() <= FRAME + WEBM, || {
         format!("picture and sound part: {offset:?}")
@@ -84,7 +84,7 @@ pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdi
     let mut codecs = file::codecs(path)?;
     codecs.sort();
     check(codecs == ["opus", "vp8"], || format!("{codecs:?}"))?;
-    file::decodes_quietly(path)?;
+    file::decodes_without_errors(path)?;
     Ok(Webm {
         sound: worst,
         offset,

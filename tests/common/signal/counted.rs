@@ -10,7 +10,7 @@ pub enum Reading {
     Index(u64),
     Silence,
     /// Neither: something changed the sample.
-    Alien,
+    Corrupt,
 }
 
 /// Writes the samples from number `first` on over all of `bytes`.
@@ -40,7 +40,7 @@ pub fn fill(info: &gst_audio::AudioInfo, first: u64, bytes: &mut [u8]) {
 /// Reads one sample of all channels, each widened to 32 bits.
 pub fn read(frame: &[i32]) -> Reading {
     let Some(&first) = frame.first() else {
-        return Reading::Alien;
+        return Reading::Corrupt;
     };
     if frame.iter().all(|s| *s == 0) {
         Reading::Silence
@@ -52,7 +52,7 @@ pub fn read(frame: &[i32]) -> Reading {
     {
         Reading::Index(u64::from(high as u32 >> 17) << 15 | u64::from(low as u32 >> 17))
     } else {
-        Reading::Alien
+        Reading::Corrupt
     }
 }
 

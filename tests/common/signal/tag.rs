@@ -1,6 +1,6 @@
 //! Probes that write time over what the test sources produce.
 
-use super::{AudioSignal, counted, noise, picture};
+use super::{AudioSignal, counted, frame, noise};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -55,18 +55,18 @@ impl SampleClock {
     }
 
     /// How many samples in an unbroken row have been seen last.
-    pub fn seen(&self) -> u64 {
+    pub fn contiguous(&self) -> u64 {
         let anchors = self.anchors.lock().unwrap();
         anchors.last().map_or(0, |a| a.next - a.index)
     }
 
     /// TRUE once a buffer has passed.
-    pub fn runs(&self) -> bool {
+    pub fn has_started(&self) -> bool {
         !self.anchors.lock().unwrap().is_empty()
     }
 
     /// How often the source's stamps left the grid of its samples: 0 in a sound source.
-    pub fn stumbles(&self) -> usize {
+    pub fn discontinuities(&self) -> usize {
         self.anchors.lock().unwrap().len().saturating_sub(1)
     }
 
@@ -184,18 +184,18 @@ pub fn watch(pad: &gst::Pad, rate: u32) -> SampleClock {
 }
 
 /// The running times in nanoseconds of all pictures that have passed a tagged pad.
-pub type PictureLog = Arc<Mutex<Vec<u64>>>;
+pub type FrameLog = Arc<Mutex<Vec<u64>>>;
 
 /// Draws its running time over every raw picture on `pad`.
-pub fn video(pad: &gst::Pad) -> PictureLog {
-    let log = PictureLog::default();
+pub fn video(pad: &gst::Pad) -> FrameLog {
+    let log = FrameLog::default();
     let result = log.clone();
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
         let caps = pad.current_caps().expect("caps come before buffers");
         let info = gst_video::VideoInfo::from_caps(&caps).expect("raw video");
         let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
         if let Some(time) = running_time(pad, buffer) {
-            picture::draw(&info, time, buffer);
+            frame::draw(&info, time, buffer);
             log.lock().unwrap().push(time);
         }
         gst::PadProbeReturn::Ok

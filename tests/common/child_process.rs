@@ -5,7 +5,7 @@ use std::process::Command;
 
 /// Has the kernel kill the program when the thread that starts it ends, even by an abort (as a fatal
 /// warning does), which runs no `Drop`: whoever reads this process's output would wait for an orphan to close it.
-pub fn dies_with_test(command: &mut Command) -> &mut Command {
+pub fn kill_with_test(command: &mut Command) -> &mut Command {
     // SAFETY: prctl is async-signal-safe, and nothing else is called between fork and exec.
     unsafe {
         command.pre_exec(|| {

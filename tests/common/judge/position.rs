@@ -33,14 +33,14 @@ pub const HALF_WINDOW: f64 = WINDOW as f64 / 2.0 * 1e9 / RATE as f64;
 
 /// What one window of the recording is.
 #[derive(Clone, Copy, Debug)]
-pub struct Place {
+pub struct Position {
     /// Recorded time in nanoseconds of the window's middle.
     pub recorded: f64,
     /// Source time in nanoseconds of what is heard there; `None` if it is silence, or of no one
     /// place (a cut goes through it).
     pub source: Option<f64>,
     /// Correlation with the source at that place.
-    pub likeness: f32,
+    pub correlation: f32,
     pub silent: bool,
 }
 
@@ -102,7 +102,7 @@ impl Index {
     fn refine(&self, window: &[f32], coarse: usize) -> Option<(f64, f32)> {
         let middle = (coarse * COARSE) as i64;
         let norm = energy(window).sqrt();
-        let likeness: Vec<f32> = (middle - REACH..=middle + REACH)
+        let correlation: Vec<f32> = (middle - REACH..=middle + REACH)
             .map(|place| {
                 let Some(source) = usize::try_from(place)
                     .ok()
@@ -114,11 +114,12 @@ impl Index {
                 product / (norm * energy(source).sqrt())
             })
             .collect();
-        let best = (0..likeness.len()).max_by(|a, b| likeness[*a].total_cmp(&likeness[*b]))?;
+        let best =
+            (0..correlation.len()).max_by(|a, b| correlation[*a].total_cmp(&correlation[*b]))?;
         let (before, peak, after) = (
-            f64::from(*likeness.get(best.wrapping_sub(1))?),
-            f64::from(likeness[best]),
-            f64::from(*likeness.get(best + 1)?),
+            f64::from(*correlation.get(best.wrapping_sub(1))?),
+            f64::from(correlation[best]),
+            f64::from(*correlation.get(best + 1)?),
         );
         let bend = before - 2.0 * peak + after;
         let fraction = if bend < 0.0 && before.min(after) > 0.0 {
@@ -128,7 +129,7 @@ impl Index {
         };
         Some((
             (middle - REACH + best as i64) as f64 + fraction,
-            likeness[best],
+            correlation[best],
         ))
     }
 }
@@ -159,7 +160,7 @@ fn signs(values: &[bool]) -> Vec<u64> {
 }
 
 /// Finds the place of every window of a decoded noise, in a source of `horizon` nanoseconds.
-pub fn places(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Place>> {
+pub fn find(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
     if sound.rate != RATE {
         return Err(format!("noise is read at {RATE} Hz, not {}", sound.rate));
     }
@@ -174,19 +175,19 @@ pub fn places(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Place>> {
     for start in (0..(wave.len() + 1).saturating_sub(WINDOW)).step_by(HOP) {
         let window = &wave[start..start + WINDOW];
         let half = (WINDOW / 2) as f64;
-        let mut place = Place {
+        let mut place = Position {
             recorded: sound.time_of(start as u64 + WINDOW as u64 / 2),
             source: None,
-            likeness: 0.0,
+            correlation: 0.0,
             silent: (energy(window) / WINDOW as f32).sqrt() < SILENT,
         };
         if !place.silent {
             let bits = signs(&coarse(window));
             let words = [bits[0], bits[64], bits[128], bits[192]];
             guess = index.find(&words, guess.map(|g| g + HOP / COARSE));
-            if let Some((at, likeness)) = guess.and_then(|g| index.refine(window, g)) {
-                place.likeness = likeness;
-                if likeness >= TRUSTED {
+            if let Some((at, correlation)) = guess.and_then(|g| index.refine(window, g)) {
+                place.correlation = correlation;
+                if correlation >= TRUSTED {
                     place.source = Some((at + half) * 1e9 / f64::from(RATE));
                 }
             }
@@ -198,14 +199,14 @@ pub fn places(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Place>> {
 
 /// Judges that all sound is where the cuts say, to within `tolerance` nanoseconds, except in windows
 /// that a seam goes through (or its echo in the codec, one window long). Gives the worst distance.
-pub fn follows(places: &[Place], kept: &Kept, tolerance: f64) -> Verdict<f64> {
+pub fn check(places: &[Position], kept: &Kept, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0f64;
     let mut judged = 0;
     let total = kept.total() as f64;
     for place in places {
         // What is heard so much too late may be from the other side of a seam.
         let reach = 1.5 * HALF_WINDOW + tolerance;
-        if kept.near_seam(place.recorded, reach) || place.recorded + HALF_WINDOW > total {
+        if kept.near_cut(place.recorded, reach) || place.recorded + HALF_WINDOW > total {
             continue;
         }
         let due = kept.source_at(place.recorded);

@@ -2,15 +2,15 @@
 #![allow(dead_code)]
 
 /// xorshift64*.
-pub struct Chance(u64);
+pub struct Rng(u64);
 
-impl Chance {
+impl Rng {
     pub fn new(seed: u64) -> Self {
-        Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
     /// Seeded by `MEDIARECORDER_SEED`, else by the time, which is printed.
-    pub fn of_now() -> Self {
+    pub fn from_env() -> Self {
         let given = std::env::var("MEDIARECORDER_SEED").ok();
         let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
             std::time::SystemTime::now()
@@ -18,7 +18,7 @@ impl Chance {
                 .map_or(1, |now| now.as_nanos() as u64 >> 8)
         });
         eprintln!("MEDIARECORDER_SEED={seed}");
-        Chance::new(seed)
+        Rng::new(seed)
     }
 
     fn next(&mut self) -> u64 {
@@ -34,13 +34,13 @@ impl Chance {
     }
 
     /// One of these.
-    pub fn of<T: Copy>(&mut self, these: &[T]) -> T {
+    pub fn pick<T: Copy>(&mut self, these: &[T]) -> T {
         these[self.below(these.len() as u64) as usize]
     }
 
     /// A generator of its own, for another thread.
     pub fn fork(&mut self) -> Self {
-        Chance::new(self.next())
+        Rng::new(self.next())
     }
 }
 

@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 /// A moment in the life of the thread that took it.
 #[derive(Clone, Copy, Debug)]
-pub struct Moment {
+pub struct ThreadTime {
     at: Instant,
     /// Time that the thread has run, or would have, had a processor been free.
     awake: Duration,
 }
 
-impl Moment {
+impl ThreadTime {
     /// Of the calling thread.
     pub fn now() -> Self {
         Self {
@@ -21,7 +21,7 @@ impl Moment {
 
     /// How long the calling thread, which took it, has slept since: has waited for another thread, for a disk, or
     /// for a time, but not for a processor.
-    pub fn slept(&self) -> Duration {
+    pub fn blocked(&self) -> Duration {
         let now = Self::now();
         (now.at - self.at).saturating_sub(now.awake - self.awake)
     }
