@@ -128,12 +128,12 @@ fn another_codec_in_a_pause_continues_in_the_next_part() {
     source.end();
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
-    let files = parts::told(&outer);
+    let files = parts::from_messages(&outer);
     assert_eq!(files.len(), 2, "{files:?}");
     for (file, stream) in files.iter().zip([&streams[0], &streams[2]]) {
         assert_payloads(&file.path, "v:0", &stream.buffers);
     }
-    parts::follow_each_other(&files, outer.kept().total(), 5e6).unwrap();
+    parts::check_contiguous(&files, outer.kept().total(), 5e6).unwrap();
 }
 
 /// Nothing of the one can be made into the other: without parts the track would end.

@@ -4,14 +4,14 @@
 mod common;
 mod inputs;
 
+use common::app::{App, temp_location};
 use common::judge::{decode, parts, samples};
-use common::outer::{Outer, place_for};
 use gst::prelude::*;
 use inputs::*;
 
 /// One recording of hand-fed audio and video that are not live.
 struct Fed {
-    outer: Outer,
+    outer: App,
     audio: Source,
     video: Source,
     _directory: tempfile::TempDir,
@@ -19,8 +19,8 @@ struct Fed {
 
 impl Fed {
     fn new(autostart: bool, max_size_time: u64) -> Self {
-        let (_directory, path) = place_for("part-%d.mkv");
-        let outer = Outer::new(BOTH, &path);
+        let (_directory, path) = temp_location("part-%d.mkv");
+        let outer = App::new(BOTH, &path);
         outer.recorder.set_property("autostart", autostart);
         outer.recorder.set_property("max-size-time", max_size_time);
         let source = |template, caps| Source::new(&outer.pad(template), &caps, None);
@@ -54,23 +54,26 @@ impl Fed {
         self.video.end();
         self.outer.wait_for("stop", 1);
         assert_eq!(self.outer.warnings(), Vec::<String>::new());
-        let parts = parts::told(&self.outer);
+        let parts = parts::from_messages(&self.outer);
         let total = self.outer.kept().total();
-        parts::follow_each_other(&parts, total, 45e6).unwrap();
+        parts::check_contiguous(&parts, total, 45e6).unwrap();
         parts
     }
 }
 
 /// The source samples of all parts, as (recorded, source, length), and their total length.
 fn heard(parts: &[parts::Part]) -> (Vec<(u64, u64, u64)>, u64) {
-    runs(&samples::spans(&parts::sound(parts, None).unwrap()))
+    runs(&samples::spans(&parts::audio(parts, None).unwrap()))
 }
 
 /// Timestamps of the source frames of each part, in milliseconds.
 fn frames(parts: &[parts::Part]) -> Vec<Vec<u64>> {
     let of_part = |part: &parts::Part| {
-        let pictures = decode::pictures(&part.path, 0).unwrap();
-        let sources = pictures.list.iter().map(|picture| picture.source.unwrap());
+        let pictures = decode::video(&part.path, 0).unwrap();
+        let sources = pictures
+            .frames
+            .iter()
+            .map(|picture| picture.source.unwrap());
         sources.map(|at| (at + MILLI / 2) / MILLI).collect()
     };
     parts.iter().map(of_part).collect()

@@ -184,7 +184,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
     assert!(!outer.events().iter().any(|event| event.name == "error"));
     Recording {
         path,
-        parts: parts::told(&outer),
+        parts: parts::from_messages(&outer),
         length: outer.kept().total(),
         meanwhile,
         shown,
@@ -498,7 +498,7 @@ fn a_track_for_which_nothing_can_stand_in_returns_in_the_next_part() {
     assert_eq!(recording.warnings, Vec::<String>::new());
     let files = &recording.parts;
     assert_eq!(files.len(), 2, "{files:?}");
-    parts::follow_each_other(files, recording.length, 40e6).unwrap();
+    parts::check_contiguous(files, recording.length, 40e6).unwrap();
     // The part begins with the keyframe.
     let key_frame = recording.shown.iter().find(|at| **at > plan.away.1);
     let begins = files[1].timecode as f64;
@@ -506,7 +506,7 @@ fn a_track_for_which_nothing_can_stand_in_returns_in_the_next_part() {
         (begins - *key_frame.unwrap() as f64).abs() < 3e6,
         "{files:?}"
     );
-    let shown = new_pictures(&parts::pictures(files).unwrap());
+    let shown = new_pictures(&parts::video(files).unwrap());
     let sources = shown.iter().map(|(_, source)| *source as u64 / MILLI);
     let due = recording.shown.iter().map(|source| source / MILLI);
     assert_eq!(sources.collect::<Vec<_>>(), due.collect::<Vec<_>>());
