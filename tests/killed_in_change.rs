@@ -150,7 +150,7 @@ fn an_exchange_of_encoders() {
         let wait = Duration::from_micros(chance.below(150_000));
         let begins = |line: &str| line.ends_with("changes");
         let (at, said) = kill(mime_type, &path, None, (begins, wait));
-        let lost = at as f64 / 1e9 - readable(path.to_str().unwrap(), mime_type);
+        let lost = at as f64 / 1e9 - readable(&path, mime_type);
         worst = worst.max(lost);
         let most = 1.0 + f64::from(GOP) / 1e3;
         assert!(
@@ -182,10 +182,10 @@ fn a_fallback_that_begins() {
         let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
         let wait = Duration::from_micros(chance.below(1_500_000));
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
-        let first = readable(path.to_str().unwrap(), mime_type);
+        let first = readable(&path, mime_type);
         let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > HEAD);
         let second = if has_media {
-            readable(fallback.to_str().unwrap(), mime_type)
+            readable(&fallback, mime_type)
         } else {
             0.0
         };
