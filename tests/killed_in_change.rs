@@ -6,7 +6,7 @@ mod common;
 use common::disk::Small;
 use common::failing_encoder::fail_at;
 use common::harness::{init, make_recorder};
-use common::killed::{keep_file, playable_duration};
+use common::killed::{keep, readable};
 use common::settings::{Rng, tenth};
 use gst::prelude::*;
 use std::io::{BufRead, BufReader};
@@ -150,13 +150,13 @@ fn an_exchange_of_encoders() {
         let wait = Duration::from_micros(chance.below(150_000));
         let begins = |line: &str| line.ends_with("changes");
         let (at, said) = kill(mime_type, &path, None, (begins, wait));
-        let lost = at as f64 / 1e9 - playable_duration(path.to_str().unwrap(), mime_type);
+        let lost = at as f64 / 1e9 - readable(&path, mime_type);
         worst = worst.max(lost);
         let most = 1.0 + f64::from(GOP) / 1e3;
         assert!(
             lost < most,
             "{mime_type}, killed at {at}, {wait:?} after the failure: {lost} s are lost; {said:?}; {}",
-            keep_file(&path)
+            keep(&path)
         );
     }
     println!("at the worst {worst:.3} s");
@@ -182,10 +182,10 @@ fn a_fallback_that_begins() {
         let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
         let wait = Duration::from_micros(chance.below(1_500_000));
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
-        let first = playable_duration(path.to_str().unwrap(), mime_type);
+        let first = readable(&path, mime_type);
         let has_media = std::fs::metadata(&fallback).is_ok_and(|file| file.len() > HEAD);
         let second = if has_media {
-            playable_duration(fallback.to_str().unwrap(), mime_type)
+            readable(&fallback, mime_type)
         } else {
             0.0
         };
@@ -197,8 +197,8 @@ fn a_fallback_that_begins() {
         assert!(
             lost < most,
             "{mime_type}, killed at {at}, {wait:?} after the warning: {first} and {second} s; {said:?}; {}, {}",
-            keep_file(&path),
-            keep_file(&fallback)
+            keep(&path),
+            keep(&fallback)
         );
     }
     println!("at the worst {worst:.3} s; {begun} had begun the next part");

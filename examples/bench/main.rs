@@ -5,6 +5,7 @@
 //! cargo run --release --example bench -- check [SCENARIO…]       is it the same work?
 //! cargo run --release --example bench -- latency [--json FILE]   of start and stop
 //! cargo run --release --example bench -- growth [--json FILE] [--svg FILE]
+//! cargo run --release --example bench -- sync [--pairs N] [--json FILE]   what synchronising costs upstream
 //! cargo run --release --example bench -- encoders [--json FILE] [ENCODER…]   what their speeds cost
 //! ```
 //!
@@ -29,6 +30,7 @@ mod raw;
 mod same_work;
 mod sample;
 mod scenarios;
+mod sync;
 mod togglerecord;
 
 use anyhow::{Context, Result, bail};
@@ -75,6 +77,17 @@ enum Command {
         /// Also plot it here.
         #[arg(long)]
         svg: Option<PathBuf>,
+    },
+    /// How long the chain functions take with sync-interval, on this disk and on a slow one (with strace).
+    Sync {
+        /// Pairs of runs on each disk.
+        #[arg(long, default_value_t = 5)]
+        pairs: usize,
+        /// Live media of each run.
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        #[arg(long)]
+        json: Option<PathBuf>,
     },
     /// What the speeds of encoders cost in processor time, and in likeness by SSIM.
     Encoders {
@@ -125,6 +138,7 @@ fn child(work: &str, way: Way, amount: u64, place: &Place) -> Result<()> {
         growth::TRACKS => growth::tracks(way, place, amount),
         growth::LIVE => growth::live(way, place, amount),
         growth::RECORDERS => growth::recorders(way, place, amount),
+        sync::WORK => sync::record(way, place, amount),
         encoders::WORK => encoders::encode(place, amount),
         growth::BUFFERS => growth::buffers(),
         _ => match SCENARIOS.iter().find(|scenario| scenario.name == work) {
@@ -186,6 +200,14 @@ fn main() -> Result<()> {
             }
             let figures: Vec<Value> = curves.iter().map(growth::Curve::json).collect();
             write(json.as_deref(), &json!(figures))
+        }
+        Some(Command::Sync {
+            pairs,
+            seconds,
+            json,
+        }) => {
+            let figures = sync::report(pairs, seconds, &Place::new()?)?;
+            write(json.as_deref(), &figures)
         }
         Some(Command::Encoders { encoders, json }) => {
             let figures = encoders::report(&encoders, &mut Place::new()?)?;

@@ -1,7 +1,7 @@
 //! One run in a process of its own, and what it has cost.
 
 use crate::{Way, place::Place};
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::{
     io::Read,
     mem::MaybeUninit,
@@ -32,15 +32,36 @@ pub type Said = Option<serde_json::Value>;
 
 /// Runs `work` in a child and waits for its end.
 pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost, Said)> {
+    measure_under(&[], place, work, way, amount)
+}
+
+/// The same with the child started by another program, such as strace, with these arguments; none: by itself.
+fn measure_under(
+    starter: &[&str],
+    place: &Place,
+    work: &str,
+    way: Way,
+    amount: u64,
+) -> Result<(Cost, Said)> {
     place.clear()?;
     let begun = Instant::now();
-    let mut child = Command::new(std::env::current_exe()?)
+    let executable = std::env::current_exe()?;
+    let mut command = match starter {
+        [] => Command::new(&executable),
+        [program, args @ ..] => {
+            let mut command = Command::new(program);
+            command.args(args).arg(&executable);
+            command
+        }
+    };
+    let mut child = command
         .arg("child")
         .args(["--dir".as_ref(), place.dir().as_os_str()])
         .args(["--way", way.name(), "--amount", &amount.to_string(), work])
         .args(place.is_kept().then_some("--keep"))
         .stdout(Stdio::piped())
-        .spawn()?;
+        .spawn()
+        .with_context(|| starter.join(" "))?;
     let mut said = String::new();
     let stdout = child.stdout.take();
     let (over, threads, rss) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
@@ -87,7 +108,18 @@ pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost
 
 /// A run of which only what it says is of interest.
 pub fn ask(place: &Place, work: &str, way: Way, amount: u64) -> Result<serde_json::Value> {
-    match measure(place, work, way, amount)?.1 {
+    ask_under(&[], place, work, way, amount)
+}
+
+/// The same under another program, as in [`measure_under`].
+pub fn ask_under(
+    starter: &[&str],
+    place: &Place,
+    work: &str,
+    way: Way,
+    amount: u64,
+) -> Result<serde_json::Value> {
+    match measure_under(starter, place, work, way, amount)?.1 {
         Some(said) => Ok(said),
         None => bail!("{work} {} has said nothing", way.name()),
     }

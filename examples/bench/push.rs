@@ -73,7 +73,7 @@ impl Subject {
         }
         pipeline.set_state(gst::State::Playing)?;
         let mut subject = Self {
-            pad: pad_into(&first, "sink")?,
+            pad: pad_into(&first, "sink", CAPS)?,
             pipeline,
             recorder: None,
             next: gst::ClockTime::ZERO,
@@ -105,7 +105,7 @@ impl Subject {
         pipeline.use_clock(Some(&clock));
         pipeline.set_state(gst::State::Playing)?;
         let mut subject = Self {
-            pad: pad_into(recorder.upcast_ref(), "audio_0")?,
+            pad: pad_into(recorder.upcast_ref(), "audio_0", CAPS)?,
             pipeline,
             recorder: Some((recorder.clone(), clock.clone())),
             next: gst::ClockTime::ZERO,
@@ -217,7 +217,7 @@ impl Drop for Subject {
 }
 
 /// A pad of a live source that pushes into `element`'s pad of this name or template.
-fn pad_into(element: &gst::Element, pad: &str) -> Result<gst::Pad> {
+pub fn pad_into(element: &gst::Element, pad: &str, caps: &str) -> Result<gst::Pad> {
     let sink = element
         .static_pad(pad)
         .or_else(|| element.request_pad_simple(pad))
@@ -236,7 +236,7 @@ fn pad_into(element: &gst::Element, pad: &str) -> Result<gst::Pad> {
     source.set_active(true)?;
     source.link(&sink)?;
     source.push_event(gst::event::StreamStart::new("bench"));
-    let caps: gst::Caps = CAPS.parse()?;
+    let caps: gst::Caps = caps.parse()?;
     source.push_event(gst::event::Caps::new(&caps));
     let segment = gst::FormattedSegment::<gst::ClockTime>::new();
     source.push_event(gst::event::Segment::new(&segment));

@@ -141,6 +141,28 @@ impl Track {
         bytes as f64 / (self.length as f64 / SECOND as f64)
     }
 
+    pub fn caps(&self) -> &gst::Caps {
+        &self.caps
+    }
+
+    /// Its first `seconds`, repeated as often as that takes.
+    pub fn buffers(
+        self: &Arc<Self>,
+        seconds: u64,
+    ) -> impl Iterator<Item = gst::Buffer> + Send + use<> {
+        let track = self.clone();
+        let (mut round, mut next) = (0, 0);
+        std::iter::from_fn(move || {
+            if next == track.packets.len() {
+                (round, next) = (round + 1, 0);
+            }
+            let packet = track.packets.get(next)?;
+            next += 1;
+            let is_inside = round * track.length + packet.at < seconds * SECOND;
+            is_inside.then(|| track.buffer(packet, round))
+        })
+    }
+
     /// Each packet in a buffer and a memory of its own, stamped as the sample's `round`th repetition.
     fn buffer(&self, packet: &Packet, round: u64) -> gst::Buffer {
         let mut buffer = gst::Buffer::from_slice(packet.bytes);
@@ -168,19 +190,13 @@ pub fn feed(
         .context("no appsrc")?;
     appsrc.set_format(gst::Format::Time);
     appsrc.set_caps(Some(&track.caps));
-    let track = track.clone();
-    let (mut round, mut next) = (0, 0);
+    let mut buffers = track.buffers(seconds);
     appsrc.set_callbacks(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |appsrc, _| {
-                if next == track.packets.len() {
-                    (round, next) = (round + 1, 0);
-                }
-                let packet = &track.packets[next];
-                if round * track.length + packet.at < seconds * SECOND {
-                    next += 1;
+                if let Some(buffer) = buffers.next() {
                     // Refused only when it is being taken down.
-                    let _ = appsrc.push_buffer(track.buffer(packet, round));
+                    let _ = appsrc.push_buffer(buffer);
                     return;
                 }
                 match &then {
