@@ -39,7 +39,7 @@ impl Coordinator {
             shows_picture: track.shows_picture(),
             // A track whose queue is full is not waited for.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
-            held_back: full && !track.is_live(),
+            held_back: full && !track.is_live() || track.is_delayed(),
             came: track.came(),
             begun: track.first().is_some(),
             arrived,
