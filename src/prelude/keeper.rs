@@ -133,12 +133,13 @@ impl<'a> Keeper<'a> {
         }
         front.track.advance();
         self.show_on(track, &front);
-        self.drain_if_idle(track, &front);
+        self.look_after_last_frames(track, &front);
     }
 
-    /// Drains an encoder that holds the last frames of a recording while no more arrive.
-    fn drain_if_idle(&mut self, kept: &KeptTrack, front: &Front) {
+    /// Makes recordings that end wait for the frames in the encoder, and drains it while no more arrive.
+    fn look_after_last_frames(&mut self, kept: &KeptTrack, front: &Front) {
         let first = front.track.in_flight(0).begin();
+        kept.set_first_in_flight(first);
         let progress = first.map(|first| EncoderProgress {
             first,
             fed: front.track.fed(0),

@@ -531,6 +531,14 @@ impl KeptTrack {
         Some((known.session.clone(), known.track))
     }
 
+    /// Tells recordings that end whether their frames from `first` on are still in the encoder.
+    pub(super) fn set_first_in_flight(&self, first: Option<Ns>) {
+        self.for_readers(|session, track| {
+            let both = first.zip(session.end());
+            session.set_delayed(track, both.is_some_and(|(first, end)| first < end));
+        });
+    }
+
     /// The recordings that read it.
     pub(super) fn sessions(&self) -> Vec<Arc<Session>> {
         let readers = lock(&self.readers);

@@ -121,6 +121,8 @@ pub struct Track {
     wider: AtomicU64,
     /// EOS received on the pad.
     ended: AtomicBool,
+    /// Frames before its end are still in the pre-record encoder.
+    is_delayed: AtomicBool,
     /// The track is decoded first, so no output precedes a keyframe.
     begins_decoded: AtomicBool,
     /// The interval, counted from 1, for whose start a keyframe was last requested.
@@ -168,6 +170,7 @@ impl Track {
             flushing: AtomicBool::new(false),
             wider: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            is_delayed: AtomicBool::new(false),
             begins_decoded: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
             asked_behind: AtomicUsize::new(0),
@@ -216,6 +219,16 @@ impl Track {
             Origin::Pad => false,
             Origin::Past { was_raw } => was_raw.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether frames before its end are still in the pre-record encoder.
+    pub fn is_delayed(&self) -> bool {
+        self.is_delayed.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether frames before its end are still in the pre-record encoder.
+    pub fn set_delayed(&self, is_delayed: bool) {
+        self.is_delayed.store(is_delayed, Ordering::Relaxed);
     }
 
     /// Whether its media is live, as far as is known. Live media cannot be blocked.

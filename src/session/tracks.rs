@@ -67,6 +67,13 @@ impl Session {
         self.track(track).is_none_or(Track::is_closed)
     }
 
+    /// Sets whether frames of this track before the end are still in the pre-record encoder.
+    pub fn set_delayed(&self, track: usize, is_delayed: bool) {
+        if let Some(track) = self.track(track) {
+            track.set_delayed(is_delayed);
+        }
+    }
+
     /// Notes the factory of the encoder that this pad's track has for the pre-record buffer, and what is converted for it.
     pub fn is_encoded_by(&self, pad: &str, factory: &str, converted: Vec<String>) {
         let mut names = lock(&self.encoder_names);

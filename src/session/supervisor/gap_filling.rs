@@ -40,7 +40,7 @@ impl Coordinator {
             has_current_frame: track.has_current_frame(),
             // A track whose queue is full is not waited for.
             awaited: !track.is_ended() && track.caps().is_some() && !full,
-            held_back: full && !track.is_live(),
+            held_back: full && !track.is_live() || track.is_delayed(),
             came: track.came(),
             begun: track.first().is_some(),
             arrived,
