@@ -271,7 +271,7 @@ fn kill_one_at_the_end(path: &Path, sync_interval: u64, wait: Duration) -> bool 
     assert!(lost < limit, "{}", what(&format!("{lost} s are lost")));
     let is_over = is_ordinary || !over;
     assert!(is_over, "{}", what("it was over, and is no ordinary file"));
-    if is_ordinary && let Err(error) = file::decodes_quietly(path) {
+    if is_ordinary && let Err(error) = file::decodes_without_errors(path) {
         panic!("{}", what(&error));
     }
     is_ordinary
