@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::feed::advance_all;
-use common::harness::{Feed, Kind, Recorder, Rig};
+use common::harness::{Kind, PushTrack, Recorder, Rig};
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
@@ -28,7 +28,7 @@ fn follow_vp8enc(recorder: &gst::Element) -> Seen {
 }
 
 /// A recording that is on, with sound, and with pictures of which it knows nothing yet.
-fn recording() -> (Rig, Feed, Feed, Seen) {
+fn recording() -> (Rig, PushTrack, PushTrack, Seen) {
     let rig = Rig::new();
     rig.recorder
         .set_property("mime-type", "video/webm;codecs=vp8,opus");
@@ -40,7 +40,7 @@ fn recording() -> (Rig, Feed, Feed, Seen) {
     (rig, audio, video, seen)
 }
 
-fn record_on(rig: &Rig, audio: &Feed, video: &Feed) {
+fn record_on(rig: &Rig, audio: &PushTrack, video: &PushTrack) {
     advance_all(&[audio, video], MOMENT);
     rig.wait_event(Kind::Start, 1);
 }
@@ -87,7 +87,7 @@ fn a_larger_size_in_mid_recording_leaves_the_encoder_its_rate() {
     let (given, encoder) = seen.lock().unwrap().clone().expect("vp8enc");
     let caps = "video/x-raw,format=I420,width=1920,height=1080,framerate=25/1";
     video.event(gst::event::Caps::new(&caps.parse().expect("caps")));
-    video.settle();
+    video.wait_taken();
     assert!(rig.recorder.number(RATE) > 2_500_000);
     rig.recorder
         .set_property("audio-bits-per-second", 64_000u32);

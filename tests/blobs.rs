@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::harness::feed::{Feed, advance_all, sample_at};
+use common::harness::feed::{PushTrack, advance_all, sample_at};
 use common::harness::log::{check_recording, kinds, sample_bytes};
 use common::harness::media::{assert_lasts, assert_plays, frames, probe, sound};
 use common::harness::{DEADLINE, Event, Kind, QUIET, Recorder, Rig, holds_within};
@@ -11,7 +11,7 @@ use gst::prelude::*;
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
 /// A rig in PLAYING with one hand-fed sound and one hand-fed picture.
-fn fed() -> (Rig, Feed, Feed) {
+fn fed() -> (Rig, PushTrack, PushTrack) {
     let rig = Rig::new();
     rig.play();
     let (audio, video) = (rig.feed_audio(), rig.feed_video());

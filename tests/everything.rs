@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::disk::Small;
+use common::disk::SmallFilesystem;
 use common::failing_encoder::fail_at;
 use common::harness::{DEADLINE, init, make_recorder};
 use common::judge::file;
@@ -286,7 +286,7 @@ fn fill(disk: &Path) -> PathBuf {
 
 /// Records for so long, with all that may happen or with nothing of it; gives the p99 of each track's pushes.
 fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
-    let disk = Small::mount("size=32M")?;
+    let disk = SmallFilesystem::mount("size=32M")?;
     let folder = tempfile::tempdir().unwrap();
     let place = |name: &str| folder.path().join(name);
     let location = disk.path().join("location-%d.mkv");

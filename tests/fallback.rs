@@ -3,7 +3,7 @@
 mod common;
 
 use common::app::{App, DEADLINE, holds_within, temp_location};
-use common::disk::{Scenario, Small, child};
+use common::disk::{Scenario, SmallFilesystem, run_with_faults};
 use common::judge::{parts, samples, sync};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
@@ -28,7 +28,7 @@ fn rig(
 
 #[test]
 fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
-    let Some(disk) = Small::mount("size=300k") else {
+    let Some(disk) = SmallFilesystem::mount("size=300k") else {
         return;
     };
     let (folder, fallback) = temp_location("fallback-%d.wav");
@@ -147,7 +147,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         ("mkv", "video/x-matroska;codecs=\"vp8,pcm\""),
         ("mp4", "video/mp4;codecs=\"avc1,opus\""),
     ] {
-        let Some(disk) = Small::mount("size=200k") else {
+        let Some(disk) = SmallFilesystem::mount("size=200k") else {
             return;
         };
         let (folder, fallback) = temp_location(&format!("fallback-%d.{name}"));
@@ -278,7 +278,7 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
 /// What the child does.
 #[test]
 fn under_strace() {
-    common::disk::play(&SCENARIOS);
+    common::disk::run_scenario(&SCENARIOS);
 }
 
 #[test]
@@ -288,18 +288,18 @@ fn a_device_that_fails() {
         "writev:error=EIO:when=3+",
         "writev:error=ENOSPC:when=2+",
     ] {
-        child("fails", injected, Some("location-0.wav"));
+        run_with_faults("fails", injected, Some("location-0.wav"));
     }
 }
 
 #[test]
 fn a_device_that_cannot_be_synchronised() {
     let injected = "fdatasync:error=EIO:when=2+";
-    child("cannot be synchronised", injected, Some("location-0.wav"));
+    run_with_faults("cannot be synchronised", injected, Some("location-0.wav"));
 }
 
 #[test]
 fn a_device_that_does_not_answer() {
     let injected = "writev:delay_enter=5000000:when=3";
-    child("hangs", injected, Some("location-0.wav"));
+    run_with_faults("hangs", injected, Some("location-0.wav"));
 }

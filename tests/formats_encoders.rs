@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::media::run;
-use common::harness::{Feed, Recorder, Rig};
+use common::harness::{PushTrack, Recorder, Rig};
 use common::judge::position;
 use common::take::{FRAME, Recipe, take, take_with};
 use gst::prelude::*;
@@ -334,7 +334,7 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
             rig.recorder.set_property("mime-type", mime_type);
             rig.recorder.set_property("location", &path);
             rig.recorder.set_property(property, value);
-            let feed = Feed::of_caps(&rig.recorder, "video_%u", info.to_caps().unwrap());
+            let feed = PushTrack::of_caps(&rig.recorder, "video_%u", info.to_caps().unwrap());
             rig.play();
             rig.recorder.start().unwrap();
             for pair in stamps.windows(2) {
@@ -349,7 +349,7 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
                 fields.set_duration(gst::ClockTime::from_mseconds(pair[1] - pair[0]));
                 feed.push(buffer);
             }
-            feed.settle();
+            feed.wait_taken();
             rig.recorder
                 .stop()
                 .unwrap_or_else(|error| panic!("{mime_type}: {error}"));

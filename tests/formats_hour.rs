@@ -5,7 +5,7 @@
 mod coded;
 mod common;
 
-use common::harness::{Feed, Recorder, make_recorder, media, wait_for};
+use common::harness::{PushTrack, Recorder, make_recorder, media, wait_for};
 use gst::prelude::*;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -61,7 +61,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     });
 
     let stream = coded::video("vp8enc deadline=1 keyframe-max-dist=60", 60);
-    let feed = Feed::of_caps(&recorder, "video_%u", stream.caps.clone());
+    let feed = PushTrack::of_caps(&recorder, "video_%u", stream.caps.clone());
     pipeline.set_state(gst::State::Playing).unwrap();
     recorder.start().unwrap();
     let mut before = None;
@@ -82,7 +82,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
             fields.set_duration(at(n + 1) - at(n));
             feed.push(buffer);
         }
-        feed.settle();
+        feed.wait_taken();
         if second == 10 {
             // Ten megabytes: as much is in memory as may be.
             before = Some(resident());

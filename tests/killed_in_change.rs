@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::disk::Small;
+use common::disk::SmallFilesystem;
 use common::failing_encoder::fail_at;
 use common::harness::{init, make_recorder};
 use common::killed::{keep, readable};
@@ -172,7 +172,7 @@ fn a_fallback_that_begins() {
     let mut worst = 0.0f64;
     let mut begun = 0;
     for round in 0..tenth(100) as usize {
-        let Some(disk) = Small::mount("size=500k") else {
+        let Some(disk) = SmallFilesystem::mount("size=500k") else {
             return;
         };
         let mime_type = TYPES[round % TYPES.len()];

@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::{Kind, Recorder, Rig, init, make_recorder, wait_for};
-use common::order::{self, Seen};
+use common::order::{self, Event};
 use common::settings::long;
 use gst::prelude::*;
 use std::process::Command;
@@ -188,7 +188,7 @@ fn many_cycles_leave_nothing_behind() {
         .bus()
         .unwrap()
         .set_sync_handler(|_, _| gst::BusSyncReply::Drop);
-    let seen: Arc<Mutex<Vec<Seen>>> = order::follow(&recorder);
+    let seen: Arc<Mutex<Vec<Event>>> = order::record_events(&recorder);
     pipeline.set_state(gst::State::Playing).unwrap();
     for pad in recorder.sink_pads() {
         wait_for("caps", || pad.current_caps().is_some());
@@ -203,9 +203,9 @@ fn many_cycles_leave_nothing_behind() {
         recorder.stop().unwrap();
         wait_for("the end", || {
             let mut seen = seen.lock().unwrap();
-            let over = seen.last() == Some(&Seen::Stop);
+            let over = seen.last() == Some(&Event::Stop);
             if over {
-                assert!(!seen.contains(&Seen::Error));
+                assert!(!seen.contains(&Event::Error));
                 seen.clear();
             }
             over

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::harness::feed::Feed;
+use common::harness::feed::PushTrack;
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, code, expect_error, init, make_recorder, media, wait_for,
 };
@@ -68,7 +68,7 @@ fn follow(recorder: &gst::Element) -> std::sync::Arc<std::sync::Mutex<Vec<Mark>>
 
 /// A track of sound whose buffers are as long as the test wants them.
 struct Sound {
-    feed: Feed,
+    feed: PushTrack,
     at: u64,
 }
 
@@ -88,7 +88,7 @@ impl Sound {
         fields.set_pts(gst::ClockTime::from_mseconds(self.at));
         fields.set_duration(gst::ClockTime::from_mseconds(ms));
         self.feed.push(buffer);
-        self.feed.settle();
+        self.feed.wait_taken();
         self.at += ms;
     }
 }
@@ -686,7 +686,7 @@ fn a_file_has_the_date_of_its_first_instant() {
             }
             feed.push(buffer);
         }
-        feed.settle();
+        feed.wait_taken();
         rig.recorder.stop().unwrap();
         rig.wait_recording(1);
         let stats: gst::Structure = rig.recorder.property("stats");

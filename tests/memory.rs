@@ -222,7 +222,7 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     common::harness::assert_error(&error, common::harness::code::NOT_SUPPORTED);
     assert!(error.message().contains("dmabuf"), "{error}");
     assert!(error.message().contains("video_0"), "{error}");
-    playing.feed.settle();
+    playing.feed.wait_taken();
     assert_eq!(
         playing.feed.flow(),
         Some(Ok(gst::FlowSuccess::Ok)),

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::disk::{Small, failed, traced};
+use common::disk::{SmallFilesystem, traced, wait_failed};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, init, make_recorder, media};
 use common::judge::{file, ordinary};
 use common::replay;
@@ -262,7 +262,7 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
     let (_, end) = ordinary::seams(&whole).unwrap();
     let page = 4096;
     assert!(whole.len() - end > page, "its end is more than a page");
-    let Some(disk) = Small::mount(&format!("size={}", end.next_multiple_of(page))) else {
+    let Some(disk) = SmallFilesystem::mount(&format!("size={}", end.next_multiple_of(page))) else {
         return;
     };
     let path = disk.path().join("recording.mp4");
@@ -284,7 +284,7 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
 /// A disk that fills meanwhile: what it has is whole fragments.
 #[test]
 fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
-    let Some(disk) = Small::mount("size=400k") else {
+    let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
     if !is_supported("video/mp4") {
@@ -298,7 +298,7 @@ fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
     rig.recorder
         .set_property("location", path.to_str().unwrap());
     rig.recorder.start().unwrap();
-    let (error, _) = failed(&rig, 1);
+    let (error, _) = wait_failed(&rig, 1);
     assert!(error.contains("space"), "{error}");
     let bytes = std::fs::read(&path).unwrap();
     let boxes = ordinary::outermost(&bytes);
@@ -341,7 +341,7 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
     rig.recorder.start().unwrap();
     tracks[1].wait_buffers(100);
     rig.recorder.stop().unwrap();
-    let (error, bytes) = failed(&rig, 1);
+    let (error, bytes) = wait_failed(&rig, 1);
     assert!(error.contains("stop-timeout"), "{error}");
     assert!(bytes == std::fs::read(&path).unwrap());
     *free.0.lock().unwrap() = true;

@@ -4,7 +4,7 @@ mod common;
 
 use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, sync, whole};
-use common::past::{Bench, begins, kept};
+use common::past::{PreRecorder, begins, kept};
 use common::settings::{Rng, tenth};
 use common::take::{Recipe, take};
 use gst::prelude::*;
@@ -21,7 +21,7 @@ const FRAME: u64 = SECOND / 30;
 #[test]
 fn sound_begins_to_the_sample_where_it_was_asked_for() {
     let past = 700 * MILLI;
-    let mut bench = Bench::new("audio/wav", "wav", past);
+    let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
     bench.play();
     bench.rest(SECOND);
@@ -52,7 +52,7 @@ fn sound_begins_to_the_sample_where_it_was_asked_for() {
 
 #[test]
 fn no_more_is_recorded_than_there_is() {
-    let mut bench = Bench::new("audio/wav", "wav", 3600 * SECOND);
+    let mut bench = PreRecorder::new("audio/wav", "wav", 3600 * SECOND);
     bench.counted();
     bench.play();
     bench.rest(300 * MILLI);
@@ -68,7 +68,7 @@ fn no_more_is_recorded_than_there_is() {
 #[test]
 fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
     let past = 1200 * MILLI;
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -119,7 +119,7 @@ fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
 #[test]
 fn encoded_pictures_begin_at_their_own_key_frame() {
     let past = 1500 * MILLI;
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
     bench.camera();
     bench.play();
@@ -145,7 +145,7 @@ fn encoded_pictures_begin_at_their_own_key_frame() {
 #[test]
 fn overlapping_saves_of_what_is_in_a_file_are_whole() {
     let past = 2 * SECOND;
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.outer.recorder.set_property("max-memory", 0u64);
     bench.noise();
     bench.raw_video();
@@ -168,7 +168,7 @@ fn overlapping_saves_of_what_is_in_a_file_are_whole() {
 
 #[test]
 fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
-    let mut bench = Bench::new("audio/wav", "wav", 2 * SECOND);
+    let mut bench = PreRecorder::new("audio/wav", "wav", 2 * SECOND);
     bench.counted();
     bench.play();
     bench.rest(2500 * MILLI);
@@ -207,7 +207,7 @@ fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
 
 #[test]
 fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", 2 * SECOND);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", 2 * SECOND);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -248,7 +248,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
 #[test]
 fn going_down_saves_what_has_come() {
     let past = 1500 * MILLI;
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -279,7 +279,7 @@ fn going_down_saves_what_has_come() {
 
 #[test]
 fn a_type_that_cannot_be_recorded_is_one_warning() {
-    let mut bench = Bench::new("video/webm;codecs=\"h264,opus\"", "webm", SECOND);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"h264,opus\"", "webm", SECOND);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -334,7 +334,7 @@ fn input_that_is_not_live_has_a_past_too() {
 #[test]
 fn the_past_goes_on_over_paused() {
     let past = 3 * SECOND;
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -361,7 +361,7 @@ fn the_past_goes_on_over_paused() {
 #[test]
 fn mute_is_kept_as_it_was() {
     let past = 1500 * MILLI;
-    let mut bench = Bench::new("audio/wav", "wav", past);
+    let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
     bench.play();
     bench.rest(800 * MILLI);
@@ -396,7 +396,7 @@ fn mute_is_kept_as_it_was() {
 
 #[test]
 fn an_encoder_that_fails_is_a_warning_and_start_answers() {
-    let mut bench = Bench::new("video/webm;codecs=\"vp8,opus\"", "webm", SECOND);
+    let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", SECOND);
     bench.noise();
     bench.raw_video();
     // Whatever is tried for the past fails; a recording's own does not.
@@ -435,7 +435,7 @@ fn an_encoder_that_fails_is_a_warning_and_start_answers() {
 
 #[test]
 fn there_is_no_past_with_autostart() {
-    let mut bench = Bench::new("audio/wav", "wav", SECOND);
+    let mut bench = PreRecorder::new("audio/wav", "wav", SECOND);
     bench.outer.recorder.set_property("autostart", true);
     bench.counted();
     bench.play();

@@ -3,10 +3,10 @@
 mod common;
 
 use common::app::{App, DEADLINE, SMALL, holds_within};
-use common::disk::Small;
+use common::disk::SmallFilesystem;
 use common::judge::kept::Kept;
 use common::judge::{decode, file, position, samples, sync, whole};
-use common::past::{Bench, begins, kept};
+use common::past::{PreRecorder, begins, kept};
 use common::settings::{Rng, long, skipped};
 use common::signal::tag;
 use gst::prelude::*;
@@ -25,7 +25,7 @@ const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
 #[test]
 fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
     let past = 1500 * MILLI;
-    let mut bench = Bench::new(WEBM, "webm", past);
+    let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench
         .outer
         .recorder
@@ -47,7 +47,7 @@ fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
 #[test]
 fn several_cameras_begin_together() {
     let past = 1200 * MILLI;
-    let mut bench = Bench::new(WEBM, "webm", past);
+    let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.noise();
     bench.raw_video();
     let first = bench.sources_log();
@@ -89,7 +89,7 @@ fn several_cameras_begin_together() {
 
 #[test]
 fn pads_come_and_go_while_nothing_is_recorded() {
-    let mut bench = Bench::new(WEBM, "webm", 1500 * MILLI);
+    let mut bench = PreRecorder::new(WEBM, "webm", 1500 * MILLI);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -143,7 +143,7 @@ fn other_codecs_come_out_of_the_past() {
         ("video/mp4;codecs=\"avc1,mp4a.40.2\"", "mp4"),
     ] {
         let past = 1200 * MILLI;
-        let mut bench = Bench::new(mime_type, extension, past);
+        let mut bench = PreRecorder::new(mime_type, extension, past);
         let supported = bench
             .outer
             .recorder
@@ -188,7 +188,7 @@ fn other_codecs_come_out_of_the_past() {
 /// Neither a flush of one track nor its new segment disturbs what is kept.
 #[test]
 fn a_flush_leaves_the_past_as_it_is() {
-    let mut bench = Bench::new("audio/wav", "wav", SECOND);
+    let mut bench = PreRecorder::new("audio/wav", "wav", SECOND);
     bench.counted();
     let source = bench
         .outer
@@ -227,7 +227,7 @@ fn recordings_begin_where_they_are_asked_to_at_any_instant() {
     let past = 700 * MILLI;
     let rounds = if long() { 500 } else { 6 };
     for is_raw in [true, false] {
-        let mut bench = Bench::new(WEBM, "webm", past);
+        let mut bench = PreRecorder::new(WEBM, "webm", past);
         bench.noise();
         if is_raw {
             bench.raw_video();
@@ -272,12 +272,12 @@ fn recordings_begin_where_they_are_asked_to_at_any_instant() {
 /// A save for which the disk has no room loses nothing of the past: the next one, elsewhere, has it.
 #[test]
 fn a_save_without_space_loses_nothing() {
-    let Some(disk) = Small::mount("size=64k") else {
+    let Some(disk) = SmallFilesystem::mount("size=64k") else {
         skipped("a past that is saved to a full disk: mount is not allowed");
         return;
     };
     let past = 1500 * MILLI;
-    let mut bench = Bench::new("audio/wav", "wav", past);
+    let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
     bench.play();
     bench.rest(2 * SECOND);

@@ -5,7 +5,7 @@ mod common;
 use common::app::{DEADLINE, holds_within};
 use common::failing_encoder::fail_at;
 use common::judge::{decode, file, sync, whole};
-use common::past::{Bench, kept};
+use common::past::{PreRecorder, kept};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -33,7 +33,7 @@ fn on_encoder(recorder: &gst::Element, work: impl Fn(&gst::Element) + Send + Syn
 
 #[test]
 fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
-    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.set_property("max-queue-time", 500 * MILLI);
     let gate = Arc::new((Mutex::new(true), Condvar::new()));
@@ -76,7 +76,7 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
 fn an_encoder_that_fails_under_a_recording_is_a_warning() {
     for (mime_type, extension) in [(WEBM, "webm"), ("video/ogg;codecs=\"theora,opus\"", "ogv")] {
         let past = 1200 * MILLI;
-        let mut bench = Bench::new(mime_type, extension, past);
+        let mut bench = PreRecorder::new(mime_type, extension, past);
         // After 3 s.
         on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 90, || ()));
         bench.noise();
@@ -118,7 +118,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
 /// Without a recording, nothing is kept from before the failure.
 #[test]
 fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
-    let mut bench = Bench::new(WEBM, "webm", 3 * SECOND);
+    let mut bench = PreRecorder::new(WEBM, "webm", 3 * SECOND);
     on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 45, || ()));
     bench.noise();
     bench.raw_video();
@@ -144,7 +144,7 @@ fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
 /// The recording begins when nothing has come out of the past's encoder yet.
 #[test]
 fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
-    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.set_property("max-queue-time", 10 * SECOND);
     on_encoder(recorder, |_| {
@@ -172,7 +172,7 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
 #[test]
 fn an_encoder_that_takes_long_to_begin_costs_no_picture_of_a_part() {
     for sleeps_inside in [false, true] {
-        let mut bench = Bench::new(WEBM, "webm", SECOND);
+        let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
         let recorder = &bench.outer.recorder;
         recorder.set_property("max-queue-time", 10 * SECOND);
         recorder.set_property("max-size-time", 300 * MILLI);
@@ -209,7 +209,7 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture_of_a_part() {
 #[test]
 fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     let past = 200 * MILLI;
-    let mut bench = Bench::new(WEBM, "webm", past);
+    let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.noise();
     bench.raw_video();
     let gate = Arc::new((Mutex::new(true), Condvar::new()));
@@ -242,7 +242,7 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
 /// recording goes on with an encoder that has been started again.
 #[test]
 fn an_encoder_with_a_lookahead_keeps_no_frame_of_a_recording_back() {
-    let mut bench = Bench::new(WEBM, "webm", SECOND);
+    let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.connect("encoder-setup", false, |values| {
         let encoder = values[2].get::<gst::Element>().unwrap();

@@ -4,7 +4,7 @@ mod common;
 
 use common::app::{DEADLINE, holds_within};
 use common::judge::{decode, file, whole};
-use common::past::{Bench, kept};
+use common::past::{PreRecorder, kept};
 use common::signal::tag;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
@@ -15,18 +15,18 @@ const FRAME: u64 = SECOND / 30;
 const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
 
 /// How much of the past is kept, in nanoseconds.
-fn pre_recorded(bench: &Bench) -> u64 {
+fn pre_recorded(bench: &PreRecorder) -> u64 {
     let stats = bench.outer.recorder.property::<gst::Structure>("stats");
     stats.get("pre-recorded").unwrap()
 }
 
-fn keeps_a_second(bench: &Bench) {
+fn keeps_a_second(bench: &PreRecorder) {
     assert!(holds_within(DEADLINE, || pre_recorded(bench) > SECOND));
 }
 
 #[test]
 fn only_what_the_encoders_make_begins_it_anew() {
-    let mut bench = Bench::new("", "webm", 30 * SECOND);
+    let mut bench = PreRecorder::new("", "webm", 30 * SECOND);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -60,7 +60,7 @@ fn only_what_the_encoders_make_begins_it_anew() {
 
 #[test]
 fn bit_rates_change_in_the_running_encoder() {
-    let mut bench = Bench::new(WEBM, "webm", 30 * SECOND);
+    let mut bench = PreRecorder::new(WEBM, "webm", 30 * SECOND);
     let encoders = Arc::<Mutex<Vec<gst::Element>>>::default();
     let made = encoders.clone();
     let recorder = bench.outer.recorder.clone();
@@ -85,7 +85,7 @@ fn bit_rates_change_in_the_running_encoder() {
 #[test]
 fn it_can_be_saved_in_paused() {
     let past = SECOND;
-    let mut bench = Bench::new(WEBM, "webm", past);
+    let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.noise();
     bench.raw_video();
     bench.play();
@@ -108,7 +108,7 @@ fn it_can_be_saved_in_paused() {
 #[test]
 fn pauses_of_a_recording_that_began_before_the_call_are_exact_to_the_sample() {
     let past = 700 * MILLI;
-    let mut bench = Bench::new("audio/wav", "wav", past);
+    let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
     bench.play();
     bench.rest(SECOND);
@@ -140,7 +140,7 @@ fn pauses_of_a_recording_that_began_before_the_call_are_exact_to_the_sample() {
 #[test]
 fn pictures_of_a_muted_track_are_black_in_the_past() {
     let past = 2 * SECOND;
-    let mut bench = Bench::new(WEBM, "webm", past);
+    let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.raw_video();
     let log: tag::FrameLog = bench.sources_log();
     bench.outer.set_state(gst::State::Playing);

@@ -5,7 +5,7 @@ mod common;
 
 use common::disk::traced;
 use common::harness::{DEADLINE, init, make_recorder};
-use common::replay::{self, Call, What};
+use common::replay::{self, Operation, Syscall};
 use common::settings::{Rng, long, skipped};
 use gst::prelude::*;
 use std::collections::BTreeMap;
@@ -160,10 +160,10 @@ fn playable(path: &Path) -> BTreeMap<String, f64> {
 }
 
 /// How long the slowest synchronising took, in seconds: from its begin to the next call, at the most.
-fn slowest(calls: &[Call]) -> f64 {
+fn slowest(calls: &[Syscall]) -> f64 {
     let syncs = calls
         .iter()
-        .filter(|call| matches!(call.what, What::Sync(_)));
+        .filter(|call| matches!(call.operation, Operation::Sync(_)));
     syncs.map(|call| call.lasts).fold(0.0, f64::max)
 }
 
@@ -182,16 +182,16 @@ fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
 }
 
 /// Has the power go while a file is written, and judges what is left of it.
-fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Call], chance: &mut Rng) {
+fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &mut Rng) {
     let path = folder.join(name);
-    let calls = replay::on(log, &path);
+    let calls = replay::calls_on(log, &path);
     let begun: f64 = std::fs::read_to_string(path.with_extension("begun"))
         .unwrap()
         .parse()
         .unwrap();
     let syncs = |of: &Path| {
         let calls = log.iter().enumerate();
-        let syncs = calls.filter(|(_, call)| matches!(call.what, What::Sync(_)));
+        let syncs = calls.filter(|(_, call)| matches!(call.operation, Operation::Sync(_)));
         let of_path = syncs.filter(|(_, call)| call.path == of);
         of_path.map(|(number, _)| number).collect::<Vec<_>>()
     };
@@ -199,12 +199,12 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Call], chance: &mut 
     // The name comes behind the first bytes, and before all that follows.
     let named = |entry: &usize| of_file[0] < *entry && *entry < of_file[1];
     assert!(syncs(folder).iter().any(named), "{name} has its name");
-    let is_sync = |call: &Call| matches!(call.what, What::Sync(_));
+    let is_sync = |call: &Syscall| matches!(call.operation, Operation::Sync(_));
     let first = calls.iter().position(is_sync).unwrap() + 1;
     let whole = std::fs::read(&path).unwrap();
     // All is on the disk in the end, and so it is whatever chance has.
     assert!(
-        replay::crash(&calls, calls.len(), chance) == whole,
+        replay::after_power_cut(&calls, calls.len(), chance) == whole,
         "{name}"
     );
     let state_path = folder.join(format!("state-{name}"));
@@ -212,7 +212,7 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Call], chance: &mut 
     let instants = instants(first, calls.len(), chance);
     for count in &instants {
         let count = *count;
-        let left = replay::crash(&calls, count, chance);
+        let left = replay::after_power_cut(&calls, count, chance);
         std::fs::write(&state_path, &left).unwrap();
         let ends = playable(&state_path);
         let what = || {

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::disk::{Small, failed, rig};
+use common::disk::{SmallFilesystem, rig, wait_failed};
 use common::harness::{BusMessage, Kind, Recorder, State, code, expect_error, media, wait_for};
 use common::settings::skipped;
 use gst::prelude::*;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 #[test]
 fn location_on_a_disk_that_fills() {
-    let Some(disk) = Small::mount("size=400k") else {
+    let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
     let (rig, tracks) = rig();
@@ -20,7 +20,7 @@ fn location_on_a_disk_that_fills() {
     let path = path.to_str().unwrap();
     rig.recorder.set_property("location", path);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig, 1);
+    let (error, bytes) = wait_failed(&rig, 1);
     assert!(error.contains(path), "{error}");
     assert!(error.contains("space"), "{error}");
     // Nothing outside has noticed.
@@ -48,7 +48,7 @@ fn location_on_a_disk_that_fills() {
 
 #[test]
 fn the_temporary_file_on_a_disk_that_fills() {
-    let Some(disk) = Small::mount("size=400k") else {
+    let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
     let (rig, tracks) = rig();
@@ -56,7 +56,7 @@ fn the_temporary_file_on_a_disk_that_fills() {
         .set_property("temp-dir", disk.path().to_str().unwrap());
     rig.recorder.set_property("max-memory", 50_000u64);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig, 1);
+    let (error, bytes) = wait_failed(&rig, 1);
     assert!(error.contains("space"), "{error}");
     tracks[0].wait_buffers(20);
     rig.assert_no_bus_error();
@@ -77,7 +77,7 @@ fn a_device_that_is_full() {
         rig.recorder.set_property("mime-type", mime_type);
         rig.recorder.set_property("location", "/dev/full");
         rig.recorder.start().unwrap();
-        let (error, bytes) = failed(&rig, 1);
+        let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains("/dev/full"), "{error}");
         tracks[0].wait_buffers(20);
         rig.assert_no_bus_error();
@@ -161,7 +161,10 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
 #[test]
 fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
     // Neither shares blocks between files.
-    let (Some(disk), Some(small)) = (Small::mount("size=100m"), Small::mount("size=50k")) else {
+    let (Some(disk), Some(small)) = (
+        SmallFilesystem::mount("size=100m"),
+        SmallFilesystem::mount("size=50k"),
+    ) else {
         return;
     };
     let (rig, tracks) = rig();
@@ -199,7 +202,10 @@ fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
 /// No room is taken for the bytes of a blob that nobody listens for.
 #[test]
 fn blobs_that_nobody_wants_are_not_copied() {
-    let (Some(disk), Some(small)) = (Small::mount("size=10m"), Small::mount("size=50k")) else {
+    let (Some(disk), Some(small)) = (
+        SmallFilesystem::mount("size=10m"),
+        SmallFilesystem::mount("size=50k"),
+    ) else {
         return;
     };
     common::harness::init();
@@ -310,7 +316,7 @@ fn a_temporary_folder_that_disappears() {
         .set_property("temp-dir", folder.to_str().unwrap());
     rig.recorder.set_property("max-memory", 100_000u64);
     rig.recorder.start().unwrap();
-    let (error, bytes) = failed(&rig, 1);
+    let (error, bytes) = wait_failed(&rig, 1);
     assert!(error.contains(folder.to_str().unwrap()), "{error}");
     tracks[0].wait_buffers(20);
     rig.assert_no_bus_error();
@@ -319,7 +325,7 @@ fn a_temporary_folder_that_disappears() {
 
 #[test]
 fn a_disk_that_may_only_be_read() {
-    let Some(disk) = Small::mount("size=400k,ro") else {
+    let Some(disk) = SmallFilesystem::mount("size=400k,ro") else {
         return;
     };
     let (rig, tracks) = rig();

@@ -165,7 +165,7 @@ fn a_converter_that_refuses() {
         .build();
     rig.recorder
         .set_property("mime-type", "audio/webm;codecs=vorbis");
-    let feed = common::harness::Feed::of_caps(&rig.recorder, "audio_%u", caps);
+    let feed = common::harness::PushTrack::of_caps(&rig.recorder, "audio_%u", caps);
     rig.play();
     rig.recorder.start().unwrap();
     for n in 0..100u64 {

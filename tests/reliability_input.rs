@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::{State, init, make_recorder, wait_for};
-use common::order::{self, Model, Seen};
+use common::order::{self, Event, OrderModel};
 use gst::prelude::*;
 use proptest::prelude::*;
 use std::sync::mpsc;
@@ -132,7 +132,7 @@ fn run(kind: &'static str, caps: Vec<&'static str>, steps: Vec<Step>) -> Result<
     pipeline.add(&recorder).unwrap();
     recorder.set_property("stop-timeout", 1_000_000_000u64);
     recorder.set_property("max-memory", 1_000_000u64);
-    let seen = order::follow(&recorder);
+    let seen = order::record_events(&recorder);
     let sink = recorder.request_pad_simple(&format!("{kind}_%u")).unwrap();
     let source = gst::Pad::builder(gst::PadDirection::Src).build();
     source.set_active(true).unwrap();
@@ -195,11 +195,11 @@ fn run(kind: &'static str, caps: Vec<&'static str>, steps: Vec<Step>) -> Result<
     pipeline.set_state(gst::State::Null).unwrap();
     wait_for("the last event", || {
         let seen = seen.lock().unwrap();
-        let count = |what: &Seen| seen.iter().filter(|s| *s == what).count();
-        count(&Seen::Start) == count(&Seen::Stop)
+        let count = |what: &Event| seen.iter().filter(|s| *s == what).count();
+        count(&Event::Start) == count(&Event::Stop)
     });
-    let model = Model::of(&seen.lock().unwrap()).map_err(TestCaseError::fail)?;
-    prop_assert!(!model.on);
+    let model = OrderModel::of(&seen.lock().unwrap()).map_err(TestCaseError::fail)?;
+    prop_assert!(!model.recording);
     prop_assert_eq!(State::of(&recorder), State::Inactive);
     let memory = memory();
     prop_assert!(memory < 1 << 30, "{memory} bytes of memory");

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::disk::{Scenario, child, failed, rig};
+use common::disk::{Scenario, rig, run_with_faults, wait_failed};
 use common::harness::{
     BusMessage, Kind, Recorder, Rig, State, Track, holds_within, media, wait_for,
 };
@@ -19,7 +19,7 @@ const SCENARIOS: [Scenario; 9] = [
     ("location", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
-        let (error, bytes) = failed(&rig, 1);
+        let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
         assert!(error.contains("os error 5"), "{error}");
         outside_goes_on(&rig, &tracks);
@@ -34,7 +34,7 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.set_property("temp-dir", folder);
         rig.recorder.set_property("max-memory", 50_000u64);
         rig.recorder.start().unwrap();
-        let (error, bytes) = failed(&rig, 1);
+        let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(folder), "{error}");
         assert!(error.contains("os error 5"), "{error}");
         outside_goes_on(&rig, &tracks);
@@ -48,7 +48,7 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.start().unwrap();
         tracks[1].wait_buffers(30);
         rig.recorder.stop().unwrap();
-        let (error, bytes) = failed(&rig, 1);
+        let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
         outside_goes_on(&rig, &tracks);
         for path in [path, rig.save("blob.mkv", &bytes)] {
@@ -109,7 +109,7 @@ const SCENARIOS: [Scenario; 9] = [
             "{:?}",
             before.elapsed()
         );
-        let (error, _) = failed(&rig, 1);
+        let (error, _) = wait_failed(&rig, 1);
         assert!(
             before.elapsed() < Duration::from_secs(5),
             "{:?}",
@@ -197,7 +197,7 @@ const SCENARIOS: [Scenario; 9] = [
         let parts = parts(&rig);
         rig.recorder.set_property("sync-interval", 500_000_000u64);
         rig.recorder.start().unwrap();
-        let (error, bytes) = failed(&rig, 1);
+        let (error, bytes) = wait_failed(&rig, 1);
         assert!(error.contains(&path), "{error}");
         assert!(error.contains("os error 5"), "{error}");
         assert_eq!(*parts.lock().unwrap(), [false]);
@@ -252,7 +252,7 @@ fn synchronises_late(rig: &Rig) -> (String, Vec<u8>) {
     });
     let before = Instant::now();
     rig.recorder.stop().unwrap();
-    let (error, bytes) = failed(rig, 1);
+    let (error, bytes) = wait_failed(rig, 1);
     let took = before.elapsed();
     assert!(took < Duration::from_secs(5), "{took:?}");
     for word in ["synchronised", "stop-timeout", "power failure"] {
@@ -300,38 +300,38 @@ fn records_elsewhere(rig: &Rig, tracks: &[Track]) {
 /// What the child does.
 #[test]
 fn under_strace() {
-    common::disk::play(&SCENARIOS);
+    common::disk::run_scenario(&SCENARIOS);
 }
 
 #[test]
 fn location_on_a_device_that_fails() {
-    child("location", "writev:error=EIO:when=6+", Some("a.mkv"));
+    run_with_faults("location", "writev:error=EIO:when=6+", Some("a.mkv"));
 }
 
 #[test]
 fn the_temporary_file_on_a_device_that_fails() {
-    child("temp-dir", "writev:error=EIO:when=6+", None);
+    run_with_faults("temp-dir", "writev:error=EIO:when=6+", None);
 }
 
 #[test]
 fn location_that_cannot_be_completed() {
-    child("patch", "pwrite64:error=EIO:when=1+", Some("a.mkv"));
+    run_with_faults("patch", "pwrite64:error=EIO:when=1+", Some("a.mkv"));
 }
 
 #[test]
 fn location_that_cannot_be_read_back() {
     // Injected calls are counted by thread, and a thread of events may be there for one blob only.
-    child("read back", "pread64:error=EIO", Some("a.mkv"));
+    run_with_faults("read back", "pread64:error=EIO", Some("a.mkv"));
 }
 
 #[test]
 fn location_that_does_not_answer() {
-    child("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
+    run_with_faults("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
 }
 
 #[test]
 fn location_that_is_slow_to_synchronise() {
-    child(
+    run_with_faults(
         "slow to synchronise",
         "fdatasync:delay_enter=2s",
         Some("a.mkv"),
@@ -341,11 +341,11 @@ fn location_that_is_slow_to_synchronise() {
 #[test]
 fn location_that_is_not_synchronised_in_time() {
     let delayed = "fdatasync:delay_enter=6s";
-    child("late to synchronise", delayed, Some("a.mkv"));
-    child("late to synchronise an MP4", delayed, Some("a.mkv"));
+    run_with_faults("late to synchronise", delayed, Some("a.mkv"));
+    run_with_faults("late to synchronise an MP4", delayed, Some("a.mkv"));
 }
 
 #[test]
 fn location_that_cannot_be_synchronised() {
-    child("synchronise", "fdatasync:error=EIO", Some("a.mkv"));
+    run_with_faults("synchronise", "fdatasync:error=EIO", Some("a.mkv"));
 }

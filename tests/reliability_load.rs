@@ -6,7 +6,7 @@ use common::harness::{
     BusMessage, Kind, Recorder, Rig, holds_within, init, make_recorder, media, wait_for,
 };
 use common::judge::decode;
-use common::order::{self, Model, Seen};
+use common::order::{self, Event, OrderModel};
 use common::settings::{long, tenth};
 use gst::prelude::*;
 use std::path::Path;
@@ -415,7 +415,7 @@ fn many(count: usize, line: &str, check: usize) {
                     .link(&pad)
                     .unwrap();
             }
-            (recorder.clone(), order::follow(&recorder), path)
+            (recorder.clone(), order::record_events(&recorder), path)
         })
         .collect();
     pipeline.set_state(gst::State::Playing).unwrap();
@@ -443,7 +443,7 @@ fn many(count: usize, line: &str, check: usize) {
     all("stop");
     for (_, seen, _) in &recorders {
         wait_for("every end", || {
-            seen.lock().unwrap().last() == Some(&Seen::Stop)
+            seen.lock().unwrap().last() == Some(&Event::Stop)
         });
     }
     pipeline.set_state(gst::State::Null).unwrap();
@@ -453,8 +453,8 @@ fn many(count: usize, line: &str, check: usize) {
     );
     for (n, (_, seen, path)) in recorders.iter().enumerate() {
         let seen = seen.lock().unwrap();
-        assert_eq!(Model::of(&seen).unwrap().recordings, 1);
-        assert!(!seen.contains(&Seen::Error), "{n}: {seen:?}");
+        assert_eq!(OrderModel::of(&seen).unwrap().recordings, 1);
+        assert!(!seen.contains(&Event::Error), "{n}: {seen:?}");
         let path = path.to_str().unwrap();
         if n % count.div_ceil(check) == 0 {
             media::assert_plays(path);
@@ -527,7 +527,7 @@ fn a_day_with_thousands_of_pauses() {
         }
         gst::BusSyncReply::Drop
     });
-    let seen = order::follow(&recorder);
+    let seen = order::record_events(&recorder);
     let timecodes = Arc::new(Mutex::new(Vec::new()));
     let noted = timecodes.clone();
     recorder.connect("on-data-available", false, move |args| {
@@ -618,13 +618,13 @@ fn a_day_with_thousands_of_pauses() {
     recorder.stop().unwrap();
     let grown = memory().saturating_sub(half);
     let limit = Instant::now() + Duration::from_secs(120);
-    while seen.lock().unwrap().last() != Some(&Seen::Stop) && Instant::now() < limit {
+    while seen.lock().unwrap().last() != Some(&Event::Stop) && Instant::now() < limit {
         std::thread::sleep(Duration::from_millis(10));
     }
     {
         let seen = seen.lock().unwrap();
-        assert_eq!(Model::of(&seen).unwrap().recordings, 1);
-        let paused = seen.iter().filter(|s| **s == Seen::Pause).count() as u64;
+        assert_eq!(OrderModel::of(&seen).unwrap().recordings, 1);
+        let paused = seen.iter().filter(|s| **s == Event::Pause).count() as u64;
         assert_eq!(paused, pauses);
     }
     let recorded = (pauses + 1) * 12 * SECOND;

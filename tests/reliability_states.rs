@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::{Kind, Recorder, Rig, State, holds_within, media, wait_for};
-use common::order::{self, Model, Seen};
+use common::order::{self, Event, OrderModel};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
@@ -13,10 +13,10 @@ const ACTIONS: [&str; 5] = ["start", "pause", "resume", "stop", "request-data"];
 
 /// Asserts the order of all events so far, and that every recording has ended.
 #[track_caller]
-fn assert_order(seen: &Arc<Mutex<Vec<Seen>>>) -> u64 {
+fn assert_order(seen: &Arc<Mutex<Vec<Event>>>) -> u64 {
     let seen = seen.lock().unwrap();
-    let model = Model::of(&seen).unwrap();
-    assert!(!model.on, "no end: {seen:?}");
+    let model = OrderModel::of(&seen).unwrap();
+    assert!(!model.recording, "no end: {seen:?}");
     model.recordings
 }
 
@@ -31,15 +31,15 @@ fn within<R: Send + 'static>(limit: Duration, what: impl FnOnce() -> R + Send + 
 }
 
 /// Ends what is on and waits until no event comes any more.
-fn settle(rig: &Rig, seen: &Arc<Mutex<Vec<Seen>>>) {
+fn settle(rig: &Rig, seen: &Arc<Mutex<Vec<Event>>>) {
     wait_for("an end", || {
         if rig.recorder.recording_state() != State::Inactive {
             let _ = rig.recorder.stop();
         }
         let seen = seen.lock().unwrap();
-        let count = |what: &Seen| seen.iter().filter(|s| *s == what).count();
-        count(&Seen::Start) > 0
-            && count(&Seen::Start) == count(&Seen::Stop)
+        let count = |what: &Event| seen.iter().filter(|s| *s == what).count();
+        count(&Event::Start) > 0
+            && count(&Event::Start) == count(&Event::Stop)
             && rig.recorder.recording_state() == State::Inactive
     });
 }
@@ -57,7 +57,7 @@ fn any_action_from_any_handler() {
         "encoder-setup",
     ] {
         let (rig, tracks) = Rig::live(1, 0);
-        let seen = order::follow(&rig.recorder);
+        let seen = order::record_events(&rig.recorder);
         let next = AtomicUsize::new(0);
         // Some handlers are called by the actions that they call: the list ends.
         rig.recorder.connect(signal, false, move |args| {
@@ -89,7 +89,7 @@ fn any_action_from_probes_on_the_recorders_own_pads() {
         gst::PadProbeType::EVENT_BOTH,
     ] {
         let (rig, tracks) = Rig::live(1, 1);
-        let seen = order::follow(&rig.recorder);
+        let seen = order::record_events(&rig.recorder);
         let inside = AtomicBool::new(false);
         let next = AtomicUsize::new(0);
         let weak = rig.recorder.downgrade();
@@ -133,7 +133,7 @@ fn null_from_any_handler_does_not_wait_for_itself() {
         "encoder-setup",
     ] {
         let (rig, tracks) = Rig::live(1, 1);
-        let seen = order::follow(&rig.recorder);
+        let seen = order::record_events(&rig.recorder);
         let pipeline = rig.pipeline.downgrade();
         let (took, taken) = mpsc::channel();
         let once = AtomicBool::new(false);
@@ -159,7 +159,7 @@ fn null_from_any_handler_does_not_wait_for_itself() {
         );
         drop(tracks);
         wait_for("the last event", || {
-            seen.lock().unwrap().last() == Some(&Seen::Stop)
+            seen.lock().unwrap().last() == Some(&Event::Stop)
         });
         assert_eq!(assert_order(&seen), 1, "{signal}");
     }
@@ -168,7 +168,7 @@ fn null_from_any_handler_does_not_wait_for_itself() {
 #[test]
 fn null_while_the_encoder_is_built() {
     let (rig, _tracks) = Rig::live(1, 1);
-    let seen = order::follow(&rig.recorder);
+    let seen = order::record_events(&rig.recorder);
     let (entered, building) = mpsc::channel();
     let entered = Mutex::new(entered);
     rig.recorder.connect("encoder-setup", false, move |_| {
@@ -204,7 +204,7 @@ fn null_after_a_refused_start_does_not_wait() {
 #[test]
 fn removed_from_a_running_pipeline() {
     let (rig, tracks) = Rig::live(1, 1);
-    let seen = order::follow(&rig.recorder);
+    let seen = order::record_events(&rig.recorder);
     let path = rig.path("removed.webm");
     rig.recorder.set_property("location", &path);
     rig.recorder.start().unwrap();

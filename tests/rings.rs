@@ -3,7 +3,7 @@
 mod common;
 
 use common::app::{App, DEADLINE, holds_within, temp_location};
-use common::disk::Small;
+use common::disk::SmallFilesystem;
 use common::judge::{parts, samples};
 use gst::prelude::*;
 use gstmediarecorder::ErrorCode;
@@ -225,7 +225,7 @@ fn an_index_at_the_end_is_no_more_than_may_be() {
 
 #[test]
 fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
-    let Some(disk) = Small::mount("size=2m") else {
+    let Some(disk) = SmallFilesystem::mount("size=2m") else {
         return;
     };
     let least = 1_000_000u64;
@@ -262,7 +262,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
 
 #[test]
 fn the_oldest_files_go_before_the_disk_has_less_free() {
-    let Some(disk) = Small::mount("size=3m") else {
+    let Some(disk) = SmallFilesystem::mount("size=3m") else {
         return;
     };
     let least = 1_000_000u64;

@@ -65,7 +65,7 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
         fields.set_duration(gst::ClockTime::from_mseconds(10));
         feed.push(buffer);
     }
-    feed.settle();
+    feed.wait_taken();
     rig.recorder.stop().unwrap();
     rig.wait_recording(1);
     rig.assert_quiet_bus();

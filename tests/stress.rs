@@ -3,7 +3,7 @@
 mod common;
 
 use common::harness::{Recorder, init, make_recorder};
-use common::order::{self, Model};
+use common::order::{self, OrderModel};
 use common::settings::{Rng, long};
 use gst::prelude::*;
 use std::process::Command;
@@ -238,7 +238,7 @@ fn stress(time: Duration, patience: Duration) {
         sinks.push(pad);
     }
 
-    let seen = order::follow(&recorder);
+    let seen = order::record_events(&recorder);
     let errors = Arc::new(Mutex::new(Vec::new()));
     let started = Arc::new(AtomicU64::new(0));
     let over = Arc::new(AtomicBool::new(false));
@@ -343,9 +343,9 @@ fn stress(time: Duration, patience: Duration) {
     places.over.store(true, Ordering::SeqCst);
 
     let seen = seen.lock().unwrap();
-    let model = Model::of(&seen).unwrap();
+    let model = OrderModel::of(&seen).unwrap();
     assert!(
-        !model.on,
+        !model.recording,
         "the last recording has no end: {:?}",
         seen.last()
     );

@@ -51,7 +51,7 @@ fn record(first: u64, chunk: u64, chunks: u64, calls: &[(u64, &str)]) -> Record 
         let utc = gst::ClockTime::from_nseconds(SCENE) + time(from);
         gst::ReferenceTimestampMeta::add(fields, &unix, utc, None);
         feed.push(buffer);
-        feed.settle();
+        feed.wait_taken();
         for (_, action) in calls.iter().filter(|(at, _)| *at == n) {
             let error: Option<glib::Error> = rig.recorder.emit_by_name(action, &[]);
             assert!(error.is_none(), "{action}: {error:?}");

@@ -6,7 +6,7 @@ use common::harness::feed::advance_all;
 use common::harness::log::{check_recording, kinds, recordings};
 use common::harness::media::{assert_plays, sound};
 use common::harness::{
-    BusMessage, Feed, Kind, QUIET, Recorder, Rig, State, assert_error, code, expect_error,
+    BusMessage, Kind, PushTrack, QUIET, Recorder, Rig, State, assert_error, code, expect_error,
     make_recorder,
 };
 use gst::prelude::*;
@@ -336,7 +336,7 @@ fn buffers_without_stamps_and_of_odd_sizes_do_no_harm() {
     let rig = Rig::new();
     rig.play();
     let good = rig.feed_audio();
-    let odd = Feed::of_caps(
+    let odd = PushTrack::of_caps(
         &rig.recorder,
         "audio_%u",
         gst::Caps::builder("audio/x-raw")
@@ -352,7 +352,7 @@ fn buffers_without_stamps_and_of_odd_sizes_do_no_harm() {
         odd.push(gst::Buffer::from_mut_slice(vec![0u8; size]));
     }
     advance_all(&[&good], SECOND);
-    odd.settle();
+    odd.wait_taken();
     // Ended by the recorder or by us: either way whole.
     if let Err(error) = rig.recorder.stop() {
         assert_error(&error, code::INVALID_STATE);

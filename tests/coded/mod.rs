@@ -5,7 +5,7 @@
 pub mod drive;
 
 use crate::common::app::{App, init};
-use crate::common::harness::{Feed, media};
+use crate::common::harness::{PushTrack, media};
 use crate::common::judge::kept::Kept;
 use crate::common::signal::{AudioSignal, tag};
 use gst::prelude::*;
@@ -111,7 +111,7 @@ fn is_header(buffer: &gst::BufferRef, caps: &gst::Caps) -> bool {
 
 /// A stream on its way into a recorder.
 pub struct Playing {
-    pub feed: Feed,
+    pub feed: PushTrack,
     caps: gst::Caps,
     rest: VecDeque<gst::Buffer>,
     pub all: Vec<gst::Buffer>,
@@ -120,7 +120,7 @@ pub struct Playing {
 impl Playing {
     pub fn new(app: &App, template: &str, coded: Coded) -> Self {
         Playing {
-            feed: Feed::of_caps(&app.recorder, template, coded.caps.clone()),
+            feed: PushTrack::of_caps(&app.recorder, template, coded.caps.clone()),
             caps: coded.caps,
             rest: coded.buffers.iter().cloned().collect(),
             all: coded.buffers,
@@ -178,7 +178,7 @@ pub fn play_until(streams: &mut [&mut Playing], from: u64, time: u64) {
             stream.push_until(now);
         }
         for stream in streams.iter() {
-            stream.feed.settle();
+            stream.feed.wait_taken();
         }
     }
 }

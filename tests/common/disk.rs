@@ -17,7 +17,7 @@ pub fn rig() -> (Rig, Vec<Track>) {
 }
 
 /// Waits for a recording that fails by itself, and gives error text and bytes.
-pub fn failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
+pub fn wait_failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
     let events = rig.wait_recording(recording);
     let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
     assert!(
@@ -32,9 +32,9 @@ pub fn failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
 }
 
 /// A small file system of its own, where mounting is allowed.
-pub struct Small(tempfile::TempDir);
+pub struct SmallFilesystem(tempfile::TempDir);
 
-impl Small {
+impl SmallFilesystem {
     pub fn mount(options: &str) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let mounted = Command::new("mount")
@@ -45,7 +45,7 @@ impl Small {
         if !mounted {
             skipped("a disk that fills, or may only be read: nothing can be mounted here");
         }
-        mounted.then_some(Small(folder))
+        mounted.then_some(SmallFilesystem(folder))
     }
 
     pub fn path(&self) -> &Path {
@@ -53,7 +53,7 @@ impl Small {
     }
 }
 
-impl Drop for Small {
+impl Drop for SmallFilesystem {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg("-l").arg(self.path()).status();
     }
@@ -117,7 +117,7 @@ const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
 pub type Scenario = (&'static str, fn(&Path));
 
 /// What the test `under_strace` does in a child: one of these scenarios.
-pub fn play(scenarios: &[Scenario]) {
+pub fn run_scenario(scenarios: &[Scenario]) {
     let (Ok(scenario), Some(folder)) = (std::env::var(SCENARIO), std::env::var_os(FOLDER)) else {
         return;
     };
@@ -127,7 +127,7 @@ pub fn play(scenarios: &[Scenario]) {
 
 /// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is
 /// named (what has no name cannot be).
-pub fn child(scenario: &str, injected: &str, file: Option<&str>) {
+pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
     if !may_trace() {
         return skipped("disks that fail: processes cannot be traced here");
     }

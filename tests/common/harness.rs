@@ -7,7 +7,7 @@ pub mod media;
 pub mod plugin;
 pub mod source;
 
-pub use feed::Feed;
+pub use feed::PushTrack;
 pub use log::{BusMessage, Event, Kind, Log, State};
 pub use source::Track;
 
@@ -240,23 +240,23 @@ impl Rig {
     }
 
     /// A track whose every buffer the test hands over: sound whose samples count up.
-    pub fn feed_audio(&self) -> Feed {
-        Feed::audio(&self.recorder, false)
+    pub fn feed_audio(&self) -> PushTrack {
+        PushTrack::audio(&self.recorder, false)
     }
 
     /// A track whose every buffer the test hands over: pictures at 25 frames per second.
-    pub fn feed_video(&self) -> Feed {
-        Feed::video(&self.recorder, false)
+    pub fn feed_video(&self) -> PushTrack {
+        PushTrack::video(&self.recorder, false)
     }
 
     /// As [`Rig::feed_audio`], but not even its caps come before its first buffer is handed over.
-    pub fn late_audio(&self) -> Feed {
-        Feed::audio(&self.recorder, true)
+    pub fn late_audio(&self) -> PushTrack {
+        PushTrack::audio(&self.recorder, true)
     }
 
     /// As [`Rig::feed_video`], but not even its caps come before its first buffer is handed over.
-    pub fn late_video(&self) -> Feed {
-        Feed::video(&self.recorder, true)
+    pub fn late_video(&self) -> PushTrack {
+        PushTrack::video(&self.recorder, true)
     }
 
     /// Goes to PLAYING and waits until something came out of every source.

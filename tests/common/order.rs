@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 /// What came, in order.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Seen {
+pub enum Event {
     Start,
     Pause,
     Resume,
@@ -22,9 +22,9 @@ pub enum Seen {
 
 /// What the order of the events has to be, of one recording after the other.
 #[derive(Default)]
-pub struct Model {
+pub struct OrderModel {
     /// A recording is on.
-    pub on: bool,
+    pub recording: bool,
     paused: bool,
     failed: bool,
     blobs: Vec<(u64, u64, u64)>,
@@ -34,9 +34,9 @@ pub struct Model {
     pub recordings: u64,
 }
 
-impl Model {
+impl OrderModel {
     /// The next event.
-    pub fn take(&mut self, seen: &Seen) -> Result<(), String> {
+    pub fn accept(&mut self, seen: &Event) -> Result<(), String> {
         let check = |holds: bool, what: &str| {
             if holds {
                 Ok(())
@@ -46,30 +46,30 @@ impl Model {
         };
         let was_data = std::mem::take(&mut self.last_was_data);
         check(
-            self.on != (*seen == Seen::Start),
+            self.recording != (*seen == Event::Start),
             "on-start once, and first",
         )?;
         check(
-            !self.failed || matches!(seen, Seen::Data { .. } | Seen::Stop),
+            !self.failed || matches!(seen, Event::Data { .. } | Event::Stop),
             "after an error, only the last blob and the end",
         )?;
         match seen {
-            Seen::Start => {
-                *self = Model {
-                    on: true,
+            Event::Start => {
+                *self = OrderModel {
+                    recording: true,
                     recordings: self.recordings,
-                    ..Model::default()
+                    ..OrderModel::default()
                 }
             }
-            Seen::Pause => {
+            Event::Pause => {
                 check(!self.paused, "paused twice")?;
                 self.paused = true;
             }
-            Seen::Resume => {
+            Event::Resume => {
                 check(self.paused, "resumed what was not paused")?;
                 self.paused = false;
             }
-            Seen::Data {
+            Event::Data {
                 offset,
                 end,
                 pts,
@@ -84,10 +84,10 @@ impl Model {
                 self.blobs_after_error += u32::from(self.failed);
                 check(self.blobs_after_error <= 1, "one blob after an error")?;
             }
-            Seen::Error => self.failed = true,
-            Seen::Stop => {
+            Event::Error => self.failed = true,
+            Event::Stop => {
                 check(was_data, "a blob comes right before the end")?;
-                self.on = false;
+                self.recording = false;
                 self.failed = false;
                 self.recordings += 1;
             }
@@ -96,12 +96,12 @@ impl Model {
     }
 }
 
-impl Model {
+impl OrderModel {
     /// What `seen` has led to, or what is wrong with it.
-    pub fn of(seen: &[Seen]) -> Result<Self, String> {
-        let mut model = Model::default();
+    pub fn of(seen: &[Event]) -> Result<Self, String> {
+        let mut model = OrderModel::default();
         for (index, event) in seen.iter().enumerate() {
-            if let Err(what) = model.take(event) {
+            if let Err(what) = model.accept(event) {
                 let around = &seen[index.saturating_sub(12)..(index + 3).min(seen.len())];
                 return Err(format!("event {index}: {what}; around it: {around:#?}"));
             }
@@ -111,14 +111,14 @@ impl Model {
 }
 
 /// Notes the events of a recorder.
-pub fn follow(recorder: &gst::Element) -> Arc<Mutex<Vec<Seen>>> {
-    let all = Arc::<Mutex<Vec<Seen>>>::default();
+pub fn record_events(recorder: &gst::Element) -> Arc<Mutex<Vec<Event>>> {
+    let all = Arc::<Mutex<Vec<Event>>>::default();
     for (signal, what) in [
-        ("on-start", Seen::Start),
-        ("on-pause", Seen::Pause),
-        ("on-resume", Seen::Resume),
-        ("on-error", Seen::Error),
-        ("on-stop", Seen::Stop),
+        ("on-start", Event::Start),
+        ("on-pause", Event::Pause),
+        ("on-resume", Event::Resume),
+        ("on-error", Event::Error),
+        ("on-stop", Event::Stop),
     ] {
         let all = all.clone();
         recorder.connect(signal, false, move |_| {
@@ -130,7 +130,7 @@ pub fn follow(recorder: &gst::Element) -> Arc<Mutex<Vec<Seen>>> {
     recorder.connect("on-data-available", false, move |args| {
         let sample: gst::Sample = args[1].get().unwrap();
         let buffer = sample.buffer().unwrap();
-        seen.lock().unwrap().push(Seen::Data {
+        seen.lock().unwrap().push(Event::Data {
             offset: buffer.offset(),
             end: buffer.offset_end(),
             pts: buffer.pts().unwrap().nseconds(),

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 const FRAME: u64 = 1_000_000_000 / 30;
 
 /// A recorder that keeps the past of live sources.
-pub struct Bench {
+pub struct PreRecorder {
     pub outer: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
@@ -20,7 +20,7 @@ pub struct Bench {
     pub keys: tag::FrameLog,
 }
 
-impl Bench {
+impl PreRecorder {
     /// Recordings go to `0.EXTENSION` and so on.
     pub fn new(mime_type: &str, extension: &str, past: u64) -> Self {
         let directory = tempfile::tempdir().unwrap();

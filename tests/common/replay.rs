@@ -14,7 +14,7 @@ pub const PAGE: usize = 4096;
 
 /// What a system call does.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
+pub enum Operation {
     /// These bytes at this offset.
     Write(usize, Vec<u8>),
     /// All that was written before this call began (an index) is on the disk.
@@ -23,21 +23,21 @@ pub enum What {
 
 /// A system call that has returned.
 #[derive(Debug, Clone)]
-pub struct Call {
+pub struct Syscall {
     /// The file or directory.
     pub path: PathBuf,
     /// When it began, in seconds since 1970.
     pub at: f64,
     /// How long it took at the most, in seconds, where another thread made a call meanwhile; 0 otherwise.
     pub lasts: f64,
-    pub what: What,
+    pub operation: Operation,
 }
 
-impl Call {
+impl Syscall {
     pub fn write(&self) -> Option<(usize, &Vec<u8>)> {
-        match &self.what {
-            What::Write(at, bytes) => Some((*at, bytes)),
-            What::Sync(_) => None,
+        match &self.operation {
+            Operation::Write(at, bytes) => Some((*at, bytes)),
+            Operation::Sync(_) => None,
         }
     }
 }
@@ -50,7 +50,7 @@ fn unhex(text: &str) -> Vec<u8> {
 }
 
 /// The calls in a log that [`super::disk::traced`] has made, in the order in which they returned.
-pub fn parse(log: &str) -> Vec<Call> {
+pub fn parse(log: &str) -> Vec<Syscall> {
     let mut calls = Vec::new();
     let mut ends = BTreeMap::new();
     // Of calls that have not returned: by thread, when they began, and after how many others.
@@ -78,35 +78,35 @@ pub fn parse(log: &str) -> Vec<Call> {
             quoted.flat_map(unhex).collect::<Vec<_>>()
         };
         let end: &mut usize = ends.entry(path.clone()).or_default();
-        let what = match name {
-            "write" | "writev" => What::Write(*end, bytes()),
+        let operation = match name {
+            "write" | "writev" => Operation::Write(*end, bytes()),
             "pwrite64" => {
                 let places = rest.rsplit_once('"').unwrap().1;
                 let place = places.split([',', ')']).nth(2).unwrap().trim();
-                What::Write(place.parse().unwrap(), bytes())
+                Operation::Write(place.parse().unwrap(), bytes())
             }
-            "fsync" | "fdatasync" => What::Sync(begun.1),
+            "fsync" | "fdatasync" => Operation::Sync(begun.1),
             other => panic!("{other}"),
         };
-        if let What::Write(at, bytes) = &what {
+        if let Operation::Write(at, bytes) = &operation {
             *end = (*end).max(at + bytes.len());
         }
-        calls.push(Call {
+        calls.push(Syscall {
             path,
             at: begun.0,
             lasts: now - begun.0,
-            what,
+            operation,
         });
     }
     calls
 }
 
 /// Those on one file.
-pub fn on(calls: &[Call], path: &Path) -> Vec<Call> {
-    let of_file = |call: &&Call| call.path == path;
+pub fn calls_on(calls: &[Syscall], path: &Path) -> Vec<Syscall> {
+    let of_file = |call: &&Syscall| call.path == path;
     let mut found: Vec<_> = calls.iter().filter(of_file).cloned().collect();
     for call in &mut found {
-        if let What::Sync(begun) = &mut call.what {
+        if let Operation::Sync(begun) = &mut call.operation {
             *begun = calls[..*begun].iter().filter(of_file).count();
         }
     }
@@ -121,12 +121,12 @@ pub fn apply(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
 
 /// What is on the disk when the power goes after the first `count` of the calls, which are all on one file: as chance
 /// has it.
-pub fn crash(calls: &[Call], count: usize, chance: &mut Rng) -> Vec<u8> {
+pub fn after_power_cut(calls: &[Syscall], count: usize, chance: &mut Rng) -> Vec<u8> {
     let synchronised = calls[..count]
         .iter()
-        .filter_map(|call| match call.what {
-            What::Sync(begun) => Some(begun),
-            What::Write(..) => None,
+        .filter_map(|call| match call.operation {
+            Operation::Sync(begun) => Some(begun),
+            Operation::Write(..) => None,
         })
         .max();
     let (mut disk, mut memory) = (Vec::new(), Vec::new());

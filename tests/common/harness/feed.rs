@@ -31,7 +31,7 @@ struct Progress {
 }
 
 /// A hand-fed track.
-pub struct Feed {
+pub struct PushTrack {
     /// The recorder's pad.
     pub pad: gst::Pad,
     video: bool,
@@ -43,7 +43,7 @@ pub struct Feed {
     introduction: Mutex<Vec<gst::Event>>,
 }
 
-impl Feed {
+impl PushTrack {
     pub(super) fn audio(recorder: &gst::Element, late: bool) -> Self {
         let caps = gst::Caps::builder("audio/x-raw")
             .field("format", "S16LE")
@@ -51,7 +51,7 @@ impl Feed {
             .field("rate", RATE as i32)
             .field("channels", 1i32)
             .build();
-        Feed::new(recorder, "audio_%u", caps, late)
+        PushTrack::new(recorder, "audio_%u", caps, late)
     }
 
     pub(super) fn video(recorder: &gst::Element, late: bool) -> Self {
@@ -63,12 +63,12 @@ impl Feed {
             .field("interlace-mode", "progressive")
             .field("pixel-aspect-ratio", gst::Fraction::new(1, 1))
             .build();
-        Feed::new(recorder, "video_%u", caps, late)
+        PushTrack::new(recorder, "video_%u", caps, late)
     }
 
-    /// A track of caps that the test chooses; its buffers come by [`Feed::push`].
+    /// A track of caps that the test chooses; its buffers come by [`PushTrack::push`].
     pub fn of_caps(recorder: &gst::Element, template: &str, caps: gst::Caps) -> Self {
-        Feed::new(recorder, template, caps, false)
+        PushTrack::new(recorder, template, caps, false)
     }
 
     fn new(recorder: &gst::Element, template: &str, caps: gst::Caps, late: bool) -> Self {
@@ -109,7 +109,7 @@ impl Feed {
             }
         });
 
-        let feed = Feed {
+        let feed = PushTrack {
             pad: sink,
             video,
             items,
@@ -188,12 +188,12 @@ impl Feed {
     #[track_caller]
     pub fn advance(&self, duration: gst::ClockTime) {
         self.queue_media(duration);
-        self.settle();
+        self.wait_taken();
     }
 
     /// Waits until everything handed over is taken.
     #[track_caller]
-    pub fn settle(&self) {
+    pub fn wait_taken(&self) {
         let (progress, moved) = &*self.progress;
         let (progress, result) = moved
             .wait_timeout_while(progress.lock().unwrap(), DEADLINE, |p| p.taken < p.queued)
@@ -208,7 +208,7 @@ impl Feed {
     }
 
     /// Whether everything handed over is taken.
-    pub fn settled(&self) -> bool {
+    pub fn all_taken(&self) -> bool {
         let progress = self.progress.0.lock().unwrap();
         progress.taken == progress.queued
     }
@@ -221,12 +221,12 @@ impl Feed {
 
 /// Hands the same `duration` over on several tracks at once and waits until all is taken.
 #[track_caller]
-pub fn advance_all(feeds: &[&Feed], duration: gst::ClockTime) {
+pub fn advance_all(feeds: &[&PushTrack], duration: gst::ClockTime) {
     for feed in feeds {
         feed.queue_media(duration);
     }
     for feed in feeds {
-        feed.settle();
+        feed.wait_taken();
     }
 }
 
