@@ -1,4 +1,4 @@
-//! The application around the recorder: a pipeline, calls of actions, and what the bus says.
+//! An application: a pipeline around the recorder, calls of its actions, and the messages on its bus.
 
 pub use super::harness::{DEADLINE, holds_within, init};
 use super::signal::{AudioSignal, tag};
@@ -9,25 +9,25 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Raw audio and video that nothing has to convert.
+/// Raw audio and video that needs no conversion.
 pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 pub const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 
-/// A directory for one recording, and its file, or the pattern of its files.
+/// A temporary directory, and in it the location of a recording, or the pattern of its files.
 pub fn temp_location(name: &str) -> (tempfile::TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join(name);
     (directory, path)
 }
 
-/// Calls an action that has to succeed. Safe from any thread.
+/// Calls an action that has to succeed. May be called from any thread.
 pub fn act(recorder: &gst::Element, action: &str) {
     if let Some(error) = recorder.emit_by_name::<Option<glib::Error>>(action, &[]) {
         panic!("{action}: {error}");
     }
 }
 
-/// Calls actions from the source's own thread, each before the buffer with its number goes on.
+/// Calls actions from the streaming thread, each before the buffer with the given number is pushed.
 pub fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'static str)>) -> Steps {
     let done = Steps::default();
     let result = done.clone();
@@ -47,10 +47,10 @@ pub fn script(pad: &gst::Pad, recorder: &gst::Element, steps: Vec<(usize, &'stat
     result
 }
 
-/// The actions that were called, with the stamps of the buffers before which they were.
+/// The actions called, with the PTS of the buffers that followed.
 pub type Steps = Arc<Mutex<Vec<(&'static str, u64)>>>;
 
-/// An event of the recorder, from the bus.
+/// An event of the recorder, received on the bus.
 #[derive(Clone, Debug)]
 pub struct BusEvent {
     /// `start`, `pause`, …
@@ -59,7 +59,7 @@ pub struct BusEvent {
     pub fields: gst::Structure,
 }
 
-/// A pipeline with a recorder in it.
+/// A pipeline with a recorder.
 #[derive(Debug)]
 pub struct App {
     pub pipeline: gst::Pipeline,
@@ -98,17 +98,17 @@ impl App {
             .expect("a request pad")
     }
 
-    /// Adds elements written as in `gst-launch`, and gives the pad that is left over.
+    /// Adds elements, described as for `gst-launch`, and returns the unlinked source pad.
     pub fn source(&self, description: &str) -> gst::Pad {
-        // A line cannot end in caps.
+        // A description cannot end in caps.
         let line = format!("{description} ! identity");
         let bin =
             gst::parse::bin_from_description_with_name(&line, true, "").expect("a description");
         self.pipeline.add(&bin).expect("a new bin");
-        bin.static_pad("src").expect("one source pad is left over")
+        bin.static_pad("src").expect("one unlinked source pad")
     }
 
-    /// Live audio and video that tell their own time, flowing in PLAYING.
+    /// Adds live audio and video tagged with their running time, and goes to PLAYING.
     pub fn live(&self) -> (tag::SampleClock, tag::FrameLog) {
         let audio = self.source(&format!(
             "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
@@ -124,7 +124,7 @@ impl App {
         (clock, log)
     }
 
-    /// Audio whose samples are counted, on a pad of the recorder; so many buffers of 10 ms, or for ever.
+    /// Adds audio with numbered samples: this many buffers of 10 ms, or unlimited.
     pub fn counted(&self, live: bool, buffers: Option<u32>) -> (gst::Pad, tag::SampleClock) {
         let number = buffers.map_or_else(String::new, |number| format!("num-buffers={number}"));
         let source = self.source(&format!(
@@ -135,7 +135,7 @@ impl App {
         (source, clock)
     }
 
-    /// Adds elements written as in `gst-launch`, with a pad at either end.
+    /// Adds elements, described as for `gst-launch`, with an unlinked pad at both ends.
     pub fn section(&self, description: &str) -> gst::Element {
         let bin = gst::parse::bin_from_description_with_name(description, true, "")
             .expect("a description");
@@ -147,7 +147,7 @@ impl App {
         self.pipeline.set_state(state).expect("the state changes");
     }
 
-    /// Calls an action that has to succeed; running time in nanoseconds before and after the call.
+    /// Calls an action that has to succeed; returns the running times before and after the call, in nanoseconds.
     pub fn act(&self, action: &str) -> (u64, u64) {
         let before = self.running_time();
         act(&self.recorder, action);
@@ -160,7 +160,7 @@ impl App {
             .map_or(0, gst::ClockTime::nseconds)
     }
 
-    /// Waits on the pipeline's clock (a real one) until this running time.
+    /// Waits until the pipeline's clock, which must be a real one, reaches this running time.
     pub fn wait_running_time(&self, time: u64) {
         let clock = self.pipeline.clock().expect("a clock in PLAYING");
         let base = self.pipeline.base_time().expect("a base time in PLAYING");
@@ -169,7 +169,7 @@ impl App {
             .wait();
     }
 
-    /// Takes what the bus has; an ERROR fails the test.
+    /// Handles one bus message; an ERROR fails the test.
     fn poll_bus(&self, patience: Duration) {
         let patience = gst::ClockTime::from_nseconds(patience.as_nanos() as u64);
         let Some(message) = self.bus.timed_pop(patience) else {
@@ -194,7 +194,9 @@ impl App {
                 if let (Some(name), Some(fields)) = (name, fields) {
                     let event = BusEvent {
                         name: name.to_string(),
-                        running_time: fields.get("running-time").expect("every event has it"),
+                        running_time: fields
+                            .get("running-time")
+                            .expect("every event has a running time"),
                         fields: fields.to_owned(),
                     };
                     self.events.borrow_mut().push(event);
@@ -204,7 +206,7 @@ impl App {
         }
     }
 
-    /// Waits until `condition` holds, hearing the bus; fails the test at the deadline.
+    /// Waits until `condition` holds, while handling bus messages; fails the test at the deadline.
     #[track_caller]
     fn wait_until(&self, what: &str, condition: impl Fn() -> bool) {
         let end = Instant::now() + DEADLINE;
@@ -212,7 +214,7 @@ impl App {
             let left = end.saturating_duration_since(Instant::now());
             assert!(
                 !left.is_zero(),
-                "no {what}; heard: {:?}, warned: {:?}",
+                "no {what}; events: {:?}, warnings: {:?}",
                 self.events
                     .borrow()
                     .iter()
@@ -224,7 +226,7 @@ impl App {
         }
     }
 
-    /// Waits for the event `name` to have come `count` times.
+    /// Waits until the event `name` has been received `count` times.
     #[track_caller]
     pub fn wait_for(&self, name: &str, count: usize) {
         self.wait_until(name, || {
@@ -237,13 +239,13 @@ impl App {
         });
     }
 
-    /// Waits for EOS of the whole pipeline.
+    /// Waits for the pipeline's EOS.
     #[track_caller]
     pub fn wait_eos(&self) {
         self.wait_until("EOS", || *self.ended.borrow());
     }
 
-    /// Everything heard so far, what is still on the bus included.
+    /// All events so far, including those still on the bus.
     pub fn events(&self) -> Vec<BusEvent> {
         while self.bus.have_pending() {
             self.poll_bus(Duration::ZERO);
@@ -256,7 +258,7 @@ impl App {
         self.warnings.borrow().clone()
     }
 
-    /// TRUE if EOS has come on the bus.
+    /// TRUE if EOS has been received on the bus.
     pub fn has_eos(&self) -> bool {
         self.events();
         *self.ended.borrow()
@@ -271,7 +273,7 @@ impl App {
             .collect()
     }
 
-    /// What should be in the only recording made.
+    /// What the only recording should contain.
     pub fn kept(&self) -> super::judge::kept::Kept {
         let cuts = self.cuts();
         super::judge::kept::Kept::from_cuts(cuts.iter().map(|(n, t)| (n.as_str(), *t)))

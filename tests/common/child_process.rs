@@ -1,10 +1,10 @@
-//! Programs that run beside a test and must not outlive it.
+//! Child processes that must not outlive the test.
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// Has the kernel kill the program when the thread that starts it ends, even by an abort (as a fatal
-/// warning does), which runs no `Drop`: whoever reads this process's output would wait for an orphan to close it.
+/// Makes the kernel kill the child when the thread that spawned it ends. An abort, such as that of a fatal
+/// warning, runs no `Drop`, and whoever reads this process's output would wait for the orphan to close it.
 pub fn kill_with_test(command: &mut Command) -> &mut Command {
     // SAFETY: prctl is async-signal-safe, and nothing else is called between fork and exec.
     unsafe {

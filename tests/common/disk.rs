@@ -1,4 +1,4 @@
-//! Recordings for disks that fail.
+//! Recordings on failing disks.
 
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
@@ -8,7 +8,7 @@ use gst::prelude::*;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Sound as it is: much of it, and any end of it can be played.
+/// Uncompressed audio: a lot of data, and playable from any prefix of the file.
 pub fn rig() -> (Rig, Vec<Track>) {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder
@@ -16,7 +16,7 @@ pub fn rig() -> (Rig, Vec<Track>) {
     (rig, tracks)
 }
 
-/// Waits for a recording that fails by itself, and gives error text and bytes.
+/// Waits for a recording that ends by an error; returns the error message and the bytes.
 pub fn wait_failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
     let events = rig.wait_recording(recording);
     let kinds: Vec<_> = events.iter().map(|e| e.kind).collect();
@@ -31,7 +31,7 @@ pub fn wait_failed(rig: &Rig, recording: usize) -> (String, Vec<u8>) {
     (error.message().to_owned(), bytes)
 }
 
-/// A small file system of its own, where mounting is allowed.
+/// A small file system, where mounting is permitted.
 pub struct SmallFilesystem(tempfile::TempDir);
 
 impl SmallFilesystem {
@@ -43,7 +43,7 @@ impl SmallFilesystem {
             .output()
             .is_ok_and(|output| output.status.success());
         if !mounted {
-            skipped("a disk that fills, or may only be read: nothing can be mounted here");
+            skipped("full and read-only disks: mounting is not permitted");
         }
         mounted.then_some(SmallFilesystem(folder))
     }
@@ -59,7 +59,7 @@ impl Drop for SmallFilesystem {
     }
 }
 
-/// Containers may forbid it.
+/// Containers may forbid ptrace.
 pub fn may_trace() -> bool {
     let tried = Command::new("strace")
         .args(["-o", "/dev/null", "true"])
@@ -70,8 +70,8 @@ pub fn may_trace() -> bool {
     !denied
 }
 
-/// Runs `child` and logs its system calls of these names on these files and directories, for [`super::replay::parse`];
-/// `None` where that is not allowed.
+/// Runs `child` and logs these system calls on these files and directories, for [`super::replay::parse`]; `None`
+/// where tracing is not permitted.
 pub fn traced(child: &Command, files: &[&Path], calls: &str) -> Option<String> {
     if !may_trace() {
         return None;
@@ -109,14 +109,14 @@ pub fn traced(child: &Command, files: &[&Path], calls: &str) -> Option<String> {
     Some(std::fs::read_to_string(log.path()).unwrap())
 }
 
-/// Tells the child what to do, and where.
+/// Pass the scenario and its directory to the child process.
 const SCENARIO: &str = "MEDIARECORDER_IO_SCENARIO";
 const FOLDER: &str = "MEDIARECORDER_IO_FOLDER";
 
-/// A scenario of the child's.
+/// A scenario that runs in a child process.
 pub type Scenario = (&'static str, fn(&Path));
 
-/// What the test `under_strace` does in a child: one of these scenarios.
+/// The body of the test `under_strace`: in a child process, runs the requested scenario.
 pub fn run_scenario(scenarios: &[Scenario]) {
     let (Ok(scenario), Some(folder)) = (std::env::var(SCENARIO), std::env::var_os(FOLDER)) else {
         return;
@@ -125,11 +125,11 @@ pub fn run_scenario(scenarios: &[Scenario]) {
     known.unwrap().1(&PathBuf::from(folder));
 }
 
-/// Runs a scenario in a child whose system calls fare as `injected` says; only those on `file`, if one is
-/// named (what has no name cannot be).
+/// Runs a scenario in a child process with faults injected into its system calls as `injected` describes, only for
+/// `file` if given. (Unnamed temporary files cannot be selected.)
 pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
     if !may_trace() {
-        return skipped("disks that fail: processes cannot be traced here");
+        return skipped("failing disks: tracing is not permitted");
     }
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path().canonicalize().unwrap();
@@ -160,9 +160,9 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
         .output()
         .unwrap();
     let calls = std::fs::read_to_string(log.path()).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{scenario}: {said}\n{calls}");
-    // A call that is still held up when the process ends has no result.
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{scenario}: {stderr}\n{calls}");
+    // A call that still blocks when the process ends has no result.
     let hit = |line: &str| {
         ["INJECTED", "DELAYED", "= ?"]
             .iter()
@@ -170,12 +170,12 @@ pub fn run_with_faults(scenario: &str, injected: &str, file: Option<&str>) {
     };
     assert!(
         calls.lines().any(hit),
-        "{scenario}: nothing happened: {calls}"
+        "{scenario}: no fault was injected: {calls}"
     );
     let folder = folder.to_str().unwrap();
     let mut made = calls
         .lines()
         .filter(|line| line.contains(&format!("{call}(")));
     let elsewhere = made.find(|line| !line.contains(folder));
-    assert_eq!(elsewhere, None, "{scenario}: another file was hit");
+    assert_eq!(elsewhere, None, "{scenario}: a fault hit another file");
 }

@@ -3,7 +3,7 @@
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The encoder posts an error at this buffer, after `failing` has been called, and takes no more.
+/// Makes the encoder post an error at this buffer, after calling `failing`, and refuse all later ones.
 pub fn fail_at(encoder: &gst::Element, buffer: u64, failing: impl Fn() + Send + Sync + 'static) {
     let (count, encoder_of) = (AtomicU64::new(0), encoder.downgrade());
     let sink = encoder.static_pad("sink").unwrap();

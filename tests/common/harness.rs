@@ -1,4 +1,4 @@
-//! The recording rig: a pipeline round one `mediarecorder`, driven and watched only through its public interface.
+//! The test rig: a pipeline around one `mediarecorder`, controlled and observed through its public interface only.
 #![allow(dead_code)]
 
 pub mod feed;
@@ -17,19 +17,19 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, Once, mpsc};
 use std::time::{Duration, Instant};
 
-/// How long a condition may take to come true. Generous: it is only ever waited out by a failure.
+/// How long to wait for a condition. Generous: only a failing test waits that long.
 pub const DEADLINE: Duration = Duration::from_secs(30);
 
-/// How long the absence of an event is watched where the web platform's tests name no time of their own.
+/// How long to check that no event is emitted, where the web platform tests specify no time.
 pub const QUIET: Duration = Duration::from_millis(500);
 
-/// A rig that lives longer than this hangs: the test binary is aborted with the name of the test.
+/// A rig that lives longer than this hangs: the test program is aborted and the test named.
 const WATCHDOG: Duration = Duration::from_secs(240);
 
 /// The domain of the element's errors.
 pub const DOMAIN: &str = "gst-media-recorder-error";
 
-/// The numbers of the errors.
+/// Error codes.
 pub mod code {
     pub const INVALID_STATE: i32 = 0;
     pub const NOT_SUPPORTED: i32 = 1;
@@ -47,7 +47,7 @@ pub fn init() {
     });
 }
 
-/// A recorder that is in no pipeline.
+/// A recorder outside of any pipeline.
 pub fn make_recorder() -> gst::Element {
     init();
     gst::ElementFactory::make("mediarecorder")
@@ -64,7 +64,7 @@ pub fn wait_for(what: &str, condition: impl FnMut() -> bool) {
     );
 }
 
-/// Whether `condition` comes true within `limit`.
+/// Whether `condition` becomes true within `limit`.
 pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let end = Instant::now() + limit;
     loop {
@@ -78,9 +78,9 @@ pub fn holds_within(limit: Duration, mut condition: impl FnMut() -> bool) -> boo
     }
 }
 
-/// The element's actions and attributes as an application in Rust without the typed API sees them.
+/// The element's actions and properties, as an application without the typed Rust API sees them.
 pub trait Recorder {
-    /// Emits the action `name`; its returned error becomes `Err`.
+    /// Emits the action `name`; a returned error becomes `Err`.
     fn act(&self, name: &str) -> Result<(), glib::Error>;
     /// The property `state`.
     fn recording_state(&self) -> State;
@@ -142,7 +142,7 @@ impl Recorder for gst::Element {
     }
 }
 
-/// Asserts that `result` is the error `code` of the element's domain, and gives it back.
+/// Asserts that `result` is the error `code` of the element's domain, and returns it.
 #[track_caller]
 pub fn expect_error(result: Result<(), glib::Error>, code: i32) -> glib::Error {
     let error = result.expect_err("the call is refused");
@@ -150,34 +150,37 @@ pub fn expect_error(result: Result<(), glib::Error>, code: i32) -> glib::Error {
     error
 }
 
-/// Asserts domain and code of `error`, and that its message says something.
+/// Asserts domain and code of `error`, and that its message is not empty.
 #[track_caller]
 pub fn assert_error(error: &glib::Error, code: i32) {
     assert_eq!(error.domain().as_str(), DOMAIN, "{error}");
     assert_eq!(error.code(), code, "{error}");
-    assert!(!error.message().trim().is_empty(), "an error without words");
+    assert!(
+        !error.message().trim().is_empty(),
+        "the error has a message"
+    );
 }
 
-/// A pipeline with one recorder, its events in two logs, and what else reached the bus in a third.
+/// A pipeline with one recorder, two logs of its events, and a log of all other bus messages.
 ///
-/// Going out of scope it is set to NULL.
+/// Set to NULL when dropped.
 pub struct Rig {
     pub pipeline: gst::Pipeline,
     pub recorder: gst::Element,
-    /// The events as signals brought them.
+    /// The events received as signals.
     pub signals: Log<Event>,
-    /// The events as element messages brought them.
+    /// The events received as element messages.
     pub messages: Log<Event>,
     /// EOS, ERROR and WARNING messages on the pipeline's bus.
     pub bus: Log<BusMessage>,
-    /// A folder of this test's own, removed with the rig.
+    /// A temporary directory, removed with the rig.
     pub folder: tempfile::TempDir,
     flows: Mutex<Vec<(String, Arc<AtomicU64>)>>,
     _watchdog: mpsc::Sender<()>,
 }
 
 impl Rig {
-    /// A rig without any track, in NULL.
+    /// A rig without tracks, in NULL.
     pub fn new() -> Self {
         let recorder = make_recorder();
         let pipeline = gst::Pipeline::new();
@@ -201,7 +204,7 @@ impl Rig {
         }
     }
 
-    /// A rig with live test sources, all flowing, in PLAYING.
+    /// A rig with running live test sources, in PLAYING.
     pub fn live(audio: usize, video: usize) -> (Self, Vec<Track>) {
         let rig = Rig::new();
         let mut tracks: Vec<Track> = (0..audio).map(|_| rig.live_audio()).collect();
@@ -210,22 +213,22 @@ impl Rig {
         (rig, tracks)
     }
 
-    /// A live sound: 48 kHz stereo in buffers of 10 ms.
+    /// Adds live audio: 48 kHz stereo in buffers of 10 ms.
     pub fn live_audio(&self) -> Track {
         self.track(source::audio(true, None))
     }
 
-    /// A live picture: 160x120 at 30 frames per second.
+    /// Adds live video: 160x120 at 30 frames per second.
     pub fn live_video(&self) -> Track {
         self.track(source::video(true, None))
     }
 
-    /// A sound of `buffers` times 10 ms, as fast as it is taken.
+    /// Adds non-live audio: this many buffers of 10 ms.
     pub fn file_audio(&self, buffers: i32) -> Track {
         self.track(source::audio(false, Some(buffers)))
     }
 
-    /// A picture of `frames` at 30 per second, as fast as it is taken.
+    /// Adds non-live video: this many frames, 30 per second.
     pub fn file_video(&self, frames: i32) -> Track {
         self.track(source::video(false, Some(frames)))
     }
@@ -239,27 +242,27 @@ impl Rig {
         track
     }
 
-    /// A track whose every buffer the test hands over: sound whose samples count up.
+    /// Adds audio that the test pushes buffer by buffer; its samples count up.
     pub fn feed_audio(&self) -> PushTrack {
         PushTrack::audio(&self.recorder, false)
     }
 
-    /// A track whose every buffer the test hands over: pictures at 25 frames per second.
+    /// Adds video that the test pushes buffer by buffer, 25 frames per second.
     pub fn feed_video(&self) -> PushTrack {
         PushTrack::video(&self.recorder, false)
     }
 
-    /// As [`Rig::feed_audio`], but not even its caps come before its first buffer is handed over.
+    /// Like [`Rig::feed_audio`], but even the caps are only sent with the first buffer.
     pub fn late_audio(&self) -> PushTrack {
         PushTrack::audio(&self.recorder, true)
     }
 
-    /// As [`Rig::feed_video`], but not even its caps come before its first buffer is handed over.
+    /// Like [`Rig::feed_video`], but even the caps are only sent with the first buffer.
     pub fn late_video(&self) -> PushTrack {
         PushTrack::video(&self.recorder, true)
     }
 
-    /// Goes to PLAYING and waits until something came out of every source.
+    /// Goes to PLAYING and waits for the first buffer of every source.
     pub fn play(&self) {
         self.set_state(gst::State::Playing);
         for (name, received) in self.flows.lock().unwrap().iter() {
@@ -269,7 +272,7 @@ impl Rig {
         }
     }
 
-    /// Changes the pipeline's state and waits until that is done.
+    /// Changes the pipeline's state and waits until the change is complete.
     #[track_caller]
     pub fn set_state(&self, state: gst::State) {
         self.pipeline
@@ -282,10 +285,10 @@ impl Rig {
         assert_eq!(current, state);
     }
 
-    /// Runs `handler` for every signal of `kind`, after the log has taken it down.
+    /// Runs `handler` for every signal of `kind`, after it has been logged.
     ///
-    /// A panic in it is printed and goes no further: it must not unwind into C. The test then fails by what
-    /// the handler has not done.
+    /// A panic in the handler is printed but not propagated, since it must not unwind into C. The test then fails
+    /// because of what the handler has not done.
     pub fn on(&self, kind: Kind, handler: impl Fn(&gst::Element) + Send + Sync + 'static) {
         self.recorder.connect(kind.signal(), false, move |values| {
             let recorder = values[0].get::<gst::Element>().expect("the emitter");
@@ -294,7 +297,7 @@ impl Rig {
         });
     }
 
-    /// Waits for the `n`th event of `kind` (from 1) among the signals and gives it back.
+    /// Waits for the `n`th signal of `kind` (from 1) and returns it.
     #[track_caller]
     pub fn wait_event(&self, kind: Kind, n: usize) -> Event {
         self.signals
@@ -307,34 +310,34 @@ impl Rig {
             .unwrap()
     }
 
-    /// Waits for the end of the `n`th recording (from 1) and gives all its events back.
+    /// Waits for the end of the `n`th recording (from 1) and returns all its events.
     #[track_caller]
     pub fn wait_recording(&self, n: usize) -> Vec<Event> {
         self.wait_event(Kind::Stop, n);
         log::recordings(&self.signals.all()).swap_remove(n - 1)
     }
 
-    /// A path in the rig's folder.
+    /// A path in the rig's directory.
     pub fn path(&self, name: &str) -> String {
         let path = self.folder.path().join(name);
         path.to_str().expect("a readable path").to_owned()
     }
 
-    /// Writes `bytes` into the rig's folder and gives the path.
+    /// Writes `bytes` to a file in the rig's directory and returns its path.
     pub fn save(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.path(name);
         std::fs::write(&path, bytes).expect("the file is written");
         path
     }
 
-    /// Asserts that no ERROR, WARNING or EOS reached the pipeline's bus.
+    /// Asserts that no ERROR, WARNING or EOS was posted on the pipeline's bus.
     #[track_caller]
     pub fn assert_quiet_bus(&self) {
         let all = self.bus.all();
         assert!(all.is_empty(), "on the pipeline's bus: {all:?}");
     }
 
-    /// Asserts that no ERROR reached the pipeline's bus.
+    /// Asserts that no ERROR was posted on the pipeline's bus.
     #[track_caller]
     pub fn assert_no_bus_error(&self) {
         let errors: Vec<_> = self
@@ -353,7 +356,7 @@ impl Drop for Rig {
     }
 }
 
-/// Aborts the test binary, naming the test, if the sender it returns outlives [`WATCHDOG`].
+/// Aborts the test program, naming the test, unless the returned sender is dropped within [`WATCHDOG`].
 fn watchdog() -> mpsc::Sender<()> {
     let (alive, gone) = mpsc::channel::<()>();
     let test = std::thread::current().name().unwrap_or("a test").to_owned();

@@ -1,10 +1,10 @@
-//! Judges that read a recording back, by decoders that this project did not write (ffmpeg).
+//! Judges: they verify a recording with decoders outside of this project (ffmpeg).
 //!
-//! [`decode`] turns a file into samples and pictures with their recorded times; [`samples`] reads
-//! counted sound, [`place`] noise; [`kept`] is what should be in the recording by the cuts that the
-//! messages report; [`sync`] compares sound and picture; [`file`] looks at the
-//! file from outside, [`alpha`] at transparency, [`atoms`] at the boxes of MP4, [`ordinary`] at what it was before its end; [`whole`] does all of it for some.
-//! A verdict is an `Err` that says where and by how much, so that the judges themselves can be tried.
+//! [`decode`] decodes a file into samples and frames with their recorded times; [`samples`] verifies numbered
+//! samples, [`position`] noise; [`kept`] is what the recording should contain, computed from the cuts in the
+//! messages; [`sync`] verifies A/V sync; [`file`] checks the file as a whole, [`alpha`] transparency, [`atoms`]
+//! MP4 boxes, [`ordinary`] an MP4 against its fragmented form before the end; [`whole`] combines several of these.
+//! A failure is an `Err` that says where and by how much, so that the judges themselves can be tested.
 
 pub mod alpha;
 pub mod atoms;
@@ -23,15 +23,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a judge found, or what is wrong.
+/// A judge's result, or a description of the failure.
 pub type Verdict<T> = Result<T, String>;
 
-/// A time in nanoseconds, for messages.
+/// Formats a time in nanoseconds.
 pub(crate) fn seconds(time: f64) -> String {
     format!("{:.6} s", time / 1e9)
 }
 
-/// Judges all of these, two at a time, and fails if one has failed, when all have been judged.
+/// Runs `judge` on all of these, two at a time, and fails at the end if any has failed.
 pub fn each<T: Sync>(recorded: &[(String, T)], judge: impl Fn(&str, &T) + Sync) {
     let (next, failed) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {

@@ -1,13 +1,13 @@
-//! Records with `keep`, and what had to be converted all the same.
+//! Recordings with `keep`, and what had to be converted anyway.
 
 use super::app::App;
 use gst::prelude::*;
 use std::path::Path;
 
-/// All that can be kept.
+/// Everything that can be kept.
 pub const ALL: &str = "depth+chroma+alpha+pixel-aspect";
 
-/// Records `source` to its end; what `stats` says has been converted of its only track.
+/// Records `source` to its end; returns `converted` in `stats`, of its only track.
 pub fn record_keeping(source: &str, mime_type: &str, keep: &str, path: &Path) -> Vec<String> {
     let app = App::new(mime_type, path);
     app.recorder.set_property_from_str("keep", keep);

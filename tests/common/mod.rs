@@ -1,5 +1,5 @@
-//! What the integration tests share: signals that tell their own time, judges that read them
-//! back, and the pipeline around the recorder.
+//! Shared by the integration tests: signals that carry their own time, judges that verify them in a recording, and
+//! pipelines around the recorder.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod app;

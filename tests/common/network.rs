@@ -1,4 +1,4 @@
-//! RTP over a network of this machine's that loses, delays and reorders packets, and is away now and then.
+//! RTP over a local network that loses, delays and reorders packets, and has outages.
 
 use super::app::App;
 use super::settings::Rng;
@@ -12,18 +12,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// What is wrong with a network.
+/// The faults of a network.
 #[derive(Clone, Debug)]
 pub struct Faults {
-    /// Of a thousand packets so many are lost.
+    /// Lost packets per thousand.
     pub loss: u64,
-    /// Packets are delayed by up to so many milliseconds, each by itself, so that they come in another order.
+    /// Maximum delay of a packet in milliseconds, random for each packet, so that they are reordered.
     pub jitter: u64,
-    /// When it is away, in milliseconds since it begun.
+    /// Outages, in milliseconds since the beginning.
     pub away: Vec<Range<u64>>,
 }
 
-/// Takes packets at one port of this machine and gives those that it does not lose to another.
+/// Receives packets at one local port and forwards those that it does not lose to another.
 pub struct Network {
     down: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -70,7 +70,7 @@ impl Network {
         (Network { down, stop, thread }, port)
     }
 
-    /// Whether it is away from now on.
+    /// Starts or ends an outage.
     pub fn set_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
     }
@@ -85,7 +85,7 @@ impl Drop for Network {
     }
 }
 
-/// A port that nobody uses just now.
+/// A port that is currently unused.
 pub fn free_port() -> u16 {
     UdpSocket::bind("127.0.0.1:0")
         .unwrap()
@@ -94,8 +94,8 @@ pub fn free_port() -> u16 {
         .port()
 }
 
-/// What comes at a port: of a sender that begins anew rtpbin makes another pad, which takes the place of the first.
-/// `caps` are those of the packets.
+/// Receives RTP with these `caps` at a port. When a sender restarts, rtpbin creates another pad, which replaces
+/// the first one.
 pub fn receive(app: &App, port: u16, caps: &str, depay: &str) -> gst::Pad {
     let source = app.source(&format!(
         "rtpbin name=rtp{port} latency=400 udpsrc name=in{port} port={port} ! \
@@ -105,7 +105,7 @@ pub fn receive(app: &App, port: u16, caps: &str, depay: &str) -> gst::Pad {
     let caps: gst::Caps = caps.parse().unwrap();
     element("in").set_property("caps", caps);
     let session: glib::Object = element("rtp").emit_by_name("get-internal-session", &[&0u32]);
-    // A sender is believed at its first packet: in such a network two seldom come in order.
+    // Accepts a sender at its first packet: on such a network two rarely arrive in order.
     session.set_property("probation", 0u32);
     let all = element("all").downgrade();
     element("rtp").connect_pad_added(move |_, pad| {

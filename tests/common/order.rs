@@ -1,10 +1,10 @@
-//! The order in which a recorder's events may come, as a model that takes one after the other.
+//! A model of the order in which a recorder may emit events.
 #![allow(dead_code)]
 
 use gst::prelude::*;
 use std::sync::{Arc, Mutex};
 
-/// What came, in order.
+/// An event.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
     Start,
@@ -20,10 +20,10 @@ pub enum Event {
     Stop,
 }
 
-/// What the order of the events has to be, of one recording after the other.
+/// The valid order of events, over consecutive recordings.
 #[derive(Default)]
 pub struct OrderModel {
-    /// A recording is on.
+    /// A recording is active.
     pub recording: bool,
     paused: bool,
     failed: bool,
@@ -35,7 +35,7 @@ pub struct OrderModel {
 }
 
 impl OrderModel {
-    /// The next event.
+    /// Checks the next event.
     pub fn accept(&mut self, seen: &Event) -> Result<(), String> {
         let check = |holds: bool, what: &str| {
             if holds {
@@ -47,7 +47,7 @@ impl OrderModel {
         let was_data = std::mem::take(&mut self.last_was_data);
         check(
             self.recording != (*seen == Event::Start),
-            "on-start once, and first",
+            "on-start first, and only once",
         )?;
         check(
             !self.failed || matches!(seen, Event::Data { .. } | Event::Stop),
@@ -66,7 +66,7 @@ impl OrderModel {
                 self.paused = true;
             }
             Event::Resume => {
-                check(self.paused, "resumed what was not paused")?;
+                check(self.paused, "resumed without a pause")?;
                 self.paused = false;
             }
             Event::Data {
@@ -76,9 +76,9 @@ impl OrderModel {
                 duration,
             } => {
                 let (_, end_before, time) = self.blobs.last().copied().unwrap_or_default();
-                check(*offset == end_before, "the blobs are the recording")?;
-                check(*end >= *offset, "no blob ends before it begins")?;
-                check(*pts == time, "each blob begins where the last one ended")?;
+                check(*offset == end_before, "blobs are contiguous in bytes")?;
+                check(*end >= *offset, "no blob ends before it starts")?;
+                check(*pts == time, "blobs are contiguous in time")?;
                 self.blobs.push((*offset, *end, pts + duration));
                 self.last_was_data = true;
                 self.blobs_after_error += u32::from(self.failed);
@@ -86,7 +86,7 @@ impl OrderModel {
             }
             Event::Error => self.failed = true,
             Event::Stop => {
-                check(was_data, "a blob comes right before the end")?;
+                check(was_data, "a blob right before the end")?;
                 self.recording = false;
                 self.failed = false;
                 self.recordings += 1;
@@ -97,7 +97,7 @@ impl OrderModel {
 }
 
 impl OrderModel {
-    /// What `seen` has led to, or what is wrong with it.
+    /// The state after these events, or what is wrong with them.
     pub fn of(seen: &[Event]) -> Result<Self, String> {
         let mut model = OrderModel::default();
         for (index, event) in seen.iter().enumerate() {
@@ -110,7 +110,7 @@ impl OrderModel {
     }
 }
 
-/// Notes the events of a recorder.
+/// Records the events of a recorder.
 pub fn record_events(recorder: &gst::Element) -> Arc<Mutex<Vec<Event>>> {
     let all = Arc::<Mutex<Vec<Event>>>::default();
     for (signal, what) in [

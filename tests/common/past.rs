@@ -1,4 +1,4 @@
-//! A recorder that keeps the past of live sources, and what is to be in its recordings.
+//! A recorder with `pre-record-time` and live sources, and what its recordings should contain.
 
 use super::app::{App, BusEvent, DEADLINE, SMALL, STEREO, holds_within};
 use super::judge::kept::Kept;
@@ -10,13 +10,13 @@ use std::path::PathBuf;
 /// One frame of raw video.
 const FRAME: u64 = 1_000_000_000 / 30;
 
-/// A recorder that keeps the past of live sources.
+/// A recorder with `pre-record-time` and live sources.
 pub struct PreRecorder {
     pub outer: App,
     pub directory: tempfile::TempDir,
     pub clock: Option<tag::SampleClock>,
     pub pictures: Option<tag::FrameLog>,
-    /// Key frames of the camera.
+    /// Keyframes of the encoded video.
     pub keys: tag::FrameLog,
 }
 
@@ -60,7 +60,7 @@ impl PreRecorder {
         source.link(&self.outer.pad("video_%u")).unwrap();
     }
 
-    /// Pictures that upstream encodes, with a key frame each second.
+    /// Video that is encoded upstream, with a keyframe each second.
     pub fn camera(&mut self) {
         let source = self
             .outer
@@ -99,7 +99,7 @@ impl PreRecorder {
         self.outer.act("start")
     }
 
-    /// Saves what there is, in one go.
+    /// Saves the past in one go: starts and stops.
     pub fn save(&self) -> (u64, u64) {
         let called = self.start();
         self.outer.act("stop");
@@ -128,7 +128,7 @@ impl PreRecorder {
         self.pictures.as_ref().unwrap().lock().unwrap().clone()
     }
 
-    /// All parts one after the other are what was kept, with stamps of pictures that may be so far off.
+    /// Verifies that the parts together contain what was kept, with this tolerance for frame timestamps.
     #[track_caller]
     pub fn judge_parts(&self, kept: &Kept, least: usize, tolerance: u64) {
         let parts = parts::from_messages(&self.outer);
@@ -141,7 +141,7 @@ impl PreRecorder {
         }
     }
 
-    /// Judges a finished recording of noise and pictures.
+    /// Verifies a finished recording of noise and tagged frames.
     pub fn judge_webm(&self, number: usize, stop: &BusEvent) {
         let kept = kept(stop);
         let found = whole::webm(&self.path(number, "webm"), &kept, &self.sources(), 0).unwrap();
@@ -149,7 +149,7 @@ impl PreRecorder {
     }
 }
 
-/// What should be in a recording, by its last message.
+/// What a recording should contain, from its stop message.
 pub fn kept(stop: &BusEvent) -> Kept {
     let intervals = stop.fields.get::<gst::Array>("intervals").unwrap();
     let intervals = intervals.iter().map(|interval| {
@@ -163,7 +163,7 @@ pub fn kept(stop: &BusEvent) -> Kept {
     }
 }
 
-/// Where each recording began.
+/// The start of each recording.
 pub fn begins(outer: &App) -> Vec<u64> {
     let heard = outer.events();
     let starts = heard.iter().filter(|h| h.name == "start");

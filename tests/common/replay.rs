@@ -1,23 +1,22 @@
-//! What is on a disk when the power goes, made anew from strace's log of the writes to a file.
+//! What is on a disk after a power cut, reconstructed from strace's log of the writes to a file.
 //!
-//! A page of 4 KiB is there as it was at the last synchronising that had returned, or as any later write has left it,
-//! each for itself. The file is as long as it was then, or as any later write has made it; in pages that never came are
-//! zeros.
+//! Each 4 KiB page has, independently, the content of the last completed sync or of any later write. So has the
+//! file size; pages that were never written are zero.
 
 use super::settings::Rng;
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// What is written as a whole.
+/// Written atomically.
 pub const PAGE: usize = 4096;
 
-/// What a system call does.
+/// The effect of a system call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Operation {
     /// These bytes at this offset.
     Write(usize, Vec<u8>),
-    /// All that was written before this call began (an index) is on the disk.
+    /// Everything written before this call (an index) began is on the disk.
     Sync(usize),
 }
 
@@ -28,7 +27,7 @@ pub struct Syscall {
     pub path: PathBuf,
     /// When it began, in seconds since 1970.
     pub at: f64,
-    /// How long it took at the most, in seconds, where another thread made a call meanwhile; 0 otherwise.
+    /// Its maximum duration in seconds, if another thread made a call meanwhile; 0 otherwise.
     pub lasts: f64,
     pub operation: Operation,
 }
@@ -42,18 +41,18 @@ impl Syscall {
     }
 }
 
-/// The bytes of a text in which all are in hexadecimal.
+/// Decodes a text in which all bytes are in hexadecimal.
 fn unhex(text: &str) -> Vec<u8> {
     let all = text.split("\\x").skip(1);
     all.map(|hex| u8::from_str_radix(&hex[..2], 16).unwrap())
         .collect()
 }
 
-/// The calls in a log that [`super::disk::traced`] has made, in the order in which they returned.
+/// The calls in a log of [`super::disk::traced`], in the order in which they returned.
 pub fn parse(log: &str) -> Vec<Syscall> {
     let mut calls = Vec::new();
     let mut ends = BTreeMap::new();
-    // Of calls that have not returned: by thread, when they began, and after how many others.
+    // Calls that have not returned, by thread: when they began, and after how many others.
     let mut unfinished = BTreeMap::new();
     for line in log.lines() {
         let (thread, rest) = line.split_once(char::is_whitespace).unwrap();
@@ -101,7 +100,7 @@ pub fn parse(log: &str) -> Vec<Syscall> {
     calls
 }
 
-/// Those on one file.
+/// The calls on one file.
 pub fn calls_on(calls: &[Syscall], path: &Path) -> Vec<Syscall> {
     let of_file = |call: &&Syscall| call.path == path;
     let mut found: Vec<_> = calls.iter().filter(of_file).cloned().collect();
@@ -113,14 +112,14 @@ pub fn calls_on(calls: &[Syscall], path: &Path) -> Vec<Syscall> {
     found
 }
 
-/// Writes bytes to a file in memory.
+/// Applies a write to a file in memory.
 pub fn apply(file: &mut Vec<u8>, at: usize, bytes: &[u8]) {
     file.resize(file.len().max(at + bytes.len()), 0);
     file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// What is on the disk when the power goes after the first `count` of the calls, which are all on one file: as chance
-/// has it.
+/// The content of the disk if power is cut after the first `count` calls, which are all on one file; random within
+/// what is possible.
 pub fn after_power_cut(calls: &[Syscall], count: usize, chance: &mut Rng) -> Vec<u8> {
     let synchronised = calls[..count]
         .iter()
@@ -130,7 +129,7 @@ pub fn after_power_cut(calls: &[Syscall], count: usize, chance: &mut Rng) -> Vec
         })
         .max();
     let (mut disk, mut memory) = (Vec::new(), Vec::new());
-    // What each page has been since, and how long the file.
+    // The contents of each page since, and the sizes of the file.
     let mut pages: BTreeMap<usize, Vec<Vec<u8>>> = BTreeMap::new();
     let mut lengths = Vec::new();
     for (number, call) in calls[..count].iter().enumerate() {
@@ -152,7 +151,7 @@ pub fn after_power_cut(calls: &[Syscall], count: usize, chance: &mut Rng) -> Vec
     lengths.push(disk.len());
     let length = chance.pick(&lengths);
     disk.resize(memory.len().max(disk.len()), 0);
-    // Often nearly all of it has come, or nearly nothing.
+    // Often nearly all pages have been written, or nearly none.
     let come = chance.pick(&[2, 10, 18]);
     for (page, versions) in pages {
         if chance.below(20) < come {

@@ -1,4 +1,4 @@
-//! How much is tried: random numbers that a seed brings back, the long tests, and what cannot run here.
+//! Settings of a test run: a reproducible random seed, long tests, and tests that cannot run here.
 #![allow(dead_code)]
 
 /// xorshift64*.
@@ -9,7 +9,7 @@ impl Rng {
         Rng(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Seeded by `MEDIARECORDER_SEED`, else by the time, which is printed.
+    /// Seeded by `MEDIARECORDER_SEED`, otherwise by the time, which is printed.
     pub fn from_env() -> Self {
         let given = std::env::var("MEDIARECORDER_SEED").ok();
         let seed = given.and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
@@ -28,23 +28,23 @@ impl Rng {
         self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11
     }
 
-    /// Less than `most`.
+    /// Below `most`.
     pub fn below(&mut self, most: u64) -> u64 {
         self.next() % most.max(1)
     }
 
-    /// One of these.
+    /// One of these, at random.
     pub fn pick<T: Copy>(&mut self, these: &[T]) -> T {
         these[self.below(these.len() as u64) as usize]
     }
 
-    /// A generator of its own, for another thread.
+    /// An independent generator, for another thread.
     pub fn fork(&mut self) -> Self {
         Rng::new(self.next())
     }
 }
 
-/// Whether the big numbers are wanted (`scripts/test --long`).
+/// Whether long tests are enabled (`scripts/test --long`).
 pub fn long() -> bool {
     std::env::var_os("MEDIARECORDER_LONG").is_some()
 }
@@ -54,7 +54,7 @@ pub fn tenth(all: u64) -> u64 {
     if long() { all } else { all / 10 }
 }
 
-/// Notes a test that cannot run here, for scripts/test to tell at its end.
+/// Reports a test that cannot run here; scripts/test lists them at its end.
 pub fn skipped(what: &str) {
     use std::io::Write;
     eprintln!("not run: {what}");

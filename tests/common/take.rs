@@ -1,5 +1,5 @@
-//! One recording of a type, fed by hand as fast as it is taken, with a pause in it: noise for sound and
-//! pictures that carry their time.
+//! Makes a recording of a given type, pushed by hand as fast as it is taken, with a pause: noise as audio, and
+//! frames that show their time.
 
 use super::app::{App, DEADLINE};
 use super::judge::kept::Kept;
@@ -9,35 +9,35 @@ use gst::prelude::*;
 use std::path::PathBuf;
 
 const SECOND: u64 = 1_000_000_000;
-/// One frame of the pictures, 30 in a second.
+/// One video frame, 30 per second.
 pub const FRAME: u64 = SECOND / 30;
-/// Samples in a buffer of sound.
+/// Samples per audio buffer.
 const BLOCK: u64 = 480;
 pub const RATE: u32 = 48_000;
 
-/// How a recording is made.
+/// How to make a recording.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     pub mime_type: String,
     pub audio: bool,
     pub video: bool,
-    /// Running times in nanoseconds, and the action called once all before it has been taken.
+    /// Running times in nanoseconds, and the action to call once everything before has been taken.
     pub calls: Vec<(u64, &'static str)>,
     /// Running time in nanoseconds at which the recorder is started.
     pub from: u64,
-    /// Running time in nanoseconds until which media is fed.
+    /// Running time in nanoseconds until which media is pushed.
     pub until: u64,
     /// Properties of the recorder, as in a `gst-launch` line.
     pub properties: Vec<(&'static str, String)>,
     pub size: (u32, u32),
-    /// Milliseconds that the pictures last, over and over; empty: 30 in a second.
+    /// Frame durations in milliseconds, repeated; if empty, 30 frames per second.
     pub lengths: Vec<u64>,
-    /// Not 0: pictures are textured noise of this seed instead of their time, and sound is white noise.
+    /// If not 0: video is textured noise with this seed, without its time, and audio is white noise.
     pub textured: u32,
 }
 
 impl Recipe {
-    /// About two seconds of `mime_type`, with a pause, for the kinds of track that its codecs have.
+    /// About two seconds of `mime_type`, with a pause, with the kinds of track that its codecs have.
     pub fn new(mime_type: &str, audio: bool, video: bool) -> Self {
         Self {
             mime_type: mime_type.to_string(),
@@ -65,7 +65,7 @@ impl Recipe {
         self
     }
 
-    /// When picture `n` begins.
+    /// The start of frame `n`.
     fn picture(&self, n: u64) -> u64 {
         let count = self.lengths.len() as u64;
         if count == 0 {
@@ -78,11 +78,11 @@ impl Recipe {
 
 /// A finished recording.
 pub struct Take {
-    /// As `on-start` named it.
+    /// From `on-start`.
     pub actual: String,
     pub path: PathBuf,
     pub kept: Kept,
-    /// Stamps of the pictures fed.
+    /// Timestamps of the pushed frames.
     pub sources: Vec<u64>,
     /// Factory names of the encoders, by pad.
     pub encoders: Vec<(String, String)>,
@@ -91,7 +91,7 @@ pub struct Take {
     _directory: tempfile::TempDir,
 }
 
-/// A blob as its message told it.
+/// A blob, as in its message.
 pub struct Blob {
     pub bytes: Vec<u8>,
     /// Recorded times in nanoseconds.
@@ -104,8 +104,8 @@ pub fn take(recipe: &Recipe) -> Take {
     take_with(recipe, |_| (), |_, _| ())
 }
 
-/// Makes the recording; `prepare` gets the recorder in NULL, `on_picture` the recorder as each picture (or, without
-/// any, each block of sound), by its running time, is about to be fed.
+/// Makes the recording. `prepare` is called with the recorder in NULL, `on_picture` before each frame (or audio
+/// buffer, if there is no video) is pushed, with its running time.
 pub fn take_with(
     recipe: &Recipe,
     prepare: impl FnOnce(&gst::Element),
@@ -115,7 +115,7 @@ pub fn take_with(
     let path = directory.path().join("recording");
     let app = App::new(&recipe.mime_type, &path);
     app.recorder.set_property("blob-messages", true);
-    // What is judged is the recording, not how fast this machine drains slow encoders beside other work.
+    // The test verifies the recording, not how fast a busy machine drains slow encoders.
     let patience = DEADLINE.as_nanos() as u64;
     app.recorder.set_property("stop-timeout", patience);
     for (name, value) in &recipe.properties {
@@ -237,7 +237,7 @@ pub fn blobs(app: &App) -> Vec<Blob> {
     blobs.collect()
 }
 
-/// White noise, not alike in both channels.
+/// White noise, different in both channels.
 fn hiss(first: u64, seed: u32) -> gst::Buffer {
     let mut dice = seed.wrapping_add(first as u32).wrapping_mul(0x9e37_79b9) | 1;
     let mut bytes = Vec::with_capacity(BLOCK as usize * 4);
@@ -250,7 +250,7 @@ fn hiss(first: u64, seed: u32) -> gst::Buffer {
     stamped(bytes, RATE, first, BLOCK)
 }
 
-/// A picture whose texture moves, with some noise: work for any encoder, but not more than it can do.
+/// A frame with moving texture and some noise: work for any encoder, but not more than it can handle.
 fn textured(info: &gst_video::VideoInfo, time: u64, duration: u64, seed: u32) -> gst::Buffer {
     let mut bytes = vec![128u8; info.size()];
     let (width, stride) = (info.width() as usize, info.stride()[0] as usize);

@@ -1,17 +1,17 @@
-//! How long a thread sleeps, whatever else the machine has to do meanwhile.
+//! How long a thread is blocked, independent of the machine's load.
 
 use std::time::{Duration, Instant};
 
-/// A moment in the life of the thread that took it.
+/// A point in time of the thread that called `now`.
 #[derive(Clone, Copy, Debug)]
 pub struct ThreadTime {
     at: Instant,
-    /// Time that the thread has run, or would have, had a processor been free.
+    /// Time that the thread has run, or waited for a CPU.
     awake: Duration,
 }
 
 impl ThreadTime {
-    /// Of the calling thread.
+    /// For the calling thread.
     pub fn now() -> Self {
         Self {
             at: Instant::now(),
@@ -19,8 +19,8 @@ impl ThreadTime {
         }
     }
 
-    /// How long the calling thread, which took it, has slept since: has waited for another thread, for a disk, or
-    /// for a time, but not for a processor.
+    /// How long the calling thread, which called `now`, has been blocked since: waiting for another thread, a disk
+    /// or a timer, but not for a CPU.
     pub fn blocked(&self) -> Duration {
         let now = Self::now();
         (now.at - self.at).saturating_sub(now.awake - self.awake)
@@ -38,7 +38,7 @@ fn ran() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The second figure of `schedstat`; nothing where the kernel keeps no account of it.
+/// The second figure of `schedstat`; zero if the kernel does not provide it.
 fn waited_for_processor() -> Duration {
     let figures = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
     let waited = figures.split_whitespace().nth(1);

@@ -1,11 +1,11 @@
-//! Types as applications write them, well and badly, and what has to hold for each: `is-type-supported` is true
-//! exactly if `start` succeeds.
+//! MIME types as applications write them, correct or not, and what has to hold for each: `is-type-supported` is
+//! true exactly if `start` succeeds.
 
 use super::harness::{Recorder, State, code, expect_error, make_recorder};
 use gst::prelude::*;
 use std::collections::HashSet;
 
-/// Containers with their video and audio codecs, as the interface names them.
+/// Containers with their video and audio codecs.
 const CONTAINERS: [(&str, &[&str], &[&str]); 7] = [
     ("webm", &["vp8", "vp9", "av1"], &["opus", "vorbis"]),
     (
@@ -26,9 +26,9 @@ const CONTAINERS: [(&str, &[&str], &[&str]); 7] = [
 const VIDEO_CODECS: [&str; 6] = ["vp8", "vp9", "av1", "avc1", "hvc1", "theora"];
 const AUDIO_CODECS: [&str; 6] = ["opus", "vorbis", "flac", "pcm", "mp4a.40.2", "mp3"];
 
-/// Other ways to write a type, and the plain one that says the same.
+/// Other spellings of a type, and the plain, equivalent one.
 const WRITINGS: [(&str, &str); 59] = [
-    // Names of profiles and levels, as browsers write them.
+    // Names with profiles and levels, as browsers write them.
     ("video/webm;codecs=vp8.0", "video/webm;codecs=vp8"),
     ("video/webm;codecs=vp9.0,opus", "video/webm;codecs=vp9,opus"),
     ("video/webm;codecs=vp08.00.41.08", "video/webm;codecs=vp8"),
@@ -85,7 +85,7 @@ const WRITINGS: [(&str, &str); 59] = [
     ("audio/vnd.wave;codecs=1", "audio/wav;codecs=pcm"),
     ("audio/x-flac", "audio/flac"),
     ("audio/mp3", "audio/mpeg"),
-    // Odd case.
+    // Unusual case.
     ("VIDEO/WEBM", "video/webm"),
     ("Video/WebM;Codecs=VP8", "video/webm;codecs=vp8"),
     ("VIDEO/WEBM;CODECS=VP9,OPUS", "video/webm;codecs=vp9,opus"),
@@ -99,7 +99,7 @@ const WRITINGS: [(&str, &str); 59] = [
         "video/ogg;codecs=theora,opus",
     ),
     ("AUDIO/MPEG;CODECS=MP3", "audio/mpeg;codecs=mp3"),
-    // Quotes and blanks, and the other order.
+    // Quotes, whitespace, and another order.
     ("video/webm;codecs=\"vp8\"", "video/webm;codecs=vp8"),
     ("video/webm;codecs='vp9,opus'", "video/webm;codecs=vp9,opus"),
     (
@@ -124,7 +124,7 @@ const WRITINGS: [(&str, &str); 59] = [
     ),
     ("video/ogg ;codecs= theora", "video/ogg;codecs=theora"),
     ("  audio/wav  ", "audio/wav"),
-    // Parameters without content, other parameters, and one that is repeated.
+    // Empty parameters, unknown parameters, and a repeated one.
     ("video/webm;", "video/webm"),
     ("video/webm;codecs=", "video/webm"),
     ("video/webm;codecs=\"\"", "video/webm"),
@@ -139,7 +139,7 @@ const WRITINGS: [(&str, &str); 59] = [
     ),
 ];
 
-/// What is no type that anything records.
+/// Never a type that can be recorded.
 const JUNK: [&str; 62] = [
     " ",
     ";",
@@ -205,21 +205,21 @@ const JUNK: [&str; 62] = [
     "video/webm;codecs=\u{fffd}vp8",
 ];
 
-/// A type, and what is known of it whatever is installed.
+/// A type, and what is known about it whatever is installed.
 #[derive(Clone, Debug)]
 pub struct Type {
     pub text: String,
-    /// How the same is written plainly; `None` if no installation records it.
+    /// Its plain spelling; `None` if no installation can record it.
     pub plain: Option<String>,
 }
 
-/// The whole table, each text once.
+/// The whole table without duplicates.
 pub fn table() -> Vec<Type> {
     let same = |text: String| (text.clone(), Some(text));
     let mut list = vec![same(String::new())];
     for (container, videos, audios) in CONTAINERS {
         for kind in ["audio", "video"] {
-            // Without place for pictures there is no type of video: some of these are junk, too.
+            // In containers without video there are no video types, so some of these are invalid.
             let known = (kind == "audio" || !videos.is_empty()).then_some(());
             let of = |text: String| (text.clone(), known.map(|()| text));
             list.push(of(format!("{kind}/{container}")));
@@ -235,7 +235,7 @@ pub fn table() -> Vec<Type> {
             let takes = videos.contains(&video);
             let text = format!("video/{container};codecs={video}");
             list.push((text.clone(), takes.then_some(text)));
-            // Where there is no place for pictures, one pair is as good as all.
+            // If the container has no video, one pair is enough.
             for audio in AUDIO_CODECS
                 .iter()
                 .take(if videos.is_empty() { 1 } else { 6 })
@@ -254,7 +254,7 @@ pub fn table() -> Vec<Type> {
     types.collect()
 }
 
-/// A recorder in PAUSED with live tracks of which no media has come yet.
+/// A recorder in PAUSED with live tracks that have not received media yet.
 struct Stage {
     pipeline: gst::Pipeline,
     recorder: gst::Element,
@@ -283,8 +283,8 @@ impl Drop for Stage {
     }
 }
 
-/// Which kinds of track a type is for: those that its codecs are of, else that of the container. For what is
-/// no type, sound, which any container takes.
+/// The kinds of track that a type is for: those of its codecs, otherwise that of the container. For an invalid
+/// type, audio, which any container supports.
 fn kinds(plain: Option<&str>) -> (bool, bool) {
     let plain = plain.unwrap_or_default();
     let codecs = plain.split_once("codecs=").map(|(_, codecs)| codecs);
@@ -293,8 +293,8 @@ fn kinds(plain: Option<&str>) -> (bool, bool) {
     (has(&AUDIO_CODECS) || codecs.is_none(), video)
 }
 
-/// Asserts for every type of the table that `start` does what `is-type-supported` says, that the way it is
-/// written does not matter, and that nobody records junk. Gives the types that are supported.
+/// Asserts for every type of the table that `start` succeeds exactly if `is-type-supported` is true, whatever the
+/// spelling, and that invalid types are not supported. Returns the supported types.
 pub fn check_supported_types_start() -> Vec<Type> {
     let asked = make_recorder();
     let stages = [(true, false), (false, true), (true, true)];
@@ -308,7 +308,7 @@ pub fn check_supported_types_start() -> Vec<Type> {
         let (_, stage) = stages.iter().find(|s| s.0 == wanted).expect("a stage");
         let recorder = &stage.recorder;
         recorder.set_property("mime-type", text);
-        // Before start: from on-start on, which comes soon, it is the actual type.
+        // Before start: after on-start, which follows soon, it is the actual type.
         assert_eq!(recorder.mime_type(), *text, "verbatim");
         let started = recorder.start();
         assert_eq!(started.is_ok(), supported, "{text:?}: {started:?}");

@@ -1,4 +1,4 @@
-//! A screen of the test's own, without a screen.
+//! A virtual screen for a test.
 
 use super::child_process::kill_with_test;
 use super::harness::media::run;
@@ -15,14 +15,14 @@ pub struct Screen {
 
 impl Screen {
     pub fn new(width: u32, height: u32) -> Self {
-        // Left to itself, a server takes a number that another one is just taking, too.
+        // If left to choose, two servers may pick the same number.
         static SCREENS: AtomicU32 = AtomicU32::new(0);
         let screen = SCREENS.fetch_add(1, Ordering::Relaxed) % 8;
         let display = format!(":{}", 100 + std::process::id() % 8000 * 8 + screen);
         let mut server = Command::new("Xvfb");
         server
             .arg(&display)
-            // Without -noreset nobody can connect for a moment after its last client has gone.
+            // Without -noreset no client can connect for a moment after the last one has disconnected.
             .args(["-displayfd", "1", "-noreset", "-nolisten", "tcp"])
             .arg("-screen")
             .arg("0")
@@ -49,7 +49,7 @@ impl Screen {
         &self.display
     }
 
-    /// What is on it, as a file.
+    /// Saves a screenshot.
     pub fn grab(&self, to: &Path) {
         run(Command::new("ffmpeg")
             .args(["-v", "error", "-y", "-f", "x11grab", "-draw_mouse", "0"])
@@ -60,7 +60,7 @@ impl Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
-        // Asked, not killed, it takes its socket and its lock away.
+        // SIGTERM instead of SIGKILL, so that it removes its socket and its lock.
         let _ = Command::new("kill")
             .arg(self.server.id().to_string())
             .status();

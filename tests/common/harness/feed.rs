@@ -1,19 +1,19 @@
-//! A track whose every buffer the test hands over itself, so that cuts fall on known instants.
+//! A track that the test pushes buffer by buffer, so that cuts fall on known instants.
 //!
-//! A pad without an element pushes straight into the recorder from a thread of its own: when a buffer is
-//! reported as taken, the recorder's chain function has returned.
+//! A pad without an element pushes directly into the recorder, from its own thread: once a buffer is reported as
+//! taken, the recorder's chain function has returned.
 
 use super::DEADLINE;
 use gst::prelude::*;
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 
-/// Sound: samples per second.
+/// Audio: sample rate.
 pub const RATE: u64 = 48_000;
-/// Sound: samples in a buffer, 10 ms.
+/// Audio: samples per buffer, 10 ms.
 const CHUNK: u64 = 480;
-/// Sound: samples count up to here and begin again at 0.
+/// Audio: samples count up to this and wrap to 0.
 pub const WRAP: u64 = 30_000;
-/// Picture: duration of a frame, 25 per second.
+/// Video: frame duration, 25 frames per second.
 pub const FRAME: gst::ClockTime = gst::ClockTime::from_mseconds(40);
 const WIDTH: usize = 160;
 const HEIGHT: usize = 120;
@@ -30,7 +30,7 @@ struct Progress {
     flow: Option<Result<gst::FlowSuccess, gst::FlowError>>,
 }
 
-/// A hand-fed track.
+/// A track that the test pushes.
 pub struct PushTrack {
     /// The recorder's pad.
     pub pad: gst::Pad,
@@ -39,7 +39,7 @@ pub struct PushTrack {
     progress: Arc<(Mutex<Progress>, Condvar)>,
     /// Index of the next buffer.
     next: Mutex<u64>,
-    /// What goes before the first buffer, until it is handed over.
+    /// Events to send before the first buffer.
     introduction: Mutex<Vec<gst::Event>>,
 }
 
@@ -66,7 +66,7 @@ impl PushTrack {
         PushTrack::new(recorder, "video_%u", caps, late)
     }
 
-    /// A track of caps that the test chooses; its buffers come by [`PushTrack::push`].
+    /// A track with the given caps; its buffers are pushed by [`PushTrack::push`].
     pub fn of_caps(recorder: &gst::Element, template: &str, caps: gst::Caps) -> Self {
         PushTrack::new(recorder, template, caps, false)
     }
@@ -75,7 +75,7 @@ impl PushTrack {
         let video = template.starts_with("video");
         let sink = recorder
             .request_pad_simple(template)
-            .expect("the recorder gives a pad");
+            .expect("the recorder has a request pad");
         let source = gst::Pad::builder(gst::PadDirection::Src)
             .name(format!("feed-{}", sink.name()))
             .query_function(|pad, parent, query| match query.view_mut() {
@@ -127,7 +127,7 @@ impl PushTrack {
         feed
     }
 
-    /// Hands over what goes before the first buffer: stream-start, caps, segment.
+    /// Sends the events before the first buffer: stream-start, caps, segment.
     fn introduce(&self) {
         for event in std::mem::take(&mut *self.introduction.lock().unwrap()) {
             self.event(event);
@@ -139,12 +139,12 @@ impl PushTrack {
         self.items.send(item).expect("the feed's thread runs");
     }
 
-    /// Hands one buffer over, without waiting until it is taken.
+    /// Queues one buffer without waiting until it is taken.
     pub fn push(&self, buffer: gst::Buffer) {
         self.queue(Item::Buffer(buffer));
     }
 
-    /// Hands an event over, in its place among the buffers.
+    /// Queues an event, in order with the buffers.
     pub fn event(&self, event: gst::Event) {
         self.queue(Item::Event(event));
     }
@@ -154,7 +154,7 @@ impl PushTrack {
         self.event(gst::event::Eos::new());
     }
 
-    /// Hands `duration` of media over, without waiting until it is taken.
+    /// Queues `duration` of media without waiting until it is taken.
     pub fn queue_media(&self, duration: gst::ClockTime) {
         self.introduce();
         let mut next = self.next.lock().unwrap();
@@ -184,14 +184,14 @@ impl PushTrack {
         }
     }
 
-    /// Hands `duration` of media over and waits until the recorder has taken it.
+    /// Pushes `duration` of media and waits until the recorder has taken it.
     #[track_caller]
     pub fn advance(&self, duration: gst::ClockTime) {
         self.queue_media(duration);
         self.wait_taken();
     }
 
-    /// Waits until everything handed over is taken.
+    /// Waits until everything queued has been taken.
     #[track_caller]
     pub fn wait_taken(&self) {
         let (progress, moved) = &*self.progress;
@@ -207,19 +207,19 @@ impl PushTrack {
         );
     }
 
-    /// Whether everything handed over is taken.
+    /// Whether everything queued has been taken.
     pub fn all_taken(&self) -> bool {
         let progress = self.progress.0.lock().unwrap();
         progress.taken == progress.queued
     }
 
-    /// What the last push returned.
+    /// The flow return of the last push.
     pub fn flow(&self) -> Option<Result<gst::FlowSuccess, gst::FlowError>> {
         self.progress.0.lock().unwrap().flow
     }
 }
 
-/// Hands the same `duration` over on several tracks at once and waits until all is taken.
+/// Pushes the same `duration` on several tracks at once and waits until all of it has been taken.
 #[track_caller]
 pub fn advance_all(feeds: &[&PushTrack], duration: gst::ClockTime) {
     for feed in feeds {
@@ -230,7 +230,7 @@ pub fn advance_all(feeds: &[&PushTrack], duration: gst::ClockTime) {
     }
 }
 
-/// What sample number `n` of the feed's sound is.
+/// The value of audio sample number `n`.
 pub fn sample_at(n: u64) -> i16 {
     (n % WRAP) as i16
 }

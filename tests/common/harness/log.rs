@@ -1,4 +1,4 @@
-//! Logs of what a recorder reports: by signal, by element message, and the rest of the bus.
+//! Logs of a recorder's signals, its element messages, and all other bus messages.
 
 use super::{DEADLINE, Recorder};
 use gst::prelude::*;
@@ -16,7 +16,7 @@ pub enum State {
 }
 
 impl State {
-    /// Reads the property by its nick, so as not to depend on the crate's own enum.
+    /// Reads the property by its nick, independently of the crate's enum.
     pub fn of(recorder: &gst::Element) -> Self {
         let value = recorder.property_value("state");
         let (_, value) = glib::EnumValue::from_value(&value).expect("`state` is an enum");
@@ -75,7 +75,7 @@ impl Kind {
     }
 }
 
-/// One event, with what could be seen from within its handler.
+/// One event, with the properties as its handler saw them.
 #[derive(Clone)]
 pub struct Event {
     pub kind: Kind,
@@ -91,7 +91,7 @@ pub struct Event {
     pub bytes: Vec<u8>,
     /// The error of `on-error`.
     pub error: Option<glib::Error>,
-    /// The structure of the message, for an event that came over the bus.
+    /// The structure of the message, for an event received on the bus.
     pub fields: Option<gst::Structure>,
 }
 
@@ -141,7 +141,7 @@ impl Event {
     /// A guint64 field of the message.
     #[track_caller]
     pub fn time(&self, name: &str) -> u64 {
-        let fields = self.fields.as_ref().expect("an event of the bus");
+        let fields = self.fields.as_ref().expect("an event received on the bus");
         fields
             .get(name)
             .unwrap_or_else(|e| panic!("field {name} of {fields}: {e}"))
@@ -150,7 +150,7 @@ impl Event {
     /// A string field of the message, NULL as None.
     #[track_caller]
     pub fn string(&self, name: &str) -> Option<String> {
-        let fields = self.fields.as_ref().expect("an event of the bus");
+        let fields = self.fields.as_ref().expect("an event received on the bus");
         fields
             .get(name)
             .unwrap_or_else(|e| panic!("field {name} of {fields}: {e}"))
@@ -167,7 +167,7 @@ pub fn sample_bytes(sample: &gst::Sample) -> Vec<u8> {
         .to_vec()
 }
 
-/// What came over the pipeline's bus beside the recorder's events.
+/// A message on the pipeline's bus other than the recorder's events.
 #[derive(Clone, Debug)]
 pub enum BusMessage {
     Eos,
@@ -177,7 +177,7 @@ pub enum BusMessage {
 
 type Shared<T> = Arc<(Mutex<Vec<T>>, Condvar)>;
 
-/// A list that one side appends to and the other waits on.
+/// A list that one thread appends to and another waits on.
 pub struct Log<T> {
     name: &'static str,
     shared: Shared<T>,
@@ -211,19 +211,19 @@ impl<T: Clone + fmt::Debug> Log<T> {
         self.shared.0.lock().unwrap().clone()
     }
 
-    /// How much there is so far.
+    /// The number of entries so far.
     pub fn len(&self) -> usize {
         self.shared.0.lock().unwrap().len()
     }
 
-    /// Waits until `condition` holds of the whole list, which it gives back.
+    /// Waits until `condition` holds for the whole list, which it returns.
     #[track_caller]
     pub fn wait(&self, what: &str, condition: impl Fn(&[T]) -> bool) -> Vec<T> {
         let (list, grown) = &*self.shared;
         let (list, result) = grown
             .wait_timeout_while(list.lock().unwrap(), DEADLINE, |list| !condition(list))
             .unwrap();
-        // The list is let go of before anything panics: its other side is in the recorder's threads.
+        // Unlocked before anything panics: the recorder's threads append to it.
         let list = {
             let seen = list.clone();
             drop(list);
@@ -237,7 +237,7 @@ impl<T: Clone + fmt::Debug> Log<T> {
         list
     }
 
-    /// Asserts that nothing is added within `quiet`.
+    /// Asserts that nothing is appended within `quiet`.
     #[track_caller]
     pub fn nothing_within(&self, quiet: Duration) {
         let (list, grown) = &*self.shared;
@@ -267,7 +267,7 @@ pub fn kinds(events: &[Event]) -> Vec<Kind> {
     events.iter().map(|e| e.kind).collect()
 }
 
-/// Events cut after each `Stop`; what follows the last one is not a recording yet.
+/// Splits events after each `Stop`; an incomplete recording at the end is omitted.
 pub fn recordings(events: &[Event]) -> Vec<Vec<Event>> {
     let mut done = Vec::new();
     let mut open = Vec::new();
@@ -285,9 +285,9 @@ pub fn concatenated(events: &[Event]) -> Vec<u8> {
     events.iter().flat_map(|e| e.bytes.clone()).collect()
 }
 
-/// Asserts what holds for the events of every recording, and gives its bytes and its recorded time back:
-/// start first, stop last, each once, the last blob right before stop, blobs without gap or overlap
-/// in bytes and in recorded time.
+/// Asserts what holds for the events of every recording, and returns its bytes and recorded time: start first,
+/// stop last, each once, the last blob right before stop, blobs without gap or overlap in bytes and in recorded
+/// time.
 #[track_caller]
 pub fn check_recording(events: &[Event]) -> (Vec<u8>, gst::ClockTime) {
     let order = kinds(events);
@@ -310,14 +310,14 @@ pub fn check_recording(events: &[Event]) -> (Vec<u8>, gst::ClockTime) {
             "a blob begins where the last ended"
         );
         assert_eq!(buffer.offset_end(), offset + size);
-        assert_eq!(buffer.pts(), Some(timecode), "recorded time goes on");
+        assert_eq!(buffer.pts(), Some(timecode), "recorded time is contiguous");
         offset += size;
         timecode += buffer.duration().expect("a blob has a duration");
     }
     (concatenated(events), timecode)
 }
 
-/// Writes every signal of `recorder` into `log`.
+/// Appends every signal of `recorder` to `log`.
 pub fn follow_signals(recorder: &gst::Element, log: &Log<Event>) {
     for kind in Kind::ALL {
         let log = log.clone();
@@ -340,7 +340,7 @@ pub fn follow_signals(recorder: &gst::Element, log: &Log<Event>) {
     }
 }
 
-/// Writes every event message of `recorder` into `events`, and what else the bus brings into `others`.
+/// Appends every event message of `recorder` to `events`, and all other bus messages to `others`.
 pub fn follow_bus(
     pipeline: &gst::Pipeline,
     recorder: &gst::Element,

@@ -1,17 +1,17 @@
-//! Judges of recorded bytes that this project did not write: ffprobe, ffmpeg, mkvinfo.
+//! Checks of recorded bytes by tools outside of this project: ffprobe, ffmpeg, mkvinfo.
 
 use crate::common::judge::file::AS_STAMPED;
 use std::process::Command;
 
-/// What ffprobe reads out of a file.
+/// What ffprobe reports about a file.
 #[derive(Debug, Clone)]
 pub struct Media {
     pub format: String,
-    /// Seconds, if the file tells.
+    /// In seconds, if the file has a duration.
     pub duration: Option<f64>,
-    /// Seconds.
+    /// In seconds.
     pub start: f64,
-    /// (`audio` or `video`, codec), in the order of the file.
+    /// (`audio` or `video`, codec), in file order.
     pub streams: Vec<(String, String)>,
 }
 
@@ -26,7 +26,7 @@ impl Media {
     }
 }
 
-/// Runs `command` and gives (stdout, stderr) back; panics if it fails.
+/// Runs `command` and returns (stdout, stderr); panics if it fails.
 #[track_caller]
 pub fn run(command: &mut Command) -> (Vec<u8>, String) {
     let output = command
@@ -42,7 +42,7 @@ pub fn run(command: &mut Command) -> (Vec<u8>, String) {
     (output.stdout, errors)
 }
 
-/// What ffmpeg decodes of `path` from `second` on, as `format`, and what it says to that.
+/// What ffmpeg decodes from `path`, starting at `second`, as `format`, and its error output.
 #[track_caller]
 pub fn decoded_from(path: &str, second: f64, format: &str) -> (Vec<u8>, String) {
     run(Command::new("ffmpeg")
@@ -90,7 +90,7 @@ pub fn probe(path: &str) -> Media {
     }
 }
 
-/// Asserts that ffmpeg decodes all of `path` without a word.
+/// Asserts that ffmpeg decodes all of `path` without errors or warnings.
 #[track_caller]
 pub fn assert_plays(path: &str) {
     let (_, errors) = run(Command::new("ffmpeg")
@@ -98,10 +98,10 @@ pub fn assert_plays(path: &str) {
         .args(["-map", "0"])
         .args(AS_STAMPED)
         .args(["-f", "null", "-"]));
-    assert_eq!(errors, "", "ffmpeg complains about {path}");
+    assert_eq!(errors, "", "ffmpeg decodes {path} without errors");
 }
 
-/// The decoded sound of stream `n` as 48 kHz mono.
+/// The decoded audio of stream `n` as 48 kHz mono.
 #[track_caller]
 pub fn sound(path: &str, n: usize) -> Vec<i16> {
     let (bytes, _) = run(Command::new("ffmpeg")
@@ -116,7 +116,7 @@ pub fn sound(path: &str, n: usize) -> Vec<i16> {
         .collect()
 }
 
-/// How many frames of picture `path` decodes to.
+/// The number of video frames that `path` decodes to.
 #[track_caller]
 pub fn frames(path: &str) -> usize {
     let (json, _) = run(Command::new("ffprobe")

@@ -8,10 +8,10 @@ use std::sync::OnceLock;
 
 const FILE: &str = "libgstmediarecorder.so";
 
-/// The plugin's file: in `$MEDIARECORDER_PLUGIN_DIR`, or beside this test, where cargo has just built it
-/// together with the library that the test is linked to, or else by `cargo build`.
+/// The plugin's file: from `$MEDIARECORDER_PLUGIN_DIR`, or next to this test, where cargo built it together with
+/// the library that the test is linked to, or built here by `cargo build`.
 ///
-/// None of these is a failure, not a reason to skip.
+/// If there is none, the test fails; it is not skipped.
 fn built() -> PathBuf {
     if let Some(folder) = std::env::var_os("MEDIARECORDER_PLUGIN_DIR") {
         let file = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,14 +47,14 @@ fn built() -> PathBuf {
     file
 }
 
-/// A folder that has the plugin and nothing else.
+/// A directory that contains only the plugin.
 pub fn folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let file = built().canonicalize().expect("the plugin has a path");
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("plugin");
         std::fs::create_dir_all(&folder).expect("a folder for the plugin");
-        // Test binaries may run side by side: made aside, then renamed into place.
+        // Test programs may run in parallel: created under a temporary name, then renamed.
         let link = folder.join(FILE);
         let aside =
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{FILE}.{}", std::process::id()));
@@ -64,7 +64,7 @@ pub fn folder() -> &'static Path {
     })
 }
 
-/// `program` in an environment where GStreamer finds the plugin and the user's registry is left alone.
+/// `program` in an environment where GStreamer finds the plugin and the user's registry is not touched.
 pub fn command(program: &str) -> Command {
     let mut command = Command::new(program);
     command
@@ -77,7 +77,7 @@ pub fn command(program: &str) -> Command {
     command
 }
 
-/// A program that runs beside the test, and is killed with it.
+/// A program that runs in the background, and is killed with the test.
 pub struct Running(Child);
 
 impl Running {
@@ -93,7 +93,7 @@ impl Running {
         super::media::run(Command::new("kill").args(["-INT", &self.0.id().to_string()]));
     }
 
-    /// Waits until the program has ended.
+    /// Waits until the program has exited.
     #[track_caller]
     pub fn wait_exit(&mut self) -> ExitStatus {
         let mut status = None;
@@ -107,7 +107,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // Fails only where the program has ended already.
+        // Only fails if the program has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

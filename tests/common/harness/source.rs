@@ -1,11 +1,11 @@
-//! Test sources and the way they are attached to, ended on and taken from a recorder.
+//! Test sources, and how they are linked to, ended on and removed from a recorder.
 
 use super::wait_for;
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A source, its caps filter, and the template of the pad it goes to.
+/// A source, its caps, and the pad template to link it to.
 pub struct Made {
     source: gst::Element,
     caps: gst::Caps,
@@ -51,13 +51,13 @@ pub fn video(live: bool, frames: Option<i32>) -> Made {
 }
 
 impl Made {
-    /// Puts the source into the pipeline, linked to a new pad of `recorder`, and lets it run along.
+    /// Adds the source to the pipeline, links it to a new pad of `recorder`, and starts it.
     pub fn attach(self, pipeline: &gst::Pipeline, recorder: &gst::Element) -> Track {
         let filter = gst::ElementFactory::make("capsfilter")
             .property("caps", &self.caps)
             .build()
             .expect("capsfilter");
-        // Shut before the pad goes, so that the source never meets an unlinked pad.
+        // Closed before the pad is released, so that the source never pushes into an unlinked pad.
         let valve = gst::ElementFactory::make("valve").build().expect("valve");
         let elements = vec![self.source, filter, valve];
         pipeline.add_many(&elements).expect("the source is added");
@@ -65,7 +65,7 @@ impl Made {
 
         let pad = recorder
             .request_pad_simple(self.template)
-            .expect("the recorder gives a pad");
+            .expect("the recorder has a request pad");
         let received = Arc::new(AtomicU64::new(0));
         let count = received.clone();
         pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -90,17 +90,17 @@ impl Made {
     }
 }
 
-/// A source on a pad of the recorder.
+/// A source linked to a pad of the recorder.
 pub struct Track {
     /// The recorder's pad.
     pub pad: gst::Pad,
-    /// How many buffers have reached that pad.
+    /// The number of buffers that have arrived at that pad.
     pub received: Arc<AtomicU64>,
     elements: Vec<gst::Element>,
 }
 
 impl Track {
-    /// Waits until `n` more buffers have reached the recorder.
+    /// Waits until `n` more buffers have arrived at the recorder.
     #[track_caller]
     pub fn wait_buffers(&self, n: u64) {
         let goal = self.received.load(Ordering::SeqCst) + n;
@@ -114,13 +114,13 @@ impl Track {
         self.elements[0].send_event(gst::event::Eos::new());
     }
 
-    /// Releases the pad while the source still runs.
+    /// Releases the pad while the source is running.
     pub fn remove(&self, recorder: &gst::Element) {
         self.elements[2].set_property("drop", true);
         recorder.release_request_pad(&self.pad);
     }
 
-    /// Waits until the recorder's pad has seen EOS.
+    /// Waits until EOS has arrived at the recorder's pad.
     #[track_caller]
     pub fn wait_ended(&self) {
         wait_for(&format!("EOS on {}", self.pad.name()), || {

@@ -1,4 +1,4 @@
-//! Pictures that show a number in colour and in alpha, and decoders of VP8 and VP9 with alpha that read it.
+//! Frames that show a number in colour and in alpha, and decoders of VP8 and VP9 with alpha that read it.
 
 use super::file;
 use gst::prelude::*;
@@ -13,8 +13,8 @@ fn column(x: usize) -> usize {
     x * COLUMNS / WIDTH
 }
 
-/// A picture in BGRA that shows a number twice. In Gray code: libvpx shows a picture of VP9 again, at a constant rate, where
-/// the next is another altogether.
+/// A BGRA frame that shows a number in colour and in alpha, as Gray code: at a constant rate, libvpx repeats a VP9
+/// frame if the next one is entirely different.
 pub fn picture(number: u64) -> Vec<u8> {
     let number = number ^ number >> 1;
     let pixel = |at: usize| {
@@ -28,7 +28,7 @@ pub fn picture(number: u64) -> Vec<u8> {
     (0..WIDTH * HEIGHT).flat_map(pixel).collect()
 }
 
-/// What a picture in RGBA shows, in colour and in alpha.
+/// The numbers that an RGBA frame shows in colour and in alpha.
 fn read(rgba: &[u8]) -> (u64, u64) {
     let row = HEIGHT / 2 * WIDTH;
     let number = |component: usize, limit: u8| {
@@ -36,7 +36,7 @@ fn read(rgba: &[u8]) -> (u64, u64) {
             let x = (2 * column + 1) * WIDTH / (2 * COLUMNS);
             rgba[(row + x) * 4 + component] > limit
         };
-        // Each bit of a number is that of its Gray code, and of all above it.
+        // Each bit of a number is the XOR of its Gray code bit and all higher ones.
         let mut bit = 0;
         (0..COLUMNS).rev().fold(0, |number, column| {
             bit ^= u64::from(is_set(column));
@@ -69,8 +69,9 @@ pub fn decode_with_ffmpeg(path: &Path, codec: &str) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// Hides the EOS of the alpha channel from alphacombine. In 1.26 and 1.28, that element returns EOS for the last frame's colour
-/// when its alpha, and the EOS behind it, arrived first; in other files' last frames too. EOS of colour is enough for it.
+/// Drops the EOS of the alpha channel before alphacombine. In 1.26 and 1.28, that element returns EOS for the last
+/// colour frame if its alpha frame and the EOS after it arrived first, also for other files. It only needs the EOS
+/// of the colour channel.
 fn keep_last_frame(pipeline: &gst::Bin) {
     let mut elements = pipeline.iterate_recurse().into_iter().flatten();
     let is_combine = |element: &gst::Element| {
@@ -79,7 +80,7 @@ fn keep_last_frame(pipeline: &gst::Bin) {
     };
     let combine = elements
         .find(is_combine)
-        .expect("decoders of alpha combine");
+        .expect("the decoder has an alphacombine");
     let pad = combine.static_pad("alpha").unwrap();
     pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, |_, info| {
         if info.event().map(|event| event.type_()) != Some(gst::EventType::Eos) {
@@ -112,11 +113,11 @@ fn by_gstreamer(path: &Path, codec: &str) -> Vec<(u64, u64)> {
     }
     let at_end = sink.is_eos();
     pipeline.set_state(gst::State::Null).unwrap();
-    assert!(at_end, "GStreamer reads to the end");
+    assert!(at_end, "GStreamer reaches EOS");
     numbers
 }
 
-/// What both decoders find, which is the same; in each picture colour and alpha have to show the same.
+/// The numbers that both decoders find; colour and alpha of each frame have to match.
 pub fn shown(path: &Path, codec: &str) -> Vec<u64> {
     let found = decode_with_ffmpeg(path, codec);
     assert_eq!(found, by_gstreamer(path, codec), "{}", path.display());
@@ -127,7 +128,7 @@ pub fn shown(path: &Path, codec: &str) -> Vec<u64> {
     numbers.collect()
 }
 
-/// Encodes 40 numbered pictures by FFmpeg.
+/// Encodes 40 numbered frames with FFmpeg.
 pub fn encode_with_ffmpeg(codec: &str, path: &Path) {
     let raw = path.with_extension("bgra");
     std::fs::write(&raw, (0..40).flat_map(picture).collect::<Vec<_>>()).unwrap();

@@ -1,4 +1,4 @@
-//! Judges the boxes of an MP4, and a fragmented one's, as a parser that this project did not write (mp4-atom) reads its boxes.
+//! Verifies the boxes of an MP4, fragmented or not, with mp4-atom, a parser outside of this project.
 
 use super::Verdict;
 use mp4_atom::{Any, Codec, Decode, Moof, Moov, Tfra, Trak, Trex};
@@ -9,53 +9,53 @@ use std::path::Path;
 /// What was recorded.
 #[derive(Clone, Copy, Debug)]
 pub struct Recorded<'a> {
-    /// The type that `on-start` named; its codecs are in the file and no others.
+    /// The MIME type of `on-start`; the file must have exactly its codecs.
     pub actual: &'a str,
-    /// Recorded time in nanoseconds, and how far the file may be from it.
+    /// Recorded time in nanoseconds, and how far the file may deviate from it.
     pub total: f64,
     pub tolerance: f64,
-    /// Width and height of the pictures.
+    /// Width and height of the video.
     pub size: (u16, u16),
-    /// Samples per second, and channels, of the sound.
+    /// Sample rate and channels of the audio.
     pub rate: u16,
     pub channels: u16,
 }
 
-/// Bit of a sample's flags that says that it is no key frame (ISO 14496-12, 8.8.3.1).
+/// The sample flag for a sample that is not a sync sample (ISO 14496-12, 8.8.3.1).
 const NOT_SYNC: u32 = 0x1_0000;
 
 fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// A sample, as the file describes it.
+/// A sample, as described by the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sample {
     pub place: Range<u64>,
     /// Decode time, in the track's timescale.
     pub time: u64,
-    /// From decode to presentation.
+    /// Composition time offset.
     pub shift: i64,
     pub sync: bool,
 }
 
-/// What the header and the fragments so far say of a track.
+/// What the header and the fragments so far state about a track.
 struct Track {
     scale: f64,
     defaults: Trex,
-    /// Where in the media the track begins to be shown, in its timescale (ISO 14496-12, 8.6.6).
+    /// The media time at which the track's presentation starts, in its timescale (ISO 14496-12, 8.6.6).
     edit: i64,
-    /// Where the next fragment has to go on, in the track's timescale.
+    /// The decode time at which the next fragment has to start, in the track's timescale.
     next: u64,
-    /// By place of the fragment, number of the `traf` and of the `trun` in it, both from 1: samples.
+    /// Samples by offset of the fragment, and number of `traf` and `trun`, both from 1.
     runs: HashMap<(u64, u32, u32), Vec<Sample>>,
     samples: Vec<Sample>,
 }
 
-/// The samples of each track, by the tracks' numbers.
+/// Samples by track ID.
 pub type Samples = BTreeMap<u32, Vec<Sample>>;
 
-/// Judges a fragmented file, with an index of the fragments or without one; its samples.
+/// Verifies a fragmented file, with or without an index of the fragments; returns its samples.
 pub fn fragmented(bytes: &[u8], recorded: &Recorded) -> Verdict<Samples> {
     let all = boxes(bytes)?;
     let mut boxes = all.iter().filter(|b| !matches!(b.1, Any::Free(_)));
@@ -90,7 +90,7 @@ pub fn fragmented(bytes: &[u8], recorded: &Recorded) -> Verdict<Samples> {
             format!("mp4-atom: fragment {sequence} after {before}")
         })?;
         before = sequence;
-        // The header of a box is as long as what its content leaves over.
+        // The size of a box header is the box's size minus its content's.
         let mut starts = all.iter().map(|b| b.0);
         let end = starts.find(|start| start > data_at);
         let end = end.unwrap_or(bytes.len() as u64);
@@ -130,7 +130,7 @@ pub fn fragmented(bytes: &[u8], recorded: &Recorded) -> Verdict<Samples> {
     Ok(samples.collect())
 }
 
-/// Judges that AV1 and VP9 are described as in `other`, which another program made of the same stream.
+/// Verifies that AV1 and VP9 are described as in `other`, which another program muxed from the same stream.
 pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
     let entry = |path: &Path| {
         let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
@@ -147,7 +147,7 @@ pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
     match (entry(path)?, entry(other)?) {
         (Codec::Av01(ours), Codec::Av01(mut theirs)) => {
             if ours.av1c.config_obus.is_empty() {
-                // They may be left out.
+                // These may be omitted.
                 theirs.av1c.config_obus.clear();
             }
             check(ours.av1c == theirs.av1c, || {
@@ -166,7 +166,7 @@ pub fn described_alike(path: &Path, other: &Path) -> Verdict<()> {
     }
 }
 
-/// All boxes of the file, decoded to the last byte, each with the place where it begins.
+/// All boxes of the file, completely decoded, each with its offset.
 pub fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
     let mut rest = bytes;
     let mut boxes = Vec::new();
@@ -178,7 +178,7 @@ pub fn boxes(bytes: &[u8]) -> Verdict<Vec<(u64, Any)>> {
     Ok(boxes)
 }
 
-/// The tracks by their numbers, each in the form that was recorded.
+/// The tracks by ID, each of the codec that was recorded.
 fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
     let extends = moov.mvex.as_ref().ok_or("mp4-atom: no mvex")?;
     let lasts = extends
@@ -209,7 +209,7 @@ fn header(moov: &Moov, recorded: &Recorded) -> Verdict<HashMap<u32, Track>> {
     Ok(tracks)
 }
 
-/// Judges that the tracks are those that were recorded, and how they are described.
+/// Verifies that the tracks are those that were recorded, and their descriptions.
 pub fn described(moov: &Moov, recorded: &Recorded) -> Verdict<()> {
     let mut named = Vec::new();
     let mut numbers = BTreeSet::new();
@@ -237,7 +237,7 @@ pub fn described(moov: &Moov, recorded: &Recorded) -> Verdict<()> {
     })
 }
 
-/// The place in the media that is shown first.
+/// The media time at which the presentation starts.
 fn edit(trak: &Trak) -> i64 {
     let list = trak.edts.as_ref().and_then(|edts| edts.elst.as_ref());
     let mut entries = list.into_iter().flat_map(|list| &list.entries);
@@ -245,7 +245,7 @@ fn edit(trak: &Trak) -> i64 {
     first.map_or(0, |time| time as i64)
 }
 
-/// Judges a track's description; what a list of codecs calls it, by the codec's own record.
+/// Verifies a track's sample entry; returns its codec string, from the codec's configuration record.
 fn codec(trak: &Trak, recorded: &Recorded) -> Verdict<String> {
     let media = &trak.mdia;
     let [entry] = media.minf.stbl.stsd.codecs.as_slice() else {
@@ -260,7 +260,7 @@ fn codec(trak: &Trak, recorded: &Recorded) -> Verdict<String> {
         check((visual.width, visual.height) == recorded.size, || {
             format!("pictures of {}x{}", visual.width, visual.height)
         })?;
-        // So that a 30th of a second is a whole number of it.
+        // So that 1/30 s is an integer.
         check(scale.is_multiple_of(30), || {
             format!("pictures on a scale of {scale}")
         })?;
@@ -382,8 +382,8 @@ fn hevc(entry: &str, record: &mp4_atom::Hvcc) -> String {
     )
 }
 
-/// Judges a fragment at `at`: each track goes on where it was, and the samples are all of `content`, each byte
-/// of it once.
+/// Verifies a fragment at `at`: each track continues where it was, and the samples cover all of `content` exactly
+/// once.
 fn fragment(
     at: u64,
     moof: &Moof,
@@ -391,8 +391,8 @@ fn fragment(
     tracks: &mut HashMap<u32, Track>,
 ) -> Verdict<()> {
     let mut places: Vec<Range<u64>> = Vec::new();
-    // Where nothing else is said, the first track's data counts from the fragment, and the others' from where the
-    // one before has its end (ISO 14496-12, 8.8.7).
+    // By default, the first track's data offset is relative to the fragment, and the others' to the end of the
+    // previous one (ISO 14496-12, 8.8.7).
     let mut implied = at;
     for (traf, number) in moof.traf.iter().zip(1..) {
         let head = &traf.tfhd;
@@ -460,7 +460,7 @@ fn fragment(
     })
 }
 
-/// Judges that each entry of a track's index names a sample that is there, at its time, and a key frame.
+/// Verifies that each entry of a track's index refers to an existing sync sample, at its time.
 fn indexed(index: &Tfra, track: &Track) -> Verdict<()> {
     check(!index.entries.is_empty(), || "empty".to_string())?;
     for entry in &index.entries {
@@ -473,7 +473,7 @@ fn indexed(index: &Tfra, track: &Track) -> Verdict<()> {
             .checked_sub(1)
             .and_then(|n| samples.get(n))
             .ok_or_else(|| format!("{entry:?}: the run has {} samples", samples.len()))?;
-        // Writers take presentation time with the edit list or without it.
+        // Writers use presentation time with or without the edit list.
         let shown = sample.time as i64 + sample.shift;
         let times = [shown, shown - track.edit];
         check(sample.sync && times.contains(&(entry.time as i64)), || {

@@ -1,24 +1,24 @@
-//! A recording as ffmpeg decodes it, with the times that it gives.
+//! A recording as decoded by ffmpeg, with its timestamps.
 
 use super::Verdict;
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Longest that a decoder may take, in seconds.
+/// Decoder timeout in seconds.
 const DEADLINE: &str = "120";
 
-/// Decoded sound, all channels interleaved, each sample widened to 32 bits.
+/// Decoded audio, channels interleaved, each sample widened to 32 bits.
 #[derive(Debug)]
 pub struct DecodedAudio {
     pub rate: u32,
     pub channels: usize,
     pub samples: Vec<i32>,
-    /// Blocks as they came: first sample (of all channels), recorded time in nanoseconds.
+    /// Decoded blocks: first sample (of all channels), recorded time in nanoseconds.
     pub blocks: Vec<(u64, f64)>,
 }
 
 impl DecodedAudio {
-    /// Samples in each channel.
+    /// Samples per channel.
     pub fn len(&self) -> u64 {
         (self.samples.len() / self.channels.max(1)) as u64
     }
@@ -34,8 +34,8 @@ impl DecodedAudio {
         time + (sample as f64 - first as f64) * 1e9 / f64::from(self.rate)
     }
 
-    /// Where the stamps of the recording leave its samples by more than `tolerance` nanoseconds:
-    /// recorded time and width of each hole (or, less than 0, overlap).
+    /// Where timestamps and sample count deviate by more than `tolerance` nanoseconds: recorded time and size of
+    /// each gap (or overlap, if negative).
     pub fn holes(&self, tolerance: f64) -> Vec<(f64, f64)> {
         self.blocks
             .windows(2)
@@ -48,16 +48,16 @@ impl DecodedAudio {
     }
 }
 
-/// One decoded picture.
+/// One decoded frame.
 #[derive(Debug)]
 pub struct DecodedFrame {
     /// Recorded time in nanoseconds.
     pub recorded: f64,
-    /// The time in nanoseconds that the picture itself says, if it can be read.
+    /// The time in nanoseconds that the frame shows, if it can be read.
     pub source: Option<u64>,
 }
 
-/// Decoded pictures in order.
+/// Decoded frames in order.
 #[derive(Debug)]
 pub struct DecodedVideo {
     pub width: usize,
@@ -68,7 +68,7 @@ pub struct DecodedVideo {
 fn ffmpeg(file: &Path, arguments: &[&str]) -> Verdict<Output> {
     let output = Command::new("timeout")
         .args([DEADLINE, "ffmpeg", "-hide_banner", "-nostdin", "-nostats"])
-        // Its own stamps, not shifted to 0.
+        // Original timestamps, not shifted to 0.
         .args(["-v", "info", "-copyts", "-i"])
         .arg(file)
         .args(arguments)
@@ -99,7 +99,7 @@ fn number<T: std::str::FromStr>(line: &str, key: &str) -> Verdict<T> {
         .ok_or_else(|| format!("no {key} in {line:?}"))
 }
 
-/// Decodes audio track `track` of `file`, at its own rate or at `rate`.
+/// Decodes audio track `track` of `file`, at its own rate or resampled to `rate`.
 pub fn audio(file: &Path, track: usize, rate: Option<u32>) -> Verdict<DecodedAudio> {
     let map = format!("0:a:{track}");
     let filter = match rate {
@@ -125,14 +125,14 @@ pub fn audio(file: &Path, track: usize, rate: Option<u32>) -> Verdict<DecodedAud
     {
         audio.rate = number(line, "rate")?;
         audio.channels = number(line, "channels")?;
-        // Inside the filter graph, stamps of sound count samples.
+        // Inside the filter graph, audio timestamps are in samples.
         let pts: i64 = number(line, "pts")?;
         let time = pts as f64 * 1e9 / f64::from(audio.rate);
         audio.blocks.push((first, time));
         first += number::<u64>(line, "nb_samples")?;
     }
     if audio.blocks.is_empty() {
-        return Err(format!("no sound in {}:\n{log}", file.display()));
+        return Err(format!("no audio in {}:\n{log}", file.display()));
     }
     if first != audio.len() {
         return Err(format!("{first} samples announced, {} read", audio.len()));
@@ -140,7 +140,7 @@ pub fn audio(file: &Path, track: usize, rate: Option<u32>) -> Verdict<DecodedAud
     Ok(audio)
 }
 
-/// Decodes video track `track` of `file` and reads every picture.
+/// Decodes video track `track` of `file` and reads every frame's time.
 pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
     let map = format!("0:v:{track}");
     let output = ffmpeg(
@@ -171,7 +171,7 @@ pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
                 .and_then(|(n, d)| Some(n.parse::<f64>().ok()? / d.parse::<f64>().ok()?));
         } else if line.contains(" n:") {
             let pts: i64 = number(line, "pts")?;
-            times.push(pts as f64 * 1e9 * base.ok_or("no time base before the first picture")?);
+            times.push(pts as f64 * 1e9 * base.ok_or("no time base before the first frame")?);
             if size.is_none() {
                 size = field(line, "s")
                     .and_then(|s| s.split_once('x'))
@@ -179,12 +179,11 @@ pub fn video(file: &Path, track: usize) -> Verdict<DecodedVideo> {
             }
         }
     }
-    let (width, height) =
-        size.ok_or_else(|| format!("no picture in {}:\n{log}", file.display()))?;
+    let (width, height) = size.ok_or_else(|| format!("no video in {}:\n{log}", file.display()))?;
     let pictures = output.stdout.chunks_exact(width * height);
     if pictures.len() != times.len() {
         return Err(format!(
-            "{} pictures announced, {} read",
+            "{} frames announced, {} read",
             times.len(),
             pictures.len()
         ));

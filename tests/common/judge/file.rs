@@ -1,10 +1,10 @@
-//! Judges a file as a whole, as players see it.
+//! Verifies a file as a whole, as players see it.
 
 use super::Verdict;
 use std::path::Path;
 use std::process::Command;
 
-/// What ffprobe says about format and streams.
+/// ffprobe's output for format and streams.
 pub fn ffprobe(file: &Path) -> Verdict<serde_json::Value> {
     let output = Command::new("timeout")
         .args(["60", "ffprobe", "-v", "error", "-of", "json"])
@@ -18,7 +18,7 @@ pub fn ffprobe(file: &Path) -> Verdict<serde_json::Value> {
     serde_json::from_slice(&output.stdout).map_err(|e| e.to_string())
 }
 
-/// Duration in nanoseconds that the container states.
+/// Duration in nanoseconds, as stated by the container.
 pub fn duration(file: &Path) -> Verdict<f64> {
     let probe = ffprobe(file)?;
     probe["format"]["duration"]
@@ -28,7 +28,7 @@ pub fn duration(file: &Path) -> Verdict<f64> {
         .ok_or_else(|| format!("no duration: {probe}"))
 }
 
-/// When each stream begins, in nanoseconds, as players have it.
+/// Start time of each stream, in nanoseconds, as players see it.
 pub fn starts(file: &Path) -> Verdict<Vec<f64>> {
     let probe = ffprobe(file)?;
     let streams = probe["streams"].as_array().ok_or("no streams")?;
@@ -38,7 +38,7 @@ pub fn starts(file: &Path) -> Verdict<Vec<f64>> {
     starts.ok_or_else(|| format!("no start: {probe}"))
 }
 
-/// Codecs of all streams in order.
+/// Codecs of all streams, in file order.
 pub fn codecs(file: &Path) -> Verdict<Vec<String>> {
     let probe = ffprobe(file)?;
     let streams = probe["streams"].as_array().ok_or("no streams")?;
@@ -48,9 +48,9 @@ pub fn codecs(file: &Path) -> Verdict<Vec<String>> {
         .collect())
 }
 
-/// Has ffmpeg pass frames on as they are stamped: by default it counts them at a constant rate, and where a cut
-/// brings two closer together, complains of its own rounding. The time base is finer than any container's;
-/// the input's own is `-1` before FFmpeg 6.1 and `demux` since.
+/// Makes ffmpeg keep the frames' timestamps: by default it produces a constant rate, and warns about its own
+/// rounding where a cut puts two frames close together. The time base is finer than any container's; the input's
+/// own is `-1` before FFmpeg 6.1 and `demux` since.
 pub const AS_STAMPED: [&str; 4] = [
     "-fps_mode",
     "passthrough",
@@ -58,12 +58,12 @@ pub const AS_STAMPED: [&str; 4] = [
     "1:1000000000",
 ];
 
-/// Judges that the whole file decodes without a word from ffmpeg.
+/// Verifies that ffmpeg decodes the whole file without errors or warnings.
 pub fn decodes_without_errors(file: &Path) -> Verdict<()> {
     decodes_but_for(file, |_| false)
 }
 
-/// The same of a file whose writer was killed: its last block may be cut short.
+/// The same for a file whose writer was killed: its last block may be truncated.
 pub fn decodes_until_truncation(file: &Path) -> Verdict<()> {
     decodes_but_for(file, |line| line.contains("File ended prematurely"))
 }
@@ -92,15 +92,15 @@ const SEEK: u32 = 0x4dbb;
 const SEEK_ID: u32 = 0x53ab;
 const SEEK_POSITION: u32 = 0x53ac;
 
-/// One EBML element: id, where its content starts, and the content up to its end (or the file's,
-/// where the size is unknown).
+/// One EBML element: ID, offset of its content, and the content up to its end (or the file's, if the size is
+/// unknown).
 struct Element<'a> {
     id: u32,
     at: usize,
     content: &'a [u8],
 }
 
-/// The elements in `content`, which begins at `base` in the file.
+/// The elements in `content`, which starts at offset `base` of the file.
 fn elements(content: &[u8], base: usize) -> Vec<Element<'_>> {
     let mut elements = Vec::new();
     let mut at = 0;
@@ -135,8 +135,8 @@ fn elements(content: &[u8], base: usize) -> Vec<Element<'_>> {
     elements
 }
 
-/// Judges that a WebM or Matroska file has an index that its head points to. Gives the number of
-/// entries in it.
+/// Verifies that a WebM or Matroska file has an index that its SeekHead refers to. Returns the number of its
+/// entries.
 pub fn has_seek_index(file: &Path) -> Verdict<usize> {
     let bytes = std::fs::read(file).map_err(|e| e.to_string())?;
     let segment = elements(&bytes, 0)

@@ -1,17 +1,17 @@
-//! A recording as GStreamer's own demuxers, parsers and decoders decode it, with the times that they give.
+//! A recording as decoded by GStreamer's own demuxers, parsers and decoders, with its timestamps.
 
 use super::Verdict;
 use super::decode::{DecodedAudio, DecodedFrame, DecodedVideo};
 use gst::prelude::*;
 use std::path::Path;
 
-/// Runs `decodebin` and what follows it; each buffer with its stamp in nanoseconds.
+/// Runs `decodebin` and the elements after it; passes on each buffer with its timestamp in nanoseconds.
 fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict<()> {
     super::super::app::init();
     let line = format!("filesrc name=in ! decodebin ! {line} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&line).map_err(|err| format!("{line}: {err}"))?;
     let pipeline = pipeline.downcast::<gst::Pipeline>().expect("a pipeline");
-    // avdec_h265 of 1.26 loses frames now and then where it has several threads.
+    // avdec_h265 in 1.26 occasionally loses frames with several threads.
     pipeline.connect_deep_element_added(|_, _, element| {
         if element.has_property("max-threads") {
             element.set_property_from_str("max-threads", "1");
@@ -40,12 +40,12 @@ fn decoded(file: &Path, line: &str, mut each: impl FnMut(&[u8], f64)) -> Verdict
         .map_err(|err| err.to_string())?;
     match said {
         Some(message) => Err(format!("{}: {message:?}", file.display())),
-        None if !at_end => Err(format!("{}: does not come to its end", file.display())),
+        None if !at_end => Err(format!("{}: no EOS", file.display())),
         None => Ok(()),
     }
 }
 
-/// Decodes the video of `file` into this size, and reads every picture.
+/// Decodes the video of `file`, scaled to this size, and reads every frame's time.
 pub fn video(file: &Path, width: usize, height: usize) -> Verdict<DecodedVideo> {
     let mut frames = Vec::new();
     let line = format!(
@@ -80,7 +80,7 @@ pub fn audio(file: &Path) -> Verdict<DecodedAudio> {
             .extend(samples.map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])));
     })?;
     if audio.is_empty() {
-        Err(format!("no sound in {}", file.display()))
+        Err(format!("no audio in {}", file.display()))
     } else {
         Ok(audio)
     }

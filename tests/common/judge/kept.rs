@@ -1,14 +1,14 @@
-//! What a recording should hold, by the instants of the cuts.
+//! What a recording should contain, computed from its cuts.
 
-/// The intervals of running time, in nanoseconds, that were recorded.
+/// The recorded intervals of running time, in nanoseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
     pub intervals: Vec<(u64, u64)>,
 }
 
 impl Kept {
-    /// From the events of one recording, in order: name (`start`, `pause`, `resume`, `stop`; others
-    /// are passed over) and running time.
+    /// From the events of one recording, in order: name (`start`, `pause`, `resume`, `stop`; others are ignored)
+    /// and running time.
     pub fn from_cuts<'a>(cuts: impl IntoIterator<Item = (&'a str, u64)>) -> Self {
         let mut intervals = Vec::new();
         let mut open = None;
@@ -36,24 +36,24 @@ impl Kept {
         Self { intervals }
     }
 
-    /// Recorded time in nanoseconds at which interval `number` begins.
+    /// Recorded time in nanoseconds at which interval `number` starts.
     pub fn interval_start(&self, number: usize) -> u64 {
         self.intervals[..number].iter().map(|(a, b)| b - a).sum()
     }
 
-    /// The recording's length in nanoseconds.
+    /// The recording's duration in nanoseconds.
     pub fn total(&self) -> u64 {
         self.interval_start(self.intervals.len())
     }
 
-    /// Recorded times of all cuts inside the recording.
+    /// Recorded times of all cuts within the recording.
     pub fn cuts(&self) -> Vec<u64> {
         (1..self.intervals.len())
             .map(|n| self.interval_start(n))
             .collect()
     }
 
-    /// Running time at a recorded time, the later one on a seam; beyond the end it goes on.
+    /// Running time at a recorded time, the later one at a cut; extrapolated beyond the end.
     pub fn source_at(&self, recorded: f64) -> f64 {
         let mut begins = 0.0;
         let mut source = recorded;
@@ -67,7 +67,7 @@ impl Kept {
         source
     }
 
-    /// TRUE if a seam lies within `reach` nanoseconds of the recorded time.
+    /// TRUE if a cut is within `reach` nanoseconds of the recorded time.
     pub fn near_cut(&self, recorded: f64, reach: f64) -> bool {
         self.cuts()
             .iter()

@@ -1,5 +1,5 @@
-//! Judges an ordinary MP4 by the fragmented one that it was until its end: as mp4-atom reads both, and as FFmpeg and
-//! GStreamer play them.
+//! Verifies an ordinary MP4 against its fragmented form before the end: as parsed by mp4-atom, and as played by
+//! FFmpeg and GStreamer.
 
 use super::Verdict;
 use super::atoms::{self, Recorded, Sample, Samples};
@@ -17,7 +17,7 @@ fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     field.fold(0, |value, byte| value << 8 | u64::from(*byte))
 }
 
-/// Name, begin and end of each box at the outermost level.
+/// Name, start and end of each top-level box.
 pub fn outermost(bytes: &[u8]) -> Vec<([u8; 4], usize, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -34,7 +34,7 @@ pub fn outermost(bytes: &[u8]) -> Vec<([u8; 4], usize, usize)> {
     found
 }
 
-/// Where the head of `mdat` is, and where the fragments end.
+/// Where the header of `mdat` is, and where the fragments end.
 pub fn seams(bytes: &[u8]) -> Verdict<(usize, usize)> {
     let boxes = outermost(bytes);
     let names: Vec<_> = boxes
@@ -49,7 +49,7 @@ pub fn seams(bytes: &[u8]) -> Verdict<(usize, usize)> {
     Ok((mdat, moov - 8))
 }
 
-/// The fragmented file that an ordinary one was until its end.
+/// The fragmented file that an ordinary one was before its end.
 pub fn fragmented(bytes: &[u8]) -> Verdict<Vec<u8>> {
     let (head, end) = seams(bytes)?;
     let mut before = bytes[..end].to_vec();
@@ -57,7 +57,7 @@ pub fn fragmented(bytes: &[u8]) -> Verdict<Vec<u8>> {
     Ok(before)
 }
 
-/// A file beside this one with what it was until its end.
+/// Writes the fragmented form to a file next to this one.
 pub fn fragmented_beside(path: &Path) -> Verdict<PathBuf> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     let before = path.with_extension("fragmented");
@@ -65,13 +65,13 @@ pub fn fragmented_beside(path: &Path) -> Verdict<PathBuf> {
     Ok(before)
 }
 
-/// Judges boxes, samples and edits of a whole file.
+/// Verifies boxes, samples and edits of a finished file.
 pub fn whole(path: &Path, recorded: &Recorded) -> Verdict<()> {
     let bytes = std::fs::read(path).map_err(|e| e.to_string())?;
     judge(&bytes, recorded)
 }
 
-/// As [`whole`], of a file's bytes.
+/// Like [`whole`], for a file's bytes.
 pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
     seams(bytes)?;
     let boxes = atoms::boxes(bytes)?;
@@ -85,7 +85,7 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
     };
     check(moov.mvex.is_none(), || "mp4-atom: mvex".to_string())?;
     atoms::described(moov, recorded)?;
-    // The head of a fragment and that of its media are in one page.
+    // The headers of a fragment and of its media are in one page.
     let before = fragmented(bytes)?;
     for fragment in outermost(&before).iter().filter(|b| b.0 == *b"moof") {
         let pages = [fragment.1, fragment.2 + 8 - 1].map(|at| at / 4096);
@@ -102,7 +102,7 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
         let ends = edits(trak, moov).map_err(|e| format!("mp4-atom: track {id}: {e}"))?;
         longest = longest.max(trak.tkhd.duration);
         let lasts = ends as f64 / f64::from(moov.mvhd.timescale) * 1e9;
-        // Less than a sample of sound.
+        // Less than one audio sample.
         let late = (lasts - recorded.total).abs();
         check(late <= 1e9 / f64::from(recorded.rate), || {
             format!(
@@ -116,7 +116,7 @@ pub fn judge(bytes: &[u8], recorded: &Recorded) -> Verdict<()> {
     })
 }
 
-/// Judges that the tables name the samples of the fragments and no others.
+/// Verifies that the sample tables describe exactly the samples of the fragments.
 fn same_samples(moov: &Moov, media: Range<u64>, fragments: &Samples) -> Verdict<()> {
     for trak in &moov.trak {
         let id = trak.tkhd.track_id;
@@ -141,7 +141,7 @@ fn same_samples(moov: &Moov, media: Range<u64>, fragments: &Samples) -> Verdict<
     Ok(())
 }
 
-/// The samples that a track's tables name.
+/// The samples in a track's tables.
 fn samples(trak: &Trak) -> Verdict<Vec<Sample>> {
     let stbl = &trak.mdia.minf.stbl;
     let sizes = match &stbl.stsz.samples {
@@ -193,7 +193,7 @@ fn samples(trak: &Trak) -> Verdict<Vec<Sample>> {
     Ok(list)
 }
 
-/// Judges that a track's edits are within its media; how long it is with them, in the movie's timescale.
+/// Verifies that a track's edits are within its media; returns its edited duration, in the movie's timescale.
 fn edits(trak: &Trak, moov: &Moov) -> Verdict<u64> {
     let (scale, movie) = (
         u128::from(trak.mdia.mdhd.timescale),
@@ -221,8 +221,8 @@ fn edits(trak: &Trak, moov: &Moov) -> Verdict<u64> {
     Ok(total)
 }
 
-/// Judges that an ordinary file plays as the fragmented one does: the same pictures at the same times, and the same
-/// sound, but for what its edits leave out.
+/// Verifies that an ordinary file plays like the fragmented one: the same frames at the same times, and the same
+/// audio, except for what its edits remove.
 pub fn plays_alike(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
     let streams = |path: &Path| super::file::codecs(path);
     let (ours, theirs) = (streams(ordinary)?, streams(fragmented)?);
@@ -250,8 +250,8 @@ fn is_video(path: &Path, stream: usize) -> Verdict<bool> {
     Ok(probe["streams"][stream]["codec_type"] == "video")
 }
 
-/// Time, size and checksum of each frame that ffmpeg decodes of a stream. Not how long it lasts: FFmpeg 7 takes the
-/// average of all for each frame of a fragmented file.
+/// Time, size and checksum of each frame that ffmpeg decodes from a stream. Durations are ignored: for a
+/// fragmented file, FFmpeg 7 reports the average for each frame.
 fn frames(path: &Path, stream: usize) -> Verdict<Vec<String>> {
     // Columns: stream, dts, pts, duration, size, checksum.
     const DURATION: usize = 3;
@@ -268,11 +268,11 @@ fn frames(path: &Path, stream: usize) -> Verdict<Vec<String>> {
     Ok(frames.collect())
 }
 
-/// What ffmpeg makes of a stream.
+/// What ffmpeg decodes from a stream.
 fn decoded(path: &Path, stream: usize, format: &str) -> Verdict<Vec<u8>> {
     let output = Command::new("timeout")
         .args(["120", "ffmpeg", "-nostdin", "-v", "error"])
-        // Else all is later where one stream begins before 0.
+        // Otherwise all timestamps are shifted if one stream starts before 0.
         .args(["-copyts", "-i"])
         .arg(path)
         .args(["-map", &format!("0:{stream}")])
@@ -290,9 +290,9 @@ fn decoded(path: &Path, stream: usize, format: &str) -> Verdict<Vec<u8>> {
     ))
 }
 
-/// Judges that these samples are a part of the others, in which no more is missing than codecs add.
+/// Verifies that these samples are contained in the others, with no more missing than encoder delay and padding.
 fn sounds_alike(one: &[u8], other: &[u8]) -> Verdict<()> {
-    // Samples of stereo.
+    // Stereo samples.
     const MOST: usize = 3_000 * 8;
     check(
         !one.is_empty() && one.len() <= other.len() && other.len() - one.len() < MOST,
@@ -306,20 +306,20 @@ fn sounds_alike(one: &[u8], other: &[u8]) -> Verdict<()> {
     })
 }
 
-/// What GStreamer decodes of a file: a checksum of each picture with its time, and the sound of each stream.
+/// What GStreamer decodes from a file: a checksum of each frame with its time, and the audio of each stream.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Played {
     pictures: Vec<Vec<(u64, u64)>>,
     sounds: Vec<Vec<u8>>,
 }
 
-/// Pictures that players may miss at the end of fragments.
+/// Frames that players may lose at the end of fragments.
 const MOST_CUT: usize = 3;
 
-/// Judges as [`plays_alike`], by GStreamer's own demuxer.
+/// Like [`plays_alike`], with GStreamer's own demuxer.
 pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<()> {
     let (one, other) = (played(ordinary)?, played(fragmented)?);
-    // Of fragments whose frames are decoded in another order qtdemux 1.22 leaves out the last.
+    // In fragments with reordered frames, qtdemux 1.22 drops the last one.
     let same = |one: &Vec<(u64, u64)>, other: &Vec<(u64, u64)>| {
         one.starts_with(other) && one.len() - other.len() <= MOST_CUT
     };
@@ -342,7 +342,7 @@ pub fn plays_alike_in_gstreamer(ordinary: &Path, fragmented: &Path) -> Verdict<(
     Ok(())
 }
 
-/// How many pictures GStreamer decodes of a file.
+/// The number of frames that GStreamer decodes from a file.
 pub fn frames_in_gstreamer(path: &Path) -> Verdict<usize> {
     Ok(played(path)?.pictures.iter().map(Vec::len).sum())
 }
@@ -360,14 +360,14 @@ fn played(path: &Path) -> Verdict<Played> {
     let all = pipeline.add_many([&source, &decoder]);
     all.and_then(|()| source.link(&decoder))
         .map_err(|e| e.to_string())?;
-    // avdec_h265 of 1.26 loses frames now and then where it has several threads.
+    // avdec_h265 in 1.26 occasionally loses frames with several threads.
     let bin = decoder.downcast_ref::<gst::Bin>().ok_or("no bin")?;
     bin.connect_deep_element_added(|_, _, element| {
         if element.has_property("max-threads") {
             element.set_property_from_str("max-threads", "1");
         }
     });
-    // By the streams' names, which are in the order of the tracks.
+    // By stream name, which is in track order.
     let streams = Arc::new(Mutex::new(Vec::new()));
     let seen = streams.clone();
     decoder.connect_pad_added(move |decoder, pad| {
@@ -427,7 +427,7 @@ fn played(path: &Path) -> Verdict<Played> {
             let hashed = pieces.into_iter().map(|(at, bytes)| {
                 let mut hasher = DefaultHasher::new();
                 bytes.hash(&mut hasher);
-                // Whole microseconds: timescales differ.
+                // Whole microseconds, since timescales differ.
                 ((at + 500) / 1_000, hasher.finish())
             });
             found.pictures.push(hashed.collect());
@@ -439,7 +439,7 @@ fn played(path: &Path) -> Verdict<Played> {
     Ok(found)
 }
 
-/// What tells a file's streams apart.
+/// Distinguishes a file's streams.
 fn suffix(stream: &str) -> &str {
     stream.rsplit('/').next().unwrap_or(stream)
 }

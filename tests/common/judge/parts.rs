@@ -1,11 +1,11 @@
-//! Judges the parts of a recording one after the other, as if they were one.
+//! Verifies the parts of a recording as if they were one file.
 
 use super::decode::{self, DecodedAudio, DecodedVideo};
 use super::{Verdict, file};
 use crate::common::app::App;
 use std::path::PathBuf;
 
-/// What `mediarecorder-part` says of one.
+/// A part, as reported by `mediarecorder-part`.
 #[derive(Clone, Debug)]
 pub struct Part {
     pub number: u32,
@@ -17,7 +17,7 @@ pub struct Part {
     pub whole: bool,
 }
 
-/// The parts that have been told, in order.
+/// The parts reported so far, in order.
 pub fn from_messages(app: &App) -> Vec<Part> {
     let heard = app.events();
     let parts = heard.iter().filter(|heard| heard.name == "part");
@@ -42,8 +42,8 @@ pub fn from_messages(app: &App) -> Vec<Part> {
         .collect()
 }
 
-/// Numbers, times and sizes of a recording's parts: they follow each other, and each file is as long as is told and
-/// begins at 0.
+/// Verifies that numbers, times and sizes of a recording's parts are contiguous, and that each file starts at 0
+/// and has the reported duration.
 pub fn check_contiguous(parts: &[Part], duration: u64, tolerance: f64) -> Verdict<()> {
     let mut timecode = 0;
     for (part, number) in parts.iter().zip(0..) {
@@ -65,7 +65,7 @@ pub fn check_contiguous(parts: &[Part], duration: u64, tolerance: f64) -> Verdic
         if (lasts - part.duration as f64).abs() > tolerance {
             return Err(format!("lasts {lasts}: {says}"));
         }
-        // WAV has no stamps.
+        // WAV has no timestamps.
         let starts = file::starts(&part.path).unwrap_or_default();
         if starts.iter().any(|start| start.abs() > tolerance) {
             return Err(format!("starts at {starts:?}: {says}"));
@@ -78,7 +78,7 @@ pub fn check_contiguous(parts: &[Part], duration: u64, tolerance: f64) -> Verdic
     }
 }
 
-/// The sound of all parts, one after the other.
+/// The audio of all parts, concatenated.
 pub fn audio(parts: &[Part], rate: Option<u32>) -> Verdict<DecodedAudio> {
     let mut all: Option<DecodedAudio> = None;
     for part in parts {
@@ -98,7 +98,7 @@ pub fn audio(parts: &[Part], rate: Option<u32>) -> Verdict<DecodedAudio> {
     all.ok_or_else(|| "no parts".into())
 }
 
-/// The pictures of all parts, one after the other, in recorded time.
+/// The frames of all parts, concatenated, in recorded time.
 pub fn video(parts: &[Part]) -> Verdict<DecodedVideo> {
     let mut all: Option<DecodedVideo> = None;
     for part in parts {

@@ -1,45 +1,45 @@
-//! Judges noise: finds the source time of every window of a lossy recording.
+//! Verifies noise: finds the source time of every window of a lossy recording.
 //!
-//! First the signs of 256 values at 12 kHz are looked up among all places of the source, which
-//! gives the place to within a third of a millisecond; then the correlation at the full rate, with a
-//! parabola through its peak, gives a fraction of a sample.
+//! The signs of 256 values at 12 kHz are looked up in the source, which yields the position to within a third of a
+//! millisecond; then the correlation at the full rate, with a parabola through its peak, yields a fraction of a
+//! sample.
 
 use super::decode::DecodedAudio;
 use super::kept::Kept;
 use super::{Verdict, seconds};
 use crate::common::signal::noise;
 
-/// The only rate read: Opus decodes to it, others are to be resampled.
+/// The only supported rate: Opus decodes to it, others have to be resampled.
 const RATE: u32 = 48_000;
-/// Samples for one coarse value.
+/// Samples per coarse value.
 const COARSE: usize = 4;
 /// Coarse values in a window, and samples in it (21.3 ms).
 const SIGNS: usize = 256;
 const WINDOW: usize = SIGNS * COARSE;
-/// From one window to the next: 10 ms.
+/// Distance between windows: 10 ms.
 const HOP: usize = 480;
-/// Signs that must agree for a place to be believed without a search, and at all.
+/// Matching signs needed to accept a position without a search, and to accept one at all.
 const SURE: u32 = 215;
 const LIKELY: u32 = 190;
-/// Correlation from which on a place is trusted.
+/// Minimum correlation of a match.
 const TRUSTED: f32 = 0.8;
 /// Windows below this RMS are silence.
 const SILENT: f32 = 0.005;
-/// Samples searched on either side of a coarse place.
+/// Samples searched on both sides of a coarse position.
 const REACH: i64 = 8;
 
-/// Half the length of a window in nanoseconds.
+/// Half a window in nanoseconds.
 pub const HALF_WINDOW: f64 = WINDOW as f64 / 2.0 * 1e9 / RATE as f64;
 
-/// What one window of the recording is.
+/// One window of the recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Position {
-    /// Recorded time in nanoseconds of the window's middle.
+    /// Recorded time in nanoseconds of the window's centre.
     pub recorded: f64,
-    /// Source time in nanoseconds of what is heard there; `None` if it is silence, or of no one
-    /// place (a cut goes through it).
+    /// Source time in nanoseconds of its content; `None` for silence, or if it has no single position, since it
+    /// contains a cut.
     pub source: Option<f64>,
-    /// Correlation with the source at that place.
+    /// Correlation with the source at that position.
     pub correlation: f32,
     pub silent: bool,
 }
@@ -47,15 +47,15 @@ pub struct Position {
 /// The signs of a window, the first in the lowest bit.
 type Signs = [u64; SIGNS / 64];
 
-/// The source, prepared for looking up.
+/// The source, prepared for lookups.
 struct Index {
     wave: Vec<f32>,
-    /// The signs of 64 coarse values from each on.
+    /// The signs of the 64 coarse values from each one.
     signs: Vec<u64>,
 }
 
 impl Index {
-    /// Of the noise from 0 to `horizon` nanoseconds.
+    /// For the noise from 0 to `horizon` nanoseconds.
     fn new(horizon: f64) -> Self {
         let length = (horizon * f64::from(RATE) / 1e9) as usize + 2 * WINDOW;
         let wave: Vec<f32> = (0..length)
@@ -65,7 +65,7 @@ impl Index {
         Self { wave, signs }
     }
 
-    /// The place in `places` whose signs agree best, and in how many.
+    /// The position in `places` whose signs match best, and the number of matches.
     fn best(&self, window: &Signs, places: std::ops::Range<usize>) -> Option<(u32, usize)> {
         let end = places.end.min(self.signs.len().saturating_sub(SIGNS));
         let mut best = None;
@@ -86,7 +86,7 @@ impl Index {
         best
     }
 
-    /// The coarse place of a window, looked for near `guess` first.
+    /// The coarse position of a window, searched near `guess` first.
     fn find(&self, window: &Signs, guess: Option<usize>) -> Option<usize> {
         let near = guess.and_then(|g| self.best(window, g.saturating_sub(3)..g + 4));
         match near {
@@ -98,7 +98,7 @@ impl Index {
         }
     }
 
-    /// Place in samples, with its fraction, and likeness.
+    /// Position in samples, with a fraction, and correlation.
     fn refine(&self, window: &[f32], coarse: usize) -> Option<(f64, f32)> {
         let middle = (coarse * COARSE) as i64;
         let norm = energy(window).sqrt();
@@ -144,7 +144,7 @@ fn coarse(wave: &[f32]) -> Vec<bool> {
         .collect()
 }
 
-/// The signs of 64 values from each value on, the first in the lowest bit.
+/// The signs of the 64 values from each one, the first in the lowest bit.
 fn signs(values: &[bool]) -> Vec<u64> {
     let mut word = 0;
     let mut words: Vec<u64> = values
@@ -159,7 +159,7 @@ fn signs(values: &[bool]) -> Vec<u64> {
     words
 }
 
-/// Finds the place of every window of a decoded noise, in a source of `horizon` nanoseconds.
+/// Finds the position of every window of decoded noise, in a source of `horizon` nanoseconds.
 pub fn find(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
     if sound.rate != RATE {
         return Err(format!("noise is read at {RATE} Hz, not {}", sound.rate));
@@ -197,14 +197,14 @@ pub fn find(sound: &DecodedAudio, horizon: f64) -> Verdict<Vec<Position>> {
     Ok(places)
 }
 
-/// Judges that all sound is where the cuts say, to within `tolerance` nanoseconds, except in windows
-/// that a seam goes through (or its echo in the codec, one window long). Gives the worst distance.
+/// Verifies that all audio is where the cuts put it, to within `tolerance` nanoseconds, except in windows that
+/// contain a cut (or its echo in the codec, one window long). Returns the largest deviation.
 pub fn check(places: &[Position], kept: &Kept, tolerance: f64) -> Verdict<f64> {
     let mut worst = 0f64;
     let mut judged = 0;
     let total = kept.total() as f64;
     for place in places {
-        // What is heard so much too late may be from the other side of a seam.
+        // With this deviation, it may be from the other side of a cut.
         let reach = 1.5 * HALF_WINDOW + tolerance;
         if kept.near_cut(place.recorded, reach) || place.recorded + HALF_WINDOW > total {
             continue;
@@ -212,7 +212,7 @@ pub fn check(places: &[Position], kept: &Kept, tolerance: f64) -> Verdict<f64> {
         let due = kept.source_at(place.recorded);
         let Some(source) = place.source else {
             return Err(format!(
-                "at {} recorded, {} was due: {place:?}",
+                "at {} recorded: expected {}, found {place:?}",
                 seconds(place.recorded),
                 seconds(due)
             ));
@@ -224,7 +224,7 @@ pub fn check(places: &[Position], kept: &Kept, tolerance: f64) -> Verdict<f64> {
         }
         if distance.abs() > tolerance {
             return Err(format!(
-                "at {} recorded, {} is heard where {} was due",
+                "at {} recorded: found {}, expected {}",
                 seconds(place.recorded),
                 seconds(source),
                 seconds(due)
@@ -232,7 +232,7 @@ pub fn check(places: &[Position], kept: &Kept, tolerance: f64) -> Verdict<f64> {
         }
     }
     if judged == 0 {
-        return Err("no window to judge".to_string());
+        return Err("no window to verify".to_string());
     }
     Ok(worst)
 }

@@ -1,4 +1,4 @@
-//! Judges counted sound: every sample of a lossless recording, one by one.
+//! Verifies numbered samples: every sample of a lossless recording.
 
 use super::decode::DecodedAudio;
 use super::kept::Kept;
@@ -7,7 +7,7 @@ use crate::common::signal::counted::{self, Reading};
 use crate::common::signal::tag::SampleClock;
 use std::ops::Range;
 
-/// What a run of recorded samples is.
+/// The content of a run of recorded samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Consecutive samples of the source, from this number on.
@@ -16,7 +16,7 @@ pub enum Content {
     Corrupt,
 }
 
-/// A longest run of recorded samples of one kind.
+/// A maximal run of recorded samples with the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioSpan {
     pub recorded: Range<u64>,
@@ -33,7 +33,7 @@ impl AudioSpan {
     }
 }
 
-/// Reads a decoded counted sound.
+/// Reads decoded numbered samples.
 pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
     let mut spans: Vec<AudioSpan> = Vec::new();
     for (frame, at) in sound.samples.chunks_exact(sound.channels).zip(0u64..) {
@@ -61,18 +61,18 @@ pub fn spans(sound: &DecodedAudio) -> Vec<AudioSpan> {
     spans
 }
 
-/// How exact a recording is, in samples.
+/// How accurate a recording is, in samples.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Exactness {
-    /// Furthest that any sample lies from its exact recorded time.
+    /// Largest deviation of any sample from its exact recorded time.
     pub worst_place: f64,
-    /// Furthest that a sample's time lies outside the interval that it was recorded in.
+    /// Largest distance of a sample's time from the interval that it was recorded in.
     pub worst_intrusion: f64,
-    /// Samples recorded, less the total recorded time.
+    /// Recorded samples, minus the total recorded time.
     pub surplus: f64,
 }
 
-/// Half a sample, and what stamps rounded to whole nanoseconds add.
+/// Half a sample, plus the rounding of timestamps to whole nanoseconds.
 const HALF: f64 = 0.52;
 
 /// Judges that the recording holds what was kept, and nothing else.
@@ -124,7 +124,7 @@ pub fn check_continuous(
                     "sample {index} lies {place:.3} samples off: {says}"
                 ));
             }
-            // Before the interval, and after its end, which is not part of it.
+            // Before the interval, or after its end, which is exclusive.
             let intrusion = in_samples((from as f64 - time).max(time - to as f64));
             exactness.worst_intrusion = exactness.worst_intrusion.max(intrusion);
             if intrusion > 2.0 * HALF {

@@ -1,45 +1,49 @@
-//! Compares picture and sound, and pictures with what should be on show.
+//! Verifies A/V sync, and which frame is visible at which time.
 
 use super::decode::{DecodedFrame, DecodedVideo};
 use super::kept::Kept;
 use super::position::{HALF_WINDOW, Position};
 use super::{Verdict, seconds};
 
-/// How far picture and sound of a recording are apart.
+/// A/V offset of a recording.
 #[derive(Clone, Copy, Debug)]
 pub struct Offset {
-    /// Source time of the sound less that of the picture shown with it, in nanoseconds: the furthest.
+    /// Source time of the audio minus that of the visible frame, in nanoseconds: the largest.
     pub furthest: f64,
-    /// Recorded time of that.
+    /// Its recorded time.
     pub at: f64,
-    /// Pictures compared.
+    /// Number of frames compared.
     pub compared: usize,
 }
 
-/// Every picture's recorded and source time.
+/// Recorded and source time of every frame.
 pub fn frame_times(pictures: &DecodedVideo) -> Verdict<Vec<(f64, f64)>> {
     if let Some(pair) = pictures
         .frames
         .windows(2)
         .find(|w| w[0].recorded > w[1].recorded)
     {
-        return Err(format!("stamps of pictures go back: {pair:?}"));
+        return Err(format!("frame timestamps go backwards: {pair:?}"));
     }
     pictures
         .frames
         .iter()
         .map(|DecodedFrame { recorded, source }| {
-            let source = source
-                .ok_or_else(|| format!("the picture at {} cannot be read", seconds(*recorded)))?;
+            let source = source.ok_or_else(|| {
+                format!(
+                    "the time in the frame at {} cannot be read",
+                    seconds(*recorded)
+                )
+            })?;
             Ok((*recorded, source as f64))
         })
         .collect()
 }
 
-/// The furthest that the pictures are from the sound that is heard as each appears.
+/// The largest offset between a frame and the audio at the time it appears.
 ///
-/// Where a cut goes through the window of sound, the nearest whole windows on both sides count, and
-/// the picture has to belong to one of them.
+/// If a cut is within the audio window, the nearest complete windows on both sides are considered, and the frame
+/// has to match one of them.
 pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Offset> {
     let heard: Vec<(f64, f64)> = places
         .iter()
@@ -50,7 +54,7 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Of
         at: 0.0,
         compared: 0,
     };
-    // A window stands for the time close to it only.
+    // A window only represents the time close to it.
     let reach = 3.0 * HALF_WINDOW;
     for (recorded, shown) in pictures {
         let after = heard.partition_point(|h| h.0 - HALF_WINDOW < *recorded);
@@ -70,10 +74,10 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Of
             }
         }
     }
-    // Half of them at least: otherwise this says little.
+    // At least half of them; otherwise the result means little.
     if worst.compared * 2 < pictures.len() || worst.compared == 0 {
         return Err(format!(
-            "only {} of {} pictures have sound to compare with",
+            "only {} of {} frames have audio to compare with",
             worst.compared,
             pictures.len()
         ));
@@ -81,18 +85,18 @@ pub fn av_offset_max(pictures: &[(f64, f64)], places: &[Position]) -> Verdict<Of
     Ok(worst)
 }
 
-/// A picture that should be on show.
+/// A frame that should be visible.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpectedFrame {
-    /// Recorded times in nanoseconds, from and to.
+    /// From and to, in recorded time, in nanoseconds.
     pub from: f64,
     pub to: f64,
-    /// Its own stamp.
+    /// Its own timestamp.
     pub source: u64,
 }
 
-/// What should be on show: at each recorded time the last of `sources` not later than the source time
-/// there. A picture that is on show on both sides of a cut appears once.
+/// The frames that should be visible: at each recorded time, the last of `sources` that is not later than the
+/// source time. A frame visible on both sides of a cut appears once.
 pub fn expected_frames(kept: &Kept, sources: &[u64]) -> Vec<ExpectedFrame> {
     let mut list: Vec<ExpectedFrame> = Vec::new();
     let mut show = |from: f64, source| {
@@ -117,11 +121,11 @@ pub fn expected_frames(kept: &Kept, sources: &[u64]) -> Vec<ExpectedFrame> {
     list
 }
 
-/// Judges what is on show all along: the pictures captured (`sources`: their stamps, rising), each
-/// from the recorded time that the cuts give it until the next.
+/// Verifies the visible frames: each captured frame (`sources`: their ascending timestamps) is visible from the
+/// recorded time given by the cuts, until the next one.
 ///
-/// `tolerance` is how far, in nanoseconds, the stamps of the container may be off; a picture that would be
-/// on show for less may be absent. `left_out` is how many others may be. Gives how many are.
+/// `tolerance` is how inaccurate the container's timestamps may be, in nanoseconds; a frame that would be visible
+/// for less may be missing. `left_out` is how many others may be missing. Returns how many are.
 pub fn check_frames(
     pictures: &[(f64, f64)],
     kept: &Kept,
@@ -129,10 +133,10 @@ pub fn check_frames(
     tolerance: f64,
     left_out: usize,
 ) -> Verdict<usize> {
-    // Pictures say microseconds.
+    // Frames show microseconds.
     const SAME: f64 = 1000.0;
-    // One that would be on show for less than a millisecond gives way to the next, which takes its
-    // place; the container's own rounding comes on top.
+    // A frame that would be visible for less than a millisecond is replaced by the next one; the container's
+    // rounding is added.
     const GIVES_WAY: f64 = 1e6;
     let mut shown = pictures.to_vec();
     shown.dedup_by(|b, a| (a.1 - b.1).abs() <= SAME);
@@ -152,7 +156,7 @@ pub fn check_frames(
             continue;
         }
         return Err(format!(
-            "the picture of {} is on show from {}, due was {:?}; missing before: {:?}",
+            "the frame of {} is visible from {}, expected {:?}; missing before: {:?}",
             seconds(*source),
             seconds(*recorded),
             found,
@@ -162,7 +166,7 @@ pub fn check_frames(
     missing.extend(expected.filter(|due| due.to - due.from > tolerance));
     if missing.len() > left_out {
         return Err(format!(
-            "{} pictures not shown, the first: {:?}",
+            "{} frames missing, the first: {:?}",
             missing.len(),
             missing[0]
         ));

@@ -1,22 +1,22 @@
-//! Everything that has to hold for a recording of the bench's signals.
+//! All checks of a recording of the test signals.
 
 use super::kept::Kept;
 use super::{Verdict, decode, file, position, samples, seconds, sync};
 use crate::common::signal::tag::SampleClock;
 use std::path::Path;
 
-/// What stamps in WebM, which are whole milliseconds, and the reading of noise may be off.
+/// Tolerance of WebM timestamps, which are whole milliseconds, and of the noise's positions.
 pub const WEBM: f64 = 1.1e6;
-/// One frame of the pictures, 30 in a second.
+/// One frame of the video, 30 per second.
 pub const FRAME: f64 = 1e9 / 30.0;
-/// One block of Opus, to which an encoder may round the end up.
+/// One Opus frame, to which an encoder may round up the end.
 const BLOCK: f64 = 20e6;
 
 fn check(holds: bool, what: impl FnOnce() -> String) -> Verdict<()> {
     if holds { Ok(()) } else { Err(what()) }
 }
 
-/// A WAV of counted sound.
+/// Verifies a WAV with numbered samples.
 pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Exactness> {
     check(clock.discontinuities() == 0, || {
         "the source itself was not continuous".to_string()
@@ -25,60 +25,62 @@ pub fn wav(path: &Path, kept: &Kept, clock: &SampleClock) -> Verdict<samples::Ex
     let exactness = samples::check_continuous(&sound, kept, clock)?;
     let said = file::duration(path)?;
     check((said - kept.total() as f64).abs() < 1e6, || {
-        format!("the header says {}", seconds(said))
+        format!("duration in the header: {}", seconds(said))
     })?;
     file::decodes_without_errors(path)?;
     Ok(exactness)
 }
 
-/// How good a WebM is.
+/// How accurate a WebM is.
 #[derive(Clone, Copy, Debug)]
 pub struct Webm {
-    /// Furthest that sound lies from where the cuts put it, in nanoseconds.
+    /// Largest deviation of the audio from where the cuts put it, in nanoseconds.
     pub sound: f64,
-    /// Picture against sound.
+    /// A/V offset.
     pub offset: sync::Offset,
-    /// Pictures left out.
+    /// Missing frames.
     pub missing: usize,
 }
 
-/// A WebM of VP8 and Opus, of noise and pictures. `sources` are the stamps of all pictures captured,
-/// `left_out` is how many of them a slow machine may have cost.
+/// Verifies a WebM with VP8 and Opus, of noise and tagged frames. `sources` are the timestamps of all captured
+/// frames, `left_out` is how many of them a slow machine may have dropped.
 pub fn webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) -> Verdict<Webm> {
     let total = kept.total() as f64;
     let horizon = kept.intervals.last().ok_or("nothing kept")?.1 as f64 + 1e9;
 
     let sound = decode::audio(path, 0, Some(48000))?;
     let holes = sound.holes(1.5e6);
-    check(holes.is_empty(), || {
-        format!("holes in the sound: {holes:?}")
-    })?;
+    check(holes.is_empty(), || format!("gaps in the audio: {holes:?}"))?;
     let begins = sound.time_of(0);
     check(begins.abs() < WEBM, || {
-        format!("sound begins at {}", seconds(begins))
+        format!("audio starts at {}", seconds(begins))
     })?;
     let length = sound.len() as f64 * 1e9 / f64::from(sound.rate);
     check(
         length > total - WEBM && length < total + BLOCK + WEBM,
-        || format!("{} of sound for {}", seconds(length), seconds(total)),
+        || format!("{} of audio for {}", seconds(length), seconds(total)),
     )?;
     let places = position::find(&sound, horizon)?;
     let worst = position::check(&places, kept, WEBM)?;
 
     let pictures = sync::frame_times(&decode::video(path, 0)?)?;
-    let begins = pictures.first().ok_or("no pictures")?.0;
+    let begins = pictures.first().ok_or("no frames")?.0;
     check(begins.abs() < WEBM, || {
-        format!("pictures begin at {}", seconds(begins))
+        format!("video starts at {}", seconds(begins))
     })?;
     let missing = sync::check_frames(&pictures, kept, sources, WEBM, left_out)?;
     let offset = sync::av_offset_max(&pictures, &places)?;
     check(offset.furthest.abs() <= FRAME + WEBM, || {
-        format!("picture and sound part: {offset:?}")
+        format!("A/V offset too large: {offset:?}")
     })?;
 
     let said = file::duration(path)?;
     check((said - total).abs() < FRAME + BLOCK, || {
-        format!("the head says {} for {}", seconds(said), seconds(total))
+        format!(
+            "duration in the header: {}, expected {}",
+            seconds(said),
+            seconds(total)
+        )
     })?;
     file::has_seek_index(path)?;
     let mut codecs = file::codecs(path)?;

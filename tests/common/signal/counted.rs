@@ -1,19 +1,19 @@
-//! Sound in which each sample is its own number, for lossless recordings.
+//! Audio in which each sample is its own number, for lossless recordings.
 //!
-//! S16LE stereo holds 15 bits of the number in each channel, S32LE holds 31 bits in every channel.
-//! The lowest bit is always set, so that no number looks like silence.
+//! S16LE stereo holds 15 bits of the number in each channel, S32LE holds 31 bits in every channel. The lowest bit
+//! is always set, so that no number looks like silence.
 
-/// What one sample (of all channels) says.
+/// The meaning of one sample (of all channels).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
     /// It is this sample of the source.
     Index(u64),
     Silence,
-    /// Neither: something changed the sample.
+    /// Neither: the sample was modified.
     Corrupt,
 }
 
-/// Writes the samples from number `first` on over all of `bytes`.
+/// Fills `bytes` with the samples from number `first`.
 pub fn fill(info: &gst_audio::AudioInfo, first: u64, bytes: &mut [u8]) {
     let channels = info.channels() as usize;
     for (frame, index) in bytes.chunks_exact_mut(info.bpf() as usize).zip(first..) {
@@ -56,7 +56,7 @@ pub fn read(frame: &[i32]) -> Reading {
     }
 }
 
-/// One buffer of `samples` samples from number `first` on, stamped with the time of the first.
+/// One buffer of `samples` samples from number `first`, with the timestamp of the first one.
 pub fn buffer(info: &gst_audio::AudioInfo, first: u64, samples: u64) -> gst::Buffer {
     let mut bytes = vec![0; samples as usize * info.bpf() as usize];
     fill(info, first, &mut bytes);

@@ -1,24 +1,24 @@
-//! A source pad in the test's own hand: each push returns when the buffer has been taken.
+//! A source pad controlled by the test: each push returns once the buffer has been taken.
 
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What the feed answers to a LATENCY query.
+/// The answer to LATENCY queries.
 #[derive(Clone, Copy, Debug)]
 pub enum Upstream {
-    /// A live source whose buffers come this late.
+    /// A live source whose buffers arrive this late.
     Live(gst::ClockTime),
     NotLive,
 }
 
-/// A source pad without an element, linked to a pad under test.
+/// A source pad without an element, linked to the pad under test.
 #[derive(Debug)]
 pub struct Feed {
     pad: gst::Pad,
 }
 
 impl Feed {
-    /// Links to `peer` and sends what has to come before the first buffer.
+    /// Links to `peer` and sends the events that precede the first buffer.
     pub fn new(peer: &gst::Pad, caps: &gst::Caps, upstream: Upstream) -> Self {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
@@ -51,7 +51,7 @@ impl Feed {
         self.pad.push(buffer)
     }
 
-    /// Sends other caps for the buffers that follow.
+    /// Sends new caps for the following buffers.
     pub fn set_caps(&self, caps: &gst::Caps) {
         self.pad.push_event(gst::event::Caps::new(caps));
     }
@@ -61,7 +61,7 @@ impl Feed {
     }
 }
 
-/// A buffer of raw audio, stamped as samples `first..first + samples`.
+/// A buffer of raw audio, with the timestamps of samples `first..first + samples`.
 pub fn stamped(bytes: Vec<u8>, rate: u32, first: u64, samples: u64) -> gst::Buffer {
     let (start, end) = (
         super::sample_time(first, rate),

@@ -1,7 +1,7 @@
-//! Pictures that carry their own time, as eight times eight black and white blocks.
+//! Frames that show their own time, as eight by eight black and white blocks.
 //!
-//! 48 bits of microseconds and 16 bits of check. Blocks are fractions of the picture, so that
-//! neither scaling nor a low bit rate hides them.
+//! 48 bits of microseconds and a 16-bit checksum. Block sizes are relative to the frame size, so that neither
+//! scaling nor a low bit rate hides them.
 
 use gst_video::prelude::*;
 
@@ -9,7 +9,7 @@ const SIDE: usize = 8;
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
 
-/// CRC-16/CCITT-FALSE, so that a picture spoilt by the codec is not taken for another time.
+/// CRC-16/CCITT-FALSE, so that a frame damaged by the codec is not mistaken for another time.
 fn check(micros: u64) -> u64 {
     let mut crc: u16 = 0xffff;
     for byte in &micros.to_be_bytes()[2..] {
@@ -25,8 +25,8 @@ fn check(micros: u64) -> u64 {
     u64::from(crc)
 }
 
-/// Draws `time` (nanoseconds, kept to the microsecond) over the whole picture in `buffer`, plane by plane: the memories
-/// of a sink's pool stay apart, as pipewiresink insists.
+/// Draws `time` (in nanoseconds, rounded to microseconds) over the whole frame in `buffer`, plane by plane: the
+/// memories of a sink's pool remain separate, as pipewiresink requires.
 pub fn draw(info: &gst_video::VideoInfo, time: u64, buffer: &mut gst::BufferRef) {
     use gst_video::VideoFormat::{Gray8, I420, Nv12, Yv12};
     assert!(
@@ -53,13 +53,12 @@ pub fn draw(info: &gst_video::VideoInfo, time: u64, buffer: &mut gst::BufferRef)
     }
 }
 
-/// Reads the time in nanoseconds from a picture of 8-bit grey without padding; `None` if the check
-/// does not agree.
+/// Reads the time in nanoseconds from an 8-bit grey frame without padding; `None` if the checksum does not match.
 pub fn read(grey: &[u8], width: usize, height: usize) -> Option<u64> {
     let mut word = 0u64;
     for by in 0..SIDE {
         for bx in 0..SIDE {
-            // The middle half of the block: its rim is blurred.
+            // The central half of the block: its edges are blurred.
             let (x0, x1) = ((4 * bx + 1) * width / 32, (4 * bx + 3) * width / 32);
             let (y0, y1) = ((4 * by + 1) * height / 32, (4 * by + 3) * height / 32);
             let mut sum = 0usize;
@@ -76,7 +75,7 @@ pub fn read(grey: &[u8], width: usize, height: usize) -> Option<u64> {
     (word & 0xffff == check(micros)).then_some(micros * 1000)
 }
 
-/// One picture of `time` nanoseconds, stamped so.
+/// One frame with this time, and timestamp, in nanoseconds.
 pub fn buffer(info: &gst_video::VideoInfo, time: u64, duration: u64) -> gst::Buffer {
     let mut buffer = gst::Buffer::from_mut_slice(vec![0; info.size()]);
     let fields = buffer.get_mut().expect("a new buffer is writable");

@@ -38,7 +38,7 @@ pub fn at(time: f64) -> f32 {
     HEIGHT * sum / 6.0
 }
 
-/// Writes the noise from `time` nanoseconds on over all of `bytes`, alike in every channel.
+/// Fills `bytes` with the noise from `time` nanoseconds, identical in every channel.
 pub fn fill(info: &gst_audio::AudioInfo, time: f64, bytes: &mut [u8]) {
     let period = 1e9 / f64::from(info.rate());
     for (n, frame) in bytes.chunks_exact_mut(info.bpf() as usize).enumerate() {
@@ -60,7 +60,7 @@ pub fn fill(info: &gst_audio::AudioInfo, time: f64, bytes: &mut [u8]) {
     }
 }
 
-/// One buffer of `samples` samples that begins with sample `first` counted from time 0.
+/// One buffer of `samples` samples, starting with sample `first`, counted from time 0.
 pub fn buffer(info: &gst_audio::AudioInfo, first: u64, samples: u64) -> gst::Buffer {
     let mut bytes = vec![0; samples as usize * info.bpf() as usize];
     let time = first as f64 * 1e9 / f64::from(info.rate());

@@ -1,21 +1,21 @@
-//! Probes that write time over what the test sources produce.
+//! Probes that write the running time over the output of test sources.
 
 use super::{AudioSignal, counted, frame, noise};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// From which number and time on the samples of a counted sound follow each other.
+/// From which number and time samples are consecutive.
 #[derive(Clone, Copy, Debug)]
 struct Anchor {
     index: u64,
     /// Running time in nanoseconds.
     time: f64,
-    /// The number that follows the samples seen so far.
+    /// The number that follows the last sample seen.
     next: u64,
 }
 
-/// When the samples of a tagged pad were captured: filled in while it runs.
+/// When the samples of a tagged pad were captured; updated while it is running.
 #[derive(Clone, Debug)]
 pub struct SampleClock {
     rate: u32,
@@ -24,7 +24,7 @@ pub struct SampleClock {
 }
 
 impl SampleClock {
-    /// A clock for a sound whose sample 0 is at running time 0.
+    /// A clock for audio whose sample 0 is at running time 0.
     pub fn from_zero(rate: u32) -> Self {
         let zero = Anchor {
             index: 0,
@@ -45,16 +45,16 @@ impl SampleClock {
             .iter()
             .rfind(|a| a.index <= index)
             .or(anchors.first())
-            .expect("time asked for before the first buffer");
+            .expect("no buffer has passed yet");
         anchor.time + (index as f64 - anchor.index as f64) * 1e9 / f64::from(self.rate)
     }
 
-    /// How many samples have passed, whatever they say.
+    /// How many samples have passed, whatever their content.
     pub fn passed(&self) -> u64 {
         self.passed.load(Ordering::Relaxed)
     }
 
-    /// How many samples in an unbroken row have been seen last.
+    /// The length of the last run of consecutive samples.
     pub fn contiguous(&self) -> u64 {
         let anchors = self.anchors.lock().unwrap();
         anchors.last().map_or(0, |a| a.next - a.index)
@@ -65,12 +65,13 @@ impl SampleClock {
         !self.anchors.lock().unwrap().is_empty()
     }
 
-    /// How often the source's stamps left the grid of its samples: 0 in a sound source.
+    /// How often the source's timestamps deviated from its sample count: 0 for an audio source.
     pub fn discontinuities(&self) -> usize {
         self.anchors.lock().unwrap().len().saturating_sub(1)
     }
 
-    /// The number of the sample that starts at `time`; within a sample of the last one, it follows it.
+    /// The number of the sample that starts at `time`; within one sample of the end of the last buffer, it is
+    /// contiguous with it.
     fn take(&self, time: f64, samples: u64) -> u64 {
         let period = 1e9 / f64::from(self.rate);
         let mut anchors = self.anchors.lock().unwrap();
@@ -101,8 +102,8 @@ fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<u64> {
         .map(gst::ClockTime::nseconds)
 }
 
-/// Writes `sound` over every buffer of raw audio on `pad`, by its running time. `rate` is that of
-/// the pad's caps.
+/// Overwrites every buffer of raw audio on `pad` with `signal`, by its running time. `rate` is that of the pad's
+/// caps.
 pub fn audio(pad: &gst::Pad, signal: AudioSignal, rate: u32) -> SampleClock {
     let clock = SampleClock {
         rate,
@@ -113,9 +114,9 @@ pub fn audio(pad: &gst::Pad, signal: AudioSignal, rate: u32) -> SampleClock {
     pad.add_probe(gst::PadProbeType::BUFFER, move |pad, probe| {
         let caps = pad.current_caps().expect("caps come before buffers");
         let info = gst_audio::AudioInfo::from_caps(&caps).expect("raw audio");
-        assert_eq!(info.rate(), rate, "the rate said to the tag");
+        assert_eq!(info.rate(), rate, "the rate of the caps");
         let buffer = probe.buffer_mut().expect("a buffer probe").make_mut();
-        // A test source that makes silence marks it as a gap.
+        // A test source that produces silence flags it as a gap.
         buffer.unset_flags(gst::BufferFlags::GAP);
         let Some(time) = running_time(pad, buffer) else {
             return gst::PadProbeReturn::Ok;
@@ -134,8 +135,8 @@ pub fn audio(pad: &gst::Pad, signal: AudioSignal, rate: u32) -> SampleClock {
     result
 }
 
-/// Reads counted sound in S16LE stereo off a pad without touching it: for signals that came in through
-/// a capture device, whose samples have times that the test does not set.
+/// Reads numbered samples in S16LE stereo on a pad without modifying them: for signals from a capture device,
+/// whose timestamps the test does not control.
 pub fn watch(pad: &gst::Pad, rate: u32) -> SampleClock {
     let clock = SampleClock {
         rate,
@@ -183,10 +184,10 @@ pub fn watch(pad: &gst::Pad, rate: u32) -> SampleClock {
     result
 }
 
-/// The running times in nanoseconds of all pictures that have passed a tagged pad.
+/// The running times in nanoseconds of all frames that have passed a tagged pad.
 pub type FrameLog = Arc<Mutex<Vec<u64>>>;
 
-/// Draws its running time over every raw picture on `pad`.
+/// Draws its running time over every raw frame on `pad`.
 pub fn video(pad: &gst::Pad) -> FrameLog {
     let log = FrameLog::default();
     let result = log.clone();
