@@ -1,4 +1,4 @@
-//! What does not come is silence, black or the last picture, of the right length, and nothing else moves.
+//! Missing media is replaced by silence, black or the last frame, of the right length, and nothing else moves.
 
 mod common;
 mod inputs;
@@ -9,7 +9,7 @@ use gst::prelude::*;
 use inputs::*;
 use std::time::Instant;
 
-/// Numbers without a pattern, the same in every run: TRUE for four of five.
+/// Pseudo-random, the same in every run: TRUE for four of five.
 fn kept(n: u64) -> bool {
     n == 0
         || !n
@@ -19,7 +19,7 @@ fn kept(n: u64) -> bool {
 }
 
 #[test]
-fn a_fifth_of_the_buffers_missing_leaves_the_others_where_they_were() {
+fn missing_buffers_do_not_move_the_others() {
     let take = Take::new(BOTH);
     let (sound, pictures) = (
         take.sound(&stereo(48_000), None),
@@ -54,7 +54,7 @@ fn a_fifth_of_the_buffers_missing_leaves_the_others_where_they_were() {
 }
 
 #[test]
-fn what_an_element_drops_on_its_way_is_silence() {
+fn buffers_dropped_upstream_are_silence() {
     let take = Take::new(WAV);
     let source = take.app.source(
         "audiotestsrc num-buffers=300 samplesperbuffer=480 ! \
@@ -80,7 +80,7 @@ fn what_an_element_drops_on_its_way_is_silence() {
 }
 
 #[test]
-fn gaps_are_silence_and_the_last_picture() {
+fn gap_events_are_silence_and_the_last_frame() {
     let take = Take::new(BOTH);
     let (sound, pictures) = (
         take.sound(&stereo(48_000), None),
@@ -114,7 +114,7 @@ fn gaps_are_silence_and_the_last_picture() {
 }
 
 #[test]
-fn a_sound_and_a_picture_that_come_late_begin_silent_and_black() {
+fn late_tracks_start_with_silence_and_black() {
     for late_sound in [true, false] {
         let take = Take::new(BOTH);
         let (sound, pictures) = (
@@ -175,7 +175,7 @@ fn a_track_that_ends_early_does_not_end_the_others() {
 }
 
 #[test]
-fn a_sound_that_ends_before_it_began_takes_nothing_from_the_pictures() {
+fn audio_that_ends_without_a_buffer_does_not_affect_video() {
     for mime in [
         "video/ogg;codecs=\"vp8,vorbis\"",
         "video/ogg;codecs=\"theora,opus\"",
@@ -198,7 +198,7 @@ fn a_sound_that_ends_before_it_began_takes_nothing_from_the_pictures() {
     }
 }
 
-/// A live camera beside a microphone: with `sound` as told, data keep coming and `stop` is quick.
+/// A live camera and a microphone: with audio as given, blobs continue to be emitted and `stop` returns quickly.
 fn beside_a_microphone(dies_after: Option<u64>) {
     let take = Take::new(BOTH);
     take.app.recorder.set_property("timeslice", 500u32);
@@ -227,7 +227,7 @@ fn beside_a_microphone(dies_after: Option<u64>) {
         .iter()
         .filter(|h| h.name == "data-available")
         .count();
-    // At the most two seconds of it are waited for.
+    // It is waited for at most two seconds.
     assert!(blobs >= 4, "{blobs} blobs in 5 s");
     take.app.act("stop");
     let asked = Instant::now();
@@ -237,7 +237,10 @@ fn beside_a_microphone(dies_after: Option<u64>) {
     take.wrap();
     let (runs, length) = runs(&take.heard(0));
     let due = kept.total() * 48 / MILLI;
-    assert!(length.abs_diff(due) <= 1, "{length} samples for {due}");
+    assert!(
+        length.abs_diff(due) <= 1,
+        "{length} samples, expected {due}"
+    );
     match dies_after {
         None => assert_eq!(runs, []),
         Some(after) => {
@@ -259,17 +262,17 @@ fn beside_a_microphone(dies_after: Option<u64>) {
 }
 
 #[test]
-fn a_dead_microphone_is_silence_and_holds_nothing_up() {
+fn a_microphone_without_data_is_silence_and_delays_nothing() {
     beside_a_microphone(None);
 }
 
 #[test]
-fn a_microphone_that_dies_is_silent_from_there_on() {
+fn a_microphone_that_stops_is_silent_from_then_on() {
     beside_a_microphone(Some(800 * MILLI));
 }
 
 #[test]
-fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
+fn a_camera_that_stops_shows_its_last_frame_while_audio_continues() {
     let take = Take::new(BOTH);
     take.app.recorder.set_property("timeslice", 500u32);
     let source = take.app.source(
@@ -308,7 +311,7 @@ fn a_camera_that_dies_shows_its_last_picture_while_sound_goes_on() {
 }
 
 #[test]
-fn where_nothing_flows_at_all_the_clock_goes_on() {
+fn recorded_time_advances_without_any_data() {
     let take = Take::new(WAV);
     take.app.recorder.set_property("timeslice", 500u32);
     let sound = take.sound(&stereo(48_000), Some(10 * MILLI));

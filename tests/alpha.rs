@@ -1,6 +1,6 @@
-//! Alpha of VP8 and VP9: every picture comes out with the alpha channel that it went in with, whatever happens to the recording.
+//! Alpha with VP8 and VP9: every frame keeps its alpha channel, whatever happens to the recording.
 //!
-//! Colour and alpha of a picture show the same number, as columns that are bright or dark, opaque or translucent.
+//! Colour and alpha of a frame show the same number, as columns that are bright or dark, opaque or translucent.
 
 mod common;
 
@@ -19,7 +19,7 @@ const FPS: usize = 30;
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 
-/// The judges themselves, by a file that is not ours.
+/// Tests the judges themselves with a file from another muxer.
 #[test]
 fn decoders_find_all_frames_of_another_muxer() {
     harness::init();
@@ -31,7 +31,7 @@ fn decoders_find_all_frames_of_another_muxer() {
     }
 }
 
-/// A source of numbered pictures in this format.
+/// A source of numbered frames in this format.
 fn source(app: &App, how: &str, format: &str) -> gst::Pad {
     let caps = |format| {
         format!("video/x-raw,format={format},width={WIDTH},height={HEIGHT},framerate={FPS}/1")
@@ -67,7 +67,7 @@ fn recorder(codec: &str, container: &str, path: &Path) -> App {
     app
 }
 
-/// What `stats` says of the only track: its encoder, what has been converted, and how many frames were dropped.
+/// Entries of `stats` for the only track: its encoder, what has been converted, and how many frames were dropped.
 fn track(app: &App) -> (String, Vec<String>, u64) {
     let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
@@ -81,7 +81,7 @@ fn track(app: &App) -> (String, Vec<String>, u64) {
     )
 }
 
-/// Records 40 pictures.
+/// Records 40 frames.
 fn record(app: &App, format: &str) {
     app.recorder.set_property("autostart", true);
     source(app, "num-buffers=40", format)
@@ -109,7 +109,7 @@ fn alpha_is_kept_in_webm_and_matroska() {
         assert_eq!(encoder, format!("{codec}enc"));
         let due: &[&str] = match format {
             "A420" => &[],
-            // Players know no alpha of more than 8 bits.
+            // Players do not support alpha with more than 8 bits.
             "A420_10LE" => &["depth 10 to 8"],
             "ARGB64_LE" => &["depth 16 to 8", "chroma 4:4:4 to 4:2:0"],
             _ => &["chroma 4:4:4 to 4:2:0"],
@@ -120,7 +120,7 @@ fn alpha_is_kept_in_webm_and_matroska() {
 }
 
 #[test]
-fn alpha_that_has_no_place_is_said_to_be_converted() {
+fn unsupported_alpha_is_reported_as_converted() {
     for (keep, mime_type) in [
         ("", "video/webm;codecs=vp8"),
         ("alpha", "video/mp4;codecs=vp9"),
@@ -133,15 +133,15 @@ fn alpha_that_has_no_place_is_said_to_be_converted() {
     }
 }
 
-/// A decoder can begin at each key frame: both have one.
+/// Decoding can start at each keyframe: both streams have one.
 #[test]
-fn key_frames_are_key_frames_of_both() {
+fn keyframes_are_keyframes_of_colour_and_alpha() {
     let (_directory, path) = temp_location("keys.webm");
     for codec in ["vp8", "vp9"] {
         let app = recorder(codec, "webm", &path);
         app.recorder
             .set_property("video-key-frame-interval-duration", 300u32);
-        // None but those that are asked for.
+        // Only those that are requested.
         on_encoders(&app, |encoder, _| {
             encoder.set_property("keyframe-max-dist", 1_000i32)
         });
@@ -161,7 +161,7 @@ fn key_frames_are_key_frames_of_both() {
 }
 
 #[test]
-fn alpha_lasts_through_pauses_and_parts() {
+fn alpha_is_kept_across_pauses_and_parts() {
     for codec in ["vp8", "vp9"] {
         let (_directory, path) = temp_location("part-%d.webm");
         let app = recorder(codec, "webm", &path);
@@ -192,14 +192,14 @@ fn alpha_lasts_through_pauses_and_parts() {
             assert!(found.len() >= 5, "{codec}: {found:?}");
             numbers.extend(found);
         }
-        // A picture that a seam or a pause falls into is shown on both sides.
+        // A frame that spans a seam or a pause is visible on both sides.
         assert!(numbers.is_sorted(), "{codec}: {numbers:?}");
         assert_eq!(app.warnings(), Vec::<String>::new());
     }
 }
 
 #[test]
-fn a_recording_that_begins_in_the_past_has_its_alpha() {
+fn pre_recorded_frames_keep_their_alpha() {
     let (_directory, path) = temp_location("past.webm");
     let app = recorder("vp8", "webm", &path);
     app.recorder.set_property("pre-record-time", 2 * SECOND);
@@ -215,13 +215,13 @@ fn a_recording_that_begins_in_the_past_has_its_alpha() {
     let numbers = shown(&path, "vp8");
     assert!(numbers.len() >= 30, "{numbers:?}");
     assert!(numbers.is_sorted(), "{numbers:?}");
-    // Its encoder is in no recording, and what it converts is said all the same.
+    // Its encoder is not part of any recording, but what it converts is reported nevertheless.
     let (encoder, converted, _) = track(&app);
     assert_eq!(encoder, "vp8enc");
     assert_eq!(converted, ["chroma 4:4:4 to 4:2:0"]);
 }
 
-/// Calls `with` for each encoder that is set up, and how many there were before.
+/// Calls `with` for each encoder that is set up, with the number of encoders before it.
 fn on_encoders(app: &App, with: impl Fn(&gst::Element, u64) + Send + Sync + 'static) {
     let count = AtomicU64::new(0);
     app.recorder.connect("encoder-setup", false, move |values| {
@@ -253,7 +253,7 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
     let dropped = || track(&app).2;
     assert!(
         holds_within(DEADLINE, || dropped() > 10),
-        "nothing is dropped"
+        "no frame is dropped"
     );
     app.act("stop");
     app.wait_for("stop", 1);
@@ -261,7 +261,7 @@ fn a_slow_encoder_drops_colour_and_alpha_together() {
     assert!(numbers.len() >= 3, "{numbers:?}");
 }
 
-/// Whichever of the two encoders fails, a pair takes over, and no picture is lost.
+/// Whichever of the two encoders fails, both are replaced, and no frame is lost.
 #[test]
 fn a_pair_of_encoders_is_replaced_as_one() {
     for broken in [0, 1] {

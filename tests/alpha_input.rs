@@ -1,5 +1,5 @@
-//! Encoded input with alpha: copied with it where the container has a place for it, decoded with it, and `converted` says
-//! where it is lost.
+//! Encoded input with alpha: alpha is copied if the container supports it, decoded if it is re-encoded, and
+//! `converted` says where it is lost.
 
 mod common;
 
@@ -9,10 +9,10 @@ use common::judge::file;
 use gst::prelude::*;
 use std::path::Path;
 
-/// Pictures of the input.
+/// Frames of the input.
 const FRAMES: u64 = 40;
 
-/// A recorder of FFmpeg's file with alpha; `section` is what it passes in front of it.
+/// A recorder of a file with alpha, made by FFmpeg; `section` is inserted in front of it.
 fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> App {
     let input = path.with_extension("input.webm");
     let app = App::new(mime_type, path);
@@ -21,7 +21,7 @@ fn recorder(codec: &str, mime_type: &str, section: &str, path: &Path) -> App {
         "filesrc location={} ! matroskademux ! video/x-{codec},codec-alpha=true ! {section} ! identity name=last",
         input.display()
     );
-    // The demuxer's pad is linked later: until then, ghost pads would be made for what waits for it.
+    // The demuxer's pad is linked later: until then, ghost pads would be created for unlinked pads.
     let bin = gst::parse::bin_from_description_with_name(&line, false, "").unwrap();
     let last = bin.by_name("last").unwrap().static_pad("src").unwrap();
     let from = gst::GhostPad::with_target(&last).unwrap();
@@ -38,7 +38,7 @@ fn record(app: &App) {
     assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
-/// The encoder of the only track, and what `stats` says to be converted.
+/// The encoder of the only track, and `converted` in `stats`.
 fn track(app: &App) -> (String, Vec<String>) {
     let stats = app.recorder.property::<gst::Structure>("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
@@ -66,7 +66,7 @@ fn copied_alpha_is_kept_in_webm_and_matroska() {
 }
 
 #[test]
-fn copied_alpha_without_a_place_is_said_to_be_converted() {
+fn copied_alpha_is_reported_as_converted_if_unsupported() {
     for (codec, mime_type) in [("vp9", "video/mp4"), ("vp8", "video/ogg")] {
         let (_directory, path) = temp_location("opaque");
         let app = recorder(codec, mime_type, "queue", &path);
@@ -76,9 +76,9 @@ fn copied_alpha_without_a_place_is_said_to_be_converted() {
     }
 }
 
-/// What is decoded has its alpha, to be kept or not as raw video has it.
+/// Decoded input has alpha, which is kept or not as for raw video.
 #[test]
-fn decoded_alpha_is_kept_where_it_is_asked_for() {
+fn decoded_alpha_is_kept_on_request() {
     for (from, to) in [("vp8", "vp9"), ("vp9", "vp8")] {
         let mime_type = format!("video/webm;codecs={to}");
         let (_directory, path) = temp_location("kept");
@@ -98,9 +98,9 @@ fn decoded_alpha_is_kept_where_it_is_asked_for() {
     }
 }
 
-/// The buffer of the past is bytes.
+/// The pre-record buffer holds plain bytes.
 #[test]
-fn copied_alpha_out_of_the_past_is_kept() {
+fn pre_recorded_copied_alpha_is_kept() {
     for codec in ["vp8", "vp9"] {
         let (_directory, path) = temp_location("past");
         let live = "identity sync=true";

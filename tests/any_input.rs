@@ -1,5 +1,5 @@
-//! Any bytes as packets, under any caps, into every container: the process lives, the recording ends, and what is
-//! recorded is a file that every demuxer reads.
+//! Arbitrary bytes as packets, under arbitrary caps, into every container: the process survives, the recording
+//! ends, and the result is a file that every demuxer can read.
 
 mod common;
 
@@ -10,11 +10,11 @@ use proptest::{prelude::*, test_runner::RngSeed};
 use std::path::Path;
 use std::process::Command;
 
-/// Until frames are looked into, a recording may begin with one that is no key frame though upstream says so; ffmpeg takes
-/// it for one of the headers of VP8 in Ogg where it begins with an `O`.
+/// Until frames are inspected, a recording may start with a frame that upstream wrongly flags as a keyframe; if it
+/// starts with an `O`, ffmpeg mistakes it for one of the headers of VP8 in Ogg.
 const INTER_FRAMES_MAY_BEGIN_A_RECORDING: bool = true;
 
-/// What comes encoded, as upstream may call it.
+/// Encoded input, under names that upstream may use.
 const STREAMS: [&str; 17] = [
     "video/x-vp8,width=64,height=48",
     "video/x-vp8,width=64,height=48,framerate=30/1",
@@ -35,7 +35,7 @@ const STREAMS: [&str; 17] = [
     "audio/x-flac",
 ];
 
-/// Fields that muxers have read without looking, and such as they would have to refuse.
+/// Fields that muxers have trusted without validation, and values that they have to reject.
 const FIELDS: [&str; 27] = [
     "",
     "",
@@ -77,18 +77,18 @@ const CONTAINERS: [&str; 8] = [
     "audio/mpeg",
 ];
 
-/// How packets of some codec begin, so that not all of them are thrown away at once.
+/// How packets of some codecs start, so that not all of them are dropped immediately.
 const BEGINNINGS: [&[u8]; 9] = [
     b"",
-    // A key frame of VP8, of VP9.
+    // A keyframe of VP8, of VP9.
     &[0x10, 0, 0, 0x9d, 1, 0x2a, 64, 0, 48, 0],
     &[0x82, 0x49, 0x83, 0x42, 0, 3, 0xf0, 2, 0xf6],
-    // Parameter sets of H.264, and a picture.
+    // Parameter sets of H.264, and a frame.
     &[
         0, 0, 0, 1, 0x67, 0x42, 0xc0, 0x1e, 0xd9, 1, 0x41, 0xfb, 1, 0x10,
     ],
     &[0, 0, 0, 1, 0x68, 0xce, 0x3c, 0x80, 0, 0, 0, 1, 0x65],
-    // What containers are made of.
+    // Structures of containers.
     b"OggS\0\x02",
     &[0x1a, 0x45, 0xdf, 0xa3],
     b"\0\0\0\x10moof",
@@ -101,7 +101,7 @@ struct Packet {
     beginning: usize,
     bytes: Vec<u8>,
     flags: u8,
-    /// Number of the fields that are added to the caps here, if they change.
+    /// Number of the fields that are added to the caps here, if the caps change.
     caps: Option<usize>,
 }
 
@@ -140,7 +140,7 @@ fn caps(stream: &str, fields: &str) -> Option<gst::Caps> {
     Some(std::iter::once(merged).collect())
 }
 
-/// Notes the case where a crash leaves it.
+/// Writes down the case, in case of a crash.
 fn note(case: &str) {
     let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("any_input.case");
     std::fs::write(path, case).expect("the case is noted");
@@ -168,7 +168,7 @@ fn buffer(number: u64, packet: &Packet) -> gst::Buffer {
     buffer
 }
 
-/// Records the packets and gives the errors.
+/// Records the packets and returns the errors.
 fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet]) -> Vec<String> {
     let app = App::new(mime, path);
     let video = stream.starts_with("video");
@@ -207,7 +207,7 @@ fn record(path: &Path, mime: &str, stream: &str, fields: &str, packets: &[Packet
         .collect()
 }
 
-/// The demuxer of GStreamer for a container.
+/// GStreamer's demuxer for a container.
 fn demuxer(mime: &str) -> Option<&'static str> {
     match mime.split_once('/')?.1 {
         "webm" | "x-matroska" => Some("matroskademux"),
@@ -237,7 +237,7 @@ fn is_read_by(program: &str, arguments: &[&str], path: &Path) -> Result<(), Stri
     }
 }
 
-/// Whether GStreamer's demuxer gets to the end of the file.
+/// Whether GStreamer's demuxer reaches the end of the file.
 fn is_demuxed(path: &Path, demuxer: &str) -> Result<(), String> {
     let line = format!("filesrc name=file ! {demuxer} name=demux");
     let pipeline = gst::parse::launch(&line).map_err(|error| error.to_string())?;
@@ -266,12 +266,12 @@ fn is_demuxed(path: &Path, demuxer: &str) -> Result<(), String> {
         Some(gst::MessageView::Error(error)) => {
             Err(format!("{demuxer}: {} {:?}", error.error(), error.debug()))
         }
-        _ => Err(format!("{demuxer} comes to no end")),
+        _ => Err(format!("{demuxer} does not reach EOS")),
     }
 }
 
 fn judge(path: &Path, mime: &str) -> Result<(), String> {
-    // A recording of nothing is empty.
+    // An empty recording is an empty file.
     if std::fs::metadata(path).map_or(0, |file| file.len()) == 0 {
         return Ok(());
     }
@@ -282,7 +282,7 @@ fn judge(path: &Path, mime: &str) -> Result<(), String> {
     demuxer(mime).map_or(Ok(()), |demuxer| is_demuxed(path, demuxer))
 }
 
-/// Whether an error says what the recorder could not do with which track.
+/// Whether an error names the track, and what the recorder could not do with it.
 fn is_honest(error: &str) -> bool {
     !error.contains("not-negotiated") && !error.contains("Internal data stream error")
 }
@@ -309,7 +309,7 @@ fn case(mime: &str, stream: &str, fields: &str, packets: &[Packet]) -> Result<()
 fn cases() -> ProptestConfig {
     ProptestConfig {
         cases: if long() { 1_000 } else { 40 },
-        // The same ones in every run of the suite; new ones are looked for with --long.
+        // The same cases in every run of the suite; --long searches for new ones.
         rng_seed: if long() {
             RngSeed::Random
         } else {
@@ -325,7 +325,7 @@ proptest! {
     #![proptest_config(cases())]
 
     #[test]
-    fn any_packets_make_a_file_that_is_read(
+    fn arbitrary_packets_make_a_readable_file(
         mime in prop::sample::select(&CONTAINERS[..]),
         stream in prop::sample::select(&STREAMS[..]),
         fields in prop::sample::select(&FIELDS[..]),
@@ -335,9 +335,9 @@ proptest! {
     }
 }
 
-/// Media goes on to come behind caps of which no header can be made.
+/// Media continues to arrive after caps from which no header can be made.
 #[test]
-fn caps_that_are_refused_end_the_recording_and_nothing_else() {
+fn refused_caps_end_the_recording_and_nothing_else() {
     let packet = |byte: u8| Packet {
         beginning: 0,
         bytes: vec![byte; 40],

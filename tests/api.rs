@@ -1,5 +1,5 @@
-//! The typed Rust API as a Rust application uses it: builder, callbacks, blobs, and the stream
-//! of events under tokio and under the main loop of glib.
+//! The typed Rust API as an application uses it: builder, callbacks, blobs, and the stream of events under tokio
+//! and the GLib main loop.
 
 use gst::prelude::*;
 use gstmediarecorder::{
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// A live pipeline round one recorder, in PLAYING; NULL when dropped.
+/// A live pipeline around one recorder, in PLAYING; NULL when dropped.
 struct Live {
     pipeline: gst::Pipeline,
     recorder: MediaRecorder,
@@ -61,7 +61,7 @@ fn init() {
     gst::init().expect("GStreamer starts");
 }
 
-/// Takes events up to the last of a recording.
+/// Takes events up to the last one of a recording.
 async fn until_stop(events: &mut Events) -> Vec<Event> {
     let mut all = Vec::new();
     while let Some(event) = events.next().await {
@@ -82,7 +82,7 @@ fn blobs(events: &[Event]) -> Vec<&Blob> {
     data.collect()
 }
 
-/// Names of the events, blobs in a row told once.
+/// Names of the events; consecutive blobs are listed once.
 fn names(events: &[Event]) -> Vec<&'static str> {
     let mut names: Vec<_> = events
         .iter()
@@ -102,7 +102,7 @@ fn names(events: &[Event]) -> Vec<&'static str> {
 }
 
 #[test]
-fn the_builder_sets_what_the_getters_read() {
+fn the_builder_sets_what_the_getters_return() {
     init();
     let recorder = MediaRecorder::builder()
         .name("rec")
@@ -183,7 +183,7 @@ fn tokio_takes_the_events_of_a_paused_recording() {
         tokio::time::sleep(Duration::from_millis(600)).await;
         live.recorder.pause().expect("it pauses");
         tokio::time::sleep(Duration::from_millis(600)).await;
-        live.recorder.resume().expect("it goes on");
+        live.recorder.resume().expect("it continues");
         tokio::time::sleep(Duration::from_millis(600)).await;
         live.recorder.stop().expect("it stops");
         let rest = tokio::time::timeout(DEADLINE, until_stop(&mut events)).await;
@@ -255,7 +255,7 @@ fn tokio_takes_the_events_of_a_paused_recording() {
 }
 
 #[test]
-fn the_main_loop_takes_events_and_sees_an_error() {
+fn the_main_loop_receives_events_and_an_error() {
     init();
     let live = Live::new(MediaRecorder::new());
     let context = glib::MainContext::new();
@@ -278,7 +278,7 @@ fn the_main_loop_takes_events_and_sees_an_error() {
 }
 
 #[test]
-fn callbacks_get_the_recorder_and_typed_values() {
+fn callbacks_receive_the_recorder_and_typed_values() {
     init();
     let live = Live::new(MediaRecorder::new());
     let (tell, told) = mpsc::channel();

@@ -1,5 +1,5 @@
-//! The recording bench judged against itself, on pipelines without the recorder: it reads back what
-//! it wrote, and finds what has been spoilt.
+//! Tests of the test signals and judges, without the recorder: they verify what they wrote, and detect what was
+//! corrupted.
 
 mod common;
 
@@ -54,7 +54,7 @@ impl Made {
         self.directory.path().join("out")
     }
 
-    /// Plays to the end.
+    /// Plays to EOS.
     fn run(&self) -> PathBuf {
         self.pipeline.set_state(gst::State::Playing).unwrap();
         self.end();
@@ -91,7 +91,7 @@ fn spans_of(file: &Path) -> Vec<samples::AudioSpan> {
 }
 
 #[test]
-fn every_sample_of_a_wav_is_read_back() {
+fn every_sample_of_a_wav_is_identified() {
     for (format, rate, channels) in [
         ("S16LE", 48000, 2),
         ("S16LE", 44100, 2),
@@ -122,7 +122,7 @@ fn every_sample_of_a_wav_is_read_back() {
 }
 
 #[test]
-fn a_live_test_source_is_read_back_at_its_own_stamps() {
+fn a_live_test_source_is_identified_at_its_own_timestamps() {
     let made = wav("S16LE", 48000, 2, "is-live=true");
     let clock = made.sound(AudioSignal::Counted, 48000);
     made.pipeline.set_state(gst::State::Playing).unwrap();
@@ -134,12 +134,12 @@ fn a_live_test_source_is_read_back_at_its_own_stamps() {
     let samples::Content::Source(first) = spans[0].content else {
         panic!("{spans:?}");
     };
-    // Its first stamp is when it began to run: on no grid.
+    // Its first timestamp is when it started: arbitrary.
     let place = clock.time_of(first) * 48000.0 / 1e9;
     assert!((place - first as f64).abs() <= 0.5, "{place} {first}");
 }
 
-/// Judges a recording of two intervals, made by hand from samples of the source.
+/// Verifies a recording of two intervals, made by hand from samples of the source.
 fn judged(runs: &[std::ops::Range<u64>], kept: &[(u64, u64)]) -> Result<(), String> {
     let samples: Vec<u64> = runs.iter().cloned().flatten().collect();
     judged_samples(&samples.into_iter().map(Some).collect::<Vec<_>>(), kept)
@@ -172,7 +172,7 @@ fn judged_samples(samples: &[Option<u64>], kept: &[(u64, u64)]) -> Result<(), St
 }
 
 #[test]
-fn one_sample_lost_doubled_or_put_in_is_found() {
+fn one_sample_lost_repeated_or_inserted_is_detected() {
     // 0.1 s to 0.2 s, and 0.3 s to 0.4 s.
     let kept = [(SECOND / 10, SECOND / 5), (3 * SECOND / 10, 2 * SECOND / 5)];
     judged(&[4800..9600, 14400..19200], &kept).unwrap();
@@ -199,8 +199,8 @@ fn one_sample_lost_doubled_or_put_in_is_found() {
 }
 
 #[test]
-fn drift_of_one_sample_in_a_hundred_cuts_is_found() {
-    // Kept and left out in turns, 10 ms and a third of a sample each.
+fn drift_of_one_sample_in_a_hundred_cuts_is_detected() {
+    // Recorded and paused in turns, 10 ms and a third of a sample each.
     let piece = 10 * MILLI + 6_944;
     let kept: Vec<_> = (0..100)
         .map(|n| (2 * n * piece, (2 * n + 1) * piece))
@@ -210,13 +210,13 @@ fn drift_of_one_sample_in_a_hundred_cuts_is_found() {
     let on_grid: Vec<_> = (0..100)
         .map(|n| {
             let slots = slots(n);
-            // What was captured nearest to the slot's time.
+            // The sample captured nearest to the slot's time.
             let from = grid(2 * n * piece + slots.start * SECOND / 48000 - n * piece);
             from..from + slots.end - slots.start
         })
         .collect();
     judged(&on_grid, &kept).unwrap();
-    // The obvious way: each interval clipped on its own. It loses a third of a sample each time.
+    // The obvious way: each interval clipped independently. It loses a third of a sample each time.
     let drifting: Vec<_> = (0..100)
         .map(|n| grid(2 * n * piece)..grid(2 * n * piece) + 480)
         .collect();
@@ -237,7 +237,7 @@ fn webm(extra_sound: &str, muxer: &str) -> Made {
 }
 
 #[test]
-fn webm_is_read_back_where_it_was_put() {
+fn webm_is_identified_at_the_right_time() {
     let made = webm("", "");
     made.sound(AudioSignal::Noise, 48000);
     let log = made.pictures();
@@ -255,7 +255,7 @@ fn webm_is_read_back_where_it_was_put() {
     let places = position::find(&sound, 6e9).unwrap();
     let worst = position::check(&places, &kept, 1e6).unwrap();
     let likeness = places.iter().map(|p| p.correlation).fold(1.0, f32::min);
-    println!("sound: worst {worst} ns, least likeness {likeness}");
+    println!("audio: worst {worst} ns, lowest correlation {likeness}");
 
     let pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
     assert_eq!(pictures.len(), 150);
@@ -271,7 +271,7 @@ fn webm_is_read_back_where_it_was_put() {
     assert!(file::has_seek_index(&file).unwrap() > 0);
     file::decodes_without_errors(&file).unwrap();
 
-    // The same recording does not pass for one with a cut, nor with a picture more or less.
+    // The same recording is not accepted for other cuts, nor for one frame more or less.
     let cut = Kept {
         intervals: vec![(0, 2 * SECOND), (2 * SECOND + 5 * MILLI, 5 * SECOND)],
     };
@@ -285,7 +285,7 @@ fn webm_is_read_back_where_it_was_put() {
 }
 
 #[test]
-fn a_shifted_track_is_found() {
+fn a_shifted_track_is_detected() {
     let made = webm("identity name=late !", "");
     made.sound(AudioSignal::Noise, 48000);
     made.pictures();
@@ -294,7 +294,7 @@ fn a_shifted_track_is_found() {
     let sound = decode::audio(&file, 0, Some(48000)).unwrap();
     let places = position::find(&sound, 6e9).unwrap();
     let mut pictures = sync::frame_times(&decode::video(&file, 0).unwrap()).unwrap();
-    // Where an Opus track begins late, its first block's stamp is off by the codec's own delay.
+    // If an Opus track starts late, its first block's timestamp is off by the encoder delay.
     pictures.retain(|(recorded, _)| *recorded > 100e6);
     let offset = sync::av_offset_max(&pictures, &places).unwrap();
     assert!((offset.furthest + 40e6).abs() < 1.5e6, "{offset:?}");
@@ -305,7 +305,7 @@ fn a_shifted_track_is_found() {
 }
 
 #[test]
-fn a_file_without_an_index_is_found() {
+fn a_file_without_an_index_is_detected() {
     let made = webm("", "streamable=true");
     let file = made.run();
     assert!(file::has_seek_index(&file).is_err());
@@ -313,7 +313,7 @@ fn a_file_without_an_index_is_found() {
 }
 
 #[test]
-fn a_broken_file_is_found() {
+fn a_corrupt_file_is_detected() {
     let made = webm("", "");
     let file = made.run();
     let bytes = std::fs::read(&file).unwrap();
@@ -326,7 +326,7 @@ fn a_broken_file_is_found() {
 }
 
 #[test]
-fn pictures_survive_small_sizes_and_low_rates() {
+fn frames_are_readable_at_small_sizes_and_low_rates() {
     for (width, height, rate) in [(160, 120, 60_000), (320, 240, 100_000), (640, 360, 300_000)] {
         let made = Made::new(&format!(
             "videotestsrc num-buffers=60 ! \
@@ -347,7 +347,7 @@ fn pictures_survive_small_sizes_and_low_rates() {
 }
 
 #[test]
-fn a_spoilt_picture_is_not_read() {
+fn a_damaged_frame_is_not_read() {
     gst::init().unwrap();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::Gray8, 320, 240)
         .build()
@@ -365,7 +365,7 @@ fn a_spoilt_picture_is_not_read() {
 }
 
 #[test]
-fn buffers_made_by_hand_are_the_same_signal() {
+fn pushed_buffers_carry_the_same_signal() {
     for (sound, rate) in [(AudioSignal::Counted, 48000), (AudioSignal::Noise, 48000)] {
         let directory = tempfile::tempdir().unwrap();
         gst::init().unwrap();
@@ -421,8 +421,8 @@ fn buffers_made_by_hand_are_the_same_signal() {
     }
 }
 
-/// Encodes by hand what a recorder should: `kept` of a noise and of 30 pictures in a second. `slip` is an
-/// error put into the sound at each cut.
+/// Encodes by hand what a recorder should record: `kept` of noise and of 30 frames per second. `slip` is an error
+/// inserted into the audio at each cut.
 fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
     gst::init().unwrap();
     let pipeline = gst::parse::launch(&format!(
@@ -470,7 +470,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
         sound.push(buffer).unwrap();
         heard += count;
     }
-    // Two pictures in one millisecond would have one stamp in WebM, of which ffmpeg complains.
+    // Two frames within one millisecond would have the same timestamp in WebM, about which ffmpeg warns.
     let worth = |due: &sync::ExpectedFrame| due.to - due.from >= 1e6;
     for due in sync::expected_frames(kept, sources)
         .into_iter()
@@ -491,7 +491,7 @@ fn cut_by_hand(path: &Path, kept: &Kept, sources: &[u64], slip: u64) {
 }
 
 #[test]
-fn sixty_cuts_made_by_hand_pass_and_slipped_ones_do_not() {
+fn sixty_exact_cuts_pass_and_shifted_ones_do_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("cut.webm");
     let sources: Vec<_> = (0..600).map(|n| n * SECOND / 30).collect();
@@ -506,16 +506,16 @@ fn sixty_cuts_made_by_hand_pass_and_slipped_ones_do_not() {
     cut_by_hand(&path, &kept, &sources, 0);
     let found = whole::webm(&path, &kept, &sources, 0).unwrap();
     println!("{found:?}");
-    // A cut that the sound makes 2 ms later than the pictures, and than it was reported.
+    // A cut that is 2 ms later in the audio than in the video, and than reported.
     cut_by_hand(&path, &kept, &sources, 2 * MILLI);
     let verdict = whole::webm(&path, &kept, &sources, 0);
     println!("{verdict:?}");
     assert!(verdict.is_err());
 }
 
-/// Else a busy machine would be taken for a recorder that blocks.
+/// Otherwise a busy machine would be mistaken for a recorder that blocks.
 #[test]
-fn sleep_is_told_from_work() {
+fn blocking_is_distinguished_from_work() {
     let moment = ThreadTime::now();
     let until = Instant::now() + Duration::from_millis(50);
     while Instant::now() < until {}

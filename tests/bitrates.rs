@@ -1,4 +1,4 @@
-//! Which rate an encoder is given by the time that it is made.
+//! The bit rate of an encoder, depending on when it is created.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 const MOMENT: gst::ClockTime = gst::ClockTime::from_mseconds(200);
 const RATE: &str = "video-bits-per-second";
 
-/// What vp8enc is set to as `encoder-setup` shows it, and the encoder.
+/// The rate of vp8enc as seen in `encoder-setup`, and the encoder.
 type Seen = Arc<Mutex<Option<(i32, gst::Element)>>>;
 
 fn follow_vp8enc(recorder: &gst::Element) -> Seen {
@@ -27,7 +27,7 @@ fn follow_vp8enc(recorder: &gst::Element) -> Seen {
     seen
 }
 
-/// A recording that is on, with sound, and with pictures of which it knows nothing yet.
+/// An active recording with audio, and with video that has not started yet.
 fn recording() -> (Rig, PushTrack, PushTrack, Seen) {
     let rig = Rig::new();
     rig.recorder
@@ -46,7 +46,7 @@ fn record_on(rig: &Rig, audio: &PushTrack, video: &PushTrack) {
 }
 
 #[test]
-fn pictures_that_come_after_the_start_get_the_rate_of_their_size() {
+fn late_video_gets_the_default_rate_of_its_size() {
     let (rig, audio, video, seen) = recording();
     assert_eq!(rig.recorder.number(RATE), 2_500_000);
     record_on(&rig, &audio, &video);
@@ -57,7 +57,7 @@ fn pictures_that_come_after_the_start_get_the_rate_of_their_size() {
 }
 
 #[test]
-fn a_rate_written_before_the_encoder_is_there_is_its_rate() {
+fn a_rate_set_before_the_encoder_exists_is_used() {
     let (rig, audio, video, seen) = recording();
     rig.recorder.set_property(RATE, 777_000u32);
     record_on(&rig, &audio, &video);
@@ -68,7 +68,7 @@ fn a_rate_written_before_the_encoder_is_there_is_its_rate() {
 }
 
 #[test]
-fn a_rate_written_while_the_encoder_is_set_up_is_its_rate() {
+fn a_rate_set_during_encoder_setup_is_used() {
     let (rig, audio, video, seen) = recording();
     rig.recorder.connect("encoder-setup", false, |args| {
         let recorder: gst::Element = args[0].get().unwrap();
@@ -81,7 +81,7 @@ fn a_rate_written_while_the_encoder_is_set_up_is_its_rate() {
 }
 
 #[test]
-fn a_larger_size_in_mid_recording_leaves_the_encoder_its_rate() {
+fn a_larger_size_does_not_change_the_encoders_rate() {
     let (rig, audio, video, seen) = recording();
     record_on(&rig, &audio, &video);
     let (given, encoder) = seen.lock().unwrap().clone().expect("vp8enc");

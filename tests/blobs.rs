@@ -1,4 +1,4 @@
-//! Blobs: when they come, what they say of themselves, and that together they are the recording.
+//! Blobs: when they are emitted, what they report, and that together they are the recording.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gst::prelude::*;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
-/// A rig in PLAYING with one hand-fed sound and one hand-fed picture.
+/// A rig in PLAYING with one pushed audio and one pushed video track.
 fn fed() -> (Rig, PushTrack, PushTrack) {
     let rig = Rig::new();
     rig.play();
@@ -28,7 +28,7 @@ fn duration(blob: &Event) -> gst::ClockTime {
 }
 
 #[test]
-fn timeslice_counts_recorded_time_and_stands_still_in_a_pause() {
+fn timeslice_counts_recorded_time_only() {
     const SLICE: u32 = 500;
     let (rig, audio, video) = fed();
     rig.recorder.set_property("timeslice", SLICE);
@@ -39,7 +39,7 @@ fn timeslice_counts_recorded_time_and_stands_still_in_a_pause() {
     go(3);
     rig.recorder.resume().expect("resume");
     go(2);
-    // What is not out by then comes in the one blob of the end.
+    // Everything left by then is in the single blob at the end.
     rig.wait_event(Kind::Data, 5);
     rig.recorder.stop().expect("stop");
 
@@ -66,7 +66,7 @@ fn timeslice_counts_recorded_time_and_stands_still_in_a_pause() {
     assert_plays(&path);
     assert_eq!(frames(&path), 75);
     let decoded = sound(&path, 0).len() as f64 / 48_000.0;
-    assert!((decoded - 3.0).abs() < 0.05, "{decoded} s of sound");
+    assert!((decoded - 3.0).abs() < 0.05, "{decoded} s of audio");
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn the_smallest_timeslice_still_gives_contiguous_blobs() {
 }
 
 #[test]
-fn without_timeslice_one_blob_comes_at_the_end() {
+fn without_timeslice_there_is_one_blob_at_the_end() {
     let (rig, audio, video) = fed();
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND * 2);
@@ -117,7 +117,7 @@ fn without_timeslice_one_blob_comes_at_the_end() {
 }
 
 #[test]
-fn request_data_gives_a_blob_at_once_while_recording_and_while_paused() {
+fn request_data_emits_a_blob_immediately_while_recording_or_paused() {
     let (rig, audio, video) = fed();
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND);
@@ -126,7 +126,7 @@ fn request_data_gives_a_blob_at_once_while_recording_and_while_paused() {
     rig.wait_event(Kind::Data, 1);
     rig.recorder.pause().expect("pause");
     rig.wait_event(Kind::Pause, 1);
-    // Nothing is recorded between these two: the second blob has nothing left.
+    // Nothing is recorded between these two: the second blob is empty.
     rig.recorder.request_data().expect("while paused");
     rig.recorder.request_data().expect("while paused, again");
     rig.wait_event(Kind::Data, 3);
@@ -155,7 +155,7 @@ fn request_data_gives_a_blob_at_once_while_recording_and_while_paused() {
     assert_eq!(frames(&path), 50);
 }
 
-/// What has been recorded, however little, is in the blob that is asked for, and plays.
+/// What has been recorded, however little, is in the requested blob, and is playable.
 #[test]
 fn request_data_ends_the_fragments_of_mp4() {
     let (rig, audio, video) = fed();
@@ -171,7 +171,7 @@ fn request_data_ends_the_fragments_of_mp4() {
             rig.recorder.pause().expect("pause");
             rig.wait_event(Kind::Pause, 1);
         }
-        // The gate and the muxer keep a frame each, and the encoder of audio its delay.
+        // The gate and the muxer hold a frame each, and the encoder of audio its delay.
         let least = fed - gst::ClockTime::from_mseconds(150);
         let covers = holds_within(DEADLINE, || {
             number += 1;
@@ -198,7 +198,7 @@ fn request_data_ends_the_fragments_of_mp4() {
 }
 
 #[test]
-fn request_data_may_give_an_empty_blob() {
+fn request_data_may_emit_an_empty_blob() {
     let (rig, audio, video) = fed();
     rig.recorder.start().expect("start");
     advance_all(&[&audio, &video], SECOND);
@@ -214,7 +214,7 @@ fn request_data_may_give_an_empty_blob() {
 }
 
 #[test]
-fn blobs_never_change_after_they_are_handed_out() {
+fn blobs_never_change_after_they_are_emitted() {
     for mime in ["video/webm", "audio/wav"] {
         let rig = Rig::new();
         rig.recorder.set_property("mime-type", mime);
@@ -234,7 +234,7 @@ fn blobs_never_change_after_they_are_handed_out() {
 }
 
 #[test]
-fn blob_messages_carry_the_signals_sample_only_when_asked() {
+fn blob_messages_carry_the_signals_sample_only_on_request() {
     for asked in [false, true] {
         let (rig, audio, video) = fed();
         rig.recorder.set_property("timeslice", 300u32);
@@ -265,10 +265,10 @@ fn blob_messages_carry_the_signals_sample_only_when_asked() {
 }
 
 #[test]
-fn recordings_one_after_another_are_each_whole_and_start_at_zero() {
+fn consecutive_recordings_are_complete_and_start_at_zero() {
     let (rig, audio, video) = fed();
     for n in 1..=3 {
-        // What lies between the recordings is in none of them.
+        // Media between the recordings is in none of them.
         advance_all(&[&audio, &video], SECOND / 5);
         rig.recorder.start().expect("start");
         advance_all(&[&audio, &video], SECOND);
@@ -285,7 +285,7 @@ fn recordings_one_after_another_are_each_whole_and_start_at_zero() {
     }
 }
 
-/// The feed's samples of some whole tenths of a second, from and up to.
+/// The pushed samples in an interval given in tenths of a second.
 fn tenths(from: u64, to: u64) -> impl Iterator<Item = i16> {
     (from * 4800..to * 4800).map(sample_at)
 }
@@ -313,7 +313,7 @@ fn wav_holds_every_sample_between_the_cuts_and_no_other() {
         at += tenths_before;
         rig.recorder.act(action).expect(action);
     }
-    // What comes after the stop is in no file.
+    // Media after the stop is in no file.
     audio.advance(SECOND / 2);
 
     let (bytes, recorded) = check_recording(&rig.wait_recording(1));
@@ -326,7 +326,7 @@ fn wav_holds_every_sample_between_the_cuts_and_no_other() {
 }
 
 #[test]
-fn bytes_beyond_max_memory_are_kept_in_a_file_without_a_name() {
+fn bytes_beyond_max_memory_are_in_an_unlinked_file() {
     let rig = Rig::new();
     let folder = tempfile::tempdir().expect("a folder");
     rig.recorder.set_property("mime-type", "audio/wav");
@@ -342,7 +342,7 @@ fn bytes_beyond_max_memory_are_kept_in_a_file_without_a_name() {
     let left = std::fs::read_dir(folder.path())
         .expect("the folder")
         .count();
-    assert_eq!(left, 0, "nothing with a name is left in temp-dir");
+    assert_eq!(left, 0, "temp-dir has no visible files");
     let (bytes, _) = check_recording(&events);
     let expected: Vec<i16> = tenths(0, 30).collect();
     assert!(sound(&rig.save("spilled.wav", &bytes), 0) == expected);
@@ -385,7 +385,7 @@ fn stats_count_blobs_and_bytes() {
     assert_eq!(pads, ["audio_0", "video_0"]);
 }
 
-/// What a blob says of its type: the name of its caps, and the type that goes with it.
+/// The type of a blob: the name of its caps, and the matching MIME type.
 fn types(event: &Event) -> (String, String) {
     let sample = event.sample.as_ref().expect("a sample");
     let caps = sample
@@ -398,7 +398,7 @@ fn types(event: &Event) -> (String, String) {
 }
 
 #[test]
-fn on_start_has_bytes_that_can_be_asked_for() {
+fn bytes_can_be_requested_from_on_start() {
     for (mime_type, audio, video) in [
         ("video/webm;codecs=vp8,opus", 1, 1),
         ("video/mp4;codecs=avc1,mp4a.40.2", 1, 1),
@@ -421,7 +421,7 @@ fn on_start_has_bytes_that_can_be_asked_for() {
 }
 
 #[test]
-fn a_blob_says_its_type_even_if_it_was_asked_for_before_that_was_known() {
+fn a_blob_requested_before_its_type_is_known_has_the_type() {
     let (rig, _tracks) = Rig::live(1, 1);
     let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
     rig.recorder.set_property("mime-type", mime_type);
@@ -443,7 +443,7 @@ fn a_blob_says_its_type_even_if_it_was_asked_for_before_that_was_known() {
 }
 
 #[test]
-fn the_blob_of_a_recording_that_ended_at_once_has_caps_and_type() {
+fn the_blob_of_an_empty_recording_has_caps_and_type() {
     for (mime_type, caps) in [
         ("", "video/webm"),
         ("audio/ogg;codecs=opus", "audio/ogg"),

@@ -1,5 +1,5 @@
-//! The camera recorder in a real window: Xvfb gives it a screen; what it shows is read, and its
-//! buttons pressed, through the interface for screen readers.
+//! The camera recorder in a real window, under Xvfb; its contents are read, and its buttons pressed, through the
+//! accessibility interface.
 
 mod common;
 
@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// The camera recorder, and a hand on it.
+/// The camera recorder, and the program that operates it.
 struct Camera {
     hand: Child,
-    /// Its end is the hand's.
+    /// Exits with the operating program.
     commands: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
 }
@@ -24,7 +24,7 @@ impl Camera {
         Self::beside("", screen, home, arguments)
     }
 
-    /// With what a shell has started before in the same session.
+    /// With processes that a shell has started before in the same session.
     fn beside(others: &str, screen: &Screen, home: &Path, arguments: &[&str]) -> Self {
         let top = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = ["/usr/bin/python3", "-B"];
@@ -45,9 +45,9 @@ impl Camera {
             .env("GTK_A11Y", "atspi")
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("NO_AT_BRIDGE")
-            // There is no loudspeaker, and OpenAL would not say so: with it, an end may never come.
+            // There is no audio device, and OpenAL would not report that: playback might never reach its end.
             .env("GST_PLUGIN_FEATURE_RANK", "openalsink:NONE")
-            // A desktop's libraries warn of what is missing here, and that is no failure of ours.
+            // Desktop libraries warn about what is missing here, which is not a failure of this program.
             .env_remove("G_DEBUG")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -62,7 +62,7 @@ impl Camera {
 
     fn ask(&mut self, command: &str) -> String {
         let mut commands = self.commands.as_ref().expect("the hand");
-        writeln!(commands, "{command}").expect("the hand is there");
+        writeln!(commands, "{command}").expect("the operating program runs");
         let mut line = String::new();
         loop {
             line.clear();
@@ -81,7 +81,7 @@ impl Camera {
             text = self.ask("read");
             condition(&text)
         });
-        assert!(seen, "{what} never showed: {text}");
+        assert!(seen, "{what} did not appear: {text}");
         text
     }
 
@@ -98,13 +98,13 @@ impl Camera {
 
 impl Drop for Camera {
     fn drop(&mut self) {
-        // Not by a signal: the session's own services would stay.
+        // Not by a signal: the session's services would remain.
         self.commands = None;
         let _ = self.hand.wait();
     }
 }
 
-/// The only file in `folder` with this ending.
+/// The only file in `folder` with this extension.
 #[track_caller]
 fn only(folder: &Path, ending: &str) -> PathBuf {
     let files = std::fs::read_dir(folder).expect("the folder");
@@ -129,7 +129,7 @@ fn records_with_a_pause_plays_and_saves() {
     let screen = Screen::new(650, 594);
     let mut camera = Camera::new(&screen, home.path(), &["--test", "--directory", &folder]);
     let text = camera.wait("the window", |text| text.contains("[Record]"));
-    // Nothing to stop, to play or to save yet.
+    // Nothing to stop, play or save yet.
     for button in ["(Pause)", "(Mark)", "(Play)", "(Save as…)"] {
         assert!(text.contains(button), "{button}: {text}");
     }
@@ -139,7 +139,7 @@ fn records_with_a_pause_plays_and_saves() {
     camera.wait("a second", |text| {
         seconds(text, '●').is_some_and(|s| s >= 1.0)
     });
-    // The preview moves while it is recorded.
+    // The preview moves during recording.
     let pictures = ["one.png", "two.png"].map(|name| home.path().join(name));
     screen.grab(&pictures[0]);
     std::thread::sleep(Duration::from_millis(200));
@@ -150,7 +150,7 @@ fn records_with_a_pause_plays_and_saves() {
     let paused_from = Instant::now();
     let paused = camera.wait("the pause", |text| text.contains('‖'));
     assert!(paused.contains("[Go on]"), "{paused}");
-    // What is not to be in the file.
+    // Must not be in the file.
     std::thread::sleep(Duration::from_secs(1));
     let length = seconds(&camera.ask("read"), '‖').expect("a time");
     let pause = paused_from.elapsed();
@@ -166,7 +166,7 @@ fn records_with_a_pause_plays_and_saves() {
         text.contains("[Play]") && text.contains(".webm:")
     });
 
-    // What the window says is what is in the file.
+    // The displayed duration is that of the file.
     let path = only(home.path(), "webm");
     let clip = path.display().to_string();
     assert_plays(&clip);
@@ -208,7 +208,7 @@ fn records_with_a_pause_plays_and_saves() {
     assert_eq!(camera.exit_code(), "0");
 }
 
-/// The pictures of a screen differ where the preview is.
+/// Screenshots differ where the preview is.
 #[track_caller]
 fn assert_moves(pictures: &[PathBuf; 2]) {
     let (_, said) = run(Command::new("ffmpeg")
@@ -219,17 +219,17 @@ fn assert_moves(pictures: &[PathBuf; 2]) {
         .arg(&pictures[1])
         .args(["-lavfi", "psnr", "-f", "null", "-"]));
     let (_, average) = said.split_once("average:").expect("ffmpeg compares them");
-    // "inf" if they are the same.
+    // "inf" if they are identical.
     let average: f64 = average
         .split_whitespace()
         .next()
         .and_then(|word| word.parse().ok())
         .expect("a number");
-    assert!(average < 30.0, "the picture stands still: {average} dB");
+    assert!(average < 30.0, "the preview does not move: {average} dB");
 }
 
 #[test]
-fn a_window_closed_in_mid_recording_leaves_a_whole_file() {
+fn closing_the_window_while_recording_finishes_the_file() {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let folder = home.path().display().to_string();
     let screen = Screen::new(650, 594);
@@ -251,7 +251,7 @@ fn a_window_closed_in_mid_recording_leaves_a_whole_file() {
 }
 
 #[test]
-fn what_cannot_be_done_is_said_in_the_window() {
+fn failures_are_reported_in_the_window() {
     let home = tempfile::tempdir_in("/tmp").expect("a directory");
     let screen = Screen::new(650, 594);
     let nowhere = home.path().join("nowhere").display().to_string();
@@ -267,14 +267,14 @@ fn what_cannot_be_done_is_said_in_the_window() {
         camera.wait("the window", |text| text.contains("[Record]"));
         camera.press("Record");
         let text = camera.wait("the reason", |text| text.contains(words));
-        // Still there, and ready for another try.
+        // Still there, and ready for another attempt.
         assert!(text.contains("[Record]"), "{text}");
         camera.press("Close");
         assert_eq!(camera.exit_code(), "0");
     }
 }
 
-/// PipeWire with a camera in it, and no microphone.
+/// PipeWire with a camera, and without a microphone.
 const PIPEWIRE: &str = r#"
 trap 'kill $(jobs -p) 2>/dev/null' EXIT
 until_there() { for _ in $(seq 200); do "$@" && return; sleep 0.1; done; echo "never: $*" >&2; exit 1; }
@@ -307,7 +307,7 @@ fn pipewires_camera_is_found_and_recorded() {
     let (size, _) = run(Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v", "-of", "csv=p=0"])
         .args(["-show_entries", "stream=width,height", &clip]));
-    // The test picture would be 640x480.
+    // The test image would be 640x480.
     assert_eq!(String::from_utf8_lossy(&size).trim(), "320,240");
     camera.press("Close");
     assert_eq!(camera.exit_code(), "0");

@@ -1,4 +1,4 @@
-//! Caps change while recording: picture and sound are converted to what they were first, and time goes on.
+//! Caps change while recording: audio and video are converted to the initial format, without a gap.
 
 mod common;
 mod inputs;
@@ -62,7 +62,7 @@ fn sound_changes(mime: &str, tolerance: f64) {
     let decoded = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let seconds = decoded.len() as f64 / 48_000.0;
     assert!((seconds - 3.0).abs() < 0.02, "{seconds}");
-    // From caps to caps a resampler may begin anew: that is a seam.
+    // When caps change, a resampler may restart: that counts as a cut.
     let kept = Kept {
         intervals: (0..5)
             .map(|n| (n * 600 * MILLI, (n + 1) * 600 * MILLI))
@@ -75,18 +75,18 @@ fn sound_changes(mime: &str, tolerance: f64) {
 }
 
 #[test]
-fn rate_channels_and_format_of_sound_in_wav() {
+fn rate_channels_and_format_of_audio_in_wav() {
     sound_changes(WAV, 1e6);
 }
 
 #[test]
-fn rate_channels_and_format_of_sound_in_webm() {
+fn rate_channels_and_format_of_audio_in_webm() {
     sound_changes("audio/webm;codecs=opus", 1.5e6);
 }
 
 #[test]
-fn a_change_of_rate_behind_latency_loses_nothing() {
-    // What waits for its cut has the old caps.
+fn a_change_of_rate_with_latency_loses_nothing() {
+    // Media that waits for its cut has the old caps.
     let take = Take::new(WAV);
     take.app
         .recorder
@@ -98,7 +98,7 @@ fn a_change_of_rate_behind_latency_loses_nothing() {
     let sound = take.sound(&first, Some(0));
     take.app.set_state(gst::State::Playing);
     take.app.act("start");
-    // All of it comes before its time.
+    // All of it arrives before its time.
     for n in 0..50 {
         sound.push(hiss(&first, n * 960, 960));
     }
@@ -141,7 +141,7 @@ fn picture_changes(mime: &str) {
         of_format(VideoFormat::Yv12, 320, 240, 50),
         other_colours,
         of_format(VideoFormat::Gray8, 320, 240, 10),
-        // Not of the same shape: with black beside it.
+        // Another aspect ratio: with black borders.
         of_format(VideoFormat::I420, 640, 240, 25),
         narrow,
     ];
@@ -180,22 +180,22 @@ fn picture_changes(mime: &str) {
 }
 
 #[test]
-fn size_shape_rate_format_and_colours_of_pictures_in_matroska() {
+fn size_aspect_rate_format_and_colours_of_video_in_matroska() {
     picture_changes(PICTURES);
 }
 
 #[test]
-fn size_shape_rate_format_and_colours_of_pictures_in_matroska_as_h264() {
+fn size_aspect_rate_format_and_colours_of_h264_in_matroska() {
     picture_changes("video/x-matroska;codecs=avc1");
 }
 
 #[test]
-fn size_shape_rate_format_and_colours_of_pictures_in_webm() {
+fn size_aspect_rate_format_and_colours_of_video_in_webm() {
     picture_changes("video/webm;codecs=vp9");
 }
 
 #[test]
-fn the_shape_of_pixels() {
+fn the_pixel_aspect_ratio() {
     let take = Take::new(PICTURES);
     let square = size(320, 240);
     let wide = VideoInfo::builder(VideoFormat::I420, 160, 240)
@@ -221,11 +221,10 @@ fn the_shape_of_pixels() {
     }
 }
 
-/// A telephone is held upright, or turned while it records: its pictures stand upright in the file, in
-/// the first size.
+/// A phone is held upright, or rotated while recording: the video is upright in the file, in the initial size.
 #[test]
-fn the_orientation_of_pictures() {
-    // In a row: how they are to be turned, and how ffmpeg undoes that.
+fn the_orientation_of_video() {
+    // Per row: the orientation tag, and how ffmpeg undoes it.
     let level = [
         ("rotate-0", "null", (320, 240)),
         (
@@ -242,7 +241,7 @@ fn the_orientation_of_pictures() {
         ("flip-rotate-270", "transpose=clock,hflip", (320, 240)),
         ("rotate-180", "crop=240:180:0:70,hflip,vflip", (240, 180)),
     ];
-    // What stands as it is at the end is of another stream, without the tag.
+    // The last one, without rotation, is a new stream, without the tag.
     for (turns, size) in [(level, (320, 240)), (upright, (240, 320))] {
         let take = Take::new(PICTURES);
         let info = inputs::size(320, 240);

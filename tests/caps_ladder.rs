@@ -1,5 +1,5 @@
-//! Encoded media whose caps change while it is recorded: every codec, in every container, into everything else, and
-//! back. All of it decodes in FFmpeg and in GStreamer, on time, and nothing ends.
+//! Encoded media whose caps change while it is recorded: every codec, in every container, to every other codec,
+//! and back. The recording decodes in FFmpeg and in GStreamer, on time, and no track ends.
 
 mod coded;
 mod common;
@@ -15,12 +15,12 @@ use gst::prelude::*;
 use inputs::Source;
 use std::path::{Path, PathBuf};
 
-/// Pictures in a part, which begins with a key frame.
+/// Frames in a part, which starts with a keyframe.
 const PART: usize = 15;
 const PICTURE: u64 = SECOND / 30;
 
 const SMALL: &str = "";
-/// The same pictures, larger.
+/// The same frames, larger.
 const LARGE: &str = "videoscale ! video/x-raw,width=640,height=480 ! ";
 const AVC: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au";
 const AVC3: &str = "h264parse ! video/x-h264,stream-format=avc3,alignment=au";
@@ -28,7 +28,7 @@ const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
 const NALS: &str = "h264parse ! video/x-h264,stream-format=byte-stream,alignment=nal";
 const HVC: &str = "h265parse ! video/x-h265,stream-format=hvc1,alignment=au";
 const HEV: &str = "h265parse ! video/x-h265,stream-format=hev1,alignment=au";
-/// With the parameter sets in each key frame, which x265enc writes once.
+/// With the parameter sets in each keyframe; x265enc writes them once.
 const HEVC_BYTES: &str =
     "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au";
 const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
@@ -41,7 +41,7 @@ fn x264(form: &str) -> String {
     format!("x264enc key-int-max=15 tune=zerolatency speed-preset=ultrafast ! {form}")
 }
 
-/// Parameter sets that are as long, or longer, and not the same.
+/// Parameter sets with the same length or longer, and different content.
 fn other_x264(form: &str) -> String {
     format!(
         "x264enc key-int-max=15 tune=zerolatency option-string=scenecut=0:ref=4:8x8dct=1 ! {form}"
@@ -58,7 +58,7 @@ fn other_x265(form: &str) -> String {
     )
 }
 
-/// A recording of media that is pushed by hand.
+/// A recording of media that the test pushes.
 struct Take {
     app: App,
     _folder: tempfile::TempDir,
@@ -78,7 +78,7 @@ impl Take {
         }
     }
 
-    /// Waits for the end, without an error; gives the warnings.
+    /// Waits for the end without an error; returns the warnings.
     fn wrap(&self) -> Vec<String> {
         self.app.wait_for("stop", 1);
         self.app.set_state(gst::State::Null);
@@ -88,7 +88,7 @@ impl Take {
     }
 }
 
-/// Without parameter sets but in the caps, which is what `avc1` and `hvc1` mean.
+/// With parameter sets only in the caps, which is what `avc1` and `hvc1` mean.
 fn bare(mut coded: Coded) -> Coded {
     for buffer in &mut coded.buffers {
         let bytes = coded::avc_headers_with_lengths(&buffer.map_readable().unwrap());
@@ -119,13 +119,13 @@ fn with_another_pps(mut coded: Coded) -> Coded {
     coded
 }
 
-/// Part `number` of a stream of pictures.
+/// Part `number` of a video stream.
 fn part(coded: Coded, number: usize) -> Coded {
     let from = ORIGIN + (number * PART) as u64 * PICTURE;
     let to = from + PART as u64 * PICTURE;
     let mut newest = 0;
     let within = |buffer: &gst::Buffer| {
-        // Not every unit of a picture is stamped.
+        // Not every NAL unit of a frame has a timestamp.
         newest = buffer
             .pts()
             .map_or(newest, |pts| pts.nseconds() + PICTURE / 2);
@@ -150,7 +150,7 @@ fn play(take: &Take, template: &str, parts: &[Coded]) {
     source.end();
 }
 
-/// That each of `count` pictures is shown when it was.
+/// That each of `count` frames is visible at its time.
 fn assert_pictures(found: &decode::DecodedVideo, count: usize, what: &str) {
     let said: Vec<_> = found
         .frames
@@ -167,7 +167,7 @@ fn assert_pictures(found: &decode::DecodedVideo, count: usize, what: &str) {
     }
 }
 
-/// Records parts of pictures that go on as something else, in each of these containers.
+/// Records video that changes to another format, in each of these containers.
 fn pictures(parts: &[Coded], files: &[&str]) {
     for file in files {
         let take = Take::new(file);
@@ -186,7 +186,7 @@ fn pictures(parts: &[Coded], files: &[&str]) {
     }
 }
 
-/// One stream, another, and the first again.
+/// One stream, another one, and the first one again.
 fn there_and_back(first: &str, other: &str, files: &[&str]) {
     let coded = |line: &str, number: usize| {
         let frames = u32::try_from((number + 1) * PART).unwrap();
@@ -197,7 +197,7 @@ fn there_and_back(first: &str, other: &str, files: &[&str]) {
 
 const MP4_AND_MATROSKA: &[&str] = &["take.mp4", "take.mkv"];
 
-/// A test for each: the first stream, the other, and the containers.
+/// A test for each: the first stream, the other one, and the containers.
 macro_rules! changes {
     ($($name:ident: $first:expr, $other:expr, $files:expr;)*) => {$(
         #[test]
@@ -228,7 +228,7 @@ changes! {
     vp8_to_another_size: VP8, LARGE.to_owned() + VP8, &["take.webm", "take.mkv", "take.ogv"];
     vp9_to_another_size: VP9, LARGE.to_owned() + VP9, &["take.webm", "take.mkv", "take.mp4"];
     av1_to_another_size: AV1, LARGE.to_owned() + AV1, &["take.webm", "take.mkv", "take.mp4"];
-    // Another form.
+    // Another stream format.
     avc_to_avc3: x264(AVC), other_x264(AVC3), MP4_AND_MATROSKA;
     avc3_to_avc: x264(AVC3), other_x264(AVC), MP4_AND_MATROSKA;
     h264_byte_stream_to_avc: x264(BYTES), other_x264(AVC), MP4_AND_MATROSKA;
@@ -247,14 +247,14 @@ changes! {
     vp9_to_raw: VP9, JOINED, &["take.webm", "take.mp4"];
     raw_to_h264: JOINED, LARGE.to_owned() + &x264(AVC), &["take.webm", "take.mkv", "take.mp4"];
     raw_to_vp8: JOINED, LARGE.to_owned() + VP8, &["take.webm", "take.mp4", "take.ogv"];
-    // Decoded from the beginning, since the container does not take it.
+    // Decoded from the beginning, since the container does not support it.
     h264_to_vp9_in_webm: x264(AVC), LARGE.to_owned() + VP9, &["take.webm"];
     h264_to_raw_in_webm: x264(BYTES), LARGE.to_owned() + JOINED, &["take.webm"];
 }
 
-/// Encoded anew, a picture of another shape stands in the first, with its aspect kept.
+/// Re-encoded: video of another aspect ratio is fitted into the initial size.
 #[test]
-fn another_shape_is_shown_in_the_first() {
+fn another_aspect_ratio_is_fitted_into_the_first() {
     let wide = format!(
         "videoscale add-borders=false ! video/x-raw,width=640,height=240,pixel-aspect-ratio=1/1 ! {VP8}"
     );
@@ -281,9 +281,9 @@ fn another_shape_is_shown_in_the_first() {
     }
 }
 
-/// A part of the recording that begins behind a change is encoded from its beginning.
+/// A part of the recording that starts after a change is encoded from its beginning.
 #[test]
-fn the_next_part_begins_as_the_track_has_gone_on() {
+fn the_next_part_starts_with_the_new_caps() {
     let coded = |line: &str, number: usize| {
         let frames = u32::try_from((number + 1) * PART).unwrap();
         part(coded::video(line, frames), number)
@@ -317,9 +317,9 @@ fn the_next_part_begins_as_the_track_has_gone_on() {
     assert_pictures(&found, 3 * PART, "the parts");
 }
 
-/// What comes behind a change and before a key frame refers to what has not come: it is left out.
+/// Frames between a caps change and the next keyframe refer to frames that never arrived: they are dropped.
 #[test]
-fn what_goes_on_begins_with_a_key_frame() {
+fn continuation_starts_with_a_keyframe() {
     let late = |number: usize| {
         let frames = u32::try_from((number + 1) * PART).unwrap();
         let mut coded = coded::video(&other_x264(AVC), frames);
@@ -355,9 +355,9 @@ fn a_picture_parameter_set_is_added() {
     pictures(&parts, MP4_AND_MATROSKA);
 }
 
-/// As `avc1` has them: no parameter sets but in the caps.
+/// As in `avc1`: parameter sets only in the caps.
 #[test]
-fn parameter_sets_that_are_in_the_caps_alone() {
+fn parameter_sets_only_in_the_caps() {
     let coded = |line: &str, number: usize| {
         let frames = u32::try_from((number + 1) * PART).unwrap();
         bare(part(coded::video(line, frames), number))
@@ -367,7 +367,7 @@ fn parameter_sets_that_are_in_the_caps_alone() {
     pictures(&parts, MP4_AND_MATROSKA);
 }
 
-// ---- Sound ----
+// ---- Audio ----
 
 const TENTHS: u32 = 10;
 
@@ -380,7 +380,7 @@ fn sound_part(line: &str, number: u32) -> Coded {
     Coded { buffers, ..coded }
 }
 
-/// How much later than its stamps say a stream is heard, in nanoseconds.
+/// How much later than its timestamps a stream is heard, in nanoseconds.
 fn lateness(line: &str) -> f64 {
     let rate = if line.contains("44100") {
         44_100.0
@@ -395,13 +395,13 @@ fn lateness(line: &str) -> f64 {
     samples * 1e9 / rate
 }
 
-/// That the noise is heard to the end, each part as late as its packets to within `tolerance` nanoseconds.
+/// That the noise is audible to the end, each part as late as its packets to within `tolerance` nanoseconds.
 fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<()> {
     const SEAM: f64 = 120e6;
     let parts = due.len() as u32;
     let length = sound.len() as f64 / 48_000.0;
     if (length - f64::from(parts)).abs() > 0.15 {
-        return Err(format!("{length} s of sound"));
+        return Err(format!("{length} s of audio"));
     }
     let places = position::find(sound, f64::from(parts + 1) * 1e9)?;
     for (part, due) in (0..).zip(due) {
@@ -424,15 +424,17 @@ fn assert_in_step(sound: &DecodedAudio, due: &[f64], tolerance: f64) -> Verdict<
         );
         println!("part {part}: {} … {} ms late", least / 1e6, most / 1e6);
         if (least - due).abs() > tolerance || (most - due).abs() > tolerance {
-            return Err(format!("part {part} is {least} to {most} late, not {due}"));
+            return Err(format!(
+                "part {part} is {least} to {most} late, expected {due}"
+            ));
         }
     }
     Ok(())
 }
 
 fn listen(path: &Path, what: &str, due: &[f64], tolerance: f64) {
-    // A FLAC file is what its samples say, one after the other: its frames' numbers count blocks that are all as long as
-    // the first, and the last of a stream that goes on as another is not.
+    // A FLAC file is decoded by sample count: its frame numbers count blocks of the same length as the first, and
+    // the last one of a stream that continues as another is shorter.
     let counted = |mut sound: DecodedAudio| {
         if what.ends_with(".flac") {
             sound.blocks = vec![(0, 0.0)];
@@ -472,13 +474,13 @@ fn sounds(lines: [&str; 3], files: &[&str], tolerance: f64) {
         let warnings = take.wrap();
         assert_eq!(warnings, Vec::<String>::new(), "{file}");
         if let Err(said) = file::decodes_without_errors(&take.path) {
-            // Stamps in milliseconds may overlap by half of one, which is the null muxer's concern.
+            // Timestamps in milliseconds may overlap by half a millisecond, which only concerns the null muxer.
             let own = said
                 .lines()
                 .filter(|line| !line.contains("non monotonically"));
             assert_eq!(own.count(), 0, "{file}: {said}");
         }
-        // They have no stamps, or only of pages: where packets do not meet, all behind is early.
+        // They have no timestamps, or only per page: where packets are not contiguous, everything after is early.
         let tolerance = match file.rsplit('.').next() {
             Some("mp3") => 2.0 * 26e6,
             Some("wav") => 2.0 * 22e6,
@@ -535,9 +537,10 @@ sound_changes! {
 
 // ---- The last rung ----
 
-/// Sound and pictures, and sound that becomes what its header cannot say: its track ends, the other goes on.
+/// Audio and video, and audio that changes to what its header cannot describe: its track ends, the other one
+/// continues.
 #[test]
-fn other_codebooks_end_a_track_and_not_the_recording() {
+fn other_codebooks_end_a_track_but_not_the_recording() {
     const SHOWN: usize = 90;
     for (file, first, other) in [
         ("take.webm", VORBIS, OTHER_VORBIS),
@@ -584,11 +587,14 @@ fn other_codebooks_end_a_track_and_not_the_recording() {
         let due = due
             .max()
             .map_or(0.0, |end| (end.nseconds() - ORIGIN) as f64 / 1e9);
-        assert!((length - due).abs() < 0.05, "{file}: {length} of {due} s");
+        assert!(
+            (length - due).abs() < 0.05,
+            "{file}: {length} s, expected {due} s"
+        );
     }
 }
 
-/// It was the only track: the recording ends, says why, and is whole.
+/// It was the only track: the recording ends, reports why, and is complete.
 #[test]
 fn other_codebooks_of_the_only_track_end_the_recording() {
     let parts = [

@@ -1,5 +1,4 @@
-//! Real capture: a PulseAudio daemon of the test's own, a signal played into its null sink, and the
-//! sink's monitor recorded.
+//! Real capture: a private PulseAudio daemon, a signal played into its null sink, and the sink's monitor recorded.
 
 mod common;
 
@@ -13,11 +12,11 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 const MILLI: u64 = 1_000_000;
-/// A busy machine may starve the player or the daemon, which the test sees in what was captured, before
-/// the recorder. Then it tries again, so often.
+/// A busy machine may starve the player or the daemon, which the test sees in the captured samples, before the
+/// recorder. Then it is repeated, at most this often.
 const TRIES: usize = 4;
 
-/// A PulseAudio daemon in a directory of its own, with the null sink `nul`; gone when dropped.
+/// A PulseAudio daemon in its own directory, with the null sink `nul`; stopped when dropped.
 struct Pulse {
     daemon: Child,
     directory: tempfile::TempDir,
@@ -53,10 +52,10 @@ impl Pulse {
         let socket = pulse.directory.path().join("native");
         let up = holds_within(DEADLINE, || {
             let gone = pulse.daemon.try_wait().unwrap();
-            assert_eq!(gone, None, "pulseaudio went away");
+            assert_eq!(gone, None, "pulseaudio has exited");
             socket.exists()
         });
-        assert!(up, "pulseaudio did not come up");
+        assert!(up, "pulseaudio did not start");
         pulse
     }
 
@@ -110,9 +109,9 @@ impl Drop for Player {
     }
 }
 
-/// The way through the daemon leaves every sample as it is: without that, the tests below say nothing.
+/// The daemon passes every sample unchanged: without that, the tests below prove nothing.
 #[test]
-fn the_played_signal_is_captured_whole() {
+fn the_played_signal_is_captured_unchanged() {
     let whole = (0..TRIES).any(|_| {
         let pulse = Pulse::new();
         let _player = Player::new(&pulse, AudioSignal::Counted);
@@ -136,11 +135,14 @@ fn the_played_signal_is_captured_whole() {
         println!("stumbles: {}", clock.discontinuities());
         clock.discontinuities() == 0
     });
-    assert!(whole, "no second went through in {TRIES} tries");
+    assert!(
+        whole,
+        "no second was captured unchanged in {TRIES} attempts"
+    );
 }
 
-/// Records what is captured, with one pause; gives what was kept and how the capture went. The clock is
-/// that of the captured samples if they are counted.
+/// Records the captured signal, with one pause; returns what was kept and how the capture went. The clock is that
+/// of the captured samples if they are numbered.
 fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleClock) {
     let pulse = Pulse::new();
     let _player = Player::new(&pulse, sound);
@@ -151,7 +153,7 @@ fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleCloc
     app.set_state(gst::State::Playing);
     assert!(
         holds_within(DEADLINE, || clock.passed() > 48000 / 2),
-        "sound is captured"
+        "audio is captured"
     );
     for (action, then) in [("start", 700), ("pause", 500), ("resume", 700), ("stop", 0)] {
         let (before, after) = app.act(action);
@@ -172,7 +174,7 @@ fn record(mime: &str, path: &Path, sound: AudioSignal) -> (Kept, tag::SampleCloc
 }
 
 #[test]
-fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
+fn captured_wav_is_complete_and_cut_to_the_sample() {
     for attempt in 1..=TRIES {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("capture.wav");
@@ -189,7 +191,7 @@ fn wav_of_a_capture_is_whole_and_cut_to_the_sample() {
 }
 
 #[test]
-fn webm_of_a_capture_is_whole_and_cut() {
+fn captured_webm_is_complete_and_cut() {
     let mut last = None;
     for _ in 0..TRIES {
         let directory = tempfile::tempdir().unwrap();
@@ -198,7 +200,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
         let sound = decode::audio(&path, 0, Some(48000)).unwrap();
         assert_eq!(sound.holes(1.5e6), []);
         let mut places = position::find(&sound, 30e9).unwrap();
-        // What was played at 0 was captured at another time: the same one throughout.
+        // What was played at 0 was captured at another time, by a constant offset.
         let mut distances: Vec<_> = places
             .iter()
             .filter_map(|p| Some(p.source? - kept.source_at(p.recorded)))
@@ -215,7 +217,7 @@ fn webm_of_a_capture_is_whole_and_cut() {
         assert!(file::has_seek_index(&path).unwrap() > 0);
         match verdict {
             Ok(_) => return,
-            // Or the capture itself was not continuous: a recorder at fault is so each time.
+            // Otherwise the capture itself was not continuous: a fault of the recorder occurs each time.
             Err(error) => last = Some(error),
         }
     }

@@ -1,4 +1,4 @@
-//! What is in a channel stays in that channel.
+//! Each channel of the input is in the right channel of the recording.
 
 mod common;
 mod inputs;
@@ -9,7 +9,7 @@ use inputs::*;
 const LENGTH: u64 = SECOND;
 const RATE: u64 = 48_000;
 
-/// Records what `sample` says of each channel, and gives what each is decoded to, from -1 to 1.
+/// Records `sample` of each channel, and returns what each is decoded to, from -1 to 1.
 fn recorded(
     mime: &str,
     channels: usize,
@@ -19,7 +19,7 @@ fn recorded(
     recorded_as(mime, (channels, channels), mask, sample)
 }
 
-/// The same, for a recording that has another number of channels.
+/// The same, for a recording with another number of channels.
 fn recorded_as(
     mime: &str,
     (channels, stored): (usize, usize),
@@ -57,17 +57,17 @@ fn recorded_as(
     (0..stored).map(channel).collect()
 }
 
-/// Places that GStreamer, WAV and ffmpeg have in the same order.
+/// Channel positions that GStreamer, WAV and ffmpeg have in the same order.
 const LAYOUTS: [(usize, u64); 5] = [(2, 0x3), (4, 0x33), (6, 0x3f), (8, 0xc3f), (5, 0x37)];
 
 #[test]
-fn every_channel_of_wav_and_flac_has_its_own() {
+fn every_channel_of_wav_and_flac_is_kept() {
     for mime in [WAV, "audio/x-matroska;codecs=flac"] {
         for (channels, mask) in LAYOUTS
             .into_iter()
             .chain([(7, 0xd0f), (4, 0), (6, 0), (8, 0)])
         {
-            // The older flacenc knows seven with rear channels instead of those at the sides only.
+            // For seven channels, the older flacenc only supports rear channels, not side channels only.
             if channels == 7 && mime != WAV {
                 continue;
             }
@@ -85,7 +85,7 @@ fn every_channel_of_wav_and_flac_has_its_own() {
     }
 }
 
-/// What is loudest in each channel: a tone of so many hundreds of hertz.
+/// The loudest tone in each channel, in hundreds of hertz.
 fn tones(decoded: &[Vec<f64>]) -> Vec<usize> {
     let strength = |samples: &[f64], tone: usize| {
         let turn = |at: usize| std::f64::consts::TAU * (tone * 100 * at) as f64 / RATE as f64;
@@ -105,7 +105,7 @@ fn tones(decoded: &[Vec<f64>]) -> Vec<usize> {
     decoded.iter().map(loudest).collect()
 }
 
-/// Left, right, centre, low, rear, sides: tones of so many hundreds of hertz, by the places of a mask.
+/// Left, right, centre, LFE, rear, sides: tones in hundreds of hertz, by the positions of a channel mask.
 const TONES: [(u64, usize); 9] = [
     (0x1, 3),
     (0x2, 5),
@@ -118,13 +118,13 @@ const TONES: [(u64, usize); 9] = [
     (0x800, 17),
 ];
 
-/// The tones of the channels of a mask, in the order in which GStreamer and ffmpeg have them.
+/// The tones of a channel mask's channels, in the order of GStreamer and ffmpeg.
 fn tones_of(mask: u64) -> Vec<usize> {
     let there = TONES.into_iter().filter(|(place, _)| mask & place != 0);
     there.map(|(_, tone)| tone).collect()
 }
 
-/// What each channel is heard as when a tone of its own has been in each that came.
+/// The tone decoded from each channel, when each input channel had its own.
 fn heard(mime: &str, mask: u64, given: &[usize], stored: usize) -> Vec<usize> {
     let decoded = recorded_as(mime, (given.len(), stored), mask, |channel, at| {
         let turn = std::f64::consts::TAU * (given[channel] * 100 * at as usize) as f64;
@@ -134,7 +134,7 @@ fn heard(mime: &str, mask: u64, given: &[usize], stored: usize) -> Vec<usize> {
 }
 
 #[test]
-fn every_channel_of_a_lossy_codec_is_where_it_was() {
+fn every_channel_of_a_lossy_codec_is_in_its_position() {
     for mime in [
         "audio/x-matroska;codecs=opus",
         "audio/webm;codecs=vorbis",
@@ -149,7 +149,7 @@ fn every_channel_of_a_lossy_codec_is_where_it_was() {
             );
         }
     }
-    // AAC here has no more than these.
+    // The installed AAC encoder does not support more.
     let mime = "audio/x-matroska;codecs=mp4a.40.2";
     for mask in [0x7, 0x37, 0x3f] {
         let given = tones_of(mask);
@@ -161,9 +161,9 @@ fn every_channel_of_a_lossy_codec_is_where_it_was() {
     }
 }
 
-/// Interfaces with many inputs say that their channels have no places.
+/// Audio interfaces with many inputs have unpositioned channels.
 #[test]
-fn channels_without_places_are_kept() {
+fn unpositioned_channels_are_kept() {
     for mime in [
         "audio/webm;codecs=opus",
         "audio/webm;codecs=vorbis",
@@ -181,9 +181,9 @@ fn channels_without_places_are_kept() {
     }
 }
 
-/// What a codec has no room for is mixed, and nothing of it is lost.
+/// Channels that a codec does not support are mixed down, and none is lost.
 #[test]
-fn more_channels_than_a_codec_has_are_mixed() {
+fn more_channels_than_a_codec_supports_are_mixed_down() {
     let given: Vec<usize> = (1..=12).collect();
     for mime in ["audio/webm;codecs=opus", "audio/x-matroska;codecs=mp3"] {
         let decoded = recorded_as(mime, (12, 2), 0, |channel, at| {

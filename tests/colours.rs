@@ -1,5 +1,5 @@
-//! Colours come out as they went in, whatever the codec can say of them: what FFmpeg and GStreamer show of a recording
-//! is compared with what went in, as RGB.
+//! Colours are preserved, whatever colorimetry the codec can signal: the recording as decoded by FFmpeg and
+//! GStreamer is compared with the input, as RGB.
 
 mod common;
 
@@ -26,15 +26,15 @@ const PATCHES: [[u8; 3]; 8] = [
     [220, 200, 50],
     [210, 160, 130],
 ];
-/// How far a colour may be off, of 255: what compression and rounding to 8 bits cost.
+/// Maximum colour difference, of 255: the cost of compression and rounding to 8 bits.
 const TOLERANCE: i32 = 6;
 
-/// Raw video whose colours are known.
+/// Raw video with known colours.
 struct Input {
-    /// GStreamer's name or numbers: range, matrix, transfer, primaries.
+    /// GStreamer's colorimetry, name or numbers: range, matrix, transfer, primaries.
     colorimetry: &'static str,
     format: &'static str,
-    /// Weights of red and blue in luma; none: RGB.
+    /// Weights of red and blue in luma; none for RGB.
     weights: Option<(f64, f64)>,
     full_range: bool,
 }
@@ -56,11 +56,11 @@ const INPUTS: [Input; 9] = [
     yuv("bt601", BT601, false),
     yuv("bt709", BT709, false),
     yuv("bt2020", BT2020, false),
-    // JPEG's, as webcams and decoders of JPEG have it.
+    // JPEG's, as produced by webcams and JPEG decoders.
     yuv("1:4:0:0", BT601, true),
     yuv("1:4:7:1", BT601, true),
     yuv("1:3:5:1", BT709, true),
-    // The matrix alone is known.
+    // Only the matrix is known.
     yuv("2:3:0:0", BT709, false),
     Input {
         format: "Y444",
@@ -166,7 +166,7 @@ fn record(input: &Input, mime_type: &str, path: &Path) {
     app.wait_for("stop", 1);
 }
 
-/// The last frame as RGB, by FFmpeg.
+/// The last frame as RGB, decoded by FFmpeg.
 fn shown_by_ffmpeg(path: &Path) -> Vec<u8> {
     let output = Command::new("timeout")
         .args(["60", "ffmpeg", "-v", "error", "-nostdin", "-i"])
@@ -190,9 +190,9 @@ fn shown_by_ffmpeg(path: &Path) -> Vec<u8> {
     output.stdout[output.stdout.len() - frame..].to_vec()
 }
 
-/// The last frame as RGB, by GStreamer.
+/// The last frame as RGB, decoded by GStreamer.
 fn shown_by_gstreamer(path: &Path) -> Vec<u8> {
-    // 16 bits a component: what 1.22 converts to 8 bits by its fast paths is 5 off by itself.
+    // 16 bits per component: the fast paths of 1.22 to 8 bits are already off by 5.
     let line = "filesrc name=file ! decodebin ! videoconvert ! video/x-raw,format=ARGB64_LE ! \
                 appsink name=out sync=false max-buffers=1 drop=true wait-on-eos=false enable-last-sample=true";
     let pipeline = gst::parse::launch(line)
@@ -219,7 +219,7 @@ fn shown_by_gstreamer(path: &Path) -> Vec<u8> {
     shown
 }
 
-/// How far the patches are off at the most, in the middle of each.
+/// The largest difference of the patches, in the middle of each.
 fn off(shown: &[u8]) -> i32 {
     let mut worst = 0;
     for (number, patch) in PATCHES.iter().enumerate() {
@@ -235,7 +235,7 @@ fn off(shown: &[u8]) -> i32 {
     worst
 }
 
-/// Records an input as a type, and gives what is wrong with it.
+/// Records an input as a type, and returns what is wrong.
 fn fault(input: &Input, mime_type: &str) -> Option<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("colours");
@@ -260,9 +260,9 @@ fn codec(mime_type: &str) -> &str {
     mime_type.split('=').nth(1).expect("a codec")
 }
 
-/// Every colour description meets every codec, in one of its containers after the other; all of all with `--long`.
+/// Every colorimetry with every codec, in alternating containers; all combinations with `--long`.
 #[test]
-fn colours_are_right_in_every_codec() {
+fn colours_are_preserved_by_every_codec() {
     let mut faults = Vec::new();
     for (row, input) in INPUTS.iter().enumerate() {
         for mime_type in TYPES {

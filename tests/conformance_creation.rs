@@ -1,5 +1,6 @@
-//! The web platform's tests, creation and bit rates: MediaRecorder-creation.https.html, MediaRecorder-bitrate.https.html
-//! and MediaRecorder-detached-context.html. Tests that begin with `wpt` restate theirs, numbered in their order.
+//! Web platform tests, creation and bit rates: MediaRecorder-creation.https.html, MediaRecorder-bitrate.https.html
+//! and MediaRecorder-detached-context.html. Tests whose names begin with `wpt` correspond to theirs, numbered in
+//! their order.
 
 mod common;
 
@@ -9,10 +10,10 @@ use gst::prelude::*;
 const AUDIO: &str = "audio-bits-per-second";
 const VIDEO: &str = "video-bits-per-second";
 const TOTAL: &str = "bits-per-second";
-/// The web's tests allow this much, in bit/s, beside a total.
+/// The tolerance of the web platform tests, in bit/s, for a total.
 const NEAR: u32 = 100_000;
 
-/// (audio, video) as they read now.
+/// The current values of (audio, video).
 fn rates(rig: &Rig) -> (u32, u32) {
     (rig.recorder.number(AUDIO), rig.recorder.number(VIDEO))
 }
@@ -36,7 +37,7 @@ fn assert_created(rig: &Rig) {
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
     assert_ne!(audio, 0);
     assert_ne!(video, 0);
-    assert_eq!(rig.signals.len(), 0, "creation fires nothing");
+    assert_eq!(rig.signals.len(), 0, "creation emits nothing");
 }
 
 #[test]
@@ -160,12 +161,16 @@ fn wpt16_total_with_video_only_input_before_start() {
     assert_split(&rig, 2_000_000);
 }
 
-/// Starts, and gives the rates as they read then and once recording is under way.
+/// Starts, and returns the rates right after that and once recording is active.
 fn started(rig: &Rig) -> (u32, u32) {
     rig.recorder.start().expect("start");
     let at_once = rates(rig);
     rig.wait_event(Kind::Start, 1);
-    assert_eq!(rates(rig), at_once, "on-start changes nothing more");
+    assert_eq!(
+        rates(rig),
+        at_once,
+        "on-start does not change the rates again"
+    );
     at_once
 }
 
@@ -192,7 +197,7 @@ fn wpt19_start_leaves_a_total_split_over_audio_and_video() {
     assert_eq!(started(&rig), before);
 }
 
-/// Stops and asserts that the rates read `before` again: the redistribution lasts "until the end".
+/// Stops and asserts that the rates are `before` again: the redistribution lasts "until the end".
 #[track_caller]
 fn assert_given_back(rig: &Rig, before: (u32, u32)) {
     rig.recorder.stop().expect("stop");
@@ -235,7 +240,7 @@ fn wpt28_element_below_paused_refuses_start() {
         expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
         assert_eq!(rig.recorder.recording_state(), State::Inactive);
     }
-    assert_eq!(rig.signals.len(), 0, "a refused start fires nothing");
+    assert_eq!(rig.signals.len(), 0, "a refused start emits nothing");
 }
 
 #[test]

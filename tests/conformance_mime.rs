@@ -1,4 +1,5 @@
-//! The web platform's tests, types: MediaRecorder-mimetype.html. Tests that begin with `wpt` restate theirs, numbered in their order.
+//! Web platform tests, types: MediaRecorder-mimetype.html. Tests whose names begin with `wpt` correspond to
+//! theirs, numbered in their order.
 
 mod common;
 
@@ -9,7 +10,7 @@ use common::types;
 use gst::prelude::*;
 use std::time::Duration;
 
-/// The types that the web's tests go through, for both kinds of container.
+/// The types of the web platform tests, for both kinds of container.
 const CONTAINERS: [&str; 4] = ["mp4", "ogg", "webm", "x-matroska"];
 const AUDIO_CODECS: [&str; 3] = ["opus", "vorbis", "mp4a.40.2"];
 const VIDEO_CODECS: [&str; 10] = [
@@ -24,7 +25,7 @@ const VIDEO_CODECS: [&str; 10] = [
     "hev1",
     "hev1.1.6.L123.00",
 ];
-/// What no recorder has.
+/// Supported by no recorder.
 const NONSENSE: [&str; 5] = [
     "audio/banana",
     "video/pineapple",
@@ -32,7 +33,7 @@ const NONSENSE: [&str; 5] = [
     "video/webm;codecs=banana",
     "audio/webm;codecs=vp8",
 ];
-/// What this version has on any installation with the plugins it asks for.
+/// Supported by this version on any installation with the required plugins.
 const ALWAYS: [&str; 9] = [
     "video/webm",
     "audio/webm",
@@ -70,42 +71,46 @@ fn table() -> Vec<String> {
     types
 }
 
-/// Whether a type names a codec of pictures, or the container of them without any codec.
+/// Whether a type names a video codec, or a video container without any codec.
 fn takes_video(mime: &str) -> bool {
     let mime = mime.to_ascii_lowercase();
     mime.starts_with("video/")
         && (!mime.contains("codecs") || VIDEO_CODECS.iter().any(|c| mime.contains(&c[..3])))
 }
 
-/// Whether a type names a codec of sound, or a container without any codec.
+/// Whether a type names an audio codec, or a container without any codec.
 fn takes_audio(mime: &str) -> bool {
     let mime = mime.to_ascii_lowercase();
     !mime.contains("codecs") || AUDIO_CODECS.iter().any(|c| mime.contains(c))
 }
 
-/// A rig that flows and has the tracks that a type is for.
+/// A running rig with the tracks that a type is for.
 fn rig_for(mime: &str) -> Rig {
     let (audio, video) = (takes_audio(mime), takes_video(mime));
     Rig::live(audio.into(), video.into()).0
 }
 
-/// Records a moment of the given type and asserts that it begins, ends and has the type's container.
+/// Briefly records the given type and asserts that the recording starts, ends and has the type's container.
 #[track_caller]
 fn assert_records(rig: &Rig, mime: &str) -> Vec<Event> {
     eprintln!("type {mime:?}");
     rig.recorder.set_property("mime-type", mime);
-    // Until it begins, which it does in a thread of its own.
+    // Until it starts, which happens in its own thread.
     assert_eq!(rig.recorder.mime_type(), mime, "as it was requested");
     rig.recorder
         .start()
         .unwrap_or_else(|e| panic!("{mime} is supported, but start: {e}"));
     let actual = rig.wait_event(Kind::Start, 1).mime_type;
-    // Sound alone may be called audio/… where video/… was requested.
+    // Audio only may be called audio/… if video/… was requested.
     let container = |mime: &str| {
         let essence = mime.split(';').next().unwrap_or("").to_ascii_lowercase();
         essence.split('/').nth(1).unwrap_or("").trim().to_owned()
     };
-    assert_eq!(container(&actual), container(mime), "{mime} gave {actual}");
+    assert_eq!(
+        container(&actual),
+        container(mime),
+        "{mime} resulted in {actual}"
+    );
     rig.recorder.stop().expect("stop");
     let events = rig.wait_recording(1);
     assert!(!kinds(&events).contains(&Kind::Error), "{mime}: {events:?}");
@@ -114,7 +119,7 @@ fn assert_records(rig: &Rig, mime: &str) -> Vec<Event> {
     events
 }
 
-/// Asserts that a type is refused, in words that name it.
+/// Asserts that a type is refused with an error that names it.
 #[track_caller]
 fn assert_refused(rig: &Rig, mime: &str) {
     rig.recorder.set_property("mime-type", mime);
@@ -124,7 +129,7 @@ fn assert_refused(rig: &Rig, mime: &str) {
         "the message names {mime}: {error}"
     );
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
-    assert_eq!(rig.signals.len(), 0, "a refused start fires nothing");
+    assert_eq!(rig.signals.len(), 0, "a refused start emits nothing");
 }
 
 #[test]
@@ -168,20 +173,21 @@ fn wpt26_table_supported_starts_and_reads_verbatim_unsupported_is_refused() {
     }
 }
 
-/// The same for more types, oddly written ones and junk among them; `formats_missing` does it without some encoders.
+/// The same for more types, including unusual spellings and invalid types; `formats_missing` does it without some
+/// encoders.
 #[test]
-fn types_however_written_are_supported_exactly_if_they_start() {
+fn types_in_any_spelling_are_supported_exactly_if_they_start() {
     let all = types::table().len();
     let supported = types::check_supported_types_start();
     println!("{} of {all} supported", supported.len());
     assert!(all >= 200 && all - supported.len() > 50, "{all}");
-    // With Debian's plugins installed, as CI has them, all that is written well is.
+    // With Debian's plugins installed, as in CI, every valid type is supported.
     assert!(supported.len() > 100, "{supported:?}");
 }
 
-/// FLAC, which the web's table does not have.
+/// FLAC, which is not in the table of the web platform tests.
 #[test]
-fn types_with_flac_supported_start_unsupported_are_refused() {
+fn types_with_flac_start_if_supported_and_are_refused_otherwise() {
     let asked = make_recorder();
     let (refusing, _tracks) = Rig::live(1, 1);
     for mime in [
@@ -222,7 +228,7 @@ fn wpt27_video_types_record_a_video_only_source() {
 }
 
 #[test]
-fn wpt27_video_webm_without_codecs_records_sound_alone() {
+fn wpt27_video_webm_without_codecs_records_audio_only() {
     let (rig, tracks) = Rig::live(1, 0);
     rig.recorder.set_property("mime-type", "video/webm");
     rig.recorder.start().expect("start");
@@ -253,7 +259,7 @@ fn a_kind_without_a_codec_in_the_list_gets_the_containers_default() {
     assert_eq!(media.codecs("audio"), ["opus"]);
 }
 
-/// Starts with no type requested and gives the event with the type that came of it.
+/// Starts with no type requested and returns the event with the actual type.
 fn begun(audio: usize, video: usize) -> (Rig, Event) {
     let (rig, _tracks) = Rig::live(audio, video);
     rig.recorder.start().expect("start");
@@ -279,7 +285,7 @@ fn wpt29a_type_is_known_from_on_start_until_inactive() {
 
 #[test]
 fn wpt29a_type_reads_as_requested_until_on_start() {
-    // A track whose caps do not come keeps on-start waiting.
+    // A track without caps delays on-start.
     let (rig, _tracks) = Rig::live(1, 0);
     rig.recorder.set_property(
         "max-queue-time",
@@ -293,14 +299,14 @@ fn wpt29a_type_reads_as_requested_until_on_start() {
 }
 
 #[test]
-fn wpt29b_on_start_comes_once() {
+fn wpt29b_on_start_is_emitted_once() {
     for (audio, video) in [(1, 0), (0, 1), (1, 1)] {
         let (rig, _) = begun(audio, video);
         rig.signals.nothing_within(Duration::from_secs(1));
     }
 }
 
-/// `^[a-z]+\/[a-z]+;[ ]*codecs=[^,]+(,[^,]+)?$`, and how many codecs that is.
+/// `^[a-z]+\/[a-z]+;[ ]*codecs=[^,]+(,[^,]+)?$`, and the number of codecs.
 fn codecs_of(mime: &str, kind: &str) -> usize {
     let (essence, parameters) = mime.split_once(';').expect("type and codecs");
     let (top, sub) = essence.split_once('/').expect("type/subtype");

@@ -1,6 +1,6 @@
-//! The web platform's tests, states and errors of a recorder whose tracks stay: of
+//! Web platform tests, states and errors of a recorder with constant tracks: from
 //! MediaRecorder-events-and-exceptions.html, MediaRecorder-error.html, MediaRecorder-pause-resume.html and
-//! MediaRecorder-stop.html. Tests that begin with `wpt` restate theirs, numbered in their order.
+//! MediaRecorder-stop.html. Tests whose names begin with `wpt` correspond to theirs, numbered in their order.
 
 mod common;
 
@@ -8,7 +8,7 @@ use common::harness::log::{check_recording, kinds};
 use common::harness::{Event, Kind, QUIET, Recorder, Rig, State, code, expect_error};
 use gst::prelude::*;
 
-/// The types that the situations of MediaRecorder-stop.html are gone through with, and tracks that suit them.
+/// The types with which the cases of MediaRecorder-stop.html are run, and matching tracks.
 const VARIANTS: [(&str, usize, usize); 9] = [
     ("", 1, 1),
     ("", 1, 0),
@@ -21,7 +21,7 @@ const VARIANTS: [(&str, usize, usize); 9] = [
     ("audio/wav", 1, 0),
 ];
 
-/// A flowing rig for each variant, one after another.
+/// A running rig for each variant, one after the other.
 fn for_each_variant(situation: impl Fn(&Rig)) {
     for (mime, audio, video) in VARIANTS {
         eprintln!("variant {mime:?} with {audio} audio and {video} video");
@@ -31,7 +31,7 @@ fn for_each_variant(situation: impl Fn(&Rig)) {
     }
 }
 
-/// The states that the handlers saw, in order.
+/// The states seen by the handlers, in order.
 fn states(events: &[Event]) -> Vec<State> {
     events.iter().map(|e| e.state).collect()
 }
@@ -66,7 +66,7 @@ fn wpt31_pause_resume_request_data_while_inactive_are_invalid_state() {
 }
 
 #[test]
-fn wpt33_start_while_recording_is_invalid_state_and_recording_goes_on() {
+fn wpt33_start_while_recording_is_invalid_state_and_recording_continues() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     expect_error(rig.recorder.start(), code::INVALID_STATE);
@@ -189,7 +189,7 @@ fn wpt44_stop_is_inactive_on_return() {
 }
 
 #[test]
-fn wpt45_stop_right_after_start_still_brings_on_start_first() {
+fn wpt45_stop_right_after_start_still_emits_on_start_first() {
     for_each_variant(|rig| {
         rig.recorder.start().expect("start");
         rig.recorder.stop().expect("stop");
@@ -202,7 +202,7 @@ fn wpt45_stop_right_after_start_still_brings_on_start_first() {
 }
 
 #[test]
-fn wpt46_stop_of_a_new_recorder_fires_nothing() {
+fn wpt46_stop_of_a_new_recorder_emits_nothing() {
     for_each_variant(|rig| {
         expect_error(rig.recorder.stop(), code::INVALID_STATE);
         rig.signals.nothing_within(QUIET);
@@ -211,7 +211,7 @@ fn wpt46_stop_of_a_new_recorder_fires_nothing() {
 }
 
 #[test]
-fn wpt47_stop_of_a_stopped_recorder_fires_no_second_on_stop() {
+fn wpt47_stop_of_a_stopped_recorder_emits_no_second_on_stop() {
     for_each_variant(|rig| {
         rig.recorder.start().expect("start");
         rig.recorder.stop().expect("stop");
@@ -233,7 +233,7 @@ fn wpt49_timeslice_zero_and_stop_after_the_first_blob() {
         rig.recorder.set_property("timeslice", 0u32);
         rig.recorder.start().expect("start");
         rig.wait_event(Kind::Start, 1);
-        // With timeslice 0 here nothing comes by itself: the first blob is asked for.
+        // With timeslice 0 no blob is emitted by itself here: the first one is requested.
         rig.recorder.request_data().expect("request-data");
         rig.wait_event(Kind::Data, 1);
         rig.recorder.stop().expect("stop");
@@ -247,7 +247,7 @@ fn wpt49_timeslice_zero_and_stop_after_the_first_blob() {
 }
 
 #[test]
-fn signals_and_messages_tell_the_same_story() {
+fn signals_and_messages_agree() {
     let (rig, _tracks) = Rig::live(1, 1);
     for action in ["start", "pause", "resume", "request-data", "stop"] {
         rig.recorder.act(action).expect(action);

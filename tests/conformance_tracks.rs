@@ -1,5 +1,6 @@
-//! The web platform's tests, tracks that end, come and go: of MediaRecorder-error.html, MediaRecorder-stop.html
-//! and MediaRecorder-events-and-exceptions.html. Tests that begin with `wpt` restate theirs, numbered in their order.
+//! Web platform tests, tracks that end, are added and are removed: from MediaRecorder-error.html,
+//! MediaRecorder-stop.html and MediaRecorder-events-and-exceptions.html. Tests whose names begin with `wpt`
+//! correspond to theirs, numbered in their order.
 
 mod common;
 
@@ -30,13 +31,13 @@ fn for_each_variant(situation: impl Fn(&Rig, &[Track])) {
     }
 }
 
-/// Starts and waits until recording is under way.
+/// Starts and waits until recording is active.
 fn begin(rig: &Rig) {
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
 }
 
-/// Asserts the events of a recording that a change of its tracks has ended.
+/// Asserts the events of a recording ended by a change of its tracks.
 #[track_caller]
 fn assert_modified(events: &[Event]) {
     assert_eq!(
@@ -166,7 +167,8 @@ fn wpt41_stop_right_after_a_pad_is_removed() {
     let (rig, tracks) = Rig::live(1, 1);
     begin(&rig);
     tracks[0].remove(&rig.recorder);
-    // No event loop: the removal may have come first, whether or not its end was to be seen by the call yet.
+    // There is no event loop: the removal may be handled first, whether or not the call could already see that
+    // end.
     if let Err(error) = rig.recorder.stop() {
         assert_error(&error, code::INVALID_STATE);
     }
@@ -184,7 +186,7 @@ fn wpt42_all_pads_end_and_stop_is_called() {
     for track in &tracks {
         track.end();
     }
-    // Refused only where the ends have overtaken the call.
+    // Only refused if the ends were handled before the call.
     if let Err(error) = rig.recorder.stop() {
         assert_error(&error, code::INVALID_STATE);
     }
@@ -194,7 +196,7 @@ fn wpt42_all_pads_end_and_stop_is_called() {
 }
 
 #[test]
-fn wpt43_a_lone_pad_ends() {
+fn wpt43_the_only_pad_ends() {
     for_each_variant(|rig, tracks| {
         begin(rig);
         tracks[0].wait_buffers(5);
@@ -228,7 +230,7 @@ fn wpt43_a_track_that_ends_leaves_the_others_recording() {
 }
 
 #[test]
-fn wpt48_stop_after_all_pads_have_ended_fires_nothing() {
+fn wpt48_stop_after_all_pads_have_ended_emits_nothing() {
     for_each_variant(|rig, tracks| {
         begin(rig);
         for track in tracks {

@@ -1,4 +1,4 @@
-//! Raw frames of which only a part is to be seen.
+//! Raw frames with a crop meta.
 
 mod common;
 mod inputs;
@@ -8,7 +8,7 @@ use gst::prelude::*;
 use gst_video::VideoCropMeta;
 use inputs::{FRAME, PICTURES, Source, luma, size, stamped};
 
-/// A frame that is white on the right of column 80 and black on its left; `crop` is to be seen of it.
+/// A frame that is white right of column 80 and black left of it, cropped to `crop`.
 fn frame(number: u64, crop: Option<(u32, u32, u32, u32)>) -> gst::Buffer {
     let info = size(160, 120);
     let mut bytes = vec![128u8; info.size()];
@@ -24,7 +24,7 @@ fn frame(number: u64, crop: Option<(u32, u32, u32, u32)>) -> gst::Buffer {
 }
 
 #[test]
-fn only_what_is_to_be_seen_of_a_window_is_recorded() {
+fn only_the_cropped_area_is_recorded() {
     common::app::init();
     for autostart in [false, true] {
         let folder = tempfile::tempdir().unwrap();
@@ -42,7 +42,7 @@ fn only_what_is_to_be_seen_of_a_window_is_recorded() {
         for number in 1..10 {
             source.push(frame(number, right));
         }
-        // Another part of the same size.
+        // Another area of the same size.
         for number in 10..20 {
             source.push(frame(number, Some((8, 0, 64, 64))));
         }

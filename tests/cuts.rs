@@ -1,4 +1,4 @@
-//! Cuts are exact: what the recorder kept, read back instant by instant.
+//! Cuts are exact: the recorded media is identified instant by instant.
 
 mod common;
 
@@ -14,12 +14,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-/// One frame of the pictures here, 30 in a second.
+/// One frame of the video here, 30 per second.
 const FRAME: u64 = SECOND / 30;
 /// Time between source and recorder in the tests under a test clock.
 const LATENCY: u64 = 200 * MILLI;
 
-/// Numbers without a pattern, the same in every run.
+/// Pseudo-random, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -33,14 +33,14 @@ impl Dice {
     }
 }
 
-/// Judges a counted recording, and says how exact it is.
+/// Verifies a recording of numbered samples, and prints how exact it is.
 fn judge_wav(path: &Path, kept: &Kept, clock: &tag::SampleClock) -> samples::Exactness {
     let exactness = whole::wav(path, kept, clock).unwrap();
     println!("{} intervals: {exactness:?}", kept.intervals.len());
     exactness
 }
 
-/// Judges a recording of noise and pictures, and says how exact it is.
+/// Verifies a recording of noise and tagged frames, and prints how exact it is.
 fn judge_webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) {
     let found = whole::webm(path, kept, sources, left_out).unwrap();
     println!("{} intervals: {found:?}", kept.intervals.len());
@@ -48,8 +48,8 @@ fn judge_webm(path: &Path, kept: &Kept, sources: &[u64], left_out: usize) {
 
 // Live, under the system clock.
 
-/// Starts, pauses and resumes `pauses` times and stops, with the intervals rolled from `length`, and
-/// judges that the reported cuts are the calls.
+/// Starts, pauses and resumes `pauses` times and stops, with random intervals from `length`, and verifies that the
+/// reported cuts are the calls.
 fn drive_live(app: &App, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> Kept {
     let mut dice = Dice(pauses as u64);
     let mut called = vec![("start", app.act("start"))];
@@ -71,7 +71,7 @@ fn drive_live(app: &App, pauses: usize, length: (u64, u64), gap: (u64, u64)) -> 
     let expected: Vec<_> = called.iter().map(|(name, _)| *name).collect();
     assert_eq!(names, expected);
     for ((name, cut), (_, (before, after))) in cuts.iter().zip(&called) {
-        // What lies between before and after is the calling thread's own time.
+        // The time between before and after is spent in the calling thread.
         assert!(
             cut + MILLI >= *before && *cut <= after + MILLI,
             "{name} at {cut}, called between {before} and {after}"
@@ -126,10 +126,10 @@ fn webm_live_60_pauses() {
     live_webm(60, (80 * MILLI, 150 * MILLI), (20 * MILLI, 100 * MILLI));
 }
 
-// Not live, as fast as it goes.
+// Not live, as fast as possible.
 
-/// Start, `pauses` pauses and stop, each so many buffers after the one before as is rolled; and the
-/// number of buffers to make.
+/// Start, `pauses` pauses and stop, each a random number of buffers after the previous one; and the number of
+/// buffers to make.
 fn roll_steps(pauses: usize, (least, most): (u64, u64)) -> (Vec<(usize, &'static str)>, usize) {
     let mut dice = Dice(pauses as u64 + 7);
     let mut at = 3;
@@ -160,7 +160,7 @@ fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
     app.wait_for("stop", 1);
     app.wait_eos();
     app.set_state(gst::State::Null);
-    // One track: the furthest that had arrived is where the next buffer begins, exactly.
+    // One track: the largest running time that has arrived is exactly where the next buffer starts.
     let expected: Vec<_> = done
         .lock()
         .unwrap()
@@ -170,7 +170,7 @@ fn fast_wav(pauses: usize, format: &str, rate: u32, samples: u32) {
     assert_eq!(app.cuts(), expected);
     let exactness = judge_wav(&path, &app.kept(), &clock);
     if (SECOND * u64::from(samples)).is_multiple_of(u64::from(rate)) {
-        // Cuts lie on samples: then nothing at all may be off.
+        // Cuts are on sample boundaries: then there must be no deviation.
         assert!(exactness.worst_place.abs() < 0.001, "{exactness:?}");
         assert!(exactness.worst_intrusion < 0.001, "{exactness:?}");
     }
@@ -187,13 +187,13 @@ fn wav_as_fast_as_possible_200_pauses() {
 }
 
 #[test]
-fn wav_as_fast_as_possible_200_pauses_off_the_grid() {
-    // 331 samples at 44100 Hz are no whole number of nanoseconds.
+fn wav_as_fast_as_possible_200_pauses_between_samples() {
+    // 331 samples at 44100 Hz are not an integer number of nanoseconds.
     fast_wav(200, "S16LE,channels=2", 44100, 331);
 }
 
-/// Lets `pad` run at most 20 ms ahead of `other` until that has ended, so that the cuts, which are at
-/// the furthest that has arrived on either, are where the calls are to within a frame or so.
+/// Lets `pad` run at most 20 ms ahead of `other` until that has ended, so that the cuts, which are at the largest
+/// running time that has arrived on either, are where the calls are to within about a frame.
 fn hold_beside(pad: &gst::Pad, other: &gst::Pad) {
     let reached = Arc::new(AtomicU64::new(0));
     let seen = reached.clone();
@@ -218,7 +218,7 @@ fn hold_beside(pad: &gst::Pad, other: &gst::Pad) {
 }
 
 #[test]
-fn wav_of_32_bits_as_fast_as_possible_40_pauses_off_the_grid() {
+fn wav_of_32_bits_as_fast_as_possible_40_pauses_between_samples() {
     fast_wav(40, "S32LE,channels=1", 44100, 331);
 }
 
@@ -241,7 +241,7 @@ fn fast_webm(pauses: usize, buffers: (u64, u64)) {
     app.wait_for("stop", 1);
     app.wait_eos();
     app.set_state(gst::State::Null);
-    // A source that is not live is held back, and nothing is lost.
+    // A non-live source is blocked, and nothing is lost.
     judge_webm(&path, &app.kept(), &log.lock().unwrap(), 0);
 }
 
@@ -257,17 +257,17 @@ fn webm_as_fast_as_possible_60_pauses() {
 
 // Under a test clock, with latency between source and recorder.
 
-/// Something that happens at an instant of the test clock.
+/// An event at an instant of the test clock.
 #[derive(Clone, Copy, Debug)]
 enum Happening {
     /// Samples `first..first + count` arrive.
     Samples(u64, u64),
-    /// The picture of this time arrives.
+    /// The frame with this time arrives.
     Picture(u64),
     Call(&'static str),
 }
 
-/// All that arrives until `end`, `LATENCY` after its capture, and the calls among it, in order.
+/// Everything that arrives until `end`, `LATENCY` after its capture, and the calls, in order.
 fn happenings(calls: &[(u64, &'static str)], end: u64, pictures: bool) -> Vec<(u64, Happening)> {
     let mut list: Vec<_> = calls
         .iter()
@@ -302,7 +302,7 @@ fn under_test_clock(
     calls: &[(u64, &'static str)],
 ) -> Kept {
     let app = App::new(mime, path);
-    // Time here runs as fast as the machine can: no encoder has to keep up with it.
+    // Time passes as fast as the machine permits: no encoder has to keep up with it.
     app.recorder.set_property("max-queue-time", 3600 * SECOND);
     let clock = gst_check::TestClock::new();
     app.pipeline.use_clock(Some(&clock));
@@ -333,7 +333,7 @@ fn under_test_clock(
                 let buffer = frame::buffer(&video_info, time, FRAME);
                 pictures.push(buffer).unwrap();
             }
-            (Happening::Picture(_), None) => unreachable!("no pictures are made"),
+            (Happening::Picture(_), None) => unreachable!("no frames are made"),
             (Happening::Call(action), _) => {
                 app.act(action);
             }
@@ -350,8 +350,8 @@ fn under_test_clock(
     app.kept()
 }
 
-/// Calls at multiples of `unit` nanoseconds: from half a second on, `pauses` pauses, each interval and each
-/// gap rolled from `lengths` in milliseconds.
+/// Calls at multiples of `unit` nanoseconds: from half a second on, `pauses` pauses, with random intervals and
+/// gaps from `lengths` in milliseconds.
 fn roll_calls(pauses: usize, unit: u64, lengths: (u64, u64)) -> Vec<(u64, &'static str)> {
     let mut dice = Dice(pauses as u64 + unit);
     let mut at = 500 * MILLI;
@@ -380,27 +380,27 @@ fn test_clock_wav(pauses: usize, unit: u64, lengths: (u64, u64)) {
 }
 
 #[test]
-fn wav_behind_latency_3_pauses_on_the_grid() {
+fn wav_with_latency_3_pauses_on_samples() {
     test_clock_wav(3, MILLI, (50, 700));
 }
 
 #[test]
-fn wav_behind_latency_3_pauses_anywhere() {
+fn wav_with_latency_3_pauses_anywhere() {
     test_clock_wav(3, 1, (50, 700));
 }
 
 #[test]
-fn wav_behind_latency_200_pauses_on_the_grid() {
+fn wav_with_latency_200_pauses_on_samples() {
     test_clock_wav(200, MILLI, (1, 60));
 }
 
 #[test]
-fn wav_behind_latency_200_pauses_anywhere() {
+fn wav_with_latency_200_pauses_anywhere() {
     test_clock_wav(200, 1, (1, 60));
 }
 
 #[test]
-fn wav_paused_and_resumed_at_one_instant_goes_on_whole() {
+fn wav_paused_and_resumed_at_the_same_instant_has_no_gap() {
     let (_directory, path) = temp_location("nothing.wav");
     let calls = [
         (500 * MILLI, "start"),
@@ -441,22 +441,22 @@ fn test_clock_webm(pauses: usize, lengths: (u64, u64)) {
 }
 
 #[test]
-fn webm_behind_latency_3_pauses() {
+fn webm_with_latency_3_pauses() {
     test_clock_webm(3, (200, 900));
 }
 
 #[test]
-fn webm_behind_latency_60_pauses() {
+fn webm_with_latency_60_pauses() {
     test_clock_webm(60, (60, 160));
 }
 
-/// One picture, cut in its middle on both sides: it is shortened, and the one on show at the resume is
-/// there from the first instant.
+/// One frame, with a cut in its middle on both sides: it is shortened, and the one visible at the resume starts at
+/// the first instant.
 #[test]
-fn a_picture_that_spans_a_cut_is_shortened() {
+fn a_frame_that_spans_a_cut_is_shortened() {
     let (_directory, path) = temp_location("spans.webm");
-    // Frames are at 0, 33.3, 66.7, 100 … ms. On show at the start: 500; at the pause: 800 (for 10 ms);
-    // at the resume: 1000 (from its 20th ms on).
+    // Frames are at 0, 33.3, 66.7, 100 … ms. Visible at the start: 500; at the pause: 800 (for 10 ms); at the
+    // resume: 1000 (from its 20th ms on).
     let calls = [
         (510 * MILLI, "start"),
         (810 * MILLI, "pause"),

@@ -1,5 +1,5 @@
-//! Encoded input that no container of the web takes: decoded, cut like raw media, and encoded; or copied, where Matroska or
-//! WAV is asked for.
+//! Encoded input that no web container supports: decoded, cut like raw media, and encoded; or copied, if Matroska
+//! or WAV is requested.
 
 mod coded;
 mod common;
@@ -23,7 +23,7 @@ const ACTIONS: [(&str, u64); 4] = [
     ("stop", 2_853),
 ];
 
-/// Records the stream with a pause. None of the cuts lies at the edge of a packet.
+/// Records the stream with a pause. None of the cuts is at the edge of a packet.
 fn drive(app: &App, playing: &mut Playing) -> Kept {
     let kept = drive_by(app, playing, &ACTIONS);
     app.set_state(gst::State::Null);
@@ -37,13 +37,13 @@ fn record(mime_type: &str, template: &str, coded: Coded, path: &Path) -> Kept {
     drive(&app, &mut playing)
 }
 
-/// What would be due of raw video: the frame on show at each cut from there on, then each in its place.
+/// What is expected of raw video: the frame visible at each cut from there on, then each at its time.
 fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
     file::decodes_without_errors(path).unwrap();
     let shown = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
     assert!(
         (frames..frames + 3).contains(&shown.len()),
-        "{} frames, due {frames}",
+        "{} frames, expected {frames}",
         shown.len()
     );
     for (recorded, source) in &shown {
@@ -55,7 +55,7 @@ fn assert_cut_like_raw_video(path: &Path, kept: &Kept, frames: usize) {
         };
         assert!(
             (-1.3e6..on_show).contains(&(due - source)),
-            "{source} is on show at {recorded}, due {due}: {kept:?}"
+            "{source} is visible at {recorded}, expected {due}: {kept:?}"
         );
     }
     let length = file::duration(path).unwrap();
@@ -73,7 +73,7 @@ fn decodes_video(encoder: &str) {
     assert_cut_like_raw_video(&path, &kept, frames);
 }
 
-/// `late`: what the codec adds in front, in nanoseconds.
+/// `late`: the codec's delay in nanoseconds.
 fn decodes_audio(encoder: &str, late: f64) {
     let (_directory, path) = temp_location("decoded.flac");
     let kept = record(
@@ -87,7 +87,7 @@ fn decodes_audio(encoder: &str, late: f64) {
     let due = kept.total() * 48_000 / SECOND;
     assert!(
         sound.len().abs_diff(due) <= 1,
-        "{} samples, due {due}",
+        "{} samples, expected {due}",
         sound.len()
     );
     let places = position::find(&sound, 20e9).unwrap();
@@ -165,9 +165,9 @@ fn a_law_and_mu_law_are_copied_into_wav() {
     }
 }
 
-/// What is asked for is made, whatever comes.
+/// The requested type is made, whatever the input.
 #[test]
-fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
+fn a_requested_codec_is_encoded_in_matroska_and_wav_too() {
     for (mime_type, template, coded, codec, name) in [
         (
             "video/x-matroska;codecs=vp8",
@@ -196,7 +196,7 @@ fn a_named_codec_is_encoded_in_matroska_and_wav_too() {
     }
 }
 
-/// A webcam whose frames take longer than they may: frames are dropped, upstream is not held up.
+/// A webcam whose frames take too long to decode: frames are dropped, upstream is not blocked.
 #[test]
 fn a_live_camera_and_a_telephone() {
     let (_directory, path) = temp_location("live.webm");

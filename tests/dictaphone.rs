@@ -1,4 +1,4 @@
-//! The dictaphone in a real terminal: tmux gives it a screen, keys and a mouse.
+//! The dictaphone in a real terminal: tmux provides a screen, a keyboard and a mouse.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A tmux server of its own, with one window.
+/// A private tmux server with one window.
 struct Screen {
     socket: PathBuf,
 }
@@ -35,7 +35,7 @@ impl Screen {
     fn tmux(&self, arguments: &[&str]) -> String {
         let mut tmux = Command::new("tmux");
         tmux.arg("-S").arg(&self.socket).args(arguments);
-        // For pictures that are more than ASCII.
+        // For characters beyond ASCII.
         tmux.env("LC_ALL", "C.UTF-8").env_remove("TMUX");
         String::from_utf8_lossy(&run(&mut tmux).0).into_owned()
     }
@@ -51,7 +51,7 @@ impl Screen {
             text = self.text();
             condition(&text)
         });
-        assert!(seen, "{what} never showed:\n{text}");
+        assert!(seen, "{what} did not appear:\n{text}");
         text
     }
 
@@ -59,7 +59,7 @@ impl Screen {
         self.tmux(&["send-keys", key]);
     }
 
-    /// A click on the first place where `text` is.
+    /// Clicks on the first occurrence of `text`.
     #[track_caller]
     fn click(&self, text: &str) {
         let screen = self.text();
@@ -81,7 +81,7 @@ impl Screen {
 impl Drop for Screen {
     fn drop(&mut self) {
         let mut tmux = Command::new("tmux");
-        // It has gone already where the program has ended.
+        // Fails if the program has already exited.
         let _ = tmux.arg("-S").arg(&self.socket).arg("kill-server").output();
     }
 }
@@ -98,7 +98,7 @@ fn example() -> PathBuf {
     example
 }
 
-/// Seconds of the line of a clip, or of the title.
+/// Seconds in the line of a clip, or in the title.
 fn seconds(line: &str) -> f64 {
     let time = line
         .split_whitespace()
@@ -151,7 +151,7 @@ fn records_pauses_renames_plays_and_deletes() {
         .expect("the clip's line");
     let length = seconds(clip);
 
-    // What the list says is what is in the file.
+    // The displayed duration is that of the file.
     let path = clips.join("Clip 1.webm").display().to_string();
     assert_plays(&path);
     assert_finalised(&path);
@@ -191,9 +191,9 @@ fn records_pauses_renames_plays_and_deletes() {
     screen.key("q");
 }
 
-/// What was to be heard before the key is a clip; what is recorded by hand begins at its own key.
+/// Audio before the key press becomes a clip; a manual recording starts at its own key press.
 #[test]
-fn the_last_minute_is_kept_at_a_key() {
+fn a_key_keeps_the_last_minute() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clips = folder.path().join("clips");
     let line = format!(
@@ -204,7 +204,7 @@ fn the_last_minute_is_kept_at_a_key() {
     let screen = Screen::new(folder.path(), &line);
     screen.wait("the empty list", |text| text.contains("Clips: 0"));
     let began = Instant::now();
-    // Of the past there is as much as has passed.
+    // The past contains as much time as has passed.
     wait_for("four seconds", || began.elapsed() > Duration::from_secs(4));
     screen.click("Keep last minute");
     screen.wait("the past", |text| text.contains("Saved Clip 1"));
@@ -231,7 +231,7 @@ fn the_last_minute_is_kept_at_a_key() {
 }
 
 #[test]
-fn a_recording_is_whole_when_the_program_is_left_and_listed_the_next_time() {
+fn quitting_finishes_a_recording_which_is_listed_next_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let clips = folder.path().join("clips");
     let line = format!(

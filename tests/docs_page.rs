@@ -1,6 +1,6 @@
-//! The documentation against the element: its page cannot go stale, its lines run.
+//! Documentation tests: the element's page is up to date, and its command lines work.
 //!
-//! `MEDIARECORDER_WRITE_DOCS=1 cargo test --test docs_page` writes the page's reference anew.
+//! `MEDIARECORDER_WRITE_DOCS=1 cargo test --test docs_page` regenerates the page's reference.
 
 mod common;
 
@@ -22,7 +22,7 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(path).expect("text")
 }
 
-/// What introspection tells of a type of values.
+/// The description of a value type, from introspection.
 fn default_of(pspec: &glib::ParamSpec) -> String {
     let value = pspec.default_value();
     if value.type_().is_a(glib::Type::BOXED) {
@@ -102,12 +102,11 @@ fn values_of<'a>(
     }
 }
 
-/// The reference part of the page, out of the element.
+/// The reference part of the page, generated from the element.
 fn reference() -> String {
     let recorder = make_recorder();
     let kind = recorder.type_();
-    let mut out =
-        String::from("\n## Pads\n\n| template | presence | takes or gives |\n|---|---|---|\n");
+    let mut out = String::from("\n## Pads\n\n| template | presence | caps |\n|---|---|---|\n");
     let factory = recorder.factory().expect("a factory");
     let mut templates: Vec<_> = factory.static_pad_templates().into_iter().collect();
     templates.sort_by_key(|template| template.name_template().to_string());
@@ -121,7 +120,7 @@ fn reference() -> String {
             })
             .collect();
         names.dedup();
-        // What decoders take depends on those that are installed; the recorder's own caps come first.
+        // What can be decoded depends on the installed decoders; the recorder's own caps are first.
         let own = match template.name_template() {
             "audio_%u" => Some("`audio/x-mulaw`"),
             "video_%u" => Some("`video/x-raw(memory:D3D12Memory)`"),
@@ -175,7 +174,7 @@ fn reference() -> String {
     out
 }
 
-/// All signals: GObject has no list for Rust, so gst-inspect-1.0 gives the names.
+/// All signals: GObject cannot list them in Rust, so gst-inspect-1.0 provides the names.
 fn signals(kind: glib::Type) -> Vec<glib::subclass::SignalQuery> {
     let (text, _) = run(plugin::command("gst-inspect-1.0").args(["--no-colors", "mediarecorder"]));
     let text = String::from_utf8(text).expect("text");
@@ -191,7 +190,7 @@ fn signals(kind: glib::Type) -> Vec<glib::subclass::SignalQuery> {
 }
 
 #[test]
-fn the_page_is_what_the_element_says() {
+fn the_page_matches_the_element() {
     let text = read("docs/mediarecorder.md");
     let mark = text.find(MARK).expect("the mark");
     let end = mark + text[mark..].find('\n').expect("a line") + 1;
@@ -217,7 +216,7 @@ fn the_page_explains_every_signal() {
     }
 }
 
-/// Runs a shell line where the plugin is found, and checks every file it says it writes.
+/// Runs a shell line in an environment with the plugin, and checks every file that it claims to write.
 fn assert_line_works(line: &str, folder: &Path) {
     let mut command = plugin::command("timeout");
     run(command.args(["60", "sh", "-c", line]).current_dir(folder));
@@ -251,7 +250,7 @@ fn the_lines_of_the_section_comment_work() {
     }
 }
 
-/// The fenced blocks of a language.
+/// The fenced code blocks of a language.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let fence = format!("```{language}\n");
     text.split(&fence)

@@ -1,5 +1,4 @@
-//! Encoded tracks are stored as they are: byte for byte, from key frame to cut, in every container
-//! that takes them.
+//! Encoded tracks are copied: byte for byte, from keyframe to cut, in every container that supports them.
 
 mod coded;
 mod common;
@@ -9,7 +8,7 @@ use common::app::{App, temp_location};
 use common::judge::{decode, file, kept::Kept, ordinary, sync};
 use std::path::{Path, PathBuf};
 
-/// Plays the streams with a start between key frames and two pauses, and gives what was kept.
+/// Pushes the streams with a start between keyframes and two pauses, and returns what was kept.
 fn drive(app: &App, streams: &mut [&mut Playing]) -> Kept {
     app.set_state(gst::State::Playing);
     let mut now = 0;
@@ -30,30 +29,30 @@ fn drive(app: &App, streams: &mut [&mut Playing]) -> Kept {
     app.kept()
 }
 
-/// That every interval begins at the first key frame behind the instant that was asked for.
+/// That every interval starts at the first keyframe after the requested instant.
 fn assert_begins_at_keys(kept: &Kept, video: &Playing) {
     for (from, _) in &kept.intervals {
         let key = video
             .all
             .iter()
             .any(|b| coded::is_key(b) && b.pts().is_some_and(|pts| pts.nseconds() == *from));
-        assert!(key, "{from} is no key frame's: {kept:?}");
+        assert!(key, "{from} is not a keyframe: {kept:?}");
     }
 }
 
-/// That each picture says the time at which it is shown.
+/// That each frame is visible at the time that it shows.
 fn assert_pictures_in_place(path: &Path, kept: &Kept) {
     let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
     for (recorded, source) in &pictures {
         let due = kept.source_at(*recorded + 0.6e6) - coded::ORIGIN as f64 - 0.6e6;
         assert!(
             (source - due).abs() < 1.2e6,
-            "the picture of {source} is on show at {recorded}, due was that of {due}"
+            "the frame of {source} is visible at {recorded}, expected that of {due}"
         );
     }
 }
 
-/// Records an encoded stream alone, with cuts, and judges its packets.
+/// Records a single encoded stream with cuts, and verifies its packets.
 fn copies(name: &str, coded: Coded, payload: Payload) -> (tempfile::TempDir, PathBuf, Kept) {
     let (directory, path) = temp_location(name);
     let app = App::new("", &path);
@@ -89,7 +88,7 @@ const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=1
 const FRAMES: u32 = 180;
 const TENTHS: u32 = 60;
 
-/// Without the parameter sets in the key frames but the first.
+/// Without the parameter sets in all keyframes but the first.
 fn headers_once(mut coded: Coded, kept: fn(&[u8]) -> Vec<u8>) -> Coded {
     for buffer in coded.buffers.iter_mut().skip(1) {
         let bytes = kept(&buffer.map_readable().unwrap());
@@ -106,7 +105,7 @@ fn headers_once(mut coded: Coded, kept: fn(&[u8]) -> Vec<u8>) -> Coded {
     coded
 }
 
-/// As some demuxers give it.
+/// As produced by some demuxers.
 fn without_dts(mut coded: Coded) -> Coded {
     for buffer in &mut coded.buffers {
         buffer.make_mut().set_dts(None);
@@ -114,7 +113,7 @@ fn without_dts(mut coded: Coded) -> Coded {
     coded
 }
 
-/// A test that records `coded` into `file`, judges the packets, and that it plays quietly.
+/// A test that records `coded` into `file`, verifies the packets, and that it decodes without errors.
 macro_rules! copied {
     ($($name:ident: $coded:expr, $payload:expr, $file:expr;)*) => {$(
         #[test]
@@ -124,8 +123,8 @@ macro_rules! copied {
             if $file.ends_with(".mp4") || $file.ends_with(".m4a") {
                 let fragmented = ordinary::fragmented_beside(&path).unwrap();
                 ordinary::plays_alike(&path, &fragmented).unwrap();
-                // What mpg123 makes of MP3 behind a cut, which lacks what frames before it hold of it, depends on how the
-                // frames come to it.
+                // What mpg123 decodes from MP3 after a cut, without the bit reservoir of earlier frames, depends
+                // on the timing of the frames.
                 if $file != "mp3.mp4" {
                     ordinary::plays_alike_in_gstreamer(&path, &fragmented).unwrap();
                 }

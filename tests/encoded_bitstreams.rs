@@ -1,5 +1,5 @@
-//! Bitstreams as stacks other than GStreamer's give them: the frames themselves tell what they are, and what belongs
-//! together.
+//! Bitstreams as produced by stacks other than GStreamer: the recorder inspects the frames themselves to find
+//! keyframes and frame boundaries.
 
 mod coded;
 mod common;
@@ -35,8 +35,8 @@ fn with_bytes(coded: &Coded, change: impl Fn(&[u8]) -> Vec<u8>) -> Coded {
     }
 }
 
-/// The same frames with other flags; `delta` says of each, by its number and whether it is a key frame, whether it is
-/// flagged as a delta unit.
+/// The same frames with other flags; `delta` returns for each, by its number and whether it is a keyframe, whether
+/// it is flagged as a delta unit.
 fn flagged(coded: &Coded, delta: impl Fn(usize, bool) -> bool) -> Coded {
     let buffers = coded.buffers.iter().enumerate().map(|(number, buffer)| {
         let mut buffer = buffer.clone();
@@ -55,16 +55,16 @@ fn flagged(coded: &Coded, delta: impl Fn(usize, bool) -> bool) -> Coded {
     }
 }
 
-// ---- Which frames are key frames ----
+// ---- Which frames are keyframes ----
 
 fn key_frames_are_found(encoder: &str, name: &str) {
     for delta in [false, true] {
         let coded = coded::video(encoder, FRAMES);
         let keys = coded.buffers.iter().filter(|buffer| is_key(buffer));
         assert!((3..20).contains(&keys.count()), "{encoder}");
-        // As an appsrc does that knows nothing of flags; or as one that flags all but the first.
+        // Like an appsrc that sets no flags; or one that flags all but the first.
         let given = flagged(&coded, |number, _| delta && number > 0);
-        // What is flagged as one that cannot be begun with is believed where the codec has no recovery points.
+        // A delta unit flag is trusted if the codec has no recovery points.
         if !delta || encoder.contains("x26") {
             let shown = copies(name, coded, Some(given), coded::whole);
             assert!(shown > 30, "{shown}");
@@ -73,7 +73,7 @@ fn key_frames_are_found(encoder: &str, name: &str) {
 }
 
 #[test]
-fn key_frames_of_vp8_are_found_without_flags() {
+fn keyframes_of_vp8_are_found_without_flags() {
     key_frames_are_found(
         "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15",
         "flags.webm",
@@ -81,7 +81,7 @@ fn key_frames_of_vp8_are_found_without_flags() {
 }
 
 #[test]
-fn key_frames_of_vp9_are_found_without_flags() {
+fn keyframes_of_vp9_are_found_without_flags() {
     key_frames_are_found(
         "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15",
         "flags.webm",
@@ -89,25 +89,25 @@ fn key_frames_of_vp9_are_found_without_flags() {
 }
 
 #[test]
-fn key_frames_of_av1_are_found_without_flags() {
+fn keyframes_of_av1_are_found_without_flags() {
     let encoder = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 threads=1 lag-in-frames=0 ! \
                    av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu";
     key_frames_are_found(encoder, "flags.mkv");
 }
 
 #[test]
-fn key_frames_of_h264_are_found_without_flags() {
+fn keyframes_of_h264_are_found_without_flags() {
     key_frames_are_found(&format!("{X264} ! {AVC}"), "flags.mp4");
 }
 
 #[test]
-fn key_frames_of_h265_are_found_without_flags() {
+fn keyframes_of_h265_are_found_without_flags() {
     let hvc = "h265parse ! video/x-h265,stream-format=hvc1,alignment=au";
     key_frames_are_found(&format!("{X265} ! {hvc}"), "flags.mp4");
 }
 
 #[test]
-fn the_container_marks_key_frames_that_upstream_does_not() {
+fn the_container_marks_keyframes_that_upstream_does_not() {
     for (encoder, name) in [
         (
             "vp9enc deadline=1 cpu-used=8 keyframe-max-dist=15",
@@ -131,16 +131,16 @@ fn the_container_marks_key_frames_that_upstream_does_not() {
     }
 }
 
-/// H.264 that has one key frame and then refreshes column by column.
+/// H.264 with one keyframe, and then intra refresh column by column.
 fn refreshed(frames: u32) -> Coded {
     let encoder = "x264enc key-int-max=15 bframes=0 intra-refresh=true speed-preset=ultrafast";
     coded::video(&format!("{encoder} ! {AVC}"), frames)
 }
 
 #[test]
-fn intra_refresh_begins_at_a_recovery_point() {
+fn intra_refresh_starts_at_a_recovery_point() {
     let coded = refreshed(FRAMES);
-    // x264enc flags them as beginnings, others flag the first frame alone.
+    // x264enc flags recovery points as keyframes, others only the first frame.
     let points = coded.buffers.iter().filter(|b| is_key(b)).count();
     assert!(points > 4, "{points}");
     let given = flagged(&coded, |number, _| number > 0);
@@ -155,7 +155,7 @@ fn intra_refresh_begins_at_a_recovery_point() {
 }
 
 #[test]
-fn audio_does_not_wait_for_ever_for_a_key_frame() {
+fn audio_does_not_wait_forever_for_a_keyframe() {
     let without_sei = |bytes: &[u8]| {
         let mut rest = bytes;
         let mut kept = Vec::new();
@@ -199,7 +199,7 @@ fn audio_does_not_wait_for_ever_for_a_key_frame() {
         let (first, last) = (packets[0].pts, packets[packets.len() - 1].pts);
         assert!(
             first < 40e6 && last > due - 80e6,
-            "{stream}: {first} to {last}, due {due}"
+            "{stream}: {first} to {last}, expected {due}"
         );
     }
 }
@@ -223,7 +223,7 @@ fn in_front(bytes: &[u8], more: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn sei_behind_its_slices_stays_with_its_frame() {
+fn sei_after_the_slices_stays_with_its_frame() {
     for name in ["behind.mkv", "behind.mp4"] {
         let coded = coded::video(
             &format!("{X264} sliced-threads=true threads=2 ! {BYTES}"),
@@ -237,7 +237,7 @@ fn sei_behind_its_slices_stays_with_its_frame() {
 }
 
 #[test]
-fn parameter_sets_in_front_of_each_slice_do_not_divide_a_frame() {
+fn parameter_sets_before_each_slice_do_not_split_a_frame() {
     let encoder =
         format!("{X264} sliced-threads=true threads=2 ! h264parse config-interval=-1 ! {BYTES}");
     let coded = coded::video(&encoder, FRAMES);
@@ -263,7 +263,7 @@ fn parameter_sets_in_front_of_each_slice_do_not_divide_a_frame() {
     assert!(frames > 30, "{frames}");
 }
 
-/// Records what is another form of `coded`, and judges the pictures alone.
+/// Records `coded` in another form, and only verifies the frames.
 fn copies_frames(coded: &Coded, given: Coded) -> usize {
     let (_directory, path) = temp_location("sets.mkv");
     let app = App::new("", &path);
@@ -277,7 +277,7 @@ fn copies_frames(coded: &Coded, given: Coded) -> usize {
     shown
 }
 
-// ---- Frames that are decoded in another order ----
+// ---- Reordered frames ----
 
 fn duration(path: &std::path::Path, stream: &str) -> f64 {
     let mut ffprobe = std::process::Command::new("ffprobe");
@@ -316,14 +316,14 @@ fn b_frames_keep_their_decode_times_and_their_whole_duration() {
                 "{encoder}: {:?}",
                 steps.collect::<Vec<_>>()
             );
-            // As GStreamer reads them, too.
+            // Also as decoded by GStreamer.
             coded::drive::assert_pictures_in_place(&path, &app.kept());
         }
     }
 }
 
 #[test]
-fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
+fn b_frames_stay_in_sync_in_fragments_and_blobs() {
     let encoder =
         format!("x264enc bframes=2 b-adapt=false key-int-max=15 speed-preset=ultrafast ! {AVC}");
     let (_directory, path) = temp_location("together.mp4");
@@ -335,7 +335,7 @@ fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
     app.act("start");
     play_until(&mut [&mut video, &mut audio], 0, 3_200 * MILLI);
     app.act("stop");
-    // Frames from before it that are decoded later.
+    // Earlier frames that are decoded later.
     play_until(&mut [&mut video, &mut audio], 3_200 * MILLI, 4 * SECOND);
     app.wait_for("stop", 1);
     let kept = app.kept();
@@ -360,12 +360,12 @@ fn b_frames_stay_with_their_sound_in_fragments_and_blobs() {
     assert!(ends.len() >= 6, "{ends:?}");
 }
 
-// ---- What caps leave out ----
+// ---- Incomplete caps ----
 
 #[test]
-fn vp8_of_a_network_is_copied_into_ogg() {
+fn vp8_from_a_network_is_copied_into_ogg() {
     let mut coded = coded::video("vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15", FRAMES);
-    // Neither a rate nor the header that Ogg wants.
+    // Neither a frame rate nor the header that Ogg requires.
     let caps = coded.caps.make_mut().structure_mut(0).unwrap();
     caps.remove_fields(["framerate", "streamheader"]);
     let shown = copies("network.ogv", coded, None, coded::whole);
@@ -373,7 +373,7 @@ fn vp8_of_a_network_is_copied_into_ogg() {
 }
 
 #[test]
-fn opus_of_a_network_is_copied_into_ogg() {
+fn opus_from_a_network_is_copied_into_ogg() {
     let (_directory, path) = temp_location("network.opus.ogg");
     let app = App::new("audio/ogg;codecs=opus", &path);
     app.recorder.set_property("autostart", true);
@@ -393,10 +393,10 @@ fn opus_of_a_network_is_copied_into_ogg() {
     assert!((0.98..1.03).contains(&seconds), "{seconds} s");
 }
 
-// ---- Packets that are missing ----
+// ---- Missing packets ----
 
 #[test]
-fn packets_behind_a_hole_stay_in_their_place_in_ogg() {
+fn packets_after_a_gap_keep_their_time_in_ogg() {
     for (encoder, name) in [("opusenc", "hole.opus.ogg"), ("flacenc", "hole.flac.ogg")] {
         let mut coded = coded::audio(encoder, 40);
         let stamp = |buffer: &gst::Buffer| buffer.pts().map_or(0, |pts| pts.nseconds());
@@ -419,14 +419,14 @@ fn packets_behind_a_hole_stay_in_their_place_in_ogg() {
         let due = media.filter_map(|buffer| stamp(buffer).checked_sub(from));
         let due: Vec<_> = due.map(|due| due as f64).collect();
         let found = coded::packets(&path, "a:0");
-        // Silence stands in for what is lost.
+        // Silence replaces the lost packets.
         assert!(
             found.len() > due.len(),
             "{encoder}: {} of {}",
             found.len(),
             due.len()
         );
-        // FFmpeg finds the hole one page later than it is.
+        // FFmpeg reports the gap one page late.
         let is_there = |due: &f64| found.iter().any(|packet| (packet.pts - due).abs() <= 7.6e6);
         let off: Vec<_> = due.iter().filter(|due| !is_there(due)).collect();
         assert!(off.len() <= 2, "{encoder}: {off:?}");
@@ -435,7 +435,7 @@ fn packets_behind_a_hole_stay_in_their_place_in_ogg() {
 
 // ---- Forms of AAC ----
 
-/// The same frames in LOAS, as FFmpeg packs them.
+/// The same frames in LOAS, as muxed by FFmpeg.
 fn in_loas(adts: &Coded) -> Coded {
     let directory = tempfile::tempdir().unwrap();
     let (from, to) = (
@@ -476,9 +476,9 @@ fn aac_in_loas_is_copied_as_raw_aac() {
     }
 }
 
-/// Parsers claim for the last frame, which is shorter, that it is as long as the others.
+/// Parsers give the last frame, which is shorter, the same duration as the others.
 #[test]
-fn flac_in_matroska_lasts_as_long_as_its_samples() {
+fn flac_in_matroska_is_as_long_as_its_samples() {
     for encoder in ["identity", "flacenc", "flacenc ! flacparse"] {
         let (_directory, path) = temp_location("flac.mka");
         let app = App::new("audio/x-matroska;codecs=flac", &path);

@@ -1,5 +1,5 @@
-//! Encoded tracks from live encoders: a key frame is asked for at every start and resume, the cut of
-//! every track moves to it, and sound and picture stay together.
+//! Encoded tracks from live encoders: a keyframe is requested at every start and resume, the cut of every track
+//! moves to it, and audio and video stay in sync.
 
 mod common;
 
@@ -14,7 +14,7 @@ const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 const FRAME: u64 = SECOND / 30;
 
-/// A live picture that tells its time, encoded as `encoder` says.
+/// Tagged live video, encoded by `encoder`.
 fn camera(app: &App, name: &str, encoder: &str) -> gst::Pad {
     let source = app.source(&format!(
         "videotestsrc is-live=true ! {SMALL} ! identity name={name} ! queue ! {encoder}"
@@ -26,7 +26,7 @@ fn camera(app: &App, name: &str, encoder: &str) -> gst::Pad {
     pad
 }
 
-/// A live noise that tells its time, encoded as `encoder` says.
+/// Tagged live noise, encoded by `encoder`.
 fn microphone(app: &App, name: &str, encoder: &str) -> gst::Pad {
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO} ! identity name={name} \
@@ -39,8 +39,7 @@ fn microphone(app: &App, name: &str, encoder: &str) -> gst::Pad {
     pad
 }
 
-/// The running times asked for by key-unit requests that go up from `pad`; they go no further if
-/// not `heard`.
+/// The running times of key-unit requests sent upstream from `pad`; they are dropped there if not `heard`.
 fn requests(pad: &gst::Pad, heard: bool) -> Arc<Mutex<Vec<(u64, bool)>>> {
     let list = Arc::<Mutex<Vec<(u64, bool)>>>::default();
     let log = list.clone();
@@ -58,7 +57,7 @@ fn requests(pad: &gst::Pad, heard: bool) -> Arc<Mutex<Vec<(u64, bool)>>> {
                 if heard {
                     gst::PadProbeReturn::Ok
                 } else {
-                    // To let 1.22 drop it makes it unref NULL.
+                    // In 1.22, dropping it from the probe would unref NULL.
                     drop(info.data.take());
                     gst::PadProbeReturn::Handled
                 }
@@ -79,7 +78,7 @@ fn flows(pad: &gst::Pad) -> Arc<Mutex<u64>> {
     count
 }
 
-/// The running time up to which the recorder has taken media of `pad`, each buffer once the next has come.
+/// The running time up to which the recorder has taken media of `pad`: each buffer once the next one has arrived.
 fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
     let taken = Arc::<AtomicU64>::default();
     let (told, before) = (taken.clone(), AtomicU64::new(0));
@@ -95,14 +94,14 @@ fn taken(pad: &gst::Pad) -> Arc<AtomicU64> {
     taken
 }
 
-/// Running times up to which the blobs so far reach.
+/// Running times up to which the blobs so far extend.
 fn reached(app: &App) -> Vec<u64> {
     let heard = app.events();
     let blobs = heard.iter().filter(|event| event.name == "data-available");
     blobs.map(|blob| blob.running_time).collect()
 }
 
-/// Records with three pauses, and judges cuts, picture against sound, and the file.
+/// Records with three pauses, and verifies cuts, A/V sync and the file.
 fn stays_together(name: &str, video: &str, audio: &str) {
     let (_directory, path) = temp_location(name);
     let app = App::new("", &path);
@@ -130,7 +129,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     let kept = app.kept();
     assert_eq!(kept.intervals.len(), called.len());
     for ((from, _), (before, _)) in kept.intervals.iter().zip(&called) {
-        // One frame to the next, and room for a slow machine.
+        // From one frame to the next, with tolerance for a slow machine.
         let late = from.saturating_sub(*before);
         assert!(
             *from + MILLI >= *before && late < 4 * FRAME,
@@ -150,7 +149,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         let due = kept.source_at(*recorded + 0.6e6) - 0.6e6;
         assert!(
             (source - due).abs() < 1.3e6,
-            "{source} shown at {recorded}, due {due}: {kept:?}"
+            "{source} visible at {recorded}, expected {due}: {kept:?}"
         );
     }
     let due: usize = kept
@@ -160,13 +159,13 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         .sum();
     assert!(
         shown.len() + 8 >= due,
-        "{} pictures of about {due}",
+        "{} frames of about {due}",
         shown.len()
     );
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     let horizon = kept.intervals.last().unwrap().1 as f64 + 1e9;
     let places = position::find(&sound, horizon).unwrap();
-    // At a cut, a packet of sound reaches over it.
+    // A packet of audio spans the cut.
     let clear: Vec<_> = shown
         .iter()
         .filter(|(recorded, _)| !kept.near_cut(*recorded, 60e6))
@@ -176,7 +175,7 @@ fn stays_together(name: &str, video: &str, audio: &str) {
     println!("{name}: {offset:?}");
     assert!(
         offset.furthest.abs() < 4e6,
-        "picture and sound part: {offset:?}"
+        "A/V offset too large: {offset:?}"
     );
     let middle: Vec<f64> = places
         .iter()
@@ -185,13 +184,13 @@ fn stays_together(name: &str, video: &str, audio: &str) {
         .collect();
     assert!(middle.len() > 100);
     let worst = middle.iter().fold(0f64, |worst, d| worst.max(d.abs()));
-    assert!(worst < 2.5e6, "sound is off by {worst} ns");
+    assert!(worst < 2.5e6, "audio is off by {worst} ns");
 }
 
 const X264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=3000";
 
 #[test]
-fn h264_and_opus_stay_together_over_pauses() {
+fn h264_and_opus_stay_in_sync_across_pauses() {
     stays_together(
         "live.mkv",
         &format!("{X264} ! video/x-h264,stream-format=avc"),
@@ -200,19 +199,19 @@ fn h264_and_opus_stay_together_over_pauses() {
 }
 
 #[test]
-fn nal_units_of_h264_and_raw_sound_stay_together_over_pauses() {
+fn nal_units_of_h264_and_raw_audio_stay_in_sync_across_pauses() {
     let units = "h264parse ! video/x-h264,stream-format=byte-stream,alignment=nal";
     stays_together("units.mkv", &format!("{X264} ! {units}"), "identity");
 }
 
 #[test]
-fn vp8_and_vorbis_stay_together_over_pauses() {
+fn vp8_and_vorbis_stay_in_sync_across_pauses() {
     let vp8 = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
     stays_together("live.webm", vp8, "audioconvert ! vorbisenc");
 }
 
 #[test]
-fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
+fn a_source_that_ignores_the_request_is_recorded_from_its_next_keyframe() {
     let (_directory, path) = temp_location("deaf.mkv");
     let app = App::new("", &path);
     let encoder = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=105";
@@ -228,7 +227,7 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
-    // Again after each second, since a network may have lost it.
+    // Repeated each second, since a network may have lost it.
     let asked = asked.lock().unwrap().clone();
     assert!((3..6).contains(&asked.len()), "{asked:?}");
     let warnings = app.warnings();
@@ -249,7 +248,7 @@ fn a_source_that_ignores_the_request_is_recorded_from_its_next_key_frame_on() {
 }
 
 #[test]
-fn request_data_has_all_that_had_arrived() {
+fn request_data_contains_all_media_that_has_arrived() {
     let (_directory, path) = temp_location("asked.webm");
     let app = App::new("", &path);
     let microphone = microphone(&app, "microphone", "opusenc frame-size=10");
@@ -259,14 +258,17 @@ fn request_data_has_all_that_had_arrived() {
     app.wait_for("start", 1);
     for round in 0..24 {
         app.wait_running_time(app.running_time() + 90 * MILLI + round * 17 % 100 * MILLI);
-        // Now and then right behind another action, which the recording's own thread is busy with.
+        // Occasionally right after another action, while the recording's thread is busy with that.
         let paused = (round % 4 > 0).then(|| app.act("pause").0);
         let due = taken.load(Ordering::SeqCst).min(paused.unwrap_or(u64::MAX));
         app.act("request-data");
         app.wait_for("data-available", round as usize + 1);
         let blobs = reached(&app);
         let last = *blobs.last().unwrap();
-        assert!(last + 20 * MILLI >= due, "round {round}: {last}, due {due}");
+        assert!(
+            last + 20 * MILLI >= due,
+            "round {round}: {last}, expected {due}"
+        );
         if paused.is_some() {
             app.act("resume");
         }
@@ -278,7 +280,7 @@ fn request_data_has_all_that_had_arrived() {
 }
 
 #[test]
-fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
+fn request_data_is_complete_even_as_a_timeslice_ends() {
     const SLICE: u64 = 2 * SECOND;
     let (_directory, path) = temp_location("sliced.webm");
     let app = App::new("", &path);
@@ -300,21 +302,21 @@ fn request_data_has_all_that_had_arrived_though_a_timeslice_ends_just_then() {
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
-    // The next timeslice would have it too, but not at once.
+    // The next timeslice would contain it too, but not immediately.
     let blobs = reached(&app);
     for due in dues {
         let reached = blobs.iter().find(|end| **end + 20 * MILLI >= due);
         let late = reached.map(|end| end.saturating_sub(due));
         assert!(
             late.is_some_and(|late| late < SECOND),
-            "{late:?}: {blobs:?}, due {due}"
+            "{late:?}: {blobs:?}, expected {due}"
         );
     }
     file::decodes_without_errors(&path).unwrap();
 }
 
 #[test]
-fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
+fn a_camera_that_stops_in_a_pause_does_not_stop_the_microphone() {
     let (_directory, path) = temp_location("silent.mkv");
     let app = App::new("", &path);
     app.recorder.set_property("max-queue-time", SECOND);
@@ -341,7 +343,7 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     assert_eq!(app.warnings(), Vec::<String>::new());
     let kept = app.kept();
     let (from, to) = kept.intervals[1];
-    // Until it is certain that no key frame comes.
+    // Until it is certain that no keyframe follows.
     assert!(
         from >= resumed && from < resumed + 2 * SECOND,
         "{kept:?}, {resumed}"
@@ -352,7 +354,7 @@ fn a_camera_that_falls_silent_in_a_pause_does_not_silence_the_microphone() {
     position::check(&places, &kept, 2.5e6).unwrap();
 }
 
-/// The running time of the last buffer at `pad`, as upstream stamps it.
+/// The running time of the last buffer at `pad`, in upstream's timestamps.
 fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
     let newest = Arc::<AtomicU64>::default();
     let told = newest.clone();
@@ -373,8 +375,8 @@ fn newest(pad: &gst::Pad) -> Arc<AtomicU64> {
     newest
 }
 
-/// Records, with a pause, and compares the request with what upstream stamps at that time. `disturb` is called while it
-/// records.
+/// Records, with a pause, and compares the request with upstream's timestamps at that time. `disturb` is called
+/// while recording.
 fn asks_in_upstreams_time(app: &App, camera: &gst::Pad, disturb: impl FnOnce(&AtomicU64)) {
     let (asked, newest) = (requests(camera, true), newest(camera));
     app.set_state(gst::State::Playing);
@@ -398,19 +400,19 @@ fn asks_in_upstreams_time(app: &App, camera: &gst::Pad, disturb: impl FnOnce(&At
     app.act("stop");
     app.wait_for("stop", 1);
     app.set_state(gst::State::Null);
-    // What the clock is ahead of the newest frame.
+    // How far the clock is ahead of the newest frame.
     let ahead = 300 * MILLI;
     assert!(
         running + ahead > before && running < after + ahead,
-        "asked for {running}, from {before} to {after}"
+        "requested {running}, from {before} to {after}"
     );
 }
 
 const CAMERA: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=3000";
 
-/// A live source that counts from 0 although it begins later: the recorder moves its stamps.
+/// A live source that counts from 0 although it starts later: the recorder shifts its timestamps.
 #[test]
-fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
+fn keyframe_requests_use_the_time_of_a_source_that_counts_from_zero() {
     const LATE: gst::ClockTime = gst::ClockTime::from_mseconds(2_500);
     let (_directory, path) = temp_location("late.webm");
     let app = App::new("", &path);
@@ -428,9 +430,9 @@ fn key_frames_are_asked_for_in_the_time_of_a_source_that_counts_from_zero() {
     asks_in_upstreams_time(&app, &camera, |_| ());
 }
 
-/// A flush begins running time anew upstream, not in the recorder.
+/// A flush resets running time upstream, but not in the recorder.
 #[test]
-fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
+fn keyframe_requests_use_upstreams_time_after_a_flush() {
     let (_directory, path) = temp_location("flushed.webm");
     let app = App::new("", &path);
     let source = app.source(&format!("videotestsrc ! {SMALL} ! {CAMERA}"));
@@ -440,7 +442,7 @@ fn key_frames_are_asked_for_in_upstreams_time_behind_a_flush() {
         let at = || newest.load(Ordering::SeqCst);
         assert!(holds_within(DEADLINE, || at() > 2500 * MILLI));
         let flushed = at();
-        // Not of the pipeline, whose running time would begin anew, too.
+        // Not sent to the pipeline, which would also reset its running time.
         assert!(source.send_event(gst::event::Seek::new(
             1.0,
             gst::SeekFlags::FLUSH,

@@ -1,5 +1,5 @@
-//! Encoded streams as encoders, networks and files really give them: judged packet by packet against
-//! what went in, and by what ffmpeg decodes.
+//! Encoded streams as produced by real encoders, networks and files: compared packet by packet with the input, and
+//! with what ffmpeg decodes.
 
 mod coded;
 mod common;
@@ -22,13 +22,13 @@ const BYTES: &str = "video/x-h264,stream-format=byte-stream,alignment=au";
 const AV1: &str = "av1enc usage-profile=realtime cpu-used=10 keyframe-max-dist=15 threads=1 \
                    lag-in-frames=0 ! av1parse ! video/x-av1,stream-format=obu-stream,alignment=tu";
 
-// ---- Pictures that are decoded and not shown ----
+// ---- Frames that are decoded but not displayed ----
 
 #[test]
-fn alternate_references_of_vp8_are_kept_and_not_shown() {
+fn alternate_references_of_vp8_are_kept_but_not_displayed() {
     let directory = tempfile::tempdir().unwrap();
     let notes = directory.path().join("notes");
-    // Only an encoder that has seen it all before makes them.
+    // Only an encoder with lookahead produces them.
     let pass = |pass: &str| {
         let line = format!(
             "vp8enc deadline=1000000 cpu-used=4 keyframe-max-dist=30 lag-in-frames=16 auto-alt-ref=true \
@@ -47,7 +47,7 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     let mut playing = Playing::new(&app, "video_%u", coded);
     let kept = drive(&app, &mut playing);
     let due = playing.due(&kept);
-    // A hidden one stands at the time of the next, so not `assert_copied`: it wants each later.
+    // A hidden frame has the timestamp of the next one, so not `assert_copied`, which expects increasing ones.
     let sums = |b: &gst::Buffer| coded::md5(&b.map_readable().unwrap());
     let wanted: Vec<_> = due.iter().map(|(_, b)| sums(b)).collect();
     let found: Vec<_> = coded::packets(&path, "v:0")
@@ -62,9 +62,9 @@ fn alternate_references_of_vp8_are_kept_and_not_shown() {
     assert_eq!(found.frames.len(), shown);
 }
 
-// ---- Open groups of pictures ----
+// ---- Open GOPs ----
 
-/// A key frame that pictures in front of it refer across.
+/// A keyframe with leading frames that refer to frames before it.
 fn assert_open(coded: &Coded) {
     let mut leading = 0;
     let mut key = None;
@@ -75,16 +75,13 @@ fn assert_open(coded: &Coded) {
             leading += 1;
         }
     }
-    assert!(
-        leading > 3,
-        "{leading} leading pictures: the groups are closed"
-    );
+    assert!(leading > 3, "{leading} leading frames: the GOPs are closed");
 }
 
-/// Only from its beginning: H.264 counts its pictures from the last closed group on, so that what is cut
-/// out of open ones is missed.
+/// Only from its start: H.264 counts its frames from the last closed GOP on, so that frames cut out of open ones
+/// are missing.
 #[test]
-fn h264_of_open_groups_begins_at_what_can_be_decoded() {
+fn h264_with_open_gops_starts_at_a_decodable_frame() {
     for name in ["open.mkv", "open.mp4"] {
         let coded = coded::video(
             &format!(
@@ -110,7 +107,7 @@ fn h264_of_open_groups_begins_at_what_can_be_decoded() {
 }
 
 #[test]
-fn h265_of_open_groups_begins_at_what_can_be_decoded() {
+fn h265_with_open_gops_starts_at_a_decodable_frame() {
     let coded = coded::video(
         "x265enc key-int-max=15 speed-preset=ultrafast option-string=\"open-gop=1:bframes=3\" ! \
          h265parse ! video/x-h265,stream-format=hvc1,alignment=au",
@@ -120,7 +117,7 @@ fn h265_of_open_groups_begins_at_what_can_be_decoded() {
     copies("open.mp4", coded, None, whole);
 }
 
-// ---- In pieces ----
+// ---- Split frames ----
 
 fn h265_in_units(pieces: fn(&Coded) -> Coded) {
     let coded = coded::video(
@@ -137,7 +134,7 @@ fn h265_in_units(pieces: fn(&Coded) -> Coded) {
     copies("nal.mkv", frames, Some(pieces), whole);
 }
 
-/// As a network gives them: each with the stamp of its frame.
+/// As received from a network: each with the timestamp of its frame.
 #[test]
 fn nal_units_of_h265() {
     h265_in_units(|coded| {
@@ -150,9 +147,9 @@ fn nal_units_of_h265() {
     });
 }
 
-/// As a parser gives them, which stamps some.
+/// As output by a parser, which gives some of them a timestamp.
 #[test]
-fn nal_units_of_h265_out_of_a_parser() {
+fn nal_units_of_h265_from_a_parser() {
     h265_in_units(|coded| {
         through(
             coded,
@@ -181,7 +178,7 @@ fn frames_of_av1() {
     av1_in_pieces("frame");
 }
 
-// ---- Stamps that are missing ----
+// ---- Missing timestamps ----
 
 #[test]
 fn decode_times_only() {
@@ -201,7 +198,7 @@ fn decode_times_only() {
 }
 
 #[test]
-fn no_stamps_on_some() {
+fn some_without_timestamps() {
     for name in ["some.mkv", "some.mp4"] {
         let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
         let mut given = Coded {
@@ -232,12 +229,12 @@ fn no_stamps_on_some() {
     copies("some.mka", coded, Some(given), whole);
 }
 
-/// As a jitter buffer gives them that has lost its way for a moment: some at one time, and from one on all a second
+/// As output by a jitter buffer that was briefly confused: some at the same time, and from one on all a second
 /// earlier than those before.
 #[test]
-fn stamps_of_a_network_that_repeat_and_leap_back() {
+fn network_timestamps_that_repeat_and_jump_back() {
     const LEAP: gst::ClockTime = gst::ClockTime::from_mseconds(970);
-    // H.264 and H.265 without B-frames: their parameter sets say so.
+    // H.264 and H.265 without B-frames, as their parameter sets say.
     let encoders = [
         ("vp8enc deadline=1 keyframe-max-dist=1000", "network.webm"),
         (
@@ -285,7 +282,7 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
         file::decodes_without_errors(&path).unwrap();
         let packets = coded::packets(&path, stream);
         assert_eq!(packets.len(), playing.all.len(), "{encoder}");
-        // Start codes become length fields.
+        // Start codes become length prefixes.
         if !encoder.contains("byte-stream") {
             let wanted = playing.all.iter();
             let wanted = wanted.map(|b| coded::md5(&b.map_readable().unwrap()));
@@ -298,8 +295,8 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
         }
         let times: Vec<_> = packets.iter().map(|packet| packet.pts).collect();
         assert!(times.is_sorted_by(|a, b| a < b), "{encoder}: {times:?}");
-        // Once the stamps have caught up with what is recorded, each is at its time again. (Of Opus' first
-        // packet a part is heard.)
+        // Once the timestamps have caught up with the recording, each packet is at its time again. (Of the first
+        // Opus packet, a part is heard.)
         let lies = stamp(playing.all.last().unwrap()) - stamp(&playing.all[1]);
         let off = times.last().unwrap() - times[1] - lies.nseconds() as f64;
         assert!(off.abs() < 2e6, "{encoder}: the last is {off} ns off");
@@ -309,7 +306,7 @@ fn stamps_of_a_network_that_repeat_and_leap_back() {
 // ---- Joined in the middle ----
 
 #[test]
-fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
+fn a_stream_joined_before_its_parameter_sets_starts_at_the_next_keyframe() {
     for (encoder, name) in [
         (format!("{X264} ! {BYTES}"), "join.mkv"),
         (
@@ -337,14 +334,14 @@ fn a_stream_joined_before_its_parameter_sets_begins_at_the_next_key_frame() {
     }
 }
 
-// ---- Copies into files of one track ----
+// ---- Copies into single-track files ----
 
 #[test]
 fn mp3_into_mpeg() {
     copies("copy.mp3", coded::audio("lamemp3enc", 40), None, whole);
 }
 
-/// Its frames are numbered: in a file of their own from the beginning on, and nothing else changes.
+/// Its frames are numbered: renumbered from the start of the file, and nothing else changes.
 #[test]
 fn flac_into_flac() {
     let coded = coded::audio("flacenc", 40);
@@ -367,9 +364,9 @@ fn flac_into_flac() {
     let mut heard = 0;
     for found in spans {
         let Some(source) = found.source else { continue };
-        // Frames are whole: one that spans a cut is in or out.
+        // Frames are indivisible: one that spans a cut is kept or dropped.
         let due = kept.source_at(found.recorded) - ORIGIN as f64;
-        assert!((source - due).abs() < 97e6, "{found:?} is not of {due}");
+        assert!((source - due).abs() < 97e6, "{found:?}, expected {due}");
         heard += 1;
     }
     assert!(heard > 100, "{heard}");
@@ -381,15 +378,15 @@ fn vp9_into_matroska() {
     copies("vp9.mkv", coded::video(vp9, 100), None, whole);
 }
 
-/// A box of MP4.
+/// An MP4 box.
 fn boxed(name: &[u8], content: &[u8]) -> Vec<u8> {
     let size = u32::try_from(content.len() + 8).unwrap();
     [&size.to_be_bytes(), name, content].concat()
 }
 
-/// What a remote peer may send as a packet: by its bytes it is a part of a container.
+/// What a remote peer may send as a packet: its bytes look like part of a container.
 fn lookalikes() -> Vec<Vec<u8>> {
-    // Version 1 with narrow fields, one place left out, and more behind: an index as mp4mux gets it wrong.
+    // Version 1 with narrow fields, one offset omitted, and more after it: an index as mp4mux gets it wrong.
     let mut tfra = vec![1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2];
     for (time, place) in [(7u32, 1_000u32), (9, 0)] {
         tfra.extend_from_slice(&time.to_be_bytes());
@@ -404,7 +401,7 @@ fn lookalikes() -> Vec<Vec<u8>> {
     hdlr.extend_from_slice(b"soun");
     let mdia = boxed(b"mdia", &boxed(b"hdlr", &hdlr));
     let trak = boxed(b"trak", &[boxed(b"tkhd", &[0; 84]), mdia].concat());
-    // One audio track of a name and a rate, in which a delay could be put.
+    // One audio track with a name and a rate, to which a CodecDelay could be added.
     let mut tracks = vec![0x16, 0x54, 0xae, 0x6b, 0x98, 0xae, 0x96, 0x83, 0x81, 2];
     tracks.extend_from_slice(b"\x53\x6e\x85Audio\xe1\x89\xb5\x88");
     tracks.extend_from_slice(&48_000f64.to_be_bytes());
@@ -420,7 +417,7 @@ fn lookalikes() -> Vec<Vec<u8>> {
     ]
 }
 
-/// Sums of all frames: ffprobe leaves out packets of Opus that no decoder would take.
+/// Checksums of all frames: ffprobe omits Opus packets that no decoder would accept.
 fn frames_of_matroska(path: &Path) -> Vec<String> {
     let file = std::fs::File::open(path).unwrap();
     let mut file = matroska_demuxer::MatroskaFile::open(file).unwrap();
@@ -433,7 +430,7 @@ fn frames_of_matroska(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
+fn packets_that_look_like_container_structures_are_copied_unchanged() {
     let opus = coded::audio("opusenc", 40);
     let aac = coded::audio("voaacenc", 40);
     for (name, coded) in [
@@ -483,11 +480,11 @@ fn packets_that_look_like_a_containers_own_parts_are_copied_as_they_are() {
     }
 }
 
-// ---- Decoded, since another codec is asked for ----
+// ---- Decoded, since another codec is requested ----
 
-/// What the camera sends grows and changes its shape.
+/// The camera's video grows and changes its aspect ratio.
 #[test]
-fn a_new_size_that_is_decoded_is_shown_in_the_first() {
+fn a_new_decoded_size_is_fitted_into_the_first() {
     let (_directory, path) = temp_location("size.webm");
     let app = App::new("video/webm;codecs=vp8", &path);
     app.recorder.set_property("autostart", true);
@@ -532,10 +529,10 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
             assert!(above[n].iter().all(|p| *p < 40), "border of {n}");
             frame::read(&within[n], 320, 120)
         };
-        let source = source.unwrap_or_else(|| panic!("picture {n} cannot be read"));
+        let source = source.unwrap_or_else(|| panic!("frame {n} cannot be read"));
         assert!(
             source.abs_diff(due) <= 1000,
-            "picture {n} is of {source}, not {due}"
+            "frame {n} is of {source}, expected {due}"
         );
         assert!(
             (found.recorded - due as f64).abs() < 1.1e6,
@@ -544,11 +541,11 @@ fn a_new_size_that_is_decoded_is_shown_in_the_first() {
     }
 }
 
-// ---- What comes late, goes back, or is too much ----
+// ---- Late, backwards, or too much ----
 
-/// Caps that come while raw sound is being recorded: everything begins at the first key frame behind.
+/// Caps that arrive while raw audio is being recorded: everything starts at the first keyframe after them.
 #[test]
-fn caps_that_come_after_the_start() {
+fn caps_that_arrive_after_the_start() {
     let (_directory, path) = temp_location("late.mkv");
     let app = App::new("video/x-matroska;codecs=\"avc1,pcm\"", &path);
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
@@ -573,7 +570,7 @@ fn caps_that_come_after_the_start() {
     app.wait_for("stop", 1);
     assert_eq!(app.warnings(), Vec::<String>::new());
     let kept = app.kept();
-    // Of those from 0.7 s on, the first key frame.
+    // The first keyframe from 0.7 s on.
     assert_eq!(kept.intervals[0].0, ORIGIN + SECOND);
     assert!(assert_pictures_in_place(&path, &kept) >= 59);
     let heard = decode::audio(&path, 0, None).unwrap();
@@ -585,13 +582,13 @@ fn caps_that_come_after_the_start() {
     let places = position::find(&heard, 5e9).unwrap();
     for found in places.iter().filter_map(|p| Some((p.recorded, p.source?))) {
         let due = kept.source_at(found.0) - ORIGIN as f64;
-        assert!((found.1 - due).abs() < 0.1e6, "{found:?}, not {due}");
+        assert!((found.1 - due).abs() < 0.1e6, "{found:?}, expected {due}");
     }
 }
 
 /// A seek in a file whose streams are not decoded.
 #[test]
-fn a_flush_goes_on_at_the_next_key_frame() {
+fn recording_continues_after_a_flush_at_the_next_keyframe() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 100);
     let (_directory, path) = temp_location("flush.mkv");
     let app = App::new("", &path);
@@ -608,7 +605,7 @@ fn a_flush_goes_on_at_the_next_key_frame() {
         .for_each(|b| source.push(b.clone()));
     source.event(gst::event::FlushStart::new());
     source.event(gst::event::FlushStop::new(true));
-    // Into the middle of a group: what comes before its next key frame cannot be decoded.
+    // Into the middle of a GOP: frames before its next keyframe cannot be decoded.
     segment.set_start(at(67));
     source.segment(&segment);
     coded.buffers[67..]
@@ -629,12 +626,12 @@ fn a_flush_goes_on_at_the_next_key_frame() {
         let due = if n < 40 { n } else { 40 + n - 67 } as f64 / 30.0 * 1e9;
         assert!(
             (recorded - due).abs() < 35e6,
-            "picture {n} stands at {recorded}, not {due}"
+            "frame {n} is at {recorded}, expected {due}"
         );
     }
 }
 
-/// Buffers of the only track: taken, given on, left out.
+/// Buffers of the only track: received, encoded, dropped.
 fn counts(app: &App) -> (u64, u64, u64) {
     let stats: gst::Structure = app.recorder.property("stats");
     let tracks: gst::Array = stats.get("tracks").unwrap();
@@ -643,9 +640,9 @@ fn counts(app: &App) -> (u64, u64, u64) {
     (field("buffers"), field("encoded"), field("dropped"))
 }
 
-/// The encoder hangs for a while: what it cannot take is left out, and counted.
+/// The encoder hangs for a while: what it cannot take is dropped, and counted.
 #[test]
-fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
+fn excess_decoded_input_is_dropped_and_counted() {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 200);
     let (_directory, path) = temp_location("much.webm");
     let app = App::new("video/webm;codecs=vp8", &path);
@@ -677,7 +674,7 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
             let end = ORIGIN + (n as u64 + 1) * SECOND / 30;
             clock.set_time(gst::ClockTime::from_nseconds(end));
             source.push(buffer.clone());
-            // Whoever is not stuck is not held up by a machine that is busy.
+            // A test that does not hang must not be delayed by a busy machine.
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
     };
@@ -702,23 +699,20 @@ fn what_is_too_much_of_decoded_input_is_left_out_and_counted() {
     let found = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
     let number = |source: f64| (source * 30e-9).round() as u64;
     let shown: Vec<u64> = found.iter().map(|(_, source)| number(*source)).collect();
-    // All that came is in the file, or is said to be left out.
+    // Everything that arrived is in the file, or is counted as dropped.
     assert_eq!((buffers, encoded), (200, shown.len() as u64), "{shown:?}");
     assert_eq!(dropped, 200 - encoded, "{shown:?}");
     assert!(dropped > 15, "it was fast enough: {shown:?}");
     assert_eq!(shown.last(), Some(&199), "it has caught up: {shown:?}");
     for ((recorded, _), n) in found.iter().zip(shown) {
         let due = n as f64 / 30.0 * 1e9;
-        assert!(
-            (recorded - due).abs() < 1.1e6,
-            "picture {n} stands at {recorded}"
-        );
+        assert!((recorded - due).abs() < 1.1e6, "frame {n} is at {recorded}");
     }
 }
 
-// ---- Turned ----
+// ---- Rotated ----
 
-/// Records a telephone's pictures, which say how they are to be shown.
+/// Records a phone's video with an orientation tag.
 fn record_turned(path: &Path, mime: &str, tag: &str) {
     let coded = coded::video(&format!("{X264} tune=zerolatency ! {AVC}"), 30);
     let app = App::new(mime, path);
@@ -736,11 +730,11 @@ fn record_turned(path: &Path, mime: &str, tag: &str) {
     assert_eq!(app.warnings(), Vec::<String>::new());
 }
 
-/// A player shows such pictures as they say.
+/// A player rotates such video.
 fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
     let (_directory, path) = temp_location(name);
     record_turned(&path, mime, tag);
-    // ffmpeg shows it as a player would.
+    // ffmpeg displays it as a player would.
     let found = decode::video(&path, 0).unwrap();
     assert_eq!((found.width, found.height), size, "{tag} in {name}");
     let undone = inputs::luma(&path, undo, (320, 240));
@@ -756,7 +750,7 @@ fn turned(name: &str, mime: &str, tag: &str, undo: &str, size: (usize, usize)) {
 }
 
 #[test]
-fn the_orientation_of_copied_pictures_is_in_mp4() {
+fn the_orientation_of_copied_video_is_in_mp4() {
     for (tag, undo, size) in [
         ("rotate-90", "transpose=cclock", (240, 320)),
         ("rotate-180", "hflip,vflip", (320, 240)),
@@ -768,9 +762,9 @@ fn the_orientation_of_copied_pictures_is_in_mp4() {
     }
 }
 
-/// mkvinfo finds it, and newer releases of FFmpeg show it: 5.1 does not look there.
+/// mkvinfo finds it, and newer releases of FFmpeg apply it: 5.1 ignores it.
 #[test]
-fn the_orientation_of_copied_pictures_is_in_matroska() {
+fn the_orientation_of_copied_video_is_in_matroska() {
     for (tag, yaw, roll, undo) in [
         ("rotate-0", None, None, "null"),
         ("rotate-90", None, Some("-90"), "transpose=cclock"),
@@ -802,7 +796,7 @@ fn the_orientation_of_copied_pictures_is_in_matroska() {
                 name.contains(what).then_some(value)
             })
         };
-        // Newer releases print what is 0 by default, too.
+        // Newer releases also print default values of 0.
         let turns = |what| told(what).filter(|degrees| *degrees != "0");
         let found = (turns("yaw rotation"), turns("roll rotation"));
         assert_eq!(found, (yaw, roll), "{tag}: {text}");
@@ -815,7 +809,7 @@ fn the_orientation_of_copied_pictures_is_in_matroska() {
 }
 
 #[test]
-fn pictures_that_are_decoded_are_turned_upright() {
+fn decoded_video_is_rotated_upright() {
     turned(
         "turned.webm",
         "video/webm;codecs=vp8",

@@ -1,4 +1,4 @@
-//! Ends: EOS on the pads, on `src` and on the bus; recording through filesink; gst-launch and Ctrl-C.
+//! EOS on the pads, on `src` and on the bus; recording through filesink; gst-launch and Ctrl-C.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-/// Bytes that a file has once a second or so is in it; 64 KiB at its head are for chapters.
+/// The size of a file with about a second of media; the first 64 KiB are reserved for chapters.
 const SOME_MEDIA: u64 = (64 << 10) + 15_000;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
@@ -85,7 +85,7 @@ impl FileSink {
         });
     }
 
-    /// Closes the file, as an application does that goes on with another.
+    /// Closes the file, like an application that continues with another one.
     fn close(&self) -> Vec<u8> {
         self.element.set_state(gst::State::Null).expect("NULL");
         std::fs::read(&self.path).unwrap_or_else(|e| panic!("{}: {e}", self.path))
@@ -93,7 +93,7 @@ impl FileSink {
 }
 
 #[test]
-fn eos_on_all_pads_ends_the_recording_then_comes_eos_on_the_bus() {
+fn eos_on_all_pads_ends_the_recording_then_posts_eos() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
@@ -112,7 +112,7 @@ fn eos_on_all_pads_ends_the_recording_then_comes_eos_on_the_bus() {
 }
 
 #[test]
-fn eos_on_all_pads_without_a_recording_is_eos_on_the_bus() {
+fn eos_on_all_pads_without_a_recording_posts_eos() {
     let (rig, tracks) = Rig::live(1, 1);
     for track in &tracks {
         track.end();
@@ -126,7 +126,7 @@ fn eos_on_all_pads_without_a_recording_is_eos_on_the_bus() {
 }
 
 #[test]
-fn release_of_the_last_pad_that_had_not_ended_is_eos_on_the_bus() {
+fn releasing_the_last_pad_without_eos_posts_eos() {
     let (rig, tracks) = Rig::live(1, 1);
     tracks[0].end();
     tracks[0].wait_ended();
@@ -135,7 +135,7 @@ fn release_of_the_last_pad_that_had_not_ended_is_eos_on_the_bus() {
     wait_eos(&rig, 1);
 }
 
-/// A pipeline whose other end is a fakesink, and what feeds that.
+/// A pipeline with a fakesink as its other sink, and the source of that.
 fn beside_a_fakesink(rig: &Rig) -> gst::Element {
     let source = gst::ElementFactory::make("audiotestsrc")
         .property("num-buffers", 5)
@@ -156,7 +156,7 @@ fn wait_eos_of(sink: &gst::Element) {
 }
 
 #[test]
-fn a_recorder_without_pads_does_not_hold_up_the_end() {
+fn a_recorder_without_pads_does_not_delay_eos() {
     let rig = Rig::new();
     let is_sink = || {
         rig.recorder
@@ -177,7 +177,7 @@ fn a_recorder_without_pads_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_last_pad_that_goes_does_not_hold_up_the_end() {
+fn releasing_the_last_pad_does_not_delay_eos() {
     let rig = Rig::new();
     let other = beside_a_fakesink(&rig);
     let pad = rig.recorder.request_pad_simple("audio_%u").unwrap();
@@ -200,7 +200,7 @@ fn a_last_pad_that_goes_does_not_hold_up_the_end() {
 }
 
 #[test]
-fn a_last_pad_that_goes_in_mid_recording_ends_that_first() {
+fn releasing_the_last_pad_while_recording_ends_the_recording_first() {
     let rig = Rig::new();
     let other = beside_a_fakesink(&rig);
     let feed = rig.feed_audio();
@@ -216,7 +216,7 @@ fn a_last_pad_that_goes_in_mid_recording_ends_that_first() {
 }
 
 #[test]
-fn a_last_pad_that_goes_in_paused_leaves_no_sink() {
+fn releasing_the_last_pad_in_paused_clears_the_sink_flag() {
     let rig = Rig::new();
     let pad = rig.recorder.request_pad_simple("audio_%u").unwrap();
     rig.set_state(gst::State::Paused);
@@ -232,7 +232,7 @@ fn a_last_pad_that_goes_in_paused_leaves_no_sink() {
 }
 
 #[test]
-fn eos_is_posted_again_behind_a_flushing_seek() {
+fn eos_is_posted_again_after_a_flushing_seek() {
     let rig = Rig::new();
     let feeds = [rig.feed_audio(), rig.feed_video()];
     rig.set_state(gst::State::Playing);
@@ -251,7 +251,7 @@ fn eos_is_posted_again_behind_a_flushing_seek() {
         feed.end();
     }
     wait_eos(&rig, 2);
-    // So it is where a new stream follows without a flush.
+    // Also if a new stream follows without a flush.
     for feed in &feeds {
         feed.event(gst::event::StreamStart::new("again"));
         feed.end();
@@ -284,11 +284,11 @@ fn eos_sent_to_the_pipeline_ends_the_recording() {
 }
 
 #[test]
-fn a_filesink_on_src_prerolls_before_anything_is_recorded() {
+fn a_filesink_on_src_prerolls_before_recording() {
     let rig = Rig::new();
     let _tracks = [rig.file_audio(10), rig.file_video(3)];
     let sink = FileSink::on(&rig, "preroll.webm");
-    // Waits for the state change, which the filesink only completes with something to preroll on.
+    // Waits for the state change, which the filesink only completes once it has prerolled.
     rig.set_state(gst::State::Paused);
     assert_eq!(sink.element.current_state(), gst::State::Paused);
     assert_eq!(rig.recorder.recording_state(), State::Inactive);
@@ -299,7 +299,7 @@ fn a_filesink_on_src_prerolls_before_anything_is_recorded() {
 }
 
 #[test]
-fn filesinks_file_is_the_recording_and_is_whole() {
+fn filesinks_file_is_the_complete_recording() {
     let rig = Rig::new();
     let sink = FileSink::on(&rig, "sink.webm");
     rig.set_state(gst::State::Paused);
@@ -319,7 +319,7 @@ fn filesinks_file_is_the_recording_and_is_whole() {
 }
 
 #[test]
-fn filesinks_file_equals_sliced_blobs_apart_from_the_patched_places() {
+fn filesinks_file_equals_sliced_blobs_except_for_patched_bytes() {
     let rig = Rig::new();
     rig.recorder.set_property("timeslice", 300u32);
     let sink = FileSink::on(&rig, "sink.webm");
@@ -344,7 +344,7 @@ fn filesinks_file_equals_sliced_blobs_apart_from_the_patched_places() {
 }
 
 #[test]
-fn stop_ends_src_while_the_pipeline_goes_on() {
+fn stop_ends_src_while_the_pipeline_continues() {
     let (rig, tracks) = Rig::live(1, 1);
     let sink = FileSink::on(&rig, "first.webm");
     for n in 1..=2 {
@@ -358,7 +358,7 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
             assert!(rig.bus.all().is_empty(), "{:?}", rig.bus.all());
         }
     }
-    // The filesink still has its EOS: the second recording could not go there, and only said so.
+    // The filesink still has EOS: the second recording could not be written there, which is only a warning.
     assert_eq!(sink.eos.load(Ordering::SeqCst), 1);
     rig.bus.wait("a warning about src", |all| {
         all.iter().any(|m| matches!(m, BusMessage::Warning { .. }))
@@ -380,13 +380,13 @@ fn stop_ends_src_while_the_pipeline_goes_on() {
     sink.wait_eos(2);
     sink.element.set_state(gst::State::Null).expect("NULL");
     let third = std::fs::read(&second).expect("the third file");
-    assert!(third == bytes, "the third recording went to its file");
+    assert!(third == bytes, "the third recording is in its file");
     assert!(third != first);
     assert_plays(&second);
     assert_finalised(&second);
 }
 
-/// The first recording's encoder stops after 46 pictures, until what is returned is true.
+/// The first recording's encoder blocks after 46 frames, until the returned flag is true.
 fn hold_first(rig: &Rig) -> Arc<AtomicBool> {
     let released = Arc::<AtomicBool>::default();
     let (let_go, setups) = (released.clone(), AtomicUsize::new(0));
@@ -408,7 +408,7 @@ fn hold_first(rig: &Rig) -> Arc<AtomicBool> {
     released
 }
 
-/// A recording that begins while the one before is still being finished leaves its file alone.
+/// A recording that starts while the previous one is still being finalised does not touch its file.
 #[test]
 fn recordings_that_overlap_do_not_mix_on_src() {
     for ends_at_once in [false, true] {
@@ -425,7 +425,7 @@ fn recordings_that_overlap_do_not_mix_on_src() {
         rig.recorder.stop().expect("stop");
         rig.recorder.start().expect("start while the first drains");
         if ends_at_once {
-            rig.recorder.stop().expect("stop before anything has come");
+            rig.recorder.stop().expect("stop before any data");
         } else {
             advance_all(&[&audio, &video], SECOND);
         }
@@ -458,7 +458,7 @@ fn recordings_that_overlap_do_not_mix_on_src() {
 }
 
 #[test]
-fn end_of_all_pads_reaches_src_and_then_the_bus() {
+fn eos_of_all_pads_reaches_src_and_then_the_bus() {
     let (rig, tracks) = Rig::live(1, 1);
     let sink = FileSink::on(&rig, "sink.webm");
     rig.recorder.start().expect("start");
@@ -475,7 +475,7 @@ fn end_of_all_pads_reaches_src_and_then_the_bus() {
 }
 
 #[test]
-fn a_failing_downstream_disturbs_neither_recording_nor_signals() {
+fn a_downstream_error_affects_neither_recording_nor_signals() {
     let (rig, tracks) = Rig::live(1, 1);
     // Refuses every buffer.
     let pad = gst::Pad::builder(gst::PadDirection::Sink)
@@ -513,7 +513,7 @@ fn folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder")
 }
 
-/// Asserts that `path` is a finished WebM with sound and picture.
+/// Asserts that `path` is a finalised WebM with audio and video.
 #[track_caller]
 fn assert_file(path: &str) {
     assert_plays(path);
@@ -543,7 +543,7 @@ fn gst_launch_records_input_that_ends() {
 }
 
 #[test]
-fn gst_launch_with_e_ends_whole_on_ctrl_c() {
+fn gst_launch_with_e_finishes_the_file_on_ctrl_c() {
     let folder = folder();
     let path = folder.path().join("ctrl-c.webm").display().to_string();
     let mut child = launch(
@@ -557,7 +557,7 @@ fn gst_launch_with_e_ends_whole_on_ctrl_c() {
 }
 
 #[test]
-fn gst_launch_without_e_ends_whole_on_ctrl_c() {
+fn gst_launch_without_e_finishes_the_file_on_ctrl_c() {
     let folder = folder();
     let path = folder.path().join("ctrl-c.webm").display().to_string();
     let mut child = launch(
@@ -571,7 +571,7 @@ fn gst_launch_without_e_ends_whole_on_ctrl_c() {
 }
 
 #[test]
-fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
+fn gst_launch_with_e_and_filesink_finishes_the_file_on_ctrl_c() {
     let folder = folder();
     let path = folder.path().join("sink.webm").display().to_string();
     let mut child = launch(
@@ -587,7 +587,7 @@ fn gst_launch_with_e_and_filesink_ends_whole_on_ctrl_c() {
 }
 
 #[test]
-fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
+fn eos_sent_to_the_element_keeps_the_last_frame_of_nal_units() {
     let rig = Rig::new();
     let path = rig.path("units.mkv");
     rig.recorder.set_property("location", &path);
@@ -603,14 +603,14 @@ fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
     let pad = rig.recorder.request_pad_simple("video_%u").expect("a pad");
     let src = source.static_pad("src").expect("one is left over");
     src.link(&pad).expect("the pads link");
-    // What is in the stream behind the last buffer never comes: its source has gone silent.
+    // Data after the last buffer never arrives: the source has stalled.
     let (told, silent) = std::sync::mpsc::channel();
     src.add_probe(
         gst::PadProbeType::EVENT_DOWNSTREAM,
         move |_, info| match info.event().map(|event| event.type_()) {
             Some(gst::EventType::Eos) => {
                 let _ = told.send(());
-                // To let 1.22 drop it makes it unref NULL.
+                // In 1.22, dropping it from the probe would unref NULL.
                 drop(info.data.take());
                 gst::PadProbeReturn::Handled
             }
@@ -626,7 +626,7 @@ fn eos_sent_to_the_element_has_the_last_frame_of_a_stream_of_nal_units() {
 }
 
 #[test]
-fn tracks_that_end_right_behind_a_recording_of_nothing_end_it_too() {
+fn tracks_that_end_right_after_an_empty_recording_also_post_eos() {
     let types = ["video/webm", "video/x-matroska", "video/ogg", "video/mp4"];
     for (round, mime_type) in types.iter().cycle().enumerate().take(60) {
         let rig = Rig::new();

@@ -1,4 +1,4 @@
-//! How recordings end, why, and what their last messages say.
+//! How and why recordings end, and their last messages.
 
 mod common;
 
@@ -11,7 +11,7 @@ use gst::prelude::*;
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 
-/// The only message of a name.
+/// The only message with this name.
 #[track_caller]
 fn the(app: &App, name: &str) -> BusEvent {
     let mut all = app.events();
@@ -29,7 +29,7 @@ fn field<T: for<'a> glib::value::FromValue<'a> + 'static>(heard: &BusEvent, name
         .unwrap_or_else(|err| panic!("{name} of {}: {err}", heard.fields))
 }
 
-/// Plays live audio whose samples are counted into the recorder.
+/// Plays live audio with numbered samples into the recorder.
 fn play_counted(app: &App) -> tag::SampleClock {
     let source = app.source(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! {STEREO}"
@@ -46,7 +46,7 @@ fn assert_reason(app: &App, reason: &str) {
     assert_eq!(field::<String>(&the(app, "stop"), "reason"), reason);
 }
 
-/// Running time at which so much has been recorded.
+/// Running time at which this much has been recorded.
 fn running_at(intervals: &[(u64, u64)], recorded: u64) -> u64 {
     let mut left = recorded;
     for (start, end) in intervals {
@@ -59,7 +59,7 @@ fn running_at(intervals: &[(u64, u64)], recorded: u64) -> u64 {
 }
 
 #[test]
-fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
+fn live_audio_with_a_pause_ends_at_the_maximum_duration() {
     let (_directory, path) = temp_location("live.wav");
     let app = App::new("audio/wav", &path);
     let most = 700 * MILLI;
@@ -78,17 +78,17 @@ fn live_audio_ends_at_the_maximum_duration_over_a_pause() {
     let refused = app
         .recorder
         .emit_by_name::<Option<glib::Error>>("stop", &[]);
-    assert!(refused.is_some(), "nothing is being recorded any more");
+    assert!(refused.is_some(), "recording has ended");
     app.set_state(gst::State::Null);
     let exactness = whole::wav(&path, &kept, &clock).unwrap();
     println!("{exactness:?}");
 }
 
 #[test]
-fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
+fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_continues() {
     let (_directory, path) = temp_location("fast.wav");
     let app = App::new("audio/wav", &path);
-    // Not on a buffer's edge, nor on a sample.
+    // Neither on a buffer boundary nor on a sample.
     let most = SECOND + 12_345_678;
     app.recorder.set_property("max-duration", most);
     app.recorder.set_property("autostart", true);
@@ -100,7 +100,7 @@ fn audio_from_a_file_ends_at_the_maximum_duration_and_upstream_goes_on() {
     app.set_state(gst::State::Playing);
     app.wait_for("stop", 1);
     app.wait_eos();
-    assert_eq!(clock.contiguous(), 500 * 480, "all of it was taken");
+    assert_eq!(clock.contiguous(), 500 * 480, "everything was taken");
     let kept = app.kept();
     assert_eq!(kept.total(), most);
     assert_reason(&app, "max-duration");
@@ -148,7 +148,7 @@ fn copied_video_ends_at_the_maximum_duration_to_the_packet() {
 }
 
 #[test]
-fn each_way_to_end_has_its_reason() {
+fn each_kind_of_end_has_its_reason() {
     type End = fn(&App);
     let ends: [(&str, End); 4] = [
         ("stop", |app| {
@@ -173,7 +173,7 @@ fn each_way_to_end_has_its_reason() {
 }
 
 #[test]
-fn the_only_part_comes_between_the_last_blob_and_the_end() {
+fn the_only_part_is_reported_between_last_blob_and_stop() {
     let (_directory, path) = temp_location("part.ogg");
     let app = App::new("audio/ogg", &path);
     app.recorder.set_property("timeslice", 300u32);
@@ -215,7 +215,7 @@ fn the_only_part_comes_between_the_last_blob_and_the_end() {
     assert_eq!(stats.get::<u32>("parts"), Ok(1));
 }
 
-/// What one interval of a `stop` message says.
+/// One interval of a `stop` message.
 struct Interval {
     running_time: u64,
     recorded_time: u64,
@@ -238,8 +238,8 @@ fn intervals(stop: &gst::Structure) -> Vec<Interval> {
         .collect()
 }
 
-/// Two recorders of one live source, with pauses of their own, are put side by side by their stop messages alone: how
-/// far apart a sample of the scene lies in the two, in nanoseconds of UTC.
+/// Two recorders of one live source, with different pauses, are aligned by their stop messages alone: how far
+/// apart a sample is in the two recordings, in nanoseconds of UTC.
 fn disagreement(reference: Option<&str>) -> f64 {
     const OFFSET: u64 = 1_700_000_000 * SECOND + 123_456_789;
     let directory = tempfile::tempdir().unwrap();
@@ -261,7 +261,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
         .unwrap()
         .request_pad_simple("src_%u")
         .unwrap();
-    // The tee's second branch leaves its bin by a ghost pad, and is tagged by itself.
+    // The tee's second branch leaves its bin by a ghost pad, and is tagged separately.
     let bin = source
         .parent_element()
         .unwrap()
@@ -328,14 +328,14 @@ fn disagreement(reference: Option<&str>) -> f64 {
     }
     app.set_state(gst::State::Null);
 
-    // UTC of the scene's sample 0, as each interval of each file has it.
+    // UTC of the source's sample 0, according to each interval of each file.
     let mut origins = Vec::new();
     for (path, stop) in paths.iter().zip(stops) {
         let intervals = intervals(&stop.unwrap());
         assert_eq!(intervals.len(), 2);
         let sound = decode::audio(path, 0, None).unwrap();
         for interval in &intervals {
-            // A sample from the middle: the edges belong to the judges of cuts.
+            // A sample from the middle: other tests verify the cuts.
             let recorded = interval.recorded_time + interval.duration / 2;
             let frame = (recorded as f64 * 48e-6).round() as usize;
             let at = &sound.samples[frame * sound.channels..][..sound.channels];
@@ -351,7 +351,7 @@ fn disagreement(reference: Option<&str>) -> f64 {
                 "running time is right"
             );
             origins.push(match reference {
-                // Doubles hold so small a difference exactly enough.
+                // The difference is small enough for doubles.
                 Some(_) => utc - clock.time_of(index),
                 None => (interval.utc - i64::try_from(interval.running_time).unwrap()) as f64,
             });
@@ -383,12 +383,12 @@ fn recordings_of_one_scene_are_aligned_by_reference_timestamps() {
 fn recordings_of_one_scene_are_aligned_by_the_system_clock() {
     let apart = disagreement(None);
     println!("the system's clock: {apart} ns");
-    // Both clocks are read within 10 µs of each other where the machine lets them, and drift apart by as much.
+    // Both clocks are read within 10 µs of each other if the machine permits, and drift apart by as much.
     assert!(apart < MILLI as f64, "{apart}");
 }
 
 #[test]
-fn intervals_say_where_the_pauses_were() {
+fn intervals_are_those_between_the_pauses() {
     let (_directory, path) = temp_location("pauses.wav");
     let app = App::new("audio/wav", &path);
     play_counted(&app);

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
-/// A gate that handlers wait at until the test opens it.
+/// A gate at which handlers block until the test opens it.
 #[derive(Clone, Default)]
 struct Gate(Arc<(Mutex<bool>, Condvar)>);
 
@@ -38,7 +38,7 @@ impl Gate {
     }
 }
 
-/// Notes the thread of everything that streams into `pad`.
+/// Records the threads that push into `pad`.
 fn streaming_threads(pad: &gst::Pad) -> Arc<Mutex<Vec<ThreadId>>> {
     let threads = Arc::<Mutex<Vec<ThreadId>>>::default();
     let note = threads.clone();
@@ -53,7 +53,7 @@ fn streaming_threads(pad: &gst::Pad) -> Arc<Mutex<Vec<ThreadId>>> {
     threads
 }
 
-/// Notes thread and value of every `notify::state`.
+/// Records thread and value of every `notify::state`.
 fn follow_state(recorder: &gst::Element) -> Arc<Mutex<Vec<(State, ThreadId)>>> {
     let seen = Arc::<Mutex<Vec<(State, ThreadId)>>>::default();
     let note = seen.clone();
@@ -67,7 +67,7 @@ fn follow_state(recorder: &gst::Element) -> Arc<Mutex<Vec<(State, ThreadId)>>> {
 }
 
 #[test]
-fn events_come_from_a_thread_of_the_recorders_own() {
+fn events_are_emitted_from_the_recorders_own_thread() {
     let (rig, tracks) = Rig::live(1, 1);
     let streaming: Vec<_> = tracks.iter().map(|t| streaming_threads(&t.pad)).collect();
     rig.recorder.set_property("timeslice", 100u32);
@@ -87,7 +87,7 @@ fn events_come_from_a_thread_of_the_recorders_own() {
 }
 
 #[test]
-fn notify_state_comes_from_the_calling_thread_before_the_action_returns() {
+fn notify_state_is_emitted_in_the_calling_thread_before_the_action_returns() {
     let (rig, _tracks) = Rig::live(1, 1);
     let seen = follow_state(&rig.recorder);
     let here = std::thread::current().id();
@@ -107,7 +107,7 @@ fn notify_state_comes_from_the_calling_thread_before_the_action_returns() {
 }
 
 #[test]
-fn events_come_when_notify_state_has_been_heard() {
+fn events_are_emitted_after_notify_state_handlers_return() {
     let (rig, _tracks) = Rig::live(1, 0);
     let heard = Arc::<Mutex<Vec<&'static str>>>::default();
     let note = heard.clone();
@@ -146,7 +146,7 @@ fn events_come_when_notify_state_has_been_heard() {
 }
 
 #[test]
-fn an_action_in_a_handler_of_notify_state_lets_no_event_overtake_the_other_handlers() {
+fn an_action_in_a_notify_state_handler_does_not_reorder_events() {
     let (rig, _tracks) = Rig::live(1, 0);
     let heard = Arc::<Mutex<Vec<&'static str>>>::default();
     rig.recorder.connect_notify(Some("state"), |recorder, _| {
@@ -168,12 +168,12 @@ fn an_action_in_a_handler_of_notify_state_lets_no_event_overtake_the_other_handl
         heard.lock().unwrap().contains(&"pause")
     });
     let heard = heard.lock().unwrap().clone();
-    // Of a notify within a notify, GObject makes one.
+    // GObject merges a notify within a notify.
     assert_eq!(heard, ["state", "start", "pause"]);
 }
 
 #[test]
-fn on_stop_comes_behind_notify_state_when_the_element_goes_down_too() {
+fn on_stop_follows_notify_state_on_state_changes_too() {
     let (rig, _tracks) = Rig::live(1, 0);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
@@ -190,7 +190,7 @@ fn on_stop_comes_behind_notify_state_when_the_element_goes_down_too() {
 }
 
 #[test]
-fn what_reads_otherwise_with_the_state_is_notified() {
+fn properties_that_change_with_the_state_are_notified() {
     let rates = ["audio-bits-per-second", "video-bits-per-second"];
     let (rig, _tracks) = Rig::live(1, 0);
     rig.recorder.set_property("bits-per-second", 1_000_000u32);
@@ -221,7 +221,7 @@ fn what_reads_otherwise_with_the_state_is_notified() {
 }
 
 #[test]
-fn the_rate_of_pictures_is_the_default_again_without_any() {
+fn the_video_rate_is_the_default_again_without_video() {
     let (rig, tracks) = Rig::live(0, 1);
     let rate = "video-bits-per-second";
     wait_for("a smaller rate", || rig.recorder.number(rate) < 2_500_000);
@@ -235,7 +235,7 @@ fn the_rate_of_pictures_is_the_default_again_without_any() {
 }
 
 #[test]
-fn notify_state_of_an_end_that_nobody_called_comes_from_the_events_thread() {
+fn notify_state_of_an_automatic_end_is_emitted_in_the_event_thread() {
     let (rig, tracks) = Rig::live(1, 0);
     let seen = follow_state(&rig.recorder);
     rig.recorder.start().expect("start");
@@ -249,7 +249,7 @@ fn notify_state_of_an_end_that_nobody_called_comes_from_the_events_thread() {
 }
 
 #[test]
-fn refused_and_idle_actions_notify_nothing() {
+fn refused_and_ineffective_actions_notify_nothing() {
     let (rig, _tracks) = Rig::live(1, 0);
     let seen = follow_state(&rig.recorder);
     rig.recorder.stop().expect_err("stop while inactive");
@@ -302,7 +302,8 @@ fn a_handler_that_blocks_stalls_neither_recording_nor_pipeline() {
     rig.assert_quiet_bus();
 }
 
-/// Of a recording that is over before its on-start has come, `mime-type` no longer speaks, and of the next one not yet.
+/// Once a recording has ended before its on-start, `mime-type` no longer refers to it, and not to the next one
+/// yet.
 #[test]
 fn mime_type_is_actual_from_the_recordings_own_on_start() {
     let (rig, tracks) = Rig::live(1, 0);
@@ -334,7 +335,7 @@ fn a_handler_may_call_every_action() {
     let (rig, _tracks) = Rig::live(1, 1);
     for kind in Kind::ALL {
         rig.on(kind, |recorder| {
-            // Refused or not does not matter here: each call has to return.
+            // Whether it is refused does not matter here: each call has to return.
             let _ = recorder.request_data();
             let _ = recorder.resume();
             let _ = recorder.number("timeslice");
@@ -353,7 +354,7 @@ fn a_handler_may_call_every_action() {
 }
 
 #[test]
-fn a_handler_may_take_the_pipeline_down_and_the_events_still_come() {
+fn a_handler_may_shut_the_pipeline_down_and_events_still_follow() {
     let (rig, _tracks) = Rig::live(1, 1);
     let pipeline = rig.pipeline.downgrade();
     rig.on(Kind::Start, move |_| {
@@ -389,7 +390,7 @@ fn on_stops_handler_may_start_the_next_recording() {
 }
 
 #[test]
-fn one_recordings_events_all_come_before_the_next_ones() {
+fn all_events_of_a_recording_precede_those_of_the_next() {
     let (rig, _tracks) = Rig::live(1, 1);
     const RECORDINGS: usize = 5;
     for _ in 0..RECORDINGS {
@@ -486,7 +487,7 @@ fn messages_have_exactly_the_documented_fields() {
 }
 
 #[test]
-fn cuts_of_non_live_input_are_the_furthest_running_time_that_has_arrived() {
+fn cuts_of_non_live_input_are_at_the_largest_running_time_received() {
     let rig = Rig::new();
     let path = rig.path("cuts.webm");
     rig.recorder.set_property("location", &path);
@@ -526,7 +527,7 @@ fn cuts_of_non_live_input_are_the_furthest_running_time_that_has_arrived() {
 }
 
 #[test]
-fn cuts_before_anything_has_arrived_are_at_zero() {
+fn cuts_before_any_data_are_at_zero() {
     let rig = Rig::new();
     rig.play();
     let audio = rig.feed_audio();
@@ -557,7 +558,7 @@ fn start_before_any_caps_waits_for_them() {
 }
 
 #[test]
-fn cuts_of_live_input_are_the_running_time_of_the_call() {
+fn cuts_of_live_input_are_at_the_running_time_of_the_call() {
     let (rig, tracks) = Rig::live(1, 1);
     let clock = || rig.recorder.current_running_time().expect("a clock runs");
     let mut calls = Vec::new();
@@ -590,11 +591,11 @@ fn cuts_of_live_input_are_the_running_time_of_the_call() {
     }
     let recorded = (cuts[1] - cuts[0]) + (cuts[3] - cuts[2]);
     let told = messages.last().expect("stop").time("duration");
-    assert_eq!(told, recorded.nseconds(), "duration is what lies between");
+    assert_eq!(told, recorded.nseconds(), "duration is the difference");
 }
 
 #[test]
-fn a_failed_recording_is_a_warning_on_the_bus() {
+fn a_failed_recording_posts_a_warning() {
     let (rig, _tracks) = Rig::live(1, 0);
     rig.recorder.start().expect("start");
     rig.wait_event(Kind::Start, 1);
@@ -612,7 +613,7 @@ fn a_failed_recording_is_a_warning_on_the_bus() {
 }
 
 #[test]
-fn a_failed_recording_with_autostart_is_an_error_on_the_bus() {
+fn a_failed_recording_with_autostart_posts_an_error() {
     let rig = Rig::new();
     rig.recorder.set_property("autostart", true);
     let _track = rig.live_audio();
@@ -626,7 +627,7 @@ fn a_failed_recording_with_autostart_is_an_error_on_the_bus() {
 }
 
 #[test]
-fn encoder_setup_hands_over_each_tracks_encoder_before_it_runs() {
+fn encoder_setup_passes_each_tracks_encoder_before_it_runs() {
     let (rig, tracks) = Rig::live(1, 1);
     type Seen = (String, String, gst::State, ThreadId);
     let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -654,14 +655,14 @@ fn encoder_setup_hands_over_each_tracks_encoder_before_it_runs() {
         let (_, factory, state, thread) = seen
             .iter()
             .find(|(pad, ..)| *pad == name)
-            .unwrap_or_else(|| panic!("nothing for {name}: {seen:?}"));
+            .unwrap_or_else(|| panic!("no notify of {name}: {seen:?}"));
         assert!(factory.ends_with("enc"), "{factory} is an encoder");
         assert_eq!(*state, gst::State::Null);
         assert_ne!(*thread, std::thread::current().id());
     }
 }
 
-/// Runs `handle` on the encoder of each track before it starts.
+/// Runs `handle` for the encoder of each track before it starts.
 fn on_encoder(rig: &Rig, handle: impl Fn(&gst::Element) + Send + Sync + 'static) {
     rig.recorder.connect("encoder-setup", false, move |values| {
         handle(&values[2].get::<gst::Element>().expect("the encoder"));
@@ -670,7 +671,7 @@ fn on_encoder(rig: &Rig, handle: impl Fn(&gst::Element) + Send + Sync + 'static)
 }
 
 #[test]
-fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is() {
+fn an_encoder_that_keeps_failing_ends_the_recording_with_what_was_recorded() {
     let (rig, tracks) = Rig::live(1, 0);
     let encoder = Arc::<Mutex<Option<gst::Element>>>::default();
     let note = encoder.clone();
@@ -681,7 +682,7 @@ fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is()
     rig.wait_event(Kind::Start, 1);
     tracks[0].wait_buffers(50);
     wait_for("some bytes", || rig.recorder.stat("bytes") > 0);
-    // Those that take its place fail, too.
+    // The replacements fail, too.
     wait_for("the end", || {
         let runs = |encoder: &mut gst::Element| encoder.current_state() == gst::State::Playing;
         if let Some(encoder) = encoder.lock().unwrap().take_if(runs) {
@@ -707,7 +708,7 @@ fn an_encoder_that_fails_again_and_again_ends_the_recording_with_what_there_is()
 }
 
 #[test]
-fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
+fn a_drain_that_exceeds_stop_timeout_ends_with_unknown() {
     let (rig, tracks) = Rig::live(1, 0);
     rig.recorder
         .set_property("stop-timeout", (SECOND / 2).nseconds());
@@ -744,7 +745,7 @@ fn a_drain_that_outlasts_stop_timeout_ends_with_unknown() {
 }
 
 #[test]
-fn a_recorder_that_nothing_watches_records_all_the_same() {
+fn a_recorder_without_handlers_records_nevertheless() {
     let pipeline = gst::Pipeline::new();
     let recorder = make_recorder();
     let source = gst::ElementFactory::make("audiotestsrc")

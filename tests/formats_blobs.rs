@@ -1,4 +1,4 @@
-//! Blobs of a timeslice: as long as asked for, and cut where players can go on from.
+//! Blobs with a timeslice: their durations, and cuts where players can continue.
 
 mod common;
 
@@ -19,9 +19,9 @@ fn recorded(mime_type: &str, audio: bool, video: bool, timeslice: u64) -> Option
     Some(take(&recipe))
 }
 
-/// Whether a player's buffer can go on with these bytes.
+/// Whether a player's buffer can append these bytes.
 fn begins_unit(bytes: &[u8]) -> bool {
-    // There may be space in front of a fragment, which players skip.
+    // There may be free space before a fragment, which players skip.
     let space = match bytes.get(4..8) {
         Some(b"free") => u32::from_be_bytes(bytes[..4].try_into().unwrap()) as usize,
         _ => 0,
@@ -29,7 +29,7 @@ fn begins_unit(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0x1f, 0x43, 0xb6, 0x75]) || bytes.get(space + 4..space + 8) == Some(b"moof")
 }
 
-/// Judges durations and joints, and says how far off the durations are.
+/// Verifies durations and boundaries, and prints how far off the durations are.
 fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
     let slice = timeslice * 1_000_000;
     let total = take.kept.total();
@@ -70,7 +70,7 @@ fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
     }
     let (joined, file) = (joined(take), std::fs::read(&take.path).unwrap());
     if mime_type.contains("mp4") {
-        // The file has become an ordinary one by what is behind the blobs, and by its head.
+        // The file has become an ordinary MP4 by what follows the blobs, and by its header.
         assert_eq!(file[joined.len() + 4..][..4], *b"free");
         assert_eq!(file[joined.len() + 12..][..4], *b"moov");
         assert_ne!(joined[..48], file[..48]);
@@ -82,13 +82,13 @@ fn judge(take: &Take, mime_type: &str, timeslice: u64, tolerance: u64) {
     }
 }
 
-/// All blobs in a row.
+/// All blobs concatenated.
 fn joined(take: &Take) -> Vec<u8> {
     let blobs = take.blobs.iter();
     blobs.flat_map(|blob| blob.bytes.clone()).collect()
 }
 
-/// A file of all blobs in a row.
+/// A file of all blobs concatenated.
 fn file_of_blobs(take: &Take) -> PathBuf {
     let path = take.path.with_file_name("joined");
     std::fs::write(&path, joined(take)).unwrap();
@@ -96,7 +96,7 @@ fn file_of_blobs(take: &Take) -> PathBuf {
 }
 
 #[test]
-fn webm_blobs_are_as_long_as_asked_and_begin_a_cluster() {
+fn webm_blobs_have_the_timeslices_duration_and_start_a_cluster() {
     for timeslice in [100, 250, 1000] {
         for (mime_type, video) in [
             ("video/webm;codecs=vp8,opus", true),
@@ -110,9 +110,9 @@ fn webm_blobs_are_as_long_as_asked_and_begin_a_cluster() {
     }
 }
 
-/// With sound alone, as fast as it can be recorded.
+/// Audio only, recorded as fast as possible.
 #[test]
-fn a_slice_holds_its_time_and_no_more_than_a_packet_beyond_it() {
+fn a_blob_exceeds_its_timeslice_by_one_packet_at_most() {
     for (mime_type, packet) in [
         ("audio/ogg;codecs=opus", 20_000_000),
         ("audio/ogg;codecs=vorbis", 1024 * SECOND / 48_000),
@@ -136,7 +136,7 @@ fn a_slice_holds_its_time_and_no_more_than_a_packet_beyond_it() {
     }
 }
 
-/// The first stamp in nanoseconds of each stream (at most two) in each blob, as ffprobe finds its packets.
+/// The first timestamp in nanoseconds of each stream (at most two) in each blob, as found by ffprobe.
 fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
     let (out, _) = common::harness::media::run(
         std::process::Command::new("ffprobe")
@@ -154,7 +154,7 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
         let mut fields = line.split(',');
         let mut number = || fields.next()?.parse::<f64>().ok();
         let (Some(stream), Some(time), Some(place)) = (number(), number(), number()) else {
-            // Of a packet's extras.
+            // A packet's side data.
             continue;
         };
         let (stream, place) = (stream as usize, place as usize);
@@ -165,7 +165,7 @@ fn begins(take: &Take) -> Vec<[Option<f64>; 2]> {
 }
 
 #[test]
-fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
+fn mp4_blobs_have_the_timeslices_duration_and_start_a_fragment() {
     for timeslice in [100, 250, 500, 1000, 1300] {
         for (mime_type, video, packet) in [
             ("video/mp4;codecs=avc1,mp4a.40.2", true, 1024e9 / 48_000.0),
@@ -181,18 +181,18 @@ fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
                 decodes_without_errors(path).unwrap();
             }
             ordinary::plays_alike(&take.path, &fragments).unwrap();
-            // A picture, or a packet of sound.
+            // A frame, or a packet of audio.
             let longest: f64 = if video { FRAME as f64 } else { packet };
             let mut furthest = [0.0f64; 2];
             let begins = begins(&take);
             for (number, pair) in begins.windows(2).enumerate() {
                 for stream in 0..1 + usize::from(video) {
                     let Some(next) = pair[1][stream] else {
-                        // The last one holds what is left, which may be of one stream only.
+                        // The last one contains the remainder, which may be of one stream only.
                         assert_eq!(number + 2, begins.len(), "{mime_type}, {timeslice} ms");
                         continue;
                     };
-                    // What comes before 0 is an encoder's own, and not heard.
+                    // Samples before 0 are encoder delay, and not played.
                     let lasts = next - pair[0][stream].unwrap().max(0.0);
                     let off = (lasts - timeslice as f64 * 1e6).abs();
                     furthest[stream] = furthest[stream].max(off);
@@ -207,10 +207,9 @@ fn mp4_blobs_are_as_long_as_asked_and_begin_a_fragment() {
     }
 }
 
-/// Sound alone is where a blob says that it is: its timecode is where the sound of all before it ends, as
-/// ffmpeg decodes that.
+/// Audio is where a blob says: its timecode is where the audio of all previous blobs ends, as decoded by ffmpeg.
 #[test]
-fn timecodes_are_those_that_players_see() {
+fn timecodes_match_what_players_see() {
     for (mime_type, unsaid) in [
         ("audio/webm;codecs=opus", 0.0),
         ("audio/webm;codecs=vorbis", 0.0),
@@ -226,7 +225,7 @@ fn timecodes_are_those_that_players_see() {
         ("audio/ogg;codecs=flac", 0.0),
         ("audio/flac;codecs=flac", 0.0),
         ("audio/wav;codecs=pcm", 0.0),
-        // The codec's own silence, which such a file cannot say that it begins with.
+        // Encoder delay, which such a file cannot signal.
         ("audio/mpeg;codecs=mp3", 1105e9 / 48_000.0),
     ] {
         let Some(take) = recorded(mime_type, true, false, 250) else {
@@ -240,7 +239,7 @@ fn timecodes_are_those_that_players_see() {
             // A sample.
             1e9 / 48_000.0
         };
-        // What an MP4 becomes at its end is not in its blobs.
+        // The part of an MP4 that makes it an ordinary one is not in its blobs.
         let file = if mime_type.contains("mp4") {
             joined(&take)
         } else {
@@ -253,7 +252,7 @@ fn timecodes_are_those_that_players_see() {
                 std::fs::write(&part, &file[..size]).unwrap();
                 let sound = decode::audio(&part, 0, Some(48_000)).unwrap();
                 let heard = sound.time_of(sound.len()) - unsaid;
-                // What an encoder adds at the end is not recorded.
+                // An encoder's padding is not recorded.
                 let late = blob.timecode as f64 - heard.min(take.kept.total() as f64);
                 let off = format!("{mime_type}: {} is {late} ns late", blob.timecode);
                 println!("{off}");
@@ -265,7 +264,7 @@ fn timecodes_are_those_that_players_see() {
 }
 
 #[test]
-fn ten_milliseconds_give_what_there_is() {
+fn a_timeslice_of_ten_milliseconds_works() {
     for mime_type in [
         "video/webm;codecs=vp8,opus",
         "video/mp4;codecs=avc1,mp4a.40.2",

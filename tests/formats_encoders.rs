@@ -1,4 +1,4 @@
-//! Encoders: the next best where the best fails, key frames to the frame.
+//! Encoders: the next best one if the best one fails, and keyframes at the exact frame.
 
 mod common;
 
@@ -14,16 +14,16 @@ use std::sync::atomic::Ordering;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// An encoder of the highest rank that fails: as one without its hardware at its first picture, or, if it
-/// is fickle, after it has worked when it was tried, at its sixth picture when it counts, before anything has come out.
-/// One that is broken does not even change its state.
+/// An encoder of the highest rank that fails: like one without its hardware at its first frame, or, if it is
+/// fickle, after having worked when probed, at its sixth frame in the recording, before any output. A broken one
+/// does not even change its state.
 mod failing {
     use gst::prelude::*;
     use gst::subclass::prelude::*;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::{LazyLock, Mutex};
 
-    /// Whether it works when it is tried.
+    /// Whether it works when probed.
     pub static FICKLE: AtomicBool = AtomicBool::new(false);
     /// A state change that fails, if any.
     pub static BROKEN: Mutex<Option<gst::StateChange>> = Mutex::new(None);
@@ -145,7 +145,7 @@ mod failing {
 static THEORA: Mutex<()> = Mutex::new(());
 
 #[test]
-fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost() {
+fn an_encoder_that_fails_before_any_output_is_replaced_without_loss() {
     let _alone = THEORA
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -161,7 +161,7 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
     ] {
         failing::FICKLE.store(fickle, Ordering::SeqCst);
         *failing::BROKEN.lock().unwrap() = broken;
-        // Until written the rate would be what suits the size.
+        // If not set, the rate would be the default of the size.
         let recipe = Recipe::new("video/ogg;codecs=theora,opus", true, true)
             .with("video-bits-per-second", 1_000_000);
         let tried = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
@@ -193,12 +193,12 @@ fn an_encoder_that_fails_before_its_first_output_is_replaced_and_nothing_is_lost
         let places = position::find(&sound, 5e9).unwrap();
         position::check(&places, &take.kept, 1.1e6).unwrap();
     }
-    // The other tests are spared it.
+    // The other tests are not affected by it.
     let registry = gst::Registry::get();
     registry.remove_feature(&registry.lookup_feature(name).unwrap());
 }
 
-/// Stamps in nanoseconds of the pictures that a decoder finds to be key frames, whatever the container says.
+/// Timestamps in nanoseconds of the keyframes found by a decoder, whatever the container says.
 fn key_frames(path: &Path) -> Vec<u64> {
     let (out, _) = run(Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
@@ -213,7 +213,7 @@ fn key_frames(path: &Path) -> Vec<u64> {
     .collect()
 }
 
-/// Stamps in nanoseconds of the only track's pictures that the container marks as key frames.
+/// Timestamps in nanoseconds of the only track's frames that the container marks as keyframes.
 fn marks(path: &Path) -> Vec<u64> {
     let mime = std::fs::read(path).unwrap();
     if !mime.starts_with(&[0x1a, 0x45, 0xdf, 0xa3]) {
@@ -230,7 +230,7 @@ fn marks(path: &Path) -> Vec<u64> {
             })
             .collect();
     }
-    // ffprobe asks its own parsers rather than a Matroska file.
+    // For Matroska, ffprobe relies on its own parsers.
     let (out, _) = run(Command::new("mkvinfo")
         .args(["-v", "-v", "--ui-language", "en_US"])
         .arg(path));
@@ -240,7 +240,7 @@ fn marks(path: &Path) -> Vec<u64> {
     for line in text.lines() {
         let block = line.contains("+ Block: ") || line.contains("+ Simple block: ");
         blocks += usize::from(block);
-        // A block of a group is one unless the group refers to another.
+        // A BlockGroup is one unless it refers to another.
         if line.contains("+ Reference block") {
             keys.pop();
         } else if block && (line.contains("+ Block: ") || line.contains(": key, ")) {
@@ -256,7 +256,7 @@ fn marks(path: &Path) -> Vec<u64> {
 }
 
 #[test]
-fn key_frames_come_to_the_frame() {
+fn keyframes_are_at_the_exact_frame() {
     for mime_type in [
         "video/webm;codecs=vp8",
         "video/webm;codecs=vp9",
@@ -299,9 +299,9 @@ fn key_frames_come_to_the_frame() {
     }
 }
 
-/// Frames of every length, whose stamps are whole milliseconds.
+/// Frames of various durations, with timestamps in whole milliseconds.
 #[test]
-fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
+fn keyframes_are_at_the_exact_frame_with_a_variable_frame_rate() {
     const LENGTHS: [u64; 7] = [17, 40, 100, 33, 250, 8, 61];
     common::app::init();
     let info = gst_video::VideoInfo::builder(gst_video::VideoFormat::I420, 160, 120)
@@ -375,9 +375,9 @@ fn key_frames_come_to_the_frame_at_a_variable_frame_rate() {
     }
 }
 
-/// Theora counts pictures: those of a variable rate are shown on the places of a constant one.
+/// Theora counts frames: those of a variable rate are placed on a grid of constant rate.
 #[test]
-fn theora_shows_a_variable_frame_rate() {
+fn theora_supports_a_variable_frame_rate() {
     let _alone = THEORA
         .lock()
         .unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -386,19 +386,19 @@ fn theora_shows_a_variable_frame_rate() {
         .with("video-bits-per-second", 1_000_000);
     recipe.lengths = vec![17, 40, 100, 250, 8, 61];
     recipe.calls = vec![(1_013_000_000, "pause"), (1_507_000_000, "resume")];
-    // Where a picture ends.
+    // The end of a frame.
     recipe.until = 8 * 476_000_000;
     let take = take(&recipe);
     let pictures = common::judge::decode::video(&take.path, 0).unwrap();
     let pictures = common::judge::sync::frame_times(&pictures).unwrap();
-    // Half of a place, to either side.
+    // Half a grid interval, to either side.
     let half = 1e9 / 60.0 + 0.5e6;
     common::judge::sync::check_frames(&pictures, &take.kept, &take.sources, half, 0).unwrap();
     let sound = common::judge::decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = position::find(&sound, 5e9).unwrap();
     position::check(&places, &take.kept, 1.1e6).unwrap();
     let keys = key_frames(&take.path);
-    // With the first picture that is due, the longest of which lasts a quarter of a second.
+    // With the first frame, the longest of which lasts a quarter of a second.
     let most = keys.windows(2).map(|pair| pair[1] - pair[0]).max();
     assert!(most.unwrap() <= SECOND * 3 / 4 + SECOND / 30, "{keys:?}");
 }

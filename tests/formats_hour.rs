@@ -1,6 +1,6 @@
-//! A long recording in one blob: it does not stay in memory, and its blob is there without having been read.
+//! A long recording in one blob: it does not stay in memory, and its blob is available without being read.
 //!
-//! A tenth of an hour of encoded pictures at 8 Mbit/s; the whole hour with `MEDIARECORDER_LONG`.
+//! A tenth of an hour of encoded video at 8 Mbit/s; the whole hour with `MEDIARECORDER_LONG`.
 
 mod coded;
 mod common;
@@ -11,9 +11,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// Bytes of each picture, 30 in a second: 8 Mbit/s.
+/// Bytes per frame, 30 per second: 8 Mbit/s.
 const SIZE: usize = 33_333;
-/// What memory may grow by.
+/// Permitted growth of memory.
 const MOST: u64 = 32 << 20;
 
 /// A line of one of this process' files in /proc, in its own unit.
@@ -25,12 +25,12 @@ fn figure(file: &str, name: &str) -> u64 {
     number.unwrap().parse().unwrap()
 }
 
-/// Resident memory in bytes: of its own, and pages of files.
+/// Resident memory in bytes: anonymous, and of mapped files.
 fn resident() -> [u64; 2] {
     ["RssAnon", "RssFile"].map(|name| figure("status", name) * 1024)
 }
 
-/// How far resident memory is beyond what it was, in bytes.
+/// How much resident memory exceeds its initial size, in bytes.
 fn grown(before: [u64; 2]) -> [u64; 2] {
     let now = resident();
     [0, 1].map(|n| now[n].saturating_sub(before[n]))
@@ -44,7 +44,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     recorder.set_property("mime-type", "video/webm;codecs=vp8");
     recorder.set_property("temp-dir", folder.to_str().unwrap());
     recorder.set_property("location", location.map(|path| path.to_str().unwrap()));
-    // What there is when the blob arrives: bytes read so far, and memory.
+    // When the blob arrives: bytes read so far, and memory.
     let arrived = Arc::new(Mutex::new(Vec::new()));
     let seen = arrived.clone();
     recorder.connect("on-data-available", false, move |values| {
@@ -70,7 +70,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     for second in 0..seconds {
         for n in second * 30..(second + 1) * 30 {
             let coded = &stream.buffers[(n % 60) as usize];
-            // A decoder does not look at what comes after the picture.
+            // A decoder ignores what follows the frame.
             let mut bytes = coded.map_readable().unwrap().to_vec();
             assert!(bytes.len() < SIZE);
             bytes.resize(SIZE, n as u8);
@@ -84,7 +84,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
         }
         feed.wait_taken();
         if second == 10 {
-            // Ten megabytes: as much is in memory as may be.
+            // Ten megabytes: the maximum kept in memory.
             before = Some(resident());
         }
         if let Some(before) = before {
@@ -114,14 +114,14 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
         read >> 10,
         (grown[0] + grown[1]) >> 10
     );
-    // Where the file system shares no blocks it is copied, once.
+    // If the file system does not share blocks, it is copied, once.
     let copied = seconds * 30 * SIZE as u64;
     assert!(read < copied + copied / 10, "{read} bytes have been read");
     assert!(grown[0] + grown[1] < MOST, "memory grew by {grown:?} bytes");
 
     let buffer = sample.buffer().unwrap();
     assert!(buffer.size() as u64 > seconds * 30 * SIZE as u64);
-    // It is all of it, as players see it: one piece of memory that holds the file.
+    // All of it, as players see it: one memory that maps the file.
     assert_eq!(buffer.n_memory(), 1);
     let map = buffer.map_readable().unwrap();
     let path = folder.join("blob.webm");
@@ -142,7 +142,7 @@ fn record(seconds: u64, folder: &Path, location: Option<&Path>) {
     pipeline.set_state(gst::State::Null).unwrap();
 }
 
-/// One test: memory is the whole process'.
+/// A single test, since memory is that of the whole process.
 #[test]
 fn an_hour_does_not_stay_in_memory() {
     let folder = tempfile::tempdir_in(std::env::var_os("TMPDIR").unwrap_or("/var/tmp".into()));

@@ -1,4 +1,4 @@
-//! The most that a container holds: reached, the recording ends with an error, and the file is a good one.
+//! The maximum size of a container: at that size, the recording ends with an error, and the file is valid.
 
 mod common;
 
@@ -10,10 +10,9 @@ use std::time::{Duration, Instant};
 const CHANNELS: u64 = 8;
 const RATE: u64 = 192_000;
 
-/// Four gigabytes have to be written: only where there is time for it. (The unit tests go there with a lower
-/// limit.)
+/// Writes four gigabytes: only in long runs. (The unit tests use a lower limit.)
 #[test]
-fn a_wav_file_of_four_gibibytes_is_whole() {
+fn a_wav_file_of_four_gibibytes_is_complete() {
     if std::env::var_os("MEDIARECORDER_LONG").is_none() {
         println!("only with MEDIARECORDER_LONG");
         return;
@@ -67,7 +66,7 @@ fn a_wav_file_of_four_gibibytes_is_whole() {
         assert!(error.message().contains(part), "{error}");
     }
 
-    // As long as it says, and as full as can be.
+    // As long as the header says, and as large as possible.
     let size = std::fs::metadata(path).unwrap().len();
     let most = u64::from(u32::MAX);
     assert!((most - (4 << 20)..=most).contains(&size), "{size}");
@@ -78,7 +77,7 @@ fn a_wav_file_of_four_gibibytes_is_whole() {
     let number = |at: usize| u64::from(u32::from_le_bytes(head[at..at + 4].try_into().unwrap()));
     assert_eq!((&head[..4], number(4)), (&b"RIFF"[..], size - 8));
     let data = head.windows(4).position(|four| four == b"data").unwrap();
-    // Tags come after it.
+    // Tags follow it.
     let rest = size - data as u64 - 8 - number(data + 4);
     assert!(rest < 1024, "{rest} bytes after the samples");
     let samples = number(data + 4) / (2 * CHANNELS);
@@ -88,7 +87,7 @@ fn a_wav_file_of_four_gibibytes_is_whole() {
         duration.abs_diff(lasts) < 100_000,
         "{duration} ns of {lasts}"
     );
-    // And so says ffprobe, which decodes the last second too.
+    // ffprobe agrees, and decodes the last second too.
     let seconds = lasts as f64 / 1e9;
     media::assert_lasts(path, seconds, 0.001);
     let (out, _) = media::decoded_from(path, seconds - 1.0, "s16le");

@@ -1,4 +1,5 @@
-//! A registry that lacks encoders and muxers: `start` says what would help, and so does the standard message.
+//! A registry without some encoders and muxers: the error of `start` says what would help, and so does the
+//! missing-plugin message.
 
 mod common;
 
@@ -6,14 +7,14 @@ use common::harness::{DEADLINE, Recorder, State, code, expect_error, make_record
 use common::types;
 use gst::prelude::*;
 
-/// Takes an element away from this process.
+/// Removes an element from this process' registry.
 fn remove(name: &str) {
     let registry = gst::Registry::get();
     let feature = registry.lookup_feature(name);
     registry.remove_feature(&feature.unwrap_or_else(|| panic!("{name} is installed")));
 }
 
-/// A recorder with sound and pictures that flow, and the bus that it talks to.
+/// A recorder with running audio and video, and its bus.
 struct Stage {
     pipeline: gst::Pipeline,
     recorder: gst::Element,
@@ -36,7 +37,7 @@ impl Stage {
         }
     }
 
-    /// Pictures and sound, live; their caps are known.
+    /// Live audio and video with known caps.
     fn live(mime_type: &str) -> Self {
         let stage = Stage::new(
             "videotestsrc is-live=true ! video/x-raw,width=64,height=48,framerate=30/1 ! rec. \
@@ -50,7 +51,7 @@ impl Stage {
         stage
     }
 
-    /// The next missing-plugin message of the recorder: type and detail.
+    /// The recorder's next missing-plugin message: type and detail.
     fn missing(&self) -> (String, gst::glib::SendValue) {
         let end = std::time::Instant::now() + DEADLINE;
         while std::time::Instant::now() < end {
@@ -70,7 +71,7 @@ impl Stage {
         panic!("no missing-plugin message");
     }
 
-    /// That there is no other.
+    /// That there is no other one.
     fn no_more(&self) {
         while let Some(message) = self.bus.pop() {
             assert!(
@@ -87,11 +88,11 @@ impl Drop for Stage {
     }
 }
 
-/// One test: the registry is the whole process'.
+/// A single test, since the registry is that of the whole process.
 #[test]
-fn what_is_missing_is_said() {
+fn missing_plugins_are_reported() {
     let recorder = make_recorder();
-    // Before anything has been made: what was once made counts as there.
+    // Before any element is created: created ones remain available.
     for name in [
         "vp8enc",
         "vp9enc",
@@ -116,7 +117,7 @@ fn what_is_missing_is_said() {
     let caps = detail.get::<gst::Caps>().unwrap();
     assert_eq!(caps.structure(0).unwrap().name(), "video/x-vp8");
     stage.no_more();
-    // Another type works all the same.
+    // Another type still works.
     stage
         .recorder
         .set_property("mime-type", "video/x-matroska;codecs=avc1,opus");
@@ -139,7 +140,7 @@ fn what_is_missing_is_said() {
     stage.no_more();
     drop(stage);
 
-    // A decoder, of input that no container here takes.
+    // A decoder, of input that no container here supports.
     let stage = Stage::new(
         "audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=2 \
          ! capssetter join=false replace=true caps=audio/x-dts,rate=48000,channels=2,framed=true ! rec.",
@@ -160,7 +161,7 @@ fn what_is_missing_is_said() {
     stage.no_more();
     drop(stage);
 
-    // With autostart nobody holds the handle: the message comes, then the ERROR.
+    // With autostart no application calls `start`: the message, then an ERROR.
     let stage = Stage::new("audiotestsrc is-live=true ! rec.", true, "audio/mpeg");
     let (kind, detail) = stage.missing();
     assert_eq!(kind, "encoder");
@@ -177,7 +178,7 @@ fn what_is_missing_is_said() {
     assert!(error.error().message().contains("lamemp3enc"), "{error:?}");
     drop(stage);
 
-    // What is said to be supported and what start takes are the same, and none of it needs what is missing.
+    // `is-type-supported` and `start` agree, and neither requires what is missing.
     let supported = types::check_supported_types_start();
     println!("{} of {} supported", supported.len(), types::table().len());
     assert!(supported.len() > 50, "{supported:?}");

@@ -1,4 +1,4 @@
-//! Bit rates: what each encoder that is installed makes of what it was asked for, before and after a change.
+//! Bit rates: what each installed encoder produces for the requested rate, before and after a change.
 
 mod common;
 
@@ -11,10 +11,10 @@ use std::sync::Mutex;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The registry is the whole process': one encoder at a time is made the best.
+/// The registry is that of the whole process: one encoder at a time is ranked first.
 static RANKS: Mutex<()> = Mutex::new(());
 
-/// Encoders that take another rate while they run; the others go on with the one that they began with.
+/// Encoders that change their rate while running; the others keep their initial rate.
 const FOLLOWS: &[&str] = &[
     "vp8enc",
     "vp9enc",
@@ -26,7 +26,7 @@ const FOLLOWS: &[&str] = &[
     "opusenc",
 ];
 
-/// Runs `work` while the encoder `name` is taken before all others of its codec.
+/// Runs `work` while the encoder `name` has the highest rank of its codec.
 fn with_encoder<R>(name: &str, work: impl FnOnce() -> R) -> Option<R> {
     let _turn = RANKS
         .lock()
@@ -50,7 +50,7 @@ fn seconds(short: u64) -> u64 {
     }
 }
 
-/// Stamp in seconds and size in bits of each packet: what the container adds is left out.
+/// Timestamp in seconds and size in bits of each packet, without container overhead.
 fn packets(take: &Take) -> Vec<(f64, f64)> {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "csv=p=0"])
@@ -61,7 +61,7 @@ fn packets(take: &Take) -> Vec<(f64, f64)> {
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
         .filter_map(|line| {
-            // Lines of side data are empty; Ogg's first pages have no stamp.
+            // Lines of side data are empty; Ogg's first pages have no timestamp.
             let (time, size) = line.split_once(',')?;
             let size: f64 = size.trim_end_matches(',').parse().ok()?;
             Some((time.parse().unwrap_or(0.0), size * 8.0))
@@ -79,16 +79,16 @@ fn recipe(mime_type: &str, bits: u32, constant: bool, seconds: u64) -> Recipe {
     let mut recipe = Recipe::new(mime_type, !video, video)
         .with(kind, bits)
         .with("audio-bitrate-mode", mode)
-        // What waits for the encoder is encoded at its newest rate.
+        // Media that waits for the encoder is encoded at its newest rate.
         .with("max-queue-time", 100_000_000)
         .lasting(seconds * SECOND);
     recipe.size = (640, 360);
-    // Noise over a moving pattern, which no encoder can make small.
+    // Noise over a moving pattern, which no encoder can compress well.
     recipe.textured = 1;
     recipe
 }
 
-/// How far the rate of a recording by `encoder` is off, as a part of the rate asked for.
+/// How far the rate of a recording by `encoder` is off, relative to the requested rate.
 fn off(encoder: &str, mime_type: &str, bits: u32, constant: bool, seconds: u64) -> Option<f64> {
     let take = with_encoder(encoder, || {
         take(&recipe(mime_type, bits, constant, seconds))
@@ -109,7 +109,7 @@ fn off(encoder: &str, mime_type: &str, bits: u32, constant: bool, seconds: u64) 
     Some(off)
 }
 
-/// Judges what comes of the rate asked for.
+/// Verifies the requested rate.
 fn judge_rate(encoder: &str, mime_type: &str) {
     let cases: &[(u32, bool)] = if mime_type.starts_with("video") {
         &[(2_000_000, false)]
@@ -123,9 +123,9 @@ fn judge_rate(encoder: &str, mime_type: &str) {
     }
 }
 
-/// Judges what comes of a rate that is lowered in the middle.
+/// Verifies a rate that is lowered in the middle.
 fn judge_change(encoder: &str, mime_type: &str) {
-    // Slow ones have nothing of their own to show here that is worth everybody's time.
+    // For slow ones, this is not worth the time.
     let slow = ["vp9enc", "av1enc", "x265enc", "theoraenc"].contains(&encoder);
     if slow && std::env::var_os("MEDIARECORDER_LONG").is_none() {
         println!("{encoder}: only with MEDIARECORDER_LONG");
@@ -160,7 +160,7 @@ fn judge_change(encoder: &str, mime_type: &str) {
         let part = all.iter().filter(|(time, _)| (from..to).contains(time));
         part.map(|packet| packet.1).sum::<f64>() / (to - from)
     };
-    // What comes after the change has a while to settle.
+    // The rate after the change needs some time to settle.
     let (first, second) = (rate(0.0, half), rate(1.5 * half, 2.0 * half));
     println!("{encoder}: {first:.0} of {before}, then {second:.0} of {after} bit/s");
     let fell = second < first * 0.6;
@@ -171,12 +171,12 @@ fn judge_change(encoder: &str, mime_type: &str) {
     );
 }
 
-/// Two tests for each encoder, with a type that it serves.
+/// Two tests for each encoder, with a type that it is used for.
 macro_rules! encoders {
     ($($name:ident: $mime_type:literal;)*) => {$(
         mod $name {
             #[test]
-            fn makes_what_is_asked_for() {
+            fn meets_the_requested_rate() {
                 super::judge_rate(stringify!($name), $mime_type);
             }
 

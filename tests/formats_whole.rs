@@ -1,5 +1,5 @@
-//! Every pair of container and codec that the table promises and this registry has: recorded with a pause,
-//! and judged by programs that this project did not write.
+//! Every pair of container and codec in the table that is available in this registry: recorded with a pause, and
+//! verified by programs outside of this project.
 
 mod common;
 
@@ -10,8 +10,7 @@ use gst_pbutils::prelude::*;
 use std::path::Path;
 use std::process::Command;
 
-/// Containers with their video and audio codecs, as the interface names them, and what ffprobe calls the
-/// format.
+/// Containers with their video and audio codecs, and ffprobe's name of the format.
 const TABLE: &[(&str, &[&str], &[&str], &str)] = &[
     (
         "webm",
@@ -42,7 +41,7 @@ const TABLE: &[(&str, &[&str], &[&str], &str)] = &[
     ("mpeg", &[], &["mp3"], "mp3"),
 ];
 
-/// What ffprobe calls a codec.
+/// ffprobe's name of a codec.
 fn ffmpeg_name(codec: &str) -> &str {
     match codec {
         "avc1" | "avc3" => "h264",
@@ -53,8 +52,8 @@ fn ffmpeg_name(codec: &str) -> &str {
     }
 }
 
-/// How far the container's duration may be from what was recorded: a picture or packet, and for codecs that
-/// begin with silence that is not played, that too.
+/// How far the container's duration may deviate from the recorded time: by a frame or packet, plus the encoder
+/// delay.
 fn duration_tolerance(codecs: &[&str]) -> f64 {
     match codecs
         .iter()
@@ -65,7 +64,7 @@ fn duration_tolerance(codecs: &[&str]) -> f64 {
     }
 }
 
-/// How far the sound of a codec may lie from where it belongs, in nanoseconds.
+/// How far the audio of a codec may be from its time, in nanoseconds.
 fn sound_tolerance(codec: &str) -> f64 {
     const SAMPLE: f64 = 1e9 / 48_000.0;
     match codec {
@@ -74,9 +73,9 @@ fn sound_tolerance(codec: &str) -> f64 {
     }
 }
 
-/// Sound without the containers' rounding of stamps: sample after sample from the first stamp on.
+/// Audio without the containers' rounding of timestamps: contiguous samples from the first timestamp on.
 fn unbroken(sound: &DecodedAudio) -> DecodedAudio {
-    // What lies before 0 is not played: an encoder's own beginning.
+    // Samples before 0 are encoder delay, and not played.
     let begins = sound.blocks[0].1;
     let before = (-begins.min(0.0) * f64::from(sound.rate) / 1e9).round() as usize;
     DecodedAudio {
@@ -90,7 +89,8 @@ fn unbroken(sound: &DecodedAudio) -> DecodedAudio {
 fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, String> {
     let total = take.kept.total() as f64;
     let sound = decode::audio(&take.path, 0, Some(48_000))?;
-    // ffmpeg guesses the stamps of Vorbis inside a page of Ogg, and errs by a short block; the samples go on.
+    // ffmpeg guesses Vorbis timestamps inside an Ogg page, and is off by a short block; the samples are
+    // contiguous.
     let jitter = if (container, codec) == ("ogg", "vorbis") {
         10e6
     } else {
@@ -102,7 +102,7 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
     }
     let mut plain = unbroken(&sound);
     if (container, codec) == ("mpeg", "mp3") {
-        // A bare stream has nowhere to say that it begins with this much of the codec's own silence.
+        // A bare stream cannot signal this encoder delay.
         plain.samples.drain(..1105 * plain.channels);
     }
     let places = position::find(&plain, total + 3e9)?;
@@ -181,7 +181,7 @@ fn judge(take: &Take, container: &str, codecs: &[&str], format: &str) -> Result<
     Ok(report)
 }
 
-/// What an MP4 has to say of itself.
+/// What an MP4 has to state about itself.
 fn recorded<'a>(take: &'a Take, codecs: &[&str]) -> atoms::Recorded<'a> {
     atoms::Recorded {
         actual: &take.actual,
@@ -193,7 +193,7 @@ fn recorded<'a>(take: &'a Take, codecs: &[&str]) -> atoms::Recorded<'a> {
     }
 }
 
-/// Judges that what decoders of AV1 and VP9 are told is what FFmpeg makes of the pictures themselves.
+/// Verifies that decoder configurations of AV1 and VP9 match what FFmpeg derives from the frames themselves.
 fn as_ffmpeg_describes(path: &Path) -> Result<(), String> {
     let copy = |from: &Path, name: &str| {
         let to = path.with_file_name(name);
@@ -206,14 +206,14 @@ fn as_ffmpeg_describes(path: &Path) -> Result<(), String> {
         }
     };
     let bare = match file::codecs(path)?.iter().any(|codec| codec == "av1") {
-        // It would keep an av1C that it is given.
+        // It would keep an existing av1C.
         true => copy(path, "bare.obu")?,
         false => path.to_path_buf(),
     };
     atoms::described_alike(path, &copy(&bare, "described.mp4")?)
 }
 
-/// Judges that mediainfo counts these tracks and knows how long they are.
+/// Verifies that mediainfo finds these tracks and their durations.
 fn mediainfo(path: &Path, tracks: usize) -> Result<(), String> {
     let output = Command::new("mediainfo")
         .arg("--Output=JSON")
@@ -228,7 +228,7 @@ fn mediainfo(path: &Path, tracks: usize) -> Result<(), String> {
     let found = all
         .iter()
         .filter(|t| t["@type"] == "Video" || t["@type"] == "Audio");
-    // Of pictures in Ogg it says nothing more, and VP8 there it does not know.
+    // For Ogg video it reports nothing more, and does not know VP8 there.
     let ogg = all[0]["Format"] == "Ogg";
     if !ogg && (found.count() != tracks || all[0]["Duration"].is_null()) {
         return Err(format!("mediainfo: {report}"));
@@ -236,7 +236,7 @@ fn mediainfo(path: &Path, tracks: usize) -> Result<(), String> {
     Ok(())
 }
 
-/// Judges what GStreamer itself makes of the file.
+/// Verifies what GStreamer itself decodes from the file.
 fn discover(path: &Path, total: f64, codecs: &[&str]) -> Result<(), String> {
     let uri = glib::filename_to_uri(path, None).map_err(|e| e.to_string())?;
     let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(30));
@@ -261,7 +261,7 @@ fn discover(path: &Path, total: f64, codecs: &[&str]) -> Result<(), String> {
     Ok(())
 }
 
-/// Judges that a Matroska file is whole: mkvinfo has no complaint, and finds duration, index, and sizes.
+/// Verifies that a Matroska file is complete: mkvinfo has no complaints, and finds duration, index, and sizes.
 fn mkvinfo(path: &Path) -> Result<(), String> {
     let output = Command::new("mkvinfo")
         .args(["-v", "--ui-language", "en_US"])
@@ -275,7 +275,7 @@ fn mkvinfo(path: &Path) -> Result<(), String> {
     if let Some(part) = lacks {
         return Err(format!("mkvinfo finds no {part}: {text}"));
     }
-    // The mapping of AV1 asks for its record there.
+    // The Matroska mapping of AV1 requires its record there.
     let mut tracks = text.split("+ Track\n").skip(1);
     if tracks.any(|track| track.contains("V_AV1") && !track.contains("private data")) {
         return Err(format!("mkvinfo finds no private data of AV1's: {text}"));
@@ -295,7 +295,7 @@ fn is_supported(mime_type: &str) -> bool {
     common::harness::make_recorder().supports(mime_type)
 }
 
-/// Records and judges every pair of a container.
+/// Records and verifies every pair of a container.
 fn container(name: &str) {
     let (container, videos, audios, format) = TABLE.iter().find(|row| row.0 == name).unwrap();
     let mut lists: Vec<Vec<&str>> = audios.iter().map(|audio| vec![*audio]).collect();
@@ -343,13 +343,13 @@ fn mp4() {
     container("mp4");
 }
 
-/// Bytes with one changed behind the name of a box: so far behind it, by so much.
+/// Bytes with one changed after the name of a box: at this distance, by this much.
 fn spoilt(whole: &[u8], name: &str, at: usize, more: u8) -> Vec<u8> {
     let find = |name: &str, from: usize| {
         let place = whole[from..].windows(4).position(|b| b == name.as_bytes());
         from + place.expect(name)
     };
-    // Brands may be named like codecs.
+    // Brands may have the same names as codecs.
     let from = if name == "ftyp" { 0 } else { find("moov", 0) };
     let place = find(name, from) + at;
     let mut bytes = whole.to_vec();
@@ -357,9 +357,9 @@ fn spoilt(whole: &[u8], name: &str, at: usize, more: u8) -> Vec<u8> {
     bytes
 }
 
-/// The judge of fragments finds what has been spoilt.
+/// The judge of fragments detects corruption.
 #[test]
-fn spoilt_fragments() {
+fn corrupted_fragments_are_detected() {
     let codecs = ["avc1", "mp4a.40.2"];
     let recipe = Recipe::new("video/mp4;codecs=avc1,mp4a.40.2", true, true);
     let take = take(&recipe.with("timeslice", 1_000));
@@ -367,12 +367,12 @@ fn spoilt_fragments() {
     // Blobs stay fragments.
     let blobs = take.blobs.iter();
     let whole: Vec<u8> = blobs.flat_map(|blob| blob.bytes.clone()).collect();
-    // Its header went out before its duration was known.
+    // Its header was written before its duration was known.
     let place = whole.windows(4).position(|b| b == b"mehd").unwrap() + 8;
     let total = (recorded.total * 3e3 / 1e9).round() as u64;
     let whole = [&whole[..place], &total.to_be_bytes(), &whole[place + 8..]].concat();
     atoms::fragmented(&whole, &recorded).unwrap();
-    // The name of a box, how far behind it, how much more is there, and what is said to that.
+    // The name of a box, the distance after it, the change, and the resulting complaint.
     for (name, at, more, complaint) in [
         ("ftyp", 0, 1, "boxes"),
         ("mdhd", 16, 1, "on a scale of"),

@@ -1,4 +1,4 @@
-//! Recordings of encoded streams that begin between key frames and have a pause, and what is due of them.
+//! Recordings of encoded streams with a start between keyframes and a pause, and the expected result.
 
 use super::{Coded, MILLI, ORIGIN, Payload, Playing, SECOND, assert_copied, play_until};
 use crate::common::app::App;
@@ -7,7 +7,7 @@ use crate::common::judge::{decode, file, kept::Kept, sync};
 use gst::prelude::*;
 use std::path::Path;
 
-/// Plays a stream of three seconds with a start between key frames and a pause.
+/// Pushes a stream of three seconds with a start between keyframes and a pause.
 pub fn drive(app: &App, playing: &mut Playing) -> Kept {
     let actions = [
         ("start", 310),
@@ -18,7 +18,7 @@ pub fn drive(app: &App, playing: &mut Playing) -> Kept {
     drive_by(app, playing, &actions)
 }
 
-/// Plays a stream of three seconds, with each action at its time in milliseconds; the last is `stop`.
+/// Pushes a stream of three seconds, with each action at its time in milliseconds; the last one is `stop`.
 pub fn drive_by(app: &App, playing: &mut Playing, actions: &[(&str, u64)]) -> Kept {
     app.set_state(gst::State::Playing);
     let mut now = 0;
@@ -47,7 +47,7 @@ pub fn play_through(path: &Path, template: &str, coded: Coded, length: u64) -> (
     (app, playing)
 }
 
-/// That each picture says the time at which it is shown.
+/// That each frame is visible at the time that it shows.
 pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
     file::decodes_without_errors(path).unwrap();
     let pictures = sync::frame_times(&decode::video(path, 0).unwrap()).unwrap();
@@ -55,13 +55,13 @@ pub fn assert_pictures_in_place(path: &Path, kept: &Kept) -> usize {
         let due = kept.source_at(*recorded + 0.6e6) - ORIGIN as f64 - 0.6e6;
         assert!(
             (source - due).abs() < 1.2e6,
-            "the picture of {source} is on show at {recorded}, due was that of {due}"
+            "the frame of {source} is visible at {recorded}, expected that of {due}"
         );
     }
     pictures.len()
 }
 
-/// Records `given`, of which `coded` is another form, and judges packets and pictures.
+/// Records `given`, which is `coded` in another form, and verifies packets and frames.
 pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) -> usize {
     let (_directory, path) = temp_location(name);
     let app = App::new("", &path);
@@ -91,7 +91,7 @@ pub fn copies(name: &str, coded: Coded, given: Option<Coded>, payload: Payload) 
     }
 }
 
-/// The stream as another element makes it.
+/// The stream as converted by another element.
 pub fn through(coded: &Coded, line: &str) -> Coded {
     let line = format!("appsrc name=in format=time ! {line} ! appsink name=out sync=false");
     let pipeline = gst::parse::launch(&line).unwrap();

@@ -1,5 +1,5 @@
-//! Encoded streams that tell their own time, made in advance and handed to a recorder buffer by
-//! buffer, and what a recording has of them, packet by packet.
+//! Encoded test signals, made in advance and pushed to a recorder buffer by buffer, and the packets expected in a
+//! recording.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub mod drive;
@@ -15,7 +15,7 @@ use std::process::Command;
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
-/// Where the streams begin: far enough from 0 for the decode times of B-frames.
+/// Start of the streams: far enough from 0 for the decode times of B-frames.
 pub const ORIGIN: u64 = 10 * SECOND;
 pub const SMALL: &str = "video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
@@ -24,11 +24,11 @@ pub const STEREO: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=
 #[derive(Clone)]
 pub struct Coded {
     pub caps: gst::Caps,
-    /// In decode order, stamped with running time.
+    /// In decode order, with running times.
     pub buffers: Vec<gst::Buffer>,
 }
 
-/// Runs raw media that tells its time through `encoder` (as in gst-launch, caps at its end).
+/// Encodes tagged raw media with `encoder` (as in gst-launch, ending in caps).
 fn encode(source: &str, encoder: &str, tag: impl Fn(&gst::Pad)) -> Coded {
     init();
     let line = format!("{source} ! identity name=raw ! {encoder} ! appsink name=out sync=false");
@@ -65,11 +65,11 @@ fn encode(source: &str, encoder: &str, tag: impl Fn(&gst::Pad)) -> Coded {
         coded.buffers.push(buffer);
     }
     pipeline.set_state(gst::State::Null).unwrap();
-    assert!(!coded.buffers.is_empty(), "nothing came out of {line}");
+    assert!(!coded.buffers.is_empty(), "no output of {line}");
     coded
 }
 
-/// `frames` pictures at 30 in a second.
+/// `frames` frames at 30 per second.
 pub fn video(encoder: &str, frames: u32) -> Coded {
     let source = format!("videotestsrc num-buffers={frames} ! {SMALL}");
     encode(&source, encoder, |pad| {
@@ -88,12 +88,12 @@ pub fn audio(encoder: &str, length: u32) -> Coded {
     })
 }
 
-/// Pictures as they are, in which an encoder finds again what it has seen.
+/// Natural frames, in which an encoder can find earlier content again.
 pub fn plain(source: &str, encoder: &str) -> Coded {
     encode(&format!("{source} ! {SMALL}"), encoder, |_| {})
 }
 
-/// Flags of a buffer that make it no beginning.
+/// Flags of a buffer at which decoding cannot start.
 pub fn is_key(buffer: &gst::BufferRef) -> bool {
     !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT)
 }
@@ -109,7 +109,7 @@ fn is_header(buffer: &gst::BufferRef, caps: &gst::Caps) -> bool {
     packets.contains(&name.as_str()) && buffer.flags().contains(gst::BufferFlags::HEADER)
 }
 
-/// A stream on its way into a recorder.
+/// A stream that is pushed into a recorder.
 pub struct Playing {
     pub feed: PushTrack,
     caps: gst::Caps,
@@ -127,10 +127,10 @@ impl Playing {
         }
     }
 
-    /// Hands over what comes before `time` after the origin.
+    /// Pushes the buffers before `time` after the origin.
     pub fn push_until(&mut self, time: u64) {
         while let Some(buffer) = self.rest.front() {
-            // In decode order, so by the decode time.
+            // In decode order, so by decode time.
             let stamp = buffer.dts().or(buffer.pts()).map_or(0, |t| t.nseconds());
             if stamp >= ORIGIN + time {
                 break;
@@ -139,7 +139,7 @@ impl Playing {
         }
     }
 
-    /// What a recording of `kept` has to have, in decode order: recorded time and source buffer.
+    /// What a recording of `kept` should contain, in decode order: recorded time and source buffer.
     pub fn due(&self, kept: &Kept) -> Vec<(u64, gst::Buffer)> {
         let audio = self.caps.structure(0).unwrap().name().starts_with("audio/");
         let mut due = Vec::new();
@@ -156,7 +156,7 @@ impl Playing {
                     key = Some(pts);
                 }
                 if key.is_some() && pts >= *to {
-                    // What follows may refer to it.
+                    // Later frames may refer to it.
                     break;
                 }
                 if key.is_some_and(|key| pts >= key) {
@@ -168,8 +168,7 @@ impl Playing {
     }
 }
 
-/// Hands over what comes before `time` after the origin on all of them, evenly, and waits until it
-/// is taken.
+/// Pushes the buffers before `time` after the origin on all of them, interleaved, and waits until they are taken.
 pub fn play_until(streams: &mut [&mut Playing], from: u64, time: u64) {
     let mut now = from;
     while now < time {
@@ -193,7 +192,7 @@ pub struct Packet {
     pub md5: String,
 }
 
-/// The packets of one stream, as ffprobe reads them.
+/// The packets of one stream, as read by ffprobe.
 pub fn packets(file: &Path, stream: &str) -> Vec<Packet> {
     let (json, _) = media::run(
         Command::new("ffprobe")
@@ -229,7 +228,7 @@ pub fn md5(bytes: &[u8]) -> String {
         .to_string()
 }
 
-/// What of a buffer is payload in a container.
+/// The part of a buffer that is payload in a container.
 pub type Payload = fn(&[u8]) -> Vec<u8>;
 
 /// All of it.
@@ -253,7 +252,7 @@ pub fn units(bytes: &[u8]) -> Vec<&[u8]> {
     starts.iter().enumerate().map(unit).collect()
 }
 
-/// Frames of a byte stream as buffers of one NAL unit each, all with their frame's stamps.
+/// Frames of a byte stream as buffers of one NAL unit each, all with their frame's timestamps.
 pub fn in_units(frames: &[gst::Buffer]) -> Vec<gst::Buffer> {
     let split = |frame: &gst::Buffer| -> Vec<gst::Buffer> {
         let map = frame.map_readable().unwrap();
@@ -289,17 +288,17 @@ pub fn with_start_codes(units: &[&[u8]]) -> Vec<u8> {
     units.iter().flat_map(unit).collect()
 }
 
-/// A byte stream of H.264 without parameter sets and delimiters.
+/// An H.264 byte stream without parameter sets and access unit delimiters.
 pub fn avc_headers(bytes: &[u8]) -> Vec<u8> {
     bytes_without(bytes, is_avc_header)
 }
 
-/// A byte stream of H.265 without parameter sets and delimiters.
+/// An H.265 byte stream without parameter sets and access unit delimiters.
 pub fn hvc_headers(bytes: &[u8]) -> Vec<u8> {
     bytes_without(bytes, is_hvc_header)
 }
 
-/// A frame of H.264 with lengths, without parameter sets and delimiters.
+/// An H.264 frame with length prefixes, without parameter sets and access unit delimiters.
 pub fn avc_headers_with_lengths(bytes: &[u8]) -> Vec<u8> {
     let mut rest = bytes;
     let mut kept = Vec::new();
@@ -313,7 +312,7 @@ pub fn avc_headers_with_lengths(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// The NAL units of a byte stream as `avc1` and `hvc1` have them, with lengths in front.
+/// The NAL units of a byte stream with length prefixes, as in `avc1` and `hvc1`.
 pub fn with_lengths(bytes: &[u8]) -> Vec<u8> {
     let units = units(bytes).into_iter();
     units
@@ -331,7 +330,7 @@ pub fn without_adts(bytes: &[u8]) -> Vec<u8> {
     bytes[header..].to_vec()
 }
 
-/// What ffprobe calls the codec of a stream.
+/// ffprobe's name of a stream's codec.
 pub fn codec(file: &Path, stream: &str) -> String {
     let (name, _) = media::run(
         Command::new("ffprobe")
@@ -342,11 +341,11 @@ pub fn codec(file: &Path, stream: &str) -> String {
     String::from_utf8_lossy(&name).trim().to_owned()
 }
 
-/// Judges that the packets of a recording are those of the source, each at its place.
+/// Verifies that the packets of a recording are those of the source, each at its time.
 pub fn assert_copied(file: &Path, stream: &str, due: &[(u64, gst::Buffer)], payload: Payload) {
     let found = packets(file, stream);
-    // A decoder throws away the pre-skip of the first packet of Opus, and a packet of Vorbis; in Ogg
-    // all stamps are counted from there.
+    // A decoder drops the pre-skip in the first packet of Opus, and a packet of Vorbis; in Ogg all timestamps are
+    // relative to that.
     let ogg = file
         .extension()
         .is_some_and(|e| e.to_string_lossy().starts_with("og"));
@@ -357,12 +356,12 @@ pub fn assert_copied(file: &Path, stream: &str, due: &[(u64, gst::Buffer)], payl
         .collect();
     for (number, ((recorded, source), sum)) in due.iter().zip(&sums).enumerate() {
         let Some(packet) = found.get(number) else {
-            panic!("{stream}: {} packets, due were {}", found.len(), due.len());
+            panic!("{stream}: {} packets, expected {}", found.len(), due.len());
         };
         assert_eq!(
             &packet.md5,
             sum,
-            "{stream}: packet {number} at {} is not the one of {:?} ({} found, {} due); the next: {:?}",
+            "{stream}: packet {number} at {} is not the one of {:?} ({} found, {} expected); the next: {:?}",
             packet.pts,
             source.pts(),
             found.len(),
@@ -377,14 +376,14 @@ pub fn assert_copied(file: &Path, stream: &str, due: &[(u64, gst::Buffer)], payl
         };
         assert!(
             distance.abs() < tolerance,
-            "{stream}: packet {number} stands at {}, due at {recorded}",
+            "{stream}: packet {number} is at {}, expected at {recorded}",
             packet.pts
         );
     }
     assert_eq!(
         found.len(),
         due.len(),
-        "{stream}: more than was due: {:?}",
+        "{stream}: more than expected: {:?}",
         &found[due.len()..]
     );
     let dts: Vec<f64> = found.iter().filter_map(|packet| packet.dts).collect();
