@@ -110,7 +110,7 @@ fn judge_sound(take: &Take, container: &str, codec: &str) -> Result<String, Stri
     let begins = plain.blocks[0].1;
     let worst = position::check(&places, &take.kept, sound_tolerance(codec));
     let report = format!(
-        "sound {worst:?} from {:.3} ms, ends {:+.3} ms",
+        "audio {worst:?} from {:.3} ms, ends {:+.3} ms",
         begins / 1e6,
         (begins + length - total) / 1e6
     );
@@ -324,7 +324,7 @@ fn container(name: &str) {
             }
         }
     }
-    assert!(recorded > 0, "nothing of {name} is installed");
+    assert!(recorded > 0, "no encoder or muxer of {name} is installed");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -401,9 +401,9 @@ fn corrupted_fragments_are_detected() {
     assert!(said.contains("mehd says"), "{said}");
 }
 
-/// The judge of an ordinary file finds what has been spoilt.
+/// The judge of an ordinary file detects corruption.
 #[test]
-fn spoilt_mp4() {
+fn corruption_of_an_ordinary_mp4_is_detected() {
     let codecs = ["avc1", "mp4a.40.2"];
     let take = take(&Recipe::new("video/mp4;codecs=avc1,mp4a.40.2", true, true));
     let recorded = recorded(&take, &codecs);
@@ -445,7 +445,7 @@ fn ogg() {
 }
 
 #[test]
-fn plain_sound() {
+fn plain_audio() {
     for name in ["wav", "flac", "mpeg"] {
         container(name);
     }

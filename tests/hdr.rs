@@ -1,4 +1,4 @@
-//! HDR10: the display on which pictures were graded, and how bright they are, are in the file as they were in the caps.
+//! HDR10: mastering display and content light level are in the file as in the caps.
 
 mod common;
 
@@ -28,7 +28,7 @@ fn source(colorimetry: &str) -> String {
     source_of(colorimetry, 128, 96)
 }
 
-/// The same of this size.
+/// The same with this size.
 fn source_of(colorimetry: &str, width: u32, height: u32) -> String {
     format!(
         "videotestsrc num-buffers=5 ! video/x-raw,width={width},height={height},framerate=30/1,format=I420_10LE,\
@@ -37,7 +37,7 @@ fn source_of(colorimetry: &str, width: u32, height: u32) -> String {
     )
 }
 
-/// A value of the stream's side data, as FFmpeg reads it.
+/// A value of the stream's side data, as read by FFmpeg.
 fn told(path: &Path) -> Vec<(String, f64)> {
     let output = Command::new("ffprobe")
         .args([
@@ -70,7 +70,7 @@ fn told(path: &Path) -> Vec<(String, f64)> {
     fields.collect()
 }
 
-/// That all is told as it was.
+/// Asserts that all of it is in the file.
 fn is_told(path: &Path, what: &str) {
     let found = told(path);
     for (name, due) in [
@@ -94,7 +94,7 @@ fn is_told(path: &Path, what: &str) {
 }
 
 #[test]
-fn raw_hdr10_is_told_in_mp4_and_matroska() {
+fn raw_hdr10_metadata_is_in_mp4_and_matroska() {
     for mime_type in [
         "video/mp4;codecs=hvc1",
         "video/mp4;codecs=avc1",
@@ -109,7 +109,7 @@ fn raw_hdr10_is_told_in_mp4_and_matroska() {
 }
 
 #[test]
-fn copied_hdr10_is_told_in_mp4_and_matroska() {
+fn copied_hdr10_metadata_is_in_mp4_and_matroska() {
     for mime_type in ["video/mp4", "video/x-matroska"] {
         let (_directory, path) = temp_location("copied");
         let encoded = format!(
@@ -121,9 +121,9 @@ fn copied_hdr10_is_told_in_mp4_and_matroska() {
     }
 }
 
-/// However many bytes the muxer's own elements take.
+/// Whatever the size of the muxer's own elements.
 #[test]
-fn hdr10_of_pictures_of_any_size_is_in_matroska() {
+fn hdr10_metadata_of_any_video_size_is_in_matroska() {
     for (width, height) in [(128, 96), (320, 96), (320, 288)] {
         for mime_type in ["video/webm;codecs=vp9", "video/x-matroska;codecs=vp9"] {
             let (_directory, path) = temp_location("size");
@@ -133,9 +133,9 @@ fn hdr10_of_pictures_of_any_size_is_in_matroska() {
     }
 }
 
-/// What has become SDR is not said to be HDR.
+/// Video converted to SDR is not signalled as HDR.
 #[test]
-fn converted_colours_are_told_without_it() {
+fn converted_video_has_no_hdr10_metadata() {
     let (_directory, path) = temp_location("converted.webm");
     record(&source("bt2100-pq"), "video/webm;codecs=vp8", &path);
     assert_eq!(told(&path), []);

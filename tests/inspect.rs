@@ -1,4 +1,4 @@
-//! The public interface as gst-inspect-1.0 prints it and as GObject introspection in this process sees it.
+//! The public interface as printed by gst-inspect-1.0 and as seen by GObject introspection in this process.
 
 mod common;
 
@@ -8,12 +8,12 @@ use gst::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-/// A property as it is documented.
+/// A property as documented.
 struct Property {
     name: &'static str,
-    /// How gst-inspect-1.0 begins the line of its type.
+    /// The start of its type line in gst-inspect-1.0.
     shown: &'static str,
-    /// How gst-inspect-1.0 ends that line.
+    /// The end of that line.
     default: &'static str,
     writable: bool,
 }
@@ -95,7 +95,7 @@ const PROPERTIES: [Property; 28] = [
     property("fallback-location", "String.", "", true),
     property("pre-record-time", "Unsigned Integer64.", "Default: 0", true),
     property("stats", "Boxed pointer of type \"GstStructure\"", "", false),
-    // GstObject's own, to show that the table is found by its reader.
+    // GstObject's own, to show that the parser finds the table.
     property("name", "String.", "", true),
 ];
 
@@ -131,7 +131,7 @@ fn section(heading: &str) -> Vec<&'static str> {
         .collect()
 }
 
-/// Properties by name, each with what is said of it.
+/// Properties by name, each with its description.
 fn shown_properties() -> BTreeMap<String, Vec<&'static str>> {
     let mut all = BTreeMap::<String, Vec<&str>>::new();
     let mut current = String::new();
@@ -176,7 +176,7 @@ fn gst_inspect_shows_every_pad_template() {
         assert!(own.contains(&format!("Availability: {availability}")));
         assert!(
             own.contains(caps) || own.contains("ANY"),
-            "{name} takes {caps}: {own}"
+            "{name} accepts {caps}: {own}"
         );
     }
     assert!(
@@ -258,7 +258,7 @@ fn factory_flags_and_interfaces() {
 }
 
 #[test]
-fn param_specs_say_what_they_are() {
+fn param_specs_are_as_documented() {
     let recorder = make_recorder();
     for property in &PROPERTIES {
         let spec = recorder
@@ -287,10 +287,10 @@ fn param_specs_say_what_they_are() {
                 | gst::PARAM_FLAG_MUTABLE_PLAYING;
             assert!(
                 flags.intersects(mutable),
-                "{} says when it may change",
+                "{} has mutability flags",
                 property.name
             );
-            // Read at `start`, in PLAYING; only autostart is settled before.
+            // Read at `start`, in PLAYING; only autostart is fixed before.
             assert!(
                 flags.contains(gst::PARAM_FLAG_MUTABLE_PLAYING) || property.name == "autostart",
                 "{} may change in PLAYING",
@@ -393,7 +393,7 @@ fn pads_are_children_with_a_controllable_mute() {
 }
 
 #[test]
-fn request_pads_come_and_go_in_any_number() {
+fn request_pads_can_be_added_and_released_in_any_number() {
     let recorder = make_recorder();
     let pads: Vec<_> = (0..5)
         .map(|_| recorder.request_pad_simple("audio_%u").expect("a pad"))

@@ -1,5 +1,5 @@
-//! Interlaced pictures: H.264 keeps their fields and says so, everything else gets whole pictures of them. Closed captions
-//! that come with pictures are in H.264.
+//! Interlaced video: H.264 keeps and signals fields, for all other codecs it is deinterlaced. Closed captions of
+//! the input are kept in H.264.
 
 mod common;
 
@@ -19,7 +19,7 @@ const FIELDS: [u8; 2] = [180, 60];
 /// Three bytes of CEA-708: two characters of CEA-608, field 1.
 const CAPTION: [u8; 3] = [0xfc, 0xc8, 0xe9];
 
-/// How the lines of pictures belong together: `interlace-mode`, and `field-order`.
+/// Line layout: `interlace-mode`, and `field-order`.
 type Lines = (&'static str, Option<&'static str>);
 
 const PROGRESSIVE: Lines = ("progressive", None);
@@ -37,9 +37,9 @@ fn caps(height: usize, (mode, order): Lines) -> gst::Caps {
         .build()
 }
 
-/// A picture whose even and odd lines differ, with a caption.
+/// A frame whose even and odd lines differ, with a caption.
 fn picture(number: u64, height: usize, size: usize) -> gst::Buffer {
-    // A part of it changes.
+    // Part of it changes.
     let line = |field: u8| {
         [
             vec![field - (number % FRAMES) as u8; WIDTH / 4],
@@ -57,7 +57,7 @@ fn picture(number: u64, height: usize, size: usize) -> gst::Buffer {
     buffer
 }
 
-/// Records as many pictures of each kind, one after the other; what `stats` says has been converted.
+/// Records this many frames of each kind, one after the other; returns `converted` in `stats`.
 fn record(path: &Path, mime_type: &str, height: usize, all: &[Lines]) -> Vec<String> {
     let app = App::new(mime_type, path);
     app.recorder.set_property("autostart", true);
@@ -83,7 +83,7 @@ fn record(path: &Path, mime_type: &str, height: usize, all: &[Lines]) -> Vec<Str
     converted.iter().map(|text| text.get().unwrap()).collect()
 }
 
-/// The frames, as ffprobe tells of them.
+/// The frames, as reported by ffprobe.
 fn frames(path: &Path) -> Vec<serde_json::Value> {
     let output = Command::new("ffprobe")
         .args([
@@ -116,13 +116,13 @@ fn lines(path: &Path, height: usize) -> Vec<[u8; 2]> {
     frames.map(of).collect()
 }
 
-/// Whether both lines are as they were. FFmpeg gives grey in full range.
+/// Whether both lines are unchanged. FFmpeg outputs grey in full range.
 fn are_kept(lines: [u8; 2]) -> bool {
     let due = FIELDS.map(|luma| ((u32::from(luma) - 16) * 255 / 219) as u8);
     (0..2).all(|line| lines[line].abs_diff(due[line]) < 12)
 }
 
-/// Whether both lines are of one field, or between the two.
+/// Whether both lines are of one field, or interpolated.
 fn are_whole([top, bottom]: [u8; 2]) -> bool {
     top.abs_diff(bottom) < 12
 }
@@ -160,13 +160,13 @@ fn h264_keeps_fields_and_captions() {
 }
 
 #[test]
-fn what_knows_no_fields_gets_whole_pictures() {
+fn video_is_deinterlaced_for_codecs_without_fields() {
     for (mime_type, height) in [
         ("video/webm;codecs=vp8", 120),
         ("video/webm;codecs=vp9", 120),
         ("video/x-matroska;codecs=hvc1", 120),
         ("video/webm;codecs=av1", 120),
-        // A profile without fields, and a height that fields of 4:2:0 cannot have.
+        // A profile without fields, and a height that 4:2:0 fields cannot have.
         ("video/mp4;codecs=avc1.42e01e", 120),
         ("video/mp4;codecs=avc1", 90),
     ] {
@@ -184,10 +184,10 @@ fn what_knows_no_fields_gets_whole_pictures() {
     }
 }
 
-/// Pictures that become interlaced, or cease to be, in the middle of a recording: those that the encoder was not set up for
-/// are made whole, and nothing ends.
+/// Video that switches between interlaced and progressive while recording: frames for which the encoder was not
+/// set up are deinterlaced, and no track ends.
 #[test]
-fn pictures_that_change_between_interlaced_and_progressive_are_right() {
+fn switching_between_interlaced_and_progressive_is_handled() {
     for mime_type in [
         "video/mp4;codecs=avc1",
         "video/x-matroska;codecs=avc1",
@@ -220,11 +220,11 @@ fn pictures_that_change_between_interlaced_and_progressive_are_right() {
     }
 }
 
-/// What is copied stays as it is.
+/// Copied streams are not modified.
 #[test]
 fn copied_hevc_keeps_its_captions() {
     let (_directory, path) = temp_location("copied.mkv");
-    // A prefix SEI with the captions, in front of each picture.
+    // A prefix SEI with the captions, before each frame.
     let mut sei = vec![0, 0, 0, 1, 0x4e, 1, 4, 14, 0xb5, 0, 0x31];
     sei.extend_from_slice(b"GA94");
     sei.extend_from_slice(&[
@@ -240,7 +240,7 @@ fn copied_hevc_keeps_its_captions() {
     source.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
         let buffer = info.buffer_mut().unwrap().make_mut();
         let bytes = buffer.map_readable().unwrap().to_vec();
-        // Behind what stands before the first slice.
+        // After the NAL units before the first slice.
         let starts = bytes.windows(5).enumerate();
         let mut slices = starts.filter(|(_, b)| b.starts_with(&[0, 0, 0, 1]) && b[4] >> 1 < 32);
         let slice = slices.next().map(|(at, _)| at);

@@ -1,5 +1,5 @@
-//! `keep`: depth, chroma, alpha and pixel aspect ratio of raw video, where codec and container can; and what `stats` says has
-//! been converted.
+//! `keep`: depth, chroma, alpha and pixel aspect ratio of raw video, if codec and container support them; and
+//! `converted` in `stats`.
 
 mod common;
 
@@ -10,13 +10,13 @@ use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
 
-/// What a command writes.
+/// The output of a command.
 fn run(command: &mut Command) -> (String, String) {
     let (out, said) = media::run(command);
     (String::from_utf8(out).unwrap(), said)
 }
 
-/// A field of the video stream, as ffprobe says it.
+/// A field of the video stream, from ffprobe.
 fn field(path: &Path, name: &str) -> String {
     let (text, _) = run(Command::new("ffprobe")
         .args(["-v", "error", "-select_streams", "v:0", "-of", "csv=p=0"])
@@ -25,7 +25,7 @@ fn field(path: &Path, name: &str) -> String {
     text.trim().trim_end_matches(',').to_owned()
 }
 
-/// A sum over each frame of the video, decoded by FFmpeg into this format.
+/// A checksum of each video frame, decoded by FFmpeg into this format.
 fn sums(path: &Path, format: &str) -> Vec<String> {
     let (text, _) = run(Command::new("ffmpeg")
         .args(["-v", "error", "-i"])
@@ -52,9 +52,9 @@ fn source(format: &str, more: &str) -> String {
     )
 }
 
-/// Input, type, what is kept, what FFmpeg finds, and what `stats` says.
+/// Input, type, what is kept, what FFmpeg finds, and `converted` in `stats`.
 #[test]
-fn depth_and_chroma_are_kept_where_the_codec_can() {
+fn depth_and_chroma_are_kept_if_the_codec_supports_them() {
     const H264: &str = "video/mp4;codecs=avc1";
     const H265: &str = "video/x-matroska;codecs=hvc1";
     const VP9: &str = "video/webm;codecs=vp9";
@@ -138,7 +138,7 @@ fn depth_and_chroma_are_kept_where_the_codec_can() {
     }
 }
 
-/// A ramp of more than 256 levels is still one when it has been decoded.
+/// A ramp of more than 256 levels still has them when decoded.
 #[test]
 fn ten_bits_are_ten_bits() {
     for (keep, least, most) in [("depth", 300, 1024), ("", 1, 256)] {
@@ -184,7 +184,7 @@ fn ten_bits_are_ten_bits() {
 }
 
 #[test]
-fn pq_and_hlg_keep_their_depth_unasked() {
+fn pq_and_hlg_keep_their_depth_by_default() {
     for colorimetry in ["bt2100-pq", "bt2100-hlg"] {
         let (_directory, path) = temp_location("hdr.mp4");
         let more = format!(",colorimetry={colorimetry}");
@@ -226,7 +226,7 @@ fn pixel_aspect_ratios_are_kept_in_every_container_of_video() {
 }
 
 #[test]
-fn a_profile_in_the_type_is_made() {
+fn a_profile_in_the_type_is_encoded() {
     for (mime_type, pixels) in [
         ("video/webm;codecs=vp09.02.10.10", "yuv420p10le"),
         ("video/webm;codecs=vp09.00.10.08", "yuv420p"),
@@ -244,7 +244,7 @@ fn a_profile_in_the_type_is_made() {
         ("video/webm;codecs=vp09.02.10.10", true),
         ("video/mp4;codecs=avc1.6e001f", true),
         ("video/mp4;codecs=hvc1.2.4.L93.B0", true),
-        // vp9enc takes no 4:2:2 of 8 bits.
+        // vp9enc does not accept 8-bit 4:2:2.
         ("video/webm;codecs=vp09.01.10.08.02", false),
     ] {
         assert_eq!(recorder.supports(mime_type), supported, "{mime_type}");
@@ -252,7 +252,7 @@ fn a_profile_in_the_type_is_made() {
 }
 
 #[test]
-fn a_profile_that_no_encoder_makes_is_refused() {
+fn a_profile_that_no_encoder_supports_is_refused() {
     let (_directory, path) = temp_location("refused.webm");
     let app = App::new("video/webm;codecs=vp09.01.10.08.02", &path);
     let from = app.source(&source("I420", "").replace("num-buffers=10 ", "is-live=true "));
@@ -265,7 +265,7 @@ fn a_profile_that_no_encoder_makes_is_refused() {
     app.set_state(gst::State::Null);
 }
 
-/// Everything is kept bit by bit: the sums are those of what went in.
+/// Everything is kept bit-exactly: the checksums are those of the input.
 #[test]
 fn ffv1_is_lossless() {
     for (format, pixels) in [
@@ -297,9 +297,9 @@ fn ffv1_is_lossless() {
         assert_eq!(converted, Vec::<String>::new(), "{format}");
         assert_eq!(field(&path, "codec_name"), "ffv1");
         assert_eq!(field(&path, "pix_fmt"), pixels, "{format}");
-        // Without what stands where alpha would be.
+        // Without the padding in place of alpha.
         let shown = if pixels == "bgr0" { "rgb24" } else { pixels };
-        // What went in, by GStreamer alone.
+        // The input, decoded by GStreamer alone.
         let line = format!(
             "{source} ! videoconvert ! video/x-raw,format={} ! filesink location={}",
             match pixels {
@@ -339,9 +339,9 @@ fn ffv1_is_lossless() {
     }
 }
 
-/// Pictures of two eyes are said to be that, in containers that have a place for it.
+/// Stereoscopic video is signalled, in containers that support it.
 #[test]
-fn stereo_pictures_are_marked_in_matroska() {
+fn stereoscopic_video_is_signalled_in_matroska() {
     for (mime_type, name) in [
         ("video/webm;codecs=vp8", "stereo.webm"),
         ("video/x-matroska;codecs=avc1", "stereo.mkv"),
@@ -362,9 +362,9 @@ fn stereo_pictures_are_marked_in_matroska() {
     }
 }
 
-/// A picture that is turned keeps its chroma, though videoflip takes not every format of it.
+/// Rotated video keeps its chroma, although videoflip does not support every format of it.
 #[test]
-fn turned_pictures_keep_what_others_do() {
+fn rotated_video_keeps_its_format() {
     for (mime_type, format, name, due) in [
         ("video/mp4;codecs=avc1", "Y42B", "turned.mp4", "yuv422p"),
         (

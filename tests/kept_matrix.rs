@@ -1,5 +1,5 @@
-//! The matrix of what is kept in docs/FORMATS.md, cell by cell: what a cell names is found by a decoder, and what it does not
-//! name is said to be converted.
+//! The matrix in docs/FORMATS.md of what is kept, cell by cell: what a cell names is found by a decoder, and what
+//! it does not name is reported as converted.
 
 mod common;
 
@@ -55,7 +55,7 @@ fn type_of(codec: &str) -> &'static str {
     }
 }
 
-/// A format, as GStreamer and FFmpeg name it.
+/// A format, in GStreamer's and FFmpeg's name.
 type Format = (&'static str, &'static str);
 
 fn yuv(depth: u32, chroma: &str) -> Format {
@@ -90,14 +90,14 @@ fn alpha(depth: u32) -> Format {
 
 fn source(format: &str, more: &str) -> String {
     let (width, height) = SIZE;
-    // Colours, translucent where the format has alpha.
+    // Colours, translucent if the format has alpha.
     format!(
         "videotestsrc num-buffers={FRAMES} pattern=smpte ! video/x-raw,format=AYUV,width={width},height={height},\
          framerate=25/1 ! alpha alpha=0.3 ! videoconvert ! video/x-raw,format={format}{more}"
     )
 }
 
-/// What the source gives, without a recorder.
+/// The source's output, without a recorder.
 fn original(source: &str, path: &Path) -> Vec<u8> {
     let line = format!("{source} ! filesink location={}", path.display());
     let pipeline = gst::parse::launch(&line).unwrap();
@@ -110,7 +110,7 @@ fn original(source: &str, path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
-/// What a file's video decodes to, in a format of its own or, with alpha, in that of a decoder that knows it.
+/// The decoded video of a file, in its own format or, with alpha, in that of a decoder that supports it.
 fn decoded(path: &Path, mime_type: &str, pixels: &str) -> Vec<u8> {
     let mut command = Command::new("ffmpeg");
     command.args(["-v", "error"]);
@@ -135,7 +135,7 @@ fn decoded(path: &Path, mime_type: &str, pixels: &str) -> Vec<u8> {
     media::run(&mut command).0
 }
 
-/// A field of the video's first frame, as ffprobe says it.
+/// A field of the first video frame, from ffprobe.
 fn field(path: &Path, name: &str) -> String {
     let mut command = Command::new("ffprobe");
     command.args([
@@ -155,7 +155,7 @@ fn field(path: &Path, name: &str) -> String {
         .to_owned()
 }
 
-/// How far samples are off in the mean, of 1.
+/// Mean difference of samples, relative to 1.
 fn off(found: &[u8], due: &[u8], depth: u32) -> f64 {
     assert_eq!(found.len(), due.len());
     let sum: f64 = match depth {
@@ -184,7 +184,7 @@ fn is_kept(codec: &str, (format, pixels): Format, depth: u32) {
     assert_eq!(converted, Vec::<String>::new(), "{format} as {codec}");
     let is_beside = pixels.starts_with("yuva") && mime_type.contains("webm");
     let stored = field(&path, "pix_fmt");
-    // FFV1 has RGB of 8 bits packed.
+    // FFV1 stores 8-bit RGB packed.
     let is_packed = pixels == "gbrp" && stored == "bgr0";
     assert!(
         is_beside || is_packed || stored == pixels,
@@ -239,7 +239,7 @@ fn is_true(row: &Row) {
     for (depth, cell) in DEPTHS.into_iter().zip(depths) {
         for chroma in CHROMA {
             let what = if cell == "–" { "depth" } else { "chroma" };
-            // 8 bits stay what they are: then only chroma is lost.
+            // 8 bits remain 8 bits: then only chroma is lost.
             cell_is_true(
                 cell.contains(chroma),
                 codec,
@@ -258,7 +258,7 @@ fn is_true(row: &Row) {
     fields_are_true(fields == "kept", codec);
 }
 
-/// Tries the row of this codec.
+/// Tests the row of this codec.
 fn row_is_true(codec: &str) {
     init();
     let rows = rows();

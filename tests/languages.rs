@@ -1,5 +1,5 @@
-//! The example programs in C, Python, JavaScript and Rust, run as a user runs them: each records
-//! two seconds with a pause in between, and tells what cannot be done.
+//! The example programs in C, Python, JavaScript and Rust, run like a user does: each records two seconds with a
+//! pause in between, and reports errors.
 
 mod common;
 
@@ -12,8 +12,7 @@ fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
-/// `program` with its arguments where GStreamer finds the plugin; one that hangs is ended by
-/// `timeout`, with code 124.
+/// `program` with its arguments, in an environment with the plugin; `timeout` kills one that hangs, with code 124.
 fn ended(program: &[&Path], arguments: &[&str]) -> Output {
     let mut command = plugin::command("timeout");
     command.arg("60").args(program).args(arguments);
@@ -26,7 +25,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Records, and refuses a type that there is not.
+/// Records, and refuses a type that does not exist.
 #[track_caller]
 fn assert_example(program: &[&Path], file: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -52,7 +51,7 @@ fn assert_example(program: &[&Path], file: &str) {
     let media = probe(&path);
     assert_eq!(media.codecs("video"), ["vp8"]);
     assert_eq!(media.codecs("audio"), ["opus"]);
-    // Two seconds and what a busy machine takes to call on time; with the pause in it, three.
+    // Two seconds, plus the delay of a busy machine; three with the pause in it.
     if media.duration.is_some() {
         assert_lasts(&path, 2.4, 0.5);
     }
@@ -64,7 +63,7 @@ fn assert_example(program: &[&Path], file: &str) {
     assert!(err.contains("video/pineapple"), "{err}");
 }
 
-/// The installed header is all that a C program needs beside GStreamer.
+/// The installed header is all that a C program needs besides GStreamer.
 fn compile(source: &Path, to: &Path) {
     let flags = "-std=c99 -Wall -Wextra -Wpedantic -Werror";
     let line = format!(
@@ -86,9 +85,9 @@ fn c() {
     assert_example(&[&program], "c.webm");
 }
 
-/// The numbers of the header are those of the types that the plugin registers.
+/// The enum values of the header are those that the plugin registers.
 #[test]
-fn the_header_has_the_plugins_numbers() {
+fn the_header_has_the_plugins_enum_values() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let source = folder.path().join("numbers.c");
     let program = folder.path().join("numbers");
@@ -144,7 +143,7 @@ int main (void) {
 #[test]
 fn python() {
     let script = examples().join("python/record.py");
-    // The system's own: another one first in the path may be without gi.
+    // The system's own: another one earlier in the path may lack gi.
     assert_example(
         &[Path::new("/usr/bin/python3"), Path::new("-B"), &script],
         "python.webm",
@@ -157,7 +156,7 @@ fn javascript() {
     assert_example(&[Path::new("gjs"), Path::new("-m"), &script], "js.webm");
 }
 
-/// What a browser's MediaRecorder does: methods that throw, a promise of the end, blobs to iterate over.
+/// Like a browser's MediaRecorder: methods that throw, a promise of the end, blobs to iterate over.
 #[test]
 fn the_javascript_module() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/js/mediarecorder.js");
@@ -170,7 +169,7 @@ fn the_javascript_module() {
 
 #[test]
 fn rust() {
-    // `cargo test` builds the examples beside the tests.
+    // `cargo test` builds the examples too.
     let test = std::env::current_exe().expect("the test's own path");
     let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
     let program = profile.join("examples/pause");

@@ -1,4 +1,4 @@
-//! Nothing is left behind: objects, threads, file descriptors, memory.
+//! Nothing leaks: objects, threads, file descriptors, memory.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Names the scenario to the process that runs it under the tracer.
+/// Passes the scenario to the process that runs it under the tracer.
 const SCENARIO: &str = "MEDIARECORDER_LEAK_SCENARIO";
 
 type Scenario = (&'static str, fn());
@@ -97,7 +97,7 @@ const SCENARIOS: [Scenario; 9] = [
     }),
 ];
 
-/// Runs the scenario that the environment names, if it names one. What is left is told at the end of the process.
+/// Runs the scenario named in the environment, if any. Leaks are reported when the process exits.
 #[test]
 fn one_scenario() {
     let Ok(name) = std::env::var(SCENARIO) else {
@@ -127,16 +127,16 @@ fn no_object_outlives_any_scenario() {
     }
 }
 
-/// That the tracer would tell.
+/// That the tracer would report it.
 #[test]
-fn a_leak_would_be_seen() {
+fn a_leak_would_be_detected() {
     if std::env::var_os(SCENARIO).is_some() {
         init();
         std::mem::forget(make_recorder());
         return;
     }
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_leak_would_be_seen"])
+        .args(["--exact", "a_leak_would_be_detected"])
         .env(SCENARIO, "leak")
         .env("GST_TRACERS", "leaks")
         .output()
@@ -144,7 +144,7 @@ fn a_leak_would_be_seen() {
     assert!(!output.status.success());
 }
 
-/// What this process has: threads, file descriptors, anonymous memory in bytes.
+/// Resources of this process: threads, file descriptors, anonymous memory in bytes.
 fn held() -> (usize, usize, u64) {
     let count = |path| std::fs::read_dir(path).unwrap().count();
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -157,12 +157,12 @@ fn held() -> (usize, usize, u64) {
     )
 }
 
-/// In a process of its own: other tests' threads are not counted.
+/// In its own process: other tests' threads are not counted.
 #[test]
-fn many_cycles_leave_nothing_behind() {
+fn many_cycles_leak_nothing() {
     if std::env::var_os(SCENARIO).is_none() {
         let output = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "many_cycles_leave_nothing_behind", "--nocapture"])
+            .args(["--exact", "many_cycles_leak_nothing", "--nocapture"])
             .env(SCENARIO, "cycles")
             .output()
             .unwrap();
@@ -183,7 +183,7 @@ fn many_cycles_leave_nothing_behind() {
     .unwrap();
     let recorder = pipeline.by_name("rec").unwrap();
     recorder.set_property("location", folder.path().join("%d.webm").to_str().unwrap());
-    // The bus keeps no message for anybody.
+    // The bus queues no message.
     pipeline
         .bus()
         .unwrap()
@@ -223,13 +223,13 @@ fn many_cycles_leave_nothing_behind() {
         "file descriptors: {at_first:?} {at_last:?}"
     );
     let grown = at_last.2.saturating_sub(at_first.2);
-    // 10 kB per cycle would be a leak; allocators' habits are not.
+    // 10 kB per cycle would be a leak; allocator overhead is not.
     assert!(grown < 16 << 20, "{grown} bytes more");
     pipeline.set_state(gst::State::Null).unwrap();
 }
 
 #[test]
-fn a_kept_blob_keeps_only_itself() {
+fn a_kept_blob_keeps_nothing_else_alive() {
     let (blobs, weak) = {
         let (rig, tracks) = Rig::live(1, 1);
         rig.recorder.set_property("timeslice", 100u32);

@@ -1,5 +1,5 @@
-//! Files go as fast as they can and lose nothing, live sources are never held up, and both together keep
-//! the live one's pace.
+//! Non-live sources run as fast as possible and lose nothing, live sources are never blocked, and both together
+//! run at the live one's pace.
 
 mod common;
 mod inputs;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Every picture takes the encoder so long.
+/// Encoding time per frame.
 fn slow_encoder(take: &Take, time: Duration) {
     take.app
         .recorder
@@ -38,7 +38,7 @@ fn frame(n: u64) -> gst::Buffer {
     shot(&small(), n * FRAME)
 }
 
-/// Five seconds of each, in pieces of so many seconds of one and then of the other, from one thread.
+/// Five seconds of each, alternating between some seconds of one and of the other, from one thread.
 fn interleaved(seconds: u64, sound_first: bool) {
     let take = Take::new(BOTH);
     let sound = take.sound(&stereo(48_000), None);
@@ -68,16 +68,16 @@ fn interleaved(seconds: u64, sound_first: bool) {
 }
 
 #[test]
-fn five_seconds_of_sound_before_the_picture_of_them() {
+fn five_seconds_of_audio_before_its_video() {
     interleaved(5, true);
 }
 
 #[test]
-fn ten_seconds_of_picture_before_the_sound_of_them() {
+fn ten_seconds_of_video_before_its_audio() {
     interleaved(10, false);
 }
 
-/// As when one of two files comes over a network.
+/// Like when one of two files is read from a network.
 #[test]
 fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     let take = Take::new(BOTH);
@@ -88,7 +88,7 @@ fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     // Ten seconds, much further ahead than max-queue-time.
     (0..250).for_each(|n| pictures.push(frame(n)));
     pictures.end();
-    // The stall itself: there is nothing to wait for.
+    // The stall itself: there is no condition to wait for.
     std::thread::sleep(Duration::from_secs(2));
     (100..1000).for_each(|n| sound.push(tick(n)));
     sound.end();
@@ -98,7 +98,7 @@ fn a_file_that_stalls_for_two_seconds_loses_nothing() {
     assert_eq!(take.seen(), due);
 }
 
-/// As a player that buffers does it.
+/// Like a player that buffers.
 #[test]
 fn a_pipeline_that_is_paused_for_long_loses_nothing() {
     let take = Take::new(BOTH);
@@ -108,7 +108,7 @@ fn a_pipeline_that_is_paused_for_long_loses_nothing() {
     (0..25).for_each(|n| pictures.push(frame(n)));
     (0..400).for_each(|n| sound.push(tick(n)));
     take.app.set_state(gst::State::Paused);
-    // Longer than a source may stay away.
+    // Longer than a live source may be absent.
     std::thread::sleep(Duration::from_millis(5_700));
     take.app.set_state(gst::State::Playing);
     (25..100).for_each(|n| pictures.push(frame(n)));
@@ -133,7 +133,7 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
     for n in 0..150 {
         pictures.push(frame(n));
     }
-    // All but the queue's ten or so had to be encoded before.
+    // All but the about ten in the queue had to be encoded before.
     assert!(
         begun.elapsed() > Duration::from_millis(130 * 8),
         "{:?}",
@@ -146,7 +146,7 @@ fn a_file_waits_for_a_slow_encoder_and_loses_nothing() {
 }
 
 #[test]
-fn a_live_source_is_not_held_up_by_a_slow_encoder() {
+fn a_live_source_is_not_blocked_by_a_slow_encoder() {
     let take = Take::new(PICTURES);
     take.app
         .recorder
@@ -171,7 +171,7 @@ fn a_live_source_is_not_held_up_by_a_slow_encoder() {
     assert!(longest < Duration::from_millis(80), "{longest:?}");
     assert!(
         !take.app.warnings().is_empty(),
-        "pictures left out without a word"
+        "frames dropped without a warning"
     );
     let kept = take.app.kept();
     let seen = take.seen();
@@ -187,7 +187,7 @@ fn a_live_source_is_not_held_up_by_a_slow_encoder() {
 }
 
 #[test]
-fn a_file_beside_a_microphone_keeps_its_pace() {
+fn a_file_with_a_microphone_runs_at_its_pace() {
     let take = Take::new(BOTH);
     let source = take.app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
@@ -233,7 +233,7 @@ fn a_file_beside_a_microphone_keeps_its_pace() {
 }
 
 #[test]
-fn a_capture_pool_is_told_how_many_frames_are_held() {
+fn a_capture_pool_learns_how_many_frames_are_held() {
     let take = Take::new(PICTURES);
     let pictures = take.pictures(&small(), None);
     take.roll();
@@ -244,14 +244,14 @@ fn a_capture_pool_is_told_how_many_frames_are_held() {
     assert_eq!(pools.len(), 1);
     let (_, size, least, _) = &pools[0];
     assert_eq!(*size as usize, small().size());
-    // The one on show, the one that waits for its end, two before the encoder, the encoder's.
+    // The current one, the one that waits for its end, two before the encoder, the encoder's.
     assert!(*least >= 5, "{least}");
     pictures.end();
     take.wrap();
 }
 
 #[test]
-fn a_small_capture_pool_does_not_run_dry_behind_a_slow_encoder() {
+fn a_slow_encoder_does_not_exhaust_a_small_capture_pool() {
     let take = Take::new(PICTURES);
     slow_encoder(&take, Duration::from_millis(90));
     let pictures = take.pictures(&small(), Some(0));

@@ -1,4 +1,4 @@
-//! Recording to `location`: names, errors, going down in mid-recording, and `autostart`.
+//! Recording to `location`: names, errors, state changes while recording, and `autostart`.
 
 mod common;
 
@@ -19,7 +19,7 @@ fn read(path: &str) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-/// Records half a second of live input as the `n`th recording and gives its bytes.
+/// Records half a second of live input as the `n`th recording and returns its bytes.
 #[track_caller]
 fn record(rig: &Rig, tracks: &[common::harness::Track], n: usize) -> Vec<u8> {
     rig.recorder.start().expect("start");
@@ -30,7 +30,7 @@ fn record(rig: &Rig, tracks: &[common::harness::Track], n: usize) -> Vec<u8> {
 }
 
 #[test]
-fn the_file_is_the_blob_and_is_whole() {
+fn the_file_equals_the_blob_and_is_complete() {
     let (rig, tracks) = Rig::live(1, 1);
     let path = rig.path("one.webm");
     rig.recorder.set_property("location", &path);
@@ -41,7 +41,7 @@ fn the_file_is_the_blob_and_is_whole() {
 }
 
 #[test]
-fn the_file_is_whole_beside_a_timeslice() {
+fn the_file_is_complete_with_a_timeslice() {
     let rig = Rig::new();
     let path = rig.path("sliced.webm");
     rig.recorder.set_property("location", &path);
@@ -111,12 +111,15 @@ fn any_other_percent_sign_is_not_supported() {
         rig.recorder.set_property("location", &path);
         let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
         assert!(error.message().contains(&path), "names it: {error}");
-        assert!(error.message().contains("%d"), "says what works: {error}");
+        assert!(
+            error.message().contains("%d"),
+            "suggests what works: {error}"
+        );
         assert_eq!(rig.recorder.recording_state(), State::Inactive);
     }
     assert_eq!(rig.signals.len(), 0);
     let files = rig.folder.path().read_dir().expect("the folder").count();
-    assert_eq!(files, 0, "nothing was written");
+    assert_eq!(files, 0, "nothing is written");
 }
 
 #[test]
@@ -152,7 +155,7 @@ fn a_second_recording_replaces_the_file() {
 }
 
 #[test]
-fn a_refused_start_leaves_an_older_file_alone() {
+fn a_refused_start_does_not_touch_an_older_file() {
     let (rig, _tracks) = Rig::live(0, 1);
     let path = rig.save("old.webm", b"older");
     rig.recorder.set_property("location", &path);
@@ -162,7 +165,7 @@ fn a_refused_start_leaves_an_older_file_alone() {
 }
 
 #[test]
-fn location_set_while_recording_is_for_the_next_one() {
+fn location_set_while_recording_applies_to_the_next_one() {
     let (rig, tracks) = Rig::live(1, 0);
     let (first, second) = (rig.path("first.webm"), rig.path("second.webm"));
     rig.recorder.set_property("location", &first);
@@ -191,7 +194,7 @@ fn the_extension_chooses_the_container() {
     }
 }
 
-/// What holds as soon as the state change has returned: nothing here waits.
+/// Holds as soon as the state change has returned: nothing waits here.
 #[track_caller]
 fn assert_complete_now(rig: &Rig, path: &str, order: &[Kind]) {
     let events = rig.signals.all();
@@ -205,7 +208,7 @@ fn assert_complete_now(rig: &Rig, path: &str, order: &[Kind]) {
 }
 
 #[test]
-fn going_down_in_mid_recording_completes_file_blobs_and_events() {
+fn shutdown_while_recording_completes_file_blobs_and_events() {
     for down in [gst::State::Null, gst::State::Ready] {
         let (rig, tracks) = Rig::live(1, 1);
         let path = rig.path("down.webm");
@@ -220,7 +223,7 @@ fn going_down_in_mid_recording_completes_file_blobs_and_events() {
 }
 
 #[test]
-fn going_down_in_mid_pause_completes_file_blobs_and_events() {
+fn shutdown_while_paused_completes_file_blobs_and_events() {
     for down in [gst::State::Null, gst::State::Ready] {
         let (rig, tracks) = Rig::live(1, 1);
         let path = rig.path("down.webm");
@@ -240,7 +243,7 @@ fn going_down_in_mid_pause_completes_file_blobs_and_events() {
 }
 
 #[test]
-fn going_down_right_after_start_still_ends_the_recording() {
+fn shutdown_right_after_start_still_ends_the_recording() {
     let (rig, _tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.set_state(gst::State::Null);
@@ -250,7 +253,7 @@ fn going_down_right_after_start_still_ends_the_recording() {
 }
 
 #[test]
-fn going_down_keeps_all_that_had_arrived() {
+fn shutdown_keeps_all_media_that_has_arrived() {
     let rig = Rig::new();
     let path = rig.path("down.wav");
     rig.recorder.set_property("location", &path);
@@ -264,7 +267,7 @@ fn going_down_keeps_all_that_had_arrived() {
 }
 
 #[test]
-fn a_recorder_that_went_down_records_again() {
+fn a_recorder_records_again_after_shutdown() {
     let (rig, tracks) = Rig::live(1, 1);
     rig.recorder.start().expect("start");
     rig.set_state(gst::State::Null);
@@ -277,7 +280,7 @@ fn a_recorder_that_went_down_records_again() {
 }
 
 #[test]
-fn autostart_records_the_whole_of_non_live_input() {
+fn autostart_records_all_of_non_live_input() {
     let rig = Rig::new();
     let path = rig.path("auto.webm");
     rig.recorder.set_property("location", &path);
@@ -300,7 +303,7 @@ fn autostart_records_the_whole_of_non_live_input() {
 }
 
 #[test]
-fn in_paused_non_live_input_is_held_at_its_first_buffer() {
+fn in_paused_non_live_input_blocks_at_its_first_buffer() {
     let rig = Rig::new();
     rig.recorder.set_property("autostart", true);
     let tracks = [rig.file_audio(100), rig.file_video(30)];
@@ -310,11 +313,11 @@ fn in_paused_non_live_input_is_held_at_its_first_buffer() {
     });
     assert!(
         !holds_within(QUIET, || tracks.iter().any(|t| received(t) > 1)),
-        "a second buffer came in PAUSED"
+        "a second buffer arrived in PAUSED"
     );
     rig.set_state(gst::State::Playing);
     let (_, recorded) = check_recording(&rig.wait_recording(1));
-    assert_eq!(recorded, SECOND, "and nothing of it is lost");
+    assert_eq!(recorded, SECOND, "nothing is lost");
 }
 
 fn received(track: &common::harness::Track) -> u64 {
@@ -339,7 +342,7 @@ fn autostart_records_live_input_until_it_is_stopped() {
 }
 
 #[test]
-fn autostart_is_armed_again_by_ready_to_paused() {
+fn ready_to_paused_arms_autostart_again() {
     let rig = Rig::new();
     rig.recorder
         .set_property("location", rig.path("auto-%d.webm"));
@@ -356,7 +359,7 @@ fn autostart_is_armed_again_by_ready_to_paused() {
 }
 
 #[test]
-fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
+fn autostart_accepts_live_buffers_during_the_state_change() {
     let rig = Rig::new();
     rig.recorder.set_property("autostart", true);
     rig.set_state(gst::State::Ready);
@@ -365,8 +368,8 @@ fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
         pad.expect("a pad")
     });
     let taken = Mutex::new(None);
-    // The second pad is activated behind the first, which takes a buffer meanwhile.
-    // SAFETY: the pad is in no state in which the function could be in use.
+    // The second pad is activated after the first one, which receives a buffer meanwhile. SAFETY: the pad is in no
+    // state in which the function could be in use.
     unsafe {
         late.set_activatemode_function(move |_, _, _, active| {
             let mut taken = taken.lock().expect("no panic");
@@ -389,7 +392,7 @@ fn autostart_takes_what_is_live_and_comes_while_the_recorder_still_rises() {
     rig.wait_recording(1);
 }
 
-/// A file with sound and picture of two seconds.
+/// A file with two seconds of audio and video.
 fn generated(rig: &Rig, name: &str) -> String {
     let path = rig.path(name);
     common::harness::media::run(
@@ -404,7 +407,7 @@ fn generated(rig: &Rig, name: &str) -> String {
 }
 
 #[test]
-fn autostart_takes_the_late_pads_of_uridecodebin() {
+fn autostart_records_the_late_pads_of_uridecodebin() {
     let rig = Rig::new();
     let source = generated(&rig, "source.avi");
     let path = rig.path("auto.webm");
@@ -431,7 +434,7 @@ fn autostart_takes_the_late_pads_of_uridecodebin() {
     rig.pipeline
         .set_state(gst::State::Playing)
         .expect("PLAYING");
-    // Not for EOS on the bus: a bin of 1.22 that has uridecodebin in it sometimes keeps it.
+    // Not for EOS on the bus: in 1.22, a bin that contains uridecodebin sometimes drops it.
     let events = rig.wait_recording(1);
     rig.assert_no_bus_error();
     assert_eq!(kinds(&events), [Kind::Start, Kind::Data, Kind::Stop]);

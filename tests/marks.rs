@@ -1,4 +1,4 @@
-//! `mark`: instants that the application names become chapters, in every container, on the recording's own time.
+//! `mark`: instants named by the application become chapters, in every container, in recorded time.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 const MS: u64 = 1_000_000;
 
-/// Every container, with the extension of its files.
+/// Every container, with its file extension.
 const CONTAINERS: [(&str, &str); 8] = [
     ("audio/webm", "webm"),
     ("audio/x-matroska;codecs=flac", "mkv"),
@@ -27,10 +27,10 @@ const CONTAINERS: [(&str, &str); 8] = [
     ("audio/mpeg", "mp3"),
 ];
 
-/// A chapter: where it begins, in nanoseconds, and its title.
+/// A chapter: its start in nanoseconds, and its title.
 type Chapter = (u64, String);
 
-/// A mark was made: its fields.
+/// The fields of a `mark` message.
 #[derive(Debug, Clone, PartialEq)]
 struct Mark {
     title: String,
@@ -38,7 +38,7 @@ struct Mark {
     running_time: u64,
 }
 
-/// Names this instant, as applications do that do not use the typed API.
+/// Marks this instant, like applications without the typed API.
 fn mark(recorder: &gst::Element, title: Option<&str>) -> Result<(), glib::Error> {
     match recorder.emit_by_name::<Option<glib::Error>>("mark", &[&title]) {
         None => Ok(()),
@@ -46,7 +46,7 @@ fn mark(recorder: &gst::Element, title: Option<&str>) -> Result<(), glib::Error>
     }
 }
 
-/// Follows `on-mark`.
+/// Records `on-mark`.
 fn follow(recorder: &gst::Element) -> std::sync::Arc<std::sync::Mutex<Vec<Mark>>> {
     let marks = std::sync::Arc::<std::sync::Mutex<Vec<Mark>>>::default();
     let log = marks.clone();
@@ -66,7 +66,7 @@ fn follow(recorder: &gst::Element) -> std::sync::Arc<std::sync::Mutex<Vec<Mark>>
     marks
 }
 
-/// A track of sound whose buffers are as long as the test wants them.
+/// An audio track whose buffers have the length that the test chooses.
 struct Sound {
     feed: PushTrack,
     at: u64,
@@ -80,7 +80,7 @@ impl Sound {
         }
     }
 
-    /// So many milliseconds more, up to now.
+    /// This many milliseconds more, up to now.
     fn advance(&mut self, ms: u64) {
         self.feed.queue_media(gst::ClockTime::ZERO);
         let mut buffer = gst::Buffer::from_mut_slice(vec![0u8; ms as usize * 48 * 2]);
@@ -93,7 +93,7 @@ impl Sound {
     }
 }
 
-/// The chapters that FFmpeg reads.
+/// The chapters as read by FFmpeg.
 fn chapters(path: &str) -> Vec<Chapter> {
     let (out, errors) = media::run(Command::new("ffprobe").args([
         "-v",
@@ -121,7 +121,7 @@ fn chapters(path: &str) -> Vec<Chapter> {
     chapters
 }
 
-/// Milliseconds, as near as a sample of the sound is.
+/// Milliseconds, to within one audio sample.
 fn in_ms(chapters: &[Chapter]) -> Vec<(u64, &str)> {
     let chapters = chapters.iter();
     chapters
@@ -137,7 +137,7 @@ fn is_supported(mime_type: &str) -> bool {
     supported
 }
 
-/// Records sound with `count` marks over `pauses` pauses; its file, and the marks by the test's own account.
+/// Records audio with `count` marks and `pauses` pauses; returns its file, and the expected marks.
 fn record(rig: &Rig, mime_type: &str, name: &str, count: u64, pauses: u64) -> (String, Vec<Mark>) {
     let mut chance = Rng::new(count);
     let path = rig.path(name);
@@ -181,7 +181,7 @@ fn as_chapters(marks: &[Mark]) -> Vec<Chapter> {
 }
 
 #[test]
-fn marks_over_pauses_are_chapters_to_the_millisecond() {
+fn marks_with_pauses_are_chapters_to_the_millisecond() {
     let (count, pauses) = if long() { (1000, 100) } else { (300, 30) };
     for (number, (mime_type, extension)) in CONTAINERS.into_iter().enumerate() {
         if !is_supported(mime_type) {
@@ -198,7 +198,7 @@ fn marks_over_pauses_are_chapters_to_the_millisecond() {
     }
 }
 
-/// GStreamer's demuxers, those that read chapters, and mkvextract.
+/// GStreamer's demuxers, if they read chapters, and mkvextract.
 #[test]
 fn other_readers_find_the_same_chapters() {
     for (mime_type, name) in [
@@ -234,7 +234,7 @@ fn other_readers_find_the_same_chapters() {
     }
 }
 
-/// The chapters that GStreamer's demuxers read.
+/// The chapters as read by GStreamer's demuxers.
 fn toc(path: &str) -> Vec<Chapter> {
     init();
     let line = format!("filesrc location=\"{path}\" ! decodebin ! fakesink");
@@ -275,7 +275,7 @@ fn toc(path: &str) -> Vec<Chapter> {
 }
 
 #[test]
-fn a_mark_is_where_the_recording_was() {
+fn a_mark_is_at_the_current_recorded_time() {
     let rig = Rig::new();
     let path = rig.path("marks.webm");
     rig.recorder.set_property("location", &path);
@@ -285,7 +285,7 @@ fn a_mark_is_where_the_recording_was() {
     rig.play();
     let mut sound = Sound::new(&rig);
     rig.recorder.start().unwrap();
-    // Nothing is known of the track yet.
+    // The track's caps are not known yet.
     mark(&rig.recorder, Some("undecided")).unwrap();
     sound.advance(100);
     rig.wait_event(Kind::Start, 1);
@@ -319,9 +319,9 @@ fn a_mark_is_where_the_recording_was() {
     rig.assert_quiet_bus();
 }
 
-/// `on-mark` comes in its place among the events, after `on-start`, as signal and as message alike.
+/// `on-mark` is emitted in order with the other events, after `on-start`, both as signal and as message.
 #[test]
-fn marks_are_told_after_the_start_and_in_their_order() {
+fn marks_are_reported_after_the_start_and_in_order() {
     let rig = Rig::new();
     let order = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     for signal in ["on-start", "on-mark", "on-pause", "on-part", "on-stop"] {
@@ -350,9 +350,9 @@ fn marks_are_told_after_the_start_and_in_their_order() {
     assert_eq!(order, expected);
 }
 
-/// Where the head has no room, all go to the end, if they can; else it is said once.
+/// If the header has no space, all go to the end, if possible; otherwise there is one warning.
 #[test]
-fn more_marks_than_there_is_room_for() {
+fn more_marks_than_there_is_space_for() {
     for (mime_type, name, appended) in [
         ("audio/webm", "a.webm", true),
         ("audio/wav", "a.wav", true),
@@ -381,7 +381,7 @@ fn more_marks_than_there_is_room_for() {
         rig.recorder.stop().unwrap();
         rig.wait_recording(1);
         let marks = made.lock().unwrap().clone();
-        assert_eq!(marks.len(), 100, "{name}: all are told");
+        assert_eq!(marks.len(), 100, "{name}: all are reported");
         let (found, expected) = (chapters(&path), as_chapters(&marks));
         let warnings = rig.bus.all();
         if appended {
@@ -401,7 +401,7 @@ fn more_marks_than_there_is_room_for() {
     }
 }
 
-/// A recording that goes nowhere but into blobs.
+/// A recording to blobs only.
 fn record_blobs(mime_type: &str, timeslice: u32) -> (Rig, Vec<u8>, Vec<Mark>) {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", mime_type);
@@ -436,7 +436,7 @@ fn a_single_blob_has_its_chapters() {
     }
 }
 
-/// What has been handed out does not change: the blobs play, and lack chapters that came later.
+/// Emitted blobs never change: they are playable, without the chapters that were set later.
 #[test]
 fn blobs_of_a_timeslice_play_without_later_chapters() {
     for (mime_type, extension) in CONTAINERS {
@@ -451,7 +451,7 @@ fn blobs_of_a_timeslice_play_without_later_chapters() {
     }
 }
 
-/// A title that nobody designed.
+/// An arbitrary title.
 fn title() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
@@ -461,7 +461,7 @@ fn title() -> impl Strategy<Value = String> {
     ]
 }
 
-/// No more of a title is in the file, or read by FFmpeg from there.
+/// Longer titles are truncated in the file, or by FFmpeg.
 fn longest_title(mime_type: &str) -> usize {
     match mime_type {
         "audio/wav" => 500,
@@ -481,7 +481,7 @@ fn named(chapters: &[Chapter]) -> Vec<Chapter> {
         .collect()
 }
 
-/// In milliseconds, with so much of each title.
+/// In milliseconds, with the start of each title.
 fn cut(chapters: &[Chapter], most: usize) -> Vec<(u64, String)> {
     let chapters = in_ms(chapters).into_iter();
     chapters
@@ -489,7 +489,7 @@ fn cut(chapters: &[Chapter], most: usize) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// The title as files have it.
+/// The title as stored in files.
 fn in_files(title: &str, most: usize) -> String {
     let mut end = title.len().min(most);
     while !title.is_char_boundary(end) {
@@ -501,7 +501,7 @@ fn in_files(title: &str, most: usize) -> String {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(if long() { 60 } else { 6 }))]
 
-    /// Any titles, many of them at the same instant.
+    /// Arbitrary titles, many of them at the same instant.
     #[test]
     fn any_titles_at_any_instants(
         marks in proptest::collection::vec((title(), prop_oneof![Just(0u64), 1u64..30]), 1..25)
@@ -535,7 +535,7 @@ proptest! {
             let found = chapters(&path);
             let most = longest_title(mime_type);
             if mime_type == "audio/mpeg" {
-                // FFmpeg calls what has no title by its identifier.
+                // FFmpeg uses the identifier if there is no title.
                 expected = named(&expected);
             }
             prop_assert_eq!(cut(&found, most), cut(&expected, most), "{}", mime_type);
@@ -543,13 +543,13 @@ proptest! {
     }
 }
 
-/// Tells the process that is to be killed what to record, and where to.
+/// Pass to the process that will be killed what to record, and where to.
 const WHAT: &str = "MEDIARECORDER_MARKS_TYPE";
 const WHERE: &str = "MEDIARECORDER_MARKS_FILE";
 
-/// Records, and names an instant each 100 ms, until it is killed; says which of them has been told.
+/// Records, and sets a mark each 100 ms, until killed; prints the marks that have been reported.
 #[test]
-fn marks_until_it_is_killed() {
+fn marks_until_killed() {
     let (Ok(mime_type), Ok(path)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
         return;
     };
@@ -590,7 +590,7 @@ fn a_killed_recording_has_its_marks() {
         let path = folder.path().join(format!("{round}.{extension}"));
         let path = path.to_str().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "marks_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "marks_until_killed", "--nocapture"])
             .env(WHAT, mime_type)
             .env(WHERE, path)
             .stdout(Stdio::piped())
@@ -620,22 +620,23 @@ fn a_killed_recording_has_its_marks() {
         assert!(due.len() > 2, "{mime_type}: {told:?}");
         let found = chapters(path);
         eprintln!(
-            "{mime_type}: {} of {} told are there",
+            "{mime_type}: {} of {} reported marks are in the file",
             found.len(),
             told.len()
         );
-        // As near as a container that counts milliseconds can say. (WAV counts samples, which round otherwise.)
+        // To within the resolution of a container with millisecond timestamps. (WAV counts samples, which round
+        // differently.)
         let is_there = |((at, title), (due, due_title)): (&Chapter, &Chapter)| {
             at.abs_diff(*due) <= MS / 2 && title == due_title
         };
         assert!(
             found.len() >= due.len() && found.iter().zip(&due).all(is_there),
-            "{mime_type}: {found:?}, due {due:?}"
+            "{mime_type}: {found:?}, expected {due:?}"
         );
     }
 }
 
-/// What the file says of its own date.
+/// The date in the file.
 fn dates(path: &str) -> Vec<String> {
     let (out, _) = media::run(Command::new("ffprobe").args([
         "-v",
@@ -656,8 +657,8 @@ fn dates(path: &str) -> Vec<String> {
     dates.collect()
 }
 
-/// Of the first recorded instant by upstream's clock, however long ago that was, where it stands in the head; as a tag by
-/// the system's.
+/// That of the first recorded instant by upstream's clock, however old, if it is in the header; as a tag by the
+/// system clock.
 #[test]
 fn a_file_has_the_date_of_its_first_instant() {
     for (mime_type, extension) in CONTAINERS {

@@ -1,11 +1,11 @@
-//! What the recorder says of input that it cannot record: which pad, which caps, and what would work.
+//! Messages about input that cannot be recorded: which pad, which caps, and what would work.
 
 mod common;
 
 use common::harness::{BusMessage, DEADLINE, Kind, Rig, make_recorder};
 use gst::prelude::*;
 
-/// A pad of upstream's that is linked whatever comes from it.
+/// An upstream pad that is linked whatever its caps.
 fn upstream(recorder: &gst::Element, template: &str) -> gst::Pad {
     let sink = recorder.request_pad_simple(template).unwrap();
     let source = gst::Pad::builder(gst::PadDirection::Src).build();
@@ -35,7 +35,7 @@ fn assert_has(text: &str, words: &[&str]) {
 }
 
 #[test]
-fn refused_caps_say_what_to_put_in_front() {
+fn refused_caps_suggest_elements_to_insert() {
     for (template, caps, words) in [
         (
             "audio_%u",
@@ -75,7 +75,7 @@ fn refused_caps_say_what_to_put_in_front() {
         let caps: gst::Caps = caps.parse().unwrap();
         let known = caps.structure(0).unwrap().name().to_string();
         source.push_event(gst::event::Caps::new(&caps));
-        // As sticky events are, again with each buffer.
+        // Like sticky events, which are sent again with each buffer.
         let segment = gst::FormattedSegment::<gst::ClockTime>::new();
         source.push_event(gst::event::Segment::new(&segment));
         for _ in 0..3 {
@@ -91,7 +91,7 @@ fn refused_caps_say_what_to_put_in_front() {
 }
 
 #[test]
-fn a_question_about_caps_is_answered_quietly() {
+fn a_caps_query_posts_nothing() {
     let rig = Rig::new();
     let source = upstream(&rig.recorder, "audio_%u");
     rig.set_state(gst::State::Playing);
@@ -101,7 +101,7 @@ fn a_question_about_caps_is_answered_quietly() {
 }
 
 #[test]
-fn a_decoder_that_is_missing_is_asked_for() {
+fn a_missing_decoder_is_requested() {
     let recorder = make_recorder();
     let bus = gst::Bus::new();
     recorder.set_bus(Some(&bus));
@@ -124,7 +124,7 @@ fn a_decoder_that_is_missing_is_asked_for() {
     recorder.set_state(gst::State::Null).unwrap();
 }
 
-/// Records buffers of these bytes and gives the error.
+/// Records buffers with these bytes and returns the error.
 fn error_of(mime: &str, template: &str, caps: &str, bytes: &'static [u8]) -> String {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", mime);
@@ -151,8 +151,8 @@ fn error_of(mime: &str, template: &str, caps: &str, bytes: &'static [u8]) -> Str
 }
 
 #[test]
-fn what_fails_in_the_pipeline_says_which_track_which_caps_and_what_would_work() {
-    /// No media, but the first frames of video are key frames by their heads.
+fn pipeline_failures_name_track_and_caps_and_suggest_a_fix() {
+    /// Not media, except that the first video frames have keyframe headers.
     const ANY: &[u8] = &[0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0];
     const VP8: &[u8] = &[0x10, 0, 0, 0x9d, 0x01, 0x2a, 8, 0, 8, 0];
     const VP9: &[u8] = &[0x82, 0x49, 0x83, 0x42, 0, 0, 0, 0];

@@ -1,4 +1,4 @@
-//! A bare MP3 file says where its sound begins and ends, and what it is called.
+//! A bare MP3 file states its encoder delay, padding and title.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 const SECOND: u64 = 1_000_000_000;
 
 #[test]
-fn players_find_begin_and_end_of_the_sound_to_the_sample() {
+fn players_find_start_and_end_of_the_audio_to_the_sample() {
     if !common::harness::make_recorder().supports("audio/mpeg") {
         println!("audio/mpeg: not installed, not tested");
         return;

@@ -1,4 +1,4 @@
-//! `mute` is silence and black from the instant it was set, and the media again from where it was taken back.
+//! `mute` records silence and black from the instant it is set until the instant it is cleared.
 
 mod common;
 mod inputs;
@@ -10,8 +10,8 @@ use inputs::*;
 /// Time between source and recorder.
 const LATENCY: u64 = 120 * MILLI;
 
-/// A live take under a test clock: what is captured at a time comes `LATENCY` later, and `calls` happen at
-/// their instants.
+/// A live recording under a test clock: media arrives `LATENCY` after its capture, and `calls` are made at their
+/// instants.
 fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn())]) {
     take.app
         .recorder
@@ -42,14 +42,13 @@ fn under_test_clock(take: &Take, end: u64, video: bool, calls: &[(u64, &dyn Fn()
     take.wrap();
 }
 
-/// 48 samples in a millisecond, from `from` on until `to`, all in ms of recorded time; `shift` ms later in
-/// the source.
+/// 48 samples per millisecond, from `from` until `to`, all in ms of recorded time; `shift` ms later in the source.
 fn run(from: u64, to: u64, shift: u64) -> (u64, u64, u64) {
     (from * 48, (from + shift) * 48, (to - from) * 48)
 }
 
 #[test]
-fn sound_is_silent_to_the_sample() {
+fn audio_is_muted_to_the_sample() {
     let take = Take::new(WAV);
     let act = |action: &'static str| {
         let recorder = take.app.recorder.clone();
@@ -100,7 +99,7 @@ fn sound_is_silent_to_the_sample() {
     let tracks: gst::Array = stats.get("tracks").unwrap();
     let track: gst::Structure = tracks[0].get().unwrap();
     let filled: u64 = track.get("filled").unwrap();
-    assert_eq!(filled, 0, "what is muted is not missing");
+    assert_eq!(filled, 0, "muted media is not counted as missing");
 }
 
 #[test]
@@ -143,7 +142,7 @@ fn a_mute_anywhere_is_within_half_a_sample() {
 }
 
 #[test]
-fn a_control_binding_mutes_from_buffer_to_buffer() {
+fn a_control_binding_mutes_per_buffer() {
     use gst_controller::prelude::*;
     let take = Take::new(WAV);
     let act = |action: &'static str| {
@@ -184,11 +183,11 @@ fn a_control_binding_mutes_from_buffer_to_buffer() {
 }
 
 #[test]
-fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
+fn a_track_that_starts_muted_is_recorded_once_unmuted() {
     let take = Take::new(WAV);
     let recorder = take.app.recorder.clone();
     let start = || {
-        // As an application or a gst-launch line names it.
+        // As named by an application or a gst-launch line.
         recorder
             .dynamic_cast_ref::<gst::ChildProxy>()
             .unwrap()
@@ -216,7 +215,7 @@ fn a_track_that_starts_muted_is_heard_from_the_unmute_on() {
 }
 
 #[test]
-fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
+fn video_is_black_from_the_instant_on_and_audio_continues() {
     let take = Take::new(BOTH);
     let recorder = take.app.recorder.clone();
     let start = || common::app::act(&recorder, "start");
@@ -250,7 +249,7 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
         .iter()
         .position(|(_, source)| source.is_none())
         .unwrap();
-    // The picture of 320 is on show until the call, that of 680 from the other on.
+    // The frame of 320 is visible until the call, that of 680 from the other call on.
     assert_eq!(
         seen[at - 1..at + 3],
         [
@@ -274,9 +273,9 @@ fn pictures_are_black_from_the_instant_on_and_sound_beside_them_goes_on() {
     }
 }
 
-/// Whichever of the calls is last, of those that come at once from several threads.
+/// The last one of simultaneous calls from several threads applies.
 #[test]
-fn mute_from_other_threads_is_what_is_recorded() {
+fn mute_may_be_set_from_other_threads() {
     for round in 0..30 {
         let take = Take::new(WAV);
         take.app

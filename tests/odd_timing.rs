@@ -1,4 +1,5 @@
-//! Time as it comes in the field: segments, flushes, jumps, no stamps at all, sizes and rates of every kind.
+//! Timing as found in the field: segments, flushes, jumps, missing timestamps, buffer sizes and rates of every
+//! kind.
 
 mod common;
 mod inputs;
@@ -23,7 +24,7 @@ fn segment(start: u64, base: u64, rate: f64) -> gst::FormattedSegment<gst::Clock
     segment
 }
 
-/// The sound and the picture of `from` until `to` (multiples of 40 ms), stamped `later`, side by side.
+/// The audio and the video of `from` until `to` (multiples of 40 ms), with timestamps `later`, interleaved.
 fn both(sound: &Source, pictures: &Source, from: u64, to: u64, later: u64) {
     for n in from / (10 * MILLI)..to / (10 * MILLI) {
         sound.push(stamped(
@@ -53,7 +54,7 @@ fn end(take: &Take, sound: &Source, pictures: &Source) {
     take.decodes_without_errors();
 }
 
-/// The pictures that are seen from each second of recorded time on, at 25 a second, begin at these times.
+/// The frames visible from each second of recorded time on, at 25 per second, start at these times.
 #[track_caller]
 fn assert_seconds(take: &Take, sources: &[u64]) {
     let seen = take.seen();
@@ -74,7 +75,7 @@ fn a_segment_that_does_not_start_at_zero() {
         source.segment(&segment(10 * SECOND + 5 * MILLI, 0, 1.0));
     }
     take.roll();
-    // The first buffer reaches into the segment with its second half.
+    // The second half of the first buffer is inside the segment.
     both(&sound, &pictures, 0, SECOND, 10 * SECOND);
     end(&take, &sound, &pictures);
     let (runs, length) = runs(&take.heard(0));
@@ -84,7 +85,7 @@ fn a_segment_that_does_not_start_at_zero() {
 }
 
 #[test]
-fn segments_that_follow_each_other() {
+fn contiguous_segments() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -102,7 +103,7 @@ fn segments_that_follow_each_other() {
 }
 
 #[test]
-fn segments_that_begin_at_zero_again_go_on_from_where_it_was() {
+fn segments_that_restart_at_zero_continue() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -123,7 +124,7 @@ fn segments_that_begin_at_zero_again_go_on_from_where_it_was() {
 }
 
 #[test]
-fn the_same_segment_said_again_changes_nothing() {
+fn the_same_segment_again_changes_nothing() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -137,7 +138,7 @@ fn the_same_segment_said_again_changes_nothing() {
 }
 
 #[test]
-fn a_flush_goes_on_from_where_it_was() {
+fn recording_continues_after_a_flush() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -163,13 +164,13 @@ fn a_flush_goes_on_from_where_it_was() {
 }
 
 #[test]
-fn a_seek_in_a_file_goes_on_from_where_it_was() {
+fn recording_continues_after_a_seek_in_a_file() {
     let take = Take::new(WAV);
     let source = take.app.source(
         "audiotestsrc num-buffers=100 samplesperbuffer=480 ! \
          audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved",
     );
-    // Counted by stream time: what is where in the file.
+    // Numbered by stream time: the position in the file.
     source.add_probe(gst::PadProbeType::BUFFER, |_, probe| {
         let buffer = probe.buffer_mut().unwrap().make_mut();
         let first = (buffer.pts().unwrap().nseconds() * 48 + MILLI / 2) / MILLI;
@@ -189,12 +190,12 @@ fn a_seek_in_a_file_goes_on_from_where_it_was() {
             && held.load(std::sync::atomic::Ordering::SeqCst)
         {
             late.store(true, std::sync::atomic::Ordering::SeqCst);
-            // Until the flush the source waits here; this buffer is flushed.
+            // The source waits here until the flush; this buffer is flushed.
             holds_within(DEADLINE, || !held.load(std::sync::atomic::Ordering::SeqCst));
         }
         gst::PadProbeReturn::Ok
     });
-    // Before anything flows: this source waits for nobody.
+    // Before any data flows: this source does not wait.
     take.app.set_state(gst::State::Paused);
     take.app.act("start");
     take.app.set_state(gst::State::Playing);
@@ -246,13 +247,13 @@ fn double_speed_takes_half_the_time() {
 }
 
 #[test]
-fn a_jump_forward_is_a_hole_and_a_jump_back_is_not_recorded_twice() {
+fn a_jump_forward_is_a_gap_and_a_jump_back_is_not_recorded_twice() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
     both(&sound, &pictures, 0, SECOND, 0);
     both(&sound, &pictures, 2 * SECOND, 3 * SECOND, 0);
-    // Again from one second on, which is believed after a second: what has been recorded stays.
+    // Restarts at one second, which is accepted after a second: what has been recorded remains.
     both(&sound, &pictures, SECOND, 6 * SECOND, 0);
     end(&take, &sound, &pictures);
     let (runs, length) = runs(&take.heard(0));
@@ -267,7 +268,7 @@ fn a_jump_forward_is_a_hole_and_a_jump_back_is_not_recorded_twice() {
 }
 
 #[test]
-fn without_stamps_buffers_follow_each_other() {
+fn buffers_without_timestamps_are_contiguous() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -283,7 +284,7 @@ fn without_stamps_buffers_follow_each_other() {
 }
 
 #[test]
-fn live_without_stamps_is_placed_as_it_comes() {
+fn live_buffers_without_timestamps_are_placed_by_arrival() {
     let take = Take::new(BOTH);
     take.app
         .recorder
@@ -292,7 +293,7 @@ fn live_without_stamps_is_placed_as_it_comes() {
     take.app.pipeline.use_clock(Some(&clock));
     let sound = take.sound(&stereo(48_000), Some(0));
     let pictures = take.pictures(&small(), Some(0));
-    // It runs for long before anything comes.
+    // It runs for a long time before data arrives.
     take.app.set_state(gst::State::Playing);
     clock.set_time(gst::ClockTime::from_seconds(100));
     take.app.act("start");
@@ -369,7 +370,7 @@ fn buffer_lists() {
 }
 
 #[test]
-fn one_picture_in_ten_seconds() {
+fn one_frame_in_ten_seconds() {
     let take = Take::new(BOTH);
     let (sound, pictures) = pair(&take);
     take.roll();
@@ -397,12 +398,12 @@ fn one_picture_in_ten_seconds() {
 }
 
 #[test]
-fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
+fn a_rarely_changing_screen_is_recorded_from_start_to_end() {
     let take = Take::new(PICTURES);
     take.app.recorder.set_property("timeslice", 500u32);
     let screen = take.pictures(&small(), Some(0));
     take.app.set_state(gst::State::Playing);
-    // Long before the start, and then nothing.
+    // Long before the start, and then no more.
     screen.push(shot(&small(), 0));
     take.app.wait_running_time(600 * MILLI);
     take.app.act("start");
@@ -439,7 +440,7 @@ fn a_screen_that_hardly_changes_is_there_at_once_and_to_the_end() {
 }
 
 #[test]
-fn a_thousand_pictures_in_a_second() {
+fn a_thousand_frames_per_second() {
     let info = VideoInfo::builder(VideoFormat::I420, 64, 64)
         .fps(gst::Fraction::new(1000, 1))
         .build();
@@ -462,7 +463,7 @@ fn a_thousand_pictures_in_a_second() {
 }
 
 #[test]
-fn interlaced_pictures() {
+fn interlaced_video() {
     for mime in [
         PICTURES,
         "video/x-matroska;codecs=avc1",
@@ -488,7 +489,7 @@ fn interlaced_pictures() {
 }
 
 #[test]
-fn every_rate_of_sound_is_whole() {
+fn every_sample_rate_is_recorded_completely() {
     for rate in [
         8_000u32, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000, 192_000,
     ] {
@@ -529,7 +530,7 @@ fn every_rate_of_sound_is_whole() {
     }
 }
 
-/// Records a line of `gst-launch` until it ends.
+/// Records a `gst-launch` line until EOS.
 fn line(mime: &str, description: &str, template: &str) -> Take {
     let take = Take::new(mime);
     let source = take.app.source(description);
@@ -576,7 +577,7 @@ fn one_to_eight_channels() {
     }
 }
 
-/// The formats that an element's source pad names.
+/// The formats in an element's source pad template.
 fn formats_of(element: &str) -> Vec<String> {
     common::app::init();
     let element = gst::ElementFactory::make(element).build().unwrap();
@@ -596,7 +597,7 @@ fn formats_of(element: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_format_of_sound() {
+fn every_audio_format() {
     let formats = formats_of("audiotestsrc");
     assert!(formats.len() > 10, "{formats:?}");
     for format in formats {
@@ -624,7 +625,7 @@ fn every_format_of_sound() {
 }
 
 #[test]
-fn every_format_of_pictures() {
+fn every_video_format() {
     let formats = formats_of("videotestsrc");
     assert!(formats.len() > 50, "{formats:?}");
     for format in formats {
@@ -646,7 +647,7 @@ fn every_format_of_pictures() {
     }
 }
 
-/// A sound card whose clock is 100 ppm slow or fast against the pipeline's, for an hour.
+/// A sound card whose clock is 100 ppm slow or fast relative to the pipeline's, for an hour.
 fn an_hour_of_drift(second: u64) {
     const RATE: u64 = 8_000;
     let take = Take::new(BOTH);
@@ -678,10 +679,10 @@ fn an_hour_of_drift(second: u64) {
         ] {
             let at = recorded as f64 / RATE as f64;
             let due = index as f64 / RATE as f64 * second as f64 / 1e9;
-            // The rule is 40 ms for a second.
+            // The tolerance is 40 ms for a second.
             assert!(
                 (at - due).abs() < 0.042,
-                "sample {index} at {at}, due at {due}"
+                "sample {index} at {at}, expected at {due}"
             );
         }
     }
@@ -691,7 +692,7 @@ fn an_hour_of_drift(second: u64) {
     let due = 3600.0 * second as f64 / 1e9;
     assert!(
         (last - due).abs() < 0.042,
-        "sound ends at {last}, not {due}"
+        "audio ends at {last}, expected {due}"
     );
     assert!((take.length() - due).abs() < 0.042, "{}", take.length());
     for (recorded, source) in take.seen() {
@@ -710,7 +711,7 @@ fn an_hour_of_a_fast_sound_card() {
 }
 
 #[test]
-fn a_new_base_time_goes_on_from_where_it_was() {
+fn recording_continues_with_a_new_base_time() {
     let take = Take::new(BOTH);
     take.app
         .recorder
@@ -728,7 +729,7 @@ fn a_new_base_time_goes_on_from_where_it_was() {
             20 => {
                 take.app.act("start");
             }
-            // Running time is 0 again, and later it is far ahead.
+            // Running time is 0 again, and far ahead later.
             100 => base = now as i64,
             200 => base = 0,
             _ => (),
@@ -756,17 +757,17 @@ fn a_new_base_time_goes_on_from_where_it_was() {
     }
 }
 
-/// While the past is kept the base time moves in PLAYING, and in PAUSED: a recording that begins before all that has it
-/// without a hole.
+/// With `pre-record-time` the base time changes in PLAYING, and in PAUSED: a recording that starts before all that
+/// has no gap.
 #[test]
-fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
+fn the_past_continues_with_a_new_base_time() {
     let take = Take::new(BOTH);
     let recorder = &take.app.recorder;
     recorder.set_property("max-queue-time", 3600 * SECOND);
     recorder.set_property("pre-record-time", 1500 * MILLI);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));
-    // Whoever sets the base time himself.
+    // For applications that set the base time themselves.
     take.app.pipeline.set_start_time(gst::ClockTime::NONE);
     take.app.pipeline.set_base_time(gst::ClockTime::ZERO);
     let sound = take.sound(&stereo(48_000), Some(0));
@@ -776,7 +777,7 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
     for n in 0..300u64 {
         let now = n * 10 * MILLI;
         clock.set_time(gst::ClockTime::from_nseconds(now));
-        // Running time is 0 again, is later far ahead, and 0 again.
+        // Running time is 0 again, far ahead later, and 0 again.
         let moved = match n {
             100 | 200 => Some(now),
             150 => Some(0),
@@ -806,7 +807,7 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
     take.app.act("stop");
     take.wrap();
     let kept = take.app.kept();
-    // The key frame at or before 1 s.
+    // The keyframe at or before 1 s.
     let begin = kept.intervals[0].0 / MILLI;
     assert_eq!((begin, kept.intervals.len()), (520, 1), "{kept:?}");
     let samples = (3000 - begin) * 48;
@@ -820,7 +821,7 @@ fn the_past_goes_on_from_where_it_was_with_a_new_base_time() {
 }
 
 #[test]
-fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
+fn recording_continues_after_the_pipeline_was_paused() {
     let take = Take::new(WAV);
     let source = take.app.source(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
@@ -852,7 +853,7 @@ fn a_pipeline_that_is_paused_for_a_while_goes_on_from_where_it_was() {
         if let samples::Content::Source(first) = span.content {
             let exact = clock.time_of(first) - kept.intervals[0].0 as f64;
             let off = span.recorded.start as f64 / 48e-6 - exact;
-            // A source may begin anew a little before where it was: that is jitter.
+            // A source may restart slightly before its last position: that is jitter.
             assert!(off.abs() < 40e6, "{span:?} is {off} ns off");
         }
     }

@@ -1,5 +1,5 @@
-//! An MP4 is fragmented while it is recorded and an ordinary one afterwards, wherever it goes; and whatever stops that
-//! change in its middle, it plays.
+//! An MP4 is fragmented while it is recorded and an ordinary one afterwards, whatever the output; and if that
+//! conversion is interrupted at any point, it is playable.
 
 mod common;
 
@@ -17,7 +17,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Plays a gst-launch line, in which `rec` is the recorder, to its end; what it warned of.
+/// Plays a gst-launch line, in which `rec` is the recorder, to EOS; returns its warnings.
 fn play(line: &str, location: &Path) -> Vec<String> {
     init();
     let pipeline = gst::parse::launch(line).unwrap_or_else(|e| panic!("{line}: {e}"));
@@ -60,7 +60,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, folder_path.join("recording.mp4"))
 }
 
-/// Judges that a file is an ordinary one that plays as its fragments did, everywhere.
+/// Verifies that a file is an ordinary one that plays like its fragments did, everywhere.
 fn assert_ordinary(path: &Path) {
     let fragmented = ordinary::fragmented_beside(path).unwrap();
     for path in [path, &fragmented] {
@@ -70,7 +70,7 @@ fn assert_ordinary(path: &Path) {
     ordinary::plays_alike_in_gstreamer(path, &fragmented).unwrap();
 }
 
-/// How long each stream is, in seconds, as ffprobe has it.
+/// Duration of each stream in seconds, from ffprobe.
 fn lengths(path: &Path) -> Vec<f64> {
     let probe = file::ffprobe(path).unwrap();
     let streams = probe["streams"].as_array().unwrap().iter();
@@ -79,7 +79,7 @@ fn lengths(path: &Path) -> Vec<f64> {
 }
 
 #[test]
-fn many_tracks_of_many_rates_begin_and_end_together() {
+fn many_tracks_of_many_rates_start_and_end_together() {
     if !is_supported("video/mp4;codecs=avc1,mp4a.40.2") {
         return;
     }
@@ -114,7 +114,7 @@ fn many_tracks_of_many_rates_begin_and_end_together() {
     assert!(begins.iter().all(|begin| *begin == 0.0), "{begins:?}");
 }
 
-/// To the end of the last frame, which parsers do not tell.
+/// To the end of the last frame, which parsers do not report.
 #[test]
 fn frames_of_a_variable_rate_last_to_the_end() {
     for codec in ["avc1", "hvc1", "vp9", "av1"] {
@@ -135,9 +135,9 @@ fn frames_of_a_variable_rate_last_to_the_end() {
     }
 }
 
-/// A cut leaves of the last frame less than the track's timescale can say.
+/// A cut leaves less of the last frame than the track's timescale can express.
 #[test]
-fn a_last_frame_of_next_to_nothing_is_shown() {
+fn a_last_frame_of_minimal_duration_is_displayed() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=70 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! mediarecorder name=rec mime-type=video/mp4 max-duration=2000080000 \
@@ -151,9 +151,9 @@ fn a_last_frame_of_next_to_nothing_is_shown() {
     }
 }
 
-/// Of frames that are decoded in another order than they are shown in.
+/// With reordered frames.
 #[test]
-fn copied_frames_that_are_reordered_are_shown_as_they_were() {
+fn copied_reordered_frames_keep_their_order() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=100 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! x264enc key-int-max=30 bframes=3 b-adapt=false speed-preset=ultrafast ! h264parse \
@@ -198,9 +198,10 @@ fn one_blob_is_an_ordinary_file_in_memory_and_in_a_temporary_file() {
     }
 }
 
-/// While blobs of a timeslice stay fragments, what seeks gets an ordinary file, and the same as `location`.
+/// While blobs of a timeslice stay fragments, a seekable sink gets an ordinary file, identical to that of
+/// `location`.
 #[test]
-fn a_file_sink_behind_src_gets_the_same_file() {
+fn a_filesink_on_src_writes_the_same_file() {
     for (timeslice, mime_type) in [(0, "video/mp4"), (300, "video/mp4"), (300, "audio/mp4")] {
         let rig = Rig::new();
         let [file, sunk] = ["file.mp4", "sunk.mp4"].map(|name| rig.path(name));
@@ -247,9 +248,9 @@ fn a_file_sink_behind_src_gets_the_same_file() {
     }
 }
 
-/// Where there is no room for what is appended, the file stays as it was.
+/// If there is no space for what is appended, the file stays as it was.
 #[test]
-fn without_room_for_its_end_the_file_stays_fragmented() {
+fn without_space_for_its_end_the_file_stays_fragmented() {
     let mime_type = "audio/mp4;codecs=mp4a.40.2";
     if !is_supported(mime_type) {
         return;
@@ -281,9 +282,9 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
     file::decodes_without_errors(&path).unwrap();
 }
 
-/// A disk that fills meanwhile: what it has is whole fragments.
+/// A disk that fills up meanwhile: it has complete fragments.
 #[test]
-fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
+fn on_a_full_disk_the_file_ends_with_a_complete_fragment() {
     let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
@@ -310,7 +311,7 @@ fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
 
 /// An encoder that hangs: what has been written of the others becomes an ordinary file as well.
 #[test]
-fn what_has_not_drained_is_an_ordinary_file_too() {
+fn an_incomplete_drain_makes_an_ordinary_file_too() {
     if !is_supported("video/mp4") {
         return;
     }
@@ -351,7 +352,7 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
     assert!(media::frames(&path) > 25);
 }
 
-/// Tells the process whose writes are logged where to record to.
+/// Pass to the process whose writes are logged where to record to.
 const WHERE: &str = "MEDIARECORDER_LOGGED_FILE";
 /// Its `sync-interval`, in nanoseconds.
 const SYNC: &str = "MEDIARECORDER_LOGGED_SYNC";
@@ -369,7 +370,7 @@ fn records_for_the_log() {
     play(&line.replace("name=rec", &settings), Path::new(&path));
 }
 
-/// How many packets of each stream ffprobe finds.
+/// The number of packets of each stream, from ffprobe.
 fn packets(path: &Path) -> [usize; 2] {
     let (out, _) = media::run(
         Command::new("ffprobe")
@@ -385,7 +386,7 @@ fn packets(path: &Path) -> [usize; 2] {
     })
 }
 
-/// How many samples of each track are in fragments that are there as a whole.
+/// The number of samples of each track in complete fragments.
 fn samples_in(bytes: &[u8]) -> [usize; 2] {
     let mut counts = [0; 2];
     let boxes = ordinary::outermost(bytes);
@@ -404,16 +405,16 @@ fn samples_in(bytes: &[u8]) -> [usize; 2] {
 }
 
 #[test]
-fn whatever_write_is_the_last_the_file_plays() {
+fn the_file_plays_after_any_last_write() {
     judge_each_write(0);
 }
 
 #[test]
-fn whatever_write_is_the_last_of_a_synchronised_file_it_plays() {
+fn a_synchronised_file_plays_after_any_last_write() {
     judge_each_write(300_000_000);
 }
 
-/// Judges every state that the writes of a recording leave in its file, whole ones and torn ones.
+/// Verifies every state that the writes of a recording leave in its file, complete and torn.
 fn judge_each_write(sync_interval: u64) {
     if std::env::var_os(WHERE).is_some() || !is_supported("video/mp4") {
         return;
@@ -435,8 +436,8 @@ fn judge_each_write(sync_interval: u64) {
     let (_, end) = ordinary::seams(&whole).unwrap();
     for write in &writes {
         let (at, bytes) = write;
-        // Where the kernel may stop: between pages; and, of what is appended at the end and of what is written over
-        // older bytes, anywhere.
+        // Where the kernel may stop: between pages; and anywhere in what is appended at the end or overwrites
+        // older bytes.
         let mut cuts: Vec<_> = (at / 4096 + 1..(at + bytes.len()) / 4096 + 1)
             .map(|page| page * 4096 - at)
             .filter(|cut| *cut < bytes.len())

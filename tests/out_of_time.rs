@@ -1,5 +1,5 @@
-//! Live media whose stamps are wrong, early, late or stand still, and networks that are away: it is recorded where it
-//! belongs, and nothing ends because of it.
+//! Live media whose timestamps are wrong, early, late or constant, and network outages: it is recorded at its
+//! time, and nothing ends because of it.
 
 mod coded;
 mod common;
@@ -15,14 +15,14 @@ const VP8: &str = "vp8enc deadline=1 cpu-used=8 keyframe-max-dist=15";
 const H264: &str = "x264enc tune=zerolatency speed-preset=ultrafast key-int-max=15 ! h264parse ! \
                     video/x-h264,stream-format=avc,alignment=au";
 
-/// A buffer that comes at a running time.
+/// A buffer that arrives at a running time.
 struct Coming<'a> {
     at: u64,
     to: &'a Source,
     buffer: gst::Buffer,
 }
 
-/// Hands over each buffer when the pipeline's clock says so.
+/// Pushes each buffer when the pipeline's clock reaches its time.
 fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
     coming.sort_by_key(|coming| coming.at);
     for Coming { at, to, buffer } in coming {
@@ -31,7 +31,7 @@ fn play(take: &Take, mut coming: Vec<Coming<'_>>) {
     }
 }
 
-/// Records from the first buffer on, what `coming` says, and stops.
+/// Records the buffers in `coming` from the first one on, and stops.
 fn record(take: &Take, coming: Vec<Coming<'_>>) {
     play(take, coming);
     take.app.act("stop");
@@ -76,8 +76,8 @@ fn packets(path: &Path, stream: &str) -> Vec<Packet> {
     coded::packets(path, stream)
 }
 
-/// Three seconds of pictures and sound of 25 and 100 buffers a second; the first stamp of each that is at 1.5 s is
-/// off by `off`.
+/// Three seconds of video and audio, 25 and 100 buffers per second; the first timestamp of each at 1.5 s is off by
+/// `off`.
 fn raw_with_a_wrong_stamp(off: i64) {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
@@ -112,7 +112,7 @@ fn raw_with_a_wrong_stamp(off: i64) {
     record(&take, coming);
     assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
     let seen = take.seen();
-    assert!(seen.len() >= 73, "{off}: {} of 75 pictures", seen.len());
+    assert!(seen.len() >= 73, "{off}: {} of 75 frames", seen.len());
     assert!(
         seen.iter()
             .all(|(recorded, source)| Some(*recorded) == *source),
@@ -126,22 +126,22 @@ fn raw_with_a_wrong_stamp(off: i64) {
 }
 
 #[test]
-fn one_raw_buffer_with_a_stamp_five_seconds_ahead_costs_no_other() {
+fn one_raw_buffer_five_seconds_ahead_affects_no_other() {
     raw_with_a_wrong_stamp(5 * SECOND as i64);
 }
 
 #[test]
-fn one_raw_buffer_with_a_stamp_an_hour_ahead_costs_no_other() {
+fn one_raw_buffer_an_hour_ahead_affects_no_other() {
     raw_with_a_wrong_stamp(3_600 * SECOND as i64);
 }
 
 #[test]
-fn one_raw_buffer_with_a_stamp_far_behind_costs_no_other() {
+fn one_raw_buffer_far_behind_affects_no_other() {
     raw_with_a_wrong_stamp(-5 * SECOND as i64);
 }
 
 #[test]
-fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
+fn one_encoded_buffer_with_a_wrong_timestamp_loses_nothing() {
     for (encoder, name) in [(VP8, "v"), (H264, "v"), ("opusenc", "a")] {
         let coded = match name {
             "v" => coded::video(encoder, 90),
@@ -181,9 +181,9 @@ fn one_encoded_buffer_with_a_wrong_stamp_costs_nothing() {
     }
 }
 
-/// As appsrc is not live, and the stamps of files are no better.
+/// appsrc is not live by default, and timestamps of files are no better.
 #[test]
-fn one_wrong_stamp_of_a_file_costs_no_other() {
+fn one_wrong_timestamp_of_a_file_affects_no_other() {
     for off in [5 * SECOND, 3_600 * SECOND, 100 * 3_600 * SECOND] {
         let take = Take::new(BOTH);
         let pictures = take.pictures(&small(), None);
@@ -212,8 +212,8 @@ fn one_wrong_stamp_of_a_file_costs_no_other() {
     }
 }
 
-/// Pictures and sound, encoded, of which those from two seconds on come after five seconds, with stamps as `stamp`
-/// says.
+/// Encoded video and audio, of which everything from two seconds on arrives after five seconds, with timestamps
+/// given by `stamp`.
 fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
     let (video, audio) = (coded::video(VP8, 120), coded::audio("opusenc", 40));
     let take = Take::new("video/webm");
@@ -254,13 +254,13 @@ fn network_away(stamp: impl Fn(u64) -> u64) -> (Take, usize, usize) {
 }
 
 #[test]
-fn a_network_that_is_away_for_seconds_ends_nothing() {
+fn a_network_outage_of_seconds_ends_nothing() {
     let (take, _, _) = network_away(|time| time + if time >= 2 * SECOND { 5 * SECOND } else { 0 });
     assert!(take.app.warnings().is_empty(), "{:?}", take.app.warnings());
 }
 
 #[test]
-fn stamps_that_stood_still_while_the_network_was_away_are_shifted_with_a_warning() {
+fn timestamps_that_paused_during_an_outage_are_shifted_with_a_warning() {
     let (take, _, _) = network_away(|time| time);
     let warnings = take.app.warnings();
     assert_eq!(warnings.len(), 2, "{warnings:?}");
@@ -271,7 +271,7 @@ fn stamps_that_stood_still_while_the_network_was_away_are_shifted_with_a_warning
 }
 
 #[test]
-fn stamps_that_step_back_for_good_are_shifted_with_a_warning() {
+fn timestamps_that_step_back_permanently_are_shifted_with_a_warning() {
     let (take, _, _) = network_away(|time| {
         if time >= 2 * SECOND {
             time - 2 * SECOND
@@ -282,7 +282,7 @@ fn stamps_that_step_back_for_good_are_shifted_with_a_warning() {
     assert_eq!(take.app.warnings().len(), 2);
 }
 
-/// Raw media of a source that counts from where it should not.
+/// Raw media of a source with a wrong time base.
 fn raw_from(stamps: u64, comes: u64) -> Take {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
@@ -329,7 +329,7 @@ fn raw_from(stamps: u64, comes: u64) -> Take {
 }
 
 #[test]
-fn stamps_from_zero_after_a_late_beginning_are_shifted() {
+fn timestamps_from_zero_after_a_late_start_are_shifted() {
     let take = raw_from(0, 3 * SECOND);
     let stats: gst::Structure = take.app.recorder.property("stats");
     let tracks = stats.get::<gst::Array>("tracks").unwrap();
@@ -347,13 +347,13 @@ fn stamps_from_zero_after_a_late_beginning_are_shifted() {
 }
 
 #[test]
-fn stamps_ten_seconds_ahead_of_the_clock_are_shifted() {
+fn timestamps_ten_seconds_ahead_of_the_clock_are_shifted() {
     raw_from(10 * SECOND, 500 * MILLI);
 }
 
-/// H.264 of which two frames now and then have one stamp, decode times too or none.
+/// H.264 in which two frames occasionally have the same timestamp, with or without decode times.
 #[test]
-fn h264_frames_with_one_stamp_are_all_there() {
+fn h264_frames_with_equal_timestamps_are_all_kept() {
     let coded = coded::video(H264, 50);
     for (container, with_dts) in [
         ("mp4", true),
@@ -388,7 +388,7 @@ fn h264_frames_with_one_stamp_are_all_there() {
     }
 }
 
-/// Pictures and sound at their time, with `max-queue-time` as told.
+/// Video and audio at their time, with the given `max-queue-time`.
 fn without_a_limit(max_queue_time: u64) {
     let take = Take::new(BOTH);
     take.app
@@ -433,12 +433,12 @@ fn a_max_queue_time_of_0_sets_no_limit() {
 }
 
 #[test]
-fn the_greatest_max_queue_time_sets_no_limit() {
+fn the_largest_max_queue_time_sets_no_limit() {
     without_a_limit(u64::MAX);
 }
 
 #[test]
-fn a_stop_timeout_of_0_calls_no_disk_stuck() {
+fn a_stop_timeout_of_0_reports_no_disk_as_stuck() {
     let take = Take::new(WAV);
     take.app.recorder.set_property("stop-timeout", 0u64);
     let sound = take.sound(&stereo(48_000), None);
@@ -466,9 +466,9 @@ fn a_stop_timeout_of_0_calls_no_disk_stuck() {
     assert!(!take.heard(0).is_empty());
 }
 
-/// As demuxers send them for a track that begins late.
+/// As sent by demuxers for a track that starts late.
 #[test]
-fn gaps_before_the_first_sound_leave_it_where_it_belongs() {
+fn gaps_before_the_first_audio_do_not_move_it() {
     let take = Take::new(BOTH);
     let pictures = take.pictures(&small(), None);
     let sound = take.sound(&stereo(48_000), None);
@@ -494,7 +494,7 @@ fn gaps_before_the_first_sound_leave_it_where_it_belongs() {
 }
 
 #[test]
-fn one_gap_before_the_only_sound_leaves_it_where_it_belongs() {
+fn one_gap_before_the_only_audio_does_not_move_it() {
     for mime in [WAV, "audio/x-matroska;codecs=pcm"] {
         let take = Take::new(mime);
         let sound = take.sound(&stereo(48_000), None);
@@ -515,7 +515,7 @@ fn one_gap_before_the_only_sound_leaves_it_where_it_belongs() {
 }
 
 #[test]
-fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
+fn one_gap_before_encoded_audio_does_not_move_it() {
     for mime in [
         "audio/webm",
         "audio/ogg",
@@ -543,7 +543,7 @@ fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
             let first = first.unwrap() / 2;
             assert!(
                 first.abs_diff(25 * 48_000) < 2_400,
-                "{mime}: sound begins at {first}"
+                "{mime}: audio starts at {first}"
             );
             assert!((take.length() - 26.0).abs() < 0.05, "{}", take.length());
         }
@@ -551,7 +551,7 @@ fn one_gap_before_sound_that_is_encoded_leaves_it_where_it_belongs() {
 }
 
 #[test]
-fn gaps_before_the_first_encoded_sound_leave_it_where_it_belongs() {
+fn gaps_before_the_first_encoded_audio_do_not_move_it() {
     let coded = coded::audio("opusenc", 10);
     let take = Take::new("audio/webm");
     let source = Source::new(&take.app.pad("audio_%u"), &coded.caps, None);
@@ -568,9 +568,9 @@ fn gaps_before_the_first_encoded_sound_leave_it_where_it_belongs() {
     assert!((first - 25e9).abs() < 30e6, "{first}");
 }
 
-/// Beside pictures that come live, as a camera's.
+/// With live video, like that of a camera.
 #[test]
-fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
+fn gaps_before_the_first_audio_of_a_live_track_do_not_move_it() {
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
     let sound = live(&take, "audio_%u", &stereo(48_000).to_caps().unwrap());
@@ -602,9 +602,9 @@ fn gaps_before_the_first_sound_of_a_live_track_leave_it_where_it_belongs() {
     assert_eq!(runs, [(3 * 48_000, 3 * 48_000, 96_000)]);
 }
 
-/// Late by 1.5 s for good, which is less than is waited for: all of it is there, and at its time.
+/// Always 1.5 s late, which is less than the recorder waits: all of it is kept, at its time.
 #[test]
-fn raw_media_that_is_always_late_is_not_made_up() {
+fn raw_media_that_is_always_late_is_not_replaced() {
     const LATE: u64 = 1_500 * MILLI;
     let take = Take::new(BOTH);
     let pictures = live(&take, "video_%u", &small().to_caps().unwrap());
@@ -639,7 +639,7 @@ fn raw_media_that_is_always_late_is_not_made_up() {
     );
 }
 
-/// As an rtspsrc or a webrtcbin, whose pads come when the peer does: `start` was long before.
+/// Like rtspsrc or webrtcbin, whose pads are added when the peer connects, long after `start`.
 #[test]
 fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
     let take = Take::new(WAV);
@@ -673,7 +673,7 @@ fn a_live_source_that_is_linked_after_start_is_cut_at_start() {
     );
 }
 
-/// Anonymous memory of this process in bytes, at its most since the counter was reset.
+/// Peak anonymous memory of this process in bytes, since the counter was reset.
 fn most_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM"));
@@ -683,7 +683,7 @@ fn most_memory() -> u64 {
 
 /// A live source that pushes as fast as it can, and one that is ten seconds ahead: three gigabytes each.
 #[test]
-fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
+fn live_media_ahead_of_the_clock_does_not_exhaust_memory() {
     let info = size(1920, 1080);
     for ahead in [0, 10 * SECOND] {
         let take = Take::new(PICTURES);
@@ -707,9 +707,9 @@ fn live_media_ahead_of_the_clock_does_not_fill_the_memory() {
     }
 }
 
-/// Pads that were there when running time was set back, and one that came later, go by the same time.
+/// Pads that existed when running time was reset, and one that was added later, use the same time.
 #[test]
-fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
+fn a_pad_requested_after_a_flush_is_in_sync_with_the_others() {
     let take = Take::new(BOTH);
     let pictures = take.pictures(&small(), None);
     take.app.set_state(gst::State::Playing);
@@ -730,7 +730,7 @@ fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
     for n in 100..300 {
         sound.push(stamped(tick(n), Some(n * 10 * MILLI), None));
     }
-    // Both are flushed now: the newer pad is no flush behind.
+    // Both are flushed now: the newer pad is not one flush behind.
     for source in [&pictures, &sound] {
         source.event(gst::event::FlushStart::new());
         source.event(gst::event::FlushStop::new(true));
@@ -763,10 +763,10 @@ fn a_pad_that_is_requested_behind_a_flush_is_in_step_with_the_others() {
     }
 }
 
-/// A camera's pictures, of which there are few, while a start waits for another camera's key frame, and when they are
-/// stamped ahead of the clock.
+/// Frames of a camera with a small pool, while a start waits for another camera's keyframe, and with timestamps
+/// ahead of the clock.
 #[test]
-fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
+fn a_small_capture_pool_is_not_exhausted_while_frames_wait() {
     for (ahead, key_comes) in [(0, 50), (SECOND, 0)] {
         let take = Take::new("video/x-matroska;codecs=vp8");
         let raw = take.pictures(&small(), Some(0));
@@ -790,13 +790,13 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
             take.app.wait_running_time((n + 1) * FRAME);
             let buffer = pool.acquire_buffer(Some(&at_once));
             let mut buffer =
-                buffer.unwrap_or_else(|err| panic!("no free buffer for picture {n}: {err}"));
+                buffer.unwrap_or_else(|err| panic!("no free buffer for frame {n}: {err}"));
             buffer.make_mut().map_writable().unwrap().fill(n as u8);
             raw.push(stamped(buffer, Some(n * FRAME + ahead), Some(FRAME)));
             if n == 0 {
                 take.app.act("start");
             }
-            // All but those are of no use without the first.
+            // All others are useless without the first one.
             let (_, frame) = &frames[if n < key_comes {
                 1
             } else {
@@ -817,9 +817,9 @@ fn a_small_capture_pool_does_not_run_dry_while_pictures_wait() {
     }
 }
 
-/// Sixty days, as of a file put together of two: it goes on from where it was, and `stop` is where that is.
+/// Sixty days, as in a file joined from two: it continues where it was, and `stop` is at that time.
 #[test]
-fn stamps_of_a_file_that_leap_by_days_go_on_from_where_they_were() {
+fn timestamps_of_a_file_that_jump_by_days_continue() {
     let take = Take::new(BOTH);
     let pictures = take.pictures(&small(), None);
     let sound = take.sound(&stereo(48_000), None);

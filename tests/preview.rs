@@ -1,4 +1,4 @@
-//! A live preview beside the recorder does not notice the recordings.
+//! A live preview next to the recorder is not affected by recordings.
 
 mod common;
 
@@ -11,24 +11,24 @@ use std::time::Duration;
 
 const MILLI: u64 = 1_000_000;
 const ROUNDS: usize = 50;
-/// One frame, 30 in a second.
+/// One frame, 30 per second.
 const INTERVAL: Duration = Duration::from_nanos(1_000_000_000 / 30);
 const PICTURES: &str =
     "videotestsrc is-live=true ! video/x-raw,format=I420,width=320,height=240,framerate=30/1";
 
-/// What of the recordings a preview could notice.
+/// Effects of recordings that a preview could notice.
 #[derive(Default)]
 struct Preview {
-    /// Stamps of the frames that have come to its sink.
+    /// Timestamps of the frames that have reached its sink.
     shown: Vec<gst::ClockTime>,
-    /// How long the source slept each time in the recorder: that is time in which it makes no frames.
+    /// How long the source was blocked in the recorder each time: during that time it produces no frames.
     slept: Vec<Duration>,
-    /// How often its sink was told another latency, by which it would show frames earlier or later.
+    /// How often its sink received a different latency, by which it would display frames earlier or later.
     latencies: usize,
 }
 
 #[test]
-fn fifty_recordings_leave_the_preview_alone() {
+fn fifty_recordings_do_not_affect_the_preview() {
     let directory = tempfile::tempdir().unwrap();
     let app = App::new(
         "video/webm;codecs=\"vp8,opus\"",
@@ -46,7 +46,7 @@ fn fifty_recordings_leave_the_preview_alone() {
         .shown
         .len()
         > 30));
-    // What came while everything started is not judged.
+    // Frames during start-up are not considered.
     *preview.lock().unwrap() = Preview::default();
 
     for round in 1..=ROUNDS {
@@ -54,7 +54,7 @@ fn fifty_recordings_leave_the_preview_alone() {
             app.act(action);
             app.wait_running_time(app.running_time() + then * MILLI);
         }
-        // Most start while the one before is still being drained.
+        // Most start while the previous one is still being drained.
         if round % 5 == 0 {
             app.wait_for("stop", round);
         }
@@ -92,14 +92,14 @@ fn fifty_recordings_leave_the_preview_alone() {
         let recorded = stop.fields.get::<u64>("duration").unwrap() as f64;
         let duration = file::duration(&path).unwrap();
         assert!(recorded >= 120e6, "{round}: {recorded}");
-        // Opus comes in packets of 20 ms.
+        // Opus packets are 20 ms long.
         let off = (duration - recorded).abs();
         assert!(off < 40e6, "{round}: {duration} for {recorded}");
     }
 }
 
-/// `source ! tee`, with a preview on one side and the recorder on the other, without a queue: whatever it
-/// blocks, it blocks the source.
+/// `source ! tee`, with a preview on one side and the recorder on the other, without a queue: anything that blocks
+/// the recorder blocks the source.
 fn preview_branch(app: &App) -> Arc<Mutex<Preview>> {
     let source = app.source(PICTURES);
     let make = |name: &str| gst::ElementFactory::make(name).build().unwrap();
@@ -114,7 +114,7 @@ fn preview_branch(app: &App) -> Arc<Mutex<Preview>> {
     let elements = [&tee, &queue, &sink, &last];
     app.pipeline.add_many(elements).unwrap();
     source.link(&tee.static_pad("sink").unwrap()).unwrap();
-    // A tee pushes to its branches one after the other, in the order in which they were made.
+    // A tee pushes to its branches in the order in which they were added.
     gst::Element::link_many([&tee, &queue, &sink]).unwrap();
     let branch = tee.request_pad_simple("src_%u").unwrap();
     branch.link(&app.pad("video_%u")).unwrap();

@@ -1,4 +1,4 @@
-//! The recorder from Python: each script in tests/python is run with the interpreter that has `gi`.
+//! The recorder in Python: each script in tests/python is run by the interpreter with `gi`.
 
 mod common;
 
@@ -12,7 +12,7 @@ fn python(script: &str, arguments: &[&str]) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python");
     let (out, _) = run(plugin::command("timeout")
         .args(["120", "/usr/bin/python3"])
-        // No compiled files beside the scripts.
+        // No compiled files next to the scripts.
         .arg("-B")
         .arg(folder.join(script))
         .args(arguments));
@@ -41,7 +41,7 @@ fn blobs_by_signal_and_by_message() {
 }
 
 #[test]
-fn null_in_mid_recording() {
+fn null_while_recording() {
     let (_folder, path) = in_folder("down.webm");
     python("down.py", &[&path]);
     assert_plays(&path);

@@ -1,8 +1,8 @@
-//! Runs every command line and program of README.md, docs/USING.md, docs/FAQ.md and docs/RECIPES.md as it stands
-//! there, and has ffprobe judge the files.
+//! Runs every command line and program of README.md, docs/USING.md, docs/FAQ.md and docs/RECIPES.md as printed
+//! there, and verifies the files with ffprobe.
 //!
-//! The plugin's directory comes from the environment, `MEDIARECORDER_PLUGIN_DIR` (scripts/test sets
-//! it): the lines are about a plugin that GStreamer finds and loads, not about a linked crate.
+//! The plugin's directory is taken from the environment, `MEDIARECORDER_PLUGIN_DIR` (set by scripts/test): the
+//! command lines need a plugin that GStreamer finds and loads, not a linked crate.
 
 mod probe;
 #[path = "probe/sound_server.rs"]
@@ -22,7 +22,7 @@ const USING: &str = include_str!("../docs/USING.md");
 const FAQ: &str = include_str!("../docs/FAQ.md");
 const RECIPES: &str = include_str!("../docs/RECIPES.md");
 
-/// What a line or program leaves behind.
+/// The output of a line or program.
 struct Expected {
     file: &'static str,
     streams: &'static [&'static str],
@@ -31,12 +31,12 @@ struct Expected {
     tolerance: f64,
 }
 
-/// Of README.md and docs/USING.md, in their order: later lines read what earlier ones have written.
+/// Of README.md and docs/USING.md, in order: later lines read the files of earlier ones.
 const FILES: [Expected; 11] = [
     expected("hello.webm", &["video:vp8"], 3.0, 0.05),
     expected("talk.webm", &["audio:opus", "video:vp8"], 2.0, 0.15),
     expected("test.webm", &["audio:opus", "video:vp8"], 3.0, 0.1),
-    // Three seconds less what it takes a process and a sound server to start.
+    // Three seconds minus the start-up time of a process and a sound server.
     expected("voice.webm", &["audio:opus"], 2.0, 1.2),
     expected("tone.wav", &["audio:pcm_s16le"], 2.0, 0.001),
     expected("tone.webm", &["audio:opus"], 2.0, 0.03),
@@ -79,7 +79,7 @@ const fn expected(
     }
 }
 
-/// The contents of all fenced blocks of a language, in order.
+/// The contents of all fenced code blocks of a language, in order.
 fn blocks(text: &str, language: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut current: Option<(bool, String)> = None;
@@ -105,8 +105,7 @@ fn blocks(text: &str, language: &str) -> Vec<String> {
     blocks
 }
 
-/// The command lines of the `sh` blocks of README.md and docs/USING.md, with lines that end in a backslash put
-/// together.
+/// The command lines of the `sh` blocks of README.md and docs/USING.md, with continued lines joined.
 fn commands() -> Vec<String> {
     [README, USING]
         .iter()
@@ -120,7 +119,7 @@ fn commands() -> Vec<String> {
         .collect()
 }
 
-/// The recording that a line or program names last.
+/// The last recording that a line or program names.
 fn recording_of(text: &str) -> &str {
     let (_, after) = text.rsplit_once("location=").expect("a location");
     after
@@ -133,7 +132,7 @@ fn expectation(file: &str) -> &'static Expected {
     FILES
         .iter()
         .find(|expected| expected.file == file)
-        .unwrap_or_else(|| panic!("{file} is recorded, of which this test knows nothing"))
+        .unwrap_or_else(|| panic!("{file} is recorded, but not listed in this test"))
 }
 
 fn plugin_dir() -> PathBuf {
@@ -141,7 +140,7 @@ fn plugin_dir() -> PathBuf {
         "MEDIARECORDER_PLUGIN_DIR has to name the directory of libgstmediarecorder.so, as \
          scripts/test does; after `cargo build --release`: MEDIARECORDER_PLUGIN_DIR=target/release",
     );
-    // Relative to the top of the crate, which is where cargo runs tests: the lines run elsewhere.
+    // Relative to the crate's root, where cargo runs tests: the lines run elsewhere.
     let dir = std::path::absolute(dir).expect("a directory");
     assert!(
         dir.join("libgstmediarecorder.so").is_file(),
@@ -151,14 +150,14 @@ fn plugin_dir() -> PathBuf {
     dir
 }
 
-/// A command that finds the plugin, in `dir`, with a limit of a minute (then code 124).
+/// A command in an environment with the plugin, in `dir`, with a timeout of a minute (then code 124).
 fn limited(program: &str, dir: &Path) -> Command {
     let mut command = Command::new("timeout");
     command
         .args(["--signal=KILL", "60", program])
         .current_dir(dir)
         .env("GST_PLUGIN_PATH", plugin_dir())
-        // Of its own, so that no other run's registry, nor its plugin, is read or spoilt.
+        // A private one, so that no other run's registry is read or modified.
         .env("GST_REGISTRY", dir.join("registry.bin"));
     command
 }
@@ -194,7 +193,7 @@ fn python_programs() -> Vec<String> {
 #[track_caller]
 fn run_python(program: &str, argument: Option<&str>, dir: &Path) -> Output {
     std::fs::write(dir.join("app.py"), program).expect("written");
-    // The system's own: another one first in the path may be without gi.
+    // The system's own: another one earlier in the path may lack gi.
     let output = limited("/usr/bin/python3", dir)
         .arg("app.py")
         .args(argument)
@@ -204,7 +203,7 @@ fn run_python(program: &str, argument: Option<&str>, dir: &Path) -> Output {
     output
 }
 
-/// Needs no plugin: no line goes untested, and nothing is expected that is not there.
+/// Needs no plugin: every line is tested, and every expected line exists.
 #[test]
 fn every_line_and_program_is_known() {
     let mut texts = commands();
@@ -212,13 +211,17 @@ fn every_line_and_program_is_known() {
     for line in &texts {
         let words: Vec<&str> = line.split_whitespace().collect();
         assert!(words.contains(&"gst-launch-1.0"), "not run: {line}");
-        assert!(line.contains("autostart=true"), "never starts: {line}");
+        assert!(line.contains("autostart=true"), "does not start: {line}");
     }
     texts.extend(python_programs());
     texts.extend(blocks(USING, "c"));
     let written: Vec<&str> = texts.iter().map(|text| recording_of(text)).collect();
     let written_once: BTreeSet<&str> = written.iter().copied().collect();
-    assert_eq!(written.len(), written_once.len(), "two write the same file");
+    assert_eq!(
+        written.len(),
+        written_once.len(),
+        "two lines write the same file"
+    );
     let known: BTreeSet<&str> = FILES.iter().map(|expected| expected.file).collect();
     assert_eq!(written_once, known);
     assert_eq!(
@@ -228,7 +231,7 @@ fn every_line_and_program_is_known() {
     );
 }
 
-/// The map of the sources has a line for each of them, and for no other.
+/// The source map has a line for each file, and for no other.
 #[test]
 fn the_architecture_names_every_source_file() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -271,7 +274,7 @@ fn the_command_lines_work_when_pasted() {
             .args(["-c", &line])
             .output()
             .expect("sh runs");
-        // `timeout`, where it presses Ctrl-C, always says 124.
+        // If `timeout` sends SIGINT, it always exits with 124.
         let pressed = line.starts_with("timeout ") && output.status.code() == Some(124);
         assert!(
             output.status.success() || pressed,
@@ -296,12 +299,12 @@ fn the_python_programs_work() {
         let output = run_python(&program, None, dir.path());
         let told = String::from_utf8_lossy(&output.stdout);
         let tells = program.contains("\"bytes\"");
-        assert!(!tells || told.contains(" bytes"), "no blob came: {told}");
+        assert!(!tells || told.contains(" bytes"), "no blob: {told}");
         expectation(recording_of(&program)).assert_in(dir.path());
     }
 }
 
-/// Each block of the answers, in order: a block may read what one above it has written.
+/// Each block of the answers, in order: a block may read the files of an earlier one.
 #[test]
 fn the_answers_work_when_pasted() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -317,13 +320,13 @@ fn the_answers_work_when_pasted() {
         };
         let output = output.expect("sh runs");
         assert!(output.status.success(), "{block}\n{}", tell(&output));
-        // What a block shows is its point.
+        // The block is about what it prints.
         let shows = ["ffprobe ", "grep ", "print("];
         let told = String::from_utf8_lossy(&output.stdout);
         let is_silent = told.trim().is_empty();
         assert!(
             !is_silent || !shows.iter().any(|program| block.contains(program)),
-            "shows nothing: {block}\n{}",
+            "no output: {block}\n{}",
             tell(&output)
         );
         if block.contains("grep -o 'mediarecorder-") {
@@ -335,12 +338,12 @@ fn the_answers_work_when_pasted() {
     for expected in &ANSWERS {
         expected.assert_in(dir.path());
     }
-    // Killed after four seconds, of which it took some to start.
+    // Killed after four seconds, part of which was start-up.
     let killed = probe::probe(&dir.path().join("killed.mp4"));
     assert_eq!(killed.streams, ["video:h264"]);
 }
 
-/// Links within the documents lead somewhere.
+/// Links within the documents have a target.
 #[test]
 fn links_lead_to_files_and_headings() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -396,11 +399,11 @@ fn the_recipes_of_the_past_work() {
     run_python(&replay, None, dir.path());
     for take in 0..2 {
         let file = dir.path().join(format!("replay-{take}.webm"));
-        // Two seconds, and up to the key frame before.
+        // Two seconds, plus the distance to the previous keyframe.
         assert_media(&file, &["audio:opus", "video:vp8"], 2.3, 0.4);
     }
     run_python(&voice, None, dir.path());
-    // Half a second, one that was loud, and one that was quiet.
+    // Half a second, a loud one, and a quiet one.
     let file = dir.path().join("said-0.ogg");
     assert_media(&file, &["audio:opus"], 2.6, 0.4);
 }
@@ -420,7 +423,7 @@ fn the_recipes_work() {
     let server = std::thread::spawn(move || receive(&server));
     run_python(&sending, Some(&url), dir.path());
     TcpStream::connect(url.trim_start_matches("http://").trim_end_matches("/talk"))
-        .expect("the last connection, with nothing in it");
+        .expect("the last connection, which is empty");
     let (requests, bytes) = server.join().expect("the server");
     assert!((4..=6).contains(&requests), "{requests} blobs were sent");
     let file = dir.path().join("sent.webm");
@@ -440,7 +443,7 @@ fn the_recipes_work() {
     let address = server.local_addr().expect("its address");
     let uploaded = std::thread::spawn(move || uploads(&server));
     run_python(&parts, Some(&format!("http://{address}")), dir.path());
-    TcpStream::connect(address).expect("the last connection, with nothing in it");
+    TcpStream::connect(address).expect("the last connection, which is empty");
     let uploaded = uploaded.join().expect("the server");
     assert_eq!(uploaded.len(), 3, "2.5 s in parts of one");
     for (number, (path, body)) in uploaded.iter().enumerate() {
@@ -482,8 +485,8 @@ fn uploads(server: &TcpListener) -> Vec<(String, Vec<u8>)> {
     }
 }
 
-/// Takes PUT requests until an empty connection: how many, and their bodies in order. Panics if
-/// one does not go on where the one before has ended.
+/// Accepts PUT requests until an empty connection: their number, and their bodies in order. Panics if one does not
+/// start where the previous one ended.
 fn receive(server: &TcpListener) -> (usize, Vec<u8>) {
     let mut bytes = Vec::new();
     for requests in 0.. {
@@ -512,7 +515,7 @@ fn receive(server: &TcpListener) -> (usize, Vec<u8>) {
             .write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
             .expect("an answer");
     }
-    unreachable!("it goes on until an empty connection")
+    unreachable!("continues until an empty connection")
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Real ways in: a sound server and a camera of PipeWire's at once, and a network that loses packets.
+//! Real sources: a sound server and a PipeWire camera together, and a network that loses packets.
 
 mod common;
 mod inputs;
@@ -11,7 +11,8 @@ use gst::prelude::*;
 use inputs::*;
 use std::process::{Child, Command, Stdio};
 
-/// A busy machine may starve a daemon, which shows in what was captured. Then it tries again, so often.
+/// A busy machine may starve a daemon, which is visible in the captured media. Then the test is repeated, at most
+/// this often.
 const TRIES: usize = 3;
 
 fn play(line: &str) -> gst::Pipeline {
@@ -24,8 +25,7 @@ fn pad_of(pipeline: &gst::Pipeline, name: &str) -> gst::Pad {
     element.static_pad("src").expect("a source pad")
 }
 
-/// How far what is heard lies behind what was played, in ns: that of most windows, and how many others there
-/// are.
+/// How much later the audio is than when it was played, in ns: that of most windows, and the number of others.
 fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize) {
     let sound = decode::audio(&take.path, 0, Some(48_000)).unwrap();
     let places = position::find(&sound, 40e9).unwrap();
@@ -33,7 +33,7 @@ fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize
         .iter()
         .filter_map(|p| Some(kept.source_at(p.recorded) - p.source?))
         .collect();
-    assert!(found.len() > 50, "only {} windows of sound", found.len());
+    assert!(found.len() > 50, "only {} windows of audio", found.len());
     found.sort_by(f64::total_cmp);
     let middle = found[found.len() / 2];
     let off = found
@@ -45,7 +45,7 @@ fn distance(take: &Take, kept: &common::judge::kept::Kept) -> (f64, usize, usize
 
 // Over a network.
 
-/// Records sound sent over the loopback, `lost` of whose packets never arrive.
+/// Records audio sent over the loopback interface; the packets in `lost` never arrive.
 fn over_the_network(lost: f64) -> (Take, common::judge::kept::Kept) {
     let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
     let port = socket.local_addr().unwrap().port();
@@ -98,7 +98,7 @@ fn tag_free_count(pad: &gst::Pad) -> std::sync::Arc<std::sync::atomic::AtomicU64
 }
 
 #[test]
-fn lost_packets_of_a_network_move_nothing_else() {
+fn lost_network_packets_do_not_move_the_others() {
     for attempt in 1..=TRIES {
         let (take, kept) = over_the_network(0.05);
         let samples = decode::audio(&take.path, 0, None).unwrap();
@@ -120,7 +120,7 @@ fn lost_packets_of_a_network_move_nothing_else() {
         );
         // Three seconds of packets of 10 ms, a twentieth of them lost.
         let lost = (480..480 * 60).contains(&silent);
-        // The clock of the network may be corrected once, but not at each hole.
+        // The network's clock may be corrected once, but not at each gap.
         if (!lost || off > windows / 10) && attempt < TRIES {
             continue;
         }
@@ -130,11 +130,11 @@ fn lost_packets_of_a_network_move_nothing_else() {
     }
 }
 
-// A sound server and a camera. Both live in a session of their own, in which this program runs once more.
+// A sound server and a camera. Both run in their own session, in which this program is run again.
 
 const INSIDE: &str = "MEDIARECORDER_TEST_INSIDE";
 
-/// Starts PipeWire and its manager, and runs this program's test `inside` beside them.
+/// Starts PipeWire and its session manager, and runs this program's test `inside` with them.
 const SESSION: &str = r#"
 trap 'kill $(jobs -p) 2>/dev/null' EXIT
 pipewire & 
@@ -147,7 +147,7 @@ wireplumber &
 fn a_sound_server_and_a_camera_together() {
     for attempt in 1..=TRIES {
         let (passed, told) = session();
-        // PipeWire has not linked the camera: nothing has been tried yet.
+        // PipeWire has not linked the camera: not an attempt.
         let flows = !told.contains("nothing flows");
         if passed || flows || attempt == TRIES {
             assert!(passed && told.contains("1 passed"), "{told}");
@@ -156,7 +156,7 @@ fn a_sound_server_and_a_camera_together() {
     }
 }
 
-/// Whether the test in a session of its own has passed, and what it said.
+/// Whether the test in its own session has passed, and its output.
 fn session() -> (bool, String) {
     let folder = tempfile::Builder::new()
         .prefix("session")
@@ -219,7 +219,7 @@ fn inside_a_session() {
     let server = format!("unix:{}", socket.display());
     let mut last = String::new();
     for _ in 0..TRIES {
-        // A stage for each: a camera of PipeWire 1.4 is slow for whoever comes second.
+        // A stage for each: with PipeWire 1.4, a camera is slow for the second client.
         let stage = stage(&server);
         let taken = take_of_both(&server);
         stage.set_state(gst::State::Null).unwrap();
@@ -232,8 +232,7 @@ fn inside_a_session() {
     panic!("{last}");
 }
 
-/// A loudspeaker and a camera that are fed from one place: what is seen and heard at one moment says the same
-/// time.
+/// A loudspeaker and a camera with a common source: audio and video of one instant show the same time.
 fn stage(server: &str) -> gst::Pipeline {
     let stage = play(&format!(
         "audiotestsrc is-live=true samplesperbuffer=480 ! \
@@ -245,7 +244,7 @@ fn stage(server: &str) -> gst::Pipeline {
     ));
     tag::audio(&pad_of(&stage, "sound"), AudioSignal::Noise, 48_000);
     tag::video(&pad_of(&stage, "pictures"));
-    // The camera's own clock may stand still while nobody looks, and nothing would be played by it.
+    // The camera's clock may stop without a client, and then nothing would be played.
     stage.use_clock(Some(&gst::SystemClock::obtain()));
     stage.set_state(gst::State::Playing).unwrap();
     stage
@@ -267,9 +266,7 @@ fn take_of_both(server: &str) -> Result<(), String> {
     let flows =
         |count: &std::sync::atomic::AtomicU64| count.load(std::sync::atomic::Ordering::SeqCst) > 10;
     if !holds_within(DEADLINE, || flows(&heard) && flows(&seen)) {
-        return Err(format!(
-            "nothing flows: {heard:?} sounds, {seen:?} pictures"
-        ));
+        return Err(format!("no data: {heard:?} samples, {seen:?} frames"));
     }
     for (action, then) in [
         ("start", 1500),
@@ -286,7 +283,7 @@ fn take_of_both(server: &str) -> Result<(), String> {
     take.decodes_without_errors();
     let (behind, off, windows) = distance(&take, &kept);
     if off > windows / 10 {
-        return Err(format!("{off} of {windows} windows of sound elsewhere"));
+        return Err(format!("{off} of {windows} audio windows elsewhere"));
     }
     let pictures = decode::video(&take.path, 0).unwrap();
     let mut late: Vec<f64> = pictures
@@ -304,18 +301,18 @@ fn take_of_both(server: &str) -> Result<(), String> {
         late[late.len() * 19 / 20],
     );
     println!(
-        "sound {:.1} ms behind, pictures {:.1} ({:.1} to {:.1})",
+        "audio {:.1} ms behind, video {:.1} ({:.1} to {:.1})",
         behind / 1e6,
         middle / 1e6,
         first / 1e6,
         last / 1e6
     );
     if last - first > 60e6 {
-        return Err(format!("pictures stray from {first} to {last}"));
+        return Err(format!("video delays range from {first} to {last}"));
     }
-    // What the two ways in take is theirs; more than this would be the recorder's.
+    // The latency of the two sources is theirs; more than this would be the recorder's.
     if (middle - behind).abs() > 150e6 {
-        return Err(format!("sound {behind} ns behind, pictures {middle}"));
+        return Err(format!("audio {behind} ns behind, video {middle}"));
     }
     let length = (take.length() - kept.total() as f64 / 1e9).abs();
     if length > 0.03 {

@@ -1,4 +1,4 @@
-//! The command-line recorder, run as a user runs it, with its files judged by ffprobe.
+//! The command-line recorder, run like a user does, with its files verified by ffprobe.
 
 mod probe;
 #[path = "probe/sound_server.rs"]
@@ -14,11 +14,11 @@ use assert_cmd::assert::OutputAssertExt;
 use probe::assert_media;
 use sound_server::SoundServer;
 
-/// A run that hangs is ended, with code 124 or 137.
+/// A run that hangs is killed, with code 124 or 137.
 const LIMITED: &str = "timeout --foreground --signal=KILL 60";
 const SOUND_AND_PICTURE: [&str; 2] = ["audio:opus", "video:vp8"];
 
-/// `cargo test` builds the examples beside the tests: `debug/examples/` next to `debug/deps/`.
+/// `cargo test` builds the examples too: `debug/examples/` next to `debug/deps/`.
 fn example() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     let profile = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
@@ -31,7 +31,7 @@ fn example() -> PathBuf {
     example
 }
 
-/// The same where SIGUSR1 is passed on.
+/// The same, but passes SIGUSR1 on.
 const LIMITED_USR1: &str = "timeout --foreground --signal=USR1 --kill-after=60 60";
 
 /// The recorder in `dir`, without a terminal.
@@ -56,7 +56,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 #[test]
-fn a_scripted_pause_is_left_out() {
+fn a_scripted_pause_is_not_recorded() {
     let dir = tempfile::tempdir().expect("a directory");
     let began = Instant::now();
     let line = "--test --duration 3 --pause-at 1..2 --output take.webm";
@@ -65,7 +65,7 @@ fn a_scripted_pause_is_left_out() {
         began.elapsed() >= Duration::from_secs(4),
         "the pause was not made"
     );
-    // Nothing less than was asked for; more if the machine is too busy to stop it in time.
+    // Not shorter than requested; longer if the machine is too busy to stop it in time.
     assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 3.2, 0.25);
 
     let output = assert.get_output();
@@ -74,18 +74,18 @@ fn a_scripted_pause_is_left_out() {
         assert!(out.contains(part), "{part:?} is not in the summary:\n{out}");
     }
     for part in ["paused", "resumed"] {
-        assert!(err.contains(part), "{part:?} is not told:\n{err}");
+        assert!(err.contains(part), "{part:?} is not reported:\n{err}");
     }
     assert!(!err.contains('\x1b'), "escape codes without a terminal");
 }
 
 #[test]
-fn two_pauses_in_a_lossless_file_are_left_out() {
+fn two_pauses_in_a_lossless_file_are_not_recorded() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = "--test --format audio/wav --duration 1 --pause-at 0.9..1.2 --pause-at 0.3..0.5 \
                 -o take.wav";
     record(dir.path(), line).assert().success();
-    // No codec in between: what is over is how late the recorder's loop came to make the call.
+    // No codec in between: the surplus is how late the recorder's loop made the call.
     let probe = probe::probe(&dir.path().join("take.wav"));
     let [stream] = probe.streams.as_slice() else {
         panic!("not one stream: {probe:?}");
@@ -99,7 +99,7 @@ fn two_pauses_in_a_lossless_file_are_left_out() {
 }
 
 #[test]
-fn without_a_file_name_one_is_made_up() {
+fn without_a_file_name_one_is_generated() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = "--test --no-video --duration 0.5";
     record(dir.path(), line).assert().success();
@@ -117,7 +117,7 @@ fn without_a_file_name_one_is_made_up() {
 }
 
 #[test]
-fn chunks_are_told_as_they_come() {
+fn chunks_are_reported_as_they_arrive() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = "--test --timeslice 500 --duration 2 -o take.webm";
     let assert = record(dir.path(), line).assert().success();
@@ -130,9 +130,9 @@ fn chunks_are_told_as_they_come() {
     assert_media(&dir.path().join("take.webm"), &SOUND_AND_PICTURE, 2.2, 0.25);
 }
 
-/// Ctrl-C, a service manager's SIGTERM and a closed terminal all leave a whole file.
+/// Ctrl-C, a service manager's SIGTERM and a closed terminal all finish the file.
 #[test]
-fn signals_end_the_recording_properly() {
+fn signals_finish_the_recording() {
     for signal in ["INT", "TERM", "HUP"] {
         let dir = tempfile::tempdir().expect("a directory");
         // `timeout` passes the signal on.
@@ -145,7 +145,7 @@ fn signals_end_the_recording_properly() {
         // The first chunk shows that something has been recorded.
         let recorded = lines.any(|line| line.expect("a line").starts_with("chunk 1:"));
         assert!(recorded, "it ended before it recorded anything");
-        // Read on, so that the recorder never waits for its reader.
+        // Keeps reading, so that the recorder never blocks on its output.
         let reader = std::thread::spawn(move || lines.count());
 
         let sent = Command::new("kill")
@@ -161,7 +161,7 @@ fn signals_end_the_recording_properly() {
     }
 }
 
-/// Everything that goes wrong is said in words, with exit code 1, and leaves no file behind.
+/// All errors are reported in plain words, with exit code 1, and leave no file behind.
 #[test]
 fn errors_are_plain() {
     for (line, words) in [
@@ -184,10 +184,10 @@ fn errors_are_plain() {
     }
 }
 
-/// A real device, through a sound server: found, listed, picked by a part of its name or because
-/// it is the default, recorded.
+/// A real device, through a sound server: found, listed, selected by a part of its name or as the default,
+/// recorded.
 #[test]
-fn a_device_is_listed_picked_and_recorded() {
+fn a_device_is_listed_selected_and_recorded() {
     let server = SoundServer::start();
     let dir = tempfile::tempdir().expect("a directory");
     let assert = server
@@ -198,7 +198,7 @@ fn a_device_is_listed_picked_and_recorded() {
     assert!(out.contains("microphones:"), "{out}");
     assert!(out.contains("cameras:"), "{out}");
     assert!(out.contains("* Desk_Mic  [pulsesrc]"), "{out}");
-    // PulseAudio calls it "Monitor of Null Output".
+    // PulseAudio's name is "Monitor of Null Output".
     assert!(out.contains("Null Output  [pulsesrc]"), "{out}");
 
     for (pick, name) in [("--audio null", "Null Output"), ("", "\"Desk_Mic\"")] {
@@ -217,9 +217,9 @@ fn a_device_is_listed_picked_and_recorded() {
     }
 }
 
-/// In a terminal (`script` makes one): keys, the live line, and the terminal as it was at the end.
+/// In a terminal (`script` creates one): keys, the status line, and the terminal restored at the end.
 #[test]
-fn keys_work_and_the_terminal_is_given_back() {
+fn keys_work_and_the_terminal_is_restored() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = format!(
         "{LIMITED} {} --test -o take.webm; stty -a",
@@ -257,9 +257,9 @@ fn keys_work_and_the_terminal_is_given_back() {
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
 }
 
-/// What was before the key is in the file, as far back as the line showed.
+/// Media before the key press is in the file, as far back as the status line showed.
 #[test]
-fn the_past_is_recorded_at_a_key() {
+fn a_key_records_the_past() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = format!(
         "{LIMITED} {} --test --pre-record 20s -o take.webm; echo end of it",
@@ -280,7 +280,7 @@ fn the_past_is_recorded_at_a_key() {
     assert!(child.wait().expect("it ends").success());
     let probe = probe::probe(&dir.path().join("take.webm"));
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
-    // Half a second from key frame to key frame, and what comes between the line and the key.
+    // Half a second between keyframes, plus the time between the line and the key press.
     assert!(
         (2.0..3.5 + since).contains(&probe.duration),
         "{} s",
@@ -288,9 +288,9 @@ fn the_past_is_recorded_at_a_key() {
     );
 }
 
-/// Without a terminal a signal begins it.
+/// Without a terminal, a signal starts the recording.
 #[test]
-fn a_signal_begins_it_with_the_past() {
+fn a_signal_starts_it_with_the_past() {
     let dir = tempfile::tempdir().expect("a directory");
     let line = "--test --no-video --pre-record 1s --duration 1 -o take.wav";
     let mut child = record_within(LIMITED_USR1, dir.path(), line)
@@ -312,7 +312,7 @@ fn a_signal_begins_it_with_the_past() {
     assert!((0.99..2.0).contains(&probe.duration), "{probe:?}");
 }
 
-/// Each file plays by itself, and they have numbers.
+/// Each file is playable on its own, and they are numbered.
 #[test]
 fn parts_go_to_numbered_files() {
     let dir = tempfile::tempdir().expect("a directory");
@@ -335,7 +335,7 @@ fn parts_go_to_numbered_files() {
             notes
                 .iter()
                 .any(|note| note.starts_with(&format!("{name}: "))),
-            "{name} is not told: {notes:?}"
+            "{name} is not reported: {notes:?}"
         );
     }
     assert!((1.6..2.6).contains(&total), "{total} s in all");
@@ -344,7 +344,7 @@ fn parts_go_to_numbered_files() {
     assert!(summary.contains(&count), "{summary}");
 }
 
-/// Eight seconds of sound and picture in a file that this project did not write.
+/// Eight seconds of audio and video in a file made without this project.
 fn foreign_file(dir: &Path) {
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-v", "error"])
@@ -358,7 +358,7 @@ fn foreign_file(dir: &Path) {
 }
 
 #[test]
-fn a_file_is_recorded_anew_with_a_progress_bar() {
+fn a_file_is_rerecorded_with_a_progress_bar() {
     let dir = tempfile::tempdir().expect("a directory");
     foreign_file(dir.path());
     let line = format!(
@@ -396,7 +396,7 @@ fn without_a_terminal_a_file_or_uri_is_recorded_quietly() {
     let assert = record(dir.path(), &line).assert().success();
     let err = text(&assert.get_output().stderr);
     assert!(!err.contains('\x1b') && !err.contains('%'), "{err}");
-    // An extension for sound only: the picture stays out.
+    // An extension for audio only: the video is ignored.
     assert_media(
         &dir.path().join("sound.wav"),
         &["audio:pcm_s16le"],
@@ -405,18 +405,18 @@ fn without_a_terminal_a_file_or_uri_is_recorded_quietly() {
     );
 }
 
-/// The window is closed in the middle: nobody reads, nobody types, and the file is whole.
+/// The window is closed while recording: output and input are gone, and the file is complete.
 #[test]
 fn a_closed_terminal_ends_the_recording() {
     let dir = tempfile::tempdir().expect("a directory");
-    // The shell outlives the terminal, to tell the exit code.
+    // The shell outlives the terminal, to report the exit code.
     let line = format!(
         "trap '' HUP; {LIMITED} {} --test -o take.webm; echo $? > code.part; mv code.part code",
         example().display()
     );
     let (mut child, keyboard, mut screen) = in_terminal(dir.path(), &line);
     screen.wait_for("REC");
-    // Without `script` nobody holds the other side of the terminal.
+    // Without `script`, nothing holds the other side of the terminal.
     child.kill().expect("killed");
     child.wait().expect("it is gone");
     drop(keyboard);
@@ -424,7 +424,7 @@ fn a_closed_terminal_ends_the_recording() {
     let code = dir.path().join("code");
     let deadline = Instant::now() + Duration::from_secs(30);
     while !code.exists() {
-        assert!(Instant::now() < deadline, "it goes on without a terminal");
+        assert!(Instant::now() < deadline, "continues without a terminal");
         std::thread::sleep(Duration::from_millis(20));
     }
     let code = std::fs::read_to_string(code).expect("its exit code");
@@ -433,7 +433,7 @@ fn a_closed_terminal_ends_the_recording() {
     assert_eq!(probe.streams, SOUND_AND_PICTURE);
 }
 
-/// A shell line in a terminal of its own, with what is typed there and what it shows.
+/// A shell line in its own terminal, with its input and output.
 fn in_terminal(dir: &Path, line: &str) -> (Child, ChildStdin, Terminal<ChildStdout>) {
     let mut child = Command::new("script")
         .args(["-q", "-c", line, "/dev/null"])
@@ -453,21 +453,21 @@ fn in_terminal(dir: &Path, line: &str) -> (Child, ChildStdin, Terminal<ChildStdo
     (child, keyboard, screen)
 }
 
-/// What a terminal shows, read as far as a test has asked.
+/// A terminal's output, read as far as a test has requested.
 struct Terminal<R> {
     output: R,
     seen: String,
 }
 
 impl<R: Read> Terminal<R> {
-    /// Reads on until `text` is shown, and hands over everything up to there. Panics at the end.
+    /// Reads on until `text` appears, and returns everything up to it. Panics at the end.
     fn wait_for(&mut self, text: &str) -> String {
         loop {
             if let Some(at) = self.seen.find(text) {
                 let rest = self.seen.split_off(at + text.len());
                 return std::mem::replace(&mut self.seen, rest);
             }
-            assert!(self.read(), "{text:?} never came; last: {}", self.seen);
+            assert!(self.read(), "{text:?} did not appear; last: {}", self.seen);
         }
     }
 

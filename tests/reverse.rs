@@ -1,4 +1,4 @@
-//! Played backwards: recorded as it is seen and heard.
+//! Reverse playback: recorded in the order in which it is played.
 
 mod common;
 mod inputs;
@@ -9,7 +9,7 @@ use common::signal::counted;
 use gst::prelude::*;
 use inputs::*;
 
-/// Two seconds, from their end to their begin.
+/// Two seconds, from the end to the start.
 fn backwards(rate: f64) -> gst::FormattedSegment<gst::ClockTime> {
     let mut segment = gst::FormattedSegment::new();
     segment.set_rate(-rate);
@@ -19,7 +19,7 @@ fn backwards(rate: f64) -> gst::FormattedSegment<gst::ClockTime> {
     segment
 }
 
-/// What a player's decoders give: the last buffer first, and in each what is in it as it was.
+/// The output of a player's decoders: the last buffer first, each with its content in forward order.
 fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     let info = stereo(48_000);
     let planar = layout == gst_audio::AudioLayout::NonInterleaved;
@@ -55,7 +55,7 @@ fn play(take: &Take, rate: f64, layout: gst_audio::AudioLayout) {
     take.wrap();
 }
 
-/// 480 samples of two channels, one channel behind the other.
+/// 480 samples of two channels, one channel after the other.
 fn in_planes(buffer: gst::Buffer) -> gst::Buffer {
     let map = buffer.map_readable().unwrap();
     let channel = |from: usize| {
@@ -90,14 +90,14 @@ fn assert_backwards(take: &Take) {
 }
 
 #[test]
-fn sound_and_pictures_are_recorded_as_they_are_heard_and_seen() {
+fn audio_and_video_are_recorded_in_playback_order() {
     let take = Take::new(BOTH);
     play(&take, 1.0, gst_audio::AudioLayout::Interleaved);
     assert_backwards(&take);
 }
 
 #[test]
-fn sound_in_planes_too() {
+fn non_interleaved_audio_too() {
     let take = Take::new(BOTH);
     play(&take, 1.0, gst_audio::AudioLayout::NonInterleaved);
     assert_backwards(&take);
@@ -113,7 +113,7 @@ fn twice_as_fast_takes_half_the_time() {
     assert!((take.length() - 1.0).abs() < 2e-3, "{}", take.length());
 }
 
-/// Pieces of encoded media cannot be stored in the other order: it says so, and what was before is there.
+/// Encoded media cannot be stored in reverse order: there is an error, and everything before it is kept.
 #[test]
 fn encoded_media_backwards_is_not_supported() {
     let take = Take::new("video/webm");

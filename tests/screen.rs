@@ -1,5 +1,5 @@
-//! Recording a screen, as docs/RECIPES.md has it: an X server's, and one that the desktop portal
-//! hands out by PipeWire. The portal is a stand-in, the PipeWire is a real one.
+//! Screen recording as in docs/RECIPES.md: from an X server, and from PipeWire by the desktop portal. The portal
+//! is a mock, PipeWire is real.
 
 mod common;
 
@@ -27,12 +27,12 @@ fn the_recipe_for_x11_works() {
     assert_plays(&file);
     assert_finalised(&file);
     assert_eq!(frames(&file), 30);
-    // A second, or what a busy machine takes to grab 30 frames.
+    // A second, or the time that a busy machine takes to grab 30 frames.
     let duration = probe(&file).duration.expect("a duration");
     assert!((0.9..5.0).contains(&duration), "{duration} s");
 }
 
-/// A session with PipeWire, a screen in it, and the portal; then the example.
+/// A session with PipeWire, a screen, and the portal; then the example.
 const SESSION: &str = r#"
 trap 'kill $(jobs -p) 2>/dev/null' EXIT
 until_there() { for _ in $(seq 200); do "$@" && return; sleep 0.1; done; echo "never: $*"; exit 1; }
@@ -50,7 +50,7 @@ timeout 60 /usr/bin/python3 -B "$EXAMPLE" screen.webm 2
 
 #[test]
 fn the_portals_screen_is_recorded() {
-    // /tmp, because a socket's path must not be long.
+    // /tmp, because a socket's path is limited in length.
     let folder = tempfile::tempdir_in("/tmp").expect("a temporary folder");
     let (out, _) = run(plugin::command("timeout")
         .args(["100", "dbus-run-session", "--", "bash", "-c", SESSION])
@@ -67,15 +67,15 @@ fn the_portals_screen_is_recorded() {
     assert_plays(&file);
     assert_finalised(&file);
     assert_eq!(probe(&file).codecs("video"), ["vp8"]);
-    // Two seconds, and what a busy machine takes to call on time.
+    // Two seconds, plus the delay of a busy machine.
     let duration = probe(&file).duration.expect("a duration");
     assert!((1.9..4.0).contains(&duration), "{duration} s");
-    // Of 30 in a second, on a machine that may be busy.
+    // Of 30 per second, on a machine that may be busy.
     assert!(frames(&file) >= 30, "{} frames", frames(&file));
 }
 
 #[test]
-fn without_a_portal_there_is_a_sentence() {
+fn without_a_portal_there_is_an_error_message() {
     let folder = tempfile::tempdir_in("/tmp").expect("a temporary folder");
     let output = plugin::command("dbus-run-session")
         .args(["--", "timeout", "30", "/usr/bin/python3", "-B"])

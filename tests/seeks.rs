@@ -1,4 +1,4 @@
-//! Flushing seeks of a player in mid recording: at another speed, and behind a pause.
+//! Flushing seeks while recording: to another speed, and after a pause.
 
 mod common;
 mod inputs;
@@ -9,7 +9,7 @@ use inputs::*;
 
 const WHOLE: u64 = 48_000;
 
-/// As a flushing seek to `start` at this rate brings it.
+/// Pushes what follows a flushing seek to `start` at this rate.
 fn seek(source: &Source, start: u64, rate: f64) {
     let mut segment = gst::FormattedSegment::<gst::ClockTime>::new();
     segment.set_rate(rate);
@@ -25,7 +25,7 @@ fn seek(source: &Source, start: u64, rate: f64) {
     source.segment(&segment);
 }
 
-/// The sound of these seconds.
+/// Pushes the audio of these seconds.
 fn sound(source: &Source, from: u64, to: u64) {
     for n in from * 100..to * 100 {
         let at = Some(n * 10 * MILLI);
@@ -34,7 +34,7 @@ fn sound(source: &Source, from: u64, to: u64) {
 }
 
 #[test]
-fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
+fn audio_has_its_own_rate_again_after_a_seek_to_normal_speed() {
     let take = Take::new(WAV);
     let source = take.sound(&stereo(48_000), None);
     take.roll();
@@ -45,7 +45,7 @@ fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
     sound(&source, 5, 6);
     source.end();
     take.wrap();
-    // In between it is another sound.
+    // In between, the audio has another speed.
     let last = take.heard(0).pop().expect("some sound");
     assert!(last.recorded.end.abs_diff(3 * WHOLE) < 50, "{last:?}");
     let length = last.recorded.end - last.recorded.start;
@@ -58,7 +58,7 @@ fn sound_has_its_own_rate_again_behind_a_seek_back_to_normal_speed() {
 }
 
 #[test]
-fn a_seek_in_paused_goes_on_from_the_media_however_far_the_clock_is() {
+fn recording_continues_after_a_seek_in_paused_whatever_the_clock() {
     let take = Take::new(WAV);
     let clock = gst_check::TestClock::new();
     take.app.pipeline.use_clock(Some(&clock));

@@ -1,5 +1,5 @@
-//! Timeslices in every container: a blob has at least the duration asked for, and at most one packet, frame or page
-//! more, by its message and by the media that FFmpeg finds in it.
+//! Timeslices in every container: a blob has at least the requested duration, and at most one packet, frame or
+//! page more, both in its message and as found by FFmpeg.
 
 mod common;
 
@@ -21,7 +21,7 @@ const AAC: u64 = 1_024 * SECOND / RATE;
 const MP3: u64 = 1_152 * SECOND / RATE;
 const VORBIS: u64 = 1_024 * SECOND / RATE;
 const FLAC: u64 = 4_608 * SECOND / RATE;
-/// A buffer of raw audio, as it comes from upstream.
+/// A raw audio buffer, as received from upstream.
 const PCM: u64 = 10 * MS;
 
 /// A type, and the longest packet, frame or page of its audio and its video.
@@ -73,7 +73,7 @@ impl Type {
     }
 }
 
-/// A packet as FFmpeg reads it: its place in the file, and when it is decoded and ends, in nanoseconds.
+/// A packet as read by FFmpeg: its position in the file, its decode time and end, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 struct Packet {
     place: usize,
@@ -109,7 +109,7 @@ fn file_of(blobs: &[Blob], count: usize) -> (tempfile::TempDir, PathBuf) {
     (directory, path)
 }
 
-/// When the media of each blob begins, as far as it has any.
+/// The start of each blob's media, if it has any.
 fn begins(kind: &Type, blobs: &[Blob]) -> Vec<i64> {
     if kind.0 == "audio/wav" {
         return ends(blobs);
@@ -121,13 +121,13 @@ fn begins(kind: &Type, blobs: &[Blob]) -> Vec<i64> {
         let own = from..from + blob.bytes.len();
         from = own.end;
         let own = packets.iter().filter(|packet| own.contains(&packet.place));
-        // What is before 0 is an encoder's own.
+        // Packets before 0 are encoder delay.
         own.map(|packet| packet.begin.max(0)).min()
     });
     begins.flatten().collect()
 }
 
-/// The same of a single track, by where all blobs before it end: FFmpeg finds packets of its own in raw media.
+/// The same for a single track, by where all previous blobs end: FFmpeg splits raw media into packets of its own.
 fn ends(blobs: &[Blob]) -> Vec<i64> {
     let end = |count| {
         let (_directory, path) = file_of(blobs, count);
@@ -138,7 +138,7 @@ fn ends(blobs: &[Blob]) -> Vec<i64> {
         .collect()
 }
 
-/// Each blob but the last has the duration asked for, and at most a packet more.
+/// Each blob but the last has the requested duration, and at most a packet more.
 fn judge(kind: &Type, timeslice: u64, blobs: &[Blob]) -> Result<(), String> {
     let slice = (timeslice * MS) as i64;
     let longest = kind.longest() as i64;
@@ -151,7 +151,7 @@ fn judge(kind: &Type, timeslice: u64, blobs: &[Blob]) -> Result<(), String> {
         begins.len() >= whole.len(),
         "{name}: no media in {begins:?}"
     );
-    // A bare MP3 begins with its encoder's own samples, and cannot say so before its end.
+    // A bare MP3 starts with the encoder delay, which is only signalled at its end.
     let first = usize::from(kind.0 == "audio/mpeg");
     let media = begins[first..]
         .windows(2)
@@ -159,7 +159,7 @@ fn judge(kind: &Type, timeslice: u64, blobs: &[Blob]) -> Result<(), String> {
     // Matroska's times are whole milliseconds, and FFmpeg's are whole microseconds.
     let is_matroska = name.contains("webm") || name.contains("matroska");
     let rounding = if is_matroska { MS as i64 } else { 2_000 };
-    // Ogg has its packets in the order of their ends.
+    // Ogg orders packets by their ends.
     let early = if name.contains("ogg") && kind.1.is_some() && kind.2.is_some() {
         longest
     } else {
@@ -224,7 +224,7 @@ fn recorded_live(kind: &Type, timeslice: u64) -> Vec<Blob> {
     blobs(&app)
 }
 
-/// Several recordings at once where they take their time.
+/// Several recordings in parallel, if they take time.
 #[track_caller]
 fn judge_all(types: &[Type], at_once: usize, recorded: impl Fn(&Type, u64) -> Vec<Blob> + Sync) {
     let installed: Vec<_> = types.iter().filter(|kind| kind.is_installed()).collect();

@@ -1,4 +1,4 @@
-//! Pictures without a frame rate, each of which stays for as long as it stays: slides, shared screens.
+//! Video without a frame rate, in which each frame stays visible until the next: slides, shared screens.
 
 mod common;
 mod inputs;
@@ -9,13 +9,13 @@ use common::signal::frame;
 use gst_video::{VideoFormat, VideoInfo};
 use inputs::{SECOND, Source};
 
-/// How long each is shown, in seconds.
+/// Display duration of each in seconds.
 const LENGTHS: [u64; 4] = [10, 3, 7, 10];
-/// Containers that count frames have a picture within one of these of its time.
+/// Containers that count frames place a frame to within one of these.
 const FRAME: f64 = 1e9 / 30.0;
 
 #[test]
-fn the_last_picture_has_its_duration_in_every_codec() {
+fn the_last_frame_has_its_duration_in_every_codec() {
     common::app::init();
     let info = VideoInfo::builder(VideoFormat::I420, 160, 120)
         .fps(gst::Fraction::new(0, 1))
@@ -37,7 +37,7 @@ fn the_last_picture_has_its_duration_in_every_codec() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("slides");
         let app = App::new(mime, &path);
-        // Enough for the whole of a picture at once.
+        // Enough for a whole frame at once.
         let rate = 8_000_000u32;
         gst::prelude::ObjectExt::set_property(&app.recorder, "video-bits-per-second", rate);
         let source = Source::new(&app.pad("video_%u"), &info.to_caps().unwrap(), None);
@@ -65,7 +65,7 @@ fn the_last_picture_has_its_duration_in_every_codec() {
         assert_eq!(seen.len(), LENGTHS.len(), "{mime}: {seen:?}");
         for ((recorded, source), due) in seen.iter().zip(begins) {
             let is_near = (recorded - due).abs() <= slack && (source - due).abs() < 1e6;
-            assert!(is_near, "{mime}: {source} at {recorded}, due at {due}");
+            assert!(is_near, "{mime}: {source} at {recorded}, expected at {due}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What a user who looks for a fault is given: log lines, graphs, and progress on the bus.
+//! Debugging aids for users: log lines, graphs, and progress on the bus.
 
 mod common;
 
@@ -7,7 +7,7 @@ use common::harness::{Recorder, init, plugin};
 use gst::prelude::*;
 use std::path::Path;
 
-/// The log of a recording at GST_DEBUG=mediarecorder:5, and the folder with its graphs.
+/// The log of a recording at GST_DEBUG=mediarecorder:5, and the directory with its graphs.
 fn logged() -> (String, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let line = "audiotestsrc num-buffers=30 ! rec.audio_0 \
@@ -23,7 +23,7 @@ fn logged() -> (String, tempfile::TempDir) {
 }
 
 #[test]
-fn the_log_tells_the_story_in_order() {
+fn the_log_has_all_steps_in_order() {
     let (log, _folder) = logged();
     let mut rest = log.as_str();
     for part in [
@@ -44,7 +44,7 @@ fn the_log_tells_the_story_in_order() {
         log.contains("Track video_0 has ended: 20 buffers received"),
         "{log}"
     );
-    // A line or two for each thing that happens, not for each buffer.
+    // A line or two for each step, not for each buffer.
     let lines = log
         .lines()
         .filter(|line| line.contains(" mediarecorder "))
@@ -52,9 +52,9 @@ fn the_log_tells_the_story_in_order() {
     assert!((10..60).contains(&lines), "{lines} lines:\n{log}");
 }
 
-/// What an application that calls the actions sees; and one whose file cannot be made.
+/// Of an application that calls actions; and of one whose file cannot be created.
 #[test]
-fn every_action_is_in_the_story_the_refused_too() {
+fn every_action_is_logged_including_refused_ones() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/python/record.py");
     let story = |file: &str| {
@@ -154,7 +154,7 @@ fn progress(fail: bool) -> Vec<gst::ProgressType> {
 }
 
 #[test]
-fn finishing_is_progress() {
+fn draining_posts_progress() {
     assert_eq!(
         progress(false),
         [gst::ProgressType::Start, gst::ProgressType::Complete]
@@ -162,7 +162,7 @@ fn finishing_is_progress() {
 }
 
 #[test]
-fn a_failed_recording_ends_its_progress_too() {
+fn a_failed_recording_also_completes_its_progress() {
     assert_eq!(
         progress(true),
         [gst::ProgressType::Start, gst::ProgressType::Error]

@@ -1,5 +1,5 @@
-//! Bytes from `src` into consumers that cannot seek, while the recording goes on: a pipe, a socket, an HTTP server;
-//! and one that is stuck.
+//! Bytes from `src` to non-seekable consumers while recording: a pipe, a socket, an HTTP server; and a consumer
+//! that blocks.
 
 mod common;
 
@@ -14,26 +14,26 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 
-/// Types that go well through a pipe.
+/// Types that are suitable for a pipe.
 const TYPES: [&str; 3] = ["video/webm;codecs=vp8,opus", "video/mp4", "audio/ogg"];
 
-/// Puts `sink` on the recorder's `src`.
+/// Links `sink` to the recorder's `src`.
 fn attach(rig: &Rig, sink: &gst::Element) {
     rig.pipeline.add(sink).unwrap();
     rig.recorder.link(sink).unwrap();
 }
 
-/// A pipe, its reading and its writing end.
+/// A pipe: its read end and its write end.
 fn pipe() -> (OwnedFd, OwnedFd) {
     let mut ends = [0; 2];
-    // SAFETY: `ends` has room for the two descriptors, which are owned by nobody else.
+    // SAFETY: `ends` has space for the two descriptors, which have no other owner.
     unsafe {
         assert_eq!(libc::pipe2(ends.as_mut_ptr(), libc::O_CLOEXEC), 0);
         (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1]))
     }
 }
 
-/// Has the recorder's bytes go into a pipe.
+/// Writes the recorder's bytes to a pipe.
 fn into(rig: &Rig, writing: &OwnedFd) -> gst::Element {
     let sink = gst::ElementFactory::make("fdsink")
         .property("fd", writing.as_raw_fd())
@@ -44,7 +44,7 @@ fn into(rig: &Rig, writing: &OwnedFd) -> gst::Element {
     sink
 }
 
-/// A player at the end of a pipe: the newest stamp of what it has decoded, in seconds.
+/// A player that reads from a pipe: the newest timestamp it has decoded, in seconds.
 struct Player {
     child: Child,
     newest: Arc<Mutex<f64>>,
@@ -78,7 +78,7 @@ impl Player {
         *self.newest.lock().unwrap()
     }
 
-    /// Waits for its end, and gives back what it had to complain about.
+    /// Waits for its end, and returns its complaints.
     fn finish(mut self) -> String {
         let mut complaints = String::new();
         let mut out = self.child.stderr.take().unwrap();
@@ -88,7 +88,7 @@ impl Player {
     }
 }
 
-/// Records from live sources until the consumer has decoded this much, and gives the recording's bytes.
+/// Records from live sources until the consumer has decoded this much, and returns the recording's bytes.
 fn record_until_seen(rig: &Rig, player: &Player, mime_type: &str) -> Vec<u8> {
     rig.recorder.start().unwrap();
     let seen = holds_within(DEADLINE, || player.newest() > 1.5);
@@ -100,7 +100,7 @@ fn record_until_seen(rig: &Rig, player: &Player, mime_type: &str) -> Vec<u8> {
     let at = rig.recorder.stat("duration") as f64 / 1e9;
     let behind = at - player.newest();
     println!("{mime_type}: a player is {behind:.2} s behind the recording");
-    // A second of media is gathered at the most, and the player has its own delay.
+    // At most one second of media is batched, and the player has its own delay.
     assert!(behind < 3.0, "{mime_type}: {behind} s behind");
     rig.recorder.stop().unwrap();
     let (bytes, _) = check_recording(&rig.wait_recording(1));
@@ -117,8 +117,8 @@ fn live(mime_type: &str) -> Rig {
     rig
 }
 
-/// Whether `streamed` is all of a recording, whose blob or file is `whole`: an MP4 stays in fragments there, and has
-/// their index at its end.
+/// Whether `streamed` is all of a recording, whose blob or file is `whole`: a streamed MP4 stays fragmented, with
+/// an index of the fragments at its end.
 fn is_all(streamed: &[u8], whole: &[u8], mime_type: &str) -> bool {
     if !mime_type.contains("mp4") {
         return streamed.len() == whole.len();
@@ -129,7 +129,7 @@ fn is_all(streamed: &[u8], whole: &[u8], mime_type: &str) -> bool {
     matches!(boxes[..], [(name, 0, end)] if name == *b"mfra" && end == index.len())
 }
 
-/// Waits until the whole recording has gone downstream.
+/// Waits until the whole recording has been pushed downstream.
 fn wait_eos(sink: &gst::Element) {
     let pad = sink.static_pad("sink").unwrap();
     wait_for("EOS at the sink", || {
@@ -138,7 +138,7 @@ fn wait_eos(sink: &gst::Element) {
 }
 
 #[test]
-fn a_player_at_a_pipe_plays_while_it_grows() {
+fn a_player_on_a_pipe_plays_while_recording() {
     for mime_type in TYPES {
         let rig = live(mime_type);
         let (reading, writing) = pipe();
@@ -153,9 +153,9 @@ fn a_player_at_a_pipe_plays_while_it_grows() {
     }
 }
 
-/// What cannot seek gets every byte once, in order: whole units, but for what is patched at the end.
+/// A non-seekable sink gets every byte once, in order: complete units, without the patches at the end.
 #[test]
-fn what_a_pipe_gets_is_the_recording_without_its_patches() {
+fn a_pipe_receives_the_recording_without_patches() {
     for mime_type in TYPES {
         let rig = live(mime_type);
         let (reading, writing) = pipe();
@@ -183,7 +183,7 @@ fn what_a_pipe_gets_is_the_recording_without_its_patches() {
         assert_plays(&path);
         let streams = if mime_type.starts_with("video") { 2 } else { 1 };
         assert_eq!(probe(&path).streams.len(), streams, "{mime_type}");
-        // All of it is there: the last packet ends where the recording does.
+        // It is complete: the last packet ends where the recording does.
         let (out, _) = run(Command::new("ffprobe")
             .args([
                 "-v",
@@ -207,7 +207,7 @@ fn what_a_pipe_gets_is_the_recording_without_its_patches() {
 }
 
 #[test]
-fn a_client_of_a_tcp_server_plays_while_it_grows() {
+fn a_client_of_a_tcp_server_plays_while_recording() {
     for mime_type in TYPES {
         let rig = live(mime_type);
         let sink = gst::ElementFactory::make("tcpserversink")
@@ -231,7 +231,7 @@ fn a_client_of_a_tcp_server_plays_while_it_grows() {
 }
 
 #[test]
-fn a_server_gets_all_of_it_from_a_tcp_client() {
+fn a_server_receives_all_of_it_from_a_tcp_client() {
     let mime_type = "video/mp4";
     let rig = live(mime_type);
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -251,7 +251,7 @@ fn a_server_gets_all_of_it_from_a_tcp_client() {
     assert_eq!(player.finish(), "");
 }
 
-/// An HTTP server that takes uploads, and what has come.
+/// An HTTP server that accepts uploads, and what it has received.
 struct Server {
     child: Child,
     port: u16,
@@ -259,7 +259,7 @@ struct Server {
 }
 
 impl Server {
-    /// Runs one whose uploads go on into a player.
+    /// Runs one that passes uploads on to a player.
     fn with_player() -> (Self, Player) {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/http/server.py");
         let mut child = Command::new("python3")
@@ -285,7 +285,7 @@ impl Server {
             let mut piece = [0; 65_536];
             while let Ok(size @ 1..) = uploads.read(&mut piece) {
                 kept.lock().unwrap().extend_from_slice(&piece[..size]);
-                // One that has failed says so itself.
+                // A failed one reports that itself.
                 let _ = player.write_all(&piece[..size]);
             }
         });
@@ -296,15 +296,15 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It goes when its input ends.
+        // It exits when its input ends.
         drop(self.child.stdin.take());
         let _ = self.child.wait();
     }
 }
 
-/// In one request that lasts as long as the recording does, or in one for what has come since the last.
+/// In one request as long as the recording, or in one for each piece.
 #[test]
-fn an_http_server_gets_it_while_it_grows() {
+fn an_http_server_receives_it_while_recording() {
     for (sink, mime_type) in [
         ("curlhttpsink", "video/webm;codecs=vp8,opus"),
         ("curlhttpsink", "video/mp4"),
@@ -340,9 +340,9 @@ fn an_http_server_gets_it_while_it_grows() {
     }
 }
 
-/// Nobody reads the pipe: it fills up, and the sink blocks for ever.
+/// Nothing reads the pipe: it fills up, and the sink blocks forever.
 #[test]
-fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
+fn a_blocked_consumer_does_not_affect_the_recording() {
     let rig = Rig::new();
     let path = rig.path("unharmed.webm");
     rig.recorder.set_property("location", &path);
@@ -358,7 +358,7 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
     wait_for("three seconds", || {
         rig.recorder.stat("duration") > 3_000_000_000
     });
-    // As an encoder sends them, and one that changes its format.
+    // As sent by encoders, and one that changes its format.
     let upstream = tracks[1].pad.peer().unwrap();
     let (done, through) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -390,12 +390,12 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
         (lasts - duration.nseconds() as f64 / 1e9).abs() < 0.04,
         "{lasts} of {duration}"
     );
-    // Upstream never noticed.
+    // Upstream was not affected.
     for track in &tracks {
         track.wait_buffers(10);
     }
     rig.assert_no_bus_error();
-    // The sink goes down once somebody takes what it is stuck with.
+    // The sink can shut down once the pipe is read.
     let reader = std::thread::spawn(move || {
         let mut rest = Vec::new();
         std::fs::File::from(reading).read_to_end(&mut rest).unwrap();
@@ -404,17 +404,13 @@ fn a_consumer_that_is_stuck_leaves_the_recording_unharmed() {
     wait_eos(&sink);
     rig.set_state(gst::State::Null);
     drop(writing);
-    assert_eq!(
-        reader.join().unwrap().len(),
-        bytes.len(),
-        "nothing was lost on its way"
-    );
+    assert_eq!(reader.join().unwrap().len(), bytes.len(), "nothing is lost");
 }
 
-/// Servers on `src`, and readers of blobs, give the header in the caps to whoever joins: it has to be that of the
-/// recording, whatever the muxer has written first.
+/// Sinks on `src`, and readers of blobs, send the header in the caps to new clients: it has to be that of the
+/// recording, whatever the muxer wrote first.
 #[test]
-fn caps_have_no_other_header_than_the_recording() {
+fn the_header_in_the_caps_is_that_of_the_recording() {
     for mime_type in ["video/webm;codecs=vp8,opus", "video/mp4", "audio/ogg"] {
         let rig = live(mime_type);
         rig.recorder.set_property("timeslice", 500u32);
@@ -426,7 +422,7 @@ fn caps_have_no_other_header_than_the_recording() {
         let pad = sink.static_pad("sink").unwrap();
         let told = Arc::<Mutex<Option<gst::Caps>>>::default();
         let seen = told.clone();
-        // EOS makes the pad forget them.
+        // EOS makes the pad drop them.
         pad.add_probe(gst::PadProbeType::EVENT_DOWNSTREAM, move |_, info| {
             if let Some(event) = info.event()
                 && let gst::EventView::Caps(caps) = event.view()
@@ -455,7 +451,7 @@ fn caps_have_no_other_header_than_the_recording() {
         }
         let caps = told.lock().unwrap().clone().unwrap();
         let header = header(&caps);
-        // mp4mux does not say which of its buffers are the header.
+        // mp4mux does not flag its header buffers.
         assert_eq!(header.is_none(), mime_type == "video/mp4", "{mime_type}");
         let header = header.unwrap_or_default();
         assert!(bytes.starts_with(&header), "{mime_type}: {caps}");

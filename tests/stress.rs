@@ -1,4 +1,4 @@
-//! Eight threads do to one recorder whatever comes to their minds, and the order of its events holds.
+//! Eight threads call random operations on one recorder, and the order of its events is valid.
 
 mod common;
 
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// Where each thread is, for the watchdog.
+/// What each thread is doing, for the watchdog.
 struct Places {
     steps: Vec<(&'static str, AtomicU64)>,
     over: AtomicBool,
@@ -23,7 +23,7 @@ impl Places {
     }
 }
 
-/// Aborts, with all stacks, when a thread has not moved for `patience`.
+/// Aborts, with all backtraces, when a thread has made no progress for `patience`.
 fn watch(places: Arc<Places>, patience: Duration) {
     std::thread::spawn(move || {
         let mut before: Vec<(u64, Instant)> = vec![(0, Instant::now()); places.steps.len()];
@@ -34,7 +34,7 @@ fn watch(places: Arc<Places>, patience: Duration) {
                 if now == u64::MAX || now != before.0 {
                     *before = (now, Instant::now());
                 } else if before.1.elapsed() > patience {
-                    eprintln!("the thread {name} has stood still for {patience:?}");
+                    eprintln!("the thread {name} has made no progress for {patience:?}");
                     let _ = Command::new("gdb")
                         .args(["-p", &std::process::id().to_string(), "-batch"])
                         .args(["-ex", "set print thread-events off"])
@@ -64,7 +64,7 @@ const TYPES: [&str; 8] = [
     "video/webm;codecs=vp8,vorbis",
     "video/x-matroska;codecs=vp8,pcm",
     "video/mp4",
-    // A stop right after the start leaves tracks without anything.
+    // A stop right after the start leaves empty tracks.
     "video/ogg;codecs=vp8,flac",
     "video/x-matroska;codecs=vp8,flac",
     "nonsense/none",
@@ -114,7 +114,7 @@ fn states(stage: &Stage, chance: &mut Rng) {
     let _ = stage.pipeline.set_state(gst::State::Playing);
 }
 
-/// A pad comes, gets a stream of its own, and goes in the middle of it.
+/// A pad is added, gets a stream, and is released in the middle of it.
 fn pads(stage: &Stage, chance: &mut Rng) {
     nap(chance, 600);
     let Some(sink) = stage.recorder.request_pad_simple("audio_%u") else {
@@ -154,7 +154,7 @@ fn pads(stage: &Stage, chance: &mut Rng) {
     let _ = source.set_active(false);
 }
 
-/// Flushes and ends, from a thread that is not the streaming thread.
+/// Flushes and EOS, from a thread that is not the streaming thread.
 fn streams(stage: &Stage, chance: &mut Rng) {
     nap(chance, 500);
     let pad = &stage.pads[chance.below(stage.pads.len() as u64) as usize];
@@ -166,7 +166,7 @@ fn streams(stage: &Stage, chance: &mut Rng) {
             stage.recorder.send_event(gst::event::Eos::new());
         }
         _ => {
-            // A flushing seek, which the sources answer with flush, flush and a new segment.
+            // A flushing seek, which the sources answer with flush-start, flush-stop and a new segment.
             let zero = gst::ClockTime::ZERO;
             pad.push_event(gst::event::Seek::new(
                 1.0,
@@ -257,7 +257,7 @@ fn stress(time: Duration, patience: Duration) {
             None
         });
     }
-    // autostart's recordings are begun by nobody.
+    // Recordings by autostart have no calling thread.
     let begun = Arc::new(AtomicU64::new(0));
     pipeline.bus().unwrap().set_sync_handler({
         let (errors, started, over) = (errors.clone(), started.clone(), over.clone());
@@ -357,7 +357,7 @@ fn stress(time: Duration, patience: Duration) {
         model.recordings
     );
     assert!(model.recordings > 3, "only {} recordings", model.recordings);
-    // Only autostart, which has nobody to tell, makes an error of a failed recording.
+    // Only autostart, which has no caller, posts an ERROR for a failed recording.
     let errors = errors.lock().unwrap();
     let others: Vec<_> = errors
         .iter()
@@ -385,9 +385,9 @@ fn eight_threads_and_no_deadlock() {
     );
 }
 
-/// The same under valgrind: nothing is read that was freed or never written.
+/// The same under valgrind: no use of freed or uninitialised memory.
 #[test]
-fn memory_is_sound_under_stress() {
+fn memory_accesses_are_valid_under_stress() {
     if !long() {
         return;
     }
@@ -401,7 +401,7 @@ fn memory_is_sound_under_stress() {
         .output()
         .expect("valgrind");
     let said = String::from_utf8_lossy(&output.stderr);
-    // Codecs' own reads of what they never wrote are not ours to mend.
+    // Uninitialised reads within codecs are ignored.
     let ours = said
         .split("\n==")
         .any(|line| line.contains("gstmediarecorder") || line.contains("mediarecorder::"));

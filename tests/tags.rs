@@ -1,4 +1,4 @@
-//! Tags from upstream and from the application are in the file, as far as its container can.
+//! Tags from upstream and from the application are in the file, as far as its container supports them.
 
 mod common;
 
@@ -41,7 +41,7 @@ fn recorded(name: &str, mime_type: &str, check: impl Fn(&Path)) {
     check(&path);
 }
 
-/// All tags of the file, of its streams too, with small keys.
+/// All tags of the file, including those of its streams, with lower-case keys.
 fn tags(path: &Path) -> Vec<(String, String)> {
     let probe = file::ffprobe(path).unwrap();
     let streams = probe["streams"].as_array().cloned().unwrap_or_default();
@@ -59,7 +59,7 @@ fn tags(path: &Path) -> Vec<(String, String)> {
 fn assert_has(path: &Path, wanted: &[(&str, &str)]) {
     let found = tags(path);
     for (key, value) in wanted {
-        // matroskamux of 1.22 quotes what has blanks in it.
+        // matroskamux 1.22 quotes strings with spaces.
         let bare = |text: &str| text.replace(['"', '\\'], "");
         let has = found.iter().any(|(k, v)| k == key && bare(v) == *value);
         assert!(has, "{key}={value} is not among {found:?}");
@@ -121,7 +121,7 @@ fn tags_are_in_flac() {
 }
 
 #[test]
-fn tags_that_come_while_recording_are_in_matroska() {
+fn tags_set_while_recording_are_in_matroska() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("late.mkv");
     let app = App::new("", &path);
@@ -144,9 +144,9 @@ fn tags_that_come_while_recording_are_in_matroska() {
     sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
 }
 
-/// Texts with blanks and other letters, of which muxers make what they like.
+/// Strings with spaces and non-ASCII letters, which muxers escape differently.
 #[test]
-fn titles_are_as_they_were_given() {
+fn titles_are_unchanged() {
     for (name, mime_type) in [
         ("title.mka", "audio/x-matroska;codecs=opus"),
         ("title.webm", "audio/webm;codecs=opus"),

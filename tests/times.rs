@@ -1,5 +1,5 @@
-//! When it was, and where: recordings are aligned by the wall clock from what they tell alone, and marks are in the part
-//! that has their instant.
+//! Wall-clock times: recordings are aligned by their messages alone, and marks are in the part that contains their
+//! instant.
 
 mod common;
 
@@ -9,10 +9,10 @@ use common::harness::{Kind, Recorder, Rig, make_recorder};
 use gst::prelude::*;
 
 const MS: u64 = 1_000_000;
-/// When the first sample of the scene was, in nanoseconds since 1970.
+/// The first sample of the scene, in nanoseconds since 1970.
 const SCENE: u64 = 1_700_000_000_123_456_789;
 
-/// What one recorder of a scene has.
+/// The result of one recorder of a scene.
 struct Record {
     samples: Vec<i16>,
     /// Wall-clock time, recorded time and duration of each interval.
@@ -20,7 +20,7 @@ struct Record {
 }
 
 impl Record {
-    /// What was to be heard at this instant of the wall clock.
+    /// The sample at this instant of the wall clock.
     fn at(&self, utc: u64) -> Option<i16> {
         let mut intervals = self.intervals.iter();
         let (begin, recorded, _) =
@@ -30,8 +30,8 @@ impl Record {
     }
 }
 
-/// Records the scene from `first`, a number of a sample, in buffers of `chunk` samples, with a call after some of them. Its
-/// running time begins elsewhere, too.
+/// Records the scene from sample `first` on, in buffers of `chunk` samples, with a call after some of them. Its
+/// running time starts elsewhere, too.
 fn record(first: u64, chunk: u64, chunks: u64, calls: &[(u64, &str)]) -> Record {
     let rig = Rig::new();
     let path = rig.path("scene.wav");
@@ -78,7 +78,7 @@ fn record(first: u64, chunk: u64, chunks: u64, calls: &[(u64, &str)]) -> Record 
     }
 }
 
-/// Two recorders that heard one scene, each with pauses of its own, and knew nothing of each other.
+/// Two independent recorders of the same scene, each with its own pauses.
 #[test]
 fn two_recorders_of_a_scene_are_aligned_to_the_sample() {
     let one = record(
@@ -132,9 +132,10 @@ fn in_ms(path: &str) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// A mark is a chapter of the part that has its instant, on that part's own time; one at the very split is in the next.
+/// A mark is a chapter of the part that contains its instant, in that part's time; one exactly at the split is in
+/// the next part.
 #[test]
-fn marks_are_in_the_part_that_has_them() {
+fn marks_are_in_the_part_that_contains_them() {
     for (mime_type, extension) in [
         ("audio/webm", "webm"),
         ("audio/mp4", "m4a"),

@@ -1,5 +1,5 @@
-//! Several tracks, raw and encoded: each a track of its own, in the order of the pads, together in
-//! time; what stays away or goes does not disturb the others.
+//! Several tracks, raw and encoded: each is a separate track, in the order of the pads, and in sync; missing or
+//! removed ones do not affect the others.
 
 mod common;
 
@@ -60,10 +60,10 @@ impl Live {
         Live::new(app, "audio_%u", source)
     }
 
-    /// Nothing more comes, and no EOS either.
+    /// No more data, and no EOS either.
     fn fall_silent(&self) {
         self.source.add_probe(gst::PadProbeType::BUFFER, |_, info| {
-            // To let 1.22 drop it makes it unref NULL.
+            // In 1.22, dropping it from the probe would unref NULL.
             drop(info.data.take());
             gst::PadProbeReturn::Handled
         });
@@ -74,7 +74,7 @@ fn wait_flowing(tracks: &[&Live]) {
     for track in tracks {
         assert!(
             holds_within(DEADLINE, || track.received.load(Ordering::SeqCst) > 5),
-            "nothing comes on {}",
+            "no data on {}",
             track.pad.name()
         );
     }
@@ -189,7 +189,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
         let shown = sync::frame_times(&decode::video(&path, camera).unwrap()).unwrap();
         assert!(
             shown.len() > 45,
-            "{} pictures of camera {camera}",
+            "{} frames of camera {camera}",
             shown.len()
         );
         let first = shown.first().unwrap().0;
@@ -226,7 +226,7 @@ fn three_cameras_and_two_microphones_raw_and_encoded() {
 }
 
 #[test]
-fn an_encoded_track_that_never_comes_is_left_out() {
+fn an_encoded_track_without_data_is_omitted() {
     let (_directory, path) = temp_location("alone.mkv");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");
@@ -249,12 +249,12 @@ fn an_encoded_track_that_never_comes_is_left_out() {
     assert!(warnings[0].contains("audio_0"), "{warnings:?}");
     assert_eq!(file::codecs(&path).unwrap(), ["vp8"]);
     file::decodes_without_errors(&path).unwrap();
-    // What came while it was waited for is there.
+    // Media that arrived during the wait is kept.
     assert!(seconds_of(&path, "v:0") > 2.0);
 }
 
 #[test]
-fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
+fn an_encoded_track_that_stops_does_not_delay_the_others() {
     let (_directory, path) = temp_location("silent.mkv");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", X264);
@@ -284,7 +284,7 @@ fn an_encoded_track_that_falls_silent_does_not_hold_up_the_others() {
 }
 
 #[test]
-fn another_codec_than_asked_for_is_decoded_and_encoded() {
+fn another_codec_than_requested_is_decoded_and_encoded() {
     let (_directory, path) = temp_location("other.webm");
     let app = App::new("video/webm;codecs=vp8,vorbis", &path);
     let camera = Live::camera(&app, "camera", X264);
@@ -310,7 +310,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
     assert!(shown.len() > 50, "{}", shown.len());
     for (recorded, source) in shown {
         let due = kept.source_at(recorded + 0.6e6) - 0.6e6;
-        // The frame on show at a cut began before it, as those of raw video do.
+        // The frame visible at a cut started before it, as with raw video.
         let on_show = if recorded < 1e6 || kept.near_cut(recorded, 1.3e6) {
             34e6
         } else {
@@ -318,7 +318,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
         };
         assert!(
             (-1.3e6..on_show).contains(&(due - source)),
-            "{source} at {recorded}, due {due}"
+            "{source} at {recorded}, expected {due}"
         );
     }
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
@@ -330,7 +330,7 @@ fn another_codec_than_asked_for_is_decoded_and_encoded() {
 }
 
 #[test]
-fn pads_come_and_go_from_any_thread_in_any_state() {
+fn pads_can_be_added_and_released_from_any_thread_in_any_state() {
     let (_directory, path) = temp_location("busy.webm");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");
@@ -382,7 +382,7 @@ fn pads_come_and_go_from_any_thread_in_any_state() {
 }
 
 #[test]
-fn pads_that_come_and_go_while_recording_end_it_and_nothing_is_lost() {
+fn pads_added_or_released_while_recording_end_it_without_loss() {
     let (_directory, path) = temp_location("changed.webm");
     let app = App::new("", &path);
     let camera = Live::camera(&app, "camera", "identity");

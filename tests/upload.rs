@@ -1,6 +1,6 @@
-//! The uploader, run as a user runs it, against a local S3 server behind a network that drops connections.
+//! The uploader, run like a user does, against a local S3 server behind a network that drops connections.
 //!
-//! The server is moto's, which scripts/test installs; MEDIARECORDER_S3_SERVER names its program.
+//! The server is moto's, which scripts/test installs; MEDIARECORDER_S3_SERVER is the path of its program.
 
 mod common;
 
@@ -16,18 +16,18 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// What S3 takes at the least.
+/// The minimum part size of S3.
 const PIECE: u64 = 5 << 20;
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// The S3 server; ends with the test.
+/// The S3 server; exits with the test.
 struct Server {
     process: Child,
     address: SocketAddr,
 }
 
 impl Server {
-    /// With an empty bucket `recordings`; `None`, which is noted, where PyPI could not be reached for it.
+    /// With an empty bucket `recordings`; `None`, which is reported, if it could not be installed from PyPI.
     fn start() -> Option<Self> {
         let Some(program) = std::env::var_os("MEDIARECORDER_S3_SERVER") else {
             skipped(
@@ -57,7 +57,7 @@ impl Server {
         Some(server)
     }
 
-    /// Status and body of a request without one.
+    /// Status and body of a request without a body.
     fn request(&self, what: &str) -> (u16, Vec<u8>) {
         let mut stream = TcpStream::connect(self.address).expect("connected");
         write!(
@@ -91,7 +91,7 @@ impl Drop for Server {
     }
 }
 
-/// What lies between: it drops every third connection somewhere on its way.
+/// The network in between: it drops every third connection at some point.
 struct Network {
     address: SocketAddr,
     dropped: Arc<AtomicUsize>,
@@ -108,7 +108,7 @@ impl Network {
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else {
                     return;
                 };
-                // From at once to behind a whole piece, whose answer is lost then.
+                // From immediately to after a whole piece, whose response is then lost.
                 let limit = match number % 3 {
                     1 => number as u64 * 977_777 % (PIECE + 2000),
                     _ => u64::MAX,
@@ -120,7 +120,7 @@ impl Network {
     }
 }
 
-/// Carries both ways until either end closes, or so many bytes have gone up.
+/// Forwards in both directions until either end closes, or this many bytes have been uploaded.
 fn carry(client: TcpStream, server: TcpStream, limit: u64, dropped: &Arc<AtomicUsize>) {
     let down = (
         server.try_clone().expect("a copy"),
@@ -141,7 +141,7 @@ fn carry(client: TcpStream, server: TcpStream, limit: u64, dropped: &Arc<AtomicU
                 let _ = from.shutdown(Shutdown::Both);
                 break;
             }
-            // A link of some 10 MB/s, so that there is something to interrupt.
+            // A link of about 10 MB/s, so that there is something to interrupt.
             thread::sleep(Duration::from_millis(read as u64 / 10_000));
         }
         let _ = to.shutdown(Shutdown::Both);
@@ -183,14 +183,14 @@ fn upload(folder: &Path, network: &Network, options: &str, key: &str, file: &str
     command
 }
 
-/// The file's bytes outlive its name.
+/// The file is unlinked, its bytes are still available.
 fn keep(file: &Path) -> PathBuf {
     let kept = file.with_extension("kept");
     let begun = Instant::now();
     while std::fs::hard_link(file, &kept).is_err() {
         assert!(
             begun.elapsed() < DEADLINE,
-            "{} does not come",
+            "{} does not appear",
             file.display()
         );
         thread::sleep(Duration::from_millis(10));
@@ -247,23 +247,23 @@ fn records_and_uploads(file: &str) {
 }
 
 #[test]
-fn webm_goes_up_while_it_is_recorded() {
+fn webm_is_uploaded_while_recording() {
     records_and_uploads("talk.webm");
 }
 
 #[test]
-fn matroska_goes_up_while_it_is_recorded() {
+fn matroska_is_uploaded_while_recording() {
     records_and_uploads("talk.mkv");
 }
 
 #[test]
-fn an_ordinary_mp4_goes_up_while_it_is_recorded() {
+fn an_ordinary_mp4_is_uploaded_while_recording() {
     records_and_uploads("talk.mp4");
 }
 
-/// Twenty kills, wherever they hit: one while it records, the others during the upload of what there is.
+/// Twenty kills at any time: one while recording, the others during the upload of the rest.
 #[test]
-fn what_was_recorded_goes_up_however_often_it_is_killed() {
+fn the_recording_is_uploaded_however_often_it_is_killed() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(server) = Server::start() else {
         return;
@@ -306,14 +306,14 @@ fn what_was_recorded_goes_up_however_often_it_is_killed() {
     }
 }
 
-/// Runs it until `wait` returns; FALSE if it was over before.
+/// Runs it until `wait` returns; FALSE if it exited before.
 fn kill(command: &mut Command, wait: impl FnOnce()) -> bool {
     let mut running = command.stderr(Stdio::null()).spawn().expect("started");
     wait();
     if running.try_wait().expect("its state").is_some() {
         return false;
     }
-    // `timeout` passes on the signals that it gets, but this one cannot be caught.
+    // `timeout` forwards signals, but this one cannot be caught.
     let _ = Command::new("pkill")
         .args(["-KILL", "-P", &running.id().to_string()])
         .status();
@@ -322,7 +322,7 @@ fn kill(command: &mut Command, wait: impl FnOnce()) -> bool {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_told_before_anything_is_recorded() {
+fn a_missing_bucket_is_reported_before_recording() {
     let folder = tempfile::tempdir().expect("a folder");
     let Some(server) = Server::start() else {
         return;

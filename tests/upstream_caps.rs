@@ -1,4 +1,5 @@
-//! Encoded streams whose caps lack what a muxer wants, or have what it stumbles over: all of it is in the file.
+//! Encoded streams whose caps lack fields that a muxer requires, or have values that it mishandles: all of it is
+//! in the file.
 
 mod common;
 
@@ -8,7 +9,7 @@ use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
 
-/// Plays a line of gst-launch to its end. `change` gets the caps that come to the recorder.
+/// Plays a gst-launch line to EOS. `change` may modify the caps that reach the recorder.
 fn play(line: &str, path: &Path, change: impl Fn(&mut gst::StructureRef) + Send + Sync + 'static) {
     init();
     let location = path.display();
@@ -38,7 +39,7 @@ fn play(line: &str, path: &Path, change: impl Fn(&mut gst::StructureRef) + Send 
     }
 }
 
-/// Frames that ffmpeg decodes, and the length in seconds.
+/// Frames decoded by ffmpeg, and the duration in seconds.
 fn judged(path: &Path) -> (usize, f64) {
     file::decodes_without_errors(path).unwrap();
     let output = Command::new("ffprobe")
@@ -72,7 +73,7 @@ const VP8: &str = "vp8enc deadline=1";
 const VP9: &str = "vp9enc deadline=1";
 const H264: &str = "x264enc speed-preset=ultrafast tune=zerolatency ! h264parse";
 
-/// mp4mux 1.22 dies of it, where the caps have colorimetry too.
+/// mp4mux 1.22 crashes without it, if the caps have colorimetry.
 #[test]
 fn vp9_without_chroma_site() {
     assert_pictures(&format!("{VP9} ! rtpvp9pay ! rtpvp9depay"), "a.mp4", |_| {});
@@ -98,9 +99,9 @@ fn a_pixel_aspect_ratio_of_0() {
     }
 }
 
-/// mp4mux makes time scales of them, of 0 and of what is left of 33 bits; oggmux has no file without one.
+/// mp4mux derives timescales from them, from 0 and from the low 32 of 33 bits; oggmux requires one.
 #[test]
-fn frame_rates_that_are_none() {
+fn invalid_frame_rates() {
     for rate in [(1, 1_000), (1_073_741_824, 1), (0, 1), (-25, 1)] {
         let set = move |caps: &mut gst::StructureRef| {
             caps.set("framerate", gst::Fraction::new(rate.0, rate.1));
@@ -116,7 +117,7 @@ fn frame_rates_that_are_none() {
             play(&format!("{PICTURES} ! {encoder}"), &path, set);
             let (frames, length) = judged(&path);
             assert_eq!(frames, FRAMES, "{rate:?} in {name}");
-            // Parsers make the last frame as long as they say.
+            // Parsers give the last frame the duration in the caps.
             let is_long = name == "a.mp4" && rate == (1, 1_000);
             let right = is_long || (1.9..2.1).contains(&length);
             assert!(right, "{rate:?} in {name}: {length} s");
@@ -127,11 +128,11 @@ fn frame_rates_that_are_none() {
 }
 
 #[test]
-fn pictures_and_sound_of_a_peer_in_ogg() {
+fn video_and_audio_of_a_peer_in_ogg() {
     assert_pictures(&format!("{VP8} ! rtpvp8pay ! rtpvp8depay"), "a.ogv", |_| {});
 }
 
-/// As WebRTC has it: no stream header.
+/// As in WebRTC: no stream header.
 #[test]
 fn opus_without_a_stream_header() {
     let folder = tempfile::tempdir().unwrap();
@@ -155,7 +156,7 @@ fn opus_without_a_stream_header() {
     }
 }
 
-/// Muxers and decoders abort at what is not in samples.
+/// Muxers and decoders abort on clipping meta that is not in samples.
 #[test]
 fn samples_clipped_by_time() {
     for name in ["a.ogg", "a.mka", "a.webm", "a.mp4", "a.flac"] {

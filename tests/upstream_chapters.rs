@@ -1,4 +1,4 @@
-//! Chapters that upstream has (`GstToc`) are chapters of the recording, as far as they are recorded.
+//! Chapters from upstream (`GstToc`) become chapters of the recording, as far as they are recorded.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gst::prelude::*;
 use std::path::Path;
 use std::process::Command;
 
-/// Where chapters begin in the file that is recorded anew, in milliseconds, and what they are called.
+/// The chapters of the input file: start in milliseconds, and title.
 const CHAPTERS: [(u64, &str); 4] = [
     (0, "Beginning"),
     (1500, "Ünïcode"),
@@ -18,7 +18,7 @@ const CHAPTERS: [(u64, &str); 4] = [
     (6250, ""),
 ];
 
-/// Eight seconds with these chapters, by FFmpeg.
+/// Eight seconds with these chapters, made by FFmpeg.
 fn foreign(folder: &Path, name: &str, codecs: &[&str]) -> String {
     let mut metadata = String::from(";FFMETADATA1\n");
     let ends = CHAPTERS[1..].iter().map(|(at, _)| *at).chain([8000]);
@@ -51,7 +51,7 @@ fn foreign(folder: &Path, name: &str, codecs: &[&str]) -> String {
     path.display().to_string()
 }
 
-/// Runs a pipeline to its end, after `begin` in PAUSED.
+/// Runs a pipeline to EOS, after calling `begin` in PAUSED.
 #[track_caller]
 fn play(line: &str, begin: impl FnOnce(&gst::Pipeline)) {
     let pipeline = gst::parse::launch(line).expect("a pipeline");
@@ -78,7 +78,7 @@ fn in_ms(path: &str) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// From `from` on, where one is on already.
+/// From `from` on, at which a chapter is already active.
 fn expected(from: u64) -> Vec<(u64, String)> {
     let on = CHAPTERS.iter().rposition(|(at, _)| *at <= from);
     let chapters = CHAPTERS.iter().skip(on.expect("the first"));
@@ -87,7 +87,7 @@ fn expected(from: u64) -> Vec<(u64, String)> {
         .collect()
 }
 
-/// Decoded and encoded, or copied, into each kind of container.
+/// Re-encoded, or copied, into each kind of container.
 #[test]
 fn chapters_of_a_file_are_kept() {
     init();
@@ -98,7 +98,7 @@ fn chapters_of_a_file_are_kept() {
         &["-c:v", "libvpx", "-c:a", "libopus"],
     );
     let decoded = "d. ! video/x-vp8 ! queue ! vp8dec ! rec.video_0 d. ! audio/x-opus ! queue ! opusdec ! rec.audio_0";
-    // FFmpeg's video may begin some milliseconds late, at which a copied recording begins.
+    // FFmpeg's video may start some milliseconds late, which is where a copied recording starts.
     let starts = file::starts(Path::new(&input)).expect("the input's streams");
     let video = (starts[0] / 1e6).round() as u64;
     let copied = "d. ! video/x-vp8 ! queue ! rec.video_0 d. ! audio/x-opus ! queue ! rec.audio_0";
@@ -124,9 +124,9 @@ fn chapters_of_a_file_are_kept() {
     }
 }
 
-/// From where a seek has led, chapters count from there on; what is on there is the first.
+/// After a seek, chapters are relative to its target; the one active there is the first.
 #[test]
-fn behind_a_seek_there_are_the_later_ones() {
+fn later_chapters_are_kept_after_a_seek() {
     init();
     let folder = tempfile::tempdir().expect("a folder");
     let input = foreign(

@@ -1,5 +1,4 @@
-//! What a WebRTC peer sends, recorded as it comes: the example, and a peer with real ICE, DTLS and
-//! SRTP between the two.
+//! Recordings from a WebRTC peer: the example, and a peer with real ICE, DTLS and SRTP in between.
 
 mod common;
 
@@ -8,7 +7,7 @@ use common::harness::plugin;
 use std::path::Path;
 
 #[test]
-fn what_a_peer_sends_is_recorded() {
+fn media_from_a_peer_is_recorded() {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = tempfile::tempdir().expect("a temporary folder");
     let python = ["/usr/bin/python3", "-B"];
@@ -19,7 +18,7 @@ fn what_a_peer_sends_is_recorded() {
         .args(python)
         .arg(top.join("examples/python/webrtc.py"))
         .args(["peer.webm", "3"])
-        // Warnings of GStreamer's own WebRTC are no failure of ours.
+        // Warnings of GStreamer's own WebRTC elements are not failures of this project.
         .env_remove("G_DEBUG")
         .current_dir(folder.path()));
     assert!(
@@ -27,13 +26,13 @@ fn what_a_peer_sends_is_recorded() {
         "{said}"
     );
     let file = folder.path().join("peer.webm").display().to_string();
-    // The peer's only key frames are those that were asked for: without one, ffmpeg would complain.
+    // The peer only sends requested keyframes: without one, ffmpeg would complain.
     assert_plays(&file);
     assert_finalised(&file);
     let media = probe(&file);
     assert_eq!(media.codecs("video"), ["vp8"]);
     assert_eq!(media.codecs("audio"), ["opus"]);
-    // Three seconds, less what it took the key frame to come.
+    // Three seconds, minus the wait for the keyframe.
     let duration = media.duration.expect("a duration");
     assert!((2.0..4.0).contains(&duration), "{duration} s");
     assert!(frames(&file) >= 45, "{} frames of 30/s", frames(&file));

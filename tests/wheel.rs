@@ -1,5 +1,6 @@
-//! The Python wheel: made by scripts/wheel, installed by pip into an environment of its own, and used as docs/python.md
-//! says. Each script in tests/python/wheel runs in it, where nothing else leads to the plugin.
+//! The Python wheel: built by scripts/wheel, installed by pip into a virtual environment, and used as in
+//! docs/python.md. Each script in tests/python/wheel runs in it, where the plugin can only be found through the
+//! wheel.
 
 mod common;
 
@@ -48,7 +49,7 @@ fn python() -> &'static Path {
     })
 }
 
-/// Runs Python in `folder` to its end, where only the wheel leads to the plugin, and returns what it prints.
+/// Runs Python in `folder` to its end, where only the wheel provides the plugin, and returns its output.
 #[track_caller]
 fn printed(folder: &Path, arguments: &[&str]) -> String {
     let (out, _) = run(plugin::command("timeout")
@@ -98,7 +99,7 @@ fn imported_after_init() {
 }
 
 #[test]
-fn other_programs_are_shown_where_the_plugin_is() {
+fn other_programs_can_find_the_plugin() {
     let folder = folder();
     let out = printed(folder.path(), &["-m", "gst_mediarecorder"]);
     let plugin = Path::new(out.trim()).join("libgstmediarecorder.so");
@@ -124,12 +125,12 @@ fn recordings_by_asyncio() {
 }
 
 #[test]
-fn failures_and_loops_that_are_gone() {
+fn failures_and_closed_event_loops() {
     script(folder().path(), "failure.py", &[]);
 }
 
 #[test]
-fn an_older_file_is_replaced_while_its_blob_is_held() {
+fn an_older_file_is_replaced_while_its_blob_is_kept() {
     let folder = folder();
     script(folder.path(), "replacing.py", &["new.webm", "older.webm"]);
     for name in ["new.webm", "older.webm"] {
@@ -200,7 +201,7 @@ fn the_example() {
     assert!(saved.starts_with(&format!("Saved {size} bytes")), "{saved}");
     assert_recording(&path, &["vp8"], &["opus"]);
 
-    // Returns normally only where the example fails, and says why.
+    // Only returns normally if the example fails, with the reason.
     let refused = r#"
 import contextlib, io, runpy, sys
 sys.argv[1:] = ["x.webm", "video/pineapple"]
@@ -218,7 +219,7 @@ print(errors.getvalue())
     assert!(out.contains("video/pineapple"), "{out}");
 }
 
-/// A type checker agrees, with the module and with who uses it.
+/// A type checker accepts the module and a program that uses it.
 #[test]
 fn types() {
     let folder = folder();

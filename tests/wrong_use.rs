@@ -1,4 +1,4 @@
-//! Wrong use: the documented error, words that help, the state as it was, and nothing recorded lost.
+//! Misuse: the documented error with a helpful message, the state unchanged, and nothing recorded lost.
 
 mod common;
 
@@ -14,19 +14,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const SECOND: gst::ClockTime = gst::ClockTime::SECOND;
 
-/// Asserts that an error's message has each of `words`, whatever their case.
+/// Asserts that an error's message contains each of `words`, in any case.
 #[track_caller]
 fn assert_says(error: &glib::Error, words: &[&str]) {
     let message = error.message().to_lowercase();
     for word in words {
         assert!(
             message.contains(&word.to_lowercase()),
-            "the message should say {word:?}: {message:?}"
+            "the message should contain {word:?}: {message:?}"
         );
     }
 }
 
-/// Asserts that the refused calls so far were only returned: no event, no message, nothing on the bus.
+/// Asserts that the refused calls so far only returned errors: no event, no message on the bus.
 #[track_caller]
 fn assert_only_returned(rig: &Rig) {
     rig.signals.nothing_within(QUIET);
@@ -36,7 +36,7 @@ fn assert_only_returned(rig: &Rig) {
 }
 
 #[test]
-fn actions_that_need_a_recording_say_so() {
+fn actions_that_need_a_recording_report_that() {
     let (rig, _tracks) = Rig::live(1, 1);
     for action in ["pause", "resume", "stop", "request-data"] {
         let error = expect_error(rig.recorder.act(action), code::INVALID_STATE);
@@ -82,7 +82,7 @@ fn start_while_recording_or_paused_loses_nothing() {
 }
 
 #[test]
-fn start_without_pads_says_what_to_link() {
+fn start_without_pads_suggests_what_to_link() {
     let rig = Rig::new();
     rig.play();
     let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
@@ -92,7 +92,7 @@ fn start_without_pads_says_what_to_link() {
 }
 
 #[test]
-fn start_with_ended_pads_says_so() {
+fn start_with_ended_pads_reports_that() {
     let (rig, tracks) = Rig::live(1, 0);
     tracks[0].end();
     tracks[0].wait_ended();
@@ -117,7 +117,7 @@ fn every_action_below_paused_is_refused() {
 }
 
 #[test]
-fn start_with_a_type_that_nothing_records_names_it() {
+fn start_with_an_unsupported_type_names_it() {
     let (rig, _tracks) = Rig::live(1, 1);
     for mime in [
         "video/pineapple",
@@ -134,12 +134,12 @@ fn start_with_a_type_that_nothing_records_names_it() {
         "%s%n",
     ] {
         if rig.recorder.supports(mime) {
-            // A reader as lenient as the draft's may take an odd list; then start has to take it as well.
+            // A parser as lenient as the draft's may accept an odd list; then start has to accept it as well.
             continue;
         }
         rig.recorder.set_property("mime-type", mime);
         let error = expect_error(rig.recorder.start(), code::NOT_SUPPORTED);
-        // A message may write quotes and odd letters in its own way.
+        // A message may escape quotes and unusual characters.
         if mime.bytes().all(|b| b.is_ascii() && b != b'"') {
             assert_says(&error, &[mime]);
         }
@@ -151,13 +151,13 @@ fn start_with_a_type_that_nothing_records_names_it() {
 }
 
 #[test]
-fn is_type_supported_takes_any_text() {
+fn is_type_supported_accepts_any_text() {
     let recorder = make_recorder();
     let long = format!("video/webm;codecs={}", "vp8,".repeat(100_000));
     for text in ["/", ";", "=", "\"", " ", "\u{1}", "a/b;c=d;e", "💥/💥"] {
         assert!(!recorder.supports(text), "{text:?}");
     }
-    // What the answers are does not matter here, only that they come.
+    // The results do not matter here, only that the call returns.
     let _ = recorder.supports(&long);
     let null = None::<String>.to_value();
     let answer = recorder.emit_by_name_with_values("is-type-supported", &[null]);
@@ -165,7 +165,7 @@ fn is_type_supported_takes_any_text() {
 }
 
 #[test]
-fn start_with_a_track_that_the_type_cannot_carry_names_both() {
+fn start_with_a_track_that_the_type_does_not_support_names_both() {
     let (rig, _tracks) = Rig::live(0, 1);
     for mime in ["audio/wav", "audio/webm", "audio/webm;codecs=opus"] {
         rig.recorder.set_property("mime-type", mime);
@@ -177,14 +177,14 @@ fn start_with_a_track_that_the_type_cannot_carry_names_both() {
 }
 
 #[test]
-fn a_track_that_the_type_cannot_carry_is_refused_later_if_its_caps_come_later() {
+fn an_unsupported_track_is_refused_once_its_caps_are_known() {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", "audio/wav");
     rig.play();
     let audio = rig.feed_audio();
     audio.advance(SECOND / 10);
     let late = rig.recorder.request_pad_simple("video_%u").expect("a pad");
-    // That a pad of this template will bring pictures may be taken for granted, or waited for.
+    // Whether a pad of this template receives video may be assumed, or waited for.
     match rig.recorder.start() {
         Err(error) => assert_error(&error, code::NOT_SUPPORTED),
         Ok(()) => {
@@ -242,11 +242,11 @@ fn unusable_locations_are_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_location_that_is_not_utf8_is_refused_and_harms_no_recording() {
+fn a_location_that_is_not_utf8_is_refused_without_harm() {
     let (rig, _tracks) = Rig::live(1, 0);
     rig.recorder.start().expect("start");
     let mut value = glib::Value::from_type(glib::Type::STRING);
-    // SAFETY: a value of this type, and a string that lasts; as C writes it.
+    // SAFETY: a value of this type, and a static string, as in C.
     unsafe {
         let value = glib::translate::ToGlibPtrMut::to_glib_none_mut(&mut value).0;
         glib::gobject_ffi::g_value_set_string(value, c"/tmp/caf\xe9.webm".as_ptr());
@@ -269,7 +269,7 @@ fn a_location_that_is_not_utf8_is_refused_and_harms_no_recording() {
 }
 
 #[test]
-fn a_pad_requested_in_mid_recording_names_itself_and_loses_nothing() {
+fn a_pad_requested_while_recording_is_named_and_nothing_is_lost() {
     let rig = Rig::new();
     rig.recorder.set_property("mime-type", "audio/wav");
     rig.play();
@@ -291,7 +291,7 @@ fn a_pad_requested_in_mid_recording_names_itself_and_loses_nothing() {
 }
 
 #[test]
-fn a_pad_released_in_mid_recording_names_itself_and_loses_nothing() {
+fn a_pad_released_while_recording_is_named_and_nothing_is_lost() {
     let rig = Rig::new();
     rig.play();
     let (audio, video) = (rig.feed_audio(), rig.feed_video());
@@ -308,7 +308,7 @@ fn a_pad_released_in_mid_recording_names_itself_and_loses_nothing() {
     assert_plays(&path);
     assert_eq!(common::harness::media::frames(&path), 25);
 
-    // The rest goes on.
+    // All other tracks continue.
     rig.recorder.start().expect("start");
     audio.advance(SECOND);
     rig.recorder.stop().expect("stop");
@@ -332,7 +332,7 @@ fn a_pad_released_after_its_end_is_no_error() {
 }
 
 #[test]
-fn buffers_without_stamps_and_of_odd_sizes_do_no_harm() {
+fn buffers_without_timestamps_or_with_odd_sizes_do_no_harm() {
     let rig = Rig::new();
     rig.play();
     let good = rig.feed_audio();
@@ -348,12 +348,12 @@ fn buffers_without_stamps_and_of_odd_sizes_do_no_harm() {
     );
     rig.recorder.start().expect("start");
     for size in [0, 1, 3, 960] {
-        // No stamp, and sizes that are no whole samples.
+        // No timestamp, and sizes that are not a multiple of the sample size.
         odd.push(gst::Buffer::from_mut_slice(vec![0u8; size]));
     }
     advance_all(&[&good], SECOND);
     odd.wait_taken();
-    // Ended by the recorder or by us: either way whole.
+    // Ended by the recorder or by the test: complete in both cases.
     if let Err(error) = rig.recorder.stop() {
         assert_error(&error, code::INVALID_STATE);
     }
@@ -369,7 +369,7 @@ fn unknown_pad_templates_give_no_pad() {
 }
 
 #[test]
-fn properties_changed_in_mid_recording_are_for_the_next_one() {
+fn properties_changed_while_recording_apply_to_the_next_one() {
     let (rig, tracks) = Rig::live(1, 0);
     rig.recorder.start().expect("start");
     let actual = rig.wait_event(Kind::Start, 1).mime_type;
@@ -387,7 +387,7 @@ fn properties_changed_in_mid_recording_are_for_the_next_one() {
 }
 
 #[test]
-fn actions_from_many_threads_keep_every_recording_whole() {
+fn every_recording_is_complete_with_actions_from_many_threads() {
     let (rig, tracks) = Rig::live(1, 0);
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -404,7 +404,7 @@ fn actions_from_many_threads_keep_every_recording_whole() {
                     if let Err(error) = recorder.act(action) {
                         assert_error(&error, code::INVALID_STATE);
                     }
-                    // Paces the calls: more would only make more recordings of nothing.
+                    // Limits the rate of calls: more would only add empty recordings.
                     std::thread::sleep(std::time::Duration::from_millis(15));
                 }
             });

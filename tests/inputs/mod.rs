@@ -1,4 +1,4 @@
-//! Recordings of inputs made by hand: pads fed from the test's own thread, read back afterwards.
+//! Recordings of hand-made input: buffers are pushed from the test's own thread, and verified afterwards.
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 use crate::common::app::App;
@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub const SECOND: u64 = 1_000_000_000;
 pub const MILLI: u64 = 1_000_000;
-/// One frame of the pictures here, 25 in a second.
+/// One frame of the video here, 25 per second.
 pub const FRAME: u64 = 40 * MILLI;
 
-/// Lossless sound in WAV.
+/// Lossless audio in WAV.
 pub const WAV: &str = "audio/wav";
-/// Lossless sound beside pictures.
+/// Lossless audio and video.
 pub const BOTH: &str = "video/x-matroska;codecs=\"vp8,pcm\"";
-/// Pictures alone.
+/// Video only.
 pub const PICTURES: &str = "video/x-matroska;codecs=vp8";
 
-/// S16LE stereo, as counted sound has to be.
+/// S16LE stereo, as numbered samples require.
 pub fn stereo(rate: u32) -> AudioInfo {
     crate::common::app::init();
     AudioInfo::builder(AudioFormat::S16le, rate, 2)
@@ -31,7 +31,7 @@ pub fn stereo(rate: u32) -> AudioInfo {
         .unwrap()
 }
 
-/// 160x120 I420 at 25 per second.
+/// 160x120 I420 at 25 frames per second.
 pub fn small() -> VideoInfo {
     size(160, 120)
 }
@@ -44,7 +44,7 @@ pub fn size(width: u32, height: u32) -> VideoInfo {
         .unwrap()
 }
 
-/// A source pad in the test's own hand.
+/// A source pad controlled by the test.
 pub struct Source {
     pub pad: gst::Pad,
 }
@@ -66,7 +66,7 @@ impl Source {
             })
             .build();
         pad.set_active(true).expect("a free pad activates");
-        pad.link(peer).expect("the recorder takes the link");
+        pad.link(peer).expect("the recorder accepts the link");
         let source = Source { pad };
         source.event(gst::event::StreamStart::new(&format!("source/{serial}")));
         source.caps(caps);
@@ -97,10 +97,10 @@ impl Source {
     pub fn push(&self, buffer: gst::Buffer) {
         self.pad
             .push(buffer)
-            .expect("the recorder takes the buffer");
+            .expect("the recorder accepts the buffer");
     }
 
-    /// Says again what the stream is: what was said to a recorder in NULL it has not heard.
+    /// Sends stream-start, caps and segment again: a recorder in NULL has not received them.
     pub fn introduce(&self) {
         if let Some(caps) = self.pad.current_caps() {
             self.caps(&caps);
@@ -112,7 +112,7 @@ impl Source {
     }
 }
 
-/// Sets both stamps of a buffer.
+/// Sets PTS and DTS of a buffer.
 pub fn stamped(mut buffer: gst::Buffer, pts: Option<u64>, duration: Option<u64>) -> gst::Buffer {
     let fields = buffer.make_mut();
     fields.set_pts(pts.map(gst::ClockTime::from_nseconds));
@@ -120,17 +120,17 @@ pub fn stamped(mut buffer: gst::Buffer, pts: Option<u64>, duration: Option<u64>)
     buffer
 }
 
-/// Counted sound, 480 samples in a buffer: buffer `n` of the stream.
+/// Numbered samples, 480 per buffer: buffer `n` of the stream.
 pub fn tick(n: u64) -> gst::Buffer {
     counted::buffer(&stereo(48_000), n * 480, 480)
 }
 
-/// The picture of a time.
+/// The frame with this time.
 pub fn shot(info: &VideoInfo, time: u64) -> gst::Buffer {
     frame::buffer(info, time, FRAME)
 }
 
-/// Noise of `info`'s rate, from sample `first` on.
+/// Noise at `info`'s rate, from sample `first` on.
 pub fn hiss(info: &AudioInfo, first: u64, samples: u64) -> gst::Buffer {
     noise::buffer(info, first, samples)
 }
@@ -171,7 +171,7 @@ impl Take {
         self.app.act("start");
     }
 
-    /// Waits until it has ended, without a warning.
+    /// Waits for the end, without a warning.
     #[track_caller]
     pub fn wrap(&self) {
         self.app.wait_for("stop", 1);
@@ -182,14 +182,14 @@ impl Take {
         assert!(error.is_none(), "{error:?}");
     }
 
-    /// What is heard on sound track `track`.
+    /// The decoded audio of track `track`.
     #[track_caller]
     pub fn heard(&self, track: usize) -> Vec<samples::AudioSpan> {
         samples::spans(&decode::audio(&self.path, track, None).unwrap())
     }
 
-    /// What is seen, equal neighbours joined: recorded time and the picture's own, in ms; `None`
-    /// is not a picture of the test's (black).
+    /// The visible frames, equal neighbours merged: recorded time and the time in the frame, in ms; `None` if it
+    /// has none (black).
     #[track_caller]
     pub fn seen(&self) -> Vec<(u64, Option<u64>)> {
         let pictures = decode::video(&self.path, 0).unwrap();
@@ -203,7 +203,7 @@ impl Take {
         seen
     }
 
-    /// The file's length in seconds.
+    /// The file's duration in seconds.
     #[track_caller]
     pub fn length(&self) -> f64 {
         file::duration(&self.path).unwrap() / 1e9
@@ -215,12 +215,12 @@ impl Take {
     }
 }
 
-/// Source samples in `spans`, each run as (recorded, source, length), and the length of it all.
+/// Source samples in `spans`, each run as (recorded, source, length), and the total length.
 pub fn runs(spans: &[samples::AudioSpan]) -> (Vec<(u64, u64, u64)>, u64) {
     let sources = spans.iter().filter_map(|span| match span.content {
         samples::Content::Source(first) => Some((span.recorded.start, first, span.len())),
         samples::Content::Silence => None,
-        samples::Content::Corrupt => panic!("sound that is nobody's: {span:?}"),
+        samples::Content::Corrupt => panic!("corrupt samples: {span:?}"),
     });
     (
         sources.collect(),
@@ -228,7 +228,7 @@ pub fn runs(spans: &[samples::AudioSpan]) -> (Vec<(u64, u64, u64)>, u64) {
     )
 }
 
-/// Luma of every picture as ffmpeg decodes it through a filter, each `width` by `height`.
+/// Luma of every frame as decoded by ffmpeg through a filter, each `width` by `height`.
 #[track_caller]
 pub fn luma(path: &Path, filter: &str, size: (usize, usize)) -> Vec<Vec<u8>> {
     let output = Command::new("ffmpeg")

@@ -1,9 +1,9 @@
-//! What ffprobe says about a file: an opinion that this project did not write.
+//! A file as seen by ffprobe, which is independent of this project.
 
 use std::path::Path;
 use std::process::Command;
 
-/// The parts of a media file that a test asks about.
+/// The properties of a media file that tests check.
 #[derive(Debug)]
 pub struct Probe {
     /// Of the container, in seconds.
@@ -12,7 +12,7 @@ pub struct Probe {
     pub streams: Vec<String>,
 }
 
-/// Panics with ffprobe's own words if the file is not whole.
+/// Panics with ffprobe's error message if the file is incomplete.
 pub fn probe(file: &Path) -> Probe {
     let entries = "format=duration:stream=codec_type,codec_name";
     let output = Command::new("ffprobe")

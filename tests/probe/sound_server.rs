@@ -1,4 +1,4 @@
-//! A PulseAudio of the test's own, with a microphone in which its null output is heard: silence.
+//! A private PulseAudio daemon with a silent microphone: the monitor of its null sink.
 
 #[path = "../common/child_process.rs"]
 mod child_process;
@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Runs until dropped, apart from any sound server of the user's.
+/// Runs until dropped, independently of the user's sound server.
 pub struct SoundServer {
     child: Child,
     dir: tempfile::TempDir,
@@ -16,7 +16,7 @@ pub struct SoundServer {
 
 impl SoundServer {
     pub fn start() -> Self {
-        // 0700, as PulseAudio demands; /tmp, because a socket's path must not be long.
+        // 0700, as PulseAudio requires; in /tmp, because a socket's path is limited in length.
         let dir = tempfile::tempdir_in("/tmp").expect("a directory");
         let mut child = Command::new("pulseaudio");
         child
