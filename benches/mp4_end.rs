@@ -1,7 +1,6 @@
-//! What `stop` pays for an MP4 that becomes an ordinary one: the end of an hour, from what was gathered of its fragments
-//! to the last write.
+//! The cost at `stop` of converting a fragmented MP4 to an ordinary one: for an hour, from the collected fragments to the last write.
 //!
-//! `cargo bench --bench mp4_end`: made-up fragments of a second, 30 frames and 47 packets of all sizes in each.
+//! `cargo bench --bench mp4_end`: synthetic fragments of one second, each with 30 frames and 47 packets of various sizes.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gstmediarecorder::{
@@ -10,7 +9,7 @@ use gstmediarecorder::{
     output::Store,
 };
 
-/// Of the file, whose media is left out here.
+/// Of the file, without its media data.
 const LENGTH: u64 = 1 << 32;
 
 fn boxed(name: &[u8; 4], content: &[&[u8]]) -> Vec<u8> {
@@ -36,7 +35,7 @@ fn trak(number: u32, handler: &[u8; 4], timescale: u32) -> Vec<u8> {
     boxed(b"trak", &[&fields(b"tkhd", &tkhd), &mdia])
 }
 
-/// The head of a fragment whose samples have `duration` each and these sizes.
+/// The header of a fragment whose samples have `duration` each and these sizes.
 fn moof(track: u32, time: u64, duration: u32, sizes: &[u32]) -> Vec<u8> {
     let mut trun = vec![0x701, sizes.len() as u32, 0];
     for size in sizes {
@@ -56,7 +55,7 @@ fn mdat(sizes: &[u32]) -> Vec<u8> {
     boxed(b"mdat", &[&vec![0; length as usize]])
 }
 
-/// An hour's ending, and where it begins.
+/// An hour's ending, and its offset.
 fn hour() -> (Ending, u64) {
     let mut patch = Patch::new(Container::Mp4, Vec::new(), Vec::new());
     let mut length = 0;
@@ -83,7 +82,7 @@ fn hour() -> (Ending, u64) {
         least + (chance >> 8) % (most - least)
     };
     for second in 0..3_600u64 {
-        // Small ones: the tables at the end are as long, whatever they say.
+        // Small ones: the tables at the end have the same length, whatever the sizes.
         let frames: Vec<u32> = (0..30).map(|_| size(20, 90)).collect();
         write(&mut position, moof(1, second * 30_000, 1_000, &frames));
         write(&mut position, mdat(&frames));

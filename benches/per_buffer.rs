@@ -1,4 +1,4 @@
-//! What one buffer costs in the recorder's chain function, beside elements that do nothing, and togglerecord.
+//! The cost of one buffer in the recorder's chain function, compared with elements that do nothing, and togglerecord.
 //!
 //! `cargo bench --bench per_buffer`: an iteration is a buffer, so criterion's times are those of one buffer.
 

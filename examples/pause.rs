@@ -1,4 +1,4 @@
-//! Records sound and picture into a file, with a second in between that is left out.
+//! Records audio and video into a file, with a pause of one second.
 //!
 //! ```text
 //! cargo run --release --example pause -- FILE [MIME-TYPE]
@@ -29,7 +29,7 @@ fn main() -> Result<()> {
     done
 }
 
-/// Live test sources in front of the recorder.
+/// Adds live test sources and links them to the recorder.
 fn pipeline(recorder: &MediaRecorder) -> Result<gst::Pipeline> {
     let pipeline = gst::Pipeline::new();
     pipeline.add(recorder)?;
@@ -43,7 +43,7 @@ fn pipeline(recorder: &MediaRecorder) -> Result<gst::Pipeline> {
             .build()?;
         pipeline.add(&source)?;
         let pad = source.static_pad("src").context("a source has a pad")?;
-        pad.link(&track.context("the recorder takes tracks")?)?;
+        pad.link(&track.context("the recorder has request pads")?)?;
     }
     Ok(pipeline)
 }
@@ -77,7 +77,7 @@ async fn record(recorder: &MediaRecorder) -> Result<()> {
                 glib::timeout_future(Duration::from_secs(1)).await;
                 recorder.stop().map_err(explain)?;
             }
-            // What was recorded so far is still saved: the stop comes.
+            // What was recorded so far is still saved: on-stop follows.
             Event::Error(error) => failure = Some(error),
             Event::Stop => break,
             _ => {}

@@ -1,4 +1,4 @@
-//! Encoded tracks, recorded as they come.
+//! Encoded tracks, copied into the recording.
 
 use crate::{
     Way,
@@ -16,17 +16,17 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// What h264parse has to give matroskamux.
+/// The stream format that matroskamux requires from h264parse.
 const PARSED: &str = "h264parse ! video/x-h264,stream-format=avc,alignment=au !";
 
-/// A muxer of H.264 and of sound that passes `parse_sound`, and their sources `v` and `a`.
+/// A muxer of H.264 and of audio that passes through `parse_sound`, and their sources `v` and `a`.
 pub fn by_hand(muxer: &str, parse_sound: &str) -> String {
     format!(
         "matroskamux name=m {MUXER} ! {muxer} appsrc name=v ! {PARSED} m.video_0 appsrc name=a ! {parse_sound} m.audio_0"
     )
 }
 
-/// A recorder of what its sources `v` and `a` give, into a Matroska file.
+/// A recorder of its sources `v` and `a`, into a Matroska file.
 pub fn recorded(file: &Path) -> String {
     format!(
         "mediarecorder name=r autostart=true mime-type=video/x-matroska location={} \
@@ -35,13 +35,13 @@ pub fn recorded(file: &Path) -> String {
     )
 }
 
-/// How many seconds of a sample have so many bytes.
+/// How many seconds of a sample have this many bytes.
 pub fn seconds_of(place: &Place, sample: Sample, bytes: f64) -> Result<u64> {
     let (video, audio) = sample.read(place)?;
     Ok((bytes / (video.bytes_per_second() + audio.bytes_per_second())).ceil() as u64)
 }
 
-/// Feeds both tracks to their ends.
+/// Pushes both tracks to their ends.
 fn play(pipeline: &gst::Pipeline, place: &Place, sample: Sample, seconds: u64) -> Result<()> {
     let (video, audio) = sample.read(place)?;
     feed(pipeline, "v", &video, seconds, Then::End)?;
@@ -67,7 +67,7 @@ pub fn into_file(
     play(&launch(&line)?, place, sample, seconds)
 }
 
-/// A recorder that synchronises its file, beside one that does not.
+/// A recorder that synchronises its file, compared with one that does not.
 pub fn synchronised(way: Way, place: &Place, sample: Sample, seconds: u64) -> Result<()> {
     let line = recorded(&place.recording());
     let line = match way {
@@ -84,7 +84,7 @@ pub fn into_blobs(
     seconds: u64,
     parse_sound: &str,
 ) -> Result<()> {
-    // Only for the comparison of what is in both.
+    // Only to compare the contents of both.
     let file = if place.is_kept() {
         Some(Arc::new(Mutex::new(File::create(place.recording())?)))
     } else {
@@ -94,7 +94,7 @@ pub fn into_blobs(
         if let Some(file) = &file
             && let Ok(mut file) = file.lock()
         {
-            // What is missing, the comparison finds.
+            // The comparison reports what is missing.
             let _ = file.write_all(bytes);
         }
     };

@@ -1,4 +1,4 @@
-//! What the encoders' speeds cost and are worth: the same clip at each, by processor time and SSIM.
+//! Cost and benefit of the encoders' speeds: the same clip at each, by CPU time and SSIM.
 
 use crate::{
     Way,
@@ -11,13 +11,13 @@ use gst::prelude::*;
 use serde_json::{Value, json};
 use std::process::Command;
 
-/// What a child is asked for.
+/// What a child process is asked for.
 pub const WORK: &str = "encode";
 
-/// An encoder and the speeds that it may run at, the slowest first.
+/// An encoder and the speeds that it may use, the slowest first.
 struct Speeds {
     encoder: &'static str,
-    /// What stands between it and the muxer.
+    /// The elements between it and the muxer.
     behind: &'static str,
     property: &'static str,
     values: &'static [&'static str],
@@ -56,15 +56,15 @@ const SPEEDS: [Speeds; 5] = [
     },
 ];
 
-/// Pictures of a clip, and how many.
+/// Frames of a clip, and how many.
 const CLIPS: [(u32, u32, u32); 3] = [(640, 360, 150), (1280, 720, 90), (1920, 1080, 60)];
 
-/// Stands for a speed of an encoder on a clip.
+/// A speed of an encoder on a clip.
 fn number(speeds: usize, clip: usize, value: usize) -> u64 {
     (speeds * 100 + clip * 10 + value) as u64
 }
 
-/// Encodes as `number` says.
+/// Encodes number `number`.
 pub fn encode(place: &Place, number: u64) -> Result<()> {
     let at = |of: u64| usize::try_from(of).unwrap_or(usize::MAX);
     let speeds = SPEEDS.get(at(number / 100)).context("no such encoder")?;
@@ -100,7 +100,7 @@ fn make_clip(place: &Place, (width, height, frames): (u32, u32, u32)) -> Result<
     if path.exists() {
         return Ok(());
     }
-    // Edges and plain parts that move, with a camera's noise.
+    // Moving edges and flat areas, with camera noise.
     let source = format!(
         "mandelbrot=size={width}x{height}:rate=30:start_scale=0.5:end_scale=0.02:end_pts=300"
     );
@@ -115,7 +115,7 @@ fn make_clip(place: &Place, (width, height, frames): (u32, u32, u32)) -> Result<
     Ok(())
 }
 
-/// How alike the recording is to its clip, 1 if it is the same.
+/// The similarity of the recording to its clip: 1 if identical.
 fn likeness(place: &Place, (width, height, _): (u32, u32, u32)) -> Result<f64> {
     let compared = Command::new("ffmpeg")
         .args(["-nostdin", "-r", "30", "-i"])
@@ -133,7 +133,7 @@ fn likeness(place: &Place, (width, height, _): (u32, u32, u32)) -> Result<f64> {
         .with_context(|| format!("no SSIM in {said}"))
 }
 
-/// Prints what each speed costs; `names`: of these encoders (all).
+/// Prints the cost of each speed; `names`: of these encoders (all).
 pub fn report(names: &[String], place: &mut Place) -> Result<Value> {
     place.keep();
     let mut figures = Vec::new();

@@ -1,8 +1,8 @@
-//! What many values come to.
+//! Summary statistics.
 
 use serde_json::{Value, json};
 
-/// The value below which a share of the values lie.
+/// The value below which a share of the values is.
 pub fn quantile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -10,7 +10,7 @@ pub fn quantile(values: &[f64], share: f64) -> f64 {
     sorted.get(at).copied().unwrap_or(f64::NAN)
 }
 
-/// Median and p95, printed as a row and given for JSON.
+/// Median and p95, as a table row and as JSON.
 pub fn row(name: &str, unit: &str, values: &[f64]) -> Value {
     let (median, p95) = (quantile(values, 0.5), quantile(values, 0.95));
     let most = quantile(values, 1.0);
@@ -21,7 +21,7 @@ pub fn row(name: &str, unit: &str, values: &[f64]) -> Value {
     json!({ "what": name, "unit": unit, "median": median, "p95": p95, "most": most, "values": values })
 }
 
-/// The head of the table that [`row`] writes.
+/// The header of the table that [`row`] writes.
 pub fn head() {
     println!("| what | unit | median | p95 | most | of |\n|---|---|---|---|---|---|");
 }

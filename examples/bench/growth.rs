@@ -1,4 +1,4 @@
-//! How cost grows: with a recording's length, with tracks, with recorders at once, with cuts.
+//! How cost grows: with the duration of a recording, with tracks, with concurrent recorders, with cuts.
 
 use crate::{
     Way,
@@ -13,25 +13,25 @@ use crate::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-/// Children's works.
+/// Work of child processes.
 pub const MINUTES: &str = "growth-minutes";
 pub const TRACKS: &str = "growth-tracks";
 pub const RECORDERS: &str = "growth-recorders";
 pub const LIVE: &str = "growth-live";
 pub const BUFFERS: &str = "growth-buffers";
 
-/// Of each track, where tracks are counted; of each recorder, where these are.
+/// Per track, where tracks are counted; per recorder, where those are.
 const MINUTES_PER_TRACK: u64 = 2;
 const MINUTES_PER_RECORDER: u64 = 1;
-/// Of each recorder, where it comes live.
+/// Per recorder, for live input.
 const LIVE_SECONDS: u64 = 20;
-/// Between a source and whom it feeds, for one that gives what is due and no more.
+/// Between a live source and its recorders: passes on what is due and no more.
 const AT_ITS_TIME: &str = "is-live=true ! identity sync=true ";
 
-/// A curve's points: how many, and what it costs then.
+/// The points of a curve: the amount, and its cost.
 type Points = Vec<(u64, f64)>;
 
-/// Cost over amount, both ways.
+/// Cost over amount, as range of both axes.
 pub struct Curve {
     pub title: &'static str,
     /// Of the amount.
@@ -42,7 +42,7 @@ pub struct Curve {
     pub lines: Vec<(String, Points)>,
 }
 
-/// A work whose amount grows: how often it is done with each, and what its CPU time is divided by.
+/// A work of growing amount: how often it is run for each, and the divisor of its CPU time.
 struct Growing {
     title: &'static str,
     amount: &'static str,
@@ -87,7 +87,7 @@ const GROWING: [Growing; 4] = [
     },
 ];
 
-/// Prints the tables and gives their curves.
+/// Prints the tables and returns their curves.
 pub fn report(place: &Place) -> Result<Vec<Curve>> {
     Sample::Light.make(place)?;
     let mut curves = Vec::new();
@@ -160,7 +160,7 @@ fn cuts(place: &Place) -> Result<Curve> {
     }
     for (_, points) in &mut lines {
         if let [(_, ns)] = points[..] {
-            // Knows no cuts: the same for any number.
+            // Independent of cuts: the same for any number.
             *points = CUTS.map(|cuts| (cuts, ns)).to_vec();
         }
     }
@@ -173,7 +173,7 @@ fn cuts(place: &Place) -> Result<Curve> {
     })
 }
 
-/// What a raw buffer costs, one thing in turns with the others.
+/// The cost of a raw buffer, alternating between the variants.
 pub fn buffers() -> Result<()> {
     const COUNT: u64 = 40_000;
     let mut subjects = Vec::new();
@@ -215,7 +215,7 @@ pub fn buffers() -> Result<()> {
     Ok(())
 }
 
-/// Feeds so many seconds of each pair of sources, after a second of it as warm-up, and says what it cost.
+/// Pushes this many seconds of each pair of sources, after a second as warm-up, and prints the cost.
 fn play(place: &Place, line: &str, names: &[(String, Kind)], seconds: u64) -> Result<()> {
     let (video, audio) = Sample::Light.read(place)?;
     let feed_all = |seconds| -> Result<gst::Pipeline> {
@@ -242,7 +242,7 @@ enum Kind {
     Audio,
 }
 
-/// So many recorders, or muxers, with a picture and a sound each, which come through `pace`.
+/// This many recorders, or muxers, each with video and audio that arrive through `pace`.
 fn several(way: Way, place: &Place, count: u64, seconds: u64, pace: &str) -> Result<()> {
     let mut line = String::new();
     let mut names = Vec::new();
@@ -278,7 +278,7 @@ pub fn recorders(way: Way, place: &Place, recorders: u64) -> Result<()> {
     several(way, place, recorders, MINUTES_PER_RECORDER * 60, "")
 }
 
-/// So many tracks of sound in one recording.
+/// This many audio tracks in one recording.
 pub fn tracks(way: Way, place: &Place, tracks: u64) -> Result<()> {
     let file = place.recording();
     let file = file.display();

@@ -1,4 +1,4 @@
-//! A recorder that records nothing, behind live sources.
+//! An inactive recorder with live sources.
 
 use crate::{
     Way,
@@ -11,10 +11,10 @@ use gstmediarecorder::MediaRecorder;
 use std::time::Duration;
 
 const MEASURED: Duration = Duration::from_secs(5);
-/// What comes before is set-up.
+/// Everything before is set-up.
 const SETTLED: Duration = Duration::from_millis(500);
 
-/// Inactive, or paused at the beginning of a recording; or a fakesink in its place.
+/// Inactive, or paused at the start of a recording; or replaced by a fakesink.
 pub fn behind_live(way: Way, paused: bool) -> Result<()> {
     let take = match way {
         Way::Recorder => "mediarecorder name=r".to_owned(),
@@ -43,12 +43,12 @@ pub fn behind_live(way: Way, paused: bool) -> Result<()> {
 
 /// How long the past is measured …
 const PAST_MEASURED: Duration = Duration::from_secs(10);
-/// … and what comes before.
+/// … and the set-up before.
 const PAST_SETTLED: Duration = Duration::from_secs(2);
 
-/// Keeps 30 s of the past of 1280x720 at 30 and audio, which is kept raw; or runs the video encoder alone.
+/// Keeps 30 s of 1280x720 at 30 frames per second and raw audio; or only runs the video encoder.
 pub fn keeping_the_past(way: Way) -> Result<()> {
-    // VP8 is BT.601 by definition: of another matrix the recorder would convert every frame.
+    // VP8 is BT.601 by definition: from another matrix the recorder would convert every frame.
     let video = "videotestsrc is-live=true pattern=smpte horizontal-speed=3 ! \
                  video/x-raw,format=I420,width=1280,height=720,framerate=30/1,colorimetry=bt601 !";
     let audio = "audiotestsrc is-live=true wave=pink-noise samplesperbuffer=480 ! \

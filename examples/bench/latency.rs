@@ -1,4 +1,4 @@
-//! How long `start` and `stop` take.
+//! The latency of `start` and `stop`.
 
 use crate::{
     Way, encoded,
@@ -17,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Children's works.
+/// Work of child processes.
 pub const LIVE: &str = "latency-live";
 pub const ENCODER: &str = "latency-encoder";
 pub const LENGTH: &str = "latency-length";
@@ -31,7 +31,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Prints the table and gives what it says; `times` of each, and `minutes` as the long recording.
+/// Prints the table and returns its figures; `times` runs of each, and `minutes` of media in the long recording.
 pub fn report(times: usize, minutes: u64, place: &Place) -> Result<Value> {
     Sample::Light.make(place)?;
     let count = times as u64;
@@ -84,14 +84,14 @@ pub fn report(times: usize, minutes: u64, place: &Place) -> Result<Value> {
             stops.push(said["stop_ms"].as_f64().context("no time")?);
         }
         let name = format!(
-            "H.264 and Opus as they come, into a file: `stop` to on-stop after {minutes} min of media"
+            "copied H.264 and Opus, into a file: `stop` to on-stop after {minutes} min of media"
         );
         rows.push(row(&name, "ms", &stops));
     }
     Ok(json!(rows))
 }
 
-/// Records a live picture and sound so many times for a second.
+/// Records live video and audio this many times for a second.
 pub fn live(place: &Place, times: u64) -> Result<()> {
     let (width, height) = SIZE;
     let pipeline = launch(&format!(
@@ -155,7 +155,7 @@ pub fn live(place: &Place, times: u64) -> Result<()> {
     Ok(())
 }
 
-/// From caps to the first encoded frame in an encoder alone, so many times.
+/// From caps to the first encoded frame in an encoder alone, this many times.
 pub fn encoder(times: u64) -> Result<()> {
     let mut own = Vec::new();
     for _ in 0..=times {
@@ -192,7 +192,7 @@ pub fn encoder(times: u64) -> Result<()> {
     Ok(())
 }
 
-/// Records so many minutes as fast as possible, then stops.
+/// Records this many minutes as fast as possible, then stops.
 pub fn length(place: &Place, minutes: u64) -> Result<()> {
     let pipeline = launch(&encoded::recorded(&place.recording()))?;
     let recorder = recorder(&pipeline)?;
@@ -215,7 +215,7 @@ pub fn length(place: &Place, minutes: u64) -> Result<()> {
         all.recv_timeout(10 * LONGEST)
             .context("not all was taken")?;
     }
-    // What waits is not the question here.
+    // Queued media is not the subject here.
     std::thread::sleep(Duration::from_millis(300));
     let begun = Instant::now();
     recorder.stop()?;

@@ -1,4 +1,4 @@
-//! Both ways of each scenario in turns, and how they compare.
+//! Runs both variants of each scenario in turns, and compares them.
 
 use crate::{
     Way,
@@ -10,7 +10,7 @@ use crate::{
 use anyhow::Result;
 use serde_json::{Value, json};
 
-/// A figure: its name in the table and in JSON, and where it is.
+/// A figure: its name in the table and in JSON, and how to get it.
 type Figure = (&'static str, &'static str, fn(&Cost) -> f64);
 
 const FIGURES: [Figure; 4] = [
@@ -20,7 +20,7 @@ const FIGURES: [Figure; 4] = [
     ("threads", "threads", |cost| cost.threads),
 ];
 
-/// Prints the table as it comes to be, and gives what it says.
+/// Prints the table row by row, and returns its figures.
 pub fn compare(scenarios: &[&Scenario], pairs: usize, place: &Place) -> Result<Vec<Value>> {
     for scenario in scenarios {
         println!("{}: {}", scenario.name, scenario.what);
@@ -35,7 +35,7 @@ pub fn compare(scenarios: &[&Scenario], pairs: usize, place: &Place) -> Result<V
 
 fn compare_one(scenario: &Scenario, pairs: usize, place: &Place) -> Result<Value> {
     let run = |way| Ok::<_, anyhow::Error>(measure(place, scenario.name, way, 0)?.0);
-    // One of each to warm caches, not counted.
+    // One run of each to warm caches, not counted.
     run(Way::Recorder)?;
     run(Way::ByHand)?;
     let mut runs = Vec::new();

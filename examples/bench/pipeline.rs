@@ -1,4 +1,4 @@
-//! Pipelines from descriptions, with the encoders and muxers of those made by hand set as the recorder sets its own.
+//! Pipelines from descriptions; encoders and muxers of the hand-made ones have the recorder's settings.
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
@@ -7,9 +7,9 @@ use gstmediarecorder::{
     model::VideoSize,
 };
 
-/// What the recorder tells matroskamux and webmmux, as far as it makes a difference to the work.
+/// The recorder's settings of matroskamux and webmmux that affect performance.
 pub const MUXER: &str = "min-index-interval=500000000";
-/// For a sink that takes part in no clock.
+/// For a sink that does not synchronise to a clock.
 pub const NO_CLOCK: &str = "sync=false async=false";
 
 pub fn launch(line: &str) -> Result<gst::Pipeline> {
@@ -21,7 +21,7 @@ pub fn element(pipeline: &gst::Pipeline, name: &str) -> Result<gst::Element> {
     pipeline.by_name(name).with_context(|| format!("no {name}"))
 }
 
-/// Plays to the end.
+/// Plays to EOS.
 pub fn run(pipeline: &gst::Pipeline) -> Result<()> {
     pipeline.set_state(gst::State::Playing)?;
     let ended = until_end(pipeline);
@@ -41,12 +41,12 @@ fn until_end(pipeline: &gst::Pipeline) -> Result<()> {
     }
 }
 
-/// As the recorder tunes an encoder of pictures.
+/// The recorder's settings of a video encoder.
 pub fn tune_video(encoder: &gst::Element, width: u32, height: u32) {
     tune_keys(encoder, width, height, 0);
 }
 
-/// The same for the past, which has a key frame each half a second.
+/// The same with `pre-record-time`: a keyframe each half second.
 pub fn tune_past(encoder: &gst::Element, width: u32, height: u32) {
     tune_keys(encoder, width, height, 500);
 }
@@ -66,7 +66,7 @@ fn tune_keys(encoder: &gst::Element, width: u32, height: u32, key_interval_ms: u
     tune(encoder, &tuning);
 }
 
-/// As the recorder tunes an encoder of sound.
+/// The recorder's settings of an audio encoder.
 pub fn tune_audio(encoder: &gst::Element) {
     let tuning = Tuning {
         bits_per_second: 128_000,

@@ -1,4 +1,4 @@
-//! The directory that a bench and its children share: encoded samples, and what is recorded.
+//! The directory shared by a benchmark and its child processes: encoded samples, and recordings.
 
 use anyhow::Result;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 pub struct Place {
     dir: PathBuf,
     keep: bool,
-    /// Removes it in the end; the children have none.
+    /// Removes it at the end; `None` in child processes.
     _owned: Option<tempfile::TempDir>,
 }
 
 impl Place {
-    /// A new one, in the system's place for temporary files (`TMPDIR`).
+    /// A new one, in the system's temporary directory (`TMPDIR`).
     pub fn new() -> Result<Self> {
         let owned = tempfile::Builder::new()
             .prefix("mediarecorder-bench")
@@ -26,7 +26,7 @@ impl Place {
         })
     }
 
-    /// The parent's.
+    /// The parent process'.
     pub fn at(dir: &Path, keep: bool) -> Self {
         Self {
             dir: dir.to_owned(),
@@ -35,7 +35,7 @@ impl Place {
         }
     }
 
-    /// Keeps what the runs record from now on; each still replaces the last.
+    /// Keeps the runs' recordings from now on; each still replaces the previous one.
     pub fn keep(&mut self) {
         self.keep = true;
     }
@@ -48,22 +48,22 @@ impl Place {
         &self.dir
     }
 
-    /// Where an encoded sample is.
+    /// The path of an encoded sample.
     pub fn sample(&self, name: &str) -> PathBuf {
         self.dir.join(name).with_extension("mkv")
     }
 
-    /// What a run records.
+    /// The path of a run's recording.
     pub fn recording(&self) -> PathBuf {
         self.dir.join("out/recording")
     }
 
-    /// What it records if it records many.
+    /// The path of its recordings, if there are several.
     pub fn one_of_many(&self, number: u64) -> PathBuf {
         self.dir.join(format!("out/recording-{number}"))
     }
 
-    /// Removes what the last run has recorded.
+    /// Removes the last run's recordings.
     pub fn clear(&self) -> Result<()> {
         for entry in std::fs::read_dir(self.dir.join("out"))? {
             std::fs::remove_file(entry?.path())?;

@@ -1,12 +1,12 @@
-//! Curves as an SVG: one panel each, the steps of the amount side by side, cost from zero.
+//! Curves as an SVG: one panel each, equidistant amounts, cost from zero.
 
 use crate::growth::Curve;
 use std::fmt::Write;
 
 const PANEL: (f64, f64) = (460.0, 320.0);
-/// Around the plot of a panel: left, top, right, bottom (where the names of the lines are).
+/// Margins of a panel: left, top, right, bottom (with the names of the lines).
 const MARGIN: (f64, f64, f64, f64) = (64.0, 44.0, 16.0, 108.0);
-/// Told apart by those who see few colours too.
+/// Distinguishable with colour blindness.
 const COLOURS: [&str; 8] = [
     "#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f", "#000000",
 ];
@@ -127,7 +127,7 @@ fn colour(number: usize) -> &'static str {
     COLOURS[number % COLOURS.len()]
 }
 
-/// A round number that goes three to seven times into `most`.
+/// A round number that fits three to seven times into `most`.
 fn step(most: f64) -> f64 {
     if !most.is_finite() || most <= 0.0 {
         return 1.0;

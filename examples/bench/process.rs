@@ -1,4 +1,4 @@
-//! One run in a process of its own, and what it has cost.
+//! Runs in child processes, and their cost.
 
 use crate::{Way, place::Place};
 use anyhow::{Context, Result, bail, ensure};
@@ -11,26 +11,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often threads and memory are looked at.
+/// Sampling interval of threads and memory.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What one run has cost.
+/// The cost of a run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
-    /// Seconds of processor time, user and system.
+    /// Seconds of CPU time, user and system.
     pub cpu: f64,
     /// Seconds.
     pub wall: f64,
-    /// Largest resident set in MiB.
+    /// Peak resident set in MiB.
     pub rss: f64,
-    /// Most threads that were seen at once.
+    /// Maximum number of threads seen.
     pub threads: f64,
 }
 
-/// What a child says of itself, where the whole process is not the question: one line of JSON.
+/// The child's own figures, where those of the whole process are not the subject: one line of JSON.
 pub type Said = Option<serde_json::Value>;
 
-/// Runs `work` in a child and waits for its end.
+/// Runs `work` in a child process and waits for its end.
 pub fn measure(place: &Place, work: &str, way: Way, amount: u64) -> Result<(Cost, Said)> {
     measure_under(&[], place, work, way, amount)
 }
@@ -71,12 +71,12 @@ fn measure_under(
             while !over.load(Ordering::Relaxed) {
                 let status = status_of(id);
                 threads.fetch_max(number_of(&status, "Threads:"), Ordering::Relaxed);
-                // The kernel's own last word, ru_maxrss, counts this process too, which the child was a copy of.
+                // The kernel's final figure, ru_maxrss, includes this process, of which the child was a copy.
                 rss.fetch_max(number_of(&status, "VmHWM:"), Ordering::Relaxed);
                 std::thread::sleep(LOOK_EVERY);
             }
         });
-        // It says little, and last.
+        // It prints little, and at the end.
         let read = stdout.map(|mut out| out.read_to_string(&mut said));
         let ended = wait(&child).map(|(status, usage)| (status, usage, begun.elapsed()));
         over.store(true, Ordering::Relaxed);
@@ -106,7 +106,7 @@ fn measure_under(
     Ok((cost, said))
 }
 
-/// A run of which only what it says is of interest.
+/// A run of which only the child's own figures matter.
 pub fn ask(place: &Place, work: &str, way: Way, amount: u64) -> Result<serde_json::Value> {
     ask_under(&[], place, work, way, amount)
 }
@@ -121,11 +121,11 @@ pub fn ask_under(
 ) -> Result<serde_json::Value> {
     match measure_under(starter, place, work, way, amount)?.1 {
         Some(said) => Ok(said),
-        None => bail!("{work} {} has said nothing", way.name()),
+        None => bail!("{work} {} has printed nothing", way.name()),
     }
 }
 
-/// Processor time and wall time of a part of this process.
+/// CPU time and wall time of a part of this process.
 pub struct Part {
     cpu: f64,
     wall: Instant,
@@ -139,7 +139,7 @@ impl Part {
         }
     }
 
-    /// Says what it has cost, for [`measure`] to read.
+    /// Prints the cost, for [`measure`] to read.
     pub fn say(self) {
         println!(
             "{}",
@@ -155,8 +155,7 @@ fn cpu_of(usage: &libc::rusage) -> f64 {
 
 fn own_cpu() -> f64 {
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: the pointer is to memory of ours, of the right type, that outlives the call; a zeroed
-    // rusage is a valid one.
+    // SAFETY: the pointer is to memory of the right type that outlives the call; a zeroed rusage is valid.
     let usage = unsafe {
         libc::getrusage(libc::RUSAGE_SELF, usage.as_mut_ptr());
         usage.assume_init()
@@ -164,13 +163,12 @@ fn own_cpu() -> f64 {
     cpu_of(&usage)
 }
 
-/// Waits for a child with what the kernel has counted for it.
+/// Waits for a child and returns its resource usage.
 fn wait(child: &Child) -> Result<(ExitStatus, libc::rusage)> {
     let pid = libc::pid_t::try_from(child.id())?;
     let mut status = 0;
     let mut usage = MaybeUninit::<libc::rusage>::zeroed();
-    // SAFETY: both pointers are to memory of ours, of the right types, that outlives the call;
-    // a zeroed rusage is a valid one.
+    // SAFETY: both pointers are to memory of the right types that outlives the call; a zeroed rusage is valid.
     let (done, usage) = unsafe {
         let done = libc::wait4(pid, &mut status, 0, usage.as_mut_ptr());
         (done, usage.assume_init())
@@ -179,12 +177,12 @@ fn wait(child: &Child) -> Result<(ExitStatus, libc::rusage)> {
     Ok((ExitStatus::from_raw(status), usage))
 }
 
-/// What the kernel says of a process; nothing if it has ended.
+/// The status of a process in /proc; nothing if it has exited.
 fn status_of(process: u32) -> String {
     std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default()
 }
 
-/// A figure of its status, 0 without.
+/// A figure in its status, or 0.
 fn number_of(status: &str, name: &str) -> u64 {
     let line = status.lines().find_map(|line| line.strip_prefix(name));
     let number = line.and_then(|line| line.split_whitespace().next());

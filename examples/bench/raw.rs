@@ -1,4 +1,4 @@
-//! Raw pictures and sound, encoded and recorded.
+//! Raw video and audio, encoded and recorded.
 
 use crate::{
     Way,
@@ -9,10 +9,10 @@ use crate::{
 use anyhow::Result;
 use std::path::Path;
 
-/// As much as the recorder lets wait.
+/// As much as the recorder queues.
 pub const QUEUE: &str = "queue max-size-time=2000000000 max-size-bytes=0 max-size-buffers=0 !";
 
-/// Of the pictures.
+/// Of the video.
 #[derive(Clone, Copy)]
 pub enum Codec {
     Vp8,
@@ -44,7 +44,7 @@ impl Codec {
     }
 }
 
-/// The sources, up to and with the last `!`.
+/// The sources, up to and including the last `!`.
 fn sources((width, height): (u32, u32), frames: u32) -> (String, String) {
     let video = format!(
         "videotestsrc pattern=smpte horizontal-speed=3 num-buffers={frames} ! \
@@ -58,7 +58,7 @@ fn sources((width, height): (u32, u32), frames: u32) -> (String, String) {
     (video, audio)
 }
 
-/// Encodes so many frames at 30 a second. By hand there is `between` in front of each encoder.
+/// Encodes this many frames, 30 per second. The hand-made pipeline has `between` before each encoder.
 pub fn record(
     way: Way,
     place: &Place,
@@ -80,7 +80,7 @@ pub fn record(
     }
 }
 
-/// In parts of a second, beside one file.
+/// In parts of a second, compared with one file.
 pub fn in_parts(
     way: Way,
     place: &Place,
@@ -97,7 +97,7 @@ pub fn in_parts(
     recorded(codec, &file, parts, (&video, &audio))
 }
 
-/// By the recorder, with these properties.
+/// With the recorder, with these properties.
 fn recorded(
     codec: Codec,
     file: &Path,
@@ -111,8 +111,8 @@ fn recorded(
     ))?)
 }
 
-/// The same with togglerecord in front of the encoders, for both tracks. Its streams wait for each other as the
-/// muxer waits for both, so it needs queues.
+/// The same with togglerecord before the encoders, for both tracks. Its streams wait for each other as the muxer
+/// waits for both, so it needs queues.
 pub fn beside_togglerecord(
     way: Way,
     place: &Place,

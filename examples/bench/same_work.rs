@@ -1,17 +1,17 @@
-//! Whether both ways of a scenario record the same: packets and their bytes, as ffprobe reads them.
+//! Whether both variants of a scenario record the same: packets and their bytes, as read by ffprobe.
 
 use crate::{Way, place::Place, process::measure, scenarios::Scenario};
 use anyhow::{Context, Result, ensure};
 use std::{collections::BTreeMap, path::Path, process::Command};
 
-/// Packets that one may have more than the other, and the share by which bytes may differ.
+/// Permitted difference in packets, and relative difference in bytes.
 const PACKETS: u64 = 3;
 const BYTES: f64 = 0.01;
 
 /// By codec: packets, and their bytes.
 type Content = BTreeMap<String, (u64, u64)>;
 
-/// Runs both ways of each once and prints what is in their files. An error if that is not the same.
+/// Runs both variants of each once and prints the contents of their files. An error if they differ.
 pub fn check(scenarios: &[&Scenario], place: &mut Place) -> Result<()> {
     place.keep();
     println!("| scenario | track | packets | by hand | bytes | by hand |");
@@ -68,7 +68,7 @@ fn content(file: &Path) -> Result<Content> {
     let codecs = probe("stream=codec_name")?;
     let mut content = Content::new();
     let lines = probe("packet=stream_index,size")?;
-    // Side data, of which nothing was asked for, leaves empty lines.
+    // Side data, of which no field was requested, prints empty lines.
     for line in lines.iter().filter(|line| !line.is_empty()) {
         let (stream, size) = line.split_once(',').context("no size")?;
         let codec = codecs.get(stream.parse::<usize>()?).context("no codec")?;

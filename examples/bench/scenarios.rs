@@ -1,15 +1,15 @@
-//! What is measured in pairs.
+//! The scenarios that are measured in pairs.
 
 use crate::{Way, encoded, idle, place::Place, raw, raw::Codec::*, sample::Sample};
 use anyhow::{Result, bail};
 
-/// A piece of work and its two ways.
+/// A workload and its two variants.
 pub struct Scenario {
     pub name: &'static str,
     pub what: &'static str,
-    /// What it needs to be encoded beforehand.
+    /// The encoded sample that it needs.
     pub sample: Option<Sample>,
-    /// Whether both ways leave a recording that is to have the same in it.
+    /// Whether both variants should record the same content.
     pub records: bool,
     pub work: fn(Way, &Place) -> Result<()>,
 }
@@ -127,7 +127,7 @@ pub const SCENARIOS: &[Scenario] = &[
     },
 ];
 
-/// Those of these names, or all.
+/// Those with these names, or all.
 pub fn chosen(names: &[String]) -> Result<Vec<&'static Scenario>> {
     let mut chosen = Vec::new();
     for name in names {

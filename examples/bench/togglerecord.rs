@@ -1,4 +1,4 @@
-//! Finds togglerecord, which scripts/togglerecord builds.
+//! Loads togglerecord, which scripts/togglerecord builds.
 
 use anyhow::{Context, Result, ensure};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Sound in and out: the pipeline round the recorder, and a player for what it has recorded.
+//! Audio input and output: the pipeline around the recorder, and a player for its recordings.
 //!
 //! ```text
 //! source ! audioconvert ! level ! mediarecorder
@@ -11,13 +11,13 @@ use gstmediarecorder::MediaRecorder;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How often `level` tells how loud it is, in nanoseconds: a column of the waveform.
+/// Interval of `level` messages, in nanoseconds: a column of the waveform.
 const INTERVAL: u64 = 50_000_000;
 
-/// What can still be made a clip when it has been said.
+/// How much of the past can be saved as a clip.
 const PAST: gst::ClockTime = gst::ClockTime::from_seconds(60);
 
-/// What has happened, for the screen.
+/// An event for the user interface.
 pub enum News {
     Level(f64),
     Marked { title: String, at: Duration },
@@ -30,13 +30,12 @@ pub struct Engine {
     pipeline: gst::Pipeline,
     pub recorder: MediaRecorder,
     player: Option<gst::Element>,
-    /// With `test`: what is recorded instead of the microphone, since when.
+    /// With `test`: the test source that replaces the microphone, and since when.
     tone: Option<(gst::Element, Instant)>,
 }
 
 impl Engine {
-    /// Listens to the microphone; with `test` to a tone that rises and falls, and clips are then played where nobody
-    /// hears them.
+    /// Captures the microphone, or with `test` a tone with varying volume; clips are then played silently.
     pub fn new(test: bool) -> Result<Self> {
         let source = if test {
             "audiotestsrc name=tone is-live=true samplesperbuffer=480 volume=0"
@@ -51,7 +50,7 @@ impl Engine {
         let tone = source.by_name("tone");
         let recorder = MediaRecorder::builder()
             .name("recorder")
-            // Else the first file name could change what is made, and the past would begin anew.
+            // Otherwise the first file name could change the container, and the past would start over.
             .mime_type("audio/webm")
             .pre_record_time(PAST)
             .build();
@@ -68,29 +67,29 @@ impl Engine {
         })
     }
 
-    /// Begins a recording of what is said from now on.
+    /// Starts a recording from now on.
     pub fn start(&self, directory: &Path) -> Result<()> {
         self.choose_file(directory)?;
         self.recorder.set_pre_record_time(gst::ClockTime::ZERO);
         let started = self.recorder.start();
-        // What is recorded is past for the next one, too.
+        // Recorded media is also past for the next one.
         self.recorder.set_pre_record_time(PAST);
         Ok(started?)
     }
 
-    /// A clip of the last minute: a recording that begins so long ago, and ends now.
+    /// A clip of the last minute: a recording that starts that long ago, and ends now.
     pub fn keep_last(&self, directory: &Path) -> Result<()> {
         self.choose_file(directory)?;
         self.recorder.start()?;
         Ok(self.recorder.stop()?)
     }
 
-    /// How much of the last minute there is.
+    /// How much of the last minute is available.
     pub fn past(&self) -> Duration {
         self.recorder.stats().pre_recorded.into()
     }
 
-    /// The next recording goes to a file of the first free name in `directory`.
+    /// Sets the next recording's file to the first free name in `directory`.
     fn choose_file(&self, directory: &Path) -> Result<()> {
         let free = (1..)
             .map(|number| directory.join(format!("Clip {number}.webm")))
@@ -122,16 +121,16 @@ impl Engine {
         }
     }
 
-    /// Recorded time of the recording that is on.
+    /// Recorded time of the active recording.
     pub fn recorded(&self) -> Duration {
         self.recorder.stats().duration.into()
     }
 
-    /// What has happened since the last time. Every event of the recorder is a message, so
-    /// nothing of this runs in another thread.
+    /// Events since the last call. Every event of the recorder is a message, so none of this runs in another
+    /// thread.
     pub fn news(&mut self) -> Vec<News> {
         if let Some((tone, since)) = &self.tone {
-            // As lively as a voice to look at.
+            // As lively as a voice.
             let time = since.elapsed().as_secs_f64();
             tone.set_property("volume", ((time * 4.3).sin() * (time * 1.7).sin()).abs());
         }
@@ -164,7 +163,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.hush();
-        // A recording that is on is made whole by this.
+        // Finishes an active recording.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }
@@ -192,7 +191,7 @@ fn told(structure: &gst::StructureRef) -> Option<News> {
     })
 }
 
-/// The clips that are in a directory already, the newest first.
+/// The existing clips in a directory, the newest first.
 pub fn clips_in(directory: &Path) -> Result<Vec<Clip>> {
     let discoverer = gst_pbutils::Discoverer::new(gst::ClockTime::from_seconds(5))?;
     let mut clips = Vec::new();
@@ -202,7 +201,7 @@ pub fn clips_in(directory: &Path) -> Result<Vec<Clip>> {
             continue;
         }
         let uri = glib::filename_to_uri(path.canonicalize()?, None)?;
-        // What is no recording is not listed.
+        // Other files are not listed.
         let Some(length) = discoverer
             .discover_uri(&uri)
             .ok()

@@ -1,4 +1,4 @@
-//! A dictaphone for the terminal: record, pause, and keep what was said as clips.
+//! A dictaphone for the terminal: record and pause, and save the recent past as clips.
 //!
 //! ```text
 //! cargo run --release --example dictaphone            (the microphone)
@@ -22,16 +22,16 @@ use ratatui::layout::Rect;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How often the picture is drawn at least.
+/// Minimum redraw interval.
 const FRAME: Duration = Duration::from_millis(50);
 
 /// Records clips from the microphone.
 #[derive(Parser)]
 struct Args {
-    /// Where the clips are; made if it is not there
+    /// Directory of the clips; created if it does not exist
     #[arg(long, short, default_value = "clips")]
     directory: PathBuf,
-    /// Record a test tone, and play clips where nobody hears them
+    /// Record a test tone, and play clips silently
     #[arg(long)]
     test: bool,
 }
@@ -43,7 +43,7 @@ fn main() -> Result<()> {
         .with_context(|| format!("cannot make {}", args.directory.display()))?;
     let state = State::new(clips_in(&args.directory)?);
     let engine = Engine::new(args.test)?;
-    // From here on the screen is ours; a panic gives it back too.
+    // From here on the program owns the terminal; a panic restores it too.
     let mut terminal = ratatui::init();
     let mouse = crossterm::execute!(std::io::stdout(), EnableMouseCapture);
     let done = run(&mut terminal, state, engine, &args.directory);
@@ -98,7 +98,7 @@ fn told(state: &mut State, news: News) {
     }
 }
 
-/// What the user wants by a key or the mouse.
+/// Handles the user's input by key or mouse.
 fn asked(state: &mut State, event: Event, screen: Rect) -> Option<Do> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => {
@@ -147,7 +147,7 @@ fn act(state: &mut State, engine: &mut Engine, action: Do, directory: &Path) -> 
         }
         Do::Mark(title) => engine.recorder.mark(&title)?,
         Do::KeepLast => engine.keep_last(directory)?,
-        // The clip is there once its file is whole: News::Saved.
+        // The clip exists once its file is complete: News::Saved.
         Do::Stop => engine.recorder.stop()?,
         Do::Play(path) => {
             engine.play(&path)?;

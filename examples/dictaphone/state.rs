@@ -1,9 +1,9 @@
-//! What the dictaphone knows and what follows from a key: no terminal, no GStreamer, no file.
+//! The dictaphone's state and its reaction to keys: no terminal, no GStreamer, no file.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Bars that are kept of a recording: more than any terminal is wide.
+/// Bars kept of a recording: more than any terminal is wide.
 const MAX_BARS: usize = 1000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,7 +14,7 @@ pub enum Mode {
     Paused,
 }
 
-/// A recording that is done.
+/// A finished recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clip {
     pub path: PathBuf,
@@ -23,7 +23,7 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// What the list calls it.
+    /// Its name in the list.
     pub fn name(&self) -> String {
         let stem = self.path.file_stem().unwrap_or_default();
         stem.to_string_lossy().into_owned()
@@ -33,15 +33,15 @@ impl Clip {
 /// A column of the waveform.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Bar {
-    /// How loud it was, 0 to 1.
+    /// Loudness from 0 to 1.
     Level(f64),
-    /// Here a pause was cut out.
+    /// A pause was cut out here.
     Cut,
-    /// Here a chapter begins.
+    /// A chapter starts here.
     Mark,
 }
 
-/// A question that keys are an answer to.
+/// A question that the next keys answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Question {
     /// The new name as typed so far.
@@ -49,7 +49,7 @@ pub enum Question {
     Delete,
 }
 
-/// What can be pressed, by key or mouse.
+/// The buttons, for keys and mouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Button {
     Record,
@@ -75,16 +75,16 @@ pub enum Key {
     Down,
 }
 
-/// What has to be done.
+/// An action to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Do {
     Start,
     Pause,
     Resume,
-    /// A chapter of this title begins here.
+    /// Starts a chapter with this title.
     Mark(String),
     Stop,
-    /// A clip of what was to be heard lately.
+    /// Saves a clip of the recent past.
     KeepLast,
     Play(PathBuf),
     Hush,
@@ -103,16 +103,16 @@ pub struct State {
     pub clips: Vec<Clip>,
     pub selected: usize,
     pub bars: Vec<Bar>,
-    /// Of the source, 0 to 1.
+    /// Position in the source, 0 to 1.
     pub level: f64,
     pub recorded: Duration,
-    /// How much of the past can still be made a clip.
+    /// How much of the past can be saved as a clip.
     pub past: Duration,
     /// Marks of the clip that is being recorded.
     marks: u32,
     pub playing: Option<PathBuf>,
     pub question: Option<Question>,
-    /// What went wrong last, or what was done.
+    /// The last error, or result.
     pub notice: String,
 }
 
@@ -128,7 +128,7 @@ impl State {
         self.clips.get(self.selected)
     }
 
-    /// Whether there is something that this button would do.
+    /// Whether this button has an effect.
     pub fn is_enabled(&self, button: Button) -> bool {
         match button {
             Button::Record => self.mode == Mode::Idle,
@@ -197,7 +197,7 @@ impl State {
         }
     }
 
-    /// Chooses a clip; one that is there.
+    /// Selects an existing clip.
     pub fn select(&mut self, index: usize) -> Option<Do> {
         self.selected = index.min(self.clips.len().saturating_sub(1));
         self.question = None;
@@ -233,7 +233,7 @@ impl State {
         None
     }
 
-    /// The recorder is recording: from the beginning, or again after a pause.
+    /// Recording has started or resumed.
     pub fn recording(&mut self) {
         match self.mode {
             Mode::Idle => {
@@ -247,7 +247,7 @@ impl State {
         self.mode = Mode::Recording;
     }
 
-    /// The source was so loud for a moment, 0 to 1.
+    /// The source's loudness for a moment, 0 to 1.
     pub fn loudness(&mut self, level: f64) {
         self.level = level.clamp(0.0, 1.0);
         if self.mode == Mode::Recording {
@@ -255,7 +255,7 @@ impl State {
         }
     }
 
-    /// A mark has its place.
+    /// A mark was set.
     pub fn marked(&mut self, title: &str, at: &str) {
         self.marks += 1;
         self.notice = format!("{title} at {at}");
@@ -269,9 +269,9 @@ impl State {
         self.bars.push(bar);
     }
 
-    /// A recording is whole: it is the first in the list, and chosen.
+    /// A recording is complete: it is the first in the list, and selected.
     pub fn saved(&mut self, clip: Clip) {
-        // Not in place of why it has ended by itself.
+        // Does not replace the reason of an automatic end.
         if self.notice.is_empty() {
             self.notice = format!("Saved {}", clip.name());
         }
@@ -292,7 +292,7 @@ impl State {
     }
 }
 
-/// Loudness in dB below full scale, as a part of the range that voices have.
+/// Loudness in dB below full scale, as a fraction of the range of voices.
 pub fn loudness_of(decibels: f64) -> f64 {
     const SOFTEST: f64 = -50.0;
     ((decibels - SOFTEST) / -SOFTEST).clamp(0.0, 1.0)
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_only_what_the_mode_allows() {
+    fn keys_only_do_what_the_mode_allows() {
         let mut state = State::default();
         assert_eq!(state.key(Key::Char(' ')), None);
         assert_eq!(state.key(Key::Char('s')), None);
@@ -346,7 +346,7 @@ mod tests {
         state.loudness(0.5);
         state.mode = Mode::Paused;
         state.loudness(0.7);
-        assert_eq!(state.level, 0.7, "the meter goes on");
+        assert_eq!(state.level, 0.7, "the meter continues");
         state.recording();
         state.loudness(2.0);
         assert_eq!(state.bars, [Bar::Level(0.5), Bar::Cut, Bar::Level(1.0)]);
@@ -360,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn marks_are_counted_anew_in_each_clip() {
+    fn marks_are_counted_separately_in_each_clip() {
         let mut state = State::default();
         assert_eq!(state.key(Key::Char('m')), None, "nothing is recorded");
         state.recording();
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn the_past_is_kept_where_there_is_one() {
+    fn the_past_is_saved_if_available() {
         let mut state = State::default();
         assert_eq!(state.key(Key::Char('k')), None);
         state.past = Duration::from_secs(1);
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_taken_or_empty_is_refused() {
+    fn an_existing_or_empty_name_is_refused() {
         let mut state = two_clips();
         state.key(Key::Char('n'));
         for _ in 0..3 {
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_deleted_without_a_yes() {
+    fn nothing_is_deleted_without_confirmation() {
         let mut state = two_clips();
         state.key(Key::Char('d'));
         assert_eq!(state.key(Key::Enter), None);
@@ -442,7 +442,7 @@ mod tests {
     }
 
     #[test]
-    fn playing_begins_and_ends_with_the_same_key() {
+    fn playback_starts_and_ends_with_the_same_key() {
         let mut state = two_clips();
         let path = PathBuf::from("clips/two.webm");
         assert_eq!(state.key(Key::Enter), Some(Do::Play(path.clone())));
@@ -456,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_recording_is_first_and_chosen() {
+    fn the_newest_recording_is_first_and_selected() {
         let mut state = two_clips();
         state.select(1);
         state.saved(clip("three"));

@@ -1,4 +1,4 @@
-//! The picture: where things are, what they look like, and what lies under the mouse.
+//! The user interface: layout, appearance, and hit testing.
 
 use crate::state::{Bar, Button, Mode, Question, State};
 use ratatui::{
@@ -32,7 +32,7 @@ pub enum Target {
     Clip(usize),
 }
 
-/// Where things are.
+/// The layout.
 struct Areas {
     title: Rect,
     wave: Rect,
@@ -83,7 +83,7 @@ fn is_playing(state: &State) -> bool {
     chosen.is_some() && chosen == state.playing.as_ref()
 }
 
-/// The buttons with their places.
+/// The buttons with their positions.
 fn buttons(area: Rect, state: &State) -> Vec<(Button, Rect)> {
     let mut placed = Vec::new();
     for (row, y) in BUTTONS.iter().zip(area.y..) {
@@ -98,12 +98,12 @@ fn buttons(area: Rect, state: &State) -> Vec<(Button, Rect)> {
     placed
 }
 
-/// The first clip that is shown, so that the chosen one is.
+/// The first visible clip, so that the selected one is visible.
 fn first_shown(state: &State, lines: usize) -> usize {
     (state.selected + 1).saturating_sub(lines)
 }
 
-/// What a click at this place means.
+/// The meaning of a click at this position.
 pub fn target_at(whole: Rect, state: &State, column: u16, row: u16) -> Option<Target> {
     let at = Position::new(column, row);
     let areas = areas(whole);
@@ -175,7 +175,7 @@ fn draw_title(frame: &mut Frame<'_>, area: Rect, state: &State) {
     frame.render_widget(Paragraph::new(line), area);
 }
 
-/// The newest bar at the right; a pause that was cut out, or a mark, is a line from top to bottom.
+/// The newest bar at the right; a cut, or a mark, is a line from top to bottom.
 fn draw_wave(frame: &mut Frame<'_>, area: Rect, state: &State) {
     let block = Block::bordered().title(" Dictaphone ");
     let inner = block.inner(area);
@@ -297,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_drawn_is_what_a_click_hits() {
+    fn clicks_hit_what_is_drawn() {
         let mut state = State::new(clips(30));
         let whole = Rect::new(0, 0, 80, 20);
         let rows = shown(&state);

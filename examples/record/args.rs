@@ -1,4 +1,4 @@
-//! The command line: options, their meaning for the recorder, and what they imply.
+//! The command line: options, how they configure the recorder, and what they imply.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,19 +33,19 @@ pub struct Args {
     #[arg(long, value_name = "NAME", conflicts_with_all = ["no_video", "test"])]
     pub video: Option<String>,
 
-    /// Record no sound
+    /// Record no audio
     #[arg(long, conflicts_with = "no_video")]
     pub no_audio: bool,
 
-    /// Record no picture
+    /// Record no video
     #[arg(long)]
     pub no_video: bool,
 
-    /// Record a test picture and a ticking test sound instead of devices
+    /// Record a test picture and a ticking test tone instead of devices
     #[arg(long)]
     pub test: bool,
 
-    /// Record INPUT, a file or URI, anew, as fast as that goes
+    /// Re-record INPUT, a file or URI, as fast as possible
     #[arg(long, short, value_name = "INPUT",
         conflicts_with_all = ["audio", "video", "test", "duration", "pause_at"])]
     pub input: Option<String>,
@@ -59,7 +59,7 @@ pub struct Args {
     #[arg(long, short, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// Hand out a chunk for every MS milliseconds of recorded time
+    /// Deliver a chunk for every MS milliseconds of recorded time
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..))]
     pub timeslice: Option<u32>,
 
@@ -71,15 +71,15 @@ pub struct Args {
     #[arg(long, value_name = "A..B")]
     pub pause_at: Vec<PauseRange>,
 
-    /// Wait for a key, and then record what has happened up to TIME before it, too: 30s, 2m
+    /// Wait for a key, and then record the TIME before it, too: 30s, 2m
     #[arg(long, value_name = "TIME", value_parser = units::duration, conflicts_with = "input")]
     pub pre_record: Option<Duration>,
 
-    /// Go on in the next file after TIME of recorded time: 10m, 1h. The files get numbers
+    /// Continue in the next file after TIME of recorded time: 10m, 1h. The files are numbered
     #[arg(long, value_name = "TIME", value_parser = units::duration)]
     pub split: Option<Duration>,
 
-    /// Delete the oldest of these files so that they never take more than SIZE together: 20G
+    /// Delete the oldest of these files so that they never exceed SIZE in total: 20G
     #[arg(long, value_name = "SIZE", value_parser = units::bytes)]
     pub keep: Option<u64>,
 }
@@ -89,7 +89,7 @@ impl Args {
         !self.no_audio
     }
 
-    /// A type that holds sound only means that no camera is wanted, unless one was named.
+    /// A type for audio only implies that no camera is recorded, unless one was named.
     pub fn wants_video(&self) -> bool {
         !self.no_video && (self.video.is_some() || !self.sound_only_type())
     }
@@ -112,7 +112,7 @@ impl Args {
 
     /// Sets `mime-type` and `location`.
     ///
-    /// With a file name but no type, `mime-type` stays empty: the element then goes by the extension.
+    /// With a file name but no type, `mime-type` stays empty: the element then chooses by the extension.
     pub fn apply_type_and_location(&self, recorder: &gst::Element, has_video: bool) -> Result<()> {
         let default = if has_video {
             "video/webm"
@@ -140,7 +140,7 @@ impl Args {
         Ok(())
     }
 
-    /// Sets what else the options say: blobs, parts, the past.
+    /// Sets the other options: blobs, parts, the past.
     pub fn apply_options(&self, recorder: &gst::Element) {
         if let Some(timeslice) = self.timeslice {
             recorder.set_property("timeslice", timeslice);
@@ -157,7 +157,7 @@ impl Args {
     }
 }
 
-/// A name nobody has to think of, in the current directory, with local time in it.
+/// A generated name in the current directory, with the local time.
 fn default_output(mime_type: &str) -> Result<PathBuf> {
     let now = glib::DateTime::now_local().context("the local time is not known")?;
     let stamp = now.format("%Y%m%d-%H%M%S").context("no local time")?;
@@ -167,7 +167,7 @@ fn default_output(mime_type: &str) -> Result<PathBuf> {
     )))
 }
 
-/// `take-%03d.webm` of `take.webm`; a name that has a place for the number stays as it is.
+/// `take-%03d.webm` for `take.webm`; a name with a placeholder for the number is not changed.
 fn numbered(location: &str) -> String {
     if location.contains('%') {
         return location.to_owned();
@@ -201,7 +201,7 @@ fn extension_for(mime_type: &str) -> &'static str {
     }
 }
 
-/// `video/webm` of `Video/WebM; codecs="vp8,opus"`.
+/// `video/webm` from `Video/WebM; codecs="vp8,opus"`.
 fn container(mime_type: &str) -> String {
     let container = mime_type.split(';').next().unwrap_or_default();
     container.trim().to_ascii_lowercase()
@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_only_types_need_no_camera() {
+    fn audio_only_types_need_no_camera() {
         for line in [
             "--format audio/wav",
             "--format Audio/WebM;codecs=opus",

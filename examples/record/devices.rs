@@ -1,9 +1,9 @@
-//! Which capture devices there are, and which of them are meant.
+//! Capture devices, and how to select them.
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
 
-/// What a device or a track carries.
+/// The kind of a device or a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Audio,
@@ -11,7 +11,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// As GStreamer classifies its devices.
+    /// GStreamer's device class.
     const fn device_class(self) -> &'static str {
         match self {
             Self::Audio => "Audio/Source",
@@ -27,7 +27,7 @@ impl Kind {
         }
     }
 
-    /// What a decoder makes of it.
+    /// The caps of decoded data.
     pub const fn raw(self) -> &'static str {
         match self {
             Self::Audio => "audio/x-raw",
@@ -57,7 +57,7 @@ impl Kind {
     }
 }
 
-/// All devices of a kind, the one to take first at the front.
+/// All devices of a kind, the preferred one first.
 pub fn find(kind: Kind) -> Vec<gst::Device> {
     let monitor = gst::DeviceMonitor::new();
     if monitor
@@ -70,7 +70,7 @@ pub fn find(kind: Kind) -> Vec<gst::Device> {
         return Vec::new();
     }
     let mut devices: Vec<_> = monitor.devices().into_iter().collect();
-    // Not stopped: PipeWire's provider (0.3.65) spoils the memory of a program that does it.
+    // Not stopped: with PipeWire's provider (0.3.65) that corrupts memory.
     std::mem::forget(monitor);
     devices.sort_by_key(rank); // stable: otherwise as the system orders them
     devices
@@ -94,7 +94,7 @@ fn is_default(device: &gst::Device) -> bool {
         .unwrap_or(false)
 }
 
-/// What an output plays, offered for capture by PulseAudio and PipeWire.
+/// The monitor of an output, which PulseAudio and PipeWire offer for capture.
 fn is_output_monitor(device: &gst::Device) -> bool {
     device
         .properties()
@@ -102,7 +102,7 @@ fn is_output_monitor(device: &gst::Device) -> bool {
         .is_some_and(|class| class == "monitor")
 }
 
-/// The devices whose name contains `wanted`, in any case; one whose name is `wanted` comes first.
+/// The devices whose name contains `wanted`, ignoring case; one with exactly that name comes first.
 pub fn matching(kind: Kind, devices: Vec<gst::Device>, wanted: &str) -> Result<Vec<gst::Device>> {
     let names: Vec<String> = devices.iter().map(name).collect();
     let order = match_names(&names, wanted);
@@ -163,7 +163,7 @@ pub fn print_list() -> Result<()> {
     Ok(())
 }
 
-/// Which element captures from the device, and whether it is an output's monitor.
+/// The element that captures from the device, and whether it is an output's monitor.
 fn remark(device: &gst::Device) -> String {
     let element = device
         .create_element(None)

@@ -1,4 +1,4 @@
-//! A file, or anything that has a URI, to be recorded anew: `--input`.
+//! A file or URI to re-record: `--input`.
 
 use anyhow::{Context, Result, bail};
 use gst::prelude::*;
@@ -7,16 +7,16 @@ use crate::args::Args;
 use crate::devices::Kind;
 use crate::sources::{AUDIO_TAIL, Source, VIDEO_TAIL};
 
-/// How long it may take to find out what is in it.
+/// Timeout for finding its streams.
 const LOOK_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(30);
 
-/// The decoder, and a source for each track that is wanted; the two are linked once it decodes.
+/// The decoder, and a source for each requested track; the two are linked once it decodes.
 pub fn open(name: &str, args: &Args) -> Result<(gst::Element, Vec<Source>)> {
     let uri = uri_of(name)?;
     let info = gst_pbutils::Discoverer::new(LOOK_TIMEOUT)?
         .discover_uri(&uri)
         .with_context(|| format!("{name} cannot be read"))?;
-    // A picture on the cover is no video.
+    // Cover art is not a video.
     let has_video = info.video_streams().iter().any(|video| !video.is_image());
     let mut sources = Vec::new();
     for (kind, wanted, tail) in [
@@ -36,7 +36,7 @@ pub fn open(name: &str, args: &Args) -> Result<(gst::Element, Vec<Source>)> {
         }
     }
     if sources.is_empty() {
-        bail!("{name} has nothing in it that is to be recorded");
+        bail!("{name} has no tracks to record");
     }
     Ok((decoder(&uri, &sources)?, sources))
 }
@@ -49,7 +49,7 @@ fn uri_of(name: &str) -> Result<String> {
     Ok(glib::filename_to_uri(&path, None)?.into())
 }
 
-/// The first track of each kind goes to its source, others nowhere.
+/// The first track of each kind is linked to its source, others are not recorded.
 fn decoder(uri: &str, sources: &[Source]) -> Result<gst::Element> {
     let decoder = gst::ElementFactory::make("uridecodebin")
         .property("uri", uri)
@@ -64,7 +64,7 @@ fn decoder(uri: &str, sources: &[Source]) -> Result<gst::Element> {
         let name = caps.structure(0).map(|s| s.name());
         for (raw, end) in &ends {
             if name.is_some_and(|name| name == raw) && !end.is_linked() {
-                // What does not link is told by the decoder, as an error.
+                // If the link fails, the decoder posts an error.
                 let _ = pad.link(end);
             }
         }
@@ -77,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_uris_are_told_apart() {
+    fn names_and_uris_are_distinguished() {
         gst::init().expect("GStreamer");
         assert_eq!(uri_of("https://a.b/c").expect("one"), "https://a.b/c");
         assert_eq!(uri_of("/a/b c.webm").expect("one"), "file:///a/b%20c.webm");

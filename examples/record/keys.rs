@@ -1,4 +1,4 @@
-//! Keys while recording: what they mean, and a terminal that hands them over one by one.
+//! Keys while recording: their commands, and a terminal that delivers them one by one.
 
 use std::io::{ErrorKind, IsTerminal, Read};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -7,16 +7,16 @@ use std::time::Duration;
 
 use crossterm::terminal;
 
-/// When to look again at a terminal that somebody else has made non-blocking.
+/// Polling interval of a terminal that another program has made non-blocking.
 const LOOK: Duration = Duration::from_millis(20);
 const ESCAPE: u8 = 0x1b;
 const CONTROL_C: u8 = 0x03;
 const CONTROL_D: u8 = 0x04;
 
-/// What the user wants.
+/// A command of the user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// With `--pre-record`: begin, first of all.
+    /// With `--pre-record`: starts, before all others.
     PauseOrResume,
     Mark,
     Chunk,
@@ -24,7 +24,7 @@ pub enum Command {
     Stop,
 }
 
-/// Raw mode for as long as this lives; restored on every way out, a panic's too.
+/// Raw mode for the lifetime of this; restored on every exit, including a panic.
 pub struct RawTerminal {
     keys: Receiver<Command>,
 }
@@ -43,8 +43,8 @@ impl RawTerminal {
             previous(info);
         }));
         let (sender, keys) = mpsc::channel();
-        // Waits in a read until the program ends. crossterm's own reader would turn in circles
-        // once the terminal is closed.
+        // Blocks in a read until the program ends. crossterm's own reader would busy-loop once the terminal is
+        // closed.
         thread::spawn(move || read_keys(&mut std::io::stdin().lock(), &sender));
         Some(Self { keys })
     }
@@ -61,7 +61,7 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Until the terminal is closed: that ends the recording, since nobody can any more.
+/// Until the terminal is closed: that ends the recording, since no key can.
 fn read_keys(terminal: &mut impl Read, sender: &Sender<Command>) {
     let mut bytes = [0; 64];
     loop {
@@ -75,7 +75,7 @@ fn read_keys(terminal: &mut impl Read, sender: &Sender<Command>) {
             }
             Err(_) => break,
         };
-        // Arrows and the like come as an escape and letters, all at once: no keys of ours.
+        // Arrows and the like are an escape and letters in one read: not commands.
         let keys = typed.iter().take_while(|&&byte| byte != ESCAPE);
         for command in keys.filter_map(|&byte| command(byte)) {
             if sender.send(command).is_err() {
@@ -92,7 +92,7 @@ fn command(key: u8) -> Option<Command> {
         b'm' | b'M' => Some(Command::Mark),
         b'c' | b'C' => Some(Command::Chunk),
         b'n' | b'N' => Some(Command::NextPart),
-        // Raw mode hands Ctrl-C over as a key; Ctrl-D ends input, so it ends the recording.
+        // Raw mode delivers Ctrl-C as a key; Ctrl-D ends input, so it ends the recording.
         b'q' | b'Q' | b'\r' | b'\n' | CONTROL_C | CONTROL_D => Some(Command::Stop),
         _ => None,
     }
@@ -102,7 +102,7 @@ fn command(key: u8) -> Option<Command> {
 mod tests {
     use super::*;
 
-    /// What comes of it when these are read one after the other, and then the terminal closes.
+    /// The commands when these are read one after the other, and then the terminal closes.
     fn commands(reads: &[&[u8]]) -> Vec<Command> {
         struct Terminal<'a>(std::slice::Iter<'a, &'a [u8]>);
         impl Read for Terminal<'_> {
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_mean_what_the_help_says() {
+    fn keys_match_the_help() {
         use Command::{Chunk, Mark, NextPart, PauseOrResume, Stop};
         assert_eq!(
             commands(&[b" ", b"x", b"c ", b"mN", b"q"]),

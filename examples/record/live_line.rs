@@ -1,18 +1,18 @@
-//! What is shown while recording: one line that is drawn over and over, and notes above it.
+//! Output while recording: a status line that is redrawn, and notes above it.
 
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use crate::progress::Progress;
 
-/// The quietest level that the meter shows, in dB below full scale.
+/// The lowest level of the meter, in dB below full scale.
 const FLOOR_DB: f64 = -60.0;
 const METER_CELLS: usize = 16;
 
-/// Standard error, with a live line if it is a terminal.
+/// Standard error, with a status line if it is a terminal.
 pub struct Screen {
     live: bool,
-    /// In place of the live line, where there is an end to come to.
+    /// Instead of the status line, if the duration is known.
     progress: Option<Progress>,
 }
 
@@ -32,7 +32,7 @@ impl Screen {
         self.progress.get_or_insert_with(Progress::new)
     }
 
-    /// A line that stays.
+    /// Prints a line that stays.
     pub fn note(&mut self, text: &str) {
         match &self.progress {
             Some(progress) => progress.aside(|| self.write(text)),
@@ -40,10 +40,10 @@ impl Screen {
         }
     }
 
-    /// Begins and ends right in raw mode too, where a newline does not return.
+    /// Starts and ends correctly in raw mode too, where a newline does not return.
     fn write(&self, text: &str) {
         let mut err = std::io::stderr().lock();
-        // A terminal that has gone away is no reason to lose a recording.
+        // A closed terminal must not end the recording.
         let _ = if self.live {
             write!(err, "\r\x1b[K{text}\r\n")
         } else {
@@ -52,7 +52,7 @@ impl Screen {
         let _ = err.flush();
     }
 
-    /// Draws the live line over the last one.
+    /// Draws the status line over the previous one.
     pub fn draw(&mut self, line: &str) {
         if !self.live {
             return;
@@ -61,7 +61,7 @@ impl Screen {
             Ok((columns @ 1.., _)) => usize::from(columns),
             _ => 80, // unknown; some terminals say 0
         };
-        // One column is left free: a full line would wrap, and could not be drawn over.
+        // One column is left free: a full line would wrap, and could not be redrawn.
         let line: String = line.chars().take(columns - 1).collect();
         let mut err = std::io::stderr().lock();
         let _ = write!(err, "\r\x1b[K{line}");
@@ -76,14 +76,14 @@ impl Screen {
     }
 }
 
-/// What the live line tells.
+/// The contents of the status line.
 #[derive(Debug)]
 pub struct Status<'a> {
     /// The recorder's `state`; `armed` while only the past is kept.
     pub state: &'a str,
     pub recorded: Duration,
     pub bytes: u64,
-    /// In dB; None without sound.
+    /// In dB; None without audio.
     pub level: Option<f64>,
     pub keys: bool,
 }
@@ -112,7 +112,7 @@ impl Status<'_> {
     }
 }
 
-/// `[########--------]  -30 dB`; anything below the floor, silence's minus infinity too, is empty.
+/// `[########--------]  -30 dB`; empty below the lowest level, including the minus infinity of silence.
 fn meter(db: f64) -> String {
     let share = (1.0 - db / FLOOR_DB).clamp(0.0, 1.0); // a NaN stays one, and casts to 0
     let full = (share * METER_CELLS as f64).round() as usize;
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_line_tells_state_time_size_and_keys() {
+    fn the_line_has_state_time_size_and_keys() {
         let mut status = Status {
             state: "recording",
             recorded: Duration::from_secs(61),
@@ -200,9 +200,9 @@ mod tests {
         assert!(!status.line().contains('['));
     }
 
-    /// Against the real element: a full-scale wave reads 0 dB.
+    /// With the real element: a full-scale wave is 0 dB.
     #[test]
-    fn the_level_element_is_understood() {
+    fn messages_of_the_level_element_are_parsed() {
         gst::init().expect("GStreamer");
         let pipeline = gst::parse::launch(
             "audiotestsrc wave=square volume=1 num-buffers=50 ! audioconvert \

@@ -1,4 +1,4 @@
-//! A command-line recorder: what an application does with `mediarecorder`, in one small program.
+//! A command-line recorder: how an application uses `mediarecorder`, in one small program.
 //!
 //! ```text
 //! cargo run --example record -- --help
@@ -36,7 +36,7 @@ fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `eprintln!` would panic where the terminal has been closed.
+            // `eprintln!` would panic if the terminal has been closed.
             let _ = writeln!(std::io::stderr(), "record: {error:#}");
             ExitCode::FAILURE
         }
@@ -50,7 +50,7 @@ fn run(args: &Args) -> Result<()> {
         return devices::print_list();
     }
 
-    // Everything that can be wrong with the command line is told before a device is opened.
+    // All errors of the command line are reported before a device is opened.
     let script = Script::new(&args.pause_at)?;
     let mut screen = Screen::new();
     let recorder = prepare_recorder(args)?;
@@ -71,7 +71,7 @@ fn run(args: &Args) -> Result<()> {
     args.apply_type_and_location(&recorder, has_video)?;
 
     let result = {
-        // Dropped at the end of this block, so that what is printed below finds the terminal as it was.
+        // Dropped at the end of this block, so that the terminal is restored before the output below.
         let raw = keys::RawTerminal::enter();
         let mut recording = Recording::new(args, script, &recorder, sources, raw.as_ref())?;
         if let Some(decoder) = &decoder {
@@ -79,7 +79,7 @@ fn run(args: &Args) -> Result<()> {
         }
         recording.run(&mut screen)
     };
-    // Both lines matter after a failure: what went wrong, and what could be saved.
+    // Both lines matter after a failure: what went wrong, and what was saved.
     let outcome = result?;
     if let Some(location) = &outcome.location {
         summary::print(location, &outcome);
@@ -91,7 +91,7 @@ fn run(args: &Args) -> Result<()> {
     }
 }
 
-/// Makes the element and asks it about the type before any device is opened.
+/// Creates the element and checks the type before any device is opened.
 fn prepare_recorder(args: &Args) -> Result<gst::Element> {
     let recorder = gst::ElementFactory::make("mediarecorder")
         .name("rec")

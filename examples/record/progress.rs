@@ -1,12 +1,12 @@
-//! How far a file has been recorded: a bar, for as long as that takes.
+//! A progress bar for the recording of a file.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// `{msg}` is what the live line tells: time and size.
+/// `{msg}` is the text of the status line: time and size.
 const TEMPLATE: &str = "{bar:32} {percent:>3} %  {msg}  {eta} left  [q] stop";
-/// Where it is not known how long the file is.
+/// If the duration of the file is unknown.
 const TEMPLATE_ENDLESS: &str = "{spinner} {msg}  [q] stop";
 
 /// Drawn on standard error, if that is a terminal.
@@ -28,7 +28,7 @@ impl Progress {
         self.0.set_position(milliseconds(done));
     }
 
-    /// Takes it away for as long as something else is written.
+    /// Hides it while other output is written.
     pub fn aside(&self, write: impl FnOnce()) {
         self.0.suspend(write);
     }
@@ -39,7 +39,7 @@ impl Progress {
 }
 
 fn style(template: &str) -> ProgressStyle {
-    // The templates are the two above, which a test reads.
+    // The two templates above, which a test parses.
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_templates_are_good() {
+    fn the_templates_are_valid() {
         for template in [TEMPLATE, TEMPLATE_ENDLESS] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }

@@ -20,27 +20,27 @@ use crate::script::{Script, Step, Stopwatch};
 use crate::sources::Source;
 use messages::failure_of;
 
-/// How often keys and script are looked at: what a pause by hand or script may be late.
+/// Polling interval of keys and script: how late a manual pause may be.
 const TICK: gst::ClockTime = gst::ClockTime::from_mseconds(10);
 const REDRAW: Duration = Duration::from_millis(100);
-/// Until every source has delivered something, at most this long.
+/// Timeout for the first data of all sources.
 const FIRST_BUFFERS: Duration = Duration::from_secs(3);
 /// More than the element's own `stop-timeout`, after which it ends the recording by itself.
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
-/// A second request to stop within this time is a key held down, not impatience.
+/// A second stop request within this time is a held key, not impatience.
 const IMPATIENCE: Duration = Duration::from_secs(1);
 
-/// What has become of the recording.
+/// The result of the recording.
 #[derive(Debug, Default)]
 pub struct Outcome {
-    /// The file, if one was begun.
+    /// The file, if one was started.
     pub location: Option<PathBuf>,
-    /// Of that file; with several parts it is the last one's.
+    /// Of that file; with several parts, of the last one.
     pub bytes: u64,
     pub chunks: u64,
     pub parts: u32,
     pub paused: Duration,
-    /// Why it ended, if not as it was meant to.
+    /// Why it ended, if unexpectedly.
     pub failure: Option<String>,
 }
 
@@ -48,10 +48,10 @@ pub struct Outcome {
 enum Phase {
     /// Sources are starting; nothing is recorded.
     Waiting(Instant),
-    /// The past is kept until the user wants it recorded.
+    /// Only the past is kept, until the user starts the recording.
     Armed,
     Running,
-    /// The last events are on their way.
+    /// The last events are pending.
     Stopping(Instant),
     Done,
 }
@@ -60,19 +60,19 @@ pub struct Recording<'a> {
     pipeline: gst::Pipeline,
     bus: gst::Bus,
     recorder: &'a gst::Element,
-    /// Tracks of which no buffer has come yet.
+    /// Tracks that have not delivered a buffer yet.
     silent_tracks: Arc<AtomicUsize>,
-    /// Requests from outside to begin or to end, so that the loop can make a proper end of them.
+    /// External requests to start or stop, handled by the loop to finish properly.
     signals: Signals,
     keys: Option<&'a RawTerminal>,
     phase: Phase,
     script: Script,
     stopwatch: Stopwatch,
-    /// Running time of the first cut; of the call of `start` until that is known.
+    /// Running time of the first cut; until that is known, of the call of `start`.
     started: gst::ClockTime,
     duration: Option<Duration>,
     tell_chunks: bool,
-    /// With `--pre-record`: it begins when the user says so.
+    /// With `--pre-record`: the user starts it.
     keeps_past: bool,
     has_parts: bool,
     marks: u32,
@@ -132,8 +132,7 @@ impl<'a> Recording<'a> {
         })
     }
 
-    /// Takes what the sources are fed by. Of a file everything is wanted, the first frame too: so
-    /// the recorder itself starts, when that one comes.
+    /// Starts the sources. A file is recorded from its first frame: so the recorder itself starts at that frame.
     pub fn decode(&mut self, decoder: &gst::Element, screen: &mut Screen) -> Result<()> {
         self.pipeline.add(decoder)?;
         self.recorder.set_property("autostart", true);
@@ -142,9 +141,9 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    /// Records until the user, the script or a failure ends it, and its last event has come.
+    /// Records until the user, the script or a failure ends it, and its last event has been received.
     ///
-    /// An error means that nothing was recorded; a recording cut short is told in the outcome.
+    /// An error means that nothing was recorded; an incomplete recording is reported in the outcome.
     pub fn run(mut self, screen: &mut Screen) -> Result<Outcome> {
         if self.pipeline.set_state(gst::State::Playing).is_err() {
             let why = match self.bus.pop_filtered(&[gst::MessageType::Error]) {
@@ -180,10 +179,10 @@ impl<'a> Recording<'a> {
         Ok(std::mem::take(&mut self.outcome))
     }
 
-    /// What is due by time alone.
+    /// Timed actions.
     fn advance(&mut self, screen: &mut Screen) -> Result<()> {
         match self.phase {
-            // `mediarecorder-start` comes, or an error.
+            // `mediarecorder-start` follows, or an error.
             Phase::Waiting(_) if self.from_file => {}
             Phase::Waiting(since) => {
                 let all_there = self.silent_tracks.load(Ordering::Relaxed) == 0;
@@ -209,7 +208,7 @@ impl<'a> Recording<'a> {
                 }
             }
             Phase::Stopping(since) if since.elapsed() > STOP_TIMEOUT => {
-                self.fail("the recording does not end; what is in the file may be incomplete");
+                self.fail("the recording does not end; the file may be incomplete");
                 self.phase = Phase::Done;
             }
             Phase::Armed | Phase::Stopping(_) | Phase::Done => {}
@@ -217,7 +216,7 @@ impl<'a> Recording<'a> {
         Ok(())
     }
 
-    /// The user wants what is kept of the past, and what comes.
+    /// The user wants to record the past and what follows.
     fn begin(&mut self, screen: &mut Screen) {
         if self.phase != Phase::Armed {
             return;
@@ -237,8 +236,8 @@ impl<'a> Recording<'a> {
     }
 
     fn pause(&mut self, screen: &mut Screen) {
-        // The cut is between this and the end of the call, in `resume` too: so no less is
-        // recorded than the stopwatch says.
+        // The cut is between this and the end of the call, also in `resume`: so the recording is not shorter than
+        // the stopwatch says.
         let now = self.elapsed();
         match self.act("pause") {
             None => self.stopwatch.pause(now),
@@ -253,7 +252,7 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// The first time it stops as it should, the second time it stops waiting for that.
+    /// The first time it stops properly, the second time it stops waiting for that.
     fn request_stop(&mut self, screen: &mut Screen) {
         match self.phase {
             Phase::Waiting(_) => {
@@ -265,14 +264,14 @@ impl<'a> Recording<'a> {
                 self.outcome.paused = self
                     .elapsed()
                     .saturating_sub(self.stopwatch.recorded(self.elapsed()));
-                // An error says that the recording has just ended by itself: its events come too.
+                // An error means that the recording has just ended by itself: its events follow.
                 if let Some(error) = self.act("stop") {
                     screen.note(&format!("not stopped by hand: {}", error.message()));
                 }
                 self.phase = Phase::Stopping(Instant::now());
             }
             Phase::Stopping(since) if since.elapsed() > IMPATIENCE => {
-                self.fail("stopped twice; what is in the file may be incomplete");
+                self.fail("stopped twice; the file may be incomplete");
                 self.phase = Phase::Done;
             }
             Phase::Stopping(_) | Phase::Done => {}
@@ -305,7 +304,7 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// A chapter begins here; where that is comes as a message.
+    /// Starts a chapter here; its position is reported by a message.
     fn mark(&mut self, screen: &mut Screen) {
         let title = format!("Mark {}", self.marks + 1);
         let refused: Option<glib::Error> = self.recorder.emit_by_name("mark", &[&title]);
@@ -315,7 +314,7 @@ impl<'a> Recording<'a> {
         }
     }
 
-    /// Emits an action; Some is the reason why it was not done.
+    /// Calls an action; Some is the reason why it failed.
     fn act(&self, action: &str) -> Option<glib::Error> {
         self.recorder.emit_by_name(action, &[])
     }
@@ -336,7 +335,7 @@ impl<'a> Recording<'a> {
         self.running_time().saturating_sub(self.started).into()
     }
 
-    /// Remembers why; the first reason is the one that caused the others.
+    /// Remembers the reason; the first one caused the others.
     fn fail(&mut self, why: &str) {
         self.outcome.failure.get_or_insert_with(|| why.into());
     }
@@ -344,7 +343,7 @@ impl<'a> Recording<'a> {
 
 impl Drop for Recording<'_> {
     fn drop(&mut self) {
-        // Ends a recording that is still on, so that its file is whole.
+        // Ends an active recording, so that its file is complete.
         let _ = self.pipeline.set_state(gst::State::Null);
     }
 }

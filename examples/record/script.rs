@@ -1,11 +1,11 @@
-//! What happens when: the pauses of `--pause-at`, and how much has been recorded so far. Pure.
+//! Scheduled pauses of `--pause-at`, and the recorded time so far. Pure.
 
 use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// A pause, in time since the start of the recording, pauses included.
+/// A pause, in time since the start of the recording, including pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PauseRange {
     pub from: Duration,
@@ -36,14 +36,14 @@ pub fn seconds(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number).map_err(|_| format!("{text} seconds cannot be"))
 }
 
-/// What is due.
+/// A scheduled action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     Pause,
     Resume,
 }
 
-/// The pauses in order; each step is handed out once.
+/// The pauses in order; each step is returned once.
 #[derive(Debug, Default)]
 pub struct Script {
     /// The next one last.
@@ -71,7 +71,7 @@ impl Script {
         Ok(Self { steps })
     }
 
-    /// The next step if its time has come; call again until None.
+    /// The next step if its time has come; to be called until None.
     pub fn due(&mut self, elapsed: Duration) -> Option<Step> {
         let &(at, step) = self.steps.last()?;
         if at > elapsed {
@@ -82,9 +82,9 @@ impl Script {
     }
 }
 
-/// Recorded time by the moments of the calls, which is where the recorder puts its cuts.
+/// Recorded time by the times of the calls, which is where the recorder puts its cuts.
 ///
-/// `stats` tells what has arrived; that lags behind, so it is no measure for when to call `stop`.
+/// `stats` reports the media that has arrived, which lags behind, so it does not say when to call `stop`.
 #[derive(Debug, Default)]
 pub struct Stopwatch {
     paused_since: Option<Duration>,
@@ -102,7 +102,7 @@ impl Stopwatch {
         }
     }
 
-    /// Time since the start less all pauses, the current one too.
+    /// Time since the start minus all pauses, including the current one.
     pub fn recorded(&self, elapsed: Duration) -> Duration {
         self.paused_since
             .unwrap_or(elapsed)
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_come_in_order_once() {
+    fn steps_are_returned_in_order_once() {
         let ranges = ["3..4", "1..2"].map(|r| r.parse().expect("a range"));
         let mut script = Script::new(&ranges).expect("a script");
         assert_eq!(script.due(ms(999)), None);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_stopwatch_leaves_pauses_out() {
+    fn the_stopwatch_excludes_pauses() {
         let mut watch = Stopwatch::default();
         assert_eq!(watch.recorded(ms(700)), ms(700));
         watch.pause(ms(1000));

@@ -1,4 +1,4 @@
-//! Source bins for the recorder's pads: devices that really open, or test sources.
+//! Source bins for the recorder's pads: devices that really work, or test sources.
 
 use anyhow::{Context, Result, anyhow, bail};
 use gst::prelude::*;
@@ -10,24 +10,24 @@ use crate::live_line::Screen;
 /// How long a device may take to deliver its first buffer.
 const OPEN_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(5);
 
-/// `level` tells the bus how loud it is; it needs a format it can read, hence audioconvert.
+/// `level` posts messages on the bus; audioconvert converts to a format that it supports.
 pub const AUDIO_TAIL: &str = "audioconvert ! level interval=50000000";
-/// The recorder takes raw video of any format and size.
+/// The recorder accepts raw video of any format and size.
 pub const VIDEO_TAIL: &str = "capsfilter caps=video/x-raw";
-/// For cameras that offer nothing but JPEG or the like.
+/// For cameras that only offer JPEG or the like.
 const VIDEO_DECODING_TAIL: &str = "decodebin ! videoconvert";
 
-/// A bin with one pad, `src`, that delivers what a track is made of.
+/// A bin with one pad, `src`, that delivers a track.
 pub struct Source {
     pub kind: Kind,
     pub label: String,
     pub bin: gst::Bin,
 }
 
-/// Opens what the command line asks for.
+/// Opens the devices of the command line.
 ///
-/// A device that was named has to open. Of the others the first one that opens is taken; a kind
-/// of which none opens is left out, and if that leaves nothing, test sources are recorded.
+/// A named device has to work. Of the others, the first one that works is used; a kind without any is omitted, and
+/// if nothing remains, test sources are recorded.
 pub fn choose(args: &Args, screen: &mut Screen) -> Result<Vec<Source>> {
     let wanted = [
         (Kind::Audio, args.wants_audio(), &args.audio),
@@ -70,7 +70,7 @@ fn open_named(kind: Kind, name: &str, screen: &mut Screen) -> Result<Source> {
         .with_context(|| format!("the {} {name:?} does not open", kind.noun()))
 }
 
-/// The first device that delivers something; every one that does not is told about.
+/// The first device that delivers data; all others are reported.
 fn open_first(kind: Kind, devices: Vec<gst::Device>, screen: &mut Screen) -> Result<Source> {
     let mut last = anyhow!("there is none");
     for device in devices {
@@ -122,13 +122,13 @@ fn device_source(kind: Kind, device: &gst::Device) -> Result<Source> {
     })
 }
 
-/// True as well if the device does not tell: then asking for raw video is worth a try.
+/// Also true if the device does not say: then raw video is worth a try.
 fn offers_raw_video(device: &gst::Device) -> bool {
     let raw = gst::Caps::new_empty_simple("video/x-raw");
     device.caps().is_none_or(|caps| caps.can_intersect(&raw))
 }
 
-/// A moving ball and a tick per second, both live: with a pause, neither shows a seam by itself.
+/// A moving ball and a tick per second, both live: with a pause, neither shows a cut by itself.
 fn test_source(kind: Kind) -> Result<Source> {
     let description = match kind {
         Kind::Audio => format!(
@@ -136,7 +136,7 @@ fn test_source(kind: Kind) -> Result<Source> {
              ! audio/x-raw,rate=48000,channels=2 ! {AUDIO_TAIL}"
         ),
         Kind::Video => {
-            // A clock in the picture shows what a pause has cut, where the plugin for it is there.
+            // A clock in the video shows what a pause has cut, if that plugin is installed.
             let clock = match gst::ElementFactory::find("timeoverlay") {
                 Some(_) => " ! timeoverlay",
                 None => "",
@@ -160,7 +160,7 @@ fn test_source(kind: Kind) -> Result<Source> {
     })
 }
 
-/// Runs the source by itself until its first buffer, so that a device that fails costs nothing else.
+/// Runs the source alone until its first buffer, so that a failing device has no other effect.
 fn try_out(source: &Source) -> Result<()> {
     let pipeline = gst::Pipeline::new();
     let sink = gst::ElementFactory::make("fakesink")
@@ -170,7 +170,7 @@ fn try_out(source: &Source) -> Result<()> {
     source.bin.link(&sink)?;
     let bus = pipeline.bus().context("a pipeline without a bus")?;
 
-    // Its outcome is not looked at: the bus says the same, and why.
+    // The return value is ignored: the bus has the error, and its reason.
     let _ = pipeline.set_state(gst::State::Playing);
     let first = bus.timed_pop_filtered(
         OPEN_TIMEOUT,
@@ -186,7 +186,7 @@ fn try_out(source: &Source) -> Result<()> {
         Some(gst::MessageView::AsyncDone(_)) => Ok(()),
         Some(gst::MessageView::Error(error)) => bail!("{}", error.error().message()),
         Some(_) => bail!("it ends at once"),
-        None => bail!("it delivers nothing for {OPEN_TIMEOUT:.0}"),
+        None => bail!("it delivers no data for {OPEN_TIMEOUT:.0}"),
     }
 }
 
@@ -195,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_test_sources_deliver() {
+    fn the_test_sources_work() {
         gst::init().expect("GStreamer");
         for kind in [Kind::Audio, Kind::Video] {
             let source = test_source(kind).expect("a test source");
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_source_that_fails_says_why() {
+    fn a_failing_source_reports_why() {
         gst::init().expect("GStreamer");
         let bin = gst::parse::bin_from_description("filesrc location=/nonexistent/file", true)
             .expect("a bin");

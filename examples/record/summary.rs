@@ -1,4 +1,4 @@
-//! What is in the file, as GStreamer's discoverer finds it, not as the recorder claims.
+//! A summary of the file, from GStreamer's discoverer, independent of the recorder.
 
 use std::io::Write;
 use std::path::Path;
@@ -10,9 +10,9 @@ use gst_pbutils::prelude::*;
 use crate::live_line::{size, time};
 use crate::recording::Outcome;
 
-/// Prints where the recording is and what it holds, on standard output.
+/// Prints the location and the contents of the recording on standard output.
 pub fn print(location: &Path, outcome: &Outcome) {
-    // `println!` would panic where the terminal has been closed, and the recording is whole.
+    // `println!` would panic if the terminal has been closed, and the recording is complete.
     let _ = write(&mut std::io::stdout().lock(), location, outcome);
 }
 
@@ -35,8 +35,8 @@ fn write(out: &mut impl Write, location: &Path, outcome: &Outcome) -> std::io::R
         Ok(lines) => lines
             .iter()
             .try_for_each(|line| writeln!(out, "    {line}")),
-        // The file is there all the same: a missing demuxer is no failure of the recording.
-        Err(error) => writeln!(out, "    what is in it cannot be told: {error:#}"),
+        // The file exists nevertheless: a missing demuxer is not a failure of the recording.
+        Err(error) => writeln!(out, "    its contents cannot be read: {error:#}"),
     }
 }
 
@@ -54,7 +54,7 @@ fn contents(location: &Path) -> Result<Vec<String>> {
     for video in info.video_streams() {
         let rate = video.framerate();
         let rate = f64::from(rate.numer()) / f64::from(rate.denom().max(1));
-        // 0 stands for a variable rate, which WebM does not tell.
+        // 0 is a variable rate, which WebM does not signal.
         let rate = if rate > 0.0 {
             format!(", {rate:.0} frames/s")
         } else {
@@ -81,7 +81,7 @@ fn contents(location: &Path) -> Result<Vec<String>> {
     Ok(lines)
 }
 
-/// Marks, as the container has them: within an edition, or by themselves.
+/// Chapters, as the container has them: within an edition, or without.
 fn chapters(entry: &gst::TocEntry) -> Vec<String> {
     if entry.entry_type() != gst::TocEntryType::Chapter {
         return entry.sub_entries().iter().flat_map(chapters).collect();
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_an_error() {
+    fn a_missing_file_is_an_error() {
         gst::init().expect("GStreamer");
         assert!(contents(Path::new("/nonexistent/file.webm")).is_err());
     }

@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `30s`, `10m`, `20G`. Pure.
+//! Durations and sizes as users write them: `30s`, `10m`, `20G`. Pure.
 
 use std::time::Duration;
 

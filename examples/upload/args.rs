@@ -4,7 +4,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use std::path::PathBuf;
 
-/// S3 takes no smaller piece but the last.
+/// The minimum part size of S3, except for the last part.
 const MIN_PART_SIZE: u64 = 5 << 20;
 
 /// Records into FILE and uploads it to object storage while it grows; once the server's checksum is right, FILE is
@@ -29,7 +29,7 @@ pub struct Args {
         value_parser = clap::value_parser!(u64).range(MIN_PART_SIZE..=5 << 30))]
     pub part_size: u64,
 
-    /// Record nothing: finish the upload of FILE that its journal tells of
+    /// Record nothing: finish the upload of FILE, from its journal
     #[arg(long, conflicts_with_all = ["seconds", "test", "part_size"])]
     pub resume: bool,
 
@@ -37,16 +37,16 @@ pub struct Args {
     #[arg(long)]
     pub test: bool,
 
-    /// Where the recording goes, as s3://bucket/key
+    /// Destination of the recording, as s3://bucket/key
     #[arg(value_name = "s3://BUCKET/KEY")]
     pub destination: Destination,
 
-    /// The local copy; its extension gives the type: mkv, webm or mp4
+    /// The local copy; its extension selects the container: mkv, webm or mp4
     #[arg(value_name = "FILE")]
     pub file: PathBuf,
 }
 
-/// A bucket, and the object's name in it.
+/// A bucket, and the object's key in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
     pub bucket: String,
@@ -65,7 +65,7 @@ impl std::str::FromStr for Destination {
                 bucket: bucket.to_owned(),
                 key: key.to_owned(),
             }),
-            _ => bail!("{text} names no bucket or no key: give s3://bucket/key"),
+            _ => bail!("{text} has no bucket or no key: use s3://bucket/key"),
         }
     }
 }

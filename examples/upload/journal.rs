@@ -1,4 +1,5 @@
-//! What has been sent, remembered beside the file: one JSON object a line, each on the disk before the next piece goes.
+//! A journal of the upload next to the file: one JSON object per line, each flushed to disk before the next piece
+//! is sent.
 
 use crate::args::Destination;
 use anyhow::{Context, Result, bail};
@@ -29,9 +30,9 @@ pub struct Piece {
     /// From 0.
     pub index: usize,
     pub size: u64,
-    /// Of its bytes, in hexadecimal.
+    /// MD5 of its bytes, in hexadecimal.
     pub md5: String,
-    /// What the server calls it.
+    /// Its ETag.
     pub etag: String,
 }
 
@@ -42,20 +43,20 @@ pub struct Journal {
     file: File,
     to: Destination,
     pub part_size: u64,
-    /// The server's name of the upload.
+    /// The server's upload ID.
     pub id: String,
     pub pieces: BTreeMap<usize, Piece>,
 }
 
 impl Journal {
-    /// Where the journal of a file is.
+    /// The path of a file's journal.
     pub fn path_of(file: &Path) -> PathBuf {
         let mut name = file.as_os_str().to_owned();
         name.push(".upload");
         name.into()
     }
 
-    /// Begins one, in place of an older.
+    /// Starts one, replacing an older one.
     pub fn create(file: &Path, to: &Destination, part_size: u64, id: String) -> Result<Self> {
         let path = Self::path_of(file);
         let opened = OpenOptions::new().append(true).create(true).open(&path);
@@ -72,7 +73,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Reads one; a last line that was cut short counts as not written.
+    /// Reads one; a truncated last line is ignored.
     pub fn open(file: &Path, to: &Destination) -> Result<Self> {
         let path = Self::path_of(file);
         let text = std::fs::read_to_string(&path)
@@ -91,14 +92,11 @@ impl Journal {
             },
         )) = entries.next()
         else {
-            bail!(
-                "--resume: {} tells of no upload: record anew",
-                path.display()
-            );
+            bail!("--resume: {} has no upload: record again", path.display());
         };
         if (&bucket, &key) != (&to.bucket, &to.key) {
             bail!(
-                "--resume: {} tells of an upload to s3://{bucket}/{key}",
+                "--resume: {} is for an upload to s3://{bucket}/{key}",
                 path.display()
             );
         }
@@ -121,7 +119,7 @@ impl Journal {
         })
     }
 
-    /// Remembers a piece.
+    /// Adds a piece.
     pub fn add(&mut self, piece: Piece) -> Result<()> {
         self.write(&Entry::Piece(piece.clone()))?;
         self.pieces.insert(piece.index, piece);
@@ -137,7 +135,7 @@ impl Journal {
             .with_context(|| format!("the journal {} cannot be written", self.path.display()))
     }
 
-    /// Nothing of it counts any more: the server wants another upload.
+    /// Invalidates it: the server requires a new upload.
     pub fn restart(&mut self, id: String) -> Result<()> {
         self.file.set_len(0)?;
         self.pieces.clear();
@@ -150,7 +148,7 @@ impl Journal {
         })
     }
 
-    /// Nothing is left to do.
+    /// The upload is complete.
     pub fn remove(self) -> Result<()> {
         std::fs::remove_file(&self.path)
             .with_context(|| format!("{} cannot be deleted", self.path.display()))
@@ -171,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_read_and_a_torn_line_is_not() {
+    fn complete_lines_are_read_and_a_torn_line_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("a.webm");
         let to: Destination = "s3://bucket/key".parse().expect("a destination");

@@ -1,13 +1,11 @@
-//! Records into a file and uploads that to object storage while it grows: seconds after the end the object is the
-//! finished file, and no second copy was ever made.
+//! Records to a file and uploads it to object storage while it grows: seconds after the end, the object is the finished file, without a second local copy.
 //!
 //! ```text
 //! cargo run --example upload -- --help
 //! cargo run --example upload -- --test --seconds 60 --endpoint http://127.0.0.1:5000 s3://bucket/talk.webm talk.webm
 //! ```
 //!
-//! The pieces of a multipart upload go in the order in which they become final. The recorder patches the head of a file
-//! when the recording ends (duration, index), so the first piece goes last.
+//! The pieces of a multipart upload are sent in the order in which they become final. The recorder patches the header of a file when the recording ends (duration, index), so the first piece is sent last.
 
 mod args;
 mod journal;
@@ -32,14 +30,14 @@ use crate::recording::Recording;
 use crate::settled::Settled;
 use crate::upload::{Server, Upload};
 
-/// How often the growing file is looked at.
+/// Polling interval of the growing file.
 const LOOK: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `eprintln!` would panic where the terminal has been closed.
+            // `eprintln!` would panic if the terminal has been closed.
             let _ = writeln!(std::io::stderr(), "upload: {error:#}");
             ExitCode::FAILURE
         }
@@ -67,7 +65,7 @@ fn run(args: &Args) -> Result<()> {
 /// Records, and uploads meanwhile.
 async fn record(args: &Args, server: Server, progress: &Arc<Progress>) -> Result<()> {
     let mut settled = Settled::new(&args.file)?;
-    // Asked first, so that a wrong key or bucket is told before anything is recorded.
+    // Before the recording, so that a wrong key or bucket is reported first.
     let id = server.begin().await?;
     let recording = Recording::start(args)?;
     let file = File::open(&args.file)?;
@@ -78,26 +76,26 @@ async fn record(args: &Args, server: Server, progress: &Arc<Progress>) -> Result
     while !recording.is_over() {
         progress.set_recorded(upload.length()?);
         let end = settled.look(upload.file())?;
-        // Whatever the server says, the recording goes on.
+        // The recording continues whatever the server responds.
         if !fails && let Err(error) = upload.send_until(end).await {
-            progress.note(&format!("{error:#}: recording goes on"));
+            progress.note(&format!("{error:#}: recording continues"));
             fails = true;
         }
         tokio::time::sleep(LOOK).await;
     }
     let recorded = recording.finish();
-    // What has been recorded is worth keeping, however it ended.
+    // The recording is worth keeping, however it ended.
     progress.set_recorded(upload.length()?);
     upload.finish().await.with_context(|| advice(args))?;
     recorded?;
     done(args, upload, progress)
 }
 
-/// Finishes the upload that the journal tells of.
+/// Finishes an upload from its journal.
 async fn resume(args: &Args, server: Server, progress: &Arc<Progress>) -> Result<()> {
     let journal = Journal::open(&args.file, &args.destination)?;
     if server.has(&journal).await? {
-        // Killed between the upload's end and the file's.
+        // Killed between the end of the upload and the deletion of the file.
         progress.note("the server has it all");
         return remove(args, journal);
     }
@@ -129,7 +127,7 @@ fn done(args: &Args, upload: Upload, progress: &Progress) -> Result<()> {
     remove(args, journal)
 }
 
-/// The local copy goes first: a journal alone says that the server has it.
+/// The local copy is deleted first: a journal alone means that the server has it.
 fn remove(args: &Args, journal: Journal) -> Result<()> {
     match std::fs::remove_file(&args.file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

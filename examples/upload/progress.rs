@@ -1,4 +1,4 @@
-//! One line that tells how far it is.
+//! The progress line.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// How often the line is drawn on a terminal, and printed elsewhere.
+/// Interval at which the line is redrawn on a terminal, and printed elsewhere.
 const REDRAW: Duration = Duration::from_millis(250);
 const REPEAT: Duration = Duration::from_secs(5);
 
@@ -19,7 +19,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Bytes of the file.
+    /// Size of the file.
     pub fn set_recorded(&self, bytes: u64) {
         self.recorded.store(bytes, Ordering::Relaxed);
     }
@@ -29,7 +29,7 @@ impl Progress {
         self.sent.store(bytes, Ordering::Relaxed);
     }
 
-    /// A request has failed and is made again.
+    /// A request has failed and is being retried.
     pub fn add_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
@@ -44,7 +44,7 @@ impl Progress {
         let _ = writeln!(std::io::stderr(), "{clear}{text}");
     }
 
-    /// Tells it from a thread, until that is ended.
+    /// Shows it from a thread, until dropped.
     pub fn show(self: &Arc<Self>) -> Line {
         let over = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
@@ -81,14 +81,14 @@ impl Progress {
     }
 }
 
-/// The line while it is shown.
+/// The line that is currently visible.
 pub struct Line {
     over: Arc<AtomicBool>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Line {
-    /// Shows it no longer.
+    /// Hides it.
     pub fn end(self) {
         self.over.store(true, Ordering::Release);
         let _ = self.thread.join();

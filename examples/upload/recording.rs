@@ -14,20 +14,20 @@ use crate::args::Args;
 /// A camera and a microphone.
 const DEVICES: &str = "autovideosrc ! videoconvert ! queue ! rec.video_0 \
                        autoaudiosrc ! audioconvert ! queue ! rec.audio_0";
-/// Noise, which encoders make many bytes of.
+/// Noise, which produces many bytes.
 const TEST: &str = "videotestsrc is-live=true pattern=snow ! video/x-raw,width=640,height=360,framerate=30/1 ! \
                     queue ! rec.video_0 audiotestsrc is-live=true wave=ticks ! queue ! rec.audio_0";
 /// Bits per second of the test.
 const TEST_RATE: u32 = 20_000_000;
 
-/// A recording that is on.
+/// An active recording.
 pub struct Recording {
     pipeline: gst::Pipeline,
     watcher: Option<thread::JoinHandle<Result<()>>>,
     over: Arc<AtomicBool>,
 }
 
-/// Whoever drops a recording early leaves a whole file.
+/// Finishes the file if a recording is dropped early.
 impl Drop for Recording {
     fn drop(&mut self) {
         // Ends the recording, and so the thread that waits for its end.
@@ -39,7 +39,7 @@ impl Drop for Recording {
 }
 
 impl Recording {
-    /// Begins it. The file is there when this returns.
+    /// Starts it. The file exists when this returns.
     pub fn start(args: &Args) -> Result<Self> {
         gst::init().context("GStreamer does not start")?;
         gstmediarecorder::plugin_register_static().context("the plugin cannot be registered")?;
@@ -83,12 +83,12 @@ impl Recording {
         })
     }
 
-    /// Whether its file is whole.
+    /// Whether its file is complete.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Acquire)
     }
 
-    /// Takes down what is left, and says how it ended.
+    /// Shuts down the pipeline, and returns how the recording ended.
     pub fn finish(mut self) -> Result<()> {
         let result = self.watcher.take().map(thread::JoinHandle::join);
         match result {
@@ -98,7 +98,7 @@ impl Recording {
     }
 }
 
-/// Until the recording has ended; what fails upstream ends it.
+/// Waits until the recording has ended; an upstream error ends it.
 fn watch(bus: &gst::Bus, recorder: &gst::Element) -> Result<()> {
     let mut failure = None;
     for message in bus.iter_timed(gst::ClockTime::NONE) {
@@ -122,7 +122,7 @@ fn watch(bus: &gst::Bus, recorder: &gst::Element) -> Result<()> {
     }
 }
 
-/// The first signal stops the recording, and the upload is finished; the second ends it all.
+/// The first signal stops the recording, and the upload is finished; the second one aborts.
 fn stop_at_signals(recorder: &gst::Element) -> Result<()> {
     let mut signals = Signals::new([SIGHUP, SIGINT, SIGTERM])?;
     let recorder = recorder.downgrade();

@@ -1,8 +1,8 @@
 //! How much of a growing file is final.
 //!
-//! The recorder patches what it has written: the head when the recording ends, and in Matroska the size of a cluster
-//! when that cluster ends. So all of a file is final up to its last element or box that is complete, but for its head,
-//! which lies in the first piece of the upload.
+//! The recorder patches earlier bytes: the header when the recording ends, and in Matroska the size of a cluster
+//! when that cluster ends. So everything up to the last complete element or box is final, except for the header,
+//! which is in the first piece of the upload.
 
 use anyhow::{Result, bail};
 use std::{fs::File, io, os::unix::fs::FileExt, path::Path};
@@ -21,12 +21,12 @@ enum Container {
     Mp4,
 }
 
-/// What stands at the beginning of an element or a box.
+/// The header of an element or a box.
 #[derive(Debug, PartialEq, Eq)]
 enum Header {
-    /// Its end, from its beginning on.
+    /// Its size, from its start.
     Complete(u64),
-    /// It is still being written, or is not there yet.
+    /// It is still being written, or does not exist yet.
     Open,
 }
 
@@ -35,7 +35,7 @@ const EBML_SEGMENT: u32 = 0x1853_8067;
 const LONGEST_HEADER: usize = 16;
 
 impl Settled {
-    /// Follows the file of this name, whose extension tells its container.
+    /// Follows this file, whose extension tells its container.
     pub fn new(path: &Path) -> Result<Self> {
         let extension = path.extension().and_then(|extension| extension.to_str());
         let container = match extension.map(str::to_ascii_lowercase).as_deref() {
@@ -49,7 +49,7 @@ impl Settled {
         Ok(Settled { container, end: 0 })
     }
 
-    /// How much of the file is final by now, its first piece aside.
+    /// How much of the file is final by now, except for its first piece.
     pub fn look(&mut self, file: &File) -> io::Result<u64> {
         let length = file.metadata()?.len();
         loop {
@@ -63,7 +63,7 @@ impl Settled {
                 Header::Complete(size) => self.end.saturating_add(size),
                 Header::Open => return Ok(self.end),
             };
-            // The element behind it has begun: nothing of this one is changed any more.
+            // The next element has started: this one is not modified any more.
             if end >= length {
                 return Ok(self.end);
             }
@@ -82,7 +82,7 @@ fn ebml(bytes: &[u8]) -> Header {
     };
     let header = (id_length + size_length) as u64;
     if id == u64::from(EBML_SEGMENT) {
-        // What it contains follows.
+        // Its content follows.
         return Header::Complete(header);
     }
     let marker = 1 << (7 * size_length);
@@ -93,7 +93,7 @@ fn ebml(bytes: &[u8]) -> Header {
     }
 }
 
-/// A variable-length integer with its marker, and its length.
+/// A variable-length integer including its marker, and its length.
 fn vint(bytes: &[u8]) -> Option<(u64, usize)> {
     let length = bytes.first()?.leading_zeros() as usize + 1;
     let bytes = bytes.get(..length).filter(|_| length <= 8)?;
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cluster_is_final_when_its_size_is_known_and_the_next_element_has_begun() {
+    fn a_cluster_is_final_once_its_size_is_known_and_the_next_element_starts() {
         let head = [0x1a, 0x45, 0xdf, 0xa3, 0x82, 1, 2];
         let segment = [
             0x18, 0x53, 0x80, 0x67, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_box_is_final_when_the_next_has_begun() {
+    fn a_box_is_final_once_the_next_one_starts() {
         let small = [0, 0, 0, 10, b'm', b'o', b'o', b'f', 1, 2];
         let large = [
             0, 0, 0, 1, b'm', b'd', b'a', b't', 0, 0, 0, 0, 0, 0, 0, 18, 1, 2,

@@ -17,14 +17,14 @@ use crate::args::Args;
 use crate::journal::{Journal, Piece};
 use crate::progress::Progress;
 
-/// S3 numbers no more pieces.
+/// The maximum part number of S3.
 const MAX_PIECES: usize = 10_000;
-/// How long a failing request is made again; `--resume` goes on later.
+/// How long a failing request is retried; `--resume` continues later.
 const PATIENCE: Duration = Duration::from_secs(600);
 const FIRST_BACK_OFF: Duration = Duration::from_millis(100);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(15);
 
-/// Where the object goes.
+/// The destination of the object.
 pub struct Server {
     store: AmazonS3,
     key: Path,
@@ -33,7 +33,7 @@ pub struct Server {
 
 impl Server {
     pub fn new(args: &Args, progress: Arc<Progress>) -> Result<Self> {
-        // Every request is made again here, where the progress line hears of it.
+        // Every request is retried here, where the progress line can show it.
         let retry = RetryConfig {
             max_retries: 0,
             retry_timeout: Duration::ZERO,
@@ -58,20 +58,20 @@ impl Server {
         })
     }
 
-    /// Begins an upload.
+    /// Starts an upload.
     pub async fn begin(&self) -> Result<String> {
         let begin = || self.store.create_multipart(&self.key);
         let begun = again(&self.progress, begin).await;
         begun.context("the upload cannot be begun")
     }
 
-    /// Whether the object is there, and is made of these pieces.
+    /// Whether the object exists, and consists of these pieces.
     pub async fn has(&self, journal: &Journal) -> Result<bool> {
         let head = || self.store.head(&self.key);
         let head = match again(&self.progress, head).await {
             Ok(head) => head,
             Err(Error::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error).context("the object cannot be asked for"),
+            Err(error) => return Err(error).context("the object cannot be queried"),
         };
         let size: u64 = journal.pieces.values().map(|piece| piece.size).sum();
         let etag = head.e_tag.as_deref().map(unquoted);
@@ -81,7 +81,7 @@ impl Server {
     }
 }
 
-/// One file on its way.
+/// One file being uploaded.
 pub struct Upload {
     server: Server,
     file: File,
@@ -101,7 +101,7 @@ impl Upload {
         &self.file
     }
 
-    /// Bytes of the file by now.
+    /// The current size of the file.
     pub fn length(&self) -> Result<u64> {
         Ok(self.file.metadata()?.len())
     }
@@ -110,7 +110,7 @@ impl Upload {
         self.journal
     }
 
-    /// Pieces that the file has no longer as they were sent (after a power cut, say) are sent again.
+    /// Pieces that have changed in the file since they were sent (after a power cut, for example) are sent again.
     pub fn forget_what_differs(&mut self) -> Result<()> {
         let size = self.length()?;
         let kept = std::mem::take(&mut self.journal.pieces);
@@ -126,7 +126,7 @@ impl Upload {
         Ok(())
     }
 
-    /// Sends all pieces but the first that end before `end`.
+    /// Sends all pieces except the first that end before `end`.
     pub async fn send_until(&mut self, end: u64) -> Result<()> {
         let pieces = (end / self.journal.part_size) as usize;
         for index in 1..pieces {
@@ -135,7 +135,7 @@ impl Upload {
         Ok(())
     }
 
-    /// The file is whole: sends what is left of it, and has the server make an object of the pieces.
+    /// The file is complete: sends the rest of it, and completes the upload.
     pub async fn finish(&mut self) -> Result<()> {
         let size = self.length()?;
         if size == 0 {
@@ -143,7 +143,7 @@ impl Upload {
         }
         let pieces = size.div_ceil(self.journal.part_size) as usize;
         if let Err(error) = self.send_all(pieces).await {
-            // Servers throw away what nobody completes for long.
+            // Servers keep incomplete uploads for a long time.
             if !matches!(error.downcast_ref(), Some(Error::NotFound { .. })) {
                 return Err(error);
             }
@@ -166,7 +166,7 @@ impl Upload {
             return Ok(());
         }
         if index >= MAX_PIECES {
-            bail!("S3 takes {MAX_PIECES} pieces: record with a larger --part-size");
+            bail!("S3 accepts {MAX_PIECES} parts: record with a larger --part-size");
         }
         let bytes = self.read(index)?;
         let md5 = hexadecimal(&Md5::digest(&bytes));
@@ -210,7 +210,7 @@ impl Upload {
         Ok(bytes)
     }
 
-    /// Only the server's checksum of the whole says that it has the whole.
+    /// Only the server's checksum of the whole object proves that it has all of it.
     async fn complete(&mut self) -> Result<()> {
         let parts: Vec<_> = self.journal.pieces.values().map(part_id).collect();
         let Server {
@@ -221,7 +221,7 @@ impl Upload {
         let id = &self.journal.id;
         let complete = || store.complete_multipart(key, id, parts.clone());
         let completed = again(progress, complete).await;
-        // The answer to an earlier request may have been lost: the object decides.
+        // The response to an earlier request may have been lost: the object decides.
         if self.server.has(&self.journal).await? {
             return Ok(());
         }
@@ -232,7 +232,7 @@ impl Upload {
     }
 }
 
-/// Makes a request until it works, or fails for good.
+/// Retries a request until it succeeds, or fails permanently.
 async fn again<T, F>(progress: &Progress, request: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
@@ -257,7 +257,7 @@ fn part_id(piece: &Piece) -> PartId {
     }
 }
 
-/// What S3 calls an object of several pieces: the MD5 of their MD5s, and how many there were.
+/// S3's ETag of a multipart object: the MD5 of the parts' MD5s, and their number.
 fn object_checksum(journal: &Journal) -> Result<String> {
     let mut all = Md5::new();
     for piece in journal.pieces.values() {

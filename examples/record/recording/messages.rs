@@ -1,4 +1,4 @@
-//! What the bus brings, and what the live line shows.
+//! Bus messages, and the status line.
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,7 @@ impl Recording<'_> {
                 let why = failure_of(message).unwrap_or_default();
                 screen.note(&format!("error: {why}"));
                 self.fail(&why);
-                // What was recorded until then is kept.
+                // Everything recorded until then is kept.
                 if !matches!(self.phase, Phase::Stopping(_)) {
                     self.request_stop(screen);
                 }
@@ -31,7 +31,7 @@ impl Recording<'_> {
                 let _ = self.pipeline.recalculate_latency();
             }
             gst::MessageView::ClockLost(_) => {
-                // The clock's device has gone: a new clock is chosen on the way up.
+                // The clock's device has disappeared: a new clock is selected on the way back to PLAYING.
                 let _ = self.pipeline.set_state(gst::State::Paused);
                 let _ = self.pipeline.set_state(gst::State::Playing);
             }
@@ -50,13 +50,13 @@ impl Recording<'_> {
                     Phase::Waiting(_) => Phase::Running,
                     later => later,
                 };
-                // The very cut; the call began a little earlier.
+                // The exact cut; the call started slightly earlier.
                 self.started = gst::ClockTime::from_nseconds(number("running-time"));
                 let location = text("location");
                 screen.note(&format!("recording {location} ({})", text("mime-type")));
                 self.outcome.location = Some(location.into());
             }
-            // In a terminal the live line shows these.
+            // In a terminal the status line shows these.
             "mediarecorder-pause" if !screen.is_live() => screen.note("paused"),
             "mediarecorder-resume" if !screen.is_live() => screen.note("resumed"),
             "mediarecorder-data-available" => {
