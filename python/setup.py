@@ -1,4 +1,4 @@
-"""The one thing that pyproject.toml cannot say: a wheel for one platform, and for any Python 3."""
+"""What pyproject.toml cannot express: a wheel for one platform, and for any Python 3."""
 
 import os
 

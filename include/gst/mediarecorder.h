@@ -1,7 +1,7 @@
-/* The element mediarecorder for C: error codes, enumerations, and its actions as functions.
+/* The C API of the mediarecorder element: error codes, enumerations, and its actions as functions.
  *
- * Everything here is in the header: nothing has to be linked but GStreamer, and the plugin is
- * loaded by GStreamer as any other. SPDX-License-Identifier: MIT OR Apache-2.0
+ * A header-only API: only GStreamer has to be linked, and GStreamer loads the plugin like any other.
+ * SPDX-License-Identifier: MIT OR Apache-2.0
  */
 
 #ifndef __GST_MEDIA_RECORDER_H__
@@ -28,10 +28,10 @@ gst_media_recorder_error_quark (void)
 
 /**
  * GstMediaRecorderError:
- * @GST_MEDIA_RECORDER_ERROR_INVALID_STATE: the action does not fit the state
- * @GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED: what was asked for cannot be recorded here
+ * @GST_MEDIA_RECORDER_ERROR_INVALID_STATE: the action is not valid in the current state
+ * @GST_MEDIA_RECORDER_ERROR_NOT_SUPPORTED: the requested type or input cannot be recorded here
  * @GST_MEDIA_RECORDER_ERROR_INVALID_MODIFICATION: the tracks were changed while recording
- * @GST_MEDIA_RECORDER_ERROR_SECURITY: reserved for input that may not be recorded; nothing raises it
+ * @GST_MEDIA_RECORDER_ERROR_SECURITY: reserved for input that may not be recorded; never used
  * @GST_MEDIA_RECORDER_ERROR_UNKNOWN: anything else that failed
  *
  * Codes of #GST_MEDIA_RECORDER_ERROR, after the DOMException names of the W3C draft.
@@ -49,7 +49,7 @@ typedef enum
 
 /**
  * GstMediaRecorderState:
- * @GST_MEDIA_RECORDER_STATE_INACTIVE: nothing is being recorded
+ * @GST_MEDIA_RECORDER_STATE_INACTIVE: no recording is active
  * @GST_MEDIA_RECORDER_STATE_RECORDING: input is recorded
  * @GST_MEDIA_RECORDER_STATE_PAUSED: recording is suspended, input is dropped
  *
@@ -66,8 +66,8 @@ typedef enum
 
 /**
  * GstMediaRecorderBitrateMode:
- * @GST_MEDIA_RECORDER_BITRATE_MODE_CONSTANT: the same rate all the time
- * @GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE: the rate follows the sound
+ * @GST_MEDIA_RECORDER_BITRATE_MODE_CONSTANT: a constant rate
+ * @GST_MEDIA_RECORDER_BITRATE_MODE_VARIABLE: the rate depends on the content
  *
  * Values of the property audio-bitrate-mode.
  *
@@ -81,7 +81,7 @@ typedef enum
 
 /**
  * GstMediaRecorderKeep:
- * @GST_MEDIA_RECORDER_KEEP_DEPTH: bits of a component
+ * @GST_MEDIA_RECORDER_KEEP_DEPTH: bits per component
  * @GST_MEDIA_RECORDER_KEEP_CHROMA: chroma subsampling
  * @GST_MEDIA_RECORDER_KEEP_ALPHA: transparency
  * @GST_MEDIA_RECORDER_KEEP_PIXEL_ASPECT: the pixel aspect ratio
@@ -114,11 +114,11 @@ gst_media_recorder_act (GstElement * recorder, const gchar * action,
 /**
  * gst_media_recorder_start:
  * @recorder: a mediarecorder
- * @error: (out) (optional): why not, in the domain #GST_MEDIA_RECORDER_ERROR
+ * @error: (out) (optional): the error, in the domain #GST_MEDIA_RECORDER_ERROR
  *
- * Begins a recording. So the other four: they return at once, and from any thread.
+ * Starts a recording. Like the other four, it returns immediately and may be called from any thread.
  *
- * Returns: whether it was done
+ * Returns: %TRUE on success
  *
  * Since: 0.1
  */
@@ -161,12 +161,12 @@ gst_media_recorder_split_now (GstElement * recorder, GError ** error)
 /**
  * gst_media_recorder_mark:
  * @recorder: a mediarecorder
- * @title: (nullable): what the chapter is called; %NULL is ""
- * @error: (out) (optional): why not, in the domain #GST_MEDIA_RECORDER_ERROR
+ * @title: (nullable): the chapter's title; %NULL is ""
+ * @error: (out) (optional): the error, in the domain #GST_MEDIA_RECORDER_ERROR
  *
- * Names this instant of the recording: a chapter begins here. on-mark tells its place.
+ * Marks this instant of the recording: a chapter starts here. on-mark reports its position.
  *
- * Returns: whether it was done
+ * Returns: %TRUE on success
  *
  * Since: 0.1
  */
@@ -188,7 +188,7 @@ gst_media_recorder_mark (GstElement * recorder, const gchar * title,
  * @recorder: a mediarecorder
  * @mime_type: such as video/webm;codecs="vp8,opus"
  *
- * Returns: whether it can be recorded with the plugins that are installed
+ * Returns: whether it can be recorded with the installed plugins
  *
  * Since: 0.1
  */

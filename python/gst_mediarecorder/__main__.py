@@ -1,4 +1,4 @@
-"""Prints the directory of the plugin, for other programs' GST_PLUGIN_PATH."""
+"""Prints the plugin's directory, for GST_PLUGIN_PATH of other programs."""
 
 from ._plugin import plugin_dir
 

@@ -1,4 +1,4 @@
-"""Brings the plugin in this package, and GStreamer's bindings, to the process."""
+"""Loads the plugin of this package, and GStreamer's bindings."""
 
 import importlib
 import os
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def plugin_dir() -> Path:
-    """The directory in which the plugin lies: what GST_PLUGIN_PATH needs for a program that does not import this."""
+    """The plugin's directory: the value of GST_PLUGIN_PATH for programs that do not import this module."""
     return Path(__file__).resolve().parent / "gstreamer-1.0"
 
 
 def make_available() -> None:
-    """Has GStreamer find the plugin: at its initialisation if that is still to come, else now.
+    """Registers the plugin with GStreamer: at its initialisation, or now if it is already initialised.
 
     Raises:
         ImportError: there are no Python bindings of GStreamer.
@@ -28,7 +28,7 @@ def make_available() -> None:
 
 
 def _find_bindings() -> None:
-    """GStreamer's own wheels keep their bindings, libraries and plugins aside until they are asked for them."""
+    """GStreamer's own wheels only add their bindings, libraries and plugins on request."""
     try:
         importlib.import_module("gi")
         return
@@ -45,7 +45,7 @@ def _find_bindings() -> None:
 
 
 def _search_at_init(directory: str) -> None:
-    # The variable with the version in its name goes before the other, which GStreamer then does not look at.
+    # GStreamer prefers the variable with the version in its name, and then ignores the other one.
     name = "GST_PLUGIN_PATH_1_0"
     searched = os.environ.get(name) or os.environ.get("GST_PLUGIN_PATH")
     directories = searched.split(os.pathsep) if searched else []

@@ -1,4 +1,4 @@
-"""What can go wrong, as exceptions: one class for each code of the domain ``gst-media-recorder-error``."""
+"""Exceptions: one class for each code of the domain ``gst-media-recorder-error``."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from typing import Any
 
 
 class RecorderError(Exception):
-    """A recorder's error. Its text says what was asked, why it cannot be, and what would work."""
+    """A recorder's error. Its message says what failed, why, and what would work."""
 
     code: int = -1
     """The error's code in GStreamer's domain ``gst-media-recorder-error``."""
 
 
 class InvalidStateError(RecorderError):
-    """The action cannot be done in the recorder's present state."""
+    """The action is not valid in the recorder's current state."""
 
     code = 0
 
 
 class NotSupportedError(RecorderError):
-    """There is no track, or this type cannot be recorded here, or it cannot carry a track."""
+    """There is no track, or this type cannot be recorded here, or does not support a track."""
 
     code = 1
 
 
 class InvalidModificationError(RecorderError):
-    """A track was added or taken away while a recording was on."""
+    """A track was added or removed while recording."""
 
     code = 2
 
@@ -49,5 +49,5 @@ _BY_CODE = {
 
 
 def from_glib(error: Any) -> RecorderError:
-    """The exception for a ``GLib.Error`` of a recorder's."""
+    """The exception for a recorder's ``GLib.Error``."""
     return _BY_CODE.get(error.code, UnknownError)(error.message)

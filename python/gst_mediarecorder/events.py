@@ -1,4 +1,4 @@
-"""What happens in a recording.
+"""The events of a recording.
 
 The last events of each are :class:`Error`, if it failed, :class:`Data`, :class:`Part`, :class:`Stop`.
 """
@@ -13,13 +13,13 @@ from .errors import RecorderError, UnknownError
 
 @dataclass(frozen=True)
 class Start:
-    """The recording has begun."""
+    """The recording has started."""
 
     mime_type: str
     """The actual type, such as ``video/webm;codecs="vp8,opus"``."""
     location: Optional[str]
     """The file that it is written to."""
-    # Read when the event comes: of a recording that was over before then they may be the next one's.
+    # Read when the event is received: if the recording has ended before then, they may be those of the next one.
 
 
 @dataclass(frozen=True)
@@ -29,30 +29,30 @@ class Pause:
 
 @dataclass(frozen=True)
 class Resume:
-    """The recording goes on."""
+    """The recording is resumed."""
 
 
 @dataclass(frozen=True)
 class Error:
-    """The recording cannot go on. What was recorded so far comes next, in :class:`Data`."""
+    """The recording has failed. What was recorded so far follows in :class:`Data`."""
 
     error: RecorderError
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A mark has its place. Times are in nanoseconds."""
+    """A mark was set. Times are in nanoseconds."""
 
     title: str
-    """What it is called."""
+    """Its title."""
     timecode: int
     """Its recorded time."""
     part: int
-    """Number of the part that it is in, from 0."""
+    """Number of the part that contains it, from 0."""
     part_timecode: int
     """Its recorded time in that part."""
     running_time: int
-    """Its running time; of a mark in a pause that of the cut."""
+    """Its running time; for a mark in a pause, that of the cut."""
 
     @classmethod
     def of(cls, structure: Any) -> Mark:
@@ -64,14 +64,14 @@ class Mark:
 
 @dataclass(frozen=True)
 class Part:
-    """A part of the recording is over, and its file whole. A recording that is never split has one, number 0."""
+    """A part of the recording has ended, and its file is complete. A recording that is not split has one, number 0."""
 
     number: int
     """From 0."""
     location: Optional[str]
     """Its file, if there is one."""
     mime_type: str
-    """Its actual type; empty where nothing could be recorded."""
+    """Its actual type; empty if nothing could be recorded."""
     timecode: int
     """Recorded time of its first instant, in nanoseconds."""
     duration: int
@@ -79,7 +79,7 @@ class Part:
     size: int
     """Bytes in it."""
     whole: bool
-    """False where a disk has failed: the file may lack something that the blobs have."""
+    """False if a disk has failed: the file may lack data that the blobs have."""
     running_time: int
     """Running time of its first instant, in nanoseconds."""
 
@@ -101,22 +101,22 @@ class Part:
 
 @dataclass(frozen=True)
 class Interval:
-    """What was recorded between two cuts. No event: see ``intervals`` of the recorder. Times are in nanoseconds."""
+    """A recorded interval between two cuts. Not an event: see ``intervals`` of the recorder. Times are in nanoseconds."""
 
     running_time: int
     """Running time of its first instant."""
     recorded_time: int
     """Recorded time of its first instant."""
     duration: int
-    """How long it is, as far as it has come."""
+    """Its duration so far."""
     utc: int
-    """When its first instant was, since 1970: by upstream's reference timestamps, else by the system's clock."""
+    """Wall-clock time of its first instant, since 1970: from upstream's reference timestamps, else from the system clock."""
 
     @classmethod
     def all_of(cls, structure: Any) -> List[Interval]:
         """From the ``Gst.Structure`` of ``stats`` or of the message ``mediarecorder-stop``."""
         names = "running-time", "recorded-time", "duration", "utc"
-        # The bindings convert no GstValueArray, but they have this for it.
+        # The bindings do not convert GstValueArray, but provide this for it.
         found, array = structure.get_array("intervals")
         items = [array.get_nth(number) for number in range(array.n_values)] if found else []
         return [cls(*(item.get_value(name) for name in names)) for item in items]
@@ -124,7 +124,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Stop:
-    """The recording is over, and its file complete."""
+    """The recording has ended, and its file is complete."""
 
     duration: int
     """Recorded time, in nanoseconds."""
@@ -142,16 +142,16 @@ class Data:
     size: int
     """Number of bytes; may be 0."""
     offset: int
-    """Where its first byte is in the recording."""
+    """Offset of its first byte in the recording."""
     timecode: int
     """Recorded time of its first media, in nanoseconds."""
     duration: int
-    """Recorded time that is in it, in nanoseconds."""
+    """Its recorded duration, in nanoseconds."""
     mime_type: str
-    """The actual type of the recording; empty where nothing could be recorded."""
+    """The actual type of the recording; empty if nothing could be recorded."""
 
     def __init__(self, buffer: Any, mime_type: str) -> None:
-        """Made by the recorder, from the ``Gst.Buffer`` of an event."""
+        """Created by the recorder, from the ``Gst.Buffer`` of an event."""
         self._buffer = buffer
         self._data: Optional[bytes] = None
         self.size = buffer.get_size()
@@ -162,7 +162,7 @@ class Data:
 
     @property
     def data(self) -> bytes:
-        """All of its bytes, read the first time that they are asked for, and kept.
+        """All of its bytes, read on first access, and cached.
 
         Raises:
             UnknownError: they cannot be read.

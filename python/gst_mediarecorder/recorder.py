@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 
 class State(enum.Enum):
-    """Whether a recording is on."""
+    """Whether a recording is active."""
 
     INACTIVE = "inactive"
     RECORDING = "recording"
@@ -23,18 +23,18 @@ class State(enum.Enum):
 
 
 class BitrateMode(enum.Enum):
-    """Whether an audio encoder keeps its bit rate or lets it vary."""
+    """Whether an audio encoder uses a constant or a variable bit rate."""
 
     CONSTANT = "constant"
     VARIABLE = "variable"
 
 
 class Keep(enum.Flag):
-    """What of raw pictures is kept where codec and container can; the rest is converted to what plays everywhere."""
+    """Properties of raw video to keep if codec and container support them; others are converted to what plays everywhere."""
 
     NONE = 0
     DEPTH = 1
-    """Bits of a component."""
+    """Bits per component."""
     CHROMA = 2
     """Chroma subsampling."""
     ALPHA = 4
@@ -44,7 +44,7 @@ class Keep(enum.Flag):
 
 
 class _Property(Generic[_T]):
-    """A property of the element that is one of the object too."""
+    """A property of the element, exposed on the object."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -68,7 +68,7 @@ class _Property(Generic[_T]):
 
 
 class Recorder:
-    """A ``mediarecorder`` element: ``element`` is what goes into a pipeline.
+    """A ``mediarecorder`` element: add ``element`` to a pipeline.
 
     Actions may be called from any thread. They return when they are done, and raise a
     :class:`~gst_mediarecorder.RecorderError` when they cannot be; what they bring about comes as an event. An
@@ -81,12 +81,12 @@ class Recorder:
     """
 
     mime_type = _Property[str]("mime-type")
-    """The type wanted, such as ``video/webm;codecs=vp8,opus``; while recording, the actual one. Empty: by the
+    """The requested type, such as ``video/webm;codecs=vp8,opus``; while recording, the actual one. Empty: by the
     extension of ``location``, else WebM."""
     location = _Property[Optional[str]]("location")
-    """The file, in place of an older one; with ``%d`` or ``%05d``, a new number for each recording, or part of one."""
+    """The file, which replaces an older one; with ``%d`` or ``%05d``, a new number for each recording, or part of one."""
     autostart = _Property[bool]("autostart")
-    """Begin at the first buffer."""
+    """Start at the first buffer."""
     timeslice = _Property[int]("timeslice")
     """Recorded milliseconds in a blob; 0: one blob at the end."""
     audio_bits_per_second = _Property[int]("audio-bits-per-second")
@@ -96,21 +96,21 @@ class Recorder:
     bits_per_second = _Property[int]("bits-per-second")
     """For everything."""
     video_key_frame_interval_duration = _Property[int]("video-key-frame-interval-duration")
-    """Milliseconds from one key frame to the next, at most; 0: two seconds."""
+    """Maximum keyframe interval in milliseconds; 0: two seconds."""
     video_key_frame_interval_count = _Property[int]("video-key-frame-interval-count")
     """The same in frames; 0: by time."""
     max_memory = _Property[int]("max-memory")
-    """Bytes of blobs that are kept in memory; more goes to a temporary file."""
+    """Bytes of blobs that are kept in memory; the rest is in a temporary file."""
     temp_dir = _Property[Optional[str]]("temp-dir")
-    """Where that file is."""
+    """Directory of that file."""
     max_queue_time = _Property[int]("max-queue-time")
     """Nanoseconds of media that may wait for an encoder, or for another track."""
     stop_timeout = _Property[int]("stop-timeout")
-    """Nanoseconds after which a recording ends with what there is."""
+    """Nanoseconds after which a stopped recording ends with what has been drained."""
     sync_interval = _Property[int]("sync-interval")
-    """Nanoseconds from one synchronising of the file with its disk to the next; 0: never."""
+    """Interval of synchronising the file to disk, in nanoseconds; 0: never."""
     pre_record_time = _Property[int]("pre-record-time")
-    """Nanoseconds of the past that are kept: ``start`` begins that long before the call."""
+    """Nanoseconds of the past to keep: recordings start that long before the call of ``start``."""
     max_duration = _Property[int]("max-duration")
     """Recorded nanoseconds after which the recording ends as by ``stop``; 0: unlimited."""
     max_size_time = _Property[int]("max-size-time")
@@ -118,19 +118,19 @@ class Recorder:
     max_size_bytes = _Property[int]("max-size-bytes")
     """Bytes of a part; 0: no splitting by size."""
     max_files = _Property[int]("max-files")
-    """Parts that stay: the oldest is deleted; 0: all of them."""
+    """Parts to keep: the oldest is deleted; 0: all of them."""
     max_total_bytes = _Property[int]("max-total-bytes")
-    """Bytes of all parts together: the oldest is deleted before more is written; 0: any number."""
+    """Bytes of all parts together: the oldest is deleted before more is written; 0: unlimited."""
     min_free_space = _Property[int]("min-free-space")
-    """Bytes that stay free on the file system of ``location``."""
+    """Bytes to keep free on the file system of ``location``."""
     fallback_location = _Property[Optional[str]]("fallback-location")
-    """Where the recording goes on when ``location`` fails."""
+    """Location to continue the recording if ``location`` fails."""
 
     element: Any
     """The ``Gst.Element``."""
 
     def __init__(self, element: Any = None, **properties: Any) -> None:
-        """Makes an element, or takes one out of a pipeline, and sets properties, by their names above.
+        """Creates an element, or uses an existing one, and sets properties, by their names above.
 
         Args:
             element: a ``Gst.Element`` of the kind ``mediarecorder``.
@@ -167,7 +167,7 @@ class Recorder:
 
     @property
     def state(self) -> State:
-        """Whether a recording is on."""
+        """Whether a recording is active."""
         return State(self.element.get_property("state").value_nick)
 
     @property
@@ -181,7 +181,7 @@ class Recorder:
 
     @property
     def keep(self) -> Keep:
-        """What of raw pictures is kept."""
+        """Properties of raw video to keep."""
         return Keep(int(self.element.get_property("keep")))
 
     @keep.setter
@@ -190,21 +190,21 @@ class Recorder:
 
     @property
     def intervals(self) -> List[Interval]:
-        """What was recorded when: of the recording that is on, else of the latest."""
+        """The recorded intervals of the active recording, else of the latest one."""
         return Interval.all_of(self.stats)
 
     @property
     def stats(self) -> Any:
-        """The ``Gst.Structure`` of figures about the recording."""
+        """Statistics of the recording, as ``Gst.Structure``."""
         return self.element.get_property("stats")
 
     def is_type_supported(self, mime_type: str) -> bool:
-        """Whether this type can be recorded with the plugins that are installed."""
+        """Whether this type can be recorded with the installed plugins."""
         supported: bool = self.element.emit("is-type-supported", mime_type)
         return supported
 
     def start(self) -> None:
-        """Begins a recording.
+        """Starts a recording.
 
         Raises:
             InvalidStateError: one is on.
@@ -215,7 +215,7 @@ class Recorder:
         self._act("start")
 
     def pause(self) -> None:
-        """Pauses the recording; nothing from here to the resume is in it. Nothing happens while it is paused.
+        """Pauses the recording; nothing from now to the resume is recorded. Has no effect while paused.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -223,7 +223,7 @@ class Recorder:
         self._act("pause")
 
     def resume(self) -> None:
-        """Goes on with the recording. Nothing happens while it is not paused.
+        """Resumes the recording. Has no effect unless paused.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -231,7 +231,7 @@ class Recorder:
         self._act("resume")
 
     def stop(self) -> None:
-        """Ends the recording; :class:`Data` and :class:`Stop` come when it is complete.
+        """Ends the recording; :class:`Data` and :class:`Stop` follow when it is complete.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -239,7 +239,7 @@ class Recorder:
         self._act("stop")
 
     def request_data(self) -> None:
-        """Has what was recorded since the last blob come as :class:`Data` now.
+        """Emits :class:`Data` now, with everything recorded since the last blob.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -247,7 +247,7 @@ class Recorder:
         self._act("request-data")
 
     def split_now(self) -> None:
-        """Goes on in the next part, a file of its own; in a pause the next part begins at the resume.
+        """Continues in the next part, in a new file; in a pause, the next part starts at the resume.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -256,7 +256,7 @@ class Recorder:
         self._act("split-now")
 
     def mark(self, title: str = "") -> None:
-        """Names this instant: a chapter of this title begins here. In a pause it is at the cut.
+        """Marks this instant: a chapter with this title starts here. In a pause, it is at the cut.
 
         Raises:
             InvalidStateError: no recording is on.
@@ -287,7 +287,7 @@ class Recorder:
             raise from_glib(error)
 
     def _listen(self) -> Optional[_Inbox]:
-        """Keeps events from here on for the loop of this thread, if it has one."""
+        """Queues events from now on for the event loop of this thread, if it has one."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -296,7 +296,7 @@ class Recorder:
             self._inbox = _Inbox(loop)
         return self._inbox
 
-    # From here on in a thread of the recorder's.
+    # The following runs in a thread of the recorder.
 
     def _deliver(self, event: Event) -> None:
         inbox = self._inbox
@@ -308,7 +308,7 @@ class Recorder:
         self._deliver(Start(element.get_property("mime-type"), location))
 
     def _on_data(self, _element: Any, sample: Any) -> None:
-        # The sample is only lent to a handler; the buffer is not.
+        # The sample is only valid in a handler; the buffer remains valid.
         data = Data(sample.get_buffer(), sample.get_info().get_string("mime-type") or "")
         self._recorded = data.timecode + data.duration, self._recorded[1] + data.size
         self._deliver(data)
@@ -320,14 +320,14 @@ class Recorder:
 
 
 class _Inbox:
-    """Events on their way from the recorder's thread into a loop."""
+    """Events queued from the recorder's thread to an event loop."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.queue: asyncio.Queue[Event] = asyncio.Queue()
 
     def put(self, event: Event) -> None:
-        """From any thread."""
+        """May be called from any thread."""
         try:
             self.loop.call_soon_threadsafe(self.queue.put_nowait, event)
         except RuntimeError:
