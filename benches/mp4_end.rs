@@ -1,6 +1,8 @@
-//! The cost at `stop` of converting a fragmented MP4 to an ordinary one: for an hour, from the collected fragments to the last write.
+//! The cost at `stop` of converting a fragmented MP4 to an ordinary one: for an hour, from the collected
+//! fragments to the last write.
 //!
-//! `cargo bench --bench mp4_end`: synthetic fragments of one second, each with 30 frames and 47 packets of various sizes.
+//! `cargo bench --bench mp4_end`: synthetic fragments of one second, each with 30 frames and 47 packets of
+//! various sizes.
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use gstmediarecorder::{

@@ -1,18 +1,17 @@
-//! What the recorder costs beside the same made by hand: whole pipelines in pairs, latency, growth.
+//! The recorder's cost compared with hand-made pipelines: whole pipelines in pairs, latency, growth.
 //!
 //! ```text
 //! cargo run --release --example bench -- [--pairs N] [--json FILE] [SCENARIO…]
-//! cargo run --release --example bench -- check [SCENARIO…]       is it the same work?
+//! cargo run --release --example bench -- check [SCENARIO…]       do both do the same work?
 //! cargo run --release --example bench -- latency [--json FILE]   of start and stop
 //! cargo run --release --example bench -- growth [--json FILE] [--svg FILE]
 //! cargo run --release --example bench -- sync [--pairs N] [--json FILE]   what synchronising costs upstream
-//! cargo run --release --example bench -- encoders [--json FILE] [ENCODER…]   what their speeds cost
+//! cargo run --release --example bench -- encoders [--json FILE] [ENCODER…]   the cost of their speeds
 //! ```
 //!
-//! Each run is a process of its own; what counts is its CPU time (user and system), its wall
-//! time, and the most memory and threads that were seen in it. Runs
-//! alternate (A B A B …), so that a noisy machine disturbs both alike; reported are the medians, the median of the
-//! pairs' ratios, and the spread of those ratios (from the lower to the upper quartile).
+//! Each run is a separate process, measured by CPU time (user and system), wall time, and peak memory and
+//! threads. Runs alternate (A B A B …), so that a noisy machine affects both equally; the results are the
+//! medians, the median of the pairs' ratios, and the interquartile range of those ratios.
 
 mod encoded;
 mod encoders;
@@ -49,7 +48,7 @@ struct Args {
     /// Also write the figures here.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Which (all): names as the table shows them.
+    /// Which (all): names as in the table.
     scenarios: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -57,9 +56,9 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Whether both ways of a scenario record the same packets and bytes, by ffprobe.
+    /// Whether both variants of a scenario record the same packets and bytes, by ffprobe.
     Check { scenarios: Vec<String> },
-    /// How long start and stop take.
+    /// The latency of start and stop.
     Latency {
         /// Of each kind.
         #[arg(long, default_value_t = 15)]
@@ -70,7 +69,7 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// How cost grows with length, tracks, recorders, cuts.
+    /// How cost grows with duration, tracks, recorders, cuts.
     Growth {
         #[arg(long)]
         json: Option<PathBuf>,
@@ -89,7 +88,7 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
-    /// What the speeds of encoders cost in processor time, and in likeness by SSIM.
+    /// CPU time and SSIM of the encoders' speeds.
     Encoders {
         encoders: Vec<String>,
         #[arg(long)]
@@ -127,7 +126,7 @@ impl Way {
     }
 }
 
-/// What a child does.
+/// What a child process does.
 fn child(work: &str, way: Way, amount: u64, place: &Place) -> Result<()> {
     gstmediarecorder::plugin_register_static()?;
     match work {
@@ -148,7 +147,7 @@ fn child(work: &str, way: Way, amount: u64, place: &Place) -> Result<()> {
     }
 }
 
-/// Those that are to run, with what they need.
+/// Those to run, with what they need.
 fn prepared(names: &[String], place: &Place) -> Result<Vec<&'static Scenario>> {
     let scenarios = chosen(names)?;
     for scenario in &scenarios {

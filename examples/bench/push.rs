@@ -1,4 +1,4 @@
-//! Buffers pushed into one element by this very thread, so that nothing but its chain function is measured.
+//! Buffers pushed into one element by the calling thread, so that only its chain function is measured.
 
 use anyhow::{Context, Result, ensure};
 use gst::prelude::*;
@@ -8,11 +8,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// One sample each: the smallest buffers that all of them take for raw sound.
+/// One sample each: the smallest buffers that all of them accept as raw audio.
 const CAPS: &str = "audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved";
 const SAMPLE_BYTES: usize = 4;
 const SAMPLE: gst::ClockTime = gst::ClockTime::from_nseconds(1_000_000_000 / 48_000);
-/// Buffers made, and pushed, at a time: no more than caches hold.
+/// Buffers created and pushed at a time: no more than caches hold.
 const BATCH: u64 = 200;
 /// Buffers that may wait to be recorded.
 const GATHERED: u64 = 20_000;
@@ -21,17 +21,17 @@ const AHEAD: gst::ClockTime = gst::ClockTime::from_seconds(60);
 /// More than the intervals of many short cuts have.
 const FEW: u64 = 10_000;
 
-/// What the recorder does meanwhile.
+/// The recorder's state meanwhile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Doing {
     Nothing,
-    /// Recording, after so many cuts.
+    /// Recording, after this many cuts.
     Recording(u64),
-    /// Paused, after so many cuts.
+    /// Paused, after this many cuts.
     Paused(u64),
 }
 
-/// An element in a pipeline that plays, and a pad that pushes into it.
+/// An element in a playing pipeline, and a pad that pushes into it.
 pub struct Subject {
     pipeline: gst::Pipeline,
     recorder: Option<(MediaRecorder, gst_check::TestClock)>,
@@ -39,21 +39,21 @@ pub struct Subject {
     next: gst::ClockTime,
 }
 
-/// Elements to compare with: what they are called here, and as in a gst-launch line.
+/// Elements to compare with: their name here, and in a gst-launch line.
 pub const OTHERS: &[(&str, &str)] = &[
     ("fakesink", ""),
     ("valve that drops", "valve drop=true"),
     ("valve that is open, fakesink", "valve"),
     ("identity, fakesink", "identity"),
 ];
-/// The same, once it is loaded.
+/// The same, if it is available.
 pub const TOGGLERECORD: (&str, &str) = (
     "togglerecord that records, fakesink",
     "togglerecord record=true",
 );
 
 impl Subject {
-    /// Something else, and a fakesink.
+    /// Another element, and a fakesink.
     pub fn other(element: &str) -> Result<Self> {
         let pipeline = gst::Pipeline::new();
         let sink = gst::ElementFactory::make("fakesink")
@@ -90,17 +90,17 @@ impl Subject {
         Ok(subject)
     }
 
-    /// A recorder of uncompressed sound into nothing.
+    /// A recorder of uncompressed audio without output.
     pub fn recorder(doing: Doing) -> Result<Self> {
         let recorder = MediaRecorder::builder()
             .mime_type("audio/wav")
             .location("/dev/null")
-            // What waits for the encoder is not the question here.
+            // Queued media is not the subject here.
             .max_queue_time(gst::ClockTime::from_seconds(3_600))
             .build();
         let pipeline = gst::Pipeline::new();
         pipeline.add(&recorder)?;
-        // Cuts are made at this clock's time.
+        // Cuts are at this clock's time.
         let clock = gst_check::TestClock::new();
         pipeline.use_clock(Some(&clock));
         pipeline.set_state(gst::State::Playing)?;
@@ -110,7 +110,7 @@ impl Subject {
             recorder: Some((recorder.clone(), clock.clone())),
             next: gst::ClockTime::ZERO,
         };
-        // Each way ends in what is asked for: an odd number of cuts is one more.
+        // Each variant ends in the requested state: an odd number of cuts needs one more.
         let cuts = match doing {
             Doing::Nothing => None,
             Doing::Recording(cuts) => Some(cuts.next_multiple_of(2)),
@@ -127,7 +127,7 @@ impl Subject {
                 }
             }
         }
-        // It has to do what it is measured for.
+        // It has to do what is measured.
         let taken = || {
             recorder
                 .stats()
@@ -152,8 +152,8 @@ impl Subject {
         Ok(subject)
     }
 
-    /// Pushes so many buffers, each with a memory of its own, and says how much of this thread's CPU time that took:
-    /// what else the machine does is not counted.
+    /// Pushes this many buffers, each with its own memory, and returns the CPU time of this thread: other load of
+    /// the machine is not counted.
     pub fn push(&mut self, count: u64) -> Duration {
         let mut left = count;
         if count > 1 {
@@ -177,7 +177,7 @@ impl Subject {
         took
     }
 
-    /// Puts the clock so far ahead that what comes is in its past, but not so far that it is made up for.
+    /// Advances the clock so far that the buffers are in its past, but not so far that they are replaced.
     fn go_ahead(&self) {
         if let Some((_, clock)) = &self.recorder {
             clock.set_time(self.next + AHEAD);
@@ -193,7 +193,7 @@ impl Subject {
         buffer
     }
 
-    /// Waits until what was pushed has been recorded: what gathers would only fill memory.
+    /// Waits until the pushed buffers have been recorded: they would only fill memory.
     fn settle(&self) {
         let Some((recorder, _)) = &self.recorder else {
             return;
@@ -216,7 +216,7 @@ impl Drop for Subject {
     }
 }
 
-/// A pad of a live source that pushes into `element`'s pad of this name or template.
+/// A live source's pad that pushes into the pad of `element` with this name or template.
 pub fn pad_into(element: &gst::Element, pad: &str, caps: &str) -> Result<gst::Pad> {
     let sink = element
         .static_pad(pad)
@@ -225,7 +225,7 @@ pub fn pad_into(element: &gst::Element, pad: &str, caps: &str) -> Result<gst::Pa
     let source = gst::Pad::builder(gst::PadDirection::Src)
         .name("src")
         .query_function(|pad, parent, query| match query.view_mut() {
-            // Live: nothing is held back, nothing waits.
+            // Live: nothing is blocked, nothing waits.
             gst::QueryViewMut::Latency(latency) => {
                 latency.set(true, gst::ClockTime::ZERO, gst::ClockTime::NONE);
                 true
@@ -243,13 +243,13 @@ pub fn pad_into(element: &gst::Element, pad: &str, caps: &str) -> Result<gst::Pa
     Ok(source)
 }
 
-/// Processor time of this thread, user and system.
+/// CPU time of this thread, user and system.
 fn thread_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    // SAFETY: the pointer is to memory of ours, of the right type, that outlives the call.
+    // SAFETY: the pointer is to memory of the right type that outlives the call.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
     Duration::new(
         time.tv_sec.unsigned_abs(),

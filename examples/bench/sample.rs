@@ -1,5 +1,5 @@
-//! Encoded media to be recorded as it is: some seconds of it, encoded once by the parent into a file, read into
-//! memory by its children, and repeated there with new stamps.
+//! Encoded media to be copied: some seconds, encoded once by the parent into a file, read into memory by child
+//! processes, and repeated with new timestamps.
 
 use crate::{
     pipeline::{NO_CLOCK, element, launch, run},
@@ -11,14 +11,14 @@ use std::sync::{Arc, mpsc};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Which.
+/// Which sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sample {
-    /// 640x360 at 30 and 1.5 Mbit/s with a key frame each second; Opus in packets of 2.5 ms.
+    /// 640x360 at 30 frames per second and 1.5 Mbit/s with a keyframe each second; Opus in packets of 2.5 ms.
     Usual,
-    /// 320x180 at 30 and 300 kbit/s; Opus in packets of 20 ms.
+    /// 320x180 at 30 frames per second and 300 kbit/s; Opus in packets of 20 ms.
     Light,
-    /// 1280x720 at 30, key frames only, half a megabyte each; Opus in packets of 20 ms.
+    /// 1280x720 at 30 frames per second, keyframes only, half a megabyte each; Opus in packets of 20 ms.
     Large,
 }
 
@@ -26,7 +26,7 @@ pub enum Sample {
 pub struct Track {
     caps: gst::Caps,
     packets: Vec<Packet>,
-    /// Nanoseconds of all its packets.
+    /// Duration of all its packets, in nanoseconds.
     length: u64,
 }
 
@@ -37,10 +37,10 @@ struct Packet {
     duration: u64,
 }
 
-/// What is done when all has been given and taken.
+/// What to do when everything has been pushed and taken.
 pub enum Then {
     End,
-    /// No EOS: somebody is told.
+    /// Instead of EOS, a notification.
     Tell(mpsc::Sender<()>),
 }
 
@@ -87,7 +87,7 @@ impl Sample {
         .with_context(|| format!("encoding the sample {}", self.name()))
     }
 
-    /// Its picture and its sound.
+    /// Its video and its audio.
     pub fn read(self, place: &Place) -> Result<(Arc<Track>, Arc<Track>)> {
         let pipeline = launch(&format!(
             "filesrc location={} ! matroskademux name=d \
@@ -106,7 +106,7 @@ impl Sample {
     }
 }
 
-/// All of a sink, stamped by its number: the container's stamps are in whole milliseconds.
+/// Everything from a sink, with timestamps computed from its index: the container's are whole milliseconds.
 fn take(pipeline: &gst::Pipeline, sink: &str, at: impl Fn(u64) -> u64) -> Result<Track> {
     let sink: gst_app::AppSink = element(pipeline, sink)?
         .downcast()
@@ -119,14 +119,14 @@ fn take(pipeline: &gst::Pipeline, sink: &str, at: impl Fn(u64) -> u64) -> Result
         let buffer = sample.buffer().context("no buffer")?;
         let number = packets.len() as u64;
         packets.push(Packet {
-            // For as long as the process lives.
+            // For the lifetime of the process.
             bytes: buffer.map_readable()?.to_vec().leak(),
             flags: buffer.flags() & gst::BufferFlags::DELTA_UNIT,
             at: at(number),
             duration: at(number + 1) - at(number),
         });
     }
-    ensure!(!packets.is_empty(), "nothing in the sample");
+    ensure!(!packets.is_empty(), "the sample is empty");
     Ok(Track {
         caps: caps.context("no caps")?,
         length: at(packets.len() as u64),
@@ -135,7 +135,7 @@ fn take(pipeline: &gst::Pipeline, sink: &str, at: impl Fn(u64) -> u64) -> Result
 }
 
 impl Track {
-    /// Bytes that a second of it has.
+    /// Bytes per second.
     pub fn bytes_per_second(&self) -> f64 {
         let bytes: usize = self.packets.iter().map(|packet| packet.bytes.len()).sum();
         bytes as f64 / (self.length as f64 / SECOND as f64)
@@ -163,7 +163,7 @@ impl Track {
         })
     }
 
-    /// Each packet in a buffer and a memory of its own, stamped as the sample's `round`th repetition.
+    /// Each packet as a buffer with its own memory, with the timestamps of the sample's repetition `round`.
     fn buffer(&self, packet: &Packet, round: u64) -> gst::Buffer {
         let mut buffer = gst::Buffer::from_slice(packet.bytes);
         let at = gst::ClockTime::from_nseconds(round * self.length + packet.at);
@@ -176,7 +176,7 @@ impl Track {
     }
 }
 
-/// Has an appsrc give `seconds` of a track, each packet when the last has been taken, in its own thread.
+/// Makes an appsrc push `seconds` of a track, each packet when the last one has been taken, from its own thread.
 pub fn feed(
     pipeline: &gst::Pipeline,
     name: &str,
@@ -195,7 +195,7 @@ pub fn feed(
         gst_app::AppSrcCallbacks::builder()
             .need_data(move |appsrc, _| {
                 if let Some(buffer) = buffers.next() {
-                    // Refused only when it is being taken down.
+                    // Only refused during shutdown.
                     let _ = appsrc.push_buffer(buffer);
                     return;
                 }

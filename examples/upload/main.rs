@@ -1,11 +1,13 @@
-//! Records to a file and uploads it to object storage while it grows: seconds after the end, the object is the finished file, without a second local copy.
+//! Records to a file and uploads it to object storage while it grows: seconds after the end, the object is the
+//! finished file, without a second local copy.
 //!
 //! ```text
 //! cargo run --example upload -- --help
 //! cargo run --example upload -- --test --seconds 60 --endpoint http://127.0.0.1:5000 s3://bucket/talk.webm talk.webm
 //! ```
 //!
-//! The pieces of a multipart upload are sent in the order in which they become final. The recorder patches the header of a file when the recording ends (duration, index), so the first piece is sent last.
+//! The pieces of a multipart upload are sent in the order in which they become final. The recorder patches the
+//! header of a file when the recording ends (duration, index), so the first piece is sent last.
 
 mod args;
 mod journal;
