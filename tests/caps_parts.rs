@@ -1,4 +1,5 @@
-//! Encoded media that goes on as something its file cannot hold: where another part may begin, it goes on there as it came.
+//! Encoded media whose caps change to something its file cannot hold: if another part may begin, it continues
+//! there unchanged.
 
 mod coded;
 mod common;
@@ -11,7 +12,7 @@ use gst::prelude::*;
 use inputs::Source;
 use std::path::Path;
 
-/// Pictures of one stream.
+/// Frames of one stream.
 const PART: usize = 15;
 const PICTURE: u64 = SECOND / 30;
 
@@ -31,7 +32,7 @@ fn between(coded: Coded, from: u64, to: u64) -> Coded {
     Coded { buffers, ..coded }
 }
 
-/// Stream `number` of pictures, by this encoder.
+/// Video stream `number`, from this encoder.
 fn pictures(line: &str, number: usize) -> Coded {
     let frames = u32::try_from((number + 1) * PART).unwrap();
     let from = (number * PART) as u64 * PICTURE;
@@ -59,7 +60,7 @@ fn take(name: &str) -> (tempfile::TempDir, App) {
     (folder, outer)
 }
 
-/// Payloads, in order, of a file and of a stream as it came.
+/// Payloads, in order, of a file and of a source stream.
 fn assert_payloads(path: &Path, stream: &str, due: &[gst::Buffer]) {
     let found: Vec<_> = coded::packets(path, stream)
         .into_iter()
@@ -72,7 +73,7 @@ fn assert_payloads(path: &Path, stream: &str, due: &[gst::Buffer]) {
     assert_eq!(found, due, "{path:?}");
 }
 
-/// That each of `count` pictures is in one part, and at its time.
+/// That each of `count` frames is in one part, and at its time.
 fn assert_pictures(files: &[parts::Part], count: usize) {
     let found = parts::video(files).unwrap();
     let said: Vec<_> = found
@@ -92,7 +93,7 @@ fn assert_pictures(files: &[parts::Part], count: usize) {
 }
 
 #[test]
-fn another_codec_goes_on_in_the_next_part_as_it_came() {
+fn another_codec_continues_in_the_next_part_unchanged() {
     let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(VP8, 2)];
     let (_folder, outer) = take("take-%d.mkv");
     let source = Source::new(&outer.pad("video_%u"), &streams[0].caps, None);
@@ -136,9 +137,9 @@ fn another_codec_in_a_pause_continues_in_the_next_part() {
     parts::check_contiguous(&files, outer.kept().total(), 5e6).unwrap();
 }
 
-/// Nothing of the one can be made into the other: without parts the track would end.
+/// Neither can be converted to the other: without parts the track would end.
 #[test]
-fn other_codebooks_go_on_in_the_next_part() {
+fn other_codebooks_continue_in_the_next_part() {
     const SOUND: &str = "audioconvert ! vorbisenc";
     const OTHER: &str = "audioconvert ! vorbisenc quality=0.9";
     let first = between(coded::audio(SOUND, 10), 0, SECOND);
@@ -157,9 +158,9 @@ fn other_codebooks_go_on_in_the_next_part() {
     }
 }
 
-/// What other tracks have had by then is in the part before, and so is what was shown meanwhile, encoded anew.
+/// Media of other tracks up to then is in the previous part, and so are the frames visible meanwhile, re-encoded.
 #[test]
-fn beside_another_track_no_picture_is_lost_at_the_change() {
+fn with_another_track_no_frame_is_lost_at_the_change() {
     let streams = [pictures(AVC, 0), pictures(HVC, 1), pictures(HVC, 2)];
     assert!(coded::is_key(&streams[2].buffers[0]));
     let sound = between(

@@ -1,5 +1,5 @@
-//! Encoders that fail or hang in the middle of a recording: another takes over in the same file. Every picture is shown
-//! once, audio stays in step, and one warning says what has happened.
+//! Encoders that fail or hang while recording: another one takes over in the same file. Every frame is visible
+//! once, audio stays in sync, and there is one warning about it.
 
 mod common;
 
@@ -18,14 +18,14 @@ use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// What an encoder does that fails.
+/// How an encoder fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// It posts an error and takes no more.
+    /// It posts an error and refuses input.
     Error,
-    /// It takes no more and says nothing.
+    /// It refuses input without an error.
     Silent,
-    /// It takes all, and gives nothing any more.
+    /// It accepts all input, but has no more output.
     Swallows,
     /// A call into it does not return.
     Blocks,
@@ -35,9 +35,9 @@ enum Fault {
 #[derive(Debug, Clone, Copy)]
 struct Failure {
     kind: &'static str,
-    /// Which encoder of the track, from 0.
+    /// Index of the track's encoder, from 0.
     encoder: usize,
-    /// Its first buffer is number 0; EOS counts as one where there are fewer.
+    /// Its first buffer is number 0; EOS counts as one if there are fewer.
     buffer: u64,
     fault: Fault,
 }
@@ -51,7 +51,7 @@ fn failure(kind: &'static str, buffer: u64, fault: Fault) -> Failure {
     }
 }
 
-/// Lets threads go that hang, when it goes out of scope.
+/// Releases hanging threads when dropped.
 #[derive(Default)]
 struct Stuck(Arc<(Mutex<bool>, Condvar)>);
 
@@ -70,7 +70,7 @@ impl Drop for Stuck {
     }
 }
 
-/// What became of a recording whose encoders failed.
+/// The result of a recording whose encoders failed.
 struct Outcome {
     take: Take,
     /// Recorded times of the media with which encoders failed.
@@ -164,8 +164,8 @@ impl Outcome {
         tried.map(|(_, factory)| factory.as_str()).collect()
     }
 
-    /// That all has been recorded, in FFmpeg and in GStreamer, that there is a warning for each failure, and that `stats` has
-    /// the last encoder.
+    /// That everything has been recorded, according to FFmpeg and GStreamer, that there is a warning for each
+    /// failure, and that `stats` has the last encoder.
     fn assert_whole(&self, recipe: &Recipe, failures: &[Failure]) {
         let what = format!("{} {failures:?}", recipe.mime_type);
         let take = &self.take;
@@ -206,16 +206,20 @@ impl Outcome {
                 let mut once: Vec<u64> =
                     pictures.iter().map(|(_, source)| *source as u64).collect();
                 once.dedup();
-                assert_eq!(once.len(), pictures.len(), "{what}, {judge}: shown twice");
+                assert_eq!(
+                    once.len(),
+                    pictures.len(),
+                    "{what}, {judge}: a frame is visible twice"
+                );
             }
         }
         if recipe.audio {
-            // GStreamer 1.22 plays what an encoder adds in front.
+            // GStreamer 1.22 plays the encoder delay.
             let has_delay = ["mp4a", "mp3"]
                 .iter()
                 .any(|codec| recipe.mime_type.contains(codec));
             let off = if has_delay { 35e6 } else { 1.1e6 };
-            // A bare stream has nowhere to say it.
+            // A bare stream cannot signal it.
             let of_ffmpeg = if recipe.mime_type.starts_with("audio/mpeg") {
                 off
             } else {
@@ -234,10 +238,10 @@ impl Outcome {
                 let due = take.kept.total() as f64 / 1e9;
                 assert!(
                     (length - due).abs() < 0.05,
-                    "{what}, {judge}: {length} s of {due}"
+                    "{what}, {judge}: {length} s, expected {due}"
                 );
                 let mut places = position::find(&sound, 5e9).unwrap();
-                // What spans the joint is of two encoders.
+                // Windows that span the exchange are from two encoders.
                 places.retain(|place| self.is_away_from_joints(place.recorded));
                 let worst = position::check(&places, &take.kept, off);
                 worst.unwrap_or_else(|err| panic!("{what}, {judge}: {err}"));
@@ -246,13 +250,13 @@ impl Outcome {
     }
 
     fn is_away_from_joints(&self, recorded: f64) -> bool {
-        // In front of the first sample is what an encoder adds.
+        // Samples before the first one are encoder delay.
         let near = |joint: &u64| (recorded - *joint as f64).abs() < 0.16e9;
         recorded >= 0.1e9 && !self.joints.iter().any(near)
     }
 }
 
-/// The numbers that the frames of a short FLAC stream have in their headers.
+/// The frame numbers in the headers of a short FLAC stream.
 fn flac_frames(path: &Path) -> Vec<u8> {
     let mut ffprobe = Command::new("ffprobe");
     ffprobe.args([
@@ -281,7 +285,7 @@ fn check(recipe: &Recipe, failures: &[Failure]) -> Outcome {
     outcome
 }
 
-/// Types, the kinds of track they have, and how long a recording of them may be.
+/// Types, their kinds of track, and the maximum duration of a recording.
 const TYPES: [(&str, &[&str]); 12] = [
     ("video/webm;codecs=vp8,opus", &["video", "audio"]),
     ("video/webm;codecs=vp9,vorbis", &["video"]),
@@ -317,7 +321,7 @@ fn is_here(mime_type: &str) -> bool {
 }
 
 #[test]
-fn an_encoder_that_fails_in_the_middle() {
+fn an_encoder_that_fails_while_recording() {
     for (mime_type, kinds) in TYPES {
         for kind in kinds.iter().filter(|_| is_here(mime_type)) {
             let buffer = if *kind == "video" { 25 } else { 90 };
@@ -326,9 +330,9 @@ fn an_encoder_that_fails_in_the_middle() {
     }
 }
 
-/// Nothing comes out before it fails, or all has.
+/// It fails before any output, or after all of it.
 #[test]
-fn an_encoder_that_fails_at_its_beginning_or_end() {
+fn an_encoder_that_fails_at_its_start_or_end() {
     for mime_type in [
         "video/webm;codecs=vp8,opus",
         "video/mp4;codecs=avc1,mp4a.40.2",
@@ -347,7 +351,7 @@ fn an_encoder_that_fails_at_its_beginning_or_end() {
 }
 
 #[test]
-fn an_encoder_that_says_nothing_of_its_failure_or_hangs() {
+fn an_encoder_that_fails_without_an_error_or_hangs() {
     for (mime_type, kind) in [
         ("video/webm;codecs=vp8,opus", "video"),
         ("video/x-matroska;codecs=avc1,opus", "video"),
@@ -361,9 +365,9 @@ fn an_encoder_that_says_nothing_of_its_failure_or_hangs() {
     }
 }
 
-/// One that swallows its input is found out when it has had more than any encoder holds, or at the end.
+/// An encoder without output is detected once it has more input than any encoder holds, or at the end.
 #[test]
-fn an_encoder_that_swallows_its_input() {
+fn an_encoder_without_output() {
     for buffer in [5, 50] {
         let recipe = recipe("video/webm;codecs=vp8").lasting(4 * SECOND);
         check(&recipe, &[failure("video", buffer, Fault::Swallows)]);
@@ -390,7 +394,7 @@ fn the_next_encoder_of_the_codec_takes_over_then_a_fresh_one_once() {
 }
 
 #[test]
-fn encoders_of_both_kinds_of_track_fail_at_once() {
+fn audio_and_video_encoders_fail_at_the_same_time() {
     for mime_type in [
         "video/webm;codecs=vp8,vorbis",
         "video/x-matroska;codecs=avc1,opus",
@@ -412,9 +416,9 @@ fn encoders_of_both_kinds_of_track_fail_at_once() {
     }
 }
 
-/// Blobs of a timeslice, put one after the other, are the file.
+/// Blobs of a timeslice, concatenated, are the file.
 #[test]
-fn blobs_go_on_across_an_exchange() {
+fn blobs_continue_across_an_exchange() {
     for mime_type in [
         "video/webm;codecs=vp8,opus",
         "video/mp4;codecs=avc1,mp4a.40.2",
@@ -441,7 +445,7 @@ fn blobs_go_on_across_an_exchange() {
     }
 }
 
-/// Whether there is more than one kind of encoder for this kind of track.
+/// Whether there is more than one encoder for this kind of track.
 fn has_another(mime_type: &str, kind: &str) -> bool {
     let (_, codecs) = mime_type.split_once("codecs=").unwrap();
     let codec = match kind {
@@ -464,11 +468,11 @@ fn has_another(mime_type: &str, kind: &str) -> bool {
     makers.count() > 1
 }
 
-/// Before the pause of a recording that begins in the past, and after it.
+/// Before the pause of a recording with a past, and after it.
 const BEFORE: u64 = 65;
 const AFTER: u64 = 80;
 
-/// The encoder of the past feeds a recording that has begun with it.
+/// The encoder of the past feeds a recording that started with it.
 fn check_past(mime_type: &str, buffer: u64, fault: Fault) {
     if !is_here(mime_type) {
         return;
@@ -503,7 +507,7 @@ fn an_encoder_of_the_past_fails_while_a_recording_reads_it() {
     }
 }
 
-/// From GStreamer 1.24 on, another kind of AV1 encoder takes over, with another sequence header and a lookahead.
+/// From GStreamer 1.24 on, another AV1 encoder takes over, with another sequence header and lookahead.
 #[test]
 fn an_av1_encoder_of_the_past_fails_while_a_recording_reads_it() {
     for (mime_type, buffer) in [
@@ -514,7 +518,7 @@ fn an_av1_encoder_of_the_past_fails_while_a_recording_reads_it() {
     }
 }
 
-/// The next encoder's audio follows that of the first, however little has come out of that.
+/// The next encoder's audio is contiguous with that of the first, however little output that had.
 #[test]
 fn an_opus_encoder_that_fails_within_its_first_packets() {
     let mime_type = "video/ogg;codecs=theora,opus";
@@ -528,16 +532,16 @@ fn an_opus_encoder_that_fails_within_its_first_packets() {
     }
 }
 
-/// Frames and faults that nobody has chosen.
+/// Random frames and faults.
 #[test]
-fn encoders_that_fail_at_random() {
+fn encoders_that_fail_at_random_frames() {
     if !common::settings::long() {
         return;
     }
     let mut chance = Rng::from_env();
     let count = 500;
-    // In MP3 frames refer to bytes of earlier ones, which at a joint are another encoder's: more is lost there than this
-    // judge allows.
+    // MP3 frames refer to the bit reservoir, which after an exchange is another encoder's: more is lost there than
+    // this judge permits.
     let types = TYPES.iter().filter(|(name, _)| !name.contains("mp3"));
     let types: Vec<_> = types.collect();
     for number in 0..count {
@@ -548,7 +552,7 @@ fn encoders_that_fail_at_random() {
             [Fault::Error, Fault::Silent, Fault::Error, Fault::Blocks][chance.below(4) as usize];
         let first = failure(kind, chance.below(most), fault);
         let mut failures = vec![first];
-        // Where there is no other kind of encoder, a fresh one of the same kind is the last.
+        // If there is no other encoder, a new instance of the same one is the last resort.
         if chance.below(4) == 0 && first.buffer < most / 3 && has_another(mime_type, kind) {
             failures.push(Failure {
                 encoder: 1,

@@ -1,4 +1,4 @@
-//! Encoders that nothing can replace in the same file: where another part may begin, the recording goes on there.
+//! Encoders that cannot be replaced in the same file: if another part may begin, the recording continues there.
 
 mod common;
 
@@ -32,7 +32,7 @@ fn rig(name: &str, failures: &'static [u64]) -> (tempfile::TempDir, App, Arc<Ato
 }
 
 #[test]
-fn the_recording_goes_on_in_a_new_part() {
+fn the_recording_continues_in_a_new_part() {
     let (_folder, outer, count) = rig("recording-%d.mkv", &[20, 20]);
     let (_clock, _log) = outer.live();
     outer.act("start");
@@ -53,19 +53,19 @@ fn the_recording_goes_on_in_a_new_part() {
     for part in &told {
         file::decodes_without_errors(&part.path).unwrap();
     }
-    // Audio knows nothing of it.
+    // Audio is not affected.
     let kept = outer.kept();
     let sound = parts::audio(&told, Some(48_000)).unwrap();
     let lasts = sound.len() as u64 * 1_000_000 / 48;
     let due = kept.total();
-    assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts} of {due}");
+    assert!(lasts.abs_diff(due) < 2 * MILLI, "{lasts}, expected {due}");
     let pictures = parts::video(&told[1..]).unwrap();
     let late = pictures.frames.first().unwrap().recorded - told[1].timecode as f64;
     assert!(late < 40e6 && pictures.frames.len() > 10, "{late}");
 }
 
 #[test]
-fn encoders_that_encode_nothing_in_the_new_part_either_end_the_recording() {
+fn encoders_that_also_fail_in_the_new_part_end_the_recording() {
     let (_folder, outer, count) = rig("recording-%d.mkv", &[20, 20, 0, 0]);
     let (_clock, _log) = outer.live();
     outer.act("start");

@@ -1,7 +1,7 @@
-//! All at once: encoders fail, the disk fills, tracks fall silent and come back, caps change, parts are split, and another
-//! recorder saves the past of the same tracks. It is one recording all the same, and upstream notices nothing.
+//! Everything at once: encoders fail, the disk fills up, tracks stop and return, caps change, parts are split, and
+//! another recorder saves the past of the same tracks. It remains one recording, and upstream is not affected.
 //!
-//! `MEDIARECORDER_EVERYTHING_SECONDS` says for how long; an hour with `--long`.
+//! `MEDIARECORDER_EVERYTHING_SECONDS` sets the duration; an hour with `--long`.
 
 mod common;
 
@@ -28,10 +28,10 @@ fn length() -> Duration {
     Duration::from_secs(seconds.unwrap_or(usual))
 }
 
-/// What a track brings as its buffer `number`; `None`: nothing.
+/// A track's buffer `number`; `None` for a gap.
 type Make = fn(u64, bool) -> Option<(gst::Caps, Vec<u8>)>;
 
-/// Frames of 33 ms, now small, now large, with three seconds in 23 without any.
+/// Frames of 33 ms, alternating between small and large, with a gap of three seconds in 23.
 fn picture(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
     let second = number / 30;
     if disturbed && (10..13).contains(&(second % 23)) {
@@ -46,7 +46,7 @@ fn picture(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
     Some((caps.parse().unwrap(), vec![shade; width * height * 3 / 2]))
 }
 
-/// Blocks of 10 ms at one of two rates, with three seconds in 17 without any.
+/// Blocks of 10 ms at one of two rates, with a gap of three seconds in 17.
 fn block(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
     let second = number / 100;
     if disturbed && (5..8).contains(&(second % 17)) {
@@ -62,7 +62,7 @@ fn block(number: u64, disturbed: bool) -> Option<(gst::Caps, Vec<u8>)> {
     Some((caps.parse().unwrap(), samples.collect()))
 }
 
-/// Answers that it is live.
+/// Answers LATENCY queries as a live source.
 fn live_pad(name: &str) -> gst::Pad {
     let pad = gst::Pad::builder(gst::PadDirection::Src).name(name);
     let pad = pad.query_function(|pad, parent, query| match query.view_mut() {
@@ -77,7 +77,7 @@ fn live_pad(name: &str) -> gst::Pad {
     pad
 }
 
-/// Gives a track's buffers as their time comes, to both recorders; returns how long the first took for each.
+/// Pushes a track's buffers at their times, to both recorders; returns the time of each push into the first one.
 fn feed(
     pipeline: gst::Pipeline,
     pads: [gst::Pad; 2],
@@ -126,14 +126,14 @@ fn feed(
     took
 }
 
-/// Has each encoder fail after a while.
+/// Makes each encoder fail after a while.
 fn break_encoders(recorder: &gst::Element, chance: Mutex<Rng>) -> Arc<AtomicU64> {
     let failed = Arc::<AtomicU64>::default();
     let count_failed = failed.clone();
     recorder.connect("encoder-setup", false, move |values| {
         let pad = values[1].get::<gst::Pad>().unwrap();
         let encoder = values[2].get::<gst::Element>().unwrap();
-        // Once each few seconds.
+        // Once every few seconds.
         let (least, most) = if pad.name().starts_with("video") {
             (60, 240)
         } else {
@@ -149,12 +149,12 @@ fn break_encoders(recorder: &gst::Element, chance: Mutex<Rng>) -> Arc<AtomicU64>
     failed
 }
 
-/// What the recorders have said.
+/// What the recorders have emitted.
 #[derive(Default)]
 struct Said {
-    /// By recorder, how often each event came.
+    /// By recorder, the number of each event.
     events: BTreeMap<(String, String), usize>,
-    /// File, time at which it begins, duration, and whether it is whole, of the first recorder's parts.
+    /// File, start, duration, and whether it is complete, of the first recorder's parts.
     parts: Vec<(PathBuf, u64, u64, bool)>,
     warnings: Vec<String>,
 }
@@ -208,7 +208,7 @@ fn act(recorder: &gst::Element, action: &str) {
     assert!(error.is_none(), "{action}: {error:?}");
 }
 
-/// Two recorders in PLAYING, and the threads that feed them.
+/// Two recorders in PLAYING, and the threads that push into them.
 struct Rig {
     pipeline: gst::Pipeline,
     main: gst::Element,
@@ -261,7 +261,7 @@ impl Rig {
         }
     }
 
-    /// Ends it; the longest but one in a hundred of the pushes of each track.
+    /// Ends it; the 99th percentile of each track's pushes.
     fn end(self) -> Vec<Duration> {
         self.over.store(true, Ordering::SeqCst);
         let p99 = |thread: std::thread::JoinHandle<Vec<Duration>>| {
@@ -275,7 +275,7 @@ impl Rig {
     }
 }
 
-/// Takes all that is left on a disk.
+/// Fills up a disk.
 fn fill(disk: &Path) -> PathBuf {
     let path = disk.join("filler");
     let mut file = std::fs::File::create(&path).unwrap();
@@ -284,7 +284,7 @@ fn fill(disk: &Path) -> PathBuf {
     path
 }
 
-/// Records for so long, with all that may happen or with nothing of it; gives the p99 of each track's pushes.
+/// Records for this long, with or without disturbances; returns the p99 of each track's pushes.
 fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
     let disk = SmallFilesystem::mount("size=32M")?;
     let folder = tempfile::tempdir().unwrap();
@@ -319,7 +319,7 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
             saves += 1;
             next_save = now + Duration::from_secs(6);
         }
-        // It recovers, but the recording has gone elsewhere.
+        // The disk recovers, but the recording has continued elsewhere.
         if filler.is_none() && now >= length / 2 {
             filler = Some(fill(disk.path()));
         } else if let Some(path) = filler.as_ref().filter(|_| now >= length * 3 / 4) {
@@ -346,7 +346,7 @@ fn record(length: Duration, disturbed: bool) -> Option<Vec<Duration>> {
     Some(p99)
 }
 
-/// One recording, each part beginning where the one before ended, and each that is still there plays.
+/// One recording: each part starts where the previous one ended, and each existing file is playable.
 fn judge(said: &Said, disturbed: bool) {
     let counts = ["start", "stop"].map(|name| said.count("main", name));
     assert_eq!(counts, [1, 1], "{:?}", said.events);
@@ -386,7 +386,7 @@ fn everything_at_once() {
     println!(
         "p99 of the pushes of video and audio: {quiet:?} undisturbed, {disturbed:?} disturbed"
     );
-    // Other work decides that of a short run.
+    // In a short run, that depends on other load.
     if long() {
         for (one, other) in quiet.iter().zip(&disturbed) {
             assert!(*other < *one * 3 / 2, "{quiet:?} {disturbed:?}");

@@ -1,4 +1,4 @@
-//! `fallback-location`: a disk that fails ends a part, and not the recording.
+//! `fallback-location`: a failing disk ends a part, but not the recording.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gstmediarecorder::ErrorCode;
 
 const MILLI: u64 = 1_000_000;
 
-/// Live counted samples; the recorder is ready to start.
+/// Live numbered samples; the recorder is ready to start.
 fn rig(
     location: &std::path::Path,
     fallback: &std::path::Path,
@@ -27,7 +27,7 @@ fn rig(
 }
 
 #[test]
-fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
+fn a_full_disk_ends_a_part_whose_blob_is_complete() {
     let Some(disk) = SmallFilesystem::mount("size=300k") else {
         return;
     };
@@ -36,7 +36,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     outer.act("start");
     outer.wait_for("part", 1);
     outer.wait_running_time(outer.running_time() + 200 * MILLI);
-    // It goes on counting there.
+    // Numbering continues there.
     outer.act("split-now");
     outer.wait_running_time(outer.running_time() + 200 * MILLI);
     outer.act("stop");
@@ -68,7 +68,7 @@ fn a_disk_that_fills_ends_a_part_and_what_it_did_not_take_is_in_its_blob() {
     assert_nothing_is_missing(&outer, &clock, folder.path());
 }
 
-/// Every sample is in one part, where the first is its blob: that has what the disk did not take.
+/// Every sample is in one part, taking the first part's blob, which has what the disk did not store.
 fn assert_nothing_is_missing(
     outer: &App,
     clock: &common::signal::tag::SampleClock,
@@ -84,7 +84,7 @@ fn assert_nothing_is_missing(
     assert_eq!(bytes.len() as u64, told[0].size);
     let saved = folder.join("blob.wav");
     std::fs::write(&saved, &bytes).unwrap();
-    // An incomplete part lasts to its last sample.
+    // An incomplete part extends to its last sample.
     let until = told[1].timecode;
     assert!(
         until.abs_diff(told[0].duration) < 1_000_000_000 / 48_000,
@@ -125,7 +125,7 @@ fn a_location_that_cannot_be_opened_is_replaced_at_the_start() {
 }
 
 #[test]
-fn parts_that_are_asked_for_need_a_number_in_it() {
+fn parts_require_a_number_in_it() {
     let (folder, fallback) = temp_location("fallback.wav");
     let (outer, _source, _clock) = rig(&folder.path().join("location-%d.wav"), &fallback);
     outer
@@ -140,9 +140,9 @@ fn parts_that_are_asked_for_need_a_number_in_it() {
     assert!(!fallback.exists());
 }
 
-/// Encoders hold some, and the muxer, when the disk fails.
+/// Encoders and the muxer hold some media when the disk fails.
 #[test]
-fn every_picture_and_all_sound_is_in_one_part() {
+fn all_video_and_audio_is_in_exactly_one_part() {
     for (name, mime_type) in [
         ("mkv", "video/x-matroska;codecs=\"vp8,pcm\""),
         ("mp4", "video/mp4;codecs=\"avc1,opus\""),
@@ -155,7 +155,7 @@ fn every_picture_and_all_sound_is_in_one_part() {
         let fallback = fallback.to_str().unwrap();
         outer.recorder.set_property("fallback-location", fallback);
         outer.recorder.set_property("blob-messages", true);
-        // Else there is hardly anything in it.
+        // Otherwise it would be nearly empty.
         outer
             .recorder
             .set_property("audio-bits-per-second", 256_000u32);
@@ -197,10 +197,10 @@ fn every_picture_and_all_sound_is_in_one_part() {
             found.iter().is_sorted_by(|one, next| one < next),
             "{name}: {found:?}"
         );
-        // A machine that is too busy may have left some out.
+        // A busy machine may have dropped some.
         assert!(
             found.len() + due / 10 >= due,
-            "{name}: {} of {due}",
+            "{name}: {}, expected {due}",
             found.len()
         );
         let lasts = parts::audio(&all, Some(48_000)).unwrap().len() as u64 * 1_000_000 / 48;
@@ -217,11 +217,11 @@ const SCENARIOS: [Scenario; 3] = [
     ("cannot be synchronised", |folder| {
         fails(folder, 200 * MILLI)
     }),
-    // As a network file system does whose server is gone for a while.
+    // Like a network file system whose server is down for a while.
     ("hangs", |folder| {
         let (outer, _source, clock) = rig_in(folder);
         outer.act("start");
-        // The part before has not ended yet, so no event tells.
+        // The previous part has not ended yet, so there is no event.
         let location = || {
             outer
                 .recorder
@@ -234,7 +234,7 @@ const SCENARIOS: [Scenario; 3] = [
         outer.act("stop");
         outer.wait_for("stop", 1);
         assert_goes_on(&outer, true);
-        // The disk has come back before the part was given up.
+        // The disk has recovered before the part was abandoned.
         assert_nothing_is_missing(&outer, &clock, folder);
     }),
 ];
@@ -275,14 +275,14 @@ fn fails(folder: &std::path::Path, sync_interval: u64) {
     assert_nothing_is_missing(&outer, &clock, folder);
 }
 
-/// What the child does.
+/// Runs in the child process.
 #[test]
 fn under_strace() {
     common::disk::run_scenario(&SCENARIOS);
 }
 
 #[test]
-fn a_device_that_fails() {
+fn a_failing_device() {
     for injected in [
         "writev:error=EIO:when=1+",
         "writev:error=EIO:when=3+",
@@ -299,7 +299,7 @@ fn a_device_that_cannot_be_synchronised() {
 }
 
 #[test]
-fn a_device_that_does_not_answer() {
+fn a_device_that_hangs() {
     let injected = "writev:delay_enter=5000000:when=3";
     run_with_faults("hangs", injected, Some("location-0.wav"));
 }

@@ -1,5 +1,5 @@
-//! Killed while an encoder is exchanged, or while the recording goes over to `fallback-location`: what was written plays
-//! up to shortly before.
+//! Killed while an encoder is replaced, or while the recording switches to `fallback-location`: everything up to
+//! shortly before is playable.
 
 mod common;
 
@@ -15,23 +15,23 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Tells the process that is to be killed what to record, and where to.
+/// Pass to the process that will be killed what to record, and where to.
 const TYPE: &str = "MEDIARECORDER_CHANGE_TYPE";
 const LOCATION: &str = "MEDIARECORDER_CHANGE_LOCATION";
-/// Where it goes on if its disk fails; without it, an encoder fails.
+/// Where to continue if its disk fails; without it, an encoder fails.
 const FALLBACK: &str = "MEDIARECORDER_CHANGE_FALLBACK";
 
-/// Longest from key frame to key frame, in milliseconds.
+/// Maximum keyframe interval in milliseconds.
 const GOP: u32 = 500;
 /// The frame at which the encoder fails.
 const BREAKS: u64 = 80;
 
 const TYPES: [&str; 3] = ["video/webm", "video/mp4", "video/x-matroska"];
 
-/// More than the head of a file, with its space for chapters. One that is cut short has no media yet.
+/// More than the header of a file, with its space for chapters. A truncated one has no media yet.
 const HEAD: u64 = 70_000;
 
-/// Has the first video encoder fail, and says when.
+/// Makes the first video encoder fail, and prints when.
 fn break_one(recorder: &gst::Element) {
     let made = AtomicU64::new(0);
     recorder.connect("encoder-setup", false, move |values| {
@@ -45,9 +45,9 @@ fn break_one(recorder: &gst::Element) {
     });
 }
 
-/// Records until it is killed, and says on its way how far it is, and when the change begins.
+/// Records until killed; prints its progress, and when the change starts.
 #[test]
-fn records_until_it_is_killed() {
+fn records_until_killed() {
     let (Ok(mime_type), Ok(location)) = (std::env::var(TYPE), std::env::var(LOCATION)) else {
         return;
     };
@@ -97,7 +97,8 @@ fn records_until_it_is_killed() {
     }
 }
 
-/// Kills a recording at some instant after the change has begun (or `begins` says so), and gives its recorded time.
+/// Kills a recording some time after the change has started (as `begins` determines), and returns its recorded
+/// time.
 fn kill(
     mime_type: &str,
     location: &Path,
@@ -106,7 +107,7 @@ fn kill(
 ) -> (u64, Vec<String>) {
     let mut child = Command::new(std::env::current_exe().unwrap());
     child
-        .args(["--exact", "records_until_it_is_killed", "--nocapture"])
+        .args(["--exact", "records_until_killed", "--nocapture"])
         .env(TYPE, mime_type)
         .env(LOCATION, location)
         .stdout(Stdio::piped())
@@ -132,12 +133,12 @@ fn kill(
         }
     }
     child.wait().unwrap();
-    assert!(end.is_some(), "it ended by itself: {said:?}");
+    assert!(end.is_some(), "it exited by itself: {said:?}");
     (at, said)
 }
 
 #[test]
-fn an_exchange_of_encoders() {
+fn an_encoder_exchange() {
     if std::env::var_os(TYPE).is_some() {
         return;
     }
@@ -163,7 +164,7 @@ fn an_exchange_of_encoders() {
 }
 
 #[test]
-fn a_fallback_that_begins() {
+fn a_starting_fallback() {
     if std::env::var_os(TYPE).is_some() {
         return;
     }
@@ -178,7 +179,7 @@ fn a_fallback_that_begins() {
         let mime_type = TYPES[round % TYPES.len()];
         let path = disk.path().join("location");
         let fallback = folder.path().join(format!("{round}"));
-        // The warning comes when the next part is asked for.
+        // The warning is posted when the next part is requested.
         let begins = |line: &str| line.starts_with("warning") && line.contains("fallback");
         let wait = Duration::from_micros(chance.below(1_500_000));
         let (at, said) = kill(mime_type, &path, Some(&fallback), (begins, wait));
@@ -192,7 +193,7 @@ fn a_fallback_that_begins() {
         begun += usize::from(second > 0.0);
         let lost = at as f64 / 1e9 - first - second;
         worst = worst.max(lost);
-        // What the disk did not take is lost with the process, up to a fragment and its frames.
+        // Media that the disk did not store is lost with the process, up to a fragment and its frames.
         let most = 2.0 * (1.0 + f64::from(GOP) / 1e3);
         assert!(
             lost < most,

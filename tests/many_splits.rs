@@ -1,4 +1,4 @@
-//! Many splits over every codec and container: the parts one after the other are the source.
+//! Many splits with every codec and container: the parts, concatenated, equal the source.
 
 mod common;
 
@@ -11,20 +11,20 @@ use common::signal::{AudioSignal, tag};
 use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
-/// Duration of a frame of video, and how many buffers of audio last as long.
+/// Frame duration, and how many audio buffers have the same duration.
 const FRAME: u64 = 40_000_000;
 const BUFFERS_PER_FRAME: usize = 4;
 
-/// What is recorded into what.
+/// Input, and the type of its recording.
 #[derive(Clone, Copy, Debug)]
 struct Kind {
     container: &'static str,
     extension: &'static str,
     video: Option<&'static str>,
     audio: &'static str,
-    /// How far its sound may be off, in nanoseconds: what the container's stamps are rounded to.
+    /// Tolerance of the audio in nanoseconds: the rounding of the container's timestamps.
     tolerance: f64,
-    /// In every run, not in long ones only.
+    /// In every run, not only in long ones.
     always: bool,
 }
 
@@ -97,18 +97,18 @@ impl Kind {
     }
 }
 
-/// The sound of all parts, each as long as it is told to be: what an encoder puts in front and behind is left out.
+/// The audio of all parts, each with its reported duration: encoder delay and padding are removed.
 fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
     let on_grid = |time: u64| ((time as f64) / SAMPLE).round() as usize;
     let mut all: Option<Decoded> = None;
     for part in parts {
         let sound = match (kind.container, kind.audio) {
-            // FFmpeg counts the first packet, which has no samples, and leaves out as many at the end.
+            // FFmpeg counts the first packet, which has no samples, and drops as many at the end.
             ("ogg", "vorbis") => gstreamer::audio(&part.path)?,
             _ => decode::audio(&part.path, 0, Some(48_000))?,
         };
         let channels = sound.channels;
-        // Matroska's stamps are rounded to a millisecond: what may lie before 0 is left out.
+        // Matroska timestamps are rounded to a millisecond: samples that may be before 0 are dropped.
         let rounding = if kind.container == "x-matroska" && kind.tolerance == MILLI {
             MILLI / 2.0
         } else {
@@ -123,7 +123,7 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
         let length = on_grid(part.timecode + part.duration) - on_grid(part.timecode);
         let mut samples = sound.samples;
         samples.drain(..early * channels);
-        // Stamps are rounded to a millisecond.
+        // Timestamps are rounded to a millisecond.
         if samples.len() + 48 * channels < length * channels {
             return Err(format!("{} of {length} samples: {part:?}", samples.len()));
         }
@@ -143,13 +143,13 @@ fn lossy(kind: &Kind, parts: &[parts::Part]) -> Result<Decoded, String> {
     all.ok_or_else(|| "no parts".into())
 }
 
-/// Records with so many splits, whose distances are left to chance, and judges the parts.
+/// Records with this many splits at random distances, and verifies the parts.
 fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
     let (_directory, path) = temp_location(&format!("split-%d.{}", kind.extension));
     let outer = App::new(&kind.mime_type(), &path);
     let mut steps = Vec::new();
     let (frames, buffers) = if kind.video.is_some() {
-        // Sound comes in earlier or later than video, so that calls would not be at a certain frame.
+        // Audio arrives earlier or later than video, so that calls would not be at a given frame.
         let frames = 2 + chance.below(4);
         let most = frames * FRAME - 1;
         outer.recorder.set_property("max-size-time", most);
@@ -209,14 +209,14 @@ fn judge(kind: &Kind, splits: usize, chance: &mut Rng) -> Result<(), String> {
         let found: Vec<u64> = shown.iter().map(|(_, at)| *at as u64 / 1_000).collect();
         let due: Vec<u64> = log.lock().unwrap().iter().map(|at| micro(*at)).collect();
         if found != due {
-            return Err(format!("frames {found:?}, not {due:?}"));
+            return Err(format!("frames {found:?}, expected {due:?}"));
         }
     }
     Ok(())
 }
 
 #[test]
-fn parts_of_every_codec_and_container_are_the_source() {
+fn parts_of_every_codec_and_container_equal_the_source() {
     let mut chance = Rng::from_env();
     let is_long = long();
     let kinds: Vec<&Kind> = KINDS.iter().filter(|kind| is_long || kind.always).collect();

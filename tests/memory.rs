@@ -1,9 +1,9 @@
-//! Pictures in other memory than the system's: each is recorded at its place, and what cannot be read
-//! is refused with a reason.
+//! Video in memory other than system memory: every frame is recorded at its time, and what cannot be mapped is
+//! refused with a reason.
 //!
-//! GL is real (Mesa's software renderer on a display of the test's own). For DMABuf a file's
-//! descriptor stands in for a device's: GStreamer's allocator maps both in the same way. VA, CUDA and
-//! Direct3D need hardware: of those, only that their caps are taken.
+//! GL is real (Mesa's software renderer on a virtual display). For DMABuf, a file's descriptor replaces a
+//! device's: GStreamer's allocator maps both in the same way. VA, CUDA and Direct3D require hardware: for them,
+//! only caps negotiation is tested.
 
 mod coded;
 mod common;
@@ -23,8 +23,8 @@ use std::process::{Child, Command, Stdio};
 const MKV: &str = "video/x-matroska;codecs=vp8";
 const FRAME: u64 = 1_000_000_000 / 30;
 
-/// Judges that what is on show at each time is the picture of that time, but between `muted` (recorded
-/// time), where it is black.
+/// Verifies that the frame visible at each time is the one of that time, except during `muted` (recorded time),
+/// where it is black.
 fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least: usize) {
     file::decodes_without_errors(path).unwrap();
     let found = decode::video(path, 0).unwrap();
@@ -37,7 +37,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
     for picture in &found.frames {
         let recorded = picture.recorded + 0.6e6;
         if muted.contains(&(recorded as u64)) {
-            assert_eq!(picture.source, None, "{picture:?} is to be black");
+            assert_eq!(picture.source, None, "{picture:?} should be black");
             continue;
         }
         let Some(shown) = picture.source.map(|source| source + ORIGIN) else {
@@ -54,7 +54,7 @@ fn assert_in_place(path: &Path, kept: &Kept, muted: std::ops::Range<u64>, least:
     }
 }
 
-/// Records with two pauses and a while of black, and judges the pictures.
+/// Records with two pauses and some black frames, and verifies the video.
 fn recorded_with_cuts(coded: Coded) {
     let (_directory, path) = temp_location("cuts.mkv");
     let outer = App::new(MKV, &path);
@@ -84,7 +84,7 @@ fn recorded_with_cuts(coded: Coded) {
     outer.wait_for("stop", 1);
     assert_eq!(outer.warnings(), Vec::<String>::new());
     let kept = outer.kept();
-    // Where it was set: at the end of the picture that had come last.
+    // Where it was set: at the end of the last frame that had arrived.
     let muted = |at: u64| {
         let came = (at * MILLI).div_ceil(FRAME) * FRAME + ORIGIN;
         kept.interval_start(1) + came - kept.intervals[1].0
@@ -92,7 +92,7 @@ fn recorded_with_cuts(coded: Coded) {
     assert_in_place(&path, &kept, muted(1_390)..muted(1_590), 25);
 }
 
-/// Records all of it from the first buffer to the end.
+/// Records everything from the first buffer to EOS.
 fn recorded_whole(coded: Coded) {
     let (_directory, path) = temp_location("whole.mkv");
     let outer = App::new(MKV, &path);
@@ -110,7 +110,7 @@ fn recorded_whole(coded: Coded) {
 
 // ---- DMABuf ----
 
-/// A descriptor of a file with this in it.
+/// A descriptor of a file with this content.
 fn descriptor(bytes: &[u8]) -> OwnedFd {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(bytes).unwrap();
@@ -119,11 +119,11 @@ fn descriptor(bytes: &[u8]) -> OwnedFd {
 
 fn dmabuf(descriptor: OwnedFd, size: usize) -> gst::Memory {
     let allocator = DmaBufAllocator::new();
-    // It closes it.
+    // The memory closes it.
     unsafe { allocator.alloc_dmabuf(descriptor, size) }.unwrap()
 }
 
-/// As a capture device gives them: one memory for all planes, lines and planes apart.
+/// Like a capture device's: one memory for all planes, with padding after lines and planes.
 fn padded_dmabufs(coded: Coded) -> Coded {
     let info = VideoInfo::from_caps(&coded.caps).unwrap();
     assert_eq!(info.format(), VideoFormat::I420);
@@ -184,11 +184,11 @@ fn with_feature(caps: &gst::CapsRef, feature: &str) -> gst::Caps {
 }
 
 #[test]
-fn dmabufs_with_lines_and_planes_apart() {
+fn dmabufs_with_padded_lines_and_planes() {
     recorded_with_cuts(padded_dmabufs(coded::video("identity", 70)));
 }
 
-/// Of a memory that nobody can read there is no recording, and the error says why.
+/// Memory that cannot be mapped is not recorded, and the error says why.
 #[test]
 fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     let (_directory, path) = temp_location("none.mkv");
@@ -206,7 +206,7 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     outer.set_state(gst::State::Playing);
     outer.act("start");
     for buffer in &playing.all {
-        // The writing end of a pipe.
+        // The write end of a pipe.
         let (_read, write) = std::io::pipe().unwrap();
         let mut hidden = gst::Buffer::new();
         let fields = hidden.get_mut().unwrap();
@@ -226,14 +226,14 @@ fn a_dmabuf_that_cannot_be_mapped_is_not_supported() {
     assert_eq!(
         playing.feed.flow(),
         Some(Ok(gst::FlowSuccess::Ok)),
-        "upstream goes on"
+        "upstream continues"
     );
 }
 
 // ---- Negotiation ----
 
 #[test]
-fn what_can_be_read_is_taken_and_system_memory_comes_first() {
+fn mappable_memory_is_accepted_and_system_memory_is_preferred() {
     let recorder = common::harness::make_recorder();
     let pad = recorder.request_pad_simple("video_%u").unwrap();
     let fixed = "width=320,height=240,framerate=30/1";
@@ -270,7 +270,7 @@ fn what_can_be_read_is_taken_and_system_memory_comes_first() {
 
 const INSIDE: &str = "MEDIARECORDER_TEST_DISPLAY";
 
-/// A display that lives as long as this does.
+/// A display for the lifetime of this.
 struct Display {
     server: Child,
     name: String,
@@ -298,7 +298,7 @@ impl Display {
         let mut number = String::new();
         BufReader::new(server.stdout.take().unwrap())
             .read_line(&mut number)
-            .expect("Xvfb says its number");
+            .expect("Xvfb prints its number");
         assert!(!number.trim().is_empty(), "Xvfb does not start");
         Display {
             server,
@@ -315,7 +315,7 @@ impl Drop for Display {
 }
 
 #[test]
-fn textures_of_gl() {
+fn gl_textures() {
     let display = Display::new();
     let output = Command::new("timeout")
         .arg("200")
@@ -334,7 +334,7 @@ fn textures_of_gl() {
     assert!(said.contains("1 passed"), "{said}\n{wept}");
 }
 
-/// Tagged pictures that have been put into textures; in `drawn` they are what GL itself has drawn.
+/// Tagged frames uploaded to textures; in `drawn` they are rendered by GL.
 fn textures(format: &str, drawn: bool, frames: u32) -> Coded {
     let (before, after) = if drawn {
         ("I420", "glcolorconvert !")
@@ -367,7 +367,7 @@ fn on_a_display() {
     a_live_line();
 }
 
-/// Where the pictures are changes while recording.
+/// The memory type changes while recording.
 fn from_texture_to_memory_and_back() {
     let (_directory, path) = temp_location("change.mkv");
     let outer = App::new(MKV, &path);
@@ -392,7 +392,7 @@ fn from_texture_to_memory_and_back() {
     assert_in_place(&path, &outer.kept(), 0..0, 40);
 }
 
-/// Straight from elements of GL, with its context alive, stopped in the middle.
+/// Directly from GL elements, with their context active, stopped in the middle.
 fn a_live_line() {
     let (_directory, path) = temp_location("live.mkv");
     let outer = App::new(MKV, &path);

@@ -1,5 +1,5 @@
-//! A real RTP sender over a network that loses, delays and reorders packets, is away for seconds, and whose sender
-//! begins anew, with other parameter sets: the recording goes on, and what comes is where it belongs.
+//! A real RTP sender over a network that loses, delays and reorders packets and has outages, and a sender that
+//! restarts with other parameter sets: the recording continues, and everything received is at its time.
 
 mod common;
 
@@ -16,10 +16,10 @@ const SECOND: u64 = 1_000_000_000;
 const JITTER: u64 = 300;
 const LOSS: u64 = 50;
 
-/// When the network is away, from second to second of the test.
+/// Outages of the network, in seconds of the test.
 type Outages = Vec<(u64, u64)>;
 
-/// How long it goes on, when the network is away, and when the sender begins anew, in seconds.
+/// Duration, outages, and restarts of the sender, in seconds.
 fn plan() -> (u64, Outages, Vec<u64>) {
     if !long() {
         return (20, vec![(4, 5), (7, 12)], vec![16]);
@@ -36,8 +36,8 @@ fn plan() -> (u64, Outages, Vec<u64>) {
     (length, outages.collect(), restarts.collect())
 }
 
-/// A sender whose frames carry the running time of `like`: two streams, of an SSRC and stamps of their own. Every other
-/// one has other parameter sets.
+/// A sender whose frames carry the running time of `like`: two streams, with their own SSRCs and timestamps. Every
+/// other one has other parameter sets.
 fn sender(like: &gst::Pipeline, video: &str, number: usize, ports: [u16; 2]) -> gst::Pipeline {
     let video = video.replace("LEVEL", ["3", "3.1"][number % 2]);
     let line = format!(
@@ -112,7 +112,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let (from, _) = kept.intervals[0];
     assert!(kept.total() > (length - 3) * SECOND, "{kept:?}");
     let shown = decode::video(&path, 0).unwrap();
-    // What the losses have left whole of them.
+    // The frames that are complete despite the losses.
     let told = shown
         .frames
         .iter()
@@ -124,17 +124,17 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let due = (length - away) * 25;
     assert!(
         told.len() as u64 > due / 10,
-        "{} of {due} pictures",
+        "{} frames, expected {due}",
         told.len()
     );
-    // The packet that was least delayed tells the jitter buffer what the network is like.
+    // The jitter buffer estimates the network's delay from the fastest packet.
     let mut late: Vec<_> = told
         .iter()
         .map(|(recorded, source)| recorded - source)
         .collect();
     late.sort_by(f64::total_cmp);
     let usual = late[late.len() / 2];
-    assert!(usual.abs() < 0.8e9, "pictures are {usual} ns late");
+    assert!(usual.abs() < 0.8e9, "video is {usual} ns late");
     let astray = late
         .iter()
         .filter(|late| (*late - usual).abs() > 0.8e9)
@@ -144,7 +144,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
         "{astray} of {} are elsewhere",
         late.len()
     );
-    // There are some before, between and behind all that has happened.
+    // Frames exist before, between and after all of these events.
     for second in 0..length.saturating_sub(3) {
         let is_away = outages
             .iter()
@@ -156,7 +156,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
         let some = told.iter().any(|told| of_it(&told));
         assert!(
             some || is_away,
-            "no picture of second {second} and the three after it"
+            "no frame in second {second} and the three after it"
         );
     }
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
@@ -164,7 +164,7 @@ fn over_the_network(name: &str, video: &str, codec: &str, depay: &str) {
     let pictures_end = shown.frames.last().map_or(0.0, |picture| picture.recorded);
     assert!(
         (end - pictures_end).abs() < 2e9,
-        "sound ends at {end}, pictures at {pictures_end}"
+        "audio ends at {end}, video at {pictures_end}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! Parts without a file: each is a blob that plays by itself.
+//! Parts without a file: each is a blob that is playable on its own.
 
 mod common;
 
@@ -9,7 +9,7 @@ use gst::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
 
-/// Records into blobs of a second, and saves each; the parts, in these files.
+/// Records into blobs of a second, and saves each; returns the parts with these files.
 fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec<parts::Part> {
     outer.recorder.set_property("location", None::<&str>);
     outer.recorder.set_property("blob-messages", true);
@@ -39,13 +39,13 @@ fn blobs(outer: &App, folder: &std::path::Path, media: impl FnOnce(&App)) -> Vec
 }
 
 #[test]
-fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
+fn audio_of_each_container_continues_in_playable_blobs() {
     for (mime_type, is_exact) in [
         ("audio/wav", true),
         ("audio/flac", true),
         ("audio/x-matroska;codecs=pcm", true),
         ("audio/x-matroska;codecs=flac", true),
-        // The end of a stream in Ogg is told by its pages.
+        // Ogg pages signal the end of a stream.
         ("audio/ogg;codecs=flac", false),
         ("audio/ogg;codecs=opus", false),
         ("audio/webm;codecs=vorbis", false),
@@ -72,7 +72,7 @@ fn sound_of_each_container_goes_on_in_blobs_that_play_alone() {
 }
 
 #[test]
-fn pictures_of_each_container_go_on_in_blobs_that_play_alone() {
+fn video_of_each_container_continues_in_playable_blobs() {
     for mime_type in [
         "video/webm;codecs=\"vp8,opus\"",
         "video/x-matroska;codecs=\"avc1,flac\"",

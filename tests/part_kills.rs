@@ -1,4 +1,4 @@
-//! SIGKILL around splits: finished parts are whole, and the growing ones play up to the last second.
+//! SIGKILL around splits: finished parts are complete, and the current one is playable up to the last second.
 
 mod common;
 
@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Tells the process that is to be killed what to record, and where to.
+/// Pass to the process that will be killed what to record, and where to.
 const WHAT: &str = "MEDIARECORDER_SPLITS_TYPE";
 const WHERE: &str = "MEDIARECORDER_SPLITS_LOCATION";
 
@@ -29,12 +29,12 @@ const KINDS: [(&str, &str); 8] = [
 ];
 
 const MILLI: u64 = 1_000_000;
-/// Media that may be lost: a second that is not written yet, a group of pictures, and what is live.
+/// Media that may be lost: a second that is not written yet, a GOP, and what is being encoded.
 const MAX_LOSS: f64 = 1.0 + 0.5 + 0.3;
 
-/// Splits over and over until it is killed; says when it does so, and which parts are whole.
+/// Splits repeatedly until killed; prints when it does so, and which parts are complete.
 #[test]
-fn splits_until_it_is_killed() {
+fn splits_until_killed() {
     let (Ok(mime_type), Ok(location)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
         return;
     };
@@ -68,7 +68,7 @@ fn splits_until_it_is_killed() {
     }
 }
 
-/// Up to where a file's packets go, in seconds; 0 where there are none yet.
+/// The end of a file's packets, in seconds; 0 if there are none yet.
 fn plays_until(path: &Path) -> f64 {
     let output = Command::new("ffprobe")
         .args(["-v", "quiet", "-select_streams", "a:0", "-show_entries"])
@@ -84,12 +84,12 @@ fn plays_until(path: &Path) -> f64 {
     ends.fold(0.0, f64::max)
 }
 
-/// Kills a recording soon after a split; how many seconds it has cost.
+/// Kills a recording soon after a split; returns how many seconds were lost.
 fn lost(kind: (&str, &str), chance: &mut Rng) -> Result<f64, String> {
     let folder = tempfile::tempdir().unwrap();
     let path = |number: &str| folder.path().join(format!("{number}.{}", kind.1));
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "splits_until_it_is_killed", "--nocapture"])
+        .args(["--exact", "splits_until_killed", "--nocapture"])
         .env(WHAT, kind.0)
         .env(WHERE, path("%d"))
         .stdout(Stdio::piped())

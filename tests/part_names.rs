@@ -12,7 +12,7 @@ use std::thread::{self, ThreadId};
 
 const MILLI: u64 = 1_000_000;
 
-/// Records counted samples in so many parts.
+/// Records numbered samples in this many parts.
 fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
@@ -34,7 +34,7 @@ fn record_in_parts(outer: &App, parts: usize) -> Vec<parts::Part> {
     told
 }
 
-/// Answers with what `name` gives; the parts that were asked for, and in which threads.
+/// Returns the result of `name` from the signal; records the requested parts and their threads.
 fn answer(
     outer: &App,
     name: impl Fn(u32) -> Option<PathBuf> + Send + Sync + 'static,
@@ -62,7 +62,7 @@ fn names(parts: &[parts::Part]) -> Vec<String> {
 }
 
 #[test]
-fn a_handler_names_each_part_and_location_needs_no_number() {
+fn a_handler_names_each_part_so_location_needs_no_number() {
     let (directory, path) = temp_location("location.wav");
     let folder = directory.path().to_owned();
     let outer = App::new("", &path);
@@ -97,7 +97,7 @@ fn without_a_location_a_handler_names_all_files() {
 }
 
 #[test]
-fn null_leaves_the_name_to_location_which_goes_on_counting() {
+fn null_selects_the_name_of_location_which_continues_counting() {
     let (directory, path) = temp_location("by-location-%d.wav");
     let folder = directory.path().to_owned();
     let outer = App::new("", &path);
@@ -110,7 +110,7 @@ fn null_leaves_the_name_to_location_which_goes_on_counting() {
 }
 
 #[test]
-fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
+fn unusable_names_are_replaced_by_those_of_location() {
     use std::os::unix::ffi::OsStringExt;
     let (directory, path) = temp_location("%d.wav");
     let folder = directory.path().to_owned();
@@ -119,7 +119,7 @@ fn names_that_cannot_be_used_are_replaced_by_those_of_location() {
         0 => None,
         1 => Some(PathBuf::new()),
         2 => Some(folder.join("taken.wav")),
-        // That of the one that has just ended.
+        // That of the part that has just ended.
         3 => Some(folder.join("taken.wav")),
         _ => Some(std::ffi::OsString::from_vec(vec![b'/', 0xff]).into()),
     });
@@ -158,12 +158,12 @@ fn without_a_usable_name_the_recording_ends_and_its_blob_has_the_rest() {
     let last = heard.iter().rfind(|heard| heard.name == "data-available");
     let sample = last.unwrap().fields.get::<gst::Sample>("sample").unwrap();
     assert_eq!(sample.buffer().unwrap().size() as u64, parts[1].size);
-    // The samples that came until then.
+    // The samples that arrived until then.
     assert!(parts[1].size > 44, "{parts:?}");
 }
 
 #[test]
-fn a_first_name_that_cannot_be_used_is_refused() {
+fn an_unusable_first_name_is_refused() {
     let (_directory, path) = temp_location("a-%d.wav");
     let outer = App::new("", &path);
     let _asked = answer(&outer, |_| Some(PathBuf::new()));
@@ -187,7 +187,7 @@ fn a_first_name_that_cannot_be_used_is_refused() {
 }
 
 #[test]
-fn a_typed_handler_that_panics_is_as_one_with_a_bad_answer() {
+fn a_panic_in_a_typed_handler_is_handled_like_an_unusable_name() {
     let (_directory, path) = temp_location("%d.wav");
     let outer = App::new("", &path);
     let recorder = outer.recorder.clone().downcast::<MediaRecorder>().unwrap();

@@ -1,4 +1,4 @@
-//! `max-size-bytes`: parts that end before they have more bytes than they may.
+//! `max-size-bytes`: parts end before they exceed it.
 
 mod common;
 
@@ -10,7 +10,7 @@ use gst::prelude::*;
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
 
-/// All parts but the last have nearly as many bytes as they may, and no more than `most`.
+/// Verifies that all parts but the last are nearly as large as permitted, and none is larger than `most`.
 #[track_caller]
 fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
     let (_, full) = parts.split_last().expect("parts");
@@ -22,10 +22,10 @@ fn are_nearly_full(parts: &[parts::Part], limit: u64, most: u64, least: u64) {
 }
 
 #[test]
-fn live_pcm_ends_before_it_has_too_many_bytes() {
+fn live_pcm_parts_do_not_exceed_the_size() {
     let (_directory, path) = temp_location("live-%d.wav");
     let outer = App::new("audio/wav", &path);
-    // 64 KiB are set aside for chapters.
+    // 64 KiB are reserved for chapters.
     outer.recorder.set_property("max-size-bytes", 200_000u64);
     let (_source, clock) = outer.counted(true, None);
     outer.set_state(gst::State::Playing);
@@ -43,9 +43,9 @@ fn live_pcm_ends_before_it_has_too_many_bytes() {
     assert_eq!(outer.warnings(), Vec::<String>::new());
 }
 
-/// As fast as it goes: nobody waits for a clock.
+/// As fast as possible, without a clock.
 #[test]
-fn a_file_is_split_as_exactly_however_fast_it_is_read() {
+fn splits_are_exact_however_fast_a_file_is_read() {
     let (_directory, path) = temp_location("fast-%d.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", 1_000_000u64);
@@ -62,9 +62,9 @@ fn a_file_is_split_as_exactly_however_fast_it_is_read() {
     samples::check_continuous(&sound, &kept, &clock).unwrap();
 }
 
-/// Every container with pictures: what it adds, and its index, count.
+/// Every container with video: its overhead and its index count.
 #[test]
-fn parts_with_pictures_end_before_they_have_too_many_bytes() {
+fn parts_with_video_do_not_exceed_the_size() {
     for (name, mime_type) in [
         ("mkv", "video/x-matroska;codecs=\"avc1,opus\""),
         ("mp4", "video/mp4;codecs=\"avc1,opus\""),
@@ -82,7 +82,7 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
         outer.set_state(gst::State::Playing);
         outer.wait_for("stop", 1);
         let parts = parts::from_messages(&outer);
-        // Encoders that are not live may hold one and a half seconds, at 26 kB/s.
+        // Non-live encoders may hold one and a half seconds, at 26 kB/s.
         are_nearly_full(&parts, limit, limit + 40_000, limit * 3 / 4);
         parts::check_contiguous(&parts, outer.kept().total(), 35e6).unwrap();
         let shown = sync::frame_times(&parts::video(&parts).unwrap()).unwrap();
@@ -93,9 +93,9 @@ fn parts_with_pictures_end_before_they_have_too_many_bytes() {
     }
 }
 
-/// Copied pictures go on at key frames: one group of pictures may be too many.
+/// Copied video is split at keyframes: it may exceed the size by one GOP.
 #[test]
-fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
+fn copied_video_exceeds_the_size_by_one_gop_at_most() {
     let (_directory, path) = temp_location("copied-%d.mkv");
     let outer = App::new("video/x-matroska", &path);
     let limit = 300_000;
@@ -125,7 +125,7 @@ fn copied_pictures_exceed_it_by_one_group_of_pictures_at_the_most() {
 }
 
 #[test]
-fn start_refuses_it_where_no_part_may_begin() {
+fn start_refuses_it_if_no_part_may_begin() {
     let (_directory, path) = temp_location("one.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-size-bytes", SECOND);

@@ -1,5 +1,4 @@
-//! Splits that are requested before it is decided where the recording begins: while a track has no media yet, or no
-//! keyframe.
+//! Splits that are requested before the start is decided: while a track has no media yet, or no keyframe.
 
 mod common;
 mod inputs;
@@ -9,7 +8,7 @@ use common::judge::{decode, parts, samples};
 use gst::prelude::*;
 use inputs::*;
 
-/// One recording of hand-fed audio and video that are not live.
+/// A recording of non-live audio and video that the test pushes.
 struct Fed {
     outer: App,
     audio: Source,
@@ -43,7 +42,7 @@ impl Fed {
         (from..to).for_each(|n| self.audio.push(tick(n)));
     }
 
-    /// Pushes so many frames, 40 ms each, from 0 on.
+    /// Pushes this many frames, 40 ms each, from 0 on.
     fn video(&self, frames: u64) {
         (0..frames).for_each(|n| self.video.push(shot(&small(), n * FRAME)));
     }

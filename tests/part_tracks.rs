@@ -1,4 +1,4 @@
-//! What goes on over the parts of a recording: mute, tags, pauses, raw caps that change, several tracks of video.
+//! State that is kept across the parts of a recording: mute, tags, pauses, raw caps changes, several video tracks.
 
 mod common;
 
@@ -13,7 +13,7 @@ const MILLI: u64 = 1_000_000;
 /// Samples in a buffer of 10 ms.
 const BUFFER: usize = 480;
 
-/// The pictures of one track in all parts, in recorded time.
+/// The frames of one track in all parts, in recorded time.
 fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     let of_part = |part: &parts::Part| {
         let pictures = decode::video(&part.path, track).unwrap();
@@ -25,7 +25,7 @@ fn pictures(parts: &[parts::Part], track: usize) -> Vec<(f64, f64)> {
     parts.iter().flat_map(of_part).collect()
 }
 
-/// Calls this before buffer `number` of the pad goes on.
+/// Called before buffer `number` is pushed on the pad.
 fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static) {
     let passed = std::sync::atomic::AtomicUsize::new(0);
     pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
@@ -37,7 +37,7 @@ fn before(pad: &gst::Pad, number: usize, call: impl Fn() + Send + Sync + 'static
 }
 
 #[test]
-fn what_is_muted_stays_so_in_the_next_part() {
+fn mute_is_kept_in_the_next_part() {
     let (_directory, path) = temp_location("muted-%d.flac");
     let outer = App::new("audio/flac", &path);
     let (source, _) = outer.counted(false, Some(100));
@@ -67,7 +67,7 @@ fn what_is_muted_stays_so_in_the_next_part() {
     assert_eq!(is_silent, due);
 }
 
-/// What ffprobe says of a file's tags, its own and those of its streams.
+/// The tags of a file and of its streams, from ffprobe.
 fn tags(part: &parts::Part) -> String {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-of", "flat", "-show_entries"])
@@ -95,7 +95,7 @@ fn each_part_has_the_tags() {
         let setter = outer.recorder.dynamic_cast_ref::<gst::TagSetter>().unwrap();
         setter.add_tag::<gst::tags::Title>(&"A day at sea", gst::TagMergeMode::Replace);
         let (source, _) = outer.counted(false, Some(150));
-        // Upstream's, which come once.
+        // Upstream's, which are sent once.
         let once = std::sync::atomic::AtomicBool::new(false);
         source.add_probe(gst::PadProbeType::BUFFER, move |pad, _| {
             if !once.swap(true, std::sync::atomic::Ordering::SeqCst) {
@@ -120,7 +120,7 @@ fn each_part_has_the_tags() {
 }
 
 #[test]
-fn pauses_lie_in_parts_and_between_them() {
+fn pauses_are_in_parts_and_between_them() {
     let (_directory, path) = temp_location("pauses-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     let (source, clock) = outer.counted(false, Some(400));
@@ -138,7 +138,7 @@ fn pauses_lie_in_parts_and_between_them() {
         (200, "split-now"),
         (203, "pause"),
         (250, "resume"),
-        // While it is not known yet where the first of them ends the part.
+        // While it is still undecided where the first of them ends the part.
         (260, "split-now"),
         (262, "pause"),
         (264, "split-now"),
@@ -160,7 +160,7 @@ fn pauses_lie_in_parts_and_between_them() {
 }
 
 #[test]
-fn all_tracks_of_video_go_on_in_the_next_part() {
+fn all_video_tracks_continue_in_the_next_part() {
     for (name, mime_type) in [
         ("mkv", "video/x-matroska;codecs=\"vp8,opus\""),
         ("mp4", "video/mp4;codecs=\"avc1,mp4a.40.2\""),
@@ -190,7 +190,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
             sync::check_frames(&shown, &kept, &log, 1.1e6, 0)
                 .unwrap_or_else(|err| panic!("{mime_type}, track {track}: {err}"));
         }
-        // Frames of the first track are each in one part; of the second, one that spans an instant is in two.
+        // Each frame of the first track is in one part; of the second, a frame that spans the split is in two.
         let first = pictures(&parts, 0);
         let sources: Vec<f64> = first.iter().map(|(_, source)| *source).collect();
         assert!(sources.is_sorted_by(|one, next| one < next), "{sources:?}");
@@ -198,7 +198,7 @@ fn all_tracks_of_video_go_on_in_the_next_part() {
 }
 
 #[test]
-fn raw_caps_change_before_a_split_and_behind_it() {
+fn raw_caps_change_before_and_after_a_split() {
     let (_directory, path) = temp_location("sizes-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"vp8,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND / 2);

@@ -1,4 +1,4 @@
-//! A recording in parts: files that follow each other without a seam.
+//! A recording in parts: consecutive files without a gap.
 
 mod common;
 
@@ -37,7 +37,7 @@ fn live_pcm_is_split_to_the_sample() {
 }
 
 #[test]
-fn parts_of_audio_are_as_long_as_they_may_be() {
+fn audio_parts_have_the_maximum_duration() {
     let (_directory, path) = temp_location("fast-%d.flac");
     let outer = App::new("audio/flac", &path);
     outer
@@ -50,7 +50,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
     outer.wait_eos();
     let kept = outer.kept();
     let parts = parts::from_messages(&outer);
-    // The last sample may be half a one early.
+    // The last sample may be half a sample early.
     assert!(kept.total().abs_diff(5_500 * MILLI) < SECOND / 48_000);
     assert_eq!(parts.len(), 6);
     assert!(
@@ -65,7 +65,7 @@ fn parts_of_audio_are_as_long_as_they_may_be() {
 }
 
 #[test]
-fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
+fn splits_in_a_pause_are_one_and_the_next_part_starts_at_the_resume() {
     let (_directory, path) = temp_location("paused-%d.wav");
     let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(100));
@@ -92,7 +92,7 @@ fn splits_in_a_pause_are_one_and_the_next_part_begins_at_the_resume() {
     let sound = parts::audio(&parts, None).unwrap();
     samples::check_continuous(&sound, &kept, &clock).unwrap();
     let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
-    assert_eq!(files.count(), 2, "no file of a part that has nothing");
+    assert_eq!(files.count(), 2, "no file for an empty part");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn every_frame_is_in_one_part() {
     outer.set_state(gst::State::Null);
     let log = log.lock().unwrap().clone();
     let begun = log.iter().filter(|at| (start + 1..end).contains(*at));
-    // And the one on show at the start.
+    // And the one visible at the start.
     let mut due: Vec<u64> = log
         .iter()
         .filter(|at| **at <= start)
@@ -132,18 +132,18 @@ fn every_frame_is_in_one_part() {
         .iter()
         .map(|(_, source)| micro(*source as u64))
         .collect();
-    // A machine that is too busy may have left some out, but none comes twice, nor at another place.
+    // A busy machine may have dropped some, but none is repeated or at another time.
     assert!(
         found.iter().is_sorted_by(|one, next| one < next),
         "{found:?}"
     );
     assert!(
         found.iter().all(|frame| due.contains(frame)),
-        "{found:?}, not {due:?}"
+        "{found:?}, expected {due:?}"
     );
     assert!(
         found.len() + due.len() / 10 >= due.len(),
-        "{found:?} of {due:?}"
+        "{found:?}, expected {due:?}"
     );
     for part in &parts[1..] {
         let instant = micro(part.running_time);
@@ -152,7 +152,7 @@ fn every_frame_is_in_one_part() {
 }
 
 #[test]
-fn parts_of_a_file_split_by_time_begin_with_frames() {
+fn parts_of_a_file_split_by_time_start_with_frames() {
     let (_directory, path) = temp_location("fast-%d.mkv");
     let outer = App::new("video/x-matroska;codecs=\"avc1,flac\"", &path);
     outer.recorder.set_property("max-size-time", SECOND);
@@ -207,7 +207,7 @@ fn payloads(file: &Path, stream: &str) -> Vec<String> {
     text.lines().map(str::to_owned).collect()
 }
 
-/// Copies encoded pictures and sound, in parts if `size_time` is not 0; the parts.
+/// Copies encoded video and audio, in parts if `size_time` is not 0; returns the parts.
 fn copied(
     location: &Path,
     mime_type: &str,
@@ -221,13 +221,13 @@ fn copied(
     let audio = outer.source(&format!(
         "audiotestsrc num-buffers=500 samplesperbuffer=480 ! {STEREO} ! audioconvert ! {audio}"
     ));
-    // Encoders that are asked for key frames would make others.
+    // If keyframes were requested, encoders would produce others.
     video.add_probe(gst::PadProbeType::EVENT_UPSTREAM, |_, info| {
         let event = info.event().map(|event| event.type_());
         if event != Some(gst::EventType::CustomUpstream) {
             return gst::PadProbeReturn::Ok;
         }
-        // What GStreamer 1.22 drops for a probe in Rust it unrefs once too often.
+        // In 1.22, a buffer dropped by a probe in Rust is unreffed once too often.
         drop(info.data.take());
         gst::PadProbeReturn::Handled
     });
@@ -296,7 +296,7 @@ fn copied_packets_are_each_in_one_part() {
 }
 
 #[test]
-fn the_last_part_is_as_long_as_its_media_where_that_ends() {
+fn the_last_part_is_as_long_as_its_media() {
     for (name, mime_type) in [
         ("oga", "audio/ogg;codecs=flac"),
         ("ogg", "audio/ogg;codecs=opus"),
@@ -314,7 +314,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
         outer.wait_for("stop", 1);
         let durations = parts::from_messages(&outer);
         let durations: Vec<u64> = durations.iter().map(|part| part.duration).collect();
-        // The source's first sample may be half a one late.
+        // The source's first sample may be half a sample late.
         let due = [SECOND, 500 * MILLI];
         assert!(
             durations.len() == 2
@@ -328,7 +328,7 @@ fn the_last_part_is_as_long_as_its_media_where_that_ends() {
 }
 
 #[test]
-fn splits_behind_one_another_are_each_a_part() {
+fn consecutive_splits_are_a_part_each() {
     let (_directory, path) = temp_location("fast-%d.wav");
     let outer = App::new("audio/wav", &path);
     let (source, clock) = outer.counted(false, Some(60));

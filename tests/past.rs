@@ -1,4 +1,4 @@
-//! Recordings that begin before the call: what was kept of the past, read back instant by instant.
+//! Recordings that start before the call: the pre-recorded media is verified instant by instant.
 
 mod common;
 
@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-/// Raw video gets a key frame at least so often.
+/// Maximum keyframe interval of raw video.
 const KEYS: u64 = SECOND / 2;
-/// One frame of it.
+/// Its frame duration.
 const FRAME: u64 = SECOND / 30;
 
 #[test]
-fn sound_begins_to_the_sample_where_it_was_asked_for() {
+fn audio_starts_at_the_requested_sample() {
     let past = 700 * MILLI;
     let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
@@ -51,7 +51,7 @@ fn sound_begins_to_the_sample_where_it_was_asked_for() {
 }
 
 #[test]
-fn no_more_is_recorded_than_there_is() {
+fn a_recording_is_not_longer_than_the_past() {
     let mut bench = PreRecorder::new("audio/wav", "wav", 3600 * SECOND);
     bench.counted();
     bench.play();
@@ -66,7 +66,7 @@ fn no_more_is_recorded_than_there_is() {
 }
 
 #[test]
-fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
+fn raw_video_starts_at_the_keyframe_before_and_pauses_exactly() {
     let past = 1200 * MILLI;
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
@@ -84,7 +84,7 @@ fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
     bench.rest(300 * MILLI);
     calls.push(("stop", bench.outer.act("stop")));
     let stop = bench.stopped(1).remove(0);
-    // What was saved is past for the next, and what was paused is not.
+    // A saved past is also past for the next recording, and a pause is not recorded.
     bench.start();
     bench.outer.act("stop");
     let again = bench.stopped(2).remove(1);
@@ -117,7 +117,7 @@ fn raw_pictures_begin_at_the_key_frame_before_and_pause_exactly() {
 }
 
 #[test]
-fn encoded_pictures_begin_at_their_own_key_frame() {
+fn encoded_video_starts_at_its_own_keyframe() {
     let past = 1500 * MILLI;
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
@@ -143,7 +143,7 @@ fn encoded_pictures_begin_at_their_own_key_frame() {
 }
 
 #[test]
-fn overlapping_saves_of_what_is_in_a_file_are_whole() {
+fn overlapping_saves_from_a_file_are_complete() {
     let past = 2 * SECOND;
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.outer.recorder.set_property("max-memory", 0u64);
@@ -167,7 +167,7 @@ fn overlapping_saves_of_what_is_in_a_file_are_whole() {
 }
 
 #[test]
-fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
+fn stats_report_the_past_and_lowering_it_keeps_the_newest() {
     let mut bench = PreRecorder::new("audio/wav", "wav", 2 * SECOND);
     bench.counted();
     bench.play();
@@ -206,7 +206,7 @@ fn what_is_kept_is_told_and_lowering_it_keeps_the_newest() {
 }
 
 #[test]
-fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
+fn another_type_restarts_the_past_and_an_active_recording_continues() {
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", 2 * SECOND);
     bench.noise();
     bench.raw_video();
@@ -214,7 +214,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
     bench.rest(2700 * MILLI);
     bench.start();
     bench.rest(200 * MILLI);
-    // The picture on show then is kept, too: the newest that has come, or the one before that.
+    // The frame visible then is kept, too: the newest one received, or the one before it.
     let shown = bench.sources().iter().rev().nth(1).copied().unwrap();
     let changed = bench.outer.running_time();
     bench
@@ -246,7 +246,7 @@ fn another_type_begins_the_keeping_anew_and_a_recording_that_is_on_goes_on() {
 }
 
 #[test]
-fn going_down_saves_what_has_come() {
+fn shutdown_saves_what_has_arrived() {
     let past = 1500 * MILLI;
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
@@ -260,7 +260,7 @@ fn going_down_saves_what_has_come() {
     assert_eq!(stop.fields.get::<String>("reason").unwrap(), "state-change");
     let kept = kept(&stop);
     assert!(kept.total() > past + 200 * MILLI, "{kept:?}");
-    // Each track is there as far as it had come.
+    // Each track extends to its last media.
     let path = bench.path(0, "webm");
     let sound = decode::audio(&path, 0, Some(48_000)).unwrap();
     assert_eq!(sound.holes(1.5e6), []);
@@ -278,7 +278,7 @@ fn going_down_saves_what_has_come() {
 }
 
 #[test]
-fn a_type_that_cannot_be_recorded_is_one_warning() {
+fn an_unsupported_type_posts_one_warning() {
     let mut bench = PreRecorder::new("video/webm;codecs=\"h264,opus\"", "webm", SECOND);
     bench.noise();
     bench.raw_video();
@@ -295,7 +295,7 @@ fn a_type_that_cannot_be_recorded_is_one_warning() {
         .recorder
         .emit_by_name::<Option<glib::Error>>("start", &[]);
     assert!(error.is_some());
-    // What can be is kept from then on.
+    // Supported input is kept from then on.
     bench
         .outer
         .recorder
@@ -310,8 +310,8 @@ fn a_type_that_cannot_be_recorded_is_one_warning() {
 }
 
 #[test]
-fn input_that_is_not_live_has_a_past_too() {
-    // What was fed before the call, in stamps, however fast that was.
+fn non_live_input_has_a_past_too() {
+    // The media pushed before the call, by its timestamps, however fast it was.
     let recipe = Recipe {
         from: 4 * SECOND,
         calls: vec![(4 * SECOND + 500 * MILLI, "pause"), (5 * SECOND, "resume")],
@@ -332,7 +332,7 @@ fn input_that_is_not_live_has_a_past_too() {
 }
 
 #[test]
-fn the_past_goes_on_over_paused() {
+fn the_past_continues_across_paused() {
     let past = 3 * SECOND;
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", past);
     bench.noise();
@@ -359,7 +359,7 @@ fn the_past_goes_on_over_paused() {
 }
 
 #[test]
-fn mute_is_kept_as_it_was() {
+fn the_past_keeps_mutes() {
     let past = 1500 * MILLI;
     let mut bench = PreRecorder::new("audio/wav", "wav", past);
     bench.counted();
@@ -395,11 +395,11 @@ fn mute_is_kept_as_it_was() {
 }
 
 #[test]
-fn an_encoder_that_fails_is_a_warning_and_start_answers() {
+fn a_failing_encoder_posts_a_warning_and_start_returns() {
     let mut bench = PreRecorder::new("video/webm;codecs=\"vp8,opus\"", "webm", SECOND);
     bench.noise();
     bench.raw_video();
-    // Whatever is tried for the past fails; a recording's own does not.
+    // All encoders of the past fail; a recording's own do not.
     let recorder = bench.outer.recorder.clone();
     let fails = Arc::new(AtomicBool::new(true));
     let failing = fails.clone();
@@ -434,7 +434,7 @@ fn an_encoder_that_fails_is_a_warning_and_start_answers() {
 }
 
 #[test]
-fn there_is_no_past_with_autostart() {
+fn autostart_has_no_past() {
     let mut bench = PreRecorder::new("audio/wav", "wav", SECOND);
     bench.outer.recorder.set_property("autostart", true);
     bench.counted();

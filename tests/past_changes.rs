@@ -1,4 +1,4 @@
-//! The past through all that may happen while it is kept: pads that come and go, full disks, kills.
+//! The past with changes while it is kept: pads that are added and released, full disks, kills.
 
 mod common;
 
@@ -17,13 +17,13 @@ use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-/// Raw video gets a key frame at least so often.
+/// Maximum keyframe interval of raw video.
 const KEYS: u64 = SECOND / 2;
 const FRAME: u64 = SECOND / 30;
 const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
 
 #[test]
-fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
+fn a_pre_recorded_recording_continues_in_parts() {
     let past = 1500 * MILLI;
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench
@@ -45,7 +45,7 @@ fn a_recording_that_begins_in_the_past_goes_on_in_parts() {
 }
 
 #[test]
-fn several_cameras_begin_together() {
+fn several_cameras_start_together() {
     let past = 1200 * MILLI;
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.noise();
@@ -68,14 +68,15 @@ fn several_cameras_begin_together() {
     let path = bench.path(0, "webm");
     for (track, sources) in [(0, first.lock().unwrap().clone()), (1, bench.sources())] {
         let pictures = sync::frame_times(&decode::video(&path, track).unwrap()).unwrap();
-        // The other's keyframe may be later than the cut: until then it has no frame, or has that one a little early.
+        // The other's keyframe may be later than the cut: until then it has no frame, or has that one slightly
+        // early.
         let (begins, _) = pictures[0];
         assert!(begins < (KEYS + FRAME) as f64, "{track}: {begins}");
         let (second, source) = pictures[1];
         let due = source - begin as f64;
         assert!(
             (second - due).abs() < 2.0 * whole::WEBM,
-            "{track}: {second}, not {due}"
+            "{track}: {second}, expected {due}"
         );
         let late = Kept {
             intervals: vec![(source.round() as u64, kept.intervals[0].1)],
@@ -88,13 +89,13 @@ fn several_cameras_begin_together() {
 }
 
 #[test]
-fn pads_come_and_go_while_nothing_is_recorded() {
+fn pads_are_added_and_released_while_inactive() {
     let mut bench = PreRecorder::new(WEBM, "webm", 1500 * MILLI);
     bench.noise();
     bench.raw_video();
     bench.play();
     bench.rest(900 * MILLI);
-    // One more, which has no more past than since now.
+    // One more, whose past starts now.
     let late = bench
         .outer
         .source(&format!("videotestsrc is-live=true ! {SMALL}"));
@@ -112,7 +113,7 @@ fn pads_come_and_go_while_nothing_is_recorded() {
     bench.rest(900 * MILLI);
     bench.save();
     let both = bench.stopped(1).remove(0);
-    // And it goes again, and takes its past with it.
+    // It is released, together with its past.
     late.parent_element()
         .unwrap()
         .set_state(gst::State::Null)
@@ -136,7 +137,7 @@ fn pads_come_and_go_while_nothing_is_recorded() {
 }
 
 #[test]
-fn other_codecs_come_out_of_the_past() {
+fn other_codecs_are_recorded_from_the_past() {
     for (mime_type, extension) in [
         ("video/ogg;codecs=\"theora,vorbis\"", "ogv"),
         ("video/x-matroska;codecs=\"avc1,flac\"", "mkv"),
@@ -185,9 +186,9 @@ fn other_codecs_come_out_of_the_past() {
     }
 }
 
-/// Neither a flush of one track nor its new segment disturbs what is kept.
+/// Neither a flush of one track nor its new segment affects the past.
 #[test]
-fn a_flush_leaves_the_past_as_it_is() {
+fn a_flush_does_not_affect_the_past() {
     let mut bench = PreRecorder::new("audio/wav", "wav", SECOND);
     bench.counted();
     let source = bench
@@ -220,10 +221,10 @@ fn a_flush_leaves_the_past_as_it_is() {
     samples::check_continuous(&sound, &kept, bench.clock()).unwrap();
 }
 
-/// At any instant, from raw and from encoded pictures, in any order: never later than asked for, the key frame at or
-/// before, sound to the sample.
+/// At any instant, from raw and from encoded video, in any order: never later than requested, video from the
+/// keyframe at or before, audio exact to the sample.
 #[test]
-fn recordings_begin_where_they_are_asked_to_at_any_instant() {
+fn recordings_start_at_any_requested_instant() {
     let past = 700 * MILLI;
     let rounds = if long() { 500 } else { 6 };
     for is_raw in [true, false] {
@@ -269,7 +270,7 @@ fn recordings_begin_where_they_are_asked_to_at_any_instant() {
     }
 }
 
-/// A save for which the disk has no room loses nothing of the past: the next one, elsewhere, has it.
+/// A save for which the disk has no space loses nothing of the past: the next one, elsewhere, has it.
 #[test]
 fn a_save_without_space_loses_nothing() {
     let Some(disk) = SmallFilesystem::mount("size=64k") else {
@@ -312,14 +313,14 @@ fn a_save_without_space_loses_nothing() {
     assert_eq!(failed, 1, "the first could not be saved");
 }
 
-/// Bytes that a file has when no media is in it yet, and a few more.
+/// The size of a file without media, and slightly more.
 const HEAD: u64 = (64 << 10) + 2000;
-/// Tells the process that is to be killed where to save.
+/// Pass to the process that will be killed where to save.
 const WHERE: &str = "MEDIARECORDER_PAST_FOLDER";
 
-/// Saves the past over and over until it is killed; says when it does so.
+/// Saves the past repeatedly until killed; prints when it does so.
 #[test]
-fn saves_until_it_is_killed() {
+fn saves_until_killed() {
     let Some(folder) = std::env::var_os(WHERE) else {
         return;
     };
@@ -339,7 +340,7 @@ fn saves_until_it_is_killed() {
 }
 
 #[test]
-fn what_is_saved_when_it_is_killed_plays() {
+fn saves_of_a_killed_process_play() {
     if std::env::var_os(WHERE).is_some() {
         return;
     }
@@ -348,7 +349,7 @@ fn what_is_saved_when_it_is_killed_plays() {
     for _ in 0..if long() { 100 } else { 5 } {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "saves_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "saves_until_killed", "--nocapture"])
             .env(WHERE, folder.path())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -362,7 +363,7 @@ fn what_is_saved_when_it_is_killed_plays() {
         child.wait().unwrap();
         for entry in std::fs::read_dir(folder.path()).unwrap() {
             let path = entry.unwrap().path();
-            // One that had just begun has its head, with room for chapters, or not even that.
+            // One that has just started has its header, with space for chapters, or not even that.
             if std::fs::metadata(&path).unwrap().len() < HEAD {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Encoders of the past that fail, hang, or take long to begin.
+//! Encoders of the past that fail, hang, or are slow to start.
 
 mod common;
 
@@ -13,12 +13,12 @@ use std::time::Duration;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLI: u64 = 1_000_000;
-/// Raw video gets a key frame at least so often.
+/// Maximum keyframe interval of raw video.
 const KEYS: u64 = SECOND / 2;
 const FRAME: u64 = SECOND / 30;
 const WEBM: &str = "video/webm;codecs=\"vp8,opus\"";
 
-/// Does something with the first encoder of video that is made.
+/// Calls this with the first video encoder.
 fn on_encoder(recorder: &gst::Element, work: impl Fn(&gst::Element) + Send + Sync + 'static) {
     let is_done = AtomicBool::new(false);
     recorder.connect("encoder-setup", false, move |values| {
@@ -32,7 +32,7 @@ fn on_encoder(recorder: &gst::Element, work: impl Fn(&gst::Element) + Send + Syn
 }
 
 #[test]
-fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
+fn a_hanging_encoder_posts_a_warning_and_start_returns() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.set_property("max-queue-time", 500 * MILLI);
@@ -62,7 +62,7 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
     *gate.0.lock().unwrap() = false;
     gate.1.notify_all();
     bench.outer.set_state(gst::State::Null);
-    // Nothing of what is before the hang; of what is behind it there may be a past again.
+    // Nothing from before the hang; after it there may be a past again.
     let kept = kept(&stop);
     assert!(
         kept.intervals[0].0 + SECOND + KEYS + FRAME >= before,
@@ -71,9 +71,9 @@ fn an_encoder_that_hangs_is_a_warning_and_start_answers() {
     whole::webm(&bench.path(0, "webm"), &kept, &bench.sources(), 2).unwrap();
 }
 
-/// It is replaced, and the recording that reads what it makes goes on: no frame is lost.
+/// It is replaced, and the recording that reads its output continues: no frame is lost.
 #[test]
-fn an_encoder_that_fails_under_a_recording_is_a_warning() {
+fn an_encoder_that_fails_while_recording_posts_a_warning() {
     for (mime_type, extension) in [(WEBM, "webm"), ("video/ogg;codecs=\"theora,opus\"", "ogv")] {
         let past = 1200 * MILLI;
         let mut bench = PreRecorder::new(mime_type, extension, past);
@@ -87,7 +87,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
         bench.rest(1500 * MILLI);
         bench.outer.act("stop");
         let stop = bench.stopped(1).remove(0);
-        // What was recorded is past for the next one all the same.
+        // Recorded media is also past for the next recording.
         let (again, _) = bench.save();
         let saved = bench.stopped(2).remove(1);
         bench.outer.set_state(gst::State::Null);
@@ -117,7 +117,7 @@ fn an_encoder_that_fails_under_a_recording_is_a_warning() {
 
 /// Without a recording, nothing is kept from before the failure.
 #[test]
-fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
+fn an_encoder_that_fails_while_inactive_empties_the_past() {
     let mut bench = PreRecorder::new(WEBM, "webm", 3 * SECOND);
     on_encoder(&bench.outer.recorder, |encoder| fail_at(encoder, 45, || ()));
     bench.noise();
@@ -135,15 +135,15 @@ fn an_encoder_that_fails_while_nothing_is_recorded_leaves_an_empty_past() {
     let warnings = bench.outer.warnings();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     let kept = kept(&stop);
-    // The frame on show then may be kept again.
+    // The frame visible then may be kept again.
     assert!(kept.intervals[0].0 + 300 * MILLI >= failed, "{kept:?}");
     assert!(kept.total() >= 500 * MILLI, "{kept:?}");
     bench.judge_webm(0, &stop);
 }
 
-/// The recording begins when nothing has come out of the past's encoder yet.
+/// The recording starts before any output of the past's encoder.
 #[test]
-fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
+fn an_encoder_that_is_slow_to_start_loses_no_frame() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.set_property("max-queue-time", 10 * SECOND);
@@ -162,15 +162,15 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture() {
     assert_eq!(bench.outer.warnings(), Vec::<String>::new());
     let path = bench.path(0, "webm");
     let pictures = sync::frame_times(&decode::video(&path, 0).unwrap()).unwrap();
-    // The first frame came a little before the audio, or behind it.
+    // The first frame arrived slightly before the audio, or after it.
     sync::check_frames(&pictures, &kept(&stop), &bench.sources(), FRAME as f64, 1).unwrap();
     file::decodes_without_errors(&path).unwrap();
 }
 
-/// Parts whose ends are reached before anything has come out of the encoder are whole all the same, and so is the last
-/// one, which has reached its limit but no frame at which another could begin.
+/// Parts that end before any output of the encoder are complete nevertheless, and so is the last one, which has
+/// reached its limit but no keyframe for another one.
 #[test]
-fn an_encoder_that_takes_long_to_begin_costs_no_picture_of_a_part() {
+fn an_encoder_that_is_slow_to_start_loses_no_frame_of_a_part() {
     for sleeps_inside in [false, true] {
         let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
         let recorder = &bench.outer.recorder;
@@ -198,16 +198,17 @@ fn an_encoder_that_takes_long_to_begin_costs_no_picture_of_a_part() {
         bench.outer.set_state(gst::State::Null);
         assert_eq!(bench.outer.warnings(), Vec::<String>::new());
         let kept = kept(&stop);
-        // The first frame came a little before the audio, or after it: then it is shown from the beginning.
+        // The first frame arrived slightly before the audio, or after it: then it is visible from the start.
         let late = bench.sources()[0].saturating_sub(kept.intervals[0].0);
-        // Raw video gets a key frame each half a second.
+        // Raw video has a keyframe each half second.
         bench.judge_parts(&kept, 4, FRAME.max(late));
     }
 }
 
-/// Frames from before and after the cut that come only when the recording has begun: it waits for no later key frame.
+/// Frames from before and after the cut that arrive only once the recording has started: it waits for no later
+/// keyframe.
 #[test]
-fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
+fn a_track_without_data_so_far_starts_at_the_cut() {
     let past = 200 * MILLI;
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.noise();
@@ -238,10 +239,10 @@ fn a_track_that_has_brought_nothing_yet_begins_at_the_cut() {
     file::decodes_without_errors(&path).unwrap();
 }
 
-/// What an encoder with a lookahead holds when a recording ends comes out even if no more input arrives; the next
-/// recording goes on with an encoder that has been started again.
+/// Frames held by an encoder with a lookahead when a recording ends are output even if no more input arrives; the
+/// next recording continues with a restarted encoder.
 #[test]
-fn an_encoder_with_a_lookahead_keeps_no_frame_of_a_recording_back() {
+fn an_encoder_with_a_lookahead_holds_back_no_frame_of_a_recording() {
     let mut bench = PreRecorder::new(WEBM, "webm", SECOND);
     let recorder = &bench.outer.recorder;
     recorder.connect("encoder-setup", false, |values| {

@@ -1,4 +1,4 @@
-//! What the past takes: memory, and the temporary file for what is more.
+//! Resource usage of the past: memory, and the temporary file for the rest.
 
 mod common;
 
@@ -10,17 +10,17 @@ use std::path::Path;
 
 const SECOND: u64 = 1_000_000_000;
 const MIB: u64 = 1 << 20;
-/// Bytes a second: 8 Mbit.
+/// Bytes per second: 8 Mbit/s.
 const RATE: u64 = 1_000_000;
 const FRAMES: u64 = 30;
 const MAX_MEMORY: u64 = 8 * MIB;
 
-/// A VP8 frame, as far as its first bytes tell.
+/// A VP8 frame, as far as its first bytes.
 fn frame(number: u64) -> gst::Buffer {
     let is_key = number.is_multiple_of(FRAMES);
     let mut bytes = vec![number as u8; (RATE / FRAMES) as usize];
     let head: &[u8] = match is_key {
-        // A key frame that is shown, its start code, and 320x240.
+        // A visible keyframe, its start code, and 320x240.
         true => &[0x10, 0, 0, 0x9d, 0x01, 0x2a, 64, 1, 240, 0],
         false => &[0x11, 0, 0],
     };
@@ -55,7 +55,7 @@ fn unlinked_file_in(directory: &Path) -> u64 {
 }
 
 #[test]
-fn an_hour_of_the_past_is_in_a_file_no_larger_than_it() {
+fn an_hour_of_the_past_needs_a_file_of_its_size() {
     let time = tenth(3600);
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let outer = App::new("video/webm;codecs=vp8", &directory.path().join("%d.webm"));
@@ -70,7 +70,7 @@ fn an_hour_of_the_past_is_in_a_file_no_larger_than_it() {
     outer.set_state(gst::State::Playing);
     let before = resident();
     let (mut most, mut largest) = (0, 0);
-    // And more, whose place is that of what is forgotten.
+    // And more, which replaces what was dropped.
     for second in 0..time * 5 / 4 {
         for number in 0..FRAMES {
             feed.push(frame(second * FRAMES + number)).unwrap();
@@ -82,7 +82,7 @@ fn an_hour_of_the_past_is_in_a_file_no_larger_than_it() {
     let kept = stats.get::<u64>("pre-recorded").unwrap();
     outer.set_state(gst::State::Null);
     println!(
-        "{time} s: RSS {} MiB at the most, {} before; file {:.3} of what is kept; {} s kept",
+        "{time} s: RSS at most {} MiB, {} before; file {:.3} of what is kept; {} s kept",
         most / MIB,
         before / MIB,
         largest as f64 / (RATE * time) as f64,

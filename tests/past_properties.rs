@@ -1,4 +1,4 @@
-//! What properties and states do to the past: what begins it anew, and what it goes on through.
+//! How properties and states affect the past: which ones restart it, and which ones do not.
 
 mod common;
 
@@ -25,7 +25,7 @@ fn keeps_a_second(bench: &PreRecorder) {
 }
 
 #[test]
-fn only_what_the_encoders_make_begins_it_anew() {
+fn only_a_change_of_the_encoders_output_restarts_it() {
     let mut bench = PreRecorder::new("", "webm", 30 * SECOND);
     bench.noise();
     bench.raw_video();
@@ -74,7 +74,7 @@ fn bit_rates_change_in_the_running_encoder() {
     bench.play();
     keeps_a_second(&bench);
     recorder.set_property("video-bits-per-second", 400_000u32);
-    // Raw audio costs no encoder while it waits.
+    // Raw audio needs no encoder while it waits.
     let encoders = std::mem::take(&mut *encoders.lock().unwrap());
     assert_eq!(encoders.len(), 1, "{encoders:?}");
     assert_eq!(encoders[0].property::<i32>("target-bitrate"), 400_000);
@@ -136,9 +136,9 @@ fn pauses_of_a_recording_that_began_before_the_call_are_exact_to_the_sample() {
     whole::wav(&bench.path(0, "wav"), &kept, bench.clock()).unwrap();
 }
 
-/// A track that was muted while it was kept is black there, and nowhere else.
+/// A track that was muted for a while is black during that time, and never else.
 #[test]
-fn pictures_of_a_muted_track_are_black_in_the_past() {
+fn a_muted_video_track_is_black_in_the_past() {
     let past = 2 * SECOND;
     let mut bench = PreRecorder::new(WEBM, "webm", past);
     bench.raw_video();
@@ -163,7 +163,7 @@ fn pictures_of_a_muted_track_are_black_in_the_past() {
         let at = begin + picture.recorded;
         let (from, to) = (muted as f64, unmuted as f64);
         let near = (at - from).abs().min((at - to).abs());
-        // Black pictures carry no time.
+        // Black frames show no time.
         let is_black = picture.source.is_none();
         black += usize::from(is_black);
         if near > 2.0 * FRAME as f64 {

@@ -1,5 +1,5 @@
-//! The power goes: whatever a disk had not been told to keep is lost, page by page as chance has it, and what is left of
-//! the file plays.
+//! Power cuts: data that was not synchronised is lost, page by page at random, and the rest of the file is
+//! playable.
 
 mod common;
 
@@ -13,14 +13,14 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// Tells the process whose writes are logged where to record to.
+/// Pass to the process whose writes are logged where to record to.
 const WHERE: &str = "MEDIARECORDER_POWER_FOLDER";
 
-/// How often is synchronised.
+/// The sync interval.
 const INTERVAL: f64 = 1.0;
 /// A fragment or cluster.
 const UNIT: f64 = 1.0;
-/// From key frame to key frame.
+/// Keyframe interval.
 const GOP: f64 = 0.5;
 
 /// File and type.
@@ -35,17 +35,17 @@ const TYPES: [(&str, &str); 8] = [
     ("a.mp3", "audio/mpeg"),
 ];
 
-/// How long is recorded, in seconds.
+/// Duration of a recording in seconds.
 fn length() -> f64 {
     if long() { 20.0 } else { 6.5 }
 }
 
-/// Whether there is a picture in recordings of this type.
+/// Whether recordings of this type have video.
 fn streams(mime_type: &str) -> usize {
     if mime_type.starts_with("video") { 2 } else { 1 }
 }
 
-/// Records live input to a file of each type, all at once, and notes when each began.
+/// Records live input to a file of each type, all in parallel, and prints when each started.
 #[test]
 fn records_for_the_replay() {
     let Some(folder) = std::env::var_os(WHERE) else {
@@ -121,7 +121,7 @@ fn records_for_the_replay() {
     pipeline.set_state(gst::State::Null).unwrap();
 }
 
-/// What ffprobe lists of these entries of a file: nothing where it cannot read that.
+/// ffprobe's output for these entries of a file: nothing if it cannot read it.
 fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
     let output = Command::new("timeout")
         .args(["120", "ffprobe", "-v", "quiet", "-of", "csv=p=0"])
@@ -138,7 +138,7 @@ fn list(path: &Path, options: &[&str], entries: &str) -> Vec<String> {
     lines.filter(|_| output.status.success()).collect()
 }
 
-/// Up to when each stream of a file can be played from its begin on without a hole, in seconds.
+/// Up to when each stream of a file is playable without a gap, in seconds.
 fn playable(path: &Path) -> BTreeMap<String, f64> {
     // Longer than any frame or packet.
     const HOLE: f64 = 0.25;
@@ -159,7 +159,7 @@ fn playable(path: &Path) -> BTreeMap<String, f64> {
     ends
 }
 
-/// How long the slowest synchronising took, in seconds: from its begin to the next call, at the most.
+/// The duration of the slowest sync, in seconds: from its start to the next call, at most.
 fn slowest(calls: &[Syscall]) -> f64 {
     let syncs = calls
         .iter()
@@ -167,8 +167,8 @@ fn slowest(calls: &[Syscall]) -> f64 {
     syncs.map(|call| call.lasts).fold(0.0, f64::max)
 }
 
-/// Behind how many of the calls the power goes, each time: behind the very last, among the last, where the file is
-/// completed, and anywhere after the first synchronising.
+/// After which of the calls power is cut, each time: after the very last, among the last, where the file is
+/// finalised, and anywhere after the first sync.
 fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
     const LAST: usize = 16;
     let mut between = |from: usize| from + chance.below((calls - from) as u64) as usize;
@@ -181,7 +181,7 @@ fn instants(first: usize, calls: usize, chance: &mut Rng) -> Vec<usize> {
     instants
 }
 
-/// Has the power go while a file is written, and judges what is left of it.
+/// Cuts the power while a file is written, and verifies what is left of it.
 fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &mut Rng) {
     let path = folder.join(name);
     let calls = replay::calls_on(log, &path);
@@ -196,13 +196,13 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
         of_path.map(|(number, _)| number).collect::<Vec<_>>()
     };
     let of_file = syncs(&path);
-    // The name comes behind the first bytes, and before all that follows.
+    // The name is synchronised after the first bytes, and before all others.
     let named = |entry: &usize| of_file[0] < *entry && *entry < of_file[1];
     assert!(syncs(folder).iter().any(named), "{name} has its name");
     let is_sync = |call: &Syscall| matches!(call.operation, Operation::Sync(_));
     let first = calls.iter().position(is_sync).unwrap() + 1;
     let whole = std::fs::read(&path).unwrap();
-    // All is on the disk in the end, and so it is whatever chance has.
+    // In the end everything is on the disk, so that nothing is random.
     assert!(
         replay::after_power_cut(&calls, calls.len(), chance) == whole,
         "{name}"
@@ -227,7 +227,7 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
             )
         };
         assert_eq!(ends.len(), streams(mime_type), "{}", what());
-        // The next call does not begin before.
+        // The next call does not start earlier.
         let at = calls.get(count).map_or(f64::MAX, |call| call.at);
         let recorded = (at - begun / 1e9).min(length());
         let playable = ends.values().copied().fold(f64::MAX, f64::min);
@@ -249,7 +249,7 @@ fn judge(folder: &Path, name: &str, mime_type: &str, log: &[Syscall], chance: &m
 }
 
 #[test]
-fn what_was_synchronised_plays_when_the_power_goes() {
+fn synchronised_data_plays_after_a_power_cut() {
     if std::env::var_os(WHERE).is_some() {
         return;
     }

@@ -1,4 +1,5 @@
-//! Disks that are full, read-only or gone: the recording says so and delivers what it has; the pipeline goes on.
+//! Disks that are full, read-only or removed: the recording reports that and delivers what it has; the pipeline
+//! continues.
 
 mod common;
 
@@ -11,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 #[test]
-fn location_on_a_disk_that_fills() {
+fn location_on_a_full_disk() {
     let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
@@ -23,20 +24,20 @@ fn location_on_a_disk_that_fills() {
     let (error, bytes) = wait_failed(&rig, 1);
     assert!(error.contains(path), "{error}");
     assert!(error.contains("space"), "{error}");
-    // Nothing outside has noticed.
+    // The pipeline is not affected.
     for track in &tracks {
         track.wait_buffers(20);
     }
     rig.assert_no_bus_error();
     assert!(std::fs::metadata(path).unwrap().len() > 300_000);
     for path in [path.to_owned(), rig.save("blob.mkv", &bytes)] {
-        // The last block may be half there, no more.
+        // Only the last block may be incomplete.
         let frames = media::frames(&path);
         assert!(frames > 10, "{path}: {frames}");
         let sound = media::sound(&path, 0).len();
         assert!(sound > 48_000, "{path}: {sound}");
     }
-    // The next one goes where there is room.
+    // The next recording goes to a disk with space.
     let path = rig.path("elsewhere.mkv");
     rig.recorder.set_property("location", &path);
     rig.recorder.start().unwrap();
@@ -47,7 +48,7 @@ fn location_on_a_disk_that_fills() {
 }
 
 #[test]
-fn the_temporary_file_on_a_disk_that_fills() {
+fn the_temporary_file_on_a_full_disk() {
     let Some(disk) = SmallFilesystem::mount("size=400k") else {
         return;
     };
@@ -65,9 +66,9 @@ fn the_temporary_file_on_a_disk_that_fills() {
     assert!(media::frames(&path) > 10);
 }
 
-/// What the disk does not take is in memory, and so it is in the blob: to the end, with the index.
+/// Data that the disk does not store is in memory, and so it is in the blob: to the end, with the index.
 #[test]
-fn a_device_that_is_full() {
+fn a_full_device() {
     for mime_type in [
         "video/x-matroska;codecs=vp8,pcm",
         "video/mp4;codecs=avc1,opus",
@@ -90,9 +91,9 @@ fn a_device_that_is_full() {
     }
 }
 
-/// Whatever becomes of the file: a blob in hand stays as it was, and nobody is killed who reads it.
+/// Whatever happens to the file: an emitted blob does not change, and reading it kills no process.
 #[test]
-fn a_file_that_is_shortened_while_its_blob_is_held() {
+fn a_file_that_is_truncated_while_its_blob_is_kept() {
     for max_memory in [1000, 8u64 << 20] {
         let (rig, tracks) = rig();
         let path = rig.path("a.mkv");
@@ -117,7 +118,7 @@ fn a_file_that_is_shortened_while_its_blob_is_held() {
     }
 }
 
-/// As in a container that is given one file of its host's: that file gets the recording, whoever has it.
+/// Like in a container with a single bind-mounted file: that file gets the recording, whoever owns it.
 #[test]
 fn a_file_that_cannot_be_replaced_is_written_in_place() {
     let (rig, tracks) = rig();
@@ -129,7 +130,7 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
         .output()
         .is_ok_and(|output| output.status.success());
     if !mounted {
-        return skipped("a file that cannot be replaced: nothing can be mounted here");
+        return skipped("a file that cannot be replaced: mounting is not permitted");
     }
     rig.recorder.set_property("location", &path);
     let mut held = Vec::new();
@@ -157,10 +158,10 @@ fn a_file_that_cannot_be_replaced_is_written_in_place() {
     drop(Command::new("umount").arg("-l").arg(&path).status());
 }
 
-/// What is in the file needs no other place: a blob for which there is no room has no bytes, and that is all.
+/// Media in the file is not copied: a blob without space for it has no bytes, and that is all.
 #[test]
-fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
-    // Neither shares blocks between files.
+fn a_temporary_directory_that_is_too_small_for_blobs_of_a_file() {
+    // Neither supports reflinks.
     let (Some(disk), Some(small)) = (
         SmallFilesystem::mount("size=100m"),
         SmallFilesystem::mount("size=50k"),
@@ -188,7 +189,7 @@ fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
     rig.assert_no_bus_error();
     media::assert_plays(path.to_str().unwrap());
     media::assert_finalised(path.to_str().unwrap());
-    // The file has what they have not.
+    // The file has what they lack.
     let file = std::fs::read(&path).unwrap();
     let mut at = 0;
     for blob in events.iter().filter(|e| e.kind == Kind::Data) {
@@ -199,9 +200,9 @@ fn a_temporary_folder_that_is_too_small_for_blobs_of_a_file() {
     assert_eq!(at, file.len() as u64);
 }
 
-/// No room is taken for the bytes of a blob that nobody listens for.
+/// The bytes of a blob without a handler use no space.
 #[test]
-fn blobs_that_nobody_wants_are_not_copied() {
+fn blobs_without_a_handler_are_not_copied() {
     let (Some(disk), Some(small)) = (
         SmallFilesystem::mount("size=10m"),
         SmallFilesystem::mount("size=50k"),
@@ -244,7 +245,7 @@ fn blobs_that_nobody_wants_are_not_copied() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_is_refused_at_once() {
+fn a_pipe_without_a_reader_is_refused_immediately() {
     let (rig, tracks) = rig();
     let path = rig.path("pipe.mkv");
     media::run(Command::new("mkfifo").arg(&path));
@@ -257,7 +258,7 @@ fn a_pipe_that_nobody_reads_is_refused_at_once() {
 }
 
 #[test]
-fn a_folder_that_disappears() {
+fn a_directory_that_is_removed() {
     let (rig, tracks) = rig();
     let folder = rig.folder.path().join("goes");
     std::fs::create_dir(&folder).unwrap();
@@ -271,15 +272,15 @@ fn a_folder_that_disappears() {
     rig.recorder.stop().unwrap();
     let events = rig.wait_recording(1);
     rig.assert_no_bus_error();
-    // The open file lives on: the blob has it all.
+    // The open file still exists: the blob is complete.
     let bytes: Vec<u8> = events.iter().flat_map(|e| e.bytes.clone()).collect();
     media::assert_plays(&rig.save("blob.mkv", &bytes));
     expect_error(rig.recorder.start(), code::UNKNOWN);
 }
 
-/// What is recorded is nobody else's business.
+/// The recording is private.
 #[test]
-fn the_temporary_file_has_no_name_and_belongs_to_its_owner() {
+fn the_temporary_file_is_unlinked_and_private() {
     let (rig, tracks) = rig();
     let folder = rig.folder.path().join("temporary");
     std::fs::create_dir(&folder).unwrap();
@@ -309,7 +310,7 @@ fn the_temporary_file_has_no_name_and_belongs_to_its_owner() {
 }
 
 #[test]
-fn a_temporary_folder_that_disappears() {
+fn a_temporary_directory_that_is_removed() {
     let (rig, tracks) = rig();
     let folder = rig.folder.path().join("goes");
     rig.recorder
@@ -324,7 +325,7 @@ fn a_temporary_folder_that_disappears() {
 }
 
 #[test]
-fn a_disk_that_may_only_be_read() {
+fn a_read_only_disk() {
     let Some(disk) = SmallFilesystem::mount("size=400k,ro") else {
         return;
     };

@@ -1,4 +1,4 @@
-//! What fails inside a recording: exactly one on-error, the last blob, on-stop; and nothing outside notices.
+//! Failures inside a recording: exactly one on-error, the last blob, on-stop; and no effect outside.
 
 mod common;
 
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-/// Lets `probe` see the media that goes into (`sink`) or comes out of (`src`) the encoder of `track`.
+/// Calls `probe` with the input (`sink`) or output (`src`) of the encoder of `track`.
 fn at_encoder(
     rig: &Rig,
     track: &str,
@@ -41,13 +41,13 @@ fn at_encoder(
     });
 }
 
-/// What an element does that cannot go on.
+/// How an element fails.
 fn break_down(element: &gst::Element) -> gst::PadProbeReturn {
     gst::element_error!(element, gst::StreamError::Encode, ["broken on purpose"]);
     gst::PadProbeReturn::Handled
 }
 
-/// Asserts how a recording that failed has ended, and gives its bytes back.
+/// Asserts the end of a failed recording, and returns its bytes.
 #[track_caller]
 fn assert_failed(events: &[Event], words: &str) -> Vec<u8> {
     let errors: Vec<_> = events.iter().filter(|e| e.kind == Kind::Error).collect();
@@ -69,7 +69,7 @@ fn assert_failed(events: &[Event], words: &str) -> Vec<u8> {
     events.iter().flat_map(|e| e.bytes.clone()).collect()
 }
 
-/// Asserts that nothing outside has noticed, and that the next recording is a good one.
+/// Asserts that nothing outside was affected, and that the next recording works.
 #[track_caller]
 fn assert_unharmed(rig: &Rig, tracks: &[Track]) {
     for track in tracks {
@@ -89,7 +89,7 @@ fn assert_records_again(rig: &Rig, tracks: &[Track], n: usize) {
     media::assert_plays(&rig.save("again.webm", &bytes));
 }
 
-/// Another takes over where one fails (`encoder_exchange.rs`); here all do.
+/// A failed encoder is replaced (`encoder_exchange.rs`); here all of them fail.
 #[test]
 fn encoders_that_fail_on_a_frame() {
     for (track, frame) in [
@@ -130,7 +130,7 @@ fn encoders_that_fail_on_a_frame() {
 }
 
 #[test]
-fn a_muxer_that_fails() {
+fn a_failing_muxer() {
     let (rig, tracks) = Rig::live(1, 1);
     let broken = Arc::new(AtomicBool::new(false));
     at_encoder(&rig, "video_0", "src", move |encoder, n| {
@@ -151,9 +151,9 @@ fn a_muxer_that_fails() {
     assert_records_again(&rig, &tracks, 2);
 }
 
-/// Three channels that nobody has placed cannot become two.
+/// Three unpositioned channels cannot be mixed down to two.
 #[test]
-fn a_converter_that_refuses() {
+fn a_failing_converter() {
     let rig = Rig::new();
     let tracks = [rig.live_audio()];
     let caps = gst::Caps::builder("audio/x-raw")
@@ -178,7 +178,7 @@ fn a_converter_that_refuses() {
     tracks[0].wait_buffers(50);
     let _ = rig.recorder.stop();
     let events = rig.wait_recording(1);
-    // It may be possible after all with another GStreamer; what may not be is silence about it.
+    // Another GStreamer release may support it; but it must not fail silently.
     if events.iter().any(|e| e.kind == Kind::Error) {
         drop(assert_failed(&events, ""))
     } else {
@@ -190,7 +190,7 @@ fn a_converter_that_refuses() {
 }
 
 mod pool {
-    //! A pool that has no more memory after a few buffers.
+    //! A buffer pool that is exhausted after a few buffers.
 
     use gst::subclass::prelude::*;
     use std::sync::atomic::{AtomicU32, Ordering};
@@ -223,11 +223,11 @@ mod pool {
     }
 }
 
-/// The encoder offers a pool for what comes in front of it.
+/// The encoder proposes a pool for its input.
 #[test]
-fn a_pool_that_has_no_more_memory() {
+fn an_exhausted_pool() {
     let rig = Rig::new();
-    // Of another format than the encoder's: it has to be converted.
+    // In another format than the encoder's, so that it is converted.
     let source = gst::parse::bin_from_description(
         "videotestsrc is-live=true ! video/x-raw,format=RGB,width=160,height=120,framerate=30/1 ! identity",
         true,
@@ -303,9 +303,9 @@ fn a_session_that_never_drains() {
     free.1.notify_all();
 }
 
-/// NULL waits no longer than it says either.
+/// The change to NULL also waits no longer than documented.
 #[test]
-fn going_down_with_a_session_that_never_drains() {
+fn shutdown_with_a_session_that_never_drains() {
     let (rig, tracks) = Rig::live(0, 1);
     let stuck = Arc::new((Mutex::new(false), Condvar::new()));
     let free = stuck.clone();
@@ -333,7 +333,7 @@ fn going_down_with_a_session_that_never_drains() {
 }
 
 #[test]
-fn only_with_autostart_a_failure_is_an_error_outside() {
+fn a_failure_posts_an_error_only_with_autostart() {
     let rig = Rig::new();
     rig.recorder.set_property("autostart", true);
     let _tracks = [rig.live_audio(), rig.live_video()];

@@ -1,4 +1,4 @@
-//! Input that no source should send: it may spoil its recording, and nothing else.
+//! Invalid input: it may damage its own recording, but nothing else.
 
 mod common;
 
@@ -9,10 +9,10 @@ use proptest::prelude::*;
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// What happens to one track.
+/// An operation on one track.
 #[derive(Clone, Debug)]
 enum Step {
-    /// Stamp, length, bytes, flags.
+    /// Timestamp, duration, bytes, flags.
     Buffer(Option<u64>, Option<u64>, usize, u32),
     Caps(usize),
     Gap(u64, Option<u64>),
@@ -22,7 +22,7 @@ enum Step {
     Mute(bool),
 }
 
-/// Times as they are, and as they should never be.
+/// Valid and invalid times.
 fn time() -> impl Strategy<Value = u64> {
     prop_oneof![
         6 => (0u64..500).prop_map(|n| n * 20_000_000),
@@ -38,7 +38,7 @@ fn raw(kind: &str) -> Vec<&'static str> {
     match kind {
         "audio" => vec![
             "audio/x-raw,format=S16LE,layout=interleaved,rate=48000,channels=1",
-            // Lower rates make hours out of a few bytes, which an encoder needs minutes for.
+            // Lower rates turn a few bytes into hours, which take minutes to encode.
             "audio/x-raw,format=S16LE,layout=interleaved,rate=1000,channels=1",
             "audio/x-raw,format=F64BE,layout=interleaved,rate=2147483647,channels=64,channel-mask=(bitmask)0",
             "audio/x-raw,format=U8,layout=non-interleaved,rate=8000,channels=2",
@@ -111,7 +111,7 @@ fn step(caps: usize, most: usize) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Random bytes that can be had again.
+/// Reproducible random bytes.
 fn bytes(size: usize, seed: usize) -> Vec<u8> {
     let mut state = seed as u32 | 1;
     (0..size)
@@ -122,10 +122,10 @@ fn bytes(size: usize, seed: usize) -> Vec<u8> {
         .collect()
 }
 
-/// Runs the steps in a thread of its own, as a source would; then goes down.
+/// Runs the steps in a separate thread, like a source; then shuts down.
 fn run(kind: &'static str, caps: Vec<&'static str>, steps: Vec<Step>) -> Result<(), TestCaseError> {
     init();
-    // Codecs' and muxers' own complaints about such input are not what this is about.
+    // Warnings of codecs and muxers about such input are not the subject.
     glib::log_set_always_fatal(glib::LogLevels::empty());
     let pipeline = gst::Pipeline::new();
     let recorder = make_recorder();
@@ -172,7 +172,7 @@ fn run(kind: &'static str, caps: Vec<&'static str>, steps: Vec<Step>) -> Result<
                     segment.set_base(time(base));
                     segment.set_offset(time(offset));
                     if fast {
-                        // Any stamp at all is within minutes then: hours of silence take long to encode.
+                        // All timestamps are within minutes then: hours of silence take long to encode.
                         segment.set_rate(1e9);
                     }
                     thread.push_event(gst::event::Segment::new(&segment));
@@ -232,12 +232,12 @@ proptest! {
     #![proptest_config(cases(24))]
 
     #[test]
-    fn raw_sound_beyond_reason(steps in prop::collection::vec(step(7, 4000), 1..60)) {
+    fn invalid_raw_audio(steps in prop::collection::vec(step(7, 4000), 1..60)) {
         run("audio", raw("audio"), [vec![Step::Act("start")], steps].concat())?;
     }
 
     #[test]
-    fn raw_pictures_beyond_reason(steps in prop::collection::vec(step(7, 4000), 1..60)) {
+    fn invalid_raw_video(steps in prop::collection::vec(step(7, 4000), 1..60)) {
         run("video", raw("video"), [vec![Step::Act("start")], steps].concat())?;
     }
 
@@ -249,7 +249,7 @@ proptest! {
 }
 
 #[test]
-fn one_sample_a_second() {
+fn one_sample_per_second() {
     init();
     let caps = "audio/x-raw,format=S16LE,layout=interleaved,rate=1,channels=1";
     let steps = vec![
@@ -260,9 +260,9 @@ fn one_sample_a_second() {
     run("audio", vec![caps], steps).unwrap();
 }
 
-/// An hour's hole is filled; a stamp a year ahead is wrong.
+/// A gap of an hour is filled; a timestamp a year ahead is wrong.
 #[test]
-fn a_leap_of_a_year_fills_no_memory() {
+fn a_jump_of_a_year_does_not_exhaust_memory() {
     let buffer = |at| Step::Buffer(Some(at), None, 960, 0);
     init();
     let year = 365 * 86_400_000_000_000;
@@ -278,7 +278,7 @@ fn a_leap_of_a_year_fills_no_memory() {
 }
 
 #[test]
-fn frames_that_say_they_last_for_centuries() {
+fn frames_with_durations_of_centuries() {
     init();
     let forever = Some(u64::MAX - 1);
     let steps = vec![

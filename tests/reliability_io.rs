@@ -1,4 +1,4 @@
-//! The disk fails, or does not answer, in the system call itself: strace does that to a child process.
+//! Disk failures and hangs in system calls, injected by strace into a child process.
 
 mod common;
 
@@ -42,7 +42,7 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.set_property("max-memory", 8u64 << 20);
         records_elsewhere(&rig, &tracks);
     }),
-    // Duration and index are put into the file when it is complete.
+    // Duration and index are written to the file when it is finalised.
     ("patch", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.start().unwrap();
@@ -55,7 +55,7 @@ const SCENARIOS: [Scenario; 9] = [
             assert_plays_so_far(&path);
         }
     }),
-    // Blobs of what is written to `location` are read from there: those that cannot be have no bytes.
+    // Blobs of a recording to `location` are read from that file: if that fails, they have no bytes.
     ("read back", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.set_property("timeslice", 500u32);
@@ -81,12 +81,12 @@ const SCENARIOS: [Scenario; 9] = [
         rig.recorder.set_property("timeslice", 0u32);
         records_elsewhere(&rig, &tracks);
     }),
-    // As a network file system does whose server is gone.
+    // Like a network file system whose server is down.
     ("hang", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         rig.recorder.set_property("stop-timeout", 500_000_000u64);
         rig.recorder.start().unwrap();
-        // It stands still once no more is written.
+        // It is constant once nothing more is written.
         let mut size = 0;
         let mut stood = Instant::now();
         assert!(holds_within(Duration::from_secs(20), || {
@@ -96,7 +96,7 @@ const SCENARIOS: [Scenario; 9] = [
             }
             size > 0 && stood.elapsed() > Duration::from_millis(1500)
         }));
-        // Nobody outside waits for it.
+        // Nothing outside waits for it.
         outside_goes_on(&rig, &tracks);
         let before = Instant::now();
         assert!(rig.recorder.stat("bytes") > 10_000);
@@ -126,7 +126,7 @@ const SCENARIOS: [Scenario; 9] = [
         );
         assert_plays_so_far(&path);
     }),
-    // A busy or cheap disk: each synchronising takes two seconds.
+    // A busy or slow disk: each sync takes two seconds.
     ("slow to synchronise", |folder| {
         let (rig, tracks, path) = rig_at_location(folder);
         let (longest, parts) = (longest_gap(&tracks), parts(&rig));
@@ -147,7 +147,7 @@ const SCENARIOS: [Scenario; 9] = [
             took < Duration::from_secs(1),
             "actions and a blob: {took:?}"
         );
-        // Meanwhile another is recorded from begin to end.
+        // Meanwhile another one is recorded from start to end.
         let (other, _tracks) = common::disk::rig();
         let of_other = other.path("other.mkv");
         other.recorder.set_property("location", &of_other);
@@ -158,7 +158,7 @@ const SCENARIOS: [Scenario; 9] = [
         assert!(rig.signals.kinds().iter().all(|kind| *kind != Kind::Stop));
         let events = rig.wait_recording(1);
         assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
-        // The media and then what completes it.
+        // The media and then what finalises it.
         let took = before.elapsed();
         assert!(took > Duration::from_secs(4), "it was waited for: {took:?}");
         assert_eq!(*parts.lock().unwrap(), [true]);
@@ -180,14 +180,14 @@ const SCENARIOS: [Scenario; 9] = [
         let (rig, _tracks, path) = rig_at_location(folder);
         let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
         if !rig.recorder.supports(mime_type) {
-            // What is injected has to be hit.
+            // The fault must have been injected.
             let _ = std::fs::File::create(path).unwrap().sync_data();
             return println!("{mime_type}: not installed, not tested");
         }
         rig.recorder.set_property("mime-type", mime_type);
         let (_, bytes) = synchronises_late(&rig);
         assert!(bytes == std::fs::read(&path).unwrap());
-        // What has been appended would have been put in force before it was on the disk.
+        // Appended data would otherwise be referenced before it was on the disk.
         assert!(ordinary::seams(&bytes).is_err());
         judge::file::decodes_without_errors(Path::new(&path)).unwrap();
         assert!(media::frames(&path) > 20);
@@ -210,7 +210,7 @@ const SCENARIOS: [Scenario; 9] = [
     }),
 ];
 
-/// Whether each part was whole, as `on-part` says it.
+/// Whether each part was complete, according to `on-part`.
 fn parts(rig: &Rig) -> Arc<Mutex<Vec<bool>>> {
     let parts = Arc::new(Mutex::new(Vec::new()));
     let seen = parts.clone();
@@ -224,7 +224,7 @@ fn parts(rig: &Rig) -> Arc<Mutex<Vec<bool>>> {
     parts
 }
 
-/// The longest time, in nanoseconds, from one buffer to the next on a pad.
+/// The longest interval between two buffers on a pad, in nanoseconds.
 fn longest_gap(tracks: &[Track]) -> Arc<AtomicU64> {
     let longest = Arc::new(AtomicU64::new(0));
     for track in tracks {
@@ -240,7 +240,7 @@ fn longest_gap(tracks: &[Track]) -> Arc<AtomicU64> {
     longest
 }
 
-/// Records to a disk that takes longer than `stop-timeout` to synchronise: the error, and the bytes.
+/// Records to a disk that takes longer than `stop-timeout` to synchronise: returns the error, and the bytes.
 fn synchronises_late(rig: &Rig) -> (String, Vec<u8>) {
     let parts = parts(rig);
     rig.recorder
@@ -262,7 +262,7 @@ fn synchronises_late(rig: &Rig) -> (String, Vec<u8>) {
     (error, bytes)
 }
 
-/// One that is to record to a file in `folder`, and the path of that.
+/// A recorder to a file in `folder`, and its path.
 fn rig_at_location(folder: &Path) -> (Rig, Vec<Track>, String) {
     let (rig, tracks) = rig();
     let path = folder.join("a.mkv").to_str().unwrap().to_owned();
@@ -277,7 +277,7 @@ fn outside_goes_on(rig: &Rig, tracks: &[Track]) {
     rig.assert_no_bus_error();
 }
 
-/// What was written before plays; the last block may be half there, no more.
+/// Everything written before is playable; only the last block may be incomplete.
 fn assert_plays_so_far(path: &str) {
     let frames = media::frames(path);
     assert!(frames > 10, "{path}: {frames}");
@@ -297,7 +297,7 @@ fn records_elsewhere(rig: &Rig, tracks: &[Track]) {
     media::assert_plays(&rig.save("elsewhere.mkv", &bytes));
 }
 
-/// What the child does.
+/// Runs in the child process.
 #[test]
 fn under_strace() {
     common::disk::run_scenario(&SCENARIOS);
@@ -314,18 +314,18 @@ fn the_temporary_file_on_a_device_that_fails() {
 }
 
 #[test]
-fn location_that_cannot_be_completed() {
+fn location_that_cannot_be_finalised() {
     run_with_faults("patch", "pwrite64:error=EIO:when=1+", Some("a.mkv"));
 }
 
 #[test]
 fn location_that_cannot_be_read_back() {
-    // Injected calls are counted by thread, and a thread of events may be there for one blob only.
+    // Faults are counted per thread, and an event thread may exist for one blob only.
     run_with_faults("read back", "pread64:error=EIO", Some("a.mkv"));
 }
 
 #[test]
-fn location_that_does_not_answer() {
+fn location_that_hangs() {
     run_with_faults("hang", "writev:delay_enter=15s:when=6", Some("a.mkv"));
 }
 

@@ -28,7 +28,7 @@ const SYNC_INTERVAL: u64 = 300_000_000;
 
 /// Records until the process is killed, and prints the recorded time meanwhile.
 #[test]
-fn records_until_it_is_killed() {
+fn records_until_killed() {
     let (Ok(what), Ok(path)) = (std::env::var(WHAT), std::env::var(WHERE)) else {
         return;
     };
@@ -128,7 +128,7 @@ fn kill(types: &[&str]) {
         let path = folder.path().join(format!("{round}"));
         let mut child = Command::new(std::env::current_exe().unwrap());
         let mut child = logged(&mut child, &path)
-            .args(["--exact", "records_until_it_is_killed", "--nocapture"])
+            .args(["--exact", "records_until_killed", "--nocapture"])
             .env(WHAT, what)
             .env(WHERE, &path)
             .stdout(Stdio::piped())
@@ -166,7 +166,7 @@ fn kill(types: &[&str]) {
 
 /// Records many small samples, so that converting the MP4 takes time, and prints when it begins to finalise.
 #[test]
-fn ends_until_it_is_killed() {
+fn finalises_until_killed() {
     let Ok(path) = std::env::var(WHERE_AT_THE_END) else {
         return;
     };
@@ -192,7 +192,7 @@ fn ends_until_it_is_killed() {
             {
                 println!("over");
             }
-            // A track that is left out, or an encoder that is replaced, under load.
+            // A track that is omitted, or an encoder that is replaced, under load.
             gst::MessageView::Warning(warning) => println!("{:?}", warning.message()),
             gst::MessageView::Error(error) => panic!("{error:?}"),
             _ => {}
@@ -201,12 +201,12 @@ fn ends_until_it_is_killed() {
 }
 
 #[test]
-fn an_mp4_that_is_killed_while_it_is_finalised_plays() {
+fn an_mp4_killed_while_finalising_plays() {
     kill_at_the_end(0);
 }
 
 #[test]
-fn an_mp4_that_is_killed_while_it_is_finalised_and_synchronised_plays() {
+fn a_synchronised_mp4_killed_while_finalising_plays() {
     kill_at_the_end(SYNC_INTERVAL);
 }
 
@@ -239,7 +239,7 @@ fn kill_at_the_end(sync_interval: u64) {
 fn kill_one_at_the_end(path: &Path, sync_interval: u64, wait: Duration) -> bool {
     let mut child = Command::new(std::env::current_exe().unwrap());
     let mut child = logged(&mut child, path)
-        .args(["--exact", "ends_until_it_is_killed", "--nocapture"])
+        .args(["--exact", "finalises_until_killed", "--nocapture"])
         .env(WHERE_AT_THE_END, path)
         .env(SYNC_AT_THE_END, sync_interval.to_string())
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Too much to do: slow encoders, many recorders, a day with thousands of pauses.
+//! Overload: slow encoders, many recorders, a day with thousands of pauses.
 
 mod common;
 
@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-/// A live track that the test itself is: how long the recorder keeps each push is measured.
+/// A live track pushed by the test, which measures the duration of each push.
 struct Paced {
     over: Arc<AtomicBool>,
     thread: Option<std::thread::JoinHandle<Vec<Duration>>>,
@@ -33,7 +33,7 @@ impl Paced {
         let source = gst::Pad::builder(gst::PadDirection::Src)
             .query_function(|pad, parent, query| match query.view_mut() {
                 gst::QueryViewMut::Latency(latency) => {
-                    // As late as a machine that is busy encoding may make it.
+                    // How late a busy machine may make it.
                     latency.set(true, 5 * gst::ClockTime::SECOND, gst::ClockTime::NONE);
                     true
                 }
@@ -54,7 +54,7 @@ impl Paced {
             let mut n = 0;
             while !ends.load(Ordering::SeqCst) {
                 let running = pipeline.current_running_time().unwrap_or_default();
-                // Captured when its time has passed.
+                // A buffer is captured when its time has passed.
                 let due = step_time * (n + 1);
                 if running < due {
                     std::thread::sleep(Duration::from_nanos((due - running).nseconds()));
@@ -77,7 +77,7 @@ impl Paced {
         }
     }
 
-    /// Ends it, and gives the longest but one in a hundred of the pushes.
+    /// Ends it, and returns the 99th percentile of the pushes.
     fn p99(mut self) -> Duration {
         self.over.store(true, Ordering::SeqCst);
         let mut took = self.thread.take().unwrap().join().unwrap();
@@ -106,7 +106,7 @@ fn raw_audio() -> gst::Caps {
         .build()
 }
 
-/// Makes pictures that move; fast, since the encoder is to be what is slow.
+/// Produces moving frames, quickly, since only the encoder should be slow.
 fn pictures(width: usize, height: usize) -> impl Fn(u64) -> Vec<u8> {
     let luma = width * height;
     let stripes: Vec<u8> = (0..luma + 219).map(|at| (at % 219 + 16) as u8).collect();
@@ -118,14 +118,14 @@ fn pictures(width: usize, height: usize) -> impl Fn(u64) -> Vec<u8> {
     }
 }
 
-/// Samples that say their place.
+/// Samples that identify their position.
 fn counting(n: u64) -> Vec<u8> {
     (n * 480..(n + 1) * 480)
         .flat_map(|sample| ((sample % 30_000) as i16).to_le_bytes())
         .collect()
 }
 
-/// Buffers, encoded, dropped of a track.
+/// A track's buffers: received, encoded, dropped.
 fn counts(recorder: &gst::Element, track: &str) -> (u64, u64, u64) {
     let stats: gst::Structure = recorder.property("stats");
     let tracks: gst::Array = stats.get("tracks").unwrap();
@@ -141,16 +141,16 @@ fn counts(recorder: &gst::Element, track: &str) -> (u64, u64, u64) {
     )
 }
 
-/// What a slow encoder has seen.
+/// Observations at a slow encoder.
 struct Throttled {
-    /// Length of the pictures that waited in front of it at the most.
+    /// Maximum duration of frames queued before it.
     most: AtomicU64,
-    /// When it gave each picture.
+    /// When each frame was encoded.
     gave: Mutex<Vec<Instant>>,
 }
 
 impl Throttled {
-    /// The longest that it took for a picture.
+    /// The longest encoding time of a frame.
     fn slowest(&self) -> Duration {
         let gave = self.gave.lock().unwrap();
         let took = gave.windows(2).map(|pair| pair[1] - pair[0]);
@@ -190,7 +190,7 @@ fn throttle(recorder: &gst::Element, per_frame: Duration) -> Arc<Throttled> {
     throttled
 }
 
-/// Records sound and picture for `time` with an encoder that cannot keep up, and judges all of it.
+/// Records audio and video for `time` with an encoder that cannot keep up, and verifies everything.
 fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration, throttled: bool) {
     let rig = Rig::new();
     let encoder = throttle(
@@ -234,20 +234,17 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     for pad in rig.recorder.sink_pads() {
         wait_for("caps", || pad.current_caps().is_some());
     }
-    // What comes before the start is counted by nobody: a first buffer has passed.
+    // Buffers before the start are not counted: a first one has passed.
     assert!(!holds_within(Duration::from_millis(200), || false));
     rig.recorder.start().unwrap();
-    // As long as a recording is: there is no condition to wait for.
+    // The duration of the recording: there is no condition to wait for.
     std::thread::sleep(time);
     rig.recorder.stop().unwrap();
     let events = rig.wait_recording(1);
     let (audio, video) = (audio.p99(), video.p99());
     assert!(events.iter().all(|e| e.kind != Kind::Error), "{events:?}");
-    assert!(audio < Duration::from_millis(33), "p99 of sound: {audio:?}");
-    assert!(
-        video < Duration::from_millis(33),
-        "p99 of pictures: {video:?}"
-    );
+    assert!(audio < Duration::from_millis(33), "p99 of audio: {audio:?}");
+    assert!(video < Duration::from_millis(33), "p99 of video: {video:?}");
 
     let (buffers, encoded, dropped) = counts(&rig.recorder, "video_0");
     eprintln!(
@@ -270,12 +267,12 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     };
     let (start, stop) = (cut(Kind::Start), cut(Kind::Stop));
     let came = came.lock().unwrap().clone();
-    // The one on show at the start is recorded too, from there on.
+    // The frame visible at the start is recorded too, from there on.
     let on_show = came.iter().filter(|at| **at <= start).max().unwrap();
     let captured = came.iter().filter(|at| (*on_show..stop).contains(*at));
     assert_eq!(buffers, captured.count() as u64, "of {start} to {stop}");
     let (buffers, _, dropped) = counts(&rig.recorder, "audio_0");
-    assert_eq!(dropped, 0, "of {buffers} of sound");
+    assert_eq!(dropped, 0, "of {buffers} of audio");
     let warnings: Vec<_> = rig
         .bus
         .all()
@@ -286,12 +283,12 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         .collect();
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     rig.assert_no_bus_error();
-    // The pictures that wait are bounded by max-queue-time, and a second more before there is an encoder; the
-    // last one may stand for a second more.
+    // Queued frames are bounded by max-queue-time, plus a second before there is an encoder; the last one may last
+    // another second.
     let most = encoder.most.load(Ordering::SeqCst);
     assert!(most < 4_000_000_000, "{most} ns waited");
 
-    // Sound: every sample of the recorded time, in order, no hole.
+    // Audio: every sample of the recorded time, in order, without a gap.
     let file = Path::new(&path);
     let duration = rig.messages.all();
     let duration = duration.iter().find(|e| e.kind == Kind::Stop).unwrap();
@@ -314,12 +311,12 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
         .count();
     assert_eq!(broken, 0, "samples that do not follow");
 
-    // Pictures: as evenly as the encoder could, from the first one that was left out on.
+    // Video: as evenly as the encoder permits, from the first dropped frame on.
     let times: Vec<f64> = media_times(&path);
     let gaps: Vec<f64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
     let hole = gaps.iter().copied().fold(0.0, f64::max);
     let slowest = encoder.slowest().as_secs_f64();
-    eprintln!("the longest gap: {hole:.3} s, the longest for a picture: {slowest:.3} s");
+    eprintln!("the longest gap: {hole:.3} s, the longest for a frame: {slowest:.3} s");
     assert!(hole < 2.0 * slowest + 0.034, "{gaps:?}");
     let later = &gaps[gaps.len() - 10..];
     let longest = later.iter().copied().fold(0.0, f64::max);
@@ -334,7 +331,7 @@ fn slow_encoder(mime_type: &str, (width, height): (usize, usize), time: Duration
     );
 }
 
-/// Stamps of the pictures, in seconds.
+/// Timestamps of the frames, in seconds.
 fn media_times(path: &str) -> Vec<f64> {
     let (out, _) = media::run(
         std::process::Command::new("ffprobe")
@@ -348,7 +345,7 @@ fn media_times(path: &str) -> Vec<f64> {
 }
 
 #[test]
-fn an_encoder_at_a_quarter_of_real_time_harms_nobody() {
+fn an_encoder_at_a_quarter_of_real_time_does_no_harm() {
     let time = if long() { 60 } else { 8 };
     slow_encoder(
         "video/x-matroska;codecs=vp8,pcm",
@@ -359,7 +356,7 @@ fn an_encoder_at_a_quarter_of_real_time_harms_nobody() {
 }
 
 #[test]
-fn a_real_encoder_that_is_too_slow_harms_nobody() {
+fn a_real_encoder_that_is_too_slow_does_no_harm() {
     if !long() {
         return;
     }
@@ -372,7 +369,7 @@ fn a_real_encoder_that_is_too_slow_harms_nobody() {
 }
 
 #[test]
-fn input_that_is_not_live_waits_for_a_slow_encoder() {
+fn non_live_input_waits_for_a_slow_encoder() {
     let rig = Rig::new();
     let encoder = throttle(&rig.recorder, Duration::from_millis(30));
     rig.recorder.set_property("autostart", true);
@@ -461,7 +458,7 @@ fn many(count: usize, line: &str, check: usize) {
         }
         let media = media::probe(path);
         assert_eq!(media.streams.len(), 2, "{path}");
-        // A key frame may be up to a second away from each start.
+        // The next keyframe may be up to a second after each start.
         let length = media.duration.unwrap();
         assert!((2.5..7.5).contains(&length), "{path}: {length}");
     }
@@ -504,7 +501,7 @@ fn memory() -> u64 {
         * 1024
 }
 
-/// A day in which nothing is live: 17.28 s of each pause's share, of which 5.28 s are left out.
+/// A day of non-live input: 17.28 s per pause, of which 5.28 s are paused.
 #[test]
 fn a_day_with_thousands_of_pauses() {
     const RATE: u64 = 1000;
@@ -635,7 +632,7 @@ fn a_day_with_thousands_of_pauses() {
     let sound = decode::audio(Path::new(&path), 0, None).unwrap();
     let sound_end = sound.time_of(sound.len());
     eprintln!(
-        "{} h with {pauses} pauses: sound ends at {sound_end}, pictures at {last}, {grown} bytes more",
+        "{} h with {pauses} pauses: audio ends at {sound_end}, video at {last}, {grown} bytes more",
         now / SECOND / 3600
     );
     assert_eq!(sound.len(), recorded * RATE / SECOND);

@@ -1,4 +1,4 @@
-//! Actions and state changes from where nobody expects them: no deadlock, and every recording ends in order.
+//! Actions and state changes from unexpected places: no deadlock, and every recording ends in order.
 
 mod common;
 
@@ -20,7 +20,7 @@ fn assert_order(seen: &Arc<Mutex<Vec<Event>>>) -> u64 {
     model.recordings
 }
 
-/// Runs `what` in a thread of its own and panics if it takes longer than `limit`.
+/// Runs `what` in a separate thread and panics if it takes longer than `limit`.
 #[track_caller]
 fn within<R: Send + 'static>(limit: Duration, what: impl FnOnce() -> R + Send + 'static) -> R {
     let (done, result) = mpsc::channel();
@@ -30,7 +30,7 @@ fn within<R: Send + 'static>(limit: Duration, what: impl FnOnce() -> R + Send + 
     result.recv_timeout(limit).expect("in time")
 }
 
-/// Ends what is on and waits until no event comes any more.
+/// Ends an active recording and waits until there are no more events.
 fn settle(rig: &Rig, seen: &Arc<Mutex<Vec<Event>>>) {
     wait_for("an end", || {
         if rig.recorder.recording_state() != State::Inactive {
@@ -94,7 +94,7 @@ fn any_action_from_probes_on_the_recorders_own_pads() {
         let next = AtomicUsize::new(0);
         let weak = rig.recorder.downgrade();
         tracks[0].pad.add_probe(mask, move |_, _| {
-            // An action asks upstream by this very pad.
+            // An action sends an upstream event through this very pad.
             if let Some(recorder) = weak.upgrade()
                 && !inside.swap(true, Ordering::SeqCst)
             {
@@ -145,14 +145,14 @@ fn null_from_any_handler_does_not_wait_for_itself() {
             }
             None
         });
-        // Where the handler is called from the action, NULL comes before the action has returned.
+        // If the handler is called by the action, the state is NULL before the action has returned.
         let _ = rig.recorder.start();
         if signal != "notify::state" {
             let _ = holds_within(Duration::from_millis(200), || false);
             let _ = rig.recorder.stop();
         }
         let took = taken.recv_timeout(Duration::from_secs(30));
-        let took = took.unwrap_or_else(|_| panic!("{signal} never came back"));
+        let took = took.unwrap_or_else(|_| panic!("{signal} did not return"));
         assert!(
             took < Duration::from_secs(4),
             "{signal}: NULL took {took:?}"
@@ -218,7 +218,7 @@ fn removed_from_a_running_pipeline() {
 }
 
 #[test]
-fn paused_and_back_with_another_clock_in_mid_recording() {
+fn paused_and_playing_with_another_clock_while_recording() {
     let (rig, tracks) = Rig::live(1, 1);
     let path = rig.path("paused.webm");
     rig.recorder.set_property("location", &path);
@@ -228,7 +228,7 @@ fn paused_and_back_with_another_clock_in_mid_recording() {
         rig.set_state(gst::State::Paused);
         std::thread::sleep(Duration::from_millis(100));
         if round == 1 {
-            // Another clock tells another time.
+            // Another clock has another time.
             let clock = glib::Object::builder::<gst::SystemClock>()
                 .property("clock-type", gst::ClockType::Realtime)
                 .build();
@@ -244,13 +244,13 @@ fn paused_and_back_with_another_clock_in_mid_recording() {
     let stop = rig.messages.all();
     let stop = stop.iter().find(|e| e.kind == Kind::Stop).unwrap();
     media::assert_lasts(&path, stop.time("duration") as f64 / 1e9, 0.1);
-    // 40 pictures and what passed besides: the time in PAUSED is not in the file.
+    // 40 frames and those in between: the time in PAUSED is not in the file.
     let length = media::probe(&path).duration.unwrap();
     assert!((1.0..6.0).contains(&length), "{length}");
 }
 
 #[test]
-fn the_last_reference_goes_while_events_wait() {
+fn the_last_reference_is_dropped_while_events_wait() {
     let (rig, tracks) = Rig::live(1, 0);
     let weak = rig.recorder.downgrade();
     let (enter, entered) = mpsc::channel();

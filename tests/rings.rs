@@ -1,4 +1,4 @@
-//! Rings: `max-files`, `max-total-bytes` and `min-free-space`, watched from outside while they turn.
+//! Rings of parts: `max-files`, `max-total-bytes` and `min-free-space`, observed from outside.
 
 mod common;
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const MILLI: u64 = 1_000_000;
 
-/// Looks at a folder all the time.
+/// Watches a directory continuously.
 struct Watcher {
     over: Arc<AtomicBool>,
     thread: JoinHandle<Seen>,
@@ -23,11 +23,11 @@ struct Watcher {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// Most files at a time, and most bytes in them.
+    /// Maximum number of files, and of bytes in them.
     files: usize,
     bytes: u64,
     looks: usize,
-    /// Fewest bytes that were free.
+    /// Minimum number of free bytes.
     free: Option<u64>,
 }
 
@@ -66,7 +66,7 @@ impl Seen {
         let system = rustix::fs::statvfs(folder).unwrap();
         let free = system.f_bavail * system.f_frsize;
         self.free = Some(self.free.map_or(free, |before| before.min(free)));
-        // Sizes that were read one after the other have all been there at once only if all files are there still.
+        // Sizes that were read one after the other are only consistent if all files still exist.
         if all.iter().any(|(path, _)| !path.exists()) {
             return;
         }
@@ -99,7 +99,7 @@ fn stop_reason(outer: &App) -> String {
     stop.fields.get("reason").unwrap()
 }
 
-/// Samples of the parts that are there still: the last ones, without a seam.
+/// Samples of the parts that still exist: the last ones, without a gap.
 fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
     let there: Vec<_> = told
         .iter()
@@ -123,7 +123,7 @@ fn the_last_are_whole(outer: &App, told: &[parts::Part], least: usize) {
 }
 
 #[test]
-fn no_more_files_stay_than_may_over_all_recordings() {
+fn max_files_counts_over_all_recordings() {
     let (directory, path) = temp_location("ring-%02d.wav");
     std::fs::write(directory.path().join("ring-00.wav"), "older").unwrap();
     std::fs::write(directory.path().join("ring-77.wav"), "of another").unwrap();
@@ -144,11 +144,11 @@ fn no_more_files_stay_than_may_over_all_recordings() {
         outer.act("stop");
         outer.wait_for("stop", recording);
     }
-    // And the one of another.
+    // And that of another recorder.
     assert_eq!(watcher.end().files, 4);
     let due = ["ring-05.wav", "ring-06.wav", "ring-07.wav", "ring-77.wav"];
     assert_eq!(names(directory.path()), due);
-    // All have been told, and their blobs are as readable as ever.
+    // All have been reported, and their blobs are still readable.
     let told = parts::from_messages(&outer);
     assert_eq!(told.len(), 8);
     let heard = outer.events();
@@ -168,9 +168,9 @@ fn no_more_files_stay_than_may_over_all_recordings() {
     }
 }
 
-/// As fast as it goes, and live.
+/// As fast as possible, and live.
 #[test]
-fn there_are_never_more_bytes_than_may_be() {
+fn max_total_bytes_is_never_exceeded() {
     for (live, limit, buffers) in [(false, 2_000_000, 4_000), (true, 500_000, 400)] {
         let (directory, path) = temp_location("ring-%02d.wav");
         let outer = App::new("audio/wav", &path);
@@ -192,9 +192,9 @@ fn there_are_never_more_bytes_than_may_be() {
     }
 }
 
-/// One of all containers with both kinds of tracks, whose ends bring an index.
+/// One of all containers with both kinds of track, which write an index at the end.
 #[test]
-fn an_index_at_the_end_is_no_more_than_may_be() {
+fn max_total_bytes_includes_an_index_at_the_end() {
     let (directory, path) = temp_location("ring-%02d.mp4");
     let outer = App::new("video/mp4;codecs=\"avc1,opus\"", &path);
     let limit = 260_000u64;
@@ -224,7 +224,7 @@ fn an_index_at_the_end_is_no_more_than_may_be() {
 }
 
 #[test]
-fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
+fn without_deletable_files_a_recording_ends_at_min_free_space() {
     let Some(disk) = SmallFilesystem::mount("size=2m") else {
         return;
     };
@@ -248,7 +248,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
     parts::check_contiguous(&told, kept.total(), 100_000.0).unwrap();
     let sound = parts::audio(&told, None).unwrap();
     samples::check_continuous(&sound, &kept, &clock).unwrap();
-    // Less is free than has to be.
+    // Less is free than required.
     let filler = vec![7u8; 400_000];
     std::fs::write(disk.path().join("filler"), filler).unwrap();
     let error = outer
@@ -261,7 +261,7 @@ fn where_no_older_file_may_go_a_recording_ends_before_the_disk_has_less_free() {
 }
 
 #[test]
-fn the_oldest_files_go_before_the_disk_has_less_free() {
+fn the_oldest_files_are_deleted_at_min_free_space() {
     let Some(disk) = SmallFilesystem::mount("size=3m") else {
         return;
     };
@@ -291,7 +291,7 @@ fn the_oldest_files_go_before_the_disk_has_less_free() {
 }
 
 #[test]
-fn a_ring_of_bytes_needs_parts() {
+fn max_total_bytes_requires_parts() {
     let (_directory, path) = temp_location("one.wav");
     let outer = App::new("audio/wav", &path);
     outer.recorder.set_property("max-total-bytes", 1_000_000u64);

@@ -1,5 +1,5 @@
-//! A real RTP sender, of which one stream or all do not come for seconds: the others are recorded on, and what comes back
-//! is in the file on time, for players that go by stamps and for those that count audio samples.
+//! One RTP stream, or all of them, stop for seconds: the other tracks keep recording, and the stream that returns
+//! is back in the file on time, both for players that use timestamps and for those that count audio samples.
 
 mod common;
 
@@ -16,11 +16,11 @@ use std::time::Instant;
 const MILLI: u64 = 1_000_000;
 const SECOND: u64 = 1_000_000_000;
 
-/// Of a network that is not bad in itself: see [`Faults`].
+/// A network without other faults: see [`Faults`].
 const LOSS: u64 = 5;
 const JITTER: u64 = 20;
-/// By how much transport may be faster or slower than it was, in nanoseconds: behind an outage the jitter buffer measures
-/// anew, and takes any packet for its measure. Nobody sees that lips are off by so much.
+/// Tolerance of the transport delay, in nanoseconds: after an outage the jitter buffer estimates it again, from an
+/// arbitrary packet. That much A/V offset is not noticeable.
 const TRANSPORT: f64 = 100e6;
 
 /// An encoder with its payloader, and the depayloader with its parser.
@@ -56,7 +56,7 @@ const FORMATS: [(&str, Codec, Codec); 5] = [
     ("mkv", VP8, AAC),
 ];
 
-/// Which streams do not come.
+/// The streams with an outage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Away {
     Video,
@@ -69,7 +69,7 @@ const PICTURES: &str = "videotestsrc is-live=true ! video/x-raw,format=I420,widt
 const NOISE: &str = "audiotestsrc is-live=true samplesperbuffer=480 ! \
                      audio/x-raw,format=S16LE,rate=48000,channels=2,layout=interleaved ! identity name=noise";
 
-/// The caps of the packets that `line` sends, but for what is a sender's own.
+/// The caps of the packets that `line` sends, without a sender's own fields.
 fn packets(line: &str) -> String {
     let line = format!("{line} ! fakesink name=out async=true");
     let pipeline = gst::parse::launch(&line).unwrap();
@@ -87,7 +87,7 @@ fn packets(line: &str) -> String {
     caps.to_string()
 }
 
-/// What is sent tells the running time of `like`.
+/// The sent media carries the running time of `like`.
 fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> gst::Pipeline {
     let sink = |port| format!("udpsink host=127.0.0.1 port={port} sync=false async=false");
     let line = format!(
@@ -109,10 +109,10 @@ fn sender(like: &gst::Pipeline, video: Codec, audio: Codec, ports: [u16; 2]) -> 
     pipeline
 }
 
-/// A recording, and what it was made of, in running time.
+/// A recording, and its input, in running time.
 struct Recording {
     path: PathBuf,
-    /// What was in it shortly before the end of the outage.
+    /// The file shortly before the end of the outage.
     meanwhile: PathBuf,
     begun: u64,
     away: Range<u64>,
@@ -197,8 +197,8 @@ fn record(format: (&str, Codec, Codec), who: Away, seconds: u64) -> Recording {
     }
 }
 
-/// How late each of these is, by its running time in the file: the same before the outage and behind it, and something
-/// in each second that was not away.
+/// The delay of each of these, by its running time in the file: equal before and after the outage, and with media
+/// in each second outside of it.
 fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f64, f64)]) -> f64 {
     let late = |span: Range<u64>| {
         let within = list
@@ -214,7 +214,7 @@ fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f6
     let before = late(recording.begun..away.start);
     let usual = before[before.len() / 2];
     let others = late(away.start..recording.end);
-    // A busy machine may send late now and then.
+    // A busy machine may occasionally send late.
     for late in [&before, &others] {
         let is_astray = |late: &&f64| (*late - usual).abs() > TRANSPORT;
         let astray = late.iter().filter(is_astray).count();
@@ -228,17 +228,20 @@ fn assert_on_time(what: &str, recording: &Recording, was_away: bool, list: &[(f6
     }
     let mut second = recording.begun + SECOND;
     while second + 2 * SECOND < recording.end {
-        // Behind it a key frame has to come first, or the jitter buffer to be sure of a sender.
+        // After it, a keyframe has to arrive first, or the jitter buffer has to accept a sender.
         let is_away = was_away
             && (away.start.saturating_sub(2 * SECOND)..away.end + SECOND).contains(&second);
         let some = !late(second..second + 2 * SECOND).is_empty();
-        assert!(some || is_away, "{what}: nothing of {second} in {away:?}",);
+        assert!(
+            some || is_away,
+            "{what}: no media of {second}; outage: {away:?}",
+        );
         second += SECOND;
     }
     usual
 }
 
-/// All that others have brought is in the file, but for what may wait, and what is open of a fragment.
+/// All media of the other streams is in the file, except for what may be queued, and the current fragment.
 fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
     const PATIENCE: u64 = 2 * SECOND;
     const OPEN: u64 = 2 * SECOND;
@@ -255,7 +258,7 @@ fn assert_others_go_on(what: &str, recording: &Recording, who: Away) {
     let least = (recording.away.end - recording.begun).saturating_sub(PATIENCE + OPEN);
     assert!(
         reached >= least as f64,
-        "{what}: the others are written up to {reached}, {least} are due"
+        "{what}: the others are written up to {reached}, expected {least}"
     );
 }
 
@@ -272,13 +275,13 @@ fn judge(what: &str, recording: &Recording, who: Away, seconds: u64) {
     ];
     for ((judge, pictures), (_, sound)) in pictures.iter().zip(&sounds) {
         let what = format!("{what}, {judge}");
-        // What losses have left whole.
+        // The frames that are complete despite the losses.
         let told = pictures.frames.iter();
         let told = told.filter_map(|picture| Some((picture.recorded, picture.source? as f64)));
         let mut told: Vec<_> = told.collect();
         told.dedup_by_key(|(_, source)| *source);
         let seen = assert_on_time(&what, recording, who != Away::Audio, &told);
-        // The jitter buffer corrects its clock by less now and then.
+        // The jitter buffer occasionally corrects its clock by less.
         let holes = sound.holes(TRANSPORT + 10e6);
         assert!(holes.is_empty(), "{what}: {holes:?}");
         let (first, last) = (sound.blocks[0], sound.blocks[sound.blocks.len() - 1]);
@@ -329,7 +332,7 @@ fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
             let (extension, video, audio) = format;
             let name = |codec: &Codec| codec.send.split(" ! ").last().unwrap().split(' ').next();
             let what = format!(
-                "{extension}, {:?} and {:?}, {who:?} away for {seconds} s",
+                "{extension}, {:?} and {:?}, outage of {who:?} for {seconds} s",
                 name(video),
                 name(audio)
             );
@@ -345,7 +348,7 @@ fn outages(formats: &[((&str, Codec, Codec), Away)], seconds: u64) {
 }
 
 #[test]
-fn streams_that_are_away_for_3_s_are_back_on_time() {
+fn streams_return_on_time_after_an_outage_of_3_s() {
     let some = [
         (FORMATS[0], Away::Video),
         (FORMATS[1], Away::Audio),
@@ -356,21 +359,21 @@ fn streams_that_are_away_for_3_s_are_back_on_time() {
 
 fn all(seconds: u64) {
     if !long() {
-        return skipped(&format!("RTP that is away for {seconds} s"));
+        return skipped(&format!("RTP outages of {seconds} s"));
     }
     let ways = [Away::Video, Away::Audio, Away::All];
-    // Each way with all formats at once: more senders would be late by themselves.
+    // Each kind of outage with all formats in parallel: more senders would be late themselves.
     for who in ways {
         outages(&FORMATS.map(|format| (format, who)), seconds);
     }
 }
 
 #[test]
-fn streams_that_are_away_for_12_s_are_back_on_time() {
+fn streams_return_on_time_after_an_outage_of_12_s() {
     all(12);
 }
 
 #[test]
-fn streams_that_are_away_for_60_s_are_back_on_time() {
+fn streams_return_on_time_after_an_outage_of_60_s() {
     all(60);
 }

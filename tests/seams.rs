@@ -1,5 +1,6 @@
-//! Parts one after the other against the source: lossless audio to the sample, lossy audio with no more error at a seam
-//! than the codec makes elsewhere. Where a part begins, Opus and Vorbis may be as far off as where a recording begins.
+//! Consecutive parts compared with the source: lossless audio to the sample, lossy audio without more error at a
+//! seam than the codec has elsewhere. At the start of a part, Opus and Vorbis may have the error of the start of a
+//! recording.
 
 mod common;
 
@@ -21,7 +22,7 @@ enum Signal {
     Tone,
 }
 
-/// Mono sound of so many samples.
+/// Mono audio of this many samples.
 fn source(signal: Signal, length: u64) -> Vec<i16> {
     let mut chance = Rng::new(7);
     let tone = |n: u64| {
@@ -81,7 +82,7 @@ fn record(mime_type: &str, extension: &str, samples: &[i16], part: u64) -> Vec<P
         .collect()
 }
 
-/// A part: which samples of the recording it has, and what a decoder makes of it.
+/// A part: its samples of the recording, and its decoded audio.
 struct Part {
     begin: usize,
     end: usize,
@@ -89,8 +90,7 @@ struct Part {
 }
 
 impl Part {
-    /// As many samples as the part has; the first so many samples before its beginning are left out. Not one may be
-    /// missing.
+    /// As many samples as the part has, without those before its start. None may be missing.
     fn samples(&self, early: usize, may_lack: usize) -> Vec<i16> {
         let frames = self.sound.samples.chunks_exact(self.sound.channels);
         let mut samples: Vec<i16> = frames
@@ -107,13 +107,13 @@ impl Part {
         samples
     }
 
-    /// Samples before its beginning, by stamps, which are rounded to a millisecond in Matroska.
+    /// Samples before its start, from timestamps, which are rounded to a millisecond in Matroska.
     fn early(&self) -> usize {
         let early = -self.sound.time_of(0) * RATE as f64 / 1e9;
         early.round().max(0.0) as usize
     }
 
-    /// The same to the sample: where it is most alike its source.
+    /// The same to the sample: where it is most similar to its source.
     fn early_to_the_sample(&self, source: &[i16]) -> usize {
         let by_stamps = self.early();
         let window = 4 * WINDOW..8 * WINDOW;
@@ -133,7 +133,7 @@ impl Part {
     }
 }
 
-/// Error against the source in dB below it.
+/// Error relative to the source, in dB.
 fn error(source: &[i16], decoded: &[i16]) -> f64 {
     let energy = |values: &mut dyn Iterator<Item = f64>| values.map(|v| v * v).sum::<f64>();
     let signal = energy(&mut source.iter().map(|v| f64::from(*v)));
@@ -171,7 +171,7 @@ fn lossless_audio_is_equal_to_the_sample() {
     }
 }
 
-/// Errors in dB around seams, each the mean of all seams.
+/// Errors in dB around seams, each averaged over all seams.
 #[derive(Debug)]
 struct AtSeams {
     last_5_ms: f64,
@@ -199,7 +199,7 @@ impl AtSeams {
     }
 }
 
-/// Mean error of windows that are not near a seam, and of those the worst.
+/// Mean error of windows that are not near a seam, and the largest.
 fn elsewhere(source: &[i16], decoded: &[i16], seams: &[usize]) -> (f64, f64) {
     let last = source.len() - 5 * WINDOW;
     let windows = source.chunks(WINDOW).zip(decoded.chunks(WINDOW));
@@ -216,7 +216,7 @@ fn elsewhere(source: &[i16], decoded: &[i16], seams: &[usize]) -> (f64, f64) {
     (errors.iter().sum::<f64>() / errors.len() as f64, worst)
 }
 
-/// The mean error in the first 5 and 20 ms of recordings that begin where these parts do.
+/// The mean error in the first 5 and 20 ms of recordings that start where these parts do.
 fn beginnings(kind: (&str, &str), source: &[i16], seams: &[usize]) -> (f64, f64) {
     let errors = seams.iter().map(|seam| {
         let samples = &source[*seam..][..10 * WINDOW];
@@ -232,7 +232,7 @@ fn beginnings(kind: (&str, &str), source: &[i16], seams: &[usize]) -> (f64, f64)
 
 #[test]
 fn lossy_audio_has_no_more_error_at_a_seam() {
-    // Opus and Vorbis begin with a packet that has to stand alone, whatever their encoders have heard before.
+    // Opus and Vorbis start with an independent packet, whatever their encoders have processed before.
     for (mime_type, extension, begins_anew) in [
         ("audio/webm;codecs=opus", "webm", true),
         ("audio/ogg;codecs=opus", "ogg", true),
@@ -271,7 +271,7 @@ fn lossy_audio_has_no_more_error_at_a_seam() {
                 "{mime_type} {signal:?} is out of place: {mean} dB"
             );
             let first = if begins_anew && signal == Signal::Tone {
-                // A few are enough: what they have to equal is made from the same samples.
+                // A few are enough: the reference is made from the same samples.
                 let few = &seams[..3];
                 let begun = beginnings((mime_type, extension), &samples, few);
                 let at = AtSeams::measure(&samples, &decoded, few);
@@ -295,9 +295,9 @@ fn lossy_audio_has_no_more_error_at_a_seam() {
     }
 }
 
-/// The part that was prepared behind the last one never begins, and nothing fails of it.
+/// The part that was prepared after the last one never starts, and causes no failure.
 #[test]
-fn a_recording_that_ends_where_a_part_does() {
+fn a_recording_that_ends_exactly_with_a_part() {
     for round in 0..40 {
         let samples = vec![0; (RATE * 3 / 10) as usize];
         let part = 100_000_000 + round % 3;

@@ -1,5 +1,5 @@
-//! Encoded tracks that fall silent and come back: the others do not wait for them, and they are in the file again, on
-//! time.
+//! Encoded tracks that stop and return: the others do not wait for them, and when they return they are in the file
+//! on time.
 
 mod coded;
 mod common;
@@ -48,7 +48,7 @@ const FORMATS: [(&str, &str, &str); 13] = [
     ("mp4", H264_OF_RTP, OPUS),
 ];
 
-/// Of the whole, and of the outage; it ends between two key frames.
+/// Of the whole, and of the outage, which ends between two keyframes.
 struct Plan {
     length: u64,
     away: (u64, u64),
@@ -62,14 +62,14 @@ enum Kind {
     Video,
 }
 
-/// A buffer, which of the streams it is of, and when it was captured.
+/// A buffer, its stream, and its capture time.
 struct Due {
     at: u64,
     kind: Kind,
     buffer: gst::Buffer,
 }
 
-/// What is pushed of two streams, and the source times of the pictures that can be decoded.
+/// The buffers of two streams, and the source times of the decodable frames.
 fn due(plan: &Plan, pictures: &Coded, sound: &Coded) -> (Vec<Due>, Vec<u64>) {
     let (mut list, mut shown) = (Vec::new(), Vec::new());
     for (kind, coded) in [(Kind::Video, pictures), (Kind::Audio, sound)] {
@@ -194,7 +194,7 @@ fn record(plan: &Plan, name: &str, pictures: &Coded, sound: &Coded) -> Recording
     }
 }
 
-/// How far sound is behind the pictures that are shown within `span` of source time, in nanoseconds.
+/// How much later the audio is than the frames visible within `span` of source time, in nanoseconds.
 fn offset(pictures: &decode::DecodedVideo, places: &[position::Position], span: (u64, u64)) -> f64 {
     let pictures = sync::frame_times(pictures).unwrap();
     let within: Vec<_> = pictures
@@ -204,7 +204,7 @@ fn offset(pictures: &decode::DecodedVideo, places: &[position::Position], span: 
     sync::av_offset_max(&within, places).unwrap().furthest
 }
 
-/// The pictures that differ from the one before.
+/// The frames that differ from the previous one.
 fn new_pictures(pictures: &decode::DecodedVideo) -> Vec<(f64, f64)> {
     let mut shown = sync::frame_times(pictures).unwrap();
     shown.dedup_by_key(|(_, source)| *source);
@@ -237,7 +237,7 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
         }
     }
     let sound = decode::audio(path, 0, Some(48_000)).unwrap();
-    // So that one that counts samples (Chromium) plays it at the same times.
+    // So that a player that counts samples (Chromium) plays it at the same times.
     for (judge, sound) in [
         ("ffmpeg", &sound),
         ("gstreamer", &gstreamer::audio(path).unwrap()),
@@ -251,7 +251,7 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
         let mut missing = places.iter().filter(|place| away.contains(&place.recorded));
         assert!(
             missing.all(|place| place.silent),
-            "{what}: what fills the hole is heard"
+            "{what}: the filling is audible"
         );
     }
     let before = offset(&pictures, &places, (200 * MILLI, plan.away.0 - 200 * MILLI));
@@ -262,9 +262,9 @@ fn judge(plan: &Plan, what: &str, recording: &Recording) {
     );
     assert!(
         (before - behind).abs() < 5e6,
-        "{what}: sound is {before} late, then {behind}"
+        "{what}: audio is {before} late, then {behind}"
     );
-    // All that others have brought but for what may wait, and what is open of a fragment.
+    // All media of the other track, except for what may be queued, and the current fragment.
     if let [silent] = plan.silent {
         let meanwhile = &recording.meanwhile;
         let reached = match silent {
@@ -325,7 +325,7 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
         let mut running = Vec::new();
         for (number, (extension, v, a)) in FORMATS.into_iter().enumerate() {
             for (way, silent) in silent.into_iter().enumerate() {
-                // Each codec falls silent somewhere.
+                // Each codec is interrupted in some combination.
                 let is_due = if way == 2 {
                     number % 5 == 0
                 } else {
@@ -375,7 +375,7 @@ fn silences(plan: impl Fn(&'static [Kind]) -> Plan + Sync) {
     });
 }
 
-/// Pictures that come so far apart, each the only one for as long, beside sound.
+/// Frames at this interval, each displayed that long, with audio.
 fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
     const PICTURES: u64 = 4;
     let mut pictures = video(v, PICTURES as u32);
@@ -406,7 +406,7 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
             let due = (number * apart) as f64;
             assert!(
                 (recorded - due).abs() < 3e6,
-                "{extension}: {recorded} for {due}"
+                "{extension}: {recorded}, expected {due}"
             );
         }
     }
@@ -420,7 +420,7 @@ fn rare_pictures(extension: &str, v: &str, apart: u64, patience: u64) {
 }
 
 #[test]
-fn pictures_that_come_rarely_are_a_track() {
+fn rare_frames_are_a_track() {
     let (apart, patience) = if long() {
         (5 * SECOND, 2 * SECOND)
     } else {
@@ -457,7 +457,7 @@ fn outages_of_60_s_end_no_track() {
 }
 
 #[test]
-fn a_track_for_which_nothing_can_stand_in_ends_with_a_warning() {
+fn a_track_whose_gap_cannot_be_filled_ends_with_a_warning() {
     let plan = Plan {
         length: 4 * SECOND,
         away: (SECOND, 4 * SECOND),
@@ -486,7 +486,7 @@ fn packets(parts: &[parts::Part], stream: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_track_for_which_nothing_can_stand_in_returns_in_the_next_part() {
+fn a_track_whose_gap_cannot_be_filled_returns_in_the_next_part() {
     let plan = Plan {
         length: 7 * SECOND,
         away: (2 * SECOND, 5_200 * MILLI),
@@ -525,7 +525,7 @@ fn a_track_for_which_nothing_can_stand_in_returns_in_the_next_part() {
 }
 
 #[test]
-fn a_track_that_was_silent_is_back_on_time() {
+fn a_track_returns_on_time() {
     silences(|silent| Plan {
         length: 7 * SECOND,
         away: (2 * SECOND, 5_200 * MILLI),
