@@ -68,6 +68,7 @@ fn assert_ordinary(path: &Path) {
     }
     ordinary::plays_alike(path, &fragmented).unwrap();
     ordinary::plays_alike_in_gstreamer(path, &fragmented).unwrap();
+    ordinary::heads_in_pages(&std::fs::read(&fragmented).unwrap()).unwrap();
 }
 
 /// How long each stream is, in seconds, as ffprobe has it.
@@ -174,6 +175,16 @@ fn copied_frames_that_are_reordered_are_shown_as_they_were() {
     for pair in times.windows(2) {
         assert!((pair[1] - pair[0] - 1.0 / 30.0).abs() < 0.001, "{pair:?}");
     }
+}
+
+/// A second has more of them than a `moof` of one page can list.
+#[test]
+fn fragments_of_a_thousand_frames_a_second_have_their_heads_in_one_page() {
+    let (_folder, path) = place();
+    let line = "videotestsrc num-buffers=1500 ! video/x-raw,width=32,height=32,framerate=1000/1          ! x264enc key-int-max=1000 bframes=3 b-adapt=false speed-preset=ultrafast ! h264parse          ! mediarecorder name=rec mime-type=video/mp4";
+    play(line, &path);
+    assert_ordinary(&path);
+    assert_eq!(media::frames(path.to_str().unwrap()), 1500);
 }
 
 #[test]
