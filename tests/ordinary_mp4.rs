@@ -1,9 +1,9 @@
-//! An MP4 is fragmented while it is recorded and an ordinary one afterwards, wherever it goes; and whatever stops that
-//! change in its middle, it plays.
+//! An MP4 is fragmented while it is recorded and an ordinary file afterwards, at each output. It plays even if the
+//! conversion is interrupted.
 
 mod common;
 
-use common::chance::skipped;
+use common::chance::{long, skipped};
 use common::disk::{Small, failed, traced};
 use common::harness::{DEADLINE, Kind, Recorder, Rig, init, make_recorder, media};
 use common::judge::{file, ordinary};
@@ -17,11 +17,17 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-/// Plays a gst-launch line, in which `rec` is the recorder, to its end; what it warned of.
+/// Runs a gst-launch line to its end, in which `rec` is the recorder. Returns its warnings.
 fn play(line: &str, location: &Path) -> Vec<String> {
+    play_with(line, location, |_| ())
+}
+
+/// As [`play`], with a pipeline that `set_up` changes.
+fn play_with(line: &str, location: &Path, set_up: impl FnOnce(&gst::Pipeline)) -> Vec<String> {
     init();
     let pipeline = gst::parse::launch(line).unwrap_or_else(|e| panic!("{line}: {e}"));
     let pipeline = pipeline.downcast::<gst::Pipeline>().unwrap();
+    set_up(&pipeline);
     let recorder = pipeline.by_name("rec").unwrap();
     recorder.set_property("location", location.to_str().unwrap());
     recorder.set_property("autostart", true);
@@ -60,7 +66,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, folder_path.join("recording.mp4"))
 }
 
-/// Judges that a file is an ordinary one that plays as its fragments did, everywhere.
+/// Asserts that a file is an ordinary one, and that FFmpeg and GStreamer play it as they play its fragments.
 fn assert_ordinary(path: &Path) {
     let fragmented = ordinary::fragmented_beside(path).unwrap();
     for path in [path, &fragmented] {
@@ -71,7 +77,7 @@ fn assert_ordinary(path: &Path) {
     ordinary::heads_in_pages(&std::fs::read(&fragmented).unwrap()).unwrap();
 }
 
-/// How long each stream is, in seconds, as ffprobe has it.
+/// Duration of each stream in seconds, according to ffprobe.
 fn lengths(path: &Path) -> Vec<f64> {
     let probe = file::ffprobe(path).unwrap();
     let streams = probe["streams"].as_array().unwrap().iter();
@@ -108,16 +114,16 @@ fn many_tracks_of_many_rates_begin_and_end_together() {
     assert_ordinary(&path);
     assert_eq!(file::codecs(&path).unwrap().len(), 5);
     for (stream, lasts) in lengths(&path).into_iter().enumerate() {
-        // A sample of the lowest rate.
+        // One sample at the lowest rate.
         assert!((lasts - 2.0).abs() < 1.0 / 8_000.0, "{stream}: {lasts} s");
     }
     let begins = file::starts(&path).unwrap();
     assert!(begins.iter().all(|begin| *begin == 0.0), "{begins:?}");
 }
 
-/// To the end of the last frame, which parsers do not tell.
+/// The duration includes that of the last frame, which parsers do not provide.
 #[test]
-fn frames_of_a_variable_rate_last_to_the_end() {
+fn variable_frame_rate_video_has_its_full_duration() {
     for codec in ["avc1", "hvc1", "vp9", "av1"] {
         let mime_type = format!("video/mp4;codecs={codec}");
         if !is_supported(&mime_type) {
@@ -136,9 +142,9 @@ fn frames_of_a_variable_rate_last_to_the_end() {
     }
 }
 
-/// A cut leaves of the last frame less than the track's timescale can say.
+/// A cut leaves less of the last frame than one tick of the track's timescale.
 #[test]
-fn a_last_frame_of_next_to_nothing_is_shown() {
+fn a_last_frame_shorter_than_a_tick_is_kept() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=70 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! mediarecorder name=rec mime-type=video/mp4 max-duration=2000080000 \
@@ -152,9 +158,8 @@ fn a_last_frame_of_next_to_nothing_is_shown() {
     }
 }
 
-/// Of frames that are decoded in another order than they are shown in.
 #[test]
-fn copied_frames_that_are_reordered_are_shown_as_they_were() {
+fn copied_b_frames_keep_their_presentation_times() {
     let (_folder, path) = place();
     let line = "videotestsrc num-buffers=100 ! video/x-raw,width=160,height=120,framerate=30/1 \
          ! x264enc key-int-max=30 bframes=3 b-adapt=false speed-preset=ultrafast ! h264parse \
@@ -187,6 +192,59 @@ fn fragments_of_a_thousand_frames_a_second_have_their_heads_in_one_page() {
     assert_eq!(media::frames(path.to_str().unwrap()), 1500);
 }
 
+/// Offsets beyond 4 GiB, in a real file (`--long`).
+#[test]
+fn a_file_beyond_4_gib_plays_to_its_end() {
+    const FILLER: usize = 8 << 20;
+    const FRAMES: usize = 560;
+    if !long() {
+        return;
+    }
+    let (_folder, path) = place();
+    let line = format!(
+        "videotestsrc num-buffers={FRAMES} ! video/x-raw,width=64,height=48,framerate=30/1 \
+         ! x264enc key-int-max=30 speed-preset=ultrafast tune=zerolatency ! h264parse \
+         ! video/x-h264,stream-format=avc,alignment=au ! identity name=grow \
+         ! mediarecorder name=rec mime-type=video/mp4"
+    );
+    // Filler data (7.4.2.7) in each access unit, in a NAL unit with a 4-byte length.
+    let mut filler = vec![0xff; FILLER];
+    filler[..5].copy_from_slice(&[0, 0, 0, 0, 12]);
+    filler[..4].copy_from_slice(&(FILLER as u32 - 4).to_be_bytes());
+    filler[FILLER - 1] = 0x80;
+    let filler = gst::Memory::from_slice(filler);
+    let warnings = play_with(&line, &path, |pipeline| {
+        let grow = pipeline.by_name("grow").unwrap();
+        let pad = grow.static_pad("src").unwrap();
+        pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
+            let buffer = info.buffer_mut().unwrap();
+            buffer.make_mut().append_memory(filler.clone());
+            gst::PadProbeReturn::Ok
+        });
+    });
+    assert_eq!(warnings, Vec::<String>::new());
+    let probe = |args: &[&str]| {
+        let (out, errors) = media::run(Command::new("ffprobe").args(args).arg(&path));
+        assert_eq!(errors, "");
+        String::from_utf8(out).unwrap()
+    };
+    let entries = ["-v", "error", "-of", "csv=p=0", "-show_entries"];
+    let places = probe(&[&entries[..], &["packet=pos"]].concat());
+    let places: Vec<u64> = places
+        .lines()
+        .map(|line| line.trim_matches(',').parse().unwrap())
+        .collect();
+    assert_eq!(places.len(), FRAMES);
+    assert!(places[FRAMES - 1] > 1 << 32, "{places:?}");
+    let last = ["frame=pts_time", "-read_intervals", "18%"];
+    let times = probe(&[&entries[..], &last].concat());
+    let end = times
+        .lines()
+        .filter_map(|line| line.trim_matches(',').parse::<f64>().ok());
+    let end = end.fold(0.0, f64::max);
+    assert!((end - (FRAMES - 1) as f64 / 30.0).abs() < 0.001, "{end} s");
+}
+
 #[test]
 fn one_blob_is_an_ordinary_file_in_memory_and_in_a_temporary_file() {
     let mime_type = "video/mp4;codecs=avc1,mp4a.40.2";
@@ -209,9 +267,9 @@ fn one_blob_is_an_ordinary_file_in_memory_and_in_a_temporary_file() {
     }
 }
 
-/// While blobs of a timeslice stay fragments, what seeks gets an ordinary file, and the same as `location`.
+/// Blobs of a timeslice stay fragments, while a seekable sink gets the same ordinary file as `location`.
 #[test]
-fn a_file_sink_behind_src_gets_the_same_file() {
+fn a_filesink_downstream_of_src_gets_the_same_file() {
     for (timeslice, mime_type) in [(0, "video/mp4"), (300, "video/mp4"), (300, "audio/mp4")] {
         let rig = Rig::new();
         let [file, sunk] = ["file.mp4", "sunk.mp4"].map(|name| rig.path(name));
@@ -228,6 +286,13 @@ fn a_file_sink_behind_src_gets_the_same_file() {
             .unwrap();
         rig.pipeline.add(&sink).unwrap();
         rig.recorder.link(&sink).unwrap();
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = sizes.clone();
+        rig.recorder.connect("on-part", false, move |values| {
+            let part = values[1].get::<gst::Structure>().unwrap();
+            seen.lock().unwrap().push(part.get::<u64>("size").unwrap());
+            None
+        });
         rig.play();
         rig.recorder.start().unwrap();
         common::harness::wait_for("two seconds", || {
@@ -248,6 +313,7 @@ fn a_file_sink_behind_src_gets_the_same_file() {
         assert_ordinary(Path::new(&file));
         let stop = events.iter().find(|event| event.kind == Kind::Stop);
         assert_eq!(stop.unwrap().time("size"), bytes.len() as u64);
+        assert_eq!(*sizes.lock().unwrap(), [bytes.len() as u64], "on-part's");
         let blobs = common::harness::log::concatenated(&rig.signals.all());
         if timeslice == 0 {
             assert!(bytes == blobs, "the blob is not the file");
@@ -258,9 +324,8 @@ fn a_file_sink_behind_src_gets_the_same_file() {
     }
 }
 
-/// Where there is no room for what is appended, the file stays as it was.
 #[test]
-fn without_room_for_its_end_the_file_stays_fragmented() {
+fn without_disk_space_for_the_moov_the_file_stays_fragmented() {
     let mime_type = "audio/mp4;codecs=mp4a.40.2";
     if !is_supported(mime_type) {
         return;
@@ -292,9 +357,8 @@ fn without_room_for_its_end_the_file_stays_fragmented() {
     file::decodes_quietly(&path).unwrap();
 }
 
-/// A disk that fills meanwhile: what it has is whole fragments.
 #[test]
-fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
+fn on_a_full_disk_the_file_ends_with_a_complete_fragment() {
     let Some(disk) = Small::mount("size=400k") else {
         return;
     };
@@ -319,9 +383,8 @@ fn on_a_disk_that_fills_the_file_ends_with_a_whole_fragment() {
     file::decodes_quietly(&path).unwrap();
 }
 
-/// An encoder that hangs: what has been written of the others becomes an ordinary file as well.
 #[test]
-fn what_has_not_drained_is_an_ordinary_file_too() {
+fn with_an_encoder_that_hangs_the_file_is_an_ordinary_one_too() {
     if !is_supported("video/mp4") {
         return;
     }
@@ -362,7 +425,7 @@ fn what_has_not_drained_is_an_ordinary_file_too() {
     assert!(media::frames(&path) > 25);
 }
 
-/// Tells the process whose writes are logged where to record to.
+/// Where the process whose writes are logged records to.
 const WHERE: &str = "MEDIARECORDER_LOGGED_FILE";
 /// Its `sync-interval`, in nanoseconds.
 const SYNC: &str = "MEDIARECORDER_LOGGED_SYNC";
@@ -380,7 +443,7 @@ fn records_for_the_log() {
     play(&line.replace("name=rec", &settings), Path::new(&path));
 }
 
-/// How many packets of each stream ffprobe finds.
+/// Number of packets that ffprobe finds in each stream.
 fn packets(path: &Path) -> [usize; 2] {
     let (out, _) = media::run(
         Command::new("ffprobe")
@@ -396,7 +459,7 @@ fn packets(path: &Path) -> [usize; 2] {
     })
 }
 
-/// How many samples of each track are in fragments that are there as a whole.
+/// Number of samples of each track in complete fragments.
 fn samples_in(bytes: &[u8]) -> [usize; 2] {
     let mut counts = [0; 2];
     let boxes = ordinary::outermost(bytes);
@@ -415,16 +478,16 @@ fn samples_in(bytes: &[u8]) -> [usize; 2] {
 }
 
 #[test]
-fn whatever_write_is_the_last_the_file_plays() {
+fn the_file_plays_after_each_write() {
     judge_each_write(0);
 }
 
 #[test]
-fn whatever_write_is_the_last_of_a_synchronised_file_it_plays() {
+fn a_synchronised_file_plays_after_each_write() {
     judge_each_write(300_000_000);
 }
 
-/// Judges every state that the writes of a recording leave in its file, whole ones and torn ones.
+/// Judges every state that the complete or torn writes of a recording leave in its file.
 fn judge_each_write(sync_interval: u64) {
     if std::env::var_os(WHERE).is_some() || !is_supported("video/mp4") {
         return;
@@ -446,8 +509,7 @@ fn judge_each_write(sync_interval: u64) {
     let (_, end) = ordinary::seams(&whole).unwrap();
     for write in &writes {
         let (at, bytes) = write;
-        // Where the kernel may stop: between pages; and, of what is appended at the end and of what is written over
-        // older bytes, anywhere.
+        // The kernel may stop between pages. What is appended at the end, or overwrites earlier bytes, is cut anywhere.
         let mut cuts: Vec<_> = (at / 4096 + 1..(at + bytes.len()) / 4096 + 1)
             .map(|page| page * 4096 - at)
             .filter(|cut| *cut < bytes.len())
